@@ -1,0 +1,77 @@
+"""Progress: a bar with the time left on a terminal, plain lines in a log."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Bar:
+    """Progress of one piece of work with a known number of steps; use it as a context manager."""
+
+    def __init__(self, what: str, total: int, *, start: int = 0) -> None:
+        self._what, self._total, self._start, self._done = what, total, start, start
+        self._console = Console(stderr=True)
+        self._begun = self._said = time.monotonic()
+        self._text = ""
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._progress.add_task(what, total=total, completed=start, text="")
+
+    def __enter__(self) -> "Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._show(last=True)
+        self._progress.stop()
+
+    def update(self, done: int, text: str | None = None) -> None:
+        """`done` steps are done; `text` is shown behind the bar until the next one."""
+        self._done, self._text = done, self._text if text is None else text
+        self._show()
+
+    def _show(self, *, last: bool = False) -> None:
+        if self._console.is_terminal:
+            self._progress.update(self._task, completed=self._done, text=self._text)
+            return
+        now = time.monotonic()
+        if not last and now - self._said < _SECONDS_BETWEEN_LINES:
+            return
+        self._said = now
+        elapsed = now - self._begun
+        left = elapsed / max(self._done - self._start, 1) * (self._total - self._done)
+        line = f"{self._what} {self._done}/{self._total}, {elapsed:.0f} s, {left:.0f} s left  {self._text}"
+        self._console.print(line.rstrip(), soft_wrap=True, highlight=False, markup=False)
+
+
+def track(values: Iterable[int], what: str) -> Iterator[int]:
+    """Yields the values and shows how many are done."""
+    rows: Sequence[int] = list(values)
+    with Bar(what, len(rows)) as bar:
+        for done, row in enumerate(rows, start=1):
+            yield row
+            bar.update(done)
