@@ -1,0 +1,93 @@
+"""Strict numerics, eight virtual devices, and the objects that many tests share."""
+
+import os
+from pathlib import Path
+
+# Compiled programs are shared between tests, and between runs on the same machine. Trusted code, so in the checkout.
+_CACHE = Path(__file__).parent.parent / ".jax_cache"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE)  # subprocesses take it from here
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+import polars as pl  # noqa: E402
+import pytest  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from mmcl_jax.config import load  # noqa: E402
+from mmcl_jax.data import digits  # noqa: E402
+from mmcl_jax.data.prepare import Request, prepare  # noqa: E402
+from mmcl_jax.data.store import Store  # noqa: E402
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_compilation_cache_dir", str(_CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+@pytest.fixture(scope="session")
+def digits_raw(tmp_path_factory: pytest.TempPathFactory) -> Request:
+    """The shipped digits, unpacked."""
+    return digits.unpack(tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture(scope="session")
+def digits_store(digits_raw: Request, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The shipped digits, prepared."""
+    return prepare(digits_raw, tmp_path_factory.mktemp("stores") / "digits")
+
+
+@pytest.fixture
+def tiny_config(digits_store: Store):
+    """Makes a config small enough to train in a test: `tiny_config(name, *overrides)`."""
+
+    def make(name: str = "digits_mmcl", *overrides: str):
+        table = ["encoders.table.hidden=16", "encoders.table.features=8", "projectors.table.hidden=8"]
+        return load(
+            name,
+            [
+                f"data={digits_store.directory}",
+                "batch_size=64",
+                "epochs=1",
+                "schedule.warmup_epochs=0",
+                "batch_norm.group_size=8",
+                "encoders.image.channels=(4, 8)",
+                "projectors.image.hidden=8",
+                "log_every=1",
+                "checkpoint_every=1000",
+                *(table if name == "digits_mmcl" else []),
+                *overrides,
+            ],
+        )
+
+    return make
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Request:
+    """A small table with mixed types and 40 colour images, as files."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    names = [f"deep/{i}.jpg" if i % 2 else f"{i}.png" for i in range(40)]
+    for name in names:
+        Image.fromarray(rng.integers(0, 255, (12, 10, 3), np.uint8)).save(folder / name)
+    table = pl.DataFrame(
+        {
+            "ad": [f"ad{i}" for i in range(40)],
+            "file": names,
+            "price": rng.normal(10_000, 3_000, 40),
+            "seats": rng.integers(2, 8, 40),
+            "gearbox": rng.choice(["manual", "automatic"], 40),
+            "model": [f"m{i % 4}" for i in range(40)],
+        }
+    )
+    table.write_csv(tmp_path / "ads.csv")
+    return Request(
+        table=tmp_path / "ads.csv",
+        images=folder,
+        image_column="file",
+        label="model",
+        key_column="ad",
+        split=(0.5, 0.2, 0.3),
+    )

@@ -1,0 +1,70 @@
+"""Grain batches: epochs, shards, resumption."""
+
+import grain
+import numpy as np
+import pytest
+
+from mmcl_jax.data.input import Batches, iterate, training_arrays
+from mmcl_jax.data.store import Store
+from mmcl_jax.errors import UserError
+
+pytestmark = pytest.mark.core
+
+
+def arrays(rows: int) -> dict[str, np.ndarray]:
+    return {"id": np.arange(rows, dtype=np.uint32), "value": np.arange(rows) * 2}
+
+
+def test_an_epoch_holds_every_row_once_but_the_remainder() -> None:
+    batches = Batches(arrays(10), batch_size=3, epochs=4, seed=0)
+    assert (batches.steps_per_epoch, len(batches)) == (3, 12)
+    epochs = [np.concatenate([batches[e * 3 + i]["id"] for i in range(3)]) for e in range(4)]
+    for ids in epochs:
+        assert len(set(ids)) == 9
+    assert len({tuple(ids) for ids in epochs}) == 4
+    batch = batches[5]
+    np.testing.assert_array_equal(batch["value"], batch["id"] * 2)
+
+
+def test_processes_read_disjoint_parts_of_the_same_batch() -> None:
+    whole = Batches(arrays(50), batch_size=12, epochs=2, seed=7)
+    parts = [Batches(arrays(50), batch_size=12, epochs=2, seed=7, process=p, processes=3) for p in range(3)]
+    for step in (0, 3, 5):
+        together = np.concatenate([part[step]["id"] for part in parts])
+        np.testing.assert_array_equal(together, whole[step]["id"])
+
+
+def test_the_iterator_continues_where_its_state_says() -> None:
+    grain.experimental.assert_equal_output_after_checkpoint(
+        grain.MapDataset.source(Batches(arrays(20), batch_size=4, epochs=2, seed=0)).to_iter_dataset()
+    )
+    batches = Batches(arrays(20), batch_size=4, epochs=2, seed=0)
+    first = iterate(batches)
+    for _ in range(3):
+        next(first)
+    second = iterate(batches)
+    second.set_state(first.get_state())
+    rest = [[batch["id"].tolist() for batch in iterator] for iterator in (first, second)]
+    assert rest[0] == rest[1]
+    assert len(rest[0]) == 7
+
+
+def test_a_batch_larger_than_the_split_is_refused() -> None:
+    with pytest.raises(UserError, match=r"config.batch_size: 11 is larger than the training split, which has 10 rows"):
+        Batches(arrays(10), batch_size=11, epochs=1, seed=0)
+    with pytest.raises(UserError, match="does not divide among 3 processes"):
+        Batches(arrays(10), batch_size=4, epochs=1, seed=0, processes=3)
+
+
+def test_training_arrays(digits_store: Store) -> None:
+    train = training_arrays(digits_store, "train", missing="refuse")
+    assert {name: (array.shape, array.dtype.name) for name, array in train.items()} == {
+        "id": ((1200,), "uint32"),
+        "image": ((1200, 16, 15, 1), "uint8"),
+        "table": ((1200, 129), "float32"),
+        "label": ((1200,), "int32"),
+    }
+    assert isinstance(train["image"], np.memmap)
+    np.testing.assert_allclose(train["table"].std(axis=0), 1, rtol=1e-4)
+    with pytest.raises(UserError, match="no split 'trian'"):
+        training_arrays(digits_store, "trian", missing="refuse")

@@ -1,0 +1,209 @@
+"""Raw data to store: what is understood, what is refused, and that nothing is left half-written."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from mmcl_jax.data.prepare import Request, prepare
+from mmcl_jax.data.store import Store
+from mmcl_jax.errors import UserError
+
+pytestmark = pytest.mark.core
+
+
+def edited(raw: Request, **columns: object) -> Request:
+    """The request with columns of its table replaced."""
+    table = pl.read_csv(raw.table).with_columns(**columns)
+    table.write_csv(raw.table)
+    return raw
+
+
+def refuses(request: Request, out: Path, *words: str) -> None:
+    """Asserts one sentence with these words, and nothing on disk."""
+    before = sorted(out.parent.iterdir())
+    with pytest.raises(UserError) as error:
+        prepare(request, out)
+    for word in words:
+        assert word in str(error.value)
+    assert "\n" not in str(error.value)
+    assert sorted(out.parent.iterdir()) == before
+
+
+def test_columns_and_splits(raw: Request, tmp_path: Path) -> None:
+    store = prepare(raw, tmp_path / "store")
+    kinds = {column.name: (column.kind, column.categories) for column in store.schema.columns}
+    assert kinds == {
+        "price": ("continuous", ()),
+        "seats": ("continuous", ()),
+        "gearbox": ("categorical", ("automatic", "manual")),
+    }
+    assert store.schema.widths == (1, 1, 2)
+    assert store.schema.image.shape == (12, 10, 3)
+    assert store.sizes == {"train": 20, "val": 8, "test": 12}
+    ids = np.concatenate([store.arrays(split)["id"] for split in store.sizes])
+    assert sorted(ids) == list(range(40))
+    for split in store.sizes:  # stratified: four classes, equally frequent
+        assert set(np.bincount(store.arrays(split)["label"])) == {store.sizes[split] // 4}
+
+
+def test_rows_keep_their_image_values_and_label(raw: Request, tmp_path: Path) -> None:
+    store = prepare(raw, tmp_path / "store")
+    table = pl.read_csv(raw.table)
+    for split in store.sizes:
+        arrays, keys = store.arrays(split), store.keys(split)
+        for place in range(store.sizes[split]):
+            row = int(arrays["id"][place])
+            assert keys[place] == table["ad"][row]
+            assert arrays["table"][place, 0] == table["price"][row]
+            assert ("automatic", "manual")[int(arrays["table"][place, 2])] == table["gearbox"][row]
+            assert f"m{arrays['label'][place]}" == table["model"][row]
+            pixels = np.asarray(Image.open(raw.images / table["file"][row]))
+            np.testing.assert_array_equal(arrays["image"][place], pixels)
+
+
+def test_opens_as_a_tfds_data_set(raw: Request, tmp_path: Path) -> None:
+    store = prepare(raw, tmp_path / "store")
+    builder = tfds.builder_from_directory(str(store.directory))
+    assert {name: info.num_examples for name, info in builder.info.splits.items()} == store.sizes
+    example = builder.as_data_source("val")[3]
+    arrays = store.arrays("val")
+    assert example["key"].decode() == store.keys("val")[3]
+    for name in ("id", "image", "table", "label"):
+        np.testing.assert_array_equal(example[name], arrays[name][3])
+
+
+def test_flat_arrays_come_back_from_the_shards(digits_raw: Request, tmp_path: Path) -> None:
+    import shutil
+
+    store = prepare(digits_raw, tmp_path / "store")
+    before = {name: np.array(array) for name, array in store.arrays("val").items()}
+    shutil.rmtree(store.directory / "flat")
+    after = Store.open(store.directory).arrays("val")
+    assert before.keys() == after.keys()
+    for name, array in before.items():
+        np.testing.assert_array_equal(array, after[name])
+
+
+def test_statistics_are_of_the_training_split_alone(raw: Request, tmp_path: Path) -> None:
+    store = prepare(raw, tmp_path / "store")
+    train = np.asarray(store.arrays("train")["table"])
+    np.testing.assert_allclose(store.statistics.mean[:2], train[:, :2].mean(axis=0))
+    np.testing.assert_allclose(store.statistics.std[:2], train[:, :2].std(axis=0))
+    encoded = store.statistics.encode(train, store.schema, missing="refuse")
+    np.testing.assert_allclose(encoded[:, :2].mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_array_equal(encoded[:, 2], train[:, 2])
+
+
+def test_missing_values_stay_missing_in_the_store(raw: Request, tmp_path: Path) -> None:
+    price = pl.Series([None if i % 5 == 0 else float(i) for i in range(40)])
+    store = prepare(edited(raw, price=price), tmp_path / "store")
+    train = np.asarray(store.arrays("train")["table"])
+    absent = store.arrays("train")["id"] % 5 == 0
+    np.testing.assert_array_equal(np.isnan(train[:, 0]), absent)
+    with pytest.raises(UserError, match=r"'price' has \d+ missing values.*--config.missing=mean"):
+        store.statistics.encode(train, store.schema, missing="refuse")
+    filled = store.statistics.encode(train, store.schema, missing="mean")
+    np.testing.assert_array_equal(filled[absent, 0], 0)
+
+
+def test_a_declared_category_and_an_ignored_column(raw: Request, tmp_path: Path) -> None:
+    store = prepare(dataclasses.replace(raw, categorical=("seats",), ignore=("price",)), tmp_path / "store")
+    assert [column.name for column in store.schema.columns] == ["seats", "gearbox"]
+    assert store.schema.columns[0].kind == "categorical"
+
+
+def test_images_are_resized_when_asked(raw: Request, tmp_path: Path) -> None:
+    store = prepare(dataclasses.replace(raw, image_size=(6, 8)), tmp_path / "store")
+    assert store.arrays("test")["image"].shape == (12, 6, 8, 3)
+    assert "bilinear" in store.schema.image.resize
+
+
+def test_a_split_column_is_followed(raw: Request, tmp_path: Path) -> None:
+    words = ["train"] * 20 + ["val"] * 10 + ["test"] * 10
+    request = dataclasses.replace(edited(raw, part=pl.Series(words)), split_column="part")
+    store = prepare(request, tmp_path / "store")
+    np.testing.assert_array_equal(store.arrays("val")["id"], np.arange(20, 30))
+
+
+def test_the_same_input_gives_the_same_fingerprint(raw: Request, tmp_path: Path) -> None:
+    one, two = (prepare(raw, tmp_path / name) for name in ("one", "two"))
+    other = prepare(dataclasses.replace(raw, seed=1), tmp_path / "three")
+    assert one.fingerprint == two.fingerprint != other.fingerprint
+
+
+def test_bad_rows_are_quarantined_within_the_allowance(raw: Request, tmp_path: Path) -> None:
+    (raw.images / "0.png").write_bytes(b"no image")
+    store = prepare(dataclasses.replace(raw, max_bad=0.05), tmp_path / "store")
+    entries = [json.loads(line) for line in (store.directory / "quarantine.jsonl").read_text().splitlines()]
+    assert [(entry["row"], entry["image"]) for entry in entries] == [(1, "0.png")]
+    assert sum(store.sizes.values()) == 39
+
+
+def test_refusals(raw: Request, tmp_path: Path) -> None:
+    out = tmp_path / "stores" / "ads"
+    out.parent.mkdir()
+    replace = dataclasses.replace
+    refuses(replace(raw, table=tmp_path / "none.csv"), out, "none.csv", "does not exist")
+    refuses(replace(raw, images=tmp_path / "none"), out, "none", "does not exist")
+    refuses(replace(raw, label="modle"), out, "'modle'", "ads.csv", "model")
+    refuses(replace(raw, ignore=("colour",)), out, "'colour'")
+    refuses(replace(raw, split=(0.5, 0.5, 0.5)), out, "--split")
+    refuses(replace(raw, key_column="gearbox"), out, "'gearbox'", "no key")
+    out.mkdir()
+    refuses(raw, out, "exists already")
+
+
+def test_refuses_an_unreadable_image(raw: Request, tmp_path: Path) -> None:
+    out = tmp_path / "stores" / "ads"
+    out.parent.mkdir()
+    (raw.images / "4.png").write_bytes((raw.images / "4.png").read_bytes()[:60])
+    refuses(raw, out, "Row 5 of", "4.png", "cannot be read")
+    (raw.images / "4.png").unlink()
+    refuses(raw, out, "Row 5 of", "4.png", "does not exist")
+
+
+def test_refuses_paths_out_of_the_image_folder(raw: Request, tmp_path: Path) -> None:
+    outside = tmp_path / "secret.png"
+    Image.new("RGB", (10, 12)).save(outside)
+    (raw.images / "link.png").symlink_to(outside)
+    names = pl.read_csv(raw.table)["file"].to_list()
+    for bad in ("../secret.png", str(outside), "link.png"):
+        refuses(edited(raw, file=pl.Series([bad, *names[1:]])), tmp_path / "store", "Row 1", "leaves the image folder")
+
+
+def test_refuses_columns_that_are_no_features(raw: Request, tmp_path: Path) -> None:
+    constant = edited(raw, seats=pl.lit(5))
+    refuses(constant, tmp_path / "store", "'seats'", "--ignore seats")
+    text = edited(raw, seats=pl.Series([f"text {i}" for i in range(40)]))
+    import mmcl_jax.data.table as table
+
+    limit, table.MAX_CATEGORIES = table.MAX_CATEGORIES, 10
+    try:
+        refuses(text, tmp_path / "store", "'seats'", "40 different texts")
+    finally:
+        table.MAX_CATEGORIES = limit
+
+
+def test_an_interrupted_build_leaves_nothing(raw: Request, tmp_path: Path) -> None:
+    def interrupt(rows, what):
+        for row in rows:
+            if what == "writing val":
+                raise KeyboardInterrupt
+            yield row
+
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(KeyboardInterrupt):
+        prepare(raw, tmp_path / "store", track=interrupt)
+    assert sorted(tmp_path.iterdir()) == before
+    assert prepare(raw, tmp_path / "store").sizes["train"] == 20
+
+
+def test_not_a_store(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a store"):
+        Store.open(tmp_path)
