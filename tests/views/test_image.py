@@ -1,0 +1,119 @@
+"""Image augmentations, each against what it promises."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmcl_jax.errors import UserError
+from mmcl_jax.views import VIEWS
+from mmcl_jax.views import image_ops as ops
+
+IMAGE = jnp.asarray(np.random.default_rng(0).random((12, 10, 3)), jnp.float32)
+KEYS = jax.random.split(jax.random.key(0), 200)
+OFF = {"flip": 0.0, "jitter": 0.0, "grayscale": 0.0, "blur": 0.0, "crop_scale": (1.0, 1.0)}
+
+
+def build(**options: object):
+    return VIEWS.build(VIEWS.spec("augment", **options), "config.views.image")
+
+
+def test_a_crop_of_a_ramp_shows_a_window_of_it() -> None:
+    rows = jnp.broadcast_to(jnp.arange(16.0)[:, None, None], (16, 16, 1))
+    crops = jax.vmap(lambda k: ops.resized_crop(k, rows, size=(8, 8), scale=(0.2, 1.0), ratio=(0.75, 4 / 3)))(KEYS)
+    low, high = crops.min(axis=(1, 2, 3)), crops.max(axis=(1, 2, 3))
+    assert (low >= 0).all()
+    assert (high <= 15).all()
+    share = (high - low + 1) / 16
+    assert share.min() < 0.5
+    assert share.max() > 0.9
+    np.testing.assert_allclose(crops[:, :, :1], crops[:, :, -1:], atol=1e-5)  # columns of a row are alike
+
+
+def test_the_whole_image_as_crop_is_the_image() -> None:
+    crop = ops.resized_crop(KEYS[0], IMAGE, size=(12, 10), scale=(1.0, 1.0), ratio=(10 / 12, 10 / 12))
+    np.testing.assert_allclose(crop, IMAGE, atol=1e-6)
+
+
+def test_a_crop_that_cannot_fit_falls_back_to_the_centre() -> None:
+    column = jnp.broadcast_to(jnp.arange(40.0)[:, None, None], (40, 4, 1))
+    crop = ops.resized_crop(KEYS[0], column, size=(4, 4), scale=(1.0, 1.0), ratio=(1.0, 1.0))
+    np.testing.assert_allclose(crop[:, 0, 0], [18, 19, 20, 21], atol=1e-4)
+
+
+def test_resizing_is_bilinear_without_antialiasing() -> None:
+    ramp = jnp.arange(4.0)[:, None, None]
+    np.testing.assert_allclose(ops.resize(ramp, (2, 1))[:, 0, 0], [0.5, 2.5])  # antialiasing would give 0.71 and 2.29
+
+
+def test_flips_happen_at_their_rate() -> None:
+    flipped = jax.vmap(lambda k: ops.horizontal_flip(k, IMAGE, probability=0.25))(KEYS)
+    mirrored = (flipped == IMAGE[None, :, ::-1]).all(axis=(1, 2, 3))
+    assert (mirrored | (flipped == IMAGE[None]).all(axis=(1, 2, 3))).all()
+    assert 0.15 < mirrored.mean() < 0.35
+
+
+def test_rotation_keeps_the_centre_and_reaches_both_sides() -> None:
+    image = jnp.zeros((9, 9, 1)).at[4, 4].set(1.0).at[0, 4].set(1.0)
+    turned = jax.vmap(lambda k: ops.rotation(k, image, degrees=45.0))(KEYS)
+    assert (turned[:, 4, 4, 0] == 1).all()
+    assert turned[:, :4, :4].sum() > 10
+    assert turned[:, :4, 5:].sum() > 10
+    np.testing.assert_array_equal(ops.rotation(KEYS[0], IMAGE, degrees=0.0), IMAGE)
+
+
+def test_jitter_of_strength_zero_changes_nothing() -> None:
+    same = ops.color_jitter(KEYS[0], IMAGE, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
+    np.testing.assert_allclose(same, IMAGE, atol=1e-6)
+
+
+def test_jitter_follows_its_definitions() -> None:
+    def jitter(**strength: float) -> jax.Array:
+        full = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, **strength}
+        return ops.color_jitter(KEYS[1], IMAGE, **full)
+
+    grey = np.asarray(IMAGE) @ np.array([0.2989, 0.587, 0.114])
+    for name, other in {
+        "brightness": np.zeros_like(IMAGE),
+        "contrast": np.full(IMAGE.shape, grey.mean()),
+        "saturation": np.repeat(grey[..., None], 3, axis=-1),
+    }.items():
+        changed = np.asarray(jitter(**{name: 0.3}))
+        inside = (changed > 0) & (changed < 1)
+        factors = ((changed - other) / (np.asarray(IMAGE) - other))[inside]
+        np.testing.assert_allclose(factors, np.median(factors), rtol=2e-2, err_msg=name)
+        assert 0.7 <= np.median(factors) <= 1.3
+    turned = jitter(hue=0.2)
+    np.testing.assert_allclose(turned.max(axis=2), IMAGE.max(axis=2), atol=1e-5)  # hue keeps the HSV value
+    assert float(jnp.abs(turned - IMAGE).max()) > 0.1
+
+
+def test_a_blur_keeps_a_flat_image_and_smooths_a_rough_one() -> None:
+    flat = jnp.full((12, 10, 3), 0.3)
+    np.testing.assert_allclose(ops.blur(KEYS[0], flat, kernel=7, sigma=(0.5, 2.0)), flat, atol=1e-6)
+    assert ops.blur(KEYS[0], IMAGE, kernel=7, sigma=(1.0, 2.0)).std() < 0.5 * IMAGE.std()
+
+
+def test_all_parts_off_is_the_image_itself() -> None:
+    images = (IMAGE[None] * 255).astype(jnp.uint8)
+    seen = build(**OFF).apply(images, KEYS[:1], None)
+    np.testing.assert_allclose(seen, images.astype(jnp.float32) / 255)
+    assert build(**OFF, size=(6, 5)).apply(images, KEYS[:1], None).shape == (1, 6, 5, 3)
+
+
+def test_the_share_of_augmented_images() -> None:
+    images = jnp.broadcast_to((IMAGE * 255).astype(jnp.uint8), (200, 12, 10, 3))
+    seen = build(probability=0.8, blur=0.0).apply(images, KEYS, None)
+    untouched = (seen == images.astype(jnp.float32) / 255).all(axis=(1, 2, 3)).mean()
+    assert 0.1 < untouched < 0.3
+    assert seen.min() >= 0
+    assert seen.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("flip", 1.5), ("crop_scale", (0.5, 0.2)), ("blur_kernel", 4), ("rotation", -1.0), ("hue", 0.7), ("size", (0, 3))],
+)
+def test_numbers_out_of_range_are_refused_by_name(option: str, value: object) -> None:
+    with pytest.raises(UserError, match=f"config.views.image: {option}"):
+        build(**{option: value})
