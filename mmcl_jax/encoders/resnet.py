@@ -1,0 +1,171 @@
+"""ResNet-18 and ResNet-50 (v1.5: the stride of a bottleneck is in its 3x3), with torchvision's init and padding.
+
+He et al., "Deep residual learning for image recognition", CVPR 2016, Table 1.
+"""
+
+from typing import Literal
+
+from flax import nnx
+from jaxtyping import Array, DTypeLike, Float
+
+from mmcl_jax.encoders.base import ENCODERS
+from mmcl_jax.encoders.features import Features
+from mmcl_jax.encoders.layers import Norm, conv, max_pool_3x3
+
+Stem = Literal["imagenet", "cifar"]
+Map = Float[Array, "B H W C"]
+NewMap = Float[Array, "B h w c"]
+
+
+class BasicBlock(nnx.Module):
+    """3x3, 3x3, with a projected shortcut where the shape changes."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, width: int, *, stride: int, norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
+        self.conv1 = conv(inputs, width, 3, stride=stride, rngs=rngs, dtype=dtype)
+        self.norm1 = norm(width)
+        self.conv2 = conv(width, width, 3, rngs=rngs, dtype=dtype)
+        self.norm2 = norm(width)
+        self.shortcut = _shortcut(inputs, width, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Map, *, train: bool) -> NewMap:
+        y = nnx.relu(self.norm1(self.conv1(x), train=train))
+        y = self.norm2(self.conv2(y), train=train)
+        return nnx.relu(y + (self.shortcut(x, train=train) if self.shortcut else x))
+
+
+class Bottleneck(nnx.Module):
+    """1x1, 3x3 (with the stride), 1x1 to four times the width."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, *, stride: int, norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
+        outputs = width * self.expansion
+        self.conv1 = conv(inputs, width, 1, rngs=rngs, dtype=dtype)
+        self.norm1 = norm(width)
+        self.conv2 = conv(width, width, 3, stride=stride, rngs=rngs, dtype=dtype)
+        self.norm2 = norm(width)
+        self.conv3 = conv(width, outputs, 1, rngs=rngs, dtype=dtype)
+        self.norm3 = norm(outputs)
+        self.shortcut = _shortcut(inputs, outputs, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Map, *, train: bool) -> NewMap:
+        y = nnx.relu(self.norm1(self.conv1(x), train=train))
+        y = nnx.relu(self.norm2(self.conv2(y), train=train))
+        y = self.norm3(self.conv3(y), train=train)
+        return nnx.relu(y + (self.shortcut(x, train=train) if self.shortcut else x))
+
+
+class Shortcut(nnx.Module):
+    """A 1x1 convolution and a norm."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int, norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
+        self.conv = conv(inputs, outputs, 1, stride=stride, rngs=rngs, dtype=dtype)
+        self.norm = norm(outputs)
+
+    def __call__(self, x: Map, *, train: bool) -> NewMap:
+        return self.norm(self.conv(x), train=train)
+
+
+def _shortcut(
+    inputs: int, outputs: int, *, stride: int, norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike
+) -> Shortcut | None:
+    if inputs == outputs and stride == 1:
+        return None
+    return Shortcut(inputs, outputs, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
+
+
+class ResNet(nnx.Module):
+    """A residual network without its classifier; `local` is the last feature map, `pooled` its mean."""
+
+    def __init__(
+        self,
+        *,
+        block: type[BasicBlock] | type[Bottleneck],
+        depths: tuple[int, ...],
+        shape: tuple[int, ...],
+        stem: Stem,
+        width: float,
+        norm: Norm,
+        rngs: nnx.Rngs,
+        dtype: DTypeLike,
+    ) -> None:
+        if width <= 0:
+            raise ValueError(f"width must be positive, not {width}")
+        base = max(1, round(64 * width))
+        kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
+        self.stem, self.dtype = stem, dtype
+        self.conv = conv(shape[-1], base, kernel, stride=stride, rngs=rngs, dtype=dtype)
+        self.norm = norm(base)
+        blocks, inputs = [], base
+        for stage, depth in enumerate(depths):
+            for index in range(depth):
+                stride = 2 if stage > 0 and index == 0 else 1
+                blocks.append(block(inputs, base << stage, stride=stride, norm=norm, rngs=rngs, dtype=dtype))
+                inputs = (base << stage) * block.expansion
+        self.blocks = nnx.List(blocks)
+        self.features = inputs
+
+    def __call__(self, view: Map, *, train: bool) -> Features:
+        x = nnx.relu(self.norm(self.conv(view.astype(self.dtype)), train=train))
+        if self.stem == "imagenet":
+            x = max_pool_3x3(x)
+        for block in self.blocks:
+            x = block(x, train=train)
+        return Features(pooled=x.mean(axis=(1, 2)), local=x.reshape(x.shape[0], -1, x.shape[-1]))
+
+
+@ENCODERS.register("resnet18")
+def resnet18(
+    *,
+    shape: tuple[int, ...],
+    norm: Norm,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike,
+    stem: Stem = "imagenet",
+    width: float = 1.0,
+) -> ResNet:
+    """ResNet-18: 512 features, 11,176,512 parameters at 3 channels.
+
+    Args:
+      shape: of one image, (height, width, channels).
+      norm: makes a normalisation layer for a number of channels.
+      rngs: random streams for the initial parameters.
+      dtype: of the computation.
+      stem: "imagenet" (7x7 at stride 2, then a 3x3 maximum at stride 2) or, for small images, "cifar" (3x3).
+      width: factor on every number of channels.
+    """
+    return ResNet(
+        block=BasicBlock,
+        depths=(2, 2, 2, 2),
+        shape=shape,
+        stem=stem,
+        width=width,
+        norm=norm,
+        rngs=rngs,
+        dtype=dtype,
+    )
+
+
+@ENCODERS.register("resnet50")
+def resnet50(
+    *,
+    shape: tuple[int, ...],
+    norm: Norm,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike,
+    stem: Stem = "imagenet",
+    width: float = 1.0,
+) -> ResNet:
+    """ResNet-50 v1.5: 2048 features, 23,508,032 parameters at 3 channels. Arguments as in `resnet18`."""
+    return ResNet(
+        block=Bottleneck,
+        depths=(3, 4, 6, 3),
+        shape=shape,
+        stem=stem,
+        width=width,
+        norm=norm,
+        rngs=rngs,
+        dtype=dtype,
+    )

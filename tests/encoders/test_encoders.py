@@ -1,0 +1,91 @@
+"""Encoders: parameter counts, shapes, dtypes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from mmcl_jax.encoders import ENCODERS, PROJECTORS, Features
+from mmcl_jax.encoders.layers import BatchNorm
+from mmcl_jax.encoders.mlp import one_hot
+
+DVM_WIDTHS = (1,) * 13 + (22, 13, 3, 12)
+
+
+def build(name: str, *, dtype: str = "float32", shape: tuple[int, ...] = (32, 32, 3), **options: object) -> nnx.Module:
+    def norm(channels: int) -> BatchNorm:
+        return BatchNorm(channels, group_size=2, momentum=0.9, epsilon=1e-5, dtype=jnp.dtype(dtype))
+
+    return ENCODERS.build(
+        ENCODERS.spec(name, **options),
+        "encoder",
+        shape=shape,
+        widths=DVM_WIDTHS,
+        norm=norm,
+        rngs=nnx.Rngs(0),
+        dtype=jnp.dtype(dtype),
+    )
+
+
+def parameters(make) -> int:
+    return sum(x.size for x in jax.tree.leaves(nnx.state(nnx.eval_shape(make), nnx.Param)))
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    ("name", "count"), [("resnet18", 11_176_512), ("resnet50", 23_508_032), ("table_mlp", 4_331_520)]
+)
+def test_parameter_counts_are_the_published_ones(name: str, count: int) -> None:
+    assert parameters(lambda: build(name)) == count
+
+
+@pytest.mark.core
+def test_the_whole_mmcl_model_for_dvm_has_the_published_size() -> None:
+    def projector() -> nnx.Module:
+        return PROJECTORS.build(
+            PROJECTORS.spec("mlp"), "projector", features=2048, rngs=nnx.Rngs(0), dtype=jnp.dtype("float32")
+        )
+
+    towers = sum(parameters(lambda name=name: build(name)) for name in ("resnet50", "table_mlp"))
+    assert towers + 2 * parameters(projector) == 36_756_800
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "local"),
+    [
+        ("resnet18", {"width": 0.125}, (1, 64)),
+        ("resnet18", {"width": 0.125, "stem": "cifar"}, (16, 64)),
+        ("resnet50", {"width": 0.125, "stem": "cifar"}, (16, 256)),
+        ("cnn", {"channels": (4, 8)}, (64, 8)),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_features(name: str, options: dict[str, object], local: tuple[int, int], dtype: str) -> None:
+    encoder = build(name, dtype=dtype, **options)
+    features = nnx.jit(lambda e, x: e(x, train=True))(encoder, jnp.ones((4, 32, 32, 3)))
+    assert isinstance(features, Features)
+    assert features.pooled.shape == (4, encoder.features)
+    assert features.local.shape == (4, *local)
+    assert features.pooled.dtype == jnp.dtype(dtype)
+    kept = jax.tree.leaves(nnx.state(encoder, (nnx.Param, nnx.BatchStat)))
+    assert {x.dtype.name for x in kept} == {"float32"}
+
+
+def test_pooled_is_the_mean_of_local() -> None:
+    features = build("cnn", channels=(4, 8))(jnp.ones((2, 32, 32, 3)) * 0.3, train=True)
+    np.testing.assert_allclose(features.pooled, features.local.mean(axis=1), rtol=1e-6)
+
+
+@pytest.mark.core
+def test_one_hot_leaves_columns_in_place() -> None:
+    rows = jnp.array([[0.5, 2.0, -1.0], [1.5, 0.0, 3.0]])
+    np.testing.assert_array_equal(one_hot(rows, (1, 3, 1)), [[0.5, 0, 0, 1, -1.0], [1.5, 1, 0, 0, 3.0]])
+
+
+def test_the_linear_projector_is_one_layer() -> None:
+    projector = PROJECTORS.build(
+        PROJECTORS.spec("linear", out=5), "projector", features=7, rngs=nnx.Rngs(0), dtype=jnp.dtype("float32")
+    )
+    assert projector(jnp.ones((2, 7))).shape == (2, 5)
+    assert projector.kernel[...].shape == (7, 5)
