@@ -1,0 +1,53 @@
+"""The NT-Xent term of SimCLR: two views of the same sample attract, all other 2B - 2 views repel."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mmcl_jax.objectives.base import TERMS, Metrics, Term, check_term
+from mmcl_jax.objectives.pairs import Denominator, contrast, other_view
+
+
+@TERMS.register("nt_xent")
+def nt_xent(
+    *,
+    between: tuple[str, str] = ("image_1", "image_2"),
+    temperature: float = 0.1,
+    weight: float = 1.0,
+    denominator: Denominator = "all",
+) -> Term:
+    """Normalised temperature-scaled cross-entropy over the 2B views of a batch; every view is an anchor once.
+
+    SimCLR (Chen et al., ICML 2020), equation 1: the denominator has the 2B - 1 other views, the positive among them
+    (`denominator="all"`).
+
+    Args:
+      between: the two views.
+      temperature: tau; 0.1 as in MMCL's baseline.
+      weight: of this term in the objective.
+      denominator: see `pairs.contrast`.
+
+    Raises:
+      ValueError: a number is out of range.
+    """
+    check_term(temperature=temperature, weight=weight)
+
+    def loss(
+        first: Float[Array, "B d"], second: Float[Array, "B d"], batch: Mapping[str, Array]
+    ) -> tuple[Float[Array, ""], Metrics]:
+        # Interleaved, not concatenated: view 1 and 2 of a sample stay on the device that holds the sample.
+        views = jnp.stack([first, second], axis=1).reshape(-1, first.shape[1])
+        metadata = {"id": jnp.repeat(batch["id"], 2), "place": jnp.arange(len(views))}
+        losses = contrast(
+            views,
+            views,
+            rule=other_view,
+            x_metadata=metadata,
+            y_metadata=metadata,
+            temperature=temperature,
+            denominator=denominator,
+        )
+        return losses.forward.mean(), {"top1": losses.forward_top1.mean()}
+
+    return Term(name="nt_xent", between=between, weight=weight, loss=loss)

@@ -1,0 +1,153 @@
+"""Terms against golden values, float64 references and their limits."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from mmcl_jax.encoders import Features
+from mmcl_jax.errors import UserError
+from mmcl_jax.objectives import TERMS, build_objective
+from mmcl_jax.training.mesh import make_mesh
+
+pytestmark = pytest.mark.core
+
+FIRST = jnp.array([[0.2, 0.3, 0.6], [-0.4, 0.2, 0.8], [0.3, 0.5, -0.5]])
+SECOND = jnp.array([[0.25, 0.35, 0.55], [-0.2, 0.1, 0.5], [-0.2, 0.3, 0.1]])
+BATCH = {"id": jnp.arange(3, dtype=jnp.uint32)}
+
+
+def loss(name: str, **options: object):
+    return TERMS.build(TERMS.spec(name, **options), "config.objective.0").loss
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "golden"),
+    [
+        ("clip", {}, 0.9240035),
+        ("clip", {"balance": 1.0}, 0.0981888),
+        ("clip", {"balance": 0.0}, 1.7498181),
+        ("clip", {"denominator": "negatives"}, -1.3034386),
+        ("nt_xent", {}, 1.0451879),
+    ],
+)
+def test_golden_values(name: str, options: dict[str, object], golden: float) -> None:
+    value, _ = loss(name, **options)(FIRST, SECOND, BATCH)
+    np.testing.assert_allclose(value, golden, rtol=2e-6)
+
+
+def reference_clip(x: np.ndarray, y: np.ndarray, *, temperature: float, balance: float, denominator: str) -> float:
+    """Float64, with loops."""
+    x, y = (a / np.linalg.norm(a, axis=1, keepdims=True) for a in (x.astype(np.float64), y.astype(np.float64)))
+    s = x @ y.T / temperature
+    directions = []
+    for logits in (s, s.T):
+        losses = []
+        for i, row in enumerate(logits):
+            kept = [v for j, v in enumerate(row) if denominator == "all" or j != i]
+            losses.append(np.log(np.sum(np.exp(kept))) - row[i])
+        directions.append(np.mean(losses))
+    return balance * directions[0] + (1 - balance) * directions[1]
+
+
+@pytest.mark.parametrize("denominator", ["all", "negatives"])
+def test_clip_and_its_gradients_agree_with_float64(denominator: str) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(16, 8)), rng.normal(size=(16, 8))
+    options = {"temperature": 0.2, "balance": 0.3, "denominator": denominator}
+    term = loss("clip", **options)
+    batch = {"id": jnp.arange(16, dtype=jnp.uint32)}
+    value, gradients = jax.value_and_grad(lambda x, y: term(x, y, batch)[0], argnums=(0, 1))(
+        jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
+    )
+    np.testing.assert_allclose(value, reference_clip(x, y, **options), rtol=1e-6)
+    step = 1e-6
+    for which, gradient in enumerate(gradients):
+        for index in [(0, 0), (3, 5), (15, 7)]:
+            shifted = []
+            for sign in (1, -1):
+                both = [x.copy(), y.copy()]
+                both[which][index] += sign * step
+                shifted.append(reference_clip(*both, **options))
+            numeric = (shifted[0] - shifted[1]) / (2 * step)
+            np.testing.assert_allclose(gradient[index], numeric, rtol=2e-4, atol=1e-6)
+
+
+def test_limits() -> None:
+    eye = jnp.eye(8)
+    batch = {"id": jnp.arange(8, dtype=jnp.uint32)}
+    cold, metrics = loss("clip", temperature=0.02)(eye, eye, batch)
+    np.testing.assert_allclose(cold, 0, atol=1e-6)
+    assert metrics["top1"] == metrics["top1_back"] == 1
+    collapsed, metrics = loss("clip")(jnp.ones((8, 8)), jnp.ones((8, 8)), batch)
+    np.testing.assert_allclose(collapsed, np.log(8), rtol=1e-6)
+    collapsed, _ = loss("nt_xent")(jnp.ones((8, 8)), jnp.ones((8, 8)), batch)
+    np.testing.assert_allclose(collapsed, np.log(15), rtol=1e-6)
+    _, metrics = loss("clip")(eye, jnp.roll(eye, 1, axis=0), batch)
+    assert metrics["top1"] == 0
+
+
+def test_positives_follow_ids_not_places() -> None:
+    order = jnp.array([2, 0, 1])
+    value, _ = loss("clip")(FIRST, SECOND, BATCH)
+    shuffled, _ = loss("clip")(FIRST[order], SECOND[order], {"id": BATCH["id"][order]})
+    np.testing.assert_allclose(value, shuffled, rtol=1e-6)
+
+
+def test_bfloat16_embeddings_are_compared_in_float32() -> None:
+    value, _ = loss("clip")(FIRST.astype(jnp.bfloat16), SECOND.astype(jnp.bfloat16), BATCH)
+    assert value.dtype == jnp.float32
+    rounded = [np.asarray(a.astype(jnp.bfloat16), np.float64) for a in (FIRST, SECOND)]
+    expected = reference_clip(*rounded, temperature=0.1, balance=0.5, denominator="all")
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["clip", "nt_xent"])
+def test_sharding_changes_neither_values_nor_gradients(name: str) -> None:
+    rng = np.random.default_rng(0)
+    x, y = (jnp.asarray(rng.normal(size=(64, 16)), jnp.float32) for _ in range(2))
+    term = loss(name)
+
+    def value(x, y, ids):
+        return term(x, y, {"id": ids})[0]
+
+    results = []
+    for devices in (1, 2, 8):
+        sharding = NamedSharding(make_mesh(jax.devices()[:devices]), PartitionSpec("data"))
+        arguments = jax.device_put((x, y, jnp.arange(64, dtype=jnp.uint32)), sharding)
+        results.append(jax.jit(jax.value_and_grad(value, argnums=(0, 1)))(*arguments))
+    for other in results[1:]:
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), results[0], other)
+
+
+def test_the_sharded_similarity_matrix_is_never_whole_on_one_device() -> None:
+    mesh = make_mesh()
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    x = jax.ShapeDtypeStruct((2048, 16), jnp.float32, sharding=sharding)
+    ids = jax.ShapeDtypeStruct((2048,), jnp.uint32, sharding=sharding)
+    term = loss("clip")
+    compiled = (
+        jax.jit(jax.grad(lambda x, y, ids: term(x, y, {"id": ids})[0], argnums=(0, 1))).lower(x, x, ids).compile()
+    )
+    matrix = 2048 * 2048 * 4
+    assert compiled.memory_analysis().temp_size_in_bytes < matrix
+    assert "all-gather" in compiled.as_text()
+
+
+def test_an_objective_is_the_weighted_sum_of_its_terms() -> None:
+    specs = [TERMS.spec("clip", weight=2.0), TERMS.spec("nt_xent", between=("image", "table"), weight=0.5)]
+    embeddings = {"image": Features(pooled=FIRST), "table": Features(pooled=SECOND)}
+    total, metrics = build_objective(specs, ["image", "table"])(embeddings, BATCH)
+    np.testing.assert_allclose(total, 2 * 0.9240035 + 0.5 * 1.0451879, rtol=1e-6)
+    np.testing.assert_allclose(metrics["clip/image-table"], 0.9240035, rtol=1e-6)
+    np.testing.assert_allclose(metrics["nt_xent/image-table"], 1.0451879, rtol=1e-6)
+
+
+def test_bad_objectives_are_refused() -> None:
+    with pytest.raises(UserError, match=r"config.objective.0.between: there is no view 'table'"):
+        build_objective([TERMS.spec("clip")], ["image"])
+    with pytest.raises(UserError, match=r"config.objective.0: temperature must be positive"):
+        build_objective([TERMS.spec("clip", temperature=0.0)], ["image", "table"])
+    with pytest.raises(UserError, match="no term"):
+        build_objective([], ["image"])
