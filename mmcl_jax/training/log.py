@@ -1,0 +1,83 @@
+"""What a run writes down while it trains: `metrics.jsonl` and TensorBoard events."""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+from tensorboardX import SummaryWriter
+
+from mmcl_jax.errors import check
+
+
+class MetricLog:
+    """Writes one line per logged step; process 0 alone writes.
+
+    A run that is continued from step `start` first drops what was logged after it: those steps are done again. `began`
+    is the time (`time.monotonic()`) that `seconds` in the log count from.
+    """
+
+    def __init__(self, directory: Path, *, start: int, began: float, writes: bool = True) -> None:
+        self._began, self._writes = began, writes
+        self._deferred: tuple[int, Mapping[str, jax.Array]] | None = None
+        if not writes:
+            return
+        path = directory / "metrics.jsonl"
+        kept = [line for line in _lines(path) if _step(line) <= start]
+        partial = path.with_suffix(".partial")
+        partial.write_text("".join(kept))
+        partial.rename(path)
+        self._file = path.open("a")
+        self._events = SummaryWriter(str(directory / "events"), purge_step=start + 1 if start else None)
+
+    def defer(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
+        """Keeps a step's metrics, which may not be computed yet, for the next `flush`."""
+        self._deferred = step, metrics
+
+    def flush(self) -> str | None:
+        """Fetches and writes what was deferred; returns a short text of it, None if there was nothing.
+
+        Raises:
+          UserError: the loss is not finite.
+        """
+        if self._deferred is None:
+            return None
+        (step, arrays), self._deferred = self._deferred, None
+        metrics = {name: float(value) for name, value in jax.device_get(dict(arrays)).items()}
+        check(
+            math.isfinite(metrics["loss"]),
+            f"The loss is {metrics['loss']} at step {step}: lower config.schedule.learning_rate, or look at the data. "
+            f"The last checkpoint is from before.",
+        )
+        if self._writes:
+            line = {"step": step, **metrics, "seconds": round(time.monotonic() - self._began, 3)}
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+            for name, value in metrics.items():
+                self._events.add_scalar(name, value, step)
+        top1 = next((value for name, value in metrics.items() if name.endswith("/top1")), math.nan)
+        return f"loss {metrics['loss']:.3f}, in-batch top-1 {top1:.2f}"
+
+    def close(self) -> None:
+        """Closes both."""
+        if self._writes:
+            self._file.close()
+            self._events.close()
+
+
+def read_metrics(directory: Path) -> list[dict[str, float]]:
+    """The logged steps of a run."""
+    return [json.loads(line) for line in _lines(directory / "metrics.jsonl")]
+
+
+def _lines(path: Path) -> list[str]:
+    """The whole lines of a log; a line that a kill cut short is left out."""
+    if not path.is_file():
+        return []
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _step(line: str) -> int:
+    return int(json.loads(line)["step"])

@@ -1,0 +1,145 @@
+"""The training loop."""
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from mmcl_jax.data.input import iterate
+from mmcl_jax.encoders import build_model
+from mmcl_jax.progress import Bar
+from mmcl_jax.training.build import build_experiment
+from mmcl_jax.training.checkpoint import Checkpoints
+from mmcl_jax.training.log import MetricLog
+from mmcl_jax.training.mesh import by_example, check_batch, make_mesh, put, replicated
+from mmcl_jax.training.run import Run
+from mmcl_jax.training.state import TrainState, make_init
+from mmcl_jax.training.step import compile_step, make_step, memory_report
+from mmcl_jax.training.stop import stop_on_signal
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a training ended: at `step` of `steps`, after `seconds` over all sittings.
+
+    `host_ms` is the processor time of the Python thread per step (drawing, placing and dispatching a batch), median.
+    """
+
+    run: Run
+    state: TrainState
+    step: int
+    steps: int
+    seconds: float
+    host_ms: float
+
+    def describe(self) -> str:
+        """One line on how it ended."""
+        if self.step < self.steps:
+            return f"{self.run.directory}: stopped at step {self.step} of {self.steps}; the same command continues."
+        host = "" if math.isnan(self.host_ms) else f"; host {self.host_ms:.1f} ms per step"
+        return f"{self.run.directory}: {self.steps} steps in {self.seconds:.0f} s{host}"
+
+
+def pretrain(
+    config: ConfigDict,
+    workdir: Path,
+    *,
+    devices: Sequence[jax.Device] | None = None,
+    say: Callable[[str], None] = print,
+) -> Result:
+    """Trains the experiment in `workdir`, or continues it there.
+
+    Whatever moment it is stopped at, and on however many devices, a run that is continued ends with the same bits (on
+    the same hardware) as one that was not.
+
+    Args:
+      config: the experiment.
+      workdir: a new folder, or one of this experiment.
+      devices: to train on; all by default.
+      say: prints a line.
+
+    Raises:
+      UserError: bad config, data or work directory, found before anything is written; or a loss that is not finite.
+    """
+    experiment = build_experiment(config)
+    mesh = make_mesh(devices)
+    check_batch(config.batch_size, mesh)
+    batches, store = experiment.batches, experiment.store
+    run = Run.begin(workdir, config, store)
+
+    # Shapes first: then memory can be told, and every array is made where it will stay.
+    init = make_init(lambda rngs: build_model(config, store.schema, rngs=rngs), experiment.optimizer)
+    seed = np.uint32(config.seed)
+    shapes: Any = jax.tree.map(_placed(replicated(mesh)), jax.eval_shape(init, seed))
+    constants = {"seed": seed, "populations": {"table": batches.arrays["table"]}}
+    constants = jax.device_put(constants, replicated(mesh))
+
+    with contextlib.ExitStack() as resources:
+        checkpoints = Checkpoints(run.checkpoints, keep=config.keep_checkpoints)
+        resources.callback(checkpoints.close)
+        data = iterate(batches)
+        if checkpoints.latest is None:
+            state, seconds = jax.jit(init, out_shardings=replicated(mesh))(constants["seed"]), 0.0
+        else:
+            restored = checkpoints.restore(shapes)
+            state, seconds = restored.state, restored.seconds
+            data.set_state(restored.data)
+        step = first = int(jax.device_get(state.step))
+        if first == batches.steps:
+            return Result(run=run, state=state, step=step, steps=step, seconds=seconds, host_ms=math.nan)
+
+        example = {name: _widened(rows, jax.process_count()) for name, rows in batches[0].items()}
+        step_function = compile_step(make_step(experiment), mesh, shapes, example, constants)
+        say(f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(step_function)}")
+        if first:
+            say(f"continuing {workdir} at step {first} of {batches.steps}")
+        began = time.monotonic() - seconds
+        log = MetricLog(workdir, start=first, began=began, writes=jax.process_index() == 0)
+        resources.callback(log.close)
+        stop = resources.enter_context(stop_on_signal())
+        bar = resources.enter_context(Bar(f"pretrain {workdir.name}", batches.steps, start=first))
+        resources.enter_context(jax.transfer_guard("disallow"))
+
+        # The order matters. Metrics are fetched after the next step was dispatched, so that the accelerator never waits
+        # for them. A checkpoint is taken before the next batch is drawn, so that state, data position and clock agree,
+        # and after the log was written, so that it is never ahead of the log.
+        host = []
+        while step < batches.steps:
+            tick = time.thread_time()
+            batch = put(next(data), by_example(mesh))
+            state, metrics = step_function(state, batch, constants)
+            step += 1
+            host.append(time.thread_time() - tick)
+            bar.update(step, log.flush())
+            last = stop.asked or step == batches.steps
+            if step == batches.steps or step % config.log_every == 0:
+                log.defer(step, metrics)
+            if last or step % config.checkpoint_every == 0:
+                bar.update(step, log.flush())
+                checkpoints.save(step, state, data=data.get_state(), seconds=time.monotonic() - began)
+            if last:
+                break
+    return Result(
+        run=run,
+        state=state,
+        step=step,
+        steps=batches.steps,
+        seconds=time.monotonic() - began,
+        host_ms=1e3 * float(np.median(host)),
+    )
+
+
+def _placed(sharding: jax.sharding.Sharding) -> Callable[[Any], jax.ShapeDtypeStruct]:
+    return lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _widened(rows: np.ndarray, processes: int) -> jax.ShapeDtypeStruct:
+    """The shape of all processes' rows together."""
+    return jax.ShapeDtypeStruct((rows.shape[0] * processes, *rows.shape[1:]), rows.dtype)

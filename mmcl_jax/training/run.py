@@ -1,0 +1,151 @@
+"""A run: the work directory of one experiment.
+
+config.json      the resolved config
+store.json       fingerprint and place of the store it is trained on
+schema.json      the store's schema, and
+statistics.json  its training statistics: with these a run can be used without the store
+checkpoints/     by step
+metrics.jsonl    one line per logged step
+events/          the same for TensorBoard
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import nnx
+from ml_collections import ConfigDict
+
+from mmcl_jax.data.schema import Schema
+from mmcl_jax.data.statistics import Statistics
+from mmcl_jax.data.store import Store
+from mmcl_jax.encoders import Model, build_model
+from mmcl_jax.errors import check
+from mmcl_jax.training.checkpoint import Checkpoints
+from mmcl_jax.training.plain import from_plain, to_plain
+from mmcl_jax.training.state import split_model
+
+# Keys that may differ when a run is continued: they change neither the parameters nor the data.
+_FREE = {"data", "log_every", "checkpoint_every", "keep_checkpoints"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """An experiment's directory and what it was made with."""
+
+    directory: Path
+    config: ConfigDict
+    schema: Schema
+    statistics: Statistics
+    fingerprint: str
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.directory / "checkpoints"
+
+    @classmethod
+    def begin(cls, directory: Path, config: ConfigDict, store: Store) -> "Run":
+        """Makes the directory, or continues the one that is there.
+
+        Raises:
+          UserError: the directory holds another experiment, the same one on other data, or something else.
+        """
+        if not (directory / "config.json").is_file():
+            empty = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
+            check(empty, f"{directory} is not empty and holds no run; choose another --workdir.")
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / "schema.json").write_text(store.schema.to_json())
+            (directory / "statistics.json").write_text(store.statistics.to_json())
+            origin = {"fingerprint": store.fingerprint, "directory": str(store.directory.absolute())}
+            (directory / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
+            # Last, and at one stroke: a directory with a config is a run.
+            partial = directory / "config.json.partial"
+            partial.write_text(json.dumps(to_plain(config), indent=2) + "\n")
+            partial.rename(directory / "config.json")
+        run = cls.open(directory)
+        there, here = _flat(to_plain(run.config)), _flat(to_plain(config))
+        for key in sorted(there.keys() | here.keys()):
+            same = there.get(key) == here.get(key) or key in _FREE
+            check(
+                same,
+                f"{directory} holds another experiment: config.{key} is {there.get(key)!r} there and "
+                f"{here.get(key)!r} here; choose another --workdir.",
+            )
+        check(
+            run.fingerprint == store.fingerprint,
+            f"{directory} was begun on other data than {store.directory} holds now; choose another --workdir.",
+        )
+        return run
+
+    @classmethod
+    def open(cls, directory: Path) -> "Run":
+        """Opens a run.
+
+        Raises:
+          UserError: the directory is not a run.
+        """
+        check((directory / "config.json").is_file(), f"{directory} is not a run (it has no config.json).")
+        return cls(
+            directory=directory,
+            config=from_plain(json.loads((directory / "config.json").read_text())),
+            schema=Schema.read(directory / "schema.json"),
+            statistics=Statistics.read(directory / "statistics.json"),
+            fingerprint=json.loads((directory / "store.json").read_text())["fingerprint"],
+        )
+
+    def store(self) -> Store:
+        """The store the run was trained on.
+
+        Raises:
+          UserError: it has moved, or holds other data now.
+        """
+        origin = json.loads((self.directory / "store.json").read_text())
+        store = Store.open(origin["directory"])
+        check(
+            store.fingerprint == self.fingerprint,
+            f"The store {store.directory} has changed since {self.directory} was trained on it.",
+        )
+        return store
+
+    def untrained_model(self) -> Model:
+        """The model with its initial parameters."""
+        return build_model(self.config, self.schema, rngs=nnx.Rngs(jax.random.key(self.config.seed)))
+
+    def model(self) -> Model:
+        """The model with the parameters of the latest checkpoint.
+
+        Raises:
+          UserError: the run has no checkpoint.
+        """
+        abstract = nnx.eval_shape(lambda: build_model(self.config, self.schema, rngs=nnx.Rngs(0)))
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        wanted = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), split_model(abstract)
+        )
+        check(self.checkpoints.is_dir(), f"{self.directory} has no checkpoint; train it with mmcl pretrain.")
+        checkpoints = Checkpoints(self.checkpoints)
+        try:
+            check(
+                checkpoints.latest is not None,
+                f"{self.directory} has no checkpoint; train it with mmcl pretrain.",
+            )
+            return nnx.merge(nnx.graphdef(abstract), *checkpoints.restore_model(*wanted))
+        finally:
+            checkpoints.close()
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts and lists as one dict with dotted keys."""
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        items = {str(index): item for index, item in enumerate(value)}.items()
+    else:
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, item in items:
+        flat.update(_flat(item, f"{prefix}.{key}" if prefix else key))
+    return flat

@@ -1,0 +1,55 @@
+"""The check of a config's keys that are not options of a part (`registry` checks those)."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mmcl_jax.data.statistics import MISSING_POLICIES
+from mmcl_jax.errors import check
+
+_positive: tuple[Callable[[Any], bool], str] = (lambda value: value > 0, "must be positive")
+_SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
+    "data": ((str,), lambda v: v != "", "must name a store; give --config.data=stores/NAME"),
+    "seed": ((int,), lambda v: 0 <= v < 2**31, "must lie in [0, 2^31)"),
+    "dtype": ((str,), lambda v: v in ("float32", "bfloat16"), "must be float32 or bfloat16"),
+    "batch_size": ((int,), *_positive),
+    "epochs": ((int,), *_positive),
+    "missing": ((str,), lambda v: v in MISSING_POLICIES, f"must be one of {', '.join(MISSING_POLICIES)}"),
+    "log_every": ((int,), *_positive),
+    "checkpoint_every": ((int,), *_positive),
+    "keep_checkpoints": ((int,), *_positive),
+    "batch_norm.group_size": ((int, type(None)), lambda v: v is None or v > 1, "must be above 1, or None"),
+    "batch_norm.momentum": ((float, int), lambda v: 0 <= v < 1, "must lie in [0, 1)"),
+    "batch_norm.epsilon": ((float, int), *_positive),
+}
+
+
+def check_config(config: ConfigDict) -> None:
+    """Checks every key that is not an option of a part, and how the keys go together.
+
+    Raises:
+      UserError: naming the key.
+    """
+    for key, (types, holds, sentence) in _SCALARS.items():
+        value = config
+        for part in key.split("."):
+            value = value[part]
+        typed = isinstance(value, types) and not (isinstance(value, bool) and bool not in types)
+        check(typed, f"config.{key}: {value!r} is not of type {' or '.join(t.__name__ for t in types)}.")
+        check(holds(value), f"config.{key}: {value!r} {sentence}.")
+    group = config.batch_norm.group_size
+    check(
+        group is None or config.batch_size % group == 0,
+        f"config.batch_norm.group_size: {group} does not divide config.batch_size, which is {config.batch_size}.",
+    )
+    for name, spec in config.views.items():
+        for part in ("encoders", "projectors"):
+            check(
+                spec.modality in config[part],
+                f"config.views.{name}.modality: there is no {spec.modality!r} in config.{part}.",
+            )
+    used = {spec.modality for spec in config.views.values()}
+    for part in ("encoders", "projectors"):
+        for modality in config[part]:
+            check(modality in used, f"config.{part}.{modality}: no view has this modality.")

@@ -1,0 +1,235 @@
+"""Training: the same on any number of devices, the same bits however often it is stopped."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from mmcl_jax.errors import UserError
+from mmcl_jax.training import loop
+from mmcl_jax.training.log import read_metrics
+from mmcl_jax.training.loop import pretrain
+from mmcl_jax.training.plain import to_plain
+
+
+def bits(state: object) -> str:
+    """A hash of every array of a train state."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def losses(workdir: Path) -> list[float]:
+    return [line["loss"] for line in read_metrics(workdir)]
+
+
+def quiet(line: str) -> None:
+    """Drops what training says."""
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("name", ["digits_mmcl", "digits_simclr"])
+def test_the_number_of_devices_changes_nothing(name: str, tiny_config, tmp_path: Path) -> None:
+    curves = {}
+    for devices in (1, 2, 8):
+        workdir = tmp_path / str(devices)
+        pretrain(tiny_config(name), workdir, devices=jax.devices()[:devices], say=quiet)
+        curves[devices] = losses(workdir)
+    assert len(curves[1]) == 18
+    assert curves[1][-1] < curves[1][0]
+    np.testing.assert_allclose(curves[2], curves[1], rtol=1e-5)
+    np.testing.assert_allclose(curves[8], curves[1], rtol=1e-5)
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Makes the process send itself SIGTERM while it draws the batch of this step."""
+    real = loop.put
+    drawn = iter(range(1, 10**6))
+
+    def put(batch, sharding):
+        if next(drawn) == step:
+            signal.raise_signal(signal.SIGTERM)
+        return real(batch, sharding)
+
+    monkeypatch.setattr(loop, "put", put)
+
+
+@pytest.mark.core
+def test_a_stopped_run_ends_with_the_same_bits(tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config("digits_mmcl")
+    whole = pretrain(config, tmp_path / "whole", say=quiet)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 7)
+        stopped = pretrain(config, tmp_path / "stopped", say=quiet)
+    assert stopped.step == 7
+    assert "the same command continues" in stopped.describe()
+    said: list[str] = []
+    continued = pretrain(config, tmp_path / "stopped", say=said.append)
+    assert any("at step 7 of 18" in line for line in said)
+    assert bits(continued.state) == bits(whole.state)
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+    again = pretrain(config, tmp_path / "stopped", say=quiet)
+    assert bits(again.state) == bits(whole.state)
+
+
+@pytest.mark.core
+def test_a_run_moves_between_numbers_of_devices(tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config("digits_mmcl")
+    pretrain(config, tmp_path / "one", devices=jax.devices()[:1], say=quiet)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 9)
+        pretrain(config, tmp_path / "moved", devices=jax.devices()[:8], say=quiet)
+    pretrain(config, tmp_path / "moved", devices=jax.devices()[:2], say=quiet)
+    np.testing.assert_allclose(losses(tmp_path / "moved"), losses(tmp_path / "one"), rtol=1e-5)
+
+
+def test_a_killed_process_ends_with_the_same_bits(tiny_config, tmp_path: Path) -> None:
+    """SIGKILL at several moments of one run, saving every second step; the last process finishes it."""
+    config = tiny_config("digits_mmcl", "epochs=4", "checkpoint_every=2")
+    path = tmp_path / "config.py"
+    path.write_text(
+        f"from mmcl_jax.training.plain import from_plain\ndef get_config(): return from_plain({to_plain(config)!r})\n"
+    )
+
+    def start(workdir: Path) -> subprocess.Popen[str]:
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "mmcl_jax.cli.main",
+            "pretrain",
+            "--config",
+            str(path),
+            "--workdir",
+            str(workdir),
+        ]
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ.copy()
+        )
+
+    whole = start(tmp_path / "whole")
+    output, _ = whole.communicate(timeout=300)
+    assert whole.returncode == 0, output
+
+    killed = tmp_path / "killed"
+    steps = 18 * 4
+    for reach in (5, 23, 50):
+        process = start(killed)
+        deadline = time.monotonic() + 300
+        while process.poll() is None and len(read_metrics(killed)) < reach and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, "the run was over before it could be killed"
+    last = start(killed)
+    output, _ = last.communicate(timeout=300)
+    assert last.returncode == 0, output
+    assert "continuing" in output
+
+    ends = [pretrain(config, tmp_path / name, say=quiet) for name in ("whole", "killed")]  # complete: only loads
+    assert [end.step for end in ends] == [steps, steps]
+    assert bits(ends[0].state) == bits(ends[1].state)
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    assert [line["step"] for line in read_metrics(killed)] == list(range(1, steps + 1))
+
+
+@pytest.mark.core
+def test_another_experiment_in_the_workdir_is_refused(tiny_config, tmp_path: Path) -> None:
+    pretrain(tiny_config("digits_simclr"), tmp_path / "run", say=quiet)
+    with pytest.raises(UserError, match=r"holds another experiment: config.batch_size is 64 there and 32 here"):
+        pretrain(tiny_config("digits_simclr", "batch_size=32"), tmp_path / "run")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("text")
+    with pytest.raises(UserError, match="is not empty and holds no run"):
+        pretrain(tiny_config("digits_simclr"), tmp_path / "thesis")
+    assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter.txt"]
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("batch_size=1208", "config.batch_size: 1208 is larger than the training split, which has 1200 rows"),
+        ("batch_size=0", "config.batch_size: 0 must be positive"),
+        ("batch_size=2.5", "config.batch_size: 2.5 is not of type int"),
+        ("batch_norm.group_size=7", "config.batch_norm.group_size: 7 does not divide config.batch_size"),
+        ("dtype=float16", "config.dtype: 'float16' must be float32 or bfloat16"),
+        ("encoders.image.channels=5", r"config.encoders.image.channels: 5 is not of type tuple\[int, ...\]"),
+        ("views.table.rate=2", r"config.views.table: rate must lie in \[0, 1\]"),
+        ("objective.0.temperature=-1", "config.objective.0: temperature must be positive"),
+        ("objective.0.between=('image','x')", "there is no view 'x'"),
+        ("views.table.modality=genes", "config.views.table.modality: there is no 'genes' in config.encoders"),
+        ("data=nowhere", "nowhere is not a store"),
+    ],
+)
+def test_bad_configs_are_refused_before_anything_is_written(
+    override: str, sentence: str, tiny_config, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        pretrain(tiny_config("digits_mmcl", override), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tiny_config, tmp_path: Path) -> None:
+    config = tiny_config("digits_simclr", "schedule.learning_rate=1e30", "optimizer.weight_decay=1e30")
+    with pytest.raises(UserError, match=r"The loss is (nan|inf) at step \d+"):
+        pretrain(config, tmp_path / "run", say=quiet)
+
+
+def test_bfloat16_trains_float32_parameters(tiny_config, tmp_path: Path) -> None:
+    result = pretrain(tiny_config("digits_mmcl", "dtype=bfloat16"), tmp_path / "run", say=quiet)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(result.state.params)} == {"float32"}
+    curve = losses(tmp_path / "run")
+    assert curve[-1] < curve[0]
+
+
+def test_global_batch_norm_is_an_option(tiny_config, tmp_path: Path) -> None:
+    config = tiny_config("digits_simclr", "batch_norm.group_size=None")
+    curves = []
+    for devices in (1, 8):
+        pretrain(config, tmp_path / str(devices), devices=jax.devices()[:devices], say=quiet)
+        curves.append(losses(tmp_path / str(devices)))
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-5)
+
+
+def test_grouped_batch_norm_adds_no_collectives(tiny_config) -> None:
+    """The collectives of the compiled step at 8 devices do not grow with the number of normalisation layers."""
+    from mmcl_jax.encoders import build_model
+    from mmcl_jax.training.build import build_experiment
+    from mmcl_jax.training.mesh import make_mesh
+    from mmcl_jax.training.state import make_init
+    from mmcl_jax.training.step import compile_step, make_step
+
+    def collectives(group_size: int | None) -> int:
+        experiment = build_experiment(tiny_config("digits_simclr", f"batch_norm.group_size={group_size}"))
+        config, store = experiment.config, experiment.store
+        init = make_init(lambda rngs: build_model(config, store.schema, rngs=rngs), experiment.optimizer)
+        state = jax.eval_shape(init, np.uint32(0))
+        constants = {"seed": np.uint32(0), "populations": {"table": experiment.batches.arrays["table"]}}
+        text = compile_step(make_step(experiment), make_mesh(), state, experiment.batches[0], constants).as_text()
+        return sum(text.count(f" {name}(") for name in ("all-reduce", "all-gather", "reduce-scatter", "all-to-all"))
+
+    grouped, whole = collectives(8), collectives(None)
+    assert grouped < whole
+
+
+def test_the_run_directory_says_what_was_done(tiny_config, tmp_path: Path) -> None:
+    said: list[str] = []
+    result = pretrain(tiny_config("digits_mmcl"), tmp_path / "run", say=said.append)
+    assert any("per device: state and inputs" in line and "temporary" in line for line in said)
+    assert result.host_ms > 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["views"]["table"] == {"modality": "table", "name": "scarf", "rate": 0.3}
+    lines = read_metrics(tmp_path / "run")
+    assert {"step", "loss", "learning_rate", "gradient_norm", "clip/image-table/top1", "seconds"} <= lines[0].keys()
+    assert list((tmp_path / "run" / "events").glob("events.*"))
