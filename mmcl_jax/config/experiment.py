@@ -1,0 +1,66 @@
+"""The parts a config is made of."""
+
+from ml_collections import ConfigDict
+
+from mmcl_jax.encoders import ENCODERS, PROJECTORS
+from mmcl_jax.objectives import TERMS
+from mmcl_jax.registry import Registry
+from mmcl_jax.training.optimizer import OPTIMIZERS, SCHEDULES
+from mmcl_jax.views import VIEWS
+
+encoder = ENCODERS.spec
+projector = PROJECTORS.spec
+view = VIEWS.spec
+term = TERMS.spec
+optimizer = OPTIMIZERS.spec
+schedule = SCHEDULES.spec
+
+# Entries of a config that name a factory: a group of them by the user's names, a list of them, or a single one.
+PARTS: dict[str, Registry] = {
+    "encoders": ENCODERS,
+    "projectors": PROJECTORS,
+    "views": VIEWS,
+    "objective": TERMS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+}
+
+
+def experiment() -> ConfigDict:
+    """A config with what all experiments share, at MMCL's published values; `get_config` fills in the rest.
+
+    Keys:
+      data: folder of the store.
+      seed: of parameters, order of the data, and views.
+      dtype: of the computation, "float32" or "bfloat16"; parameters are float32.
+      batch_size: examples per step, over all devices.
+      epochs: passes over the training split.
+      missing: what to do with missing table values: "refuse", or "mean" (mean or most frequent category).
+      batch_norm: `group_size` examples are normalised together (None: the whole batch); `momentum`; `epsilon`.
+      log_every: steps between log lines.
+      checkpoint_every: steps between checkpoints.
+      keep_checkpoints: how many of the latest are kept.
+      views, encoders, projectors: named parts. `objective`: a tuple of terms. `optimizer`, `schedule`: one part each.
+    """
+    config = ConfigDict(
+        {
+            "name": "",
+            "data": "",
+            "seed": 2022,
+            "dtype": "float32",
+            "batch_size": 512,
+            "epochs": 500,
+            "missing": "refuse",
+            "log_every": 20,
+            "checkpoint_every": 500,
+            "keep_checkpoints": 2,
+            "batch_norm": {"group_size": 64, "momentum": 0.9, "epsilon": 1e-5},
+            "views": {},
+            "encoders": {},
+            "projectors": {},
+        }
+    )
+    config.objective = ()
+    config.optimizer = optimizer("adam_l2")
+    config.schedule = schedule("warmup_cosine")
+    return config

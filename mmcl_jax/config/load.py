@@ -1,0 +1,99 @@
+"""Finding a config file, and applying `--config.key=value` to what it returns."""
+
+import ast
+import difflib
+import runpy
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mmcl_jax.config.experiment import PARTS
+from mmcl_jax.errors import UserError, check
+
+
+def shipped() -> dict[str, Path]:
+    """The experiments that come with the package, by name."""
+    package = Path(str(files("mmcl_jax")))
+    folder = package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
+    return {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*.py"))}
+
+
+def load(name: str, overrides: Iterable[str] = ()) -> ConfigDict:
+    """The config called `name` (a shipped experiment, or the path of a file with `get_config()`), overridden.
+
+    Args:
+      name: name or path. A config file is Python: run only those you trust.
+      overrides: texts `key.path=value`; a value is read as a Python literal, or else as text.
+
+    Raises:
+      UserError: there is no such config, or an override names no key.
+    """
+    known = shipped()
+    path = known.get(name, Path(name))
+    check(
+        path.is_file(),
+        f"There is no config {name!r}: neither a file nor one of the shipped experiments ({', '.join(known)}).",
+    )
+    module = runpy.run_path(str(path))
+    check("get_config" in module, f"The config {path} has no function get_config().")
+    config = module["get_config"]()
+    config.name = config.name or path.stem
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        check(separator == "=", f"config.{override}: give it a value, as in --config.{override}=VALUE.")
+        _assign(config, key, text)
+    return config
+
+
+def _assign(config: ConfigDict, key: str, text: str) -> None:
+    parts = key.split(".")
+    parent = config
+    for depth, part in enumerate(parts[:-1]):
+        parent = _child(parent, part, parts[:depth])
+    last = parts[-1]
+    current = _child(parent, last, parts[:-1])
+    check(
+        isinstance(parent, ConfigDict) and not _is_group(current),
+        f"config.{key}: this is a group of keys; set one of them.",
+    )
+    value = text if isinstance(current, str) else _literal(text)
+    with parent.ignore_type():
+        parent[last] = value
+    if last == "name" and len(parts) > 1:
+        registry = PARTS[parts[0]]
+        registry.factory(value, f"config.{key}")
+        completed = registry.complete(parent)
+        for option in list(parent):
+            del parent[option]
+        parent.update(completed)
+
+
+def _child(parent: Any, part: str, path: list[str]) -> Any:
+    here = ".".join(["config", *path])
+    if isinstance(parent, tuple):
+        check(
+            part.isdigit() and int(part) < len(parent),
+            f"{here}.{part}: {here} has entries 0 to {len(parent) - 1}.",
+        )
+        return parent[int(part)]
+    if not isinstance(parent, ConfigDict):
+        raise UserError(f"{here}.{part}: {here} has no keys below it.")
+    if part not in parent:
+        near = difflib.get_close_matches(part, list(parent), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(parent))}."
+        raise UserError(f"{here}.{part}: there is no such key; {hint}")
+    return parent[part]
+
+
+def _is_group(value: Any) -> bool:
+    return isinstance(value, ConfigDict) or (isinstance(value, tuple) and any(isinstance(v, ConfigDict) for v in value))
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,101 @@
+"""Configs: names, overrides, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mmcl_jax.config import load, shipped
+from mmcl_jax.errors import UserError
+from mmcl_jax.training.plain import from_plain, to_plain
+
+pytestmark = pytest.mark.core
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_the_resolved_experiment_is_the_reviewed_one(name: str) -> None:
+    """A changed default shows here. After a deliberate change, write the file anew as the message says."""
+    resolved = json.dumps(to_plain(load(name)), indent=2) + "\n"
+    path = GOLDEN / f"{name.replace('/', '_')}.json"
+    hint = f"python -c \"from tests.config.test_load import write; write('{name}')\""
+    assert path.is_file(), hint
+    assert resolved == path.read_text(), hint
+
+
+def write(name: str) -> None:
+    """Writes the golden file of an experiment."""
+    GOLDEN.mkdir(exist_ok=True)
+    (GOLDEN / f"{name.replace('/', '_')}.json").write_text(json.dumps(to_plain(load(name)), indent=2) + "\n")
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_configs_survive_json(name: str) -> None:
+    config = load(name)
+    again = from_plain(json.loads(json.dumps(to_plain(config))))
+    assert to_plain(again) == to_plain(config)
+    assert again.objective[0].between == config.objective[0].between
+
+
+def test_overrides_reach_every_kind_of_key() -> None:
+    config = load(
+        "mmcl",
+        [
+            "batch_size=64",
+            "data=stores/007",
+            "schedule.learning_rate=1",
+            "views.image.crop_scale=(0.2, 1.0)",
+            "views.image.size=(64, 64)",
+            "objective.0.temperature=0.5",
+            "encoders.image.stem=cifar",
+            "batch_norm.group_size=None",
+        ],
+    )
+    assert (config.batch_size, config.data) == (64, "stores/007")
+    assert config.schedule.learning_rate == 1
+    assert config.views.image.crop_scale == (0.2, 1.0)
+    assert config.views.image.size == (64, 64)
+    assert config.objective[0].temperature == 0.5
+    assert config.encoders.image.stem == "cifar"
+    assert config.batch_norm.group_size is None
+
+
+def test_a_new_name_brings_its_own_options() -> None:
+    config = load("mmcl", ["encoders.image.width=0.5", "encoders.image.name=resnet18"])
+    assert to_plain(config.encoders.image) == {"name": "resnet18", "stem": "imagenet", "width": 0.5}
+    config = load("mmcl", ["projectors.table.name=linear", "projectors.table.out=32"])
+    assert to_plain(config.projectors.table) == {"name": "linear", "out": 32}
+
+
+def test_a_config_file_by_path(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("from mmcl_jax.config import load\ndef get_config(): return load('mmcl', ['epochs=3'])\n")
+    assert load(str(path)).epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("batchsize=3", r"config.batchsize: there is no such key; did you mean 'batch_size'\?"),
+        ("encoders.image.widht=2", r"config.encoders.image.widht: there is no such key; did you mean 'width'\?"),
+        ("xyzzy=3", "config.xyzzy: there is no such key; there are batch_norm, batch_size"),
+        ("objective.1.weight=3", "config.objective.1: config.objective has entries 0 to 0"),
+        ("seed.x=3", "config.seed.x: config.seed has no keys below it"),
+        ("encoders=3", "config.encoders: this is a group of keys"),
+        ("objective=3", "config.objective: this is a group of keys"),
+        ("epochs", "config.epochs: give it a value, as in --config.epochs=VALUE"),
+        ("encoders.image.name=vit", "config.encoders.image.name: there is no encoder 'vit'; choose from cnn"),
+    ],
+)
+def test_bad_overrides_are_refused_by_name(override: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        load("mmcl", [override])
+
+
+def test_no_such_config(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no config 'mmlc': .*digits_mmcl, digits_simclr, mmcl, simclr"):
+        load("mmlc")
+    (tmp_path / "empty.py").write_text("")
+    with pytest.raises(UserError, match=r"has no function get_config"):
+        load(str(tmp_path / "empty.py"))
