@@ -1,0 +1,53 @@
+"""Label budgets: which training labels a probe may use."""
+
+import dataclasses
+
+import numpy as np
+
+from mmcl_jax.errors import check
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """`per_class` labels of every class, or a `fraction` of each class (1.0: all labels).
+
+    Example:
+      >>> labels = np.array([0, 0, 0, 1, 1])
+      >>> Budget(per_class=1).draw(labels, (0, 0)).tolist()
+      [2, 4]
+    """
+
+    per_class: int | None = None
+    fraction: float = 1.0
+
+    def __str__(self) -> str:
+        if self.per_class is not None:
+            return f"{self.per_class} per class"
+        return "all" if self.fraction == 1 else f"{100 * self.fraction:g} %"
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether every label is used, so that all draws are the same."""
+        return self.per_class is None and self.fraction == 1
+
+    def draw(self, labels: np.ndarray, seed: tuple[int, int]) -> np.ndarray:
+        """Sorted rows of a random subset, at least one per class.
+
+        Every class is put into a random order by `seed` and its first rows are taken: the draws of one seed are nested,
+        a smaller budget lying within a larger one.
+
+        Raises:
+          UserError: a class has fewer rows than `per_class`.
+        """
+        if self.takes_all:
+            return np.arange(len(labels))
+        chosen = []
+        for label in np.unique(labels):
+            rows = np.flatnonzero(labels == label)
+            count = self.per_class or max(1, round(self.fraction * len(rows)))
+            check(
+                count <= len(rows),
+                f"--per-class {count}: class {label} has only {len(rows)} training rows.",
+            )
+            chosen.append(np.random.default_rng([*seed, int(label)]).permutation(rows)[:count])
+        return np.sort(np.concatenate(chosen))

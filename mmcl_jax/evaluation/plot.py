@@ -1,0 +1,48 @@
+"""The picture of a probe table: accuracy against labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mmcl_jax.evaluation.protocol import Score
+from mmcl_jax.evaluation.summary import budgets_of, summarise
+
+# Wong's palette, which colour-blind readers can tell apart; baselines in greys.
+_COLOURS = {"pixels": "#999999", "random encoder": "#555555"}
+_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+_METRICS = {"top1": "Test top-1 accuracy", "auroc": "Test AUROC (macro, one-vs-rest)"}
+
+
+def plot_scores(scores: Sequence[Score], path: Path, *, title: str) -> None:
+    """Draws top-1 and AUROC against the label budget, with one standard deviation over seeds, to a PNG file."""
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    budgets = budgets_of(scores)
+    places = np.arange(len(budgets))
+    for axes, (metric, label) in zip(figure.subplots(1, 2), _METRICS.items(), strict=True):
+        cells = summarise(scores, metric)
+        trained = [method for method in cells if method not in _COLOURS]
+        colours = {**_COLOURS, **dict(zip(trained, _PALETTE * len(trained), strict=False))}
+        for index, (method, row) in enumerate(cells.items()):
+            means = [row[budget].mean for budget in budgets]
+            spreads = [np.nan_to_num(row[budget].sd) for budget in budgets]
+            shift = 0.03 * (index - (len(cells) - 1) / 2)
+            axes.errorbar(
+                places + shift,
+                means,
+                yerr=spreads,
+                label=method,
+                color=colours[method],
+                marker="o",
+                capsize=3,
+                linestyle="--" if method in _COLOURS else "-",
+            )
+        axes.set_xticks(places, budgets)
+        axes.set_xlabel("Labels used by the probe")
+        axes.set_ylabel(label)
+        axes.grid(axis="y", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].legend(loc="lower right", frameon=False)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=150)
