@@ -4,6 +4,7 @@ The *batch* is the Grain element, not the sample: one index gives one gather fro
 than ten times faster than one Python call per sample, and the iterator's whole state is one integer.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import grain
@@ -49,8 +50,7 @@ class Batches:
             f"config.batch_size: {batch_size} is larger than the training split, which has {self.rows} rows.",
         )
         check(
-            batch_size % processes == 0,
-            f"config.batch_size: {batch_size} does not divide among {processes} processes.",
+            batch_size % processes == 0, f"config.batch_size: {batch_size} does not divide among {processes} processes."
         )
         self.batch_size, self.seed = batch_size, seed
         self.steps_per_epoch = self.rows // batch_size
@@ -76,17 +76,31 @@ class Batches:
         return self._order
 
 
-def training_arrays(store: Store, split: str, *, missing: str) -> dict[str, np.ndarray]:
-    """What training reads of a split: `id` uint32, `image` uint8, `table` encoded float32, `label` int32 if any."""
+MODALITIES = ("image", "table")
+
+
+def training_arrays(store: Store, split: str, modalities: Collection[str], *, missing: str) -> dict[str, np.ndarray]:
+    """What training reads of a split: `id` uint32, `label` int32 if there is one, and these modalities.
+
+    `image` is uint8 [N, H, W, C], `table` encoded float32 [N, F].
+
+    Raises:
+      UserError: there is no such split, or a table value is missing and `missing` is "refuse".
+    """
     arrays = store.arrays(split)
-    encoded = {
-        "id": arrays["id"].astype(np.uint32),
-        "image": arrays["image"],
-        "table": store.statistics.encode(np.asarray(arrays["table"]), store.schema, missing=missing),
-    }
+    encoded = {"id": arrays["id"].astype(np.uint32)}
+    if "image" in modalities:
+        encoded["image"] = arrays["image"]
+    if "table" in modalities:
+        encoded["table"] = store.statistics.encode(np.asarray(arrays["table"]), store.schema, missing=missing)
     if "label" in arrays:
         encoded["label"] = arrays["label"].astype(np.int32)
     return encoded
+
+
+def populations(batches: Batches) -> dict[str, np.ndarray]:
+    """The rows that table views draw from: all training rows `[N, F]`, by modality."""
+    return {name: array for name, array in batches.arrays.items() if name == "table"}
 
 
 def iterate(batches: Batches) -> Any:

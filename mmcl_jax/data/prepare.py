@@ -63,6 +63,7 @@ def prepare(request: Request, out: Path, *, track: Track = lambda rows, _: rows)
     columns = _columns(rows, request)
     label = _label(rows, request)
     found, quarantine = _readable(names, request, track)
+    check(bool(found), f"No row of {request.table} has an image that can be read.")
     kept = np.array(sorted(found))
     schema = Schema(columns=columns, image=_image_spec(found, request), label=label)
     raw = np.stack([table.column_values(rows[c.name], c) for c in columns], axis=1)
@@ -118,13 +119,7 @@ def _keys_and_images(rows: pl.DataFrame, request: Request) -> tuple[list[str], l
 
 
 def _columns(rows: pl.DataFrame, request: Request) -> tuple[Column, ...]:
-    not_features = {
-        request.image_column,
-        request.label,
-        request.key_column,
-        request.split_column,
-        *request.ignore,
-    }
+    not_features = {request.image_column, request.label, request.key_column, request.split_column, *request.ignore}
     features = [name for name in rows.columns if name not in not_features]
     check(bool(features), f"{request.table} has no column left to use as the table.")
     return tuple(
@@ -195,12 +190,7 @@ def _division(rows: pl.DataFrame, request: Request, labels: np.ndarray | None, k
 
 
 def _examples(
-    members: Iterable[int],
-    found: Found,
-    keys: list[str],
-    raw: np.ndarray,
-    labels: np.ndarray | None,
-    schema: Schema,
+    members: Iterable[int], found: Found, keys: list[str], raw: np.ndarray, labels: np.ndarray | None, schema: Schema
 ) -> Iterator[shards.Example]:
     for row in members:
         example = {

@@ -60,10 +60,7 @@ def write_shards(
         data_dir=str(directory), dataset_name=name, split=split, filetype_suffix="array_record"
     )
     return tfds.core.SplitInfo(
-        name=split,
-        shard_lengths=np.diff(bounds).tolist(),
-        num_bytes=written,
-        filename_template=template,
+        name=split, shard_lengths=np.diff(bounds).tolist(), num_bytes=written, filename_template=template
     )
 
 

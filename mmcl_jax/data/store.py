@@ -75,8 +75,7 @@ class Store:
           UserError: there is no such split.
         """
         check(
-            split in self.sizes,
-            f"The store {self.directory} has no split {split!r}; it has {', '.join(self.sizes)}.",
+            split in self.sizes, f"The store {self.directory} has no split {split!r}; it has {', '.join(self.sizes)}."
         )
         folder = self.directory / "flat" / split
         if not folder.is_dir():

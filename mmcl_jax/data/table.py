@@ -38,10 +38,7 @@ def read_table(path: Path) -> pl.DataFrame:
 def require_columns(table: pl.DataFrame, names: Sequence[str], path: Path) -> None:
     """Raises `UserError` for the first of `names` that the table lacks."""
     for name in names:
-        check(
-            name in table.columns,
-            f"There is no column {name!r} in {path}; it has {_shortened(table.columns)}.",
-        )
+        check(name in table.columns, f"There is no column {name!r} in {path}; it has {_shortened(table.columns)}.")
 
 
 def infer_column(values: pl.Series, path: Path, *, categorical: bool) -> Column:
@@ -51,10 +48,7 @@ def infer_column(values: pl.Series, path: Path, *, categorical: bool) -> Column:
       UserError: the column is empty, has another type, or holds too many different texts for a category.
     """
     name = values.name
-    check(
-        values.null_count() < len(values),
-        f"Column {name!r} of {path} is empty; leave it out with --ignore {name}.",
-    )
+    check(values.null_count() < len(values), f"Column {name!r} of {path} is empty; leave it out with --ignore {name}.")
     if values.dtype.is_numeric() and not categorical:
         return Column(name=name, kind="continuous")
     check(
@@ -62,7 +56,7 @@ def infer_column(values: pl.Series, path: Path, *, categorical: bool) -> Column:
         f"Column {name!r} of {path} is of type {values.dtype}, which is neither a number nor a category; "
         f"leave it out with --ignore {name}.",
     )
-    categories = _texts(values).drop_nulls().unique().sort().to_list()
+    categories = _texts(values.drop_nulls().unique().sort()).to_list()  # numbers in the order of numbers
     check(
         len(categories) <= MAX_CATEGORIES,
         f"Column {name!r} of {path} has {len(categories)} different texts, too many for a category; "

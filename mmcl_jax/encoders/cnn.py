@@ -12,13 +12,7 @@ class CNN(nnx.Module):
     """Convolutions at stride 2, each normalised and rectified; `pooled` is the mean of the last map."""
 
     def __init__(
-        self,
-        *,
-        shape: tuple[int, ...],
-        channels: tuple[int, ...],
-        norm: Norm,
-        rngs: nnx.Rngs,
-        dtype: DTypeLike,
+        self, *, shape: tuple[int, ...], channels: tuple[int, ...], norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike
     ) -> None:
         inputs = (shape[-1], *channels[:-1])
         self.convs = nnx.List(
@@ -36,12 +30,7 @@ class CNN(nnx.Module):
 
 @ENCODERS.register("cnn")
 def cnn(
-    *,
-    shape: tuple[int, ...],
-    norm: Norm,
-    rngs: nnx.Rngs,
-    dtype: DTypeLike,
-    channels: tuple[int, ...] = (32, 64, 128),
+    *, shape: tuple[int, ...], norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike, channels: tuple[int, ...] = (32, 64, 128)
 ) -> CNN:
     """3x3 convolutions at stride 2 with these numbers of channels; the last is the number of features.
 

@@ -54,11 +54,7 @@ def build_model(config: ConfigDict, schema: Schema, *, rngs: nnx.Rngs) -> Model:
     }
     projectors = {
         modality: PROJECTORS.build(
-            spec,
-            f"config.projectors.{modality}",
-            features=encoders[modality].features,
-            rngs=rngs,
-            dtype=dtype,
+            spec, f"config.projectors.{modality}", features=encoders[modality].features, rngs=rngs, dtype=dtype
         )
         for modality, spec in sorted(config.projectors.items())
     }

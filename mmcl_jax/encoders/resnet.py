@@ -118,13 +118,7 @@ class ResNet(nnx.Module):
 
 @ENCODERS.register("resnet18")
 def resnet18(
-    *,
-    shape: tuple[int, ...],
-    norm: Norm,
-    rngs: nnx.Rngs,
-    dtype: DTypeLike,
-    stem: Stem = "imagenet",
-    width: float = 1.0,
+    *, shape: tuple[int, ...], norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike, stem: Stem = "imagenet", width: float = 1.0
 ) -> ResNet:
     """ResNet-18: 512 features, 11,176,512 parameters at 3 channels.
 
@@ -137,35 +131,15 @@ def resnet18(
       width: factor on every number of channels.
     """
     return ResNet(
-        block=BasicBlock,
-        depths=(2, 2, 2, 2),
-        shape=shape,
-        stem=stem,
-        width=width,
-        norm=norm,
-        rngs=rngs,
-        dtype=dtype,
+        block=BasicBlock, depths=(2, 2, 2, 2), shape=shape, stem=stem, width=width, norm=norm, rngs=rngs, dtype=dtype
     )
 
 
 @ENCODERS.register("resnet50")
 def resnet50(
-    *,
-    shape: tuple[int, ...],
-    norm: Norm,
-    rngs: nnx.Rngs,
-    dtype: DTypeLike,
-    stem: Stem = "imagenet",
-    width: float = 1.0,
+    *, shape: tuple[int, ...], norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike, stem: Stem = "imagenet", width: float = 1.0
 ) -> ResNet:
     """ResNet-50 v1.5: 2048 features, 23,508,032 parameters at 3 channels. Arguments as in `resnet18`."""
     return ResNet(
-        block=Bottleneck,
-        depths=(3, 4, 6, 3),
-        shape=shape,
-        stem=stem,
-        width=width,
-        norm=norm,
-        rngs=rngs,
-        dtype=dtype,
+        block=Bottleneck, depths=(3, 4, 6, 3), shape=shape, stem=stem, width=width, norm=norm, rngs=rngs, dtype=dtype
     )

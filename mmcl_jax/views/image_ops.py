@@ -20,12 +20,7 @@ def sometimes(key: Key[Array, ""], probability: float) -> Bool[Array, ""]:
 
 
 def resized_crop(
-    key: Key[Array, ""],
-    image: Image,
-    *,
-    size: tuple[int, int],
-    scale: tuple[float, float],
-    ratio: tuple[float, float],
+    key: Key[Array, ""], image: Image, *, size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]
 ) -> Float[Array, "h w C"]:
     """A random window resized to `size` (bilinear, not antialiased).
 
@@ -81,27 +76,17 @@ def rotation(key: Key[Array, ""], image: Image, *, degrees: float) -> Image:
     angle = jnp.deg2rad(jax.random.uniform(key, minval=-degrees, maxval=degrees))
     height, width = image.shape[:2]
     y, x = jnp.meshgrid(
-        jnp.linspace(-0.5, 0.5, height) * (height - 1),
-        jnp.linspace(-0.5, 0.5, width) * (width - 1),
-        indexing="ij",
+        jnp.linspace(-0.5, 0.5, height) * (height - 1), jnp.linspace(-0.5, 0.5, width) * (width - 1), indexing="ij"
     )
     source_y = jnp.cos(angle) * y - jnp.sin(angle) * x + (height - 1) / 2
     source_x = jnp.sin(angle) * y + jnp.cos(angle) * x + (width - 1) / 2
     return jax.vmap(
-        lambda channel: map_coordinates(channel, [source_y, source_x], order=0, mode="constant"),
-        in_axes=2,
-        out_axes=2,
+        lambda channel: map_coordinates(channel, [source_y, source_x], order=0, mode="constant"), in_axes=2, out_axes=2
     )(image)
 
 
 def color_jitter(
-    key: Key[Array, ""],
-    image: Image,
-    *,
-    brightness: float,
-    contrast: float,
-    saturation: float,
-    hue: float,
+    key: Key[Array, ""], image: Image, *, brightness: float, contrast: float, saturation: float, hue: float
 ) -> Image:
     """Brightness, contrast, saturation and hue changed in a random order.
 

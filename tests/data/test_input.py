@@ -57,7 +57,7 @@ def test_a_batch_larger_than_the_split_is_refused() -> None:
 
 
 def test_training_arrays(digits_store: Store) -> None:
-    train = training_arrays(digits_store, "train", missing="refuse")
+    train = training_arrays(digits_store, "train", ["image", "table"], missing="refuse")
     assert {name: (array.shape, array.dtype.name) for name, array in train.items()} == {
         "id": ((1200,), "uint32"),
         "image": ((1200, 16, 15, 1), "uint8"),
@@ -65,6 +65,7 @@ def test_training_arrays(digits_store: Store) -> None:
         "label": ((1200,), "int32"),
     }
     assert isinstance(train["image"], np.memmap)
+    assert training_arrays(digits_store, "train", ["image"], missing="refuse").keys() == {"id", "image", "label"}
     np.testing.assert_allclose(train["table"].std(axis=0), 1, rtol=1e-4)
     with pytest.raises(UserError, match="no split 'trian'"):
-        training_arrays(digits_store, "trian", missing="refuse")
+        training_arrays(digits_store, "trian", ["image"], missing="refuse")

@@ -118,6 +118,12 @@ def test_a_declared_category_and_an_ignored_column(raw: Request, tmp_path: Path)
     assert store.schema.columns[0].kind == "categorical"
 
 
+def test_number_classes_are_in_the_order_of_numbers(raw: Request, tmp_path: Path) -> None:
+    store = prepare(edited(raw, model=pl.Series([(i % 3) + 9 for i in range(40)])), tmp_path / "store")
+    assert store.schema.label is not None
+    assert store.schema.label.categories == ("9", "10", "11")
+
+
 def test_images_are_resized_when_asked(raw: Request, tmp_path: Path) -> None:
     store = prepare(dataclasses.replace(raw, image_size=(6, 8)), tmp_path / "store")
     assert store.arrays("test")["image"].shape == (12, 6, 8, 3)
