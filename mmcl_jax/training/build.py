@@ -42,7 +42,7 @@ def build_experiment(config: ConfigDict) -> Experiment:
     objective = build_objective(config.objective, list(views))
     model = nnx.eval_shape(lambda: build_model(config, store.schema, rngs=nnx.Rngs(0)))
     batches = Batches(
-        training_arrays(store, "train", missing=config.missing),
+        training_arrays(store, "train", config.encoders.keys(), missing=config.missing),
         batch_size=config.batch_size,
         epochs=config.epochs,
         seed=config.seed,

@@ -21,12 +21,16 @@ class Restored:
 
 
 class Checkpoints:
-    """The checkpoints of one run, by step. Saving copies the arrays to the host and writes in the background."""
+    """The checkpoints of one run, by step. Saving copies the arrays to the host and writes in the background.
 
-    def __init__(self, directory: Path, *, keep: int = 1) -> None:
+    The training opens them with the number to `keep`, and clears away what a kill left unfinished. Whoever only reads
+    leaves `keep` out, and disturbs no training that is going on.
+    """
+
+    def __init__(self, directory: Path, *, keep: int | None = None) -> None:
         policies = ocp.training.preservation_policies
         self._checkpointer = ocp.training.Checkpointer(
-            directory.absolute(), preservation_policy=policies.LatestN(keep), cleanup_tmp_directories=True
+            directory.absolute(), preservation_policy=policies.LatestN(keep), cleanup_tmp_directories=keep is not None
         )
 
     @property
@@ -67,7 +71,4 @@ class Checkpoints:
 def _split(state: TrainState) -> dict[str, dict[str, Any]]:
     """The model apart from the rest, so that evaluation reads only that."""
     fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    return {
-        "model": {name: fields.pop(name) for name in _MODEL},
-        "optimizer": fields,
-    }
+    return {"model": {name: fields.pop(name) for name in _MODEL}, "optimizer": fields}

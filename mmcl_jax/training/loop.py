@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmcl_jax.data.input import iterate
+from mmcl_jax.data.input import iterate, populations
 from mmcl_jax.encoders import build_model
 from mmcl_jax.progress import Bar
 from mmcl_jax.training.build import build_experiment
@@ -56,8 +56,8 @@ def pretrain(
 ) -> Result:
     """Trains the experiment in `workdir`, or continues it there.
 
-    Whatever moment it is stopped at, and on however many devices, a run that is continued ends with the same bits (on
-    the same hardware) as one that was not.
+    Whatever moment it is stopped at, a run that is continued ends with the same bits as one that was not, on the same
+    hardware and with deterministic operations (CPUs have no others; GPUs by an XLA flag).
 
     Args:
       config: the experiment.
@@ -78,8 +78,7 @@ def pretrain(
     init = make_init(lambda rngs: build_model(config, store.schema, rngs=rngs), experiment.optimizer)
     seed = np.uint32(config.seed)
     shapes: Any = jax.tree.map(_placed(replicated(mesh)), jax.eval_shape(init, seed))
-    constants = {"seed": seed, "populations": {"table": batches.arrays["table"]}}
-    constants = jax.device_put(constants, replicated(mesh))
+    constants = jax.device_put({"seed": seed, "populations": populations(batches)}, replicated(mesh))
 
     with contextlib.ExitStack() as resources:
         checkpoints = Checkpoints(run.checkpoints, keep=config.keep_checkpoints)
@@ -96,7 +95,7 @@ def pretrain(
             return Result(run=run, state=state, step=step, steps=step, seconds=seconds, host_ms=math.nan)
 
         example = {name: _widened(rows, jax.process_count()) for name, rows in batches[0].items()}
-        step_function = compile_step(make_step(experiment), mesh, shapes, example, constants)
+        step_function = compile_step(make_step(experiment), mesh, shapes, example, constants, dtype=config.dtype)
         say(f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(step_function)}")
         if first:
             say(f"continuing {workdir} at step {first} of {batches.steps}")

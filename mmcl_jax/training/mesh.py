@@ -34,7 +34,4 @@ def put(batch: Mapping[str, np.ndarray], sharding: NamedSharding) -> dict[str, j
 
 def check_batch(batch_size: int, mesh: Mesh) -> None:
     """Raises `UserError` unless the batch divides among the devices."""
-    check(
-        batch_size % mesh.size == 0,
-        f"config.batch_size: {batch_size} does not divide among {mesh.size} devices.",
-    )
+    check(batch_size % mesh.size == 0, f"config.batch_size: {batch_size} does not divide among {mesh.size} devices.")

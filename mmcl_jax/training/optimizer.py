@@ -14,12 +14,7 @@ SCHEDULES = Registry("schedule")
 
 @OPTIMIZERS.register("adam_l2")
 def adam_l2(
-    *,
-    schedule: optax.Schedule,
-    weight_decay: float = 1e-4,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    epsilon: float = 1e-8,
+    *, schedule: optax.Schedule, weight_decay: float = 1e-4, b1: float = 0.9, b2: float = 0.999, epsilon: float = 1e-8
 ) -> optax.GradientTransformation:
     """Adam with coupled L2: the decay is added to the gradient, before the moments, on every parameter.
 
@@ -35,12 +30,7 @@ def adam_l2(
 
 @OPTIMIZERS.register("adamw")
 def adamw(
-    *,
-    schedule: optax.Schedule,
-    weight_decay: float = 1e-4,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    epsilon: float = 1e-8,
+    *, schedule: optax.Schedule, weight_decay: float = 1e-4, b1: float = 0.9, b2: float = 0.999, epsilon: float = 1e-8
 ) -> optax.GradientTransformation:
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), on every parameter."""
     _check(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)

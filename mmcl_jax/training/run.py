@@ -9,8 +9,10 @@ metrics.jsonl    one line per logged step
 events/          the same for TensorBoard
 """
 
+import contextlib
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model, build_model
-from mmcl_jax.errors import check
+from mmcl_jax.errors import UserError, check
 from mmcl_jax.training.checkpoint import Checkpoints
 from mmcl_jax.training.plain import from_plain, to_plain
 from mmcl_jax.training.state import split_model
@@ -56,15 +58,16 @@ class Run:
         if not (directory / "config.json").is_file():
             empty = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
             check(empty, f"{directory} is not empty and holds no run; choose another --workdir.")
-            directory.mkdir(parents=True, exist_ok=True)
-            (directory / "schema.json").write_text(store.schema.to_json())
-            (directory / "statistics.json").write_text(store.statistics.to_json())
+            # Made elsewhere and moved into place, so that a kill leaves nothing that looks like something else.
+            partial = directory.with_name(f".{directory.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
+            (partial / "schema.json").write_text(store.schema.to_json())
+            (partial / "statistics.json").write_text(store.statistics.to_json())
             origin = {"fingerprint": store.fingerprint, "directory": str(store.directory.absolute())}
-            (directory / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
-            # Last, and at one stroke: a directory with a config is a run.
-            partial = directory / "config.json.partial"
-            partial.write_text(json.dumps(to_plain(config), indent=2) + "\n")
-            partial.rename(directory / "config.json")
+            (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
+            partial.rename(directory)
         run = cls.open(directory)
         there, here = _flat(to_plain(run.config)), _flat(to_plain(config))
         for key in sorted(there.keys() | here.keys()):
@@ -110,6 +113,20 @@ class Run:
         )
         return store
 
+    def latest_step(self) -> int:
+        """The step of the latest checkpoint.
+
+        Raises:
+          UserError: there is none.
+        """
+        latest = None
+        if self.checkpoints.is_dir():
+            with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
+                latest = checkpoints.latest
+        if latest is None:
+            raise UserError(f"{self.directory} has no checkpoint; train it with mmcl pretrain.")
+        return latest
+
     def untrained_model(self) -> Model:
         """The model with its initial parameters."""
         return build_model(self.config, self.schema, rngs=nnx.Rngs(jax.random.key(self.config.seed)))
@@ -125,16 +142,9 @@ class Run:
         wanted = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), split_model(abstract)
         )
-        check(self.checkpoints.is_dir(), f"{self.directory} has no checkpoint; train it with mmcl pretrain.")
-        checkpoints = Checkpoints(self.checkpoints)
-        try:
-            check(
-                checkpoints.latest is not None,
-                f"{self.directory} has no checkpoint; train it with mmcl pretrain.",
-            )
+        self.latest_step()
+        with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
             return nnx.merge(nnx.graphdef(abstract), *checkpoints.restore_model(*wanted))
-        finally:
-            checkpoints.close()
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array
 
+from mmcl_jax.backend import compiler_options
 from mmcl_jax.encoders import Features
 from mmcl_jax.training.build import Experiment
 from mmcl_jax.training.mesh import by_example, replicated
@@ -57,26 +58,21 @@ def make_step(experiment: Experiment) -> Step:
     return step
 
 
-def compile_step(step: Step, mesh: Mesh, state: Any, batch: Any, constants: Any) -> Any:
+def compile_step(step: Step, mesh: Mesh, state: Any, batch: Any, constants: Any, *, dtype: str) -> Any:
     """Compiles the step for these shapes.
 
     The batch is divided over `data`, everything else is on every device; the old state's memory is given to the new.
     """
     everywhere, divided = replicated(mesh), by_example(mesh)
     jitted = jax.jit(
-        step,
-        in_shardings=(everywhere, divided, everywhere),
-        out_shardings=(everywhere, everywhere),
-        donate_argnums=0,
+        step, in_shardings=(everywhere, divided, everywhere), out_shardings=(everywhere, everywhere), donate_argnums=0
     )
-    return jitted.lower(state, batch, constants).compile()
+    options = compiler_options(mesh.devices.flat[0], dtype)
+    return jitted.lower(state, batch, constants).compile(compiler_options=options)
 
 
 def memory_report(compiled: Any) -> str:
     """What the compiled step needs on each device, in words."""
     memory = compiled.memory_analysis()
-    mib = {
-        "state and inputs": memory.argument_size_in_bytes,
-        "temporary": memory.temp_size_in_bytes,
-    }
+    mib = {"state and inputs": memory.argument_size_in_bytes, "temporary": memory.temp_size_in_bytes}
     return ", ".join(f"{name} {size / 2**20:,.1f} MiB" for name, size in mib.items())

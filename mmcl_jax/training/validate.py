@@ -5,6 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.input import MODALITIES
 from mmcl_jax.data.statistics import MISSING_POLICIES
 from mmcl_jax.errors import check
 
@@ -44,6 +45,10 @@ def check_config(config: ConfigDict) -> None:
         f"config.batch_norm.group_size: {group} does not divide config.batch_size, which is {config.batch_size}.",
     )
     for name, spec in config.views.items():
+        check(
+            spec.modality in MODALITIES,
+            f"config.views.{name}.modality: {spec.modality!r} is not one of {', '.join(MODALITIES)}.",
+        )
         for part in ("encoders", "projectors"):
             check(
                 spec.modality in config[part],

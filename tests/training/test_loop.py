@@ -11,8 +11,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import polars as pl
 import pytest
 
+from mmcl_jax.data.prepare import Request, prepare
 from mmcl_jax.errors import UserError
 from mmcl_jax.training import loop
 from mmcl_jax.training.log import read_metrics
@@ -156,6 +158,27 @@ def test_another_experiment_in_the_workdir_is_refused(tiny_config, tmp_path: Pat
 
 
 @pytest.mark.core
+def test_a_workdir_that_was_killed_at_birth_is_begun_again(tiny_config, tmp_path: Path) -> None:
+    (tmp_path / ".run.partial").mkdir()
+    (tmp_path / ".run.partial" / "config.json").write_text("{")
+    (tmp_path / "run").mkdir()  # an empty folder will do
+    assert pretrain(tiny_config("digits_simclr"), tmp_path / "run", say=quiet).step == 18
+    assert not (tmp_path / ".run.partial").exists()
+
+
+def test_images_alone_do_not_mind_missing_table_values(raw: Request, tmp_path: Path, tiny_config) -> None:
+    table = pl.read_csv(raw.table).with_columns(price=pl.Series([None if i % 4 == 0 else i for i in range(40)]))
+    table.write_csv(raw.table)
+    store = prepare(raw, tmp_path / "store")
+    small = [f"data={store.directory}", "batch_size=16"]
+    assert pretrain(tiny_config("digits_simclr", *small), tmp_path / "simclr", say=quiet).step == 1
+    with pytest.raises(UserError, match=r"'price' has \d missing values"):
+        pretrain(tiny_config("digits_mmcl", *small), tmp_path / "mmcl")
+    filled = pretrain(tiny_config("digits_mmcl", *small, "missing=mean"), tmp_path / "mmcl", say=quiet)
+    assert filled.step == 1
+
+
+@pytest.mark.core
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
@@ -168,7 +191,7 @@ def test_another_experiment_in_the_workdir_is_refused(tiny_config, tmp_path: Pat
         ("views.table.rate=2", r"config.views.table: rate must lie in \[0, 1\]"),
         ("objective.0.temperature=-1", "config.objective.0: temperature must be positive"),
         ("objective.0.between=('image','x')", "there is no view 'x'"),
-        ("views.table.modality=genes", "config.views.table.modality: there is no 'genes' in config.encoders"),
+        ("views.table.modality=genes", "config.views.table.modality: 'genes' is not one of image, table"),
         ("data=nowhere", "nowhere is not a store"),
     ],
 )
@@ -215,8 +238,10 @@ def test_grouped_batch_norm_adds_no_collectives(tiny_config) -> None:
         config, store = experiment.config, experiment.store
         init = make_init(lambda rngs: build_model(config, store.schema, rngs=rngs), experiment.optimizer)
         state = jax.eval_shape(init, np.uint32(0))
-        constants = {"seed": np.uint32(0), "populations": {"table": experiment.batches.arrays["table"]}}
-        text = compile_step(make_step(experiment), make_mesh(), state, experiment.batches[0], constants).as_text()
+        constants = {"seed": np.uint32(0), "populations": {}}
+        text = compile_step(
+            make_step(experiment), make_mesh(), state, experiment.batches[0], constants, dtype="float32"
+        ).as_text()
         return sum(text.count(f" {name}(") for name in ("all-reduce", "all-gather", "reduce-scatter", "all-to-all"))
 
     grouped, whole = collectives(8), collectives(None)
