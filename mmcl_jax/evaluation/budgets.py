@@ -45,9 +45,6 @@ class Budget:
         for label in np.unique(labels):
             rows = np.flatnonzero(labels == label)
             count = self.per_class or max(1, round(self.fraction * len(rows)))
-            check(
-                count <= len(rows),
-                f"--per-class {count}: class {label} has only {len(rows)} training rows.",
-            )
+            check(count <= len(rows), f"--per-class {count}: class {label} has only {len(rows)} training rows.")
             chosen.append(np.random.default_rng([*seed, int(label)]).permutation(rows)[:count])
         return np.sort(np.concatenate(chosen))

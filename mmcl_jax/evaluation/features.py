@@ -1,11 +1,14 @@
 """Frozen features: every example through an encoder once, without augmentation."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
+from mmcl_jax.backend import compiler_options
 from mmcl_jax.encoders import Model
 from mmcl_jax.views import VIEWS
 
@@ -19,7 +22,7 @@ def frozen_features(model: Model, images: np.ndarray, *, config: ConfigDict, bat
     view = VIEWS.build(VIEWS.spec("resized", size=_view_size(config)), "view")
     graphdef, arrays = nnx.split(model)
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=compiler_options(jax.local_devices()[0], config.dtype))
     def encode(arrays: nnx.State, batch: jax.Array) -> jax.Array:
         seen = view.apply(batch, jax.random.split(jax.random.key(0), len(batch)), None)
         features = nnx.merge(graphdef, arrays).encode("image", seen, train=False)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax.data.store import Store
-from mmcl_jax.errors import check
+from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.budgets import Budget
 from mmcl_jax.evaluation.features import frozen_features, pixel_features
 from mmcl_jax.evaluation.probe import Labelled, linear_probe, standardise
@@ -37,12 +37,7 @@ class Score:
 
 
 def probe_runs(
-    runs: Sequence[Run],
-    store: Store,
-    budgets: Sequence[Budget],
-    *,
-    draws: int,
-    baselines: Sequence[str] = BASELINES,
+    runs: Sequence[Run], store: Store, budgets: Sequence[Budget], *, draws: int, baselines: Sequence[str] = BASELINES
 ) -> list[Score]:
     """Linear probes on the images of a store, for every run and, at every seed that occurs, every baseline.
 
@@ -56,36 +51,19 @@ def probe_runs(
       baselines: "random" (the runs' encoder before training) and "pixels".
 
     Raises:
-      UserError: the store has no labels or another image shape, a baseline is unknown, or two runs are the same.
+      UserError: the store has no labels, lacks a class in a split or has another image shape, a baseline is unknown, or
+        two runs are the same.
     """
-    check(
-        store.schema.label is not None,
-        f"The store {store.directory} has no label; prepare it with --label COLUMN.",
-    )
-    for name in baselines:
-        check(
-            name in BASELINES,
-            f"--baselines: there is no baseline {name!r}; choose from {', '.join(BASELINES)}.",
-        )
-    for run in runs:
-        check(
-            run.schema.image == store.schema.image,
-            f"{run.directory} was trained on images of shape {run.schema.image.shape}, {store.directory} has "
-            f"{store.schema.image.shape}.",
-        )
+    _check(runs, store, baselines)
     splits = {name: store.arrays(name) for name in _SPLITS}
     sources = list(_sources(runs, baselines))
-    seen = [(method, seed) for method, seed, _ in sources]
-    for method, seed in seen:
-        check(
-            seen.count((method, seed)) == 1,
-            f"Two runs are of the experiment {method!r} with the seed {seed}.",
-        )
     scores = []
     work = len(sources) * sum(1 if budget.takes_all else draws for budget in budgets)
     with Bar("linear probes", work) as bar:
         for method, seed, features in sources:
             data = _labelled(splits, features)
+            finite = all(np.isfinite(part.features).all() for part in data.values())
+            check(finite, f"The features of {method!r} (seed {seed}) are not finite; nothing can be probed.")
             for budget in budgets:
                 for draw in range(1 if budget.takes_all else draws):
                     train = data["train"].take(budget.draw(data["train"].labels, (seed, draw)))
@@ -93,6 +71,29 @@ def probe_runs(
                     scores.append(Score(method=method, seed=seed, budget=str(budget), draw=draw, **result))
                     bar.update(len(scores), f"{method}, {budget}: top-1 {result['top1']:.3f}")
     return scores
+
+
+def _check(runs: Sequence[Run], store: Store, baselines: Sequence[str]) -> None:
+    label, image = store.schema.label, store.schema.image
+    if label is None:
+        raise UserError(f"The store {store.directory} has no label; prepare it with --label COLUMN.")
+    for split in _SPLITS:
+        present = set(np.unique(store.arrays(split)["label"]))
+        for code, text in enumerate(label.categories):
+            check(code in present, f"The split {split!r} of {store.directory} has no row of class {text!r} to probe.")
+    for name in baselines:
+        check(name in BASELINES, f"--baselines: there is no baseline {name!r}; choose from {', '.join(BASELINES)}.")
+    seen = set()
+    for run in runs:
+        check(
+            run.schema.image.shape == image.shape,
+            f"{run.directory} is of images of shape {run.schema.image.shape}, {store.directory} has {image.shape}.",
+        )
+        experiment = run.config.name, run.config.seed
+        check(
+            experiment not in seen, f"Two runs are of the experiment {experiment[0]!r} with the seed {experiment[1]}."
+        )
+        seen.add(experiment)
 
 
 def _sources(runs: Sequence[Run], baselines: Sequence[str]) -> Iterator[tuple[str, int, Any]]:

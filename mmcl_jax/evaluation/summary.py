@@ -11,37 +11,38 @@ from mmcl_jax.evaluation.protocol import Score
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """Mean and standard deviation (ddof 1; NaN for one seed) over seeds, of each seed's mean over its draws."""
+    """Mean and standard deviation (ddof 1; NaN for one repeat) over repeats."""
 
     mean: float
     sd: float
-    seeds: int
+    repeats: int
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f}" if self.seeds == 1 else f"{self.mean:.3f} ± {self.sd:.3f}"
-
-
-def _distinct(values: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(values))
+        return f"{self.mean:.3f}" if self.repeats == 1 else f"{self.mean:.3f} ± {self.sd:.3f}"
 
 
 def methods_of(scores: Sequence[Score]) -> list[str]:
     """The methods, in order of appearance."""
-    return _distinct([score.method for score in scores])
+    return list(dict.fromkeys(score.method for score in scores))
 
 
 def budgets_of(scores: Sequence[Score]) -> list[str]:
     """The budgets, in order of appearance."""
-    return _distinct([score.budget for score in scores])
+    return list(dict.fromkeys(score.budget for score in scores))
 
 
-def by_seed(scores: Sequence[Score], method: str, budget: str, metric: str = "top1") -> dict[int, float]:
-    """The mean over draws, for every seed."""
+def repeats_of(scores: Sequence[Score]) -> str:
+    """What the spread is over: "seed" where methods were pretrained at several, else "draw" (of labels)."""
+    return "seed" if len({score.seed for score in scores}) > 1 else "draw"
+
+
+def by_repeat(scores: Sequence[Score], method: str, budget: str, metric: str = "top1") -> dict[int, float]:
+    """A method's score for every seed (the mean over its draws), or for every draw if there is one seed."""
     values: dict[int, list[float]] = {}
     for score in scores:
         if (score.method, score.budget) == (method, budget):
-            values.setdefault(score.seed, []).append(getattr(score, metric))
-    return {seed: float(np.mean(v)) for seed, v in sorted(values.items())}
+            values.setdefault(getattr(score, repeats_of(scores)), []).append(getattr(score, metric))
+    return {repeat: float(np.mean(v)) for repeat, v in sorted(values.items())}
 
 
 def _cell(values: Sequence[float]) -> Cell:
@@ -51,29 +52,31 @@ def _cell(values: Sequence[float]) -> Cell:
 
 def summarise(scores: Sequence[Score], metric: str = "top1") -> dict[str, dict[str, Cell]]:
     """`{method: {budget: cell}}`."""
+    budgets = budgets_of(scores)
     return {
-        method: {budget: _cell(list(by_seed(scores, method, budget, metric).values())) for budget in budgets_of(scores)}
+        method: {budget: _cell(list(by_repeat(scores, method, budget, metric).values())) for budget in budgets}
         for method in methods_of(scores)
     }
 
 
 def paired(scores: Sequence[Score], first: str, second: str, budget: str, metric: str = "top1") -> tuple[Cell, int]:
-    """`first - second` at the seeds both have, and at how many of them it is above 0."""
-    one, other = by_seed(scores, first, budget, metric), by_seed(scores, second, budget, metric)
-    differences = [one[seed] - other[seed] for seed in one if seed in other]
+    """`first - second` at the repeats both have, and at how many of them it is above 0."""
+    one, other = by_repeat(scores, first, budget, metric), by_repeat(scores, second, budget, metric)
+    differences = [one[repeat] - other[repeat] for repeat in one if repeat in other]
     return _cell(differences), sum(difference > 0 for difference in differences)
 
 
 def render(scores: Sequence[Score], metric: str = "top1") -> Table:
     """The table: a row per method, a column per budget."""
     names = {"top1": "top-1 accuracy", "auroc": "AUROC"}
-    seeds = len({score.seed for score in scores})
-    spread = "" if seeds == 1 else f", mean ± sd over {seeds} seeds"
+    over = {"seed": "pretraining seeds", "draw": "draws of labels"}[repeats_of(scores)]
+    cells = summarise(scores, metric)
+    most = max(cell.repeats for row in cells.values() for cell in row.values())
+    spread = f", mean ± sd over {most} {over}" if most > 1 else ""
     table = Table(title=f"Linear probe on images, test {names[metric]}{spread}", title_justify="left")
     table.add_column("features")
-    budgets = budgets_of(scores)
-    for budget in budgets:
+    for budget in budgets_of(scores):
         table.add_column(f"labels: {budget}", justify="right")
-    for method, cells in summarise(scores, metric).items():
-        table.add_row(method, *(str(cells[budget]) for budget in budgets))
+    for method, row in cells.items():
+        table.add_row(method, *map(str, row.values()))
     return table

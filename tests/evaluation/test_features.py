@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flax import nnx
 
+from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
+from mmcl_jax.encoders import build_model
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.budgets import Budget
 from mmcl_jax.evaluation.features import frozen_features, pixel_features
@@ -39,6 +42,27 @@ def test_the_trained_parameters_are_the_ones_that_are_loaded(tiny_config, tmp_pa
     params, model_state = split_model(Run.open(tmp_path / "run").model())
     for loaded, trained in ((params, result.state.params), (model_state, result.state.model_state)):
         jax.tree.map(np.testing.assert_array_equal, loaded, trained)
+
+
+def test_reading_a_run_disturbs_no_save_that_is_going_on(tiny_config, tmp_path: Path) -> None:
+    run = pretrain(tiny_config("digits_simclr"), tmp_path / "run", say=quiet).run
+    going_on = run.checkpoints / "99.orbax-checkpoint-tmp"
+    going_on.mkdir()
+    assert run.latest_step() == 18
+    run.model()
+    assert going_on.is_dir()
+
+
+@pytest.mark.core
+def test_bfloat16_features_are_the_float32_ones_but_for_rounding(digits_store: Store) -> None:
+    images = digits_store.arrays("val")["image"]
+    options = ["encoders.image.name=resnet18", "encoders.image.width=0.125", "encoders.image.stem=cifar"]
+    features = {}
+    for dtype in ("float32", "bfloat16"):
+        config = load("digits_simclr", [f"dtype={dtype}", *options])
+        model = build_model(config, digits_store.schema, rngs=nnx.Rngs(0))
+        features[dtype] = frozen_features(model, images, config=config)
+    np.testing.assert_allclose(features["bfloat16"], features["float32"], atol=0.05 * features["float32"].max())
 
 
 def test_pixels() -> None:

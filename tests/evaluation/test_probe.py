@@ -59,6 +59,8 @@ def test_the_spread_is_over_seeds_of_means_over_draws() -> None:
         score("b", 0, 0, 0.5), score("b", 0, 1, 0.5), score("b", 1, 0, 1.0), score("b", 1, 1, 1.0),
     ]  # fmt: skip
     cell = summarise(scores)["a"]["all"]
-    assert (cell.mean, cell.sd, cell.seeds) == pytest.approx((0.75, np.std([0.6, 0.9], ddof=1), 2))
+    assert (cell.mean, cell.sd, cell.repeats) == pytest.approx((0.75, np.std([0.6, 0.9], ddof=1), 2))
+    one_seed = summarise([s for s in scores if s.seed == 0])["a"]["all"]  # then it is over draws
+    assert (one_seed.mean, one_seed.sd, one_seed.repeats) == pytest.approx((0.6, np.std([0.5, 0.7], ddof=1), 2))
     difference, wins = paired(scores, "a", "b", "all")
     assert (difference.mean, wins) == (pytest.approx(0.0), 1)
