@@ -28,10 +28,7 @@ def get_config() -> ConfigDict:
     config.checkpoint_every = 180
     config.views = {"image": view("augment", **AUGMENTATION), "table": view("scarf", rate=0.3)}
     config.encoders = {"image": encoder("cnn"), "table": encoder("table_mlp", hidden=256, features=128)}
-    config.projectors = {
-        "image": projector("mlp", hidden=128, out=64),
-        "table": projector("mlp", hidden=128, out=64),
-    }
+    config.projectors = {"image": projector("mlp", hidden=128, out=64), "table": projector("mlp", hidden=128, out=64)}
     config.objective = (term("clip", between=("image", "table"), temperature=0.1),)
     config.optimizer = optimizer("adam_l2", weight_decay=1e-4)
     config.schedule = schedule("warmup_cosine", learning_rate=3e-3, warmup_epochs=6)

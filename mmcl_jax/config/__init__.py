@@ -7,14 +7,4 @@ encoder, view, term and optimizer is in the resolved config, because their facto
 from mmcl_jax.config.experiment import encoder, experiment, optimizer, projector, schedule, term, view
 from mmcl_jax.config.load import load, shipped
 
-__all__ = [
-    "encoder",
-    "experiment",
-    "load",
-    "optimizer",
-    "projector",
-    "schedule",
-    "shipped",
-    "term",
-    "view",
-]
+__all__ = ["encoder", "experiment", "load", "optimizer", "projector", "schedule", "shipped", "term", "view"]

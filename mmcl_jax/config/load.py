@@ -74,10 +74,7 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
 def _child(parent: Any, part: str, path: list[str]) -> Any:
     here = ".".join(["config", *path])
     if isinstance(parent, tuple):
-        check(
-            part.isdigit() and int(part) < len(parent),
-            f"{here}.{part}: {here} has entries 0 to {len(parent) - 1}.",
-        )
+        check(part.isdigit() and int(part) < len(parent), f"{here}.{part}: {here} has entries 0 to {len(parent) - 1}.")
         return parent[int(part)]
     if not isinstance(parent, ConfigDict):
         raise UserError(f"{here}.{part}: {here} has no keys below it.")

@@ -1,0 +1,84 @@
+"""`mmcl`: the entry point."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from mmcl_jax import __version__
+from mmcl_jax.errors import UserError
+
+COMMANDS = {
+    "prepare": "a table and a folder of images become a store",
+    "pretrain": "train the encoders of an experiment; the same command resumes",
+    "evaluate": "linear probes on frozen features of one or several runs",
+    "quickstart": "all of it on the small real data set that ships with the package",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command. Returns the exit status: 0, or 2 for bad input."""
+    parser = _parser()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # Only the command that is asked for is imported: `mmcl --help` need not load JAX.
+    if words and words[0] in COMMANDS:
+        command = importlib.import_module(f"mmcl_jax.cli.{words[0]}")
+        command.add_arguments(parser.commands[words[0]])
+    overrides = [word.removeprefix("--config.") for word in words if word.startswith("--config.")]
+    options = parser.parse_args([word for word in words if not word.startswith("--config.")])
+    if overrides and options.command != "pretrain":
+        parser.error(f"--config.{overrides[0]} belongs to mmcl pretrain")
+    options.overrides = overrides
+    _quiet()
+    try:
+        command.run(options)
+    except UserError as error:
+        if options.debug:
+            raise
+        print(f"mmcl {options.command}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that knows the parsers of its commands."""
+
+    commands: dict[str, argparse.ArgumentParser]
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, where there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, (), False) else super()._get_help_string(action)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="mmcl", description="Multimodal contrastive pretraining of images paired with tables.")
+    parser.add_argument("--version", action="version", version=f"mmcl_jax {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser.commands = {}
+    for name, help_text in COMMANDS.items():
+        sub = subparsers.add_parser(name, help=help_text, description=help_text, formatter_class=_Formatter)
+        sub.add_argument("--debug", action="store_true", help="show the traceback of bad input")
+        parser.commands[name] = sub
+    return parser
+
+
+def _quiet() -> None:
+    """Libraries say what goes wrong, not what goes right."""
+    import logging
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from absl import logging as absl_logging
+
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    for name in ("absl", "orbax", "jax"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

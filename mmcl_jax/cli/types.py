@@ -1,0 +1,51 @@
+"""Types of command-line options."""
+
+import argparse
+
+
+def size(text: str) -> tuple[int, int]:
+    """`128` or `16x15` (height x width)."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 128, or 16x15 (height x width)")
+    return int(parts[0]), int(parts[-1])
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Comma-separated names."""
+    return tuple(part for part in text.split(",") if part)
+
+
+def fractions(text: str) -> tuple[float, ...]:
+    """Comma-separated numbers in (0, 1]."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers") from error
+    if not all(0 < number <= 1 for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r}: a fraction lies above 0 and is at most 1")
+    return numbers
+
+
+def three_fractions(text: str) -> tuple[float, float, float]:
+    """Three of them."""
+    numbers = fractions(text)
+    if len(numbers) != 3:
+        raise argparse.ArgumentTypeError(f"{text!r} is not three fractions such as 0.7,0.1,0.2")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """Comma-separated positive integers."""
+    parts = text.split(",")
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of positive numbers")
+    return tuple(int(part) for part in parts)
+
+
+def count(text: str) -> int:
+    """One positive integer."""
+    numbers = counts(text)
+    if len(numbers) != 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one number")
+    return numbers[0]

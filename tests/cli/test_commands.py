@@ -1,0 +1,109 @@
+"""The commands, end to end on real data."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mmcl_jax.cli.main import COMMANDS, main
+from mmcl_jax.data.prepare import Request
+
+TINY = [
+    "--config.epochs=1", "--config.schedule.warmup_epochs=0", "--config.batch_size=64",
+    "--config.batch_norm.group_size=8", "--config.encoders.image.channels=(4, 8)", "--config.encoders.table.hidden=16",
+]  # fmt: skip
+
+
+def test_prepare_pretrain_evaluate(digits_raw: Request, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, run = tmp_path / "stores" / "digits", tmp_path / "runs" / "digits"
+    prepare = [
+        "prepare",
+        "--table",
+        str(digits_raw.table),
+        "--images",
+        str(digits_raw.images),
+        "--image-column",
+        "file",
+    ]
+    assert main([*prepare, "--label", "digit", "--ignore", "id", "--out", str(store)]) == 0
+    out = capsys.readouterr().out
+    assert "train 1400, val 200, test 400" in out
+    assert "129 continuous, 0 categorical" in out
+    pretrain = ["pretrain", "--config", "digits_mmcl", f"--config.data={store}", "--workdir", str(run), *TINY]
+    assert main(pretrain) == 0
+    assert "21 steps in" in capsys.readouterr().out
+    assert main(pretrain) == 0  # the same command again has nothing left to do
+    assert main(["evaluate", "--run", str(run), "--per-class", "3", "--fraction", "1,0.1", "--seeds", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "labels: 3 per class" in out
+    assert "random encoder" in out
+    scores = json.loads((run / "probe.json").read_text())["scores"]
+    assert {score["budget"] for score in scores} == {"3 per class", "all", "10 %"}
+    assert all(0.1 < score["top1"] <= 1 for score in scores)
+
+
+def test_quickstart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "first look"
+    assert main(["quickstart", "--out", str(out), "--seeds", "1", "--epochs", "2"]) == 0
+    printed = capsys.readouterr().out
+    for word in ("pixels", "random encoder", "digits_mmcl", "digits_simclr", "results.json", "Next:"):
+        assert word in printed
+    assert f"--run '{out}/runs/digits_mmcl-0'" in printed  # what is printed can be typed
+    results = json.loads((out / "results.json").read_text())
+    assert results["summary"]["top1"].keys() == {"pixels", "random encoder", "digits_mmcl", "digits_simclr"}
+    assert len(results["scores"]) == 4 * (3 + 3 + 1)
+    assert results["configs"]["digits_mmcl-0"]["epochs"] == 2
+    with Image.open(out / "curves.png") as picture:
+        assert min(picture.size) > 500
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["pretrain", "--config", "mmcl", "--workdir", "run", "--config.epoch=3"],
+            "config.epoch: there is no such key",
+        ),
+        (["pretrain", "--config", "mmcl", "--workdir", "run"], "config.data: '' must name a store"),
+        (["pretrain", "--config", "none.py", "--workdir", "run"], "There is no config 'none.py'"),
+        (["evaluate", "--run", "nowhere"], "nowhere is not a run"),
+        (
+            ["prepare", "--table", "no.csv", "--images", ".", "--image-column", "file", "--out", "store"],
+            "The table no.csv does not exist",
+        ),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"mmcl {arguments[0]}: {sentence}")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.core
+def test_overrides_belong_to_pretrain(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(["evaluate", "--run", "x", "--config.epochs=3"])
+    assert leaving.value.code == 2
+    assert "--config.epochs=3 belongs to mmcl pretrain" in capsys.readouterr().err
+
+
+@pytest.mark.core
+def test_help_is_quick_and_lists_the_commands() -> None:
+    """`mmcl --help` must not load JAX."""
+    code = "import sys; from mmcl_jax.cli.main import main\ntry: main(['--help'])\nfinally: print('jax' in sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert printed.endswith("False\n")
+    assert all(command in printed for command in COMMANDS)

@@ -1,0 +1,27 @@
+"""The examples in docstrings run."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import mmcl_jax
+
+MODULES = [
+    module.name for module in pkgutil.walk_packages(mmcl_jax.__path__, "mmcl_jax.") if ".configs" not in module.name
+]
+WITH_EXAMPLES = {
+    "mmcl_jax.data.input",
+    "mmcl_jax.encoders.mlp",
+    "mmcl_jax.evaluation.budgets",
+    "mmcl_jax.objectives.pairs",
+}
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+    assert (result.attempted > 0) == (name in WITH_EXAMPLES)
