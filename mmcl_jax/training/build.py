@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.data.input import Batches, training_arrays
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import build_model
+from mmcl_jax.errors import check
 from mmcl_jax.objectives import Objective, build_objective
 from mmcl_jax.training.optimizer import OPTIMIZERS, SCHEDULES
 from mmcl_jax.training.validate import check_config
@@ -39,6 +40,12 @@ def build_experiment(config: ConfigDict) -> Experiment:
     check_config(config)
     store = Store.open(config.data)
     views = {name: VIEWS.build(spec, f"config.views.{name}") for name, spec in sorted(config.views.items())}
+    for name, view in views.items():
+        kind = config.views[name].name
+        check(
+            view.takes == view.modality,
+            f"config.views.{name}: {kind!r} is a view of the {view.takes}, not of {view.modality!r}.",
+        )
     objective = build_objective(config.objective, list(views))
     model = nnx.eval_shape(lambda: build_model(config, store.schema, rngs=nnx.Rngs(0)))
     batches = Batches(

@@ -21,7 +21,7 @@ from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, check_batch, make_mesh, put, replicated
 from mmcl_jax.training.run import Run
 from mmcl_jax.training.state import TrainState, make_init
-from mmcl_jax.training.step import compile_step, make_step, memory_report
+from mmcl_jax.training.step import check_step, compile_step, make_step, memory_report
 from mmcl_jax.training.stop import stop_on_signal
 
 
@@ -72,13 +72,16 @@ def pretrain(
     mesh = make_mesh(devices)
     check_batch(config.batch_size, mesh)
     batches, store = experiment.batches, experiment.store
-    run = Run.begin(workdir, config, store)
-
     # Shapes first: then memory can be told, and every array is made where it will stay.
     init = make_init(lambda rngs: build_model(config, store.schema, rngs=rngs), experiment.optimizer)
     seed = np.uint32(config.seed)
     shapes: Any = jax.tree.map(_placed(replicated(mesh)), jax.eval_shape(init, seed))
     constants = jax.device_put({"seed": seed, "populations": populations(batches)}, replicated(mesh))
+    example = {name: _widened(rows, jax.process_count()) for name, rows in batches[0].items()}
+    step_function = make_step(experiment)
+    if not Run.exists(workdir):
+        check_step(step_function, shapes, example, constants)
+    run = Run.begin(workdir, config, store)
 
     with contextlib.ExitStack() as resources:
         checkpoints = Checkpoints(run.checkpoints, keep=config.keep_checkpoints)
@@ -94,9 +97,8 @@ def pretrain(
         if first == batches.steps:
             return Result(run=run, state=state, step=step, steps=step, seconds=seconds, host_ms=math.nan)
 
-        example = {name: _widened(rows, jax.process_count()) for name, rows in batches[0].items()}
-        step_function = compile_step(make_step(experiment), mesh, shapes, example, constants, dtype=config.dtype)
-        say(f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(step_function)}")
+        compiled = compile_step(step_function, mesh, shapes, example, constants, dtype=config.dtype)
+        say(f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(compiled)}")
         if first:
             say(f"continuing {workdir} at step {first} of {batches.steps}")
         began = time.monotonic() - seconds
@@ -113,7 +115,7 @@ def pretrain(
         while step < batches.steps:
             tick = time.thread_time()
             batch = put(next(data), by_example(mesh))
-            state, metrics = step_function(state, batch, constants)
+            state, metrics = compiled(state, batch, constants)
             step += 1
             host.append(time.thread_time() - tick)
             bar.update(step, log.flush())

@@ -48,6 +48,11 @@ class Run:
         """The folder of the checkpoints."""
         return self.directory / "checkpoints"
 
+    @staticmethod
+    def exists(directory: Path) -> bool:
+        """Whether the directory holds a run."""
+        return (directory / "config.json").is_file()
+
     @classmethod
     def begin(cls, directory: Path, config: ConfigDict, store: Store) -> "Run":
         """Makes the directory, or continues the one that is there.
@@ -55,7 +60,7 @@ class Run:
         Raises:
           UserError: the directory holds another experiment, the same one on other data, or something else.
         """
-        if not (directory / "config.json").is_file():
+        if not cls.exists(directory):
             empty = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
             check(empty, f"{directory} is not empty and holds no run; choose another --workdir.")
             # Made elsewhere and moved into place, so that a kill leaves nothing that looks like something else.
@@ -90,7 +95,7 @@ class Run:
         Raises:
           UserError: the directory is not a run.
         """
-        check((directory / "config.json").is_file(), f"{directory} is not a run (it has no config.json).")
+        check(cls.exists(directory), f"{directory} is not a run (it has no config.json).")
         return cls(
             directory=directory,
             config=from_plain(json.loads((directory / "config.json").read_text())),

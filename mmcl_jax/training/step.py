@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from mmcl_jax.backend import compiler_options
 from mmcl_jax.encoders import Features
+from mmcl_jax.errors import UserError
 from mmcl_jax.training.build import Experiment
 from mmcl_jax.training.mesh import by_example, replicated
 from mmcl_jax.training.state import Arrays, TrainState, split_model
@@ -56,6 +57,21 @@ def make_step(experiment: Experiment) -> Step:
         return new, metrics
 
     return step
+
+
+def check_step(step: Step, state: Any, batch: Any, constants: Any) -> None:
+    """Traces the step for these shapes.
+
+    Raises:
+      UserError: the parts of the experiment do not fit together, such as a table view in front of an image encoder.
+    """
+    try:
+        jax.eval_shape(step, state, batch, constants)
+    except (TypeError, ValueError, IndexError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"The views, encoders, projectors and terms of this config do not fit together: {reason}"
+        ) from error
 
 
 def compile_step(step: Step, mesh: Mesh, state: Any, batch: Any, constants: Any, *, dtype: str) -> Any:

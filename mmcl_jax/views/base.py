@@ -13,13 +13,14 @@ VIEWS = Registry("view")
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """What the model sees of one modality.
+    """What the model sees of one modality, which must be of the kind it takes: "image" or "table".
 
     `apply(values [B, ...], keys [B], population)` gives the view of every example; `population` is the encoded training
     table `[N, F]` for views that draw from it, None where there is none.
     """
 
     modality: str
+    takes: str
     apply: Callable[[Array, Array, Array | None], Array]
 
 

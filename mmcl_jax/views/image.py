@@ -22,7 +22,7 @@ def resized(*, modality: str = "image", size: Size = None) -> View:
         del keys, rows
         return jax.vmap(lambda image: ops.resize(image, size or (image.shape[0], image.shape[1])))(_to_unit(images))
 
-    return View(modality, view)
+    return View(modality, "image", view)
 
 
 @VIEWS.register("augment")
@@ -120,7 +120,7 @@ def augment(
         del rows
         return jax.vmap(one)(keys, _to_unit(images))
 
-    return View(modality, view)
+    return View(modality, "image", view)
 
 
 _PARTS = ("rotation", "jitter", "grayscale", "blur", "crop", "flip", "probability")

@@ -17,7 +17,7 @@ def rows(*, modality: str = "table") -> View:
         del keys, population
         return table
 
-    return View(modality, view)
+    return View(modality, "table", view)
 
 
 @VIEWS.register("scarf")
@@ -47,4 +47,4 @@ def scarf(*, modality: str = "table", rate: float = 0.3) -> View:
             raise ValueError("the scarf view needs the training rows to draw from")
         return jax.vmap(one, (0, 0, None))(keys, table, population)
 
-    return View(modality, view)
+    return View(modality, "table", view)

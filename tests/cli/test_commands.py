@@ -45,6 +45,7 @@ def test_prepare_pretrain_evaluate(digits_raw: Request, tmp_path: Path, capsys: 
     assert all(0.1 < score["top1"] <= 1 for score in scores)
 
 
+@pytest.mark.core
 def test_quickstart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "first look"
     assert main(["quickstart", "--out", str(out), "--seeds", "1", "--epochs", "2"]) == 0

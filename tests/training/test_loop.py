@@ -193,6 +193,9 @@ def test_images_alone_do_not_mind_missing_table_values(raw: Request, tmp_path: P
         ("objective.0.between=('image','x')", "there is no view 'x'"),
         ("views.table.modality=genes", "config.views.table.modality: 'genes' is not one of image, table"),
         ("data=nowhere", "nowhere is not a store"),
+        ("projectors.image.out=5", "do not fit together: "),
+        ("encoders.table.name=cnn", "do not fit together"),
+        ("views.image.name=rows", "config.views.image: 'rows' is a view of the table, not of 'image'"),
     ],
 )
 def test_bad_configs_are_refused_before_anything_is_written(
