@@ -1,5 +1,6 @@
 """Frozen features: every example through an encoder once, without augmentation."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -13,8 +14,8 @@ from mmcl_jax.encoders import Model
 from mmcl_jax.views import VIEWS
 
 
-def frozen_features(model: Model, images: np.ndarray, *, config: ConfigDict, batch_size: int = 256) -> np.ndarray:
-    """Pooled image features `[N, D]` float32 of uint8 images `[N, H, W, C]`.
+def frozen_encoder(model: Model, *, config: ConfigDict, batch_size: int = 256) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from uint8 images `[N, H, W, C]` to their pooled features `[N, D]` float32, compiled once.
 
     BatchNorm uses its running statistics and nothing is updated, so the features are those of a frozen encoder. (In
     MMCL's released code a "frozen" encoder stays in train mode: it normalises by, and keeps adapting to, the batch.)
@@ -28,13 +29,16 @@ def frozen_features(model: Model, images: np.ndarray, *, config: ConfigDict, bat
         features = nnx.merge(graphdef, arrays).encode("image", seen, train=False)
         return features.pooled.astype(jnp.float32)
 
-    parts = []
-    for start in range(0, len(images), batch_size):
-        rows = np.asarray(images[start : start + batch_size])
-        padded = np.zeros((batch_size, *images.shape[1:]), images.dtype)  # one shape, so one compilation
-        padded[: len(rows)] = rows
-        parts.append(np.asarray(encode(arrays, padded))[: len(rows)])
-    return np.concatenate(parts)
+    def features(images: np.ndarray) -> np.ndarray:
+        parts = []
+        for start in range(0, len(images), batch_size):
+            rows = np.asarray(images[start : start + batch_size])
+            padded = np.zeros((batch_size, *images.shape[1:]), images.dtype)  # one shape, so one compilation
+            padded[: len(rows)] = rows
+            parts.append(np.asarray(encode(arrays, padded))[: len(rows)])
+        return np.concatenate(parts)
+
+    return features
 
 
 def pixel_features(images: np.ndarray) -> np.ndarray:

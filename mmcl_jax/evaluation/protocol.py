@@ -9,7 +9,7 @@ import numpy as np
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.budgets import Budget
-from mmcl_jax.evaluation.features import frozen_features, pixel_features
+from mmcl_jax.evaluation.features import frozen_encoder, pixel_features
 from mmcl_jax.evaluation.probe import Labelled, linear_probe, standardise
 from mmcl_jax.progress import Bar
 from mmcl_jax.training.run import Run
@@ -89,6 +89,7 @@ def _check(runs: Sequence[Run], store: Store, baselines: Sequence[str]) -> None:
             run.schema.image.shape == image.shape,
             f"{run.directory} is of images of shape {run.schema.image.shape}, {store.directory} has {image.shape}.",
         )
+        check("image" in run.config.encoders, f"{run.directory} has no image encoder to probe.")
         experiment = run.config.name, run.config.seed
         check(
             experiment not in seen, f"Two runs are of the experiment {experiment[0]!r} with the seed {experiment[1]}."
@@ -103,13 +104,9 @@ def _sources(runs: Sequence[Run], baselines: Sequence[str]) -> Iterator[tuple[st
         if "pixels" in baselines:
             yield "pixels", seed, pixel_features
         if "random" in baselines:
-            yield "random encoder", seed, _encoder(run, run.untrained_model())
+            yield "random encoder", seed, frozen_encoder(run.untrained_model(), config=run.config)
     for run in runs:
-        yield run.config.name, run.config.seed, _encoder(run, run.model())
-
-
-def _encoder(run: Run, model: Any) -> Any:
-    return lambda images: frozen_features(model, images, config=run.config)
+        yield run.config.name, run.config.seed, frozen_encoder(run.model(), config=run.config)
 
 
 def _labelled(splits: Mapping[str, Mapping[str, np.ndarray]], features: Any) -> dict[str, Labelled]:

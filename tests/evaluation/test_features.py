@@ -11,7 +11,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import build_model
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.budgets import Budget
-from mmcl_jax.evaluation.features import frozen_features, pixel_features
+from mmcl_jax.evaluation.features import frozen_encoder, pixel_features
 from mmcl_jax.evaluation.protocol import probe_runs
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.run import Run
@@ -25,11 +25,11 @@ def test_features_are_frozen_and_do_not_depend_on_the_batch(tiny_config, tmp_pat
     result = pretrain(tiny_config("digits_simclr"), tmp_path / "run", say=quiet)
     images = digits_store.arrays("val")["image"]
     model = Run.open(tmp_path / "run").model()
-    whole = frozen_features(model, images, config=result.run.config)
+    whole = frozen_encoder(model, config=result.run.config)(images)
     assert whole.shape == (200, 8)
-    parts = frozen_features(model, images[:70], config=result.run.config, batch_size=32)
+    parts = frozen_encoder(model, config=result.run.config, batch_size=32)(images[:70])
     np.testing.assert_allclose(parts, whole[:70], rtol=1e-5, atol=1e-6)
-    untrained = frozen_features(Run.open(tmp_path / "run").untrained_model(), images, config=result.run.config)
+    untrained = frozen_encoder(Run.open(tmp_path / "run").untrained_model(), config=result.run.config)(images)
     assert np.abs(untrained - whole).max() > 1e-2
 
 
@@ -61,7 +61,7 @@ def test_bfloat16_features_are_the_float32_ones_but_for_rounding(digits_store: S
     for dtype in ("float32", "bfloat16"):
         config = load("digits_simclr", [f"dtype={dtype}", *options])
         model = build_model(config, digits_store.schema, rngs=nnx.Rngs(0))
-        features[dtype] = frozen_features(model, images, config=config)
+        features[dtype] = frozen_encoder(model, config=config)(images)
     np.testing.assert_allclose(features["bfloat16"], features["float32"], atol=0.05 * features["float32"].max())
 
 
