@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mmcl_jax.data.splits import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.budgets import Budget
@@ -15,7 +16,6 @@ from mmcl_jax.progress import Bar
 from mmcl_jax.training.run import Run
 
 BASELINES = ("random", "pixels")
-_SPLITS = ("train", "val", "test")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ def probe_runs(
         two runs are the same.
     """
     _check(runs, store, baselines)
-    splits = {name: store.arrays(name) for name in _SPLITS}
+    splits = {name: store.arrays(name) for name in SPLITS}
     sources = list(_sources(runs, baselines))
     scores = []
     work = len(sources) * sum(1 if budget.takes_all else draws for budget in budgets)
@@ -77,7 +77,7 @@ def _check(runs: Sequence[Run], store: Store, baselines: Sequence[str]) -> None:
     label, image = store.schema.label, store.schema.image
     if label is None:
         raise UserError(f"The store {store.directory} has no label; prepare it with --label COLUMN.")
-    for split in _SPLITS:
+    for split in SPLITS:
         present = set(np.unique(store.arrays(split)["label"]))
         for code, text in enumerate(label.categories):
             check(code in present, f"The split {split!r} of {store.directory} has no row of class {text!r} to probe.")
@@ -110,7 +110,7 @@ def _sources(runs: Sequence[Run], baselines: Sequence[str]) -> Iterator[tuple[st
 
 
 def _labelled(splits: Mapping[str, Mapping[str, np.ndarray]], features: Any) -> dict[str, Labelled]:
-    standard = standardise(*(features(splits[name]["image"]) for name in _SPLITS))
+    standard = standardise(*(features(splits[name]["image"]) for name in SPLITS))
     return {
-        name: Labelled(array, np.asarray(splits[name]["label"])) for name, array in zip(_SPLITS, standard, strict=True)
+        name: Labelled(array, np.asarray(splits[name]["label"])) for name, array in zip(SPLITS, standard, strict=True)
     }

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +17,7 @@ from mmcl_jax.progress import Bar
 from mmcl_jax.training.build import build_experiment
 from mmcl_jax.training.checkpoint import Checkpoints
 from mmcl_jax.training.log import MetricLog
-from mmcl_jax.training.mesh import by_example, check_batch, make_mesh, put, replicated
+from mmcl_jax.training.mesh import by_example, check_batch, make_mesh, placed, put, replicated
 from mmcl_jax.training.run import Run
 from mmcl_jax.training.state import TrainState, make_init
 from mmcl_jax.training.step import check_step, compile_step, make_step, memory_report
@@ -75,7 +74,7 @@ def pretrain(
     # Shapes first: then memory can be told, and every array is made where it will stay.
     init = make_init(lambda rngs: build_model(config, store.schema, rngs=rngs), experiment.optimizer)
     seed = np.uint32(config.seed)
-    shapes: Any = jax.tree.map(_placed(replicated(mesh)), jax.eval_shape(init, seed))
+    shapes = placed(jax.eval_shape(init, seed), replicated(mesh))
     constants = jax.device_put({"seed": seed, "populations": populations(batches)}, replicated(mesh))
     example = {name: _widened(rows, jax.process_count()) for name, rows in batches[0].items()}
     step_function = make_step(experiment)
@@ -135,10 +134,6 @@ def pretrain(
         seconds=time.monotonic() - began,
         host_ms=1e3 * float(np.median(host)),
     )
-
-
-def _placed(sharding: jax.sharding.Sharding) -> Callable[[Any], jax.ShapeDtypeStruct]:
-    return lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def _widened(rows: np.ndarray, processes: int) -> jax.ShapeDtypeStruct:

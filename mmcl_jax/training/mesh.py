@@ -1,10 +1,11 @@
 """The mesh: all devices on one axis, `data`."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 from mmcl_jax.errors import check
 
@@ -25,6 +26,11 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def by_example(mesh: Mesh) -> NamedSharding:
     """The first axis is divided over the devices."""
     return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def placed(arrays: Any, sharding: Sharding) -> Any:
+    """The shapes and dtypes of a tree of arrays, with where they are to be."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), arrays)
 
 
 def put(batch: Mapping[str, np.ndarray], sharding: NamedSharding) -> dict[str, jax.Array]:

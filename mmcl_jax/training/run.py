@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model, build_model
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.training.checkpoint import Checkpoints
+from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.plain import from_plain, to_plain
 from mmcl_jax.training.state import split_model
 
@@ -118,19 +120,24 @@ class Run:
         )
         return store
 
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[tuple[Checkpoints, int]]:
+        """The checkpoints, to read, and the latest step. Raises `UserError` if there is none."""
+        missing = f"{self.directory} has no checkpoint; train it with mmcl pretrain."
+        check(self.checkpoints.is_dir(), missing)
+        with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
+            if checkpoints.latest is None:
+                raise UserError(missing)
+            yield checkpoints, checkpoints.latest
+
     def latest_step(self) -> int:
         """The step of the latest checkpoint.
 
         Raises:
           UserError: there is none.
         """
-        latest = None
-        if self.checkpoints.is_dir():
-            with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
-                latest = checkpoints.latest
-        if latest is None:
-            raise UserError(f"{self.directory} has no checkpoint; train it with mmcl pretrain.")
-        return latest
+        with self._reading() as (_, step):
+            return step
 
     def untrained_model(self) -> Model:
         """The model with its initial parameters."""
@@ -144,12 +151,9 @@ class Run:
         """
         abstract = nnx.eval_shape(lambda: build_model(self.config, self.schema, rngs=nnx.Rngs(0)))
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        wanted = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), split_model(abstract)
-        )
-        self.latest_step()
-        with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
-            return nnx.merge(nnx.graphdef(abstract), *checkpoints.restore_model(*wanted))
+        with self._reading() as (checkpoints, _):
+            arrays = checkpoints.restore_model(*placed(split_model(abstract), device))
+        return nnx.merge(nnx.graphdef(abstract), *arrays)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
