@@ -11,11 +11,14 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Bar:
-    """Progress of one piece of work with a known number of steps; use it as a context manager."""
+    """Progress of one piece of work with a known number of steps; use it as a context manager.
 
-    def __init__(self, what: str, total: int, *, start: int = 0) -> None:
+    A `quiet` one shows nothing, for all but the first of several processes.
+    """
+
+    def __init__(self, what: str, total: int, *, start: int = 0, quiet: bool = False) -> None:
         self._what, self._total, self._start, self._done = what, total, start, start
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, quiet=quiet)
         self._begun = self._said = time.monotonic()
         self._text = ""
         self._progress = Progress(

@@ -15,7 +15,7 @@ WITH_EXAMPLES = {
     "mmcl_jax.data.input",
     "mmcl_jax.encoders.mlp",
     "mmcl_jax.evaluation.budgets",
-    "mmcl_jax.objectives.pairs",
+    "mmcl_jax.objectives.pairs.softmax",
 }
 
 

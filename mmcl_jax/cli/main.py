@@ -18,7 +18,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command. Returns the exit status: 0, or 2 for bad input."""
+    """Runs a command. Returns the exit status: 0, 2 for bad input, 75 for a training that was asked to stop."""
     parser = _parser()
     words = list(sys.argv[1:] if arguments is None else arguments)
     # Only the command that is asked for is imported: `mmcl --help` need not load JAX.
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.overrides = overrides
     _quiet()
     try:
-        command.run(options)
+        return command.run(options) or 0
     except UserError as error:
         if options.debug:
             raise

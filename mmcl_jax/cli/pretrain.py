@@ -1,10 +1,12 @@
 """`mmcl pretrain`: train an experiment, or continue it."""
 
 import argparse
+import os
 from pathlib import Path
 
 from mmcl_jax.config import load, shipped
 from mmcl_jax.training.loop import pretrain
+from mmcl_jax.training.processes import initialize, is_first
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,9 +15,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", required=True, help=f"a shipped experiment ({', '.join(shipped())}) or the path of a config file"
     )
     parser.add_argument("--workdir", type=Path, required=True, help="run to make or continue")
+    parser.add_argument(
+        "--distributed", action="store_true", help="this is one of several processes of a cluster's job; see launch/"
+    )
     parser.epilog = "Override config keys with --config.KEY=VALUE, for example --config.batch_size=256."
 
 
-def run(options: argparse.Namespace) -> None:
-    """Trains."""
-    print(pretrain(load(options.config, options.overrides), options.workdir).describe())
+def run(options: argparse.Namespace) -> int:
+    """Trains. Returns 75 (EX_TEMPFAIL) if it was asked to stop before the end: the same command continues."""
+    if options.distributed:
+        initialize()
+    result = pretrain(load(options.config, options.overrides), options.workdir)
+    if is_first():
+        print(result.describe())
+    return 0 if result.step == result.steps else os.EX_TEMPFAIL

@@ -34,12 +34,16 @@ def experiment() -> ConfigDict:
       seed: of parameters, order of the data, and views.
       dtype: of the computation, "float32" or "bfloat16"; parameters are float32.
       batch_size: examples per step, over all devices.
+      micro_batch: examples that are encoded at a time, over all devices, to save memory; None for all. The loss still
+        contrasts the whole batch.
       epochs: passes over the training split.
       missing: what to do with missing table values: "refuse", or "mean" (mean or most frequent category).
       batch_norm: `group_size` examples are normalised together (None: the whole batch); `momentum`; `epsilon`.
       log_every: steps between log lines.
       checkpoint_every: steps between checkpoints.
       keep_checkpoints: how many of the latest are kept.
+      mesh: `model` devices share each parameter and its optimizer state, if it has more than `shard_above` elements.
+      pairs: how terms walk all pairs: `execution` "gathered", "ring" or "dense", in tiles of `tile` (None: chosen).
       views, encoders, projectors: named parts. `objective`: a tuple of terms. `optimizer`, `schedule`: one part each.
     """
     config = ConfigDict(
@@ -49,12 +53,15 @@ def experiment() -> ConfigDict:
             "seed": 2022,
             "dtype": "float32",
             "batch_size": 512,
+            "micro_batch": None,
             "epochs": 500,
             "missing": "refuse",
             "log_every": 20,
             "checkpoint_every": 500,
             "keep_checkpoints": 2,
             "batch_norm": {"group_size": 64, "momentum": 0.9, "epsilon": 1e-5},
+            "mesh": {"model": 1, "shard_above": 2**16},
+            "pairs": {"execution": "gathered", "tile": None},
             "views": {},
             "encoders": {},
             "projectors": {},

@@ -1,4 +1,4 @@
-"""The model of an experiment: one encoder and one projector per modality."""
+"""The model of an experiment: one encoder and one projector per modality, and what terms learn."""
 
 from collections.abc import Mapping
 
@@ -14,11 +14,22 @@ from mmcl_jax.encoders.layers import BatchNorm
 
 
 class Model(nnx.Module):
-    """Encoders and projectors by modality."""
+    """Encoders and projectors by modality; `learned` holds the scalars of each term that learns any."""
 
-    def __init__(self, encoders: Mapping[str, nnx.Module], projectors: Mapping[str, nnx.Module]) -> None:
+    def __init__(
+        self,
+        encoders: Mapping[str, nnx.Module],
+        projectors: Mapping[str, nnx.Module],
+        learned: Mapping[str, Mapping[str, float]],
+    ) -> None:
         self.encoders = nnx.Dict(encoders)
         self.projectors = nnx.Dict(projectors)
+        self.learned = nnx.Dict(
+            {
+                term: nnx.Dict({name: nnx.Param(jnp.float32(value)) for name, value in scalars.items()})
+                for term, scalars in learned.items()
+            }
+        )
 
     def encode(self, modality: str, view: Array, *, train: bool) -> Features:
         """The features of a view of this modality."""
@@ -29,8 +40,12 @@ class Model(nnx.Module):
         return self.projectors[modality](features.pooled)
 
 
-def build_model(config: ConfigDict, schema: Schema, *, rngs: nnx.Rngs) -> Model:
+def build_model(
+    config: ConfigDict, schema: Schema, *, rngs: nnx.Rngs, learned: Mapping[str, Mapping[str, float]] | None = None
+) -> Model:
     """The model that `config.encoders`, `config.projectors` and `config.batch_norm` describe.
+
+    `learned` are the scalars that terms train with it, by term and name, and where they start.
 
     Raises:
       UserError: an option is unknown, ill-typed or out of range, named by its key.
@@ -58,4 +73,4 @@ def build_model(config: ConfigDict, schema: Schema, *, rngs: nnx.Rngs) -> Model:
         )
         for modality, spec in sorted(config.projectors.items())
     }
-    return Model(encoders, projectors)
+    return Model(encoders, projectors, learned or {})

@@ -13,6 +13,7 @@ from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.layers import Norm, conv, max_pool_3x3
 
 Stem = Literal["imagenet", "cifar"]
+Remat = Literal["none", "stages", "blocks"]
 Map = Float[Array, "B H W C"]
 NewMap = Float[Array, "B h w c"]
 
@@ -76,6 +77,24 @@ def _shortcut(
     return Shortcut(inputs, outputs, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
 
 
+class Stage(nnx.Module):
+    """Blocks one after another; with `remat`, what is inside a block is computed again for the gradient."""
+
+    def __init__(self, blocks: list[nnx.Module], *, remat: bool) -> None:
+        self.blocks, self.remat = nnx.List(blocks), remat
+
+    def __call__(self, x: Map, *, train: bool) -> NewMap:
+        for block in self.blocks:
+            x = _run(block, x, train=train, remat=self.remat)
+        return x
+
+
+def _run(module: nnx.Module, x: Map, *, train: bool, remat: bool) -> NewMap:
+    if not remat:
+        return module(x, train=train)
+    return nnx.remat(lambda module, x: module(x, train=train))(module, x)
+
+
 class ResNet(nnx.Module):
     """A residual network without its classifier; `local` is the last feature map, `pooled` its mean."""
 
@@ -87,6 +106,7 @@ class ResNet(nnx.Module):
         shape: tuple[int, ...],
         stem: Stem,
         width: float,
+        remat: Remat,
         norm: Norm,
         rngs: nnx.Rngs,
         dtype: DTypeLike,
@@ -98,27 +118,36 @@ class ResNet(nnx.Module):
         self.stem, self.dtype = stem, dtype
         self.conv = conv(shape[-1], base, kernel, stride=stride, rngs=rngs, dtype=dtype)
         self.norm = norm(base)
-        blocks, inputs = [], base
+        stages, inputs = [], base
         for stage, depth in enumerate(depths):
+            blocks = []
             for index in range(depth):
                 stride = 2 if stage > 0 and index == 0 else 1
                 blocks.append(block(inputs, base << stage, stride=stride, norm=norm, rngs=rngs, dtype=dtype))
                 inputs = (base << stage) * block.expansion
-        self.blocks = nnx.List(blocks)
-        self.features = inputs
+            stages.append(Stage(blocks, remat=remat == "blocks"))
+        self.stages = nnx.List(stages)
+        self.remat, self.features = remat, inputs
 
     def __call__(self, view: Map, *, train: bool) -> Features:
         x = nnx.relu(self.norm(self.conv(view.astype(self.dtype)), train=train))
         if self.stem == "imagenet":
             x = max_pool_3x3(x)
-        for block in self.blocks:
-            x = block(x, train=train)
+        for stage in self.stages:
+            x = _run(stage, x, train=train, remat=self.remat == "stages")
         return Features(pooled=x.mean(axis=(1, 2)), local=x.reshape(x.shape[0], -1, x.shape[-1]))
 
 
 @ENCODERS.register("resnet18")
 def resnet18(
-    *, shape: tuple[int, ...], norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike, stem: Stem = "imagenet", width: float = 1.0
+    *,
+    shape: tuple[int, ...],
+    norm: Norm,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike,
+    stem: Stem = "imagenet",
+    width: float = 1.0,
+    remat: Remat = "none",
 ) -> ResNet:
     """ResNet-18: 512 features, 11,176,512 parameters at 3 channels.
 
@@ -129,17 +158,43 @@ def resnet18(
       dtype: of the computation.
       stem: "imagenet" (7x7 at stride 2, then a 3x3 maximum at stride 2) or, for small images, "cifar" (3x3).
       width: factor on every number of channels.
+      remat: computes activations again for the gradient in place of keeping them: all but the inputs of "blocks", or of
+        the four "stages", which keeps less but needs as much at once as the largest stage has. On CPUs XLA merges the
+        second computation with the first, so that nothing is saved there.
     """
     return ResNet(
-        block=BasicBlock, depths=(2, 2, 2, 2), shape=shape, stem=stem, width=width, norm=norm, rngs=rngs, dtype=dtype
+        block=BasicBlock,
+        depths=(2, 2, 2, 2),
+        shape=shape,
+        stem=stem,
+        width=width,
+        remat=remat,
+        norm=norm,
+        rngs=rngs,
+        dtype=dtype,
     )
 
 
 @ENCODERS.register("resnet50")
 def resnet50(
-    *, shape: tuple[int, ...], norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike, stem: Stem = "imagenet", width: float = 1.0
+    *,
+    shape: tuple[int, ...],
+    norm: Norm,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike,
+    stem: Stem = "imagenet",
+    width: float = 1.0,
+    remat: Remat = "none",
 ) -> ResNet:
     """ResNet-50 v1.5: 2048 features, 23,508,032 parameters at 3 channels. Arguments as in `resnet18`."""
     return ResNet(
-        block=Bottleneck, depths=(3, 4, 6, 3), shape=shape, stem=stem, width=width, norm=norm, rngs=rngs, dtype=dtype
+        block=Bottleneck,
+        depths=(3, 4, 6, 3),
+        shape=shape,
+        stem=stem,
+        width=width,
+        remat=remat,
+        norm=norm,
+        rngs=rngs,
+        dtype=dtype,
     )

@@ -4,15 +4,17 @@ from collections.abc import Mapping
 
 from jaxtyping import Array, Float
 
-from mmcl_jax.objectives.base import TERMS, Metrics, Term, check_term
-from mmcl_jax.objectives.pairs import Denominator, contrast, same_id
+from mmcl_jax.objectives.base import TERMS, Learned, Metrics, Term, check_term, learned_scale, scale_of
+from mmcl_jax.objectives.pairs import Denominator, Execution, contrast, same
 
 
 @TERMS.register("clip")
 def clip(
     *,
+    execution: Execution,
     between: tuple[str, str] = ("image", "table"),
     temperature: float = 0.1,
+    learn_temperature: bool = False,
     weight: float = 1.0,
     balance: float = 0.5,
     denominator: Denominator = "all",
@@ -24,8 +26,10 @@ def clip(
     and `denominator` is "all" (the code's, and so the published numbers') or "negatives" (the equation's).
 
     Args:
+      execution: how the pairs are walked.
       between: the two views.
-      temperature: tau; 0.1 in MMCL, not learned.
+      temperature: tau; 0.1 and fixed in MMCL.
+      learn_temperature: learn it, from `temperature` on and not below 0.01, as CLIP does.
       weight: of this term in the objective.
       balance: weight of the direction first -> second, in [0, 1].
       denominator: see `pairs.contrast`.
@@ -38,19 +42,21 @@ def clip(
         raise ValueError(f"balance must lie in [0, 1], not {balance}")
 
     def loss(
-        first: Float[Array, "B d"], second: Float[Array, "B d"], batch: Mapping[str, Array]
+        first: Float[Array, "B d"], second: Float[Array, "B d"], batch: Mapping[str, Array], learned: Learned
     ) -> tuple[Float[Array, ""], Metrics]:
         ids = {"id": batch["id"]}
         losses = contrast(
             first,
             second,
-            rule=same_id,
+            rule=same("id"),
             x_metadata=ids,
             y_metadata=ids,
-            temperature=temperature,
+            scale=scale_of(learned, temperature),
             denominator=denominator,
+            execution=execution,
         )
         value = balance * losses.forward.mean() + (1 - balance) * losses.backward.mean()
-        return value, {"top1": losses.forward_top1.mean(), "top1_back": losses.backward_top1.mean()}
+        return value, {"top1": losses.forward.accuracy(), "top1_back": losses.backward.accuracy()}
 
-    return Term(name="clip", between=between, weight=weight, loss=loss)
+    learned = learned_scale(temperature) if learn_temperature else {}
+    return Term(name="clip", between=between, weight=weight, loss=loss, learned=learned)

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mmcl_jax.objectives.base import TERMS, Metrics, Term, check_term
-from mmcl_jax.objectives.pairs import Denominator, contrast, other_view
+from mmcl_jax.objectives.base import TERMS, Learned, Metrics, Term, check_term
+from mmcl_jax.objectives.pairs import Denominator, Execution, contrast, others, same
 
 
 @TERMS.register("nt_xent")
 def nt_xent(
     *,
+    execution: Execution,
     between: tuple[str, str] = ("image_1", "image_2"),
     temperature: float = 0.1,
     weight: float = 1.0,
@@ -23,6 +24,7 @@ def nt_xent(
     (`denominator="all"`).
 
     Args:
+      execution: how the pairs are walked.
       between: the two views.
       temperature: tau; 0.1 as in MMCL's baseline.
       weight: of this term in the objective.
@@ -34,7 +36,7 @@ def nt_xent(
     check_term(temperature=temperature, weight=weight)
 
     def loss(
-        first: Float[Array, "B d"], second: Float[Array, "B d"], batch: Mapping[str, Array]
+        first: Float[Array, "B d"], second: Float[Array, "B d"], batch: Mapping[str, Array], learned: Learned
     ) -> tuple[Float[Array, ""], Metrics]:
         # Interleaved, not concatenated: view 1 and 2 of a sample stay on the device that holds the sample.
         views = jnp.stack([first, second], axis=1).reshape(-1, first.shape[1])
@@ -42,12 +44,13 @@ def nt_xent(
         losses = contrast(
             views,
             views,
-            rule=other_view,
+            rule=others(same("id")),
             x_metadata=metadata,
             y_metadata=metadata,
-            temperature=temperature,
+            scale=1 / temperature,
             denominator=denominator,
+            execution=execution,
         )
-        return losses.forward.mean(), {"top1": losses.forward_top1.mean()}
+        return losses.forward.mean(), {"top1": losses.forward.accuracy()}
 
     return Term(name="nt_xent", between=between, weight=weight, loss=loss)

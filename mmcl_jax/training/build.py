@@ -1,19 +1,26 @@
-"""From a config and a store to the parts of an experiment, with everything checked before anything runs."""
+"""From a config and data to the parts of an experiment, with everything checked before anything runs."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import jax
+import numpy as np
 import optax
 from flax import nnx
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mmcl_jax.data.input import Batches, training_arrays
+from mmcl_jax.data.input import Batches, populations, training_arrays
+from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
-from mmcl_jax.encoders import build_model
 from mmcl_jax.errors import check
-from mmcl_jax.objectives import Objective, build_objective
+from mmcl_jax.objectives import Execution, Objective, build_objective
+from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
+from mmcl_jax.training.model import trained_model
 from mmcl_jax.training.optimizer import OPTIMIZERS, SCHEDULES
-from mmcl_jax.training.validate import check_config
+from mmcl_jax.training.state import TrainState, make_init
+from mmcl_jax.training.validate import check_config, check_split
 from mmcl_jax.views import VIEWS, View
 
 
@@ -22,7 +29,8 @@ class Experiment:
     """The parts of an experiment. `graphdef` is the structure of its model; its arrays are in the train state."""
 
     config: ConfigDict
-    store: Store
+    schema: Schema
+    mesh: Mesh
     batches: Batches
     views: dict[str, View]
     graphdef: nnx.GraphDef
@@ -30,24 +38,40 @@ class Experiment:
     schedule: optax.Schedule
     optimizer: optax.GradientTransformation
 
+    def init(self, seed: jax.Array) -> TrainState:
+        """The first state. Run it under `jax.jit` with `out_shardings`, so that every array is made where it stays."""
+        build = make_init(lambda rngs: trained_model(self.config, self.schema, rngs=rngs), self.optimizer)
+        return build(seed)
 
-def build_experiment(config: ConfigDict) -> Experiment:
-    """Builds and checks every part; allocates no parameters.
+    def constants(self) -> dict[str, Any]:
+        """What no step changes, on the host; see `make_step`."""
+        return {"seed": np.uint32(self.config.seed), "populations": populations(self.batches)}
+
+    def shardings(self, arrays: Any) -> Any:
+        """Where the arrays of the train state, or of a part of it, lie."""
+        return by_size(self.mesh, arrays, above=self.config.mesh.shard_above)
+
+    def shapes(self) -> tuple[Any, Any, Any]:
+        """The shapes, dtypes and shardings of the step's arguments: state, batch (of all processes), constants."""
+        state = jax.eval_shape(self.init, np.uint32(0))
+        batch = {
+            name: jax.ShapeDtypeStruct((self.batches.batch_size, *rows.shape[1:]), rows.dtype)
+            for name, rows in self.batches[0].items()
+        }
+        return (
+            placed(state, self.shardings(state)),
+            placed(batch, by_example(self.mesh)),
+            placed(self.constants(), replicated(self.mesh)),
+        )
+
+
+def build_experiment(config: ConfigDict, store: Store, devices: Sequence[jax.Device] | None = None) -> Experiment:
+    """The experiment on the training split of a store and on these devices (all by default).
 
     Raises:
       UserError: naming the config key, file or column that is wrong.
     """
     check_config(config)
-    store = Store.open(config.data)
-    views = {name: VIEWS.build(spec, f"config.views.{name}") for name, spec in sorted(config.views.items())}
-    for name, view in views.items():
-        kind = config.views[name].name
-        check(
-            view.takes == view.modality,
-            f"config.views.{name}: {kind!r} is a view of the {view.takes}, not of {view.modality!r}.",
-        )
-    objective = build_objective(config.objective, list(views))
-    model = nnx.eval_shape(lambda: build_model(config, store.schema, rngs=nnx.Rngs(0)))
     batches = Batches(
         training_arrays(store, "train", config.encoders.keys(), missing=config.missing),
         batch_size=config.batch_size,
@@ -56,12 +80,37 @@ def build_experiment(config: ConfigDict) -> Experiment:
         process=jax.process_index(),
         processes=jax.process_count(),
     )
+    return assemble(config, store.schema, batches, devices)
+
+
+def assemble(
+    config: ConfigDict, schema: Schema, batches: Batches, devices: Sequence[jax.Device] | None = None
+) -> Experiment:
+    """The experiment on any batches that the schema describes. Builds and checks every part; allocates no parameters.
+
+    Raises:
+      UserError: naming the config key that is wrong.
+    """
+    check_config(config)
+    mesh = make_mesh(devices, model=config.mesh.model)
+    check_split(config, mesh.size)
+    views = {name: VIEWS.build(spec, f"config.views.{name}") for name, spec in sorted(config.views.items())}
+    for name, view in views.items():
+        kind = config.views[name].name
+        check(
+            view.takes == view.modality,
+            f"config.views.{name}: {kind!r} is a view of the {view.takes}, not of {view.modality!r}.",
+        )
+    execution = Execution(name=config.pairs.execution, tile=config.pairs.tile, mesh=mesh)
+    objective = build_objective(config.objective, list(views), execution=execution)
+    model = nnx.eval_shape(lambda: trained_model(config, schema, rngs=nnx.Rngs(0)))
     schedule = SCHEDULES.build(
         config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=batches.steps_per_epoch
     )
     return Experiment(
         config=config,
-        store=store,
+        schema=schema,
+        mesh=mesh,
         batches=batches,
         views=views,
         graphdef=nnx.graphdef(model),

@@ -11,17 +11,19 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmcl_jax.data.input import iterate, populations
-from mmcl_jax.encoders import build_model
+from mmcl_jax.data.input import iterate
+from mmcl_jax.data.store import Store
 from mmcl_jax.progress import Bar
 from mmcl_jax.training.build import build_experiment
 from mmcl_jax.training.checkpoint import Checkpoints
 from mmcl_jax.training.log import MetricLog
-from mmcl_jax.training.mesh import by_example, check_batch, make_mesh, placed, put, replicated
+from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
+from mmcl_jax.training.processes import by_first, is_first
 from mmcl_jax.training.run import Run
-from mmcl_jax.training.state import TrainState, make_init
+from mmcl_jax.training.state import TrainState
 from mmcl_jax.training.step import check_step, compile_step, make_step, memory_report
 from mmcl_jax.training.stop import stop_on_signal
+from mmcl_jax.training.validate import check_config
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,44 +69,42 @@ def pretrain(
     Raises:
       UserError: bad config, data or work directory, found before anything is written; or a loss that is not finite.
     """
-    experiment = build_experiment(config)
-    mesh = make_mesh(devices)
-    check_batch(config.batch_size, mesh)
-    batches, store = experiment.batches, experiment.store
+    say = say if is_first() else _nothing
+    check_config(config)
+    store = Store.open(config.data)
+    experiment = build_experiment(config, store, devices)
+    batches, mesh = experiment.batches, experiment.mesh
     # Shapes first: then memory can be told, and every array is made where it will stay.
-    init = make_init(lambda rngs: build_model(config, store.schema, rngs=rngs), experiment.optimizer)
-    seed = np.uint32(config.seed)
-    shapes = placed(jax.eval_shape(init, seed), replicated(mesh))
-    constants = jax.device_put({"seed": seed, "populations": populations(batches)}, replicated(mesh))
-    example = {name: _widened(rows, jax.process_count()) for name, rows in batches[0].items()}
-    step_function = make_step(experiment)
-    if not Run.exists(workdir):
-        check_step(step_function, shapes, example, constants)
+    shapes, step_function = experiment.shapes(), make_step(experiment)
+    if not by_first(lambda: Run.exists(workdir)):
+        check_step(step_function, *shapes)
     run = Run.begin(workdir, config, store)
 
     with contextlib.ExitStack() as resources:
+        constants = put_whole(experiment.constants(), replicated(mesh))
         checkpoints = Checkpoints(run.checkpoints, keep=config.keep_checkpoints)
         resources.callback(checkpoints.close)
+        initialise = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))
         data = iterate(batches)
         if checkpoints.latest is None:
-            state, seconds = jax.jit(init, out_shardings=replicated(mesh))(constants["seed"]), 0.0
+            state, seconds = initialise(constants["seed"]), 0.0
         else:
-            restored = checkpoints.restore(shapes)
+            restored = checkpoints.restore(shapes[0])
             state, seconds = restored.state, restored.seconds
             data.set_state(restored.data)
         step = first = int(jax.device_get(state.step))
         if first == batches.steps:
             return Result(run=run, state=state, step=step, steps=step, seconds=seconds, host_ms=math.nan)
 
-        compiled = compile_step(step_function, mesh, shapes, example, constants, dtype=config.dtype)
+        compiled = compile_step(step_function, *shapes, dtype=config.dtype)
         say(f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(compiled)}")
         if first:
             say(f"continuing {workdir} at step {first} of {batches.steps}")
         began = time.monotonic() - seconds
-        log = MetricLog(workdir, start=first, began=began, writes=jax.process_index() == 0)
+        log = MetricLog(workdir, start=first, began=began, writes=is_first())
         resources.callback(log.close)
         stop = resources.enter_context(stop_on_signal())
-        bar = resources.enter_context(Bar(f"pretrain {workdir.name}", batches.steps, start=first))
+        bar = resources.enter_context(Bar(f"pretrain {workdir.name}", batches.steps, start=first, quiet=not is_first()))
         resources.enter_context(jax.transfer_guard("disallow"))
 
         # The order matters. Metrics are fetched after the next step was dispatched, so that the accelerator never waits
@@ -118,7 +118,7 @@ def pretrain(
             step += 1
             host.append(time.thread_time() - tick)
             bar.update(step, log.flush())
-            last = stop.asked or step == batches.steps
+            last = stop.at(step) or step == batches.steps
             if step == batches.steps or step % config.log_every == 0:
                 log.defer(step, metrics)
             if last or step % config.checkpoint_every == 0:
@@ -136,6 +136,5 @@ def pretrain(
     )
 
 
-def _widened(rows: np.ndarray, processes: int) -> jax.ShapeDtypeStruct:
-    """The shape of all processes' rows together."""
-    return jax.ShapeDtypeStruct((rows.shape[0] * processes, *rows.shape[1:]), rows.dtype)
+def _nothing(line: str) -> None:
+    """What the processes behind the first have to say."""

@@ -1,21 +1,32 @@
-"""The mesh: all devices on one axis, `data`."""
+"""The mesh, and where on it everything lies."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mmcl_jax.errors import check
 
 
-def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh of `devices` (all there are by default) with the axis `data`."""
+def make_mesh(devices: Sequence[jax.Device] | None = None, *, model: int = 1) -> Mesh:
+    """A mesh of `devices` (all there are by default) with the axes `data` and `model`.
+
+    The batch is divided over both. Large parameters and their optimizer state are divided over `model` alone, so that
+    they need to be put together only among `model` devices, which are neighbours.
+
+    Raises:
+      UserError: `model` does not divide the number of devices.
+    """
     devices = list(devices or jax.devices())
+    check(len(devices) % model == 0, f"config.mesh.model: {model} does not divide the {len(devices)} devices.")
+    # By process, so that a process's rows of a batch are neighbours in it, whatever the topology.
+    devices = sorted(devices, key=lambda device: (device.process_index, device.id))
+    grid = np.array(devices).reshape(-1, model)
     # Auto: shardings inside the step follow from its inputs'. (The default, Explicit, makes x @ y.T of two sharded
     # matrices, which is the heart of a contrastive loss, a type error.)
-    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+    return Mesh(grid, ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -23,14 +34,42 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def by_example(mesh: Mesh) -> NamedSharding:
-    """The first axis is divided over the devices."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+def by_example(mesh: Mesh, *, axis: int = 0) -> NamedSharding:
+    """The examples, which are along `axis`, are divided over all devices."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, mesh.axis_names))
 
 
-def placed(arrays: Any, sharding: Sharding) -> Any:
-    """The shapes and dtypes of a tree of arrays, with where they are to be."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), arrays)
+def by_size(mesh: Mesh, arrays: Any, *, above: int) -> Any:
+    """A sharding for each of a tree of arrays: those of more than `above` elements are divided over `model`.
+
+    They are divided along their longest axis that can be; the others are on every device.
+    """
+    parts = mesh.shape["model"]
+
+    def sharding(array: Any) -> NamedSharding:
+        axes = [axis for axis, size in enumerate(array.shape) if size % parts == 0]
+        if parts == 1 or array.size <= above or not axes:
+            return replicated(mesh)
+        longest = max(axes, key=lambda axis: array.shape[axis])
+        return NamedSharding(mesh, PartitionSpec(*[None] * longest, "model"))
+
+    return jax.tree.map(sharding, arrays)
+
+
+def placed(arrays: Any, shardings: Any) -> Any:
+    """The shapes and dtypes of a tree of arrays, with where they are to be (one sharding for all, or a tree)."""
+
+    def place(array: Any, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+
+    if isinstance(shardings, jax.sharding.Sharding):
+        return jax.tree.map(lambda array: place(array, shardings), arrays)
+    return jax.tree.map(place, arrays, shardings)
+
+
+def shardings_of(arrays: Any) -> Any:
+    """Where the arrays of a tree are, or are to be."""
+    return jax.tree.map(lambda array: array.sharding, arrays)
 
 
 def put(batch: Mapping[str, np.ndarray], sharding: NamedSharding) -> dict[str, jax.Array]:
@@ -38,6 +77,11 @@ def put(batch: Mapping[str, np.ndarray], sharding: NamedSharding) -> dict[str, j
     return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
 
 
-def check_batch(batch_size: int, mesh: Mesh) -> None:
-    """Raises `UserError` unless the batch divides among the devices."""
-    check(batch_size % mesh.size == 0, f"config.batch_size: {batch_size} does not divide among {mesh.size} devices.")
+def put_whole(tree: Any, sharding: NamedSharding) -> Any:
+    """Puts arrays, of which every process has the whole, on all processes' devices."""
+
+    def place(array: Any) -> jax.Array:
+        array = np.asarray(array)
+        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+    return jax.tree.map(place, tree)

@@ -14,6 +14,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,17 @@ from ml_collections import ConfigDict
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.data.store import Store
-from mmcl_jax.encoders import Model, build_model
+from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.training.checkpoint import Checkpoints
 from mmcl_jax.training.mesh import placed
+from mmcl_jax.training.model import trained_model
 from mmcl_jax.training.plain import from_plain, to_plain
+from mmcl_jax.training.processes import by_first
 from mmcl_jax.training.state import split_model
 
-# Keys that may differ when a run is continued: they change neither the parameters nor the data.
-_FREE = {"data", "log_every", "checkpoint_every", "keep_checkpoints"}
+# Keys that may differ when a run is continued: they change neither the mathematics nor the data.
+_FREE = ("data", "log_every", "checkpoint_every", "keep_checkpoints", "micro_batch", "mesh.*", "pairs.*", "*.remat")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,23 +65,11 @@ class Run:
         Raises:
           UserError: the directory holds another experiment, the same one on other data, or something else.
         """
-        if not cls.exists(directory):
-            empty = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
-            check(empty, f"{directory} is not empty and holds no run; choose another --workdir.")
-            # Made elsewhere and moved into place, so that a kill leaves nothing that looks like something else.
-            partial = directory.with_name(f".{directory.name}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
-            (partial / "schema.json").write_text(store.schema.to_json())
-            (partial / "statistics.json").write_text(store.statistics.to_json())
-            origin = {"fingerprint": store.fingerprint, "directory": str(store.directory.absolute())}
-            (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
-            partial.rename(directory)
+        by_first(lambda: cls._make(directory, config, store))
         run = cls.open(directory)
         there, here = _flat(to_plain(run.config)), _flat(to_plain(config))
         for key in sorted(there.keys() | here.keys()):
-            same = there.get(key) == here.get(key) or key in _FREE
+            same = there.get(key) == here.get(key) or any(fnmatch(key, pattern) for pattern in _FREE)
             check(
                 same,
                 f"{directory} holds another experiment: config.{key} is {there.get(key)!r} there and "
@@ -89,6 +80,25 @@ class Run:
             f"{directory} was begun on other data than {store.directory} holds now; choose another --workdir.",
         )
         return run
+
+    @classmethod
+    def _make(cls, directory: Path, config: ConfigDict, store: Store) -> bool:
+        """Makes the directory unless it is there; whether it did."""
+        if cls.exists(directory):
+            return False
+        empty = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
+        check(empty, f"{directory} is not empty and holds no run; choose another --workdir.")
+        # Made elsewhere and moved into place, so that a kill leaves nothing that looks like something else.
+        partial = directory.with_name(f".{directory.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
+        (partial / "schema.json").write_text(store.schema.to_json())
+        (partial / "statistics.json").write_text(store.statistics.to_json())
+        origin = {"fingerprint": store.fingerprint, "directory": str(store.directory.absolute())}
+        (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
+        partial.rename(directory)
+        return True
 
     @classmethod
     def open(cls, directory: Path) -> "Run":
@@ -141,7 +151,7 @@ class Run:
 
     def untrained_model(self) -> Model:
         """The model with its initial parameters."""
-        return build_model(self.config, self.schema, rngs=nnx.Rngs(jax.random.key(self.config.seed)))
+        return trained_model(self.config, self.schema, rngs=nnx.Rngs(jax.random.key(self.config.seed)))
 
     def model(self) -> Model:
         """The model with the parameters of the latest checkpoint.
@@ -149,7 +159,7 @@ class Run:
         Raises:
           UserError: the run has no checkpoint.
         """
-        abstract = nnx.eval_shape(lambda: build_model(self.config, self.schema, rngs=nnx.Rngs(0)))
+        abstract = nnx.eval_shape(lambda: trained_model(self.config, self.schema, rngs=nnx.Rngs(0)))
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         with self._reading() as (checkpoints, _):
             arrays = checkpoints.restore_model(*placed(split_model(abstract), device))

@@ -1,24 +1,23 @@
 """The train step: one `jax.jit`, compiled before the loop."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import optax
 from flax import nnx
-from jax.sharding import Mesh
 from jaxtyping import Array
 
 from mmcl_jax.backend import compiler_options
 from mmcl_jax.encoders import Features
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.build import Experiment
-from mmcl_jax.training.mesh import by_example, replicated
+from mmcl_jax.training.gradients import Batch, Embeddings, Metrics, in_slices, whole_batch
+from mmcl_jax.training.mesh import replicated, shardings_of
 from mmcl_jax.training.state import Arrays, TrainState, split_model
 from mmcl_jax.views import apply_views
 
-Batch = Mapping[str, Array]
-Metrics = dict[str, Array]
 Constants = Mapping[str, Any]
 Step = Callable[[TrainState, Batch, Constants], tuple[TrainState, Metrics]]
 
@@ -30,20 +29,30 @@ def make_step(experiment: Experiment) -> Step:
     changes: `seed`, and `populations`, the training rows that table views draw from. As arguments, not as literals in
     the program, they let one compiled program serve all seeds.
     """
-    views = experiment.views
+    views, mesh = experiment.views, experiment.mesh
 
-    def loss(params: Arrays, model_state: Arrays, seen: Batch, batch: Batch) -> tuple[Array, tuple[Metrics, Arrays]]:
-        model = nnx.merge(experiment.graphdef, params, model_state)
-        embeddings = {}
-        for name, view in views.items():
-            features = model.encode(view.modality, seen[name], train=True)
-            embeddings[name] = Features(pooled=model.project(view.modality, features))
-        value, metrics = experiment.objective(embeddings, batch)
-        return value, (metrics, split_model(model)[1])
+    def contrast(params: Arrays, embeddings: Embeddings, batch: Batch) -> tuple[Array, Metrics]:
+        features = {view: Features(pooled=embedding) for view, embedding in embeddings.items()}
+        return experiment.objective(features, batch, params.get("learned", {}))
+
+    gradients_of = whole_batch
+    if experiment.config.micro_batch is not None:
+        gradients_of = functools.partial(in_slices, size=experiment.config.micro_batch, mesh=mesh)
 
     def step(state: TrainState, batch: Batch, constants: Constants) -> tuple[TrainState, Metrics]:
-        seen = apply_views(views, batch, step=state.step, **constants)
-        gradients, (metrics, model_state) = jax.grad(loss, has_aux=True)(state.params, state.model_state, seen, batch)
+        def encode(params: Arrays, model_state: Arrays, batch: Batch) -> tuple[Embeddings, Arrays]:
+            seen = apply_views(views, batch, step=state.step, **constants)
+            model = nnx.merge(experiment.graphdef, params, model_state)
+            embeddings = {
+                name: model.project(view.modality, model.encode(view.modality, seen[name], train=True))
+                for name, view in views.items()
+            }
+            return embeddings, split_model(model)[1]
+
+        # Parameters that are divided over devices are put together to be used; their gradients, to be divided, are not.
+        params = jax.lax.with_sharding_constraint(state.params, replicated(mesh))
+        gradients, model_state, metrics = gradients_of(encode, contrast, params, state.model_state, batch)
+        gradients = jax.lax.with_sharding_constraint(gradients, experiment.shardings(gradients))
         with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
             updates, optimizer_state = experiment.optimizer.update(gradients, state.optimizer_state, state.params)
         metrics["learning_rate"] = experiment.schedule(state.step)
@@ -74,17 +83,21 @@ def check_step(step: Step, state: Any, batch: Any, constants: Any) -> None:
         ) from error
 
 
-def compile_step(step: Step, mesh: Mesh, state: Any, batch: Any, constants: Any, *, dtype: str) -> Any:
-    """Compiles the step for these shapes.
+def compile_step(step: Step, state: Any, batch: Any, constants: Any, *, dtype: str) -> Any:
+    """Compiles the step for arguments of these shapes and shardings.
 
-    The batch is divided over `data`, everything else is on every device; the old state's memory is given to the new.
+    The new state is where the old one was, in its memory.
     """
-    everywhere, divided = replicated(mesh), by_example(mesh)
+    everywhere = replicated(jax.tree.leaves(state)[0].sharding.mesh)
+    arguments = (state, batch, constants)
     jitted = jax.jit(
-        step, in_shardings=(everywhere, divided, everywhere), out_shardings=(everywhere, everywhere), donate_argnums=0
+        step,
+        in_shardings=shardings_of(arguments),
+        out_shardings=(shardings_of(state), everywhere),
+        donate_argnums=0,
     )
-    options = compiler_options(mesh.devices.flat[0], dtype)
-    return jitted.lower(state, batch, constants).compile(compiler_options=options)
+    device = everywhere.mesh.devices.flat[0]
+    return jitted.lower(*arguments).compile(compiler_options=compiler_options(device, dtype))
 
 
 def memory_report(compiled: Any) -> str:

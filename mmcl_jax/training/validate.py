@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.data.input import MODALITIES
 from mmcl_jax.data.statistics import MISSING_POLICIES
 from mmcl_jax.errors import check
+from mmcl_jax.objectives.pairs import EXECUTIONS
 
 _positive: tuple[Callable[[Any], bool], str] = (lambda value: value > 0, "must be positive")
 _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
@@ -17,6 +18,11 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "batch_size": ((int,), *_positive),
     "epochs": ((int,), *_positive),
     "missing": ((str,), lambda v: v in MISSING_POLICIES, f"must be one of {', '.join(MISSING_POLICIES)}"),
+    "micro_batch": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
+    "mesh.model": ((int,), *_positive),
+    "mesh.shard_above": ((int,), lambda v: v >= 0, "must not be negative"),
+    "pairs.execution": ((str,), lambda v: v in EXECUTIONS, f"must be one of {', '.join(EXECUTIONS)}"),
+    "pairs.tile": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
     "log_every": ((int,), *_positive),
     "checkpoint_every": ((int,), *_positive),
     "keep_checkpoints": ((int,), *_positive),
@@ -58,3 +64,25 @@ def check_config(config: ConfigDict) -> None:
     for part in ("encoders", "projectors"):
         for modality in config[part]:
             check(modality in used, f"config.{part}.{modality}: no view has this modality.")
+
+
+def check_split(config: ConfigDict, devices: int) -> None:
+    """Checks that the batch, and the slices it is encoded in, divide among the devices.
+
+    Raises:
+      UserError: naming the key.
+    """
+    batch, size, group = config.batch_size, config.micro_batch, config.batch_norm.group_size
+    check(batch % devices == 0, f"config.batch_size: {batch} does not divide among {devices} devices.")
+    if size is None:
+        return
+    check(batch % size == 0, f"config.micro_batch: {size} does not divide config.batch_size, which is {batch}.")
+    check(
+        group is not None,
+        "config.micro_batch: slices cannot be normalised over the whole batch; give config.batch_norm.group_size.",
+    )
+    check(
+        size % (devices * group) == 0,
+        f"config.micro_batch: {size} does not give each of {devices} devices whole groups of {group} "
+        f"(config.batch_norm.group_size).",
+    )

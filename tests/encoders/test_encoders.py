@@ -72,6 +72,29 @@ def test_features(name: str, options: dict[str, object], local: tuple[int, int],
     assert {x.dtype.name for x in kept} == {"float32"}
 
 
+def test_computing_activations_again_keeps_fewer_and_changes_nothing() -> None:
+    kept, results = {}, {}
+    for remat in ("none", "blocks", "stages"):
+        encoder = build("resnet18", stem="cifar", width=0.0625, remat=remat)
+        graph, params, rest = nnx.split(encoder, nnx.Param, ...)
+
+        def loss(params, x, graph=graph, rest=rest):
+            model = nnx.merge(graph, params, rest, copy=True)
+            pooled = model(x, train=True).pooled
+            return jnp.square(pooled).sum(), nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+
+        x = jax.random.normal(jax.random.key(0), (8, 16, 16, 3))
+        saved = jax.eval_shape(lambda p, x, loss=loss: jax.vjp(lambda p: loss(p, x)[0], p)[1], params, x)
+        kept[remat] = sum(leaf.size for leaf in jax.tree.leaves(saved))
+        if remat != "blocks":
+            # Compiling is what takes time here; the machine code need not be good.
+            fast = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+            results[remat] = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=fast)(params, x)
+    assert kept["stages"] < kept["blocks"] < 0.5 * kept["none"]
+    for mine, theirs in zip(jax.tree.leaves(results["stages"]), jax.tree.leaves(results["none"]), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
 def test_pooled_is_the_mean_of_local() -> None:
     features = build("cnn", channels=(4, 8))(jnp.ones((2, 32, 32, 3)) * 0.3, train=True)
     np.testing.assert_allclose(features.pooled, features.local.mean(axis=1), rtol=1e-6)

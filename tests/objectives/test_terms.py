@@ -1,15 +1,16 @@
 """Terms against golden values, float64 references and their limits."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
 
 from mmcl_jax.encoders import Features
 from mmcl_jax.errors import UserError
-from mmcl_jax.objectives import TERMS, build_objective
-from mmcl_jax.training.mesh import make_mesh
+from mmcl_jax.objectives import TERMS, Execution, build_objective
+from mmcl_jax.training.mesh import by_example, make_mesh
 
 pytestmark = pytest.mark.core
 
@@ -18,8 +19,10 @@ SECOND = jnp.array([[0.25, 0.35, 0.55], [-0.2, 0.1, 0.5], [-0.2, 0.3, 0.1]])
 BATCH = {"id": jnp.arange(3, dtype=jnp.uint32)}
 
 
-def loss(name: str, **options: object):
-    return TERMS.build(TERMS.spec(name, **options), "config.objective.0").loss
+def loss(name: str, *, execution: Execution | None = None, **options: object):
+    term = TERMS.build(TERMS.spec(name, **options), "config.objective.0", execution=execution or Execution())
+    learned = {key: jnp.float32(value) for key, value in term.learned.items()}
+    return lambda first, second, batch: term.loss(first, second, batch, learned)
 
 
 @pytest.mark.parametrize(
@@ -95,50 +98,60 @@ def test_positives_follow_ids_not_places() -> None:
     np.testing.assert_allclose(value, shuffled, rtol=1e-6)
 
 
-def test_bfloat16_embeddings_are_compared_in_float32() -> None:
+def test_bfloat16_embeddings_have_a_float32_loss() -> None:
     value, _ = loss("clip")(FIRST.astype(jnp.bfloat16), SECOND.astype(jnp.bfloat16), BATCH)
     assert value.dtype == jnp.float32
-    rounded = [np.asarray(a.astype(jnp.bfloat16), np.float64) for a in (FIRST, SECOND)]
-    expected = reference_clip(*rounded, temperature=0.1, balance=0.5, denominator="all")
-    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    # Unit rows are rounded to bfloat16 once; a value in [0.5, 1) by at most 2 ** -9, so a logit by about 0.04.
+    expected = reference_clip(
+        *(np.asarray(a) for a in (FIRST, SECOND)), temperature=0.1, balance=0.5, denominator="all"
+    )
+    np.testing.assert_allclose(value, expected, atol=0.04)
+    assert value != loss("clip")(FIRST, SECOND, BATCH)[0]
 
 
-@pytest.mark.parametrize("name", ["clip", "nt_xent"])
+@pytest.mark.parametrize("name", ["clip", "nt_xent", "siglip"])
 def test_sharding_changes_neither_values_nor_gradients(name: str) -> None:
     rng = np.random.default_rng(0)
     x, y = (jnp.asarray(rng.normal(size=(64, 16)), jnp.float32) for _ in range(2))
-    term = loss(name)
-
-    def value(x, y, ids):
-        return term(x, y, {"id": ids})[0]
-
     results = []
-    for devices in (1, 2, 8):
-        sharding = NamedSharding(make_mesh(jax.devices()[:devices]), PartitionSpec("data"))
-        arguments = jax.device_put((x, y, jnp.arange(64, dtype=jnp.uint32)), sharding)
-        results.append(jax.jit(jax.value_and_grad(value, argnums=(0, 1)))(*arguments))
+    for devices, execution in itertools.product((1, 2, 8), ("gathered", "ring", "dense")):
+        if devices == 2 and execution != "gathered":
+            continue
+        mesh = make_mesh(jax.devices()[:devices])
+        term = loss(name, execution=Execution(name=execution, mesh=mesh))
+        arguments = jax.device_put((x, y, jnp.arange(64, dtype=jnp.uint32)), by_example(mesh))
+        value = jax.value_and_grad(lambda x, y, ids, term=term: term(x, y, {"id": ids})[0], argnums=(0, 1))
+        results.append(jax.jit(value)(*arguments))
     for other in results[1:]:
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), results[0], other)
 
 
-def test_the_sharded_similarity_matrix_is_never_whole_on_one_device() -> None:
-    mesh = make_mesh()
-    sharding = NamedSharding(mesh, PartitionSpec("data"))
-    x = jax.ShapeDtypeStruct((2048, 16), jnp.float32, sharding=sharding)
-    ids = jax.ShapeDtypeStruct((2048,), jnp.uint32, sharding=sharding)
-    term = loss("clip")
-    compiled = (
-        jax.jit(jax.grad(lambda x, y, ids: term(x, y, {"id": ids})[0], argnums=(0, 1))).lower(x, x, ids).compile()
+def test_siglip_is_the_papers_algorithm() -> None:
+    """Algorithm 1 of the paper, in float64."""
+    x, y = (np.asarray(a, np.float64) / np.linalg.norm(a, axis=1, keepdims=True) for a in (FIRST, SECOND))
+    logits = 10 * x @ y.T - 10
+    expected = -np.sum(np.log(1 / (1 + np.exp(-(2 * np.eye(3) - 1) * logits)))) / 3
+    value, metrics = loss("siglip")(FIRST, SECOND, BATCH)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    assert metrics["top1"] == 1
+
+
+def test_a_learned_temperature_starts_at_the_fixed_one_and_is_bounded() -> None:
+    fixed, _ = loss("clip", temperature=0.07)(FIRST, SECOND, BATCH)
+    term = TERMS.build(TERMS.spec("clip", temperature=0.07, learn_temperature=True), "", execution=Execution())
+    value, slope = jax.value_and_grad(lambda s: term.loss(FIRST, SECOND, BATCH, {"log_scale": s})[0])(
+        jnp.float32(term.learned["log_scale"])
     )
-    matrix = 2048 * 2048 * 4
-    assert compiled.memory_analysis().temp_size_in_bytes < matrix
-    assert "all-gather" in compiled.as_text()
+    np.testing.assert_allclose(value, fixed, rtol=1e-6)
+    assert slope != 0
+    bounded = [term.loss(FIRST, SECOND, BATCH, {"log_scale": jnp.float32(s)})[0] for s in (np.log(100), 9.0)]
+    np.testing.assert_allclose(*bounded, rtol=1e-6)
 
 
 def test_an_objective_is_the_weighted_sum_of_its_terms() -> None:
     specs = [TERMS.spec("clip", weight=2.0), TERMS.spec("nt_xent", between=("image", "table"), weight=0.5)]
     embeddings = {"image": Features(pooled=FIRST), "table": Features(pooled=SECOND)}
-    total, metrics = build_objective(specs, ["image", "table"])(embeddings, BATCH)
+    total, metrics = build_objective(specs, ["image", "table"], execution=Execution())(embeddings, BATCH, {})
     np.testing.assert_allclose(total, 2 * 0.9240035 + 0.5 * 1.0451879, rtol=1e-6)
     np.testing.assert_allclose(metrics["clip/image-table"], 0.9240035, rtol=1e-6)
     np.testing.assert_allclose(metrics["nt_xent/image-table"], 1.0451879, rtol=1e-6)
@@ -146,8 +159,8 @@ def test_an_objective_is_the_weighted_sum_of_its_terms() -> None:
 
 def test_bad_objectives_are_refused() -> None:
     with pytest.raises(UserError, match=r"config.objective.0.between: there is no view 'table'"):
-        build_objective([TERMS.spec("clip")], ["image"])
+        build_objective([TERMS.spec("clip")], ["image"], execution=Execution())
     with pytest.raises(UserError, match=r"config.objective.0: temperature must be positive"):
-        build_objective([TERMS.spec("clip", temperature=0.0)], ["image", "table"])
+        build_objective([TERMS.spec("clip", temperature=0.0)], ["image", "table"], execution=Execution())
     with pytest.raises(UserError, match="no term"):
-        build_objective([], ["image"])
+        build_objective([], ["image"], execution=Execution())

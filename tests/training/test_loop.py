@@ -8,18 +8,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import polars as pl
 import pytest
+from ml_collections import ConfigDict
 
 from mmcl_jax.data.prepare import Request, prepare
+from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.training import loop
+from mmcl_jax.training.build import build_experiment
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.plain import to_plain
+from mmcl_jax.training.step import compile_step, make_step
 
 
 def bits(state: object) -> str:
@@ -33,6 +38,12 @@ def bits(state: object) -> str:
 
 def losses(workdir: Path) -> list[float]:
     return [line["loss"] for line in read_metrics(workdir)]
+
+
+def compiled(config: ConfigDict) -> Any:
+    """The compiled step of an experiment on all devices."""
+    experiment = build_experiment(config, Store.open(config.data))
+    return compile_step(make_step(experiment), *experiment.shapes(), dtype=config.dtype)
 
 
 def quiet(line: str) -> None:
@@ -230,21 +241,9 @@ def test_global_batch_norm_is_an_option(tiny_config, tmp_path: Path) -> None:
 
 def test_grouped_batch_norm_adds_no_collectives(tiny_config) -> None:
     """The collectives of the compiled step at 8 devices do not grow with the number of normalisation layers."""
-    from mmcl_jax.encoders import build_model
-    from mmcl_jax.training.build import build_experiment
-    from mmcl_jax.training.mesh import make_mesh
-    from mmcl_jax.training.state import make_init
-    from mmcl_jax.training.step import compile_step, make_step
 
     def collectives(group_size: int | None) -> int:
-        experiment = build_experiment(tiny_config("digits_simclr", f"batch_norm.group_size={group_size}"))
-        config, store = experiment.config, experiment.store
-        init = make_init(lambda rngs: build_model(config, store.schema, rngs=rngs), experiment.optimizer)
-        state = jax.eval_shape(init, np.uint32(0))
-        constants = {"seed": np.uint32(0), "populations": {}}
-        text = compile_step(
-            make_step(experiment), make_mesh(), state, experiment.batches[0], constants, dtype="float32"
-        ).as_text()
+        text = compiled(tiny_config("digits_simclr", f"batch_norm.group_size={group_size}")).as_text()
         return sum(text.count(f" {name}(") for name in ("all-reduce", "all-gather", "reduce-scatter", "all-to-all"))
 
     grouped, whole = collectives(8), collectives(None)

@@ -1,0 +1,26 @@
+"""The all-pairs kernel under every contrastive term.
+
+`contrast` (softmax) and `sigmoid_contrast` compare every anchor of one side with every anchor of the other, in both
+directions at once. `rules` say which pairs are positives and which count, `Execution` how the pairs are walked. The
+parts: `sums` (what a loss keeps per anchor), `tiles` (one device's sweep), `execution` (one sweep over many devices).
+"""
+
+from mmcl_jax.objectives.pairs.execution import EXECUTIONS, Execution
+from mmcl_jax.objectives.pairs.rules import PairRule, others, present, same, without
+from mmcl_jax.objectives.pairs.sigmoid import sigmoid_contrast
+from mmcl_jax.objectives.pairs.softmax import AnchorLosses, Denominator, PairLosses, contrast
+
+__all__ = [
+    "EXECUTIONS",
+    "AnchorLosses",
+    "Denominator",
+    "Execution",
+    "PairLosses",
+    "PairRule",
+    "contrast",
+    "others",
+    "present",
+    "same",
+    "sigmoid_contrast",
+    "without",
+]

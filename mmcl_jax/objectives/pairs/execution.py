@@ -1,0 +1,109 @@
+"""How the pairs are walked: as one matrix, with one side gathered, or in a ring."""
+
+import dataclasses
+import functools
+import math
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float
+
+from mmcl_jax.objectives.pairs.gathered import Gathered
+from mmcl_jax.objectives.pairs.ring import Ring
+from mmcl_jax.objectives.pairs.rules import Metadata, PairRule
+from mmcl_jax.objectives.pairs.sums import PairSums, Sums
+from mmcl_jax.objectives.pairs.tiles import Side, Sweep
+
+EXECUTIONS = ("dense", "gathered", "ring")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Execution:
+    """Three ways to the same sums and gradients, up to float32 rounding.
+
+    `dense` forms the matrix of all pairs, its rows spread over the devices: the reference, and fast while it is small.
+    `gathered` gives every device all columns and walks them in tiles. `ring` passes the columns around, so that no
+    device ever holds more than two devices' share.
+
+    Attributes:
+      name: which.
+      tile: rows and columns of a tile; None chooses 1024, or more for batches whose embeddings are much larger.
+      mesh: the devices, over all of whose axes the rows are divided; None for a single device.
+    """
+
+    name: Literal["dense", "gathered", "ring"] = "gathered"
+    tile: int | None = None
+    mesh: Mesh | None = None
+
+    def tile_for(self, columns: int, width: int) -> int:
+        """The height of a tile where all columns' embeddings are [columns, width].
+
+        The default tile takes a sixteenth of the memory of those embeddings, so that it grows with the batch's square
+        root and never dominates.
+        """
+        return self.tile or max(1024, 2 ** int(math.log2(columns * width / 16) / 2))
+
+
+def pair_sums(
+    loss: PairSums,
+    x: Float[Array, "A d"],
+    y: Float[Array, "B d"],
+    *,
+    rule: PairRule,
+    x_metadata: Metadata,
+    y_metadata: Metadata,
+    execution: Execution,
+    bias: Float[Array, ""] | None = None,
+) -> tuple[Sums, Sums]:
+    """The sums of `loss` for each row [A] and each column [B]; the logits are `x @ y.T + bias`.
+
+    Raises:
+      ValueError: the rows or columns do not divide among the devices.
+    """
+    # A scalar inside would need a sum over devices in the gradient; one bias per row leaves that to the outside.
+    biases = None if bias is None else jnp.full(x.shape[0], bias)
+    rows = Side(embeddings=x, metadata=dict(x_metadata), bias=biases)
+    columns = Side(embeddings=y, metadata=dict(y_metadata))
+    mesh = execution.mesh
+    axes, devices = ((), 1) if mesh is None else (mesh.axis_names, mesh.size)
+    for side in (x, y):
+        if side.shape[0] % devices:
+            raise ValueError(f"{side.shape[0]} embeddings do not divide among {devices} devices")
+    sweep = Sweep(loss=loss, rule=rule, tile=execution.tile_for(*y.shape), axes=axes)
+    if execution.name == "dense":
+        pairs = sweep.pairs(rows, columns)
+        return loss.reduce(*pairs, axis=1), loss.reduce(*pairs, axis=0)
+    walk = {"gathered": Gathered, "ring": Ring}[execution.name](sweep=sweep, devices=devices)
+    if mesh is None:
+        return _tiled(walk, rows, columns)
+    by_row = PartitionSpec(axes)
+    share = jax.shard_map(functools.partial(_tiled, walk), mesh=mesh, in_specs=by_row, out_specs=by_row)
+    return share(rows, columns)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _tiled(walk: Gathered | Ring, x: Side, y: Side) -> tuple[Sums, Sums]:
+    """One device's part. Nothing in here is summed over devices except by the walk itself: outside, JAX does it."""
+    return walk.forward(x, y)[:2]
+
+
+def _tiled_forward(walk: Gathered | Ring, x: Side, y: Side) -> tuple[tuple[Sums, Sums], Any]:
+    rows, columns, seen = walk.forward(x, y)
+    return (rows, columns), (x, seen, rows, columns)
+
+
+def _tiled_backward(walk: Gathered | Ring, saved: Any, cotangents: tuple[Sums, Sums]) -> tuple[Side, Side]:
+    x, seen, rows, columns = saved
+    pull = walk.sweep.loss.pull
+    dx, dy = walk.backward(x, seen, pull(rows, cotangents[0]), pull(columns, cotangents[1]))
+
+    def like(gradient: Sums) -> Side:
+        narrow = gradient["embeddings"].astype(x.embeddings.dtype)
+        return Side(embeddings=narrow, metadata=None, bias=gradient.get("bias"))
+
+    return like(dx), like(dy)
+
+
+_tiled.defvjp(_tiled_forward, _tiled_backward)

@@ -1,0 +1,56 @@
+"""The columns travel from device to device; each meets the rows of all."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mmcl_jax.objectives.pairs.sums import Sums, packed, unpacked
+from mmcl_jax.objectives.pairs.tiles import Side, Sweep
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ring:
+    """Columns go around with their sums, then once more with their gradients. No device holds more than its share."""
+
+    sweep: Sweep
+    devices: int
+
+    def forward(self, x: Side, y: Side) -> tuple[Sums, Sums, Side]:
+        """The sums of this device's rows and of its columns, and its columns, for `backward`."""
+        merge = self.sweep.loss.merge
+
+        def visit(carry: Any, _: None) -> tuple[Any, None]:
+            y, rows, columns = carry
+            following = self._pass_on(y)  # waits for no tile
+            new_rows, new_columns = self.sweep.forward(x, y)
+            return (following, merge(rows, new_rows), self._pass_on_sums(merge(columns, new_columns))), None
+
+        start = y, self.sweep.empty(x.embeddings.shape[0]), self.sweep.empty(y.embeddings.shape[0])
+        (_, rows, columns), _ = jax.lax.scan(visit, start, length=self.devices)
+        return rows, columns, y
+
+    def backward(self, x: Side, y: Side, x_pulled: Sums, y_pulled: Sums) -> tuple[Sums, Sums]:
+        """The gradients by this device's rows and by its columns."""
+
+        def visit(carry: Any, _: None) -> tuple[Any, None]:
+            (y, y_pulled), dx, dy = carry
+            following = self._pass_on(y), self._pass_on_sums(y_pulled)
+            more_dx, more_dy = self.sweep.backward(x, y, x_pulled, y_pulled)
+            dx, dy = jax.tree.map(jnp.add, (dx, dy), (more_dx, more_dy))
+            return (following, dx, self._pass_on(dy)), None
+
+        start = (y, y_pulled), self.sweep.no_gradient(x), self.sweep.no_gradient(y)
+        (_, dx, dy), _ = jax.lax.scan(visit, start, length=self.devices)
+        return dx, dy
+
+    def _pass_on(self, tree: Any) -> Any:
+        """Gives everything to the next device; after as many times as there are devices, all is home again."""
+        if self.devices == 1:
+            return tree
+        turn = [(device, (device + 1) % self.devices) for device in range(self.devices)]
+        return jax.tree.map(lambda array: jax.lax.ppermute(array, self.sweep.axes, turn), tree)
+
+    def _pass_on_sums(self, sums: Sums) -> Sums:
+        return unpacked(self._pass_on(packed(sums)), sums)

@@ -1,0 +1,83 @@
+"""Sigmoid contrast of all pairs: every pair is a yes-or-no question of its own."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mmcl_jax.objectives.pairs.execution import Execution, pair_sums
+from mmcl_jax.objectives.pairs.rules import Metadata, PairRule
+from mmcl_jax.objectives.pairs.softmax import AnchorLosses, PairLosses, unit
+from mmcl_jax.objectives.pairs.sums import LOWEST, Mask, PairSums, Sums, Tile, highest, matches
+
+
+def sigmoid_contrast(
+    x: Float[Array, "A d"],
+    y: Float[Array, "B d"],
+    *,
+    rule: PairRule,
+    x_metadata: Metadata,
+    y_metadata: Metadata,
+    scale: float | Float[Array, ""],
+    bias: float | Float[Array, ""],
+    execution: Execution | None = None,
+) -> PairLosses:
+    r"""SigLIP's loss (Zhai et al., ICCV 2023, equation 1), per anchor of both sides.
+
+    With $s_{ij} = t \cos(x_i, y_j) + b$ and $z_{ij}$ = 1 for positives and -1 for other counted pairs, the loss of row
+    $i$ is $\sum_j -\log \sigma(z_{ij} s_{ij})$; the paper's loss is the mean over rows, which equals the mean over
+    columns when A = B.
+
+    Arguments, memory and cost are those of `softmax.contrast`; `scale` is t and `bias` b, and both may be learned.
+    An anchor is valid if any pair of it counts.
+    """
+    loss = SigmoidSums()
+    rows, columns = pair_sums(
+        loss,
+        unit(x, scale),
+        unit(y),
+        rule=rule,
+        x_metadata=x_metadata,
+        y_metadata=y_metadata,
+        bias=jnp.asarray(bias, jnp.float32),
+        execution=execution or Execution(),
+    )
+    return PairLosses(forward=loss.losses(rows), backward=loss.losses(columns))
+
+
+class SigmoidSums(PairSums):
+    """Per anchor: the sum of the pairs' losses."""
+
+    def empty(self, anchors: int) -> Sums:
+        """See `PairSums`."""
+        nothing, lowest = jnp.zeros(anchors), jnp.full(anchors, LOWEST)
+        return {"loss": nothing, "positives": nothing, "best": lowest, "strongest": lowest}
+
+    def reduce(self, logits: Tile, positive: Mask, counted: Mask, axis: int) -> Sums:
+        """See `PairSums`."""
+        losses = jax.nn.softplus(jnp.where(positive, -logits, logits))
+        return {
+            "loss": jnp.sum(jnp.where(counted, losses, 0), axis=axis),
+            "positives": matches(positive, axis),
+            "best": highest(logits, positive, axis),
+            "strongest": highest(logits, counted, axis),
+        }
+
+    def merge(self, a: Sums, b: Sums) -> Sums:
+        """See `PairSums`."""
+        added = {name: a[name] + b[name] for name in ("loss", "positives")}
+        return {**added, **{name: jnp.maximum(a[name], b[name]) for name in ("best", "strongest")}}
+
+    def pull(self, sums: Sums, cotangents: Sums) -> Sums:
+        """See `PairSums`."""
+        return {"loss": cotangents["loss"]}
+
+    def slope(self, logits: Tile, positive: Mask, counted: Mask, pulled: Sums) -> Tile:
+        """See `PairSums`."""
+        probability = jax.nn.sigmoid(logits)
+        return jnp.where(counted, probability - positive.astype(jnp.float32), 0) * pulled["loss"]
+
+    def losses(self, sums: Sums) -> AnchorLosses:
+        """The losses of anchors with these sums."""
+        valid = ~(sums["strongest"] <= LOWEST)  # NaN is valid, so that it is seen
+        hit = (sums["positives"] > 0) & (sums["best"] >= sums["strongest"])
+        return AnchorLosses(loss=sums["loss"], top1=hit, valid=valid)

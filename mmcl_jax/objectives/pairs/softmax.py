@@ -1,0 +1,183 @@
+"""Softmax contrast of all pairs: the InfoNCE family."""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from mmcl_jax.objectives.pairs.execution import Execution, pair_sums
+from mmcl_jax.objectives.pairs.rules import Metadata, PairRule
+from mmcl_jax.objectives.pairs.sums import LOWEST, Mask, PairSums, Sums, Tile, highest, matches
+
+Denominator = Literal["all", "negatives"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnchorLosses:
+    """Per anchor of one side: its `loss`, and whether no counted pair scores above its best positive (`top1`).
+
+    An anchor without a positive, or with an empty denominator, is not `valid`; its loss and gradient are 0.
+    """
+
+    loss: Float[Array, "n"]
+    top1: Bool[Array, "n"]
+    valid: Bool[Array, "n"]
+
+    def mean(self) -> Float[Array, ""]:
+        """The mean loss of the valid anchors, 0 if there are none."""
+        return self._mean(self.loss)
+
+    def accuracy(self) -> Float[Array, ""]:
+        """The share of the valid anchors that are hits."""
+        return self._mean(self.top1.astype(jnp.float32))
+
+    def _mean(self, values: Float[Array, "n"]) -> Float[Array, ""]:
+        count = jnp.sum(self.valid, dtype=jnp.float32)
+        return jnp.sum(jnp.where(self.valid, values, 0)) / jnp.maximum(count, 1)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairLosses:
+    """`forward`: each row against all columns. `backward`: each column against all rows."""
+
+    forward: AnchorLosses
+    backward: AnchorLosses
+
+
+def contrast(
+    x: Float[Array, "A d"],
+    y: Float[Array, "B d"],
+    *,
+    rule: PairRule,
+    x_metadata: Metadata,
+    y_metadata: Metadata,
+    scale: float | Float[Array, ""],
+    denominator: Denominator = "all",
+    execution: Execution | None = None,
+) -> PairLosses:
+    r"""Softmax contrast of all pairs, in both directions from one sweep over the similarities.
+
+    With $s_{ij} = \cos(x_i, y_j) / \tau$, positives $P_i$ and the set $D_i$ of counted pairs (denominator "all") or of
+    counted pairs that are not positives ("negatives"), the loss of row $i$ is
+
+    $$\ell_i = \log \sum_{j \in D_i} e^{s_{ij}} - \frac{1}{|P_i|} \sum_{j \in P_i} s_{ij}.$$
+
+    Rows are scaled to unit length in float32 and rounded to the dtype they came in, in which they are sent to other
+    devices and multiplied; logits, sums and losses are float32.
+
+    Cost per device, for A = B rows on n devices, b = B/n, s bytes per element and U = 2 b B d FLOPs:
+
+    | execution | matrix FLOPs, forward + gradient | temporary memory | sent and received |
+    |---|---|---|---|
+    | dense | 1 U + 2 U | several arrays of 4 b B bytes | as the compiler decides |
+    | gathered | 1 U + 3 U | B d (s + 4) + a few arrays of b d and of tile x tile | B d (s + 4) + 28 B bytes |
+    | ring | 1 U + 3 U | a few arrays of b d and of tile x tile | 2 B d s + 4 B d + about 40 B bytes |
+
+    The two tiled executions form the similarities twice, so as never to keep them: their memory grows with B. The
+    measured bytes are in `benchmarks/results/compiled.json`.
+
+    Args:
+      x: embeddings of the rows, float32 or bfloat16.
+      y: embeddings of the columns, of the same dtype.
+      rule: says which pairs are positives and which count; see `rules`.
+      x_metadata: arrays `[A]` for the rule.
+      y_metadata: arrays `[B]` for the rule.
+      scale: 1 / tau, where tau is the temperature; may be learned.
+      denominator: "all" is what released code computes; "negatives" is what the papers' equations say
+        (MMCL equation 2, decoupled contrastive learning).
+      execution: how the pairs are walked; on one device, gathered, by default.
+
+    Returns:
+      Losses and hits per anchor, sharded as the embeddings are.
+
+    Raises:
+      ValueError: A or B does not divide among the devices.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from mmcl_jax.objectives.pairs import contrast, same
+      >>> ids = {"id": jnp.array([7, 8])}
+      >>> losses = contrast(
+      ...     jnp.eye(2), jnp.eye(2), rule=same("id"), x_metadata=ids, y_metadata=ids, scale=1.0
+      ... )
+      >>> print(f"{losses.forward.mean():.4f}", losses.forward.top1)
+      0.3133 [ True  True]
+    """
+    loss = SoftmaxSums(denominator)
+    rows, columns = pair_sums(
+        loss,
+        unit(x, scale),
+        unit(y),
+        rule=rule,
+        x_metadata=x_metadata,
+        y_metadata=y_metadata,
+        execution=execution or Execution(),
+    )
+    return PairLosses(forward=loss.losses(rows), backward=loss.losses(columns))
+
+
+def unit(x: Float[Array, "A d"], scale: float | Float[Array, ""] = 1.0) -> Float[Array, "A d"]:
+    """Rows of length `scale`, computed in float32, in the dtype of `x`; a row shorter than 1e-12 is divided by that."""
+    wide = x.astype(jnp.float32)
+    square = jnp.sum(jnp.square(wide), axis=1, keepdims=True)
+    return (wide * (scale * jax.lax.rsqrt(jnp.maximum(square, 1e-24)))).astype(x.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class SoftmaxSums(PairSums):
+    """Per anchor: the sum of exponentials relative to a `peak`, and the sum over positives, `attraction`."""
+
+    denominator: Denominator
+
+    def _below(self, positive: Mask, counted: Mask) -> Mask:
+        return counted if self.denominator == "all" else counted & ~positive
+
+    def empty(self, anchors: int) -> Sums:
+        """See `PairSums`."""
+        nothing, lowest = jnp.zeros(anchors), jnp.full(anchors, LOWEST)
+        sums = {"peak": lowest, "total": nothing, "attraction": nothing, "positives": nothing, "best": lowest}
+        return sums if self.denominator == "all" else {**sums, "strongest": lowest}
+
+    def reduce(self, logits: Tile, positive: Mask, counted: Mask, axis: int) -> Sums:
+        """See `PairSums`."""
+        below = self._below(positive, counted)
+        peak = highest(logits, below, axis)
+        relative = jnp.where(below, logits - jnp.expand_dims(peak, axis), LOWEST)
+        sums = {
+            "peak": peak,
+            "total": jnp.sum(jnp.exp(relative), axis=axis),
+            "attraction": jnp.sum(jnp.where(positive, logits, 0), axis=axis),
+            "positives": matches(positive, axis),
+            "best": highest(logits, positive, axis),
+        }
+        # The best counted score is the peak already, unless the positives are left out of the denominator.
+        return sums if self.denominator == "all" else {**sums, "strongest": highest(logits, counted, axis)}
+
+    def merge(self, a: Sums, b: Sums) -> Sums:
+        """See `PairSums`."""
+        peak = jnp.maximum(a["peak"], b["peak"])
+        total = a["total"] * jnp.exp(a["peak"] - peak) + b["total"] * jnp.exp(b["peak"] - peak)
+        maxima: Sums = {name: jnp.maximum(a[name], b[name]) for name in ("best", "strongest") if name in a}
+        added = {name: a[name] + b[name] for name in ("attraction", "positives")}
+        return {"peak": peak, "total": total, **added, **maxima}
+
+    def pull(self, sums: Sums, cotangents: Sums) -> Sums:
+        """See `PairSums`."""
+        return {"peak": sums["peak"], "total": cotangents["total"], "attraction": cotangents["attraction"]}
+
+    def slope(self, logits: Tile, positive: Mask, counted: Mask, pulled: Sums) -> Tile:
+        """See `PairSums`."""
+        relative = jnp.where(self._below(positive, counted), logits - pulled["peak"], LOWEST)
+        return jnp.exp(relative) * pulled["total"] + jnp.where(positive, pulled["attraction"], 0)
+
+    def losses(self, sums: Sums) -> AnchorLosses:
+        """The losses of anchors with these sums."""
+        valid = (sums["positives"] > 0) & (sums["total"] != 0)  # NaN is valid, so that it is seen
+        repulsion = jax.lax.stop_gradient(sums["peak"]) + jnp.log(jnp.where(valid, sums["total"], 1))
+        attraction = sums["attraction"] / jnp.maximum(sums["positives"], 1)
+        top1 = sums["best"] >= sums.get("strongest", sums["peak"])
+        return AnchorLosses(loss=jnp.where(valid, repulsion - attraction, 0), top1=top1 & valid, valid=valid)

@@ -1,0 +1,62 @@
+"""What a loss keeps of its pairs: per-anchor sums that can be taken tile by tile."""
+
+import abc
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+Tile = Float[Array, "A B"]
+Mask = Bool[Array, "A B"]
+Sums = dict[str, Float[Array, "..."]]
+
+# Lower than any logit, and finite: an anchor without pairs needs no care about the difference of two infinities.
+LOWEST = -1e30
+
+
+class PairSums(abc.ABC):
+    """The per-anchor sums of a contrastive loss, and their derivative by the logits.
+
+    Both directions use the same definition: rows are reduced along axis 1 of a tile, columns along axis 0. Entries
+    that are maxima, and `positives`, are constants to differentiation.
+    """
+
+    @abc.abstractmethod
+    def empty(self, anchors: int) -> Sums:
+        """The sums over no pairs."""
+
+    @abc.abstractmethod
+    def reduce(self, logits: Tile, positive: Mask, counted: Mask, axis: int) -> Sums:
+        """The sums over the pairs of a tile, along `axis`."""
+
+    @abc.abstractmethod
+    def merge(self, a: Sums, b: Sums) -> Sums:
+        """The sums over two disjoint sets of pairs."""
+
+    @abc.abstractmethod
+    def pull(self, sums: Sums, cotangents: Sums) -> Sums:
+        """What `slope` needs of an anchor's sums and their cotangents."""
+
+    @abc.abstractmethod
+    def slope(self, logits: Tile, positive: Mask, counted: Mask, pulled: Sums) -> Tile:
+        """The derivative by the logits of the sums along one axis; `pulled` is broadcast along that axis."""
+
+
+def packed(sums: Sums) -> Float[Array, "k n"]:
+    """All sums as one array, so that they travel in one message."""
+    return jnp.stack(list(sums.values()))
+
+
+def unpacked(array: Float[Array, "k n"], like: Sums) -> Sums:
+    """The inverse of `packed`."""
+    return dict(zip(like, array, strict=True))
+
+
+def highest(logits: Tile, where: Mask, axis: int) -> Float[Array, "n"]:
+    """The highest logit per anchor, `LOWEST` where there is none; a constant to differentiation."""
+    return jax.lax.stop_gradient(jnp.max(jnp.where(where, logits, LOWEST), axis=axis))
+
+
+def matches(positive: Mask, axis: int) -> Float[Array, "n"]:
+    """The number of positives per anchor."""
+    return jnp.sum(positive, axis=axis, dtype=jnp.float32)

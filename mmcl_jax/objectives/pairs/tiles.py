@@ -1,0 +1,145 @@
+"""One device's sweep over pairs, in square tiles that are formed, reduced and forgotten."""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from mmcl_jax.objectives.pairs.rules import Metadata, PairRule
+from mmcl_jax.objectives.pairs.sums import Mask, PairSums, Sums, Tile
+
+Tree = TypeVar("Tree")
+
+
+class Side(NamedTuple):
+    """One side of the pairs: `embeddings` [n, d], `metadata` [n] for the rule, and, of rows, a `bias` [n] on logits.
+
+    `real` [n] is False where a row only fills up a tile; None if all are real. A gradient has no metadata.
+    """
+
+    embeddings: Float[Array, "*tiles n d"]
+    metadata: Metadata | None
+    bias: Float[Array, "*tiles n"] | None = None
+    real: Bool[Array, "*tiles n"] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """What is done with each tile: the sums of `loss` over the pairs that `rule` makes, `tile` x `tile` at once.
+
+    `axes` are the mesh axes along which the sides differ.
+    """
+
+    loss: PairSums
+    rule: PairRule
+    tile: int
+    axes: tuple[str, ...] = ()
+
+    def pairs(self, x: Side, y: Side) -> tuple[Tile, Mask, Mask]:
+        """The logits of all pairs of two sides, which of them are positives, and which count."""
+        logits = _product(x.embeddings, y.embeddings.T)
+        if x.bias is not None:
+            logits = logits + x.bias[:, None]
+        positive, counted = self.rule(_each(x.metadata, 1), _each(y.metadata, 0))
+        for real in (_each(x.real, 1), _each(y.real, 0)):
+            if real is not None:
+                positive, counted = positive & real, counted & real
+        return logits, jnp.broadcast_to(positive, logits.shape), jnp.broadcast_to(counted, logits.shape)
+
+    def empty(self, anchors: int) -> Sums:
+        """The sums of anchors over no pairs."""
+        return self._varying(self.loss.empty(anchors))
+
+    def no_gradient(self, side: Side) -> Sums:
+        """The gradients by a side's "embeddings" and "bias" where no pair has added to them, in float32."""
+        zero = {"embeddings": jnp.zeros(side.embeddings.shape)}
+        if side.bias is not None:
+            zero["bias"] = jnp.zeros(side.bias.shape)
+        return self._varying(zero)
+
+    def forward(self, x: Side, y: Side) -> tuple[Sums, Sums]:
+        """The sums of the rows of `x` [A] over all of `y` [B], and of the columns."""
+
+        def one_tile(columns: Sums, row: tuple[Side, Sums], *, y: Side) -> tuple[Sums, Sums]:
+            x, rows = row
+            pairs = self.pairs(x, y)
+            columns = self.loss.merge(columns, self.loss.reduce(*pairs, axis=0))
+            return columns, self.loss.merge(rows, self.loss.reduce(*pairs, axis=1))
+
+        def one_column(rows: Sums, y: Side) -> tuple[Sums, Sums]:
+            start = self.empty(y.embeddings.shape[0])
+            columns, rows = jax.lax.scan(functools.partial(one_tile, y=y), start, (x_tiles, rows))
+            return rows, columns
+
+        x_tiles = self._cut_side(x)
+        rows, columns = jax.lax.scan(one_column, self._cut(self.empty(x.embeddings.shape[0])), self._cut_side(y))
+        return _joined(rows, x), _joined(columns, y)
+
+    def backward(self, x: Side, y: Side, x_pulled: Sums, y_pulled: Sums) -> tuple[Sums, Sums]:
+        """The gradients by both sides, as in `no_gradient`, from what the loss pulled back to their sums.
+
+        The tiles are formed anew: keeping them would take the memory that tiles are there to save.
+        """
+
+        def one_tile(dy: Sums, row: tuple[Side, Sums, Sums], *, y: Side, y_pulled: Sums) -> tuple[Sums, Sums]:
+            x, x_pulled, dx = row
+            pairs = self.pairs(x, y)
+            slope = self.loss.slope(*pairs, _each(x_pulled, 1)) + self.loss.slope(*pairs, _each(y_pulled, 0))
+            narrow = slope.astype(x.embeddings.dtype)
+            by_x = {"embeddings": _product(narrow, y.embeddings), "bias": slope.sum(axis=1)}
+            by_y = {"embeddings": _product(narrow.T, x.embeddings)}
+            return {name: dy[name] + by_y[name] for name in dy}, {name: dx[name] + by_x[name] for name in dx}
+
+        def one_column(dx: Sums, column: tuple[Side, Sums]) -> tuple[Sums, Sums]:
+            y, y_pulled = column
+            step = functools.partial(one_tile, y=y, y_pulled=y_pulled)
+            dy, dx = jax.lax.scan(step, self.no_gradient(y), (x_tiles, x_pulled_tiles, dx))
+            return dx, dy
+
+        x_tiles, x_pulled_tiles = self._cut_side(x), self._cut(x_pulled)
+        columns = self._cut_side(y), self._cut(y_pulled)
+        dx, dy = jax.lax.scan(one_column, self._cut(self.no_gradient(x)), columns)
+        return _joined(dx, x), _joined(dy, y)
+
+    def _varying(self, tree: Tree) -> Tree:
+        """Marks new arrays as differing between devices, as what is added to them does."""
+        return jax.lax.pcast(tree, self.axes, to="varying") if self.axes else tree
+
+    def _cut(self, tree: Tree) -> Tree:
+        """Arrays [n, ...] as [tiles, height, ...]: as even as can be, the last filled up with zeros."""
+
+        def cut(array: Array) -> Array:
+            rows = array.shape[0]
+            count = -(-rows // self.tile)
+            height = -(-rows // count)
+            filled = jnp.pad(array, [(0, count * height - rows)] + [(0, 0)] * (array.ndim - 1))
+            return filled.reshape(count, height, *array.shape[1:])
+
+        return jax.tree.map(cut, tree)
+
+    def _cut_side(self, side: Side) -> Side:
+        tiles, rows = self._cut(side), side.embeddings.shape[0]
+        count, height = tiles.embeddings.shape[:2]
+        if count * height == rows:
+            return tiles
+        return tiles._replace(real=jnp.arange(count * height).reshape(count, height) < rows)
+
+
+def _product(a: Float[Array, "m k"], b: Float[Array, "k n"]) -> Float[Array, "m n"]:
+    """The matrix product in float32; of float32 factors it is not rounded below that (GPUs and TPUs would)."""
+    exact = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
+    return jax.lax.dot(a, b, precision=exact, preferred_element_type=jnp.float32)
+
+
+def _each(tree: Any, axis: int) -> Any:
+    """Arrays [n] as columns [n, 1] (axis 1) or rows [1, n] (axis 0)."""
+    return jax.tree.map(lambda array: jnp.expand_dims(array, axis), tree)
+
+
+def _joined(tiles: Tree, side: Side) -> Tree:
+    """Tiles put together to the length of the side that they were cut from."""
+    rows = side.embeddings.shape[0]
+    return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:])[:rows], tiles)
