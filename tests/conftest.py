@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 # Compiled programs are shared between tests, and between runs on the same machine. Trusted code, so in the checkout.
-_CACHE = Path(__file__).parent.parent / ".jax_cache"
+# Test workers that run side by side have one each: JAX does not promise that entries are written in one piece.
+_CACHE = Path(__file__).parent.parent / ".jax_cache" / os.environ.get("PYTEST_XDIST_WORKER", "")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE)  # subprocesses take it from here
 
 import jax  # noqa: E402

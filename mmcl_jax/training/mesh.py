@@ -74,7 +74,8 @@ def shardings_of(arrays: Any) -> Any:
 
 def put(batch: Mapping[str, np.ndarray], sharding: NamedSharding) -> dict[str, jax.Array]:
     """Makes this process's rows of a batch part of arrays that span all processes' devices."""
-    return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
+    with jax.transfer_guard_host_to_device("allow"):  # with several processes it counts as implicit
+        return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
 
 
 def put_whole(tree: Any, sharding: NamedSharding) -> Any:

@@ -257,6 +257,12 @@ def test_embeddings_that_do_not_divide_are_refused() -> None:
         losses(x, x, {"id": jnp.arange(B)}, rule="identity", kind="all", execution=execution("ring", 5, tile=4))
 
 
+def test_sides_of_two_dtypes_are_refused() -> None:
+    x = jnp.asarray(X, jnp.float32)
+    with pytest.raises(ValueError, match="of the rows are float32 and those of the columns bfloat16"):
+        contrast(x, x.astype(jnp.bfloat16), rule=same("id"), x_metadata={}, y_metadata={}, scale=1.0)
+
+
 def test_the_reference_can_tell_rules_apart() -> None:
     values = {rule: reference(X, Y, rule=rule, kind="all") for rule in RULES}
     assert len(set(values.values())) == len(RULES)

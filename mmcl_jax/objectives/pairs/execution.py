@@ -60,8 +60,10 @@ def pair_sums(
     """The sums of `loss` for each row [A] and each column [B]; the logits are `x @ y.T + bias`.
 
     Raises:
-      ValueError: the rows or columns do not divide among the devices.
+      ValueError: the rows or columns do not divide among the devices, or differ in dtype.
     """
+    if x.dtype != y.dtype:
+        raise ValueError(f"the embeddings of the rows are {x.dtype} and those of the columns {y.dtype}")
     # A scalar inside would need a sum over devices in the gradient; one bias per row leaves that to the outside.
     biases = None if bias is None else jnp.full(x.shape[0], bias)
     rows = Side(embeddings=x, metadata=dict(x_metadata), bias=biases)

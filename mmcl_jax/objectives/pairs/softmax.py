@@ -74,11 +74,11 @@ def contrast(
     | execution | matrix FLOPs, forward + gradient | temporary memory | sent and received |
     |---|---|---|---|
     | dense | 1 U + 2 U | several arrays of 4 b B bytes | as the compiler decides |
-    | gathered | 1 U + 3 U | B d (s + 4) + a few arrays of b d and of tile x tile | B d (s + 4) + 28 B bytes |
-    | ring | 1 U + 3 U | a few arrays of b d and of tile x tile | 2 B d s + 4 B d + about 40 B bytes |
+    | gathered | 1 U + 3 U | B d (s + 4) + a few arrays of b d and of tile x tile | B d (s + 4) + 36 B bytes |
+    | ring | 1 U + 3 U | a few arrays of b d and of tile x tile | 2 B d s + 4 B d + 40 B bytes |
 
     The two tiled executions form the similarities twice, so as never to keep them: their memory grows with B. The
-    measured bytes are in `benchmarks/results/compiled.json`.
+    measured bytes are in `benchmarks/results/compiled-*.json`.
 
     Args:
       x: embeddings of the rows, float32 or bfloat16.
@@ -95,7 +95,7 @@ def contrast(
       Losses and hits per anchor, sharded as the embeddings are.
 
     Raises:
-      ValueError: A or B does not divide among the devices.
+      ValueError: A or B does not divide among the devices, or the dtypes differ.
 
     Example:
       >>> import jax.numpy as jnp

@@ -1,0 +1,40 @@
+"""The command: `python -m benchmarks NAME [--size small|full] [--out FOLDER]`."""
+
+import argparse
+import importlib
+from pathlib import Path
+
+import jax
+
+from benchmarks import record
+
+NAMES = {
+    "compiled": "memory, FLOPs and collectives of compiled programs on 8 devices; runs nothing",
+    "pairs": "time and memory of the all-pairs kernel, against dense and against PyTorch",
+    "step": "images/s, MFU, memory and input wait of the train step, against PyTorch",
+    "host": "what a step costs the Python thread",
+}
+
+
+def main() -> None:
+    """Runs a benchmark, prints its table and writes its JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.description = "\n".join(f"{name:9} {text}" for name, text in NAMES.items())
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--size", choices=["small", "full"], help="small for CPUs, full for accelerators")
+    parser.add_argument("--out", type=Path, default=record.RESULTS, help="folder of the JSON")
+    options = parser.parse_args()
+    if options.name == "compiled":
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", 8)
+    size = options.size or ("small" if jax.default_backend() == "cpu" else "full")
+    benchmark = importlib.import_module(f"benchmarks.{options.name}")
+    rows = benchmark.run(size)
+    record.show(options.name, benchmark.brief(rows))
+    where = jax.devices()[0].device_kind.lower().replace(" ", "-")
+    suffix = f"jax{jax.__version__}" if options.name == "compiled" else size
+    print(record.save(f"{options.name}-{where}-{suffix}", rows, options.out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The all-pairs kernel on one device: value and both gradients, against dense and against OpenCLIP's form in PyTorch.
+
+    python -m benchmarks pairs
+
+The contestants of a batch take turns in one run, and ratios are to `dense` where that fits. `temporary_bytes` are the
+compiled program's; PyTorch's are what its allocator held at most beyond the inputs, which it tells only on GPUs.
+"""
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.timing import race
+from mmcl_jax.objectives.pairs import Execution, contrast, same
+
+WIDTH, SCALE = 128, 10.0
+SIZES: dict[str, Any] = {
+    "small": {"batches": (1024, 4096, 8192), "dense_up_to": 8192, "dtypes": ("float32",), "tiles": (None,)},
+    "full": {
+        "batches": (4096, 32768, 65536, 131072, 1048576),
+        "dense_up_to": 65536,
+        "dtypes": ("float32", "bfloat16"),
+        "tiles": (None, 4096, 8192),
+    },
+}
+
+
+def jax_form(execution: Execution, batch: int, dtype: str) -> tuple[Callable[[], object], int]:
+    """Runs the kernel and waits; and the bytes of its temporary arrays."""
+    ids = jnp.arange(batch, dtype=jnp.uint32)
+    x, y = (jnp.asarray(array, dtype) for array in embeddings(batch))
+
+    def loss(x: jax.Array, y: jax.Array) -> jax.Array:
+        both = contrast(
+            x, y, rule=same("id"), x_metadata={"id": ids}, y_metadata={"id": ids}, scale=SCALE, execution=execution
+        )
+        return (both.forward.mean() + both.backward.mean()) / 2
+
+    compiled: Any = jax.jit(jax.value_and_grad(loss, argnums=(0, 1))).lower(x, y).compile()
+    return lambda: jax.block_until_ready(compiled(x, y)), compiled.memory_analysis().temp_size_in_bytes
+
+
+def embeddings(batch: int) -> np.ndarray:
+    """Two sides of normally distributed embeddings."""
+    return np.random.default_rng(0).normal(size=(2, batch, WIDTH)).astype(np.float32)
+
+
+def run(size: str) -> list[dict[str, Any]]:
+    """A row per batch, dtype and contestant."""
+    options = SIZES[size]
+    rows = []
+    for dtype in options["dtypes"]:
+        for batch in options["batches"]:
+            forms: dict[str, Callable[[], object]] = {}
+            memory: dict[str, int | None] = {}
+            for tile in options["tiles"]:
+                if tile is None or tile <= batch:
+                    name = f"gathered, tile {Execution(tile=tile).tile_for(batch, WIDTH)}"
+                    if name not in forms:
+                        forms[name], memory[name] = jax_form(Execution(tile=tile), batch, dtype)
+            if batch <= options["dense_up_to"]:
+                forms["dense"], memory["dense"] = jax_form(Execution(name="dense"), batch, dtype)
+                if importlib.util.find_spec("torch"):
+                    from benchmarks.torch_forms import openclip_loss
+
+                    forms["torch openclip"], memory["torch openclip"] = openclip_loss(embeddings(batch), SCALE, dtype)
+            seconds = race(forms, rounds=3 if batch > 100_000 else 5)
+            rows += [
+                {
+                    "batch": batch,
+                    "dtype": dtype,
+                    "form": name,
+                    "ms": 1e3 * seconds[name],
+                    "of_dense": seconds[name] / seconds["dense"] if "dense" in seconds else None,
+                    "ps_per_pair": 1e12 * seconds[name] / batch**2,
+                    "temporary_bytes": memory[name],
+                }
+                for name in forms
+            ]
+    return rows
+
+
+def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The figures in a table's words."""
+    return [
+        {key: value for key, value in row.items() if key != "temporary_bytes"}
+        | {"temporary MiB": None if row["temporary_bytes"] is None else row["temporary_bytes"] / 2**20}
+        for row in rows
+    ]

@@ -1,0 +1,130 @@
+"""The train step of MMCL's ResNet-50: images/s, MFU, memory, input wait; and the same step in PyTorch.
+
+    python -m benchmarks step
+
+`augmented` is the experiment as it is trained. `plain` leaves the augmentation out, as `torch` does, and takes turns
+with it in one run. MFU counts the FLOPs that XLA does, against the accelerator's dense peak.
+"""
+
+import importlib.util
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from benchmarks.synthetic import experiment
+from benchmarks.timing import race
+from mmcl_jax.data.input import iterate
+from mmcl_jax.training.build import Experiment
+from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
+from mmcl_jax.training.step import compile_step, make_step
+
+# Dense bfloat16 FLOP/s, by a part of the device's name.
+PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "TPU v5 lite": 197e12, "TPU v5p": 459e12, "TPU v6": 918e12}
+PLAIN = ("views.image.name=resized", "views.table.name=rows")
+SIZES: dict[str, Any] = {
+    "small": {"grid": [(32, 64, "float32"), (64, 64, "float32")], "torch": [(32, 64, "float32")], "steps": 3},
+    "full": {
+        "grid": [
+            *((128, batch, "bfloat16") for batch in (256, 512, 1024, 2048)),
+            (128, 512, "float32"),
+            *((224, batch, "bfloat16") for batch in (256, 512)),
+        ],
+        "torch": [(128, 512, "bfloat16"), (224, 256, "bfloat16")],
+        "steps": 30,
+    },
+}
+
+
+def prepared(made: Experiment) -> tuple[Any, Any, Any]:
+    """The compiled step, a first state, and the constants on the devices."""
+    compiled = compile_step(make_step(made), *made.shapes(), dtype=made.config.dtype)
+    constants = put_whole(made.constants(), replicated(made.mesh))
+    init = jax.jit(made.init, out_shardings=shardings_of(made.shapes()[0]))
+    return compiled, init(constants["seed"]), constants
+
+
+def augmented(size: int, batch: int, dtype: str, *, steps: int) -> dict[str, Any]:
+    """Steps of the whole experiment, fed by its input pipeline."""
+    made = experiment("mmcl", f"dtype={dtype}", size=size, batch_size=batch)
+    compiled, state, constants = prepared(made)
+    data, waited, began = iterate(made.batches), 0.0, 0.0
+    for step in range(steps + 2):
+        if step == 2:  # the first two warm up
+            jax.block_until_ready(state)
+            waited, began = 0.0, time.perf_counter()
+        tick = time.perf_counter()
+        rows = next(data)
+        waited += time.perf_counter() - tick
+        state, _ = compiled(state, put(rows, by_example(made.mesh)), constants)
+    jax.block_until_ready(state)
+    seconds = (time.perf_counter() - began) / steps
+    flops = compiled.cost_analysis()["flops"]
+    kind = jax.devices()[0].device_kind
+    peak = next((peak for name, peak in PEAKS.items() if name in kind), None) if dtype == "bfloat16" else None
+    return {
+        "form": "augmented",
+        "pixels": size,
+        "batch": batch,
+        "dtype": dtype,
+        "images_per_s": batch / seconds,
+        "ms": 1e3 * seconds,
+        "flops": flops,
+        "mfu": flops / seconds / peak if peak else None,
+        "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
+        "input_wait": waited / steps / seconds,
+    }
+
+
+def against_torch(size: int, batch: int, dtype: str, *, steps: int) -> list[dict[str, Any]]:
+    """The step without augmentation, here and in PyTorch, in turns."""
+    made = experiment("mmcl", f"dtype={dtype}", *PLAIN, size=size, batch_size=batch)
+    compiled, state, constants = prepared(made)
+    rows = put(made.batches[0], by_example(made.mesh))
+
+    def plain() -> None:
+        nonlocal state
+        state, _ = compiled(state, rows, constants)
+        jax.block_until_ready(state)
+
+    forms: dict[str, Callable[[], object]] = {"plain": plain}
+    failed: dict[str, str] = {}
+    if importlib.util.find_spec("torch"):
+        from benchmarks.torch_forms import mmcl_step
+
+        for name, compile_it in (("torch", False), ("torch.compile", True)):
+            try:
+                form = mmcl_step(made.batches[0], dtype, compiled=compile_it)
+                form()  # compiles
+                forms[name] = form
+            except Exception as error:
+                failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    seconds = race(forms, rounds=steps)
+    common = {"pixels": size, "batch": batch, "dtype": dtype}
+    timed = [
+        {"form": name, **common, "images_per_s": batch / seconds[name], "ms": 1e3 * seconds[name]} for name in forms
+    ]
+    return [*timed, *({"form": name, **common, "failed": reason} for name, reason in failed.items())]
+
+
+def run(size: str) -> list[dict[str, Any]]:
+    """A row per pixels, batch, dtype and form."""
+    options = SIZES[size]
+    rows = [augmented(*point, steps=options["steps"]) for point in options["grid"]]
+    for point in options["torch"]:
+        rows += against_torch(*point, steps=options["steps"])
+    return rows
+
+
+def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The figures in a table's words."""
+    return [
+        {
+            **{key: row.get(key) for key in ("form", "pixels", "batch", "dtype", "images_per_s", "ms", "mfu")},
+            "temporary MiB": row["temporary_bytes"] / 2**20 if "temporary_bytes" in row else None,
+            "input wait %": 100 * row["input_wait"] if "input_wait" in row else None,
+            "failed": row.get("failed"),
+        }
+        for row in rows
+    ]

@@ -1,0 +1,129 @@
+"""The same work in PyTorch, as it is usually done there. Needs the extra `torch`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from benchmarks.synthetic import CATEGORIES, CONTINUOUS
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def wait() -> None:
+    """Until the GPU is done."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+
+
+def openclip_loss(embeddings: np.ndarray, scale: float, dtype: str) -> tuple[Callable[[], object], int | None]:
+    """Contrast as OpenCLIP's `local_loss` computes it: a matrix of logits for each direction, and two cross-entropies.
+
+    Returns a function that computes value and gradients and waits, and the most bytes it holds, where PyTorch tells.
+    """
+    x, y = (torch.tensor(a, dtype=getattr(torch, dtype), device=DEVICE, requires_grad=True) for a in embeddings)
+    targets = torch.arange(len(x), device=DEVICE)
+
+    def run() -> None:
+        x.grad = y.grad = None
+        a, b = functional.normalize(x, dim=1), functional.normalize(y, dim=1)
+        forward, backward = scale * a @ b.T, scale * b @ a.T
+        loss = functional.cross_entropy(forward.float(), targets) + functional.cross_entropy(backward.float(), targets)
+        (loss / 2).backward()
+        wait()
+
+    if DEVICE == "cpu":
+        return run, None
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    return run, torch.cuda.max_memory_allocated() - before
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 with a projected shortcut where the shape changes."""
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        outputs = 4 * width
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if inputs != outputs or stride != 1:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Feature map to feature map."""
+        return functional.relu(self.body(x) + self.shortcut(x))
+
+
+def resnet50() -> nn.Sequential:
+    """ResNet-50 without its classifier."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, 64, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2, 1),
+    ]
+    inputs = 64
+    for stage, depth in enumerate((3, 4, 6, 3)):
+        for index in range(depth):
+            layers.append(Bottleneck(inputs, 64 << stage, 2 if stage and not index else 1))
+            inputs = 256 << stage
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+class MMCL(nn.Module):
+    """The two towers and projectors of MMCL, and its loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        columns = CONTINUOUS + sum(CATEGORIES)
+        table = nn.Sequential(nn.Linear(columns, 2048), nn.BatchNorm1d(2048), nn.ReLU(), nn.Linear(2048, 2048))
+        self.towers = nn.ModuleList([resnet50().to(memory_format=torch.channels_last), table])
+        self.projectors = nn.ModuleList(
+            [nn.Sequential(nn.Linear(2048, 2048), nn.ReLU(), nn.Linear(2048, 128)) for _ in range(2)]
+        )
+
+    def forward(self, image: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        """The loss of a batch of images [B, 3, H, W] in [0, 1] and one-hot rows [B, 63]."""
+        views = zip(self.projectors, self.towers, (image, table), strict=True)
+        a, b = (functional.normalize(project(tower(view)).float(), dim=1) for project, tower, view in views)
+        logits, targets = 10 * a @ b.T, torch.arange(len(a), device=a.device)
+        return (functional.cross_entropy(logits, targets) + functional.cross_entropy(logits.T, targets)) / 2
+
+
+def mmcl_step(batch: dict[str, np.ndarray], dtype: str, *, compiled: bool) -> Callable[[], Any]:
+    """A train step without augmentation, from pixels and rows that are on the device already: channels-last, autocast.
+
+    With `compiled`, the model goes through `torch.compile`.
+    """
+    pixels = torch.tensor(batch["image"]).permute(0, 3, 1, 2).to(DEVICE, memory_format=torch.channels_last)
+    table = torch.tensor(batch["table"])
+    codes = [functional.one_hot(table[:, CONTINUOUS + i].long(), n) for i, n in enumerate(CATEGORIES)]
+    rows = torch.cat([table[:, :CONTINUOUS], *codes], dim=1).to(DEVICE)
+    torch.backends.cudnn.benchmark = True
+    model = MMCL().to(DEVICE)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-4, weight_decay=1.5e-6, fused=True)
+    forward = torch.compile(model) if compiled else model
+
+    def run() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=dtype == "bfloat16"):
+            loss = forward(pixels.float() / 255, rows)
+        loss.backward()
+        optimizer.step()
+        wait()
+
+    return run

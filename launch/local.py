@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Several processes on this machine: python launch/local.py --processes 2 -- mmcl pretrain --config ... --workdir ...
+
+Each runs the command with `--distributed` added, and finds the others by the environment variables of
+`mmcl_jax.training.processes`. Their lines are shown behind their number. SIGTERM and SIGINT are passed on, so that all
+save and leave. If one dies, the others, which can go no further, are ended; with `--restarts`, all are started again.
+The exit status is the first that is not 0.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+SECONDS_TO_LEAVE = 60.0
+BAD_INPUT, UNFINISHED = 2, 75
+
+
+def main() -> int:
+    """Runs the command until it is finished, fails for good, or has no restarts left."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--processes", type=int, default=2, help="how many")
+    parser.add_argument("--devices", type=int, default=None, help="CPU devices of each; leave out on GPUs and TPUs")
+    parser.add_argument("--restarts", type=int, default=0, help="how often all are started again after a crash")
+    parser.add_argument("command", nargs="+", help="after --: the command that each process runs")
+    options = parser.parse_args()
+    for attempt in range(options.restarts + 1):
+        status = Group(options.command, options.processes, options.devices).wait()
+        if status in (0, BAD_INPUT, UNFINISHED):
+            return status
+        if attempt < options.restarts:
+            print(f"launch: a process ended with {status}; starting all again", flush=True)
+    return status
+
+
+class Group:
+    """The processes of one attempt."""
+
+    def __init__(self, command: list[str], processes: int, devices: int | None) -> None:
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            address = f"localhost:{free.getsockname()[1]}"
+        self.processes = []
+        self.asked = False
+        for index in range(processes):
+            environment = os.environ | {
+                "JAX_COORDINATOR_ADDRESS": address,
+                "JAX_NUM_PROCESSES": str(processes),
+                "JAX_PROCESS_ID": str(index),
+            }
+            if devices is not None:
+                environment |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
+            process = subprocess.Popen(
+                [*command, "--distributed"],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,  # Ctrl-C reaches the children once, through us
+            )
+            threading.Thread(target=show, args=(index, process), daemon=True).start()
+            self.processes.append(process)
+
+    def wait(self) -> int:
+        """Waits until all have ended; a negative status is the signal that ended one."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.pass_on)
+        deadline = None
+        while any(status is None for status in self.statuses()):
+            time.sleep(0.05)
+            ended = [status for status in self.statuses() if status is not None]
+            if deadline is None and (any(ended) or (ended and not self.asked)):
+                deadline = time.monotonic() + (SECONDS_TO_LEAVE if set(ended) <= {0, UNFINISHED} else 2)
+            if deadline is not None and time.monotonic() > deadline:
+                self.send(signal.SIGKILL)
+        return next((status for status in self.statuses() if status), 0)
+
+    def statuses(self) -> list[int | None]:
+        """The exit status of each process, None while it runs."""
+        return [process.poll() for process in self.processes]
+
+    def pass_on(self, number: int, frame: object) -> None:
+        """The signal handler: asks all to save and leave."""
+        self.asked = True
+        self.send(signal.SIGTERM)
+
+    def send(self, number: int) -> None:
+        """Sends a signal to those that still run."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(number)
+
+
+def show(index: int, process: subprocess.Popen[str]) -> None:
+    """Passes a process's lines on, but for what Gloo, which connects CPUs, says of each connection."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if not line.startswith("[Gloo]"):
+            print(f"[{index}] {line}", end="", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
