@@ -1,12 +1,21 @@
 """Strict numerics, eight virtual devices, and the objects that many tests share."""
 
 import os
+import sys
 from pathlib import Path
+
+# For `benchmarks` and `tests`, at the end: the package is tested as it is installed, not as it lies here.
+sys.path.append(str(Path(__file__).parent.parent))
 
 # Compiled programs are shared between tests, and between runs on the same machine. Trusted code, so in the checkout.
 # Test workers that run side by side have one each: JAX does not promise that entries are written in one piece.
 _CACHE = Path(__file__).parent.parent / ".jax_cache" / os.environ.get("PYTEST_XDIST_WORKER", "")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE)  # subprocesses take it from here
+
+# Most of the time goes into compiling, so machine code need not be good: that halves it. What programs compute, and
+# what they need and send, is decided before.
+_FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FAST}".strip()
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402

@@ -11,8 +11,6 @@ from jax.sharding import NamedSharding, PartitionSpec
 from mmcl_jax.objectives.pairs import Execution, PairLosses, contrast, others, present, same, sigmoid_contrast, without
 from mmcl_jax.training.mesh import make_mesh
 
-pytestmark = pytest.mark.core
-
 B, D, SCALE = 48, 8, 5.0
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(B, D)), RNG.normal(size=(B, D))
@@ -127,9 +125,7 @@ def run(execution: Execution, *, rules=RULES, kind: str = "all", dtype=jnp.float
             results[rule] = value, both, gradients
         return results
 
-    # Compiling is what takes time here; the machine code need not be good.
-    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    return jax.jit(all_rules, compiler_options=options)(*arguments)
+    return jax.jit(all_rules)(*arguments)
 
 
 def execution(name: str, devices: int | None, tile: int | None) -> Execution:
@@ -157,6 +153,7 @@ def check_against_float64(results: dict[str, tuple], kind: str) -> None:
             np.testing.assert_array_equal(np.asarray(gradients[0])[~METADATA["present"]], 0)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("kind", ["all", "negatives", "sigmoid"])
 @pytest.mark.parametrize("name", ["dense", "gathered", "ring"])
 def test_every_execution_of_every_rule_agrees_with_float64(name: str, kind: str) -> None:
