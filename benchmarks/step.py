@@ -39,9 +39,10 @@ SIZES: dict[str, Any] = {
 
 def prepared(made: Experiment) -> tuple[Any, Any, Any]:
     """The compiled step, a first state, and the constants on the devices."""
-    compiled = compile_step(make_step(made), *made.shapes(), dtype=made.config.dtype)
+    shapes = made.shapes()
+    compiled = compile_step(make_step(made), *shapes, dtype=made.config.dtype)
     constants = put_whole(made.constants(), replicated(made.mesh))
-    init = jax.jit(made.init, out_shardings=shardings_of(made.shapes()[0]))
+    init = jax.jit(made.init, out_shardings=shardings_of(shapes[0]))
     return compiled, init(constants["seed"]), constants
 
 

@@ -1,12 +1,11 @@
 """The SigLIP term: every pair of two modalities is judged by itself."""
 
-import math
 from collections.abc import Mapping
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mmcl_jax.objectives.base import TERMS, Learned, Metrics, Term, check_term
+from mmcl_jax.objectives.base import TERMS, Learned, Metrics, Term, check_term, learned_scale
 from mmcl_jax.objectives.pairs import Execution, same, sigmoid_contrast
 
 
@@ -52,5 +51,5 @@ def siglip(
         )
         return losses.forward.mean(), {"top1": losses.forward.accuracy(), "top1_back": losses.backward.accuracy()}
 
-    learned = {"log_scale": -math.log(temperature), "bias": float(bias)}
+    learned = {**learned_scale(temperature), "bias": float(bias)}
     return Term(name="siglip", between=between, weight=weight, loss=loss, learned=learned)

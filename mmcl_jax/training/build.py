@@ -19,7 +19,7 @@ from mmcl_jax.objectives import Execution, Objective, build_objective
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
 from mmcl_jax.training.model import trained_model
 from mmcl_jax.training.optimizer import OPTIMIZERS, SCHEDULES
-from mmcl_jax.training.state import TrainState, make_init
+from mmcl_jax.training.state import TrainState, first_state
 from mmcl_jax.training.validate import check_config, check_split
 from mmcl_jax.views import VIEWS, View
 
@@ -40,8 +40,8 @@ class Experiment:
 
     def init(self, seed: jax.Array) -> TrainState:
         """The first state. Run it under `jax.jit` with `out_shardings`, so that every array is made where it stays."""
-        build = make_init(lambda rngs: trained_model(self.config, self.schema, rngs=rngs), self.optimizer)
-        return build(seed)
+        model = trained_model(self.config, self.schema, rngs=nnx.Rngs(jax.random.key(seed)))
+        return first_state(model, self.optimizer)
 
     def constants(self) -> dict[str, Any]:
         """What no step changes, on the host; see `make_step`."""

@@ -1,14 +1,13 @@
 """The train state: a pure pytree of arrays."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Int, UInt32
+from jaxtyping import Array, Int
 
 Arrays = dict[str, Any]
 
@@ -34,21 +33,12 @@ def split_model(model: nnx.Module) -> tuple[Arrays, Arrays]:
     return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
 
 
-def make_init(
-    build: Callable[[nnx.Rngs], nnx.Module], optimizer: optax.GradientTransformation
-) -> Callable[[UInt32[Array, ""]], TrainState]:
-    """The function of the seed that makes the first state.
-
-    Run it under `jax.jit` with `out_shardings`, so that no device ever holds what it is not to keep.
-    """
-
-    def init(seed: UInt32[Array, ""]) -> TrainState:
-        params, model_state = split_model(build(nnx.Rngs(jax.random.key(seed))))
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            model_state=model_state,
-            optimizer_state=optimizer.init(params),
-        )
-
-    return init
+def first_state(model: nnx.Module, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step."""
+    params, model_state = split_model(model)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        model_state=model_state,
+        optimizer_state=optimizer.init(params),
+    )

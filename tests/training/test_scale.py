@@ -7,37 +7,23 @@ import numpy as np
 import optax
 import pytest
 
+from benchmarks.step import prepared
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.build import Experiment, build_experiment
-from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.loop import pretrain
-from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
-from mmcl_jax.training.step import compile_step, make_step
-
-
-def quiet(line: str) -> None:
-    """Drops what training says."""
-
-
-def losses(workdir: Path) -> list[float]:
-    return [line["loss"] for line in read_metrics(workdir)]
+from mmcl_jax.training.mesh import by_example, put
+from tests.training.test_loop import losses, quiet
 
 
 def experiment_of(config, devices: int) -> Experiment:
     return build_experiment(config, Store.open(config.data), jax.devices()[:devices])
 
 
-def compiled(experiment: Experiment):
-    return compile_step(make_step(experiment), *experiment.shapes(), dtype=experiment.config.dtype)
-
-
 def one_step(experiment: Experiment):
-    """State and metrics after a step with plain gradient descent, so that parameters show gradients."""
-    constants = put_whole(experiment.constants(), replicated(experiment.mesh))
-    init = jax.jit(experiment.init, out_shardings=shardings_of(experiment.shapes()[0]))
-    batch = put(experiment.batches[0], by_example(experiment.mesh))
-    return compiled(experiment)(init(constants["seed"]), batch, constants)
+    """State and metrics after the first step."""
+    compiled, state, constants = prepared(experiment)
+    return compiled(state, put(experiment.batches[0], by_example(experiment.mesh)), constants)
 
 
 def assert_same(a, b, **tolerance: float) -> None:

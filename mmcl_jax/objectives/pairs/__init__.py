@@ -6,9 +6,10 @@ parts: `sums` (what a loss keeps per anchor), `tiles` (one device's sweep), `exe
 """
 
 from mmcl_jax.objectives.pairs.execution import EXECUTIONS, Execution
+from mmcl_jax.objectives.pairs.losses import AnchorLosses, PairLosses
 from mmcl_jax.objectives.pairs.rules import PairRule, others, present, same, without
 from mmcl_jax.objectives.pairs.sigmoid import sigmoid_contrast
-from mmcl_jax.objectives.pairs.softmax import AnchorLosses, Denominator, PairLosses, contrast
+from mmcl_jax.objectives.pairs.softmax import Denominator, contrast
 
 __all__ = [
     "EXECUTIONS",

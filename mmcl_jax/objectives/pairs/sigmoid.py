@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mmcl_jax.objectives.pairs.execution import Execution, pair_sums
+from mmcl_jax.objectives.pairs.execution import Execution
+from mmcl_jax.objectives.pairs.losses import AnchorLosses, PairLosses, ScoredSums, pair_losses
 from mmcl_jax.objectives.pairs.rules import Metadata, PairRule
-from mmcl_jax.objectives.pairs.softmax import AnchorLosses, PairLosses, unit
-from mmcl_jax.objectives.pairs.sums import LOWEST, Mask, PairSums, Sums, Tile, highest, matches
+from mmcl_jax.objectives.pairs.sums import LOWEST, Mask, Sums, Tile, highest, matches
 
 
 def sigmoid_contrast(
@@ -30,21 +30,20 @@ def sigmoid_contrast(
     Arguments, memory and cost are those of `softmax.contrast`; `scale` is t and `bias` b, and both may be learned.
     An anchor is valid if any pair of it counts.
     """
-    loss = SigmoidSums()
-    rows, columns = pair_sums(
-        loss,
-        unit(x, scale),
-        unit(y),
+    return pair_losses(
+        SigmoidSums(),
+        x,
+        y,
         rule=rule,
         x_metadata=x_metadata,
         y_metadata=y_metadata,
+        scale=scale,
         bias=jnp.asarray(bias, jnp.float32),
-        execution=execution or Execution(),
+        execution=execution,
     )
-    return PairLosses(forward=loss.losses(rows), backward=loss.losses(columns))
 
 
-class SigmoidSums(PairSums):
+class SigmoidSums(ScoredSums):
     """Per anchor: the sum of the pairs' losses."""
 
     def empty(self, anchors: int) -> Sums:
@@ -77,7 +76,7 @@ class SigmoidSums(PairSums):
         return jnp.where(counted, probability - positive.astype(jnp.float32), 0) * pulled["loss"]
 
     def losses(self, sums: Sums) -> AnchorLosses:
-        """The losses of anchors with these sums."""
+        """See `ScoredSums`."""
         valid = ~(sums["strongest"] <= LOWEST)  # NaN is valid, so that it is seen
         hit = (sums["positives"] > 0) & (sums["best"] >= sums["strongest"])
         return AnchorLosses(loss=sums["loss"], top1=hit, valid=valid)

@@ -5,47 +5,14 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from mmcl_jax.objectives.pairs.execution import Execution, pair_sums
+from mmcl_jax.objectives.pairs.execution import Execution
+from mmcl_jax.objectives.pairs.losses import AnchorLosses, PairLosses, ScoredSums, pair_losses
 from mmcl_jax.objectives.pairs.rules import Metadata, PairRule
-from mmcl_jax.objectives.pairs.sums import LOWEST, Mask, PairSums, Sums, Tile, highest, matches
+from mmcl_jax.objectives.pairs.sums import LOWEST, Mask, Sums, Tile, highest, matches
 
 Denominator = Literal["all", "negatives"]
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AnchorLosses:
-    """Per anchor of one side: its `loss`, and whether no counted pair scores above its best positive (`top1`).
-
-    An anchor without a positive, or with an empty denominator, is not `valid`; its loss and gradient are 0.
-    """
-
-    loss: Float[Array, "n"]
-    top1: Bool[Array, "n"]
-    valid: Bool[Array, "n"]
-
-    def mean(self) -> Float[Array, ""]:
-        """The mean loss of the valid anchors, 0 if there are none."""
-        return self._mean(self.loss)
-
-    def accuracy(self) -> Float[Array, ""]:
-        """The share of the valid anchors that are hits."""
-        return self._mean(self.top1.astype(jnp.float32))
-
-    def _mean(self, values: Float[Array, "n"]) -> Float[Array, ""]:
-        count = jnp.sum(self.valid, dtype=jnp.float32)
-        return jnp.sum(jnp.where(self.valid, values, 0)) / jnp.maximum(count, 1)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PairLosses:
-    """`forward`: each row against all columns. `backward`: each column against all rows."""
-
-    forward: AnchorLosses
-    backward: AnchorLosses
 
 
 def contrast(
@@ -107,28 +74,20 @@ def contrast(
       >>> print(f"{losses.forward.mean():.4f}", losses.forward.top1)
       0.3133 [ True  True]
     """
-    loss = SoftmaxSums(denominator)
-    rows, columns = pair_sums(
-        loss,
-        unit(x, scale),
-        unit(y),
+    return pair_losses(
+        SoftmaxSums(denominator),
+        x,
+        y,
         rule=rule,
         x_metadata=x_metadata,
         y_metadata=y_metadata,
-        execution=execution or Execution(),
+        scale=scale,
+        execution=execution,
     )
-    return PairLosses(forward=loss.losses(rows), backward=loss.losses(columns))
-
-
-def unit(x: Float[Array, "A d"], scale: float | Float[Array, ""] = 1.0) -> Float[Array, "A d"]:
-    """Rows of length `scale`, computed in float32, in the dtype of `x`; a row shorter than 1e-12 is divided by that."""
-    wide = x.astype(jnp.float32)
-    square = jnp.sum(jnp.square(wide), axis=1, keepdims=True)
-    return (wide * (scale * jax.lax.rsqrt(jnp.maximum(square, 1e-24)))).astype(x.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
-class SoftmaxSums(PairSums):
+class SoftmaxSums(ScoredSums):
     """Per anchor: the sum of exponentials relative to a `peak`, and the sum over positives, `attraction`."""
 
     denominator: Denominator
@@ -175,7 +134,7 @@ class SoftmaxSums(PairSums):
         return jnp.exp(relative) * pulled["total"] + jnp.where(positive, pulled["attraction"], 0)
 
     def losses(self, sums: Sums) -> AnchorLosses:
-        """The losses of anchors with these sums."""
+        """See `ScoredSums`."""
         valid = (sums["positives"] > 0) & (sums["total"] != 0)  # NaN is valid, so that it is seen
         repulsion = jax.lax.stop_gradient(sums["peak"]) + jnp.log(jnp.where(valid, sums["total"], 1))
         attraction = sums["attraction"] / jnp.maximum(sums["positives"], 1)

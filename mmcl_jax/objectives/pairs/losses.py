@@ -1,0 +1,87 @@
+"""From embeddings, by way of sums over pairs, to the losses of anchors: what every contrast shares."""
+
+import abc
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from mmcl_jax.objectives.pairs.execution import Execution, pair_sums
+from mmcl_jax.objectives.pairs.rules import Metadata, PairRule
+from mmcl_jax.objectives.pairs.sums import PairSums, Sums
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnchorLosses:
+    """Per anchor of one side: its `loss`, and whether no counted pair scores above its best positive (`top1`).
+
+    An anchor without a positive, or with an empty denominator, is not `valid`; its loss and gradient are 0.
+    """
+
+    loss: Float[Array, "n"]
+    top1: Bool[Array, "n"]
+    valid: Bool[Array, "n"]
+
+    def mean(self) -> Float[Array, ""]:
+        """The mean loss of the valid anchors, 0 if there are none."""
+        return self._mean(self.loss)
+
+    def accuracy(self) -> Float[Array, ""]:
+        """The share of the valid anchors that are hits."""
+        return self._mean(self.top1.astype(jnp.float32))
+
+    def _mean(self, values: Float[Array, "n"]) -> Float[Array, ""]:
+        count = jnp.sum(self.valid, dtype=jnp.float32)
+        return jnp.sum(jnp.where(self.valid, values, 0)) / jnp.maximum(count, 1)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairLosses:
+    """`forward`: each row against all columns. `backward`: each column against all rows."""
+
+    forward: AnchorLosses
+    backward: AnchorLosses
+
+
+class ScoredSums(PairSums):
+    """Sums that make a loss of each anchor."""
+
+    @abc.abstractmethod
+    def losses(self, sums: Sums) -> AnchorLosses:
+        """The losses of anchors with these sums."""
+
+
+def pair_losses(
+    loss: ScoredSums,
+    x: Float[Array, "A d"],
+    y: Float[Array, "B d"],
+    *,
+    rule: PairRule,
+    x_metadata: Metadata,
+    y_metadata: Metadata,
+    scale: float | Float[Array, ""],
+    execution: Execution | None,
+    bias: Float[Array, ""] | None = None,
+) -> PairLosses:
+    """The losses of all anchors of both sides; arguments as in `softmax.contrast`."""
+    rows, columns = pair_sums(
+        loss,
+        unit(x, scale),
+        unit(y),
+        rule=rule,
+        x_metadata=x_metadata,
+        y_metadata=y_metadata,
+        bias=bias,
+        execution=execution or Execution(),
+    )
+    return PairLosses(forward=loss.losses(rows), backward=loss.losses(columns))
+
+
+def unit(x: Float[Array, "A d"], scale: float | Float[Array, ""] = 1.0) -> Float[Array, "A d"]:
+    """Rows of length `scale`, computed in float32, in the dtype of `x`; a row shorter than 1e-12 is divided by that."""
+    wide = x.astype(jnp.float32)
+    square = jnp.sum(jnp.square(wide), axis=1, keepdims=True)
+    return (wide * (scale * jax.lax.rsqrt(jnp.maximum(square, 1e-24)))).astype(x.dtype)
