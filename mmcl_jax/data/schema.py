@@ -1,54 +1,86 @@
-"""What a store holds: the columns of its table, its label, and the shape of its images."""
+"""What a store holds: the columns of its table, its labels, and the shape of its images."""
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-Kind = Literal["continuous", "categorical"]
+Kind = Literal["continuous", "categorical", "ordinal", "boolean", "date"]
+KINDS: tuple[str, ...] = get_args(Kind)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Column:
-    """One table column. `categories` are the texts a categorical column takes, in code order."""
+    """One table column.
+
+    `categories` are the texts that a categorical, ordinal or boolean column takes, in code order (for an ordinal one,
+    lowest first; for a boolean one, false first). A date is stored as days since 1970-01-01. `tags` name groups of
+    columns, such as "morphometric".
+    """
 
     name: str
     kind: Kind
     categories: tuple[str, ...] = ()
+    unit: str = ""
+    tags: tuple[str, ...] = ()
+
+    @property
+    def coded(self) -> bool:
+        """Whether values are codes of `categories`."""
+        return self.kind in ("categorical", "ordinal", "boolean")
 
     @property
     def width(self) -> int:
-        """Values after one-hot coding: 1 for a continuous column, else the number of categories."""
-        return len(self.categories) if self.kind == "categorical" else 1
+        """Values after one-hot coding: the number of categories of a categorical or boolean column, else 1."""
+        return len(self.categories) if self.kind in ("categorical", "boolean") else 1
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> "Column":
+        """The column that `dataclasses.asdict` made a dict of."""
+        return cls(**{**raw, "categories": tuple(raw["categories"]), "tags": tuple(raw["tags"])})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """The images of a store: `[height, width, channels]` uint8, and how they were made to fit."""
+    """The images of a store, `[height, width, channels]` uint8, and in words how they were made to fit.
+
+    With several pictures per row, one row's image is `[pictures, height, width, channels]`.
+    """
 
     height: int
     width: int
     channels: int
-    resize: str
+    fit: str
+    pictures: int = 1
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """`(height, width, channels)`."""
+        """`(height, width, channels)` of one picture."""
         return self.height, self.width, self.channels
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The shape of one row's image."""
+        return self.shape if self.pictures == 1 else (self.pictures, *self.shape)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Schema:
-    """Columns in table order, the image shape, and the label column (a categorical one) if there is one."""
+    """Columns in table order, the image shape, and the columns to be predicted, which are no features."""
 
     columns: tuple[Column, ...]
     image: ImageSpec
-    label: Column | None = None
+    labels: tuple[Column, ...] = ()
 
     @property
     def widths(self) -> tuple[int, ...]:
         """One-hot width of every column, in order."""
         return tuple(column.width for column in self.columns)
+
+    @property
+    def label(self) -> Column | None:
+        """The first label that is a class."""
+        return next((label for label in self.labels if label.coded), None)
 
     def to_json(self) -> str:
         """The schema as indented JSON."""
@@ -59,16 +91,12 @@ class Schema:
         """The inverse of `to_json`."""
         raw = json.loads(text)
         return cls(
-            columns=tuple(_column(c) for c in raw["columns"]),
+            columns=tuple(map(Column.from_json, raw["columns"])),
             image=ImageSpec(**raw["image"]),
-            label=_column(raw["label"]) if raw["label"] else None,
+            labels=tuple(map(Column.from_json, raw["labels"])),
         )
 
     @classmethod
     def read(cls, path: Path) -> "Schema":
         """Reads `schema.json`."""
         return cls.from_json(path.read_text())
-
-
-def _column(raw: dict[str, Any]) -> Column:
-    return Column(name=raw["name"], kind=raw["kind"], categories=tuple(raw["categories"]))

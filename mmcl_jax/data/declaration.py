@@ -1,0 +1,153 @@
+"""What a user says about columns, in `--schema schema.json`.
+
+    {
+      "columns": {
+        "price":     {"kind": "continuous", "unit": "GBP", "missing": ["POA"]},
+        "condition": {"kind": "ordinal", "categories": ["poor", "fair", "good"]},
+        "sold":      {"kind": "date", "format": "%d/%m/%Y"},
+        "length":    {"tags": ["morphometric"]},
+        "model":     {"role": "label"},
+        "notes":     {"role": "ignore"}
+      },
+      "missing": ["", "NA", "-99"],
+      "others": "infer"
+    }
+
+What is not said is inferred; `"others": "ignore"` uses no column but those named.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from mmcl_jax.data.schema import KINDS
+from mmcl_jax.errors import UserError, check
+
+Role = Literal["feature", "label", "identifier", "image", "group", "split", "ignore"]
+ROLES: tuple[str, ...] = get_args(Role)
+SINGLE = ("identifier", "group", "split")  # roles that one column at most may have
+
+# Cells that say "no value". They are counted, column by column, in the data card.
+MISSING_WORDS = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Declared:
+    """What is said about one column; an empty `role` or `kind` is inferred.
+
+    `format` is that of a date, in strptime's notation, and `missing` are further words for "no value".
+    """
+
+    role: str = ""
+    kind: str = ""
+    categories: tuple[str, ...] = ()
+    format: str = ""
+    unit: str = ""
+    tags: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """What is said about a table: columns by name, words for "no value", and what becomes of the other columns."""
+
+    columns: Mapping[str, Declared] = dataclasses.field(default_factory=dict)
+    missing: tuple[str, ...] = MISSING_WORDS
+    others: str = "infer"
+
+    def of(self, name: str) -> Declared:
+        """What is said about a column, by name or by `others`."""
+        return self.columns.get(name) or Declared(role="ignore" if self.others == "ignore" else "")
+
+    def named(self, role: str) -> list[str]:
+        """The columns declared to have this role."""
+        return [name for name, declared in self.columns.items() if declared.role == role]
+
+    def adding(self, role: str, names: tuple[str, ...], **more: Any) -> "Declaration":
+        """The declaration with `names` given `role` (and other fields), as a command-line option says.
+
+        Raises:
+          UserError: a column was declared to be something else.
+        """
+        columns = dict(self.columns)
+        for name in names:
+            declared = columns.get(name, Declared())
+            check(
+                declared.role in ("", role),
+                f"Column {name!r} is declared to be the {declared.role} and asked for as the {role}; say one of them.",
+            )
+            columns[name] = dataclasses.replace(declared, role=role or declared.role, **more)
+        return dataclasses.replace(self, columns=columns)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, without what is empty."""
+        columns = {
+            name: {key: value for key, value in dataclasses.asdict(declared).items() if value}
+            for name, declared in self.columns.items()
+        }
+        return json.loads(json.dumps({"columns": columns, "missing": self.missing, "others": self.others}))
+
+    @classmethod
+    def from_json(cls, raw: Any, where: str) -> "Declaration":
+        """The inverse of `to_json`.
+
+        Raises:
+          UserError: naming `where`, and the column and key that are wrong.
+        """
+        _keys(raw, {field.name for field in dataclasses.fields(cls)}, where)
+        columns = raw.get("columns", {})
+        check(isinstance(columns, dict), f"{where}: columns must be an object of column names.")
+        others = raw.get("others", "infer")
+        check(others in ("infer", "ignore"), f"{where}: others must be infer or ignore, not {others!r}.")
+        declared = {name: _declared(value, f"{where}, column {name!r}") for name, value in columns.items()}
+        made = cls(
+            columns=declared, missing=_texts(raw.get("missing", MISSING_WORDS), f"{where}: missing"), others=others
+        )
+        for role in SINGLE:
+            names = made.named(role)
+            check(len(names) <= 1, f"{where}: {names} are all declared to be the {role}, which is one column.")
+        return made
+
+    @classmethod
+    def read(cls, path: Path) -> "Declaration":
+        """Reads a declaration.
+
+        Raises:
+          UserError: the file is missing, no JSON, or says something impossible.
+        """
+        check(path.is_file(), f"The schema {path} does not exist.")
+        try:
+            raw = json.loads(path.read_text())
+        except ValueError as error:
+            raise UserError(f"The schema {path} is not JSON: {error}.") from error
+        return cls.from_json(raw, str(path))
+
+
+def _declared(raw: Any, where: str) -> Declared:
+    _keys(raw, {field.name for field in dataclasses.fields(Declared)}, where)
+    role, kind = raw.get("role", ""), raw.get("kind", "")
+    check(role in ("", *ROLES), f"{where}: role {role!r} is not one of {', '.join(ROLES)}.")
+    check(kind in ("", *KINDS), f"{where}: kind {kind!r} is not one of {', '.join(KINDS)}.")
+    check(
+        kind != "ordinal" or bool(raw.get("categories")), f"{where}: an ordinal column needs its categories in order."
+    )
+    texts = {key: _texts(raw.get(key, ()), f"{where}: {key}") for key in ("categories", "tags", "missing")}
+    check(len(set(texts["categories"])) == len(texts["categories"]), f"{where}: a category is named twice.")
+    for key in ("format", "unit"):
+        check(isinstance(raw.get(key, ""), str), f"{where}: {key} must be a text.")
+    return Declared(role=role, kind=kind, format=raw.get("format", ""), unit=raw.get("unit", ""), **texts)
+
+
+def _keys(raw: Any, known: set[str], where: str) -> None:
+    check(isinstance(raw, dict), f"{where}: must be an object, not {raw!r}.")
+    for key in raw:
+        check(key in known, f"{where}: there is no key {key!r}; there are {', '.join(sorted(known))}.")
+
+
+def _texts(raw: Any, where: str) -> tuple[str, ...]:
+    check(isinstance(raw, list | tuple), f"{where} must be a list of texts.")
+    for text in raw:
+        check(isinstance(text, str), f"{where}: {text!r} is not a text; put it in quotes.")
+    return tuple(raw)
