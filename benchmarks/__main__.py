@@ -12,6 +12,8 @@ NAMES = {
     "compiled": "memory, FLOPs and collectives of compiled programs on 8 devices; runs nothing",
     "pairs": "time and memory of the all-pairs kernel, against dense and against PyTorch",
     "step": "images/s, MFU, memory and input wait of the train step, against PyTorch",
+    "input": "batches/s of the mapped and the streamed store, beside a bare gather and a pipeline of samples",
+    "prepare": "images/s of mmcl prepare, beside a bare decode loop",
     "host": "what a step costs the Python thread",
 }
 

@@ -19,7 +19,7 @@ def schema(size: int) -> Schema:
     categorical = [
         Column(name=f"k{i}", kind="categorical", categories=tuple(map(str, range(n)))) for i, n in enumerate(CATEGORIES)
     ]
-    image = ImageSpec(height=size, width=size, channels=3, resize="bilinear")
+    image = ImageSpec(height=size, width=size, channels=3, fit="bilinear")
     return Schema(columns=(*continuous, *categorical), image=image)
 
 

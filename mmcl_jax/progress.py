@@ -1,7 +1,6 @@
 """Progress: a bar with the time left on a terminal, plain lines in a log."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -45,6 +44,10 @@ class Bar:
             self._show(last=True)
         self._progress.stop()
 
+    def advance(self, more: int) -> None:
+        """So many `more` steps are done."""
+        self.update(self._done + more)
+
     def update(self, done: int, text: str | None = None) -> None:
         """`done` steps are done; `text` is shown behind the bar until the next one."""
         self._done, self._text = done, self._text if text is None else text
@@ -62,12 +65,3 @@ class Bar:
         left = elapsed / max(self._done - self._start, 1) * (self._total - self._done)
         line = f"{self._what} {self._done}/{self._total}, {elapsed:.0f} s, {left:.0f} s left  {self._text}"
         self._console.print(line.rstrip(), soft_wrap=True, highlight=False, markup=False)
-
-
-def track(values: Iterable[int], what: str) -> Iterator[int]:
-    """Yields the values and shows how many are done."""
-    rows: Sequence[int] = list(values)
-    with Bar(what, len(rows)) as bar:
-        for done, row in enumerate(rows, start=1):
-            yield row
-            bar.update(done)

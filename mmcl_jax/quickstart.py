@@ -20,7 +20,6 @@ from mmcl_jax.evaluation.budgets import Budget
 from mmcl_jax.evaluation.plot import plot_scores
 from mmcl_jax.evaluation.protocol import Score, probe_runs
 from mmcl_jax.evaluation.summary import budgets_of, paired, render, repeats_of, summarise
-from mmcl_jax.progress import track
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.plain import to_plain
 from mmcl_jax.training.run import Run
@@ -48,7 +47,7 @@ def quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
 
     _heading(console, "1/3  Prepare", "2,000 scanned digits: 16 x 15 images, a table of 129 features, 10 classes")
     if not (out / "store").exists():
-        prepare(digits.unpack(out / "raw"), out / "store", track=track)
+        prepare(digits.unpack(out / "raw"), out / "store", progress=True)
     store = Store.open(out / "store")
     console.print(store.describe(), highlight=False, soft_wrap=True)
 

@@ -25,7 +25,8 @@ from PIL import Image  # noqa: E402
 
 from mmcl_jax.config import load  # noqa: E402
 from mmcl_jax.data import digits  # noqa: E402
-from mmcl_jax.data.prepare import Request, prepare  # noqa: E402
+from mmcl_jax.data.prepare import prepare  # noqa: E402
+from mmcl_jax.data.request import Request  # noqa: E402
 from mmcl_jax.data.store import Store  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)
@@ -96,8 +97,8 @@ def raw(tmp_path: Path) -> Request:
     return Request(
         table=tmp_path / "ads.csv",
         images=folder,
-        image_column="file",
-        label="model",
+        image_column=("file",),
+        label=("model",),
         key_column="ad",
         split=(0.5, 0.2, 0.3),
     )

@@ -12,8 +12,12 @@ MODULES = [
     module.name for module in pkgutil.walk_packages(mmcl_jax.__path__, "mmcl_jax.") if ".configs" not in module.name
 ]
 WITH_EXAMPLES = {
+    "mmcl_jax.data.card.forest",
+    "mmcl_jax.data.card.wording",
     "mmcl_jax.data.input",
-    "mmcl_jax.encoders.mlp",
+    "mmcl_jax.data.recipes.icd10",
+    "mmcl_jax.data.subsets",
+    "mmcl_jax.encoders.table_input",
     "mmcl_jax.evaluation.budgets",
     "mmcl_jax.objectives.pairs.softmax",
 }

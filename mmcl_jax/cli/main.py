@@ -11,10 +11,14 @@ from mmcl_jax.errors import UserError
 
 COMMANDS = {
     "prepare": "a table and a folder of images become a store",
+    "generate": "drawn data in the format of a data set that cannot be shipped",
     "pretrain": "train the encoders of an experiment; the same command resumes",
     "evaluate": "linear probes on frozen features of one or several runs",
     "quickstart": "all of it on the small real data set that ships with the package",
 }
+
+# Options whose keys are not fixed, and the commands that take them.
+DOTTED = {"--config.": ("pretrain",), "--dataset.": ("prepare", "generate")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,11 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words and words[0] in COMMANDS:
         command = importlib.import_module(f"mmcl_jax.cli.{words[0]}")
         command.add_arguments(parser.commands[words[0]])
-    overrides = [word.removeprefix("--config.") for word in words if word.startswith("--config.")]
-    options = parser.parse_args([word for word in words if not word.startswith("--config.")])
-    if overrides and options.command != "pretrain":
-        parser.error(f"--config.{overrides[0]} belongs to mmcl pretrain")
-    options.overrides = overrides
+    dotted = [word for word in words if word.startswith(tuple(DOTTED))]
+    options = parser.parse_args([word for word in words if word not in dotted])
+    for word in dotted:
+        prefix = next(prefix for prefix in DOTTED if word.startswith(prefix))
+        if options.command not in DOTTED[prefix]:
+            parser.error(f"{word} belongs to mmcl {DOTTED[prefix][0]}")
+    options.overrides = [word.partition(".")[2] for word in dotted]
     _quiet()
     try:
         return command.run(options) or 0

@@ -1,32 +1,110 @@
 """`mmcl prepare`: raw data to store."""
 
 import argparse
+import json
+import os
+from dataclasses import fields
 from pathlib import Path
 
+from rich.console import Console
+
 from mmcl_jax.cli import types
-from mmcl_jax.data.prepare import Request, prepare
-from mmcl_jax.progress import track
+from mmcl_jax.data import recipes
+from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.data.images import FILTERS
+from mmcl_jax.data.prepare import look, prepare
+from mmcl_jax.data.request import Request
+from mmcl_jax.data.summary import show
+from mmcl_jax.errors import check
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    add = parser.add_argument
-    add("--table", type=Path, required=True, help="CSV, TSV or Parquet file with a header")
-    add("--images", type=Path, required=True, help="folder the image paths are relative to")
-    add("--image-column", required=True, help="column with the image path")
-    add("--out", type=Path, required=True, help="store to make")
-    add("--label", help="column with the class to predict; not used as a feature")
-    add("--key-column", help="column that identifies a row; the image path by default")
-    add("--ignore", type=types.names, default=(), help="columns to leave out, comma-separated")
-    add("--categorical", type=types.names, default=(), help="number columns that are categories, comma-separated")
-    add("--image-size", type=types.size, help="stored size, 128 or 96x128 (height x width); by default as they are")
-    add("--split-column", help="column that holds train, val or test")
-    add("--split", type=types.three_fractions, default="0.7,0.1,0.2", help="shares of train, val and test")
-    add("--seed", type=int, default=0, help="of the random split, which is stratified by the label")
-    add("--max-bad", type=float, default=0.0, help="share of rows that may be quarantined")
+    default = Request()
+    what = parser.add_argument_group("what to read")
+    what.add_argument("--table", type=Path, help="CSV, TSV or Parquet file with a header")
+    what.add_argument("--images", type=Path, help="folder the image paths are relative to")
+    what.add_argument("--image-column", type=types.names, default=(), help="column with the image path, or several")
+    what.add_argument("--dataset", choices=recipes.RECIPES.names(), help="a named data set instead of a table")
+    what.add_argument("--root", type=Path, help="its folder (or for tfds, the name)")
+    what.add_argument("--separator", help="between cells; by default a comma, or a tab in .tsv")
+    what.add_argument("--encoding", default=default.encoding, help="of the table")
+    what.add_argument("--request", type=Path, help="options as JSON, as kept under `request` in a store's store.json")
+
+    columns = parser.add_argument_group("what the columns are")
+    columns.add_argument("--schema", type=Path, help="JSON file that declares columns; see docs/data.md")
+    columns.add_argument("--label", type=types.names, default=(), help="columns to predict; not used as features")
+    columns.add_argument("--key-column", help="column that identifies a row; the image path by default")
+    columns.add_argument("--group-column", help="column of the subject; a subject is never in two splits")
+    columns.add_argument("--ignore", type=types.names, default=(), help="columns to leave out")
+    columns.add_argument("--categorical", type=types.names, default=(), help="number columns that are categories")
+
+    pictures = parser.add_argument_group("how images are stored")
+    pictures.add_argument("--image-size", type=types.size, help="128, or 96x128 (height x width); else as they are")
+    pictures.add_argument("--channels", type=types.count, help="1 or 3; else what the images have")
+    pictures.add_argument("--stack", choices=["channels", "views"], default="channels", help="several image columns")
+    pictures.add_argument("--resize", choices=FILTERS, default=default.resize, help="filter")
+    pictures.add_argument("--no-antialias", action="store_false", dest="antialias", help="interpolate at points")
+    pictures.add_argument("--aspect", choices=["stretch", "crop", "pad"], default=default.aspect, help="if it differs")
+    pictures.add_argument("--transparent", choices=["white", "black"], default=default.transparent, help="becomes this")
+    pictures.add_argument(
+        "--intensity",
+        type=types.intensity,
+        default=default.intensity,
+        help="range of deep pixels: minmax, full, 0:4095",
+    )
+    pictures.add_argument("--max-pixels", type=types.count, default=default.max_pixels, help="larger ones are bad")
+    pictures.add_argument(
+        "--duplicates", choices=["quarantine", "keep"], default=default.duplicates, help="same pixels"
+    )
+
+    rows = parser.add_argument_group("how rows are divided")
+    rows.add_argument("--split-column", help="column that holds train, val or test")
+    rows.add_argument("--split-ids", type=types.paths, default=(), help="files of identifiers: TRAIN,VAL,TEST")
+    rows.add_argument("--split", type=types.three_fractions, default="0.7,0.1,0.2", help="shares of train, val, test")
+    rows.add_argument("--subsets", type=types.fractions, default="0.1,0.01", help="nested shares of train with labels")
+    rows.add_argument("--seed", type=int, default=default.seed, help="of the draws")
+    rows.add_argument("--max-bad", type=float, default=default.max_bad, help="share of rows that may be quarantined")
+
+    parser.add_argument("--out", type=Path, help="store to make")
+    parser.add_argument("--workers", type=types.count, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--check", action="store_true", help="only say what is understood, and what a forest gets")
+    parser.add_argument("--write-schema", type=Path, help="write what is understood as a --schema file to edit")
+    sets = [f"{name} ({', '.join(recipes.RECIPES.options(name))})" for name in recipes.RECIPES.names()]
+    parser.epilog = f"Options of a data set are given as --dataset.KEY=VALUE: {'; '.join(sets)}."
 
 
 def run(options: argparse.Namespace) -> None:
     """Prepares and prints a summary."""
-    fields = {name: getattr(options, name) for name in Request.__dataclass_fields__}
-    print(prepare(Request(**fields), options.out, track=track).describe())
+    request = _request(options)
+    recipe = recipes.make(options.dataset, options.root, options.overrides) if options.dataset else None
+    if recipe is None:
+        check(request.table is not None, "Give --table and --images, or a named data set with --dataset and --root.")
+        check(request.images is not None, "Give the image folder with --images.")
+    console = Console()
+    if options.check or options.write_schema:
+        findings, declared = look(request, recipe=recipe)
+        show(findings, console)
+        if options.write_schema:
+            check(not options.write_schema.exists(), f"--write-schema: {options.write_schema} exists already.")
+            options.write_schema.write_text(json.dumps(declared.to_json(), indent=2) + "\n")
+            print(f"Written to {options.write_schema}; edit it and give it with --schema.")
+        return
+    check(options.out is not None, "Say where the store goes with --out, or look first with --check.")
+    store = prepare(request, options.out, recipe=recipe, workers=options.workers, progress=True)
+    show(store.findings(), console)
+    print(store.describe())
+    print(f"Look at {store.directory / 'card.html'}.")
+
+
+def _request(options: argparse.Namespace) -> Request:
+    """The request: of the file, with what the command line says over it."""
+    given = {field.name: getattr(options, field.name) for field in fields(Request) if hasattr(options, field.name)}
+    given = {name: value for name, value in given.items() if value is not None}
+    if options.schema:
+        given["schema"] = Declaration.read(options.schema)
+    if not options.request:
+        return Request(**given)
+    default = Request()
+    said = {name: value for name, value in given.items() if value != getattr(default, name)}
+    return Request.read(options.request, said)

@@ -1,6 +1,7 @@
 """Types of command-line options."""
 
 import argparse
+from pathlib import Path
 
 
 def size(text: str) -> tuple[int, int]:
@@ -49,3 +50,19 @@ def count(text: str) -> int:
     if len(numbers) != 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not one number")
     return numbers[0]
+
+
+def paths(text: str) -> tuple[Path, ...]:
+    """Comma-separated paths."""
+    return tuple(map(Path, names(text)))
+
+
+def intensity(text: str) -> str | tuple[float, float]:
+    """`minmax`, `full`, or a range such as `0:4095`."""
+    if text in ("minmax", "full"):
+        return text
+    low, _, high = text.partition(":")
+    try:
+        return float(low), float(high)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not minmax, full, or a range such as 0:4095") from error

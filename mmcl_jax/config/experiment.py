@@ -37,7 +37,11 @@ def experiment() -> ConfigDict:
       micro_batch: examples that are encoded at a time, over all devices, to save memory; None for all. The loss still
         contrasts the whole batch.
       epochs: passes over the training split.
-      missing: what to do with missing table values: "refuse", or "mean" (mean or most frequent category).
+      missing: what becomes of missing table values: "refuse", "mean" (or most frequent category), "iterative"
+        imputation as in MMCL, a learned "token", or an "indicator" beside a zero.
+      outside: what becomes of numbers beyond the training range in later rows: "keep", "clip" or "missing".
+      input: `images` are read "mapped" (from memory-mapped arrays), "streamed" (from the shards), or "auto": streamed
+        where they are larger than memory; `workers` processes draw batches ahead (0: a thread of this one).
       batch_norm: `group_size` examples are normalised together (None: the whole batch); `momentum`; `epsilon`.
       log_every: steps between log lines.
       checkpoint_every: steps between checkpoints.
@@ -56,6 +60,8 @@ def experiment() -> ConfigDict:
             "micro_batch": None,
             "epochs": 500,
             "missing": "refuse",
+            "outside": "keep",
+            "input": {"images": "auto", "workers": 0},
             "log_every": 20,
             "checkpoint_every": 500,
             "keep_checkpoints": 2,

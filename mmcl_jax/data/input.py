@@ -4,12 +4,15 @@ The *batch* is the Grain element, not the sample: one index gives one gather fro
 than ten times faster than one Python call per sample, and the iterator's whole state is one integer.
 """
 
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import grain
 import numpy as np
+from absl import flags
 
+from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 
@@ -30,7 +33,7 @@ class Batches:
 
     def __init__(
         self,
-        arrays: dict[str, np.ndarray],
+        arrays: Mapping[str, Any],
         *,
         batch_size: int,
         epochs: int,
@@ -79,22 +82,43 @@ class Batches:
 MODALITIES = ("image", "table")
 
 
-def training_arrays(store: Store, split: str, modalities: Collection[str], *, missing: str) -> dict[str, np.ndarray]:
+def is_streamed(images: str, store: Store) -> bool:
+    """Whether images are read from the shards: if asked for, or, with "auto", if they are more than memory can hold."""
+    if images != "auto":
+        return images == "streamed"
+    size = sum(store.sizes.values()) * int(np.prod(store.schema.image.stored))
+    return size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def training_arrays(
+    store: Store, split: str, modalities: Collection[str], encoding: Encoding | None, *, streamed: bool = False
+) -> dict[str, Any]:
     """What training reads of a split: `id` uint32, `label` int32 if there is one, and these modalities.
 
-    `image` is uint8 [N, H, W, C], `table` encoded float32 [N, F].
+    `image` is uint8 [N, H, W, C] (or [N, V, H, W, C]), `table` encoded float32 [N, F]. A row without a label has one
+    of its own, below 0, so that no pair rule takes it for a row of its class.
+
+    Args:
+      store: to read.
+      split: of it.
+      modalities: "image", "table".
+      encoding: of the table's rows, if the table is asked for.
+      streamed: read images from the shards and not from the mapped array.
 
     Raises:
-      UserError: there is no such split, or a table value is missing and `missing` is "refuse".
+      UserError: there is no such split, no column, or a table value is missing and the policy is "refuse".
     """
-    arrays = store.arrays(split)
-    encoded = {"id": arrays["id"].astype(np.uint32)}
+    arrays = store.arrays(split, streamed=streamed)
+    encoded: dict[str, Any] = {"id": arrays["id"].astype(np.uint32)}
     if "image" in modalities:
         encoded["image"] = arrays["image"]
     if "table" in modalities:
-        encoded["table"] = store.statistics.encode(np.asarray(arrays["table"]), store.schema, missing=missing)
+        check(bool(store.schema.columns), f"The store {store.directory} has no columns to make a table of.")
+        assert encoding is not None
+        encoded["table"] = encoding.encode(arrays["table"])
     if "label" in arrays:
-        encoded["label"] = arrays["label"].astype(np.int32)
+        alone = -1 - np.arange(len(arrays["label"]))
+        encoded["label"] = np.where(arrays["label"] < 0, alone, arrays["label"]).astype(np.int32)
     return encoded
 
 
@@ -103,10 +127,16 @@ def populations(batches: Batches) -> dict[str, np.ndarray]:
     return {name: array for name, array in batches.arrays.items() if name == "table"}
 
 
-def iterate(batches: Batches) -> Any:
-    """A Grain iterator over all batches of all epochs, reading ahead in one thread.
+def iterate(batches: Batches, *, workers: int = 0) -> Any:
+    """A Grain iterator over all batches of all epochs.
 
-    Its `get_state()` is a small dict that `set_state()` takes back in another process.
+    Batches are drawn ahead: by one thread of this process, which is enough for mapped arrays, or by worker processes,
+    which is faster for streamed ones. Its `get_state()` is a small dict that `set_state()` takes back.
     """
-    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
-    return iter(grain.MapDataset.source(batches).to_iter_dataset(options))
+    source = grain.MapDataset.source(batches)
+    if workers == 0:
+        return iter(source.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
+    if not flags.FLAGS.is_parsed():  # Grain reads flags, which a program without absl's `app.run` has not parsed
+        flags.FLAGS.mark_as_parsed()
+    here = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+    return iter(source.to_iter_dataset(here).mp_prefetch(grain.MultiprocessingOptions(num_workers=workers)))

@@ -1,6 +1,7 @@
 """Dividing rows into train, val and test."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -11,38 +12,54 @@ SPLITS = ("train", "val", "test")
 Splits = Mapping[str, np.ndarray]
 
 
-def random_splits(rows: int, fractions: tuple[float, float, float], *, seed: int, label: np.ndarray | None) -> Splits:
-    """Random row numbers per split, stratified by `label` if there is one; test is drawn first, then val.
+def random_splits(
+    rows: int,
+    fractions: tuple[float, float, float],
+    *,
+    seed: int,
+    label: np.ndarray | None = None,
+    group: np.ndarray | None = None,
+) -> Splits:
+    """Random row numbers per split, stratified by `label` and never dividing a `group`; test is drawn first, then val.
+
+    With groups, the fractions are of groups, and a group's label is that of its first row. Classes with fewer than
+    three units cannot be in every split and are drawn together, as one class.
 
     Args:
       rows: number of rows.
       fractions: of train, val and test; they must be positive and sum to 1.
       seed: of the draw.
       label: `[rows]` integer codes, or None.
+      group: `[rows]` integer codes, or None.
 
     Returns:
       Sorted row numbers for each of `SPLITS`.
 
     Raises:
-      UserError: the fractions are off, or a class has too few rows to be in every split.
+      UserError: the fractions are off, or there are too few rows.
     """
     check(
         all(f > 0 for f in fractions) and abs(sum(fractions) - 1) < 1e-6,
         f"--split takes three positive fractions that sum to 1, not {','.join(map(str, fractions))}.",
     )
+    if group is not None:
+        _, first, member = np.unique(group, return_index=True, return_inverse=True)
+        units = random_splits(len(first), fractions, seed=seed, label=None if label is None else label[first])
+        return {name: np.flatnonzero(np.isin(member, chosen)) for name, chosen in units.items()}
+    if label is not None:
+        classes, counts = np.unique(label, return_counts=True)
+        label = np.where(np.isin(label, classes[counts < 3]), -2, label)
     everything = np.arange(rows)
     val, test = (round(fraction * rows) for fraction in fractions[1:])
     try:
-        rest, test_rows = train_test_split(everything, test_size=test, random_state=seed, stratify=label)
-        train_rows, val_rows = train_test_split(
-            rest, test_size=val, random_state=seed, stratify=None if label is None else label[rest]
-        )
+        rest, test_rows = _divided(everything, test, seed, label)
+        train_rows, val_rows = _divided(rest, val, seed, None if label is None else label[rest])
     except ValueError as error:
-        raise UserError(f"The {rows} rows cannot be split: {error}") from error
+        raise UserError(f"The {rows} rows cannot be split {','.join(map(str, fractions))}: {error}") from error
     return dict(zip(SPLITS, map(np.sort, (train_rows, val_rows, test_rows)), strict=True))
 
 
-def splits_from_column(values: np.ndarray, column: str) -> Splits:
+def splits_from_column(values: Sequence[str | None], column: str) -> Splits:
     """Row numbers per split from a column that holds the words train, val and test.
 
     Raises:
@@ -50,7 +67,57 @@ def splits_from_column(values: np.ndarray, column: str) -> Splits:
     """
     for row, value in enumerate(values):
         check(value in SPLITS, f"Column {column!r}, row {row + 1}: {value!r} is not one of train, val, test.")
-    splits = {name: np.flatnonzero(values == name) for name in SPLITS}
+    words = np.array(values)
+    return _filled({name: np.flatnonzero(words == name) for name in SPLITS}, f"Column {column!r}")
+
+
+def read_ids(paths: Sequence[Path]) -> dict[str, list[str]]:
+    """The identifiers in three files, separated by commas or line breaks, by split.
+
+    Raises:
+      UserError: a file is missing or no text, or an identifier is in two of them.
+    """
+    lists = {}
+    for name, path in zip(SPLITS, paths, strict=True):
+        check(path.is_file(), f"--split-ids: the file {path} does not exist.")
+        try:
+            words = path.read_text(encoding="utf-8-sig").replace(",", "\n").splitlines()
+        except UnicodeDecodeError as error:
+            raise UserError(f"--split-ids: {path} is not a text file in UTF-8.") from error
+        lists[name] = [word.strip() for word in words if word.strip()]
+    return lists
+
+
+def splits_from_ids(keys: Sequence[str], lists: Mapping[str, Sequence[str]]) -> tuple[Splits, dict[str, int]]:
+    """Row numbers per split from lists of identifiers.
+
+    Returns:
+      The splits (rows on no list are in none), and by split how many identifiers no row has.
+
+    Raises:
+      UserError: an identifier is on two lists, or a split has no row.
+    """
+    where: dict[str, str] = {}
+    for name, ids in lists.items():
+        for key in ids:
+            check(where.setdefault(key, name) == name, f"The identifier {key!r} is in both {where[key]} and {name}.")
+    places = {key: place for place, key in enumerate(keys)}
+    found = {name: np.array(sorted(places[key] for key in set(lists[name]) & places.keys()), int) for name in SPLITS}
+    absent = {name: len(set(lists[name])) - len(found[name]) for name in SPLITS}
+    return _filled(found, "The list of identifiers"), absent
+
+
+def _filled(splits: dict[str, np.ndarray], what: str) -> Splits:
     for name, rows in splits.items():
-        check(len(rows) > 0, f"Column {column!r} puts no row into the split {name!r}.")
+        check(len(rows) > 0, f"{what} puts no row into the split {name!r}.")
     return splits
+
+
+def _divided(rows: np.ndarray, size: int, seed: int, label: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The rows without, and with, `size` of them; stratified where there are enough for it."""
+    if label is not None:
+        _, counts = np.unique(label, return_counts=True)
+        if counts.min() < 2 or len(counts) > min(size, len(rows) - size):
+            label = None
+    left, right = train_test_split(rows, test_size=size, random_state=seed, stratify=label)
+    return left, right

@@ -1,8 +1,7 @@
-"""What the training split says about each column, and the encoding of rows by it."""
+"""What the training split says about each column."""
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -10,68 +9,58 @@ import numpy as np
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.errors import check
 
-MISSING_POLICIES = ("refuse", "mean")
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Statistics:
     """Per column, over the training rows that have a value.
 
-    `mean` and `std` (population, ddof 0) are of continuous columns (0 and 1 for categorical ones); `fill` is what the
-    policy `missing="mean"` puts in: the mean, or the most frequent category's code.
+    Attributes:
+      mean: of the values; 0 for categorical and boolean columns, which are not scaled.
+      std: population standard deviation (ddof 0); 1 for those, and where all values are equal.
+      fill: the mean, or the code of the most frequent category: what the policy "mean" puts in.
+      low: smallest value.
+      high: largest value.
+      counts: of a column with categories, rows of each; () for the others.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fill: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    counts: tuple[tuple[int, ...], ...]
 
     @classmethod
     def fit(cls, table: np.ndarray, schema: Schema) -> "Statistics":
-        """Statistics of raw training rows `[N, F]` float64 with NaN for missing.
-
-        Raises:
-          UserError: a column has no value, or only one value, in the training split.
-        """
-        mean, std, fill = [], [], []
+        """Statistics of raw training rows `[N, F]` float64 with NaN for missing; zeros where there is no value."""
+        found: dict[str, list] = {field.name: [] for field in dataclasses.fields(cls)}
         for values, column in zip(table.T, schema.columns, strict=True):
             seen = values[~np.isnan(values)]
-            check(
-                len(seen) > 0 and bool(np.any(seen != seen[0])),
-                f"Column {column.name!r} has fewer than two different values in the training split; "
-                f"leave it out with --ignore {column.name}.",
-            )
-            check(bool(np.isfinite(seen).all()), f"Column {column.name!r} holds infinite values.")
-            if column.kind == "continuous":
-                mean.append(float(seen.mean()))
-                std.append(float(seen.std()))
-                fill.append(mean[-1])
-            else:
-                mean.append(0.0)
-                std.append(1.0)
-                fill.append(float(np.bincount(seen.astype(int)).argmax()))
-        return cls(mean=tuple(mean), std=tuple(std), fill=tuple(fill))
+            seen = seen if len(seen) else np.zeros(1)
+            counts = np.bincount(seen.astype(int), minlength=len(column.categories)) if column.coded else np.zeros(0)
+            scaled = column.width == 1
+            found["mean"].append(float(seen.mean()) if scaled else 0.0)
+            found["std"].append(float(seen.std()) or 1.0 if scaled else 1.0)
+            found["fill"].append(float(counts.argmax()) if column.coded else float(seen.mean()))
+            found["low"].append(float(seen.min()))
+            found["high"].append(float(seen.max()))
+            found["counts"].append(tuple(map(int, counts)))
+        return cls(**{name: tuple(values) for name, values in found.items()})
 
-    def encode(self, table: np.ndarray, schema: Schema, *, missing: str) -> np.ndarray:
-        """Raw rows `[N, F]` float64 to encoded rows `[N, F]` float32: z-scores, and codes for categories.
+    def unseen(self, table: np.ndarray, schema: Schema) -> np.ndarray:
+        """`[N, F]`: which values of raw rows are categories that no training row has."""
+        result = np.zeros(table.shape, bool)
+        for place, (column, counts) in enumerate(zip(schema.columns, self.counts, strict=True)):
+            if column.coded:
+                absent = np.array([count == 0 for count in counts])
+                present = ~np.isnan(table[:, place])
+                result[present, place] = absent[table[present, place].astype(int)]
+        return result
 
-        Args:
-          table: raw rows, NaN for missing.
-          schema: the columns, for their names.
-          missing: "refuse" raises on a missing value, "mean" puts in the training mean or most frequent category.
-
-        Raises:
-          UserError: a value is missing and the policy is "refuse".
-        """
-        absent = np.isnan(table)
-        if missing == "refuse" and absent.any():
-            column = int(absent.any(axis=0).argmax())
-            check(
-                False,
-                f"Column {schema.columns[column].name!r} has {int(absent[:, column].sum())} missing values; "
-                f"fill them with --config.missing=mean, or leave the column out with --ignore when preparing.",
-            )
-        filled = np.where(absent, np.array(self.fill), table)
-        return ((filled - np.array(self.mean)) / np.array(self.std)).astype(np.float32)
+    def outside(self, table: np.ndarray, schema: Schema) -> np.ndarray:
+        """`[N, F]`: which numbers of raw rows lie beyond the range of the training rows."""
+        numbers = np.array([not column.coded for column in schema.columns])
+        return numbers & ((table < np.array(self.low)) | (table > np.array(self.high)))
 
     def to_json(self) -> str:
         """The statistics as JSON."""
@@ -81,6 +70,8 @@ class Statistics:
     def read(cls, path: Path) -> "Statistics":
         """Reads `statistics.json`."""
         raw = json.loads(path.read_text())
-        statistics = cls(**{key: tuple(raw[key]) for key in ("mean", "std", "fill")})
-        check(all(map(math.isfinite, statistics.std)), f"{path} holds a value that is not finite.")
+        raw["counts"] = tuple(map(tuple, raw["counts"]))
+        statistics = cls(**{field.name: tuple(raw[field.name]) for field in dataclasses.fields(cls)})
+        finite = np.isfinite([statistics.mean, statistics.std, statistics.fill]).all()
+        check(bool(finite), f"{path} holds a value that is not finite.")
         return statistics

@@ -1,32 +1,37 @@
 """A store: a prepared data set on disk.
 
 store.json        what it was made of and with; written last, so a folder without it is not a store
-schema.json       columns, categories, image shape, label
-statistics.json   mean, std and fill of every column, from the training split alone
+schema.json       columns, categories, labels, image shape
+declaration.json  how cells of the raw table are read
+statistics.json   mean, std, fill and range of every column, from the training split alone
 splits.json       the key (identifier or image path) of every row, per split
+subsets.json      the keys of the rows of every named subset
 quarantine.jsonl  every row left out, with its reason
+findings.json     what was found out about columns, images and splits, and
+card.html         the same to look at
 checksums.json    SHA-256 of every other file
 *.array_record-*  the examples, in TFDS layout (see `shards`)
-flat/SPLIT/*.npy  the same as memory-mapped arrays, which is what training reads
+flat/             the same as memory-mapped arrays (see `flat`), which is what training reads
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
-import shutil
-from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
-from mmcl_jax.data import shards
+from mmcl_jax.data import flat, shards
+from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.data.findings import Findings
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.errors import check
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Store:
 
     directory: Path
     schema: Schema
+    declaration: Declaration
     statistics: Statistics
     sizes: dict[str, int]
     fingerprint: str
@@ -60,16 +66,19 @@ class Store:
         return cls(
             directory=path,
             schema=Schema.read(path / "schema.json"),
+            declaration=Declaration.read(path / "declaration.json"),
             statistics=Statistics.read(path / "statistics.json"),
             sizes=made_by["sizes"],
             fingerprint=_sha256(path / "checksums.json"),
             made_by=made_by,
         )
 
-    def arrays(self, split: str) -> dict[str, np.ndarray]:
-        """The split's rows, memory-mapped: `id` [N], `image` [N, H, W, C], `table` [N, F] and, if any, `label` [N].
+    def arrays(self, split: str, *, streamed: bool = False) -> dict[str, Any]:
+        """The split's rows: `id` [N], `image` [N, ...], `table` [N, F] and, if there are labels, `labels` [N, L] and
+        `label` [N] (the code of the first that is a class, -1 for none).
 
-        They are written again from the shards if the folder `flat` was deleted to save space.
+        `image` can be indexed by rows like an array. It reads a memory-mapped file, which is written again from the
+        shards if the folder `flat` was deleted to save space; `streamed`, it reads the shards, one record per row.
 
         Raises:
           UserError: there is no such split.
@@ -77,11 +86,33 @@ class Store:
         check(
             split in self.sizes, f"The store {self.directory} has no split {split!r}; it has {', '.join(self.sizes)}."
         )
-        folder = self.directory / "flat" / split
-        if not folder.is_dir():
-            for _ in copy_flat(shards.read_shards(self.directory, split), folder, self.sizes[split], self.schema):
-                pass
-        return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
+        if not flat.is_whole(self.directory, self.sizes, images=not streamed):
+            examples = functools.partial(shards.read_shards, self.directory)
+            flat.restore(self.directory, self.schema, self.sizes, examples, images=not streamed)
+        arrays = flat.read(self.directory, split, self.schema, images=not streamed)
+        if streamed:
+            arrays["image"] = shards.StreamedImages(self.directory, split, self.schema.image.stored)
+        return arrays
+
+    def keys(self, split: str) -> list[str]:
+        """The key of every row of the split."""
+        return json.loads((self.directory / "splits.json").read_text())[split]
+
+    def subset(self, name: str) -> tuple[str, np.ndarray]:
+        """The split that a named subset is of, and its rows within that split.
+
+        Raises:
+          UserError: there is no such subset.
+        """
+        subsets = json.loads((self.directory / "subsets.json").read_text())
+        check(name in subsets, f"The store {self.directory} has no subset {name!r}; it has {', '.join(subsets)}.")
+        split = name.split("_")[0]
+        places = {key: place for place, key in enumerate(self.keys(split))}
+        return split, np.array([places[key] for key in subsets[name]], int)
+
+    def findings(self) -> Findings:
+        """What was found out when it was made."""
+        return Findings.read(self.directory / "findings.json")
 
     def describe(self) -> str:
         """What the store holds, in a few lines."""
@@ -89,47 +120,22 @@ class Store:
         kinds = [column.kind for column in schema.columns]
         quarantined = len((self.directory / "quarantine.jsonl").read_text().splitlines())
         sizes = ", ".join(f"{split} {size}" for split, size in self.sizes.items())
-        label = f"{schema.label.name} ({len(schema.label.categories)} classes)" if schema.label else "none"
+        counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+        labels = [
+            f"{one.name} ({f'{len(one.categories)} classes' if one.coded else one.kind})" for one in schema.labels
+        ]
         return f"""{self.directory}
   rows    {sizes}; {quarantined} quarantined
-  images  {" x ".join(map(str, schema.image.shape))} uint8 (resized: {schema.image.resize})
-  table   {kinds.count("continuous")} continuous, {kinds.count("categorical")} categorical columns
-  label   {label}"""
-
-    def keys(self, split: str) -> list[str]:
-        """The key of every row of the split."""
-        return json.loads((self.directory / "splits.json").read_text())[split]
-
-
-def copy_flat(examples: Iterable[shards.Example], folder: Path, count: int, schema: Schema) -> Iterator[shards.Example]:
-    """Passes `count` examples through and writes them to flat arrays; `folder` appears when all are written."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    shapes: dict[str, tuple[tuple[int, ...], Any]] = {
-        "id": ((), np.int64),
-        "image": (schema.image.shape, np.uint8),
-        "table": ((len(schema.columns),), np.float64),
-    }
-    if schema.label:
-        shapes["label"] = ((), np.int64)
-    arrays = {
-        name: open_memmap(partial / f"{name}.npy", mode="w+", dtype=dtype, shape=(count, *shape))
-        for name, (shape, dtype) in shapes.items()
-    }
-    for index, example in enumerate(examples):
-        for name, array in arrays.items():
-            array[index] = example[name]
-        yield example
-    for array in arrays.values():
-        array.flush()
-    partial.rename(folder)
+  images  {" x ".join(map(str, schema.image.stored))} uint8 ({schema.image.fit})
+  table   {len(kinds)} columns: {counts}
+  labels  {", ".join(labels) or "none"}"""
 
 
 def write_checksums(directory: Path) -> None:
-    """Writes `checksums.json`: SHA-256 of every file, except the flat copies, which the shards can restore."""
+    """Writes `checksums.json`: SHA-256 of every file, except the flat arrays, which the shards can restore."""
     files = sorted(p for p in directory.rglob("*") if p.is_file() and "flat" not in p.relative_to(directory).parts)
-    sums = {str(path.relative_to(directory)): _sha256(path) for path in files}
+    with ThreadPoolExecutor() as threads:
+        sums = dict(zip((str(path.relative_to(directory)) for path in files), threads.map(_sha256, files), strict=True))
     (directory / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
 
 

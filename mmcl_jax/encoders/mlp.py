@@ -2,28 +2,13 @@
 
 import itertools
 
-import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float
 
 from mmcl_jax.encoders.base import ENCODERS
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.layers import Norm, kaiming_fan_in, linear
-
-
-def one_hot(rows: Float[Array, "B F"], widths: tuple[int, ...]) -> Float[Array, "B E"]:
-    """Encoded rows with every categorical column (width above 1) spread over as many columns, in place.
-
-    Example:
-      >>> print(one_hot(jnp.array([[0.5, 2.0]]), (1, 3)))
-      [[0.5 0.  0.  1. ]]
-    """
-    columns = [
-        rows[:, i : i + 1] if width == 1 else jax.nn.one_hot(rows[:, i].astype(jnp.int32), width, dtype=rows.dtype)
-        for i, width in enumerate(widths)
-    ]
-    return jnp.concatenate(columns, axis=1)
+from mmcl_jax.encoders.table_input import TableInput
 
 
 class TableMLP(nnx.Module):
@@ -33,6 +18,7 @@ class TableMLP(nnx.Module):
         self,
         *,
         widths: tuple[int, ...],
+        missing: str,
         hidden: int,
         features: int,
         layers: int,
@@ -40,7 +26,8 @@ class TableMLP(nnx.Module):
         rngs: nnx.Rngs,
         dtype: DTypeLike,
     ) -> None:
-        sizes = [sum(widths), *[hidden] * (layers - 1), features]
+        self.input = TableInput(widths, missing=missing)
+        sizes = [self.input.size, *[hidden] * (layers - 1), features]
         self.layers = nnx.List(
             [
                 linear(i, o, rngs=rngs, dtype=dtype, kernel_init=kaiming_fan_in, zero_bias=True)
@@ -48,10 +35,10 @@ class TableMLP(nnx.Module):
             ]
         )
         self.norms = nnx.List([norm(size) for size in sizes[1:-1]])
-        self.widths, self.features, self.dtype = widths, features, dtype
+        self.features, self.dtype = features, dtype
 
     def __call__(self, view: Float[Array, "B F"], *, train: bool) -> Features:
-        x = one_hot(view, self.widths).astype(self.dtype)
+        x = self.input(view).astype(self.dtype)
         for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
             x = nnx.relu(norm(layer(x), train=train))
         return Features(pooled=self.layers[-1](x))
@@ -61,6 +48,7 @@ class TableMLP(nnx.Module):
 def table_mlp(
     *,
     widths: tuple[int, ...],
+    missing: str,
     norm: Norm,
     rngs: nnx.Rngs,
     dtype: DTypeLike,
@@ -72,6 +60,7 @@ def table_mlp(
 
     Args:
       widths: one-hot width of every column.
+      missing: the policy for missing values, see `TableInput`.
       norm: makes a normalisation layer for a number of channels.
       rngs: random streams for the initial parameters (Kaiming normal over the fan-in, biases 0).
       dtype: of the computation.
@@ -84,4 +73,13 @@ def table_mlp(
     """
     if min(hidden, features, layers) <= 0:
         raise ValueError(f"hidden, features and layers must be positive, not {hidden}, {features}, {layers}")
-    return TableMLP(widths=widths, hidden=hidden, features=features, layers=layers, norm=norm, rngs=rngs, dtype=dtype)
+    return TableMLP(
+        widths=widths,
+        missing=missing,
+        hidden=hidden,
+        features=features,
+        layers=layers,
+        norm=norm,
+        rngs=rngs,
+        dtype=dtype,
+    )

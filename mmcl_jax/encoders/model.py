@@ -61,6 +61,7 @@ def build_model(
             f"config.encoders.{modality}",
             shape=schema.image.shape,
             widths=schema.widths,
+            missing=config.missing,
             norm=norm,
             rngs=rngs,
             dtype=dtype,

@@ -30,6 +30,9 @@ def frozen_encoder(model: Model, *, config: ConfigDict, batch_size: int = 256) -
         return features.pooled.astype(jnp.float32)
 
     def features(images: np.ndarray) -> np.ndarray:
+        if images.ndim == 5:  # several pictures per row: the mean of their features
+            pictures = np.asarray(images)
+            return features(pictures.reshape(-1, *pictures.shape[2:])).reshape(*pictures.shape[:2], -1).mean(axis=1)
         parts = []
         for start in range(0, len(images), batch_size):
             rows = np.asarray(images[start : start + batch_size])

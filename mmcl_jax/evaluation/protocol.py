@@ -55,7 +55,7 @@ def probe_runs(
         two runs are the same.
     """
     _check(runs, store, baselines)
-    splits = {name: store.arrays(name) for name in SPLITS}
+    splits = {name: _with_label(store.arrays(name)) for name in SPLITS}
     sources = list(_sources(runs, baselines))
     scores = []
     work = len(sources) * sum(1 if budget.takes_all else draws for budget in budgets)
@@ -78,7 +78,7 @@ def _check(runs: Sequence[Run], store: Store, baselines: Sequence[str]) -> None:
     if label is None:
         raise UserError(f"The store {store.directory} has no label; prepare it with --label COLUMN.")
     for split in SPLITS:
-        present = set(np.unique(store.arrays(split)["label"]))
+        present = set(np.unique(store.arrays(split)["label"]))  # -1, where a row has no label, is no class
         for code, text in enumerate(label.categories):
             check(code in present, f"The split {split!r} of {store.directory} has no row of class {text!r} to probe.")
     for name in baselines:
@@ -86,8 +86,8 @@ def _check(runs: Sequence[Run], store: Store, baselines: Sequence[str]) -> None:
     seen = set()
     for run in runs:
         check(
-            run.schema.image.shape == image.shape,
-            f"{run.directory} is of images of shape {run.schema.image.shape}, {store.directory} has {image.shape}.",
+            run.schema.image.stored == image.stored,
+            f"{run.directory} is of images of shape {run.schema.image.stored}, {store.directory} has {image.stored}.",
         )
         check("image" in run.config.encoders, f"{run.directory} has no image encoder to probe.")
         experiment = run.config.name, run.config.seed
@@ -95,6 +95,14 @@ def _check(runs: Sequence[Run], store: Store, baselines: Sequence[str]) -> None:
             experiment not in seen, f"Two runs are of the experiment {experiment[0]!r} with the seed {experiment[1]}."
         )
         seen.add(experiment)
+
+
+def _with_label(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The images and labels of the rows that have a label."""
+    rows = np.flatnonzero(arrays["label"] >= 0)
+    if len(rows) == len(arrays["label"]):
+        return {"image": arrays["image"], "label": arrays["label"]}
+    return {"image": arrays["image"][rows], "label": arrays["label"][rows]}
 
 
 def _sources(runs: Sequence[Run], baselines: Sequence[str]) -> Iterator[tuple[str, int, Any]]:

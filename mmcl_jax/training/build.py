@@ -11,7 +11,8 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mmcl_jax.data.input import Batches, populations, training_arrays
+from mmcl_jax.data.encoding import Encoding
+from mmcl_jax.data.input import Batches, is_streamed, populations, training_arrays
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
@@ -65,15 +66,31 @@ class Experiment:
         )
 
 
-def build_experiment(config: ConfigDict, store: Store, devices: Sequence[jax.Device] | None = None) -> Experiment:
+def fit_encoding(config: ConfigDict, store: Store) -> Encoding:
+    """How the table's rows are encoded, fitted on the training split."""
+    table = store.arrays("train", streamed=True)["table"]
+    return Encoding.fit(table, store.schema, store.statistics, missing=config.missing, outside=config.outside)
+
+
+def build_experiment(
+    config: ConfigDict, store: Store, devices: Sequence[jax.Device] | None = None, *, encoding: Encoding | None = None
+) -> Experiment:
     """The experiment on the training split of a store and on these devices (all by default).
+
+    `encoding` is that of a run which is continued; by default it is fitted.
 
     Raises:
       UserError: naming the config key, file or column that is wrong.
     """
     check_config(config)
     batches = Batches(
-        training_arrays(store, "train", config.encoders.keys(), missing=config.missing),
+        training_arrays(
+            store,
+            "train",
+            config.encoders.keys(),
+            encoding or fit_encoding(config, store),
+            streamed=is_streamed(config.input.images, store),
+        ),
         batch_size=config.batch_size,
         epochs=config.epochs,
         seed=config.seed,

@@ -11,10 +11,11 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.input import iterate
 from mmcl_jax.data.store import Store
 from mmcl_jax.progress import Bar
-from mmcl_jax.training.build import build_experiment
+from mmcl_jax.training.build import build_experiment, fit_encoding
 from mmcl_jax.training.checkpoint import Checkpoints
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
@@ -72,20 +73,23 @@ def pretrain(
     say = say if is_first() else _nothing
     check_config(config)
     store = Store.open(config.data)
-    experiment = build_experiment(config, store, devices)
+    begun = by_first(lambda: Run.exists(workdir))
+    # A run keeps how rows are encoded, so that a later row, and a later sitting, encode them in the same way.
+    encoding = Encoding.read(workdir) if begun else fit_encoding(config, store)
+    experiment = build_experiment(config, store, devices, encoding=encoding)
     batches, mesh = experiment.batches, experiment.mesh
     # Shapes first: then memory can be told, and every array is made where it will stay.
     shapes, step_function = experiment.shapes(), make_step(experiment)
-    if not by_first(lambda: Run.exists(workdir)):
+    if not begun:
         check_step(step_function, *shapes)
-    run = Run.begin(workdir, config, store)
+    run = Run.begin(workdir, config, store, encoding)
 
     with contextlib.ExitStack() as resources:
         constants = put_whole(experiment.constants(), replicated(mesh))
         checkpoints = Checkpoints(run.checkpoints, keep=config.keep_checkpoints)
         resources.callback(checkpoints.close)
         initialise = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))
-        data = iterate(batches)
+        data = iterate(batches, workers=config.input.workers)
         if checkpoints.latest is None:
             state, seconds = initialise(constants["seed"]), 0.0
         else:

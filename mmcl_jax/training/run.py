@@ -2,8 +2,10 @@
 
 config.json      the resolved config
 store.json       fingerprint and place of the store it is trained on
-schema.json      the store's schema, and
-statistics.json  its training statistics: with these a run can be used without the store
+schema.json      the store's schema,
+statistics.json  its training statistics,
+declaration.json how cells of its raw table are read, and
+encoding.json    how rows are encoded (with imputer.npz): with these a run can be used without the store
 checkpoints/     by step
 metrics.jsonl    one line per logged step
 events/          the same for TensorBoard
@@ -22,8 +24,9 @@ import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.schema import Schema
-from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError, check
@@ -35,7 +38,17 @@ from mmcl_jax.training.processes import by_first
 from mmcl_jax.training.state import split_model
 
 # Keys that may differ when a run is continued: they change neither the mathematics nor the data.
-_FREE = ("data", "log_every", "checkpoint_every", "keep_checkpoints", "micro_batch", "mesh.*", "pairs.*", "*.remat")
+_FREE = (
+    "data",
+    "log_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "micro_batch",
+    "mesh.*",
+    "pairs.*",
+    "input.*",
+    "*.remat",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +57,14 @@ class Run:
 
     directory: Path
     config: ConfigDict
-    schema: Schema
-    statistics: Statistics
+    encoding: Encoding
+    declaration: Declaration
     fingerprint: str
+
+    @property
+    def schema(self) -> Schema:
+        """The schema of the data."""
+        return self.encoding.schema
 
     @property
     def checkpoints(self) -> Path:
@@ -59,13 +77,13 @@ class Run:
         return (directory / "config.json").is_file()
 
     @classmethod
-    def begin(cls, directory: Path, config: ConfigDict, store: Store) -> "Run":
+    def begin(cls, directory: Path, config: ConfigDict, store: Store, encoding: Encoding) -> "Run":
         """Makes the directory, or continues the one that is there.
 
         Raises:
           UserError: the directory holds another experiment, the same one on other data, or something else.
         """
-        by_first(lambda: cls._make(directory, config, store))
+        by_first(lambda: cls._make(directory, config, store, encoding))
         run = cls.open(directory)
         there, here = _flat(to_plain(run.config)), _flat(to_plain(config))
         for key in sorted(there.keys() | here.keys()):
@@ -82,7 +100,7 @@ class Run:
         return run
 
     @classmethod
-    def _make(cls, directory: Path, config: ConfigDict, store: Store) -> bool:
+    def _make(cls, directory: Path, config: ConfigDict, store: Store, encoding: Encoding) -> bool:
         """Makes the directory unless it is there; whether it did."""
         if cls.exists(directory):
             return False
@@ -93,8 +111,8 @@ class Run:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
-        (partial / "schema.json").write_text(store.schema.to_json())
-        (partial / "statistics.json").write_text(store.statistics.to_json())
+        encoding.write(partial)
+        (partial / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
         origin = {"fingerprint": store.fingerprint, "directory": str(store.directory.absolute())}
         (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
         partial.rename(directory)
@@ -111,8 +129,8 @@ class Run:
         return cls(
             directory=directory,
             config=from_plain(json.loads((directory / "config.json").read_text())),
-            schema=Schema.read(directory / "schema.json"),
-            statistics=Statistics.read(directory / "statistics.json"),
+            encoding=Encoding.read(directory),
+            declaration=Declaration.read(directory / "declaration.json"),
             fingerprint=json.loads((directory / "store.json").read_text())["fingerprint"],
         )
 

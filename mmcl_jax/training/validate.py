@@ -5,8 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.encoding import MISSING_POLICIES, OUTSIDE_POLICIES
 from mmcl_jax.data.input import MODALITIES
-from mmcl_jax.data.statistics import MISSING_POLICIES
 from mmcl_jax.errors import check
 from mmcl_jax.objectives.pairs import EXECUTIONS
 
@@ -18,6 +18,9 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "batch_size": ((int,), *_positive),
     "epochs": ((int,), *_positive),
     "missing": ((str,), lambda v: v in MISSING_POLICIES, f"must be one of {', '.join(MISSING_POLICIES)}"),
+    "outside": ((str,), lambda v: v in OUTSIDE_POLICIES, f"must be one of {', '.join(OUTSIDE_POLICIES)}"),
+    "input.images": ((str,), lambda v: v in ("auto", "mapped", "streamed"), "must be auto, mapped or streamed"),
+    "input.workers": ((int,), lambda v: v >= 0, "must not be negative"),
     "micro_batch": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
     "mesh.model": ((int,), *_positive),
     "mesh.shard_above": ((int,), lambda v: v >= 0, "must not be negative"),

@@ -1,6 +1,7 @@
 """The image views: `augment` (SimCLR's augmentation, every part optional) and `resized`."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,17 +10,22 @@ from jaxtyping import Array, Float, Key, UInt8
 from mmcl_jax.views import image_ops as ops
 from mmcl_jax.views.base import VIEWS, View
 
-Images = UInt8[Array, "B H W C"]
+Images = UInt8[Array, "B H W C"] | UInt8[Array, "B V H W C"]
 Size = tuple[int, int] | None
+Picture = int | Literal["random"]
 
 
 @VIEWS.register("resized")
-def resized(*, modality: str = "image", size: Size = None) -> View:
-    """The image itself: floats in [0, 1], resized to `size` (height, width) if that is given."""
+def resized(*, modality: str = "image", size: Size = None, picture: Picture = "random") -> View:
+    """The image itself: floats in [0, 1], resized to `size` (height, width) if that is given.
+
+    Of rows with several pictures, `picture` says which: a place, or "random".
+    """
     _check_size(size)
 
     def view(images: Images, keys: Key[Array, "B"], rows: Array | None) -> Float[Array, "B h w C"]:
-        del keys, rows
+        del rows
+        images = _one_of(images, keys, picture)
         return jax.vmap(lambda image: ops.resize(image, size or (image.shape[0], image.shape[1])))(_to_unit(images))
 
     return View(modality, "image", view)
@@ -30,6 +36,7 @@ def augment(
     *,
     modality: str = "image",
     size: Size = None,
+    picture: Picture = "random",
     probability: float = 1.0,
     crop_scale: tuple[float, float] = (0.08, 1.0),
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3),
@@ -53,6 +60,7 @@ def augment(
     Args:
       modality: which modality it is a view of.
       size: (height, width) of the result; None keeps the stored size.
+      picture: which one, of rows with several: a place, or "random".
       probability: share of images that are augmented at all; the others are only resized (MMCL's code: 0.95).
       crop_scale: area of the crop, as a share of the image; (1, 1) with any ratio leaves out cropping.
       crop_ratio: aspect ratio (width / height) of the crop.
@@ -118,15 +126,29 @@ def augment(
 
     def view(images: Images, keys: Key[Array, "B"], rows: Array | None) -> Float[Array, "B h w C"]:
         del rows
-        return jax.vmap(one)(keys, _to_unit(images))
+        return jax.vmap(one)(keys, _to_unit(_one_of(images, keys, picture)))
 
     return View(modality, "image", view)
 
 
+_PICK = 0x71C  # a random stream beside those of `_PARTS`
 _PARTS = ("rotation", "jitter", "grayscale", "blur", "crop", "flip", "probability")
 
 
-def _to_unit(images: Images) -> Float[Array, "B H W C"]:
+def _one_of(images: Images, keys: Key[Array, "B"], picture: Picture) -> UInt8[Array, "B H W C"]:
+    """One picture per row, where there are several."""
+    if images.ndim == 4:
+        _require(picture in ("random", 0), f"picture {picture} was asked for and rows have one")
+        return images
+    pictures = images.shape[1]
+    if picture == "random":
+        draw = jax.vmap(lambda key: jax.random.randint(jax.random.fold_in(key, _PICK), (), 0, pictures))
+        return jax.vmap(lambda row, place: row[place])(images, draw(keys))
+    _require(0 <= picture < pictures, f"picture {picture} was asked for and rows have {pictures}")
+    return images[:, picture]
+
+
+def _to_unit(images: UInt8[Array, "B H W C"]) -> Float[Array, "B H W C"]:
     return images.astype(jnp.float32) / 255
 
 

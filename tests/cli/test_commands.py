@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from mmcl_jax.cli.main import COMMANDS, main
-from mmcl_jax.data.prepare import Request
+from mmcl_jax.data.request import Request
+from mmcl_jax.data.store import Store
 
 TINY = [
     "--config.epochs=1", "--config.schedule.warmup_epochs=0", "--config.batch_size=64",
@@ -30,8 +31,9 @@ def test_prepare_pretrain_evaluate(digits_raw: Request, tmp_path: Path, capsys: 
     ]
     assert main([*prepare, "--label", "digit", "--ignore", "id", "--out", str(store)]) == 0
     out = capsys.readouterr().out
-    assert "train 1400, val 200, test 400" in out
-    assert "129 continuous, 0 categorical" in out
+    assert "duplicate image 6" in out  # at this size, some scans are the same picture
+    assert Store.open(store).sizes == {"train": 1396, "val": 199, "test": 399}
+    assert "129 columns: 129 continuous" in out
     pretrain = ["pretrain", "--config", "digits_mmcl", f"--config.data={store}", "--workdir", str(run), *TINY]
     assert main(pretrain) == 0
     assert "21 steps in" in capsys.readouterr().out

@@ -4,7 +4,8 @@ import grain
 import numpy as np
 import pytest
 
-from mmcl_jax.data.input import Batches, iterate, training_arrays
+from mmcl_jax.data.encoding import Encoding
+from mmcl_jax.data.input import Batches, is_streamed, iterate, training_arrays
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 
@@ -56,16 +57,59 @@ def test_a_batch_larger_than_the_split_is_refused() -> None:
         Batches(arrays(10), batch_size=4, epochs=1, seed=0, processes=3)
 
 
+def encoded(store: Store, split: str, modalities: list[str], *, streamed: bool = False) -> dict[str, np.ndarray]:
+    encoding = Encoding.fit(store.arrays("train")["table"], store.schema, store.statistics, missing="refuse")
+    return training_arrays(store, split, modalities, encoding, streamed=streamed)
+
+
 def test_training_arrays(digits_store: Store) -> None:
-    train = training_arrays(digits_store, "train", ["image", "table"], missing="refuse")
+    train = encoded(digits_store, "train", ["image", "table"])
     assert {name: (array.shape, array.dtype.name) for name, array in train.items()} == {
         "id": ((1200,), "uint32"),
         "image": ((1200, 16, 15, 1), "uint8"),
         "table": ((1200, 129), "float32"),
         "label": ((1200,), "int32"),
     }
-    assert isinstance(train["image"], np.memmap)
-    assert training_arrays(digits_store, "train", ["image"], missing="refuse").keys() == {"id", "image", "label"}
+    assert encoded(digits_store, "train", ["image"]).keys() == {"id", "image", "label"}
     np.testing.assert_allclose(train["table"].std(axis=0), 1, rtol=1e-4)
     with pytest.raises(UserError, match="no split 'trian'"):
-        training_arrays(digits_store, "trian", ["image"], missing="refuse")
+        encoded(digits_store, "trian", ["image"])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_streamed_batches_are_the_mapped_ones(digits_store: Store, workers: int) -> None:
+    """Also when they are drawn by other processes, and after a restart in the middle."""
+    mapped, streamed = (
+        Batches(encoded(digits_store, "train", ["image", "table"], streamed=streamed), batch_size=256, epochs=2, seed=3)
+        for streamed in (False, True)
+    )
+    expected = list(iterate(mapped))
+    iterator = iterate(streamed, workers=workers)
+    found = [next(iterator) for _ in range(3)]
+    state = iterator.get_state()
+    iterator = iterate(streamed, workers=workers)
+    iterator.set_state(state)
+    found += list(iterator)
+    assert len(found) == len(expected) == 8
+    for one, other in zip(found, expected, strict=True):
+        assert one.keys() == other.keys()
+        for name, array in one.items():
+            np.testing.assert_array_equal(array, other[name])
+
+
+def test_images_are_streamed_when_they_exceed_memory(digits_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_streamed("auto", digits_store)
+    assert is_streamed("streamed", digits_store)
+    monkeypatch.setattr("os.sysconf", lambda name: 1000 if name == "SC_PAGE_SIZE" else 100)
+    assert is_streamed("auto", digits_store)
+    assert not is_streamed("mapped", digits_store)
+
+
+def test_a_row_without_a_label_is_like_no_other(digits_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.array(digits_store.arrays("val")["label"])
+    labels[[3, 7, 9]] = -1
+    arrays = {**digits_store.arrays("val"), "label": labels}
+    monkeypatch.setattr(Store, "arrays", lambda *a, **k: arrays)
+    given = training_arrays(digits_store, "val", ["image"], None)["label"]
+    assert len(set(given[[3, 7, 9]])) == 3
+    assert (given[[3, 7, 9]] < 0).all()

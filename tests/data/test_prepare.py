@@ -1,7 +1,12 @@
 """Raw data to store: what is understood, what is refused, and that nothing is left half-written."""
 
 import dataclasses
+import fcntl
 import json
+import pickle
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +15,10 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from mmcl_jax.data.prepare import Request, prepare
+from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.data.encoding import Encoding
+from mmcl_jax.data.prepare import prepare
+from mmcl_jax.data.request import Request
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 
@@ -22,6 +30,10 @@ def edited(raw: Request, **columns: object) -> Request:
     table = pl.read_csv(raw.table).with_columns(**columns)
     table.write_csv(raw.table)
     return raw
+
+
+def encoding(store: Store, missing: str) -> Encoding:
+    return Encoding.fit(store.arrays("train")["table"], store.schema, store.statistics, missing=missing)
 
 
 def refuses(request: Request, out: Path, *words: str) -> None:
@@ -95,7 +107,7 @@ def test_statistics_are_of_the_training_split_alone(raw: Request, tmp_path: Path
     train = np.asarray(store.arrays("train")["table"])
     np.testing.assert_allclose(store.statistics.mean[:2], train[:, :2].mean(axis=0))
     np.testing.assert_allclose(store.statistics.std[:2], train[:, :2].std(axis=0))
-    encoded = store.statistics.encode(train, store.schema, missing="refuse")
+    encoded = encoding(store, "refuse").encode(train)
     np.testing.assert_allclose(encoded[:, :2].mean(axis=0), 0, atol=1e-6)
     np.testing.assert_array_equal(encoded[:, 2], train[:, 2])
 
@@ -106,9 +118,11 @@ def test_missing_values_stay_missing_in_the_store(raw: Request, tmp_path: Path) 
     train = np.asarray(store.arrays("train")["table"])
     absent = store.arrays("train")["id"] % 5 == 0
     np.testing.assert_array_equal(np.isnan(train[:, 0]), absent)
-    with pytest.raises(UserError, match=r"'price' has \d+ missing values.*--config.missing=mean"):
-        store.statistics.encode(train, store.schema, missing="refuse")
-    filled = store.statistics.encode(train, store.schema, missing="mean")
+    with pytest.raises(
+        UserError, match=r"'price' has \d+ missing values; say what becomes of them with --config.missing=mean"
+    ):
+        encoding(store, "refuse").encode(train)
+    filled = encoding(store, "mean").encode(train)
     np.testing.assert_array_equal(filled[absent, 0], 0)
 
 
@@ -127,7 +141,7 @@ def test_number_classes_are_in_the_order_of_numbers(raw: Request, tmp_path: Path
 def test_images_are_resized_when_asked(raw: Request, tmp_path: Path) -> None:
     store = prepare(dataclasses.replace(raw, image_size=(6, 8)), tmp_path / "store")
     assert store.arrays("test")["image"].shape == (12, 6, 8, 3)
-    assert "bilinear" in store.schema.image.resize
+    assert "bilinear" in store.schema.image.fit
 
 
 def test_a_split_column_is_followed(raw: Request, tmp_path: Path) -> None:
@@ -147,7 +161,7 @@ def test_bad_rows_are_quarantined_within_the_allowance(raw: Request, tmp_path: P
     (raw.images / "0.png").write_bytes(b"no image")
     store = prepare(dataclasses.replace(raw, max_bad=0.05), tmp_path / "store")
     entries = [json.loads(line) for line in (store.directory / "quarantine.jsonl").read_text().splitlines()]
-    assert [(entry["row"], entry["image"]) for entry in entries] == [(1, "0.png")]
+    assert [(entry["row"], entry["image"], entry["cause"]) for entry in entries] == [(1, "0.png", "broken image")]
     assert sum(store.sizes.values()) == 39
 
 
@@ -157,10 +171,10 @@ def test_refusals(raw: Request, tmp_path: Path) -> None:
     replace = dataclasses.replace
     refuses(replace(raw, table=tmp_path / "none.csv"), out, "none.csv", "does not exist")
     refuses(replace(raw, images=tmp_path / "none"), out, "none", "does not exist")
-    refuses(replace(raw, label="modle"), out, "'modle'", "ads.csv", "model")
+    refuses(replace(raw, label=("modle",)), out, "'modle'", "ads.csv", "model")
     refuses(replace(raw, ignore=("colour",)), out, "'colour'")
     refuses(replace(raw, split=(0.5, 0.5, 0.5)), out, "--split")
-    refuses(replace(raw, key_column="gearbox"), out, "'gearbox'", "no key")
+    refuses(replace(raw, key_column="gearbox"), out, "identifier", "'gearbox'", "--max-bad")
     out.mkdir()
     refuses(raw, out, "exists already")
 
@@ -183,31 +197,89 @@ def test_refuses_paths_out_of_the_image_folder(raw: Request, tmp_path: Path) -> 
         refuses(edited(raw, file=pl.Series([bad, *names[1:]])), tmp_path / "store", "Row 1", "leaves the image folder")
 
 
-def test_refuses_columns_that_are_no_features(raw: Request, tmp_path: Path) -> None:
-    constant = edited(raw, seats=pl.lit(5))
-    refuses(constant, tmp_path / "store", "'seats'", "--ignore seats")
-    text = edited(raw, seats=pl.Series([f"text {i}" for i in range(40)]))
-    import mmcl_jax.data.table as table
+def test_columns_that_are_no_features_are_left_out_and_named(raw: Request, tmp_path: Path) -> None:
+    table = edited(
+        raw,
+        seats=pl.lit(5),
+        note=pl.Series([f"a text of some words {i}" for i in range(40)]),
+        code=pl.Series([f"x{i}" for i in range(40)]),
+        empty=pl.lit(""),
+        copy=pl.col("model").str.to_uppercase(),
+    )
+    store = prepare(table, tmp_path / "store")
+    assert [column.name for column in store.schema.columns] == ["price", "gearbox"]
+    found = {column.name: column for column in store.findings().columns}
+    for name, word in {
+        "seats": "all its values",
+        "note": "free text",
+        "code": "identifier",
+        "empty": "no values",
+    }.items():
+        assert found[name].role == "ignore"
+        assert word in found[name].why
+    assert "can be read off" in found["copy"].why
+    assert any("'copy'" in warning for warning in store.findings().warnings)
+    declared = Declaration.from_json(
+        {"columns": {"copy": {"kind": "categorical"}, "code": {"kind": "categorical"}}}, "x"
+    )
+    store = prepare(dataclasses.replace(table, schema=declared), tmp_path / "declared")
+    assert [column.name for column in store.schema.columns] == ["price", "gearbox", "code", "copy"]
 
-    limit, table.MAX_CATEGORIES = table.MAX_CATEGORIES, 10
-    try:
-        refuses(text, tmp_path / "store", "'seats'", "40 different texts")
-    finally:
-        table.MAX_CATEGORIES = limit
+
+def prepare_in_process(request: Request, out: Path, **options: object) -> subprocess.Popen:
+    code = "import sys, pickle; from mmcl_jax.data.prepare import prepare; r, o = pickle.load(sys.stdin.buffer)\n"
+    code += f"if __name__ == '__main__': prepare(r, o, **{options!r})"
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    assert child.stdin is not None
+    child.stdin.write(pickle.dumps((request, out)))
+    child.stdin.close()
+    return child
 
 
-def test_an_interrupted_build_leaves_nothing(raw: Request, tmp_path: Path) -> None:
-    def interrupt(rows, what):
-        for row in rows:
-            if what == "writing val":
-                raise KeyboardInterrupt
-            yield row
+def test_a_killed_build_leaves_no_store_and_continues(digits_raw: Request, digits_store: Store, tmp_path: Path) -> None:
+    """Killed at several moments, then run again: the same bits as a build that was never stopped."""
+    out, partial = tmp_path / "store", tmp_path / ".store.partial"
+    journal = partial / "flat" / "journal.jsonl"
+    moments = [
+        lambda: journal.is_file() and len(journal.read_text().splitlines()) >= 5,
+        lambda: journal.is_file() and len(journal.read_text().splitlines()) >= 20,
+        lambda: any(partial.glob("*.array_record-*")),
+        lambda: (partial / "schema.json").is_file(),
+    ]
+    for moment in moments:
+        child = prepare_in_process(digits_raw, out)
+        while not moment():
+            assert child.poll() is None
+            time.sleep(0.002)
+        child.kill()
+        child.wait()
+        assert not out.exists()
+    done = len(journal.read_text().splitlines())
+    assert done == -(-2000 // 64)  # nothing is decoded twice
+    store = prepare(digits_raw, out)
+    assert store.fingerprint == digits_store.fingerprint
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
-    before = sorted(tmp_path.iterdir())
-    with pytest.raises(KeyboardInterrupt):
-        prepare(raw, tmp_path / "store", track=interrupt)
-    assert sorted(tmp_path.iterdir()) == before
-    assert prepare(raw, tmp_path / "store").sizes["train"] == 20
+
+def test_a_build_of_another_request_is_begun_anew(raw: Request, tmp_path: Path) -> None:
+    (tmp_path / ".store.partial" / "flat").mkdir(parents=True)
+    (tmp_path / ".store.partial" / "request.sha256").write_text("of something else")
+    (tmp_path / ".store.partial" / "stray").touch()
+    store = prepare(raw, tmp_path / "store")
+    assert not (store.directory / "stray").exists()
+
+
+def test_two_builds_of_one_store_do_not_mix(raw: Request, tmp_path: Path) -> None:
+    with (tmp_path / ".store.partial.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="Another mmcl prepare is making"):
+            prepare(raw, tmp_path / "store")
+
+
+def test_several_processes_make_the_same_store(digits_raw: Request, digits_store: Store, tmp_path: Path) -> None:
+    child = prepare_in_process(digits_raw, tmp_path / "store", workers=2)
+    assert child.wait(120) == 0
+    assert Store.open(tmp_path / "store").fingerprint == digits_store.fingerprint
 
 
 def test_not_a_store(tmp_path: Path) -> None:

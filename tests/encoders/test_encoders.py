@@ -8,7 +8,7 @@ from flax import nnx
 
 from mmcl_jax.encoders import ENCODERS, PROJECTORS, Features
 from mmcl_jax.encoders.layers import BatchNorm
-from mmcl_jax.encoders.mlp import one_hot
+from mmcl_jax.encoders.table_input import one_hot
 
 DVM_WIDTHS = (1,) * 13 + (22, 13, 3, 12)
 
@@ -22,6 +22,7 @@ def build(name: str, *, dtype: str = "float32", shape: tuple[int, ...] = (32, 32
         "encoder",
         shape=shape,
         widths=DVM_WIDTHS,
+        missing="refuse",
         norm=norm,
         rngs=nnx.Rngs(0),
         dtype=jnp.dtype(dtype),

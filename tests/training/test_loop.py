@@ -16,7 +16,8 @@ import polars as pl
 import pytest
 from ml_collections import ConfigDict
 
-from mmcl_jax.data.prepare import Request, prepare
+from mmcl_jax.data.prepare import prepare
+from mmcl_jax.data.request import Request
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.training import loop
@@ -178,7 +179,7 @@ def test_a_workdir_that_was_killed_at_birth_is_begun_again(tiny_config, tmp_path
 
 
 def test_images_alone_do_not_mind_missing_table_values(raw: Request, tmp_path: Path, tiny_config) -> None:
-    table = pl.read_csv(raw.table).with_columns(price=pl.Series([None if i % 4 == 0 else i for i in range(40)]))
+    table = pl.read_csv(raw.table).with_columns(price=pl.Series([None if i % 4 == 0 else 2.5 * i for i in range(40)]))
     table.write_csv(raw.table)
     store = prepare(raw, tmp_path / "store")
     small = [f"data={store.directory}", "batch_size=16"]

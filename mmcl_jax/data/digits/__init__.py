@@ -4,7 +4,7 @@ import zipfile
 from importlib.resources import files
 from pathlib import Path
 
-from mmcl_jax.data.prepare import Request
+from mmcl_jax.data.request import Request
 
 
 def unpack(directory: Path) -> Request:
@@ -14,8 +14,9 @@ def unpack(directory: Path) -> Request:
     return Request(
         table=directory / "digits.csv",
         images=directory / "images",
-        image_column="file",
-        label="digit",
+        image_column=("file",),
+        label=("digit",),
         key_column="id",
+        duplicates="keep",  # at 16 x 15 pixels of seven greys, six pairs of different scans are the same picture
         split=(0.6, 0.1, 0.3),
     )

@@ -1,0 +1,118 @@
+"""Samples/s of the input, beside a bare NumPy gather of the same bytes and a Grain pipeline of single samples.
+
+python -m benchmarks input
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grain
+import numpy as np
+from absl import flags
+
+from benchmarks.synthetic import schema
+from benchmarks.timing import race
+from mmcl_jax.data import flat, shards
+from mmcl_jax.data.input import Batches, iterate
+
+SIZES = {"small": (64, 20_000), "full": (128, 100_000)}  # pixels, rows
+BATCH = 512
+
+
+def run(size: str) -> list[dict[str, Any]]:
+    """Samples per second of each way to read the same store in the same random order; turns are taken."""
+    pixels, count = SIZES[size]
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        arrays = {"mapped": _written(directory, pixels, count)}
+        arrays["streamed"] = {
+            **arrays["mapped"],
+            "image": shards.StreamedImages(directory, "train", schema(pixels).image.stored),
+        }
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()
+        batches = {how: Batches(part, batch_size=BATCH, epochs=1000, seed=0) for how, part in arrays.items()}
+        workers = iterate(batches["streamed"], workers=2)  # stay; their buffers are small beside a turn
+        readers: dict[str, tuple[int, Callable[[], Iterator[Any]]]] = {
+            "bare NumPy gather": (100, lambda: _gather(arrays["mapped"], count)),
+            "mapped": (100, lambda: iterate(batches["mapped"])),
+            "streamed": (20, lambda: iterate(batches["streamed"])),
+            "streamed, 2 workers": (60, lambda: workers),
+            "Grain, one sample at a time": (15, lambda: _samples(arrays["mapped"])),
+        }
+        seconds = race({name: _turn(steps, make) for name, (steps, make) in readers.items()}, rounds=5)
+    rate = {name: steps * BATCH / seconds[name] for name, (steps, _) in readers.items()}
+    row_bytes = sum(int(np.prod(a.shape[1:])) * a.dtype.itemsize for a in arrays["mapped"].values())
+    return [
+        {
+            "input": name,
+            "pixels": pixels,
+            "row_bytes": row_bytes,
+            "samples_per_s": value,
+            "of_bare_gather": value / rate["bare NumPy gather"],
+            "over_samples": value / rate["Grain, one sample at a time"],
+        }
+        for name, value in rate.items()
+    ]
+
+
+def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The figures are short already."""
+    return rows
+
+
+def _written(directory: Path, pixels: int, count: int) -> dict[str, Any]:
+    """The arrays of a store of random pixels on disk, with its shards, as training reads them."""
+    rng = np.random.default_rng(0)
+    made = schema(pixels)
+    columns = len(made.columns)
+    (directory / "flat").mkdir()
+    image = np.lib.format.open_memmap(
+        directory / "flat" / "image.npy", mode="w+", dtype=np.uint8, shape=(count, *made.image.stored)
+    )
+    for start in range(0, count, 1000):
+        image[start : start + 1000] = rng.integers(0, 256, size=image[start : start + 1000].shape, dtype=np.uint8)
+    table = rng.normal(size=(count, columns))
+    flat.write_split(
+        directory, "train", place=np.arange(count), id=np.arange(count), table=table, labels=np.zeros((count, 0))
+    )
+    writer = shards.Writer(directory, made, {"train": list(map(str, range(count)))})
+    infos = shards.write_shards(writer, {"train": count})
+    shards.write_metadata(directory, made, infos, "random pixels")
+    mapped = flat.read(directory, "train", made, images=True)
+    return {
+        "id": np.asarray(mapped["id"]).astype(np.uint32),
+        "image": mapped["image"],
+        "table": np.asarray(mapped["table"]).astype(np.float32),
+    }
+
+
+def _gather(arrays: dict[str, Any], count: int) -> Iterator[dict[str, np.ndarray]]:
+    """What no loader can beat: the same rows of the same mapped file, taken in random order."""
+    rng = np.random.default_rng(1)
+    image = arrays["image"]._array
+    while True:
+        rows = rng.integers(0, count, BATCH)
+        yield {"id": arrays["id"][rows], "image": image[rows], "table": arrays["table"][rows]}
+
+
+def _samples(arrays: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
+    """The plain pipeline: source, global shuffle, a map per sample, batch; the same arrays and order of magnitude."""
+    plain = {"id": arrays["id"], "image": arrays["image"]._array, "table": arrays["table"]}
+    data = grain.MapDataset.range(len(plain["id"])).seed(0).shuffle().repeat()
+    data = data.map(lambda row: {name: array[row] for name, array in plain.items()})
+    return iter(data.batch(BATCH).to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
+
+
+def _turn(steps: int, make: Callable[[], Iterator[Any]]) -> Callable[[], None]:
+    """One turn: a new iterator, so that nothing was read ahead while others had theirs, and so many batches of it."""
+
+    def turn() -> None:
+        reader = make()
+        for _ in range(steps):
+            batch = next(reader)
+        assert len(batch["id"]) == BATCH
+
+    return turn

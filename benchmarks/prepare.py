@@ -1,0 +1,106 @@
+"""Images/s of `mmcl prepare`, beside a loop that decodes the same files with as many processes and does nothing else.
+
+    python -m benchmarks prepare
+
+The images are drawn cars (`mmcl generate dvm`), stored at the size they have, as JPEG.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from mmcl_jax.data.decode import CHUNK, Job, decode
+from mmcl_jax.data.generators.cars import generate_dvm
+from mmcl_jax.data.prepare import prepare
+from mmcl_jax.data.request import Request
+
+SIZES = {"small": (10_000, 128), "full": (100_000, 128)}  # images, pixels
+DRAWN = 500  # pictures that are drawn; the files are these with a few pixels changed, so that none equals another
+
+
+def run(size: str) -> list[dict[str, Any]]:
+    """Images per second of the bare loop, of decoding into the store's array, and of the whole command."""
+    count, pixels = SIZES[size]
+    workers = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        request = _written(root, count, pixels)
+        assert request.table is not None
+        assert request.images is not None
+        names = [(name,) for name in pl.read_csv(request.table)["file"]]
+        seconds: dict[str, float] = {}
+        paths = [str(request.images / name) for (name,) in names]
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            chunks = [paths[start : start + CHUNK] for start in range(0, count, CHUNK)]
+            list(pool.map(_bare, chunks[: 4 * workers]))  # files are in memory and processes are warm for everybody
+            began = time.perf_counter()
+            decoded = sum(pool.map(_bare, chunks))
+            seconds["bare decode loop"] = time.perf_counter() - began
+        assert decoded == count
+        (root / "decoded").mkdir()
+        began = time.perf_counter()
+        job = Job(root=os.path.realpath(request.images), shape=(pixels, pixels, 3))
+        assert not decode(job, names, root / "decoded", workers=workers).bad
+        seconds["decoding into the array"] = time.perf_counter() - began
+        shutil.rmtree(root / "decoded")
+        began = time.perf_counter()
+        store = prepare(request, root / "store", workers=workers)
+        seconds["mmcl prepare, whole"] = time.perf_counter() - began
+        assert sum(store.sizes.values()) == count
+    return [
+        {
+            "what": what,
+            "images": count,
+            "pixels": pixels,
+            "workers": workers,
+            "seconds": value,
+            "images_per_s": count / value,
+            "of_bare_decode": seconds["bare decode loop"] / value,
+        }
+        for what, value in seconds.items()
+    ]
+
+
+def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The figures are short already."""
+    return rows
+
+
+def _bare(paths: list[str]) -> int:
+    """Decodes and keeps nothing."""
+    for path in paths:
+        with Image.open(path) as image:
+            np.asarray(image.convert("RGB"))
+    return len(paths)
+
+
+def _written(root: Path, count: int, pixels: int) -> Request:
+    """A folder of JPEG files and a table of them."""
+    generate_dvm(root / "drawn", ads=DRAWN, image_size=pixels, broken=0, workers=os.cpu_count() or 1)
+    drawn = [np.asarray(Image.open(path)) for path in sorted((root / "drawn").rglob("*.jpg"))]
+    photos = root / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(0)
+    for row in range(count):
+        picture = drawn[row % len(drawn)].copy()
+        picture[:16, :16] = rng.integers(0, 256, (2, 2, 3)).repeat(8, 0).repeat(8, 1)
+        Image.fromarray(picture).save(photos / f"{row}.jpg", quality=90)
+    table = pl.DataFrame(
+        {
+            "file": [f"{row}.jpg" for row in range(count)],
+            "price": rng.normal(10_000, 3_000, count),
+            "colour": rng.choice(["red", "blue", "black"], count),
+            "model": rng.choice([f"m{place}" for place in range(20)], count),
+        }
+    )
+    table.write_csv(root / "ads.csv")
+    return Request(table=root / "ads.csv", images=photos, image_column=("file",), label=("model",))

@@ -1,0 +1,34 @@
+"""`mmcl generate`: drawn data in the on-disk format of a data set that cannot be shipped."""
+
+import argparse
+from pathlib import Path
+
+from mmcl_jax.data import recipes
+from mmcl_jax.data.generators import GENERATORS
+from mmcl_jax.errors import check
+from mmcl_jax.registry import Registry
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("name", choices=GENERATORS.names(), help="whose format")
+    parser.add_argument("--out", type=Path, required=True, help="folder to make")
+    parser.epilog = options_text(GENERATORS)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+
+
+def run(options: argparse.Namespace) -> None:
+    """Draws and writes."""
+    out: Path = options.out
+    check(not out.exists(), f"{out} exists already; choose another --out, or remove it first.")
+    recipes.call(GENERATORS, options.name, options.overrides, root=out)
+    print(f"Written to {out}. Next: mmcl prepare --dataset {options.name} --root {out} --out stores/{options.name}")
+
+
+def options_text(registry: Registry) -> str:
+    """The options of every entry, as they are typed."""
+    lines = ["options of each, with their defaults:"]
+    for name in registry.names():
+        lines.append(f"  {name}")
+        lines += [f"    --dataset.{key}={parameter.default}" for key, parameter in registry.options(name).items()]
+    return "\n".join(lines)

@@ -1,0 +1,71 @@
+"""Trees are the honest rival: what a random forest gets from the table alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
+
+from mmcl_jax.data.schema import Column
+
+TRAIN_ROWS = 10_000  # more make the forest larger than memory where there are hundreds of classes
+TEST_ROWS = 20_000
+
+
+def forest_score(
+    table: np.ndarray,
+    target: np.ndarray,
+    label: Column,
+    names: Sequence[str],
+    *,
+    train: np.ndarray,
+    test: np.ndarray,
+    seed: int = 0,
+) -> dict[str, Any] | None:
+    """Fits scikit-learn's default random forest (100 trees) to raw rows, in which missing values stay missing.
+
+    Args:
+      table: raw rows `[N, F]`.
+      target: `[N]`, raw values of the label, NaN for none.
+      label: its column.
+      names: of the table's columns.
+      train: row numbers to fit to; at most `TRAIN_ROWS`, drawn by `seed`, are used.
+      test: row numbers to score; at most `TEST_ROWS`.
+      seed: of the draws and the trees.
+
+    Returns:
+      `metric` ("top-1" and `balanced_accuracy`, "AUROC" for two classes, "R2" for numbers), its `value`, what guessing
+      gets (`chance`), `train_rows`, `test_rows`, and the most important columns as (name, share). None if there is
+      nothing to fit: one class, or no rows.
+    """
+    rng = np.random.default_rng(seed)
+    fit = rng.permutation(train[~np.isnan(target[train])])[:TRAIN_ROWS]
+    held_out = rng.permutation(test[~np.isnan(target[test])])[:TEST_ROWS]
+    if len(fit) == 0 or len(held_out) == 0 or len(np.unique(target[fit])) < 2:
+        return None
+    kind = RandomForestClassifier if label.coded else RandomForestRegressor
+    forest = kind(random_state=seed, n_jobs=-1).fit(_finite(table[fit]), target[fit])
+    truth, guesses = target[held_out], forest.predict(_finite(table[held_out]))
+    result: dict[str, Any] = {"train_rows": len(fit), "test_rows": len(held_out)}
+    if not label.coded:
+        result.update(metric="R2", value=float(r2_score(truth, guesses)), chance=0.0)
+    elif len(forest.classes_) == 2 and len(np.unique(truth)) == 2:
+        scores = forest.predict_proba(_finite(table[held_out]))[:, 1]
+        result.update(metric="AUROC", value=float(roc_auc_score(truth == forest.classes_[1], scores)), chance=0.5)
+    else:
+        commonest = np.unique(target[fit])[np.unique(target[fit], return_counts=True)[1].argmax()]
+        result.update(metric="top-1", value=float((truth == guesses).mean()), chance=float((truth == commonest).mean()))
+        known = np.isin(truth, forest.classes_)
+        result["balanced_accuracy"] = (
+            float(balanced_accuracy_score(truth[known], guesses[known])) if known.any() else 0.0
+        )
+    order = np.argsort(-forest.feature_importances_)[:20]
+    result["importance"] = [(names[place], round(float(forest.feature_importances_[place]), 4)) for place in order]
+    return result
+
+
+def _finite(table: np.ndarray) -> np.ndarray:
+    """Within float32, which the trees use."""
+    limit = np.finfo(np.float32).max
+    return np.clip(table, -limit, limit)

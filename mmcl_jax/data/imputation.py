@@ -1,0 +1,90 @@
+"""Iterative multivariate imputation, fitted once and replayed on any row."""
+
+import dataclasses
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from mmcl_jax.errors import check
+
+MOST_COLUMNS = 1000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IterativeImputer:
+    """Linear regressions, applied in order: value of column `target[t]` = `coefficients[t] @ row + intercept[t]`.
+
+    Attributes:
+      initial: `[F]`, what missing values start from: the means.
+      target: `[T]`, the column that each regression gives.
+      coefficients: `[T, F]`, 0 for the column itself.
+      intercept: `[T]`.
+    """
+
+    initial: np.ndarray
+    target: np.ndarray
+    coefficients: np.ndarray
+    intercept: np.ndarray
+
+    @classmethod
+    def fit(cls, rows: np.ndarray, *, rounds: int = 10, tolerance: float = 1e-3) -> "IterativeImputer":
+        """Fits on training rows `[N, F]` with NaN for missing (Hager et al., CVPR 2023, section 4.1).
+
+        Missing values start from their column's mean. In each round every column, the one with the fewest missing
+        values first, is regressed on all others (Bayesian ridge regression, by scikit-learn). Rounds
+        end after `rounds`, or when max |X_t - X_{t-1}| / max |X| < `tolerance`.
+
+        Raises:
+          UserError: there are more than `MOST_COLUMNS` columns; the regressions would not fit into memory.
+        """
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+        from sklearn.impute import IterativeImputer as Fitted
+
+        columns = rows.shape[1]
+        check(
+            columns <= MOST_COLUMNS,
+            f"config.missing: iterative imputation of {columns} columns takes too much memory; {MOST_COLUMNS} "
+            f"are possible. Take mean, token or indicator.",
+        )
+        fitted = Fitted(max_iter=rounds, tol=tolerance, keep_empty_features=True, imputation_order="ascending")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the paper stops after so many rounds, too
+            fitted.fit(rows)
+        # Without any missing value nothing was regressed, and what a later row lacks is filled with the mean.
+        sequence = getattr(fitted, "imputation_sequence_", [])
+        coefficients = np.zeros((len(sequence), columns))
+        for place, (_, others, model) in enumerate(sequence):
+            coefficients[place, others] = model.coef_
+        return cls(
+            initial=np.asarray(fitted.initial_imputer_.statistics_, np.float64),
+            target=np.array([target for target, _, _ in sequence], np.int64),
+            coefficients=coefficients,
+            intercept=np.array([model.intercept_ for _, _, model in sequence], np.float64),
+        )
+
+    def fill(self, rows: np.ndarray) -> np.ndarray:
+        """Rows `[N, F]` with every NaN replaced. A row's result is the same whatever rows are beside it."""
+        absent = np.isnan(rows)
+        rows = np.where(absent, self.initial, rows)
+        if not absent.any():
+            return rows
+        some = np.flatnonzero(absent.any(axis=1))
+        part, lacks = rows[some], absent[some]
+        for target, coefficients, intercept in zip(self.target, self.coefficients, self.intercept, strict=True):
+            at = lacks[:, target]
+            if at.any():  # a sum along each row, not a matrix product, whose rounding depends on its size
+                part[at, target] = (part[at] * coefficients).sum(axis=1) + intercept
+        rows[some] = part
+        return rows
+
+    def write(self, path: Path) -> None:
+        """Writes the arrays as `.npz`."""
+        np.savez(path, **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+
+    @classmethod
+    def read(cls, path: Path) -> "IterativeImputer":
+        """Reads what `write` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(**{field.name: arrays[field.name] for field in dataclasses.fields(cls)})

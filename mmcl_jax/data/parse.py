@@ -1,0 +1,165 @@
+"""From the cells of a column to values: numbers, texts of categories, days."""
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+
+from mmcl_jax.data.declaration import Declaration, Declared
+from mmcl_jax.data.infer import DATE_FORMATS, FALSE, FEW_ROWS, MAX_CATEGORIES, TRUE, guess
+from mmcl_jax.data.schema import Column
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Parsed:
+    """A column of the raw table, understood.
+
+    Attributes:
+      name: of the column.
+      role: see `declaration.Role`.
+      kind: of a feature or label, else "".
+      why: the reason, where a column is left out or not plain.
+      values: Float64 for numbers and days, String for categories, as read for the other roles; null for missing.
+      missing_words: how often each word for "no value" occurs.
+      bad: (row, reason) of cells that are not of the column's kind.
+      declared: what was said about it.
+    """
+
+    name: str
+    role: str
+    kind: str
+    why: str
+    values: pl.Series
+    missing_words: dict[str, int]
+    bad: list[tuple[int, str]]
+    declared: Declared
+
+    def column(self, kept: np.ndarray) -> Column:
+        """The column as the schema has it; the categories are those of the rows `kept`, unless they were declared."""
+        categories: tuple[str, ...] = ()
+        if self.kind == "boolean":
+            categories = self.declared.categories or ("false", "true")
+        elif self.kind in ("categorical", "ordinal"):
+            categories = self.declared.categories or in_order(self.values.gather(kept))
+        return Column(
+            name=self.name,
+            kind=self.kind,  # type: ignore[arg-type]
+            categories=categories,
+            unit=self.declared.unit,
+            tags=self.declared.tags,
+        )
+
+
+def parse(cells: pl.Series, declaration: Declaration) -> Parsed:
+    """Understands a column: what was declared holds, the rest is inferred (`infer.guess`)."""
+    declared = declaration.of(cells.name)
+    cells, words = _without_words(cells, (*declaration.missing, *declared.missing))
+    role, kind, why = declared.role, declared.kind, ""
+    if role in ("", "feature", "label") and not kind:
+        guessed = guess(cells.drop_nulls())
+        role = role or ("feature" if declared.categories or declared.format else guessed.role)
+        why = guessed.why if role == guessed.role else ""
+        kind = _kind_of(cells.drop_nulls(), role, guessed.kind, declared)
+    elif role == "":
+        role = "feature"
+    values, bad = _values(cells, kind, declared) if role in ("feature", "label") else (cells, [])
+    return Parsed(
+        name=cells.name, role=role, kind=kind if role in ("feature", "label") else "", why=why, values=values,
+        missing_words=words, bad=bad, declared=declared,
+    )  # fmt: skip
+
+
+def _kind_of(cells: pl.Series, role: str, guessed: str, declared: Declared) -> str:
+    """The kind of a column whose role is known and whose kind was not declared."""
+    if declared.format:
+        return "date"
+    if declared.categories:
+        return "categorical"
+    if role == "label" and guessed in ("", "continuous"):  # whole numbers that repeat are classes
+        numbers = cells.cast(pl.Float64, strict=False)
+        few = cells.n_unique() <= min(MAX_CATEGORIES, max(FEW_ROWS, len(cells) / 2))
+        whole = numbers.null_count() > 0 or bool((numbers == numbers.floor()).all())
+        return "categorical" if few and whole else guessed or "categorical"
+    return guessed or ("continuous" if cells.dtype.is_numeric() else "categorical")
+
+
+def in_order(texts: pl.Series) -> tuple[str, ...]:
+    """The different texts, sorted; as numbers, if all of them are."""
+    different = texts.drop_nulls().unique().sort()
+    numbers = different.cast(pl.Float64, strict=False)
+    if numbers.null_count() == 0 and not numbers.is_nan().any():
+        different = different.gather(numbers.arg_sort())
+    return tuple(different.to_list())
+
+
+def coded(values: pl.Series, column: Column) -> tuple[np.ndarray, int]:
+    """Parsed values as float64 `[N]`, NaN for missing, and how many texts are none of the column's categories.
+
+    Those become NaN, too: an unseen category is a missing value, and is counted.
+    """
+    if not column.coded:
+        return values.cast(pl.Float64).fill_null(float("nan")).to_numpy().copy(), 0
+    codes = {category: float(code) for code, category in enumerate(column.categories)}
+    numbers = values.replace_strict(codes, default=None, return_dtype=pl.Float64)
+    unseen = numbers.null_count() - values.null_count()
+    return numbers.fill_null(float("nan")).to_numpy().copy(), unseen
+
+
+def _without_words(cells: pl.Series, words: tuple[str, ...]) -> tuple[pl.Series, dict[str, int]]:
+    """The cells with null for every word that says "no value", and how often each was met."""
+    if cells.dtype.is_float():
+        return cells.fill_nan(None), {}
+    if cells.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        return cells, {}
+    texts = cells.cast(pl.String)
+    met = texts.is_in(list(words))
+    counts = texts.filter(met.fill_null(False)).value_counts(sort=True, name="count")
+    found = dict(counts.filter(counts[cells.name] != "").iter_rows()) if len(counts) else {}
+    return texts.set(met.fill_null(False), None), found
+
+
+def _values(cells: pl.Series, kind: str, declared: Declared) -> tuple[pl.Series, list[tuple[int, str]]]:
+    """The cells as values of this kind, and those that are not."""
+    if kind == "continuous":
+        values = cells.cast(pl.Float64, strict=False)
+        values = values.set(values.is_infinite() | values.is_nan(), None)
+        return values, _unlike(cells, values, "is not a finite number")
+    if kind == "date":
+        return _days(cells, declared.format)
+    texts = _plain(cells)
+    if kind == "boolean":
+        no, yes = declared.categories or ("false", "true")
+        if declared.categories:
+            values = texts.set(~texts.is_in([no, yes]), None)
+            return values, _unlike(cells, values, f"is neither {no!r} nor {yes!r}")
+        words = {**dict.fromkeys(TRUE, yes), **dict.fromkeys(FALSE, no)}
+        values = texts.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.String)
+        return values, _unlike(cells, values, "is neither true nor false")
+    if declared.categories:
+        values = texts.set(~texts.is_in(list(declared.categories)), None)
+        return values, _unlike(cells, values, "is not one of the declared categories")
+    return texts, []
+
+
+def _plain(cells: pl.Series) -> pl.Series:
+    """Cells as texts; whole numbers without a fraction, so that 3 and 3.0 are one category."""
+    if cells.dtype.is_float() and bool((cells.drop_nulls() == cells.drop_nulls().floor()).all()):
+        cells = cells.cast(pl.Int64)
+    return cells.cast(pl.String)
+
+
+def _days(cells: pl.Series, pattern: str) -> tuple[pl.Series, list[tuple[int, str]]]:
+    """Days since 1970-01-01."""
+    if cells.dtype == pl.String:
+        formats = (pattern,) if pattern else DATE_FORMATS
+        tries = [cells.str.strptime(pl.Datetime, one, strict=False) for one in formats]
+        moments = min(tries, key=lambda series: series.null_count())
+    else:
+        moments = cells.cast(pl.Datetime)
+    values = (moments.dt.epoch("ms") / 86_400_000).cast(pl.Float64).alias(cells.name)
+    return values, _unlike(cells, values, f"is not a date{f' like {pattern}' if pattern else ''}")
+
+
+def _unlike(cells: pl.Series, values: pl.Series, sentence: str) -> list[tuple[int, str]]:
+    rows = (values.is_null() & cells.is_not_null()).arg_true()
+    return [(row, f"Column {cells.name!r} holds {cells[row]!r}, which {sentence}.") for row in rows.to_list()]

@@ -1,0 +1,160 @@
+"""From a table file, or a named data set, to rows that are understood: roles, kinds, values, keys and image paths."""
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+
+from mmcl_jax.data.declaration import Declaration, Declared
+from mmcl_jax.data.parse import Parsed, coded, parse
+from mmcl_jax.data.quarantine import Quarantine
+from mmcl_jax.data.recipes.base import Recipe
+from mmcl_jax.data.request import Request
+from mmcl_jax.data.schema import Column, Schema
+from mmcl_jax.data.table import read_table, require_columns
+from mmcl_jax.errors import UserError, check
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rows:
+    """The rows of a table that could be read, `N` of them.
+
+    Attributes:
+      source: the table's or data set's name, for messages.
+      total: records in the file, with those that could not be read.
+      numbers: `[N]`, place of each row in the file, from 1.
+      columns: every column, understood, in the table's order.
+      keys: `[N]`, what a row is called: its identifier, or else its image path.
+      images: `[N]`, the image paths of each row.
+      declaration: everything that was said about columns.
+    """
+
+    source: str
+    total: int
+    numbers: np.ndarray
+    columns: list[Parsed]
+    keys: list[str]
+    images: list[tuple[str, ...]]
+    declaration: Declaration
+
+    def named(self, role: str) -> list[Parsed]:
+        """The columns of a role."""
+        return [column for column in self.columns if column.role == role]
+
+
+def understand(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> Rows:
+    """Reads and parses the table; rows that cannot be used go to the quarantine.
+
+    Raises:
+      UserError: naming the file or column that is wrong.
+    """
+    if recipe is None:
+        if request.table is None:
+            raise UserError("There is no table to read; name it with --table.")
+        table = read_table(request.table, separator=request.separator, encoding=request.encoding)
+        frame, numbers, source, said = table.frame, table.numbers, str(request.table), request.declaration()
+        for number, reason in table.bad:
+            quarantine.add(number, None, "unparsable row", reason)
+    else:
+        frame, source, said = recipe.rows, recipe.name, request.declaration(recipe.declaration)
+        numbers = np.arange(1, frame.height + 1)
+    require_columns(frame.columns, list(said.columns), source)
+    columns = [parse(frame[name], said) for name in frame.columns]
+    image_columns = list(recipe.image_columns) if recipe else said.named("image")
+    check(bool(image_columns), "No column is said to hold the image paths; name it with --image-column.")
+    paths = frame.select(pl.col(image_columns).cast(pl.String)).rows()
+    for column in columns:
+        for row, reason in column.bad:
+            quarantine.add(int(numbers[row]), paths[row][0], "unparsable cell", reason)
+    for row, names in enumerate(paths):
+        if not all(names):
+            empty = image_columns[[bool(name) for name in names].index(False)]
+            quarantine.add(
+                int(numbers[row]), None, "missing image", f"Its cell in the image column {empty!r} is empty."
+            )
+    keys = _keys(said, frame, paths, numbers, quarantine)
+    return Rows(
+        source=source,
+        total=int(len(numbers) + (0 if recipe else len(table.bad))),
+        numbers=numbers,
+        columns=columns,
+        keys=keys,
+        images=[tuple(name or "" for name in names) for names in paths],
+        declaration=said,
+    )
+
+
+def matrix(columns: list[Parsed], schema_columns: tuple[Column, ...], rows: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """The values at `rows` as float64 `[rows, columns]`, NaN for missing; and by column how many are unknown."""
+    values, unknown = np.empty((len(rows), len(columns))), []
+    for place, (parsed, column) in enumerate(zip(columns, schema_columns, strict=True)):
+        values[:, place], unseen = coded(parsed.values.gather(rows), column)
+        unknown.append(unseen)
+    return values, unknown
+
+
+def resolved(rows: Rows) -> Declaration:
+    """The declaration by which new rows of the same table are read: what was declared and what was inferred.
+
+    Categories, and the order of ordinal ones, are left to the schema, so that an unknown one is counted and no error.
+    """
+    columns = {
+        column.name: Declared(
+            role=column.role,
+            kind="categorical" if column.kind == "ordinal" else column.kind,
+            categories=column.declared.categories if column.kind == "boolean" else (),
+            format=column.declared.format,
+            missing=column.declared.missing,
+        )
+        for column in rows.columns
+    }
+    return Declaration(columns=columns, missing=rows.declaration.missing, others="ignore")
+
+
+def template(rows: Rows) -> Declaration:
+    """A declaration of every column as it was understood, for a person to edit."""
+    columns = {
+        column.name: dataclasses.replace(column.declared, role=column.role, kind=column.kind) for column in rows.columns
+    }
+    return Declaration(columns=columns, missing=rows.declaration.missing)
+
+
+def raw_rows(
+    frame: pl.DataFrame, schema: Schema, declaration: Declaration, source: str
+) -> tuple[np.ndarray, list[int]]:
+    """New rows of a table as raw values `[N, F]` float64, by a store's or run's schema and resolved declaration.
+
+    Returns:
+      The values, NaN for missing, and for each column how many cells were categories the schema does not know.
+
+    Raises:
+      UserError: a column is absent, or a cell is not of the column's kind; it names the row and column.
+    """
+    names = [column.name for column in schema.columns]
+    require_columns(frame.columns, names, source)
+    parsed = [parse(frame[name], declaration) for name in names]
+    for column in parsed:
+        for row, reason in column.bad:
+            check(False, f"Row {row + 1} of {source}: {reason}")
+    return matrix(parsed, schema.columns, np.arange(frame.height))
+
+
+def _keys(
+    said: Declaration, frame: pl.DataFrame, paths: list[tuple], numbers: np.ndarray, quarantine: Quarantine
+) -> list[str]:
+    """The key of every row; those without one, or with one that an earlier row has, go to the quarantine."""
+    named = said.named("identifier")
+    if not named:
+        return [names[0] or f"row {number}" for names, number in zip(paths, numbers.tolist(), strict=True)]
+    keys = frame[named[0]].cast(pl.String).to_list()
+    first: dict[str, int] = {}
+    for place, key in enumerate(keys):
+        number = int(numbers[place])
+        if not key:
+            quarantine.add(number, paths[place][0], "missing identifier", f"Its cell in column {named[0]!r} is empty.")
+        elif key in first:
+            reason = f"Its identifier {key!r} in column {named[0]!r} is that of row {first[key]}."
+            quarantine.add(number, paths[place][0], "duplicate identifier", reason)
+        else:
+            first[key] = number
+    return [key or "" for key in keys]

@@ -1,0 +1,74 @@
+"""Named subsets of the splits: few labels, and as many of a rare class as of the other."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+RARE = 0.2  # a class below this share of the training rows is rare
+
+
+def subset_name(fraction: float, base: str = "train") -> str:
+    """`train_10` for a tenth.
+
+    Example:
+      >>> subset_name(0.1), subset_name(0.005)
+      ('train_10', 'train_0.5')
+    """
+    return f"{base}_{100 * fraction:g}"
+
+
+def nested(labels: np.ndarray | None, fractions: Sequence[float], *, rows: np.ndarray, seed: int) -> list[np.ndarray]:
+    """Random subsets of `rows`, each lying within the larger ones, stratified, with at least one row of each class.
+
+    Args:
+      labels: `[N]` integer codes by row number (below 0: none), or None.
+      fractions: sizes, as shares of `rows`.
+      rows: row numbers to draw from.
+      seed: of the draw.
+
+    Returns:
+      Sorted row numbers, one array per fraction.
+    """
+    rng = np.random.default_rng(seed)
+    codes = np.zeros(len(rows), int) if labels is None else labels[rows]
+    shuffled = {code: rng.permutation(rows[codes == code]) for code in np.unique(codes)}
+    chosen = []
+    for fraction in fractions:
+        quotas = np.array([fraction * len(members) for members in shuffled.values()])
+        takes = np.maximum(1, np.floor(quotas)).astype(int)
+        lacking = max(0, round(fraction * len(rows)) - int(takes.sum()))
+        for place in np.argsort(-(quotas - takes), kind="stable")[:lacking]:  # the largest remainders
+            takes[place] += 1
+        parts = [members[:take] for members, take in zip(shuffled.values(), takes, strict=True)]
+        chosen.append(np.sort(np.concatenate(parts)))
+    return chosen
+
+
+def balanced(labels: np.ndarray, *, rows: np.ndarray, seed: int) -> np.ndarray:
+    """All `rows` of the rarer of two classes and as many, drawn once, of the other; sorted row numbers."""
+    classes = [rows[labels[rows] == code] for code in (0, 1)]
+    rare, common = sorted(classes, key=len)
+    drawn = np.random.default_rng(seed).permutation(common)[: len(rare)]
+    return np.sort(np.concatenate([rare, drawn]))
+
+
+def standard_subsets(
+    splits: Mapping[str, np.ndarray], labels: np.ndarray | None, classes: int, fractions: Sequence[float], *, seed: int
+) -> dict[str, np.ndarray]:
+    """The subsets of a store: `train_10` and so on; and balanced ones for a rare binary label.
+
+    The balanced ones are the fine-tuning sets of Hager et al. (CVPR 2023), section 4.1.
+    """
+    train = splits["train"]
+    parts = nested(labels, fractions, rows=train, seed=seed)
+    subsets = {subset_name(fraction): part for fraction, part in zip(fractions, parts, strict=True)}
+    if labels is None or classes != 2:
+        return subsets
+    counts = [int((labels[train] == code).sum()) for code in (0, 1)]
+    if 0 < min(counts) < RARE * sum(counts):
+        even = balanced(labels, rows=train, seed=seed)
+        subsets["train_balanced"] = even
+        for fraction, part in zip(fractions, nested(labels, fractions, rows=even, seed=seed), strict=True):
+            subsets[subset_name(fraction, "train_balanced")] = part
+        subsets["val_balanced"] = balanced(labels, rows=splits["val"], seed=seed)
+    return subsets
