@@ -23,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--protocol", choices=["probe"], default="probe", help="how to evaluate")
     add("--fraction", type=types.fractions, default=None, help="shares of the training labels, such as 1,0.1,0.01")
     add("--per-class", type=types.counts, default=(), help="labels per class, such as 5,20")
+    add("--subset", type=types.names, default=(), help="named subsets of the store, such as train_10,train_balanced")
+    add("--label", help="label to predict, where the store has several; the first that is a class by default")
     add("--seeds", type=types.count, default=5, help="random draws of labels, per run and budget")
     add("--baselines", type=types.names, default=",".join(BASELINES), help="also probe these; empty for none")
     add("--out", type=Path, help="results file; RUN/probe.json by default for a single run")
@@ -36,9 +38,10 @@ def run(options: argparse.Namespace) -> None:
     for one in runs:
         print(f"{one.directory}: the checkpoint of step {one.latest_step()}")
     store = Store.open(options.store) if options.store else runs[0].store()
-    fractions = options.fraction or (() if options.per_class else (1.0,))
+    fractions = options.fraction or (() if options.per_class or options.subset else (1.0,))
     budgets = [Budget(per_class=n) for n in options.per_class] + [Budget(fraction=f) for f in fractions]
-    scores = probe_runs(runs, store, budgets, draws=options.seeds, baselines=options.baselines)
+    budgets += [Budget(subset=name) for name in options.subset]
+    scores = probe_runs(runs, store, budgets, draws=options.seeds, baselines=options.baselines, label=options.label)
     console = Console()
     for metric in ("top1", "auroc"):
         console.print(render(scores, metric))

@@ -9,7 +9,7 @@ from mmcl_jax.errors import check
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """`per_class` labels of every class, or a `fraction` of each class (1.0: all labels).
+    """`per_class` labels of every class, a `fraction` of each class (1.0: all labels), or a named `subset` of a store.
 
     Example:
       >>> labels = np.array([0, 0, 0, 1, 1])
@@ -19,15 +19,18 @@ class Budget:
 
     per_class: int | None = None
     fraction: float = 1.0
+    subset: str | None = None
 
     def __str__(self) -> str:
+        if self.subset is not None:
+            return self.subset
         if self.per_class is not None:
             return f"{self.per_class} per class"
         return "all" if self.fraction == 1 else f"{100 * self.fraction:g} %"
 
     @property
     def takes_all(self) -> bool:
-        """Whether every label is used, so that all draws are the same."""
+        """Whether every label that may be used is, so that all draws are the same."""
         return self.per_class is None and self.fraction == 1
 
     def draw(self, labels: np.ndarray, seed: tuple[int, int]) -> np.ndarray:
