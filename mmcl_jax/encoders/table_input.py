@@ -1,7 +1,7 @@
 """From encoded rows to what a table encoder multiplies: one-hot coding, and what stands in for missing values."""
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -13,11 +13,12 @@ def one_hot(rows: Float[Array, "B F"], widths: tuple[int, ...]) -> Float[Array, 
       >>> print(one_hot(jnp.array([[0.5, 2.0]]), (1, 3)))
       [[0.5 0.  0.  1. ]]
     """
-    columns = [
-        rows[:, i : i + 1] if width == 1 else jax.nn.one_hot(rows[:, i].astype(jnp.int32), width, dtype=rows.dtype)
-        for i, width in enumerate(widths)
-    ]
-    return jnp.concatenate(columns, axis=1)
+    # One gather and one comparison, however many columns: a program of a slice per column takes long to compile.
+    column = np.repeat(np.arange(len(widths)), widths)
+    code = np.concatenate([np.arange(width) for width in widths]).astype(rows.dtype)
+    number = np.repeat(np.array(widths) == 1, widths)
+    spread = rows[:, column]
+    return jnp.where(number[None], spread, (spread == code[None]).astype(rows.dtype))
 
 
 class TableInput(nnx.Module):
@@ -32,20 +33,19 @@ class TableInput(nnx.Module):
         self.widths, self.missing = widths, missing
         self.marked = missing in ("token", "indicator")
         self.inner = tuple(width + (width > 1) for width in widths) if self.marked else widths
-        self.size = sum(self.inner) + (widths.count(1) if missing == "indicator" else 0)
+        self.numbers = tuple(place for place, width in enumerate(widths) if width == 1)
+        self.size = sum(self.inner) + (len(self.numbers) if missing == "indicator" else 0)
         if missing == "token":
-            self.token = nnx.Param(jnp.zeros(widths.count(1)))
+            self.token = nnx.Param(jnp.zeros(len(self.numbers)))
 
     def __call__(self, rows: Float[Array, "B F"]) -> Float[Array, "B E"]:
         if not self.marked:
             return one_hot(rows, self.widths)
-        numbers = jnp.array([width == 1 for width in self.widths])
-        absent = jnp.isnan(rows)
+        absent, numbers = jnp.isnan(rows), np.array(self.numbers, int)
         instead = jnp.array([0.0 if width == 1 else width for width in self.widths], rows.dtype)
         if self.missing == "token":
-            instead = instead.at[jnp.flatnonzero(numbers, size=self.widths.count(1))].set(self.token[...])
+            instead = instead.at[numbers].set(self.token[...])
         coded = one_hot(jnp.where(absent, instead[None], rows), self.inner)
         if self.missing == "token":
             return coded
-        marks = absent[:, [place for place, width in enumerate(self.widths) if width == 1]]
-        return jnp.concatenate([coded, marks.astype(rows.dtype)], axis=1)
+        return jnp.concatenate([coded, absent[:, numbers].astype(rows.dtype)], axis=1)

@@ -1,7 +1,6 @@
 """The image views: `augment` (SimCLR's augmentation, every part optional) and `resized`."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +11,14 @@ from mmcl_jax.views.base import VIEWS, View
 
 Images = UInt8[Array, "B H W C"] | UInt8[Array, "B V H W C"]
 Size = tuple[int, int] | None
-Picture = int | Literal["random"]
+Picture = int | None
 
 
 @VIEWS.register("resized")
-def resized(*, modality: str = "image", size: Size = None, picture: Picture = "random") -> View:
+def resized(*, modality: str = "image", size: Size = None, picture: Picture = None) -> View:
     """The image itself: floats in [0, 1], resized to `size` (height, width) if that is given.
 
-    Of rows with several pictures, `picture` says which: a place, or "random".
+    Of rows with several pictures, `picture` says which by its place; None takes one at random.
     """
     _check_size(size)
 
@@ -36,7 +35,7 @@ def augment(
     *,
     modality: str = "image",
     size: Size = None,
-    picture: Picture = "random",
+    picture: Picture = None,
     probability: float = 1.0,
     crop_scale: tuple[float, float] = (0.08, 1.0),
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3),
@@ -60,7 +59,7 @@ def augment(
     Args:
       modality: which modality it is a view of.
       size: (height, width) of the result; None keeps the stored size.
-      picture: which one, of rows with several: a place, or "random".
+      picture: place of the one that is taken, of rows with several; None takes one at random.
       probability: share of images that are augmented at all; the others are only resized (MMCL's code: 0.95).
       crop_scale: area of the crop, as a share of the image; (1, 1) with any ratio leaves out cropping.
       crop_ratio: aspect ratio (width / height) of the crop.
@@ -138,10 +137,10 @@ _PARTS = ("rotation", "jitter", "grayscale", "blur", "crop", "flip", "probabilit
 def _one_of(images: Images, keys: Key[Array, "B"], picture: Picture) -> UInt8[Array, "B H W C"]:
     """One picture per row, where there are several."""
     if images.ndim == 4:
-        _require(picture in ("random", 0), f"picture {picture} was asked for and rows have one")
+        _require(picture in (None, 0), f"picture {picture} was asked for and rows have one")
         return images
     pictures = images.shape[1]
-    if picture == "random":
+    if picture is None:
         draw = jax.vmap(lambda key: jax.random.randint(jax.random.fold_in(key, _PICK), (), 0, pictures))
         return jax.vmap(lambda row, place: row[place])(images, draw(keys))
     _require(0 <= picture < pictures, f"picture {picture} was asked for and rows have {pictures}")
