@@ -1,6 +1,7 @@
 """`mmcl generate`: drawn data in the on-disk format of a data set that cannot be shipped."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from mmcl_jax.data import recipes
@@ -22,7 +23,12 @@ def run(options: argparse.Namespace) -> None:
     out: Path = options.out
     check(not out.exists(), f"{out} exists already; choose another --out, or remove it first.")
     recipes.call(GENERATORS, options.name, options.overrides, root=out)
-    print(f"Written to {out}. Next: mmcl prepare --dataset {options.name} --root {out} --out stores/{options.name}")
+    known = recipes.RECIPES.options(options.name)
+    shared = "".join(f" --dataset.{word}" for word in options.overrides if word.partition("=")[0] in known)
+    print(
+        f"Written to {out}. Next: "
+        f"mmcl prepare --dataset {options.name} --root {shlex.quote(str(out))}{shared} --out stores/{options.name}"
+    )
 
 
 def options_text(registry: Registry) -> str:

@@ -22,7 +22,10 @@ DOTTED = {"--config.": ("pretrain",), "--dataset.": ("prepare", "generate")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command. Returns the exit status: 0, 2 for bad input, 75 for a training that was asked to stop."""
+    """Runs a command.
+
+    Returns the exit status: 0, 2 for bad input, 75 for a training that was asked to stop, 130 for Ctrl-C.
+    """
     parser = _parser()
     words = list(sys.argv[1:] if arguments is None else arguments)
     # Only the command that is asked for is imported: `mmcl --help` need not load JAX.
@@ -44,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"mmcl {options.command}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"mmcl {options.command}: interrupted; the same command continues.", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader of our output left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

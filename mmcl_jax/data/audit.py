@@ -103,15 +103,15 @@ def _describe(
     found: dict[str, Any] = {"missing": values.null_count(), "distinct": values.drop_nulls().n_unique()}
     if parsed.kind in ("continuous", "date") and len(values.drop_nulls()):
         numbers = values.drop_nulls().to_numpy().astype(np.float64)
-        statistics = {"min": numbers.min(), "max": numbers.max(), "mean": numbers.mean(), "sd": numbers.std()}
+        with np.errstate(over="ignore"):
+            statistics = {"min": numbers.min(), "max": numbers.max(), "mean": numbers.mean(), "sd": numbers.std()}
         found["numbers"] = {name: float(value) for name, value in statistics.items()} | {
             "median": float(np.median(numbers))
         }
-        counts, edges = np.histogram(numbers, bins=min(BINS, max(1, found["distinct"])))
-        found["histogram"] = {"edges": edges.tolist(), "counts": counts.tolist()}
+        found["histogram"] = _histogram(numbers, min(BINS, max(1, found["distinct"])))
     elif parsed.kind:
-        counted = values.drop_nulls().value_counts(sort=True, name="rows").head(TOP)
-        found["top"] = sorted(counted.iter_rows(), key=lambda item: (-item[1], item[0]))
+        counted = values.drop_nulls().alias("text").value_counts(name="rows")
+        found["top"] = list(counted.sort("rows", "text", descending=[True, False]).head(TOP).iter_rows())
     if column is not None:
         found["unseen"] = {split: count for split, count in unseen.items() if count}
         found["outside"] = {split: count for split, count in outside.items() if count}
@@ -119,6 +119,15 @@ def _describe(
     return ColumnFinding(
         name=parsed.name, role=role, kind=parsed.kind, why=why, missing_words=parsed.missing_words, **found
     )
+
+
+def _histogram(numbers: np.ndarray, bins: int) -> dict[str, list[float]]:
+    try:
+        with np.errstate(over="raise", invalid="raise"):
+            counts, edges = np.histogram(numbers, bins=bins)
+    except (ValueError, FloatingPointError):  # too close together, or too far apart
+        counts, edges = np.array([len(numbers)]), np.array([numbers.min(), numbers.max()])
+    return {"edges": edges.tolist(), "counts": counts.tolist()}
 
 
 def _count(where: np.ndarray, rows: np.ndarray, place: int | None) -> int:

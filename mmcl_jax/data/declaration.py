@@ -74,10 +74,13 @@ class Declaration:
         columns = dict(self.columns)
         for name in names:
             declared = columns.get(name, Declared())
-            check(
-                declared.role in ("", role),
-                f"Column {name!r} is declared to be the {declared.role} and asked for as the {role}; say one of them.",
-            )
+            asked = {**more, **({"role": role} if role else {})}
+            for key, value in asked.items():
+                said = getattr(declared, key)
+                check(
+                    said in ("", value),
+                    f"Column {name!r} is declared to have the {key} {said}, and {value} is asked for; say one of them.",
+                )
             columns[name] = dataclasses.replace(declared, role=role or declared.role, **more)
         return dataclasses.replace(self, columns=columns)
 
@@ -119,7 +122,7 @@ class Declaration:
         """
         check(path.is_file(), f"The schema {path} does not exist.")
         try:
-            raw = json.loads(path.read_text())
+            raw = json.loads(path.read_text(encoding="utf-8-sig"))
         except ValueError as error:
             raise UserError(f"The schema {path} is not JSON: {error}.") from error
         return cls.from_json(raw, str(path))
@@ -134,7 +137,20 @@ def _declared(raw: Any, where: str) -> Declared:
         kind != "ordinal" or bool(raw.get("categories")), f"{where}: an ordinal column needs its categories in order."
     )
     texts = {key: _texts(raw.get(key, ()), f"{where}: {key}") for key in ("categories", "tags", "missing")}
-    check(len(set(texts["categories"])) == len(texts["categories"]), f"{where}: a category is named twice.")
+    categories = texts["categories"]
+    check(len(set(categories)) == len(categories), f"{where}: a category is named twice.")
+    check("" not in categories, f"{where}: an empty text is no category; it says that there is no value.")
+    check(
+        not categories or kind not in ("continuous", "date"), f"{where}: a {kind} column has no categories; leave them."
+    )
+    check(
+        kind != "boolean" or len(categories) in (0, 2),
+        f"{where}: a boolean column has two categories, false first, not {len(categories)}.",
+    )
+    check(
+        not raw.get("format") or (kind in ("", "date") and not categories),
+        f"{where}: only a date has a format; leave it, or say that the kind is date.",
+    )
     for key in ("format", "unit"):
         check(isinstance(raw.get(key, ""), str), f"{where}: {key} must be a text.")
     return Declared(role=role, kind=kind, format=raw.get("format", ""), unit=raw.get("unit", ""), **texts)

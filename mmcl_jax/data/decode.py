@@ -10,12 +10,10 @@ import contextlib
 import dataclasses
 import json
 import os
-import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context, parent_process
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +21,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from mmcl_jax.data.images import Fit, Reader, Shape, Unusable, locate, read_image
+from mmcl_jax.data.workers import pool
 
 CHUNK = 64
 THUMB = 16
@@ -83,16 +82,13 @@ def decode(
       folder: where to; what an earlier call with the same arguments left there is used.
       workers: processes; 1 decodes in this one. With more, call it under `if __name__ == "__main__":`.
       progress: is told the number of rows that are done.
-
-    Raises:
-      UserError: `job.same_size` and a picture has another size.
     """
     rows = len(names)
     pixels, thumbs = _arrays(folder, (rows, *job.stored(len(names[0]))))
     journal = folder / "journal.jsonl"
     starts = range(0, rows, CHUNK)
     chunks = {start: names[start : start + CHUNK] for start in starts}
-    done = _still_valid(_lines(journal), chunks, job, pixels)
+    done = _still_valid(_lines(journal), chunks, job, pixels, thumbs)
     journal.write_text("".join(json.dumps(line) + "\n" for line in done.values()))
     finished = sum(len(chunks[start]) for start in done)
     progress(finished)
@@ -123,9 +119,9 @@ def decode_chunk(job: Job, start: int, chunk: Sequence[Names], target: "Target")
         try:
             for picture, name in enumerate(names):
                 image, size = read_image(locate(job.root, name), job.shape, job.fit, read=job.read)
+                sizes[size] += 1
                 if job.same_size and size != job.shape[:2]:
                     raise Unusable("other size", f"The image {name} has the size {size[0]} x {size[1]}.")
-                sizes[size] += 1
                 if out.ndim == 4:
                     out[picture] = image
                 else:
@@ -134,12 +130,13 @@ def decode_chunk(job: Job, start: int, chunk: Sequence[Names], target: "Target")
             out[...] = 0
             bad.append((place, error.cause, str(error)))
         sums.append(zlib.crc32(out.data))
-    target.write(start, len(chunk))
+    thumbs = target.write(start, len(chunk))
     return {
         "start": start,
         "bad": bad,
         "sizes": [(*size, count) for size, count in sizes.items()],
         "sums": sums,
+        "thumbs": thumbs,
         "files": _files(job, chunk),
     }
 
@@ -149,28 +146,31 @@ class Target:
 
     def __init__(self, pixels: np.ndarray, thumbs: np.ndarray) -> None:
         """Takes the mapped arrays."""
-        self._arrays = pixels, thumbs
-        self._file = open(pixels.filename, "r+b")  # type: ignore[attr-defined]  # noqa: SIM115
+        self._files = []
+        for array in (pixels, thumbs):
+            self._files.append((array, open(array.filename, "r+b")))  # type: ignore[attr-defined]  # noqa: SIM115
         self.pixels = np.zeros((CHUNK, *pixels.shape[1:]), np.uint8)
 
     def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+        """Closes the files."""
+        for _, file in self._files:
+            file.close()
 
-    def write(self, start: int, rows: int) -> None:
-        """Writes the first rows of the buffer, and their thumbnails, as the rows `start`..."""
-        pixels, thumbs = self._arrays
-        self._file.seek(pixels.offset + start * self.pixels[0].nbytes)  # type: ignore[attr-defined]
-        self._file.write(self.pixels[:rows].data)
-        self._file.flush()
+    def write(self, start: int, rows: int) -> int:
+        """Writes the first rows of the buffer, and their thumbnails, as the rows `start`...; a sum of the latter."""
         first = self.pixels[:rows, 0] if self.pixels.ndim == 5 else self.pixels[:rows]
-        thumbs[start : start + rows] = thumbnails(first)
+        thumbs = thumbnails(first)
+        for (array, file), values in zip(self._files, (self.pixels[:rows], thumbs), strict=True):
+            file.seek(array.offset + start * values[0].nbytes)  # type: ignore[attr-defined]
+            file.write(values.data)
+            file.flush()
+        return zlib.crc32(thumbs.data)
 
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
     """`[N, H, W, C]` uint8 as `[N, THUMB, THUMB]` uint8, for comparisons: block means of one channel, thinned out."""
     plane = images[..., images.shape[-1] // 2]  # green, or the only one
-    thin = [max(1, length // (4 * THUMB)) for length in plane.shape[1:]]
+    thin = [max(1, length // (2 * THUMB)) for length in plane.shape[1:]]
     plane = plane[:, :: thin[0], :: thin[1]]
     for axis in (1, 2):
         edges = np.linspace(0, plane.shape[axis], THUMB + 1).astype(int)
@@ -193,13 +193,13 @@ def _work(
             for start, chunk in todo:
                 yield decode_chunk(job, start, chunk, target)
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(job, folder))
+    processes = pool(workers, _begin, job, folder)
     waiting: set[Future[Line]] = set()
     rest = iter(todo)
     try:
         while True:
             for start, chunk in rest:
-                waiting.add(pool.submit(_chunk_in_worker, start, chunk))
+                waiting.add(processes.submit(_chunk_in_worker, start, chunk))
                 if len(waiting) >= 4 * workers:
                     break
             if not waiting:
@@ -208,21 +208,13 @@ def _work(
             for future in ready:
                 yield future.result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        processes.shutdown(cancel_futures=True)
 
 
 _mine: dict[str, Any] = {}  # what a worker process was begun with
 
 
 def _begin(job: Job, folder: Path) -> None:
-    parent = parent_process()
-    assert parent is not None
-
-    def leave_with_parent() -> None:  # a killed parent cannot say that there is no more work
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
     _mine.update(
         job=job, target=Target(*(open_memmap(folder / f"{name}.npy", mode="r+") for name in ("image", "thumb")))
     )
@@ -248,13 +240,13 @@ def _arrays(folder: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarra
 def _lines(journal: Path) -> Iterator[Line]:
     """The journal's lines; a last one that was cut off is left out."""
     if journal.is_file():
-        for line in journal.read_text().splitlines():
+        for line in journal.read_text(errors="replace").splitlines():
             with contextlib.suppress(ValueError):
                 yield json.loads(line)
 
 
 def _still_valid(
-    lines: Iterator[Line], chunks: dict[int, Sequence[Names]], job: Job, pixels: np.ndarray
+    lines: Iterator[Line], chunks: dict[int, Sequence[Names]], job: Job, pixels: np.ndarray, thumbs: np.ndarray
 ) -> dict[int, Line]:
     """The lines of chunks that need not be decoded again."""
     valid = {}
@@ -262,6 +254,7 @@ def _still_valid(
         start, sums = line["start"], line["sums"]
         chunk = chunks.get(start, ())
         same = len(sums) == len(chunk) and line["files"] == _files(job, chunk)
+        same = same and zlib.crc32(thumbs[start : start + len(chunk)].data) == line["thumbs"]
         if same and all(zlib.crc32(pixels[start + place]) == value for place, value in enumerate(sums)):
             valid[start] = line
     return valid

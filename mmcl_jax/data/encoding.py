@@ -52,7 +52,7 @@ class Encoding:
         Ordinal columns are z-scores of their codes.
 
         Raises:
-          UserError: a value is missing and the policy is "refuse".
+          UserError: a value is missing and the policy is "refuse", or too far from the others for float32.
         """
         rows = self._scaled(np.asarray(table, np.float64))
         absent = np.isnan(rows)
@@ -68,6 +68,11 @@ class Encoding:
             rows = np.where(absent, self._scaled_fill(), rows)
         if self.imputer is not None:
             rows = np.where(absent, self._valid(self.imputer.fill(rows)), rows)
+        beyond = np.abs(rows) > np.finfo(np.float32).max
+        if beyond.any():
+            row, column = map(int, np.argwhere(beyond)[0])
+            value, name = table[row][column], self.schema.columns[column].name
+            check(False, f"Column {name!r} has the value {value:g}, too far from the training rows' to be encoded.")
         return rows.astype(np.float32)
 
     def _scaled(self, table: np.ndarray) -> np.ndarray:
@@ -75,7 +80,7 @@ class Encoding:
         statistics = self.statistics
         table = np.where(statistics.unseen(table, self.schema), np.nan, table)
         if self.outside == "clip":
-            numbers = np.array([not column.coded for column in self.schema.columns])
+            numbers = np.array([not column.coded for column in self.schema.columns], bool)
             table = np.where(numbers, np.clip(table, statistics.low, statistics.high), table)
         elif self.outside == "missing":
             table = np.where(statistics.outside(table, self.schema), np.nan, table)
@@ -88,7 +93,7 @@ class Encoding:
         """Rows with the values of columns with categories rounded to a valid one."""
         mean, std = np.array(self.statistics.mean), np.array(self.statistics.std)
         for place, column in enumerate(self.schema.columns):
-            if column.coded:
+            if column.categories:
                 codes = np.rint(rows[:, place] * std[place] + mean[place])
                 rows[:, place] = (np.clip(codes, 0, len(column.categories) - 1) - mean[place]) / std[place]
         return rows

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
+from sklearn.metrics import r2_score, roc_auc_score
 
 from mmcl_jax.data.schema import Column
 
@@ -37,12 +37,12 @@ def forest_score(
     Returns:
       `metric` ("top-1" and `balanced_accuracy`, "AUROC" for two classes, "R2" for numbers), its `value`, what guessing
       gets (`chance`), `train_rows`, `test_rows`, and the most important columns as (name, share). None if there is
-      nothing to fit: one class, or no rows.
+      nothing to fit or score: one class, or no rows.
     """
     rng = np.random.default_rng(seed)
     fit = rng.permutation(train[~np.isnan(target[train])])[:TRAIN_ROWS]
     held_out = rng.permutation(test[~np.isnan(target[test])])[:TEST_ROWS]
-    if len(fit) == 0 or len(held_out) == 0 or len(np.unique(target[fit])) < 2:
+    if len(np.unique(target[fit])) < 2 or len(held_out) < (1 if label.coded else 2):
         return None
     kind = RandomForestClassifier if label.coded else RandomForestRegressor
     forest = kind(random_state=seed, n_jobs=-1).fit(_finite(table[fit]), target[fit])
@@ -56,10 +56,8 @@ def forest_score(
     else:
         commonest = np.unique(target[fit])[np.unique(target[fit], return_counts=True)[1].argmax()]
         result.update(metric="top-1", value=float((truth == guesses).mean()), chance=float((truth == commonest).mean()))
-        known = np.isin(truth, forest.classes_)
-        result["balanced_accuracy"] = (
-            float(balanced_accuracy_score(truth[known], guesses[known])) if known.any() else 0.0
-        )
+        recalls = [(guesses[truth == code] == code).mean() for code in np.unique(truth) if code in forest.classes_]
+        result["balanced_accuracy"] = float(np.mean(recalls)) if recalls else 0.0
     order = np.argsort(-forest.feature_importances_)[:20]
     result["importance"] = [(names[place], round(float(forest.feature_importances_[place]), 4)) for place in order]
     return result

@@ -1,16 +1,18 @@
 """Reading image files: where they are, what they may be, and how they become uint8 arrays of one shape."""
 
+import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mmcl_jax.errors import UserError
+from mmcl_jax.errors import UserError, check
 
 Reader = Callable[[Path], np.ndarray]  # raises `UserError`
 Shape = tuple[int, int, int]
@@ -23,14 +25,14 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 FILTERS = tuple(_FILTERS)
-_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 class Unusable(UserError):
     """An image that cannot be used; `cause` is the short word that such images are counted by."""
 
     def __init__(self, cause: str, sentence: str) -> None:
-        super().__init__(sentence)
+        super().__init__(sentence.replace("\n", r"\n").replace("\r", r"\r"))  # a file's name may hold them
         self.cause = cause
 
 
@@ -51,7 +53,8 @@ class Fit:
         scaled to lie within it with black.
       transparent: "white" or "black": what shows through transparent pixels.
       intensity: how deeper pixels become 8 bits: "minmax" maps each picture's own range onto 0-255, "full" the range of
-        its type, and (low, high) that range; what is beyond becomes 0 or 255.
+        its type, and (low, high) that range; what is beyond becomes 0 or 255. Of colours of 16 bits Pillow gives the
+        high bytes, as with "full".
       max_pixels: larger pictures are refused before they are decoded.
     """
 
@@ -61,6 +64,13 @@ class Fit:
     transparent: Literal["white", "black"] = "white"
     intensity: Literal["minmax", "full"] | tuple[float, float] = "minmax"
     max_pixels: int = 80_000_000
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` for a filter that cannot do without antialiasing."""
+        check(
+            self.antialias or self.resize != "lanczos",
+            "--resize: lanczos is a filter for antialiasing; leave that on, or take bicubic.",
+        )
 
     def describe(self) -> str:
         """In words, as the schema keeps it."""
@@ -77,12 +87,14 @@ def locate(root: str, name: str) -> str:
     Raises:
       Unusable: the path is absolute, leaves `root` (by `..` or by a link), or is not there.
     """
+    _require("\0" not in name, "unsafe path", f"The image path {name!r} holds a zero byte.")
     path = os.path.join(root, name)
     inside = not os.path.isabs(name) and ".." not in name.split("/") and _leads_into(root, os.path.dirname(path))
     if inside and os.path.islink(path):
         inside = os.path.realpath(path).startswith(os.path.join(root, ""))
     _require(inside, "unsafe path", f"The image path {name!r} leaves the image folder {root}.")
     _require(os.path.exists(path), "missing image", f"The image {path} does not exist.")
+    _require(os.path.isfile(path), "missing image", f"The image {path} is not a file.")
     return path
 
 
@@ -101,14 +113,13 @@ def read_shape(path: str, *, read: Reader | None = None) -> Shape:
     if reader := read or _special(path):
         height, width, channels = reader(Path(path)).shape
         return height, width, channels
-    try:
-        with Image.open(path) as image:
-            height, width = image.height, image.width
-            if image.getexif().get(0x0112, 1) >= 5:  # turned by 90 degrees
-                height, width = width, height
-            return height, width, 1 if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I") else 3
-    except _ERRORS as error:
-        raise Unusable("broken image", f"The image {path} cannot be read: {error}.") from error
+    with _decoding(path), Image.open(path) as image:
+        height, width = image.height, image.width
+        # The header of a PNG may lie after its pixels, which are not decoded here where they are many.
+        if height * width <= Fit.max_pixels and _turn(image) >= 5:
+            height, width = width, height
+        found = height, width, 3 if _coloured(image) else 1
+    return found
 
 
 def read_image(path: str, shape: Shape, fit: Fit, *, read: Reader | None = None) -> tuple[np.ndarray, tuple[int, int]]:
@@ -137,18 +148,16 @@ def read_image(path: str, shape: Shape, fit: Fit, *, read: Reader | None = None)
         return np.stack([np.asarray(plane) for plane in planes], axis=2), values.shape[:2]
     if Image.MAX_IMAGE_PIXELS and fit.max_pixels > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = fit.max_pixels  # who allows more is not warned by Pillow
-    try:
-        with Image.open(path) as image:
-            _check_header(image, path, channels, fit)
-            size = image.size
-            if fit.antialias and fit.resize != "nearest" and image.format == "JPEG":
-                image.draft(None, (2 * max(width, height), 2 * max(width, height)))  # decode at a half, quarter, eighth
-            turn = image.getexif().get(0x0112, 1)
-            pixels = _eight_bits(ImageOps.exif_transpose(image) if turn != 1 else image, _MODES[channels], fit)
-            original = (size[0], size[1]) if turn >= 5 else (size[1], size[0])
-            return np.asarray(_resized(pixels, (width, height), fit)).reshape(shape), original
-    except _ERRORS as error:
-        raise Unusable("broken image", f"The image {path} cannot be read: {error}.") from error
+    with _decoding(path), Image.open(path) as image:
+        _check_header(image, path, channels, fit)
+        size = image.size
+        if fit.antialias and fit.resize != "nearest" and image.format == "JPEG":
+            image.draft(None, (2 * max(width, height), 2 * max(width, height)))  # decode at a half, quarter, eighth
+        turn = _turn(image)
+        pixels = _eight_bits(ImageOps.exif_transpose(image) if turn != 1 else image, _MODES[channels], fit)
+        original = (size[0], size[1]) if turn >= 5 else (size[1], size[0])
+        array = np.asarray(_resized(pixels, (width, height), fit)).reshape(shape)
+    return array, original
 
 
 def to_uint8(values: np.ndarray, intensity: str | tuple[float, float]) -> np.ndarray:
@@ -167,7 +176,7 @@ def to_uint8(values: np.ndarray, intensity: str | tuple[float, float]) -> np.nda
     elif intensity == "full":
         if values.dtype.kind not in "iu":
             raise ValueError('"full" is the range of integers, and its values are floats')
-        low, high = 0.0, float(np.iinfo(values.dtype).max)
+        low, high = float(np.iinfo(values.dtype).min), float(np.iinfo(values.dtype).max)
     else:
         low, high = float(values_64.min()), float(values_64.max())
     scaled = (values_64 - low) / max(high - low, np.finfo(np.float64).tiny)
@@ -184,15 +193,44 @@ def _special(path: str) -> Reader | None:
     return None
 
 
+@contextlib.contextmanager
+def _decoding(path: str) -> Iterator[None]:
+    """Any error inside becomes one sentence: on broken files, Pillow's decoders raise whatever comes to them."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except Unusable:
+        raise
+    except _BOMBS as error:
+        raise Unusable("too large", f"The image {path} is refused: {str(error).rstrip('.')}.") from error
+    except UnidentifiedImageError as error:
+        raise Unusable(
+            "broken image", f"The image {path} cannot be read: it is no picture of a known format."
+        ) from error
+    except Exception as error:
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise Unusable("broken image", f"The image {path} cannot be read: {reason}.") from error
+
+
+def _turn(image: Image.Image) -> int:
+    """The orientation that EXIF says, 1 to 8; 1 is upright, and from 5 on height and width change places."""
+    turn = image.getexif().get(0x0112, 1)
+    return turn if turn in range(1, 9) else 1
+
+
+def _coloured(image: Image.Image) -> bool:
+    return image.mode not in ("1", "L", "LA", "F") and not image.mode.startswith("I")
+
+
 def _check_header(image: Image.Image, path: str, channels: int, fit: Fit) -> None:
-    frames = getattr(image, "n_frames", 1)
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a camera's JPEG with a preview behind it
     _require(frames == 1, "several frames", f"The image {path} has {frames} frames, not one.")
     pixels = image.width * image.height
     limit = fit.max_pixels
     _require(pixels <= limit, "too large", f"The image {path} has {pixels:,} pixels; more than {limit:,} are refused.")
-    colour = image.mode not in ("1", "L", "LA", "F") and not image.mode.startswith("I")
     _require(
-        channels == 3 or not colour,
+        channels == 3 or not _coloured(image),
         "wrong channels",
         f"The image {path} has colour (mode {image.mode}) and the store is grey.",
     )

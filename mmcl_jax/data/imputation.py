@@ -52,7 +52,7 @@ class IterativeImputer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the paper stops after so many rounds, too
             fitted.fit(rows)
-        # Without any missing value nothing was regressed, and what a later row lacks is filled with the mean.
+        # One column alone is not regressed, and what a later row lacks is filled with the mean.
         sequence = getattr(fitted, "imputation_sequence_", [])
         coefficients = np.zeros((len(sequence), columns))
         for place, (_, others, model) in enumerate(sequence):
@@ -67,7 +67,7 @@ class IterativeImputer:
     def fill(self, rows: np.ndarray) -> np.ndarray:
         """Rows `[N, F]` with every NaN replaced. A row's result is the same whatever rows are beside it."""
         absent = np.isnan(rows)
-        rows = np.where(absent, self.initial, rows)
+        rows = np.ascontiguousarray(np.where(absent, self.initial, rows))  # sums depend on the order in memory
         if not absent.any():
             return rows
         some = np.flatnonzero(absent.any(axis=1))

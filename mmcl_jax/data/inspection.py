@@ -9,7 +9,7 @@ import polars as pl
 from mmcl_jax.data import audit, splits, subsets
 from mmcl_jax.data.findings import ColumnFinding
 from mmcl_jax.data.forest import forest_score
-from mmcl_jax.data.leaks import telling_columns
+from mmcl_jax.data.leaks import same_order, telling_columns
 from mmcl_jax.data.parse import Parsed
 from mmcl_jax.data.recipes.base import Recipe
 from mmcl_jax.data.request import Request
@@ -156,15 +156,17 @@ def _telling(
     """The columns that give a label away, with the reason; not those whose kind or role was declared."""
     found: dict[str, str] = {}
     for place, label in enumerate(label_columns):
-        if not label.coded:
-            continue
-        codes = np.nan_to_num(labels[:, place], nan=-1).astype(int)
-        for column, accuracy in telling_columns(table, codes, train=train, seed=seed).items():
+        if label.coded:
+            codes = np.nan_to_num(labels[:, place], nan=-1).astype(int)
+            telling, measure = telling_columns(table, codes, train=train, seed=seed), "balanced accuracy"
+        else:
+            telling, measure = same_order(table, labels[:, place], train=train), "rank correlation"
+        for column, score in telling.items():
             declared = features[column].declared
             if not (declared.kind or declared.role):
                 found.setdefault(
                     features[column].name,
-                    f"the label {label.name!r} can be read off it (balanced accuracy {accuracy:.3f}); "
+                    f"the label {label.name!r} can be read off it ({measure} {score:.3f}); "
                     f"to use it, declare its kind in --schema",
                 )
     return found

@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 
 from mmcl_jax.data.declaration import Declaration, Declared
-from mmcl_jax.data.infer import DATE_FORMATS, FALSE, FEW_ROWS, MAX_CATEGORIES, TRUE, guess
+from mmcl_jax.data.infer import FALSE, FEW_ROWS, MAX_CATEGORIES, TRUE, days, guess, shortened, since_epoch, usable
 from mmcl_jax.data.schema import Column
+from mmcl_jax.errors import check
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,11 @@ class Parsed:
 
 
 def parse(cells: pl.Series, declaration: Declaration) -> Parsed:
-    """Understands a column: what was declared holds, the rest is inferred (`infer.guess`)."""
+    """Understands a column: what was declared holds, the rest is inferred (`infer.guess`).
+
+    Raises:
+      UserError: it was declared to be used, and is of a type that cannot be.
+    """
     declared = declaration.of(cells.name)
     cells, words = _without_words(cells, (*declaration.missing, *declared.missing))
     role, kind, why = declared.role, declared.kind, ""
@@ -62,9 +67,15 @@ def parse(cells: pl.Series, declaration: Declaration) -> Parsed:
         kind = _kind_of(cells.drop_nulls(), role, guessed.kind, declared)
     elif role == "":
         role = "feature"
-    values, bad = _values(cells, kind, declared) if role in ("feature", "label") else (cells, [])
+    used = role in ("feature", "label")
+    check(
+        not used or usable(cells.dtype) or cells.dtype == pl.Null,
+        f"Column {cells.name!r} is of the type {cells.dtype}, which is neither a number nor a category; declare that "
+        f"its role is to be ignored.",
+    )
+    values, bad = _values(cells, kind, declared) if used else (cells, [])
     return Parsed(
-        name=cells.name, role=role, kind=kind if role in ("feature", "label") else "", why=why, values=values,
+        name=cells.name, role=role, kind=kind if used else "", why=why, values=values,
         missing_words=words, bad=bad, declared=declared,
     )  # fmt: skip
 
@@ -75,12 +86,16 @@ def _kind_of(cells: pl.Series, role: str, guessed: str, declared: Declared) -> s
         return "date"
     if declared.categories:
         return "categorical"
-    if role == "label" and guessed in ("", "continuous"):  # whole numbers that repeat are classes
-        numbers = cells.cast(pl.Float64, strict=False)
+    if guessed not in ("", "continuous") or not usable(cells.dtype):
+        return guessed
+    if cells.dtype == pl.Boolean or cells.dtype.is_temporal():
+        return "boolean" if cells.dtype == pl.Boolean else "date"
+    numbers = cells.cast(pl.Float64, strict=False)
+    if role == "label":  # whole numbers that repeat are classes
         few = cells.n_unique() <= min(MAX_CATEGORIES, max(FEW_ROWS, len(cells) / 2))
         whole = numbers.null_count() > 0 or bool((numbers == numbers.floor()).all())
-        return "categorical" if few and whole else guessed or "categorical"
-    return guessed or ("continuous" if cells.dtype.is_numeric() else "categorical")
+        guessed = "categorical" if few and whole else guessed
+    return guessed or ("continuous" if len(cells) and numbers.null_count() == 0 else "categorical")
 
 
 def in_order(texts: pl.Series) -> tuple[str, ...]:
@@ -107,15 +122,22 @@ def coded(values: pl.Series, column: Column) -> tuple[np.ndarray, int]:
 
 def _without_words(cells: pl.Series, words: tuple[str, ...]) -> tuple[pl.Series, dict[str, int]]:
     """The cells with null for every word that says "no value", and how often each was met."""
-    if cells.dtype.is_float():
-        return cells.fill_nan(None), {}
+    if cells.dtype.is_numeric():  # a word for it may be a number, such as -99
+        cells = cells.fill_nan(None) if cells.dtype.is_float() else cells
+        found = {}
+        for word in words:
+            number = pl.Series([word]).cast(pl.Float64, strict=False)[0]
+            met = (cells.cast(pl.Float64) == number).fill_null(False) if number is not None else None
+            if met is not None and met.any():
+                found[word] = int(met.sum())
+                cells = cells.set(met, None)
+        return cells, found
     if cells.dtype not in (pl.String, pl.Categorical, pl.Enum):
         return cells, {}
     texts = cells.cast(pl.String)
-    met = texts.is_in(list(words))
-    counts = texts.filter(met.fill_null(False)).value_counts(sort=True, name="count")
-    found = dict(counts.filter(counts[cells.name] != "").iter_rows()) if len(counts) else {}
-    return texts.set(met.fill_null(False), None), found
+    met = texts.is_in(["", *words]).fill_null(False)
+    counts = texts.filter(met).alias("word").value_counts(name="rows").sort("rows", "word", descending=[True, False])
+    return texts.set(met, None), {word: rows for word, rows in counts.iter_rows() if word}
 
 
 def _values(cells: pl.Series, kind: str, declared: Declared) -> tuple[pl.Series, list[tuple[int, str]]]:
@@ -125,8 +147,10 @@ def _values(cells: pl.Series, kind: str, declared: Declared) -> tuple[pl.Series,
         values = values.set(values.is_infinite() | values.is_nan(), None)
         return values, _unlike(cells, values, "is not a finite number")
     if kind == "date":
-        return _days(cells, declared.format)
-    texts = _plain(cells)
+        moments = cells.dtype in (pl.Date, pl.Datetime)
+        values = since_epoch(cells.cast(pl.Datetime)) if moments else days(plain(cells), declared.format)
+        return values, _unlike(cells, values, f"is not a date{f' like {declared.format}' if declared.format else ''}")
+    texts = plain(cells)
     if kind == "boolean":
         no, yes = declared.categories or ("false", "true")
         if declared.categories:
@@ -141,25 +165,18 @@ def _values(cells: pl.Series, kind: str, declared: Declared) -> tuple[pl.Series,
     return texts, []
 
 
-def _plain(cells: pl.Series) -> pl.Series:
+def plain(cells: pl.Series) -> pl.Series:
     """Cells as texts; whole numbers without a fraction, so that 3 and 3.0 are one category."""
-    if cells.dtype.is_float() and bool((cells.drop_nulls() == cells.drop_nulls().floor()).all()):
-        cells = cells.cast(pl.Int64)
-    return cells.cast(pl.String)
-
-
-def _days(cells: pl.Series, pattern: str) -> tuple[pl.Series, list[tuple[int, str]]]:
-    """Days since 1970-01-01."""
-    if cells.dtype == pl.String:
-        formats = (pattern,) if pattern else DATE_FORMATS
-        tries = [cells.str.strptime(pl.Datetime, one, strict=False) for one in formats]
-        moments = min(tries, key=lambda series: series.null_count())
-    else:
-        moments = cells.cast(pl.Datetime)
-    values = (moments.dt.epoch("ms") / 86_400_000).cast(pl.Float64).alias(cells.name)
-    return values, _unlike(cells, values, f"is not a date{f' like {pattern}' if pattern else ''}")
+    if not cells.dtype.is_float():
+        return cells.cast(pl.String)
+    whole = ((cells == cells.floor()) & (cells.abs() < 2.0**53)).fill_null(False)
+    return cells.set(~whole, None).cast(pl.Int64).cast(pl.String).zip_with(whole, cells.cast(pl.String))
 
 
 def _unlike(cells: pl.Series, values: pl.Series, sentence: str) -> list[tuple[int, str]]:
     rows = (values.is_null() & cells.is_not_null()).arg_true()
-    return [(row, f"Column {cells.name!r} holds {cells[row]!r}, which {sentence}.") for row in rows.to_list()]
+    cells = cells.gather(rows)
+    return [
+        (row, f"Column {cells.name!r} holds {shortened(cell)}, which {sentence}.")
+        for row, cell in zip(rows.to_list(), cells.to_list(), strict=True)
+    ]

@@ -43,7 +43,7 @@ class Quarantine:
     def refuse_above(self, rate: float, rows: int, source: str) -> None:
         """Raises `UserError` about the first bad row if more than `rate` of the `rows` are bad."""
         bad = len(self._entries)
-        if bad <= rate * rows:
+        if bad <= rate * rows * (1 + 1e-12):  # 0.29 * 100 is less than 29
             return
         first = self._entries[min(self._entries)]
         more = f" {bad - 1} more rows are bad." if bad > 1 else ""

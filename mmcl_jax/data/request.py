@@ -53,6 +53,7 @@ class Request:
         check(all(0 < share < 1 for share in self.subsets), f"--subsets: {self.subsets} are not shares below 1.")
         check(len(self.split_ids) in (0, 3), "--split-ids takes three files: of train, val and test.")
         check(not (self.split_ids and self.split_column), "--split-ids and --split-column both say the split.")
+        _ = self.fit  # checks itself
         if isinstance(self.intensity, tuple):
             low, high = self.intensity
             check(low < high, f"--intensity: {low}:{high} is no range.")

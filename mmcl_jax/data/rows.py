@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 
 from mmcl_jax.data.declaration import Declaration, Declared
-from mmcl_jax.data.parse import Parsed, coded, parse
+from mmcl_jax.data.infer import usable
+from mmcl_jax.data.parse import Parsed, coded, parse, plain
 from mmcl_jax.data.quarantine import Quarantine
 from mmcl_jax.data.recipes.base import Recipe
 from mmcl_jax.data.request import Request
@@ -62,7 +63,7 @@ def understand(request: Request, recipe: Recipe | None, quarantine: Quarantine) 
     columns = [parse(frame[name], said) for name in frame.columns]
     image_columns = list(recipe.image_columns) if recipe else said.named("image")
     check(bool(image_columns), "No column is said to hold the image paths; name it with --image-column.")
-    paths = frame.select(pl.col(image_columns).cast(pl.String)).rows()
+    paths = frame.select(_texts(frame[name], "image path") for name in image_columns).rows()
     for column in columns:
         for row, reason in column.bad:
             quarantine.add(int(numbers[row]), paths[row][0], "unparsable cell", reason)
@@ -72,7 +73,7 @@ def understand(request: Request, recipe: Recipe | None, quarantine: Quarantine) 
             quarantine.add(
                 int(numbers[row]), None, "missing image", f"Its cell in the image column {empty!r} is empty."
             )
-    keys = _keys(said, frame, paths, numbers, quarantine)
+    keys = _keys(columns, paths, numbers, quarantine)
     return Rows(
         source=source,
         total=int(len(numbers) + (0 if recipe else len(table.bad))),
@@ -139,21 +140,28 @@ def raw_rows(
     return matrix(parsed, schema.columns, np.arange(frame.height))
 
 
-def _keys(
-    said: Declaration, frame: pl.DataFrame, paths: list[tuple], numbers: np.ndarray, quarantine: Quarantine
-) -> list[str]:
+def _texts(cells: pl.Series, what: str) -> pl.Series:
+    """The cells as texts. Raises `UserError` for a type that is no text."""
+    check(usable(cells.dtype), f"Column {cells.name!r} is of the type {cells.dtype}, which is no {what}.")
+    return plain(cells)
+
+
+def _keys(columns: list[Parsed], paths: list[tuple], numbers: np.ndarray, quarantine: Quarantine) -> list[str]:
     """The key of every row; those without one, or with one that an earlier row has, go to the quarantine."""
-    named = said.named("identifier")
-    if not named:
-        return [names[0] or f"row {number}" for names, number in zip(paths, numbers.tolist(), strict=True)]
-    keys = frame[named[0]].cast(pl.String).to_list()
+    named = [column for column in columns if column.role == "identifier"]
     first: dict[str, int] = {}
+    if not named:  # the first image path, with the row where an earlier row has the same
+        pairs = [(names[0] or "row", number) for names, number in zip(paths, numbers.tolist(), strict=True)]
+        return [name if first.setdefault(name, number) == number else f"{name} {number}" for name, number in pairs]
+    keys = _texts(named[0].values, "identifier").to_list()
     for place, key in enumerate(keys):
         number = int(numbers[place])
         if not key:
-            quarantine.add(number, paths[place][0], "missing identifier", f"Its cell in column {named[0]!r} is empty.")
+            quarantine.add(
+                number, paths[place][0], "missing identifier", f"Its cell in column {named[0].name!r} is empty."
+            )
         elif key in first:
-            reason = f"Its identifier {key!r} in column {named[0]!r} is that of row {first[key]}."
+            reason = f"Its identifier {key!r} in column {named[0].name!r} is that of row {first[key]}."
             quarantine.add(number, paths[place][0], "duplicate identifier", reason)
         else:
             first[key] = number

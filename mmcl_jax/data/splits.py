@@ -23,7 +23,8 @@ def random_splits(
     """Random row numbers per split, stratified by `label` and never dividing a `group`; test is drawn first, then val.
 
     With groups, the fractions are of groups, and a group's label is that of its first row. Classes with fewer than
-    three units cannot be in every split and are drawn together, as one class.
+    three units cannot be in every split and are drawn together, as one class; so are, where there are more classes than
+    a split has units, the rarest.
 
     Args:
       rows: number of rows.
@@ -46,16 +47,16 @@ def random_splits(
         _, first, member = np.unique(group, return_index=True, return_inverse=True)
         units = random_splits(len(first), fractions, seed=seed, label=None if label is None else label[first])
         return {name: np.flatnonzero(np.isin(member, chosen)) for name, chosen in units.items()}
-    if label is not None:
-        classes, counts = np.unique(label, return_counts=True)
-        label = np.where(np.isin(label, classes[counts < 3]), -2, label)
     everything = np.arange(rows)
     val, test = (round(fraction * rows) for fraction in fractions[1:])
-    try:
-        rest, test_rows = _divided(everything, test, seed, label)
-        train_rows, val_rows = _divided(rest, val, seed, None if label is None else label[rest])
-    except ValueError as error:
-        raise UserError(f"The {rows} rows cannot be split {','.join(map(str, fractions))}: {error}") from error
+    sizes = dict(zip(SPLITS, (rows - val - test, val, test), strict=True))
+    for name, size in sizes.items():
+        check(
+            size > 0,
+            f"{rows} rows or groups are too few to be split {','.join(map(str, fractions))}: {name} would have none.",
+        )
+    rest, test_rows = _divided(everything, test, seed, label, 3)
+    train_rows, val_rows = _divided(rest, val, seed, None if label is None else label[rest], 2)
     return dict(zip(SPLITS, map(np.sort, (train_rows, val_rows, test_rows)), strict=True))
 
 
@@ -65,8 +66,12 @@ def splits_from_column(values: Sequence[str | None], column: str) -> Splits:
     Raises:
       UserError: another word, an empty cell, or a split without rows.
     """
-    for row, value in enumerate(values):
-        check(value in SPLITS, f"Column {column!r}, row {row + 1}: {value!r} is not one of train, val, test.")
+    for value in dict.fromkeys(values):
+        said = "no value" if value is None else repr(value)
+        check(
+            value in SPLITS,
+            f"Column {column!r} holds {said} in {list(values).count(value)} rows; a split is one of train, val, test.",
+        )
     words = np.array(values)
     return _filled({name: np.flatnonzero(words == name) for name in SPLITS}, f"Column {column!r}")
 
@@ -113,11 +118,24 @@ def _filled(splits: dict[str, np.ndarray], what: str) -> Splits:
     return splits
 
 
-def _divided(rows: np.ndarray, size: int, seed: int, label: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """The rows without, and with, `size` of them; stratified where there are enough for it."""
-    if label is not None:
-        _, counts = np.unique(label, return_counts=True)
-        if counts.min() < 2 or len(counts) > min(size, len(rows) - size):
-            label = None
-    left, right = train_test_split(rows, test_size=size, random_state=seed, stratify=label)
+def _divided(
+    rows: np.ndarray, size: int, seed: int, label: np.ndarray | None, least: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows without, and with, `size` of them; stratified by the classes that have `least` rows."""
+    strata = None if label is None else _strata(label, least, min(size, len(rows) - size))
+    left, right = train_test_split(rows, test_size=size, random_state=seed, stratify=strata)
     return left, right
+
+
+def _strata(label: np.ndarray, least: int, most: int) -> np.ndarray | None:
+    """The label with its rarest classes made one, so that `most` strata are left and none is alone; None for one."""
+    classes, counts = np.unique(label, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    kept = int((counts >= least).sum())
+    if kept < len(classes) or len(classes) > most:
+        kept = min(kept, most - 1)
+        if 0 < counts[order[kept:]].sum() < 2:
+            kept -= 1
+    if kept < 1:
+        return None
+    return np.where(np.isin(label, classes[order[kept:]]), classes.min() - 1, label)

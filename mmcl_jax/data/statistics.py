@@ -32,16 +32,27 @@ class Statistics:
 
     @classmethod
     def fit(cls, table: np.ndarray, schema: Schema) -> "Statistics":
-        """Statistics of raw training rows `[N, F]` float64 with NaN for missing; zeros where there is no value."""
+        """Statistics of raw training rows `[N, F]` float64 with NaN for missing; zeros where there is no value.
+
+        Raises:
+          UserError: naming the column whose values are too large.
+        """
         found: dict[str, list] = {field.name: [] for field in dataclasses.fields(cls)}
         for values, column in zip(table.T, schema.columns, strict=True):
             seen = values[~np.isnan(values)]
-            seen = seen if len(seen) else np.zeros(1)
             counts = np.bincount(seen.astype(int), minlength=len(column.categories)) if column.coded else np.zeros(0)
+            seen = seen if len(seen) else np.zeros(1)
+            with np.errstate(over="ignore"):
+                std = float(seen.std())
+            check(
+                np.isfinite(std),
+                f"Column {column.name!r} has values up to {np.abs(seen).max():g}, whose squares are no numbers; "
+                f"give them in another unit, or leave the column out with --ignore.",
+            )
             scaled = column.width == 1
             found["mean"].append(float(seen.mean()) if scaled else 0.0)
-            found["std"].append(float(seen.std()) or 1.0 if scaled else 1.0)
-            found["fill"].append(float(counts.argmax()) if column.coded else float(seen.mean()))
+            found["std"].append(std if scaled and seen.min() < seen.max() else 1.0)
+            found["fill"].append(float(counts.argmax() if counts.size else 0) if column.coded else float(seen.mean()))
             found["low"].append(float(seen.min()))
             found["high"].append(float(seen.max()))
             found["counts"].append(tuple(map(int, counts)))
@@ -59,7 +70,7 @@ class Statistics:
 
     def outside(self, table: np.ndarray, schema: Schema) -> np.ndarray:
         """`[N, F]`: which numbers of raw rows lie beyond the range of the training rows."""
-        numbers = np.array([not column.coded for column in schema.columns])
+        numbers = np.array([not column.coded for column in schema.columns], bool)
         return numbers & ((table < np.array(self.low)) | (table > np.array(self.high)))
 
     def to_json(self) -> str:

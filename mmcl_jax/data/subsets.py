@@ -20,6 +20,8 @@ def subset_name(fraction: float, base: str = "train") -> str:
 def nested(labels: np.ndarray | None, fractions: Sequence[float], *, rows: np.ndarray, seed: int) -> list[np.ndarray]:
     """Random subsets of `rows`, each lying within the larger ones, stratified, with at least one row of each class.
 
+    Their sizes are exactly the shares, rounded, unless there are more classes than that.
+
     Args:
       labels: `[N]` integer codes by row number (below 0: none), or None.
       fractions: sizes, as shares of `rows`.
@@ -31,17 +33,16 @@ def nested(labels: np.ndarray | None, fractions: Sequence[float], *, rows: np.nd
     """
     rng = np.random.default_rng(seed)
     codes = np.zeros(len(rows), int) if labels is None else labels[rows]
-    shuffled = {code: rng.permutation(rows[codes == code]) for code in np.unique(codes)}
-    chosen = []
-    for fraction in fractions:
-        quotas = np.array([fraction * len(members) for members in shuffled.values()])
-        takes = np.maximum(1, np.floor(quotas)).astype(int)
-        lacking = max(0, round(fraction * len(rows)) - int(takes.sum()))
-        for place in np.argsort(-(quotas - takes), kind="stable")[:lacking]:  # the largest remainders
-            takes[place] += 1
-        parts = [members[:take] for members, take in zip(shuffled.values(), takes, strict=True)]
-        chosen.append(np.sort(np.concatenate(parts)))
-    return chosen
+    drawn, when = [], []  # rows, and the share of its class at which each comes in; the first of a class at once
+    for code in np.unique(codes):
+        members = rng.permutation(rows[codes == code])
+        drawn.append(members)
+        when.append((np.arange(len(members)) + 0.5) / len(members))
+        if code >= 0:
+            when[-1][0] = 0.0
+    order = np.concatenate(drawn)[np.argsort(np.concatenate(when), kind="stable")]
+    least = len(np.unique(codes[codes >= 0]))
+    return [np.sort(order[: max(least, round(fraction * len(rows)))]) for fraction in fractions]
 
 
 def balanced(labels: np.ndarray, *, rows: np.ndarray, seed: int) -> np.ndarray:
@@ -70,5 +71,6 @@ def standard_subsets(
         subsets["train_balanced"] = even
         for fraction, part in zip(fractions, nested(labels, fractions, rows=even, seed=seed), strict=True):
             subsets[subset_name(fraction, "train_balanced")] = part
-        subsets["val_balanced"] = balanced(labels, rows=splits["val"], seed=seed)
+        if len(even := balanced(labels, rows=splits["val"], seed=seed)):
+            subsets["val_balanced"] = even
     return subsets

@@ -32,7 +32,8 @@ def read_table(path: Path, *, separator: str | None = None, encoding: str = "utf
     """Reads a CSV, TSV or Parquet file with a header.
 
     Names and cells lose the white space around them; empty lines are no records. A record is bad if its number of cells
-    is not the header's, or if it is a line with quotation marks in wrong places. A column without a name (as pandas writes its index) is called `unnamed_1`, by its place.
+    is not the header's, or if it is a line with quotation marks in wrong places. A column without a name (as
+    pandas writes its index) is called `unnamed_1`, by its place.
 
     Args:
       path: the file; its ending says what it is.
@@ -69,11 +70,9 @@ def _read_parquet(path: Path) -> Table:
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
     check(frame.width > 0, f"The table {path} is empty.")
-    return Table(
-        frame.rename(dict(zip(frame.columns, _names(frame.columns, "", path), strict=True))),
-        np.arange(1, frame.height + 1),
-        [],
-    )
+    names = _names(frame.columns, "", path)
+    frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
+    return Table(frame, np.arange(1, frame.height + 1), [])
 
 
 def _read_text(path: Path, separator: str, encoding: str) -> Table:

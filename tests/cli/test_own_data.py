@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from mmcl_jax.cli.main import main
 from mmcl_jax.data.request import Request
 from mmcl_jax.data.rows import raw_rows
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table import read_table
+from mmcl_jax.evaluation.features import frozen_encoder
 from mmcl_jax.training.run import Run
+from tests.data.test_medical import dicom
 
 TINY = [
     "--config.epochs=2", "--config.schedule.warmup_epochs=0", "--config.batch_size=32", "--config.log_every=1",
@@ -78,6 +81,13 @@ def test_drawn_hearts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     scores = probe(capsys, store, tmp_path / "run", "--config.missing=iterative")
     assert all(0 <= score["auroc"] <= 1 for score in scores)
     assert (tmp_path / "run" / "imputer.npz").is_file()
+    options = ["--subset", "train_balanced", "--label", "infarction", "--baselines", "pixels"]
+    said(capsys, "evaluate", "--run", str(tmp_path / "run"), *options)
+    scores = json.loads((tmp_path / "run" / "probe.json").read_text())["scores"]
+    assert [(score["method"], score["budget"]) for score in scores] == [
+        ("pixels", "train_balanced"),
+        ("digits_mmcl", "train_balanced"),
+    ]
 
 
 def test_any_tfds_data_set(digits_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,3 +193,54 @@ def test_bad_options_are_one_sentence(
     assert sentence in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_several_pictures_per_row(raw: Request, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As channels of one image; or as pictures of which training takes one and evaluation the mean of the features."""
+    table = pl.read_csv(raw.table).with_columns(back=pl.col("file").reverse())
+    table.write_csv(raw.table)
+    options = [
+        "--table",
+        str(raw.table),
+        "--images",
+        str(raw.images),
+        "--image-column",
+        "file,back",
+        "--label",
+        "model",
+    ]
+    options += ["--duplicates", "keep", "--workers", "1"]
+    said(capsys, "prepare", *options, "--out", str(tmp_path / "channels"))
+    assert Store.open(tmp_path / "channels").arrays("train")["image"].shape == (28, 12, 10, 6)
+    said(capsys, "prepare", *options, "--stack", "views", "--out", str(tmp_path / "views"))
+    store = Store.open(tmp_path / "views")
+    arrays = store.arrays("train")
+    assert arrays["image"].shape == (28, 2, 12, 10, 3)
+    files = dict(zip(table["file"], table["back"], strict=True))
+    for row in (0, 13):
+        for picture, name in enumerate((store.keys("train")[row], files[store.keys("train")[row]])):
+            np.testing.assert_array_equal(arrays["image"][row][picture], np.asarray(Image.open(raw.images / name)))
+    run = tmp_path / "run"
+    small = [f"--config.data={store.directory}", *TINY, "--config.batch_size=16"]
+    said(capsys, "pretrain", "--config", "digits_mmcl", "--workdir", str(run), *small)
+    trained = Run.open(run)
+    encode = frozen_encoder(trained.model(), config=trained.config)
+    images = np.asarray(arrays["image"])
+    each = np.stack([encode(images[:, picture]) for picture in (0, 1)])
+    np.testing.assert_allclose(encode(images), each.mean(axis=0), atol=1e-5)
+    absent = ["--config.views.image.picture=2", "--workdir", str(tmp_path / "other")]
+    assert main(["pretrain", "--config", "digits_mmcl", *small, *absent]) == 2
+    assert "picture 2 was asked for and rows have 2" in capsys.readouterr().err
+
+
+def test_dicom_files(raw: Request, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = pl.read_csv(raw.table).with_columns(file=pl.format("{}.dcm", "ad"))
+    table.write_csv(raw.table)
+    for row, name in enumerate(table["file"]):
+        dicom(raw.images / name, np.arange(120, dtype=np.uint16).reshape(12, 10) * 30 + row * row)
+    options = ["--table", str(raw.table), "--images", str(raw.images), "--image-column", "file", "--workers", "1"]
+    said(capsys, "prepare", *options, "--intensity", "0:4095", "--out", str(tmp_path / "store"))
+    arrays = Store.open(tmp_path / "store").arrays("train")
+    row = int(arrays["id"][5])
+    expected = np.rint((np.arange(120).reshape(12, 10) * 30 + row * row) / 4095 * 255)
+    np.testing.assert_array_equal(arrays["image"][5][..., 0], expected)

@@ -1,10 +1,8 @@
 """Writes advertisements to the files of DVM-CAR V2.0."""
 
-import concurrent.futures
 import csv
 import dataclasses
 import io
-import multiprocessing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from mmcl_jax.data.generators.cars_fleet import Model
 from mmcl_jax.data.generators.cars_listing import SIZES, Listing
 from mmcl_jax.data.generators.cars_picture import Car
 from mmcl_jax.data.generators.cars_scene import Scene
+from mmcl_jax.data.workers import pool
 
 # With the spaces that the original has in its headers.
 _AD: tuple[str, ...] = (
@@ -107,9 +106,8 @@ def write_images(folder: Path, listings: Iterable[Listing], size: int, workers: 
         for task in tasks:
             _write_image(task)
         return
-    context = multiprocessing.get_context("spawn")  # a fork of a process that runs JAX can hang
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        for _ in pool.map(_write_image, tasks, chunksize=64):
+    with pool(workers) as processes:
+        for _ in processes.map(_write_image, tasks, chunksize=64):
             pass
 
 

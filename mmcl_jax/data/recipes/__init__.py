@@ -1,6 +1,7 @@
 """Named data sets: each turns its published files into rows and image files that `prepare` takes."""
 
 import ast
+import dataclasses
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ def make(name: str, root: Path | None, options: Sequence[str]) -> Recipe:
     """
     if root is None:
         raise UserError(f"Say where the data set {name!r} lies, with --root.")
-    return call(RECIPES, name, options, root=root)
+    return dataclasses.replace(call(RECIPES, name, options, root=root), options=tuple(options))
 
 
 def call(registry: Registry, name: str, options: Sequence[str], **given: Any) -> Any:

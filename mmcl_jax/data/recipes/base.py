@@ -28,6 +28,7 @@ class Recipe:
 
     Attributes:
       name: of the data set.
+      options: it was made with, as "key=value".
       rows: one row per image; typed columns, null for missing.
       images: folder that image paths are relative to.
       image_columns: columns with the image path; several are stacked.
@@ -47,3 +48,4 @@ class Recipe:
     subsets: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
     steps: tuple[Step, ...] = ()
     read: Reader | None = None
+    options: tuple[str, ...] = ()

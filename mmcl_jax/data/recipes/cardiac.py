@@ -10,7 +10,6 @@ seg_sa.nii.gz beside their cine
 
 import functools
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -41,7 +40,7 @@ def cardiac(
     clip: float | None = 99.0,
     es_share: float | None = None,
     ethnicity: int | None = 1001,
-    visits: Sequence[int] = (2, 0),
+    visits: tuple[int, ...] = (2, 0),
     min_coverage: float = 0.8,
     split_as: Split = "paper",
     seed: int = 2023,
@@ -141,7 +140,7 @@ def _only(table: Table, ethnicity: int) -> Step:
 
 
 def _features(
-    table: Table, visits: Sequence[int], min_coverage: float, steps: list[Step]
+    table: Table, visits: tuple[int, ...], min_coverage: float, steps: list[Step]
 ) -> tuple[dict[str, pl.Series], dict[str, Declared]]:
     subjects = len(table.rows)
     there = [field for field in FIELDS if any(map(table.has, field.ids))]
