@@ -1,4 +1,4 @@
-"""Images/s of `mmcl prepare`, beside a loop that decodes the same files with as many processes and does nothing else.
+"""Images/s of `mmcl prepare`, beside a loop that decodes the same files with as many processes, and writes the pixels.
 
     python -m benchmarks prepare
 
@@ -28,7 +28,10 @@ DRAWN = 500  # pictures that are drawn; the files are these with a few pixels ch
 
 
 def run(size: str) -> list[dict[str, Any]]:
-    """Images per second of the bare loop, of decoding into the store's array, and of the whole command."""
+    """Images per second of the bare loop, without and with writing, of decoding into the store's array, and of it all.
+
+    The last two begin their processes within the time that is counted.
+    """
     count, pixels = SIZES[size]
     workers = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
@@ -41,11 +44,15 @@ def run(size: str) -> list[dict[str, Any]]:
         paths = [str(request.images / name) for (name,) in names]
         with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
             chunks = [paths[start : start + CHUNK] for start in range(0, count, CHUNK)]
-            list(pool.map(_bare, chunks[: 4 * workers]))  # files are in memory and processes are warm for everybody
-            began = time.perf_counter()
-            decoded = sum(pool.map(_bare, chunks))
-            seconds["bare decode loop"] = time.perf_counter() - began
-        assert decoded == count
+            warm = [(chunk, 0, "") for chunk in chunks]  # files are in memory, processes are begun
+            list(pool.map(_bare, warm))
+            for what, times in {"bare decode loop": 0, "and written once": 1, "and written twice": 2}.items():
+                began = time.perf_counter()
+                work = [(chunk, times, str(root / f"bare-{place}")) for place, chunk in enumerate(chunks)]
+                assert sum(pool.map(_bare, work)) == count
+                seconds[what] = time.perf_counter() - began
+                for file in root.glob("bare-*"):
+                    file.unlink()
         (root / "decoded").mkdir()
         began = time.perf_counter()
         job = Job(root=os.path.realpath(request.images), shape=(pixels, pixels, 3))
@@ -65,6 +72,7 @@ def run(size: str) -> list[dict[str, Any]]:
             "seconds": value,
             "images_per_s": count / value,
             "of_bare_decode": seconds["bare decode loop"] / value,
+            "of_written_twice": seconds["and written twice"] / value,
         }
         for what, value in seconds.items()
     ]
@@ -75,11 +83,16 @@ def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _bare(paths: list[str]) -> int:
-    """Decodes and keeps nothing."""
+def _bare(work: tuple[list[str], int, str]) -> int:
+    """Decodes the files of a chunk and writes the pixels so many times; a store holds them twice (flat, shards)."""
+    paths, times, target = work
+    pixels = []
     for path in paths:
         with Image.open(path) as image:
-            np.asarray(image.convert("RGB"))
+            pixels.append(np.asarray(image.convert("RGB")))
+    for copy in range(times):
+        with open(f"{target}-{copy}", "wb") as file:
+            file.writelines(picture.data for picture in pixels)
     return len(paths)
 
 
