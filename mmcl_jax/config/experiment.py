@@ -41,7 +41,8 @@ def experiment() -> ConfigDict:
         imputation as in MMCL, a learned "token", or an "indicator" beside a zero.
       outside: what becomes of numbers beyond the training range in later rows: "keep", "clip" or "missing".
       input: `images` are read "mapped" (from memory-mapped arrays), "streamed" (from the shards), or "auto": streamed
-        where they are larger than memory; `workers` processes draw batches ahead (0: a thread of this one).
+        where they are larger than memory. `workers` processes draw batches ahead (0: a thread of this one; None: 2
+        where images are streamed, else 0).
       batch_norm: `group_size` examples are normalised together (None: the whole batch); `momentum`; `epsilon`.
       log_every: steps between log lines.
       checkpoint_every: steps between checkpoints.
@@ -61,7 +62,7 @@ def experiment() -> ConfigDict:
             "epochs": 500,
             "missing": "refuse",
             "outside": "keep",
-            "input": {"images": "auto", "workers": 0},
+            "input": {"images": "auto", "workers": None},
             "log_every": 20,
             "checkpoint_every": 500,
             "keep_checkpoints": 2,

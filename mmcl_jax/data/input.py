@@ -13,6 +13,7 @@ import numpy as np
 from absl import flags
 
 from mmcl_jax.data.encoding import Encoding
+from mmcl_jax.data.shards import StreamedImages
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 
@@ -79,6 +80,7 @@ class Batches:
         return self._order
 
 
+STREAMING_WORKERS = 2
 MODALITIES = ("image", "table")
 
 
@@ -127,16 +129,46 @@ def populations(batches: Batches) -> dict[str, np.ndarray]:
     return {name: array for name, array in batches.arrays.items() if name == "table"}
 
 
-def iterate(batches: Batches, *, workers: int = 0) -> Any:
-    """A Grain iterator over all batches of all epochs.
+class BatchIterator:
+    """A Grain iterator over all batches of all epochs, which are drawn ahead.
 
-    Batches are drawn ahead: by one thread of this process, which is enough for mapped arrays, or by worker processes,
-    which is faster for streamed ones. Its `get_state()` is a small dict that `set_state()` takes back.
+    Its state is the number of the next batch, whoever draws them; so a run may continue with other `workers`.
     """
-    source = grain.MapDataset.source(batches)
-    if workers == 0:
-        return iter(source.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
-    if not flags.FLAGS.is_parsed():  # Grain reads flags, which a program without absl's `app.run` has not parsed
-        flags.FLAGS.mark_as_parsed()
-    here = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
-    return iter(source.to_iter_dataset(here).mp_prefetch(grain.MultiprocessingOptions(num_workers=workers)))
+
+    def __init__(self, batches: Batches, *, workers: int) -> None:
+        self._batches, self._workers = batches, workers
+        self.set_state({"next_index": 0})
+
+    def __iter__(self) -> "BatchIterator":
+        return self
+
+    def __next__(self) -> Batch:
+        batch = next(self._ahead)
+        self._next += 1
+        return batch
+
+    def get_state(self) -> dict[str, int]:
+        """The state, for `set_state` in this or another process."""
+        return {"next_index": self._next}
+
+    def set_state(self, state: Mapping[str, int]) -> None:
+        """Goes on from the state that `get_state` gave."""
+        self._next = int(state["next_index"])
+        rest = grain.MapDataset.source(self._batches)[self._next :]
+        if self._workers == 0:
+            self._ahead = iter(rest.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
+            return
+        if not flags.FLAGS.is_parsed():  # Grain reads flags, which a program without absl's `app.run` has not parsed
+            flags.FLAGS.mark_as_parsed()
+        here = rest.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
+        self._ahead = iter(here.mp_prefetch(grain.MultiprocessingOptions(num_workers=self._workers)))
+
+
+def iterate(batches: Batches, *, workers: int | None = None) -> BatchIterator:
+    """An iterator over the batches, drawn ahead by one thread of this process, or by worker processes.
+
+    A thread is enough for mapped arrays. By default, `STREAMING_WORKERS` processes draw where images are streamed.
+    """
+    if workers is None:
+        workers = STREAMING_WORKERS if isinstance(batches.arrays.get("image"), StreamedImages) else 0
+    return BatchIterator(batches, workers=workers)

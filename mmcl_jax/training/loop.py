@@ -101,6 +101,8 @@ def pretrain(
             return Result(run=run, state=state, step=step, steps=step, seconds=seconds, host_ms=math.nan)
 
         compiled = compile_step(step_function, *shapes, dtype=config.dtype)
+        left = batches.rows - batches.steps_per_epoch * batches.batch_size
+        say(f"{batches.rows} rows, {batches.steps_per_epoch} steps per epoch; each epoch leaves out {left} other rows")
         say(f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(compiled)}")
         if first:
             say(f"continuing {workdir} at step {first} of {batches.steps}")

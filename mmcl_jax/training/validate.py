@@ -20,7 +20,7 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "missing": ((str,), lambda v: v in MISSING_POLICIES, f"must be one of {', '.join(MISSING_POLICIES)}"),
     "outside": ((str,), lambda v: v in OUTSIDE_POLICIES, f"must be one of {', '.join(OUTSIDE_POLICIES)}"),
     "input.images": ((str,), lambda v: v in ("auto", "mapped", "streamed"), "must be auto, mapped or streamed"),
-    "input.workers": ((int,), lambda v: v >= 0, "must not be negative"),
+    "input.workers": ((int, type(None)), lambda v: v is None or v >= 0, "must not be negative, or None"),
     "micro_batch": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
     "mesh.model": ((int,), *_positive),
     "mesh.shard_above": ((int,), lambda v: v >= 0, "must not be negative"),

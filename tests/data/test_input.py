@@ -1,6 +1,7 @@
 """Grain batches: epochs, shards, resumption."""
 
-import grain
+import json
+
 import numpy as np
 import pytest
 
@@ -36,9 +37,6 @@ def test_processes_read_disjoint_parts_of_the_same_batch() -> None:
 
 
 def test_the_iterator_continues_where_its_state_says() -> None:
-    grain.experimental.assert_equal_output_after_checkpoint(
-        grain.MapDataset.source(Batches(arrays(20), batch_size=4, epochs=2, seed=0)).to_iter_dataset()
-    )
     batches = Batches(arrays(20), batch_size=4, epochs=2, seed=0)
     first = iterate(batches)
     for _ in range(3):
@@ -76,8 +74,8 @@ def test_training_arrays(digits_store: Store) -> None:
         encoded(digits_store, "trian", ["image"])
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_streamed_batches_are_the_mapped_ones(digits_store: Store, workers: int) -> None:
+@pytest.mark.parametrize("workers", [0, None])
+def test_streamed_batches_are_the_mapped_ones(digits_store: Store, workers: int | None) -> None:
     """Also when they are drawn by other processes, and after a restart in the middle."""
     mapped, streamed = (
         Batches(encoded(digits_store, "train", ["image", "table"], streamed=streamed), batch_size=256, epochs=2, seed=3)
@@ -87,8 +85,8 @@ def test_streamed_batches_are_the_mapped_ones(digits_store: Store, workers: int)
     iterator = iterate(streamed, workers=workers)
     found = [next(iterator) for _ in range(3)]
     state = iterator.get_state()
-    iterator = iterate(streamed, workers=workers)
-    iterator.set_state(state)
+    iterator = iterate(streamed, workers=1)  # a run may be continued with other workers
+    iterator.set_state(json.loads(json.dumps(state)))
     found += list(iterator)
     assert len(found) == len(expected) == 8
     for one, other in zip(found, expected, strict=True):

@@ -178,6 +178,14 @@ def test_a_workdir_that_was_killed_at_birth_is_begun_again(tiny_config, tmp_path
     assert not (tmp_path / ".run.partial").exists()
 
 
+def test_streamed_images_train_to_the_same_bits(tiny_config, tmp_path: Path) -> None:
+    ends = [
+        pretrain(tiny_config("digits_mmcl", f"input.images={how}"), tmp_path / how, say=quiet).state
+        for how in ("mapped", "streamed")
+    ]
+    assert bits(ends[0]) == bits(ends[1])
+
+
 def test_images_alone_do_not_mind_missing_table_values(raw: Request, tmp_path: Path, tiny_config) -> None:
     table = pl.read_csv(raw.table).with_columns(price=pl.Series([None if i % 4 == 0 else 2.5 * i for i in range(40)]))
     table.write_csv(raw.table)
