@@ -221,6 +221,27 @@ def test_columns_named_as_in_r(tmp_path: Path) -> None:
     assert cells.values(field("Hip circumference"), (2,)).to_list() == [101]
 
 
+def test_the_platform_s_export_gives_the_same_rows(raw: Path, recipe: Recipe, tmp_path: Path) -> None:
+    """Its names, and several answers in one cell, written in either of its ways."""
+    cells = pl.read_csv(raw / "table.csv", infer_schema=False)
+    renamed: dict[str, pl.Series] = {"eid": cells["eid"]}
+    arrays: dict[str, list[str]] = {}
+    for name in cells.columns[1:]:
+        number, visit, array = name.replace("-", ".").split(".")
+        if number in ("41270", "6177", "6153"):
+            arrays.setdefault(f"p{number}" + (f"_i{visit}" if number != "41270" else ""), []).append(name)
+        else:
+            several = sum(other.startswith(f"{number}-{visit}.") for other in cells.columns) > 1
+            renamed[f"p{number}_i{visit}" + (f"_a{array}" if several else "")] = cells[name]
+    for place, (name, parts) in enumerate(arrays.items()):
+        given = [[cell for cell in row if cell] for row in cells.select(parts).rows()]
+        forms = ["|".join(row) if place % 2 else f"[{','.join(map(repr, row))}]".replace("'", '"') for row in given]
+        renamed[name] = pl.Series([form if row else None for form, row in zip(forms, given, strict=True)])
+    pl.DataFrame(renamed).write_csv(tmp_path / "table.csv")
+    (tmp_path / "images").symlink_to(raw / "images")
+    assert cardiac(tmp_path).rows.equals(recipe.rows)
+
+
 def test_readings_are_averaged(tmp_path: Path) -> None:
     cells = table(tmp_path, {"4080-2.0": [140, 140, 600], "4080-2.1": [150, None, 610], "93-2.0": [None, 120, None]})
     assert cells.values(field("Systolic blood pressure"), (2, 0)).to_list() == [145, 130, None]

@@ -1,7 +1,9 @@
 """UK Biobank's main table: from columns such as `21002-2.0` to typed values.
 
-A column is FIELD-VISIT.ARRAY (or, as R has it, f.FIELD.VISIT.ARRAY): visit 0 is the first assessment, 1 its repeat, 2
-the imaging visit and 3 its repeat, and several values of one visit are an array. All cells are read as text.
+A column is FIELD-VISIT.ARRAY; or, as R has it, f.FIELD.VISIT.ARRAY; or, as the Research Analysis Platform exports it
+with raw codes, pFIELD_iVISIT_aARRAY, without what the field does not have, and with several answers in one cell.
+Visit 0 is the first assessment, 1 its repeat, 2 the imaging visit and 3 its repeat, and several values of one visit are
+an array. All cells are read as text.
 """
 
 import collections
@@ -17,7 +19,7 @@ import polars as pl
 from mmcl_jax.errors import UserError, check
 
 How = Literal["number", "choice", "any of", "count of"]
-_COLUMN = re.compile(r"(?:f\.)?(\d+)[-.](\d+)\.(\d+)")
+_COLUMN = re.compile(r"(?:f\.)?(\d+)[-.](\d+)\.(\d+)|p(\d+)(?:_i(\d+))?(?:_a(\d+))?")
 _UNTIL_IMAGING = (0, 1, 2)
 
 
@@ -93,16 +95,35 @@ class Table:
             names = lazy.collect_schema().names()
             check("eid" in names, f"The table {path} has no column eid, so it is no main table of UK Biobank.")
             for name in names:
-                if (match := _COLUMN.fullmatch(name)) and int(match[1]) in wanted:
-                    self._columns[int(match[1])][int(match[2]), int(match[3])] = name
+                if (match := _COLUMN.fullmatch(name)) is None:
+                    continue
+                field, visit, array = (
+                    int(part or 0) for part in (match.groups()[:3] if match[1] else match.groups()[3:])
+                )
+                if field in wanted:
+                    self._columns[field][visit, array] = name
             used = ["eid", *(name for columns in self._columns.values() for name in columns.values())]
             self.total = int(lazy.select(pl.len()).collect().item())
             rows = lazy.filter(pl.col("eid").is_in(list(subjects))).select(used).collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}.") from error
         self.rows = rows.with_columns(pl.all().str.strip_chars().replace("", None))
+        self._spread()
         twice = self.rows.filter(pl.col("eid").is_duplicated())["eid"]
         check(twice.is_empty(), f"The table {path} has subject {next(iter(twice), '')} more than once.")
+
+    def _spread(self) -> None:
+        """Gives each of several answers in one cell, `a|b` or `["a","b"]`, a column of its own."""
+        for columns in self._columns.values():
+            for (visit, array), name in list(columns.items()):
+                cells = self.rows[name]
+                if not (name.startswith("p") and cells.str.contains(r"^\[|\|").any()):
+                    continue
+                answers = cells.str.replace_all(r'[\[\]"\s]', "").str.replace_all(",", "|").str.split("|")
+                for place in range(int(answers.list.len().max() or 0)):  # type: ignore[arg-type]
+                    part = answers.list.get(place, null_on_oob=True).replace("", None).alias(f"{name}|{place}")
+                    self.rows = self.rows.with_columns(part)
+                    columns[visit, array + place] = part.name
 
     def has(self, field: int) -> bool:
         """Whether the file has any column of the field."""
