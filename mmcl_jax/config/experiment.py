@@ -40,6 +40,7 @@ def experiment() -> ConfigDict:
       missing: what becomes of missing table values: "refuse", "mean" (or most frequent category), "iterative"
         imputation as in MMCL, a learned "token", or an "indicator" beside a zero.
       outside: what becomes of numbers beyond the training range in later rows: "keep", "clip" or "missing".
+      label_as_feature: append the store's class label to the table as one more categorical column (MMCL's LaaF).
       input: `images` are read "mapped" (from memory-mapped arrays), "streamed" (from the shards), or "auto": streamed
         where they are larger than memory. `workers` processes draw batches ahead (0: a thread of this one; None: 2
         where images are streamed, else 0).
@@ -62,6 +63,7 @@ def experiment() -> ConfigDict:
             "epochs": 500,
             "missing": "refuse",
             "outside": "keep",
+            "label_as_feature": False,
             "input": {"images": "auto", "workers": None},
             "log_every": 20,
             "checkpoint_every": 500,

@@ -13,6 +13,7 @@ import numpy as np
 from absl import flags
 
 from mmcl_jax.data.encoding import Encoding
+from mmcl_jax.data.label_feature import raw_table
 from mmcl_jax.data.shards import StreamedImages
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
@@ -117,7 +118,7 @@ def training_arrays(
     if "table" in modalities:
         check(bool(store.schema.columns), f"The store {store.directory} has no columns to make a table of.")
         assert encoding is not None
-        encoded["table"] = encoding.encode(arrays["table"])
+        encoded["table"] = encoding.encode(raw_table(arrays, encoding.schema))
     if "label" in arrays:
         alone = -1 - np.arange(len(arrays["label"]))
         encoded["label"] = np.where(arrays["label"] < 0, alone, arrays["label"]).astype(np.int32)

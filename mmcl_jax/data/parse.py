@@ -145,7 +145,8 @@ def _values(cells: pl.Series, kind: str, declared: Declared) -> tuple[pl.Series,
     if kind == "continuous":
         values = cells.cast(pl.Float64, strict=False)
         values = values.set(values.is_infinite() | values.is_nan(), None)
-        return values, _unlike(cells, values, "is not a finite number")
+        sentence = "is not a finite number (if it says that there is none, declare it as missing in --schema)"
+        return values, _unlike(cells, values, sentence)
     if kind == "date":
         moments = cells.dtype in (pl.Date, pl.Datetime)
         values = since_epoch(cells.cast(pl.Datetime)) if moments else days(plain(cells), declared.format)

@@ -11,7 +11,7 @@ from mmcl_jax.data.parse import Parsed, coded, parse, plain
 from mmcl_jax.data.quarantine import Quarantine
 from mmcl_jax.data.recipes.base import Recipe
 from mmcl_jax.data.request import Request
-from mmcl_jax.data.schema import Column, Schema
+from mmcl_jax.data.schema import LABEL_TAG, Column, Schema
 from mmcl_jax.data.table import read_table, require_columns
 from mmcl_jax.errors import UserError, check
 
@@ -131,13 +131,16 @@ def raw_rows(
     Raises:
       UserError: a column is absent, or a cell is not of the column's kind; it names the row and column.
     """
-    names = [column.name for column in schema.columns]
+    columns = tuple(column for column in schema.columns if LABEL_TAG not in column.tags)
+    names = [column.name for column in columns]
     require_columns(frame.columns, names, source)
     parsed = [parse(frame[name], declaration) for name in names]
     for column in parsed:
         for row, reason in column.bad:
             check(False, f"Row {row + 1} of {source}: {reason}")
-    return matrix(parsed, schema.columns, np.arange(frame.height))
+    values, unknown = matrix(parsed, columns, np.arange(frame.height))
+    lacking = len(schema.columns) - len(columns)  # a label that was a feature is missing in new rows
+    return np.pad(values, ((0, 0), (0, lacking)), constant_values=np.nan), unknown + [0] * lacking
 
 
 def _texts(cells: pl.Series, what: str) -> pl.Series:

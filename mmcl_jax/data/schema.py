@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 Kind = Literal["continuous", "categorical", "ordinal", "boolean", "date"]
 KINDS: tuple[str, ...] = get_args(Kind)
+LABEL_TAG = "label as a feature"  # of a column that was made of the label, and that raw tables do not have
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,8 @@ TermLoss = Callable[[Array, Array, Mapping[str, Array], Learned], tuple[Float[Ar
 class Term:
     """A loss between two views, its weight in the objective, and its name in the logs.
 
-    `learned` are the scalars that are trained with the model, and where they start.
+    `learned` are the scalars that are trained with the model, and where they start; `needs` are entries of the batch
+    without which there is no such term.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Term:
     weight: float
     loss: TermLoss
     learned: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    needs: tuple[str, ...] = ()
 
 
 def check_term(*, temperature: float, weight: float) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from jaxtyping import Array, Float
 
 from mmcl_jax.objectives.base import TERMS, Learned, Metrics, Term, check_term, learned_scale, scale_of
-from mmcl_jax.objectives.pairs import Denominator, Execution, contrast, same
+from mmcl_jax.objectives.labels import Labels, label_rule, needs, pair_metadata
+from mmcl_jax.objectives.pairs import Denominator, Execution, contrast
 
 
 @TERMS.register("clip")
@@ -18,6 +19,8 @@ def clip(
     weight: float = 1.0,
     balance: float = 0.5,
     denominator: Denominator = "all",
+    labels: Labels = "ignore",
+    background: int | None = None,
 ) -> Term:
     """Contrast between two views of each sample: `balance * first->second + (1 - balance) * second->first`.
 
@@ -33,6 +36,9 @@ def clip(
       weight: of this term in the objective.
       balance: weight of the direction first -> second, in [0, 1].
       denominator: see `pairs.contrast`.
+      labels: see `label_rule`. MMCL's table 3 compares all three. In its released code, SupCon's second direction
+        repeats the first, so that only image -> table is trained; here both are, as the paper means.
+      background: see `pair_metadata`.
 
     Raises:
       ValueError: a number is out of range.
@@ -44,13 +50,13 @@ def clip(
     def loss(
         first: Float[Array, "B d"], second: Float[Array, "B d"], batch: Mapping[str, Array], learned: Learned
     ) -> tuple[Float[Array, ""], Metrics]:
-        ids = {"id": batch["id"]}
+        metadata = pair_metadata(batch, labels, background)
         losses = contrast(
             first,
             second,
-            rule=same("id"),
-            x_metadata=ids,
-            y_metadata=ids,
+            rule=label_rule(labels),
+            x_metadata=metadata,
+            y_metadata=metadata,
             scale=scale_of(learned, temperature),
             denominator=denominator,
             execution=execution,
@@ -59,4 +65,4 @@ def clip(
         return value, {"top1": losses.forward.accuracy(), "top1_back": losses.backward.accuracy()}
 
     learned = learned_scale(temperature) if learn_temperature else {}
-    return Term(name="clip", between=between, weight=weight, loss=loss, learned=learned)
+    return Term(name="clip", between=between, weight=weight, loss=loss, learned=learned, needs=needs(labels))

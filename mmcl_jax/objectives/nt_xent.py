@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mmcl_jax.objectives.base import TERMS, Learned, Metrics, Term, check_term
-from mmcl_jax.objectives.pairs import Denominator, Execution, contrast, others, same
+from mmcl_jax.objectives.labels import Labels, label_rule, needs, pair_metadata
+from mmcl_jax.objectives.pairs import Denominator, Execution, contrast, others
 
 
 @TERMS.register("nt_xent")
@@ -17,6 +18,8 @@ def nt_xent(
     temperature: float = 0.1,
     weight: float = 1.0,
     denominator: Denominator = "all",
+    labels: Labels = "ignore",
+    background: int | None = None,
 ) -> Term:
     """Normalised temperature-scaled cross-entropy over the 2B views of a batch; every view is an anchor once.
 
@@ -29,6 +32,8 @@ def nt_xent(
       temperature: tau; 0.1 as in MMCL's baseline.
       weight: of this term in the objective.
       denominator: see `pairs.contrast`.
+      labels: see `label_rule`; "attract" is SupCon. (MMCL's code for it lacks the minus sign: it pushes classes apart.)
+      background: see `pair_metadata`.
 
     Raises:
       ValueError: a number is out of range.
@@ -40,11 +45,12 @@ def nt_xent(
     ) -> tuple[Float[Array, ""], Metrics]:
         # Interleaved, not concatenated: view 1 and 2 of a sample stay on the device that holds the sample.
         views = jnp.stack([first, second], axis=1).reshape(-1, first.shape[1])
-        metadata = {"id": jnp.repeat(batch["id"], 2), "place": jnp.arange(len(views))}
+        twice = {name: jnp.repeat(value, 2) for name, value in pair_metadata(batch, labels, background).items()}
+        metadata = {**twice, "place": jnp.arange(len(views))}
         losses = contrast(
             views,
             views,
-            rule=others(same("id")),
+            rule=others(label_rule(labels)),
             x_metadata=metadata,
             y_metadata=metadata,
             scale=1 / temperature,
@@ -53,4 +59,4 @@ def nt_xent(
         )
         return losses.forward.mean(), {"top1": losses.forward.accuracy()}
 
-    return Term(name="nt_xent", between=between, weight=weight, loss=loss)
+    return Term(name="nt_xent", between=between, weight=weight, loss=loss, needs=needs(labels))

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.input import Batches, is_streamed, populations, training_arrays
+from mmcl_jax.data.label_feature import append_label, raw_table
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
@@ -67,9 +68,14 @@ class Experiment:
 
 
 def fit_encoding(config: ConfigDict, store: Store) -> Encoding:
-    """How the table's rows are encoded, fitted on the training split."""
-    table = store.arrays("train", streamed=True)["table"]
-    return Encoding.fit(table, store.schema, store.statistics, missing=config.missing, outside=config.outside)
+    """How the table's rows are encoded, fitted on the training split.
+
+    Raises:
+      UserError: the label is to be a feature, and the store has none.
+    """
+    schema, statistics = append_label(store) if config.label_as_feature else (store.schema, store.statistics)
+    table = raw_table(store.arrays("train", streamed=True), schema)
+    return Encoding.fit(table, schema, statistics, missing=config.missing, outside=config.outside)
 
 
 def build_experiment(
@@ -83,12 +89,13 @@ def build_experiment(
       UserError: naming the config key, file or column that is wrong.
     """
     check_config(config)
+    encoding = encoding or fit_encoding(config, store)
     batches = Batches(
         training_arrays(
             store,
             "train",
             config.encoders.keys(),
-            encoding or fit_encoding(config, store),
+            encoding,
             streamed=is_streamed(config.input.images, store),
         ),
         batch_size=config.batch_size,
@@ -97,7 +104,7 @@ def build_experiment(
         process=jax.process_index(),
         processes=jax.process_count(),
     )
-    return assemble(config, store.schema, batches, devices)
+    return assemble(config, encoding.schema, batches, devices)
 
 
 def assemble(
@@ -120,6 +127,12 @@ def assemble(
         )
     execution = Execution(name=config.pairs.execution, tile=config.pairs.tile, mesh=mesh)
     objective = build_objective(config.objective, list(views), execution=execution)
+    for place, term in enumerate(objective.terms.values()):
+        for entry in term.needs:
+            check(
+                entry in batches.arrays,
+                f"config.objective.{place}: this term needs the {entry} of every row; prepare the store with --label.",
+            )
     model = nnx.eval_shape(lambda: trained_model(config, schema, rngs=nnx.Rngs(0)))
     schedule = SCHEDULES.build(
         config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=batches.steps_per_epoch

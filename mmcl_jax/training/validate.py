@@ -18,6 +18,7 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "batch_size": ((int,), *_positive),
     "epochs": ((int,), *_positive),
     "missing": ((str,), lambda v: v in MISSING_POLICIES, f"must be one of {', '.join(MISSING_POLICIES)}"),
+    "label_as_feature": ((bool,), lambda v: True, ""),
     "outside": ((str,), lambda v: v in OUTSIDE_POLICIES, f"must be one of {', '.join(OUTSIDE_POLICIES)}"),
     "input.images": ((str,), lambda v: v in ("auto", "mapped", "streamed"), "must be auto, mapped or streamed"),
     "input.workers": ((int, type(None)), lambda v: v is None or v >= 0, "must not be negative, or None"),

@@ -33,10 +33,14 @@ def loss(name: str, *, execution: Execution | None = None, **options: object):
         ("clip", {"balance": 0.0}, 1.7498181),
         ("clip", {"denominator": "negatives"}, -1.3034386),
         ("nt_xent", {}, 1.0451879),
+        ("clip", {"labels": "eliminate"}, 0.8850298),
+        ("clip", {"labels": "attract"}, 1.9094576),
+        ("clip", {"labels": "eliminate", "background": 1}, 0.8850298),
+        ("clip", {"labels": "attract", "background": 0}, 0.9240035),  # nobody of the other class has a fellow
     ],
 )
 def test_golden_values(name: str, options: dict[str, object], golden: float) -> None:
-    value, _ = loss(name, **options)(FIRST, SECOND, BATCH)
+    value, _ = loss(name, **options)(FIRST, SECOND, {**BATCH, "label": jnp.array([0, 0, 1])})
     np.testing.assert_allclose(value, golden, rtol=2e-6)
 
 
@@ -52,6 +56,35 @@ def reference_clip(x: np.ndarray, y: np.ndarray, *, temperature: float, balance:
             losses.append(np.log(np.sum(np.exp(kept))) - row[i])
         directions.append(np.mean(losses))
     return balance * directions[0] + (1 - balance) * directions[1]
+
+
+def reference_labels(anchors: np.ndarray, others: np.ndarray, classes: list[int], how: str, *, views: int) -> float:
+    """Float64, with loops: the mean over anchors; with two views, an anchor is not compared with itself."""
+    unit = [a / np.linalg.norm(a, axis=1, keepdims=True) for a in (anchors, others)]
+    s = unit[0] @ unit[1].T / 0.1
+    losses = []
+    for i in range(len(s)):
+        mates = [j for j in range(len(s)) if classes[j // views] == classes[i // views] and not (views == 2 and i == j)]
+        own = [j for j in mates if j // views == i // views]
+        positives = mates if how == "attract" else own
+        counted = [
+            j for j in range(len(s)) if not (views == 2 and i == j) and (how == "attract" or j in own or j not in mates)
+        ]
+        losses.append(np.log(np.exp(s[i, counted]).sum()) - s[i, positives].mean())
+    return float(np.mean(losses))
+
+
+@pytest.mark.parametrize("how", ["eliminate", "attract"])
+def test_contrast_with_labels_agrees_with_float64(how: str) -> None:
+    rng = np.random.default_rng(1)
+    x, y, classes = rng.normal(size=(12, 5)), rng.normal(size=(12, 5)), rng.integers(0, 3, 12).tolist()
+    batch = {"id": jnp.arange(12, dtype=jnp.uint32), "label": jnp.array(classes, jnp.int32)}
+    given = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
+    both = (reference_labels(x, y, classes, how, views=1) + reference_labels(y, x, classes, how, views=1)) / 2
+    np.testing.assert_allclose(loss("clip", labels=how)(*given, batch)[0], both, rtol=1e-5)
+    views = np.stack([x, y], axis=1).reshape(24, 5)
+    expected = reference_labels(views, views, classes, how, views=2)
+    np.testing.assert_allclose(loss("nt_xent", labels=how)(*given, batch)[0], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("denominator", ["all", "negatives"])

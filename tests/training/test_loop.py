@@ -1,5 +1,6 @@
 """Training: the same on any number of devices, the same bits however often it is stopped."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -184,6 +185,16 @@ def test_streamed_images_train_to_the_same_bits(tiny_config, tmp_path: Path) -> 
         for how in ("mapped", "streamed")
     ]
     assert bits(ends[0]) == bits(ends[1])
+
+
+def test_terms_that_need_labels(raw: Request, tiny_config, tmp_path: Path) -> None:
+    labels = ["objective.0.labels=attract", "epochs=2"]
+    assert pretrain(tiny_config("digits_mmcl", *labels), tmp_path / "run", say=quiet).step == 36
+    curve = losses(tmp_path / "run")
+    assert curve[-1] < curve[0]
+    store = prepare(dataclasses.replace(raw, label=(), ignore=("model",)), tmp_path / "store")
+    with pytest.raises(UserError, match=r"config.objective.0: this term needs the label of every row"):
+        pretrain(tiny_config("digits_mmcl", *labels, f"data={store.directory}", "batch_size=16"), tmp_path / "other")
 
 
 def test_images_alone_do_not_mind_missing_table_values(raw: Request, tmp_path: Path, tiny_config) -> None:

@@ -1,0 +1,51 @@
+"""The label as a feature: one more column, encoded, corrupted and trained as the others."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mmcl_jax.data.input import training_arrays
+from mmcl_jax.data.prepare import prepare
+from mmcl_jax.data.request import Request
+from mmcl_jax.data.rows import raw_rows
+from mmcl_jax.errors import UserError
+from mmcl_jax.training.build import fit_encoding
+from mmcl_jax.training.loop import pretrain
+from mmcl_jax.training.run import Run
+
+
+@pytest.mark.core
+def test_the_label_is_the_last_column(raw: Request, tiny_config, tmp_path: Path) -> None:
+    cells = pl.read_csv(raw.table)
+    some = pl.when(pl.int_range(40) % 9 == 0).then(None).otherwise(pl.col("model"))
+    cells.with_columns(model=some).write_csv(raw.table)
+    store = prepare(raw, tmp_path / "store")
+    config = tiny_config(
+        "digits_mmcl", f"data={store.directory}", "label_as_feature=True", "missing=token", "batch_size=8"
+    )
+    encoding = fit_encoding(config, store)
+    assert encoding.schema.columns[:-1] == store.schema.columns
+    assert encoding.schema.columns[-1].name == "model (label)"
+    assert encoding.schema.widths[-1] == 4
+    for split in store.sizes:
+        rows, arrays = training_arrays(store, split, ["table"], encoding)["table"], store.arrays(split)
+        expected = np.where(arrays["label"] < 0, np.nan, arrays["label"])
+        np.testing.assert_array_equal(rows[:, -1], expected)
+    pretrain(config, tmp_path / "run", say=lambda line: None)
+    run = Run.open(tmp_path / "run")
+    assert run.schema == encoding.schema
+    assert run.model().encoders["table"].input.size == 1 + 1 + 3 + 5  # a category more for what is missing
+    values, unknown = raw_rows(cells, run.schema, run.declaration, "ads.csv")
+    assert values.shape == (40, 4)
+    assert np.isnan(values[:, -1]).all()
+    assert unknown == [0, 0, 0, 0]
+
+
+def test_there_has_to_be_a_label(raw: Request, tiny_config, tmp_path: Path) -> None:
+    store = prepare(dataclasses.replace(raw, label=(), ignore=("model",)), tmp_path / "store")
+    config = tiny_config("digits_mmcl", f"data={store.directory}", "label_as_feature=True", "batch_size=8")
+    with pytest.raises(UserError, match=r"config.label_as_feature: the store .* has no label that is a class"):
+        pretrain(config, tmp_path / "run")
