@@ -24,6 +24,7 @@ def linear(
     dtype: DTypeLike,
     kernel_init: nnx.Initializer = torch_linear,
     zero_bias: bool = False,
+    bias: bool = True,
 ) -> nnx.Linear:
     """A fully connected layer, by default initialised as PyTorch does (kernel and bias uniform)."""
     bound = 1 / math.sqrt(inputs)
@@ -32,7 +33,9 @@ def linear(
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     bias_init = nnx.initializers.zeros_init() if zero_bias else uniform
-    return nnx.Linear(inputs, outputs, kernel_init=kernel_init, bias_init=bias_init, dtype=dtype, rngs=rngs)
+    return nnx.Linear(
+        inputs, outputs, use_bias=bias, kernel_init=kernel_init, bias_init=bias_init, dtype=dtype, rngs=rngs
+    )
 
 
 def conv(inputs: int, outputs: int, kernel: int, *, stride: int = 1, rngs: nnx.Rngs, dtype: DTypeLike) -> nnx.Conv:

@@ -35,9 +35,9 @@ class Model(nnx.Module):
         """The features of a view of this modality."""
         return self.encoders[modality](view, train=train)
 
-    def project(self, modality: str, features: Features) -> Array:
+    def project(self, modality: str, features: Features, *, train: bool) -> Array:
         """The pooled features, projected: `[B, d]`."""
-        return self.projectors[modality](features.pooled)
+        return self.projectors[modality](features.pooled, train=train)
 
 
 def build_model(
@@ -70,7 +70,12 @@ def build_model(
     }
     projectors = {
         modality: PROJECTORS.build(
-            spec, f"config.projectors.{modality}", features=encoders[modality].features, rngs=rngs, dtype=dtype
+            spec,
+            f"config.projectors.{modality}",
+            features=encoders[modality].features,
+            norm=norm,
+            rngs=rngs,
+            dtype=dtype,
         )
         for modality, spec in sorted(config.projectors.items())
     }

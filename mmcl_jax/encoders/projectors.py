@@ -1,10 +1,12 @@
 """Projectors: from features into the space where a term compares them."""
 
+import itertools
+
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float
 
 from mmcl_jax.encoders.base import PROJECTORS
-from mmcl_jax.encoders.layers import linear
+from mmcl_jax.encoders.layers import Norm, linear
 
 
 class MLPProjector(nnx.Module):
@@ -14,8 +16,34 @@ class MLPProjector(nnx.Module):
         self.hidden = linear(features, hidden, rngs=rngs, dtype=dtype)
         self.out = linear(hidden, out, rngs=rngs, dtype=dtype)
 
-    def __call__(self, x: Float[Array, "B D"]) -> Float[Array, "B d"]:
+    def __call__(self, x: Float[Array, "B D"], *, train: bool) -> Float[Array, "B d"]:
         return self.out(nnx.relu(self.hidden(x)))
+
+
+class LinearProjector(nnx.Module):
+    """A fully connected layer."""
+
+    def __init__(self, features: int, out: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
+        self.layer = linear(features, out, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Float[Array, "B D"], *, train: bool) -> Float[Array, "B d"]:
+        return self.layer(x)
+
+
+class NormProjector(nnx.Module):
+    """(Linear, norm, ReLU) for every hidden width, and a linear layer; none of them has a bias."""
+
+    def __init__(
+        self, features: int, hidden: tuple[int, ...], out: int, *, norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike
+    ) -> None:
+        sizes = [features, *hidden, out]
+        self.layers = nnx.List([linear(i, o, rngs=rngs, dtype=dtype, bias=False) for i, o in itertools.pairwise(sizes)])
+        self.norms = nnx.List([norm(size) for size in hidden])
+
+    def __call__(self, x: Float[Array, "B D"], *, train: bool) -> Float[Array, "B d"]:
+        for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
+            x = nnx.relu(norm(layer(x), train=train))
+        return self.layers[-1](x)
 
 
 @PROJECTORS.register("mlp")
@@ -33,7 +61,7 @@ def mlp(*, features: int, rngs: nnx.Rngs, dtype: DTypeLike, hidden: int = 2048, 
 
 
 @PROJECTORS.register("linear")
-def single(*, features: int, rngs: nnx.Rngs, dtype: DTypeLike, out: int = 128) -> nnx.Linear:
+def single(*, features: int, rngs: nnx.Rngs, dtype: DTypeLike, out: int = 128) -> LinearProjector:
     """One fully connected layer: what MMCL's paper (section 4.2) says of the table; its code has `mlp`.
 
     Raises:
@@ -41,4 +69,26 @@ def single(*, features: int, rngs: nnx.Rngs, dtype: DTypeLike, out: int = 128) -
     """
     if out <= 0:
         raise ValueError(f"out must be positive, not {out}")
-    return linear(features, out, rngs=rngs, dtype=dtype)
+    return LinearProjector(features, out, rngs=rngs, dtype=dtype)
+
+
+@PROJECTORS.register("mlp_norm")
+def mlp_norm(
+    *,
+    features: int,
+    norm: Norm,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike,
+    hidden: tuple[int, ...] = (8192,),
+    out: int = 8192,
+) -> NormProjector:
+    """Hidden layers with batch normalisation: the expanders of Barlow Twins and VICReg.
+
+    One hidden layer of 8192 is MMCL's Barlow Twins baseline; the papers of both have two, `hidden=(8192, 8192)`.
+
+    Raises:
+      ValueError: a size is not positive.
+    """
+    if min((*hidden, out)) <= 0:
+        raise ValueError(f"hidden and out must be positive, not {hidden} and {out}")
+    return NormProjector(features, hidden, out, norm=norm, rngs=rngs, dtype=dtype)

@@ -38,8 +38,14 @@ def check_term(*, temperature: float, weight: float) -> None:
     """Raises `ValueError` unless the temperature is positive and the weight not negative."""
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, not {temperature}")
-    if weight < 0:
-        raise ValueError(f"weight must not be negative, as {weight} is")
+    check_weights(weight=weight)
+
+
+def check_weights(**weights: float) -> None:
+    """Raises `ValueError` naming the first weight that is negative."""
+    for name, value in weights.items():
+        if value < 0:
+            raise ValueError(f"{name} must not be negative, as {value} is")
 
 
 def learned_scale(temperature: float) -> dict[str, float]:

@@ -44,7 +44,7 @@ def make_step(experiment: Experiment) -> Step:
             seen = apply_views(views, batch, step=state.step, **constants)
             model = nnx.merge(experiment.graphdef, params, model_state)
             embeddings = {
-                name: model.project(view.modality, model.encode(view.modality, seen[name], train=True))
+                name: model.project(view.modality, model.encode(view.modality, seen[name], train=True), train=True)
                 for name, view in views.items()
             }
             return embeddings, split_model(model)[1]

@@ -109,5 +109,23 @@ def test_the_linear_projector_is_one_layer() -> None:
     projector = PROJECTORS.build(
         PROJECTORS.spec("linear", out=5), "projector", features=7, rngs=nnx.Rngs(0), dtype=jnp.dtype("float32")
     )
-    assert projector(jnp.ones((2, 7))).shape == (2, 5)
-    assert projector.kernel[...].shape == (7, 5)
+    assert projector(jnp.ones((2, 7)), train=True).shape == (2, 5)
+    assert projector.layer.kernel[...].shape == (7, 5)
+
+
+def test_the_projector_with_normalisation() -> None:
+    def make() -> nnx.Module:
+        def norm(channels: int) -> BatchNorm:
+            return BatchNorm(channels, group_size=None, momentum=0.9, epsilon=1e-5, dtype=jnp.dtype("float32"))
+
+        spec = PROJECTORS.spec("mlp_norm", hidden=(6, 4), out=3)
+        return PROJECTORS.build(spec, "projector", features=5, norm=norm, rngs=nnx.Rngs(0), dtype=jnp.dtype("float32"))
+
+    assert parameters(make) == 5 * 6 + 6 * 4 + 4 * 3 + 2 * (6 + 4)  # no biases but those of the norms
+    x = np.asarray(jax.random.normal(jax.random.key(0), (16, 5)))
+    projector = make()
+    found = projector(jnp.asarray(x), train=True)
+    for place in (0, 1):
+        x = x @ np.asarray(projector.layers[place].kernel[...])
+        x = np.maximum((x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5), 0)
+    np.testing.assert_allclose(found, x @ np.asarray(projector.layers[2].kernel[...]), atol=1e-5)

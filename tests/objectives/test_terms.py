@@ -197,3 +197,66 @@ def test_bad_objectives_are_refused() -> None:
         build_objective([TERMS.spec("clip", temperature=0.0)], ["image", "table"], execution=Execution())
     with pytest.raises(UserError, match="no term"):
         build_objective([], ["image"], execution=Execution())
+
+
+def reference_barlow_twins(x: np.ndarray, y: np.ndarray, redundancy: float) -> float:
+    """Float64, with loops."""
+    x, y = ((a - a.mean(0)) / np.sqrt(a.var(0) + 1e-5) for a in (x, y))
+    total = 0.0
+    for i, j in itertools.product(range(x.shape[1]), repeat=2):
+        c = float(np.mean(x[:, i] * y[:, j]))
+        total += (1 - c) ** 2 if i == j else redundancy * c**2
+    return total
+
+
+def reference_vicreg(x: np.ndarray, y: np.ndarray) -> float:
+    """Float64, with loops."""
+    total = 25 * np.mean((x - y) ** 2)
+    for a in (x, y):
+        covariance = np.cov(a, rowvar=False)
+        total += 25 * np.mean(np.maximum(0, 1 - np.sqrt(np.diag(covariance) + 1e-4))) / 2
+        total += sum(covariance[i, j] ** 2 for i, j in itertools.permutations(range(len(covariance)), 2)) / len(
+            covariance
+        )
+    return float(total)
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [("barlow_twins", lambda x, y: reference_barlow_twins(x, y, 0.005)), ("vicreg", reference_vicreg)],
+)
+def test_terms_of_moments_agree_with_float64(name: str, reference) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(24, 6)) * 0.7 + 2
+    y = 0.8 * x + 0.3 * rng.normal(size=(24, 6))
+    batch = {"id": jnp.arange(24, dtype=jnp.uint32)}
+
+    def value(x, y):
+        return loss(name)(x, y, batch)[0]
+
+    given = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
+    np.testing.assert_allclose(value(*given), reference(x, y), rtol=1e-5)
+    gradients = jax.grad(value, argnums=(0, 1))(*given)
+    step = 1e-5
+    for which, gradient in enumerate(gradients):
+        for index in [(0, 0), (7, 3), (23, 5)]:
+            moved = [[x.copy(), y.copy()] for _ in range(2)]
+            moved[0][which][index] += step
+            moved[1][which][index] -= step
+            slope = (reference(*moved[0]) - reference(*moved[1])) / (2 * step)
+            np.testing.assert_allclose(gradient[index], slope, rtol=2e-3, atol=1e-5)
+
+
+def test_limits_of_the_terms_of_moments() -> None:
+    """What they are when two views are equal and their dimensions independent, and when everything collapses."""
+    rng = np.random.default_rng(0)
+    independent, _ = np.linalg.qr(rng.normal(size=(64, 5)) - 0)
+    independent -= independent.mean(0)
+    independent, _ = np.linalg.qr(independent)
+    good = jnp.asarray(independent * np.sqrt(64), jnp.float32)
+    batch = {"id": jnp.arange(64, dtype=jnp.uint32)}
+    assert float(loss("barlow_twins")(good, good, batch)[0]) < 1e-6
+    assert float(loss("vicreg")(good, good, batch)[0]) < 1e-6
+    collapsed = jnp.ones((64, 5))
+    np.testing.assert_allclose(loss("barlow_twins")(collapsed, collapsed, batch)[0], 5, rtol=1e-6)
+    np.testing.assert_allclose(loss("vicreg")(collapsed, collapsed, batch)[0], 25 * 0.99, rtol=1e-5)

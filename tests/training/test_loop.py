@@ -187,6 +187,18 @@ def test_streamed_images_train_to_the_same_bits(tiny_config, tmp_path: Path) -> 
     assert bits(ends[0]) == bits(ends[1])
 
 
+@pytest.mark.parametrize("term", ["barlow_twins", "vicreg"])
+def test_terms_of_moments_train_alike_on_any_number_of_devices(term: str, tiny_config, tmp_path: Path) -> None:
+    projector = ["projectors.image.name=mlp_norm", "projectors.image.hidden=(16,)", "projectors.image.out=16"]
+    curves = []
+    for devices in (1, 8):
+        config = tiny_config("digits_simclr", f"objective.0.name={term}", *projector)
+        pretrain(config, tmp_path / str(devices), devices=jax.devices()[:devices], say=quiet)
+        curves.append(losses(tmp_path / str(devices)))
+    assert curves[0][-1] < curves[0][0]
+    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-4)
+
+
 def test_terms_that_need_labels(raw: Request, tiny_config, tmp_path: Path) -> None:
     labels = ["objective.0.labels=attract", "epochs=2"]
     assert pretrain(tiny_config("digits_mmcl", *labels), tmp_path / "run", say=quiet).step == 36
