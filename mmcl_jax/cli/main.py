@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 
 from mmcl_jax import __version__
 from mmcl_jax.errors import UserError
@@ -24,7 +25,8 @@ DOTTED = {"--config.": ("pretrain",), "--dataset.": ("prepare", "generate")}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
-    Returns the exit status: 0, 2 for bad input, 75 for a training that was asked to stop, 130 for Ctrl-C.
+    Returns the exit status: 0, 1 if a worker process died, 2 for bad input, 75 for a training that was asked to stop,
+    130 for Ctrl-C.
     """
     parser = _parser()
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -47,6 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"mmcl {options.command}: {error}", file=sys.stderr)
         return 2
+    except BrokenProcessPool:
+        sentence = (
+            "a worker process died, perhaps for want of memory; the same command continues, also with fewer --workers."
+        )
+        print(f"mmcl {options.command}: {sentence}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"mmcl {options.command}: interrupted; the same command continues.", file=sys.stderr)
         return 130

@@ -1,10 +1,14 @@
 """From files to a probe, by the commands: drawn cars, drawn hearts, a TFDS data set, new rows."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 from PIL import Image
 
@@ -244,3 +248,23 @@ def test_dicom_files(raw: Request, tmp_path: Path, capsys: pytest.CaptureFixture
     row = int(arrays["id"][5])
     expected = np.rint((np.arange(120).reshape(12, 10) * 30 + row * row) / 4095 * 255)
     np.testing.assert_array_equal(arrays["image"][5][..., 0], expected)
+
+
+def test_a_worker_that_dies_is_one_sentence_and_the_command_continues(digits_raw: Request, tmp_path: Path) -> None:
+    out = tmp_path / "store"
+    options = ["--table", str(digits_raw.table), "--images", str(digits_raw.images), "--image-column", "file"]
+    command = [sys.executable, "-m", "mmcl_jax.cli.main", "prepare", *options, "--ignore", "id", "--out", str(out)]
+    child = subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.PIPE, text=True)
+    journal = tmp_path / ".store.partial" / "flat" / "journal.jsonl"
+    while not (journal.is_file() and journal.read_text()):
+        assert child.poll() is None
+        time.sleep(0.002)
+    workers = [one for one in psutil.Process(child.pid).children() if "spawn_main" in " ".join(one.cmdline())]
+    workers[0].kill()
+    _, error = child.communicate(timeout=120)
+    assert child.returncode == 1
+    assert "a worker process died" in error
+    assert "Traceback" not in error
+    assert not out.exists()
+    assert subprocess.run([*command, "--workers", "1"], stdout=subprocess.DEVNULL).returncode == 0
+    assert sum(Store.open(out).sizes.values()) == 1994

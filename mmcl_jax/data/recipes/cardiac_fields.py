@@ -6,6 +6,9 @@ known. Neither is which 24 it calls morphometric: tagged here are the 23 that me
 ventricles. Age is not on the list. The 10 image-derived values came from a file of the authors; fields 24100-24109, in
 which UK Biobank has since returned the same measures, stand for them.
 
+Most field numbers were found in public listings of the Data Showcase; these were not, so compare them with your own:
+12143, 12144, 12336, 12338, 12340, 20403, 20414, 20416, 22330, 22333, 22334, 23283.
+
 Names are close to those of the Data Showcase. The rules for values are the released code's: which answers mean less
 than one, what a question that was not asked stands for, and beyond which limits a measurement is taken for an error.
 """
