@@ -2,11 +2,12 @@
 
 import argparse
 import shlex
+import shutil
 from pathlib import Path
 
 from mmcl_jax.data import recipes
 from mmcl_jax.data.generators import GENERATORS
-from mmcl_jax.errors import check
+from mmcl_jax.errors import UserError, check
 from mmcl_jax.registry import Registry
 
 
@@ -22,7 +23,14 @@ def run(options: argparse.Namespace) -> None:
     """Draws and writes."""
     out: Path = options.out
     check(not out.exists(), f"{out} exists already; choose another --out, or remove it first.")
-    recipes.call(GENERATORS, options.name, options.overrides, root=out)
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of an earlier call that was stopped
+    try:
+        recipes.call(GENERATORS, options.name, options.overrides, root=partial)
+    except UserError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    partial.rename(out)
     known = recipes.RECIPES.options(options.name)
     shared = "".join(f" --dataset.{word}" for word in options.overrides if word.partition("=")[0] in known)
     print(

@@ -165,6 +165,18 @@ def test_look_first_and_write_a_schema(raw: Request, tmp_path: Path, capsys: pyt
     assert Store.open(tmp_path / "again").fingerprint == Store.open(tmp_path / "store").fingerprint
 
 
+def test_generate_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    assert main(["generate", "cardiac", "--out", str(tmp_path / "raw")]) == 2
+    assert 'pip install "mmcl_jax[medical]"' in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "raw").mkdir()
+    assert main(["generate", "dvm", "--out", str(tmp_path / "raw")]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
