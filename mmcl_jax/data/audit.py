@@ -26,21 +26,20 @@ def describe_columns(
     """One finding per raw column.
 
     Args:
-      columns: all of them, understood.
+      columns: all of them, understood, with the values of the rows that are kept.
       schema: of the store.
       table: raw rows `[N, F]` of the schema's columns, all rows that are kept.
       statistics: of the training rows.
       splits: row numbers by split.
       left_out: reasons why columns that were understood are not used.
     """
-    kept = np.sort(np.concatenate(list(splits.values())))
     places = {column.name: place for place, column in enumerate(schema.columns)}
     later = {name: rows for name, rows in splits.items() if name != "train"}
     unseen, outside = statistics.unseen(table, schema), statistics.outside(table, schema)
     return [
         _describe(
             parsed,
-            parsed.values.gather(kept),
+            parsed.values,
             schema.columns[places[parsed.name]] if parsed.name in places else None,
             left_out.get(parsed.name, ""),
             {name: _count(unseen, rows, places.get(parsed.name)) for name, rows in later.items()},

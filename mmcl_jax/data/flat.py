@@ -57,9 +57,8 @@ def read(directory: Path, split: str, schema: Schema, *, images: bool) -> dict[s
         arrays["image"] = MappedImages(_mapped(folder / "image.npy"), places)
     if not schema.labels:
         del arrays["labels"]
-    if schema.label is not None:
-        codes = np.asarray(arrays["labels"][:, schema.labels.index(schema.label)])
-        arrays["label"] = np.where(np.isnan(codes), -1, codes).astype(np.int64)
+    elif (codes := schema.codes(arrays["labels"])) is not None:
+        arrays["label"] = codes
     return arrays
 
 

@@ -14,7 +14,7 @@ from mmcl_jax.data.parse import Parsed
 from mmcl_jax.data.recipes.base import Recipe
 from mmcl_jax.data.request import Request
 from mmcl_jax.data.rows import Rows, matrix
-from mmcl_jax.data.schema import Column, ImageSpec, Schema
+from mmcl_jax.data.schema import Column, ImageSpec, Schema, class_codes
 from mmcl_jax.data.statistics import Statistics
 
 
@@ -31,6 +31,7 @@ class Inspected:
       subsets: the same, by subset.
       statistics: of the training rows.
       left_out: features that are not used after all, each with the reason.
+      balance: rows per class and split, of every label that is a class.
       warnings: sentences on columns, labels and groups.
     """
 
@@ -42,12 +43,8 @@ class Inspected:
     subsets: Mapping[str, np.ndarray]
     statistics: Statistics
     left_out: dict[str, str]
+    balance: dict[str, dict]
     warnings: list[str]
-
-    @property
-    def codes(self) -> np.ndarray | None:
-        """`[K]`, the codes of the first label that is a class, -1 for none."""
-        return _codes(self.labels, self.schema.labels)
 
     def columns(self, rows: Rows) -> list[ColumnFinding]:
         """What there is to say about every column."""
@@ -75,10 +72,18 @@ class Inspected:
         return {name: score for name, score in scores.items() if score is not None}
 
 
-def inspect(rows: Rows, kept: np.ndarray, image: ImageSpec, request: Request, recipe: Recipe | None) -> Inspected:
+def inspect(
+    rows: Rows,
+    kept: np.ndarray,
+    image: ImageSpec,
+    request: Request,
+    recipe: Recipe | None,
+    ids: Mapping[str, list[str]] | None,
+) -> Inspected:
     """Divides the rows `kept` and decides which columns are used.
 
-    A column from which a label can be read off is left out, unless its kind was declared.
+    A column from which a label can be read off is left out, unless its kind was declared. `ids` are those of
+    `given_ids`.
 
     Raises:
       UserError: the rows cannot be divided as asked.
@@ -86,8 +91,8 @@ def inspect(rows: Rows, kept: np.ndarray, image: ImageSpec, request: Request, re
     features, labels = rows.named("feature"), rows.named("label")
     label_columns = tuple(one.column(kept) for one in labels)
     label_values, _ = matrix(labels, label_columns, kept)
-    codes = _codes(label_values, label_columns)
-    divided, warnings = divide(rows, kept, codes, request, recipe)
+    codes = class_codes(label_values, label_columns)
+    divided, warnings = divide(rows, kept, codes, request, ids)
     columns = tuple(one.column(kept) for one in features)
     table, _ = matrix(features, columns, kept)
 
@@ -99,7 +104,8 @@ def inspect(rows: Rows, kept: np.ndarray, image: ImageSpec, request: Request, re
         warnings.append("No column is left to use as the table; only images can be used.")
     for name, reason in left_out.items():
         warnings.append(f"Column {name!r} is left out: {reason}.")
-    warnings += audit.warn_of_labels(audit.balance(label_values, label_columns, divided))
+    balance = audit.balance(label_values, label_columns, divided)
+    warnings += audit.warn_of_labels(balance)
     missing = {name: int(np.isnan(label_values[:, place]).sum()) for place, name in enumerate(o.name for o in labels)}
     warnings += [f"{count} rows have no value of the label {name!r}." for name, count in missing.items() if count]
     return Inspected(
@@ -111,6 +117,7 @@ def inspect(rows: Rows, kept: np.ndarray, image: ImageSpec, request: Request, re
         subsets=_subsets(rows, kept, divided, codes, label_columns, request, recipe),
         statistics=Statistics.fit(table[divided["train"]], schema),
         left_out=left_out,
+        balance=balance,
         warnings=warnings,
     )
 
@@ -123,13 +130,13 @@ def given_ids(request: Request, recipe: Recipe | None) -> Mapping[str, list[str]
 
 
 def divide(
-    rows: Rows, kept: np.ndarray, codes: np.ndarray | None, request: Request, recipe: Recipe | None
+    rows: Rows, kept: np.ndarray, codes: np.ndarray | None, request: Request, ids: Mapping[str, list[str]] | None
 ) -> tuple[splits.Splits, list[str]]:
     """The splits, as places among the rows `kept`, and what to warn of."""
     groups = rows.named("group")
     group = groups[0].values.gather(kept).cast(pl.String) if groups else None
     warnings: list[str] = []
-    ids, column = given_ids(request, recipe), rows.named("split")
+    column = rows.named("split")
     if ids is not None:
         divided, absent = splits.splits_from_ids([rows.keys[row] for row in kept], ids)
         for split, count in absent.items():
@@ -181,25 +188,15 @@ def _subsets(
     request: Request,
     recipe: Recipe | None,
 ) -> dict[str, np.ndarray]:
-    label = next((one for one in labels if one.coded), None)
-    classes = len(label.categories) if label else 0
-    made = subsets.standard_subsets(divided, codes, classes, request.subsets, seed=request.seed)
-    if (
-        recipe is not None and recipe.subsets
-    ):  # published ones take the place of ours; rows that were lost are lost there
+    if recipe is not None and recipe.subsets:  # published ones; rows that were lost are lost there, too
         places = {rows.keys[row]: place for place, row in enumerate(kept)}
-        made = {
+        return {
             name: np.array(sorted(places[key] for key in keys if key in places), int)
             for name, keys in recipe.subsets.items()
         }
-    return made
-
-
-def _codes(labels: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray | None:
-    for place, column in enumerate(columns):
-        if column.coded:
-            return np.nan_to_num(labels[:, place], nan=-1).astype(np.int64)
-    return None
+    label = next((one for one in labels if one.coded), None)
+    classes = len(label.categories) if label else 0
+    return subsets.standard_subsets(divided, codes, classes, request.subsets, seed=request.seed)
 
 
 def _group_codes(groups: pl.Series) -> np.ndarray:

@@ -26,7 +26,7 @@ def append_label(store: Store) -> tuple[Schema, Statistics]:
         raise UserError(f"config.label_as_feature: the store {store.directory} has no label that is a class.")
     column = dataclasses.replace(label, name=f"{label.name} (label)", tags=(*label.tags, LABEL_TAG))
     schema = dataclasses.replace(store.schema, columns=(*store.schema.columns, column))
-    return schema, Statistics.fit(raw_table(store.arrays("train", streamed=True), schema), schema)
+    return schema, Statistics.fit(raw_table(store.rows("train"), schema), schema)
 
 
 def raw_table(arrays: Mapping[str, Any], schema: Schema) -> np.ndarray:

@@ -49,7 +49,7 @@ def decode_rows(
     root = recipe.images if recipe else request.images
     if root is None or not root.is_dir():
         raise UserError(f"The image folder {root} does not exist." if root else "Name the image folder with --images.")
-    places = np.array([row for row, number in enumerate(rows.numbers) if number not in quarantine], int)
+    places = rows.left(quarantine)
     check(len(places) > 0, f"No row of {rows.source} is left to read an image of.")
     names = [rows.images[row] for row in places]
     job = _job(request, recipe, os.path.realpath(root), names)
@@ -62,8 +62,7 @@ def decode_rows(
                 f"The images in {root} have different sizes ({sizes} ...); say which size to store, "
                 f"for example --image-size 128."
             )
-        row = places[place]
-        quarantine.add(int(rows.numbers[row]), rows.images[row][0], cause, reason)
+        rows.leave_out(places[place], quarantine, cause, reason)
     if request.duplicates == "quarantine":
         _quarantine_duplicates(rows, places, decoded, folder, quarantine)
     quarantine.refuse_above(request.max_bad, rows.total, rows.source)
@@ -91,7 +90,6 @@ def _job(request: Request, recipe: Recipe | None, root: str, names: list[tuple[s
             shapes.append(read_shape(locate(root, row_names[0]), read=read))
             break
     if not shapes and not (request.image_size and request.channels):
-        locate(root, names[0][0])
         read_shape(locate(root, names[0][0]), read=read)  # says what is wrong with the first
     height, width = request.image_size or shapes[0][:2]
     channels = request.channels or max(shape[2] for shape in shapes)
@@ -112,9 +110,9 @@ def _quarantine_duplicates(
     whole = [place for place in range(len(places)) if place not in decoded.bad]
     for place, first in same_pixels(decoded.sums, images, whole).items():
         row, other = places[place], places[first]
-        quarantine.add(
-            int(rows.numbers[row]),
-            rows.images[row][0],
+        rows.leave_out(
+            row,
+            quarantine,
             "duplicate image",
             f"Its image {rows.images[row][0]} is that of row {rows.numbers[other]}, {rows.images[other][0]}; "
             f"to keep such rows, say --duplicates keep.",

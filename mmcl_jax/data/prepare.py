@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,11 @@ def prepare(
     """
     check(not out.exists(), f"{out} exists already; choose another --out, or remove it first.")
     quarantine = Quarantine()
-    rows = _table(request, recipe, quarantine)
+    rows, ids = _table(request, recipe, quarantine)
     partial = out.with_name(f".{out.name}.partial")
     with _claimed(partial, _identity(request, recipe, rows)):
         pixels = decode_rows(request, recipe, rows, quarantine, partial / "flat", workers=workers, progress=progress)
-        kept = np.array([row for row in pixels.places if rows.numbers[row] not in quarantine])
-        found = inspect(rows, kept, pixels.spec, request, recipe)
+        found = inspect(rows, rows.left(quarantine), pixels.spec, request, recipe, ids)
         _write(partial, rows, found, pixels.places, workers, progress)
         findings = report(rows, found, quarantine, recipe, seed=request.seed)
         add_images(findings, rows, found, pixels, np.load(partial / "flat" / "thumb.npy", mmap_mode="r"))
@@ -90,14 +89,19 @@ def look(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, D
       UserError: anything wrong with the table.
     """
     quarantine = Quarantine()
-    rows = _table(request, recipe, quarantine)
-    kept = np.array([row for row, number in enumerate(rows.numbers) if number not in quarantine])
-    found = inspect(rows, kept, ImageSpec(height=1, width=1, channels=1, fit=""), request, recipe)
+    rows, ids = _table(request, recipe, quarantine)
+    spec = ImageSpec(height=1, width=1, channels=1, fit="")
+    found = inspect(rows, rows.left(quarantine), spec, request, recipe, ids)
     return report(rows, found, quarantine, recipe, seed=request.seed), template(rows)
 
 
-def _table(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> Rows:
-    """The rows of the table; those that cannot be used, or are in no list of identifiers, go to the quarantine."""
+def _table(
+    request: Request, recipe: Recipe | None, quarantine: Quarantine
+) -> tuple[Rows, Mapping[str, list[str]] | None]:
+    """The rows of the table, and the identifiers of every split where they are given.
+
+    Rows that cannot be used, or are in no list of identifiers, go to the quarantine.
+    """
     rows = understand(request, recipe, quarantine)
     ids = given_ids(request, recipe)
     if ids is not None:
@@ -105,9 +109,9 @@ def _table(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> R
         for row, key in enumerate(rows.keys):
             if key not in listed:
                 reason = f"Its identifier {key!r} is in no list of a split."
-                quarantine.add(int(rows.numbers[row]), rows.images[row][0], "in no split", reason, chosen=True)
+                rows.leave_out(row, quarantine, "in no split", reason, chosen=True)
     quarantine.refuse_above(request.max_bad, rows.total, rows.source)
-    return rows
+    return rows, ids
 
 
 def _write(partial: Path, rows: Rows, found: Inspected, places: np.ndarray, workers: int, progress: bool) -> None:

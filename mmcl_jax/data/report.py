@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_jax.data import audit
 from mmcl_jax.data.card import render_card
 from mmcl_jax.data.findings import Findings
 from mmcl_jax.data.inspection import Inspected
@@ -31,7 +30,7 @@ def report(rows: Rows, found: Inspected, quarantine: Quarantine, recipe: Recipe 
         columns=found.columns(rows),
         splits={split: len(members) for split, members in found.splits.items()},
         subsets={name: len(members) for name, members in found.subsets.items()},
-        labels=audit.balance(found.labels, found.schema.labels, found.splits),
+        labels=found.balance,
         warnings=list(found.warnings),
         forest=found.forests(seed),
     )

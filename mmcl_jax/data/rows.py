@@ -42,6 +42,14 @@ class Rows:
         """The columns of a role."""
         return [column for column in self.columns if column.role == role]
 
+    def left(self, quarantine: Quarantine) -> np.ndarray:
+        """The places of the rows that are not in the quarantine."""
+        return np.array([row for row, number in enumerate(self.numbers) if number not in quarantine], int)
+
+    def leave_out(self, row: int, quarantine: Quarantine, cause: str, reason: str, *, chosen: bool = False) -> None:
+        """Puts the row at a place into the quarantine."""
+        quarantine.add(int(self.numbers[row]), self.images[row][0], cause, reason, chosen=chosen)
+
 
 def understand(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> Rows:
     """Reads and parses the table; rows that cannot be used go to the quarantine.

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 Kind = Literal["continuous", "categorical", "ordinal", "boolean", "date"]
 KINDS: tuple[str, ...] = get_args(Kind)
 LABEL_TAG = "label as a feature"  # of a column that was made of the label, and that raw tables do not have
@@ -39,6 +41,12 @@ class Column:
     def from_json(cls, raw: dict[str, Any]) -> "Column":
         """The column that `dataclasses.asdict` made a dict of."""
         return cls(**{**raw, "categories": tuple(raw["categories"]), "tags": tuple(raw["tags"])})
+
+
+def class_codes(labels: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray | None:
+    """`Schema.codes` of these label columns; None if none of them is a class."""
+    place = next((place for place, column in enumerate(columns) if column.coded), None)
+    return None if place is None else np.nan_to_num(np.asarray(labels[:, place]), nan=-1).astype(np.int64)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,6 +90,10 @@ class Schema:
     def label(self) -> Column | None:
         """The first label that is a class."""
         return next((label for label in self.labels if label.coded), None)
+
+    def codes(self, labels: np.ndarray) -> np.ndarray | None:
+        """`[N]` int64: of labels `[N, L]`, NaN for none, the codes of the first that is a class, -1 for none."""
+        return class_codes(labels, self.labels)
 
     def to_json(self) -> str:
         """The schema as indented JSON."""

@@ -80,17 +80,24 @@ def read_ids(paths: Sequence[Path]) -> dict[str, list[str]]:
     """The identifiers in three files, separated by commas or line breaks, by split.
 
     Raises:
-      UserError: a file is missing or no text, or an identifier is in two of them.
+      UserError: a file is missing or no text.
     """
-    lists = {}
-    for name, path in zip(SPLITS, paths, strict=True):
+    for path in paths:
         check(path.is_file(), f"--split-ids: the file {path} does not exist.")
-        try:
-            words = path.read_text(encoding="utf-8-sig").replace(",", "\n").splitlines()
-        except UnicodeDecodeError as error:
-            raise UserError(f"--split-ids: {path} is not a text file in UTF-8.") from error
-        lists[name] = [word.strip() for word in words if word.strip()]
-    return lists
+    return dict(zip(SPLITS, map(read_list, paths), strict=True))
+
+
+def read_list(path: Path) -> list[str]:
+    """Identifiers separated by commas or line breaks, in their order.
+
+    Raises:
+      UserError: the file is no text.
+    """
+    try:
+        words = path.read_text(encoding="utf-8-sig").replace(",", "\n").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"The list of identifiers {path} is not a text file in UTF-8.") from error
+    return [word.strip() for word in words if word.strip()]
 
 
 def splits_from_ids(keys: Sequence[str], lists: Mapping[str, Sequence[str]]) -> tuple[Splits, dict[str, int]]:

@@ -83,16 +83,28 @@ class Store:
         Raises:
           UserError: there is no such split.
         """
-        check(
-            split in self.sizes, f"The store {self.directory} has no split {split!r}; it has {', '.join(self.sizes)}."
-        )
-        if not flat.is_whole(self.directory, self.sizes, images=not streamed):
-            examples = functools.partial(shards.read_shards, self.directory)
-            flat.restore(self.directory, self.schema, self.sizes, examples, images=not streamed)
-        arrays = flat.read(self.directory, split, self.schema, images=not streamed)
+        arrays = self._flat(split, images=not streamed)
         if streamed:
             arrays["image"] = shards.StreamedImages(self.directory, split, self.schema.image.stored)
         return arrays
+
+    def rows(self, split: str) -> dict[str, Any]:
+        """`arrays` without the images.
+
+        Raises:
+          UserError: there is no such split.
+        """
+        return self._flat(split, images=False)
+
+    def _flat(self, split: str, *, images: bool) -> dict[str, Any]:
+        """The flat arrays of a split, restored if they were deleted."""
+        check(
+            split in self.sizes, f"The store {self.directory} has no split {split!r}; it has {', '.join(self.sizes)}."
+        )
+        if not flat.is_whole(self.directory, self.sizes, images=images):
+            examples = functools.partial(shards.read_shards, self.directory)
+            flat.restore(self.directory, self.schema, self.sizes, examples, images=images)
+        return flat.read(self.directory, split, self.schema, images=images)
 
     def keys(self, split: str) -> list[str]:
         """The key of every row of the split."""

@@ -74,7 +74,7 @@ def fit_encoding(config: ConfigDict, store: Store) -> Encoding:
       UserError: the label is to be a feature, and the store has none.
     """
     schema, statistics = append_label(store) if config.label_as_feature else (store.schema, store.statistics)
-    table = raw_table(store.arrays("train", streamed=True), schema)
+    table = raw_table(store.rows("train"), schema)
     return Encoding.fit(table, schema, statistics, missing=config.missing, outside=config.outside)
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from sklearn.model_selection import train_test_split
 
+from mmcl_jax.data.splits import SPLITS, read_list
 from mmcl_jax.errors import UserError, check
-
-SPLITS = ("train", "val", "test")
 
 
 def read_ids(folder: Path) -> dict[str, list[str]]:
@@ -21,7 +20,7 @@ def read_ids(folder: Path) -> dict[str, list[str]]:
     for split in SPLITS:
         path = folder / f"{split}_ids_dvm_all_views.txt"
         check(path.is_file(), f"The list {path} is missing; put the three published lists into one folder.")
-        splits[split] = [key.strip() for key in path.read_text().split(",") if key.strip()]
+        splits[split] = read_list(path)
         check(bool(splits[split]), f"The list {path} is empty; it should have identifiers with commas between.")
         for key in splits[split]:
             check(
