@@ -19,6 +19,7 @@ schedule = SCHEDULES.spec
 PARTS: dict[str, Registry] = {
     "encoders": ENCODERS,
     "projectors": PROJECTORS,
+    "predictors": PROJECTORS,
     "views": VIEWS,
     "objective": TERMS,
     "optimizer": OPTIMIZERS,
@@ -40,6 +41,8 @@ def experiment() -> ConfigDict:
       missing: what becomes of missing table values: "refuse", "mean" (or most frequent category), "iterative"
         imputation as in MMCL, a learned "token", or an "indicator" beside a zero.
       outside: what becomes of numbers beyond the training range in later rows: "keep", "clip" or "missing".
+      columns: which columns of the table are used: "all", those with a tag, such as "morphometric", or those without,
+        "not morphometric".
       label_as_feature: append the store's class label to the table as one more categorical column (MMCL's LaaF).
       input: `images` are read "mapped" (from memory-mapped arrays), "streamed" (from the shards), or "auto": streamed
         where they are larger than memory. `workers` processes draw batches ahead (0: a thread of this one; None: 2
@@ -50,7 +53,11 @@ def experiment() -> ConfigDict:
       keep_checkpoints: how many of the latest are kept.
       mesh: `model` devices share each parameter and its optimizer state, if it has more than `shard_above` elements.
       pairs: how terms walk all pairs: `execution` "gathered", "ring" or "dense", in tiles of `tile` (None: chosen).
-      views, encoders, projectors: named parts. `objective`: a tuple of terms. `optimizer`, `schedule`: one part each.
+      target: the moving average that BYOL predicts: `decay` is its first, which rises to 1.
+      monitor: what is measured between steps every so many `epochs` (None: never), on at most `rows` rows: kNN accuracy
+        with so many `neighbours`, where there are labels, and retrieval between modalities.
+      views, encoders, projectors, predictors: named parts. `objective`: a tuple of terms. `optimizer`, `schedule`: one
+        part each.
     """
     config = ConfigDict(
         {
@@ -63,6 +70,7 @@ def experiment() -> ConfigDict:
             "epochs": 500,
             "missing": "refuse",
             "outside": "keep",
+            "columns": "all",
             "label_as_feature": False,
             "input": {"images": "auto", "workers": None},
             "log_every": 20,
@@ -74,6 +82,9 @@ def experiment() -> ConfigDict:
             "views": {},
             "encoders": {},
             "projectors": {},
+            "predictors": {},
+            "target": {"decay": 0.9996},
+            "monitor": {"epochs": 10, "rows": 2048, "neighbours": 20},
         }
     )
     config.objective = ()

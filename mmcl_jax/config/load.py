@@ -2,8 +2,10 @@
 
 import ast
 import difflib
+import inspect
 import runpy
-from collections.abc import Iterable
+import typing
+from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,31 +23,53 @@ def shipped() -> dict[str, Path]:
     return {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*.py"))}
 
 
+def experiments() -> list[str]:
+    """The names of all shipped experiments, as `load` takes them: `NAME`, or `NAME:ARGUMENT` for each argument."""
+    names = []
+    for name, path in shipped().items():
+        arguments = _arguments(runpy.run_path(str(path))["get_config"])
+        names += [f"{name}:{argument}" for argument in arguments] or [name]
+    return names
+
+
 def load(name: str, overrides: Iterable[str] = ()) -> ConfigDict:
     """The config called `name` (a shipped experiment, or the path of a file with `get_config()`), overridden.
 
     Args:
-      name: name or path. A config file is Python: run only those you trust.
+      name: name or path; behind a colon the argument of `get_config`, if it takes one ("mmcl/byol:cardiac"). A config
+        file is Python: run only those you trust.
       overrides: texts `key.path=value`; a value is read as a Python literal, or else as text.
 
     Raises:
-      UserError: there is no such config, or an override names no key.
+      UserError: there is no such config, it takes no such argument, or an override names no key.
     """
     known = shipped()
-    path = known.get(name, Path(name))
+    stem, _, argument = name.partition(":")
+    path = known.get(stem, Path(stem))
     check(
         path.is_file(),
-        f"There is no config {name!r}: neither a file nor one of the shipped experiments ({', '.join(known)}).",
+        f"There is no config {stem!r}: neither a file nor one of the shipped experiments ({', '.join(known)}).",
     )
     module = runpy.run_path(str(path))
     check("get_config" in module, f"The config {path} has no function get_config().")
-    config = module["get_config"]()
+    choices = _arguments(module["get_config"])
+    check(
+        not argument or argument in choices,
+        f"The config {stem!r} takes no argument {argument!r}; it takes {', '.join(choices) or 'none'}.",
+    )
+    config = module["get_config"](*[argument] if argument else [])
     config.name = config.name or path.stem
     for override in overrides:
         key, separator, text = override.partition("=")
         check(separator == "=", f"config.{override}: give it a value, as in --config.{override}=VALUE.")
         _assign(config, key, text)
     return config
+
+
+def _arguments(get_config: Callable[..., ConfigDict]) -> tuple[str, ...]:
+    """What the one parameter of a `get_config` may be, by its annotation; () if there is none."""
+    parameters = list(inspect.signature(get_config).parameters.values())
+    return typing.get_args(parameters[0].annotation) if parameters else ()
 
 
 def _assign(config: ConfigDict, key: str, text: str) -> None:

@@ -118,7 +118,7 @@ def training_arrays(
     if "table" in modalities:
         check(bool(store.schema.columns), f"The store {store.directory} has no columns to make a table of.")
         assert encoding is not None
-        encoded["table"] = encoding.encode(raw_table(arrays, encoding.schema))
+        encoded["table"] = encoding.encode(raw_table(arrays, store.schema, encoding.schema))
     if "label" in arrays:
         alone = -1 - np.arange(len(arrays["label"]))
         encoded["label"] = np.where(arrays["label"] < 0, alone, arrays["label"]).astype(np.int32)

@@ -1,4 +1,4 @@
-"""The model of an experiment: one encoder and one projector per modality, and what terms learn."""
+"""The model of an experiment: encoder, projector and predictor per modality, and what terms learn."""
 
 from collections.abc import Mapping
 
@@ -10,20 +10,27 @@ from ml_collections import ConfigDict
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.encoders.base import ENCODERS, PROJECTORS
 from mmcl_jax.encoders.features import Features
-from mmcl_jax.encoders.layers import BatchNorm
+from mmcl_jax.encoders.layers import BatchNorm, linear
 
 
 class Model(nnx.Module):
-    """Encoders and projectors by modality; `learned` holds the scalars of each term that learns any."""
+    """Encoders, projectors and predictors by modality, which need not have all.
+
+    `heads` are the layers of terms on the features of each of their views; `learned` the scalars that terms learn.
+    """
 
     def __init__(
         self,
         encoders: Mapping[str, nnx.Module],
         projectors: Mapping[str, nnx.Module],
+        predictors: Mapping[str, nnx.Module],
+        heads: Mapping[str, Mapping[str, nnx.Module]],
         learned: Mapping[str, Mapping[str, float]],
     ) -> None:
         self.encoders = nnx.Dict(encoders)
         self.projectors = nnx.Dict(projectors)
+        self.predictors = nnx.Dict(predictors)
+        self.heads = nnx.Dict({term: nnx.Dict(layers) for term, layers in heads.items()})
         self.learned = nnx.Dict(
             {
                 term: nnx.Dict({name: nnx.Param(jnp.float32(value)) for name, value in scalars.items()})
@@ -39,13 +46,23 @@ class Model(nnx.Module):
         """The pooled features, projected: `[B, d]`."""
         return self.projectors[modality](features.pooled, train=train)
 
+    def predict(self, modality: str, embedding: Array, *, train: bool) -> Array:
+        """What the predictor makes of an embedding: `[B, d]`."""
+        return self.predictors[modality](embedding, train=train)
+
 
 def build_model(
-    config: ConfigDict, schema: Schema, *, rngs: nnx.Rngs, learned: Mapping[str, Mapping[str, float]] | None = None
+    config: ConfigDict,
+    schema: Schema,
+    *,
+    rngs: nnx.Rngs,
+    heads: Mapping[str, Mapping[str, int]] | None = None,
+    learned: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Model:
-    """The model that `config.encoders`, `config.projectors` and `config.batch_norm` describe.
+    """The model that `config.encoders`, `projectors`, `predictors` and `batch_norm` describe.
 
-    `learned` are the scalars that terms train with it, by term and name, and where they start.
+    `heads` are the sizes of the layers that terms have on the features of their views, by term and view; `learned` the
+    scalars that terms train, by term and name, and where they start.
 
     Raises:
       UserError: an option is unknown, ill-typed or out of range, named by its key.
@@ -79,4 +96,22 @@ def build_model(
         )
         for modality, spec in sorted(config.projectors.items())
     }
-    return Model(encoders, projectors, learned or {})
+    predictors = {
+        modality: PROJECTORS.build(
+            spec,
+            f"config.predictors.{modality}",
+            features=projectors[modality].features,
+            norm=norm,
+            rngs=rngs,
+            dtype=dtype,
+        )
+        for modality, spec in sorted(config.predictors.items())
+    }
+    layers = {
+        term: {
+            view: linear(encoders[config.views[view].modality].features, size, rngs=rngs, dtype=dtype)
+            for view, size in sizes.items()
+        }
+        for term, sizes in (heads or {}).items()
+    }
+    return Model(encoders, projectors, predictors, layers, learned or {})

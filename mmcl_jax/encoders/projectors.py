@@ -15,6 +15,7 @@ class MLPProjector(nnx.Module):
     def __init__(self, features: int, hidden: int, out: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
         self.hidden = linear(features, hidden, rngs=rngs, dtype=dtype)
         self.out = linear(hidden, out, rngs=rngs, dtype=dtype)
+        self.features = out
 
     def __call__(self, x: Float[Array, "B D"], *, train: bool) -> Float[Array, "B d"]:
         return self.out(nnx.relu(self.hidden(x)))
@@ -25,20 +26,31 @@ class LinearProjector(nnx.Module):
 
     def __init__(self, features: int, out: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
         self.layer = linear(features, out, rngs=rngs, dtype=dtype)
+        self.features = out
 
     def __call__(self, x: Float[Array, "B D"], *, train: bool) -> Float[Array, "B d"]:
         return self.layer(x)
 
 
 class NormProjector(nnx.Module):
-    """(Linear, norm, ReLU) for every hidden width, and a linear layer; none of them has a bias."""
+    """(Linear, norm, ReLU) for every hidden width, and a linear layer; only the last may have a bias."""
 
     def __init__(
-        self, features: int, hidden: tuple[int, ...], out: int, *, norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike
+        self,
+        features: int,
+        hidden: tuple[int, ...],
+        out: int,
+        *,
+        out_bias: bool,
+        norm: Norm,
+        rngs: nnx.Rngs,
+        dtype: DTypeLike,
     ) -> None:
-        sizes = [features, *hidden, out]
-        self.layers = nnx.List([linear(i, o, rngs=rngs, dtype=dtype, bias=False) for i, o in itertools.pairwise(sizes)])
+        sizes = [features, *hidden]
+        layers = [linear(i, o, rngs=rngs, dtype=dtype, bias=False) for i, o in itertools.pairwise(sizes)]
+        self.layers = nnx.List([*layers, linear(sizes[-1], out, rngs=rngs, dtype=dtype, bias=out_bias)])
         self.norms = nnx.List([norm(size) for size in hidden])
+        self.features = out
 
     def __call__(self, x: Float[Array, "B D"], *, train: bool) -> Float[Array, "B d"]:
         for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
@@ -81,14 +93,16 @@ def mlp_norm(
     dtype: DTypeLike,
     hidden: tuple[int, ...] = (8192,),
     out: int = 8192,
+    out_bias: bool = False,
 ) -> NormProjector:
-    """Hidden layers with batch normalisation: the expanders of Barlow Twins and VICReg.
+    """Hidden layers with batch normalisation: the expanders of Barlow Twins and VICReg, the projectors of BYOL.
 
-    One hidden layer of 8192 is MMCL's Barlow Twins baseline; the papers of both have two, `hidden=(8192, 8192)`.
+    One hidden layer of 8192 is MMCL's Barlow Twins baseline; the papers of both have two, `hidden=(8192, 8192)`. The
+    last layer of BYOL's and SimSiam's projectors and predictors has a bias (`out_bias`).
 
     Raises:
       ValueError: a size is not positive.
     """
     if min((*hidden, out)) <= 0:
         raise ValueError(f"hidden and out must be positive, not {hidden} and {out}")
-    return NormProjector(features, hidden, out, norm=norm, rngs=rngs, dtype=dtype)
+    return NormProjector(features, hidden, out, out_bias=out_bias, norm=norm, rngs=rngs, dtype=dtype)

@@ -15,9 +15,12 @@ from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.input import Batches, is_streamed, populations, training_arrays
 from mmcl_jax.data.label_feature import append_label, raw_table
 from mmcl_jax.data.schema import Schema
+from mmcl_jax.data.selection import select_columns
+from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.data.store import Store
-from mmcl_jax.errors import check
+from mmcl_jax.errors import UserError, check
 from mmcl_jax.objectives import Execution, Objective, build_objective
+from mmcl_jax.training.forward import check_parts
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
 from mmcl_jax.training.model import trained_model
 from mmcl_jax.training.optimizer import OPTIMIZERS, SCHEDULES
@@ -42,8 +45,15 @@ class Experiment:
 
     def init(self, seed: jax.Array) -> TrainState:
         """The first state. Run it under `jax.jit` with `out_shardings`, so that every array is made where it stays."""
-        model = trained_model(self.config, self.schema, rngs=nnx.Rngs(jax.random.key(seed)))
-        return first_state(model, self.optimizer)
+        key = jax.random.key(seed)
+        model = trained_model(self.config, self.schema, rngs=nnx.Rngs(key))
+        sizes = {
+            name: model.projectors[view.modality].features
+            for name, view in self.views.items()
+            if view.modality in model.projectors
+        }
+        memory = self.objective.first_memory(sizes, jax.random.fold_in(key, 1))
+        return first_state(model, self.optimizer, has_target="target" in self.objective.reads, memory=memory)
 
     def constants(self) -> dict[str, Any]:
         """What no step changes, on the host; see `make_step`."""
@@ -71,10 +81,13 @@ def fit_encoding(config: ConfigDict, store: Store) -> Encoding:
     """How the table's rows are encoded, fitted on the training split.
 
     Raises:
-      UserError: the label is to be a feature, and the store has none.
+      UserError: the label is to be a feature, and the store has none; or no column has the tag of `config.columns`.
     """
-    schema, statistics = append_label(store) if config.label_as_feature else (store.schema, store.statistics)
-    table = raw_table(store.rows("train"), schema)
+    schema = select_columns(store.schema, config.columns)
+    if config.label_as_feature:
+        schema = append_label(schema, store)
+    table = raw_table(store.rows("train"), store.schema, schema)
+    statistics = store.statistics if schema == store.schema else Statistics.fit(table, schema)
     return Encoding.fit(table, schema, statistics, missing=config.missing, outside=config.outside)
 
 
@@ -126,13 +139,21 @@ def assemble(
             f"config.views.{name}: {kind!r} is a view of the {view.takes}, not of {view.modality!r}.",
         )
     execution = Execution(name=config.pairs.execution, tile=config.pairs.tile, mesh=mesh)
-    objective = build_objective(config.objective, list(views), execution=execution)
+    objective = build_objective(config.objective, list(views), execution=execution, schema=schema)
     for place, term in enumerate(objective.terms.values()):
         for entry in term.needs:
             check(
                 entry in batches.arrays,
-                f"config.objective.{place}: this term needs the {entry} of every row; prepare the store with --label.",
+                f"config.objective.{place}: this term needs the {entry} of every row"
+                + (
+                    "; prepare the store with --label."
+                    if entry == "label"
+                    else ", which is no modality of this config."
+                ),
             )
+    missing = check_parts(objective, views, {part: list(config[part]) for part in ("projectors", "predictors")})
+    if missing is not None:
+        raise UserError(missing)
     model = nnx.eval_shape(lambda: trained_model(config, schema, rngs=nnx.Rngs(0)))
     schedule = SCHEDULES.build(
         config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=batches.steps_per_epoch

@@ -6,41 +6,40 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
+from mmcl_jax.objectives import Outputs
 from mmcl_jax.training.mesh import by_example
 from mmcl_jax.training.state import Arrays
 
 Batch = Mapping[str, Array]
-Embeddings = dict[str, Float[Array, "B d"]]
-Metrics = dict[str, Array]
-# (parameters, model state, batch) -> (embeddings by view, new model state)
-Encode = Callable[[Arrays, Arrays, Batch], tuple[Embeddings, Arrays]]
-# (parameters, embeddings, batch) -> (loss, metrics)
-Contrast = Callable[[Arrays, Embeddings, Batch], tuple[Array, Metrics]]
+# (parameters, model state, batch) -> (what the objective reads, arrays [B, ...]; new model state)
+Encode = Callable[[Arrays, Arrays, Batch], tuple[Outputs, Arrays]]
+# (parameters, outputs, batch) -> (loss, anything else, such as metrics)
+Contrast = Callable[[Arrays, Outputs, Batch], tuple[Array, Any]]
 
 
 def whole_batch(
     encode: Encode, contrast: Contrast, params: Arrays, model_state: Arrays, batch: Batch
-) -> tuple[Arrays, Arrays, Metrics]:
-    """Gradients by the parameters, the new model state, and metrics."""
+) -> tuple[Arrays, Arrays, Any]:
+    """Gradients by the parameters, the new model state, and what else the contrast gives."""
 
-    def loss(params: Arrays) -> tuple[Array, tuple[Arrays, Metrics]]:
-        embeddings, new_state = encode(params, model_state, batch)
-        value, metrics = contrast(params, embeddings, batch)
-        return value, (new_state, metrics)
+    def loss(params: Arrays) -> tuple[Array, tuple[Arrays, Any]]:
+        outputs, new_state = encode(params, model_state, batch)
+        value, extra = contrast(params, outputs, batch)
+        return value, (new_state, extra)
 
-    gradients, (new_state, metrics) = jax.grad(loss, has_aux=True)(params)
-    return gradients, new_state, metrics
+    gradients, (new_state, extra) = jax.grad(loss, has_aux=True)(params)
+    return gradients, new_state, extra
 
 
 def in_slices(
     encode: Encode, contrast: Contrast, params: Arrays, model_state: Arrays, batch: Batch, *, size: int, mesh: Mesh
-) -> tuple[Arrays, Arrays, Metrics]:
+) -> tuple[Arrays, Arrays, Any]:
     """The same as `whole_batch`, with the encoders' memory of `size` examples: gradient caching (GradCache, 2021).
 
-    Every slice is encoded, without keeping anything but its embeddings. The whole batch is contrasted, which gives the
-    gradients by the embeddings. Then every slice is encoded again, to carry those on to the parameters.
+    Every slice is encoded, without keeping anything but its outputs, the embeddings. The whole batch is contrasted,
+    which gives the gradients by the outputs. Then every slice is encoded again, to carry those on to the parameters.
 
     It is exact if what encodes an example does not depend on the slice that it is in. So a slice holds whole groups of
     batch normalisation, views are drawn by example, and the normalisation statistics that are kept, which are means
@@ -49,21 +48,21 @@ def in_slices(
     slices = _cut(batch, size, mesh)
     count = len(jax.tree.leaves(slices)[0])
 
-    def look(total: Arrays, part: Batch) -> tuple[Arrays, Embeddings]:
-        embeddings, new_state = encode(params, model_state, part)
-        return jax.tree.map(lambda a, b: a + b / count, total, new_state), embeddings
+    def look(total: Arrays, part: Batch) -> tuple[Arrays, Outputs]:
+        outputs, new_state = encode(params, model_state, part)
+        return jax.tree.map(lambda a, b: a + b / count, total, new_state), outputs
 
     new_state, parts = jax.lax.scan(look, jax.tree.map(jnp.zeros_like, model_state), slices)
-    by_params_and_embeddings = jax.grad(contrast, argnums=(0, 1), has_aux=True)
-    (gradients, by_embeddings), metrics = by_params_and_embeddings(params, _joined(parts, mesh), batch)
+    by_params_and_outputs = jax.grad(contrast, argnums=(0, 1), has_aux=True)
+    (gradients, by_outputs), extra = by_params_and_outputs(params, _joined(parts, mesh), batch)
 
-    def carry_on(total: Arrays, part: tuple[Batch, Embeddings]) -> tuple[Arrays, None]:
-        batch, by_embeddings = part
+    def carry_on(total: Arrays, part: tuple[Batch, Outputs]) -> tuple[Arrays, None]:
+        batch, by_outputs = part
         _, back = jax.vjp(lambda params: encode(params, model_state, batch)[0], params)
-        return jax.tree.map(jnp.add, total, back(by_embeddings)[0]), None
+        return jax.tree.map(jnp.add, total, back(by_outputs)[0]), None
 
-    gradients, _ = jax.lax.scan(carry_on, gradients, (slices, _cut(by_embeddings, size, mesh)))
-    return gradients, new_state, metrics
+    gradients, _ = jax.lax.scan(carry_on, gradients, (slices, _cut(by_outputs, size, mesh)))
+    return gradients, new_state, extra
 
 
 def _cut(batch: Any, size: int, mesh: Mesh) -> Any:

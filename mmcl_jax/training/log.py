@@ -10,6 +10,7 @@ import jax
 from tensorboardX import SummaryWriter
 
 from mmcl_jax.errors import check
+from mmcl_jax.objectives import COLLAPSED
 
 
 class MetricLog:
@@ -21,7 +22,8 @@ class MetricLog:
 
     def __init__(self, directory: Path, *, start: int, began: float, writes: bool = True) -> None:
         self._began, self._writes = began, writes
-        self._deferred: tuple[int, Mapping[str, jax.Array]] | None = None
+        self._deferred: tuple[int, Mapping[str, jax.Array | float]] | None = None
+        self.collapsed: tuple[str, ...] = ()  # views whose embeddings were one point when last logged
         if not writes:
             return
         path = directory / "metrics.jsonl"
@@ -32,7 +34,7 @@ class MetricLog:
         self._file = path.open("a")
         self._events = SummaryWriter(str(directory / "events"), purge_step=start + 1 if start else None)
 
-    def defer(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
+    def defer(self, step: int, metrics: Mapping[str, jax.Array | float]) -> None:
         """Keeps a step's metrics, which may not be computed yet, for the next `flush`."""
         self._deferred = step, metrics
 
@@ -57,8 +59,16 @@ class MetricLog:
             self._file.flush()
             for name, value in metrics.items():
                 self._events.add_scalar(name, value, step)
+        self.collapsed = tuple(
+            name.removeprefix("deviation/")
+            for name, value in metrics.items()
+            if name.startswith("deviation/") and value < COLLAPSED
+        )
         top1 = next((value for name, value in metrics.items() if name.endswith("/top1")), math.nan)
-        return f"loss {metrics['loss']:.3f}, in-batch top-1 {top1:.2f}"
+        words = [f"loss {metrics['loss']:.3f}"]
+        words += [] if math.isnan(top1) else [f"in-batch top-1 {top1:.2f}"]
+        words += [f"{' and '.join(self.collapsed)} collapsed"] if self.collapsed else []
+        return ", ".join(words)
 
     def close(self) -> None:
         """Closes both."""

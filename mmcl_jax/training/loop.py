@@ -9,13 +9,15 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from flax import nnx
 from ml_collections import ConfigDict
 
 from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.input import iterate
 from mmcl_jax.data.store import Store
+from mmcl_jax.encoders import Model
 from mmcl_jax.progress import Bar
-from mmcl_jax.training.build import build_experiment, fit_encoding
+from mmcl_jax.training.build import Experiment, build_experiment, fit_encoding
 from mmcl_jax.training.checkpoint import Checkpoints
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
@@ -31,7 +33,8 @@ from mmcl_jax.training.validate import check_config
 class Result:
     """How a training ended: at `step` of `steps`, after `seconds` over all sittings.
 
-    `host_ms` is the processor time of the Python thread per step (drawing, placing and dispatching a batch), median.
+    `host_ms` is the processor time of the Python thread per step (drawing, placing and dispatching a batch), median;
+    `collapsed` are the views whose embeddings were one point at the last logged step.
     """
 
     run: Run
@@ -40,13 +43,19 @@ class Result:
     steps: int
     seconds: float
     host_ms: float
+    collapsed: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """One line on how it ended."""
         if self.step < self.steps:
             return f"{self.run.directory}: stopped at step {self.step} of {self.steps}; the same command continues."
         host = "" if math.isnan(self.host_ms) else f"; host {self.host_ms:.1f} ms per step"
-        return f"{self.run.directory}: {self.steps} steps in {self.seconds:.0f} s{host}"
+        words = f"; WARNING: the embeddings of {' and '.join(self.collapsed)} have collapsed" if self.collapsed else ""
+        return f"{self.run.directory}: {self.steps} steps in {self.seconds:.0f} s{host}{words}"
+
+
+# Made of (store, config, encoding); called with the model between steps, it gives metrics for the log.
+Monitor = Callable[[Store, ConfigDict, Encoding], Callable[[Model], dict[str, float]]]
 
 
 def pretrain(
@@ -54,6 +63,7 @@ def pretrain(
     workdir: Path,
     *,
     devices: Sequence[jax.Device] | None = None,
+    monitor: Monitor | None = None,
     say: Callable[[str], None] = print,
 ) -> Result:
     """Trains the experiment in `workdir`, or continues it there.
@@ -65,6 +75,8 @@ def pretrain(
       config: the experiment.
       workdir: a new folder, or one of this experiment.
       devices: to train on; all by default.
+      monitor: measures the model every `config.monitor.epochs` epochs and at the end, in the first process. It is no
+        part of the step, and changes nothing that is trained.
       say: prints a line.
 
     Raises:
@@ -100,6 +112,9 @@ def pretrain(
         if first == batches.steps:
             return Result(run=run, state=state, step=step, steps=step, seconds=seconds, host_ms=math.nan)
 
+        watch = None
+        if monitor is not None and config.monitor.epochs is not None:
+            watch = _Watch(monitor(store, config, encoding) if is_first() else None, experiment)
         compiled = compile_step(step_function, *shapes, dtype=config.dtype)
         left = batches.rows - batches.steps_per_epoch * batches.batch_size
         say(f"{batches.rows} rows, {batches.steps_per_epoch} steps per epoch; each epoch leaves out {left} other rows")
@@ -125,8 +140,9 @@ def pretrain(
             host.append(time.thread_time() - tick)
             bar.update(step, log.flush())
             last = stop.at(step) or step == batches.steps
-            if step == batches.steps or step % config.log_every == 0:
-                log.defer(step, metrics)
+            seen = watch.at(step, state) if watch else {}
+            if seen or step == batches.steps or step % config.log_every == 0:
+                log.defer(step, {**metrics, **seen})
             if last or step % config.checkpoint_every == 0:
                 bar.update(step, log.flush())
                 checkpoints.save(step, state, data=data.get_state(), seconds=time.monotonic() - began)
@@ -139,7 +155,29 @@ def pretrain(
         steps=batches.steps,
         seconds=time.monotonic() - began,
         host_ms=1e3 * float(np.median(host)),
+        collapsed=log.collapsed,
     )
+
+
+class _Watch:
+    """The monitor, and when it looks."""
+
+    def __init__(self, look: Callable[[Model], dict[str, float]] | None, experiment: Experiment) -> None:
+        self._look, self._experiment = look, experiment
+        # Parameters that are divided over devices are put together, by all processes.
+        self._whole = jax.jit(lambda arrays: arrays, out_shardings=replicated(experiment.mesh))
+
+    def at(self, step: int, state: TrainState) -> dict[str, float]:
+        """The metrics at this step, {} if it is not one to look at."""
+        batches, epochs = self._experiment.batches, self._experiment.config.monitor.epochs
+        if step != batches.steps and step % (batches.steps_per_epoch * epochs):
+            return {}
+        with jax.transfer_guard("allow"):
+            arrays = self._whole((state.params, state.model_state))
+            if self._look is None:
+                return {}
+            here = jax.tree.map(lambda array: array.addressable_data(0), arrays)
+            return self._look(nnx.merge(self._experiment.graphdef, *here))
 
 
 def _nothing(line: str) -> None:

@@ -1,6 +1,4 @@
-"""The model that is trained: encoders and projectors, and the scalars that the objective's terms learn."""
-
-from collections.abc import Mapping
+"""The model that is trained: encoders, projectors and predictors, and what the objective's terms learn."""
 
 from flax import nnx
 from ml_collections import ConfigDict
@@ -16,7 +14,5 @@ def trained_model(config: ConfigDict, schema: Schema, *, rngs: nnx.Rngs) -> Mode
     Raises:
       UserError: an option of a part is unknown, ill-typed or out of range.
     """
-    learned: Mapping[str, Mapping[str, float]] = build_objective(
-        config.objective, list(config.views), execution=Execution()
-    ).learned
-    return build_model(config, schema, rngs=rngs, learned=learned)
+    objective = build_objective(config.objective, list(config.views), execution=Execution(), schema=schema)
+    return build_model(config, schema, rngs=rngs, heads=objective.heads, learned=objective.learned)

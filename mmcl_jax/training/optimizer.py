@@ -37,6 +37,18 @@ def adamw(
     return optax.adamw(schedule, b1=b1, b2=b2, eps=epsilon, weight_decay=weight_decay)
 
 
+@SCHEDULES.register("constant")
+def constant(*, learning_rate: float = 1e-3) -> optax.Schedule:
+    """The same rate at every step, as in MMCL's supervised baselines and evaluation.
+
+    Raises:
+      ValueError: it is not positive.
+    """
+    if learning_rate <= 0:
+        raise ValueError(f"learning_rate must be positive, not {learning_rate}")
+    return lambda step: jnp.full((), learning_rate, jnp.float32)
+
+
 @SCHEDULES.register("warmup_cosine")
 def warmup_cosine(
     *,

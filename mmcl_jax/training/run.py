@@ -47,6 +47,7 @@ _FREE = (
     "mesh.*",
     "pairs.*",
     "input.*",
+    "monitor.*",
     "*.remat",
 )
 

@@ -19,12 +19,22 @@ class TrainState:
 
     Parameters and model state are plain nested dicts: `jax.jit` takes those in a few milliseconds where NNX states take
     tens.
+
+    Attributes:
+      step: steps done.
+      params: trained by gradients.
+      model_state: normalisation statistics.
+      optimizer_state: moments of the gradients.
+      target: moving averages of the parameters of encoders and projectors, if a term reads the target network.
+      memory: the queues of terms that have one.
     """
 
     step: Int[Array, ""]
     params: Arrays
     model_state: Arrays
     optimizer_state: optax.OptState
+    target: Arrays
+    memory: Arrays
 
 
 def split_model(model: nnx.Module) -> tuple[Arrays, Arrays]:
@@ -33,12 +43,25 @@ def split_model(model: nnx.Module) -> tuple[Arrays, Arrays]:
     return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
 
 
-def first_state(model: nnx.Module, optimizer: optax.GradientTransformation) -> TrainState:
-    """The state before the first step."""
+def teacher_of(params: Arrays) -> Arrays:
+    """The parameters that the target network has of its own."""
+    return {part: params[part] for part in ("encoders", "projectors")}
+
+
+def first_state(
+    model: nnx.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    has_target: bool = False,
+    memory: Arrays | None = None,
+) -> TrainState:
+    """The state before the first step; the target network starts as the model itself."""
     params, model_state = split_model(model)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         model_state=model_state,
         optimizer_state=optimizer.init(params),
+        target=jax.tree.map(jnp.copy, teacher_of(params)) if has_target else {},
+        memory=memory or {},
     )

@@ -10,15 +10,18 @@ from flax import nnx
 from jaxtyping import Array
 
 from mmcl_jax.backend import compiler_options
-from mmcl_jax.encoders import Features
 from mmcl_jax.errors import UserError
+from mmcl_jax.objectives import Outputs
 from mmcl_jax.training.build import Experiment
-from mmcl_jax.training.gradients import Batch, Embeddings, Metrics, in_slices, whole_batch
+from mmcl_jax.training.forward import forward
+from mmcl_jax.training.gradients import Batch, in_slices, whole_batch
 from mmcl_jax.training.mesh import replicated, shardings_of
-from mmcl_jax.training.state import Arrays, TrainState, split_model
+from mmcl_jax.training.state import Arrays, TrainState, split_model, teacher_of
+from mmcl_jax.training.target import moved
 from mmcl_jax.views import apply_views
 
 Constants = Mapping[str, Any]
+Metrics = dict[str, Array]
 Step = Callable[[TrainState, Batch, Constants], tuple[TrainState, Metrics]]
 
 
@@ -29,39 +32,47 @@ def make_step(experiment: Experiment) -> Step:
     changes: `seed`, and `populations`, the training rows that table views draw from. As arguments, not as literals in
     the program, they let one compiled program serve all seeds.
     """
-    views, mesh = experiment.views, experiment.mesh
-
-    def contrast(params: Arrays, embeddings: Embeddings, batch: Batch) -> tuple[Array, Metrics]:
-        features = {view: Features(pooled=embedding) for view, embedding in embeddings.items()}
-        return experiment.objective(features, batch, params.get("learned", {}))
+    views, objective, mesh = experiment.views, experiment.objective, experiment.mesh
 
     gradients_of = whole_batch
     if experiment.config.micro_batch is not None:
         gradients_of = functools.partial(in_slices, size=experiment.config.micro_batch, mesh=mesh)
 
     def step(state: TrainState, batch: Batch, constants: Constants) -> tuple[TrainState, Metrics]:
-        def encode(params: Arrays, model_state: Arrays, batch: Batch) -> tuple[Embeddings, Arrays]:
+        def encode(params: Arrays, model_state: Arrays, batch: Batch) -> tuple[Outputs, Arrays]:
             seen = apply_views(views, batch, step=state.step, **constants)
             model = nnx.merge(experiment.graphdef, params, model_state)
-            embeddings = {
-                name: model.project(view.modality, model.encode(view.modality, seen[name], train=True), train=True)
-                for name, view in views.items()
-            }
-            return embeddings, split_model(model)[1]
+            teacher = nnx.merge(experiment.graphdef, {**params, **state.target}, model_state) if state.target else None
+            outputs = forward(model, teacher, views=views, seen=seen, reads=objective.reads, heads=objective.heads)
+            return outputs, split_model(model)[1]
+
+        def contrast(params: Arrays, outputs: Outputs, batch: Batch) -> tuple[Array, tuple[Metrics, Arrays]]:
+            value, metrics = objective(outputs, batch, params.get("learned", {}), state.memory)
+            return value, (metrics, objective.remember(state.memory, outputs))
 
         # Parameters that are divided over devices are put together to be used; their gradients, to be divided, are not.
         params = jax.lax.with_sharding_constraint(state.params, replicated(mesh))
-        gradients, model_state, metrics = gradients_of(encode, contrast, params, state.model_state, batch)
+        gradients, model_state, extra = gradients_of(encode, contrast, params, state.model_state, batch)
+        metrics, memory = extra
         gradients = jax.lax.with_sharding_constraint(gradients, experiment.shardings(gradients))
         with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
             updates, optimizer_state = experiment.optimizer.update(gradients, state.optimizer_state, state.params)
         metrics["learning_rate"] = experiment.schedule(state.step)
         metrics["gradient_norm"] = optax.global_norm(gradients)
+        new_params = optax.apply_updates(state.params, updates)
+        target = state.target
+        if target:
+            steps = experiment.batches.steps
+            target = moved(
+                target, teacher_of(new_params), decay=experiment.config.target.decay, at=state.step, of=steps
+            )
         new = TrainState(
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            params=new_params,
             model_state=model_state,
             optimizer_state=optimizer_state,
+            target=target,
+            memory=memory,
         )
         return new, metrics
 

@@ -19,6 +19,11 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "epochs": ((int,), *_positive),
     "missing": ((str,), lambda v: v in MISSING_POLICIES, f"must be one of {', '.join(MISSING_POLICIES)}"),
     "label_as_feature": ((bool,), lambda v: True, ""),
+    "columns": ((str,), lambda v: v != "", "must be all, a tag of columns, or 'not TAG'"),
+    "target.decay": ((float, int), lambda v: 0 <= v <= 1, "must lie in [0, 1]"),
+    "monitor.epochs": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
+    "monitor.rows": ((int,), *_positive),
+    "monitor.neighbours": ((int,), *_positive),
     "outside": ((str,), lambda v: v in OUTSIDE_POLICIES, f"must be one of {', '.join(OUTSIDE_POLICIES)}"),
     "input.images": ((str,), lambda v: v in ("auto", "mapped", "streamed"), "must be auto, mapped or streamed"),
     "input.workers": ((int, type(None)), lambda v: v is None or v >= 0, "must not be negative, or None"),
@@ -59,15 +64,16 @@ def check_config(config: ConfigDict) -> None:
             spec.modality in MODALITIES,
             f"config.views.{name}.modality: {spec.modality!r} is not one of {', '.join(MODALITIES)}.",
         )
-        for part in ("encoders", "projectors"):
-            check(
-                spec.modality in config[part],
-                f"config.views.{name}.modality: there is no {spec.modality!r} in config.{part}.",
-            )
+        check(
+            spec.modality in config.encoders,
+            f"config.views.{name}.modality: there is no {spec.modality!r} in config.encoders.",
+        )
     used = {spec.modality for spec in config.views.values()}
-    for part in ("encoders", "projectors"):
+    for part in ("encoders", "projectors", "predictors"):
         for modality in config[part]:
             check(modality in used, f"config.{part}.{modality}: no view has this modality.")
+    for modality in config.predictors:
+        check(modality in config.projectors, f"config.predictors.{modality}: there is no {modality!r} in projectors.")
 
 
 def check_split(config: ConfigDict, devices: int) -> None:

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmcl_jax.encoders import Features
 from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import TERMS, Execution, build_objective
 from mmcl_jax.training.mesh import by_example, make_mesh
@@ -183,8 +182,8 @@ def test_a_learned_temperature_starts_at_the_fixed_one_and_is_bounded() -> None:
 
 def test_an_objective_is_the_weighted_sum_of_its_terms() -> None:
     specs = [TERMS.spec("clip", weight=2.0), TERMS.spec("nt_xent", between=("image", "table"), weight=0.5)]
-    embeddings = {"image": Features(pooled=FIRST), "table": Features(pooled=SECOND)}
-    total, metrics = build_objective(specs, ["image", "table"], execution=Execution())(embeddings, BATCH, {})
+    outputs = {"embedding": {"image": FIRST, "table": SECOND}}
+    total, metrics = build_objective(specs, ["image", "table"], execution=Execution())(outputs, BATCH, {})
     np.testing.assert_allclose(total, 2 * 0.9240035 + 0.5 * 1.0451879, rtol=1e-6)
     np.testing.assert_allclose(metrics["clip/image-table"], 0.9240035, rtol=1e-6)
     np.testing.assert_allclose(metrics["nt_xent/image-table"], 1.0451879, rtol=1e-6)

@@ -1,0 +1,18 @@
+"""False-negative elimination and the label as a feature."""
+
+from ml_collections import ConfigDict
+
+from mmcl_jax.config import Data, load, term
+
+
+def get_config(data: Data = "dvm") -> ConfigDict:
+    """The experiment."""
+    config = load(f"mmcl/mmcl:{data}")
+    config.name = "fn_elimination_laaf"
+    # Healthy people have nothing in common that the others lack.
+    background = 0 if data == "cardiac" else None
+    config.objective = (
+        term("clip", between=("image", "table"), temperature=0.1, labels="eliminate", background=background),
+    )
+    config.label_as_feature = True
+    return config

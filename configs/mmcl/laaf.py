@@ -1,0 +1,13 @@
+"""MMCL with the label as a feature (LaaF, section 3.3): one more column of the table, corrupted as often as others."""
+
+from ml_collections import ConfigDict
+
+from mmcl_jax.config import Data, load
+
+
+def get_config(data: Data = "dvm") -> ConfigDict:
+    """The experiment."""
+    config = load(f"mmcl/mmcl:{data}")
+    config.name = "laaf"
+    config.label_as_feature = True
+    return config

@@ -1,0 +1,43 @@
+"""MMCL (Hager et al., CVPR 2023) on the data sets that the paper's tables are made for.
+
+"dvm": DVM-CAR, 128 pixels, the hyper-parameters that its successors reproduce it with. "cardiac": UK Biobank, the
+hyper-parameters of the released code. "digits": the set that ships with the package. "cars": drawn cars at 32 pixels.
+The last two are small enough for two cores; their values were fixed before any result was looked at, alike for all
+methods. Both table projectors are there: the code's here, the paper's in `mmcl/mmcl_linear_projector`.
+"""
+
+from ml_collections import ConfigDict
+
+from mmcl_jax.config import Data, load, view
+
+CARDIAC = {
+    "size": (128, 128),
+    "probability": 0.95,
+    "rotation": 45.0,
+    "jitter": 1.0,
+    "brightness": 0.5,
+    "contrast": 0.5,
+    "saturation": 0.5,
+    "grayscale": 0.0,
+    "blur": 0.0,
+    "crop_scale": (0.2, 1.0),
+}
+# Cars are mirrored and coloured; a blur of 2 pixels would leave nothing of 32.
+CARS = {"blur": 0.0, "crop_scale": (0.3, 1.0), "brightness": 0.4, "contrast": 0.4, "saturation": 0.4}
+
+
+def get_config(data: Data = "dvm") -> ConfigDict:
+    """The experiment."""
+    config = load("mmcl" if data in ("dvm", "cardiac") else "digits_mmcl")
+    config.name = "mmcl"
+    if data == "cardiac":
+        config.views.image = view("augment", **CARDIAC)
+        config.schedule.learning_rate = 3e-3
+        config.optimizer.weight_decay = 1e-4
+        config.missing = "iterative"
+    if data == "cars":
+        config.views.image = view("augment", **CARS)
+        config.encoders.image.channels = (32, 64, 128, 128)
+        config.epochs = 40
+        config.schedule.warmup_epochs = 4
+    return config

@@ -1,0 +1,13 @@
+"""MMCL with the table projector of its paper (section 4.2), a single layer; the released code has two."""
+
+from ml_collections import ConfigDict
+
+from mmcl_jax.config import Data, load, projector
+
+
+def get_config(data: Data = "dvm") -> ConfigDict:
+    """The experiment."""
+    config = load(f"mmcl/mmcl:{data}")
+    config.name = "mmcl_linear_projector"
+    config.projectors.table = projector("linear", out=config.projectors.image.out)
+    return config

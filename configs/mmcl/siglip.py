@@ -1,0 +1,13 @@
+"""MMCL with the sigmoid loss of SigLIP (Zhai et al., ICCV 2023) in place of the softmax; not in the paper."""
+
+from ml_collections import ConfigDict
+
+from mmcl_jax.config import Data, load, term
+
+
+def get_config(data: Data = "dvm") -> ConfigDict:
+    """The experiment."""
+    config = load(f"mmcl/mmcl:{data}")
+    config.name = "siglip"
+    config.objective = (term("siglip", between=("image", "table")),)
+    return config

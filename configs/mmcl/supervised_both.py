@@ -1,0 +1,23 @@
+"""Supervised training of both encoders, on their features side by side (MMCL's `imaging_and_tabular`).
+
+Trained with labels from the start, by every epoch of its budget; `mmcl evaluate --protocol finetune` stops early.
+"""
+
+from ml_collections import ConfigDict
+
+from mmcl_jax.config import Data, load, schedule, term, view
+
+
+def get_config(data: Data = "dvm") -> ConfigDict:
+    """The experiment."""
+    config = load(f"mmcl/mmcl:{data}")
+    config.name = "supervised_both"
+    del config.projectors
+    config.projectors = ConfigDict()
+    config.views.image.probability = 0.8
+    config.views.image.crop_scale = (0.6, 1.0)
+    config.views.table = view("rows")
+    config.objective = (term("supervised", between=("image", "table")),)
+    config.optimizer.weight_decay = 0.0
+    config.schedule = schedule("constant", learning_rate=3e-4 if data == "dvm" else 3e-3)
+    return config

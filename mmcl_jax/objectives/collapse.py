@@ -1,0 +1,37 @@
+"""How far embeddings are from collapse: whether they differ at all, and in how many directions."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mmcl_jax.objectives.moments import centred
+
+COLLAPSED = 0.02  # of `deviation`; an untrained encoder's is about ten times that
+
+
+def unit(x: Float[Array, "N d"]) -> Float[Array, "N d"]:
+    """Rows of unit length, in float32, without gradient."""
+    x = jax.lax.stop_gradient(x).astype(jnp.float32)
+    return x * jax.lax.rsqrt(jnp.sum(x**2, axis=1, keepdims=True) + 1e-12)
+
+
+def spread(embeddings: Float[Array, "B d"]) -> dict[str, Float[Array, ""]]:
+    r"""`deviation` and `rank` of embeddings of unit length, over the whole batch.
+
+    `deviation` is the standard deviation, mean over dimensions, times $\sqrt d$: 0 when all are one point, about 1 when
+    they are all over the sphere (SimSiam, Chen and He, CVPR 2021, figure 2). `rank` is the effective number of
+    directions, $(\mathrm{tr}\, C)^2 / \mathrm{tr}\, C^2$ of the covariance C, from 1 to min(B - 1, d).
+
+    Example:
+      >>> {name: round(float(value), 2) for name, value in spread(jnp.eye(4)).items()}
+      {'deviation': 0.87, 'rank': 3.0}
+    """
+    samples, dimensions = embeddings.shape
+    values = centred(unit(embeddings))
+    # tr C and tr C^2 are the same of the products over samples and of those over dimensions: the smaller are made.
+    products = values.T @ values if dimensions <= samples else values @ values.T
+    trace, squares = jnp.trace(products), jnp.sum(products**2)
+    return {
+        "deviation": jnp.sqrt(jnp.mean(values**2, axis=0)).mean() * dimensions**0.5,
+        "rank": trace**2 / jnp.maximum(squares, 1e-30),
+    }
