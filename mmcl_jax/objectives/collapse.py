@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from mmcl_jax.objectives.moments import centred
 
-COLLAPSED = 0.02  # of `deviation`; an untrained encoder's is about ten times that
+COLLAPSED = 0.05  # of `deviation`; an untrained encoder's is some ten times that
 
 
 def unit(x: Float[Array, "N d"]) -> Float[Array, "N d"]:
