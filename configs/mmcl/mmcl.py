@@ -38,6 +38,6 @@ def get_config(data: Data = "dvm") -> ConfigDict:
     if data == "cars":
         config.views.image = view("augment", **CARS)
         config.encoders.image.channels = (32, 64, 128, 128)
-        config.epochs = 40
-        config.schedule.warmup_epochs = 4
+        config.epochs = 20
+        config.schedule.warmup_epochs = 2
     return config
