@@ -18,8 +18,9 @@ from mmcl_jax.data.prepare import prepare
 from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.budgets import Budget
 from mmcl_jax.evaluation.plot import plot_scores
-from mmcl_jax.evaluation.protocol import Score, probe_runs
-from mmcl_jax.evaluation.summary import budgets_of, paired, render, repeats_of, summarise
+from mmcl_jax.evaluation.protocol import evaluate_runs
+from mmcl_jax.evaluation.scores import Score
+from mmcl_jax.evaluation.summary import Cell, budgets_of, paired, render, repeats_of, summarise
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.plain import to_plain
 from mmcl_jax.training.run import Run
@@ -70,7 +71,7 @@ def quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
         "3/3  Evaluate",
         "linear probe on frozen features of the images alone; the table is not needed any more",
     )
-    scores = probe_runs(runs, store, BUDGETS, draws=DRAWS)
+    scores = evaluate_runs(runs, store, budgets=BUDGETS, draws=DRAWS)
     console.print()
     console.print(render(scores))
     console.print(render(scores, "auroc"))
@@ -94,10 +95,14 @@ def _differences(scores: Sequence[Score]) -> list[str]:
         cell, wins = paired(scores, *EXPERIMENTS, budget)
         lines.append(
             f"{EXPERIMENTS[0]} - {EXPERIMENTS[1]}, {budget}: {cell.mean:+.3f}"
-            + (f" ± {cell.sd:.3f}" if cell.repeats > 1 else "")
+            + (f" ± {cell.sd:.3f} (95 % of the mean: {_interval(cell)})" if cell.repeats > 1 else "")
             + f", above 0 at {wins} of {cell.repeats} {repeats_of(scores)}s"
         )
     return lines
+
+
+def _interval(cell: Cell) -> str:
+    return "{:+.3f} to {:+.3f}".format(*cell.interval)
 
 
 def _write_results(path: Path, runs: Sequence[Run], scores: Sequence[Score], seconds: float) -> None:

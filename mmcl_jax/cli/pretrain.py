@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from mmcl_jax.config import load, shipped
+from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.processes import initialize, is_first
 
@@ -25,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     """Trains. Returns 75 (EX_TEMPFAIL) if it was asked to stop before the end: the same command continues."""
     if options.distributed:
         initialize()
-    result = pretrain(load(options.config, options.overrides), options.workdir)
+    result = pretrain(load(options.config, options.overrides), options.workdir, monitor=monitor)
     if is_first():
         print(result.describe())
     return 0 if result.step == result.steps else os.EX_TEMPFAIL

@@ -17,12 +17,24 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part for part in text.split(",") if part)
 
 
-def fractions(text: str) -> tuple[float, ...]:
-    """Comma-separated numbers in (0, 1]."""
+def _numbers(text: str) -> tuple[float, ...]:
     try:
-        numbers = tuple(float(part) for part in text.split(","))
+        return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers") from error
+
+
+def rates(text: str) -> tuple[float, ...]:
+    """Comma-separated numbers above 0."""
+    numbers = _numbers(text)
+    if not all(0 < number < float("inf") for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r}: a learning rate lies above 0")
+    return numbers
+
+
+def fractions(text: str) -> tuple[float, ...]:
+    """Comma-separated numbers in (0, 1]."""
+    numbers = _numbers(text)
     if not all(0 < number <= 1 for number in numbers):
         raise argparse.ArgumentTypeError(f"{text!r}: a fraction lies above 0 and is at most 1")
     return numbers

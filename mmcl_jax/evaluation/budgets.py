@@ -33,17 +33,26 @@ class Budget:
         """Whether every label that may be used is, so that all draws are the same."""
         return self.per_class is None and self.fraction == 1
 
-    def draw(self, labels: np.ndarray, seed: tuple[int, int]) -> np.ndarray:
+    def draw(self, labels: np.ndarray, seed: tuple[int, int], *, stratified: bool = True) -> np.ndarray:
         """Sorted rows of a random subset, at least one per class.
 
         Every class is put into a random order by `seed` and its first rows are taken: the draws of one seed are nested,
-        a smaller budget lying within a larger one.
+        a smaller budget lying within a larger one. If `labels` are numbers, all rows are put into one order instead,
+        and a share of them has at least two.
+
+        Args:
+          labels: `[N]` class codes, or numbers.
+          seed: of pretraining, and the number of the draw.
+          stratified: whether the labels are class codes.
 
         Raises:
           UserError: a class has fewer rows than `per_class`.
         """
         if self.takes_all:
             return np.arange(len(labels))
+        if not stratified:
+            count = max(2, round(self.fraction * len(labels)))
+            return np.sort(np.random.default_rng(seed).permutation(len(labels))[:count])
         chosen = []
         for label in np.unique(labels):
             rows = np.flatnonzero(labels == label)

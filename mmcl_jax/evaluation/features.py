@@ -1,7 +1,8 @@
 """Frozen features: every example through an encoder once, without augmentation."""
 
+import functools
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,44 +12,90 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.backend import compiler_options
 from mmcl_jax.encoders import Model
+from mmcl_jax.encoders.table_input import TableInput
 from mmcl_jax.views import VIEWS
 
+_PIXELS = 32  # the side that images are averaged down to as features
+_CHUNK = 256
 
-def frozen_encoder(model: Model, *, config: ConfigDict, batch_size: int = 256) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from uint8 images `[N, H, W, C]` to their pooled features `[N, D]` float32, compiled once.
 
-    BatchNorm uses its running statistics and nothing is updated, so the features are those of a frozen encoder. (In
-    MMCL's released code a "frozen" encoder stays in train mode: it normalises by, and keeps adapting to, the batch.)
+def frozen_encoder(
+    model: Model, *, config: ConfigDict, modality: str = "image", projected: bool = False, batch_size: int = _CHUNK
+) -> Callable[[Any], np.ndarray]:
+    """A function from rows of a modality to their pooled features `[N, D]` float32, or to the projections of these.
+
+    It takes uint8 images `[N, H, W, C]` (with several pictures per row, `[N, V, H, W, C]`: the mean over them), or
+    encoded table rows `[N, F]`. BatchNorm uses its running statistics and nothing is updated, so the features are those
+    of a frozen encoder. (In MMCL's released code a "frozen" encoder stays in train mode: it normalises by, and keeps
+    adapting to, the batch.)
     """
-    view = VIEWS.build(VIEWS.spec("resized", size=_view_size(config)), "view")
     graphdef, arrays = nnx.split(model)
+    encode = _program(graphdef, modality, _view_size(config, modality), config.dtype, projected)
 
-    @partial(jax.jit, compiler_options=compiler_options(jax.local_devices()[0], config.dtype))
-    def encode(arrays: nnx.State, batch: jax.Array) -> jax.Array:
-        seen = view.apply(batch, jax.random.split(jax.random.key(0), len(batch)), None)
-        features = nnx.merge(graphdef, arrays).encode("image", seen, train=False)
-        return features.pooled.astype(jnp.float32)
-
-    def features(images: np.ndarray) -> np.ndarray:
-        if images.ndim == 5:  # several pictures per row: the mean of their features
-            pictures = np.asarray(images)
+    def features(rows: Any) -> np.ndarray:
+        if modality == "image" and rows.ndim == 5:
+            pictures = np.asarray(rows)
             return features(pictures.reshape(-1, *pictures.shape[2:])).reshape(*pictures.shape[:2], -1).mean(axis=1)
         parts = []
-        for start in range(0, len(images), batch_size):
-            rows = np.asarray(images[start : start + batch_size])
-            padded = np.zeros((batch_size, *images.shape[1:]), images.dtype)  # one shape, so one compilation
-            padded[: len(rows)] = rows
-            parts.append(np.asarray(encode(arrays, padded))[: len(rows)])
+        for start in range(0, len(rows), batch_size):
+            part = np.asarray(rows[start : start + batch_size])
+            padded = np.zeros((batch_size, *part.shape[1:]), part.dtype)  # one shape, so one compilation
+            padded[: len(part)] = part
+            parts.append(np.asarray(encode(arrays, padded))[: len(part)])
         return np.concatenate(parts)
 
     return features
 
 
-def pixel_features(images: np.ndarray) -> np.ndarray:
-    """The pixels themselves, `[N, H * W * C]` float32 in [0, 1]."""
-    return np.asarray(images).reshape(len(images), -1).astype(np.float32) / 255
+@functools.lru_cache(maxsize=16)
+def _program(
+    graphdef: nnx.GraphDef, modality: str, size: tuple[int, int] | None, dtype: str, projected: bool
+) -> Callable[[nnx.State, np.ndarray | jax.Array], jax.Array]:
+    """The compiled encoder; models of one structure, such as those of several seeds or steps, share it."""
+    view = VIEWS.build(VIEWS.spec("resized", size=size), "view") if modality == "image" else None
+
+    @functools.partial(jax.jit, compiler_options=compiler_options(jax.local_devices()[0], dtype))
+    def encode(arrays: nnx.State, batch: np.ndarray | jax.Array) -> jax.Array:
+        model = nnx.merge(graphdef, arrays)
+        seen = view.apply(batch, jax.random.split(jax.random.key(0), len(batch)), None) if view else batch
+        found = model.encode(modality, seen, train=False)
+        return (model.project(modality, found, train=False) if projected else found.pooled).astype(jnp.float32)
+
+    return encode
 
 
-def _view_size(config: ConfigDict) -> tuple[int, int] | None:
+def pixel_features(images: Any) -> np.ndarray:
+    """The pixels themselves, `[N, pixels]` float32 in [0, 1].
+
+    Sides longer than 32 are averaged down, in squares of whole pixels, to at most 32; what fills no square is left out.
+    """
+    return np.concatenate([_averaged(np.asarray(images[i : i + _CHUNK])) for i in range(0, len(images), _CHUNK)])
+
+
+def _averaged(images: np.ndarray) -> np.ndarray:
+    *rest, height, width, channels = images.shape
+    step = -(-max(height, width) // _PIXELS)
+    images = images[..., : height // step * step, : width // step * step, :]
+    squares = images.reshape(*rest, height // step, step, width // step, step, channels)
+    return squares.mean(axis=(-4, -2), dtype=np.float32).reshape(len(images), -1) / np.float32(255)
+
+
+def column_features(rows: np.ndarray, widths: tuple[int, ...], *, missing: str) -> np.ndarray:
+    """The columns themselves, `[N, E]` float32: encoded rows, one-hot, as a table encoder sees them.
+
+    A number that is missing, with the policies that leave it so, is the mean, 0.
+    """
+    return np.asarray(TableInput(widths, missing=missing)(jnp.asarray(rows, jnp.float32)))
+
+
+def unit_rows(features: np.ndarray) -> np.ndarray:
+    """Rows of length 1, float32; rows of zeros stay so."""
+    features = np.asarray(features, np.float32)
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.float32(1e-12))
+
+
+def _view_size(config: ConfigDict, modality: str) -> tuple[int, int] | None:
     """The image size the encoder was trained at; None means the stored size."""
+    if modality != "image":
+        return None
     return next((spec.get("size") for spec in config.views.values() if spec.modality == "image"), None)

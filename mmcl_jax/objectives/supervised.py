@@ -1,12 +1,12 @@
 """The supervised term: the class of a sample from the features of one view, or of several together."""
 
-from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mmcl_jax.objectives.base import TERMS, Learned, Metrics, Term, check_weights
+from mmcl_jax.objectives.base import TERMS, Metrics, Term, check_weights
 
 
 @TERMS.register("supervised")
@@ -29,9 +29,9 @@ def supervised(*, classes: int, between: tuple[str, ...] = ("image",), weight: f
     if not between:
         raise ValueError("between must name a view")
 
-    def loss(*given: Array | Mapping[str, Array] | Learned) -> tuple[Float[Array, ""], Metrics]:
-        *heads, batch, _ = given
-        logits = sum(head.astype(jnp.float32) for head in heads)
+    def loss(*given: Any) -> tuple[Float[Array, ""], Metrics]:
+        *heads, batch, _ = given  # a head for each view, the batch, and no learned scalars
+        logits = jnp.stack([head.astype(jnp.float32) for head in heads]).sum(axis=0)
         label = batch["label"]
         known = (label >= 0).astype(jnp.float32)
         count = jnp.maximum(known.sum(), 1.0)

@@ -42,9 +42,9 @@ def test_prepare_pretrain_evaluate(digits_raw: Request, tmp_path: Path, capsys: 
     out = capsys.readouterr().out
     assert "labels: 3 per class" in out
     assert "random encoder" in out
-    scores = json.loads((run / "probe.json").read_text())["scores"]
+    scores = json.loads((run / "evaluation.json").read_text())["scores"]
     assert {score["budget"] for score in scores} == {"3 per class", "all", "10 %"}
-    assert all(0.1 < score["top1"] <= 1 for score in scores)
+    assert all(0.1 < score["metrics"]["top1"] <= 1 for score in scores)
 
 
 @pytest.mark.core

@@ -39,7 +39,7 @@ def probe(capsys: pytest.CaptureFixture[str], store: Path, run: Path, *config: s
     options = [f"--config.data={store}", *TINY, *config]
     assert "steps in" in said(capsys, "pretrain", "--config", "digits_mmcl", "--workdir", str(run), *options)
     said(capsys, "evaluate", "--run", str(run), "--fraction", "1", "--seeds", "1")
-    return json.loads((run / "probe.json").read_text())["scores"]
+    return json.loads((run / "evaluation.json").read_text())["scores"]
 
 
 @pytest.mark.core
@@ -83,11 +83,11 @@ def test_drawn_hearts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     opened = Store.open(store)
     assert opened.schema.image.shape == (24, 24, 3)
     scores = probe(capsys, store, tmp_path / "run", "--config.missing=iterative")
-    assert all(0 <= score["auroc"] <= 1 for score in scores)
+    assert all(0 <= score["metrics"]["auroc"] <= 1 for score in scores)
     assert (tmp_path / "run" / "imputer.npz").is_file()
     options = ["--subset", "train_balanced", "--label", "infarction", "--baselines", "pixels"]
     said(capsys, "evaluate", "--run", str(tmp_path / "run"), *options)
-    scores = json.loads((tmp_path / "run" / "probe.json").read_text())["scores"]
+    scores = json.loads((tmp_path / "run" / "evaluation.json").read_text())["scores"]
     assert [(score["method"], score["budget"]) for score in scores] == [
         ("pixels", "train_balanced"),
         ("digits_mmcl", "train_balanced"),

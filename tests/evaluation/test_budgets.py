@@ -35,3 +35,11 @@ def test_all_is_all() -> None:
 def test_more_labels_than_there_are_is_refused() -> None:
     with pytest.raises(UserError, match="class 2 has only 3 training rows"):
         Budget(per_class=4).draw(LABELS, (0, 0))
+
+
+def test_numbers_have_no_classes_and_keep_two_rows() -> None:
+    prices = np.random.default_rng(0).normal(size=200)
+    small, large = (Budget(fraction=f).draw(prices, (0, 1), stratified=False) for f in (0.1, 0.5))
+    assert (len(small), len(large)) == (20, 100)
+    assert set(small) < set(large)
+    assert len(Budget(fraction=0.001).draw(prices, (0, 1), stratified=False)) == 2

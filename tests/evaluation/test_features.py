@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
 from mmcl_jax.config import load
+from mmcl_jax.data.input import training_arrays
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import build_model
-from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation.budgets import Budget
-from mmcl_jax.evaluation.features import frozen_encoder, pixel_features
-from mmcl_jax.evaluation.protocol import probe_runs
+from mmcl_jax.evaluation.features import _program, column_features, frozen_encoder, pixel_features
+from mmcl_jax.training.build import fit_encoding
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.run import Run
 
@@ -68,28 +68,43 @@ def test_bfloat16_features_are_the_float32_ones_but_for_rounding(digits_store: S
 def test_pixels() -> None:
     images = np.full((3, 2, 2, 1), 255, np.uint8)
     np.testing.assert_array_equal(pixel_features(images), np.ones((3, 4)))
+    rising = np.arange(70 * 64, dtype=np.uint16).reshape(
+        1, 70, 64, 1
+    )  # squares of 3 x 3; the last row and column fill none
+    averaged = pixel_features(np.repeat(rising, 2, axis=0)) * 255
+    assert averaged.shape == (2, 23 * 21)
+    assert averaged[0, 0] == pytest.approx(np.mean([64 * row + column for row in range(3) for column in range(3)]))
 
 
-def test_the_protocol_pairs_methods_by_seed(tiny_config, tmp_path: Path, digits_store: Store) -> None:
-    runs = [
-        pretrain(tiny_config(name, f"seed={seed}", "epochs=2"), tmp_path / f"{name}{seed}", say=quiet).run
-        for name in ("digits_mmcl", "digits_simclr")
-        for seed in (0, 1)
-    ]
-    scores = probe_runs(runs, digits_store, [Budget(per_class=2), Budget()], draws=2)
-    counted = {(s.method, s.seed, s.budget): 0 for s in scores}
-    for s in scores:
-        counted[s.method, s.seed, s.budget] += 1
-    methods = ("pixels", "random encoder", "digits_mmcl", "digits_simclr")
-    assert counted == {
-        (method, seed, budget): draws
-        for method in methods
-        for seed in (0, 1)
-        for budget, draws in (("2 per class", 2), ("all", 1))
-    }
-    pixels = {s.seed: s.top1 for s in scores if s.method == "pixels" and s.budget == "all"}
-    assert pixels[0] == pixels[1] > 0.9
-    with pytest.raises(UserError, match="Two runs are of the experiment 'digits_mmcl' with the seed 0"):
-        probe_runs([runs[0], runs[0]], digits_store, [Budget()], draws=1)
-    with pytest.raises(UserError, match="no baseline 'forest'"):
-        probe_runs(runs, digits_store, [Budget()], draws=1, baselines=["forest"])
+def test_columns_are_one_hot() -> None:
+    rows = np.array([[0.5, 2.0], [-1.0, 0.0]], np.float32)
+    np.testing.assert_array_equal(column_features(rows, (1, 3), missing="refuse"), [[0.5, 0, 0, 1], [-1, 1, 0, 0]])
+    rows[0] = np.nan
+    np.testing.assert_array_equal(column_features(rows, (1, 3), missing="token")[0], [0, 0, 0, 0, 1])
+
+
+def test_tables_and_projections(tiny_config, digits_store: Store) -> None:
+    config = tiny_config("digits_mmcl")
+    model = build_model(config, digits_store.schema, rngs=nnx.Rngs(0))
+    encoding = fit_encoding(config, digits_store)
+    rows = training_arrays(digits_store, "val", ("table",), encoding)["table"]
+    whole = frozen_encoder(model, config=config, modality="table")(rows)
+    expected = model.encode("table", jnp.asarray(rows), train=False)
+    np.testing.assert_allclose(whole, expected.pooled, rtol=1e-4, atol=1e-5)
+    parts = frozen_encoder(model, config=config, modality="table", projected=True, batch_size=64)(rows)
+    np.testing.assert_allclose(parts, model.project("table", expected, train=False), rtol=1e-4, atol=1e-5)
+
+
+def test_models_of_one_structure_share_a_compiled_program(tiny_config, digits_store: Store) -> None:
+    config = tiny_config("digits_mmcl")
+    models = [build_model(config, digits_store.schema, rngs=nnx.Rngs(seed)) for seed in (0, 1)]
+    programs = [_program(nnx.graphdef(model), "image", None, config.dtype, False) for model in models]
+    assert programs[0] is programs[1]
+
+
+def test_pictures_of_a_row_are_averaged(tiny_config, digits_store: Store) -> None:
+    config = tiny_config("digits_mmcl")
+    encode = frozen_encoder(build_model(config, digits_store.schema, rngs=nnx.Rngs(0)), config=config)
+    images = np.asarray(digits_store.arrays("val")["image"])
+    pairs = images.reshape(-1, 2, *images.shape[1:])
+    np.testing.assert_allclose(encode(pairs), encode(images).reshape(len(pairs), 2, -1).mean(axis=1), rtol=1e-6)

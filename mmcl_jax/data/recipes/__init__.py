@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.data.recipes.base import Recipe, Step
 from mmcl_jax.data.recipes.cardiac import cardiac
 from mmcl_jax.data.recipes.dvm import dvm
+from mmcl_jax.data.recipes.measured import measured
 from mmcl_jax.data.recipes.tfds import tfds_images
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.registry import Registry
@@ -22,6 +23,7 @@ RECIPES = Registry("data set")
 RECIPES.register("dvm")(dvm)
 RECIPES.register("cardiac")(cardiac)
 RECIPES.register("tfds")(tfds_images)
+RECIPES.register("measured")(measured)
 
 
 def make(name: str, root: Path | None, options: Sequence[str]) -> Recipe:

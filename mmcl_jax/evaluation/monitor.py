@@ -1,0 +1,81 @@
+"""How good the features are while they are being learnt: nearest neighbours and retrieval on a few rows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from mmcl_jax.data.encoding import Encoding
+from mmcl_jax.data.input import training_arrays
+from mmcl_jax.data.store import Store
+from mmcl_jax.encoders import Model
+from mmcl_jax.evaluation.features import frozen_encoder
+from mmcl_jax.evaluation.knn import knn_outputs, nearest
+from mmcl_jax.evaluation.retrieval import ranks
+from mmcl_jax.evaluation.tasks import Task
+
+
+def monitor(store: Store, config: ConfigDict, encoding: Encoding) -> "OnlineKNN":
+    """The monitor of a training, as `config.monitor` says."""
+    return OnlineKNN(store, config, encoding, rows=config.monitor.rows, neighbours=config.monitor.neighbours)
+
+
+class OnlineKNN:
+    """Measures a model between steps of pretraining; calls after the first compile nothing.
+
+    A fixed random subset of training rows is the bank, one of validation rows asks. Labels are the store's first that
+    is a class; rows without one are left out of the accuracy. It is for watching: budgets, seeds and test are for
+    `mmcl evaluate`.
+    """
+
+    def __init__(
+        self, store: Store, config: ConfigDict, encoding: Encoding, *, rows: int = 2048, neighbours: int = 20
+    ) -> None:
+        """Reads the rows: at most `rows` of either split. `neighbours` vote, or as many as have labels if fewer do."""
+        self._config, self._neighbours = config, neighbours
+        self._modalities = tuple(sorted(config.encoders))
+        self._train, self._val = (_some(store, split, self._modalities, encoding, rows) for split in ("train", "val"))
+        self._task = None if store.schema.label is None else Task.of(store.schema.label)
+
+    def __call__(self, model: Model) -> dict[str, float]:
+        """Of every modality, `online/knn_top1/MODALITY` if there are labels: weighted kNN on frozen features.
+
+        And `online/retrieval_top1` if image and table have projectors: in how many validation rows (of those held) the
+        projection of the image finds that of its own table before all others, averaged with the other direction.
+        """
+        metrics = {}
+        for modality in self._modalities:
+            top1 = self._top1(model, modality)
+            if top1 is not None:
+                metrics[f"online/knn_top1/{modality}"] = top1
+        if {"image", "table"} <= set(self._modalities) & set(model.projectors):
+            image, table = (self._encode(model, self._val, one, projected=True) for one in ("image", "table"))
+            found = np.stack([ranks(image, table), ranks(table, image)])
+            metrics["online/retrieval_top1"] = float((found == 1).mean())
+        return metrics
+
+    def _top1(self, model: Model, modality: str) -> float | None:
+        """None if the bank or the queries have no label, or the label is a column of what it would be told from."""
+        if self._task is None or (modality == "table" and self._config.label_as_feature):
+            return None
+        known, asked = self._train["label"] >= 0, self._val["label"] >= 0
+        if not known.any() or not asked.any():
+            return None
+        bank = self._encode(model, self._train, modality)[known]
+        queries = self._encode(model, self._val, modality)[asked]
+        cosines, places = nearest(bank, queries, min(self._neighbours, len(bank)))
+        outputs = knn_outputs(cosines, self._train["label"][known][places], task=self._task)
+        return float((outputs.argmax(axis=1) == self._val["label"][asked]).mean())
+
+    def _encode(self, model: Model, rows: Mapping[str, Any], modality: str, *, projected: bool = False) -> np.ndarray:
+        return frozen_encoder(model, config=self._config, modality=modality, projected=projected)(rows[modality])
+
+
+def _some(
+    store: Store, split: str, modalities: tuple[str, ...], encoding: Encoding, count: int
+) -> dict[str, np.ndarray]:
+    """At most `count` rows of a split, always the same ones, in memory."""
+    arrays = training_arrays(store, split, modalities, encoding)
+    rows = np.sort(np.random.default_rng(0).permutation(store.sizes[split])[:count])
+    return {name: np.asarray(array[rows]) for name, array in arrays.items()}

@@ -1,0 +1,44 @@
+"""One measured number of one method, with everything that says what it is."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Score:
+    """What a method reached on test.
+
+    Attributes:
+      method: the experiment's name, or that of a baseline.
+      seed: of pretraining.
+      protocol: one of `protocol.PROTOCOLS`.
+      input: "image", "table" or "both"; for retrieval the two modalities, "image-table".
+      label: the column that was predicted; empty for retrieval.
+      budget: the labels used, as `str(Budget)`; "no labels" for retrieval.
+      draw: number of the draw of labels (and, where training is random beyond that, of its seed).
+      metrics: on test, by name, and "val_" + the primary metric: that on validation of the settings chosen by it.
+      chosen: these settings, such as `{"learning_rate": 0.003}`.
+    """
+
+    method: str
+    seed: int
+    protocol: str
+    input: str
+    label: str
+    budget: str
+    draw: int
+    metrics: dict[str, float]
+    chosen: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a dict of JSON values; what is not a number (NaN) becomes None."""
+        raw = dataclasses.asdict(self)
+        return {**raw, "metrics": {name: None if math.isnan(v) else v for name, v in self.metrics.items()}}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Score":
+        """The inverse of `to_json`."""
+        metrics = {name: math.nan if value is None else value for name, value in raw["metrics"].items()}
+        return cls(**{**raw, "metrics": metrics})
