@@ -15,11 +15,12 @@ COMMANDS = {
     "generate": "drawn data in the format of a data set that cannot be shipped",
     "pretrain": "train the encoders of an experiment; the same command resumes",
     "evaluate": "linear probes on frozen features of one or several runs",
+    "reproduce": "a table of a paper, ours beside the published numbers; the same command continues",
     "quickstart": "all of it on the small real data set that ships with the package",
 }
 
 # Options whose keys are not fixed, and the commands that take them.
-DOTTED = {"--config.": ("pretrain",), "--dataset.": ("prepare", "generate")}
+DOTTED = {"--config.": ("pretrain", "reproduce"), "--dataset.": ("prepare", "generate")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,39 @@
+"""What is done already: one JSON per finished training and per finished evaluation, each there whole or not at all."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmcl_jax.evaluation.scores import Score
+
+
+def digest(value: Any) -> str:
+    """Eight characters that say which settings these are."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def write(path: Path, record: dict[str, Any]) -> None:
+    """Writes a record in one piece."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(record, indent=2) + "\n")
+    os.replace(partial, path)
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """The record, None if there is none."""
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def write_scores(path: Path, settings: dict[str, Any], scores: Sequence[Score], seconds: float) -> None:
+    """Writes an evaluation."""
+    record = {"settings": settings, "seconds": round(seconds, 2), "scores": [score.to_json() for score in scores]}
+    write(path, record)
+
+
+def scores_of(record: dict[str, Any]) -> list[Score]:
+    """The scores of an evaluation."""
+    return [Score.from_json(raw) for raw in record["scores"]]

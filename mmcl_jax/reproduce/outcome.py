@@ -1,0 +1,160 @@
+"""A table with all its numbers, as the text, the page and the results file show them."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+from mmcl_jax.data.card.wording import counted
+from mmcl_jax.evaluation.scores import Score
+from mmcl_jax.evaluation.tasks import Task
+from mmcl_jax.reproduce import grid, ledger
+from mmcl_jax.reproduce.plan import Plan
+from mmcl_jax.reproduce.published import TARGETS, target_of
+from mmcl_jax.reproduce.spec import Column, Contrast, Published, Row, difference
+
+METRICS = {"top1": "top-1 accuracy", "auroc": "AUROC"}
+PROTOCOLS = {
+    "probe": "Frozen: a linear head on frozen features of images that are not augmented (the paper augments them).",
+    "finetune": "Trainable: encoder and linear head are trained, on augmented images, as in the paper.",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What was asked for (`plan`, `variant`, `title`), the `metric`, and `scores` by row and column."""
+
+    plan: Plan
+    variant: str
+    title: str
+    metric: str
+    scores: Mapping[tuple[str, str], list[Score]]
+    seconds: Mapping[tuple[str, str, int], float]
+
+    @property
+    def cells(self) -> dict[tuple[str, str], dict[int, float]]:
+        """Percent by row, column and seed: the mean over draws of labels."""
+        return {
+            cell: {
+                seed: grid.value([one for one in scores if one.seed == seed], self.metric)
+                for seed in sorted({score.seed for score in scores})
+            }
+            for cell, scores in self.scores.items()
+        }
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds of pretraining there are."""
+        return len({training.seed for training in self.plan.trainings})
+
+    @property
+    def target(self) -> str:
+        """Whose published numbers are shown."""
+        return target_of(self.variant, self.plan.how.label)
+
+    @property
+    def own_target(self) -> bool:
+        """Whether the published numbers are of the data at hand (or of data in its format, such as drawn cars)."""
+        return self.variant in ("dvm", "cardiac")
+
+    @property
+    def has_published(self) -> bool:
+        """Whether there are any for the rows at hand."""
+        return any(self.published(row, column) for row in self.plan.rows for column in self.plan.table.columns)
+
+    @property
+    def published_as(self) -> str:
+        """The heading of the published numbers."""
+        return f"published, {TARGETS[self.target]}"
+
+    def spread(self, row: Row, column: Column) -> grid.Spread | None:
+        """A cell over seeds; None if the table has none there."""
+        values = self.cells.get((row.key, column.key))
+        return grid.spread(list(values.values())) if values else None
+
+    def published(self, row: Row, column: Column) -> Published | None:
+        """The number of the paper."""
+        return row.published.get(self.target, {}).get(column.key)
+
+    def contrast(self, what: Contrast) -> grid.Spread | None:
+        """A difference of cells, paired by seed."""
+        return grid.contrast(self.cells, what)
+
+    def to_reference(self, row: Row, column: Column) -> grid.Spread | None:
+        """The row minus the reference row, paired by seed."""
+        reference = self.plan.table.row(self.plan.table.reference)
+        return None if row.key == reference.key else self.contrast(difference(row, reference, column))
+
+    @property
+    def spread_is_over(self) -> str:
+        """What a number of ours, and ± on either side, mean."""
+        draws = {column.heading.lower(): self._draws(column) for column in self.plan.table.columns}
+        if len(set(draws.values())) == 1:
+            said = counted(next(iter(draws.values())), "draw")
+        else:
+            said = ", ".join(f"{heading} {counted(count, 'draw')}" for heading, count in draws.items())
+        seeds = (
+            f"mean ± sd over {self.seeds} pretraining seeds"
+            if self.seeds > 1
+            else "one pretraining seed, so there is no spread and no interval"
+        )
+        theirs = " Theirs: over five fine-tuning seeds of one pretrained model." if self.has_published else ""
+        return f"Ours: {seeds}; a seed is the mean over its draws of labels and heads ({said}).{theirs}"
+
+    def _draws(self, column: Column) -> int:
+        """The most draws that a row has at a seed in this column."""
+        numbers = [one.draw for (_, key), scores in self.scores.items() if key == column.key for one in scores]
+        return 1 + max(numbers, default=0)
+
+    @property
+    def protocols(self) -> str:
+        """How the columns were evaluated."""
+        said = [PROTOCOLS[name] for name in dict.fromkeys(column.protocol for column in self.plan.table.columns)]
+        chosen = f"Settings are chosen by {METRICS[self.metric]} on validation."
+        return " ".join([*said, chosen])
+
+    @property
+    def orientation(self) -> str:
+        """A warning where the published numbers are of other data."""
+        if self.own_target or not self.has_published:
+            return ""
+        return (
+            f"The paper has no numbers for these data: those of {TARGETS[self.target]} stand beside ours for "
+            "orientation, and are not what to expect here."
+        )
+
+
+def gather(plan: Plan, *, variant: str, title: str) -> Outcome:
+    """Reads the finished evaluations of a plan, all of which there are."""
+    column = next(one for one in plan.store.schema.labels if one.name == plan.how.label)
+    scores: dict[tuple[str, str], list[Score]] = {}
+    seconds = {}
+    for one in plan.evaluations:
+        record = ledger.read(one.path)
+        assert record is not None, one.path
+        scores.setdefault((one.row.key, one.column.key), []).extend(ledger.scores_of(record))
+        seconds[one.row.key, one.column.key, one.seed] = record["seconds"]
+    return Outcome(
+        plan=plan, variant=variant, title=title, metric=Task.of(column).primary, scores=scores, seconds=seconds
+    )
+
+
+def plus_minus(one: grid.Spread | None) -> str:
+    """`91.43 ± 0.13`."""
+    if one is None:
+        return "–"
+    if math.isnan(one.mean):
+        return "diverged"
+    return f"{one.mean:.2f}" + ("" if math.isnan(one.sd) else f" ± {one.sd:.2f}")
+
+
+def signed(one: grid.Spread) -> str:
+    """`+1.20 [+0.30, +2.10]`, without an interval if there is none."""
+    if math.isnan(one.mean):
+        return "diverged"
+    interval = "" if math.isnan(one.low) else f" [{rounded(one.low):+.2f}, {rounded(one.high):+.2f}]"
+    return f"{rounded(one.mean):+.2f}{interval}"
+
+
+def rounded(value: float) -> float:
+    """To two decimals, and never to -0."""
+    return round(value, 2) + 0.0

@@ -1,0 +1,106 @@
+"""The results file: every score, what it was made with, and what was made of it."""
+
+import dataclasses
+import math
+import os
+import platform
+from typing import Any
+
+import jax
+
+from mmcl_jax import __version__
+from mmcl_jax.reproduce import ledger
+from mmcl_jax.reproduce.grid import Spread
+from mmcl_jax.reproduce.outcome import Outcome
+from mmcl_jax.reproduce.reading import against, judge
+from mmcl_jax.training.plain import to_plain
+from mmcl_jax.training.run import Run
+
+
+def to_json(outcome: Outcome, command: str) -> dict[str, Any]:
+    """As JSON values. Percent in `cells` and `differences`; `scores` are as measured."""
+    plan = outcome.plan
+    return {
+        "table": plan.table.name,
+        "source": plan.table.source,
+        "title": outcome.title,
+        "command": command,
+        "mmcl_jax": __version__,
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "store": {
+            "directory": str(plan.store.directory.absolute()),
+            "fingerprint": plan.store.fingerprint,
+            "rows": plan.store.sizes,
+        },
+        "variant": outcome.variant,
+        "metric": outcome.metric,
+        "evaluation": dataclasses.asdict(plan.how),
+        "spread": outcome.spread_is_over,
+        "published_target": outcome.target if outcome.has_published else None,
+        "cells": _cells(outcome),
+        "differences": _differences(outcome),
+        "claims": [
+            {
+                "text": finding.claim.text,
+                "of": "ours" if finding.claim.ours else "the paper",
+                "verdict": finding.verdict,
+                "differences": {label: _spread(one) for label, one in finding.differences},
+                "not_asked_for": list(finding.left_out),
+            }
+            for finding in judge(outcome)
+        ],
+        "above_the_reference": against(outcome),
+        "runs": {one.directory.name: {**(ledger.read(one.record) or {}), "seed": one.seed} for one in plan.trainings},
+        "configs": {one.directory.name: to_plain(Run.open(one.directory).config) for one in plan.trainings},
+        "scores": [
+            {"row": row, "column": column, **score.to_json()}
+            for (row, column), scores in outcome.scores.items()
+            for score in scores
+        ],
+        "evaluation_seconds": {
+            f"{row}-{seed} {column}": seconds for (row, column, seed), seconds in outcome.seconds.items()
+        },
+    }
+
+
+def _cells(outcome: Outcome) -> list[dict[str, Any]]:
+    cells = []
+    for row in outcome.plan.rows:
+        for column in outcome.plan.table.columns:
+            ours, theirs = outcome.spread(row, column), row.published
+            if ours is None:
+                continue
+            published = {
+                target: {"mean": number.mean, "sd": number.sd, "note": number.note}
+                for target, by_column in theirs.items()
+                for key, number in by_column.items()
+                if key == column.key
+            }
+            seeds = {str(seed): _number(one) for seed, one in outcome.cells[row.key, column.key].items()}
+            cells.append(
+                {"row": row.key, "column": column.key, "by_seed": seeds, **_spread(ours), "published": published}
+            )
+    return cells
+
+
+def _differences(outcome: Outcome) -> list[dict[str, Any]]:
+    return [
+        {"row": row.key, "column": column.key, "minus": outcome.plan.table.reference, **_spread(one)}
+        for column in outcome.plan.table.columns
+        for row in outcome.plan.rows
+        if (one := outcome.to_reference(row, column)) is not None
+    ]
+
+
+def _spread(one: Spread) -> dict[str, Any]:
+    raw = dataclasses.asdict(one)
+    return {key: _number(value) if isinstance(value, float) else value for key, value in raw.items()}
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)

@@ -1,0 +1,115 @@
+"""What a table is made of: rows, columns, claims, and the numbers of the paper."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from mmcl_jax.evaluation.budgets import Budget
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A number of the paper in percent, with its standard deviation; or a `note` in its place."""
+
+    mean: float | None
+    sd: float | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        if self.mean is None:
+            return self.note
+        return f"{self.mean:.2f}" + ("" if self.sd is None else f" ± {self.sd:.2f}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Column:
+    """One way to evaluate: a protocol on an input with a share of the training labels."""
+
+    key: str
+    heading: str
+    protocol: str
+    input: str = "image"
+    share: float = 1.0
+
+    def budget(self, *, balanced: bool) -> Budget:
+        """The labels that are used; `balanced` takes the fine-tuning subsets of a rare binary label."""
+        if not balanced:
+            return Budget(fraction=self.share)
+        return Budget(subset="train_balanced" if self.share == 1 else f"train_balanced_{100 * self.share:g}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method.
+
+    Attributes:
+      key: names it in `--methods`, and its runs: the same key is the same pretraining in every table.
+      label: what the table says.
+      config: the shipped experiment, without its variant; empty for a baseline.
+      overrides: on the config.
+      baseline: "random", "pixels" or "columns", of `evaluate_runs`; its encoder and seeds are the reference row's.
+      protocols: that it is evaluated by.
+      inputs: that it can be evaluated on.
+      published: `{target: {column: number}}`, targets being "DVM", "CAD" and "MI".
+      kind: what it learns from, for the claims: "multimodal", "image", "table", "labels" or "nothing".
+    """
+
+    key: str
+    label: str
+    config: str = ""
+    overrides: tuple[str, ...] = ()
+    baseline: str = ""
+    protocols: tuple[str, ...] = ("probe", "finetune")
+    inputs: tuple[str, ...] = ("image",)
+    published: Mapping[str, Mapping[str, Published]] = dataclasses.field(default_factory=dict)
+    kind: str
+
+    def has(self, column: Column) -> bool:
+        """Whether the table has a number here."""
+        return column.protocol in self.protocols and column.input in self.inputs
+
+
+@dataclasses.dataclass(frozen=True)
+class Contrast:
+    """A weighted sum of cells that a claim says is above 0: `weights` are `(row, column, weight)`."""
+
+    label: str
+    weights: tuple[tuple[str, str, float], ...]
+
+    @property
+    def rows(self) -> set[str]:
+        """The rows it takes."""
+        return {row for row, _, _ in self.weights}
+
+
+def difference(first: Row, second: Row, column: Column) -> Contrast:
+    """`first - second` in a column."""
+    label = f"{first.label} − {second.label}"
+    return Contrast(label, ((first.key, column.key, 1.0), (second.key, column.key, -1.0)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper, or of ours where `ours`: it holds if every contrast is above 0."""
+
+    text: str
+    contrasts: tuple[Contrast, ...]
+    ours: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of a paper. `reference` is the row that the others are compared with."""
+
+    name: str
+    title: str
+    source: str
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+    claims: tuple[Claim, ...]
+    reference: str = "mmcl"
+    needs_tag: str = ""
+    curves: bool = False
+
+    def row(self, key: str) -> Row:
+        """The row with this key."""
+        return next(row for row in self.rows if row.key == key)

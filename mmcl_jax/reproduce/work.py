@@ -1,0 +1,102 @@
+"""Doing what is missing, seed by seed: first the pretrainings, then their evaluations."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+
+from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.protocol import evaluate_runs
+from mmcl_jax.evaluation.scores import Score
+from mmcl_jax.reproduce import ledger
+from mmcl_jax.reproduce.plan import Evaluation, Plan, Training
+from mmcl_jax.training.loop import pretrain
+from mmcl_jax.training.run import Run
+
+Say = Callable[[str], None]
+
+
+def work(plan: Plan, say: Say) -> bool:
+    """Does what is missing. False if it was asked to stop: what is finished stays, and the same plan continues."""
+    missing = [one for one in plan.trainings if not one.done]
+    number = 0
+    for seed in sorted({one.seed for one in plan.trainings}):
+        for training in plan.trainings:
+            if training.seed == seed and not training.done:
+                number += 1
+                say(f"pretraining {number} of {len(missing)}: {training.directory.name}")
+                if not train(training, say):
+                    return False
+        for jobs in _jobs([one for one in plan.evaluations if one.seed == seed and not one.path.is_file()]):
+            evaluate(jobs, plan, say)
+    return True
+
+
+def train(training: Training, say: Say) -> bool:
+    """Trains to the end and keeps a record of it; False if it was asked to stop before."""
+    training.record.unlink(missing_ok=True)  # of a run that was removed since
+    try:
+        result = pretrain(training.config, training.directory, say=say)
+    except UserError as error:
+        raise UserError(f"{training.directory.name}: {error}") from error
+    say(result.describe())
+    if result.step < result.steps:
+        return False
+    record = {
+        "steps": result.steps,
+        "seconds": round(result.seconds, 2),
+        "collapsed": list(result.collapsed),
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "cores": os.cpu_count(),
+    }
+    ledger.write(training.record, record)
+    return True
+
+
+def _jobs(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
+    """Those that are done in one go: of one encoder's features; fine-tuning, which takes long, budget by budget."""
+    jobs: dict[tuple[str, ...], list[Evaluation]] = {}
+    for one in evaluations:
+        apart = str(one.budget) if one.column.protocol == "finetune" else ""
+        key = one.training.directory.name, one.column.protocol, one.column.input, str(one.settings["draws"]), apart
+        jobs.setdefault(key, []).append(one)
+    return list(jobs.values())
+
+
+def evaluate(evaluations: Sequence[Evaluation], plan: Plan, say: Say) -> None:
+    """Evaluates rows of one run, protocol and input, and writes one file for each."""
+    first, how = evaluations[0], plan.how
+    run = Run.open(first.training.directory)
+    names = ", ".join(dict.fromkeys(one.row.key for one in evaluations))
+    say(f"{first.column.protocol} on {first.column.input}: {names}, seed {first.seed}")
+    began = time.monotonic()
+    scores = evaluate_runs(
+        [run],
+        plan.store,
+        protocols=(first.column.protocol,),
+        inputs=(first.column.input,),
+        budgets=tuple(dict.fromkeys(one.budget for one in evaluations)),
+        draws=first.settings["draws"],
+        baselines=tuple(dict.fromkeys(one.row.baseline for one in evaluations if one.row.baseline)),
+        label=how.label,
+        learning_rates=how.learning_rates,
+        max_epochs=how.max_epochs,
+    )
+    seconds = (time.monotonic() - began) / len(evaluations)
+    for one in evaluations:
+        mine = [
+            score
+            for score in scores
+            if _source(score, run.config.name) == one.row.baseline and score.budget == str(one.budget)
+        ]
+        assert mine, (one.settings, scores)
+        ledger.write_scores(one.path, one.settings, mine, seconds)
+
+
+def _source(score: Score, trained: str) -> str:
+    """The baseline that a score is of, empty for the run itself. A random encoder trained with labels is "random"."""
+    if score.method == trained:
+        return ""
+    return score.method if score.method in ("pixels", "columns") else "random"

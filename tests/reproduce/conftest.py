@@ -1,0 +1,49 @@
+"""Made-up scores."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from ml_collections import ConfigDict
+
+from mmcl_jax.data.store import Store
+from mmcl_jax.evaluation.scores import Score
+from mmcl_jax.reproduce.outcome import Outcome
+from mmcl_jax.reproduce.plan import How, Plan, Training
+from mmcl_jax.reproduce.spec import Table
+
+
+@pytest.fixture
+def made_up(digits_store: Store):
+    """An outcome with these top-1 accuracies: `made_up(table, {row: {column: [one per seed]}}, variant)`."""
+
+    def make(
+        table: Table, values: Mapping[str, Mapping[str, Sequence[float]]], variant: str = "digits", label: str = "digit"
+    ) -> Outcome:
+        rows = tuple(row for row in table.rows if row.key in values)
+        seeds = range(max(len(per_seed) for by_column in values.values() for per_seed in by_column.values()))
+        trainings = tuple(Training(row, seed, ConfigDict(), Path("none")) for row in rows for seed in seeds)
+        plan = Plan(
+            table=table, rows=rows, store=digits_store, how=How(label=label), trainings=trainings, evaluations=()
+        )
+        scores = {
+            (row, column): [
+                Score(
+                    method=row,
+                    seed=seed,
+                    protocol="probe",
+                    input="image",
+                    label=label,
+                    budget="all",
+                    draw=0,
+                    metrics={"top1": value},
+                    chosen={},
+                )
+                for seed, value in enumerate(per_seed)
+            ]
+            for row, by_column in values.items()
+            for column, per_seed in by_column.items()
+        }
+        return Outcome(plan=plan, variant=variant, title="Made <up>", metric="top1", scores=scores, seconds={})
+
+    return make

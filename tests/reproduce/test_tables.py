@@ -1,0 +1,63 @@
+"""The tables as data: they agree with the shipped configs and with one another."""
+
+import pytest
+
+from mmcl_jax.config import load
+from mmcl_jax.data.store import Store
+from mmcl_jax.evaluation.sources import BASELINES, INPUTS
+from mmcl_jax.reproduce.configure import configure
+from mmcl_jax.reproduce.tables import TABLES, VARIANTS
+
+pytestmark = pytest.mark.core
+
+ROWS = {(row.config, row.overrides): row for table in TABLES.values() for row in table.rows if row.config}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_row_has_a_config_with_the_encoders_it_is_evaluated_on(variant: str) -> None:
+    names = set()
+    for table in TABLES.values():
+        for row in table.rows:
+            if not row.config:
+                assert row.baseline in BASELINES
+                continue
+            config = load(f"{row.config}:{variant}", row.overrides)
+            names.add((row.key, config.name))
+            for given in row.inputs:
+                assert set(INPUTS[given]) <= set(config.encoders), row.key
+    # Runs are told apart by the key, evaluations within a run by the config's name.
+    assert all(key == name for key, name in names)
+
+
+def test_a_key_is_the_same_pretraining_in_every_table() -> None:
+    keys = {}
+    for table in TABLES.values():
+        for row in table.rows:
+            assert keys.setdefault(row.key, (row.config, row.overrides)) == (row.config, row.overrides)
+
+
+def test_claims_and_published_numbers_are_of_cells_that_are_there() -> None:
+    for table in TABLES.values():
+        cells = {(row.key, column.key) for row in table.rows for column in table.columns if row.has(column)}
+        for claim in table.claims:
+            for contrast in claim.contrasts:
+                assert sum(weight for *_, weight in contrast.weights) == 0
+                assert {(row, column) for row, column, _ in contrast.weights} <= cells
+        for row in table.rows:
+            for by_column in row.published.values():
+                assert {(row.key, column) for column in by_column} <= cells
+
+
+def test_overrides_are_set_where_there_is_such_a_key(digits_store: Store) -> None:
+    rows = [row for row in TABLES["mmcl/table1"].rows if row.key in ("mmcl", "simclr")]
+    configs, said = configure(
+        rows,
+        variant="digits",
+        store=digits_store,
+        epochs=20,
+        overrides=["encoders.image.name=resnet18", "encoders.image.width=0.25", "encoders.table.hidden=16"],
+    )
+    assert {config.encoders.image.width for config in configs.values()} == {0.25}
+    assert configs["mmcl"].encoders.table.hidden == 16
+    assert said == ["--config.encoders.table.hidden=16 applies to mmcl; the others have no such key"]
+    assert {(config.epochs, config.schedule.warmup_epochs) for config in configs.values()} == {(20, 2)}
