@@ -19,7 +19,10 @@ WITH_EXAMPLES = {
     "mmcl_jax.data.subsets",
     "mmcl_jax.encoders.table_input",
     "mmcl_jax.evaluation.budgets",
+    "mmcl_jax.objectives.collapse",
     "mmcl_jax.objectives.pairs.softmax",
+    "mmcl_jax.reproduce.axis",
+    "mmcl_jax.reproduce.grid",
 }
 
 

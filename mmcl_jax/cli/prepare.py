@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--images", type=Path, help="folder the image paths are relative to")
     what.add_argument("--image-column", type=types.names, default=(), help="column with the image path, or several")
     what.add_argument("--dataset", choices=recipes.RECIPES.names(), help="a named data set instead of a table")
-    what.add_argument("--root", type=Path, help="its folder (for tfds, the name; for measured, where its pictures are written)")
+    what.add_argument("--root", type=Path, help="its folder (of tfds, the name; of measured, where its pictures go)")
     what.add_argument("--separator", help="between cells; by default a comma, or a tab in .tsv")
     what.add_argument("--encoding", default=default.encoding, help="of the table")
     what.add_argument("--request", type=Path, help="options as JSON, as kept under `request` in a store's store.json")

@@ -9,7 +9,7 @@ def ends(values: Sequence[float]) -> tuple[float, float]:
 
     Example:
       >>> ends([91.2, 93.0])
-      (91.0, 93.4)
+      (91.0, 93.2)
     """
     low, high = min(values), max(values)
     room = max(0.05 * (high - low), 0.05)
