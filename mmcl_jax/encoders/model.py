@@ -85,28 +85,22 @@ def build_model(
         )
         for modality, spec in sorted(config.encoders.items())
     }
-    projectors = {
-        modality: PROJECTORS.build(
-            spec,
-            f"config.projectors.{modality}",
-            features=encoders[modality].features,
-            norm=norm,
-            rngs=rngs,
-            dtype=dtype,
-        )
-        for modality, spec in sorted(config.projectors.items())
-    }
-    predictors = {
-        modality: PROJECTORS.build(
-            spec,
-            f"config.predictors.{modality}",
-            features=projectors[modality].features,
-            norm=norm,
-            rngs=rngs,
-            dtype=dtype,
-        )
-        for modality, spec in sorted(config.predictors.items())
-    }
+
+    def behind(part: str, before: Mapping[str, nnx.Module]) -> dict[str, nnx.Module]:
+        return {
+            modality: PROJECTORS.build(
+                spec,
+                f"config.{part}.{modality}",
+                features=before[modality].features,
+                norm=norm,
+                rngs=rngs,
+                dtype=dtype,
+            )
+            for modality, spec in sorted(config[part].items())
+        }
+
+    projectors = behind("projectors", encoders)
+    predictors = behind("predictors", projectors)
     layers = {
         term: {
             view: linear(encoders[config.views[view].modality].features, size, rngs=rngs, dtype=dtype)
