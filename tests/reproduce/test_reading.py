@@ -90,6 +90,12 @@ def test_morphometric_columns_keep_most_of_the_gain_or_not(made_up) -> None:
         assert verdicts(made_up(table, {**base, "mmcl_morphometric": {"frozen": values}}))[1] == expected
 
 
+def test_no_gain_no_most_of_the_gain(made_up) -> None:
+    values = {"mmcl": [0.71, 0.7, 0.73], "simclr": LOW, "mmcl_morphometric": HIGH}
+    outcome = made_up(TABLES["mmcl/table2"], {key: {"frozen": one} for key, one in values.items()})
+    assert verdicts(outcome)[1] == UNDECIDED
+
+
 def test_the_advantage_with_few_labels(made_up) -> None:
     table = TABLES["mmcl/figure2"]
     many = {f"frozen{end}": HIGH for end in ("", "-10", "-1")}
