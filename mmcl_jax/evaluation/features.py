@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.backend import compiler_options
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.table_input import TableInput
+from mmcl_jax.training.mesh import by_example, local_mesh, replicated
 from mmcl_jax.views import VIEWS
 
 _PIXELS = 32  # the side that images are averaged down to as features
@@ -25,11 +26,13 @@ def frozen_encoder(
     """A function from rows of a modality to their pooled features `[N, D]` float32, or to the projections of these.
 
     It takes uint8 images `[N, H, W, C]` (with several pictures per row, `[N, V, H, W, C]`: the mean over them), or
-    encoded table rows `[N, F]`. BatchNorm uses its running statistics and nothing is updated, so the features are those
-    of a frozen encoder. (In MMCL's released code a "frozen" encoder stays in train mode: it normalises by, and keeps
-    adapting to, the batch.)
+    encoded table rows `[N, F]`; `batch_size` of them at a time, divided over this process's devices.
+    BatchNorm uses its running statistics and nothing is updated, so the features are those of a frozen encoder. (In
+    MMCL's released code a "frozen" encoder stays in train mode: it normalises by, and keeps adapting to, the batch.)
     """
+    mesh = local_mesh(batch_size)
     graphdef, arrays = nnx.split(model)
+    arrays = jax.device_put(arrays, replicated(mesh))
     encode = _program(graphdef, modality, _view_size(config, modality), config.dtype, projected)
 
     def features(rows: Any) -> np.ndarray:
@@ -41,7 +44,7 @@ def frozen_encoder(
             part = np.asarray(rows[start : start + batch_size])
             padded = np.zeros((batch_size, *part.shape[1:]), part.dtype)  # one shape, so one compilation
             padded[: len(part)] = part
-            parts.append(np.asarray(encode(arrays, padded))[: len(part)])
+            parts.append(np.asarray(encode(arrays, jax.device_put(padded, by_example(mesh))))[: len(part)])
         return np.concatenate(parts)
 
     return features

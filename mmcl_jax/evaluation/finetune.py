@@ -18,6 +18,7 @@ from mmcl_jax.evaluation.finetune_recipe import Recipe, augmentation_of
 from mmcl_jax.evaluation.finetune_stopping import EarlyStopping
 from mmcl_jax.evaluation.heads import new_heads, take_head
 from mmcl_jax.evaluation.tasks import Task
+from mmcl_jax.training.mesh import local_mesh
 from mmcl_jax.training.state import split_model
 
 __all__ = ["Examples", "Outcome", "finetune"]
@@ -103,18 +104,26 @@ def finetune(
     train, val, test = (_only(modalities, part) for part in (train, val, test))
     augmentation = augmentation_of(config, probability=augment_probability) if "image" in modalities else None
     module = nnx.Dict({modality: model.encoders[modality] for modality in modalities})
+    group_size = None if frozen else config.batch_norm.group_size
+    order = Order.of(len(train), batch_size=batch_size, group_size=group_size)
+    mesh = local_mesh(order.size)
     programs = programs_of(
-        Recipe(graphdef=nnx.graphdef(module), modalities=modalities, augmentation=augmentation, dtype=config.dtype)
+        Recipe(
+            graphdef=nnx.graphdef(module),
+            modalities=modalities,
+            augmentation=augmentation,
+            dtype=config.dtype,
+            mesh=mesh,
+        )
     )
-    params, statistics = jax.device_put(split_model(module), jax.local_devices()[0])
+    params, statistics = jax.device_put(split_model(module), programs.everywhere)
     encoder = Encoder(params=params, statistics=statistics)
     scale = Scale.of(task, train.targets)
     # One size for both splits, so that they share compiled programs; pictures of a row go through the encoder at once.
     pictures = max(values.shape[1] if values.ndim == 5 else 1 for values in val.inputs.values())
     size = min(max(1, batch_size // pictures), max(len(val), len(test)))
+    size = -(-size // mesh.size) * mesh.size
     val_split, test_split = (Split(programs, part, size=size, scale=scale) for part in (val, test))
-    group_size = None if frozen else config.batch_norm.group_size
-    order = Order.of(len(train), batch_size=batch_size, group_size=group_size)
 
     def fitted(pairs: Sequence[tuple[Seed, float]], *, seed: int) -> tuple[Weights, list[EarlyStopping]]:
         features = sum(model.encoders[modality].features for modality in modalities)

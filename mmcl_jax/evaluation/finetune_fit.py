@@ -50,7 +50,8 @@ class Split:
         return outputs[:, : len(self.targets)] * np.float32(self._scale.sd) + np.float32(self._scale.mean)
 
     def _features(self, encoder: Encoder) -> Iterator[jax.Array]:
-        return (self._programs.features(encoder, part) for part in in_parts(self._examples, self._size))
+        parts = in_parts(self._examples, self._size)
+        return (self._programs.features(encoder, jax.device_put(part, self._programs.divided)) for part in parts)
 
 
 def fit(
@@ -90,8 +91,9 @@ def fit(
     """
     # Steps take over the memory of the weights they are given, so the caller's are copied.
     weights = jax.tree.map(jnp.copy, Weights(heads=heads, encoder=None if frozen else encoder))
+    weights = jax.device_put(weights, programs.everywhere)
     best = jax.tree.map(jnp.copy, weights)
-    moments = programs.first_moments(weights)
+    moments = jax.device_put(programs.first_moments(weights), programs.everywhere)
     stopping = [EarlyStopping(task, patience=patience, min_delta=min_delta) for _ in rates]
     fixed, speeds, word = encoder if frozen else None, np.array(rates, np.float32), np.uint32(seed)
     targets = _for_training(train.targets, task, scale)
@@ -101,7 +103,7 @@ def fit(
         for batch in order.epoch(epoch, seed=seed):
             rows = batch.pop("row")
             inputs = {modality: np.asarray(values[rows]) for modality, values in train.inputs.items()}
-            batch = {**inputs, **batch, "target": targets[rows]}
+            batch = jax.device_put({**inputs, **batch, "target": targets[rows]}, programs.divided)
             weights, moments, losses = programs.step(weights, moments, fixed, batch, speeds, word, np.int32(step))
             step += 1
             running.append(losses)

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.backend import compiler_options
 from mmcl_jax.evaluation.finetune_recipe import Recipe
 from mmcl_jax.evaluation.heads import Heads, apply_heads, head_losses, per_head
+from mmcl_jax.training.mesh import by_example, replicated
 from mmcl_jax.training.state import Arrays, split_model
 from mmcl_jax.views import VIEWS, View
 from mmcl_jax.views.randomness import example_keys
@@ -54,7 +55,8 @@ class Programs:
             self._augment = VIEWS.build(spec, "augmentation")
             self._resize = VIEWS.build(VIEWS.spec("resized", size=spec.size), "resized")
         options = compiler_options(jax.local_devices()[0], recipe.dtype)
-        self.step = jax.jit(self._step, donate_argnums=(0, 1), compiler_options=options)
+        self.everywhere, self.divided = replicated(recipe.mesh), by_example(recipe.mesh)
+        self.step = jax.jit(self._step, donate_argnums=(0, 1), out_shardings=self.everywhere, compiler_options=options)
         self.features = jax.jit(self._features, compiler_options=options)
         self.outputs = jax.jit(apply_heads)
         self.keep = jax.jit(_keep)

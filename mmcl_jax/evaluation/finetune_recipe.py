@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mmcl_jax.errors import UserError
@@ -20,12 +21,14 @@ class Recipe:
       modalities: whose pooled features are concatenated, in this order.
       augmentation: the name and the options of the training view of images; None if no image is used.
       dtype: of the computation.
+      mesh: what training batches are divided over; all arrays of the model are on each of its devices.
     """
 
     graphdef: Any
     modalities: tuple[str, ...]
     augmentation: tuple[tuple[str, Any], ...] | None
     dtype: str
+    mesh: Mesh
 
 
 def augmentation_of(config: ConfigDict, *, probability: float) -> tuple[tuple[str, Any], ...]:

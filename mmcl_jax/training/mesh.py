@@ -29,6 +29,12 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, *, model: int = 1) ->
     return Mesh(grid, ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 
 
+def local_mesh(rows: int) -> Mesh:
+    """A mesh of as many of this process's own devices as divide `rows` examples among them, for evaluation."""
+    devices = jax.local_devices()
+    return make_mesh(devices[: max(count for count in range(1, len(devices) + 1) if rows % count == 0)])
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """Every device holds the whole array."""
     return NamedSharding(mesh, PartitionSpec())

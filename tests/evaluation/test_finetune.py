@@ -21,6 +21,7 @@ from mmcl_jax.evaluation.finetune_recipe import CROP_SCALE, Recipe, augmentation
 from mmcl_jax.evaluation.finetune_stopping import EarlyStopping
 from mmcl_jax.evaluation.heads import apply_heads, head_losses, new_heads, take_head
 from mmcl_jax.evaluation.tasks import Task
+from mmcl_jax.training.mesh import local_mesh
 from mmcl_jax.training.state import split_model
 from mmcl_jax.views import VIEWS
 
@@ -102,6 +103,24 @@ def fit_directly(config, monkeypatch: pytest.MonkeyPatch, **options):
     monkeypatch.setattr("mmcl_jax.evaluation.finetune.fit", recording)
     outcomes = run(options.pop("model", None) or model_of(config), config, **options)
     return seen, outcomes
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_same_weights_on_one_and_on_several_devices(config, monkeypatch: pytest.MonkeyPatch, frozen: bool) -> None:
+    def trained():
+        options = {"modalities": ("image", "table"), "batch_size": 24, "max_epochs": 1, "learning_rates": [1e-3]}
+        ((weights, _),), outcomes = fit_directly(config, monkeypatch, frozen=frozen, **options)
+        return weights, outcomes
+
+    several, outcomes = trained()
+    assert len(jax.tree.leaves(several)[0].sharding.device_set) == 8
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
+    one, alone = trained()
+    assert len(jax.tree.leaves(one)[0].sharding.device_set) == 1
+    for a, b in zip(jax.tree.leaves(several), jax.tree.leaves(one), strict=True):
+        if a.ndim > 1:  # a bias before normalisation has no gradient, so Adam makes steps of what rounding leaves
+            np.testing.assert_allclose(a, b, atol=2e-5)
+    assert outcomes[0].metrics == pytest.approx(alone[0].metrics, abs=1e-3)
 
 
 def test_a_head_does_not_depend_on_those_beside_it(config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,6 +297,7 @@ def test_features_of_several_pictures_are_averaged(config) -> None:
         modalities=("image",),
         augmentation=augmentation_of(config, probability=0.8),
         dtype=config.dtype,
+        mesh=local_mesh(1),
     )
     features = programs_of(recipe).features(Encoder(params=params, statistics=statistics), {"image": images})
     single = [model.encode("image", resized(images[:, place]), train=False).pooled for place in (0, 1)]

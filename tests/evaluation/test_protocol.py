@@ -111,18 +111,18 @@ def test_fine_tuning_draws_and_starts(runs, digits_store: Store) -> None:
         [runs["digits_mmcl", 0]],
         digits_store,
         protocols=("augmented_probe", "finetune"),
-        inputs=("table",),
+        inputs=("both",),
         budgets=[Budget(per_class=2), Budget(subset="train_10")],
         learning_rates=[1e-2],
         max_epochs=1,
         draws=2,
     )
     assert kinds(scores) == {
-        (method, protocol, "table", budget): 2
+        (method, protocol, "both", budget): 2
         for budget in ("2 per class", "train_10")
         for method, protocol in (
             ("random encoder", "augmented_probe"),
-            ("supervised table", "finetune"),
+            ("supervised image+table", "finetune"),
             ("digits_mmcl", "augmented_probe"),
             ("digits_mmcl", "finetune"),
         )
