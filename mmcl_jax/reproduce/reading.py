@@ -69,7 +69,7 @@ def against(outcome: Outcome) -> list[str]:
     for column in table.columns:
         for row in outcome.plan.rows:
             one = outcome.to_reference(row, column)
-            if one is None or not one.mean > 0:
+            if one is None or not one.mean > 1e-9:  # a difference of 0, but for rounding, is none
                 continue
             sure = "" if one.outcome > 0 else ", which the seeds do not settle"
             number = f"{signed(one)} points at {one.above} of {counted(one.seeds, 'seed')}"
