@@ -1,7 +1,7 @@
 """Supervised training of a linear head on one or several encoders, frozen or trained with it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -56,6 +56,7 @@ def finetune(
     patience: int = 10,
     min_delta: float = 2e-4,
     augment_probability: float = 0.8,
+    report: Callable[[str], None] | None = None,
 ) -> list[Outcome]:
     """Fine-tuning, the probe on augmented images, and supervised baselines (from an untrained model) of MMCL.
 
@@ -91,6 +92,7 @@ def finetune(
       min_delta: what counts as an improvement there: of the metric; for regression, of the share of the training
         targets' variance, so that it does not depend on the label's unit.
       augment_probability: share of training images that are augmented.
+      report: is told after every epoch how far it is.
 
     Returns:
       One outcome per seed.
@@ -142,6 +144,7 @@ def finetune(
             max_epochs=max_epochs,
             patience=patience,
             min_delta=min_delta * scale.sd**2,
+            report=report,
         )
 
     shared = None

@@ -2,7 +2,8 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -70,6 +71,7 @@ def fit(
     max_epochs: int,
     patience: int,
     min_delta: float,
+    report: Callable[[str], None] | None = None,
 ) -> tuple[Weights, list[EarlyStopping]]:
     """Trains R heads until all have stopped, and returns each one's weights of its best epoch.
 
@@ -88,6 +90,7 @@ def fit(
       max_epochs: after which training ends in any case.
       patience: see `EarlyStopping`.
       min_delta: likewise.
+      report: is told after every epoch how far it is.
     """
     # Steps take over the memory of the weights they are given, so the caller's are copied.
     weights = jax.tree.map(jnp.copy, Weights(heads=heads, encoder=None if frozen else encoder))
@@ -114,6 +117,10 @@ def fit(
             not stop.stopped and stop.update(primary_metric(task, output, val.targets), epoch=epoch)
             for stop, output in zip(stopping, outputs, strict=True)
         ]
+        if report is not None:
+            best_yet = functools.reduce(lambda a, b: b if task.better(b, a) else a, [stop.best for stop in stopping])
+            which = f"learning rate {rates[0]:g}" if len(rates) == 1 else f"{len(rates)} heads"
+            report(f"{which}, epoch {epoch} of at most {max_epochs}, validation {task.primary} {best_yet:.3f}")
         if any(improved):
             best = programs.keep(best, weights, np.array(improved))
         if all(stop.stopped for stop in stopping):

@@ -1,7 +1,7 @@
 """Runs and baselines, by every protocol, from every input, with every budget of labels: one list of scores."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -29,10 +29,11 @@ Result = tuple[dict[str, float], dict[str, float]]  # metrics, chosen
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Settings:
-    """Of protocols that train."""
+    """Of protocols that train; `say` shows how far one is."""
 
     learning_rates: Sequence[float]
     max_epochs: int
+    say: Callable[[str], None]
 
 
 def evaluate_runs(
@@ -92,14 +93,15 @@ def evaluate_runs(
             check_retrieval(run, store)
     rates = tuple(LEARNING_RATES if learning_rates is None else learning_rates)
     check(len(rates) > 0 and min(rates) > 0, "--learning-rates: give at least one, all above 0.")
-    how = _Settings(learning_rates=rates, max_epochs=MAX_EPOCHS if max_epochs is None else max_epochs)
-    check(how.max_epochs > 0, f"--max-epochs: must be positive, not {how.max_epochs}.")
+    epochs = MAX_EPOCHS if max_epochs is None else max_epochs
+    check(epochs > 0, f"--max-epochs: must be positive, not {epochs}.")
     scores: list[Score] = []
     seeds = len({run.config.seed for run in runs})
     kinds = seeds * (("random" in baselines) + bool({"pixels", "columns"} & set(baselines))) + len(runs)
     parts = len(predicting) * len(inputs) * len(budgets) + ("retrieval" in protocols)
     done = 0
     with Bar("evaluation", kinds * parts) as bar:
+        how = _Settings(learning_rates=rates, max_epochs=epochs, say=lambda text: bar.update(done, text))
         for place, source in enumerate(sources(runs, baselines)):
             for given in inputs if data is not None else ():
                 for protocol in predicting:
@@ -137,7 +139,13 @@ def _predict(
     elif protocol == "knn":
         results = [_knn(source, data, given, drawn) for drawn in rows]
     else:
-        results = _finetune(source, data, given, rows, draws, how, frozen=protocol == "augmented_probe")
+        name = f"{source.method(protocol, given)}, {protocol}, {budget}"
+
+        def say(text: str) -> None:
+            how.say(f"{name}: {text}")
+
+        mine = dataclasses.replace(how, say=say)
+        results = _finetune(source, data, given, rows, draws, mine, frozen=protocol == "augmented_probe")
     return [
         Score(
             method=source.method(protocol, given),
@@ -214,6 +222,7 @@ def _finetune(
             learning_rates=how.learning_rates,
             seeds=[(seed, number) for number in numbers],
             max_epochs=how.max_epochs,
+            report=how.say,
         )
     return [(outcome.metrics, outcome.chosen) for outcome in outcomes]
 

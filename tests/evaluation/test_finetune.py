@@ -123,6 +123,15 @@ def test_the_same_weights_on_one_and_on_several_devices(config, monkeypatch: pyt
     assert outcomes[0].metrics == pytest.approx(alone[0].metrics, abs=1e-3)
 
 
+def test_every_epoch_is_reported(config) -> None:
+    said: list[str] = []
+    (outcome,) = run(model_of(config), config, frozen=False, learning_rates=[1e-3], max_epochs=2, report=said.append)
+    assert [line.rpartition(" ")[0] for line in said] == [
+        f"learning rate 0.001, epoch {epoch} of at most 2, validation top1" for epoch in (1, 2)
+    ]
+    assert said[-1].endswith(f"{outcome.metrics['val_top1']:.3f}")
+
+
 def test_a_head_does_not_depend_on_those_beside_it(config, monkeypatch: pytest.MonkeyPatch) -> None:
     rates, seeds = [1e-3, 3e-2], [(0, 0), (0, 1), (1, 0)]
     ((many, _),), _ = fit_directly(config, monkeypatch, frozen=True, learning_rates=rates, seeds=seeds)
