@@ -2,7 +2,8 @@
 
 "dvm": DVM-CAR, 128 pixels, the hyper-parameters that its successors reproduce it with. "cardiac": UK Biobank, the
 hyper-parameters of the released code. "digits": the set that ships with the package. "cars": drawn cars at 32 pixels.
-The last two are small enough for two cores; their values were fixed before any result was looked at, alike for all
+The last two are small enough for two cores. Those of the digits were fixed before any result was looked at. Those of
+the cars were chosen by online kNN on validation: at the digits' length no method left the floor. They are alike for all
 methods. Both table projectors are there: the code's here, the paper's in `mmcl/mmcl_linear_projector`.
 """
 
@@ -22,8 +23,17 @@ CARDIAC = {
     "blur": 0.0,
     "crop_scale": (0.2, 1.0),
 }
-# Cars are mirrored and coloured; a blur of 2 pixels would leave nothing of 32.
-CARS = {"blur": 0.0, "crop_scale": (0.3, 1.0), "brightness": 0.4, "contrast": 0.4, "saturation": 0.4}
+# Proportions and paint are what tells one drawn model from another: weak crops keep the first, and nothing turns grey.
+# A blur of 2 pixels would leave nothing of 32.
+CARS = {
+    "crop_scale": (0.6, 1.0),
+    "crop_ratio": (0.9, 1.1),
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "saturation": 0.4,
+    "grayscale": 0.0,
+    "blur": 0.0,
+}
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
@@ -38,6 +48,6 @@ def get_config(data: Data = "dvm") -> ConfigDict:
     if data == "cars":
         config.views.image = view("augment", **CARS)
         config.encoders.image.channels = (32, 64, 128, 128)
-        config.epochs = 20
-        config.schedule.warmup_epochs = 2
+        config.epochs = 80
+        config.schedule.warmup_epochs = 8
     return config
