@@ -45,6 +45,7 @@ def evaluate_runs(
     budgets: Sequence[Budget] = (Budget(),),
     draws: int = 5,
     baselines: Sequence[str] = BASELINES,
+    only_baselines: bool = False,
     label: str | None = None,
     learning_rates: Sequence[float] | None = None,
     max_epochs: int | None = None,
@@ -67,6 +68,7 @@ def evaluate_runs(
         that train from a random start then do so from so many.
       baselines: "random" (the runs' encoders before training; fine-tuned, it is the supervised baseline and is called
         so), "pixels" and "columns" (the input itself, where it is the image or the table, and frozen).
+      only_baselines: of the runs, evaluate nothing but the baselines that they lend their encoders and inputs to.
       label: the column to predict; by default the store's first that is a class, or its first. Rows without it are left
         out.
       learning_rates: to choose from, by default the six of Hager et al.
@@ -97,12 +99,13 @@ def evaluate_runs(
     check(epochs > 0, f"--max-epochs: must be positive, not {epochs}.")
     scores: list[Score] = []
     seeds = len({run.config.seed for run in runs})
-    kinds = seeds * (("random" in baselines) + bool({"pixels", "columns"} & set(baselines))) + len(runs)
+    kinds = seeds * (("random" in baselines) + bool({"pixels", "columns"} & set(baselines)))
+    kinds += 0 if only_baselines else len(runs)
     parts = len(predicting) * len(inputs) * len(budgets) + ("retrieval" in protocols)
     done = 0
     with Bar("evaluation", kinds * parts) as bar:
         how = _Settings(learning_rates=rates, max_epochs=epochs, say=lambda text: bar.update(done, text))
-        for place, source in enumerate(sources(runs, baselines)):
+        for place, source in enumerate(sources(runs, baselines, only_baselines=only_baselines)):
             for given in inputs if data is not None else ():
                 for protocol in predicting:
                     assert data is not None

@@ -87,13 +87,16 @@ class Source:
         return self._kept[key]
 
 
-def sources(runs: Sequence[Run], baselines: Sequence[str]) -> Iterator[Source]:
-    """The baselines at every seed that occurs, and the runs. One at a time, so that one model is in memory."""
+def sources(runs: Sequence[Run], baselines: Sequence[str], *, only_baselines: bool = False) -> Iterator[Source]:
+    """The baselines at every seed that occurs and, unless `only_baselines`, the runs.
+
+    One at a time, so that one model is in memory.
+    """
     by_seed = {run.config.seed: run for run in reversed(runs)}  # the first run of a seed lends its encoder
     for _, run in sorted(by_seed.items()):
         if set(baselines) & {"pixels", "columns"}:
             yield Source("raw", run, None)
         if "random" in baselines:
             yield Source("random", run, run.untrained_model())
-    for run in runs:
+    for run in [] if only_baselines else runs:
         yield Source("run", run, run.model())

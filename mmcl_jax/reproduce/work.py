@@ -80,6 +80,7 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, say: Say) -> None:
         budgets=tuple(dict.fromkeys(one.budget for one in evaluations)),
         draws=first.settings["draws"],
         baselines=tuple(dict.fromkeys(one.row.baseline for one in evaluations if one.row.baseline)),
+        only_baselines=all(one.row.baseline for one in evaluations),
         label=how.label,
         learning_rates=how.learning_rates,
         max_epochs=how.max_epochs,

@@ -105,6 +105,15 @@ def test_every_protocol_and_input_with_its_baselines(runs, digits_store: Store) 
     assert ks <= {1.0, 5.0}  # ten labelled rows
 
 
+def test_baselines_alone(runs, digits_store: Store) -> None:
+    """Runs lend their encoder and inputs, and give the same as beside the runs."""
+    options = {"budgets": [Budget(per_class=1)], "baselines": ("random", "pixels"), **FAST}
+    alone = evaluate_runs([runs["digits_mmcl", 0]], digits_store, only_baselines=True, **options)
+    beside = evaluate_runs([runs["digits_mmcl", 0]], digits_store, **options)
+    assert {score.method for score in alone} == {"random encoder", "pixels"}
+    assert alone == [score for score in beside if score.method != "digits_mmcl"]
+
+
 def test_fine_tuning_draws_and_starts(runs, digits_store: Store) -> None:
     """Each draw of few labels is learnt once; what is drawn once, from several starts."""
     scores = evaluate_runs(
