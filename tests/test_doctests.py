@@ -21,6 +21,7 @@ WITH_EXAMPLES = {
     "mmcl_jax.evaluation.budgets",
     "mmcl_jax.objectives.collapse",
     "mmcl_jax.objectives.pairs.softmax",
+    "mmcl_jax.objectives.unit",
     "mmcl_jax.reproduce.axis",
     "mmcl_jax.reproduce.grid",
 }

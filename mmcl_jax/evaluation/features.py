@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.backend import compiler_options
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.table_input import TableInput
+from mmcl_jax.objectives.unit import unit
 from mmcl_jax.training.mesh import by_example, local_mesh, replicated
 from mmcl_jax.views import VIEWS
 
@@ -92,9 +93,8 @@ def column_features(rows: np.ndarray, widths: tuple[int, ...], *, missing: str) 
 
 
 def unit_rows(features: np.ndarray) -> np.ndarray:
-    """Rows of length 1, float32; rows of zeros stay so."""
-    features = np.asarray(features, np.float32)
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.float32(1e-12))
+    """Return the rows `[N, D]` scaled to length 1, float32; rows of zeros stay zeros."""
+    return np.asarray(unit(jnp.asarray(features, jnp.float32)))
 
 
 def _view_size(config: ConfigDict, modality: str) -> tuple[int, int] | None:

@@ -7,15 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mmcl_jax.objectives.base import TERMS, Learned, Metrics, Term, check_weights
+from mmcl_jax.objectives.unit import unit
 
 Embedding = Float[Array, "B d"]
 
 
 def cosine(x: Embedding, y: Embedding) -> Float[Array, "B"]:
-    """The cosine similarity of each row of x and of y, in float32."""
-    x, y = (a.astype(jnp.float32) for a in (x, y))
-    lengths = jnp.sum(x**2, axis=1) * jnp.sum(y**2, axis=1)
-    return jnp.sum(x * y, axis=1) * jax.lax.rsqrt(lengths + 1e-12)
+    """Return the cosine similarity of each row of x and of y, in float32."""
+    return jnp.sum(unit(x, dtype=jnp.float32) * unit(y, dtype=jnp.float32), axis=1)
 
 
 @TERMS.register("byol")

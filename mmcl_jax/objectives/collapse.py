@@ -5,14 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mmcl_jax.objectives.moments import centred
+from mmcl_jax.objectives.unit import unit
 
 COLLAPSED = 0.05  # of `deviation`; an untrained encoder's is some ten times that
-
-
-def unit(x: Float[Array, "N d"]) -> Float[Array, "N d"]:
-    """Rows of unit length, in float32, without gradient."""
-    x = jax.lax.stop_gradient(x).astype(jnp.float32)
-    return x * jax.lax.rsqrt(jnp.sum(x**2, axis=1, keepdims=True) + 1e-12)
 
 
 def spread(embeddings: Float[Array, "B d"]) -> dict[str, Float[Array, ""]]:
@@ -27,7 +22,7 @@ def spread(embeddings: Float[Array, "B d"]) -> dict[str, Float[Array, ""]]:
       {'deviation': 0.87, 'rank': 3.0}
     """
     samples, dimensions = embeddings.shape
-    values = centred(unit(embeddings))
+    values = centred(unit(jax.lax.stop_gradient(embeddings), dtype=jnp.float32))
     # tr C and tr C^2 are the same of the products over samples and of those over dimensions: the smaller are made.
     products = values.T @ values if dimensions <= samples else values @ values.T
     trace, squares = jnp.trace(products), jnp.sum(products**2)

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mmcl_jax.objectives.base import TERMS, Learned, Metrics, Term, check_term
-from mmcl_jax.objectives.collapse import unit
 from mmcl_jax.objectives.pairs import Execution, contrast, same
+from mmcl_jax.objectives.unit import unit
 
 Embedding = Float[Array, "B d"]
 
@@ -53,7 +53,7 @@ def nnclr(
         metadata = {"id": batch["id"]}
         values, hits = [], []
         for z, p in ((z1, p2), (z2, p1)):
-            nearest = remembered[jnp.argmax(unit(z) @ remembered.T, axis=1)]
+            nearest = remembered[jnp.argmax(unit(z, dtype=jnp.float32) @ remembered.T, axis=1)]
             losses = contrast(
                 nearest,
                 p,

@@ -10,8 +10,9 @@ from ml_collections import ConfigDict
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.errors import check
 from mmcl_jax.objectives.base import TERMS, Learned, Metrics, Term
-from mmcl_jax.objectives.collapse import spread, unit
+from mmcl_jax.objectives.collapse import spread
 from mmcl_jax.objectives.pairs import Execution
+from mmcl_jax.objectives.unit import unit
 
 # {what is read: {view: array [B, ...]}}; of heads, which are a term's own, {"head": {"TERM/VIEW": array}}.
 Outputs = Mapping[str, Mapping[str, Array]]
@@ -73,8 +74,9 @@ class Objective:
 
     def remember(self, memory: Memory, outputs: Outputs) -> dict[str, Array]:
         """The queues after a step: its embeddings at the front, the oldest gone."""
+        embeddings = outputs.get("embedding", {})
         return {
-            key: jnp.concatenate([unit(outputs["embedding"][self.terms[key].between[0]]), queue])[: len(queue)]
+            key: jnp.concatenate([unit(embeddings[self.terms[key].between[0]], dtype=jnp.float32), queue])[: len(queue)]
             for key, queue in memory.items()
         }
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 from mmcl_jax.objectives.pairs.execution import Execution, pair_sums
 from mmcl_jax.objectives.pairs.rules import Metadata, PairRule
 from mmcl_jax.objectives.pairs.sums import PairSums, Sums
+from mmcl_jax.objectives.unit import unit
 
 
 @jax.tree_util.register_dataclass
@@ -78,10 +79,3 @@ def pair_losses(
         execution=execution or Execution(),
     )
     return PairLosses(forward=loss.losses(rows), backward=loss.losses(columns))
-
-
-def unit(x: Float[Array, "A d"], scale: float | Float[Array, ""] = 1.0) -> Float[Array, "A d"]:
-    """Rows of length `scale`, computed in float32, in the dtype of `x`; a row shorter than 1e-12 is divided by that."""
-    wide = x.astype(jnp.float32)
-    square = jnp.sum(jnp.square(wide), axis=1, keepdims=True)
-    return (wide * (scale * jax.lax.rsqrt(jnp.maximum(square, 1e-24)))).astype(x.dtype)
