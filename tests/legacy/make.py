@@ -1,6 +1,7 @@
 """Make the store and the run of an earlier version that later versions must still read. Usage: python make.py OUT
 
-`v0.1.0.tar.gz` beside this file was made with commit 2b3dd9b (version 0.1.0, store format 2) on Python 3.11, JAX 0.10.2:
+`v0.1.0.tar.gz` beside this file was made with commit 2b3dd9b (version 0.1.0, store format 2), on
+Python 3.11 with JAX 0.10.2:
 
     store/         60 rows of 10 x 12 RGB images and seven columns with missing values, two labels, people as groups
     run/           MMCL with tiny encoders, as a kill in its third epoch leaves it: checkpoints of steps 8 and 10
