@@ -62,23 +62,26 @@ class Batches:
         self.steps = self.steps_per_epoch * epochs
         share = batch_size // processes
         self.mine = slice(process * share, (process + 1) * share)
-        self._epoch, self._order = -1, np.arange(0)
+        self._cached = -1, np.arange(0)  # in one piece: several threads ask for batches
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, index: Any) -> Batch:
-        epoch, step = divmod(int(index), self.steps_per_epoch)
-        order = self._permutation(epoch)
-        rows = order[step * self.batch_size : (step + 1) * self.batch_size][self.mine]
+        rows = self.rows_of(int(index))[self.mine]
         return {name: np.asarray(array[rows]) for name, array in self.arrays.items()}
 
+    def rows_of(self, index: int) -> np.ndarray:
+        """Return the rows of the split, `[B]`, that make up global batch `index`."""
+        epoch, step = divmod(index, self.steps_per_epoch)
+        return self._permutation(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+
     def _permutation(self, epoch: int) -> np.ndarray:
-        if epoch != self._epoch:
+        cached, order = self._cached
+        if cached != epoch:
             order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
-            self._epoch, self._order = epoch, order
-            return order
-        return self._order
+            self._cached = epoch, order
+        return order
 
 
 STREAMING_WORKERS = 2
