@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 
 from mmcl_jax import __version__
+from mmcl_jax.cli.disk import sentence_of
+from mmcl_jax.cli.signals import STOPPED, Stopped, stoppable
 from mmcl_jax.errors import UserError
 
 COMMANDS = {
@@ -26,14 +28,21 @@ DOTTED = {"--config.": ("pretrain", "reproduce"), "--dataset.": ("prepare", "gen
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
-    Returns the exit status: 0, 1 if a worker process died, 2 for bad input, 75 for a training that was asked to stop,
-    130 for Ctrl-C.
+    Returns the exit status: 0, 1 if a worker process died, 2 for bad input or a file or disk that cannot be used, 75 if
+    it was asked to stop (SIGTERM) and the same command continues, 130 for Ctrl-C.
     """
+    with stoppable(leaves=arguments is None):
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(words: list[str]) -> int:
     parser = _parser()
-    words = list(sys.argv[1:] if arguments is None else arguments)
     # Only the command that is asked for is imported: `mmcl --help` need not load JAX.
     if words and words[0] in COMMANDS:
-        command = importlib.import_module(f"mmcl_jax.cli.{words[0]}")
+        try:
+            command = importlib.import_module(f"mmcl_jax.cli.{words[0]}")
+        except Stopped:
+            return _stopped(words[0])
         command.add_arguments(parser.commands[words[0]])
     dotted = [word for word in words if word.startswith(tuple(DOTTED))]
     options = parser.parse_args([word for word in words if word not in dotted])
@@ -56,12 +65,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         print(f"mmcl {options.command}: {sentence}", file=sys.stderr)
         return 1
+    except Stopped:
+        return _stopped(options.command)
     except KeyboardInterrupt:
         print(f"mmcl {options.command}: interrupted; the same command continues.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if options.debug:
+            raise
+        print(f"mmcl {options.command}: {sentence_of(error)}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _stopped(command: str) -> int:
+    print(f"mmcl {command}: {STOPPED}", file=sys.stderr)
+    return os.EX_TEMPFAIL
 
 
 class _Parser(argparse.ArgumentParser):

@@ -16,6 +16,7 @@ from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.label_feature import raw_table
 from mmcl_jax.data.shards import StreamedImages
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.workers import begin_streaming
 from mmcl_jax.errors import check
 
 Batch = dict[str, np.ndarray]
@@ -165,7 +166,8 @@ class BatchIterator:
         if not flags.FLAGS.is_parsed():  # Grain reads flags, which a program without absl's `app.run` has not parsed
             flags.FLAGS.mark_as_parsed()
         here = rest.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
-        self._ahead = iter(here.mp_prefetch(grain.MultiprocessingOptions(num_workers=self._workers)))
+        options = grain.MultiprocessingOptions(num_workers=self._workers)
+        self._ahead = iter(here.mp_prefetch(options, worker_init_fn=begin_streaming))
 
 
 def iterate(batches: Batches, *, workers: int | None = None) -> BatchIterator:

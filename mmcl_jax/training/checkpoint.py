@@ -46,7 +46,7 @@ def newest_intact(directory: Path, *, below: int | None = None) -> tuple[int | N
 
     None if there is none. Checkpoints of versions that wrote no checksums are taken for intact.
     """
-    damaged = {}
+    damaged: dict[int, str] = {}
     for step in steps_of(directory):
         if below is None or step < below:
             found = damage(directory / str(step))

@@ -16,6 +16,7 @@ from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.input import iterate
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
+from mmcl_jax.lock import locked
 from mmcl_jax.progress import Bar
 from mmcl_jax.training.build import Experiment, build_experiment, fit_encoding
 from mmcl_jax.training.checkpoint import Checkpoints
@@ -90,18 +91,28 @@ def pretrain(
     say = say if is_first() else _nothing
     check_config(config)
     store = Store.open(config.data)
-    begun = by_first(lambda: Run.exists(workdir))
-    # A run keeps how rows are encoded, so that a later row, and a later sitting, encode them in the same way.
-    encoding = Encoding.read(workdir) if begun else fit_encoding(config, store)
-    experiment = build_experiment(config, store, devices, encoding=encoding)
-    batches, mesh = experiment.batches, experiment.mesh
-    # Shapes first: then memory can be told, and every array is made where it will stay.
-    shapes, step_function = experiment.shapes(), make_step(experiment)
-    if not begun:
-        check_step(step_function, *shapes)
-    run = Run.begin(workdir, config, store, encoding)
+    # The handlers come off last: whoever asks to stop while the last checkpoint is written is answered like the others.
+    with stop_on_signal() as stop, contextlib.ExitStack() as resources:
 
-    with contextlib.ExitStack() as resources:
+        def claim() -> None:
+            lock = locked(workdir / "lock.json", what=f"trains in {workdir}")
+            by_first(lambda: resources.enter_context(lock) is None)
+
+        begun = by_first(lambda: Run.exists(workdir))
+        if begun:
+            claim()
+        # A run keeps how rows are encoded, so that a later row, and a later sitting, encode them in the same way.
+        encoding = Encoding.read(workdir) if begun else fit_encoding(config, store)
+        experiment = build_experiment(config, store, devices, encoding=encoding)
+        batches, mesh = experiment.batches, experiment.mesh
+        # Shapes first: then memory can be told, and every array is made where it will stay.
+        shapes, step_function = experiment.shapes(), make_step(experiment)
+        if not begun:
+            check_step(step_function, *shapes)
+        run = Run.begin(workdir, config, store, encoding, lengthen=True)
+        if not begun:
+            claim()
+
         constants = put_whole(experiment.constants(), replicated(mesh))
         initialise = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))
         data = iterate(batches, workers=config.input.workers)
@@ -141,7 +152,7 @@ def pretrain(
         )
         log = MetricLog(workdir, skips, start=first, began=began, writes=is_first())
         resources.callback(log.close)
-        stop = resources.enter_context(stop_on_signal())
+        stop.listen()
         bar = resources.enter_context(Bar(f"pretrain {workdir.name}", batches.steps, start=first, quiet=not is_first()))
         resources.enter_context(jax.transfer_guard("disallow"))
 

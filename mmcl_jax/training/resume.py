@@ -10,7 +10,7 @@ from jax.experimental import multihost_utils
 
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.checkpoint import Checkpoints, Restored, UnreadableError, newest_intact, set_aside
-from mmcl_jax.training.finite import all_finite
+from mmcl_jax.training.finite_step import all_finite
 from mmcl_jax.training.processes import is_first
 from mmcl_jax.training.state import TrainState
 

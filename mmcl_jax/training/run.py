@@ -33,8 +33,10 @@ from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.files import CHECKSUMS, damage, reading, write_checksums
+from mmcl_jax.files import CHECKSUMS, damage, reading, write_checksums, write_text
+from mmcl_jax.lock import locked
 from mmcl_jax.training.checkpoint import Checkpoints, UnreadableError, newest_intact
+from mmcl_jax.training.length import check_length
 from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.model import trained_model
 from mmcl_jax.training.plain import from_plain, to_plain
@@ -87,14 +89,24 @@ class Run:
         return (directory / "config.json").is_file()
 
     @classmethod
-    def begin(cls, directory: Path, config: ConfigDict, store: Store, encoding: Encoding) -> "Run":
+    def begin(
+        cls, directory: Path, config: ConfigDict, store: Store, encoding: Encoding, *, lengthen: bool = False
+    ) -> "Run":
         """Makes the directory, or continues the one that is there.
+
+        With `lengthen`, a run whose steps do not depend on how many there are takes another number of epochs.
 
         Raises:
           UserError: the directory holds another experiment, the same one on other data, or something else.
         """
-        by_first(lambda: cls._make(directory, config, store, encoding))
+        if not by_first(lambda: cls.exists(directory)):
+            making = locked(directory.with_name(f".{directory.name}.lock"), what=f"makes the run {directory}")
+            by_first(lambda: cls._make(directory, config, store, encoding, making))
         run = cls.open(directory)
+        if lengthen and run.config.epochs != config.epochs:
+            check_length(directory, run.config, config, store)
+            by_first(lambda: run._write_epochs(config.epochs))
+            run = cls.open(directory)
         there, here = _flat(to_plain(run.config)), _flat(to_plain(config))
         for key in sorted(there.keys() | here.keys()):
             same = there.get(key) == here.get(key) or any(fnmatch(key, pattern) for pattern in _FREE)
@@ -109,11 +121,31 @@ class Run:
         )
         return run
 
+    def _write_epochs(self, epochs: int) -> bool:
+        """Write another number of epochs into `config.json`; a kill in between leaves a run without checksums."""
+        names = json.loads((self.directory / CHECKSUMS).read_text()) if (self.directory / CHECKSUMS).is_file() else ()
+        (self.directory / CHECKSUMS).unlink(missing_ok=True)
+        plain = {**to_plain(self.config), "epochs": epochs}
+        write_text(self.directory / "config.json", json.dumps(plain, indent=2) + "\n")
+        if names:
+            write_checksums(self.directory, (self.directory / name for name in names))
+        return True
+
     @classmethod
-    def _make(cls, directory: Path, config: ConfigDict, store: Store, encoding: Encoding) -> bool:
+    def _make(
+        cls,
+        directory: Path,
+        config: ConfigDict,
+        store: Store,
+        encoding: Encoding,
+        alone: contextlib.AbstractContextManager[None],
+    ) -> bool:
         """Makes the directory unless it is there; whether it did."""
-        if cls.exists(directory):
-            return False
+        with alone:
+            return not cls.exists(directory) and cls._write(directory, config, store, encoding)
+
+    @classmethod
+    def _write(cls, directory: Path, config: ConfigDict, store: Store, encoding: Encoding) -> bool:
         empty = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
         check(empty, f"{directory} is not empty and holds no run; choose another --workdir.")
         # Made elsewhere and moved into place, so that a kill leaves nothing that looks like something else.
