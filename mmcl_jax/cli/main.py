@@ -9,8 +9,8 @@ from concurrent.futures.process import BrokenProcessPool
 
 from mmcl_jax import __version__
 from mmcl_jax.cli.disk import sentence_of
-from mmcl_jax.cli.signals import STOPPED, Stopped, stoppable
 from mmcl_jax.errors import UserError
+from mmcl_jax.signals import STOPPED, Stopped, stoppable
 
 COMMANDS = {
     "prepare": "a table and a folder of images become a store",
@@ -31,18 +31,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns the exit status: 0, 1 if a worker process died, 2 for bad input or a file or disk that cannot be used, 75 if
     it was asked to stop (SIGTERM) and the same command continues, 130 for Ctrl-C.
     """
-    with stoppable(leaves=arguments is None):
-        return _main(list(sys.argv[1:] if arguments is None else arguments))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with stoppable(leaves=arguments is None):
+            return _main(words)
+    except Stopped:
+        print(f"mmcl {words[0] if words else ''}: {STOPPED}", file=sys.stderr)
+        return os.EX_TEMPFAIL
 
 
 def _main(words: list[str]) -> int:
     parser = _parser()
     # Only the command that is asked for is imported: `mmcl --help` need not load JAX.
     if words and words[0] in COMMANDS:
-        try:
-            command = importlib.import_module(f"mmcl_jax.cli.{words[0]}")
-        except Stopped:
-            return _stopped(words[0])
+        command = importlib.import_module(f"mmcl_jax.cli.{words[0]}")
         command.add_arguments(parser.commands[words[0]])
     dotted = [word for word in words if word.startswith(tuple(DOTTED))]
     options = parser.parse_args([word for word in words if word not in dotted])
@@ -65,8 +67,6 @@ def _main(words: list[str]) -> int:
         )
         print(f"mmcl {options.command}: {sentence}", file=sys.stderr)
         return 1
-    except Stopped:
-        return _stopped(options.command)
     except KeyboardInterrupt:
         print(f"mmcl {options.command}: interrupted; the same command continues.", file=sys.stderr)
         return 130
@@ -78,11 +78,6 @@ def _main(words: list[str]) -> int:
         print(f"mmcl {options.command}: {sentence_of(error)}", file=sys.stderr)
         return 2
     return 0
-
-
-def _stopped(command: str) -> int:
-    print(f"mmcl {command}: {STOPPED}", file=sys.stderr)
-    return os.EX_TEMPFAIL
 
 
 class _Parser(argparse.ArgumentParser):

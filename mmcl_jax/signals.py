@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,6 +14,14 @@ _GRACE = 5.0  # seconds that the main thread has to come back from compiled code
 
 class Stopped(BaseException):
     """SIGTERM asked the process to end."""
+
+
+_answered = threading.Event()
+
+
+def answered() -> None:
+    """Raise no `Stopped` any more: the training loop, which had its own handler, was asked to stop, and has stopped."""
+    _answered.set()
 
 
 @contextmanager
@@ -30,32 +37,33 @@ def stoppable(*, leaves: bool) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return
-    over = threading.Event()
+    ended = threading.Event()
+    _answered.clear()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if not over.is_set():
-            over.set()  # once: what ends the command is not stopped again
+        if not _answered.is_set():
+            _answered.set()  # once: what ends the command is not stopped again
             raise Stopped
 
     def watch() -> None:
-        while os.read(reading, 1) == bytes([signal.SIGTERM]):
-            if signal.getsignal(signal.SIGTERM) is stop:
-                time.sleep(_GRACE)
+        while number := os.read(reading, 1):
+            if number[0] == signal.SIGTERM and signal.getsignal(signal.SIGTERM) is stop and not ended.wait(_GRACE):
                 print(STOPPED, file=sys.stderr, flush=True)
                 os._exit(os.EX_TEMPFAIL)
 
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    before = signal.signal(signal.SIGTERM, stop)
     wakes = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     watcher = threading.Thread(target=watch, daemon=True, name="watch for SIGTERM")
     watcher.start()
+    before = signal.getsignal(signal.SIGTERM)
     try:
+        signal.signal(signal.SIGTERM, stop)
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN if leaves else before)
         signal.set_wakeup_fd(wakes)
         os.close(writing)
-        if not over.is_set():
-            watcher.join()
-            os.close(reading)
+        ended.set()
+        watcher.join()
+        os.close(reading)
