@@ -8,47 +8,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-STOPPED = "stopped; the same command continues."
-_GRACE = 5.0  # seconds that the main thread has to come back from compiled code
-
-
-class Stopped(BaseException):
-    """SIGTERM asked the process to end."""
-
-
-_answered = threading.Event()
-
-
-def answered() -> None:
-    """Raise no `Stopped` any more: the training loop, which had its own handler, was asked to stop, and has stopped."""
-    _answered.set()
+_SENTENCE = "stopped; the same command continues."
 
 
 @contextmanager
-def stoppable(*, leaves: bool) -> Iterator[None]:
-    """Raise `Stopped` in the main thread at SIGTERM within the block; the training loop has a handler of its own.
+def ends_at_sigterm(command: str, *, leaves: bool) -> Iterator[None]:
+    """End the process with status 75 at SIGTERM within the block; the training loop has a handler of its own.
 
-    Compiled code, such as XLA's compiler, returns to Python late. After `_GRACE` seconds the process then ends with
-    status 75 on the spot: whatever a command writes is there whole or not at all, so nothing is lost.
+    It ends on the spot, by a thread, since compiled code such as XLA's compiler returns to Python late, and an import
+    that is broken off may crash. Nothing is lost: what a command writes is there whole or not at all, the locks of a
+    dead process are free, and its workers leave with it.
 
     Args:
+      command: its name, for the sentence on standard error.
       leaves: the process ends behind the block: SIGTERM is ignored from there on, since the status is decided.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return
-    ended = threading.Event()
-    _answered.clear()
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        if not _answered.is_set():
-            _answered.set()  # once: what ends the command is not stopped again
-            raise Stopped
+    def handler(number: int, frame: FrameType | None) -> None:
+        """Wake the thread, which Python does for every signal with a handler."""
 
     def watch() -> None:
         while number := os.read(reading, 1):
-            if number[0] == signal.SIGTERM and signal.getsignal(signal.SIGTERM) is stop and not ended.wait(_GRACE):
-                print(STOPPED, file=sys.stderr, flush=True)
+            if number[0] == signal.SIGTERM and signal.getsignal(signal.SIGTERM) is handler:
+                os.write(sys.__stderr__.fileno(), f"mmcl {command}: {_SENTENCE}\n".encode())
                 os._exit(os.EX_TEMPFAIL)
 
     reading, writing = os.pipe()
@@ -56,14 +41,12 @@ def stoppable(*, leaves: bool) -> Iterator[None]:
     wakes = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     watcher = threading.Thread(target=watch, daemon=True, name="watch for SIGTERM")
     watcher.start()
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.signal(signal.SIGTERM, handler)
     try:
-        signal.signal(signal.SIGTERM, stop)
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN if leaves else before)
         signal.set_wakeup_fd(wakes)
         os.close(writing)
-        ended.set()
         watcher.join()
         os.close(reading)

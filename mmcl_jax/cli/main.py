@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from mmcl_jax import __version__
 from mmcl_jax.cli.disk import sentence_of
 from mmcl_jax.errors import UserError
-from mmcl_jax.signals import STOPPED, Stopped, stoppable
+from mmcl_jax.signals import ends_at_sigterm
 
 COMMANDS = {
     "prepare": "a table and a folder of images become a store",
@@ -32,12 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     it was asked to stop (SIGTERM) and the same command continues, 130 for Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        with stoppable(leaves=arguments is None):
-            return _main(words)
-    except Stopped:
-        print(f"mmcl {words[0] if words else ''}: {STOPPED}", file=sys.stderr)
-        return os.EX_TEMPFAIL
+    with ends_at_sigterm(words[0] if words else "", leaves=arguments is None):
+        return _main(words)
 
 
 def _main(words: list[str]) -> int:

@@ -11,8 +11,6 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from mmcl_jax.signals import answered
-
 
 class StopRequest:
     """Whether somebody asked to stop. Before `listen`, signals do what they did before the block."""
@@ -50,8 +48,6 @@ class StopRequest:
 
     def leave(self) -> None:
         """Put back the handlers that were there before."""
-        if self.asked:
-            answered()
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcl_jax import signals
-from mmcl_jax.signals import Stopped, stoppable
+from mmcl_jax.signals import ends_at_sigterm
 from mmcl_jax.training.plain import to_plain
 from mmcl_jax.training.stop import stop_on_signal
 
@@ -38,7 +37,7 @@ def test_other_threads_cannot_handle_signals_and_do_not_try() -> None:
     asked: list[bool] = []
 
     def work() -> None:
-        with stoppable(leaves=False), stop_on_signal() as stop:
+        with ends_at_sigterm("pretrain", leaves=False), stop_on_signal() as stop:
             stop.listen()
             asked.append(stop.asked)
 
@@ -49,41 +48,37 @@ def test_other_threads_cannot_handle_signals_and_do_not_try() -> None:
 
 
 @pytest.mark.core
-def test_sigterm_raises_once_and_the_handler_comes_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with stoppable(leaves=False):
-        with pytest.raises(Stopped):
-            signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)  # what ends the command is not stopped again
-    assert signal.getsignal(signal.SIGTERM) is before
-
-
-@pytest.mark.core
 def test_code_that_does_not_return_to_python_is_ended() -> None:
     """As XLA's compiler does not, while the scheduler waits to kill; here, a C function that is called again."""
     code = """
-import ctypes, sys, threading, time
-from mmcl_jax import signals
-signals._GRACE = 0.2
-with signals.stoppable(leaves=False):
-    lock = threading.Lock(); lock.acquire()
+import ctypes
+from mmcl_jax.signals import ends_at_sigterm
+with ends_at_sigterm("evaluate", leaves=True):
     print("ready", flush=True)
-    deadline = time.monotonic() + 60
-    libc = ctypes.CDLL(None)
-    while time.monotonic() < deadline:
-        try:
-            libc.sleep(60)
-        except signals.Stopped:
-            libc.sleep(60)
+    for _ in range(3):
+        ctypes.CDLL(None).sleep(60)
 """
-    assert signals._GRACE > 1
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=20)
     assert process.returncode == os.EX_TEMPFAIL
-    assert error == "stopped; the same command continues.\n"
+    assert error == "mmcl evaluate: stopped; the same command continues.\n"
+
+
+@pytest.mark.core
+def test_the_handler_of_before_comes_back_and_a_process_that_leaves_ignores_the_signal() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with ends_at_sigterm("evaluate", leaves=False):
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+    try:
+        with ends_at_sigterm("evaluate", leaves=True):
+            pass
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
