@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 
 from mmcl_jax import __version__
+from mmcl_jax.cli.disk import sentence_of
 from mmcl_jax.errors import UserError
+from mmcl_jax.signals import ends_at_sigterm
 
 COMMANDS = {
     "prepare": "a table and a folder of images become a store",
@@ -26,11 +28,16 @@ DOTTED = {"--config.": ("pretrain", "reproduce"), "--dataset.": ("prepare", "gen
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
-    Returns the exit status: 0, 1 if a worker process died, 2 for bad input, 75 for a training that was asked to stop,
-    130 for Ctrl-C.
+    Returns the exit status: 0, 1 if a worker process died, 2 for bad input or a file or disk that cannot be used, 75 if
+    it was asked to stop (SIGTERM) and the same command continues, 130 for Ctrl-C.
     """
-    parser = _parser()
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with ends_at_sigterm(words[0] if words else "", leaves=arguments is None):
+        return _main(words)
+
+
+def _main(words: list[str]) -> int:
+    parser = _parser()
     # Only the command that is asked for is imported: `mmcl --help` need not load JAX.
     if words and words[0] in COMMANDS:
         command = importlib.import_module(f"mmcl_jax.cli.{words[0]}")
@@ -61,6 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # the reader of our output left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if options.debug:
+            raise
+        print(f"mmcl {options.command}: {sentence_of(error)}", file=sys.stderr)
+        return 2
     return 0
 
 

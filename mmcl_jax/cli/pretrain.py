@@ -5,9 +5,11 @@ import os
 from pathlib import Path
 
 from mmcl_jax.config import load, shipped
+from mmcl_jax.config.length import keep_warmup
 from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.processes import initialize, is_first
+from mmcl_jax.training.run import Run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +28,13 @@ def run(options: argparse.Namespace) -> int:
     """Trains. Returns 75 (EX_TEMPFAIL) if it was asked to stop before the end: the same command continues."""
     if options.distributed:
         initialize()
-    result = pretrain(load(options.config, options.overrides), options.workdir, monitor=monitor)
+    said: list[str] = []
+    config = load(options.config, options.overrides, say=said.append)
+    if Run.exists(options.workdir):
+        keep_warmup(config, Run.open(options.workdir).config, options.overrides)
+    elif said and is_first():
+        print("\n".join(said))
+    result = pretrain(config, options.workdir, monitor=monitor)
     if is_first():
         print(result.describe())
     return 0 if result.step == result.steps else os.EX_TEMPFAIL

@@ -1,6 +1,7 @@
 """`mmcl quickstart`: prepare, pretrain and evaluate on the digits that ship with the package."""
 
 import argparse
+import os
 from pathlib import Path
 
 from mmcl_jax.cli import types
@@ -14,6 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=types.count, default=60, help="of each pretraining")
 
 
-def run(options: argparse.Namespace) -> None:
-    """Runs it."""
-    quickstart(options.out, seeds=options.seeds, epochs=options.epochs)
+def run(options: argparse.Namespace) -> int:
+    """Run it. Returns 75 (EX_TEMPFAIL) if it was asked to stop before the end: the same command continues."""
+    return 0 if quickstart(options.out, seeds=options.seeds, epochs=options.epochs) else os.EX_TEMPFAIL

@@ -51,6 +51,7 @@ def experiment() -> ConfigDict:
       log_every: steps between log lines.
       checkpoint_every: steps between checkpoints.
       keep_checkpoints: how many of the latest are kept.
+      skip_nonfinite: a step whose loss, gradient or update is not finite is skipped; so many in a row end the run.
       mesh: `model` devices share each parameter and its optimizer state, if it has more than `shard_above` elements.
       pairs: how terms walk all pairs: `execution` "gathered", "ring" or "dense", in tiles of `tile` (None: chosen).
       target: the moving average that BYOL predicts: `decay` is its first, which rises to 1.
@@ -76,6 +77,7 @@ def experiment() -> ConfigDict:
             "log_every": 20,
             "checkpoint_every": 500,
             "keep_checkpoints": 2,
+            "skip_nonfinite": 10,
             "batch_norm": {"group_size": 64, "momentum": 0.9, "epsilon": 1e-5},
             "mesh": {"model": 1, "shard_above": 2**16},
             "pairs": {"execution": "gathered", "tile": None},

@@ -13,6 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmcl_jax.config.experiment import PARTS
+from mmcl_jax.config.length import shorten_warmup
 from mmcl_jax.errors import UserError, check
 
 
@@ -32,13 +33,15 @@ def experiments() -> list[str]:
     return names
 
 
-def load(name: str, overrides: Iterable[str] = ()) -> ConfigDict:
+def load(name: str, overrides: Iterable[str] = (), *, say: Callable[[str], object] = lambda line: None) -> ConfigDict:
     """The config called `name` (a shipped experiment, or the path of a file with `get_config()`), overridden.
 
     Args:
       name: name or path; behind a colon the argument of `get_config`, if it takes one ("mmcl/byol:cardiac"). A config
         file is Python: run only those you trust.
-      overrides: texts `key.path=value`; a value is read as a Python literal, or else as text.
+      overrides: texts `key.path=value`; a value is read as a Python literal, or else as text. One that makes `epochs`
+        smaller shortens the warm-up in proportion, unless another sets it.
+      say: is told when it does.
 
     Raises:
       UserError: there is no such config, it takes no such argument, or an override names no key.
@@ -59,10 +62,14 @@ def load(name: str, overrides: Iterable[str] = ()) -> ConfigDict:
     )
     config = module["get_config"](*[argument] if argument else [])
     config.name = config.name or path.stem
+    overrides, epochs = list(overrides), config.epochs
     for override in overrides:
         key, separator, text = override.partition("=")
         check(separator == "=", f"config.{override}: give it a value, as in --config.{override}=VALUE.")
         _assign(config, key, text)
+    shortened = shorten_warmup(config, epochs, overrides)
+    if shortened is not None:
+        say(shortened)
     return config
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from mmcl_jax.data.imputation import IterativeImputer
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.errors import check
+from mmcl_jax.files import reading
 
 MISSING_POLICIES = ("refuse", "mean", "iterative", "token", "indicator")
 OUTSIDE_POLICIES = ("keep", "clip", "missing")
@@ -109,11 +111,18 @@ class Encoding:
 
     @classmethod
     def read(cls, directory: Path) -> "Encoding":
-        """Reads what `write` wrote."""
-        path = directory / "imputer.npz"
-        return cls(
-            schema=Schema.read(directory / "schema.json"),
-            statistics=Statistics.read(directory / "statistics.json"),
-            imputer=IterativeImputer.read(path) if path.is_file() else None,
-            **json.loads((directory / "encoding.json").read_text()),
-        )
+        """Read what `write` wrote.
+
+        Raises:
+          UserError: a file is missing or damaged.
+        """
+        read: dict[str, Any] = {}
+        for name, file, how in (
+            ("schema", "schema.json", Schema.read),
+            ("statistics", "statistics.json", Statistics.read),
+            ("policies", "encoding.json", lambda path: json.loads(path.read_text())),
+            ("imputer", "imputer.npz", lambda path: IterativeImputer.read(path) if path.is_file() else None),
+        ):
+            with reading(directory / file, "put a copy of the file back"):
+                read[name] = how(directory / file)
+        return cls(**read.pop("policies"), **read)

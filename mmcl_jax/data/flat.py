@@ -16,6 +16,9 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from mmcl_jax.data.schema import Schema
+from mmcl_jax.files import reading
+
+_SMALL = ("id", "table", "labels")
 
 
 class MappedImages:
@@ -69,6 +72,7 @@ def write_split(
     folder = directory / "flat" / split
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {"id": id.astype(np.int64), "table": table.astype(np.float64), "labels": labels.astype(np.float64)}
+    assert tuple(arrays) == _SMALL
     for name, array in {**arrays, "place": place.astype(np.int64)}.items():  # the place last: it says "whole"
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
@@ -81,7 +85,11 @@ def restore(
     *,
     images: bool,
 ) -> None:
-    """Writes the arrays again from the `examples` of each split; the folder appears when all are written."""
+    """Writes the arrays again from the `examples` of each split; hold the store's lock meanwhile.
+
+    They are moved into the folder when all are written: the images last, since they say that everything fits together.
+    Who reads meanwhile finds every file, of before or of now.
+    """
     partial = directory / "flat.partial"
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "flat").mkdir(parents=True)
@@ -103,10 +111,18 @@ def restore(
         done += count
     if pixels is not None:
         pixels.flush()
-    shutil.rmtree(directory / "flat", ignore_errors=True)
-    (partial / "flat").rename(directory / "flat")
-    partial.rmdir()
+    whole = directory / "flat"
+    whole.mkdir(exist_ok=True)
+    (whole / "image.npy").unlink(missing_ok=True)  # its rows may be in another order than those that are moved here
+    for split in splits:
+        (whole / split).mkdir(exist_ok=True)
+        for name in (*_SMALL, "place"):
+            (partial / "flat" / split / f"{name}.npy").replace(whole / split / f"{name}.npy")
+    if images:
+        (partial / "flat" / "image.npy").replace(whole / "image.npy")
+    shutil.rmtree(partial)
 
 
 def _mapped(path: Path) -> np.ndarray:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    with reading(path, "remove the folder flat of the store, and it is made again from the shards"):
+        return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -86,5 +86,5 @@ class IterativeImputer:
     @classmethod
     def read(cls, path: Path) -> "IterativeImputer":
         """Reads what `write` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return cls(**{field.name: arrays[field.name] for field in dataclasses.fields(cls)})

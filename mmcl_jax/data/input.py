@@ -16,6 +16,7 @@ from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.label_feature import raw_table
 from mmcl_jax.data.shards import StreamedImages
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.workers import begin_streaming
 from mmcl_jax.errors import check
 
 Batch = dict[str, np.ndarray]
@@ -62,23 +63,26 @@ class Batches:
         self.steps = self.steps_per_epoch * epochs
         share = batch_size // processes
         self.mine = slice(process * share, (process + 1) * share)
-        self._epoch, self._order = -1, np.arange(0)
+        self._cached = -1, np.arange(0)  # in one piece: several threads ask for batches
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, index: Any) -> Batch:
-        epoch, step = divmod(int(index), self.steps_per_epoch)
-        order = self._permutation(epoch)
-        rows = order[step * self.batch_size : (step + 1) * self.batch_size][self.mine]
+        rows = self.rows_of(int(index))[self.mine]
         return {name: np.asarray(array[rows]) for name, array in self.arrays.items()}
 
+    def rows_of(self, index: int) -> np.ndarray:
+        """Return the rows of the split, `[B]`, that make up global batch `index`."""
+        epoch, step = divmod(index, self.steps_per_epoch)
+        return self._permutation(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+
     def _permutation(self, epoch: int) -> np.ndarray:
-        if epoch != self._epoch:
+        cached, order = self._cached
+        if cached != epoch:
             order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
-            self._epoch, self._order = epoch, order
-            return order
-        return self._order
+            self._cached = epoch, order
+        return order
 
 
 STREAMING_WORKERS = 2
@@ -162,7 +166,8 @@ class BatchIterator:
         if not flags.FLAGS.is_parsed():  # Grain reads flags, which a program without absl's `app.run` has not parsed
             flags.FLAGS.mark_as_parsed()
         here = rest.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
-        self._ahead = iter(here.mp_prefetch(grain.MultiprocessingOptions(num_workers=self._workers)))
+        options = grain.MultiprocessingOptions(num_workers=self._workers)
+        self._ahead = iter(here.mp_prefetch(options, worker_init_fn=begin_streaming))
 
 
 def iterate(batches: Batches, *, workers: int | None = None) -> BatchIterator:

@@ -1,7 +1,6 @@
 """Raw data to store: a table with a header and a folder of images become what training reads."""
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import json
@@ -26,6 +25,7 @@ from mmcl_jax.data.rows import Rows, resolved, template, understand
 from mmcl_jax.data.schema import ImageSpec
 from mmcl_jax.data.store import FORMAT, Store, write_checksums
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.lock import locked
 from mmcl_jax.progress import Bar
 
 
@@ -165,12 +165,7 @@ def _claimed(partial: Path, identity: str) -> Iterator[None]:
 
     It goes when the input turns out to be wrong, and stays when the work is interrupted.
     """
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    with partial.with_name(f"{partial.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"Another mmcl prepare is making {partial}; wait for it.") from error
+    with locked(partial.with_name(f"{partial.name}.lock"), what=f"makes {partial}"):
         try:
             note = partial / "request.sha256"
             if not (note.is_file() and note.read_text() == identity):
@@ -181,5 +176,3 @@ def _claimed(partial: Path, identity: str) -> Iterator[None]:
         except UserError:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        finally:
-            Path(lock.name).unlink()

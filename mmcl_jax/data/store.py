@@ -16,8 +16,8 @@ flat/             the same as memory-mapped arrays (see `flat`), which is what t
 
 import dataclasses
 import functools
-import hashlib
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,12 @@ from mmcl_jax.data.findings import Findings
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.errors import check
+from mmcl_jax.files import reading, sha256
+from mmcl_jax.lock import locked
 
 FORMAT = 2
+_DESCRIPTION = ("schema.json", "declaration.json", "statistics.json", "splits.json", "subsets.json")
+_ANEW = "put a copy of the file back, or prepare the store again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,18 +62,20 @@ class Store:
             (path / "store.json").is_file(),
             f"{path} is not a store (it has no store.json); make one with mmcl prepare --out {path}.",
         )
-        made_by = json.loads((path / "store.json").read_text())
+        with reading(path / "store.json", _ANEW):
+            made_by = json.loads((path / "store.json").read_text())
         check(
             made_by["format"] == FORMAT,
             f"The store {path} has format {made_by['format']}, not {FORMAT}; prepare it again.",
         )
+        _check_files(path, _DESCRIPTION)
         return cls(
             directory=path,
             schema=Schema.read(path / "schema.json"),
             declaration=Declaration.read(path / "declaration.json"),
             statistics=Statistics.read(path / "statistics.json"),
             sizes=made_by["sizes"],
-            fingerprint=_sha256(path / "checksums.json"),
+            fingerprint=sha256(path / "checksums.json"),
             made_by=made_by,
         )
 
@@ -102,8 +108,11 @@ class Store:
             split in self.sizes, f"The store {self.directory} has no split {split!r}; it has {', '.join(self.sizes)}."
         )
         if not flat.is_whole(self.directory, self.sizes, images=images):
-            examples = functools.partial(shards.read_shards, self.directory)
-            flat.restore(self.directory, self.schema, self.sizes, examples, images=images)
+            with locked(self.directory / "flat.lock", what=f"restores {self.directory / 'flat'}", wait=True):
+                if not flat.is_whole(self.directory, self.sizes, images=images):  # now that nobody else writes
+                    _check_files(self.directory, [path.name for path in self.directory.glob("*.array_record-*")])
+                    examples = functools.partial(shards.read_shards, self.directory)
+                    flat.restore(self.directory, self.schema, self.sizes, examples, images=images)
         return flat.read(self.directory, split, self.schema, images=images)
 
     def keys(self, split: str) -> list[str]:
@@ -147,10 +156,18 @@ def write_checksums(directory: Path) -> None:
     """Writes `checksums.json`: SHA-256 of every file, except the flat arrays, which the shards can restore."""
     files = sorted(p for p in directory.rglob("*") if p.is_file() and "flat" not in p.relative_to(directory).parts)
     with ThreadPoolExecutor() as threads:
-        sums = dict(zip((str(path.relative_to(directory)) for path in files), threads.map(_sha256, files), strict=True))
+        sums = dict(zip((str(path.relative_to(directory)) for path in files), threads.map(sha256, files), strict=True))
     (directory / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _check_files(directory: Path, names: Sequence[str]) -> None:
+    """Raise `UserError` unless these files of a store are what was written, by `checksums.json`."""
+    with reading(directory / "checksums.json", _ANEW):
+        sums = dict(json.loads((directory / "checksums.json").read_text()))
+    for name in names:
+        path = directory / name
+        check(path.is_file(), f"{path} is missing; {_ANEW}.")
+        check(
+            sums.get(name) == sha256(path),
+            f"{path} is damaged (its checksum is not that of what was written); {_ANEW}.",
+        )

@@ -1,12 +1,17 @@
 """Worker processes that leave with the process that began them."""
 
+import ctypes
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
 from typing import Any
+
+_PR_SET_PDEATHSIG = 1  # of Linux, <linux/prctl.h>
 
 
 def pool(workers: int, begin: Callable[..., object] | None = None, *arguments: Any) -> ProcessPoolExecutor:
@@ -18,15 +23,43 @@ def pool(workers: int, begin: Callable[..., object] | None = None, *arguments: A
     return ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(begin, arguments))
 
 
-def _begin(begin: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent deals with it
+def leave_with_parent(*, at_once: bool = True) -> None:
+    """Make this worker process end when the process that began it is dead, however that died.
+
+    On Linux the kernel kills the worker `at_once`. It does so when the *thread* that began the worker ends, so pass
+    false if that thread may end first. Everywhere, a thread of the worker looks every second.
+    """
     parent = parent_process()
     assert parent is not None
-
-    def leave_with_parent() -> None:  # a killed parent cannot say that there is no more work
-        parent.join()
+    assert parent.pid is not None
+    number = parent.pid
+    if at_once and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != number:  # dead before any of this
         os._exit(1)
 
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    def watch() -> None:
+        while os.getppid() == number:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="leave with parent").start()
+
+
+def begin_streaming(worker: int, workers: int) -> None:
+    """Prepare a process that Grain began; it says which worker of how many this is."""
+    _leave_signals_to_parent()
+    leave_with_parent(at_once=False)  # Grain does not say which thread begins it
+
+
+def _leave_signals_to_parent() -> None:
+    """Ignore Ctrl-C and SIGTERM: both may reach the whole group of processes, and the parent deals with them."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _begin(begin: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
+    _leave_signals_to_parent()
+    leave_with_parent()
     if begin is not None:
         begin(*arguments)

@@ -9,19 +9,20 @@ from pathlib import Path
 import jax
 from tensorboardX import SummaryWriter
 
-from mmcl_jax.errors import check
 from mmcl_jax.objectives import COLLAPSED
+from mmcl_jax.training.skips import SkippedSteps
 
 
 class MetricLog:
     """Writes one line per logged step; process 0 alone writes.
 
     A run that is continued from step `start` first drops what was logged after it: those steps are done again. `began`
-    is the time (`time.monotonic()`) that `seconds` in the log count from.
+    is the time (`time.monotonic()`) that `seconds` in the log count from. Every line has `skipped`, the number of steps
+    that were skipped until then; a number that is not finite is null.
     """
 
-    def __init__(self, directory: Path, *, start: int, began: float, writes: bool = True) -> None:
-        self._began, self._writes = began, writes
+    def __init__(self, directory: Path, skips: SkippedSteps, *, start: int, began: float, writes: bool = True) -> None:
+        self._began, self._writes, self._skips = began, writes, skips
         self._deferred: tuple[int, Mapping[str, jax.Array | float]] | None = None
         self.collapsed: tuple[str, ...] = ()  # views whose embeddings were one point when last logged
         if not writes:
@@ -42,20 +43,18 @@ class MetricLog:
         """Fetches and writes what was deferred; returns a short text of it, None if there was nothing.
 
         Raises:
-          UserError: the loss is not finite.
+          UserError: too many steps in a row were skipped.
         """
         if self._deferred is None:
             return None
         (step, arrays), self._deferred = self._deferred, None
         metrics = {name: float(value) for name, value in jax.device_get(dict(arrays)).items()}
-        check(
-            math.isfinite(metrics["loss"]),
-            f"The loss is {metrics['loss']} at step {step}: lower config.schedule.learning_rate, or look at the data. "
-            f"The last checkpoint is from before.",
-        )
+        skipped = self._skips.until(step).total
+        metrics["skipped"] = float(skipped)
         if self._writes:
-            line = {"step": step, **metrics, "seconds": round(time.monotonic() - self._began, 3)}
-            self._file.write(json.dumps(line) + "\n")
+            numbers = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+            line = {"step": step, **numbers, "seconds": round(time.monotonic() - self._began, 3)}
+            self._file.write(json.dumps(line, allow_nan=False) + "\n")
             self._file.flush()
             for name, value in metrics.items():
                 self._events.add_scalar(name, value, step)
@@ -68,6 +67,7 @@ class MetricLog:
         words = [f"loss {metrics['loss']:.3f}"]
         words += [] if math.isnan(top1) else [f"in-batch top-1 {top1:.2f}"]
         words += [f"{' and '.join(self.collapsed)} collapsed"] if self.collapsed else []
+        words += [f"{skipped} skipped"] if skipped else []
         return ", ".join(words)
 
     def close(self) -> None:
@@ -78,8 +78,9 @@ class MetricLog:
 
 
 def read_metrics(directory: Path) -> list[dict[str, float]]:
-    """The logged steps of a run."""
-    return [json.loads(line) for line in _lines(directory / "metrics.jsonl")]
+    """The logged steps of a run; a number that was not finite is NaN."""
+    lines = map(json.loads, _lines(directory / "metrics.jsonl"))
+    return [{name: math.nan if value is None else value for name, value in line.items()} for line in lines]
 
 
 def _lines(path: Path) -> list[str]:

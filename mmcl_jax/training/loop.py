@@ -16,13 +16,16 @@ from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.input import iterate
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
+from mmcl_jax.lock import locked
 from mmcl_jax.progress import Bar
 from mmcl_jax.training.build import Experiment, build_experiment, fit_encoding
 from mmcl_jax.training.checkpoint import Checkpoints
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
 from mmcl_jax.training.processes import by_first, is_first
+from mmcl_jax.training.resume import resume
 from mmcl_jax.training.run import Run
+from mmcl_jax.training.skips import SKIPPED_STEPS, Skipped, SkippedSteps
 from mmcl_jax.training.state import TrainState
 from mmcl_jax.training.step import check_step, compile_step, make_step, memory_report
 from mmcl_jax.training.stop import stop_on_signal
@@ -34,7 +37,8 @@ class Result:
     """How a training ended: at `step` of `steps`, after `seconds` over all sittings.
 
     `host_ms` is the processor time of the Python thread per step (drawing, placing and dispatching a batch), median;
-    `collapsed` are the views whose embeddings were one point at the last logged step.
+    `collapsed` are the views whose embeddings were one point at the last logged step; `skipped` steps of all were
+    skipped because a number in them was not finite.
     """
 
     run: Run
@@ -44,6 +48,7 @@ class Result:
     seconds: float
     host_ms: float
     collapsed: tuple[str, ...] = ()
+    skipped: int = 0
 
     def describe(self) -> str:
         """One line on how it ended."""
@@ -51,7 +56,8 @@ class Result:
             return f"{self.run.directory}: stopped at step {self.step} of {self.steps}; the same command continues."
         host = "" if math.isnan(self.host_ms) else f"; host {self.host_ms:.1f} ms per step"
         words = f"; WARNING: the embeddings of {' and '.join(self.collapsed)} have collapsed" if self.collapsed else ""
-        return f"{self.run.directory}: {self.steps} steps in {self.seconds:.0f} s{host}{words}"
+        skipped = f"; {self.skipped} of them skipped, see {SKIPPED_STEPS}" if self.skipped else ""
+        return f"{self.run.directory}: {self.steps} steps in {self.seconds:.0f} s{skipped}{host}{words}"
 
 
 # Made of (store, config, encoding); called with the model between steps, it gives metrics for the log.
@@ -85,32 +91,44 @@ def pretrain(
     say = say if is_first() else _nothing
     check_config(config)
     store = Store.open(config.data)
-    begun = by_first(lambda: Run.exists(workdir))
-    # A run keeps how rows are encoded, so that a later row, and a later sitting, encode them in the same way.
-    encoding = Encoding.read(workdir) if begun else fit_encoding(config, store)
-    experiment = build_experiment(config, store, devices, encoding=encoding)
-    batches, mesh = experiment.batches, experiment.mesh
-    # Shapes first: then memory can be told, and every array is made where it will stay.
-    shapes, step_function = experiment.shapes(), make_step(experiment)
-    if not begun:
-        check_step(step_function, *shapes)
-    run = Run.begin(workdir, config, store, encoding)
+    # The handlers come off last: whoever asks to stop while the last checkpoint is written is answered like the others.
+    with stop_on_signal() as stop, contextlib.ExitStack() as resources:
 
-    with contextlib.ExitStack() as resources:
+        def claim() -> None:
+            lock = locked(workdir / "lock.json", what=f"trains in {workdir}")
+            by_first(lambda: resources.enter_context(lock) is None)
+
+        begun = by_first(lambda: Run.exists(workdir))
+        if begun:
+            claim()
+        # A run keeps how rows are encoded, so that a later row, and a later sitting, encode them in the same way.
+        encoding = Encoding.read(workdir) if begun else fit_encoding(config, store)
+        experiment = build_experiment(config, store, devices, encoding=encoding)
+        batches, mesh = experiment.batches, experiment.mesh
+        # Shapes first: then memory can be told, and every array is made where it will stay.
+        shapes, step_function = experiment.shapes(), make_step(experiment)
+        if not begun:
+            check_step(step_function, *shapes)
+        run = Run.begin(workdir, config, store, encoding, lengthen=True)
+        if not begun:
+            claim()
+
         constants = put_whole(experiment.constants(), replicated(mesh))
-        checkpoints = Checkpoints(run.checkpoints, keep=config.keep_checkpoints)
-        resources.callback(checkpoints.close)
         initialise = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))
         data = iterate(batches, workers=config.input.workers)
-        if checkpoints.latest is None:
-            state, seconds = initialise(constants["seed"]), 0.0
+        restored = resume(run.checkpoints, shapes[0], say=say)
+        if restored is None:
+            state, seconds, before = initialise(constants["seed"]), 0.0, Skipped()
         else:
-            restored = checkpoints.restore(shapes[0])
-            state, seconds = restored.state, restored.seconds
+            state, seconds, before = restored.state, restored.seconds, restored.skipped
             data.set_state(restored.data)
+        checkpoints = Checkpoints(run.checkpoints, keep=config.keep_checkpoints)
+        resources.callback(checkpoints.close)
         step = first = int(jax.device_get(state.step))
         if first == batches.steps:
-            return Result(run=run, state=state, step=step, steps=step, seconds=seconds, host_ms=math.nan)
+            return Result(
+                run=run, state=state, step=step, steps=step, seconds=seconds, host_ms=math.nan, skipped=before.total
+            )
 
         watch = None
         if monitor is not None and config.monitor.epochs is not None:
@@ -122,9 +140,19 @@ def pretrain(
         if first:
             say(f"continuing {workdir} at step {first} of {batches.steps}")
         began = time.monotonic() - seconds
-        log = MetricLog(workdir, start=first, began=began, writes=is_first())
+        skips = SkippedSteps(
+            workdir,
+            batches,
+            lambda: store.keys("train"),
+            most=config.skip_nonfinite,
+            start=first,
+            before=before,
+            writes=is_first(),
+            say=say,
+        )
+        log = MetricLog(workdir, skips, start=first, began=began, writes=is_first())
         resources.callback(log.close)
-        stop = resources.enter_context(stop_on_signal())
+        stop.listen()
         bar = resources.enter_context(Bar(f"pretrain {workdir.name}", batches.steps, start=first, quiet=not is_first()))
         resources.enter_context(jax.transfer_guard("disallow"))
 
@@ -137,6 +165,7 @@ def pretrain(
             batch = put(next(data), by_example(mesh))
             state, metrics = compiled(state, batch, constants)
             step += 1
+            skips.note(step, metrics.pop("skipped"))
             host.append(time.thread_time() - tick)
             bar.update(step, log.flush())
             last = stop.at(step) or step == batches.steps
@@ -145,7 +174,13 @@ def pretrain(
                 log.defer(step, {**metrics, **seen})
             if last or step % config.checkpoint_every == 0:
                 bar.update(step, log.flush())
-                checkpoints.save(step, state, data=data.get_state(), seconds=time.monotonic() - began)
+                checkpoints.save(
+                    step,
+                    state,
+                    data=data.get_state(),
+                    seconds=time.monotonic() - began,
+                    skipped=skips.until(step),
+                )
             if last:
                 break
     return Result(
@@ -156,6 +191,7 @@ def pretrain(
         seconds=time.monotonic() - began,
         host_ms=1e3 * float(np.median(host)),
         collapsed=log.collapsed,
+        skipped=skips.count.total,
     )
 
 

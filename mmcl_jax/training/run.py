@@ -6,16 +6,19 @@ schema.json      the store's schema,
 statistics.json  its training statistics,
 declaration.json how cells of its raw table are read, and
 encoding.json    how rows are encoded (with imputer.npz): with these a run can be used without the store
-checkpoints/     by step
+checksums.json   size and SHA-256 of the files above
+checkpoints/     by step; damaged/ has those that could not be used
 metrics.jsonl    one line per logged step
+skipped.jsonl    the steps that were skipped, with their examples
 events/          the same for TensorBoard
 """
 
 import contextlib
 import dataclasses
+import functools
 import json
 import shutil
-from collections.abc import Iterator
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -30,11 +33,15 @@ from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.training.checkpoint import Checkpoints
+from mmcl_jax.files import CHECKSUMS, damage, reading, write_checksums, write_text
+from mmcl_jax.lock import locked
+from mmcl_jax.training.checkpoint import Checkpoints, UnreadableError, newest_intact
+from mmcl_jax.training.length import check_length
 from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.model import trained_model
 from mmcl_jax.training.plain import from_plain, to_plain
 from mmcl_jax.training.processes import by_first
+from mmcl_jax.training.resume import unusable
 from mmcl_jax.training.state import split_model
 
 # Keys that may differ when a run is continued: they change neither the mathematics nor the data.
@@ -43,6 +50,7 @@ _FREE = (
     "log_every",
     "checkpoint_every",
     "keep_checkpoints",
+    "skip_nonfinite",
     "micro_batch",
     "mesh.*",
     "pairs.*",
@@ -50,6 +58,9 @@ _FREE = (
     "monitor.*",
     "*.remat",
 )
+
+
+_COPY = "put a copy of it back, or train anew in another --workdir"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,14 +89,24 @@ class Run:
         return (directory / "config.json").is_file()
 
     @classmethod
-    def begin(cls, directory: Path, config: ConfigDict, store: Store, encoding: Encoding) -> "Run":
+    def begin(
+        cls, directory: Path, config: ConfigDict, store: Store, encoding: Encoding, *, lengthen: bool = False
+    ) -> "Run":
         """Makes the directory, or continues the one that is there.
+
+        With `lengthen`, a run whose steps do not depend on how many there are takes another number of epochs.
 
         Raises:
           UserError: the directory holds another experiment, the same one on other data, or something else.
         """
-        by_first(lambda: cls._make(directory, config, store, encoding))
+        if not by_first(lambda: cls.exists(directory)):
+            making = locked(directory.with_name(f".{directory.name}.lock"), what=f"makes the run {directory}")
+            by_first(lambda: cls._make(directory, config, store, encoding, making))
         run = cls.open(directory)
+        if lengthen and run.config.epochs != config.epochs:
+            check_length(directory, run.config, config, store)
+            by_first(lambda: run._write_epochs(config.epochs))
+            run = cls.open(directory)
         there, here = _flat(to_plain(run.config)), _flat(to_plain(config))
         for key in sorted(there.keys() | here.keys()):
             same = there.get(key) == here.get(key) or any(fnmatch(key, pattern) for pattern in _FREE)
@@ -100,11 +121,31 @@ class Run:
         )
         return run
 
+    def _write_epochs(self, epochs: int) -> bool:
+        """Write another number of epochs into `config.json`; a kill in between leaves a run without checksums."""
+        names = json.loads((self.directory / CHECKSUMS).read_text()) if (self.directory / CHECKSUMS).is_file() else ()
+        (self.directory / CHECKSUMS).unlink(missing_ok=True)
+        plain = {**to_plain(self.config), "epochs": epochs}
+        write_text(self.directory / "config.json", json.dumps(plain, indent=2) + "\n")
+        if names:
+            write_checksums(self.directory, (self.directory / name for name in names))
+        return True
+
     @classmethod
-    def _make(cls, directory: Path, config: ConfigDict, store: Store, encoding: Encoding) -> bool:
+    def _make(
+        cls,
+        directory: Path,
+        config: ConfigDict,
+        store: Store,
+        encoding: Encoding,
+        alone: contextlib.AbstractContextManager[None],
+    ) -> bool:
         """Makes the directory unless it is there; whether it did."""
-        if cls.exists(directory):
-            return False
+        with alone:
+            return not cls.exists(directory) and cls._write(directory, config, store, encoding)
+
+    @classmethod
+    def _write(cls, directory: Path, config: ConfigDict, store: Store, encoding: Encoding) -> bool:
         empty = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
         check(empty, f"{directory} is not empty and holds no run; choose another --workdir.")
         # Made elsewhere and moved into place, so that a kill leaves nothing that looks like something else.
@@ -116,6 +157,7 @@ class Run:
         (partial / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
         origin = {"fingerprint": store.fingerprint, "directory": str(store.directory.absolute())}
         (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
+        write_checksums(partial, partial.iterdir())
         partial.rename(directory)
         return True
 
@@ -124,15 +166,24 @@ class Run:
         """Opens a run.
 
         Raises:
-          UserError: the directory is not a run.
+          UserError: the directory is not a run, or one of its files is not what was written.
         """
         check(cls.exists(directory), f"{directory} is not a run (it has no config.json).")
+        changed = damage(directory)
+        check(
+            changed is None,
+            f"{changed}: put a copy of the file back, or, if the change is meant, remove {directory / CHECKSUMS}.",
+        )
+        with reading(directory / "config.json", _COPY):
+            config = from_plain(json.loads((directory / "config.json").read_text()))
+        with reading(directory / "store.json", _COPY):
+            fingerprint = str(json.loads((directory / "store.json").read_text())["fingerprint"])
         return cls(
             directory=directory,
-            config=from_plain(json.loads((directory / "config.json").read_text())),
+            config=config,
             encoding=Encoding.read(directory),
             declaration=Declaration.read(directory / "declaration.json"),
-            fingerprint=json.loads((directory / "store.json").read_text())["fingerprint"],
+            fingerprint=fingerprint,
         )
 
     def store(self) -> Store:
@@ -149,39 +200,45 @@ class Run:
         )
         return store
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[tuple[Checkpoints, int]]:
-        """The checkpoints, to read, and the latest step. Raises `UserError` if there is none."""
-        missing = f"{self.directory} has no checkpoint; train it with mmcl pretrain."
-        check(self.checkpoints.is_dir(), missing)
-        with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
-            if checkpoints.latest is None:
-                raise UserError(missing)
-            yield checkpoints, checkpoints.latest
+    @functools.cached_property
+    def _usable(self) -> int:
+        """The newest step whose checkpoint is intact. Says on standard error which newer ones are not."""
+        step, bad = newest_intact(self.checkpoints)
+        if step is None:
+            check(bool(bad), f"{self.directory} has no checkpoint; train it with mmcl pretrain.")
+            raise UserError(unusable(self.directory, bad))
+        for number, reason in bad.items():
+            print(
+                f"The checkpoint of step {number} cannot be used: {reason}; that of step {step} is used.",
+                file=sys.stderr,
+            )
+        return step
 
     def latest_step(self) -> int:
-        """The step of the latest checkpoint.
+        """Return the step of the newest checkpoint that is intact, which `model` loads.
 
         Raises:
           UserError: there is none.
         """
-        with self._reading() as (_, step):
-            return step
+        return self._usable
 
     def untrained_model(self) -> Model:
         """The model with its initial parameters."""
         return trained_model(self.config, self.schema, rngs=nnx.Rngs(jax.random.key(self.config.seed)))
 
     def model(self) -> Model:
-        """The model with the parameters of the latest checkpoint.
+        """Return the model with the parameters of the newest intact checkpoint.
 
         Raises:
-          UserError: the run has no checkpoint.
+          UserError: the run has no checkpoint that can be used.
         """
         abstract = nnx.eval_shape(lambda: trained_model(self.config, self.schema, rngs=nnx.Rngs(0)))
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        with self._reading() as (checkpoints, _):
-            arrays = checkpoints.restore_model(*placed(split_model(abstract), device))
+        with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
+            try:
+                arrays = checkpoints.restore_model(self._usable, *placed(split_model(abstract), device))
+            except UnreadableError as error:
+                raise UserError(unusable(self.directory, {self._usable: f"it cannot be read ({error})"})) from error
         return nnx.merge(nnx.graphdef(abstract), *arrays)
 
 

@@ -13,6 +13,7 @@ from mmcl_jax.backend import compiler_options
 from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import Outputs
 from mmcl_jax.training.build import Experiment
+from mmcl_jax.training.finite_step import all_finite, choose, skipped
 from mmcl_jax.training.forward import forward
 from mmcl_jax.training.gradients import Batch, in_slices, whole_batch
 from mmcl_jax.training.mesh import replicated, shardings_of
@@ -27,6 +28,9 @@ Step = Callable[[TrainState, Batch, Constants], tuple[TrainState, Metrics]]
 
 def make_step(experiment: Experiment) -> Step:
     """The step as a pure function of (state, batch, constants): views, encoders, objective, update.
+
+    A step whose loss, gradient or new state is not finite is skipped: the metric `skipped` is true, and nothing changes
+    but the step counter and the position in the schedule (see `finite_step.skipped`).
 
     The module is rebuilt inside from `experiment.graphdef` and plain dicts of arrays. `constants` holds what no step
     changes: `seed`, and `populations`, the training rows that table views draw from. As arguments, not as literals in
@@ -72,9 +76,11 @@ def make_step(experiment: Experiment) -> Step:
             model_state=model_state,
             optimizer_state=optimizer_state,
             target=target,
-            memory=memory,
+            memory=jax.lax.with_sharding_constraint(memory, experiment.shardings(memory)),
         )
-        return new, metrics
+        finite = all_finite((new, metrics["loss"], metrics["gradient_norm"]))
+        metrics["skipped"] = ~finite
+        return choose(finite, new, skipped(state)), metrics
 
     return step
 

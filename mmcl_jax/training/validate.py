@@ -35,6 +35,7 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "log_every": ((int,), *_positive),
     "checkpoint_every": ((int,), *_positive),
     "keep_checkpoints": ((int,), *_positive),
+    "skip_nonfinite": ((int,), *_positive),
     "batch_norm.group_size": ((int, type(None)), lambda v: v is None or v > 1, "must be above 1, or None"),
     "batch_norm.momentum": ((float, int), lambda v: 0 <= v < 1, "must lie in [0, 1)"),
     "batch_norm.epsilon": ((float, int), *_positive),

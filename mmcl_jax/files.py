@@ -1,0 +1,83 @@
+"""Files that are there whole or not at all, and are what was written."""
+
+import contextlib
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mmcl_jax.errors import UserError
+
+CHECKSUMS = "checksums.json"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one piece: a reader, or a kill, sees the old content or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_checksums(directory: Path, files: Iterable[Path]) -> None:
+    """Write `checksums.json`: size in bytes and SHA-256 of these files of the directory."""
+    paths = sorted(files)
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        sums = list(threads.map(sha256, paths))
+    entries = {
+        str(path.relative_to(directory)): {"bytes": path.stat().st_size, "sha256": digest}
+        for path, digest in zip(paths, sums, strict=True)
+    }
+    write_text(directory / CHECKSUMS, json.dumps(entries, indent=1) + "\n")
+
+
+def damage(directory: Path) -> str | None:
+    """Return the first difference between a directory and its `checksums.json`, in words; None if there is none.
+
+    A directory without that file was written by a version that wrote none, and is taken as it is.
+    """
+    path = directory / CHECKSUMS
+    if not path.is_file():
+        return None
+    try:
+        entries: Mapping[str, Mapping[str, object]] = json.loads(path.read_text())
+        expected = {directory / name: (int(str(entry["bytes"])), entry["sha256"]) for name, entry in entries.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{path} cannot be read"
+    for file, (size, _) in expected.items():
+        if not file.is_file():
+            return f"{file} is missing"
+        if file.stat().st_size != size:
+            return f"{file} has {file.stat().st_size} bytes, not {size}"
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        for file, digest in zip(expected, threads.map(sha256, expected), strict=True):
+            if digest != expected[file][1]:
+                return f"the content of {file} has changed"
+    return None
+
+
+@contextlib.contextmanager
+def reading(path: Path, remedy: str) -> Iterator[None]:
+    """Turn what a damaged file raises when it is read into one sentence with the remedy.
+
+    Raises:
+      UserError: the file is missing, cut short, or holds something else.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; {remedy}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        reason = next(iter(str(error).splitlines()), "it is empty")
+        raise UserError(f"{path} is damaged ({reason}); {remedy}.") from error

@@ -1,0 +1,232 @@
+"""Damaged checkpoints and other files: detected, named, and passed over."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from mmcl_jax.config import load
+from mmcl_jax.data.encoding import Encoding
+from mmcl_jax.data.imputation import IterativeImputer
+from mmcl_jax.data.store import Store
+from mmcl_jax.errors import UserError
+from mmcl_jax.files import CHECKSUMS, damage, write_checksums
+from mmcl_jax.training.checkpoint import steps_of
+from mmcl_jax.training.loop import Result, pretrain
+from mmcl_jax.training.run import Run
+from tests.training.test_loop import bits, quiet
+
+pytestmark = pytest.mark.core
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def zero(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    for place in range(len(content) // 2, min(len(content) // 2 + 4, len(content))):
+        content[place] ^= 0x55
+    path.write_bytes(content)
+
+
+HOW: dict[str, Callable[[Path], None]] = {"cut": truncate, "zeroed": zero, "flipped": flip, "deleted": Path.unlink}
+
+
+@pytest.fixture(scope="module")
+def trained(digits_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """A finished run of 18 steps with the checkpoints of 12 and 18."""
+    return pretrain(config_of(digits_store), tmp_path_factory.mktemp("damage") / "run", say=quiet)
+
+
+def config_of(store: Store):
+    return load(
+        "digits_simclr",
+        [
+            f"data={store.directory}", "batch_size=64", "epochs=1", "schedule.warmup_epochs=0",
+            "batch_norm.group_size=8", "encoders.image.channels=(4, 8)", "projectors.image.hidden=8",
+            "checkpoint_every=6", "log_every=6",
+        ],
+    )  # fmt: skip
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    """Every file of a checkpoint, but its list of checksums."""
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != CHECKSUMS)
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_damage_of_any_file_of_a_checkpoint_is_named(how: str, trained: Result, tmp_path: Path) -> None:
+    source = trained.run.checkpoints / "18"
+    files = [path.relative_to(source) for path in files_of(source)]
+    assert len(files) > 15
+    for file in files:
+        if how != "deleted" and not (source / file).stat().st_size:
+            continue
+        copy = shutil.copytree(source, tmp_path / "18")
+        assert damage(copy) is None
+        HOW[how](copy / file)
+        found = damage(copy)
+        assert found is not None, file
+        assert str(copy / file) in found
+        shutil.rmtree(copy)
+
+
+@pytest.mark.parametrize(
+    ("file", "how"),
+    [
+        ("model/d", "flipped"),
+        ("optimizer", "cut"),
+        ("clock", "zeroed"),
+        ("commit_success.txt", "deleted"),
+        (CHECKSUMS, "zeroed"),
+        (CHECKSUMS, "deleted"),
+    ],
+)
+def test_the_newest_intact_checkpoint_is_used(
+    file: str, how: str, trained: Result, digits_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Evaluation uses it and leaves the damaged one alone; training sets that aside, and ends with the same bits."""
+    run = Path(shutil.copytree(trained.run.directory, tmp_path / "run"))
+    newest = run / "checkpoints" / "18"
+    target = newest / file if (newest / file).is_file() else next(files_of(newest / file))
+    HOW[how](target)
+    intact = file == CHECKSUMS and how == "deleted"  # as an earlier version left it: nothing else is damaged
+    opened = Run.open(run)
+    assert opened.latest_step() == (18 if intact else 12)
+    model = opened.model()
+    error = capsys.readouterr().err
+    assert error.count("\n") == (0 if intact else 1)
+    if not intact:
+        assert "The checkpoint of step 18 cannot be used" in error
+        assert str(target) in error
+        assert "that of step 12 is used" in error
+    expected = Run.open(trained.run.directory).model() if intact else None
+    if expected is not None:
+        jax.tree.map(np.testing.assert_array_equal, nnx.state(model), nnx.state(expected))
+    assert steps_of(run / "checkpoints") == [18, 12]
+    said: list[str] = []
+    result = pretrain(config_of(digits_store), run, say=said.append)
+    assert bits(result.state) == bits(trained.state)
+    assert steps_of(run / "checkpoints") == [18, 12]
+    assert damage(run / "checkpoints" / "18") is None
+    assert steps_of(run / "damaged") == ([] if intact else [18])
+    assert sum("checkpoint of step 18 cannot be used" in line for line in said) == (not intact)
+    if not intact:  # it happens again: both are kept
+        HOW[how](next(files_of(run / "checkpoints" / "18" / "model")))
+        pretrain(config_of(digits_store), run, say=quiet)
+        assert {path.name for path in (run / "damaged").iterdir()} == {"18", "18-2"}
+
+
+def test_if_all_are_damaged_one_sentence_says_so_and_nothing_is_moved(
+    trained: Result, digits_store: Store, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(trained.run.directory, tmp_path / "run"))
+    for step in ("12", "18"):
+        flip(next(files_of(run / "checkpoints" / step / "model" / "d")))
+    sentence = (
+        r"run has no checkpoint that can be used; that of step 18 cannot because the content of .*model/d/.* has "
+    )
+    for use in (lambda: pretrain(config_of(digits_store), run, say=quiet), lambda: Run.open(run).model()):
+        with pytest.raises(UserError, match=sentence) as error:
+            use()
+        assert "\n" not in str(error.value)
+        assert steps_of(run / "checkpoints") == [18, 12]
+
+
+@pytest.mark.parametrize("how", ["cut", "zeroed", "deleted"])
+def test_checkpoints_of_versions_without_checksums_load_or_are_passed_over(
+    how: str, trained: Result, digits_store: Store, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(trained.run.directory, tmp_path / "run"))
+    for step in ("12", "18"):
+        (run / "checkpoints" / step / CHECKSUMS).unlink()
+    assert bits(pretrain(config_of(digits_store), run, say=quiet).state) == bits(trained.state)
+    HOW[how](run / "checkpoints" / "18" / "model" / "manifest.ocdbt")
+    with pytest.raises(UserError, match="that of step 18 cannot because it cannot be read") as error:
+        Run.open(run).model()
+    assert "\n" not in str(error.value)
+    said: list[str] = []
+    assert bits(pretrain(config_of(digits_store), run, say=said.append).state) == bits(trained.state)
+    assert any("checkpoint of step 18 cannot be used: it cannot be read" in line for line in said)
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize(
+    "file", ["config.json", "store.json", "schema.json", "statistics.json", "declaration.json", "encoding.json"]
+)
+@pytest.mark.parametrize("summed", [True, False])
+def test_damage_of_a_run_s_other_files_is_one_sentence(
+    file: str, how: str, summed: bool, trained: Result, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained.run.directory, run, ignore=shutil.ignore_patterns("checkpoints"))
+    if not summed:  # of an earlier version
+        (run / CHECKSUMS).unlink()
+        if how == "flipped":
+            pytest.skip("without checksums nobody can tell")
+    HOW[how](run / file)
+    with pytest.raises(UserError, match=file.replace(".", r"\.")) as error:
+        Run.open(run)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("how", ["cut", "zeroed"])
+def test_a_damaged_imputer_is_one_sentence(how: str, digits_store: Store, tmp_path: Path) -> None:
+    rows = np.asarray(digits_store.rows("train")["table"])[:50, :5].copy()
+    rows[3, 2] = np.nan
+    Encoding(schema=digits_store.schema, statistics=digits_store.statistics, missing="iterative").write(tmp_path)
+    IterativeImputer.fit(rows).write(tmp_path / "imputer.npz")
+    HOW[how](tmp_path / "imputer.npz")
+    with pytest.raises(UserError, match=r"imputer\.npz is damaged \(.*\); put a copy of the file back"):
+        Encoding.read(tmp_path)
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize(
+    "file",
+    [
+        "store.json",
+        "checksums.json",
+        "schema.json",
+        "declaration.json",
+        "statistics.json",
+        "splits.json",
+        "subsets.json",
+    ],
+)
+def test_damage_of_a_store_s_files_is_one_sentence(file: str, how: str, digits_store: Store, tmp_path: Path) -> None:
+    shutil.copytree(digits_store.directory, tmp_path / "store", ignore=shutil.ignore_patterns("flat"))
+    HOW[how](tmp_path / "store" / file)
+    if file in ("store.json", "checksums.json") and how == "flipped":
+        pytest.skip("these two have no checksum: a run notices by the store's fingerprint")
+    with pytest.raises(UserError, match=file.replace(".", r"\.")) as error:
+        Store.open(tmp_path / "store")
+    assert "\n" not in str(error.value)
+
+
+def test_damaged_shards_are_not_restored_from(digits_store: Store, tmp_path: Path) -> None:
+    shutil.copytree(digits_store.directory, tmp_path / "store", ignore=shutil.ignore_patterns("flat"))
+    shard = next((tmp_path / "store").glob("*train*"))
+    flip(shard)
+    with pytest.raises(UserError, match=f"{shard.name} is damaged"):
+        Store.open(tmp_path / "store").rows("train")
+    assert not (tmp_path / "store" / "flat").exists()
+
+
+def test_checksums_are_of_the_files_that_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "b").write_text("b")
+    write_checksums(tmp_path, [tmp_path / "a"])
+    (tmp_path / "b").write_text("c")
+    assert damage(tmp_path) is None
+    assert json.loads((tmp_path / CHECKSUMS).read_text())["a"]["bytes"] == 1
