@@ -27,11 +27,11 @@ def visible(text: object) -> str:
 
 
 def listed(names: Iterable[str], between: str = ", ") -> str:
-    '''Return names as a command-line option takes them: those with a comma or quotation marks are quoted as in CSV.
+    """Return names as a command-line option takes them: those with a comma or quotation marks are quoted as in CSV.
 
     >>> print(listed(["a", "b, c", 'a "d" e']))
     a, "b, c", "a ""d"" e"
-    '''
+    """
     return between.join(_quoted(name) for name in names)
 
 

@@ -34,9 +34,10 @@ def run(options: argparse.Namespace) -> None:
     partial.rename(out)
     known = recipes.RECIPES.options(options.name)
     shared = "".join(f" --dataset.{word}" for word in options.overrides if word.partition("=")[0] in known)
+    root = visible(shlex.quote(str(out)))
     print(
         f"Written to {visible(out)}. Next: "
-        f"mmcl prepare --dataset {options.name} --root {visible(shlex.quote(str(out)))}{shared} --out stores/{options.name}"
+        f"mmcl prepare --dataset {options.name} --root {root}{shared} --out stores/{options.name}"
     )
 
 

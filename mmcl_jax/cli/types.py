@@ -20,7 +20,7 @@ def names(text: str) -> tuple[str, ...]:
     except (csv.Error, ValueError) as error:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a list of names such as a,b; a name that has a comma or begins with a quotation mark "
-            f'stands in quotation marks, with its own ones doubled: \'"a,b",c\' ({error})'
+            f"stands in quotation marks, with its own ones doubled: '\"a,b\",c' ({error})"
         ) from error
     return tuple(part for part in record if part)
 

@@ -40,9 +40,9 @@ class Declared:
     """What is said about one column; an empty `role` or `kind` is inferred.
 
     `format` is that of a date, in strptime's notation. `decimal` and `thousands` are the marks in its numbers, "" as in
-    the whole table, and `unit` may stand behind or before them (see `readings.Reading`). `missing` are further words for
-    "no value", and `present` words that are values here though they say "no value" elsewhere; declared categories are
-    values in any case. `verbatim` says whether 1 and 1.0 are different categories; None infers it (see
+    the whole table, and `unit` may stand behind or before them (see `readings.Reading`). `missing` are further words
+    for "no value", and `present` words that are values here though they say "no value" elsewhere; declared categories
+    are values in any case. `verbatim` says whether 1 and 1.0 are different categories; None infers it (see
     `cells.is_verbatim`).
     """
 
@@ -196,7 +196,8 @@ def _declared(raw: Any, where: str) -> Declared:
     texts = {key: _texts(raw.get(key, ()), f"{where}: {key}") for key in ("categories", "tags", "missing", "present")}
     categories = texts["categories"]
     check(len(set(categories)) == len(categories), f"{where}: a category is named twice.")
-    check("" not in categories, f"{where}: an empty text is no category; it says that there is no value.")
+    for word in (*categories, *texts["present"]):
+        check(word != "", f"{where}: an empty text is no category; it says that there is no value.")
     check(
         not categories or kind not in ("continuous", "date"), f"{where}: a {kind} column has no categories; leave them."
     )
@@ -209,18 +210,18 @@ def _declared(raw: Any, where: str) -> Declared:
         f"{where}: only a date has a format; leave it, or say that the kind is date.",
     )
     for word in texts["missing"]:
-        said = next((key for key in ("categories", "present") if word in texts[key]), "")
-        check(not said, f"{where}: {word!r} is in both missing and {said}; leave it in one of them.")
+        twice = next((key for key in ("categories", "present") if word in texts[key]), "")
+        check(not twice, f"{where}: {word!r} is in both missing and {twice}; leave it in one of them.")
     for key in ("format", "unit"):
         check(isinstance(raw.get(key, ""), str), f"{where}: {key} must be a text.")
     marks, verbatim = _marks(raw, where), raw.get("verbatim")
     check(
-        not marks or kind != "date" and not raw.get("format"),
+        not marks or (kind != "date" and not raw.get("format")),
         f"{where}: a date has no decimal or thousands mark; leave {' and '.join(marks)}, or the format.",
     )
     check(verbatim is None or isinstance(verbatim, bool), f"{where}: verbatim must be true or false, not {verbatim!r}.")
-    more = {"format": raw.get("format", ""), "unit": raw.get("unit", ""), "verbatim": verbatim}
-    return Declared(role=role, kind=kind, **more, **marks, **texts)
+    said: dict[str, Any] = {**texts, **marks, "format": raw.get("format", ""), "unit": raw.get("unit", "")}
+    return Declared(role=role, kind=kind, verbatim=verbatim, **said)
 
 
 def _marks(raw: dict[str, Any], where: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from mmcl_jax.data.cells import whole
 from mmcl_jax.data.readings import PLAIN, SHARE, Reading, days, suggest, whole_dates
 
 MAX_CATEGORIES = 1000  # more different texts than this are no categories
@@ -20,13 +21,13 @@ _LOOKS_DATED = r"^(\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}-\d\d-\d\d[T ]\d.*)$"
 class Guess(NamedTuple):
     """A role and a kind (see `declaration`), and why, where that is not plain. Only features have a kind.
 
-    `unread`: cells are numbers or dates in a reading that nobody declared, which `why` names.
+    `unread` is the sentence on cells that are numbers or dates in a reading that nobody declared; it names the reading.
     """
 
     role: str
     kind: str = ""
     why: str = ""
-    unread: bool = False
+    unread: str = ""
 
 
 def guess(name: str, texts: pl.Series, reading: Reading = PLAIN) -> Guess:
@@ -57,13 +58,12 @@ def guess(name: str, texts: pl.Series, reading: Reading = PLAIN) -> Guess:
         exact = float(numbers.abs().max() or 0) < 2.0**53  # type: ignore[arg-type]
         counted = not texts.str.contains(r"[.eE]").any()
         guessed = _guess_numbers(name, numbers, numbers.n_unique() if exact else different, counted=counted)
-        suggestion = suggest(texts) if wrong else whole_dates(texts)
-        if suggestion and not wrong:
-            return Guess("ignore", why=str(suggestion), unread=True)
+        unread = str((suggest(texts) if wrong else whole_dates(whole(texts))) or "")
+        if unread and not wrong:
+            return Guess("ignore", why=unread, unread=unread)
         if wrong and guessed.role == "feature":
-            hint = f"; {suggestion}" if suggestion else ""
-            why = f"{wrong} of its cells are no numbers; those rows are bad{hint}"
-            return guessed._replace(why=why, unread=suggestion is not None)
+            why = f"{wrong} of its cells are no numbers; those rows are bad"
+            return guessed._replace(why=f"{why}; {unread}" if unread else why, unread=unread)
         return guessed
     return _guess_texts(name, texts, different)
 
@@ -94,12 +94,11 @@ def _guess_texts(name: str, texts: pl.Series, different: int) -> Guess:
     wrong = days(texts).null_count()
     if wrong <= (1 - NUMBERS) * len(texts):
         return Guess("feature", "date", f"{wrong} of its cells are no dates; those rows are bad" if wrong else "")
-    suggestion = suggest(texts)
-    if suggestion:
-        return Guess("ignore", why=str(suggestion), unread=True)
+    if suggestion := suggest(texts):
+        return Guess("ignore", why=str(suggestion), unread=str(suggestion))
     if texts.str.contains(_LOOKS_DATED).all():
-        why = 'it seems to be a date, but its cells are not all in one format: write them like 2020-01-31'
-        return Guess("ignore", why=why, unread=True)
+        why = "it seems to be a date, but its cells are not all in one format: write them like 2020-01-31"
+        return Guess("ignore", why=why, unread=why)
     many = different > MAX_CATEGORIES or (different > len(texts) / 2 and len(texts) >= FEW_ROWS)
     if not many and different > max(10, len(texts) / 10) and _IDENTITY.search(name):
         return Guess("ignore", why="it seems to be an identifier: many different texts, and so its name says")

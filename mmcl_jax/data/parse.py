@@ -12,7 +12,6 @@ from mmcl_jax.data.readings import PLAIN, Reading, days, suggest
 from mmcl_jax.data.schema import Column
 from mmcl_jax.errors import check
 
-
 KEYS = ("identifier", "group", "split")  # roles whose values are compared
 
 
@@ -127,7 +126,7 @@ def _refuse_unread(name: str, role: str, guessed: Guess, declared: Declared) -> 
     """Raise `UserError` for a column that is to be used and that would have to be read by a guess."""
     said = declared.categories or declared.format
     used = role == "label" or (role == "feature" and not guessed.kind)
-    check(bool(said) or not (used and guessed.unread), f"Column {name!r} cannot be used as a {role}: {guessed.why}.")
+    check(bool(said) or not (used and guessed.unread), f"Column {name!r} cannot be used as a {role}: {guessed.unread}.")
 
 
 def _kind_of(texts: pl.Series, role: str, guessed: str, declared: Declared, reading: Reading) -> str:

@@ -1,7 +1,7 @@
-"""How numbers and dates are written: 34,5 or 1.234 or 12 mm or 05-Jan-2020. Nothing is guessed; what would work is named.
+"""How numbers and dates are written, such as 34,5 or 1 234 or 12 mm or 05-Jan-2020.
 
-A declared `Reading` turns texts into numbers. For a column that is written in a way nobody declared, `suggest` tries
-readings and date formats on its cells and names those that work.
+Nothing is guessed. A declared `Reading` turns texts into numbers. For a column that is written in a way nobody
+declared, `suggest` tries readings and date formats on its cells and names those that work.
 """
 
 import itertools
@@ -24,10 +24,10 @@ _LIMIT = "^[<>\u2264\u2265~]=?\\s*"
 _UNIT = "^[+-]?[0-9](?:[0-9.,'\u2019\\s]*[0-9.])?(\\s*)([\\p{L}\\p{Sc}%\u2030\u00b0\u2032\u2033\"].*)$"
 _CURRENCY = "^[+-]?\\s*(\\p{Sc})\\s*[0-9]"
 _LONGEST_UNIT, _FEW = 20, 10
-_COMMON_UNITS = frozenset(
-    "mm cm dm m km in ft yd mi nm um µm μm mg g kg t lb oz ug µg μg ng pg ml cl dl l L s ms min h hr hrs d y yr yrs "
+_COMMON_UNITS = (
+    " mm cm dm m km in ft yd mi nm um µm μm mg g kg t lb oz ug µg μg ng pg ml cl dl l L s ms min h hr hrs d y yr yrs "
     "k K M kB KB MB GB TB Hz kHz MHz GHz W kW V mV A mA Pa hPa kPa bar mmHg C F bpm px pt mph kmh km/h hp cc "
-    "mg/dl mg/dL g/l g/L g/dl g/dL mmol mmol/l mmol/L U/L IU ms pp Gy HU mSv".split()
+    "mg/dl mg/dL g/l g/L g/dl g/dL mmol mmol/l mmol/L U/L IU ms pp Gy HU mSv "
 )
 _DAYS = (
     *(f"%d{mark}%m{mark}%Y" for mark in "/.-"),
@@ -42,6 +42,7 @@ _DAYS = (
 _TIMES = ("", " %H:%M", " %H:%M:%S%.f", "T%H:%M:%S%.fZ", "T%H:%M", "T%H:%M:%S%.f%:z", " %I:%M %p", " %I:%M:%S %p")
 _WHOLE_DAYS = ("%Y%m%d", "%Y%m%d%H%M%S")
 _YEARS = (1500, 2500)
+_OR_CATEGORIES = 'or {"kind": "categorical"}'
 
 
 class Reading(NamedTuple):
@@ -124,6 +125,10 @@ def suggest(texts: pl.Series) -> Suggestion | None:
             f"numbers with limits, such as {_quoted(different.filter(limited)[0])}, which is no number in any reading",
             f'declare those cells as "missing" in --schema, {_OR_CATEGORIES}',
         )
+    if not readings and _of_several_units(different):
+        return Suggestion(
+            f"numbers with several units, such as {_quoted(different[0])}", f"write them all with one, {_OR_CATEGORIES}"
+        )
     if not readings or PLAIN in readings:
         return None
     example = different.filter(PLAIN.numbers(different).is_null())[0]
@@ -137,9 +142,6 @@ def suggest(texts: pl.Series) -> Suggestion | None:
     )
 
 
-_OR_CATEGORIES = 'or {"kind": "categorical"}'
-
-
 def whole_dates(texts: pl.Series) -> Suggestion | None:
     """Return the suggestion for whole numbers that are all dates, such as 20200105, and None for other ones."""
     if not len(texts) or not texts.str.contains(r"^(?:1[5-9]|2[0-4])[0-9]{6}(?:[0-9]{6})?$").all():
@@ -150,7 +152,7 @@ def whole_dates(texts: pl.Series) -> Suggestion | None:
         return None
     said = _alternatives(({"format": one}, days(different[:1], one)[0]) for one in formats)
     what = f"dates written as whole numbers, such as {_quoted(different[0])}"
-    return Suggestion(what, f'declare {said} in --schema, or the kind "continuous" or "categorical"')
+    return Suggestion(what, f'declare {said} in --schema, or {{"kind": "continuous"}} or {{"kind": "categorical"}}')
 
 
 def date_formats(different: pl.Series) -> list[str]:
@@ -200,8 +202,14 @@ def _units(different: pl.Series) -> list[str]:
     unit = counts["unit"][0]
     apart = bool((blank.filter((behind == unit).fill_null(False)) != "").any())
     # Without a blank between, letters behind a few numbers may be their name: 2D and 3D, 4wd.
-    is_unit = apart or unit in _COMMON_UNITS or not unit.isalpha() or len(different) > _FEW
+    is_unit = apart or f" {unit} " in _COMMON_UNITS or not unit.isalpha() or len(different) > _FEW
     return [unit] if is_unit and len(unit) <= _LONGEST_UNIT else []
+
+
+def _of_several_units(different: pl.Series) -> bool:
+    units = different.str.extract(_UNIT, 2).drop_nulls()
+    common = units.filter(pl.Series([f" {unit} " in _COMMON_UNITS for unit in units], dtype=pl.Boolean))
+    return common.n_unique() > 1 and len(common) >= SHARE * len(different)
 
 
 def _alternatives(pairs: Iterable[tuple[dict[str, str], float]]) -> str:
@@ -215,7 +223,8 @@ def _alternatives(pairs: Iterable[tuple[dict[str, str], float]]) -> str:
 
 def _shown(said: dict[str, str], value: float) -> str:
     if "format" in said:
-        return pl.select(pl.from_epoch(pl.lit(round(value * 86400)), "s")).item().isoformat(" ").removesuffix(" 00:00:00")
+        moment = pl.select(pl.from_epoch(pl.lit(round(value * 86400)), "s")).item()
+        return moment.isoformat(" ").removesuffix(" 00:00:00")
     return f"{value:.15g}"
 
 

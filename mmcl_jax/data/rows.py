@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from mmcl_jax.data.declaration import Declaration, Declared
 from mmcl_jax.data.cells import is_text, nameless, one_of, text_of, usable, whole
+from mmcl_jax.data.declaration import Declaration
 from mmcl_jax.data.parse import KEYS, Parsed, coded, parse
 from mmcl_jax.data.quarantine import Quarantine
 from mmcl_jax.data.recipes.base import Recipe

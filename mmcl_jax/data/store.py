@@ -135,7 +135,8 @@ class Store:
         sizes = ", ".join(f"{split} {size}" for split, size in self.sizes.items())
         counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
         labels = [
-            f"{visible(one.name)} ({f'{len(one.categories)} classes' if one.coded else one.kind})" for one in schema.labels
+            f"{visible(one.name)} ({f'{len(one.categories)} classes' if one.coded else one.kind})"
+            for one in schema.labels
         ]
         return f"""{visible(self.directory)}
   rows    {sizes}; {quarantined} quarantined

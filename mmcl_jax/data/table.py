@@ -34,9 +34,9 @@ class Table(NamedTuple):
 def read_table(path: Path, *, separator: str | None = None, encoding: str = "utf-8") -> Table:
     """Read a CSV, TSV or Parquet file with a header.
 
-    Names and cells lose the white space around them; empty lines are no records. A record is bad if its number of cells
-    is not the header's, or if it is a line with quotation marks in wrong places; a blank before them does not count. A column without a name (as
-    pandas writes its index) is called `unnamed_1`, by its place.
+    Names and cells lose the white space around them, also that before a quoted cell; empty lines are no records. A
+    record is bad if its number of cells is not the header's, or if it is a line with quotation marks in wrong places. A
+    column without a name (as pandas writes its index) is called `unnamed_1`, by its place.
 
     Args:
       path: the file; its ending says what it is.

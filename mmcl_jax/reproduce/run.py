@@ -7,7 +7,6 @@ from pathlib import Path
 
 import jax
 
-from mmcl_jax.text import visible
 from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
@@ -20,6 +19,7 @@ from mmcl_jax.reproduce.spec import Table
 from mmcl_jax.reproduce.tables import VARIANTS, find
 from mmcl_jax.reproduce.text import render_text
 from mmcl_jax.reproduce.work import Say, work
+from mmcl_jax.text import visible
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,12 +17,12 @@ from mmcl_jax.data.input import iterate
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.progress import Bar
+from mmcl_jax.text import visible
 from mmcl_jax.training.build import Experiment, build_experiment, fit_encoding
 from mmcl_jax.training.checkpoint import Checkpoints
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
 from mmcl_jax.training.processes import by_first, is_first
-from mmcl_jax.text import visible
 from mmcl_jax.training.run import Run
 from mmcl_jax.training.state import TrainState
 from mmcl_jax.training.step import check_step, compile_step, make_step, memory_report
@@ -49,7 +49,8 @@ class Result:
     def describe(self) -> str:
         """One line on how it ended."""
         if self.step < self.steps:
-            return f"{visible(self.run.directory)}: stopped at step {self.step} of {self.steps}; the same command continues."
+            ended = f"stopped at step {self.step} of {self.steps}; the same command continues."
+            return f"{visible(self.run.directory)}: {ended}"
         host = "" if math.isnan(self.host_ms) else f"; host {self.host_ms:.1f} ms per step"
         words = f"; WARNING: the embeddings of {' and '.join(self.collapsed)} have collapsed" if self.collapsed else ""
         return f"{visible(self.run.directory)}: {self.steps} steps in {self.seconds:.0f} s{host}{words}"
