@@ -4,10 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import polars as pl
 from sklearn.model_selection import train_test_split
 
-from mmcl_jax.data.cells import whole
 from mmcl_jax.data.splits import SPLITS, read_list
 from mmcl_jax.errors import UserError, check
 
@@ -22,7 +20,7 @@ def read_ids(folder: Path) -> dict[str, list[str]]:
     for split in SPLITS:
         path = folder / f"{split}_ids_dvm_all_views.txt"
         check(path.is_file(), f"The list {path} is missing; put the three published lists into one folder.")
-        splits[split] = whole(pl.Series(read_list(path), dtype=pl.String)).to_list()
+        splits[split] = read_list(path)
         check(bool(splits[split]), f"The list {path} is empty; it should have identifiers with commas between.")
         for key in splits[split]:
             check(

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import polars as pl
 
-from mmcl_jax.data.cells import whole
 from mmcl_jax.data.declaration import MISSING_WORDS
 from mmcl_jax.data.recipes.base import Step
 from mmcl_jax.errors import UserError, check
 
 SIZES = ("Wheelbase", "Length", "Width", "Height")  # in the order in which they are jittered
 FOLDERS = ("tables_V2.0", "tables", ".")
-KEYS = ("Adv_ID", "Genmodel_ID")  # tables are joined by them
 ROW = "row of the file"  # where a row stands, 1 being the one below the header
 
 # Wheelbases that were set by hand, for every advertisement of the model.
@@ -44,9 +42,7 @@ def read(root: Path, name: str, columns: Sequence[str]) -> pl.DataFrame:
         check(column in table.columns, f"{path} has no column {column!r}; it has {', '.join(table.columns)}.")
     cells = pl.col(columns).str.strip_chars()
     cells = pl.when(cells.is_in(MISSING_WORDS)).then(None).otherwise(cells)
-    table = table.select(cells.name.keep())
-    keys = [whole(table[key]) for key in KEYS if key in columns]
-    return table.with_columns(keys).with_row_index(ROW, offset=1)
+    return table.select(cells.name.keep()).with_row_index(ROW, offset=1)
 
 
 def number(table: pl.DataFrame, name: str, columns: Sequence[str], unit: str = "") -> pl.DataFrame:

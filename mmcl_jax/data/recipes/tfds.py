@@ -63,7 +63,7 @@ def tfds_images(
     declared = {"tfds_id": Declared(role="identifier"), "image_file": Declared(role="image")}
     declared["tfds_split"] = Declared(role="ignore")
     if label:
-        declared[label] = Declared(role="label", present=tuple(names or ()))  # a class may be called None
+        declared[label] = Declared(role="label", present=tuple(filter(None, names or ())))  # a class may be called None
     splits = {"train": "train", "validation": "val", "val": "val", "test": "test"}
     found = {ours: rows.filter(pl.col("tfds_split") == theirs) for theirs, ours in splits.items()}
     given = {ours: part["tfds_id"].to_list() for ours, part in found.items() if part.height}
