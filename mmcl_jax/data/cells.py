@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 import polars as pl
 
@@ -98,13 +98,22 @@ def _decimal(text: str, reading: Reading) -> Decimal | None:
     for one in (reading, PLAIN):
         plain = one.plain(pl.Series([text]))[0]
         if plain is not None and not re.match(_CODE, plain):
-            number = Decimal(plain)
-            return number if number.is_finite() else None
+            return _exact(plain)
     return None
+
+
+def _exact(text: str) -> Decimal | None:
+    """Return a number without loss; None for inf and for an exponent that no number has."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
 
 
 def _expanded(text: str) -> str:
     """Return a number with an exponent without it, if it is whole and not very long."""
-    number = Decimal(text)
-    small = number.is_finite() and abs(number.adjusted()) < _MOST_DIGITS
-    return str(int(number)) if small and number == number.to_integral_value() else text
+    number = _exact(text)
+    if number is None or abs(number.adjusted()) >= _MOST_DIGITS or number != number.to_integral_value():
+        return text
+    return str(int(number))

@@ -158,7 +158,7 @@ def _records(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[
     swallowed other lines, nobody knows what else is wrong, and the table is refused.
     """
     csv.field_size_limit(_LARGEST_CELL)
-    blanks = separator != " "  # before a quotation mark
+    blanks, quoted = separator != " ", '"' in text  # blanks before a quotation mark are left out
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=blanks)
     while True:
         begins = reader.line_num + 1
@@ -173,7 +173,7 @@ def _records(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[
             )
             yield begins, str(error)
         else:
-            if any(cell[:1] != '"' and cell.lstrip()[:1] == '"' for cell in cells):
+            if quoted and any(cell[:1] not in ('"', " ") and cell.lstrip()[:1] == '"' for cell in cells):
                 yield begins, "a cell has white space other than blanks before its quotation mark"
             elif cells:
                 yield begins, cells

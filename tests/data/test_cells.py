@@ -47,7 +47,8 @@ def classes(values: object, dtype: object = None, **declared: object) -> tuple[s
         ("9007199254740993", "9007199254740993"),
         ("9007199254740993.0", "9007199254740993"),
         ("18446744073709551615.000", "18446744073709551615"),
-        *((one, one) for one in ("01", "01.0", "1.5", "1.50", "-0.5", "1e-3", "1e400", "inf", "a", "1.0.0", "", "NaN")),
+        *((one, one) for one in ("01", "01.0", "1.5", "1.50", "-0.5", "1e-3")),
+        *((one, one) for one in ("1e400", "1e99999999999999999999", "inf", "a", "1.0.0", "", "NaN")),
     ],
 )
 def test_the_text_of_a_number(written: str, text: str) -> None:

@@ -62,6 +62,7 @@ def test_quotes_separators_and_line_breaks_in_cells(read) -> None:
     table = read("a,b\n" + "".join(f'{a},"{b}"\n' for a, b in rows))
     assert [b for _, b in cells(table)] == ["two\nlines", 'say "so"', "a,b", ""]
     assert cells(read('a,b\n1,5" wide\n2,6"\n')) == [("1", '5" wide'), ("2", '6"')]
+    assert cells(read('a,b\n1," ""so"" he said"\n')) == [("1", '"so" he said')]
 
 
 @pytest.mark.core
