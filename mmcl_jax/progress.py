@@ -6,6 +6,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mmcl_jax.text import visible
+
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -16,18 +18,19 @@ class Bar:
     """
 
     def __init__(self, what: str, total: int, *, start: int = 0, quiet: bool = False) -> None:
+        what = visible(what)
         self._what, self._total, self._start, self._done = what, total, start, start
         self._console = Console(stderr=True, quiet=quiet)
         self._begun = self._said = time.monotonic()
         self._text = ""
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
             console=self._console,
             disable=not self._console.is_terminal,
         )
@@ -50,7 +53,7 @@ class Bar:
 
     def update(self, done: int, text: str | None = None) -> None:
         """`done` steps are done; `text` is shown behind the bar until the next one."""
-        self._done, self._text = done, self._text if text is None else text
+        self._done, self._text = done, self._text if text is None else visible(text)
         self._show()
 
     def _show(self, *, last: bool = False) -> None:
@@ -64,4 +67,4 @@ class Bar:
         elapsed = now - self._begun
         left = elapsed / max(self._done - self._start, 1) * (self._total - self._done)
         line = f"{self._what} {self._done}/{self._total}, {elapsed:.0f} s, {left:.0f} s left  {self._text}"
-        self._console.print(line.rstrip(), soft_wrap=True, highlight=False, markup=False)
+        self._console.print(line.rstrip(), soft_wrap=True, highlight=False, markup=False, emoji=False)

@@ -57,7 +57,7 @@ def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
     if not (out / "store").exists():
         prepare(digits.unpack(out / "raw"), out / "store", progress=True)
     store = Store.open(out / "store")
-    console.print(store.describe(), highlight=False, soft_wrap=True)
+    console.print(store.describe(), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     _heading(
         console, "2/3  Pretrain", f"{' and '.join(EXPERIMENTS)}, {seeds} seeds, {epochs} epochs; no labels are used"
@@ -68,7 +68,7 @@ def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
             length = [f"epochs={epochs}", f"schedule.warmup_epochs={epochs // 10}"]
             config = load(name, [f"data={store.directory}", f"seed={seed}", *length])
             result = pretrain(config, out / "runs" / f"{name}-{seed}")
-            console.print(result.describe(), highlight=False, soft_wrap=True)
+            console.print(result.describe(), highlight=False, markup=False, emoji=False, soft_wrap=True)
             if result.step < result.steps:
                 return []
             runs.append(result.run)

@@ -17,6 +17,7 @@ from mmcl_jax.evaluation.budgets import Budget
 from mmcl_jax.evaluation.protocol import PROTOCOLS, evaluate_runs
 from mmcl_jax.evaluation.sources import BASELINES, INPUTS
 from mmcl_jax.evaluation.summary import tables
+from mmcl_jax.text import visible
 from mmcl_jax.training.run import Run
 
 
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     out = options.out or runs[0].directory / "evaluation.json"
     steps = {str(one.directory): one.latest_step() for one in runs}
     for directory, step in steps.items():
-        print(f"{directory}: the checkpoint of step {step}")
+        print(f"{visible(directory)}: the checkpoint of step {step}")
     store = Store.open(options.store) if options.store else runs[0].store()
     fractions = options.fraction or (() if options.per_class or options.subset else (1.0,))
     budgets = [Budget(per_class=n) for n in options.per_class] + [Budget(fraction=f) for f in fractions]
@@ -78,4 +79,4 @@ def run(options: argparse.Namespace) -> None:
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(results, indent=2) + "\n")
-    print(f"Written to {out}.")
+    print(f"Written to {visible(out)}.")

@@ -9,6 +9,7 @@ from mmcl_jax.data import recipes
 from mmcl_jax.data.generators import GENERATORS
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.registry import Registry
+from mmcl_jax.text import visible
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +34,10 @@ def run(options: argparse.Namespace) -> None:
     partial.rename(out)
     known = recipes.RECIPES.options(options.name)
     shared = "".join(f" --dataset.{word}" for word in options.overrides if word.partition("=")[0] in known)
+    root = visible(shlex.quote(str(out)))
     print(
-        f"Written to {out}. Next: "
-        f"mmcl prepare --dataset {options.name} --root {shlex.quote(str(out))}{shared} --out stores/{options.name}"
+        f"Written to {visible(out)}. Next: "
+        f"mmcl prepare --dataset {options.name} --root {root}{shared} --out stores/{options.name}"
     )
 
 

@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
+from typing import NoReturn
 
 from mmcl_jax import __version__
 from mmcl_jax.cli.disk import sentence_of
 from mmcl_jax.errors import UserError
 from mmcl_jax.signals import ends_at_sigterm
+from mmcl_jax.text import visible
 
 COMMANDS = {
     "prepare": "a table and a folder of images become a store",
@@ -80,6 +82,10 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser that knows the parsers of its commands."""
 
     commands: dict[str, argparse.ArgumentParser]
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the message, which may quote what was typed, and exit with status 2."""
+        super().error(visible(message))
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):

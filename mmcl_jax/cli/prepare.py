@@ -16,6 +16,7 @@ from mmcl_jax.data.prepare import look, prepare
 from mmcl_jax.data.request import Request
 from mmcl_jax.data.summary import show
 from mmcl_jax.errors import check
+from mmcl_jax.text import visible
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--root", type=Path, help="its folder (of tfds, the name; of measured, where its pictures go)")
     what.add_argument("--separator", help="between cells; by default a comma, or a tab in .tsv")
     what.add_argument("--encoding", default=default.encoding, help="of the table")
+    what.add_argument("--decimal", help="mark before the fraction of numbers, in text files; a point by default")
+    what.add_argument("--thousands", help="mark between groups of three digits (, . ' or a blank); none by default")
+    what.add_argument("--missing", type=types.names, help="words for no value; by default NA, NaN, null and so on")
     what.add_argument("--request", type=Path, help="options as JSON, as kept under `request` in a store's store.json")
 
     columns = parser.add_argument_group("what the columns are")
@@ -88,13 +92,13 @@ def run(options: argparse.Namespace) -> None:
         if options.write_schema:
             check(not options.write_schema.exists(), f"--write-schema: {options.write_schema} exists already.")
             options.write_schema.write_text(json.dumps(declared.to_json(), indent=2) + "\n")
-            print(f"Written to {options.write_schema}; edit it and give it with --schema.")
+            print(f"Written to {visible(options.write_schema)}; edit it and give it with --schema.")
         return
     check(options.out is not None, "Say where the store goes with --out, or look first with --check.")
     store = prepare(request, options.out, recipe=recipe, workers=options.workers, progress=True)
     show(store.findings(), console)
     print(store.describe())
-    print(f"Look at {store.directory / 'card.html'}.")
+    print(f"Look at {visible(store.directory / 'card.html')}.")
 
 
 def _request(options: argparse.Namespace) -> Request:

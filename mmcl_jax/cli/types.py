@@ -1,6 +1,7 @@
 """Types of command-line options."""
 
 import argparse
+import csv
 from pathlib import Path
 
 
@@ -13,8 +14,15 @@ def size(text: str) -> tuple[int, int]:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Comma-separated names."""
-    return tuple(part for part in text.split(",") if part)
+    """Comma-separated names; one that has a comma stands in quotation marks, as in a CSV file: `"a,b",c`."""
+    try:
+        (record,) = csv.reader([text], strict=True, skipinitialspace=True) if text else ([],)
+    except (csv.Error, ValueError) as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of names such as a,b; a name that has a comma or begins with a quotation mark "
+            f"stands in quotation marks, with its own ones doubled: '\"a,b\",c' ({error})"
+        ) from error
+    return tuple(part for part in record if part)
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -5,6 +5,7 @@
         "price":     {"kind": "continuous", "unit": "GBP", "missing": ["POA"]},
         "condition": {"kind": "ordinal", "categories": ["poor", "fair", "good"]},
         "sold":      {"kind": "date", "format": "%d/%m/%Y"},
+        "weight":    {"decimal": ",", "unit": "kg"},
         "length":    {"tags": ["morphometric"]},
         "model":     {"role": "label"},
         "notes":     {"role": "ignore"}
@@ -22,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from mmcl_jax.data.readings import DECIMALS, PLAIN, THOUSANDS, Reading
 from mmcl_jax.data.schema import KINDS
 from mmcl_jax.errors import UserError, check
 
@@ -37,7 +39,11 @@ MISSING_WORDS = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "
 class Declared:
     """What is said about one column; an empty `role` or `kind` is inferred.
 
-    `format` is that of a date, in strptime's notation, and `missing` are further words for "no value".
+    `format` is that of a date, in strptime's notation. `decimal` and `thousands` are the marks in its numbers, "" as in
+    the whole table, and `unit` may stand behind or before them (see `readings.Reading`). `missing` are further words
+    for "no value", and `present` words that are values here though they say "no value" elsewhere; declared categories
+    are values in any case. `verbatim` says whether 1 and 1.0 are different categories; None infers it (see
+    `cells.is_verbatim`).
     """
 
     role: str = ""
@@ -47,19 +53,69 @@ class Declared:
     unit: str = ""
     tags: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    present: tuple[str, ...] = ()
+    decimal: str = ""
+    thousands: str = ""
+    verbatim: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """What is said about a table: columns by name, words for "no value", and what becomes of the other columns."""
+    """What is said about a table: columns by name, words for "no value", and what becomes of the other columns.
+
+    `decimal` and `thousands` are the marks in the numbers of all text columns that do not declare their own.
+    """
 
     columns: Mapping[str, Declared] = dataclasses.field(default_factory=dict)
     missing: tuple[str, ...] = MISSING_WORDS
     others: str = "infer"
+    decimal: str = ""
+    thousands: str = ""
 
     def of(self, name: str) -> Declared:
         """What is said about a column, by name or by `others`."""
         return self.columns.get(name) or Declared(role="ignore" if self.others == "ignore" else "")
+
+    def reading(self, name: str) -> Reading:
+        """Return how the numbers of a text column are written."""
+        declared = self.of(name)
+        decimal = declared.decimal or self.decimal or PLAIN.decimal
+        thousands = declared.thousands or (self.thousands if self.thousands != decimal else "")
+        return Reading(decimal, thousands, declared.unit)
+
+    def for_all(
+        self, *, decimal: str | None = None, thousands: str | None = None, missing: tuple[str, ...] | None = None
+    ) -> "Declaration":
+        """Return the declaration with what command-line options say of the whole table; None leaves it.
+
+        Raises:
+          UserError: a mark is declared to be another one, or to be two things.
+        """
+        for key, mark in (("decimal", decimal), ("thousands", thousands)):
+            said = getattr(self, key)
+            check(
+                mark is None or said in ("", mark),
+                f"--{key}: the schema says {said!r}, and {mark!r} is asked for; say one of them.",
+            )
+        made = dataclasses.replace(
+            self,
+            decimal=decimal or self.decimal,
+            thousands=thousands or self.thousands,
+            missing=self.missing if missing is None else missing,
+        )
+        made.check_marks("--decimal and --thousands")
+        return made
+
+    def check_marks(self, where: str) -> None:
+        """Raise `UserError` if one mark is both the decimal and the thousands mark, of the table or of a column."""
+        for name, one in {"": Declared(), **self.columns}.items():
+            decimal, thousands = one.decimal or self.decimal or PLAIN.decimal, one.thousands or self.thousands
+            inherited = one.decimal != "" and one.thousands == ""  # a column's own decimal mark overrides
+            column = f", column {name!r}" if name else ""
+            check(
+                decimal != thousands or inherited,
+                f"{where}{column}: {decimal!r} cannot be both the decimal and the thousands mark; declare both.",
+            )
 
     def named(self, role: str) -> list[str]:
         """The columns declared to have this role."""
@@ -87,10 +143,11 @@ class Declaration:
     def to_json(self) -> dict[str, Any]:
         """As JSON values, without what is empty."""
         columns = {
-            name: {key: value for key, value in dataclasses.asdict(declared).items() if value}
+            name: {key: value for key, value in dataclasses.asdict(declared).items() if value or value is False}
             for name, declared in self.columns.items()
         }
-        return json.loads(json.dumps({"columns": columns, "missing": self.missing, "others": self.others}))
+        marks = {key: value for key, value in (("decimal", self.decimal), ("thousands", self.thousands)) if value}
+        return json.loads(json.dumps({"columns": columns, "missing": self.missing, "others": self.others, **marks}))
 
     @classmethod
     def from_json(cls, raw: Any, where: str) -> "Declaration":
@@ -105,9 +162,9 @@ class Declaration:
         others = raw.get("others", "infer")
         check(others in ("infer", "ignore"), f"{where}: others must be infer or ignore, not {others!r}.")
         declared = {name: _declared(value, f"{where}, column {name!r}") for name, value in columns.items()}
-        made = cls(
-            columns=declared, missing=_texts(raw.get("missing", MISSING_WORDS), f"{where}: missing"), others=others
-        )
+        missing = _texts(raw.get("missing", MISSING_WORDS), f"{where}: missing")
+        made = cls(columns=declared, missing=missing, others=others, **_marks(raw, where))
+        made.check_marks(where)
         for role in SINGLE:
             names = made.named(role)
             check(len(names) <= 1, f"{where}: {names} are all declared to be the {role}, which is one column.")
@@ -136,10 +193,11 @@ def _declared(raw: Any, where: str) -> Declared:
     check(
         kind != "ordinal" or bool(raw.get("categories")), f"{where}: an ordinal column needs its categories in order."
     )
-    texts = {key: _texts(raw.get(key, ()), f"{where}: {key}") for key in ("categories", "tags", "missing")}
+    texts = {key: _texts(raw.get(key, ()), f"{where}: {key}") for key in ("categories", "tags", "missing", "present")}
     categories = texts["categories"]
     check(len(set(categories)) == len(categories), f"{where}: a category is named twice.")
-    check("" not in categories, f"{where}: an empty text is no category; it says that there is no value.")
+    for word in (*categories, *texts["present"]):
+        check(word != "", f"{where}: an empty text is no category; it says that there is no value.")
     check(
         not categories or kind not in ("continuous", "date"), f"{where}: a {kind} column has no categories; leave them."
     )
@@ -151,9 +209,27 @@ def _declared(raw: Any, where: str) -> Declared:
         not raw.get("format") or (kind in ("", "date") and not categories),
         f"{where}: only a date has a format; leave it, or say that the kind is date.",
     )
+    for word in texts["missing"]:
+        twice = next((key for key in ("categories", "present") if word in texts[key]), "")
+        check(not twice, f"{where}: {word!r} is in both missing and {twice}; leave it in one of them.")
     for key in ("format", "unit"):
         check(isinstance(raw.get(key, ""), str), f"{where}: {key} must be a text.")
-    return Declared(role=role, kind=kind, format=raw.get("format", ""), unit=raw.get("unit", ""), **texts)
+    marks, verbatim = _marks(raw, where), raw.get("verbatim")
+    check(
+        not marks or (kind != "date" and not raw.get("format")),
+        f"{where}: a date has no decimal or thousands mark; leave {' and '.join(marks)}, or the format.",
+    )
+    check(verbatim is None or isinstance(verbatim, bool), f"{where}: verbatim must be true or false, not {verbatim!r}.")
+    said: dict[str, Any] = {**texts, **marks, "format": raw.get("format", ""), "unit": raw.get("unit", "")}
+    return Declared(role=role, kind=kind, verbatim=verbatim, **said)
+
+
+def _marks(raw: dict[str, Any], where: str) -> dict[str, str]:
+    """The decimal and thousands marks that a column or a table declares."""
+    for key, known in (("decimal", DECIMALS), ("thousands", THOUSANDS)):
+        mark = raw.get(key, "")
+        check(mark in ("", *known), f"{where}: {key}: {mark!r} is not one of {' '.join(map(repr, known))}.")
+    return {key: raw[key] for key in ("decimal", "thousands") if raw.get(key)}
 
 
 def _keys(raw: Any, known: set[str], where: str) -> None:

@@ -32,7 +32,7 @@ class Unusable(UserError):
     """An image that cannot be used; `cause` is the short word that such images are counted by."""
 
     def __init__(self, cause: str, sentence: str) -> None:
-        super().__init__(sentence.replace("\n", r"\n").replace("\r", r"\r"))  # a file's name may hold them
+        super().__init__(sentence)
         self.cause = cause
 
 

@@ -5,87 +5,67 @@ from typing import NamedTuple
 
 import polars as pl
 
+from mmcl_jax.data.cells import whole
+from mmcl_jax.data.readings import PLAIN, SHARE, Reading, days, suggest, whole_dates
+
 MAX_CATEGORIES = 1000  # more different texts than this are no categories
 FEW_ROWS = 20  # in so few rows, that all texts differ says nothing
-NUMBERS = 0.9  # a column with at least this share of numbers is one of numbers, and its other cells are errors
+NUMBERS = SHARE  # a column with at least this share of numbers is one of numbers, and its other cells are errors
 TRUE, FALSE = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
-DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
 
 _IDENTITY = re.compile(r"(^|[_\W])(id|eid|uid|uuid|guid)($|[_\W])|[a-z]ID$", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"(^|[_\W])(id|eid|uid|uuid|guid|key|index|idx)($|[_\W])|[a-z]ID$|^unnamed_", re.IGNORECASE)
 _LOOKS_DATED = r"^(\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}-\d\d-\d\d[T ]\d.*)$"
-_NUMBER_WITH_COMMA = r"^[+-]?\d+(,\d+)*(\.\d+)?$"
 
 
 class Guess(NamedTuple):
-    """A role and a kind (see `declaration`), and why, where that is not plain. Only features have a kind."""
+    """A role and a kind (see `declaration`), and why, where that is not plain. Only features have a kind.
+
+    `unread` is the sentence on cells that are numbers or dates in a reading that nobody declared; it names the reading.
+    """
 
     role: str
     kind: str = ""
     why: str = ""
+    unread: str = ""
 
 
-def guess(values: pl.Series) -> Guess:
-    """What a column of these values seems to be.
+def guess(name: str, texts: pl.Series, reading: Reading = PLAIN) -> Guess:
+    """Return what a column of these texts seems to be.
 
     Args:
-      values: those that are not missing: texts, or the types of a Parquet file.
+      name: of the column.
+      texts: those that are not missing.
+      reading: how their numbers are written.
 
     Returns:
-      A feature with its kind, or "ignore" with the reason: no value, one value, an identifier, free text, or a type
-      that is neither a number nor a category.
+      A feature with its kind, or "ignore" with the reason: no value, one value, an identifier, free text, or numbers
+      or dates that are written in a way that was not declared.
     """
-    if len(values) == 0:
+    if len(texts) == 0:
         return Guess("ignore", why="it has no values")
-    if not usable(values.dtype):
-        return Guess("ignore", why=f"its type, {values.dtype}, is neither a number nor a category")
-    different = values.n_unique()
+    different = texts.n_unique()
     if different == 1:
-        return Guess("ignore", why=f"all its values are {shortened(values[0])}")
-    if values.dtype == pl.Boolean:
-        return Guess("feature", "boolean")
-    if values.dtype.is_temporal():
-        return Guess("feature", "date")
-    if values.dtype.is_numeric():
-        return _guess_numbers(values.name, values.cast(pl.Float64), different, counted=values.dtype.is_integer())
-    texts = values.cast(pl.String)
+        return Guess("ignore", why=f"all its values are {shortened(texts[0])}")
     if different <= 2 * max(map(len, (TRUE, FALSE))):
         words = set(texts.str.to_lowercase().unique())
         if len(words & set(TRUE)) == len(words & set(FALSE)) == 1 and len(words) == 2:
             return Guess("feature", "boolean")
-    numbers = texts.cast(pl.Float64, strict=False)
-    if numbers.null_count() <= (1 - NUMBERS) * len(texts) and not texts.str.contains(r"^0\d").any():
-        guessed = _guess_numbers(
-            values.name, numbers.drop_nulls(), different, counted=not texts.str.contains(r"[.eE]").any()
-        )
-        wrong = numbers.null_count()
+    numbers = reading.numbers(texts)
+    wrong = numbers.null_count()
+    if wrong <= (1 - NUMBERS) * len(texts) and not texts.str.contains(r"^0\d").any():
+        numbers = numbers.drop_nulls()
+        exact = float(numbers.abs().max() or 0) < 2.0**53  # type: ignore[arg-type]
+        counted = not texts.str.contains(r"[.eE]").any()
+        guessed = _guess_numbers(name, numbers, numbers.n_unique() if exact else different, counted=counted)
+        unread = str((suggest(texts) if wrong else whole_dates(whole(texts))) or "")
+        if unread and not wrong:
+            return Guess("ignore", why=unread, unread=unread)
         if wrong and guessed.role == "feature":
-            return guessed._replace(why=f"{wrong} of its cells are no numbers; those rows are bad")
+            why = f"{wrong} of its cells are no numbers; those rows are bad"
+            return guessed._replace(why=f"{why}; {unread}" if unread else why, unread=unread)
         return guessed
-    return _guess_texts(texts, different)
-
-
-def usable(dtype: pl.DataType) -> bool:
-    """Whether values of this type can be numbers, categories or days."""
-    if dtype.is_temporal():
-        return dtype in (pl.Date, pl.Datetime)
-    return dtype.is_numeric() or dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)
-
-
-def days(texts: pl.Series, pattern: str = "") -> pl.Series:
-    """Dates as days since 1970-01-01, null for what is none; in `pattern`, or else in any of `DATE_FORMATS`."""
-    values = pl.Series(texts.name, [], pl.Float64).extend_constant(None, len(texts))
-    for one in (pattern,) if pattern else DATE_FORMATS:
-        if values.null_count() == 0:
-            break
-        moments = texts.str.strptime(pl.Datetime, one, strict=False)
-        values = values.zip_with(values.is_not_null(), since_epoch(moments))
-    return values
-
-
-def since_epoch(moments: pl.Series) -> pl.Series:
-    """Datetimes as days since 1970-01-01."""
-    return moments.dt.epoch("ms").cast(pl.Float64) / 86_400_000
+    return _guess_texts(name, texts, different)
 
 
 def shortened(value: object, most: int = 60) -> str:
@@ -110,16 +90,17 @@ def _guess_numbers(name: str, numbers: pl.Series, different: int, *, counted: bo
     return Guess("feature", "continuous")
 
 
-def _guess_texts(texts: pl.Series, different: int) -> Guess:
-    if texts.str.contains(",").any() and texts.str.contains(_NUMBER_WITH_COMMA).all():
-        return Guess("ignore", why="it seems to be numbers written with commas; write them without, as in 1234.5")
+def _guess_texts(name: str, texts: pl.Series, different: int) -> Guess:
     wrong = days(texts).null_count()
     if wrong <= (1 - NUMBERS) * len(texts):
         return Guess("feature", "date", f"{wrong} of its cells are no dates; those rows are bad" if wrong else "")
+    if suggestion := suggest(texts):
+        return Guess("ignore", why=str(suggestion), unread=str(suggestion))
     if texts.str.contains(_LOOKS_DATED).all():
-        return Guess("ignore", why='it seems to be a date; declare {"kind": "date", "format": "%d/%m/%Y"} or the like')
+        why = "it seems to be a date, but its cells are not all in one format: write them like 2020-01-31"
+        return Guess("ignore", why=why, unread=why)
     many = different > MAX_CATEGORIES or (different > len(texts) / 2 and len(texts) >= FEW_ROWS)
-    if not many and different > max(10, len(texts) / 10) and _IDENTITY.search(texts.name):
+    if not many and different > max(10, len(texts) / 10) and _IDENTITY.search(name):
         return Guess("ignore", why="it seems to be an identifier: many different texts, and so its name says")
     if not many:
         return Guess("feature", "categorical")

@@ -1,6 +1,7 @@
 """What the table says: which columns are used, how rows are divided, and what the training split looks like."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -102,12 +103,15 @@ def inspect(
     table = table[:, used]
     if not used:
         warnings.append("No column is left to use as the table; only images can be used.")
+    warnings += [f"Column {one.name!r}: {one.remark}." for one in rows.columns if one.remark]
     for name, reason in left_out.items():
         warnings.append(f"Column {name!r} is left out: {reason}.")
     balance = audit.balance(label_values, label_columns, divided)
     warnings += audit.warn_of_labels(balance)
     missing = {name: int(np.isnan(label_values[:, place]).sum()) for place, name in enumerate(o.name for o in labels)}
-    warnings += [f"{count} rows have no value of the label {name!r}." for name, count in missing.items() if count]
+    for one in labels:
+        if count := missing[one.name]:
+            warnings.append(f"{count} rows have no value of the label {one.name!r}{_by_words(one)}.")
     return Inspected(
         rows=kept,
         schema=schema,
@@ -120,6 +124,15 @@ def inspect(
         balance=balance,
         warnings=warnings,
     )
+
+
+def _by_words(label: Parsed) -> str:
+    """How a word that may be the name of a class is kept, where some such words were taken for missing."""
+    words = [word for word in label.missing_words if label.coded and word.isalpha() and word.lower() != "nan"]
+    if not words:
+        return ""
+    said = json.dumps({"present": words}, ensure_ascii=False)
+    return f": {label.missing_words[words[0]]} of them say {words[0]!r}; if that is a class, declare {said} in --schema"
 
 
 def given_ids(request: Request, recipe: Recipe | None) -> Mapping[str, list[str]] | None:

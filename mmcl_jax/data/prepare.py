@@ -105,6 +105,7 @@ def _table(
     rows = understand(request, recipe, quarantine)
     ids = given_ids(request, recipe)
     if ids is not None:
+        ids = {split: rows.keys_of(names) for split, names in ids.items()}
         listed = {key for keys in ids.values() for key in keys}
         for row, key in enumerate(rows.keys):
             if key not in listed:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from mmcl_jax.data.declaration import Declaration
 from mmcl_jax.data.images import FILTERS, Fit
+from mmcl_jax.data.readings import DECIMALS, THOUSANDS
 from mmcl_jax.errors import UserError, check
 
 
@@ -27,6 +28,9 @@ class Request:
     categorical: tuple[str, ...] = ()
     separator: str | None = None
     encoding: str = "utf-8"
+    decimal: str | None = None
+    thousands: str | None = None
+    missing: tuple[str, ...] | None = None
     image_size: tuple[int, int] | None = None
     channels: int | None = None
     resize: str = "bilinear"
@@ -53,6 +57,8 @@ class Request:
         check(all(0 < share < 1 for share in self.subsets), f"--subsets: {self.subsets} are not shares below 1.")
         check(len(self.split_ids) in (0, 3), "--split-ids takes three files: of train, val and test.")
         check(not (self.split_ids and self.split_column), "--split-ids and --split-column both say the split.")
+        for key, mark, known in (("decimal", self.decimal, DECIMALS), ("thousands", self.thousands, THOUSANDS)):
+            check(mark in (None, *known), f"--{key}: {mark!r} is not one of {' '.join(map(repr, known))}.")
         _ = self.fit  # checks itself
         if isinstance(self.intensity, tuple):
             low, high = self.intensity
@@ -69,7 +75,7 @@ class Request:
         Raises:
           UserError: a column is said to be two things.
         """
-        said = base or self.schema
+        said = (base or self.schema).for_all(decimal=self.decimal, thousands=self.thousands, missing=self.missing)
         single = {"identifier": self.key_column, "group": self.group_column, "split": self.split_column}
         roles = {"image": self.image_column, "label": self.label, "ignore": self.ignore}
         for role, names in {**roles, **{role: (name,) if name else () for role, name in single.items()}}.items():

@@ -1,13 +1,14 @@
 """From a table file, or a named data set, to rows that are understood: roles, kinds, values, keys and image paths."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
-from mmcl_jax.data.declaration import Declaration, Declared
-from mmcl_jax.data.infer import usable
-from mmcl_jax.data.parse import Parsed, coded, parse, plain
+from mmcl_jax.data.cells import is_text, nameless, one_of, text_of, usable, whole
+from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.data.parse import KEYS, Parsed, coded, parse
 from mmcl_jax.data.quarantine import Quarantine
 from mmcl_jax.data.recipes.base import Recipe
 from mmcl_jax.data.request import Request
@@ -42,6 +43,12 @@ class Rows:
         """The columns of a role."""
         return [column for column in self.columns if column.role == role]
 
+    def keys_of(self, identifiers: Sequence[str]) -> list[str]:
+        """The identifiers as rows have them: one that no row has, such as `12.0`, may be the whole number `12`."""
+        known = set(self.keys)
+        shown = whole(pl.Series(identifiers, dtype=pl.String)).to_list()
+        return [name if name in known else one for name, one in zip(identifiers, shown, strict=True)]
+
     def left(self, quarantine: Quarantine) -> np.ndarray:
         """The places of the rows that are not in the quarantine."""
         return np.array([row for row, number in enumerate(self.numbers) if number not in quarantine], int)
@@ -71,7 +78,7 @@ def understand(request: Request, recipe: Recipe | None, quarantine: Quarantine) 
     columns = [parse(frame[name], said) for name in frame.columns]
     image_columns = list(recipe.image_columns) if recipe else said.named("image")
     check(bool(image_columns), "No column is said to hold the image paths; name it with --image-column.")
-    paths = frame.select(_texts(frame[name], "image path") for name in image_columns).rows()
+    paths = list(zip(*(_texts(frame[name], "image path").to_list() for name in image_columns), strict=True))
     for column in columns:
         for row, reason in column.bad:
             quarantine.add(int(numbers[row]), paths[row][0], "unparsable cell", reason)
@@ -97,7 +104,9 @@ def matrix(columns: list[Parsed], schema_columns: tuple[Column, ...], rows: np.n
     """The values at `rows` as float64 `[rows, columns]`, NaN for missing; and by column how many are unknown."""
     values, unknown = np.empty((len(rows), len(columns))), []
     for place, (parsed, column) in enumerate(zip(columns, schema_columns, strict=True)):
-        values[:, place], unseen = coded(parsed.values.gather(rows), column)
+        values[:, place], unseen = coded(
+            parsed.values.gather(rows), column, None if parsed.verbatim else parsed.reading
+        )
         unknown.append(unseen)
     return values, unknown
 
@@ -107,17 +116,23 @@ def resolved(rows: Rows) -> Declaration:
 
     Categories, and the order of ordinal ones, are left to the schema, so that an unknown one is counted and no error.
     """
+    words = ["", *rows.declaration.missing]
     columns = {
-        column.name: Declared(
+        column.name: dataclasses.replace(
+            column.declared,
             role=column.role,
             kind="categorical" if column.kind == "ordinal" else column.kind,
             categories=column.declared.categories if column.kind == "boolean" else (),
-            format=column.declared.format,
-            missing=column.declared.missing,
+            tags=(),
+            present=(
+                *column.declared.present,
+                *one_of(pl.Series(column.declared.categories, dtype=pl.String), words),
+            ),
+            verbatim=column.verbatim if column.coded or column.role in KEYS else None,
         )
         for column in rows.columns
     }
-    return Declaration(columns=columns, missing=rows.declaration.missing, others="ignore")
+    return dataclasses.replace(rows.declaration, columns=columns, others="ignore")
 
 
 def template(rows: Rows) -> Declaration:
@@ -125,7 +140,7 @@ def template(rows: Rows) -> Declaration:
     columns = {
         column.name: dataclasses.replace(column.declared, role=column.role, kind=column.kind) for column in rows.columns
     }
-    return Declaration(columns=columns, missing=rows.declaration.missing)
+    return dataclasses.replace(rows.declaration, columns=columns, others="infer")
 
 
 def raw_rows(
@@ -152,9 +167,10 @@ def raw_rows(
 
 
 def _texts(cells: pl.Series, what: str) -> pl.Series:
-    """The cells as texts. Raises `UserError` for a type that is no text."""
+    """The cells as texts, whole numbers without a fraction. Raises `UserError` for a type that is no text."""
     check(usable(cells.dtype), f"Column {cells.name!r} is of the type {cells.dtype}, which is no {what}.")
-    return plain(cells)
+    cells = nameless(cells)
+    return text_of(cells) if is_text(cells.dtype) else whole(text_of(cells))
 
 
 def _keys(columns: list[Parsed], paths: list[tuple], numbers: np.ndarray, quarantine: Quarantine) -> list[str]:
@@ -164,7 +180,7 @@ def _keys(columns: list[Parsed], paths: list[tuple], numbers: np.ndarray, quaran
     if not named:  # the first image path, with the row where an earlier row has the same
         pairs = [(names[0] or "row", number) for names, number in zip(paths, numbers.tolist(), strict=True)]
         return [name if first.setdefault(name, number) == number else f"{name} {number}" for name, number in pairs]
-    keys = _texts(named[0].values, "identifier").to_list()
+    keys = _texts(named[0].values.alias(named[0].name), "identifier").to_list()
     for place, key in enumerate(keys):
         number = int(numbers[place])
         if not key:

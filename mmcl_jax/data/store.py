@@ -32,6 +32,7 @@ from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.errors import check
 from mmcl_jax.files import reading, sha256
 from mmcl_jax.lock import locked
+from mmcl_jax.text import visible
 
 FORMAT = 2
 _DESCRIPTION = ("schema.json", "declaration.json", "statistics.json", "splits.json", "subsets.json")
@@ -143,9 +144,10 @@ class Store:
         sizes = ", ".join(f"{split} {size}" for split, size in self.sizes.items())
         counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
         labels = [
-            f"{one.name} ({f'{len(one.categories)} classes' if one.coded else one.kind})" for one in schema.labels
+            f"{visible(one.name)} ({f'{len(one.categories)} classes' if one.coded else one.kind})"
+            for one in schema.labels
         ]
-        return f"""{self.directory}
+        return f"""{visible(self.directory)}
   rows    {sizes}; {quarantined} quarantined
   images  {" x ".join(map(str, schema.image.stored))} uint8 ({schema.image.fit})
   table   {len(kinds)} columns: {counts}

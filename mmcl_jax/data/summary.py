@@ -19,9 +19,9 @@ from mmcl_jax.data.card.wording import (
     left_out_of,
     share,
     spread_of,
-    visible,
 )
 from mmcl_jax.data.findings import ColumnFinding, Findings
+from mmcl_jax.text import visible
 
 _COLUMNS = 40  # columns and classes of columns that are listed one by one
 _CLASSES = 6

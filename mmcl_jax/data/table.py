@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from mmcl_jax.data.cells import is_text, nameless, text_of
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.text import listed
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _LARGEST_CELL = 1 << 27
@@ -29,11 +32,11 @@ class Table(NamedTuple):
 
 
 def read_table(path: Path, *, separator: str | None = None, encoding: str = "utf-8") -> Table:
-    """Reads a CSV, TSV or Parquet file with a header.
+    """Read a CSV, TSV or Parquet file with a header.
 
-    Names and cells lose the white space around them; empty lines are no records. A record is bad if its number of cells
-    is not the header's, or if it is a line with quotation marks in wrong places. A column without a name (as
-    pandas writes its index) is called `unnamed_1`, by its place.
+    Names and cells lose the white space around them, also that before a quoted cell; empty lines are no records. A
+    record is bad if its number of cells is not the header's, or if it is a line with quotation marks in wrong places. A
+    column without a name (as pandas writes its index) is called `unnamed_1`, by its place.
 
     Args:
       path: the file; its ending says what it is.
@@ -50,11 +53,12 @@ def read_table(path: Path, *, separator: str | None = None, encoding: str = "utf
     if suffix == ".parquet":
         table = _read_parquet(path)
     else:
+        separator = "\t" if separator == r"\t" else separator  # as messages write it, and shells pass it on
         table = _read_text(path, separator or _SEPARATORS[suffix], encoding)
     first = f" The first that cannot: {table.bad[0][1]}" if table.bad else ""
     check(table.frame.height > 0, f"The table {path} has a header but no rows that can be read.{first}")
-    texts = [name for name, dtype in table.frame.schema.items() if dtype == pl.String]
-    return table._replace(frame=table.frame.with_columns(pl.col(texts).str.strip_chars()))
+    columns = [text_of(column) if is_text(column.dtype) else column for column in map(nameless, table.frame)]
+    return table._replace(frame=pl.DataFrame(columns, schema=table.frame.columns))
 
 
 def require_columns(columns: Sequence[str], names: Sequence[str], source: object) -> None:
@@ -119,6 +123,10 @@ def _decoded(path: Path, encoding: str) -> str:
     except (LookupError, ValueError) as error:
         raise UserError(f"--encoding: there is no encoding {encoding!r}.") from error
     check("\0" not in text, f"The table {path} holds zero bytes; it is not a text file in {encoding}.")
+    check(
+        not re.search("[\ud800-\udfff]", text),
+        f"The table {path} holds halves of characters (surrogates); it is not a text file in {encoding}.",
+    )
     return text
 
 
@@ -150,7 +158,8 @@ def _records(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[
     swallowed other lines, nobody knows what else is wrong, and the table is refused.
     """
     csv.field_size_limit(_LARGEST_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    blanks, quoted = separator != " ", '"' in text  # blanks before a quotation mark are left out
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=blanks)
     while True:
         begins = reader.line_num + 1
         try:
@@ -164,7 +173,9 @@ def _records(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[
             )
             yield begins, str(error)
         else:
-            if cells:
+            if quoted and any(cell[:1] not in ('"', " ") and cell.lstrip()[:1] == '"' for cell in cells):
+                yield begins, "a cell has white space other than blanks before its quotation mark"
+            elif cells:
                 yield begins, cells
 
 
@@ -184,5 +195,5 @@ def _names(header: Sequence[str], separator: str, path: Path) -> list[str]:
 
 
 def _shortened(names: Sequence[str], most: int = 12) -> str:
-    listed = ", ".join(names[:most])
-    return f"{listed} and {len(names) - most} more" if len(names) > most else listed
+    first = listed(names[:most])
+    return f"{first} and {len(names) - most} more" if len(names) > most else first

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 from scipy.stats import t
 
 from mmcl_jax.evaluation.scores import Score
+from mmcl_jax.text import visible
 
 NAMES = {
     "top1": "top-1 accuracy",
@@ -124,9 +126,9 @@ def render(scores: Sequence[Score], metric: str = "top1") -> Table:
     table.add_column("features")
     budgets = budgets_of(scores)
     for budget in budgets:
-        table.add_column(budget if protocol == "retrieval" else f"labels: {budget}", justify="right")
+        table.add_column(Text(visible(budget if protocol == "retrieval" else f"labels: {budget}")), justify="right")
     for method, row in cells.items():
-        table.add_row(method, *(str(row[budget]) if budget in row else "" for budget in budgets))
+        table.add_row(Text(visible(method)), *(str(row[budget]) if budget in row else "" for budget in budgets))
     return table
 
 
@@ -146,7 +148,7 @@ def render_retrieval(scores: Sequence[Score]) -> Table:
     for method in methods_of(scores):
         for query, found in ((first, second), (second, first)):
             cells = [summarise(scores, f"{query}_to_{found}_{name}")[method][scores[0].budget] for name in measures]
-            table.add_row(method, f"{query} to {found}", *map(str, cells))
+            table.add_row(Text(visible(method)), f"{query} to {found}", *map(str, cells))
     table.add_row("chance", "", *(f"{scores[0].metrics[f'chance_{name}']:.3f}" for name in measures))
     return table
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import jax
 
-from mmcl_jax.data.card.wording import visible
 from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
@@ -21,6 +20,7 @@ from mmcl_jax.reproduce.spec import Table
 from mmcl_jax.reproduce.tables import VARIANTS, find
 from mmcl_jax.reproduce.text import render_text
 from mmcl_jax.reproduce.work import Say, work
+from mmcl_jax.text import visible
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def reproduce(request: Request, *, say: Say = print) -> bool:
     )
     new = {one.row.key for one in plan.trainings if not one.done}
     check_configs({key: config for key, config in configs.items() if key in new}, store)
-    for line in (f"{table.name} on {store.directory}, label {visible(label.name)}", plan.describe(), *notes):
+    for line in (f"{table.name} on {visible(store.directory)}, label {visible(label.name)}", plan.describe(), *notes):
         say(line)
     with locked(request.out / "lock.json", what=f"works in {request.out}"):
         if not work(plan, say):
@@ -122,7 +122,7 @@ def _write(plan: Plan, request: Request, say: Say) -> None:
         partial.write_text(content, encoding="utf-8")
         os.replace(partial, folder / name)
     say(f"\n{text}")
-    say(f"Written to {folder}:")
+    say(f"Written to {visible(folder)}:")
     say("  table.html    to look at; needs no network")
     say("  table.txt     the same as text")
     say("  results.json  every score, config and version")

@@ -18,6 +18,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.lock import locked
 from mmcl_jax.progress import Bar
+from mmcl_jax.text import visible
 from mmcl_jax.training.build import Experiment, build_experiment, fit_encoding
 from mmcl_jax.training.checkpoint import Checkpoints
 from mmcl_jax.training.log import MetricLog
@@ -53,11 +54,12 @@ class Result:
     def describe(self) -> str:
         """One line on how it ended."""
         if self.step < self.steps:
-            return f"{self.run.directory}: stopped at step {self.step} of {self.steps}; the same command continues."
+            ended = f"stopped at step {self.step} of {self.steps}; the same command continues."
+            return f"{visible(self.run.directory)}: {ended}"
         host = "" if math.isnan(self.host_ms) else f"; host {self.host_ms:.1f} ms per step"
         words = f"; WARNING: the embeddings of {' and '.join(self.collapsed)} have collapsed" if self.collapsed else ""
         skipped = f"; {self.skipped} of them skipped, see {SKIPPED_STEPS}" if self.skipped else ""
-        return f"{self.run.directory}: {self.steps} steps in {self.seconds:.0f} s{skipped}{host}{words}"
+        return f"{visible(self.run.directory)}: {self.steps} steps in {self.seconds:.0f} s{skipped}{host}{words}"
 
 
 # Made of (store, config, encoding); called with the model between steps, it gives metrics for the log.

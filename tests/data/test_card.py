@@ -17,9 +17,10 @@ from rich.console import Console
 from mmcl_jax.data.card.page import render_card
 from mmcl_jax.data.card.pictures import data_uri
 from mmcl_jax.data.card.style import STYLE
-from mmcl_jax.data.card.wording import clipped, visible
+from mmcl_jax.data.card.wording import clipped
 from mmcl_jax.data.findings import ColumnFinding, Findings
 from mmcl_jax.data.summary import show
+from mmcl_jax.text import visible
 
 VOID = {"img", "meta", "br"}
 

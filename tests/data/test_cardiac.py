@@ -14,7 +14,7 @@ from mmcl_jax.data.recipes import icd10
 from mmcl_jax.data.recipes.base import Recipe
 from mmcl_jax.data.recipes.cardiac import cardiac, find_hearts
 from mmcl_jax.data.recipes.cardiac_fields import FIELDS
-from mmcl_jax.data.recipes.cardiac_image import load_cine, read_heart
+from mmcl_jax.data.recipes.cardiac_image import es_frames, load_cine, read_heart
 from mmcl_jax.data.recipes.cardiac_splits import split, subsets
 from mmcl_jax.data.recipes.ukb import Field, Table
 from mmcl_jax.errors import UserError
@@ -386,6 +386,27 @@ def test_splits_do_not_depend_on_the_order_of_the_table(raw: Path, recipe: Recip
     assert other.splits == recipe.splits
     assert other.subsets == recipe.subsets
     assert sorted(eid for part in recipe.splits.values() for eid in part) == recipe.rows["eid"].to_list()
+
+
+def test_whole_numbers_that_a_program_wrote_with_a_fraction_are_the_same_subjects(
+    raw: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    """In the main table and in the table of frames, which images and tables are joined by."""
+    table = pl.read_csv(raw / "table.csv", infer_schema=False)
+    numbers = [name for name in table.columns if table[name].str.contains(r"^-?[0-9]+$").any()]
+    assert len(numbers) > 20
+    floats = [table[name].str.replace(r"^(-?[0-9]+)$", "$1.0").alias(name) for name in numbers]
+    table.with_columns(floats).write_csv(tmp_path / "table.csv")
+    (tmp_path / "images").symlink_to(raw / "images")
+    other = cardiac(tmp_path)
+    assert other.rows.equals(recipe.rows)
+    assert (other.splits, other.subsets) == (recipe.splits, recipe.subsets)
+    frames = pl.read_csv(raw / "frames.csv")
+    frames.select(pl.all().cast(pl.Float64)).write_csv(tmp_path / "frames.csv")
+    assert es_frames(tmp_path / "frames.csv") == es_frames(raw / "frames.csv")
+    (tmp_path / "half.csv").write_text("eid,es_frame\n7,1.5\n")
+    with pytest.raises(UserError, match=r"has the es_frame '1\.5', no whole number"):
+        es_frames(tmp_path / "half.csv")
 
 
 # Files

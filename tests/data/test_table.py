@@ -43,6 +43,9 @@ def cells(table: Table) -> list[tuple]:
         '"a","b"\n"1","x"\n"2","y"\n',
         "a,b\n\n1,x\n\n\n2,y\n\n",
         " a , b \n 1 ,x\n2,\ty \n",
+        '"a", "b"\n"1",  "x"\n"2", "y"\n',
+        'a, "b"\n1, "x"\n"2",y\n',
+        ' "a",b\n 1,x\n  "2","y"\n',
         "a,b\n1,x\r2,y\n\n",
     ],
 )
@@ -59,6 +62,7 @@ def test_quotes_separators_and_line_breaks_in_cells(read) -> None:
     table = read("a,b\n" + "".join(f'{a},"{b}"\n' for a, b in rows))
     assert [b for _, b in cells(table)] == ["two\nlines", 'say "so"', "a,b", ""]
     assert cells(read('a,b\n1,5" wide\n2,6"\n')) == [("1", '5" wide'), ("2", '6"')]
+    assert cells(read('a,b\n1," ""so"" he said"\n')) == [("1", '"so" he said')]
 
 
 @pytest.mark.core
@@ -95,6 +99,9 @@ def test_ragged_and_misquoted_lines_are_told_apart(read) -> None:
         ('a,b\n1,"x\n2,y\n3,z\n', {}, "a quotation mark in line 2 is not closed"),
         ('a,b\n1,"x\n2,"y"\n3,z\n', {}, "a quotation mark in line 2 is not closed"),
         ('"a"b,c\n1,2\n', {}, "header"),
+        ('a,b\n1, "x\n2,y\n3,z\n', {}, "a quotation mark in line 2 is not closed"),
+        ('a,b\n1,\t"x"\n', {}, "white space other than blanks before its quotation mark"),
+        ("a,b\n1,+2AA-\n", {"encoding": "utf-7"}, "halves of characters (surrogates)"),
     ],
 )
 def test_refused(read, content: str | bytes, options: dict, words: str) -> None:
@@ -110,6 +117,9 @@ def test_encodings_and_separators_that_are_named(read) -> None:
     assert read("\ufeffa,b\n1,2\n", encoding="U8").frame.columns == ["a", "b"]
     assert cells(read("a\tb\n1\t2,5\n", "table.tsv")) == [("1", "2,5")]
     assert cells(read("a;b\n1;2,5\n", separator=";")) == [("1", "2,5")]
+    assert cells(read("a\tb\n1\t2,5\n", separator=r"\t")) == cells(read("a\tb\n1\t2,5\n", separator="\t"))
+    assert cells(read('a b\n1 "2 3"\n', separator=" ")) == [("1", "2 3")]
+    assert cells(read('a\tb\n1\t "2\t3"\n', "table.tsv")) == [("1", "2\t3")]
 
 
 def test_a_folder_another_type_and_no_file(tmp_path: Path) -> None:

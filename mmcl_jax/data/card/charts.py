@@ -8,7 +8,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from mmcl_jax.data.card.html import Child, Html, element
-from mmcl_jax.data.card.wording import count, counted, share, visible
+from mmcl_jax.data.card.wording import count, counted, share
+from mmcl_jax.text import visible
 
 SERIES = 8  # colours of the style sheet, `s0` to `s7`
 _WIDTH, _HEIGHT = 240.0, 60.0

@@ -12,9 +12,9 @@ from mmcl_jax.data.card.wording import (
     share,
     spread_of,
     value_of,
-    visible,
 )
 from mmcl_jax.data.findings import ColumnFinding, Findings
+from mmcl_jax.text import visible
 
 CHARTED = 60  # features with a chart; a page with thousands of charts helps nobody
 _CATEGORIES = 5

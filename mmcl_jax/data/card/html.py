@@ -3,7 +3,8 @@
 import html
 from collections.abc import Collection, Iterable, Sequence
 
-from mmcl_jax.data.card.wording import clipped, visible
+from mmcl_jax.data.card.wording import clipped
+from mmcl_jax.text import visible
 
 
 class Html(str):

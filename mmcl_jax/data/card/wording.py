@@ -2,26 +2,11 @@
 
 import datetime
 import math
-import unicodedata
 
 from mmcl_jax.data.findings import ColumnFinding, Findings
+from mmcl_jax.text import visible
 
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, surrogate, line and paragraph separators
-_JOINERS = frozenset("\u200c\u200d")  # format characters that ordinary Persian, Hindi and emoji need
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
-
-
-def visible(text: object) -> str:
-    r"""The text with characters that would act instead of show written out, such as `\n` or `\x1b`.
-
-    A cell can hold terminal commands, or marks that turn the direction of the rest of the line.
-    """
-    plain = str(text)
-    if plain.isprintable():
-        return plain
-    return "".join(
-        repr(mark)[1:-1] if unicodedata.category(mark) in _UNSEEN and mark not in _JOINERS else mark for mark in plain
-    )
 
 
 def clipped(text: object, most: int = 80) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from mmcl_jax.data.cells import whole
 from mmcl_jax.data.medical import nifti_array
 from mmcl_jax.data.recipes.cine import dicom_cine
 from mmcl_jax.errors import UserError, check
@@ -80,13 +81,16 @@ def es_frames(path: Path) -> Mapping[str, int]:
     """
     check(path.is_file(), f"The table of frames {path} does not exist.")
     try:
-        table = pl.read_csv(path, schema_overrides={"eid": pl.String, "es_frame": pl.Int64})
+        table = pl.read_csv(path, infer_schema=False)
     except pl.exceptions.PolarsError as error:
         raise UserError(f"The table of frames {path} cannot be read: {str(error).splitlines()[0]}.") from error
     check({"eid", "es_frame"} <= set(table.columns), f"The table of frames {path} needs the columns eid and es_frame.")
-    check(table["eid"].is_unique().all(), f"The table of frames {path} has a subject more than once.")
-    known = table.drop_nulls("es_frame")
-    return dict(zip(known["eid"], known["es_frame"], strict=True))
+    eids, texts = whole(table["eid"].str.strip_chars()), whole(table["es_frame"].str.strip_chars().replace("", None))
+    check(eids.is_unique().all(), f"The table of frames {path} has a subject more than once.")
+    frames = texts.cast(pl.Int64, strict=False)
+    bad = texts.filter(frames.is_null() & texts.is_not_null())
+    check(bad.is_empty(), f"The table of frames {path} has the es_frame {next(iter(bad), '')!r}, no whole number.")
+    return {eid: frame for eid, frame in zip(eids, frames, strict=True) if frame is not None}
 
 
 def subject_of(path: Path) -> str:

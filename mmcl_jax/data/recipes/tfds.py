@@ -59,11 +59,11 @@ def tfds_images(
     rows = pl.DataFrame(records, infer_schema_length=None)
     names = getattr(features[label], "names", None) if label else None
     if names:
-        rows = rows.with_columns(pl.col(label).replace_strict(dict(enumerate(names)), return_dtype=pl.String))
+        rows = rows.with_columns(rows[label].replace_strict(dict(enumerate(names)), return_dtype=pl.String))
     declared = {"tfds_id": Declared(role="identifier"), "image_file": Declared(role="image")}
     declared["tfds_split"] = Declared(role="ignore")
     if label:
-        declared[label] = Declared(role="label")
+        declared[label] = Declared(role="label", present=tuple(filter(None, names or ())))  # a class may be called None
     splits = {"train": "train", "validation": "val", "val": "val", "test": "test"}
     found = {ours: rows.filter(pl.col("tfds_split") == theirs) for theirs, ours in splits.items()}
     given = {ours: part["tfds_id"].to_list() for ours, part in found.items() if part.height}

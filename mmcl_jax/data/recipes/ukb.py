@@ -16,6 +16,7 @@ from typing import Literal
 
 import polars as pl
 
+from mmcl_jax.data.cells import whole
 from mmcl_jax.errors import UserError, check
 
 How = Literal["number", "choice", "any of", "count of"]
@@ -104,6 +105,8 @@ class Table:
                     self._columns[field][visit, array] = name
             used = ["eid", *(name for columns in self._columns.values() for name in columns.values())]
             self.total = int(lazy.select(pl.len()).collect().item())
+            eid = lazy.select("eid").collect()["eid"].str.strip_chars()
+            lazy = lazy.with_columns(whole(eid).alias("eid"))  # 1000012.0 is the subject of the folder 1000012
             rows = lazy.filter(pl.col("eid").is_in(list(subjects))).select(used).collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}.") from error
@@ -184,7 +187,8 @@ class Table:
             return given.select(pl.sum_horizontal(pl.all().cast(pl.Float64))).to_series().alias(field.name)
         # A diagnosis that is dated, even by "do not know", was made. -3 is "prefer not to answer".
         dates = self.rows.select(name for one in field.evidence for name in self.columns(one))
-        dated = dates.select((pl.all().is_not_null() & (pl.all() != "-3")).name.keep())
+        declined = pl.all().cast(pl.Float64, strict=False).eq_missing(-3.0)
+        dated = dates.select((pl.all().is_not_null() & ~declined).name.keep())
         true = self._any(given) | self._any(dated)
         no_answer = [float(code) for code in field.missing]
         answered = self._any(answers.select((~pl.all().is_in(no_answer)).fill_null(False)))

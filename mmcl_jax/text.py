@@ -1,0 +1,44 @@
+"""How text that others wrote is shown: in messages, on the terminal, in tables, on pages."""
+
+import csv
+import io
+import unicodedata
+from collections.abc import Iterable
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, surrogate, line and paragraph separators
+_JOINERS = frozenset("\u200c\u200d")  # format characters that ordinary Persian, Hindi and emoji need
+
+
+def visible(text: object) -> str:
+    r"""Return the text with characters that would act instead of show written out, such as `\n` or `\x1b`.
+
+    A cell or a file name can hold terminal commands, line breaks, or marks that turn the direction of the rest of the
+    line. What is visible already stays as it is, so that applying this function twice changes nothing.
+
+    >>> print(visible("a\x1b[2J\nb"), visible("grün"))
+    a\x1b[2J\nb grün
+    """
+    plain = str(text)
+    if plain.isprintable():
+        return plain
+    return "".join(
+        repr(mark)[1:-1] if unicodedata.category(mark) in _UNSEEN and mark not in _JOINERS else mark for mark in plain
+    )
+
+
+def listed(names: Iterable[str], between: str = ", ") -> str:
+    """Return names as a command-line option takes them: those with a comma or quotation marks are quoted as in CSV.
+
+    >>> print(listed(["a", "b, c", 'a "d" e']))
+    a, "b, c", "a ""d"" e"
+    """
+    return between.join(_quoted(name) for name in names)
+
+
+def _quoted(name: str) -> str:
+    special = any(mark in name for mark in ',"\r\n') or name != name.strip() or not name
+    if not special:
+        return name
+    buffer = io.StringIO()
+    csv.writer(buffer, quoting=csv.QUOTE_ALL, lineterminator="").writerow([name])
+    return buffer.getvalue()
