@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from mmcl_jax.data import audit, splits, subsets
+from mmcl_jax.data.card.wording import counted
 from mmcl_jax.data.findings import ColumnFinding
 from mmcl_jax.data.forest import forest_score
 from mmcl_jax.data.leaks import same_order, telling_columns
@@ -92,7 +93,9 @@ def inspect(
     label_columns = tuple(one.column(kept) for one in labels)
     label_values, _ = matrix(labels, label_columns, kept)
     codes = class_codes(label_values, label_columns)
-    divided, warnings = divide(rows, kept, codes, request, ids)
+    classes = [place for place, one in enumerate(label_columns) if one.coded]
+    every = np.nan_to_num(label_values[:, classes], nan=-1).astype(np.int64)
+    divided, warnings = divide(rows, kept, every, request, ids)
     columns = tuple(one.column(kept) for one in features)
     table, _ = matrix(features, columns, kept)
 
@@ -105,7 +108,8 @@ def inspect(
     for name, reason in left_out.items():
         warnings.append(f"Column {name!r} is left out: {reason}.")
     balance = audit.balance(label_values, label_columns, divided)
-    warnings += audit.warn_of_labels(balance)
+    warnings += audit.warn_of_shares(balance)
+    warnings += audit.warn_of_labels(balance, _remedy(rows, request, recipe, ids), declarable=recipe is None)
     missing = {name: int(np.isnan(label_values[:, place]).sum()) for place, name in enumerate(o.name for o in labels)}
     warnings += [f"{count} rows have no value of the label {name!r}." for name, count in missing.items() if count]
     return Inspected(
@@ -130,9 +134,9 @@ def given_ids(request: Request, recipe: Recipe | None) -> Mapping[str, list[str]
 
 
 def divide(
-    rows: Rows, kept: np.ndarray, codes: np.ndarray | None, request: Request, ids: Mapping[str, list[str]] | None
+    rows: Rows, kept: np.ndarray, codes: np.ndarray, request: Request, ids: Mapping[str, list[str]] | None
 ) -> tuple[splits.Splits, list[str]]:
-    """The splits, as places among the rows `kept`, and what to warn of."""
+    """The splits, as places among the rows `kept`, and what to warn of; `codes` `[K, L]` are of all class labels."""
     groups = rows.named("group")
     group = groups[0].values.gather(kept).cast(pl.String) if groups else None
     warnings: list[str] = []
@@ -147,9 +151,26 @@ def divide(
     else:
         members = None if group is None else _group_codes(group)
         divided = splits.random_splits(len(kept), request.split, seed=request.seed, label=codes, group=members)
+        why = "every class of three rows is in every split"
+        if members is not None and groups:
+            largest = np.bincount(members).max()
+            why = f"groups of {groups[0].name!r} are not divided (the largest has {counted(int(largest), 'row')})"
+        warnings += audit.warn_of_sizes(divided, request.split, why)
     if group is not None:
         warnings += audit.warn_of_groups(group, divided, groups[0].name)
     return divided, warnings
+
+
+def _remedy(rows: Rows, request: Request, recipe: Recipe | None, ids: Mapping[str, list[str]] | None) -> str:
+    """What gives every class a row in every split."""
+    if recipe is not None and ids is recipe.splits and ids is not None:
+        return f"so the data set {recipe.name} divides its rows"
+    column = rows.named("split")
+    if ids is not None or column:
+        given = "--split-ids" if ids is not None else f"the split column {column[0].name!r}"
+        return f"give the split such rows, have the splits drawn (without {given})"
+    group = rows.named("group")
+    return f"it takes three {f'groups of {group[0].name!r}' if group else 'rows'} of a class to have it in every split"
 
 
 def _telling(
