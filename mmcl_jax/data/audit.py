@@ -102,7 +102,9 @@ def warn_of_labels(balances: Mapping[str, Any], remedy: str, *, declarable: bool
                 said = remedy
                 if declarable and len(classes) - len(nowhere) > 2:
                     declared = json.dumps({"columns": {name: {"missing": absent[:_NAMED]}}}, ensure_ascii=False)
-                    said += f", or take {'it' if len(absent) == 1 else 'them'} out of the label by {declared} in --schema"
+                    said += (
+                        f", or take {'it' if len(absent) == 1 else 'them'} out of the label by {declared} in --schema"
+                    )
                 sentences.append(f"The split {split} has no row of {_quoted(absent)} of {name!r}: {said}.")
     return sentences
 
@@ -111,7 +113,8 @@ def warn_of_sizes(splits: Mapping[str, np.ndarray], fractions: Sequence[float], 
     """A sentence if val or test is more than a tenth larger or smaller than its share of the rows, which says `why`."""
     total = sum(map(len, splits.values()))
     off = [
-        f"{name} has {count(len(members))} of {counted(total, 'row')} ({share(len(members), total)} for {100 * asked:g} %)"
+        f"{name} has {count(len(members))} of {counted(total, 'row')} "
+        f"({share(len(members), total)} for {100 * asked:g} %)"
         for (name, members), asked in zip(splits.items(), fractions, strict=True)
         if name != "train" and abs(len(members) - asked * total) > max(1, _UNEVEN * asked * total)
     ]
@@ -137,8 +140,8 @@ def warn_of_shares(balances: Mapping[str, Any]) -> list[str]:
             others = int(far.any(axis=0).sum()) - 1
             more = f", and {counted(others, 'more class differs', 'more classes differ')}" if others else ""
             sentences.append(
-                f"Classes of {name!r} have other shares in val or test: {text!r} is {share(rows[split, place], size)} of "
-                f"{list(splits)[split]} and {share(rows[:, place].sum(), rows.sum())} of all rows{more}."
+                f"Classes of {name!r} have other shares in val or test: {text!r} is {share(rows[split, place], size)} "
+                f"of {list(splits)[split]} and {share(rows[:, place].sum(), rows.sum())} of all rows{more}."
             )
     return sentences
 

@@ -52,7 +52,9 @@ class Division:
             columns = to.max() + 1
         column = np.concatenate(blocks, axis=1)
         unit = np.repeat(group, column.shape[1])
-        self.counts = sparse.coo_matrix((np.ones(len(unit)), (unit, column.ravel())), (group.max() + 1, columns)).tocsr()
+        self.counts = sparse.coo_matrix(
+            (np.ones(len(unit)), (unit, column.ravel())), (group.max() + 1, columns)
+        ).tocsr()
         self.has = self.counts.astype(bool).astype(float)
         self.size = self.counts[:, 0].toarray()[:, 0]
         self.needed = np.isin(np.arange(columns), needed)

@@ -99,7 +99,7 @@ def inspect(
     columns = tuple(one.column(kept) for one in features)
     table, _ = matrix(features, columns, kept)
 
-    left_out = _telling(features, table, label_values, label_columns, divided["train"], request.seed)
+    left_out, used_all_the_same = _telling(features, table, label_values, label_columns, divided["train"], request.seed)
     used = [place for place, one in enumerate(features) if one.name not in left_out]
     schema = Schema(columns=tuple(columns[place] for place in used), image=image, labels=label_columns)
     table = table[:, used]
@@ -107,6 +107,7 @@ def inspect(
         warnings.append("No column is left to use as the table; only images can be used.")
     for name, reason in left_out.items():
         warnings.append(f"Column {name!r} is left out: {reason}.")
+    warnings += used_all_the_same
     balance = audit.balance(label_values, label_columns, divided)
     warnings += audit.warn_of_shares(balance)
     warnings += audit.warn_of_labels(balance, _remedy(rows, request, recipe, ids), declarable=recipe is None)
@@ -180,24 +181,24 @@ def _telling(
     label_columns: tuple[Column, ...],
     train: np.ndarray,
     seed: int,
-) -> dict[str, str]:
-    """The columns that give a label away, with the reason; not those whose kind or role was declared."""
+) -> tuple[dict[str, str], list[str]]:
+    """The columns that give a label away, with the reason; and warnings of those that are used, as declared."""
     found: dict[str, str] = {}
+    used: dict[str, str] = {}
     for place, label in enumerate(label_columns):
         if label.coded:
             codes = np.nan_to_num(labels[:, place], nan=-1).astype(int)
-            telling, measure = telling_columns(table, codes, train=train, seed=seed), "balanced accuracy"
+            telling = telling_columns(table, codes, train=train, seed=seed)
         else:
-            telling, measure = same_order(table, labels[:, place], train=train), "rank correlation"
-        for column, score in telling.items():
-            declared = features[column].declared
-            if not (declared.kind or declared.role):
-                found.setdefault(
-                    features[column].name,
-                    f"the label {label.name!r} can be read off it ({measure} {score:.3f}); "
-                    f"to use it, declare its kind in --schema",
-                )
-    return found
+            telling = same_order(table, labels[:, place], train=train)
+        for column, (measure, score) in telling.items():
+            name, declared = features[column].name, features[column].declared
+            told = f"the label {label.name!r} can be read off it ({measure} {score:.3f})"
+            if declared.kind or declared.role:
+                used.setdefault(name, f"Column {name!r} is used as declared, though {told}.")
+            else:
+                found.setdefault(name, f"{told}; to use it, declare its kind in --schema")
+    return found, list(used.values())
 
 
 def _subsets(

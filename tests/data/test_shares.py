@@ -25,9 +25,7 @@ def asked(folder: Path, classes: list[str], **columns: list) -> Request:
     table.with_columns(x=np.random.default_rng(0).normal(size=len(table))).write_csv(folder / "table.csv")
     split = {"split_column": "part"} if "part" in columns else {}
     group = {"group_column": "g"} if "g" in columns else {}
-    return Request(
-        table=folder / "table.csv", images=folder, image_column=("file",), label=("c",), **split, **group
-    )
+    return Request(table=folder / "table.csv", images=folder, image_column=("file",), label=("c",), **split, **group)
 
 
 def warnings(request: Request) -> list[str]:
@@ -56,7 +54,9 @@ def test_sizes_that_groups_do_not_allow(tmp_path: Path) -> None:
     request = asked(tmp_path, ["a", "b"] * 150, g=["big"] * 270 + [f"s{i}" for i in range(30)])
     (sentence,) = [one for one in warnings(request) if "other sizes" in one]
     assert "groups of 'g' are not divided (the largest has 270 rows)" in sentence
-    assert re.search(r"val has \d+ of 300 rows \([\d.]+ % for 10 %\), test has \d+ of 300 rows \([\d.]+ % for 20 %\)", sentence)
+    assert re.search(
+        r"val has \d+ of 300 rows \([\d.]+ % for 10 %\), test has \d+ of 300 rows \([\d.]+ % for 20 %\)", sentence
+    )
     shown = " ".join(str(part) for part in summarise(look(request)[0], width=200))
     assert shown  # the summary is made of the same warnings
     many = asked(tmp_path, [f"c{i // 3}" for i in range(ROWS)])
@@ -109,5 +109,7 @@ def test_given_splits_that_lack_classes(tmp_path: Path, how: str) -> None:
 
 
 def test_one_class_is_one_class(tmp_path: Path) -> None:
-    (sentence,) = [one for one in warnings(asked(tmp_path, ["rare"] * 2 + ["a", "b"] * 149)) if "of the class" in one][:1]
+    (sentence,) = [one for one in warnings(asked(tmp_path, ["rare"] * 2 + ["a", "b"] * 149)) if "of the class" in one][
+        :1
+    ]
     assert "no row of the class 'rare' of 'c'" in sentence
