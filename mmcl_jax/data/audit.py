@@ -15,6 +15,7 @@ from mmcl_jax.data.statistics import Statistics
 
 BINS = 24
 TOP = 12
+SKEWED = 0.1
 _NAMED = 5  # classes that a sentence names
 _UNEVEN = 0.1  # by what share of it a size may differ from what was asked for
 _DEVIATIONS = 4.0
@@ -172,7 +173,11 @@ def _describe(
         found["numbers"] = {name: float(value) for name, value in statistics.items()} | {
             "median": float(np.median(numbers))
         }
-        found["histogram"] = _histogram(numbers, min(BINS, max(1, found["distinct"])))
+        found["middle"] = middle_share(numbers)
+        found["scaling"] = column.scaling if column is not None else "standard"
+        narrow = found["middle"] < SKEWED or found["scaling"] != "standard"
+        edges, found["axis"] = _readable_edges(numbers) if narrow else (None, "linear")
+        found["histogram"] = _histogram(numbers, min(BINS, max(1, found["distinct"])) if edges is None else edges)
     elif parsed.kind:
         counted = values.drop_nulls().alias("text").value_counts(name="rows")
         found["top"] = list(counted.sort("rows", "text", descending=[True, False]).head(TOP).iter_rows())
@@ -185,7 +190,54 @@ def _describe(
     )
 
 
-def _histogram(numbers: np.ndarray, bins: int) -> dict[str, list[float]]:
+def middle_share(numbers: np.ndarray) -> float:
+    """What share of the range of numbers `[N]` their middle nine tenths take up; 1 for fewer than eleven values.
+
+    0.5 for many normal numbers, 0.9 for uniform ones; less than `SKEWED` is a heavily skewed column.
+    """
+    if len(np.unique(numbers)) <= 10:
+        return 1.0
+    low, high = np.quantile(numbers, [0.05, 0.95])
+    with np.errstate(over="ignore"):
+        span = numbers.max() - numbers.min()
+    return float((high - low) / span) if np.isfinite(span) else 1.0
+
+
+def warn_of_skew(table: np.ndarray, columns: Sequence[Column]) -> list[str]:
+    """A sentence on the columns whose histogram is nearly empty, with what spreads them out."""
+    names = []
+    for values, column in zip(table.T, columns, strict=True):
+        numbers = values[~np.isnan(values)]
+        if column.kind == "continuous" and column.scaling == "standard" and len(numbers):
+            part = middle_share(numbers)
+            if part < SKEWED:
+                how = "log or quantile" if numbers.min() > 0 else "quantile"
+                names.append(f"{column.name!r} (nine tenths of its values in {share(part, 1)} of its range; {how})")
+    if not names:
+        return []
+    more = f" and {counted(len(names) - _NAMED, 'more column')}" if len(names) > _NAMED else ""
+    return [
+        f"Heavily skewed: {', '.join(names[:_NAMED])}{more}. To spread them out for an encoder, declare "
+        '{"kind": "continuous", "scaling": "quantile"}, or log where it is named, in --schema; or declare extreme '
+        "values as missing, if that is what they are."
+    ]
+
+
+def _readable_edges(numbers: np.ndarray) -> tuple[np.ndarray, str]:
+    """Edges of bins in which skewed numbers are spread out, and the axis on which these are even."""
+    sizes = np.abs(numbers[numbers != 0])
+    unit = np.quantile(sizes, 0.05) if len(sizes) else 1.0
+    with np.errstate(over="ignore", under="ignore"):
+        places = np.arcsinh(numbers / unit)  # logarithms, above the smallest sizes, and of either sign
+        edges = unit * np.sinh(np.linspace(places.min(), places.max(), BINS + 1))
+    edges[[0, -1]] = numbers.min(), numbers.max()
+    if np.isfinite(edges).all() and (np.diff(edges) > 0).all() and middle_share(places) >= SKEWED:
+        return edges, "log"
+    low, high = np.quantile(numbers, [0.05, 0.95])
+    return np.unique([numbers.min(), *np.linspace(low, high, BINS - 1), numbers.max()]), "middle"
+
+
+def _histogram(numbers: np.ndarray, bins: int | np.ndarray) -> dict[str, list[float]]:
     try:
         with np.errstate(over="raise", invalid="raise"):
             counts, edges = np.histogram(numbers, bins=bins)

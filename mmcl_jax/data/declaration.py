@@ -2,7 +2,7 @@
 
     {
       "columns": {
-        "price":     {"kind": "continuous", "unit": "GBP", "missing": ["POA"]},
+        "price":     {"kind": "continuous", "unit": "GBP", "missing": ["POA"], "scaling": "log"},
         "condition": {"kind": "ordinal", "categories": ["poor", "fair", "good"]},
         "sold":      {"kind": "date", "format": "%d/%m/%Y"},
         "length":    {"tags": ["morphometric"]},
@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from mmcl_jax.data.scaling import SCALINGS
 from mmcl_jax.data.schema import KINDS
 from mmcl_jax.errors import UserError, check
 
@@ -47,6 +48,7 @@ class Declared:
     unit: str = ""
     tags: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    scaling: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,9 +153,17 @@ def _declared(raw: Any, where: str) -> Declared:
         not raw.get("format") or (kind in ("", "date") and not categories),
         f"{where}: only a date has a format; leave it, or say that the kind is date.",
     )
+    scaling = raw.get("scaling", "")
+    check(scaling in ("", *SCALINGS), f"{where}: scaling {scaling!r} is not one of {', '.join(SCALINGS)}.")
+    check(
+        not scaling or (kind == "continuous" and role in ("", "feature")),
+        f'{where}: only a feature of the kind continuous has a scaling; add "kind": "continuous", or leave it.',
+    )
     for key in ("format", "unit"):
         check(isinstance(raw.get(key, ""), str), f"{where}: {key} must be a text.")
-    return Declared(role=role, kind=kind, format=raw.get("format", ""), unit=raw.get("unit", ""), **texts)
+    return Declared(
+        role=role, kind=kind, format=raw.get("format", ""), unit=raw.get("unit", ""), scaling=scaling, **texts
+    )
 
 
 def _keys(raw: Any, known: set[str], where: str) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from mmcl_jax.data import audit, splits, subsets
 from mmcl_jax.data.card.wording import counted
@@ -17,6 +19,7 @@ from mmcl_jax.data.request import Request
 from mmcl_jax.data.rows import Rows, matrix
 from mmcl_jax.data.schema import Column, ImageSpec, Schema, class_codes
 from mmcl_jax.data.statistics import Statistics
+from mmcl_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,8 +83,11 @@ def inspect(
     request: Request,
     recipe: Recipe | None,
     ids: Mapping[str, list[str]] | None,
+    alike: np.ndarray | None = None,
 ) -> Inspected:
     """Divides the rows `kept` and decides which columns are used.
+
+    `alike` `[K]` are numbers of the sets of rows with nearly equal images, which the splits shall not divide.
 
     A column from which a label can be read off is left out, unless its kind was declared. `ids` are those of
     `given_ids`.
@@ -95,7 +101,7 @@ def inspect(
     codes = class_codes(label_values, label_columns)
     classes = [place for place, one in enumerate(label_columns) if one.coded]
     every = np.nan_to_num(label_values[:, classes], nan=-1).astype(np.int64)
-    divided, warnings = divide(rows, kept, every, request, ids)
+    divided, warnings = divide(rows, kept, every, request, ids, alike)
     columns = tuple(one.column(kept) for one in features)
     table, _ = matrix(features, columns, kept)
 
@@ -103,6 +109,8 @@ def inspect(
     used = [place for place, one in enumerate(features) if one.name not in left_out]
     schema = Schema(columns=tuple(columns[place] for place in used), image=image, labels=label_columns)
     table = table[:, used]
+    _check_logarithms(table, schema, rows, kept)
+    warnings += audit.warn_of_skew(table, schema.columns)
     if not used:
         warnings.append("No column is left to use as the table; only images can be used.")
     for name, reason in left_out.items():
@@ -127,6 +135,18 @@ def inspect(
     )
 
 
+def _check_logarithms(table: np.ndarray, schema: Schema, rows: Rows, kept: np.ndarray) -> None:
+    for place, column in enumerate(schema.columns):
+        low = np.flatnonzero(table[:, place] <= 0) if column.scaling == "log" else []
+        if len(low):
+            value = f"{table[low[0], place]:g}"
+            raise UserError(
+                f"Column {column.name!r} has {counted(len(low), 'value')} without a logarithm, the first, {value}, in "
+                f'row {rows.numbers[kept[low[0]]]}; declare "scaling": "quantile", or, if it stands for no value, '
+                f'"missing": ["{value}"], in --schema.'
+            )
+
+
 def given_ids(request: Request, recipe: Recipe | None) -> Mapping[str, list[str]] | None:
     """The identifiers of every split, where files or the recipe give them."""
     if request.split_ids:
@@ -135,7 +155,12 @@ def given_ids(request: Request, recipe: Recipe | None) -> Mapping[str, list[str]
 
 
 def divide(
-    rows: Rows, kept: np.ndarray, codes: np.ndarray, request: Request, ids: Mapping[str, list[str]] | None
+    rows: Rows,
+    kept: np.ndarray,
+    codes: np.ndarray,
+    request: Request,
+    ids: Mapping[str, list[str]] | None,
+    alike: np.ndarray | None = None,
 ) -> tuple[splits.Splits, list[str]]:
     """The splits, as places among the rows `kept`, and what to warn of; `codes` `[K, L]` are of all class labels."""
     groups = rows.named("group")
@@ -150,12 +175,15 @@ def divide(
     elif column:
         divided = splits.splits_from_column(column[0].values.gather(kept).cast(pl.String).to_list(), column[0].name)
     else:
-        members = None if group is None else _group_codes(group)
+        members, what = (None, "") if group is None else (_group_codes(group), f"groups of {groups[0].name!r}")
+        if alike is not None:
+            members = alike if members is None else joined(members, alike)
+            what = " and ".join(filter(None, (what, "near-duplicate pictures")))
         divided = splits.random_splits(len(kept), request.split, seed=request.seed, label=codes, group=members)
         why = "every class of three rows is in every split"
-        if members is not None and groups:
+        if members is not None:
             largest = np.bincount(members).max()
-            why = f"groups of {groups[0].name!r} are not divided (the largest has {counted(int(largest), 'row')})"
+            why = f"{what} are not divided (the largest group has {counted(int(largest), 'row')})"
         warnings += audit.warn_of_sizes(divided, request.split, why)
     if group is not None:
         warnings += audit.warn_of_groups(group, divided, groups[0].name)
@@ -219,6 +247,14 @@ def _subsets(
     label = next((one for one in labels if one.coded), None)
     classes = len(label.categories) if label else 0
     return subsets.standard_subsets(divided, codes, classes, request.subsets, seed=request.seed)
+
+
+def joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """`[K]` the smallest groups that divide neither those of `one` nor those of `other`, both `[K]` numbers from 0."""
+    shape = (one.max() + 1, other.max() + 1)
+    shared = sparse.coo_matrix((np.ones(len(one)), (one, other)), shape)
+    graph = sparse.bmat([[None, shared], [shared.T, None]])
+    return connected_components(graph, directed=False)[1][one]
 
 
 def _group_codes(groups: pl.Series) -> np.ndarray:

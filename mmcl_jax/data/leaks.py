@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
 from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.tree import DecisionTreeClassifier
@@ -197,37 +199,63 @@ def near_twins(
 ) -> list[tuple[int, int, float]]:
     """Pairs of nearly equal images in different splits: (row, row, mean difference of thumbnails in grey levels).
 
-    Images are sorted along each of the directions in which they differ most, and each is compared with its next
-    neighbours; so it finds most copies, resized, recompressed or a little brighter, but not crops. The time grows with
-    the number of images, not its square.
-
     Args:
       thumbs: `[N, THUMB, THUMB]` uint8.
       splits: row numbers by split.
       most: return only so many, the nearest.
     """
-    names = list(splits)
-    rows = np.concatenate([np.asarray(splits[name], int) for name in names])
-    split = np.repeat(np.arange(len(names)), [len(splits[name]) for name in names])
+    split = np.full(len(thumbs), -1)
+    for number, rows in enumerate(splits.values()):
+        split[rows] = number
+    found: dict[tuple[int, int], float] = {}
+    for one, other, difference in _near_pairs(thumbs, np.flatnonzero(split >= 0), split):
+        found.update(zip(zip(one.tolist(), other.tolist(), strict=True), difference.tolist(), strict=True))
+        if len(found) >= 10 * most:
+            break
+    nearest = sorted(found.items(), key=lambda item: (item[1], item[0]))[:most]
+    return [(first, second, difference) for (first, second), difference in nearest]
+
+
+def near_groups(thumbs: np.ndarray) -> np.ndarray:
+    """`[N]` numbers from 0 of the sets of images that nearly equal ones link, directly or by others between them.
+
+    Images are nearly equal by the measure, and are compared in the order, of `near_twins`, so that of the pairs that it
+    would find none is in two sets.
+    """
+    graph = sparse.csr_matrix((len(thumbs), len(thumbs)))
+    for one, other, _ in _near_pairs(thumbs, np.arange(len(thumbs)), np.arange(len(thumbs))):
+        # Joined as they come: of many equal images, the pairs would be more than memory holds.
+        links = sparse.coo_matrix((np.ones(len(one)), (one, other)), graph.shape)
+        _, number = connected_components(graph + links, directed=False)
+        first = np.unique(number, return_index=True)[1][number]
+        graph = sparse.csr_matrix((np.ones(len(first)), (first, np.arange(len(first)))), graph.shape)
+    return connected_components(graph, directed=False)[1]
+
+
+def _near_pairs(
+    thumbs: np.ndarray, rows: np.ndarray, apart: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Pairs of nearly equal images among `rows` of which `apart` `[N]` differs: the smaller row, the other, difference.
+
+    Images are sorted along each of the directions in which they differ most, and each is compared with its next
+    neighbours; so it finds most copies, resized, recompressed or a little brighter, but not crops. The time grows with
+    the number of images, not its square.
+    """
     if len(rows) < 2:
-        return []
+        return
     flat = np.asarray(thumbs)[rows].reshape(len(rows), -1)
     contrast = flat.std(axis=1)
     blocks = flat.reshape(-1, 8, THUMB // 8, 8, THUMB // 8).mean((2, 4), np.float32).reshape(len(rows), -1)
     _, directions = np.linalg.eigh(np.cov(blocks.T))  # in ascending order of variance
-    found: dict[tuple[int, int], float] = {}
     for direction in directions.T[: -_DIRECTIONS - 1 : -1]:
         order = np.argsort(blocks @ direction, kind="stable")
         in_order = blocks[order]
         for step in range(1, min(_WINDOW, len(rows) - 1) + 1):
             one, other = order[:-step], order[step:]
-            near = (split[one] != split[other]) & (np.abs(in_order[:-step] - in_order[step:]).mean(axis=1) <= _NEAR)
+            near = np.abs(in_order[:-step] - in_order[step:]).mean(axis=1) <= _NEAR
+            near &= apart[rows[one]] != apart[rows[other]]
             one, other = one[near], other[near]
             difference = np.abs(flat[one].astype(np.int16) - flat[other]).mean(axis=1)
             alike = difference <= np.minimum(_NEAR, _ALIKE * np.maximum(contrast[one], contrast[other]))
-            for first, second, value in zip(rows[one[alike]], rows[other[alike]], difference[alike], strict=True):
-                found[min(first, second), max(first, second)] = float(value)
-            if len(found) >= 10 * most:
-                break
-    nearest = sorted(found.items(), key=lambda item: (item[1], item[0]))[:most]
-    return [(int(first), int(second), difference) for (first, second), difference in nearest]
+            first, second = rows[np.minimum(one, other)[alike]], rows[np.maximum(one, other)[alike]]
+            yield first, second, difference[alike]

@@ -39,6 +39,7 @@ class Request:
     split_column: str | None = None
     split_ids: tuple[Path, ...] = ()
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    group_near_duplicates: bool = False
     subsets: tuple[float, ...] = (0.1, 0.01)
     seed: int = 0
     max_bad: float = 0.01
@@ -53,6 +54,10 @@ class Request:
         check(all(0 < share < 1 for share in self.subsets), f"--subsets: {self.subsets} are not shares below 1.")
         check(len(self.split_ids) in (0, 3), "--split-ids takes three files: of train, val and test.")
         check(not (self.split_ids and self.split_column), "--split-ids and --split-column both say the split.")
+        check(
+            not (self.group_near_duplicates and (self.split_ids or self.split_column)),
+            "--group-near-duplicates is for splits that are drawn; leave it out, or --split-ids and --split-column.",
+        )
         _ = self.fit  # checks itself
         if isinstance(self.intensity, tuple):
             low, high = self.intensity
