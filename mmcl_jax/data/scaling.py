@@ -22,7 +22,8 @@ def rescaled(values: np.ndarray, scaling: str, quantiles: np.ndarray) -> np.ndar
 
     "log" is the natural logarithm, of values above 0. "quantile" is scikit-learn's `QuantileTransformer` with a normal
     output: a value's share among the training values (equal ones take the middle of theirs) as a normal quantile, at
-    most 5.2 from 0, so that values beyond the training range are taken for its ends.
+    most 5.2 from 0, so that values beyond the training range are taken for its ends. Unlike there, values that are
+    equal to many smallest or largest ones, such as zeros, take the middle of theirs too, and not the end.
 
     Args:
       values: of a column.
