@@ -137,8 +137,8 @@ def inspect(
 
 def _check_logarithms(table: np.ndarray, schema: Schema, rows: Rows, kept: np.ndarray) -> None:
     for place, column in enumerate(schema.columns):
-        low = np.flatnonzero(table[:, place] <= 0) if column.scaling == "log" else []
-        if len(low):
+        low = np.flatnonzero(table[:, place] <= 0)
+        if column.scaling == "log" and len(low):
             value = f"{table[low[0], place]:g}"
             raise UserError(
                 f"Column {column.name!r} has {counted(len(low), 'value')} without a logarithm, the first, {value}, in "

@@ -39,8 +39,10 @@ class OnlineKNN:
         self._train, self._val = (_some(store, split, self._modalities, encoding, rows) for split in ("train", "val"))
         label = store.schema.label
         self._task = None if label is None else Task.of(label)
-        tabled = label is not None and "table" in self._modalities
-        self._told = bool(tabled and columns_with_label(encoding.schema, store, label.name))
+        told = (
+            label is not None and "table" in self._modalities and columns_with_label(encoding.schema, store, label.name)
+        )
+        self._told = bool(told)
 
     def __call__(self, model: Model) -> dict[str, float]:
         """Of every modality, `online/knn_top1/MODALITY` if there are labels: weighted kNN on frozen features.

@@ -176,7 +176,7 @@ def test_a_copy_of_the_label_in_the_table_is_seen(raw: Request, tmp_path: Path) 
     store = prepare(dataclasses.replace(raw, schema=declared), tmp_path / "copied")
     assert "code" in [column.name for column in store.schema.columns]
     run = ads_run(store, tmp_path / "run")
-    with pytest.raises(UserError, match=r"--input table: .* the label 'model' as a table column \('code'\).* --ignore"):
+    with pytest.raises(UserError, match=r"--input table: .* the label 'model' as a table column \('code'\).*--ignore"):
         evaluate_runs([run], store, inputs=("table",))
     assert evaluate_runs([run], store, inputs=("image",), baselines=(), **FAST)
 
