@@ -66,6 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows.add_argument("--split-column", help="column that holds train, val or test")
     rows.add_argument("--split-ids", type=types.paths, default=(), help="files of identifiers: TRAIN,VAL,TEST")
     rows.add_argument("--split", type=types.three_fractions, default="0.7,0.1,0.2", help="shares of train, val, test")
+    rows.add_argument(
+        "--group-near-duplicates", action="store_true", help="nearly equal pictures are never in two splits"
+    )
     rows.add_argument("--subsets", type=types.fractions, default="0.1,0.01", help="nested shares of train with labels")
     rows.add_argument("--seed", type=int, default=default.seed, help="of the draws")
     rows.add_argument("--max-bad", type=float, default=default.max_bad, help="share of rows that may be quarantined")

@@ -2,7 +2,7 @@
 
     {
       "columns": {
-        "price":     {"kind": "continuous", "unit": "GBP", "missing": ["POA"]},
+        "price":     {"kind": "continuous", "unit": "GBP", "missing": ["POA"], "scaling": "log"},
         "condition": {"kind": "ordinal", "categories": ["poor", "fair", "good"]},
         "sold":      {"kind": "date", "format": "%d/%m/%Y"},
         "weight":    {"decimal": ",", "unit": "kg"},
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mmcl_jax.data.readings import DECIMALS, PLAIN, THOUSANDS, Reading
+from mmcl_jax.data.scaling import SCALINGS
 from mmcl_jax.data.schema import KINDS
 from mmcl_jax.errors import UserError, check
 
@@ -57,6 +58,7 @@ class Declared:
     decimal: str = ""
     thousands: str = ""
     verbatim: bool | None = None
+    scaling: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -212,6 +214,12 @@ def _declared(raw: Any, where: str) -> Declared:
     for word in texts["missing"]:
         twice = next((key for key in ("categories", "present") if word in texts[key]), "")
         check(not twice, f"{where}: {word!r} is in both missing and {twice}; leave it in one of them.")
+    scaling = raw.get("scaling", "")
+    check(scaling in ("", *SCALINGS), f"{where}: scaling {scaling!r} is not one of {', '.join(SCALINGS)}.")
+    check(
+        not scaling or (kind == "continuous" and role in ("", "feature")),
+        f'{where}: only a feature of the kind continuous has a scaling; add "kind": "continuous", or leave it.',
+    )
     for key in ("format", "unit"):
         check(isinstance(raw.get(key, ""), str), f"{where}: {key} must be a text.")
     marks, verbatim = _marks(raw, where), raw.get("verbatim")
@@ -221,7 +229,7 @@ def _declared(raw: Any, where: str) -> Declared:
     )
     check(verbatim is None or isinstance(verbatim, bool), f"{where}: verbatim must be true or false, not {verbatim!r}.")
     said: dict[str, Any] = {**texts, **marks, "format": raw.get("format", ""), "unit": raw.get("unit", "")}
-    return Declared(role=role, kind=kind, verbatim=verbatim, **said)
+    return Declared(role=role, kind=kind, verbatim=verbatim, scaling=scaling, **said)
 
 
 def _marks(raw: dict[str, Any], where: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax.data.imputation import IterativeImputer
+from mmcl_jax.data.scaling import rescaled
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.errors import check
@@ -51,7 +52,8 @@ class Encoding:
     def encode(self, table: np.ndarray) -> np.ndarray:
         """Raw rows `[N, F]` float64 as encoded rows `[N, F]` float32: z-scores, and codes of categories.
 
-        Ordinal columns are z-scores of their codes.
+        z-scores are of logarithms or normal quantiles where a column's `scaling` says so. Ordinal columns are z-scores
+        of their codes.
 
         Raises:
           UserError: a value is missing and the policy is "refuse", or too far from the others for float32.
@@ -78,7 +80,7 @@ class Encoding:
         return rows.astype(np.float32)
 
     def _scaled(self, table: np.ndarray) -> np.ndarray:
-        """z-scores and codes, NaN for missing."""
+        """z-scores, each in its column's scale, and codes; NaN for missing."""
         statistics = self.statistics
         table = np.where(statistics.unseen(table, self.schema), np.nan, table)
         if self.outside == "clip":
@@ -86,7 +88,24 @@ class Encoding:
             table = np.where(numbers, np.clip(table, statistics.low, statistics.high), table)
         elif self.outside == "missing":
             table = np.where(statistics.outside(table, self.schema), np.nan, table)
+        for place, column in enumerate(self.schema.columns):
+            if column.scaling != "standard":
+                table[:, place] = self._rescaled(table[:, place], place)
         return (table - np.array(statistics.mean)) / np.array(statistics.std)
+
+    def _rescaled(self, values: np.ndarray, place: int) -> np.ndarray:
+        column = self.schema.columns[place]
+        if column.scaling == "log" and (values <= 0).any():
+            check(
+                False,
+                f"Column {column.name!r} has the value {np.nanmin(values):g}, which has no logarithm; train with "
+                f"--config.outside=clip (the smallest training value is taken for it) or missing, or prepare the "
+                f'store with "scaling": "quantile".',
+            )
+        quantiles = np.array(self.statistics.quantiles[place] if self.statistics.quantiles else ())
+        if column.scaling == "quantile" and len(quantiles) == 0:  # no training row has a value
+            return np.where(np.isnan(values), np.nan, 0.0)
+        return rescaled(values, column.scaling, quantiles)
 
     def _scaled_fill(self) -> np.ndarray:
         return (np.array(self.statistics.fill) - np.array(self.statistics.mean)) / np.array(self.statistics.std)

@@ -22,6 +22,10 @@ class ColumnFinding:
       distinct: number of different values.
       numbers: "min", "max", "mean", "sd" and "median" of a continuous or date column, over kept rows.
       histogram: "edges" [n + 1] and "counts" [n], of a continuous or date column.
+      axis: "log" if the bins of the histogram are even in logarithms, "middle" if all but the outer two are even
+        between the 5th and the 95th percentile, where even bins would leave the histogram nearly empty; else "linear".
+      middle: what share of its range the middle nine tenths of the values take up.
+      scaling: in what scale it is standardised.
       top: the most frequent categories, as (text, count), of a coded column.
       unseen: rows outside train whose category train does not have, by split.
       outside: rows outside train with a number beyond train's range, by split.
@@ -38,6 +42,9 @@ class ColumnFinding:
     distinct: int = 0
     numbers: dict[str, float] = dataclasses.field(default_factory=dict)
     histogram: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    axis: str = "linear"
+    middle: float = 1.0
+    scaling: str = "standard"
     top: list[tuple[str, int]] = dataclasses.field(default_factory=list)
     unseen: dict[str, int] = dataclasses.field(default_factory=dict)
     outside: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -61,6 +68,8 @@ class Findings:
         "sizes": [["300 x 300", 95], ["299 x 300", 5]]}.
       warnings: sentences a user should read, worst first: leaking columns, groups in two splits, near-duplicates.
       twins: near-duplicate images in different splits: {"first", "second" (keys), "splits", "difference"}.
+      alike: where nearly equal images were kept in one split: "groups" of them, their "rows", and the rows of the
+        "largest".
       forest: what a random forest gets from the table alone, by label: {"model": {"metric": "top-1", "value": 0.98,
         "chance": 0.03, "train_rows": 1000, "test_rows": 200, "importance": [["Length", 0.3], ...]}}.
     """
@@ -77,6 +86,7 @@ class Findings:
     images: dict[str, Any] = dataclasses.field(default_factory=dict)
     warnings: list[str] = dataclasses.field(default_factory=list)
     twins: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    alike: dict[str, int] = dataclasses.field(default_factory=dict)
     forest: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:

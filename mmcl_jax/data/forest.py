@@ -1,5 +1,6 @@
 """Trees are the honest rival: what a random forest gets from the table alone."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,7 +46,9 @@ def forest_score(
     if len(np.unique(target[fit])) < 2 or len(held_out) < (1 if label.coded else 2):
         return None
     kind = RandomForestClassifier if label.coded else RandomForestRegressor
-    forest = kind(random_state=seed, n_jobs=-1).fit(_finite(table[fit]), target[fit])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The number of unique classes")  # the card says how few rows each has
+        forest = kind(random_state=seed, n_jobs=-1).fit(_finite(table[fit]), target[fit])
     truth, guesses = target[held_out], forest.predict(_finite(table[held_out]))
     result: dict[str, Any] = {"train_rows": len(fit), "test_rows": len(held_out)}
     if not label.coded:

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from mmcl_jax.data import audit, splits, subsets
+from mmcl_jax.data.card.wording import counted
 from mmcl_jax.data.findings import ColumnFinding
 from mmcl_jax.data.forest import forest_score
 from mmcl_jax.data.leaks import same_order, telling_columns
@@ -17,6 +20,7 @@ from mmcl_jax.data.request import Request
 from mmcl_jax.data.rows import Rows, matrix
 from mmcl_jax.data.schema import Column, ImageSpec, Schema, class_codes
 from mmcl_jax.data.statistics import Statistics
+from mmcl_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,8 +84,11 @@ def inspect(
     request: Request,
     recipe: Recipe | None,
     ids: Mapping[str, list[str]] | None,
+    alike: np.ndarray | None = None,
 ) -> Inspected:
     """Divides the rows `kept` and decides which columns are used.
+
+    `alike` `[K]` are numbers of the sets of rows with nearly equal images, which the splits shall not divide.
 
     A column from which a label can be read off is left out, unless its kind was declared. `ids` are those of
     `given_ids`.
@@ -93,21 +100,27 @@ def inspect(
     label_columns = tuple(one.column(kept) for one in labels)
     label_values, _ = matrix(labels, label_columns, kept)
     codes = class_codes(label_values, label_columns)
-    divided, warnings = divide(rows, kept, codes, request, ids)
+    classes = [place for place, one in enumerate(label_columns) if one.coded]
+    every = np.nan_to_num(label_values[:, classes], nan=-1).astype(np.int64)
+    divided, warnings = divide(rows, kept, every, request, ids, alike)
     columns = tuple(one.column(kept) for one in features)
     table, _ = matrix(features, columns, kept)
 
-    left_out = _telling(features, table, label_values, label_columns, divided["train"], request.seed)
+    left_out, used_all_the_same = _telling(features, table, label_values, label_columns, divided["train"], request.seed)
     used = [place for place, one in enumerate(features) if one.name not in left_out]
     schema = Schema(columns=tuple(columns[place] for place in used), image=image, labels=label_columns)
     table = table[:, used]
+    _check_logarithms(table, schema, rows, kept)
+    warnings += audit.warn_of_skew(table, schema.columns)
     if not used:
         warnings.append("No column is left to use as the table; only images can be used.")
     warnings += [f"Column {one.name!r}: {one.remark}." for one in rows.columns if one.remark]
     for name, reason in left_out.items():
         warnings.append(f"Column {name!r} is left out: {reason}.")
+    warnings += used_all_the_same
     balance = audit.balance(label_values, label_columns, divided)
-    warnings += audit.warn_of_labels(balance)
+    warnings += audit.warn_of_shares(balance)
+    warnings += audit.warn_of_labels(balance, _remedy(rows, request, recipe, ids), declarable=recipe is None)
     missing = {name: int(np.isnan(label_values[:, place]).sum()) for place, name in enumerate(o.name for o in labels)}
     for one in labels:
         if count := missing[one.name]:
@@ -135,6 +148,18 @@ def _by_words(label: Parsed) -> str:
     return f": {label.missing_words[words[0]]} of them say {words[0]!r}; if that is a class, declare {said} in --schema"
 
 
+def _check_logarithms(table: np.ndarray, schema: Schema, rows: Rows, kept: np.ndarray) -> None:
+    for place, column in enumerate(schema.columns):
+        low = np.flatnonzero(table[:, place] <= 0)
+        if column.scaling == "log" and len(low):
+            value = f"{table[low[0], place]:g}"
+            raise UserError(
+                f"Column {column.name!r} has {counted(len(low), 'value')} without a logarithm, the first, {value}, in "
+                f'row {rows.numbers[kept[low[0]]]}; declare "scaling": "quantile", or, if it stands for no value, '
+                f'"missing": ["{value}"], in --schema.'
+            )
+
+
 def given_ids(request: Request, recipe: Recipe | None) -> Mapping[str, list[str]] | None:
     """The identifiers of every split, where files or the recipe give them."""
     if request.split_ids:
@@ -143,9 +168,14 @@ def given_ids(request: Request, recipe: Recipe | None) -> Mapping[str, list[str]
 
 
 def divide(
-    rows: Rows, kept: np.ndarray, codes: np.ndarray | None, request: Request, ids: Mapping[str, list[str]] | None
+    rows: Rows,
+    kept: np.ndarray,
+    codes: np.ndarray,
+    request: Request,
+    ids: Mapping[str, list[str]] | None,
+    alike: np.ndarray | None = None,
 ) -> tuple[splits.Splits, list[str]]:
-    """The splits, as places among the rows `kept`, and what to warn of."""
+    """The splits, as places among the rows `kept`, and what to warn of; `codes` `[K, L]` are of all class labels."""
     groups = rows.named("group")
     group = groups[0].values.gather(kept).cast(pl.String) if groups else None
     warnings: list[str] = []
@@ -158,11 +188,31 @@ def divide(
     elif column:
         divided = splits.splits_from_column(column[0].values.gather(kept).cast(pl.String).to_list(), column[0].name)
     else:
-        members = None if group is None else _group_codes(group)
+        members, what = (None, "") if group is None else (_group_codes(group), f"groups of {groups[0].name!r}")
+        if alike is not None:
+            members = alike if members is None else joined(members, alike)
+            what = " and ".join(filter(None, (what, "near-duplicate pictures")))
         divided = splits.random_splits(len(kept), request.split, seed=request.seed, label=codes, group=members)
+        why = "every class of three rows is in every split"
+        if members is not None:
+            largest = np.bincount(members).max()
+            why = f"{what} are not divided (the largest group has {counted(int(largest), 'row')})"
+        warnings += audit.warn_of_sizes(divided, request.split, why)
     if group is not None:
         warnings += audit.warn_of_groups(group, divided, groups[0].name)
     return divided, warnings
+
+
+def _remedy(rows: Rows, request: Request, recipe: Recipe | None, ids: Mapping[str, list[str]] | None) -> str:
+    """What gives every class a row in every split."""
+    if recipe is not None and ids is recipe.splits and ids is not None:
+        return f"so the data set {recipe.name} divides its rows"
+    column = rows.named("split")
+    if ids is not None or column:
+        given = "--split-ids" if ids is not None else f"the split column {column[0].name!r}"
+        return f"give the split such rows, have the splits drawn (without {given})"
+    group = rows.named("group")
+    return f"it takes three {f'groups of {group[0].name!r}' if group else 'rows'} of a class to have it in every split"
 
 
 def _telling(
@@ -172,24 +222,24 @@ def _telling(
     label_columns: tuple[Column, ...],
     train: np.ndarray,
     seed: int,
-) -> dict[str, str]:
-    """The columns that give a label away, with the reason; not those whose kind or role was declared."""
+) -> tuple[dict[str, str], list[str]]:
+    """The columns that give a label away, with the reason; and warnings of those that are used, as declared."""
     found: dict[str, str] = {}
+    used: dict[str, str] = {}
     for place, label in enumerate(label_columns):
         if label.coded:
             codes = np.nan_to_num(labels[:, place], nan=-1).astype(int)
-            telling, measure = telling_columns(table, codes, train=train, seed=seed), "balanced accuracy"
+            telling = telling_columns(table, codes, train=train, seed=seed)
         else:
-            telling, measure = same_order(table, labels[:, place], train=train), "rank correlation"
-        for column, score in telling.items():
-            declared = features[column].declared
-            if not (declared.kind or declared.role):
-                found.setdefault(
-                    features[column].name,
-                    f"the label {label.name!r} can be read off it ({measure} {score:.3f}); "
-                    f"to use it, declare its kind in --schema",
-                )
-    return found
+            telling = same_order(table, labels[:, place], train=train)
+        for column, (measure, score) in telling.items():
+            name, declared = features[column].name, features[column].declared
+            told = f"the label {label.name!r} can be read off it ({measure} {score:.3f})"
+            if declared.kind or declared.role:
+                used.setdefault(name, f"Column {name!r} is used as declared, though {told}.")
+            else:
+                found.setdefault(name, f"{told}; to use it, declare its kind in --schema")
+    return found, list(used.values())
 
 
 def _subsets(
@@ -210,6 +260,14 @@ def _subsets(
     label = next((one for one in labels if one.coded), None)
     classes = len(label.categories) if label else 0
     return subsets.standard_subsets(divided, codes, classes, request.subsets, seed=request.seed)
+
+
+def joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """`[K]` the smallest groups that divide neither those of `one` nor those of `other`, both `[K]` numbers from 0."""
+    shape = (one.max() + 1, other.max() + 1)
+    shared = sparse.coo_matrix((np.ones(len(one)), (one, other)), shape)
+    graph = sparse.bmat([[None, shared], [shared.T, None]])
+    return connected_components(graph, directed=False)[1][one]
 
 
 def _group_codes(groups: pl.Series) -> np.ndarray:

@@ -10,6 +10,9 @@ from mmcl_jax.data.schema import LABEL_TAG, Schema
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
 
+_FIRST = 1000
+_FEWEST = 4
+
 
 def append_label(schema: Schema, store: Store) -> Schema:
     """The schema with the store's first class label as the last column.
@@ -25,6 +28,48 @@ def append_label(schema: Schema, store: Store) -> Schema:
         raise UserError(f"config.label_as_feature: the store {store.directory} has no label that is a class.")
     column = dataclasses.replace(label, name=f"{label.name} (label)", tags=(*label.tags, LABEL_TAG))
     return dataclasses.replace(schema, columns=(*schema.columns, column))
+
+
+def columns_with_label(schema: Schema, store: Store, label: str) -> list[str]:
+    """The columns of a run's schema that hold a label of the store.
+
+    They were made of it (`append_label`), or are copies: in all rows with both, every value of the column stands for
+    one value of the label and the other way round, or, for a label that is a number, both are in the same order.
+    """
+    made = [column.name for column in schema.columns if LABEL_TAG in column.tags and column.name == f"{label} (label)"]
+    place = next((place for place, column in enumerate(store.schema.labels) if column.name == label), None)
+    if place is None:
+        return made
+    stored = {column.name: number for number, column in enumerate(store.schema.columns)}
+    names = [column.name for column in schema.columns if LABEL_TAG not in column.tags and column.name in stored]
+    arrays = [store.rows(split) for split in store.sizes]
+    values = np.concatenate([rows["labels"][:, place] for rows in arrays])
+    for name in names:
+        column = np.concatenate([rows["table"][:, stored[name]] for rows in arrays])
+        if is_copy(column, values, ordered=not store.schema.labels[place].coded):
+            made.append(name)
+    return made
+
+
+def is_copy(column: np.ndarray, label: np.ndarray, *, ordered: bool) -> bool:
+    """Whether a column is a label under other names, or, `ordered`, in another unit; both `[N]`, NaN for missing.
+
+    Fewer than four rows with another than the commonest value say nothing, nor does a column that most rows lack.
+    """
+    known = ~np.isnan(label)
+    both = known & ~np.isnan(column)
+    if 2 * both.sum() < known.sum():
+        return False
+    first = np.flatnonzero(both)[:_FIRST]  # most columns are no copy of some rows already
+    for rows in (first, both):
+        _, one, counts = np.unique(label[rows], return_inverse=True, return_counts=True)
+        _, other = np.unique(column[rows], return_inverse=True)
+        values = len(counts)
+        if ordered and not (np.array_equal(one, other) or np.array_equal(one, values - 1 - other)):
+            return False
+        if len(np.unique(other)) != values or len(np.unique(one * values + other)) != values:
+            return False
+    return values > 1 and counts.sum() - counts.max() >= _FEWEST
 
 
 def raw_table(arrays: Mapping[str, Any], stored: Schema, wanted: Schema) -> np.ndarray:

@@ -64,6 +64,7 @@ class Parsed:
             categories=categories,
             unit=self.declared.unit,
             tags=self.declared.tags,
+            scaling=self.declared.scaling or "standard",  # type: ignore[arg-type]
         )
 
 

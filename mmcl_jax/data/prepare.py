@@ -16,6 +16,7 @@ from mmcl_jax.data import flat, shards
 from mmcl_jax.data.declaration import Declaration
 from mmcl_jax.data.findings import Findings
 from mmcl_jax.data.inspection import Inspected, given_ids, inspect
+from mmcl_jax.data.leaks import near_groups
 from mmcl_jax.data.pixels import decode_rows
 from mmcl_jax.data.quarantine import Quarantine
 from mmcl_jax.data.recipes.base import Recipe
@@ -55,10 +56,21 @@ def prepare(
     partial = out.with_name(f".{out.name}.partial")
     with _claimed(partial, _identity(request, recipe, rows)):
         pixels = decode_rows(request, recipe, rows, quarantine, partial / "flat", workers=workers, progress=progress)
-        found = inspect(rows, rows.left(quarantine), pixels.spec, request, recipe, ids)
+        kept = rows.left(quarantine)
+        alike = None
+        thumbs = np.load(partial / "flat" / "thumb.npy", mmap_mode="r")
+        if request.group_near_duplicates:
+            alike = near_groups(thumbs[np.searchsorted(pixels.places, kept)])
+        found = inspect(rows, kept, pixels.spec, request, recipe, ids, alike)
         _write(partial, rows, found, pixels.places, workers, progress)
         findings = report(rows, found, quarantine, recipe, seed=request.seed)
-        add_images(findings, rows, found, pixels, np.load(partial / "flat" / "thumb.npy", mmap_mode="r"))
+        if alike is not None:
+            sizes = np.bincount(alike)
+            findings.alike.update(
+                groups=int((sizes > 1).sum()), rows=int(sizes[sizes > 1].sum()), largest=int(sizes.max())
+            )
+        given = ids is not None or bool(rows.named("split"))
+        add_images(findings, rows, found, pixels, thumbs, given=given)
         train = flat.read(partial, "train", found.schema, images=True)
         (partial / "findings.json").write_text(findings.to_json())
         (partial / "card.html").write_text(card(findings, found.schema, train, quarantine))
@@ -92,7 +104,12 @@ def look(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, D
     rows, ids = _table(request, recipe, quarantine)
     spec = ImageSpec(height=1, width=1, channels=1, fit="")
     found = inspect(rows, rows.left(quarantine), spec, request, recipe, ids)
-    return report(rows, found, quarantine, recipe, seed=request.seed), template(rows)
+    findings = report(rows, found, quarantine, recipe, seed=request.seed)
+    if request.group_near_duplicates:
+        findings.warnings.append(
+            "Splits are shown as without --group-near-duplicates: no picture is decoded by --check."
+        )
+    return findings, template(rows)
 
 
 def _table(
@@ -104,6 +121,10 @@ def _table(
     """
     rows = understand(request, recipe, quarantine)
     ids = given_ids(request, recipe)
+    check(
+        not request.group_near_duplicates or (ids is None and not rows.named("split")),
+        f"--group-near-duplicates is for splits that are drawn, and those of {rows.source} are given; leave it out.",
+    )
     if ids is not None:
         ids = {split: rows.keys_of(names) for split, names in ids.items()}
         listed = {key for keys in ids.values() for key in keys}

@@ -36,7 +36,9 @@ def report(rows: Rows, found: Inspected, quarantine: Quarantine, recipe: Recipe 
     )
 
 
-def add_images(findings: Findings, rows: Rows, found: Inspected, pixels: Pixels, thumbs: np.ndarray) -> None:
+def add_images(
+    findings: Findings, rows: Rows, found: Inspected, pixels: Pixels, thumbs: np.ndarray, *, given: bool
+) -> None:
     """Adds what the images say: facts, and nearly equal ones in different splits.
 
     Args:
@@ -45,6 +47,7 @@ def add_images(findings: Findings, rows: Rows, found: Inspected, pixels: Pixels,
       found: the rows that are kept.
       pixels: the images that were decoded.
       thumbs: their thumbnails `[N, THUMB, THUMB]`.
+      given: whether the splits were given, and not drawn.
     """
     image = pixels.spec
     findings.images.update(
@@ -66,8 +69,13 @@ def add_images(findings: Findings, rows: Rows, found: Inspected, pixels: Pixels,
             }
         )
     if findings.twins:
+        remedy = "--group-near-duplicates keeps such pictures in one split"
+        if given:
+            remedy = f"{remedy}, where the splits are drawn and not given"
         findings.warnings.insert(
-            0, f"{len(findings.twins)} pairs of nearly equal images are in different splits: results will flatter."
+            0,
+            f"{len(findings.twins)} pairs of nearly equal images are in different splits: results will flatter; "
+            f"{remedy}.",
         )
 
 

@@ -43,6 +43,7 @@ class Request:
     split_column: str | None = None
     split_ids: tuple[Path, ...] = ()
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    group_near_duplicates: bool = False
     subsets: tuple[float, ...] = (0.1, 0.01)
     seed: int = 0
     max_bad: float = 0.01
@@ -59,6 +60,10 @@ class Request:
         check(not (self.split_ids and self.split_column), "--split-ids and --split-column both say the split.")
         for key, mark, known in (("decimal", self.decimal, DECIMALS), ("thousands", self.thousands, THOUSANDS)):
             check(mark in (None, *known), f"--{key}: {mark!r} is not one of {' '.join(map(repr, known))}.")
+        check(
+            not (self.group_near_duplicates and (self.split_ids or self.split_column)),
+            "--group-near-duplicates is for splits that are drawn; leave it out, or --split-ids and --split-column.",
+        )
         _ = self.fit  # checks itself
         if isinstance(self.intensity, tuple):
             low, high = self.intensity

@@ -7,6 +7,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from mmcl_jax.data.scaling import Scaling
+
 Kind = Literal["continuous", "categorical", "ordinal", "boolean", "date"]
 KINDS: tuple[str, ...] = get_args(Kind)
 LABEL_TAG = "label as a feature"  # of a column that was made of the label, and that raw tables do not have
@@ -18,7 +20,7 @@ class Column:
 
     `categories` are the texts that a categorical, ordinal or boolean column takes, in code order (for an ordinal one,
     lowest first; for a boolean one, false first). A date is stored as days since 1970-01-01. `tags` name groups of
-    columns, such as "morphometric".
+    columns, such as "morphometric". `scaling` says in what scale a number is standardised; see `scaling`.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Column:
     categories: tuple[str, ...] = ()
     unit: str = ""
     tags: tuple[str, ...] = ()
+    scaling: Scaling = "standard"
 
     @property
     def coded(self) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from mmcl_jax.data.division import Division
 from mmcl_jax.errors import UserError, check
 
 SPLITS = ("train", "val", "test")
@@ -22,31 +23,38 @@ def random_splits(
 ) -> Splits:
     """Random row numbers per split, stratified by `label` and never dividing a `group`; test is drawn first, then val.
 
-    With groups, the fractions are of groups, and a group's label is that of its first row. Classes with fewer than
-    three units cannot be in every split and are drawn together, as one class; so are, where there are more classes than
-    a split has units, the rarest.
+    Every class with three rows (with groups: three groups) is in every split, even where a split must grow for it.
+    Classes with fewer cannot be, and are drawn together, as one class. With groups, the shares of rows and of the
+    classes of all labels come as near as whole groups allow, and large groups are in train (`division`). Without, the
+    first label decides, and sizes are exact where val and test have room for every class.
 
     Args:
       rows: number of rows.
       fractions: of train, val and test; they must be positive and sum to 1.
       seed: of the draw.
-      label: `[rows]` integer codes, or None.
+      label: `[rows]` or `[rows, L]` integer codes of class labels, below 0 for none; or None.
       group: `[rows]` integer codes, or None.
 
     Returns:
       Sorted row numbers for each of `SPLITS`.
 
     Raises:
-      UserError: the fractions are off, or there are too few rows.
+      UserError: the fractions are off, or there are too few rows or groups.
     """
     check(
         all(f > 0 for f in fractions) and abs(sum(fractions) - 1) < 1e-6,
         f"--split takes three positive fractions that sum to 1, not {','.join(map(str, fractions))}.",
     )
+    labels = np.zeros((rows, 0), int) if label is None else label[:, None] if label.ndim == 1 else label
     if group is not None:
-        _, first, member = np.unique(group, return_index=True, return_inverse=True)
-        units = random_splits(len(first), fractions, seed=seed, label=None if label is None else label[first])
-        return {name: np.flatnonzero(np.isin(member, chosen)) for name, chosen in units.items()}
+        groups, member = np.unique(group, return_inverse=True)
+        check(len(groups) >= len(SPLITS), f"{len(groups)} rows or groups are too few for three splits.")
+        division = Division(member, labels, fractions)
+        rng = np.random.default_rng(seed)
+        division.draw(rng)
+        division.complete(rng)
+        division.refine()
+        return {name: np.flatnonzero(division.split[member] == place) for place, name in enumerate(SPLITS)}
     everything = np.arange(rows)
     val, test = (round(fraction * rows) for fraction in fractions[1:])
     sizes = dict(zip(SPLITS, (rows - val - test, val, test), strict=True))
@@ -55,9 +63,11 @@ def random_splits(
             size > 0,
             f"{rows} rows or groups are too few to be split {','.join(map(str, fractions))}: {name} would have none.",
         )
-    rest, test_rows = _divided(everything, test, seed, label, 3)
-    train_rows, val_rows = _divided(rest, val, seed, None if label is None else label[rest], 2)
-    return dict(zip(SPLITS, map(np.sort, (train_rows, val_rows, test_rows)), strict=True))
+    first = labels[:, 0] if labels.shape[1] else None
+    rest, test_rows = _divided(everything, test, seed, first, 3)
+    train_rows, val_rows = _divided(rest, val, seed, None if first is None else first[rest], 2)
+    drawn = dict(zip(SPLITS, map(np.sort, (train_rows, val_rows, test_rows)), strict=True))
+    return _completed(drawn, labels, fractions, seed)
 
 
 def splits_from_column(values: Sequence[str | None], column: str) -> Splits:
@@ -123,6 +133,23 @@ def _filled(splits: dict[str, np.ndarray], what: str) -> Splits:
     for name, rows in splits.items():
         check(len(rows) > 0, f"{what} puts no row into the split {name!r}.")
     return splits
+
+
+def _completed(drawn: dict[str, np.ndarray], labels: np.ndarray, fractions: Sequence[float], seed: int) -> Splits:
+    """The splits with every class of three rows in each; unchanged where that is so already, as it nearly always is."""
+    rows = len(labels)
+    if labels.shape[1] == 0:
+        return drawn
+    split = np.zeros(rows, int)
+    for place, name in enumerate(SPLITS):
+        split[drawn[name]] = place
+    division = Division(np.arange(rows), labels, fractions, [len(drawn[name]) for name in SPLITS])
+    division.place(split)
+    if (division.units[:, division.needed] > 0).all():
+        return drawn
+    division.complete(np.random.default_rng(seed))
+    division.refine()
+    return {name: np.flatnonzero(division.split == place) for place, name in enumerate(SPLITS)}
 
 
 def _divided(

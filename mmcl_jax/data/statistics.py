@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmcl_jax.data.scaling import landmarks, rescaled
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.errors import check
 
@@ -15,12 +16,14 @@ class Statistics:
     """Per column, over the training rows that have a value.
 
     Attributes:
-      mean: of the values; 0 for categorical and boolean columns, which are not scaled.
+      mean: of the values in the scale of the column (its `scaling`); 0 for categorical and boolean columns, which are
+        not scaled.
       std: population standard deviation (ddof 0); 1 for those, and where all values are equal.
       fill: the mean, or the code of the most frequent category: what the policy "mean" puts in.
       low: smallest value.
       high: largest value.
       counts: of a column with categories, rows of each; () for the others.
+      quantiles: of a column with that scaling, its landmarks; () for the others.
     """
 
     mean: tuple[float, ...]
@@ -29,6 +32,7 @@ class Statistics:
     low: tuple[float, ...]
     high: tuple[float, ...]
     counts: tuple[tuple[int, ...], ...]
+    quantiles: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def fit(cls, table: np.ndarray, schema: Schema) -> "Statistics":
@@ -41,7 +45,13 @@ class Statistics:
         for values, column in zip(table.T, schema.columns, strict=True):
             seen = values[~np.isnan(values)]
             counts = np.bincount(seen.astype(int), minlength=len(column.categories)) if column.coded else np.zeros(0)
-            seen = seen if len(seen) else np.zeros(1)
+            quantiles = landmarks(seen) if column.scaling == "quantile" and len(seen) else np.zeros(0)
+            seen = seen if len(seen) else np.full(1, 1.0 if column.scaling == "log" else 0.0)
+            found["low"].append(float(seen.min()))
+            found["high"].append(float(seen.max()))
+            found["quantiles"].append(tuple(map(float, quantiles)))
+            if column.scaling == "log" or len(quantiles):
+                seen = rescaled(seen, column.scaling, quantiles)
             with np.errstate(over="ignore"):
                 std = float(seen.std())
             check(
@@ -53,8 +63,6 @@ class Statistics:
             found["mean"].append(float(seen.mean()) if scaled else 0.0)
             found["std"].append(std if scaled and seen.min() < seen.max() else 1.0)
             found["fill"].append(float(counts.argmax() if counts.size else 0) if column.coded else float(seen.mean()))
-            found["low"].append(float(seen.min()))
-            found["high"].append(float(seen.max()))
             found["counts"].append(tuple(map(int, counts)))
         return cls(**{name: tuple(values) for name, values in found.items()})
 
@@ -82,6 +90,7 @@ class Statistics:
         """Reads `statistics.json`."""
         raw = json.loads(path.read_text())
         raw["counts"] = tuple(map(tuple, raw["counts"]))
+        raw["quantiles"] = tuple(map(tuple, raw.get("quantiles", [()] * len(raw["mean"]))))
         statistics = cls(**{field.name: tuple(raw[field.name]) for field in dataclasses.fields(cls)})
         finite = np.isfinite([statistics.mean, statistics.std, statistics.fill]).all()
         check(bool(finite), f"{path} holds a value that is not finite.")

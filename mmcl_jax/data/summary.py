@@ -10,6 +10,7 @@ from rich.text import Text
 
 from mmcl_jax.data.card.forest import gives_away, score
 from mmcl_jax.data.card.wording import (
+    alike_of,
     category,
     clipped,
     count,
@@ -169,6 +170,8 @@ def _splits(findings: Findings) -> RenderableType | None:
         f"{visible(split)} {count(rows)} ({share(rows, total)})" for split, rows in findings.splits.items()
     )
     lines = [_text(("Splits: ", "head"), said, ".")]
+    if findings.alike:
+        lines.append(_text(alike_of(findings)))
     if findings.subsets:
         subsets = ", ".join(f"{visible(subset)} {count(rows)}" for subset, rows in findings.subsets.items())
         lines.append(_text(("Subsets: ", "head"), subsets, "."))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mmcl_jax.data.label_feature import columns_with_label
 from mmcl_jax.data.schema import LABEL_TAG
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
@@ -38,11 +39,12 @@ def check_inputs(run: Run, store: Store, given: str, label: str) -> None:
             f"--input {given}: {run.directory} has no {modality} encoder; it has {', '.join(run.config.encoders)}.",
         )
         check_rows(run, store, modality)
-    leaks = [column.name for column in run.schema.columns if LABEL_TAG in column.tags]
+    leaks = columns_with_label(run.schema, store, label) if "table" in INPUTS[given] else []
     check(
-        "table" not in INPUTS[given] or f"{label} (label)" not in leaks,
-        f"--input {given}: {run.directory} was trained with the label {label!r} as a table column, so its table "
-        "encoder needs what it would have to predict.",
+        not leaks,
+        f"--input {given}: {run.directory} was trained with the label {label!r} as a table column "
+        f"({', '.join(map(repr, leaks))}), so its table encoder needs what it would have to predict; evaluate --input "
+        "image, or train without that column (--ignore when preparing, config.label_as_feature=False).",
     )
 
 

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.input import training_arrays
+from mmcl_jax.data.label_feature import columns_with_label
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.evaluation.features import frozen_encoder
@@ -36,7 +37,12 @@ class OnlineKNN:
         self._config, self._neighbours = config, neighbours
         self._modalities = tuple(sorted(config.encoders))
         self._train, self._val = (_some(store, split, self._modalities, encoding, rows) for split in ("train", "val"))
-        self._task = None if store.schema.label is None else Task.of(store.schema.label)
+        label = store.schema.label
+        self._task = None if label is None else Task.of(label)
+        told = (
+            label is not None and "table" in self._modalities and columns_with_label(encoding.schema, store, label.name)
+        )
+        self._told = bool(told)
 
     def __call__(self, model: Model) -> dict[str, float]:
         """Of every modality, `online/knn_top1/MODALITY` if there are labels: weighted kNN on frozen features.
@@ -57,7 +63,7 @@ class OnlineKNN:
 
     def _top1(self, model: Model, modality: str) -> float | None:
         """None if the bank or the queries have no label, or the label is a column of what it would be told from."""
-        if self._task is None or (modality == "table" and self._config.label_as_feature):
+        if self._task is None or (modality == "table" and self._told):
             return None
         known, asked = self._train["label"] >= 0, self._val["label"] >= 0
         if not known.any() or not asked.any():

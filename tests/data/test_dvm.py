@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from mmcl_jax.data import recipes
 from mmcl_jax.data.generators.cars import generate_dvm
 from mmcl_jax.data.generators.cars_draw import draw
 from mmcl_jax.data.generators.cars_picture import Car
@@ -363,13 +364,11 @@ def test_an_identifier_that_no_row_has_or_that_is_listed_twice_is_refused(tree: 
         dvm(tree, ids=ids, min_ads=20)
 
 
-def test_the_label_can_be_a_feature_too(tree: Path, recipe: Recipe):
-    made = dvm(tree, min_ads=20, label_as_feature=True)
-    assert tuple(made.declaration.named("feature")) == (*FEATURES, "Genmodel_ID (label)")
-    assert made.declaration.of("Genmodel_ID (label)").kind == "categorical"
-    assert made.declaration.named("label") == ["Genmodel_ID"]
-    assert made.rows["Genmodel_ID (label)"].to_list() == made.rows["Genmodel_ID"].to_list()
-    assert made.rows.drop("Genmodel_ID (label)").equals(recipe.rows)
+def test_the_label_becomes_a_feature_in_training_and_not_in_the_store(tree: Path):
+    with pytest.raises(UserError, match=r"--dataset.label_as_feature: .* train with --config.label_as_feature=True"):
+        recipes.make("dvm", tree, ["min_ads=20", "label_as_feature=True"])
+    with pytest.raises(TypeError, match="label_as_feature"):
+        dvm(tree, label_as_feature=True)
 
 
 def test_column_groups_split_the_features(tree: Path, recipe: Recipe):

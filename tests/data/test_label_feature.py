@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from mmcl_jax.data.input import training_arrays
+from mmcl_jax.data.label_feature import is_copy
 from mmcl_jax.data.prepare import prepare
 from mmcl_jax.data.request import Request
 from mmcl_jax.data.rows import raw_rows
@@ -49,3 +50,29 @@ def test_there_has_to_be_a_label(raw: Request, tiny_config, tmp_path: Path) -> N
     config = tiny_config("digits_mmcl", f"data={store.directory}", "label_as_feature=True", "batch_size=8")
     with pytest.raises(UserError, match=r"config.label_as_feature: the store .* has no label that is a class"):
         pretrain(config, tmp_path / "run")
+
+
+@pytest.mark.core
+def test_copies_of_labels() -> None:
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 4, 3000).astype(float)
+    label[::50] = np.nan
+    codes = np.array([7.0, 1.0, 9.0, 3.0])[np.nan_to_num(label).astype(int)]
+    assert is_copy(label, label, ordered=False)
+    assert is_copy(codes, label, ordered=False)
+    assert is_copy(np.where(rng.random(3000) < 0.1, np.nan, codes), label, ordered=False)
+    late = codes.copy()
+    late[-1] = 1.0 if late[-1] != 1.0 else 3.0  # one row differs
+    for other in (
+        late,
+        np.minimum(codes, 7),
+        codes + rng.integers(0, 2, 3000) / 2,
+        np.arange(3000.0),
+        np.full(3000, 2.0),
+    ):
+        assert not is_copy(other, label, ordered=False)
+    assert not is_copy(np.where(np.arange(3000) < 2000, np.nan, codes), label, ordered=False)
+    price = rng.normal(size=300)
+    assert is_copy(-3 * price + 1, price, ordered=True)
+    assert not is_copy(rng.permutation(price), price, ordered=True)
+    assert not is_copy(np.array([1.0, 1, 1, 2]), np.array([0.0, 0, 0, 1]), ordered=False)

@@ -59,6 +59,114 @@ def test_rare_classes() -> None:
     assert told(np.arange(100), np.arange(100)) == set()
 
 
+LABELS = {
+    "balanced": [0.5, 0.5],
+    "90/10": [0.9, 0.1],
+    "2 % rare": [0.98, 0.02],
+    "three, one rare": [0.5, 0.48, 0.02],
+    "ten classes": [0.1] * 10,
+}
+
+
+def drawn(balance: str, rows: int, seed: int) -> np.ndarray:
+    """Labels with exactly these shares."""
+    shares = np.array(LABELS[balance])
+    counts = np.round(shares * rows).astype(int)
+    counts[0] += rows - counts.sum()
+    return np.random.default_rng(seed).permutation(np.repeat(np.arange(len(shares)), counts))
+
+
+def copied(labels: np.ndarray, noise: float, seed: int) -> np.ndarray:
+    """The labels, in a share of the rows another one's."""
+    rng = np.random.default_rng(seed)
+    classes = labels.max() + 1
+    wrong = rng.permutation(len(labels))[: round(noise * len(labels))]
+    copy = labels.copy()
+    copy[wrong] = (copy[wrong] + rng.integers(1, classes, len(wrong))) % classes
+    return copy
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("balance", LABELS)
+@pytest.mark.parametrize("noise", [0, 0.01, 0.025])
+def test_near_copies_of_a_label(balance: str, noise: float) -> None:
+    for rows, seed in ((600, 1), (1000, 2), (4000, 3)):
+        rng = np.random.default_rng(seed)
+        labels = drawn(balance, rows, seed)
+        copy = copied(labels, noise, seed)
+        columns = (
+            copy,
+            rng.permutation(10)[copy],  # other codes
+            copy * 7 + rng.integers(0, 7, rows),  # merged with another category: value and category together
+            rng.permutation(100)[copy * 5 + rng.integers(0, 5, rows)],
+            100.0 * rng.permutation(10)[copy] + rng.random(rows),  # numbers near one another
+            np.where(rng.random(rows) < 0.02, np.nan, -copy),
+        )
+        assert told(labels, *columns) == set(range(len(columns))), (rows, seed)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("balance", LABELS)
+def test_honest_columns_are_no_copies(balance: str) -> None:
+    for rows, seed in ((300, 1), (600, 2), (1000, 3), (4000, 4)):
+        rng = np.random.default_rng(seed)
+        labels = drawn(balance, rows, seed)
+        strong = copied(labels, 0.1, seed)
+        columns = (
+            strong,
+            strong + 0.1 * rng.random(rows),
+            3.0 * labels + rng.normal(0, 1.17, rows),  # 0.9 of two classes are on the right side
+            np.zeros(rows),
+            np.arange(rows),
+            rng.permutation(rows),
+            rng.integers(0, rows // 2, rows),
+            labels * (rng.random(rows) < 0.6),  # says only that a class is there
+            *rng.normal(size=(20, rows)),
+            *rng.integers(0, 5, (20, rows)),
+        )
+        assert told(labels, *columns) == set(), (rows, seed)
+
+
+def test_a_column_of_one_value_is_no_copy_of_a_label_that_is_nearly_always_the_same() -> None:
+    rng = np.random.default_rng(0)
+    labels = (np.arange(3000) % 300 == 0).astype(int)  # 99.7 %
+    assert (
+        told(labels, np.zeros(3000), rng.integers(0, 2, 3000), rng.normal(size=3000), rng.integers(0, 900, 3000))
+        == set()
+    )
+    assert told(labels, np.where(labels, 5, rng.integers(0, 4, 3000))) == {0}
+
+
+def test_few_rows_of_a_class_that_a_copy_has_right() -> None:
+    """Six rows of a class; the column differs in seven of 300 rows, of the others or of these."""
+    rng = np.random.default_rng(5)
+    labels = np.where(np.arange(300) < 6, 3, rng.integers(0, 3, 300))
+    for wrong in (range(10, 291, 40), (0, 1, *range(10, 201, 40)), range(0, 6)):
+        copy = labels.copy()
+        copy[list(wrong)] = (copy[list(wrong)] + 1) % 3
+        assert told(labels, copy) == {0}
+
+
+def test_a_class_merged_with_another() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, 2000)
+    assert told(labels, np.maximum(labels, 1), labels // 2, copied(np.maximum(labels, 1), 0.01, 0)) == {0, 2}
+
+
+def test_near_copies_of_a_number() -> None:
+    rng = np.random.default_rng(0)
+    price = rng.lognormal(size=800)
+    some = rng.permutation(800) < 20
+    columns = (
+        np.where(some, rng.lognormal(size=800), price),
+        -np.where(some, 1e6, np.log(price)),
+        np.log(price) + 0.2 * rng.normal(size=800),
+        rng.normal(size=800),
+        np.where(rng.random(800) < 0.1, 0, price),
+    )
+    assert set(same_order(np.stack(columns, axis=1), price, train=np.arange(800))) == {0, 1}
+
+
 def test_many_columns_in_bounded_time() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 286, 3000)
@@ -185,4 +293,4 @@ def test_columns_in_the_order_of_a_number_are_found() -> None:
     table[::5, 0] = np.nan
     price[::7] = np.nan
     found = same_order(table, price, train=np.arange(250))
-    assert {column: round(value) for column, value in found.items()} == {0: 1, 1: -1}
+    assert {column: round(told.value) for column, told in found.items()} == {0: 1, 1: -1}

@@ -219,11 +219,13 @@ def test_columns_that_are_no_features_are_left_out_and_named(raw: Request, tmp_p
         assert word in found[name].why
     assert "can be read off" in found["copy"].why
     assert any("'copy'" in warning for warning in store.findings().warnings)
+    assert not any("as declared" in warning for warning in store.findings().warnings)
     declared = Declaration.from_json(
         {"columns": {"copy": {"kind": "categorical"}, "code": {"kind": "categorical"}}}, "x"
     )
     store = prepare(dataclasses.replace(table, schema=declared), tmp_path / "declared")
     assert [column.name for column in store.schema.columns] == ["price", "gearbox", "code", "copy"]
+    assert any("'copy' is used as declared, though" in warning for warning in store.findings().warnings)
 
 
 def prepare_in_process(request: Request, out: Path, **options: object) -> subprocess.Popen:

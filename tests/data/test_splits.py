@@ -1,10 +1,12 @@
 """Dividing rows: groups, strata, identifiers, columns, and small nested subsets."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.model_selection import train_test_split
 
 from mmcl_jax.data.splits import SPLITS, random_splits, read_ids, splits_from_column, splits_from_ids
 from mmcl_jax.data.subsets import balanced, nested, standard_subsets
@@ -37,9 +39,11 @@ def test_every_row_once_with_exact_sizes_and_strata() -> None:
         rows = len(labels)
         splits = random_splits(rows, SHARES, seed=seed, label=labels)
         whole(splits, rows)
-        assert [len(splits[name]) for name in SPLITS[1:]] == [round(share * rows) for share in SHARES[1:]]
         smallest = min(len(members) for members in splits.values())
         classes, counts = np.unique(labels, return_counts=True)
+        asked = [round(share * rows) for share in SHARES[1:]]
+        if (counts[classes >= 0] >= 3).sum() <= min(asked):  # else splits grow, as each of these classes is in all
+            assert [len(splits[name]) for name in SPLITS[1:]] == asked
         if (counts < 3).sum() == 0 and len(classes) <= smallest:  # else some are drawn together
             for name, share in zip(SPLITS, SHARES, strict=True):
                 for code, count in zip(classes, counts, strict=True):
@@ -78,6 +82,112 @@ def test_groups_are_never_divided() -> None:
             whole(splits, len(labels))
             found = [set(groups[members]) for members in splits.values()]
             assert sum(map(len, found)) == len(set(groups))
+
+
+def lacking(splits: dict, labels: np.ndarray, units: np.ndarray) -> list[tuple[str, int]]:
+    """The splits and classes of three units or more that are not in them."""
+    codes = np.unique(labels[labels >= 0])
+    many = [code for code in codes if len(np.unique(units[labels == code])) >= 3]
+    return [(name, int(code)) for name, rows in splits.items() for code in set(many) - set(labels[rows])]
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("shares", [(0.7, 0.1, 0.2), (0.98, 0.01, 0.01), (0.2, 0.4, 0.4)])
+def test_every_class_of_three_rows_is_in_every_split(shares: tuple) -> None:
+    for seed, labels in distributions():
+        if round(min(shares) * len(labels)) > 0:
+            splits = random_splits(len(labels), shares, seed=seed, label=labels)
+            whole(splits, len(labels))
+            assert not lacking(splits, labels, np.arange(len(labels)))
+    splits = random_splits(180, shares, seed=0, label=np.repeat(np.arange(60), 3))
+    assert [len(rows) for rows in splits.values()] == [60, 60, 60]
+
+
+def test_a_drawing_without_groups_that_has_every_class_is_scikit_learns() -> None:
+    labels = np.arange(1000) % 7
+    splits = random_splits(1000, SHARES, seed=5, label=labels)
+    rest, test = train_test_split(np.arange(1000), test_size=250, random_state=5, stratify=labels)
+    train, val = train_test_split(rest, test_size=150, random_state=5, stratify=labels[rest])
+    for name, rows in {"train": train, "val": val, "test": test}.items():
+        np.testing.assert_array_equal(splits[name], np.sort(rows))
+
+
+def groupings() -> Iterator[tuple[int, str, np.ndarray, np.ndarray]]:
+    """Sizes and classes of many kinds: (seed, kind, groups, labels)."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        sizes = {
+            "even": np.full(200, 5),
+            "one large": np.array([148, *rng.integers(1, 8, 840)]),
+            "long tail": np.minimum(rng.zipf(1.5, 600), 60),
+            "single rows": np.ones(500, int),
+        }
+        for kind, rows in sizes.items():
+            groups = np.repeat(rng.permutation(len(rows)), rows)
+            mixed = rng.choice(5, len(groups), p=[0.4, 0.3, 0.15, 0.1, 0.05])
+            mixed[groups == groups[0]] = 0  # the first, which is the large one, is of one class
+            yield seed, kind, groups, mixed
+            yield seed, f"{kind}, pure", groups, mixed[np.unique(groups, return_index=True)[1]][groups]
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("shares", [(0.7, 0.1, 0.2), (0.5, 0.2, 0.3), (0.34, 0.33, 0.33)])
+def test_groups_fill_splits_by_rows_and_by_classes(shares: tuple) -> None:
+    for seed, kind, groups, labels in groupings():
+        splits = random_splits(len(groups), shares, seed=seed, label=labels, group=groups)
+        whole(splits, len(groups))
+        assert not lacking(splits, labels, groups)
+        for name, share in zip(SPLITS, shares, strict=True):
+            assert abs(len(splits[name]) / len(groups) / share - 1) < 0.05, (seed, kind, name)
+            for code, count in zip(*np.unique(labels, return_counts=True), strict=True):
+                off = abs((labels[splits[name]] == code).sum() - share * count)
+                assert off <= max(0.1 * share * count, np.sort(np.bincount(groups))[-2])
+        if kind.startswith("one large"):
+            assert groups[0] in groups[splits["train"]]
+
+
+def test_a_group_larger_than_a_split_is_in_train_and_every_split_has_rows() -> None:
+    for shares in ((0.7, 0.1, 0.2), (0.98, 0.01, 0.01)):
+        groups = np.where(np.arange(1000) < 900, 0, np.arange(1000))
+        splits = random_splits(1000, shares, seed=0, label=np.arange(1000) % 4, group=groups)
+        assert set(range(900)) <= set(splits["train"])
+        assert not lacking(splits, np.arange(1000) % 4, groups)
+    splits = random_splits(90, SHARES, seed=0, label=np.arange(90) % 4, group=np.arange(90) % 3)
+    assert [len(rows) for rows in splits.values()] == [30, 30, 30]
+    with pytest.raises(UserError, match="2 rows or groups are too few"):
+        random_splits(90, SHARES, seed=0, group=np.arange(90) % 2)
+
+
+def test_groups_do_not_depend_on_the_order_of_rows() -> None:
+    _, _, groups, labels = next(iter(groupings()))
+    order = np.random.default_rng(1).permutation(len(groups))
+    one = random_splits(len(groups), SHARES, seed=3, label=labels, group=groups)
+    other = random_splits(len(groups), SHARES, seed=3, label=labels[order], group=groups[order])
+    for name in SPLITS:
+        np.testing.assert_array_equal(one[name], np.sort(order[other[name]]))
+    assert set(one["val"]) != set(random_splits(len(groups), SHARES, seed=4, label=labels, group=groups)["val"])
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_every_class_of_several_labels(grouped: bool) -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        labels = rng.choice(6, (300, 3), p=[0.5, 0.3, 0.1, 0.06, 0.02, 0.02])
+        labels[rng.random(300) < 0.2, 1] = -1
+        groups = rng.integers(0, 120, 300) if grouped else None
+        splits = random_splits(300, SHARES, seed=seed, label=labels, group=groups)
+        for one in labels.T:
+            assert not lacking(splits, one, np.arange(300) if groups is None else groups)
+
+
+def test_a_hundred_thousand_groups_take_seconds() -> None:
+    rng = np.random.default_rng(0)
+    groups, labels = rng.integers(0, 100_000, 500_000), rng.integers(0, 100, 500_000)
+    begun = time.process_time()
+    splits = random_splits(500_000, SHARES, seed=0, label=labels, group=groups)
+    assert time.process_time() - begun < 20
+    assert not lacking(splits, labels, groups)
+    assert [round(len(rows) / 500_000, 3) for rows in splits.values()] == list(SHARES)
 
 
 @pytest.mark.parametrize(

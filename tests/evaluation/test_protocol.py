@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from mmcl_jax.config import load
+from mmcl_jax.data.declaration import Declaration
 from mmcl_jax.data.prepare import prepare
 from mmcl_jax.data.request import Request
 from mmcl_jax.data.store import Store
@@ -165,6 +166,19 @@ def test_a_label_that_is_in_the_table_is_not_predicted_from_it(ads: Store, tmp_p
         evaluate_runs([run], ads, inputs=("table",))
     assert evaluate_runs([run], ads, inputs=("image",), baselines=(), **FAST)
     assert evaluate_runs([run], ads, inputs=("table",), label="price", baselines=(), **FAST)
+
+
+def test_a_copy_of_the_label_in_the_table_is_seen(raw: Request, tmp_path: Path) -> None:
+    """As in a store of an older version, or with a column that was declared to be used all the same."""
+    table = pl.read_csv(raw.table)
+    table.with_columns(code="x" + pl.col("model").str.slice(1)).write_csv(raw.table)
+    declared = Declaration.from_json({"columns": {"code": {"kind": "categorical"}}}, "schema")
+    store = prepare(dataclasses.replace(raw, schema=declared), tmp_path / "copied")
+    assert "code" in [column.name for column in store.schema.columns]
+    run = ads_run(store, tmp_path / "run")
+    with pytest.raises(UserError, match=r"--input table: .* the label 'model' as a table column \('code'\).*--ignore"):
+        evaluate_runs([run], store, inputs=("table",))
+    assert evaluate_runs([run], store, inputs=("image",), baselines=(), **FAST)
 
 
 def test_retrieval_needs_no_label(raw: Request, tmp_path: Path) -> None:

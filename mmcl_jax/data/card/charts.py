@@ -7,6 +7,8 @@ on a phone and on paper.
 import math
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
+
 from mmcl_jax.data.card.html import Child, Html, element
 from mmcl_jax.data.card.wording import count, counted, share
 from mmcl_jax.text import visible
@@ -22,6 +24,7 @@ def histogram(
     label: str,
     said: Callable[[float], str],
     median: float | None = None,
+    even: bool = True,
 ) -> Html | None:
     """Bars over their bins, and a line at the median.
 
@@ -31,6 +34,7 @@ def histogram(
       label: what is shown, read aloud.
       said: writes a value of the column.
       median: where the line stands.
+      even: whether the axis is that of the values; else all bins are drawn equally wide.
 
     Returns:
       The chart, or None where there is nothing to draw.
@@ -42,6 +46,8 @@ def histogram(
     low, span = edges[0], edges[-1] - edges[0]
 
     def across(value: float) -> float:
+        if not even:
+            return _WIDTH * float(np.interp(value, edges, np.linspace(0, 1, len(edges))))
         return _WIDTH * (value - low) / span if span > 0 else 0.0
 
     bars = []

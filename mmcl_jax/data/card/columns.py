@@ -10,6 +10,7 @@ from mmcl_jax.data.card.wording import (
     left_out_of,
     number,
     share,
+    skew_of,
     spread_of,
     value_of,
 )
@@ -19,6 +20,7 @@ from mmcl_jax.text import visible
 CHARTED = 60  # features with a chart; a page with thousands of charts helps nobody
 _CATEGORIES = 5
 _LEFT_OUT_OPEN = 40
+_AXES = {"log": "logarithmic axis", "middle": "outer bars: the lowest and highest twentieth"}
 
 
 def features(findings: Findings) -> Html:
@@ -51,6 +53,7 @@ def distribution(column: ColumnFinding, kept: int) -> Html:
             label=f"Histogram of {visible(column.name)}: {spread_of(column, kept)}",
             said=lambda value: value_of(column, value),
             median=column.numbers.get("median"),
+            even=column.axis == "linear",
         )
         if made is not None:
             return element("div", made, _ends(column), _moments(column))
@@ -76,7 +79,7 @@ def _card(column: ColumnFinding, kept: int) -> Html:
     kind = ", ".join([column.kind, *([column.unit] if column.unit else []), *column.tags])
     heading = element("h3", name(column.name, 60), " ", element("small", kind, class_="kind"))
     why = element("p", column.why, class_="why") if column.why else None
-    notes = [element("li", sentence) for sentence in beyond_train(column)]
+    notes = [element("li", sentence) for sentence in (*skew_of(column), *beyond_train(column))]
     return element(
         "li",
         heading,
@@ -96,6 +99,8 @@ def _moments(column: ColumnFinding) -> Html:
     said = [f"{key} {value_of(column, column.numbers[key])}" for key in ("median", "mean") if key in column.numbers]
     if "sd" in column.numbers:
         said.append(f"sd {number(column.numbers['sd'])}{' days' if column.kind == 'date' else ''}")
+    if column.axis in _AXES:
+        said.append(_AXES[column.axis])
     return element("p", " · ".join(said), class_="moments")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from mmcl_jax.data.card import charts
 from mmcl_jax.data.card.columns import distribution
 from mmcl_jax.data.card.html import Child, Html, element, name, section, table
-from mmcl_jax.data.card.wording import beyond_train, count, counted, labels_of, share
+from mmcl_jax.data.card.wording import alike_of, beyond_train, count, counted, labels_of, share
 from mmcl_jax.data.findings import ColumnFinding, Findings
 
 Balance = Mapping[str, Mapping[str, int]]  # rows per class, by split
@@ -41,6 +41,8 @@ def splits(findings: Findings) -> Html:
         subsets = [(name(subset), count(rows), share(rows, total)) for subset, rows in findings.subsets.items()]
         head = ("Subset", "Rows", "Of all rows")
         made.append(table("Subsets", head, subsets, numeric={1, 2}, captioned=True, narrow=True))
+    if findings.alike:
+        made.append(element("p", alike_of(findings), class_="moments"))
     return section("splits", "Splits and subsets" if findings.subsets else "Splits", made)
 
 

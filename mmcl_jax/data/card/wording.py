@@ -116,6 +116,25 @@ def beyond_train(column: ColumnFinding) -> list[str]:
     return unseen + outside
 
 
+def skew_of(column: ColumnFinding) -> list[str]:
+    """A sentence on the scale of a column, or on how skewed it is."""
+    if column.scaling != "standard":
+        return [f"Standardised in the scale {visible(column.scaling)}."]
+    if column.middle < 0.1:
+        return [f"Heavily skewed: nine tenths of the values are in {share(column.middle, 1)} of the range."]
+    return []
+
+
+def alike_of(findings: Findings) -> str:
+    """A sentence on the groups of near-duplicate pictures, or "" if none were made."""
+    if not findings.alike:
+        return ""
+    groups, rows = (findings.alike.get(key, 0) for key in ("groups", "rows"))
+    largest = f"; the largest has {counted(findings.alike.get('largest', 0), 'row')}" if groups else ""
+    made = f"{counted(groups, 'group')} of near-duplicate pictures ({counted(rows, 'row')}{largest})"
+    return f"{made} {'is' if groups == 1 else 'are'} never in two splits."
+
+
 def features_of(findings: Findings) -> list[ColumnFinding]:
     """The columns that make up the table of the store."""
     return [column for column in findings.columns if column.role == "feature"]

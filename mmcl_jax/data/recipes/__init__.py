@@ -34,6 +34,12 @@ def make(name: str, root: Path | None, options: Sequence[str]) -> Recipe:
     """
     if root is None:
         raise UserError(f"Say where the data set {name!r} lies, with --root.")
+    for option in options:
+        check(
+            option.partition("=")[0] != "label_as_feature",
+            "--dataset.label_as_feature: a label becomes a feature when a model is trained, not in the store; leave "
+            "the option out, and train with --config.label_as_feature=True.",
+        )
     return dataclasses.replace(call(RECIPES, name, options, root=root), options=tuple(options))
 
 

@@ -26,7 +26,6 @@ CONTINUOUS = (
 CATEGORICAL = ("Color", "Bodytype", "Gearbox", "Fuel_type")
 MORPHOMETRIC = ("Wheelbase", "Height", "Width", "Length", "Bodytype")
 LABEL = "Genmodel_ID"
-LABEL_FEATURE = "Genmodel_ID (label)"
 GROUPS = ("all", "morphometric", "non-morphometric")
 _UNITS = dict.fromkeys(SIZES, "mm") | {
     "Price": "GBP",
@@ -56,7 +55,6 @@ def dvm(
     physical_jitter: float = 50.0,
     seed: int = 2022,
     min_ads: int = 100,
-    label_as_feature: bool = False,
     columns: str = "all",
 ) -> Recipe:
     """Joins and cleans the tables of DVM-CAR V2.0 for the prediction of a car's model from its image.
@@ -90,8 +88,6 @@ def dvm(
       physical_jitter: whole number of mm by which physical sizes are moved at most, so that they do not tell the model.
       seed: of jitter and splits; subsets are drawn with `seed + 1`.
       min_ads: advertisements that a model needs to be a class.
-      label_as_feature: whether the label is one more categorical feature, the last, named "Genmodel_ID (label)". It is
-        there in all splits: for pretraining that looks at images only afterwards, not for evaluation with tables.
       columns: "all", "morphometric" (sizes and body type) or "non-morphometric" features. Rows are the same.
 
     Returns:
@@ -112,8 +108,6 @@ def dvm(
     else:
         splits = read_ids(ids)
         rows, steps = _listed(rows, steps, splits, ids)
-    if label_as_feature:
-        rows = rows.with_columns(pl.col(LABEL).alias(LABEL_FEATURE))
     label_of = dict(zip(rows["Adv_ID"], rows[LABEL], strict=True))
     subsets, keys = dict[str, list[str]](), splits["train"]
     for name in ("train_10", "train_1"):
@@ -124,7 +118,7 @@ def dvm(
         rows=rows,
         images=root / "resized_DVM",
         image_columns=("Image_path",),
-        declaration=_declaration(columns, label_as_feature),
+        declaration=_declaration(columns),
         splits=splits,
         subsets=subsets,
         steps=tuple(steps),
@@ -181,7 +175,7 @@ def _listed(
     return listed, [*steps, Step("in the lists of identifiers", len(rows), len(listed))]
 
 
-def _declaration(group: str, label_as_feature: bool) -> Declaration:
+def _declaration(group: str) -> Declaration:
     declared = {
         "Adv_ID": Declared(role="identifier"),
         "Image_path": Declared(role="image"),
@@ -196,6 +190,4 @@ def _declaration(group: str, label_as_feature: bool) -> Declaration:
             unit=_UNITS.get(column, ""),
             tags=("morphometric",) if shape else (),
         )
-    if label_as_feature:
-        declared[LABEL_FEATURE] = Declared(role="feature", kind="categorical")
     return Declaration(columns=declared, others="ignore")
