@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from mmcl_jax.data.declaration import Declaration
 from mmcl_jax.data.images import FILTERS, Fit
+from mmcl_jax.data.levels import Intensity, Nan
 from mmcl_jax.errors import UserError, check
 
 
@@ -33,8 +34,10 @@ class Request:
     antialias: bool = True
     aspect: Literal["stretch", "crop", "pad"] = "stretch"
     transparent: Literal["white", "black"] = "white"
-    intensity: Literal["minmax", "full"] | tuple[float, float] = "minmax"
+    intensity: Intensity = "minmax"
+    nan: Nan = "refuse"
     max_pixels: int = Fit.max_pixels
+    follow_links: Path | None = None
     duplicates: Literal["quarantine", "keep"] = "quarantine"
     split_column: str | None = None
     split_ids: tuple[Path, ...] = ()
@@ -53,6 +56,9 @@ class Request:
         check(all(0 < share < 1 for share in self.subsets), f"--subsets: {self.subsets} are not shares below 1.")
         check(len(self.split_ids) in (0, 3), "--split-ids takes three files: of train, val and test.")
         check(not (self.split_ids and self.split_column), "--split-ids and --split-column both say the split.")
+        check(self.nan in ("refuse", "background"), f"--nan: {self.nan!r} is neither refuse nor background.")
+        links = self.follow_links
+        check(links is None or links.is_dir(), f"--follow-links: the folder {links} does not exist.")
         _ = self.fit  # checks itself
         if isinstance(self.intensity, tuple):
             low, high = self.intensity
@@ -98,7 +104,7 @@ class Request:
             check(name in known, f"--request: {path} has an unknown key {name!r}; known are {', '.join(known)}.")
             if name == "schema":
                 made[name] = Declaration.from_json(value, f"{path}: schema")
-            elif name in ("table", "images"):
+            elif name in ("table", "images", "follow_links"):
                 made[name] = None if value is None else Path(value)
             else:
                 made[name] = tuple(value) if isinstance(value, list) else value

@@ -26,6 +26,7 @@ CONTINUOUS = (
 CATEGORICAL = ("Color", "Bodytype", "Gearbox", "Fuel_type")
 MORPHOMETRIC = ("Wheelbase", "Height", "Width", "Length", "Bodytype")
 LABEL = "Genmodel_ID"
+IMAGE_SIZE = (300, 300)  # of the published files; the released code crops and blurs these, and then resizes to 128
 LABEL_FEATURE = "Genmodel_ID (label)"
 GROUPS = ("all", "morphometric", "non-morphometric")
 _UNITS = dict.fromkeys(SIZES, "mm") | {
@@ -124,6 +125,7 @@ def dvm(
         rows=rows,
         images=root / "resized_DVM",
         image_columns=("Image_path",),
+        image_size=IMAGE_SIZE,
         declaration=_declaration(columns, label_as_feature),
         splits=splits,
         subsets=subsets,
