@@ -39,7 +39,7 @@ def run(size: str) -> list[dict[str, Any]]:
     crop = VIEWS.build(ConfigDict({**published, **_PLAIN}, convert_dict=False), "view")
     keys = jax.random.split(jax.random.key(0), SIZES[size])
     sides = _crops(published)
-    sigma = np.random.default_rng(1).uniform(*published.blur_sigma, len(sides))
+    sigma = _uniform(1, published.blur_sigma, len(sides))
     plain = _steps(VIEWS.build(VIEWS.spec("resized", size=(VIEW, VIEW)), "view").apply(pictures[300], keys, None))
     rows = []
     for stored, images in pictures.items():
@@ -77,12 +77,14 @@ def _pictures(count: int) -> dict[int, jax.Array]:
 
 def _crops(view: Any) -> np.ndarray:
     """Return height and width of random crops, `[N, 2]`, as shares of the sides; those that do not fit are left out."""
-    rng = np.random.default_rng(0)
-    area = rng.uniform(*view.crop_scale, DRAWS)
-    ratio = np.exp(rng.uniform(*np.log(view.crop_ratio), DRAWS))
+    area = _uniform(2, view.crop_scale, DRAWS)
+    ratio = np.exp(_uniform(3, np.log(view.crop_ratio), DRAWS))
     sides = np.sqrt(np.stack([area / ratio, area * ratio], axis=1))
-    fits = (sides <= 1).all(axis=1)
-    return sides[fits]
+    return sides[(sides <= 1).all(axis=1)]
+
+
+def _uniform(seed: int, ends: Any, count: int) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(ends[0], ends[1], count)
 
 
 def _steps(views: jax.Array) -> float:

@@ -124,17 +124,17 @@ def dicom_levels(dataset: Any, name: str, *, max_pixels: int = MAX_PIXELS) -> Le
             f"The image {name} has the unknown photometric interpretation {colours}.",
         )
         hidden = _padding(dataset, stored)
-        full = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+        low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
         if colours == "MONOCHROME1":
-            stored = (sum(full) - stored.astype(np.int64)).astype(stored.dtype)
+            stored = (low + high - stored.astype(np.int64)).astype(stored.dtype)
         if "ModalityLUTSequence" in dataset:
             values = pixels.apply_modality_lut(stored, dataset)
             return Levels(values.astype(np.float32)[..., None], hidden=hidden)
         slope, intercept = float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0)
         if (slope, intercept) != (1, 0):
             stored = pixels.apply_modality_lut(stored, dataset).astype(np.float32)
-            full = sorted(slope * end + intercept for end in full)
-        return Levels(stored[..., None], (full[0], full[1]), hidden)
+        ends = sorted(slope * end + intercept for end in (low, high))
+        return Levels(stored[..., None], (ends[0], ends[1]), hidden)
 
 
 def _colours(stored: np.ndarray, bits: int) -> np.ndarray:

@@ -17,9 +17,9 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO = 0, 1  # of the TIFF tag PhotometricInterpretati
 # Pillow does not know unsigned integers of 32 bits, the highest byte first.
 TiffImagePlugin.OPEN_INFO.setdefault((b"MM", _BLACK_IS_ZERO, (_UNSIGNED,), 1, (32,), ()), ("I", "I;32BS"))
 # It knows only some of the deep types where white is zero, and inverts none of them; `levels_of` does it for all.
-for (_order, _meaning, _sample, *_rest), _modes in list(TiffImagePlugin.OPEN_INFO.items()):
+for (_order, _meaning, _sample, _fill, _depth, _others), _modes in list(TiffImagePlugin.OPEN_INFO.items()):
     if _meaning == _BLACK_IS_ZERO and (_modes[0] == "F" or _modes[0].startswith("I") or _sample == (_SIGNED,)):
-        TiffImagePlugin.OPEN_INFO.setdefault((_order, _WHITE_IS_ZERO, _sample, *_rest), _modes)
+        TiffImagePlugin.OPEN_INFO.setdefault((_order, _WHITE_IS_ZERO, _sample, _fill, _depth, _others), _modes)
 # What libtiff decompresses has the order of the host, and Pillow reads these as if they still had that of the file.
 _NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 

@@ -81,7 +81,8 @@ def decode_rows(
 def _job(request: Request, recipe: Recipe | None, root: str, names: list[tuple[str, ...]]) -> Job:
     """How images are decoded; what was not said follows from the first of `_LOOKED_AT` images spread over the table."""
     read = recipe.read if recipe else None
-    links = os.path.realpath(request.follow_links) if request.follow_links else None
+    links = None if request.follow_links is None else os.path.realpath(request.follow_links)
+    check(links is None or os.path.isdir(links), f"--follow-links: the folder {links} does not exist.")
     shapes = []
     for place in np.linspace(0, len(names) - 1, min(len(names), _LOOKED_AT)).astype(int):
         with contextlib.suppress(UserError):

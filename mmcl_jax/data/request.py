@@ -57,8 +57,6 @@ class Request:
         check(len(self.split_ids) in (0, 3), "--split-ids takes three files: of train, val and test.")
         check(not (self.split_ids and self.split_column), "--split-ids and --split-column both say the split.")
         check(self.nan in ("refuse", "background"), f"--nan: {self.nan!r} is neither refuse nor background.")
-        links = self.follow_links
-        check(links is None or links.is_dir(), f"--follow-links: the folder {links} does not exist.")
         _ = self.fit  # checks itself
         if isinstance(self.intensity, tuple):
             low, high = self.intensity
