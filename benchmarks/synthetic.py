@@ -41,6 +41,9 @@ def experiment(
         "table": np.concatenate(table, axis=1).astype(np.float32),
     }
     config = load(name, ["data=made-up", f"batch_size={batch_size}", *overrides])
+    for view in config.views.values():
+        if view.modality == "image":
+            view.size = None  # what is measured at a size is measured at that of the stored images
     arrays = {key: array for key, array in arrays.items() if key == "id" or key in config.encoders}
     source = Batches(arrays, batch_size=batch_size, epochs=config.epochs, seed=config.seed)
     return assemble(config, schema(size), source, devices)

@@ -2,7 +2,8 @@
 
 ResNet-50 on 128-pixel images, a two-layer table encoder, InfoNCE at temperature 0.1, 30 % of the columns corrupted.
 For the cardiac data the published learning rate is 3e-3 and the weight decay 1e-4.
-Prepare your store with `--image-size 128`, then give `--config.data=stores/NAME`.
+The views crop and blur the stored images and resize to 128 pixels afterwards, so a store may hold larger ones, as that
+of DVM-CAR does (300). Smaller ones are enlarged; `--config.views.image.size=None` keeps the stored size.
 """
 
 from ml_collections import ConfigDict
@@ -13,7 +14,7 @@ from mmcl_jax.config import encoder, experiment, optimizer, projector, schedule,
 def get_config() -> ConfigDict:
     """The experiment."""
     config = experiment()
-    config.views = {"image": view("augment", probability=0.95), "table": view("scarf", rate=0.3)}
+    config.views = {"image": view("augment", size=(128, 128), probability=0.95), "table": view("scarf", rate=0.3)}
     config.encoders = {"image": encoder("resnet50"), "table": encoder("table_mlp")}
     config.projectors = {"image": projector("mlp"), "table": projector("mlp")}
     config.objective = (term("clip", between=("image", "table"), temperature=0.1),)

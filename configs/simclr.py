@@ -11,7 +11,10 @@ from mmcl_jax.config import encoder, experiment, optimizer, projector, schedule,
 def get_config() -> ConfigDict:
     """The experiment."""
     config = experiment()
-    config.views = {"image_1": view("augment"), "image_2": view("augment", probability=0.95)}
+    config.views = {
+        "image_1": view("augment", size=(128, 128)),
+        "image_2": view("augment", size=(128, 128), probability=0.95),
+    }
     config.encoders = {"image": encoder("resnet50")}
     config.projectors = {"image": projector("mlp")}
     config.objective = (term("nt_xent", between=("image_1", "image_2"), temperature=0.1),)

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to read")
     what.add_argument("--table", type=Path, help="CSV, TSV or Parquet file with a header")
     what.add_argument("--images", type=Path, help="folder the image paths are relative to")
+    what.add_argument("--follow-links", type=Path, help="another folder that links in --images may lead into")
     what.add_argument("--image-column", type=types.names, default=(), help="column with the image path, or several")
     what.add_argument("--dataset", choices=recipes.RECIPES.names(), help="a named data set instead of a table")
     what.add_argument("--root", type=Path, help="its folder (of tfds, the name; of measured, where its pictures go)")
@@ -56,6 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=types.intensity,
         default=default.intensity,
         help="range of deep pixels: minmax, full, 0:4095",
+    )
+    pictures.add_argument(
+        "--nan", choices=["refuse", "background"], default=default.nan, help="pictures with values that are not finite"
     )
     pictures.add_argument("--max-pixels", type=types.count, default=default.max_pixels, help="larger ones are bad")
     pictures.add_argument(

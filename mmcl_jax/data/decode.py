@@ -20,7 +20,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from mmcl_jax.data.images import Fit, Reader, Shape, Unusable, locate, read_image
+from mmcl_jax.data.images import Fit, Reader, Shape, locate, read_image
+from mmcl_jax.data.unusable import Unusable
 from mmcl_jax.data.workers import pool
 
 CHUNK = 64
@@ -35,6 +36,7 @@ class Job:
 
     Attributes:
       root: the image folder's real path.
+      links: the real path of another folder that links may lead into.
       shape: (height, width, channels) of one picture.
       stack: several pictures of a row become "channels" of one, or "views" along a leading axis.
       same_size: every picture must have the shape's size in its file.
@@ -48,6 +50,7 @@ class Job:
     same_size: bool = False
     fit: Fit = dataclasses.field(default_factory=Fit)
     read: Reader | None = None
+    links: str | None = None
 
     def stored(self, pictures: int) -> tuple[int, ...]:
         """The shape of a row with so many pictures."""
@@ -118,7 +121,7 @@ def decode_chunk(job: Job, start: int, chunk: Sequence[Names], target: "Target")
         out = target.pixels[place]
         try:
             for picture, name in enumerate(names):
-                image, size = read_image(locate(job.root, name), job.shape, job.fit, read=job.read)
+                image, size = read_image(locate(job.root, name, job.links), job.shape, job.fit, read=job.read)
                 sizes[size] += 1
                 if job.same_size and size != job.shape[:2]:
                     raise Unusable("other size", f"The image {name} has the size {size[0]} x {size[1]}.")

@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from mmcl_jax.data.dicom import dicom_shape, is_dicom, read_dicom
+from mmcl_jax.data.levels import Intensity, Levels, Nan, keep_order, levels_of, to_uint8
+from mmcl_jax.data.medical import nifti_shape, read_nifti
+from mmcl_jax.data.unusable import Unusable, require
 from mmcl_jax.errors import UserError, check
 
 Reader = Callable[[Path], np.ndarray]  # raises `UserError`
@@ -25,20 +29,8 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 FILTERS = tuple(_FILTERS)
+_NIFTI = (".nii", ".nii.gz")
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-
-
-class Unusable(UserError):
-    """An image that cannot be used; `cause` is the short word that such images are counted by."""
-
-    def __init__(self, cause: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.cause = cause
-
-
-def _require(condition: bool, cause: str, sentence: str) -> None:
-    if not condition:
-        raise Unusable(cause, sentence)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,16 +45,18 @@ class Fit:
         scaled to lie within it with black.
       transparent: "white" or "black": what shows through transparent pixels.
       intensity: how deeper pixels become 8 bits: "minmax" maps each picture's own range onto 0-255, "full" the range of
-        its type, and (low, high) that range; what is beyond becomes 0 or 255. Of colours of 16 bits Pillow gives the
-        high bytes, as with "full".
-      max_pixels: larger pictures are refused before they are decoded.
+        its type, and (low, high) that range; what is beyond becomes 0 or 255. Colours of 16 bits are always mapped as
+        with "full".
+      nan: whether a picture with values that are not finite is refused, or shows them as background, which is black.
+      max_pixels: larger pictures are refused before they are decoded; of a NIfTI volume, larger slices.
     """
 
     resize: str = "bilinear"
     antialias: bool = True
     aspect: Literal["stretch", "crop", "pad"] = "stretch"
     transparent: Literal["white", "black"] = "white"
-    intensity: Literal["minmax", "full"] | tuple[float, float] = "minmax"
+    intensity: Intensity = "minmax"
+    nan: Nan = "refuse"
     max_pixels: int = 80_000_000
 
     def __post_init__(self) -> None:
@@ -77,53 +71,70 @@ class Fit:
         how = f"{self.resize}, {'antialiased' if self.antialias else 'not antialiased'}"
         return (
             f"resize {how}, aspect ratio {self.aspect}; upright by EXIF; transparent pixels on {self.transparent}; "
-            f"deeper than 8 bits: {self.intensity}"
+            f"deeper than 8 bits: {self.intensity}; values that are not finite: {self.nan}"
         )
 
 
-def locate(root: str, name: str) -> str:
-    """The file `name` under `root`, which must be a real path.
+def locate(root: str, name: str, links: str | None = None) -> str:
+    """Return the path of the file `name`, which lies in `root` once all links are followed.
+
+    Args:
+      root: the image folder's real path.
+      name: relative to it, or absolute.
+      links: the real path of another folder that links may lead into.
 
     Raises:
-      Unusable: the path is absolute, leaves `root` (by `..` or by a link), or is not there.
+      Unusable: the path leaves these folders (by itself, by `..` or by a link), or is not there.
     """
-    _require("\0" not in name, "unsafe path", f"The image path {name!r} holds a zero byte.")
+    require("\0" not in name, "unsafe path", f"The image path {name!r} holds a zero byte.")
     path = os.path.join(root, name)
-    inside = not os.path.isabs(name) and ".." not in name.split("/") and _leads_into(root, os.path.dirname(path))
-    if inside and os.path.islink(path):
-        inside = os.path.realpath(path).startswith(os.path.join(root, ""))
-    _require(inside, "unsafe path", f"The image path {name!r} leaves the image folder {root}.")
-    _require(os.path.exists(path), "missing image", f"The image {path} does not exist.")
-    _require(os.path.isfile(path), "missing image", f"The image {path} is not a file.")
+    outside = f"The image path {name!r} leaves the image folder {root}"
+    require(".." not in name.split("/"), "unsafe path", f"{outside}.")
+    folder = _real_folder(os.path.dirname(path))
+    real = os.path.realpath(path) if os.path.islink(path) else os.path.join(folder, os.path.basename(path))
+    if not _lies_in(root, real) and not (links and _lies_in(links, real)):
+        linked = not os.path.isabs(name)  # nothing but a link leads a path out that is relative and without ".."
+        remedy = f" by a link, to {real}; allow it with --follow-links and a folder that this lies in" if linked else ""
+        raise Unusable("unsafe path", f"{outside}{remedy}.")
+    require(os.path.exists(path), "missing image", f"The image {path} does not exist.")
+    require(os.path.isfile(path), "missing image", f"The image {path} is not a file.")
     return path
 
 
-@functools.lru_cache(maxsize=4096)
-def _leads_into(root: str, folder: str) -> bool:
-    real = os.path.realpath(folder)
-    return real == root or real.startswith(os.path.join(root, ""))
+_real_folder = functools.lru_cache(maxsize=4096)(os.path.realpath)
+
+
+def _lies_in(folder: str, path: str) -> bool:
+    return path.startswith(os.path.join(folder, ""))
 
 
 def read_shape(path: str, *, read: Reader | None = None) -> Shape:
-    """`(height, width, channels)`, upright; of ordinary files from the header alone. Colour and palettes count as 3.
+    """Return `(height, width, channels)`, upright, from the file's header alone. Colour and palettes count as 3.
+
+    Args:
+      path: an image file.
+      read: reads the file, whole, instead of the ordinary readers.
 
     Raises:
       Unusable: the file is not a readable image.
     """
-    if reader := read or _special(path):
-        height, width, channels = reader(Path(path)).shape
-        return height, width, channels
-    with _decoding(path), Image.open(path) as image:
-        height, width = image.height, image.width
-        # The header of a PNG may lie after its pixels, which are not decoded here where they are many.
-        if height * width <= Fit.max_pixels and _turn(image) >= 5:
-            height, width = width, height
-        found = height, width, 3 if _coloured(image) else 1
-    return found
+    with _decoding(path):
+        if read is not None:
+            height, width, channels = read(Path(path)).shape
+            return height, width, channels
+        if path.lower().endswith(_NIFTI):
+            return nifti_shape(Path(path))
+        if is_dicom(path):
+            return dicom_shape(Path(path))
+        with _opened(path) as image:
+            # The header of a PNG may lie after its pixels, which are not decoded here where they are many.
+            few = image.height * image.width <= Fit.max_pixels
+            height, width = _upright_size(image, _turn(image) if few else 1)
+            return height, width, 3 if _coloured(image) else 1
 
 
 def read_image(path: str, shape: Shape, fit: Fit, *, read: Reader | None = None) -> tuple[np.ndarray, tuple[int, int]]:
-    """The picture as uint8 `[height, width, channels]`, and the height and width it has in the file (upright).
+    """Return the picture as uint8 `[height, width, channels]`, and the height and width it has in the file (upright).
 
     Args:
       path: an image file; DICOM and NIfTI take the extra `medical`.
@@ -135,62 +146,50 @@ def read_image(path: str, shape: Shape, fit: Fit, *, read: Reader | None = None)
       Unusable: the file cannot be decoded, is absurdly large, has several frames, or has colour and `shape` has not.
     """
     height, width, channels = shape
-    if reader := read or _special(path):
-        try:
-            values = to_uint8(reader(Path(path)), fit.intensity)
-        except UserError as error:
-            raise Unusable("broken image", str(error)) from error
-        except ValueError as error:
-            raise Unusable("broken image", f"The image {path} cannot be used: {error}.") from error
-        found = values.shape[2]
-        _require(found == channels, "wrong channels", f"The image {path} has {found} channels, the others {channels}.")
-        planes = [_resized(Image.fromarray(plane), (width, height), fit) for plane in np.moveaxis(values, 2, 0)]
-        return np.stack([np.asarray(plane) for plane in planes], axis=2), values.shape[:2]
-    if Image.MAX_IMAGE_PIXELS and fit.max_pixels > Image.MAX_IMAGE_PIXELS:
-        Image.MAX_IMAGE_PIXELS = fit.max_pixels  # who allows more is not warned by Pillow
-    with _decoding(path), Image.open(path) as image:
-        _check_header(image, path, channels, fit)
-        size = image.size
-        if fit.antialias and fit.resize != "nearest" and image.format == "JPEG":
-            image.draft(None, (2 * max(width, height), 2 * max(width, height)))  # decode at a half, quarter, eighth
-        turn = _turn(image)
-        pixels = _eight_bits(ImageOps.exif_transpose(image) if turn != 1 else image, _MODES[channels], fit)
-        original = (size[0], size[1]) if turn >= 5 else (size[1], size[0])
-        array = np.asarray(_resized(pixels, (width, height), fit)).reshape(shape)
-    return array, original
+    with _decoding(path):
+        levels = _read_levels(path, fit, read)
+        if levels is not None:
+            values = _mapped(levels, path, fit)
+            found = values.shape[2]
+            sentence = f"The image {path} has {found} channels, the others {channels}."
+            require(found == channels, "wrong channels", sentence)
+            planes = [_resized(Image.fromarray(plane), (width, height), fit) for plane in np.moveaxis(values, 2, 0)]
+            return np.stack([np.asarray(plane) for plane in planes], axis=2), values.shape[:2]
+        if Image.MAX_IMAGE_PIXELS and fit.max_pixels > Image.MAX_IMAGE_PIXELS:
+            Image.MAX_IMAGE_PIXELS = fit.max_pixels  # who allows more is not warned by Pillow
+        with _opened(path) as image:
+            _check_header(image, path, channels, fit)
+            original = _upright_size(image, _turn(image))
+            if fit.antialias and fit.resize != "nearest" and image.format == "JPEG":
+                image.draft(None, (2 * max(width, height), 2 * max(width, height)))  # at a half, quarter, eighth
+            keep_order(image)
+            image.load()  # turns a TIFF upright; asked after that, its EXIF says so, and nothing turns it again
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = _eight_bits(image, path, _MODES[channels], fit)
+            return np.asarray(_resized(pixels, (width, height), fit)).reshape(shape), original
 
 
-def to_uint8(values: np.ndarray, intensity: str | tuple[float, float]) -> np.ndarray:
-    """Values of any real type as uint8, by the rule `Fit.intensity`; uint8 as it is.
-
-    Raises:
-      ValueError: a value is not finite, or "full" is asked of floats.
-    """
-    if values.dtype == np.uint8:
-        return values
-    values_64 = values.astype(np.float64)
-    if not np.isfinite(values_64).all():
-        raise ValueError("it has values that are not finite")
-    if isinstance(intensity, tuple):
-        low, high = intensity
-    elif intensity == "full":
-        if values.dtype.kind not in "iu":
-            raise ValueError('"full" is the range of integers, and its values are floats')
-        low, high = float(np.iinfo(values.dtype).min), float(np.iinfo(values.dtype).max)
-    else:
-        low, high = float(values_64.min()), float(values_64.max())
-    scaled = (values_64 - low) / max(high - low, np.finfo(np.float64).tiny)
-    return np.rint(255 * np.clip(scaled, 0, 1)).astype(np.uint8)
+def _read_levels(path: str, fit: Fit, read: Reader | None) -> Levels | None:
+    """Return the values of a file that is not for Pillow."""
+    if read is not None:
+        return Levels(read(Path(path)))
+    if path.lower().endswith(_NIFTI):
+        return read_nifti(Path(path), max_pixels=fit.max_pixels)
+    return read_dicom(Path(path), max_pixels=fit.max_pixels) if is_dicom(path) else None
 
 
-def _special(path: str) -> Reader | None:
-    """The reader of a medical format."""
-    name = path.lower()
-    if name.endswith((".dcm", ".nii", ".nii.gz")):
-        from mmcl_jax.data import medical
+def _mapped(levels: Levels, path: str, fit: Fit) -> np.ndarray:
+    try:
+        return to_uint8(levels, fit.intensity, nan=fit.nan)
+    except ValueError as error:
+        raise Unusable("broken image", f"The image {path} cannot be used: {error}.") from error
 
-        return medical.read_dicom if name.endswith(".dcm") else medical.read_nifti
-    return None
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
+    """Open a picture by Pillow, which maps files that it opens itself, and scrambles turned TIFFs when it does."""
+    with open(path, "rb") as file, Image.open(file) as image:
+        yield image
 
 
 @contextlib.contextmanager
@@ -202,6 +201,8 @@ def _decoding(path: str) -> Iterator[None]:
             yield
     except Unusable:
         raise
+    except UserError as error:  # of a reader that is not Pillow's
+        raise Unusable("broken image", str(error)) from error
     except _BOMBS as error:
         raise Unusable("too large", f"The image {path} is refused: {str(error).rstrip('.')}.") from error
     except UnidentifiedImageError as error:
@@ -219,27 +220,38 @@ def _turn(image: Image.Image) -> int:
     return turn if turn in range(1, 9) else 1
 
 
+def _upright_size(image: Image.Image, turn: int) -> tuple[int, int]:
+    """Return height and width of the upright picture; those of a TIFF are upright as Pillow says them."""
+    turned = turn >= 5 and image.format != "TIFF"
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
 def _coloured(image: Image.Image) -> bool:
-    return image.mode not in ("1", "L", "LA", "F") and not image.mode.startswith("I")
+    return image.mode not in ("1", "L", "LA", "La", "F") and not image.mode.startswith("I")
 
 
 def _check_header(image: Image.Image, path: str, channels: int, fit: Fit) -> None:
+    pixels, limit = image.width * image.height, fit.max_pixels
+    require(pixels <= limit, "too large", f"The image {path} has {pixels:,} pixels; more than {limit:,} are refused.")
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a camera's JPEG with a preview behind it
-    _require(frames == 1, "several frames", f"The image {path} has {frames} frames, not one.")
-    pixels = image.width * image.height
-    limit = fit.max_pixels
-    _require(pixels <= limit, "too large", f"The image {path} has {pixels:,} pixels; more than {limit:,} are refused.")
-    _require(
+    require(frames == 1, "several frames", f"The image {path} has {frames} frames, not one.")
+    require(
         channels == 3 or not _coloured(image),
         "wrong channels",
         f"The image {path} has colour (mode {image.mode}) and the store is grey.",
     )
 
 
-def _eight_bits(image: Image.Image, mode: str, fit: Fit) -> Image.Image:
-    """The picture in the mode "L" or "RGB"."""
-    if image.mode == "F" or image.mode.startswith("I"):
-        image = Image.fromarray(to_uint8(np.asarray(image), fit.intensity))
+def _eight_bits(image: Image.Image, path: str, mode: str, fit: Fit) -> Image.Image:
+    """Return the picture in the mode "L" or "RGB"."""
+    if levels := levels_of(image):
+        values = _mapped(levels, path, fit)
+        if levels.hidden is not None and "transparency" in image.info and fit.transparent == "white":
+            values[levels.hidden] = 255
+        image = Image.fromarray(values)
+    elif image.mode == "LAB":
+        lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        image = ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB") or image
     elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, fit.transparent), image)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mmcl_jax.data.decode import Decoded, Job, decode
-from mmcl_jax.data.images import locate, read_shape
+from mmcl_jax.data.images import Shape, locate, read_shape
 from mmcl_jax.data.leaks import same_pixels
 from mmcl_jax.data.quarantine import Quarantine
 from mmcl_jax.data.recipes.base import Recipe
@@ -81,26 +81,37 @@ def decode_rows(
 def _job(request: Request, recipe: Recipe | None, root: str, names: list[tuple[str, ...]]) -> Job:
     """How images are decoded; what was not said follows from the first of `_LOOKED_AT` images spread over the table."""
     read = recipe.read if recipe else None
+    links = None if request.follow_links is None else os.path.realpath(request.follow_links)
+    check(links is None or os.path.isdir(links), f"--follow-links: the folder {links} does not exist.")
     shapes = []
     for place in np.linspace(0, len(names) - 1, min(len(names), _LOOKED_AT)).astype(int):
         with contextlib.suppress(UserError):
-            shapes.append(read_shape(locate(root, names[place][0]), read=read))
+            shapes.append(read_shape(locate(root, names[place][0], links), read=read))
     for row_names in names if not shapes else ():  # none of those can be read: the first one that can
         with contextlib.suppress(UserError):
-            shapes.append(read_shape(locate(root, row_names[0]), read=read))
+            shapes.append(read_shape(locate(root, row_names[0], links), read=read))
             break
     if not shapes and not (request.image_size and request.channels):
-        read_shape(locate(root, names[0][0]), read=read)  # says what is wrong with the first
-    height, width = request.image_size or shapes[0][:2]
+        read_shape(locate(root, names[0][0], links), read=read)  # says what is wrong with the first
+    size = request.image_size or (_default_size(recipe.image_size, shapes) if recipe else None)
+    height, width = size or shapes[0][:2]
     channels = request.channels or max(shape[2] for shape in shapes)
     return Job(
         root=root,
         shape=(height, width, channels),
         stack=request.stack,
-        same_size=request.image_size is None,
+        same_size=size is None,
         fit=request.fit,
         read=read,
+        links=links,
     )
+
+
+def _default_size(size: tuple[int, int] | None, shapes: list[Shape]) -> tuple[int, int] | None:
+    """Return the size that a recipe stores; None, for the files' own, where all of them have one that is not larger."""
+    own = {shape[:2] for shape in shapes}
+    alike = size and len(own) == 1 and all(mine <= most for mine, most in zip(*own, size, strict=True))
+    return None if alike else size
 
 
 def _quarantine_duplicates(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from mmcl_jax.data.declaration import Declaration
 from mmcl_jax.data.images import FILTERS, Fit
+from mmcl_jax.data.levels import Intensity, Nan
 from mmcl_jax.data.readings import DECIMALS, THOUSANDS
 from mmcl_jax.errors import UserError, check
 
@@ -37,8 +38,10 @@ class Request:
     antialias: bool = True
     aspect: Literal["stretch", "crop", "pad"] = "stretch"
     transparent: Literal["white", "black"] = "white"
-    intensity: Literal["minmax", "full"] | tuple[float, float] = "minmax"
+    intensity: Intensity = "minmax"
+    nan: Nan = "refuse"
     max_pixels: int = Fit.max_pixels
+    follow_links: Path | None = None
     duplicates: Literal["quarantine", "keep"] = "quarantine"
     split_column: str | None = None
     split_ids: tuple[Path, ...] = ()
@@ -64,6 +67,7 @@ class Request:
             not (self.group_near_duplicates and (self.split_ids or self.split_column)),
             "--group-near-duplicates is for splits that are drawn; leave it out, or --split-ids and --split-column.",
         )
+        check(self.nan in ("refuse", "background"), f"--nan: {self.nan!r} is neither refuse nor background.")
         _ = self.fit  # checks itself
         if isinstance(self.intensity, tuple):
             low, high = self.intensity
@@ -109,7 +113,7 @@ class Request:
             check(name in known, f"--request: {path} has an unknown key {name!r}; known are {', '.join(known)}.")
             if name == "schema":
                 made[name] = Declaration.from_json(value, f"{path}: schema")
-            elif name in ("table", "images"):
+            elif name in ("table", "images", "follow_links"):
                 made[name] = None if value is None else Path(value)
             else:
                 made[name] = tuple(value) if isinstance(value, list) else value

@@ -26,6 +26,7 @@ from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shard
 from mmcl_jax.training.processes import by_first, is_first
 from mmcl_jax.training.resume import resume
 from mmcl_jax.training.run import Run
+from mmcl_jax.training.sizes import enlarged
 from mmcl_jax.training.skips import SKIPPED_STEPS, Skipped, SkippedSteps
 from mmcl_jax.training.state import TrainState
 from mmcl_jax.training.step import check_step, compile_step, make_step, memory_report
@@ -138,6 +139,8 @@ def pretrain(
         compiled = compile_step(step_function, *shapes, dtype=config.dtype)
         left = batches.rows - batches.steps_per_epoch * batches.batch_size
         say(f"{batches.rows} rows, {batches.steps_per_epoch} steps per epoch; each epoch leaves out {left} other rows")
+        if sentence := enlarged(config, store.schema.image):
+            say(sentence)
         say(f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(compiled)}")
         if first:
             say(f"continuing {workdir} at step {first} of {batches.steps}")

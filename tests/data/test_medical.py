@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmcl_jax.data.medical import read_dicom, read_nifti
+from mmcl_jax.data.dicom import read_dicom
+from mmcl_jax.data.images import Fit, read_image
+from mmcl_jax.data.medical import nifti_array, read_nifti
 from mmcl_jax.errors import UserError
 
 pydicom = pytest.importorskip("pydicom")
@@ -49,19 +51,19 @@ def refused(reader, path: Path, *words: str, **options: int) -> None:
 
 @pytest.mark.core
 def test_dicom_values(tmp_path: Path) -> None:
-    plain = read_dicom(dicom(tmp_path / "plain.dcm"))
+    plain = read_dicom(dicom(tmp_path / "plain.dcm")).values
     assert plain.dtype == np.uint16
     np.testing.assert_array_equal(plain, PICTURE[..., None])
 
-    rescaled = read_dicom(dicom(tmp_path / "ct.dcm", RescaleSlope=2, RescaleIntercept=-1024))
+    rescaled = read_dicom(dicom(tmp_path / "ct.dcm", RescaleSlope=2, RescaleIntercept=-1024)).values
     assert rescaled.dtype == np.float32
     np.testing.assert_array_equal(rescaled[..., 0], PICTURE * 2.0 - 1024)
 
-    inverted = read_dicom(dicom(tmp_path / "x.dcm", PhotometricInterpretation="MONOCHROME1"))
+    inverted = read_dicom(dicom(tmp_path / "x.dcm", PhotometricInterpretation="MONOCHROME1")).values
     np.testing.assert_array_equal(inverted[..., 0], 4095 - PICTURE)
     signed = PICTURE.astype(np.int16) - 500
     options = {"PhotometricInterpretation": "MONOCHROME1", "PixelRepresentation": 1}
-    np.testing.assert_array_equal(read_dicom(dicom(tmp_path / "s.dcm", signed, **options))[..., 0], -1 - signed)
+    np.testing.assert_array_equal(read_dicom(dicom(tmp_path / "s.dcm", signed, **options)).values[..., 0], -1 - signed)
 
 
 def test_dicom_in_colour(tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ def test_dicom_in_colour(tmp_path: Path) -> None:
         tmp_path / "rgb.dcm", colours, SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=0,
         BitsAllocated=8, BitsStored=8, HighBit=7,
     )  # fmt: skip
-    np.testing.assert_array_equal(read_dicom(path), colours)
+    np.testing.assert_array_equal(read_dicom(path).values, colours)
 
 
 def test_dicoms_that_are_refused(tmp_path: Path) -> None:
@@ -91,15 +93,15 @@ def test_dicoms_that_are_refused(tmp_path: Path) -> None:
 @pytest.mark.core
 def test_nifti_values(tmp_path: Path) -> None:
     volume = np.arange(60, dtype=np.int16).reshape(3, 4, 5)  # x, y, z
-    flat = read_nifti(nifti(tmp_path / "flat.nii", volume[:, :, 0]))
+    flat = read_nifti(nifti(tmp_path / "flat.nii", volume[:, :, 0])).values
     assert flat.shape == (4, 3, 1)
     assert flat.dtype == np.int16
     np.testing.assert_array_equal(flat[..., 0], volume[:, :, 0].T)
-    middle = read_nifti(nifti(tmp_path / "volume.nii.gz", volume))
+    middle = read_nifti(nifti(tmp_path / "volume.nii.gz", volume)).values
     np.testing.assert_array_equal(middle[..., 0], volume[:, :, 2].T)
-    with_ones = read_nifti(nifti(tmp_path / "ones.nii.gz", volume[..., None, None]))
+    with_ones = read_nifti(nifti(tmp_path / "ones.nii.gz", volume[..., None, None])).values
     np.testing.assert_array_equal(with_ones, middle)
-    scaled = read_nifti(nifti(tmp_path / "scaled.nii", volume[:, :, 0], slope=0.5))
+    scaled = read_nifti(nifti(tmp_path / "scaled.nii", volume[:, :, 0], slope=0.5)).values
     assert scaled.dtype == np.float32
     np.testing.assert_array_equal(scaled[..., 0], volume[:, :, 0].T / 2)
 
@@ -110,7 +112,8 @@ def test_niftis_that_are_refused(tmp_path: Path) -> None:
     )
     refused(read_nifti, nifti(tmp_path / "big.nii", np.zeros((30, 40), np.int16)), "30 x 40", max_pixels=100)
     bad = np.array([[1, np.nan], [0, 1]], np.float32)
-    refused(read_nifti, nifti(tmp_path / "nan.nii", bad), "not finite")
+    for reader in (nifti_array, lambda path: read_image(str(path), (2, 2, 1), Fit())):
+        refused(reader, nifti(tmp_path / "nan.nii", bad), "not finite")
     refused(read_nifti, nifti(tmp_path / "complex.nii", np.zeros((2, 2), np.complex64)), "complex64")
     whole = nifti(tmp_path / "whole.nii.gz", np.random.default_rng(0).integers(0, 99, (30, 30), np.int16)).read_bytes()
     (tmp_path / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])

@@ -36,6 +36,7 @@ class Recipe:
       splits: identifiers of the rows in "train", "val" and "test", or None to have them drawn by fractions.
       subsets: identifiers of rows by name of a subset, such as "train_10".
       steps: what happened to the rows before.
+      image_size: (height, width) to store where none is asked for; pictures that all have one smaller size keep it.
       read: reads an image file where the ordinary readers do not do; a function of a module, for worker processes.
     """
 
@@ -47,5 +48,6 @@ class Recipe:
     splits: Mapping[str, list[str]] | None = None
     subsets: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
     steps: tuple[Step, ...] = ()
+    image_size: tuple[int, int] | None = None
     read: Reader | None = None
     options: tuple[str, ...] = ()

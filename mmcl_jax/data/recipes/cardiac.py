@@ -19,7 +19,7 @@ from mmcl_jax.data.declaration import Declaration, Declared
 from mmcl_jax.data.recipes import icd10
 from mmcl_jax.data.recipes.base import Recipe, Step
 from mmcl_jax.data.recipes.cardiac_fields import FIELDS
-from mmcl_jax.data.recipes.cardiac_image import Channels, es_frames, read_heart
+from mmcl_jax.data.recipes.cardiac_image import SIZE, Channels, es_frames, read_heart
 from mmcl_jax.data.recipes.cardiac_splits import Split, split, subsets
 from mmcl_jax.data.recipes.ukb import Field, Table
 from mmcl_jax.errors import check
@@ -106,6 +106,7 @@ def cardiac(
         rows=rows,
         images=root / "images",
         image_columns=("image",),
+        image_size=(SIZE, SIZE),
         declaration=Declaration(columns={**roles, **declared}, missing=(), others="ignore"),
         splits={name: rows["eid"].gather(part).to_list() for name, part in parts.items()},
         subsets={name: rows["eid"].gather(part).to_list() for name, part in subsets(positive, parts, seed).items()},

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_jax.data.medical import dicom_pixels, open_dicom
+from mmcl_jax.data.dicom import dicom_levels, open_dicom
 from mmcl_jax.errors import UserError, check
 
 # Series of UK Biobank's field 20209; the others in a zip are results of the scanner's own analysis.
@@ -50,7 +50,7 @@ def dicom_cine(path: Path, *, max_voxels: int) -> np.ndarray:
     cine = np.empty((height, width, len(stacks), moments), np.float32)
     for z, stack in enumerate(stacks):
         for t, (data, name) in enumerate(stack):
-            pixels = dicom_pixels(data, name)
+            pixels = dicom_levels(data, name).values
             check(pixels.shape[2] == 1, f"The image {name} is in colour.")
             cine[:, :, z, t] = pixels[..., 0]
     return cine

@@ -26,6 +26,7 @@ CONTINUOUS = (
 CATEGORICAL = ("Color", "Bodytype", "Gearbox", "Fuel_type")
 MORPHOMETRIC = ("Wheelbase", "Height", "Width", "Length", "Bodytype")
 LABEL = "Genmodel_ID"
+IMAGE_SIZE = (300, 300)  # of the published files; the released code crops and blurs these, and then resizes to 128
 GROUPS = ("all", "morphometric", "non-morphometric")
 _UNITS = dict.fromkeys(SIZES, "mm") | {
     "Price": "GBP",
@@ -118,6 +119,7 @@ def dvm(
         rows=rows,
         images=root / "resized_DVM",
         image_columns=("Image_path",),
+        image_size=IMAGE_SIZE,
         declaration=_declaration(columns),
         splits=splits,
         subsets=subsets,
