@@ -161,7 +161,7 @@ CARDIAC = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "options"), [("dvm", {}), ("cardiac", CARDIAC)])
+@pytest.mark.parametrize(("name", "options"), [("dvm", {}), ("cardiac", CARDIAC)], ids=["dvm", "cardiac"])
 def test_whole_views_are_distributed_as_torchvisions(name: str, options: dict[str, object]) -> None:
     """Mean and standard deviation of each measure over 3,000 views are within 4.5 standard errors."""
     view = VIEWS.build(VIEWS.spec("augment", size=(16, 16), **options), "")
