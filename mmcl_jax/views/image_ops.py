@@ -22,7 +22,7 @@ def sometimes(key: Key[Array, ""], probability: float) -> Bool[Array, ""]:
 def resized_crop(
     key: Key[Array, ""], image: Image, *, size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]
 ) -> Float[Array, "h w C"]:
-    """A random window resized to `size`; see `crop_window` and `resize_window`."""
+    """Resize a random window to `size`; see `crop_window` and `resize_window`."""
     origin, extent = crop_window(key, *image.shape[:2], scale=scale, ratio=ratio)
     return resize_window(image, origin, extent, size=size)
 
@@ -86,7 +86,7 @@ def horizontal_flip(key: Key[Array, ""], image: Image, *, probability: float) ->
 
 
 def rotation(key: Key[Array, ""], image: Image, *, degrees: float) -> Image:
-    """Turned about its centre by an angle uniform in [-degrees, degrees]; see `rotate`."""
+    """Turn by an angle uniform in [-degrees, degrees]; see `rotate`."""
     return rotate(image, jax.random.uniform(key, minval=-degrees, maxval=degrees))
 
 
@@ -107,7 +107,7 @@ def rotate(image: Image, degrees: Float[Array, ""]) -> Image:
 def color_jitter(
     key: Key[Array, ""], image: Image, *, brightness: float, contrast: float, saturation: float, hue: float
 ) -> Image:
-    """Brightness, contrast, saturation and hue changed in a random order; see `draw_jitter` and `adjust`."""
+    """Change brightness, contrast, saturation and hue in a random order; see `draw_jitter` and `adjust`."""
     order, amounts = draw_jitter(
         key, channels=image.shape[2], brightness=brightness, contrast=contrast, saturation=saturation, hue=hue
     )
@@ -159,11 +159,13 @@ def _turn_hue(image: Image, turn: Float[Array, ""]) -> Image:
 
 
 def grey(image: Image) -> Image:
-    """The grey level of each pixel in every channel: of three channels the luma of ITU-R 601, else the channels' mean.
+    """Return each pixel's grey level in every channel: the luma (ITU-R 601) of three channels, else their mean.
 
     Three channels count as red, green and blue even where they are moments of a heartbeat: so do torchvision and with
     it MMCL's cardiac experiments. torchvision has no grey level of 2, 4 or more channels, which are all alike here.
     """
+    if image.shape[2] == 1:
+        return image
     if image.shape[2] == 3:
         return jnp.broadcast_to(rgb_to_grayscale(image), image.shape)
     return jnp.broadcast_to(image.mean(axis=2, keepdims=True), image.shape)

@@ -108,7 +108,7 @@ def test_the_target_network_teaches(small) -> None:
     initialise = jax.jit(made.init)
     state, other = (initialise(np.uint32(seed)) for seed in (1, 2))
     state = dataclasses.replace(state, target=other.target)
-    batch, constants = jax.tree.map(np.asarray, made.batches[0]), made.constants()
+    batch, constants = jax.device_put((dict(made.batches[0]), made.constants()))
     _, metrics = jax.jit(make_step(made))(state, batch, constants)
 
     @jax.jit
