@@ -53,6 +53,9 @@ def augment(
 ) -> View:
     """SimCLR's random augmentation, with the strengths MMCL used on DVM as defaults.
 
+    Works on images of any number of channels. Contrast, saturation and greyscale need a grey level: the luma of three
+    channels, whatever these are, as in MMCL's code, else the mean of the channels; see `image_ops.grey`.
+
     Order: rotation, colour jitter, greyscale, blur, resized crop, flip (MMCL's order; rotation belongs to its cardiac
     recipe, where it also comes before the crop).
 
@@ -65,10 +68,10 @@ def augment(
       crop_ratio: aspect ratio (width / height) of the crop.
       flip: probability of a horizontal flip.
       jitter: probability of the colour jitter.
-      brightness: strength, see `image_ops.color_jitter`.
+      brightness: strength, see `image_ops.draw_jitter`.
       contrast: strength.
-      saturation: strength.
-      hue: largest turn of the hue, as a share of the circle (MMCL: none).
+      saturation: strength; images of one channel have none.
+      hue: largest turn of the hue, as a share of the circle (MMCL: none); only images of three channels have one.
       grayscale: probability of turning grey.
       blur: probability of the Gaussian blur.
       blur_kernel: odd window of the blur, in pixels of the stored image.

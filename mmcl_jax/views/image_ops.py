@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from dm_pix import adjust_hue, gaussian_blur, rgb_to_grayscale
 from jax.scipy.ndimage import map_coordinates
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 Image = Float[Array, "H W C"]
 _CROP_TRIES = 10
@@ -22,12 +22,19 @@ def sometimes(key: Key[Array, ""], probability: float) -> Bool[Array, ""]:
 def resized_crop(
     key: Key[Array, ""], image: Image, *, size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]
 ) -> Float[Array, "h w C"]:
-    """A random window resized to `size` (bilinear, not antialiased).
+    """Resize a random window to `size`; see `crop_window` and `resize_window`."""
+    origin, extent = crop_window(key, *image.shape[:2], scale=scale, ratio=ratio)
+    return resize_window(image, origin, extent, size=size)
+
+
+def crop_window(
+    key: Key[Array, ""], height: int, width: int, *, scale: tuple[float, float], ratio: tuple[float, float]
+) -> tuple[Float[Array, "2"], Float[Array, "2"]]:
+    """Draw a window of an image: its first row and column, and its height and width, in whole pixels.
 
     The window's share of the area is uniform in `scale`, its aspect ratio log-uniform in `ratio`. Of ten draws the
-    first that fits is taken; if none does, the largest centred window of an allowed ratio.
+    first that fits is taken, at a uniform position; if none fits, the largest centred window of an allowed ratio.
     """
-    height, width = image.shape[:2]
     area_key, ratio_key, place_key = jax.random.split(key, 3)
     area = height * width * jax.random.uniform(area_key, (_CROP_TRIES,), minval=scale[0], maxval=scale[1])
     log_ratio = jnp.log(jnp.asarray(ratio))
@@ -42,8 +49,15 @@ def resized_crop(
     place = jax.random.uniform(place_key, (2,))
     free = jnp.stack([height - h, width - w])
     origin = jnp.where(found, jnp.floor(place * (free + 1)), jnp.floor(free / 2))
-    factor = jnp.array(size, image.dtype) / jnp.stack([h, w])
-    window = _hold_outside(image, origin, jnp.stack([h, w]))
+    return origin, jnp.stack([h, w])
+
+
+def resize_window(
+    image: Image, origin: Float[Array, "2"], extent: Float[Array, "2"], *, size: tuple[int, int]
+) -> Float[Array, "h w C"]:
+    """Resize the window from `origin` (row, column) of `extent` (height, width); bilinear, not antialiased."""
+    factor = jnp.array(size, image.dtype) / extent
+    window = _hold_outside(image, origin, extent)
     return jax.image.scale_and_translate(
         window, (*size, image.shape[2]), (0, 1), factor, -origin * factor, method="linear", antialias=False
     )
@@ -72,8 +86,13 @@ def horizontal_flip(key: Key[Array, ""], image: Image, *, probability: float) ->
 
 
 def rotation(key: Key[Array, ""], image: Image, *, degrees: float) -> Image:
-    """Turned about its centre by an angle uniform in [-degrees, degrees]; nearest neighbour, black outside."""
-    angle = jnp.deg2rad(jax.random.uniform(key, minval=-degrees, maxval=degrees))
+    """Turn by an angle uniform in [-degrees, degrees]; see `rotate`."""
+    return rotate(image, jax.random.uniform(key, minval=-degrees, maxval=degrees))
+
+
+def rotate(image: Image, degrees: Float[Array, ""]) -> Image:
+    """Turn the image clockwise about its centre; nearest neighbour, black outside."""
+    angle = jnp.deg2rad(degrees)
     height, width = image.shape[:2]
     y, x = jnp.meshgrid(
         jnp.linspace(-0.5, 0.5, height) * (height - 1), jnp.linspace(-0.5, 0.5, width) * (width - 1), indexing="ij"
@@ -88,32 +107,49 @@ def rotation(key: Key[Array, ""], image: Image, *, degrees: float) -> Image:
 def color_jitter(
     key: Key[Array, ""], image: Image, *, brightness: float, contrast: float, saturation: float, hue: float
 ) -> Image:
-    """Brightness, contrast, saturation and hue changed in a random order.
+    """Change brightness, contrast, saturation and hue in a random order; see `draw_jitter` and `adjust`."""
+    order, amounts = draw_jitter(
+        key, channels=image.shape[2], brightness=brightness, contrast=contrast, saturation=saturation, hue=hue
+    )
+    return adjust(image, order, amounts)
 
-    Each of the first three blends the image, by a factor uniform in [max(0, 1 - s), 1 + s], with black, with its mean
-    grey level and with its own grey version; the hue turns by a share of the circle uniform in [-hue, hue]. On a
-    one-channel image saturation and hue do nothing.
+
+def draw_jitter(
+    key: Key[Array, ""], *, channels: int, brightness: float, contrast: float, saturation: float, hue: float
+) -> tuple[Int[Array, "n"], Float[Array, "n"]]:
+    """Draw the order of the adjustments of an image of so many channels, and the amount of each, for `adjust`.
+
+    The factors of brightness, contrast and saturation are uniform in [max(0, 1 - s), 1 + s], where s is the strength;
+    the hue turns by a share of the circle uniform in [-hue, hue]. An image of one channel has no saturation, and only
+    an image of three channels has a hue; the others are left as they are, as torchvision leaves grey images.
     """
     order_key, *keys = jax.random.split(key, 5)
+    bounds = [(max(0.0, 1 - strength), 1 + strength) for strength in (brightness, contrast, saturation)]
+    bounds = bounds[:2] if channels == 1 else bounds
+    if hue and channels == 3:
+        bounds.append((-hue, hue))
+    drawn = [jax.random.uniform(key, minval=low, maxval=high) for key, (low, high) in zip(keys, bounds, strict=False)]
+    return jax.random.permutation(order_key, len(drawn)), jnp.stack(drawn)
 
-    def factor(key: Key[Array, ""], strength: float) -> Float[Array, ""]:
-        return jax.random.uniform(key, minval=max(0.0, 1 - strength), maxval=1 + strength)
+
+def adjust(image: Image, order: Int[Array, "n"], amounts: Float[Array, "n"]) -> Image:
+    """Adjust brightness, contrast, saturation and hue (the first n of them) by these amounts, in this order.
+
+    Each of the first three blends the image with black, with its mean grey level, or with its own grey version; an
+    amount of 1 changes nothing. That of the hue is a share of the circle.
+    """
 
     def blend(image: Image, other: Float[Array, "..."], share: Float[Array, ""]) -> Image:
         return jnp.clip(share * image + (1 - share) * jnp.broadcast_to(other, image.shape), 0, 1)
 
     steps = [
-        lambda x: blend(x, jnp.zeros_like(x), factor(keys[0], brightness)),
-        lambda x: blend(x, grey(x).mean(axis=(0, 1), keepdims=True), factor(keys[1], contrast)),
+        lambda x: blend(x, jnp.zeros_like(x), amounts[0]),
+        lambda x: blend(x, grey(x).mean(axis=(0, 1), keepdims=True), amounts[1]),
+        lambda x: blend(x, grey(x), amounts[2]),
+        lambda x: _turn_hue(x, amounts[3]),
     ]
-    if image.shape[2] == 3:
-        steps.append(lambda x: blend(x, grey(x), factor(keys[2], saturation)))
-        if hue:
-            turn = jax.random.uniform(keys[3], minval=-hue, maxval=hue)
-            steps.append(lambda x: _turn_hue(x, turn))
-    order = jax.random.permutation(order_key, len(steps))
-    for place in range(len(steps)):
-        image = jax.lax.switch(order[place], steps, image)
+    for place in range(len(order)):
+        image = jax.lax.switch(order[place], steps[: len(order)], image)
     return image
 
 
@@ -123,15 +159,25 @@ def _turn_hue(image: Image, turn: Float[Array, ""]) -> Image:
 
 
 def grey(image: Image) -> Image:
-    """The luma (ITU-R 601) in every channel; a one-channel image is grey already."""
+    """Return each pixel's grey level in every channel: the luma (ITU-R 601) of three channels, else their mean.
+
+    Three channels count as red, green and blue even where they are moments of a heartbeat: so do torchvision and with
+    it MMCL's cardiac experiments. torchvision has no grey level of 2, 4 or more channels, which are all alike here.
+    """
     if image.shape[2] == 1:
         return image
-    return jnp.broadcast_to(rgb_to_grayscale(image), image.shape)
+    if image.shape[2] == 3:
+        return jnp.broadcast_to(rgb_to_grayscale(image), image.shape)
+    return jnp.broadcast_to(image.mean(axis=2, keepdims=True), image.shape)
 
 
 def blur(key: Key[Array, ""], image: Image, *, kernel: int, sigma: tuple[float, float]) -> Image:
-    """Gaussian blur with a standard deviation (pixels) uniform in `sigma`, over an odd window of `kernel` pixels."""
-    width = jax.random.uniform(key, minval=sigma[0], maxval=sigma[1])
+    """Gaussian blur with a standard deviation (pixels) uniform in `sigma`; see `gaussian`."""
+    return gaussian(image, jax.random.uniform(key, minval=sigma[0], maxval=sigma[1]), kernel=kernel)
+
+
+def gaussian(image: Image, sigma: Float[Array, ""], *, kernel: int) -> Image:
+    """Blur with a standard deviation of `sigma` pixels over an odd window of `kernel`, the border reflected."""
     margin = kernel // 2
     padded = jnp.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
-    return gaussian_blur(padded, width, kernel, padding="VALID")
+    return gaussian_blur(padded, sigma, kernel, padding="VALID")

@@ -17,7 +17,7 @@ from mmcl_jax.data.generators.cars_draw import draw
 from mmcl_jax.data.generators.cars_picture import Car
 from mmcl_jax.data.generators.cars_scene import Scene
 from mmcl_jax.data.recipes.base import Recipe
-from mmcl_jax.data.recipes.dvm import CATEGORICAL, CONTINUOUS, MORPHOMETRIC, dvm
+from mmcl_jax.data.recipes.dvm import CATEGORICAL, CONTINUOUS, dvm
 from mmcl_jax.data.recipes.dvm_splits import draw_splits, draw_subset
 from mmcl_jax.data.recipes.dvm_tables import physical_sizes
 from mmcl_jax.errors import UserError
@@ -26,6 +26,7 @@ FEATURES = (
     *("Wheelbase", "Height", "Width", "Length", "Adv_year", "Adv_month", "Reg_year", "Runned_Miles", "Price"),
     *("Seat_num", "Door_num", "Entry_price", "Engine_size", "Color", "Bodytype", "Gearbox", "Fuel_type"),
 )
+MORPHOMETRIC = ("Wheelbase", "Height", "Width", "Length", "Bodytype")
 SMALL = {"models": 8, "ads": 300, "image_size": 32, "min_ads": 20}
 
 

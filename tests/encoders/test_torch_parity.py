@@ -63,22 +63,59 @@ def build(registry: Any, name: str, **options: Any) -> nnx.Module:
     return registry.build(spec, name, **given, norm=norm, rngs=nnx.Rngs(0), dtype=dtype)
 
 
-def resnet50(rng: np.random.Generator) -> Case:
+class BasicBlock(nn.Module):
+    """3x3 with the stride, 3x3, and a projected shortcut where the shape changes."""
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if inputs != width or stride != 1:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x: Any) -> Any:
+        """Feature map to feature map."""
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+def torch_resnet18() -> Any:
+    """ResNet-18 without its classifier."""
+    layers: list[Any] = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    for inputs, width, stride in ((64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)):
+        layers += [BasicBlock(inputs, width, stride), BasicBlock(width, width, 1)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def resnet(name: str, theirs: Any, block: type, rng: np.random.Generator) -> Case:
     def pairs(ours: nnx.Module, theirs: Any) -> Pairs:
         yield from ((ours.conv, theirs[0]), (ours.norm, theirs[1]))
-        blocks = [layer for layer in theirs if isinstance(layer, torch_forms.Bottleneck)]
+        blocks = [layer for layer in theirs if isinstance(layer, block)]
         mine = itertools.chain.from_iterable(stage.blocks for stage in ours.stages)
-        for block, their in zip(mine, blocks, strict=True):
-            yield from ((block.conv1, their.body[0]), (block.norm1, their.body[1]))
-            yield from ((block.conv2, their.body[3]), (block.norm2, their.body[4]))
-            yield from ((block.conv3, their.body[6]), (block.norm3, their.body[7]))
-            if block.shortcut:
-                yield from ((block.shortcut.conv, their.shortcut[0]), (block.shortcut.norm, their.shortcut[1]))
+        for here, their in zip(mine, blocks, strict=True):
+            for place in range(len(their.body) // 3 + 1):  # convolution, norm and rectifier, the last without it
+                yield from ((getattr(here, f"conv{place + 1}"), their.body[3 * place]),)
+                yield from ((getattr(here, f"norm{place + 1}"), their.body[3 * place + 1]),)
+            if here.shortcut:
+                yield from ((here.shortcut.conv, their.shortcut[0]), (here.shortcut.norm, their.shortcut[1]))
 
     # Patches of colour. Of noise, all pictures would look alike after some layers, and normalisation blow up rounding.
     side = SIDES[widest()] // 4
     images = rng.normal(size=(BATCH, 4, 4, 3)).repeat(side, axis=1).repeat(side, axis=2)
-    return Case(build(ENCODERS, "resnet50"), torch_forms.resnet50(), pairs, images, images.transpose(0, 3, 1, 2))
+    return Case(build(ENCODERS, name), theirs, pairs, images, images.transpose(0, 3, 1, 2))
+
+
+def resnet18(rng: np.random.Generator) -> Case:
+    return resnet("resnet18", torch_resnet18(), BasicBlock, rng)
+
+
+def resnet50(rng: np.random.Generator) -> Case:
+    return resnet("resnet50", torch_forms.resnet50(), torch_forms.Bottleneck, rng)
 
 
 def table_mlp(rng: np.random.Generator) -> Case:
@@ -250,7 +287,7 @@ def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
-@pytest.mark.parametrize("make", [resnet50, table_mlp, mlp, linear, mlp_norm])
+@pytest.mark.parametrize("make", [resnet18, resnet50, table_mlp, mlp, linear, mlp_norm])
 def test_the_same_as_pytorch(make: Callable[[np.random.Generator], Case], train: bool, precision: str) -> None:
     case, tolerance = prepared(make), TOLERANCE[precision]
     # Numbers that float32 holds, so that both precisions get the same.
@@ -262,10 +299,19 @@ def test_the_same_as_pytorch(make: Callable[[np.random.Generator], Case], train:
     found, true = our_step(case, target, train=train), their_step(case, target, train=train)
     assert found.output.dtype == precision
     assert error(found.output, true.output) < tolerance
-    if not (make is resnet50 and precision == "float32"):
+    if not (make in (resnet18, resnet50) and precision == "float32"):
         # The bias before a normalisation cannot matter; MMCL's table encoder has one all the same.
         assert compare_gradients(found, true, tolerance) == int(make is table_mlp and train)
     for place, (mine, theirs) in enumerate(zip(found.statistics, true.statistics, strict=True)):
         for name, value in theirs.items():
             assert error(mine[name], value) < tolerance, (place, name)
             assert (error(mine[name], before[place][name]) > 1e-3) == train, (place, name)  # moved if, and only if
+
+
+@pytest.mark.parametrize("make", [resnet18, resnet50])
+def test_strides_are_pytorchs(make: Callable[[np.random.Generator], Case]) -> None:
+    case = make(np.random.default_rng(0))
+    convolutions = [(mine, layer) for mine, layer in case.pairs(case.ours, case.theirs) if isinstance(layer, nn.Conv2d)]
+    assert len(convolutions) == {resnet18: 20, resnet50: 53}[make]
+    for mine, layer in convolutions:
+        assert (mine.strides,) * 2 == layer.stride

@@ -17,7 +17,7 @@ from mmcl_jax.evaluation.finetune import Examples, finetune
 from mmcl_jax.evaluation.finetune_batches import Order, in_parts, seed_word
 from mmcl_jax.evaluation.finetune_fit import primary_metric
 from mmcl_jax.evaluation.finetune_programs import Encoder, programs_of
-from mmcl_jax.evaluation.finetune_recipe import CROP_SCALE, Recipe, augmentation_of
+from mmcl_jax.evaluation.finetune_recipe import Recipe, augmentation_of
 from mmcl_jax.evaluation.finetune_stopping import EarlyStopping
 from mmcl_jax.evaluation.heads import apply_heads, head_losses, new_heads, take_head
 from mmcl_jax.evaluation.tasks import Task
@@ -348,7 +348,7 @@ def test_an_epoch_of_a_frozen_probe_by_hand(config, monkeypatch: pytest.MonkeyPa
 
 def test_the_augmentation_is_the_runs_own_with_larger_crops(config) -> None:
     spec = dict(augmentation_of(config, probability=0.8))
-    expected = {**config.views["image"], "crop_scale": CROP_SCALE, "probability": 0.8}
+    expected = {**config.views["image"], "crop_scale": (0.6, 1.0), "probability": 0.8}
     assert spec == expected
 
 

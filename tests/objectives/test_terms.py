@@ -86,6 +86,26 @@ def test_contrast_with_labels_agrees_with_float64(how: str) -> None:
     np.testing.assert_allclose(loss("nt_xent", labels=how)(*given, batch)[0], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("background", [0, 1, 2])
+@pytest.mark.parametrize("how", ["eliminate", "attract"])
+def test_rows_of_the_background_have_no_fellows(how: str, background: int) -> None:
+    """A background of several rows is as so many classes of one row."""
+    rng = np.random.default_rng(1)
+    x, y, classes = rng.normal(size=(12, 5)), rng.normal(size=(12, 5)), np.arange(12) % 3
+    apart = [100 + row if code == background else int(code) for row, code in enumerate(classes)]
+    batch = {"id": jnp.arange(12, dtype=jnp.uint32), "label": jnp.asarray(classes, jnp.int32)}
+    given = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
+    views = np.stack([x, y], axis=1).reshape(24, 5)
+
+    def expected(codes: list[int]) -> list[float]:
+        both = [reference_labels(a, b, codes, how, views=1) for a, b in ((x, y), (y, x))]
+        return [float(np.mean(both)), reference_labels(views, views, codes, how, views=2)]
+
+    found = [float(loss(name, labels=how, background=background)(*given, batch)[0]) for name in ("clip", "nt_xent")]
+    np.testing.assert_allclose(found, expected(apart), rtol=1e-5)
+    assert (np.abs(np.subtract(found, expected(classes.tolist()))) > 1e-3).all()
+
+
 @pytest.mark.parametrize("denominator", ["all", "negatives"])
 def test_clip_and_its_gradients_agree_with_float64(denominator: str) -> None:
     rng = np.random.default_rng(0)

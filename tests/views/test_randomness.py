@@ -46,3 +46,13 @@ def test_views_of_one_example_do_not_depend_on_its_neighbours() -> None:
     straight, shuffled = seen(batch), seen(jax.tree.map(lambda x: x[order], batch))
     for name in views:
         np.testing.assert_array_equal(straight[name][order], shuffled[name])
+
+
+def test_two_views_of_one_image_differ() -> None:
+    """As SimCLR's: the same augmentation under two names, of the same rows in the same step."""
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 255, (4, 12, 10, 3)), jnp.uint8)
+    views = {name: VIEWS.build(VIEWS.spec("augment"), "") for name in ("image_1", "image_2")}
+    batch = {"id": IDS, "image": images}
+    seen = jax.jit(lambda: apply_views(views, batch, seed=jnp.uint32(0), step=jnp.int32(0), populations={}))()
+    difference = np.abs(np.asarray(seen["image_1"]) - np.asarray(seen["image_2"])).mean(axis=(1, 2, 3))
+    assert (difference > 0.01).all()

@@ -1,0 +1,234 @@
+"""The faults: each replaces one text in one file, and names the test that must find it."""
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """A fault: `old`, which occurs exactly once in `file`, becomes `new`; `test` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+_GOLDEN = "tests/views/test_golden.py::"
+_OPERATIONS = f"{_GOLDEN}test_every_operation_is_torchvisions"
+_WINDOWS = f"{_GOLDEN}test_windows_follow_torchvisions_law"
+_JITTER = f"{_GOLDEN}test_the_jitter_follows_torchvisions_law"
+_WHOLE = f"{_GOLDEN}test_whole_views_are_distributed_as_torchvisions"
+_SCARF = "tests/views/test_table.py::"
+_RANDOM = "tests/views/test_randomness.py::"
+_OPS, _VIEW = "mmcl_jax/views/image_ops.py", "mmcl_jax/views/image.py"
+
+VIEWS = (
+    Mutant("crop: antialiased", _OPS, 'method="linear", antialias=False', 'method="linear", antialias=True',
+           f"{_OPERATIONS}[crop]"),
+    Mutant("crop: sees beyond its window", _OPS, "_hold_outside(image, origin, extent)", "image",
+           f"{_OPERATIONS}[crop]"),
+    Mutant("crop: never at the last position", _OPS, "place * (free + 1)", "place * free", f"{_WINDOWS}[30,50]"),
+    Mutant("crop: law of the area", _OPS, "minval=scale[0]", "minval=scale[0] ** 0.5", f"{_WINDOWS}[30,50]"),
+    Mutant("crop: law of the aspect ratio", _OPS, "log_ratio = jnp.log(jnp.asarray(ratio))",
+           "log_ratio = jnp.log(jnp.asarray((1.0, ratio[1])))", f"{_WINDOWS}[30,50]"),
+    Mutant("crop: both positions from one draw", _OPS, "jax.random.uniform(place_key, (2,))",
+           "jnp.full(2, jax.random.uniform(place_key))", f"{_WINDOWS}[30,50]"),
+    Mutant("resize: antialiased", _OPS, '"linear", antialias=False)\n', '"linear", antialias=True)\n',
+           f"{_OPERATIONS}[resize]"),
+    Mutant("flip: upside down", _OPS, "image[:, ::-1]", "image[::-1]", f"{_OPERATIONS}[flip]"),
+    Mutant("rotation: to one side", _OPS, "minval=-degrees", "minval=0.0", f"{_WHOLE}[cardiac]"),
+    Mutant("rotation: border repeated", _OPS, 'mode="constant"', 'mode="nearest"', f"{_OPERATIONS}[rotate]"),
+    Mutant("jitter: fixed order", _OPS, "jax.random.permutation(order_key, len(drawn))", "jnp.arange(len(drawn))",
+           _JITTER),
+    Mutant("jitter: only darkens", _OPS, "1 + strength)", "1.0)", _JITTER),
+    Mutant("jitter: one draw for all", _OPS, "jax.random.uniform(key, minval=low, maxval=high)",
+           "jax.random.uniform(keys[0], minval=low, maxval=high)", _JITTER),
+    Mutant("contrast: mean of each row", _OPS, "mean(axis=(0, 1), keepdims=True)", "mean(axis=1, keepdims=True)",
+           f"{_OPERATIONS}[adjust_grey]"),
+    Mutant("hue: half a turn", _OPS, "adjust_hue(image, turn)", "adjust_hue(image, turn / 2)",
+           f"{_OPERATIONS}[adjust]"),
+    Mutant("blends: not clipped", _OPS,
+           "jnp.clip(share * image + (1 - share) * jnp.broadcast_to(other, image.shape), 0, 1)",
+           "share * image + (1 - share) * jnp.broadcast_to(other, image.shape)", f"{_OPERATIONS}[adjust_grey]"),
+    Mutant("grey: mean of RGB", _OPS, "if image.shape[2] == 3:", "if image.shape[2] == 0:",
+           f"{_OPERATIONS}[greyscale]"),
+    Mutant("grey: never", _VIEW, "lambda _, x: ops.grey(x)", "lambda _, x: x", f"{_WHOLE}[dvm]"),
+    Mutant("grey: luma of 4 channels", _OPS, "image.mean(axis=2, keepdims=True)", "image[:, :, :1]",
+           "tests/views/test_channels.py::test_grey_is_the_luma_of_three_channels_and_else_their_mean"),
+    Mutant("blur: border", _OPS, 'mode="reflect"', 'mode="edge"', f"{_OPERATIONS}[blur]"),
+    Mutant("blur: constant", _OPS, "jax.random.uniform(key, minval=sigma[0], maxval=sigma[1])", "jnp.float32(sigma[1])",
+           f"{_GOLDEN}test_the_blur_follows_torchvisions_law"),
+    Mutant("augment: jitter always", _VIEW, 'maybe(keys["jitter"], jitter,', 'maybe(keys["jitter"], 1.0,',
+           f"{_WHOLE}[dvm]"),
+    Mutant("augment: nothing left plain", _VIEW, 'ops.sometimes(keys["probability"], probability)', "True",
+           "tests/views/test_image.py::test_the_share_of_augmented_images"),
+    Mutant("scarf: rate rounded up", "mmcl_jax/views/table.py", "int(rate * columns)", "round(rate * columns)",
+           f"{_SCARF}test_exactly_the_rate_of_columns_is_overwritten"),
+    Mutant("scarf: a whole row of the population", "mmcl_jax/views/table.py", "population[source, ",
+           "population[source[0], ", f"{_SCARF}test_columns_are_drawn_from_different_rows"),
+    Mutant("views: one stream for both views", "mmcl_jax/views/base.py", "example_keys(seed, step, name,",
+           "example_keys(seed, step, view.modality,", f"{_RANDOM}test_two_views_of_one_image_differ"),
+    Mutant("views: the same at every step", "mmcl_jax/views/randomness.py", "key = jax.random.fold_in(key, step)",
+           "del step", f"{_RANDOM}test_everything_else_does"),
+)  # fmt: skip
+
+_STRUCTURE = "tests/encoders/test_structure.py::"
+_LAYERS = "tests/encoders/test_layers.py::"
+
+ENCODERS = (
+    Mutant("batch norm: one group", "mmcl_jax/encoders/layers.py", "else x.shape[0] // self.group_size", "else 1",
+           f"{_LAYERS}test_every_group_is_normalised_by_itself"),
+    Mutant("batch norm: biased running variance", "mmcl_jax/encoders/layers.py", "count / max(count - 1, 1)", "1.0",
+           f"{_LAYERS}test_running_statistics_are_unbiased_averages_over_groups"),
+    Mutant("batch norm: momentum the other way", "mmcl_jax/encoders/layers.py",
+           "self.momentum * stat[...] + (1 - self.momentum) * new",
+           "(1 - self.momentum) * stat[...] + self.momentum * new",
+           f"{_LAYERS}test_running_statistics_are_unbiased_averages_over_groups"),
+    Mutant("convolution: padded as XLA does", "mmcl_jax/encoders/layers.py", "padding=kernel // 2", 'padding="SAME"',
+           f"{_LAYERS}test_convolution_pads_like_pytorch"),
+    Mutant("stem: pool padded as XLA does", "mmcl_jax/encoders/layers.py", "padding=((1, 1), (1, 1))", 'padding="SAME"',
+           f"{_STRUCTURE}test_the_stem_pool_is_centred_as_pytorchs"),
+    Mutant("resnet: no stride", "mmcl_jax/encoders/resnet.py", "2 if stage > 0 and index == 0 else 1", "1",
+           f"{_STRUCTURE}test_strides_are_where_the_paper_has_them"),
+    Mutant("resnet: stride in the first stage", "mmcl_jax/encoders/resnet.py", "stage > 0 and index == 0", "index == 0",
+           f"{_STRUCTURE}test_strides_are_where_the_paper_has_them"),
+    Mutant("resnet-50: a bottleneck without its middle rectifier", "mmcl_jax/encoders/resnet.py",
+           "y = nnx.relu(self.norm2(self.conv2(y), train=train))", "y = self.norm2(self.conv2(y), train=train)",
+           f"{_STRUCTURE}test_a_block_by_hand"),
+    Mutant("resnet-18: shortcut left out", "mmcl_jax/encoders/resnet.py",
+           "y = self.norm2(self.conv2(y), train=train)\n        return nnx.relu(y + ",
+           "y = self.norm2(self.conv2(y), train=train)\n        return nnx.relu(y + 0 * ",
+           f"{_STRUCTURE}test_a_block_by_hand"),
+    Mutant("table encoder: no rectifier", "mmcl_jax/encoders/mlp.py", "x = nnx.relu(norm(layer(x), train=train))",
+           "x = norm(layer(x), train=train)", f"{_STRUCTURE}test_the_table_encoder_by_hand"),
+    Mutant("projector: no rectifier", "mmcl_jax/encoders/projectors.py", "nnx.relu(self.hidden(x))", "self.hidden(x)",
+           f"{_STRUCTURE}test_the_projector_by_hand"),
+    Mutant("one-hot: number taken for a code", "mmcl_jax/encoders/table_input.py", "np.array(widths) == 1",
+           "np.array(widths) == 0", "tests/encoders/test_encoders.py::test_one_hot_leaves_columns_in_place"),
+)  # fmt: skip
+
+_TERMS = "tests/objectives/test_terms.py::"
+_METHODS = "tests/objectives/test_methods.py::"
+_PAIRS = "tests/objectives/test_pairs.py::test_every_execution_of_every_rule_agrees_with_float64"
+
+OBJECTIVES = (
+    Mutant("clip: one direction twice", "mmcl_jax/objectives/clip.py", "losses.backward.mean()",
+           "losses.forward.mean()", f"{_TERMS}test_golden_values"),
+    Mutant("nt-xent: an anchor is its own negative", "mmcl_jax/objectives/nt_xent.py",
+           "rule=others(label_rule(labels))", "rule=label_rule(labels)", f"{_TERMS}test_golden_values"),
+    Mutant("nt-xent: temperature ignored", "mmcl_jax/objectives/nt_xent.py", "scale=1 / temperature", "scale=1.0",
+           f"{_TERMS}test_golden_values"),
+    Mutant("softmax: positive in every denominator", "mmcl_jax/objectives/pairs/softmax.py", "else counted & ~positive",
+           "else counted", f"{_TERMS}test_golden_values"),
+    Mutant("rules: false negatives stay", "mmcl_jax/objectives/pairs/rules.py",
+           "counted & (positive | (rows[key] != columns[key]))", "counted", f"{_PAIRS}[dense-all]"),
+    Mutant("rules: absent rows are negatives", "mmcl_jax/objectives/pairs/rules.py", "positive & both, counted & both",
+           "positive & both, counted", f"{_PAIRS}[dense-all]"),
+    Mutant("sums: columns not merged", "mmcl_jax/objectives/pairs/ring.py", "merge(columns, new_columns)",
+           "new_columns", f"{_PAIRS}[ring-all]"),
+    Mutant("labels: the background is a class", "mmcl_jax/objectives/labels.py", "label == background",
+           "label != label", f"{_TERMS}test_rows_of_the_background_have_no_fellows"),
+    Mutant("labels: rows of no class have fellows", "mmcl_jax/data/input.py", "alone = -1 - np.arange",
+           "alone = -1 - 0 * np.arange", "tests/training/test_methods.py::test_rows_without_a_label_have_no_fellows"),
+    Mutant("clip: learned temperature unbounded", "mmcl_jax/objectives/base.py", "math.log(100)", "math.log(1e9)",
+           f"{_TERMS}test_a_learned_temperature_starts_at_the_fixed_one_and_is_bounded"),
+    Mutant("simsiam: embeddings get a gradient", "mmcl_jax/objectives/agreement.py",
+           "z1, z2 = map(jax.lax.stop_gradient, (z1, z2))", "pass",
+           f"{_METHODS}test_agreement_terms_agree_with_float64"),
+    Mutant("nnclr: the farthest neighbour", "mmcl_jax/objectives/nnclr.py", "jnp.argmax(", "jnp.argmin(",
+           f"{_METHODS}test_nnclr_agrees_with_float64"),
+    Mutant("queue: the oldest stay", "mmcl_jax/objectives/objective.py", "[: len(queue)]", "[-len(queue) :]",
+           f"{_METHODS}test_queues_hold_the_latest_embeddings_of_the_first_view"),
+    Mutant("barlow twins: divisor", "mmcl_jax/objectives/barlow_twins.py", "/ len(first)", "/ (len(first) - 1)",
+           f"{_TERMS}test_terms_of_moments_agree_with_float64"),
+    Mutant("vicreg: variance of one view", "mmcl_jax/objectives/vicreg.py", "(hinges[0] + hinges[1]) / 2", "hinges[0]",
+           f"{_TERMS}test_terms_of_moments_agree_with_float64"),
+    Mutant("supervised: rows without a label count", "mmcl_jax/objectives/supervised.py", "known = (label >= 0)",
+           "known = (label >= -6)", f"{_METHODS}test_supervised_is_the_cross_entropy_of_rows_that_have_a_label"),
+    Mutant("vime: missing values count", "mmcl_jax/objectives/vime.py", "counts = present.astype(jnp.float32)",
+           "counts = jnp.ones_like(row)", f"{_METHODS}test_vime_agrees_with_float64"),
+    Mutant("objective: weights ignored", "mmcl_jax/objectives/objective.py", "total + term.weight * value",
+           "total + value", f"{_TERMS}test_an_objective_is_the_weighted_sum_of_its_terms"),
+)  # fmt: skip
+
+_TRAIN = "tests/training/test_methods.py::"
+_SLICES = "tests/training/test_scale.py::test_gradients_in_slices_are_those_of_the_whole_batch"
+_OPTIMIZER = "tests/training/test_optimizer.py::"
+
+TRAINING = (
+    Mutant("byol: the teacher is the online network", "mmcl_jax/training/step.py", "{**params, **state.target}",
+           "{**params}", f"{_TRAIN}test_the_target_network_teaches"),
+    Mutant("byol: the online projector teaches", "mmcl_jax/training/forward.py", "target = teacher.project(",
+           "target = model.project(", f"{_TRAIN}test_the_target_network_teaches"),
+    Mutant("byol: tau never rises", "mmcl_jax/training/target.py", "jnp.asarray(at, jnp.float32) / of", "0.0",
+           f"{_TRAIN}test_the_targets_decay_rises_to_one_along_a_cosine"),
+    Mutant("byol: tau rises along a line", "mmcl_jax/training/target.py",
+           "jnp.square(jnp.cos(jnp.pi / 2 * jnp.asarray(at, jnp.float32) / of))",
+           "(1 - jnp.asarray(at, jnp.float32) / of)", f"{_TRAIN}test_the_targets_decay_rises_to_one_along_a_cosine"),
+    Mutant("adam_l2: no decay", "mmcl_jax/training/optimizer.py", "optax.add_decayed_weights(weight_decay)",
+           "optax.add_decayed_weights(0.0)", f"{_OPTIMIZER}test_decay_is_coupled_in_adam_l2_and_decoupled_in_adamw"),
+    Mutant("schedule: the rise starts at 0", "mmcl_jax/training/optimizer.py", "(time + first)", "time",
+           f"{_OPTIMIZER}test_per_step_rises_from_the_first_step_and_falls_to_almost_nothing"),
+    Mutant("schedule: a whole cosine", "mmcl_jax/training/optimizer.py", "jnp.pi / 2 * (time - rise)",
+           "jnp.pi * (time - rise)",
+           f"{_OPTIMIZER}test_per_step_rises_from_the_first_step_and_falls_to_almost_nothing"),
+    Mutant("slices: statistics summed", "mmcl_jax/training/gradients.py", "a + b / count", "a + b",
+           f"{_SLICES}[digits_simclr]"),
+    Mutant("slices: gradients of the last alone", "mmcl_jax/training/gradients.py", "jax.tree.map(jnp.add, total, ",
+           "jax.tree.map(lambda _, new: new, total, ", f"{_SLICES}[digits_simclr]"),
+    Mutant("checkpoint: data from the start", "mmcl_jax/training/loop.py", "data=data.get_state()",
+           'data={"next_index": 0}', "tests/training/test_loop.py::test_a_stopped_run_ends_with_the_same_bits"),
+    Mutant("sampler: one order for all epochs", "mmcl_jax/data/input.py", "[self.seed, epoch]", "[self.seed, 0]",
+           "tests/data/test_input.py::test_an_epoch_holds_every_row_once_but_the_remainder"),
+)  # fmt: skip
+
+_ENCODING = "tests/data/test_encoding.py::"
+_TUNE = "tests/evaluation/test_finetune.py::"
+
+DATA_AND_EVALUATION = (
+    Mutant("statistics: ddof 1", "mmcl_jax/data/statistics.py", "seen.std()", "seen.std(ddof=1)",
+           f"{_ENCODING}test_scores_are_of_the_training_rows_alone"),
+    Mutant("encoding: the rarest category fills", "mmcl_jax/data/statistics.py", "counts.argmax()", "counts.argmin()",
+           f"{_ENCODING}test_refuse_and_mean"),
+    Mutant("imputation: categories not rounded", "mmcl_jax/data/encoding.py", "codes = np.rint(", "codes = np.asarray(",
+           f"{_ENCODING}test_imputed_categories_are_valid_ones"),
+    Mutant("subsets: a class left out", "mmcl_jax/data/subsets.py", "when[-1][0] = 0.0", "pass",
+           "tests/data/test_splits.py::test_subsets_lie_within_each_other_and_have_every_class"),
+    Mutant("subsets: not balanced", "mmcl_jax/data/subsets.py", "[: len(rare)]", "[: 2 * len(rare)]",
+           "tests/data/test_splits.py::test_subsets_of_rare_binary_labels"),
+    Mutant("leaks: equal sums are equal pictures", "mmcl_jax/data/leaks.py",
+           "np.array_equal(images[other], images[row])", "True", "tests/data/test_leaks.py::test_same_pixels"),
+    Mutant("quarantine: chosen rows are bad", "mmcl_jax/data/quarantine.py", "bad = len(self._entries)",
+           "bad = len(self.entries)",
+           "tests/data/test_quarantine.py::test_rows_left_out_by_choice_do_not_count_as_bad"),
+    Mutant("quarantine: twice the allowed rate", "mmcl_jax/data/quarantine.py", "rate * rows * (1 + 1e-12)",
+           "rate * rows * 2", "tests/data/test_quarantine.py::test_the_build_stops_above_the_rate_and_not_at_it"),
+    Mutant("probe: other splits standardised by themselves", "mmcl_jax/evaluation/probe.py", "(array - mean) / scale",
+           "(array - array.mean(axis=0)) / scale",
+           "tests/evaluation/test_probe.py::test_standardising_uses_the_training_rows_alone"),
+    Mutant("probe: the last round is kept", "mmcl_jax/evaluation/probe.py", "better = going_on & (metric > state",
+           "better = going_on | (metric > state",
+           "tests/evaluation/test_probe.py::test_a_head_stops_ten_rounds_after_its_best_and_the_best_is_kept"),
+    Mutant("probe: chosen on test", "mmcl_jax/evaluation/protocol.py", "zip(standard, SPLITS, strict=True)",
+           'zip([standard[0], standard[2], standard[2]], ("train", "test", "test"), strict=True)',
+           "tests/evaluation/test_choice.py::test_the_probe_is_chosen_on_validation"),
+    Mutant("knn: chosen on test", "mmcl_jax/evaluation/knn.py", "nearest(bank, val[0], ", "nearest(bank, test[0], ",
+           "tests/evaluation/test_knn.py::test_the_number_of_neighbours_is_chosen_on_validation"),
+    Mutant("knn: every neighbour counts alike", "mmcl_jax/evaluation/knn.py", "cosines - cosines[:, :1]", "0 * cosines",
+           "tests/evaluation/test_knn.py::test_as_the_reference"),
+    Mutant("fine-tuning: chosen on test", "mmcl_jax/evaluation/finetune.py", "for part in (val, test))",
+           "for part in (test, test))", "tests/evaluation/test_choice.py::test_fine_tuning_is_chosen_on_validation"),
+    Mutant("fine-tuning: crops as in pretraining", "mmcl_jax/evaluation/finetune_recipe.py", "(0.6, 1.0)",
+           "(0.08, 1.0)", f"{_TUNE}test_the_augmentation_is_the_runs_own_with_larger_crops"),
+    Mutant("early stopping: patience one too long", "mmcl_jax/evaluation/finetune_stopping.py", ">= self._patience",
+           "> self._patience", f"{_TUNE}test_early_stopping_by_hand"),
+    Mutant("retrieval: ties count as hits", "mmcl_jax/evaluation/retrieval.py",
+           "(~(cosines < mine)).sum(axis=1, dtype=jnp.int32)", "1 + (cosines > mine).sum(axis=1, dtype=jnp.int32)",
+           "tests/evaluation/test_retrieval.py::test_collapsed_projections_find_nothing"),
+    Mutant("tasks: a larger error is better", "mmcl_jax/evaluation/tasks.py", "self.sign * first > self.sign * second",
+           "first > second", "tests/evaluation/test_tasks.py::test_what_is_better"),
+    Mutant("summary: an interval of 90 %", "mmcl_jax/evaluation/summary.py", "t.ppf(0.975", "t.ppf(0.95",
+           "tests/evaluation/test_summary.py::test_the_interval_is_that_of_the_paired_t_test"),
+)  # fmt: skip
+
+MUTANTS: tuple[Mutant, ...] = (*VIEWS, *ENCODERS, *OBJECTIVES, *TRAINING, *DATA_AND_EVALUATION)
