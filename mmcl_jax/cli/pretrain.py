@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from mmcl_jax.config import load, shipped
+from mmcl_jax.config import OwnData, data_names, explain, load, shipped
 from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.processes import initialize, is_first
@@ -13,7 +13,11 @@ from mmcl_jax.training.processes import initialize, is_first
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument(
-        "--config", required=True, help=f"a shipped experiment ({', '.join(shipped())}) or the path of a config file"
+        "--config",
+        required=True,
+        help=f"a shipped experiment ({', '.join(shipped())}) or the path of a config file. Behind mmcl/NAME a colon "
+        f"and the data, one of {', '.join(data_names())}: mmcl/mmcl:own chooses encoder, view and length from "
+        "your store and device, and says so",
     )
     parser.add_argument("--workdir", type=Path, required=True, help="run to make or continue")
     parser.add_argument(
@@ -26,7 +30,11 @@ def run(options: argparse.Namespace) -> int:
     """Trains. Returns 75 (EX_TEMPFAIL) if it was asked to stop before the end: the same command continues."""
     if options.distributed:
         initialize()
-    result = pretrain(load(options.config, options.overrides), options.workdir, monitor=monitor)
+    kept = OwnData.kept(options.workdir) if options.config.endswith(":own") else None
+    config = load(options.config, options.overrides, data=kept)
+    if "own" in config and is_first():
+        print("\n".join(explain(config, options.overrides)), flush=True)
+    result = pretrain(config, options.workdir, monitor=monitor)
     if is_first():
         print(result.describe())
     return 0 if result.step == result.steps else os.EX_TEMPFAIL

@@ -41,6 +41,7 @@ from mmcl_jax.training.state import split_model
 _FREE = (
     "data",
     "log_every",
+    "own.*",
     "checkpoint_every",
     "keep_checkpoints",
     "micro_batch",
