@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from ml_collections import ConfigDict
 
 from mmcl_jax.config.experiment import encoder, view
-from mmcl_jax.config.own_data import OwnData
+from mmcl_jax.config.own_data import OwnData, this_device
 
 # A CPU trains a CNN on 64 pixels in minutes, where a ResNet takes hours; from a few small pictures a ResNet learns no
 # more, whatever the device.
@@ -33,7 +33,8 @@ def choose(config: ConfigDict, data: OwnData) -> None:
     small = is_small(data)
     config.dtype = "float32" if small else "bfloat16"
     config.batch_size = batch = batch_size(data)
-    config.batch_norm.group_size = min(64, batch) if batch > 1 else None
+    group = max(size for size in range(1, 65) if batch % size == 0)
+    config.batch_norm.group_size = group if group > 1 else None
     config.encoders.image = image_encoder(data)
     config.views.image = view("augment", size=size(data), **augmentation(data))
     # A quarter of a small table is less than one column, and then nothing would be corrupted.
@@ -104,6 +105,10 @@ def explain(config: ConfigDict, overrides: Sequence[str]) -> list[str]:
     devices = f"{data.devices} {data.device}{'s' if data.devices > 1 else ''}"
     pictures = f"pictures of {data.height} x {data.width} x {data.channels}"
     lines = [f"own: {data.rows:,} training rows, {pictures}, {data.columns} columns, {devices}. So:"]
+    if data.device != (here := this_device()):
+        lines.append(
+            f"  chosen for a {data.device}, as the run was begun or as you say, though this device is a {here}"
+        )
     for key, what, why in _reasons(config, data):
         given = [one for one in overrides if one.partition("=")[0].startswith(key)]
         lines.append(f"  {what} ({'as given' if given else why})")
@@ -119,10 +124,11 @@ def _reasons(config: ConfigDict, data: OwnData) -> Iterator[tuple[str, str, str]
         few = "pictures are few and small" if data.device != "cpu" else "a ResNet takes hours on a CPU"
         yield "encoders.image", f"encoder {name}", few if is_small(data) else f"{data.rows:,} rows"
         if image.size is not None:
-            shape = "{} x {}".format(*image.size)
-            why = f"for the time; it is shorter still after mmcl prepare --image-size {max(image.size)}"
-            yield "views", f"pictures seen at {shape} pixels", why
-        yield "views", f"crops of at least {image.crop_scale[0]:.0%} of the area", "tables tell sizes and proportions"
+            height, width = image.size
+            why = f"for the time, which is shorter still after mmcl prepare --image-size {height}x{width}"
+            yield "views", f"pictures seen at {height} x {width} pixels", why
+        least = f"{100 * image.crop_scale[0]:g} %"
+        yield "views", f"crops of at least {least} of the area", "tables tell sizes and proportions"
         if image.flip:
             yield "views", "mirrored at random", "pictures and their mirror images are alike"
         else:
@@ -133,4 +139,5 @@ def _reasons(config: ConfigDict, data: OwnData) -> Iterator[tuple[str, str, str]
         yield "missing", f"missing values: {config.missing}", why
     yield "batch_size", f"batches of {config.batch_size}", "at most a quarter of the rows"
     steps = max(1, data.rows // config.batch_size)
-    yield "epochs", f"{config.epochs} epochs of {steps} steps", "see the estimate of the time below"
+    budget, most = (SMALL_STEPS, SMALL_EPOCHS) if is_small(data) else (STEPS, EPOCHS)
+    yield "epochs", f"{config.epochs} epochs of {steps} steps", f"about {budget:,} steps, but at most {most} epochs"

@@ -68,7 +68,6 @@ class OwnData:
         check(rows >= 2, f"The training split of {store.directory} has {rows} row; pretraining needs two or more.")
         measured = _measured(store.directory, store.fingerprint)
         height, width, channels = store.schema.image.shape
-        device = jax.default_backend()
         return cls(
             rows=rows,
             height=height,
@@ -76,7 +75,7 @@ class OwnData:
             channels=channels,
             columns=len(store.schema.columns),
             **measured,
-            device="gpu" if device in ("cuda", "rocm") else device,  # type: ignore[arg-type]
+            device=this_device(),
             devices=jax.device_count(),
         )
 
@@ -90,6 +89,11 @@ class OwnData:
     def to_config(self) -> ConfigDict:
         """The fields as a part of a config."""
         return ConfigDict(dataclasses.asdict(self))
+
+
+def this_device() -> Device:
+    """Return the kind of the devices that JAX sees."""
+    return jax.default_backend()  # type: ignore[return-value]
 
 
 @functools.lru_cache(maxsize=4)

@@ -21,6 +21,7 @@ from mmcl_jax.training.build import Experiment, build_experiment, fit_encoding
 from mmcl_jax.training.checkpoint import Checkpoints
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
+from mmcl_jax.training.outlook import Outlook, working
 from mmcl_jax.training.processes import by_first, is_first
 from mmcl_jax.training.run import Run
 from mmcl_jax.training.state import TrainState
@@ -103,7 +104,8 @@ def pretrain(
         initialise = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))
         data = iterate(batches, workers=config.input.workers)
         if checkpoints.latest is None:
-            state, seconds = initialise(constants["seed"]), 0.0
+            with working("initialising the parameters", quiet=not is_first()):
+                state, seconds = jax.block_until_ready(initialise(constants["seed"])), 0.0
         else:
             restored = checkpoints.restore(shapes[0])
             state, seconds = restored.state, restored.seconds
@@ -115,7 +117,8 @@ def pretrain(
         watch = None
         if monitor is not None and config.monitor.epochs is not None:
             watch = _Watch(monitor(store, config, encoding) if is_first() else None, experiment)
-        compiled = compile_step(step_function, *shapes, dtype=config.dtype)
+        with working("compiling the training step", quiet=not is_first()):
+            compiled = compile_step(step_function, *shapes, dtype=config.dtype)
         left = batches.rows - batches.steps_per_epoch * batches.batch_size
         say(f"{batches.rows} rows, {batches.steps_per_epoch} steps per epoch; each epoch leaves out {left} other rows")
         say(f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(compiled)}")
@@ -131,13 +134,14 @@ def pretrain(
         # The order matters. Metrics are fetched after the next step was dispatched, so that the accelerator never waits
         # for them. A checkpoint is taken before the next batch is drawn, so that state, data position and clock agree,
         # and after the log was written, so that it is never ahead of the log.
-        host = []
+        host, outlook = [], Outlook(first=first, steps=batches.steps, epochs=config.epochs, say=say)
         while step < batches.steps:
             tick = time.thread_time()
             batch = put(next(data), by_example(mesh))
             state, metrics = compiled(state, batch, constants)
             step += 1
             host.append(time.thread_time() - tick)
+            outlook.at(step, metrics)
             bar.update(step, log.flush())
             last = stop.at(step) or step == batches.steps
             seen = watch.at(step, state) if watch else {}

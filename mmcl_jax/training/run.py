@@ -1,7 +1,7 @@
 """A run: the work directory of one experiment.
 
 config.json      the resolved config
-store.json       fingerprint and place of the store it is trained on
+store.json       fingerprint, place and request of the store it is trained on
 schema.json      the store's schema,
 statistics.json  its training statistics,
 declaration.json how cells of its raw table are read, and
@@ -115,7 +115,11 @@ class Run:
         (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
         encoding.write(partial)
         (partial / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
-        origin = {"fingerprint": store.fingerprint, "directory": str(store.directory.absolute())}
+        origin = {
+            "fingerprint": store.fingerprint,
+            "directory": str(store.directory.absolute()),
+            "request": store.made_by["request"],  # how its pictures were made to fit, for mmcl prepare --like
+        }
         (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
         partial.rename(directory)
         return True
