@@ -10,6 +10,7 @@ from mmcl_jax.data import audit, splits, subsets
 from mmcl_jax.data.findings import ColumnFinding
 from mmcl_jax.data.forest import forest_score
 from mmcl_jax.data.leaks import same_order, telling_columns
+from mmcl_jax.data.like import Like
 from mmcl_jax.data.parse import Parsed
 from mmcl_jax.data.recipes.base import Recipe
 from mmcl_jax.data.request import Request
@@ -79,21 +80,25 @@ def inspect(
     request: Request,
     recipe: Recipe | None,
     ids: Mapping[str, list[str]] | None,
+    like: Like | None = None,
 ) -> Inspected:
     """Divides the rows `kept` and decides which columns are used.
 
     A column from which a label can be read off is left out, unless its kind was declared. `ids` are those of
-    `given_ids`.
+    `given_ids`. With `like`, columns, categories and classes are those of an earlier store or run.
 
     Raises:
       UserError: the rows cannot be divided as asked.
     """
     features, labels = rows.named("feature"), rows.named("label")
-    label_columns = tuple(one.column(kept) for one in labels)
+    if like is None:
+        label_columns, columns = (tuple(one.column(kept) for one in parsed) for parsed in (labels, features))
+    else:
+        label_columns, columns = like.labels(labels), like.schema.columns
+        features, labels = like.ordered(features, columns), like.ordered(labels, label_columns)
     label_values, _ = matrix(labels, label_columns, kept)
     codes = class_codes(label_values, label_columns)
     divided, warnings = divide(rows, kept, codes, request, ids)
-    columns = tuple(one.column(kept) for one in features)
     table, _ = matrix(features, columns, kept)
 
     left_out = _telling(features, table, label_values, label_columns, divided["train"], request.seed)
@@ -106,6 +111,7 @@ def inspect(
         warnings.append(f"Column {name!r} is left out: {reason}.")
     balance = audit.balance(label_values, label_columns, divided)
     warnings += audit.warn_of_labels(balance)
+    warnings += like.warn([*features, *labels], [*columns, *label_columns], kept) if like else []
     missing = {name: int(np.isnan(label_values[:, place]).sum()) for place, name in enumerate(o.name for o in labels)}
     warnings += [f"{count} rows have no value of the label {name!r}." for name, count in missing.items() if count]
     return Inspected(
