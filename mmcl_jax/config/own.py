@@ -134,10 +134,12 @@ def _reasons(config: ConfigDict, data: OwnData) -> Iterator[tuple[str, str, str]
         else:
             yield "views", "not mirrored", "mirror images are unlike the pictures"
     if "table" in config.encoders:
-        holes = f"training rows lack values of {data.incomplete} columns; what stands for them is learned"
+        columns = f"{data.incomplete} column{'s' if data.incomplete > 1 else ''}"
+        holes = f"training rows lack values of {columns}; what stands for them is learned"
         why = holes if data.incomplete else "no training row lacks a value; what later rows lack is the mean"
         yield "missing", f"missing values: {config.missing}", why
     yield "batch_size", f"batches of {config.batch_size}", "at most a quarter of the rows"
     steps = max(1, data.rows // config.batch_size)
     budget, most = (SMALL_STEPS, SMALL_EPOCHS) if is_small(data) else (STEPS, EPOCHS)
-    yield "epochs", f"{config.epochs} epochs of {steps} steps", f"about {budget:,} steps, but at most {most} epochs"
+    epochs = f"{config.epochs} epoch{'s' if config.epochs > 1 else ''}"
+    yield "epochs", f"{epochs} of {steps} steps", f"about {budget:,} steps, but at most {most} epochs"

@@ -18,7 +18,9 @@ from mmcl_jax.data.prepare import prepare
 from mmcl_jax.data.request import Request
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
+from mmcl_jax.training.build import build_experiment
 from mmcl_jax.training.plain import from_plain, to_plain
+from mmcl_jax.training.step import check_step, make_step
 from mmcl_jax.training.validate import check_config
 
 GOLDEN = Path(__file__).parent / "golden" / "own"
@@ -166,8 +168,8 @@ def test_pretraining_says_what_it_chose_and_does(
     assert main(command) == 0
     out, error = capsys.readouterr()
     assert out.startswith("own: 20 training rows, pictures of 5 x 7 x 3, 3 columns, 8 cpus. So:\n")
-    assert "missing values: token (training rows lack values of 1 columns; what stands for them is learned)" in out
-    assert "1 epochs of 2 steps (as given)" in out
+    assert "missing values: token (training rows lack values of 1 column; what stands for them is learned)" in out
+    assert "1 epoch of 2 steps (as given)" in out
     assert "compiling the training step ...\n" in error
     assert "compiling the training step: " in error
     kept = json.loads((run / "config.json").read_text())
@@ -180,6 +182,21 @@ def test_pretraining_says_what_it_chose_and_does(
     assert (
         "chosen for a gpu, as the run was begun or as you say, though this device is a cpu" in capsys.readouterr().out
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "device"),
+    [(method, "cpu") for method in METHODS] + [(f"mmcl/{name}", "gpu") for name in ("mmcl", "barlow_twins", "nnclr")],
+)
+def test_every_method_fits_a_real_store(method: str, device: str, holey: Store) -> None:
+    """The step is traced for the shapes of the store: parts fit together, and missing values are taken."""
+    config = load(f"{method}:own", [f"data={holey.directory}", f"own.device={device}"])
+    if device == "gpu":  # of few and small pictures it is the CNN, too
+        given = dataclasses.replace(OwnData(**config.own), height=64, width=64)
+        config = load(f"{method}:own", [f"data={holey.directory}"], data=given)
+        assert config.encoders.image.name == "resnet18"
+    experiment = build_experiment(config, holey)
+    check_step(make_step(experiment), *experiment.shapes())
 
 
 def test_help_lists_the_data(capsys: pytest.CaptureFixture[str]) -> None:
