@@ -23,6 +23,7 @@ WITH_EXAMPLES = {
     "mmcl_jax.objectives.pairs.softmax",
     "mmcl_jax.reproduce.axis",
     "mmcl_jax.reproduce.grid",
+    "mmcl_jax.training.outlook",
 }
 
 

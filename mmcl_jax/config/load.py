@@ -85,12 +85,7 @@ def load(name: str, overrides: Sequence[str] = (), *, data: Data | None = None) 
 
 
 def _annotated(get_config: Callable[..., ConfigDict]) -> tuple[Any, ...]:
-    """What the one parameter of a `get_config` may be, by its annotation: literals, and `OwnData`; () if there is none.
-
-    Example:
-      >>> _annotated(lambda data: None)
-      ()
-    """
+    """What the one parameter of a `get_config` may be, by its annotation: literals and `OwnData`; () for none."""
     parameters = list(inspect.signature(get_config).parameters.values())
     options = typing.get_args(parameters[0].annotation) if parameters else ()
     return tuple(value for option in options for value in typing.get_args(option) or (option,))

@@ -101,7 +101,9 @@ def inspect(
     divided, warnings = divide(rows, kept, codes, request, ids)
     table, _ = matrix(features, columns, kept)
 
-    left_out = _telling(features, table, label_values, label_columns, divided["train"], request.seed)
+    if like is not None:
+        warnings += like.warn(features, columns, table, kept) + like.warn(labels, label_columns, label_values, kept)
+    left_out = {} if like else _telling(features, table, label_values, label_columns, divided["train"], request.seed)
     used = [place for place, one in enumerate(features) if one.name not in left_out]
     schema = Schema(columns=tuple(columns[place] for place in used), image=image, labels=label_columns)
     table = table[:, used]
@@ -111,7 +113,6 @@ def inspect(
         warnings.append(f"Column {name!r} is left out: {reason}.")
     balance = audit.balance(label_values, label_columns, divided)
     warnings += audit.warn_of_labels(balance)
-    warnings += like.warn([*features, *labels], [*columns, *label_columns], kept) if like else []
     missing = {name: int(np.isnan(label_values[:, place]).sum()) for place, name in enumerate(o.name for o in labels)}
     warnings += [f"{count} rows have no value of the label {name!r}." for name, count in missing.items() if count]
     return Inspected(

@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from mmcl_jax.data.declaration import Declaration, Declared
+from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.data.images import Fit
 from mmcl_jax.data.parse import Parsed
 from mmcl_jax.data.request import Request
 from mmcl_jax.data.schema import LABEL_TAG, Column, ImageSpec, Schema
 from mmcl_jax.errors import check
 
-_PICTURES = ("image_size", "channels", "stack", "resize", "antialias", "aspect", "transparent", "intensity")
+_FIT = tuple(field.name for field in dataclasses.fields(Fit) if field.name != "max_pixels")  # a limit, and no reading
+_PICTURES = ("image_size", "channels", "stack", *_FIT)
 _COLUMNS = ("schema", "label", "categorical")
 _EXAMPLES = 3  # texts of a column that a warning shows
 
@@ -109,12 +111,15 @@ class Like:
             elif name in needed:
                 columns[name] = dataclasses.replace(declared, unit=needed[name].unit, tags=needed[name].tags)
             elif declared.role in elsewhere and not elsewhere[declared.role]:
-                columns[name] = Declared(role=declared.role, missing=declared.missing)
-        return Declaration(columns=columns, missing=self.declaration.missing, others="ignore")
+                columns[name] = declared
+        return dataclasses.replace(self.declaration, columns=columns, others="ignore")
 
     def ordered(self, parsed: Sequence[Parsed], columns: Sequence[Column]) -> list[Parsed]:
-        """The parsed columns of the new table in the order of `columns`."""
+        """The parsed columns of the new table in the order of `columns`. Raises `UserError` if one is absent."""
         by_name = {one.name: one for one in parsed}
+        for column in columns:
+            sentence = f"--like: {self.directory} has the column {column.name!r}, which this data set does not give."
+            check(column.name in by_name, sentence)
         return [by_name[column.name] for column in columns]
 
     def labels(self, parsed: Sequence[Parsed]) -> tuple[Column, ...]:
@@ -131,23 +136,30 @@ class Like:
             f"{' x '.join(map(str, image.stored))}, and --image-size was not given there.",
         )
 
-    def warn(self, parsed: Sequence[Parsed], columns: Sequence[Column], kept: np.ndarray) -> list[str]:
-        """Sentences on texts that are none of the categories or classes there: how many cells, and what they are."""
-        labels = {label.name for label in self.schema.labels}
+    def warn(
+        self, parsed: Sequence[Parsed], columns: Sequence[Column], values: np.ndarray, kept: np.ndarray
+    ) -> list[str]:
+        """Sentences on texts that are none of the categories or classes there: how many cells, and what they are.
+
+        Args:
+          parsed: columns of the new table, all features or all labels.
+          columns: the same there.
+          values: `[K, F]` of the kept rows, NaN for missing and unknown.
+          kept: `[K]`, their places.
+        """
         sentences = []
-        for one, column in zip(parsed, columns, strict=True):
-            if not column.coded:
-                continue
-            texts = one.values.gather(kept).drop_nulls().cast(pl.String)
-            unknown = texts.filter(~texts.is_in(list(column.categories)))
-            if not len(unknown):
+        for place, (one, column) in enumerate(zip(parsed, columns, strict=True)):
+            texts = one.values.gather(kept)
+            unknown = texts.filter(pl.Series(np.isnan(values[:, place])) & texts.is_not_null()).cast(pl.String)
+            if not column.coded or not len(unknown):
                 continue
             counts = unknown.alias("text").value_counts(name="rows").sort("rows", "text", descending=[True, False])
             examples = ", ".join(f"{text!r} ({rows})" for text, rows in counts.head(_EXAMPLES).iter_rows())
             rest = f" and {counts.height - _EXAMPLES} more" if counts.height > _EXAMPLES else ""
-            kind, become = ("classes", "have no label") if one.name in labels else ("categories", "are missing")
+            is_label = column in self.schema.labels
+            kind, become = ("classes", "have no label") if is_label else ("categories", "are missing")
             sentence = f"Column {one.name!r}: {len(unknown)} cells are {kind} that {self.directory} does not know"
-            refused = self.missing == "refuse" and one.name not in labels
+            refused = self.missing == "refuse" and not is_label
             then = "; the run refuses missing values, so its table encoder cannot take these rows" if refused else ""
             sentences.append(f"{sentence}, and {become}: {examples}{rest}{then}.")
         return sentences
