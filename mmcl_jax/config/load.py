@@ -68,7 +68,10 @@ def load(name: str, overrides: Sequence[str] = (), *, data: Data | None = None) 
     )
     if argument == OWN and OwnData in _annotated(module["get_config"]):
         data = _described(name, overrides, data)
-    config = module["get_config"](*[data or argument] if data or argument else [])
+    elif argument and data is not None:
+        raise ValueError(f"the data are said in the name {name!r} and as an argument; say them once")
+    given = data or argument
+    config = module["get_config"](given) if given else module["get_config"]()
     config.name = config.name or path.stem
     if isinstance(data, OwnData):
         config.own = data.to_config()

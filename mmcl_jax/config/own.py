@@ -37,7 +37,7 @@ def choose(config: ConfigDict, data: OwnData) -> None:
     config.batch_norm.group_size = group if group > 1 else None
     config.encoders.image = image_encoder(data)
     config.views.image = view("augment", size=size(data), **augmentation(data))
-    # A quarter of a small table is less than one column, and then nothing would be corrupted.
+    # 30 % of two or three columns are less than one, and nothing would be corrupted.
     config.views.table.rate = max(config.views.table.rate, 1 / data.columns) if data.columns > 1 else 0.3
     # A value that is learned tells "not measured" from "average". Without holes in training there is nothing to learn.
     config.missing = "token" if data.incomplete else "mean"

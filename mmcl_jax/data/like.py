@@ -96,7 +96,8 @@ class Like:
                 given in (getattr(default, name), own[name]),
                 f"--{name.replace('_', '-')}: with --like this is as in {self.directory}; leave the option out.",
             )
-        return dataclasses.replace(request, **own, ignore=())
+        ignore = tuple(name for name in request.ignore if name not in self.declaration.columns)
+        return dataclasses.replace(request, **own, ignore=ignore)
 
     def _declaration(self, request: Request) -> Declaration:
         """What is said about the columns that are needed; all others are ignored."""

@@ -125,6 +125,12 @@ def test_the_description_can_be_overridden_too() -> None:
             load("mmcl/mmcl:own", [override], data=CARS)
 
 
+def test_data_are_said_once() -> None:
+    assert load("mmcl/byol", data="cars") == load("mmcl/byol:cars")
+    with pytest.raises(ValueError, match="say them once"):
+        load("mmcl/byol:dvm", data="cars")
+
+
 def test_own_needs_a_store_and_a_table_needs_columns() -> None:
     with pytest.raises(UserError, match=r"config.data: mmcl/byol:own is chosen from your store; name it with"):
         load("mmcl/byol:own")
