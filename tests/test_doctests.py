@@ -24,6 +24,7 @@ WITH_EXAMPLES = {
     "mmcl_jax.objectives.unit",
     "mmcl_jax.reproduce.axis",
     "mmcl_jax.reproduce.grid",
+    "mmcl_jax.training.outlook",
 }
 
 

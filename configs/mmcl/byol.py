@@ -5,14 +5,14 @@ On the small sets the target starts at 0.99, since 0.9996 would hardly move it i
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.config import Data, load, projector, term
+from mmcl_jax.config import Data, is_small, load, projector, term
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
     """The experiment."""
-    config = load(f"mmcl/simclr:{data}")
+    config = load("mmcl/simclr", data=data)
     config.name = "byol"
-    small = data in ("digits", "cars")
+    small = is_small(data)
     sizes = {"hidden": (128,), "out": 64} if small else {"hidden": (4096,), "out": 256}
     config.projectors.image = projector("mlp_norm", **sizes, out_bias=True)
     config.predictors.image = projector("mlp_norm", **sizes, out_bias=True)

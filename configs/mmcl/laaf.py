@@ -7,7 +7,7 @@ from mmcl_jax.config import Data, load
 
 def get_config(data: Data = "dvm") -> ConfigDict:
     """The experiment."""
-    config = load(f"mmcl/mmcl:{data}")
+    config = load("mmcl/mmcl", data=data)
     config.name = "laaf"
     config.label_as_feature = True
     return config

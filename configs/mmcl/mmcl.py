@@ -2,14 +2,15 @@
 
 "dvm": DVM-CAR, 128 pixels, the hyper-parameters that its successors reproduce it with. "cardiac": UK Biobank, the
 hyper-parameters of the released code. "digits": the set that ships with the package. "cars": drawn cars at 32 pixels.
-The last two are small enough for two cores. Those of the digits were fixed before any result was looked at. Those of
+"own": a store of one's own, see `mmcl_jax/config/own.py`.
+Digits and cars are small enough for two cores. Those of the digits were fixed before any result was looked at. Those of
 the cars were chosen by online kNN on validation: at the digits' length no method left the floor. They are alike for all
 methods. Both table projectors are there: the code's here, the paper's in `mmcl/mmcl_linear_projector`.
 """
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.config import Data, load, view
+from mmcl_jax.config import Data, OwnData, choose, is_small, load, view
 
 CARDIAC = {
     "size": (128, 128),
@@ -38,7 +39,7 @@ CARS = {
 
 def get_config(data: Data = "dvm") -> ConfigDict:
     """The experiment."""
-    config = load("mmcl" if data in ("dvm", "cardiac") else "digits_mmcl")
+    config = load("digits_mmcl" if is_small(data) else "mmcl")
     config.name = "mmcl"
     if data == "cardiac":
         config.views.image = view("augment", **CARDIAC)
@@ -50,4 +51,6 @@ def get_config(data: Data = "dvm") -> ConfigDict:
         config.encoders.image.channels = (32, 64, 128, 128)
         config.epochs = 80
         config.schedule.warmup_epochs = 8
+    if isinstance(data, OwnData):
+        choose(config, data)
     return config

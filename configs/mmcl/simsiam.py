@@ -2,14 +2,14 @@
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.config import Data, load, projector, term
+from mmcl_jax.config import Data, is_small, load, projector, term
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
     """The experiment."""
-    config = load(f"mmcl/simclr:{data}")
+    config = load("mmcl/simclr", data=data)
     config.name = "simsiam"
-    small = data in ("digits", "cars")
+    small = is_small(data)
     width, narrow = (128, 32) if small else (2048, 512)
     config.projectors.image = projector("mlp_norm", hidden=(width,), out=width, out_bias=True)
     config.predictors.image = projector("mlp_norm", hidden=(narrow,), out=width, out_bias=True)

@@ -7,7 +7,7 @@ from mmcl_jax.config import Data, load, term
 
 def get_config(data: Data = "dvm") -> ConfigDict:
     """The experiment."""
-    config = load(f"mmcl/mmcl:{data}")
+    config = load("mmcl/mmcl", data=data)
     config.name = "supcon"
     # Healthy people have nothing in common that the others lack.
     background = 0 if data == "cardiac" else None

@@ -10,7 +10,7 @@ from mmcl_jax.config import Data, load, schedule, term
 
 def get_config(data: Data = "dvm") -> ConfigDict:
     """The experiment."""
-    config = load(f"mmcl/mmcl:{data}")
+    config = load("mmcl/mmcl", data=data)
     config.name = "supervised_image"
     del config.encoders.table, config.views.table
     del config.projectors

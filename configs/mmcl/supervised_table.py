@@ -10,7 +10,7 @@ from mmcl_jax.config import Data, load, schedule, term, view
 
 def get_config(data: Data = "dvm") -> ConfigDict:
     """The experiment."""
-    config = load(f"mmcl/mmcl:{data}")
+    config = load("mmcl/mmcl", data=data)
     config.name = "supervised_table"
     del config.encoders.image, config.views.image
     del config.projectors

@@ -2,15 +2,15 @@
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.config import Data, encoder, load, term, view
+from mmcl_jax.config import Data, encoder, is_small, load, term, view
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
     """The experiment."""
-    config = load(f"mmcl/mmcl:{data}")
+    config = load("mmcl/mmcl", data=data)
     config.name = "vime"
     del config.encoders.image, config.projectors.image, config.views.image
-    if data in ("dvm", "cardiac"):
+    if not is_small(data):
         config.encoders.table = encoder("table_mlp", hidden=512, features=512)
     del config.projectors.table
     config.views = ConfigDict({"table": view("scarf", rate=0.6)})

@@ -38,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     columns = parser.add_argument_group("what the columns are")
     columns.add_argument("--schema", type=Path, help="JSON file that declares columns; see docs/data.md")
+    columns.add_argument(
+        "--like",
+        type=Path,
+        help="run or store: columns, categories, classes and pictures as there, to evaluate the run",
+    )
     columns.add_argument("--label", type=types.names, default=(), help="columns to predict; not used as features")
     columns.add_argument("--key-column", help="column that identifies a row; the image path by default")
     columns.add_argument("--group-column", help="column of the subject; a subject is never in two splits")

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from mmcl_jax.config import load, shipped
+from mmcl_jax.config import OwnData, data_names, explain, load, shipped
 from mmcl_jax.config.length import keep_warmup
 from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.training.loop import pretrain
@@ -15,7 +15,11 @@ from mmcl_jax.training.run import Run
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument(
-        "--config", required=True, help=f"a shipped experiment ({', '.join(shipped())}) or the path of a config file"
+        "--config",
+        required=True,
+        help=f"a shipped experiment ({', '.join(shipped())}) or the path of a config file. Behind mmcl/NAME a colon "
+        f"and the data, one of {', '.join(data_names())}: mmcl/mmcl:own chooses encoder, view and length from "
+        "your store and device, and says so",
     )
     parser.add_argument("--workdir", type=Path, required=True, help="run to make or continue")
     parser.add_argument(
@@ -29,11 +33,14 @@ def run(options: argparse.Namespace) -> int:
     if options.distributed:
         initialize()
     said: list[str] = []
-    config = load(options.config, options.overrides, say=said.append)
+    kept = OwnData.kept(options.workdir) if options.config.endswith(":own") else None
+    config = load(options.config, options.overrides, data=kept, say=said.append)
     if Run.exists(options.workdir):
         keep_warmup(config, Run.open(options.workdir).config, options.overrides)
-    elif said and is_first():
-        print("\n".join(said))
+        said = []
+    said += explain(config, options.overrides) if "own" in config else []
+    if said and is_first():
+        print("\n".join(said), flush=True)
     result = pretrain(config, options.workdir, monitor=monitor)
     if is_first():
         print(result.describe())

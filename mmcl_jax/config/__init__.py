@@ -4,15 +4,22 @@ An experiment is a file with a function `get_config()`; see `configs/` for the s
 encoder, view, term and optimizer is in the resolved config, because their factories' signatures fill it (`registry`).
 """
 
-from mmcl_jax.config.data import Data
+from mmcl_jax.config.data import Data, data_names, is_small
 from mmcl_jax.config.experiment import encoder, experiment, optimizer, projector, schedule, term, view
 from mmcl_jax.config.load import experiments, load, shipped
+from mmcl_jax.config.own import choose, explain
+from mmcl_jax.config.own_data import OwnData
 
 __all__ = [
     "Data",
+    "OwnData",
+    "choose",
+    "data_names",
     "encoder",
     "experiment",
     "experiments",
+    "explain",
+    "is_small",
     "load",
     "optimizer",
     "projector",

@@ -5,16 +5,21 @@ import difflib
 import inspect
 import runpy
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from mmcl_jax.config.data import Data
 from mmcl_jax.config.experiment import PARTS
 from mmcl_jax.config.length import shorten_warmup
+from mmcl_jax.config.own_data import OwnData
+from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
+
+OWN = "own"  # what stands for an `OwnData` on the command line, and its key in the config
 
 
 def shipped() -> dict[str, Path]:
@@ -33,20 +38,30 @@ def experiments() -> list[str]:
     return names
 
 
-def load(name: str, overrides: Iterable[str] = (), *, say: Callable[[str], object] = lambda line: None) -> ConfigDict:
+def load(
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    data: Data | None = None,
+    say: Callable[[str], object] = lambda line: None,
+) -> ConfigDict:
     """The config called `name` (a shipped experiment, or the path of a file with `get_config()`), overridden.
 
     Args:
       name: name or path; behind a colon the argument of `get_config`, if it takes one ("mmcl/byol:cardiac"). A config
         file is Python: run only those you trust.
       overrides: texts `key.path=value`; a value is read as a Python literal, or else as text. One that makes `epochs`
-        smaller shortens the warm-up in proportion, unless another sets it.
-      say: is told when it does.
+        smaller shortens the warm-up in proportion, unless another sets it. Those of `own.KEY` change what an `:own`
+        config is chosen from.
+      data: the argument itself, in place of its name. For ":own", the description of the store and the devices, by
+        default that of the store in the override `data`, on the devices that JAX sees.
+      say: is told when a warm-up is shortened.
 
     Raises:
-      UserError: there is no such config, it takes no such argument, or an override names no key.
+      UserError: there is no such config, it takes no such argument, or an override names no key; ":own" has no store,
+        or a store without columns for a method with a table.
     """
-    known = shipped()
+    known, overrides = shipped(), list(overrides)
     stem, _, argument = name.partition(":")
     path = known.get(stem, Path(stem))
     check(
@@ -60,9 +75,21 @@ def load(name: str, overrides: Iterable[str] = (), *, say: Callable[[str], objec
         not argument or argument in choices,
         f"The config {stem!r} takes no argument {argument!r}; it takes {', '.join(choices) or 'none'}.",
     )
-    config = module["get_config"](*[argument] if argument else [])
+    if argument == OWN and OwnData in _annotated(module["get_config"]):
+        data = _described(name, overrides, data)
+    elif argument and data is not None:
+        raise ValueError(f"the data are said in the name {name!r} and as an argument; say them once")
+    given = data or argument
+    config = module["get_config"](given) if given else module["get_config"]()
     config.name = config.name or path.stem
-    overrides, epochs = list(overrides), config.epochs
+    if isinstance(data, OwnData):
+        config.own = data.to_config()
+        tables = argument == OWN and "table" in config.encoders
+        check(
+            data.columns > 0 or not tables,
+            f"{name}: the store has no columns to make a table of; mmcl/simclr:own learns from images alone.",
+        )
+    epochs = config.epochs
     for override in overrides:
         key, separator, text = override.partition("=")
         check(separator == "=", f"config.{override}: give it a value, as in --config.{override}=VALUE.")
@@ -73,10 +100,30 @@ def load(name: str, overrides: Iterable[str] = (), *, say: Callable[[str], objec
     return config
 
 
-def _arguments(get_config: Callable[..., ConfigDict]) -> tuple[str, ...]:
-    """What the one parameter of a `get_config` may be, by its annotation; () if there is none."""
+def _annotated(get_config: Callable[..., ConfigDict]) -> tuple[Any, ...]:
+    """What the one parameter of a `get_config` may be, by its annotation: literals and `OwnData`; () for none."""
     parameters = list(inspect.signature(get_config).parameters.values())
-    return typing.get_args(parameters[0].annotation) if parameters else ()
+    options = typing.get_args(parameters[0].annotation) if parameters else ()
+    return tuple(value for option in options for value in typing.get_args(option) or (option,))
+
+
+def _arguments(get_config: Callable[..., ConfigDict]) -> tuple[str, ...]:
+    """What a name may end with, behind a colon; "own" stands for an `OwnData`."""
+    return tuple(OWN if value is OwnData else value for value in _annotated(get_config))
+
+
+def _described(name: str, overrides: Sequence[str], data: Data | None) -> OwnData:
+    """What an `:own` config is chosen from: `data`, or else the store that is to be trained on, as overridden."""
+    if not isinstance(data, OwnData):
+        stores = [text for key, _, text in (one.partition("=") for one in overrides) if key == "data"]
+        check(bool(stores), f"config.data: {name} is chosen from your store; name it with --config.data=stores/NAME.")
+        data = OwnData.of(Store.open(stores[-1]))
+    described = ConfigDict({OWN: data.to_config()})
+    for override in overrides:
+        key, _, text = override.partition("=")
+        if key.startswith(f"{OWN}."):
+            _assign(described, key, text)
+    return OwnData(**described[OWN])
 
 
 def _assign(config: ConfigDict, key: str, text: str) -> None:

@@ -14,6 +14,7 @@ from mmcl_jax.data.card.wording import counted
 from mmcl_jax.data.findings import ColumnFinding
 from mmcl_jax.data.forest import forest_score
 from mmcl_jax.data.leaks import same_order, telling_columns
+from mmcl_jax.data.like import Like
 from mmcl_jax.data.parse import Parsed
 from mmcl_jax.data.recipes.base import Recipe
 from mmcl_jax.data.request import Request
@@ -85,28 +86,39 @@ def inspect(
     recipe: Recipe | None,
     ids: Mapping[str, list[str]] | None,
     alike: np.ndarray | None = None,
+    like: Like | None = None,
 ) -> Inspected:
     """Divides the rows `kept` and decides which columns are used.
 
     `alike` `[K]` are numbers of the sets of rows with nearly equal images, which the splits shall not divide.
 
     A column from which a label can be read off is left out, unless its kind was declared. `ids` are those of
-    `given_ids`.
+    `given_ids`. With `like`, columns, categories and classes are those of an earlier store or run.
 
     Raises:
       UserError: the rows cannot be divided as asked.
     """
     features, labels = rows.named("feature"), rows.named("label")
-    label_columns = tuple(one.column(kept) for one in labels)
+    if like is None:
+        label_columns, columns = (tuple(one.column(kept) for one in parsed) for parsed in (labels, features))
+    else:
+        label_columns, columns = like.labels(labels), like.schema.columns
+        features, labels = like.ordered(features, columns), like.ordered(labels, label_columns)
     label_values, _ = matrix(labels, label_columns, kept)
     codes = class_codes(label_values, label_columns)
     classes = [place for place, one in enumerate(label_columns) if one.coded]
     every = np.nan_to_num(label_values[:, classes], nan=-1).astype(np.int64)
     divided, warnings = divide(rows, kept, every, request, ids, alike)
-    columns = tuple(one.column(kept) for one in features)
     table, _ = matrix(features, columns, kept)
 
-    left_out, used_all_the_same = _telling(features, table, label_values, label_columns, divided["train"], request.seed)
+    left_out: dict[str, str] = {}
+    used_all_the_same: list[str] = []
+    if like is None:
+        left_out, used_all_the_same = _telling(
+            features, table, label_values, label_columns, divided["train"], request.seed
+        )
+    else:
+        warnings += like.warn(features, columns, table, kept) + like.warn(labels, label_columns, label_values, kept)
     used = [place for place, one in enumerate(features) if one.name not in left_out]
     schema = Schema(columns=tuple(columns[place] for place in used), image=image, labels=label_columns)
     table = table[:, used]

@@ -17,6 +17,7 @@ from mmcl_jax.data.declaration import Declaration
 from mmcl_jax.data.findings import Findings
 from mmcl_jax.data.inspection import Inspected, given_ids, inspect
 from mmcl_jax.data.leaks import near_groups
+from mmcl_jax.data.like import open_like
 from mmcl_jax.data.pixels import decode_rows
 from mmcl_jax.data.quarantine import Quarantine
 from mmcl_jax.data.recipes.base import Recipe
@@ -51,17 +52,20 @@ def prepare(
       UserError: anything wrong with the input, naming the file, row or column; nothing is left behind.
     """
     check(not out.exists(), f"{out} exists already; choose another --out, or remove it first.")
+    request, like = open_like(request)
     quarantine = Quarantine()
     rows, ids = _table(request, recipe, quarantine)
     partial = out.with_name(f".{out.name}.partial")
     with _claimed(partial, _identity(request, recipe, rows)):
         pixels = decode_rows(request, recipe, rows, quarantine, partial / "flat", workers=workers, progress=progress)
+        if like is not None:
+            like.check_image(pixels.spec)
         kept = rows.left(quarantine)
         alike = None
         thumbs = np.load(partial / "flat" / "thumb.npy", mmap_mode="r")
         if request.group_near_duplicates:
             alike = near_groups(thumbs[np.searchsorted(pixels.places, kept)])
-        found = inspect(rows, kept, pixels.spec, request, recipe, ids, alike)
+        found = inspect(rows, kept, pixels.spec, request, recipe, ids, alike=alike, like=like)
         _write(partial, rows, found, pixels.places, workers, progress)
         findings = report(rows, found, quarantine, recipe, seed=request.seed)
         if alike is not None:
@@ -100,10 +104,11 @@ def look(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, D
     Raises:
       UserError: anything wrong with the table.
     """
+    request, like = open_like(request)
     quarantine = Quarantine()
     rows, ids = _table(request, recipe, quarantine)
     spec = ImageSpec(height=1, width=1, channels=1, fit="")
-    found = inspect(rows, rows.left(quarantine), spec, request, recipe, ids)
+    found = inspect(rows, rows.left(quarantine), spec, request, recipe, ids, like=like)
     findings = report(rows, found, quarantine, recipe, seed=request.seed)
     if request.group_near_duplicates:
         findings.warnings.append(

@@ -21,6 +21,7 @@ class Request:
     images: Path | None = None
     image_column: tuple[str, ...] = ()
     stack: Literal["channels", "views"] = "channels"
+    like: Path | None = None
     schema: Declaration = dataclasses.field(default_factory=Declaration)
     label: tuple[str, ...] = ()
     key_column: str | None = None
@@ -113,7 +114,7 @@ class Request:
             check(name in known, f"--request: {path} has an unknown key {name!r}; known are {', '.join(known)}.")
             if name == "schema":
                 made[name] = Declaration.from_json(value, f"{path}: schema")
-            elif name in ("table", "images", "follow_links"):
+            elif name in ("table", "images", "follow_links", "like"):
                 made[name] = None if value is None else Path(value)
             else:
                 made[name] = tuple(value) if isinstance(value, list) else value

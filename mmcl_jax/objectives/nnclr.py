@@ -56,7 +56,7 @@ def nnclr(
             nearest = remembered[jnp.argmax(unit(z, dtype=jnp.float32) @ remembered.T, axis=1)]
             losses = contrast(
                 nearest,
-                p,
+                p.astype(remembered.dtype),
                 rule=same("id"),
                 x_metadata=metadata,
                 y_metadata=metadata,

@@ -1,10 +1,11 @@
 """The config of every pretraining of a table: the shipped experiment, the row's own overrides, and the user's."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.config import load
+from mmcl_jax.config import OwnData, load
 from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
@@ -32,7 +33,13 @@ def check_overrides(rows: Sequence[Row], overrides: Sequence[str], epochs: int |
 
 
 def configure(
-    rows: Sequence[Row], *, variant: str, store: Store, epochs: int | None, overrides: Sequence[str]
+    rows: Sequence[Row],
+    *,
+    variant: str,
+    store: Store,
+    epochs: int | None,
+    overrides: Sequence[str],
+    described: OwnData | None = None,
 ) -> tuple[dict[str, ConfigDict], list[str]]:
     """`{row key: config}` for these rows, but for the seed; and a line on every override that not all rows take.
 
@@ -40,27 +47,33 @@ def configure(
 
     Args:
       rows: with a config.
-      variant: of the configs, such as "digits".
+      variant: of the configs, such as "digits"; "own" chooses them from the store and the devices.
       store: to train on.
       epochs: instead of the config's own; the warm-up keeps its share.
       overrides: texts `key.path=value`.
+      described: of the variant "own", the description that earlier runs of the table were begun with.
 
     Raises:
       UserError: an override names a key that no row has, a bad value, or a key that the table sets itself.
     """
     check_overrides(rows, overrides, epochs)
+    place = f"data={store.directory.absolute()}"
+
+    def loaded(name: str, texts: Sequence[str]) -> ConfigDict:
+        return load(f"{name}:{variant}", [place, *texts], data=described)
+
     configs, used = {}, dict[str, list[str]]()
     for row in rows:
-        name = f"{row.config}:{variant}"
-        own = [f"data={store.directory.absolute()}", *_length(name, epochs), *row.overrides]
-        taken = _that_apply(name, own, overrides)
-        configs[row.key] = load(name, own + taken)
+        load_with = functools.partial(loaded, row.config)
+        own = [*_length(load_with([]), epochs), *row.overrides]
+        taken = _that_apply(load_with, own, overrides)
+        configs[row.key] = load_with(own + taken)
         for one in taken:
             used.setdefault(one, []).append(row.key)
     said = []
     for one in overrides:
         if one not in used:
-            load(f"{rows[0].config}:{variant}", [*overrides[: list(overrides).index(one)], one])
+            loaded(rows[0].config, [*overrides[: list(overrides).index(one)], one])
             raise UserError(f"--config.{one}: no method of this table has this key.")
         if len(used[one]) < len(rows):
             said.append(f"--config.{one} applies to {', '.join(used[one])}; the others have no such key")
@@ -85,21 +98,20 @@ def check_configs(configs: Mapping[str, ConfigDict], store: Store) -> None:
             raise UserError(f"{key}: {error}") from error
 
 
-def _length(name: str, epochs: int | None) -> list[str]:
+def _length(config: ConfigDict, epochs: int | None) -> list[str]:
     if epochs is None:
         return []
-    config = load(name)
     lines = [f"epochs={epochs}"]
     if "warmup_epochs" in config.schedule:
         lines.append(f"schedule.warmup_epochs={round(config.schedule.warmup_epochs * epochs / config.epochs)}")
     return lines
 
 
-def _that_apply(name: str, own: list[str], overrides: Sequence[str]) -> list[str]:
+def _that_apply(load_with: Callable[[list[str]], ConfigDict], own: list[str], overrides: Sequence[str]) -> list[str]:
     """The overrides whose key the config has, in order: an earlier one can make the key of a later one."""
     taken: list[str] = []
     for override in overrides:
-        if _has(load(name, own + taken), override.partition("=")[0].split(".")):
+        if _has(load_with(own + taken), override.partition("=")[0].split(".")):
             taken.append(override)
     return taken
 

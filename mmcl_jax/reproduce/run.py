@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 
+from mmcl_jax.config import OwnData, explain
 from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
@@ -31,7 +32,7 @@ class Request:
       table: name of a table.
       data: store.
       out: folder of all tables of this store; runs and evaluations in it are shared by them.
-      variant: of the configs: "digits", "cars", "dvm" or "cardiac".
+      variant: of the configs: "digits", "cars", "dvm" or "cardiac", or "own", chosen from the store and the devices.
       seeds: of pretraining.
       methods: rows to restrict the table to; the reference row always stays. Empty for all.
       epochs: of every pretraining, instead of the configs' own.
@@ -83,7 +84,10 @@ def reproduce(request: Request, *, say: Say = print) -> bool:
         store=store,
         epochs=request.epochs,
         overrides=request.overrides,
+        described=_described(request) if request.variant == "own" else None,
     )
+    if request.variant == "own":
+        notes = [*explain(next(iter(configs.values())), request.overrides), *notes]
     how = How(
         label=label.name,
         draws=request.draws,
@@ -127,6 +131,12 @@ def _write(plan: Plan, request: Request, say: Say) -> None:
     say("  table.txt     the same as text")
     say("  results.json  every score, config and version")
     say(f"Runs are in {request.out / 'runs'}, evaluations in {request.out / 'evaluations'}; other tables use them too.")
+
+
+def _described(request: Request) -> OwnData | None:
+    """What the runs that are there were chosen from, so that all runs of a table are chosen alike; None at first."""
+    kept = (OwnData.kept(run) for run in sorted((request.out / "runs").glob("*")))
+    return next((one for one in kept if one is not None), None)
 
 
 def _label(store: Store, name: str | None) -> Column:

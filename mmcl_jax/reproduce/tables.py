@@ -1,12 +1,13 @@
 """The tables of MMCL (Hager et al., CVPR 2023), as data."""
 
+from mmcl_jax.config import data_names
 from mmcl_jax.errors import UserError
 from mmcl_jax.reproduce.claims import FIGURE2_CLAIMS, TABLE1_CLAIMS, TABLE1_TABLE_CLAIMS, TABLE2_CLAIMS, TABLE3_CLAIMS
 from mmcl_jax.reproduce.columns import BOTH, FROZEN, FROZEN_TABLE, SHARES, TRAINABLE, TRAINABLE_TABLE
 from mmcl_jax.reproduce.rows import FIGURE2_ROWS, TABLE1_ROWS, TABLE1_TABLE_ROWS, TABLE2_ROWS, TABLE3_ROWS
 from mmcl_jax.reproduce.spec import Table
 
-VARIANTS = ("digits", "cars", "dvm", "cardiac")
+VARIANTS = data_names()
 _PAPER = "Hager et al., CVPR 2023"
 
 TABLES = {

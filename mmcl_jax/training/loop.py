@@ -23,6 +23,7 @@ from mmcl_jax.training.build import Experiment, build_experiment, fit_encoding
 from mmcl_jax.training.checkpoint import Checkpoints
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
+from mmcl_jax.training.outlook import Outlook, working
 from mmcl_jax.training.processes import by_first, is_first
 from mmcl_jax.training.resume import resume
 from mmcl_jax.training.run import Run
@@ -121,7 +122,9 @@ def pretrain(
         data = iterate(batches, workers=config.input.workers)
         restored = resume(run.checkpoints, shapes[0], say=say)
         if restored is None:
-            state, seconds, before = initialise(constants["seed"]), 0.0, Skipped()
+            with working("initialising the parameters", quiet=not is_first()):
+                state = jax.block_until_ready(initialise(constants["seed"]))
+            seconds, before = 0.0, Skipped()
         else:
             state, seconds, before = restored.state, restored.seconds, restored.skipped
             data.set_state(restored.data)
@@ -136,7 +139,8 @@ def pretrain(
         watch = None
         if monitor is not None and config.monitor.epochs is not None:
             watch = _Watch(monitor(store, config, encoding) if is_first() else None, experiment)
-        compiled = compile_step(step_function, *shapes, dtype=config.dtype)
+        with working("compiling the training step", quiet=not is_first()):
+            compiled = compile_step(step_function, *shapes, dtype=config.dtype)
         left = batches.rows - batches.steps_per_epoch * batches.batch_size
         say(f"{batches.rows} rows, {batches.steps_per_epoch} steps per epoch; each epoch leaves out {left} other rows")
         if sentence := enlarged(config, store.schema.image):
@@ -164,7 +168,7 @@ def pretrain(
         # The order matters. Metrics are fetched after the next step was dispatched, so that the accelerator never waits
         # for them. A checkpoint is taken before the next batch is drawn, so that state, data position and clock agree,
         # and after the log was written, so that it is never ahead of the log.
-        host = []
+        host, outlook = [], Outlook(first=first, steps=batches.steps, epochs=config.epochs, say=say)
         while step < batches.steps:
             tick = time.thread_time()
             batch = put(next(data), by_example(mesh))
@@ -172,6 +176,7 @@ def pretrain(
             step += 1
             skips.note(step, metrics.pop("skipped"))
             host.append(time.thread_time() - tick)
+            outlook.at(step, metrics)
             bar.update(step, log.flush())
             last = stop.at(step) or step == batches.steps
             seen = watch.at(step, state) if watch else {}

@@ -1,7 +1,7 @@
 """A run: the work directory of one experiment.
 
 config.json      the resolved config
-store.json       fingerprint and place of the store it is trained on
+store.json       fingerprint, place and request of the store it is trained on
 schema.json      the store's schema,
 statistics.json  its training statistics,
 declaration.json how cells of its raw table are read, and
@@ -48,6 +48,7 @@ from mmcl_jax.training.state import split_model
 _FREE = (
     "data",
     "log_every",
+    "own.*",
     "checkpoint_every",
     "keep_checkpoints",
     "skip_nonfinite",
@@ -155,7 +156,11 @@ class Run:
         (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
         encoding.write(partial)
         (partial / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
-        origin = {"fingerprint": store.fingerprint, "directory": str(store.directory.absolute())}
+        origin = {
+            "fingerprint": store.fingerprint,
+            "directory": str(store.directory.absolute()),
+            "request": store.made_by["request"],  # how its pictures were made to fit, for mmcl prepare --like
+        }
         (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
         write_checksums(partial, partial.iterdir())
         partial.rename(directory)

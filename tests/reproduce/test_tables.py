@@ -1,8 +1,10 @@
 """The tables as data: they agree with the shipped configs and with one another."""
 
+import dataclasses
+
 import pytest
 
-from mmcl_jax.config import load
+from mmcl_jax.config import OwnData, load
 from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.sources import BASELINES, INPUTS
 from mmcl_jax.reproduce.configure import configure
@@ -14,14 +16,15 @@ ROWS = {(row.config, row.overrides): row for table in TABLES.values() for row in
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_row_has_a_config_with_the_encoders_it_is_evaluated_on(variant: str) -> None:
+def test_every_row_has_a_config_with_the_encoders_it_is_evaluated_on(variant: str, digits_store: Store) -> None:
     names = set()
+    store = f"data={digits_store.directory}"
     for table in TABLES.values():
         for row in table.rows:
             if not row.config:
                 assert row.baseline in BASELINES
                 continue
-            config = load(f"{row.config}:{variant}", row.overrides)
+            config = load(f"{row.config}:{variant}", [store, *row.overrides])
             names.add((row.key, config.name))
             for given in row.inputs:
                 assert set(INPUTS[given]) <= set(config.encoders), row.key
@@ -61,3 +64,16 @@ def test_overrides_are_set_where_there_is_such_a_key(digits_store: Store) -> Non
     assert configs["mmcl"].encoders.table.hidden == 16
     assert said == ["--config.encoders.table.hidden=16 applies to mmcl; the others have no such key"]
     assert {(config.epochs, config.schedule.warmup_epochs) for config in configs.values()} == {(20, 2)}
+
+
+def test_runs_of_ones_own_data_are_chosen_alike(digits_store: Store) -> None:
+    """By the description that earlier runs of the table keep, and else from the store."""
+    rows = [row for row in TABLES["mmcl/table1"].rows if row.key in ("mmcl", "simclr")]
+    how = {"variant": "own", "store": digits_store, "epochs": 20, "overrides": ["encoders.table.hidden=16"]}
+    configs, _ = configure(rows, **how)
+    assert {config.encoders.image.channels for config in configs.values()} == {(32, 64, 128)}
+    assert {config.epochs for config in configs.values()} == {20}
+    assert {config.schedule.warmup_epochs for config in configs.values()} == {2}
+    elsewhere = dataclasses.replace(OwnData(**configs["mmcl"].own), device="gpu", rows=50_000)
+    configs, _ = configure(rows, **how, described=elsewhere)
+    assert {config.encoders.image.name for config in configs.values()} == {"resnet50"}
