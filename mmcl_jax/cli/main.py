@@ -14,7 +14,7 @@ COMMANDS = {
     "prepare": "a table and a folder of images become a store",
     "generate": "drawn data in the format of a data set that cannot be shipped",
     "pretrain": "train the encoders of an experiment; the same command resumes",
-    "evaluate": "linear probes on frozen features of one or several runs",
+    "evaluate": "what runs are worth: linear probes, fine-tuning, nearest neighbours and retrieval",
     "reproduce": "a table of a paper, ours beside the published numbers; the same command continues",
     "quickstart": "all of it on the small real data set that ships with the package",
 }

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from mmcl_jax.data.card.wording import counted
 from mmcl_jax.data.findings import ColumnFinding
 from mmcl_jax.data.parse import Parsed
 from mmcl_jax.data.schema import Column, Schema
@@ -85,7 +86,8 @@ def warn_of_labels(balances: Mapping[str, Any]) -> list[str]:
             absent = [text for text, count in counts.items() if count == 0]
             if absent:
                 sentences.append(
-                    f"The split {split} has no row of {len(absent)} classes of {name!r}, such as {absent[0]!r}."
+                    f"The split {split} has no row of {counted(len(absent), 'class', 'classes')} of {name!r}, "
+                    f"such as {absent[0]!r}."
                 )
     return sentences
 

@@ -33,10 +33,12 @@ class Outcome:
     Attributes:
       metrics: `task.metrics` on test, of the best validation epoch, and `val_<primary>`, the validation metric there.
       chosen: `learning_rate` and `epoch` (from 1), by validation.
+      outputs: `[N, outputs]` on test.
     """
 
     metrics: dict[str, float]
     chosen: dict[str, float]
+    outputs: np.ndarray
 
 
 def finetune(
@@ -166,7 +168,7 @@ def finetune(
         stop, rate, weights = best
         (outputs,) = test_split.outputs(weights.heads, weights.encoder or encoder, frozen=frozen)
         metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": stop.best}
-        outcomes.append(Outcome(metrics, {"learning_rate": rate, "epoch": float(stop.epoch)}))
+        outcomes.append(Outcome(metrics, {"learning_rate": rate, "epoch": float(stop.epoch)}, outputs))
     return outcomes
 
 
