@@ -76,7 +76,7 @@ class Task:
           shares: whether `outputs` are class probabilities themselves, such as shares of votes.
 
         Returns:
-          For classes: `top1` over all rows, `balanced_accuracy` (mean recall of the classes that have rows), `auroc` and
+          For classes: `top1` over all rows, `balanced_accuracy` (mean recall of the classes with rows), `auroc` and
           `average_precision` (of class 1 if there are two, else the mean over the one-vs-rest problems of the classes
           that have rows), which are NaN if all rows are of one class, and `log_loss` where settings are chosen by it.
           For regression: `mse`, `mae` and `pearson`, which is NaN if all predictions or labels are the same. All are

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from mmcl_jax.reproduce.axis import ends, marks
-from mmcl_jax.reproduce.grid import contrast, spread
+from mmcl_jax.reproduce.grid import Cell, Sample, contrast, spread
 from mmcl_jax.reproduce.page import render_page
 from mmcl_jax.reproduce.reading import ABSENT, HOLDS, OPPOSITE, PARTLY, UNDECIDED, against, judge
 from mmcl_jax.reproduce.spec import Contrast
@@ -35,11 +35,11 @@ def test_the_interval_is_that_of_a_t_test() -> None:
 
 
 def test_contrasts_are_paired_by_the_seeds_that_all_have() -> None:
-    cells = {("a", "x"): {0: 3.0, 1: 5.0, 2: 9.0}, ("b", "x"): {1: 4.0, 0: 1.0}}
-    one = contrast(cells, Contrast("a − b", (("a", "x", 1.0), ("b", "x", -1.0))))
+    cells = {("a", "x"): Cell({0: 3.0, 1: 5.0, 2: 9.0}), ("b", "x"): Cell({1: 4.0, 0: 1.0})}
+    one = contrast(cells, Contrast("a − b", (("a", "x", 1.0), ("b", "x", -1.0))), Sample(100, 100))
     assert one is not None
     assert (one.mean, one.seeds, one.above) == (1.5, 2, 2)
-    assert contrast(cells, Contrast("a − c", (("a", "x", 1.0), ("c", "x", -1.0)))) is None
+    assert contrast(cells, Contrast("a − c", (("a", "x", 1.0), ("c", "x", -1.0))), Sample(100, 100)) is None
 
 
 def test_the_three_verdicts(made_up) -> None:
@@ -80,7 +80,7 @@ def test_what_is_above_the_reference_is_named(made_up) -> None:
         ["Frozen: MMCL", " sigmoid loss is above MMCL"][0],
         "Frozen: Pixels is above MMCL",
     ]
-    assert "which the seeds do not settle" in said[0]
+    assert "which seeds and test rows do not settle" in said[0]
     assert "which" not in said[1]
 
 
