@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mmcl {options.command}: {sentence}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"mmcl {options.command}: interrupted; the same command continues.", file=sys.stderr)
+        again = "begins anew" if options.command == "generate" else "continues"
+        print(f"mmcl {options.command}: interrupted; the same command {again}.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,9 +5,11 @@ import os
 from pathlib import Path
 
 from mmcl_jax.config import load, shipped
+from mmcl_jax.errors import check
 from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.processes import initialize, is_first
+from mmcl_jax.training.run import Run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +28,14 @@ def run(options: argparse.Namespace) -> int:
     """Trains. Returns 75 (EX_TEMPFAIL) if it was asked to stop before the end: the same command continues."""
     if options.distributed:
         initialize()
-    result = pretrain(load(options.config, options.overrides), options.workdir, monitor=monitor)
+    config = load(options.config, options.overrides)
+    moved = Run.exists(options.workdir) and not (Path(config.data) / "store.json").is_file()
+    check(
+        not moved,
+        f"{options.workdir} is trained on a store, and there is none at {config.data}; if it has moved, say where it "
+        "is with --config.data.",
+    )
+    result = pretrain(config, options.workdir, monitor=monitor)
     if is_first():
         print(result.describe())
     return 0 if result.step == result.steps else os.EX_TEMPFAIL

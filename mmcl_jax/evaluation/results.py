@@ -117,9 +117,11 @@ class ResultsFile:
         parted: dict[str, list[Mapping[str, Any]]] = {"scores": [], "others": []}
         for entry in entries:
             of = entry.get("of")
-            same = of and of["store"] == self._store
-            same = same and self._states.get((of["source"], of["run"]), of["state"]) == of["state"]
-            parted["scores" if same else "others"].append(entry)
+            current = False
+            if of:  # entries of earlier versions do not say what was evaluated
+                state = self._states.get((of["source"], of["run"]), of["state"])
+                current = (of["store"], of["state"]) == (self._store, state)
+            parted["scores" if current else "others"].append(entry)
         return parted
 
 

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,8 @@ class Seen:
 
     def write(self, directory: Path) -> None:
         """Write `seen.npz`."""
-        np.savez(directory / FILE, **self.hashes)
+        arrays: dict[str, Any] = dict(self.hashes)
+        np.savez(directory / FILE, **arrays)
 
     @classmethod
     def read(cls, directory: Path) -> "Seen | None":
