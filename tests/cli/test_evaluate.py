@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
+from flax import nnx
 from PIL import Image
 
 from mmcl_jax.cli.main import main
@@ -30,7 +31,7 @@ FAST = ["--max-epochs", "1", "--learning-rates", "0.01", "--seeds", "1", "--base
 
 @pytest.fixture(scope="module")
 def ads(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty advertisements: `grade` lacks "c" in val, "d" in test and "e" in train; `sold` is "no" in all of val."""
+    """Forty advertisements: `grade` lacks "c" in val, "d" in test and "e" in train; `sold` is false in all of val."""
     root = tmp_path_factory.mktemp("ads")
     (root / "photos").mkdir()
     rng = np.random.default_rng(0)
@@ -144,15 +145,15 @@ def test_weights_that_are_not_finite_are_not_evaluated(
 
 
 def test_an_encoder_whose_weights_are_not_finite_encodes_nothing(result: Result) -> None:
-    model = result.run.model()
-    model.encoders["image"] = jax.tree.map(lambda x: x * jnp.nan, model.encoders["image"])
+    graphdef, params, rest = nnx.split(result.run.model(), nnx.Param, ...)
+    model = nnx.merge(graphdef, jax.tree.map(lambda x: x * jnp.nan, params), rest)
     with pytest.raises(UserError, match=r"The weights of the model of digits_mmcl \(seed 0\) are not finite"):
         frozen_encoder(model, config=result.run.config)
 
 
 @pytest.mark.parametrize(
     ("label", "absent", "chosen_by"),
-    [("grade", {"train": ["e"], "val": ["c"], "test": ["d"]}, "top1"), ("sold", {"val": ["yes"]}, "log_loss")],
+    [("grade", {"train": ["e"], "val": ["c"], "test": ["d"]}, "top1"), ("sold", {"val": ["true"]}, "log_loss")],
 )
 def test_the_classes_that_are_there_are_measured(
     label: str, absent: dict[str, list[str]], chosen_by: str, run: Path, capsys: pytest.CaptureFixture[str]

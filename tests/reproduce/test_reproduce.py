@@ -157,7 +157,7 @@ def test_a_training_that_is_asked_to_stop_ends_with_75(
         (
             "mmcl/table1_table",
             ["--config.label_as_feature=True"],
-            "mmcl: the table is evaluated by 'digit', which config",
+            "mmcl: the table is evaluated by 'digit', which",
         ),
         (
             "mmcl/table1",
