@@ -147,7 +147,7 @@ def test_weights_that_are_not_finite_are_not_evaluated(
 def test_an_encoder_whose_weights_are_not_finite_encodes_nothing(result: Result) -> None:
     graphdef, params, rest = nnx.split(result.run.model(), nnx.Param, ...)
     model = nnx.merge(graphdef, jax.tree.map(lambda x: x * jnp.nan, params), rest)
-    with pytest.raises(UserError, match=r"The weights of the model of digits_mmcl \(seed 0\) are not finite"):
+    with pytest.raises(UserError, match=r"The weights of the model of digits_mmcl \(seed 2022\) are not finite"):
         frozen_encoder(model, config=result.run.config)
 
 
