@@ -44,7 +44,7 @@ def check_overlap(runs: Sequence[Run], store: Store, *, allow: bool) -> list[str
         if trained or watched:
             sentence = (
                 f"Of the {counted(store.sizes['test'], 'test row')} of {store.directory}, {run.directory} was trained "
-                f"on {trained} and watched {watched} as validation rows"
+                f"on {trained} and watched {watched} as validation rows (the same key or picture)"
             )
             check(allow, f"{sentence}: scores would flatter; evaluate on other rows, or allow it with --allow-overlap.")
             remarks.append(f"{sentence}: scores flatter.")

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmcl_jax.data.card.wording import counted
 from mmcl_jax.evaluation.labelled import LabelledStore
+from mmcl_jax.evaluation.remarks import names
 from mmcl_jax.evaluation.scores import Score
 from mmcl_jax.reproduce import grid, ledger
 from mmcl_jax.reproduce.plan import Plan
@@ -106,8 +107,18 @@ class Outcome:
     def protocols(self) -> str:
         """How the columns were evaluated."""
         said = [PROTOCOLS[name] for name in dict.fromkeys(column.protocol for column in self.plan.table.columns)]
-        chosen = f"Settings are chosen by {METRICS[self.metric]} on validation."
-        return " ".join([*said, chosen])
+        by_loss = any("val_log_loss" in score.metrics for scores in self.scores.values() for score in scores)
+        by = "log loss, since all rows have one class," if by_loss else METRICS[self.metric]
+        chosen = f"Settings are chosen by {by} on validation."
+        return " ".join([*said, chosen, *([self.absent] if self.absent else [])])
+
+    @property
+    def absent(self) -> str:
+        """The classes that no test row is of; empty if there are none."""
+        every = (score.absent.get("test", []) for scores in self.scores.values() for score in scores)
+        texts = next((found for found in every if found), [])
+        classes = counted(len(texts), "class", "classes")
+        return f"No test row is of {classes} of the label ({names(texts)})." if texts else ""
 
     @property
     def orientation(self) -> str:

@@ -98,9 +98,8 @@ def test_rows_that_were_trained_on_are_not_the_test(
         assert error.count("\n") == 1
     assert not (run / "evaluation.json").exists()
     assert evaluate(run, "--store", str(other), "--label", "sold", "--allow-overlap") == 0
-    assert (
-        f"was trained on {trained} and watched {watched} as validation rows: scores flatter" in capsys.readouterr().out
-    )
+    printed = capsys.readouterr().out
+    assert f"on {trained} and watched {watched} as validation rows (the same key or picture): scores flatter" in printed
 
 
 def test_rows_that_no_run_has_seen_are_a_test(ads: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,7 +155,7 @@ def test_an_encoder_whose_weights_are_not_finite_encodes_nothing(result: Result)
     [("grade", {"train": ["e"], "val": ["c"], "test": ["d"]}, "top1"), ("sold", {"val": ["true"]}, "log_loss")],
 )
 def test_the_classes_that_are_there_are_measured(
-    label: str, absent: dict[str, list[str]], chosen_by: str, run: Path, capsys: pytest.CaptureFixture[str]
+    label: str, absent: dict[str, list[str]], chosen_by: str, ads: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     every = ["--protocol", "probe,knn,finetune,augmented_probe", "--input", "image,table", "--baselines", "pixels"]
     assert evaluate(run, *every, "--label", label, "--per-class", "2,90") == 0
@@ -168,6 +167,7 @@ def test_the_classes_that_are_there_are_measured(
         assert 0 <= score["metrics"]["top1"] <= 1
         assert 0 <= score["metrics"]["auroc"] <= 1
         assert f"val_{chosen_by}" in score["metrics"]
+    assert "1 classes" not in (ads / "store" / "findings.json").read_text()
     for split, (text,) in absent.items():
         assert f"The split {split!r} has no row of 1 class of {label!r} ({text!r})" in printed
         assert f"{split}: {text!r}" in printed

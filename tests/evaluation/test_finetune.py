@@ -375,7 +375,7 @@ def test_what_does_not_fit_is_refused(config) -> None:
         run(model, config, frozen=True, task=dataclasses.replace(BRIGHT, classes=2))
     graphdef, params, rest = nnx.split(model, nnx.Param, ...)
     broken = nnx.merge(graphdef, jax.tree.map(lambda x: x * jnp.nan, params), rest)
-    with pytest.raises(UserError, match="weights of the model of .* are not finite"):
+    with pytest.raises(UserError, match=r"weights of the model of .* are not finite"):
         run(broken, config, frozen=True)
     plain = config.copy_and_resolve_references()
     plain.views = {"image": view("resized"), "table": view("scarf")}

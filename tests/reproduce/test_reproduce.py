@@ -217,3 +217,4 @@ def test_what_cannot_be_evaluated_is_said_before_anything_is_pretrained(
     assert not list(tmp_path.glob("out/**/config.json"))
     assert main([*table3, "--label", "model"]) == 0
     assert "The split 'test' has no row of 1 class of 'model' ('m3')" in capsys.readouterr().out
+    assert "No test row is of 1 class of the label ('m3')." in (tmp_path / "out/mmcl/table3/table.txt").read_text()
