@@ -20,8 +20,9 @@ from mmcl_jax.evaluation.budgets import Budget
 from mmcl_jax.evaluation.plot import plot_scores
 from mmcl_jax.evaluation.protocol import evaluate_runs
 from mmcl_jax.evaluation.scores import Score
-from mmcl_jax.evaluation.summary import Cell, budgets_of, paired, render, repeats_of, summarise
+from mmcl_jax.evaluation.summary import Cell, budgets_of, grids, paired, repeats_of, show, summarise
 from mmcl_jax.lock import locked
+from mmcl_jax.targets import check_folder
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.plain import to_plain
 from mmcl_jax.training.run import Run
@@ -47,6 +48,7 @@ def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
       UserError: `out` holds something else.
     """
     began = time.monotonic()
+    check_folder(out, "--out")
     console = Console()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # Seeds share one compiled program per method. A cache is trusted code, so it lies in a folder of our own.
@@ -79,9 +81,7 @@ def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
         "linear probe on frozen features of the images alone; the table is not needed any more",
     )
     scores = evaluate_runs(runs, store, budgets=BUDGETS, draws=DRAWS)
-    console.print()
-    console.print(render(scores))
-    console.print(render(scores, "auroc"))
+    show(grids(scores), console)
     for line in _differences(scores):
         console.print(line, highlight=False, soft_wrap=True)
     plot_scores(scores, out / "curves.png", title="Linear probe on images of digits, by labels used")

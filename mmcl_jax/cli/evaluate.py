@@ -1,7 +1,6 @@
 """`mmcl evaluate`: what runs are worth."""
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -15,8 +14,10 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.budgets import Budget
 from mmcl_jax.evaluation.protocol import PROTOCOLS, evaluate_runs
-from mmcl_jax.evaluation.sources import BASELINES, INPUTS
-from mmcl_jax.evaluation.summary import tables
+from mmcl_jax.evaluation.results import ResultsFile
+from mmcl_jax.evaluation.sources import BASELINES, INPUTS, sources
+from mmcl_jax.evaluation.summary import grids, show
+from mmcl_jax.targets import check_file
 from mmcl_jax.text import visible
 from mmcl_jax.training.run import Run
 
@@ -25,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     add = parser.add_argument
     add("--run", type=Path, nargs="+", required=True, help="runs; those of one experiment differ by seed")
-    add("--store", type=Path, help="store to evaluate on; by default the one the first run was trained on")
+    add("--store", type=Path, help="store to evaluate on, or where that has moved which the first run was trained on")
+    add("--allow-overlap", action="store_true", help="test rows may be rows that a run was trained on")
     add("--protocol", type=types.names, default="probe", help=f"how to evaluate, some of {','.join(PROTOCOLS)}")
     add("--input", type=types.names, default="image", help=f"what to predict from, some of {','.join(INPUTS)}")
     add("--fraction", type=types.fractions, default=None, help="shares of the training labels, such as 1,0.1,0.01")
@@ -38,7 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--baselines", type=types.names, default=",".join(BASELINES), help="also evaluate these; empty for none")
     add("--learning-rates", type=types.rates, default=None, help="to choose from on validation, such as 1e-2,1e-3")
     add("--max-epochs", type=types.count, default=None, help="most epochs; in probe, one has at least 25 steps")
-    add("--out", type=Path, help="results file; RUN/evaluation.json by default for a single run")
+    add(
+        "--out",
+        type=Path,
+        help="results file, which is added to; RUN/evaluation.json by default for a single run",
+    )
+    add("--again", action="store_true", help="compute what is in the results file already, and replace it")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -46,10 +53,25 @@ def run(options: argparse.Namespace) -> None:
     runs = [Run.open(path) for path in options.run]
     check(options.out is not None or len(runs) == 1, "Say where the results of several runs go, with --out FILE.")
     out = options.out or runs[0].directory / "evaluation.json"
+    check_file(out, "--out")
+    store = Store.open(options.store) if options.store else runs[0].store()
     steps = {str(one.directory): one.latest_step() for one in runs}
+    results = ResultsFile(
+        out,
+        store=store.fingerprint,
+        sources=[source.of() for source in sources(runs, BASELINES)],
+        head={
+            "command": shlex.join(["mmcl", *sys.argv[1:]]),
+            "mmcl_jax": __version__,
+            "jax": jax.__version__,
+            "device": jax.devices()[0].device_kind,
+            "runs": steps,
+            "store": str(store.directory),
+        },
+        again=options.again,
+    )
     for directory, step in steps.items():
         print(f"{visible(directory)}: the checkpoint of step {step}")
-    store = Store.open(options.store) if options.store else runs[0].store()
     fractions = options.fraction or (() if options.per_class or options.subset else (1.0,))
     budgets = [Budget(per_class=n) for n in options.per_class] + [Budget(fraction=f) for f in fractions]
     budgets += [Budget(subset=name) for name in options.subset]
@@ -64,19 +86,8 @@ def run(options: argparse.Namespace) -> None:
         label=options.label,
         learning_rates=options.learning_rates,
         max_epochs=options.max_epochs,
+        allow_overlap=options.allow_overlap,
+        records=results,
     )
-    console = Console()
-    for table in tables(scores):
-        console.print(table)
-    results = {
-        "command": shlex.join(["mmcl", *sys.argv[1:]]),
-        "mmcl_jax": __version__,
-        "jax": jax.__version__,
-        "device": jax.devices()[0].device_kind,
-        "runs": steps,
-        "store": str(store.directory),
-        "scores": [score.to_json() for score in scores],
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(results, indent=2) + "\n")
-    print(f"Written to {visible(out)}.")
+    show(grids(scores), Console())
+    print(results.finish())

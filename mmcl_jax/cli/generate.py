@@ -9,6 +9,7 @@ from mmcl_jax.data import recipes
 from mmcl_jax.data.generators import GENERATORS
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.registry import Registry
+from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
 
 
@@ -24,6 +25,7 @@ def run(options: argparse.Namespace) -> None:
     """Draws and writes."""
     out: Path = options.out
     check(not out.exists(), f"{out} exists already; choose another --out, or remove it first.")
+    check_folder(out, "--out")
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of an earlier call that was stopped
     try:

@@ -18,7 +18,7 @@ COMMANDS = {
     "prepare": "a table and a folder of images become a store",
     "generate": "drawn data in the format of a data set that cannot be shipped",
     "pretrain": "train the encoders of an experiment; the same command resumes",
-    "evaluate": "linear probes on frozen features of one or several runs",
+    "evaluate": "what runs are worth: linear probes, fine-tuning, nearest neighbours and retrieval",
     "reproduce": "a table of a paper, ours beside the published numbers; the same command continues",
     "quickstart": "all of it on the small real data set that ships with the package",
 }
@@ -66,7 +66,8 @@ def _main(words: list[str]) -> int:
         print(f"mmcl {options.command}: {sentence}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"mmcl {options.command}: interrupted; the same command continues.", file=sys.stderr)
+        again = "begins anew" if options.command == "generate" else "continues"
+        print(f"mmcl {options.command}: interrupted; the same command {again}.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

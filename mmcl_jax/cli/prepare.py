@@ -16,6 +16,7 @@ from mmcl_jax.data.prepare import look, prepare
 from mmcl_jax.data.request import Request
 from mmcl_jax.data.summary import show
 from mmcl_jax.errors import check
+from mmcl_jax.targets import check_file
 from mmcl_jax.text import visible
 
 
@@ -99,10 +100,13 @@ def run(options: argparse.Namespace) -> None:
         check(request.images is not None, "Give the image folder with --images.")
     console = Console()
     if options.check or options.write_schema:
+        if options.write_schema:
+            check(not options.write_schema.is_file(), f"--write-schema: {options.write_schema} exists already.")
+            check_file(options.write_schema, "--write-schema")
         findings, declared = look(request, recipe=recipe)
         show(findings, console)
         if options.write_schema:
-            check(not options.write_schema.exists(), f"--write-schema: {options.write_schema} exists already.")
+            options.write_schema.parent.mkdir(parents=True, exist_ok=True)
             options.write_schema.write_text(json.dumps(declared.to_json(), indent=2) + "\n")
             print(f"Written to {visible(options.write_schema)}; edit it and give it with --schema.")
         return

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmcl_jax.config import OwnData, data_names, explain, load, shipped
 from mmcl_jax.config.length import keep_warmup
+from mmcl_jax.errors import check
 from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.processes import initialize, is_first
@@ -32,10 +33,15 @@ def run(options: argparse.Namespace) -> int:
     """Trains. Returns 75 (EX_TEMPFAIL) if it was asked to stop before the end: the same command continues."""
     if options.distributed:
         initialize()
-    said: list[str] = []
+    begun, said = Run.exists(options.workdir), list[str]()
     kept = OwnData.kept(options.workdir) if options.config.endswith(":own") else None
     config = load(options.config, options.overrides, data=kept, say=said.append)
-    if Run.exists(options.workdir):
+    check(
+        not begun or (Path(config.data) / "store.json").is_file(),
+        f"{options.workdir} is trained on a store, and there is none at {config.data}; if it has moved, say where it "
+        "is with --config.data.",
+    )
+    if begun:
         keep_warmup(config, Run.open(options.workdir).config, options.overrides)
         said = []
     said += explain(config, options.overrides) if "own" in config else []

@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 
-from mmcl_jax.errors import check
-
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
     """`per_class` labels of every class, a `fraction` of each class (1.0: all labels), or a named `subset` of a store.
+
+    A class that has fewer than `per_class` gives all of its labels.
 
     Example:
       >>> labels = np.array([0, 0, 0, 1, 1])
@@ -44,9 +44,6 @@ class Budget:
           labels: `[N]` class codes, or numbers.
           seed: of pretraining, and the number of the draw.
           stratified: whether the labels are class codes.
-
-        Raises:
-          UserError: a class has fewer rows than `per_class`.
         """
         if self.takes_all:
             return np.arange(len(labels))
@@ -57,6 +54,5 @@ class Budget:
         for label in np.unique(labels):
             rows = np.flatnonzero(labels == label)
             count = self.per_class or max(1, round(self.fraction * len(rows)))
-            check(count <= len(rows), f"--per-class {count}: class {label} has only {len(rows)} training rows.")
             chosen.append(np.random.default_rng([*seed, int(label)]).permutation(rows)[:count])
         return np.sort(np.concatenate(chosen))

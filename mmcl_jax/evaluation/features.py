@@ -14,6 +14,7 @@ from mmcl_jax.backend import compiler_options
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.table_input import TableInput
 from mmcl_jax.objectives.unit import unit
+from mmcl_jax.training.finite import check_finite
 from mmcl_jax.training.mesh import by_example, local_mesh, replicated
 from mmcl_jax.views import VIEWS
 
@@ -30,9 +31,13 @@ def frozen_encoder(
     encoded table rows `[N, F]`; `batch_size` of them at a time, divided over this process's devices.
     BatchNorm uses its running statistics and nothing is updated, so the features are those of a frozen encoder. (In
     MMCL's released code a "frozen" encoder stays in train mode: it normalises by, and keeps adapting to, the batch.)
+
+    Raises:
+      UserError: the model's weights are not finite.
     """
     mesh = local_mesh(batch_size)
     graphdef, arrays = nnx.split(model)
+    check_finite(arrays, f"the model of {config.name} (seed {config.seed})", remedy="go back to an earlier checkpoint")
     arrays = jax.device_put(arrays, replicated(mesh))
     encode = _program(graphdef, modality, _view_size(config, modality), config.dtype, projected)
 

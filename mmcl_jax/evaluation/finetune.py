@@ -18,6 +18,7 @@ from mmcl_jax.evaluation.finetune_recipe import Recipe, augmentation_of
 from mmcl_jax.evaluation.finetune_stopping import EarlyStopping
 from mmcl_jax.evaluation.heads import new_heads, take_head
 from mmcl_jax.evaluation.tasks import Task
+from mmcl_jax.training.finite import check_finite
 from mmcl_jax.training.mesh import local_mesh
 from mmcl_jax.training.state import split_model
 
@@ -33,10 +34,12 @@ class Outcome:
     Attributes:
       metrics: `task.metrics` on test, of the best validation epoch, and `val_<primary>`, the validation metric there.
       chosen: `learning_rate` and `epoch` (from 1), by validation.
+      outputs: `[N, outputs]` on test.
     """
 
     metrics: dict[str, float]
     chosen: dict[str, float]
+    outputs: np.ndarray
 
 
 def finetune(
@@ -98,11 +101,13 @@ def finetune(
       One outcome per seed.
 
     Raises:
-      UserError: inputs do not fit the model or the task, no image is augmented by the run, a batch has no whole group,
-        or training diverges at every rate.
+      UserError: the model's weights are not finite, inputs do not fit the model or the task, no image is augmented by
+        the run, a batch has no whole group, or training diverges at every rate.
     """
     check_inputs(model, {"train": train, "val": val, "test": test}, task=task, modalities=modalities)
     check_numbers(learning_rates, seeds, max_epochs=max_epochs, batch_size=batch_size, patience=patience)
+    name = f"the model of {config.name} (seed {config.seed})"
+    check_finite(split_model(model), name, remedy="go back to an earlier checkpoint")
     train, val, test = (_only(modalities, part) for part in (train, val, test))
     augmentation = augmentation_of(config, probability=augment_probability) if "image" in modalities else None
     module = nnx.Dict({modality: model.encoders[modality] for modality in modalities})
@@ -166,7 +171,7 @@ def finetune(
         stop, rate, weights = best
         (outputs,) = test_split.outputs(weights.heads, weights.encoder or encoder, frozen=frozen)
         metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": stop.best}
-        outcomes.append(Outcome(metrics, {"learning_rate": rate, "epoch": float(stop.epoch)}))
+        outcomes.append(Outcome(metrics, {"learning_rate": rate, "epoch": float(stop.epoch)}, outputs))
     return outcomes
 
 

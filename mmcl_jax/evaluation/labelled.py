@@ -22,19 +22,21 @@ class LabelledStore:
       task: the prediction of the label.
       rows: per split, the rows `[N]` that have the label.
       targets: per split, their labels `[N]`: int64 class codes, or float64 numbers.
+      column: the label; its categories are the texts of the class codes.
     """
 
     store: Store
     task: Task
     rows: Mapping[str, np.ndarray]
     targets: Mapping[str, np.ndarray]
+    column: Column
 
     @classmethod
     def of(cls, store: Store, label: str | None) -> "LabelledStore":
         """The store with this label, by default its first that is a class, or its first.
 
         Raises:
-          UserError: there is no such label, a class has no row in a split, or a split has no two rows with the label.
+          UserError: there is no such label, a split has no row with it, or the training rows no two values of it.
         """
         column = _label(store, label)
         rows, targets = {}, {}
@@ -43,7 +45,26 @@ class LabelledStore:
             rows[split] = np.flatnonzero(~np.isnan(values))
             targets[split] = values[rows[split]].astype(np.int64 if column.coded else np.float64)
             _check_split(store, split, column, targets[split])
-        return cls(store, Task.of(column), rows, targets)
+        one_class = column.coded and len(np.unique(targets["val"])) == 1
+        return cls(store, dataclasses.replace(Task.of(column), one_class=one_class), rows, targets, column)
+
+    def absent(self, rows: np.ndarray) -> dict[str, list[str]]:
+        """Return the classes, by their texts, that validation, test, or the draws `[R, n]` of training rows lack."""
+        there = {"train": self.targets["train"][rows], "val": self.targets["val"], "test": self.targets["test"]}
+        codes = {split: set(np.unique(targets).tolist()) for split, targets in there.items()}
+        lacking = {
+            split: [text for code, text in enumerate(self.column.categories) if code not in present]
+            for split, present in codes.items()
+        }
+        return {split: texts for split, texts in lacking.items() if texts}
+
+    def short(self, budget: Budget) -> dict[str, int]:
+        """Return the classes that have fewer training rows than `--per-class` asks for, with their numbers of rows."""
+        if budget.per_class is None:
+            return {}
+        counts = np.bincount(self.targets["train"], minlength=self.task.classes)
+        named = zip(self.column.categories, counts.tolist(), strict=True)
+        return {text: count for text, count in named if 0 < count < budget.per_class}
 
     def draws(self, budget: Budget, *, seed: int, count: int) -> np.ndarray:
         """`[R, n]` places among the training rows that have the label: `count` draws, or one of a budget that is fixed.
@@ -61,6 +82,8 @@ class LabelledStore:
             )
             places = np.flatnonzero(np.isin(self.rows["train"], rows))
             check(len(places) > 0, f"--subset: no row of {budget.subset!r} has the label {self.task.label!r}.")
+            one = self.column.coded and len(np.unique(self.targets["train"][places])) == 1
+            check(not one, f"--subset: all rows of {budget.subset!r} have the same class of {self.task.label!r}.")
             return places[None]
         stratified = self.task.kind == "classification"
         check(
@@ -86,7 +109,9 @@ def _label(store: Store, name: str | None) -> Column:
 
 
 def _check_split(store: Store, split: str, column: Column, targets: np.ndarray) -> None:
-    for code, text in enumerate(column.categories):
-        sentence = f"The split {split!r} of {store.directory} has no row of class {text!r} of {column.name!r}."
-        check(bool((targets == code).any()), sentence)
-    check(len(targets) > 1, f"The split {split!r} of {store.directory} has no two rows with the label {column.name!r}.")
+    where = f"The split {split!r} of {store.directory}"
+    remedy = "predict another --label, or prepare the store again with other splits"
+    check(len(targets) > 0, f"{where} has no row with the label {column.name!r}; {remedy}.")
+    if split == "train":
+        rows = f"rows with two {'classes' if column.coded else 'values'} of {column.name!r}"
+        check(len(np.unique(targets)) > 1, f"{where} has no {rows}, so there is nothing to learn; {remedy}.")

@@ -28,10 +28,10 @@ def primary(outputs: jax.Array, targets: jax.Array, name: str) -> jax.Array:
     Args:
       outputs: `[N, outputs]`.
       targets: `[N]`.
-      name: "top1", "auroc" (of two classes) or "mse".
+      name: "top1", "auroc" (of two classes), "log_loss" or "mse".
     """
-    if name == "mse":
-        return -jnp.square(outputs[:, 0] - targets).mean()
+    if name in ("mse", "log_loss"):
+        return -per_example_loss(outputs, targets, name).mean()
     if name == "auroc":
         return binary_auroc(outputs[:, 1] - outputs[:, 0], targets)
     return (outputs.argmax(axis=1).astype(targets.dtype) == targets).mean(dtype=jnp.float32)

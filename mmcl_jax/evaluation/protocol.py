@@ -1,7 +1,8 @@
 """Runs and baselines, by every protocol, from every input, with every budget of labels: one list of scores."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,11 @@ from mmcl_jax.evaluation.features import unit_rows
 from mmcl_jax.evaluation.finetune import Examples, finetune
 from mmcl_jax.evaluation.knn import knn
 from mmcl_jax.evaluation.labelled import LabelledStore
+from mmcl_jax.evaluation.overlap import check_overlap
+from mmcl_jax.evaluation.per_row import packed, parts
 from mmcl_jax.evaluation.probe import LEARNING_RATES, MAX_EPOCHS, Labelled, standardise, train_heads
+from mmcl_jax.evaluation.remarks import remarks_on
+from mmcl_jax.evaluation.results import NoRecords, Records
 from mmcl_jax.evaluation.retrieval import retrieval
 from mmcl_jax.evaluation.scores import Score
 from mmcl_jax.evaluation.sources import BASELINES, INPUTS, Source, sources
@@ -24,16 +29,58 @@ from mmcl_jax.training.run import Run
 PROTOCOLS = ("probe", "augmented_probe", "finetune", "knn", "retrieval")
 NO_LABELS = "no labels"
 
-Result = tuple[dict[str, float], dict[str, float]]  # metrics, chosen
+Result = tuple[dict[str, float], dict[str, float], str]  # metrics, chosen, and what every test row adds (`per_row`)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Settings:
     """Of protocols that train; `say` shows how far one is."""
 
-    learning_rates: Sequence[float]
+    learning_rates: tuple[float, ...]
     max_epochs: int
     say: Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One method, input, protocol and budget, with the draws of labels (`rows` `[R, n]`) or the random starts of it.
+
+    `data` is None for retrieval, which has no labels.
+    """
+
+    source: Source
+    data: LabelledStore | None
+    given: str
+    protocol: str
+    budget: str
+    rows: np.ndarray
+    count: int
+
+    @property
+    def method(self) -> str:
+        """The name that its scores have."""
+        return self.source.method(self.protocol, self.given)
+
+    def parts(self) -> list[list[int]]:
+        """Return the numbers of the draws, divided into those that are computed, and kept, together."""
+        numbers = list(range(self.count))
+        alone = self.protocol == "finetune" or (self.protocol == "augmented_probe" and len(self.rows) > 1)
+        return [[number] for number in numbers] if alone else [numbers]
+
+    def of(self, store: Store, how: _Settings) -> dict[str, Any]:
+        """Return what is evaluated, and all that can change its scores."""
+        trains = self.protocol in ("probe", "augmented_probe", "finetune")
+        return {
+            **self.source.of(),
+            "store": store.fingerprint,
+            "method": self.method,
+            "protocol": self.protocol,
+            "input": self.given,
+            "label": self.data.task.label if self.data else "",
+            "budget": self.budget,
+            "learning_rates": list(how.learning_rates) if trains else None,
+            "max_epochs": how.max_epochs if trains else None,
+        }
 
 
 def evaluate_runs(
@@ -49,8 +96,11 @@ def evaluate_runs(
     label: str | None = None,
     learning_rates: Sequence[float] | None = None,
     max_epochs: int | None = None,
+    allow_overlap: bool = False,
+    records: Records | None = None,
+    say: Callable[[str], None] = print,
 ) -> list[Score]:
-    """Evaluates every run and, at every seed that occurs, every baseline.
+    """Evaluates every run and then, at every seed that occurs, every baseline.
 
     All methods get the same draws of labels at the same seed, so differences between methods can be paired by seed.
     Settings are chosen by the task's primary metric on validation, and only then tested.
@@ -73,10 +123,17 @@ def evaluate_runs(
         out.
       learning_rates: to choose from, by default the six of Hager et al.
       max_epochs: the longest training, 500 by default.
+      allow_overlap: whether test rows may be rows that a run has seen in pretraining.
+      records: where scores are found that are there already, and kept as they come.
+      say: is told what to know about the scores: classes without rows, rows that a run has seen.
+
+    Returns:
+      The scores, those of the baselines first.
 
     Raises:
-      UserError: the store lacks the label or a class of it in a split, or has other images or columns than a run; a run
-        lacks an encoder; a name is unknown; or two runs are the same.
+      UserError: the store lacks the label, has rows in its test split that a run has seen, or has other images or
+        columns than a run; a run lacks an encoder, or its weights are not finite; a name is unknown; or two runs are
+        the same.
     """
     check_choice("--protocol", "protocol", protocols, PROTOCOLS)
     check_choice("--baselines", "baseline", baselines, BASELINES, some=False)
@@ -97,30 +154,77 @@ def evaluate_runs(
     check(len(rates) > 0 and min(rates) > 0, "--learning-rates: give at least one, all above 0.")
     epochs = MAX_EPOCHS if max_epochs is None else max_epochs
     check(epochs > 0, f"--max-epochs: must be positive, not {epochs}.")
-    scores: list[Score] = []
-    seeds = len({run.config.seed for run in runs})
-    kinds = seeds * (("random" in baselines) + bool({"pixels", "columns"} & set(baselines)))
-    kinds += 0 if only_baselines else len(runs)
-    parts = len(predicting) * len(inputs) * len(budgets) + ("retrieval" in protocols)
+    for line in [*check_overlap(runs, store, allow=allow_overlap), *(remarks_on(data, budgets) if data else [])]:
+        say(line)
+    records = NoRecords() if records is None else records
+    every = sources(runs, baselines, only_baselines=only_baselines)
+    jobs = {
+        place: list(_jobs(source, store, data, predicting, inputs, budgets, draws, baselines, "retrieval" in protocols))
+        for place, source in enumerate(every)
+    }
+    scores: dict[int, list[Score]] = {place: [] for place in jobs}
     done = 0
-    with Bar("evaluation", kinds * parts) as bar:
+    with Bar("evaluation", sum(job.count for some in jobs.values() for job in some)) as bar:
         how = _Settings(learning_rates=rates, max_epochs=epochs, say=lambda text: bar.update(done, text))
-        for place, source in enumerate(sources(runs, baselines, only_baselines=only_baselines)):
-            for given in inputs if data is not None else ():
-                for protocol in predicting:
+        # Runs first: raw pixels, which have the most features, take as long as all others together.
+        for place in sorted(jobs, key=lambda place: ("run", "random", "raw").index(every[place].kind)):
+            for job in jobs.pop(place):
+                of, mine = job.of(store, how), list[Score]()
+                for numbers in job.parts():
+                    found = records.find(of, numbers)
+                    if found is None:
+                        found = _evaluate(job, store, numbers, how)
+                        records.keep(of, found)
+                    mine += found
+                    done += len(numbers)
+                    bar.update(done, _so_far(job, mine))
+                scores[place] += mine
+            every[place].forget()
+    return [score for place in sorted(scores) for score in scores[place]]
+
+
+def _jobs(
+    source: Source,
+    store: Store,
+    data: LabelledStore | None,
+    protocols: Sequence[str],
+    inputs: Sequence[str],
+    budgets: Sequence[Budget],
+    draws: int,
+    baselines: Sequence[str],
+    retrieving: bool,
+) -> Iterator[_Job]:
+    """Yield what there is to evaluate of a source."""
+    for given in inputs if data is not None else ():
+        for protocol in protocols:
+            if _applies(source, given, protocol, baselines):
+                for budget in budgets:
                     assert data is not None
-                    if _applies(source, given, protocol, baselines):
-                        for budget in budgets:
-                            new = _predict(source, data, given, protocol, budget, draws, how)
-                            scores += new
-                            primary = f"{data.task.primary} {new[-1].metrics[data.task.primary]:.3f}"
-                            done += 1
-                            bar.update(done, f"{new[-1].method}, {protocol}, {budget}: {primary}")
-            if "retrieval" in protocols and source.model is not None:
-                scores.append(_retrieve(source, store))
-            done = (place + 1) * parts
-            bar.update(done)
-    return scores
+                    rows = data.draws(budget, seed=source.run.config.seed, count=draws)
+                    # Labels that are drawn once are learnt from several random starts, where there are such.
+                    starts = draws if protocol in ("augmented_probe", "finetune") else 1
+                    yield _Job(
+                        source=source,
+                        data=data,
+                        given=given,
+                        protocol=protocol,
+                        budget=str(budget),
+                        rows=rows,
+                        count=starts if len(rows) == 1 else len(rows),
+                    )
+    if retrieving and source.kind != "raw":
+        nothing = np.zeros((1, 0), int)
+        yield _Job(
+            source=source, data=None, given="both", protocol="retrieval", budget=NO_LABELS, rows=nothing, count=1
+        )
+
+
+def _so_far(job: _Job, scores: Sequence[Score]) -> str:
+    """Return the mean over the draws that are done, in a few words."""
+    metric = job.data.task.primary if job.data else next(iter(scores[0].metrics))
+    values = [score.metrics[metric] for score in scores]
+    over = f" (mean of {len(values)} of {job.count} draws)" if job.count > 1 else ""
+    return f"{job.method}, {job.protocol} on {job.given}, {job.budget}: {metric} {np.mean(values):.3f}{over}"
 
 
 def _applies(source: Source, given: str, protocol: str, baselines: Sequence[str]) -> bool:
@@ -131,37 +235,38 @@ def _applies(source: Source, given: str, protocol: str, baselines: Sequence[str]
     return protocol in ("probe", "knn") and needed <= set(baselines)
 
 
-def _predict(
-    source: Source, data: LabelledStore, given: str, protocol: str, budget: Budget, draws: int, how: _Settings
-) -> list[Score]:
-    """The scores of all draws of a budget."""
-    seed = source.run.config.seed
-    rows = data.draws(budget, seed=seed, count=draws)
-    if protocol == "probe":
-        results = _probe(source, data, given, rows, how)
-    elif protocol == "knn":
-        results = [_knn(source, data, given, drawn) for drawn in rows]
+def _evaluate(job: _Job, store: Store, numbers: Sequence[int], how: _Settings) -> list[Score]:
+    """Return the scores of some draws of a job."""
+    source, data, seed = job.source, job.data, job.source.run.config.seed
+    if data is None:
+        return [_retrieve(source, store)]
+    if job.protocol == "probe":
+        results = _probe(source, data, job.given, job.rows, how)
+    elif job.protocol == "knn":
+        results = [_knn(source, data, job.given, job.rows[number]) for number in numbers]
     else:
-        name = f"{source.method(protocol, given)}, {protocol}, {budget}"
+        name = f"{job.method}, {job.protocol}, {job.budget}"
 
         def say(text: str) -> None:
             how.say(f"{name}: {text}")
 
         mine = dataclasses.replace(how, say=say)
-        results = _finetune(source, data, given, rows, draws, mine, frozen=protocol == "augmented_probe")
+        results = _finetune(job, data, numbers, mine, frozen=job.protocol == "augmented_probe")
     return [
         Score(
-            method=source.method(protocol, given),
+            method=job.method,
             seed=seed,
-            protocol=protocol,
-            input=given,
+            protocol=job.protocol,
+            input=job.given,
             label=data.task.label,
-            budget=str(budget),
+            budget=job.budget,
             draw=draw,
             metrics=metrics,
             chosen=chosen,
+            absent=data.absent(job.rows),
+            rows=rows,
         )
-        for draw, (metrics, chosen) in enumerate(results)
+        for draw, (metrics, chosen, rows) in zip(numbers, results, strict=True)
     ]
 
 
@@ -182,9 +287,10 @@ def _probe(source: Source, data: LabelledStore, given: str, rows: np.ndarray, ho
     results = []
     for draw in range(len(rows)):
         reached = task.metrics(heads.outputs(draw, val.features), val.targets)[task.primary]
-        metrics = task.metrics(heads.outputs(draw, test.features), test.targets)
+        outputs = heads.outputs(draw, test.features)
+        metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": reached}
         chosen = {"learning_rate": float(heads.learning_rates[draw])}
-        results.append(({**metrics, f"val_{task.primary}": reached}, chosen))
+        results.append((metrics, chosen, packed(parts(task, outputs, test.targets))))
     return results
 
 
@@ -192,42 +298,37 @@ def _knn(source: Source, data: LabelledStore, given: str, rows: np.ndarray) -> R
     features = [source.features(data, modality) for modality in INPUTS[given]]
     train, val, test = (np.concatenate([unit_rows(one[split]) for one in features], axis=1) for split in SPLITS)
     queries = (val, data.targets["val"]), (test, data.targets["test"])
-    return knn(train[rows], data.targets["train"][rows], *queries, task=data.task)
+    return *knn(train[rows], data.targets["train"][rows], *queries, task=data.task), ""
 
 
-def _finetune(
-    source: Source, data: LabelledStore, given: str, rows: np.ndarray, draws: int, how: _Settings, *, frozen: bool
-) -> list[Result]:
-    assert source.model is not None
-    seed, model, config = source.run.config.seed, source.model, source.run.config
+def _finetune(job: _Job, data: LabelledStore, numbers: Sequence[int], how: _Settings, *, frozen: bool) -> list[Result]:
+    """Return the results of one draw of labels, or of several random starts on labels that are drawn once."""
+    source, modalities = job.source, INPUTS[job.given]
 
     def examples(split: str) -> Examples:
-        arrays = {modality: source.inputs(data.store, split, modality) for modality in INPUTS[given]}
+        arrays = {modality: source.inputs(data.store, split, modality) for modality in modalities}
         every = Examples(arrays, np.zeros(data.store.sizes[split]))
         chosen = data.rows[split]
         inputs = every.inputs if len(chosen) == len(every) else every.take(chosen).inputs
         return Examples(inputs, data.targets[split])
 
     train, val, test = map(examples, SPLITS)
-    # Labels that are drawn once are learnt from several random starts; each other draw is learnt from one.
-    starts = [range(draws)] if len(rows) == 1 else [range(draw, draw + 1) for draw in range(len(rows))]
-    outcomes = []
-    for drawn, numbers in zip(rows, starts, strict=True):
-        outcomes += finetune(
-            model,
-            config,
-            train if len(drawn) == len(train) else train.take(drawn),
-            val,
-            test,
-            task=data.task,
-            modalities=INPUTS[given],
-            frozen=frozen,
-            learning_rates=how.learning_rates,
-            seeds=[(seed, number) for number in numbers],
-            max_epochs=how.max_epochs,
-            report=how.say,
-        )
-    return [(outcome.metrics, outcome.chosen) for outcome in outcomes]
+    drawn = job.rows[numbers[0] if len(job.rows) > 1 else 0]
+    outcomes = finetune(
+        source.model,
+        source.run.config,
+        train if len(drawn) == len(train) else train.take(drawn),
+        val,
+        test,
+        task=data.task,
+        modalities=modalities,
+        frozen=frozen,
+        learning_rates=how.learning_rates,
+        seeds=[(source.run.config.seed, number) for number in numbers],
+        max_epochs=how.max_epochs,
+        report=how.say,
+    )
+    return [(one.metrics, one.chosen, packed(parts(data.task, one.outputs, test.targets))) for one in outcomes]
 
 
 def _retrieve(source: Source, store: Store) -> Score:

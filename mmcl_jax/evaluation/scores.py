@@ -20,6 +20,8 @@ class Score:
       draw: number of the draw of labels (and, where training is random beyond that, of its seed).
       metrics: on test, by name, and "val_" + the primary metric: that on validation of the settings chosen by it.
       chosen: these settings, such as `{"learning_rate": 0.003}`.
+      absent: per split, the classes that it has no row of (for train: among the rows of the draws).
+      rows: what every test row adds to the primary metric, packed (see `per_row`); empty where that is not known.
     """
 
     method: str
@@ -31,6 +33,8 @@ class Score:
     draw: int
     metrics: dict[str, float]
     chosen: dict[str, float]
+    absent: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    rows: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As a dict of JSON values; what is not a number (NaN) becomes None."""

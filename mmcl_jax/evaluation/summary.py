@@ -1,13 +1,17 @@
 """From scores to what is printed: means and spreads over seeds, paired differences, a table."""
 
 import dataclasses
+import io
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
+from rich import box
+from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 from scipy.stats import t
 
+from mmcl_jax.evaluation.remarks import names
 from mmcl_jax.evaluation.scores import Score
 from mmcl_jax.text import visible
 
@@ -20,6 +24,7 @@ NAMES = {
     "mae": "mean absolute error",
     "pearson": "Pearson correlation",
 }
+_WIDEST = 10_000  # characters: a table is as wide as its cells
 _PROTOCOLS = {
     "probe": "Linear probe",
     "augmented_probe": "Linear probe with augmented images",
@@ -114,26 +119,80 @@ def paired(scores: Sequence[Score], first: str, second: str, budget: str, metric
     return _cell(differences), sum(difference > 0 for difference in differences)
 
 
-def render(scores: Sequence[Score], metric: str = "top1") -> Table:
-    """The table of one protocol and input: a row per method, a column per budget."""
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """A table of texts: a title, a head, rows whose first `labels` cells say what they are, and a note below."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    labels: int = 1
+    note: str = ""
+
+    def blocks(self, width: int) -> list["Grid"]:
+        """Divide the columns into blocks of at most `width` characters, or of one column; each has the labels."""
+        sizes = [3 + max(map(len, cells)) for cells in zip(self.head, *self.rows, strict=True)]
+        labels = list(range(self.labels))
+        blocks, left = list[list[int]](), 0
+        for column in range(self.labels, len(self.head)):
+            left -= sizes[column]
+            if left < 0 or not blocks:
+                blocks.append([*labels])
+                left = width - 1 - sum(sizes[: self.labels]) - sizes[column]
+            blocks[-1].append(column)
+
+        def some(cells: list[str], columns: list[int]) -> list[str]:
+            return [cells[column] for column in columns]
+
+        return [
+            dataclasses.replace(self, head=some(self.head, columns), rows=[some(row, columns) for row in self.rows])
+            for columns in blocks
+        ]
+
+    def render(self, *, plain: bool) -> str:
+        """Return it for the terminal or, `plain`, as a Markdown table, which scripts read; no cell is wrapped."""
+        table = Table(box=box.MARKDOWN if plain else box.HEAVY_HEAD)
+        for place, name in enumerate(self.head):
+            table.add_column(name, justify="left" if place < self.labels else "right", no_wrap=True)
+        for row in self.rows:
+            table.add_row(*row)
+        console = Console(file=io.StringIO(), width=_WIDEST, record=True, color_system=None)
+        console.print(table, markup=False, highlight=False)
+        return "\n".join(line.rstrip() for line in console.export_text().splitlines() if line.strip())
+
+
+def accuracy_grid(scores: Sequence[Score], metric: str = "top1") -> Grid:
+    """Return the table of one protocol and input: a row per method, a column per budget."""
     (protocol, given) = groups_of(scores)[0]
     over = {"seed": "pretraining seeds", "draw": "draws of labels"}[repeats_of(scores)]
     cells = summarise(scores, metric)
     most = max(cell.repeats for row in cells.values() for cell in row.values())
     spread = f", mean ± sd over {most} {over}" if most > 1 else ""
     title = f"{_PROTOCOLS[protocol]} on {_INPUTS[given]}, test {NAMES.get(metric, metric.replace('_', ' '))}{spread}"
-    table = Table(title=title, title_justify="left")
-    table.add_column("features")
     budgets = budgets_of(scores)
-    for budget in budgets:
-        table.add_column(Text(visible(budget if protocol == "retrieval" else f"labels: {budget}")), justify="right")
-    for method, row in cells.items():
-        table.add_row(Text(visible(method)), *(str(row[budget]) if budget in row else "" for budget in budgets))
-    return table
+    rows = [
+        [visible(method), *(str(row[budget]) if budget in row else "" for budget in budgets)]
+        for method, row in cells.items()
+    ]
+    columns = [budget if protocol == "retrieval" else f"labels: {budget}" for budget in budgets]
+    return Grid(title, ["features", *columns], rows, note=_absent(scores))
 
 
-def render_retrieval(scores: Sequence[Score]) -> Table:
-    """The table of retrieval: a row per method and direction and one for chance, a column per metric."""
+def _absent(scores: Sequence[Score]) -> str:
+    """Return which classes have no rows."""
+    lacking: dict[str, list[str]] = {}
+    for score in scores:
+        for split, texts in score.absent.items():
+            known = lacking.setdefault(split, [])
+            known += [text for text in texts if text not in known]
+    if not lacking:
+        return ""
+    said = "; ".join(f"{split}: {names(texts)}" for split, texts in lacking.items())
+    return f"Classes without rows: {said}. Top-1 is over all rows, other metrics over the classes that test has."
+
+
+def retrieval_grid(scores: Sequence[Score]) -> Grid:
+    """Return the table of retrieval: a row per method and direction and one for chance, a column per metric."""
     measures = {
         "recall@1": "recall at 1",
         "recall@5": "recall at 5",
@@ -142,25 +201,38 @@ def render_retrieval(scores: Sequence[Score]) -> Table:
     }
     first, second = scores[0].input.split("-")
     spread = ", mean ± sd over pretraining seeds" if repeats_of(scores) == "seed" else ""
-    table = Table(title=f"Retrieval of the test split's images and tables{spread}", title_justify="left")
-    for name in ("projections", "from", *measures.values()):
-        table.add_column(name, justify="left" if name in ("projections", "from") else "right")
+    rows = []
     for method in methods_of(scores):
         for query, found in ((first, second), (second, first)):
             cells = [summarise(scores, f"{query}_to_{found}_{name}")[method][scores[0].budget] for name in measures]
-            table.add_row(Text(visible(method)), f"{query} to {found}", *map(str, cells))
-    table.add_row("chance", "", *(f"{scores[0].metrics[f'chance_{name}']:.3f}" for name in measures))
-    return table
+            rows.append([visible(method), f"{query} to {found}", *map(str, cells)])
+    rows.append(["chance", "", *(f"{scores[0].metrics[f'chance_{name}']:.3f}" for name in measures)])
+    title = f"Retrieval of the test split's images and tables{spread}"
+    return Grid(title, ["projections", "from", *measures.values()], rows, labels=2)
 
 
-def tables(scores: Sequence[Score]) -> list[Table]:
-    """Every table: per protocol and input, the two metrics that matter most for the task; and retrieval's."""
+def grids(scores: Sequence[Score]) -> list[Grid]:
+    """Return every table: per protocol and input, the two metrics that matter most for the task; and retrieval's."""
     made = []
     for protocol, given in groups_of(scores):
         part = only(scores, protocol=protocol, input=given)
         if protocol == "retrieval":
-            made.append(render_retrieval(part))
+            made.append(retrieval_grid(part))
         else:
             metrics = ("mae", "pearson") if "mse" in part[0].metrics else ("top1", "auroc")
-            made += [render(part, metric) for metric in metrics]
+            made += [accuracy_grid(part, metric) for metric in metrics]
     return made
+
+
+def show(made: Sequence[Grid], console: Console) -> None:
+    """Print tables, each in blocks as wide as the console: in a pipe 80 characters, or what `COLUMNS` says."""
+    for grid in made:
+        _say("\n" + textwrap.fill(grid.title, console.width), console)
+        for block in grid.blocks(console.width):
+            _say(block.render(plain=not console.is_terminal) + "\n", console)
+        if grid.note:
+            _say(textwrap.fill(grid.note, console.width), console)
+
+
+def _say(text: str, console: Console) -> None:
+    console.out(text, highlight=False)

@@ -1,12 +1,16 @@
 """A table with all its numbers, as the text, the page and the results file show them."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from mmcl_jax.data.card.wording import counted
+from mmcl_jax.evaluation.labelled import LabelledStore
+from mmcl_jax.evaluation.remarks import names
 from mmcl_jax.evaluation.scores import Score
-from mmcl_jax.evaluation.tasks import Task
 from mmcl_jax.reproduce import grid, ledger
 from mmcl_jax.reproduce.plan import Plan
 from mmcl_jax.reproduce.published import TARGETS, target_of
@@ -21,25 +25,20 @@ PROTOCOLS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What was asked for (`plan`, `variant`, `title`), the `metric`, and `scores` by row and column."""
+    """What was asked for (`plan`, `variant`, `title`), the `metric`, the `test` set, and `scores` by row and column."""
 
     plan: Plan
     variant: str
     title: str
     metric: str
+    test: grid.Sample
     scores: Mapping[tuple[str, str], list[Score]]
     seconds: Mapping[tuple[str, str, int], float]
 
-    @property
-    def cells(self) -> dict[tuple[str, str], dict[int, float]]:
+    @functools.cached_property
+    def cells(self) -> dict[tuple[str, str], grid.Cell]:
         """Percent by row, column and seed: the mean over draws of labels."""
-        return {
-            cell: {
-                seed: grid.value([one for one in scores if one.seed == seed], self.metric)
-                for seed in sorted({score.seed for score in scores})
-            }
-            for cell, scores in self.scores.items()
-        }
+        return {cell: grid.Cell.of(scores, self.metric) for cell, scores in self.scores.items()}
 
     @property
     def seeds(self) -> int:
@@ -68,16 +67,15 @@ class Outcome:
 
     def spread(self, row: Row, column: Column) -> grid.Spread | None:
         """A cell over seeds; None if the table has none there."""
-        values = self.cells.get((row.key, column.key))
-        return grid.spread(list(values.values())) if values else None
+        return self.contrast(Contrast(row.label, ((row.key, column.key, 1.0),)))
 
     def published(self, row: Row, column: Column) -> Published | None:
         """The number of the paper."""
         return row.published.get(self.target, {}).get(column.key)
 
     def contrast(self, what: Contrast) -> grid.Spread | None:
-        """A difference of cells, paired by seed."""
-        return grid.contrast(self.cells, what)
+        """A difference of cells, paired by seed and, where rows are known, by test row."""
+        return grid.contrast(self.cells, what, self.test)
 
     def to_reference(self, row: Row, column: Column) -> grid.Spread | None:
         """The row minus the reference row, paired by seed."""
@@ -109,8 +107,18 @@ class Outcome:
     def protocols(self) -> str:
         """How the columns were evaluated."""
         said = [PROTOCOLS[name] for name in dict.fromkeys(column.protocol for column in self.plan.table.columns)]
-        chosen = f"Settings are chosen by {METRICS[self.metric]} on validation."
-        return " ".join([*said, chosen])
+        by_loss = any("val_log_loss" in score.metrics for scores in self.scores.values() for score in scores)
+        by = "log loss, since all rows have one class," if by_loss else METRICS[self.metric]
+        chosen = f"Settings are chosen by {by} on validation."
+        return " ".join([*said, chosen, *([self.absent] if self.absent else [])])
+
+    @property
+    def absent(self) -> str:
+        """The classes that no test row is of; empty if there are none."""
+        every = (score.absent.get("test", []) for scores in self.scores.values() for score in scores)
+        texts = next((found for found in every if found), [])
+        classes = counted(len(texts), "class", "classes")
+        return f"No test row is of {classes} of the label ({names(texts)})." if texts else ""
 
     @property
     def orientation(self) -> str:
@@ -125,7 +133,7 @@ class Outcome:
 
 def gather(plan: Plan, *, variant: str, title: str) -> Outcome:
     """Reads the finished evaluations of a plan, all of which there are."""
-    column = next(one for one in plan.store.schema.labels if one.name == plan.how.label)
+    data = LabelledStore.of(plan.store, plan.how.label)
     scores: dict[tuple[str, str], list[Score]] = {}
     seconds = {}
     for one in plan.evaluations:
@@ -134,8 +142,25 @@ def gather(plan: Plan, *, variant: str, title: str) -> Outcome:
         scores.setdefault((one.row.key, one.column.key), []).extend(ledger.scores_of(record))
         seconds[one.row.key, one.column.key, one.seed] = record["seconds"]
     return Outcome(
-        plan=plan, variant=variant, title=title, metric=Task.of(column).primary, scores=scores, seconds=seconds
+        plan=plan,
+        variant=variant,
+        title=title,
+        metric=metric_of(data),
+        test=test_set(data.targets["test"], data.task.classes),
+        scores=scores,
+        seconds=seconds,
     )
+
+
+def metric_of(data: LabelledStore) -> str:
+    """Return the metric of a table: AUROC for two classes, else top-1."""
+    return "auroc" if data.task.classes == 2 else "top1"
+
+
+def test_set(targets: np.ndarray, classes: int) -> grid.Sample:
+    """Return the size of the test set and, for two classes, of the smaller of them."""
+    counts = np.bincount(targets, minlength=classes)
+    return grid.Sample(rows=len(targets), smallest=int(counts.min()) if classes == 2 else len(targets))
 
 
 def plus_minus(one: grid.Spread | None) -> str:

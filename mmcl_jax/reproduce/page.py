@@ -12,14 +12,14 @@ from mmcl_jax.data.card.wording import clipped, count, counted
 from mmcl_jax.reproduce import ledger
 from mmcl_jax.reproduce.curves import curves
 from mmcl_jax.reproduce.outcome import METRICS, Outcome, plus_minus
-from mmcl_jax.reproduce.reading import ABSENT, HOLDS, HOW, OPPOSITE, PARTLY, UNDECIDED, Finding, against, judge
+from mmcl_jax.reproduce.reading import ABSENT, HOLDS, HOW, OPPOSITE, PARTLY, UNDECIDED, Finding, Tally, against, judge
 from mmcl_jax.reproduce.spec import Column, Row
 from mmcl_jax.reproduce.strips import strips
 from mmcl_jax.reproduce.style import MORE_STYLE
 from mmcl_jax.reproduce.text import described, differences
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-_BADGES = {HOLDS: "badge yes", PARTLY: "badge", OPPOSITE: "badge no", UNDECIDED: "badge", ABSENT: "badge"}
+_BADGES = {HOLDS: "badge yes", PARTLY: "badge yes", OPPOSITE: "badge no", UNDECIDED: "badge", ABSENT: "badge"}
 
 
 def render_page(outcome: Outcome, command: str) -> str:
@@ -56,9 +56,10 @@ def _headline(outcome: Outcome) -> Html:
     records = [ledger.read(one.record) or {} for one in plan.trainings]
     hours = (sum(one.get("seconds", 0.0) for one in records) + sum(outcome.seconds.values())) / 3600
     trained = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
-    holds = [finding.verdict for finding in judge(outcome)]
+    tally = Tally.of(judge(outcome))
+    here = f"{tally.partly} for the methods here, " if tally.partly else ""
     tiles = [
-        ("Claims that hold", f"{holds.count(HOLDS)} of {len(holds)}", f"{holds.count(OPPOSITE)} opposite"),
+        ("Claims that hold", f"{tally.holds} of {tally.claims}", f"{here}{tally.opposite} opposite"),
         ("Pretraining seeds", count(outcome.seeds), f"{counted(len(plan.trainings), 'pretraining')}"),
         ("Methods", count(len(plan.rows)), f"{counted(len(plan.evaluations), 'evaluation')}"),
         ("Time", trained, f"{jax.devices()[0].device_kind}"),

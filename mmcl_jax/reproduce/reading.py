@@ -1,9 +1,10 @@
 """The table in sentences: whether each claim of the paper holds here, and whatever speaks against the reference row."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from mmcl_jax.data.card.wording import counted
-from mmcl_jax.reproduce.grid import Spread
+from mmcl_jax.reproduce.grid import LEAST_SEEDS, Spread
 from mmcl_jax.reproduce.outcome import Outcome, signed
 from mmcl_jax.reproduce.spec import Claim
 
@@ -35,12 +36,29 @@ class Finding:
         return f"{self.claim.text}: {self.verdict} ({'; '.join(self.numbers)})."
 
 
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """How many claims came out how; `holds` includes `partly`, those that hold for the methods that are here."""
+
+    claims: int
+    holds: int
+    partly: int
+    opposite: int
+
+    @classmethod
+    def of(cls, findings: Sequence[Finding]) -> "Tally":
+        """Count the verdicts that the badges show."""
+        verdicts = [finding.verdict for finding in findings]
+        partly = verdicts.count(PARTLY)
+        return cls(len(verdicts), verdicts.count(HOLDS) + partly, partly, verdicts.count(OPPOSITE))
+
+
 def judge(outcome: Outcome) -> list[Finding]:
     """Every claim of the table, in order.
 
     It "holds" if the 95 % intervals of all its differences lie above 0, "does not hold (opposite)" if that of one lies
-    below, and is "undecided" otherwise, as with a single seed. Where rows are not here because others were asked for,
-    it holds at most for the methods that are, and is not judged if there are none.
+    below, and is "undecided" otherwise, as with fewer than three seeds. Where rows are not here because others were
+    asked for, it holds at most for the methods that are, and is not judged if there are none.
     """
     return [_finding(outcome, claim) for claim in outcome.plan.table.claims]
 
@@ -71,14 +89,15 @@ def against(outcome: Outcome) -> list[str]:
             one = outcome.to_reference(row, column)
             if one is None or not one.mean > 1e-9:  # a difference of 0, but for rounding, is none
                 continue
-            sure = "" if one.outcome > 0 else ", which the seeds do not settle"
+            sure = "" if one.outcome > 0 else ", which seeds and test rows do not settle"
             number = f"{signed(one)} points at {one.above} of {counted(one.seeds, 'seed')}"
             said.append(f"{column.heading}: {row.label} is above {reference}, {number}{sure}.")
     return said
 
 
 HOW = (
-    "A claim holds if the 95 % t-interval over seeds of each paired difference lies above 0, and its opposite does if "
-    "that of one lies below 0; otherwise it is undecided. Differences are in points of percent; nothing is corrected "
-    "for there being several of them."
+    "A claim holds if the 95 % interval of each paired difference lies above 0, and its opposite does if that of one "
+    f"lies below 0; otherwise, and with fewer than {LEAST_SEEDS} seeds, it is undecided. An interval is for other "
+    "seeds and test rows: the half-widths of the interval over seeds and of that over test rows are added in squares. "
+    "Differences are in points of percent; nothing is corrected for there being several of them."
 )

@@ -42,6 +42,24 @@ def to_json(outcome: Outcome, command: str) -> dict[str, Any]:
         "evaluation": dataclasses.asdict(plan.how),
         "spread": outcome.spread_is_over,
         "published_target": outcome.target if outcome.has_published else None,
+        **judged(outcome),
+        "runs": {one.directory.name: {**(ledger.read(one.record) or {}), "seed": one.seed} for one in plan.trainings},
+        "configs": {one.directory.name: to_plain(Run.open(one.directory).config) for one in plan.trainings},
+        "scores": [
+            {"row": row, "column": column, **score.to_json()}
+            for (row, column), scores in outcome.scores.items()
+            for score in scores
+        ],
+        "evaluation_seconds": {
+            f"{row}-{seed} {column}": seconds for (row, column, seed), seconds in outcome.seconds.items()
+        },
+    }
+
+
+def judged(outcome: Outcome) -> dict[str, Any]:
+    """Return what is made of the scores: cells and differences in percent, and the verdicts."""
+    return {
+        "test": dataclasses.asdict(outcome.test),
         "cells": _cells(outcome),
         "differences": _differences(outcome),
         "claims": [
@@ -55,16 +73,6 @@ def to_json(outcome: Outcome, command: str) -> dict[str, Any]:
             for finding in judge(outcome)
         ],
         "above_the_reference": against(outcome),
-        "runs": {one.directory.name: {**(ledger.read(one.record) or {}), "seed": one.seed} for one in plan.trainings},
-        "configs": {one.directory.name: to_plain(Run.open(one.directory).config) for one in plan.trainings},
-        "scores": [
-            {"row": row, "column": column, **score.to_json()}
-            for (row, column), scores in outcome.scores.items()
-            for score in scores
-        ],
-        "evaluation_seconds": {
-            f"{row}-{seed} {column}": seconds for (row, column, seed), seconds in outcome.seconds.items()
-        },
     }
 
 
@@ -81,7 +89,7 @@ def _cells(outcome: Outcome) -> list[dict[str, Any]]:
                 for key, number in by_column.items()
                 if key == column.key
             }
-            seeds = {str(seed): _number(one) for seed, one in outcome.cells[row.key, column.key].items()}
+            seeds = {str(seed): _number(one) for seed, one in outcome.cells[row.key, column.key].percent.items()}
             cells.append(
                 {"row": row.key, "column": column.key, "by_seed": seeds, **_spread(ours), "published": published}
             )

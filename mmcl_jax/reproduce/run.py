@@ -12,6 +12,7 @@ from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.lock import locked
+from mmcl_jax.reproduce.checks import check_evaluations
 from mmcl_jax.reproduce.configure import check_configs, configure
 from mmcl_jax.reproduce.outcome import gather
 from mmcl_jax.reproduce.page import render_page
@@ -21,6 +22,7 @@ from mmcl_jax.reproduce.spec import Table
 from mmcl_jax.reproduce.tables import VARIANTS, find
 from mmcl_jax.reproduce.text import render_text
 from mmcl_jax.reproduce.work import Say, work
+from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
 
 
@@ -70,6 +72,7 @@ def reproduce(request: Request, *, say: Say = print) -> bool:
     """
     table = find(request.table)
     check(request.variant in VARIANTS, f"--variant: {request.variant!r} is none of {', '.join(VARIANTS)}.")
+    check_folder(request.out, "--out")
     store = Store.open(request.data)
     label = _label(store, request.label)
     _check_tag(store, table)
@@ -98,9 +101,15 @@ def reproduce(request: Request, *, say: Say = print) -> bool:
     plan = make_plan(
         table, rows, configs, store=store, out=request.out, seeds=request.seeds, how=how, balanced=balanced
     )
+    remarks = check_evaluations(plan, configs)
     new = {one.row.key for one in plan.trainings if not one.done}
     check_configs({key: config for key, config in configs.items() if key in new}, store)
-    for line in (f"{table.name} on {visible(store.directory)}, label {visible(label.name)}", plan.describe(), *notes):
+    for line in (
+        f"{table.name} on {visible(store.directory)}, label {visible(label.name)}",
+        plan.describe(),
+        *notes,
+        *remarks,
+    ):
         say(line)
     with locked(request.out / "lock.json", what=f"works in {request.out}"):
         if not work(plan, say):

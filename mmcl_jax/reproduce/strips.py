@@ -45,7 +45,8 @@ def strips(outcome: Outcome, column: Column) -> Html | None:
 
 
 def _values(outcome: Outcome, row: Row, column: Column) -> dict[int, float]:
-    return outcome.cells.get((row.key, column.key), {})
+    cell = outcome.cells.get((row.key, column.key))
+    return dict(cell.percent) if cell else {}
 
 
 def _paper(outcome: Outcome, row: Row, column: Column) -> Published | None:

@@ -84,6 +84,7 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, say: Say) -> None:
         label=how.label,
         learning_rates=how.learning_rates,
         max_epochs=how.max_epochs,
+        say=_nothing,
     )
     seconds = (time.monotonic() - began) / len(evaluations)
     for one in evaluations:
@@ -94,6 +95,10 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, say: Say) -> None:
         ]
         assert mine, (one.settings, scores)
         ledger.write_scores(one.path, one.settings, mine, seconds)
+
+
+def _nothing(line: str) -> None:
+    """What there is to know about the scores was said before the first pretraining."""
 
 
 def _source(score: Score, trained: str) -> str:

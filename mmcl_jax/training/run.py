@@ -5,6 +5,7 @@ store.json       fingerprint, place and request of the store it is trained on
 schema.json      the store's schema,
 statistics.json  its training statistics,
 declaration.json how cells of its raw table are read, and
+seen.npz         which rows it has seen (see `seen`), and
 encoding.json    how rows are encoded (with imputer.npz): with these a run can be used without the store
 checksums.json   size and SHA-256 of the files above
 checkpoints/     by step; damaged/ has those that could not be used
@@ -36,12 +37,14 @@ from mmcl_jax.errors import UserError, check
 from mmcl_jax.files import CHECKSUMS, damage, reading, write_checksums, write_text
 from mmcl_jax.lock import locked
 from mmcl_jax.training.checkpoint import Checkpoints, UnreadableError, newest_intact
+from mmcl_jax.training.finite import check_finite
 from mmcl_jax.training.length import check_length
 from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.model import trained_model
 from mmcl_jax.training.plain import from_plain, to_plain
 from mmcl_jax.training.processes import by_first
 from mmcl_jax.training.resume import unusable
+from mmcl_jax.training.seen import Seen
 from mmcl_jax.training.state import split_model
 
 # Keys that may differ when a run is continued: they change neither the mathematics nor the data.
@@ -156,6 +159,7 @@ class Run:
         (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
         encoding.write(partial)
         (partial / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
+        Seen.of(store).write(partial)
         origin = {
             "fingerprint": store.fingerprint,
             "directory": str(store.directory.absolute()),
@@ -197,11 +201,17 @@ class Run:
         Raises:
           UserError: it has moved, or holds other data now.
         """
-        origin = json.loads((self.directory / "store.json").read_text())
-        store = Store.open(origin["directory"])
+        origin = Path(json.loads((self.directory / "store.json").read_text())["directory"])
+        check(
+            (origin / "store.json").is_file(),
+            f"{self.directory} was trained on the store {origin}, which is not there; if it has moved, say where it is "
+            "with --store.",
+        )
+        store = Store.open(origin)
         check(
             store.fingerprint == self.fingerprint,
-            f"The store {store.directory} has changed since {self.directory} was trained on it.",
+            f"The store {store.directory} has changed since {self.directory} was trained on it; if that has moved, say "
+            "where it is with --store.",
         )
         return store
 
@@ -235,7 +245,7 @@ class Run:
         """Return the model with the parameters of the newest intact checkpoint.
 
         Raises:
-          UserError: the run has no checkpoint that can be used.
+          UserError: the run has no checkpoint that can be used, or its weights are not finite.
         """
         abstract = nnx.eval_shape(lambda: trained_model(self.config, self.schema, rngs=nnx.Rngs(0)))
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -244,6 +254,7 @@ class Run:
                 arrays = checkpoints.restore_model(self._usable, *placed(split_model(abstract), device))
             except UnreadableError as error:
                 raise UserError(unusable(self.directory, {self._usable: f"it cannot be read ({error})"})) from error
+        check_finite(arrays, f"the checkpoint {self.checkpoints / str(self._usable)}")
         return nnx.merge(nnx.graphdef(abstract), *arrays)
 
 

@@ -87,10 +87,10 @@ def test_drawn_hearts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert (tmp_path / "run" / "imputer.npz").is_file()
     options = ["--subset", "train_balanced", "--label", "infarction", "--baselines", "pixels"]
     said(capsys, "evaluate", "--run", str(tmp_path / "run"), *options)
-    scores = json.loads((tmp_path / "run" / "evaluation.json").read_text())["scores"]
-    assert [(score["method"], score["budget"]) for score in scores] == [
-        ("pixels", "train_balanced"),
+    every = json.loads((tmp_path / "run" / "evaluation.json").read_text())["scores"]
+    assert [(score["method"], score["budget"]) for score in every[len(scores) :]] == [
         ("digits_mmcl", "train_balanced"),
+        ("pixels", "train_balanced"),
     ]
 
 

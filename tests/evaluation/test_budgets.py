@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.budgets import Budget
 
 pytestmark = pytest.mark.core
@@ -32,9 +31,9 @@ def test_all_is_all() -> None:
     assert [str(b) for b in (Budget(), Budget(fraction=0.01), Budget(per_class=5))] == ["all", "1 %", "5 per class"]
 
 
-def test_more_labels_than_there_are_is_refused() -> None:
-    with pytest.raises(UserError, match="class 2 has only 3 training rows"):
-        Budget(per_class=4).draw(LABELS, (0, 0))
+def test_a_class_with_fewer_labels_gives_all_of_them() -> None:
+    rows = Budget(per_class=4).draw(LABELS, (0, 0))
+    np.testing.assert_array_equal(np.bincount(LABELS[rows]), [4, 4, 3])
 
 
 def test_numbers_have_no_classes_and_keep_two_rows() -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mmcl_jax.evaluation import knn as module
 from mmcl_jax.evaluation.knn import knn, knn_outputs, nearest
@@ -41,7 +42,7 @@ def test_as_the_reference(k: int, chunk: int, monkeypatch: pytest.MonkeyPatch) -
     codes, prices = rng.integers(0, 3, 200), rng.normal(1e4, 3e3, 200)
     cosines, places = nearest(bank, queries, k)
     outputs = knn_outputs(cosines, codes[places], task=KIND, temperature=0.1)
-    np.testing.assert_allclose(np.exp(outputs), reference(bank, codes, queries, KIND, k, 0.1), atol=1e-5)
+    np.testing.assert_allclose(outputs, reference(bank, codes, queries, KIND, k, 0.1), atol=1e-5)
     outputs = knn_outputs(cosines, prices[places], task=PRICE, temperature=0.1)
     np.testing.assert_allclose(outputs, reference(bank, prices, queries, PRICE, k, 0.1), rtol=1e-5)
 
@@ -90,3 +91,44 @@ def test_a_small_budget_is_asked_for_no_more_neighbours_than_it_has() -> None:
         knn(bank, labels, val, test, task=KIND, neighbours=(7, 9))
     with pytest.raises(ValueError, match="20 neighbours of 6 rows"):
         nearest(bank, val[0], 20)
+
+
+@pytest.mark.parametrize("k", [1, 5, 20])
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_votes_are_exact_and_metrics_those_of_scikit_learn(k: int, classes: int) -> None:
+    """Rows with the same votes are tied to the last bit, whatever class they vote for and in whatever order."""
+    task = Task(label="kind", kind="classification", classes=classes)
+    rng = np.random.default_rng(k)
+    targets, labels = np.arange(140) % classes, rng.integers(0, classes, (140, k))
+    labels[:70] = labels[:70, :1]  # half of the rows have neighbours of one class
+    cosines = np.ones((140, k))  # of one weight, so that the shares are counts of votes
+    shares = knn_outputs(cosines, labels, task=task)
+    counts = np.stack([(labels == code).sum(axis=1) for code in range(classes)], axis=1)
+    assert (shares == counts / k).all()
+    metrics = task.metrics(shares, targets, shares=True)
+    codes = [1] if classes == 2 else range(classes)
+    for name, measure in (("auroc", roc_auc_score), ("average_precision", average_precision_score)):
+        assert metrics[name] == np.mean([measure(targets == code, counts[:, code]) for code in codes])
+
+
+@pytest.mark.parametrize("k", [2, 5, 20])
+def test_shares_do_not_depend_on_the_order_of_classes(k: int) -> None:
+    rng = np.random.default_rng(0)
+    cosines, labels = -np.sort(-rng.uniform(0.8, 1, (200, k)), axis=1), rng.integers(0, 3, (200, k))
+    shares = knn_outputs(cosines, labels, task=KIND)
+    for order in ((1, 2, 0), (2, 1, 0)):
+        turned = knn_outputs(cosines, np.array(order)[labels], task=KIND)
+        np.testing.assert_array_equal(turned[:, list(order)], shares)
+
+
+@pytest.mark.parametrize("chunk", [300, 5_000, 2**24])
+def test_neighbours_and_cosines_do_not_depend_on_the_chunks(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    base = rng.normal(size=(40, 33)).astype(np.float32)
+    bank = np.concatenate([base, base, base * 3, rng.normal(size=(80, 33)).astype(np.float32)])  # many are the same row
+    queries = np.concatenate([base[:11], rng.normal(size=(30, 33)).astype(np.float32)])
+    whole = nearest(bank, queries, 5)
+    monkeypatch.setattr(module, "_CHUNK", chunk)
+    for one, other in zip(nearest(bank, queries, 5), whole, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (whole[1][:11, :2] == np.stack([np.arange(11), np.arange(11) + 40], axis=1)).all()  # ties: the first row

@@ -12,7 +12,7 @@ from scipy.stats import ttest_rel
 
 from mmcl_jax.evaluation.plot import plot_scores
 from mmcl_jax.evaluation.scores import Score
-from mmcl_jax.evaluation.summary import Cell, only, paired, summarise, tables
+from mmcl_jax.evaluation.summary import Cell, grids, only, paired, show, summarise
 
 pytestmark = pytest.mark.core
 
@@ -55,11 +55,14 @@ def test_protocols_and_inputs_are_not_mixed() -> None:
     assert len(only(mixed, input="table")) == 1
 
 
+def printed(scores: list[Score], *, width: int, terminal: bool = False) -> str:
+    file = io.StringIO()
+    show(grids(scores), Console(width=width, file=file, force_terminal=terminal, color_system=None))
+    return file.getvalue()
+
+
 def shown(scores: list[Score]) -> str:
-    console = Console(width=200, record=True, file=io.StringIO())
-    for table in tables(scores):
-        console.print(table)
-    return " ".join(console.export_text().split())  # titles are wrapped to the table's width
+    return " ".join(printed(scores, width=200).split())
 
 
 def test_a_table_per_protocol_input_and_metric() -> None:
@@ -101,3 +104,38 @@ def test_scores_survive_json() -> None:
 def test_the_picture(tmp_path: Path) -> None:
     plot_scores(SCORES, tmp_path / "curves.png", title="Made up")
     assert (tmp_path / "curves.png").stat().st_size > 5_000
+
+
+MANY = [
+    score(method, 0, draw, 0.25, budget=budget)
+    for method in ("digits_mmcl", "supervised image+table")
+    for budget in ("1 %", "5 %", "10 %", "20 %", "50 %", "all")
+    for draw in (0, 1)
+]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("width", [40, 60, 80, 132])
+def test_no_line_is_wider_than_the_console_and_no_cell_is_wrapped(width: int, terminal: bool) -> None:
+    text = printed(MANY, width=width, terminal=terminal)
+    assert max(map(len, text.splitlines())) <= max(width, 44)  # of one column beside the names
+    assert text.count("supervised image+table") == text.count("digits_mmcl")
+    assert text.count("0.250 ± 0.000") == 2 * 6
+
+
+def test_a_script_can_read_what_is_printed_into_a_pipe() -> None:
+    found = {}
+    for line in printed(MANY, width=80).splitlines():
+        if line.startswith("| features"):
+            head = [cell.strip() for cell in line.strip("|").split("|")]
+        elif line.startswith("|") and not line.startswith("|-"):
+            name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+            found |= {(name, column): cell for column, cell in zip(head[1:], cells, strict=True)}
+    budgets = ("1 %", "5 %", "10 %", "20 %", "50 %", "all")
+    assert {column for _, column in found} == {f"labels: {budget}" for budget in budgets}
+    assert len(found) == 12
+
+
+def test_classes_without_rows_are_named_below_the_table() -> None:
+    text = shown([score("a", 0, 0, 0.5, absent={"test": ["m3", "m4"], "train": ["m5"]})])
+    assert "Classes without rows: test: 'm3', 'm4'; train: 'm5'." in text

@@ -1,12 +1,13 @@
 """Tasks, their metrics, and the same metrics on the device."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
 
 from mmcl_jax.data.schema import Column
-from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.measures import binary_auroc, per_example_loss, primary
 from mmcl_jax.evaluation.tasks import Task
 
@@ -61,9 +62,48 @@ def test_numbers_by_hand() -> None:
     assert constant["mae"] == 2
 
 
-def test_an_absent_class_is_refused_by_number() -> None:
-    with pytest.raises(UserError, match="No row of class 3 of 'model'"):
-        MODEL.metrics(np.zeros((3, 4)), np.array([0, 1, 2]))
+@pytest.mark.parametrize("present", [(0, 1, 2), (1, 3), (2, 3)])
+def test_the_classes_that_have_rows_are_measured(present: tuple[int, ...]) -> None:
+    """Top-1 over all rows, the others over the classes that are there, as scikit-learn has them."""
+    rng = np.random.default_rng(3)
+    targets = rng.choice(present, 60)
+    logits = rng.normal(size=(60, 4)) + np.eye(4)[targets]
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    metrics = MODEL.metrics(logits, targets)
+    hits = logits.argmax(axis=1) == targets
+    assert metrics["top1"] == pytest.approx(hits.mean())
+    assert metrics["balanced_accuracy"] == pytest.approx(np.mean([hits[targets == code].mean() for code in present]))
+    expected = np.mean([roc_auc_score(targets == code, shares[:, code]) for code in present])
+    assert metrics["auroc"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("task", [BINARY, MODEL], ids=["two", "four"])
+def test_rows_of_one_class_have_no_auroc(task: Task) -> None:
+    metrics = task.metrics(np.eye(task.classes)[[0, 1, 1]], np.array([1, 1, 1]))
+    assert metrics["top1"] == pytest.approx(2 / 3)
+    assert np.isnan([metrics["auroc"], metrics["average_precision"]]).all()
+
+
+@pytest.mark.parametrize("task", [BINARY, MODEL], ids=["two", "four"])
+def test_rows_that_are_sure_are_still_ranked(task: Task) -> None:
+    """The softmax of logits this far apart is 1 to the last bit, which would tie rows that are not tied."""
+    rng = np.random.default_rng(4)
+    targets = np.arange(80) % task.classes
+    logits = 400 * (rng.normal(size=(80, task.classes)) + np.eye(task.classes)[targets])
+    rest = [np.sort(np.delete(logits, code, axis=1), axis=1)[:, -1] for code in range(task.classes)]
+    ranking = logits - np.stack(rest, axis=1)  # at this distance the largest of the others is all of them
+    codes = [1] if task is BINARY else range(4)
+    expected = np.mean([roc_auc_score(targets == code, ranking[:, code]) for code in codes])
+    assert task.metrics(logits, targets)["auroc"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_where_validation_has_one_class_the_log_loss_chooses() -> None:
+    task = dataclasses.replace(BINARY, one_class=True)
+    assert (task.primary, task.sign) == ("log_loss", -1)
+    logits = np.log([[0.25, 0.75], [0.5, 0.5]])
+    assert task.metrics(logits, np.array([1, 1]))["log_loss"] == pytest.approx(-np.log([0.75, 0.5]).mean())
+    here = float(primary(jnp.asarray(logits, jnp.float32), jnp.array([1, 1]), "log_loss"))
+    assert here == pytest.approx(np.log([0.75, 0.5]).mean())
 
 
 def test_what_is_better() -> None:

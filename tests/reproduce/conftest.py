@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.scores import Score
+from mmcl_jax.reproduce.grid import Sample
 from mmcl_jax.reproduce.outcome import Outcome
 from mmcl_jax.reproduce.plan import How, Plan, Training
 from mmcl_jax.reproduce.spec import Table
@@ -18,7 +19,11 @@ def made_up(digits_store: Store):
     """An outcome with these top-1 accuracies: `made_up(table, {row: {column: [one per seed]}}, variant)`."""
 
     def make(
-        table: Table, values: Mapping[str, Mapping[str, Sequence[float]]], variant: str = "digits", label: str = "digit"
+        table: Table,
+        values: Mapping[str, Mapping[str, Sequence[float]]],
+        variant: str = "digits",
+        label: str = "digit",
+        test_rows: int = 100_000,
     ) -> Outcome:
         rows = tuple(row for row in table.rows if row.key in values)
         seeds = range(max(len(per_seed) for by_column in values.values() for per_seed in by_column.values()))
@@ -44,6 +49,14 @@ def made_up(digits_store: Store):
             for row, by_column in values.items()
             for column, per_seed in by_column.items()
         }
-        return Outcome(plan=plan, variant=variant, title="Made <up>", metric="top1", scores=scores, seconds={})
+        return Outcome(
+            plan=plan,
+            variant=variant,
+            title="Made <up>",
+            metric="top1",
+            test=Sample(rows=test_rows, smallest=test_rows),
+            scores=scores,
+            seconds={},
+        )
 
     return make

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from mmcl_jax.reproduce.axis import ends, marks
-from mmcl_jax.reproduce.grid import contrast, spread
+from mmcl_jax.reproduce.grid import Cell, Sample, contrast, spread
 from mmcl_jax.reproduce.page import render_page
 from mmcl_jax.reproduce.reading import ABSENT, HOLDS, OPPOSITE, PARTLY, UNDECIDED, against, judge
 from mmcl_jax.reproduce.spec import Contrast
@@ -35,11 +35,11 @@ def test_the_interval_is_that_of_a_t_test() -> None:
 
 
 def test_contrasts_are_paired_by_the_seeds_that_all_have() -> None:
-    cells = {("a", "x"): {0: 3.0, 1: 5.0, 2: 9.0}, ("b", "x"): {1: 4.0, 0: 1.0}}
-    one = contrast(cells, Contrast("a − b", (("a", "x", 1.0), ("b", "x", -1.0))))
+    cells = {("a", "x"): Cell({0: 3.0, 1: 5.0, 2: 9.0}), ("b", "x"): Cell({1: 4.0, 0: 1.0})}
+    one = contrast(cells, Contrast("a − b", (("a", "x", 1.0), ("b", "x", -1.0))), Sample(100, 100))
     assert one is not None
     assert (one.mean, one.seeds, one.above) == (1.5, 2, 2)
-    assert contrast(cells, Contrast("a − c", (("a", "x", 1.0), ("c", "x", -1.0)))) is None
+    assert contrast(cells, Contrast("a − c", (("a", "x", 1.0), ("c", "x", -1.0))), Sample(100, 100)) is None
 
 
 def test_the_three_verdicts(made_up) -> None:
@@ -80,7 +80,7 @@ def test_what_is_above_the_reference_is_named(made_up) -> None:
         ["Frozen: MMCL", " sigmoid loss is above MMCL"][0],
         "Frozen: Pixels is above MMCL",
     ]
-    assert "which the seeds do not settle" in said[0]
+    assert "which seeds and test rows do not settle" in said[0]
     assert "which" not in said[1]
 
 
@@ -148,3 +148,77 @@ def test_axes_are_round_and_hold_all_values() -> None:
         inner = marks(low, high)
         assert 2 <= len(inner) <= 12
         assert low <= inner[0] < inner[-1] <= high
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_fewer_than_three_seeds_decide_nothing(made_up, seeds: int) -> None:
+    """Seeds that all give the same: the interval over seeds has no width."""
+    outcome = made_up(TABLE1, frozen([0.95] * seeds, [0.01] * seeds), test_rows=99)
+    assert verdicts(outcome)[0] == UNDECIDED
+    assert "with fewer than 3 seeds" in render_text(outcome)
+
+
+@pytest.mark.parametrize(("rows", "verdict"), [(99, UNDECIDED), (1_000, HOLDS)])
+def test_seeds_that_agree_are_not_sure_of_other_test_rows(made_up, rows: int, verdict: str) -> None:
+    outcome = made_up(TABLE1, frozen([0.89] * 4, [0.81] * 4), test_rows=rows)
+    finding = judge(outcome)[0]
+    assert finding.verdict == verdict
+    assert all(one.low < one.mean < one.high for _, one in finding.differences)
+
+
+def test_an_interval_is_never_narrower_than_that_over_seeds_or_that_over_rows() -> None:
+    rng = np.random.default_rng(0)
+    for seeds in (2, 3, 5, 20):
+        values = rng.normal(1, 1, seeds).tolist()
+        alone, rows = spread(values), spread([1.0] * seeds, 0.3)
+        both = spread(values, 0.3)
+        assert both.high - both.low >= max(alone.high - alone.low, rows.high - rows.low)
+        assert rows.high - rows.low == pytest.approx(2 * 1.96 * math.sqrt(0.3), rel=1e-3)
+
+
+def hits(rng: np.random.Generator, share: float, rows: int) -> np.ndarray:
+    return (rng.uniform(size=rows) < share).astype(np.float64)
+
+
+DIFFERENCE = Contrast("a − b", (("a", "x", 1.0), ("b", "x", -1.0)))
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_intervals_hold_the_difference_of_all_rows_as_often_as_they_say(paired: bool) -> None:
+    """Two methods on samples of rows: each is right on easy rows, and by chance of its seed on hard ones."""
+    rng = np.random.default_rng(1)
+    inside, trials, rows = 0, 300, 150
+    for _ in range(trials):
+        easy = hits(rng, 0.6, rows)
+        cells = []
+        for right in (0.5, 0.4):  # on the rows that are not easy: the methods differ by 4 points
+            known = {seed: 100 * np.maximum(easy, hits(rng, right, rows)) for seed in range(4)}
+            cells.append(Cell({seed: float(one.mean()) for seed, one in known.items()}, known if paired else {}))
+        one = contrast({("a", "x"): cells[0], ("b", "x"): cells[1]}, DIFFERENCE, Sample(rows, rows))
+        assert one is not None
+        inside += one.low <= 4 <= one.high
+    assert inside / trials >= 0.95
+
+
+@pytest.mark.parametrize("with_rows", [False, True])
+@pytest.mark.parametrize("percent", [0.0, 100.0])
+def test_no_interval_has_the_width_zero(percent: float, with_rows: bool) -> None:
+    """All rows come out the same with every seed."""
+    cells = {
+        (name, "x"): Cell(
+            dict.fromkeys(range(3), value), dict.fromkeys(range(3), np.full(50, value)) if with_rows else {}
+        )
+        for name, value in (("a", percent), ("b", 0.0))
+    }
+    one = contrast(cells, DIFFERENCE, Sample(50, 50))
+    assert one is not None
+    assert one.low < one.mean < one.high
+
+
+def test_the_tile_counts_what_the_badges_say(made_up) -> None:
+    everything = made_up(TABLE1, frozen(HIGH, LOW))
+    some = made_up(TABLE1, {"mmcl": {"frozen": HIGH}, "simclr": {"frozen": LOW}})
+    for outcome, more in ((everything, "0 opposite"), (some, "1 for the methods here, 0 opposite")):
+        page = render_page(outcome, "")
+        assert page.count('class="badge yes">holds') == 1
+        assert f"<b>1 of 4</b><small>{more}</small>" in page.replace("\n", "")

@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from mmcl_jax.cli.main import main
@@ -153,6 +154,16 @@ def test_a_training_that_is_asked_to_stop_ends_with_75(
         ("mmcl/table1", ["--config.batch_size=0"], "config.batch_size"),
         ("mmcl/table1", ["--config.objective.0.queue=0", "--methods", "nnclr"], "nnclr: config.objective.0"),
         ("mmcl/table3", ["--variant", "cardiac"], "has no subset 'train_balanced'"),
+        (
+            "mmcl/table1_table",
+            ["--config.label_as_feature=True"],
+            "mmcl: the table is evaluated by 'digit', which",
+        ),
+        (
+            "mmcl/table1",
+            ["--config.batch_norm.group_size=600", "--config.batch_size=600", "--methods", "supervised"],
+            "mmcl: config.batch_norm.group_size: a batch of 512 has no whole group of 600",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(
@@ -184,3 +195,26 @@ def test_table2_needs_tagged_columns_and_every_table_a_label(
     assert main(command("mmcl/table1", store, tmp_path / "out")) == 2
     assert f"The store {store.directory} has no label that is a class; prepare it with" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_evaluated_is_said_before_anything_is_pretrained(
+    raw: Request, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A binary label that is the same in all test rows; a class without test rows only costs a remark."""
+    table = pl.read_csv(raw.table).with_columns(
+        split=pl.Series(["train"] * 24 + ["val"] * 6 + ["test"] * 10),
+        sold=pl.Series([("no", "yes")[row % 2 * (row < 30)] for row in range(40)]),
+        model=pl.Series([f"m{row % 4}" for row in range(30)] + [f"m{row % 3}" for row in range(10)]),
+    )
+    table.write_csv(raw.table)
+    request = dataclasses.replace(raw, label=("sold", "model"), split_column="split")
+    store = prepare(request, tmp_path / "store")
+    small = ["--config.batch_size=16", "--methods", "mmcl", "--seeds", "1"]
+    table3 = command("mmcl/table3", store, tmp_path / "out", *small)
+    table3.remove("--config.batch_size=64")
+    assert main([*table3, "--label", "sold"]) == 2
+    assert "has rows of one class of 'sold' alone, which have no AUROC" in capsys.readouterr().err
+    assert not list(tmp_path.glob("out/**/config.json"))
+    assert main([*table3, "--label", "model"]) == 0
+    assert "The split 'test' has no row of 1 class of 'model' ('m3')" in capsys.readouterr().out
+    assert "No test row is of 1 class of the label ('m3')." in (tmp_path / "out/mmcl/table3/table.txt").read_text()

@@ -1,0 +1,83 @@
+"""Judges committed tables anew: `python -m benchmarks.reread benchmarks/results/reproduce/*/*.json`.
+
+Cells, differences, claims and the text beside the file are made again from the scores, as the package does it today.
+Evidence of versions that did not keep what every test row adds is judged by the bound for methods that are not paired
+by row, which takes the size of the test set alone; no other number changes.
+"""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mmcl_jax.evaluation.scores import Score
+from mmcl_jax.reproduce.grid import Sample
+from mmcl_jax.reproduce.outcome import Outcome
+from mmcl_jax.reproduce.plan import How, Plan, Training
+from mmcl_jax.reproduce.results import judged
+from mmcl_jax.reproduce.tables import find
+from mmcl_jax.reproduce.text import render_text
+
+
+def outcome_of(results: dict[str, Any]) -> Outcome:
+    """Return the outcome that a results file was made of; of its store there is only what the file says.
+
+    Raises:
+      ValueError: the metric is not top-1, whose bound needs the class counts of the test set.
+    """
+    if results["metric"] != "top1":
+        raise ValueError(f"the metric is {results['metric']}, and the file does not say how many rows its classes have")
+    table = find(results["table"])
+    seeds = {name: run["seed"] for name, run in results["runs"].items()}
+    trainings = [
+        Training(table.row(name.rpartition("-")[0]), seed, ConfigDict(), Path(name)) for name, seed in seeds.items()
+    ]
+    scores: dict[tuple[str, str], list[Score]] = {}
+    for raw in results["scores"]:
+        score = Score.from_json({key: value for key, value in raw.items() if key not in ("row", "column")})
+        scores.setdefault((raw["row"], raw["column"]), []).append(score)
+    store: Any = SimpleNamespace(
+        directory=Path(results["store"]["directory"]),
+        sizes=results["store"]["rows"],
+        fingerprint=results["store"]["fingerprint"],
+    )
+    measured = {row for row, _ in scores}
+    plan = Plan(
+        table=table,
+        rows=tuple(row for row in table.rows if row.key in measured),
+        store=store,
+        how=How(**results["evaluation"]),
+        trainings=tuple(trainings),
+        evaluations=(),
+    )
+    rows = results["store"]["rows"]["test"]
+    return Outcome(
+        plan=plan,
+        variant=results["variant"],
+        title=results["title"],
+        metric=results["metric"],
+        test=Sample(rows=rows, smallest=rows),
+        scores=scores,
+        seconds={},
+    )
+
+
+def main(paths: list[str]) -> None:
+    """Judge the tables anew and print what changed."""
+    for path in map(Path, paths):
+        results = json.loads(path.read_text())
+        before = [claim["verdict"] for claim in results["claims"]]
+        outcome = outcome_of(results)
+        results |= judged(outcome)
+        path.write_text(json.dumps(results, indent=2) + "\n")
+        path.with_suffix(".txt").write_text(render_text(outcome), encoding="utf-8")
+        print(path)
+        for old, claim in zip(before, results["claims"], strict=True):
+            print(f"  {old} -> {claim['verdict']}: {claim['text']}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
