@@ -12,6 +12,7 @@ from mmcl_jax.files import damage
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.optimizer import SCHEDULES
 from mmcl_jax.training.run import Run
+from tests.config.test_own import CARS
 from tests.training.test_loop import bits, losses, quiet, stop_at
 
 pytestmark = pytest.mark.core
@@ -22,7 +23,8 @@ pytestmark = pytest.mark.core
 def test_any_experiment_can_be_made_shorter(name: str, epochs: int) -> None:
     """The warm-up keeps its share, and is said; what is not shorter stays as it was."""
     said: list[str] = []
-    whole, config = load(name), load(name, [f"epochs={epochs}"], say=said.append)
+    data = CARS if name.endswith(":own") else None
+    whole, config = load(name, data=data), load(name, [f"epochs={epochs}"], data=data, say=said.append)
     SCHEDULES.build(config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=10)
     if "warmup_epochs" not in config.schedule:
         assert said == []
