@@ -175,6 +175,8 @@ def test_a_class_taken_for_missing_is_warned_of_with_the_choice(raw: Request) ->
     present = dataclasses.replace(raw, schema=said(model={"present": ["None"]}))
     found, _, rows = looked(present)
     assert found.schema.labels[0].categories == ("Mild", "None")
+    option, _, _ = looked(dataclasses.replace(raw, missing=("NA",)))
+    assert option.schema.labels[0].categories == ("Mild", "None")
     later = raw_rows(read_table(raw.table).frame, found.schema, resolved(rows), "t")[0]
     assert not np.isnan(later).any()
 
