@@ -46,8 +46,8 @@ def telling_columns(table: np.ndarray, labels: np.ndarray, *, train: np.ndarray,
 
     - have a balanced accuracy (mean recall of the classes) of `GIVEN_AWAY`; or
     - are right in `NEAR_COPY` of the rows, and either have a balanced accuracy of `SKILL`, with half a row of each
-      class more that is wrong, or leave 1 - `SKILL` of the errors of always guessing the commonest class: a copy with errors,
-      which may hit a rare class; or
+      class more that is wrong, or leave 1 - `SKILL` of the errors of always guessing the commonest class: a copy with
+      errors, which may hit a rare class; or
     - have `SHARED` of the label's entropy as mutual information, beyond that of chance: a copy with classes merged.
 
     Of more than `ROWS` rows, the rarest classes are drawn first. A label of which fewer than four rows are not of its
