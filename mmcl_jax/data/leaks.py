@@ -45,8 +45,9 @@ def telling_columns(table: np.ndarray, labels: np.ndarray, *, train: np.ndarray,
     elsewhere. A column tells the label if the guesses
 
     - have a balanced accuracy (mean recall of the classes) of `GIVEN_AWAY`; or
-    - are right in `NEAR_COPY` of the rows, and either have a balanced accuracy of `SKILL` or leave 1 - `SKILL` of the
-      errors of always guessing the commonest class: a copy with errors, which may hit a rare class; or
+    - are right in `NEAR_COPY` of the rows, and either have a balanced accuracy of `SKILL`, with half a row of each
+      class more that is wrong, or leave 1 - `SKILL` of the errors of always guessing the commonest class: a copy with
+      errors, which may hit a rare class; or
     - have `SHARED` of the label's entropy as mutual information, beyond that of chance: a copy with classes merged.
 
     Of more than `ROWS` rows, the rarest classes are drawn first. A label of which fewer than four rows are not of its
@@ -160,7 +161,9 @@ def _told(truth: np.ndarray, guess: np.ndarray, shares: np.ndarray) -> Telling |
     if balanced >= GIVEN_AWAY:
         return Telling("balanced accuracy", balanced)
     skill = 1 - (1 - accuracy) / (1 - shares.max())
-    if accuracy >= NEAR_COPY and max(balanced, skill) >= SKILL:
+    counts = np.bincount(truth)
+    sure = float((recalls * counts / (counts + 0.5)).mean())  # few rows of a class prove less
+    if accuracy >= NEAR_COPY and max(sure, skill) >= SKILL:
         return Telling("accuracy", accuracy)
     if balanced < _WORTH_A_TREE:
         return None

@@ -1,6 +1,7 @@
 """What a drawing cannot do is said with figures, and the remedies that are named work."""
 
 import dataclasses
+import io
 import json
 import re
 from pathlib import Path
@@ -8,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 
 from mmcl_jax.data.declaration import Declaration
 from mmcl_jax.data.prepare import look
 from mmcl_jax.data.request import Request
-from mmcl_jax.data.summary import summarise
+from mmcl_jax.data.summary import show
 
 pytestmark = pytest.mark.core
 ROWS = 300
@@ -53,20 +55,20 @@ def test_what_is_right_is_not_warned_of(tmp_path: Path) -> None:
 def test_sizes_that_groups_do_not_allow(tmp_path: Path) -> None:
     request = asked(tmp_path, ["a", "b"] * 150, g=["big"] * 270 + [f"s{i}" for i in range(30)])
     (sentence,) = [one for one in warnings(request) if "other sizes" in one]
-    assert "groups of 'g' are not divided (the largest has 270 rows)" in sentence
+    assert "groups of 'g' are not divided (the largest group has 270 rows)" in sentence
     assert re.search(
         r"val has \d+ of 300 rows \([\d.]+ % for 10 %\), test has \d+ of 300 rows \([\d.]+ % for 20 %\)", sentence
     )
-    shown = " ".join(str(part) for part in summarise(look(request)[0], width=200))
-    assert shown  # the summary is made of the same warnings
+    console = Console(width=400, file=io.StringIO(), record=True)
+    show(look(request)[0], console)
+    assert sentence in console.export_text()
     many = asked(tmp_path, [f"c{i // 3}" for i in range(ROWS)])
     assert any("100 of 300 rows (33 % for 10 %)" in one for one in warnings(many))
 
 
 def test_class_shares_that_groups_do_not_allow(tmp_path: Path) -> None:
     """Three groups are nearly all of a class, so that each split has one of them."""
-    large = [f"{name}{i}" for name in "pqr" for i in range(1)] * 1
-    groups = [large[i // 60] for i in range(180)] + [f"s{i}" for i in range(400)]
+    groups = ["pqr"[i // 60] for i in range(180)] + [f"s{i}" for i in range(400)]
     classes = ["a"] * 180 + ["b", "d"] * 200
     found = warnings(dataclasses.replace(asked(tmp_path, classes, g=groups), split=(0.8, 0.1, 0.1)))
     (sentence,) = [one for one in found if "other shares" in one]

@@ -142,7 +142,7 @@ def test_groups_fill_splits_by_rows_and_by_classes(shares: tuple) -> None:
             for code, count in zip(*np.unique(labels, return_counts=True), strict=True):
                 off = abs((labels[splits[name]] == code).sum() - share * count)
                 assert off <= max(0.1 * share * count, np.sort(np.bincount(groups))[-2])
-        if kind.startswith("one large"):
+        if kind.startswith("one large") and 0.2 * min(shares) * len(groups) < 148:
             assert groups[0] in groups[splits["train"]]
 
 
