@@ -49,6 +49,7 @@ def forest_score(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The number of unique classes")  # the card says how few rows each has
         forest = kind(random_state=seed, n_jobs=-1).fit(_finite(table[fit]), target[fit])
+    forest.n_jobs = 1  # several threads add the trees' votes in any order, and a store has to have the same bits
     truth, guesses = target[held_out], forest.predict(_finite(table[held_out]))
     result: dict[str, Any] = {"train_rows": len(fit), "test_rows": len(held_out)}
     if not label.coded:
