@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmcl_jax.data.dicom import dicom_shape, is_dicom, read_dicom
 from mmcl_jax.data.levels import Intensity, Levels, Nan, keep_order, levels_of, to_uint8
@@ -91,9 +91,11 @@ def locate(root: str, name: str, links: str | None = None) -> str:
     outside = f"The image path {name!r} leaves the image folder {root}"
     require(".." not in name.split("/"), "unsafe path", f"{outside}.")
     folder = _real_folder(os.path.dirname(path))
-    real = os.path.realpath(path) if os.path.islink(path) else os.path.join(folder, os.path.basename(path))
+    named = os.path.join(folder, os.path.basename(path))
+    real = os.path.realpath(path) if os.path.islink(path) else named
     if not _lies_in(root, real) and not (links and _lies_in(links, real)):
-        linked = not os.path.isabs(name)  # nothing but a link leads a path out that is relative and without ".."
+        # Nothing but a link leads a path out that is relative and without "..".
+        linked = not os.path.isabs(name) or _lies_in(root, named)
         remedy = f" by a link, to {real}; allow it with --follow-links and a folder that this lies in" if linked else ""
         raise Unusable("unsafe path", f"{outside}{remedy}.")
     require(os.path.exists(path), "missing image", f"The image {path} does not exist.")
@@ -249,9 +251,6 @@ def _eight_bits(image: Image.Image, path: str, mode: str, fit: Fit) -> Image.Ima
         if levels.hidden is not None and "transparency" in image.info and fit.transparent == "white":
             values[levels.hidden] = 255
         image = Image.fromarray(values)
-    elif image.mode == "LAB":
-        lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        image = ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB") or image
     elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, fit.transparent), image)

@@ -66,6 +66,9 @@ def test_what_links_may_not_do(cache: Path) -> None:
             locate(str(images), name, str(blobs))
         assert error.value.cause == "unsafe path"
     assert locate(str(images), "0.png", str(blobs)) == str(images / "0.png")
+    with pytest.raises(Unusable, match="allow it with --follow-links"):
+        locate(str(images), str(images / "0.png"))
+    assert locate(str(images), str(images / "0.png"), str(blobs)) == str(images / "0.png")
     (images / "folder").symlink_to(blobs)
     assert locate(str(images), f"folder/{0:08x}", str(blobs)) == str(images / "folder" / f"{0:08x}")
 
