@@ -90,7 +90,8 @@ def reproduce(request: Request, *, say: Say = print) -> bool:
         described=_described(request) if request.variant == "own" else None,
     )
     if request.variant == "own":
-        notes = [*explain(next(iter(configs.values())), request.overrides), *notes]
+        length = [f"epochs={request.epochs}"] if request.epochs else []
+        notes = [*explain(configs[table.reference], [*request.overrides, *length]), *notes]
     how = How(
         label=label.name,
         draws=request.draws,
