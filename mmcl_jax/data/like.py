@@ -21,7 +21,7 @@ from mmcl_jax.errors import check
 
 _FIT = tuple(field.name for field in dataclasses.fields(Fit) if field.name != "max_pixels")  # a limit, and no reading
 _PICTURES = ("image_size", "channels", "stack", *_FIT)
-_COLUMNS = ("schema", "label", "categorical")
+_COLUMNS = ("schema", "label", "categorical", "decimal", "thousands", "missing")
 _EXAMPLES = 3  # texts of a column that a warning shows
 
 
@@ -89,7 +89,7 @@ class Like:
         own = {name: getattr(self.request, name) for name in _PICTURES}
         pictures = len(declaration.named("image")) if self.request.stack == "channels" else 1
         own["channels"] = own["channels"] or self.schema.image.channels // max(1, pictures)
-        own |= {"schema": declaration, "label": (), "categorical": ()}
+        own |= {**dict.fromkeys(_COLUMNS), "schema": declaration, "label": (), "categorical": ()}
         for name in (*_PICTURES, *_COLUMNS):
             given = getattr(request, name)
             check(
