@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mmcl_jax import __version__
+from mmcl_jax.data.card.wording import counted
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.scores import Score
 
@@ -109,7 +110,8 @@ class ResultsFile:
         self.keep({}, [])
         others = len(self._parted(read_entries(self.path))["others"])
         kept = f'; it also keeps {others} of other checkpoints or stores, under "others"' if others else ""
-        there = f"; {self.found} scores were there already (--again computes them anew)" if self.found else ""
+        found = counted(self.found, "score")
+        there = f"; found {found} of this command in it (--again computes anew)" if self.found else ""
         return f"Written to {self.path}{there}{kept}."
 
     def _parted(self, entries: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

@@ -60,6 +60,9 @@ class Source:
 
         The state of a trained model is its checkpoint, at `step`; that of a baseline, what of the run decides about it.
         """
+        return self._once("of", self._of)
+
+    def _of(self) -> dict[str, Any]:
         run = self.run
         step = run.latest_step() if self.kind == "run" else None
         if step is not None:

@@ -200,7 +200,7 @@ def test_a_second_evaluation_stands_beside_the_first(run: Path, capsys: pytest.C
     assert evaluate(run, "--label", "grade", "--fraction", "1,0.5") == 0
     capsys.readouterr()
     assert evaluate(run, "--label", "sold") == 0
-    assert "1 scores were there already" in capsys.readouterr().out
+    assert "found 1 score of this command in it" in capsys.readouterr().out
     kinds = [(score["protocol"], score["label"], score["budget"]) for score in results(run)["scores"]]
     assert sorted(kinds) == [
         ("knn", "sold", "all"), ("probe", "grade", "50 %"), ("probe", "grade", "all"), ("probe", "sold", "all"),
@@ -229,7 +229,7 @@ def test_what_ctrl_c_interrupts_the_same_command_continues(
     assert evaluate(run, *options) == 0
     assert len(set(computed)) == len(computed) == 9  # nothing twice
     assert len(results(run)["scores"]) == 9
-    assert "3 scores were there already" in capsys.readouterr().out
+    assert "found 3 scores of this command in it" in capsys.readouterr().out
 
 
 def test_a_store_that_moved_is_named_by_an_option(

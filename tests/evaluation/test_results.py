@@ -74,7 +74,7 @@ def test_what_is_there_is_found_and_done_again_only_if_asked_for(tmp_path: Path)
     file = opened(path)
     assert file.find(of(), [0, 1]) == [score(0), score(1)]
     assert file.find(of(), [0, 1, 2]) is None
-    assert "2 scores were there already" in file.finish()
+    assert "found 2 scores of this command in it" in file.finish()
     again = opened(path, again=True)
     assert again.find(of(), [0]) is None
     again.keep(of(), [score(0, top1=0.625)])
