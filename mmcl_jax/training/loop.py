@@ -86,7 +86,8 @@ def pretrain(
       say: prints a line.
 
     Raises:
-      UserError: bad config, data or work directory, found before anything is written; or a loss that is not finite.
+      UserError: bad config, data or work directory, found before anything is written; or too many
+        steps in a row that are not finite.
     """
     say = say if is_first() else _nothing
     check_config(config)
