@@ -16,7 +16,7 @@ CHECKSUMS = "checksums.json"
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Give errors of writing, which come without a name, the name of the file."""
+    """Give errors of writing, which come without a name, the name of the file, or of the folder that is written in."""
     try:
         yield
     except OSError as error:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ def ends_at_sigterm(command: str, *, leaves: bool) -> Iterator[None]:
     def watch() -> None:
         while number := os.read(reading, 1):
             if number[0] == signal.SIGTERM and signal.getsignal(signal.SIGTERM) is handler:
-                os.write(sys.__stderr__.fileno(), f"mmcl {command}: {_SENTENCE}\n".encode())
+                os.write(2, f"mmcl {command}: {_SENTENCE}\n".encode())
                 os._exit(os.EX_TEMPFAIL)
 
     reading, writing = os.pipe()

@@ -11,6 +11,7 @@ from mmcl_jax.data.card.wording import visible
 from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.files import writing
 from mmcl_jax.lock import locked
 from mmcl_jax.reproduce.configure import check_configs, configure
 from mmcl_jax.reproduce.outcome import gather
@@ -98,7 +99,7 @@ def reproduce(request: Request, *, say: Say = print) -> bool:
     check_configs({key: config for key, config in configs.items() if key in new}, store)
     for line in (f"{table.name} on {store.directory}, label {visible(label.name)}", plan.describe(), *notes):
         say(line)
-    with locked(request.out / "lock.json", what=f"works in {request.out}"):
+    with locked(request.out / "lock.json", what=f"works in {request.out}"), writing(request.out):
         if not work(plan, say):
             return False
         _write(plan, request, say)

@@ -16,6 +16,7 @@ from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.input import iterate
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
+from mmcl_jax.files import writing
 from mmcl_jax.lock import locked
 from mmcl_jax.progress import Bar
 from mmcl_jax.training.build import Experiment, build_experiment, fit_encoding
@@ -93,7 +94,7 @@ def pretrain(
     check_config(config)
     store = Store.open(config.data)
     # The handlers come off last: whoever asks to stop while the last checkpoint is written is answered like the others.
-    with stop_on_signal() as stop, contextlib.ExitStack() as resources:
+    with stop_on_signal() as stop, writing(workdir), contextlib.ExitStack() as resources:
 
         def claim() -> None:
             lock = locked(workdir / "lock.json", what=f"trains in {workdir}")

@@ -24,18 +24,19 @@ def limited(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-@pytest.mark.parametrize("where", ["checkpoints", "metrics.jsonl", "events"])
+@pytest.mark.parametrize("where", ["the first files", "checkpoints", "metrics.jsonl", "events"])
 def test_a_full_disk_ends_a_training_with_one_sentence_and_the_same_command_continues(
     where: str, tiny_config, tmp_path: Path
 ) -> None:
+    size = 8_000 if where == "the first files" else 20_000
     config = tiny_config("digits_simclr", "epochs=2", "checkpoint_every=3")
     path = tmp_path / "config.py"
     path.write_text(
         f"from mmcl_jax.training.plain import from_plain\ndef get_config(): return from_plain({to_plain(config)!r})\n"
     )
     command = [*MMCL, "pretrain", "--config", str(path), "--workdir", str(tmp_path / "run")]
-    if where == "checkpoints":
-        ended = subprocess.run(command, capture_output=True, text=True, preexec_fn=lambda: limited(8000))
+    if where in ("the first files", "checkpoints"):
+        ended = subprocess.run(command, capture_output=True, text=True, preexec_fn=lambda: limited(size))
     else:  # a device on which nothing can be written
         subprocess.run([*command], capture_output=True, text=True, timeout=240, check=True)
         (tmp_path / "run" / "checkpoints" / "36").rename(tmp_path / "36")
@@ -45,15 +46,14 @@ def test_a_full_disk_ends_a_training_with_one_sentence_and_the_same_command_cont
             events.write_text("a file where the folder of the events is to be")
         else:
             (tmp_path / "run" / where).unlink()
-            (tmp_path / "run" / ".metrics.partial").symlink_to("/dev/full")
-            (tmp_path / "run" / "metrics.partial").symlink_to("/dev/full")
+            (tmp_path / "run" / ".metrics.jsonl.partial").symlink_to("/dev/full")
         ended = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert ended.returncode == 2, ended.stderr
     assert ended.stderr.splitlines()[-1].startswith("mmcl pretrain: ")
     assert str(tmp_path / "run") in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
     assert ended.stderr.count("\n") <= 3, ended.stderr  # the sentence, and lines of progress
-    for leftover in ("metrics.partial", ".metrics.partial", "events"):
+    for leftover in (".metrics.jsonl.partial", "events"):
         target = tmp_path / "run" / leftover
         if target.is_symlink() or target.is_file():
             target.unlink()
