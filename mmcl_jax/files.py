@@ -14,10 +14,21 @@ from mmcl_jax.errors import UserError
 CHECKSUMS = "checksums.json"
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Give errors of writing, which come without a name, the name of the file, or of the folder that is written in."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file in one piece: a reader, or a kill, sees the old content or the new one."""
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
+    with writing(path), partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -21,6 +21,7 @@ from mmcl_jax.evaluation.plot import plot_scores
 from mmcl_jax.evaluation.protocol import evaluate_runs
 from mmcl_jax.evaluation.scores import Score
 from mmcl_jax.evaluation.summary import Cell, budgets_of, grids, paired, repeats_of, show, summarise
+from mmcl_jax.files import writing
 from mmcl_jax.lock import locked
 from mmcl_jax.targets import check_folder
 from mmcl_jax.training.loop import pretrain
@@ -34,7 +35,7 @@ DRAWS = 3
 
 def quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
     """Hold the lock of `out`, and do the work; see `_quickstart`."""
-    with locked(out / "lock.json", what=f"works in {out}"):
+    with locked(out / "lock.json", what=f"works in {out}"), writing(out):
         return _quickstart(out, seeds=seeds, epochs=epochs)
 
 

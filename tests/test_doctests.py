@@ -12,6 +12,7 @@ MODULES = [
     module.name for module in pkgutil.walk_packages(mmcl_jax.__path__, "mmcl_jax.") if ".configs" not in module.name
 ]
 WITH_EXAMPLES = {
+    "mmcl_jax.cli.disk",
     "mmcl_jax.data.card.forest",
     "mmcl_jax.data.card.wording",
     "mmcl_jax.data.input",
@@ -25,6 +26,7 @@ WITH_EXAMPLES = {
     "mmcl_jax.reproduce.axis",
     "mmcl_jax.reproduce.grid",
     "mmcl_jax.training.outlook",
+    "mmcl_jax.training.finite_step",
 }
 
 

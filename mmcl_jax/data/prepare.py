@@ -27,6 +27,7 @@ from mmcl_jax.data.rows import Rows, resolved, template, understand
 from mmcl_jax.data.schema import ImageSpec
 from mmcl_jax.data.store import FORMAT, Store, write_checksums
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.files import writing
 from mmcl_jax.lock import locked
 from mmcl_jax.progress import Bar
 
@@ -192,7 +193,7 @@ def _claimed(partial: Path, identity: str) -> Iterator[None]:
 
     It goes when the input turns out to be wrong, and stays when the work is interrupted.
     """
-    with locked(partial.with_name(f"{partial.name}.lock"), what=f"makes {partial}"):
+    with locked(partial.with_name(f"{partial.name}.lock"), what=f"makes {partial}"), writing(partial):
         try:
             note = partial / "request.sha256"
             if not (note.is_file() and note.read_text() == identity):

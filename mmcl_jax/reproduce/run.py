@@ -11,6 +11,7 @@ from mmcl_jax.config import OwnData, explain
 from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.files import writing
 from mmcl_jax.lock import locked
 from mmcl_jax.reproduce.checks import check_evaluations
 from mmcl_jax.reproduce.configure import check_configs, configure
@@ -112,7 +113,7 @@ def reproduce(request: Request, *, say: Say = print) -> bool:
         *remarks,
     ):
         say(line)
-    with locked(request.out / "lock.json", what=f"works in {request.out}"):
+    with locked(request.out / "lock.json", what=f"works in {request.out}"), writing(request.out):
         if not work(plan, say):
             return False
         _write(plan, request, say)

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 from tensorboardX import SummaryWriter
 
+from mmcl_jax.files import write_text, writing
 from mmcl_jax.objectives import COLLAPSED
 from mmcl_jax.training.skips import SkippedSteps
 
@@ -29,9 +30,7 @@ class MetricLog:
             return
         path = directory / "metrics.jsonl"
         kept = [line for line in _lines(path) if _step(line) <= start]
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(kept))
-        partial.rename(path)
+        write_text(path, "".join(kept))
         self._file = path.open("a")
         self._events = SummaryWriter(str(directory / "events"), purge_step=start + 1 if start else None)
 
@@ -54,8 +53,9 @@ class MetricLog:
         if self._writes:
             numbers = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
             line = {"step": step, **numbers, "seconds": round(time.monotonic() - self._began, 3)}
-            self._file.write(json.dumps(line, allow_nan=False) + "\n")
-            self._file.flush()
+            with writing(Path(self._file.name)):
+                self._file.write(json.dumps(line, allow_nan=False) + "\n")
+                self._file.flush()
             for name, value in metrics.items():
                 self._events.add_scalar(name, value, step)
         self.collapsed = tuple(

@@ -16,6 +16,7 @@ from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.input import iterate
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
+from mmcl_jax.files import writing
 from mmcl_jax.lock import locked
 from mmcl_jax.progress import Bar
 from mmcl_jax.text import visible
@@ -90,13 +91,14 @@ def pretrain(
       say: prints a line.
 
     Raises:
-      UserError: bad config, data or work directory, found before anything is written; or a loss that is not finite.
+      UserError: bad config, data or work directory, found before anything is written; or too many
+        steps in a row that are not finite.
     """
     say = say if is_first() else _nothing
     check_config(config)
     store = Store.open(config.data)
     # The handlers come off last: whoever asks to stop while the last checkpoint is written is answered like the others.
-    with stop_on_signal() as stop, contextlib.ExitStack() as resources:
+    with stop_on_signal() as stop, writing(workdir), contextlib.ExitStack() as resources:
 
         def claim() -> None:
             lock = locked(workdir / "lock.json", what=f"trains in {workdir}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmcl_jax.data.input import Batches
 from mmcl_jax.errors import UserError
-from mmcl_jax.files import write_text
+from mmcl_jax.files import write_text, writing
 
 SKIPPED_STEPS = "skipped.jsonl"
 _LAG = 8  # steps after which a flag is read: it is on the host by then, and nobody waits
@@ -105,5 +105,5 @@ class SkippedSteps:
         rows = self._batches.rows_of(step - 1)
         ids, keys = np.asarray(self._batches.arrays["id"])[rows], self._keys()
         line = {"step": step, "ids": ids.tolist(), "keys": [keys[row] for row in rows]}
-        with self._path.open("a") as file:
+        with writing(self._path), self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")

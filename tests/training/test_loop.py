@@ -251,7 +251,7 @@ def test_bad_configs_are_refused_before_anything_is_written(
 
 def test_a_loss_that_is_not_finite_ends_the_run(tiny_config, tmp_path: Path) -> None:
     config = tiny_config("digits_simclr", "schedule.learning_rate=1e30", "optimizer.weight_decay=1e30")
-    with pytest.raises(UserError, match=r"The loss is (nan|inf) at step \d+"):
+    with pytest.raises(UserError, match=r"not finite in 10 steps in a row, up to step \d+: look at"):
         pretrain(config, tmp_path / "run", say=quiet)
 
 
