@@ -48,7 +48,7 @@ def copy_checkout(to: Path) -> None:
 
 def pytest(root: Path, tests: Sequence[str]) -> tuple[int, str]:
     """Run tests of a copy, which imports the package that lies beside them: pytest's exit status, and its output."""
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-rf", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run(
         command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -65,10 +65,12 @@ def run_one(mutant: Mutant, root: Path) -> Result:
     original = path.read_text()
     path.write_text(text)
     try:
-        status, _ = pytest(root, [mutant.test])
+        status, output = pytest(root, [mutant.test])
     finally:
         path.write_text(original)
-    outcome = {PASSED: SURVIVED, FAILED: CAUGHT}.get(status, BROKEN)
+    # A process that dies before it tests anything has the same status as one whose test fails.
+    failed = status == FAILED and f"FAILED {mutant.test.partition('::')[0]}" in output
+    outcome = CAUGHT if failed else SURVIVED if status == PASSED else BROKEN
     return Result(mutant, outcome, time.monotonic() - began)
 
 
