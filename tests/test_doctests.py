@@ -20,13 +20,16 @@ WITH_EXAMPLES = {
     "mmcl_jax.data.subsets",
     "mmcl_jax.encoders.table_input",
     "mmcl_jax.evaluation.budgets",
+    "mmcl_jax.evaluation.per_row",
+    "mmcl_jax.evaluation.tasks",
     "mmcl_jax.objectives.collapse",
     "mmcl_jax.objectives.pairs.softmax",
     "mmcl_jax.objectives.unit",
     "mmcl_jax.reproduce.axis",
     "mmcl_jax.reproduce.grid",
-    "mmcl_jax.training.outlook",
+    "mmcl_jax.text",
     "mmcl_jax.training.finite_step",
+    "mmcl_jax.training.outlook",
 }
 
 

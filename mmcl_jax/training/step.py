@@ -59,28 +59,32 @@ def make_step(experiment: Experiment) -> Step:
         gradients, model_state, extra = gradients_of(encode, contrast, params, state.model_state, batch)
         metrics, memory = extra
         gradients = jax.lax.with_sharding_constraint(gradients, experiment.shardings(gradients))
-        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
-            updates, optimizer_state = experiment.optimizer.update(gradients, state.optimizer_state, state.params)
+        memory = jax.lax.with_sharding_constraint(memory, experiment.shardings(memory))
+
+        def updated(gradients: Arrays) -> TrainState:
+            with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
+                updates, optimizer_state = experiment.optimizer.update(gradients, state.optimizer_state, state.params)
+            params, target = optax.apply_updates(state.params, updates), state.target
+            if target:
+                decay, steps = experiment.config.target.decay, experiment.batches.steps
+                target = moved(target, teacher_of(params), decay=decay, at=state.step, of=steps)
+            return TrainState(
+                step=state.step + 1,
+                params=params,
+                model_state=model_state,
+                optimizer_state=optimizer_state,
+                target=target,
+                memory=memory,
+            )
+
         metrics["learning_rate"] = experiment.schedule(state.step)
         metrics["gradient_norm"] = optax.global_norm(gradients)
-        new_params = optax.apply_updates(state.params, updates)
-        target = state.target
-        if target:
-            steps = experiment.batches.steps
-            target = moved(
-                target, teacher_of(new_params), decay=experiment.config.target.decay, at=state.step, of=steps
-            )
-        new = TrainState(
-            step=state.step + 1,
-            params=new_params,
-            model_state=model_state,
-            optimizer_state=optimizer_state,
-            target=target,
-            memory=jax.lax.with_sharding_constraint(memory, experiment.shardings(memory)),
-        )
-        finite = all_finite((new, metrics["loss"], metrics["gradient_norm"]))
+        finite = all_finite((updated(gradients), metrics["loss"], metrics["gradient_norm"]))
         metrics["skipped"] = ~finite
-        return choose(finite, new, skipped(state)), metrics
+        # The update is computed again behind the barrier, in the old state's memory: the first result, kept until it is
+        # known to be finite, would be a second train state.
+        gradients, finite = jax.lax.optimization_barrier((gradients, finite))
+        return choose(finite, updated(gradients), skipped(state)), metrics
 
     return step
 

@@ -20,6 +20,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation import protocol
 from mmcl_jax.evaluation.features import frozen_encoder
 from mmcl_jax.training.checkpoint import Checkpoints
+from mmcl_jax.training.skips import Skipped
 from mmcl_jax.training.loop import Result, pretrain
 
 TINY = [
@@ -115,7 +116,8 @@ def test_rows_that_no_run_has_seen_are_a_test(ads: Path, run: Path, capsys: pyte
 def test_a_run_of_an_earlier_version_asks_its_store(
     ads: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (run / "seen.npz").unlink()
+    for later in ("seen.npz", "checksums.json"):
+        (run / later).unlink()
     other = ads / "other_splits"
     assert main(prepare(ads, other.name, "--seed", "4", "--label", "grade,sold", "--ignore", "split")) == 0
     assert evaluate(run, "--store", str(other), "--label", "sold") == 2
@@ -131,7 +133,7 @@ def test_weights_that_are_not_finite_are_not_evaluated(
 ) -> None:
     broken = dataclasses.replace(result.state, params=jax.tree.map(lambda x: x * jnp.nan, result.state.params))
     checkpoints = Checkpoints(run / "checkpoints", keep=3)
-    checkpoints.save(99, broken, data={"next_index": 1}, seconds=1.0)
+    checkpoints.save(99, broken, data={"next_index": 1}, seconds=1.0, skipped=Skipped())
     checkpoints.close()
     for name in ("probe", "knn", "finetune", "retrieval"):
         assert evaluate(run, "--protocol", name, "--label", "sold") == 2
@@ -239,6 +241,7 @@ def test_a_store_that_moved_is_named_by_an_option(
     gone = tmp_path / "gone"
     origin = json.loads((run / "store.json").read_text())
     (run / "store.json").write_text(json.dumps({**origin, "directory": str(gone)}))
+    (run / "checksums.json").unlink()
     assert evaluate(run, "--label", "sold") == 2
     error = capsys.readouterr().err
     assert f"the store {gone}, which is not there; if it has moved, say where it is with --store." in error
