@@ -35,6 +35,7 @@ DRAWS = 3
 
 def quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
     """Hold the lock of `out`, and do the work; see `_quickstart`."""
+    check_folder(out, "--out")
     with locked(out / "lock.json", what=f"works in {out}"), writing(out):
         return _quickstart(out, seeds=seeds, epochs=epochs)
 
@@ -49,7 +50,6 @@ def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
       UserError: `out` holds something else.
     """
     began = time.monotonic()
-    check_folder(out, "--out")
     console = Console()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # Seeds share one compiled program per method. A cache is trusted code, so it lies in a folder of our own.

@@ -16,7 +16,7 @@ from mmcl_jax.cli.main import main
 from mmcl_jax.data.images import Unusable
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.scores import Score
-from mmcl_jax.evaluation.summary import tables
+from mmcl_jax.evaluation.summary import grids, show
 from mmcl_jax.progress import Bar
 from mmcl_jax.text import listed, visible
 
@@ -73,9 +73,7 @@ def test_tables_and_progress_show_foreign_text_as_it_is(capsys: pytest.CaptureFi
         method=NAME, seed=0, protocol="probe", input="image", label="c", budget=NAME, draw=0,
         metrics={"top1": 0.5, "auroc": 0.5}, chosen={},
     )  # fmt: skip
-    console = Console(width=300, force_terminal=False)
-    for table in tables([score]):
-        console.print(table)
+    show(grids([score]), Console(width=300, force_terminal=False))
     with Bar(NAME, 1) as bar:
         bar.update(1, NAME)
     out, err = capsys.readouterr()

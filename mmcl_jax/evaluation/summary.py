@@ -156,8 +156,8 @@ class Grid:
             table.add_column(name, justify="left" if place < self.labels else "right", no_wrap=True)
         for row in self.rows:
             table.add_row(*row)
-        console = Console(file=io.StringIO(), width=_WIDEST, record=True, color_system=None)
-        console.print(table, markup=False, highlight=False)
+        console = Console(file=io.StringIO(), width=_WIDEST, record=True, color_system=None, markup=False, emoji=False)
+        console.print(table, highlight=False)
         return "\n".join(line.rstrip() for line in console.export_text().splitlines() if line.strip())
 
 
@@ -174,7 +174,7 @@ def accuracy_grid(scores: Sequence[Score], metric: str = "top1") -> Grid:
         [visible(method), *(str(row[budget]) if budget in row else "" for budget in budgets)]
         for method, row in cells.items()
     ]
-    columns = [budget if protocol == "retrieval" else f"labels: {budget}" for budget in budgets]
+    columns = [visible(budget if protocol == "retrieval" else f"labels: {budget}") for budget in budgets]
     return Grid(title, ["features", *columns], rows, note=_absent(scores))
 
 

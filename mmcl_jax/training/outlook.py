@@ -23,10 +23,12 @@ def working(what: str, *, quiet: bool = False) -> Iterator[None]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         progress.add_task(what, total=None)
         if not console.is_terminal:
-            console.print(f"{what} ...", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"{what} ...", highlight=False, markup=False, emoji=False, soft_wrap=True)
         yield
     if not console.is_terminal:
-        console.print(f"{what}: {time.monotonic() - began:.0f} s", highlight=False, markup=False, soft_wrap=True)
+        console.print(
+            f"{what}: {time.monotonic() - began:.0f} s", highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
 
 
 class Outlook:

@@ -3,7 +3,6 @@
 import ctypes
 import errno
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +18,9 @@ from mmcl_jax.training.run import Run
 MMCL = [sys.executable, "-P", "-m", "mmcl_jax.cli.main"]
 
 
-def limited(size: int) -> None:
-    """Let no file grow beyond so many bytes: to the process, its disk is full."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+# Lets no file of a command grow beyond so many bytes: to the process, its disk is full.
+LIMITED = "import os, resource, sys; size = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)); "
+LIMITED += "os.execv(sys.argv[2], sys.argv[2:])"
 
 
 @pytest.mark.parametrize("where", ["the first files", "checkpoints", "metrics.jsonl", "events"])
@@ -36,7 +35,7 @@ def test_a_full_disk_ends_a_training_with_one_sentence_and_the_same_command_cont
     )
     command = [*MMCL, "pretrain", "--config", str(path), "--workdir", str(tmp_path / "run")]
     if where in ("the first files", "checkpoints"):
-        ended = subprocess.run(command, capture_output=True, text=True, preexec_fn=lambda: limited(size))
+        ended = subprocess.run([sys.executable, "-c", LIMITED, str(size), *command], capture_output=True, text=True)
     else:  # a device on which nothing can be written
         subprocess.run([*command], capture_output=True, text=True, timeout=240, check=True)
         (tmp_path / "run" / "checkpoints" / "36").rename(tmp_path / "36")

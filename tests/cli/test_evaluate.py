@@ -20,8 +20,8 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation import protocol
 from mmcl_jax.evaluation.features import frozen_encoder
 from mmcl_jax.training.checkpoint import Checkpoints
-from mmcl_jax.training.skips import Skipped
 from mmcl_jax.training.loop import Result, pretrain
+from mmcl_jax.training.skips import Skipped
 
 TINY = [
     "encoders.image.channels=(4,)", "encoders.table.hidden=8", "encoders.table.features=8", "batch_size=16",

@@ -36,7 +36,7 @@ def test_the_probe_is_chosen_on_validation(monkeypatch: pytest.MonkeyPatch) -> N
     source = SimpleNamespace(run=SimpleNamespace(config=SimpleNamespace(seed=0)), features=lambda *_: parts)
     data = SimpleNamespace(task=task, targets=targets)
     how = SimpleNamespace(learning_rates=(0.1,), max_epochs=1)
-    ((metrics, _),) = protocol._probe(source, data, "image", np.arange(9)[None], how)
+    ((metrics, _, _),) = protocol._probe(source, data, "image", np.arange(9)[None], how)
     for split, labelled in zip(("train", "val"), given, strict=True):
         np.testing.assert_array_equal(labelled.features, parts[split])
         np.testing.assert_array_equal(labelled.targets, targets[split])

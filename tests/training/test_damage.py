@@ -144,6 +144,7 @@ def test_if_all_are_damaged_one_sentence_says_so_and_nothing_is_moved(
 
 
 @pytest.mark.parametrize("how", ["cut", "zeroed", "deleted"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax leaves coroutines behind
 def test_checkpoints_of_versions_without_checksums_load_or_are_passed_over(
     how: str, trained: Result, digits_store: Store, tmp_path: Path
 ) -> None:

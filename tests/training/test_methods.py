@@ -1,6 +1,5 @@
 """Every method's own parts in the one step: target network, predictor, queue, heads; and choices of columns."""
 
-import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from mmcl_jax.data.selection import select_columns
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError
-from mmcl_jax.training import loop
 from mmcl_jax.training.build import build_experiment, fit_encoding
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.loop import pretrain
@@ -28,7 +26,7 @@ from mmcl_jax.training.run import Run
 from mmcl_jax.training.step import make_step
 from mmcl_jax.training.target import moved
 from mmcl_jax.views import apply_views
-from tests.training.test_loop import bits, losses, quiet
+from tests.training.test_loop import bits, losses, quiet, stop_at
 from tests.training.test_scale import assert_same, experiment_of, one_step
 
 DIGITS = [name for name in experiments() if name.startswith("mmcl/") and name.endswith(":digits")]
@@ -159,12 +157,8 @@ def test_a_stopped_run_keeps_target_and_queue(
     config = small(method)
     whole = pretrain(config, tmp_path / "whole", say=quiet)
 
-    class Stopped:
-        def at(self, step: int) -> bool:
-            return step == 7
-
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "stop_on_signal", lambda: contextlib.nullcontext(Stopped()))
+        stop_at(patch, 7)
         assert pretrain(config, tmp_path / "stopped", say=quiet).step == 7
     again = pretrain(config, tmp_path / "stopped", say=quiet)
     assert bits(again.state) == bits(whole.state)
