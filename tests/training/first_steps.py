@@ -1,0 +1,98 @@
+"""How every small experiment starts: its parameters, its views and its first losses, as a few numbers.
+
+Usage: python -m tests.training.first_steps, to record them anew after a change that was meant to move them.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+import tests.conftest  # noqa: F401  first: it sets the compiler's flags
+from mmcl_jax.config import experiments, load
+from mmcl_jax.data import digits
+from mmcl_jax.data.prepare import prepare
+from mmcl_jax.data.store import Store
+from mmcl_jax.training.build import build_experiment
+from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
+from mmcl_jax.training.step import compile_step, make_step
+from mmcl_jax.views import apply_views
+
+GOLDEN = Path(__file__).parent / "golden" / "first_steps.json"
+NAMES = [name for name in experiments() if name.startswith("digits_") or name.endswith(":digits")]
+STEPS = 20
+_SMALL = ["batch_size=64", "epochs=3", "batch_norm.group_size=8"]
+_PARTS = {
+    "image": ["encoders.image.channels=(4,8)"],
+    "table": ["encoders.table.hidden=16", "encoders.table.features=8"],
+}
+
+
+def small_config(name: str, store: Store) -> ConfigDict:
+    """Return the experiment with tiny encoders; all else that it says stays."""
+    config = load(name)
+    sizes = [*_SMALL, *(size for part in config.encoders for size in _PARTS[part])]
+    sizes += ["schedule.warmup_epochs=1"] if "warmup_epochs" in config.schedule else []
+    return load(name, [f"data={store.directory}", *sizes])
+
+
+def first_steps(name: str, store: Store) -> dict[str, Any]:
+    """Return digests of the initial parameters and of the first batch's views, and the losses of 20 steps.
+
+    All on one device, at the optimisation level of the tests.
+    """
+    experiment = build_experiment(small_config(name, store), store, jax.devices()[:1])
+    shapes = experiment.shapes()
+    constants = put_whole(experiment.constants(), replicated(experiment.mesh))
+    state = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))(constants["seed"])
+    batches = [put(experiment.batches[step], by_example(experiment.mesh)) for step in range(STEPS)]
+    views = jax.jit(lambda batch, step, constants: apply_views(experiment.views, batch, step=step, **constants))
+    found: dict[str, Any] = {
+        "parameters": digests(state.params),
+        "views": digests(views(batches[0], state.step, constants)),
+        "losses": [],
+    }
+    step = compile_step(make_step(experiment), *shapes, dtype=experiment.config.dtype)
+    for batch in batches:
+        state, metrics = step(state, batch, constants)
+        found["losses"].append(round(float(metrics["loss"]), 6))
+    return found
+
+
+def digests(arrays: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return for every array its size, its mean square and its product with a fixed random vector.
+
+    These tell arrays apart as a hash does, and forgive the last bit, in which processors differ.
+    """
+    found = {}
+    for path, array in jax.tree_util.tree_leaves_with_path(arrays):
+        values = np.asarray(array, np.float64).ravel()
+        weights = np.random.default_rng(0).normal(size=values.size) / max(values.size, 1) ** 0.5
+        found[jax.tree_util.keystr(path)] = [
+            values.size,
+            round(float(np.mean(values**2)), 6),
+            round(float(values @ weights), 5),
+        ]
+    return found
+
+
+def main() -> None:
+    """Record the golden file."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = prepare(digits.unpack(Path(folder) / "raw"), Path(folder) / "store")
+        golden = {}
+        for name in NAMES:
+            print(name, file=sys.stderr)
+            golden[name] = first_steps(name, store)
+    GOLDEN.parent.mkdir(exist_ok=True)
+    GOLDEN.write_text(json.dumps(golden, indent=0) + "\n")
+
+
+if __name__ == "__main__":
+    main()
