@@ -18,10 +18,10 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from mmcl_jax.data.decode import CHUNK, Job, decode
-from mmcl_jax.data.generators.cars import generate_dvm
-from mmcl_jax.data.prepare import prepare
-from mmcl_jax.data.request import Request
+from mmcl_jax.prepare.make import prepare
+from mmcl_jax.prepare.pictures.decode import CHUNK, Job, decode
+from mmcl_jax.prepare.request import Request
+from mmcl_jax.synthetic.cars.generator import generate_dvm
 
 SIZES = {"small": (10_000, 128), "full": (100_000, 128)}  # images, pixels
 DRAWN = 500  # pictures that are drawn; the files are these with a few pixels changed, so that none equals another

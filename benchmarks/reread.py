@@ -16,10 +16,10 @@ from ml_collections import ConfigDict
 from mmcl_jax.evaluation.scores import Score
 from mmcl_jax.reproduce.grid import Sample
 from mmcl_jax.reproduce.outcome import Outcome
+from mmcl_jax.reproduce.page.text import render_text
 from mmcl_jax.reproduce.plan import How, Plan, Training
 from mmcl_jax.reproduce.results import judged
 from mmcl_jax.reproduce.tables import find
-from mmcl_jax.reproduce.text import render_text
 
 
 def outcome_of(results: dict[str, Any]) -> Outcome:

@@ -17,9 +17,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmcl_jax.config import load
-from mmcl_jax.data.generators.cars import generate_dvm
-from mmcl_jax.data.images import Fit, read_image
-from mmcl_jax.data.recipes.dvm import IMAGE_SIZE
+from mmcl_jax.datasets.dvm.recipe import IMAGE_SIZE
+from mmcl_jax.prepare.pictures.images import Fit, read_image
+from mmcl_jax.synthetic.cars.generator import generate_dvm
 from mmcl_jax.views import VIEWS
 
 SIZES = {"small": 64, "full": 512}  # pictures

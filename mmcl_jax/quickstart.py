@@ -13,9 +13,8 @@ from rich.console import Console
 
 from mmcl_jax import __version__
 from mmcl_jax.config import load
-from mmcl_jax.data import digits
-from mmcl_jax.data.prepare import prepare
 from mmcl_jax.data.store import Store
+from mmcl_jax.datasets import digits
 from mmcl_jax.evaluation.budgets import Budget
 from mmcl_jax.evaluation.plot import plot_scores
 from mmcl_jax.evaluation.protocol import evaluate_runs
@@ -23,6 +22,7 @@ from mmcl_jax.evaluation.scores import Score
 from mmcl_jax.evaluation.summary import Cell, budgets_of, grids, paired, repeats_of, show, summarise
 from mmcl_jax.files import writing
 from mmcl_jax.lock import locked
+from mmcl_jax.prepare.make import prepare
 from mmcl_jax.targets import check_folder
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.plain import to_plain

@@ -24,10 +24,10 @@ import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from mmcl_jax.config import load  # noqa: E402
-from mmcl_jax.data import digits  # noqa: E402
-from mmcl_jax.data.prepare import prepare  # noqa: E402
-from mmcl_jax.data.request import Request  # noqa: E402
 from mmcl_jax.data.store import Store  # noqa: E402
+from mmcl_jax.datasets import digits  # noqa: E402
+from mmcl_jax.prepare.make import prepare  # noqa: E402
+from mmcl_jax.prepare.request import Request  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")

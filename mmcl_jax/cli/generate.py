@@ -5,10 +5,10 @@ import shlex
 import shutil
 from pathlib import Path
 
-from mmcl_jax.data import recipes
-from mmcl_jax.data.generators import GENERATORS
+from mmcl_jax import datasets as recipes
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.registry import Registry
+from mmcl_jax.synthetic import GENERATORS
 from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
 

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mmcl_jax import datasets as recipes
 from mmcl_jax.cli import types
-from mmcl_jax.data import recipes
 from mmcl_jax.data.declaration import Declaration
-from mmcl_jax.data.images import FILTERS
-from mmcl_jax.data.prepare import look, prepare
-from mmcl_jax.data.request import Request
-from mmcl_jax.data.summary import show
 from mmcl_jax.errors import check
+from mmcl_jax.prepare.card.findings import Findings
+from mmcl_jax.prepare.card.summary import show
+from mmcl_jax.prepare.make import look, prepare
+from mmcl_jax.prepare.pictures.images import FILTERS
+from mmcl_jax.prepare.request import Request
 from mmcl_jax.targets import check_file
 from mmcl_jax.text import visible
 
@@ -112,7 +113,7 @@ def run(options: argparse.Namespace) -> None:
         return
     check(options.out is not None, "Say where the store goes with --out, or look first with --check.")
     store = prepare(request, options.out, recipe=recipe, workers=options.workers, progress=True)
-    show(store.findings(), console)
+    show(Findings.of(store), console)
     print(store.describe())
     print(f"Look at {visible(store.directory / 'card.html')}.")
 

@@ -10,6 +10,7 @@ import numpy as np
 from mmcl_jax.data.scaling import Scaling
 
 Kind = Literal["continuous", "categorical", "ordinal", "boolean", "date"]
+SPLITS = ("train", "val", "test")
 KINDS: tuple[str, ...] = get_args(Kind)
 LABEL_TAG = "label as a feature"  # of a column that was made of the label, and that raw tables do not have
 

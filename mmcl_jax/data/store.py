@@ -26,7 +26,6 @@ import numpy as np
 
 from mmcl_jax.data import flat, shards
 from mmcl_jax.data.declaration import Declaration
-from mmcl_jax.data.findings import Findings
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.errors import check
@@ -131,10 +130,6 @@ class Store:
         split = name.split("_")[0]
         places = {key: place for place, key in enumerate(self.keys(split))}
         return split, np.array([places[key] for key in subsets[name]], int)
-
-    def findings(self) -> Findings:
-        """What was found out when it was made."""
-        return Findings.read(self.directory / "findings.json")
 
     def describe(self) -> str:
         """What the store holds, in a few lines."""

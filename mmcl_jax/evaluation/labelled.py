@@ -5,8 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mmcl_jax.data.schema import Column
-from mmcl_jax.data.splits import SPLITS
+from mmcl_jax.data.schema import SPLITS, Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.budgets import Budget

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from mmcl_jax.data.card.wording import counted
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.page.wording import counted
 from mmcl_jax.training.run import Run
 from mmcl_jax.training.seen import Seen
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_jax.data.splits import SPLITS
+from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.budgets import Budget

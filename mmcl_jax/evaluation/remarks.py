@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmcl_jax.data.card.wording import clipped, counted
 from mmcl_jax.evaluation.budgets import Budget
 from mmcl_jax.evaluation.labelled import LabelledStore
+from mmcl_jax.page.wording import clipped, counted
 
 _SHOWN = 5  # classes that a sentence names
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mmcl_jax import __version__
-from mmcl_jax.data.card.wording import counted
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.scores import Score
+from mmcl_jax.page.wording import counted
 
 FORMAT = 2
 Of = Mapping[str, Any]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax.data.input import training_arrays
-from mmcl_jax.data.splits import SPLITS
+from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import check

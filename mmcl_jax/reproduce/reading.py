@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from mmcl_jax.data.card.wording import counted
+from mmcl_jax.page.wording import counted
 from mmcl_jax.reproduce.grid import LEAST_SEEDS, Spread
 from mmcl_jax.reproduce.outcome import Outcome, signed
 from mmcl_jax.reproduce.spec import Claim

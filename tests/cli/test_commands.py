@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from mmcl_jax.cli.main import COMMANDS, main
-from mmcl_jax.data.request import Request
 from mmcl_jax.data.store import Store
+from mmcl_jax.prepare.request import Request
 
 TINY = [
     "--config.epochs=1", "--config.schedule.warmup_epochs=0", "--config.batch_size=64",

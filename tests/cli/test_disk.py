@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mmcl_jax.cli.disk import sentence_of
-from mmcl_jax.data.request import Request
 from mmcl_jax.data.store import Store
+from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.plain import to_plain
 from mmcl_jax.training.run import Run
 

@@ -11,15 +11,16 @@ import polars as pl
 import psutil
 import pytest
 from PIL import Image
+from tests.data.test_medical import dicom
 
 from mmcl_jax.cli.main import main
-from mmcl_jax.data.request import Request
-from mmcl_jax.data.rows import raw_rows
 from mmcl_jax.data.store import Store
-from mmcl_jax.data.table import read_table
 from mmcl_jax.evaluation.features import frozen_encoder
+from mmcl_jax.prepare.card.findings import Findings
+from mmcl_jax.prepare.request import Request
+from mmcl_jax.prepare.table.rows import raw_rows
+from mmcl_jax.prepare.table.table import read_table
 from mmcl_jax.training.run import Run
-from tests.data.test_medical import dicom
 
 TINY = [
     "--config.epochs=2", "--config.schedule.warmup_epochs=0", "--config.batch_size=32", "--config.log_every=1",
@@ -67,7 +68,7 @@ def test_drawn_cars(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     opened = Store.open(store)
     truth = pl.read_csv(raw / "truth.csv")
     assert set(opened.keys("train")) <= set(truth["Adv_ID"].cast(pl.String))
-    lost = opened.findings().lost
+    lost = Findings.of(opened).lost
     assert sum(lost.values()) == 3  # the planted broken files
     split, rows = opened.subset("train_10")
     assert split == "train"

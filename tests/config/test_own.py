@@ -12,10 +12,10 @@ from PIL import Image
 from mmcl_jax.cli.main import main
 from mmcl_jax.config import OwnData, data_names, experiments, explain, load
 from mmcl_jax.config.own_data import one_sided
-from mmcl_jax.data.prepare import prepare
-from mmcl_jax.data.request import Request
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
+from mmcl_jax.prepare.make import prepare
+from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.build import build_experiment
 from mmcl_jax.training.plain import from_plain, to_plain
 from mmcl_jax.training.step import check_step, make_step

@@ -9,10 +9,10 @@ import pytest
 
 from mmcl_jax.data.input import training_arrays
 from mmcl_jax.data.label_feature import is_copy
-from mmcl_jax.data.prepare import prepare
-from mmcl_jax.data.request import Request
-from mmcl_jax.data.rows import raw_rows
 from mmcl_jax.errors import UserError
+from mmcl_jax.prepare.make import prepare
+from mmcl_jax.prepare.request import Request
+from mmcl_jax.prepare.table.rows import raw_rows
 from mmcl_jax.training.build import fit_encoding
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.run import Run

@@ -10,13 +10,13 @@ import pytest
 
 from mmcl_jax.cli.main import main
 from mmcl_jax.data.declaration import Declaration
-from mmcl_jax.data.parse import Parsed, parse
 from mmcl_jax.data.readings import PLAIN, Reading, days, suggest
-from mmcl_jax.data.request import Request
-from mmcl_jax.data.rows import raw_rows
 from mmcl_jax.data.store import Store
-from mmcl_jax.data.table import read_table
 from mmcl_jax.errors import UserError
+from mmcl_jax.prepare.request import Request
+from mmcl_jax.prepare.table.parse import Parsed, parse
+from mmcl_jax.prepare.table.rows import raw_rows
+from mmcl_jax.prepare.table.table import read_table
 
 DAYS = [f"{day:02}" for day in range(1, 29)]
 # What is written, and the declarations that are named, each with the value it reads from the first cell.

@@ -12,19 +12,20 @@ import pytest
 from scipy.special import ndtr
 from sklearn.preprocessing import QuantileTransformer
 
-from mmcl_jax.data.audit import SKEWED, describe_columns, middle_share
-from mmcl_jax.data.card.columns import distribution
 from mmcl_jax.data.declaration import Declaration
 from mmcl_jax.data.encoding import Encoding
-from mmcl_jax.data.parse import parse
-from mmcl_jax.data.prepare import look, prepare
-from mmcl_jax.data.request import Request
-from mmcl_jax.data.rows import raw_rows
 from mmcl_jax.data.scaling import SCALINGS, landmarks, rescaled
 from mmcl_jax.data.schema import Column, ImageSpec, Schema
 from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
+from mmcl_jax.prepare.audit import SKEWED, describe_columns, middle_share
+from mmcl_jax.prepare.card.columns import distribution
+from mmcl_jax.prepare.card.findings import Findings
+from mmcl_jax.prepare.make import look, prepare
+from mmcl_jax.prepare.request import Request
+from mmcl_jax.prepare.table.parse import parse
+from mmcl_jax.prepare.table.rows import raw_rows
 
 pytestmark = pytest.mark.core
 COLUMNS = tuple(Column(name=scaling, kind="continuous", scaling=scaling) for scaling in SCALINGS)  # type: ignore[arg-type]
@@ -147,7 +148,7 @@ def test_from_the_warning_to_the_store_and_back(priced: Request, tmp_path: Path,
     assert "'seats'" not in sentence
     declared = said(priced, "price", scaling=scaling)
     store = prepare(declared, tmp_path / "store")
-    assert not any("skewed" in one for one in store.findings().warnings)
+    assert not any("skewed" in one for one in Findings.of(store).warnings)
     assert store.schema.columns[0].scaling == Store.open(tmp_path / "store").schema.columns[0].scaling == scaling
     assert f"Standardised in the scale {scaling}" in (tmp_path / "store" / "card.html").read_text()
     rows = np.asarray(store.arrays("train")["table"])

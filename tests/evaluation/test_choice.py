@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mmcl_jax.data.splits import SPLITS
+from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.evaluation import protocol
 from mmcl_jax.evaluation.finetune import finetune
 from mmcl_jax.evaluation.tasks import Task

@@ -10,14 +10,14 @@ import pytest
 
 from mmcl_jax.config import load
 from mmcl_jax.data.declaration import Declaration
-from mmcl_jax.data.prepare import prepare
-from mmcl_jax.data.request import Request
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.budgets import Budget
 from mmcl_jax.evaluation.labelled import LabelledStore
 from mmcl_jax.evaluation.protocol import evaluate_runs
 from mmcl_jax.evaluation.scores import Score
+from mmcl_jax.prepare.make import prepare
+from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.run import Run
 

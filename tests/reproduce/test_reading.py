@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from mmcl_jax.reproduce.axis import ends, marks
 from mmcl_jax.reproduce.grid import Cell, Sample, contrast, spread
-from mmcl_jax.reproduce.page import render_page
+from mmcl_jax.reproduce.page.axis import ends, marks
+from mmcl_jax.reproduce.page.page import render_page
+from mmcl_jax.reproduce.page.text import render_text
 from mmcl_jax.reproduce.reading import ABSENT, HOLDS, OPPOSITE, PARTLY, UNDECIDED, against, judge
 from mmcl_jax.reproduce.spec import Contrast
 from mmcl_jax.reproduce.tables import TABLES
-from mmcl_jax.reproduce.text import render_text
 
 HIGH, LOW, NOISY = [0.9, 0.91, 0.92], [0.7, 0.712, 0.721], [0.5, 0.92, 0.99]
 TABLE1 = TABLES["mmcl/table1"]

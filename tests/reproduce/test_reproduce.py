@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from mmcl_jax.cli.main import main
-from mmcl_jax.data.prepare import prepare
-from mmcl_jax.data.request import Request
 from mmcl_jax.data.store import Store
+from mmcl_jax.prepare.make import prepare
+from mmcl_jax.prepare.request import Request
 from mmcl_jax.reproduce import work
 
 TINY = [

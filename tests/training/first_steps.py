@@ -16,9 +16,9 @@ from ml_collections import ConfigDict
 
 import tests.conftest  # noqa: F401  first: it sets the compiler's flags
 from mmcl_jax.config import experiments, load
-from mmcl_jax.data import digits
-from mmcl_jax.data.prepare import prepare
 from mmcl_jax.data.store import Store
+from mmcl_jax.datasets import digits
+from mmcl_jax.prepare.make import prepare
 from mmcl_jax.training.build import build_experiment
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
 from mmcl_jax.training.step import compile_step, make_step

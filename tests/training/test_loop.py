@@ -17,10 +17,10 @@ import polars as pl
 import pytest
 from ml_collections import ConfigDict
 
-from mmcl_jax.data.prepare import prepare
-from mmcl_jax.data.request import Request
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
+from mmcl_jax.prepare.make import prepare
+from mmcl_jax.prepare.request import Request
 from mmcl_jax.training import loop
 from mmcl_jax.training.build import build_experiment
 from mmcl_jax.training.log import read_metrics

@@ -13,12 +13,12 @@ from flax import nnx
 from mmcl_jax.config import experiments, load
 from mmcl_jax.data.declaration import Declaration, Declared
 from mmcl_jax.data.input import training_arrays
-from mmcl_jax.data.prepare import prepare
-from mmcl_jax.data.request import Request
 from mmcl_jax.data.selection import select_columns
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError
+from mmcl_jax.prepare.make import prepare
+from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.build import build_experiment, fit_encoding
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.loop import pretrain

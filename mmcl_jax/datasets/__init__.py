@@ -1,0 +1,68 @@
+"""Named data sets: each turns its published files into rows and image files that `prepare` takes."""
+
+import ast
+import dataclasses
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mmcl_jax.datasets.cardiac.recipe import cardiac
+from mmcl_jax.datasets.dvm.recipe import dvm
+from mmcl_jax.datasets.measured import measured
+from mmcl_jax.datasets.tfds import tfds_images
+from mmcl_jax.errors import UserError, check
+from mmcl_jax.prepare.recipe import Recipe, Step
+from mmcl_jax.registry import Registry
+
+__all__ = ["RECIPES", "Recipe", "Step", "make"]
+
+RECIPES = Registry("data set")
+RECIPES.register("dvm")(dvm)
+RECIPES.register("cardiac")(cardiac)
+RECIPES.register("tfds")(tfds_images)
+RECIPES.register("measured")(measured)
+
+
+def make(name: str, root: Path | None, options: Sequence[str]) -> Recipe:
+    """The data set `name` in the folder `root`, with options written as "key=value".
+
+    Raises:
+      UserError: an option is unknown or ill-typed, or the folder is not such a data set.
+    """
+    if root is None:
+        raise UserError(f"Say where the data set {name!r} lies, with --root.")
+    for option in options:
+        check(
+            option.partition("=")[0] != "label_as_feature",
+            "--dataset.label_as_feature: a label becomes a feature when a model is trained, not in the store; leave "
+            "the option out, and train with --config.label_as_feature=True.",
+        )
+    return dataclasses.replace(call(RECIPES, name, options, root=root), options=tuple(options))
+
+
+def call(registry: Registry, name: str, options: Sequence[str], **given: Any) -> Any:
+    """Calls the factory `name` with options written as "key=value".
+
+    Raises:
+      UserError: an option is unknown or ill-typed.
+    """
+    factory = registry.factory(name)
+    spec: dict[str, Any] = {"name": name}
+    for option in options:
+        key, equals, text = option.partition("=")
+        check(bool(equals), f"--dataset.{option}: give a value, as --dataset.{key}=VALUE.")
+        spec[key] = _value(text, typing.get_type_hints(factory).get(key))
+    return registry.build(ConfigDict(spec, convert_dict=False), "--dataset", **given)
+
+
+def _value(text: str, hint: Any) -> Any:
+    """A value written on the command line: a Python literal, or else a text; or a path, if that is wanted."""
+    if Path in (hint, *typing.get_args(hint)):
+        return Path(text)
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,1 @@
+"""DVM-CAR: advertisements of cars with their specifications."""

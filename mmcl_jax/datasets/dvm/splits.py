@@ -1,0 +1,72 @@
+"""Splits and subsets of DVM-CAR: from the published lists, or drawn as they were."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from sklearn.model_selection import train_test_split
+
+from mmcl_jax.data.schema import SPLITS
+from mmcl_jax.errors import UserError, check
+from mmcl_jax.prepare.splits.draw import read_list
+
+
+def read_ids(folder: Path) -> dict[str, list[str]]:
+    """The identifiers in the three published lists, such as `train_ids_dvm_all_views.txt`, in their order.
+
+    Raises:
+      UserError: a list is not there or empty, or an identifier stands in them twice.
+    """
+    splits, seen = {}, dict[str, str]()
+    for split in SPLITS:
+        path = folder / f"{split}_ids_dvm_all_views.txt"
+        check(path.is_file(), f"The list {path} is missing; put the three published lists into one folder.")
+        splits[split] = read_list(path)
+        check(bool(splits[split]), f"The list {path} is empty; it should have identifiers with commas between.")
+        for key in splits[split]:
+            check(
+                key not in seen, f"{path}: {key} is in the list of {seen.get(key)} too; each must be in one list once."
+            )
+            seen[key] = split
+    return splits
+
+
+def draw_splits(keys: Sequence[str], labels: Sequence[str], seed: int) -> dict[str, list[str]]:
+    """Half of the rows for the test, then a fifth of the others for validation, both stratified by label.
+
+    Raises:
+      UserError: there are too few rows for every class to be in each split.
+    """
+    try:
+        rest, test, rest_labels, _ = train_test_split(keys, labels, test_size=0.5, random_state=seed, stratify=labels)
+        train, val = train_test_split(rest, test_size=0.2, random_state=seed, stratify=rest_labels)
+    except ValueError as error:
+        raise UserError(
+            f"{len(keys)} rows of {len(set(labels))} classes cannot be split by class ({error}); raise min_ads."
+        ) from error
+    return {"train": train, "val": val, "test": test}
+
+
+def draw_subset(keys: Sequence[str], labels: Sequence[str], share: float, seed: int) -> list[str]:
+    """A part of the rows that has every class, in the order of the rows.
+
+    It holds the first row of each class, and is filled up by others, stratified where there are as many to draw as
+    there are classes. Where `share` has no room for all classes, it is one row of each.
+    """
+    firsts = dict[str, str]()
+    for key, label in zip(keys, labels, strict=True):
+        firsts.setdefault(label, key)
+    chosen = set(firsts.values())
+    others = [(key, label) for key, label in zip(keys, labels, strict=True) if key not in chosen]
+    room = int(len(keys) * share) - len(chosen)
+    if room > 0:
+        counts = Counter(label for _, label in others)
+        stratify = room >= len(firsts) and len(others) - room >= len(counts) and min(counts.values()) > 1
+        _, more = train_test_split(
+            [key for key, _ in others],
+            test_size=room,
+            random_state=seed,
+            stratify=[label for _, label in others] if stratify else None,
+        )
+        chosen.update(more)
+    return [key for key in keys if key in chosen]

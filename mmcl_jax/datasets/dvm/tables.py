@@ -1,0 +1,158 @@
+"""Reads the tables of DVM-CAR V2.0 as they were published, and puts the physical sizes right."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from mmcl_jax.data.declaration import MISSING_WORDS
+from mmcl_jax.errors import UserError, check
+from mmcl_jax.prepare.recipe import Step
+
+SIZES = ("Wheelbase", "Length", "Width", "Height")  # in the order in which they are jittered
+FOLDERS = ("tables_V2.0", "tables", ".")
+ROW = "row of the file"  # where a row stands, 1 being the one below the header
+
+# Wheelbases that were set by hand, for every advertisement of the model.
+_SET = (("69_36", "Wheelbase", 2612.0), ("29_20", "Wheelbase", 2788.0))
+# Typing errors that were put right by hand: model, column, what stands there, what it should be.
+_WRONG = (
+    ("29_30", "Height", 805.0, 1805.0),
+    ("59_29", "Wheelbase", 5246.0, 3106.0),
+    ("43_9", "Wheelbase", 4065.0, 2580.0),
+)
+
+
+def read(root: Path, name: str, columns: Sequence[str]) -> pl.DataFrame:
+    """Columns of a table as texts, without spaces around headers and cells, and null for "no value"; and `ROW`.
+
+    Raises:
+      UserError: the table is not there, cannot be read, or lacks a column.
+    """
+    path = next((root / folder / name for folder in FOLDERS if (root / folder / name).is_file()), None)
+    if path is None:
+        raise UserError(f"{root / FOLDERS[0] / name} is missing; it is part of the tables of DVM-CAR V2.0.")
+    try:
+        table = pl.read_csv(path, infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"{path} cannot be read as CSV: {str(error).splitlines()[0]}.") from error
+    table = table.rename({header: header.strip() for header in table.columns})
+    for column in columns:
+        check(column in table.columns, f"{path} has no column {column!r}; it has {', '.join(table.columns)}.")
+    cells = pl.col(columns).str.strip_chars()
+    cells = pl.when(cells.is_in(MISSING_WORDS)).then(None).otherwise(cells)
+    return table.select(cells.name.keep()).with_row_index(ROW, offset=1)
+
+
+def number(table: pl.DataFrame, name: str, columns: Sequence[str], unit: str = "") -> pl.DataFrame:
+    """The table with `columns` as float64; `unit` may stand behind the numbers.
+
+    Raises:
+      UserError: a cell is no number.
+    """
+    for column in columns:
+        parsed = table[column].str.strip_suffix(unit).cast(pl.Float64, strict=False)
+        bad = table.filter(parsed.is_null() & table[column].is_not_null())
+        if len(bad):
+            raise UserError(
+                f"{name}, row {bad[ROW][0]}, column {column}: {bad[column][0]!r} is no number"
+                f"{f' with unit {unit}' if unit else ''}; correct the cell or leave it empty."
+            )
+        table = table.with_columns(parsed.alias(column))
+    return table
+
+
+def unique(table: pl.DataFrame, name: str, keys: Sequence[str]) -> pl.DataFrame:
+    """The table itself.
+
+    Raises:
+      UserError: two rows have the same `keys`.
+    """
+    twice = table.filter(table.select(keys).is_duplicated())
+    if len(twice):
+        what = ", ".join(f"{key} {twice[key][0]}" for key in keys)
+        raise UserError(f"{name} has {what} more than once, first in row {twice[ROW][0]}; keep one of the rows.")
+    return table
+
+
+def first_images(root: Path) -> pl.DataFrame:
+    """The first image of every advertisement, in table order: Adv_ID, Image_path, Predicted_viewpoint.
+
+    Image identifiers are those of the advertisement and a number, "2_1$$10$$11", and image names tell the folders:
+    "Abarth$$124 Spider$$2017$$Blue$$2_1$$10$$image_11.jpg".
+
+    Raises:
+      UserError: the table cannot be read, or an identifier or a name does not have these parts.
+    """
+    name = "Image_table.csv"
+    table = read(root, name, ["Image_ID", "Image_name", "Predicted_viewpoint"])
+    for column, parts in ("Image_ID", 3), ("Image_name", 7):
+        bad = table.filter((table[column].str.count_matches("$$", literal=True) != parts - 1).fill_null(True))
+        if len(bad):
+            raise UserError(
+                f"{name}, row {bad[ROW][0]}, column {column}: {bad[column][0]!r} is not {parts} parts with $$ between."
+            )
+    fields = pl.col("Image_name").str.split("$$")
+    return table.select(
+        pl.col("Image_ID").str.extract(r"^(.*)\$\$[^$]*$").alias("Adv_ID"),
+        pl.concat_list(fields.list.head(4), pl.col("Image_name")).list.join("/").alias("Image_path"),
+        "Predicted_viewpoint",
+    ).unique("Adv_ID", keep="first", maintain_order=True)
+
+
+def physical_sizes(root: Path, jitter: int, seed: int) -> tuple[pl.DataFrame, list[str]]:
+    """Wheelbase, length, width and height of every advertisement in mm, from `Ad_table (extra).csv`.
+
+    Corrections by hand come first. Then sizes that are missing or 0 are taken from the first advertisement of the same
+    model that has them, and stay null where none has. Then all are jittered, column by column over the whole table,
+    with the same random numbers as in the published notebook.
+
+    Returns:
+      `ROW`, Adv_ID and the four sizes, and in words what was done.
+
+    Raises:
+      UserError: the table cannot be read, or a size is no number.
+    """
+    name = "Ad_table (extra).csv"
+    table = number(read(root, name, ["Adv_ID", "Genmodel_ID", *SIZES]), name, SIZES)
+    raw = table
+    for model, column, size in _SET:
+        here = pl.col("Genmodel_ID") == model
+        table = table.with_columns(pl.when(here).then(size).otherwise(column).alias(column))
+    for model, column, wrong, size in _WRONG:
+        here = (pl.col("Genmodel_ID") == model) & (pl.col(column) == wrong)
+        table = table.with_columns(pl.when(here).then(size).otherwise(column).alias(column))
+    corrected = sum(int(raw[column].ne_missing(table[column]).sum()) for column in SIZES)
+    there = [pl.when(pl.col(column) > 0).then(column).alias(column) for column in SIZES]
+    table = table.with_columns(there)
+    missing = sum(table.select(SIZES).null_count().row(0))
+    table = table.with_columns(
+        pl.col(column).fill_null(pl.col(column).drop_nulls().first().over("Genmodel_ID")) for column in SIZES
+    )
+    left = sum(table.select(SIZES).null_count().row(0))
+    done = [
+        f"{corrected} physical sizes corrected by hand",
+        f"{missing - left} physical sizes of 0 or none filled from another advertisement of the model",
+    ]
+    if jitter:
+        rng = random.Random(seed)
+        for column in SIZES:
+            noise = pl.Series([float(rng.randint(-jitter, jitter)) for _ in range(len(table))], dtype=pl.Float64)
+            table = table.with_columns((table[column] + noise).alias(column))
+        done.append(f"physical sizes jittered by whole numbers from -{jitter} to {jitter} mm, seed {seed}")
+    return table.select(ROW, "Adv_ID", *SIZES), done
+
+
+class Steps:
+    """Counts rows while a recipe drops some."""
+
+    def __init__(self, rows: pl.DataFrame) -> None:
+        self.rows, self.steps = rows, list[Step]()
+
+    def __call__(self, what: str, rows: pl.DataFrame | None = None) -> pl.DataFrame:
+        """Writes down what was done, and gives the rows that are left, or all where none are given."""
+        after = self.rows if rows is None else rows
+        self.steps.append(Step(what, len(self.rows), len(after)))
+        self.rows = after
+        return after

@@ -1,0 +1,179 @@
+"""A table that is merely computed from the picture: the control for what a table adds."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from PIL import Image
+from scipy import ndimage
+
+from mmcl_jax.data.declaration import Declaration, Declared
+from mmcl_jax.errors import check
+from mmcl_jax.prepare.recipe import Recipe, Step
+
+INK = 16  # grey levels above white in scikit-learn's pictures
+_TAGS = {
+    "morphometric": (
+        *("area", "height", "width", "aspect", "extent", "perimeter", "compactness", "holes", "parts"),
+        *("long_axis", "short_axis", "eccentricity"),
+    ),
+    "moments": (
+        *("ink", "centre_x", "centre_y", "variance_x", "variance_y", "covariance", "orientation"),
+        *("skewness_x", "skewness_y", "hu_3"),
+    ),
+    "symmetry": ("symmetry_x", "symmetry_y"),
+    "profile": ("peak_row", "peak_column", "strokes_across", "strokes_down"),
+}
+_UNITS = dict.fromkeys(("height", "width", "perimeter", "long_axis", "short_axis", "centre_x", "centre_y"), "pixels")
+
+
+def measured(*, root: Path) -> Recipe:
+    """scikit-learn's 1,797 scanned digits, 8 x 8 pixels, and 28 numbers measured on each of these pictures.
+
+    The table holds nothing that is not in the picture, so image and table are two views of the same information. Where
+    a table of its own says what the picture hides (as that of the quickstart's digits does), contrasting the two can
+    teach an image encoder; here it has nothing to teach, and multimodal pretraining is not expected to beat pretraining
+    on images alone. What seems to help here helps for another reason than the table's information.
+
+    The data set comes with scikit-learn (UCI Optical Recognition of Handwritten Digits, Alpaydin and Kaynak 1998, test
+    part), so nothing is downloaded. The label is `digit`. Numbers that measure size and shape are tagged
+    "morphometric"; the others "moments", "symmetry" and "profile".
+
+    Args:
+      root: folder where the pictures are written, as PNG files with 15 times the grey level; made if it is not there.
+
+    Raises:
+      UserError: the folder is a file, or a file in it is another picture.
+    """
+    from sklearn.datasets import load_digits
+
+    source = load_digits()
+    pictures = source.images.astype(np.uint8)
+    folder = root / "images"
+    check(not root.is_file(), f"--root: {root} is a file; name a folder for the pictures.")
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f"{place:04d}.png" for place in range(len(pictures))]
+    for name, picture in zip(names, pictures, strict=True):
+        _write_once(folder / name, picture * (240 // INK))
+    rows = pl.DataFrame(
+        {"id": [f"digit_{name[:4]}" for name in names], "file": names, "digit": [str(y) for y in source.target]}
+    ).hstack(pl.DataFrame([measures(picture / INK) for picture in pictures]))
+    declared = {
+        "id": Declared(role="identifier"),
+        "file": Declared(role="image"),
+        "digit": Declared(role="label", kind="categorical"),
+    }
+    for tag, columns in _TAGS.items():
+        for name in columns:
+            declared[name] = Declared(role="feature", kind="continuous", unit=_UNITS.get(name, ""), tags=(tag,))
+    return Recipe(
+        name="measured",
+        rows=rows,
+        images=folder,
+        image_columns=("file",),
+        declaration=Declaration(columns=declared, others="ignore"),
+        steps=(Step("scanned digits of scikit-learn, each measured", rows.height, rows.height),),
+    )
+
+
+def measures(picture: np.ndarray) -> dict[str, float]:
+    """What is measured on one picture, by column.
+
+    x runs to the right and y downwards, both from the middle of the picture, in pixels. "Shape" is where there is at
+    least half of the ink that a pixel can hold, with pixels that touch at a corner connected; moments weigh by ink.
+
+    Args:
+      picture: `[H, W]`, ink from 0 to 1.
+
+    Raises:
+      ValueError: no pixel holds half of the ink, so there is no shape.
+    """
+    shape = picture >= 0.5
+    if not shape.any():
+        raise ValueError("no pixel of the picture holds half of the ink")
+    return {**_size(shape), **_moments(picture), **_looks(picture, shape)}
+
+
+def _size(shape: np.ndarray) -> dict[str, float]:
+    area = int(shape.sum())
+    height, width = (int(np.ptp(np.flatnonzero(shape.any(axis=axis)))) + 1 for axis in (1, 0))
+    around = np.pad(shape, 1)
+    perimeter = sum(int((np.diff(around.astype(np.int8), axis=axis) != 0).sum()) for axis in (0, 1))
+    return {
+        "area": area,
+        "height": height,
+        "width": width,
+        "aspect": width / height,
+        "extent": area / (height * width),
+        "perimeter": perimeter,
+        "compactness": 16 * area / perimeter**2,  # 1 for a square, the most that a shape of pixels can have
+        "holes": ndimage.label(~around)[1] - 1,  # parts of the background, without the outside
+        "parts": ndimage.label(shape, np.ones((3, 3)))[1],
+    }
+
+
+def _moments(picture: np.ndarray) -> dict[str, float]:
+    ink = picture.sum()
+    y, x = (np.arange(n) - (n - 1) / 2 for n in picture.shape)
+    weight = picture / ink
+    centre_y, centre_x = weight.sum(axis=1) @ y, weight.sum(axis=0) @ x
+    y, x = y - centre_y, x - centre_x
+
+    def moment(p: int, q: int) -> float:
+        return float(y**q @ weight @ x**p)
+
+    xx, yy, xy = moment(2, 0), moment(0, 2), moment(1, 1)
+    short, long = np.sqrt(np.maximum(np.linalg.eigvalsh([[xx, xy], [xy, yy]]), 0))
+    # Hu's third invariant, of moments mu_pq / mu_00^(1 + (p + q) / 2); mu_pq is ink * moment(p, q).
+    third = (moment(3, 0) - 3 * moment(1, 2)) ** 2 + (3 * moment(2, 1) - moment(0, 3)) ** 2
+    return {
+        "long_axis": long,
+        "short_axis": short,
+        "eccentricity": np.sqrt(1 - (short / long) ** 2) if long else 0.0,
+        "ink": ink,
+        "centre_x": centre_x,
+        "centre_y": centre_y,
+        "variance_x": xx,
+        "variance_y": yy,
+        "covariance": xy,
+        "orientation": np.arctan2(2 * xy, xx - yy) / 2,
+        "skewness_x": moment(3, 0) / xx**1.5 if xx else 0.0,
+        "skewness_y": moment(0, 3) / yy**1.5 if yy else 0.0,
+        "hu_3": third / ink**3,
+    }
+
+
+def _looks(picture: np.ndarray, shape: np.ndarray) -> dict[str, float]:
+    """How far the picture is its own mirror image (1: it is), where its profiles peak, how many strokes lines cross."""
+
+    def mirrored(axis: int) -> float:
+        return 1 - np.abs(picture - np.flip(picture, axis)).sum() / (2 * picture.sum())
+
+    def strokes(axis: int) -> int:
+        return int((np.diff(np.pad(shape, 1).astype(np.int8), axis=axis) == 1).sum(axis=axis).max())
+
+    return {
+        "symmetry_x": mirrored(1),
+        "symmetry_y": mirrored(0),
+        "peak_row": int(picture.sum(axis=1).argmax()),
+        "peak_column": int(picture.sum(axis=0).argmax()),
+        "strokes_across": strokes(1),
+        "strokes_down": strokes(0),
+    }
+
+
+def _write_once(path: Path, picture: np.ndarray) -> None:
+    if path.exists():
+        check(_holds(path, picture), f"--root: {path} is not the picture that belongs there; name a new folder.")
+        return
+    partial = path.with_suffix(".partial")
+    Image.fromarray(picture).save(partial, format="PNG")
+    partial.rename(path)
+
+
+def _holds(path: Path, picture: np.ndarray) -> bool:
+    try:
+        with Image.open(path) as there:
+            return np.array_equal(np.asarray(there), picture)
+    except OSError:  # no picture at all
+        return False

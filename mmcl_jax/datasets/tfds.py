@@ -1,0 +1,100 @@
+"""Any TFDS data set of images, by name or folder."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from mmcl_jax.data.declaration import Declaration, Declared
+from mmcl_jax.errors import UserError, check
+from mmcl_jax.prepare.recipe import Recipe, Step
+
+
+def tfds_images(
+    *, root: Path, cache: Path | None = None, data_dir: Path | None = None, image: str = "image", label: str = "label"
+) -> Recipe:
+    """A prepared TFDS data set, its images written once as lossless files that `prepare` and people can read.
+
+    Every scalar feature becomes a column; a class label keeps the names of its classes; a vector of numbers becomes one
+    column per element. The data set must lie on disk in a format that is read without TensorFlow (`array_record`), as
+    `tfds build --file_format=array_record NAME` makes it.
+
+    Args:
+      root: a name such as `mnist` or `mnist:3.0.1`, or the folder of a prepared data set.
+      cache: where image files go; `NAME_images` in the working directory by default. What is there stays.
+      data_dir: where TFDS keeps data sets, for a name.
+      image: the image feature: `[H, W, 1]` or `[H, W, 3]` uint8.
+      label: the feature to predict; "" for none.
+
+    Raises:
+      UserError: there is no such data set on disk, or no such feature.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = (
+            tfds.builder_from_directory(str(root)) if root.is_dir() else tfds.builder(str(root), data_dir=data_dir)
+        )
+        source = builder.as_data_source()
+    except Exception as error:  # TFDS raises many kinds, down to AssertionError
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"--root: the TFDS data set {str(root)!r} cannot be read: {reason}") from error
+    features = builder.info.features
+    for name in (image, label):
+        known = ", ".join(features)
+        check(not name or name in features, f"--dataset: {builder.name} has no feature {name!r}; it has {known}.")
+    folder = cache or Path(f"{builder.name}_images")
+    records: list[dict[str, Any]] = []
+    for split, examples in source.items():
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        for row, example in enumerate(examples):
+            path = f"{split}/{row:07d}.png"
+            _write_once(folder / path, np.asarray(example[image]))
+            columns = {
+                k: v for name, value in example.items() if name != image for k, v in _columns(name, value).items()
+            }
+            records.append({"tfds_id": f"{split}/{row}", "tfds_split": split, "image_file": path, **columns})
+    rows = pl.DataFrame(records, infer_schema_length=None)
+    names = getattr(features[label], "names", None) if label else None
+    if names:
+        rows = rows.with_columns(rows[label].replace_strict(dict(enumerate(names)), return_dtype=pl.String))
+    declared = {"tfds_id": Declared(role="identifier"), "image_file": Declared(role="image")}
+    declared["tfds_split"] = Declared(role="ignore")
+    if label:
+        declared[label] = Declared(role="label", present=tuple(filter(None, names or ())))  # a class may be called None
+    splits = {"train": "train", "validation": "val", "val": "val", "test": "test"}
+    found = {ours: rows.filter(pl.col("tfds_split") == theirs) for theirs, ours in splits.items()}
+    given = {ours: part["tfds_id"].to_list() for ours, part in found.items() if part.height}
+    return Recipe(
+        name=f"{builder.name} {builder.version}",
+        rows=rows,
+        images=folder,
+        image_columns=("image_file",),
+        declaration=Declaration(columns=declared),
+        splits=given if len(given) == 3 else None,  # drawn by us where TFDS has not all three
+        steps=(Step(f"read {builder.name} {builder.version} ({', '.join(source)})", rows.height, rows.height),),
+    )
+
+
+def _columns(name: str, value: Any) -> dict[str, Any]:
+    """A feature as table columns."""
+    array = np.asarray(value)
+    if array.ndim == 0:
+        item = array.item()
+        return {name: item.decode("utf-8", "replace") if isinstance(item, bytes) else item}
+    if array.ndim == 1 and array.dtype.kind in "fiub":
+        return {f"{name}_{place}": item.item() for place, item in enumerate(array)}
+    return {}
+
+
+def _write_once(path: Path, image: np.ndarray) -> None:
+    check(
+        image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] in (1, 3),
+        f"The TFDS image for {path} is {image.dtype} {image.shape}; only [H, W, 1] and [H, W, 3] uint8 can be used.",
+    )
+    if not path.is_file():
+        partial = path.with_suffix(".partial")
+        Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(partial, format="PNG", compress_level=1)
+        partial.rename(path)

@@ -1,0 +1,69 @@
+"""How names, counts, shares and values read, on the page and on the terminal alike."""
+
+import math
+
+from mmcl_jax.text import visible
+
+
+def clipped(text: object, most: int = 80) -> str:
+    """`visible(text)`, its middle left out where it has more than `most` characters: names often differ at the end."""
+    plain = visible(text)
+    if len(plain) <= most:
+        return plain
+    head = (most - 1) // 2
+    return f"{plain[:head]}…{plain[-(most - 1 - head) :]}"
+
+
+def count(number: int) -> str:
+    """A number of things, in groups of three digits."""
+    return f"{number:,}"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun.
+
+    >>> counted(1, "row"), counted(1200, "row"), counted(3, "class", "classes")
+    ('1 row', '1,200 rows', '3 classes')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def share(part: float, whole: float) -> str:
+    """A part in percent; "0 %" and "100 %" are exact.
+
+    >>> share(0, 9), share(1, 90000), share(1, 64), share(1, 3), share(9999, 10000)
+    ('0 %', '<0.1 %', '1.6 %', '33 %', '>99.9 %')
+    """
+    if whole <= 0:
+        return "–"
+    percent = 100 * part / whole
+    if percent in (0, 100):
+        return f"{percent:.0f} %"
+    if percent < 0.1:
+        return "<0.1 %"
+    if 99.9 < percent < 100:
+        return ">99.9 %"
+    return f"{percent:.1f} %" if percent < 9.95 or percent > 99 else f"{percent:.0f} %"
+
+
+def number(value: float) -> str:
+    """A value of a column, to three significant digits or to the unit.
+
+    Four digits stand together, since many such numbers are years.
+
+    >>> number(2008), number(12500.4), number(0.01234), number(-3.0), number(2.5e19), number(float("nan"))
+    ('2008', '12,500', '0.0123', '-3', '2.5e+19', '–')
+    """
+    if not math.isfinite(value):
+        return "–"
+    if abs(value) >= 1e15:
+        return f"{value:.3g}"
+    if value == int(value) or abs(value) >= 999.5:
+        return f"{value:,.0f}" if abs(value) >= 9999.5 else f"{value:.0f}"
+    return f"{value:.3g}"
+
+
+def category(text: str) -> str:
+    """A category before its share: in quotes where it ends in a digit, lest "5 66 %" be read as one number."""
+    short = clipped(text, 24)
+    return f"'{short}'" if not short.strip() or short[-1].isdigit() else short

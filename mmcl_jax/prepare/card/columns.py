@@ -1,0 +1,146 @@
+"""Sections about columns: those of the table, each with its distribution, and those left out, each with why."""
+
+from mmcl_jax.page import charts
+from mmcl_jax.page.html import Child, Html, element, folded, name, section, table
+from mmcl_jax.page.wording import count, counted, number, share
+from mmcl_jax.prepare.card.findings import ColumnFinding, Findings
+from mmcl_jax.prepare.card.phrases import beyond_train, features_of, left_out_of, skew_of, spread_of, value_of
+from mmcl_jax.text import visible
+
+CHARTED = 60  # features with a chart; a page with thousands of charts helps nobody
+_CATEGORIES = 5
+_LEFT_OUT_OPEN = 40
+_AXES = {"log": "logarithmic axis", "middle": "outer bars: the lowest and highest twentieth"}
+
+
+def features(findings: Findings) -> Html:
+    """The columns of the store's table: the first with their distributions, the others as lines."""
+    columns = features_of(findings)
+    kinds: dict[str, int] = {}
+    for column in columns:
+        kinds[column.kind] = kinds.get(column.kind, 0) + 1
+    said = ", ".join(f"{count(columns)} {kind}" for kind, columns in kinds.items())
+    incomplete = sum(column.missing > 0 for column in columns)
+    lead = element(
+        "p",
+        f"{counted(len(columns), 'column')} make up the table: {said}. " if columns else "No column makes up a table. ",
+        f"{count(incomplete)} of them {'has' if incomplete == 1 else 'have'} missing values."
+        if incomplete
+        else "None has missing values.",
+        " Distributions are over all rows kept; the line marks the median.",
+        class_="lead",
+    )
+    cards = element("ul", [_card(column, findings.kept) for column in columns[:CHARTED]], class_="cards")
+    return section("table", "The table", lead if columns else None, cards, _others(columns[CHARTED:], findings.kept))
+
+
+def distribution(column: ColumnFinding, kept: int) -> Html:
+    """The values of one column: a histogram with its ends, or bars of the most frequent categories."""
+    if column.histogram:
+        made = charts.histogram(
+            column.histogram["edges"],
+            column.histogram["counts"],
+            label=f"Histogram of {visible(column.name)}: {spread_of(column, kept)}",
+            said=lambda value: value_of(column, value),
+            median=column.numbers.get("median"),
+            even=column.axis == "linear",
+        )
+        if made is not None:
+            return element("div", made, _ends(column), _moments(column))
+    if column.top:
+        return _categories(column, kept)
+    return element("p", spread_of(column, kept), class_="calm")
+
+
+def left_out(findings: Findings) -> Html:
+    """The columns that are neither feature nor label, with the reason."""
+    columns = left_out_of(findings)
+    if not columns:
+        return section("left-out", "Columns left out", element("p", "No column was left out.", class_="calm"))
+    lead = "None of these is seen by an encoder."
+    lines: list[tuple[Child, ...]] = [(name(column.name), _role(column), column.why or "–") for column in columns]
+    made = table("Columns left out", ("Column", "Used as", "Why"), lines)
+    if len(columns) > _LEFT_OUT_OPEN:
+        made = folded(f"All {counted(len(columns), 'column')}", made)
+    return section("left-out", "Columns left out", element("p", lead, class_="lead"), made)
+
+
+def _card(column: ColumnFinding, kept: int) -> Html:
+    kind = ", ".join([column.kind, *([column.unit] if column.unit else []), *column.tags])
+    heading = element("h3", name(column.name, 60), " ", element("small", kind, class_="kind"))
+    why = element("p", column.why, class_="why") if column.why else None
+    notes = [element("li", sentence) for sentence in (*skew_of(column), *beyond_train(column))]
+    return element(
+        "li",
+        heading,
+        why,
+        distribution(column, kept),
+        element("div", _missing(column, kept), class_="foot"),
+        element("ul", notes, class_="notes") if notes else None,
+    )
+
+
+def _ends(column: ColumnFinding) -> Html:
+    ends = [element("span", value_of(column, column.numbers[key])) for key in ("min", "max") if key in column.numbers]
+    return element("div", ends, class_="ends")
+
+
+def _moments(column: ColumnFinding) -> Html:
+    said = [f"{key} {value_of(column, column.numbers[key])}" for key in ("median", "mean") if key in column.numbers]
+    if "sd" in column.numbers:
+        said.append(f"sd {number(column.numbers['sd'])}{' days' if column.kind == 'date' else ''}")
+    if column.axis in _AXES:
+        said.append(_AXES[column.axis])
+    return element("p", " · ".join(said), class_="moments")
+
+
+def _categories(column: ColumnFinding, kept: int) -> Html:
+    known = kept - column.missing
+    shown = column.top[:_CATEGORIES]
+    lines = [(name(text, 40), float(rows), share(rows, known)) for text, rows in shown]
+    hidden = max(column.distinct, len(column.top)) - len(shown)
+    rest = known - sum(rows for _, rows in shown)
+    more = f"and {counted(hidden, 'other', 'others')}, {share(rest, known)} of rows" if hidden > 0 else None
+    return element("div", charts.bars(lines, known), element("p", more, class_="moments") if more else None)
+
+
+def _missing(column: ColumnFinding, kept: int) -> Child:
+    different = f"{count(column.distinct)} different"
+    if not column.missing:
+        return [element("span", "none missing"), element("span", different)]
+    often = sorted(column.missing_words.items(), key=lambda item: -item[1])
+    words = ", ".join(f"{_quoted(word)} × {count(rows)}" for word, rows in often)
+    return [
+        element("span", f"{share(column.missing, kept)} missing"),
+        element("span", different),
+        charts.bar(column.missing, kept, "gap"),
+        element("small", f"as {words}") if words else None,
+    ]
+
+
+def _quoted(word: str) -> str:
+    return f"“{visible(word)}”" if word.strip() else "empty cell"
+
+
+def _others(columns: list[ColumnFinding], kept: int) -> Html | None:
+    if not columns:
+        return None
+    lines: list[tuple[Child, ...]] = [
+        (
+            name(column.name, 60),
+            column.kind,
+            share(column.missing, kept),
+            count(column.distinct),
+            " ".join([spread_of(column, kept), *beyond_train(column)]),
+        )
+        for column in columns
+    ]
+    head = ("Column", "Kind", "Missing", "Different", "Values")
+    return folded(
+        f"{counted(len(columns), 'more column')}, without charts",
+        table("Further columns of the table", head, lines, numeric={2, 3}),
+    )
+
+
+def _role(column: ColumnFinding) -> str:
+    return "left out" if column.role == "ignore" else column.role

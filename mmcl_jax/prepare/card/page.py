@@ -1,0 +1,152 @@
+"""The whole page."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmcl_jax.page import charts
+from mmcl_jax.page.html import Child, Html, element, fragment, name, section
+from mmcl_jax.page.style import STYLE
+from mmcl_jax.page.wording import clipped, count, counted, share
+from mmcl_jax.prepare.card import columns, forest, labels, rows
+from mmcl_jax.prepare.card import pictures as contact
+from mmcl_jax.prepare.card.findings import Findings
+from mmcl_jax.prepare.card.phrases import features_of, labels_of
+
+# Even if a cell did become markup, a browser would fetch nothing and run nothing.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_LOAD = """import tensorflow_datasets as tfds
+
+builder = tfds.builder_from_directory("path/to/this/store")
+print(builder.info.features)
+examples = builder.as_data_source("{split}")  # random access; needs no TensorFlow
+print(examples[0])"""
+_PRETRAIN = "mmcl pretrain --config mmcl --config.data=path/to/this/store --workdir runs/first"
+
+
+def render_card(
+    findings: Findings,
+    *,
+    title: str,
+    pictures: Sequence[tuple[str, np.ndarray]],
+    quarantine: Sequence[Mapping[str, Any]],
+) -> str:
+    """The data card as one HTML page, which needs no network and no script. The same findings give the same page.
+
+    Args:
+      findings: what `prepare` found.
+      title: heading of the page, such as the name of the data set.
+      pictures: some images of the store with a caption each, uint8 `[H, W, C]`; a few dozen.
+      quarantine: the rows that were lost, with "row", "image", "cause" and "reason"; the first 50 are listed.
+
+    Returns:
+      The page, to be written as UTF-8.
+    """
+    parts = _parts(findings, pictures, quarantine)
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", f"{clipped(title)}: data card"),
+        element("style", Html(STYLE)),
+    )
+    headline = _headline(findings, title, pictures)
+    links = [element("li", element("a", text, href=f"#{key}")) for key, text, _ in parts]
+    body = element(
+        "body",
+        element("header", headline, element("nav", element("ul", links), aria_label="Sections")),
+        element("main", [part for *_, part in parts]),
+        element("footer", "Made by ", element("code", "mmcl prepare"), " from findings.json and the store beside it."),
+    )
+    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+
+
+def _parts(
+    findings: Findings, shown: Sequence[tuple[str, np.ndarray]], quarantine: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, str, Html]]:
+    """Sections in order: (key, text of the link, section)."""
+    parts = [
+        ("attention", "Attention", rows.attention(findings)),
+        ("rows", "Rows", rows.rows(findings, quarantine)),
+        ("table", "Table", columns.features(findings)),
+        ("left-out", "Left out", columns.left_out(findings)),
+        ("labels", "Labels", labels.labels(findings)),
+        ("splits", "Splits", labels.splits(findings)),
+        ("images", "Images", contact.images(findings, shown)),
+        ("forest", "Table alone", forest.forest(findings)),
+        ("load", "Use it", _load(findings)),
+    ]
+    return [(key, text, part) for key, text, part in parts if part is not None]
+
+
+def _headline(findings: Findings, title: str, shown: Sequence[tuple[str, np.ndarray]]) -> Html:
+    features, targets = features_of(findings), labels_of(findings)
+    said: list[Child] = ["Images paired with ", counted(len(features), "table column"), " from ", name(findings.source)]
+    if targets:
+        said += [", with the label " if len(targets) == 1 else ", with the labels "]
+        said += _listed([name(label.name, 40) for label in targets])
+    tiles = [
+        _tile("Rows kept", count(findings.kept), f"of {count(findings.rows)} ({share(findings.kept, findings.rows)})"),
+        _tile("Table columns", count(len(features)), f"of {counted(len(findings.columns), 'raw column')}"),
+        _tile("Warnings", count(len(findings.warnings)), "worst first, below" if findings.warnings else "none raised"),
+    ]
+    if "stored" in findings.images:
+        tiles.append(_tile("Images stored", str(findings.images["stored"]).replace(" x ", "×"), "uint8"))
+    if findings.splits:
+        tiles.append(_splits_tile(findings))
+    return fragment(
+        element("p", "Data card", class_="eyebrow"),
+        element("h1", name(title, 120)),
+        element("p", said, ".", class_="headline"),
+        contact.strip(shown),
+        element("dl", tiles, class_="tiles"),
+    )
+
+
+def _tile(what: str, value: str, more: str) -> Html:
+    return element("div", element("dt", what), element("dd", element("b", value), element("small", more)))
+
+
+def _splits_tile(findings: Findings) -> Html:
+    parts = list(findings.splits.items())
+    bar = charts.stacked(parts, label="Rows per split")
+    keys = charts.legend([name(split), f" {count(rows)}"] for split, rows in parts)
+    return element("div", element("dt", "Splits"), element("dd", bar, keys), class_="broad")
+
+
+def _listed(names: list[Html], most: int = 6) -> list[Child]:
+    shown: list[Child] = []
+    for place, text in enumerate(names[:most]):
+        shown += [", " if place else None, text]
+    return [*shown, f" and {count(len(names) - most)} more"] if len(names) > most else shown
+
+
+def _load(findings: Findings) -> Html:
+    split = "train" if "train" in findings.splits else next(iter(findings.splits), "train")
+    return section(
+        "load",
+        "Use it, and make it again",
+        element("p", "The store that this page belongs to opens in Python:"),
+        _code(_LOAD.format(split=split)),
+        element("p", "or trains encoders:"),
+        _code(_PRETRAIN),
+        element(
+            "p",
+            "What this page says is in ",
+            element("code", "findings.json"),
+            " to be read by programs. The same ",
+            element("code", "mmcl prepare"),
+            " command on the same files makes the same store; its options are in ",
+            element("code", "store.json"),
+            ".",
+        ),
+    )
+
+
+def _code(text: str) -> Html:
+    # Line by line, since a line break inside a text of the user's would be written out.
+    lines: list[Child] = [fragment(line, Html("\n")) for line in text.splitlines()]
+    return element("pre", element("code", lines))

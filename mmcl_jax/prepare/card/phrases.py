@@ -1,0 +1,87 @@
+"""How findings read, on the card and on the terminal alike."""
+
+import datetime
+import math
+
+from mmcl_jax.page.wording import category, counted, number, share
+from mmcl_jax.prepare.card.findings import ColumnFinding, Findings
+from mmcl_jax.text import visible
+
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
+
+
+def value_of(column: ColumnFinding, value: float) -> str:
+    """A value of a column as its kind is written: a date from days since 1970-01-01, or a number."""
+    if column.kind != "date" or not math.isfinite(value):
+        return number(value)
+    day = _EPOCH + math.floor(value)
+    # Python's calendar has the years 1 to 9999.
+    return datetime.date.fromordinal(day).isoformat() if 1 <= day <= 3652059 else f"day {number(value)}"
+
+
+def spread_of(column: ColumnFinding, kept: int, *, most: int = 3) -> str:
+    """The values of a column in a few words: "12.5 … 99 (mean 40)" or "5 categories: petrol 40 %, diesel 30 %, …".
+
+    Args:
+      column: a feature or label.
+      kept: rows in the store; shares are of those with a value.
+      most: categories that are named.
+    """
+    if column.numbers:
+        said = {key: value_of(column, value) for key, value in column.numbers.items()}
+        ends = f"{said.get('min', '–')} … {said.get('max', '–')}"
+        return f"{ends} (mean {said['mean']})" if "mean" in said and column.kind != "date" else ends
+    if not column.top:
+        return counted(column.distinct, "different value") if column.distinct else "no value"
+    named = [f"{category(text)} {share(rows, kept - column.missing)}" for text, rows in column.top[:most]]
+    known = max(column.distinct, len(column.top))
+    return f"{counted(known, 'category', 'categories')}: {', '.join(named)}{', …' if known > len(named) else ''}"
+
+
+def beyond_train(column: ColumnFinding) -> list[str]:
+    """One sentence per split with values that train does not have."""
+    unseen = [
+        f"{counted(rows, 'row')} of {visible(split)}: a category that train does not have."
+        for split, rows in column.unseen.items()
+        if rows
+    ]
+    outside = [
+        f"{counted(rows, 'row')} of {visible(split)}: outside train's range."
+        for split, rows in column.outside.items()
+        if rows
+    ]
+    return unseen + outside
+
+
+def skew_of(column: ColumnFinding) -> list[str]:
+    """A sentence on the scale of a column, or on how skewed it is."""
+    if column.scaling != "standard":
+        return [f"Standardised in the scale {visible(column.scaling)}."]
+    if column.middle < 0.1:
+        return [f"Heavily skewed: nine tenths of the values are in {share(column.middle, 1)} of the range."]
+    return []
+
+
+def alike_of(findings: Findings) -> str:
+    """A sentence on the groups of near-duplicate pictures, or "" if none were made."""
+    if not findings.alike:
+        return ""
+    groups, rows = (findings.alike.get(key, 0) for key in ("groups", "rows"))
+    largest = f"; the largest has {counted(findings.alike.get('largest', 0), 'row')}" if groups else ""
+    made = f"{counted(groups, 'group')} of near-duplicate pictures ({counted(rows, 'row')}{largest})"
+    return f"{made} {'is' if groups == 1 else 'are'} never in two splits."
+
+
+def features_of(findings: Findings) -> list[ColumnFinding]:
+    """The columns that make up the table of the store."""
+    return [column for column in findings.columns if column.role == "feature"]
+
+
+def labels_of(findings: Findings) -> list[ColumnFinding]:
+    """The columns to be predicted."""
+    return [column for column in findings.columns if column.role == "label"]
+
+
+def left_out_of(findings: Findings) -> list[ColumnFinding]:
+    """The columns that are neither feature nor label: ignored, or used for something else."""
+    return [column for column in findings.columns if column.role not in ("feature", "label")]

@@ -1,0 +1,120 @@
+"""Sections about rows: what needs attention, and which rows were lost and why."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmcl_jax.page import charts
+from mmcl_jax.page.html import Child, Html, element, folded, fragment, name, section, table
+from mmcl_jax.page.wording import count, counted, number, share
+from mmcl_jax.prepare.card.findings import Findings
+
+QUARANTINE_SHOWN = 50
+_TWINS_SHOWN = 50
+
+
+def attention(findings: Findings) -> Html:
+    """The warnings, worst first, and the near-duplicates that lie in different splits."""
+    if not findings.warnings and not findings.twins:
+        calm = element("p", "No warning was raised while this data set was prepared.", class_="calm")
+        return section("attention", "What needs your attention", calm)
+    warnings = element("ol", [element("li", sentence) for sentence in findings.warnings], class_="warnings")
+    return section(
+        "attention", "What needs your attention", warnings if findings.warnings else None, _twins(findings.twins)
+    )
+
+
+def _twins(twins: Sequence[Mapping[str, Any]]) -> Html | None:
+    if not twins:
+        return None
+    rows = []
+    for twin in twins[:_TWINS_SHOWN]:
+        places, difference = twin.get("splits", ""), twin.get("difference", "")
+        rows.append(
+            (
+                name(twin.get("first", "")),
+                name(twin.get("second", "")),
+                ", ".join(map(str, places)) if isinstance(places, list | tuple) else str(places),
+                number(difference) if isinstance(difference, int | float) else str(difference),
+            )
+        )
+    head = ("Image", "Its twin", "Splits", "Difference")
+    shown = table("Near-duplicate images in different splits", head, rows, numeric={3})
+    more = _more(len(twins) - len(rows), "more pair is", "more pairs are", "findings.json")
+    title = f"{counted(len(twins), 'pair')} of near-duplicate images in different splits"
+    return folded(title, shown, more)
+
+
+def rows(findings: Findings, quarantine: Sequence[Mapping[str, Any]]) -> Html:
+    """How the rows went from the raw files to the store, and why some did not."""
+    return section(
+        "rows",
+        "Rows kept and lost",
+        _flow(findings),
+        _causes(findings),
+        _quarantine(quarantine),
+    )
+
+
+def _flow(findings: Findings) -> Html:
+    steps = [(str(step["what"]), int(step["before"]), int(step["after"])) for step in findings.steps]
+    steps.append(
+        (f"Rows of {findings.source} with an image and values that could be used", findings.rows, findings.kept)
+    )
+    most = max(max(before, after) for _, before, after in steps)
+    lines: list[Child] = []
+    if findings.steps:
+        lines.append(_stage("Rows to begin with", steps[0][1], 0, most))
+    lines += [_stage(what, after, after - before, most) for what, before, after in steps]
+    return element("ol", lines, class_="flow")
+
+
+def _stage(what: str, left: int, change: int, most: int) -> Html:
+    sign = "+" if change > 0 else "−"
+    difference = f"{sign}{count(abs(change))}" if change else ""
+    return element(
+        "li",
+        element("span", what),
+        element("span", element("b", count(left)), " ", element("small", difference), class_="number"),
+        charts.bar(left, most),
+    )
+
+
+def _causes(findings: Findings) -> Html:
+    lost = findings.rows - findings.kept
+    if lost <= 0 and not findings.lost:
+        return element("p", f"All {counted(findings.rows, 'row')} of {findings.source} were kept.", class_="calm")
+    causes = sorted(findings.lost.items(), key=lambda item: (-item[1], item[0]))
+    # Whatever the causes do not explain is said too: a row that is nowhere would be worse than one that is bad.
+    unexplained = lost - sum(findings.lost.values())
+    lines = [(cause, count(rows), share(rows, findings.rows)) for cause, rows in causes]
+    if unexplained > 0:
+        lines.append(("no cause recorded", count(unexplained), share(unexplained, findings.rows)))
+    head = ("Cause", "Rows", f"Of {counted(findings.rows, 'row')}")
+    return table("Rows lost, by cause", head, lines, numeric={1, 2}, captioned=True, narrow=True)
+
+
+def _quarantine(quarantine: Sequence[Mapping[str, Any]]) -> Html | None:
+    if not quarantine:
+        return None
+    shown = quarantine[:QUARANTINE_SHOWN]
+    lines = [
+        (_row(entry.get("row")), _cell(entry.get("image")), _cell(entry.get("cause")), str(entry.get("reason", "")))
+        for entry in shown
+    ]
+    made = table("Rows in quarantine", ("Row", "Image", "Cause", "Reason"), lines, numeric={0})
+    more = _more(len(quarantine) - len(shown), "more row is", "more rows are", "quarantine.jsonl")
+    return folded(f"{counted(len(quarantine), 'row')} in quarantine, each with its reason", made, more)
+
+
+def _row(row: object) -> str:
+    return count(row) if isinstance(row, int) else "–" if row is None else str(row)
+
+
+def _cell(value: object) -> Child:
+    return "–" if value is None else name(value)
+
+
+def _more(left: int, one: str, many: str, where: str) -> Html | None:
+    if left <= 0:
+        return None
+    return element("p", fragment(counted(left, one, many), " in ", element("code", where), "."), class_="more")

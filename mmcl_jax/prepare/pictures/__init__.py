@@ -1,0 +1,1 @@
+"""Reading images of any format, depth and size, and making them fit."""

@@ -1,0 +1,273 @@
+"""Every image of a table, once, by several processes, into one mapped array.
+
+Rows are decoded in chunks. A chunk's line is written to the journal after its pixels, so a decoding that was stopped at
+any moment continues: chunks whose line, pixels and files are unchanged are not decoded again.
+
+Worker processes are spawned: they import this file and what it imports, which is why that is little.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import zlib
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from mmcl_jax.data.workers import pool
+from mmcl_jax.prepare.pictures.images import Fit, Reader, Shape, locate, read_image
+from mmcl_jax.prepare.pictures.unusable import Unusable
+
+CHUNK = 64
+THUMB = 16
+Names = tuple[str, ...]
+Line = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to decode, and how.
+
+    Attributes:
+      root: the image folder's real path.
+      links: the real path of another folder that links may lead into.
+      shape: (height, width, channels) of one picture.
+      stack: several pictures of a row become "channels" of one, or "views" along a leading axis.
+      same_size: every picture must have the shape's size in its file.
+      fit: how pictures are made to fit.
+      read: reads a file instead of the ordinary readers.
+    """
+
+    root: str
+    shape: Shape
+    stack: Literal["channels", "views"] = "channels"
+    same_size: bool = False
+    fit: Fit = dataclasses.field(default_factory=Fit)
+    read: Reader | None = None
+    links: str | None = None
+
+    def stored(self, pictures: int) -> tuple[int, ...]:
+        """The shape of a row with so many pictures."""
+        height, width, channels = self.shape
+        if pictures > 1 and self.stack == "views":
+            return pictures, height, width, channels
+        return height, width, channels * pictures
+
+
+@dataclasses.dataclass
+class Decoded:
+    """What decoding found: `bad` (cause, sentence) by row, sizes in the files, and by row a sum of its pixels."""
+
+    bad: dict[int, tuple[str, str]]
+    sizes: Counter[tuple[int, int]]
+    sums: np.ndarray
+
+
+def decode(
+    job: Job,
+    names: Sequence[Names],
+    folder: Path,
+    *,
+    workers: int = 1,
+    progress: Callable[[int], object] = lambda done: None,
+) -> Decoded:
+    """Decodes the pictures of every row into `folder/image.npy` `[rows, ...]` uint8 and `folder/thumb.npy`.
+
+    Args:
+      job: how.
+      names: paths below the image folder, of every row.
+      folder: where to; what an earlier call with the same arguments left there is used.
+      workers: processes; 1 decodes in this one. With more, call it under `if __name__ == "__main__":`.
+      progress: is told the number of rows that are done.
+    """
+    rows = len(names)
+    pixels, thumbs = _arrays(folder, (rows, *job.stored(len(names[0]))))
+    journal = folder / "journal.jsonl"
+    starts = range(0, rows, CHUNK)
+    chunks = {start: names[start : start + CHUNK] for start in starts}
+    done = _still_valid(_lines(journal), chunks, job, pixels, thumbs)
+    journal.write_text("".join(json.dumps(line) + "\n" for line in done.values()))
+    finished = sum(len(chunks[start]) for start in done)
+    progress(finished)
+    with journal.open("a") as file:
+        todo = [(start, chunk) for start, chunk in chunks.items() if start not in done]
+        with contextlib.closing(_work(job, todo, folder, pixels, thumbs, min(workers, len(todo)))) as lines:
+            for line in lines:
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                done[line["start"]] = line
+                finished += len(chunks[line["start"]])
+                progress(finished)
+    bad: dict[int, tuple[str, str]] = {}
+    sizes: Counter[tuple[int, int]] = Counter()
+    sums = np.zeros(rows, np.uint32)
+    for start, line in sorted(done.items()):
+        bad.update({start + place: (cause, sentence) for place, cause, sentence in line["bad"]})
+        sizes.update({(height, width): count for height, width, count in line["sizes"]})
+        sums[start : start + len(line["sums"])] = line["sums"]
+    return Decoded(bad, sizes, sums)
+
+
+def decode_chunk(job: Job, start: int, chunk: Sequence[Names], target: "Target") -> Line:
+    """Decodes the rows `start`... into the arrays, zeros for those that cannot be used; returns the journal's line."""
+    bad, sizes, sums = [], Counter[tuple[int, int]](), []
+    for place, names in enumerate(chunk):
+        out = target.pixels[place]
+        try:
+            for picture, name in enumerate(names):
+                image, size = read_image(locate(job.root, name, job.links), job.shape, job.fit, read=job.read)
+                sizes[size] += 1
+                if job.same_size and size != job.shape[:2]:
+                    raise Unusable("other size", f"The image {name} has the size {size[0]} x {size[1]}.")
+                if out.ndim == 4:
+                    out[picture] = image
+                else:
+                    out[..., picture * job.shape[2] : (picture + 1) * job.shape[2]] = image
+        except Unusable as error:
+            out[...] = 0
+            bad.append((place, error.cause, str(error)))
+        sums.append(zlib.crc32(out.data))
+    thumbs = target.write(start, len(chunk))
+    return {
+        "start": start,
+        "bad": bad,
+        "sizes": [(*size, count) for size, count in sizes.items()],
+        "sums": sums,
+        "thumbs": thumbs,
+        "files": _files(job, chunk),
+    }
+
+
+class Target:
+    """Where chunks go: a buffer, written in one piece, which is faster than page by page through a mapping."""
+
+    def __init__(self, pixels: np.ndarray, thumbs: np.ndarray) -> None:
+        """Takes the mapped arrays."""
+        self._files = []
+        for array in (pixels, thumbs):
+            self._files.append((array, open(array.filename, "r+b")))  # type: ignore[attr-defined]  # noqa: SIM115
+        self.pixels = np.zeros((CHUNK, *pixels.shape[1:]), np.uint8)
+
+    def close(self) -> None:
+        """Closes the files."""
+        for _, file in self._files:
+            file.close()
+
+    def write(self, start: int, rows: int) -> int:
+        """Writes the first rows of the buffer, and their thumbnails, as the rows `start`...; a sum of the latter."""
+        first = self.pixels[:rows, 0] if self.pixels.ndim == 5 else self.pixels[:rows]
+        thumbs = thumbnails(first)
+        for (array, file), values in zip(self._files, (self.pixels[:rows], thumbs), strict=True):
+            file.seek(array.offset + start * values[0].nbytes)  # type: ignore[attr-defined]
+            file.write(values.data)
+            file.flush()
+        return zlib.crc32(thumbs.data)
+
+
+def thumbnails(images: np.ndarray) -> np.ndarray:
+    """`[N, H, W, C]` uint8 as `[N, THUMB, THUMB]` uint8, for comparisons: block means of one channel, thinned out."""
+    plane = images[..., images.shape[-1] // 2]  # green, or the only one
+    thin = [max(1, length // (2 * THUMB)) for length in plane.shape[1:]]
+    plane = plane[:, :: thin[0], :: thin[1]]
+    for axis in (1, 2):
+        edges = np.linspace(0, plane.shape[axis], THUMB + 1).astype(int)
+        counts = np.maximum(np.diff(edges), 1).reshape((-1, 1) if axis == 1 else (1, -1))
+        starts = np.minimum(edges[:-1], plane.shape[axis] - 1)
+        plane = np.add.reduceat(plane, starts, axis=axis, dtype=np.float32) / counts
+    return plane.astype(np.uint8)
+
+
+def _work(
+    job: Job,
+    todo: list[tuple[int, Sequence[Names]]],
+    folder: Path,
+    pixels: np.ndarray,
+    thumbs: np.ndarray,
+    workers: int,
+) -> Generator[Line, None, None]:
+    if workers <= 1:
+        with contextlib.closing(Target(pixels, thumbs)) as target:
+            for start, chunk in todo:
+                yield decode_chunk(job, start, chunk, target)
+        return
+    processes = pool(workers, _begin, job, folder)
+    waiting: set[Future[Line]] = set()
+    rest = iter(todo)
+    try:
+        while True:
+            for start, chunk in rest:
+                waiting.add(processes.submit(_chunk_in_worker, start, chunk))
+                if len(waiting) >= 4 * workers:
+                    break
+            if not waiting:
+                return
+            ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in ready:
+                yield future.result()
+    finally:
+        processes.shutdown(cancel_futures=True)
+
+
+_mine: dict[str, Any] = {}  # what a worker process was begun with
+
+
+def _begin(job: Job, folder: Path) -> None:
+    _mine.update(
+        job=job, target=Target(*(open_memmap(folder / f"{name}.npy", mode="r+") for name in ("image", "thumb")))
+    )
+
+
+def _chunk_in_worker(start: int, chunk: Sequence[Names]) -> Line:
+    return decode_chunk(_mine["job"], start, chunk, _mine["target"])
+
+
+def _arrays(folder: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The arrays of pixels and thumbnails, made or opened."""
+    made = []
+    for name, dimensions in (("image", shape), ("thumb", (shape[0], THUMB, THUMB))):
+        path = folder / f"{name}.npy"
+        with contextlib.suppress(OSError, ValueError):
+            if path.is_file() and (array := open_memmap(path, mode="r+")).shape == dimensions:
+                made.append(array)
+                continue
+        made.append(open_memmap(path, mode="w+", dtype=np.uint8, shape=dimensions))
+    return made[0], made[1]
+
+
+def _lines(journal: Path) -> Iterator[Line]:
+    """The journal's lines; a last one that was cut off is left out."""
+    if journal.is_file():
+        for line in journal.read_text(errors="replace").splitlines():
+            with contextlib.suppress(ValueError):
+                yield json.loads(line)
+
+
+def _still_valid(
+    lines: Iterator[Line], chunks: dict[int, Sequence[Names]], job: Job, pixels: np.ndarray, thumbs: np.ndarray
+) -> dict[int, Line]:
+    """The lines of chunks that need not be decoded again."""
+    valid = {}
+    for line in lines:
+        start, sums = line["start"], line["sums"]
+        chunk = chunks.get(start, ())
+        same = len(sums) == len(chunk) and line["files"] == _files(job, chunk)
+        same = same and zlib.crc32(thumbs[start : start + len(chunk)].data) == line["thumbs"]
+        if same and all(zlib.crc32(pixels[start + place]) == value for place, value in enumerate(sums)):
+            valid[start] = line
+    return valid
+
+
+def _files(job: Job, chunk: Sequence[Names]) -> int:
+    """A sum of the names, sizes and times of the files of a chunk, by which changes are noticed."""
+    total = 0
+    for name in (name for row in chunk for name in row):
+        with contextlib.suppress(OSError, ValueError):
+            found = os.stat(os.path.join(job.root, name))
+            total = zlib.crc32(f"{name} {found.st_size} {found.st_mtime_ns}".encode(), total)
+    return total

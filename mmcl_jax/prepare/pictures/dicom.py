@@ -1,0 +1,154 @@
+"""Reading DICOM images, with or without `.dcm` behind their names.
+
+    pip install "mmcl_jax[medical]"
+
+pydicom reads them. It decodes JPEG lossless and JPEG-LS with GDCM, which the extra brings.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmcl_jax.errors import UserError, check
+from mmcl_jax.prepare.pictures.levels import Levels
+from mmcl_jax.prepare.pictures.medical import MAX_PIXELS, check_size, decoding, extra
+from mmcl_jax.prepare.pictures.unusable import require
+
+_DEFLATED = b"1.2.840.10008.1.2.1.99"  # its transfer syntax, in the first bytes of the file
+_MAGIC_AT = 128
+_GROUPS = (b"\2\0", b"\x08\0")  # that a file without a preamble begins with
+_FIRST_ELEMENTS = (b"\0\0", b"\1\0", b"\5\0", b"\6\0", b"\x08\0", b"\x12\0", b"\x16\0")  # and their elements
+
+
+def is_dicom(path: str) -> bool:
+    """Return whether a file is DICOM: by its content, or by the name `.dcm`.
+
+    A file without the preamble and its magic word, as old archives write it, counts if it begins with an element of the
+    groups 2 or 8, and pydicom finds the size of a picture and a registered SOP class in it.
+
+    Raises:
+      OSError: the file cannot be opened.
+      UserError: the file seems to be DICOM without a preamble, and pydicom is not installed.
+    """
+    with open(path, "rb") as file:
+        head = file.read(_MAGIC_AT + 4)
+    if head[_MAGIC_AT:] == b"DICM" or path.lower().endswith(".dcm"):
+        return True
+    if head[:2] not in _GROUPS or head[2:4] not in _FIRST_ELEMENTS or len(head) < _MAGIC_AT:
+        return False
+    try:
+        data = extra("pydicom").dcmread(path, force=True, stop_before_pixels=True)
+        known = extra("pydicom.uid").UID(data.SOPClassUID).type == "SOP Class"
+        return bool(known and data.Rows and data.Columns)
+    except UserError:
+        raise
+    except Exception:  # pydicom reads on as if it were DICOM, and raises whatever comes
+        return False
+
+
+def read_dicom(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
+    """Return the picture of a DICOM file.
+
+    Stored values go through the modality LUT (or rescale slope and intercept) where there is one, and MONOCHROME1, in
+    which the lowest value is white, is inverted within the range of the stored bits. The display window is not applied.
+    Pixels of the padding value, or within its range, are hidden.
+
+    Args:
+      path: of the file.
+      max_pixels: larger pictures are refused before they are decoded.
+
+    Returns:
+      Values `[H, W, 1]`, float32 where they were rescaled, else integers; or uint8 `[H, W, 3]` for colour, of which
+      deeper ones are mapped by the range of their bits.
+
+    Raises:
+      UserError: the file cannot be read, has several frames or an absurd size, or the extra is not installed.
+    """
+    return dicom_levels(open_dicom(path, str(path)), str(path), max_pixels=max_pixels)
+
+
+def dicom_shape(path: Path) -> tuple[int, int, int]:
+    """Return `(height, width, channels)` of the picture of a DICOM file, from its header alone."""
+    data = open_dicom(path, str(path), header=True)
+    with decoding(str(path)):
+        grey = int(data.get("SamplesPerPixel", 1)) == 1 and data.PhotometricInterpretation != "PALETTE COLOR"
+        return int(data.Rows), int(data.Columns), 1 if grey else 3
+
+
+def open_dicom(source: Path | bytes, name: str, *, header: bool = False) -> Any:
+    """Return the data set of a DICOM file, or of its bytes, whole or without its pixels.
+
+    Args:
+      source: the path, or the bytes.
+      name: what errors call it.
+      header: whether to leave out the pixels.
+
+    Raises:
+      UserError: it cannot be read, is deflated as a whole, or the extra is not installed.
+    """
+    pydicom = extra("pydicom")
+    with decoding(name), io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+        # A deflated file is inflated as a whole, before any of its sizes can be looked at.
+        head = file.read(1024)
+        check(_DEFLATED not in head, f"The image {name} is deflated as a whole; convert its transfer syntax.")
+        file.seek(0)
+        data = pydicom.dcmread(file, force=head[:2] in _GROUPS, stop_before_pixels=header)
+        if "TransferSyntaxUID" not in data.file_meta:  # without a preamble; pydicom has found how it is written
+            uid = extra("pydicom.uid")
+            data.file_meta.TransferSyntaxUID = (
+                uid.ImplicitVRLittleEndian if data.original_encoding[0] else uid.ExplicitVRLittleEndian
+            )
+        return data
+
+
+def dicom_levels(dataset: Any, name: str, *, max_pixels: int = MAX_PIXELS) -> Levels:
+    """Return the picture of a DICOM data set, as `read_dicom` does."""
+    pixels = extra("pydicom.pixels")
+    with decoding(name):
+        check("PixelData" in dataset, f"The image {name} is a DICOM file without a picture.")
+        frames = int(dataset.get("NumberOfFrames") or 1)
+        sentence = f"The image {name} has {frames} frames; split it into files of one frame each."
+        require(frames == 1, "several frames", sentence)
+        check_size((int(dataset.Rows), int(dataset.Columns)), name, max_pixels)
+        colours = str(dataset.PhotometricInterpretation)
+        stored = pixels.pixel_array(dataset)  # YBR has become RGB
+        bits, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
+        if colours == "PALETTE COLOR":
+            stored, bits = pixels.apply_color_lut(stored, dataset), dataset.RedPaletteColorLookupTableDescriptor[2]
+        if stored.ndim == 3:
+            return Levels(_colours(stored[..., :3], bits))
+        check(
+            colours in ("MONOCHROME1", "MONOCHROME2"),
+            f"The image {name} has the unknown photometric interpretation {colours}.",
+        )
+        hidden = _padding(dataset, stored)
+        low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+        if colours == "MONOCHROME1":
+            stored = (low + high - stored.astype(np.int64)).astype(stored.dtype)
+        if "ModalityLUTSequence" in dataset:
+            values = pixels.apply_modality_lut(stored, dataset)
+            return Levels(values.astype(np.float32)[..., None], hidden=hidden)
+        slope, intercept = float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0)
+        if (slope, intercept) != (1, 0):
+            stored = pixels.apply_modality_lut(stored, dataset).astype(np.float32)
+        ends = sorted(slope * end + intercept for end in (low, high))
+        return Levels(stored[..., None], (ends[0], ends[1]), hidden)
+
+
+def _colours(stored: np.ndarray, bits: int) -> np.ndarray:
+    if stored.dtype == np.uint8 and bits == 8:
+        return stored
+    return np.rint(stored.astype(np.float64) * (255 / ((1 << bits) - 1))).astype(np.uint8)
+
+
+def _padding(dataset: Any, stored: np.ndarray) -> np.ndarray | None:
+    """Return which pixels lie outside of the picture that was taken."""
+    if (value := dataset.get("PixelPaddingValue")) is None:
+        return None
+    limit = dataset.get("PixelPaddingRangeLimit")
+    # Writers give the sign of the pixels to neither of them, so both are brought to the type of the pixels.
+    ends = np.array([value, value if limit is None else limit], np.int64).astype(stored.dtype)
+    hidden = (stored >= ends.min()) & (stored <= ends.max())
+    return hidden if hidden.any() else None

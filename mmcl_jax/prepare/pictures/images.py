@@ -1,0 +1,280 @@
+"""Reading image files: where they are, what they may be, and how they become uint8 arrays of one shape."""
+
+import contextlib
+import dataclasses
+import functools
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mmcl_jax.errors import UserError, check
+from mmcl_jax.prepare.pictures.dicom import dicom_shape, is_dicom, read_dicom
+from mmcl_jax.prepare.pictures.levels import Intensity, Levels, Nan, keep_order, levels_of, to_uint8
+from mmcl_jax.prepare.pictures.medical import nifti_shape, read_nifti
+from mmcl_jax.prepare.pictures.unusable import Unusable, require
+
+Reader = Callable[[Path], np.ndarray]  # raises `UserError`
+Shape = tuple[int, int, int]
+
+_MODES = {1: "L", 3: "RGB"}
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+FILTERS = tuple(_FILTERS)
+_NIFTI = (".nii", ".nii.gz")
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How pictures of any kind are made to fit.
+
+    Attributes:
+      resize: filter, one of `FILTERS`.
+      antialias: whether shrinking averages over what it leaves out; without, values are interpolated at points, as
+        torchvision did on tensors before 0.17.
+      aspect: "stretch" to the stored size, "crop" its middle from a picture scaled to cover it, or "pad" a picture
+        scaled to lie within it with black.
+      transparent: "white" or "black": what shows through transparent pixels.
+      intensity: how deeper pixels become 8 bits: "minmax" maps each picture's own range onto 0-255, "full" the range of
+        its type, and (low, high) that range; what is beyond becomes 0 or 255. Colours of 16 bits are always mapped as
+        with "full".
+      nan: whether a picture with values that are not finite is refused, or shows them as background, which is black.
+      max_pixels: larger pictures are refused before they are decoded; of a NIfTI volume, larger slices.
+    """
+
+    resize: str = "bilinear"
+    antialias: bool = True
+    aspect: Literal["stretch", "crop", "pad"] = "stretch"
+    transparent: Literal["white", "black"] = "white"
+    intensity: Intensity = "minmax"
+    nan: Nan = "refuse"
+    max_pixels: int = 80_000_000
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` for a filter that cannot do without antialiasing."""
+        check(
+            self.antialias or self.resize != "lanczos",
+            "--resize: lanczos is a filter for antialiasing; leave that on, or take bicubic.",
+        )
+
+    def describe(self) -> str:
+        """In words, as the schema keeps it."""
+        how = f"{self.resize}, {'antialiased' if self.antialias else 'not antialiased'}"
+        return (
+            f"resize {how}, aspect ratio {self.aspect}; upright by EXIF; transparent pixels on {self.transparent}; "
+            f"deeper than 8 bits: {self.intensity}; values that are not finite: {self.nan}"
+        )
+
+
+def locate(root: str, name: str, links: str | None = None) -> str:
+    """Return the path of the file `name`, which lies in `root` once all links are followed.
+
+    Args:
+      root: the image folder's real path.
+      name: relative to it, or absolute.
+      links: the real path of another folder that links may lead into.
+
+    Raises:
+      Unusable: the path leaves these folders (by itself, by `..` or by a link), or is not there.
+    """
+    require("\0" not in name, "unsafe path", f"The image path {name!r} holds a zero byte.")
+    path = os.path.join(root, name)
+    outside = f"The image path {name!r} leaves the image folder {root}"
+    require(".." not in name.split("/"), "unsafe path", f"{outside}.")
+    folder = _real_folder(os.path.dirname(path))
+    named = os.path.join(folder, os.path.basename(path))
+    real = os.path.realpath(path) if os.path.islink(path) else named
+    if not _lies_in(root, real) and not (links and _lies_in(links, real)):
+        # Nothing but a link leads a path out that is relative and without "..".
+        linked = not os.path.isabs(name) or _lies_in(root, named)
+        remedy = f" by a link, to {real}; allow it with --follow-links and a folder that this lies in" if linked else ""
+        raise Unusable("unsafe path", f"{outside}{remedy}.")
+    require(os.path.exists(path), "missing image", f"The image {path} does not exist.")
+    require(os.path.isfile(path), "missing image", f"The image {path} is not a file.")
+    return path
+
+
+_real_folder = functools.lru_cache(maxsize=4096)(os.path.realpath)
+
+
+def _lies_in(folder: str, path: str) -> bool:
+    return path.startswith(os.path.join(folder, ""))
+
+
+def read_shape(path: str, *, read: Reader | None = None) -> Shape:
+    """Return `(height, width, channels)`, upright, from the file's header alone. Colour and palettes count as 3.
+
+    Args:
+      path: an image file.
+      read: reads the file, whole, instead of the ordinary readers.
+
+    Raises:
+      Unusable: the file is not a readable image.
+    """
+    with _decoding(path):
+        if read is not None:
+            height, width, channels = read(Path(path)).shape
+            return height, width, channels
+        if path.lower().endswith(_NIFTI):
+            return nifti_shape(Path(path))
+        if is_dicom(path):
+            return dicom_shape(Path(path))
+        with _opened(path) as image:
+            # The header of a PNG may lie after its pixels, which are not decoded here where they are many.
+            few = image.height * image.width <= Fit.max_pixels
+            height, width = _upright_size(image, _turn(image) if few else 1)
+            return height, width, 3 if _coloured(image) else 1
+
+
+def read_image(path: str, shape: Shape, fit: Fit, *, read: Reader | None = None) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return the picture as uint8 `[height, width, channels]`, and the height and width it has in the file (upright).
+
+    Args:
+      path: an image file; DICOM and NIfTI take the extra `medical`.
+      shape: to make.
+      fit: how.
+      read: reads the file instead of the ordinary readers.
+
+    Raises:
+      Unusable: the file cannot be decoded, is absurdly large, has several frames, or has colour and `shape` has not.
+    """
+    height, width, channels = shape
+    with _decoding(path):
+        levels = _read_levels(path, fit, read)
+        if levels is not None:
+            values = _mapped(levels, path, fit)
+            found = values.shape[2]
+            sentence = f"The image {path} has {found} channels, the others {channels}."
+            require(found == channels, "wrong channels", sentence)
+            planes = [_resized(Image.fromarray(plane), (width, height), fit) for plane in np.moveaxis(values, 2, 0)]
+            return np.stack([np.asarray(plane) for plane in planes], axis=2), values.shape[:2]
+        if Image.MAX_IMAGE_PIXELS and fit.max_pixels > Image.MAX_IMAGE_PIXELS:
+            Image.MAX_IMAGE_PIXELS = fit.max_pixels  # who allows more is not warned by Pillow
+        with _opened(path) as image:
+            _check_header(image, path, channels, fit)
+            original = _upright_size(image, _turn(image))
+            if fit.antialias and fit.resize != "nearest" and image.format == "JPEG":
+                image.draft(None, (2 * max(width, height), 2 * max(width, height)))  # at a half, quarter, eighth
+            keep_order(image)
+            image.load()  # turns a TIFF upright; asked after that, its EXIF says so, and nothing turns it again
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = _eight_bits(image, path, _MODES[channels], fit)
+            return np.asarray(_resized(pixels, (width, height), fit)).reshape(shape), original
+
+
+def _read_levels(path: str, fit: Fit, read: Reader | None) -> Levels | None:
+    """Return the values of a file that is not for Pillow."""
+    if read is not None:
+        return Levels(read(Path(path)))
+    if path.lower().endswith(_NIFTI):
+        return read_nifti(Path(path), max_pixels=fit.max_pixels)
+    return read_dicom(Path(path), max_pixels=fit.max_pixels) if is_dicom(path) else None
+
+
+def _mapped(levels: Levels, path: str, fit: Fit) -> np.ndarray:
+    try:
+        return to_uint8(levels, fit.intensity, nan=fit.nan)
+    except ValueError as error:
+        raise Unusable("broken image", f"The image {path} cannot be used: {error}.") from error
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
+    """Open a picture by Pillow, which maps files that it opens itself, and scrambles turned TIFFs when it does."""
+    with open(path, "rb") as file, Image.open(file) as image:
+        yield image
+
+
+@contextlib.contextmanager
+def _decoding(path: str) -> Iterator[None]:
+    """Any error inside becomes one sentence: on broken files, Pillow's decoders raise whatever comes to them."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except Unusable:
+        raise
+    except UserError as error:  # of a reader that is not Pillow's
+        raise Unusable("broken image", str(error)) from error
+    except _BOMBS as error:
+        raise Unusable("too large", f"The image {path} is refused: {str(error).rstrip('.')}.") from error
+    except UnidentifiedImageError as error:
+        raise Unusable(
+            "broken image", f"The image {path} cannot be read: it is no picture of a known format."
+        ) from error
+    except Exception as error:
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise Unusable("broken image", f"The image {path} cannot be read: {reason}.") from error
+
+
+def _turn(image: Image.Image) -> int:
+    """The orientation that EXIF says, 1 to 8; 1 is upright, and from 5 on height and width change places."""
+    turn = image.getexif().get(0x0112, 1)
+    return turn if turn in range(1, 9) else 1
+
+
+def _upright_size(image: Image.Image, turn: int) -> tuple[int, int]:
+    """Return height and width of the upright picture; those of a TIFF are upright as Pillow says them."""
+    turned = turn >= 5 and image.format != "TIFF"
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def _coloured(image: Image.Image) -> bool:
+    return image.mode not in ("1", "L", "LA", "La", "F") and not image.mode.startswith("I")
+
+
+def _check_header(image: Image.Image, path: str, channels: int, fit: Fit) -> None:
+    pixels, limit = image.width * image.height, fit.max_pixels
+    require(pixels <= limit, "too large", f"The image {path} has {pixels:,} pixels; more than {limit:,} are refused.")
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a camera's JPEG with a preview behind it
+    require(frames == 1, "several frames", f"The image {path} has {frames} frames, not one.")
+    require(
+        channels == 3 or not _coloured(image),
+        "wrong channels",
+        f"The image {path} has colour (mode {image.mode}) and the store is grey.",
+    )
+
+
+def _eight_bits(image: Image.Image, path: str, mode: str, fit: Fit) -> Image.Image:
+    """Return the picture in the mode "L" or "RGB"."""
+    if levels := levels_of(image):
+        values = _mapped(levels, path, fit)
+        if levels.hidden is not None and "transparency" in image.info and fit.transparent == "white":
+            values[levels.hidden] = 255
+        image = Image.fromarray(values)
+    elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, fit.transparent), image)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _resized(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
+    """The picture at `size` (width, height)."""
+    if image.size == size:
+        return image
+    if fit.aspect == "stretch":
+        return _scaled(image, size, fit)
+    ratios = size[0] / image.width, size[1] / image.height
+    scale = max(ratios) if fit.aspect == "crop" else min(ratios)
+    inner = tuple(max(1, round(scale * length)) for length in image.size)
+    image = _scaled(image, (inner[0], inner[1]), fit)
+    canvas = Image.new(image.mode, size)  # pastes what lies within; a negative corner crops
+    canvas.paste(image, ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
+    return canvas
+
+
+def _scaled(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
+    if fit.antialias or fit.resize == "nearest":
+        return image.resize(size, _FILTERS[fit.resize])
+    steps = image.width / size[0], image.height / size[1]
+    corners = (steps[0], 0, 0, 0, steps[1], 0)
+    return image.transform(size, Image.Transform.AFFINE, corners, _FILTERS[fit.resize])

@@ -1,0 +1,137 @@
+"""Reading NIfTI images, and what DICOM shares with them.
+
+    pip install "mmcl_jax[medical]"
+
+Orientation: a picture is returned as its file stores it, rows downwards and columns to the right. A DICOM file stores
+rows first. A NIfTI array is indexed [x, y, ...], so its second axis becomes the rows and its first the columns, as the
+usual converters lay out DICOM. Nothing is turned or mirrored by what a header says about the patient.
+"""
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmcl_jax.errors import UserError, check
+from mmcl_jax.prepare.pictures.levels import Levels
+from mmcl_jax.prepare.pictures.unusable import require
+
+MAX_PIXELS = 1 << 28  # of a volume or a cine: what a header may claim before anything is decoded
+
+
+def read_nifti(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
+    """Return the picture of a NIfTI file: a 2-D one as it is, of a 3-D one the middle slice (n // 2) of the last axis.
+
+    Only that slice is loaded.
+
+    Args:
+      path: of the file.
+      max_pixels: larger pictures are refused before they are loaded.
+
+    Returns:
+      Values `[H, W, 1]`; float32 where the header scales values, else of the stored type.
+
+    Raises:
+      UserError: the file cannot be read, is neither 2-D nor 3-D, or has an absurd size.
+    """
+    image = _open_nifti(path, max(max_pixels, MAX_PIXELS))
+    shape = _picture_shape(image, path)
+    check_size(shape[:2], str(path), max_pixels)
+    at = (..., shape[2] // 2) if len(shape) == 3 else (...,)
+    values = _nifti_values(image, path, (*at, *[0] * (len(image.shape) - len(shape)))).T[..., None]
+    return Levels(values, full=_full_range(image))
+
+
+def nifti_shape(path: Path) -> tuple[int, int, int]:
+    """Return `(height, width, 1)` of the picture of a NIfTI file, from its header alone."""
+    shape = _picture_shape(_open_nifti(path, MAX_PIXELS), path)
+    return shape[1], shape[0], 1
+
+
+def nifti_array(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Return all values of a NIfTI file, indexed [x, y, ...] as stored; checked and typed as by `read_nifti`.
+
+    Raises:
+      UserError: as `read_nifti`, or a value is not finite.
+    """
+    image = _open_nifti(path, max_pixels)
+    values = _nifti_values(image, path, (...,))
+    check(bool(np.isfinite(values).all()), f"The image {path} has values that are not finite.")
+    return values
+
+
+def _open_nifti(path: Path, max_pixels: int) -> Any:
+    nibabel = extra("nibabel")
+    with decoding(str(path)):
+        image = nibabel.load(path)
+    check(image.get_data_dtype().kind in "iuf", f"The image {path} has values of type {image.get_data_dtype()}.")
+    check_size(image.shape, str(path), max_pixels)
+    return image
+
+
+def _nifti_values(image: Any, path: Path, at: tuple[Any, ...]) -> np.ndarray:
+    with decoding(str(path)):
+        values = np.asarray(image.dataobj[at])
+    return values.astype(np.float32) if values.dtype.kind == "f" else values
+
+
+def _full_range(image: Any) -> tuple[float, float] | None:
+    """Return the range of an integer type, scaled as the header scales its values."""
+    dtype = image.get_data_dtype()
+    if dtype.kind not in "iu":
+        return None
+    ends = sorted(float(image.dataobj.slope) * end + float(image.dataobj.inter) for end in _ends(dtype))
+    return ends[0], ends[1]
+
+
+def _ends(dtype: np.dtype) -> tuple[int, int]:
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+
+
+def _picture_shape(image: Any, path: Path) -> tuple[int, ...]:
+    """Return the shape of a slice or a volume, without axes of length 1 at its end: many writers add them."""
+    shape = tuple(map(int, image.shape))
+    while len(shape) > 2 and shape[-1] == 1:
+        shape = shape[:-1]
+    by = " x ".join(map(str, shape))
+    check(
+        len(shape) in (2, 3),
+        f"The image {path} has {len(shape)} dimensions, {by}; give a file with one slice or one volume.",
+    )
+    return shape
+
+
+def check_size(shape: tuple[int, ...], name: str, max_pixels: int) -> None:
+    """Raise `UserError` if a picture is empty, or has more than `max_pixels`."""
+    by = " x ".join(map(str, shape))
+    check(min(shape, default=0) > 0, f"The image {name} is empty: {by}.")
+    few = int(np.prod(shape, dtype=np.float64)) <= max_pixels
+    require(few, "too large", f"The image {name} claims {by} pixels; more than {max_pixels:,} are refused.")
+
+
+@contextlib.contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Make one sentence of any error inside: on broken files, decoders raise whatever comes to them."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise UserError(f"The image {name} cannot be read: {reason}.") from error
+
+
+def extra(module: str) -> Any:
+    """Return a module of the extra `medical`.
+
+    Raises:
+      UserError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise UserError(f'{package} is not installed; run pip install "mmcl_jax[medical]".') from error

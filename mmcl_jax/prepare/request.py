@@ -1,0 +1,127 @@
+"""What to prepare."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.data.readings import DECIMALS, THOUSANDS
+from mmcl_jax.errors import UserError, check
+from mmcl_jax.prepare.pictures.images import FILTERS, Fit
+from mmcl_jax.prepare.pictures.levels import Intensity, Nan
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to prepare; one field per option of `mmcl prepare`, where they are described."""
+
+    table: Path | None = None
+    images: Path | None = None
+    image_column: tuple[str, ...] = ()
+    stack: Literal["channels", "views"] = "channels"
+    like: Path | None = None
+    schema: Declaration = dataclasses.field(default_factory=Declaration)
+    label: tuple[str, ...] = ()
+    key_column: str | None = None
+    group_column: str | None = None
+    ignore: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    separator: str | None = None
+    encoding: str = "utf-8"
+    decimal: str | None = None
+    thousands: str | None = None
+    missing: tuple[str, ...] | None = None
+    image_size: tuple[int, int] | None = None
+    channels: int | None = None
+    resize: str = "bilinear"
+    antialias: bool = True
+    aspect: Literal["stretch", "crop", "pad"] = "stretch"
+    transparent: Literal["white", "black"] = "white"
+    intensity: Intensity = "minmax"
+    nan: Nan = "refuse"
+    max_pixels: int = Fit.max_pixels
+    follow_links: Path | None = None
+    duplicates: Literal["quarantine", "keep"] = "quarantine"
+    split_column: str | None = None
+    split_ids: tuple[Path, ...] = ()
+    split: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    group_near_duplicates: bool = False
+    subsets: tuple[float, ...] = (0.1, 0.01)
+    seed: int = 0
+    max_bad: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Checks the numbers. Raises `UserError` naming the option."""
+        check(0 <= self.max_bad <= 1, f"--max-bad: {self.max_bad} is not a share between 0 and 1.")
+        check(self.seed >= 0, f"--seed: {self.seed} is negative.")
+        check(self.max_pixels > 0, f"--max-pixels: {self.max_pixels} is not positive.")
+        check(self.resize in FILTERS, f"--resize: {self.resize!r} is not one of {', '.join(FILTERS)}.")
+        check(self.channels in (None, 1, 3), f"--channels: {self.channels} is neither 1 nor 3.")
+        check(all(0 < share < 1 for share in self.subsets), f"--subsets: {self.subsets} are not shares below 1.")
+        check(len(self.split_ids) in (0, 3), "--split-ids takes three files: of train, val and test.")
+        check(not (self.split_ids and self.split_column), "--split-ids and --split-column both say the split.")
+        for key, mark, known in (("decimal", self.decimal, DECIMALS), ("thousands", self.thousands, THOUSANDS)):
+            check(mark in (None, *known), f"--{key}: {mark!r} is not one of {' '.join(map(repr, known))}.")
+        check(
+            not (self.group_near_duplicates and (self.split_ids or self.split_column)),
+            "--group-near-duplicates is for splits that are drawn; leave it out, or --split-ids and --split-column.",
+        )
+        check(self.nan in ("refuse", "background"), f"--nan: {self.nan!r} is neither refuse nor background.")
+        _ = self.fit  # checks itself
+        if isinstance(self.intensity, tuple):
+            low, high = self.intensity
+            check(low < high, f"--intensity: {low}:{high} is no range.")
+
+    @property
+    def fit(self) -> Fit:
+        """How pictures are made to fit."""
+        return Fit(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Fit)})
+
+    def declaration(self, base: Declaration | None = None) -> Declaration:
+        """Everything that is said about columns, here and in `base`.
+
+        Raises:
+          UserError: a column is said to be two things.
+        """
+        said = (base or self.schema).for_all(decimal=self.decimal, thousands=self.thousands, missing=self.missing)
+        single = {"identifier": self.key_column, "group": self.group_column, "split": self.split_column}
+        roles = {"image": self.image_column, "label": self.label, "ignore": self.ignore}
+        for role, names in {**roles, **{role: (name,) if name else () for role, name in single.items()}}.items():
+            others = [name for name in said.named(role) if name not in names]
+            if names and others and role in single:
+                raise UserError(f"Columns {names[0]!r} and {others[0]!r} are both said to be the {role}.")
+            said = said.adding(role, names)
+        return said.adding("", self.categorical, kind="categorical")
+
+    @classmethod
+    def read(cls, path: Path, over: Mapping[str, Any]) -> "Request":
+        """The request that a JSON file holds, by itself or under the key `request`, with the fields `over` it.
+
+        Raises:
+          UserError: the file is missing, no JSON, or holds an unknown key.
+        """
+        check(path.is_file(), f"--request: {path} does not exist.")
+        try:
+            raw = json.loads(path.read_text())
+        except ValueError as error:
+            raise UserError(f"--request: {path} is not JSON: {error}.") from error
+        raw = raw.get("request", raw) if isinstance(raw, dict) else {}
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        made: dict[str, Any] = {}
+        for name, value in raw.items():
+            check(name in known, f"--request: {path} has an unknown key {name!r}; known are {', '.join(known)}.")
+            if name == "schema":
+                made[name] = Declaration.from_json(value, f"{path}: schema")
+            elif name in ("table", "images", "follow_links", "like"):
+                made[name] = None if value is None else Path(value)
+            else:
+                made[name] = tuple(value) if isinstance(value, list) else value
+        made["split_ids"] = tuple(map(Path, made.get("split_ids", ())))
+        return cls(**{**made, **over})
+
+    def to_json(self) -> dict[str, Any]:
+        """The request as JSON values."""
+        raw = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return json.loads(json.dumps({**raw, "schema": self.schema.to_json()}, default=str))

@@ -1,0 +1,1 @@
+"""Dividing rows into train, val and test, and low-label subsets of them."""

@@ -1,0 +1,1 @@
+"""Reading tables: their files, cells, kinds of columns, and rows."""

@@ -1,0 +1,264 @@
+"""From the cells of a column to values: numbers, texts of categories, days."""
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+
+from mmcl_jax.data.declaration import Declaration, Declared
+from mmcl_jax.data.readings import PLAIN, Reading, days, suggest
+from mmcl_jax.data.schema import Column
+from mmcl_jax.errors import check
+from mmcl_jax.prepare.table.cells import is_text, is_verbatim, nameless, one_of, text_of, usable, whole
+from mmcl_jax.prepare.table.infer import FALSE, FEW_ROWS, MAX_CATEGORIES, TRUE, Guess, guess, shortened
+
+KEYS = ("identifier", "group", "split")  # roles whose values are compared
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Parsed:
+    """A column of the raw table, understood.
+
+    Attributes:
+      name: of the column.
+      role: see `declaration.Role`.
+      kind: of a feature or label, else "".
+      why: the reason, where a column is left out or not plain.
+      values: Float64 for numbers and days, else String, in which a whole number has one text (`cells.whole`) unless the
+        column is `verbatim`; as read, if it is ignored; null for missing.
+      missing_words: how often each word for "no value" occurs.
+      bad: (row, reason) of cells that are not of the column's kind.
+      declared: what was said about it.
+      reading: how its numbers are written.
+      verbatim: whether texts are as they were written.
+      remark: a sentence that a user should read, or "".
+    """
+
+    name: str
+    role: str
+    kind: str
+    why: str
+    values: pl.Series
+    missing_words: dict[str, int]
+    bad: list[tuple[int, str]]
+    declared: Declared
+    reading: Reading = PLAIN
+    verbatim: bool = False
+    remark: str = ""
+
+    @property
+    def coded(self) -> bool:
+        """Whether values are texts of categories."""
+        return self.kind in ("categorical", "ordinal", "boolean")
+
+    def column(self, kept: np.ndarray) -> Column:
+        """The column as the schema has it; the categories are those of the rows `kept`, unless they were declared."""
+        categories: tuple[str, ...] = ()
+        if self.kind == "boolean":
+            categories = self.declared.categories or ("false", "true")
+        elif self.kind in ("categorical", "ordinal"):
+            categories = self.declared.categories or in_order(self.values.gather(kept))
+        return Column(
+            name=self.name,
+            kind=self.kind,  # type: ignore[arg-type]
+            categories=categories,
+            unit=self.declared.unit,
+            tags=self.declared.tags,
+            scaling=self.declared.scaling or "standard",  # type: ignore[arg-type]
+        )
+
+
+def parse(cells: pl.Series, declaration: Declaration) -> Parsed:
+    """Understand a column: what was declared holds, the rest is inferred (`infer.guess`).
+
+    Raises:
+      UserError: it was declared to be used, and is of a type that cannot be; or it is a label, or declared to be used,
+        and its cells are numbers or dates in a reading that was not declared.
+    """
+    name, cells = cells.name, nameless(cells)
+    declared = declaration.of(name)
+    role, kind, why = declared.role, declared.kind, ""
+    if not usable(cells.dtype):
+        why = f"its type, {cells.dtype}, is neither a number nor a category"
+        check(
+            not (declared.role in ("feature", "label", "group", "split") or kind or declared.categories),
+            f"Column {name!r} is of the type {cells.dtype}, which is neither a number nor a category; declare that its "
+            f"role is to be ignored.",
+        )
+        return Parsed(
+            name=name, role=role or "ignore", kind="", why=why, values=cells, missing_words={}, bad=[],
+            declared=declared,
+        )  # fmt: skip
+    # What has a type is no matter of writing.
+    reading = declaration.reading(name) if is_text(cells.dtype) else PLAIN
+    pattern = "" if cells.dtype.is_temporal() else declared.format
+    texts, words = _without_words(text_of(cells), declared, (*declaration.missing, *declared.missing), reading)
+    if role in ("", "feature", "label") and not kind:
+        guessed = guess(name, texts.drop_nulls(), reading)
+        role = role or ("feature" if declared.categories or declared.format else guessed.role)
+        why = guessed.why if role == guessed.role else ""
+        _refuse_unread(name, role, guessed, declared)
+        kind = _kind_of(texts.drop_nulls(), role, guessed.kind, declared, reading)
+    elif role == "":
+        role = "feature"
+    kind = kind if role in ("feature", "label") else ""
+    verbatim, remark = False, ""
+    bad: list[tuple[int, str]] = []
+    if role == "ignore":
+        values = pl.select(pl.when(texts.is_not_null()).then(cells)).to_series()
+    elif kind in ("continuous", "date"):
+        values, bad = _numbers(texts, reading) if kind == "continuous" else _days(texts, pattern, declared)
+    else:
+        compared = bool(kind) or role in KEYS
+        if compared and declared.verbatim is None:
+            verbatim = is_verbatim(texts, reading)
+            remark = _remark(texts, reading) if verbatim else ""
+        else:
+            verbatim = declared.verbatim or not compared
+        values, bad = _categories(texts, kind, declared, reading, verbatim=verbatim)
+    return Parsed(
+        name=name, role=role, kind=kind, why=why, values=values, missing_words=words, declared=declared,
+        reading=reading, verbatim=verbatim, remark=remark,
+        bad=[(row, f"Column {name!r} {reason}") for row, reason in bad],
+    )  # fmt: skip
+
+
+def _refuse_unread(name: str, role: str, guessed: Guess, declared: Declared) -> None:
+    """Raise `UserError` for a column that is to be used and that would have to be read by a guess."""
+    said = declared.categories or declared.format
+    used = role == "label" or (role == "feature" and not guessed.kind)
+    check(bool(said) or not (used and guessed.unread), f"Column {name!r} cannot be used as a {role}: {guessed.unread}.")
+
+
+def _kind_of(texts: pl.Series, role: str, guessed: str, declared: Declared, reading: Reading) -> str:
+    """The kind of a column whose role is known and whose kind was not declared."""
+    if declared.format:
+        return "date"
+    if declared.categories:
+        return "categorical"
+    if guessed not in ("", "continuous"):
+        return guessed
+    if len(texts) and not guessed:
+        if texts.str.to_lowercase().is_in(["true", "false"]).all():
+            return "boolean"
+        if days(texts).null_count() == 0:
+            return "date"
+    numbers = reading.numbers(texts)
+    if role == "label":  # whole numbers that repeat are classes
+        few = whole(texts, reading).n_unique() <= min(MAX_CATEGORIES, max(FEW_ROWS, len(texts) / 2))
+        counted = bool((numbers == numbers.floor()).all())
+        guessed = "categorical" if few and counted else guessed
+    return guessed or ("continuous" if len(texts) and numbers.null_count() == 0 else "categorical")
+
+
+def in_order(texts: pl.Series) -> tuple[str, ...]:
+    """The different texts, sorted; as numbers, if all of them are."""
+    different = texts.drop_nulls().unique().sort()
+    numbers = different.cast(pl.Float64, strict=False)
+    if numbers.null_count() == 0 and not numbers.is_nan().any():
+        different = different.gather(numbers.arg_sort())
+    return tuple(different.to_list())
+
+
+def coded(values: pl.Series, column: Column, reading: Reading | None = None) -> tuple[np.ndarray, int]:
+    """Parsed values as float64 `[N]`, NaN for missing, and how many texts are none of the column's categories.
+
+    Those become NaN, too: an unseen category is a missing value, and is counted. With a `reading`, the text `1` is also
+    of the category `1.0`, as it may have been declared.
+    """
+    if not column.coded:
+        return values.cast(pl.Float64).fill_null(float("nan")).to_numpy().copy(), 0
+    codes = {category: float(code) for code, category in enumerate(column.categories)}
+    texts = _among(values, column.categories, reading) if reading else values
+    numbers = texts.replace_strict(codes, default=None, return_dtype=pl.Float64)
+    unseen = numbers.null_count() - values.null_count()
+    return numbers.fill_null(float("nan")).to_numpy().copy(), unseen
+
+
+def _among(texts: pl.Series, categories: tuple[str, ...], reading: Reading) -> pl.Series:
+    """The category that each text is: the same text, or the only one that is the same whole number; null for none."""
+    same = texts.is_in(list(categories)).fill_null(False)
+    if same.all():
+        return texts
+    shown = whole(pl.Series(categories, dtype=pl.String), reading)
+    alone = shown.is_unique()
+    known = dict(zip(shown.filter(alone), pl.Series(categories, dtype=pl.String).filter(alone), strict=True))
+    return texts.zip_with(same, whole(texts, reading).replace_strict(known, default=None, return_dtype=pl.String))
+
+
+def _without_words(
+    texts: pl.Series, declared: Declared, words: tuple[str, ...], reading: Reading
+) -> tuple[pl.Series, dict[str, int]]:
+    """The cells with null for every word that says "no value", and how often each was met.
+
+    Both are compared as numbers where they are numbers. A declared category is a value, whatever the words are.
+    """
+    values = one_of(texts, [*declared.categories, *declared.present], reading)
+    absent = {text: word for text, word in one_of(texts, ["", *words], reading).items() if text not in values}
+    others = texts.filter(~texts.is_in(list(absent)))
+    if reading.numbers(others).null_count() == 0:  # among numbers NaN is no word
+        absent |= {text: text for text in ("NaN", "nan") if text not in values}
+    met = texts.is_in(list(absent)).fill_null(False)
+    found = texts.filter(met).replace(absent).alias("word").value_counts(name="rows")
+    counts = found.sort("rows", "word", descending=[True, False])
+    return texts.set(met, None), {word: rows for word, rows in counts.iter_rows() if word}
+
+
+def _numbers(texts: pl.Series, reading: Reading) -> tuple[pl.Series, list[tuple[int, str]]]:
+    values = reading.numbers(texts)
+    values = values.set(values.is_infinite() | values.is_nan(), None)
+    sentence = "is not a finite number (if it says that there is none, declare it as missing in --schema)"
+    if (values.is_null() & texts.is_not_null()).any() and (suggestion := suggest(texts.drop_nulls())):
+        sentence = f"is not a number as the column is read; {suggestion}"
+    return values, _unlike(texts, values, sentence)
+
+
+def _days(texts: pl.Series, pattern: str, declared: Declared) -> tuple[pl.Series, list[tuple[int, str]]]:
+    if pattern and not is_verbatim(texts):  # 20200105.0
+        texts = whole(texts)
+    values = days(texts, pattern)
+    sentence = f"is not a date{f' like {declared.format}' if declared.format else ''}"
+    if (values.is_null() & texts.is_not_null()).any() and (suggestion := suggest(texts.drop_nulls())):
+        sentence = f"{sentence}; {suggestion}"
+    return values, _unlike(texts, values, sentence)
+
+
+def _categories(
+    texts: pl.Series, kind: str, declared: Declared, reading: Reading, *, verbatim: bool
+) -> tuple[pl.Series, list[tuple[int, str]]]:
+    """Texts of categories, booleans, keys and groups, and the cells that are none of those declared."""
+    if declared.categories and kind:
+        exact = texts.set(~texts.is_in(list(declared.categories)).fill_null(True), None)
+        values = exact if declared.verbatim else _among(texts, declared.categories, reading)
+        no, yes = declared.categories[0], declared.categories[-1]
+        wrong = f"is neither {no!r} nor {yes!r}" if kind == "boolean" else "is not one of the declared categories"
+        return values, _unlike(texts, values, wrong)
+    values = texts if verbatim else whole(texts, reading)
+    if kind == "boolean":
+        words = {**dict.fromkeys(TRUE, "true"), **dict.fromkeys(FALSE, "false")}
+        values = values.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.String)
+        return values, _unlike(texts, values, "is neither true nor false")
+    return values, []
+
+
+def _remark(texts: pl.Series, reading: Reading) -> str:
+    """A sentence where one whole number is written in two ways and kept apart, since other cells are no numbers."""
+    different = texts.drop_nulls().unique(maintain_order=True)
+    one = whole(different, reading)
+    twice = different.filter(one.is_duplicated())
+    if twice.is_empty():
+        return ""
+    pair = different.filter(one == whole(twice[:1], reading)[0])
+    return (
+        f"{pair[0]!r} and {pair[1]!r} are different values, since other cells are no plain numbers; "
+        f'declare "verbatim": false in --schema to make them one, or true to keep them apart'
+    )
+
+
+def _unlike(cells: pl.Series, values: pl.Series, sentence: str) -> list[tuple[int, str]]:
+    rows = (values.is_null() & cells.is_not_null()).arg_true()
+    cells = cells.gather(rows)
+    return [
+        (row, f"holds {shortened(cell)}, which {sentence}.")
+        for row, cell in zip(rows.to_list(), cells.to_list(), strict=True)
+    ]

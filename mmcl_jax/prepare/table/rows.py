@@ -1,0 +1,195 @@
+"""From a table file, or a named data set, to rows that are understood: roles, kinds, values, keys and image paths."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.data.schema import LABEL_TAG, Column, Schema
+from mmcl_jax.errors import UserError, check
+from mmcl_jax.prepare.quarantine import Quarantine
+from mmcl_jax.prepare.recipe import Recipe
+from mmcl_jax.prepare.request import Request
+from mmcl_jax.prepare.table.cells import is_text, nameless, one_of, text_of, usable, whole
+from mmcl_jax.prepare.table.parse import KEYS, Parsed, coded, parse
+from mmcl_jax.prepare.table.table import read_table, require_columns
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rows:
+    """The rows of a table that could be read, `N` of them.
+
+    Attributes:
+      source: the table's or data set's name, for messages.
+      total: records in the file, with those that could not be read.
+      numbers: `[N]`, place of each row in the file, from 1.
+      columns: every column, understood, in the table's order.
+      keys: `[N]`, what a row is called: its identifier, or else its image path.
+      images: `[N]`, the image paths of each row.
+      declaration: everything that was said about columns.
+    """
+
+    source: str
+    total: int
+    numbers: np.ndarray
+    columns: list[Parsed]
+    keys: list[str]
+    images: list[tuple[str, ...]]
+    declaration: Declaration
+
+    def named(self, role: str) -> list[Parsed]:
+        """The columns of a role."""
+        return [column for column in self.columns if column.role == role]
+
+    def keys_of(self, identifiers: Sequence[str]) -> list[str]:
+        """The identifiers as rows have them: one that no row has, such as `12.0`, may be the whole number `12`."""
+        known = set(self.keys)
+        shown = whole(pl.Series(identifiers, dtype=pl.String)).to_list()
+        return [name if name in known else one for name, one in zip(identifiers, shown, strict=True)]
+
+    def left(self, quarantine: Quarantine) -> np.ndarray:
+        """The places of the rows that are not in the quarantine."""
+        return np.array([row for row, number in enumerate(self.numbers) if number not in quarantine], int)
+
+    def leave_out(self, row: int, quarantine: Quarantine, cause: str, reason: str, *, chosen: bool = False) -> None:
+        """Puts the row at a place into the quarantine."""
+        quarantine.add(int(self.numbers[row]), self.images[row][0], cause, reason, chosen=chosen)
+
+
+def understand(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> Rows:
+    """Reads and parses the table; rows that cannot be used go to the quarantine.
+
+    Raises:
+      UserError: naming the file or column that is wrong.
+    """
+    if recipe is None:
+        if request.table is None:
+            raise UserError("There is no table to read; name it with --table.")
+        table = read_table(request.table, separator=request.separator, encoding=request.encoding)
+        frame, numbers, source, said = table.frame, table.numbers, str(request.table), request.declaration()
+        for number, reason in table.bad:
+            quarantine.add(number, None, "unparsable row", reason)
+    else:
+        frame, source, said = recipe.rows, recipe.name, request.declaration(recipe.declaration)
+        numbers = np.arange(1, frame.height + 1)
+    require_columns(frame.columns, list(said.columns), source)
+    columns = [parse(frame[name], said) for name in frame.columns]
+    image_columns = list(recipe.image_columns) if recipe else said.named("image")
+    check(bool(image_columns), "No column is said to hold the image paths; name it with --image-column.")
+    paths = list(zip(*(_texts(frame[name], "image path").to_list() for name in image_columns), strict=True))
+    for column in columns:
+        for row, reason in column.bad:
+            quarantine.add(int(numbers[row]), paths[row][0], "unparsable cell", reason)
+    for row, names in enumerate(paths):
+        if not all(names):
+            empty = image_columns[[bool(name) for name in names].index(False)]
+            quarantine.add(
+                int(numbers[row]), None, "missing image", f"Its cell in the image column {empty!r} is empty."
+            )
+    keys = _keys(columns, paths, numbers, quarantine)
+    return Rows(
+        source=source,
+        total=int(len(numbers) + (0 if recipe else len(table.bad))),
+        numbers=numbers,
+        columns=columns,
+        keys=keys,
+        images=[tuple(name or "" for name in names) for names in paths],
+        declaration=said,
+    )
+
+
+def matrix(columns: list[Parsed], schema_columns: tuple[Column, ...], rows: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """The values at `rows` as float64 `[rows, columns]`, NaN for missing; and by column how many are unknown."""
+    values, unknown = np.empty((len(rows), len(columns))), []
+    for place, (parsed, column) in enumerate(zip(columns, schema_columns, strict=True)):
+        values[:, place], unseen = coded(
+            parsed.values.gather(rows), column, None if parsed.verbatim else parsed.reading
+        )
+        unknown.append(unseen)
+    return values, unknown
+
+
+def resolved(rows: Rows) -> Declaration:
+    """The declaration by which new rows of the same table are read: what was declared and what was inferred.
+
+    Categories, and the order of ordinal ones, are left to the schema, so that an unknown one is counted and no error.
+    """
+    words = ["", *rows.declaration.missing]
+    columns = {
+        column.name: dataclasses.replace(
+            column.declared,
+            role=column.role,
+            kind="categorical" if column.kind == "ordinal" else column.kind,
+            categories=column.declared.categories if column.kind == "boolean" else (),
+            tags=(),
+            present=(
+                *column.declared.present,
+                *one_of(pl.Series(column.declared.categories, dtype=pl.String), words),
+            ),
+            verbatim=column.verbatim if column.coded or column.role in KEYS else None,
+        )
+        for column in rows.columns
+    }
+    return dataclasses.replace(rows.declaration, columns=columns, others="ignore")
+
+
+def template(rows: Rows) -> Declaration:
+    """A declaration of every column as it was understood, for a person to edit."""
+    columns = {
+        column.name: dataclasses.replace(column.declared, role=column.role, kind=column.kind) for column in rows.columns
+    }
+    return dataclasses.replace(rows.declaration, columns=columns, others="infer")
+
+
+def raw_rows(
+    frame: pl.DataFrame, schema: Schema, declaration: Declaration, source: str
+) -> tuple[np.ndarray, list[int]]:
+    """New rows of a table as raw values `[N, F]` float64, by a store's or run's schema and resolved declaration.
+
+    Returns:
+      The values, NaN for missing, and for each column how many cells were categories the schema does not know.
+
+    Raises:
+      UserError: a column is absent, or a cell is not of the column's kind; it names the row and column.
+    """
+    columns = tuple(column for column in schema.columns if LABEL_TAG not in column.tags)
+    names = [column.name for column in columns]
+    require_columns(frame.columns, names, source)
+    parsed = [parse(frame[name], declaration) for name in names]
+    for column in parsed:
+        for row, reason in column.bad:
+            check(False, f"Row {row + 1} of {source}: {reason}")
+    values, unknown = matrix(parsed, columns, np.arange(frame.height))
+    lacking = len(schema.columns) - len(columns)  # a label that was a feature is missing in new rows
+    return np.pad(values, ((0, 0), (0, lacking)), constant_values=np.nan), unknown + [0] * lacking
+
+
+def _texts(cells: pl.Series, what: str) -> pl.Series:
+    """The cells as texts, whole numbers without a fraction. Raises `UserError` for a type that is no text."""
+    check(usable(cells.dtype), f"Column {cells.name!r} is of the type {cells.dtype}, which is no {what}.")
+    cells = nameless(cells)
+    return text_of(cells) if is_text(cells.dtype) else whole(text_of(cells))
+
+
+def _keys(columns: list[Parsed], paths: list[tuple], numbers: np.ndarray, quarantine: Quarantine) -> list[str]:
+    """The key of every row; those without one, or with one that an earlier row has, go to the quarantine."""
+    named = [column for column in columns if column.role == "identifier"]
+    first: dict[str, int] = {}
+    if not named:  # the first image path, with the row where an earlier row has the same
+        pairs = [(names[0] or "row", number) for names, number in zip(paths, numbers.tolist(), strict=True)]
+        return [name if first.setdefault(name, number) == number else f"{name} {number}" for name, number in pairs]
+    keys = _texts(named[0].values.alias(named[0].name), "identifier").to_list()
+    for place, key in enumerate(keys):
+        number = int(numbers[place])
+        if not key:
+            quarantine.add(
+                number, paths[place][0], "missing identifier", f"Its cell in column {named[0].name!r} is empty."
+            )
+        elif key in first:
+            reason = f"Its identifier {key!r} in column {named[0].name!r} is that of row {first[key]}."
+            quarantine.add(number, paths[place][0], "duplicate identifier", reason)
+        else:
+            first[key] = number
+    return [key or "" for key in keys]

@@ -1,0 +1,199 @@
+"""Reading a table file, with every record that cannot be parsed told apart."""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from mmcl_jax.errors import UserError, check
+from mmcl_jax.prepare.table.cells import is_text, nameless, text_of
+from mmcl_jax.text import listed
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_LARGEST_CELL = 1 << 27
+
+
+class Table(NamedTuple):
+    """A table as read.
+
+    `frame` holds the records that could be parsed, `numbers` [N] their place in the file (the first record after the
+    header is 1), and `bad` (number, reason) of the others. Columns of a text file are all texts.
+    """
+
+    frame: pl.DataFrame
+    numbers: np.ndarray
+    bad: list[tuple[int, str]]
+
+
+def read_table(path: Path, *, separator: str | None = None, encoding: str = "utf-8") -> Table:
+    """Read a CSV, TSV or Parquet file with a header.
+
+    Names and cells lose the white space around them, also that before a quoted cell; empty lines are no records. A
+    record is bad if its number of cells is not the header's, or if it is a line with quotation marks in wrong places. A
+    column without a name (as pandas writes its index) is called `unnamed_1`, by its place.
+
+    Args:
+      path: the file; its ending says what it is.
+      separator: between the cells of a text file; a comma or, for .tsv, a tab.
+      encoding: of a text file.
+
+    Raises:
+      UserError: the file is missing, of another type or encoding, has no records, or cannot be parsed at all.
+    """
+    check(path.exists(), f"The table {path} does not exist.")
+    check(path.is_file(), f"The table {path} is not a file.")
+    suffix = path.suffix.lower()
+    check(suffix in (*_SEPARATORS, ".parquet"), f"The table {path} must end in .csv, .tsv or .parquet.")
+    if suffix == ".parquet":
+        table = _read_parquet(path)
+    else:
+        separator = "\t" if separator == r"\t" else separator  # as messages write it, and shells pass it on
+        table = _read_text(path, separator or _SEPARATORS[suffix], encoding)
+    first = f" The first that cannot: {table.bad[0][1]}" if table.bad else ""
+    check(table.frame.height > 0, f"The table {path} has a header but no rows that can be read.{first}")
+    columns = [text_of(column) if is_text(column.dtype) else column for column in map(nameless, table.frame)]
+    return table._replace(frame=pl.DataFrame(columns, schema=table.frame.columns))
+
+
+def require_columns(columns: Sequence[str], names: Sequence[str], source: object) -> None:
+    """Raises `UserError` for the first of `names` that is not among `columns`."""
+    there = set(columns)
+    for name in names:
+        check(name in there, f"There is no column {name!r} in {source}; it has {_shortened(columns)}.")
+
+
+def _read_parquet(path: Path) -> Table:
+    try:
+        frame = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
+    check(frame.width > 0, f"The table {path} is empty.")
+    names = _names(frame.columns, "", path)
+    frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
+    return Table(frame, np.arange(1, frame.height + 1), [])
+
+
+def _read_text(path: Path, separator: str, encoding: str) -> Table:
+    check(
+        len(separator) == 1 and separator not in '"\r\n',
+        f"--separator: {separator!r} is not one character that can be between cells.",
+    )
+    text = _decoded(path, encoding)
+    _, header = next(_records(text, separator, path), (0, []))
+    if isinstance(header, str):
+        raise UserError(f"The header of the table {path} cannot be read: {header}.")
+    check(bool(header), f"The table {path} is empty.")
+    names = _names(header, separator, path)
+    # Without quotation marks, a record is a line, and the text can be parsed as it is, if no line is left out.
+    plain = '"' not in text and text.count("\r") == text.count("\r\n")
+    good, bad, rewritten = _divided(text, separator, path, rewrite=not plain)
+    if plain and (bad or len(good) != text.count("\n") - text.endswith("\n")):
+        good, bad, rewritten = _divided(text, separator, path, rewrite=True)
+    try:
+        frame = pl.read_csv(
+            (rewritten or text).encode(),
+            new_columns=names,
+            separator=separator,
+            quote_char='"' if rewritten else None,
+            infer_schema=False,
+        )
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
+    check(frame.height == len(good), f"The table {path} cannot be read: {len(good)} records became {frame.height}.")
+    return Table(frame, np.array(good, np.int64), bad)
+
+
+def _decoded(path: Path, encoding: str) -> str:
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        likely = "utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "latin-1"
+        raise UserError(
+            f"The table {path} is not {encoding}: line {line} holds the byte 0x{content[error.start]:02x}; "
+            f"name its encoding, for example --encoding {likely}."
+        ) from error
+    except (LookupError, ValueError) as error:
+        raise UserError(f"--encoding: there is no encoding {encoding!r}.") from error
+    check("\0" not in text, f"The table {path} holds zero bytes; it is not a text file in {encoding}.")
+    check(
+        not re.search("[\ud800-\udfff]", text),
+        f"The table {path} holds halves of characters (surrogates); it is not a text file in {encoding}.",
+    )
+    return text
+
+
+def _divided(
+    text: str, separator: str, path: Path, *, rewrite: bool
+) -> tuple[list[int], list[tuple[int, str]], str | None]:
+    """The numbers of the records with as many cells as the header, the others with the reason, and the former anew."""
+    good, bad, buffer = [0], [], io.StringIO()
+    records = _records(text, separator, path)
+    _, header = next(records)
+    writer = csv.writer(buffer, delimiter=separator, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerow(header)
+    for number, (line, cells) in enumerate(records, start=1):
+        if isinstance(cells, str):
+            bad.append((number, f"Line {line} cannot be parsed: {cells}."))
+        elif len(cells) != len(header):
+            bad.append((number, f"It has {len(cells)} cells (line {line}) and the header has {len(header)}."))
+        else:
+            good.append(number)
+            if rewrite:
+                writer.writerow(cells)
+    return good[1:], bad, buffer.getvalue() if rewrite else None
+
+
+def _records(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str] | str]]:
+    """(line it begins at, cells) of every record, the header first, without empty lines.
+
+    In place of the cells of a line that cannot be parsed, the reason. Where a quotation mark that is not closed has
+    swallowed other lines, nobody knows what else is wrong, and the table is refused.
+    """
+    csv.field_size_limit(_LARGEST_CELL)
+    blanks, quoted = separator != " ", '"' in text  # blanks before a quotation mark are left out
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=blanks)
+    while True:
+        begins = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            check(
+                reader.line_num == begins,
+                f"The table {path} cannot be read: a quotation mark in line {begins} is not closed ({error}).",
+            )
+            yield begins, str(error)
+        else:
+            if quoted and any(cell[:1] not in ('"', " ") and cell.lstrip()[:1] == '"' for cell in cells):
+                yield begins, "a cell has white space other than blanks before its quotation mark"
+            elif cells:
+                yield begins, cells
+
+
+def _names(header: Sequence[str], separator: str, path: Path) -> list[str]:
+    names = [name.strip() or f"unnamed_{place}" for place, name in enumerate(header, start=1)]
+    seen: set[str] = set()
+    for name in names:
+        check(name not in seen, f"The table {path} has two columns {name!r}; rename one.")
+        seen.add(name)
+    if len(names) == 1:
+        for other in (";", "\t", "|", ","):
+            check(
+                other == separator or other not in names[0],
+                f"The table {path} seems to have {other!r} between its cells; say so with --separator {other!r}.",
+            )
+    return names
+
+
+def _shortened(names: Sequence[str], most: int = 12) -> str:
+    first = listed(names[:most])
+    return f"{first} and {len(names) - most} more" if len(names) > most else first

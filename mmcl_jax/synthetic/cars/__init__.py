@@ -1,0 +1,1 @@
+"""Drawn cars in the files of DVM-CAR."""

@@ -1,0 +1,94 @@
+"""Draws a data set of car advertisements in the files of DVM-CAR: tables of what is known, and pictures of the cars."""
+
+import random
+from pathlib import Path
+
+from mmcl_jax.errors import check
+from mmcl_jax.synthetic.cars.fleet import advertise, class_sizes, fleet
+from mmcl_jax.synthetic.cars.listing import Listing, listed
+from mmcl_jax.synthetic.cars.write import write_ids, write_images, write_tables, write_truth
+
+
+def generate_dvm(
+    root: Path,
+    *,
+    models: int = 12,
+    ads: int = 600,
+    image_size: int = 300,
+    seed: int = 0,
+    missing: float = 0.02,
+    broken: int = 3,
+    min_ads: int = 100,
+    workers: int = 1,
+) -> None:
+    """Writes a tree like that of DVM-CAR V2.0, with invented makes, models and advertisements.
+
+    `tables_V2.0` holds the four tables that are used (Ad_table, Ad_table (extra), Image_table, Price_table), with the
+    spaces that the original has in its headers; `resized_DVM` the images; `ids` the split lists; and `truth.csv`, one
+    row per advertisement, what was drawn and what was planted.
+
+    What can be seen in the pictures, of the columns: Wheelbase, Height, Width and Length (up to scale), Bodytype, Color
+    and Door_num. Nothing else can, except that wheels tell models and grilles tell makes. The viewpoint, the light and
+    the place are drawn independently of all columns. An advertisement and its pictures depend on the seed and its
+    Adv_ID only; a model on the seed and its number.
+
+    Planted are: empty cells; prices "Uknown" and mileages with a unit, which are no numbers; advertisements without an
+    image, or of a model and year without a price; sizes of 0 or none; and broken image files.
+
+    Args:
+      root: folder to make.
+      models: number of car models, of uneven sizes.
+      ads: number of advertisements of all models.
+      image_size: height and width of an image in pixels.
+      seed: of everything.
+      missing: share of empty cells in each column that may have them, and of the other things planted in the tables.
+      broken: number of image files that are cut short, empty, or not there, in turn.
+      min_ads: advertisements that a model needs to be in the split lists, after what was planted.
+      workers: processes that draw.
+
+    Raises:
+      UserError: the folder is not empty, or the numbers are impossible.
+    """
+    check(not root.exists() or not any(root.iterdir()), f"{root} is not empty; name a new folder.")
+    check(models >= 1 and ads >= 3 * models, f"{ads} advertisements are too few for {models} models; ask for 3 each.")
+    check(0 <= missing <= 0.2, f"The share of missing cells must be between 0 and 0.2, not {missing}.")
+    check(image_size >= 16, f"Images must have 16 pixels or more, not {image_size}.")
+    check(min_ads >= 4 and broken >= 0 and workers >= 1, "It takes min_ads >= 4, broken >= 0 and workers >= 1.")
+    cars = fleet(models, seed)
+    prices = {(car.key, year): car.entry_price(year) for car in cars for year in range(car.years[0], car.years[1] + 1)}
+    prices = {key: price for key, price in prices.items() if random.Random(f"price {seed} {key}").random() >= missing}
+    listings: list[Listing] = []
+    for model, number in sorted(zip(cars, class_sizes(models, ads, seed), strict=True), key=lambda pair: pair[0].key):
+        made = (advertise(model, k, seed) for k in range(1, number + 1))
+        listings += [listed(ad, missing, (model.key, ad.registered) in prices, seed) for ad in made]
+    kept = [listing for listing in listings if not listing.planted]
+    check(broken <= len(kept), f"{broken} images cannot be broken: only {len(kept)} advertisements are complete.")
+    for turn, listing in enumerate(random.Random(f"broken {seed}").sample(kept, broken)):
+        listing.broken = ("truncated", "empty", "absent")[turn % 3]
+    splits = _splits(kept, min_ads, seed)
+    write_tables(root / "tables_V2.0", cars, prices, listings)
+    write_ids(root / "ids", splits)
+    write_truth(root / "truth.csv", listings)
+    write_images(root / "resized_DVM", listings, image_size, workers)
+
+
+def _splits(kept: list[Listing], min_ads: int, seed: int) -> dict[str, list[str]]:
+    # Half of each model's advertisements are for the test, a fifth of the rest for validation.
+    by_model: dict[str, list[str]] = {}
+    for listing in kept:
+        by_model.setdefault(listing.ad.model.key, []).append(listing.ad.key)
+    splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    rng = random.Random(f"splits {seed}")
+    for keys in by_model.values():
+        if len(keys) < min_ads:
+            continue
+        rng.shuffle(keys)
+        test, val = len(keys) // 2, len(keys) // 2 + max(1, len(keys) // 10)
+        for name, part in zip(("test", "val", "train"), (keys[:test], keys[test:val], keys[val:]), strict=True):
+            splits[name] += part
+    check(
+        bool(splits["train"]), f"No model has {min_ads} complete advertisements; ask for more of them, or less min_ads."
+    )
+    for part in splits.values():
+        rng.shuffle(part)
+    return splits

@@ -1,0 +1,1 @@
+"""Drawn hearts in the files of UK Biobank."""

@@ -1,0 +1,83 @@
+"""Every documented option of every recipe: a tiny data set is prepared with it, and an epoch is trained on that."""
+
+import typing
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from mmcl_jax.config import load
+from mmcl_jax.data.store import Store
+from mmcl_jax.datasets import RECIPES, make
+from mmcl_jax.datasets.dvm.recipe import GROUPS
+from mmcl_jax.prepare.make import prepare
+from mmcl_jax.prepare.request import Request
+from mmcl_jax.synthetic.cars.generator import generate_dvm
+from mmcl_jax.synthetic.hearts.generator import generate_cardiac
+from mmcl_jax.training.loop import pretrain
+
+TINY = (
+    "epochs=1", "schedule.warmup_epochs=0", "monitor.epochs=None", "batch_norm.group_size=4", "encoders.image.name=cnn",
+    "encoders.image.channels=(4, 8)", "encoders.table.hidden=16", "encoders.table.features=8",
+    "projectors.table.hidden=8", "projectors.image.hidden=8",
+)  # fmt: skip
+
+# (recipe, config that the docs name for it, options). RAW is the folder of the recipe's files.
+RUNS = (
+    ("dvm", "mmcl/mmcl:dvm", {"columns": "all", "min_ads": "12", "physical_jitter": "50", "seed": "2022"}),
+    ("dvm", "mmcl/mmcl:dvm", {"columns": "morphometric", "min_ads": "12", "ids": "RAW/ids"}),
+    ("dvm", "mmcl/mmcl:dvm", {"columns": "non-morphometric", "min_ads": "15", "physical_jitter": "0", "seed": "1"}),
+    ("cardiac", "mmcl/mmcl:cardiac", {
+        "target": "cad", "code_list": "released", "channels": "es-mid-ed", "clip": "99.0", "split_as": "paper",
+        "visits": "(2, 0)", "ethnicity": "1001",
+    }),
+    ("cardiac", "mmcl/mmcl:cardiac", {
+        "target": "infarction", "code_list": "paper", "channels": "es-ed", "clip": "None", "split_as": "notebook",
+        "visits": "(2,)", "ethnicity": "None", "es_share": "0.35", "min_coverage": "0.5", "seed": "1",
+    }),
+    ("tfds", "mmcl/mmcl:digits", {"image": "image", "label": "label", "cache": "RAW/files"}),
+    ("tfds", "mmcl/mmcl:digits", {"data_dir": "RAW", "label": "", "cache": "RAW/files"}),
+    ("measured", "mmcl/mmcl:digits", {}),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory, digits_store: Store) -> dict[str, tuple[Path, Path]]:
+    """By recipe, the folder of its files and what --root is."""
+    made = {name: tmp_path_factory.mktemp("raw") / name for name in ("dvm", "cardiac", "measured")}
+    generate_dvm(made["dvm"], models=6, ads=260, image_size=32, min_ads=12)
+    generate_cardiac(made["cardiac"], subjects=90)
+    roots = {name: (folder, folder) for name, folder in made.items()}
+    return {**roots, "tfds": (tmp_path_factory.mktemp("tfds"), digits_store.directory)}
+
+
+@pytest.mark.parametrize(("name", "config", "options"), RUNS)
+def test_an_epoch_is_trained(
+    name: str, config: str, options: dict[str, str], raw: dict[str, tuple[Path, Path]], tmp_path: Path
+) -> None:
+    folder, root = raw[name]
+    written = [f"{key}={value.replace('RAW', str(folder))}" for key, value in options.items()]
+    recipe = make(name, root, written)
+    kept = "keep" if name == "tfds" else "quarantine"  # the digits have been divided already, and some are alike
+    store = prepare(Request(max_bad=0.2, duplicates=kept), tmp_path / "store", recipe=recipe)
+    sizes = ["batch_size=32", "views.image.size=(16, 16)", f"data={store.directory}"]
+    small = [key for key in TINY if not (config.endswith("digits") and key.startswith("encoders.image.name"))]
+    result = pretrain(load(config, [*small, *sizes]), tmp_path / "run", say=lambda sentence: None)
+    assert result.step == store.sizes["train"] // 32 >= 1
+    if name == "cardiac":
+        assert store.schema.image.channels == (3 if options["channels"] == "es-mid-ed" else 2)
+
+
+def test_every_option_and_every_choice_is_in_a_run() -> None:
+    tried: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for name, _, options in RUNS:
+        for key, value in options.items():
+            tried[name][key].add(value)
+    assert set(tried) | {"measured"} == set(RECIPES.names())
+    for name in RECIPES.names():
+        hints = typing.get_type_hints(RECIPES.factory(name))
+        for option in set(RECIPES.options(name)) - {"root", "label_as_feature"}:
+            assert option in tried[name], f"{name}: no run has the option {option}"
+            if typing.get_origin(hints[option]) is typing.Literal:
+                assert tried[name][option] == set(typing.get_args(hints[option]))
+    assert tried["dvm"]["columns"] == set(GROUPS)
