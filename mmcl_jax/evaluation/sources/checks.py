@@ -44,7 +44,7 @@ def check_inputs(run: Run, store: Store, given: str, label: str) -> None:
         not leaks,
         f"--input {given}: {run.directory} was trained with the label {label!r} as a table column "
         f"({', '.join(map(repr, leaks))}), so its table encoder needs what it would have to predict; evaluate --input "
-        "image, or train without that column (--ignore when preparing, config.label_as_feature=False).",
+        "image, or train without that column (--ignore when preparing, config.inputs.table.label_as_feature=False).",
     )
 
 
