@@ -17,6 +17,7 @@ from mmcl_jax.training.finite_step import all_finite, choose, skipped
 from mmcl_jax.training.forward import forward
 from mmcl_jax.training.gradients import Batch, in_slices, whole_batch
 from mmcl_jax.training.mesh import replicated, shardings_of
+from mmcl_jax.training.norm import global_norm
 from mmcl_jax.training.state import Arrays, TrainState, split_model, teacher_of
 from mmcl_jax.training.target import moved
 from mmcl_jax.views import apply_views
@@ -78,7 +79,7 @@ def make_step(experiment: Experiment) -> Step:
             )
 
         metrics["learning_rate"] = experiment.schedule(state.step)
-        metrics["gradient_norm"] = optax.global_norm(gradients)
+        metrics["gradient_norm"] = global_norm(gradients, experiment.shardings(gradients), mesh)
         finite = all_finite((updated(gradients), metrics["loss"], metrics["gradient_norm"]))
         metrics["skipped"] = ~finite
         # The update is computed again behind the barrier, in the old state's memory: the first result, kept until it is
