@@ -11,10 +11,10 @@ from mmcl_jax.data.input import training_arrays
 from mmcl_jax.data.label_feature import columns_with_label
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
-from mmcl_jax.evaluation.features import frozen_encoder
-from mmcl_jax.evaluation.knn import knn_outputs, nearest
-from mmcl_jax.evaluation.retrieval import ranks
-from mmcl_jax.evaluation.tasks import Task
+from mmcl_jax.evaluation.protocols.knn import knn_outputs, nearest
+from mmcl_jax.evaluation.protocols.retrieval import ranks
+from mmcl_jax.evaluation.sources.features import frozen_encoder
+from mmcl_jax.tasks.task import Task
 
 
 def monitor(store: Store, config: ConfigDict, encoding: Encoding) -> "OnlineKNN":

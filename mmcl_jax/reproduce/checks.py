@@ -6,11 +6,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.evaluation.finetune_batches import Order
-from mmcl_jax.evaluation.finetune_recipe import augmentation_of
-from mmcl_jax.evaluation.labelled import LabelledStore
-from mmcl_jax.evaluation.remarks import remarks_on
-from mmcl_jax.evaluation.sources import INPUTS
+from mmcl_jax.evaluation.heads.batches import Order
+from mmcl_jax.evaluation.heads.recipe import augmentation_of
+from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.remarks import remarks_on
+from mmcl_jax.evaluation.sources.source import INPUTS
 from mmcl_jax.reproduce.outcome import metric_of
 from mmcl_jax.reproduce.plan import Evaluation, Plan
 
