@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.samplers import SAMPLERS
 from mmcl_jax.encoders import ENCODERS, PROJECTORS
 from mmcl_jax.objectives import TERMS
 from mmcl_jax.registry import Registry
@@ -14,6 +15,7 @@ view = VIEWS.spec
 term = TERMS.spec
 optimizer = OPTIMIZERS.spec
 schedule = SCHEDULES.spec
+sampler = SAMPLERS.spec
 
 # Entries of a config that name a factory: a group of them by the user's names, a list of them, or a single one.
 PARTS: dict[str, Registry] = {
@@ -24,6 +26,7 @@ PARTS: dict[str, Registry] = {
     "objective": TERMS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
+    "sampler": SAMPLERS,
 }
 
 
@@ -57,8 +60,8 @@ def experiment() -> ConfigDict:
       target: the moving average that BYOL predicts: `decay` is its first, which rises to 1.
       monitor: what is measured between steps every so many `epochs` (None: never), on at most `rows` rows: kNN accuracy
         with so many `neighbours`, where there are labels, and retrieval between modalities.
-      views, encoders, projectors, predictors: named parts. `objective`: a tuple of terms. `optimizer`, `schedule`: one
-        part each.
+      views, encoders, projectors, predictors: named parts. `objective`: a tuple of terms. `optimizer`, `schedule`,
+        `sampler` (which rows an epoch has): one part each.
     """
     config = ConfigDict(
         {
@@ -92,4 +95,5 @@ def experiment() -> ConfigDict:
     config.objective = ()
     config.optimizer = optimizer("adam_l2")
     config.schedule = schedule("warmup_cosine")
+    config.sampler = sampler("shuffle")
     return config

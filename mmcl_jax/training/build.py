@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.input import Batches, fitted_inputs, is_streamed, training_arrays
 from mmcl_jax.data.label_feature import append_label, raw_table
+from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.selection import select_columns
 from mmcl_jax.data.statistics import Statistics
@@ -91,6 +92,21 @@ def fit_encoding(config: ConfigDict, store: Store) -> Encoding:
     return Encoding.fit(table, schema, statistics, missing=config.missing, outside=config.outside)
 
 
+def build_sampler(config: ConfigDict, store: Store) -> Sampler:
+    """Return what gives the training rows of every epoch.
+
+    Raises:
+      UserError: the store lacks what it chooses by.
+    """
+    return SAMPLERS.build(
+        config.sampler,
+        "config.sampler",
+        rows=store.sizes["train"],
+        batch_size=config.batch_size,
+        targets=Targets.of(store, "train"),
+    )
+
+
 def build_experiment(
     config: ConfigDict, store: Store, devices: Sequence[jax.Device] | None = None, *, encoding: Encoding | None = None
 ) -> Experiment:
@@ -116,6 +132,7 @@ def build_experiment(
         seed=config.seed,
         process=jax.process_index(),
         processes=jax.process_count(),
+        sampler=build_sampler(config, store),
     )
     return assemble(config, encoding.schema, batches, devices)
 
