@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 
 def global_norm(tree: Any, shardings: Any, mesh: Mesh) -> Float[Array, ""]:
-    """Return the Euclidean norm of all arrays of a tree, $\\sqrt{\\sum_i x_i^2}$, with at most one all-reduce.
+    r"""Return the Euclidean norm of all arrays of a tree, $\sqrt{\sum_i x_i^2}$, with at most one all-reduce.
 
     `optax.global_norm` sends one number per divided array. XLA of JAX 0.10 sends each together with the next gradient,
     so that the gradients can no longer be sent together: 45 messages per step of ResNet-50 where 6 are enough.

