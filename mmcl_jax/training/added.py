@@ -4,7 +4,15 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.training.plain import from_plain
 
-_ADDED = {"sampler": {"name": "shuffle"}}
+_ADDED = {
+    "sampler": {"name": "shuffle"},
+    "keep_every": None,
+    "frozen": [],
+    "rates": [],
+    "average": {"kind": None, "decay": 0.999, "start": 0},
+    "validation": {"epochs": None},
+    "stop": {"patience": None, "min_delta": 0.0},
+}
 
 
 def with_added_keys(config: ConfigDict) -> ConfigDict:

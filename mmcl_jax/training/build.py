@@ -21,12 +21,15 @@ from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.objectives import Execution, Objective, build_objective
+from mmcl_jax.training.control import first_control
 from mmcl_jax.training.forward import check_parts
+from mmcl_jax.training.groups import check_groups
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
 from mmcl_jax.training.model import trained_model
-from mmcl_jax.training.optimizer import OPTIMIZERS, SCHEDULES
-from mmcl_jax.training.state import TrainState, first_state
-from mmcl_jax.training.validate import check_config, check_split
+from mmcl_jax.training.optimizer import OPTIMIZERS
+from mmcl_jax.training.schedules import SCHEDULES, Schedule
+from mmcl_jax.training.state import TrainState, first_state, split_model
+from mmcl_jax.training.validate import check_config, check_control, check_split
 from mmcl_jax.views import VIEWS, View
 
 
@@ -41,7 +44,7 @@ class Experiment:
     views: dict[str, View]
     graphdef: nnx.GraphDef
     objective: Objective
-    schedule: optax.Schedule
+    schedule: Schedule
     optimizer: optax.GradientTransformation
 
     def init(self, seed: jax.Array) -> TrainState:
@@ -54,7 +57,20 @@ class Experiment:
             if view.modality in model.projectors
         }
         memory = self.objective.first_memory(sizes, jax.random.fold_in(key, 1))
-        return first_state(model, self.optimizer, has_target="target" in self.objective.reads, memory=memory)
+        return first_state(
+            model,
+            self.optimizer,
+            has_target="target" in self.objective.reads,
+            memory=memory,
+            frozen=self.config.frozen,
+            has_average=self.config.average.kind is not None,
+            control=first_control(self.schedule.plateau) if self.config.validation.epochs else None,
+        )
+
+    def averaging(self) -> dict[str, Any]:
+        """Return how weights are averaged, for `average.averaged`."""
+        average = self.config.average
+        return {"kind": average.kind, "decay": average.decay, "start": average.start * self.batches.steps_per_epoch}
 
     def constants(self) -> dict[str, Any]:
         """What no step changes, on the host; see `make_step`."""
@@ -172,9 +188,11 @@ def assemble(
     if missing is not None:
         raise UserError(missing)
     model = nnx.eval_shape(lambda: trained_model(config, schema, rngs=nnx.Rngs(0)))
+    check_groups(split_model(model)[0], config.frozen, dict(config.rates))
     schedule = SCHEDULES.build(
         config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=batches.steps_per_epoch
     )
+    check_control(config, schedule)
     return Experiment(
         config=config,
         schema=schema,

@@ -10,7 +10,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, build_objective
 from mmcl_jax.training.build import build_sampler
 from mmcl_jax.training.checkpoint import steps_of
-from mmcl_jax.training.optimizer import SCHEDULES
+from mmcl_jax.training.schedules import SCHEDULES
 
 
 def check_length(directory: Path, begun: ConfigDict, asked: ConfigDict, store: Store) -> None:

@@ -1,5 +1,6 @@
 """The train step: one `jax.jit`, compiled before the loop."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,10 +13,12 @@ from jaxtyping import Array
 from mmcl_jax.backend import compiler_options
 from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import Outputs
+from mmcl_jax.training.average import averaged
 from mmcl_jax.training.build import Experiment
 from mmcl_jax.training.finite_step import all_finite, choose, skipped
 from mmcl_jax.training.forward import forward
 from mmcl_jax.training.gradients import Batch, in_slices, whole_batch
+from mmcl_jax.training.groups import scaled, united
 from mmcl_jax.training.mesh import replicated, shardings_of
 from mmcl_jax.training.norm import global_norm
 from mmcl_jax.training.state import Arrays, TrainState, split_model, teacher_of
@@ -38,6 +41,7 @@ def make_step(experiment: Experiment) -> Step:
     the program, they let one compiled program serve all seeds.
     """
     views, objective, mesh = experiment.views, experiment.objective, experiment.mesh
+    rates = dict(experiment.config.rates)
 
     gradients_of = whole_batch
     if experiment.config.micro_batch is not None:
@@ -46,17 +50,20 @@ def make_step(experiment: Experiment) -> Step:
     def step(state: TrainState, batch: Batch, constants: Constants) -> tuple[TrainState, Metrics]:
         def encode(params: Arrays, model_state: Arrays, batch: Batch) -> tuple[Outputs, Arrays]:
             seen = apply_views(views, batch, step=state.step, **constants)
+            params = united(params, frozen)
             model = nnx.merge(experiment.graphdef, params, model_state)
-            teacher = nnx.merge(experiment.graphdef, {**params, **state.target}, model_state) if state.target else None
+            teacher = (
+                nnx.merge(experiment.graphdef, united(params, state.target), model_state) if state.target else None
+            )
             outputs = forward(model, teacher, views=views, seen=seen, reads=objective.reads, heads=objective.heads)
             return outputs, split_model(model)[1]
 
         def contrast(params: Arrays, outputs: Outputs, batch: Batch) -> tuple[Array, tuple[Metrics, Arrays]]:
-            value, metrics = objective(outputs, batch, params.get("learned", {}), state.memory)
+            value, metrics = objective(outputs, batch, united(params, frozen).get("learned", {}), state.memory)
             return value, (metrics, objective.remember(state.memory, outputs))
 
         # Parameters that are divided over devices are put together to be used; their gradients, to be divided, are not.
-        params = jax.lax.with_sharding_constraint(state.params, replicated(mesh))
+        params, frozen = jax.lax.with_sharding_constraint((state.params, state.frozen), replicated(mesh))
         gradients, model_state, extra = gradients_of(encode, contrast, params, state.model_state, batch)
         metrics, memory = extra
         gradients = jax.lax.with_sharding_constraint(gradients, experiment.shardings(gradients))
@@ -65,20 +72,30 @@ def make_step(experiment: Experiment) -> Step:
         def updated(gradients: Arrays) -> TrainState:
             with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
                 updates, optimizer_state = experiment.optimizer.update(gradients, state.optimizer_state, state.params)
-            params, target = optax.apply_updates(state.params, updates), state.target
+            updates = scaled(updates, rates)
+            if "plateau" in state.control:
+                updates = jax.tree.map(lambda update: update * state.control["plateau"]["factor"], updates)
+            params, target, average = optax.apply_updates(state.params, updates), state.target, state.average
             if target:
                 decay, steps = experiment.config.target.decay, experiment.batches.steps
                 target = moved(target, teacher_of(params), decay=decay, at=state.step, of=steps)
-            return TrainState(
+            if average:
+                new = {"params": params, "model_state": model_state}
+                average = averaged(average, new, at=state.step, **experiment.averaging())
+            return dataclasses.replace(
+                state,
                 step=state.step + 1,
                 params=params,
                 model_state=model_state,
                 optimizer_state=optimizer_state,
                 target=target,
                 memory=memory,
+                average=average,
             )
 
-        metrics["learning_rate"] = experiment.schedule(state.step)
+        metrics |= experiment.schedule.at(state.step)
+        if "plateau" in state.control:
+            metrics["learning_rate"] *= state.control["plateau"]["factor"]
         metrics["gradient_norm"] = global_norm(gradients, experiment.shardings(gradients), mesh)
         finite = all_finite((updated(gradients), metrics["loss"], metrics["gradient_norm"]))
         metrics["skipped"] = ~finite
