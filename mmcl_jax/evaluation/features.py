@@ -66,7 +66,7 @@ def _program(
     @functools.partial(jax.jit, compiler_options=compiler_options(jax.local_devices()[0], dtype))
     def encode(arrays: nnx.State, batch: np.ndarray | jax.Array) -> jax.Array:
         model = nnx.merge(graphdef, arrays)
-        seen = view.apply(batch, jax.random.split(jax.random.key(0), len(batch)), None) if view else batch
+        seen = view.plain(batch, jax.random.split(jax.random.key(0), len(batch)), {}).values if view else batch
         found = model.encode(modality, seen, train=False)
         return (model.project(modality, found, train=False) if projected else found.pooled).astype(jnp.float32)
 

@@ -53,7 +53,6 @@ class Programs:
         if recipe.augmentation is not None:
             spec = ConfigDict(dict(recipe.augmentation), convert_dict=False)
             self._augment = VIEWS.build(spec, "augmentation")
-            self._resize = VIEWS.build(VIEWS.spec("resized", size=spec.size), "resized")
         options = compiler_options(jax.local_devices()[0], recipe.dtype)
         self.everywhere, self.divided = replicated(recipe.mesh), by_example(recipe.mesh)
         self.step = jax.jit(self._step, donate_argnums=(0, 1), out_shardings=self.everywhere, compiler_options=options)
@@ -82,7 +81,7 @@ class Programs:
         keys = example_keys(seed, number, "finetune", batch["id"])
         seen = {modality: batch[modality] for modality in self._modalities}
         if self._augment is not None:
-            seen["image"] = self._augment.apply(seen["image"], keys, None)
+            seen["image"] = self._augment.apply(seen["image"], keys, {}).values
         fixed = None if frozen is None else self._pooled(frozen, seen, train=False)[0]
 
         def loss(trained: tuple[Heads, Arrays]) -> tuple[Array, tuple[Array, Arrays]]:
@@ -115,7 +114,7 @@ class Programs:
             images = inputs["image"]
             pictures = 1 if images.ndim == 4 else images.shape[1]
             images = images.reshape(-1, *images.shape[-3:])
-            seen["image"] = self._resize.apply(images, jax.random.split(jax.random.key(0), len(images)), None)
+            seen["image"] = self._augment.plain(images, jax.random.split(jax.random.key(0), len(images)), {}).values
         return self._pooled(encoder, seen, train=False, pictures=pictures)[0]
 
     def _pooled(
