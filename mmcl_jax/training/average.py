@@ -13,9 +13,10 @@ KINDS = ("ema", "mean")
 def averaged(average: Any, new: Any, *, kind: Kind, decay: float, at: Int[Array, ""], start: int) -> Any:
     r"""Return the average after step `at` (counted from 0), whose weights are `new`.
 
-    "ema" is $\tau\, average + (1 - \tau)\, new$ with $\tau$ = `decay` (Polyak and Juditsky, 1992); "mean" is the mean of
-    all weights since step `start` (stochastic weight averaging, Izmailov et al., UAI 2018). Until `start`, the average is
-    the weights themselves. Normalisation statistics are averaged as parameters are. What is no float is taken as it is.
+    "ema" is $\tau\, average + (1 - \tau)\, new$ with $\tau$ = `decay` (Polyak and Juditsky, 1992); "mean" is the mean
+    of all weights since step `start` (stochastic weight averaging, Izmailov et al., UAI 2018). Until `start`, the
+    average is the weights themselves. Normalisation statistics are averaged as parameters are. What is no float is taken as it
+    is.
 
     Example:
       >>> weights = [jnp.float32(value) for value in (5, 1, 2, 3)]

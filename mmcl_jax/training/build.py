@@ -19,10 +19,9 @@ from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.selection import select_columns
 from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.data.store import Store
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, Objective, build_objective
 from mmcl_jax.training.control import first_control
-from mmcl_jax.training.forward import check_parts
 from mmcl_jax.training.groups import check_groups
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
 from mmcl_jax.training.model import trained_model
@@ -51,16 +50,13 @@ class Experiment:
         """The first state. Run it under `jax.jit` with `out_shardings`, so that every array is made where it stays."""
         key = jax.random.key(seed)
         model = trained_model(self.config, self.schema, rngs=nnx.Rngs(key))
-        sizes = {
-            name: model.projectors[view.modality].features
-            for name, view in self.views.items()
-            if view.modality in model.projectors
-        }
+        first = (self.objective.terms[key].between[0] for key in self.objective.queues)
+        sizes = {text: model.projectors[self.objective.key(text)].features for text in first}
         memory = self.objective.first_memory(sizes, jax.random.fold_in(key, 1))
         return first_state(
             model,
             self.optimizer,
-            has_target="target" in self.objective.reads,
+            has_target=bool(self.objective.reads["teacher"]),
             memory=memory,
             frozen=self.config.frozen,
             has_average=self.config.average.kind is not None,
@@ -172,21 +168,15 @@ def assemble(
             f"config.views.{name}: {kind!r} is a view of the {view.takes}, not of {view.modality!r}.",
         )
     execution = Execution(name=config.pairs.execution, tile=config.pairs.tile, mesh=mesh)
-    objective = build_objective(config.objective, list(views), execution=execution, schema=schema)
-    for place, term in enumerate(objective.terms.values()):
-        for entry in term.needs:
+    objective = build_objective(
+        config.objective, {name: view.modality for name, view in views.items()}, execution=execution, schema=schema
+    )
+    for index, term in enumerate(objective.terms.values()):
+        for target in term.targets:
             check(
-                entry in batches.arrays,
-                f"config.objective.{place}: this term needs the {entry} of every row"
-                + (
-                    "; prepare the store with --label."
-                    if entry == "label"
-                    else ", which is no modality of this config."
-                ),
+                f"target/{target}" in batches.arrays,
+                f"config.objective.{index}: this term needs the label of every row; prepare the store with --label.",
             )
-    missing = check_parts(objective, views, {part: list(config[part]) for part in ("projectors", "predictors")})
-    if missing is not None:
-        raise UserError(missing)
     model = nnx.eval_shape(lambda: trained_model(config, schema, rngs=nnx.Rngs(0)))
     check_groups(split_model(model)[0], config.frozen, dict(config.rates))
     schedule = SCHEDULES.build(
