@@ -39,6 +39,7 @@ from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.files import CHECKSUMS, damage, reading, write_checksums, write_text
 from mmcl_jax.lock import locked
+from mmcl_jax.training.added import with_added_keys
 from mmcl_jax.training.checkpoint import Checkpoints, UnreadableError, newest_intact
 from mmcl_jax.training.finite import check_finite
 from mmcl_jax.training.length import check_length
@@ -212,7 +213,8 @@ class Run:
             f"{changed}: put a copy of the file back, or, if the change is meant, remove {directory / CHECKSUMS}.",
         )
         with reading(directory / "config.json", _COPY):
-            config = from_plain(translated(json.loads((directory / "config.json").read_text())))
+            plain = translated(json.loads((directory / "config.json").read_text()))
+            config = with_added_keys(from_plain(plain))
         with reading(directory / "store.json", _COPY):
             fingerprint = str(json.loads((directory / "store.json").read_text())["fingerprint"])
         return cls(
@@ -267,7 +269,10 @@ class Run:
 
     def untrained_model(self) -> Model:
         """The model with its initial parameters."""
-        return trained_model(self.config, self.schema, rngs=nnx.Rngs(jax.random.key(self.config.seed)))
+        return self._built(nnx.Rngs(jax.random.key(self.config.seed)))
+
+    def _built(self, rngs: nnx.Rngs) -> Model:
+        return trained_model(self.config, self.schema, rngs=rngs, inputs=self.inputs.specs)
 
     def model(self) -> Model:
         """Return the model with the parameters of the newest intact checkpoint.
@@ -275,7 +280,7 @@ class Run:
         Raises:
           UserError: the run has no checkpoint that can be used, or its weights are not finite.
         """
-        abstract = nnx.eval_shape(lambda: trained_model(self.config, self.schema, rngs=nnx.Rngs(0)))
+        abstract = nnx.eval_shape(lambda: self._built(nnx.Rngs(0)))
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
             try:
