@@ -22,8 +22,8 @@ from mmcl_jax.objectives.stages import Layers, Learned, Metrics, Targets, Whole
 from mmcl_jax.objectives.unit import unit
 
 # What the model made of a batch, arrays [B, ...]: {"embedding", "prediction" or "teacher": {text: array}},
-# {"each": {term: what its stage returned}}, and {"pooled": {view: features}}, for the log, of views of which no loss gets
-# a pooled embedding.
+# {"each": {term: what its stage returned}}, and for the log {"pooled": {view: features}} of views of which no loss gets a
+# pooled embedding.
 Outputs = Mapping[str, Mapping[str, Any]]
 Memory = Mapping[str, Float[Array, "Q d"]]
 Normalise = Literal["present"] | None
@@ -90,7 +90,9 @@ class Objective:
 
     def targets_of(self, key: str, batch: Mapping[str, Array]) -> Targets:
         """Return the targets that a term reads."""
-        return {name: batch[f"target/{name}"] for name in self.terms[key].targets}
+        return {
+            name: batch[f"target/{name}" if f"target/{name}" in batch else "label"] for name in self.terms[key].targets
+        }
 
     def __call__(
         self,
@@ -251,7 +253,7 @@ def check_reads(term: Term, path: str, views: Iterable[str]) -> None:
         )
         check(
             bool(term.outputs) or read.head in ("", "none"),
-            f"{path}: the term {term.name!r} reads features before any head; write {text.split(':')[0]!r} for {text!r}.",
+            f"{path}: the term {term.name!r} reads features before any head; write {text.split(':')[0]!r}, not {text!r}.",
         )
         check(
             read.projected or "prediction" not in term.outputs,

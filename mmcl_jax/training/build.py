@@ -141,7 +141,7 @@ def assemble(
     for index, term in enumerate(objective.terms.values()):
         for target in term.targets:
             check(
-                f"target/{target}" in batches.arrays,
+                f"target/{target}" in batches.arrays or "label" in batches.arrays,
                 f"config.objective.{index}: this term needs the label of every row; prepare the store with --label.",
             )
     model = nnx.eval_shape(lambda: trained_model(config, schema, rngs=nnx.Rngs(0)))

@@ -80,11 +80,9 @@ def check_parts(objective: Objective, model: Model) -> None:
             needed = ["projectors"] if term.outputs and read.projected else []
             needed += ["predictors"] if "prediction" in term.outputs else []
             for part in needed:
-                has = getattr(model, part)
-                check(
-                    key in has,
-                    f"{path}: {text!r} needs {key!r} in config.{part}, which has {', '.join(sorted(has)) or 'nothing'}.",
-                )
+                has = sorted(getattr(model, part))
+                listed = ", ".join(has) or "nothing"
+                check(key in has, f"{path}: {text!r} needs {key!r} in config.{part}, which has {listed}.")
 
 
 def layers_of(model: Model, objective: Objective, key: str) -> Layers:
