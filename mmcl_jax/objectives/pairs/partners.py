@@ -147,7 +147,7 @@ class _Drawing(PairSums):
         bits = threefry_2x32(words, jnp.stack(jnp.broadcast_arrays(rows[_ID], columns[_ID])))
         by_axis = [
             jnp.logaddexp(logits - side[_TOTAL], self._log_floor) + _gumbel(noise)
-            for side, noise in ((columns, bits[0]), (rows, bits[1]))
+            for side, noise in ((columns, bits[1]), (rows, bits[0]))
         ]
         return _Draws(scores=(by_axis[0], by_axis[1]), indices=(rows[_INDEX], columns[_INDEX]))
 
