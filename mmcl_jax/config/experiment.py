@@ -86,6 +86,8 @@ def experiment() -> ConfigDict:
       skip_nonfinite: a step whose loss, gradient or update is not finite is skipped; so many in a row end the run.
       mesh: `model` devices share each parameter and its optimizer state, if it has more than `shard_above` elements.
       pairs: how terms walk all pairs: `execution` "gathered", "ring" or "dense", in tiles of `tile` (None: chosen).
+      normalise_terms: "present" divides the loss by the weights of the terms for which any row of the batch has all
+        that they read; None leaves it a sum.
       target: the moving average that BYOL predicts: `decay` is its first, which rises to 1.
       monitor: what is measured between steps every so many `epochs` (None: never), on at most `rows` rows: kNN accuracy
         with so many `neighbours`, where there are labels, and retrieval between modalities.
@@ -116,6 +118,7 @@ def experiment() -> ConfigDict:
             "encoders": {},
             "projectors": {},
             "predictors": {},
+            "normalise_terms": None,
             "target": {"decay": 0.9996},
             "monitor": {"epochs": 10, "rows": 2048, "neighbours": 20},
         }

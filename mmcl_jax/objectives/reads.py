@@ -3,6 +3,7 @@
 import dataclasses
 
 from mmcl_jax.encoders import parse_key
+from mmcl_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Read:
         """
         try:
             return cls(*parse_key(text))  # the same form, with a view in place of a modality
-        except ValueError as error:
+        except UserError as error:
             raise ValueError(f"{text!r} is not VIEW, VIEW.local, VIEW:HEAD or VIEW.local:HEAD") from error
 
     @property

@@ -49,7 +49,7 @@ class Experiment:
     def init(self, seed: jax.Array) -> TrainState:
         """The first state. Run it under `jax.jit` with `out_shardings`, so that every array is made where it stays."""
         key = jax.random.key(seed)
-        model = trained_model(self.config, self.schema, rngs=nnx.Rngs(key))
+        model = trained_model(self.config, self.schema, self.inputs, rngs=nnx.Rngs(key))
         first = (self.objective.terms[key].between[0] for key in self.objective.queues)
         sizes = {text: model.projectors[self.objective.key(text)].features for text in first}
         memory = self.objective.first_memory(sizes, jax.random.fold_in(key, 1))
@@ -157,9 +157,10 @@ def _fitted(
 
 def _dense_targets(config: ConfigDict, schema: Schema) -> list[str]:
     """The entries such as masks that a term reads."""
-    terms = build_objective(config.objective, list(config.views), execution=Execution(), schema=schema).terms.values()
+    modalities = {name: view.modality for name, view in config.views.items()}
+    read = build_objective(config.objective, modalities, schema=schema).targets
     dense = [name for name, entry in schema.entries.items() if entry.role == "target" and entry.kind != "table"]
-    return [name for name in dense if any(f"target/{name}" in term.needs for term in terms)]
+    return [name for name in dense if name in read]
 
 
 def assemble(
@@ -190,16 +191,17 @@ def assemble(
             f"the kind {kind}.",
         )
     execution = Execution(name=config.pairs.execution, tile=config.pairs.tile, mesh=mesh)
+    modalities = {name: view.modality for name, view in views.items()}
     objective = build_objective(
-        config.objective, {name: view.modality for name, view in views.items()}, execution=execution, schema=schema
+        config.objective, modalities, execution=execution, schema=schema, inputs=specs, normalise=config.normalise_terms
     )
     for index, term in enumerate(objective.terms.values()):
         for target in term.targets:
             check(
-                f"target/{target}" in batches.arrays or "label" in batches.arrays,
+                f"target/{target}" in batches.arrays,
                 f"config.objective.{index}: this term needs the label of every row; prepare the store with --label.",
             )
-    model = nnx.eval_shape(lambda: trained_model(config, schema, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
     schedule = SCHEDULES.build(
         config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=batches.steps_per_epoch
     )

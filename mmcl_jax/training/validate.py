@@ -20,6 +20,7 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "epochs": ((int,), *_positive),
     "cohort": ((str,), lambda v: v in COHORTS, f"must be one of {', '.join(COHORTS)}"),
     "fold": ((int, type(None)), lambda v: v is None or v >= 0, "must not be negative, or None"),
+    "normalise_terms": ((str, type(None)), lambda v: v in (None, "present"), "must be present, or None"),
     "target.decay": ((float, int), lambda v: 0 <= v <= 1, "must lie in [0, 1]"),
     "monitor.epochs": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
     "monitor.rows": ((int,), *_positive),
