@@ -101,8 +101,8 @@ def view_specs(config: ConfigDict, inputs: Mapping[str, InputSpec]) -> dict[str,
         spec = inputs[view.modality]
         check(
             view.takes == spec.kind,
-            f"config.views.{name}: {options.name!r} is a view of a {view.takes}, and the input {view.modality!r} is a "
-            f"{spec.kind}.",
+            f"config.views.{name}: {options.name!r} is a view of the kind {view.takes}, and the input {view.modality!r} "
+            f"is of the kind {spec.kind}.",
         )
         try:
             shape = view_shape(view, spec.shape, spec.dtype)
@@ -178,10 +178,7 @@ def _takes(name: str, path: str) -> tuple[str, ...]:
 
 def _width(encoders: Mapping[str, Encoder], key: str, path: str) -> int:
     """Return the width of the features that a projector's key names."""
-    try:
-        modality, local, _ = parse_key(key)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}.") from error
+    modality, local, _ = parse_key(key, path)
     check(modality in encoders, f"{path}: there is no {modality!r} in config.encoders.")
     encoder = encoders[modality]
     check(

@@ -53,7 +53,7 @@ class Experiment:
     def init(self, seed: jax.Array) -> TrainState:
         """The first state. Run it under `jax.jit` with `out_shardings`, so that every array is made where it stays."""
         key = jax.random.key(seed)
-        model = trained_model(self.config, self.schema, rngs=nnx.Rngs(key), inputs=self.inputs)
+        model = trained_model(self.config, self.schema, self.inputs, rngs=nnx.Rngs(key))
         first = (self.objective.terms[key].between[0] for key in self.objective.queues)
         sizes = {text: model.projectors[self.objective.key(text)].features for text in first}
         memory = self.objective.first_memory(sizes, jax.random.fold_in(key, 1))
@@ -146,7 +146,9 @@ def build_experiment(
             store,
             "train",
             inputs,
-            targets=build_objective(config.objective, _modalities(config), schema=store.schema).targets,
+            targets=build_objective(
+                config.objective, _modalities(config), schema=store.schema, inputs=inputs.specs
+            ).targets,
             streamed=is_streamed(config.loader.images, store),
         ),
         batch_size=config.batch_size,
@@ -214,14 +216,21 @@ def assemble(
     specs = inputs.specs if inputs else specs_of(config.inputs, schema)
     views = {name: VIEWS.build(spec, f"config.views.{name}") for name, spec in sorted(config.views.items())}
     execution = Execution(name=config.pairs.execution, tile=config.pairs.tile, mesh=mesh)
-    objective = build_objective(config.objective, _modalities(config), execution=execution, schema=schema)
+    objective = build_objective(
+        config.objective,
+        _modalities(config),
+        execution=execution,
+        schema=schema,
+        inputs=specs,
+        normalise=config.normalise_terms,
+    )
     for index, term in enumerate(objective.terms.values()):
         for target in term.targets:
             check(
                 f"target/{target}" in batches.arrays,
                 f"config.objective.{index}: this term needs the label of every row; prepare the store with --label.",
             )
-    model = nnx.eval_shape(lambda: trained_model(config, schema, rngs=nnx.Rngs(0), inputs=specs))
+    model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
     check_groups(split_model(model)[0], config.frozen, dict(config.rates))
     schedule = SCHEDULES.build(
         config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=batches.steps_per_epoch

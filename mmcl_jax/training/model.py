@@ -10,26 +10,31 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.inputs import InputSpec, specs_of
 from mmcl_jax.data.schema import Schema
-from mmcl_jax.encoders import Model, build_model
+from mmcl_jax.encoders import Model, build_model, view_specs
 from mmcl_jax.encoders.layers import BatchNorm
-from mmcl_jax.encoders.model import view_specs
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import LayerInput, Objective, Term, build_objective
 from mmcl_jax.objectives.stages import Layers, Sizes
 
 
 def trained_model(
-    config: ConfigDict, schema: Schema, *, rngs: nnx.Rngs, inputs: Mapping[str, InputSpec] | None = None
+    config: ConfigDict, schema: Schema, inputs: Mapping[str, InputSpec] | None = None, *, rngs: nnx.Rngs
 ) -> Model:
-    """Return the whole model of a config; `inputs` by modality, by default as the schema says.
+    """Return the whole model of a config.
+
+    Args:
+      config: the experiment.
+      schema: of the data, for labels.
+      inputs: of the experiment, by modality; by default all that the schema says of them.
+      rngs: random streams of the initial parameters.
 
     Raises:
-      UserError: an option of a part is unknown, ill-typed or out of range.
+      UserError: an option of a part is unknown, ill-typed or out of range, or parts do not fit together.
     """
+    inputs = specs_of(config.inputs, schema) if inputs is None else inputs
     modalities = {name: view.modality for name, view in config.views.items()}
-    objective = build_objective(config.objective, modalities, schema=schema)
-    specs = view_specs(config, inputs or specs_of(config.inputs, schema))
-    model = build_model(config, specs, rngs=rngs, learned=objective.learned)
+    objective = build_objective(config.objective, modalities, schema=schema, inputs=inputs)
+    model = build_model(config, view_specs(config, inputs), rngs=rngs, learned=objective.learned)
     check_parts(objective, model)
     model.heads = nnx.Dict(_layers(config, objective, model, rngs))
     return model
@@ -86,11 +91,9 @@ def check_parts(objective: Objective, model: Model) -> None:
             needed = ["projectors"] if term.outputs and read.projected else []
             needed += ["predictors"] if "prediction" in term.outputs else []
             for part in needed:
-                has = getattr(model, part)
-                check(
-                    key in has,
-                    f"{path}: {text!r} needs {key!r} in config.{part}, which has {', '.join(sorted(has)) or 'nothing'}.",
-                )
+                has = sorted(getattr(model, part))
+                listed = ", ".join(has) or "nothing"
+                check(key in has, f"{path}: {text!r} needs {key!r} in config.{part}, which has {listed}.")
 
 
 def layers_of(model: Model, objective: Objective, key: str) -> Layers:
