@@ -220,7 +220,7 @@ class Run:
         return cls(
             directory=directory,
             config=config,
-            inputs=Inputs.read(directory, config.inputs),
+            inputs=Inputs.read(directory, config.inputs, fold=config.fold),
             declaration=Declaration.read(directory / "declaration.json"),
             fingerprint=fingerprint,
         )

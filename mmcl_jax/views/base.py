@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped, UInt32
 
+from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.registry import Registry
 from mmcl_jax.views.randomness import example_keys
 
 VIEWS = Registry("view")
 
-# What was fitted on the training rows of one input: "mean" and "std" `[F]` of a vector, "population" `[N, ...]`.
+# What is known of the training rows of one input: `Inputs.fitted`, and "population" `[N, ...]` for views that draw.
 Fitted = Mapping[str, Array]
 
 
@@ -90,16 +91,17 @@ def apply_views(
     return seen
 
 
-def view_shape(view: View, shape: tuple[int, ...], dtype: str) -> tuple[int, ...]:
-    """Return the shape of one example's view of an input whose rows in a batch have this shape and dtype.
+def view_shape(view: View, given: InputSpec) -> tuple[int, ...]:
+    """Return the shape of one example's view of an input.
 
     Raises:
       ValueError: the view cannot be made of such rows.
     """
-    rows = jax.ShapeDtypeStruct((1, *shape), dtype)
+    rows = jax.ShapeDtypeStruct((1, *given.shape), given.dtype)
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
-    scale = jax.ShapeDtypeStruct(shape, jnp.float32)
-    fitted = {"mean": scale, "std": scale}
+    scale = jax.ShapeDtypeStruct(given.shape, jnp.float32)
+    tokens, unknown = jax.ShapeDtypeStruct(given.widths, bool), jax.ShapeDtypeStruct((), jnp.int32)
+    fitted = {"mean": scale, "std": scale, "tokens": tokens, "unknown": unknown}
     return jax.eval_shape(lambda *given: view.plain(*given).values, rows, keys, fitted).shape[1:]
 
 
