@@ -50,6 +50,9 @@ WITH_EXAMPLES = {
     "mmcl_jax.text",
     "mmcl_jax.training.finite_step",
     "mmcl_jax.training.norm",
+    "mmcl_jax.training.renamed",
+    "mmcl_jax.views.vector",
+    "mmcl_jax.views.volume",
     "mmcl_jax.training.outlook",
 }
 

@@ -12,7 +12,13 @@ COHORTS = ("outer", "inner")
 
 
 def cohort_rows(
-    entries: Mapping[str, str], store: Store, split: str, *, cohort: str, fold: int | None = None, streamed: bool = False
+    entries: Mapping[str, str],
+    store: Store,
+    split: str,
+    *,
+    cohort: str,
+    fold: int | None = None,
+    streamed: bool = False,
 ) -> np.ndarray | None:
     """Return the numbers of the rows of a split that take part, in order; None if all do.
 

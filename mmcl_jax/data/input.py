@@ -56,7 +56,8 @@ class Batches:
         self.rows = len(arrays["id"]) if take is None else len(take)
         self.sampler = sampler or Shuffle(rows=self.rows)
         size = self.sampler.size
-        epoch = "the training split" if size == len(arrays["id"]) else "an epoch"
+        every = "the training split" if take is None else "the part of the training split that config.cohort keeps"
+        epoch = every if size == self.rows else "an epoch of config.sampler"
         check(batch_size <= size, f"config.batch_size: {batch_size} is larger than {epoch}, which has {size} rows.")
         check(
             batch_size % processes == 0, f"config.batch_size: {batch_size} does not divide among {processes} processes."

@@ -138,7 +138,7 @@ class Inputs:
                 table.write(_folder(directory, name))
         for name, arrays in self.fitted.items():
             _folder(directory, name).mkdir(parents=True)
-            np.savez(_folder(directory, name) / _FITTED, allow_pickle=False, **arrays)
+            np.savez(_folder(directory, name) / _FITTED, **dict[str, Any](arrays))
 
     @classmethod
     def read(cls, directory: Path, options: Options, *, fold: int | None = None) -> "Inputs":

@@ -31,7 +31,7 @@ class Viewed:
     """
 
     values: Shaped[Array, "B ..."]
-    geometry: Float[Array, "B n n+1"] | None = None
+    geometry: Float[Array, "B n m"] | None = None
     changed: Bool[Array, "B F"] | None = None
 
 
@@ -71,7 +71,8 @@ def apply_views(
 ) -> dict[str, Viewed]:
     """Return every view of a batch, by name.
 
-    The values of a row that is absent (`present/MODALITY`) are zeros, whatever the batch holds for it.
+    The values of a row that is absent (`present/MODALITY`) are zeros, and those of a text -1, which is no token,
+    whatever the batch holds for it.
 
     Args:
       views: by name; the name is also the view's random stream.
@@ -106,4 +107,5 @@ def view_shape(view: View, given: InputSpec) -> tuple[int, ...]:
 
 
 def _zeroed(values: Shaped[Array, "B ..."], present: Bool[Array, "B"]) -> Shaped[Array, "B ..."]:
-    return jnp.where(present.reshape(-1, *[1] * (values.ndim - 1)), values, jnp.zeros_like(values))
+    nothing = jnp.zeros_like(values) if jnp.issubdtype(values.dtype, jnp.floating) else jnp.full_like(values, -1)
+    return jnp.where(present.reshape(-1, *[1] * (values.ndim - 1)), values, nothing)
