@@ -1,6 +1,7 @@
 """Heads on frozen encoders, fine-tuning and supervised baselines."""
 
 import dataclasses
+import logging
 from collections.abc import Iterator
 
 import jax
@@ -306,7 +307,8 @@ def test_image_and_table_are_concatenated(config, monkeypatch: pytest.MonkeyPatc
 def test_another_run_of_the_same_config_compiles_nothing(config, frozen: bool, caplog) -> None:
     def compiled(seed: int) -> list[str]:
         caplog.clear()
-        with jax.log_compiles():
+        # A command of another test may have silenced JAX's logger in this process.
+        with caplog.at_level(logging.WARNING, logger="jax"), jax.log_compiles():
             settings = {"seeds": [(seed, 0)], "learning_rates": [1e-2 * (seed + 1)], "batch_size": 24}
             run(model_of(config, seed), config, frozen=frozen, max_epochs=2, **settings)
         return [record.getMessage() for record in caplog.records if record.getMessage().startswith("Compiling")]
