@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.state import Arrays, split_model
-from mmcl_jax.views import VIEWS, View
+from mmcl_jax.views import VIEWS
 
 CROP_SCALE = (0.6, 1.0)
 
@@ -43,7 +43,7 @@ class Encoders:
         """Return the inputs with pictures augmented, a key per example."""
         seen = {modality: inputs[modality] for modality in self.modalities}
         for modality, spec in self._specs().items():
-            seen[modality] = VIEWS.build(spec, "augmentation").apply(seen[modality], keys, None)
+            seen[modality] = VIEWS.build(spec, "augmentation").apply(seen[modality], keys, {}).values
         return seen
 
     def pooled(
@@ -71,8 +71,8 @@ class Encoders:
             images = inputs[modality]
             pictures[modality] = 1 if images.ndim == 4 else images.shape[1]
             images = images.reshape(-1, *images.shape[-3:])
-            resized: View = VIEWS.build(VIEWS.spec("resized", size=spec.size), "resized")
-            seen[modality] = resized.apply(images, jax.random.split(jax.random.key(0), len(images)), None)
+            keys = jax.random.split(jax.random.key(0), len(images))
+            seen[modality] = VIEWS.build(spec, "augmentation").plain(images, keys, {}).values
         return self.pooled(encoder, seen, train=False, pictures=pictures)[0]
 
     def _specs(self) -> dict[str, ConfigDict]:

@@ -320,7 +320,7 @@ def test_another_run_of_the_same_config_compiles_nothing(config, frozen: bool, c
 def resized(images: np.ndarray) -> jax.Array:
     """As evaluation sees pictures."""
     shrink = VIEWS.build(view("resized", size=(8, 8)), "view")
-    return shrink.apply(jax.numpy.asarray(images), jax.random.split(jax.random.key(0), len(images)), None)
+    return shrink.apply(jax.numpy.asarray(images), jax.random.split(jax.random.key(0), len(images)), {}).values
 
 
 def test_features_of_several_pictures_are_averaged(config) -> None:
