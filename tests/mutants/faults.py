@@ -121,7 +121,7 @@ OBJECTIVES = (
     Mutant("softmax: positive in every denominator", "mmcl_jax/objectives/pairs/softmax.py", "else counted & ~positive",
            "else counted", f"{_TERMS}test_golden_values"),
     Mutant("rules: false negatives stay", "mmcl_jax/objectives/pairs/rules.py",
-           "counted & (positive | (rows[key] != columns[key]))", "counted", f"{_PAIRS}[dense-all]"),
+           "counted & (positive | ~_agree(rows, columns, key, missing))", "counted", f"{_PAIRS}[dense-all]"),
     Mutant("rules: absent rows are negatives", "mmcl_jax/objectives/pairs/rules.py", "positive & both, counted & both",
            "positive & both, counted", f"{_PAIRS}[dense-all]"),
     Mutant("sums: columns not merged", "mmcl_jax/objectives/pairs/ring.py", "merge(columns, new_columns)",
