@@ -65,7 +65,7 @@ def write_volumes(folder: Path, classes: np.ndarray, rng: np.random.Generator) -
     for name, sign in (("t1", 1), ("t2", -1)):
         (folder / name).mkdir()
         for key, code in enumerate(classes):
-            picture, disc = quarter(int(code), rng)
+            _, disc = quarter(int(code), rng)
             volume = np.repeat(sign * 2.0 * disc[None], 8, axis=0) + rng.normal(0, 0.5, (8, SIDE, SIDE))
             np.save(folder / name / f"p{key}.npy", volume.astype(np.float32))
 
