@@ -40,15 +40,24 @@ def linear(
     )
 
 
-def conv(inputs: int, outputs: int, kernel: int, *, stride: int = 1, rngs: nnx.Rngs, dtype: DTypeLike) -> nnx.Conv:
-    """A square convolution without bias, padded by kernel // 2 on every side; Kaiming-normal over the fan-out.
+def conv(
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    dimensions: int = 2,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike,
+) -> nnx.Conv:
+    """A square or cubic convolution without bias, padded by kernel // 2 on every side; Kaiming-normal over the fan-out.
 
     The padding is explicit because XLA's "SAME" pads unevenly at stride 2, unlike PyTorch.
     """
     return nnx.Conv(
         inputs,
         outputs,
-        (kernel, kernel),
+        (kernel,) * dimensions,
         strides=stride,
         padding=kernel // 2,
         use_bias=False,
