@@ -12,7 +12,7 @@ import grain
 import numpy as np
 from absl import flags
 
-from mmcl_jax.data.shards import StreamedImages
+from mmcl_jax.data.shards import StreamedRows
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.workers import begin_streaming
 from mmcl_jax.errors import check
@@ -141,6 +141,6 @@ def iterate(batches: Batches, *, workers: int | None = None) -> BatchIterator:
     A thread is enough for mapped arrays. By default, `STREAMING_WORKERS` processes draw where images are streamed.
     """
     if workers is None:
-        streams = any(isinstance(array, StreamedImages) for array in batches.arrays.values())
+        streams = any(isinstance(array, StreamedRows) for array in batches.arrays.values())
         workers = STREAMING_WORKERS if streams else 0
     return BatchIterator(batches, workers=workers)

@@ -10,21 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from mmcl_jax import __version__
-from mmcl_jax.data import flat, shards
+from mmcl_jax.data import writing
+from mmcl_jax.data.content import Content, Part
 from mmcl_jax.data.declaration import Declaration
-from mmcl_jax.data.schema import ImageSpec
-from mmcl_jax.data.store import FORMAT, Store, write_checksums
+from mmcl_jax.data.mapped import MappedRows
+from mmcl_jax.data.schema import Entry, ImageSpec
+from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.files import writing
+from mmcl_jax.files import writing as naming_the_file
 from mmcl_jax.lock import locked
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.report import add_images, card, report
-from mmcl_jax.prepare.inspection import Inspected, given_ids, inspect
+from mmcl_jax.prepare.inspection import Inspected, given_ids, group_codes, inspect
 from mmcl_jax.prepare.leaks import near_groups
 from mmcl_jax.prepare.like import open_like
-from mmcl_jax.prepare.pictures.pixels import decode_rows
+from mmcl_jax.prepare.pictures.pixels import Pixels, decode_rows
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
@@ -67,7 +70,10 @@ def prepare(
         if request.group_near_duplicates:
             alike = near_groups(thumbs[np.searchsorted(pixels.places, kept)])
         found = inspect(rows, kept, pixels.spec, request, recipe, ids, alike=alike, like=like)
-        _write(partial, rows, found, pixels.places, workers, progress)
+        content = _content(partial, rows, found, pixels)
+        with Bar("shards", len(content.id), quiet=not progress) as bar:
+            description = f"Images and table of {Path(rows.source).name}"
+            writing.write(partial, content, description=description, workers=workers, progress=bar.advance)
         findings = report(rows, found, quarantine, recipe, seed=request.seed)
         if alike is not None:
             sizes = np.bincount(alike)
@@ -76,21 +82,16 @@ def prepare(
             )
         given = ids is not None or bool(rows.named("split"))
         add_images(findings, rows, found, pixels, thumbs, given=given)
-        train = flat.read(partial, "train", found.schema, images=True)
         (partial / "findings.json").write_text(findings.to_json())
-        (partial / "card.html").write_text(card(findings, found.schema, train, quarantine))
+        (partial / "card.html").write_text(card(findings, found.schema, _shown(content, found), quarantine))
         quarantine.write(partial / "quarantine.jsonl")
         for name in ("thumb.npy", "journal.jsonl"):
             (partial / "flat" / name).unlink()
-        write_checksums(partial)
         made_by = {
-            "format": FORMAT,
-            "version": __version__,
             "request": request.to_json(),
             "recipe": {"name": recipe.name, "options": list(recipe.options)} if recipe else None,
-            "sizes": {split: len(members) for split, members in found.splits.items()},
         }
-        (partial / "store.json").write_text(json.dumps(made_by, indent=2) + "\n")
+        writing.finish(partial, made_by=made_by)
         (partial / "request.sha256").unlink()
         partial.rename(out)
     return Store.open(out)
@@ -142,31 +143,46 @@ def _table(
     return rows, ids
 
 
-def _write(partial: Path, rows: Rows, found: Inspected, places: np.ndarray, workers: int, progress: bool) -> None:
-    """Writes the arrays, the shards and what describes them."""
-    where = np.searchsorted(places, found.rows)
-    for split, members in found.splits.items():
-        flat.write_split(
-            partial,
-            split,
-            place=where[members],
-            id=rows.numbers[found.rows[members]] - 1,
-            table=found.table[members],
-            labels=found.labels[members],
-        )
-    keys = {split: [rows.keys[row] for row in found.rows[members]] for split, members in found.splits.items()}
-    sizes = {split: len(members) for split, members in found.splits.items()}
-    for file in partial.glob("*.array_record-*"):  # of an earlier call that was stopped
-        file.unlink()
-    with Bar("shards", sum(sizes.values()), quiet=not progress) as bar:
-        writer = shards.Writer(partial, found.schema, keys)
-        infos = shards.write_shards(writer, sizes, workers=workers, progress=bar.advance)
-    shards.write_metadata(partial, found.schema, infos, f"Images and table of {Path(rows.source).name}")
-    chosen = {name: [rows.keys[row] for row in found.rows[members]] for name, members in found.subsets.items()}
-    (partial / "schema.json").write_text(found.schema.to_json())
-    (partial / "statistics.json").write_text(found.statistics.to_json())
-    for name, value in {"declaration": resolved(rows).to_json(), "splits": keys, "subsets": chosen}.items():
-        (partial / f"{name}.json").write_text(json.dumps(value) + "\n")
+def _content(partial: Path, rows: Rows, found: Inspected, pixels: Pixels) -> Content:
+    """What the store holds; its rows are those of train, then val, then test."""
+    order = np.concatenate(list(found.splits.values()))
+    kept = found.rows[order]
+    number = np.full(len(found.rows), -1)
+    number[order] = np.arange(len(order))
+
+    def numbered(members: np.ndarray) -> np.ndarray:
+        return np.sort(number[members])
+
+    schema = found.schema
+    images = np.load(partial / "flat" / "image.npy", mmap_mode="r").reshape(-1, *pixels.spec.shape)
+    place = np.searchsorted(pixels.places, kept)
+    several = place[:, None] * pixels.spec.pictures + np.arange(pixels.spec.pictures)
+    parts = {"image": Part(entry=Entry.image(pixels.spec), values=images, at=several)}
+    for name, columns, values in (("table", schema.columns, found.table), ("labels", schema.labels, found.labels)):
+        if columns:
+            parts[name] = Part(entry=schema.entries[name], values=values[order])
+    groups = rows.named("group")
+    return Content(
+        parts=parts,
+        id=rows.numbers[kept] - 1,
+        keys=[rows.keys[row] for row in kept],
+        splits={split: numbered(members) for split, members in found.splits.items()},
+        subsets={name: numbered(members) for name, members in found.subsets.items()},
+        folds=[numbered(members) for members in found.folds],
+        group=group_codes(groups[0].values.gather(kept).cast(pl.String)) if groups else None,
+        declaration=resolved(rows),
+    )
+
+
+def _shown(content: Content, found: Inspected) -> dict[str, Any]:
+    """The training rows that the card shows some of."""
+    train, image = content.splits["train"], content.parts["image"]
+    assert image.at is not None
+    at = image.at[train]
+    shown = {"id": content.id[train], "image": MappedRows(image.values, at if at.shape[1] > 1 else at[:, 0], fill=0)}
+    if "labels" in content.parts and (codes := found.schema.codes(content.parts["labels"].values)) is not None:
+        shown["label"] = codes[train]
+    return shown
 
 
 def _identity(request: Request, recipe: Recipe | None, rows: Rows) -> str:
@@ -193,7 +209,7 @@ def _claimed(partial: Path, identity: str) -> Iterator[None]:
 
     It goes when the input turns out to be wrong, and stays when the work is interrupted.
     """
-    with locked(partial.with_name(f"{partial.name}.lock"), what=f"makes {partial}"), writing(partial):
+    with locked(partial.with_name(f"{partial.name}.lock"), what=f"makes {partial}"), naming_the_file(partial):
         try:
             note = partial / "request.sha256"
             if not (note.is_file() and note.read_text() == identity):
