@@ -23,6 +23,7 @@ WITH_EXAMPLES = {
     "mmcl_jax.evaluation.per_row",
     "mmcl_jax.evaluation.tasks",
     "mmcl_jax.objectives.collapse",
+    "mmcl_jax.objectives.local",
     "mmcl_jax.objectives.pairs.local",
     "mmcl_jax.objectives.pairs.partners",
     "mmcl_jax.objectives.pairs.softmax",
