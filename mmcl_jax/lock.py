@@ -105,10 +105,14 @@ def _alive(path: Path) -> bool:
 
 
 def _started(pid: int) -> str:
-    """When a process of this host began, so that another one of the same number is told apart; "" if there is none."""
+    """When a process of this host began, so that another one of the same number is told apart; "" if there is none.
+
+    A zombie, which has ended and whose parent has not asked how, is none.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if state in "ZX" else rest[18]
+    except (OSError, IndexError, ValueError):
         pass
     try:
         os.kill(pid, 0)

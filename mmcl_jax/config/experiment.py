@@ -1,5 +1,8 @@
 """The parts a config is made of."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from mmcl_jax.encoders import ENCODERS, PROJECTORS
@@ -25,6 +28,16 @@ PARTS: dict[str, Registry] = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
 }
+
+
+class Config(ConfigDict):
+    """A config whose groups may have names with dots, such as the projector `"image.local"`."""
+
+    def __init__(self, entries: Mapping[str, Any] | None = None) -> None:
+        super().__init__(entries, allow_dotted_keys=True)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, ConfigDict(value, allow_dotted_keys=True) if isinstance(value, dict) else value)
 
 
 def experiment() -> ConfigDict:
@@ -57,10 +70,10 @@ def experiment() -> ConfigDict:
       target: the moving average that BYOL predicts: `decay` is its first, which rises to 1.
       monitor: what is measured between steps every so many `epochs` (None: never), on at most `rows` rows: kNN accuracy
         with so many `neighbours`, where there are labels, and retrieval between modalities.
-      views, encoders, projectors, predictors: named parts. `objective`: a tuple of terms. `optimizer`, `schedule`: one
-        part each.
+      views, encoders, projectors, predictors: named parts; projectors and predictors by what they project,
+        `MODALITY[.local][:HEAD]`. `objective`: a tuple of terms. `optimizer`, `schedule`: one part each.
     """
-    config = ConfigDict(
+    config = Config(
         {
             "name": "",
             "data": "",

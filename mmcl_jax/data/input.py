@@ -129,9 +129,9 @@ def training_arrays(
     return encoded
 
 
-def populations(batches: Batches) -> dict[str, np.ndarray]:
-    """The rows that table views draw from: all training rows `[N, F]`, by modality."""
-    return {name: array for name, array in batches.arrays.items() if name == "table"}
+def fitted_inputs(batches: Batches) -> dict[str, dict[str, np.ndarray]]:
+    """What views are given of their modality's training rows, by modality; see `views.base.Fitted`."""
+    return {name: {"population": array} for name, array in batches.arrays.items() if name == "table"}
 
 
 class BatchIterator:

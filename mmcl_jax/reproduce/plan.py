@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.evaluation.budgets import Budget
+from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.reproduce import ledger
 from mmcl_jax.reproduce.spec import Column, Row, Table
 from mmcl_jax.training.plain import to_plain

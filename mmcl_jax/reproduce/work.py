@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import jax
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation.protocol import evaluate_runs
-from mmcl_jax.evaluation.scores import Score
+from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
+from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.reproduce import ledger
 from mmcl_jax.reproduce.plan import Evaluation, Plan, Training
 from mmcl_jax.training.loop import pretrain
@@ -82,6 +82,7 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, say: Say) -> None:
         baselines=tuple(dict.fromkeys(one.row.baseline for one in evaluations if one.row.baseline)),
         only_baselines=all(one.row.baseline for one in evaluations),
         label=how.label,
+        task="class",
         learning_rates=how.learning_rates,
         max_epochs=how.max_epochs,
         say=_nothing,

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mmcl_jax.data.encoding import Encoding
-from mmcl_jax.data.input import Batches, is_streamed, populations, training_arrays
+from mmcl_jax.data.input import Batches, fitted_inputs, is_streamed, training_arrays
 from mmcl_jax.data.label_feature import append_label, raw_table
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.selection import select_columns
@@ -57,7 +57,7 @@ class Experiment:
 
     def constants(self) -> dict[str, Any]:
         """What no step changes, on the host; see `make_step`."""
-        return {"seed": np.uint32(self.config.seed), "populations": populations(self.batches)}
+        return {"seed": np.uint32(self.config.seed), "fitted": fitted_inputs(self.batches)}
 
     def shardings(self, arrays: Any) -> Any:
         """Where the arrays of the train state, or of a part of it, lie."""

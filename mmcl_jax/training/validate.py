@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.encoding import MISSING_POLICIES, OUTSIDE_POLICIES
 from mmcl_jax.data.input import MODALITIES
+from mmcl_jax.encoders import parse_key
 from mmcl_jax.errors import check
 from mmcl_jax.objectives.pairs import EXECUTIONS
 
@@ -71,10 +72,11 @@ def check_config(config: ConfigDict) -> None:
         )
     used = {spec.modality for spec in config.views.values()}
     for part in ("encoders", "projectors", "predictors"):
-        for modality in config[part]:
-            check(modality in used, f"config.{part}.{modality}: no view has this modality.")
-    for modality in config.predictors:
-        check(modality in config.projectors, f"config.predictors.{modality}: there is no {modality!r} in projectors.")
+        for key in config[part]:
+            modality = key if part == "encoders" else parse_key(key, f"config.{part}.{key}").modality
+            check(modality in used, f"config.{part}.{key}: no view has this modality.")
+    for key in config.predictors:
+        check(key in config.projectors, f"config.predictors.{key}: there is no {key!r} in projectors.")
 
 
 def check_split(config: ConfigDict, devices: int) -> None:

@@ -15,7 +15,7 @@ from tests.data.test_medical import dicom
 
 from mmcl_jax.cli.main import main
 from mmcl_jax.data.store import Store
-from mmcl_jax.evaluation.features import frozen_encoder
+from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import raw_rows

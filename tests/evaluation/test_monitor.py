@@ -12,8 +12,8 @@ from mmcl_jax.config import load
 from mmcl_jax.data.input import training_arrays
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import build_model
-from mmcl_jax.evaluation.features import frozen_encoder
 from mmcl_jax.evaluation.monitor import OnlineKNN
+from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.build import fit_encoding

@@ -288,7 +288,7 @@ def test_the_run_directory_says_what_was_done(tiny_config, tmp_path: Path) -> No
     assert any("per device: state and inputs" in line and "temporary" in line for line in said)
     assert result.host_ms > 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["views"]["table"] == {"modality": "table", "name": "scarf", "rate": 0.3}
+    assert config["views"]["table"] == {"modality": "table", "name": "scarf", "population": None, "rate": 0.3}
     lines = read_metrics(tmp_path / "run")
     assert {"step", "loss", "learning_rate", "gradient_norm", "clip/image-table/top1", "seconds"} <= lines[0].keys()
     assert list((tmp_path / "run" / "events").glob("events.*"))

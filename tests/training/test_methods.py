@@ -116,9 +116,9 @@ def test_the_target_network_teaches(small) -> None:
         teacher = nnx.merge(made.graphdef, {**params, **target}, model_state)
         z, p = {}, {}
         for name in ("image_1", "image_2"):
-            embedding = online.project("image", online.encode("image", seen[name], train=True), train=True)
+            embedding = online.project("image", online.encode("image", seen[name].values, train=True), train=True)
             p[name] = online.predict("image", embedding, train=True)
-            z[name] = teacher.project("image", teacher.encode("image", seen[name], train=True), train=True)
+            z[name] = teacher.project("image", teacher.encode("image", seen[name].values, train=True), train=True)
         return p, z
 
     def cosines(x, y) -> np.ndarray:

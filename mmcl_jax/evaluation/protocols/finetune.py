@@ -1,0 +1,228 @@
+"""Supervised training of a linear head on one or several encoders, frozen or trained with it."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import numpy as np
+from flax import nnx
+from ml_collections import ConfigDict
+
+from mmcl_jax.encoders import Model
+from mmcl_jax.errors import check
+from mmcl_jax.evaluation.heads.batches import Examples, Order, seed_word
+from mmcl_jax.evaluation.heads.encoded import Encoder, Encoders, augmentation_of
+from mmcl_jax.evaluation.heads.engine import Trained, fit
+from mmcl_jax.evaluation.heads.feeds import EncodedFeed, EncodedSplit
+from mmcl_jax.evaluation.heads.linear import LinearHead
+from mmcl_jax.evaluation.heads.programs import Recipe, programs_of
+from mmcl_jax.evaluation.protocols.probe import all_trained
+from mmcl_jax.tasks import Class, Ordinal, Task
+from mmcl_jax.training.finite import check_finite
+from mmcl_jax.training.mesh import local_mesh
+from mmcl_jax.training.state import split_model
+
+__all__ = ["Examples", "Outcome", "finetune"]
+
+Seed = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What one seed gave.
+
+    Attributes:
+      metrics: `task.metrics` on test, of the best validation epoch, and `val_<primary>`, the validation metric there.
+      chosen: `learning_rate` and `epoch` (from 1), by validation.
+      outputs: `[N, outputs]` on test.
+      trained: the head, and the encoders where they were trained with it.
+    """
+
+    metrics: dict[str, float]
+    chosen: dict[str, float]
+    outputs: np.ndarray
+    trained: Trained
+
+
+def finetune(
+    model: Model,
+    config: ConfigDict,
+    train: Examples,
+    val: Examples,
+    test: Examples,
+    *,
+    task: Task,
+    modalities: tuple[str, ...],
+    frozen: bool,
+    learning_rates: Sequence[float],
+    seeds: Sequence[Seed],
+    max_epochs: int = 500,
+    batch_size: int = 512,
+    patience: int = 10,
+    min_delta: float = 2e-4,
+    augment_probability: float = 0.8,
+    report: Callable[[str], None] | None = None,
+) -> list[Outcome]:
+    """Fine-tuning, the probe on augmented images, and supervised baselines (from an untrained model) of MMCL.
+
+    A linear layer on the pooled features of the encoders, concatenated where there are several (Hager et al., CVPR
+    2023, section 4.2, and their released code, whose numbers the defaults are). Adam at a constant rate, without weight
+    decay; cross-entropy, or the squared error of targets standardised by the training rows. Images are augmented, with
+    probability 0.8, as in pretraining but with crops of 0.6 to 1 of the area, and else resized; table rows stay as they
+    are. Validation and test are not augmented; of rows with several pictures the outputs are averaged.
+
+    Frozen: only the head is trained, the encoder uses its running statistics and nothing of it changes. All seeds and
+    rates share every encoded batch; a head does not depend on those beside it. Not frozen: every seed and rate is a
+    training of its own, of head and encoders at the same rate, in batches of whole groups of batch normalisation (see
+    `Order`), which uses the batch in training and running statistics in evaluation.
+
+    Two defects of the released code are not reproduced: it does not shuffle its training rows, and its "frozen"
+    encoders stay in train mode, so they normalise by, and keep adapting to, the batch.
+
+    Args:
+      model: pretrained, or untrained for a baseline; it is not changed.
+      config: of its run; the augmentation, the compute dtype, and the run's seed, which orders and augments the data of
+        frozen probes, are taken from here.
+      train: the rows to train on; the same for all seeds.
+      val: chooses epoch and learning rate, by `task.primary`.
+      test: measured once per seed.
+      task: what is predicted.
+      modalities: whose encoders are used.
+      frozen: whether the encoders stay as they are.
+      learning_rates: to choose from; the first of equals is taken.
+      seeds: of the head's initial weights and, if not frozen, of order and augmentation.
+      max_epochs: the longest training.
+      batch_size: rows per step, at most.
+      patience: epochs without improvement after which a training ends.
+      min_delta: what counts as an improvement there: of the metric; for regression, of the share of the training
+        targets' variance, so that it does not depend on the label's unit.
+      augment_probability: share of training images that are augmented.
+      report: is told after every epoch how far it is.
+
+    Returns:
+      One outcome per seed.
+
+    Raises:
+      UserError: the model's weights are not finite, inputs do not fit the model or the task, no image is augmented by
+        the run, a batch has no whole group, or training diverges at every rate.
+    """
+    check_inputs(model, {"train": train, "val": val, "test": test}, task=task, modalities=modalities)
+    check_numbers(learning_rates, seeds, max_epochs=max_epochs, batch_size=batch_size, patience=patience)
+    name = f"the model of {config.name} (seed {config.seed})"
+    check_finite(split_model(model), name, remedy="go back to an earlier checkpoint")
+    train, val, test = (_only(modalities, part) for part in (train, val, test))
+    module = nnx.Dict({modality: model.encoders[modality] for modality in modalities})
+    group_size = None if frozen else config.batch_norm.group_size
+    order = Order.of(len(train), batch_size=batch_size, group_size=group_size)
+    mesh = local_mesh(order.size)
+    head = LinearHead()
+    programs = programs_of(
+        Recipe(
+            head=head,
+            task=task,
+            encoders=Encoders(
+                graphdef=nnx.graphdef(module),
+                modalities=modalities,
+                augmentations=tuple(
+                    (modality, augmentation_of(config, probability=augment_probability, modality=modality))
+                    for modality in modalities
+                    if _pictures(train, modality)
+                ),
+            ),
+            patience=patience,
+            min_delta=min_delta,
+            dtype=config.dtype,
+            mesh=mesh,
+        )
+    )
+    params, statistics = jax.device_put(split_model(module), programs.everywhere)
+    encoder = Encoder(params=params, statistics=statistics)
+    # One size for both splits, so that they share compiled programs; pictures of a row go through the encoder at once.
+    pictures = max(_pictures(val, modality) or 1 for modality in modalities)
+    size = min(max(1, batch_size // pictures), max(len(val), len(test)))
+    size = -(-size // mesh.size) * mesh.size
+    val_split, test_split = (EncodedSplit(programs, part, size=size) for part in (val, test))
+    features = sum(model.encoders[modality].features for modality in modalities)
+
+    def fitted(seeds: Sequence[Seed], rates: Sequence[float], *, seed: int) -> list[Trained | None]:
+        kept = encoder if frozen else None
+        feed = EncodedFeed(programs, train, val_split, task=task, order=order, seed=seed, frozen=kept)
+        return fit(
+            programs,
+            feed,
+            head.new(features, task.outputs, seeds=[seed_word(seed) for seed in seeds]),
+            None if frozen else encoder,
+            reads=modalities,
+            rates=rates,
+            seed=seed,
+            max_rounds=max_epochs,
+            ties="first",
+            report=report,
+        )
+
+    if frozen:
+        trained = fitted(seeds, learning_rates, seed=seed_word((config.seed,)))
+    else:
+        trained = []
+        for seed in seeds:
+            best: Trained | None = None
+            for rate in learning_rates:
+                (one,) = fitted([seed], [rate], seed=seed_word(seed))
+                if one is not None and (best is None or task.better(one.reached, best.reached)):
+                    best = one
+            trained.append(best)
+    outcomes = []
+    for found in all_trained(trained, task):
+        reached = task.metrics(found.outputs(val_split.features(found.encoder, encoder)), val.targets)[task.primary]
+        outputs = found.outputs(test_split.features(found.encoder, encoder))
+        metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": reached}
+        outcomes.append(Outcome(metrics, {"learning_rate": found.rate, "epoch": float(found.round)}, outputs, found))
+    return outcomes
+
+
+def _only(modalities: tuple[str, ...], examples: Examples) -> Examples:
+    return Examples({modality: examples.inputs[modality] for modality in modalities}, np.asarray(examples.targets))
+
+
+def _pictures(examples: Examples, modality: str) -> int:
+    """Return the pictures of a row; 0 if the modality is none."""
+    shape = examples.inputs[modality].shape
+    return {4: 1, 5: shape[1]}.get(len(shape), 0)
+
+
+def check_inputs(model: Model, splits: Mapping[str, Examples], *, task: Task, modalities: tuple[str, ...]) -> None:
+    """Raises `UserError` if the splits `train`, `val` and `test` do not fit the model's encoders or the task."""
+    check(len(modalities) > 0, "modalities: name at least one.")
+    check(len(set(modalities)) == len(modalities), f"modalities: {', '.join(modalities)} names one twice.")
+    for modality in modalities:
+        known = ", ".join(model.encoders)
+        check(modality in model.encoders, f"modalities: the run has no encoder of {modality!r}; it has {known}.")
+    for split, examples in splits.items():
+        where = f"The split {split!r}"
+        targets = np.asarray(examples.targets)
+        check(len(targets) > 0, f"{where} has no row with the label {task.label!r}.")
+        numbers = np.issubdtype(targets.dtype, np.number) and not np.isinf(targets).any()
+        some = numbers and bool((~np.isnan(targets)).reshape(len(targets), -1).any(axis=1).all())
+        check(some, f"{where} has rows without a number as label {task.label!r}; leave them out.")
+        if isinstance(task, Class | Ordinal):
+            codes = bool(np.isin(targets, np.arange(task.classes)).all())
+            check(codes, f"{where} has labels {task.label!r} that are no class codes below {task.classes}.")
+        for modality in modalities:
+            check(modality in examples.inputs, f"{where} has no {modality!r} to predict from.")
+            rows = len(examples.inputs[modality])
+            check(rows == len(targets), f"{where} has {rows} rows of {modality!r} and {len(targets)} labels.")
+
+
+def check_numbers(
+    learning_rates: Sequence[float],
+    seeds: Sequence[Seed],
+    *,
+    max_epochs: int,
+    batch_size: int,
+    patience: int,
+) -> None:
+    """Raises `UserError` if nothing could be trained with these."""
+    check(len(learning_rates) > 0 and min(learning_rates) > 0, "learning_rates: give at least one, all above 0.")
+    check(len(seeds) > 0, "seeds: give at least one.")
+    for name, value in {"max_epochs": max_epochs, "batch_size": batch_size, "patience": patience}.items():
+        check(value > 0, f"{name}: must be positive, not {value}.")

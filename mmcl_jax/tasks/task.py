@@ -1,0 +1,146 @@
+"""What a task is: the outputs that a head has for it, their loss, and their metrics, one of which chooses settings."""
+
+import abc
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+LOWER_IS_BETTER = ("mse", "mae", "rmse", "log_loss")
+TINY = 1e-12  # the share of a class without a vote, in the logarithm
+
+
+@dataclasses.dataclass(frozen=True)
+class Units:
+    """How targets are standardised for training: `(target - shift) / scale`; numbers, or an array per output."""
+
+    shift: np.ndarray | float = 0.0
+    scale: np.ndarray | float = 1.0
+
+    def standardise(self, targets: np.ndarray) -> np.ndarray:
+        """Return targets in standard deviations."""
+        return (targets - self.shift) / self.scale
+
+    def restore(self, outputs: np.ndarray) -> np.ndarray:
+        """Return outputs in units of the label, float32 as they are."""
+        return outputs * np.float32(self.scale) + np.float32(self.shift)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task(abc.ABC):
+    """The prediction of a label, or of several together.
+
+    A task is static: `losses` and `score` are traced, and are functions of arrays. Targets are `[N]`, or `[N, ...]`
+    where a row has several.
+
+    Attributes:
+      name: of the kind of task, as `--task` takes it.
+      shown: the two metrics of the printed tables.
+      dtype: of targets on the device.
+      per_class: whether targets are class codes, so that label budgets can be drawn per class.
+      label: name of the label; several names are joined by "+". Tasks that differ in it alone are equal, and share
+        compiled programs.
+    """
+
+    name: ClassVar[str]
+    shown: ClassVar[tuple[str, str]]
+    dtype: ClassVar[type] = np.float32
+    per_class: ClassVar[bool] = False
+    label: str = dataclasses.field(compare=False)
+
+    @property
+    @abc.abstractmethod
+    def outputs(self) -> int:
+        """Return the number of outputs of a head."""
+
+    @property
+    @abc.abstractmethod
+    def primary(self) -> str:
+        """Return the metric that settings are chosen by on validation, and nothing else is."""
+
+    @property
+    def sign(self) -> int:
+        """1 if a higher primary metric is better, else -1."""
+        return -1 if self.primary in LOWER_IS_BETTER else 1
+
+    def better(self, first: float, second: float) -> bool:
+        """Whether the primary metric `first` is better than `second`; any number is better than NaN."""
+        if np.isnan(first) or np.isnan(second):
+            return bool(np.isnan(second) and not np.isnan(first))
+        return self.sign * first > self.sign * second
+
+    def units(self, targets: np.ndarray) -> Units:
+        """Return how targets are standardised, by those `[n, ...]` of the rows that are trained on. Classes are not."""
+        return Units()
+
+    def natural(self, score: float, units: Units) -> float:
+        """Return the primary metric in units of the label, for a `score` of standardised targets."""
+        return self.sign * score
+
+    @abc.abstractmethod
+    def losses(self, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the loss of every example `[..., B]`, summed over its labels, and how many labels it has.
+
+        Args:
+          outputs: `[..., B, outputs]`, for dense tasks `[..., B, H, W, outputs]`.
+          targets: standardised; they broadcast along the leading axes.
+        """
+
+    def mean_loss(self, outputs: jax.Array, targets: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+        """Return the mean loss `[...]` over the labels of all examples, which may have `weights` `[..., B]`."""
+        losses, counts = self.losses(outputs, targets)
+        if weights is None:
+            weights = jnp.ones(losses.shape[-1:])
+        return (losses * weights).sum(axis=-1) / (counts * weights).sum(axis=-1)
+
+    @abc.abstractmethod
+    def score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """Return the primary metric on the device, as `metrics` has it, but higher is better.
+
+        NaN outputs, of a head that diverged, give a NaN or the worst value.
+
+        Args:
+          outputs: `[N, outputs]`.
+          targets: `[N]`, standardised.
+        """
+
+    @abc.abstractmethod
+    def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
+        """Return the metrics of a whole split; all are NaN if an output is not finite, as of a head that diverged.
+
+        Args:
+          outputs: `[N, outputs]`, in units of the label.
+          targets: `[N]`, likewise.
+          shares: whether `outputs` are probabilities, such as shares of votes, and not logits.
+        """
+
+    @abc.abstractmethod
+    def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return what neighbours say: `[M, outputs]` shares of votes, or weighted means.
+
+        Args:
+          weights: `[M, k]` of the neighbours.
+          targets: `[M, k]` of the neighbours.
+        """
+
+
+def share(weights: np.ndarray) -> np.ndarray:
+    """Return votes `[M, C]` as shares; what is tied is tied to the last bit, in whatever order votes were added."""
+    return weights / np.sort(weights, axis=1).sum(axis=1, keepdims=True)
+
+
+def mean_vote(weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the weighted means `[M, K]` of targets `[M, k, K]`, NaN for missing; NaN where no neighbour has one."""
+    known = ~np.isnan(targets)
+    votes = np.where(known, weights[..., None], 0)
+    total = votes.sum(axis=1)
+    return (votes * np.where(known, targets, 0)).sum(axis=1) / np.where(total > 0, total, np.nan)
+
+
+def binary_log_loss(outputs: np.ndarray, positive: np.ndarray, *, shares: bool) -> float:
+    """Return the mean binary cross-entropy of logits, or of `shares`, for what is `positive` (bool, the same shape)."""
+    if shares:
+        return float(-np.log(np.where(positive, outputs, 1 - outputs) + TINY).mean())
+    return float(np.logaddexp(0, np.where(positive, -outputs, outputs)).mean())
