@@ -1,13 +1,15 @@
-"""What a store holds: the columns of its table, its labels, and the shape of its images."""
+"""What a store holds: its entries, and the columns of those that are tables."""
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
 from mmcl_jax.data.scaling import Scaling
+from mmcl_jax.errors import UserError
 
 Kind = Literal["continuous", "categorical", "ordinal", "boolean", "date"]
 SPLITS = ("train", "val", "test")
@@ -54,8 +56,57 @@ def class_codes(labels: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray |
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One named array of a store: an input, or a target.
+
+    Attributes:
+      kind: a name of `data.kinds.KINDS`.
+      shape: of one stored row. A row with several pictures has the shape of one of them here, and their number in
+        `pictures`.
+      dtype: name of the stored type, such as "uint8".
+      role: whether the entry is an input, or a target.
+      optional: whether rows may lack it.
+      columns: of a table.
+      of: name of the image or volume that a mask or boxes belong to.
+      pictures: the largest number of pictures in one row.
+      fit: in words, how pictures were made to fit the shape.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    dtype: str
+    role: Literal["input", "target"] = "input"
+    optional: bool = False
+    columns: tuple[Column, ...] = ()
+    of: str = ""
+    pictures: int = 1
+    fit: str = ""
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The shape of all that one sample has: `shape`, behind the number of pictures where there are several."""
+        return self.shape if self.pictures == 1 else (self.pictures, *self.shape)
+
+    @classmethod
+    def table(cls, columns: tuple[Column, ...], *, role: Literal["input", "target"] = "input") -> "Entry":
+        """Return the entry of a table with these columns."""
+        return cls(kind="table", shape=(len(columns),), dtype="float64", role=role, columns=columns)
+
+    @classmethod
+    def image(cls, spec: "ImageSpec") -> "Entry":
+        """Return the entry of these images."""
+        return cls(kind="image", shape=spec.shape, dtype=spec.dtype, pictures=spec.pictures, fit=spec.fit)
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> "Entry":
+        """Return the entry that `dataclasses.asdict` made a dict of."""
+        columns = tuple(map(Column.from_json, raw["columns"]))
+        return cls(**{**raw, "shape": tuple(map(int, raw["shape"])), "columns": columns})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """The images of a store, `[height, width, channels]` uint8, and in words how they were made to fit.
+    """The images of a store, `[height, width, channels]`, and in words how they were made to fit.
 
     With several pictures per row, one row's image is `[pictures, height, width, channels]`.
     """
@@ -65,6 +116,7 @@ class ImageSpec:
     channels: int
     fit: str
     pictures: int = 1
+    dtype: str = "uint8"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -77,13 +129,75 @@ class ImageSpec:
         return self.shape if self.pictures == 1 else (self.pictures, *self.shape)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, init=False)
 class Schema:
-    """Columns in table order, the image shape, and the columns to be predicted, which are no features."""
+    """The entries of a store by name, in order.
 
-    columns: tuple[Column, ...]
-    image: ImageSpec
-    labels: tuple[Column, ...] = ()
+    A store of one image folder and one table has the entries `image` and `table` and, with labels, `labels`. The
+    properties below are about those: the first image, the first table that is an input, and the first that is a target.
+    """
+
+    entries: Mapping[str, Entry]
+
+    def __init__(
+        self,
+        entries: Mapping[str, Entry] | None = None,
+        *,
+        columns: tuple[Column, ...] | None = None,
+        image: ImageSpec | None = None,
+        labels: tuple[Column, ...] | None = None,
+    ) -> None:
+        """Take entries, or those of one image folder and one table.
+
+        Given both, `columns`, `image` and `labels` take the place of what the entries say of them, so that
+        `dataclasses.replace(schema, columns=...)` returns the schema with other columns.
+        """
+        made = dict(entries or {})
+        if image is not None:
+            made[_first(made, "image") or "image"] = Entry.image(image)
+        for given, default, role in ((columns, "table", "input"), (labels, "labels", "target")):
+            name = _first(made, "table", role) or default
+            if given:
+                made[name] = Entry.table(given, role=cast(Literal["input", "target"], role))
+            elif given is not None:  # a table without columns is no entry
+                made.pop(name, None)
+        object.__setattr__(self, "entries", made)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.entries.items()))
+
+    def first(self, kind: str, role: str = "input") -> str | None:
+        """Return the name of the first entry of this kind and role; None if there is none."""
+        return _first(self.entries, kind, role)
+
+    @property
+    def image(self) -> ImageSpec:
+        """The first image that is an input. Raises `UserError` if no entry is one."""
+        name = self.first("image")
+        if name is None:
+            raise UserError(f"The store has no image; its entries are {', '.join(self.entries) or 'none'}.")
+        entry = self.entries[name]
+        height, width, channels = entry.shape
+        return ImageSpec(
+            height=height,
+            width=width,
+            channels=channels,
+            fit=entry.fit,
+            pictures=entry.pictures,
+            dtype=entry.dtype,
+        )
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the first table that is an input, () if there is none."""
+        name = self.first("table")
+        return self.entries[name].columns if name else ()
+
+    @property
+    def labels(self) -> tuple[Column, ...]:
+        """The columns of the first table that is a target, which are no features; () if there is none."""
+        name = self.first("table", "target")
+        return self.entries[name].columns if name else ()
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -101,12 +215,15 @@ class Schema:
 
     def to_json(self) -> str:
         """The schema as indented JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        entries = {name: dataclasses.asdict(entry) for name, entry in self.entries.items()}
+        return json.dumps({"entries": entries}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Schema":
-        """The inverse of `to_json`."""
+        """Return the schema of which `to_json` made a text, in this version or in one of store format 2."""
         raw = json.loads(text)
+        if "entries" in raw:
+            return cls({name: Entry.from_json(entry) for name, entry in raw["entries"].items()})
         return cls(
             columns=tuple(map(Column.from_json, raw["columns"])),
             image=ImageSpec(**raw["image"]),
@@ -115,5 +232,9 @@ class Schema:
 
     @classmethod
     def read(cls, path: Path) -> "Schema":
-        """Reads `schema.json`."""
+        """Reads a schema's file."""
         return cls.from_json(path.read_text())
+
+
+def _first(entries: Mapping[str, Entry], kind: str, role: str = "input") -> str | None:
+    return next((name for name, entry in entries.items() if (entry.kind, entry.role) == (kind, role)), None)
