@@ -11,11 +11,17 @@ from mmcl_jax.data.readings import DECIMALS, THOUSANDS
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.pictures.images import FILTERS, Fit
 from mmcl_jax.prepare.pictures.levels import Intensity, Nan
+from mmcl_jax.prepare.sources import INPUTS, TARGETS, Source, read_sources
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to prepare; one field per option of `mmcl prepare`, where they are described."""
+    """What to prepare; one field per option of `mmcl prepare`, where they are described.
+
+    `table` and `images` are the entries `table` and `image` of the simple command line. A request file may name more
+    `entries`, and `targets`, from other files (see `sources`), which are joined by their keys; values may be given as
+    `Source` objects or as the dicts of the file. `cohort` says whether a row may lack an entry.
+    """
 
     table: Path | None = None
     images: Path | None = None
@@ -51,9 +57,18 @@ class Request:
     subsets: tuple[float, ...] = (0.1, 0.01)
     seed: int = 0
     max_bad: float = 0.01
+    bits: Literal[8, 16] = 8
+    cohort: Literal["outer", "inner"] = "outer"
+    entries: Mapping[str, Source] = dataclasses.field(default_factory=dict)
+    targets: Mapping[str, Source] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Checks the numbers. Raises `UserError` naming the option."""
+        for key, kinds in (("entries", INPUTS), ("targets", TARGETS)):
+            object.__setattr__(self, key, read_sources(getattr(self, key), f"--request: {key}", kinds))
+        self._check_sources()
+        check(self.bits in (8, 16), f"--bits: {self.bits} is neither 8 nor 16.")
+        check(self.cohort in ("outer", "inner"), f"--cohort: {self.cohort!r} is neither outer nor inner.")
         check(0 <= self.max_bad <= 1, f"--max-bad: {self.max_bad} is not a share between 0 and 1.")
         check(self.seed >= 0, f"--seed: {self.seed} is negative.")
         check(self.max_pixels > 0, f"--max-pixels: {self.max_pixels} is not positive.")
@@ -74,10 +89,27 @@ class Request:
             low, high = self.intensity
             check(low < high, f"--intensity: {low}:{high} is no range.")
 
+    def _check_sources(self) -> None:
+        """Raise `UserError` if two entries have one name, or a mask or boxes belong to no image."""
+        simple = {"table": self.table, "image": self.images}
+        names = [name for name, value in simple.items() if value is not None]
+        for name in (*self.entries, *self.targets):
+            check(name not in names, f"--request: two entries are called {name!r}; rename one.")
+            names.append(name)
+        images = [name for name, one in self.entries.items() if one.kind in ("image", "volume")]
+        images += ["image"] if self.images is not None else []
+        for name, one in self.targets.items():
+            there = f"--request: targets.{name}: of: there is no image {one.of!r}; there are {', '.join(images) or 'none'}."
+            check(not one.of or one.of in images, there)
+
     @property
     def fit(self) -> Fit:
         """How pictures are made to fit."""
         return Fit(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Fit)})
+
+    def requires(self, name: str) -> bool:
+        """Return whether rows without this entry are left out in any cohort."""
+        return name in self.entries and self.entries[name].required
 
     def declaration(self, base: Declaration | None = None) -> Declaration:
         """Everything that is said about columns, here and in `base`.
@@ -114,6 +146,8 @@ class Request:
             check(name in known, f"--request: {path} has an unknown key {name!r}; known are {', '.join(known)}.")
             if name == "schema":
                 made[name] = Declaration.from_json(value, f"{path}: schema")
+            elif name in ("entries", "targets"):
+                made[name] = value  # read when the request is made
             elif name in ("table", "images", "follow_links", "like"):
                 made[name] = None if value is None else Path(value)
             else:
@@ -124,4 +158,7 @@ class Request:
     def to_json(self) -> dict[str, Any]:
         """The request as JSON values."""
         raw = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return json.loads(json.dumps({**raw, "schema": self.schema.to_json()}, default=str))
+        raw["schema"] = self.schema.to_json()
+        for key in ("entries", "targets"):
+            raw[key] = {name: source.to_json() for name, source in raw[key].items()}
+        return json.loads(json.dumps(raw, default=str))

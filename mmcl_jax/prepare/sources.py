@@ -231,8 +231,7 @@ def read_sources(raw: Any, where: str, kinds: tuple[str, ...]) -> dict[str, Sour
         check(name not in _TAKEN, f"{where}: the name {name!r} means something else in a batch; take another.")
         if isinstance(value, Source):
             check(value.kind in kinds, f"{where}.{name}: the kind {value.kind!r} is not one of {', '.join(kinds)}.")
-            value.check(f"{where}.{name}")
-            made[name] = value
+            made[name] = Source.from_json(value.to_json(), f"{where}.{name}", kinds)
         else:
             made[name] = Source.from_json(value, f"{where}.{name}", kinds)
     return made

@@ -16,7 +16,7 @@ from mmcl_jax.data.declaration import MISSING_WORDS
 from mmcl_jax.data.readings import PLAIN
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.join.keys import canonical, first_rows, some
-from mmcl_jax.prepare.join.tables import Keyed, Tables
+from mmcl_jax.prepare.join.tables import Keyed, Keys
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import Source
 from mmcl_jax.prepare.table.cells import is_text, nameless, text_of
@@ -93,7 +93,7 @@ class Matrix:
             out[start : start + len(values)] = values
 
 
-def read_matrix(source: Source, key: str, where: str, tables: Tables, quarantine: Quarantine) -> Matrix:
+def read_matrix(source: Source, key: str, where: str, tables: Keys, quarantine: Quarantine) -> Matrix:
     """Open the matrix of a source.
 
     Args:
@@ -121,12 +121,7 @@ def read_matrix(source: Source, key: str, where: str, tables: Tables, quarantine
         f"{where}: {source.keys} has {len(keys)} keys and {source.file} has {opened.shape[0]} rows.",
     )
     index = first_rows(keys)
-    for row, one in enumerate(keys):
-        first = index.get(one, row)
-        reason = f"Its key {one!r} is that of row {first + 1}." if one else "Its key is empty."
-        if first != row or not one:
-            cause = "duplicate identifier" if one else "missing identifier"
-            quarantine.add(row + 1, None, cause, reason, file=str(source.keys))
+    tables.note(str(source.keys), keys, index, list(range(1, len(keys) + 1)), quarantine, total=len(keys))
     return Matrix(
         file=source.file,
         names=_named(names, [f"f{place}" for place in range(opened.shape[1])], source, where),

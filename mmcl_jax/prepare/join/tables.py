@@ -10,7 +10,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.prepare.join.keys import canonical, first_rows
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import Source
-from mmcl_jax.prepare.table.table import Table, read_table, require_columns
+from mmcl_jax.prepare.table.table import Tables, require_columns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,19 +38,19 @@ class Keyed:
         return f"Row {self.numbers[place]} of {self.file}"
 
 
-class Tables:
-    """Reads tables; each file once."""
+class Keys(Tables):
+    """Reads tables, each file once, and says what is wrong with their keys.
+
+    Attributes:
+      totals: records of each file that was read for its keys.
+      twice: the keys that a file has in several rows.
+    """
 
     def __init__(self) -> None:
-        self._read: dict[tuple[Path, str | None, str], Table] = {}
-        self._noted: set[tuple[Path, str]] = set()
-
-    def read(self, path: Path, *, separator: str | None, encoding: str) -> Table:
-        """Read as `read_table` does, once."""
-        what = (path, separator, encoding)
-        if what not in self._read:
-            self._read[what] = read_table(path, separator=separator, encoding=encoding)
-        return self._read[what]
+        """Begin with no file."""
+        super().__init__()
+        self.totals: dict[str, int] = {}
+        self.twice: dict[str, list[str]] = {}
 
     def keyed(self, source: Source, key: str, where: str, quarantine: Quarantine, *, repeated: bool = False) -> Keyed:
         """Return the table of a source with its keys.
@@ -77,22 +77,42 @@ class Tables:
         made = Keyed(
             file=source.file, frame=table.frame, numbers=table.numbers, keys=keys, index=first_rows(keys), key=name
         )
-        if (source.file, name) not in self._noted:
-            self._noted.add((source.file, name))
-            self._note(made, table, quarantine, repeated=repeated)
-        return made
-
-    @staticmethod
-    def _note(made: Keyed, table: Table, quarantine: Quarantine, *, repeated: bool) -> None:
-        """Put the rows without a key of their own, and the records that are none, into the quarantine."""
-        file = str(made.file)
+        file = str(source.file)
         for number, reason in table.bad:
             quarantine.add(number, None, "unparsable row", reason, file=file)
-        for place, key in enumerate(made.keys):
-            first = made.index.get(key, place)
+        self.note(file, keys, made.index, table.numbers.tolist(), quarantine, total=len(keys) + len(table.bad),
+                  repeated=repeated)  # fmt: skip
+        return made
+
+    def note(
+        self,
+        file: str,
+        keys: list[str],
+        index: dict[str, int],
+        numbers: list[int],
+        quarantine: Quarantine,
+        *,
+        total: int,
+        repeated: bool = False,
+    ) -> None:
+        """Put the rows of a file without a key of their own into the quarantine.
+
+        Args:
+          file: its name.
+          keys: of its rows, canonical; "" for none.
+          index: the first row of every key.
+          numbers: of its rows, for sentences.
+          quarantine: to add to.
+          total: its records, with those that are no rows.
+          repeated: whether several rows may have one key.
+        """
+        self.totals[file] = total
+        twice: dict[str, None] = {}
+        for row, key in enumerate(keys):
             if not key:
-                reason = f"Its cell in the key column {made.key!r} is empty."
-                quarantine.add(int(made.numbers[place]), None, "missing identifier", reason, file=file)
-            elif first != place and not repeated:
-                reason = f"Its key {key!r} in column {made.key!r} is that of row {made.numbers[first]}."
-                quarantine.add(int(made.numbers[place]), None, "duplicate identifier", reason, file=file)
+                quarantine.add(numbers[row], None, "missing identifier", "Its key is empty.", file=file)
+            elif index[key] != row and not repeated:
+                twice[key] = None
+                reason = f"Its key {key!r} is that of row {numbers[index[key]]}."
+                quarantine.add(numbers[row], None, "duplicate identifier", reason, file=file)
+        self.twice[file] = list(twice)
