@@ -27,7 +27,8 @@ from mmcl_jax.prepare.table.rows import matrix, resolved
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Assembled:
     """The content of the store; the columns of further tables that were left out, with the reason; texts for the card
-    by entry; and sentences that a user should read."""
+    by entry; and sentences that a user should read.
+    """
 
     content: Content
     left_out: dict[str, str]
@@ -39,7 +40,12 @@ class Assembler:
     """Makes the content of the store from the rows that are kept."""
 
     def __init__(
-        self, gathered: Gathered, found: Inspected, pixels: Mapping[str, Pixels], boxes: Mapping[str, Boxes], folder: Path
+        self,
+        gathered: Gathered,
+        found: Inspected,
+        pixels: Mapping[str, Pixels],
+        boxes: Mapping[str, Boxes],
+        folder: Path,
     ) -> None:
         """Take what was read, understood and decoded, and the folder of the store."""
         self._gathered, self._found, self._pixels, self._boxes, self._folder = gathered, found, pixels, boxes, folder
@@ -181,9 +187,13 @@ class Assembler:
         there = (tokens.values[:, 0, 0] >= 0) if tokens.values.shape[1] else np.zeros(len(kept), bool)
         if tokens.cut:
             length = tokens.values.shape[1]
-            self._warnings.append(f"{counted(tokens.cut, 'text')} of {one.name!r} had more than {length} tokens, and were cut.")
+            self._warnings.append(
+                f"{counted(tokens.cut, 'text')} of {one.name!r} had more than {length} tokens, and were cut."
+            )
         if tokens.unknown > _MANY_UNKNOWN:
-            self._warnings.append(f"{share(tokens.unknown, 1)} of the tokens of {one.name!r} are not in its vocabulary.")
+            self._warnings.append(
+                f"{share(tokens.unknown, 1)} of the tokens of {one.name!r} are not in its vocabulary."
+            )
         shown = np.flatnonzero(there)[:_TEXTS]
         self._texts[one.name] = [(int(row), str(texts[row])) for row in shown]
         entry = Entry(kind="text", shape=tokens.values.shape[1:], dtype="int32")
@@ -193,10 +203,17 @@ class Assembler:
         boxes, kept = self._boxes[one.name], self._found.rows
         there = boxes.present[kept]
         if boxes.lost:
-            self._warnings.append(f"{counted(boxes.lost, 'box', 'boxes')} of {one.name!r} lay in what cropping cut off.")
+            self._warnings.append(
+                f"{counted(boxes.lost, 'box', 'boxes')} of {one.name!r} lay in what cropping cut off."
+            )
         column = Column(name=one.name, kind="categorical", categories=boxes.categories)
         entry = Entry(
-            kind="boxes", shape=boxes.values.shape[1:], dtype="float32", role="target", of=one.source.of, columns=(column,)
+            kind="boxes",
+            shape=boxes.values.shape[1:],
+            dtype="float32",
+            role="target",
+            of=one.source.of,
+            columns=(column,),
         )
         return Part(entry=entry, values=boxes.values[kept][there], at=_numbered(there))
 
@@ -235,6 +252,7 @@ def described(content: Content, where: Mapping[str, str]) -> list[dict[str, Any]
                 "splits": by_split,
                 "of": entry.of,
                 "names": list(part.names[:8]),
+                "named": len(part.names),
             }
         )
     return found

@@ -71,9 +71,7 @@ def gather(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> G
     }
     vectors = {name: _looked_at(one.content, one.at, rows, quarantine) for name, one in joined.entries.items()
                if isinstance(one.content, Matrix)}  # fmt: skip
-    entries = {
-        name: dataclasses.replace(one, at=vectors.get(name, one.at)) for name, one in joined.entries.items()
-    }
+    entries = {name: dataclasses.replace(one, at=vectors.get(name, one.at)) for name, one in joined.entries.items()}
     ids = given_ids(request, recipe)
     check(
         not request.group_near_duplicates or (ids is None and not rows.named("split")),

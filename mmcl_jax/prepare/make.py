@@ -89,9 +89,7 @@ def prepare(
         assembled = Assembler(gathered, found, pixels, boxes, partial).content()
         with Bar("shards", len(kept), quiet=not progress) as bar:
             title = f"{', '.join(assembled.content.parts)} of {Path(rows.source).name}"
-            schema = writing.write(
-                partial, assembled.content, description=title, workers=workers, progress=bar.advance
-            )
+            schema = writing.write(partial, assembled.content, description=title, workers=workers, progress=bar.advance)
         findings = report(rows, found, quarantine, recipe, seed=request.seed)
         add_entries(findings, gathered, assembled)
         if alike is not None:
@@ -105,8 +103,8 @@ def prepare(
         (partial / "findings.json").write_text(findings.to_json())
         (partial / "card.html").write_text(card(findings, schema, assembled, quarantine))
         quarantine.write(partial / "quarantine.jsonl")
-        for one in pixels.values():
-            for path in (one.thumbs, one.thumbs.with_name("journal.jsonl")):
+        for decoded in pixels.values():
+            for path in (decoded.thumbs, decoded.thumbs.with_name("journal.jsonl")):
                 path.unlink()
         shutil.rmtree(partial / "decoding", ignore_errors=True)
         (partial / "request.sha256").unlink()

@@ -44,8 +44,8 @@ class Quarantine:
         return [entry for _, entry in sorted({**self._chosen, **self._entries}.items())]
 
     def causes(self) -> dict[str, int]:
-        """How many rows each cause took, most first."""
-        return dict(Counter(entry.cause for entry in self.entries).most_common())
+        """How many rows each cause took, most first; of the rows that have numbers, not of those of other files."""
+        return dict(Counter(entry.cause for entry in self.entries if not entry.file).most_common())
 
     def refuse_above(self, rate: float, rows: int, source: str, *, file: str = "", own: int | None = None) -> None:
         """Raises `UserError` about the first bad row if more than `rate` of the `rows` are bad.

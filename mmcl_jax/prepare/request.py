@@ -99,7 +99,9 @@ class Request:
         images = [name for name, one in self.entries.items() if one.kind in ("image", "volume")]
         images += ["image"] if self.images is not None else []
         for name, one in self.targets.items():
-            there = f"--request: targets.{name}: of: there is no image {one.of!r}; there are {', '.join(images) or 'none'}."
+            there = (
+                f"--request: targets.{name}: of: there is no image {one.of!r}; there are {', '.join(images) or 'none'}."
+            )
             check(not one.of or one.of in images, there)
 
     @property

@@ -68,29 +68,31 @@ def read_boxes(one: Joined, of: Pixels, rows: Rows, quarantine: Quarantine) -> B
     found: list[np.ndarray] = []
     present, lost = np.zeros(len(rows.keys), bool), 0
     for row, key in enumerate(rows.keys):
-        mine = []
+        mine: list[list[float]] = []
         size = of.decoded.shapes[place[row]] if key in by_key and place[row] >= 0 else None
-        present[row] = size is not None
-        for there in by_key.get(key, ()) if size is not None else ():
-            if empty[there]:
-                continue
-            wrong = _wrong(corners[there], size, names)
-            if not wrong and classes[there] not in codes:
-                wrong = f"column {names[4]!r} holds {classes[there]!r}, which is no class of a box"
-            if wrong:
-                rows.leave_out(row, quarantine, "wrong box", f"{keyed.row(there)} (key {key!r}): {wrong}.")
-                continue
+        if size is not None:
+            present[row] = True
             scale, shift = placed(size, of.entry.shape[:2], of.pictured.fit)
-            box = np.clip(corners[there] * [*scale, *scale] + [*shift, *shift], 0, [*of.entry.shape[1::-1]] * 2)
-            if box[0] < box[2] and box[1] < box[3]:
-                mine.append([*box, codes[classes[there]]])
-            else:
-                lost += 1
+            ends = [*of.entry.shape[1::-1]] * 2
+            for there in by_key[key]:
+                if empty[there]:
+                    continue
+                wrong = _wrong(corners[there], size, names)
+                if not wrong and classes[there] not in codes:
+                    wrong = f"column {names[4]!r} holds {classes[there]!r}, which is no class of a box"
+                if wrong:
+                    rows.leave_out(row, quarantine, "wrong box", f"{keyed.row(there)} (key {key!r}): {wrong}.")
+                    continue
+                box = np.clip(corners[there] * [*scale, *scale] + [*shift, *shift], 0, ends)
+                if box[0] < box[2] and box[1] < box[3]:
+                    mine.append([*box, codes[classes[there]]])
+                else:
+                    lost += 1
         found.append(np.array(mine).reshape(-1, 5))
-    check(present.any(), f"{one.where}: no row of {keyed.file} is of an image.")
-    values = np.full((len(found), max(1, max(map(len, found))), 5), np.nan, np.float32)
-    for row, mine in enumerate(found):
-        values[row, : len(mine)] = mine
+    check(bool(present.any()), f"{one.where}: no row of {keyed.file} is of an image.")
+    values = np.full((len(found), max(1, *map(len, found)), 5), np.nan, np.float32)
+    for row, boxes in enumerate(found):
+        values[row, : len(boxes)] = boxes
     return Boxes(values, present, tuple(categories), lost)
 
 

@@ -60,8 +60,8 @@ def parsed_columns(one: Joined, rows: Rows, quarantine: Quarantine) -> list[Pars
         for there, reason in column.bad:
             if there in by_row:
                 rows.leave_out(by_row[there], quarantine, "unparsable cell", f"{keyed.row(there)}: {reason}")
-    there = pl.Series([None if row < 0 else int(row) for row in one.at], dtype=pl.Int64)
-    return [dataclasses.replace(column, values=column.values.gather(there), bad=[]) for column in parsed]
+    at = pl.Series([None if row < 0 else int(row) for row in one.at], dtype=pl.Int64)
+    return [dataclasses.replace(column, values=column.values.gather(at), bad=[]) for column in parsed]
 
 
 def features(parsed: Sequence[Parsed]) -> list[Parsed]:
@@ -99,7 +99,9 @@ def _check_order(one: Joined, column: Parsed) -> None:
 def _divided(one: Joined, keyed: Keyed) -> list[Parsed]:
     """Return a boolean column for every label in the cells of one column, such as `edema|effusion`."""
     name, between = one.source.column[0], one.source.between
-    cells = parse(keyed.frame[name], Declaration(columns={name: Declared(role="label", kind="categorical", verbatim=True)}))
+    cells = parse(
+        keyed.frame[name], Declaration(columns={name: Declared(role="label", kind="categorical", verbatim=True)})
+    )
     sets = [None if text is None else {part.strip() for part in text.split(between)} - {""} for text in cells.values]
     labels = sorted(set().union(*(labels for labels in sets if labels is not None)))
     check(bool(labels), f"{one.where}: column {name!r} of {keyed.file} has no label.")

@@ -1,6 +1,6 @@
 """Numeric matrices with a key per row: tables, NumPy arrays and HDF5 data sets, none of them read whole if it is large.
 
-    pip install "mmcl_jax[hdf5]"        # for .h5 and .hdf5
+pip install "mmcl_jax[hdf5]"        # for .h5 and .hdf5
 """
 
 import dataclasses
@@ -178,7 +178,9 @@ def _named(names: list[str] | None, columns: list[str], source: Source, where: s
         return tuple(columns)
     counted = f"{where}: {source.names} has {len(names)} names and {source.file} has {len(columns)} columns"
     check(len(names) == len(columns), f"{counted}{' beside the key' if source.keys is None else ''}.")
-    twice = [name for name, row in first_rows(names).items() if names.index(name) != len(names) - 1 - names[::-1].index(name)]
+    twice = [
+        name for name, row in first_rows(names).items() if names.index(name) != len(names) - 1 - names[::-1].index(name)
+    ]
     check(not twice, f"{where}: {source.names} names a column twice: {some(twice)}.")
     return tuple(names)
 
@@ -205,7 +207,9 @@ def _hdf5(source: Source, where: str) -> Any:
         raise UserError(f"{where}: {source.file} cannot be read as HDF5: {str(error).splitlines()[0]}.") from error
     found = file.get(source.dataset)
     there = ", ".join(file) or "none"
-    check(isinstance(found, h5py.Dataset), f"{where}: {source.file} has no data set {source.dataset!r}; it has {there}.")
+    check(
+        isinstance(found, h5py.Dataset), f"{where}: {source.file} has no data set {source.dataset!r}; it has {there}."
+    )
     return found
 
 

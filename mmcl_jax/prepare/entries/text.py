@@ -47,7 +47,11 @@ def tokenise(texts: Sequence[str | None], train: np.ndarray, source: Source, whe
     Raises:
       UserError: `tokenizers` is not installed, the vocabulary cannot be read, has no `[UNK]`, or a token is beyond it.
     """
-    made = _fitted([texts[row] or "" for row in train], source, where) if source.vocabulary is None else _given(source, where)
+    made = (
+        _fitted([texts[row] or "" for row in train], source, where)
+        if source.vocabulary is None
+        else _given(source, where)
+    )
     size = made.get_vocab_size()
     by_token = sorted(made.get_vocab().items(), key=lambda item: item[1])
     given = f"{where}: the vocabulary {source.vocabulary}"
@@ -106,7 +110,10 @@ def _given(source: Source, where: str) -> Any:
         raise UserError(f"{where}: the vocabulary {path} is not a text file in UTF-8.") from error
     numbers = {token: place for place, token in enumerate(tokens)}
     check(len(numbers) == len(tokens), f"{where}: the vocabulary {path} has a token in two lines.")
-    check(UNKNOWN in numbers, f"{where}: the vocabulary {path} has no token {UNKNOWN}, which stands for unknown words; add it.")
+    check(
+        UNKNOWN in numbers,
+        f"{where}: the vocabulary {path} has no token {UNKNOWN}, which stands for unknown words; add it.",
+    )
     made = library.Tokenizer(library.models.WordPiece(numbers, unk_token=UNKNOWN, max_input_chars_per_word=100))
     cased = any(token != token.lower() for token in tokens if not token.startswith("["))
     made.normalizer = library.normalizers.BertNormalizer(lowercase=not cased, strip_accents=not cased)

@@ -99,7 +99,9 @@ def join(request: Request, main: Main, rows: Rows, tables: Keys, quarantine: Qua
     warnings = _strangers(inputs, {name: opened[name][1] for name in sources}) if sources else []
     for file, keys in tables.twice.items():
         if keys:
-            once = f"{counted(len(keys), 'key')} of {Path(file).name} {'is' if len(keys) == 1 else 'are'} in several rows"
+            once = (
+                f"{counted(len(keys), 'key')} of {Path(file).name} {'is' if len(keys) == 1 else 'are'} in several rows"
+            )
             warnings.append(f"{once}, of which the first counts: {some(keys)}.")
     return Join(rows=rows, entries=entries, main=present, warnings=warnings)
 

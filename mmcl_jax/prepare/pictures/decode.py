@@ -106,6 +106,8 @@ def decode(
 ) -> Decoded:
     """Decodes the pictures of every row into `folder/image.npy` `[rows, ...]` and `folder/thumb.npy`.
 
+    Several pictures of a row, one beside the other, are rows of the file that follow one another.
+
     Args:
       job: how.
       names: paths below the image folder, of every row.
@@ -116,7 +118,7 @@ def decode(
     """
     rows = len(names)
     paths = (array or folder / "image.npy", folder / "thumb.npy")
-    pixels, thumbs = _arrays(paths, (rows, *job.stored(len(names[0]))), job.dtype)
+    pixels, thumbs = _arrays(paths, rows, job, len(names[0]))
     journal = folder / "journal.jsonl"
     starts = range(0, rows, CHUNK)
     chunks = {start: names[start : start + CHUNK] for start in starts}
@@ -209,14 +211,11 @@ class Target:
 def thumbnails(images: np.ndarray) -> np.ndarray:
     """`[N, H, W, C]` as `[N, THUMB, THUMB]` uint8, for comparisons: block means of one channel, thinned out.
 
-    Of volumes `[N, D, H, W, C]` the middle slices. Deeper pixels lose the lower of their 16 bits or, of float16, the
-    range beyond that of each picture.
+    Of volumes `[N, D, H, W, C]` the middle slices. The range of each picture deeper than 8 bits becomes theirs.
     """
     if images.ndim == 5:
         images = images[:, images.shape[1] // 2]
-    if images.dtype == np.uint16:
-        images = (images >> 8).astype(np.uint8)
-    elif images.dtype != np.uint8:
+    if images.dtype != np.uint8:
         images = np.stack([to_uint8(image, "minmax", nan="background") for image in images])
     plane = images[..., images.shape[-1] // 2]  # green, or the only one
     thin = [max(1, length // (2 * THUMB)) for length in plane.shape[1:]]
@@ -242,7 +241,7 @@ def _work(
             for start, chunk in todo:
                 yield decode_chunk(job, start, chunk, target)
         return
-    processes = pool(workers, _begin, job, paths)
+    processes = pool(workers, _begin, job, paths, pixels.shape)
     waiting: set[Future[Line]] = set()
     rest = iter(todo)
     try:
@@ -263,9 +262,9 @@ def _work(
 _mine: dict[str, Any] = {}  # what a worker process was begun with
 
 
-def _begin(job: Job, paths: tuple[Path, Path]) -> None:
+def _begin(job: Job, paths: tuple[Path, Path], shape: tuple[int, ...]) -> None:
     pixels, thumbs = (open_memmap(path, mode="r+") for path in paths)
-    _mine.update(job=job, target=_target(job, pixels, thumbs))
+    _mine.update(job=job, target=_target(job, pixels.reshape(shape), thumbs))
 
 
 def _target(job: Job, pixels: np.ndarray, thumbs: np.ndarray) -> Target:
@@ -276,16 +275,18 @@ def _chunk_in_worker(start: int, chunk: Sequence[Names]) -> Line:
     return decode_chunk(_mine["job"], start, chunk, _mine["target"])
 
 
-def _arrays(paths: tuple[Path, Path], shape: tuple[int, ...], dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """The arrays of pixels and thumbnails, made or opened."""
+def _arrays(paths: tuple[Path, Path], rows: int, job: Job, pictures: int) -> tuple[np.ndarray, np.ndarray]:
+    """The arrays of pixels, a row each, and of thumbnails, made or opened."""
+    shape = rows, *job.stored(pictures)
+    in_file = (rows * pictures, *job.shape) if len(shape) > len(job.shape) + 1 else shape
     made = []
-    for path, dimensions, kind in zip(paths, (shape, (shape[0], THUMB, THUMB)), (dtype, "uint8"), strict=True):
+    for path, dimensions, kind in zip(paths, (in_file, (rows, THUMB, THUMB)), (job.dtype, "uint8"), strict=True):
         with contextlib.suppress(OSError, ValueError):
             if path.is_file() and (array := open_memmap(path, mode="r+")).shape == dimensions and array.dtype == kind:
                 made.append(array)
                 continue
         made.append(open_memmap(path, mode="w+", dtype=kind, shape=dimensions))
-    return made[0], made[1]
+    return made[0].reshape(shape), made[1]
 
 
 def _lines(journal: Path) -> Iterator[Line]:

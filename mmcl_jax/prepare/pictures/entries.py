@@ -73,7 +73,9 @@ class Pictured:
     @property
     def keep_option(self) -> str:
         """How to keep duplicates."""
-        return f'"duplicates": "keep" in {self.where.removeprefix("--request: ")}' if self.where else "--duplicates keep"
+        return (
+            f'"duplicates": "keep" in {self.where.removeprefix("--request: ")}' if self.where else "--duplicates keep"
+        )
 
 
 def pictured_entries(request: Request, recipe: Recipe | None, joined: Join) -> list[Pictured]:

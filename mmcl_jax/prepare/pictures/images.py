@@ -161,7 +161,8 @@ def read_image(
             Image.MAX_IMAGE_PIXELS = fit.max_pixels  # who allows more is not warned by Pillow
         with _opened(path) as image:
             _check_header(image, path, channels, fit)
-            lost = dtype == "uint16" and _coloured(image) and ";16" in str([tile.args for tile in image.tile])
+            tiles = str([tile.args for tile in getattr(image, "tile", ())])
+            lost = dtype == "uint16" and _coloured(image) and ";16" in tiles
             colours = f"The image {path} has colours of 16 bits, which are read as 8 bits; store it without --bits 16."
             require(not lost, "wrong depth", colours)
             original = _upright_size(image, _turn(image))
@@ -303,9 +304,7 @@ def _eight_bits(image: Image.Image, path: str, mode: str, fit: Fit) -> Image.Ima
     return image if image.mode == mode else image.convert(mode)
 
 
-def placed(
-    size: tuple[int, ...], stored: tuple[int, ...], fit: Fit
-) -> tuple[tuple[float, float], tuple[float, float]]:
+def placed(size: tuple[int, ...], stored: tuple[int, ...], fit: Fit) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return by what (x, y) of a picture are multiplied, and what is then added, when it is made to fit.
 
     Args:

@@ -123,7 +123,9 @@ def to_uint16(pixels: np.ndarray | Levels, intensity: Intensity, *, nan: Nan = "
         low, high = (float(shown.min()), float(shown.max())) if shown.size else (0.0, 0.0)
         if not whole or low < 0 or high > _DEEPEST:
             what = "that are no whole numbers" if not whole else f"from {low:g} to {high:g}"
-            raise ValueError(f"it has values {what}, and 16 bits hold 0 to 65535; say the range with --intensity LOW:HIGH")
+            raise ValueError(
+                f"it has values {what}, and 16 bits hold 0 to 65535; say the range with --intensity LOW:HIGH"
+            )
         ends = (0.0, full[1] if full and full[0] == 0 and full[1] <= _DEEPEST else float(_DEEPEST))
     elif intensity == "full":
         if full is None:

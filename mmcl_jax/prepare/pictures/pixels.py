@@ -83,7 +83,9 @@ def decode_rows(
     root = pictured.root
     if root is None or not root.is_dir():
         named = pictured.where and f"{pictured.where}: "
-        raise UserError(f"{named}The image folder {root} does not exist." if root else "Name the image folder with --images.")
+        raise UserError(
+            f"{named}The image folder {root} does not exist." if root else "Name the image folder with --images."
+        )
     left = [row for row in rows.left(quarantine) if pictured.names[row]]
     for row in left:
         if not all(pictured.names[row]):
@@ -175,7 +177,9 @@ def _volumes(pictured: Pictured, names: list[tuple[str, ...]], common: dict[str,
     found: list[tuple[tuple[int, ...], str]] = []
     for row_names in names:
         with contextlib.suppress(UserError):
-            found.append(volume_shape(locate(common["root"], row_names[0], common["links"], folders=True), pictured.fit))
+            found.append(
+                volume_shape(locate(common["root"], row_names[0], common["links"], folders=True), pictured.fit)
+            )
         if len(found) == _VOLUMES:
             break
     if not found:  # says what is wrong with the first
@@ -216,6 +220,7 @@ def _quarantine_duplicates(
     pictured: Pictured, rows: Rows, places: np.ndarray, decoded: Decoded, array: Path, quarantine: Quarantine
 ) -> None:
     images = np.load(array, mmap_mode="r")
+    images = images.reshape(len(places), -1, *images.shape[1:])  # several pictures of a row follow one another
     whole = [place for place in range(len(places)) if place not in decoded.bad]
     for place, first in same_pixels(decoded.sums, images, whole).items():
         row, other = places[place], places[first]

@@ -22,9 +22,7 @@ _NIFTI = (".nii", ".nii.gz")
 _LARGEST = float(np.finfo(np.float16).max)
 
 
-def read_volume(
-    path: str, shape: tuple[int, ...], fit: Fit, dtype: str
-) -> tuple[np.ndarray, tuple[int, ...]]:
+def read_volume(path: str, shape: tuple[int, ...], fit: Fit, dtype: str) -> tuple[np.ndarray, tuple[int, ...]]:
     """Return the volume in a shape and type, and the size that it has in the file.
 
     Args:
@@ -80,7 +78,9 @@ def _array(path: Path, limit: int) -> np.ndarray:
         raise Unusable("broken image", f"The volume {path} cannot be read: {str(error).splitlines()[0]}.") from error
     by = " x ".join(map(str, values.shape))
     usual = values.ndim in (3, 4) and values.dtype.kind in "iufb"
-    require(usual, "broken image", f"The volume {path} holds {values.dtype} of shape {by}, not [D, H, W] or [D, H, W, C].")
+    require(
+        usual, "broken image", f"The volume {path} holds {values.dtype} of shape {by}, not [D, H, W] or [D, H, W, C]."
+    )
     check_size(values.shape, str(path), limit)
     values = np.asarray(values)
     if values.dtype == bool:
@@ -96,7 +96,9 @@ def _series(folder: Path, limit: int) -> Levels:
     headers = [open_dicom(path, str(path), header=True) for path in files]
     places = [_place(header, path, headers[0]) for header, path in zip(headers, files, strict=True)]
     for one, other in zip(sorted(places), sorted(places)[1:], strict=False):
-        require(one != other, "broken image", f"The series {folder} has two slices at {one:g}; give one series a folder.")
+        require(
+            one != other, "broken image", f"The series {folder} has two slices at {one:g}; give one series a folder."
+        )
     first = headers[0]
     check_size((len(files), int(first.Rows), int(first.Columns)), str(folder), limit)
     slices = []

@@ -56,7 +56,14 @@ class Rows:
         return np.array([row for row, number in enumerate(self.numbers) if number not in quarantine], int)
 
     def leave_out(
-        self, row: int, quarantine: Quarantine, cause: str, reason: str, *, chosen: bool = False, image: str | None = None
+        self,
+        row: int,
+        quarantine: Quarantine,
+        cause: str,
+        reason: str,
+        *,
+        chosen: bool = False,
+        image: str | None = None,
     ) -> None:
         """Puts the row at a place into the quarantine."""
         shown = image or next(iter(self.images[row]), None)
@@ -235,15 +242,15 @@ def _keys(columns: list[Parsed], paths: list[tuple], numbers: np.ndarray, quaran
     named = [column for column in columns if column.role == "identifier"]
     first: dict[str, int] = {}
     if not named:  # the first image path, with the row where an earlier row has the same
-        pairs = [(next(iter(names), None) or "row", number) for names, number in zip(paths, numbers.tolist(), strict=True)]
+        pairs = [
+            (next(iter(names), None) or "row", number) for names, number in zip(paths, numbers.tolist(), strict=True)
+        ]
         return [name if first.setdefault(name, number) == number else f"{name} {number}" for name, number in pairs]
     keys = _texts(named[0].values.alias(named[0].name), "identifier").to_list()
     for place, key in enumerate(keys):
         number, image = int(numbers[place]), next(iter(paths[place]), None)
         if not key:
-            quarantine.add(
-                number, image, "missing identifier", f"Its cell in column {named[0].name!r} is empty."
-            )
+            quarantine.add(number, image, "missing identifier", f"Its cell in column {named[0].name!r} is empty.")
         elif key in first:
             reason = f"Its identifier {key!r} in column {named[0].name!r} is that of row {first[key]}."
             quarantine.add(number, image, "duplicate identifier", reason)
