@@ -61,14 +61,12 @@ class Assembler:
         """
         gathered, found = self._gathered, self._found
         entries = gathered.join.entries
-        parts = {}
-        for name in gathered.join.main:
-            part = self._table(name) if name == gathered.main.table else self._picture(name)
-            if part is not None:
-                parts[name] = part
-        inputs = {name: one for name, one in entries.items() if not one.is_target}
-        for name in sorted(inputs, key=list(inputs).index):
-            part = self._part(inputs[name])
+        parts: dict[str, Part] = {}
+        for name in gathered.inputs:
+            if name == gathered.main.table:
+                part = self._table(name)
+            else:
+                part = self._part(entries[name]) if name in entries else self._picture(name)
             if part is not None:
                 parts[name] = part
         if found.schema.labels:

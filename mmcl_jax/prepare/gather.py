@@ -29,17 +29,24 @@ class Gathered:
       join: all rows, and where the entries of each are.
       columns: of every further table and every target in columns, the values of all rows.
       ids: the identifiers of every split, where they are given.
+      named: the names of the request's entries, in its order.
     """
 
     main: Main
     join: Join
     columns: Mapping[str, Sequence[Parsed]]
     ids: Mapping[str, list[str]] | None
+    named: Sequence[str]
 
     @property
     def rows(self) -> Rows:
         """All rows."""
         return self.join.rows
+
+    @property
+    def inputs(self) -> list[str]:
+        """The names of the inputs: those of the simple command line, and then as the request has them."""
+        return list(dict.fromkeys([*(name for name in self.join.main if name not in self.named), *self.named]))
 
     @property
     def targets(self) -> list[Parsed]:
@@ -87,7 +94,13 @@ def gather(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> G
     rows.refuse(quarantine, request.max_bad)
     left = rows.left(quarantine)
     check(len(left) > 0, f"No row of {rows.source} is left: {_causes(quarantine)}.")
-    return Gathered(main=main, join=dataclasses.replace(joined, entries=entries), columns=columns, ids=ids)
+    return Gathered(
+        main=main,
+        join=dataclasses.replace(joined, entries=entries),
+        columns=columns,
+        ids=ids,
+        named=tuple(request.entries),
+    )
 
 
 def _looked_at(matrix: Matrix, at: np.ndarray, rows: Rows, quarantine: Quarantine) -> np.ndarray:

@@ -82,9 +82,11 @@ def join(request: Request, main: Main, rows: Rows, tables: Keys, quarantine: Qua
         quarantine.refuse_above(request.max_bad, total, file, file=file)
 
     own = {key: row for row, key in enumerate(rows.keys) if key}
-    inputs: dict[str, Index] = {main.table: own} if main.table else {}
+    inputs: dict[str, Index] = {}
     if main.image:
         inputs[main.image] = {key: row for key, row in own.items() if rows.images[row]}
+    if main.table:
+        inputs[main.table] = own
     ours = list(inputs)
     inputs |= {name: opened[name][1] for name in request.entries if name in opened}
     if sources:
