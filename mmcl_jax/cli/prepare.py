@@ -90,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows.add_argument(
         "--group-near-duplicates", action="store_true", help="nearly equal pictures are never in two splits"
     )
+    rows.add_argument("--folds", type=types.count, help="also divide all rows into so many folds, for cross-validation")
     rows.add_argument("--subsets", type=types.fractions, default="0.1,0.01", help="nested shares of train with labels")
     rows.add_argument("--seed", type=int, default=default.seed, help="of the draws")
     rows.add_argument("--max-bad", type=float, default=default.max_bad, help="share of rows that may be quarantined")

@@ -14,7 +14,7 @@ from absl import flags
 
 from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.label_feature import raw_table
-from mmcl_jax.data.shards import StreamedImages
+from mmcl_jax.data.shards import StreamedRows
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.workers import begin_streaming
 from mmcl_jax.errors import check
@@ -176,5 +176,5 @@ def iterate(batches: Batches, *, workers: int | None = None) -> BatchIterator:
     A thread is enough for mapped arrays. By default, `STREAMING_WORKERS` processes draw where images are streamed.
     """
     if workers is None:
-        workers = STREAMING_WORKERS if isinstance(batches.arrays.get("image"), StreamedImages) else 0
+        workers = STREAMING_WORKERS if isinstance(batches.arrays.get("image"), StreamedRows) else 0
     return BatchIterator(batches, workers=workers)

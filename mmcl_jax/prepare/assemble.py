@@ -32,7 +32,7 @@ class Assembled:
 
     content: Content
     left_out: dict[str, str]
-    texts: dict[str, list[tuple[int, str]]]
+    texts: dict[str, list[tuple[str, str]]]
     warnings: list[str]
 
 
@@ -50,7 +50,7 @@ class Assembler:
         """Take what was read, understood and decoded, and the folder of the store."""
         self._gathered, self._found, self._pixels, self._boxes, self._folder = gathered, found, pixels, boxes, folder
         self._left_out: dict[str, str] = {}
-        self._texts: dict[str, list[tuple[int, str]]] = {}
+        self._texts: dict[str, list[tuple[str, str]]] = {}
         self._warnings: list[str] = []
 
     def content(self) -> Assembled:
@@ -74,13 +74,19 @@ class Assembler:
         for name, one in entries.items():
             if one.is_target and (part := self._part(one)) is not None:
                 parts[name] = part
+        # The rows of the store are those of train, then val, then test.
+        order = np.concatenate(list(found.splits.values()))
+        kept = found.rows[order]
+        number = np.full(len(found.rows), -1)
+        number[order] = np.arange(len(order))
         content = Content(
-            parts=parts,
-            id=gathered.rows.numbers[found.rows] - 1,
-            keys=[gathered.rows.keys[row] for row in found.rows],
-            splits=found.splits,
-            subsets=found.subsets,
-            group=group_numbers(gathered.rows, found.rows),
+            parts={name: _ordered(part, order) for name, part in parts.items()},
+            id=gathered.rows.numbers[kept] - 1,
+            keys=[gathered.rows.keys[row] for row in kept],
+            splits={split: np.sort(number[members]) for split, members in found.splits.items()},
+            subsets={name: np.sort(number[members]) for name, members in found.subsets.items()},
+            folds=[np.sort(number[members]) for members in found.folds],
+            group=group_numbers(gathered.rows, kept),
             declaration=resolved(gathered.rows),
         )
         return Assembled(content=content, left_out=self._left_out, texts=self._texts, warnings=self._warnings)
@@ -193,7 +199,7 @@ class Assembler:
                 f"{share(tokens.unknown, 1)} of the tokens of {one.name!r} are not in its vocabulary."
             )
         shown = np.flatnonzero(there)[:_TEXTS]
-        self._texts[one.name] = [(int(row), str(texts[row])) for row in shown]
+        self._texts[one.name] = [(self._gathered.rows.keys[kept[row]], str(texts[row])) for row in shown]
         entry = Entry(kind="text", shape=tokens.values.shape[1:], dtype="int32")
         return Part(entry=entry, values=tokens.values[there], at=_numbered(there), names=tokens.vocabulary)
 
@@ -218,6 +224,13 @@ class Assembler:
 
 _TEXTS = 6  # on the card
 _MANY_UNKNOWN = 0.05
+
+
+def _ordered(part: Part, order: np.ndarray) -> Part:
+    """Return the part with its rows in another order."""
+    if part.at is None:
+        return dataclasses.replace(part, values=part.values[order])
+    return dataclasses.replace(part, at=part.at[order])
 
 
 def _numbered(present: np.ndarray) -> np.ndarray:

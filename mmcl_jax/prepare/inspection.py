@@ -22,6 +22,7 @@ from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.splits import draw as splits
 from mmcl_jax.prepare.splits import subsets
+from mmcl_jax.prepare.splits.folds import draw_folds
 from mmcl_jax.prepare.table.parse import Parsed
 from mmcl_jax.prepare.table.rows import Rows, matrix
 
@@ -37,6 +38,7 @@ class Inspected:
       labels: `[K, L]`, the same way.
       splits: places among the kept rows, by split.
       subsets: the same, by subset.
+      folds: the same, for each fold; () unless asked for.
       statistics: of the training rows.
       left_out: features that are not used after all, each with the reason.
       balance: rows per class and split, of every label that is a class.
@@ -49,6 +51,7 @@ class Inspected:
     labels: np.ndarray
     splits: splits.Splits
     subsets: Mapping[str, np.ndarray]
+    folds: Sequence[np.ndarray]
     statistics: Statistics
     left_out: dict[str, str]
     balance: dict[str, dict]
@@ -148,6 +151,7 @@ def inspect(
         labels=label_values,
         splits=divided,
         subsets=_subsets(rows, kept, divided, codes, label_columns, request, recipe),
+        folds=draw_folds(len(kept), request.folds, seed=request.seed, label=codes, group=members(rows, kept, alike)[0]),
         statistics=Statistics.fit(values[divided["train"]], schema),
         left_out=left_out,
         balance=balance,
@@ -204,19 +208,28 @@ def divide(
     elif column:
         divided = splits.splits_from_column(column[0].values.gather(kept).cast(pl.String).to_list(), column[0].name)
     else:
-        members, what = (None, "") if group is None else (_group_codes(group), f"groups of {groups[0].name!r}")
-        if alike is not None:
-            members = alike if members is None else joined(members, alike)
-            what = " and ".join(filter(None, (what, "near-duplicate pictures")))
-        divided = splits.random_splits(len(kept), request.split, seed=request.seed, label=codes, group=members)
+        together, what = members(rows, kept, alike)
+        divided = splits.random_splits(len(kept), request.split, seed=request.seed, label=codes, group=together)
         why = "every class of three rows is in every split"
-        if members is not None:
-            largest = np.bincount(members).max()
+        if together is not None:
+            largest = np.bincount(together).max()
             why = f"{what} are not divided (the largest group has {counted(int(largest), 'row')})"
         warnings += audit.warn_of_sizes(divided, request.split, why)
     if group is not None:
         warnings += audit.warn_of_groups(group, divided, groups[0].name)
     return divided, warnings
+
+
+def members(rows: Rows, kept: np.ndarray, alike: np.ndarray | None) -> tuple[np.ndarray | None, str]:
+    """The set `[K]` of rows that each row is never divided from, None for no sets; and what they are, in words."""
+    groups = rows.named("group")
+    if not groups:
+        return alike, "" if alike is None else "near-duplicate pictures"
+    together = group_codes(groups[0].values.gather(kept).cast(pl.String))
+    what = f"groups of {groups[0].name!r}"
+    if alike is None:
+        return together, what
+    return joined(together, alike), f"{what} and near-duplicate pictures"
 
 
 def _remedy(rows: Rows, request: Request, recipe: Recipe | None, ids: Mapping[str, list[str]] | None) -> str:
@@ -289,11 +302,11 @@ def joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def group_numbers(rows: Rows, kept: np.ndarray) -> np.ndarray | None:
     """`[K]` a number for each group of the rows `kept`; None where rows have no groups."""
     groups = rows.named("group")
-    return _group_codes(groups[0].values.gather(kept).cast(pl.String)) if groups else None
+    return group_codes(groups[0].values.gather(kept).cast(pl.String)) if groups else None
 
 
-def _group_codes(groups: pl.Series) -> np.ndarray:
-    """Integer codes; every row without a group is a group of its own."""
+def group_codes(groups: pl.Series) -> np.ndarray:
+    """`[K]` integer codes; every row without a group is a group of its own."""
     codes = groups.rank("dense").cast(pl.Int64).fill_null(-1).to_numpy().copy()
     alone = np.flatnonzero(codes < 0)
     codes[alone] = codes.max(initial=0) + 1 + np.arange(len(alone))

@@ -54,6 +54,7 @@ class Request:
     split_ids: tuple[Path, ...] = ()
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
     group_near_duplicates: bool = False
+    folds: int = 0
     subsets: tuple[float, ...] = (0.1, 0.01)
     seed: int = 0
     max_bad: float = 0.01
@@ -75,6 +76,10 @@ class Request:
         check(self.resize in FILTERS, f"--resize: {self.resize!r} is not one of {', '.join(FILTERS)}.")
         check(self.channels in (None, 1, 3), f"--channels: {self.channels} is neither 1 nor 3.")
         check(all(0 < share < 1 for share in self.subsets), f"--subsets: {self.subsets} are not shares below 1.")
+        check(
+            self.folds == 0 or self.folds >= 3,
+            f"--folds: {self.folds} is too few; one fold is for test, one for validation, and the others for training.",
+        )
         check(len(self.split_ids) in (0, 3), "--split-ids takes three files: of train, val and test.")
         check(not (self.split_ids and self.split_column), "--split-ids and --split-column both say the split.")
         for key, mark, known in (("decimal", self.decimal, DECIMALS), ("thousands", self.thousands, THOUSANDS)):

@@ -98,4 +98,4 @@ def _glance(entry: Mapping[str, Any], glance: Glance) -> Html | None:
     if glance.texts:
         lines = [(name(caption, 40), clipped(text, _TEXT)) for caption, text in glance.texts]
         parts.append(table(f"Texts of {entry['name']}", ("Row", "Text"), lines))
-    return element("div", element("h3", name(entry["name"])), parts, class_="single") if parts else None
+    return element("div", element("h3", name(entry["name"])), parts, class_="entry") if parts else None

@@ -21,13 +21,13 @@ _COLOURS = np.array(  # Okabe and Ito's, which colour-blind people can tell apar
 )
 
 
-def glances(content: Content, texts: Mapping[str, list[tuple[int, str]]]) -> dict[str, Glance]:
-    """Return what the card shows of each entry that can be looked at; `texts` are (row, text) by entry."""
+def glances(content: Content, texts: Mapping[str, list[tuple[str, str]]]) -> dict[str, Glance]:
+    """Return what the card shows of each entry that can be looked at; `texts` are (key, text) by entry."""
     found = {}
     for name, part in content.parts.items():
         entry = part.entry
         if name in texts:
-            found[name] = Glance(texts=[(content.keys[row], text) for row, text in texts[name]])
+            found[name] = Glance(texts=texts[name])
         elif entry.of:
             found[name] = Glance(
                 pictures=[(content.keys[row], _over(content, name, row)) for row in _rows(content, part)]

@@ -12,6 +12,7 @@ from mmcl_jax.prepare.assemble import Assembled, described
 from mmcl_jax.prepare.card import render_card
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.glance import facts, glances, grey_or_colour
+from mmcl_jax.prepare.entries.columns import is_column
 from mmcl_jax.prepare.gather import Gathered
 from mmcl_jax.prepare.inspection import Inspected
 from mmcl_jax.prepare.join.joined import Joined
@@ -93,7 +94,10 @@ def add_entries(findings: Findings, gathered: Gathered, assembled: Assembled) ->
     content = assembled.content
     where = {name: _origin(one) for name, one in gathered.join.entries.items()}
     source = Path(gathered.rows.source).name
-    where |= dict.fromkeys((*gathered.join.main, "labels"), source)
+    where |= dict.fromkeys(gathered.join.main, source)
+    labels = [source] if gathered.rows.named("label") else []
+    labels += [where[name] for name, one in gathered.join.entries.items() if is_column(one)]
+    where["labels"] = ", ".join(dict.fromkeys(labels))
     findings.entries.extend(described(content, where))
     for entry in findings.entries:
         entry.update(facts(content, entry["name"]))
