@@ -143,24 +143,29 @@ class Request:
         """
         check(path.is_file(), f"--request: {path} does not exist.")
         try:
-            raw = json.loads(path.read_text())
+            raw = json.loads(path.read_text(encoding="utf-8-sig"))
         except ValueError as error:
             raise UserError(f"--request: {path} is not JSON: {error}.") from error
-        raw = raw.get("request", raw) if isinstance(raw, dict) else {}
-        known = {field.name: field for field in dataclasses.fields(cls)}
-        made: dict[str, Any] = {}
-        for name, value in raw.items():
-            check(name in known, f"--request: {path} has an unknown key {name!r}; known are {', '.join(known)}.")
-            if name == "schema":
-                made[name] = Declaration.from_json(value, f"{path}: schema")
-            elif name in ("entries", "targets"):
-                made[name] = value  # read when the request is made
-            elif name in ("table", "images", "follow_links", "like"):
-                made[name] = None if value is None else Path(value)
-            else:
-                made[name] = tuple(value) if isinstance(value, list) else value
-        made["split_ids"] = tuple(map(Path, made.get("split_ids", ())))
-        return cls(**{**made, **over})
+        check(isinstance(raw, dict), f"--request: {path} must hold an object.")
+        return cls.from_json({**raw.get("request", raw), **over}, str(path))
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any], where: str = "the request") -> "Request":
+        """Return the request of JSON values, or of Python values in their place.
+
+        Args:
+          raw: fields by name.
+          where: what errors call it.
+
+        Raises:
+          UserError: naming the key that is unknown or wrong.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        for name in raw:
+            check(
+                name in known, f"--request: {where} has an unknown key {name!r}; known are {', '.join(sorted(known))}."
+            )
+        return cls(**{name: _typed(name, value, f"--request: {where}: {name}") for name, value in raw.items()})
 
     def to_json(self) -> dict[str, Any]:
         """The request as JSON values."""
@@ -169,3 +174,45 @@ class Request:
         for key in ("entries", "targets"):
             raw[key] = {name: source.to_json() for name, source in raw[key].items()}
         return json.loads(json.dumps(raw, default=str))
+
+
+_PATHS = ("table", "images", "like", "follow_links")
+_TEXTS = ("image_column", "label", "ignore", "categorical", "missing")
+_NUMBERS = ("split", "subsets")
+
+
+def _typed(name: str, raw: Any, where: str) -> Any:
+    """Return the value of a field in its type. Raises `UserError` if it has another one."""
+    default = getattr(_DEFAULT, name)
+    if raw is None and default is None:
+        return None
+    if name == "schema":
+        return raw if isinstance(raw, Declaration) else Declaration.from_json(raw, where)
+    if name in ("entries", "targets"):
+        return raw  # read when the request is made
+    if name in _PATHS:
+        check(isinstance(raw, str | Path), f"{where} must be a path, not {raw!r}.")
+        return Path(raw)
+    if name in (*_TEXTS, "split_ids"):
+        values = [raw] if isinstance(raw, str) else raw
+        texts = isinstance(values, list | tuple) and all(isinstance(value, str | Path) for value in values)
+        check(texts, f"{where} must be a list of texts, not {raw!r}.")
+        return tuple(map(Path, values)) if name == "split_ids" else tuple(values)
+    if name in _NUMBERS or (name in ("image_size", "intensity") and not isinstance(raw, str)):
+        values = [raw, raw] if name == "image_size" and isinstance(raw, int) else raw
+        size = len(default) if name == "split" else None if name == "subsets" else 2
+        numbers = isinstance(values, list | tuple) and all(map(_is_number, values)) and size in (None, len(values))
+        check(numbers, f"{where} must be a list of {f'{size} ' if size else ''}numbers, not {raw!r}.")
+        return tuple(values)
+    kind = {"channels": int, "max_bad": float}.get(name, str if default is None else type(default))
+    right = _is_number(raw) if kind is float else type(raw) is kind
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    check(right, f"{where} must be {words[kind]}, not {raw!r}.")
+    return raw
+
+
+def _is_number(raw: Any) -> bool:
+    return isinstance(raw, int | float) and not isinstance(raw, bool)
+
+
+_DEFAULT = Request()
