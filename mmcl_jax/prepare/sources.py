@@ -93,7 +93,7 @@ class Source:
       categories: of a class, of an ordinal target (lowest first), or of the class of boxes.
       between: what separates the labels in a cell of a multi-label target.
       classes: the pixel value of every class of a mask; by default the values that are met.
-      vocabulary: a tokenizer.json, or a vocab.txt of word pieces; by default one is fitted on training rows.
+      vocabulary: a tokenizer.json, or a vocab.txt of word pieces; by default byte pairs are fitted on training rows.
       vocabulary_size: of a fitted one, at most.
       length: tokens that are kept of a text, at most; by default all.
     """

@@ -81,13 +81,17 @@ def tokenise(texts: Sequence[str | None], train: np.ndarray, source: Source, whe
 
 
 def _fitted(texts: Sequence[str], source: Source, where: str) -> Any:
-    """Return word pieces of these texts, lower case and without accents."""
+    """Return byte pair encoding, fitted on these texts, in lower case and without accents; `▁` begins a word.
+
+    It is no WordPiece, whose trainer gives another vocabulary each time.
+    """
     library = _library(where)
     check(any(text.strip() for text in texts), f"{where}: no row of train has a text to fit a vocabulary on.")
-    made = library.Tokenizer(library.models.WordPiece(unk_token=UNKNOWN, max_input_chars_per_word=100))
+    made = library.Tokenizer(library.models.BPE(unk_token=UNKNOWN))
     made.normalizer = library.normalizers.BertNormalizer(lowercase=True)
-    made.pre_tokenizer = library.pre_tokenizers.BertPreTokenizer()
-    trainer = library.trainers.WordPieceTrainer(
+    words = library.pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    made.pre_tokenizer = library.pre_tokenizers.Sequence([words, library.pre_tokenizers.Punctuation()])
+    trainer = library.trainers.BpeTrainer(
         vocab_size=source.vocabulary_size, special_tokens=[UNKNOWN], show_progress=False
     )
     made.train_from_iterator(texts, trainer)
