@@ -57,7 +57,7 @@ class Gathered:
 def gather(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> Gathered:
     """Read all tables and matrices, and join them.
 
-    Rows that cannot be used, that the cohort does not keep, or that are in no list of identifiers, go to the quarantine.
+    Rows that cannot be used, that the cohort does not keep, or that no list of identifiers has, go to the quarantine.
 
     Raises:
       UserError: anything wrong with the input, naming the file, row or column.

@@ -1,4 +1,4 @@
-"""A small cohort as files: a table, pictures of several sorts, matrices, texts, masks and boxes, some of them missing."""
+"""A small cohort as files: a table, pictures, matrices, texts, masks and boxes, some of them missing."""
 
 import json
 from pathlib import Path
@@ -15,8 +15,8 @@ WORDS = ("clear", "lungs", "heart", "enlarged", "effusion", "left", "right", "no
 def raw_cohort(folder: Path, *, people: int = PEOPLE) -> dict:
     """Write all files and return the request of them, as JSON values; every table has a key column of its own.
 
-    Person n is called 1000 + n. Those with n % 4 == 3 have no scores (pgs), n % 5 == 4 no burdens, n % 7 == 6 no report,
-    and n % 10 == 9 no right picture. The pixels of the left picture are n + 1 but for one row that tells people apart.
+    Person n is called 1000 + n. Those with n % 4 == 3 have no scores (pgs), with n % 5 == 4 no burdens, with n % 7 == 6
+    no report, and with n % 10 == 9 no right picture.
     """
     rng = np.random.default_rng(0)
     keys = [1000 + n for n in range(people)]

@@ -1,4 +1,4 @@
-"""Several entries of several files, joined by key: every value arrives, what is missing is known, what is wrong is named."""
+"""Entries of several files, joined by key: every value arrives, what is missing is known, what is wrong is named."""
 
 import copy
 import json
@@ -326,7 +326,10 @@ def picture(folder: Path, file: str, values: np.ndarray) -> None:
 BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     "unknown kind": (lambda f, r: entry(r, "pgs", kind="genes"), ("entries.pgs", "'genes'", "vector")),
     "no kind": (lambda f, r: entry(r, "pgs", kind=None), ("entries.pgs has no kind",)),
-    "a target among entries": (lambda f, r: entry(r, "pgs", kind="mask"), ("entries.pgs", "'mask' belongs into 'targets'")),
+    "a target among entries": (
+        lambda f, r: entry(r, "pgs", kind="mask"),
+        ("entries.pgs", "'mask' belongs into 'targets'"),
+    ),
     "unknown key": (lambda f, r: r.update(colour=1), ("cohort.json", "unknown key 'colour'")),
     "unknown key of an entry": (lambda f, r: entry(r, "pgs", colour=1), ("entries.pgs", "vector has no key 'colour'")),
     "unknown cohort": (lambda f, r: r.update(cohort="both"), ("--cohort: 'both' is neither outer nor inner",)),
@@ -335,17 +338,29 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         lambda f, r: entry(r, "pgs", kind="plink", key=None, file="a.bed"),
         ("entries.pgs", "PLINK genotypes are not read yet", "plink2 --export A"),
     ),
-    "two files for one entry": (lambda f, r: entry(r, "image", column="a"), ("entries.image", "either files", "or column")),
+    "two files for one entry": (
+        lambda f, r: entry(r, "image", column="a"),
+        ("entries.image", "either files", "or column"),
+    ),
     "no file": (lambda f, r: entry(r, "pgs", file=str(f / "no.tsv")), ("no.tsv does not exist",)),
     "no key column": (lambda f, r: entry(r, "pgs", key="who"), ("no column 'who'", "pgs.tsv")),
-    "key not said": (lambda f, r: (r.pop("key_column"), entry(r, "pgs", key=None)), ("people.csv", "is the key", "key_column")),
+    "key not said": (
+        lambda f, r: (r.pop("key_column"), entry(r, "pgs", key=None)),
+        ("people.csv", "is the key", "key_column"),
+    ),
     "rows do not join": (
         lambda f, r: entry(r, "pgs", key="PGS0"),
         ("entries.pgs: none of its 30 keys", "is a key of another entry", "'1000'", "check which column is the key"),
     ),
-    "no such files": (lambda f, r: entry(r, "right", files="{key}.tif"), ("entries.right", "no file in", "like {key}.tif")),
+    "no such files": (
+        lambda f, r: entry(r, "right", files="{key}.tif"),
+        ("entries.right", "no file in", "like {key}.tif"),
+    ),
     "two files of a key": (
-        lambda f, r: (picture(f, "right/1000_1_1.png", np.zeros((2, 2), np.uint8)), entry(r, "right", files="{key}_*.png")),
+        lambda f, r: (
+            picture(f, "right/1000_1_1.png", np.zeros((2, 2), np.uint8)),
+            entry(r, "right", files="{key}_*.png"),
+        ),
         ("entries.right", "two files of the key '1000'", "1000_1.png and 1000_1_1.png"),
     ),
     "mask of another size": (
@@ -356,7 +371,10 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         lambda f, r: entry(r, "disc", classes={"no": 0, "yes": 1}),
         ("1000.png has the value 255, which is none of its classes",),
     ),
-    "mask of no image": (lambda f, r: entry(r, "disc", of="eye"), ("targets.disc", "no image 'eye'", "image, right, scan")),
+    "mask of no image": (
+        lambda f, r: entry(r, "disc", of="eye"),
+        ("targets.disc", "no image 'eye'", "image, right, scan"),
+    ),
     "box outside": (
         lambda f, r: cell(f, "boxes.csv", "x1", 1, "17"),
         ("Row 2 of", "boxes.csv", "1, 2, 17, 9 lies outside of its image, which is 16 wide and 16 high"),
@@ -379,7 +397,10 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         lambda f, r: (entry(r, "pgs", dtype="float16"), cell(f, "pgs.tsv", "PGS3", 4, "70000")),
         ("Row 5 of", "pgs.tsv", "column 'PGS3' holds 70000, which float16 does not hold"),
     ),
-    "a fraction in int8": (lambda f, r: entry(r, "pgs", dtype="int8"), ("Row 1 of", "pgs.tsv", "which int8 does not hold")),
+    "a fraction in int8": (
+        lambda f, r: entry(r, "pgs", dtype="int8"),
+        ("Row 1 of", "pgs.tsv", "which int8 does not hold"),
+    ),
     "a bad cell of a target": (
         lambda f, r: cell(f, "outcomes.csv", "pressure", 6, "high"),
         ("Row 7 of", "outcomes.csv", "'pressure' holds 'high'"),
@@ -404,7 +425,12 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     "a token beyond the vocabulary": (
         lambda f, r: (
             (f / "tokenizer.json").write_text(
-                json.dumps({"version": "1.0", "model": {"type": "WordLevel", "unk_token": "[UNK]", "vocab": {"[UNK]": 0, "heart": 9}}})
+                json.dumps(
+                    {
+                        "version": "1.0",
+                        "model": {"type": "WordLevel", "unk_token": "[UNK]", "vocab": {"[UNK]": 0, "heart": 9}},
+                    }
+                )
             ),
             entry(r, "report", vocabulary=str(f / "tokenizer.json")),
         ),
@@ -418,9 +444,15 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         lambda f, r: np.save(f / "scans" / "1004.npy", np.zeros((4, 6, 6), np.float32)),
         ("different sizes", "4 x 6 x 6", '"size": [32, 64, 64] in entries.scan'),
     ),
-    "two entries of one name": (lambda f, r: r["targets"].update(pgs=r["targets"]["grade"]), ("two entries are called 'pgs'",)),
-    "a name that is none": (lambda f, r: r["entries"].update({"a b": r["entries"]["pgs"]}), ("'a b' is no name of an entry",)),
-}  # fmt: skip
+    "two entries of one name": (
+        lambda f, r: r["targets"].update(pgs=r["targets"]["grade"]),
+        ("two entries are called 'pgs'",),
+    ),
+    "a name that is none": (
+        lambda f, r: r["entries"].update({"a b": r["entries"]["pgs"]}),
+        ("'a b' is no name of an entry",),
+    ),
+}
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -466,5 +498,5 @@ def test_bad_rows_within_the_allowance_are_listed(cohort: tuple[Path, dict]) -> 
 def test_a_request_that_is_wrong_in_python(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"entries.a: the matrix x.txt must end in .csv"):
         Request(entries={"a": {"kind": "vector", "file": "x.txt"}})  # type: ignore[dict-item]
-    with pytest.raises(UserError, match="say where the keys of x.npy's rows are"):
+    with pytest.raises(UserError, match=r"say where the keys of x.npy's rows are"):
         Request(entries={"a": Source(kind="vector", file=Path("x.npy"))})

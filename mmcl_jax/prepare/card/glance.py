@@ -53,8 +53,9 @@ def facts(content: Content, name: str) -> dict[str, Any]:
 
 
 def grey_or_colour(values: np.ndarray) -> np.ndarray:
-    """Return a picture `[H, W, C]` or volume `[D, H, W, C]` of any type as uint8 `[H, W, 1 or 3]`, of a volume the middle
-    slice; deeper than 8 bits by its own range.
+    """Return a picture `[H, W, C]` or the middle slice of a volume `[D, H, W, C]` as uint8 `[H, W, 1 or 3]`.
+
+    What is deeper than 8 bits has its own range.
     """
     if values.ndim == 4:
         values = values[len(values) // 2]

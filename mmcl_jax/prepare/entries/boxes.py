@@ -36,8 +36,8 @@ class Boxes(NamedTuple):
 def read_boxes(one: Joined, of: Pixels, rows: Rows, quarantine: Quarantine) -> Boxes:
     """Return the boxes of all rows, where their stored images have them.
 
-    A key whose row has empty cells has no box; a key that is in no row of the table lacks the entry. Rows with a box that
-    is none, or lies outside of its image, go to the quarantine.
+    A key whose row has empty cells has no box; a key that is in no row of the table lacks the entry. Rows with
+    a box that is none, or lies outside of its image, go to the quarantine.
 
     Args:
       one: the target.

@@ -27,10 +27,7 @@ def read_mask(
       Unusable: it cannot be read, has colours, or values that are no bytes or none of `values`.
     """
     nearest = dataclasses.replace(fit, resize="nearest", antialias=True)
-    if len(shape) == 4:
-        numbers = read_levels(Path(path), fit).values
-    else:
-        numbers = reading_values(path, fit)
+    numbers = read_levels(Path(path), fit).values if len(shape) == 4 else reading_values(path, fit)
     size = numbers.shape[:-1]
     same = bool((numbers == numbers[..., :1]).all())
     require(same, "wrong channels", f"The mask {path} has colours; its pixels must be classes, one value each.")

@@ -210,8 +210,8 @@ def _check_sizes(
         if mine is not None and image is not None and mine != image:
             sizes = [" x ".join(map(str, size)) for size in (mine, image)]
             reason = (
-                f"The mask {pictured.name!r} of {rows.keys[row]!r}, {pictured.names[row][0]}, has the size {sizes[0]} and "
-                f"its image {of.pictured.names[row][0]} has {sizes[1]}."
+                f"The mask {pictured.name!r} of {rows.keys[row]!r}, {pictured.names[row][0]}, has the size {sizes[0]} "
+                f"and its image {of.pictured.names[row][0]} has {sizes[1]}."
             )
             rows.leave_out(row, quarantine, "mask of other size", reason, image=pictured.names[row][0])
 
@@ -228,7 +228,7 @@ def _quarantine_duplicates(
             row,
             quarantine,
             f"duplicate {pictured.kind}",
-            f"Its {pictured.kind} {pictured.names[row][0]} is that of {rows.called(other)}, {pictured.names[other][0]}; "
-            f"to keep such rows, say {pictured.keep_option}.",
+            f"Its {pictured.kind} {pictured.names[row][0]} is that of {rows.called(other)}, "
+            f"{pictured.names[other][0]}; to keep such rows, say {pictured.keep_option}.",
             image=pictured.names[row][0],
         )

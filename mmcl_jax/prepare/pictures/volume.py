@@ -75,7 +75,9 @@ def _array(path: Path, limit: int) -> np.ndarray:
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise Unusable("broken image", f"The volume {path} cannot be read: {str(error).splitlines()[0]}.") from error
+        raise Unusable(
+            "broken image", f"The volume {path} cannot be read: {str(error).splitlines()[0].rstrip('.')}."
+        ) from error
     by = " x ".join(map(str, values.shape))
     usual = values.ndim in (3, 4) and values.dtype.kind in "iufb"
     require(
