@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.evaluation.scores import Score
+from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.reproduce.grid import Sample
 from mmcl_jax.reproduce.outcome import Outcome
 from mmcl_jax.reproduce.page.text import render_text

@@ -40,14 +40,14 @@ def run(size: str) -> list[dict[str, Any]]:
     keys = jax.random.split(jax.random.key(0), SIZES[size])
     sides = _crops(published)
     sigma = _uniform(1, published.blur_sigma, len(sides))
-    plain = _steps(VIEWS.build(VIEWS.spec("resized", size=(VIEW, VIEW)), "view").apply(pictures[300], keys, None))
+    plain = _steps(VIEWS.build(VIEWS.spec("resized", size=(VIEW, VIEW)), "view").apply(pictures[300], keys, {}).values)
     rows = []
     for stored, images in pictures.items():
         windows = sides * stored
         rows.append(
             {
                 "stored": stored,
-                "sharpness": _steps(crop.apply(images, keys, None)) / plain,
+                "sharpness": _steps(crop.apply(images, keys, {}).values) / plain,
                 "enlarged": float((windows < VIEW).any(axis=1).mean()),
                 "blur": float((sigma * VIEW / np.sqrt(windows.prod(axis=1))).mean()),
                 "bytes_per_image": stored * stored * 3,

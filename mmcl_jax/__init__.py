@@ -1,7 +1,7 @@
 """mmcl_jax: multimodal contrastive pretraining of images paired with tables, in JAX and Flax NNX.
 
 The package reads in the order of its folders: `data` (raw files to a store to batches), `views` (augmentation),
-`encoders`, `objectives`, `training`, `evaluation`, `cli`. A folder never imports one to its right.
+`encoders`, `tasks`, `objectives`, `training`, `evaluation`, `cli`. A folder never imports one to its right.
 """
 
 from importlib.metadata import version

@@ -105,9 +105,10 @@ def _alive(path: Path) -> bool:
 
 
 def _started(pid: int) -> str:
-    """When a process of this host began, so that another one of the same number is told apart; "" if there is none."""
+    """When a process of this host began, so that another one of the same number is told apart; "" if it is dead."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] == "Z" else fields[19]  # a zombie is dead, and only not yet collected by its parent
     except (OSError, IndexError):
         pass
     try:

@@ -15,11 +15,11 @@ from mmcl_jax import __version__
 from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
 from mmcl_jax.datasets import digits
-from mmcl_jax.evaluation.budgets import Budget
-from mmcl_jax.evaluation.plot import plot_scores
-from mmcl_jax.evaluation.protocol import evaluate_runs
-from mmcl_jax.evaluation.scores import Score
-from mmcl_jax.evaluation.summary import Cell, budgets_of, grids, paired, repeats_of, show, summarise
+from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
+from mmcl_jax.evaluation.results.plot import plot_scores
+from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.evaluation.results.summary import Cell, budgets_of, grids, paired, repeats_of, show, summarise
+from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.files import writing
 from mmcl_jax.lock import locked
 from mmcl_jax.prepare.make import prepare

@@ -14,8 +14,8 @@ from rich.console import Console
 from mmcl_jax.cli import types
 from mmcl_jax.cli.main import main
 from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation.scores import Score
-from mmcl_jax.evaluation.summary import grids, show
+from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.evaluation.results.summary import grids, show
 from mmcl_jax.prepare.pictures.images import Unusable
 from mmcl_jax.progress import Bar
 from mmcl_jax.text import listed, visible

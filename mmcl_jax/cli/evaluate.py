@@ -12,11 +12,11 @@ from mmcl_jax import __version__
 from mmcl_jax.cli import types
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.budgets import Budget
-from mmcl_jax.evaluation.protocol import PROTOCOLS, evaluate_runs
-from mmcl_jax.evaluation.results import ResultsFile
-from mmcl_jax.evaluation.sources import BASELINES, INPUTS, sources
-from mmcl_jax.evaluation.summary import grids, show
+from mmcl_jax.evaluation.protocols.evaluate import PROTOCOLS, evaluate_runs
+from mmcl_jax.evaluation.results.file import ResultsFile
+from mmcl_jax.evaluation.results.summary import grids, show
+from mmcl_jax.evaluation.sources.budgets import Budget
+from mmcl_jax.evaluation.sources.source import BASELINES, INPUTS, sources
 from mmcl_jax.targets import check_file
 from mmcl_jax.text import visible
 from mmcl_jax.training.run import Run

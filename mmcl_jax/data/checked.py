@@ -1,7 +1,7 @@
 """Files of a store, each compared with its checksum before it is read."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +36,10 @@ class Checked:
                 self._sums.get(name) == sha256(path),
                 f"{path} is damaged (its checksum is not that of what was written); {ANEW}.",
             )
+
+    def check_all(self, without: Collection[str] = ()) -> None:
+        """Raise `UserError` unless all files that have a checksum are what was written, but for some."""
+        self.check(name for name in self._sums if name not in without)
 
     def read(self, name: str, how: Callable[[Path], T]) -> T:
         """Return what `how` reads of a file that is what was written.

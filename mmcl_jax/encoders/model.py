@@ -78,7 +78,7 @@ def build_model(
             f"config.encoders.{modality}",
             shape=schema.image.shape,
             widths=schema.widths,
-            missing=config.missing,
+            missing=config.inputs[modality].missing,
             norm=norm,
             rngs=rngs,
             dtype=dtype,

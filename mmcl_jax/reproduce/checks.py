@@ -6,11 +6,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.evaluation.finetune_batches import Order
-from mmcl_jax.evaluation.finetune_recipe import augmentation_of
-from mmcl_jax.evaluation.labelled import LabelledStore
-from mmcl_jax.evaluation.remarks import remarks_on
-from mmcl_jax.evaluation.sources import INPUTS
+from mmcl_jax.evaluation.heads.batches import Order
+from mmcl_jax.evaluation.heads.recipe import augmentation_of
+from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.remarks import remarks_on
+from mmcl_jax.evaluation.sources.source import INPUTS
 from mmcl_jax.reproduce.outcome import metric_of
 from mmcl_jax.reproduce.plan import Evaluation, Plan
 
@@ -54,10 +54,14 @@ def _check(one: Evaluation, data: LabelledStore, config: ConfigDict) -> None:
         known = ", ".join(config.encoders)
         check(modality in config.encoders, f"{row}: {given} is evaluated, and its config has no encoder but {known}.")
     label = data.store.schema.label
-    taught = bool(config.get("label_as_feature")) and label is not None and label.name == data.task.label
+    taught = (
+        any(chosen.label_as_feature for chosen in config.inputs.values())
+        and label is not None
+        and label.name == data.task.label
+    )
     check(
         "table" not in INPUTS[given] or not taught,
-        f"{row}: the table is evaluated by {data.task.label!r}, which config.label_as_feature makes a column of it; "
+        f"{row}: the table is evaluated by {data.task.label!r}, which label_as_feature makes a column of it; "
         "leave that out, or predict another --label.",
     )
     if one.column.protocol != "finetune":

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.stats import norm, t
 
-from mmcl_jax.evaluation.per_row import unpacked
-from mmcl_jax.evaluation.scores import Score
+from mmcl_jax.evaluation.results.per_row import unpacked
+from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.reproduce.spec import Contrast
 
 LEAST_SEEDS = 3  # for a verdict: the spread of two says next to nothing of that of others

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmcl_jax.evaluation.scores import Score
+from mmcl_jax.evaluation.results.scores import Score
 
 
 def digest(value: Any) -> str:

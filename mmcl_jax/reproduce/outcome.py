@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mmcl_jax.evaluation.labelled import LabelledStore
-from mmcl_jax.evaluation.remarks import names
-from mmcl_jax.evaluation.scores import Score
+from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.remarks import names
 from mmcl_jax.page.wording import counted
 from mmcl_jax.reproduce import grid, ledger
 from mmcl_jax.reproduce.plan import Plan

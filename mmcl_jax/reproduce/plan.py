@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.evaluation.budgets import Budget
+from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.reproduce import ledger
 from mmcl_jax.reproduce.spec import Column, Row, Table
 from mmcl_jax.training.plain import to_plain
@@ -60,7 +60,7 @@ class Training:
         """Raises `UserError` if its folder holds another experiment, or the same on other data."""
         if Run.exists(self.directory):
             try:
-                Run.begin(self.directory, self.config, store, Run.open(self.directory).encoding)
+                Run.begin(self.directory, self.config, store, Run.open(self.directory).inputs)
             except UserError as error:
                 raise UserError(str(error).replace("--workdir", "--out")) from error
 

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from mmcl_jax.evaluation.budgets import Budget
+from mmcl_jax.evaluation.sources.budgets import Budget
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import jax
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation.protocol import evaluate_runs
-from mmcl_jax.evaluation.scores import Score
+from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
+from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.reproduce import ledger
 from mmcl_jax.reproduce.plan import Evaluation, Plan, Training
 from mmcl_jax.training.loop import pretrain

@@ -1,7 +1,7 @@
 """From a config and data to the parts of an experiment, with everything checked before anything runs."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,12 +11,10 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mmcl_jax.data.encoding import Encoding
-from mmcl_jax.data.input import Batches, is_streamed, populations, training_arrays
-from mmcl_jax.data.label_feature import append_label, raw_table
+from mmcl_jax.data.input import Batches, is_streamed
+from mmcl_jax.data.inputs import Inputs, InputSpec, cohort_rows, input_arrays, specs_of
+from mmcl_jax.data.population import population_of
 from mmcl_jax.data.schema import Schema
-from mmcl_jax.data.selection import select_columns
-from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.objectives import Execution, Objective, build_objective
@@ -31,13 +29,19 @@ from mmcl_jax.views import VIEWS, View
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """The parts of an experiment. `graphdef` is the structure of its model; its arrays are in the train state."""
+    """The parts of an experiment.
+
+    `graphdef` is the structure of its model, whose arrays are in the train state; `fitted` is what views know of the
+    training rows, by modality (see `views.base.Fitted`).
+    """
 
     config: ConfigDict
     schema: Schema
     mesh: Mesh
     batches: Batches
+    inputs: Mapping[str, InputSpec]
     views: dict[str, View]
+    fitted: Mapping[str, Mapping[str, np.ndarray]]
     graphdef: nnx.GraphDef
     objective: Objective
     schedule: optax.Schedule
@@ -57,7 +61,7 @@ class Experiment:
 
     def constants(self) -> dict[str, Any]:
         """What no step changes, on the host; see `make_step`."""
-        return {"seed": np.uint32(self.config.seed), "populations": populations(self.batches)}
+        return {"seed": np.uint32(self.config.seed), "fitted": self.fitted}
 
     def shardings(self, arrays: Any) -> Any:
         """Where the arrays of the train state, or of a part of it, lie."""
@@ -77,53 +81,102 @@ class Experiment:
         )
 
 
-def fit_encoding(config: ConfigDict, store: Store) -> Encoding:
-    """How the table's rows are encoded, fitted on the training split.
+def training_rows(config: ConfigDict, store: Store) -> np.ndarray | None:
+    """Return the numbers of the training rows that take part in an experiment, by its cohort; None if all do.
 
     Raises:
-      UserError: the label is to be a feature, and the store has none; or no column has the tag of `config.columns`.
+      UserError: no row takes part, or an input has no entry.
     """
-    schema = select_columns(store.schema, config.columns)
-    if config.label_as_feature:
-        schema = append_label(schema, store)
-    table = raw_table(store.rows("train"), store.schema, schema)
-    statistics = store.statistics if schema == store.schema else Statistics.fit(table, schema)
-    return Encoding.fit(table, schema, statistics, missing=config.missing, outside=config.outside)
+    streamed = is_streamed(config.loader.images, store)
+    check(config.fold is None, f"config.fold: the store {store.directory} has no folds; leave it at None.")
+    return cohort_rows(config.inputs, store, "train", cohort=config.cohort, streamed=streamed)
+
+
+def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
+    """Return how rows become batches, fitted on the training rows that take part.
+
+    Raises:
+      UserError: naming the key, see `Inputs.fit`.
+    """
+    return Inputs.fit(config.inputs, store, training_rows(config, store))
 
 
 def build_experiment(
-    config: ConfigDict, store: Store, devices: Sequence[jax.Device] | None = None, *, encoding: Encoding | None = None
+    config: ConfigDict, store: Store, devices: Sequence[jax.Device] | None = None, *, inputs: Inputs | None = None
 ) -> Experiment:
     """The experiment on the training split of a store and on these devices (all by default).
 
-    `encoding` is that of a run which is continued; by default it is fitted.
+    `inputs` are those of a run which is continued; by default they are fitted.
 
     Raises:
       UserError: naming the config key, file or column that is wrong.
     """
     check_config(config)
-    encoding = encoding or fit_encoding(config, store)
+    inputs = inputs or fit_inputs(config, store)
     batches = Batches(
-        training_arrays(
+        input_arrays(
             store,
             "train",
-            config.encoders.keys(),
-            encoding,
-            streamed=is_streamed(config.input.images, store),
+            inputs,
+            targets=_dense_targets(config, store.schema),
+            streamed=is_streamed(config.loader.images, store),
         ),
         batch_size=config.batch_size,
         epochs=config.epochs,
         seed=config.seed,
+        take=training_rows(config, store),
         process=jax.process_index(),
         processes=jax.process_count(),
     )
-    return assemble(config, encoding.schema, batches, devices)
+    return assemble(config, inputs.schema, batches, devices, inputs=inputs)
+
+
+def _fitted(
+    config: ConfigDict, views: Mapping[str, View], batches: Batches, inputs: Inputs | None
+) -> dict[str, dict[str, np.ndarray]]:
+    """What views are given, by modality: the scale of vectors, and the population if a view draws from it."""
+    fitted: dict[str, dict[str, np.ndarray]] = {view.modality: {} for view in views.values()}
+    asked: dict[str, tuple[str, int | None]] = {}
+    for name, view in views.items():
+        if inputs and view.modality in inputs.vectors:
+            fitted[view.modality].update(inputs.vectors[view.modality].to_arrays())
+        if not view.draws:
+            continue
+        key = f"config.views.{name}.population"
+        first, size = asked.setdefault(view.modality, (name, view.population))
+        check(
+            size == view.population,
+            f"{key}: {view.population} is not that of the view {first!r} of the same input, which is {size}; give both "
+            "the same.",
+        )
+        if first == name:
+            take = np.arange(len(batches.arrays["id"])) if batches.take is None else batches.take
+            present = batches.arrays.get(f"present/{view.modality}")
+            take = take if present is None else take[present[take]]
+            rows = batches.arrays[view.modality]
+            population = population_of(rows, take, size=size, seed=config.seed, key=key)
+            fitted[view.modality]["population"] = population
+    return fitted
+
+
+def _dense_targets(config: ConfigDict, schema: Schema) -> list[str]:
+    """The entries such as masks that a term reads."""
+    terms = build_objective(config.objective, list(config.views), execution=Execution(), schema=schema).terms.values()
+    dense = [name for name, entry in schema.entries.items() if entry.role == "target" and entry.kind != "table"]
+    return [name for name in dense if any(f"target/{name}" in term.needs for term in terms)]
 
 
 def assemble(
-    config: ConfigDict, schema: Schema, batches: Batches, devices: Sequence[jax.Device] | None = None
+    config: ConfigDict,
+    schema: Schema,
+    batches: Batches,
+    devices: Sequence[jax.Device] | None = None,
+    *,
+    inputs: Inputs | None = None,
 ) -> Experiment:
     """The experiment on any batches that the schema describes. Builds and checks every part; allocates no parameters.
+
+    `inputs` are what was fitted, which vectors need; without them `schema` alone says what the inputs are.
 
     Raises:
       UserError: naming the config key that is wrong.
@@ -131,12 +184,14 @@ def assemble(
     check_config(config)
     mesh = make_mesh(devices, model=config.mesh.model)
     check_split(config, mesh.size)
+    specs = inputs.specs if inputs else specs_of(config.inputs, schema)
     views = {name: VIEWS.build(spec, f"config.views.{name}") for name, spec in sorted(config.views.items())}
     for name, view in views.items():
-        kind = config.views[name].name
+        chosen, kind = config.views[name].name, specs[view.modality].kind
         check(
-            view.takes == view.modality,
-            f"config.views.{name}: {kind!r} is a view of the {view.takes}, not of {view.modality!r}.",
+            view.takes == kind,
+            f"config.views.{name}: {chosen!r} is a view of the kind {view.takes}, and the input {view.modality!r} is of "
+            f"the kind {kind}.",
         )
     execution = Execution(name=config.pairs.execution, tile=config.pairs.tile, mesh=mesh)
     objective = build_objective(config.objective, list(views), execution=execution, schema=schema)
@@ -163,7 +218,9 @@ def assemble(
         schema=schema,
         mesh=mesh,
         batches=batches,
+        inputs=specs,
         views=views,
+        fitted=_fitted(config, views, batches, inputs),
         graphdef=nnx.graphdef(model),
         objective=objective,
         schedule=schedule,

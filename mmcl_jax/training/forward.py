@@ -7,7 +7,7 @@ from jaxtyping import Array
 
 from mmcl_jax.encoders import Model
 from mmcl_jax.objectives import Objective, Outputs
-from mmcl_jax.views import View
+from mmcl_jax.views import View, Viewed
 
 
 def forward(
@@ -15,7 +15,7 @@ def forward(
     teacher: Model | None,
     *,
     views: Mapping[str, View],
-    seen: Mapping[str, Array],
+    seen: Mapping[str, Viewed],
     reads: Mapping[str, Sequence[str]],
     heads: Mapping[str, Mapping[str, int]],
 ) -> Outputs:
@@ -33,7 +33,7 @@ def forward(
     """
     outputs: dict[str, dict[str, Array]] = {kind: {} for kind in reads}
     for name, view in views.items():
-        features = model.encode(view.modality, seen[name], train=True)
+        features = model.encode(view.modality, seen[name].values, train=True)
         if name in reads.get("embedding", ()) or name in reads.get("prediction", ()):
             embedding = model.project(view.modality, features, train=True)
             outputs.setdefault("embedding", {})[name] = embedding
@@ -43,10 +43,12 @@ def forward(
             outputs.setdefault("pooled", {})[name] = jax.lax.stop_gradient(features.pooled)
         if name in reads.get("target", ()):
             assert teacher is not None
-            target = teacher.project(view.modality, teacher.encode(view.modality, seen[name], train=True), train=True)
+            target = teacher.project(
+                view.modality, teacher.encode(view.modality, seen[name].values, train=True), train=True
+            )
             outputs["target"][name] = jax.lax.stop_gradient(target)
         if name in reads.get("view", ()):
-            outputs["view"][name] = seen[name]
+            outputs["view"][name] = seen[name].values
         for term, layers in heads.items():
             if name in layers:
                 outputs["head"][f"{term}/{name}"] = model.heads[term][name](features.pooled)

@@ -33,7 +33,7 @@ def make_step(experiment: Experiment) -> Step:
     but the step counter and the position in the schedule (see `finite_step.skipped`).
 
     The module is rebuilt inside from `experiment.graphdef` and plain dicts of arrays. `constants` holds what no step
-    changes: `seed`, and `populations`, the training rows that table views draw from. As arguments, not as literals in
+    changes: `seed`, and `fitted`, what views know of the training rows. As arguments, not as literals in
     the program, they let one compiled program serve all seeds.
     """
     views, objective, mesh = experiment.views, experiment.objective, experiment.mesh

@@ -1,27 +1,62 @@
-"""What a view is, and the registry of them."""
+"""What a view is, and the registry of views."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from jaxtyping import Array, Int, UInt32
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped, UInt32
 
 from mmcl_jax.registry import Registry
 from mmcl_jax.views.randomness import example_keys
 
 VIEWS = Registry("view")
 
+# What was fitted on the training rows of one input: "mean" and "std" `[F]` of a vector, "population" `[N, ...]`.
+Fitted = Mapping[str, Array]
 
+
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class View:
-    """What the model sees of one modality, which must be of the kind it takes: "image" or "table".
+class Viewed:
+    """What a view gave for every example of a batch, and what it did to it.
 
-    `apply(values [B, ...], keys [B], population)` gives the view of every example; `population` is the encoded training
-    table `[N, F]` for views that draw from it, None where there is none.
+    Attributes:
+      values: what the encoder sees.
+      geometry: where the view's pixels lie in the stored array, for views of images and volumes of n = 2 or 3 axes: the
+        pixel at index p of the view (row, column) shows the stored index `geometry[:, :n] @ p + geometry[:, n]`.
+        Indices are of pixel centres. Masks and boxes follow by it.
+      changed: the columns that were overwritten, for views that corrupt.
+    """
+
+    values: Shaped[Array, "B ..."]
+    geometry: Float[Array, "B n n+1"] | None = None
+    changed: Bool[Array, "B F"] | None = None
+
+
+Apply = Callable[[Array, Key[Array, "B"], Fitted], Viewed]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class View:
+    """What the model sees of one modality, which must be of the kind that the view takes.
+
+    Attributes:
+      modality: the input.
+      takes: its kind, such as "image" or "table".
+      apply: `apply(values [B, ...], keys [B], fitted)` gives the view of every example in training.
+      plain: the same without augmentation, for the monitor, evaluation, embeddings and explanations. It draws only what
+        belongs to the data.
+      draws: whether `apply` draws from training rows, which are `fitted["population"]` then.
+      population: how many training rows it draws from; None for all, see `data.population`.
     """
 
     modality: str
     takes: str
-    apply: Callable[[Array, Array, Array | None], Array]
+    apply: Apply
+    plain: Apply
+    draws: bool = False
+    population: int | None = None
 
 
 def apply_views(
@@ -30,20 +65,30 @@ def apply_views(
     *,
     seed: UInt32[Array, ""],
     step: Int[Array, ""],
-    populations: Mapping[str, Array],
-) -> dict[str, Array]:
-    """Every view of a batch: `{view name: array}`.
+    fitted: Mapping[str, Fitted],
+    plain: bool = False,
+) -> dict[str, Viewed]:
+    """Return every view of a batch, by name.
+
+    The values of a row that is absent (`present/MODALITY`) are zeros, whatever the batch holds for it.
 
     Args:
       views: by name; the name is also the view's random stream.
-      batch: `id` uint32 [B] and one array per modality.
+      batch: `id` uint32 [B], one array per modality, and `present/MODALITY` bool [B] of those that rows may lack.
       seed: of the experiment.
       step: of training, so that every epoch sees another view.
-      populations: encoded training rows by modality.
+      fitted: by modality, what its views were fitted with.
+      plain: whether the plain forms are wanted.
     """
-    return {
-        name: view.apply(
-            batch[view.modality], example_keys(seed, step, name, batch["id"]), populations.get(view.modality)
-        )
-        for name, view in views.items()
-    }
+    seen = {}
+    for name, view in views.items():
+        look = view.plain if plain else view.apply
+        keys = example_keys(seed, step, name, batch["id"])
+        one = look(batch[view.modality], keys, fitted.get(view.modality, {}))
+        present = batch.get(f"present/{view.modality}")
+        seen[name] = one if present is None else dataclasses.replace(one, values=_zeroed(one.values, present))
+    return seen
+
+
+def _zeroed(values: Shaped[Array, "B ..."], present: Bool[Array, "B"]) -> Shaped[Array, "B ..."]:
+    return jnp.where(present.reshape(-1, *[1] * (values.ndim - 1)), values, jnp.zeros_like(values))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, UInt8
 
 from mmcl_jax.views import image_ops as ops
-from mmcl_jax.views.base import VIEWS, View
+from mmcl_jax.views.base import VIEWS, Apply, Fitted, View, Viewed
 
 Images = UInt8[Array, "B H W C"] | UInt8[Array, "B V H W C"]
 Size = tuple[int, int] | None
@@ -21,13 +21,8 @@ def resized(*, modality: str = "image", size: Size = None, picture: Picture = No
     Of rows with several pictures, `picture` says which by its place; None takes one at random.
     """
     _check_size(size)
-
-    def view(images: Images, keys: Key[Array, "B"], rows: Array | None) -> Float[Array, "B h w C"]:
-        del rows
-        images = _one_of(images, keys, picture)
-        return jax.vmap(lambda image: ops.resize(image, size or (image.shape[0], image.shape[1])))(_to_unit(images))
-
-    return View(modality, "image", view)
+    view = _resized(size, picture)
+    return View(modality=modality, takes="image", apply=view, plain=view)
 
 
 @VIEWS.register("augment")
@@ -126,11 +121,21 @@ def augment(
             image = jnp.where(ops.sometimes(keys["probability"], probability), image, ops.resize(plain, target))
         return image
 
-    def view(images: Images, keys: Key[Array, "B"], rows: Array | None) -> Float[Array, "B h w C"]:
-        del rows
-        return jax.vmap(one)(keys, _to_unit(_one_of(images, keys, picture)))
+    def view(images: Images, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
+        del fitted
+        return Viewed(jax.vmap(one)(keys, _to_unit(_one_of(images, keys, picture))))
 
-    return View(modality, "image", view)
+    return View(modality=modality, takes="image", apply=view, plain=_resized(size, picture))
+
+
+def _resized(size: Size, picture: Picture) -> Apply:
+    def view(images: Images, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
+        del fitted
+        images = _one_of(images, keys, picture)
+        resize = jax.vmap(lambda image: ops.resize(image, size or (image.shape[0], image.shape[1])))
+        return Viewed(resize(_to_unit(images)))
+
+    return view
 
 
 _PICK = 0x71C  # a random stream beside those of `_PARTS`

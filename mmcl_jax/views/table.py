@@ -2,49 +2,69 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
-from mmcl_jax.views.base import VIEWS, View
+from mmcl_jax.views.base import VIEWS, Fitted, View, Viewed
 
 Rows = Float[Array, "B F"]
+
+
+def unchanged(values: Array, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
+    """Return the values themselves: the plain form of views that change nothing else."""
+    del keys, fitted
+    return Viewed(values)
 
 
 @VIEWS.register("rows")
 def rows(*, modality: str = "table") -> View:
     """The encoded row itself."""
-
-    def view(table: Rows, keys: Key[Array, "B"], population: Array | None) -> Rows:
-        del keys, population
-        return table
-
-    return View(modality, "table", view)
+    return View(modality=modality, takes="table", apply=unchanged, plain=unchanged)
 
 
 @VIEWS.register("scarf")
-def scarf(*, modality: str = "table", rate: float = 0.3) -> View:
+def scarf(*, modality: str = "table", rate: float = 0.3, population: int | None = None) -> View:
     """SCARF corruption: in every row exactly `int(rate * F)` columns, drawn without replacement, are overwritten.
 
     Each overwritten value is that column's value in a training row drawn uniformly, independently per column: a draw
     from the empirical marginal, which may be the value that was there. Categories are corrupted as codes, before
     one-hot coding. MMCL uses a rate of 0.3, the SCARF paper 0.6. (MMCL's released code loses the first training row to
     a header it does not have, and draws validation corruptions from the validation split; neither is done here.)
+    The plain form is the encoded row itself.
+
+    Args:
+      modality: which modality it is a view of.
+      rate: share of the columns that are overwritten.
+      population: training rows that values are drawn from, a random sample of this size; None for all, or, of tables
+        above 64 MiB, as many as take 64 MiB.
 
     Raises:
-      ValueError: the rate is outside [0, 1].
+      ValueError: the rate is outside [0, 1], or the population is not positive.
     """
-    if not 0 <= rate <= 1:
-        raise ValueError(f"rate must lie in [0, 1], not {rate}")
+    check_corruption(rate=rate, population=population)
 
-    def one(key: Key[Array, ""], row: Float[Array, "F"], population: Float[Array, "N F"]) -> Float[Array, "F"]:
+    def view(table: Rows, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
+        return corrupted(table, keys, fitted["population"], rate=rate)
+
+    return View(modality=modality, takes="table", apply=view, plain=unchanged, draws=True, population=population)
+
+
+def corrupted(rows: Rows, keys: Key[Array, "B"], population: Float[Array, "N F"], *, rate: float) -> Viewed:
+    """Overwrite `int(rate * F)` columns of every row by draws from the population's marginals."""
+
+    def one(key: Key[Array, ""], row: Float[Array, "F"]) -> tuple[Float[Array, "F"], Bool[Array, "F"]]:
         columns = row.shape[0]
         choose, draw = jax.random.split(key)
-        corrupted = jax.random.permutation(choose, columns) < int(rate * columns)
+        changed = jax.random.permutation(choose, columns) < int(rate * columns)
         source = jax.random.randint(draw, (columns,), 0, population.shape[0])
-        return jnp.where(corrupted, population[source, jnp.arange(columns)], row)
+        return jnp.where(changed, population[source, jnp.arange(columns)], row), changed
 
-    def view(table: Rows, keys: Key[Array, "B"], population: Float[Array, "N F"] | None) -> Rows:
-        if population is None:
-            raise ValueError("the scarf view needs the training rows to draw from")
-        return jax.vmap(one, (0, 0, None))(keys, table, population)
+    values, changed = jax.vmap(one)(keys, rows)
+    return Viewed(values, changed=changed)
 
-    return View(modality, "table", view)
+
+def check_corruption(*, rate: float, population: int | None) -> None:
+    """Raise `ValueError` unless the rate lies in [0, 1] and the population is positive."""
+    if not 0 <= rate <= 1:
+        raise ValueError(f"rate must lie in [0, 1], not {rate}")
+    if population is not None and population < 1:
+        raise ValueError(f"population must be positive, or None for all training rows, not {population}")

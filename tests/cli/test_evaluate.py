@@ -17,8 +17,8 @@ from mmcl_jax.cli.main import main
 from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation import protocol
-from mmcl_jax.evaluation.features import frozen_encoder
+from mmcl_jax.evaluation.protocols import evaluate as protocol
+from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.training.checkpoint import Checkpoints
 from mmcl_jax.training.loop import Result, pretrain
 from mmcl_jax.training.skips import Skipped

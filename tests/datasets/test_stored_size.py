@@ -11,7 +11,7 @@ from PIL import Image
 from mmcl_jax.config import experiments, load
 from mmcl_jax.data.store import Store
 from mmcl_jax.datasets import make
-from mmcl_jax.evaluation.features import frozen_encoder
+from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.synthetic.cars.generator import generate_dvm

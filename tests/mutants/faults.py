@@ -183,7 +183,8 @@ TRAINING = (
 )  # fmt: skip
 
 _ENCODING = "tests/data/test_encoding.py::"
-_TUNE = "tests/evaluation/test_finetune.py::"
+_PROTOCOLS, _PROTOCOL_TESTS = "mmcl_jax/evaluation/protocols", "tests/evaluation/protocols"
+_TUNE = f"{_PROTOCOL_TESTS}/test_finetune.py::"
 
 DATA_AND_EVALUATION = (
     Mutant("statistics: ddof 1", "mmcl_jax/data/statistics.py", "seen.std()", "seen.std(ddof=1)",
@@ -203,32 +204,32 @@ DATA_AND_EVALUATION = (
            "tests/prepare/test_quarantine.py::test_rows_left_out_by_choice_do_not_count_as_bad"),
     Mutant("quarantine: twice the allowed rate", "mmcl_jax/prepare/quarantine.py", "rate * rows * (1 + 1e-12)",
            "rate * rows * 2", "tests/prepare/test_quarantine.py::test_the_build_stops_above_the_rate_and_not_at_it"),
-    Mutant("probe: other splits standardised by themselves", "mmcl_jax/evaluation/probe.py", "(array - mean) / scale",
+    Mutant("probe: other splits standardised by themselves", f"{_PROTOCOLS}/probe.py", "(array - mean) / scale",
            "(array - array.mean(axis=0)) / scale",
-           "tests/evaluation/test_probe.py::test_standardising_uses_the_training_rows_alone"),
-    Mutant("probe: the last round is kept", "mmcl_jax/evaluation/probe.py", "better = going_on & (metric > state",
+           f"{_PROTOCOL_TESTS}/test_probe.py::test_standardising_uses_the_training_rows_alone"),
+    Mutant("probe: the last round is kept", f"{_PROTOCOLS}/probe.py", "better = going_on & (metric > state",
            "better = going_on | (metric > state",
-           "tests/evaluation/test_probe.py::test_a_head_stops_ten_rounds_after_its_best_and_the_best_is_kept"),
-    Mutant("probe: chosen on test", "mmcl_jax/evaluation/protocol.py", "zip(standard, SPLITS, strict=True)",
+           f"{_PROTOCOL_TESTS}/test_probe.py::test_a_head_stops_ten_rounds_after_its_best_and_the_best_is_kept"),
+    Mutant("probe: chosen on test", f"{_PROTOCOLS}/evaluate.py", "zip(standard, SPLITS, strict=True)",
            'zip([standard[0], standard[2], standard[2]], ("train", "test", "test"), strict=True)',
-           "tests/evaluation/test_choice.py::test_the_probe_is_chosen_on_validation"),
-    Mutant("knn: chosen on test", "mmcl_jax/evaluation/knn.py", "nearest(bank, val[0], ", "nearest(bank, test[0], ",
-           "tests/evaluation/test_knn.py::test_the_number_of_neighbours_is_chosen_on_validation"),
-    Mutant("knn: every neighbour counts alike", "mmcl_jax/evaluation/knn.py", "cosines - cosines[:, :1]", "0 * cosines",
-           "tests/evaluation/test_knn.py::test_as_the_reference"),
-    Mutant("fine-tuning: chosen on test", "mmcl_jax/evaluation/finetune.py", "for part in (val, test))",
-           "for part in (test, test))", "tests/evaluation/test_choice.py::test_fine_tuning_is_chosen_on_validation"),
-    Mutant("fine-tuning: crops as in pretraining", "mmcl_jax/evaluation/finetune_recipe.py", "(0.6, 1.0)",
+           f"{_PROTOCOL_TESTS}/test_choice.py::test_the_probe_is_chosen_on_validation"),
+    Mutant("knn: chosen on test", f"{_PROTOCOLS}/knn.py", "nearest(bank, val[0], ", "nearest(bank, test[0], ",
+           f"{_PROTOCOL_TESTS}/test_knn.py::test_the_number_of_neighbours_is_chosen_on_validation"),
+    Mutant("knn: every neighbour counts alike", f"{_PROTOCOLS}/knn.py", "cosines - cosines[:, :1]", "0 * cosines",
+           f"{_PROTOCOL_TESTS}/test_knn.py::test_as_the_reference"),
+    Mutant("fine-tuning: chosen on test", f"{_PROTOCOLS}/finetune.py", "for part in (val, test))",
+           "for part in (test, test))", f"{_PROTOCOL_TESTS}/test_choice.py::test_fine_tuning_is_chosen_on_validation"),
+    Mutant("fine-tuning: crops as in pretraining", "mmcl_jax/evaluation/heads/recipe.py", "(0.6, 1.0)",
            "(0.08, 1.0)", f"{_TUNE}test_the_augmentation_is_the_runs_own_with_larger_crops"),
-    Mutant("early stopping: patience one too long", "mmcl_jax/evaluation/finetune_stopping.py", ">= self._patience",
+    Mutant("early stopping: patience one too long", "mmcl_jax/evaluation/heads/stopping.py", ">= self._patience",
            "> self._patience", f"{_TUNE}test_early_stopping_by_hand"),
-    Mutant("retrieval: ties count as hits", "mmcl_jax/evaluation/retrieval.py",
+    Mutant("retrieval: ties count as hits", f"{_PROTOCOLS}/retrieval.py",
            "(~(cosines < mine)).sum(axis=1, dtype=jnp.int32)", "1 + (cosines > mine).sum(axis=1, dtype=jnp.int32)",
-           "tests/evaluation/test_retrieval.py::test_collapsed_projections_find_nothing"),
-    Mutant("tasks: a larger error is better", "mmcl_jax/evaluation/tasks.py", "self.sign * first > self.sign * second",
-           "first > second", "tests/evaluation/test_tasks.py::test_what_is_better"),
-    Mutant("summary: an interval of 90 %", "mmcl_jax/evaluation/summary.py", "t.ppf(0.975", "t.ppf(0.95",
-           "tests/evaluation/test_summary.py::test_the_interval_is_that_of_the_paired_t_test"),
+           f"{_PROTOCOL_TESTS}/test_retrieval.py::test_collapsed_projections_find_nothing"),
+    Mutant("tasks: a larger error is better", "mmcl_jax/tasks/task.py", "self.sign * first > self.sign * second",
+           "first > second", "tests/tasks/test_tasks.py::test_what_is_better"),
+    Mutant("summary: an interval of 90 %", "mmcl_jax/evaluation/results/summary.py", "t.ppf(0.975", "t.ppf(0.95",
+           "tests/evaluation/results/test_summary.py::test_the_interval_is_that_of_the_paired_t_test"),
 )  # fmt: skip
 
 MUTANTS: tuple[Mutant, ...] = (*VIEWS, *ENCODERS, *OBJECTIVES, *TRAINING, *DATA_AND_EVALUATION)

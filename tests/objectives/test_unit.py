@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmcl_jax.evaluation.features import unit_rows
-from mmcl_jax.evaluation.retrieval import ranks
+from mmcl_jax.evaluation.protocols.retrieval import ranks
+from mmcl_jax.evaluation.sources.features import unit_rows
 from mmcl_jax.objectives import TERMS, Execution
 from mmcl_jax.objectives.collapse import spread
 from mmcl_jax.objectives.unit import unit

@@ -7,7 +7,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from mmcl_jax.data.store import Store
-from mmcl_jax.evaluation.scores import Score
+from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.reproduce.grid import Sample
 from mmcl_jax.reproduce.outcome import Outcome
 from mmcl_jax.reproduce.plan import How, Plan, Training

@@ -6,7 +6,7 @@ import pytest
 
 from mmcl_jax.config import OwnData, load
 from mmcl_jax.data.store import Store
-from mmcl_jax.evaluation.sources import BASELINES, INPUTS
+from mmcl_jax.evaluation.sources.source import BASELINES, INPUTS
 from mmcl_jax.reproduce.configure import configure
 from mmcl_jax.reproduce.tables import TABLES, VARIANTS
 

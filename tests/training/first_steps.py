@@ -55,7 +55,7 @@ def first_steps(name: str, store: Store) -> dict[str, Any]:
     views = jax.jit(lambda batch, step, constants: apply_views(experiment.views, batch, step=step, **constants))
     found: dict[str, Any] = {
         "parameters": digests(state.params),
-        "views": digests(views(batches[0], state.step, constants)),
+        "views": digests({name: seen.values for name, seen in views(batches[0], state.step, constants).items()}),
         "losses": [],
     }
     step = compile_step(make_step(experiment), *shapes, dtype=experiment.config.dtype)

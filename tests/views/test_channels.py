@@ -34,7 +34,7 @@ def test_every_image_view_works_on_any_number_of_channels(channels: int) -> None
     assert {name for name in VIEWS.names() if VIEWS.build(VIEWS.spec(name), "").takes == "image"} == set(views)
     for name, options in views.items():
         view = VIEWS.build(VIEWS.spec(name, size=(6, 6), **options), "")
-        seen = np.asarray(jax.jit(view.apply)(images, KEYS, None))
+        seen = np.asarray(jax.jit(view.apply)(images, KEYS, {}).values)
         assert seen.shape == (4, 6, 6, channels)
         assert (seen >= 0).all()
         assert (seen <= 1 + 1e-6).all()

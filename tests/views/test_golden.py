@@ -166,7 +166,7 @@ def test_whole_views_are_distributed_as_torchvisions(name: str, options: dict[st
     """Mean and standard deviation of each measure over 3,000 views are within 4.5 standard errors."""
     view = VIEWS.build(VIEWS.spec("augment", size=(16, 16), **options), "")
     images = jnp.broadcast_to(jnp.asarray(VIEWS_SEEN["picture"]), (1000, 32, 32, 3))
-    augment = jax.jit(lambda keys: view.apply(images, keys, None))
+    augment = jax.jit(lambda keys: view.apply(images, keys, {}).values)
     keys = jax.random.split(jax.random.key(1), 3000)
     found = measures(np.concatenate([augment(keys[i : i + 1000]) for i in (0, 1000, 2000)]).astype(np.float64))
     mean, deviation, count = VIEWS_SEEN[f"{name}/mean"], VIEWS_SEEN[f"{name}/deviation"], int(VIEWS_SEEN["count"])

@@ -96,14 +96,14 @@ def test_a_blur_keeps_a_flat_image_and_smooths_a_rough_one() -> None:
 
 def test_all_parts_off_is_the_image_itself() -> None:
     images = (IMAGE[None] * 255).astype(jnp.uint8)
-    seen = build(**OFF).apply(images, KEYS[:1], None)
+    seen = build(**OFF).apply(images, KEYS[:1], {}).values
     np.testing.assert_allclose(seen, images.astype(jnp.float32) / 255)
-    assert build(**OFF, size=(6, 5)).apply(images, KEYS[:1], None).shape == (1, 6, 5, 3)
+    assert build(**OFF, size=(6, 5)).apply(images, KEYS[:1], {}).values.shape == (1, 6, 5, 3)
 
 
 def test_the_share_of_augmented_images() -> None:
     images = jnp.broadcast_to((IMAGE * 255).astype(jnp.uint8), (200, 12, 10, 3))
-    seen = build(probability=0.8, blur=0.0).apply(images, KEYS, None)
+    seen = build(probability=0.8, blur=0.0).apply(images, KEYS, {}).values
     untouched = (seen == images.astype(jnp.float32) / 255).all(axis=(1, 2, 3)).mean()
     assert 0.1 < untouched < 0.3
     assert seen.min() >= 0

@@ -36,16 +36,16 @@ def test_views_of_one_example_do_not_depend_on_its_neighbours() -> None:
         "table": jnp.asarray(rng.normal(size=(4, 10)), jnp.float32),
     }
     views = {"image": VIEWS.build(VIEWS.spec("augment"), ""), "table": VIEWS.build(VIEWS.spec("scarf"), "")}
-    population = {"table": jnp.asarray(rng.normal(size=(30, 10)), jnp.float32)}
+    fitted = {"table": {"population": jnp.asarray(rng.normal(size=(30, 10)), jnp.float32)}}
     order = jnp.array([2, 0, 3, 1])
 
     @jax.jit
     def seen(batch):
-        return apply_views(views, batch, seed=jnp.uint32(0), step=jnp.int32(5), populations=population)
+        return apply_views(views, batch, seed=jnp.uint32(0), step=jnp.int32(5), fitted=fitted)
 
     straight, shuffled = seen(batch), seen(jax.tree.map(lambda x: x[order], batch))
     for name in views:
-        np.testing.assert_array_equal(straight[name][order], shuffled[name])
+        np.testing.assert_array_equal(straight[name].values[order], shuffled[name].values)
 
 
 def test_two_views_of_one_image_differ() -> None:
@@ -53,6 +53,6 @@ def test_two_views_of_one_image_differ() -> None:
     images = jnp.asarray(np.random.default_rng(0).integers(0, 255, (4, 12, 10, 3)), jnp.uint8)
     views = {name: VIEWS.build(VIEWS.spec("augment"), "") for name in ("image_1", "image_2")}
     batch = {"id": IDS, "image": images}
-    seen = jax.jit(lambda: apply_views(views, batch, seed=jnp.uint32(0), step=jnp.int32(0), populations={}))()
-    difference = np.abs(np.asarray(seen["image_1"]) - np.asarray(seen["image_2"])).mean(axis=(1, 2, 3))
+    seen = jax.jit(lambda: apply_views(views, batch, seed=jnp.uint32(0), step=jnp.int32(0), fitted={}))()
+    difference = np.abs(np.asarray(seen["image_1"].values) - np.asarray(seen["image_2"].values)).mean(axis=(1, 2, 3))
     assert (difference > 0.01).all()

@@ -16,7 +16,9 @@ KEYS = jax.random.split(jax.random.key(0), 300)
 
 
 def corrupted(rate: float) -> np.ndarray:
-    return np.asarray(VIEWS.build(VIEWS.spec("scarf", rate=rate), "").apply(ROWS, KEYS, POPULATION))
+    seen = VIEWS.build(VIEWS.spec("scarf", rate=rate), "").apply(ROWS, KEYS, {"population": POPULATION})
+    np.testing.assert_array_equal(seen.changed, seen.values != 0)  # the population has no 0, and the rows nothing else
+    return np.asarray(seen.values)
 
 
 @pytest.mark.parametrize(("rate", "columns"), [(0.3, 3), (0.39, 3), (0.0, 0), (1.0, 10)])

@@ -1,0 +1,1 @@
+"""Trainable heads on features, and the one engine that trains them."""

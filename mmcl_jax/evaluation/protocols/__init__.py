@@ -1,0 +1,1 @@
+"""Protocols: how runs are evaluated, and what is trained for it."""

@@ -1,0 +1,1 @@
+"""Scores: kept in files, summarised, and shown."""

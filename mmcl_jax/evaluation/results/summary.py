@@ -1,0 +1,238 @@
+"""From scores to what is printed: means and spreads over seeds, paired differences, a table."""
+
+import dataclasses
+import io
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import t
+
+from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.evaluation.sources.remarks import names
+from mmcl_jax.text import visible
+
+NAMES = {
+    "top1": "top-1 accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "mse": "mean squared error",
+    "mae": "mean absolute error",
+    "pearson": "Pearson correlation",
+}
+_WIDEST = 10_000  # characters: a table is as wide as its cells
+_PROTOCOLS = {
+    "probe": "Linear probe",
+    "augmented_probe": "Linear probe with augmented images",
+    "finetune": "Fine-tuning",
+    "knn": "Nearest neighbours",
+    "retrieval": "Retrieval",
+}
+_INPUTS = {"image": "images", "table": "tables", "both": "images and tables", "image-table": "images and tables"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """Mean and standard deviation (ddof 1; NaN for one repeat) over repeats."""
+
+    mean: float
+    sd: float
+    repeats: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % t-interval of the mean; NaN for one repeat."""
+        half = float(t.ppf(0.975, self.repeats - 1)) * self.sd / np.sqrt(self.repeats) if self.repeats > 1 else np.nan
+        return float(self.mean - half), float(self.mean + half)
+
+    def __str__(self) -> str:
+        digits = 3 if not abs(self.mean) >= 100 else 1
+        mean = f"{self.mean:.{digits}f}"
+        return mean if self.repeats == 1 else f"{mean} ± {self.sd:.{digits}f}"
+
+
+def only(scores: Sequence[Score], *, protocol: str | None = None, input: str | None = None) -> list[Score]:
+    """The scores of a protocol, of an input, or of both."""
+    return [s for s in scores if protocol in (None, s.protocol) and input in (None, s.input)]
+
+
+def groups_of(scores: Sequence[Score]) -> list[tuple[str, str]]:
+    """The pairs of protocol and input that occur, in order of appearance."""
+    return list(dict.fromkeys((score.protocol, score.input) for score in scores))
+
+
+def methods_of(scores: Sequence[Score]) -> list[str]:
+    """The methods, in order of appearance."""
+    return list(dict.fromkeys(score.method for score in scores))
+
+
+def budgets_of(scores: Sequence[Score]) -> list[str]:
+    """The budgets, in order of appearance."""
+    return list(dict.fromkeys(score.budget for score in scores))
+
+
+def repeats_of(scores: Sequence[Score]) -> str:
+    """What the spread is over: "seed" where methods were pretrained at several, else "draw" (of labels)."""
+    return "seed" if len({score.seed for score in scores}) > 1 else "draw"
+
+
+def by_repeat(scores: Sequence[Score], method: str, budget: str, metric: str = "top1") -> dict[int, float]:
+    """A method's score for every seed (the mean over its draws), or for every draw if there is one seed."""
+    values: dict[int, list[float]] = {}
+    for score in scores:
+        if (score.method, score.budget) == (method, budget):
+            values.setdefault(getattr(score, repeats_of(scores)), []).append(score.metrics[metric])
+    return {repeat: float(np.mean(v)) for repeat, v in sorted(values.items())}
+
+
+def _cell(values: Sequence[float]) -> Cell:
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    return Cell(float(np.mean(values)), sd, len(values))
+
+
+def summarise(scores: Sequence[Score], metric: str = "top1") -> dict[str, dict[str, Cell]]:
+    """`{method: {budget: cell}}` of the scores of one protocol and input; pairs that were not measured are left out.
+
+    Raises:
+      ValueError: the scores are of several protocols or inputs, whose mean would mean nothing.
+    """
+    if len(groups_of(scores)) > 1:
+        raise ValueError(f"scores of several protocols or inputs: {groups_of(scores)}")
+    cells: dict[str, dict[str, Cell]] = {}
+    for method in methods_of(scores):
+        found = {budget: by_repeat(scores, method, budget, metric) for budget in budgets_of(scores)}
+        cells[method] = {budget: _cell(list(values.values())) for budget, values in found.items() if values}
+    return cells
+
+
+def paired(scores: Sequence[Score], first: str, second: str, budget: str, metric: str = "top1") -> tuple[Cell, int]:
+    """`first - second` at the repeats both have, and at how many of them it is above 0.
+
+    The cell's `interval` is the 95 % t-interval of the paired difference.
+    """
+    one, other = by_repeat(scores, first, budget, metric), by_repeat(scores, second, budget, metric)
+    differences = [one[repeat] - other[repeat] for repeat in one if repeat in other]
+    return _cell(differences), sum(difference > 0 for difference in differences)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """A table of texts: a title, a head, rows whose first `labels` cells say what they are, and a note below."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    labels: int = 1
+    note: str = ""
+
+    def blocks(self, width: int) -> list["Grid"]:
+        """Divide the columns into blocks of at most `width` characters, or of one column; each has the labels."""
+        sizes = [3 + max(map(len, cells)) for cells in zip(self.head, *self.rows, strict=True)]
+        labels = list(range(self.labels))
+        blocks, left = list[list[int]](), 0
+        for column in range(self.labels, len(self.head)):
+            left -= sizes[column]
+            if left < 0 or not blocks:
+                blocks.append([*labels])
+                left = width - 1 - sum(sizes[: self.labels]) - sizes[column]
+            blocks[-1].append(column)
+
+        def some(cells: list[str], columns: list[int]) -> list[str]:
+            return [cells[column] for column in columns]
+
+        return [
+            dataclasses.replace(self, head=some(self.head, columns), rows=[some(row, columns) for row in self.rows])
+            for columns in blocks
+        ]
+
+    def render(self, *, plain: bool) -> str:
+        """Return it for the terminal or, `plain`, as a Markdown table, which scripts read; no cell is wrapped."""
+        table = Table(box=box.MARKDOWN if plain else box.HEAVY_HEAD)
+        for place, name in enumerate(self.head):
+            table.add_column(name, justify="left" if place < self.labels else "right", no_wrap=True)
+        for row in self.rows:
+            table.add_row(*row)
+        console = Console(file=io.StringIO(), width=_WIDEST, record=True, color_system=None, markup=False, emoji=False)
+        console.print(table, highlight=False)
+        return "\n".join(line.rstrip() for line in console.export_text().splitlines() if line.strip())
+
+
+def accuracy_grid(scores: Sequence[Score], metric: str = "top1") -> Grid:
+    """Return the table of one protocol and input: a row per method, a column per budget."""
+    (protocol, given) = groups_of(scores)[0]
+    over = {"seed": "pretraining seeds", "draw": "draws of labels"}[repeats_of(scores)]
+    cells = summarise(scores, metric)
+    most = max(cell.repeats for row in cells.values() for cell in row.values())
+    spread = f", mean ± sd over {most} {over}" if most > 1 else ""
+    title = f"{_PROTOCOLS[protocol]} on {_INPUTS[given]}, test {NAMES.get(metric, metric.replace('_', ' '))}{spread}"
+    budgets = budgets_of(scores)
+    rows = [
+        [visible(method), *(str(row[budget]) if budget in row else "" for budget in budgets)]
+        for method, row in cells.items()
+    ]
+    columns = [visible(budget if protocol == "retrieval" else f"labels: {budget}") for budget in budgets]
+    return Grid(title, ["features", *columns], rows, note=_absent(scores))
+
+
+def _absent(scores: Sequence[Score]) -> str:
+    """Return which classes have no rows."""
+    lacking: dict[str, list[str]] = {}
+    for score in scores:
+        for split, texts in score.absent.items():
+            known = lacking.setdefault(split, [])
+            known += [text for text in texts if text not in known]
+    if not lacking:
+        return ""
+    said = "; ".join(f"{split}: {names(texts)}" for split, texts in lacking.items())
+    return f"Classes without rows: {said}. Top-1 is over all rows, other metrics over the classes that test has."
+
+
+def retrieval_grid(scores: Sequence[Score]) -> Grid:
+    """Return the table of retrieval: a row per method and direction and one for chance, a column per metric."""
+    measures = {
+        "recall@1": "recall at 1",
+        "recall@5": "recall at 5",
+        "recall@10": "recall at 10",
+        "median_rank": "median rank",
+    }
+    first, second = scores[0].input.split("-")
+    spread = ", mean ± sd over pretraining seeds" if repeats_of(scores) == "seed" else ""
+    rows = []
+    for method in methods_of(scores):
+        for query, found in ((first, second), (second, first)):
+            cells = [summarise(scores, f"{query}_to_{found}_{name}")[method][scores[0].budget] for name in measures]
+            rows.append([visible(method), f"{query} to {found}", *map(str, cells)])
+    rows.append(["chance", "", *(f"{scores[0].metrics[f'chance_{name}']:.3f}" for name in measures)])
+    title = f"Retrieval of the test split's images and tables{spread}"
+    return Grid(title, ["projections", "from", *measures.values()], rows, labels=2)
+
+
+def grids(scores: Sequence[Score]) -> list[Grid]:
+    """Return every table: per protocol and input, the two metrics that matter most for the task; and retrieval's."""
+    made = []
+    for protocol, given in groups_of(scores):
+        part = only(scores, protocol=protocol, input=given)
+        if protocol == "retrieval":
+            made.append(retrieval_grid(part))
+        else:
+            metrics = ("mae", "pearson") if "mse" in part[0].metrics else ("top1", "auroc")
+            made += [accuracy_grid(part, metric) for metric in metrics]
+    return made
+
+
+def show(made: Sequence[Grid], console: Console) -> None:
+    """Print tables, each in blocks as wide as the console: in a pipe 80 characters, or what `COLUMNS` says."""
+    for grid in made:
+        _say("\n" + textwrap.fill(grid.title, console.width), console)
+        for block in grid.blocks(console.width):
+            _say(block.render(plain=not console.is_terminal) + "\n", console)
+        if grid.note:
+            _say(textwrap.fill(grid.note, console.width), console)
+
+
+def _say(text: str, console: Console) -> None:
+    console.out(text, highlight=False)

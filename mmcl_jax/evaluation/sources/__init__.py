@@ -1,0 +1,1 @@
+"""What is evaluated: runs and baselines, their features, and the rows and labels of a store."""

@@ -1,0 +1,109 @@
+"""Frozen features: every example through an encoder once, without augmentation."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from ml_collections import ConfigDict
+
+from mmcl_jax.backend import compiler_options
+from mmcl_jax.encoders import Model
+from mmcl_jax.encoders.table_input import TableInput
+from mmcl_jax.objectives.unit import unit
+from mmcl_jax.training.finite import check_finite
+from mmcl_jax.training.mesh import by_example, local_mesh, replicated
+from mmcl_jax.views import VIEWS
+
+_PIXELS = 32  # the side that images are averaged down to as features
+_CHUNK = 256
+
+
+def frozen_encoder(
+    model: Model, *, config: ConfigDict, modality: str = "image", projected: bool = False, batch_size: int = _CHUNK
+) -> Callable[[Any], np.ndarray]:
+    """A function from rows of a modality to their pooled features `[N, D]` float32, or to the projections of these.
+
+    It takes uint8 images `[N, H, W, C]` (with several pictures per row, `[N, V, H, W, C]`: the mean over them), or
+    encoded table rows `[N, F]`; `batch_size` of them at a time, divided over this process's devices.
+    BatchNorm uses its running statistics and nothing is updated, so the features are those of a frozen encoder. (In
+    MMCL's released code a "frozen" encoder stays in train mode: it normalises by, and keeps adapting to, the batch.)
+
+    Raises:
+      UserError: the model's weights are not finite.
+    """
+    mesh = local_mesh(batch_size)
+    graphdef, arrays = nnx.split(model)
+    check_finite(arrays, f"the model of {config.name} (seed {config.seed})", remedy="go back to an earlier checkpoint")
+    arrays = jax.device_put(arrays, replicated(mesh))
+    encode = _program(graphdef, modality, _view_size(config, modality), config.dtype, projected)
+
+    def features(rows: Any) -> np.ndarray:
+        if modality == "image" and rows.ndim == 5:
+            pictures = np.asarray(rows)
+            return features(pictures.reshape(-1, *pictures.shape[2:])).reshape(*pictures.shape[:2], -1).mean(axis=1)
+        parts = []
+        for start in range(0, len(rows), batch_size):
+            part = np.asarray(rows[start : start + batch_size])
+            padded = np.zeros((batch_size, *part.shape[1:]), part.dtype)  # one shape, so one compilation
+            padded[: len(part)] = part
+            parts.append(np.asarray(encode(arrays, jax.device_put(padded, by_example(mesh))))[: len(part)])
+        return np.concatenate(parts)
+
+    return features
+
+
+@functools.lru_cache(maxsize=16)
+def _program(
+    graphdef: nnx.GraphDef, modality: str, size: tuple[int, int] | None, dtype: str, projected: bool
+) -> Callable[[nnx.State, np.ndarray | jax.Array], jax.Array]:
+    """The compiled encoder; models of one structure, such as those of several seeds or steps, share it."""
+    view = VIEWS.build(VIEWS.spec("resized", size=size), "view") if modality == "image" else None
+
+    @functools.partial(jax.jit, compiler_options=compiler_options(jax.local_devices()[0], dtype))
+    def encode(arrays: nnx.State, batch: np.ndarray | jax.Array) -> jax.Array:
+        model = nnx.merge(graphdef, arrays)
+        seen = view.plain(batch, jax.random.split(jax.random.key(0), len(batch)), {}).values if view else batch
+        found = model.encode(modality, seen, train=False)
+        return (model.project(modality, found, train=False) if projected else found.pooled).astype(jnp.float32)
+
+    return encode
+
+
+def pixel_features(images: Any) -> np.ndarray:
+    """The pixels themselves, `[N, pixels]` float32 in [0, 1].
+
+    Sides longer than 32 are averaged down, in squares of whole pixels, to at most 32; what fills no square is left out.
+    """
+    return np.concatenate([_averaged(np.asarray(images[i : i + _CHUNK])) for i in range(0, len(images), _CHUNK)])
+
+
+def _averaged(images: np.ndarray) -> np.ndarray:
+    *rest, height, width, channels = images.shape
+    step = -(-max(height, width) // _PIXELS)
+    images = images[..., : height // step * step, : width // step * step, :]
+    squares = images.reshape(*rest, height // step, step, width // step, step, channels)
+    return squares.mean(axis=(-4, -2), dtype=np.float32).reshape(len(images), -1) / np.float32(255)
+
+
+def column_features(rows: np.ndarray, widths: tuple[int, ...], *, missing: str) -> np.ndarray:
+    """The columns themselves, `[N, E]` float32: encoded rows, one-hot, as a table encoder sees them.
+
+    A number that is missing, with the policies that leave it so, is the mean, 0.
+    """
+    return np.asarray(TableInput(widths, missing=missing)(jnp.asarray(rows, jnp.float32)))
+
+
+def unit_rows(features: np.ndarray) -> np.ndarray:
+    """Return the rows `[N, D]` scaled to length 1, float32; rows of zeros stay zeros."""
+    return np.asarray(unit(jnp.asarray(features, jnp.float32)))
+
+
+def _view_size(config: ConfigDict, modality: str) -> tuple[int, int] | None:
+    """The image size the encoder was trained at; None means the stored size."""
+    if modality != "image":
+        return None
+    return next((spec.get("size") for spec in config.views.values() if spec.modality == "image"), None)

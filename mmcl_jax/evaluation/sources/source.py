@@ -1,0 +1,154 @@
+"""What is evaluated: runs, and the baselines beside them, each with what a protocol needs of it."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmcl_jax.data.inputs import OPTIONS, input_arrays
+from mmcl_jax.data.schema import SPLITS
+from mmcl_jax.data.store import Store
+from mmcl_jax.encoders import Model
+from mmcl_jax.errors import check
+from mmcl_jax.evaluation.sources.features import column_features, frozen_encoder, pixel_features
+from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.training.plain import to_plain
+from mmcl_jax.training.run import Run
+
+BASELINES = ("random", "pixels", "columns")
+INPUTS: dict[str, tuple[str, ...]] = {"image": ("image",), "table": ("table",), "both": ("image", "table")}
+RAW = {"image": "pixels", "table": "columns", "both": "pixels and columns"}
+_DECIDE = {"raw": (), "random": ("encoders", "projectors", "views", "batch_norm", "dtype")}
+SUPERVISED = {"image": "supervised image", "table": "supervised table", "both": "supervised image+table"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A run with its trained model ("run"); the same before training ("random"); or the run's raw inputs ("raw").
+
+    `run` says how rows become inputs. The model is loaded when it is needed, and kept as features are.
+    """
+
+    kind: str
+    run: Run
+    _kept: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def model(self) -> Model:
+        """The trained or the untrained model.
+
+        Raises:
+          UserError: the run has no checkpoint, or its weights are not finite.
+        """
+        assert self.kind != "raw"
+        return self._once("model", self.run.model if self.kind == "run" else self.run.untrained_model)
+
+    def method(self, protocol: str, given: str) -> str:
+        """The name that scores have. An untrained model that is fine-tuned is the supervised baseline."""
+        if self.kind == "raw":
+            return RAW[given]
+        if self.kind == "random":
+            return SUPERVISED[given] if protocol == "finetune" else "random encoder"
+        return self.run.config.name
+
+    def of(self) -> dict[str, Any]:
+        """Return what is evaluated: the run, and the `state` of its weights.
+
+        The state of a trained model is its checkpoint, at `step`; that of a baseline, what of the run decides about it.
+        """
+        return self._once("of", self._of)
+
+    def _of(self) -> dict[str, Any]:
+        run = self.run
+        step = run.latest_step() if self.kind == "run" else None
+        if step is not None:
+            state = (run.checkpoints / str(step) / "_CHECKPOINT_METADATA").read_text()  # with the time it was written
+        else:
+            plain = to_plain(run.config)
+            decide = [*_encoded_by(plain["inputs"]), *(plain.get(key) for key in _DECIDE[self.kind])]
+            state = json.dumps([run.fingerprint, *decide], sort_keys=True)
+        return {
+            "source": self.kind,
+            "run": f"{run.config.name}, seed {run.config.seed}",
+            "step": step,
+            "state": hashlib.sha256(state.encode()).hexdigest()[:16],
+        }
+
+    def inputs(self, store: Store, split: str, modality: str) -> Any:
+        """All rows of a split, as the encoder takes them."""
+        return self._once(
+            f"inputs {split} {modality}",
+            lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
+        )
+
+    def features(self, data: LabelledStore, modality: str) -> Mapping[str, np.ndarray]:
+        """Frozen features `[N, D]` of the rows that have the label, per split.
+
+        Raises:
+          UserError: they are not finite.
+        """
+
+        def compute() -> dict[str, np.ndarray]:
+            encode = self._encoder(modality)
+            found = {}
+            for split in SPLITS:
+                rows, every = data.rows[split], self.inputs(data.store, split, modality)
+                part = encode(every if len(rows) == len(every) else every[rows])
+                found[split] = self._finite(part, f"features that {{}} gives for the {modality}")
+            return found
+
+        return self._once(f"features {modality}", compute)
+
+    def projections(self, store: Store, split: str, modality: str) -> np.ndarray:
+        """Projections `[N, d]` of all rows of a split."""
+        project = frozen_encoder(self.model, config=self.run.config, modality=modality, projected=True)
+        return self._finite(
+            project(self.inputs(store, split, modality)), f"projections that {{}} gives for the {modality}"
+        )
+
+    def forget(self) -> None:
+        """Let go of the model and the features, so that those of one source are in memory."""
+        self._kept.clear()
+
+    def _finite(self, rows: np.ndarray, what: str) -> np.ndarray:
+        check(bool(np.isfinite(rows).all()), f"The {what.format(self.run.directory)} are not finite.")
+        return rows
+
+    def _encoder(self, modality: str) -> Any:
+        config = self.run.config
+        if self.kind != "raw":
+            return frozen_encoder(self.model, config=config, modality=modality)
+        if modality == "image":
+            return pixel_features
+        return lambda rows: column_features(rows, self.run.schema.widths, missing=self.run.encoding.missing)
+
+    def _once(self, key: str, compute: Any) -> Any:
+        if key not in self._kept:
+            self._kept[key] = compute()
+        return self._kept[key]
+
+
+def _encoded_by(inputs: Mapping[str, Mapping[str, Any]]) -> list[Any]:
+    """What decides how rows become inputs.
+
+    Of one image and one table it is what results of version 0.1 were marked with, so that they are found again.
+    """
+    table = {**OPTIONS, **inputs.get("table", {})}
+    others = {name: chosen for name, chosen in inputs.items() if name not in ("image", "table") or chosen["of"]}
+    decide = [table[key] for key in ("columns", "label_as_feature", "missing", "outside")]
+    return [*decide, others] if others else decide
+
+
+def sources(runs: Sequence[Run], baselines: Sequence[str], *, only_baselines: bool = False) -> list[Source]:
+    """Return the baselines at every seed that occurs and, unless `only_baselines`, the runs; nothing is loaded yet."""
+    by_seed = {run.config.seed: run for run in reversed(runs)}  # the first run of a seed lends its encoder
+    every = []
+    for _, run in sorted(by_seed.items()):
+        if set(baselines) & {"pixels", "columns"}:
+            every.append(Source("raw", run))
+        if "random" in baselines:
+            every.append(Source("random", run))
+    return every + [Source("run", run) for run in runs if not only_baselines]
