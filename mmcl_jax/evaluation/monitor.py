@@ -12,7 +12,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.evaluation.protocols.knn import knn_outputs, nearest
 from mmcl_jax.evaluation.protocols.retrieval import ranks
-from mmcl_jax.evaluation.sources.features import frozen_encoder
+from mmcl_jax.evaluation.sources.features import What, frozen_encoder
 from mmcl_jax.tasks import Class
 
 
@@ -42,6 +42,7 @@ class OnlineKNN:
             label is not None and "table" in self._modalities and columns_with_label(inputs.schema, store, label.name)
         )
         self._told = bool(told)
+        self._fitted: dict[str, Mapping[str, Any]] = {name: one.to_arrays() for name, one in inputs.vectors.items()}
 
     def __call__(self, model: Model) -> dict[str, float]:
         """Of every modality, `online/knn_top1/MODALITY` if there are labels: weighted kNN on frozen features.
@@ -55,7 +56,7 @@ class OnlineKNN:
             if top1 is not None:
                 metrics[f"online/knn_top1/{modality}"] = top1
         if {"image", "table"} <= set(self._modalities) & set(model.projectors):
-            image, table = (self._encode(model, self._val, one, projected=True) for one in ("image", "table"))
+            image, table = (self._encode(model, self._val, one, "projected") for one in ("image", "table"))
             found = np.stack([ranks(image, table), ranks(table, image)])
             metrics["online/retrieval_top1"] = float((found == 1).mean())
         return metrics
@@ -73,8 +74,9 @@ class OnlineKNN:
         outputs = knn_outputs(cosines, self._train["label"][known][places], task=self._task)
         return float((outputs.argmax(axis=1) == self._val["label"][asked]).mean())
 
-    def _encode(self, model: Model, rows: Mapping[str, Any], modality: str, *, projected: bool = False) -> np.ndarray:
-        return frozen_encoder(model, config=self._config, modality=modality, projected=projected)(rows[modality])
+    def _encode(self, model: Model, rows: Mapping[str, Any], modality: str, what: What = "pooled") -> np.ndarray:
+        fitted = self._fitted.get(modality, {})
+        return frozen_encoder(model, config=self._config, modality=modality, what=what, fitted=fitted)(rows[modality])
 
 
 def _some(store: Store, split: str, modalities: tuple[str, ...], inputs: Inputs, count: int) -> dict[str, np.ndarray]:
