@@ -8,6 +8,11 @@ from mmcl_jax.data.kinds.vector import MISSING
 from mmcl_jax.errors import check
 
 
+def is_missing(values: np.ndarray) -> np.ndarray:
+    """Return which values of vectors are missing, bool: NaN in floats, -127 in int8."""
+    return values == MISSING if values.dtype.kind == "i" else np.isnan(values)
+
+
 class CompleteRows:
     """Rows of vectors, as `Store.read` gives them, every gather of which is checked for missing values."""
 
@@ -21,7 +26,7 @@ class CompleteRows:
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         values = np.asarray(self._rows[rows])
-        missing = values == MISSING if values.dtype.kind == "i" else np.isnan(values)
+        missing = is_missing(values)
         if self.present is not None:
             missing &= self.present[rows][..., None]
         check(
