@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmcl_jax.data.inputs import present_in
+from mmcl_jax.data.cohort import present_in
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.heads.dense import LinearSegmentation
