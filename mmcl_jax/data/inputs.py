@@ -249,31 +249,36 @@ def input_arrays(
     inputs: Inputs,
     names: Collection[str] | None = None,
     *,
-    targets: Collection[str] = (),
+    targets: Collection[str] | None = None,
     streamed: bool = False,
 ) -> dict[str, Any]:
     """Return what training and evaluation read of a split, by the names of the batch; all rows of the split.
 
-    `id` uint32 [N]; an array per input; `present/NAME` bool [N] for each that is optional; `target/LABEL` [N] for each
-    label: int32 codes of a class, -1 for none, or float32 numbers, NaN for none. Images, volumes, texts and vectors are
-    what is stored, tables encoded float32 [N, F]; inputs of one entry share an array. `label` int32 [N] is the first
-    label that is a class, where a row without one has a number of its own below 0.
+    `id` uint32 [N]; `group` int32 [N], -1 for none, where the store has groups; an array per input; `present/NAME` bool
+    [N] for each that is optional; `target/LABEL` [N]: int32 codes of a class, -1 for none, or float32 numbers, NaN for
+    none. Images, volumes, texts and vectors are what is stored, tables encoded float32 [N, F]; inputs of one entry
+    share an array.
 
     Args:
       store: to read.
       split: of it.
       inputs: fitted.
       names: of the inputs; all by default.
-      targets: entries such as masks, which are `target/ENTRY` then.
+      targets: names of labels, and of entries such as masks, which are `target/ENTRY` then; all labels by default.
       streamed: whether images and volumes are read from the shards, not from the mapped array.
 
     Raises:
       UserError: there is no such split, or a table value is missing and the policy is "refuse".
     """
     names = list(inputs.specs if names is None else names)
-    rows = store.rows(split)
+    labels = {column.name: place for place, column in enumerate(store.schema.labels)}
+    wanted = list(labels if targets is None else targets)
+    dense = [name for name in wanted if name not in labels and name in store.schema.entries]
+    rows, group = store.rows(split), store.group(split)
     arrays: dict[str, Any] = {"id": rows["id"].astype(np.uint32)}
-    entries = read_entries(store, split, {*(inputs.specs[name].of for name in names), *targets}, streamed=streamed)
+    if group is not None:
+        arrays["group"] = group.astype(np.int32)
+    entries = read_entries(store, split, {*(inputs.specs[name].of for name in names), *dense}, streamed=streamed)
     for name in names:
         spec = inputs.specs[name]
         arrays[name], present = entries[spec.of], getattr(entries[spec.of], "present", None)
@@ -284,15 +289,12 @@ def input_arrays(
             arrays[name] = CompleteRows(entries[spec.of], name)
         if spec.optional:
             arrays[f"present/{name}"] = np.ones(len(rows["id"]), bool) if present is None else present
-    arrays.update({f"target/{name}": entries[name] for name in targets})
-    for place, column in enumerate(store.schema.labels):
-        values = np.asarray(rows["labels"][:, place])
-        codes = np.nan_to_num(values, nan=-1).astype(np.int32) if column.coded else values.astype(np.float32)
-        arrays[f"target/{column.name}"] = codes
-    if "label" in rows:
-        alone = -1 - np.arange(len(rows["label"]))
-        arrays["label"] = np.where(rows["label"] < 0, alone, rows["label"]).astype(np.int32)
-    return arrays
+    for name in wanted:
+        if name in labels:
+            values, column = np.asarray(rows["labels"][:, labels[name]]), store.schema.labels[labels[name]]
+            codes = np.nan_to_num(values, nan=-1).astype(np.int32) if column.coded else values.astype(np.float32)
+            arrays[f"target/{name}"] = codes
+    return {**arrays, **{f"target/{name}": entries[name] for name in dense}}
 
 
 def raw_rows(store: Store, split: str, of: str, wanted: Schema) -> np.ndarray:

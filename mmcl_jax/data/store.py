@@ -115,6 +115,13 @@ class Store:
                     flat.restore(self.directory, self.schema, self.sizes, examples, images=images)
         return flat.read(self.directory, split, self.schema, images=images)
 
+    def group(self, split: str) -> np.ndarray | None:
+        """Return the code of the group of every row of the split, int64 [N]; None, as this format keeps none."""
+        check(
+            split in self.sizes, f"The store {self.directory} has no split {split!r}; it has {', '.join(self.sizes)}."
+        )
+        return None
+
     def keys(self, split: str) -> list[str]:
         """The key of every row of the split."""
         return json.loads((self.directory / "splits.json").read_text())[split]

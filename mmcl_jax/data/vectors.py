@@ -94,7 +94,7 @@ class CompleteRows:
             absent &= self.present[rows].reshape(-1, *[1] * (values.ndim - 1))
         check(
             not absent.any(),
-            f"config.inputs.{self._name}.missing: {int(absent.sum())} of the values that were read are missing; put the "
-            f"training mean in their place with --config.inputs.{self._name}.missing=mean.",
+            f"config.inputs.{self._name}.missing: {int(absent.sum())} of the values that were read are missing; put "
+            f"the training mean in their place with --config.inputs.{self._name}.missing=mean.",
         )
         return values

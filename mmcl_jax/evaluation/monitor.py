@@ -38,6 +38,7 @@ class OnlineKNN:
         self._train, self._val = (_some(store, split, self._modalities, inputs, rows) for split in ("train", "val"))
         label = store.schema.label
         self._task = None if label is None else Task.of(label)
+        self._label = "" if label is None else label.name
         told = (
             label is not None and "table" in self._modalities and columns_with_label(inputs.schema, store, label.name)
         )
@@ -56,7 +57,9 @@ class OnlineKNN:
                 metrics[f"online/knn_top1/{modality}"] = top1
         if {"image", "table"} <= set(self._modalities) & set(model.projectors):
             image, table = (self._encode(model, self._val, one, projected=True) for one in ("image", "table"))
-            found = np.stack([ranks(image, table), ranks(table, image)])
+            both = self._val.get("present/image", True) & np.array(self._val.get("present/table", True))
+            both = np.broadcast_to(both, len(image))
+            found = np.stack([ranks(image[both], table[both]), ranks(table[both], image[both])])
             metrics["online/retrieval_top1"] = float((found == 1).mean())
         return metrics
 
@@ -64,14 +67,21 @@ class OnlineKNN:
         """None if the bank or the queries have no label, or the label is a column of what it would be told from."""
         if self._task is None or (modality == "table" and self._told):
             return None
-        known, asked = self._train["label"] >= 0, self._val["label"] >= 0
+        bank_codes, codes = self._codes(self._train), self._codes(self._val)
+        known, asked = (
+            (found >= 0) & rows.get(f"present/{modality}", True)
+            for found, rows in ((bank_codes, self._train), (codes, self._val))
+        )
         if not known.any() or not asked.any():
             return None
         bank = self._encode(model, self._train, modality)[known]
         queries = self._encode(model, self._val, modality)[asked]
         cosines, places = nearest(bank, queries, min(self._neighbours, len(bank)))
-        outputs = knn_outputs(cosines, self._train["label"][known][places], task=self._task)
-        return float((outputs.argmax(axis=1) == self._val["label"][asked]).mean())
+        outputs = knn_outputs(cosines, bank_codes[known][places], task=self._task)
+        return float((outputs.argmax(axis=1) == codes[asked]).mean())
+
+    def _codes(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+        return rows[f"target/{self._label}"]
 
     def _encode(self, model: Model, rows: Mapping[str, Any], modality: str, *, projected: bool = False) -> np.ndarray:
         return frozen_encoder(model, config=self._config, modality=modality, projected=projected)(rows[modality])

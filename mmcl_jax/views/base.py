@@ -90,5 +90,18 @@ def apply_views(
     return seen
 
 
+def view_shape(view: View, shape: tuple[int, ...], dtype: str) -> tuple[int, ...]:
+    """Return the shape of one example's view of an input whose rows in a batch have this shape and dtype.
+
+    Raises:
+      ValueError: the view cannot be made of such rows.
+    """
+    rows = jax.ShapeDtypeStruct((1, *shape), dtype)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+    scale = jax.ShapeDtypeStruct(shape, jnp.float32)
+    fitted = {"mean": scale, "std": scale}
+    return jax.eval_shape(lambda *given: view.plain(*given).values, rows, keys, fitted).shape[1:]
+
+
 def _zeroed(values: Shaped[Array, "B ..."], present: Bool[Array, "B"]) -> Shaped[Array, "B ..."]:
     return jnp.where(present.reshape(-1, *[1] * (values.ndim - 1)), values, jnp.zeros_like(values))
