@@ -16,6 +16,9 @@ WITH_EXAMPLES = {
     "mmcl_jax.prepare.card.forest",
     "mmcl_jax.page.wording",
     "mmcl_jax.data.input",
+    "mmcl_jax.data.samplers.balanced",
+    "mmcl_jax.data.samplers.one_per_group",
+    "mmcl_jax.data.samplers.shuffle",
     "mmcl_jax.datasets.cardiac.icd10",
     "mmcl_jax.prepare.splits.subsets",
     "mmcl_jax.encoders.cnn3d",
@@ -47,6 +50,10 @@ WITH_EXAMPLES = {
     "mmcl_jax.reproduce.grid",
     "mmcl_jax.text",
     "mmcl_jax.training.finite_step",
+    "mmcl_jax.training.norm",
+    "mmcl_jax.training.renamed",
+    "mmcl_jax.views.vector",
+    "mmcl_jax.views.volume",
     "mmcl_jax.training.outlook",
 }
 

@@ -6,11 +6,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmcl_jax.data.inputs import OPTIONS
+from mmcl_jax.data.samplers import SAMPLERS
 from mmcl_jax.encoders import ENCODERS, PROJECTORS
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import TERMS
 from mmcl_jax.registry import Registry
-from mmcl_jax.training.optimizer import OPTIMIZERS, SCHEDULES
+from mmcl_jax.training.optimizer import OPTIMIZERS
+from mmcl_jax.training.schedules import SCHEDULES
 from mmcl_jax.views import VIEWS
 
 encoder = ENCODERS.spec
@@ -19,6 +21,7 @@ view = VIEWS.spec
 term = TERMS.spec
 optimizer = OPTIMIZERS.spec
 schedule = SCHEDULES.spec
+sampler = SAMPLERS.spec
 
 # Entries of a config that name a factory: a group of them by the user's names, a list of them, or a single one.
 PARTS: dict[str, Registry] = {
@@ -29,6 +32,7 @@ PARTS: dict[str, Registry] = {
     "objective": TERMS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
+    "sampler": SAMPLERS,
 }
 
 
@@ -50,6 +54,16 @@ def input(**options: Any) -> ConfigDict:
     for option in options:
         check(option in OPTIONS, f"An input has no option {option!r}; it has {', '.join(OPTIONS)}.")
     return ConfigDict({**OPTIONS, **options})
+
+
+def rates(by_path: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    """Return the value of `config.rates` for learning rates by path, as multiples of the schedule's.
+
+    Example:
+      >>> rates({"encoders.table.*": 0.1})
+      (('encoders.table.*', 0.1),)
+    """
+    return tuple(sorted(by_path.items()))
 
 
 class Config(ConfigDict):
@@ -82,17 +96,28 @@ def experiment() -> ConfigDict:
       batch_norm: `group_size` examples are normalised together (None: the whole batch); `momentum`; `epsilon`.
       log_every: steps between log lines.
       checkpoint_every: steps between checkpoints.
-      keep_checkpoints: how many of the latest are kept.
+      keep_checkpoints: how many of the latest are kept, beside the best.
+      keep_every: checkpoints of steps that are multiples of it are kept for good, and made if `checkpoint_every` does
+        not; None for none.
       skip_nonfinite: a step whose loss, gradient or update is not finite is skipped; so many in a row end the run.
       mesh: `model` devices share each parameter and its optimizer state, if it has more than `shard_above` elements.
       pairs: how terms walk all pairs: `execution` "gathered", "ring" or "dense", in tiles of `tile` (None: chosen).
       normalise_terms: "present" divides the loss by the weights of the terms for which any row of the batch has all
         that they read; None leaves it a sum.
       target: the moving average that BYOL predicts: `decay` is its first, which rises to 1.
+      frozen: path patterns of parameters that are not trained, such as ("encoders.image.*",).
+      rates: path patterns with what the learning rate is multiplied by for their parameters, see `rates`.
+      average: `kind` "ema" or "mean" keeps an average of the weights over the steps from epoch `start` on, which is
+        what is evaluated; "ema" has a `decay`. None for none.
+      validation: every so many `epochs`, and at the end, the loss of the validation rows is measured, and the best
+        checkpoint is kept; None for never.
+      stop: ends the training when `patience` validation passes in a row (None: any number) gave no loss that is lower
+        by more than `min_delta`.
       monitor: what is measured between steps every so many `epochs` (None: never), on at most `rows` rows: kNN accuracy
         with so many `neighbours`, where there are labels, and retrieval between modalities.
       views, encoders, projectors, predictors: named parts; projectors and predictors by what they project,
-        `MODALITY[.local][:HEAD]`. `objective`: a tuple of terms. `optimizer`, `schedule`: one part each.
+        `MODALITY[.local][:HEAD]`. `objective`: a tuple of terms. `optimizer`, `schedule`, `sampler` (which rows an
+        epoch has): one part each.
     """
     config = Config(
         {
@@ -110,6 +135,7 @@ def experiment() -> ConfigDict:
             "log_every": 20,
             "checkpoint_every": 500,
             "keep_checkpoints": 2,
+            "keep_every": None,
             "skip_nonfinite": 10,
             "batch_norm": {"group_size": 64, "momentum": 0.9, "epsilon": 1e-5},
             "mesh": {"model": 1, "shard_above": 2**16},
@@ -120,10 +146,16 @@ def experiment() -> ConfigDict:
             "predictors": {},
             "normalise_terms": None,
             "target": {"decay": 0.9996},
+            "frozen": (),
+            "rates": (),
+            "average": {"kind": None, "decay": 0.999, "start": 0},
+            "validation": {"epochs": None},
+            "stop": {"patience": None, "min_delta": 0.0},
             "monitor": {"epochs": 10, "rows": 2048, "neighbours": 20},
         }
     )
     config.objective = ()
     config.optimizer = optimizer("adam_l2")
     config.schedule = schedule("warmup_cosine")
+    config.sampler = sampler("shuffle")
     return config

@@ -159,7 +159,7 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
     )
     value = text if isinstance(current, str) else _literal(text)
     with parent.ignore_type():
-        parent[last] = value
+        parent[last] = tuple(sorted(value.items())) if isinstance(value, dict) else value  # rates by path
     if last == "name" and len(parts) > 1:
         registry = PARTS[parts[0]]
         registry.factory(value, f"config.{key}")

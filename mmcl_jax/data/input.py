@@ -12,6 +12,8 @@ import grain
 import numpy as np
 from absl import flags
 
+from mmcl_jax.data.samplers import Sampler
+from mmcl_jax.data.samplers.shuffle import Shuffle
 from mmcl_jax.data.shards import StreamedRows
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.workers import begin_streaming
@@ -23,8 +25,9 @@ Batch = dict[str, np.ndarray]
 class Batches:
     """A random-access source of training batches; element `i` is this process's rows of global batch `i`.
 
-    Every epoch is a fresh permutation of the split, a pure function of (seed, epoch); the rows that do not fill a batch
-    at the end of an epoch are left out of that epoch. The order does not depend on the number of processes.
+    The sampler gives the rows of every epoch, by default a fresh permutation of the split, as a pure function of (seed,
+    epoch); those that do not fill a batch at the end of an epoch are left out of that epoch. The order does not depend
+    on the number of processes.
 
     Example:
       >>> batches = Batches({"id": np.arange(5)}, batch_size=2, epochs=3, seed=0)
@@ -42,21 +45,25 @@ class Batches:
         take: np.ndarray | None = None,
         process: int = 0,
         processes: int = 1,
+        sampler: Sampler | None = None,
     ) -> None:
         """Takes `arrays` of equal length, the global batch size, and the rows that take part (None: all).
 
         Raises:
-          UserError: the batch is larger than the rows, or does not divide among the processes.
+          UserError: the batch is larger than an epoch, or does not divide among the processes.
         """
         self.arrays, self.take = arrays, take
         self.rows = len(arrays["id"]) if take is None else len(take)
-        what = "the training split, which has" if take is None else "what is trained on, which are"
-        check(batch_size <= self.rows, f"config.batch_size: {batch_size} is larger than {what} {self.rows} rows.")
+        self.sampler = sampler or Shuffle(rows=self.rows)
+        size = self.sampler.size
+        every = "the training split" if take is None else "the part of the training split that config.cohort keeps"
+        epoch = every if size == self.rows else "an epoch of config.sampler"
+        check(batch_size <= size, f"config.batch_size: {batch_size} is larger than {epoch}, which has {size} rows.")
         check(
             batch_size % processes == 0, f"config.batch_size: {batch_size} does not divide among {processes} processes."
         )
         self.batch_size, self.seed = batch_size, seed
-        self.steps_per_epoch = self.rows // batch_size
+        self.steps_per_epoch = size // batch_size
         self.steps = self.steps_per_epoch * epochs
         share = batch_size // processes
         self.mine = slice(process * share, (process + 1) * share)
@@ -73,15 +80,22 @@ class Batches:
                 gathered[id(array)] = np.asarray(array[rows])
         return {name: gathered[id(array)] for name, array in self.arrays.items()}
 
+    def describe(self) -> str:
+        """Return in words how many rows an epoch has."""
+        left = self.sampler.size - self.steps_per_epoch * self.batch_size
+        drawn = "" if self.sampler.size == self.rows else f"{self.sampler.size} drawn in an epoch, "
+        steps = f"{self.steps_per_epoch} steps per epoch"
+        return f"{self.rows} rows, {drawn}{steps}; each epoch leaves out {left} other rows"
+
     def rows_of(self, index: int) -> np.ndarray:
         """Return the rows of the split, `[B]`, that make up global batch `index`."""
         epoch, step = divmod(index, self.steps_per_epoch)
-        return self._permutation(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+        return self._order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
 
-    def _permutation(self, epoch: int) -> np.ndarray:
+    def _order(self, epoch: int) -> np.ndarray:
         cached, order = self._cached
         if cached != epoch:
-            order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
+            order = self.sampler.order(self.seed, epoch)
             order = order if self.take is None else self.take[order]
             self._cached = epoch, order
         return order

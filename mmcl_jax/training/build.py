@@ -11,18 +11,23 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.cohort import cohort_rows
 from mmcl_jax.data.input import Batches, is_streamed
-from mmcl_jax.data.inputs import Inputs, InputSpec, cohort_rows, input_arrays, specs_of
+from mmcl_jax.data.inputs import Inputs, InputSpec, input_arrays, specs_of
 from mmcl_jax.data.population import population_of
+from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, Objective, build_objective
+from mmcl_jax.training.control import first_control
+from mmcl_jax.training.groups import check_groups
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
 from mmcl_jax.training.model import trained_model
-from mmcl_jax.training.optimizer import OPTIMIZERS, SCHEDULES
-from mmcl_jax.training.state import TrainState, first_state
-from mmcl_jax.training.validate import check_config, check_split
+from mmcl_jax.training.optimizer import OPTIMIZERS
+from mmcl_jax.training.schedules import SCHEDULES, Schedule
+from mmcl_jax.training.state import TrainState, first_state, split_model
+from mmcl_jax.training.validate import check_config, check_control, check_split
 from mmcl_jax.views import VIEWS, View
 
 
@@ -43,7 +48,7 @@ class Experiment:
     fitted: Mapping[str, Mapping[str, np.ndarray]]
     graphdef: nnx.GraphDef
     objective: Objective
-    schedule: optax.Schedule
+    schedule: Schedule
     optimizer: optax.GradientTransformation
 
     def init(self, seed: jax.Array) -> TrainState:
@@ -53,7 +58,20 @@ class Experiment:
         first = (self.objective.terms[key].between[0] for key in self.objective.queues)
         sizes = {text: model.projectors[self.objective.key(text)].features for text in first}
         memory = self.objective.first_memory(sizes, jax.random.fold_in(key, 1))
-        return first_state(model, self.optimizer, has_target=bool(self.objective.reads["teacher"]), memory=memory)
+        return first_state(
+            model,
+            self.optimizer,
+            has_target=bool(self.objective.reads["teacher"]),
+            memory=memory,
+            frozen=self.config.frozen,
+            has_average=self.config.average.kind is not None,
+            control=first_control(self.schedule.plateau) if self.config.validation.epochs else None,
+        )
+
+    def averaging(self) -> dict[str, Any]:
+        """Return how weights are averaged, for `average.averaged`."""
+        average = self.config.average
+        return {"kind": average.kind, "decay": average.decay, "start": average.start * self.batches.steps_per_epoch}
 
     def constants(self) -> dict[str, Any]:
         """What no step changes, on the host; see `make_step`."""
@@ -81,11 +99,11 @@ def training_rows(config: ConfigDict, store: Store) -> np.ndarray | None:
     """Return the numbers of the training rows that take part in an experiment, by its cohort; None if all do.
 
     Raises:
-      UserError: no row takes part, or an input has no entry.
+      UserError: no row takes part, there is no such fold, or an input has no entry.
     """
+    entries = {name: spec.of for name, spec in specs_of(config.inputs, store.schema).items()}
     streamed = is_streamed(config.loader.images, store)
-    check(config.fold is None, f"config.fold: the store {store.directory} has no folds; leave it at None.")
-    return cohort_rows(config.inputs, store, "train", cohort=config.cohort, streamed=streamed)
+    return cohort_rows(entries, store, "train", cohort=config.cohort, fold=config.fold, streamed=streamed)
 
 
 def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
@@ -94,7 +112,22 @@ def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
     Raises:
       UserError: naming the key, see `Inputs.fit`.
     """
-    return Inputs.fit(config.inputs, store, training_rows(config, store))
+    return Inputs.fit(config.inputs, store, training_rows(config, store), fold=config.fold)
+
+
+def build_sampler(config: ConfigDict, store: Store, rows: np.ndarray | None = None) -> Sampler:
+    """Return what gives the rows of every epoch, as numbers among the training rows that take part (None: all).
+
+    Raises:
+      UserError: the store lacks what it chooses by.
+    """
+    return SAMPLERS.build(
+        config.sampler,
+        "config.sampler",
+        rows=len(store.rows_of("train", config.fold)) if rows is None else len(rows),
+        batch_size=config.batch_size,
+        targets=Targets.of(store, "train", config.fold).take(rows),
+    )
 
 
 def build_experiment(
@@ -108,34 +141,41 @@ def build_experiment(
       UserError: naming the config key, file or column that is wrong.
     """
     check_config(config)
-    inputs = inputs or fit_inputs(config, store)
+    inputs, rows = inputs or fit_inputs(config, store), training_rows(config, store)
     batches = Batches(
         input_arrays(
             store,
             "train",
             inputs,
-            targets=_dense_targets(config, store.schema),
+            targets=build_objective(
+                config.objective, _modalities(config), schema=store.schema, inputs=inputs.specs
+            ).targets,
             streamed=is_streamed(config.loader.images, store),
         ),
         batch_size=config.batch_size,
         epochs=config.epochs,
         seed=config.seed,
-        take=training_rows(config, store),
+        take=rows,
         process=jax.process_index(),
         processes=jax.process_count(),
+        sampler=build_sampler(config, store, rows),
     )
     return assemble(config, inputs.schema, batches, devices, inputs=inputs)
+
+
+def _modalities(config: ConfigDict) -> dict[str, str]:
+    """The modality of every view."""
+    return {name: spec.modality for name, spec in sorted(config.views.items())}
 
 
 def _fitted(
     config: ConfigDict, views: Mapping[str, View], batches: Batches, inputs: Inputs | None
 ) -> dict[str, dict[str, np.ndarray]]:
-    """What views are given, by modality: the scale of vectors, and the population if a view draws from it."""
-    fitted: dict[str, dict[str, np.ndarray]] = {view.modality: {} for view in views.values()}
+    """What views are given, by modality: what was fitted, and the population if a view draws from it."""
+    known: Mapping[str, Mapping[str, np.ndarray]] = inputs.fitted if inputs else {}
+    fitted = {view.modality: dict(known.get(view.modality, {})) for view in views.values()}
     asked: dict[str, tuple[str, int | None]] = {}
     for name, view in views.items():
-        if inputs and view.modality in inputs.vectors:
-            fitted[view.modality].update(inputs.vectors[view.modality].to_arrays())
         if not view.draws:
             continue
         key = f"config.views.{name}.population"
@@ -153,14 +193,6 @@ def _fitted(
             population = population_of(rows, take, size=size, seed=config.seed, key=key)
             fitted[view.modality]["population"] = population
     return fitted
-
-
-def _dense_targets(config: ConfigDict, schema: Schema) -> list[str]:
-    """The entries such as masks that a term reads."""
-    modalities = {name: view.modality for name, view in config.views.items()}
-    read = build_objective(config.objective, modalities, schema=schema).targets
-    dense = [name for name, entry in schema.entries.items() if entry.role == "target" and entry.kind != "table"]
-    return [name for name in dense if name in read]
 
 
 def assemble(
@@ -183,17 +215,14 @@ def assemble(
     check_split(config, mesh.size)
     specs = inputs.specs if inputs else specs_of(config.inputs, schema)
     views = {name: VIEWS.build(spec, f"config.views.{name}") for name, spec in sorted(config.views.items())}
-    for name, view in views.items():
-        chosen, kind = config.views[name].name, specs[view.modality].kind
-        check(
-            view.takes == kind,
-            f"config.views.{name}: {chosen!r} is a view of the kind {view.takes}, and the input {view.modality!r} is of "
-            f"the kind {kind}.",
-        )
     execution = Execution(name=config.pairs.execution, tile=config.pairs.tile, mesh=mesh)
-    modalities = {name: view.modality for name, view in views.items()}
     objective = build_objective(
-        config.objective, modalities, execution=execution, schema=schema, inputs=specs, normalise=config.normalise_terms
+        config.objective,
+        _modalities(config),
+        execution=execution,
+        schema=schema,
+        inputs=specs,
+        normalise=config.normalise_terms,
     )
     for index, term in enumerate(objective.terms.values()):
         for target in term.targets:
@@ -202,9 +231,11 @@ def assemble(
                 f"config.objective.{index}: this term needs the label of every row; prepare the store with --label.",
             )
     model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
+    check_groups(split_model(model)[0], config.frozen, dict(config.rates))
     schedule = SCHEDULES.build(
         config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=batches.steps_per_epoch
     )
+    check_control(config, schedule)
     return Experiment(
         config=config,
         schema=schema,

@@ -24,8 +24,9 @@ def forward(
     batch: Mapping[str, Array],
     seed: UInt32[Array, ""],
     step: Int[Array, ""],
+    train: bool = True,
 ) -> Outputs:
-    """Return what the objective reads of every view, in training mode; see `objectives.Outputs`.
+    """Return what the objective reads of every view; see `objectives.Outputs`.
 
     Args:
       model: the trained model.
@@ -36,26 +37,29 @@ def forward(
       batch: the rows that they were given.
       seed: of the experiment.
       step: of training.
+      train: whether normalisation layers use the batch, and adapt to it.
     """
     features: dict[str, Features] = {}
     made: dict[str, dict[str, Array]] = {kind: {} for kind in objective.reads}
     for name, view in views.items():
         present = present_in(batch, [view.modality])
         keys = example_keys(seed, step, f"{name}/encoder", batch["id"])
-        given: dict[str, Any] = {"view": seen[name].values, "train": True, "present": present, "keys": keys}
+        given: dict[str, Any] = {"view": seen[name].values, "train": train, "present": present, "keys": keys}
         own = features[name] = model.encode(view.modality, **given)
         reads = {kind: [text for text in texts if _view(text) == name] for kind, texts in objective.reads.items()}
         for text in reads["embedding"]:
-            made["embedding"][text] = embedded(model, objective, text, own, present)
+            made["embedding"][text] = embedded(model, objective, text, own, present, train=train)
         for text in reads["prediction"]:
             mask = own.local_present(present) if Read.parse(text).local else present
             embedding = made["embedding"][text]
-            made["prediction"][text] = model.predict(objective.key(text), embedding, train=True, present=mask)
+            made["prediction"][text] = model.predict(objective.key(text), embedding, train=train, present=mask)
         if reads["teacher"]:
             assert teacher is not None
             taught = teacher.encode(view.modality, **given)
             for text in reads["teacher"]:
-                made["teacher"][text] = jax.lax.stop_gradient(embedded(teacher, objective, text, taught, present))
+                made["teacher"][text] = jax.lax.stop_gradient(
+                    embedded(teacher, objective, text, taught, present, train=train)
+                )
     return {
         **{kind: {text: made[kind][text] for text in texts} for kind, texts in objective.kept.items()},
         "pooled": {name: jax.lax.stop_gradient(features[name].pooled) for name in objective.pooled},
@@ -81,12 +85,18 @@ def forward(
 
 
 def embedded(
-    model: Model, objective: Objective, text: str, features: Features, present: Bool[Array, "B"] | None
+    model: Model,
+    objective: Objective,
+    text: str,
+    features: Features,
+    present: Bool[Array, "B"] | None,
+    *,
+    train: bool = True,
 ) -> Array:
     """Return what a text names: features behind their projector, or the features themselves."""
     read = Read.parse(text)
     if read.projected:
-        return model.project(objective.key(text), features, train=True, present=present)
+        return model.project(objective.key(text), features, train=train, present=present)
     found = features.local if read.local else features.pooled
     assert found is not None
     return found

@@ -143,8 +143,7 @@ def pretrain(
             watch = _Watch(monitor(store, config, inputs) if is_first() else None, experiment)
         with working("compiling the training step", quiet=not is_first()):
             compiled = compile_step(step_function, *shapes, dtype=config.dtype)
-        left = batches.rows - batches.steps_per_epoch * batches.batch_size
-        say(f"{batches.rows} rows, {batches.steps_per_epoch} steps per epoch; each epoch leaves out {left} other rows")
+        say(batches.describe())
         if sentence := enlarged(config, store.schema.image):
             say(sentence)
         say(f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(compiled)}")

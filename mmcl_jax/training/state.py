@@ -1,6 +1,7 @@
 """The train state: a pure pytree of arrays."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,6 +9,8 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jaxtyping import Array, Int
+
+from mmcl_jax.training.groups import split_frozen, united
 
 Arrays = dict[str, Any]
 
@@ -27,6 +30,9 @@ class TrainState:
       optimizer_state: moments of the gradients.
       target: moving averages of the parameters of encoders and projectors, if a term reads the target network.
       memory: the queues of terms that have one.
+      frozen: parameters that are not trained; they have no gradients and no moments.
+      average: averages of `params` and `model_state` over the steps, by these names, if the config asks for them.
+      control: what validation passes steer, and nothing else changes; see `control`.
     """
 
     step: Int[Array, ""]
@@ -35,6 +41,16 @@ class TrainState:
     optimizer_state: optax.OptState
     target: Arrays
     memory: Arrays
+    frozen: Arrays = dataclasses.field(default_factory=dict)
+    average: Arrays = dataclasses.field(default_factory=dict)
+    control: Arrays = dataclasses.field(default_factory=dict)
+
+    def weights(self) -> tuple[Arrays, Arrays]:
+        """Return parameters and model state as they are evaluated: the averages where there are any."""
+        params, model_state = self.params, self.model_state
+        if self.average:
+            params, model_state = self.average["params"], self.average["model_state"]
+        return united(params, self.frozen), model_state
 
 
 def split_model(model: nnx.Module) -> tuple[Arrays, Arrays]:
@@ -45,7 +61,7 @@ def split_model(model: nnx.Module) -> tuple[Arrays, Arrays]:
 
 def teacher_of(params: Arrays) -> Arrays:
     """The parameters that the target network has of its own."""
-    return {part: params[part] for part in ("encoders", "projectors")}
+    return {part: params[part] for part in ("encoders", "projectors") if part in params}
 
 
 def first_state(
@@ -54,9 +70,14 @@ def first_state(
     *,
     has_target: bool = False,
     memory: Arrays | None = None,
+    frozen: Sequence[str] = (),
+    has_average: bool = False,
+    control: Arrays | None = None,
 ) -> TrainState:
-    """The state before the first step; the target network starts as the model itself."""
+    """The state before the first step; the target network and the average start as the model itself."""
     params, model_state = split_model(model)
+    params, held = split_frozen(params, frozen)
+    average = {"params": params, "model_state": model_state} if has_average else {}
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -64,4 +85,7 @@ def first_state(
         optimizer_state=optimizer.init(params),
         target=jax.tree.map(jnp.copy, teacher_of(params)) if has_target else {},
         memory=memory or {},
+        frozen=held,
+        average=jax.tree.map(jnp.copy, average),
+        control=control or {},
     )

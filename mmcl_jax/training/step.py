@@ -1,10 +1,12 @@
 """The train step: one `jax.jit`, compiled before the loop."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from flax import nnx
 from jaxtyping import Array
@@ -13,12 +15,15 @@ from mmcl_jax.backend import compiler_options
 from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import Outputs
 from mmcl_jax.objectives.partners import at_once
+from mmcl_jax.training.average import averaged
 from mmcl_jax.training.build import Experiment
 from mmcl_jax.training.finite_step import all_finite, choose, skipped
 from mmcl_jax.training.forward import forward
-from mmcl_jax.training.gradients import Batch, in_slices, mapped_in_slices, whole_batch
+from mmcl_jax.training.gradients import Batch, Contrast, Encode, in_slices, mapped_in_slices, whole_batch
+from mmcl_jax.training.groups import scaled, united
 from mmcl_jax.training.mesh import replicated, shardings_of
 from mmcl_jax.training.model import stateless_layers
+from mmcl_jax.training.norm import global_norm
 from mmcl_jax.training.state import Arrays, TrainState, split_model, teacher_of
 from mmcl_jax.training.target import moved
 from mmcl_jax.views import apply_views
@@ -26,6 +31,50 @@ from mmcl_jax.views import apply_views
 Constants = Mapping[str, Any]
 Metrics = dict[str, Array]
 Step = Callable[[TrainState, Batch, Constants], tuple[TrainState, Metrics]]
+
+
+def parts_of_loss(
+    experiment: Experiment, state: TrainState, constants: Constants, *, train: bool = True
+) -> tuple[Encode, Contrast]:
+    """Return what encodes a batch and what contrasts it, as functions of the trained parameters.
+
+    Args:
+      experiment: what is trained.
+      state: all that a step knows beside the trained parameters.
+      constants: see `make_step`.
+      train: False for validation: views are plain, and normalisation layers use and keep their running statistics.
+    """
+    views, objective = experiment.views, experiment.objective
+    frozen = jax.lax.with_sharding_constraint(state.frozen, replicated(experiment.mesh))
+    # What a plain view draws belongs to the data, and is the same at every step.
+    drawn = {"seed": constants["seed"], "step": state.step if train else jnp.zeros_like(state.step)}
+    partners_in = at_once
+    if experiment.config.micro_batch is not None:
+        partners_in = functools.partial(mapped_in_slices, size=experiment.config.micro_batch, mesh=experiment.mesh)
+
+    def encode(params: Arrays, model_state: Arrays, batch: Batch) -> tuple[Outputs, Arrays]:
+        seen = apply_views(views, batch, **drawn, fitted=constants["fitted"], plain=not train)
+        whole = united(params, frozen)
+        model = nnx.merge(experiment.graphdef, whole, model_state)
+        teacher = nnx.merge(experiment.graphdef, united(whole, state.target), model_state) if state.target else None
+        outputs = forward(model, teacher, objective, views=views, seen=seen, batch=batch, **drawn, train=train)
+        return outputs, split_model(model)[1]
+
+    def contrast(params: Arrays, outputs: Outputs, batch: Batch) -> tuple[Array, tuple[Metrics, Arrays]]:
+        whole = united(params, frozen)
+        model = nnx.merge(experiment.graphdef, whole, state.model_state)
+        value, metrics = objective(
+            outputs,
+            batch,
+            whole.get("learned"),
+            state.memory,
+            layers=stateless_layers(model, objective),
+            in_slices=partners_in,
+            **drawn,
+        )
+        return value, (metrics, objective.remember(state.memory, outputs, batch))
+
+    return encode, contrast
 
 
 def make_step(experiment: Experiment) -> Step:
@@ -38,37 +87,13 @@ def make_step(experiment: Experiment) -> Step:
     changes: `seed`, and `fitted`, what views know of the training rows. As arguments, not as literals in
     the program, they let one compiled program serve all seeds.
     """
-    views, objective, mesh = experiment.views, experiment.objective, experiment.mesh
-
-    gradients_of, partners_in = whole_batch, at_once
+    mesh, rates = experiment.mesh, dict(experiment.config.rates)
+    gradients_of = whole_batch
     if experiment.config.micro_batch is not None:
         gradients_of = functools.partial(in_slices, size=experiment.config.micro_batch, mesh=mesh)
-        partners_in = functools.partial(mapped_in_slices, size=experiment.config.micro_batch, mesh=mesh)
 
     def step(state: TrainState, batch: Batch, constants: Constants) -> tuple[TrainState, Metrics]:
-        def encode(params: Arrays, model_state: Arrays, batch: Batch) -> tuple[Outputs, Arrays]:
-            seen = apply_views(views, batch, step=state.step, **constants)
-            model = nnx.merge(experiment.graphdef, params, model_state)
-            teacher = nnx.merge(experiment.graphdef, {**params, **state.target}, model_state) if state.target else None
-            outputs = forward(
-                model, teacher, objective, views=views, seen=seen, batch=batch, seed=constants["seed"], step=state.step
-            )
-            return outputs, split_model(model)[1]
-
-        def contrast(params: Arrays, outputs: Outputs, batch: Batch) -> tuple[Array, tuple[Metrics, Arrays]]:
-            model = nnx.merge(experiment.graphdef, params, state.model_state)
-            value, metrics = objective(
-                outputs,
-                batch,
-                params.get("learned"),
-                state.memory,
-                layers=stateless_layers(model, objective),
-                in_slices=partners_in,
-                seed=constants["seed"],
-                step=state.step,
-            )
-            return value, (metrics, objective.remember(state.memory, outputs, batch))
-
+        encode, contrast = parts_of_loss(experiment, state, constants)
         # Parameters that are divided over devices are put together to be used; their gradients, to be divided, are not.
         params = jax.lax.with_sharding_constraint(state.params, replicated(mesh))
         gradients, model_state, extra = gradients_of(encode, contrast, params, state.model_state, batch)
@@ -79,21 +104,31 @@ def make_step(experiment: Experiment) -> Step:
         def updated(gradients: Arrays) -> TrainState:
             with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
                 updates, optimizer_state = experiment.optimizer.update(gradients, state.optimizer_state, state.params)
-            params, target = optax.apply_updates(state.params, updates), state.target
+            updates = scaled(updates, rates)
+            if "plateau" in state.control:
+                updates = jax.tree.map(lambda update: update * state.control["plateau"]["factor"], updates)
+            params, target, average = optax.apply_updates(state.params, updates), state.target, state.average
             if target:
                 decay, steps = experiment.config.target.decay, experiment.batches.steps
                 target = moved(target, teacher_of(params), decay=decay, at=state.step, of=steps)
-            return TrainState(
+            if average:
+                new = {"params": params, "model_state": model_state}
+                average = averaged(average, new, at=state.step, **experiment.averaging())
+            return dataclasses.replace(
+                state,
                 step=state.step + 1,
                 params=params,
                 model_state=model_state,
                 optimizer_state=optimizer_state,
                 target=target,
                 memory=memory,
+                average=average,
             )
 
-        metrics["learning_rate"] = experiment.schedule(state.step)
-        metrics["gradient_norm"] = optax.global_norm(gradients)
+        metrics |= experiment.schedule.at(state.step)
+        if "plateau" in state.control:
+            metrics["learning_rate"] *= state.control["plateau"]["factor"]
+        metrics["gradient_norm"] = global_norm(gradients, experiment.shardings(gradients), mesh)
         finite = all_finite((updated(gradients), metrics["loss"], metrics["gradient_norm"]))
         metrics["skipped"] = ~finite
         # The update is computed again behind the barrier, in the old state's memory: the first result, kept until it is

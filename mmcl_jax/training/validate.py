@@ -5,11 +5,28 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.cohort import COHORTS
 from mmcl_jax.data.encoding import MISSING_POLICIES, OUTSIDE_POLICIES
-from mmcl_jax.data.inputs import COHORTS
+from mmcl_jax.data.inputs import OPTIONS
 from mmcl_jax.encoders import parse_key
 from mmcl_jax.errors import check
 from mmcl_jax.objectives.pairs import EXECUTIONS
+from mmcl_jax.training.average import KINDS
+from mmcl_jax.training.optimizer import OPTIMIZERS
+from mmcl_jax.training.schedules import Schedule
+
+
+def _is_rate(pair: Any) -> bool:
+    """Whether it is a pattern with a positive, finite number."""
+    return (
+        isinstance(pair, tuple)
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and isinstance(pair[1], int | float)
+        and not isinstance(pair[1], bool)
+        and 0 < pair[1] < float("inf")
+    )
+
 
 _positive: tuple[Callable[[Any], bool], str] = (lambda value: value > 0, "must be positive")
 _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
@@ -32,9 +49,26 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "mesh.shard_above": ((int,), lambda v: v >= 0, "must not be negative"),
     "pairs.execution": ((str,), lambda v: v in EXECUTIONS, f"must be one of {', '.join(EXECUTIONS)}"),
     "pairs.tile": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
+    "validation.epochs": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
+    "stop.patience": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
+    "stop.min_delta": ((float, int), lambda v: 0 <= v < float("inf"), "must not be negative"),
+    "average.kind": ((str, type(None)), lambda v: v in (None, *KINDS), f"must be {', '.join(KINDS)} or None"),
+    "average.decay": ((float, int), lambda v: 0 <= v < 1, "must lie in [0, 1)"),
+    "average.start": ((int,), lambda v: v >= 0, "must not be negative"),
+    "frozen": (
+        (tuple,),
+        lambda v: all(isinstance(one, str) and one for one in v),
+        "must be a tuple of path patterns, such as ('encoders.image.*',)",
+    ),
+    "rates": (
+        (tuple,),
+        lambda v: all(_is_rate(pair) for pair in v),
+        "must be pairs of a path pattern and a positive number, such as (('encoders.table.*', 0.1),)",
+    ),
     "log_every": ((int,), *_positive),
     "checkpoint_every": ((int,), *_positive),
     "keep_checkpoints": ((int,), *_positive),
+    "keep_every": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
     "skip_nonfinite": ((int,), *_positive),
     "batch_norm.group_size": ((int, type(None)), lambda v: v is None or v > 1, "must be above 1, or None"),
     "batch_norm.momentum": ((float, int), lambda v: 0 <= v < 1, "must lie in [0, 1)"),
@@ -55,6 +89,9 @@ def check_config(config: ConfigDict) -> None:
     Raises:
       UserError: naming the key.
     """
+    for name, chosen in config.inputs.items():
+        made = isinstance(chosen, ConfigDict) and set(chosen) == set(OPTIONS)
+        check(made, f"config.inputs.{name}: this is not one of mmcl_jax.config.input(...), which gives all options.")
     rules = {**_SCALARS, **{f"inputs.{name}.{key}": rule for name in config.inputs for key, rule in _INPUT.items()}}
     for key, (types, holds, sentence) in rules.items():
         value = config
@@ -85,6 +122,29 @@ def check_config(config: ConfigDict) -> None:
             check(modality in used, f"config.{part}.{key}: no view has this modality.")
     for key in config.predictors:
         check(key in config.projectors, f"config.predictors.{key}: there is no {key!r} in projectors.")
+
+
+def check_control(config: ConfigDict, schedule: Schedule) -> None:
+    """Check what is steered by validation passes, and by the schedule.
+
+    Raises:
+      UserError: there are no passes, or the schedule gives what the optimizer's option was set to.
+    """
+    remedy = "which config.validation.epochs=None leaves out; set that to 1 for a pass after every epoch."
+    check(
+        config.stop.patience is None or config.validation.epochs is not None,
+        f"config.stop.patience: {config.stop.patience} counts validation passes, {remedy}",
+    )
+    check(
+        schedule.plateau is None or config.validation.epochs is not None,
+        f"config.schedule.name: {config.schedule.name!r} waits for validation passes, {remedy}",
+    )
+    given, default = config.optimizer.get("b1"), OPTIMIZERS.options(config.optimizer.name)["b1"].default
+    check(
+        schedule.b1 is None or given == default,
+        f"config.optimizer.b1: the schedule {config.schedule.name!r} changes b1, so {given} would not be used; "
+        f"set config.schedule.b1=None, or leave config.optimizer.b1 at {default}.",
+    )
 
 
 def check_split(config: ConfigDict, devices: int) -> None:

@@ -7,7 +7,8 @@ import optax
 import pytest
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.training.optimizer import OPTIMIZERS, SCHEDULES
+from mmcl_jax.training.optimizer import OPTIMIZERS
+from mmcl_jax.training.schedules import SCHEDULES, Schedule
 
 pytestmark = pytest.mark.core
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.core
 def schedule(**options: object):
     return SCHEDULES.build(
         SCHEDULES.spec("warmup_cosine", **options), "config.schedule", epochs=500, steps_per_epoch=138
-    )
+    ).learning_rate
 
 
 def test_per_epoch_is_the_released_schedule() -> None:
@@ -49,7 +50,9 @@ def test_no_warmup_starts_at_the_peak() -> None:
 
 def updates(name: str, gradient: np.ndarray, parameters: np.ndarray) -> list[np.ndarray]:
     optimizer = OPTIMIZERS.build(
-        OPTIMIZERS.spec(name, weight_decay=0.1), "config.optimizer", schedule=lambda step: jnp.float32(0.01)
+        OPTIMIZERS.spec(name, weight_decay=0.1),
+        "config.optimizer",
+        schedule=Schedule(learning_rate=lambda step: jnp.float32(0.01)),
     )
     params = jnp.asarray(parameters)
     state, seen = optimizer.init(params), []
@@ -80,4 +83,8 @@ def test_numbers_out_of_range_are_refused() -> None:
     with pytest.raises(UserError, match=r"config.schedule: learning_rate must be positive"):
         schedule(learning_rate=0.0)
     with pytest.raises(UserError, match=r"config.optimizer: weight_decay must not be negative"):
-        OPTIMIZERS.build(OPTIMIZERS.spec("adamw", weight_decay=-1.0), "config.optimizer", schedule=lambda s: s)
+        OPTIMIZERS.build(
+            OPTIMIZERS.spec("adamw", weight_decay=-1.0),
+            "config.optimizer",
+            schedule=Schedule(learning_rate=lambda s: s),
+        )

@@ -11,7 +11,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from mmcl_jax.backend import compiler_options
-from mmcl_jax.data.vectors import VectorScale, is_missing
+from mmcl_jax.data.complete import is_missing
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.table_input import TableInput
@@ -128,12 +128,12 @@ def _averaged(images: np.ndarray, axes: int) -> np.ndarray:
     return squares.mean(axis=within, dtype=np.float32).reshape(len(images), -1) / np.float32(255)
 
 
-def vector_features(rows: Any, scale: VectorScale) -> np.ndarray:
+def vector_features(rows: Any, fitted: Mapping[str, Any]) -> np.ndarray:
     """The values themselves, `[N, F]` float32, standardised by the training rows; missing ones are the mean, 0."""
     parts = []
     for start in range(0, len(rows), _CHUNK):
         part = np.asarray(rows[start : start + _CHUNK])
-        parts.append(np.where(is_missing(part), 0, (part.astype(np.float32) - scale.mean) / scale.std))
+        parts.append(np.where(is_missing(part), 0, (part.astype(np.float32) - fitted["mean"]) / fitted["std"]))
     return np.concatenate(parts)
 
 

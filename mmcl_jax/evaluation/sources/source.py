@@ -115,8 +115,7 @@ class Source:
 
     def fitted(self, modality: str) -> Mapping[str, Any]:
         """Return what the views of a modality were fitted with."""
-        vectors = self.run.inputs.vectors
-        return vectors[modality].to_arrays() if modality in vectors else {}
+        return self.run.inputs.fitted.get(modality, {})
 
     def features(self, data: LabelledStore, modality: str, *, what: What = "pooled") -> Mapping[str, np.ndarray]:
         """Frozen features `[N, D]`, or maps, of the rows that have the label, per split; no row is encoded twice.
@@ -159,7 +158,7 @@ class Source:
         if spec.kind in ("image", "volume"):
             return lambda rows: pixel_features(rows, axes=2 if spec.kind == "image" else 3)
         if spec.kind == "vector":
-            return lambda rows: vector_features(rows, self.run.inputs.vectors[modality])
+            return lambda rows: vector_features(rows, self.run.inputs.fitted[modality])
         return lambda rows: column_features(rows, spec.widths, missing=spec.missing)
 
     def _once(self, key: str, compute: Any) -> Any:

@@ -1,0 +1,65 @@
+"""What a sampler is, what it may choose by, and the registry of samplers."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Int
+
+from mmcl_jax.data.store import Store
+from mmcl_jax.registry import Registry
+
+SAMPLERS = Registry("sampler")
+
+
+class Sampler(Protocol):
+    """Gives the rows of every epoch, as a pure function of seed and epoch. It is picklable: workers have one each."""
+
+    @property
+    def size(self) -> int:
+        """The number of rows in an epoch, the same in all."""
+
+    def order(self, seed: int, epoch: int) -> Int[np.ndarray, "size"]:
+        """Return the rows of an epoch in order; a batch is the next `batch_size` of them."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Targets:
+    """What samplers choose rows by.
+
+    Attributes:
+      labels: class codes by label, -1 for a row without one.
+      numbers: names of the labels that are no classes.
+      groups: code of the group (person) of every row, negative for none; None where the store has no groups.
+    """
+
+    labels: Mapping[str, Int[np.ndarray, "N"]] = dataclasses.field(default_factory=dict)
+    numbers: tuple[str, ...] = ()
+    groups: Int[np.ndarray, "N"] | None = None
+
+    def take(self, rows: Int[np.ndarray, "n"] | None) -> "Targets":
+        """Return those of some rows; None for all."""
+        if rows is None:
+            return self
+        labels = {name: codes[rows] for name, codes in self.labels.items()}
+        return dataclasses.replace(self, labels=labels, groups=None if self.groups is None else self.groups[rows])
+
+    @classmethod
+    def of(cls, store: Store, split: str, fold: int | None = None) -> "Targets":
+        """Read those of a split.
+
+        Raises:
+          UserError: there is no such split.
+        """
+        columns = store.schema.labels
+        values = store.rows(split, fold=fold)["labels"] if columns else np.empty((0, 0))
+        return cls(
+            labels={
+                column.name: np.nan_to_num(values[:, place], nan=-1).astype(np.int64)
+                for place, column in enumerate(columns)
+                if column.coded
+            },
+            numbers=tuple(column.name for column in columns if not column.coded),
+            groups=store.group(split, fold),
+        )

@@ -1,0 +1,30 @@
+"""Every row once per epoch."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Int
+
+from mmcl_jax.data.samplers.base import SAMPLERS
+
+
+@SAMPLERS.register("shuffle")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shuffle:
+    """Every epoch is a fresh permutation of the `rows`.
+
+    Example:
+      >>> Shuffle(rows=5).order(seed=0, epoch=0).tolist()
+      [2, 4, 3, 0, 1]
+    """
+
+    rows: int
+
+    @property
+    def size(self) -> int:
+        """All rows."""
+        return self.rows
+
+    def order(self, seed: int, epoch: int) -> Int[np.ndarray, "size"]:
+        """Return the permutation of an epoch."""
+        return np.random.default_rng([seed, epoch]).permutation(self.rows)

@@ -1,0 +1,100 @@
+"""Groups of parameters by path: which are frozen, and which have a rate of their own."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import jax
+
+from mmcl_jax.errors import check
+
+Arrays = dict[str, Any]
+
+
+def split_frozen(params: Arrays, patterns: Sequence[str]) -> tuple[Arrays, Arrays]:
+    """Return the parameters whose paths match none of the patterns, and the others, as nested dicts.
+
+    Example:
+      >>> split_frozen({"encoders": {"image": {"bias": 1}, "table": {"bias": 2}}}, ["encoders.image.*"])
+      ({'encoders': {'table': {'bias': 2}}}, {'encoders': {'image': {'bias': 1}}})
+    """
+    frozen = {path for pattern in patterns for path in matching(pattern, _leaves(params))}
+    return _kept(params, lambda path: path not in frozen), _kept(params, lambda path: path in frozen)
+
+
+def united(*trees: Arrays) -> Arrays:
+    """Return one nested dict with the arrays of all; of one path, the last."""
+    first, *others = trees
+    for other in others:
+        if other:
+            first = first | {
+                key: united(first[key], value) if isinstance(value, dict) and key in first else value
+                for key, value in other.items()
+            }
+    return first
+
+
+def scaled(updates: Arrays, rates: Mapping[str, float]) -> Arrays:
+    """Return the updates `[...]` of parameters, multiplied by the rates of their paths' patterns."""
+    if not rates:
+        return updates
+    factor = {path: rate for pattern, rate in rates.items() for path in matching(pattern, _leaves(updates))}
+    return jax.tree_util.tree_map_with_path(
+        lambda path, update: update * factor[_dotted(path)] if _dotted(path) in factor else update, updates
+    )
+
+
+def check_groups(params: Arrays, frozen: Sequence[str], rates: Mapping[str, float]) -> None:
+    """Check that every pattern matches parameters, and that no parameter has two rates.
+
+    Raises:
+      UserError: naming the pattern, with the nearest paths.
+    """
+    every = _leaves(params)
+    for pattern in frozen:
+        _check_matches(pattern, every, "config.frozen")
+    trained = _leaves(split_frozen(params, frozen)[0])
+    check(bool(trained), "config.frozen: nothing is left to train; leave out a pattern.")
+    owner: dict[str, str] = {}
+    for pattern in rates:
+        _check_matches(pattern, every, "config.rates")
+        check(bool(matching(pattern, trained)), f"config.rates: all that {pattern!r} matches is in config.frozen.")
+        for path in matching(pattern, trained):
+            other = owner.setdefault(path, pattern)
+            check(other == pattern, f"config.rates: {path} matches both {other!r} and {pattern!r}; let one match it.")
+
+
+def matching(pattern: str, paths: Iterable[str]) -> list[str]:
+    """Return the paths that a pattern matches: by `*`, `?` and `[...]`, or as a part that the path lies in."""
+    return [path for path in paths if fnmatchcase(path, pattern) or fnmatchcase(path, f"{pattern}.*")]
+
+
+def _check_matches(pattern: str, paths: Sequence[str], key: str) -> None:
+    if matching(pattern, paths):
+        return
+    parts = {path.rsplit(".", depth)[0] for path in paths for depth in range(path.count(".") + 1)}
+    near = difflib.get_close_matches(pattern.removesuffix(".*"), sorted(parts), n=3, cutoff=0)
+    check(False, f"{key}: {pattern!r} matches no parameter; the nearest are {', '.join(near)}.")
+
+
+def _leaves(tree: Arrays) -> list[str]:
+    return [_dotted(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def _dotted(path: Sequence[Any]) -> str:
+    return ".".join(str(key.key) for key in path)
+
+
+def _kept(tree: Any, wanted: Any, prefix: str = "") -> Arrays:
+    """The leaves whose paths are wanted; parts without any are left out."""
+    kept = {}
+    for key, value in tree.items():
+        path = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, dict):
+            part = _kept(value, wanted, path)
+            if part:
+                kept[key] = part
+        elif wanted(path):
+            kept[key] = value
+    return kept
