@@ -14,7 +14,9 @@ def masks_of(schema: Schema) -> list[str]:
     return [name for name, entry in schema.entries.items() if entry.role == "target" and entry.kind in pictures]
 
 
-def read_masks(store: Store, name: str) -> tuple[Segmentation, dict[str, np.ndarray], dict[str, np.ndarray]]:
+def read_masks(
+    store: Store, name: str, fold: int | None = None
+) -> tuple[Segmentation, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return the task of predicting a mask and, per split, the rows `[N]` that have it and their codes `[N, H, W]`.
 
     The codes are classes from 0, the background.
@@ -27,7 +29,7 @@ def read_masks(store: Store, name: str) -> tuple[Segmentation, dict[str, np.ndar
     check(entry.kind == "image", f"{where} is a volume; masks of images can be predicted.")
     rows, codes = {}, {}
     for split in SPLITS:
-        every = store.read(split, [name])[name]
+        every = store.read(split, [name], fold=fold)[name]
         rows[split] = np.arange(len(every)) if every.present is None else np.flatnonzero(every.present)
         check(len(rows[split]) > 0, f"The split {split!r} of {store.directory} has no row with the mask {name!r}.")
         codes[split] = np.asarray(every[rows[split]])[..., 0].astype(np.int64)
