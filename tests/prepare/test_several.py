@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from examples.cohort import PEOPLE, SIZE, draw, request
 from mmcl_jax.cli.main import main
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
@@ -20,7 +21,6 @@ from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.make import look, prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import Source
-from tests.prepare.cohort import PEOPLE, SIZE, raw_cohort, write_request
 
 MISSING = {"right": (10, 9), "pgs": (4, 3), "burdens": (5, 4), "report": (7, 6)}  # n % first == second
 
@@ -29,7 +29,7 @@ MISSING = {"right": (10, 9), "pgs": (4, 3), "burdens": (5, 4), "report": (7, 6)}
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, Store]:
     """The raw files, the request and the store of the whole cohort."""
     folder = tmp_path_factory.mktemp("cohort")
-    raw = raw_cohort(folder)
+    raw = draw(folder)
     return folder, raw, prepare(Request.from_json(raw), folder / "store")
 
 
@@ -39,6 +39,13 @@ def cohort(made: tuple[Path, dict, Store], tmp_path: Path) -> tuple[Path, dict]:
     folder, raw, _ = made
     shutil.copytree(folder, tmp_path / "raw", ignore=shutil.ignore_patterns("store"))
     return tmp_path / "raw", json.loads(json.dumps(raw).replace(str(folder), str(tmp_path / "raw")))
+
+
+def write_request(folder: Path, request: dict) -> Path:
+    """Write a request as the file that `--request` takes."""
+    path = folder / "cohort.json"
+    path.write_text(json.dumps(request))
+    return path
 
 
 def only(raw: dict, *names: str) -> dict:
@@ -104,7 +111,12 @@ def test_targets_have_their_kinds(made: tuple[Path, dict, Store]) -> None:
     assert schema.labels[0].categories == ("none", "mild", "severe")
     assert [column.kind for column in schema.entries["diseases"].columns] == ["boolean", "boolean"]
     disc, lesions = schema.entries["disc"], schema.entries["lesions"]
-    assert (disc.kind, disc.role, disc.of, disc.columns[0].categories) == ("image", "target", "image", ("0", "255"))
+    assert (disc.kind, disc.role, disc.of, disc.columns[0].categories) == (
+        "image",
+        "target",
+        "image",
+        ("background", "disc"),
+    )
     assert (lesions.kind, lesions.role, lesions.of) == ("boxes", "target", "image")
     assert lesions.columns[0].categories == ("bleeding", "spot")
 
@@ -160,8 +172,8 @@ def test_rows_that_only_some_entries_have(cohort: tuple[Path, dict], capsys: pyt
     people.filter(pl.col("eid") >= 1010).write_csv(folder / "people.csv")
     stranger = outcomes[:1].with_columns(subject=pl.lit(7777, pl.Int64))
     outcomes.vstack(stranger).write_csv(folder / "outcomes.csv")
-    request = write_request(folder, only(raw, "table", "pgs", "grade"))
-    assert main(["prepare", "--request", str(request), "--out", str(folder / "store"), "--workers", "1"]) == 0
+    path = write_request(folder, only(raw, "table", "pgs", "grade"))
+    assert main(["prepare", "--request", str(path), "--out", str(folder / "store"), "--workers", "1"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "3 keys of 'grade' are of no row, and not used: '1003', '1007', '7777'." in printed
     assert "table: table 3 float64, missing in 8 rows" in printed  # 1003 and 1007 have no scores either
@@ -252,7 +264,7 @@ def test_the_card_shows_every_entry_and_escapes_texts(cohort: tuple[Path, dict])
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; heart." in page
     assert "10 (25 %)" in page  # rows without scores
-    assert page.count("data:image/png;base64") >= 5 * 12
+    assert page.count("data:image/png;base64") >= 4 * 12
     values = next(entry["values"] for entry in Findings.of(store).entries if entry["name"] == "pgs")
     train = np.stack([np.asarray(row) for row in store.read("train", ["pgs"])["pgs"][:]])
     assert values["mean"] == pytest.approx(np.nanmean(train, dtype=np.float64))
@@ -463,9 +475,9 @@ def test_bad_input_is_one_sentence_and_nothing_is_left(
     raw = copy.deepcopy(raw)
     spoil, words = BAD[what]
     spoil(folder, raw)
-    request = write_request(folder, raw)
+    path = write_request(folder, raw)
     there = sorted(folder.iterdir())
-    assert main(["prepare", "--request", str(request), "--out", str(folder / "store"), "--workers", "1"]) == 2
+    assert main(["prepare", "--request", str(path), "--out", str(folder / "store"), "--workers", "1"]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     for word in words:
         assert word in error
@@ -500,3 +512,18 @@ def test_a_request_that_is_wrong_in_python(tmp_path: Path) -> None:
         Request(entries={"a": {"kind": "vector", "file": "x.txt"}})  # type: ignore[dict-item]
     with pytest.raises(UserError, match=r"say where the keys of x.npy's rows are"):
         Request(entries={"a": Source(kind="vector", file=Path("x.npy"))})
+
+
+def test_the_request_in_the_documentation_is_that_of_the_example(made: tuple[Path, dict, Store]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text().split("## Several entries")[1]
+    said = json.loads(text.split("```json")[1].split("```")[0])
+    assert said == request(Path("raw"))
+
+
+def test_classes_of_masks_that_are_not_said_are_the_values_that_are_met(cohort: tuple[Path, dict]) -> None:
+    folder, raw = cohort
+    entry(raw, "disc", classes=None)
+    store = prepare(Request.from_json(only(raw, "image", "disc")), folder / "store")
+    assert store.schema.entries["disc"].columns[0].categories == ("0", "255")
+    for n, mask in whole(store, "disc")[0].items():
+        np.testing.assert_array_equal(mask[..., 0] * 255, Image.open(folder / "discs" / f"{1000 + n}.png"))
