@@ -527,3 +527,73 @@ def test_classes_of_masks_that_are_not_said_are_the_values_that_are_met(cohort: 
     assert store.schema.entries["disc"].columns[0].categories == ("0", "255")
     for n, mask in whole(store, "disc")[0].items():
         np.testing.assert_array_equal(mask[..., 0] * 255, Image.open(folder / "discs" / f"{1000 + n}.png"))
+
+
+def test_a_target_is_no_feature_of_another_entry_of_its_file(cohort: tuple[Path, dict]) -> None:
+    """Neither of the main table, nor of a further one, nor of a vector."""
+    folder, raw = cohort
+    outcomes = {"file": str(folder / "outcomes.csv"), "key": "subject"}
+    for entries in (
+        {"main": {"kind": "table", **outcomes}},
+        {"table": raw["entries"]["table"], "further": {"kind": "table", **outcomes}},
+    ):
+        store = prepare(Request.from_json({**raw, "entries": entries, "targets": {
+            "diseases": raw["targets"]["diseases"], "pressure": raw["targets"]["pressure"]
+        }}), folder / f"store{len(entries)}")  # fmt: skip
+        (name,) = {"main", "further"} & set(store.schema.entries)
+        assert [column.name for column in store.schema.entries[name].columns] == ["grade"]
+    numbers = {"kind": "vector", **outcomes, "ignore": ["grade"]}
+    raw = {**raw, "entries": {"numbers": numbers}, "targets": {"diseases": raw["targets"]["diseases"]}}
+    assert prepare(Request.from_json(raw), folder / "vector").names("numbers") == ("pressure",)
+
+
+def test_the_simple_command_with_one_more_entry(raw: Request, tmp_path: Path) -> None:
+    """The table and images at the top of a request go with further entries, and lose nothing by it."""
+    simple = prepare(raw, tmp_path / "simple")
+    scores = pl.DataFrame({"who": [f"ad{n}" for n in range(0, 40, 2)], "a": np.arange(20.0), "b": np.arange(20.0) % 3})
+    scores.write_csv(tmp_path / "scores.csv")
+    more = {"scores": {"kind": "vector", "file": tmp_path / "scores.csv", "key": "who"}}
+    store = prepare(Request(**{**vars(raw), "entries": more}), tmp_path / "more")
+    assert list(store.schema.entries) == ["image", "table", "scores", "labels"]
+    for split in simple.sizes:
+        assert store.keys(split) == simple.keys(split)
+        for name, array in simple.arrays(split).items():
+            np.testing.assert_array_equal(np.asarray(store.arrays(split)[name]), np.asarray(array))
+        rows = store.read(split, ["scores"])["scores"]
+        for row, key in enumerate(store.keys(split)):
+            number = int(key.removeprefix("ad"))
+            assert rows.present[row] == (number % 2 == 0)
+            assert number % 2 or rows[row][0] == number / 2
+
+
+def test_several_pictures_of_a_row_in_further_entries(cohort: tuple[Path, dict]) -> None:
+    folder, raw = cohort
+    names = {"eid": range(1000, 1040), "a": [f"{n}_0.png" for n in range(1000, 1040)]}
+    names["b"] = [None if n % 8 == 7 else f"{1000 + (n + 1) % PEOPLE}_0.png" for n in range(PEOPLE)]
+    names["a"] = [None if n % 8 == 7 else name for n, name in enumerate(names["a"])]
+    pl.DataFrame(names).write_csv(folder / "pairs.csv")
+    pair = {"kind": "image", "folder": str(folder / "left"), "file": str(folder / "pairs.csv"), "column": ["a", "b"]}
+    entries = {**only(raw, "table")["entries"], "pair": {**pair, "stack": "views"}, "deep": pair}
+    store = prepare(Request.from_json({**raw, "entries": entries, "targets": {}}), folder / "store")
+    assert (store.schema.entries["pair"].pictures, store.schema.entries["deep"].shape) == (2, (SIZE, SIZE, 6))
+    views, absent = whole(store, "pair")
+    assert absent == set(range(7, PEOPLE, 8))
+    for n, pictures in views.items():
+        for picture, other in zip(pictures, (n, (n + 1) % PEOPLE), strict=True):
+            np.testing.assert_array_equal(picture, Image.open(folder / "left" / f"{1000 + other}_0.png"))
+        np.testing.assert_array_equal(np.concatenate(list(pictures), axis=-1), whole(store, "deep")[0][n])
+
+
+def test_labels_in_one_column(cohort: tuple[Path, dict]) -> None:
+    folder, raw = cohort
+    cells = ["", "|", "edema| effusion", "fracture|edema"]
+    findings = pl.DataFrame({"eid": range(1000, 1040), "found": [cells[n % 4] for n in range(PEOPLE)]})
+    findings.write_csv(folder / "found.csv")
+    found = {"kind": "multi-label", "file": str(folder / "found.csv"), "column": "found", "between": "|"}
+    request = Request.from_json({**only(raw, "image"), "targets": {"found": found}})
+    store = prepare(request, folder / "store")
+    assert [column.name for column in store.schema.entries["found"].columns] == ["edema", "effusion", "fracture"]
+    values, _ = whole(store, "found")
+    expected = [[np.nan] * 3, [0, 0, 0], [1, 1, 0], [1, 0, 1]]
+    for n in range(PEOPLE):
+        np.testing.assert_array_equal(values[n], expected[n % 4])
