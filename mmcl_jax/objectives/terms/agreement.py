@@ -1,12 +1,11 @@
 """Terms without negatives: one view predicts the other's embedding (BYOL, SimSiam)."""
 
-from collections.abc import Mapping
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mmcl_jax.objectives.base import TERMS, Learned, Metrics, Term, check_weights
+from mmcl_jax.objectives.base import TERMS, Term, check_weights
+from mmcl_jax.objectives.stages import Loss, Whole
 from mmcl_jax.objectives.unit import unit
 
 Embedding = Float[Array, "B d"]
@@ -25,21 +24,25 @@ def byol(*, between: tuple[str, str] = ("image_1", "image_2"), weight: float = 1
     encoder and projector (`config.target`) that gets no gradient. Needs a predictor (`config.predictors`).
 
     Args:
-      between: the two views.
+      between: the two features.
       weight: of this term in the objective.
 
     Raises:
       ValueError: the weight is negative.
+
+    Example:
+      >>> p, z = jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]])
+      >>> float(byol()(predictions=(p, p), teacher=(z, z)).value)
+      4.0
     """
     check_weights(weight=weight)
 
-    def loss(
-        p1: Embedding, p2: Embedding, z1: Embedding, z2: Embedding, batch: Mapping[str, Array], learned: Learned
-    ) -> tuple[Float[Array, ""], Metrics]:
-        agreement = (cosine(p1, z2).mean() + cosine(p2, z1).mean()) / 2
-        return 4 - 4 * agreement, {"agreement": agreement}
+    def loss(given: Whole) -> Loss:
+        (p1, p2), (z1, z2) = given.predictions, given.teacher
+        agreement = (given.mean(cosine(p1, z2)) + given.mean(cosine(p2, z1))) / 2
+        return Loss(value=4 - 4 * agreement, metrics={"agreement": agreement})
 
-    return Term(name="byol", between=between, weight=weight, loss=loss, reads=("prediction", "target"))
+    return Term(name="byol", between=between, weight=weight, loss=loss, outputs=("prediction", "teacher"))
 
 
 @TERMS.register("simsiam")
@@ -50,19 +53,23 @@ def simsiam(*, between: tuple[str, str] = ("image_1", "image_2"), weight: float 
     value. Needs a predictor (`config.predictors`).
 
     Args:
-      between: the two views.
+      between: the two features.
       weight: of this term in the objective.
 
     Raises:
       ValueError: the weight is negative.
+
+    Example:
+      >>> z = jnp.array([[3.0, 4.0]])
+      >>> float(simsiam()(z, z, predictions=(z, z)).value)
+      -1.0
     """
     check_weights(weight=weight)
 
-    def loss(
-        p1: Embedding, p2: Embedding, z1: Embedding, z2: Embedding, batch: Mapping[str, Array], learned: Learned
-    ) -> tuple[Float[Array, ""], Metrics]:
-        z1, z2 = map(jax.lax.stop_gradient, (z1, z2))
-        agreement = (cosine(p1, z2).mean() + cosine(p2, z1).mean()) / 2
-        return -agreement, {"agreement": agreement}
+    def loss(given: Whole) -> Loss:
+        p1, p2 = given.predictions
+        z1, z2 = map(jax.lax.stop_gradient, given.embeddings)
+        agreement = (given.mean(cosine(p1, z2)) + given.mean(cosine(p2, z1))) / 2
+        return Loss(value=-agreement, metrics={"agreement": agreement})
 
-    return Term(name="simsiam", between=between, weight=weight, loss=loss, reads=("prediction", "embedding"))
+    return Term(name="simsiam", between=between, weight=weight, loss=loss, outputs=("prediction", "embedding"))

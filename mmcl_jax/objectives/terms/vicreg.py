@@ -1,13 +1,11 @@
 """The VICReg term: two views are equal, every dimension varies, and no two vary together."""
 
-from collections.abc import Mapping
-
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from mmcl_jax.objectives.base import TERMS, Learned, Metrics, Term, check_weights
-from mmcl_jax.objectives.moments import centred, off_diagonal
+from mmcl_jax.objectives.base import TERMS, Term, check_weights
+from mmcl_jax.objectives.moments import centred, off_diagonal, rows_of
+from mmcl_jax.objectives.stages import Loss, Whole
 
 
 @TERMS.register("vicreg")
@@ -27,7 +25,7 @@ def vicreg(
     takes the mean of both.
 
     Args:
-      between: the two views.
+      between: the two features.
       invariance: lambda.
       variance: mu.
       covariance: nu.
@@ -35,24 +33,28 @@ def vicreg(
 
     Raises:
       ValueError: a number is out of range.
+
+    Example:
+      >>> z = jnp.ones((4, 2))  # collapsed: equal, but nothing varies
+      >>> round(float(vicreg()(z, z).value), 2)
+      24.75
     """
     check_weights(invariance=invariance, variance=variance, covariance=covariance, weight=weight)
 
-    def loss(
-        first: Float[Array, "B d"], second: Float[Array, "B d"], batch: Mapping[str, Array], learned: Learned
-    ) -> tuple[Float[Array, ""], Metrics]:
-        views = [view.astype(jnp.float32) for view in (first, second)]
-        difference = jnp.mean((views[0] - views[1]) ** 2)
+    def loss(given: Whole) -> Loss:
+        views = [view.astype(jnp.float32) for view in given.embeddings]
+        difference = given.mean(jnp.mean((views[0] - views[1]) ** 2, axis=1))
+        degrees = jnp.maximum(rows_of(views[0], given.present) - 1, 1)
         hinges, covariances, deviations = [], [], []
-        for view in map(centred, views):
-            samples, dimensions = view.shape
-            products = view.T @ view / (samples - 1)
+        for view in views:
+            view = centred(view, given.present)
+            products = view.T @ view / degrees
             spread = jnp.sqrt(jnp.diagonal(products) + 1e-4)
             hinges.append(jax.nn.relu(1 - spread).mean())
-            covariances.append(jnp.sum(off_diagonal(products) ** 2) / dimensions)
+            covariances.append(jnp.sum(off_diagonal(products) ** 2) / view.shape[1])
             deviations.append(spread.mean())
         hinge, deviation = (hinges[0] + hinges[1]) / 2, (deviations[0] + deviations[1]) / 2
         value = invariance * difference + variance * hinge + covariance * (covariances[0] + covariances[1])
-        return value, {"difference": difference, "deviation": deviation}
+        return Loss(value=value, metrics={"difference": difference, "deviation": deviation})
 
     return Term(name="vicreg", between=between, weight=weight, loss=loss)

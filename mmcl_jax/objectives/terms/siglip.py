@@ -1,18 +1,16 @@
 """The SigLIP term: every pair of two modalities is judged by itself."""
 
-from collections.abc import Mapping
-
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from mmcl_jax.objectives.base import TERMS, Learned, Metrics, Term, check_term, learned_scale
-from mmcl_jax.objectives.pairs import Execution, same, sigmoid_contrast
+from mmcl_jax.objectives.base import TERMS, Term, check_term, learned_scale
+from mmcl_jax.objectives.pairs import sigmoid_contrast
+from mmcl_jax.objectives.stages import Loss, Whole
+from mmcl_jax.objectives.terms.labels import pairing
 
 
 @TERMS.register("siglip")
 def siglip(
     *,
-    execution: Execution,
     between: tuple[str, str] = ("image", "table"),
     temperature: float = 0.1,
     bias: float = -10.0,
@@ -24,32 +22,36 @@ def siglip(
     10 and -10 on.
 
     Args:
-      execution: how the pairs are walked.
-      between: the two views.
+      between: the two features.
       temperature: where 1 / scale starts.
       bias: where the bias starts; low, because nearly all pairs are negatives.
       weight: of this term in the objective.
 
     Raises:
       ValueError: a number is out of range.
+
+    Example:
+      >>> loss = siglip()(jnp.eye(4), jnp.eye(4))
+      >>> round(float(loss.value), 4)
+      0.6933
     """
     check_term(temperature=temperature, weight=weight)
 
-    def loss(
-        first: Float[Array, "B d"], second: Float[Array, "B d"], batch: Mapping[str, Array], learned: Learned
-    ) -> tuple[Float[Array, ""], Metrics]:
-        ids = {"id": batch["id"]}
+    def loss(given: Whole) -> Loss:
+        first, second = given.embeddings
+        rule, metadata = pairing(given)
         losses = sigmoid_contrast(
             first,
             second,
-            rule=same("id"),
-            x_metadata=ids,
-            y_metadata=ids,
-            scale=jnp.exp(learned["log_scale"]),
-            bias=learned["bias"],
-            execution=execution,
+            rule=rule,
+            x_metadata=metadata,
+            y_metadata=metadata,
+            scale=jnp.exp(given.learned["log_scale"]),
+            bias=given.learned["bias"],
+            execution=given.execution,
         )
-        return losses.forward.mean(), {"top1": losses.forward.accuracy(), "top1_back": losses.backward.accuracy()}
+        metrics = {"top1": losses.forward.accuracy(), "top1_back": losses.backward.accuracy()}
+        return Loss(value=losses.forward.mean(), metrics=metrics)
 
     learned = {**learned_scale(temperature), "bias": float(bias)}
     return Term(name="siglip", between=between, weight=weight, loss=loss, learned=learned)

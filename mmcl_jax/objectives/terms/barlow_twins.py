@@ -1,12 +1,10 @@
 """The Barlow Twins term: two views agree in every dimension, and dimensions say different things."""
 
-from collections.abc import Mapping
-
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from mmcl_jax.objectives.base import TERMS, Learned, Metrics, Term, check_weights
-from mmcl_jax.objectives.moments import off_diagonal, standardised
+from mmcl_jax.objectives.base import TERMS, Term, check_weights
+from mmcl_jax.objectives.moments import off_diagonal, rows_of, standardised
+from mmcl_jax.objectives.stages import Loss, Whole
 
 
 @TERMS.register("barlow_twins")
@@ -22,21 +20,27 @@ def barlow_twins(
     $\sum_i (1 - C_{ii})^2 + \lambda \sum_{i \ne j} C_{ij}^2$.
 
     Args:
-      between: the two views.
+      between: the two features.
       redundancy: lambda; 0.005 in the paper and in MMCL's baseline.
       weight: of this term in the objective.
 
     Raises:
       ValueError: a number is out of range.
+
+    Example:
+      >>> z = jnp.array([[1.0, 1.0], [-1.0, -1.0]])  # both dimensions say the same
+      >>> loss = barlow_twins(redundancy=0.5)(z, z)
+      >>> round(float(loss.value), 3)
+      1.0
     """
     check_weights(redundancy=redundancy, weight=weight)
 
-    def loss(
-        first: Float[Array, "B d"], second: Float[Array, "B d"], batch: Mapping[str, Array], learned: Learned
-    ) -> tuple[Float[Array, ""], Metrics]:
-        correlation = standardised(first).T @ standardised(second) / len(first)
+    def loss(given: Whole) -> Loss:
+        first, second = (standardised(embedding, given.present) for embedding in given.embeddings)
+        correlation = first.T @ second / rows_of(first, given.present)
         agreement = jnp.sum((1 - jnp.diagonal(correlation)) ** 2)
         repeated = jnp.sum(off_diagonal(correlation) ** 2)
-        return agreement + redundancy * repeated, {"correlation": jnp.diagonal(correlation).mean()}
+        metrics = {"correlation": jnp.diagonal(correlation).mean()}
+        return Loss(value=agreement + redundancy * repeated, metrics=metrics)
 
     return Term(name="barlow_twins", between=between, weight=weight, loss=loss)

@@ -1,18 +1,14 @@
 """The CLIP term: two modalities of the same sample attract."""
 
-from collections.abc import Mapping
-
-from jaxtyping import Array, Float
-
-from mmcl_jax.objectives.base import TERMS, Learned, Metrics, Term, check_term, learned_scale, scale_of
-from mmcl_jax.objectives.labels import Labels, label_rule, needs, pair_metadata
-from mmcl_jax.objectives.pairs import Denominator, Execution, contrast
+from mmcl_jax.objectives.base import TERMS, Term, check_term, learned_scale, scale_of
+from mmcl_jax.objectives.pairs import Denominator, contrast
+from mmcl_jax.objectives.stages import Loss, Whole
+from mmcl_jax.objectives.terms.labels import Labels, pairing, targets_of
 
 
 @TERMS.register("clip")
 def clip(
     *,
-    execution: Execution,
     between: tuple[str, str] = ("image", "table"),
     temperature: float = 0.1,
     learn_temperature: bool = False,
@@ -20,6 +16,7 @@ def clip(
     balance: float = 0.5,
     denominator: Denominator = "all",
     labels: Labels = "ignore",
+    target: str | None = None,
     background: int | None = None,
 ) -> Term:
     """Contrast between two views of each sample: `balance * first->second + (1 - balance) * second->first`.
@@ -29,8 +26,7 @@ def clip(
     and `denominator` is "all" (the code's, and so the published numbers') or "negatives" (the equation's).
 
     Args:
-      execution: how the pairs are walked.
-      between: the two views.
+      between: the two features.
       temperature: tau; 0.1 and fixed in MMCL.
       learn_temperature: learn it, from `temperature` on and not below 0.01, as CLIP does.
       weight: of this term in the objective.
@@ -38,31 +34,43 @@ def clip(
       denominator: see `pairs.contrast`.
       labels: see `label_rule`. MMCL's table 3 compares all three. In its released code, SupCon's second direction
         repeats the first, so that only image -> table is trained; here both are, as the paper means.
-      background: see `pair_metadata`.
+      target: the class label that `labels` is about; None for the store's first.
+      background: see `classes`.
 
     Raises:
       ValueError: a number is out of range.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> loss = clip(temperature=0.5)(jnp.eye(4), jnp.eye(4))
+      >>> round(float(loss.value), 4), float(loss.metrics["top1"])
+      (0.3408, 1.0)
     """
     check_term(temperature=temperature, weight=weight)
     if not 0 <= balance <= 1:
         raise ValueError(f"balance must lie in [0, 1], not {balance}")
 
-    def loss(
-        first: Float[Array, "B d"], second: Float[Array, "B d"], batch: Mapping[str, Array], learned: Learned
-    ) -> tuple[Float[Array, ""], Metrics]:
-        metadata = pair_metadata(batch, labels, background)
+    def loss(given: Whole) -> Loss:
+        first, second = given.embeddings
+        rule, metadata = pairing(given, labels, target=target, background=background)
         losses = contrast(
             first,
             second,
-            rule=label_rule(labels),
+            rule=rule,
             x_metadata=metadata,
             y_metadata=metadata,
-            scale=scale_of(learned, temperature),
+            scale=scale_of(given.learned, temperature),
             denominator=denominator,
-            execution=execution,
+            execution=given.execution,
         )
         value = balance * losses.forward.mean() + (1 - balance) * losses.backward.mean()
-        return value, {"top1": losses.forward.accuracy(), "top1_back": losses.backward.accuracy()}
+        return Loss(value=value, metrics={"top1": losses.forward.accuracy(), "top1_back": losses.backward.accuracy()})
 
-    learned = learned_scale(temperature) if learn_temperature else {}
-    return Term(name="clip", between=between, weight=weight, loss=loss, learned=learned, needs=needs(labels))
+    return Term(
+        name="clip",
+        between=between,
+        weight=weight,
+        loss=loss,
+        learned=learned_scale(temperature) if learn_temperature else {},
+        targets=targets_of(labels, target),
+    )
