@@ -322,7 +322,7 @@ def _fit_table(name: str, chosen: Mapping[str, Any], store: Store, rows: np.ndar
 
 def _with_columns(schema: Schema, of: str) -> Schema:
     """The schema in which this table is the first one."""
-    return schema if of == schema.first("table") else dataclasses.replace(schema, columns=schema.entries[of].columns)
+    return schema if of == schema.first("table") else schema.with_columns(schema.entries[of].columns)
 
 
 def _present_rows(values: Any, rows: np.ndarray | None, present: np.ndarray | None = None) -> np.ndarray:
