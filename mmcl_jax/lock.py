@@ -105,11 +105,14 @@ def _alive(path: Path) -> bool:
 
 
 def _started(pid: int) -> str:
-    """When a process of this host began, so that another one of the same number is told apart; "" if it is dead."""
+    """When a process of this host began, so that another one of the same number is told apart; "" if there is none.
+
+    A zombie, which has ended and whose parent has not asked how, is none.
+    """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return "" if fields[0] == "Z" else fields[19]  # a zombie is dead, and only not yet collected by its parent
-    except (OSError, IndexError):
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if state in "ZX" else rest[18]
+    except (OSError, IndexError, ValueError):
         pass
     try:
         os.kill(pid, 0)

@@ -99,6 +99,17 @@ def test_a_holder_on_another_host_is_alive_as_long_as_it_renews_its_note(
         pass
 
 
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_dead_holder_that_nobody_has_asked_after_holds_nothing(tmp_path: Path, wait: bool) -> None:
+    """A zombie: containers often have no process that reaps."""
+    process = holder(tmp_path / "lock.json")
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    with locked(tmp_path / "lock.json", what="trains", wait=wait, say=pytest.fail):
+        pass
+    process.communicate()
+
+
 def test_who_waits_comes_in_when_the_other_leaves(tmp_path: Path) -> None:
     path = tmp_path / "lock.json"
     process = holder(path)

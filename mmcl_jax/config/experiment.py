@@ -1,5 +1,6 @@
 """The parts a config is made of."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -51,6 +52,16 @@ def input(**options: Any) -> ConfigDict:
     return ConfigDict({**OPTIONS, **options})
 
 
+class Config(ConfigDict):
+    """A config whose groups may have names with dots, such as the projector `"image.local"`."""
+
+    def __init__(self, entries: Mapping[str, Any] | None = None) -> None:
+        super().__init__(entries, allow_dotted_keys=True)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, ConfigDict(value, allow_dotted_keys=True) if isinstance(value, dict) else value)
+
+
 def experiment() -> ConfigDict:
     """A config with what all experiments share, at MMCL's published values; `get_config` fills in the rest.
 
@@ -75,13 +86,15 @@ def experiment() -> ConfigDict:
       skip_nonfinite: a step whose loss, gradient or update is not finite is skipped; so many in a row end the run.
       mesh: `model` devices share each parameter and its optimizer state, if it has more than `shard_above` elements.
       pairs: how terms walk all pairs: `execution` "gathered", "ring" or "dense", in tiles of `tile` (None: chosen).
+      normalise_terms: "present" divides the loss by the weights of the terms for which any row of the batch has all
+        that they read; None leaves it a sum.
       target: the moving average that BYOL predicts: `decay` is its first, which rises to 1.
       monitor: what is measured between steps every so many `epochs` (None: never), on at most `rows` rows: kNN accuracy
         with so many `neighbours`, where there are labels, and retrieval between modalities.
-      views, encoders, projectors, predictors: named parts. `objective`: a tuple of terms. `optimizer`, `schedule`: one
-        part each.
+      views, encoders, projectors, predictors: named parts; projectors and predictors by what they project,
+        `MODALITY[.local][:HEAD]`. `objective`: a tuple of terms. `optimizer`, `schedule`: one part each.
     """
-    config = ConfigDict(
+    config = Config(
         {
             "name": "",
             "data": "",
@@ -105,6 +118,7 @@ def experiment() -> ConfigDict:
             "encoders": {},
             "projectors": {},
             "predictors": {},
+            "normalise_terms": None,
             "target": {"decay": 0.9996},
             "monitor": {"epochs": 10, "rows": 2048, "neighbours": 20},
         }

@@ -147,7 +147,7 @@ def _described(name: str, overrides: Sequence[str], data: Data | None) -> OwnDat
 
 def _assign(config: ConfigDict, key: str, text: str) -> None:
     check_key(key)
-    parts = key.split(".")
+    parts = _parts(config, key)
     parent = config
     for depth, part in enumerate(parts[:-1]):
         parent = _child(parent, part, parts[:depth])
@@ -167,6 +167,14 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
         for option in list(parent):
             del parent[option]
         parent.update(completed)
+
+
+def _parts(config: ConfigDict, key: str) -> list[str]:
+    """The names on the way to a key; those of projectors may have dots, as in `projectors.image.local.out`."""
+    group, _, rest = key.partition(".")
+    names = config[group] if group in ("projectors", "predictors") and group in config else ()
+    name = max((name for name in names if f"{rest}.".startswith(f"{name}.")), key=len, default="")
+    return [group, name, *filter(None, rest[len(name) + 1 :].split("."))] if name else key.split(".")
 
 
 def _child(parent: Any, part: str, path: list[str]) -> Any:

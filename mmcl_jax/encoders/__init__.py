@@ -1,8 +1,28 @@
-"""From views to features: image and table encoders, and the projectors behind them."""
+"""From views to features: encoders of each kind of input, and the projectors behind them."""
 
-from mmcl_jax.encoders import cnn, mlp, projectors, resnet
-from mmcl_jax.encoders.base import ENCODERS, PROJECTORS
+from mmcl_jax.encoders import cnn, cnn3d, mlp, projectors, resnet, text, vector
+from mmcl_jax.encoders.base import ENCODERS, PROJECTORS, Encoder, Projector, ViewSpec
 from mmcl_jax.encoders.features import Features
-from mmcl_jax.encoders.model import Model, build_model
+from mmcl_jax.encoders.keys import FeatureKey, parse_key
+from mmcl_jax.encoders.model import Model, build_model, view_specs
 
-__all__ = ["ENCODERS", "PROJECTORS", "Features", "Model", "build_model", "cnn", "mlp", "projectors", "resnet"]
+__all__ = [
+    "ENCODERS",
+    "PROJECTORS",
+    "Encoder",
+    "FeatureKey",
+    "Features",
+    "Model",
+    "Projector",
+    "ViewSpec",
+    "build_model",
+    "cnn",
+    "cnn3d",
+    "mlp",
+    "parse_key",
+    "projectors",
+    "resnet",
+    "text",
+    "vector",
+    "view_specs",
+]

@@ -1,14 +1,100 @@
-"""The contract of an encoder, and the registries.
+"""The contracts of an encoder and of a projector, and the registries."""
 
-An encoder is an `nnx.Module` with an attribute `features` (its number of pooled features) and
-`__call__(view, *, train) -> Features`. A projector is one with `__call__(features, *, train)`, from `[B, D]` to
-`[B, d]`, and `features`, which is d; a predictor is a projector behind a projector. Compute is in the given dtype;
-parameters and normalisation statistics are float32. A factory asks for what it needs of: `shape` (one image), `widths`
-(one-hot widths of the table's columns), `missing` (the policy for missing table values), `features` (what a projector
-gets), `norm`, `rngs`, `dtype`.
-"""
+import dataclasses
+from typing import Any
 
+from flax import nnx
+from jaxtyping import Array, Bool, Key
+
+from mmcl_jax.encoders.features import Features
 from mmcl_jax.registry import Registry
 
 ENCODERS = Registry("encoder")
 PROJECTORS = Registry("projector")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ViewSpec:
+    """What an encoder gets to see of one modality.
+
+    Attributes:
+      kind: of the modality's entry: "image", "volume", "table", "vector" or "text".
+      shape: of one view, channels last.
+      widths: one-hot widths of a table's columns; of a text, the size of its vocabulary alone.
+      missing: the policy for missing values of a table, see `TableInput`.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    widths: tuple[int, ...] = ()
+    missing: str = "refuse"
+
+
+class Encoder(nnx.Module):
+    """An encoder: `body(embed(view))`, so that explanations can differentiate by what `embed` returns.
+
+    Compute is in the given dtype; parameters and normalisation statistics are float32. A factory asks for what it needs
+    of `kind`, `shape`, `widths` and `missing` (see `ViewSpec`), `norm` (makes a normalisation layer for a number of
+    channels), `rngs` and `dtype`. Its return annotation names the class, whose `takes` is checked before it is built.
+
+    Attributes:
+      takes: the kinds of entries that can be encoded.
+      features: D, the width of the pooled features.
+      local_features: C, the width of the local features; 0 if there are none.
+    """
+
+    takes: tuple[str, ...] = ()
+    features: int
+    local_features: int = 0
+
+    def embed(self, view: Array) -> Any:
+        """Return the view as arrays of floats (and masks, where there are any) in which a gradient has a meaning."""
+        raise NotImplementedError
+
+    def body(
+        self,
+        embedded: Any,
+        *,
+        train: bool,
+        present: Bool[Array, " B"] | None = None,
+        keys: Key[Array, " B"] | None = None,
+    ) -> Features:
+        """Return the features of what `embed` returned; see `__call__`."""
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        view: Array,
+        *,
+        train: bool,
+        present: Bool[Array, " B"] | None = None,
+        keys: Key[Array, " B"] | None = None,
+    ) -> Features:
+        """Return the features of views `[B, ...]`.
+
+        Args:
+          view: what the views are, as in `ViewSpec`.
+          train: normalise by the batch, and draw what is drawn in training.
+          present: which rows exist, None for all. The others change nothing for these.
+          keys: a random key per row, for encoders that draw.
+        """
+        return self.body(self.embed(view), train=train, present=present, keys=keys)
+
+
+class Projector(nnx.Module):
+    """A projector, or a predictor, which is a projector behind a projector.
+
+    A factory asks for what it needs of `features` (what it gets), `norm`, `rngs` and `dtype`.
+
+    Attributes:
+      features: d, the width of the result.
+    """
+
+    features: int
+
+    def __call__(self, x: Array, *, train: bool, present: Bool[Array, "B *L"] | None = None) -> Array:
+        """Return features `[B, D]` or `[B, L, C]` in the space where a term compares them, `[B, d]` or `[B, L, d]`.
+
+        `present` says which of the B (or B x L) vectors exist, None for all. The others change nothing for these.
+        """
+        raise NotImplementedError

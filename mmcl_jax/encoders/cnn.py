@@ -1,31 +1,52 @@
 """A plain convolutional network for small images and small computers."""
 
 from flax import nnx
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
-from mmcl_jax.encoders.base import ENCODERS
-from mmcl_jax.encoders.features import Features
+from mmcl_jax.encoders.base import ENCODERS, Encoder
+from mmcl_jax.encoders.features import Features, of_maps
 from mmcl_jax.encoders.layers import Norm, conv
 
 
-class CNN(nnx.Module):
+class CNN(Encoder):
     """Convolutions at stride 2, each normalised and rectified; `pooled` is the mean of the last map."""
+
+    takes = ("image",)
+    dimensions = 2
 
     def __init__(
         self, *, shape: tuple[int, ...], channels: tuple[int, ...], norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike
     ) -> None:
         inputs = (shape[-1], *channels[:-1])
         self.convs = nnx.List(
-            [conv(i, o, 3, stride=2, rngs=rngs, dtype=dtype) for i, o in zip(inputs, channels, strict=True)]
+            [
+                conv(i, o, 3, stride=2, dimensions=self.dimensions, rngs=rngs, dtype=dtype)
+                for i, o in zip(inputs, channels, strict=True)
+            ]
         )
         self.norms = nnx.List([norm(c) for c in channels])
-        self.features, self.dtype = channels[-1], dtype
+        self.features = self.local_features = channels[-1]
+        self.dtype = dtype
 
-    def __call__(self, view: Float[Array, "B H W C"], *, train: bool) -> Features:
-        x = view.astype(self.dtype)
+    def embed(self, view: Float[Array, "B *space C"]) -> Float[Array, "B *space C"]:
+        """Return the view in the type of the computation."""
+        return view.astype(self.dtype)
+
+    def body(
+        self,
+        embedded: Float[Array, "B *space C"],
+        *,
+        train: bool,
+        present: Bool[Array, " B"] | None = None,
+        keys: Key[Array, " B"] | None = None,
+    ) -> Features:
+        """Return the features of images, or of volumes."""
+        del keys
+        x, stages = embedded, []
         for convolve, normalise in zip(self.convs, self.norms, strict=True):
-            x = nnx.relu(normalise(convolve(x), train=train))
-        return Features(pooled=x.mean(axis=(1, 2)), local=x.reshape(x.shape[0], -1, x.shape[-1]))
+            x = nnx.relu(normalise(convolve(x), train=train, present=present))
+            stages.append(x)
+        return of_maps(stages)
 
 
 @ENCODERS.register("cnn")
@@ -37,6 +58,11 @@ def cnn(
     Raises:
       ValueError: there is no channel, or not a positive number of them.
     """
+    check_channels(channels)
+    return CNN(shape=shape, channels=channels, norm=norm, rngs=rngs, dtype=dtype)
+
+
+def check_channels(channels: tuple[int, ...]) -> None:
+    """Raise `ValueError` if there is no channel, or not a positive number of them."""
     if not channels or min(channels) <= 0:
         raise ValueError(f"channels must be positive numbers, not {channels}")
-    return CNN(shape=shape, channels=channels, norm=norm, rngs=rngs, dtype=dtype)

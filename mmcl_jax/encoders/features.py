@@ -1,16 +1,52 @@
 """What an encoder gives."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Features:
-    """`pooled` [B, D]; where the encoder has them, `local` [B, L, C] and `mask` [B, L] of the places that count."""
+    """The features of B views: one vector of each and, where the encoder has them, local vectors and maps.
+
+    Attributes:
+      pooled: `[B, D]`.
+      local: `[B, L, C]`: of an image its last map, row by row; of a text its tokens.
+      mask: `[B, L]`, which local features exist; None if all do.
+      weight: `[B, L]`, what each local feature counts in a loss; None if all count the same.
+      stages: maps `[B, h, w, c]` (of a volume `[B, d, h, w, c]`) of the stages, the finest first, for dense tasks.
+      grid: shape of the last map, `(h, w)` or `(d, h, w)`, whose product is L; static.
+    """
 
     pooled: Float[Array, "B D"]
     local: Float[Array, "B L C"] | None = None
     mask: Bool[Array, "B L"] | None = None
+    weight: Float[Array, "B L"] | None = None
+    stages: tuple[Array, ...] | None = None
+    grid: tuple[int, ...] | None = dataclasses.field(default=None, metadata={"static": True})
+
+    def local_present(self, present: Bool[Array, " B"] | None) -> Bool[Array, "B L"] | None:
+        """Return which local features exist in the rows that are `present`; None if all do."""
+        if self.local is None or present is None:
+            return self.mask
+        rows = jnp.broadcast_to(present[:, None], self.local.shape[:2])
+        return rows if self.mask is None else rows & self.mask
+
+
+def of_maps(stages: Sequence[Array]) -> Features:
+    """Return the features of an encoder of images or volumes whose stages gave these maps, the finest first.
+
+    The positions of the last map are the local features, and their mean is the pooled ones.
+    """
+    last = stages[-1]
+    batch, *grid, channels = last.shape
+    return Features(
+        pooled=last.mean(axis=tuple(range(1, last.ndim - 1))),
+        local=last.reshape(batch, -1, channels),
+        stages=tuple(stages),
+        grid=tuple(grid),
+    )

@@ -6,7 +6,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, Bool, DTypeLike, Float
+
+from mmcl_jax.encoders.statistics import Record, moved
 
 kaiming_fan_out = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 kaiming_fan_in = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -38,15 +40,24 @@ def linear(
     )
 
 
-def conv(inputs: int, outputs: int, kernel: int, *, stride: int = 1, rngs: nnx.Rngs, dtype: DTypeLike) -> nnx.Conv:
-    """A square convolution without bias, padded by kernel // 2 on every side; Kaiming-normal over the fan-out.
+def conv(
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    dimensions: int = 2,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike,
+) -> nnx.Conv:
+    """A square or cubic convolution without bias, padded by kernel // 2 on every side; Kaiming-normal over the fan-out.
 
     The padding is explicit because XLA's "SAME" pads unevenly at stride 2, unlike PyTorch.
     """
     return nnx.Conv(
         inputs,
         outputs,
-        (kernel, kernel),
+        (kernel,) * dimensions,
         strides=stride,
         padding=kernel // 2,
         use_bias=False,
@@ -56,6 +67,11 @@ def conv(inputs: int, outputs: int, kernel: int, *, stride: int = 1, rngs: nnx.R
     )
 
 
+def kept(x: Array, present: Bool[Array, "..."]) -> Array:
+    """Return the array with zeros where `present`, which has its first axes, is false."""
+    return jnp.where(present.reshape(*present.shape, *[1] * (x.ndim - present.ndim)), x, jnp.zeros((), x.dtype))
+
+
 class BatchNorm(nnx.Module):
     """Batch normalisation within fixed-size groups of the batch.
 
@@ -63,6 +79,9 @@ class BatchNorm(nnx.Module):
     depend on how the batch is spread over devices or cut into micro-batches, and needs no communication as long as a
     group lies on one device. `group_size=None` normalises over the whole (global) batch. The running statistics, which
     are what evaluation uses, are averages over the groups; the running variance is the unbiased one, as in PyTorch.
+
+    What is not present enters no mean and no variance, and comes out as zeros. A group in which nothing is present does
+    not enter the running statistics.
 
     Args:
       channels: size of the last axis.
@@ -79,21 +98,51 @@ class BatchNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(channels))
         self.mean = nnx.BatchStat(jnp.zeros(channels))
         self.var = nnx.BatchStat(jnp.ones(channels))
+        self.records = nnx.List([])  # of calls that were told who is present; see `statistics`
         self.group_size, self.momentum, self.epsilon, self.dtype = group_size, momentum, epsilon, dtype
 
-    def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:
+    def __call__(
+        self, x: Float[Array, "B *space C"], *, train: bool, present: Bool[Array, "B *L"] | None = None
+    ) -> Float[Array, "B *space C"]:
+        """Return the normalised `x`; `present` has its first axes, `[B]` or `[B, L]`, and None means all."""
         channels = x.shape[-1]
+        if train and present is None and len(self.records) > 0:
+            present = jnp.ones(len(x), bool)  # a record of every call behind one that has a record
+        if present is not None:
+            x = kept(x, present)
         if not train:
-            return self._normalise(x.reshape(1, -1, channels), self.mean[...], self.var[...]).reshape(x.shape)
+            y = self._normalise(x.reshape(1, -1, channels), self.mean[...], self.var[...]).reshape(x.shape)
+            return y if present is None else kept(y, present)
         groups = 1 if self.group_size is None else x.shape[0] // self.group_size
         if self.group_size is not None and x.shape[0] % self.group_size:
             raise ValueError(f"a batch of {x.shape[0]} does not divide into groups of {self.group_size}")
         grouped = x.reshape(groups, -1, channels)
         values = grouped.astype(jnp.float32)
+        if present is not None:
+            return kept(self._masked(grouped, values, present).reshape(x.shape), present)
         mean = values.mean(axis=1, keepdims=True)
         var = jnp.square(values - mean).mean(axis=1, keepdims=True)
         self._remember(mean, var, count=grouped.shape[1])
         return self._normalise(grouped, mean, var).reshape(x.shape)
+
+    def _masked(self, grouped: Array, values: Array, present: Array) -> Array:
+        # `values` are 0 where nothing is present, and `counts` are those that are there of each group, [G, 1, 1].
+        groups, size, _ = values.shape
+        there = jnp.repeat(present.reshape(groups, -1), size * groups // present.size, axis=1)
+        counts = there.sum(axis=1, dtype=jnp.float32)[:, None, None]
+        mean = values.sum(axis=1, keepdims=True) / jnp.maximum(counts, 1)
+        var = kept(jnp.square(values - mean), there).sum(axis=1, keepdims=True) / jnp.maximum(counts, 1)
+        unbiased = var * (counts / jnp.maximum(counts - 1, 1))
+        valid = (counts > 0).sum(dtype=jnp.float32)
+        # An empty group has the mean 0 and the variance 0.
+        new = {"mean": mean.sum(axis=(0, 1)), "var": unbiased.sum(axis=(0, 1))}
+        new = {name: jax.lax.stop_gradient(value) / jnp.maximum(valid, 1) for name, value in new.items()}
+        before = {"mean": self.mean[...], "var": self.var[...]}
+        momentum = jnp.float32(self.momentum)
+        self.records.append(Record({**new, "groups": valid, "momentum": momentum, "before": before}))
+        for name, stat in (("mean", self.mean), ("var", self.var)):
+            stat[...] = moved(stat[...], new[name], momentum=momentum, groups=valid)
+        return self._normalise(grouped, mean, var)
 
     def _normalise(self, x: Array, mean: Array, var: Array) -> Array:
         # mean and var are [C] or [G, 1, C]; scale and bias are [C].

@@ -1,33 +1,24 @@
-"""The table encoder of MMCL: one-hot coding and a multilayer perceptron."""
+"""Multilayer perceptrons: the table encoder of MMCL, behind one-hot coding."""
 
 import itertools
+from typing import Any
 
 from flax import nnx
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
-from mmcl_jax.encoders.base import ENCODERS
+from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.layers import Norm, kaiming_fan_in, linear
 from mmcl_jax.encoders.table_input import TableInput
 
 
-class TableMLP(nnx.Module):
-    """One-hot, then `layers - 1` times (linear, norm, ReLU), then a linear layer with nothing after it."""
+class MLP(Encoder):
+    """`layers - 1` times (linear, norm, ReLU), then a linear layer with nothing after it."""
 
     def __init__(
-        self,
-        *,
-        widths: tuple[int, ...],
-        missing: str,
-        hidden: int,
-        features: int,
-        layers: int,
-        norm: Norm,
-        rngs: nnx.Rngs,
-        dtype: DTypeLike,
+        self, *, inputs: int, hidden: int, features: int, layers: int, norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike
     ) -> None:
-        self.input = TableInput(widths, missing=missing)
-        sizes = [self.input.size, *[hidden] * (layers - 1), features]
+        sizes = [inputs, *[hidden] * (layers - 1), features]
         self.layers = nnx.List(
             [
                 linear(i, o, rngs=rngs, dtype=dtype, kernel_init=kaiming_fan_in, zero_bias=True)
@@ -37,11 +28,34 @@ class TableMLP(nnx.Module):
         self.norms = nnx.List([norm(size) for size in sizes[1:-1]])
         self.features, self.dtype = features, dtype
 
-    def __call__(self, view: Float[Array, "B F"], *, train: bool) -> Features:
-        x = self.input(view).astype(self.dtype)
+    def body(
+        self,
+        embedded: Float[Array, "B E"],
+        *,
+        train: bool,
+        present: Bool[Array, " B"] | None = None,
+        keys: Key[Array, " B"] | None = None,
+    ) -> Features:
+        """Return the features of rows of numbers."""
+        del keys
+        x = embedded.astype(self.dtype)
         for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
-            x = nnx.relu(norm(layer(x), train=train))
+            x = nnx.relu(norm(layer(x), train=train, present=present))
         return Features(pooled=self.layers[-1](x))
+
+
+class TableMLP(MLP):
+    """The multilayer perceptron behind one-hot coding."""
+
+    takes = ("table",)
+
+    def __init__(self, *, widths: tuple[int, ...], missing: str, **sizes: Any) -> None:
+        self.input = TableInput(widths, missing=missing)
+        super().__init__(inputs=self.input.size, **sizes)
+
+    def embed(self, view: Float[Array, "B F"]) -> Float[Array, "B E"]:
+        """Return the rows one-hot, with what stands in for missing values."""
+        return self.input(view)
 
 
 @ENCODERS.register("table_mlp")

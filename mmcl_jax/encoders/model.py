@@ -1,29 +1,36 @@
 """The model of an experiment: encoder, projector and predictor per modality, and what terms learn."""
 
+import dataclasses
+import typing
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Key
 from ml_collections import ConfigDict
 
 from mmcl_jax.data.schema import Schema
-from mmcl_jax.encoders.base import ENCODERS, PROJECTORS
+from mmcl_jax.encoders.base import ENCODERS, PROJECTORS, Encoder, Projector, ViewSpec
 from mmcl_jax.encoders.features import Features
-from mmcl_jax.encoders.layers import BatchNorm, linear
+from mmcl_jax.encoders.keys import parse_key
+from mmcl_jax.encoders.layers import BatchNorm, kept, linear
+from mmcl_jax.errors import check
+
+Present = Bool[Array, " B"]
 
 
 class Model(nnx.Module):
-    """Encoders, projectors and predictors by modality, which need not have all.
+    """Encoders by modality, and projectors and predictors by what they project, which not all modalities need have.
 
     `heads` are the layers of terms on the features of each of their views; `learned` the scalars that terms learn.
     """
 
     def __init__(
         self,
-        encoders: Mapping[str, nnx.Module],
-        projectors: Mapping[str, nnx.Module],
-        predictors: Mapping[str, nnx.Module],
+        encoders: Mapping[str, Encoder],
+        projectors: Mapping[str, Projector],
+        predictors: Mapping[str, Projector],
         heads: Mapping[str, Mapping[str, nnx.Module]],
         learned: Mapping[str, Mapping[str, float]],
     ) -> None:
@@ -38,22 +45,64 @@ class Model(nnx.Module):
             }
         )
 
-    def encode(self, modality: str, view: Array, *, train: bool) -> Features:
-        """The features of a view of this modality."""
-        return self.encoders[modality](view, train=train)
+    def encode(
+        self,
+        modality: str,
+        view: Array,
+        *,
+        train: bool,
+        present: Present | None = None,
+        keys: Key[Array, " B"] | None = None,
+    ) -> Features:
+        """Return the features of views `[B, ...]` of this modality.
 
-    def project(self, modality: str, features: Features, *, train: bool) -> Array:
-        """The pooled features, projected: `[B, d]`."""
-        return self.projectors[modality](features.pooled, train=train)
+        Rows that are not `present` enter as zeros, whatever they hold, and their features are zeros that have no
+        gradient; their local features are masked where the encoder has a mask.
+        """
+        encoder = self.encoders[modality]
+        if present is None:
+            return encoder(view, train=train, keys=keys)
+        found = encoder(kept(view, present), train=train, present=present, keys=keys)
+        return jax.tree.map(lambda array: kept(array, present), found)
 
-    def predict(self, modality: str, embedding: Array, *, train: bool) -> Array:
-        """What the predictor makes of an embedding: `[B, d]`."""
-        return self.predictors[modality](embedding, train=train)
+    def project(self, key: str, features: Features, *, train: bool, present: Present | None = None) -> Array:
+        """Return the features that `key` names (`MODALITY[.local][:HEAD]`), projected: `[B, d]` or `[B, L, d]`.
+
+        Rows that are not `present`, and local features that are masked, are zeros.
+        """
+        if not parse_key(key).local:
+            return self._through(self.projectors[key], features.pooled, train=train, present=present)
+        assert features.local is not None  # or there were no such projector
+        return self._through(self.projectors[key], features.local, train=train, present=features.local_present(present))
+
+    def predict(self, key: str, embedding: Array, *, train: bool, present: Bool[Array, "B *L"] | None = None) -> Array:
+        """Return what the predictor makes of an embedding, in its shape; `present` as of a `Projector`."""
+        return self._through(self.predictors[key], embedding, train=train, present=present)
+
+    def _through(self, layer: Projector, x: Array, *, train: bool, present: Array | None) -> Array:
+        if present is None:
+            return layer(x, train=train)
+        return kept(layer(kept(x, present), train=train, present=present), present)
+
+
+def view_specs(config: ConfigDict, schema: Schema) -> dict[str, ViewSpec]:
+    """Return what the encoders of a config get to see of a store of images and a table."""
+
+    def spec(modality: str) -> ViewSpec:
+        if modality == "table":
+            widths = schema.widths
+            return ViewSpec(kind="table", shape=(len(widths),), widths=widths, missing=config.inputs[modality].missing)
+        sizes = [view.get("size") for view in config.views.values() if view.modality == modality]
+        shape = schema.image.shape
+        size = next((size for size in sizes if size is not None), shape[:2])
+        return ViewSpec(kind="image", shape=(*size, shape[2]))
+
+    return {modality: spec(modality) for modality in config.encoders}
 
 
 def build_model(
     config: ConfigDict,
-    schema: Schema,
+    specs: Mapping[str, ViewSpec] | Schema,
     *,
     rngs: nnx.Rngs,
     heads: Mapping[str, Mapping[str, int]] | None = None,
@@ -61,46 +110,44 @@ def build_model(
 ) -> Model:
     """The model that `config.encoders`, `projectors`, `predictors` and `batch_norm` describe.
 
-    `heads` are the sizes of the layers that terms have on the features of their views, by term and view; `learned` the
-    scalars that terms train, by term and name, and where they start.
+    `specs` says what each modality's views are; of a schema, `view_specs` makes it. `heads` are the sizes of the layers
+    that terms have on the features of their views, by term and view; `learned` the scalars that terms train, by term
+    and name, and where they start.
 
     Raises:
-      UserError: an option is unknown, ill-typed or out of range, named by its key.
+      UserError: an option is unknown, ill-typed or out of range, an encoder does not take the kind of its modality, or
+        features are projected that no encoder gives; named by its key.
     """
     dtype = jnp.dtype(config.dtype)
+    if isinstance(specs, Schema):
+        specs = view_specs(config, specs)
 
     def norm(channels: int) -> BatchNorm:
         return BatchNorm(channels, dtype=dtype, **config.batch_norm)
 
-    encoders = {
-        modality: ENCODERS.build(
-            spec,
-            f"config.encoders.{modality}",
-            shape=schema.image.shape,
-            widths=schema.widths,
-            missing=config.inputs[modality].missing,
-            norm=norm,
-            rngs=rngs,
-            dtype=dtype,
+    def encoder(modality: str, part: ConfigDict) -> Encoder:
+        spec, path = specs[modality], f"config.encoders.{modality}"
+        takes = _takes(part.name, f"{path}.name")
+        check(
+            not takes or spec.kind in takes,
+            f"{path}.name: a {spec.kind} and the encoder {part.name!r}, which takes {' or '.join(takes)}, do not fit "
+            f"together.",
         )
-        for modality, spec in sorted(config.encoders.items())
+        given = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+        return ENCODERS.build(part, path, **given, norm=norm, rngs=rngs, dtype=dtype)
+
+    def projector(path: str, part: ConfigDict, features: int) -> Projector:
+        return PROJECTORS.build(part, path, features=features, norm=norm, rngs=rngs, dtype=dtype)
+
+    encoders = {modality: encoder(modality, part) for modality, part in sorted(config.encoders.items())}
+    projectors = {
+        key: projector(f"config.projectors.{key}", part, _width(encoders, key, f"config.projectors.{key}"))
+        for key, part in sorted(config.projectors.items())
     }
-
-    def behind(part: str, before: Mapping[str, nnx.Module]) -> dict[str, nnx.Module]:
-        return {
-            modality: PROJECTORS.build(
-                spec,
-                f"config.{part}.{modality}",
-                features=before[modality].features,
-                norm=norm,
-                rngs=rngs,
-                dtype=dtype,
-            )
-            for modality, spec in sorted(config[part].items())
-        }
-
-    projectors = behind("projectors", encoders)
-    predictors = behind("predictors", projectors)
+    predictors = {
+        key: projector(f"config.predictors.{key}", part, projectors[key].features)
+        for key, part in sorted(config.predictors.items())
+    }
     layers = {
         term: {
             view: linear(encoders[config.views[view].modality].features, size, rngs=rngs, dtype=dtype)
@@ -109,3 +156,21 @@ def build_model(
         for term, sizes in (heads or {}).items()
     }
     return Model(encoders, projectors, predictors, layers, learned or {})
+
+
+def _takes(name: str, path: str) -> tuple[str, ...]:
+    """Return the kinds that an encoder takes; () if its factory does not say which class it makes."""
+    made = typing.get_type_hints(ENCODERS.factory(name, path)).get("return")
+    return getattr(made, "takes", ())
+
+
+def _width(encoders: Mapping[str, Encoder], key: str, path: str) -> int:
+    """Return the width of the features that a projector's key names."""
+    modality, local, _ = parse_key(key, path)
+    check(modality in encoders, f"{path}: there is no {modality!r} in config.encoders.")
+    encoder = encoders[modality]
+    check(
+        not local or encoder.local_features > 0,
+        f"{path}: the encoder of {modality!r} gives no local features; project {modality!r}.",
+    )
+    return encoder.local_features if local else encoder.features

@@ -3,13 +3,13 @@
 import itertools
 
 from flax import nnx
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, Bool, DTypeLike, Float
 
-from mmcl_jax.encoders.base import PROJECTORS
+from mmcl_jax.encoders.base import PROJECTORS, Projector
 from mmcl_jax.encoders.layers import Norm, linear
 
 
-class MLPProjector(nnx.Module):
+class MLPProjector(Projector):
     """Linear, ReLU, linear."""
 
     def __init__(self, features: int, hidden: int, out: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
@@ -17,22 +17,26 @@ class MLPProjector(nnx.Module):
         self.out = linear(hidden, out, rngs=rngs, dtype=dtype)
         self.features = out
 
-    def __call__(self, x: Float[Array, "B D"], *, train: bool) -> Float[Array, "B d"]:
+    def __call__(
+        self, x: Float[Array, "B *L D"], *, train: bool, present: Bool[Array, "B *L"] | None = None
+    ) -> Float[Array, "B *L d"]:
         return self.out(nnx.relu(self.hidden(x)))
 
 
-class LinearProjector(nnx.Module):
+class LinearProjector(Projector):
     """A fully connected layer."""
 
     def __init__(self, features: int, out: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
         self.layer = linear(features, out, rngs=rngs, dtype=dtype)
         self.features = out
 
-    def __call__(self, x: Float[Array, "B D"], *, train: bool) -> Float[Array, "B d"]:
+    def __call__(
+        self, x: Float[Array, "B *L D"], *, train: bool, present: Bool[Array, "B *L"] | None = None
+    ) -> Float[Array, "B *L d"]:
         return self.layer(x)
 
 
-class NormProjector(nnx.Module):
+class NormProjector(Projector):
     """(Linear, norm, ReLU) for every hidden width, and a linear layer; only the last may have a bias."""
 
     def __init__(
@@ -52,9 +56,11 @@ class NormProjector(nnx.Module):
         self.norms = nnx.List([norm(size) for size in hidden])
         self.features = out
 
-    def __call__(self, x: Float[Array, "B D"], *, train: bool) -> Float[Array, "B d"]:
+    def __call__(
+        self, x: Float[Array, "B *L D"], *, train: bool, present: Bool[Array, "B *L"] | None = None
+    ) -> Float[Array, "B *L d"]:
         for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
-            x = nnx.relu(norm(layer(x), train=train))
+            x = nnx.relu(norm(layer(x), train=train, present=present))
         return self.layers[-1](x)
 
 

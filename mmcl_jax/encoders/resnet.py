@@ -6,16 +6,17 @@ He et al., "Deep residual learning for image recognition", CVPR 2016, Table 1.
 from typing import Literal
 
 from flax import nnx
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
-from mmcl_jax.encoders.base import ENCODERS
-from mmcl_jax.encoders.features import Features
+from mmcl_jax.encoders.base import ENCODERS, Encoder
+from mmcl_jax.encoders.features import Features, of_maps
 from mmcl_jax.encoders.layers import Norm, conv, max_pool_3x3
 
 Stem = Literal["imagenet", "cifar"]
 Remat = Literal["none", "stages", "blocks"]
 Map = Float[Array, "B H W C"]
 NewMap = Float[Array, "B h w c"]
+Present = Bool[Array, " B"]
 
 
 class BasicBlock(nnx.Module):
@@ -30,10 +31,10 @@ class BasicBlock(nnx.Module):
         self.norm2 = norm(width)
         self.shortcut = _shortcut(inputs, width, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
 
-    def __call__(self, x: Map, *, train: bool) -> NewMap:
-        y = nnx.relu(self.norm1(self.conv1(x), train=train))
-        y = self.norm2(self.conv2(y), train=train)
-        return nnx.relu(y + (self.shortcut(x, train=train) if self.shortcut else x))
+    def __call__(self, x: Map, *, train: bool, present: Present | None = None) -> NewMap:
+        y = nnx.relu(self.norm1(self.conv1(x), train=train, present=present))
+        y = self.norm2(self.conv2(y), train=train, present=present)
+        return nnx.relu(y + (self.shortcut(x, train=train, present=present) if self.shortcut else x))
 
 
 class Bottleneck(nnx.Module):
@@ -51,11 +52,11 @@ class Bottleneck(nnx.Module):
         self.norm3 = norm(outputs)
         self.shortcut = _shortcut(inputs, outputs, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
 
-    def __call__(self, x: Map, *, train: bool) -> NewMap:
-        y = nnx.relu(self.norm1(self.conv1(x), train=train))
-        y = nnx.relu(self.norm2(self.conv2(y), train=train))
-        y = self.norm3(self.conv3(y), train=train)
-        return nnx.relu(y + (self.shortcut(x, train=train) if self.shortcut else x))
+    def __call__(self, x: Map, *, train: bool, present: Present | None = None) -> NewMap:
+        y = nnx.relu(self.norm1(self.conv1(x), train=train, present=present))
+        y = nnx.relu(self.norm2(self.conv2(y), train=train, present=present))
+        y = self.norm3(self.conv3(y), train=train, present=present)
+        return nnx.relu(y + (self.shortcut(x, train=train, present=present) if self.shortcut else x))
 
 
 class Shortcut(nnx.Module):
@@ -65,8 +66,8 @@ class Shortcut(nnx.Module):
         self.conv = conv(inputs, outputs, 1, stride=stride, rngs=rngs, dtype=dtype)
         self.norm = norm(outputs)
 
-    def __call__(self, x: Map, *, train: bool) -> NewMap:
-        return self.norm(self.conv(x), train=train)
+    def __call__(self, x: Map, *, train: bool, present: Present | None = None) -> NewMap:
+        return self.norm(self.conv(x), train=train, present=present)
 
 
 def _shortcut(
@@ -83,20 +84,22 @@ class Stage(nnx.Module):
     def __init__(self, blocks: list[nnx.Module], *, remat: bool) -> None:
         self.blocks, self.remat = nnx.List(blocks), remat
 
-    def __call__(self, x: Map, *, train: bool) -> NewMap:
+    def __call__(self, x: Map, *, train: bool, present: Present | None = None) -> NewMap:
         for block in self.blocks:
-            x = _run(block, x, train=train, remat=self.remat)
+            x = _run(block, x, train=train, present=present, remat=self.remat)
         return x
 
 
-def _run(module: nnx.Module, x: Map, *, train: bool, remat: bool) -> NewMap:
+def _run(module: nnx.Module, x: Map, *, train: bool, present: Present | None, remat: bool) -> NewMap:
     if not remat:
-        return module(x, train=train)
-    return nnx.remat(lambda module, x: module(x, train=train))(module, x)
+        return module(x, train=train, present=present)
+    return nnx.remat(lambda module, x: module(x, train=train, present=present))(module, x)
 
 
-class ResNet(nnx.Module):
+class ResNet(Encoder):
     """A residual network without its classifier; `local` is the last feature map, `pooled` its mean."""
+
+    takes = ("image",)
 
     def __init__(
         self,
@@ -127,15 +130,26 @@ class ResNet(nnx.Module):
                 inputs = (base << stage) * block.expansion
             stages.append(Stage(blocks, remat=remat == "blocks"))
         self.stages = nnx.List(stages)
-        self.remat, self.features = remat, inputs
+        self.features = self.local_features = inputs
+        self.remat = remat
 
-    def __call__(self, view: Map, *, train: bool) -> Features:
-        x = nnx.relu(self.norm(self.conv(view.astype(self.dtype)), train=train))
+    def embed(self, view: Map) -> Map:
+        """Return the view in the type of the computation."""
+        return view.astype(self.dtype)
+
+    def body(
+        self, embedded: Map, *, train: bool, present: Present | None = None, keys: Key[Array, " B"] | None = None
+    ) -> Features:
+        """Return the features of images."""
+        del keys
+        x = nnx.relu(self.norm(self.conv(embedded), train=train, present=present))
         if self.stem == "imagenet":
             x = max_pool_3x3(x)
+        maps = []
         for stage in self.stages:
-            x = _run(stage, x, train=train, remat=self.remat == "stages")
-        return Features(pooled=x.mean(axis=(1, 2)), local=x.reshape(x.shape[0], -1, x.shape[-1]))
+            x = _run(stage, x, train=train, present=present, remat=self.remat == "stages")
+            maps.append(x)
+        return of_maps(maps)
 
 
 @ENCODERS.register("resnet18")

@@ -2,31 +2,36 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from mmcl_jax.objectives.moments import centred
+from mmcl_jax.objectives.moments import centred, rows_of
 from mmcl_jax.objectives.unit import unit
 
 COLLAPSED = 0.05  # of `deviation`; an untrained encoder's is some ten times that
 
 
-def spread(embeddings: Float[Array, "B d"]) -> dict[str, Float[Array, ""]]:
-    r"""`deviation` and `rank` of embeddings of unit length, over the whole batch.
+def spread(embeddings: Float[Array, "B d"], present: Bool[Array, "B"] | None = None) -> dict[str, Float[Array, ""]]:
+    r"""Return `deviation` and `rank` of embeddings of unit length, over the rows of the batch that are present.
 
     `deviation` is the standard deviation, mean over dimensions, times $\sqrt d$: 0 when all are one point, about 1 when
     they are all over the sphere (SimSiam, Chen and He, CVPR 2021, figure 2). `rank` is the effective number of
-    directions, $(\mathrm{tr}\, C)^2 / \mathrm{tr}\, C^2$ of the covariance C, from 1 to min(B - 1, d).
+    directions, $(\mathrm{tr}\, C)^2 / \mathrm{tr}\, C^2$ of the covariance C, from 1 to min(B - 1, d). Both are NaN
+    where fewer than two rows are present.
 
     Example:
       >>> {name: round(float(value), 2) for name, value in spread(jnp.eye(4)).items()}
       {'deviation': 0.87, 'rank': 3.0}
     """
     samples, dimensions = embeddings.shape
-    values = centred(unit(jax.lax.stop_gradient(embeddings), dtype=jnp.float32))
+    values = centred(unit(jax.lax.stop_gradient(embeddings), dtype=jnp.float32), present)
     # tr C and tr C^2 are the same of the products over samples and of those over dimensions: the smaller are made.
     products = values.T @ values if dimensions <= samples else values @ values.T
     trace, squares = jnp.trace(products), jnp.sum(products**2)
-    return {
-        "deviation": jnp.sqrt(jnp.mean(values**2, axis=0)).mean() * dimensions**0.5,
+    count = rows_of(values, present)
+    found = {
+        "deviation": jnp.sqrt(jnp.sum(values**2, axis=0) / count).mean() * dimensions**0.5,
         "rank": trace**2 / jnp.maximum(squares, 1e-30),
     }
+    if present is None:
+        return found
+    return {name: jnp.where(count > 1, value, jnp.nan) for name, value in found.items()}

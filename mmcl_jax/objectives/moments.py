@@ -1,22 +1,35 @@
-"""Moments of embeddings over the whole batch, on all devices, in float32."""
+"""Moments of embeddings over the rows of the whole batch that are present, on all devices, in float32."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
+
+Present = Bool[Array, "B"] | None
 
 
-def centred(embeddings: Float[Array, "B d"]) -> Float[Array, "B d"]:
-    """The embeddings without their mean."""
+def centred(embeddings: Float[Array, "B d"], present: Present = None) -> Float[Array, "B d"]:
+    """Return the embeddings without their mean; zeros for rows that are not present."""
     embeddings = embeddings.astype(jnp.float32)
-    return embeddings - embeddings.mean(axis=0, keepdims=True)
+    if present is None:
+        return embeddings - embeddings.mean(axis=0, keepdims=True)
+    mean = jnp.sum(jnp.where(present[:, None], embeddings, 0), axis=0, keepdims=True) / rows_of(embeddings, present)
+    return jnp.where(present[:, None], embeddings - mean, 0)
 
 
-def standardised(embeddings: Float[Array, "B d"], epsilon: float = 1e-5) -> Float[Array, "B d"]:
-    """Every dimension with mean 0 and variance 1 (ddof 0), as a batch normalisation without parameters makes it."""
-    values = centred(embeddings)
-    return values * jax.lax.rsqrt(jnp.mean(values**2, axis=0, keepdims=True) + epsilon)
+def standardised(
+    embeddings: Float[Array, "B d"], present: Present = None, *, epsilon: float = 1e-5
+) -> Float[Array, "B d"]:
+    """Return every dimension with mean 0 and variance 1 (ddof 0), as batch normalisation without parameters does."""
+    values = centred(embeddings, present)
+    variance = jnp.sum(values**2, axis=0, keepdims=True) / rows_of(values, present)
+    return values * jax.lax.rsqrt(variance + epsilon)
+
+
+def rows_of(embeddings: Float[Array, "B d"], present: Present) -> int | Float[Array, ""]:
+    """Return the number of rows that are present, at least 1."""
+    return len(embeddings) if present is None else jnp.maximum(jnp.sum(present, dtype=jnp.float32), 1)
 
 
 def off_diagonal(matrix: Float[Array, "d d"]) -> Float[Array, "d d"]:
-    """The matrix with zeros on its diagonal."""
+    """Return the matrix with zeros on its diagonal."""
     return matrix * (1 - jnp.eye(len(matrix), dtype=matrix.dtype))

@@ -1,106 +1,272 @@
 """An objective: the weighted sum of terms that a config lists."""
 
-from collections.abc import Mapping, Sequence
+import collections
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.data.schema import Schema
-from mmcl_jax.errors import check
-from mmcl_jax.objectives.base import TERMS, Learned, Metrics, Term
+from mmcl_jax.errors import UserError, check
+from mmcl_jax.objectives.base import TERMS, Output, Term
 from mmcl_jax.objectives.collapse import spread
 from mmcl_jax.objectives.pairs import Execution
+from mmcl_jax.objectives.partners import InSlices, at_once, with_partners
+from mmcl_jax.objectives.presence import present_in
+from mmcl_jax.objectives.reads import Read
+from mmcl_jax.objectives.stages import Layers, Learned, Metrics, Targets, Whole
 from mmcl_jax.objectives.unit import unit
 
-# {what is read: {view: array [B, ...]}}; of heads, which are a term's own, {"head": {"TERM/VIEW": array}}.
-Outputs = Mapping[str, Mapping[str, Array]]
+# What the model made of a batch, arrays [B, ...]: {"embedding", "prediction" or "teacher": {text: array}},
+# {"each": {term: what its stage returned}}, and for the log {"pooled": {view: features}} of views of which no loss gets a
+# pooled embedding.
+Outputs = Mapping[str, Mapping[str, Any]]
 Memory = Mapping[str, Float[Array, "Q d"]]
+Normalise = Literal["present"] | None
+_FIELD = {"embedding": "embeddings", "prediction": "predictions", "teacher": "teacher"}
 
 
 class Objective:
-    """`objective(outputs, batch, learned, memory)` gives the loss and, per term, its value and metrics for the log.
+    """The weighted sum of terms: `objective(outputs, batch, ...)` returns the loss, and metrics for the log.
 
-    `reads` says which outputs of which views the terms need, by kind. `learned` holds the current values of what
-    `self.learned` says where to start, in the same nested dict; `memory` the queues, by term.
+    Attributes:
+      terms: by the name under which the train state keeps what they learn.
+      names: of the terms in the log, `NAME/READ-READ`; a second term of that name is `NAME_2/READ-READ`.
+      modalities: of the views.
+      queues: their sizes, by term.
+      reads: texts that terms read, by kind of output.
+      kept: those of them that the loss of a term is given, and not its stage `each` alone.
+      pooled: views without a pooled embedding among these, whose features are watched instead.
+      learned: scalars that terms train, and where they start, by term.
     """
 
-    def __init__(self, terms: Sequence[Term]) -> None:
+    def __init__(
+        self,
+        terms: Sequence[Term],
+        modalities: Mapping[str, str],
+        *,
+        execution: Execution | None = None,
+        normalise: Normalise = None,
+    ) -> None:
+        """Take the terms, the modality of each view, how pairs are walked, and what the sum is divided by.
+
+        With `normalise="present"` the sum is divided by the weights of the terms for which any row of the batch is
+        complete, and so is a mean over these terms.
+        """
         self.terms = {f"term_{index}": term for index, term in enumerate(terms)}
+        self.modalities, self.normalise = dict(modalities), normalise
+        self.execution = execution or Execution()
+        self.names: dict[str, str] = {}
+        seen: collections.Counter[tuple[str, str]] = collections.Counter()
+        for key, term in self.terms.items():
+            between = "-".join(term.between)
+            seen[term.name, between] += 1
+            count = seen[term.name, between]
+            self.names[key] = f"{term.name}{f'_{count}' if count > 1 else ''}/{between}"
         self.learned = {key: dict(term.learned) for key, term in self.terms.items() if term.learned}
-        self.heads = {key: dict.fromkeys(term.between, term.head) for key, term in self.terms.items() if term.head}
-        self.reads: dict[str, list[str]] = {}
-        for term in self.terms.values():
-            for kind in term.reads:
-                views = self.reads.setdefault(kind, [])
-                views += [view for view in term.between if view not in views]
+        self.queues = {key: term.queue for key, term in self.terms.items() if term.queue}
+        self.reads = _texts(self.terms.values())
+        self.kept = _texts(term for term in self.terms.values() if term.each is None)
+        embedded = {read.view for read in map(Read.parse, self.kept["embedding"]) if not read.local}
+        self.pooled = [view for view in modalities if view not in embedded]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets that terms read."""
+        return tuple(dict.fromkeys(name for term in self.terms.values() for name in term.targets))
+
+    def key(self, text: str) -> str:
+        """Return the key of the projector behind what the text names."""
+        read = Read.parse(text)
+        return read.key(self.modalities[read.view])
+
+    def present(self, key: str, batch: Mapping[str, Array]) -> Bool[Array, "B"] | None:
+        """Return the rows that have all that a term reads; None for all."""
+        return present_in(batch, (self.modalities[read.view] for read in self.terms[key].reads))
+
+    def targets_of(self, key: str, batch: Mapping[str, Array]) -> Targets:
+        """Return the targets that a term reads."""
+        return {
+            name: batch[f"target/{name}" if f"target/{name}" in batch else "label"] for name in self.terms[key].targets
+        }
 
     def __call__(
         self,
         outputs: Outputs,
         batch: Mapping[str, Array],
-        learned: Mapping[str, Learned],
+        learned: Mapping[str, Learned] | None = None,
         memory: Memory | None = None,
+        *,
+        layers: Mapping[str, Layers] | None = None,
+        in_slices: InSlices = at_once,
+        seed: UInt32[Array, ""] | None = None,
+        step: Int[Array, ""] | None = None,
     ) -> tuple[Float[Array, ""], Metrics]:
-        total = jnp.zeros(())
+        """Return the loss of a whole batch, and for every term its value, its metrics and the rows that counted.
+
+        Args:
+          outputs: what the model made of it.
+          batch: `id`, and what rows lack and are; see `present_in`.
+          learned: current values of `self.learned`.
+          memory: the queues, by term.
+          layers: of the terms that look at partners, by term and name.
+          in_slices: how their rows are taken.
+          seed: of the experiment.
+          step: of training.
+        """
+        total, weights = jnp.zeros(()), jnp.zeros(())
         metrics: Metrics = {}
         for key, term in self.terms.items():
-            values = [
-                outputs[kind][f"{key}/{view}" if kind == "head" else view]
-                for kind in term.reads
-                for view in term.between
-            ]
-            if term.queue and memory is not None:
-                values.append(memory[key])
-            scalars = learned.get(key, {})
-            value, extra = term.loss(*values, batch, scalars)
-            total = total + term.weight * value
-            label = f"{term.name}/{'-'.join(term.between)}"
-            metrics[label] = value
-            metrics.update({f"{label}/{name}": metric for name, metric in {**extra, **scalars}.items()})
-        for view, embeddings in {**outputs.get("pooled", {}), **outputs.get("embedding", {})}.items():
-            metrics.update({f"{name}/{view}": value for name, value in spread(embeddings).items()})
+            scalars = (learned or {}).get(key, {})
+            given = Whole(
+                ids=batch["id"],
+                **(self.made(key, outputs) if term.each is None else {"each": outputs["each"][key]}),
+                targets=self.targets_of(key, batch),
+                groups=batch.get("group"),
+                present=self.present(key, batch),
+                learned=scalars,
+                queue=(memory or {}).get(key),
+                execution=self.execution,
+                seed=seed,
+                step=step,
+            ).masked()
+            if term.each_pair:
+                pairs = with_partners(term, given, (layers or {}).get(key, {}), in_slices)
+                given = dataclasses.replace(given, pairs=pairs).masked()
+            loss = term.counted(given)
+            total = total + term.weight * loss.value
+            weights = weights + term.weight * (1.0 if loss.rows is None else jnp.sign(loss.rows))
+            name = self.names[key]
+            metrics[name] = loss.value
+            metrics.update({f"{name}/{short}": metric for short, metric in {**loss.metrics, **scalars}.items()})
+            if loss.rows is not None:
+                metrics[f"{name}/rows"] = loss.rows
+        if self.normalise == "present":
+            total = total / jnp.where(weights > 0, weights, 1)
+        for text, embeddings in {**outputs.get("pooled", {}), **outputs.get("embedding", {})}.items():
+            if embeddings.ndim == 2:
+                present = present_in(batch, [self.modalities[Read.parse(text).view]])
+                metrics.update({f"{short}/{text}": value for short, value in spread(embeddings, present).items()})
         return total, {"loss": total, **metrics}
 
+    def made(self, key: str, outputs: Mapping[str, Mapping[str, Array]]) -> dict[str, tuple[Array, ...]]:
+        """Return the embeddings, predictions and embeddings by the target network that a term asks for."""
+        term = self.terms[key]
+        return {_FIELD[kind]: tuple(outputs[kind][text] for text in term.between) for kind in term.outputs}
+
     def first_memory(self, sizes: Mapping[str, int], key: Key[Array, ""]) -> dict[str, Array]:
-        """The queues before the first step, random; `sizes` are the embeddings' by view."""
-        queues = {key: term for key, term in self.terms.items() if term.queue}
-        keys = jax.random.split(key, max(len(queues), 1))
+        """Return the queues before the first step, random; `sizes` are the embeddings', by text."""
+        keys = jax.random.split(key, max(len(self.queues), 1))
         return {
-            name: unit(jax.random.normal(k, (term.queue, sizes[term.between[0]])))
-            for k, (name, term) in zip(keys, queues.items(), strict=False)
+            name: unit(jax.random.normal(k, (size, sizes[self.terms[name].between[0]])))
+            for k, (name, size) in zip(keys, self.queues.items(), strict=False)
         }
 
-    def remember(self, memory: Memory, outputs: Outputs) -> dict[str, Array]:
-        """The queues after a step: its embeddings at the front, the oldest gone."""
-        embeddings = outputs.get("embedding", {})
+    def remember(self, memory: Memory, outputs: Outputs, batch: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the queues after a step: the embeddings of rows that are present at the front, the oldest gone."""
         return {
-            key: jnp.concatenate([unit(embeddings[self.terms[key].between[0]], dtype=jnp.float32), queue])[: len(queue)]
+            key: _pushed(queue, outputs["embedding"][self.terms[key].between[0]], self.present(key, batch))
             for key, queue in memory.items()
         }
 
 
-def build_objective(
-    specs: Sequence[ConfigDict], views: Sequence[str], *, execution: Execution, schema: Schema | None = None
-) -> Objective:
-    """The objective that `config.objective` lists, its terms walking their pairs as `execution` says.
+def _texts(terms: Iterable[Term]) -> dict[str, list[str]]:
+    """Return what terms read by kind of output; a prediction is made of an embedding."""
+    found: dict[str, dict[str, None]] = {kind: {} for kind in get_args(Output)}
+    for term in terms:
+        for kind in term.outputs:
+            found[kind].update(dict.fromkeys(term.between))
+    found["embedding"].update(found["prediction"])
+    return {kind: list(texts) for kind, texts in found.items()}
 
-    `schema` tells terms with heads the number of classes and the widths of columns.
+
+def _pushed(queue: Array, embeddings: Array, present: Array | None) -> Array:
+    rows = jnp.concatenate([unit(embeddings, dtype=jnp.float32), queue])
+    if present is not None:
+        absent = jnp.concatenate([~present, jnp.zeros(len(queue), bool)])
+        rows = rows[jnp.argsort(absent, stable=True)]
+    return rows[: len(queue)]
+
+
+def build_objective(
+    specs: Sequence[ConfigDict],
+    modalities: Mapping[str, str],
+    *,
+    execution: Execution | None = None,
+    schema: Schema | None = None,
+    inputs: Mapping[str, InputSpec] | None = None,
+    normalise: Normalise = None,
+) -> Objective:
+    """Return the objective that `config.objective` lists.
+
+    Args:
+      specs: of the terms.
+      modalities: of the views, by name.
+      execution: how terms walk their pairs.
+      schema: tells terms the classes of labels.
+      inputs: tell terms the widths of a table's columns, by modality; by default those of the schema's first table.
+      normalise: see `Objective`.
 
     Raises:
-      UserError: there is no term, a term names a view that the config does not have, or an option is bad.
+      UserError: there is no term, a term reads what there is not, or an option is bad; the key is named.
     """
     check(len(specs) > 0, "config.objective: it has no term.")
-    classes = len(schema.label.categories) if schema and schema.label else 0
-    widths = schema.widths if schema else ()
+    labels = {column.name: len(column.categories) for column in schema.labels if column.coded} if schema else {}
+
+    def widths(spec: ConfigDict) -> tuple[int, ...]:
+        if inputs is None:
+            return schema.widths if schema else ()
+        view = spec.between[0].partition(":")[0] if spec.between else ""
+        return inputs[modalities[view]].widths if view in modalities else ()
+
     terms = []
     for index, spec in enumerate(specs):
-        term = TERMS.build(spec, f"config.objective.{index}", execution=execution, classes=classes, widths=widths)
-        for view in term.between:
-            check(
-                view in views,
-                f"config.objective.{index}.between: there is no view {view!r}; config.views has {', '.join(views)}.",
-            )
+        path = f"config.objective.{index}"
+        target = spec.get("target")
+        check(
+            target is None or target in labels,
+            f"{path}.target: there is no class label {target!r}; the store has {', '.join(labels) or 'none'}.",
+        )
+        chosen = target or next(iter(labels), None)
+        reads_target = "target" in TERMS.options(spec.name, f"{path}.name")
+        options = ConfigDict({**spec, "target": chosen} if reads_target else spec, convert_dict=False)
+        term: Term = TERMS.build(options, path, classes=labels.get(chosen or "", 0), widths=widths(spec))
+        check(
+            target is None or target in term.targets,
+            f"{path}.target: {spec.name!r} reads no label; give it labels='eliminate' or 'attract', or no target.",
+        )
+        check_reads(term, f"{path}.between", modalities)
         terms.append(term)
-    return Objective(terms)
+    return Objective(terms, modalities, execution=execution, normalise=normalise)
+
+
+def check_reads(term: Term, path: str, views: Iterable[str]) -> None:
+    """Check that what a term reads can be read of these views.
+
+    Raises:
+      UserError: naming the key.
+    """
+    for text in term.between:
+        try:
+            read = Read.parse(text)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}.") from error
+        check(read.view in views, f"{path}: there is no view {read.view!r}; config.views has {', '.join(views)}.")
+        check(
+            term.local or not read.local,
+            f"{path}: {text!r} is local, and the term {term.name!r} compares pooled features; read {read.view!r}.",
+        )
+        check(
+            bool(term.outputs) or read.head in ("", "none"),
+            f"{path}: the term {term.name!r} reads features before any head; write {text.split(':')[0]!r}, not {text!r}.",
+        )
+        check(
+            read.projected or "prediction" not in term.outputs,
+            f"{path}: {text!r} has no head, and the term {term.name!r} compares predictions; "
+            f"write {text.split(':')[0]!r}.",
+        )

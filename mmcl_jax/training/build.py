@@ -16,9 +16,8 @@ from mmcl_jax.data.inputs import Inputs, InputSpec, cohort_rows, input_arrays, s
 from mmcl_jax.data.population import population_of
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, Objective, build_objective
-from mmcl_jax.training.forward import check_parts
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
 from mmcl_jax.training.model import trained_model
 from mmcl_jax.training.optimizer import OPTIMIZERS, SCHEDULES
@@ -50,14 +49,11 @@ class Experiment:
     def init(self, seed: jax.Array) -> TrainState:
         """The first state. Run it under `jax.jit` with `out_shardings`, so that every array is made where it stays."""
         key = jax.random.key(seed)
-        model = trained_model(self.config, self.schema, rngs=nnx.Rngs(key))
-        sizes = {
-            name: model.projectors[view.modality].features
-            for name, view in self.views.items()
-            if view.modality in model.projectors
-        }
+        model = trained_model(self.config, self.schema, self.inputs, rngs=nnx.Rngs(key))
+        first = (self.objective.terms[key].between[0] for key in self.objective.queues)
+        sizes = {text: model.projectors[self.objective.key(text)].features for text in first}
         memory = self.objective.first_memory(sizes, jax.random.fold_in(key, 1))
-        return first_state(model, self.optimizer, has_target="target" in self.objective.reads, memory=memory)
+        return first_state(model, self.optimizer, has_target=bool(self.objective.reads["teacher"]), memory=memory)
 
     def constants(self) -> dict[str, Any]:
         """What no step changes, on the host; see `make_step`."""
@@ -161,9 +157,10 @@ def _fitted(
 
 def _dense_targets(config: ConfigDict, schema: Schema) -> list[str]:
     """The entries such as masks that a term reads."""
-    terms = build_objective(config.objective, list(config.views), execution=Execution(), schema=schema).terms.values()
+    modalities = {name: view.modality for name, view in config.views.items()}
+    read = build_objective(config.objective, modalities, schema=schema).targets
     dense = [name for name, entry in schema.entries.items() if entry.role == "target" and entry.kind != "table"]
-    return [name for name in dense if any(f"target/{name}" in term.needs for term in terms)]
+    return [name for name in dense if name in read]
 
 
 def assemble(
@@ -194,22 +191,17 @@ def assemble(
             f"the kind {kind}.",
         )
     execution = Execution(name=config.pairs.execution, tile=config.pairs.tile, mesh=mesh)
-    objective = build_objective(config.objective, list(views), execution=execution, schema=schema)
-    for place, term in enumerate(objective.terms.values()):
-        for entry in term.needs:
+    modalities = {name: view.modality for name, view in views.items()}
+    objective = build_objective(
+        config.objective, modalities, execution=execution, schema=schema, inputs=specs, normalise=config.normalise_terms
+    )
+    for index, term in enumerate(objective.terms.values()):
+        for target in term.targets:
             check(
-                entry in batches.arrays,
-                f"config.objective.{place}: this term needs the {entry} of every row"
-                + (
-                    "; prepare the store with --label."
-                    if entry == "label"
-                    else ", which is no modality of this config."
-                ),
+                f"target/{target}" in batches.arrays,
+                f"config.objective.{index}: this term needs the label of every row; prepare the store with --label.",
             )
-    missing = check_parts(objective, views, {part: list(config[part]) for part in ("projectors", "predictors")})
-    if missing is not None:
-        raise UserError(missing)
-    model = nnx.eval_shape(lambda: trained_model(config, schema, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
     schedule = SCHEDULES.build(
         config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=batches.steps_per_epoch
     )

@@ -1,70 +1,96 @@
-"""From views to what the objective reads of them."""
+"""From a batch to what the objective reads of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import jax
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Int, UInt32
 
-from mmcl_jax.encoders import Model
-from mmcl_jax.objectives import Objective, Outputs
+from mmcl_jax.encoders import Features, Model
+from mmcl_jax.objectives import Each, Objective, Outputs, Read
+from mmcl_jax.objectives.presence import present_in
+from mmcl_jax.training.model import layers_of
 from mmcl_jax.views import View, Viewed
+from mmcl_jax.views.randomness import example_keys
 
 
 def forward(
     model: Model,
     teacher: Model | None,
+    objective: Objective,
     *,
     views: Mapping[str, View],
     seen: Mapping[str, Viewed],
-    reads: Mapping[str, Sequence[str]],
-    heads: Mapping[str, Mapping[str, int]],
+    batch: Mapping[str, Array],
+    seed: UInt32[Array, ""],
+    step: Int[Array, ""],
 ) -> Outputs:
-    """The outputs that the objective reads, of every view, in training mode; see `objectives.Term`.
-
-    Beside those there are the features ("pooled") of views that no term reads an embedding of, for the log.
+    """Return what the objective reads of every view, in training mode; see `objectives.Outputs`.
 
     Args:
-      model: the trained one.
+      model: the trained model.
       teacher: the target network, where a term reads it.
+      objective: what is trained for.
       views: by name.
       seen: what they gave.
-      reads: views by kind of output.
-      heads: sizes by term and view; only the names are used.
+      batch: the rows that they were given.
+      seed: of the experiment.
+      step: of training.
     """
-    outputs: dict[str, dict[str, Array]] = {kind: {} for kind in reads}
+    features: dict[str, Features] = {}
+    made: dict[str, dict[str, Array]] = {kind: {} for kind in objective.reads}
     for name, view in views.items():
-        features = model.encode(view.modality, seen[name].values, train=True)
-        if name in reads.get("embedding", ()) or name in reads.get("prediction", ()):
-            embedding = model.project(view.modality, features, train=True)
-            outputs.setdefault("embedding", {})[name] = embedding
-            if name in reads.get("prediction", ()):
-                outputs["prediction"][name] = model.predict(view.modality, embedding, train=True)
-        else:
-            outputs.setdefault("pooled", {})[name] = jax.lax.stop_gradient(features.pooled)
-        if name in reads.get("target", ()):
+        present = present_in(batch, [view.modality])
+        keys = example_keys(seed, step, f"{name}/encoder", batch["id"])
+        given: dict[str, Any] = {"view": seen[name].values, "train": True, "present": present, "keys": keys}
+        own = features[name] = model.encode(view.modality, **given)
+        reads = {kind: [text for text in texts if _view(text) == name] for kind, texts in objective.reads.items()}
+        for text in reads["embedding"]:
+            made["embedding"][text] = embedded(model, objective, text, own, present)
+        for text in reads["prediction"]:
+            mask = own.local_present(present) if Read.parse(text).local else present
+            embedding = made["embedding"][text]
+            made["prediction"][text] = model.predict(objective.key(text), embedding, train=True, present=mask)
+        if reads["teacher"]:
             assert teacher is not None
-            target = teacher.project(
-                view.modality, teacher.encode(view.modality, seen[name].values, train=True), train=True
+            taught = teacher.encode(view.modality, **given)
+            for text in reads["teacher"]:
+                made["teacher"][text] = jax.lax.stop_gradient(embedded(teacher, objective, text, taught, present))
+    return {
+        **{kind: {text: made[kind][text] for text in texts} for kind, texts in objective.kept.items()},
+        "pooled": {name: jax.lax.stop_gradient(features[name].pooled) for name in objective.pooled},
+        "each": {
+            key: term.each(
+                Each(
+                    ids=batch["id"],
+                    features=tuple(features[read.view] for read in term.reads),
+                    **objective.made(key, made),
+                    views=tuple(seen[read.view] for read in term.reads),
+                    inputs=tuple(batch[views[read.view].modality] for read in term.reads),
+                    targets=objective.targets_of(key, batch),
+                    layers=layers_of(model, objective, key),
+                    learned=model.learned[key] if term.learned else {},
+                    keys=example_keys(seed, step, term.stream or objective.names[key], batch["id"]),
+                    present=objective.present(key, batch),
+                )
             )
-            outputs["target"][name] = jax.lax.stop_gradient(target)
-        if name in reads.get("view", ()):
-            outputs["view"][name] = seen[name].values
-        for term, layers in heads.items():
-            if name in layers:
-                outputs["head"][f"{term}/{name}"] = model.heads[term][name](features.pooled)
-    return outputs
+            for key, term in objective.terms.items()
+            if term.each
+        },
+    }
 
 
-def check_parts(objective: Objective, views: Mapping[str, View], has: Mapping[str, Sequence[str]]) -> str | None:
-    """What is missing: a sentence on the first view whose modality lacks a part that a term reads, or None.
+def embedded(
+    model: Model, objective: Objective, text: str, features: Features, present: Bool[Array, "B"] | None
+) -> Array:
+    """Return what a text names: features behind their projector, or the features themselves."""
+    read = Read.parse(text)
+    if read.projected:
+        return model.project(objective.key(text), features, train=True, present=present)
+    found = features.local if read.local else features.pooled
+    assert found is not None
+    return found
 
-    `has` gives the modalities that have a "projectors" or "predictors" part.
-    """
-    needed = {"embedding": ("projectors",), "prediction": ("projectors", "predictors"), "target": ("projectors",)}
-    for kind, names in objective.reads.items():
-        for name in names:
-            for part in needed.get(kind, ()):
-                modality = views[name].modality
-                if modality not in has[part]:
-                    return f"config.views.{name}.modality: there is no {modality!r} in config.{part}."
-    return None
+
+def _view(text: str) -> str:
+    return Read.parse(text).view

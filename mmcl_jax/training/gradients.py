@@ -8,12 +8,13 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array
 
+from mmcl_jax.encoders.statistics import apart, replayed
 from mmcl_jax.objectives import Outputs
 from mmcl_jax.training.mesh import by_example
 from mmcl_jax.training.state import Arrays
 
 Batch = Mapping[str, Array]
-# (parameters, model state, batch) -> (what the objective reads, arrays [B, ...]; new model state)
+# (parameters, model state, batch) -> (what the objective reads, a tree of arrays [B, ...]; new model state)
 Encode = Callable[[Arrays, Arrays, Batch], tuple[Outputs, Arrays]]
 # (parameters, outputs, batch) -> (loss, anything else, such as metrics)
 Contrast = Callable[[Arrays, Outputs, Batch], tuple[Array, Any]]
@@ -27,7 +28,7 @@ def whole_batch(
     def loss(params: Arrays) -> tuple[Array, tuple[Arrays, Any]]:
         outputs, new_state = encode(params, model_state, batch)
         value, extra = contrast(params, outputs, batch)
-        return value, (new_state, extra)
+        return value, (apart(new_state)[0], extra)
 
     gradients, (new_state, extra) = jax.grad(loss, has_aux=True)(params)
     return gradients, new_state, extra
@@ -43,26 +44,52 @@ def in_slices(
 
     It is exact if what encodes an example does not depend on the slice that it is in. So a slice holds whole groups of
     batch normalisation, views are drawn by example, and the normalisation statistics that are kept, which are means
-    over groups, are the mean of what the slices give.
+    over groups, are the mean of what the slices give; where rows are absent, slices count by their valid groups (see
+    `encoders.statistics`).
+
+    Outputs may be any tree. Gradients go through its arrays of floats; all others (masks, codes, keys) only pass.
     """
     slices = _cut(batch, size, mesh)
     count = len(jax.tree.leaves(slices)[0])
 
-    def look(total: Arrays, part: Batch) -> tuple[Arrays, Outputs]:
+    def look(total: Arrays, part: Batch) -> tuple[Arrays, tuple[Outputs, Arrays]]:
         outputs, new_state = encode(params, model_state, part)
-        return jax.tree.map(lambda a, b: a + b / count, total, new_state), outputs
+        new_state, records = apart(new_state)
+        return jax.tree.map(lambda a, b: a + b / count, total, new_state), (outputs, records)
 
-    new_state, parts = jax.lax.scan(look, jax.tree.map(jnp.zeros_like, model_state), slices)
-    by_params_and_outputs = jax.grad(contrast, argnums=(0, 1), has_aux=True)
-    (gradients, by_outputs), extra = by_params_and_outputs(params, _joined(parts, mesh), batch)
+    new_state, (parts, records) = jax.lax.scan(look, jax.tree.map(jnp.zeros_like, model_state), slices)
+    new_state = replayed(new_state, records)
+    floats, rest = _split(_joined(parts, mesh))
+
+    def contrasted(params: Arrays, floats: Outputs) -> tuple[Array, Any]:
+        return contrast(params, _merged(floats, rest), batch)
+
+    (gradients, by_floats), extra = jax.grad(contrasted, argnums=(0, 1), has_aux=True)(params, floats)
 
     def carry_on(total: Arrays, part: tuple[Batch, Outputs]) -> tuple[Arrays, None]:
-        batch, by_outputs = part
-        _, back = jax.vjp(lambda params: encode(params, model_state, batch)[0], params)
-        return jax.tree.map(jnp.add, total, back(by_outputs)[0]), None
+        batch, by_floats = part
+        _, back = jax.vjp(lambda params: _split(encode(params, model_state, batch)[0])[0], params)
+        return jax.tree.map(jnp.add, total, back(by_floats)[0]), None
 
-    gradients, _ = jax.lax.scan(carry_on, gradients, (slices, _cut(by_outputs, size, mesh)))
+    gradients, _ = jax.lax.scan(carry_on, gradients, (slices, _cut(by_floats, size, mesh)))
     return gradients, new_state, extra
+
+
+def mapped_in_slices(function: Callable[[Any], Any], rows: Any, *, size: int, mesh: Mesh) -> Any:
+    """Return what a function of arrays `[size, ...]` returns for each slice of arrays `[B, ...]`, put together."""
+    return _joined(jax.lax.map(function, _cut(rows, size, mesh)), mesh)
+
+
+def _split(tree: Any) -> tuple[Any, Any]:
+    """Return the tree with its arrays of floats alone, and with all others; None in place of what is not there."""
+    floating = jax.tree.map(lambda leaf: jnp.issubdtype(leaf.dtype, jnp.inexact), tree)
+    floats = jax.tree.map(lambda leaf, yes: leaf if yes else None, tree, floating)
+    return floats, jax.tree.map(lambda leaf, yes: None if yes else leaf, tree, floating)
+
+
+def _merged(floats: Any, rest: Any) -> Any:
+    """Return the tree that `_split` took apart."""
+    return jax.tree.map(lambda a, b: b if a is None else a, floats, rest, is_leaf=lambda leaf: leaf is None)
 
 
 def _cut(batch: Any, size: int, mesh: Mesh) -> Any:

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
-from mmcl_jax.objectives import Execution, build_objective
+from mmcl_jax.objectives import build_objective
 from mmcl_jax.training.checkpoint import steps_of
 from mmcl_jax.training.optimizer import SCHEDULES
 
@@ -43,7 +43,8 @@ def _follows_length(config: ConfigDict, store: Store) -> str | None:
     """What of the training depends on its length, in words; None if nothing does."""
     if "epochs" in inspect.signature(SCHEDULES.factory(config.schedule.name)).parameters:
         return f"the schedule {config.schedule.name!r} spreads the learning rate over the whole length"
-    objective = build_objective(config.objective, list(config.views), execution=Execution(), schema=store.schema)
-    if "target" in objective.reads and config.target.decay < 1:
+    modalities = {name: view.modality for name, view in config.views.items()}
+    objective = build_objective(config.objective, modalities, schema=store.schema)
+    if objective.reads["teacher"] and config.target.decay < 1:
         return "the target network's decay rises to 1 over the whole length"
     return None

@@ -267,7 +267,9 @@ class Run:
 
     def untrained_model(self) -> Model:
         """The model with its initial parameters."""
-        return trained_model(self.config, self.schema, rngs=nnx.Rngs(jax.random.key(self.config.seed)))
+        return trained_model(
+            self.config, self.schema, self.inputs.specs, rngs=nnx.Rngs(jax.random.key(self.config.seed))
+        )
 
     def model(self) -> Model:
         """Return the model with the parameters of the newest intact checkpoint.
@@ -275,7 +277,7 @@ class Run:
         Raises:
           UserError: the run has no checkpoint that can be used, or its weights are not finite.
         """
-        abstract = nnx.eval_shape(lambda: trained_model(self.config, self.schema, rngs=nnx.Rngs(0)))
+        abstract = nnx.eval_shape(lambda: trained_model(self.config, self.schema, self.inputs.specs, rngs=nnx.Rngs(0)))
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
             try:

@@ -12,11 +12,13 @@ from jaxtyping import Array
 from mmcl_jax.backend import compiler_options
 from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import Outputs
+from mmcl_jax.objectives.partners import at_once
 from mmcl_jax.training.build import Experiment
 from mmcl_jax.training.finite_step import all_finite, choose, skipped
 from mmcl_jax.training.forward import forward
-from mmcl_jax.training.gradients import Batch, in_slices, whole_batch
+from mmcl_jax.training.gradients import Batch, in_slices, mapped_in_slices, whole_batch
 from mmcl_jax.training.mesh import replicated, shardings_of
+from mmcl_jax.training.model import stateless_layers
 from mmcl_jax.training.state import Arrays, TrainState, split_model, teacher_of
 from mmcl_jax.training.target import moved
 from mmcl_jax.views import apply_views
@@ -38,21 +40,34 @@ def make_step(experiment: Experiment) -> Step:
     """
     views, objective, mesh = experiment.views, experiment.objective, experiment.mesh
 
-    gradients_of = whole_batch
+    gradients_of, partners_in = whole_batch, at_once
     if experiment.config.micro_batch is not None:
         gradients_of = functools.partial(in_slices, size=experiment.config.micro_batch, mesh=mesh)
+        partners_in = functools.partial(mapped_in_slices, size=experiment.config.micro_batch, mesh=mesh)
 
     def step(state: TrainState, batch: Batch, constants: Constants) -> tuple[TrainState, Metrics]:
         def encode(params: Arrays, model_state: Arrays, batch: Batch) -> tuple[Outputs, Arrays]:
             seen = apply_views(views, batch, step=state.step, **constants)
             model = nnx.merge(experiment.graphdef, params, model_state)
             teacher = nnx.merge(experiment.graphdef, {**params, **state.target}, model_state) if state.target else None
-            outputs = forward(model, teacher, views=views, seen=seen, reads=objective.reads, heads=objective.heads)
+            outputs = forward(
+                model, teacher, objective, views=views, seen=seen, batch=batch, seed=constants["seed"], step=state.step
+            )
             return outputs, split_model(model)[1]
 
         def contrast(params: Arrays, outputs: Outputs, batch: Batch) -> tuple[Array, tuple[Metrics, Arrays]]:
-            value, metrics = objective(outputs, batch, params.get("learned", {}), state.memory)
-            return value, (metrics, objective.remember(state.memory, outputs))
+            model = nnx.merge(experiment.graphdef, params, state.model_state)
+            value, metrics = objective(
+                outputs,
+                batch,
+                params.get("learned"),
+                state.memory,
+                layers=stateless_layers(model, objective),
+                in_slices=partners_in,
+                seed=constants["seed"],
+                step=state.step,
+            )
+            return value, (metrics, objective.remember(state.memory, outputs, batch))
 
         # Parameters that are divided over devices are put together to be used; their gradients, to be divided, are not.
         params = jax.lax.with_sharding_constraint(state.params, replicated(mesh))

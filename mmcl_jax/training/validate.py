@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.encoding import MISSING_POLICIES, OUTSIDE_POLICIES
 from mmcl_jax.data.inputs import COHORTS
+from mmcl_jax.encoders import parse_key
 from mmcl_jax.errors import check
 from mmcl_jax.objectives.pairs import EXECUTIONS
 
@@ -19,6 +20,7 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "epochs": ((int,), *_positive),
     "cohort": ((str,), lambda v: v in COHORTS, f"must be one of {', '.join(COHORTS)}"),
     "fold": ((int, type(None)), lambda v: v is None or v >= 0, "must not be negative, or None"),
+    "normalise_terms": ((str, type(None)), lambda v: v in (None, "present"), "must be present, or None"),
     "target.decay": ((float, int), lambda v: 0 <= v <= 1, "must lie in [0, 1]"),
     "monitor.epochs": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
     "monitor.rows": ((int,), *_positive),
@@ -78,10 +80,11 @@ def check_config(config: ConfigDict) -> None:
         )
     used = {spec.modality for spec in config.views.values()}
     for part in ("inputs", "encoders", "projectors", "predictors"):
-        for modality in config[part]:
-            check(modality in used, f"config.{part}.{modality}: no view has this modality.")
-    for modality in config.predictors:
-        check(modality in config.projectors, f"config.predictors.{modality}: there is no {modality!r} in projectors.")
+        for key in config[part]:
+            modality = key if part in ("inputs", "encoders") else parse_key(key, f"config.{part}.{key}").modality
+            check(modality in used, f"config.{part}.{key}: no view has this modality.")
+    for key in config.predictors:
+        check(key in config.projectors, f"config.predictors.{key}: there is no {key!r} in projectors.")
 
 
 def check_split(config: ConfigDict, devices: int) -> None:

@@ -4,19 +4,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
-from mmcl_jax.objectives import TERMS, Execution, build_objective
+from mmcl_jax.encoders import Features
+from mmcl_jax.objectives import TERMS, Each, Term, build_objective
 from mmcl_jax.objectives.collapse import spread
 
 pytestmark = pytest.mark.core
 
 B, D = 12, 6
-BATCH = {"id": jnp.arange(B, dtype=jnp.uint32)}
+IDS = jnp.arange(B, dtype=jnp.uint32)
 
 
-def loss(name: str, **options: object):
-    given = {"classes": 3, "widths": (1, 3, 1)}
-    return TERMS.build(TERMS.spec(name, **options), "", execution=Execution(), **given).loss
+def term(name: str, **options: object) -> Term:
+    return TERMS.build(TERMS.spec(name, **options), "", classes=3, widths=(1, 3, 1))
+
+
+def agreement(name: str, p1, p2, z1, z2) -> jax.Array:
+    """The term on predictions and on embeddings, for BYOL those by the target network."""
+    embeddings, teacher = ((), (z1, z2)) if name == "byol" else ((z1, z2), ())
+    return term(name)(*embeddings, predictions=(p1, p2), teacher=teacher).value
+
+
+class Identity(nnx.Module):
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x
 
 
 def draw(*shape: int, seed: int = 0) -> tuple[np.ndarray, ...]:
@@ -55,7 +67,7 @@ def simsiam(p1, p2, z1, z2) -> float:
 @pytest.mark.parametrize(("name", "reference"), [("byol", byol), ("simsiam", simsiam)])
 def test_agreement_terms_agree_with_float64(name: str, reference) -> None:
     arrays = draw(B, D)
-    value, gradients = jax.value_and_grad(lambda *a: loss(name)(*a, BATCH, {})[0], argnums=(0, 1, 2, 3))(*f32(*arrays))
+    value, gradients = jax.value_and_grad(lambda *a: agreement(name, *a), argnums=(0, 1, 2, 3))(*f32(*arrays))
     np.testing.assert_allclose(value, reference(*arrays), rtol=1e-5)
     for which in (0, 1):
         for index in [(0, 0), (7, 3)]:
@@ -65,7 +77,7 @@ def test_agreement_terms_agree_with_float64(name: str, reference) -> None:
         assert not np.any(gradients[3])
     p1, p2, _, _ = f32(*arrays)
     best = {"byol": 0.0, "simsiam": -1.0}[name]
-    np.testing.assert_allclose(loss(name)(p1, p2, p2, p1, BATCH, {})[0], best, atol=1e-6)
+    np.testing.assert_allclose(agreement(name, p1, p2, p2, p1), best, atol=1e-6)
 
 
 def nnclr(p1, p2, z1, z2, queue) -> float:
@@ -85,7 +97,11 @@ def test_nnclr_agrees_with_float64() -> None:
     queue = np.random.default_rng(1).normal(size=(20, D))
     queue /= np.linalg.norm(queue, axis=1, keepdims=True)
     given = f32(*arrays, queue)
-    value, gradient = jax.value_and_grad(lambda *a: loss("nnclr", queue=20)(*a, BATCH, {})[0])(*given)
+
+    def loss(p1, p2, z1, z2, queue) -> jax.Array:
+        return term("nnclr", queue=20)(z1, z2, predictions=(p1, p2), queue=queue).value
+
+    value, gradient = jax.value_and_grad(loss)(*given)
     np.testing.assert_allclose(value, nnclr(*arrays, queue), rtol=1e-5)
     expected = slope(lambda *a: nnclr(*a, queue), arrays, 0, (3, 2))
     np.testing.assert_allclose(gradient[3, 2], expected, rtol=1e-3)
@@ -93,12 +109,12 @@ def test_nnclr_agrees_with_float64() -> None:
 
 def test_queues_hold_the_latest_embeddings_of_the_first_view() -> None:
     spec = TERMS.spec("nnclr", between=("a", "b"), queue=5)
-    objective = build_objective([spec], ["a", "b"], execution=Execution())
+    objective = build_objective([spec], {"a": "image", "b": "image"})
     memory = objective.first_memory({"a": D, "b": D}, jax.random.key(0))
     np.testing.assert_allclose(np.linalg.norm(memory["term_0"], axis=1), 1, rtol=1e-6)
     first, second, *_ = f32(*draw(3, D))
     for embeddings in (first, second):
-        memory = objective.remember(memory, {"embedding": {"a": embeddings, "b": first}})
+        memory = objective.remember(memory, {"embedding": {"a": embeddings, "b": first}}, {})
     rows = np.concatenate([second, first])[:5]
     np.testing.assert_allclose(memory["term_0"], rows / np.linalg.norm(rows, axis=1, keepdims=True), rtol=1e-5)
 
@@ -106,15 +122,21 @@ def test_queues_hold_the_latest_embeddings_of_the_first_view() -> None:
 def test_supervised_is_the_cross_entropy_of_rows_that_have_a_label() -> None:
     first, second, *_ = draw(B, 3)
     label = np.array([0, 1, 2, -5, 1, 1, 0, -9, 2, 2, 0, 1], np.int32)
-    batch = {**BATCH, "label": jnp.asarray(label)}
-    value, metrics = loss("supervised", between=("image", "table"))(*f32(first, second), batch, {})
+    supervised = term("supervised", between=("image", "table"))
+    layers = {name: Identity() for name in ("image", "table")}
+    features = tuple(Features(pooled=pooled) for pooled in f32(first, second))
+    summed = supervised.each(Each(ids=IDS, features=features, layers=layers))
+    found = supervised(each=summed, targets={"label": jnp.asarray(label)})
+    value, metrics = found.value, found.metrics
     logits = first + second
     rows = np.flatnonzero(label >= 0)
     expected = [np.log(np.exp(logits[i]).sum()) - logits[i, label[i]] for i in rows]
     np.testing.assert_allclose(value, np.mean(expected), rtol=1e-5)
     np.testing.assert_allclose(metrics["top1"], np.mean(logits[rows].argmax(1) == label[rows]), rtol=1e-6)
-    nobody, _ = loss("supervised")(*f32(first), {**BATCH, "label": jnp.full(B, -1)}, {})
-    assert nobody == 0
+    assert found.rows == len(rows)
+    nobody = supervised(each=summed, targets={"label": jnp.full(B, -1)})
+    assert nobody.value == 0
+    assert nobody.rows == 0
 
 
 def vime(head: np.ndarray, view: np.ndarray, row: np.ndarray) -> float:
@@ -138,7 +160,8 @@ def test_vime_agrees_with_float64() -> None:
     view = np.where(rng.random((B, 3)) < 0.5, row[::-1], row)
     row[2, 0] = row[5, 1] = np.nan  # and the draws for other rows may be missing, too
     view[4, 2] = np.nan
-    value, gradient = jax.value_and_grad(lambda h: loss("vime")(h, *f32(view), {"table": f32(row)[0]}, {})[0])(
+    seen, original = f32(view, row)
+    value, gradient = jax.value_and_grad(lambda h: term("vime")(each={"head": h, "view": seen, "row": original}).value)(
         f32(head)[0]
     )
     np.testing.assert_allclose(value, vime(head, view, row), rtol=1e-5)

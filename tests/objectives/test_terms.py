@@ -16,12 +16,19 @@ pytestmark = pytest.mark.core
 FIRST = jnp.array([[0.2, 0.3, 0.6], [-0.4, 0.2, 0.8], [0.3, 0.5, -0.5]])
 SECOND = jnp.array([[0.25, 0.35, 0.55], [-0.2, 0.1, 0.5], [-0.2, 0.3, 0.1]])
 BATCH = {"id": jnp.arange(3, dtype=jnp.uint32)}
+MODALITIES = {"image": "image", "table": "table"}
 
 
 def loss(name: str, *, execution: Execution | None = None, **options: object):
-    term = TERMS.build(TERMS.spec(name, **options), "config.objective.0", execution=execution or Execution())
-    learned = {key: jnp.float32(value) for key, value in term.learned.items()}
-    return lambda first, second, batch: term.loss(first, second, batch, learned)
+    """The term on two arrays and a batch of `id` and `label`: its value and metrics."""
+    term = TERMS.build(TERMS.spec(name, **options), "config.objective.0")
+
+    def value(first, second, batch):
+        targets = {"label": batch["label"]} if "label" in batch else {}
+        found = term(first, second, ids=batch["id"], targets=targets, execution=execution)
+        return found.value, found.metrics
+
+    return value
 
 
 @pytest.mark.parametrize(
@@ -190,20 +197,22 @@ def test_siglip_is_the_papers_algorithm() -> None:
 
 def test_a_learned_temperature_starts_at_the_fixed_one_and_is_bounded() -> None:
     fixed, _ = loss("clip", temperature=0.07)(FIRST, SECOND, BATCH)
-    term = TERMS.build(TERMS.spec("clip", temperature=0.07, learn_temperature=True), "", execution=Execution())
-    value, slope = jax.value_and_grad(lambda s: term.loss(FIRST, SECOND, BATCH, {"log_scale": s})[0])(
-        jnp.float32(term.learned["log_scale"])
-    )
+    term = TERMS.build(TERMS.spec("clip", temperature=0.07, learn_temperature=True), "")
+
+    def learned(scale: float | jax.Array) -> jax.Array:
+        return term(FIRST, SECOND, learned={"log_scale": jnp.float32(scale)}).value
+
+    value, slope = jax.value_and_grad(learned)(jnp.float32(term.learned["log_scale"]))
     np.testing.assert_allclose(value, fixed, rtol=1e-6)
     assert slope != 0
-    bounded = [term.loss(FIRST, SECOND, BATCH, {"log_scale": jnp.float32(s)})[0] for s in (np.log(100), 9.0)]
+    bounded = [learned(scale) for scale in (np.log(100), 9.0)]
     np.testing.assert_allclose(*bounded, rtol=1e-6)
 
 
 def test_an_objective_is_the_weighted_sum_of_its_terms() -> None:
     specs = [TERMS.spec("clip", weight=2.0), TERMS.spec("nt_xent", between=("image", "table"), weight=0.5)]
     outputs = {"embedding": {"image": FIRST, "table": SECOND}}
-    total, metrics = build_objective(specs, ["image", "table"], execution=Execution())(outputs, BATCH, {})
+    total, metrics = build_objective(specs, MODALITIES)(outputs, BATCH)
     np.testing.assert_allclose(total, 2 * 0.9240035 + 0.5 * 1.0451879, rtol=1e-6)
     np.testing.assert_allclose(metrics["clip/image-table"], 0.9240035, rtol=1e-6)
     np.testing.assert_allclose(metrics["nt_xent/image-table"], 1.0451879, rtol=1e-6)
@@ -211,11 +220,11 @@ def test_an_objective_is_the_weighted_sum_of_its_terms() -> None:
 
 def test_bad_objectives_are_refused() -> None:
     with pytest.raises(UserError, match=r"config.objective.0.between: there is no view 'table'"):
-        build_objective([TERMS.spec("clip")], ["image"], execution=Execution())
+        build_objective([TERMS.spec("clip")], {"image": "image"})
     with pytest.raises(UserError, match=r"config.objective.0: temperature must be positive"):
-        build_objective([TERMS.spec("clip", temperature=0.0)], ["image", "table"], execution=Execution())
+        build_objective([TERMS.spec("clip", temperature=0.0)], MODALITIES)
     with pytest.raises(UserError, match="no term"):
-        build_objective([], ["image"], execution=Execution())
+        build_objective([], {"image": "image"})
 
 
 def reference_barlow_twins(x: np.ndarray, y: np.ndarray, redundancy: float) -> float:

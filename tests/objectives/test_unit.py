@@ -7,7 +7,7 @@ import pytest
 
 from mmcl_jax.evaluation.protocols.retrieval import ranks
 from mmcl_jax.evaluation.sources.features import unit_rows
-from mmcl_jax.objectives import TERMS, Execution
+from mmcl_jax.objectives import TERMS
 from mmcl_jax.objectives.collapse import spread
 from mmcl_jax.objectives.unit import unit
 
@@ -15,6 +15,7 @@ pytestmark = pytest.mark.core
 
 B, D = 6, 8
 LENGTHS = [1e-9, 8e-4, 1.0, 8e6, 1e25]  # float32 ends at 3e38: squares of the last are infinite
+FIELDS = {"prediction": "predictions", "teacher": "teacher"}
 TERM_NAMES = ["clip", "siglip", "nt_xent", "byol", "simsiam", "nnclr"]
 
 
@@ -44,16 +45,15 @@ def test_unit_of_short_and_axis_aligned_rows() -> None:
 @pytest.mark.parametrize("name", TERM_NAMES)
 def test_terms_see_directions_alone(name: str, length: float) -> None:
     options = {"queue": 8} if name == "nnclr" else {}
-    term = TERMS.build(TERMS.spec(name, **options), "", execution=Execution())
-    count = 2 * len(term.reads)
-    queue = [jnp.asarray(rows(9), jnp.float32)] if term.queue else []
-    learned = {key: jnp.asarray(value, jnp.float32) for key, value in term.learned.items()}
-    batch = {"id": jnp.arange(B, dtype=jnp.uint32)}
+    term = TERMS.build(TERMS.spec(name, **options), "")
+    queue = {"queue": jnp.asarray(rows(9), jnp.float32)} if term.queue else {}
 
     def value(arrays: list[jax.Array]) -> jax.Array:
-        return term.loss(*arrays, *queue, batch, learned)[0]
+        pairs = dict(zip(term.outputs, zip(arrays[::2], arrays[1::2], strict=True), strict=True))
+        made = {field: pairs[kind] for kind, field in FIELDS.items() if kind in pairs}
+        return term(*pairs.get("embedding", ()), **made, **queue).value
 
-    directions = [rows(seed) for seed in range(count)]
+    directions = [rows(seed) for seed in range(2 * len(term.outputs))]
     expected, gradients = jax.value_and_grad(value)([jnp.asarray(x, jnp.float32) for x in directions])
     scaled = [jnp.asarray(x * length, jnp.float32) for x in directions]
     loss, scaled_gradients = jax.value_and_grad(value)(scaled)

@@ -98,7 +98,7 @@ def test_tables_and_projections(tiny_config, digits_store: Store) -> None:
 def test_models_of_one_structure_share_a_compiled_program(tiny_config, digits_store: Store) -> None:
     config = tiny_config("digits_mmcl")
     models = [build_model(config, digits_store.schema, rngs=nnx.Rngs(seed)) for seed in (0, 1)]
-    programs = [_program(nnx.graphdef(model), "image", None, config.dtype, False) for model in models]
+    programs = [_program(nnx.graphdef(model), "image", True, None, config.dtype, "pooled") for model in models]
     assert programs[0] is programs[1]
 
 

@@ -1,0 +1,67 @@
+"""The supervised term: the class of a sample from the features of one view, or of several together."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mmcl_jax.objectives.base import TERMS, Term, check_weights
+from mmcl_jax.objectives.stages import Each, Loss, Whole, linear_layer
+
+
+@TERMS.register("supervised")
+def supervised(
+    *, classes: int, between: tuple[str, ...] = ("image",), weight: float = 1.0, target: str | None = None
+) -> Term:
+    """Cross-entropy of a class label, by a linear layer on the features: MMCL's supervised baselines.
+
+    With several views, the layer is on their features side by side (MMCL's `imaging_and_tabular`): it is kept as one
+    layer per view, whose outputs are summed, which is the same. Rows without a label do not count. (MMCL's baselines
+    also stop early: for that, see the evaluation protocol `finetune`, which trains from scratch, too.)
+
+    Args:
+      classes: number of them.
+      between: the features.
+      weight: of this term in the objective.
+      target: the class label; None for the store's first.
+
+    Raises:
+      ValueError: there is no view, or the weight is negative.
+
+    Example:
+      >>> logits = jnp.zeros((3, 4))
+      >>> loss = supervised(classes=4)(each=logits, targets={"label": jnp.array([0, 3, -1])})
+      >>> round(float(loss.value), 4), float(loss.rows)
+      (1.3863, 2.0)
+    """
+    check_weights(weight=weight)
+    if not between:
+        raise ValueError("between must name a view")
+    name = target or "label"
+
+    def each(given: Each) -> Float[Array, "B classes"]:
+        heads = [given.layers[text](read.pooled) for text, read in zip(between, given.features, strict=True)]
+        return jnp.stack([head.astype(jnp.float32) for head in heads]).sum(axis=0)
+
+    def loss(given: Whole) -> Loss:
+        logits, label = given.each, given.targets[name]
+        counted = label >= 0
+        if given.present is not None:
+            counted &= given.present
+        known = counted.astype(jnp.float32)
+        count = jnp.maximum(known.sum(), 1.0)
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.maximum(label, 0)[:, None], axis=1)[:, 0]
+        hit = (jnp.argmax(logits, axis=1) == label).astype(jnp.float32)
+        return Loss(
+            value=-(known * chosen).sum() / count, metrics={"top1": (known * hit).sum() / count}, rows=known.sum()
+        )
+
+    return Term(
+        name="supervised",
+        between=between,
+        weight=weight,
+        each=each,
+        loss=loss,
+        outputs=(),
+        layers={text: linear_layer(index, classes) for index, text in enumerate(between)},
+        targets=(name,),
+    )

@@ -1,0 +1,77 @@
+"""The VIME term: which values of a row were corrupted, and what they were."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from mmcl_jax.encoders.table_input import one_hot
+from mmcl_jax.objectives.base import TERMS, Term, check_weights
+from mmcl_jax.objectives.stages import Each, Loss, Whole, linear_layer
+
+
+@TERMS.register("vime")
+def vime(
+    *, widths: tuple[int, ...], between: tuple[str] = ("table",), reconstruction: float = 2.0, weight: float = 1.0
+) -> Term:
+    r"""VIME's self-supervised loss (Yoon et al., NeurIPS 2020), equation 4: $l_m + \alpha\, l_r$.
+
+    Two linear layers on the features of the corrupted row: one says of each column whether its value was changed
+    (binary cross-entropy; a draw that equals what was there is no change), the other gives the original one-hot row
+    (squared error). Values that are missing in the original count for neither. The corruption is the view's; `scarf`
+    draws exactly a share of the columns, where VIME tosses a coin for each.
+
+    Args:
+      widths: one-hot width of every column.
+      between: the one view, of the table.
+      reconstruction: alpha; 2 in the paper.
+      weight: of this term in the objective.
+
+    Raises:
+      ValueError: a weight is negative, or the view is not of a table.
+
+    Example:
+      >>> head = jnp.zeros((2, 4))  # logits of a change for each of two numbers, and their values
+      >>> rows = {"row": jnp.zeros((2, 2)), "view": jnp.ones((2, 2))}
+      >>> loss = vime(widths=(1, 1))(each={"head": head, **rows})
+      >>> round(float(loss.value), 4), float(loss.metrics["mask_accuracy"])
+      (0.6931, 0.0)
+    """
+    check_weights(reconstruction=reconstruction, weight=weight)
+    if not widths:
+        raise ValueError(f"between must name a view of a table, which {between[0]!r} is not")
+    spread = np.repeat(np.arange(len(widths)), widths)
+
+    def each(given: Each) -> dict[str, Array]:
+        (features,), (view,), (row,) = given.features, given.views, given.inputs
+        return {"head": given.layers[between[0]](features.pooled), "view": view.values, "row": row}
+
+    def loss(given: Whole) -> Loss:
+        head, original, view = (given.each[name] for name in ("head", "row", "view"))
+        head = head.astype(jnp.float32)
+        present = ~jnp.isnan(original)
+        if given.present is not None:
+            present &= given.present[:, None]
+        row, seen = jnp.where(present, original, 0), jnp.where(present, view, 0)
+        changed = (row != seen).astype(jnp.float32)
+        mask, values = head[:, : len(widths)], head[:, len(widths) :]
+        counts = present.astype(jnp.float32)
+        # softplus(x) - x y is the binary cross-entropy of the logit x.
+        mask_loss = jnp.sum(counts * (jax.nn.softplus(mask) - mask * changed)) / jnp.maximum(counts.sum(), 1.0)
+        wide = counts[:, spread]
+        difference = jnp.sum(wide * (values - one_hot(row, widths)) ** 2) / jnp.maximum(wide.sum(), 1.0)
+        found = jnp.sum(counts * ((mask > 0) == (changed > 0)).astype(jnp.float32)) / jnp.maximum(counts.sum(), 1.0)
+        return Loss(
+            value=mask_loss + reconstruction * difference,
+            metrics={"mask": mask_loss, "reconstruction": difference, "mask_accuracy": found},
+        )
+
+    return Term(
+        name="vime",
+        between=between,
+        weight=weight,
+        each=each,
+        loss=loss,
+        outputs=(),
+        layers={between[0]: linear_layer(0, len(widths) + sum(widths))},
+    )
