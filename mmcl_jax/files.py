@@ -28,11 +28,15 @@ def writing(path: Path) -> Iterator[None]:
 def write_text(path: Path, text: str) -> None:
     """Write a file in one piece: a reader, or a kill, sees the old content or the new one."""
     partial = path.with_name(f".{path.name}.partial")
-    with writing(path), partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with writing(path), partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def sha256(path: Path) -> str:
@@ -41,8 +45,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_checksums(directory: Path, files: Iterable[Path]) -> None:
-    """Write `checksums.json`: size in bytes and SHA-256 of these files of the directory."""
+def write_checksums(directory: Path, files: Iterable[Path], *, name: str = CHECKSUMS) -> None:
+    """Write `checksums.json`, or another `name`: size in bytes and SHA-256 of these files of the directory."""
     paths = sorted(files)
     with ThreadPoolExecutor(max_workers=4) as threads:
         sums = list(threads.map(sha256, paths))
@@ -50,7 +54,7 @@ def write_checksums(directory: Path, files: Iterable[Path]) -> None:
         str(path.relative_to(directory)): {"bytes": path.stat().st_size, "sha256": digest}
         for path, digest in zip(paths, sums, strict=True)
     }
-    write_text(directory / CHECKSUMS, json.dumps(entries, indent=1) + "\n")
+    write_text(directory / name, json.dumps(entries, indent=1) + "\n")
 
 
 def damage(directory: Path) -> str | None:

@@ -30,6 +30,7 @@ WITH_EXAMPLES = {
     "mmcl_jax.evaluation.results.per_row",
     "mmcl_jax.tasks.task",
     "mmcl_jax.objectives.collapse",
+    "mmcl_jax.objectives.local",
     "mmcl_jax.objectives.pairs.local",
     "mmcl_jax.objectives.pairs.partners",
     "mmcl_jax.objectives.reads",
@@ -50,6 +51,9 @@ WITH_EXAMPLES = {
     "mmcl_jax.text",
     "mmcl_jax.training.finite_step",
     "mmcl_jax.training.norm",
+    "mmcl_jax.training.renamed",
+    "mmcl_jax.views.vector",
+    "mmcl_jax.views.volume",
     "mmcl_jax.training.outlook",
 }
 

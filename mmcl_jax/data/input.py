@@ -14,7 +14,7 @@ from absl import flags
 
 from mmcl_jax.data.samplers import Sampler
 from mmcl_jax.data.samplers.shuffle import Shuffle
-from mmcl_jax.data.shards import StreamedImages
+from mmcl_jax.data.shards import StreamedRows
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.workers import begin_streaming
 from mmcl_jax.errors import check
@@ -56,7 +56,8 @@ class Batches:
         self.rows = len(arrays["id"]) if take is None else len(take)
         self.sampler = sampler or Shuffle(rows=self.rows)
         size = self.sampler.size
-        epoch = "the training split" if size == len(arrays["id"]) else "an epoch"
+        every = "the training split" if take is None else "the part of the training split that config.cohort keeps"
+        epoch = every if size == self.rows else "an epoch of config.sampler"
         check(batch_size <= size, f"config.batch_size: {batch_size} is larger than {epoch}, which has {size} rows.")
         check(
             batch_size % processes == 0, f"config.batch_size: {batch_size} does not divide among {processes} processes."
@@ -154,6 +155,6 @@ def iterate(batches: Batches, *, workers: int | None = None) -> BatchIterator:
     A thread is enough for mapped arrays. By default, `STREAMING_WORKERS` processes draw where images are streamed.
     """
     if workers is None:
-        streams = any(isinstance(array, StreamedImages) for array in batches.arrays.values())
+        streams = any(isinstance(array, StreamedRows) for array in batches.arrays.values())
         workers = STREAMING_WORKERS if streams else 0
     return BatchIterator(batches, workers=workers)

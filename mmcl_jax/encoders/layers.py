@@ -67,7 +67,7 @@ def conv(
     )
 
 
-def kept(x: Float[Array, "*B D"], present: Bool[Array, "..."]) -> Float[Array, "*B D"]:
+def kept(x: Array, present: Bool[Array, "..."]) -> Array:
     """Return the array with zeros where `present`, which has its first axes, is false."""
     return jnp.where(present.reshape(*present.shape, *[1] * (x.ndim - present.ndim)), x, jnp.zeros((), x.dtype))
 

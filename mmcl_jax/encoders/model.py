@@ -105,7 +105,7 @@ def view_specs(config: ConfigDict, inputs: Mapping[str, InputSpec]) -> dict[str,
             f"is of the kind {spec.kind}.",
         )
         try:
-            shape = view_shape(view, spec.shape, spec.dtype)
+            shape = view_shape(view, spec)
         except ValueError as error:
             raise UserError(f"config.views.{name}: {error}") from error
         found[view.modality] = ViewSpec(kind=spec.kind, shape=shape, widths=spec.widths, missing=spec.missing)

@@ -11,8 +11,9 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.cohort import cohort_rows
 from mmcl_jax.data.input import Batches, is_streamed
-from mmcl_jax.data.inputs import Inputs, InputSpec, cohort_rows, input_arrays, specs_of
+from mmcl_jax.data.inputs import Inputs, InputSpec, input_arrays, specs_of
 from mmcl_jax.data.population import population_of
 from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
 from mmcl_jax.data.schema import Schema
@@ -98,11 +99,11 @@ def training_rows(config: ConfigDict, store: Store) -> np.ndarray | None:
     """Return the numbers of the training rows that take part in an experiment, by its cohort; None if all do.
 
     Raises:
-      UserError: no row takes part, or an input has no entry.
+      UserError: no row takes part, there is no such fold, or an input has no entry.
     """
+    entries = {name: spec.of for name, spec in specs_of(config.inputs, store.schema).items()}
     streamed = is_streamed(config.loader.images, store)
-    check(config.fold is None, f"config.fold: the store {store.directory} has no folds; leave it at None.")
-    return cohort_rows(config.inputs, store, "train", cohort=config.cohort, streamed=streamed)
+    return cohort_rows(entries, store, "train", cohort=config.cohort, fold=config.fold, streamed=streamed)
 
 
 def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
@@ -111,7 +112,7 @@ def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
     Raises:
       UserError: naming the key, see `Inputs.fit`.
     """
-    return Inputs.fit(config.inputs, store, training_rows(config, store))
+    return Inputs.fit(config.inputs, store, training_rows(config, store), fold=config.fold)
 
 
 def build_sampler(config: ConfigDict, store: Store, rows: np.ndarray | None = None) -> Sampler:
@@ -123,9 +124,9 @@ def build_sampler(config: ConfigDict, store: Store, rows: np.ndarray | None = No
     return SAMPLERS.build(
         config.sampler,
         "config.sampler",
-        rows=store.sizes["train"] if rows is None else len(rows),
+        rows=len(store.rows_of("train", config.fold)) if rows is None else len(rows),
         batch_size=config.batch_size,
-        targets=Targets.of(store, "train").take(rows),
+        targets=Targets.of(store, "train", config.fold).take(rows),
     )
 
 
@@ -170,12 +171,11 @@ def _modalities(config: ConfigDict) -> dict[str, str]:
 def _fitted(
     config: ConfigDict, views: Mapping[str, View], batches: Batches, inputs: Inputs | None
 ) -> dict[str, dict[str, np.ndarray]]:
-    """What views are given, by modality: the scale of vectors, and the population if a view draws from it."""
-    fitted: dict[str, dict[str, np.ndarray]] = {view.modality: {} for view in views.values()}
+    """What views are given, by modality: what was fitted, and the population if a view draws from it."""
+    known: Mapping[str, Mapping[str, np.ndarray]] = inputs.fitted if inputs else {}
+    fitted = {view.modality: dict(known.get(view.modality, {})) for view in views.values()}
     asked: dict[str, tuple[str, int | None]] = {}
     for name, view in views.items():
-        if inputs and view.modality in inputs.vectors:
-            fitted[view.modality].update(inputs.vectors[view.modality].to_arrays())
         if not view.draws:
             continue
         key = f"config.views.{name}.population"

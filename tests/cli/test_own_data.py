@@ -11,7 +11,7 @@ import polars as pl
 import psutil
 import pytest
 from PIL import Image
-from tests.data.test_medical import dicom
+from tests.prepare.test_medical import dicom
 
 from mmcl_jax.cli.main import main
 from mmcl_jax.data.store import Store

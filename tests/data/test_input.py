@@ -107,6 +107,6 @@ def test_a_row_without_a_label_has_the_code_minus_one(digits_store: Store, monke
     rows = digits_store.rows("val")
     labels, codes = np.array(rows["labels"]), np.array(rows["label"])
     labels[[3, 7, 9]], codes[[3, 7, 9]] = np.nan, -1
-    monkeypatch.setattr(Store, "rows", lambda *a: {**rows, "labels": labels, "label": codes})
+    monkeypatch.setattr(Store, "rows", lambda *a, **k: {**rows, "labels": labels, "label": codes})
     given = encoded(digits_store, "val", ["image"])
     np.testing.assert_array_equal(given["target/digit"], codes)

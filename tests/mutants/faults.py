@@ -110,6 +110,8 @@ ENCODERS = (
 _TERMS = "tests/objectives/test_terms.py::"
 _METHODS = "tests/objectives/test_methods.py::"
 _PAIRS = "tests/objectives/test_pairs.py::test_every_execution_of_every_rule_agrees_with_float64"
+_RULES = "tests/objectives/test_pair_rules.py::test_every_case_agrees_with_float64_in_every_execution"
+_PARTNERS = "tests/objectives/test_partners.py::test_partners_are_the_same_in_every_execution_on_any_devices"
 
 OBJECTIVES = (
     Mutant("clip: one direction twice", "mmcl_jax/objectives/clip.py", "losses.backward.mean()",
@@ -124,6 +126,16 @@ OBJECTIVES = (
            "counted & (positive | ~_agree(rows, columns, key, missing))", "counted", f"{_PAIRS}[dense-all]"),
     Mutant("rules: absent rows are negatives", "mmcl_jax/objectives/pairs/rules.py", "positive & both, counted & both",
            "positive & both, counted", f"{_PAIRS}[dense-all]"),
+    Mutant("rules: absent rows enter the products", "mmcl_jax/objectives/pairs/rules.py",
+           "x, jnp.zeros_like(x))", "x, x)", f"{_RULES}[dense-absent rows]"),
+    Mutant("rules: missing labels are a class", "mmcl_jax/objectives/pairs/rules.py", "agree & (rows[key] != missing)",
+           "agree", "tests/objectives/test_pair_rules.py::test_rules_say_which_pairs_are_positives_and_which_count"),
+    Mutant("tiles: the slope of the soft clip is 1", "mmcl_jax/objectives/pairs/tiles.py",
+           "slope * (1 - tanh) * (1 + tanh)", "slope", f"{_RULES}[gathered-softly clipped]"),
+    Mutant("partners: the own pair is drawn", "mmcl_jax/objectives/pairs/partners.py", "counted & ~positive", "counted",
+           f"{_PARTNERS}[dense-1-None]"),
+    Mutant("partners: one noise for both directions", "mmcl_jax/objectives/pairs/partners.py", "(columns, bits[1])",
+           "(columns, bits[0])", f"{_PARTNERS}[dense-1-None]"),
     Mutant("sums: columns not merged", "mmcl_jax/objectives/pairs/ring.py", "merge(columns, new_columns)",
            "new_columns", f"{_PAIRS}[ring-all]"),
     Mutant("labels: the background is a class", "mmcl_jax/objectives/labels.py", "label == background",
@@ -207,10 +219,10 @@ DATA_AND_EVALUATION = (
     Mutant("probe: other splits standardised by themselves", f"{_PROTOCOLS}/probe.py", "(array - mean) / scale",
            "(array - array.mean(axis=0)) / scale",
            f"{_PROTOCOL_TESTS}/test_probe.py::test_standardising_uses_the_training_rows_alone"),
-    Mutant("probe: the last round is kept", f"{_PROTOCOLS}/probe.py", "better = going_on & (metric > state",
-           "better = going_on | (metric > state",
+    Mutant("probe: the last round is kept", "mmcl_jax/evaluation/heads/programs.py",
+           "better = going_on & (metric > progress", "better = going_on | (metric > progress",
            f"{_PROTOCOL_TESTS}/test_probe.py::test_a_head_stops_ten_rounds_after_its_best_and_the_best_is_kept"),
-    Mutant("probe: chosen on test", f"{_PROTOCOLS}/evaluate.py", "zip(standard, SPLITS, strict=True)",
+    Mutant("probe: chosen on test", f"{_PROTOCOLS}/scoring.py", "zip(standard, SPLITS, strict=True)",
            'zip([standard[0], standard[2], standard[2]], ("train", "test", "test"), strict=True)',
            f"{_PROTOCOL_TESTS}/test_choice.py::test_the_probe_is_chosen_on_validation"),
     Mutant("knn: chosen on test", f"{_PROTOCOLS}/knn.py", "nearest(bank, val[0], ", "nearest(bank, test[0], ",
@@ -219,16 +231,16 @@ DATA_AND_EVALUATION = (
            f"{_PROTOCOL_TESTS}/test_knn.py::test_as_the_reference"),
     Mutant("fine-tuning: chosen on test", f"{_PROTOCOLS}/finetune.py", "for part in (val, test))",
            "for part in (test, test))", f"{_PROTOCOL_TESTS}/test_choice.py::test_fine_tuning_is_chosen_on_validation"),
-    Mutant("fine-tuning: crops as in pretraining", "mmcl_jax/evaluation/heads/recipe.py", "(0.6, 1.0)",
+    Mutant("fine-tuning: crops as in pretraining", "mmcl_jax/evaluation/heads/encoded.py", "(0.6, 1.0)",
            "(0.08, 1.0)", f"{_TUNE}test_the_augmentation_is_the_runs_own_with_larger_crops"),
-    Mutant("early stopping: patience one too long", "mmcl_jax/evaluation/heads/stopping.py", ">= self._patience",
-           "> self._patience", f"{_TUNE}test_early_stopping_by_hand"),
+    Mutant("early stopping: patience one too long", "mmcl_jax/evaluation/heads/programs.py",
+           "(waited >= recipe.patience)", "(waited > recipe.patience)", f"{_TUNE}test_early_stopping_by_hand"),
     Mutant("retrieval: ties count as hits", f"{_PROTOCOLS}/retrieval.py",
            "(~(cosines < mine)).sum(axis=1, dtype=jnp.int32)", "1 + (cosines > mine).sum(axis=1, dtype=jnp.int32)",
            f"{_PROTOCOL_TESTS}/test_retrieval.py::test_collapsed_projections_find_nothing"),
     Mutant("tasks: a larger error is better", "mmcl_jax/tasks/task.py", "self.sign * first > self.sign * second",
            "first > second", "tests/tasks/test_tasks.py::test_what_is_better"),
-    Mutant("summary: an interval of 90 %", "mmcl_jax/evaluation/results/summary.py", "t.ppf(0.975", "t.ppf(0.95",
+    Mutant("summary: an interval of 90 %", "mmcl_jax/evaluation/results/interval.py", "t.ppf(0.975", "t.ppf(0.95",
            "tests/evaluation/results/test_summary.py::test_the_interval_is_that_of_the_paired_t_test"),
 )  # fmt: skip
 

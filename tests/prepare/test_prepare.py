@@ -248,7 +248,7 @@ def test_a_killed_build_leaves_no_store_and_continues(digits_raw: Request, digit
         lambda: journal.is_file() and len(journal.read_text().splitlines()) >= 5,
         lambda: journal.is_file() and len(journal.read_text().splitlines()) >= 20,
         lambda: any(partial.glob("*.array_record-*")),
-        lambda: (partial / "schema.json").is_file(),
+        lambda: (partial / "entries.json").is_file(),
     ]
     for moment in moments:
         child = prepare_in_process(digits_raw, out)

@@ -46,14 +46,14 @@ class Targets:
         return dataclasses.replace(self, labels=labels, groups=None if self.groups is None else self.groups[rows])
 
     @classmethod
-    def of(cls, store: Store, split: str) -> "Targets":
+    def of(cls, store: Store, split: str, fold: int | None = None) -> "Targets":
         """Read those of a split.
 
         Raises:
           UserError: there is no such split.
         """
         columns = store.schema.labels
-        values = store.rows(split)["labels"] if columns else np.empty((0, 0))
+        values = store.rows(split, fold=fold)["labels"] if columns else np.empty((0, 0))
         return cls(
             labels={
                 column.name: np.nan_to_num(values[:, place], nan=-1).astype(np.int64)
@@ -61,5 +61,5 @@ class Targets:
                 if column.coded
             },
             numbers=tuple(column.name for column in columns if not column.coded),
-            groups=store.group(split),
+            groups=store.group(split, fold),
         )

@@ -6,7 +6,9 @@ from mmcl_jax.data.label_feature import columns_with_label
 from mmcl_jax.data.schema import LABEL_TAG
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.sources.source import INPUTS
+from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.reads import BOTH, modalities_of
+from mmcl_jax.tasks import Segmentation
 from mmcl_jax.training.run import Run
 
 
@@ -28,43 +30,65 @@ def check_distinct(runs: Sequence[Run]) -> None:
         seen.add((name, seed))
 
 
-def check_inputs(run: Run, store: Store, given: str, label: str) -> None:
+def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
     """Raises `UserError` unless the run has the encoders of this input, and the store rows for them.
 
-    `label` is what shall be predicted; a run that has it as a feature has no table to predict it from.
+    A run that has a label that shall be predicted as a feature has no table to predict it from.
     """
-    for modality in INPUTS[given]:
+    store = data.store
+    for modality in modalities_of(given):
         check(
             modality in run.config.encoders,
             f"--input {given}: {run.directory} has no {modality} encoder; it has {', '.join(run.config.encoders)}.",
         )
         check_rows(run, store, modality)
-    leaks = columns_with_label(run.schema, store, label) if "table" in INPUTS[given] else []
-    check(
-        not leaks,
-        f"--input {given}: {run.directory} was trained with the label {label!r} as a table column "
-        f"({', '.join(map(repr, leaks))}), so its table encoder needs what it would have to predict; evaluate --input "
-        "image, or train without that column (--ignore when preparing, config.inputs.table.label_as_feature=False).",
-    )
+    for label in data.columns if "table" in modalities_of(given) else ():
+        leaks = columns_with_label(run.schema, store, label.name)
+        check(
+            not leaks,
+            f"--input {given}: {run.directory} was trained with the label {label.name!r} as a table column "
+            f"({', '.join(map(repr, leaks))}), so its table encoder needs what it would have to predict; evaluate "
+            "--input image, or train without that column (--ignore when preparing, "
+            "config.inputs.table.label_as_feature=False).",
+        )
+
+
+def check_dense(data: LabelledStore, given: str, protocols: Sequence[str]) -> None:
+    """Raises `UserError` if a mask shall be predicted by another protocol than the probe, or not from one image."""
+    if not isinstance(data.task, Segmentation):
+        return
+    mask, modalities = data.task.label, modalities_of(given)
+    for protocol in protocols:
+        check(
+            protocol == "probe",
+            f"--protocol {protocol}: the label {mask!r} is a mask, which a linear head on frozen feature maps is "
+            "trained for; use --protocol probe.",
+        )
+    check(len(modalities) == 1, f"--input {given}: the mask {mask!r} is predicted from one image; name one.")
 
 
 def check_retrieval(run: Run, store: Store) -> None:
     """Raises `UserError` unless the run has encoder and projector of image and table, and the store rows for them."""
-    for modality in INPUTS["both"]:
+    for modality in BOTH:
         both = modality in run.config.encoders and modality in run.config.projectors
         check(both, f"--protocol retrieval: {run.directory} has no encoder and projector of the {modality}.")
         check_rows(run, store, modality)
 
 
 def check_rows(run: Run, store: Store, modality: str) -> None:
-    """Raises `UserError` if the store has other images or columns than the run was trained with."""
-    if modality == "image":
-        trained, stored = run.schema.image.stored, store.schema.image.stored
-        sentence = f"{run.directory} is of images of shape {trained}, {store.directory} has {stored}."
-        check(trained == stored, sentence)
+    """Raises `UserError` if the store has no such entry, or other pictures or columns than the run was trained with."""
+    spec = run.inputs.including([modality]).specs[modality]
+    trained, stored = run.schema.entries[spec.of], store.schema.entries.get(spec.of)
+    there = stored is not None and stored.kind == trained.kind
+    check(there, f"{run.directory} was trained with the {trained.kind} {spec.of!r}, which {store.directory} has not.")
+    assert stored is not None
+    if trained.kind != "table":
+        what = {"image": "images", "volume": "volumes"}.get(trained.kind, f"{trained.kind}s")
+        sentence = f"{run.directory} is of {what} of shape {trained.stored}, {store.directory} has {stored.stored}."
+        check(trained.stored == stored.stored, sentence)
         return
-    known = {column.name: column for column in store.schema.columns}
-    for column in run.schema.columns:
+    known = {column.name: column for column in stored.columns}
+    for column in trained.columns:
         if LABEL_TAG in column.tags:
             continue
         where = f"{run.directory} was trained with the column {column.name!r}"

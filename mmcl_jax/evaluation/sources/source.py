@@ -8,21 +8,40 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_jax.data.inputs import OPTIONS, input_arrays
+from mmcl_jax.data.inputs import OPTIONS, InputSpec, input_arrays
+from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.sources.features import column_features, frozen_encoder, pixel_features
+from mmcl_jax.evaluation.sources.features import What, column_features, frozen_encoder, pixel_features, vector_features
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.training.plain import to_plain
 from mmcl_jax.training.run import Run
 
-BASELINES = ("random", "pixels", "columns")
-INPUTS: dict[str, tuple[str, ...]] = {"image": ("image",), "table": ("table",), "both": ("image", "table")}
-RAW = {"image": "pixels", "table": "columns", "both": "pixels and columns"}
+_RAW = ("image", "table", "volume", "vector")  # kinds whose stored values are features
+BASELINES = ("random", *(KINDS[kind].baseline for kind in _RAW))
 _DECIDE = {"raw": (), "random": ("encoders", "projectors", "views", "batch_norm", "dtype")}
-SUPERVISED = {"image": "supervised image", "table": "supervised table", "both": "supervised image+table"}
+
+
+class _Kept:
+    """The features of those rows of a split that were encoded."""
+
+    def __init__(self, rows: int) -> None:
+        self.known = np.zeros(rows, bool)
+        self._values: np.ndarray | None = None
+
+    def add(self, rows: np.ndarray, values: np.ndarray) -> None:
+        """Keep the features `[n, ...]` of rows `[n]`."""
+        if self._values is None:
+            self._values = np.zeros((len(self.known), *values.shape[1:]), values.dtype)
+        self._values[rows], self.known[rows] = values, True
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return the features of rows that were added."""
+        assert self._values is not None
+        return self._values[rows]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +67,21 @@ class Source:
 
     def method(self, protocol: str, given: str) -> str:
         """The name that scores have. An untrained model that is fine-tuned is the supervised baseline."""
+        modalities = modalities_of(given)
         if self.kind == "raw":
-            return RAW[given]
+            return " and ".join(dict.fromkeys(str(self.baseline(modality)) for modality in modalities))
         if self.kind == "random":
-            return SUPERVISED[given] if protocol == "finetune" else "random encoder"
+            return f"supervised {'+'.join(modalities)}" if protocol == "finetune" else "random encoder"
         return self.run.config.name
+
+    def spec(self, modality: str) -> InputSpec:
+        """Return what a modality is."""
+        return self.run.inputs.including([modality]).specs[modality]
+
+    def baseline(self, modality: str) -> str | None:
+        """Return the name of the baseline that is the modality itself; None if its kind has none."""
+        kind = self.spec(modality).kind
+        return KINDS[kind].baseline if kind in _RAW else None
 
     def of(self) -> dict[str, Any]:
         """Return what is evaluated: the run, and the `state` of its weights.
@@ -78,36 +107,50 @@ class Source:
         }
 
     def inputs(self, store: Store, split: str, modality: str) -> Any:
-        """All rows of a split, as the encoder takes them."""
+        """All rows of a split, as the encoder takes them.
+
+        Raises:
+          UserError: the run was trained on a fold of its store.
+        """
+        fold = self.run.inputs.fold
+        check(
+            fold is None,
+            f"{self.run.directory} was trained with config.fold={fold}, on other rows than those of the store's split "
+            "train; only runs without a fold are evaluated.",
+        )
         return self._once(
             f"inputs {split} {modality}",
             lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
         )
 
-    def features(self, data: LabelledStore, modality: str) -> Mapping[str, np.ndarray]:
-        """Frozen features `[N, D]` of the rows that have the label, per split.
+    def fitted(self, modality: str) -> Mapping[str, Any]:
+        """Return what the views of a modality were fitted with."""
+        return self.run.inputs.fitted.get(modality, {})
+
+    def features(self, data: LabelledStore, modality: str, *, what: What = "pooled") -> Mapping[str, np.ndarray]:
+        """Frozen features `[N, D]`, or maps, of the rows that have the label, per split; no row is encoded twice.
 
         Raises:
           UserError: they are not finite.
         """
-
-        def compute() -> dict[str, np.ndarray]:
-            encode = self._encoder(modality)
-            found = {}
-            for split in SPLITS:
-                rows, every = data.rows[split], self.inputs(data.store, split, modality)
-                part = encode(every if len(rows) == len(every) else every[rows])
-                found[split] = self._finite(part, f"features that {{}} gives for the {modality}")
-            return found
-
-        return self._once(f"features {modality}", compute)
+        encode = None
+        found = {}
+        for split in SPLITS:
+            rows, every = data.rows[split], self.inputs(data.store, split, modality)
+            kept: _Kept = self._once(f"{what} features {split} {modality}", lambda every=every: _Kept(len(every)))
+            new = rows[~kept.known[rows]]
+            if len(new):
+                encode = encode or self._encoder(modality, what)
+                part = encode(every if len(new) == len(every) else every[new])
+                kept.add(new, self._finite(part, f"features that {{}} gives for the {modality}"))
+            found[split] = kept.take(rows)
+        return found
 
     def projections(self, store: Store, split: str, modality: str) -> np.ndarray:
         """Projections `[N, d]` of all rows of a split."""
-        project = frozen_encoder(self.model, config=self.run.config, modality=modality, projected=True)
-        return self._finite(
-            project(self.inputs(store, split, modality)), f"projections that {{}} gives for the {modality}"
-        )
+        project = self._encoder(modality, "projected")
+        found = project(self.inputs(store, split, modality))
+        return self._finite(found, f"projections that {{}} gives for the {modality}")
 
     def forget(self) -> None:
         """Let go of the model and the features, so that those of one source are in memory."""
@@ -117,13 +160,16 @@ class Source:
         check(bool(np.isfinite(rows).all()), f"The {what.format(self.run.directory)} are not finite.")
         return rows
 
-    def _encoder(self, modality: str) -> Any:
+    def _encoder(self, modality: str, what: What) -> Any:
         config = self.run.config
         if self.kind != "raw":
-            return frozen_encoder(self.model, config=config, modality=modality)
-        if modality == "image":
-            return pixel_features
-        return lambda rows: column_features(rows, self.run.schema.widths, missing=self.run.encoding.missing)
+            return frozen_encoder(self.model, config=config, modality=modality, what=what, fitted=self.fitted(modality))
+        spec = self.spec(modality)
+        if spec.kind in ("image", "volume"):
+            return lambda rows: pixel_features(rows, axes=2 if spec.kind == "image" else 3)
+        if spec.kind == "vector":
+            return lambda rows: vector_features(rows, self.run.inputs.fitted[modality])
+        return lambda rows: column_features(rows, spec.widths, missing=spec.missing)
 
     def _once(self, key: str, compute: Any) -> Any:
         if key not in self._kept:
@@ -147,7 +193,7 @@ def sources(runs: Sequence[Run], baselines: Sequence[str], *, only_baselines: bo
     by_seed = {run.config.seed: run for run in reversed(runs)}  # the first run of a seed lends its encoder
     every = []
     for _, run in sorted(by_seed.items()):
-        if set(baselines) & {"pixels", "columns"}:
+        if set(baselines) - {"random"}:
             every.append(Source("raw", run))
         if "random" in baselines:
             every.append(Source("random", run))

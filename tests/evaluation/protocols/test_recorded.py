@@ -31,11 +31,11 @@ def probed(kind: str) -> list[dict]:
     )
     return [
         {
-            "metrics": task.metrics(heads.outputs(draw, test.features), test.targets),
-            "rate": float(heads.learning_rates[draw]),
-            "outputs": heads.outputs(draw, test.features)[:5].tolist(),
+            "metrics": task.metrics(head.outputs(test.features), test.targets),
+            "rate": head.rate,
+            "outputs": head.outputs(test.features)[:5].tolist(),
         }
-        for draw in range(3)
+        for head in heads
     ]
 
 
