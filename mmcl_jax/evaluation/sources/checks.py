@@ -25,9 +25,10 @@ def check_distinct(runs: Sequence[Run]) -> None:
     check(len(runs) > 0, "--run: name at least one run.")
     seen = set()
     for run in runs:
-        name, seed = run.config.name, run.config.seed
-        check((name, seed) not in seen, f"Two runs are of the experiment {name!r} with the seed {seed}.")
-        seen.add((name, seed))
+        name, seed, fold = run.config.name, run.config.seed, run.inputs.fold
+        on = "" if fold is None else f" on the fold {fold}"
+        check((name, seed, fold) not in seen, f"Two runs are of the experiment {name!r} with the seed {seed}{on}.")
+        seen.add((name, seed, fold))
 
 
 def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
