@@ -16,6 +16,8 @@ WITH_EXAMPLES = {
     "mmcl_jax.prepare.card.forest",
     "mmcl_jax.page.wording",
     "mmcl_jax.data.input",
+    "mmcl_jax.config.experiment",
+    "mmcl_jax.data.padded",
     "mmcl_jax.data.samplers.balanced",
     "mmcl_jax.data.samplers.one_per_group",
     "mmcl_jax.data.samplers.shuffle",
@@ -42,7 +44,9 @@ WITH_EXAMPLES = {
     "mmcl_jax.reproduce.page.axis",
     "mmcl_jax.reproduce.grid",
     "mmcl_jax.text",
+    "mmcl_jax.training.average",
     "mmcl_jax.training.finite_step",
+    "mmcl_jax.training.groups",
     "mmcl_jax.training.norm",
     "mmcl_jax.training.outlook",
 }

@@ -1,10 +1,12 @@
 """Keys that configs gained after runs were begun: a run without them reads as what it was trained with."""
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from mmcl_jax.training.plain import from_plain
 
-_ADDED = {
+_ADDED: dict[str, Any] = {
     "sampler": {"name": "shuffle"},
     "keep_every": None,
     "frozen": [],

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.input import Batches, fitted_inputs, is_streamed, training_arrays
 from mmcl_jax.data.label_feature import append_label, raw_table
+from mmcl_jax.data.padded import PaddedBatches
 from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.selection import select_columns
@@ -45,6 +46,7 @@ class Experiment:
     objective: Objective
     schedule: Schedule
     optimizer: optax.GradientTransformation
+    validation: PaddedBatches | None = None
 
     def init(self, seed: jax.Array) -> TrainState:
         """The first state. Run it under `jax.jit` with `out_shardings`, so that every array is made where it stays."""
@@ -131,22 +133,24 @@ def build_experiment(
     """
     check_config(config)
     encoding = encoding or fit_encoding(config, store)
+    streamed = is_streamed(config.input.images, store)
+    share = {"batch_size": config.batch_size, "process": jax.process_index(), "processes": jax.process_count()}
+
+    def read(split: str) -> dict[str, Any]:
+        return training_arrays(store, split, config.encoders.keys(), encoding, streamed=streamed)
+
     batches = Batches(
-        training_arrays(
-            store,
-            "train",
-            config.encoders.keys(),
-            encoding,
-            streamed=is_streamed(config.input.images, store),
-        ),
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        seed=config.seed,
-        process=jax.process_index(),
-        processes=jax.process_count(),
-        sampler=build_sampler(config, store),
+        read("train"), epochs=config.epochs, seed=config.seed, sampler=build_sampler(config, store), **share
     )
-    return assemble(config, encoding.schema, batches, devices)
+    experiment = assemble(config, encoding.schema, batches, devices)
+    if config.validation.epochs is None:
+        return experiment
+    check(
+        store.sizes.get("val", 0) > 0,
+        f"config.validation.epochs: {store.directory} has no validation rows; set it to None, or prepare a store with "
+        f"--split.",
+    )
+    return dataclasses.replace(experiment, validation=PaddedBatches(read("val"), **share))
 
 
 def assemble(

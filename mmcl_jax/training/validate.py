@@ -116,6 +116,12 @@ def check_control(config: ConfigDict, schedule: Schedule) -> None:
     Raises:
       UserError: there are no passes, or the schedule gives what the optimizer's option was set to.
     """
+    every = config.validation.epochs
+    check(
+        every is None or every <= config.epochs,
+        f"config.validation.epochs: {every} is more than config.epochs, which is {config.epochs}, so that no pass "
+        f"would be run.",
+    )
     remedy = "which config.validation.epochs=None leaves out; set that to 1 for a pass after every epoch."
     check(
         config.stop.patience is None or config.validation.epochs is not None,
