@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import shlex
 import time
 from collections.abc import Sequence
@@ -11,16 +10,16 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
-from mmcl_jax import __version__
 from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
 from mmcl_jax.datasets import digits
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.results.plot import plot_scores
+from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.results.summary import Cell, budgets_of, grids, paired, repeats_of, show, summarise
 from mmcl_jax.evaluation.sources.budgets import Budget
-from mmcl_jax.files import writing
+from mmcl_jax.files import write_text, writing
 from mmcl_jax.lock import locked
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.targets import check_folder
@@ -124,18 +123,13 @@ def _write_results(path: Path, runs: Sequence[Run], scores: Sequence[Score], sec
         for metric in ("top1", "auroc")
     }
     results = {
-        "command": "mmcl quickstart",
-        "mmcl_jax": __version__,
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        "device": jax.devices()[0].device_kind,
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        **provenance("mmcl quickstart"),
         "seconds": round(seconds, 1),
         "summary": summary,
         "scores": [score.to_json() for score in scores],
         "configs": {run.directory.name: to_plain(run.config) for run in runs},
     }
-    path.write_text(json.dumps(results, indent=2) + "\n")
+    write_text(path, json.dumps(results, indent=2) + "\n")
 
 
 def _closing(out: Path, runs: Sequence[Run], seconds: float) -> str:

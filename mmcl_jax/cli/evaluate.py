@@ -5,19 +5,20 @@ import shlex
 import sys
 from pathlib import Path
 
-import jax
 from rich.console import Console
 
-from mmcl_jax import __version__
 from mmcl_jax.cli import types
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.protocols.evaluate import PROTOCOLS, evaluate_runs
+from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
+from mmcl_jax.evaluation.protocols.jobs import PROTOCOLS
 from mmcl_jax.evaluation.results.file import ResultsFile
+from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.results.summary import grids, show
 from mmcl_jax.evaluation.sources.budgets import Budget
-from mmcl_jax.evaluation.sources.source import BASELINES, INPUTS, sources
+from mmcl_jax.evaluation.sources.source import BASELINES, sources
 from mmcl_jax.targets import check_file
+from mmcl_jax.tasks import TASKS
 from mmcl_jax.text import visible
 from mmcl_jax.training.run import Run
 
@@ -35,11 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--store", type=Path, help="store to evaluate on, or where that has moved which the first run was trained on")
     add("--allow-overlap", action="store_true", help="test rows may be rows that a run was trained on")
     add("--protocol", type=types.names, default="probe", help=f"how to evaluate, some of {','.join(PROTOCOLS)}")
-    add("--input", type=types.names, default="image", help=f"what to predict from, some of {','.join(INPUTS)}")
+    add("--input", type=types.names, default="image", help="what to predict from, such as image,table,image+table")
     add("--fraction", type=types.fractions, default=None, help="shares of the training labels, such as 1,0.1,0.01")
     add("--per-class", type=types.counts, default=(), help="labels per class, such as 5,20")
     add("--subset", type=types.names, default=(), help="named subsets of the store, such as train_10,train_balanced")
-    add("--label", help="label to predict, where the store has several; the first that is a class by default")
+    add("--label", type=types.names, help="labels to predict, the first that is a class by default; a+b is one task")
+    add("--task", help=f"what the labels are, where they can be several of {','.join(TASKS)}: an ordinal one, class")
     add(
         "--seeds", type=types.count, default=5, help="random draws of labels and starts of training, per run and budget"
     )
@@ -67,10 +69,7 @@ def run(options: argparse.Namespace) -> None:
         store=store.fingerprint,
         sources=[source.of() for source in sources(runs, BASELINES)],
         head={
-            "command": shlex.join(["mmcl", *sys.argv[1:]]),
-            "mmcl_jax": __version__,
-            "jax": jax.__version__,
-            "device": jax.devices()[0].device_kind,
+            **provenance(shlex.join(["mmcl", *sys.argv[1:]])),
             "runs": steps,
             "store": str(store.directory),
         },
@@ -90,6 +89,7 @@ def run(options: argparse.Namespace) -> None:
         draws=options.seeds,
         baselines=options.baselines,
         label=options.label,
+        task=options.task,
         learning_rates=options.learning_rates,
         max_epochs=options.max_epochs,
         allow_overlap=options.allow_overlap,

@@ -1,6 +1,7 @@
 """The parts a config is made of."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -33,14 +34,14 @@ PARTS: dict[str, Registry] = {
 }
 
 
-def rates(by_path: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    """Return the value of `config.rates` for learning rates by path, as multiples of the schedule's.
+class Config(ConfigDict):
+    """A config whose groups may have names with dots, such as the projector `"image.local"`."""
 
-    Example:
-      >>> rates({"encoders.table.*": 0.1})
-      (('encoders.table.*', 0.1),)
-    """
-    return tuple(sorted(by_path.items()))
+    def __init__(self, entries: Mapping[str, Any] | None = None) -> None:
+        super().__init__(entries, allow_dotted_keys=True)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, ConfigDict(value, allow_dotted_keys=True) if isinstance(value, dict) else value)
 
 
 def experiment() -> ConfigDict:
@@ -74,19 +75,20 @@ def experiment() -> ConfigDict:
       pairs: how terms walk all pairs: `execution` "gathered", "ring" or "dense", in tiles of `tile` (None: chosen).
       target: the moving average that BYOL predicts: `decay` is its first, which rises to 1.
       frozen: path patterns of parameters that are not trained, such as ("encoders.image.*",).
-      rates: path patterns with what the learning rate is multiplied by for their parameters, see `rates`.
+      rates: what the learning rate is multiplied by, by path pattern, such as {"encoders.table.*": 0.1}.
       average: `kind` "ema" or "mean" keeps an average of the weights over the steps from epoch `start` on, which is
         what is evaluated; "ema" has a `decay`. None for none.
-      validation: every so many `epochs`, and at the end, the loss of the validation rows is measured, and the best
+      validation: every so many `epochs`, the loss of the validation rows is measured, and the best
         checkpoint is kept; None for never.
       stop: ends the training when `patience` validation passes in a row (None: any number) gave no loss that is lower
         by more than `min_delta`.
       monitor: what is measured between steps every so many `epochs` (None: never), on at most `rows` rows: kNN accuracy
         with so many `neighbours`, where there are labels, and retrieval between modalities.
-      views, encoders, projectors, predictors: named parts. `objective`: a tuple of terms. `optimizer`, `schedule`,
-        `sampler` (which rows an epoch has): one part each.
+      views, encoders, projectors, predictors: named parts; projectors and predictors by what they project,
+        `MODALITY[.local][:HEAD]`. `objective`: a tuple of terms. `optimizer`, `schedule`, `sampler` (which rows an
+        epoch has): one part each.
     """
-    config = ConfigDict(
+    config = Config(
         {
             "name": "",
             "data": "",
@@ -114,7 +116,7 @@ def experiment() -> ConfigDict:
             "predictors": {},
             "target": {"decay": 0.9996},
             "frozen": (),
-            "rates": (),
+            "rates": {},
             "average": {"kind": None, "decay": 0.999, "start": 0},
             "validation": {"epochs": None},
             "stop": {"patience": None, "min_delta": 0.0},

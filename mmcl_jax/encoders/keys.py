@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple
 
+from mmcl_jax.errors import UserError
+
 _KEY = re.compile(r"(?P<modality>[^.:]+)(?P<local>\.local)?(:(?P<head>[^.:]+))?")
 
 
@@ -14,11 +16,11 @@ class FeatureKey(NamedTuple):
     head: str
 
 
-def parse_key(text: str) -> FeatureKey:
+def parse_key(text: str, path: str = "") -> FeatureKey:
     """Return what `MODALITY[.local][:HEAD]` says.
 
     Raises:
-      ValueError: the text is none such.
+      UserError: the text is none such; `path` is its place in the config.
 
     Example:
       >>> parse_key("image")
@@ -28,5 +30,5 @@ def parse_key(text: str) -> FeatureKey:
     """
     found = _KEY.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is not MODALITY, MODALITY.local, MODALITY:HEAD or MODALITY.local:HEAD")
+        raise UserError(f"{path or text}: {text!r} is not of the form MODALITY[.local][:HEAD].")
     return FeatureKey(found["modality"], found["local"] is not None, found["head"] or "")

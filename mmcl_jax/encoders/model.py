@@ -15,7 +15,7 @@ from mmcl_jax.encoders.base import ENCODERS, PROJECTORS, Encoder, Projector, Vie
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.keys import parse_key
 from mmcl_jax.encoders.layers import BatchNorm, kept, linear
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import check
 
 Present = Bool[Array, " B"]
 
@@ -166,10 +166,7 @@ def _takes(name: str, path: str) -> tuple[str, ...]:
 
 def _width(encoders: Mapping[str, Encoder], key: str, path: str) -> int:
     """Return the width of the features that a projector's key names."""
-    try:
-        modality, local, _ = parse_key(key)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}.") from error
+    modality, local, _ = parse_key(key, path)
     check(modality in encoders, f"{path}: there is no {modality!r} in config.encoders.")
     encoder = encoders[modality]
     check(

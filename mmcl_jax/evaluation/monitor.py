@@ -14,7 +14,7 @@ from mmcl_jax.encoders import Model
 from mmcl_jax.evaluation.protocols.knn import knn_outputs, nearest
 from mmcl_jax.evaluation.protocols.retrieval import ranks
 from mmcl_jax.evaluation.sources.features import frozen_encoder
-from mmcl_jax.tasks.task import Task
+from mmcl_jax.tasks import Class
 
 
 def monitor(store: Store, config: ConfigDict, encoding: Encoding) -> "OnlineKNN":
@@ -38,7 +38,7 @@ class OnlineKNN:
         self._modalities = tuple(sorted(config.encoders))
         self._train, self._val = (_some(store, split, self._modalities, encoding, rows) for split in ("train", "val"))
         label = store.schema.label
-        self._task = None if label is None else Task.of(label)
+        self._task = None if label is None else Class(label=label.name, classes=len(label.categories))
         told = (
             label is not None and "table" in self._modalities and columns_with_label(encoding.schema, store, label.name)
         )

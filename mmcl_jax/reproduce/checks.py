@@ -7,10 +7,10 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.heads.batches import Order
-from mmcl_jax.evaluation.heads.recipe import augmentation_of
+from mmcl_jax.evaluation.heads.encoded import augmentation_of
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.evaluation.sources.remarks import remarks_on
-from mmcl_jax.evaluation.sources.source import INPUTS
 from mmcl_jax.reproduce.outcome import metric_of
 from mmcl_jax.reproduce.plan import Evaluation, Plan
 
@@ -30,7 +30,7 @@ def check_evaluations(plan: Plan, configs: Mapping[str, ConfigDict]) -> list[str
     Raises:
       UserError: naming the label, the subset, the row or the config key that does not go with an evaluation.
     """
-    data = LabelledStore.of(plan.store, plan.how.label)
+    data = LabelledStore.of(plan.store, plan.how.label, "class")
     where = f"The split 'test' of {plan.store.directory}"
     alone = metric_of(data) == "auroc" and len(np.unique(data.targets["test"])) < 2
     remedy = "predict another --label, or prepare the store again with other splits"
@@ -50,20 +50,20 @@ def check_evaluations(plan: Plan, configs: Mapping[str, ConfigDict]) -> list[str
 def _check(one: Evaluation, data: LabelledStore, config: ConfigDict) -> None:
     row, given = one.training.row.key, one.column.input
     rows = data.draws(one.budget, seed=0, count=1)
-    for modality in INPUTS[given]:
+    for modality in modalities_of(given):
         known = ", ".join(config.encoders)
         check(modality in config.encoders, f"{row}: {given} is evaluated, and its config has no encoder but {known}.")
     label = data.store.schema.label
     taught = bool(config.get("label_as_feature")) and label is not None and label.name == data.task.label
     check(
-        "table" not in INPUTS[given] or not taught,
+        "table" not in modalities_of(given) or not taught,
         f"{row}: the table is evaluated by {data.task.label!r}, which config.label_as_feature makes a column of it; "
         "leave that out, or predict another --label.",
     )
     if one.column.protocol != "finetune":
         return
     try:
-        if "image" in INPUTS[given]:
+        if "image" in modalities_of(given):
             augmentation_of(config, probability=0.8)
         Order.of(rows.shape[1], batch_size=_BATCH, group_size=config.batch_norm.group_size)
     except UserError as error:

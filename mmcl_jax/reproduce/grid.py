@@ -5,8 +5,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.stats import norm
 
+from mmcl_jax.evaluation.results.interval import t_half_width
 from mmcl_jax.evaluation.results.per_row import unpacked
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.reproduce.spec import Contrast
@@ -104,7 +105,7 @@ def spread(values: Sequence[float], variance: float = 0.0) -> Spread:
     if count < 2:
         return Spread(mean, math.nan, math.nan, math.nan, above, count)
     sd = float(array.std(ddof=1))
-    over_seeds = float(t.ppf(0.975, count - 1)) * sd / math.sqrt(count)
+    over_seeds = t_half_width(sd, count)
     half = math.hypot(over_seeds, float(norm.ppf(0.975)) * math.sqrt(variance))
     return Spread(mean, sd, mean - half, mean + half, above, count, math.sqrt(variance))
 

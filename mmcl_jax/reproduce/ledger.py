@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.files import write_text
 
 
 def digest(value: Any) -> str:
@@ -18,9 +18,7 @@ def digest(value: Any) -> str:
 def write(path: Path, record: dict[str, Any]) -> None:
     """Writes a record in one piece."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(record, indent=2) + "\n")
-    os.replace(partial, path)
+    write_text(path, json.dumps(record, indent=2) + "\n")
 
 
 def read(path: Path) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from mmcl_jax.reproduce import grid, ledger
 from mmcl_jax.reproduce.plan import Plan
 from mmcl_jax.reproduce.published import TARGETS, target_of
 from mmcl_jax.reproduce.spec import Column, Contrast, Published, Row, difference
+from mmcl_jax.tasks import Class
 
 METRICS = {"top1": "top-1 accuracy", "auroc": "AUROC"}
 PROTOCOLS = {
@@ -133,7 +134,7 @@ class Outcome:
 
 def gather(plan: Plan, *, variant: str, title: str) -> Outcome:
     """Reads the finished evaluations of a plan, all of which there are."""
-    data = LabelledStore.of(plan.store, plan.how.label)
+    data = LabelledStore.of(plan.store, plan.how.label, "class")
     scores: dict[tuple[str, str], list[Score]] = {}
     seconds = {}
     for one in plan.evaluations:
@@ -146,15 +147,16 @@ def gather(plan: Plan, *, variant: str, title: str) -> Outcome:
         variant=variant,
         title=title,
         metric=metric_of(data),
-        test=test_set(data.targets["test"], data.task.classes),
+        test=test_set(data.targets["test"], len(data.columns[0].categories)),
         scores=scores,
         seconds=seconds,
     )
 
 
 def metric_of(data: LabelledStore) -> str:
-    """Return the metric of a table: AUROC for two classes, else top-1."""
-    return "auroc" if data.task.classes == 2 else "top1"
+    """Return the metric of a table: that which settings are chosen by, where validation has both of two classes."""
+    assert isinstance(data.task, Class)
+    return dataclasses.replace(data.task, one_class=False).primary
 
 
 def test_set(targets: np.ndarray, classes: int) -> grid.Sample:

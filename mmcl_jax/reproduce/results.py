@@ -2,13 +2,9 @@
 
 import dataclasses
 import math
-import os
-import platform
 from typing import Any
 
-import jax
-
-from mmcl_jax import __version__
+from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.reproduce import ledger
 from mmcl_jax.reproduce.grid import Spread
 from mmcl_jax.reproduce.outcome import Outcome
@@ -24,14 +20,7 @@ def to_json(outcome: Outcome, command: str) -> dict[str, Any]:
         "table": plan.table.name,
         "source": plan.table.source,
         "title": outcome.title,
-        "command": command,
-        "mmcl_jax": __version__,
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        "device": jax.devices()[0].device_kind,
-        "devices": jax.device_count(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
+        **provenance(command),
         "store": {
             "directory": str(plan.store.directory.absolute()),
             "fingerprint": plan.store.fingerprint,

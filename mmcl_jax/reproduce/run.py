@@ -11,7 +11,7 @@ from mmcl_jax.config import OwnData, explain
 from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.files import writing
+from mmcl_jax.files import write_text, writing
 from mmcl_jax.lock import locked
 from mmcl_jax.reproduce.checks import check_evaluations
 from mmcl_jax.reproduce.configure import check_configs, configure
@@ -133,9 +133,7 @@ def _write(plan: Plan, request: Request, say: Say) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        partial = folder / f".{name}.partial"
-        partial.write_text(content, encoding="utf-8")
-        os.replace(partial, folder / name)
+        write_text(folder / name, content)
     say(f"\n{text}")
     say(f"Written to {visible(folder)}:")
     say("  table.html    to look at; needs no network")

@@ -82,6 +82,7 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, say: Say) -> None:
         baselines=tuple(dict.fromkeys(one.row.baseline for one in evaluations if one.row.baseline)),
         only_baselines=all(one.row.baseline for one in evaluations),
         label=how.label,
+        task="class",
         learning_rates=how.learning_rates,
         max_epochs=how.max_epochs,
         say=_nothing,

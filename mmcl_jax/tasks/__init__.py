@@ -1,1 +1,14 @@
-"""Downstream tasks: what a head predicts from features, its loss, and its metrics."""
+"""Downstream tasks: what a head predicts from features, its loss, and its metrics. A file each."""
+
+from mmcl_jax.tasks.choice import TASKS, task_of
+from mmcl_jax.tasks.classes import Class
+from mmcl_jax.tasks.multi_label import MultiLabel
+from mmcl_jax.tasks.number import Number
+from mmcl_jax.tasks.numbers import Numbers
+from mmcl_jax.tasks.ordinal import Ordinal
+from mmcl_jax.tasks.segmentation import Segmentation
+from mmcl_jax.tasks.task import Task, Units
+
+__all__ = [
+    "TASKS", "Class", "MultiLabel", "Number", "Numbers", "Ordinal", "Segmentation", "Task", "Units", "task_of",
+]  # fmt: skip

@@ -10,7 +10,7 @@ _ADDED: dict[str, Any] = {
     "sampler": {"name": "shuffle"},
     "keep_every": None,
     "frozen": [],
-    "rates": [],
+    "rates": {},
     "average": {"kind": None, "decay": 0.999, "start": 0},
     "validation": {"epochs": None},
     "stop": {"patience": None, "min_delta": 0.0},

@@ -17,7 +17,7 @@ def to_plain(value: Any) -> Any:
 def from_plain(value: Any) -> Any:
     """The inverse of `to_plain`."""
     if isinstance(value, dict):
-        config = ConfigDict()
+        config = ConfigDict(allow_dotted_keys=True)  # of projectors, such as "image.local"
         for key, item in value.items():
             config[key] = from_plain(item)
         return config

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.encoding import MISSING_POLICIES, OUTSIDE_POLICIES
 from mmcl_jax.data.input import MODALITIES
+from mmcl_jax.encoders import parse_key
 from mmcl_jax.errors import check
 from mmcl_jax.objectives.pairs import EXECUTIONS
 from mmcl_jax.training.average import KINDS
@@ -14,16 +15,8 @@ from mmcl_jax.training.optimizer import OPTIMIZERS
 from mmcl_jax.training.schedules import Schedule
 
 
-def _is_rate(pair: Any) -> bool:
-    """Whether it is a pattern with a positive, finite number."""
-    return (
-        isinstance(pair, tuple)
-        and len(pair) == 2
-        and isinstance(pair[0], str)
-        and isinstance(pair[1], int | float)
-        and not isinstance(pair[1], bool)
-        and 0 < pair[1] < float("inf")
-    )
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
 _positive: tuple[Callable[[Any], bool], str] = (lambda value: value > 0, "must be positive")
@@ -60,9 +53,9 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
         "must be a tuple of path patterns, such as ('encoders.image.*',)",
     ),
     "rates": (
-        (tuple,),
-        lambda v: all(_is_rate(pair) for pair in v),
-        "must be pairs of a path pattern and a positive number, such as (('encoders.table.*', 0.1),)",
+        (ConfigDict,),
+        lambda v: all(_is_rate(rate) for rate in v.values()),
+        "must have positive numbers by path pattern, such as {'encoders.table.*': 0.1}",
     ),
     "log_every": ((int,), *_positive),
     "checkpoint_every": ((int,), *_positive),
@@ -104,10 +97,11 @@ def check_config(config: ConfigDict) -> None:
         )
     used = {spec.modality for spec in config.views.values()}
     for part in ("encoders", "projectors", "predictors"):
-        for modality in config[part]:
-            check(modality in used, f"config.{part}.{modality}: no view has this modality.")
-    for modality in config.predictors:
-        check(modality in config.projectors, f"config.predictors.{modality}: there is no {modality!r} in projectors.")
+        for key in config[part]:
+            modality = key if part == "encoders" else parse_key(key, f"config.{part}.{key}").modality
+            check(modality in used, f"config.{part}.{key}: no view has this modality.")
+    for key in config.predictors:
+        check(key in config.projectors, f"config.predictors.{key}: there is no {key!r} in projectors.")
 
 
 def check_control(config: ConfigDict, schedule: Schedule) -> None:

@@ -18,7 +18,11 @@ from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.protocols import evaluate as protocol
+from mmcl_jax.evaluation.protocols.jobs import jobs_of, so_far
+from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.features import frozen_encoder
+from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.training.checkpoint import Checkpoints
 from mmcl_jax.training.loop import Result, pretrain
 from mmcl_jax.training.skips import Skipped
@@ -182,7 +186,7 @@ def test_results_that_cannot_be_written_are_refused_before_anything_is_computed(
 ) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("mine")
-    monkeypatch.setattr(protocol, "_evaluate", lambda *a: pytest.fail("it was computed"))
+    monkeypatch.setattr(protocol, "score_job", lambda *a: pytest.fail("it was computed"))
     assert evaluate(run, "--out", str(tmp_path / out)) == 2
     error = capsys.readouterr().err
     assert "mmcl evaluate: --out: " in error
@@ -213,7 +217,7 @@ def test_what_ctrl_c_interrupts_the_same_command_continues(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = ["--label", "sold", "--protocol", "probe,finetune", "--seeds", "3", "--baselines", "random,pixels"]
-    computed, evaluated, most = [], protocol._evaluate, 3
+    computed, evaluated, most = [], protocol.score_job, 3
 
     def watched(job, store, numbers, how):
         if len(computed) == most:
@@ -221,7 +225,7 @@ def test_what_ctrl_c_interrupts_the_same_command_continues(
         computed.append((job.method, job.protocol, tuple(numbers)))
         return evaluated(job, store, numbers, how)
 
-    monkeypatch.setattr(protocol, "_evaluate", watched)
+    monkeypatch.setattr(protocol, "score_job", watched)
     assert evaluate(run, *options) == 130
     assert "interrupted; the same command continues" in capsys.readouterr().err
     first = list(computed)
@@ -258,9 +262,9 @@ def test_progress_shows_the_mean_of_the_draws_that_are_done(ads: Path, result: R
         [result.run], store, label="sold", protocols=("finetune",), baselines=(), draws=3,
         learning_rates=[0.01], max_epochs=1, say=lambda line: None,
     )  # fmt: skip
-    data, source = protocol.LabelledStore.of(store, "sold"), protocol.Source("run", result.run)
-    (job,) = protocol._jobs(source, store, data, ["finetune"], ["image"], [protocol.Budget()], 3, (), False)
-    shown = protocol._so_far(job, scores[:2])
+    data, source = LabelledStore.of(store, "sold"), Source("run", result.run)
+    (job,) = jobs_of(source, [data], ["finetune"], ["image"], [Budget()], 3, (), False)
+    shown = so_far(job, scores[:2])
     mean = np.mean([score.metrics["log_loss"] for score in scores[:2]])
     assert shown.endswith(f"log_loss {mean:.3f} (mean of 2 of 3 draws)")
 

@@ -75,6 +75,29 @@ def test_a_new_name_brings_its_own_options() -> None:
     assert to_plain(config.projectors.table) == {"name": "linear", "out": 32}
 
 
+def test_names_of_projectors_may_have_dots(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from mmcl_jax.config import experiment, projector\n"
+        "def get_config():\n"
+        "    config = experiment()\n"
+        "    config.projectors = {name: projector('mlp') for name in ('image', 'image.local', 'image.local:pgs')}\n"
+        "    config.predictors['image.local:pgs'] = projector('mlp')\n"
+        "    return config\n"
+    )
+    overrides = [
+        "projectors.image.out=1", "projectors.image.local.out=2", "projectors.image.local:pgs.out=3",
+        "projectors.image.local:pgs.name=linear", "predictors.image.local:pgs.hidden=4",
+    ]  # fmt: skip
+    config = load(str(path), overrides)
+    again = from_plain(json.loads(json.dumps(to_plain(config.copy_and_resolve_references()))))
+    assert to_plain(again) == to_plain(config)
+    assert [again.projectors[name].out for name in ("image", "image.local", "image.local:pgs")] == [1, 2, 3]
+    assert (again.projectors["image.local:pgs"].name, again.predictors["image.local:pgs"].hidden) == ("linear", 4)
+    with pytest.raises(UserError, match=r"config.projectors.image.loca: there is no such key"):
+        load(str(path), ["projectors.image.loca.out=5"])
+
+
 def test_a_config_file_by_path(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("from mmcl_jax.config import load\ndef get_config(): return load('mmcl', ['epochs=3'])\n")

@@ -6,7 +6,8 @@ import pytest
 
 from mmcl_jax.config import OwnData, load
 from mmcl_jax.data.store import Store
-from mmcl_jax.evaluation.sources.source import BASELINES, INPUTS
+from mmcl_jax.evaluation.sources.reads import modalities_of
+from mmcl_jax.evaluation.sources.source import BASELINES
 from mmcl_jax.reproduce.configure import configure
 from mmcl_jax.reproduce.tables import TABLES, VARIANTS
 
@@ -27,7 +28,7 @@ def test_every_row_has_a_config_with_the_encoders_it_is_evaluated_on(variant: st
             config = load(f"{row.config}:{variant}", [store, *row.overrides])
             names.add((row.key, config.name))
             for given in row.inputs:
-                assert set(INPUTS[given]) <= set(config.encoders), row.key
+                assert set(modalities_of(given)) <= set(config.encoders), row.key
     # Runs are told apart by the key, evaluations within a run by the config's name.
     assert all(key == name for key, name in names)
 

@@ -8,20 +8,20 @@ import pytest
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
 
 from mmcl_jax.data.schema import Column
-from mmcl_jax.tasks.measures import binary_auroc, per_example_loss, primary
-from mmcl_jax.tasks.task import Task
+from mmcl_jax.tasks import Class, Number, Task, task_of
+from mmcl_jax.tasks.auroc import binary_auroc
 
 pytestmark = pytest.mark.core
 
-BINARY = Task(label="cad", kind="classification", classes=2)
-MODEL = Task(label="model", kind="classification", classes=4)
-PRICE = Task(label="price", kind="regression", classes=1)
+BINARY = Class(label="cad", classes=2)
+MODEL = Class(label="model", classes=4)
+PRICE = Number(label="price")
 
 
 def test_the_kind_of_a_column_is_the_kind_of_its_task() -> None:
-    assert Task.of(Column(name="cad", kind="boolean", categories=("no", "yes"))) == BINARY
-    assert Task.of(Column(name="model", kind="categorical", categories=tuple("abcd"))) == MODEL
-    assert Task.of(Column(name="price", kind="continuous")) == PRICE
+    assert task_of([Column(name="cad", kind="boolean", categories=("no", "yes"))]) == BINARY
+    assert task_of([Column(name="model", kind="categorical", categories=tuple("abcd"))]) == MODEL
+    assert task_of([Column(name="price", kind="continuous")]) == PRICE
     assert [(t.primary, t.outputs, t.sign) for t in (BINARY, MODEL, PRICE)] == [
         ("auroc", 2, 1),
         ("top1", 4, 1),
@@ -56,7 +56,7 @@ def test_many_classes_as_scikit_learn_has_them() -> None:
 
 def test_numbers_by_hand() -> None:
     metrics = PRICE.metrics(np.array([[1.0], [2.0], [4.0]]), np.array([1.0, 3.0, 5.0]))
-    assert metrics == pytest.approx({"mse": 2 / 3, "mae": 2 / 3, "pearson": 0.98198}, abs=1e-5)
+    assert metrics == pytest.approx({"mse": 2 / 3, "mae": 2 / 3, "r2": 0.75, "pearson": 0.98198}, abs=1e-5)
     constant = PRICE.metrics(np.ones((3, 1)), np.array([1.0, 3.0, 5.0]))
     assert np.isnan(constant["pearson"])
     assert constant["mae"] == 2
@@ -102,7 +102,7 @@ def test_where_validation_has_one_class_the_log_loss_chooses() -> None:
     assert (task.primary, task.sign) == ("log_loss", -1)
     logits = np.log([[0.25, 0.75], [0.5, 0.5]])
     assert task.metrics(logits, np.array([1, 1]))["log_loss"] == pytest.approx(-np.log([0.75, 0.5]).mean())
-    here = float(primary(jnp.asarray(logits, jnp.float32), jnp.array([1, 1]), "log_loss"))
+    here = float(task.score(jnp.asarray(logits, jnp.float32), jnp.array([1, 1])))
     assert here == pytest.approx(np.log([0.75, 0.5]).mean())
 
 
@@ -132,13 +132,13 @@ def test_primary_metrics_on_the_device_are_those_of_the_host() -> None:
     rng = np.random.default_rng(2)
     for task in (BINARY, MODEL, PRICE):
         outputs = rng.normal(size=(60, task.outputs)).astype(np.float32)
-        targets = (np.arange(60) % max(task.classes, 2)).astype(np.int32 if task is not PRICE else np.float32)
-        here = float(primary(jnp.asarray(outputs), jnp.asarray(targets), task.primary))
+        targets = (np.arange(60) % max(task.outputs, 2)).astype(task.dtype)
+        here = float(task.score(jnp.asarray(outputs), jnp.asarray(targets)))
         assert task.sign * here == pytest.approx(task.metrics(outputs, targets)[task.primary], abs=1e-5)
 
 
 def test_losses_by_hand() -> None:
     logits = jnp.log(jnp.array([[0.25, 0.75], [0.5, 0.5]]))
-    losses = per_example_loss(logits, jnp.array([1, 0]), "auroc")
+    losses, _ = BINARY.losses(logits, jnp.array([1, 0]))
     np.testing.assert_allclose(losses, -np.log([0.75, 0.5]), rtol=1e-6)
-    np.testing.assert_allclose(per_example_loss(jnp.array([[3.0]]), jnp.array([1.0]), "mse"), [4.0])
+    np.testing.assert_allclose(PRICE.losses(jnp.array([[3.0]]), jnp.array([1.0]))[0], [4.0])

@@ -1,12 +1,14 @@
 """The examples that heads are trained on, and the batches they are put into."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mmcl_jax.errors import check
+
+Batch = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Examples:
     Attributes:
       inputs: per modality an array, or what an array of rows can index: `image` uint8 `[N, H, W, C]` (or
         `[N, V, H, W, C]` of V pictures per row), `table` float32 `[N, F]`, encoded rows.
-      targets: `[N]`: integer class codes, or numbers in units of the label.
+      targets: `[N]` or `[N, ...]`: integer class codes, or numbers in units of the label.
     """
 
     inputs: Mapping[str, Any]
@@ -33,7 +35,7 @@ class Examples:
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """How `rows` training rows are put into full batches of `size`.
+    """How `rows` training rows that every head sees are put into full batches of `size`.
 
     Every epoch is a random permutation. Its last batch is filled up from its beginning (several times over, where there
     are fewer rows than a batch has): the copies complete the groups of batch normalisation, and weigh nothing in the
@@ -61,7 +63,7 @@ class Order:
         """Batches in an epoch."""
         return -(-self.rows // self.size)
 
-    def epoch(self, number: int, *, seed: int) -> Iterator[dict[str, np.ndarray]]:
+    def epoch(self, number: int, *, seed: int) -> Iterator[Batch]:
         """The batches of an epoch: `row` [B]; `weight` [B] float32, 0 for copies; `id` [B] uint32.
 
         An id is the row, except that every copy has another, so that it is augmented in another way.
@@ -74,6 +76,35 @@ class Order:
         for start in range(0, len(places), self.size):
             part = slice(start, start + self.size)
             yield {"row": rows[part], "weight": weights[part].astype(np.float32), "id": ids[part].astype(np.uint32)}
+
+
+def drawn_batches(
+    rows: np.ndarray, seeds: Sequence[tuple[int, int]], *, batch_size: int, least_steps: int
+) -> Iterator[Batch]:
+    """Round after round, minibatches of each group's own rows: `row` `[K, G, b]` int32 and `weight`, 0 where it is -1.
+
+    A round is the fewest whole epochs that make `least_steps`, so that "no better for ten rounds" means something with
+    few labels. The last minibatch of an epoch may not be full; b is the smallest size that makes as few minibatches as
+    `batch_size` does.
+
+    Args:
+      rows: `[G, n]` training rows.
+      seeds: of the groups; their minibatches are shuffled by them, and do not depend on the others.
+      batch_size: rows of a minibatch, at most.
+      least_steps: minibatches of a round.
+    """
+    groups, count = rows.shape
+    steps = -(-count // batch_size)
+    size, epochs = -(-count // steps), -(-least_steps // steps)
+    generators = [np.random.default_rng(seed) for seed in seeds]
+    while True:
+        order = np.full((epochs, groups, steps * size), -1, np.int32)
+        for group, generator in enumerate(generators):
+            shuffled = np.tile(rows[group], (epochs, 1))
+            # With all rows in one minibatch their order means nothing.
+            order[:, group, :count] = shuffled if steps == 1 else generator.permuted(shuffled, axis=1)
+        row = order.reshape(epochs, groups, steps, size).swapaxes(1, 2).reshape(epochs * steps, groups, size)
+        yield {"row": row, "weight": (row >= 0).astype(np.float32)}
 
 
 def in_parts(examples: Examples, size: int) -> Iterator[dict[str, np.ndarray]]:

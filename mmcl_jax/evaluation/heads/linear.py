@@ -1,52 +1,56 @@
-"""Linear heads, several side by side: their initial weights, their outputs, and what each is trained to minimise."""
+"""Linear heads, many side by side: their initial weights and their outputs."""
 
+import dataclasses
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float
 
 from mmcl_jax.encoders.layers import linear
 
-Heads = dict[str, Array]  # "kernel" [R, D, outputs] and "bias" [R, outputs] of R heads
+Params = dict[str, Array]  # "kernel" [D, outputs] and "bias" [outputs]; of many heads with axes before these
 
 
-def new_heads(features: int, outputs: int, *, seeds: Sequence[int]) -> Heads:
-    """One linear layer per seed, initialised as PyTorch does: kernel and bias uniform in +-1/sqrt(features)."""
-    layers = [linear(features, outputs, rngs=nnx.Rngs(seed), dtype=jnp.float32) for seed in seeds]
-    return {
-        "kernel": jnp.stack([layer.kernel[...] for layer in layers]),
-        "bias": jnp.stack([layer.bias[...] for layer in layers]),
-    }
+@dataclasses.dataclass(frozen=True)
+class LinearHead:
+    """One linear layer from features to the outputs of a task.
 
+    A head maps features `[B, ..., D]` to outputs `[B, ..., outputs]`. It is static; its weights are an argument.
 
-def take_head(heads: Heads, place: int) -> Heads:
-    """One of the heads, as `R = 1` of them."""
-    return jax.tree.map(lambda array: array[place : place + 1], heads)
-
-
-def per_head(values: Float[Array, "R"], like: Array) -> Array:
-    """One number per head, shaped to be combined with an array `[R, ...]` of the heads."""
-    return values.reshape(-1, *[1] * (like.ndim - 1))
-
-
-def apply_heads(heads: Heads, features: Float[Array, "B D"]) -> Float[Array, "R B outputs"]:
-    """The outputs of every head on the same features, in float32."""
-    return jnp.einsum("bd,rdo->rbo", features, heads["kernel"]) + heads["bias"][:, None]
-
-
-def head_losses(
-    outputs: Float[Array, "R B outputs"], targets: Shaped[Array, "B"], weights: Float[Array, "B"]
-) -> Float[Array, "R"]:
-    """The weighted mean over the batch of every head's loss.
-
-    Integer targets are class codes and the loss is the cross-entropy; the loss of others is the squared error. As a sum
-    over heads has as its gradient every head's own, heads can be trained together and are as if each were alone.
+    Attributes:
+      reads: what of an encoder's features it takes: "pooled" `[B, D]`, or "maps" `[B, h, w, D]`.
+      zeros: whether weights begin at 0; else as PyTorch's, uniform in +-1/sqrt(D).
     """
-    if jnp.issubdtype(targets.dtype, jnp.integer):
-        logs = jax.nn.log_softmax(outputs)
-        losses = jax.vmap(lambda rows: -rows[jnp.arange(len(targets)), targets])(logs)
-    else:
-        losses = jnp.square(outputs[:, :, 0] - targets[None])
-    return (losses * weights[None]).sum(axis=1) / weights.sum()
+
+    reads: ClassVar[str] = "pooled"
+    zeros: bool = False
+
+    def new(self, features: int, outputs: int, *, seeds: Sequence[int]) -> Params:
+        """Return the initial weights of a head per seed, `[R, D, outputs]` and `[R, outputs]`."""
+        if self.zeros:
+            return {
+                "kernel": jnp.zeros((len(seeds), features, outputs)),
+                "bias": jnp.zeros((len(seeds), outputs)),
+            }
+        layers = [linear(features, outputs, rngs=nnx.Rngs(seed), dtype=jnp.float32) for seed in seeds]
+        return {
+            "kernel": jnp.stack([layer.kernel[...] for layer in layers]),
+            "bias": jnp.stack([layer.bias[...] for layer in layers]),
+        }
+
+    def __call__(self, params: Params, features: Float[Array, "*B D"]) -> Float[Array, "*B outputs"]:
+        """Return the outputs of one head, in float32."""
+        return features @ params["kernel"] + params["bias"][(None,) * (features.ndim - 1)]
+
+
+def every_output(head: LinearHead, heads: Params, features: Float[Array, "G B ..."]) -> Float[Array, "G L B ..."]:
+    """Return the outputs of heads `[G, L, ...]` on G groups of features; the L heads of a group share its features."""
+    return jax.vmap(jax.vmap(head, in_axes=(0, None)))(heads, features)
+
+
+def per_head(values: Float[Array, "G L"], like: Array) -> Array:
+    """Return one number per head, shaped to be combined with an array `[G, L, ...]` of the heads."""
+    return values.reshape(*values.shape, *[1] * (like.ndim - values.ndim))

@@ -1,143 +1,264 @@
-"""The compiled programs of supervised training: a step, features of unaugmented rows, outputs of heads."""
+"""The compiled programs of training heads: steps, features of rows as they are, and what validation decides."""
 
 import dataclasses
 import functools
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import nnx
-from jaxtyping import Array, Float, Int, UInt32
-from ml_collections import ConfigDict
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from mmcl_jax.backend import compiler_options
-from mmcl_jax.evaluation.heads.linear import Heads, apply_heads, head_losses, per_head
-from mmcl_jax.evaluation.heads.recipe import Recipe
+from mmcl_jax.evaluation.heads.adam import SecondMoment, adam
+from mmcl_jax.evaluation.heads.encoded import Encoder, Encoders
+from mmcl_jax.evaluation.heads.linear import LinearHead, Params, every_output, per_head
+from mmcl_jax.tasks import Task
 from mmcl_jax.training.mesh import by_example, replicated
-from mmcl_jax.training.state import Arrays, split_model
-from mmcl_jax.views import VIEWS, View
+from mmcl_jax.training.state import Arrays
 from mmcl_jax.views.randomness import example_keys
 
-_ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
 
-
-@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Encoder:
-    """Arrays of the encoders: what gradients train, and the running statistics of normalisation."""
+class Recipe:
+    """What decides about the programs, apart from shapes.
 
-    params: Arrays
-    statistics: Arrays
+    Attributes:
+      head: which kind is trained.
+      task: for its loss and its primary metric.
+      encoders: that the features come from in every step; None if features are computed once, before.
+      second_moment: of Adam, one per weight or one per head.
+      patience: rounds in a row without improvement after which a head stops.
+      min_delta: what counts as an improvement of the primary metric (of standardised targets).
+      since: what a metric must exceed by it: the "best" there was, or the last that was an "improvement".
+      dtype: of the computation.
+      mesh: what batches are divided over; all arrays of the model are on each of its devices.
+    """
+
+    head: LinearHead
+    task: Task
+    encoders: Encoders | None = None
+    second_moment: SecondMoment = "weight"
+    patience: int
+    min_delta: float
+    since: Literal["best", "improvement"] = "improvement"
+    dtype: str = "float32"
+    mesh: Mesh
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Weights:
-    """What training changes; `encoder` is None where it is frozen."""
+    """What training changes: heads `[G, L, ...]`, and the encoder, None where it is frozen."""
 
-    heads: Heads
+    heads: Params
     encoder: Encoder | None
 
     @property
-    def trained(self) -> tuple[Heads, Arrays]:
+    def trained(self) -> tuple[Params, Arrays]:
         """The part that has gradients."""
         return self.heads, self.encoder.params if self.encoder else {}
 
 
+_Carry = tuple[Weights, optax.OptState]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fixed:
+    """What no step changes: a frozen encoder; or features `[N, ...]` and the targets of each group `[G, N, ...]`."""
+
+    encoder: Encoder | None = None
+    features: Array | None = None
+    targets: Array | None = None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Of every head `[G, L]`: what validation gave.
+
+    Attributes:
+      metric: the best score, -inf before the first; higher is better.
+      loss: there.
+      round: in which it was, from 1; the first of equals.
+      reference: what the next improvement must exceed.
+      waited: rounds since the last improvement.
+      stopped: whether training has ended.
+    """
+
+    metric: Float[Array, "G L"]
+    loss: Float[Array, "G L"]
+    round: Int[Array, "G L"]
+    reference: Float[Array, "G L"]
+    waited: Int[Array, "G L"]
+    stopped: Bool[Array, "G L"]
+
+    @classmethod
+    def start(cls, groups: int, heads: int) -> "Progress":
+        """Return the progress before the first round."""
+        shape = groups, heads
+        worst, none = jnp.full(shape, -jnp.inf), jnp.zeros(shape, jnp.int32)
+        return cls(
+            metric=worst, loss=-worst, round=none, reference=worst, waited=none, stopped=jnp.zeros(shape, jnp.bool_)
+        )
+
+
 class Programs:
-    """Compiled once per recipe and shapes; seeds and learning rates are arguments."""
+    """Compiled once per recipe and shapes; seeds, rates, labels and weights are arguments."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self._graphdef, self._modalities = recipe.graphdef, recipe.modalities
-        self._augment: View | None = None
-        if recipe.augmentation is not None:
-            spec = ConfigDict(dict(recipe.augmentation), convert_dict=False)
-            self._augment = VIEWS.build(spec, "augmentation")
+        self.recipe = recipe
         options = compiler_options(jax.local_devices()[0], recipe.dtype)
         self.everywhere, self.divided = replicated(recipe.mesh), by_example(recipe.mesh)
-        self.step = jax.jit(self._step, donate_argnums=(0, 1), out_shardings=self.everywhere, compiler_options=options)
-        self.features = jax.jit(self._features, compiler_options=options)
-        self.outputs = jax.jit(apply_heads)
-        self.keep = jax.jit(_keep)
+        self._adam = adam(recipe.second_moment)
+        compiled = functools.partial(jax.jit, out_shardings=self.everywhere, compiler_options=options)
+        self.step = compiled(self._step, donate_argnums=(0, 1))
+        self.steps = compiled(self._steps, donate_argnums=(0, 1))
+        self.measure = compiled(self._measure)
+        self.follow = compiled(self._follow)
+        self.outputs = jax.jit(recipe.head.__call__)
+        if recipe.encoders is not None:
+            self.features = jax.jit(recipe.encoders.plain, compiler_options=options)
 
     def first_moments(self, weights: Weights) -> optax.OptState:
         """Adam's state before the first step."""
-        return _ADAM.init(weights.trained)
+        return self._adam.init(weights.trained)
+
+    def _steps(
+        self,
+        weights: Weights,
+        moments: optax.OptState,
+        fixed: Fixed,
+        batches: dict[str, Array],
+        rates: Float[Array, "G L"],
+        seed: UInt32[Array, ""],
+        number: Int[Array, ""],
+    ) -> tuple[Weights, optax.OptState, Float[Array, "K G L"]]:
+        """One step per batch `[K, ...]`."""
+
+        def body(carry: _Carry, batch: dict[str, Array]) -> tuple[_Carry, Array]:
+            weights, moments, losses = self._step(*carry, fixed, batch, rates, seed, number)
+            return (weights, moments), losses
+
+        carry, losses = jax.lax.scan(body, (weights, moments), batches)
+        return *carry, losses
 
     def _step(
         self,
         weights: Weights,
         moments: optax.OptState,
-        frozen: Encoder | None,
+        fixed: Fixed,
         batch: dict[str, Array],
-        rates: Float[Array, "R"],
+        rates: Float[Array, "G L"],
         seed: UInt32[Array, ""],
         number: Int[Array, ""],
-    ) -> tuple[Weights, optax.OptState, Float[Array, "R"]]:
-        """One step of Adam for every head at its rate and, where an encoder is trained (R = 1), for it at the same.
+    ) -> tuple[Weights, optax.OptState, Float[Array, "G L"]]:
+        """One step of Adam for every head at its rate and, where an encoder is trained (G = L = 1), for it at the same.
 
-        A frozen encoder sees the augmented batch once for all heads, and normalises by its running statistics.
+        The L heads of a group see the same batch. As the gradient of a sum over heads is every head's own, heads are
+        trained together as if each were alone. A frozen encoder sees the augmented batch once for all heads, and
+        normalises by its running statistics.
         """
-        keys = example_keys(seed, number, "finetune", batch["id"])
-        seen = {modality: batch[modality] for modality in self._modalities}
-        if self._augment is not None:
-            seen["image"] = self._augment.apply(seen["image"], keys, {}).values
-        fixed = None if frozen is None else self._pooled(frozen, seen, train=False)[0]
+        encoders, task = self.recipe.encoders, self.recipe.task
+        targets, seen = batch.get("target"), dict[str, Array]()
+        features = None
+        if encoders is None:
+            assert fixed.features is not None
+            assert fixed.targets is not None
+            features = fixed.features[batch["row"]]
+            targets = jax.vmap(lambda of, rows: of[rows])(fixed.targets, batch["row"])
+        else:
+            seen = encoders.augmented(batch, example_keys(seed, number, "finetune", batch["id"]))
+            if fixed.encoder is not None:
+                features = encoders.pooled(fixed.encoder, seen, train=False)[0][None]
+        assert targets is not None
 
-        def loss(trained: tuple[Heads, Arrays]) -> tuple[Array, tuple[Array, Arrays]]:
+        def loss(trained: tuple[Params, Arrays]) -> tuple[Array, tuple[Array, Arrays]]:
             heads, params = trained
-            if fixed is not None:
-                pooled, statistics = fixed, Arrays()
-            else:
+            found, statistics = features, Arrays()
+            if found is None:
+                assert encoders is not None
                 assert weights.encoder is not None
                 encoder = Encoder(params=params, statistics=weights.encoder.statistics)
-                pooled, statistics = self._pooled(encoder, seen, train=True)
-            losses = head_losses(apply_heads(heads, pooled), batch["target"], batch["weight"])
+                pooled, statistics = encoders.pooled(encoder, seen, train=True)
+                found = pooled[None]
+            outputs = every_output(self.recipe.head, heads, found)
+            losses = task.mean_loss(outputs, targets[:, None], batch["weight"][:, None])
             return losses.sum(), (losses, statistics)
 
         gradients, (losses, statistics) = jax.grad(loss, has_aux=True)(weights.trained)
         with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
-            (by_heads, by_params), moments = _ADAM.update(gradients, moments)
+            (by_heads, by_params), moments = self._adam.update(gradients, moments)
         heads = jax.tree.map(lambda old, by: old - per_head(rates, by) * by, weights.heads, by_heads)
         if weights.encoder is None:
             return Weights(heads=heads, encoder=None), moments, losses
-        params = jax.tree.map(lambda old, by: old - rates[0] * by, weights.encoder.params, by_params)
+        params = jax.tree.map(lambda old, by: old - rates[0, 0] * by, weights.encoder.params, by_params)
         return Weights(heads=heads, encoder=Encoder(params=params, statistics=statistics)), moments, losses
 
-    def _features(self, encoder: Encoder, inputs: dict[str, Array]) -> Float[Array, "B D"]:
-        """Features of rows as they are; of several pictures their mean.
+    def _measure(
+        self, heads: Params, features: Float[Array, "M ..."], targets: Array
+    ) -> tuple[Float[Array, "G L"], Float[Array, "G L"]]:
+        """Return the score and the loss of every head on validation, whose targets are `[G, M, ...]`.
 
-        A linear head on that mean gives the mean of its outputs on the pictures.
+        Heads are measured one after the other: their outputs together may be more than memory can hold.
         """
-        seen, pictures = dict(inputs), 1
-        if self._augment is not None:
-            images = inputs["image"]
-            pictures = 1 if images.ndim == 4 else images.shape[1]
-            images = images.reshape(-1, *images.shape[-3:])
-            seen["image"] = self._augment.plain(images, jax.random.split(jax.random.key(0), len(images)), {}).values
-        return self._pooled(encoder, seen, train=False, pictures=pictures)[0]
 
-    def _pooled(
-        self, encoder: Encoder, seen: dict[str, Array], *, train: bool, pictures: int = 1
-    ) -> tuple[Float[Array, "B D"], Arrays]:
-        """The concatenated pooled features of all modalities, and the running statistics after it."""
-        module = nnx.merge(self._graphdef, encoder.params, encoder.statistics)
-        parts = []
-        for modality in self._modalities:
-            pooled = module[modality](seen[modality], train=train).pooled.astype(jnp.float32)
-            of_row = pictures if modality == "image" else 1
-            parts.append(pooled.reshape(-1, of_row, pooled.shape[-1]).mean(axis=1))
-        return jnp.concatenate(parts, axis=1), split_model(module)[1]
+        def measured(head: Params, targets: Array) -> tuple[Array, Array]:
+            outputs = self.recipe.head(head, features)
+            return self.recipe.task.score(outputs, targets), self.recipe.task.mean_loss(outputs, targets)
+
+        def of_group(group: tuple[Params, Array]) -> tuple[Array, Array]:
+            return jax.lax.map(lambda head: measured(head, group[1]), group[0])
+
+        return jax.lax.map(of_group, (heads, targets))
+
+    def _follow(
+        self,
+        progress: Progress,
+        best: Weights,
+        weights: Weights,
+        metric: Float[Array, "G L"],
+        loss: Float[Array, "G L"],
+        number: Int[Array, ""],
+    ) -> tuple[Progress, Weights]:
+        """Return the progress after a round and, of every head, the weights of its best; an encoder's go with its head.
+
+        A head stops when `patience` rounds in a row have not improved by more than `min_delta`, or when its metric is
+        not finite.
+        """
+        progress, better = judged(progress, metric, loss, number, self.recipe)
+        heads = jax.tree.map(lambda b, n: jnp.where(per_head(better, n), n, b), best.heads, weights.heads)
+        encoder = jax.tree.map(lambda b, n: jnp.where(better[0, 0], n, b), best.encoder, weights.encoder)
+        return progress, Weights(heads=heads, encoder=encoder)
 
 
-def _keep(best: Weights, new: Weights, improved: Array) -> Weights:
-    """For every head the new weights where it has improved, else the best; an encoder goes with its only head."""
-    heads = jax.tree.map(lambda b, n: jnp.where(per_head(improved, n), n, b), best.heads, new.heads)
-    encoder = jax.tree.map(lambda b, n: jnp.where(improved[0], n, b), best.encoder, new.encoder)
-    return Weights(heads=heads, encoder=encoder)
+def judged(
+    progress: Progress,
+    metric: Float[Array, "G L"],
+    loss: Float[Array, "G L"],
+    number: Int[Array, ""],
+    recipe: Recipe,
+) -> tuple[Progress, Bool[Array, "G L"]]:
+    """Return the progress after a round, and which heads were never as good before; after its end none is."""
+    finite = jnp.isfinite(metric)
+    going_on = ~progress.stopped & finite
+    better = going_on & (metric > progress.metric)
+    clearly = going_on & (metric > progress.reference + recipe.min_delta)
+    waited = jnp.where(clearly, 0, progress.waited + 1)
+    renewed = better if recipe.since == "best" else clearly
+    return Progress(
+        metric=jnp.where(better, metric, progress.metric),
+        loss=jnp.where(better, loss, progress.loss),
+        round=jnp.where(better, number, progress.round),
+        reference=jnp.where(renewed, metric, progress.reference),
+        waited=waited,
+        stopped=progress.stopped | ~finite | (waited >= recipe.patience),
+    ), better
 
 
 @functools.lru_cache(maxsize=16)
 def programs_of(recipe: Recipe) -> Programs:
-    """The programs of a recipe, made once: calls for other seeds, rates and label budgets of a size share them."""
+    """Return the programs of a recipe, made once: other seeds, rates, labels and label budgets of a size share them."""
     return Programs(recipe)

@@ -1,7 +1,7 @@
 """Supervised training of a linear head on one or several encoders, frozen or trained with it."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -9,15 +9,15 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from mmcl_jax.encoders import Model
-from mmcl_jax.errors import UserError
+from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.batches import Examples, Order, seed_word
-from mmcl_jax.evaluation.heads.fit import Scale, Split, fit
-from mmcl_jax.evaluation.heads.linear import new_heads, take_head
-from mmcl_jax.evaluation.heads.programs import Encoder, Weights, programs_of
-from mmcl_jax.evaluation.heads.recipe import Recipe, augmentation_of
-from mmcl_jax.evaluation.heads.stopping import EarlyStopping
-from mmcl_jax.evaluation.protocols.finetune_checks import check_inputs, check_numbers
-from mmcl_jax.tasks.task import Task
+from mmcl_jax.evaluation.heads.encoded import Encoder, Encoders, augmentation_of
+from mmcl_jax.evaluation.heads.engine import Trained, fit
+from mmcl_jax.evaluation.heads.feeds import EncodedFeed, EncodedSplit
+from mmcl_jax.evaluation.heads.linear import LinearHead
+from mmcl_jax.evaluation.heads.programs import Recipe, programs_of
+from mmcl_jax.evaluation.protocols.probe import all_trained
+from mmcl_jax.tasks import Class, Ordinal, Task
 from mmcl_jax.training.finite import check_finite
 from mmcl_jax.training.mesh import local_mesh
 from mmcl_jax.training.state import split_model
@@ -35,11 +35,13 @@ class Outcome:
       metrics: `task.metrics` on test, of the best validation epoch, and `val_<primary>`, the validation metric there.
       chosen: `learning_rate` and `epoch` (from 1), by validation.
       outputs: `[N, outputs]` on test.
+      trained: the head, and the encoders where they were trained with it.
     """
 
     metrics: dict[str, float]
     chosen: dict[str, float]
     outputs: np.ndarray
+    trained: Trained
 
 
 def finetune(
@@ -109,71 +111,118 @@ def finetune(
     name = f"the model of {config.name} (seed {config.seed})"
     check_finite(split_model(model), name, remedy="go back to an earlier checkpoint")
     train, val, test = (_only(modalities, part) for part in (train, val, test))
-    augmentation = augmentation_of(config, probability=augment_probability) if "image" in modalities else None
     module = nnx.Dict({modality: model.encoders[modality] for modality in modalities})
     group_size = None if frozen else config.batch_norm.group_size
     order = Order.of(len(train), batch_size=batch_size, group_size=group_size)
     mesh = local_mesh(order.size)
+    head = LinearHead()
     programs = programs_of(
         Recipe(
-            graphdef=nnx.graphdef(module),
-            modalities=modalities,
-            augmentation=augmentation,
+            head=head,
+            task=task,
+            encoders=Encoders(
+                graphdef=nnx.graphdef(module),
+                modalities=modalities,
+                augmentations=tuple(
+                    (modality, augmentation_of(config, probability=augment_probability, modality=modality))
+                    for modality in modalities
+                    if _pictures(train, modality)
+                ),
+            ),
+            patience=patience,
+            min_delta=min_delta,
             dtype=config.dtype,
             mesh=mesh,
         )
     )
     params, statistics = jax.device_put(split_model(module), programs.everywhere)
     encoder = Encoder(params=params, statistics=statistics)
-    scale = Scale.of(task, train.targets)
     # One size for both splits, so that they share compiled programs; pictures of a row go through the encoder at once.
-    pictures = max(values.shape[1] if values.ndim == 5 else 1 for values in val.inputs.values())
+    pictures = max(_pictures(val, modality) or 1 for modality in modalities)
     size = min(max(1, batch_size // pictures), max(len(val), len(test)))
     size = -(-size // mesh.size) * mesh.size
-    val_split, test_split = (Split(programs, part, size=size, scale=scale) for part in (val, test))
+    val_split, test_split = (EncodedSplit(programs, part, size=size) for part in (val, test))
+    features = sum(model.encoders[modality].features for modality in modalities)
 
-    def fitted(pairs: Sequence[tuple[Seed, float]], *, seed: int) -> tuple[Weights, list[EarlyStopping]]:
-        features = sum(model.encoders[modality].features for modality in modalities)
+    def fitted(seeds: Sequence[Seed], rates: Sequence[float], *, seed: int) -> list[Trained | None]:
+        kept = encoder if frozen else None
+        feed = EncodedFeed(programs, train, val_split, task=task, order=order, seed=seed, frozen=kept)
         return fit(
             programs,
-            new_heads(features, task.outputs, seeds=[seed_word(pair[0]) for pair in pairs]),
-            encoder,
-            train,
-            val_split,
-            task=task,
-            frozen=frozen,
-            order=order,
-            scale=scale,
-            rates=[pair[1] for pair in pairs],
+            feed,
+            head.new(features, task.outputs, seeds=[seed_word(seed) for seed in seeds]),
+            None if frozen else encoder,
+            reads=modalities,
+            rates=rates,
             seed=seed,
-            max_epochs=max_epochs,
-            patience=patience,
-            min_delta=min_delta * scale.sd**2,
+            max_rounds=max_epochs,
+            ties="first",
             report=report,
         )
 
-    shared = None
     if frozen:
-        shared = fitted([(seed, rate) for seed in seeds for rate in learning_rates], seed=seed_word((config.seed,)))
+        trained = fitted(seeds, learning_rates, seed=seed_word((config.seed,)))
+    else:
+        trained = []
+        for seed in seeds:
+            best: Trained | None = None
+            for rate in learning_rates:
+                (one,) = fitted([seed], [rate], seed=seed_word(seed))
+                if one is not None and (best is None or task.better(one.reached, best.reached)):
+                    best = one
+            trained.append(best)
     outcomes = []
-    for place, seed in enumerate(seeds):
-        best: tuple[EarlyStopping, float, Weights] | None = None
-        for index, rate in enumerate(learning_rates):
-            if shared is not None:
-                head = place * len(learning_rates) + index
-                weights, stop = Weights(heads=take_head(shared[0].heads, head), encoder=None), shared[1][head]
-            else:
-                weights, (stop,) = fitted([(seed, rate)], seed=seed_word(seed))
-            if task.better(stop.best, best[0].best if best else float("nan")):
-                best = stop, rate, weights
-        if best is None:
-            raise UserError(f"Training on {task.label!r} diverged at every learning rate; try lower ones.")
-        stop, rate, weights = best
-        (outputs,) = test_split.outputs(weights.heads, weights.encoder or encoder, frozen=frozen)
-        metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": stop.best}
-        outcomes.append(Outcome(metrics, {"learning_rate": rate, "epoch": float(stop.epoch)}, outputs))
+    for found in all_trained(trained, task):
+        reached = task.metrics(found.outputs(val_split.features(found.encoder, encoder)), val.targets)[task.primary]
+        outputs = found.outputs(test_split.features(found.encoder, encoder))
+        metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": reached}
+        outcomes.append(Outcome(metrics, {"learning_rate": found.rate, "epoch": float(found.round)}, outputs, found))
     return outcomes
 
 
 def _only(modalities: tuple[str, ...], examples: Examples) -> Examples:
     return Examples({modality: examples.inputs[modality] for modality in modalities}, np.asarray(examples.targets))
+
+
+def _pictures(examples: Examples, modality: str) -> int:
+    """Return the pictures of a row; 0 if the modality is none."""
+    shape = examples.inputs[modality].shape
+    return {4: 1, 5: shape[1]}.get(len(shape), 0)
+
+
+def check_inputs(model: Model, splits: Mapping[str, Examples], *, task: Task, modalities: tuple[str, ...]) -> None:
+    """Raises `UserError` if the splits `train`, `val` and `test` do not fit the model's encoders or the task."""
+    check(len(modalities) > 0, "modalities: name at least one.")
+    check(len(set(modalities)) == len(modalities), f"modalities: {', '.join(modalities)} names one twice.")
+    for modality in modalities:
+        known = ", ".join(model.encoders)
+        check(modality in model.encoders, f"modalities: the run has no encoder of {modality!r}; it has {known}.")
+    for split, examples in splits.items():
+        where = f"The split {split!r}"
+        targets = np.asarray(examples.targets)
+        check(len(targets) > 0, f"{where} has no row with the label {task.label!r}.")
+        numbers = np.issubdtype(targets.dtype, np.number) and not np.isinf(targets).any()
+        some = numbers and bool((~np.isnan(targets)).reshape(len(targets), -1).any(axis=1).all())
+        check(some, f"{where} has rows without a number as label {task.label!r}; leave them out.")
+        if isinstance(task, Class | Ordinal):
+            codes = bool(np.isin(targets, np.arange(task.classes)).all())
+            check(codes, f"{where} has labels {task.label!r} that are no class codes below {task.classes}.")
+        for modality in modalities:
+            check(modality in examples.inputs, f"{where} has no {modality!r} to predict from.")
+            rows = len(examples.inputs[modality])
+            check(rows == len(targets), f"{where} has {rows} rows of {modality!r} and {len(targets)} labels.")
+
+
+def check_numbers(
+    learning_rates: Sequence[float],
+    seeds: Sequence[Seed],
+    *,
+    max_epochs: int,
+    batch_size: int,
+    patience: int,
+) -> None:
+    """Raises `UserError` if nothing could be trained with these."""
+    check(len(learning_rates) > 0 and min(learning_rates) > 0, "learning_rates: give at least one, all above 0.")
+    check(len(seeds) > 0, "seeds: give at least one.")
+    for name, value in {"max_epochs": max_epochs, "batch_size": batch_size, "patience": patience}.items():
+        check(value > 0, f"{name}: must be positive, not {value}.")

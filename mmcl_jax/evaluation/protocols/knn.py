@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmcl_jax.evaluation.sources.features import unit_rows
-from mmcl_jax.tasks.task import Task
+from mmcl_jax.tasks import Task
 
 NEIGHBOURS = (1, 5, 20, 50)
 TEMPERATURE = 0.07
@@ -66,23 +66,18 @@ def knn_outputs(
 ) -> np.ndarray:
     """What the neighbours say, each with the weight `exp(cosine / temperature)`: `[M, outputs]`.
 
-    The shares of the classes in the votes, or the weighted mean of the labels. A class without a vote has the share 0
-    exactly, and one with all votes 1: what is tied is tied to the last bit, in whatever order votes are added. This is
-    the classifier of Wu et al. (CVPR 2018), section 3.4, also used by DINO.
+    The shares of the classes in the votes, or the weighted mean of the labels, as `Task.vote` has them. This is the
+    classifier of Wu et al. (CVPR 2018), section 3.4, also used by DINO.
 
     Args:
       cosines: `[M, k]`.
-      targets: `[M, k]` class codes or labels of the neighbours.
-      task: classification or regression.
+      targets: `[M, k]` class codes or labels of the neighbours (`[M, k, K]` of several).
+      task: what is predicted.
       temperature: smaller is nearer to the single nearest neighbour.
     """
     cosines = np.asarray(cosines, np.float64)
     weights = np.exp((cosines - cosines[:, :1]) / temperature)  # relative to the nearest
-    if task.kind == "regression":
-        return (weights * targets).sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
-    votes = np.zeros((len(weights), task.classes))
-    np.add.at(votes, (np.arange(len(weights))[:, None], targets), weights)
-    return votes / np.sort(votes, axis=1).sum(axis=1, keepdims=True)
+    return task.vote(weights, targets)
 
 
 def knn(
@@ -95,17 +90,17 @@ def knn(
     neighbours: Sequence[int] = NEIGHBOURS,
     temperature: float = TEMPERATURE,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Classification or regression by neighbours, their number chosen on validation by the primary metric.
+    """Prediction by neighbours, their number chosen on validation by the primary metric.
 
     Numbers above the size of the bank are not tried: a small budget of labels has so many neighbours only. Ties go to
-    the smaller number.
+    the smaller number. Of several labels together, one that no neighbour of a row has is the mean over the bank.
 
     Args:
       bank: features `[N, D]` of the labelled training rows.
-      labels: `[N]` their targets.
+      labels: `[N]` their targets, or `[N, K]` with NaN for missing.
       val: features and targets of the validation split.
       test: the same of the test split.
-      task: classification or regression.
+      task: what is predicted.
       neighbours: numbers to choose from.
       temperature: of the weights.
 
@@ -122,7 +117,9 @@ def knn(
 
     def measure(cosines: np.ndarray, rows: np.ndarray, targets: np.ndarray, k: int) -> dict[str, float]:
         outputs = knn_outputs(cosines[:, :k], labels[rows[:, :k]], task=task, temperature=temperature)
-        return task.metrics(outputs, targets, shares=task.kind == "classification")
+        if labels.ndim == 2:
+            outputs = np.where(np.isnan(outputs), np.nanmean(labels, axis=0), outputs)
+        return task.metrics(outputs, targets, shares=True)
 
     best, reached = tried[0], float("nan")
     for k in tried:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from mmcl_jax import __version__
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.files import write_text
 from mmcl_jax.page.wording import counted
 
 FORMAT = 2
@@ -99,7 +100,8 @@ class ResultsFile:
             with self.path.with_name(f".{self.path.name}.lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)  # another command may evaluate the same run by another protocol
                 merged = {_identity(entry): entry for entry in [*read_entries(self.path), *new]}
-                _write(self.path, {**self._head, "format": FORMAT, **self._parted(merged.values())})
+                content = {**self._head, "format": FORMAT, **self._parted(merged.values())}
+                write_text(self.path, json.dumps(content, indent=2) + "\n")
         except OSError as error:
             raise UserError(
                 f"{self.path} cannot be written ({error.strerror}); scores before this are kept."
@@ -156,13 +158,3 @@ def _identity(entry: Mapping[str, Any]) -> str:
     """Return what tells an entry from others; of earlier versions, whose entries do not say it, everything does."""
     key = {"of": entry["of"], "draw": entry["draw"]} if entry.get("of") else entry
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(json.dumps(content, indent=2) + "\n")
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise

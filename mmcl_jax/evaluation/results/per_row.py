@@ -4,7 +4,7 @@ import base64
 
 import numpy as np
 
-from mmcl_jax.tasks.task import Task
+from mmcl_jax.tasks import Class, Task
 
 
 def parts(task: Task, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
@@ -15,7 +15,7 @@ def parts(task: Task, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray | 
     the other class that are ranked on the right side of it, `A + (V - A) N / m` (DeLong et al., Biometrics 1988). None
     for other metrics, where all rows are of one class, and where an output is not finite.
     """
-    if task.kind == "regression" or not np.isfinite(outputs).all():
+    if not isinstance(task, Class) or not np.isfinite(outputs).all():
         return None
     if task.classes != 2:
         return (outputs.argmax(axis=1) == targets).astype(np.float32)

@@ -14,14 +14,15 @@ class Score:
       method: the experiment's name, or that of a baseline.
       seed: of pretraining.
       protocol: one of `protocol.PROTOCOLS`.
-      input: "image", "table" or "both"; for retrieval the two modalities, "image-table".
-      label: the column that was predicted; empty for retrieval.
+      input: the modalities, joined by "+" ("both" is image and table); for retrieval the two, "image-table".
+      label: the column that was predicted, or several, joined by "+"; empty for retrieval.
       budget: the labels used, as `str(Budget)`; "no labels" for retrieval.
       draw: number of the draw of labels (and, where training is random beyond that, of its seed).
       metrics: on test, by name, and "val_" + the primary metric: that on validation of the settings chosen by it.
       chosen: these settings, such as `{"learning_rate": 0.003}`.
       absent: per split, the classes that it has no row of (for train: among the rows of the draws).
       rows: what every test row adds to the primary metric, packed (see `per_row`); empty where that is not known.
+      task: the kind of task, such as "ordinal"; empty for retrieval, and for scores of earlier versions.
     """
 
     method: str
@@ -35,6 +36,7 @@ class Score:
     chosen: dict[str, float]
     absent: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     rows: str = ""
+    task: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As a dict of JSON values; what is not a number (NaN) becomes None."""

@@ -9,10 +9,12 @@ import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import t
 
+from mmcl_jax.evaluation.results.interval import t_half_width
 from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.evaluation.sources.remarks import names
+from mmcl_jax.tasks import TASKS
 from mmcl_jax.text import visible
 
 NAMES = {
@@ -22,7 +24,14 @@ NAMES = {
     "average_precision": "average precision",
     "mse": "mean squared error",
     "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "r2": "R²",
     "pearson": "Pearson correlation",
+    "kappa": "quadratic weighted kappa",
+    "auroc_macro": "AUROC (macro)",
+    "auroc_micro": "AUROC (micro)",
+    "dice": "Dice coefficient",
+    "iou": "intersection over union",
 }
 _WIDEST = 10_000  # characters: a table is as wide as its cells
 _PROTOCOLS = {
@@ -32,7 +41,6 @@ _PROTOCOLS = {
     "knn": "Nearest neighbours",
     "retrieval": "Retrieval",
 }
-_INPUTS = {"image": "images", "table": "tables", "both": "images and tables", "image-table": "images and tables"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Cell:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % t-interval of the mean; NaN for one repeat."""
-        half = float(t.ppf(0.975, self.repeats - 1)) * self.sd / np.sqrt(self.repeats) if self.repeats > 1 else np.nan
+        half = t_half_width(self.sd, self.repeats)
         return float(self.mean - half), float(self.mean + half)
 
     def __str__(self) -> str:
@@ -95,13 +103,13 @@ def _cell(values: Sequence[float]) -> Cell:
 
 
 def summarise(scores: Sequence[Score], metric: str = "top1") -> dict[str, dict[str, Cell]]:
-    """`{method: {budget: cell}}` of the scores of one protocol and input; pairs that were not measured are left out.
+    """`{method: {budget: cell}}` of the scores of one protocol, input and label, without pairs that were not measured.
 
     Raises:
-      ValueError: the scores are of several protocols or inputs, whose mean would mean nothing.
+      ValueError: the scores are of several protocols, inputs or labels, whose mean would mean nothing.
     """
-    if len(groups_of(scores)) > 1:
-        raise ValueError(f"scores of several protocols or inputs: {groups_of(scores)}")
+    if len(groups_of(scores)) > 1 or len({score.label for score in scores}) > 1:
+        raise ValueError(f"scores of several protocols, inputs or labels: {groups_of(scores)}")
     cells: dict[str, dict[str, Cell]] = {}
     for method in methods_of(scores):
         found = {budget: by_repeat(scores, method, budget, metric) for budget in budgets_of(scores)}
@@ -161,14 +169,21 @@ class Grid:
         return "\n".join(line.rstrip() for line in console.export_text().splitlines() if line.strip())
 
 
-def accuracy_grid(scores: Sequence[Score], metric: str = "top1") -> Grid:
-    """Return the table of one protocol and input: a row per method, a column per budget."""
+def accuracy_grid(scores: Sequence[Score], metric: str = "top1", *, label: str = "") -> Grid:
+    """Return the table of one protocol, input and label: a row per method, a column per budget.
+
+    Args:
+      scores: of it.
+      metric: on test.
+      label: what the title says of it, where there are several.
+    """
     (protocol, given) = groups_of(scores)[0]
     over = {"seed": "pretraining seeds", "draw": "draws of labels"}[repeats_of(scores)]
     cells = summarise(scores, metric)
     most = max(cell.repeats for row in cells.values() for cell in row.values())
     spread = f", mean ± sd over {most} {over}" if most > 1 else ""
-    title = f"{_PROTOCOLS[protocol]} on {_INPUTS[given]}, test {NAMES.get(metric, metric.replace('_', ' '))}{spread}"
+    what = f"{_PROTOCOLS[protocol]} on {_inputs(given)}, test {NAMES.get(metric, metric.replace('_', ' '))}"
+    title = f"{what}{f' of {visible(label)}' if label else ''}{spread}"
     budgets = budgets_of(scores)
     rows = [
         [visible(method), *(str(row[budget]) if budget in row else "" for budget in budgets)]
@@ -176,6 +191,14 @@ def accuracy_grid(scores: Sequence[Score], metric: str = "top1") -> Grid:
     ]
     columns = [visible(budget if protocol == "retrieval" else f"labels: {budget}") for budget in budgets]
     return Grid(title, ["features", *columns], rows, note=_absent(scores))
+
+
+def _inputs(given: str) -> str:
+    """Return the names of an input in words, such as "images and tables"."""
+    modalities = modalities_of(given)
+    plural = {"image": "images", "table": "tables"}
+    words = [plural.get(modality, visible(modality)) for modality in modalities]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _absent(scores: Sequence[Score]) -> str:
@@ -212,16 +235,22 @@ def retrieval_grid(scores: Sequence[Score]) -> Grid:
 
 
 def grids(scores: Sequence[Score]) -> list[Grid]:
-    """Return every table: per protocol and input, the two metrics that matter most for the task; and retrieval's."""
+    """Return every table: per label, protocol and input, the two metrics that the task shows; and retrieval's."""
+    labels = list(dict.fromkeys(score.label for score in scores if score.label))
     made = []
-    for protocol, given in groups_of(scores):
-        part = only(scores, protocol=protocol, input=given)
+    for label, protocol, given in dict.fromkeys((score.label, score.protocol, score.input) for score in scores):
+        part = [score for score in only(scores, protocol=protocol, input=given) if score.label == label]
         if protocol == "retrieval":
             made.append(retrieval_grid(part))
         else:
-            metrics = ("mae", "pearson") if "mse" in part[0].metrics else ("top1", "auroc")
-            made += [accuracy_grid(part, metric) for metric in metrics]
+            named = label if len(labels) > 1 else ""
+            made += [accuracy_grid(part, metric, label=named) for metric in shown(part[0])]
     return made
+
+
+def shown(score: Score) -> tuple[str, str]:
+    """Return the two metrics of a score's task that tables show; scores of earlier versions do not say the task."""
+    return TASKS[score.task or ("number" if "mse" in score.metrics else "class")].shown
 
 
 def show(made: Sequence[Grid], console: Console) -> None:

@@ -6,7 +6,8 @@ from mmcl_jax.data.label_feature import columns_with_label
 from mmcl_jax.data.schema import LABEL_TAG
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.sources.source import INPUTS
+from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.reads import BOTH, modalities_of
 from mmcl_jax.training.run import Run
 
 
@@ -28,29 +29,31 @@ def check_distinct(runs: Sequence[Run]) -> None:
         seen.add((name, seed))
 
 
-def check_inputs(run: Run, store: Store, given: str, label: str) -> None:
+def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
     """Raises `UserError` unless the run has the encoders of this input, and the store rows for them.
 
-    `label` is what shall be predicted; a run that has it as a feature has no table to predict it from.
+    A run that has a label that shall be predicted as a feature has no table to predict it from.
     """
-    for modality in INPUTS[given]:
+    store = data.store
+    for modality in modalities_of(given):
         check(
             modality in run.config.encoders,
             f"--input {given}: {run.directory} has no {modality} encoder; it has {', '.join(run.config.encoders)}.",
         )
         check_rows(run, store, modality)
-    leaks = columns_with_label(run.schema, store, label) if "table" in INPUTS[given] else []
-    check(
-        not leaks,
-        f"--input {given}: {run.directory} was trained with the label {label!r} as a table column "
-        f"({', '.join(map(repr, leaks))}), so its table encoder needs what it would have to predict; evaluate --input "
-        "image, or train without that column (--ignore when preparing, config.label_as_feature=False).",
-    )
+    for label in data.columns if "table" in modalities_of(given) else ():
+        leaks = columns_with_label(run.schema, store, label.name)
+        check(
+            not leaks,
+            f"--input {given}: {run.directory} was trained with the label {label.name!r} as a table column "
+            f"({', '.join(map(repr, leaks))}), so its table encoder needs what it would have to predict; evaluate "
+            "--input image, or train without that column (--ignore when preparing, config.label_as_feature=False).",
+        )
 
 
 def check_retrieval(run: Run, store: Store) -> None:
     """Raises `UserError` unless the run has encoder and projector of image and table, and the store rows for them."""
-    for modality in INPUTS["both"]:
+    for modality in BOTH:
         both = modality in run.config.encoders and modality in run.config.projectors
         check(both, f"--protocol retrieval: {run.directory} has no encoder and projector of the {modality}.")
         check_rows(run, store, modality)

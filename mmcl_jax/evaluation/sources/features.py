@@ -12,7 +12,9 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.backend import compiler_options
 from mmcl_jax.encoders import Model
+from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.table_input import TableInput
+from mmcl_jax.errors import UserError
 from mmcl_jax.objectives.unit import unit
 from mmcl_jax.training.finite import check_finite
 from mmcl_jax.training.mesh import by_example, local_mesh, replicated
@@ -23,28 +25,38 @@ _CHUNK = 256
 
 
 def frozen_encoder(
-    model: Model, *, config: ConfigDict, modality: str = "image", projected: bool = False, batch_size: int = _CHUNK
+    model: Model,
+    *,
+    config: ConfigDict,
+    modality: str = "image",
+    projected: bool = False,
+    maps: bool = False,
+    batch_size: int = _CHUNK,
 ) -> Callable[[Any], np.ndarray]:
-    """A function from rows of a modality to their pooled features `[N, D]` float32, or to the projections of these.
+    """A function from rows of a modality to their pooled features `[N, D]` float32, or to what else is asked for.
 
-    It takes uint8 images `[N, H, W, C]` (with several pictures per row, `[N, V, H, W, C]`: the mean over them), or
-    encoded table rows `[N, F]`; `batch_size` of them at a time, divided over this process's devices.
+    That is the projections of these, `projected`, or the last feature `maps` `[N, h, w, C]`. It takes uint8 images
+    `[N, H, W, C]` (with several pictures per row, `[N, V, H, W, C]`: the mean over them), or encoded table rows
+    `[N, F]`; `batch_size` of them at a time, divided over this process's devices.
     BatchNorm uses its running statistics and nothing is updated, so the features are those of a frozen encoder. (In
     MMCL's released code a "frozen" encoder stays in train mode: it normalises by, and keeps adapting to, the batch.)
 
     Raises:
-      UserError: the model's weights are not finite.
+      UserError: the model's weights are not finite, or its encoder has no feature maps.
     """
     mesh = local_mesh(batch_size)
     graphdef, arrays = nnx.split(model)
     check_finite(arrays, f"the model of {config.name} (seed {config.seed})", remedy="go back to an earlier checkpoint")
     arrays = jax.device_put(arrays, replicated(mesh))
-    encode = _program(graphdef, modality, _view_size(config, modality), config.dtype, projected)
+    pictured, size = _seen(config, modality)
+    what = "maps" if maps else "projected" if projected else "pooled"
+    encode = _program(graphdef, modality, pictured, size, config.dtype, what)
 
     def features(rows: Any) -> np.ndarray:
-        if modality == "image" and rows.ndim == 5:
+        if pictured and rows.ndim == 5:
             pictures = np.asarray(rows)
-            return features(pictures.reshape(-1, *pictures.shape[2:])).reshape(*pictures.shape[:2], -1).mean(axis=1)
+            found = features(pictures.reshape(-1, *pictures.shape[2:]))
+            return found.reshape(*pictures.shape[:2], *found.shape[1:]).mean(axis=1)
         parts = []
         for start in range(0, len(rows), batch_size):
             part = np.asarray(rows[start : start + batch_size])
@@ -58,17 +70,21 @@ def frozen_encoder(
 
 @functools.lru_cache(maxsize=16)
 def _program(
-    graphdef: nnx.GraphDef, modality: str, size: tuple[int, int] | None, dtype: str, projected: bool
+    graphdef: nnx.GraphDef, modality: str, pictured: bool, size: tuple[int, int] | None, dtype: str, what: str
 ) -> Callable[[nnx.State, np.ndarray | jax.Array], jax.Array]:
     """The compiled encoder; models of one structure, such as those of several seeds or steps, share it."""
-    view = VIEWS.build(VIEWS.spec("resized", size=size), "view") if modality == "image" else None
+    view = VIEWS.build(VIEWS.spec("resized", size=size), "view") if pictured else None
 
     @functools.partial(jax.jit, compiler_options=compiler_options(jax.local_devices()[0], dtype))
     def encode(arrays: nnx.State, batch: np.ndarray | jax.Array) -> jax.Array:
         model = nnx.merge(graphdef, arrays)
         seen = view.plain(batch, jax.random.split(jax.random.key(0), len(batch)), {}).values if view else batch
         found = model.encode(modality, seen, train=False)
-        return (model.project(modality, found, train=False) if projected else found.pooled).astype(jnp.float32)
+        if what == "maps":
+            return _last_map(found, modality)
+        return (model.project(modality, found, train=False) if what == "projected" else found.pooled).astype(
+            jnp.float32
+        )
 
     return encode
 
@@ -102,8 +118,15 @@ def unit_rows(features: np.ndarray) -> np.ndarray:
     return np.asarray(unit(jnp.asarray(features, jnp.float32)))
 
 
-def _view_size(config: ConfigDict, modality: str) -> tuple[int, int] | None:
-    """The image size the encoder was trained at; None means the stored size."""
-    if modality != "image":
-        return None
-    return next((spec.get("size") for spec in config.views.values() if spec.modality == "image"), None)
+def _seen(config: ConfigDict, modality: str) -> tuple[bool, tuple[int, int] | None]:
+    """Whether the modality is images, and the size that its encoder was trained at; None means the stored size."""
+    spec = next((spec for spec in config.views.values() if spec.modality == modality), None)
+    pictured = spec is not None and VIEWS.build(spec, f"config.views of {modality}").takes == "image"
+    return pictured, spec.get("size") if pictured else None
+
+
+def _last_map(features: Features, modality: str) -> jax.Array:
+    """Return the coarsest feature map `[B, h, w, C]`, float32."""
+    if features.local is None or features.grid is None or len(features.grid) != 2:
+        raise UserError(f"The encoder of {modality!r} has no feature maps, which a mask is predicted from.")
+    return features.local.reshape(len(features.local), *features.grid, -1).astype(jnp.float32)

@@ -15,15 +15,33 @@ from mmcl_jax.encoders import Model
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.sources.features import column_features, frozen_encoder, pixel_features
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.training.plain import to_plain
 from mmcl_jax.training.run import Run
 
 BASELINES = ("random", "pixels", "columns")
-INPUTS: dict[str, tuple[str, ...]] = {"image": ("image",), "table": ("table",), "both": ("image", "table")}
-RAW = {"image": "pixels", "table": "columns", "both": "pixels and columns"}
+RAW = {"image": "pixels", "table": "columns"}  # the baseline that is a modality itself
 _ROWS = ("columns", "label_as_feature", "missing", "outside")
 _DECIDE = {"raw": _ROWS, "random": (*_ROWS, "encoders", "projectors", "views", "batch_norm", "dtype")}
-SUPERVISED = {"image": "supervised image", "table": "supervised table", "both": "supervised image+table"}
+
+
+class _Kept:
+    """The features of those rows of a split that were encoded."""
+
+    def __init__(self, rows: int) -> None:
+        self.known = np.zeros(rows, bool)
+        self._values: np.ndarray | None = None
+
+    def add(self, rows: np.ndarray, values: np.ndarray) -> None:
+        """Keep the features `[n, ...]` of rows `[n]`."""
+        if self._values is None:
+            self._values = np.zeros((len(self.known), *values.shape[1:]), values.dtype)
+        self._values[rows], self.known[rows] = values, True
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return the features of rows that were added."""
+        assert self._values is not None
+        return self._values[rows]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +67,11 @@ class Source:
 
     def method(self, protocol: str, given: str) -> str:
         """The name that scores have. An untrained model that is fine-tuned is the supervised baseline."""
+        modalities = modalities_of(given)
         if self.kind == "raw":
-            return RAW[given]
+            return " and ".join(RAW[modality] for modality in modalities)
         if self.kind == "random":
-            return SUPERVISED[given] if protocol == "finetune" else "random encoder"
+            return f"supervised {'+'.join(modalities)}" if protocol == "finetune" else "random encoder"
         return self.run.config.name
 
     def of(self) -> dict[str, Any]:
@@ -85,22 +104,23 @@ class Source:
         )
 
     def features(self, data: LabelledStore, modality: str) -> Mapping[str, np.ndarray]:
-        """Frozen features `[N, D]` of the rows that have the label, per split.
+        """Frozen features `[N, D]` of the rows that have the label, per split; no row is encoded twice.
 
         Raises:
           UserError: they are not finite.
         """
-
-        def compute() -> dict[str, np.ndarray]:
-            encode = self._encoder(modality)
-            found = {}
-            for split in SPLITS:
-                rows, every = data.rows[split], self.inputs(data.store, split, modality)
-                part = encode(every if len(rows) == len(every) else every[rows])
-                found[split] = self._finite(part, f"features that {{}} gives for the {modality}")
-            return found
-
-        return self._once(f"features {modality}", compute)
+        encode = None
+        found = {}
+        for split in SPLITS:
+            rows, every = data.rows[split], self.inputs(data.store, split, modality)
+            kept: _Kept = self._once(f"features {split} {modality}", lambda every=every: _Kept(len(every)))
+            new = rows[~kept.known[rows]]
+            if len(new):
+                encode = encode or self._encoder(modality)
+                part = encode(every if len(new) == len(every) else every[new])
+                kept.add(new, self._finite(part, f"features that {{}} gives for the {modality}"))
+            found[split] = kept.take(rows)
+        return found
 
     def projections(self, store: Store, split: str, modality: str) -> np.ndarray:
         """Projections `[N, d]` of all rows of a split."""

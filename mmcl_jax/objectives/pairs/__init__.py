@@ -1,13 +1,16 @@
 """The all-pairs kernel under every contrastive term.
 
 `contrast` (softmax) and `sigmoid_contrast` compare every anchor of one side with every anchor of the other, in both
-directions at once. `rules` say which pairs are positives and which count, `Execution` how the pairs are walked. The
-parts: `sums` (what a loss keeps per anchor), `tiles` (one device's sweep), `execution` (one sweep over many devices).
+directions at once; `local_contrast` compares pooled with local features; `draw_partners` draws hard negatives. `rules`
+say which pairs are positives and which count, `Execution` how the pairs are walked. The parts: `sums` (what a loss
+keeps per anchor), `tiles` (one device's sweep), `execution` (one sweep over many devices).
 """
 
 from mmcl_jax.objectives.pairs.execution import EXECUTIONS, Execution
+from mmcl_jax.objectives.pairs.local import local_contrast, mean_squared_product
 from mmcl_jax.objectives.pairs.losses import AnchorLosses, PairLosses
-from mmcl_jax.objectives.pairs.rules import PairRule, others, present, same, without
+from mmcl_jax.objectives.pairs.partners import PairPartners, Partners, draw_partners
+from mmcl_jax.objectives.pairs.rules import PairRule, also, others, present, same, within, without
 from mmcl_jax.objectives.pairs.sigmoid import sigmoid_contrast
 from mmcl_jax.objectives.pairs.softmax import Denominator, contrast
 
@@ -17,11 +20,18 @@ __all__ = [
     "Denominator",
     "Execution",
     "PairLosses",
+    "PairPartners",
     "PairRule",
+    "Partners",
+    "also",
     "contrast",
+    "draw_partners",
+    "local_contrast",
+    "mean_squared_product",
     "others",
     "present",
     "same",
     "sigmoid_contrast",
+    "within",
     "without",
 ]

@@ -56,8 +56,9 @@ def pair_sums(
     y_metadata: Metadata,
     execution: Execution,
     bias: Float[Array, ""] | None = None,
+    clip: float | None = None,
 ) -> tuple[Sums, Sums]:
-    """The sums of `loss` for each row [A] and each column [B]; the logits are `x @ y.T + bias`.
+    """The sums of `loss` for each row [A] and each column [B]; the logits are `x @ y.T + bias` or `soft_clip(x @ y.T)`.
 
     Raises:
       ValueError: the rows or columns do not divide among the devices, or differ in dtype.
@@ -73,7 +74,7 @@ def pair_sums(
     for side in (x, y):
         if side.shape[0] % devices:
             raise ValueError(f"{side.shape[0]} embeddings do not divide among {devices} devices")
-    sweep = Sweep(loss=loss, rule=rule, tile=execution.tile_for(*y.shape), axes=axes)
+    sweep = Sweep(loss=loss, rule=rule, tile=execution.tile_for(*y.shape), axes=axes, clip=clip)
     if execution.name == "dense":
         pairs = sweep.pairs(rows, columns)
         return loss.reduce(*pairs, axis=1), loss.reduce(*pairs, axis=0)

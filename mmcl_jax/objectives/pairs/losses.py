@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mmcl_jax.objectives.pairs.execution import Execution, pair_sums
-from mmcl_jax.objectives.pairs.rules import Metadata, PairRule
+from mmcl_jax.objectives.pairs.rules import Metadata, PairRule, without_absent
 from mmcl_jax.objectives.pairs.sums import PairSums, Sums
 from mmcl_jax.objectives.unit import unit
 
@@ -65,17 +65,27 @@ def pair_losses(
     y_metadata: Metadata,
     scale: float | Float[Array, ""],
     execution: Execution | None,
+    normalise: bool = True,
     bias: Float[Array, ""] | None = None,
+    clip: float | None = None,
 ) -> PairLosses:
     """The losses of all anchors of both sides; arguments as in `softmax.contrast`."""
     rows, columns = pair_sums(
         loss,
-        unit(x, scale),
-        unit(y),
+        scaled(without_absent(x, rule, x_metadata), scale, normalise=normalise),
+        scaled(without_absent(y, rule, y_metadata), normalise=normalise),
         rule=rule,
         x_metadata=x_metadata,
         y_metadata=y_metadata,
         bias=bias,
+        clip=clip,
         execution=execution or Execution(),
     )
     return PairLosses(forward=loss.losses(rows), backward=loss.losses(columns))
+
+
+def scaled(
+    x: Float[Array, "*n d"], scale: float | Float[Array, ""] = 1.0, *, normalise: bool = True
+) -> Float[Array, "*n d"]:
+    """Return rows of the length `scale`, or, not normalised, the rows times `scale`; in the dtype of `x`."""
+    return unit(x, scale) if normalise else (x.astype(jnp.float32) * scale).astype(x.dtype)

@@ -24,6 +24,8 @@ def contrast(
     y_metadata: Metadata,
     scale: float | Float[Array, ""],
     denominator: Denominator = "all",
+    normalise: bool = True,
+    clip: float | None = None,
     execution: Execution | None = None,
 ) -> PairLosses:
     r"""Softmax contrast of all pairs, in both directions from one sweep over the similarities.
@@ -32,6 +34,9 @@ def contrast(
     counted pairs that are not positives ("negatives"), the loss of row $i$ is
 
     $$\ell_i = \log \sum_{j \in D_i} e^{s_{ij}} - \frac{1}{|P_i|} \sum_{j \in P_i} s_{ij}.$$
+
+    With `normalise=False`, $s_{ij} = \langle x_i, y_j \rangle / \tau$; with a `clip` $c$, $c \tanh(s_{ij} / c)$ takes
+    the place of $s_{ij}$.
 
     Rows are scaled to unit length in float32 and rounded to the dtype they came in, in which they are sent to other
     devices and multiplied; logits, sums and losses are float32.
@@ -56,13 +61,15 @@ def contrast(
       scale: 1 / tau, where tau is the temperature; may be learned.
       denominator: "all" is what released code computes; "negatives" is what the papers' equations say
         (MMCL equation 2, decoupled contrastive learning).
+      normalise: scale the rows to unit length; without it, logits are scaled products.
+      clip: the bound of a soft clip of the logits, as in AMDIM and in the taxonomy of Fedorov et al.
       execution: how the pairs are walked; on one device, gathered, by default.
 
     Returns:
       Losses and hits per anchor, sharded as the embeddings are.
 
     Raises:
-      ValueError: A or B does not divide among the devices, or the dtypes differ.
+      ValueError: A or B does not divide among the devices, the dtypes differ, or the clip is not positive.
 
     Example:
       >>> import jax.numpy as jnp
@@ -74,6 +81,8 @@ def contrast(
       >>> print(f"{losses.forward.mean():.4f}", losses.forward.top1)
       0.3133 [ True  True]
     """
+    if clip is not None and clip <= 0:
+        raise ValueError(f"clip must be positive, not {clip}")
     return pair_losses(
         SoftmaxSums(denominator),
         x,
@@ -82,6 +91,8 @@ def contrast(
         x_metadata=x_metadata,
         y_metadata=y_metadata,
         scale=scale,
+        normalise=normalise,
+        clip=clip,
         execution=execution,
     )
 
@@ -133,10 +144,16 @@ class SoftmaxSums(ScoredSums):
         relative = jnp.where(self._below(positive, counted), logits - pulled["peak"], LOWEST)
         return jnp.exp(relative) * pulled["total"] + jnp.where(positive, pulled["attraction"], 0)
 
+    def log_total(self, sums: Sums) -> Float[Array, "n"]:
+        """The logarithm of each anchor's sum of exponentials, `LOWEST` where the sum is empty."""
+        some = sums["total"] != 0
+        total = jnp.log(jnp.where(some, sums["total"], 1))
+        return jnp.where(some, jax.lax.stop_gradient(sums["peak"]) + total, LOWEST)
+
     def losses(self, sums: Sums) -> AnchorLosses:
         """See `ScoredSums`."""
         valid = (sums["positives"] > 0) & (sums["total"] != 0)  # NaN is valid, so that it is seen
-        repulsion = jax.lax.stop_gradient(sums["peak"]) + jnp.log(jnp.where(valid, sums["total"], 1))
+        repulsion = self.log_total(sums)
         attraction = sums["attraction"] / jnp.maximum(sums["positives"], 1)
         top1 = sums["best"] >= sums.get("strongest", sums["peak"])
         return AnchorLosses(loss=jnp.where(valid, repulsion - attraction, 0), top1=top1 & valid, valid=valid)

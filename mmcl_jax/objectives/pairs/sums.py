@@ -1,10 +1,13 @@
 """What a loss keeps of its pairs: per-anchor sums that can be taken tile by tile."""
 
 import abc
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
+
+from mmcl_jax.objectives.pairs.rules import Metadata
 
 Tile = Float[Array, "A B"]
 Mask = Bool[Array, "A B"]
@@ -20,6 +23,10 @@ class PairSums(abc.ABC):
     Both directions use the same definition: rows are reduced along axis 1 of a tile, columns along axis 0. Entries
     that are maxima, and `positives`, are constants to differentiation.
     """
+
+    def scores(self, logits: Tile, rows: Metadata, columns: Metadata) -> Any:
+        """What `reduce` and `slope` get as `logits`, from the logits and the metadata of a tile."""
+        return logits
 
     @abc.abstractmethod
     def empty(self, anchors: int) -> Sums:
@@ -40,6 +47,11 @@ class PairSums(abc.ABC):
     @abc.abstractmethod
     def slope(self, logits: Tile, positive: Mask, counted: Mask, pulled: Sums) -> Tile:
         """The derivative by the logits of the sums along one axis; `pulled` is broadcast along that axis."""
+
+
+def soft_clip(logits: Float[Array, "..."], bound: float | None) -> Float[Array, "..."]:
+    """Return `bound * tanh(logits / bound)`, or the logits themselves if there is no bound."""
+    return logits if bound is None else bound * jnp.tanh(logits / bound)
 
 
 def packed(sums: Sums) -> Float[Array, "k n"]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mmcl_jax.objectives.pairs.rules import Metadata, PairRule
-from mmcl_jax.objectives.pairs.sums import Mask, PairSums, Sums, Tile
+from mmcl_jax.objectives.pairs.sums import Mask, PairSums, Sums, soft_clip
 
 Tree = TypeVar("Tree")
 
@@ -30,24 +30,28 @@ class Side(NamedTuple):
 class Sweep:
     """What is done with each tile: the sums of `loss` over the pairs that `rule` makes, `tile` x `tile` at once.
 
-    `axes` are the mesh axes along which the sides differ.
+    `axes` are the mesh axes along which the sides differ. `clip` bounds the logits softly (`soft_clip`); the slope
+    takes it that the rows have no bias then.
     """
 
     loss: PairSums
     rule: PairRule
     tile: int
     axes: tuple[str, ...] = ()
+    clip: float | None = None
 
-    def pairs(self, x: Side, y: Side) -> tuple[Tile, Mask, Mask]:
-        """The logits of all pairs of two sides, which of them are positives, and which count."""
-        logits = _product(x.embeddings, y.embeddings.T)
+    def pairs(self, x: Side, y: Side) -> tuple[Any, Mask, Mask]:
+        """The scores of all pairs of two sides, which of them are positives, and which count."""
+        logits = soft_clip(product(x.embeddings, y.embeddings.T), self.clip)
         if x.bias is not None:
             logits = logits + x.bias[:, None]
-        positive, counted = self.rule(_each(x.metadata, 1), _each(y.metadata, 0))
+        rows, columns = _each(x.metadata, 1), _each(y.metadata, 0)
+        positive, counted = self.rule(rows, columns)
         for real in (_each(x.real, 1), _each(y.real, 0)):
             if real is not None:
                 positive, counted = positive & real, counted & real
-        return logits, jnp.broadcast_to(positive, logits.shape), jnp.broadcast_to(counted, logits.shape)
+        masks = jnp.broadcast_to(positive, logits.shape), jnp.broadcast_to(counted, logits.shape)
+        return self.loss.scores(logits, rows, columns), *masks
 
     def empty(self, anchors: int) -> Sums:
         """The sums of anchors over no pairs."""
@@ -88,9 +92,12 @@ class Sweep:
             x, x_pulled, dx = row
             pairs = self.pairs(x, y)
             slope = self.loss.slope(*pairs, _each(x_pulled, 1)) + self.loss.slope(*pairs, _each(y_pulled, 0))
+            if self.clip is not None:  # the derivative of `soft_clip`, 1 - tanh^2, without a difference of squares
+                tanh = pairs[0] / self.clip
+                slope = slope * (1 - tanh) * (1 + tanh)
             narrow = slope.astype(x.embeddings.dtype)
-            by_x = {"embeddings": _product(narrow, y.embeddings), "bias": slope.sum(axis=1)}
-            by_y = {"embeddings": _product(narrow.T, x.embeddings)}
+            by_x = {"embeddings": product(narrow, y.embeddings), "bias": slope.sum(axis=1)}
+            by_y = {"embeddings": product(narrow.T, x.embeddings)}
             return {name: dy[name] + by_y[name] for name in dy}, {name: dx[name] + by_x[name] for name in dx}
 
         def one_column(dx: Sums, column: tuple[Side, Sums]) -> tuple[Sums, Sums]:
@@ -128,7 +135,7 @@ class Sweep:
         return tiles._replace(real=jnp.arange(count * height).reshape(count, height) < rows)
 
 
-def _product(a: Float[Array, "m k"], b: Float[Array, "k n"]) -> Float[Array, "m n"]:
+def product(a: Float[Array, "m k"], b: Float[Array, "k n"]) -> Float[Array, "m n"]:
     """The matrix product in float32; of float32 factors it is not rounded below that (GPUs and TPUs would)."""
     exact = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
     return jax.lax.dot(a, b, precision=exact, preferred_element_type=jnp.float32)

@@ -1,11 +1,8 @@
 """The table as one HTML page, which needs no network and no script; light and dark, wide screen and phone."""
 
-import os
-import platform
-
 import jax
 
-from mmcl_jax import __version__
+from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.page.html import Child, Html, element, folded, fragment, section, table
 from mmcl_jax.page.style import STYLE
 from mmcl_jax.page.wording import clipped, count, counted
@@ -176,7 +173,7 @@ def _differences(outcome: Outcome) -> Html | None:
 
 
 def _made(outcome: Outcome, command: str) -> Html:
-    plan = outcome.plan
+    plan, made = outcome.plan, provenance(command)
     records = [(one, ledger.read(one.record) or {}) for one in plan.trainings]
     runs = [
         [one.directory.name, count(record["steps"]), f"{record['seconds']:,.0f} s", record["device"]]
@@ -184,8 +181,8 @@ def _made(outcome: Outcome, command: str) -> Html:
         if record
     ]
     facts = [
-        ("Versions", f"mmcl_jax {__version__}, JAX {jax.__version__}, Python {platform.python_version()}"),
-        ("Device", f"{counted(jax.device_count(), 'device')} ({jax.devices()[0].device_kind}), {os.cpu_count()} cores"),
+        ("Versions", f"mmcl_jax {made['mmcl_jax']}, JAX {made['jax']}, Python {made['python']}"),
+        ("Device", f"{counted(made['devices'], 'device')} ({made['device']}), {made['cores']} cores"),
         ("Store", f"{plan.store.directory.name}, fingerprint {plan.store.fingerprint[:12]}…"),
         ("Configs", f"variant {outcome.variant}; all of them are in results.json"),
     ]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mmcl_jax.data.schema import SPLITS
-from mmcl_jax.evaluation.protocols import evaluate as protocol
+from mmcl_jax.evaluation.protocols import scoring
 from mmcl_jax.evaluation.protocols.finetune import finetune
-from mmcl_jax.tasks.task import Task
+from mmcl_jax.tasks import Class
 from tests.evaluation.protocols.test_finetune import BRIGHT, config, model_of, toy
 
 __all__ = ["config"]  # a fixture
@@ -19,24 +19,23 @@ FEATURES = {"train": 0.0, "val": 1.0, "test": 2.0}
 @pytest.mark.core
 def test_the_probe_is_chosen_on_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the training of heads is given, and what is measured, by features that say which split they are of."""
-    task = Task(label="kind", kind="classification", classes=3)
+    task = Class(label="kind", classes=3)
     parts = {split: np.full((9, 2), value) + np.eye(9, 2) for split, value in FEATURES.items()}
     targets = {split: np.roll(np.arange(9) % 3, place) for place, split in enumerate(SPLITS)}
     given, measured = [], []
 
     def train_heads(train, val, rows, **options):
         given.extend([train, val])
-        return SimpleNamespace(
-            outputs=lambda draw, features: measured.append(features) or np.eye(3)[np.arange(9) % 3],
-            learning_rates=np.array([0.1]),
-        )
+        return [
+            SimpleNamespace(outputs=lambda features: measured.append(features) or np.eye(3)[np.arange(9) % 3], rate=0.1)
+        ]
 
-    monkeypatch.setattr(protocol, "train_heads", train_heads)
-    monkeypatch.setattr(protocol, "standardise", lambda *arrays: list(arrays))
+    monkeypatch.setattr(scoring, "train_heads", train_heads)
+    monkeypatch.setattr(scoring, "standardise", lambda *arrays: list(arrays))
     source = SimpleNamespace(run=SimpleNamespace(config=SimpleNamespace(seed=0)), features=lambda *_: parts)
     data = SimpleNamespace(task=task, targets=targets)
     how = SimpleNamespace(learning_rates=(0.1,), max_epochs=1)
-    ((metrics, _, _),) = protocol._probe(source, data, "image", np.arange(9)[None], how)
+    ((metrics, _, _),) = scoring._probe(source, data, "image", np.arange(9)[None], how)
     for split, labelled in zip(("train", "val"), given, strict=True):
         np.testing.assert_array_equal(labelled.features, parts[split])
         np.testing.assert_array_equal(labelled.targets, targets[split])

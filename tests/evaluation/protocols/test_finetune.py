@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -14,21 +15,19 @@ from mmcl_jax.config import encoder, experiment, view
 from mmcl_jax.data.schema import Column, ImageSpec, Schema
 from mmcl_jax.encoders import Model, build_model
 from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation.heads import fit as finetune_fit
+from mmcl_jax.evaluation.heads import engine
 from mmcl_jax.evaluation.heads.batches import Order, in_parts, seed_word
-from mmcl_jax.evaluation.heads.fit import primary_metric
-from mmcl_jax.evaluation.heads.linear import apply_heads, head_losses, new_heads, take_head
-from mmcl_jax.evaluation.heads.programs import Encoder, programs_of
-from mmcl_jax.evaluation.heads.recipe import Recipe, augmentation_of
-from mmcl_jax.evaluation.heads.stopping import EarlyStopping
+from mmcl_jax.evaluation.heads.encoded import Encoder, Encoders, augmentation_of
+from mmcl_jax.evaluation.heads.linear import LinearHead, every_output
+from mmcl_jax.evaluation.heads.programs import Progress, Recipe, judged, programs_of
 from mmcl_jax.evaluation.protocols.finetune import Examples, finetune
-from mmcl_jax.tasks.task import Task
+from mmcl_jax.tasks import Class, Number, Task
 from mmcl_jax.training.mesh import local_mesh
 from mmcl_jax.training.state import split_model
 from mmcl_jax.views import VIEWS
 
-BRIGHT = Task(label="bright", kind="classification", classes=3)
-PRICE = Task(label="price", kind="regression", classes=1)
+BRIGHT = Class(label="bright", classes=3)
+PRICE = Number(label="price")
 SCHEMA = Schema(
     columns=(
         Column(name="a", kind="continuous"),
@@ -94,17 +93,28 @@ def test_the_model_that_is_given_stays_as_it_is(config, frozen: bool) -> None:
 
 
 def fit_directly(config, monkeypatch: pytest.MonkeyPatch, **options):
-    """The weights that a call of `finetune` ended with, and its stopping rules."""
+    """The weights that a call of `finetune` ended with, and the progress of every head."""
     seen = []
-    original = finetune_fit.fit
+    original = engine.optimise
 
     def recording(*arguments, **named):
-        seen.append(original(*arguments, **named))
-        return seen[-1]
+        found = original(*arguments, **named)
+        seen.append(found[:2])
+        return found
 
-    monkeypatch.setattr("mmcl_jax.evaluation.protocols.finetune.fit", recording)
+    monkeypatch.setattr(engine, "optimise", recording)
     outcomes = run(options.pop("model", None) or model_of(config), config, **options)
     return seen, outcomes
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, script: Iterator[float], *, heads: int = 1) -> None:
+    """What validation shall give, head by head and epoch by epoch."""
+
+    def measured(*_) -> tuple[jax.Array, jax.Array]:
+        metric = jnp.array([[next(script) for _ in range(heads)]], jnp.float32)
+        return metric, metric
+
+    monkeypatch.setattr(engine, "measured", measured)
 
 
 @pytest.mark.parametrize("frozen", [True, False])
@@ -138,12 +148,10 @@ def test_a_head_does_not_depend_on_those_beside_it(config, monkeypatch: pytest.M
     rates, seeds = [1e-3, 3e-2], [(0, 0), (0, 1), (1, 0)]
     ((many, _),), _ = fit_directly(config, monkeypatch, frozen=True, learning_rates=rates, seeds=seeds)
     ((one, _),), _ = fit_directly(config, monkeypatch, frozen=True, learning_rates=[3e-2], seeds=[(0, 1)])
-    assert many.heads["kernel"].shape == (6, 8, 3)
-    for beside, alone in zip(
-        jax.tree.leaves(take_head(many.heads, 3)), jax.tree.leaves(take_head(one.heads, 0)), strict=True
-    ):
-        np.testing.assert_allclose(beside, alone, atol=1e-5)
-    kernels = np.asarray(many.heads["kernel"])
+    assert many.heads["kernel"].shape == (1, 6, 8, 3)
+    for beside, alone in zip(jax.tree.leaves(many.heads), jax.tree.leaves(one.heads), strict=True):
+        np.testing.assert_allclose(beside[0, 3], alone[0, 0], atol=1e-5)
+    kernels = np.asarray(many.heads["kernel"])[0]
     assert all(np.abs(kernels[3] - kernels[other]).max() > 1e-3 for other in (0, 1, 2, 4, 5))
 
 
@@ -162,15 +170,14 @@ def test_fine_tuning_trains_the_encoder_and_fits_better(config, monkeypatch: pyt
 
 def test_the_best_epoch_is_kept_and_tested(config, monkeypatch: pytest.MonkeyPatch) -> None:
     script = iter([0.2, 0.6, 0.6001, 0.1, 0.9])
-    monkeypatch.setattr(finetune_fit, "primary_metric", lambda *_: next(script))
+    scripted(monkeypatch, script)
     options = {"frozen": True, "patience": 2, "max_epochs": 5, "learning_rates": [0.1]}
-    ((best, (stop,)),), (outcome,) = fit_directly(config, monkeypatch, **options)
+    ((best, progress),), (outcome,) = fit_directly(config, monkeypatch, **options)
     # 0.6001 is no improvement that resets patience, though it is the best; so training ends at the fourth epoch.
-    assert stop.stopped
+    assert progress.stopped.all()
     assert next(script) == 0.9
-    assert (outcome.metrics["val_top1"], outcome.chosen["epoch"]) == (0.6001, 3)
-    scores = [0.1, 0.2, 0.3]
-    monkeypatch.setattr(finetune_fit, "primary_metric", lambda *_: scores.pop(0))
+    assert (outcome.trained.reached, outcome.chosen["epoch"]) == (np.float32(0.6001), 3)
+    scripted(monkeypatch, iter([0.1, 0.2, 0.3]))
     ((until_then, _),), (same,) = fit_directly(config, monkeypatch, **{**options, "max_epochs": 3})
     jax.tree.map(np.testing.assert_array_equal, best, until_then)
     assert same.metrics["top1"] == outcome.metrics["top1"]
@@ -178,11 +185,10 @@ def test_the_best_epoch_is_kept_and_tested(config, monkeypatch: pytest.MonkeyPat
 
 def test_every_head_keeps_its_own_best_epoch(config, monkeypatch: pytest.MonkeyPatch) -> None:
     def kernels(*scores: float) -> np.ndarray:
-        script = iter(scores)  # of the first head and the second, epoch by epoch
-        monkeypatch.setattr(finetune_fit, "primary_metric", lambda *_: next(script))
+        scripted(monkeypatch, iter(scores), heads=2)  # of the first head and the second, epoch by epoch
         options = {"frozen": True, "max_epochs": len(scores) // 2, "learning_rates": [0.1, 0.05]}
         ((best, _),), _ = fit_directly(config, monkeypatch, **options)
-        return np.asarray(best.heads["kernel"])
+        return np.asarray(best.heads["kernel"])[0]
 
     early, late = kernels(0.2, 0.5), kernels(0.2, 0.5, 0.3, 0.6)
     np.testing.assert_array_equal(kernels(0.2, 0.5, 0.3, 0.1), np.stack([late[0], early[1]]))
@@ -191,15 +197,27 @@ def test_every_head_keeps_its_own_best_epoch(config, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.core
 def test_early_stopping_by_hand() -> None:
-    rule = EarlyStopping(PRICE, patience=2, min_delta=0.1)
+    def followed(metrics: list[float], *, since: str = "improvement") -> tuple[list[bool], Progress]:
+        rule = Recipe(head=LinearHead(), task=PRICE, patience=2, min_delta=0.1, since=since, mesh=local_mesh(1))
+        kept, progress = [], Progress.start(1, 1)
+        for epoch, metric in enumerate(metrics, 1):
+            progress, better = judged(progress, jnp.float32([[-metric]]), jnp.ones((1, 1)), jnp.int32(epoch), rule)
+            kept.append(bool(better))
+        return kept, progress
+
     # 1.95 beats the best by less than min_delta; 1.89 beats the reference, 2.0, by more.
-    kept = [rule.update(metric, epoch=epoch) for epoch, metric in enumerate([2.0, 1.95, 1.89, 3.0, 1.85, 0.0], 1)]
+    errors = [2.0, 1.95, 1.89, 3.0, 1.85, 0.0]
+    kept, rule = followed(errors)
     assert kept == [True, True, True, False, True, False]
-    assert (rule.best, rule.epoch, rule.stopped) == (1.85, 5, True)
-    diverged = EarlyStopping(BRIGHT, patience=2, min_delta=0.1)
-    assert not diverged.update(float("nan"), epoch=1)
-    assert diverged.stopped
-    assert np.isnan(diverged.best)
+    assert (float(-rule.metric), int(rule.round), bool(rule.stopped)) == (pytest.approx(1.85), 5, True)
+    # Since the best, 1.89 is no improvement on 1.95, so training ends with it.
+    kept, rule = followed(errors, since="best")
+    assert kept == [True, True, True, False, False, False]
+    assert bool(rule.stopped)
+    kept, diverged = followed([float("nan")])
+    assert kept == [False]
+    assert bool(diverged.stopped)
+    assert not np.isfinite(diverged.metric)
 
 
 @pytest.mark.core
@@ -230,19 +248,24 @@ def test_parts_are_padded_to_one_shape() -> None:
 
 @pytest.mark.core
 def test_losses_of_heads_by_hand() -> None:
-    heads = new_heads(4, 3, seeds=[0, 1])
-    bound = max(np.abs(leaf).max() for leaf in jax.tree.leaves(heads))
+    head = LinearHead()
+    params = head.new(4, 3, seeds=[0, 1])
+    bound = max(np.abs(leaf).max() for leaf in jax.tree.leaves(params))
     assert 0.4 < bound <= 0.5  # 1 / sqrt(4)
     features = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
-    outputs = np.asarray(apply_heads(heads, features))
-    np.testing.assert_allclose(outputs[1], features @ heads["kernel"][1] + heads["bias"][1][None], rtol=1e-5)
+    outputs = np.asarray(every_output(head, jax.tree.map(lambda x: x[None], params), features[None]))[0]
+    np.testing.assert_allclose(outputs[1], features @ params["kernel"][1] + params["bias"][1][None], rtol=1e-5)
     targets, weights = np.array([0, 1, 2, 1, 0], np.int32), np.array([1, 1, 1, 1, 0], np.float32)
     shares = np.exp(outputs) / np.exp(outputs).sum(axis=2, keepdims=True)
     expected = -np.log(shares[:, np.arange(4), targets[:4]]).mean(axis=1)
-    np.testing.assert_allclose(head_losses(outputs, jax.numpy.asarray(targets), weights), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        BRIGHT.mean_loss(outputs, jnp.asarray(targets)[None], weights[None]), expected, rtol=1e-5
+    )
     numbers = np.arange(5, dtype=np.float32)
     squares = ((outputs[:, :4, 0] - numbers[None, :4]) ** 2).mean(axis=1)
-    np.testing.assert_allclose(head_losses(outputs[:, :, :1], numbers, weights), squares, rtol=1e-5)
+    np.testing.assert_allclose(
+        PRICE.mean_loss(outputs[:, :, :1], jnp.asarray(numbers)[None], weights[None]), squares, rtol=1e-5
+    )
 
 
 def test_a_number_is_predicted_in_its_own_units(config) -> None:
@@ -272,7 +295,7 @@ def test_the_unit_of_a_label_does_not_matter(config) -> None:
 def test_image_and_table_are_concatenated(config, monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"modalities": ("image", "table"), "max_epochs": 2}
     ((both, _),), (outcome,) = fit_directly(config, monkeypatch, frozen=False, **options)
-    assert both.heads["kernel"].shape == (1, 16, 3)
+    assert both.heads["kernel"].shape == (1, 1, 16, 3)
     assert {"top1", "auroc", "val_top1"} <= set(outcome.metrics)
     untrained = split_model(nnx.Dict(model_of(config).encoders))[0]
     for modality in ("image", "table"):
@@ -304,13 +327,12 @@ def test_features_of_several_pictures_are_averaged(config) -> None:
     model, images = model_of(config), toy(6, 0, pictures=2).inputs["image"]
     module = nnx.Dict({"image": model.encoders["image"]})
     params, statistics = split_model(module)
-    recipe = Recipe(
+    encoders = Encoders(
         graphdef=nnx.graphdef(module),
         modalities=("image",),
-        augmentation=augmentation_of(config, probability=0.8),
-        dtype=config.dtype,
-        mesh=local_mesh(1),
+        augmentations=(("image", augmentation_of(config, probability=0.8)),),
     )
+    recipe = Recipe(head=LinearHead(), task=BRIGHT, encoders=encoders, patience=1, min_delta=0.0, mesh=local_mesh(1))
     features = programs_of(recipe).features(Encoder(params=params, statistics=statistics), {"image": images})
     single = [model.encode("image", resized(images[:, place]), train=False).pooled for place in (0, 1)]
     np.testing.assert_allclose(features, (single[0] + single[1]) / 2, rtol=1e-4, atol=1e-6)
@@ -325,18 +347,20 @@ def test_an_epoch_of_a_frozen_probe_by_hand(config, monkeypatch: pytest.MonkeyPa
 
     def heads_after(probability: float):
         results = fit_directly(config, monkeypatch, model=model, augment_probability=probability, **options)
-        return results[0][0][0].heads
+        return jax.tree.map(lambda x: x[0], results[0][0][0].heads)
 
     train, adam = toy(44, 0), optax.adam(rate)
     pooled = model.encode("image", resized(train.inputs["image"]), train=False).pooled
-    expected = new_heads(8, 3, seeds=[seed_word((0, 0))])
+    head = LinearHead()
+    expected = head.new(8, 3, seeds=[seed_word((0, 0))])
     moments = adam.init(expected)
     permutation = next(Order(44, 44).epoch(1, seed=seed_word((config.seed,))))["row"]
 
     @jax.jit
     def after(heads, moments, features, targets):
         def loss(heads):
-            return head_losses(apply_heads(heads, features), targets, jax.numpy.ones(len(targets))).sum()
+            outputs = jax.vmap(head, in_axes=(0, None))(heads, features)
+            return BRIGHT.mean_loss(outputs, targets[None]).sum()
 
         with jax.numpy_dtype_promotion("standard"):
             updates, moments = adam.update(jax.grad(loss)(heads), moments)
@@ -353,16 +377,6 @@ def test_the_augmentation_is_the_runs_own_with_larger_crops(config) -> None:
     spec = dict(augmentation_of(config, probability=0.8))
     expected = {**config.views["image"], "crop_scale": (0.6, 1.0), "probability": 0.8}
     assert spec == expected
-
-
-@pytest.mark.core
-def test_the_primary_metric_is_that_of_the_task() -> None:
-    rng = np.random.default_rng(0)
-    codes = np.arange(30) % 3
-    for task, targets in ((BRIGHT, codes), (PRICE, rng.normal(size=30))):
-        outputs = rng.normal(size=(30, task.outputs))
-        assert primary_metric(task, outputs, targets) == pytest.approx(task.metrics(outputs, targets)[task.primary])
-    assert np.isnan(primary_metric(BRIGHT, np.full((30, 3), np.inf), codes))
 
 
 def test_what_does_not_fit_is_refused(config) -> None:

@@ -6,12 +6,12 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mmcl_jax.evaluation.protocols import knn as module
 from mmcl_jax.evaluation.protocols.knn import knn, knn_outputs, nearest
-from mmcl_jax.tasks.task import Task
+from mmcl_jax.tasks import Class, Number, Task
 
 pytestmark = pytest.mark.core
 
-KIND = Task(label="kind", kind="classification", classes=3)
-PRICE = Task(label="price", kind="regression", classes=1)
+KIND = Class(label="kind", classes=3)
+PRICE = Number(label="price")
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -25,7 +25,7 @@ def reference(bank, labels, queries, task: Task, k: int, temperature: float) -> 
     for column in cosines.T:
         rows = np.argsort(-column, kind="stable")[:k]
         weights = np.exp(column[rows] / temperature)
-        if task.kind == "regression":
+        if isinstance(task, Number):
             results.append([np.average(labels[rows], weights=weights)])
         else:
             votes = np.bincount(labels[rows], weights, minlength=task.classes)
@@ -97,7 +97,7 @@ def test_a_small_budget_is_asked_for_no_more_neighbours_than_it_has() -> None:
 @pytest.mark.parametrize("classes", [2, 3, 7])
 def test_votes_are_exact_and_metrics_those_of_scikit_learn(k: int, classes: int) -> None:
     """Rows with the same votes are tied to the last bit, whatever class they vote for and in whatever order."""
-    task = Task(label="kind", kind="classification", classes=classes)
+    task = Class(label="kind", classes=classes)
     rng = np.random.default_rng(k)
     targets, labels = np.arange(140) % classes, rng.integers(0, classes, (140, k))
     labels[:70] = labels[:70, :1]  # half of the rows have neighbours of one class

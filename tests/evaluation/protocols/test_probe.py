@@ -5,18 +5,19 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from mmcl_jax.evaluation.protocols import probe
-from mmcl_jax.evaluation.protocols.probe import Heads, Labelled, standardise, train_heads
+from mmcl_jax.evaluation.heads.batches import drawn_batches
+from mmcl_jax.evaluation.heads.engine import Trained
+from mmcl_jax.evaluation.protocols.probe import Labelled, standardise, train_heads
 from mmcl_jax.evaluation.sources.budgets import Budget
-from mmcl_jax.tasks.task import Task
+from mmcl_jax.tasks import Class, Number, Task
 
 pytestmark = pytest.mark.core
 
-PRICE = Task(label="price", kind="regression", classes=1)
+PRICE = Number(label="price")
 
 
 def classes(count: int) -> Task:
-    return Task(label="kind", kind="classification", classes=count)
+    return Class(label="kind", classes=count)
 
 
 def blobs(rows: int, seed: int, *, noise: int = 0, count: int = 3) -> Labelled:
@@ -27,13 +28,14 @@ def blobs(rows: int, seed: int, *, noise: int = 0, count: int = 3) -> Labelled:
     return Labelled(np.concatenate([signal, rng.normal(size=(rows, noise))], axis=1).astype(np.float32), labels)
 
 
-def one(train: Labelled, val: Labelled, task: Task, **options) -> Heads:
+def one(train: Labelled, val: Labelled, task: Task, **options) -> Trained:
     """One draw: all rows."""
-    return train_heads(train, val, np.arange(len(train.targets))[None], task=task, seeds=[(0, 0)], **options)
+    (head,) = train_heads(train, val, np.arange(len(train.targets))[None], task=task, seeds=[(0, 0)], **options)
+    return head
 
 
-def top1(heads: Heads, test: Labelled, draw: int = 0) -> float:
-    return float((heads.outputs(draw, test.features).argmax(axis=1) == test.targets).mean())
+def top1(head: Trained, test: Labelled) -> float:
+    return float((head.outputs(test.features).argmax(axis=1) == test.targets).mean())
 
 
 def test_separable_classes_are_learnt_and_shuffled_labels_are_not() -> None:
@@ -59,7 +61,7 @@ def test_as_good_as_logistic_regression_on_digits(per_class: int | None) -> None
         task=classes(10),
         seeds=[(0, draw) for draw in range(3)],
     )
-    ours = np.mean([top1(heads, Labelled(test, labels[1000:]), draw) for draw in range(3)])
+    ours = np.mean([top1(head, Labelled(test, labels[1000:])) for head in heads])
     theirs = []
     for rows in draws:
         models = [LogisticRegression(C=c, max_iter=3000).fit(train[rows], labels[rows]) for c in (1e-2, 1e-1, 1e0)]
@@ -82,13 +84,19 @@ def test_a_head_is_the_same_alone_and_among_others() -> None:
     options = {"task": classes(3), "max_epochs": 4}
     together = train_heads(train, val, rows, seeds=seeds, learning_rates=[1e-3, 1e-2], **options)
     for draw in range(3):
-        rate = float(together.learning_rates[draw])
-        alone = train_heads(
-            train, val, rows[draw : draw + 1], seeds=seeds[draw : draw + 1], learning_rates=[rate], **options
+        (alone,) = train_heads(
+            train,
+            val,
+            rows[draw : draw + 1],
+            seeds=seeds[draw : draw + 1],
+            learning_rates=[together[draw].rate],
+            **options,
         )
-        np.testing.assert_allclose(alone.weights[0], together.weights[draw], atol=1e-5)
-    other = train_heads(train, val, rows[:1], seeds=[(5, 0)], learning_rates=[1e-3, 1e-2], **options)
-    assert np.abs(other.weights[0] - together.weights[0]).max() > 1e-4  # its order of minibatches is another
+        np.testing.assert_allclose(alone.params["kernel"], together[draw].params["kernel"], atol=1e-5)
+    (other,) = train_heads(train, val, rows[:1], seeds=[(5, 0)], learning_rates=[1e-3, 1e-2], **options)
+    assert (
+        np.abs(other.params["kernel"] - together[0].params["kernel"]).max() > 1e-4
+    )  # its order of minibatches is another
 
 
 def test_the_learning_rate_is_chosen_on_validation() -> None:
@@ -97,7 +105,7 @@ def test_the_learning_rate_is_chosen_on_validation() -> None:
     reached = {rate: top1(one(train, val, classes(3), learning_rates=[rate], max_epochs=5), val) for rate in rates}
     both = one(train, val, classes(3), learning_rates=rates, max_epochs=5)
     assert top1(both, val) == max(reached.values())
-    assert reached[float(both.learning_rates[0])] == max(reached.values())
+    assert reached[both.rate] == max(reached.values())
 
 
 def test_a_head_stops_ten_rounds_after_its_best_and_the_best_is_kept() -> None:
@@ -113,9 +121,11 @@ def test_a_head_stops_ten_rounds_after_its_best_and_the_best_is_kept() -> None:
 
 
 def test_few_labels_make_rounds_of_many_steps_and_every_row_counts_once_per_epoch() -> None:
-    (few,) = (next(probe._minibatches(np.arange(30)[None] + 5, [(0, 0)])),)
+    options = {"batch_size": 512, "least_steps": 25}
+    few = next(drawn_batches(np.arange(30)[None] + 5, [(0, 0)], **options))["row"]
     assert few.shape == (25, 1, 30)
-    many = next(probe._minibatches(np.stack([np.arange(1300), np.arange(1300) + 7]), [(0, 0), (0, 1)]))
+    drawn = np.stack([np.arange(1300), np.arange(1300) + 7])
+    many = next(drawn_batches(drawn, [(0, 0), (0, 1)], **options))["row"]
     assert many.shape == (27, 2, 434)  # nine epochs of three steps of up to 512
     for epoch in many.reshape(9, 3, 2, 434):
         for draw, first in enumerate((0, 7)):
@@ -128,8 +138,8 @@ def test_numbers_are_predicted_in_their_units_as_by_least_squares() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(900, 6)).astype(np.float32)
     y = 20_000 + 3_000 * (x @ rng.normal(size=6)) + rng.normal(scale=500, size=900)
-    heads = one(Labelled(x[:300], y[:300]), Labelled(x[300:600], y[300:600]), PRICE)
-    metrics = PRICE.metrics(heads.outputs(0, x[600:]), y[600:])
+    head = one(Labelled(x[:300], y[:300]), Labelled(x[300:600], y[300:600]), PRICE)
+    metrics = PRICE.metrics(head.outputs(x[600:]), y[600:])
     least = Ridge(1e-3).fit(x[:300], y[:300])
     assert metrics["mse"] < 1.05 * np.mean((least.predict(x[600:]) - y[600:]) ** 2)
     assert metrics["pearson"] > 0.9
@@ -137,9 +147,9 @@ def test_numbers_are_predicted_in_their_units_as_by_least_squares() -> None:
 
 def test_a_rate_at_which_heads_diverge_is_not_chosen() -> None:
     train, val = blobs(60, 0), blobs(60, 1)
-    heads = one(train, val, classes(3), learning_rates=[float("inf"), 1e-2], max_epochs=3)
-    assert heads.learning_rates[0] == 1e-2
-    assert np.isfinite(heads.weights).all()
+    head = one(train, val, classes(3), learning_rates=[float("inf"), 1e-2], max_epochs=3)
+    assert head.rate == 1e-2
+    assert np.isfinite(head.params["kernel"]).all()
 
 
 def test_standardising_uses_the_training_rows_alone() -> None:

@@ -153,7 +153,7 @@ def test_numbers_are_predicted_from_the_rows_that_have_them(ads: Store, tmp_path
     how = {"label": "price", "protocols": protocols, "inputs": ("table",), "baselines": ()}
     scores = evaluate_runs([run], ads, budgets=[Budget(), Budget(fraction=0.5)], **how, **FAST)
     assert {s.protocol for s in scores} == set(protocols)
-    assert all({"mse", "mae", "pearson", "val_mse"} == set(s.metrics) for s in scores)
+    assert all({"mse", "mae", "r2", "pearson", "val_mse"} == set(s.metrics) for s in scores)
     spread = np.std(data.targets["test"])
     assert all(s.metrics["mae"] < 20 * spread for s in scores)  # in the label's units
     with pytest.raises(UserError, match="--per-class: 'price' is a number"):

@@ -21,7 +21,9 @@ def probed(kind: str) -> list[dict]:
     task = classes(3)
     if kind == "number":
         task = PRICE
-        train, val, test = (Labelled(x.features, 7 + 3 * x.features[:, 0] + x.features[:, 6]) for x in (train, val, test))
+        train, val, test = (
+            Labelled(x.features, 7 + 3 * x.features[:, 0] + x.features[:, 6]) for x in (train, val, test)
+        )
     count = 30 if kind == "few" else 600
     rows = np.stack([np.random.default_rng(draw).permutation(700)[:count] for draw in range(3)])
     heads = train_heads(
@@ -29,11 +31,11 @@ def probed(kind: str) -> list[dict]:
     )
     return [
         {
-            "metrics": task.metrics(heads.outputs(draw, test.features), test.targets),
-            "rate": float(heads.learning_rates[draw]),
-            "outputs": heads.outputs(draw, test.features)[:5].tolist(),
+            "metrics": task.metrics(head.outputs(test.features), test.targets),
+            "rate": head.rate,
+            "outputs": head.outputs(test.features)[:5].tolist(),
         }
-        for draw in range(3)
+        for head in heads
     ]
 
 
@@ -58,7 +60,9 @@ def same(found: list[dict], kind: str, rel: float) -> None:
     for one, expected in zip(found, RECORDED[kind], strict=True):
         for name in expected.keys() - {"outputs", "metrics"}:
             assert one[name] == expected[name]
-        assert {name: one["metrics"][name] for name in expected["metrics"]} == pytest.approx(expected["metrics"], rel=rel)
+        assert {name: one["metrics"][name] for name in expected["metrics"]} == pytest.approx(
+            expected["metrics"], rel=rel
+        )
         np.testing.assert_allclose(one["outputs"], expected["outputs"], rtol=rel, atol=rel)
 
 

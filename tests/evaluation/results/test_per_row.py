@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from mmcl_jax.evaluation.results.per_row import packed, parts, unpacked
-from mmcl_jax.tasks.task import Task
+from mmcl_jax.tasks import Class, Task
 
 pytestmark = pytest.mark.core
 
-BINARY = Task(label="cad", kind="classification", classes=2)
-MODEL = Task(label="model", kind="classification", classes=4)
+BINARY = Class(label="cad", classes=2)
+MODEL = Class(label="model", classes=4)
 
 
 @pytest.mark.parametrize("task", [BINARY, MODEL], ids=["auroc", "top1"])

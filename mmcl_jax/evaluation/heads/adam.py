@@ -1,0 +1,46 @@
+"""Adam, with one second moment per weight or per head."""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from mmcl_jax.evaluation.heads.linear import Params, per_head
+
+SecondMoment = Literal["weight", "head"]
+FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8
+
+
+def adam(second_moment: SecondMoment) -> optax.GradientTransformation:
+    """Return Adam's directions, before the learning rate, of `(heads [G, L, ...], parameters of encoders)`.
+
+    With one second moment per "head", it is the mean over the kernel: per weight, weights of noise move as fast as
+    those of signal, and with few labels such a head falls behind logistic regression by points. It has no encoder to
+    train.
+    """
+    if second_moment == "weight":
+        return optax.scale_by_adam(b1=FIRST_DECAY, b2=SECOND_DECAY, eps=EPSILON)
+    return optax.GradientTransformation(_first, _update)
+
+
+class _Moments(NamedTuple):
+    steps: Array
+    first: Params
+    second: Array  # [G, L]
+
+
+def _first(trained: tuple[Params, Any]) -> _Moments:
+    heads, _ = trained
+    return _Moments(jnp.float32(0), jax.tree.map(jnp.zeros_like, heads), jnp.zeros(heads["kernel"].shape[:2]))
+
+
+def _update(gradients: tuple[Params, Any], moments: Any, params: Any = None) -> tuple[tuple[Params, Any], _Moments]:
+    heads, encoder = gradients
+    steps = moments.steps + 1
+    first = jax.tree.map(lambda m, g: FIRST_DECAY * m + (1 - FIRST_DECAY) * g, moments.first, heads)
+    now = jnp.square(heads["kernel"]).mean(axis=(2, 3))
+    second = SECOND_DECAY * moments.second + (1 - SECOND_DECAY) * now
+    size = 1 / (1 - FIRST_DECAY**steps) / (jnp.sqrt(second / (1 - SECOND_DECAY**steps)) + EPSILON)
+    return (jax.tree.map(lambda m: per_head(size, m) * m, first), encoder), _Moments(steps, first, second)

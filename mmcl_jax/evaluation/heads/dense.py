@@ -1,0 +1,30 @@
+"""A head whose outputs are a map: linear segmentation."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+from jaxtyping import Array, Float
+
+from mmcl_jax.evaluation.heads.linear import LinearHead, Params
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearSegmentation(LinearHead):
+    """A linear layer on every cell of a feature map (a 1 x 1 convolution), enlarged bilinearly to the mask's size.
+
+    This is the linear segmentation protocol of LoVT (Mueller et al., ECCV 2022); corners of cells, not their centres,
+    lie on the borders (PyTorch's `align_corners=False`).
+
+    Attributes:
+      size: height and width of the mask.
+    """
+
+    reads: ClassVar[str] = "maps"
+    size: tuple[int, int] = (0, 0)
+
+    def __call__(self, params: Params, features: Float[Array, "*B h w D"]) -> Float[Array, "*B H W outputs"]:
+        """Return the logits of every pixel."""
+        cells = super().__call__(params, features)
+        shape = (*cells.shape[:-3], *self.size, cells.shape[-1])
+        return jax.image.resize(cells, shape, "bilinear", antialias=False)

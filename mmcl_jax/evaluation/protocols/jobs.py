@@ -1,0 +1,120 @@
+"""What there is to evaluate: a method, by a protocol, from an input, with a budget of labels."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmcl_jax.data.store import Store
+from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.evaluation.sources.budgets import Budget
+from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.reads import modalities_of
+from mmcl_jax.evaluation.sources.source import RAW, Source
+
+PROTOCOLS = ("probe", "augmented_probe", "finetune", "knn", "retrieval")
+NO_LABELS = "no labels"
+_ALWAYS = ("class", "number")  # the tasks there were before scores said which they are of
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Of protocols that train; `say` shows how far one is."""
+
+    learning_rates: tuple[float, ...]
+    max_epochs: int
+    say: Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """One method, input, protocol and budget, with the draws of labels (`rows` `[R, n]`) or the random starts of it.
+
+    `data` is None for retrieval, which has no labels.
+    """
+
+    source: Source
+    data: LabelledStore | None
+    given: str
+    protocol: str
+    budget: str
+    rows: np.ndarray
+    count: int
+
+    @property
+    def method(self) -> str:
+        """The name that its scores have."""
+        return self.source.method(self.protocol, self.given)
+
+    def parts(self) -> list[list[int]]:
+        """Return the numbers of the draws, divided into those that are computed, and kept, together."""
+        numbers = list(range(self.count))
+        alone = self.protocol == "finetune" or (self.protocol == "augmented_probe" and len(self.rows) > 1)
+        return [[number] for number in numbers] if alone else [numbers]
+
+    def of(self, store: Store, how: Settings) -> dict[str, Any]:
+        """Return what is evaluated, and all that can change its scores."""
+        trains = self.protocol in ("probe", "augmented_probe", "finetune")
+        return {
+            **self.source.of(),
+            "store": store.fingerprint,
+            "method": self.method,
+            "protocol": self.protocol,
+            "input": self.given,
+            "label": self.data.task.label if self.data else "",
+            "budget": self.budget,
+            "learning_rates": list(how.learning_rates) if trains else None,
+            "max_epochs": how.max_epochs if trains else None,
+            **({"task": self.data.task.name} if self.data and self.data.task.name not in _ALWAYS else {}),
+        }
+
+
+def jobs_of(
+    source: Source,
+    labelled: Sequence[LabelledStore],
+    protocols: Sequence[str],
+    inputs: Sequence[str],
+    budgets: Sequence[Budget],
+    draws: int,
+    baselines: Sequence[str],
+    retrieving: bool,
+) -> Iterator[Job]:
+    """Yield what there is to evaluate of a source."""
+    for data, given, protocol in itertools.product(labelled, inputs, protocols):
+        if not _applies(source, given, protocol, baselines):
+            continue
+        for budget in budgets:
+            rows = data.draws(budget, seed=source.run.config.seed, count=draws)
+            # Labels that are drawn once are learnt from several random starts, where there are such.
+            starts = draws if protocol in ("augmented_probe", "finetune") else 1
+            yield Job(
+                source=source,
+                data=data,
+                given=given,
+                protocol=protocol,
+                budget=str(budget),
+                rows=rows,
+                count=starts if len(rows) == 1 else len(rows),
+            )
+    if retrieving and source.kind != "raw":
+        nothing = np.zeros((1, 0), int)
+        yield Job(source=source, data=None, given="both", protocol="retrieval", budget=NO_LABELS, rows=nothing, count=1)
+
+
+def so_far(job: Job, scores: Sequence[Score]) -> str:
+    """Return the mean over the draws that are done, in a few words."""
+    metric = job.data.task.primary if job.data else next(iter(scores[0].metrics))
+    values = [score.metrics[metric] for score in scores]
+    over = f" (mean of {len(values)} of {job.count} draws)" if job.count > 1 else ""
+    label = f" of {job.data.task.label}" if job.data else ""
+    return f"{job.method}, {job.protocol} on {job.given}{label}, {job.budget}: {metric} {np.mean(values):.3f}{over}"
+
+
+def _applies(source: Source, given: str, protocol: str, baselines: Sequence[str]) -> bool:
+    """Whether there is such a method: raw inputs have nothing to fine-tune or augment, and are asked for by name."""
+    if source.kind != "raw":
+        return True
+    needed = {RAW.get(modality, "") for modality in modalities_of(given)}
+    return protocol in ("probe", "knn") and needed <= set(baselines)

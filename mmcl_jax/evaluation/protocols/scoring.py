@@ -1,0 +1,135 @@
+"""The scores of a job: what each protocol does."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmcl_jax.data.schema import SPLITS
+from mmcl_jax.data.store import Store
+from mmcl_jax.evaluation.protocols.finetune import Examples, finetune
+from mmcl_jax.evaluation.protocols.jobs import NO_LABELS, Job, Settings
+from mmcl_jax.evaluation.protocols.knn import knn
+from mmcl_jax.evaluation.protocols.probe import Labelled, standardise, train_heads
+from mmcl_jax.evaluation.protocols.retrieval import retrieval
+from mmcl_jax.evaluation.results.per_row import packed, parts
+from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.evaluation.sources.features import unit_rows
+from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.reads import BOTH, modalities_of
+from mmcl_jax.evaluation.sources.source import Source
+
+Result = tuple[dict[str, float], dict[str, float], str]  # metrics, chosen, and what every test row adds (`per_row`)
+
+
+def score_job(job: Job, store: Store, numbers: Sequence[int], how: Settings) -> list[Score]:
+    """Return the scores of some draws of a job."""
+    source, data, seed = job.source, job.data, job.source.run.config.seed
+    if data is None:
+        return [_retrieve(source, store)]
+    if job.protocol == "probe":
+        results = _probe(source, data, job.given, job.rows, how)
+    elif job.protocol == "knn":
+        results = [_knn(source, data, job.given, job.rows[number]) for number in numbers]
+    else:
+        name = f"{job.method}, {job.protocol}, {job.budget}"
+
+        def say(text: str) -> None:
+            how.say(f"{name}: {text}")
+
+        mine = dataclasses.replace(how, say=say)
+        results = _finetune(job, data, numbers, mine, frozen=job.protocol == "augmented_probe")
+    return [
+        Score(
+            method=job.method,
+            seed=seed,
+            protocol=job.protocol,
+            input=job.given,
+            label=data.task.label,
+            budget=job.budget,
+            draw=draw,
+            metrics=metrics,
+            chosen=chosen,
+            absent=data.absent(job.rows),
+            rows=rows,
+            task=data.task.name,
+        )
+        for draw, (metrics, chosen, rows) in zip(numbers, results, strict=True)
+    ]
+
+
+def _probe(source: Source, data: LabelledStore, given: str, rows: np.ndarray, how: Settings) -> list[Result]:
+    seed, task = source.run.config.seed, data.task
+    features = [source.features(data, modality) for modality in modalities_of(given)]
+    standard = standardise(*(np.concatenate([one[split] for one in features], axis=1) for split in SPLITS))
+    train, val, test = (Labelled(x, data.targets[split]) for x, split in zip(standard, SPLITS, strict=True))
+    heads = train_heads(
+        train,
+        val,
+        rows,
+        task=task,
+        seeds=[(seed, draw) for draw in range(len(rows))],
+        reads=modalities_of(given),
+        learning_rates=how.learning_rates,
+        max_epochs=how.max_epochs,
+    )
+    results = []
+    for head in heads:
+        reached = task.metrics(head.outputs(val.features), val.targets)[task.primary]
+        outputs = head.outputs(test.features)
+        metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": reached}
+        results.append((metrics, {"learning_rate": head.rate}, packed(parts(task, outputs, test.targets))))
+    return results
+
+
+def _knn(source: Source, data: LabelledStore, given: str, rows: np.ndarray) -> Result:
+    features = [source.features(data, modality) for modality in modalities_of(given)]
+    train, val, test = (np.concatenate([unit_rows(one[split]) for one in features], axis=1) for split in SPLITS)
+    queries = (val, data.targets["val"]), (test, data.targets["test"])
+    return *knn(train[rows], data.targets["train"][rows], *queries, task=data.task), ""
+
+
+def _finetune(job: Job, data: LabelledStore, numbers: Sequence[int], how: Settings, *, frozen: bool) -> list[Result]:
+    """Return the results of one draw of labels, or of several random starts on labels that are drawn once."""
+    source, modalities = job.source, modalities_of(job.given)
+
+    def examples(split: str) -> Examples:
+        arrays = {modality: source.inputs(data.store, split, modality) for modality in modalities}
+        every = Examples(arrays, np.zeros(data.store.sizes[split]))
+        chosen = data.rows[split]
+        inputs = every.inputs if len(chosen) == len(every) else every.take(chosen).inputs
+        return Examples(inputs, data.targets[split])
+
+    train, val, test = map(examples, SPLITS)
+    drawn = job.rows[numbers[0] if len(job.rows) > 1 else 0]
+    outcomes = finetune(
+        source.model,
+        source.run.config,
+        train if len(drawn) == len(train) else train.take(drawn),
+        val,
+        test,
+        task=data.task,
+        modalities=modalities,
+        frozen=frozen,
+        learning_rates=how.learning_rates,
+        seeds=[(source.run.config.seed, number) for number in numbers],
+        max_epochs=how.max_epochs,
+        report=how.say,
+    )
+    return [(one.metrics, one.chosen, packed(parts(data.task, one.outputs, test.targets))) for one in outcomes]
+
+
+def _retrieve(source: Source, store: Store) -> Score:
+    names = BOTH
+    metrics = retrieval(*(source.projections(store, "test", modality) for modality in names), names=names)
+    return Score(
+        method=source.method("retrieval", "both"),
+        seed=source.run.config.seed,
+        protocol="retrieval",
+        input="-".join(names),
+        label="",
+        budget=NO_LABELS,
+        draw=0,
+        metrics=metrics,
+        chosen={},
+    )

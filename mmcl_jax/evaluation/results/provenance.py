@@ -1,0 +1,23 @@
+"""What results were made with, as every results file says it."""
+
+import os
+import platform
+from typing import Any
+
+import jax
+
+from mmcl_jax import __version__
+
+
+def provenance(command: str) -> dict[str, Any]:
+    """Return the command, the versions of the software, and the machine, as JSON values."""
+    return {
+        "command": command,
+        "mmcl_jax": __version__,
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+    }

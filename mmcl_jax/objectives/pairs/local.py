@@ -1,0 +1,143 @@
+"""Contrast of pooled features with the local features of all samples: local Deep InfoMax and AMDIM."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from mmcl_jax.objectives.pairs.execution import Execution, pair_sums
+from mmcl_jax.objectives.pairs.losses import AnchorLosses, PairLosses, scaled
+from mmcl_jax.objectives.pairs.rules import Metadata, PairRule, present, without_absent
+from mmcl_jax.objectives.pairs.softmax import SoftmaxSums
+from mmcl_jax.objectives.pairs.sums import LOWEST, soft_clip
+
+
+def local_contrast(
+    x: Float[Array, "B d"],
+    y: Float[Array, "B L d"],
+    *,
+    rule: PairRule,
+    metadata: Metadata,
+    mask: Bool[Array, "B L"] | None = None,
+    scale: float | Float[Array, ""] | None = None,
+    normalise: bool = False,
+    clip: float | None = 20.0,
+    execution: Execution | None = None,
+) -> PairLosses:
+    r"""InfoNCE in which every location of a sample is a positive of its own, as in AMDIM and Fedorov et al.'s taxonomy.
+
+    With $s_{ijl} = c \tanh(\langle x_i, y_{jl} \rangle / (\tau c))$ and the locations $N_i$ of other samples, the loss
+    of row $i$ is
+
+    $$\ell_i = \frac{1}{L} \sum_l \Big[ -s_{iil} + \log \Big( e^{s_{iil}} + \sum_{(j, l') \in N_i} e^{s_{ijl'}} \Big)
+    \Big].$$
+
+    Other locations of the own sample are neither positives nor negatives. With L = 1 this is
+    `contrast(..., normalise=False, clip=20.0)`. Only the negatives' sum needs all pairs; memory and cost are
+    `contrast`'s for B rows and B L columns.
+
+    Args:
+      x: pooled features, float32 or bfloat16.
+      y: local features of the same samples, of the same dtype.
+      rule: says which pairs count; the positives of the rule, such as the own sample's, are never negatives.
+      metadata: arrays `[B]` for the rule, of both sides.
+      mask: which locations exist; the others count nowhere, and may hold anything.
+      scale: 1 / tau; by default $1 / \sqrt d$, as in both papers.
+      normalise: scale all features to unit length.
+      clip: c, the bound of the logits; None for no clip.
+      execution: how the pairs are walked; on one device, gathered, by default.
+
+    Returns:
+      `forward`: the losses [B] of the rows. `backward`: the losses [B L] of each location against all rows.
+
+    Raises:
+      ValueError: B does not divide among the devices, the dtypes differ, or the clip is not positive.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from mmcl_jax.objectives.pairs import local_contrast, same
+      >>> pooled, local = jnp.eye(2), jnp.stack([jnp.eye(2), -jnp.eye(2)])
+      >>> losses = local_contrast(pooled, local, rule=same("id"), metadata={"id": jnp.array([7, 8])})
+      >>> [round(float(loss), 4) for loss in losses.forward.loss]
+      [0.7327, 1.6793]
+    """
+    if clip is not None and clip <= 0:
+        raise ValueError(f"clip must be positive, not {clip}")
+    samples, locations, width = y.shape
+    x_metadata = dict(metadata)
+    y_metadata = {name: jnp.repeat(values, locations) for name, values in metadata.items()}
+    if mask is not None:
+        rule = present(rule, "mask")
+        x_metadata["mask"], y_metadata["mask"] = jnp.ones(samples, bool), mask.reshape(-1)
+    x = scaled(without_absent(x, rule, x_metadata), width**-0.5 if scale is None else scale, normalise=normalise)
+    y = scaled(without_absent(y.reshape(-1, width), rule, y_metadata), normalise=normalise)
+    loss = SoftmaxSums("negatives")
+    sides = pair_sums(
+        loss,
+        x,
+        y,
+        rule=rule,
+        x_metadata=x_metadata,
+        y_metadata=y_metadata,
+        clip=clip,
+        execution=execution or Execution(),
+    )
+
+    by_sample = jax.tree.map(lambda values: values.reshape(samples, locations), y_metadata)
+    positive, _ = rule({name: values[:, None] for name, values in x_metadata.items()}, by_sample)
+    own = y.reshape(samples, locations, width)
+    products = jnp.einsum("bd,bld->bl", x, own, precision="highest", preferred_element_type=jnp.float32)
+    logits = soft_clip(products, clip)
+
+    def losses(negatives: Array, strongest: Array) -> AnchorLosses:
+        """The losses of anchors [n] with positives [n, k]."""
+        shape = (len(negatives), -1)
+        chosen, own = positive.reshape(shape), logits.reshape(shape)
+        valid = chosen.any(axis=1)
+        each = jnp.where(chosen, jax.nn.softplus(negatives[:, None] - own), 0)
+        best = jnp.max(jnp.where(chosen, own, LOWEST), axis=1)
+        count = jnp.maximum(jnp.sum(chosen, axis=1, dtype=jnp.float32), 1)
+        return AnchorLosses(loss=each.sum(axis=1) / count, top1=valid & (best >= strongest), valid=valid)
+
+    rows, columns = (losses(loss.log_total(sums), sums["peak"]) for sums in sides)
+    return PairLosses(forward=rows, backward=columns)
+
+
+def mean_squared_product(
+    x: Float[Array, "A d"],
+    y: Float[Array, "B d"],
+    *,
+    scale: float | Float[Array, ""] | None = None,
+    x_present: Bool[Array, "A"] | None = None,
+    y_present: Bool[Array, "B"] | None = None,
+) -> Float[Array, ""]:
+    r"""Return the mean over all pairs of $(\langle x_i, y_j \rangle / \tau)^2$, in float32.
+
+    The penalty on unclipped scores of AMDIM and the taxonomy (there times 0.04), own pairs included. It is
+    $\operatorname{tr}(X^\top X Y^\top Y) / (A B \tau^2)$: two products of d x d moments, and no pair is formed.
+
+    Args:
+      x: features of the rows; local features as rows of their own.
+      y: features of the columns.
+      scale: 1 / tau; by default $1 / \sqrt d$.
+      x_present: which rows enter; the others may hold anything.
+      y_present: which columns enter.
+
+    Returns:
+      The mean, 0 if there are no pairs.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> float(mean_squared_product(jnp.eye(2), 3 * jnp.ones((1, 2)), scale=1.0))
+      9.0
+    """
+    scale = 1 / math.sqrt(x.shape[1]) if scale is None else scale
+    moments, pairs = [], jnp.float32(1)
+    for side, there in ((x, x_present), (y, y_present)):
+        wide = side.astype(jnp.float32)
+        if there is not None:
+            wide = jnp.where(there[:, None], wide, 0)
+        moments.append(jnp.matmul(wide.T, wide, precision="highest"))
+        pairs *= len(side) if there is None else jnp.sum(there, dtype=jnp.float32)
+    return jnp.square(scale) * jnp.sum(moments[0] * moments[1]) / jnp.maximum(pairs, 1)

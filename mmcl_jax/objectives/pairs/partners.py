@@ -1,0 +1,188 @@
+"""Hard negatives: for every anchor a partner, drawn from its softmax over the others."""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend.random import threefry_2x32
+from jaxtyping import Array, Float, Int32, Key, UInt32
+
+from mmcl_jax.objectives.pairs.execution import Execution, pair_sums
+from mmcl_jax.objectives.pairs.losses import scaled
+from mmcl_jax.objectives.pairs.rules import Metadata, PairRule, without_absent
+from mmcl_jax.objectives.pairs.softmax import SoftmaxSums
+from mmcl_jax.objectives.pairs.sums import LOWEST, Mask, PairSums, Sums, Tile
+
+# Indices travel as float32, which is exact up to here.
+MOST_ROWS = 2**24
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Partners:
+    """Per anchor, the partner's index in the batch and its id.
+
+    Where an anchor has no candidate, or is absent itself, the index is -1 and the id 0.
+    """
+
+    index: Int32[Array, "n"]
+    id: UInt32[Array, "n"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairPartners:
+    """`forward`: a column for each row. `backward`: a row for each column."""
+
+    forward: Partners
+    backward: Partners
+
+
+def draw_partners(
+    x: Float[Array, "A d"],
+    y: Float[Array, "B d"],
+    *,
+    rule: PairRule,
+    x_metadata: Metadata,
+    y_metadata: Metadata,
+    scale: float | Float[Array, ""],
+    key: Key[Array, ""],
+    floor: float = 1e-4,
+    execution: Execution | None = None,
+) -> PairPartners:
+    r"""Draw for every anchor a hard negative, as ALBEF's and TIP's matching of images with texts and tables does.
+
+    With the cosines $s_{ij}$ over tau and the set $C_i$ of counted pairs, the partner of row $i$ is the column $j$ of
+    $C_i$, but not one of the positives, with a probability proportional to
+
+    $$p_{ij} = e^{s_{ij}} \Big/ \sum_{k \in C_i} e^{s_{ik}} + \text{floor}.$$
+
+    It is the highest of $\log p_{ij} + g_{ij}$, where the Gumbel noise $g_{ij}$ is a hash of the key and both ids. So
+    partners are drawn tile by tile, and are the same on any number of devices, in tiles of any size and in every
+    execution. Rows that share an id share their noise. There is no gradient; the cost is that of two forward passes of
+    `contrast`.
+
+    Args:
+      x: embeddings of the rows.
+      y: embeddings of the columns, of the same dtype.
+      rule: says which pairs are positives, such as the own pair, and which count; see `rules`.
+      x_metadata: arrays `[A]` for the rule, and `id`.
+      y_metadata: arrays `[B]` for the rule, and `id`.
+      scale: 1 / tau.
+      key: random key, a function of the seed and the step.
+      floor: added to every probability, so that no candidate is out of reach; 1e-4 in TIP.
+      execution: how the pairs are walked; on one device, gathered, by default.
+
+    Raises:
+      ValueError: A or B does not divide among the devices or is above 16,777,216, the dtypes differ, or the floor is
+        negative.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from mmcl_jax.objectives.pairs import draw_partners, same
+      >>> ids = {"id": jnp.array([7, 8])}
+      >>> both = draw_partners(
+      ...     jnp.eye(2), jnp.eye(2), rule=same("id"), x_metadata=ids, y_metadata=ids, scale=1.0, key=jax.random.key(0)
+      ... )
+      >>> both.forward.index.tolist(), both.forward.id.tolist()
+      ([1, 0], [8, 7])
+    """
+    if floor < 0:
+        raise ValueError(f"floor must not be negative, as {floor} is")
+    if max(len(x), len(y)) > MOST_ROWS:
+        raise ValueError(f"partners are drawn among at most {MOST_ROWS} rows, not {max(len(x), len(y))}")
+    execution = execution or Execution()
+    x = scaled(without_absent(jax.lax.stop_gradient(x), rule, x_metadata), jax.lax.stop_gradient(scale))
+    y = scaled(without_absent(jax.lax.stop_gradient(y), rule, y_metadata))
+    softmax = SoftmaxSums("all")
+    sums = pair_sums(softmax, x, y, rule=rule, x_metadata=x_metadata, y_metadata=y_metadata, execution=execution)
+    words = jax.random.bits(key, (2,))
+    sides = [
+        {
+            **metadata,
+            _ID: metadata["id"].astype(jnp.uint32),
+            _INDEX: jnp.arange(len(metadata["id"]), dtype=jnp.float32),
+            _TOTAL: softmax.log_total(side),
+            _WORDS[0]: jnp.full(len(metadata["id"]), words[0]),
+            _WORDS[1]: jnp.full(len(metadata["id"]), words[1]),
+        }
+        for metadata, side in zip((x_metadata, y_metadata), sums, strict=True)
+    ]
+    rows, columns = pair_sums(
+        _Drawing(floor), x, y, rule=rule, x_metadata=sides[0], y_metadata=sides[1], execution=execution
+    )
+
+    def partners(drawn: Sums, among: Metadata) -> Partners:
+        index = drawn["index"].astype(jnp.int32)
+        ids = among[_ID][jnp.maximum(index, 0)]
+        return Partners(index=index, id=jnp.where(index < 0, jnp.uint32(0), ids))
+
+    return PairPartners(forward=partners(rows, sides[1]), backward=partners(columns, sides[0]))
+
+
+# What a draw adds to the metadata.
+_ID, _INDEX, _TOTAL, _WORDS = "draw id", "draw index", "draw log total", ("draw word 0", "draw word 1")
+
+
+class _Draws(NamedTuple):
+    """By the axis that is reduced: the candidates' scores for the anchors along the other axis, and their indices."""
+
+    scores: tuple[Tile, Tile]
+    indices: tuple[Float[Array, "A 1"], Float[Array, "1 B"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Drawing(PairSums):
+    """Per anchor: the highest `score` of a candidate, and its `index`. All constant to differentiation."""
+
+    floor: float
+
+    def scores(self, logits: Tile, rows: Metadata, columns: Metadata) -> _Draws:
+        """See `PairSums`."""
+        # One hash of both ids gives two words: noise for either direction.
+        words = rows[_WORDS[0]][0, 0], rows[_WORDS[1]][0, 0]
+        bits = threefry_2x32(words, jnp.stack(jnp.broadcast_arrays(rows[_ID], columns[_ID])))
+        by_axis = [
+            jnp.logaddexp(logits - side[_TOTAL], self._log_floor) + _gumbel(noise)
+            for side, noise in ((columns, bits[1]), (rows, bits[0]))
+        ]
+        return _Draws(scores=(by_axis[0], by_axis[1]), indices=(rows[_INDEX], columns[_INDEX]))
+
+    def empty(self, anchors: int) -> Sums:
+        """See `PairSums`."""
+        return {"score": jnp.full(anchors, LOWEST), "index": jnp.full(anchors, -1.0)}
+
+    def reduce(self, logits: Any, positive: Mask, counted: Mask, axis: int) -> Sums:
+        """See `PairSums`. Of equal scores the lowest index is taken, in tiles of any size."""
+        candidate = counted & ~positive
+        score = jnp.where(candidate, logits.scores[axis], LOWEST)
+        best = jnp.max(score, axis=axis)
+        among = jnp.where(candidate & (score == jnp.expand_dims(best, axis)), logits.indices[axis], jnp.inf)
+        index = jnp.min(among, axis=axis)
+        return {"score": best, "index": jnp.where(index == jnp.inf, -1, index)}
+
+    def merge(self, a: Sums, b: Sums) -> Sums:
+        """See `PairSums`."""
+        first = (a["score"] > b["score"]) | ((a["score"] == b["score"]) & (a["index"] < b["index"]))
+        return {name: jnp.where(first, a[name], b[name]) for name in a}
+
+    def pull(self, sums: Sums, cotangents: Sums) -> Sums:
+        """See `PairSums`."""
+        return {"score": cotangents["score"]}
+
+    def slope(self, logits: Any, positive: Mask, counted: Mask, pulled: Sums) -> Tile:
+        """See `PairSums`."""
+        return jnp.zeros(positive.shape)
+
+    @property
+    def _log_floor(self) -> float:
+        return math.log(self.floor) if self.floor else -math.inf
+
+
+def _gumbel(bits: UInt32[Array, "A B"]) -> Float[Array, "A B"]:
+    """Return standard Gumbel noise, fine in its upper tail: among a million candidates, the highest is there."""
+    uniform = jnp.minimum(bits.astype(jnp.float32) * 2.0**-32 + 2.0**-33, 1 - 2.0**-24)
+    return -jnp.log(-jnp.log1p(-uniform))

@@ -1,0 +1,26 @@
+"""The area under the ROC curve on the device, for settings that are chosen by it while heads are trained."""
+
+import jax
+import jax.numpy as jnp
+
+
+def binary_auroc(scores: jax.Array, targets: jax.Array, present: jax.Array | None = None) -> jax.Array:
+    """Area under the ROC curve of scores `[N]` for class 1 of codes `[N]`: the Mann-Whitney statistic, ties half.
+
+    Args:
+      scores: of class 1.
+      targets: 0 or 1.
+      present: `[N]` bool, the rows that have the label; all by default. NaN if they are of one class.
+    """
+    rows: jax.Array | int = len(scores)
+    positive = (targets == 1).astype(jnp.float32)
+    if present is not None:
+        scores = jnp.where(present, scores, jnp.inf)  # above all others, so that they change no rank below
+        positive, rows = positive * present, present.sum(dtype=jnp.float32)
+    order = jnp.sort(scores)
+    below = jnp.searchsorted(order, scores, side="left", method="sort").astype(jnp.float32)
+    upto = jnp.searchsorted(order, scores, side="right", method="sort").astype(jnp.float32)
+    count = positive.sum()
+    rank = (below + upto + 1) / 2
+    mean_rank = (positive * rank).sum() / count
+    return (mean_rank - (count + 1) / 2) / (rows - count)

@@ -1,0 +1,122 @@
+"""One class of several that have no order."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from scipy.special import log_softmax, logsumexp
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from mmcl_jax.tasks.auroc import binary_auroc
+from mmcl_jax.tasks.task import TINY, Task, share
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Class(Task):
+    """The prediction of a class code: one logit per class, softmax cross-entropy.
+
+    Attributes:
+      classes: number of classes.
+      one_class: whether all validation rows have the same one of two classes, so that no AUROC chooses among settings.
+
+    Example:
+      >>> task = Class(label="model", classes=3)
+      >>> task.primary, task.metrics(np.eye(3), np.array([0, 1, 1]))["top1"]
+      ('top1', 0.6666666666666666)
+    """
+
+    name = "class"
+    shown = ("top1", "auroc")
+    dtype = np.int32
+    per_class = True
+    classes: int
+    one_class: bool = False
+
+    @property
+    def outputs(self) -> int:
+        """One logit per class."""
+        return self.classes
+
+    @property
+    def primary(self) -> str:
+        """Return "auroc" for two classes, "log_loss" where validation has only one of them, else "top1".
+
+        These are the choices of Hager et al. (CVPR 2023) for the cardiac tasks and for DVM.
+        """
+        if self.classes != 2:
+            return "top1"
+        return "log_loss" if self.one_class else "auroc"
+
+    def losses(self, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the cross-entropies, and 1."""
+        codes = jnp.broadcast_to(targets, outputs.shape[:-1]).astype(jnp.int32)
+        return optax.softmax_cross_entropy_with_integer_labels(outputs, codes), jnp.float32(1)
+
+    def score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """Return top-1, the AUROC, or minus the log loss."""
+        if self.primary == "log_loss":
+            return -self.mean_loss(outputs, targets)
+        if self.primary == "auroc":
+            return binary_auroc(outputs[:, 1] - outputs[:, 0], targets)
+        return (outputs.argmax(axis=1).astype(targets.dtype) == targets).mean(dtype=jnp.float32)
+
+    def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
+        """Return `top1` over all rows, `balanced_accuracy` (mean recall of the classes with rows), and ranking metrics.
+
+        These are `auroc` and `average_precision` (of class 1 if there are two, else the mean over the one-vs-rest
+        problems of the classes that have rows), which are NaN if all rows are of one class; and `log_loss` where
+        settings are chosen by it. Rows are ranked by the log-odds of a class: its probability is rounded to 1 for every
+        row that is sure of it.
+        """
+        outputs, targets = np.asarray(outputs, np.float64), np.asarray(targets).astype(np.int64)
+        assert outputs.shape == (len(targets), self.outputs), (outputs.shape, targets.shape)
+        ranking = outputs if shares else log_odds(outputs)
+        names = ["top1", "balanced_accuracy", "auroc", "average_precision"]
+        names += ["log_loss"] if self.primary == "log_loss" else []
+        if not np.isfinite(outputs).all():
+            return dict.fromkeys(names, float("nan"))
+        present = np.unique(targets)
+        hits = outputs.argmax(axis=1) == targets
+        measured = {
+            "top1": float(hits.mean()),
+            "balanced_accuracy": float(np.mean([hits[targets == code].mean() for code in present])),
+            "auroc": float("nan"),
+            "average_precision": float("nan"),
+        }
+        if len(present) > 1:
+            problems = [(targets == code, ranking[:, code]) for code in ([1] if self.classes == 2 else present)]
+            measured["auroc"] = float(np.mean([roc_auc_score(*one) for one in problems]))
+            measured["average_precision"] = float(np.mean([average_precision_score(*one) for one in problems]))
+        if "log_loss" in names:
+            logs = np.log(outputs + TINY) if shares else log_softmax(outputs, axis=1)
+            measured["log_loss"] = float(-logs[np.arange(len(targets)), targets].mean())
+        return measured
+
+    def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return the shares of the classes; a class without a vote has the share 0 exactly, one with all votes 1."""
+        votes = np.zeros((len(weights), self.classes))
+        np.add.at(votes, (np.arange(len(weights))[:, None], targets), weights)
+        return share(votes)
+
+
+def log_odds(logits: np.ndarray) -> np.ndarray:
+    """Return `log(p / (1 - p))` of every class, `[N, C]`, for logits `[N, C]` with p = softmax(logits).
+
+    Example:
+      >>> log_odds(np.array([[50.0, 0.0], [60.0, 0.0]])).tolist()  # softmax rounds both probabilities to 1
+      [[50.0, -50.0], [60.0, -60.0]]
+    """
+    if logits.shape[1] == 2:
+        return logits - logits[:, ::-1]
+    # In the sum of the other classes, the largest logit must not be subtracted from itself.
+    first = logits.argmax(axis=1)[:, None]
+    rest = logits.copy()
+    np.put_along_axis(rest, first, -np.inf, axis=1)
+    log_rest = logsumexp(rest, axis=1, keepdims=True)
+    shifted = rest - np.take_along_axis(logits, first, axis=1)
+    others = np.maximum(np.exp(shifted).sum(axis=1, keepdims=True) - np.exp(shifted), 0)
+    odds = shifted - np.log1p(others)
+    np.put_along_axis(odds, first, np.take_along_axis(logits, first, axis=1) - log_rest, axis=1)
+    return odds

@@ -1,0 +1,88 @@
+"""Several yes-or-no labels at once."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from mmcl_jax.tasks.auroc import binary_auroc
+from mmcl_jax.tasks.task import Task, binary_log_loss, mean_vote
+
+_METRICS = {"auroc": roc_auc_score, "average_precision": average_precision_score}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MultiLabel(Task):
+    """The prediction of K labels that are 0 or 1, none of which excludes another: a logit each, binary cross-entropy.
+
+    Targets are `[N, K]`, NaN where a row lacks a label: that is left out of the loss and of the metrics.
+
+    Attributes:
+      names: of the K labels.
+      one_class: whether validation has no label of both classes, so that no AUROC chooses among settings.
+    """
+
+    name = "multi_label"
+    shown = ("auroc_macro", "auroc_micro")
+    names: tuple[str, ...]
+    one_class: bool = False
+
+    @property
+    def outputs(self) -> int:
+        """A logit per label."""
+        return len(self.names)
+
+    @property
+    def primary(self) -> str:
+        """Return "auroc_macro", or "log_loss" where validation has no label of both classes."""
+        return "log_loss" if self.one_class else "auroc_macro"
+
+    def losses(self, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the sums of the binary cross-entropies, and how many labels a row has."""
+        known = ~jnp.isnan(targets)
+        losses = optax.sigmoid_binary_cross_entropy(outputs, jnp.where(known, targets, 0))
+        return jnp.where(known, losses, 0).sum(axis=-1), known.sum(axis=-1, dtype=jnp.float32)
+
+    def score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """Return the mean AUROC of the labels with rows of both classes, or minus the log loss."""
+        if self.primary == "log_loss":
+            return -self.mean_loss(outputs, targets)
+        known = ~jnp.isnan(targets)
+        positive, negative = (((targets == code) & known).any(axis=0) for code in (1, 0))
+        aurocs = jax.vmap(binary_auroc, in_axes=1)(outputs, targets, known)
+        both = positive & negative
+        return jnp.where(both, aurocs, 0).sum() / both.sum(dtype=jnp.float32)
+
+    def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
+        """Return `auroc` and `average_precision`, `_macro` and `_micro`, and of every label, such as `auroc/LABEL`.
+
+        Macro is the mean over the labels with rows of both classes; micro takes all labels of all rows for one problem.
+        They are NaN where there is no such label. `log_loss` is there where settings are chosen by it.
+        """
+        outputs, targets = np.asarray(outputs, np.float64), np.asarray(targets, np.float64)
+        assert outputs.shape == targets.shape, (outputs.shape, targets.shape)
+        measured: dict[str, float] = {}
+        for name in _METRICS:
+            found = [_measured(name, outputs[:, k], targets[:, k]) for k in range(self.outputs)]
+            measured[f"{name}_macro"] = float("nan") if np.isnan(found).all() else float(np.nanmean(found))
+            measured[f"{name}_micro"] = _measured(name, outputs.ravel(), targets.ravel())
+            measured |= {f"{name}/{label}": value for label, value in zip(self.names, found, strict=True)}
+        if self.primary == "log_loss":
+            known = ~np.isnan(targets)
+            measured["log_loss"] = binary_log_loss(outputs[known], targets[known] == 1, shares=shares)
+        return measured
+
+    def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return the shares `[M, K]` of votes for 1 among the neighbours that have the label; NaN where none has."""
+        return mean_vote(weights, targets)
+
+
+def _measured(name: str, scores: np.ndarray, targets: np.ndarray) -> float:
+    """Return a metric over the entries that have a label; NaN if they are of one class, or a score is not finite."""
+    known = ~np.isnan(targets)
+    if len(np.unique(targets[known])) < 2 or not np.isfinite(scores).all():
+        return float("nan")
+    return float(_METRICS[name](targets[known], scores[known]))

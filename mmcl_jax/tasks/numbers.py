@@ -1,0 +1,90 @@
+"""Several numbers at once."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+from mmcl_jax.tasks.task import Task, Units, mean_vote
+
+_METRICS = {"r2": r2_score, "mae": mean_absolute_error, "rmse": root_mean_squared_error}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Numbers(Task):
+    """The prediction of K numbers: an output each; the squared errors of targets standardised by the training rows.
+
+    Targets are `[N, K]`, NaN where a row lacks one: that is left out of the loss and of the metrics of its output.
+
+    Attributes:
+      names: of the K labels.
+    """
+
+    name = "numbers"
+    shown = ("r2", "mae")
+    names: tuple[str, ...]
+
+    @property
+    def outputs(self) -> int:
+        """The numbers."""
+        return len(self.names)
+
+    @property
+    def primary(self) -> str:
+        """Return "r2", the mean over outputs, which does not depend on their units."""
+        return "r2"
+
+    def units(self, targets: np.ndarray) -> Units:
+        """Return mean and standard deviation of every label over the rows that have it; a constant is only centred."""
+        known = ~np.isnan(targets)
+        count = np.maximum(known.sum(axis=0), 1)
+        mean = np.where(known, targets, 0).sum(axis=0) / count
+        sd = np.sqrt(np.where(known, (targets - mean) ** 2, 0).sum(axis=0) / count)
+        return Units(mean, np.where(sd > 0, sd, 1))
+
+    def losses(self, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the sums of the squared errors, and how many numbers a row has."""
+        known = ~jnp.isnan(targets)
+        errors = jnp.where(known, jnp.square(outputs - jnp.where(known, targets, 0)), 0)
+        return errors.sum(axis=-1), known.sum(axis=-1, dtype=jnp.float32)
+
+    def score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """Return the mean R2 of the outputs whose labels vary."""
+        known = ~jnp.isnan(targets)
+        filled = jnp.where(known, targets, 0)
+        count = jnp.maximum(known.sum(axis=0, dtype=jnp.float32), 1)
+        off = jnp.where(known, filled - filled.sum(axis=0) / count, 0)
+        total, errors = jnp.square(off).sum(axis=0), jnp.where(known, jnp.square(outputs - filled), 0).sum(axis=0)
+        varies = total > 0
+        r2 = jnp.where(varies, 1 - errors / jnp.where(varies, total, 1), 0)
+        return r2.sum() / varies.sum(dtype=jnp.float32)
+
+    def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
+        """Return `r2`, `mae` and `rmse`: the mean over outputs, and of every output, such as `r2/LABEL`.
+
+        An output whose labels do not vary has no R2 (NaN), and the mean is over the others.
+        """
+        outputs, targets = np.asarray(outputs, np.float64), np.asarray(targets, np.float64)
+        assert outputs.shape == targets.shape, (outputs.shape, targets.shape)
+        measured: dict[str, float] = {}
+        for name in _METRICS:
+            found = [_measured(name, outputs[:, k], targets[:, k]) for k in range(self.outputs)]
+            finite = np.isfinite(outputs).all() and not np.isnan(found).all()
+            measured[name] = float(np.nanmean(found)) if finite else float("nan")
+            measured |= {f"{name}/{label}": value for label, value in zip(self.names, found, strict=True)}
+        return measured
+
+    def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return the weighted means `[M, K]` over the neighbours that have the number; NaN where none has."""
+        return mean_vote(weights, targets)
+
+
+def _measured(name: str, predictions: np.ndarray, targets: np.ndarray) -> float:
+    """Return a metric of one output over the rows that have its label; NaN where it has none."""
+    known = ~np.isnan(targets)
+    some = known.any() and (name != "r2" or np.ptp(targets[known]) > 0)
+    if not some or not np.isfinite(predictions).all():
+        return float("nan")
+    return float(_METRICS[name](targets[known], predictions[known]))
