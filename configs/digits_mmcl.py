@@ -6,7 +6,7 @@ was looked at, from the paper's (temperature, corruption, optimizer) and from th
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.config import encoder, experiment, optimizer, projector, schedule, term, view
+from mmcl_jax.config import encoder, experiment, input, optimizer, projector, schedule, term, view
 
 # Digits are not mirrored (flip), and their grey images have no colour; weak rotation stands in for slanted writing.
 AUGMENTATION = {
@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 128
     config.epochs = 60
     config.checkpoint_every = 180
+    config.inputs = {"image": input(), "table": input()}
     config.views = {"image": view("augment", **AUGMENTATION), "table": view("scarf", rate=0.3)}
     config.encoders = {"image": encoder("cnn"), "table": encoder("table_mlp", hidden=256, features=128)}
     config.projectors = {"image": projector("mlp", hidden=128, out=64), "table": projector("mlp", hidden=128, out=64)}

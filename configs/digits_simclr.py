@@ -11,6 +11,6 @@ def get_config() -> ConfigDict:
     config.name = "digits_simclr"
     augmentation = {key: value for key, value in config.views.image.items() if key != "name"}
     config.views = ConfigDict({name: view("augment", **augmentation) for name in ("image_1", "image_2")})
-    del config.encoders.table, config.projectors.table
+    del config.inputs.table, config.encoders.table, config.projectors.table
     config.objective = (term("nt_xent", between=("image_1", "image_2"), temperature=0.1),)
     return config

@@ -8,12 +8,13 @@ of DVM-CAR does (300). Smaller ones are enlarged; `--config.views.image.size=Non
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.config import encoder, experiment, optimizer, projector, schedule, term, view
+from mmcl_jax.config import encoder, experiment, input, optimizer, projector, schedule, term, view
 
 
 def get_config() -> ConfigDict:
     """The experiment."""
     config = experiment()
+    config.inputs = {"image": input(), "table": input()}
     config.views = {"image": view("augment", size=(128, 128), probability=0.95), "table": view("scarf", rate=0.3)}
     config.encoders = {"image": encoder("resnet50"), "table": encoder("table_mlp")}
     config.projectors = {"image": projector("mlp"), "table": projector("mlp")}

@@ -5,12 +5,13 @@ In MMCL's code the first view is always augmented and the second with probabilit
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.config import encoder, experiment, optimizer, projector, schedule, term, view
+from mmcl_jax.config import encoder, experiment, input, optimizer, projector, schedule, term, view
 
 
 def get_config() -> ConfigDict:
     """The experiment."""
     config = experiment()
+    config.inputs = {"image": input()}
     config.views = {
         "image_1": view("augment", size=(128, 128)),
         "image_2": view("augment", size=(128, 128), probability=0.95),

@@ -34,7 +34,7 @@ def write_text(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError:
+    except BaseException:
         partial.unlink(missing_ok=True)
         raise
 
@@ -45,8 +45,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_checksums(directory: Path, files: Iterable[Path]) -> None:
-    """Write `checksums.json`: size in bytes and SHA-256 of these files of the directory."""
+def write_checksums(directory: Path, files: Iterable[Path], *, name: str = CHECKSUMS) -> None:
+    """Write `checksums.json`, or another `name`: size in bytes and SHA-256 of these files of the directory."""
     paths = sorted(files)
     with ThreadPoolExecutor(max_workers=4) as threads:
         sums = list(threads.map(sha256, paths))
@@ -54,7 +54,7 @@ def write_checksums(directory: Path, files: Iterable[Path]) -> None:
         str(path.relative_to(directory)): {"bytes": path.stat().st_size, "sha256": digest}
         for path, digest in zip(paths, sums, strict=True)
     }
-    write_text(directory / CHECKSUMS, json.dumps(entries, indent=1) + "\n")
+    write_text(directory / name, json.dumps(entries, indent=1) + "\n")
 
 
 def damage(directory: Path) -> str | None:

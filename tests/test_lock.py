@@ -137,7 +137,7 @@ print(int(np.asarray(arrays["image"]).astype(np.int64).sum()), arrays["id"][:3].
 """
     image = digits_store.arrays("train")
     expected = f"{int(np.asarray(image['image']).astype(np.int64).sum())} {image['id'][:3].tolist()}"
-    for missing in ("flat", "flat/image.npy", "flat/val"):
+    for missing in ("flat", "flat/image.npy", "flat/table.at.npy"):
         subprocess.run(["rm", "-r", str(store / missing)], check=True)
         processes = [
             subprocess.Popen(

@@ -119,7 +119,7 @@ def test_nothing_that_a_command_prints_or_writes_acts(hostile: Path) -> None:
     assert r"[red]a\x1b[2J" in printed
     assert ":smile:" in printed
     assert r"[blue]\x9bx" in printed
-    for name in ("card.html", "findings.json", "quarantine.jsonl", "schema.json", "declaration.json", "store.json"):
+    for name in ("card.html", "findings.json", "quarantine.jsonl", "entries.json", "declaration.json", "store.json"):
         assert plain((store / name).read_text()), name
     assert command(hostile, "--label", '"a,b"', "--out", str(store)) == (
         2, f"mmcl prepare: {visible(store)} exists already; choose another --out, or remove it first.\n",

@@ -9,5 +9,5 @@ def get_config(data: Data = "dvm") -> ConfigDict:
     """The experiment."""
     config = load("mmcl/mmcl", data=data)
     config.name = "laaf"
-    config.label_as_feature = True
+    config.inputs.table.label_as_feature = True
     return config

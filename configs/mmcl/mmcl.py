@@ -45,7 +45,7 @@ def get_config(data: Data = "dvm") -> ConfigDict:
         config.views.image = view("augment", **CARDIAC)
         config.schedule.learning_rate = 3e-3
         config.optimizer.weight_decay = 1e-4
-        config.missing = "iterative"
+        config.inputs.table.missing = "iterative"
     if data == "cars":
         config.views.image = view("augment", **CARS)
         config.encoders.image.channels = (32, 64, 128, 128)

@@ -15,7 +15,6 @@ def get_config(data: Data = "dvm") -> ConfigDict:
     augmentation = {key: value for key, value in config.views.image.items() if key != "name"}
     second = view("augment", **augmentation)
     config.views = ConfigDict({"image_1": view("augment", **{**augmentation, "probability": 1.0}), "image_2": second})
-    del config.encoders.table, config.projectors.table
+    del config.inputs.table, config.encoders.table, config.projectors.table
     config.objective = (term("nt_xent", between=("image_1", "image_2"), temperature=0.1),)
-    config.missing = "refuse"
     return config

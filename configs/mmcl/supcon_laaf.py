@@ -14,5 +14,5 @@ def get_config(data: Data = "dvm") -> ConfigDict:
     config.objective = (
         term("clip", between=("image", "table"), temperature=0.1, labels="attract", background=background),
     )
-    config.label_as_feature = True
+    config.inputs.table.label_as_feature = True
     return config

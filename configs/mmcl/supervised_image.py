@@ -12,12 +12,11 @@ def get_config(data: Data = "dvm") -> ConfigDict:
     """The experiment."""
     config = load("mmcl/mmcl", data=data)
     config.name = "supervised_image"
-    del config.encoders.table, config.views.table
+    del config.inputs.table, config.encoders.table, config.views.table
     del config.projectors
     config.projectors = ConfigDict()
     config.views.image.probability = 0.8
     config.views.image.crop_scale = (0.6, 1.0)
-    config.missing = "refuse"
     config.objective = (term("supervised", between=("image",)),)
     config.optimizer.weight_decay = 0.0
     config.schedule = schedule("constant", learning_rate=3e-4 if data == "dvm" else 3e-3)

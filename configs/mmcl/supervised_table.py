@@ -12,7 +12,7 @@ def get_config(data: Data = "dvm") -> ConfigDict:
     """The experiment."""
     config = load("mmcl/mmcl", data=data)
     config.name = "supervised_table"
-    del config.encoders.image, config.views.image
+    del config.inputs.image, config.encoders.image, config.views.image
     del config.projectors
     config.projectors = ConfigDict()
     config.views.table = view("rows")

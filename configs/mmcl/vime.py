@@ -9,7 +9,7 @@ def get_config(data: Data = "dvm") -> ConfigDict:
     """The experiment."""
     config = load("mmcl/mmcl", data=data)
     config.name = "vime"
-    del config.encoders.image, config.projectors.image, config.views.image
+    del config.inputs.image, config.encoders.image, config.projectors.image, config.views.image
     if not is_small(data):
         config.encoders.table = encoder("table_mlp", hidden=512, features=512)
     del config.projectors.table

@@ -20,6 +20,7 @@ COMMANDS = {
     "pretrain": "train the encoders of an experiment; the same command resumes",
     "evaluate": "what runs are worth: linear probes, fine-tuning, nearest neighbours and retrieval",
     "reproduce": "a table of a paper, ours beside the published numbers; the same command continues",
+    "upgrade": "a store or run of an earlier version becomes one of today's",
     "quickstart": "all of it on the small real data set that ships with the package",
 }
 

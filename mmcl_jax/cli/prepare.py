@@ -36,7 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--decimal", help="mark before the fraction of numbers, in text files; a point by default")
     what.add_argument("--thousands", help="mark between groups of three digits (, . ' or a blank); none by default")
     what.add_argument("--missing", type=types.names, help="words for no value; by default NA, NaN, null and so on")
-    what.add_argument("--request", type=Path, help="options as JSON, as kept under `request` in a store's store.json")
+    what.add_argument(
+        "--request",
+        type=Path,
+        help="JSON file of options, and of any number of entries and targets (docs/data.md); store.json holds it, too",
+    )
+    what.add_argument(
+        "--cohort", choices=["outer", "inner"], default=default.cohort, help="of several entries: any, or all of them"
+    )
 
     columns = parser.add_argument_group("what the columns are")
     columns.add_argument("--schema", type=Path, help="JSON file that declares columns; see docs/data.md")
@@ -54,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pictures = parser.add_argument_group("how images are stored")
     pictures.add_argument("--image-size", type=types.size, help="128, or 96x128 (height x width); else as they are")
     pictures.add_argument("--channels", type=types.count, help="1 or 3; else what the images have")
+    pictures.add_argument(
+        "--bits", type=int, choices=[8, 16], default=default.bits, help="16 keeps deep pixels without loss"
+    )
     pictures.add_argument("--stack", choices=["channels", "views"], default="channels", help="several image columns")
     pictures.add_argument("--resize", choices=FILTERS, default=default.resize, help="filter")
     pictures.add_argument("--no-antialias", action="store_false", dest="antialias", help="interpolate at points")
@@ -80,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows.add_argument(
         "--group-near-duplicates", action="store_true", help="nearly equal pictures are never in two splits"
     )
+    rows.add_argument("--folds", type=types.count, help="also divide all rows into so many folds, for cross-validation")
     rows.add_argument("--subsets", type=types.fractions, default="0.1,0.01", help="nested shares of train with labels")
     rows.add_argument("--seed", type=int, default=default.seed, help="of the draws")
     rows.add_argument("--max-bad", type=float, default=default.max_bad, help="share of rows that may be quarantined")
@@ -96,7 +107,7 @@ def run(options: argparse.Namespace) -> None:
     """Prepares and prints a summary."""
     request = _request(options)
     recipe = recipes.make(options.dataset, options.root, options.overrides) if options.dataset else None
-    if recipe is None:
+    if recipe is None and not request.entries:
         check(request.table is not None, "Give --table and --images, or a named data set with --dataset and --root.")
         check(request.images is not None, "Give the image folder with --images.")
     console = Console()

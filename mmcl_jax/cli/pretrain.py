@@ -10,6 +10,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.processes import initialize, is_first
+from mmcl_jax.training.renamed import renamed_override
 from mmcl_jax.training.run import Run
 
 
@@ -35,16 +36,19 @@ def run(options: argparse.Namespace) -> int:
         initialize()
     begun, said = Run.exists(options.workdir), list[str]()
     kept = OwnData.kept(options.workdir) if options.config.endswith(":own") else None
-    config = load(options.config, options.overrides, data=kept, say=said.append)
+    overrides = options.overrides
+    if begun and Run.is_old(options.workdir):  # the same command continues a run, whichever version it was begun with
+        overrides = [renamed_override(override) for override in overrides]
+    config = load(options.config, overrides, data=kept, say=said.append)
     check(
         not begun or (Path(config.data) / "store.json").is_file(),
         f"{options.workdir} is trained on a store, and there is none at {config.data}; if it has moved, say where it "
         "is with --config.data.",
     )
     if begun:
-        keep_warmup(config, Run.open(options.workdir).config, options.overrides)
+        keep_warmup(config, Run.open(options.workdir).config, overrides)
         said = []
-    said += explain(config, options.overrides) if "own" in config else []
+    said += explain(config, overrides) if "own" in config else []
     if said and is_first():
         print("\n".join(said), flush=True)
     result = pretrain(config, options.workdir, monitor=monitor)

@@ -59,8 +59,10 @@ def three_fractions(text: str) -> tuple[float, float, float]:
 
 def checkpoint(text: str) -> int | Literal["latest", "best"]:
     """`latest`, `best` or a step."""
-    if text == "latest" or text == "best":
-        return text
+    if text == "latest":
+        return "latest"
+    if text == "best":
+        return "best"
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not latest, best or a step")
     return int(text)

@@ -5,8 +5,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.inputs import OPTIONS
 from mmcl_jax.data.samplers import SAMPLERS
 from mmcl_jax.encoders import ENCODERS, PROJECTORS
+from mmcl_jax.errors import check
 from mmcl_jax.objectives import TERMS
 from mmcl_jax.registry import Registry
 from mmcl_jax.training.optimizer import OPTIMIZERS
@@ -34,6 +36,26 @@ PARTS: dict[str, Registry] = {
 }
 
 
+def input(**options: Any) -> ConfigDict:
+    """Return one entry of `config.inputs`; the name of that entry is the modality.
+
+    Options:
+      of: entry of the store that the input is read from; "" for that of the modality's name.
+      missing: what becomes of missing values of a table: "refuse", "mean" (or most frequent category), "iterative"
+        imputation as in MMCL, a learned "token", or an "indicator" beside a zero. Of a vector: "refuse" or "mean".
+      outside: what becomes of a table's numbers beyond the training range in later rows: "keep", "clip" or "missing".
+      columns: which columns of a table are used: "all", those with a tag, such as "morphometric", or those without,
+        "not morphometric".
+      label_as_feature: append the store's class label to the table as one more categorical column (MMCL's LaaF).
+
+    Raises:
+      UserError: there is no such option.
+    """
+    for option in options:
+        check(option in OPTIONS, f"An input has no option {option!r}; it has {', '.join(OPTIONS)}.")
+    return ConfigDict({**OPTIONS, **options})
+
+
 class Config(ConfigDict):
     """A config whose groups may have names with dots, such as the projector `"image.local"`."""
 
@@ -55,13 +77,10 @@ def experiment() -> ConfigDict:
       micro_batch: examples that are encoded at a time, over all devices, to save memory; None for all. The loss still
         contrasts the whole batch.
       epochs: passes over the training split.
-      missing: what becomes of missing table values: "refuse", "mean" (or most frequent category), "iterative"
-        imputation as in MMCL, a learned "token", or an "indicator" beside a zero.
-      outside: what becomes of numbers beyond the training range in later rows: "keep", "clip" or "missing".
-      columns: which columns of the table are used: "all", those with a tag, such as "morphometric", or those without,
-        "not morphometric".
-      label_as_feature: append the store's class label to the table as one more categorical column (MMCL's LaaF).
-      input: `images` are read "mapped" (from memory-mapped arrays), "streamed" (from the shards), or "auto": streamed
+      inputs: what the experiment reads of the store, by modality, see `input`.
+      cohort: which rows take part: "outer" keeps those that have at least one of the inputs, "inner" those with all.
+      fold: which of the store's folds is left out of the training rows; None for none.
+      loader: `images` are read "mapped" (from memory-mapped arrays), "streamed" (from the shards), or "auto": streamed
         where they are larger than memory. `workers` processes draw batches ahead (0: a thread of this one; None: 2
         where images are streamed, else 0).
       batch_norm: `group_size` examples are normalised together (None: the whole batch); `momentum`; `epsilon`.
@@ -73,6 +92,8 @@ def experiment() -> ConfigDict:
       skip_nonfinite: a step whose loss, gradient or update is not finite is skipped; so many in a row end the run.
       mesh: `model` devices share each parameter and its optimizer state, if it has more than `shard_above` elements.
       pairs: how terms walk all pairs: `execution` "gathered", "ring" or "dense", in tiles of `tile` (None: chosen).
+      normalise_terms: "present" divides the loss by the weights of the terms for which any row of the batch has all
+        that they read; None leaves it a sum.
       target: the moving average that BYOL predicts: `decay` is its first, which rises to 1.
       frozen: path patterns of parameters that are not trained, such as ("encoders.image.*",).
       rates: what the learning rate is multiplied by, by path pattern, such as {"encoders.table.*": 0.1}.
@@ -97,11 +118,10 @@ def experiment() -> ConfigDict:
             "batch_size": 512,
             "micro_batch": None,
             "epochs": 500,
-            "missing": "refuse",
-            "outside": "keep",
-            "columns": "all",
-            "label_as_feature": False,
-            "input": {"images": "auto", "workers": None},
+            "inputs": {},
+            "cohort": "outer",
+            "fold": None,
+            "loader": {"images": "auto", "workers": None},
             "log_every": 20,
             "checkpoint_every": 500,
             "keep_checkpoints": 2,
@@ -114,6 +134,7 @@ def experiment() -> ConfigDict:
             "encoders": {},
             "projectors": {},
             "predictors": {},
+            "normalise_terms": None,
             "target": {"decay": 0.9996},
             "frozen": (),
             "rates": {},

@@ -1,11 +1,12 @@
 """Finding a config file, and applying `--config.key=value` to what it returns."""
 
 import ast
+import contextlib
 import difflib
 import inspect
 import runpy
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mmcl_jax.config.length import shorten_warmup
 from mmcl_jax.config.own_data import OwnData
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.training.renamed import check_key, renamed
 
 OWN = "own"  # what stands for an `OwnData` on the command line, and its key in the config
 
@@ -80,7 +82,10 @@ def load(
     elif argument and data is not None:
         raise ValueError(f"the data are said in the name {name!r} and as an argument; say them once")
     given = data or argument
-    config = module["get_config"](given) if given else module["get_config"]()
+    with _old_keys(path):
+        config = module["get_config"](given) if given else module["get_config"]()
+        for key in config:
+            check_key(key)
     config.name = config.name or path.stem
     if isinstance(data, OwnData):
         config.own = data.to_config()
@@ -98,6 +103,20 @@ def load(
     if shortened is not None:
         say(shortened)
     return config
+
+
+@contextlib.contextmanager
+def _old_keys(path: Path) -> Iterator[None]:
+    """Name the file in which a key has an old name: one that is set, or one that is read, which is no key any more."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}" if str(error).startswith("config.") else str(error)) from error
+    except AttributeError as error:
+        name = str(error.name)
+        if isinstance(error.obj, ConfigDict) and renamed(name) != name:
+            raise UserError(f"{path}: config.{name}: this key is config.{renamed(name)} now.") from error
+        raise
 
 
 def _annotated(get_config: Callable[..., ConfigDict]) -> tuple[Any, ...]:
@@ -127,6 +146,7 @@ def _described(name: str, overrides: Sequence[str], data: Data | None) -> OwnDat
 
 
 def _assign(config: ConfigDict, key: str, text: str) -> None:
+    check_key(key)
     parts = _parts(config, key)
     parent = config
     for depth, part in enumerate(parts[:-1]):

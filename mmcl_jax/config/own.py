@@ -40,7 +40,7 @@ def choose(config: ConfigDict, data: OwnData) -> None:
     # 30 % of two or three columns are less than one, and nothing would be corrupted.
     config.views.table.rate = max(config.views.table.rate, 1 / data.columns) if data.columns > 1 else 0.3
     # A value that is learned tells "not measured" from "average". Without holes in training there is nothing to learn.
-    config.missing = "token" if data.incomplete else "mean"
+    config.inputs.table.missing = "token" if data.incomplete else "mean"
     per_epoch = max(1, data.rows // batch)
     steps, most = (SMALL_STEPS, SMALL_EPOCHS) if small else (STEPS, EPOCHS)
     config.epochs = min(max(1, round(steps / per_epoch)), most)
@@ -137,7 +137,7 @@ def _reasons(config: ConfigDict, data: OwnData) -> Iterator[tuple[str, str, str]
         columns = f"{data.incomplete} column{'s' if data.incomplete > 1 else ''}"
         holes = f"training rows lack values of {columns}; what stands for them is learned"
         why = holes if data.incomplete else "no training row lacks a value; what later rows lack is the mean"
-        yield "missing", f"missing values: {config.missing}", why
+        yield "inputs.table.missing", f"missing values: {config.inputs.table.missing}", why
     yield "batch_size", f"batches of {config.batch_size}", "at most a quarter of the rows"
     steps = max(1, data.rows // config.batch_size)
     budget, most = (SMALL_STEPS, SMALL_EPOCHS) if is_small(data) else (STEPS, EPOCHS)

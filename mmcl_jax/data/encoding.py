@@ -31,6 +31,7 @@ class Encoding:
       outside: what becomes of numbers beyond the training range: "keep" them, "clip" them to it, or take them for
         "missing". A category that no training row has is missing.
       imputer: the fitted one of "iterative".
+      input: name of the input, for errors.
     """
 
     schema: Schema
@@ -38,16 +39,24 @@ class Encoding:
     missing: str
     outside: str = "keep"
     imputer: IterativeImputer | None = None
+    input: str = "table"
 
     @classmethod
     def fit(
-        cls, table: np.ndarray, schema: Schema, statistics: Statistics, *, missing: str, outside: str = "keep"
+        cls,
+        table: np.ndarray,
+        schema: Schema,
+        statistics: Statistics,
+        *,
+        missing: str,
+        outside: str = "keep",
+        input: str = "table",
     ) -> "Encoding":
         """The encoding of raw training rows `[N, F]` float64 with NaN for missing."""
-        made = cls(schema=schema, statistics=statistics, missing=missing, outside=outside)
+        made = cls(schema=schema, statistics=statistics, missing=missing, outside=outside, input=input)
         if missing != "iterative":
             return made
-        return dataclasses.replace(made, imputer=IterativeImputer.fit(made._scaled(np.asarray(table))))
+        return dataclasses.replace(made, imputer=IterativeImputer.fit(made._scaled(np.asarray(table)), input=input))
 
     def encode(self, table: np.ndarray) -> np.ndarray:
         """Raw rows `[N, F]` float64 as encoded rows `[N, F]` float32: z-scores, and codes of categories.
@@ -65,8 +74,8 @@ class Encoding:
             check(
                 False,
                 f"Column {self.schema.columns[column].name!r} has {int(absent[:, column].sum())} missing values; say "
-                f"what becomes of them with --config.missing={'|'.join(MISSING_POLICIES[1:])}, or leave the column out "
-                f"with --ignore when preparing.",
+                f"what becomes of them with --config.inputs.{self.input}.missing={'|'.join(MISSING_POLICIES[1:])}, or "
+                f"leave the column out with --ignore when preparing.",
             )
         if self.missing == "mean":
             rows = np.where(absent, self._scaled_fill(), rows)
@@ -99,8 +108,8 @@ class Encoding:
             check(
                 False,
                 f"Column {column.name!r} has the value {np.nanmin(values):g}, which has no logarithm; train with "
-                f"--config.outside=clip (the smallest training value is taken for it) or missing, or prepare the "
-                f'store with "scaling": "quantile".',
+                f"--config.inputs.{self.input}.outside=clip (the smallest training value is taken for it) or "
+                f'missing, or prepare the store with "scaling": "quantile".',
             )
         quantiles = np.array(self.statistics.quantiles[place] if self.statistics.quantiles else ())
         if column.scaling == "quantile" and len(quantiles) == 0:  # no training row has a value

@@ -1,128 +1,129 @@
 """The flat arrays of a store: what training reads, at the speed of memory.
 
-flat/image.npy         [rows, ...] uint8: the images of all splits, in any order
-flat/SPLIT/place.npy   [N] int64: where in it the images of a split are
-flat/SPLIT/id.npy      [N] int64, table.npy [N, F] and labels.npy [N, L] float64
+flat/NAME.npy      [R, ...]: the rows of an entry that exist
+flat/NAME.at.npy   [N] int64: the index in it of every row of the store, -1 for absent; [N, V] for several pictures
 
 They hold nothing that the shards do not, and are restored from them.
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from mmcl_jax.data.schema import Schema
+from mmcl_jax.data import shards
+from mmcl_jax.data.kinds import KINDS
+from mmcl_jax.data.mapped import MappedRows
+from mmcl_jax.data.schema import Entry, Schema
+from mmcl_jax.errors import check
 from mmcl_jax.files import reading
 
-_SMALL = ("id", "table", "labels")
+_REMEDY = "remove the folder flat of the store, and it is made again from the shards"
 
 
-class MappedImages:
-    """Some rows of a mapped array, which can be indexed by rows like an array itself."""
-
-    def __init__(self, array: np.ndarray, places: np.ndarray) -> None:
-        """Takes the array and the places of the rows in it."""
-        self._array, self._places = array, places
-        self.shape = (len(places), *array.shape[1:])
-        self.dtype, self.ndim = array.dtype, array.ndim
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        return self._array[self._places[rows]]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[:], dtype)
+def allocate(directory: Path, name: str, shape: tuple[int, ...], dtype: str) -> np.memmap:
+    """Return a new mapped array that is `flat/NAME.npy` of the store that is made in `directory`."""
+    path = directory / "flat" / f"{name}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
 
 
-def is_whole(directory: Path, splits: Mapping[str, int], *, images: bool) -> bool:
-    """Whether all arrays are there, with or without the images."""
+def has(directory: Path, name: str, *, values: bool = True) -> bool:
+    """Whether the arrays of an entry are in the folder, with its values or without."""
     folder = directory / "flat"
-    return all((folder / split / "place.npy").is_file() for split in splits) and (
-        not images or (folder / "image.npy").is_file()
-    )
+    return (folder / f"{name}.at.npy").is_file() and (not values or (folder / f"{name}.npy").is_file())
 
 
-def read(directory: Path, split: str, schema: Schema, *, images: bool) -> dict[str, Any]:
-    """The arrays of a split: `id`, `table`, `image` if asked for, `labels` if there are any.
-
-    And `label` [N] int64, if one of them is a class: the code of the first that is, -1 for none.
-    """
-    folder = directory / "flat"
-    arrays: dict[str, Any] = {path.stem: _mapped(path) for path in sorted((folder / split).glob("*.npy"))}
-    places = np.asarray(arrays.pop("place"))
-    if images:
-        arrays["image"] = MappedImages(_mapped(folder / "image.npy"), places)
-    if not schema.labels:
-        del arrays["labels"]
-    elif (codes := schema.codes(arrays["labels"])) is not None:
-        arrays["label"] = codes
-    return arrays
+def places(directory: Path, name: str, entry: Entry, rows: int) -> np.ndarray:
+    """Return `flat/NAME.at.npy`, `[N]` or `[N, V]`."""
+    path = directory / "flat" / f"{name}.at.npy"
+    at = _mapped(path, np.dtype(np.int64))
+    _check(path, at.shape == ((rows,) if entry.pictures == 1 else (rows, entry.pictures)))
+    return at
 
 
-def write_split(
-    directory: Path, split: str, *, place: np.ndarray, id: np.ndarray, table: np.ndarray, labels: np.ndarray
-) -> None:
-    """Writes the small arrays of a split; `labels` has no columns where there are no labels."""
-    folder = directory / "flat" / split
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays = {"id": id.astype(np.int64), "table": table.astype(np.float64), "labels": labels.astype(np.float64)}
-    assert tuple(arrays) == _SMALL
-    for name, array in {**arrays, "place": place.astype(np.int64)}.items():  # the place last: it says "whole"
-        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+def values(directory: Path, name: str, entry: Entry) -> np.ndarray:
+    """Return `flat/NAME.npy`, `[R, *entry.shape]`."""
+    path = directory / "flat" / f"{name}.npy"
+    array = _mapped(path, np.dtype(entry.dtype))
+    _check(path, array.shape[-len(entry.shape) :] == entry.shape)
+    return array.reshape(-1, *entry.shape)  # in older stores, several pictures of a row have an axis of their own
+
+
+def read(directory: Path, name: str, entry: Entry, rows: np.ndarray, total: int) -> MappedRows:
+    """Return these of the store's `total` rows of an entry."""
+    array, at = values(directory, name, entry), places(directory, name, entry, total)
+    _check(directory / "flat" / f"{name}.at.npy", int(at.max(initial=-1)) < len(array) and at.min(initial=0) >= -1)
+    return MappedRows(array, at[rows], fill=KINDS[entry.kind].fill(array.dtype), optional=entry.optional)
+
+
+def write_places(directory: Path, name: str, at: np.ndarray) -> None:
+    """Write `flat/NAME.at.npy` of the store that is made in `directory`."""
+    (directory / "flat").mkdir(parents=True, exist_ok=True)
+    np.save(directory / "flat" / f"{name}.at.npy", np.asarray(at, np.int64), allow_pickle=False)
 
 
 def restore(
     directory: Path,
     schema: Schema,
-    splits: Mapping[str, int],
-    examples: Callable[[str], Iterable[Mapping[str, Any]]],
+    splits: Mapping[str, np.ndarray],
+    names: Collection[str],
     *,
-    images: bool,
+    without_values: Collection[str] = (),
 ) -> None:
-    """Writes the arrays again from the `examples` of each split; hold the store's lock meanwhile.
+    """Write the arrays of these entries again from the shards; hold the store's lock meanwhile.
 
-    They are moved into the folder when all are written: the images last, since they say that everything fits together.
-    Who reads meanwhile finds every file, of before or of now.
+    They are moved into the folder when all are written. `NAME.at.npy` is away until both files of an entry fit
+    together, so who reads meanwhile finds a whole entry or none.
     """
     partial = directory / "flat.partial"
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "flat").mkdir(parents=True)
-    total, done = sum(splits.values()), 0
-    pixels: np.memmap | None = None
-    if images:
-        shape = (total, *schema.image.stored)
-        pixels = open_memmap(partial / "flat" / "image.npy", mode="w+", dtype=np.uint8, shape=shape)
-    for split, count in splits.items():
-        ids, tables = np.zeros(count, np.int64), np.zeros((count, len(schema.columns)))
-        labels = np.zeros((count, len(schema.labels)))
-        for row, example in enumerate(examples(split)):
-            ids[row], tables[row] = example["id"], example["table"]
-            if schema.labels:
-                labels[row] = example["labels"]
-            if pixels is not None:
-                pixels[done + row] = example["image"]
-        write_split(partial, split, place=np.arange(done, done + count), id=ids, table=tables, labels=labels)
-        done += count
-    if pixels is not None:
-        pixels.flush()
-    whole = directory / "flat"
-    whole.mkdir(exist_ok=True)
-    (whole / "image.npy").unlink(missing_ok=True)  # its rows may be in another order than those that are moved here
-    for split in splits:
-        (whole / split).mkdir(exist_ok=True)
-        for name in (*_SMALL, "place"):
-            (partial / "flat" / split / f"{name}.npy").replace(whole / split / f"{name}.npy")
-    if images:
-        (partial / "flat" / "image.npy").replace(whole / "image.npy")
+    total = sum(map(len, splits.values()))
+    apart = shards.apart(directory, schema)
+    arrays: dict[str, np.memmap] = {}
+    places: dict[str, np.ndarray] = {}
+    for name in names:
+        entry = schema.entries[name]
+        several = () if entry.pictures == 1 else (entry.pictures,)
+        places[name] = np.arange(total * entry.pictures).reshape(total, *several)
+        if name not in without_values:
+            count = sum(shards.lengths(directory / name, shards.ROWS)) if name in apart else places[name].size
+            arrays[name] = allocate(partial, name, (count, *entry.shape), entry.dtype)
+    if arrays.keys() - apart or apart & places.keys():
+        for split, rows in splits.items():
+            for row, example in zip(rows, shards.examples(directory, shards.NAME, split), strict=True):
+                for name, at in places.items():
+                    if name in apart:
+                        at[row] = np.array(example[name].int64_list.value).reshape(at.shape[1:])
+                    elif name in arrays:
+                        arrays[name][np.atleast_1d(at[row])] = shards.decoded(example[name], arrays[name])
+    for name in apart & arrays.keys():
+        for row, example in enumerate(shards.examples(directory / name, name, shards.ROWS)):
+            arrays[name][row] = shards.decoded(example[name], arrays[name])[0]
+    for array in arrays.values():
+        array.flush()
+    for name, at in places.items():
+        write_places(partial, name, at)
+    folder = directory / "flat"
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / f"{name}.at.npy").unlink(missing_ok=True)
+        (folder / f"{name}.npy").unlink(missing_ok=True)  # its rows may be in another order than `at` will say
+        if name in arrays:
+            (partial / "flat" / f"{name}.npy").replace(folder / f"{name}.npy")
+        (partial / "flat" / f"{name}.at.npy").replace(folder / f"{name}.at.npy")
     shutil.rmtree(partial)
 
 
-def _mapped(path: Path) -> np.ndarray:
-    with reading(path, "remove the folder flat of the store, and it is made again from the shards"):
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+def _mapped(path: Path, dtype: np.dtype) -> np.ndarray:
+    with reading(path, _REMEDY):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    _check(path, array.dtype == dtype)
+    return array
+
+
+def _check(path: Path, fits: bool) -> None:
+    check(bool(fits), f"{path} does not fit the store's entries.json; {_REMEDY}.")

@@ -28,12 +28,14 @@ class IterativeImputer:
     intercept: np.ndarray
 
     @classmethod
-    def fit(cls, rows: np.ndarray, *, rounds: int = 10, tolerance: float = 1e-3) -> "IterativeImputer":
+    def fit(
+        cls, rows: np.ndarray, *, rounds: int = 10, tolerance: float = 1e-3, input: str = "table"
+    ) -> "IterativeImputer":
         """Fits on training rows `[N, F]` with NaN for missing (Hager et al., CVPR 2023, section 4.1).
 
         Missing values start from their column's mean. In each round every column, the one with the fewest missing
         values first, is regressed on all others (Bayesian ridge regression, by scikit-learn). Rounds
-        end after `rounds`, or when max |X_t - X_{t-1}| / max |X| < `tolerance`.
+        end after `rounds`, or when max |X_t - X_{t-1}| / max |X| < `tolerance`. `input` is named in errors.
 
         Raises:
           UserError: there are more than `MOST_COLUMNS` columns; the regressions would not fit into memory.
@@ -45,8 +47,8 @@ class IterativeImputer:
         columns = rows.shape[1]
         check(
             columns <= MOST_COLUMNS,
-            f"config.missing: iterative imputation of {columns} columns takes too much memory; {MOST_COLUMNS} "
-            f"are possible. Take mean, token or indicator.",
+            f"config.inputs.{input}.missing: iterative imputation of {columns} columns takes too much memory; "
+            f"{MOST_COLUMNS} are possible. Take mean, token or indicator.",
         )
         fitted = Fitted(max_iter=rounds, tol=tolerance, keep_empty_features=True, imputation_order="ascending")
         with warnings.catch_warnings():

@@ -5,18 +5,16 @@ than ten times faster than one Python call per sample, and the iterator's whole 
 """
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import grain
 import numpy as np
 from absl import flags
 
-from mmcl_jax.data.encoding import Encoding
-from mmcl_jax.data.label_feature import raw_table
 from mmcl_jax.data.samplers import Sampler
 from mmcl_jax.data.samplers.shuffle import Shuffle
-from mmcl_jax.data.shards import StreamedImages
+from mmcl_jax.data.shards import StreamedRows
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.workers import begin_streaming
 from mmcl_jax.errors import check
@@ -44,21 +42,23 @@ class Batches:
         batch_size: int,
         epochs: int,
         seed: int,
+        take: np.ndarray | None = None,
         process: int = 0,
         processes: int = 1,
         sampler: Sampler | None = None,
     ) -> None:
-        """Takes `arrays` of equal length and the global batch size.
+        """Takes `arrays` of equal length, the global batch size, and the rows that take part (None: all).
 
         Raises:
           UserError: the batch is larger than an epoch, or does not divide among the processes.
         """
-        self.arrays = arrays
-        self.rows = len(arrays["id"])
+        self.arrays, self.take = arrays, take
+        self.rows = len(arrays["id"]) if take is None else len(take)
         self.sampler = sampler or Shuffle(rows=self.rows)
         size = self.sampler.size
-        epoch = "the training split" if size == self.rows else "an epoch of config.sampler"
-        check(batch_size <= size, f"config.batch_size: {batch_size} is larger than {epoch}, which has {size} rows.")
+        what = "the training split, which has" if take is None else "what is trained on, which are"
+        what = what if size == self.rows else "an epoch of config.sampler, which has"
+        check(batch_size <= size, f"config.batch_size: {batch_size} is larger than {what} {size} rows.")
         check(
             batch_size % processes == 0, f"config.batch_size: {batch_size} does not divide among {processes} processes."
         )
@@ -74,7 +74,11 @@ class Batches:
 
     def __getitem__(self, index: Any) -> Batch:
         rows = self.rows_of(int(index))[self.mine]
-        return {name: np.asarray(array[rows]) for name, array in self.arrays.items()}
+        gathered: dict[int, np.ndarray] = {}  # inputs of one entry share its array, which is read once
+        for array in self.arrays.values():
+            if id(array) not in gathered:
+                gathered[id(array)] = np.asarray(array[rows])
+        return {name: gathered[id(array)] for name, array in self.arrays.items()}
 
     def describe(self) -> str:
         """Return in words how many rows an epoch has."""
@@ -92,57 +96,21 @@ class Batches:
         cached, order = self._cached
         if cached != epoch:
             order = self.sampler.order(self.seed, epoch)
+            order = order if self.take is None else self.take[order]
             self._cached = epoch, order
         return order
 
 
 STREAMING_WORKERS = 2
-MODALITIES = ("image", "table")
 
 
 def is_streamed(images: str, store: Store) -> bool:
     """Whether images are read from the shards: if asked for, or, with "auto", if they are more than memory can hold."""
     if images != "auto":
         return images == "streamed"
-    size = sum(store.sizes.values()) * int(np.prod(store.schema.image.stored))
-    return size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def training_arrays(
-    store: Store, split: str, modalities: Collection[str], encoding: Encoding | None, *, streamed: bool = False
-) -> dict[str, Any]:
-    """What training reads of a split: `id` uint32, `label` int32 if there is one, and these modalities.
-
-    `image` is uint8 [N, H, W, C] (or [N, V, H, W, C]), `table` encoded float32 [N, F]. A row without a label has one
-    of its own, below 0, so that no pair rule takes it for a row of its class.
-
-    Args:
-      store: to read.
-      split: of it.
-      modalities: "image", "table".
-      encoding: of the table's rows, if the table is asked for.
-      streamed: read images from the shards and not from the mapped array.
-
-    Raises:
-      UserError: there is no such split, no column, or a table value is missing and the policy is "refuse".
-    """
-    arrays = store.arrays(split, streamed=streamed)
-    encoded: dict[str, Any] = {"id": arrays["id"].astype(np.uint32)}
-    if "image" in modalities:
-        encoded["image"] = arrays["image"]
-    if "table" in modalities:
-        check(bool(store.schema.columns), f"The store {store.directory} has no columns to make a table of.")
-        assert encoding is not None
-        encoded["table"] = encoding.encode(raw_table(arrays, store.schema, encoding.schema))
-    if "label" in arrays:
-        alone = -1 - np.arange(len(arrays["label"]))
-        encoded["label"] = np.where(arrays["label"] < 0, alone, arrays["label"]).astype(np.int32)
-    return encoded
-
-
-def fitted_inputs(batches: Batches) -> dict[str, dict[str, np.ndarray]]:
-    """What views are given of their modality's training rows, by modality; see `views.base.Fitted`."""
-    return {name: {"population": array} for name, array in batches.arrays.items() if name == "table"}
+    pictures = [entry for entry in store.schema.entries.values() if entry.kind in ("image", "volume")]
+    row = sum(int(np.prod(entry.stored)) * np.dtype(entry.dtype).itemsize for entry in pictures)
+    return sum(store.sizes.values()) * row > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class BatchIterator:
@@ -187,5 +155,6 @@ def iterate(batches: Batches, *, workers: int | None = None) -> BatchIterator:
     A thread is enough for mapped arrays. By default, `STREAMING_WORKERS` processes draw where images are streamed.
     """
     if workers is None:
-        workers = STREAMING_WORKERS if isinstance(batches.arrays.get("image"), StreamedImages) else 0
+        streams = any(isinstance(array, StreamedRows) for array in batches.arrays.values())
+        workers = STREAMING_WORKERS if streams else 0
     return BatchIterator(batches, workers=workers)

@@ -14,18 +14,18 @@ _FIRST = 1000
 _FEWEST = 4
 
 
-def append_label(schema: Schema, store: Store) -> Schema:
+def append_label(schema: Schema, store: Store, *, key: str = "label_as_feature") -> Schema:
     """The schema with the store's first class label as the last column.
 
     It is a column as any other: one-hot, and corrupted by a table view as often as the others. A row without a label
-    has a missing value there.
+    has a missing value there. `key` names the option in errors.
 
     Raises:
       UserError: the store has no label that is a class.
     """
     label = schema.label
     if label is None:
-        raise UserError(f"config.label_as_feature: the store {store.directory} has no label that is a class.")
+        raise UserError(f"{key}: the store {store.directory} has no label that is a class.")
     column = dataclasses.replace(label, name=f"{label.name} (label)", tags=(*label.tags, LABEL_TAG))
     return dataclasses.replace(schema, columns=(*schema.columns, column))
 

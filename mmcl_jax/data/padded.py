@@ -17,10 +17,19 @@ class PaddedBatches:
       ([3, 4, 4], [True, True, False])
     """
 
-    def __init__(self, arrays: Mapping[str, Any], *, batch_size: int, process: int = 0, processes: int = 1) -> None:
-        """Takes `arrays` of equal length, and the global batch size, which the processes divide."""
+    def __init__(
+        self,
+        arrays: Mapping[str, Any],
+        *,
+        batch_size: int,
+        take: np.ndarray | None = None,
+        process: int = 0,
+        processes: int = 1,
+    ) -> None:
+        """Take `arrays` of equal length, the global batch size, and the rows that take part (None: all)."""
         self._arrays, self._size = arrays, batch_size
-        self.rows = len(arrays["id"])
+        self._take = np.arange(len(arrays["id"])) if take is None else take
+        self.rows = len(self._take)
         share = batch_size // processes
         self._mine = slice(process * share, (process + 1) * share)
 
@@ -29,7 +38,7 @@ class PaddedBatches:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         rows = np.arange(index * self._size, (index + 1) * self._size)[self._mine]
-        inside = np.minimum(rows, self.rows - 1)
+        inside = self._take[np.minimum(rows, self.rows - 1)]
         return {name: np.asarray(array[inside]) for name, array in self._arrays.items()} | {"valid": rows < self.rows}
 
     def counts(self) -> np.ndarray:

@@ -1,41 +1,40 @@
 """A store: a prepared data set on disk.
 
 store.json        what it was made of and with; written last, so a folder without it is not a store
-schema.json       columns, categories, labels, image shape
+entries.json      the schema: kind, shape, type and columns of every entry
 declaration.json  how cells of the raw table are read
-statistics.json   mean, std, fill and range of every column, from the training split alone
-splits.json       the key (identifier or image path) of every row, per split
-subsets.json      the keys of the rows of every named subset
+statistics.json   mean, std, fill and range of every column of the first table, from the training split alone
+rows.npz          the rows of splits, subsets and folds; id and group of every row (see `lists`)
+keys.json         the key (identifier or image path) of every row
+NAME.names.txt    the features of a vector, or the tokens of a text, one a line
 quarantine.jsonl  every row left out, with its reason
 findings.json     what was found out about columns, images and splits, and
 card.html         the same to look at
-checksums.json    SHA-256 of every other file
-*.array_record-*  the examples, in TFDS layout (see `shards`)
+manifest.json     size and SHA-256 of every other file
+*.array_record-*  the examples, in TFDS layout (see `shards`), and
+NAME/             the same of an entry that rows share or lack
 flat/             the same as memory-mapped arrays (see `flat`), which is what training reads
 """
 
 import dataclasses
-import functools
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmcl_jax.data import flat, shards
+from mmcl_jax.data.checked import ANEW
 from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.data.format2 import SUMS, Format2
+from mmcl_jax.data.format3 import FORMAT, MANIFEST, Format3, Rows
+from mmcl_jax.data.kinds import KINDS
+from mmcl_jax.data.lists import Lists
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.statistics import Statistics
-from mmcl_jax.errors import check
+from mmcl_jax.errors import UserError, check
 from mmcl_jax.files import reading, sha256
-from mmcl_jax.lock import locked
 from mmcl_jax.text import visible
-
-FORMAT = 2
-_DESCRIPTION = ("schema.json", "declaration.json", "statistics.json", "splits.json", "subsets.json")
-_ANEW = "put a copy of the file back, or prepare the store again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,82 +48,126 @@ class Store:
     sizes: dict[str, int]
     fingerprint: str
     made_by: dict[str, Any]
+    layout: Format2 | Format3
 
     @classmethod
     def open(cls, directory: Path | str) -> "Store":
-        """Opens a store.
+        """Opens a store, of today's format or of format 2.
 
         Raises:
-          UserError: the folder is not a store, or one of another format.
+          UserError: the folder is not a store, one of another format, or damaged.
         """
         path = Path(directory)
         check(
             (path / "store.json").is_file(),
             f"{path} is not a store (it has no store.json); make one with mmcl prepare --out {path}.",
         )
-        with reading(path / "store.json", _ANEW):
+        with reading(path / "store.json", ANEW):
             made_by = json.loads((path / "store.json").read_text())
+            number, sizes = int(made_by["format"]), {name: int(size) for name, size in made_by["sizes"].items()}
+        formats: dict[int, type[Format2] | type[Format3]] = {2: Format2, FORMAT: Format3}
         check(
-            made_by["format"] == FORMAT,
-            f"The store {path} has format {made_by['format']}, not {FORMAT}; prepare it again.",
+            number in formats,
+            f"The store {path} has format {number}, which this version does not read; prepare it again.",
         )
-        _check_files(path, _DESCRIPTION)
+        layout = formats[number](path)
         return cls(
             directory=path,
-            schema=Schema.read(path / "schema.json"),
-            declaration=Declaration.read(path / "declaration.json"),
-            statistics=Statistics.read(path / "statistics.json"),
-            sizes=made_by["sizes"],
-            fingerprint=sha256(path / "checksums.json"),
+            schema=layout.schema,
+            declaration=layout.files.read("declaration.json", Declaration.read),
+            statistics=layout.files.read("statistics.json", Statistics.read),
+            sizes=sizes,
+            fingerprint=_fingerprint(path, made_by),
             made_by=made_by,
+            layout=layout,
         )
 
-    def arrays(self, split: str, *, streamed: bool = False) -> dict[str, Any]:
+    @property
+    def lists(self) -> Lists:
+        """The rows of splits, subsets and folds, and the numbers that rows have."""
+        return self.layout.lists
+
+    @property
+    def folds(self) -> Sequence[np.ndarray]:
+        """The sorted rows of every fold, () for none."""
+        return self.lists.folds
+
+    def rows_of(self, split: str, fold: int | None = None) -> np.ndarray:
+        """Return the sorted rows of the store that make up a split.
+
+        With a fold, "test" are the rows of that fold, "val" those of the next one (of the first, behind the last), and
+        "train" all others.
+
+        Raises:
+          UserError: there is no such split or fold.
+        """
+        return self.lists.rows_of(split, fold, self.directory)
+
+    def read(
+        self, split: str, names: Sequence[str], *, streamed: bool = False, fold: int | None = None
+    ) -> dict[str, Rows]:
+        """Return the rows of entries, each of which can be indexed by row of the split like an array.
+
+        Rows that are absent have NaN, 0 in pixels, -1 in a text, -127 in int8; `present` of what is returned says which
+        are not. Memory-mapped files are read, which are written again from the shards if the folder `flat` was deleted
+        to save space; `streamed`, images, volumes and vectors are read from the shards, one record per row.
+
+        Raises:
+          UserError: there is no such split, fold or entry.
+        """
+        rows = self.rows_of(split, fold)
+        for name in names:
+            known = ", ".join(self.schema.entries)
+            check(name in self.schema.entries, f"The store {self.directory} has no entry {name!r}; it has {known}.")
+        return self.layout.read(names, rows, streamed=streamed)
+
+    def arrays(self, split: str, *, streamed: bool = False, fold: int | None = None) -> dict[str, Any]:
         """The split's rows: `id` [N], `image` [N, ...], `table` [N, F] and, if there are labels, `labels` [N, L] and
         `label` [N] (the code of the first that is a class, -1 for none).
 
-        `image` can be indexed by rows like an array. It reads a memory-mapped file, which is written again from the
-        shards if the folder `flat` was deleted to save space; `streamed`, it reads the shards, one record per row.
+        They are the first image and the first tables of each role, as `read` returns them.
 
         Raises:
-          UserError: there is no such split.
+          UserError: there is no such split or fold.
         """
-        arrays = self._flat(split, images=not streamed)
-        if streamed:
-            arrays["image"] = shards.StreamedImages(self.directory, split, self.schema.image.stored)
+        arrays = self.rows(split, fold=fold)
+        if image := self.schema.first("image"):
+            arrays["image"] = self.read(split, [image], streamed=streamed, fold=fold)[image]
         return arrays
 
-    def rows(self, split: str) -> dict[str, Any]:
+    def rows(self, split: str, *, fold: int | None = None) -> dict[str, Any]:
         """`arrays` without the images.
 
         Raises:
-          UserError: there is no such split.
+          UserError: there is no such split or fold.
         """
-        return self._flat(split, images=False)
+        rows = self.rows_of(split, fold)
+        arrays: dict[str, Any] = {"id": self.lists.id[rows], "table": np.zeros((len(rows), 0))}
+        for name, entry in (("table", self.schema.first("table")), ("labels", self.schema.first("table", "target"))):
+            if entry is not None:
+                arrays[name] = np.asarray(self.read(split, [entry], fold=fold)[entry])
+        if "labels" in arrays and (codes := self.schema.codes(arrays["labels"])) is not None:
+            arrays["label"] = codes
+        return arrays
 
-    def _flat(self, split: str, *, images: bool) -> dict[str, Any]:
-        """The flat arrays of a split, restored if they were deleted."""
-        check(
-            split in self.sizes, f"The store {self.directory} has no split {split!r}; it has {', '.join(self.sizes)}."
-        )
-        if not flat.is_whole(self.directory, self.sizes, images=images):
-            with locked(self.directory / "flat.lock", what=f"restores {self.directory / 'flat'}", wait=True):
-                if not flat.is_whole(self.directory, self.sizes, images=images):  # now that nobody else writes
-                    _check_files(self.directory, [path.name for path in self.directory.glob("*.array_record-*")])
-                    examples = functools.partial(shards.read_shards, self.directory)
-                    flat.restore(self.directory, self.schema, self.sizes, examples, images=images)
-        return flat.read(self.directory, split, self.schema, images=images)
+    def group(self, split: str, fold: int | None = None) -> np.ndarray | None:
+        """Return the group `[N]` int64 of each row of the split, such as a number of the person; None for no groups."""
+        rows = self.rows_of(split, fold)
+        return None if self.lists.group is None else self.lists.group[rows]
 
-    def group(self, split: str) -> np.ndarray | None:
-        """Return the code of the group of every row of the split, int64 [N]; None, as this format keeps none."""
-        check(
-            split in self.sizes, f"The store {self.directory} has no split {split!r}; it has {', '.join(self.sizes)}."
-        )
-        return None
-
-    def keys(self, split: str) -> list[str]:
+    def keys(self, split: str, fold: int | None = None) -> list[str]:
         """The key of every row of the split."""
-        return json.loads((self.directory / "splits.json").read_text())[split]
+        keys = self.layout.keys()
+        return [keys[row] for row in self.rows_of(split, fold)]
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Return the names of a vector's features, or the tokens of a text in their order; () where there are none."""
+        return self.layout.names(name)
+
+    def fitted(self, name: str, fold: int | None = None) -> Any:
+        """Return what the kind of an entry fits on the training rows, of a fold if asked (see `data.kinds`)."""
+        rows = self.read("train", [name], fold=fold)[name]
+        return KINDS[self.schema.entries[name].kind].fit(rows, name, self.schema, self.names(name))
 
     def subset(self, name: str) -> tuple[str, np.ndarray]:
         """The split that a named subset is of, and its rows within that split.
@@ -132,46 +175,37 @@ class Store:
         Raises:
           UserError: there is no such subset.
         """
-        subsets = json.loads((self.directory / "subsets.json").read_text())
+        subsets = self.lists.subsets
         check(name in subsets, f"The store {self.directory} has no subset {name!r}; it has {', '.join(subsets)}.")
         split = name.split("_")[0]
-        places = {key: place for place, key in enumerate(self.keys(split))}
-        return split, np.array([places[key] for key in subsets[name]], int)
+        return split, np.searchsorted(self.rows_of(split), subsets[name])
 
     def describe(self) -> str:
         """What the store holds, in a few lines."""
-        schema = self.schema
-        kinds = [column.kind for column in schema.columns]
         quarantined = len((self.directory / "quarantine.jsonl").read_text().splitlines())
         sizes = ", ".join(f"{split} {size}" for split, size in self.sizes.items())
-        counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+        folds = f"; {len(self.folds)} folds" if self.folds else ""
+        lines = {"rows": f"{sizes}{folds}; {quarantined} quarantined"}
+        for name, entry in self.schema.entries.items():
+            if name != self.schema.first("table", "target"):
+                said = KINDS[entry.kind].describe(name, self.schema, self.names(name))
+                lines[name] = "; ".join(said) + (", not in every row" if entry.optional else "")
         labels = [
             f"{visible(one.name)} ({f'{len(one.categories)} classes' if one.coded else one.kind})"
-            for one in schema.labels
+            for one in self.schema.labels
         ]
-        return f"""{visible(self.directory)}
-  rows    {sizes}; {quarantined} quarantined
-  images  {" x ".join(map(str, schema.image.stored))} uint8 ({schema.image.fit})
-  table   {len(kinds)} columns: {counts}
-  labels  {", ".join(labels) or "none"}"""
+        lines["labels"] = ", ".join(labels) or "none"
+        width = max(map(len, lines))
+        return "\n".join([visible(self.directory), *(f"  {name:{width}}  {said}" for name, said in lines.items())])
 
 
-def write_checksums(directory: Path) -> None:
-    """Writes `checksums.json`: SHA-256 of every file, except the flat arrays, which the shards can restore."""
-    files = sorted(p for p in directory.rglob("*") if p.is_file() and "flat" not in p.relative_to(directory).parts)
-    with ThreadPoolExecutor() as threads:
-        sums = dict(zip((str(path.relative_to(directory)) for path in files), threads.map(sha256, files), strict=True))
-    (directory / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
-
-
-def _check_files(directory: Path, names: Sequence[str]) -> None:
-    """Raise `UserError` unless these files of a store are what was written, by `checksums.json`."""
-    with reading(directory / "checksums.json", _ANEW):
-        sums = dict(json.loads((directory / "checksums.json").read_text()))
-    for name in names:
-        path = directory / name
-        check(path.is_file(), f"{path} is missing; {_ANEW}.")
-        check(
-            sums.get(name) == sha256(path),
-            f"{path} is damaged (its checksum is not that of what was written); {_ANEW}.",
-        )
+def _fingerprint(path: Path, made_by: dict[str, Any]) -> str:
+    """Return what identifies the content: of an upgraded store, what did so before."""
+    sums = sha256(path / (SUMS if made_by["format"] == 2 else MANIFEST))
+    if "upgraded" not in made_by:
+        return sums
+    with reading(path / "store.json", ANEW):
+        fingerprint, manifest = (str(made_by["upgraded"][key]) for key in ("fingerprint", "manifest"))
+    if manifest != sums:
+        raise UserError(f"{path / MANIFEST} is not what mmcl upgrade wrote; {ANEW}.")
+    return fingerprint

@@ -38,7 +38,7 @@ def make(name: str, root: Path | None, options: Sequence[str]) -> Recipe:
         check(
             option.partition("=")[0] != "label_as_feature",
             "--dataset.label_as_feature: a label becomes a feature when a model is trained, not in the store; leave "
-            "the option out, and train with --config.label_as_feature=True.",
+            "the option out, and train with --config.inputs.table.label_as_feature=True.",
         )
     return dataclasses.replace(call(RECIPES, name, options, root=root), options=tuple(options))
 

@@ -1,6 +1,6 @@
 """From views to features: encoders of each kind of input, and the projectors behind them."""
 
-from mmcl_jax.encoders import cnn, mlp, projectors, resnet
+from mmcl_jax.encoders import cnn, cnn3d, mlp, projectors, resnet, text, vector
 from mmcl_jax.encoders.base import ENCODERS, PROJECTORS, Encoder, Projector, ViewSpec
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.keys import FeatureKey, parse_key
@@ -17,9 +17,12 @@ __all__ = [
     "ViewSpec",
     "build_model",
     "cnn",
+    "cnn3d",
     "mlp",
     "parse_key",
     "projectors",
     "resnet",
+    "text",
+    "vector",
     "view_specs",
 ]

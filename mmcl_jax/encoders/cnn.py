@@ -12,31 +12,35 @@ class CNN(Encoder):
     """Convolutions at stride 2, each normalised and rectified; `pooled` is the mean of the last map."""
 
     takes = ("image",)
+    dimensions = 2
 
     def __init__(
         self, *, shape: tuple[int, ...], channels: tuple[int, ...], norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike
     ) -> None:
         inputs = (shape[-1], *channels[:-1])
         self.convs = nnx.List(
-            [conv(i, o, 3, stride=2, rngs=rngs, dtype=dtype) for i, o in zip(inputs, channels, strict=True)]
+            [
+                conv(i, o, 3, stride=2, dimensions=self.dimensions, rngs=rngs, dtype=dtype)
+                for i, o in zip(inputs, channels, strict=True)
+            ]
         )
         self.norms = nnx.List([norm(c) for c in channels])
         self.features = self.local_features = channels[-1]
         self.dtype = dtype
 
-    def embed(self, view: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+    def embed(self, view: Float[Array, "B *space C"]) -> Float[Array, "B *space C"]:
         """Return the view in the type of the computation."""
         return view.astype(self.dtype)
 
     def body(
         self,
-        embedded: Float[Array, "B H W C"],
+        embedded: Float[Array, "B *space C"],
         *,
         train: bool,
         present: Bool[Array, " B"] | None = None,
         keys: Key[Array, " B"] | None = None,
     ) -> Features:
-        """Return the features of images."""
+        """Return the features of images, or of volumes."""
         del keys
         x, stages = embedded, []
         for convolve, normalise in zip(self.convs, self.norms, strict=True):
@@ -54,6 +58,11 @@ def cnn(
     Raises:
       ValueError: there is no channel, or not a positive number of them.
     """
+    check_channels(channels)
+    return CNN(shape=shape, channels=channels, norm=norm, rngs=rngs, dtype=dtype)
+
+
+def check_channels(channels: tuple[int, ...]) -> None:
+    """Raise `ValueError` if there is no channel, or not a positive number of them."""
     if not channels or min(channels) <= 0:
         raise ValueError(f"channels must be positive numbers, not {channels}")
-    return CNN(shape=shape, channels=channels, norm=norm, rngs=rngs, dtype=dtype)

@@ -40,15 +40,24 @@ def linear(
     )
 
 
-def conv(inputs: int, outputs: int, kernel: int, *, stride: int = 1, rngs: nnx.Rngs, dtype: DTypeLike) -> nnx.Conv:
-    """A square convolution without bias, padded by kernel // 2 on every side; Kaiming-normal over the fan-out.
+def conv(
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    dimensions: int = 2,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike,
+) -> nnx.Conv:
+    """A square or cubic convolution without bias, padded by kernel // 2 on every side; Kaiming-normal over the fan-out.
 
     The padding is explicit because XLA's "SAME" pads unevenly at stride 2, unlike PyTorch.
     """
     return nnx.Conv(
         inputs,
         outputs,
-        (kernel, kernel),
+        (kernel,) * dimensions,
         strides=stride,
         padding=kernel // 2,
         use_bias=False,
@@ -58,7 +67,7 @@ def conv(inputs: int, outputs: int, kernel: int, *, stride: int = 1, rngs: nnx.R
     )
 
 
-def kept(x: Float[Array, "*B D"], present: Bool[Array, "..."]) -> Float[Array, "*B D"]:
+def kept(x: Array, present: Bool[Array, "..."]) -> Array:
     """Return the array with zeros where `present`, which has its first axes, is false."""
     return jnp.where(present.reshape(*present.shape, *[1] * (x.ndim - present.ndim)), x, jnp.zeros((), x.dtype))
 

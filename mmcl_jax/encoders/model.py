@@ -91,7 +91,7 @@ def view_specs(config: ConfigDict, schema: Schema) -> dict[str, ViewSpec]:
     def spec(modality: str) -> ViewSpec:
         if modality == "table":
             widths = schema.widths
-            return ViewSpec(kind="table", shape=(len(widths),), widths=widths, missing=config.missing)
+            return ViewSpec(kind="table", shape=(len(widths),), widths=widths, missing=config.inputs[modality].missing)
         sizes = [view.get("size") for view in config.views.values() if view.modality == modality]
         shape = schema.image.shape
         size = next((size for size in sizes if size is not None), shape[:2])

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmcl_jax.data.encoding import Encoding
-from mmcl_jax.data.input import training_arrays
+from mmcl_jax.data.inputs import Inputs, input_arrays
 from mmcl_jax.data.label_feature import columns_with_label
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
@@ -17,9 +16,9 @@ from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.tasks import Class
 
 
-def monitor(store: Store, config: ConfigDict, encoding: Encoding) -> "OnlineKNN":
+def monitor(store: Store, config: ConfigDict, inputs: Inputs) -> "OnlineKNN":
     """The monitor of a training, as `config.monitor` says."""
-    return OnlineKNN(store, config, encoding, rows=config.monitor.rows, neighbours=config.monitor.neighbours)
+    return OnlineKNN(store, config, inputs, rows=config.monitor.rows, neighbours=config.monitor.neighbours)
 
 
 class OnlineKNN:
@@ -31,16 +30,16 @@ class OnlineKNN:
     """
 
     def __init__(
-        self, store: Store, config: ConfigDict, encoding: Encoding, *, rows: int = 2048, neighbours: int = 20
+        self, store: Store, config: ConfigDict, inputs: Inputs, *, rows: int = 2048, neighbours: int = 20
     ) -> None:
         """Reads the rows: at most `rows` of either split. `neighbours` vote, or as many as have labels if fewer do."""
         self._config, self._neighbours = config, neighbours
         self._modalities = tuple(sorted(config.encoders))
-        self._train, self._val = (_some(store, split, self._modalities, encoding, rows) for split in ("train", "val"))
+        self._train, self._val = (_some(store, split, self._modalities, inputs, rows) for split in ("train", "val"))
         label = store.schema.label
         self._task = None if label is None else Class(label=label.name, classes=len(label.categories))
         told = (
-            label is not None and "table" in self._modalities and columns_with_label(encoding.schema, store, label.name)
+            label is not None and "table" in self._modalities and columns_with_label(inputs.schema, store, label.name)
         )
         self._told = bool(told)
 
@@ -78,10 +77,8 @@ class OnlineKNN:
         return frozen_encoder(model, config=self._config, modality=modality, projected=projected)(rows[modality])
 
 
-def _some(
-    store: Store, split: str, modalities: tuple[str, ...], encoding: Encoding, count: int
-) -> dict[str, np.ndarray]:
+def _some(store: Store, split: str, modalities: tuple[str, ...], inputs: Inputs, count: int) -> dict[str, np.ndarray]:
     """At most `count` rows of a split, always the same ones, in memory."""
-    arrays = training_arrays(store, split, modalities, encoding)
+    arrays = input_arrays(store, split, inputs, modalities)
     rows = np.sort(np.random.default_rng(0).permutation(store.sizes[split])[:count])
     return {name: np.asarray(array[rows]) for name, array in arrays.items()}

@@ -10,9 +10,7 @@ from mmcl_jax.objectives.unit import unit
 COLLAPSED = 0.05  # of `deviation`; an untrained encoder's is some ten times that
 
 
-def spread(
-    embeddings: Float[Array, "B d"], present: Bool[Array, "B"] | None = None
-) -> dict[str, Float[Array, ""]]:
+def spread(embeddings: Float[Array, "B d"], present: Bool[Array, "B"] | None = None) -> dict[str, Float[Array, ""]]:
     r"""Return `deviation` and `rank` of embeddings of unit length, over the rows of the batch that are present.
 
     `deviation` is the standard deviation, mean over dimensions, times $\sqrt d$: 0 when all are one point, about 1 when

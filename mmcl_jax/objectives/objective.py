@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.objectives.base import TERMS, Output, Term
@@ -22,8 +23,8 @@ from mmcl_jax.objectives.stages import Layers, Learned, Metrics, Targets, Whole
 from mmcl_jax.objectives.unit import unit
 
 # What the model made of a batch, arrays [B, ...]: {"embedding", "prediction" or "teacher": {text: array}},
-# {"each": {term: what its stage returned}}, and {"pooled": {view: features}}, for the log, of views of which no loss gets
-# a pooled embedding.
+# {"each": {term: what its stage returned}}, and for the log {"pooled": {view: features}} of views of which no loss gets a
+# pooled embedding.
 Outputs = Mapping[str, Mapping[str, Any]]
 Memory = Mapping[str, Float[Array, "Q d"]]
 Normalise = Literal["present"] | None
@@ -90,7 +91,9 @@ class Objective:
 
     def targets_of(self, key: str, batch: Mapping[str, Array]) -> Targets:
         """Return the targets that a term reads."""
-        return {name: batch[f"target/{name}"] for name in self.terms[key].targets}
+        return {
+            name: batch[f"target/{name}" if f"target/{name}" in batch else "label"] for name in self.terms[key].targets
+        }
 
     def __call__(
         self,
@@ -196,6 +199,7 @@ def build_objective(
     *,
     execution: Execution | None = None,
     schema: Schema | None = None,
+    inputs: Mapping[str, InputSpec] | None = None,
     normalise: Normalise = None,
 ) -> Objective:
     """Return the objective that `config.objective` lists.
@@ -204,7 +208,8 @@ def build_objective(
       specs: of the terms.
       modalities: of the views, by name.
       execution: how terms walk their pairs.
-      schema: tells terms the classes of labels and the widths of columns.
+      schema: tells terms the classes of labels.
+      inputs: tell terms the widths of a table's columns, by modality; by default those of the schema's first table.
       normalise: see `Objective`.
 
     Raises:
@@ -212,20 +217,27 @@ def build_objective(
     """
     check(len(specs) > 0, "config.objective: it has no term.")
     labels = {column.name: len(column.categories) for column in schema.labels if column.coded} if schema else {}
+
+    def widths(spec: ConfigDict) -> tuple[int, ...]:
+        if inputs is None:
+            return schema.widths if schema else ()
+        view = spec.between[0].partition(":")[0] if spec.between else ""
+        return inputs[modalities[view]].widths if view in modalities else ()
+
     terms = []
     for index, spec in enumerate(specs):
         path = f"config.objective.{index}"
-        target = spec.get("target") or next(iter(labels), None)
-        if spec.get("target") is not None:
-            check(
-                target in labels,
-                f"{path}.target: there is no class label {target!r}; the store has {', '.join(labels) or 'none'}.",
-            )
-        known = ConfigDict({**spec, "target": target} if "target" in spec else spec, convert_dict=False)
-        widths = schema.widths if schema else ()
-        term: Term = TERMS.build(known, path, classes=labels.get(target or "", 0), widths=widths)
+        target = spec.get("target")
         check(
-            spec.get("target") is None or target in term.targets,
+            target is None or target in labels,
+            f"{path}.target: there is no class label {target!r}; the store has {', '.join(labels) or 'none'}.",
+        )
+        chosen = target or next(iter(labels), None)
+        reads_target = "target" in TERMS.options(spec.name, f"{path}.name")
+        options = ConfigDict({**spec, "target": chosen} if reads_target else spec, convert_dict=False)
+        term: Term = TERMS.build(options, path, classes=labels.get(chosen or "", 0), widths=widths(spec))
+        check(
+            target is None or target in term.targets,
             f"{path}.target: {spec.name!r} reads no label; give it labels='eliminate' or 'attract', or no target.",
         )
         check_reads(term, f"{path}.between", modalities)
@@ -251,7 +263,7 @@ def check_reads(term: Term, path: str, views: Iterable[str]) -> None:
         )
         check(
             bool(term.outputs) or read.head in ("", "none"),
-            f"{path}: the term {term.name!r} reads features before any head; write {text.split(':')[0]!r} for {text!r}.",
+            f"{path}: the term {term.name!r} reads features before any head; write {text.split(':')[0]!r}, not {text!r}.",
         )
         check(
             read.projected or "prediction" not in term.outputs,

@@ -1,9 +1,9 @@
 """What a term compares: features of views, named by texts such as `image`, `image.local` or `image:pgs`."""
 
 import dataclasses
-import re
 
-_FORM = re.compile(r"(?P<view>[^.:]+)(?P<local>\.local)?(?::(?P<head>[^.:]+))?")
+from mmcl_jax.encoders import parse_key
+from mmcl_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Read:
           >>> Read.parse("image.local:pgs")
           Read(view='image', local=True, head='pgs')
         """
-        found = _FORM.fullmatch(text)
-        if found is None:
-            raise ValueError(f"{text!r} is not of the form VIEW, VIEW.local, VIEW:HEAD or VIEW.local:HEAD")
-        return cls(found["view"], found["local"] is not None, found["head"] or "")
+        try:
+            return cls(*parse_key(text))  # the same form, with a view in place of a modality
+        except UserError as error:
+            raise ValueError(f"{text!r} is not VIEW, VIEW.local, VIEW:HEAD or VIEW.local:HEAD") from error
 
     @property
     def projected(self) -> bool:

@@ -30,7 +30,8 @@ class Each:
       embeddings: features behind the projector, `[B, d]` or `[B, L, d]`, if the term asks for them; so are the next.
       predictions: embeddings behind the predictor.
       teacher: embeddings by the target network, a moving average, without gradient.
-      views: what the encoders saw; where its pixels come from (`geometry`) and which cells were overwritten (`changed`).
+      views: what the encoders saw, with where its pixels come from (`geometry`) and the cells that were overwritten
+        (`changed`).
       inputs: rows of the batch that the views were made of.
       targets: that the term reads; a class is int32, -1 for missing, a number float32, NaN for missing.
       layers: the term's own.
@@ -90,7 +91,8 @@ class Whole:
 
     def masked(self) -> "Whole":
         """Return the batch with zeros in rows that are not present, wherever the model made them."""
-        return self if self.present is None else self._changed(lambda tree: zeroed(tree, self.present))
+        present = self.present
+        return self if present is None else self._changed(lambda tree: zeroed(tree, present))
 
     def fixed(self) -> "Whole":
         """Return the batch without gradient."""

@@ -89,6 +89,8 @@ nav a { text-decoration: none; } nav a:hover { text-decoration: underline; }
 .large { font-size: 1.75rem; line-height: 1.2; letter-spacing: -.015em; }
 .alarm { color: var(--alarm); font-weight: 600; font-size: .875rem; }
 .single { max-width: 34rem; }
+.entry { display: grid; gap: .75rem; margin-top: 1.75rem; }
+.entry > div { max-width: 34rem; }
 .single h3 { margin-bottom: .5rem; }
 .label + .label { margin-top: 2rem; }
 .label h3 { font-size: 1.125rem; margin-bottom: .5rem; }

@@ -2,14 +2,14 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from mmcl_jax.data.schema import Column, ImageSpec, Schema, class_codes
+from mmcl_jax.data.schema import Column, Schema, class_codes
 from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.errors import UserError
 from mmcl_jax.page.wording import counted
@@ -22,6 +22,7 @@ from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.splits import draw as splits
 from mmcl_jax.prepare.splits import subsets
+from mmcl_jax.prepare.splits.folds import draw_folds
 from mmcl_jax.prepare.table.parse import Parsed
 from mmcl_jax.prepare.table.rows import Rows, matrix
 
@@ -37,6 +38,7 @@ class Inspected:
       labels: `[K, L]`, the same way.
       splits: places among the kept rows, by split.
       subsets: the same, by subset.
+      folds: the same, for each fold; () unless asked for.
       statistics: of the training rows.
       left_out: features that are not used after all, each with the reason.
       balance: rows per class and split, of every label that is a class.
@@ -49,6 +51,7 @@ class Inspected:
     labels: np.ndarray
     splits: splits.Splits
     subsets: Mapping[str, np.ndarray]
+    folds: Sequence[np.ndarray]
     statistics: Statistics
     left_out: dict[str, str]
     balance: dict[str, dict]
@@ -83,15 +86,17 @@ class Inspected:
 def inspect(
     rows: Rows,
     kept: np.ndarray,
-    image: ImageSpec,
     request: Request,
     recipe: Recipe | None,
     ids: Mapping[str, list[str]] | None,
     alike: np.ndarray | None = None,
     like: Like | None = None,
+    targets: Sequence[Parsed] = (),
+    table: bool = True,
 ) -> Inspected:
     """Divides the rows `kept` and decides which columns are used.
 
+    `targets` are labels of other tables, with the values of all rows; `table` says whether there is to be a table.
     `alike` `[K]` are numbers of the sets of rows with nearly equal images, which the splits shall not divide.
 
     A column from which a label can be read off is left out, unless its kind was declared. `ids` are those of
@@ -100,7 +105,7 @@ def inspect(
     Raises:
       UserError: the rows cannot be divided as asked.
     """
-    features, labels = rows.named("feature"), rows.named("label")
+    features, labels = rows.named("feature"), [*rows.named("label"), *targets]
     if like is None:
         label_columns, columns = (tuple(one.column(kept) for one in parsed) for parsed in (labels, features))
     else:
@@ -111,22 +116,22 @@ def inspect(
     classes = [place for place, one in enumerate(label_columns) if one.coded]
     every = np.nan_to_num(label_values[:, classes], nan=-1).astype(np.int64)
     divided, warnings = divide(rows, kept, every, request, ids, alike)
-    table, _ = matrix(features, columns, kept)
+    values, _ = matrix(features, columns, kept)
 
     left_out: dict[str, str] = {}
     used_all_the_same: list[str] = []
     if like is None:
-        left_out, used_all_the_same = _telling(
-            features, table, label_values, label_columns, divided["train"], request.seed
+        left_out, used_all_the_same = telling(
+            features, values, label_values, label_columns, divided["train"], request.seed
         )
     else:
-        warnings += like.warn(features, columns, table, kept) + like.warn(labels, label_columns, label_values, kept)
+        warnings += like.warn(features, columns, values, kept) + like.warn(labels, label_columns, label_values, kept)
     used = [place for place, one in enumerate(features) if one.name not in left_out]
-    schema = Schema(columns=tuple(columns[place] for place in used), image=image, labels=label_columns)
-    table = table[:, used]
-    _check_logarithms(table, schema, rows, kept)
-    warnings += audit.warn_of_skew(table, schema.columns)
-    if not used:
+    schema = Schema(columns=tuple(columns[place] for place in used), labels=label_columns)
+    values = values[:, used]
+    _check_logarithms(values, schema, rows, kept)
+    warnings += audit.warn_of_skew(values, schema.columns)
+    if not used and table:
         warnings.append("No column is left to use as the table; only images can be used.")
     warnings += [f"Column {one.name!r}: {one.remark}." for one in rows.columns if one.remark]
     for name, reason in left_out.items():
@@ -135,18 +140,19 @@ def inspect(
     balance = audit.balance(label_values, label_columns, divided)
     warnings += audit.warn_of_shares(balance)
     warnings += audit.warn_of_labels(balance, _remedy(rows, request, recipe, ids), declarable=recipe is None)
-    missing = {name: int(np.isnan(label_values[:, place]).sum()) for place, name in enumerate(o.name for o in labels)}
+    missing = {one.name: int(np.isnan(label_values[:, place]).sum()) for place, one in enumerate(labels)}
     for one in labels:
         if count := missing[one.name]:
             warnings.append(f"{count} rows have no value of the label {one.name!r}{_by_words(one)}.")
     return Inspected(
         rows=kept,
         schema=schema,
-        table=table,
+        table=values,
         labels=label_values,
         splits=divided,
         subsets=_subsets(rows, kept, divided, codes, label_columns, request, recipe),
-        statistics=Statistics.fit(table[divided["train"]], schema),
+        folds=draw_folds(len(kept), request.folds, seed=request.seed, label=codes, group=members(rows, kept, alike)[0]),
+        statistics=Statistics.fit(values[divided["train"]], schema),
         left_out=left_out,
         balance=balance,
         warnings=warnings,
@@ -202,19 +208,28 @@ def divide(
     elif column:
         divided = splits.splits_from_column(column[0].values.gather(kept).cast(pl.String).to_list(), column[0].name)
     else:
-        members, what = (None, "") if group is None else (_group_codes(group), f"groups of {groups[0].name!r}")
-        if alike is not None:
-            members = alike if members is None else joined(members, alike)
-            what = " and ".join(filter(None, (what, "near-duplicate pictures")))
-        divided = splits.random_splits(len(kept), request.split, seed=request.seed, label=codes, group=members)
+        together, what = members(rows, kept, alike)
+        divided = splits.random_splits(len(kept), request.split, seed=request.seed, label=codes, group=together)
         why = "every class of three rows is in every split"
-        if members is not None:
-            largest = np.bincount(members).max()
+        if together is not None:
+            largest = np.bincount(together).max()
             why = f"{what} are not divided (the largest group has {counted(int(largest), 'row')})"
         warnings += audit.warn_of_sizes(divided, request.split, why)
     if group is not None:
         warnings += audit.warn_of_groups(group, divided, groups[0].name)
     return divided, warnings
+
+
+def members(rows: Rows, kept: np.ndarray, alike: np.ndarray | None) -> tuple[np.ndarray | None, str]:
+    """The set `[K]` of rows that each row is never divided from, None for no sets; and what they are, in words."""
+    groups = rows.named("group")
+    if not groups:
+        return alike, "" if alike is None else "near-duplicate pictures"
+    together = group_codes(groups[0].values.gather(kept).cast(pl.String))
+    what = f"groups of {groups[0].name!r}"
+    if alike is None:
+        return together, what
+    return joined(together, alike), f"{what} and near-duplicate pictures"
 
 
 def _remedy(rows: Rows, request: Request, recipe: Recipe | None, ids: Mapping[str, list[str]] | None) -> str:
@@ -229,8 +244,8 @@ def _remedy(rows: Rows, request: Request, recipe: Recipe | None, ids: Mapping[st
     return f"it takes three {f'groups of {group[0].name!r}' if group else 'rows'} of a class to have it in every split"
 
 
-def _telling(
-    features: list[Parsed],
+def telling(
+    features: Sequence[Parsed],
     table: np.ndarray,
     labels: np.ndarray,
     label_columns: tuple[Column, ...],
@@ -284,8 +299,14 @@ def joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return connected_components(graph, directed=False)[1][one]
 
 
-def _group_codes(groups: pl.Series) -> np.ndarray:
-    """Integer codes; every row without a group is a group of its own."""
+def group_numbers(rows: Rows, kept: np.ndarray) -> np.ndarray | None:
+    """`[K]` a number for each group of the rows `kept`; None where rows have no groups."""
+    groups = rows.named("group")
+    return group_codes(groups[0].values.gather(kept).cast(pl.String)) if groups else None
+
+
+def group_codes(groups: pl.Series) -> np.ndarray:
+    """`[K]` integer codes; every row without a group is a group of its own."""
     codes = groups.rank("dense").cast(pl.Int64).fill_null(-1).to_numpy().copy()
     alone = np.flatnonzero(codes < 0)
     codes[alone] = codes.max(initial=0) + 1 + np.arange(len(alone))

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.data.format3 import ENTRIES
 from mmcl_jax.data.schema import LABEL_TAG, Column, ImageSpec, Schema
 from mmcl_jax.errors import check
 from mmcl_jax.prepare.pictures.images import Fit
@@ -64,7 +65,8 @@ class Like:
                 f"--like: {directory} does not say how its pictures were made to fit, and its store {made_by.parent} "
                 "is gone; name that store where it is now, with --like STORE.",
             )
-        schema = Schema.read(directory / "schema.json")
+        entries = directory / ENTRIES  # of a store; a run, and a store of an earlier format, have a schema.json
+        schema = Schema.read(entries if entries.is_file() else directory / "schema.json")
         columns = tuple(column for column in schema.columns if LABEL_TAG not in column.tags)
         return cls(
             directory=directory,

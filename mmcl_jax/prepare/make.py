@@ -1,34 +1,37 @@
-"""Raw data to store: a table with a header and a folder of images become what training reads."""
+"""Raw data to store: tables with headers, folders of images and other files become what training reads."""
 
 import contextlib
 import functools
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmcl_jax import __version__
-from mmcl_jax.data import flat, shards
+from mmcl_jax.data import writing
 from mmcl_jax.data.declaration import Declaration
-from mmcl_jax.data.schema import ImageSpec
-from mmcl_jax.data.store import FORMAT, Store, write_checksums
+from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.files import writing
+from mmcl_jax.files import writing as naming
 from mmcl_jax.lock import locked
+from mmcl_jax.prepare.assemble import Assembler
 from mmcl_jax.prepare.card.findings import Findings
-from mmcl_jax.prepare.card.report import add_images, card, report
-from mmcl_jax.prepare.inspection import Inspected, given_ids, inspect
+from mmcl_jax.prepare.card.report import add_entries, add_images, card, report
+from mmcl_jax.prepare.entries.boxes import read_boxes
+from mmcl_jax.prepare.gather import Gathered, gather
+from mmcl_jax.prepare.inspection import inspect
 from mmcl_jax.prepare.leaks import near_groups
 from mmcl_jax.prepare.like import open_like
-from mmcl_jax.prepare.pictures.pixels import decode_rows
+from mmcl_jax.prepare.pictures.entries import pictured_entries
+from mmcl_jax.prepare.pictures.pixels import Pixels, decode_rows
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
-from mmcl_jax.prepare.table.rows import Rows, resolved, template, understand
+from mmcl_jax.prepare.table.rows import template
 from mmcl_jax.progress import Bar
 
 
@@ -55,62 +58,84 @@ def prepare(
     check(not out.exists(), f"{out} exists already; choose another --out, or remove it first.")
     request, like = open_like(request)
     quarantine = Quarantine()
-    rows, ids = _table(request, recipe, quarantine)
+    gathered = gather(request, recipe, quarantine)
+    rows = gathered.rows
     partial = out.with_name(f".{out.name}.partial")
-    with _claimed(partial, _identity(request, recipe, rows)):
-        pixels = decode_rows(request, recipe, rows, quarantine, partial / "flat", workers=workers, progress=progress)
-        if like is not None:
-            like.check_image(pixels.spec)
+    with _claimed(partial, _identity(request, recipe, gathered)):
+        pixels: dict[str, Pixels] = {}
+        for one in pictured_entries(request, recipe, gathered.join):
+            of = pixels.get(one.of)
+            pixels[one.name] = decode_rows(
+                one, request, rows, quarantine, partial, of=of, workers=workers, progress=progress
+            )
+        image = next((one for one in pixels.values() if one.pictured.kind == "image"), None)
+        if like is not None and image is not None:
+            like.check_image(image.spec)
+        boxes = {
+            name: read_boxes(one, pixels[one.source.of], rows, quarantine)
+            for name, one in gathered.join.entries.items()
+            if one.source.kind == "boxes"
+        }
+        rows.refuse(quarantine, request.max_bad)
         kept = rows.left(quarantine)
         alike = None
-        thumbs = np.load(partial / "flat" / "thumb.npy", mmap_mode="r")
+        thumbs = None if image is None else np.load(image.thumbs, mmap_mode="r")
         if request.group_near_duplicates:
-            alike = near_groups(thumbs[np.searchsorted(pixels.places, kept)])
-        found = inspect(rows, kept, pixels.spec, request, recipe, ids, alike=alike, like=like)
-        _write(partial, rows, found, pixels.places, workers, progress)
+            alike = _alike(image, kept)
+        found = inspect(
+            rows, kept, request, recipe, gathered.ids, alike=alike, like=like, targets=gathered.targets,
+            table=bool(gathered.main.table),
+        )  # fmt: skip
+        assembled = Assembler(gathered, found, pixels, boxes, partial).content()
+        with Bar("shards", len(kept), quiet=not progress) as bar:
+            title = f"{', '.join(assembled.content.parts)} of {Path(rows.source).name}"
+            schema = writing.write(partial, assembled.content, description=title, workers=workers, progress=bar.advance)
         findings = report(rows, found, quarantine, recipe, seed=request.seed)
+        add_entries(findings, gathered, assembled)
         if alike is not None:
             sizes = np.bincount(alike)
             findings.alike.update(
                 groups=int((sizes > 1).sum()), rows=int(sizes[sizes > 1].sum()), largest=int(sizes.max())
             )
-        given = ids is not None or bool(rows.named("split"))
-        add_images(findings, rows, found, pixels, thumbs, given=given)
-        train = flat.read(partial, "train", found.schema, images=True)
+        if image is not None and thumbs is not None:
+            given = gathered.ids is not None or bool(rows.named("split"))
+            add_images(findings, rows, found, image, thumbs, given=given)
         (partial / "findings.json").write_text(findings.to_json())
-        (partial / "card.html").write_text(card(findings, found.schema, train, quarantine))
+        (partial / "card.html").write_text(card(findings, schema, assembled, quarantine))
         quarantine.write(partial / "quarantine.jsonl")
-        for name in ("thumb.npy", "journal.jsonl"):
-            (partial / "flat" / name).unlink()
-        write_checksums(partial)
+        for decoded in pixels.values():
+            for path in (decoded.thumbs, decoded.thumbs.with_name("journal.jsonl")):
+                path.unlink()
+        shutil.rmtree(partial / "decoding", ignore_errors=True)
+        (partial / "request.sha256").unlink()
         made_by = {
-            "format": FORMAT,
-            "version": __version__,
             "request": request.to_json(),
             "recipe": {"name": recipe.name, "options": list(recipe.options)} if recipe else None,
-            "sizes": {split: len(members) for split, members in found.splits.items()},
         }
-        (partial / "store.json").write_text(json.dumps(made_by, indent=2) + "\n")
-        (partial / "request.sha256").unlink()
+        writing.finish(partial, made_by=made_by)
         partial.rename(out)
     return Store.open(out)
 
 
 def look(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, Declaration]:
-    """What `prepare` would make of the table, and what a random forest gets from it; no image is decoded.
+    """What `prepare` would make of the tables, and what a random forest gets from them; no image is decoded.
 
     Returns:
       What was found, and a declaration that says it, to be edited.
 
     Raises:
-      UserError: anything wrong with the table.
+      UserError: anything wrong with the tables.
     """
     request, like = open_like(request)
     quarantine = Quarantine()
-    rows, ids = _table(request, recipe, quarantine)
-    spec = ImageSpec(height=1, width=1, channels=1, fit="")
-    found = inspect(rows, rows.left(quarantine), spec, request, recipe, ids, like=like)
+    gathered = gather(request, recipe, quarantine)
+    rows = gathered.rows
+    found = inspect(
+        rows, rows.left(quarantine), request, recipe, gathered.ids, like=like, targets=gathered.targets,
+        table=bool(gathered.main.table),
+    )  # fmt: skip
     findings = report(rows, found, quarantine, recipe, seed=request.seed)
+    findings.warnings.extend(gathered.join.warnings)
     if request.group_near_duplicates:
         findings.warnings.append(
             "Splits are shown as without --group-near-duplicates: no picture is decoded by --check."
@@ -118,62 +143,29 @@ def look(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, D
     return findings, template(rows)
 
 
-def _table(
-    request: Request, recipe: Recipe | None, quarantine: Quarantine
-) -> tuple[Rows, Mapping[str, list[str]] | None]:
-    """The rows of the table, and the identifiers of every split where they are given.
-
-    Rows that cannot be used, or are in no list of identifiers, go to the quarantine.
-    """
-    rows = understand(request, recipe, quarantine)
-    ids = given_ids(request, recipe)
-    check(
-        not request.group_near_duplicates or (ids is None and not rows.named("split")),
-        f"--group-near-duplicates is for splits that are drawn, and those of {rows.source} are given; leave it out.",
-    )
-    if ids is not None:
-        ids = {split: rows.keys_of(names) for split, names in ids.items()}
-        listed = {key for keys in ids.values() for key in keys}
-        for row, key in enumerate(rows.keys):
-            if key not in listed:
-                reason = f"Its identifier {key!r} is in no list of a split."
-                rows.leave_out(row, quarantine, "in no split", reason, chosen=True)
-    quarantine.refuse_above(request.max_bad, rows.total, rows.source)
-    return rows, ids
+def _alike(image: Pixels | None, kept: np.ndarray) -> np.ndarray:
+    """Numbers of the sets of kept rows with nearly equal images; a row without an image is a set of its own."""
+    if image is None:
+        raise UserError("--group-near-duplicates compares images, and there are none; leave it out.")
+    thumbs, at = np.load(image.thumbs, mmap_mode="r"), image.at(kept)
+    there = at >= 0
+    groups = near_groups(thumbs[at[there]])
+    alike = groups.max(initial=-1) + 1 + np.arange(len(kept))
+    alike[there] = groups
+    return np.unique(alike, return_inverse=True)[1]
 
 
-def _write(partial: Path, rows: Rows, found: Inspected, places: np.ndarray, workers: int, progress: bool) -> None:
-    """Writes the arrays, the shards and what describes them."""
-    where = np.searchsorted(places, found.rows)
-    for split, members in found.splits.items():
-        flat.write_split(
-            partial,
-            split,
-            place=where[members],
-            id=rows.numbers[found.rows[members]] - 1,
-            table=found.table[members],
-            labels=found.labels[members],
-        )
-    keys = {split: [rows.keys[row] for row in found.rows[members]] for split, members in found.splits.items()}
-    sizes = {split: len(members) for split, members in found.splits.items()}
-    for file in partial.glob("*.array_record-*"):  # of an earlier call that was stopped
-        file.unlink()
-    with Bar("shards", sum(sizes.values()), quiet=not progress) as bar:
-        writer = shards.Writer(partial, found.schema, keys)
-        infos = shards.write_shards(writer, sizes, workers=workers, progress=bar.advance)
-    shards.write_metadata(partial, found.schema, infos, f"Images and table of {Path(rows.source).name}")
-    chosen = {name: [rows.keys[row] for row in found.rows[members]] for name, members in found.subsets.items()}
-    (partial / "schema.json").write_text(found.schema.to_json())
-    (partial / "statistics.json").write_text(found.statistics.to_json())
-    for name, value in {"declaration": resolved(rows).to_json(), "splits": keys, "subsets": chosen}.items():
-        (partial / f"{name}.json").write_text(json.dumps(value) + "\n")
-
-
-def _identity(request: Request, recipe: Recipe | None, rows: Rows) -> str:
+def _identity(request: Request, recipe: Recipe | None, gathered: Gathered) -> str:
     """A hash of all that decides the result, but for the image files, which `decode` watches."""
-    said: dict[str, Any] = {**request.to_json(), "version": __version__, "source": rows.source}
+    rows = gathered.rows
+    said: dict[str, Any] = {**request.to_json(), "version": __version__, "source": rows.source, "keys": rows.keys}
     if recipe is not None:
         said["read"] = _named(recipe.read)
+    for source in (*request.entries.values(), *request.targets.values()):
+        for path in (source.file, source.names, source.keys, source.vocabulary):
+            if path is not None:
+                stat = path.stat()
+                said[str(path)] = [stat.st_size, stat.st_mtime_ns]
     digest = hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode())
     for column in rows.columns:
         digest.update(column.values.hash().to_numpy().tobytes())
@@ -193,7 +185,7 @@ def _claimed(partial: Path, identity: str) -> Iterator[None]:
 
     It goes when the input turns out to be wrong, and stays when the work is interrupted.
     """
-    with locked(partial.with_name(f"{partial.name}.lock"), what=f"makes {partial}"), writing(partial):
+    with locked(partial.with_name(f"{partial.name}.lock"), what=f"makes {partial}"), naming(partial):
         try:
             note = partial / "request.sha256"
             if not (note.is_file() and note.read_text() == identity):

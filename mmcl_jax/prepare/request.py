@@ -11,11 +11,17 @@ from mmcl_jax.data.readings import DECIMALS, THOUSANDS
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.pictures.images import FILTERS, Fit
 from mmcl_jax.prepare.pictures.levels import Intensity, Nan
+from mmcl_jax.prepare.sources import INPUTS, TARGETS, Source, read_sources
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to prepare; one field per option of `mmcl prepare`, where they are described."""
+    """What to prepare; one field per option of `mmcl prepare`, where they are described.
+
+    `table` and `images` are the entries `table` and `image` of the simple command line. A request file may name more
+    `entries`, and `targets`, from other files (see `sources`), which are joined by their keys; values may be given as
+    `Source` objects or as the dicts of the file. `cohort` says whether a row may lack an entry.
+    """
 
     table: Path | None = None
     images: Path | None = None
@@ -48,18 +54,32 @@ class Request:
     split_ids: tuple[Path, ...] = ()
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
     group_near_duplicates: bool = False
+    folds: int = 0
     subsets: tuple[float, ...] = (0.1, 0.01)
     seed: int = 0
     max_bad: float = 0.01
+    bits: Literal[8, 16] = 8
+    cohort: Literal["outer", "inner"] = "outer"
+    entries: Mapping[str, Source] = dataclasses.field(default_factory=dict)
+    targets: Mapping[str, Source] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Checks the numbers. Raises `UserError` naming the option."""
+        for key, kinds in (("entries", INPUTS), ("targets", TARGETS)):
+            object.__setattr__(self, key, read_sources(getattr(self, key), f"--request: {key}", kinds))
+        self._check_sources()
+        check(self.bits in (8, 16), f"--bits: {self.bits} is neither 8 nor 16.")
+        check(self.cohort in ("outer", "inner"), f"--cohort: {self.cohort!r} is neither outer nor inner.")
         check(0 <= self.max_bad <= 1, f"--max-bad: {self.max_bad} is not a share between 0 and 1.")
         check(self.seed >= 0, f"--seed: {self.seed} is negative.")
         check(self.max_pixels > 0, f"--max-pixels: {self.max_pixels} is not positive.")
         check(self.resize in FILTERS, f"--resize: {self.resize!r} is not one of {', '.join(FILTERS)}.")
         check(self.channels in (None, 1, 3), f"--channels: {self.channels} is neither 1 nor 3.")
         check(all(0 < share < 1 for share in self.subsets), f"--subsets: {self.subsets} are not shares below 1.")
+        check(
+            self.folds == 0 or self.folds >= 3,
+            f"--folds: {self.folds} is too few; one fold is for test, one for validation, and the others for training.",
+        )
         check(len(self.split_ids) in (0, 3), "--split-ids takes three files: of train, val and test.")
         check(not (self.split_ids and self.split_column), "--split-ids and --split-column both say the split.")
         for key, mark, known in (("decimal", self.decimal, DECIMALS), ("thousands", self.thousands, THOUSANDS)):
@@ -74,10 +94,29 @@ class Request:
             low, high = self.intensity
             check(low < high, f"--intensity: {low}:{high} is no range.")
 
+    def _check_sources(self) -> None:
+        """Raise `UserError` if two entries have one name, or a mask or boxes belong to no image."""
+        simple = {"table": self.table, "image": self.images}
+        names = [name for name, value in simple.items() if value is not None]
+        for name in (*self.entries, *self.targets):
+            check(name not in names, f"--request: two entries are called {name!r}; rename one.")
+            names.append(name)
+        images = [name for name, one in self.entries.items() if one.kind in ("image", "volume")]
+        images += ["image"] if self.images is not None else []
+        for name, one in self.targets.items():
+            there = (
+                f"--request: targets.{name}: of: there is no image {one.of!r}; there are {', '.join(images) or 'none'}."
+            )
+            check(not one.of or one.of in images, there)
+
     @property
     def fit(self) -> Fit:
         """How pictures are made to fit."""
         return Fit(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Fit)})
+
+    def requires(self, name: str) -> bool:
+        """Return whether rows without this entry are left out in any cohort."""
+        return name in self.entries and self.entries[name].required
 
     def declaration(self, base: Declaration | None = None) -> Declaration:
         """Everything that is said about columns, here and in `base`.
@@ -104,24 +143,76 @@ class Request:
         """
         check(path.is_file(), f"--request: {path} does not exist.")
         try:
-            raw = json.loads(path.read_text())
+            raw = json.loads(path.read_text(encoding="utf-8-sig"))
         except ValueError as error:
             raise UserError(f"--request: {path} is not JSON: {error}.") from error
-        raw = raw.get("request", raw) if isinstance(raw, dict) else {}
-        known = {field.name: field for field in dataclasses.fields(cls)}
-        made: dict[str, Any] = {}
-        for name, value in raw.items():
-            check(name in known, f"--request: {path} has an unknown key {name!r}; known are {', '.join(known)}.")
-            if name == "schema":
-                made[name] = Declaration.from_json(value, f"{path}: schema")
-            elif name in ("table", "images", "follow_links", "like"):
-                made[name] = None if value is None else Path(value)
-            else:
-                made[name] = tuple(value) if isinstance(value, list) else value
-        made["split_ids"] = tuple(map(Path, made.get("split_ids", ())))
-        return cls(**{**made, **over})
+        check(isinstance(raw, dict), f"--request: {path} must hold an object.")
+        return cls.from_json({**raw.get("request", raw), **over}, str(path))
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any], where: str = "the request") -> "Request":
+        """Return the request of JSON values, or of Python values in their place.
+
+        Args:
+          raw: fields by name.
+          where: what errors call it.
+
+        Raises:
+          UserError: naming the key that is unknown or wrong.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        for name in raw:
+            check(
+                name in known, f"--request: {where} has an unknown key {name!r}; known are {', '.join(sorted(known))}."
+            )
+        return cls(**{name: _typed(name, value, f"--request: {where}: {name}") for name, value in raw.items()})
 
     def to_json(self) -> dict[str, Any]:
         """The request as JSON values."""
         raw = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return json.loads(json.dumps({**raw, "schema": self.schema.to_json()}, default=str))
+        raw["schema"] = self.schema.to_json()
+        for key in ("entries", "targets"):
+            raw[key] = {name: source.to_json() for name, source in raw[key].items()}
+        return json.loads(json.dumps(raw, default=str))
+
+
+_PATHS = ("table", "images", "like", "follow_links")
+_TEXTS = ("image_column", "label", "ignore", "categorical", "missing")
+_NUMBERS = ("split", "subsets")
+
+
+def _typed(name: str, raw: Any, where: str) -> Any:
+    """Return the value of a field in its type. Raises `UserError` if it has another one."""
+    default = getattr(_DEFAULT, name)
+    if raw is None and default is None:
+        return None
+    if name == "schema":
+        return raw if isinstance(raw, Declaration) else Declaration.from_json(raw, where)
+    if name in ("entries", "targets"):
+        return raw  # read when the request is made
+    if name in _PATHS:
+        check(isinstance(raw, str | Path), f"{where} must be a path, not {raw!r}.")
+        return Path(raw)
+    if name in (*_TEXTS, "split_ids"):
+        values = [raw] if isinstance(raw, str) else raw
+        texts = isinstance(values, list | tuple) and all(isinstance(value, str | Path) for value in values)
+        check(texts, f"{where} must be a list of texts, not {raw!r}.")
+        return tuple(map(Path, values)) if name == "split_ids" else tuple(values)
+    if name in _NUMBERS or (name in ("image_size", "intensity") and not isinstance(raw, str)):
+        values = [raw, raw] if name == "image_size" and isinstance(raw, int) else raw
+        size = len(default) if name == "split" else None if name == "subsets" else 2
+        numbers = isinstance(values, list | tuple) and all(map(_is_number, values)) and size in (None, len(values))
+        check(numbers, f"{where} must be a list of {f'{size} ' if size else ''}numbers, not {raw!r}.")
+        return tuple(values)
+    kind = {"channels": int, "max_bad": float}.get(name, str if default is None else type(default))
+    right = _is_number(raw) if kind is float else type(raw) is kind
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    check(right, f"{where} must be {words[kind]}, not {raw!r}.")
+    return raw
+
+
+def _is_number(raw: Any) -> bool:
+    return isinstance(raw, int | float) and not isinstance(raw, bool)
+
+
+_DEFAULT = Request()

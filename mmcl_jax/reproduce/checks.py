@@ -54,10 +54,14 @@ def _check(one: Evaluation, data: LabelledStore, config: ConfigDict) -> None:
         known = ", ".join(config.encoders)
         check(modality in config.encoders, f"{row}: {given} is evaluated, and its config has no encoder but {known}.")
     label = data.store.schema.label
-    taught = bool(config.get("label_as_feature")) and label is not None and label.name == data.task.label
+    taught = (
+        any(chosen.label_as_feature for chosen in config.inputs.values())
+        and label is not None
+        and label.name == data.task.label
+    )
     check(
         "table" not in modalities_of(given) or not taught,
-        f"{row}: the table is evaluated by {data.task.label!r}, which config.label_as_feature makes a column of it; "
+        f"{row}: the table is evaluated by {data.task.label!r}, which label_as_feature makes a column of it; "
         "leave that out, or predict another --label.",
     )
     if one.column.protocol != "finetune":

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from ml_collections import ConfigDict
 
 from mmcl_jax.config import OwnData, load
-from mmcl_jax.data.encoding import Encoding
+from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.reproduce.spec import Row
-from mmcl_jax.training.build import build_experiment, fit_encoding
+from mmcl_jax.training.build import build_experiment, fit_inputs
+from mmcl_jax.training.plain import to_plain
 from mmcl_jax.training.validate import check_config
 
 _OURS = {
@@ -86,14 +87,14 @@ def check_configs(configs: Mapping[str, ConfigDict], store: Store) -> None:
     Raises:
       UserError: naming the row and the config key that is wrong.
     """
-    encodings: dict[str, Encoding] = {}  # fitted once for all rows that encode tables alike
+    fitted: dict[str, Inputs] = {}  # once for all rows that have the same inputs
     for key, config in configs.items():
         try:
             check_config(config)
-            alike = repr([config[name] for name in ("columns", "label_as_feature", "missing", "outside")])
-            if alike not in encodings:
-                encodings[alike] = fit_encoding(config, store)
-            build_experiment(config, store, encoding=encodings[alike])
+            alike = repr([to_plain(config.inputs), config.cohort, config.fold])
+            if alike not in fitted:
+                fitted[alike] = fit_inputs(config, store)
+            build_experiment(config, store, inputs=fitted[alike])
         except UserError as error:
             raise UserError(f"{key}: {error}") from error
 

@@ -60,7 +60,7 @@ class Training:
         """Raises `UserError` if its folder holds another experiment, or the same on other data."""
         if Run.exists(self.directory):
             try:
-                Run.begin(self.directory, self.config, store, Run.open(self.directory).encoding)
+                Run.begin(self.directory, self.config, store, Run.open(self.directory).inputs)
             except UserError as error:
                 raise UserError(str(error).replace("--workdir", "--out")) from error
 

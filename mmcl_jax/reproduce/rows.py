@@ -53,14 +53,14 @@ ONLY = Row(
     key="mmcl_morphometric",
     label="MMCL, morphometric columns",
     config="mmcl/mmcl",
-    overrides=("columns=morphometric", "name=mmcl_morphometric"),
+    overrides=("inputs.table.columns=morphometric", "name=mmcl_morphometric"),
     kind="multimodal",
 )
 WITHOUT = Row(
     key="mmcl_not_morphometric",
     label="MMCL, the other columns",
     config="mmcl/mmcl",
-    overrides=("columns=not morphometric", "name=mmcl_not_morphometric"),
+    overrides=("inputs.table.columns=not morphometric", "name=mmcl_not_morphometric"),
     kind="multimodal",
 )
 # Not a row of the paper's table: without it nobody can say what is kept of the gain.

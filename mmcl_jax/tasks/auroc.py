@@ -16,7 +16,7 @@ def binary_auroc(scores: jax.Array, targets: jax.Array, present: jax.Array | Non
     positive = (targets == 1).astype(jnp.float32)
     if present is not None:
         scores = jnp.where(present, scores, jnp.inf)  # above all others, so that they change no rank below
-        positive, rows = positive * present, present.sum(dtype=jnp.float32)
+        positive, rows = positive * present.astype(jnp.float32), present.sum(dtype=jnp.float32)
     order = jnp.sort(scores)
     below = jnp.searchsorted(order, scores, side="left", method="sort").astype(jnp.float32)
     upto = jnp.searchsorted(order, scores, side="right", method="sort").astype(jnp.float32)

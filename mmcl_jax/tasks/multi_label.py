@@ -54,7 +54,8 @@ class MultiLabel(Task):
         positive, negative = (((targets == code) & known).any(axis=0) for code in (1, 0))
         aurocs = jax.vmap(binary_auroc, in_axes=1)(outputs, targets, known)
         both = positive & negative
-        return jnp.where(both, aurocs, 0).sum() / both.sum(dtype=jnp.float32)
+        mean = jnp.where(both, aurocs, 0).sum() / both.sum(dtype=jnp.float32)
+        return jnp.where(jnp.isfinite(outputs).all(), mean, jnp.nan)
 
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
         """Return `auroc` and `average_precision`, `_macro` and `_micro`, and of every label, such as `auroc/LABEL`.
@@ -64,6 +65,8 @@ class MultiLabel(Task):
         """
         outputs, targets = np.asarray(outputs, np.float64), np.asarray(targets, np.float64)
         assert outputs.shape == targets.shape, (outputs.shape, targets.shape)
+        if not np.isfinite(outputs).all():
+            outputs = np.full_like(outputs, np.nan)
         measured: dict[str, float] = {}
         for name in _METRICS:
             found = [_measured(name, outputs[:, k], targets[:, k]) for k in range(self.outputs)]

@@ -54,12 +54,12 @@ class Numbers(Task):
         """Return the mean R2 of the outputs whose labels vary."""
         known = ~jnp.isnan(targets)
         filled = jnp.where(known, targets, 0)
-        count = jnp.maximum(known.sum(axis=0, dtype=jnp.float32), 1)
-        off = jnp.where(known, filled - filled.sum(axis=0) / count, 0)
+        count = jnp.maximum(known.sum(axis=0, keepdims=True, dtype=jnp.float32), 1)
+        off = jnp.where(known, filled - filled.sum(axis=0, keepdims=True) / count, 0)
         total, errors = jnp.square(off).sum(axis=0), jnp.where(known, jnp.square(outputs - filled), 0).sum(axis=0)
-        varies = total > 0
-        r2 = jnp.where(varies, 1 - errors / jnp.where(varies, total, 1), 0)
-        return r2.sum() / varies.sum(dtype=jnp.float32)
+        r2 = jnp.where(total > 0, 1 - errors / jnp.where(total > 0, total, 1), 0)
+        mean = r2.sum() / (total > 0).sum(dtype=jnp.float32)
+        return jnp.where(jnp.isfinite(outputs).all(), mean, jnp.nan)
 
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
         """Return `r2`, `mae` and `rmse`: the mean over outputs, and of every output, such as `r2/LABEL`.
@@ -68,11 +68,12 @@ class Numbers(Task):
         """
         outputs, targets = np.asarray(outputs, np.float64), np.asarray(targets, np.float64)
         assert outputs.shape == targets.shape, (outputs.shape, targets.shape)
+        if not np.isfinite(outputs).all():
+            outputs = np.full_like(outputs, np.nan)
         measured: dict[str, float] = {}
         for name in _METRICS:
             found = [_measured(name, outputs[:, k], targets[:, k]) for k in range(self.outputs)]
-            finite = np.isfinite(outputs).all() and not np.isnan(found).all()
-            measured[name] = float(np.nanmean(found)) if finite else float("nan")
+            measured[name] = float("nan") if np.isnan(found).all() else float(np.nanmean(found))
             measured |= {f"{name}/{label}": value for label, value in zip(self.names, found, strict=True)}
         return measured
 

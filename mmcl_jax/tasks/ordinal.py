@@ -48,7 +48,8 @@ class Ordinal(Task):
 
     def above(self, targets: jax.Array) -> jax.Array:
         """Return whether grades `[...]` are above each threshold, `[..., K - 1]` float32."""
-        return (targets[..., None] > jnp.arange(self.outputs, dtype=targets.dtype)).astype(jnp.float32)
+        thresholds = jnp.arange(self.outputs, dtype=targets.dtype).reshape(*[1] * targets.ndim, -1)
+        return (targets[..., None] > thresholds).astype(jnp.float32)
 
     def grades(self, outputs: np.ndarray) -> np.ndarray:
         """Return the predicted grades `[N]` of cumulative logits `[N, K - 1]`."""

@@ -92,7 +92,7 @@ class Task(abc.ABC):
         """Return the mean loss `[...]` over the labels of all examples, which may have `weights` `[..., B]`."""
         losses, counts = self.losses(outputs, targets)
         if weights is None:
-            weights = jnp.ones(losses.shape[-1:])
+            weights = jnp.ones_like(losses)
         return (losses * weights).sum(axis=-1) / (counts * weights).sum(axis=-1)
 
     @abc.abstractmethod
@@ -141,6 +141,8 @@ def mean_vote(weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def binary_log_loss(outputs: np.ndarray, positive: np.ndarray, *, shares: bool) -> float:
     """Return the mean binary cross-entropy of logits, or of `shares`, for what is `positive` (bool, the same shape)."""
+    if not np.isfinite(outputs).all():
+        return float("nan")
     if shares:
         return float(-np.log(np.where(positive, outputs, 1 - outputs) + TINY).mean())
     return float(np.logaddexp(0, np.where(positive, -outputs, outputs)).mean())

@@ -1,7 +1,7 @@
 """From a config and data to the parts of an experiment, with everything checked before anything runs."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,14 +11,12 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mmcl_jax.data.encoding import Encoding
-from mmcl_jax.data.input import Batches, fitted_inputs, is_streamed, training_arrays
-from mmcl_jax.data.label_feature import append_label, raw_table
+from mmcl_jax.data.input import Batches, is_streamed
+from mmcl_jax.data.inputs import Inputs, InputSpec, cohort_rows, input_arrays, specs_of
 from mmcl_jax.data.padded import PaddedBatches
+from mmcl_jax.data.population import population_of
 from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
 from mmcl_jax.data.schema import Schema
-from mmcl_jax.data.selection import select_columns
-from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, Objective, build_objective
@@ -35,13 +33,19 @@ from mmcl_jax.views import VIEWS, View
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """The parts of an experiment. `graphdef` is the structure of its model; its arrays are in the train state."""
+    """The parts of an experiment.
+
+    `graphdef` is the structure of its model, whose arrays are in the train state; `fitted` is what views know of the
+    training rows, by modality (see `views.base.Fitted`).
+    """
 
     config: ConfigDict
     schema: Schema
     mesh: Mesh
     batches: Batches
+    inputs: Mapping[str, InputSpec]
     views: dict[str, View]
+    fitted: Mapping[str, Mapping[str, np.ndarray]]
     graphdef: nnx.GraphDef
     objective: Objective
     schedule: Schedule
@@ -51,7 +55,7 @@ class Experiment:
     def init(self, seed: jax.Array) -> TrainState:
         """The first state. Run it under `jax.jit` with `out_shardings`, so that every array is made where it stays."""
         key = jax.random.key(seed)
-        model = trained_model(self.config, self.schema, rngs=nnx.Rngs(key))
+        model = trained_model(self.config, self.schema, self.inputs, rngs=nnx.Rngs(key))
         first = (self.objective.terms[key].between[0] for key in self.objective.queues)
         sizes = {text: model.projectors[self.objective.key(text)].features for text in first}
         memory = self.objective.first_memory(sizes, jax.random.fold_in(key, 1))
@@ -72,7 +76,7 @@ class Experiment:
 
     def constants(self) -> dict[str, Any]:
         """What no step changes, on the host; see `make_step`."""
-        return {"seed": np.uint32(self.config.seed), "fitted": fitted_inputs(self.batches)}
+        return {"seed": np.uint32(self.config.seed), "fitted": self.fitted}
 
     def shardings(self, arrays: Any) -> Any:
         """Where the arrays of the train state, or of a part of it, lie."""
@@ -92,18 +96,33 @@ class Experiment:
         )
 
 
-def fit_encoding(config: ConfigDict, store: Store) -> Encoding:
-    """How the table's rows are encoded, fitted on the training split.
+def training_rows(config: ConfigDict, store: Store) -> np.ndarray | None:
+    """Return the numbers of the training rows that take part in an experiment, by its cohort; None if all do.
 
     Raises:
-      UserError: the label is to be a feature, and the store has none; or no column has the tag of `config.columns`.
+      UserError: no row takes part, or an input has no entry.
     """
-    schema = select_columns(store.schema, config.columns)
-    if config.label_as_feature:
-        schema = append_label(schema, store)
-    table = raw_table(store.rows("train"), store.schema, schema)
-    statistics = store.statistics if schema == store.schema else Statistics.fit(table, schema)
-    return Encoding.fit(table, schema, statistics, missing=config.missing, outside=config.outside)
+    return taking_part(config, store, "train")
+
+
+def taking_part(config: ConfigDict, store: Store, split: str) -> np.ndarray | None:
+    """Return the numbers of the rows of a split that take part in an experiment, by its cohort; None if all do.
+
+    Raises:
+      UserError: no row takes part, or an input has no entry.
+    """
+    streamed = is_streamed(config.loader.images, store)
+    check(config.fold is None, f"config.fold: the store {store.directory} has no folds; leave it at None.")
+    return cohort_rows(config.inputs, store, split, cohort=config.cohort, streamed=streamed)
+
+
+def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
+    """Return how rows become batches, fitted on the training rows that take part.
+
+    Raises:
+      UserError: naming the key, see `Inputs.fit`.
+    """
+    return Inputs.fit(config.inputs, store, training_rows(config, store))
 
 
 def build_sampler(config: ConfigDict, store: Store) -> Sampler:
@@ -112,37 +131,43 @@ def build_sampler(config: ConfigDict, store: Store) -> Sampler:
     Raises:
       UserError: the store lacks what it chooses by.
     """
+    take = training_rows(config, store)
     return SAMPLERS.build(
         config.sampler,
         "config.sampler",
-        rows=store.sizes["train"],
+        rows=store.sizes["train"] if take is None else len(take),
         batch_size=config.batch_size,
-        targets=Targets.of(store, "train"),
+        targets=Targets.of(store, "train", take),
     )
 
 
 def build_experiment(
-    config: ConfigDict, store: Store, devices: Sequence[jax.Device] | None = None, *, encoding: Encoding | None = None
+    config: ConfigDict, store: Store, devices: Sequence[jax.Device] | None = None, *, inputs: Inputs | None = None
 ) -> Experiment:
     """The experiment on the training split of a store and on these devices (all by default).
 
-    `encoding` is that of a run which is continued; by default it is fitted.
+    `inputs` are those of a run which is continued; by default they are fitted.
 
     Raises:
       UserError: naming the config key, file or column that is wrong.
     """
     check_config(config)
-    encoding = encoding or fit_encoding(config, store)
-    streamed = is_streamed(config.input.images, store)
+    inputs = inputs or fit_inputs(config, store)
     share = {"batch_size": config.batch_size, "process": jax.process_index(), "processes": jax.process_count()}
+    streamed, dense = is_streamed(config.loader.images, store), _dense_targets(config, store.schema)
 
     def read(split: str) -> dict[str, Any]:
-        return training_arrays(store, split, config.encoders.keys(), encoding, streamed=streamed)
+        return input_arrays(store, split, inputs, targets=dense, streamed=streamed)
 
     batches = Batches(
-        read("train"), epochs=config.epochs, seed=config.seed, sampler=build_sampler(config, store), **share
+        read("train"),
+        epochs=config.epochs,
+        seed=config.seed,
+        take=training_rows(config, store),
+        sampler=build_sampler(config, store),
+        **share,
     )
-    experiment = assemble(config, encoding.schema, batches, devices)
+    experiment = assemble(config, inputs.schema, batches, devices, inputs=inputs)
     if config.validation.epochs is None:
         return experiment
     check(
@@ -150,13 +175,57 @@ def build_experiment(
         f"config.validation.epochs: {store.directory} has no validation rows; set it to None, or prepare a store with "
         f"--split.",
     )
-    return dataclasses.replace(experiment, validation=PaddedBatches(read("val"), **share))
+    take = taking_part(config, store, "val")
+    return dataclasses.replace(experiment, validation=PaddedBatches(read("val"), take=take, **share))
+
+
+def _fitted(
+    config: ConfigDict, views: Mapping[str, View], batches: Batches, inputs: Inputs | None
+) -> dict[str, dict[str, np.ndarray]]:
+    """What views are given, by modality: the scale of vectors, and the population if a view draws from it."""
+    fitted: dict[str, dict[str, np.ndarray]] = {view.modality: {} for view in views.values()}
+    asked: dict[str, tuple[str, int | None]] = {}
+    for name, view in views.items():
+        if inputs and view.modality in inputs.vectors:
+            fitted[view.modality].update(inputs.vectors[view.modality].to_arrays())
+        if not view.draws:
+            continue
+        key = f"config.views.{name}.population"
+        first, size = asked.setdefault(view.modality, (name, view.population))
+        check(
+            size == view.population,
+            f"{key}: {view.population} is not that of the view {first!r} of the same input, which is {size}; give both "
+            "the same.",
+        )
+        if first == name:
+            take = np.arange(len(batches.arrays["id"])) if batches.take is None else batches.take
+            present = batches.arrays.get(f"present/{view.modality}")
+            take = take if present is None else take[present[take]]
+            rows = batches.arrays[view.modality]
+            population = population_of(rows, take, size=size, seed=config.seed, key=key)
+            fitted[view.modality]["population"] = population
+    return fitted
+
+
+def _dense_targets(config: ConfigDict, schema: Schema) -> list[str]:
+    """The entries such as masks that a term reads."""
+    modalities = {name: view.modality for name, view in config.views.items()}
+    read = build_objective(config.objective, modalities, schema=schema).targets
+    dense = [name for name, entry in schema.entries.items() if entry.role == "target" and entry.kind != "table"]
+    return [name for name in dense if name in read]
 
 
 def assemble(
-    config: ConfigDict, schema: Schema, batches: Batches, devices: Sequence[jax.Device] | None = None
+    config: ConfigDict,
+    schema: Schema,
+    batches: Batches,
+    devices: Sequence[jax.Device] | None = None,
+    *,
+    inputs: Inputs | None = None,
 ) -> Experiment:
     """The experiment on any batches that the schema describes. Builds and checks every part; allocates no parameters.
+
+    `inputs` are what was fitted, which vectors need; without them `schema` alone says what the inputs are.
 
     Raises:
       UserError: naming the config key that is wrong.
@@ -164,16 +233,19 @@ def assemble(
     check_config(config)
     mesh = make_mesh(devices, model=config.mesh.model)
     check_split(config, mesh.size)
+    specs = inputs.specs if inputs else specs_of(config.inputs, schema)
     views = {name: VIEWS.build(spec, f"config.views.{name}") for name, spec in sorted(config.views.items())}
     for name, view in views.items():
-        kind = config.views[name].name
+        chosen, kind = config.views[name].name, specs[view.modality].kind
         check(
-            view.takes == view.modality,
-            f"config.views.{name}: {kind!r} is a view of the {view.takes}, not of {view.modality!r}.",
+            view.takes == kind,
+            f"config.views.{name}: {chosen!r} is a view of the kind {view.takes}, and the input {view.modality!r} is of "
+            f"the kind {kind}.",
         )
     execution = Execution(name=config.pairs.execution, tile=config.pairs.tile, mesh=mesh)
+    modalities = {name: view.modality for name, view in views.items()}
     objective = build_objective(
-        config.objective, {name: view.modality for name, view in views.items()}, execution=execution, schema=schema
+        config.objective, modalities, execution=execution, schema=schema, inputs=specs, normalise=config.normalise_terms
     )
     for index, term in enumerate(objective.terms.values()):
         for target in term.targets:
@@ -181,7 +253,7 @@ def assemble(
                 f"target/{target}" in batches.arrays,
                 f"config.objective.{index}: this term needs the label of every row; prepare the store with --label.",
             )
-    model = nnx.eval_shape(lambda: trained_model(config, schema, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
     check_groups(split_model(model)[0], config.frozen, dict(config.rates))
     schedule = SCHEDULES.build(
         config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=batches.steps_per_epoch
@@ -192,7 +264,9 @@ def assemble(
         schema=schema,
         mesh=mesh,
         batches=batches,
+        inputs=specs,
         views=views,
+        fitted=_fitted(config, views, batches, inputs),
         graphdef=nnx.graphdef(model),
         objective=objective,
         schedule=schedule,

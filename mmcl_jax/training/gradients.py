@@ -75,6 +75,11 @@ def in_slices(
     return gradients, new_state, extra
 
 
+def mapped_in_slices(function: Callable[[Any], Any], rows: Any, *, size: int, mesh: Mesh) -> Any:
+    """Return what a function of arrays `[size, ...]` returns for each slice of arrays `[B, ...]`, put together."""
+    return _joined(jax.lax.map(function, _cut(rows, size, mesh)), mesh)
+
+
 def _split(tree: Any) -> tuple[Any, Any]:
     """Return the tree with its arrays of floats alone, and with all others; None in place of what is not there."""
     floating = jax.tree.map(lambda leaf: jnp.issubdtype(leaf.dtype, jnp.inexact), tree)
@@ -108,8 +113,3 @@ def _joined(slices: Any, mesh: Mesh) -> Any:
         return jax.lax.with_sharding_constraint(joined, by_example(mesh))
 
     return jax.tree.map(join, slices)
-
-
-def mapped_in_slices(function: Any, rows: Any, *, size: int, mesh: Mesh) -> Any:
-    """Return what a function gives of rows [B, ...], found for `size` of them at a time."""
-    return _joined(jax.lax.map(function, _cut(rows, size, mesh)), mesh)

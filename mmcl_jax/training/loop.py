@@ -12,15 +12,15 @@ import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
-from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.input import iterate
+from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.files import writing
 from mmcl_jax.lock import locked
 from mmcl_jax.progress import Bar
 from mmcl_jax.text import visible
-from mmcl_jax.training.build import Experiment, build_experiment, fit_encoding
+from mmcl_jax.training.build import Experiment, build_experiment, fit_inputs
 from mmcl_jax.training.checkpoint import Checkpoints
 from mmcl_jax.training.control import best_step, exhausted
 from mmcl_jax.training.log import MetricLog
@@ -78,8 +78,8 @@ class Result:
         return f"{visible(self.run.directory)}: {took}{skipped}{best}{host}{words}"
 
 
-# Made of (store, config, encoding); called with the model between steps, it gives metrics for the log.
-Monitor = Callable[[Store, ConfigDict, Encoding], Callable[[Model], dict[str, float]]]
+# Made of (store, config, inputs); called with the model between steps, it gives metrics for the log.
+Monitor = Callable[[Store, ConfigDict, Inputs], Callable[[Model], dict[str, float]]]
 
 
 def pretrain(
@@ -121,20 +121,20 @@ def pretrain(
         if begun:
             claim()
         # A run keeps how rows are encoded, so that a later row, and a later sitting, encode them in the same way.
-        encoding = Encoding.read(workdir) if begun else fit_encoding(config, store)
-        experiment = build_experiment(config, store, devices, encoding=encoding)
+        inputs = Run.open(workdir).inputs_for(config) if begun else fit_inputs(config, store)
+        experiment = build_experiment(config, store, devices, inputs=inputs)
         batches, mesh = experiment.batches, experiment.mesh
         # Shapes first: then memory can be told, and every array is made where it will stay.
         shapes, step_function = experiment.shapes(), make_step(experiment)
         if not begun:
             check_step(step_function, *shapes)
-        run = Run.begin(workdir, config, store, encoding, lengthen=True)
+        run = Run.begin(workdir, config, store, inputs, lengthen=True)
         if not begun:
             claim()
 
         constants = put_whole(experiment.constants(), replicated(mesh))
         initialise = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))
-        data = iterate(batches, workers=config.input.workers)
+        data = iterate(batches, workers=config.loader.workers)
         restored = resume(run.checkpoints, shapes[0], say=say)
         if restored is None:
             with working("initialising the parameters", quiet=not is_first()):
@@ -162,7 +162,7 @@ def pretrain(
 
         watch = None
         if monitor is not None and config.monitor.epochs is not None:
-            watch = _Watch(monitor(store, config, encoding) if is_first() else None, experiment)
+            watch = _Watch(monitor(store, config, inputs) if is_first() else None, experiment)
         with working("compiling the training step", quiet=not is_first()):
             compiled = compile_step(step_function, *shapes, dtype=config.dtype)
             validation = None

@@ -1,5 +1,6 @@
 """The model that is trained: encoders, projectors and predictors, and what the objective's terms learn."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -7,26 +8,54 @@ import jax.numpy as jnp
 from flax import nnx
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.inputs import InputSpec, specs_of
 from mmcl_jax.data.schema import Schema
-from mmcl_jax.encoders import Model, build_model
+from mmcl_jax.encoders import Model, ViewSpec, build_model
 from mmcl_jax.encoders.layers import BatchNorm
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import LayerInput, Objective, Term, build_objective
 from mmcl_jax.objectives.stages import Layers, Sizes
 
+_AXES = {"image": 2, "volume": 3}  # of space
 
-def trained_model(config: ConfigDict, schema: Schema, *, rngs: nnx.Rngs) -> Model:
+
+def trained_model(
+    config: ConfigDict, schema: Schema, inputs: Mapping[str, InputSpec] | None = None, *, rngs: nnx.Rngs
+) -> Model:
     """Return the whole model of a config.
 
+    Args:
+      config: the experiment.
+      schema: of the data, for labels.
+      inputs: of the experiment, by modality; by default all that the schema says of them.
+      rngs: random streams of the initial parameters.
+
     Raises:
-      UserError: an option of a part is unknown, ill-typed or out of range.
+      UserError: an option of a part is unknown, ill-typed or out of range, or parts do not fit together.
     """
+    inputs = specs_of(config.inputs, schema) if inputs is None else inputs
     modalities = {name: view.modality for name, view in config.views.items()}
-    objective = build_objective(config.objective, modalities, schema=schema)
-    model = build_model(config, schema, rngs=rngs, learned=objective.learned)
+    objective = build_objective(config.objective, modalities, schema=schema, inputs=inputs)
+    model = build_model(config, view_specs(config, inputs), rngs=rngs, learned=objective.learned)
     check_parts(objective, model)
     model.heads = nnx.Dict(_layers(config, objective, model, rngs))
     return model
+
+
+def view_specs(config: ConfigDict, inputs: Mapping[str, InputSpec]) -> dict[str, ViewSpec]:
+    """Return what the encoders of a config get to see of its inputs."""
+
+    def spec(modality: str) -> ViewSpec:
+        given = inputs[modality]
+        axes = _AXES.get(given.kind)
+        shape = given.shape
+        if axes is not None:  # a row may have several pictures, and a view shows one of them, perhaps resized
+            sizes = [view.get("size") for view in config.views.values() if view.modality == modality]
+            size = next((size for size in sizes if size is not None), shape[-1 - axes : -1])
+            shape = (*size, shape[-1])
+        return ViewSpec(kind=given.kind, shape=shape, widths=given.widths, missing=given.missing)
+
+    return {modality: spec(modality) for modality in config.encoders}
 
 
 def _layers(config: ConfigDict, objective: Objective, model: Model, rngs: nnx.Rngs) -> dict[str, Any]:
@@ -80,11 +109,9 @@ def check_parts(objective: Objective, model: Model) -> None:
             needed = ["projectors"] if term.outputs and read.projected else []
             needed += ["predictors"] if "prediction" in term.outputs else []
             for part in needed:
-                has = getattr(model, part)
-                check(
-                    key in has,
-                    f"{path}: {text!r} needs {key!r} in config.{part}, which has {', '.join(sorted(has)) or 'nothing'}.",
-                )
+                has = sorted(getattr(model, part))
+                listed = ", ".join(has) or "nothing"
+                check(key in has, f"{path}: {text!r} needs {key!r} in config.{part}, which has {listed}.")
 
 
 def layers_of(model: Model, objective: Objective, key: str) -> Layers:

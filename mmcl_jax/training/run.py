@@ -6,7 +6,8 @@ schema.json      the store's schema,
 statistics.json  its training statistics,
 declaration.json how cells of its raw table are read, and
 seen.npz         which rows it has seen (see `seen`), and
-encoding.json    how rows are encoded (with imputer.npz): with these a run can be used without the store
+encoding.json    how rows of its first table are encoded (with imputer.npz), and
+inputs/NAME/     the same of other tables, and the scale of vectors: with these a run can be used without the store
 checksums.json   size and SHA-256 of the files above
 checkpoints/     by step; damaged/ has those that could not be used
 metrics.jsonl    one line per logged step
@@ -20,6 +21,7 @@ import functools
 import json
 import shutil
 import sys
+from fnmatch import filter as fnmatch_filter
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
@@ -30,13 +32,13 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.declaration import Declaration
 from mmcl_jax.data.encoding import Encoding
+from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.files import CHECKSUMS, damage, reading, write_checksums, write_text
 from mmcl_jax.lock import locked
-from mmcl_jax.training.added import with_added_keys
 from mmcl_jax.training.checkpoint import Checkpoints, UnreadableError, newest_intact, steps_of
 from mmcl_jax.training.control import first_control
 from mmcl_jax.training.finite import check_finite
@@ -46,6 +48,7 @@ from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.model import trained_model
 from mmcl_jax.training.plain import from_plain, to_plain
 from mmcl_jax.training.processes import by_first
+from mmcl_jax.training.renamed import is_old, translated
 from mmcl_jax.training.resume import unusable
 from mmcl_jax.training.schedules import SCHEDULES
 from mmcl_jax.training.seen import Seen
@@ -64,7 +67,7 @@ _FREE = (
     "micro_batch",
     "mesh.*",
     "pairs.*",
-    "input.*",
+    "loader.*",
     "monitor.*",
     "*.remat",
 )
@@ -81,15 +84,20 @@ class Run:
 
     directory: Path
     config: ConfigDict
-    encoding: Encoding
+    inputs: Inputs
     declaration: Declaration
     fingerprint: str
     checkpoint: Checkpoint = "latest"
 
     @property
     def schema(self) -> Schema:
-        """The schema of the data."""
-        return self.encoding.schema
+        """The schema of the data, with the columns of the first table that are used."""
+        return self.inputs.schema
+
+    @property
+    def encoding(self) -> Encoding:
+        """How rows of the first table are encoded."""
+        return self.inputs.encoding
 
     @property
     def checkpoints(self) -> Path:
@@ -101,9 +109,15 @@ class Run:
         """Whether the directory holds a run."""
         return (directory / "config.json").is_file()
 
+    @staticmethod
+    def is_old(directory: Path) -> bool:
+        """Whether the run was begun by a version in which keys of the config had other names."""
+        with reading(directory / "config.json", _COPY):
+            return is_old(json.loads((directory / "config.json").read_text()))
+
     @classmethod
     def begin(
-        cls, directory: Path, config: ConfigDict, store: Store, encoding: Encoding, *, lengthen: bool = False
+        cls, directory: Path, config: ConfigDict, store: Store, inputs: Inputs, *, lengthen: bool = False
     ) -> "Run":
         """Makes the directory, or continues the one that is there.
 
@@ -114,31 +128,44 @@ class Run:
         """
         if not by_first(lambda: cls.exists(directory)):
             making = locked(directory.with_name(f".{directory.name}.lock"), what=f"makes the run {directory}")
-            by_first(lambda: cls._make(directory, config, store, encoding, making))
+            by_first(lambda: cls._make(directory, config, store, inputs, making))
         run = cls.open(directory)
         if lengthen and run.config.epochs != config.epochs:
             check_length(directory, run.config, config, store)
             by_first(lambda: run._write_epochs(config.epochs))
             run = cls.open(directory)
-        there, here = _flat(to_plain(run.config)), _flat(to_plain(config))
-        for key in sorted(there.keys() | here.keys()):
-            same = there.get(key) == here.get(key) or any(fnmatch(key, pattern) for pattern in _FREE)
-            check(
-                same,
-                f"{directory} holds another experiment: config.{key} is {there.get(key)!r} there and "
-                f"{here.get(key)!r} here; choose another --workdir.",
-            )
+        run._check_same(config)
         check(
             run.fingerprint == store.fingerprint,
             f"{directory} was begun on other data than {store.directory} holds now; choose another --workdir.",
         )
         return run
 
+    def inputs_for(self, config: ConfigDict) -> Inputs:
+        """Return the run's inputs, for an experiment that continues it.
+
+        Raises:
+          UserError: the experiment has others.
+        """
+        self._check_same(config, "inputs.*")
+        return self.inputs
+
+    def _check_same(self, config: ConfigDict, keys: str = "*") -> None:
+        """Raise `UserError` naming the first of these keys that another experiment has otherwise."""
+        there, here = _flat(to_plain(self.config)), _flat(to_plain(config))
+        for key in sorted(fnmatch_filter(there.keys() | here.keys(), keys)):
+            same = there.get(key) == here.get(key) or any(fnmatch(key, pattern) for pattern in _FREE)
+            check(
+                same,
+                f"{self.directory} holds another experiment: config.{key} is {there.get(key)!r} there and "
+                f"{here.get(key)!r} here; choose another --workdir.",
+            )
+
     def _write_epochs(self, epochs: int) -> bool:
         """Write another number of epochs into `config.json`; a kill in between leaves a run without checksums."""
         names = json.loads((self.directory / CHECKSUMS).read_text()) if (self.directory / CHECKSUMS).is_file() else ()
         (self.directory / CHECKSUMS).unlink(missing_ok=True)
-        plain = {**to_plain(self.config), "epochs": epochs}
+        plain = {**json.loads((self.directory / "config.json").read_text()), "epochs": epochs}
         write_text(self.directory / "config.json", json.dumps(plain, indent=2) + "\n")
         if names:
             write_checksums(self.directory, (self.directory / name for name in names))
@@ -150,15 +177,15 @@ class Run:
         directory: Path,
         config: ConfigDict,
         store: Store,
-        encoding: Encoding,
+        inputs: Inputs,
         alone: contextlib.AbstractContextManager[None],
     ) -> bool:
         """Makes the directory unless it is there; whether it did."""
         with alone:
-            return not cls.exists(directory) and cls._write(directory, config, store, encoding)
+            return not cls.exists(directory) and cls._write(directory, config, store, inputs)
 
     @classmethod
-    def _write(cls, directory: Path, config: ConfigDict, store: Store, encoding: Encoding) -> bool:
+    def _write(cls, directory: Path, config: ConfigDict, store: Store, inputs: Inputs) -> bool:
         empty = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
         check(empty, f"{directory} is not empty and holds no run; choose another --workdir.")
         # Made elsewhere and moved into place, so that a kill leaves nothing that looks like something else.
@@ -166,7 +193,7 @@ class Run:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
-        encoding.write(partial)
+        inputs.write(partial)
         (partial / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
         Seen.of(store).write(partial)
         origin = {
@@ -175,7 +202,7 @@ class Run:
             "request": store.made_by["request"],  # how its pictures were made to fit, for mmcl prepare --like
         }
         (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
-        write_checksums(partial, partial.iterdir())
+        write_checksums(partial, [path for path in partial.rglob("*") if path.is_file()])
         partial.rename(directory)
         return True
 
@@ -193,13 +220,13 @@ class Run:
             f"{changed}: put a copy of the file back, or, if the change is meant, remove {directory / CHECKSUMS}.",
         )
         with reading(directory / "config.json", _COPY):
-            config = with_added_keys(from_plain(json.loads((directory / "config.json").read_text())))
+            config = from_plain(translated(json.loads((directory / "config.json").read_text())))
         with reading(directory / "store.json", _COPY):
             fingerprint = str(json.loads((directory / "store.json").read_text())["fingerprint"])
         return cls(
             directory=directory,
             config=config,
-            encoding=Encoding.read(directory),
+            inputs=Inputs.read(directory, config.inputs),
             declaration=Declaration.read(directory / "declaration.json"),
             fingerprint=fingerprint,
         )
@@ -292,7 +319,9 @@ class Run:
 
     def untrained_model(self) -> Model:
         """The model with its initial parameters."""
-        return trained_model(self.config, self.schema, rngs=nnx.Rngs(jax.random.key(self.config.seed)))
+        return trained_model(
+            self.config, self.schema, self.inputs.specs, rngs=nnx.Rngs(jax.random.key(self.config.seed))
+        )
 
     def model(self) -> Model:
         """Return the model with the parameters of a checkpoint, by default of the newest that is intact.
@@ -302,7 +331,7 @@ class Run:
         Raises:
           UserError: the run has no checkpoint that can be used, or its weights are not finite.
         """
-        abstract = nnx.eval_shape(lambda: trained_model(self.config, self.schema, rngs=nnx.Rngs(0)))
+        abstract = nnx.eval_shape(lambda: trained_model(self.config, self.schema, self.inputs.specs, rngs=nnx.Rngs(0)))
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         params, model_state = placed(split_model(abstract), device)
         averaged = split_frozen(params, self.config.frozen)[0] if self.config.average.kind else None

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_jax.data import flat
+from mmcl_jax.data.mapped import MappedRows
 from mmcl_jax.data.store import Store
 
 FILE = "seen.npz"
@@ -33,8 +33,9 @@ class Seen:
     def of(cls, store: Store, splits: Sequence[str] = SEEN) -> "Seen":
         """Hash the rows of the store's splits."""
         hashes = {f"{split}_keys": _words(key.encode() for key in store.keys(split)) for split in splits}
-        if flat.is_whole(store.directory, store.sizes, images=True):
-            hashes |= {f"{split}_pictures": _pictures(store, split) for split in splits}
+        image = store.schema.first("image")
+        if image and store.layout.has_values([image]):
+            hashes |= {f"{split}_pictures": _pictures(store, split, image) for split in splits}
         return cls(hashes)
 
     def write(self, directory: Path) -> None:
@@ -61,18 +62,23 @@ class Seen:
         return int(found.sum())
 
 
-def _pictures(store: Store, split: str) -> np.ndarray:
-    """Hash the picture of every row; of large ones the middle, which costs one page of the file for each."""
-    folder = store.directory / "flat"
-    images = np.load(folder / "image.npy", mmap_mode="r", allow_pickle=False)
-    middle = images.shape[-3] // 2
+def _pictures(store: Store, split: str, name: str) -> np.ndarray:
+    """Hash the picture of every row; of large ones the middle, which costs one page of the file for each.
+
+    A row without a picture has the hash of its key.
+    """
+    rows = store.read(split, [name])[name]
+    assert isinstance(rows, MappedRows)
+    images, middle = rows.values, rows.values.shape[-3] // 2
     lines = slice(middle - _LINES // 2, middle + _LINES // 2) if images.shape[-3] > _WHOLE else slice(None)
 
-    def content(place: int) -> bytes:
-        part = images[place][..., lines, :, :]
-        return (images[place] if np.ptp(part) == 0 else part).tobytes()  # a blank middle says nothing
+    def content(at: np.ndarray, key: str) -> bytes:
+        if at.max() < 0:
+            return key.encode()
+        part = images[at][..., lines, :, :]
+        return (images[at] if np.ptp(part) == 0 else part).tobytes()  # a blank middle says nothing
 
-    return _words(map(content, np.load(folder / split / "place.npy", allow_pickle=False)))
+    return _words(map(content, rows.at, store.keys(split)))
 
 
 def _words(values: Iterable[bytes]) -> np.ndarray:

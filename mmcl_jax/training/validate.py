@@ -6,7 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmcl_jax.data.encoding import MISSING_POLICIES, OUTSIDE_POLICIES
-from mmcl_jax.data.input import MODALITIES
+from mmcl_jax.data.inputs import COHORTS
 from mmcl_jax.encoders import parse_key
 from mmcl_jax.errors import check
 from mmcl_jax.objectives.pairs import EXECUTIONS
@@ -26,16 +26,15 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "dtype": ((str,), lambda v: v in ("float32", "bfloat16"), "must be float32 or bfloat16"),
     "batch_size": ((int,), *_positive),
     "epochs": ((int,), *_positive),
-    "missing": ((str,), lambda v: v in MISSING_POLICIES, f"must be one of {', '.join(MISSING_POLICIES)}"),
-    "label_as_feature": ((bool,), lambda v: True, ""),
-    "columns": ((str,), lambda v: v != "", "must be all, a tag of columns, or 'not TAG'"),
+    "cohort": ((str,), lambda v: v in COHORTS, f"must be one of {', '.join(COHORTS)}"),
+    "fold": ((int, type(None)), lambda v: v is None or v >= 0, "must not be negative, or None"),
+    "normalise_terms": ((str, type(None)), lambda v: v in (None, "present"), "must be present, or None"),
     "target.decay": ((float, int), lambda v: 0 <= v <= 1, "must lie in [0, 1]"),
     "monitor.epochs": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
     "monitor.rows": ((int,), *_positive),
     "monitor.neighbours": ((int,), *_positive),
-    "outside": ((str,), lambda v: v in OUTSIDE_POLICIES, f"must be one of {', '.join(OUTSIDE_POLICIES)}"),
-    "input.images": ((str,), lambda v: v in ("auto", "mapped", "streamed"), "must be auto, mapped or streamed"),
-    "input.workers": ((int, type(None)), lambda v: v is None or v >= 0, "must not be negative, or None"),
+    "loader.images": ((str,), lambda v: v in ("auto", "mapped", "streamed"), "must be auto, mapped or streamed"),
+    "loader.workers": ((int, type(None)), lambda v: v is None or v >= 0, "must not be negative, or None"),
     "micro_batch": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
     "mesh.model": ((int,), *_positive),
     "mesh.shard_above": ((int,), lambda v: v >= 0, "must not be negative"),
@@ -66,6 +65,13 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "batch_norm.momentum": ((float, int), lambda v: 0 <= v < 1, "must lie in [0, 1)"),
     "batch_norm.epsilon": ((float, int), *_positive),
 }
+_INPUT: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
+    "of": ((str,), lambda v: True, ""),
+    "missing": ((str,), lambda v: v in MISSING_POLICIES, f"must be one of {', '.join(MISSING_POLICIES)}"),
+    "outside": ((str,), lambda v: v in OUTSIDE_POLICIES, f"must be one of {', '.join(OUTSIDE_POLICIES)}"),
+    "columns": ((str,), lambda v: v != "", "must be all, a tag of columns, or 'not TAG'"),
+    "label_as_feature": ((bool,), lambda v: True, ""),
+}
 
 
 def check_config(config: ConfigDict) -> None:
@@ -74,7 +80,8 @@ def check_config(config: ConfigDict) -> None:
     Raises:
       UserError: naming the key.
     """
-    for key, (types, holds, sentence) in _SCALARS.items():
+    rules = {**_SCALARS, **{f"inputs.{name}.{key}": rule for name in config.inputs for key, rule in _INPUT.items()}}
+    for key, (types, holds, sentence) in rules.items():
         value = config
         for part in key.split("."):
             value = value[part]
@@ -88,17 +95,18 @@ def check_config(config: ConfigDict) -> None:
     )
     for name, spec in config.views.items():
         check(
-            spec.modality in MODALITIES,
-            f"config.views.{name}.modality: {spec.modality!r} is not one of {', '.join(MODALITIES)}.",
+            spec.modality in config.inputs,
+            f"config.views.{name}.modality: {spec.modality!r} is not one of config.inputs, which are "
+            f"{', '.join(config.inputs) or 'none'}.",
         )
         check(
             spec.modality in config.encoders,
             f"config.views.{name}.modality: there is no {spec.modality!r} in config.encoders.",
         )
     used = {spec.modality for spec in config.views.values()}
-    for part in ("encoders", "projectors", "predictors"):
+    for part in ("inputs", "encoders", "projectors", "predictors"):
         for key in config[part]:
-            modality = key if part == "encoders" else parse_key(key, f"config.{part}.{key}").modality
+            modality = key if part in ("inputs", "encoders") else parse_key(key, f"config.{part}.{key}").modality
             check(modality in used, f"config.{part}.{key}: no view has this modality.")
     for key in config.predictors:
         check(key in config.projectors, f"config.predictors.{key}: there is no {key!r} in projectors.")

@@ -11,7 +11,6 @@ import polars as pl
 import psutil
 import pytest
 from PIL import Image
-from tests.data.test_medical import dicom
 
 from mmcl_jax.cli.main import main
 from mmcl_jax.data.store import Store
@@ -21,6 +20,7 @@ from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import raw_rows
 from mmcl_jax.prepare.table.table import read_table
 from mmcl_jax.training.run import Run
+from tests.prepare.test_medical import dicom
 
 TINY = [
     "--config.epochs=2", "--config.schedule.warmup_epochs=0", "--config.batch_size=32", "--config.log_every=1",
@@ -83,7 +83,7 @@ def test_drawn_hearts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "cad (2 classes), infarction (2 classes)" in printed
     opened = Store.open(store)
     assert opened.schema.image.shape == (24, 24, 3)
-    scores = probe(capsys, store, tmp_path / "run", "--config.missing=iterative")
+    scores = probe(capsys, store, tmp_path / "run", "--config.inputs.table.missing=iterative")
     assert all(0 <= score["metrics"]["auroc"] <= 1 for score in scores)
     assert (tmp_path / "run" / "imputer.npz").is_file()
     options = ["--subset", "train_balanced", "--label", "infarction", "--baselines", "pixels"]
@@ -123,7 +123,7 @@ def test_a_new_row_is_encoded_as_training_rows_were(
     opened = Store.open(store)
     for missing in ("mean", "iterative", "token"):
         run = tmp_path / missing
-        small = ["--config.batch_size=8", "--config.epochs=1", f"--config.missing={missing}"]
+        small = ["--config.batch_size=8", "--config.epochs=1", f"--config.inputs.table.missing={missing}"]
         said(
             capsys,
             "pretrain",

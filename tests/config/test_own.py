@@ -92,7 +92,7 @@ def can_be_trained(method: str, data: OwnData) -> None:
     assert config.batch_size <= 512
     assert 1 <= config.epochs <= 500
     assert config.schedule.get("warmup_epochs", 0) < config.epochs
-    assert config.missing != "refuse" or "table" not in config.encoders
+    assert "table" not in config.inputs or config.inputs.table.missing != "refuse"
     for view in config.views.values():
         if view.modality == "image":
             height, width = view.size or (data.height, data.width)

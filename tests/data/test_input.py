@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from mmcl_jax.data.encoding import Encoding
-from mmcl_jax.data.input import Batches, is_streamed, iterate, training_arrays
+from mmcl_jax.data.input import Batches, is_streamed, iterate
+from mmcl_jax.data.inputs import OPTIONS, Inputs, input_arrays
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 
@@ -56,19 +56,20 @@ def test_a_batch_larger_than_the_split_is_refused() -> None:
 
 
 def encoded(store: Store, split: str, modalities: list[str], *, streamed: bool = False) -> dict[str, np.ndarray]:
-    encoding = Encoding.fit(store.arrays("train")["table"], store.schema, store.statistics, missing="refuse")
-    return training_arrays(store, split, modalities, encoding, streamed=streamed)
+    inputs = Inputs.fit(dict.fromkeys(modalities, OPTIONS), store)
+    return input_arrays(store, split, inputs, streamed=streamed)
 
 
-def test_training_arrays(digits_store: Store) -> None:
+def test_input_arrays(digits_store: Store) -> None:
     train = encoded(digits_store, "train", ["image", "table"])
     assert {name: (array.shape, array.dtype.name) for name, array in train.items()} == {
         "id": ((1200,), "uint32"),
         "image": ((1200, 16, 15, 1), "uint8"),
         "table": ((1200, 129), "float32"),
+        "target/digit": ((1200,), "int32"),
         "label": ((1200,), "int32"),
     }
-    assert encoded(digits_store, "train", ["image"]).keys() == {"id", "image", "label"}
+    assert encoded(digits_store, "train", ["image"]).keys() == {"id", "image", "target/digit", "label"}
     np.testing.assert_allclose(train["table"].std(axis=0), 1, rtol=1e-4)
     with pytest.raises(UserError, match="no split 'trian'"):
         encoded(digits_store, "trian", ["image"])
@@ -104,10 +105,11 @@ def test_images_are_streamed_when_they_exceed_memory(digits_store: Store, monkey
 
 
 def test_a_row_without_a_label_is_like_no_other(digits_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    labels = np.array(digits_store.arrays("val")["label"])
-    labels[[3, 7, 9]] = -1
-    arrays = {**digits_store.arrays("val"), "label": labels}
-    monkeypatch.setattr(Store, "arrays", lambda *a, **k: arrays)
-    given = training_arrays(digits_store, "val", ["image"], None)["label"]
-    assert len(set(given[[3, 7, 9]])) == 3
-    assert (given[[3, 7, 9]] < 0).all()
+    rows = digits_store.rows("val")
+    labels, codes = np.array(rows["labels"]), np.array(rows["label"])
+    labels[[3, 7, 9]], codes[[3, 7, 9]] = np.nan, -1
+    monkeypatch.setattr(Store, "rows", lambda *a: {**rows, "labels": labels, "label": codes})
+    given = encoded(digits_store, "val", ["image"])
+    assert len(set(given["label"][[3, 7, 9]])) == 3
+    assert (given["label"][[3, 7, 9]] < 0).all()
+    np.testing.assert_array_equal(given["target/digit"], codes)

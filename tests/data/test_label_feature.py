@@ -7,13 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mmcl_jax.data.input import training_arrays
+from mmcl_jax.data.inputs import input_arrays
 from mmcl_jax.data.label_feature import is_copy
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import raw_rows
-from mmcl_jax.training.build import fit_encoding
+from mmcl_jax.training.build import fit_inputs
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.run import Run
 
@@ -25,19 +25,23 @@ def test_the_label_is_the_last_column(raw: Request, tiny_config, tmp_path: Path)
     cells.with_columns(model=some).write_csv(raw.table)
     store = prepare(raw, tmp_path / "store")
     config = tiny_config(
-        "digits_mmcl", f"data={store.directory}", "label_as_feature=True", "missing=token", "batch_size=8"
+        "digits_mmcl",
+        f"data={store.directory}",
+        "inputs.table.label_as_feature=True",
+        "inputs.table.missing=token",
+        "batch_size=8",
     )
-    encoding = fit_encoding(config, store)
-    assert encoding.schema.columns[:-1] == store.schema.columns
-    assert encoding.schema.columns[-1].name == "model (label)"
-    assert encoding.schema.widths[-1] == 4
+    inputs = fit_inputs(config, store)
+    assert inputs.schema.columns[:-1] == store.schema.columns
+    assert inputs.schema.columns[-1].name == "model (label)"
+    assert inputs.schema.widths[-1] == 4
     for split in store.sizes:
-        rows, arrays = training_arrays(store, split, ["table"], encoding)["table"], store.arrays(split)
+        rows, arrays = input_arrays(store, split, inputs, ["table"])["table"], store.arrays(split)
         expected = np.where(arrays["label"] < 0, np.nan, arrays["label"])
         np.testing.assert_array_equal(rows[:, -1], expected)
     pretrain(config, tmp_path / "run", say=lambda line: None)
     run = Run.open(tmp_path / "run")
-    assert run.schema == encoding.schema
+    assert run.schema == inputs.schema
     assert run.model().encoders["table"].input.size == 1 + 1 + 3 + 5  # a category more for what is missing
     values, unknown = raw_rows(cells, run.schema, run.declaration, "ads.csv")
     assert values.shape == (40, 4)
@@ -47,8 +51,10 @@ def test_the_label_is_the_last_column(raw: Request, tiny_config, tmp_path: Path)
 
 def test_there_has_to_be_a_label(raw: Request, tiny_config, tmp_path: Path) -> None:
     store = prepare(dataclasses.replace(raw, label=(), ignore=("model",)), tmp_path / "store")
-    config = tiny_config("digits_mmcl", f"data={store.directory}", "label_as_feature=True", "batch_size=8")
-    with pytest.raises(UserError, match=r"config.label_as_feature: the store .* has no label that is a class"):
+    config = tiny_config("digits_mmcl", f"data={store.directory}", "inputs.table.label_as_feature=True", "batch_size=8")
+    with pytest.raises(
+        UserError, match=r"config.inputs.table.label_as_feature: the store .* has no label that is a class"
+    ):
         pretrain(config, tmp_path / "run")
 
 

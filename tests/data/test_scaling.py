@@ -120,7 +120,7 @@ def test_stores_and_runs_of_before_are_read(tmp_path: Path) -> None:
     encoding.write(tmp_path)
     for name, key in (("schema.json", "scaling"), ("statistics.json", "quantiles")):
         raw = json.loads((tmp_path / name).read_text())
-        (raw["columns"][0] if name == "schema.json" else raw).pop(key)
+        (raw["entries"]["table"]["columns"][0] if name == "schema.json" else raw).pop(key)
         (tmp_path / name).write_text(json.dumps(raw))
     again = Encoding.read(tmp_path)
     assert again.schema == schema

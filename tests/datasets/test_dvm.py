@@ -366,7 +366,9 @@ def test_an_identifier_that_no_row_has_or_that_is_listed_twice_is_refused(tree: 
 
 
 def test_the_label_becomes_a_feature_in_training_and_not_in_the_store(tree: Path):
-    with pytest.raises(UserError, match=r"--dataset.label_as_feature: .* train with --config.label_as_feature=True"):
+    with pytest.raises(
+        UserError, match=r"--dataset.label_as_feature: .* train with --config.inputs.table.label_as_feature=True"
+    ):
         recipes.make("dvm", tree, ["min_ads=20", "label_as_feature=True"])
     with pytest.raises(TypeError, match="label_as_feature"):
         dvm(tree, label_as_feature=True)

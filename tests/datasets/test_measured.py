@@ -11,7 +11,6 @@ from PIL import Image
 from mmcl_jax import datasets as recipes
 from mmcl_jax.cli.main import main
 from mmcl_jax.data.declaration import Declaration
-from mmcl_jax.data.flat import read
 from mmcl_jax.data.store import Store
 from mmcl_jax.datasets.measured import measures
 from mmcl_jax.errors import UserError
@@ -38,7 +37,7 @@ def test_every_picture_is_in_the_store_with_its_measures(store: Store) -> None:
     assert store.schema.label.categories == tuple("0123456789")
     names = [column.name for column in store.schema.columns]
     for split in store.sizes:
-        arrays = read(store.directory, split, store.schema, images=True)
+        arrays = store.arrays(split)
         for image, row in zip(arrays["image"][:50], arrays["table"][:50], strict=True):
             again = measures(image[..., 0] / 240)  # what the model sees tells the whole table
             np.testing.assert_allclose(row, [again[name] for name in names], rtol=1e-6, atol=1e-7)
@@ -48,7 +47,7 @@ def test_the_same_command_gives_the_same_bits(store: Store, tmp_path: Path) -> N
     command = ["prepare", "--dataset", "measured", "--root", str(tmp_path / "raw"), "--out", str(tmp_path / "store")]
     assert main(command) == 0
     mine, theirs = (
-        json.loads((where / "checksums.json").read_text()) for where in (tmp_path / "store", store.directory)
+        json.loads((where / "manifest.json").read_text()) for where in (tmp_path / "store", store.directory)
     )
     assert mine == theirs
 

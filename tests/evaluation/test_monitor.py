@@ -9,14 +9,14 @@ import pytest
 from flax import nnx
 
 from mmcl_jax.config import load
-from mmcl_jax.data.input import training_arrays
+from mmcl_jax.data.inputs import input_arrays
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import build_model
 from mmcl_jax.evaluation.monitor import OnlineKNN
 from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
-from mmcl_jax.training.build import fit_encoding
+from mmcl_jax.training.build import fit_inputs
 
 pytestmark = pytest.mark.core
 
@@ -25,12 +25,12 @@ def test_the_nearest_neighbour_of_all_rows_by_hand_and_nothing_is_compiled_again
     tiny_config, digits_store: Store
 ) -> None:
     config = tiny_config("digits_mmcl")
-    encoding = fit_encoding(config, digits_store)
+    inputs = fit_inputs(config, digits_store)
     models = [build_model(config, digits_store.schema, rngs=nnx.Rngs(seed)) for seed in (0, 1)]
-    look = OnlineKNN(digits_store, config, encoding, neighbours=1)
+    look = OnlineKNN(digits_store, config, inputs, neighbours=1)
     metrics = look(models[0])
     assert metrics.keys() == {"online/knn_top1/image", "online/knn_top1/table", "online/retrieval_top1"}
-    arrays = {split: training_arrays(digits_store, split, ("image",), encoding) for split in ("train", "val")}
+    arrays = {split: input_arrays(digits_store, split, inputs, ("image",)) for split in ("train", "val")}
     bank, queries = (frozen_encoder(models[0], config=config)(one["image"]) for one in arrays.values())
     unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (bank.astype(float), queries.astype(float))]
     nearest = (unit[1] @ unit[0].T).argmax(axis=1)
@@ -45,9 +45,9 @@ def test_the_nearest_neighbour_of_all_rows_by_hand_and_nothing_is_compiled_again
 
 def test_few_rows_are_always_the_same(tiny_config, digits_store: Store) -> None:
     config = tiny_config("digits_simclr")
-    encoding = fit_encoding(config, digits_store)
+    inputs = fit_inputs(config, digits_store)
     model = build_model(config, digits_store.schema, rngs=nnx.Rngs(0))
-    results = [OnlineKNN(digits_store, config, encoding, rows=100)(model) for _ in range(2)]
+    results = [OnlineKNN(digits_store, config, inputs, rows=100)(model) for _ in range(2)]
     assert results[0] == results[1]
     assert results[0].keys() == {"online/knn_top1/image"}  # this model has no table
     assert 0.2 < results[0]["online/knn_top1/image"] <= 1
@@ -57,9 +57,9 @@ def ads(raw: Request, out: Path, *options: str):
     store = prepare(raw, out)
     tiny = [f"data={store.directory}", "encoders.image.channels=(4,)", "encoders.table.hidden=8", *options]
     config = load("digits_mmcl", tiny)
-    encoding = fit_encoding(config, store)
-    model = build_model(config, encoding.schema, rngs=nnx.Rngs(0))
-    return OnlineKNN(store, config, encoding)(model)
+    inputs = fit_inputs(config, store)
+    model = build_model(config, inputs.schema, rngs=nnx.Rngs(0))
+    return OnlineKNN(store, config, inputs)(model)
 
 
 def test_without_labels_there_is_retrieval(raw: Request, tmp_path: Path) -> None:
@@ -67,5 +67,5 @@ def test_without_labels_there_is_retrieval(raw: Request, tmp_path: Path) -> None
 
 
 def test_twenty_labelled_rows_vote_and_a_table_with_the_label_in_it_does_not(raw: Request, tmp_path: Path) -> None:
-    metrics = ads(raw, tmp_path / "store", "label_as_feature=True")
+    metrics = ads(raw, tmp_path / "store", "inputs.table.label_as_feature=True")
     assert metrics.keys() == {"online/knn_top1/image", "online/retrieval_top1"}

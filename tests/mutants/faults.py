@@ -110,6 +110,8 @@ ENCODERS = (
 _TERMS = "tests/objectives/test_terms.py::"
 _METHODS = "tests/objectives/test_methods.py::"
 _PAIRS = "tests/objectives/test_pairs.py::test_every_execution_of_every_rule_agrees_with_float64"
+_RULES = "tests/objectives/test_pair_rules.py::test_every_case_agrees_with_float64_in_every_execution"
+_PARTNERS = "tests/objectives/test_partners.py::test_partners_are_the_same_in_every_execution_on_any_devices"
 
 OBJECTIVES = (
     Mutant("clip: one direction twice", "mmcl_jax/objectives/clip.py", "losses.backward.mean()",
@@ -124,6 +126,16 @@ OBJECTIVES = (
            "counted & (positive | ~_agree(rows, columns, key, missing))", "counted", f"{_PAIRS}[dense-all]"),
     Mutant("rules: absent rows are negatives", "mmcl_jax/objectives/pairs/rules.py", "positive & both, counted & both",
            "positive & both, counted", f"{_PAIRS}[dense-all]"),
+    Mutant("rules: absent rows enter the products", "mmcl_jax/objectives/pairs/rules.py",
+           "x, jnp.zeros_like(x))", "x, x)", f"{_RULES}[dense-absent rows]"),
+    Mutant("rules: missing labels are a class", "mmcl_jax/objectives/pairs/rules.py", "agree & (rows[key] != missing)",
+           "agree", "tests/objectives/test_pair_rules.py::test_rules_say_which_pairs_are_positives_and_which_count"),
+    Mutant("tiles: the slope of the soft clip is 1", "mmcl_jax/objectives/pairs/tiles.py",
+           "slope * (1 - tanh) * (1 + tanh)", "slope", f"{_RULES}[gathered-softly clipped]"),
+    Mutant("partners: the own pair is drawn", "mmcl_jax/objectives/pairs/partners.py", "counted & ~positive", "counted",
+           f"{_PARTNERS}[dense-1-None]"),
+    Mutant("partners: one noise for both directions", "mmcl_jax/objectives/pairs/partners.py", "(columns, bits[1])",
+           "(columns, bits[0])", f"{_PARTNERS}[dense-1-None]"),
     Mutant("sums: columns not merged", "mmcl_jax/objectives/pairs/ring.py", "merge(columns, new_columns)",
            "new_columns", f"{_PAIRS}[ring-all]"),
     Mutant("labels: the background is a class", "mmcl_jax/objectives/labels.py", "label == background",

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from mmcl_jax.encoders import Features
 from mmcl_jax.objectives import TERMS, Each, Term, build_objective
@@ -23,6 +24,11 @@ def agreement(name: str, p1, p2, z1, z2) -> jax.Array:
     """The term on predictions and on embeddings, for BYOL those by the target network."""
     embeddings, teacher = ((), (z1, z2)) if name == "byol" else ((z1, z2), ())
     return term(name)(*embeddings, predictions=(p1, p2), teacher=teacher).value
+
+
+class Identity(nnx.Module):
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x
 
 
 def draw(*shape: int, seed: int = 0) -> tuple[np.ndarray, ...]:
@@ -117,7 +123,7 @@ def test_supervised_is_the_cross_entropy_of_rows_that_have_a_label() -> None:
     first, second, *_ = draw(B, 3)
     label = np.array([0, 1, 2, -5, 1, 1, 0, -9, 2, 2, 0, 1], np.int32)
     supervised = term("supervised", between=("image", "table"))
-    layers = {name: lambda pooled: pooled for name in ("image", "table")}
+    layers = {name: Identity() for name in ("image", "table")}
     features = tuple(Features(pooled=pooled) for pooled in f32(first, second))
     summed = supervised.each(Each(ids=IDS, features=features, layers=layers))
     found = supervised(each=summed, targets={"label": jnp.asarray(label)})
@@ -155,9 +161,9 @@ def test_vime_agrees_with_float64() -> None:
     row[2, 0] = row[5, 1] = np.nan  # and the draws for other rows may be missing, too
     view[4, 2] = np.nan
     seen, original = f32(view, row)
-    value, gradient = jax.value_and_grad(
-        lambda h: term("vime")(each={"head": h, "view": seen, "row": original}).value
-    )(f32(head)[0])
+    value, gradient = jax.value_and_grad(lambda h: term("vime")(each={"head": h, "view": seen, "row": original}).value)(
+        f32(head)[0]
+    )
     np.testing.assert_allclose(value, vime(head, view, row), rtol=1e-5)
     for index in [(0, 0), (2, 0), (5, 4), (7, 7)]:
         expected = slope(lambda h: vime(h, view, row), (head,), 0, index)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.data.test_medical import dicom, nifti
 
 from mmcl_jax.prepare.pictures.dicom import is_dicom
 from mmcl_jax.prepare.pictures.images import Fit, read_image, read_shape
 from mmcl_jax.prepare.pictures.unusable import Unusable
+from tests.prepare.test_medical import dicom, nifti
 
 pydicom = pytest.importorskip("pydicom")
 SHAPE = (12, 10)

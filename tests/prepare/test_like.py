@@ -83,11 +83,11 @@ def later(tmp_path: Path) -> Request:
 def run_of(store: Store, folder: Path, missing: str) -> Path:
     """What a run keeps of its store, as far as tables and pictures are concerned."""
     from mmcl_jax.config import load
-    from mmcl_jax.data.encoding import Encoding
+    from mmcl_jax.training.build import fit_inputs
     from mmcl_jax.training.run import Run
 
-    encoding = Encoding.fit(store.rows("train")["table"], store.schema, store.statistics, missing=missing)
-    Run.begin(folder, load("digits_mmcl", [f"data={store.directory}", f"missing={missing}"]), store, encoding)
+    config = load("digits_mmcl", [f"data={store.directory}", f"inputs.table.missing={missing}"])
+    Run.begin(folder, config, store, fit_inputs(config, store))
     return folder
 
 

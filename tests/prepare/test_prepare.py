@@ -120,7 +120,8 @@ def test_missing_values_stay_missing_in_the_store(raw: Request, tmp_path: Path) 
     absent = store.arrays("train")["id"] % 5 == 0
     np.testing.assert_array_equal(np.isnan(train[:, 0]), absent)
     with pytest.raises(
-        UserError, match=r"'price' has \d+ missing values; say what becomes of them with --config.missing=mean"
+        UserError,
+        match=r"'price' has \d+ missing values; say what becomes of them with --config.inputs.table.missing=mean",
     ):
         encoding(store, "refuse").encode(train)
     filled = encoding(store, "mean").encode(train)
@@ -247,7 +248,7 @@ def test_a_killed_build_leaves_no_store_and_continues(digits_raw: Request, digit
         lambda: journal.is_file() and len(journal.read_text().splitlines()) >= 5,
         lambda: journal.is_file() and len(journal.read_text().splitlines()) >= 20,
         lambda: any(partial.glob("*.array_record-*")),
-        lambda: (partial / "schema.json").is_file(),
+        lambda: (partial / "entries.json").is_file(),
     ]
     for moment in moments:
         child = prepare_in_process(digits_raw, out)

@@ -52,7 +52,7 @@ def test_table2_is_written_and_continued(
             f"{ours[key]['mean']:.2f} ± {ours[key]['sd']:.2f}",
             number,
         ]
-    assert results["configs"]["mmcl_morphometric-1"]["columns"] == "morphometric"
+    assert results["configs"]["mmcl_morphometric-1"]["inputs"]["table"]["columns"] == "morphometric"
     assert results["configs"]["mmcl_morphometric-1"]["encoders"]["table"]["hidden"] == 16
     assert {run["steps"] for run in results["runs"].values()} == {18}
     assert len(results["scores"]) == 4
@@ -156,7 +156,7 @@ def test_a_training_that_is_asked_to_stop_ends_with_75(
         ("mmcl/table3", ["--variant", "cardiac"], "has no subset 'train_balanced'"),
         (
             "mmcl/table1_table",
-            ["--config.label_as_feature=True"],
+            ["--config.inputs.table.label_as_feature=True"],
             "mmcl: the table is evaluated by 'digit', which",
         ),
         (
@@ -181,7 +181,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
 def test_columns_of_table2_are_not_overridden(
     digits_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(command("mmcl/table2", digits_store, tmp_path, "--config.columns=all")) == 2
+    assert main(command("mmcl/table2", digits_store, tmp_path, "--config.inputs.table.columns=all")) == 2
     assert "since it is what the row" in capsys.readouterr().err
 
 

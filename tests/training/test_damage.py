@@ -197,18 +197,18 @@ def test_a_damaged_imputer_is_one_sentence(how: str, digits_store: Store, tmp_pa
     "file",
     [
         "store.json",
-        "checksums.json",
-        "schema.json",
+        "manifest.json",
+        "entries.json",
         "declaration.json",
         "statistics.json",
-        "splits.json",
-        "subsets.json",
+        "rows.npz",
+        "keys.json",
     ],
 )
 def test_damage_of_a_store_s_files_is_one_sentence(file: str, how: str, digits_store: Store, tmp_path: Path) -> None:
     shutil.copytree(digits_store.directory, tmp_path / "store", ignore=shutil.ignore_patterns("flat"))
     HOW[how](tmp_path / "store" / file)
-    if file in ("store.json", "checksums.json") and how == "flipped":
+    if file in ("store.json", "manifest.json") and how == "flipped":
         pytest.skip("these two have no checksum: a run notices by the store's fingerprint")
     with pytest.raises(UserError, match=file.replace(".", r"\.")) as error:
         Store.open(tmp_path / "store")

@@ -181,7 +181,7 @@ def test_a_workdir_that_was_killed_at_birth_is_begun_again(tiny_config, tmp_path
 
 def test_streamed_images_train_to_the_same_bits(tiny_config, tmp_path: Path) -> None:
     ends = [
-        pretrain(tiny_config("digits_mmcl", f"input.images={how}"), tmp_path / how, say=quiet).state
+        pretrain(tiny_config("digits_mmcl", f"loader.images={how}"), tmp_path / how, say=quiet).state
         for how in ("mapped", "streamed")
     ]
     assert bits(ends[0]) == bits(ends[1])
@@ -217,7 +217,7 @@ def test_images_alone_do_not_mind_missing_table_values(raw: Request, tmp_path: P
     assert pretrain(tiny_config("digits_simclr", *small), tmp_path / "simclr", say=quiet).step == 1
     with pytest.raises(UserError, match=r"'price' has \d missing values"):
         pretrain(tiny_config("digits_mmcl", *small), tmp_path / "mmcl")
-    filled = pretrain(tiny_config("digits_mmcl", *small, "missing=mean"), tmp_path / "mmcl", say=quiet)
+    filled = pretrain(tiny_config("digits_mmcl", *small, "inputs.table.missing=mean"), tmp_path / "mmcl", say=quiet)
     assert filled.step == 1
 
 

@@ -12,14 +12,14 @@ from flax import nnx
 
 from mmcl_jax.config import experiments, load
 from mmcl_jax.data.declaration import Declaration, Declared
-from mmcl_jax.data.input import training_arrays
+from mmcl_jax.data.inputs import OPTIONS, Inputs, input_arrays
 from mmcl_jax.data.selection import select_columns
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
-from mmcl_jax.training.build import build_experiment, fit_encoding
+from mmcl_jax.training.build import build_experiment, fit_inputs
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.run import Run
@@ -142,7 +142,7 @@ def test_rows_without_a_label_have_no_fellows(raw: Request, tmp_path: Path) -> N
         raw.table
     )
     store = prepare(raw, tmp_path / "store")
-    arrays = training_arrays(store, "train", ["image"], None)
+    arrays = input_arrays(store, "train", Inputs.fit({"image": OPTIONS}, store))
     absent = arrays["label"][np.asarray(arrays["id"]) % 4 == 0]
     assert len(absent) > 3
     assert (absent < 0).all()
@@ -187,7 +187,7 @@ def test_collapse_is_reported(small, tmp_path: Path) -> None:
 def test_a_monitor_looks_between_steps_and_changes_nothing(small, tmp_path: Path) -> None:
     seen = []
 
-    def monitor(store: Store, config, encoding):
+    def monitor(store: Store, config, inputs):
         def look(model: Model) -> dict[str, float]:
             seen.append(float(jax.tree.leaves(model.encoders["image"].convs[0].kernel[...])[0].sum()))
             return {"online/sum": seen[-1]}
@@ -224,11 +224,11 @@ def test_columns_are_chosen_by_tag(tagged: Store, tmp_path: Path) -> None:
     for columns, sentence in [("weight", "no column has the tag 'weight'; there are money"), ("not x", "the tag 'x'")]:
         with pytest.raises(UserError, match=sentence):
             select_columns(tagged.schema, columns)
-    whole = fit_encoding(load("mmcl"), tagged)
-    some = fit_encoding(load("mmcl", ["columns=not money", "label_as_feature=True"]), tagged)
+    whole = fit_inputs(load("mmcl"), tagged)
+    some = fit_inputs(load("mmcl", ["inputs.table.columns=not money", "inputs.table.label_as_feature=True"]), tagged)
     assert [column.name for column in some.schema.columns] == ["seats", "gearbox", "model (label)"]
     rows = tagged.rows("train")
-    both = [training_arrays(tagged, "train", ["table"], encoding)["table"] for encoding in (whole, some)]
+    both = [input_arrays(tagged, "train", inputs)["table"] for inputs in (whole, some)]
     np.testing.assert_array_equal(both[1][:, :2], both[0][:, 1:])
     np.testing.assert_array_equal(both[1][:, 2], rows["label"])
 

@@ -39,14 +39,16 @@ class Targets:
     groups: Int[np.ndarray, "N"] | None = None
 
     @classmethod
-    def of(cls, store: Store, split: str) -> "Targets":
-        """Read those of a split.
+    def of(cls, store: Store, split: str, take: np.ndarray | None = None) -> "Targets":
+        """Read those of the rows `take` of a split, or of all.
 
         Raises:
           UserError: there is no such split.
         """
+        rows = slice(None) if take is None else take
+        groups = store.group(split)
         columns = store.schema.labels
-        values = store.rows(split)["labels"] if columns else np.empty((0, 0))
+        values = store.rows(split)["labels"][rows] if columns else np.empty((0, 0))
         return cls(
             labels={
                 column.name: np.nan_to_num(values[:, place], nan=-1).astype(np.int64)
@@ -54,5 +56,5 @@ class Targets:
                 if column.coded
             },
             numbers=tuple(column.name for column in columns if not column.coded),
-            groups=store.group(split),
+            groups=None if groups is None else groups[rows],
         )

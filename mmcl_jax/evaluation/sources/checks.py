@@ -47,7 +47,7 @@ def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
             not leaks,
             f"--input {given}: {run.directory} was trained with the label {label.name!r} as a table column "
             f"({', '.join(map(repr, leaks))}), so its table encoder needs what it would have to predict; evaluate "
-            "--input image, or train without that column (--ignore when preparing, config.label_as_feature=False).",
+            "--input image, or train without that column (--ignore when preparing, config.inputs.table.label_as_feature=False).",
         )
 
 

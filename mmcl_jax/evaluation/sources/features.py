@@ -82,9 +82,8 @@ def _program(
         found = model.encode(modality, seen, train=False)
         if what == "maps":
             return _last_map(found, modality)
-        return (model.project(modality, found, train=False) if what == "projected" else found.pooled).astype(
-            jnp.float32
-        )
+        given = model.project(modality, found, train=False) if what == "projected" else found.pooled
+        return given.astype(jnp.float32)
 
     return encode
 
@@ -121,8 +120,9 @@ def unit_rows(features: np.ndarray) -> np.ndarray:
 def _seen(config: ConfigDict, modality: str) -> tuple[bool, tuple[int, int] | None]:
     """Whether the modality is images, and the size that its encoder was trained at; None means the stored size."""
     spec = next((spec for spec in config.views.values() if spec.modality == modality), None)
-    pictured = spec is not None and VIEWS.build(spec, f"config.views of {modality}").takes == "image"
-    return pictured, spec.get("size") if pictured else None
+    if spec is None or VIEWS.build(spec, f"config.views of {modality}").takes != "image":
+        return False, None
+    return True, spec.get("size")
 
 
 def _last_map(features: Features, modality: str) -> jax.Array:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_jax.data.input import training_arrays
+from mmcl_jax.data.inputs import OPTIONS, input_arrays
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
@@ -21,8 +21,7 @@ from mmcl_jax.training.run import Run
 
 BASELINES = ("random", "pixels", "columns")
 RAW = {"image": "pixels", "table": "columns"}  # the baseline that is a modality itself
-_ROWS = ("columns", "label_as_feature", "missing", "outside")
-_DECIDE = {"raw": _ROWS, "random": (*_ROWS, "encoders", "projectors", "views", "batch_norm", "dtype")}
+_DECIDE = {"raw": (), "random": ("encoders", "projectors", "views", "batch_norm", "dtype")}
 
 
 class _Kept:
@@ -88,7 +87,8 @@ class Source:
             state = (run.checkpoints / str(step) / "_CHECKPOINT_METADATA").read_text()  # with the time it was written
         else:
             plain = to_plain(run.config)
-            state = json.dumps([run.fingerprint, *(plain.get(key) for key in _DECIDE[self.kind])], sort_keys=True)
+            decide = [*_encoded_by(plain["inputs"]), *(plain.get(key) for key in _DECIDE[self.kind])]
+            state = json.dumps([run.fingerprint, *decide], sort_keys=True)
         return {
             "source": self.kind,
             "run": f"{run.config.name}, seed {run.config.seed}",
@@ -100,7 +100,7 @@ class Source:
         """All rows of a split, as the encoder takes them."""
         return self._once(
             f"inputs {split} {modality}",
-            lambda: training_arrays(store, split, (modality,), self.run.encoding)[modality],
+            lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
         )
 
     def features(self, data: LabelledStore, modality: str) -> Mapping[str, np.ndarray]:
@@ -143,12 +143,23 @@ class Source:
             return frozen_encoder(self.model, config=config, modality=modality)
         if modality == "image":
             return pixel_features
-        return lambda rows: column_features(rows, self.run.schema.widths, missing=config.missing)
+        return lambda rows: column_features(rows, self.run.schema.widths, missing=self.run.encoding.missing)
 
     def _once(self, key: str, compute: Any) -> Any:
         if key not in self._kept:
             self._kept[key] = compute()
         return self._kept[key]
+
+
+def _encoded_by(inputs: Mapping[str, Mapping[str, Any]]) -> list[Any]:
+    """What decides how rows become inputs.
+
+    Of one image and one table it is what results of version 0.1 were marked with, so that they are found again.
+    """
+    table = {**OPTIONS, **inputs.get("table", {})}
+    others = {name: chosen for name, chosen in inputs.items() if name not in ("image", "table") or chosen["of"]}
+    decide = [table[key] for key in ("columns", "label_as_feature", "missing", "outside")]
+    return [*decide, others] if others else decide
 
 
 def sources(runs: Sequence[Run], baselines: Sequence[str], *, only_baselines: bool = False) -> list[Source]:

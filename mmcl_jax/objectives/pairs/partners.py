@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.extend.random import threefry_2x32
-from jaxtyping import Array, Float, Int32, Key, UInt32
+from jaxtyping import Array, Bool, Float, Int32, Key, UInt32
 
 from mmcl_jax.objectives.pairs.execution import Execution, pair_sums
 from mmcl_jax.objectives.pairs.losses import scaled
@@ -24,11 +24,17 @@ MOST_ROWS = 2**24
 class Partners:
     """Per anchor, the partner's index in the batch and its id.
 
-    Where an anchor has no candidate, or is absent itself, the index is -1 and the id 0.
+    Where an anchor has no candidate, or is absent itself, the index is -1 and the id 0: ask `found` before taking rows
+    by index, where -1 would be the last.
     """
 
     index: Int32[Array, "n"]
     id: UInt32[Array, "n"]
+
+    @property
+    def found(self) -> Bool[Array, "n"]:
+        """Whether the anchor has a partner."""
+        return self.index >= 0
 
 
 @jax.tree_util.register_dataclass

@@ -64,9 +64,7 @@ def clip(
             execution=given.execution,
         )
         value = balance * losses.forward.mean() + (1 - balance) * losses.backward.mean()
-        return Loss(
-            value=value, metrics={"top1": losses.forward.accuracy(), "top1_back": losses.backward.accuracy()}
-        )
+        return Loss(value=value, metrics={"top1": losses.forward.accuracy(), "top1_back": losses.backward.accuracy()})
 
     return Term(
         name="clip",

@@ -28,7 +28,7 @@ def vime(
       weight: of this term in the objective.
 
     Raises:
-      ValueError: a weight is negative.
+      ValueError: a weight is negative, or the view is not of a table.
 
     Example:
       >>> head = jnp.zeros((2, 4))  # logits of a change for each of two numbers, and their values
@@ -38,6 +38,8 @@ def vime(
       (0.6931, 0.0)
     """
     check_weights(reconstruction=reconstruction, weight=weight)
+    if not widths:
+        raise ValueError(f"between must name a view of a table, which {between[0]!r} is not")
     spread = np.repeat(np.arange(len(widths)), widths)
 
     def each(given: Each) -> dict[str, Array]:

@@ -62,7 +62,9 @@ class Findings:
       kept: rows in the store.
       lost: number of rows in quarantine by cause, such as {"broken image": 2}.
       steps: of the recipe of a named data set: {"what", "before", "after"}.
-      columns: one per raw column, in table order.
+      columns: one per raw column of the main table, in its order.
+      entries: of the store, each with its "name", "kind", "role", "stored" shape, "dtype", "source", "rows" that have
+        it and rows in which it is "missing", the former by "splits", and, by kind, "values", "classes" or "columns".
       splits: rows per split.
       subsets: rows per subset.
       labels: for each class label, rows per class and split: {"model": {"train": {"M1": 40, ...}, ...}}.
@@ -82,6 +84,7 @@ class Findings:
     lost: dict[str, int] = dataclasses.field(default_factory=dict)
     steps: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     columns: list[ColumnFinding] = dataclasses.field(default_factory=list)
+    entries: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     splits: dict[str, int] = dataclasses.field(default_factory=dict)
     subsets: dict[str, int] = dataclasses.field(default_factory=dict)
     labels: dict[str, dict[str, dict[str, int]]] = dataclasses.field(default_factory=dict)

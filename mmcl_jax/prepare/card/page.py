@@ -9,8 +9,9 @@ from mmcl_jax.page import charts
 from mmcl_jax.page.html import Child, Html, element, fragment, name, section
 from mmcl_jax.page.style import STYLE
 from mmcl_jax.page.wording import clipped, count, counted, share
-from mmcl_jax.prepare.card import columns, forest, labels, rows
+from mmcl_jax.prepare.card import columns, entries, forest, labels, rows
 from mmcl_jax.prepare.card import pictures as contact
+from mmcl_jax.prepare.card.entries import Glance
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.phrases import features_of, labels_of
 
@@ -31,6 +32,7 @@ def render_card(
     title: str,
     pictures: Sequence[tuple[str, np.ndarray]],
     quarantine: Sequence[Mapping[str, Any]],
+    glances: Mapping[str, Glance] | None = None,
 ) -> str:
     """The data card as one HTML page, which needs no network and no script. The same findings give the same page.
 
@@ -39,11 +41,12 @@ def render_card(
       title: heading of the page, such as the name of the data set.
       pictures: some images of the store with a caption each, uint8 `[H, W, C]`; a few dozen.
       quarantine: the rows that were lost, with "row", "image", "cause" and "reason"; the first 50 are listed.
+      glances: some values of entries that have no section of their own.
 
     Returns:
       The page, to be written as UTF-8.
     """
-    parts = _parts(findings, pictures, quarantine)
+    parts = _parts(findings, pictures, quarantine, glances or {})
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -65,12 +68,16 @@ def render_card(
 
 
 def _parts(
-    findings: Findings, shown: Sequence[tuple[str, np.ndarray]], quarantine: Sequence[Mapping[str, Any]]
+    findings: Findings,
+    shown: Sequence[tuple[str, np.ndarray]],
+    quarantine: Sequence[Mapping[str, Any]],
+    glances: Mapping[str, Glance],
 ) -> list[tuple[str, str, Html]]:
     """Sections in order: (key, text of the link, section)."""
     parts = [
         ("attention", "Attention", rows.attention(findings)),
         ("rows", "Rows", rows.rows(findings, quarantine)),
+        ("entries", "Entries", entries.entries(findings, glances)),
         ("table", "Table", columns.features(findings)),
         ("left-out", "Left out", columns.left_out(findings)),
         ("labels", "Labels", labels.labels(findings)),
@@ -84,7 +91,13 @@ def _parts(
 
 def _headline(findings: Findings, title: str, shown: Sequence[tuple[str, np.ndarray]]) -> Html:
     features, targets = features_of(findings), labels_of(findings)
-    said: list[Child] = ["Images paired with ", counted(len(features), "table column"), " from ", name(findings.source)]
+    others = [
+        entry for entry in findings.entries if entry["name"] not in ("image", "table") and entry["role"] == "input"
+    ]
+    said: list[Child] = ["Images paired with ", counted(len(features), "table column")]
+    if others:
+        said = _listed([name(entry["name"], 40) for entry in findings.entries if entry["role"] == "input"])
+    said += [" from ", name(findings.source)]
     if targets:
         said += [", with the label " if len(targets) == 1 else ", with the labels "]
         said += _listed([name(label.name, 40) for label in targets])

@@ -25,7 +25,7 @@ def images(findings: Findings, pictures: Sequence[tuple[str, np.ndarray]]) -> Ht
         for key, value in findings.images.items()
         if key != "sizes"
     ]
-    sheet = element("ul", [_figure(caption, pixels) for caption, pixels in pictures], class_="sheet")
+    sheet = element("ul", [figure(caption, pixels) for caption, pixels in pictures], class_="sheet")
     return section(
         "images",
         "Images",
@@ -62,7 +62,8 @@ def data_uri(pixels: np.ndarray) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _figure(caption: str, pixels: np.ndarray) -> Html:
+def figure(caption: str, pixels: np.ndarray) -> Html:
+    """A picture with its caption, as an item of a sheet."""
     picture = _picture(pixels, alt=f"Picture of {clipped(caption, 120)}" if caption else "Picture")
     return element("li", element("figure", picture, element("figcaption", name(caption, 40))))
 

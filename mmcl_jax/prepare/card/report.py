@@ -1,15 +1,21 @@
 """From what was found to `findings.json` and the data card."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmcl_jax.data.content import Part
 from mmcl_jax.data.schema import Schema
+from mmcl_jax.page.wording import category, number, share
+from mmcl_jax.prepare.assemble import Assembled, described
 from mmcl_jax.prepare.card import render_card
 from mmcl_jax.prepare.card.findings import Findings
+from mmcl_jax.prepare.card.glance import facts, glances, grey_or_colour
+from mmcl_jax.prepare.entries.columns import is_column
+from mmcl_jax.prepare.gather import Gathered
 from mmcl_jax.prepare.inspection import Inspected
+from mmcl_jax.prepare.join.joined import Joined
 from mmcl_jax.prepare.leaks import near_twins
 from mmcl_jax.prepare.pictures.pixels import Pixels
 from mmcl_jax.prepare.quarantine import Quarantine
@@ -17,6 +23,7 @@ from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.table.rows import Rows
 
 _CONTACT_SHEET = 24
+_COLUMNS = 60  # of a further table
 
 
 def report(rows: Rows, found: Inspected, quarantine: Quarantine, recipe: Recipe | None, *, seed: int) -> Findings:
@@ -50,15 +57,18 @@ def add_images(
       given: whether the splits were given, and not drawn.
     """
     image = pixels.spec
+    at = pixels.at(found.rows)
+    there = np.flatnonzero(at >= 0)
     findings.images.update(
         files=pixels.files,
         stored=" x ".join(map(str, image.stored)),
         fit=image.fit,
         sizes=[[f"{height} x {width}", count] for (height, width), count in pixels.decoded.sizes.most_common(8)],
     )
-    thumbs = thumbs[np.searchsorted(pixels.places, found.rows)]
     split_of = {int(row): split for split, members in found.splits.items() for row in members}
-    for one, other, difference in near_twins(thumbs, found.splits):
+    members = {split: np.flatnonzero(np.isin(there, rows_of)) for split, rows_of in found.splits.items()}
+    for first_at, second_at, difference in near_twins(thumbs[at[there]], members):
+        one, other = int(there[first_at]), int(there[second_at])
         first, second = (rows.keys[found.rows[row]] for row in (one, other))
         findings.twins.append(
             {
@@ -79,15 +89,70 @@ def add_images(
         )
 
 
-def card(findings: Findings, schema: Schema, train: Mapping[str, Any], quarantine: Quarantine) -> str:
-    """The data card, with a contact sheet of images spread over the arrays of the training split."""
-    count = len(train["id"])
-    label = schema.label
+def add_entries(findings: Findings, gathered: Gathered, assembled: Assembled) -> None:
+    """Add what there is to say about the entries of the store, and about the rows that lack some."""
+    content = assembled.content
+    where = {name: _origin(one) for name, one in gathered.join.entries.items()}
+    source = Path(gathered.rows.source).name
+    where |= dict.fromkeys(gathered.join.main, source)
+    labels = [source] if gathered.rows.named("label") else []
+    labels += [where[name] for name, one in gathered.join.entries.items() if is_column(one)]
+    where["labels"] = ", ".join(dict.fromkeys(labels))
+    findings.entries.extend(described(content, where))
+    for entry in findings.entries:
+        entry.update(facts(content, entry["name"]))
+        if content.parts[entry["name"]].entry.kind == "table" and entry["name"] in gathered.join.entries:
+            entry["columns"] = _columns(content.parts[entry["name"]])
+    for entry in findings.entries:
+        for split, rows in entry["splits"].items():
+            if not rows and entry["role"] == "input":
+                findings.warnings.append(f"No row of {split} has the entry {entry['name']!r}.")
+    findings.warnings.extend([*gathered.join.warnings, *assembled.warnings])
+
+
+def _origin(one: Joined) -> str:
+    """The file or folder of an entry, without the folders above it."""
+    path = one.source.file if one.source.folder is None else one.source.folder
+    return "" if path is None else path.name
+
+
+def _columns(part: Part) -> list[dict[str, Any]]:
+    """What there is to say about the columns of a further table."""
+    said = []
+    for place, column in enumerate(part.entry.columns[:_COLUMNS]):
+        values = part.values[:, place]
+        known = values[~np.isnan(values)]
+        if column.coded:
+            counts = np.bincount(known.astype(int), minlength=len(column.categories))
+            order = np.argsort(-counts, kind="stable")[:3]
+            spread = ", ".join(
+                f"{category(column.categories[code])} {share(counts[code], len(known))}" for code in order
+            )
+        else:
+            spread = (
+                f"{number(known.min())} … {number(known.max())} (mean {number(known.mean())})" if len(known) else "–"
+            )
+        missing = float(np.isnan(values).mean()) if len(values) else 0.0
+        said.append({"name": column.name, "kind": column.kind, "missing": missing, "values": spread})
+    return said
+
+
+def card(findings: Findings, schema: Schema, assembled: Assembled, quarantine: Quarantine) -> str:
+    """The data card, with a contact sheet of images spread over the training split."""
+    content, label = assembled.content, schema.label
     pictures = []
-    for place in np.linspace(0, count - 1, min(count, _CONTACT_SHEET)).astype(int):
-        image = train["image"][place]
-        code = int(train["label"][place]) if label else -1
-        caption = label.categories[code] if label and code >= 0 else f"row {train['id'][place] + 1}"
-        pictures.append((caption, image[0] if image.ndim == 4 else image))
+    name = schema.first("image")
+    if name is not None:
+        part, train = content.parts[name], content.splits["train"]
+        first = np.arange(len(content.id)) if part.at is None else part.at if part.at.ndim == 1 else part.at[:, 0]
+        train = train[first[train] >= 0]
+        codes = schema.codes(content.parts["labels"].values) if label else None
+        for place in np.linspace(0, len(train) - 1, min(len(train), _CONTACT_SHEET)).astype(int):
+            row = train[place]
+            code = -1 if codes is None else int(codes[row])
+            caption = label.categories[code] if label and code >= 0 else f"row {content.id[row] + 1}"
+            pictures.append((caption, grey_or_colour(np.asarray(part.values[first[row]]))))
     entries = [entry._asdict() for entry in quarantine.entries]
-    return render_card(findings, title=Path(findings.source).stem, pictures=pictures, quarantine=entries)
+    shown = {one: glance for one, glance in glances(content, assembled.texts).items() if one != name}
+    title = Path(findings.source).stem
+    return render_card(findings, title=title, pictures=pictures, quarantine=entries, glances=shown)

@@ -57,9 +57,9 @@ def rows(findings: Findings, quarantine: Sequence[Mapping[str, Any]]) -> Html:
 
 def _flow(findings: Findings) -> Html:
     steps = [(str(step["what"]), int(step["before"]), int(step["after"])) for step in findings.steps]
-    steps.append(
-        (f"Rows of {findings.source} with an image and values that could be used", findings.rows, findings.kept)
-    )
+    simple = all(entry["name"] in ("image", "table", "labels") for entry in findings.entries)
+    what = "with an image and values that could be used" if simple else "and other entries that are kept"
+    steps.append((f"Rows of {findings.source} {what}", findings.rows, findings.kept))
     most = max(max(before, after) for _, before, after in steps)
     lines: list[Child] = []
     if findings.steps:

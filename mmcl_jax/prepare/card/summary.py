@@ -39,6 +39,7 @@ def summarise(findings: Findings, *, width: int = 80) -> list[RenderableType]:
     """
     parts = [
         _rows(findings),
+        _entries(findings),
         _features(findings, width),
         _beyond(features_of(findings) + labels_of(findings)),
         _left_out(left_out_of(findings)),
@@ -65,6 +66,23 @@ def _rows(findings: Findings) -> RenderableType:
         return head
     lost = ", ".join(f"{visible(cause)} {count(rows)}" for cause, rows in causes)
     return Group(head, _text(("Lost: ", "bad"), f"{lost}."))
+
+
+def _entries(findings: Findings) -> RenderableType | None:
+    """The entries of the store, where they are more than one image and one table that every row has."""
+    if all(entry["name"] in ("image", "table", "labels") and not entry["missing"] for entry in findings.entries):
+        return None
+    lines = []
+    for entry in findings.entries:
+        kind = f"{entry['kind']}{' (target)' if entry['role'] == 'target' else ''} {entry['stored']} {entry['dtype']}"
+        missing = f"missing in {counted(entry['missing'], 'row')}" if entry["missing"] else "in every row"
+        lines.append(
+            _text(
+                f"{clipped(entry['name'], 40)}: {kind}, {missing}",
+                (f" ({share(entry['missing'], findings.kept)})" if entry["missing"] else "", "soft"),
+            )
+        )
+    return _listed(_text(("Entries:", "head")), lines)
 
 
 def _features(findings: Findings, width: int) -> RenderableType | None:

@@ -21,8 +21,11 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from mmcl_jax.data.workers import pool
-from mmcl_jax.prepare.pictures.images import Fit, Reader, Shape, locate, read_image
+from mmcl_jax.prepare.pictures.images import Fit, Reader, locate, read_image
+from mmcl_jax.prepare.pictures.levels import to_uint8
+from mmcl_jax.prepare.pictures.masks import read_mask
 from mmcl_jax.prepare.pictures.unusable import Unusable
+from mmcl_jax.prepare.pictures.volume import read_volume
 
 CHUNK = 64
 THUMB = 16
@@ -37,7 +40,10 @@ class Job:
     Attributes:
       root: the image folder's real path.
       links: the real path of another folder that links may lead into.
-      shape: (height, width, channels) of one picture.
+      kind: "image", "volume" or "mask".
+      shape: (height, width, channels) of one picture, (depth, height, width, channels) of a volume.
+      dtype: that is stored: "uint8", "uint16" or, of a volume, "float16".
+      values: of the classes of a mask, in order; () for any.
       stack: several pictures of a row become "channels" of one, or "views" along a leading axis.
       same_size: every picture must have the shape's size in its file.
       fit: how pictures are made to fit.
@@ -45,7 +51,10 @@ class Job:
     """
 
     root: str
-    shape: Shape
+    shape: tuple[int, ...]
+    kind: Literal["image", "volume", "mask"] = "image"
+    dtype: str = "uint8"
+    values: tuple[int, ...] = ()
     stack: Literal["channels", "views"] = "channels"
     same_size: bool = False
     fit: Fit = dataclasses.field(default_factory=Fit)
@@ -54,19 +63,36 @@ class Job:
 
     def stored(self, pictures: int) -> tuple[int, ...]:
         """The shape of a row with so many pictures."""
-        height, width, channels = self.shape
         if pictures > 1 and self.stack == "views":
-            return pictures, height, width, channels
-        return height, width, channels * pictures
+            return pictures, *self.shape
+        return *self.shape[:-1], self.shape[-1] * pictures
+
+    def picture(self, name: str) -> tuple[np.ndarray, tuple[int, ...]]:
+        """Return the picture of a file, and the size that it has there.
+
+        Raises:
+          Unusable: it cannot be used.
+        """
+        path = locate(self.root, name, self.links, folders=self.kind == "volume")
+        if self.kind == "image":
+            height, width, channels = self.shape
+            return read_image(path, (height, width, channels), self.fit, read=self.read, dtype=self.dtype)
+        if self.kind == "mask":
+            return read_mask(path, self.shape, self.fit, self.values)
+        return read_volume(path, self.shape, self.fit, self.dtype)
 
 
 @dataclasses.dataclass
 class Decoded:
-    """What decoding found: `bad` (cause, sentence) by row, sizes in the files, and by row a sum of its pixels."""
+    """What decoding found: `bad` (cause, sentence) by row, sizes in the files, and by row a sum of its pixels.
+
+    `shapes` are the sizes of the first picture of each row, None where it was not read.
+    """
 
     bad: dict[int, tuple[str, str]]
-    sizes: Counter[tuple[int, int]]
+    sizes: Counter[tuple[int, ...]]
     sums: np.ndarray
+    shapes: list[tuple[int, ...] | None]
 
 
 def decode(
@@ -74,20 +100,25 @@ def decode(
     names: Sequence[Names],
     folder: Path,
     *,
+    array: Path | None = None,
     workers: int = 1,
     progress: Callable[[int], object] = lambda done: None,
 ) -> Decoded:
-    """Decodes the pictures of every row into `folder/image.npy` `[rows, ...]` uint8 and `folder/thumb.npy`.
+    """Decodes the pictures of every row into `folder/image.npy` `[rows, ...]` and `folder/thumb.npy`.
+
+    Several pictures of a row, one beside the other, are rows of the file that follow one another.
 
     Args:
       job: how.
       names: paths below the image folder, of every row.
       folder: where to; what an earlier call with the same arguments left there is used.
+      array: the file of the pictures, if it is not `folder/image.npy`.
       workers: processes; 1 decodes in this one. With more, call it under `if __name__ == "__main__":`.
       progress: is told the number of rows that are done.
     """
     rows = len(names)
-    pixels, thumbs = _arrays(folder, (rows, *job.stored(len(names[0]))))
+    paths = (array or folder / "image.npy", folder / "thumb.npy")
+    pixels, thumbs = _arrays(paths, rows, job, len(names[0]))
     journal = folder / "journal.jsonl"
     starts = range(0, rows, CHUNK)
     chunks = {start: names[start : start + CHUNK] for start in starts}
@@ -97,7 +128,7 @@ def decode(
     progress(finished)
     with journal.open("a") as file:
         todo = [(start, chunk) for start, chunk in chunks.items() if start not in done]
-        with contextlib.closing(_work(job, todo, folder, pixels, thumbs, min(workers, len(todo)))) as lines:
+        with contextlib.closing(_work(job, todo, paths, pixels, thumbs, min(workers, len(todo)))) as lines:
             for line in lines:
                 file.write(json.dumps(line) + "\n")
                 file.flush()
@@ -105,30 +136,36 @@ def decode(
                 finished += len(chunks[line["start"]])
                 progress(finished)
     bad: dict[int, tuple[str, str]] = {}
-    sizes: Counter[tuple[int, int]] = Counter()
+    sizes: Counter[tuple[int, ...]] = Counter()
+    shapes: list[tuple[int, ...] | None] = []
     sums = np.zeros(rows, np.uint32)
     for start, line in sorted(done.items()):
         bad.update({start + place: (cause, sentence) for place, cause, sentence in line["bad"]})
-        sizes.update({(height, width): count for height, width, count in line["sizes"]})
+        sizes.update({tuple(size): count for *size, count in line["sizes"]})
+        shapes += [None if size is None else tuple(size) for size in line["shapes"]]
         sums[start : start + len(line["sums"])] = line["sums"]
-    return Decoded(bad, sizes, sums)
+    return Decoded(bad, sizes, sums, shapes)
 
 
 def decode_chunk(job: Job, start: int, chunk: Sequence[Names], target: "Target") -> Line:
     """Decodes the rows `start`... into the arrays, zeros for those that cannot be used; returns the journal's line."""
-    bad, sizes, sums = [], Counter[tuple[int, int]](), []
+    bad, sizes, sums = [], Counter[tuple[int, ...]](), []
+    shapes: list[tuple[int, ...] | None] = []
+    channels = job.shape[-1]
     for place, names in enumerate(chunk):
         out = target.pixels[place]
+        shapes.append(None)
         try:
             for picture, name in enumerate(names):
-                image, size = read_image(locate(job.root, name, job.links), job.shape, job.fit, read=job.read)
+                image, size = job.picture(name)
                 sizes[size] += 1
-                if job.same_size and size != job.shape[:2]:
-                    raise Unusable("other size", f"The image {name} has the size {size[0]} x {size[1]}.")
-                if out.ndim == 4:
+                shapes[-1] = shapes[-1] or size
+                if job.same_size and size != job.shape[:-1]:
+                    raise Unusable("other size", f"The image {name} has the size {' x '.join(map(str, size))}.")
+                if out.ndim > len(job.shape):
                     out[picture] = image
                 else:
-                    out[..., picture * job.shape[2] : (picture + 1) * job.shape[2]] = image
+                    out[..., picture * channels : (picture + 1) * channels] = image
         except Unusable as error:
             out[...] = 0
             bad.append((place, error.cause, str(error)))
@@ -139,6 +176,7 @@ def decode_chunk(job: Job, start: int, chunk: Sequence[Names], target: "Target")
         "bad": bad,
         "sizes": [(*size, count) for size, count in sizes.items()],
         "sums": sums,
+        "shapes": shapes,
         "thumbs": thumbs,
         "files": _files(job, chunk),
     }
@@ -147,12 +185,12 @@ def decode_chunk(job: Job, start: int, chunk: Sequence[Names], target: "Target")
 class Target:
     """Where chunks go: a buffer, written in one piece, which is faster than page by page through a mapping."""
 
-    def __init__(self, pixels: np.ndarray, thumbs: np.ndarray) -> None:
-        """Takes the mapped arrays."""
-        self._files = []
+    def __init__(self, pixels: np.ndarray, thumbs: np.ndarray, *, views: bool = False) -> None:
+        """Takes the mapped arrays, and whether a row of the first has several pictures one beside the other."""
+        self._files, self.views = [], views
         for array in (pixels, thumbs):
             self._files.append((array, open(array.filename, "r+b")))  # type: ignore[attr-defined]  # noqa: SIM115
-        self.pixels = np.zeros((CHUNK, *pixels.shape[1:]), np.uint8)
+        self.pixels = np.zeros((CHUNK, *pixels.shape[1:]), pixels.dtype)
 
     def close(self) -> None:
         """Closes the files."""
@@ -161,7 +199,7 @@ class Target:
 
     def write(self, start: int, rows: int) -> int:
         """Writes the first rows of the buffer, and their thumbnails, as the rows `start`...; a sum of the latter."""
-        first = self.pixels[:rows, 0] if self.pixels.ndim == 5 else self.pixels[:rows]
+        first = self.pixels[:rows, 0] if self.views else self.pixels[:rows]
         thumbs = thumbnails(first)
         for (array, file), values in zip(self._files, (self.pixels[:rows], thumbs), strict=True):
             file.seek(array.offset + start * values[0].nbytes)  # type: ignore[attr-defined]
@@ -171,7 +209,14 @@ class Target:
 
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
-    """`[N, H, W, C]` uint8 as `[N, THUMB, THUMB]` uint8, for comparisons: block means of one channel, thinned out."""
+    """`[N, H, W, C]` as `[N, THUMB, THUMB]` uint8, for comparisons: block means of one channel, thinned out.
+
+    Of volumes `[N, D, H, W, C]` the middle slices. The range of each picture deeper than 8 bits becomes theirs.
+    """
+    if images.ndim == 5:
+        images = images[:, images.shape[1] // 2]
+    if images.dtype != np.uint8:
+        images = np.stack([to_uint8(image, "minmax", nan="background") for image in images])
     plane = images[..., images.shape[-1] // 2]  # green, or the only one
     thin = [max(1, length // (2 * THUMB)) for length in plane.shape[1:]]
     plane = plane[:, :: thin[0], :: thin[1]]
@@ -186,17 +231,17 @@ def thumbnails(images: np.ndarray) -> np.ndarray:
 def _work(
     job: Job,
     todo: list[tuple[int, Sequence[Names]]],
-    folder: Path,
+    paths: tuple[Path, Path],
     pixels: np.ndarray,
     thumbs: np.ndarray,
     workers: int,
 ) -> Generator[Line, None, None]:
     if workers <= 1:
-        with contextlib.closing(Target(pixels, thumbs)) as target:
+        with contextlib.closing(_target(job, pixels, thumbs)) as target:
             for start, chunk in todo:
                 yield decode_chunk(job, start, chunk, target)
         return
-    processes = pool(workers, _begin, job, folder)
+    processes = pool(workers, _begin, job, paths, pixels.shape)
     waiting: set[Future[Line]] = set()
     rest = iter(todo)
     try:
@@ -217,27 +262,31 @@ def _work(
 _mine: dict[str, Any] = {}  # what a worker process was begun with
 
 
-def _begin(job: Job, folder: Path) -> None:
-    _mine.update(
-        job=job, target=Target(*(open_memmap(folder / f"{name}.npy", mode="r+") for name in ("image", "thumb")))
-    )
+def _begin(job: Job, paths: tuple[Path, Path], shape: tuple[int, ...]) -> None:
+    pixels, thumbs = (open_memmap(path, mode="r+") for path in paths)
+    _mine.update(job=job, target=_target(job, pixels.reshape(shape), thumbs))
+
+
+def _target(job: Job, pixels: np.ndarray, thumbs: np.ndarray) -> Target:
+    return Target(pixels, thumbs, views=pixels.ndim > len(job.shape) + 1)
 
 
 def _chunk_in_worker(start: int, chunk: Sequence[Names]) -> Line:
     return decode_chunk(_mine["job"], start, chunk, _mine["target"])
 
 
-def _arrays(folder: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The arrays of pixels and thumbnails, made or opened."""
+def _arrays(paths: tuple[Path, Path], rows: int, job: Job, pictures: int) -> tuple[np.ndarray, np.ndarray]:
+    """The arrays of pixels, a row each, and of thumbnails, made or opened."""
+    shape = rows, *job.stored(pictures)
+    in_file = (rows * pictures, *job.shape) if len(shape) > len(job.shape) + 1 else shape
     made = []
-    for name, dimensions in (("image", shape), ("thumb", (shape[0], THUMB, THUMB))):
-        path = folder / f"{name}.npy"
+    for path, dimensions, kind in zip(paths, (in_file, (rows, THUMB, THUMB)), (job.dtype, "uint8"), strict=True):
         with contextlib.suppress(OSError, ValueError):
-            if path.is_file() and (array := open_memmap(path, mode="r+")).shape == dimensions:
+            if path.is_file() and (array := open_memmap(path, mode="r+")).shape == dimensions and array.dtype == kind:
                 made.append(array)
                 continue
-        made.append(open_memmap(path, mode="w+", dtype=np.uint8, shape=dimensions))
-    return made[0], made[1]
+        made.append(open_memmap(path, mode="w+", dtype=kind, shape=dimensions))
+    return made[0].reshape(shape), made[1]
 
 
 def _lines(journal: Path) -> Iterator[Line]:
@@ -256,7 +305,7 @@ def _still_valid(
     for line in lines:
         start, sums = line["start"], line["sums"]
         chunk = chunks.get(start, ())
-        same = len(sums) == len(chunk) and line["files"] == _files(job, chunk)
+        same = len(sums) == len(chunk) == len(line.get("shapes", ())) and line["files"] == _files(job, chunk)
         same = same and zlib.crc32(thumbs[start : start + len(chunk)].data) == line["thumbs"]
         if same and all(zlib.crc32(pixels[start + place]) == value for place, value in enumerate(sums)):
             valid[start] = line
@@ -267,7 +316,10 @@ def _files(job: Job, chunk: Sequence[Names]) -> int:
     """A sum of the names, sizes and times of the files of a chunk, by which changes are noticed."""
     total = 0
     for name in (name for row in chunk for name in row):
-        with contextlib.suppress(OSError, ValueError):
-            found = os.stat(os.path.join(job.root, name))
-            total = zlib.crc32(f"{name} {found.st_size} {found.st_mtime_ns}".encode(), total)
+        path = os.path.join(job.root, name)
+        parts = [entry.path for entry in os.scandir(path)] if job.kind == "volume" and os.path.isdir(path) else [path]
+        for part in sorted(parts):
+            with contextlib.suppress(OSError, ValueError):
+                found = os.stat(part)
+                total = zlib.crc32(f"{part} {found.st_size} {found.st_mtime_ns}".encode(), total)
     return total

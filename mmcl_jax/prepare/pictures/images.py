@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.pictures.dicom import dicom_shape, is_dicom, read_dicom
-from mmcl_jax.prepare.pictures.levels import Intensity, Levels, Nan, keep_order, levels_of, to_uint8
+from mmcl_jax.prepare.pictures.levels import Intensity, Levels, Nan, keep_order, levels_of, to_uint8, to_uint16
 from mmcl_jax.prepare.pictures.medical import nifti_shape, read_nifti
 from mmcl_jax.prepare.pictures.unusable import Unusable, require
 
@@ -75,13 +75,14 @@ class Fit:
         )
 
 
-def locate(root: str, name: str, links: str | None = None) -> str:
+def locate(root: str, name: str, links: str | None = None, *, folders: bool = False) -> str:
     """Return the path of the file `name`, which lies in `root` once all links are followed.
 
     Args:
       root: the image folder's real path.
       name: relative to it, or absolute.
       links: the real path of another folder that links may lead into.
+      folders: whether it may be a folder, as of a DICOM series.
 
     Raises:
       Unusable: the path leaves these folders (by itself, by `..` or by a link), or is not there.
@@ -99,7 +100,7 @@ def locate(root: str, name: str, links: str | None = None) -> str:
         remedy = f" by a link, to {real}; allow it with --follow-links and a folder that this lies in" if linked else ""
         raise Unusable("unsafe path", f"{outside}{remedy}.")
     require(os.path.exists(path), "missing image", f"The image {path} does not exist.")
-    require(os.path.isfile(path), "missing image", f"The image {path} is not a file.")
+    require(os.path.isfile(path) or folders, "missing image", f"The image {path} is not a file.")
     return path
 
 
@@ -135,40 +136,47 @@ def read_shape(path: str, *, read: Reader | None = None) -> Shape:
             return height, width, 3 if _coloured(image) else 1
 
 
-def read_image(path: str, shape: Shape, fit: Fit, *, read: Reader | None = None) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return the picture as uint8 `[height, width, channels]`, and the height and width it has in the file (upright).
+def read_image(
+    path: str, shape: Shape, fit: Fit, *, read: Reader | None = None, dtype: str = "uint8"
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return the picture `[height, width, channels]`, and the height and width it has in the file (upright).
 
     Args:
       path: an image file; DICOM and NIfTI take the extra `medical`.
       shape: to make.
       fit: how.
       read: reads the file instead of the ordinary readers.
+      dtype: "uint8", or "uint16" as `to_uint16` has it.
 
     Raises:
-      Unusable: the file cannot be decoded, is absurdly large, has several frames, or has colour and `shape` has not.
+      Unusable: the file cannot be decoded, is absurdly large, has several frames, or has colour and `shape` has not; or
+        its values are none of 16 bits, or are colours of which Pillow gives 8 bits.
     """
     height, width, channels = shape
     with _decoding(path):
         levels = _read_levels(path, fit, read)
         if levels is not None:
-            values = _mapped(levels, path, fit)
-            found = values.shape[2]
-            sentence = f"The image {path} has {found} channels, the others {channels}."
-            require(found == channels, "wrong channels", sentence)
-            planes = [_resized(Image.fromarray(plane), (width, height), fit) for plane in np.moveaxis(values, 2, 0)]
-            return np.stack([np.asarray(plane) for plane in planes], axis=2), values.shape[:2]
+            return fitted(_mapped(levels, path, fit, dtype), path, shape, fit)
         if Image.MAX_IMAGE_PIXELS and fit.max_pixels > Image.MAX_IMAGE_PIXELS:
             Image.MAX_IMAGE_PIXELS = fit.max_pixels  # who allows more is not warned by Pillow
         with _opened(path) as image:
             _check_header(image, path, channels, fit)
+            tiles = str([tile.args for tile in getattr(image, "tile", ())])
+            lost = dtype == "uint16" and _coloured(image) and ";16" in tiles
+            colours = f"The image {path} has colours of 16 bits, which are read as 8 bits; store it without --bits 16."
+            require(not lost, "wrong depth", colours)
             original = _upright_size(image, _turn(image))
             if fit.antialias and fit.resize != "nearest" and image.format == "JPEG":
                 image.draft(None, (2 * max(width, height), 2 * max(width, height)))  # at a half, quarter, eighth
             keep_order(image)
             image.load()  # turns a TIFF upright; asked after that, its EXIF says so, and nothing turns it again
             ImageOps.exif_transpose(image, in_place=True)
+            if dtype == "uint16" and (levels := levels_of(image)):
+                values = _mapped(levels, path, fit, dtype)
+                return fitted(np.repeat(values[..., None], channels, axis=2), path, shape, fit)
             pixels = _eight_bits(image, path, _MODES[channels], fit)
-            return np.asarray(_resized(pixels, (width, height), fit)).reshape(shape), original
+            made = np.asarray(_resized(pixels, (width, height), fit)).reshape(shape)
+            return made if dtype == "uint8" else made.astype(np.uint16) * np.uint16(257), original
 
 
 def _read_levels(path: str, fit: Fit, read: Reader | None) -> Levels | None:
@@ -180,9 +188,48 @@ def _read_levels(path: str, fit: Fit, read: Reader | None) -> Levels | None:
     return read_dicom(Path(path), max_pixels=fit.max_pixels) if is_dicom(path) else None
 
 
-def _mapped(levels: Levels, path: str, fit: Fit) -> np.ndarray:
+def fitted(values: np.ndarray, path: str, shape: Shape, fit: Fit) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return values `[H, W, C]` of 8 or 16 bits in the shape of the store, and the size that they had."""
+    height, width, channels = shape
+    found = values.shape[2]
+    require(found == channels, "wrong channels", f"The image {path} has {found} channels, the others {channels}.")
+    size = values.shape[:2]
+    if values.dtype == np.uint16 and size == (height, width):
+        return values, size
+    deep = values.astype(np.float32) if values.dtype == np.uint16 else values
+    planes = [_resized(Image.fromarray(plane), (width, height), fit) for plane in np.moveaxis(deep, 2, 0)]
+    made = np.stack([np.asarray(plane) for plane in planes], axis=2)
+    if values.dtype == np.uint16:  # cubic filters go beyond the range
+        made = np.rint(np.clip(made, 0, np.iinfo(np.uint16).max)).astype(np.uint16)
+    return made, size
+
+
+def reading_values(path: str, fit: Fit) -> np.ndarray:
+    """Return the values of a picture `[H, W, C]` as its file holds them, upright; palettes as their indices.
+
+    Raises:
+      Unusable: the file cannot be decoded.
+    """
+    with _decoding(path):
+        levels = _read_levels(path, fit, None)
+        if levels is not None:
+            return levels.values
+        with _opened(path) as image:
+            _check_header(image, path, 3, fit)
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            deep = levels_of(image)
+            if deep is not None:
+                return deep.values[..., None]
+            if image.mode in ("LA", "RGBA"):
+                image = image.convert(image.mode[:-1])
+            values = np.asarray(image)
+            return values[..., None] if values.ndim == 2 else values
+
+
+def _mapped(levels: Levels, path: str, fit: Fit, dtype: str = "uint8") -> np.ndarray:
     try:
-        return to_uint8(levels, fit.intensity, nan=fit.nan)
+        return (to_uint8 if dtype == "uint8" else to_uint16)(levels, fit.intensity, nan=fit.nan)
     except ValueError as error:
         raise Unusable("broken image", f"The image {path} cannot be used: {error}.") from error
 
@@ -255,6 +302,23 @@ def _eight_bits(image: Image.Image, path: str, mode: str, fit: Fit) -> Image.Ima
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, fit.transparent), image)
     return image if image.mode == mode else image.convert(mode)
+
+
+def placed(size: tuple[int, ...], stored: tuple[int, ...], fit: Fit) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return by what (x, y) of a picture are multiplied, and what is then added, when it is made to fit.
+
+    Args:
+      size: (height, width) of the picture.
+      stored: (height, width) that it is stored in.
+      fit: how.
+    """
+    (height, width), (to_height, to_width) = size, stored
+    if fit.aspect == "stretch" or (height, width) == (to_height, to_width):
+        return (to_width / width, to_height / height), (0, 0)
+    ratios = to_width / width, to_height / height
+    scale = max(ratios) if fit.aspect == "crop" else min(ratios)
+    inner = max(1, round(scale * width)), max(1, round(scale * height))
+    return (inner[0] / width, inner[1] / height), ((to_width - inner[0]) // 2, (to_height - inner[1]) // 2)
 
 
 def _resized(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:

@@ -9,6 +9,7 @@ from PIL import Image, TiffImagePlugin
 Intensity = Literal["minmax", "full"] | tuple[float, float]
 Nan = Literal["refuse", "background"]
 
+_DEEPEST = 65_535
 _ROWS = 256  # converted at a time, so that a large picture needs no float64 copy of itself
 _TIFF_PHOTOMETRIC, _TIFF_BITS, _TIFF_FORMAT = 262, 258, 339
 _UNSIGNED, _SIGNED = 1, 2  # of the TIFF tag SampleFormat
@@ -83,6 +84,61 @@ def to_uint8(pixels: np.ndarray | Levels, intensity: Intensity, *, nan: Nan = "r
             block[hidden[rows]] = low
         share = np.clip((block - low) / width, 0, 1)
         result[rows] = np.rint(255 * (1 - share if levels.inverted else share))
+    if hidden is not None:
+        result[hidden] = 0
+    return result
+
+
+def to_uint16(pixels: np.ndarray | Levels, intensity: Intensity, *, nan: Nan = "refuse") -> np.ndarray:
+    """Return values of any real type as uint16; whole numbers within 16 bits without loss.
+
+    Args:
+      pixels: what a file holds.
+      intensity: "minmax" keeps whole numbers from 0 to 65535 as they are and refuses others; "full" stores the distance
+        of a whole number from the least one of its type, and (low, high) that from `low`. Where there is a fraction, or
+        the range is wider than 16 bits, it is mapped onto 0-65535. What is beyond (low, high) is at its ends. Pixels
+        of 8 bits take the whole range of 16, times 257.
+      nan: whether values that are not finite are refused or hidden.
+
+    Raises:
+      ValueError: a value is not finite, or not as above.
+    """
+    levels = pixels if isinstance(pixels, Levels) else Levels(pixels)
+    values, hidden, full = levels.values, levels.hidden, levels.full
+    if full is None and values.dtype.kind in "iu":
+        full = float(np.iinfo(values.dtype).min), float(np.iinfo(values.dtype).max)
+    if values.dtype == np.uint8 and full == (0, 255):
+        eight = values.astype(np.uint16) * np.uint16(257)
+        values, full = eight, (0.0, 65_535.0)
+    if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
+        if nan == "refuse":
+            raise ValueError("it has values that are not finite; --nan background shows them black")
+        bad = ~finite if values.ndim == 2 else ~finite.all(axis=2)
+        hidden = bad if hidden is None else hidden | bad
+        values = np.where(finite, values, 0)
+    numbers = values.astype(np.float64)
+    whole = bool((np.rint(numbers) == numbers).all())
+    if intensity == "minmax":
+        shown = numbers if hidden is None else numbers[~hidden]
+        low, high = (float(shown.min()), float(shown.max())) if shown.size else (0.0, 0.0)
+        if not whole or low < 0 or high > _DEEPEST:
+            what = "that are no whole numbers" if not whole else f"from {low:g} to {high:g}"
+            raise ValueError(
+                f"it has values {what}, and 16 bits hold 0 to 65535; say the range with --intensity LOW:HIGH"
+            )
+        ends = (0.0, full[1] if full and full[0] == 0 and full[1] <= _DEEPEST else float(_DEEPEST))
+    elif intensity == "full":
+        if full is None:
+            raise ValueError('"full" is the range of integers, and its values are floats')
+        ends = full
+    else:
+        ends = intensity
+    numbers = np.clip(numbers, *ends) - ends[0]
+    if levels.inverted:
+        numbers = ends[1] - ends[0] - numbers
+    if not whole or ends[1] - ends[0] > _DEEPEST or ends[0] != np.rint(ends[0]):
+        numbers = numbers / (ends[1] - ends[0]) * _DEEPEST
+    result = np.rint(numbers).astype(np.uint16)
     if hidden is not None:
         result[hidden] = 0
     return result

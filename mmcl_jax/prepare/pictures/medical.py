@@ -45,6 +45,22 @@ def read_nifti(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
     return Levels(values, full=_full_range(image))
 
 
+def nifti_volume(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
+    """Return the volume of a NIfTI file as `[depth, height, width, channels]`; a fourth axis are channels.
+
+    Raises:
+      UserError: as `read_nifti`, or the file is neither 3-D nor 4-D.
+    """
+    image = _open_nifti(path, max_pixels)
+    values = _nifti_values(image, path, (...,))
+    while values.ndim > 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    by = " x ".join(map(str, values.shape))
+    check(values.ndim in (3, 4), f"The volume {path} has {values.ndim} dimensions, {by}; give a file with one volume.")
+    turned = np.moveaxis(values, (2, 1, 0), (0, 1, 2)) if values.ndim == 4 else values.T[..., None]
+    return Levels(np.ascontiguousarray(turned), full=_full_range(image))
+
+
 def nifti_shape(path: Path) -> tuple[int, int, int]:
     """Return `(height, width, 1)` of the picture of a NIfTI file, from its header alone."""
     shape = _picture_shape(_open_nifti(path, MAX_PIXELS), path)

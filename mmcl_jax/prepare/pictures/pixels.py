@@ -1,130 +1,234 @@
-"""The images of a table's rows: which are decoded, to what shape, and which cannot be used."""
+"""The pictures of rows: which are decoded, to what shape, and which cannot be used."""
 
 import contextlib
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mmcl_jax.data.schema import ImageSpec
+from mmcl_jax.data.schema import Entry, ImageSpec
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.leaks import same_pixels
 from mmcl_jax.prepare.pictures.decode import Decoded, Job, decode
+from mmcl_jax.prepare.pictures.entries import Pictured
 from mmcl_jax.prepare.pictures.images import Shape, locate, read_shape
+from mmcl_jax.prepare.pictures.volume import volume_shape
 from mmcl_jax.prepare.quarantine import Quarantine
-from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import Rows
 from mmcl_jax.progress import Bar
 
 _LOOKED_AT = 64  # images whose headers say what size and channels the others have
+_VOLUMES = 2  # volumes, which are read whole for that
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pixels:
-    """The decoded images of rows `places` (of the rows read), in that order; `spec` is what the schema says of them."""
+    """The decoded pictures of rows `places` (of the rows read), in that order, and what the schema says of them.
 
+    `array` is the file of the pixels, `thumbs` that of the thumbnails; `files` is how many were read.
+    """
+
+    pictured: Pictured
     places: np.ndarray
     decoded: Decoded
-    spec: ImageSpec
+    entry: Entry
     files: int
+    array: Path
+    thumbs: Path
+
+    @property
+    def spec(self) -> ImageSpec:
+        """What the schema says of images."""
+        height, width, channels = self.entry.shape
+        return ImageSpec(
+            height=height, width=width, channels=channels, fit=self.entry.fit, pictures=self.entry.pictures,
+            dtype=self.entry.dtype,
+        )  # fmt: skip
+
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        """Return the index among the pixels of each of these rows, -1 for those that have no picture."""
+        there = np.minimum(np.searchsorted(self.places, rows), max(0, len(self.places) - 1))
+        return np.where(self.places[there] == rows, there, -1) if len(self.places) else np.full(len(rows), -1)
 
 
 def decode_rows(
+    pictured: Pictured,
     request: Request,
-    recipe: Recipe | None,
     rows: Rows,
     quarantine: Quarantine,
-    folder: Path,
+    partial: Path,
     *,
+    of: Pixels | None = None,
     workers: int,
     progress: bool,
 ) -> Pixels:
-    """Decodes the images of the rows that are left into `folder`; those that cannot be used go to the quarantine.
+    """Decodes the pictures of the rows that are left; those that cannot be used go to the quarantine.
+
+    Args:
+      pictured: the entry.
+      request: says what becomes of bad rows and duplicates.
+      rows: all of them.
+      quarantine: to add to.
+      partial: the folder of the store; the pictures become `flat/NAME.npy` in it.
+      of: the image that a mask belongs to.
+      workers: processes.
+      progress: whether to show it.
 
     Raises:
       UserError: there is no image folder, images differ in size and none was asked for, or too many are bad.
     """
-    root = recipe.images if recipe else request.images
+    root = pictured.root
     if root is None or not root.is_dir():
-        raise UserError(f"The image folder {root} does not exist." if root else "Name the image folder with --images.")
-    places = rows.left(quarantine)
-    check(len(places) > 0, f"No row of {rows.source} is left to read an image of.")
-    names = [rows.images[row] for row in places]
-    job = _job(request, recipe, os.path.realpath(root), names)
-    with Bar("images", len(names), quiet=not progress) as bar:
-        decoded = decode(job, names, folder, workers=workers, progress=bar.update)
+        named = pictured.where and f"{pictured.where}: "
+        raise UserError(
+            f"{named}The image folder {root} does not exist." if root else "Name the image folder with --images."
+        )
+    left = [row for row in rows.left(quarantine) if pictured.names[row]]
+    for row in left:
+        if not all(pictured.names[row]):
+            reason = f"The cell of one picture of {pictured.name!r} of {rows.keys[row]!r} is empty."
+            rows.leave_out(row, quarantine, "missing image", reason)
+    places = np.array([row for row in left if all(pictured.names[row])], int)
+    check(len(places) > 0, f"No row of {rows.source} is left to read {pictured.what} of.")
+    names = [pictured.names[row] for row in places]
+    job = _job(pictured, os.path.realpath(root), request, names, of)
+    folder = partial / "flat" if pictured.name == "image" else partial / "decoding" / pictured.name
+    folder.mkdir(parents=True, exist_ok=True)
+    array = partial / "flat" / f"{pictured.name}.npy"
+    with Bar(pictured.plural, len(names), quiet=not progress) as bar:
+        decoded = decode(job, names, folder, array=array, workers=workers, progress=bar.update)
     for place, (cause, reason) in sorted(decoded.bad.items()):
         if cause == "other size":
-            sizes = ", ".join(f"{h} x {w}" for (h, w), _ in decoded.sizes.most_common(3))
+            sizes = ", ".join(" x ".join(map(str, size)) for size, _ in decoded.sizes.most_common(3))
             raise UserError(
                 f"The images in {root} have different sizes ({sizes} ...); say which size to store, "
-                f"for example --image-size 128."
+                f"for example {pictured.size_option}."
             )
-        rows.leave_out(places[place], quarantine, cause, reason)
-    if request.duplicates == "quarantine":
-        _quarantine_duplicates(rows, places, decoded, folder, quarantine)
-    quarantine.refuse_above(request.max_bad, rows.total, rows.source)
-    pictures = len(rows.images[0])
-    height, width, channels = job.stored(pictures)[-3:]
-    spec = ImageSpec(
-        height=height,
-        width=width,
-        channels=channels,
-        fit="as they are" if set(decoded.sizes) == {(height, width)} else request.fit.describe(),
+        rows.leave_out(places[place], quarantine, cause, reason, image=names[place][0])
+    if of is not None:
+        _check_sizes(pictured, rows, places, decoded, of, quarantine)
+    if pictured.duplicates == "quarantine":
+        _quarantine_duplicates(pictured, rows, places, decoded, array, quarantine)
+    rows.refuse(quarantine, request.max_bad)
+    pictures = len(names[0])
+    stored = job.stored(pictures)
+    if job.kind == "mask":
+        fit = "as its image, by the nearest pixel"
+    else:
+        fit = "as they are" if set(decoded.sizes) == {job.shape[:-1]} else pictured.fit.describe()
+    entry = Entry(
+        kind="volume" if len(job.shape) == 4 else "image",
+        shape=stored[-len(job.shape) :],
+        dtype=job.dtype,
+        role="target" if job.kind == "mask" else "input",
+        of=pictured.of,
         pictures=pictures if job.stack == "views" else 1,
+        fit=fit,
     )
-    return Pixels(places=places, decoded=decoded, spec=spec, files=len(names) * pictures)
+    return Pixels(
+        pictured=pictured,
+        places=places,
+        decoded=decoded,
+        entry=entry,
+        files=len(names) * pictures,
+        array=array,
+        thumbs=folder / "thumb.npy",
+    )
 
 
-def _job(request: Request, recipe: Recipe | None, root: str, names: list[tuple[str, ...]]) -> Job:
-    """How images are decoded; what was not said follows from the first of `_LOOKED_AT` images spread over the table."""
-    read = recipe.read if recipe else None
+def _job(pictured: Pictured, root: str, request: Request, names: list[tuple[str, ...]], of: Pixels | None) -> Job:
+    """How pictures are decoded; what was not said follows from the first of some that are spread over the rows."""
     links = None if request.follow_links is None else os.path.realpath(request.follow_links)
     check(links is None or os.path.isdir(links), f"--follow-links: the folder {links} does not exist.")
-    shapes = []
+    common: dict[str, Any] = {"root": root, "links": links, "fit": pictured.fit}
+    if pictured.kind == "mask":
+        assert of is not None
+        return Job(**common, kind="mask", shape=(*of.entry.shape[:-1], 1), values=pictured.values)
+    if pictured.kind == "volume":
+        return _volumes(pictured, names, common)
+    shapes: list[Shape] = []
     for place in np.linspace(0, len(names) - 1, min(len(names), _LOOKED_AT)).astype(int):
         with contextlib.suppress(UserError):
-            shapes.append(read_shape(locate(root, names[place][0], links), read=read))
+            shapes.append(read_shape(locate(root, names[place][0], links), read=pictured.read))
     for row_names in names if not shapes else ():  # none of those can be read: the first one that can
         with contextlib.suppress(UserError):
-            shapes.append(read_shape(locate(root, row_names[0], links), read=read))
+            shapes.append(read_shape(locate(root, row_names[0], links), read=pictured.read))
             break
-    if not shapes and not (request.image_size and request.channels):
-        read_shape(locate(root, names[0][0], links), read=read)  # says what is wrong with the first
-    size = request.image_size or (_default_size(recipe.image_size, shapes) if recipe else None)
+    if not shapes and not (pictured.size and pictured.channels):
+        read_shape(locate(root, names[0][0], links), read=pictured.read)  # says what is wrong with the first
+    size = pictured.size or _default_size(pictured.default_size, shapes)
     height, width = size or shapes[0][:2]
-    channels = request.channels or max(shape[2] for shape in shapes)
+    channels = pictured.channels or max(shape[2] for shape in shapes)
     return Job(
-        root=root,
+        **common,
         shape=(height, width, channels),
-        stack=request.stack,
+        dtype="uint16" if pictured.bits == 16 else "uint8",
+        stack=pictured.stack,
         same_size=size is None,
-        fit=request.fit,
-        read=read,
-        links=links,
+        read=pictured.read,
     )
 
 
-def _default_size(size: tuple[int, int] | None, shapes: list[Shape]) -> tuple[int, int] | None:
+def _volumes(pictured: Pictured, names: list[tuple[str, ...]], common: dict[str, Any]) -> Job:
+    """How volumes are decoded: floats of 16 bits where files hold floats, else integers of as many bits as asked."""
+    found: list[tuple[tuple[int, ...], str]] = []
+    for row_names in names:
+        with contextlib.suppress(UserError):
+            found.append(
+                volume_shape(locate(common["root"], row_names[0], common["links"], folders=True), pictured.fit)
+            )
+        if len(found) == _VOLUMES:
+            break
+    if not found:  # says what is wrong with the first
+        volume_shape(locate(common["root"], names[0][0], common["links"], folders=True), pictured.fit)
+    floats = any(kind == "f" for _, kind in found) and pictured.fit.intensity == "minmax"
+    return Job(
+        **common,
+        kind="volume",
+        shape=(*(pictured.size or found[0][0][:3]), found[0][0][3]),
+        dtype="uint8" if pictured.bits == 8 else "float16" if floats else "uint16",
+        same_size=pictured.size is None,
+    )
+
+
+def _default_size(size: tuple[int, ...] | None, shapes: list[Shape]) -> tuple[int, ...] | None:
     """Return the size that a recipe stores; None, for the files' own, where all of them have one that is not larger."""
     own = {shape[:2] for shape in shapes}
     alike = size and len(own) == 1 and all(mine <= most for mine, most in zip(*own, size, strict=True))
     return None if alike else size
 
 
-def _quarantine_duplicates(
-    rows: Rows, places: np.ndarray, decoded: Decoded, folder: Path, quarantine: Quarantine
+def _check_sizes(
+    pictured: Pictured, rows: Rows, places: np.ndarray, decoded: Decoded, of: Pixels, quarantine: Quarantine
 ) -> None:
-    images = np.load(folder / "image.npy", mmap_mode="r")
+    """Leave out the rows whose mask has another size than its image."""
+    for row, mine, there in zip(places, decoded.shapes, of.at(places), strict=True):
+        image = of.decoded.shapes[there]
+        if mine is not None and image is not None and mine != image:
+            sizes = [" x ".join(map(str, size)) for size in (mine, image)]
+            reason = (
+                f"The mask {pictured.name!r} of {rows.keys[row]!r}, {pictured.names[row][0]}, has the size {sizes[0]} "
+                f"and its image {of.pictured.names[row][0]} has {sizes[1]}."
+            )
+            rows.leave_out(row, quarantine, "mask of other size", reason, image=pictured.names[row][0])
+
+
+def _quarantine_duplicates(
+    pictured: Pictured, rows: Rows, places: np.ndarray, decoded: Decoded, array: Path, quarantine: Quarantine
+) -> None:
+    images = np.load(array, mmap_mode="r")
+    images = images.reshape(len(places), -1, *images.shape[1:])  # several pictures of a row follow one another
     whole = [place for place in range(len(places)) if place not in decoded.bad]
     for place, first in same_pixels(decoded.sums, images, whole).items():
         row, other = places[place], places[first]
         rows.leave_out(
             row,
             quarantine,
-            "duplicate image",
-            f"Its image {rows.images[row][0]} is that of row {rows.numbers[other]}, {rows.images[other][0]}; "
-            f"to keep such rows, say --duplicates keep.",
+            f"duplicate {pictured.kind}",
+            f"Its {pictured.kind} {pictured.names[row][0]} is that of {rows.called(other)}, "
+            f"{pictured.names[other][0]}; to keep such rows, say {pictured.keep_option}.",
+            image=pictured.names[row][0],
         )

@@ -14,7 +14,7 @@ from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.cells import is_text, nameless, one_of, text_of, usable, whole
 from mmcl_jax.prepare.table.parse import KEYS, Parsed, coded, parse
-from mmcl_jax.prepare.table.table import read_table, require_columns
+from mmcl_jax.prepare.table.table import Tables, require_columns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,9 @@ class Rows:
       numbers: `[N]`, place of each row in the file, from 1.
       columns: every column, understood, in the table's order.
       keys: `[N]`, what a row is called: its identifier, or else its image path.
-      images: `[N]`, the image paths of each row.
+      images: `[N]`, the image paths of each row; () for a row without.
       declaration: everything that was said about columns.
+      own: records in the file; rows with larger numbers were added by `extended`.
     """
 
     source: str
@@ -38,6 +39,7 @@ class Rows:
     keys: list[str]
     images: list[tuple[str, ...]]
     declaration: Declaration
+    own: int = 0
 
     def named(self, role: str) -> list[Parsed]:
         """The columns of a role."""
@@ -53,13 +55,70 @@ class Rows:
         """The places of the rows that are not in the quarantine."""
         return np.array([row for row, number in enumerate(self.numbers) if number not in quarantine], int)
 
-    def leave_out(self, row: int, quarantine: Quarantine, cause: str, reason: str, *, chosen: bool = False) -> None:
+    def leave_out(
+        self,
+        row: int,
+        quarantine: Quarantine,
+        cause: str,
+        reason: str,
+        *,
+        chosen: bool = False,
+        image: str | None = None,
+    ) -> None:
         """Puts the row at a place into the quarantine."""
-        quarantine.add(int(self.numbers[row]), self.images[row][0], cause, reason, chosen=chosen)
+        shown = image or next(iter(self.images[row]), None)
+        quarantine.add(int(self.numbers[row]), shown, cause, reason, chosen=chosen)
+
+    def called(self, row: int) -> str:
+        """What a sentence calls the row at a place."""
+        number = int(self.numbers[row])
+        return f"row {number}" if number <= self.own else f"the key {self.keys[row]!r}"
+
+    def refuse(self, quarantine: Quarantine, rate: float) -> None:
+        """Raise `UserError` about the first bad row if more than `rate` of all rows are bad."""
+        quarantine.refuse_above(rate, self.total, self.source, own=self.own)
+
+    def extended(self, keys: Sequence[str]) -> "Rows":
+        """Return these rows and, behind them, one for each key that none of them has, without values and images."""
+        known = set(self.keys)
+        new = [key for key in dict.fromkeys(keys) if key not in known]
+        values = [column.values.extend_constant(None, len(new)) for column in self.columns]
+        named = [
+            series.clear().append(column.values).append(pl.Series(new, dtype=pl.String))
+            if column.role == "identifier"
+            else series
+            for column, series in zip(self.columns, values, strict=True)
+        ]
+        return dataclasses.replace(
+            self,
+            total=self.total + len(new),
+            numbers=np.concatenate([self.numbers, self.total + 1 + np.arange(len(new))]),
+            columns=[dataclasses.replace(one, values=series) for one, series in zip(self.columns, named, strict=True)],
+            keys=[*self.keys, *new],
+            images=[*self.images, *[()] * len(new)],
+        )
+
+    @classmethod
+    def none(cls, source: str) -> "Rows":
+        """Return no rows, to be extended by keys."""
+        nothing: list = []
+        return cls(
+            source=source, total=0, numbers=np.zeros(0, int), columns=nothing, keys=[], images=[],
+            declaration=Declaration(),
+        )  # fmt: skip
 
 
-def understand(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> Rows:
+def understand(
+    request: Request, recipe: Recipe | None, quarantine: Quarantine, *, tables: Tables | None = None, alone: bool = True
+) -> Rows:
     """Reads and parses the table; rows that cannot be used go to the quarantine.
+
+    Args:
+      request: names the table.
+      recipe: or gives its rows.
+      quarantine: to add to.
+      tables: reads tables.
+      alone: whether there are no other entries, so that every row needs an image.
 
     Raises:
       UserError: naming the file or column that is wrong.
@@ -67,7 +126,8 @@ def understand(request: Request, recipe: Recipe | None, quarantine: Quarantine) 
     if recipe is None:
         if request.table is None:
             raise UserError("There is no table to read; name it with --table.")
-        table = read_table(request.table, separator=request.separator, encoding=request.encoding)
+        read = Tables() if tables is None else tables
+        table = read.read(request.table, separator=request.separator, encoding=request.encoding)
         frame, numbers, source, said = table.frame, table.numbers, str(request.table), request.declaration()
         for number, reason in table.bad:
             quarantine.add(number, None, "unparsable row", reason)
@@ -77,25 +137,29 @@ def understand(request: Request, recipe: Recipe | None, quarantine: Quarantine) 
     require_columns(frame.columns, list(said.columns), source)
     columns = [parse(frame[name], said) for name in frame.columns]
     image_columns = list(recipe.image_columns) if recipe else said.named("image")
-    check(bool(image_columns), "No column is said to hold the image paths; name it with --image-column.")
+    needed = alone or request.images is not None
+    check(bool(image_columns) or not needed, "No column is said to hold the image paths; name it with --image-column.")
     paths = list(zip(*(_texts(frame[name], "image path").to_list() for name in image_columns), strict=True))
+    paths = paths or [()] * frame.height
     for column in columns:
         for row, reason in column.bad:
-            quarantine.add(int(numbers[row]), paths[row][0], "unparsable cell", reason)
+            quarantine.add(int(numbers[row]), next(iter(paths[row]), None), "unparsable cell", reason)
     for row, names in enumerate(paths):
-        if not all(names):
+        if not all(names) and (alone or any(names)):
             empty = image_columns[[bool(name) for name in names].index(False)]
             quarantine.add(
                 int(numbers[row]), None, "missing image", f"Its cell in the image column {empty!r} is empty."
             )
     keys = _keys(columns, paths, numbers, quarantine)
+    total = int(len(numbers) + (0 if recipe else len(table.bad)))
     return Rows(
         source=source,
-        total=int(len(numbers) + (0 if recipe else len(table.bad))),
+        total=total,
+        own=total,
         numbers=numbers,
         columns=columns,
         keys=keys,
-        images=[tuple(name or "" for name in names) for names in paths],
+        images=[tuple(name or "" for name in names) if any(names) or alone else () for names in paths],
         declaration=said,
     )
 
@@ -178,18 +242,18 @@ def _keys(columns: list[Parsed], paths: list[tuple], numbers: np.ndarray, quaran
     named = [column for column in columns if column.role == "identifier"]
     first: dict[str, int] = {}
     if not named:  # the first image path, with the row where an earlier row has the same
-        pairs = [(names[0] or "row", number) for names, number in zip(paths, numbers.tolist(), strict=True)]
+        pairs = [
+            (next(iter(names), None) or "row", number) for names, number in zip(paths, numbers.tolist(), strict=True)
+        ]
         return [name if first.setdefault(name, number) == number else f"{name} {number}" for name, number in pairs]
     keys = _texts(named[0].values.alias(named[0].name), "identifier").to_list()
     for place, key in enumerate(keys):
-        number = int(numbers[place])
+        number, image = int(numbers[place]), next(iter(paths[place]), None)
         if not key:
-            quarantine.add(
-                number, paths[place][0], "missing identifier", f"Its cell in column {named[0].name!r} is empty."
-            )
+            quarantine.add(number, image, "missing identifier", f"Its cell in column {named[0].name!r} is empty.")
         elif key in first:
             reason = f"Its identifier {key!r} in column {named[0].name!r} is that of row {first[key]}."
-            quarantine.add(number, paths[place][0], "duplicate identifier", reason)
+            quarantine.add(number, image, "duplicate identifier", reason)
         else:
             first[key] = number
     return [key or "" for key in keys]

@@ -61,6 +61,20 @@ def read_table(path: Path, *, separator: str | None = None, encoding: str = "utf
     return table._replace(frame=pl.DataFrame(columns, schema=table.frame.columns))
 
 
+class Tables:
+    """Reads tables; each file once, however many entries come from it."""
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[Path, str | None, str], Table] = {}
+
+    def read(self, path: Path, *, separator: str | None = None, encoding: str = "utf-8") -> Table:
+        """Read as `read_table` does."""
+        what = (path, separator, encoding)
+        if what not in self._read:
+            self._read[what] = read_table(path, separator=separator, encoding=encoding)
+        return self._read[what]
+
+
 def require_columns(columns: Sequence[str], names: Sequence[str], source: object) -> None:
     """Raises `UserError` for the first of `names` that is not among `columns`."""
     there = set(columns)

@@ -161,7 +161,7 @@ def test_numbers_are_predicted_from_the_rows_that_have_them(ads: Store, tmp_path
 
 
 def test_a_label_that_is_in_the_table_is_not_predicted_from_it(ads: Store, tmp_path: Path) -> None:
-    run = ads_run(ads, tmp_path / "run", "label_as_feature=True")
+    run = ads_run(ads, tmp_path / "run", "inputs.table.label_as_feature=True")
     with pytest.raises(UserError, match=r"--input table: .* was trained with the label 'model' as a table column"):
         evaluate_runs([run], ads, inputs=("table",))
     assert evaluate_runs([run], ads, inputs=("image",), baselines=(), **FAST)

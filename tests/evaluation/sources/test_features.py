@@ -8,11 +8,11 @@ import pytest
 from flax import nnx
 
 from mmcl_jax.config import load
-from mmcl_jax.data.input import training_arrays
+from mmcl_jax.data.inputs import input_arrays
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import build_model
 from mmcl_jax.evaluation.sources.features import _program, column_features, frozen_encoder, pixel_features
-from mmcl_jax.training.build import fit_encoding
+from mmcl_jax.training.build import fit_inputs
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.run import Run
 
@@ -86,8 +86,8 @@ def test_columns_are_one_hot() -> None:
 def test_tables_and_projections(tiny_config, digits_store: Store) -> None:
     config = tiny_config("digits_mmcl")
     model = build_model(config, digits_store.schema, rngs=nnx.Rngs(0))
-    encoding = fit_encoding(config, digits_store)
-    rows = training_arrays(digits_store, "val", ("table",), encoding)["table"]
+    inputs = fit_inputs(config, digits_store)
+    rows = input_arrays(digits_store, "val", inputs, ("table",))["table"]
     whole = frozen_encoder(model, config=config, modality="table")(rows)
     expected = model.encode("table", jnp.asarray(rows), train=False)
     np.testing.assert_allclose(whole, expected.pooled, rtol=1e-4, atol=1e-5)
@@ -98,7 +98,7 @@ def test_tables_and_projections(tiny_config, digits_store: Store) -> None:
 def test_models_of_one_structure_share_a_compiled_program(tiny_config, digits_store: Store) -> None:
     config = tiny_config("digits_mmcl")
     models = [build_model(config, digits_store.schema, rngs=nnx.Rngs(seed)) for seed in (0, 1)]
-    programs = [_program(nnx.graphdef(model), "image", None, config.dtype, False) for model in models]
+    programs = [_program(nnx.graphdef(model), "image", True, None, config.dtype, "pooled") for model in models]
     assert programs[0] is programs[1]
 
 

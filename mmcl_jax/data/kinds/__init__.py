@@ -1,0 +1,42 @@
+"""The kinds of entries of a store, one file each. A new kind is a file here and a line in `KINDS`."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from mmcl_jax.data.kinds.boxes import Boxes
+from mmcl_jax.data.kinds.image import Image
+from mmcl_jax.data.kinds.kind import Kind
+from mmcl_jax.data.kinds.table import Table
+from mmcl_jax.data.kinds.text import Text
+from mmcl_jax.data.kinds.vector import Vector
+from mmcl_jax.data.kinds.volume import Volume
+from mmcl_jax.data.schema import Entry, Schema
+from mmcl_jax.errors import check
+
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Image(), Volume(), Table(), Vector(), Text(), Boxes())}
+_TAKEN = ("id", "key", "group", "label", "flat", "store", "valid", "present", "target")  # by the store or the batch
+
+
+def kind_of(entry: Entry, name: str) -> Kind:
+    """Return the kind of the entry `name`.
+
+    Raises:
+      UserError: there is no such kind.
+    """
+    check(
+        entry.kind in KINDS,
+        f"The entry {name!r} is of the kind {entry.kind!r}; the kinds are {', '.join(KINDS)}.",
+    )
+    return KINDS[entry.kind]
+
+
+def check_schema(schema: Schema, names: Mapping[str, Sequence[str]]) -> None:
+    """Raise `UserError` unless all entries can be stored; `names` are those of features and tokens, by entry."""
+    check(len(schema.entries) > 0, "A store has one entry or more, and none is given.")
+    for name, entry in schema.entries.items():
+        check(
+            re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is not None and name.lower() not in _TAKEN,
+            f"The entry {name!r} cannot be called so: a name has letters, digits and _, begins with a letter, and is "
+            f"none of {', '.join(_TAKEN)}.",
+        )
+        kind_of(entry, name).check(name, schema, names.get(name, ()))

@@ -1,0 +1,95 @@
+"""Images: pixels as they are stored, of 8 or 16 bits."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmcl_jax.data.kinds.kind import Kind, chunks, first_of
+from mmcl_jax.data.schema import Entry, Schema
+from mmcl_jax.errors import check
+
+PICTURES = ("image", "volume")
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The smallest and the largest value `[C]` of each channel, which become 0 and 1."""
+
+    low: np.ndarray
+    high: np.ndarray
+
+
+class Image(Kind):
+    """`[height, width, channels]`; with several images of a row there are up to `Entry.pictures` of them.
+
+    A mask is an image with the role `target`, whose values are codes of classes, and `Entry.of` names its image.
+    """
+
+    name = "image"
+    axes = ("height", "width", "channels")
+    dtypes = ("uint8", "uint16", "float16")
+    baseline = "pixels"
+
+    def check(self, name: str, schema: Schema, names: Sequence[str]) -> None:
+        """Also raise `UserError` unless a mask has the size of its image."""
+        super().check(name, schema, names)
+        entry = schema.entries[name]
+        check(entry.shape[-1] > 0, f"The entry {name!r} has no channels.")
+        if entry.of:
+            image = pictured(name, schema)
+            check(
+                entry.shape[:-1] == image.shape[:-1],
+                f"The entry {name!r} has the size {_size(entry)}, and {entry.of!r}, which it belongs to, has the size "
+                f"{_size(image)}; a mask has the size of its image.",
+            )
+
+    def fill(self, dtype: np.dtype) -> float | int:
+        """Return 0."""
+        return 0
+
+    def inspects(self, entry: Entry) -> bool:
+        """Whether pixels can be something else than finite."""
+        return not entry.dtype.startswith("uint")
+
+    def wrong(self, rows: np.ndarray, name: str, schema: Schema, names: Sequence[str]) -> tuple[int, str] | None:
+        """Return the first row with a value that is not finite."""
+        row = first_of(~np.isfinite(rows))
+        return None if row is None else (row, "it has a value that is not finite")
+
+    def fit(self, rows: object, name: str, schema: Schema, names: Sequence[str]) -> Range:
+        """Return the range of the type of 8-bit pixels, else of the training rows, of each channel."""
+        entry = schema.entries[name]
+        channels = entry.shape[-1]
+        if entry.dtype == "uint8":
+            return Range(np.zeros(channels), np.full(channels, 255.0))
+        low, high = np.full(channels, np.inf), np.full(channels, -np.inf)
+        for part in chunks(rows):
+            flat = part.reshape(-1, channels)
+            low, high = np.minimum(low, flat.min(axis=0)), np.maximum(high, flat.max(axis=0))
+        return Range(np.where(np.isfinite(low), low, 0.0), np.where(low < high, high, np.nan_to_num(low, posinf=0) + 1))
+
+    def encode(self, rows: np.ndarray, fitted: Range) -> np.ndarray:
+        """Return float32 pixels, of which the range is 0 to 1."""
+        low, high = fitted.low.astype(np.float32), fitted.high.astype(np.float32)
+        return (rows.astype(np.float32) - low) / (high - low)
+
+
+def pictured(name: str, schema: Schema) -> Entry:
+    """Return the entry that a mask or boxes belong to.
+
+    Raises:
+      UserError: there is no such entry, or it has no pictures.
+    """
+    entry = schema.entries[name]
+    of = schema.entries.get(entry.of)
+    known = [other for other, one in schema.entries.items() if one.kind in PICTURES and other != name]
+    if of is None or of.kind not in PICTURES or entry.of == name:
+        choices = ", ".join(known) or "none"
+        check(False, f"The entry {name!r} belongs to {entry.of!r}, which is no image of the store; it has {choices}.")
+    assert of is not None
+    return of
+
+
+def _size(entry: Entry) -> str:
+    return " x ".join(map(str, entry.shape[:-1]))

@@ -1,0 +1,83 @@
+"""Which rows of a store make up its splits, subsets and folds, and the numbers that rows have: `rows.npz`.
+
+id, group      [N] int64; group where rows have one
+split/NAME     [n] int64, sorted rows; every row of the store is in one split
+subset/NAME    the same way, of one split
+fold/K         the same way, from 0; every row is in one fold
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmcl_jax.errors import check
+
+FILE = "rows.npz"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lists:
+    """The rows of splits, subsets and folds, and `id` and `group` `[N]` of all rows."""
+
+    id: np.ndarray
+    group: np.ndarray | None
+    splits: Mapping[str, np.ndarray]
+    subsets: Mapping[str, np.ndarray]
+    folds: Sequence[np.ndarray]
+
+    def rows_of(self, split: str, fold: int | None, where: Path) -> np.ndarray:
+        """Return the sorted rows of a split; of a fold, see `Store.rows_of`.
+
+        Raises:
+          UserError: the store `where` has no such split or fold.
+        """
+        check(split in self.splits, f"The store {where} has no split {split!r}; it has {', '.join(self.splits)}.")
+        if fold is None:
+            return self.splits[split]
+        count = len(self.folds)
+        check(count > 0, f"config.fold: the store {where} has no folds; prepare it with --folds 5.")
+        check(0 <= fold < count, f"config.fold: {fold} is no fold of {where}, which has {count}, from 0.")
+        test, val = self.folds[fold], self.folds[(fold + 1) % count]
+        if split == "train":
+            return np.setdiff1d(np.arange(len(self.id)), np.concatenate([test, val]))
+        return test if split == "test" else val
+
+    def write(self, directory: Path) -> None:
+        """Write `rows.npz`."""
+        named = {"split": self.splits, "subset": self.subsets, "fold": dict(enumerate(self.folds))}
+        arrays = {f"{sort}/{name}": rows for sort, lists in named.items() for name, rows in lists.items()}
+        arrays |= {"id": self.id} if self.group is None else {"id": self.id, "group": self.group}
+        whole: dict[str, Any] = {name: np.asarray(array, np.int64) for name, array in arrays.items()}
+        np.savez(directory / FILE, **whole)
+
+    @classmethod
+    def read(cls, path: Path) -> "Lists":
+        """Read `rows.npz`."""
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        parts: dict[str, dict[str, np.ndarray]] = {"split": {}, "subset": {}, "fold": {}}
+        for name, rows in arrays.items():
+            sort, _, part = name.partition("/")
+            if part:
+                parts[sort][part] = rows
+        folds = [parts["fold"][str(number)] for number in range(len(parts["fold"]))]
+        return cls(
+            id=arrays["id"], group=arrays.get("group"), splits=parts["split"], subsets=parts["subset"], folds=folds
+        )
+
+
+def check_lists(lists: Lists, rows: int) -> None:
+    """Raise `ValueError` unless splits and folds are sorted rows that make up the store, and subsets are of a split."""
+    parts = [list(lists.splits.values())] + ([list(lists.folds)] if lists.folds else [])
+    for part in parts:
+        if not np.array_equal(np.sort(np.concatenate(part)), np.arange(rows)):
+            raise ValueError("every row is in one split, and in one fold")
+    for members in (*lists.splits.values(), *lists.subsets.values(), *lists.folds):
+        if (np.diff(members) <= 0).any():
+            raise ValueError("rows of splits, subsets and folds are sorted")
+    for name, members in lists.subsets.items():
+        if not np.isin(members, lists.splits[name.split("_")[0]]).all():
+            raise ValueError(f"the subset {name} has rows of other splits")

@@ -1,0 +1,87 @@
+"""A plain encoder of texts: an embedding of every token."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key
+
+from mmcl_jax.encoders.base import ENCODERS, Encoder
+from mmcl_jax.encoders.features import Features
+from mmcl_jax.encoders.layers import kept
+
+
+class Tokens(NamedTuple):
+    """Vectors of tokens, zeros where there is no token, and where there are tokens."""
+
+    vectors: Float[Array, "B T C"]
+    mask: Bool[Array, "B T"]
+
+
+class TextEmbedding(Encoder):
+    """The vectors of tokens, which are the local features, and their mean, which is the pooled one."""
+
+    takes = ("text",)
+
+    def __init__(self, *, vocabulary: int, features: int, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
+        # As torch.nn.Embedding starts.
+        self.table = nnx.Param(nnx.initializers.normal(1.0)(rngs.params(), (vocabulary, features), jnp.float32))
+        self.features = self.local_features = features
+        self.dtype = dtype
+
+    def embed(self, view: Int[Array, "B T 2"]) -> Tokens:
+        """Return the vectors of the tokens and their mask; a token beyond the vocabulary is NaN."""
+        tokens = view[..., 0]
+        mask = tokens >= 0
+        vectors = self.table[...].at[jnp.where(mask, tokens, 0)].get(mode="fill", fill_value=jnp.nan)
+        return Tokens(kept(vectors.astype(self.dtype), mask), mask)
+
+    def body(
+        self,
+        embedded: Tokens,
+        *,
+        train: bool,
+        present: Bool[Array, " B"] | None = None,
+        keys: Key[Array, " B"] | None = None,
+    ) -> Features:
+        """Return the features of texts; a text without tokens has zeros."""
+        del train, present, keys
+        vectors, mask = embedded
+        vectors = kept(vectors, mask)
+        count = jnp.maximum(mask.sum(axis=1), 1).astype(jnp.float32)
+        pooled = vectors.astype(jnp.float32).sum(axis=1) / count[:, None]
+        return Features(pooled=pooled.astype(self.dtype), local=vectors, mask=mask)
+
+
+@ENCODERS.register("text_embedding")
+def text_embedding(
+    *, widths: tuple[int, ...], rngs: nnx.Rngs, dtype: DTypeLike, features: int = 256, vocabulary: int | None = None
+) -> TextEmbedding:
+    """A vector for every token of the vocabulary, and their mean over a text.
+
+    A view is int32 `[B, T, 2]`: token and sentence, -1 behind the end of the text. The order of the tokens and their
+    sentences do not matter.
+
+    Args:
+      widths: size of the vocabulary of the store, `(vocabulary,)`, where it is known.
+      rngs: random streams for the initial parameters (normal, as PyTorch's).
+      dtype: of the computation.
+      features: width of the vectors.
+      vocabulary: number of tokens; None for that of the store.
+
+    Raises:
+      ValueError: a size is not positive, or the size of the vocabulary is not known.
+
+    Example:
+      >>> encoder = text_embedding(widths=(9,), rngs=nnx.Rngs(0), dtype=jnp.float32, features=4)
+      >>> found = encoder(jnp.array([[[3, 0], [8, 0], [-1, -1]]]), train=False)
+      >>> found.pooled.shape, found.local.shape, found.mask.tolist()
+      ((1, 4), (1, 3, 4), [[True, True, False]])
+    """
+    if vocabulary is None:
+        if len(widths) != 1:
+            raise ValueError("the size of the vocabulary is not known; give the option vocabulary")
+        (vocabulary,) = widths
+    if min(features, vocabulary) <= 0:
+        raise ValueError(f"features and vocabulary must be positive, not {features} and {vocabulary}")
+    return TextEmbedding(vocabulary=vocabulary, features=features, rngs=rngs, dtype=dtype)

@@ -1,0 +1,59 @@
+"""The encoder of vectors of numbers, such as genetic scores."""
+
+from flax import nnx
+from jaxtyping import Array, DTypeLike, Float
+
+from mmcl_jax.encoders.base import ENCODERS
+from mmcl_jax.encoders.layers import Norm
+from mmcl_jax.encoders.mlp import MLP
+
+
+class VectorMLP(MLP):
+    """A multilayer perceptron on vectors of floats."""
+
+    takes = ("vector",)
+
+    def embed(self, view: Float[Array, "B F"]) -> Float[Array, "B F"]:
+        """Return the view as it is."""
+        return view
+
+
+@ENCODERS.register("vector_mlp")
+def vector_mlp(
+    *,
+    shape: tuple[int, ...],
+    norm: Norm,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike,
+    hidden: int = 2048,
+    features: int = 2048,
+    layers: int = 2,
+) -> VectorMLP:
+    """`layers` linear layers, with a norm and ReLU behind all but the last; initialised as `table_mlp`.
+
+    Args:
+      shape: of one vector, `(F,)`.
+      norm: makes a normalisation layer for a number of channels.
+      rngs: random streams for the initial parameters.
+      dtype: of the computation.
+      hidden: width of the hidden layers.
+      features: width of the result.
+      layers: number of linear layers.
+
+    Raises:
+      ValueError: a size is not positive.
+
+    Example:
+      >>> import functools
+      >>> import jax.numpy as jnp
+      >>> from mmcl_jax.encoders.layers import BatchNorm
+      >>> norm = functools.partial(BatchNorm, group_size=None, momentum=0.9, epsilon=1e-5, dtype=jnp.float32)
+      >>> encoder = vector_mlp(shape=(300,), norm=norm, rngs=nnx.Rngs(0), dtype=jnp.float32, features=16)
+      >>> encoder(jnp.ones((4, 300)), train=True).pooled.shape
+      (4, 16)
+    """
+    if min(hidden, features, layers) <= 0:
+        raise ValueError(f"hidden, features and layers must be positive, not {hidden}, {features}, {layers}")
+    return VectorMLP(
+        inputs=shape[-1], hidden=hidden, features=features, layers=layers, norm=norm, rngs=rngs, dtype=dtype
+    )

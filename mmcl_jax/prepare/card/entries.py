@@ -1,0 +1,101 @@
+"""The section about the entries of the store: what each is, which rows have it, and a glance at its values."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mmcl_jax.page import charts
+from mmcl_jax.page.html import Child, Html, element, fragment, name, section, table
+from mmcl_jax.page.wording import clipped, count, counted, number, share
+from mmcl_jax.prepare.card.findings import Findings
+from mmcl_jax.prepare.card.pictures import figure
+
+_TEXT = 400  # characters of a text that are shown
+
+
+class Glance(NamedTuple):
+    """Some values of an entry: pictures `[H, W, C]` uint8 with captions, or texts with captions."""
+
+    pictures: Sequence[tuple[str, np.ndarray]] = ()
+    texts: Sequence[tuple[str, str]] = ()
+
+
+def entries(findings: Findings, glances: Mapping[str, Glance]) -> Html | None:
+    """All entries as a table, and a glance at each; None where findings know of none."""
+    if not findings.entries:
+        return None
+    lines = [_line(entry, findings.kept) for entry in findings.entries]
+    head = ("Entry", "Kind", "One row", "Stored as", "Rows", "Missing", "From")
+    absent = sum(entry["missing"] > 0 for entry in findings.entries)
+    lead = f"A row of the store has {counted(len(lines), 'entry', 'entries')}" + (
+        f"; {count(absent)} of them {'is' if absent == 1 else 'are'} missing in some rows."
+        if absent
+        else ", in every row."
+    )
+    shown = [_glance(entry, glances.get(entry["name"], Glance())) for entry in findings.entries]
+    return section(
+        "entries",
+        "Entries",
+        element("p", lead, class_="lead"),
+        table("Entries of the store", head, lines, numeric={4, 5}),
+        *[one for one in shown if one is not None],
+    )
+
+
+def _line(entry: Mapping[str, Any], kept: int) -> tuple[Child, ...]:
+    kind = f"{entry['kind']}{' (target)' if entry['role'] == 'target' else ''}"
+    of: Child = fragment(", of ", name(entry["of"])) if entry["of"] else None
+    missing = f"{count(entry['missing'])} ({share(entry['missing'], kept)})" if entry["missing"] else "–"
+    shape = str(entry["stored"]).replace(" x ", "×")
+    return (
+        name(entry["name"]),
+        fragment(kind, of),
+        shape,
+        str(entry["dtype"]),
+        count(entry["rows"]),
+        missing,
+        name(entry["source"], 40) if entry["source"] else "–",
+    )
+
+
+def _glance(entry: Mapping[str, Any], glance: Glance) -> Html | None:
+    """The values of an entry; None for those that have sections of their own."""
+    parts: list[Child] = []
+    if facts := entry.get("values"):
+        made = charts.histogram(
+            facts["edges"],
+            facts["counts"],
+            label=f"Histogram of the values of {clipped(entry['name'])}",
+            said=number,
+            median=facts["median"],
+        )
+        said = f"median {number(facts['median'])} · mean {number(facts['mean'])} · sd {number(facts['sd'])}"
+        said += (
+            f" · {share(facts['missing'], 1)} of the values missing · of {counted(facts['looked_at'], 'training row')}"
+        )
+        ends = [element("span", number(facts[key])) for key in ("min", "max")]
+        parts.append(element("div", made, element("div", ends, class_="ends"), element("p", said, class_="moments")))
+    if entry["names"]:
+        hidden = entry["named"] - len(entry["names"])
+        listed: list[Child] = [
+            fragment(" " if place else "", name(text, 24)) for place, text in enumerate(entry["names"])
+        ]
+        what = "Tokens" if entry["kind"] == "text" else "Features"
+        parts.append(
+            element("p", f"{what}: ", listed, f" and {count(hidden)} more" if hidden > 0 else "", class_="moments")
+        )
+    if columns := entry.get("columns"):
+        rows = [(name(one["name"], 60), one["kind"], share(one["missing"], 1), one["values"]) for one in columns]
+        parts.append(table(f"Columns of {entry['name']}", ("Column", "Kind", "Missing", "Values"), rows, numeric={2}))
+    if classes := entry.get("classes"):
+        total = sum(rows for _, rows in classes) or 1
+        what = "box" if entry["kind"] == "boxes" else "pixel"
+        bars = [(name(text, 40), float(rows), share(rows, total)) for text, rows in classes]
+        parts.append(element("div", charts.bars(bars, total), element("p", f"Share of each {what}.", class_="moments")))
+    if glance.pictures:
+        parts.append(element("ul", [figure(caption, pixels) for caption, pixels in glance.pictures], class_="sheet"))
+    if glance.texts:
+        lines = [(name(caption, 40), clipped(text, _TEXT)) for caption, text in glance.texts]
+        parts.append(table(f"Texts of {entry['name']}", ("Row", "Text"), lines))
+    return element("div", element("h3", name(entry["name"])), parts, class_="entry") if parts else None

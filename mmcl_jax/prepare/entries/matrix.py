@@ -1,0 +1,226 @@
+"""Numeric matrices with a key per row: tables, NumPy arrays and HDF5 data sets, none of them read whole if it is large.
+
+pip install "mmcl_jax[hdf5]"        # for .h5 and .hdf5
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from mmcl_jax.data.declaration import MISSING_WORDS
+from mmcl_jax.data.readings import PLAIN
+from mmcl_jax.errors import UserError, check
+from mmcl_jax.prepare.join.keys import canonical, first_rows, some
+from mmcl_jax.prepare.join.tables import Keyed, Keys
+from mmcl_jax.prepare.quarantine import Quarantine
+from mmcl_jax.prepare.sources import Source
+from mmcl_jax.prepare.table.cells import is_text, nameless, text_of
+from mmcl_jax.prepare.table.infer import shortened
+
+MISSING = -127  # of int8
+_LIMIT = {"float32": float(np.finfo(np.float32).max), "float16": float(np.finfo(np.float16).max), "int8": 126.0}
+_CHUNK_BYTES = 64 * 2**20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """A matrix `[n, F]`.
+
+    Attributes:
+      file: it comes from.
+      names: of its columns.
+      keys: of its rows, canonical; "" for none.
+      index: the first row of every key.
+      dtype: it is to be stored as.
+      values: reads the rows of the given numbers, in ascending order, as floats `[k, F]`, NaN for missing.
+      bad: the first cell of a row that is no number, in words, by row.
+    """
+
+    file: Path
+    names: tuple[str, ...]
+    keys: list[str]
+    index: dict[str, int]
+    dtype: str
+    values: Callable[[np.ndarray], np.ndarray]
+    bad: dict[int, str] = dataclasses.field(default_factory=dict)
+
+    def chunks(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (start, values `[k, F]`) of these rows, some at a time; the numbers may be in any order."""
+        size = max(1, _CHUNK_BYTES // (8 * max(1, len(self.names))))
+        for start in range(0, len(rows), size):
+            order, back = np.unique(rows[start : start + size], return_inverse=True)
+            yield start, np.asarray(self.values(order))[back]
+
+    def looked_at(self, rows: np.ndarray) -> tuple[dict[int, str], np.ndarray]:
+        """Look at every value.
+
+        Args:
+          rows: `[k]` numbers of rows.
+
+        Returns:
+          By place among `rows`, what is wrong with a row; and bool `[k]`, whether it has any value.
+        """
+        wrong = {place: self.bad[int(row)] for place, row in enumerate(rows) if int(row) in self.bad}
+        some = np.zeros(len(rows), bool)
+        for start, values in self.chunks(rows):
+            there = ~np.isnan(values)
+            some[start : start + len(values)] = there.any(axis=1)
+            outside = there & ((np.abs(values) > _LIMIT[self.dtype]) | self._broken(values))
+            for place in np.flatnonzero(outside.any(axis=1)):
+                column = int(outside[place].argmax())
+                sentence = (
+                    f"Row {rows[start + place] + 1} of {self.file}: column {self.names[column]!r} holds "
+                    f"{values[place, column]:g}, which {self.dtype} does not hold."
+                )
+                wrong.setdefault(start + int(place), sentence)
+        return wrong, some
+
+    def _broken(self, values: np.ndarray) -> np.ndarray:
+        """Whether a value has a fraction that the stored type cannot have."""
+        with np.errstate(invalid="ignore"):
+            return (values % 1 != 0) if self.dtype == "int8" else np.zeros(values.shape, bool)
+
+    def stored(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """Write the rows of these numbers into `out` `[k, F]`, whose type they take."""
+        for start, values in self.chunks(rows):
+            if out.dtype == np.int8:
+                values = np.where(np.isnan(values), MISSING, values)
+            out[start : start + len(values)] = values
+
+
+def read_matrix(source: Source, key: str, where: str, tables: Keys, quarantine: Quarantine) -> Matrix:
+    """Open the matrix of a source.
+
+    Args:
+      source: of the kind vector.
+      key: the key column, if the source names none.
+      where: what errors call it.
+      tables: reads tables.
+      quarantine: takes rows of a table without a key of their own.
+
+    Raises:
+      UserError: a file is missing or no matrix of numbers, or names or keys are not as many as columns and rows.
+    """
+    assert source.file is not None
+    names = None if source.names is None else _lines(source.names, where)
+    if source.file.suffix.lower() in (".csv", ".tsv", ".parquet"):
+        return _of_table(source, tables.keyed(source, key, where, quarantine), names, where)
+    opened = _npy(source.file, where) if source.file.suffix.lower() == ".npy" else _hdf5(source, where)
+    shape = " x ".join(map(str, opened.shape))
+    what = f"{where}: {source.file} holds values of type {opened.dtype} and shape {shape}, not a matrix of numbers."
+    check(len(opened.shape) == 2 and opened.dtype.kind in "iufb", what)
+    assert source.keys is not None
+    keys = canonical(pl.Series(_lines(source.keys, where), dtype=pl.String))
+    check(
+        len(keys) == opened.shape[0],
+        f"{where}: {source.keys} has {len(keys)} keys and {source.file} has {opened.shape[0]} rows.",
+    )
+    index = first_rows(keys)
+    tables.note(str(source.keys), keys, index, list(range(1, len(keys) + 1)), quarantine, total=len(keys))
+    return Matrix(
+        file=source.file,
+        names=_named(names, [f"f{place}" for place in range(opened.shape[1])], source, where),
+        keys=keys,
+        index=index,
+        dtype=source.dtype,
+        values=lambda rows: _floats(opened[rows]),
+    )
+
+
+def _of_table(source: Source, keyed: Keyed, names: list[str] | None, where: str) -> Matrix:
+    """Return the matrix of a table's columns but for the key and those that are ignored."""
+    for name in source.ignore:
+        check(name in keyed.frame.columns, f"{where}: ignore: there is no column {name!r} in {source.file}.")
+    columns = [name for name in keyed.frame.columns if name not in (keyed.key, *source.ignore)]
+    check(bool(columns), f"{where}: {source.file} has no column beside the key {keyed.key!r}.")
+    values = np.empty((keyed.frame.height, len(columns)))
+    bad: dict[int, str] = {}
+    for place, name in enumerate(columns):
+        cells = nameless(keyed.frame[name])
+        check(
+            cells.dtype.is_numeric() or is_text(cells.dtype) or cells.dtype in (pl.Boolean, pl.Null),
+            f"{where}: column {name!r} of {source.file} is of the type {cells.dtype}, which is no number; leave it out "
+            "with ignore.",
+        )
+        if is_text(cells.dtype):
+            texts = text_of(cells)
+            absent = texts.is_in(list(MISSING_WORDS)).fill_null(True)
+            numbers = PLAIN.numbers(texts.set(absent, None)).cast(pl.Float64)
+            wrong = (numbers.is_null() | numbers.is_nan()) & ~absent
+            if wrong.all():
+                text = shortened(texts.drop_nulls()[0])
+                check(False, f"{where}: column {name!r} of {source.file} holds no numbers ({text}); name it in ignore.")
+            for row in wrong.arg_true():
+                sentence = f"{keyed.row(row)}: column {name!r} holds {shortened(texts[row])}, which is no number."
+                bad.setdefault(row, sentence)
+        else:
+            numbers = cells.cast(pl.Float64)
+        values[:, place] = numbers.fill_null(float("nan")).to_numpy()
+    return Matrix(
+        file=keyed.file,
+        names=_named(names, columns, source, where),
+        keys=keyed.keys,
+        index=keyed.index,
+        dtype=source.dtype,
+        values=lambda rows: values[rows],
+        bad=bad,
+    )
+
+
+def _named(names: list[str] | None, columns: list[str], source: Source, where: str) -> tuple[str, ...]:
+    """Return the names of columns: those of the names file, where there is one."""
+    if names is None:
+        return tuple(columns)
+    counted = f"{where}: {source.names} has {len(names)} names and {source.file} has {len(columns)} columns"
+    check(len(names) == len(columns), f"{counted}{' beside the key' if source.keys is None else ''}.")
+    twice = [
+        name for name, row in first_rows(names).items() if names.index(name) != len(names) - 1 - names[::-1].index(name)
+    ]
+    check(not twice, f"{where}: {source.names} names a column twice: {some(twice)}.")
+    return tuple(names)
+
+
+def _npy(path: Path, where: str) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{where}: the file {path} does not exist.") from error
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{where}: {path} cannot be read as a NumPy array: {str(error).splitlines()[0]}") from error
+
+
+def _hdf5(source: Source, where: str) -> Any:
+    try:
+        h5py = importlib.import_module("h5py")
+    except ImportError as error:
+        raise UserError(f'{where}: h5py is not installed; run pip install "mmcl_jax[hdf5]".') from error
+    assert source.file is not None
+    check(source.file.is_file(), f"{where}: the file {source.file} does not exist.")
+    try:
+        file = h5py.File(source.file, "r")
+    except OSError as error:
+        raise UserError(f"{where}: {source.file} cannot be read as HDF5: {str(error).splitlines()[0]}.") from error
+    found = file.get(source.dataset)
+    there = ", ".join(file) or "none"
+    check(
+        isinstance(found, h5py.Dataset), f"{where}: {source.file} has no data set {source.dataset!r}; it has {there}."
+    )
+    return found
+
+
+def _floats(values: np.ndarray) -> np.ndarray:
+    return values if values.dtype.kind == "f" else values.astype(np.float64)
+
+
+def _lines(path: Path, where: str) -> list[str]:
+    """Return the lines of a text file without white space around them."""
+    check(path.is_file(), f"{where}: the file {path} does not exist.")
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: {path} is not a text file in UTF-8.") from error

@@ -1,0 +1,118 @@
+"""All that a request names, read and joined, but for pictures, which take long."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmcl_jax.errors import check
+from mmcl_jax.page.wording import counted
+from mmcl_jax.prepare.entries.columns import is_column, is_table, parsed_columns
+from mmcl_jax.prepare.entries.matrix import Matrix
+from mmcl_jax.prepare.inspection import given_ids
+from mmcl_jax.prepare.join.joined import Join, join
+from mmcl_jax.prepare.join.main import Main, main_table
+from mmcl_jax.prepare.join.tables import Keys
+from mmcl_jax.prepare.quarantine import Quarantine
+from mmcl_jax.prepare.recipe import Recipe
+from mmcl_jax.prepare.request import Request
+from mmcl_jax.prepare.table.parse import Parsed
+from mmcl_jax.prepare.table.rows import Rows, understand
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """What was read.
+
+    Attributes:
+      main: the main table.
+      join: all rows, and where the entries of each are.
+      columns: of every further table and every target in columns, the values of all rows.
+      ids: the identifiers of every split, where they are given.
+      named: the names of the request's entries, in its order.
+    """
+
+    main: Main
+    join: Join
+    columns: Mapping[str, Sequence[Parsed]]
+    ids: Mapping[str, list[str]] | None
+    named: Sequence[str]
+
+    @property
+    def rows(self) -> Rows:
+        """All rows."""
+        return self.join.rows
+
+    @property
+    def inputs(self) -> list[str]:
+        """The names of the inputs: those of the simple command line, and then as the request has them."""
+        return list(dict.fromkeys([*(name for name in self.join.main if name not in self.named), *self.named]))
+
+    @property
+    def targets(self) -> list[Parsed]:
+        """The targets that are one column each."""
+        return [self.columns[name][0] for name, one in self.join.entries.items() if is_column(one)]
+
+
+def gather(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> Gathered:
+    """Read all tables and matrices, and join them.
+
+    Rows that cannot be used, that the cohort does not keep, or that no list of identifiers has, go to the quarantine.
+
+    Raises:
+      UserError: anything wrong with the input, naming the file, row or column.
+    """
+    main, tables = main_table(request), Keys()
+    alone = not (request.entries or request.targets)
+    if recipe is not None or main.request.table is not None:
+        rows = understand(main.request, recipe, quarantine, tables=tables, alone=alone)
+    else:
+        rows = Rows.none("the request")
+    joined = join(request, main, rows, tables, quarantine)
+    rows = joined.rows
+    check(len(rows.keys) > 0, "--request: no entry has a key.")
+    columns = {
+        name: parsed_columns(one, rows, quarantine)
+        for name, one in joined.entries.items()
+        if is_column(one) or is_table(one)
+    }
+    vectors = {name: _looked_at(one.content, one.at, rows, quarantine) for name, one in joined.entries.items()
+               if isinstance(one.content, Matrix)}  # fmt: skip
+    entries = {name: dataclasses.replace(one, at=vectors.get(name, one.at)) for name, one in joined.entries.items()}
+    ids = given_ids(request, recipe)
+    check(
+        not request.group_near_duplicates or (ids is None and not rows.named("split")),
+        f"--group-near-duplicates is for splits that are drawn, and those of {rows.source} are given; leave it out.",
+    )
+    if ids is not None:
+        ids = {split: rows.keys_of(names) for split, names in ids.items()}
+        listed = {key for keys in ids.values() for key in keys}
+        for row, key in enumerate(rows.keys):
+            if key not in listed:
+                reason = f"Its identifier {key!r} is in no list of a split."
+                rows.leave_out(row, quarantine, "in no split", reason, chosen=True)
+    rows.refuse(quarantine, request.max_bad)
+    left = rows.left(quarantine)
+    check(len(left) > 0, f"No row of {rows.source} is left: {_causes(quarantine)}.")
+    return Gathered(
+        main=main,
+        join=dataclasses.replace(joined, entries=entries),
+        columns=columns,
+        ids=ids,
+        named=tuple(request.entries),
+    )
+
+
+def _looked_at(matrix: Matrix, at: np.ndarray, rows: Rows, quarantine: Quarantine) -> np.ndarray:
+    """Leave out rows with values that are none; return where rows are, -1 also for those without any value."""
+    there = np.flatnonzero(at >= 0)
+    wrong, some = matrix.looked_at(at[there])
+    for place, reason in wrong.items():
+        rows.leave_out(there[place], quarantine, "wrong number", f"{reason} (key {rows.keys[there[place]]!r})")
+    made = at.copy()
+    made[there[~some]] = -1
+    return made
+
+
+def _causes(quarantine: Quarantine) -> str:
+    return ", ".join(f"{counted(count, 'row')} with {cause!r}" for cause, count in quarantine.causes().items())

@@ -1,0 +1,1 @@
+"""Several sources, each with keys of its own, become rows: one per key."""

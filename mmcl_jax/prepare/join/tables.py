@@ -1,0 +1,118 @@
+"""Tables with a key, read once each, however many entries come from them."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from mmcl_jax.errors import check
+from mmcl_jax.prepare.join.keys import canonical, first_rows
+from mmcl_jax.prepare.quarantine import Quarantine
+from mmcl_jax.prepare.sources import Source
+from mmcl_jax.prepare.table.table import Tables, require_columns
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Keyed:
+    """The rows of a table by their key.
+
+    Attributes:
+      file: of the table.
+      frame: its columns.
+      numbers: `[n]`, the place of each row in the file, from 1.
+      keys: `[n]`, canonical; "" for none.
+      index: the first row of every key.
+      key: the key column.
+    """
+
+    file: Path
+    frame: pl.DataFrame
+    numbers: np.ndarray
+    keys: list[str]
+    index: dict[str, int]
+    key: str
+
+    def row(self, place: int) -> str:
+        """What a sentence calls a row."""
+        return f"Row {self.numbers[place]} of {self.file}"
+
+
+class Keys(Tables):
+    """Reads tables, each file once, and says what is wrong with their keys.
+
+    Attributes:
+      totals: records of each file that was read for its keys.
+      twice: the keys that a file has in several rows.
+    """
+
+    def __init__(self) -> None:
+        """Begin with no file."""
+        super().__init__()
+        self.totals: dict[str, int] = {}
+        self.twice: dict[str, list[str]] = {}
+
+    def keyed(self, source: Source, key: str, where: str, quarantine: Quarantine, *, repeated: bool = False) -> Keyed:
+        """Return the table of a source with its keys.
+
+        Records that cannot be parsed and rows without a key go to the quarantine, and so do rows with the key of an
+        earlier row, unless keys may be `repeated`.
+
+        Args:
+          source: names the file and, if it is not `key`, the key column.
+          key: the key column of a source that names none.
+          where: what errors call the source.
+          quarantine: to add to.
+          repeated: whether several rows may have one key.
+
+        Raises:
+          UserError: the file or the key column is missing, or the latter was not named.
+        """
+        assert source.file is not None
+        table = self.read(source.file, separator=source.separator, encoding=source.encoding)
+        name = source.key or key
+        check(name != "", f"{where}: say which column of {source.file} is the key, with key or key_column.")
+        require_columns(table.frame.columns, [name], source.file)
+        keys = canonical(table.frame[name])
+        made = Keyed(
+            file=source.file, frame=table.frame, numbers=table.numbers, keys=keys, index=first_rows(keys), key=name
+        )
+        file = str(source.file)
+        for number, reason in table.bad:
+            quarantine.add(number, None, "unparsable row", reason, file=file)
+        self.note(file, keys, made.index, table.numbers.tolist(), quarantine, total=len(keys) + len(table.bad),
+                  repeated=repeated)  # fmt: skip
+        return made
+
+    def note(
+        self,
+        file: str,
+        keys: list[str],
+        index: dict[str, int],
+        numbers: list[int],
+        quarantine: Quarantine,
+        *,
+        total: int,
+        repeated: bool = False,
+    ) -> None:
+        """Put the rows of a file without a key of their own into the quarantine.
+
+        Args:
+          file: its name.
+          keys: of its rows, canonical; "" for none.
+          index: the first row of every key.
+          numbers: of its rows, for sentences.
+          quarantine: to add to.
+          total: its records, with those that are no rows.
+          repeated: whether several rows may have one key.
+        """
+        self.totals[file] = total
+        twice: dict[str, None] = {}
+        for row, key in enumerate(keys):
+            if not key:
+                quarantine.add(numbers[row], None, "missing identifier", "Its key is empty.", file=file)
+            elif index[key] != row and not repeated:
+                twice[key] = None
+                reason = f"Its key {key!r} is that of row {numbers[index[key]]}."
+                quarantine.add(numbers[row], None, "duplicate identifier", reason, file=file)
+        self.twice[file] = list(twice)

@@ -1,0 +1,289 @@
+"""What a request says about one entry or target: its kind, where its values come from, and how they are read.
+
+    "entries": {
+      "image":  {"kind": "image", "folder": "photos/", "files": "{key}.png"},
+      "pgs":    {"kind": "vector", "file": "pgs.tsv", "key": "IID"},
+      "report": {"kind": "text", "file": "reports.csv", "key": "study", "column": "findings"}
+    },
+    "targets": {
+      "grade":  {"kind": "ordinal", "file": "grades.csv", "key": "id", "column": "grade"},
+      "disc":   {"kind": "mask", "of": "image", "folder": "discs/", "files": "{key}.png"}
+    }
+
+Every key of `Source` that a kind does not take is refused.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.errors import check
+from mmcl_jax.prepare.pictures.images import FILTERS
+from mmcl_jax.text import listed
+
+INPUTS = ("image", "volume", "table", "vector", "text", "plink")
+TARGETS = ("class", "ordinal", "number", "multi-label", "numbers", "mask", "boxes")
+COLUMNS = ("class", "ordinal", "number", "multi-label", "numbers")  # targets that are columns of a table
+PICTURES = ("image", "volume", "mask")
+KEY = "{key}"  # in a pattern of file names
+MATRICES = (".csv", ".tsv", ".parquet", ".npy", ".h5", ".hdf5")
+
+_TABLE = ("file", "key", "separator", "encoding")
+_PICTURE = ("size", "channels", "bits", "resize", "antialias", "intensity", "nan", "max_pixels")
+_FILES = ("folder", "files", "column", *_TABLE)
+_TAKES = {
+    "image": (*_FILES, *_PICTURE, "aspect", "transparent", "stack", "duplicates", "required"),
+    "volume": (*_FILES, "size", "bits", "antialias", "intensity", "nan", "max_pixels", "duplicates", "required"),
+    "table": (*_TABLE, "schema", "required"),
+    "vector": (*_TABLE, "ignore", "names", "keys", "dataset", "dtype", "required"),
+    "text": (*_TABLE, "column", "vocabulary", "vocabulary_size", "length", "required"),
+    "plink": ("file", "required"),
+    "class": (*_TABLE, "column", "categories"),
+    "ordinal": (*_TABLE, "column", "categories"),
+    "number": (*_TABLE, "column"),
+    "multi-label": (*_TABLE, "column", "between"),
+    "numbers": (*_TABLE, "column"),
+    "mask": (*_FILES, "of", "classes", "max_pixels"),
+    "boxes": (*_TABLE, "of", "column", "categories"),
+}
+_PATHS = ("file", "folder", "names", "keys", "vocabulary")
+_TEXTS = ("column", "ignore", "categories")
+_COUNTS = ("channels", "bits", "max_pixels", "vocabulary_size", "length")
+_CHOICES = {
+    "bits": (8, 16),
+    "channels": (1, 3),
+    "aspect": ("stretch", "crop", "pad"),
+    "transparent": ("white", "black"),
+    "stack": ("channels", "views"),
+    "duplicates": ("quarantine", "keep"),
+    "nan": ("refuse", "background"),
+    "resize": FILTERS,
+    "intensity": ("minmax", "full"),
+    "dtype": ("float32", "float16", "int8"),
+}
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_TAKEN = ("id", "key", "group", "valid", "present", "target", "label", "labels", "at")  # by a batch or a store
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """One entry or target of a request. Options of pictures that are None are as the request has them for all.
+
+    Attributes:
+      kind: one of `INPUTS` or `TARGETS`.
+      file: a table with a key; of pictures and texts, with a column of paths or texts; of a vector, the matrix.
+      key: the column of the table that holds the key; by default the request's `key_column`.
+      separator: between the cells of a text file.
+      encoding: of a text file.
+      column: the column with the paths (several are several pictures), the text, or the target's values.
+      folder: of the pictures.
+      files: names of the pictures in it, such as `{key}_left.png`; a `*` stands for anything.
+      required: whether a row without this entry is left out, though the cohort is `outer`.
+      of: the image that a mask or boxes belong to.
+      schema: what is said about the columns of a table.
+      ignore: columns of a matrix that are no features.
+      names: a file with the names of the columns of a matrix, one per line.
+      keys: a file with the keys of the rows of a matrix without a key column, one per line.
+      dataset: the matrix in an HDF5 file.
+      dtype: a vector is stored as.
+      size: (height, width), or (depth, height, width) of a volume.
+      categories: of a class, of an ordinal target (lowest first), or of the class of boxes.
+      between: what separates the labels in a cell of a multi-label target.
+      classes: the pixel value of every class of a mask; by default the values that are met.
+      vocabulary: a tokenizer.json, or a vocab.txt of word pieces; by default byte pairs are fitted on training rows.
+      vocabulary_size: of a fitted one, at most.
+      length: tokens that are kept of a text, at most; by default all.
+    """
+
+    kind: str
+    file: Path | None = None
+    key: str = ""
+    separator: str | None = None
+    encoding: str = "utf-8"
+    column: tuple[str, ...] = ()
+    folder: Path | None = None
+    files: str = ""
+    required: bool = False
+    of: str = ""
+    schema: Declaration = dataclasses.field(default_factory=Declaration)
+    ignore: tuple[str, ...] = ()
+    names: Path | None = None
+    keys: Path | None = None
+    dataset: str = ""
+    dtype: str = "float32"
+    size: tuple[int, ...] | None = None
+    channels: int | None = None
+    bits: int | None = None
+    resize: str | None = None
+    antialias: bool | None = None
+    aspect: str | None = None
+    transparent: str | None = None
+    intensity: str | tuple[float, float] | None = None
+    nan: str | None = None
+    max_pixels: int | None = None
+    stack: str | None = None
+    duplicates: str | None = None
+    categories: tuple[str, ...] = ()
+    between: str = ""
+    classes: tuple[tuple[str, int], ...] = ()
+    vocabulary: Path | None = None
+    vocabulary_size: int = 8000
+    length: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What was said, as JSON values."""
+        said: dict[str, Any] = {"kind": self.kind}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in _TAKES[self.kind] and value != _DEFAULT[field.name]:
+                special = {"schema": lambda: self.schema.to_json(), "classes": lambda: dict(self.classes)}
+                said[field.name] = special.get(field.name, lambda value=value: value)()
+        return {name: str(value) if isinstance(value, Path) else value for name, value in said.items()}
+
+    @classmethod
+    def from_json(cls, raw: Any, where: str, kinds: tuple[str, ...]) -> "Source":
+        """Return the inverse of `to_json`.
+
+        Args:
+          raw: the JSON value.
+          where: what errors call it.
+          kinds: that are possible here.
+
+        Raises:
+          UserError: naming the key that is unknown, missing or wrong.
+        """
+        check(isinstance(raw, Mapping), f"{where} must be an object, not {raw!r}.")
+        kind = raw.get("kind")
+        check("kind" in raw, f"{where} has no kind; say one of {', '.join(kinds)}.")
+        elsewhere = "targets" if kind in TARGETS else "entries"
+        check(kind in kinds or kind not in (*INPUTS, *TARGETS), f"{where}: {kind!r} belongs into {elsewhere!r}.")
+        check(kind in kinds, f"{where}: there is no kind {kind!r}; there are {', '.join(kinds)}.")
+        takes = _TAKES[kind]
+        for name in raw:
+            known = f"{where}: the kind {kind} has no key {name!r}; it has {', '.join(takes)}."
+            check(name in ("kind", *takes), known)
+        made = cls(kind=kind, **{name: _value(name, raw[name], f"{where}: {name}") for name in raw if name != "kind"})
+        made.check(where)
+        return made
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` if something is missing, or does not go with something else."""
+        kind = self.kind
+        plink = 'write them as a table with "plink2 --export A", rename it to end in .tsv, and read it as a vector'
+        check(kind != "plink", f"{where}: PLINK genotypes are not read yet; {plink} with the key IID.")
+        if kind in PICTURES:
+            check(self.folder is not None, f"{where}: say where the files are, with folder.")
+            both = f"{where}: say either files, with {KEY} in it, or column, with the table as file."
+            check(bool(self.files) != bool(self.column), both)
+            check(not self.files or self.files.count(KEY) == 1, f"{where}: files must have {KEY} in it once.")
+            check(not self.files or self.file is None, both)
+            single = f"{where}: one column names the files of a {kind}."
+            check(kind == "image" or len(self.column) <= 1, single)
+        else:
+            check(self.file is not None, f"{where}: say which file, with file.")
+        if kind in ("mask", "boxes"):
+            check(bool(self.of), f"{where}: say which image it belongs to, with of.")
+        if kind in COLUMNS or kind == "text":
+            check(bool(self.column), f"{where}: say which column, with column.")
+            several = kind in ("multi-label", "numbers") and not self.between
+            check(several or len(self.column) == 1, f"{where}: it takes one column.")
+        if kind == "boxes" and self.column:
+            needed = f"{where}: column names five columns: left, top, right, bottom and class."
+            check(len(self.column) == 5, needed)
+        if kind in ("image", "volume") and self.size is not None:
+            dimensions = 2 if kind == "image" else 3
+            sized = f"{where}: size must be a number, or {dimensions} of them, not {list(self.size)}."
+            check(len(self.size) in (1, dimensions), sized)
+        if kind == "vector":
+            self._check_matrix(where)
+
+    def _check_matrix(self, where: str) -> None:
+        """Raise `UserError` unless the matrix's file, names and keys go together."""
+        suffix = self.file.suffix.lower() if self.file else ""
+        check(suffix in MATRICES, f"{where}: the matrix {self.file} must end in {', '.join(MATRICES)}.")
+        bare = suffix in (".npy", ".h5", ".hdf5")
+        check(bare or not (self.keys or self.dataset), f"{where}: keys and dataset are for .npy and HDF5 files.")
+        check(not bare or self.keys is not None, f"{where}: say where the keys of {self.file}'s rows are, with keys.")
+        check(not (bare and self.ignore), f"{where}: ignore is for matrices in tables; leave it out.")
+        check(not (bare and self.key), f"{where}: {self.file} has no key column; leave key out.")
+        check(suffix != ".npy" or not self.dataset, f"{where}: dataset is for HDF5 files; leave it out.")
+        hdf5 = f"{where}: say which data set of {self.file} is the matrix, with dataset."
+        check(suffix in (".csv", ".tsv", ".parquet", ".npy") or bool(self.dataset), hdf5)
+
+
+_DEFAULT = {field.name: getattr(Source(kind=""), field.name) for field in dataclasses.fields(Source)}
+
+
+def read_sources(raw: Any, where: str, kinds: tuple[str, ...]) -> dict[str, Source]:
+    """Return the entries or targets of a request by name; values may be `Source` objects already.
+
+    Raises:
+      UserError: naming the entry and key that are wrong.
+    """
+    check(isinstance(raw, Mapping), f"{where} must be an object of names, not {raw!r}.")
+    made = {}
+    for name, value in raw.items():
+        letters = f"{where}: {name!r} is no name of an entry; take letters, digits and underscores, a letter first."
+        check(isinstance(name, str) and bool(_NAME.fullmatch(name)), letters)
+        check(name not in _TAKEN, f"{where}: the name {name!r} means something else in a batch; take another.")
+        if isinstance(value, Source):
+            check(value.kind in kinds, f"{where}.{name}: the kind {value.kind!r} is not one of {', '.join(kinds)}.")
+            made[name] = Source.from_json(value.to_json(), f"{where}.{name}", kinds)
+        else:
+            made[name] = Source.from_json(value, f"{where}.{name}", kinds)
+    return made
+
+
+def _value(name: str, raw: Any, where: str) -> Any:
+    """Return the value of a key in its type. Raises `UserError` if it has another one."""
+    if name == "schema":
+        return Declaration.from_json(raw, where)
+    if name == "classes":
+        return _classes(raw, where)
+    if name in _TEXTS:
+        texts = [raw] if isinstance(raw, str) else raw
+        check(isinstance(texts, list | tuple) and all(map(_is_text, texts)), f"{where} must be texts, not {raw!r}.")
+        check(len(set(texts)) == len(texts), f"{where}: {listed(texts)} names something twice.")
+        return tuple(texts)
+    if name in ("required", "antialias"):
+        check(isinstance(raw, bool), f"{where} must be true or false, not {raw!r}.")
+        return raw
+    if name == "size":
+        lengths = [raw] if isinstance(raw, int) else raw
+        positive = f"{where} must be a positive number or a list of them, not {raw!r}."
+        check(isinstance(lengths, list | tuple) and all(_count(length) for length in lengths), positive)
+        return tuple(lengths)
+    if name == "intensity" and not isinstance(raw, str):
+        numbers = isinstance(raw, list | tuple) and len(raw) == 2 and all(isinstance(end, int | float) for end in raw)
+        check(numbers and raw[0] < raw[1], f'{where} must be "minmax", "full" or two numbers, the lower first.')
+        return tuple(map(float, raw))
+    if name in _COUNTS:
+        check(_count(raw), f"{where} must be a positive whole number, not {raw!r}.")
+    else:
+        check(isinstance(raw, str | Path) and str(raw) != "", f"{where} must be a text, not {raw!r}.")
+    if name in _CHOICES:
+        check(raw in _CHOICES[name], f"{where}: {raw!r} is not one of {', '.join(map(str, _CHOICES[name]))}.")
+    if name in _PATHS:
+        return Path(raw)
+    return raw
+
+
+def _classes(raw: Any, where: str) -> tuple[tuple[str, int], ...]:
+    """Return the classes of a mask with their pixel values, in order."""
+    check(isinstance(raw, Mapping) and len(raw) > 1, f"{where} must be an object of two classes or more.")
+    for name, value in raw.items():
+        byte = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
+        check(byte, f"{where}: the value of {name!r} must be a whole number from 0 to 255, not {value!r}.")
+    check(len(set(raw.values())) == len(raw), f"{where}: two classes have one value.")
+    return tuple(raw.items())
+
+
+def _count(raw: Any) -> bool:
+    return isinstance(raw, int) and not isinstance(raw, bool) and raw > 0
+
+
+def _is_text(raw: Any) -> bool:
+    return isinstance(raw, str) and raw != ""

@@ -1,0 +1,52 @@
+"""Dividing rows into folds of one size, for cross-validation."""
+
+import warnings
+
+import numpy as np
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+
+from mmcl_jax.errors import check
+
+
+def draw_folds(
+    rows: int, count: int, *, seed: int, label: np.ndarray | None = None, group: np.ndarray | None = None
+) -> list[np.ndarray]:
+    """Return the sorted rows of each fold, stratified by `label` and never dividing a `group`; [] for no folds.
+
+    Every row is in one fold. Classes with fewer rows than there are folds are drawn together, as one class, with the
+    rows that have none.
+
+    Args:
+      rows: number of rows.
+      count: of folds; 0 for none.
+      seed: of the draw.
+      label: `[rows]` integer codes of a class label, below 0 for none; or None.
+      group: `[rows]` integer codes, or None.
+
+    Raises:
+      UserError: there are fewer rows, or groups, than folds.
+    """
+    if count == 0:
+        return []
+    units = rows if group is None else len(np.unique(group))
+    what = "rows" if group is None else "groups"
+    check(units >= count, f"--folds: {units} {what} cannot be divided into {count} folds; ask for {units} or fewer.")
+    strata = None if label is None else _strata(label, count)
+    if strata is not None:
+        shuffled = (StratifiedKFold if group is None else StratifiedGroupKFold)(count, shuffle=True, random_state=seed)
+    elif group is None:
+        shuffled = KFold(count, shuffle=True, random_state=seed)
+    else:
+        shuffled = GroupKFold(count)
+        group = np.random.default_rng(seed).permutation(group.max() + 1)[group]  # which breaks ties between groups
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # the rare classes, made one, may be few
+        return [np.sort(test) for _, test in shuffled.split(np.zeros(rows), strata, group)]
+
+
+def _strata(label: np.ndarray, count: int) -> np.ndarray | None:
+    """Return the label with classes of fewer than `count` rows, and no label, made one; None if one class is left."""
+    codes, members, sizes = np.unique(label, return_inverse=True, return_counts=True)
+    rare = (sizes < count) | (codes < 0)
+    strata = np.where(rare[members], -1, label)
+    return strata if len(np.unique(strata)) > 1 else None
