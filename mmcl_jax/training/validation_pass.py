@@ -7,9 +7,10 @@ import numpy as np
 
 from mmcl_jax.backend import compiler_options
 from mmcl_jax.data.padded import PaddedBatches
+from mmcl_jax.objectives import Outputs
 from mmcl_jax.training.build import Experiment
 from mmcl_jax.training.control import after_pass, best_step, exhausted
-from mmcl_jax.training.gradients import Batch
+from mmcl_jax.training.gradients import Batch, mapped_in_slices
 from mmcl_jax.training.mesh import by_example, placed, put, put_whole, replicated, shardings_of
 from mmcl_jax.training.state import TrainState
 from mmcl_jax.training.step import Constants, Metrics, parts_of_loss
@@ -38,7 +39,13 @@ class ValidationPass:
             params, model_state = state.weights()
             params = jax.lax.with_sharding_constraint(params, replicated(self._mesh))
             encode, contrast = parts_of_loss(experiment, state, constants, train=False)
-            _, (metrics, _) = contrast(params, encode(params, model_state, batch)[0], batch)
+
+            def encoded(part: Batch) -> Outputs:
+                return encode(params, model_state, part)[0]
+
+            size = config.micro_batch
+            outputs = encoded(batch) if size is None else mapped_in_slices(encoded, batch, size=size, mesh=self._mesh)
+            _, (metrics, _) = contrast(params, outputs, batch)
             return {name: value for name, value in metrics.items() if not name.endswith("/rows")}
 
         def steer(control: Any, loss: Any, step: Any) -> Any:

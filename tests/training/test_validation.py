@@ -1,5 +1,7 @@
 """Validation passes: what they measure, what they steer, and that a kill between any two moments changes nothing."""
 
+import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -10,24 +12,29 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from mmcl_jax.cli.main import main
 from mmcl_jax.config import load, schedule
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.build import build_experiment
-from mmcl_jax.training.checkpoint import steps_of
+from mmcl_jax.training.checkpoint import Checkpoints, steps_of
+from mmcl_jax.training.control import first_control
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.loop import Result, pretrain
+from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.plain import to_plain
-from mmcl_jax.training.state import split_model
+from mmcl_jax.training.skips import Skipped
+from mmcl_jax.training.state import TrainState, split_model
 from tests.training.test_loop import bits, quiet
 
 pytestmark = pytest.mark.core
 
-PASSES, STEPS = 4, 18  # passes, and steps between two of them
+PASSES, STEPS = 3, 18  # passes, and steps between two of them
 
 
 def config_of(store: Store) -> ConfigDict:
@@ -113,12 +120,59 @@ def test_best_latest_and_steps_can_be_loaded(whole: Result) -> None:
         whole.run.at(5).step()
 
 
+def test_evaluate_takes_a_checkpoint(whole: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", "--run", str(whole.run.directory), "--protocol", "knn", "--seeds", "1", "--baselines", ""]
+    words += ["--out", str(tmp_path / "scores.json"), "--checkpoint"]
+    assert main([*words, "best"]) == 0
+    assert json.loads((tmp_path / "scores.json").read_text())["runs"] == {str(whole.run.directory): whole.best}
+    assert main([*words, "5"]) == 2
+    assert f"{whole.run.directory} has no checkpoint of step 5; there are those of" in capsys.readouterr().err
+
+
+def test_without_validation_there_is_no_best_checkpoint(whole: Result, tiny_config) -> None:
+    run = dataclasses.replace(whole.run, config=tiny_config("digits_simclr"))
+    with pytest.raises(UserError, match=r"was trained without validation \(config.validation.epochs\), so it has no"):
+        run.at("best").step()
+
+
+def test_a_pass_is_the_same_on_two_devices_and_in_slices(whole: Result, digits_store: Store, tmp_path: Path) -> None:
+    config = config_of(digits_store)
+    config.epochs, config.micro_batch = 1, 32
+    pretrain(config, tmp_path / "run", devices=jax.devices()[:2], say=quiet)
+    found, expected = passes(tmp_path / "run"), passes(whole.run.directory)
+    assert found[STEPS] == pytest.approx(expected[STEPS], rel=1e-4)
+
+
+def test_the_best_and_every_so_many_checkpoints_are_kept(tmp_path: Path) -> None:
+    """Saved in two sittings, with the lowest loss at step 3, then at 7."""
+    control = first_control(None)
+    for sitting in (range(1, 7), range(7, 10)):
+        checkpoints = Checkpoints(tmp_path, keep=2, every=5)
+        for step in sitting:
+            control["best"]["step"] = jnp.int32(3 if 3 <= step < 7 else min(step, 7))
+            array = {"array": jnp.full(2, step, jnp.float32)}
+            state = TrainState(
+                step=jnp.int32(step), params=array, model_state={}, optimizer_state=(), target={}, memory={},
+                control=control,
+            )  # fmt: skip
+            checkpoints.save(step, state, data={"next_index": step}, seconds=0.0, skipped=Skipped())
+        checkpoints.close()
+        assert steps_of(tmp_path) == ([6, 5, 3] if 6 in sitting else [9, 8, 7, 5])
+    with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+        restored = checkpoints.restore(7, placed(state, jax.sharding.SingleDeviceSharding(jax.devices()[0]))).state
+    assert bits(restored.params) == bits({"array": np.full(2, 7, np.float32)})
+    assert int(restored.control["best"]["step"]) == 7
+
+
 KILLER = """
 import os, signal, sys
 from pathlib import Path
 from mmcl_jax.training import loop
 from mmcl_jax.training.checkpoint import Checkpoints
+from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.plain import from_plain
+import contextlib
+import dataclasses
 import json
 real = Checkpoints.save
 def save(self, step, *rest, **named):
