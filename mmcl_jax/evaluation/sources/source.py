@@ -93,7 +93,7 @@ class Source:
     def _of(self) -> dict[str, Any]:
         run = self.run
         on = "" if run.inputs.fold is None else f", fold {run.inputs.fold}"
-        step = run.latest_step() if self.kind == "run" else None
+        step = run.step() if self.kind == "run" else None
         if step is not None:
             state = (run.checkpoints / str(step) / "_CHECKPOINT_METADATA").read_text()  # with the time it was written
         else:
