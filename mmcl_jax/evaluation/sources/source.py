@@ -93,7 +93,7 @@ class Source:
     def _of(self) -> dict[str, Any]:
         run = self.run
         on = "" if run.inputs.fold is None else f", fold {run.inputs.fold}"
-        step = run.latest_step() if self.kind == "run" else None
+        step = run.step() if self.kind == "run" else None
         if step is not None:
             state = (run.checkpoints / str(step) / "_CHECKPOINT_METADATA").read_text()  # with the time it was written
         else:
@@ -108,17 +108,7 @@ class Source:
         }
 
     def inputs(self, store: Store, split: str, modality: str) -> Any:
-        """All rows of a split, as the encoder takes them.
-
-        Raises:
-          UserError: the run was trained on a fold of its store.
-        """
-        fold = self.run.inputs.fold
-        check(
-            fold is None,
-            f"{self.run.directory} was trained with config.fold={fold}, on other rows than those of the store's split "
-            "train; only runs without a fold are evaluated.",
-        )
+        """All rows of a split, as the encoder takes them."""
         return self._once(
             f"inputs {split} {modality}",
             lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
