@@ -32,8 +32,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         picture = root / "left" / f"{path.stem}_0.png"
         bright = np.asarray(Image.open(path))[..., None] // 2
         Image.fromarray(np.asarray(Image.open(picture)) // 4 + bright).save(picture)
-            picture
-        )
     entries = {name: raw["entries"][name] for name in ("image", "pgs", "table")}
     targets = {name: raw["targets"][name] for name in ("grade", "pressure", "diseases", "disc")}
     store = prepare(
