@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.training.plain import from_plain
 
 _ADDED = {
+    "normalise_terms": None,
     "sampler": {"name": "shuffle"},
     "keep_every": None,
     "frozen": [],

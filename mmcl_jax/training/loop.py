@@ -144,7 +144,7 @@ def pretrain(
         with working("compiling the training step", quiet=not is_first()):
             compiled = compile_step(step_function, *shapes, dtype=config.dtype)
         say(batches.describe())
-        if sentence := enlarged(config, store.schema.image):
+        if sentence := enlarged(config, experiment.inputs):
             say(sentence)
         say(f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(compiled)}")
         if first:
@@ -153,7 +153,7 @@ def pretrain(
         skips = SkippedSteps(
             workdir,
             batches,
-            lambda: store.keys("train"),
+            lambda: store.keys("train", config.fold),
             most=config.skip_nonfinite,
             start=first,
             before=before,

@@ -93,7 +93,7 @@ def check_parts(objective: Objective, model: Model) -> None:
             for part in needed:
                 has = sorted(getattr(model, part))
                 listed = ", ".join(has) or "nothing"
-                check(key in has, f"{path}: {text!r} needs {key!r} in config.{part}, which has {listed}.")
+                check(key in has, f"{path}: {text!r} needs {key!r} in config.{part}, which has {listed}; add it.")
 
 
 def layers_of(model: Model, objective: Objective, key: str) -> Layers:
@@ -115,7 +115,9 @@ class _Stateless(dict[str, nnx.Module]):
     """Layers by name; those with model state are not among them."""
 
     def __missing__(self, name: str) -> nnx.Module:
-        raise ValueError(f"the layer {name!r} is not one without model state; layers with it run in the stage each")
+        raise ValueError(
+            f"{name!r} is no layer without model state of the term; layers with model state run in the stage each alone"
+        )
 
 
 def _state(layer: nnx.Module) -> bool:

@@ -39,7 +39,6 @@ def is_old(plain: Mapping[str, Any]) -> bool:
 
 def translated(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config as JSON with today's names: that of an old run has an input for each of its encoders."""
-    plain = {"normalise_terms": None, **plain}
     if not is_old(plain):
         return dict(plain)
     kept = {key: value for key, value in plain.items() if key not in RENAMED}

@@ -188,7 +188,7 @@ class Run:
         (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
         inputs.write(partial)
         (partial / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
-        Seen.of(store).write(partial)
+        Seen.of(store, fold=config.fold).write(partial)
         origin = {
             "fingerprint": store.fingerprint,
             "directory": str(store.directory.absolute()),

@@ -1,6 +1,5 @@
 """The vector views: `vector`, scaled, and `vector_scarf`, corrupted by empirical marginals."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
@@ -17,6 +16,7 @@ def vector(*, modality: str = "vector") -> View:
 
     Example:
       >>> fitted = {"mean": jnp.array([1.0, 0.0]), "std": jnp.array([2.0, 1.0])}
+      >>> import jax
       >>> keys = jax.random.split(jax.random.key(0), 1)
       >>> print(vector().plain(jnp.array([[3, -127]], jnp.int8), keys, fitted).values)
       [[1. 0.]]

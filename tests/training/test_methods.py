@@ -236,10 +236,10 @@ def test_columns_are_chosen_by_tag(tagged: Store, tmp_path: Path) -> None:
 def test_parts_that_a_term_needs_are_asked_for(small, tmp_path: Path) -> None:
     config = small("byol")
     del config.predictors.image
-    with pytest.raises(UserError, match=r"config.views.image_1.modality: there is no 'image' in config.predictors"):
+    with pytest.raises(UserError, match=r"0.between: 'image_1' needs 'image' in config.predictors, which has nothing"):
         pretrain(config, tmp_path / "run")
     config = small("mmcl")
     del config.projectors.table
-    with pytest.raises(UserError, match=r"config.views.table.modality: there is no 'table' in config.projectors"):
+    with pytest.raises(UserError, match=r"0.between: 'table' needs 'table' in config.projectors, which has image; add"):
         pretrain(config, tmp_path / "run")
     assert not Run.exists(tmp_path / "run")

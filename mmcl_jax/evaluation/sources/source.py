@@ -108,7 +108,17 @@ class Source:
         }
 
     def inputs(self, store: Store, split: str, modality: str) -> Any:
-        """All rows of a split, as the encoder takes them."""
+        """All rows of a split, as the encoder takes them.
+
+        Raises:
+          UserError: the run was trained on a fold of its store.
+        """
+        fold = self.run.inputs.fold
+        check(
+            fold is None,
+            f"{self.run.directory} was trained with config.fold={fold}, on other rows than those of the store's split "
+            "train; only runs without a fold are evaluated.",
+        )
         return self._once(
             f"inputs {split} {modality}",
             lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
