@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from examples.cohort import draw
 from mmcl_jax.config import encoder, experiment, input, optimizer, projector, schedule, term, view
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
@@ -18,7 +19,6 @@ from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.run import Run
-from tests.prepare.cohort import raw_cohort
 
 FAST = {"learning_rates": [1e-2], "max_epochs": 2, "draws": 1}
 
@@ -27,7 +27,7 @@ FAST = {"learning_rates": [1e-2], "max_epochs": 2, "draws": 1}
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A pretraining on an image and scores."""
     root = tmp_path_factory.mktemp("cohort")
-    raw = raw_cohort(root)
+    raw = draw(root)
     for path in (root / "discs").iterdir():  # the mask is bright in the picture
         picture = root / "left" / f"{path.stem}_0.png"
         bright = np.asarray(Image.open(path))[..., None] // 2
