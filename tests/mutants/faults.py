@@ -226,6 +226,7 @@ TRAINING = (
 
 _ENCODING = "tests/data/test_encoding.py::"
 _PROTOCOLS, _PROTOCOL_TESTS = "mmcl_jax/evaluation/protocols", "tests/evaluation/protocols"
+_TASKS = "tests/tasks/test_every_task.py::"
 _TUNE = f"{_PROTOCOL_TESTS}/test_finetune.py::"
 
 DATA_AND_EVALUATION = (
@@ -268,6 +269,10 @@ DATA_AND_EVALUATION = (
     Mutant("retrieval: ties count as hits", f"{_PROTOCOLS}/retrieval.py",
            "(~(cosines < mine)).sum(axis=1, dtype=jnp.int32)", "1 + (cosines > mine).sum(axis=1, dtype=jnp.int32)",
            f"{_PROTOCOL_TESTS}/test_retrieval.py::test_collapsed_projections_find_nothing"),
+    Mutant("tasks: grades have no order", "mmcl_jax/tasks/ordinal.py", "targets[..., None] > thresholds",
+           "targets[..., None] == thresholds", f"{_TASKS}test_the_order_of_grades_counts"),
+    Mutant("tasks: a missing label is a no", "mmcl_jax/tasks/multi_label.py", "jnp.where(known, losses, 0).sum",
+           "losses.sum", f"{_TASKS}test_labels_that_are_missing_change_neither_loss_nor_gradient"),
     Mutant("tasks: a larger error is better", "mmcl_jax/tasks/task.py", "self.sign * first > self.sign * second",
            "first > second", "tests/tasks/test_tasks.py::test_what_is_better"),
     Mutant("summary: an interval of 90 %", "mmcl_jax/evaluation/results/interval.py", "t.ppf(0.975", "t.ppf(0.95",
