@@ -54,6 +54,9 @@ WITH_EXAMPLES = {
     "mmcl_jax.training.finite_step",
     "mmcl_jax.training.groups",
     "mmcl_jax.training.norm",
+    "mmcl_jax.training.renamed",
+    "mmcl_jax.views.vector",
+    "mmcl_jax.views.volume",
     "mmcl_jax.training.outlook",
 }
 

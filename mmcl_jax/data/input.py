@@ -56,9 +56,9 @@ class Batches:
         self.rows = len(arrays["id"]) if take is None else len(take)
         self.sampler = sampler or Shuffle(rows=self.rows)
         size = self.sampler.size
-        what = "the training split, which has" if take is None else "what is trained on, which are"
-        what = what if size == self.rows else "an epoch of config.sampler, which has"
-        check(batch_size <= size, f"config.batch_size: {batch_size} is larger than {what} {size} rows.")
+        every = "the training split" if take is None else "the part of the training split that config.cohort keeps"
+        epoch = every if size == self.rows else "an epoch of config.sampler"
+        check(batch_size <= size, f"config.batch_size: {batch_size} is larger than {epoch}, which has {size} rows.")
         check(
             batch_size % processes == 0, f"config.batch_size: {batch_size} does not divide among {processes} processes."
         )

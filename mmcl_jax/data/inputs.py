@@ -7,20 +7,24 @@ from typing import Any
 
 import numpy as np
 
+from mmcl_jax.data.cohort import Taken
+from mmcl_jax.data.complete import CompleteRows
 from mmcl_jax.data.encoding import Encoding
+from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.label_feature import append_label, raw_table
 from mmcl_jax.data.schema import Entry, Schema
 from mmcl_jax.data.selection import select_columns
 from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.data.store import Store
-from mmcl_jax.data.vectors import VECTOR_POLICIES, CompleteRows, VectorScale
 from mmcl_jax.errors import check
+from mmcl_jax.files import reading
 
-COHORTS = ("outer", "inner")
 # Options of one input, `config.inputs.NAME`, and where they start.
 TABLE_OPTIONS: dict[str, Any] = {"missing": "refuse", "outside": "keep", "columns": "all", "label_as_feature": False}
 OPTIONS: dict[str, Any] = {"of": "", **TABLE_OPTIONS}
+VECTOR_POLICIES = ("refuse", "mean")
 _OF_KIND = {"table": tuple(TABLE_OPTIONS), "vector": ("missing",)}
+_FITTED = "fitted.npz"
 
 Options = Mapping[str, Mapping[str, Any]]  # `config.inputs`
 
@@ -33,7 +37,7 @@ class InputSpec:
       kind: of its entry, such as "image" or "table".
       shape: of one row in the batch.
       dtype: of the rows in the batch, such as "uint8".
-      widths: one-hot widths of a table's columns.
+      widths: one-hot widths of a table's columns; of a text, the size of its vocabulary alone.
       missing: what becomes of missing values.
       optional: whether rows may lack it; the batch then has `present/NAME`.
       of: the entry that it is read from.
@@ -57,13 +61,16 @@ class Inputs:
       encoding: of the store's first table, by the options of the first input that reads it; by the default ones if none
         does, for what else is measured on that table.
       tables: the encodings of inputs that are tables.
-      vectors: the scales of inputs that are vectors.
+      fitted: what views are given of the training rows, by input: `mean` and `std` `[F]` float32 of a vector; of a
+        text, which `tokens` `[V]` the training rows have, and the token `unknown`.
+      fold: of the store, whose training rows they were fitted on; None for its own split.
     """
 
     specs: Mapping[str, InputSpec]
     encoding: Encoding
     tables: Mapping[str, Encoding]
-    vectors: Mapping[str, VectorScale]
+    fitted: Mapping[str, Mapping[str, np.ndarray]]
+    fold: int | None = None
 
     @property
     def schema(self) -> Schema:
@@ -71,43 +78,48 @@ class Inputs:
         return self.encoding.schema
 
     @classmethod
-    def fit(cls, options: Options, store: Store, rows: np.ndarray | None = None) -> "Inputs":
+    def fit(
+        cls, options: Options, store: Store, take: np.ndarray | None = None, *, fold: int | None = None
+    ) -> "Inputs":
         """Fit on training rows.
 
         Args:
           options: `config.inputs`.
           store: with the entries.
-          rows: numbers of the training rows that take part; None for all.
+          take: numbers of the training rows that take part; None for all.
+          fold: of the store; None for its own splits.
 
         Raises:
           UserError: naming the key: there is no such entry, an option is none of its kind, the label is to be a feature
             and the store has none, or no column has the tag.
         """
         first = store.schema.first("table")
-        tables, vectors = {}, {}
+        tables, fitted = {}, {}
         for name, chosen in options.items():
-            entry = entry_of(store.schema, name, chosen)
+            entry, of = entry_of(store.schema, name, chosen), chosen["of"] or name
             if entry.kind == "table":
-                tables[name] = _fit_table(name, chosen, store, rows)
-            if entry.kind == "vector":
-                values = read_entries(store, "train", [chosen["of"] or name])[chosen["of"] or name]
-                vectors[name] = VectorScale.fit(values, _present_rows(values, rows))
+                tables[name] = _fit_table(name, chosen, store, take, fold)
+            elif entry.kind in ("vector", "text"):
+                rows = Taken(store.read("train", [of], fold=fold)[of], take)
+                fitted[name] = _arrays(KINDS[entry.kind].fit(rows, of, store.schema, store.names(of)))
         encoding = next((tables[name] for name in tables if (options[name]["of"] or name) == first), None)
         if encoding is None:
             encoding = Encoding(schema=store.schema, statistics=store.statistics, missing="refuse")
-        return cls._of(options, store.schema, encoding, tables, vectors)
+        return cls._of(options, encoding, tables, fitted, fold)
 
     @classmethod
     def _of(
         cls,
         options: Options,
-        schema: Schema,
         encoding: Encoding,
         tables: Mapping[str, Encoding],
-        vectors: Mapping[str, VectorScale],
+        fitted: Mapping[str, Mapping[str, np.ndarray]],
+        fold: int | None,
     ) -> "Inputs":
         widths = {name: table.schema.widths for name, table in tables.items()}
-        return cls(specs=specs_of(options, schema, widths), encoding=encoding, tables=tables, vectors=vectors)
+        widths |= {name: (len(found["tokens"]),) for name, found in fitted.items() if "tokens" in found}
+        specs = specs_of(options, encoding.schema, widths)
+        return cls(specs=specs, encoding=encoding, tables=tables, fitted=fitted, fold=fold)
 
     def including(self, names: Collection[str]) -> "Inputs":
         """Return the inputs with the store's entries of these names beside them, for baselines on what is stored."""
@@ -118,34 +130,36 @@ class Inputs:
         return dataclasses.replace(self, specs=specs, tables={**self.tables, **tables})
 
     def write(self, directory: Path) -> None:
-        """Write the encoding, and into `inputs/NAME` other encodings and the scales."""
+        """Write the encoding, and into `inputs/NAME` other encodings and what else was fitted."""
         self.encoding.write(directory)
         for name, table in self.tables.items():
             if table is not self.encoding:
-                (directory / "inputs" / name).mkdir(parents=True)
-                table.write(directory / "inputs" / name)
-        for name, scale in self.vectors.items():
-            (directory / "inputs" / name).mkdir(parents=True)
-            scale.write(directory / "inputs" / name / "scale.npz")
+                _folder(directory, name).mkdir(parents=True)
+                table.write(_folder(directory, name))
+        for name, arrays in self.fitted.items():
+            _folder(directory, name).mkdir(parents=True)
+            np.savez(_folder(directory, name) / _FITTED, **dict[str, Any](arrays))
 
     @classmethod
-    def read(cls, directory: Path, options: Options) -> "Inputs":
+    def read(cls, directory: Path, options: Options, *, fold: int | None = None) -> "Inputs":
         """Read what `write` wrote.
 
         Raises:
           UserError: a file is missing or damaged.
         """
         encoding = Encoding.read(directory)
-        tables, vectors = {}, {}
+        tables, fitted = {}, {}
         for name, chosen in options.items():
-            kind, folder = entry_of(encoding.schema, name, chosen).kind, directory / "inputs" / name
+            kind, folder = entry_of(encoding.schema, name, chosen).kind, _folder(directory, name)
             if kind == "table" and folder.is_dir():
                 tables[name] = dataclasses.replace(Encoding.read(folder), input=name)
             elif kind == "table":
                 tables[name] = encoding = dataclasses.replace(encoding, input=name)
-            if kind == "vector":
-                vectors[name] = VectorScale.read(folder / "scale.npz")
-        return cls._of(options, encoding.schema, encoding, tables, vectors)
+            elif kind in ("vector", "text"):
+                path = folder / _FITTED
+                with reading(path, "put a copy of the file back"), np.load(path, allow_pickle=False) as file:
+                    fitted[name] = dict(file)
+        return cls._of(options, encoding, tables, fitted, fold)
 
 
 def entry_of(schema: Schema, name: str, chosen: Mapping[str, Any]) -> Entry:
@@ -161,11 +175,11 @@ def entry_of(schema: Schema, name: str, chosen: Mapping[str, Any]) -> Entry:
     entry = schema.entries[of]
     for option, default in TABLE_OPTIONS.items():
         if option not in _OF_KIND.get(entry.kind, ()):
-            has = f"config.inputs.{name}.{option}: the {entry.kind} {of!r} has no such option; leave it at {default!r}."
-            check(chosen[option] == default, has)
-    policies = VECTOR_POLICIES if entry.kind == "vector" else (chosen["missing"],)
-    sentence = f"config.inputs.{name}.missing: {chosen['missing']!r} is not one of {', '.join(policies)} (a vector's)."
-    check(chosen["missing"] in policies, sentence)
+            where = f"config.inputs.{name}.{option}: the {entry.kind} {of!r} has no such option"
+            check(chosen[option] == default, f"{where}; leave it at {default!r}.")
+    policies = ", ".join(VECTOR_POLICIES)
+    sentence = f"config.inputs.{name}.missing: {chosen['missing']!r} is none of a vector's, which are {policies}."
+    check(entry.kind != "vector" or chosen["missing"] in VECTOR_POLICIES, sentence)
     return entry
 
 
@@ -177,7 +191,8 @@ def specs_of(
     Args:
       options: `config.inputs`.
       schema: of the store.
-      widths: one-hot widths of the columns that are used, of inputs that are tables; by default of all columns.
+      widths: one-hot widths of the columns that are used, of inputs that are tables, by default of all columns; and the
+        sizes of the vocabularies of texts.
 
     Raises:
       UserError: an input has no entry, or an option that is none of its kind.
@@ -186,61 +201,17 @@ def specs_of(
     for name, chosen in options.items():
         entry = entry_of(schema, name, chosen)
         is_table = entry.kind == "table"
-        of_columns = (widths or {}).get(name, tuple(column.width for column in entry.columns)) if is_table else ()
+        of_input = (widths or {}).get(name, tuple(column.width for column in entry.columns))
         specs[name] = InputSpec(
             kind=entry.kind,
-            shape=(len(of_columns),) if is_table else entry.stored,
+            shape=(len(of_input),) if is_table else entry.stored,
             dtype="float32" if is_table else entry.dtype,
-            widths=of_columns,
+            widths=of_input,
             missing=chosen["missing"],
             optional=entry.optional,
             of=chosen["of"] or name,
         )
     return specs
-
-
-def read_entries(store: Store, split: str, names: Collection[str], *, streamed: bool = False) -> dict[str, Any]:
-    """Return the rows of some entries of a split by name, each of which an array of row numbers can index."""
-    arrays = store.arrays(split, streamed=streamed) if "image" in names else store.rows(split)
-    return {name: arrays[name] for name in names}
-
-
-def present_in(store: Store, split: str, of: str, *, streamed: bool = False) -> np.ndarray | None:
-    """Return which rows of a split have an entry, bool [N]; None if all have it."""
-    if not store.schema.entries[of].optional:
-        return None
-    return read_entries(store, split, [of], streamed=streamed)[of].present
-
-
-def cohort_rows(
-    options: Options, store: Store, split: str, *, cohort: str, streamed: bool = False
-) -> np.ndarray | None:
-    """Return the numbers of the rows of a split that take part, in order; None if all do.
-
-    Args:
-      options: `config.inputs`.
-      store: with the entries.
-      split: of it.
-      cohort: "outer" keeps rows that have at least one of the inputs, "inner" those that have all.
-      streamed: whether images and volumes are read from the shards.
-
-    Raises:
-      UserError: no row takes part, or an input has no entry.
-    """
-    every = [chosen["of"] or name for name, chosen in options.items() if entry_of(store.schema, name, chosen)]
-    present = [present_in(store, split, of, streamed=streamed) for of in dict.fromkeys(every)]
-    some = [array for array in present if array is not None]
-    if not some or (cohort == "outer" and len(some) < len(present)):
-        return None
-    keep = np.flatnonzero(np.all(some, axis=0) if cohort == "inner" else np.any(some, axis=0))
-    what = "every one" if cohort == "inner" else "any"
-    remedy = "give config.cohort=outer, or leave one out" if cohort == "inner" else "prepare the store again"
-    check(
-        len(keep) > 0,
-        f"config.cohort: no row of the split {split!r} of {store.directory} has {what} of the inputs "
-        f"{', '.join(options)}; {remedy}.",
-    )
-    return None if len(keep) == store.sizes[split] else keep
 
 
 def input_arrays(
@@ -249,87 +220,89 @@ def input_arrays(
     inputs: Inputs,
     names: Collection[str] | None = None,
     *,
-    targets: Collection[str] = (),
+    targets: Collection[str] | None = None,
     streamed: bool = False,
 ) -> dict[str, Any]:
     """Return what training and evaluation read of a split, by the names of the batch; all rows of the split.
 
-    `id` uint32 [N]; an array per input; `present/NAME` bool [N] for each that is optional; `target/LABEL` [N] for each
-    label: int32 codes of a class, -1 for none, or float32 numbers, NaN for none. Images, volumes, texts and vectors are
-    what is stored, tables encoded float32 [N, F]; inputs of one entry share an array. `label` int32 [N] is the first
-    label that is a class, where a row without one has a number of its own below 0.
+    `id` uint32 [N]; `group` int32 [N] where the store has groups; an array per input; `present/NAME` bool [N] for each
+    that is optional; `target/LABEL` [N]: int32 codes of a class, -1 for none, or float32 numbers, NaN for none. Images,
+    volumes, texts and vectors are what is stored, tables encoded float32 [N, F]; inputs of one entry share an array.
 
     Args:
       store: to read.
-      split: of it.
+      split: of it, or of the fold that the inputs were fitted on.
       inputs: fitted.
       names: of the inputs; all by default.
-      targets: entries such as masks, which are `target/ENTRY` then.
+      targets: names of labels, and of entries such as masks, which are `target/ENTRY` then; all labels by default.
       streamed: whether images and volumes are read from the shards, not from the mapped array.
 
     Raises:
-      UserError: there is no such split, or a table value is missing and the policy is "refuse".
+      UserError: there is no such split, or a value is missing and the policy is "refuse".
     """
     names = list(inputs.specs if names is None else names)
-    rows = store.rows(split)
+    labels = {column.name: place for place, column in enumerate(store.schema.labels)}
+    wanted = list(labels if targets is None else targets)
+    dense = [name for name in wanted if name not in labels and name in store.schema.entries]
+    rows, group = store.rows(split, fold=inputs.fold), store.group(split, inputs.fold)
     arrays: dict[str, Any] = {"id": rows["id"].astype(np.uint32)}
-    entries = read_entries(store, split, {*(inputs.specs[name].of for name in names), *targets}, streamed=streamed)
+    if group is not None:
+        arrays["group"] = group.astype(np.int32)
+    of = [inputs.specs[name].of for name in names]
+    entries = store.read(split, list(dict.fromkeys([*of, *dense])), streamed=streamed, fold=inputs.fold)
     for name in names:
         spec = inputs.specs[name]
-        arrays[name], present = entries[spec.of], getattr(entries[spec.of], "present", None)
+        entry = arrays[name] = entries[spec.of]
         if spec.kind == "table":
-            table = raw_rows(store, split, spec.of, inputs.tables[name].schema)
-            arrays[name] = _encoded(inputs.tables[name], table, present)
-        if spec.kind == "vector" and spec.missing == "refuse":
-            arrays[name] = CompleteRows(entries[spec.of], name)
+            table = raw_rows(store, split, spec.of, inputs.tables[name].schema, fold=inputs.fold)
+            arrays[name] = _encoded(inputs.tables[name], table, entry.present)
+        elif spec.kind == "vector" and spec.missing == "refuse":
+            arrays[name] = CompleteRows(entry, name)
         if spec.optional:
-            arrays[f"present/{name}"] = np.ones(len(rows["id"]), bool) if present is None else present
-    arrays.update({f"target/{name}": entries[name] for name in targets})
-    for place, column in enumerate(store.schema.labels):
-        values = np.asarray(rows["labels"][:, place])
-        codes = np.nan_to_num(values, nan=-1).astype(np.int32) if column.coded else values.astype(np.float32)
-        arrays[f"target/{column.name}"] = codes
-    if "label" in rows:
-        alone = -1 - np.arange(len(rows["label"]))
-        arrays["label"] = np.where(rows["label"] < 0, alone, rows["label"]).astype(np.int32)
-    return arrays
+            arrays[f"present/{name}"] = np.ones(len(entry), bool) if entry.present is None else entry.present
+    for name in wanted:
+        if name in labels:
+            values, column = rows["labels"][:, labels[name]], store.schema.labels[labels[name]]
+            codes = np.nan_to_num(values, nan=-1).astype(np.int32) if column.coded else values.astype(np.float32)
+            arrays[f"target/{name}"] = codes
+    return {**arrays, **{f"target/{name}": entries[name] for name in dense}}
 
 
-def raw_rows(store: Store, split: str, of: str, wanted: Schema) -> np.ndarray:
+def raw_rows(store: Store, split: str, of: str, wanted: Schema, *, fold: int | None = None) -> np.ndarray:
     """Return the raw rows `[N, F]` of the wanted columns of a table of the store, some or all, with the label or not.
 
     Raises:
       UserError: a column is not stored.
     """
-    arrays = {**store.rows(split), "table": read_entries(store, split, [of])[of]}
-    return raw_table(arrays, _with_columns(store.schema, of), wanted)
+    table = np.asarray(store.read(split, [of], fold=fold)[of])
+    return raw_table({**store.rows(split, fold=fold), "table": table}, _with_columns(store.schema, of), wanted)
 
 
-def _fit_table(name: str, chosen: Mapping[str, Any], store: Store, rows: np.ndarray | None) -> Encoding:
+def _fit_table(
+    name: str, chosen: Mapping[str, Any], store: Store, take: np.ndarray | None, fold: int | None
+) -> Encoding:
     of = chosen["of"] or name
-    stored = _with_columns(store.schema, of)
-    schema = select_columns(stored, chosen["columns"], key=f"config.inputs.{name}.columns")
+    schema = select_columns(_with_columns(store.schema, of), chosen["columns"], key=f"config.inputs.{name}.columns")
     if chosen["label_as_feature"]:
         schema = append_label(schema, store, key=f"config.inputs.{name}.label_as_feature")
-    table, present = raw_rows(store, "train", of, schema), present_in(store, "train", of)
-    if rows is not None or present is not None:
-        table = table[_present_rows(table, rows, present)]
-        statistics = Statistics.fit(table, schema)
-    else:
-        statistics = store.statistics if schema == store.schema else Statistics.fit(table, schema)
+    table = raw_rows(store, "train", of, schema, fold=fold)
+    present = Taken(store.read("train", [of], fold=fold)[of], take).there
+    whole = len(present) == len(table) and fold is None
+    table = table[present]
+    statistics = store.statistics if whole and schema == store.schema else Statistics.fit(table, schema)
     return Encoding.fit(table, schema, statistics, missing=chosen["missing"], outside=chosen["outside"], input=name)
+
+
+def _arrays(fitted: Any) -> dict[str, np.ndarray]:
+    """What a kind fitted, as arrays for the accelerator."""
+    values = {key: np.asarray(value) for key, value in dataclasses.asdict(fitted).items()}
+    types = {"f": np.float32, "i": np.int32}
+    return {key: value.astype(types.get(value.dtype.kind, value.dtype)) for key, value in values.items()}
 
 
 def _with_columns(schema: Schema, of: str) -> Schema:
     """The schema in which this table is the first one."""
     return schema if of == schema.first("table") else dataclasses.replace(schema, columns=schema.entries[of].columns)
-
-
-def _present_rows(values: Any, rows: np.ndarray | None, present: np.ndarray | None = None) -> np.ndarray:
-    """The numbers of the rows that take part and are present."""
-    present = getattr(values, "present", None) if present is None else present
-    rows = np.arange(len(values)) if rows is None else rows
-    return rows if present is None else rows[present[rows]]
 
 
 def _encoded(encoding: Encoding, table: np.ndarray, present: np.ndarray | None) -> np.ndarray:
@@ -338,3 +311,7 @@ def _encoded(encoding: Encoding, table: np.ndarray, present: np.ndarray | None) 
     rows = np.full(table.shape, np.nan, np.float32)
     rows[present] = encoding.encode(table[present])
     return rows
+
+
+def _folder(directory: Path, name: str) -> Path:
+    return directory / "inputs" / name

@@ -10,12 +10,14 @@ from flax import nnx
 from jaxtyping import Array, Bool, Key
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.inputs import InputSpec, specs_of
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.encoders.base import ENCODERS, PROJECTORS, Encoder, Projector, ViewSpec
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.keys import parse_key
 from mmcl_jax.encoders.layers import BatchNorm, kept, linear
-from mmcl_jax.errors import check
+from mmcl_jax.errors import UserError, check
+from mmcl_jax.views import VIEWS, view_shape
 
 Present = Bool[Array, " B"]
 
@@ -85,19 +87,29 @@ class Model(nnx.Module):
         return kept(layer(kept(x, present), train=train, present=present), present)
 
 
-def view_specs(config: ConfigDict, schema: Schema) -> dict[str, ViewSpec]:
-    """Return what the encoders of a config get to see of a store of images and a table."""
+def view_specs(config: ConfigDict, inputs: Mapping[str, InputSpec]) -> dict[str, ViewSpec]:
+    """Return what the encoders of a config get to see, by modality: the first view of each.
 
-    def spec(modality: str) -> ViewSpec:
-        if modality == "table":
-            widths = schema.widths
-            return ViewSpec(kind="table", shape=(len(widths),), widths=widths, missing=config.inputs[modality].missing)
-        sizes = [view.get("size") for view in config.views.values() if view.modality == modality]
-        shape = schema.image.shape
-        size = next((size for size in sizes if size is not None), shape[:2])
-        return ViewSpec(kind="image", shape=(*size, shape[2]))
-
-    return {modality: spec(modality) for modality in config.encoders}
+    Raises:
+      UserError: a view and its input do not go together.
+    """
+    found: dict[str, ViewSpec] = {}
+    for name, options in sorted(config.views.items()):
+        view = VIEWS.build(options, f"config.views.{name}")
+        if view.modality in found or view.modality not in inputs:
+            continue
+        spec = inputs[view.modality]
+        check(
+            view.takes == spec.kind,
+            f"config.views.{name}: {options.name!r} is a view of the kind {view.takes}, and the input {view.modality!r} "
+            f"is of the kind {spec.kind}.",
+        )
+        try:
+            shape = view_shape(view, spec)
+        except ValueError as error:
+            raise UserError(f"config.views.{name}: {error}") from error
+        found[view.modality] = ViewSpec(kind=spec.kind, shape=shape, widths=spec.widths, missing=spec.missing)
+    return found
 
 
 def build_model(
@@ -120,7 +132,7 @@ def build_model(
     """
     dtype = jnp.dtype(config.dtype)
     if isinstance(specs, Schema):
-        specs = view_specs(config, specs)
+        specs = view_specs(config, specs_of(config.inputs, specs))
 
     def norm(channels: int) -> BatchNorm:
         return BatchNorm(channels, dtype=dtype, **config.batch_norm)

@@ -12,7 +12,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.evaluation.protocols.knn import knn_outputs, nearest
 from mmcl_jax.evaluation.protocols.retrieval import ranks
-from mmcl_jax.evaluation.sources.features import frozen_encoder
+from mmcl_jax.evaluation.sources.features import What, frozen_encoder
 from mmcl_jax.tasks import Class
 
 
@@ -38,10 +38,12 @@ class OnlineKNN:
         self._train, self._val = (_some(store, split, self._modalities, inputs, rows) for split in ("train", "val"))
         label = store.schema.label
         self._task = None if label is None else Class(label=label.name, classes=len(label.categories))
+        self._label = "" if label is None else label.name
         told = (
             label is not None and "table" in self._modalities and columns_with_label(inputs.schema, store, label.name)
         )
         self._told = bool(told)
+        self._fitted = inputs.fitted
 
     def __call__(self, model: Model) -> dict[str, float]:
         """Of every modality, `online/knn_top1/MODALITY` if there are labels: weighted kNN on frozen features.
@@ -55,8 +57,9 @@ class OnlineKNN:
             if top1 is not None:
                 metrics[f"online/knn_top1/{modality}"] = top1
         if {"image", "table"} <= set(self._modalities) & set(model.projectors):
-            image, table = (self._encode(model, self._val, one, projected=True) for one in ("image", "table"))
-            found = np.stack([ranks(image, table), ranks(table, image)])
+            image, table = (self._encode(model, self._val, one, "projected") for one in ("image", "table"))
+            both = self._present(self._val, "image") & self._present(self._val, "table")
+            found = np.stack([ranks(image[both], table[both]), ranks(table[both], image[both])])
             metrics["online/retrieval_top1"] = float((found == 1).mean())
         return metrics
 
@@ -64,21 +67,30 @@ class OnlineKNN:
         """None if the bank or the queries have no label, or the label is a column of what it would be told from."""
         if self._task is None or (modality == "table" and self._told):
             return None
-        known, asked = self._train["label"] >= 0, self._val["label"] >= 0
+        bank_codes, codes = self._codes(self._train), self._codes(self._val)
+        known = (bank_codes >= 0) & self._present(self._train, modality)
+        asked = (codes >= 0) & self._present(self._val, modality)
         if not known.any() or not asked.any():
             return None
         bank = self._encode(model, self._train, modality)[known]
         queries = self._encode(model, self._val, modality)[asked]
         cosines, places = nearest(bank, queries, min(self._neighbours, len(bank)))
-        outputs = knn_outputs(cosines, self._train["label"][known][places], task=self._task)
-        return float((outputs.argmax(axis=1) == self._val["label"][asked]).mean())
+        outputs = knn_outputs(cosines, bank_codes[known][places], task=self._task)
+        return float((outputs.argmax(axis=1) == codes[asked]).mean())
 
-    def _encode(self, model: Model, rows: Mapping[str, Any], modality: str, *, projected: bool = False) -> np.ndarray:
-        return frozen_encoder(model, config=self._config, modality=modality, projected=projected)(rows[modality])
+    def _present(self, rows: Mapping[str, np.ndarray], modality: str) -> np.ndarray:
+        return rows.get(f"present/{modality}", np.ones(len(rows["id"]), bool))
+
+    def _codes(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+        return rows[f"target/{self._label}"]
+
+    def _encode(self, model: Model, rows: Mapping[str, Any], modality: str, what: What = "pooled") -> np.ndarray:
+        fitted = self._fitted.get(modality, {})
+        return frozen_encoder(model, config=self._config, modality=modality, what=what, fitted=fitted)(rows[modality])
 
 
 def _some(store: Store, split: str, modalities: tuple[str, ...], inputs: Inputs, count: int) -> dict[str, np.ndarray]:
     """At most `count` rows of a split, always the same ones, in memory."""
     arrays = input_arrays(store, split, inputs, modalities)
-    rows = np.sort(np.random.default_rng(0).permutation(store.sizes[split])[:count])
+    rows = np.sort(np.random.default_rng(0).permutation(len(arrays["id"]))[:count])
     return {name: np.asarray(array[rows]) for name, array in arrays.items()}

@@ -23,8 +23,8 @@ from mmcl_jax.objectives.stages import Layers, Learned, Metrics, Targets, Whole
 from mmcl_jax.objectives.unit import unit
 
 # What the model made of a batch, arrays [B, ...]: {"embedding", "prediction" or "teacher": {text: array}},
-# {"each": {term: what its stage returned}}, and for the log {"pooled": {view: features}} of views of which no loss gets a
-# pooled embedding.
+# {"each": {term: what its stage returned}}, and for the log {"pooled": {view: features}} of views of which no loss
+# gets a pooled embedding.
 Outputs = Mapping[str, Mapping[str, Any]]
 Memory = Mapping[str, Float[Array, "Q d"]]
 Normalise = Literal["present"] | None
@@ -154,7 +154,7 @@ class Objective:
                 metrics.update({f"{short}/{text}": value for short, value in spread(embeddings, present).items()})
         return total, {"loss": total, **metrics}
 
-    def made(self, key: str, outputs: Mapping[str, Mapping[str, Array]]) -> dict[str, tuple[Array, ...]]:
+    def made(self, key: str, outputs: Outputs) -> dict[str, tuple[Array, ...]]:
         """Return the embeddings, predictions and embeddings by the target network that a term asks for."""
         term = self.terms[key]
         return {_FIELD[kind]: tuple(outputs[kind][text] for text in term.between) for kind in term.outputs}
@@ -263,7 +263,8 @@ def check_reads(term: Term, path: str, views: Iterable[str]) -> None:
         )
         check(
             bool(term.outputs) or read.head in ("", "none"),
-            f"{path}: the term {term.name!r} reads features before any head; write {text.split(':')[0]!r}, not {text!r}.",
+            f"{path}: the term {term.name!r} reads features before any head; write {text.split(':')[0]!r}, not "
+            f"{text!r}.",
         )
         check(
             read.projected or "prediction" not in term.outputs,

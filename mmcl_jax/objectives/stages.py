@@ -128,6 +128,7 @@ class EachPair:
     partners_present: Bool[Array, "B K"] | None = None
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loss:
     """What a term's loss returns.

@@ -11,8 +11,9 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.cohort import cohort_rows
 from mmcl_jax.data.input import Batches, is_streamed
-from mmcl_jax.data.inputs import Inputs, InputSpec, cohort_rows, input_arrays, specs_of
+from mmcl_jax.data.inputs import Inputs, InputSpec, input_arrays, specs_of
 from mmcl_jax.data.padded import PaddedBatches
 from mmcl_jax.data.population import population_of
 from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
@@ -100,7 +101,7 @@ def training_rows(config: ConfigDict, store: Store) -> np.ndarray | None:
     """Return the numbers of the training rows that take part in an experiment, by its cohort; None if all do.
 
     Raises:
-      UserError: no row takes part, or an input has no entry.
+      UserError: no row takes part, there is no such fold, or an input has no entry.
     """
     return taking_part(config, store, "train")
 
@@ -109,11 +110,11 @@ def taking_part(config: ConfigDict, store: Store, split: str) -> np.ndarray | No
     """Return the numbers of the rows of a split that take part in an experiment, by its cohort; None if all do.
 
     Raises:
-      UserError: no row takes part, or an input has no entry.
+      UserError: no row takes part, there is no such fold, or an input has no entry.
     """
+    entries = {name: spec.of for name, spec in specs_of(config.inputs, store.schema).items()}
     streamed = is_streamed(config.loader.images, store)
-    check(config.fold is None, f"config.fold: the store {store.directory} has no folds; leave it at None.")
-    return cohort_rows(config.inputs, store, split, cohort=config.cohort, streamed=streamed)
+    return cohort_rows(entries, store, split, cohort=config.cohort, fold=config.fold, streamed=streamed)
 
 
 def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
@@ -122,22 +123,21 @@ def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
     Raises:
       UserError: naming the key, see `Inputs.fit`.
     """
-    return Inputs.fit(config.inputs, store, training_rows(config, store))
+    return Inputs.fit(config.inputs, store, training_rows(config, store), fold=config.fold)
 
 
-def build_sampler(config: ConfigDict, store: Store) -> Sampler:
-    """Return what gives the training rows of every epoch.
+def build_sampler(config: ConfigDict, store: Store, rows: np.ndarray | None = None) -> Sampler:
+    """Return what gives the rows of every epoch, as numbers among the training rows that take part (None: all).
 
     Raises:
       UserError: the store lacks what it chooses by.
     """
-    take = training_rows(config, store)
     return SAMPLERS.build(
         config.sampler,
         "config.sampler",
-        rows=store.sizes["train"] if take is None else len(take),
+        rows=len(store.rows_of("train", config.fold)) if rows is None else len(rows),
         batch_size=config.batch_size,
-        targets=Targets.of(store, "train", take),
+        targets=Targets.of(store, "train", config.fold).take(rows),
     )
 
 
@@ -152,26 +152,27 @@ def build_experiment(
       UserError: naming the config key, file or column that is wrong.
     """
     check_config(config)
-    inputs = inputs or fit_inputs(config, store)
+    inputs, rows = inputs or fit_inputs(config, store), training_rows(config, store)
+    objective = build_objective(config.objective, _modalities(config), schema=store.schema, inputs=inputs.specs)
     share = {"batch_size": config.batch_size, "process": jax.process_index(), "processes": jax.process_count()}
-    streamed, dense = is_streamed(config.loader.images, store), _dense_targets(config, store.schema)
 
     def read(split: str) -> dict[str, Any]:
-        return input_arrays(store, split, inputs, targets=dense, streamed=streamed)
+        streamed = is_streamed(config.loader.images, store)
+        return input_arrays(store, split, inputs, targets=objective.targets, streamed=streamed)
 
     batches = Batches(
         read("train"),
         epochs=config.epochs,
         seed=config.seed,
-        take=training_rows(config, store),
-        sampler=build_sampler(config, store),
+        take=rows,
+        sampler=build_sampler(config, store, rows),
         **share,
     )
     experiment = assemble(config, inputs.schema, batches, devices, inputs=inputs)
     if config.validation.epochs is None:
         return experiment
     check(
-        store.sizes.get("val", 0) > 0,
+        len(store.rows_of("val", config.fold)) > 0,
         f"config.validation.epochs: {store.directory} has no validation rows; set it to None, or prepare a store with "
         f"--split.",
     )
@@ -179,15 +180,19 @@ def build_experiment(
     return dataclasses.replace(experiment, validation=PaddedBatches(read("val"), take=take, **share))
 
 
+def _modalities(config: ConfigDict) -> dict[str, str]:
+    """The modality of every view."""
+    return {name: spec.modality for name, spec in sorted(config.views.items())}
+
+
 def _fitted(
     config: ConfigDict, views: Mapping[str, View], batches: Batches, inputs: Inputs | None
 ) -> dict[str, dict[str, np.ndarray]]:
-    """What views are given, by modality: the scale of vectors, and the population if a view draws from it."""
-    fitted: dict[str, dict[str, np.ndarray]] = {view.modality: {} for view in views.values()}
+    """What views are given, by modality: what was fitted, and the population if a view draws from it."""
+    known: Mapping[str, Mapping[str, np.ndarray]] = inputs.fitted if inputs else {}
+    fitted = {view.modality: dict(known.get(view.modality, {})) for view in views.values()}
     asked: dict[str, tuple[str, int | None]] = {}
     for name, view in views.items():
-        if inputs and view.modality in inputs.vectors:
-            fitted[view.modality].update(inputs.vectors[view.modality].to_arrays())
         if not view.draws:
             continue
         key = f"config.views.{name}.population"
@@ -205,14 +210,6 @@ def _fitted(
             population = population_of(rows, take, size=size, seed=config.seed, key=key)
             fitted[view.modality]["population"] = population
     return fitted
-
-
-def _dense_targets(config: ConfigDict, schema: Schema) -> list[str]:
-    """The entries such as masks that a term reads."""
-    modalities = {name: view.modality for name, view in config.views.items()}
-    read = build_objective(config.objective, modalities, schema=schema).targets
-    dense = [name for name, entry in schema.entries.items() if entry.role == "target" and entry.kind != "table"]
-    return [name for name in dense if name in read]
 
 
 def assemble(
@@ -235,17 +232,14 @@ def assemble(
     check_split(config, mesh.size)
     specs = inputs.specs if inputs else specs_of(config.inputs, schema)
     views = {name: VIEWS.build(spec, f"config.views.{name}") for name, spec in sorted(config.views.items())}
-    for name, view in views.items():
-        chosen, kind = config.views[name].name, specs[view.modality].kind
-        check(
-            view.takes == kind,
-            f"config.views.{name}: {chosen!r} is a view of the kind {view.takes}, and the input {view.modality!r} is of "
-            f"the kind {kind}.",
-        )
     execution = Execution(name=config.pairs.execution, tile=config.pairs.tile, mesh=mesh)
-    modalities = {name: view.modality for name, view in views.items()}
     objective = build_objective(
-        config.objective, modalities, execution=execution, schema=schema, inputs=specs, normalise=config.normalise_terms
+        config.objective,
+        _modalities(config),
+        execution=execution,
+        schema=schema,
+        inputs=specs,
+        normalise=config.normalise_terms,
     )
     for index, term in enumerate(objective.terms.values()):
         for target in term.targets:

@@ -169,7 +169,7 @@ def pretrain(
             if experiment.validation is not None:
                 validation = ValidationPass(experiment, experiment.validation, state, constants)
         say(batches.describe())
-        if sentence := enlarged(config, store.schema.image):
+        if sentence := enlarged(config, experiment.inputs):
             say(sentence)
         say(f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(compiled)}")
         if first:
@@ -178,7 +178,7 @@ def pretrain(
         skips = SkippedSteps(
             workdir,
             batches,
-            lambda: store.keys("train"),
+            lambda: store.keys("train", config.fold),
             most=config.skip_nonfinite,
             start=first,
             before=before,

@@ -10,13 +10,11 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.inputs import InputSpec, specs_of
 from mmcl_jax.data.schema import Schema
-from mmcl_jax.encoders import Model, ViewSpec, build_model
+from mmcl_jax.encoders import Model, build_model, view_specs
 from mmcl_jax.encoders.layers import BatchNorm
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import LayerInput, Objective, Term, build_objective
 from mmcl_jax.objectives.stages import Layers, Sizes
-
-_AXES = {"image": 2, "volume": 3}  # of space
 
 
 def trained_model(
@@ -40,22 +38,6 @@ def trained_model(
     check_parts(objective, model)
     model.heads = nnx.Dict(_layers(config, objective, model, rngs))
     return model
-
-
-def view_specs(config: ConfigDict, inputs: Mapping[str, InputSpec]) -> dict[str, ViewSpec]:
-    """Return what the encoders of a config get to see of its inputs."""
-
-    def spec(modality: str) -> ViewSpec:
-        given = inputs[modality]
-        axes = _AXES.get(given.kind)
-        shape = given.shape
-        if axes is not None:  # a row may have several pictures, and a view shows one of them, perhaps resized
-            sizes = [view.get("size") for view in config.views.values() if view.modality == modality]
-            size = next((size for size in sizes if size is not None), shape[-1 - axes : -1])
-            shape = (*size, shape[-1])
-        return ViewSpec(kind=given.kind, shape=shape, widths=given.widths, missing=given.missing)
-
-    return {modality: spec(modality) for modality in config.encoders}
 
 
 def _layers(config: ConfigDict, objective: Objective, model: Model, rngs: nnx.Rngs) -> dict[str, Any]:
@@ -111,7 +93,7 @@ def check_parts(objective: Objective, model: Model) -> None:
             for part in needed:
                 has = sorted(getattr(model, part))
                 listed = ", ".join(has) or "nothing"
-                check(key in has, f"{path}: {text!r} needs {key!r} in config.{part}, which has {listed}.")
+                check(key in has, f"{path}: {text!r} needs {key!r} in config.{part}, which has {listed}; add it.")
 
 
 def layers_of(model: Model, objective: Objective, key: str) -> Layers:
@@ -133,7 +115,9 @@ class _Stateless(dict[str, nnx.Module]):
     """Layers by name; those with model state are not among them."""
 
     def __missing__(self, name: str) -> nnx.Module:
-        raise ValueError(f"the layer {name!r} is not one without model state; layers with it run in the stage each")
+        raise ValueError(
+            f"{name!r} is no layer without model state of the term; layers with model state run in the stage each alone"
+        )
 
 
 def _state(layer: nnx.Module) -> bool:

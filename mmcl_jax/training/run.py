@@ -39,6 +39,7 @@ from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.files import CHECKSUMS, damage, reading, write_checksums, write_text
 from mmcl_jax.lock import locked
+from mmcl_jax.training.added import with_added_keys
 from mmcl_jax.training.checkpoint import Checkpoints, UnreadableError, newest_intact, steps_of
 from mmcl_jax.training.control import first_control
 from mmcl_jax.training.finite import check_finite
@@ -195,7 +196,7 @@ class Run:
         (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
         inputs.write(partial)
         (partial / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
-        Seen.of(store).write(partial)
+        Seen.of(store, fold=config.fold).write(partial)
         origin = {
             "fingerprint": store.fingerprint,
             "directory": str(store.directory.absolute()),
@@ -220,13 +221,14 @@ class Run:
             f"{changed}: put a copy of the file back, or, if the change is meant, remove {directory / CHECKSUMS}.",
         )
         with reading(directory / "config.json", _COPY):
-            config = from_plain(translated(json.loads((directory / "config.json").read_text())))
+            plain = translated(json.loads((directory / "config.json").read_text()))
+            config = with_added_keys(from_plain(plain))
         with reading(directory / "store.json", _COPY):
             fingerprint = str(json.loads((directory / "store.json").read_text())["fingerprint"])
         return cls(
             directory=directory,
             config=config,
-            inputs=Inputs.read(directory, config.inputs),
+            inputs=Inputs.read(directory, config.inputs, fold=config.fold),
             declaration=Declaration.read(directory / "declaration.json"),
             fingerprint=fingerprint,
         )

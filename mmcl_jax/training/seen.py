@@ -30,12 +30,12 @@ class Seen:
     hashes: Mapping[str, np.ndarray]
 
     @classmethod
-    def of(cls, store: Store, splits: Sequence[str] = SEEN) -> "Seen":
-        """Hash the rows of the store's splits."""
-        hashes = {f"{split}_keys": _words(key.encode() for key in store.keys(split)) for split in splits}
+    def of(cls, store: Store, splits: Sequence[str] = SEEN, *, fold: int | None = None) -> "Seen":
+        """Hash the rows of the store's splits, or of those of a fold."""
+        hashes = {f"{split}_keys": _words(key.encode() for key in store.keys(split, fold)) for split in splits}
         image = store.schema.first("image")
         if image and store.layout.has_values([image]):
-            hashes |= {f"{split}_pictures": _pictures(store, split, image) for split in splits}
+            hashes |= {f"{split}_pictures": _pictures(store, split, image, fold) for split in splits}
         return cls(hashes)
 
     def write(self, directory: Path) -> None:
@@ -62,12 +62,12 @@ class Seen:
         return int(found.sum())
 
 
-def _pictures(store: Store, split: str, name: str) -> np.ndarray:
+def _pictures(store: Store, split: str, name: str, fold: int | None) -> np.ndarray:
     """Hash the picture of every row; of large ones the middle, which costs one page of the file for each.
 
     A row without a picture has the hash of its key.
     """
-    rows = store.read(split, [name])[name]
+    rows = store.read(split, [name], fold=fold)[name]
     assert isinstance(rows, MappedRows)
     images, middle = rows.values, rows.values.shape[-3] // 2
     lines = slice(middle - _LINES // 2, middle + _LINES // 2) if images.shape[-3] > _WHOLE else slice(None)
@@ -78,7 +78,7 @@ def _pictures(store: Store, split: str, name: str) -> np.ndarray:
         part = images[at][..., lines, :, :]
         return (images[at] if np.ptp(part) == 0 else part).tobytes()  # a blank middle says nothing
 
-    return _words(map(content, rows.at, store.keys(split)))
+    return _words(map(content, rows.at, store.keys(split, fold)))
 
 
 def _words(values: Iterable[bytes]) -> np.ndarray:

@@ -5,8 +5,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.cohort import COHORTS
 from mmcl_jax.data.encoding import MISSING_POLICIES, OUTSIDE_POLICIES
-from mmcl_jax.data.inputs import COHORTS
+from mmcl_jax.data.inputs import OPTIONS
 from mmcl_jax.encoders import parse_key
 from mmcl_jax.errors import check
 from mmcl_jax.objectives.pairs import EXECUTIONS
@@ -80,6 +81,9 @@ def check_config(config: ConfigDict) -> None:
     Raises:
       UserError: naming the key.
     """
+    for name, chosen in config.inputs.items():
+        made = isinstance(chosen, ConfigDict) and set(chosen) == set(OPTIONS)
+        check(made, f"config.inputs.{name}: this is not one of mmcl_jax.config.input(...), which gives all options.")
     rules = {**_SCALARS, **{f"inputs.{name}.{key}": rule for name in config.inputs for key, rule in _INPUT.items()}}
     for key, (types, holds, sentence) in rules.items():
         value = config

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped, UInt32
 
+from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.registry import Registry
 from mmcl_jax.views.randomness import example_keys
 
 VIEWS = Registry("view")
 
-# What was fitted on the training rows of one input: "mean" and "std" `[F]` of a vector, "population" `[N, ...]`.
+# What is known of the training rows of one input: `Inputs.fitted`, and "population" `[N, ...]` for views that draw.
 Fitted = Mapping[str, Array]
 
 
@@ -30,7 +31,7 @@ class Viewed:
     """
 
     values: Shaped[Array, "B ..."]
-    geometry: Float[Array, "B n n+1"] | None = None
+    geometry: Float[Array, "B n m"] | None = None
     changed: Bool[Array, "B F"] | None = None
 
 
@@ -70,7 +71,8 @@ def apply_views(
 ) -> dict[str, Viewed]:
     """Return every view of a batch, by name.
 
-    The values of a row that is absent (`present/MODALITY`) are zeros, whatever the batch holds for it.
+    The values of a row that is absent (`present/MODALITY`) are zeros, and those of a text -1, which is no token,
+    whatever the batch holds for it.
 
     Args:
       views: by name; the name is also the view's random stream.
@@ -90,5 +92,20 @@ def apply_views(
     return seen
 
 
+def view_shape(view: View, given: InputSpec) -> tuple[int, ...]:
+    """Return the shape of one example's view of an input.
+
+    Raises:
+      ValueError: the view cannot be made of such rows.
+    """
+    rows = jax.ShapeDtypeStruct((1, *given.shape), given.dtype)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+    scale = jax.ShapeDtypeStruct(given.shape, jnp.float32)
+    tokens, unknown = jax.ShapeDtypeStruct(given.widths, bool), jax.ShapeDtypeStruct((), jnp.int32)
+    fitted = {"mean": scale, "std": scale, "tokens": tokens, "unknown": unknown}
+    return jax.eval_shape(lambda *given: view.plain(*given).values, rows, keys, fitted).shape[1:]
+
+
 def _zeroed(values: Shaped[Array, "B ..."], present: Bool[Array, "B"]) -> Shaped[Array, "B ..."]:
-    return jnp.where(present.reshape(-1, *[1] * (values.ndim - 1)), values, jnp.zeros_like(values))
+    nothing = jnp.zeros_like(values) if jnp.issubdtype(values.dtype, jnp.floating) else jnp.full_like(values, -1)
+    return jnp.where(present.reshape(-1, *[1] * (values.ndim - 1)), values, nothing)

@@ -4,23 +4,25 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Float, Key, Shaped
 
+from mmcl_jax.views import geometry as affine
 from mmcl_jax.views import image_ops as ops
 from mmcl_jax.views.base import VIEWS, Apply, Fitted, View, Viewed
+from mmcl_jax.views.pixels import check_size, one_of, require, to_unit
 
-Images = UInt8[Array, "B H W C"] | UInt8[Array, "B V H W C"]
+Images = Shaped[Array, "B H W C"] | Shaped[Array, "B V H W C"]
 Size = tuple[int, int] | None
 Picture = int | None
 
 
 @VIEWS.register("resized")
 def resized(*, modality: str = "image", size: Size = None, picture: Picture = None) -> View:
-    """The image itself: floats in [0, 1], resized to `size` (height, width) if that is given.
+    """The image itself as floats (see `pixels.to_unit`), resized to `size` (height, width) if that is given.
 
     Of rows with several pictures, `picture` says which by its place; None takes one at random.
     """
-    _check_size(size)
+    check_size(size)
     view = _resized(size, picture)
     return View(modality=modality, takes="image", apply=view, plain=view)
 
@@ -76,19 +78,19 @@ def augment(
     Raises:
       ValueError: a probability or range is out of bounds.
     """
-    _check_size(size)
+    check_size(size)
     for name, value in {
         "probability": probability, "flip": flip, "jitter": jitter, "grayscale": grayscale, "blur": blur,
     }.items():  # fmt: skip
-        _require(0 <= value <= 1, f"{name} is a probability, not {value}")
+        require(0 <= value <= 1, f"{name} is a probability, not {value}")
     for name, value in {"brightness": brightness, "contrast": contrast, "saturation": saturation}.items():
-        _require(value >= 0, f"{name} must not be negative, as {value} is")
-    _require(0 <= hue <= 0.5, f"hue must lie in [0, 0.5], not {hue}")
-    _require(0 < crop_scale[0] <= crop_scale[1] <= 1, f"crop_scale must rise within (0, 1], not {crop_scale}")
-    _require(0 < crop_ratio[0] <= crop_ratio[1], f"crop_ratio must be positive and rise, not {crop_ratio}")
-    _require(0 < blur_sigma[0] <= blur_sigma[1], f"blur_sigma must be positive and rise, not {blur_sigma}")
-    _require(blur_kernel > 0 and blur_kernel % 2 == 1, f"blur_kernel must be odd and positive, not {blur_kernel}")
-    _require(rotation >= 0, f"rotation must not be negative, as {rotation} is")
+        require(value >= 0, f"{name} must not be negative, as {value} is")
+    require(0 <= hue <= 0.5, f"hue must lie in [0, 0.5], not {hue}")
+    require(0 < crop_scale[0] <= crop_scale[1] <= 1, f"crop_scale must rise within (0, 1], not {crop_scale}")
+    require(0 < crop_ratio[0] <= crop_ratio[1], f"crop_ratio must be positive and rise, not {crop_ratio}")
+    require(0 < blur_sigma[0] <= blur_sigma[1], f"blur_sigma must be positive and rise, not {blur_sigma}")
+    require(blur_kernel > 0 and blur_kernel % 2 == 1, f"blur_kernel must be odd and positive, not {blur_kernel}")
+    require(rotation >= 0, f"rotation must not be negative, as {rotation} is")
 
     def maybe(key: Array, share: float, change: Callable[[Array, Array], Array], image: Array) -> Array:
         if share == 0:
@@ -96,12 +98,15 @@ def augment(
         choose, use = jax.random.split(key)
         return jnp.where(ops.sometimes(choose, share), change(use, image), image)
 
-    def one(key: Key[Array, ""], image: Float[Array, "H W C"]) -> Float[Array, "h w C"]:
-        target = size or (image.shape[0], image.shape[1])
+    def one(key: Key[Array, ""], image: Float[Array, "H W C"]) -> tuple[Float[Array, "h w C"], Float[Array, "2 3"]]:
+        stored = image.shape[0], image.shape[1]
+        target = size or stored
         keys = dict(zip(_PARTS, jax.random.split(key, len(_PARTS)), strict=True))
         plain = image
+        turned = jnp.eye(3)
         if rotation:
-            image = ops.rotation(keys["rotation"], image, degrees=rotation)
+            degrees = jax.random.uniform(keys["rotation"], minval=-rotation, maxval=rotation)
+            image, turned = ops.rotate(image, degrees), affine.rotated(stored, degrees)
 
         def change(key: Array, image: Array) -> Array:
             return ops.color_jitter(
@@ -113,17 +118,24 @@ def augment(
         kernel = min(blur_kernel, 2 * min(image.shape[:2]) - 1)  # the border cannot be reflected further than it goes
         image = maybe(keys["blur"], blur, lambda k, x: ops.blur(k, x, kernel=kernel, sigma=blur_sigma), image)
         if crop_scale == (1.0, 1.0):
-            image = ops.resize(image, target)
+            image, cropped = ops.resize(image, target), affine.resized(stored, target)
         else:
-            image = ops.resized_crop(keys["crop"], image, size=target, scale=crop_scale, ratio=crop_ratio)
+            origin, extent = ops.crop_window(keys["crop"], *stored, scale=crop_scale, ratio=crop_ratio)
+            image = ops.resize_window(image, origin, extent, size=target)
+            cropped = affine.window(origin, extent, target)
         image = ops.horizontal_flip(keys["flip"], image, probability=flip)
+        mirrored = jnp.array([False, True]) & ops.sometimes(keys["flip"], flip)
+        geometry = affine.composed(turned, cropped, affine.flipped(target, mirrored))
         if probability < 1:
-            image = jnp.where(ops.sometimes(keys["probability"], probability), image, ops.resize(plain, target))
-        return image
+            augmented = ops.sometimes(keys["probability"], probability)
+            image = jnp.where(augmented, image, ops.resize(plain, target))
+            geometry = jnp.where(augmented, geometry, affine.resized(stored, target))
+        return image, geometry[:2]
 
     def view(images: Images, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
         del fitted
-        return Viewed(jax.vmap(one)(keys, _to_unit(_one_of(images, keys, picture))))
+        values, geometry = jax.vmap(one)(keys, to_unit(one_of(images, keys, picture, axes=2)))
+        return Viewed(values, geometry=geometry)
 
     return View(modality=modality, takes="image", apply=view, plain=_resized(size, picture))
 
@@ -131,38 +143,14 @@ def augment(
 def _resized(size: Size, picture: Picture) -> Apply:
     def view(images: Images, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
         del fitted
-        images = _one_of(images, keys, picture)
-        resize = jax.vmap(lambda image: ops.resize(image, size or (image.shape[0], image.shape[1])))
-        return Viewed(resize(_to_unit(images)))
+        images = one_of(images, keys, picture, axes=2)
+        stored = images.shape[1], images.shape[2]
+        target = size or stored
+        geometry = affine.resized(stored, target)[:2]
+        resized = jax.vmap(lambda image: ops.resize(image, target))(to_unit(images))
+        return Viewed(resized, geometry=jnp.broadcast_to(geometry, (len(images), 2, 3)))
 
     return view
 
 
-_PICK = 0x71C  # a random stream beside those of `_PARTS`
 _PARTS = ("rotation", "jitter", "grayscale", "blur", "crop", "flip", "probability")
-
-
-def _one_of(images: Images, keys: Key[Array, "B"], picture: Picture) -> UInt8[Array, "B H W C"]:
-    """One picture per row, where there are several."""
-    if images.ndim == 4:
-        _require(picture in (None, 0), f"picture {picture} was asked for and rows have one")
-        return images
-    pictures = images.shape[1]
-    if picture is None:
-        draw = jax.vmap(lambda key: jax.random.randint(jax.random.fold_in(key, _PICK), (), 0, pictures))
-        return jax.vmap(lambda row, place: row[place])(images, draw(keys))
-    _require(0 <= picture < pictures, f"picture {picture} was asked for and rows have {pictures}")
-    return images[:, picture]
-
-
-def _to_unit(images: UInt8[Array, "B H W C"]) -> Float[Array, "B H W C"]:
-    return images.astype(jnp.float32) / 255
-
-
-def _check_size(size: Size) -> None:
-    _require(size is None or min(size) > 0, f"size must be positive, not {size}")
-
-
-def _require(condition: bool, sentence: str) -> None:
-    if not condition:
-        raise ValueError(sentence)

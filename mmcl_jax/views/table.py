@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Key, Shaped
 
 from mmcl_jax.views.base import VIEWS, Fitted, View, Viewed
 
@@ -35,7 +35,7 @@ def scarf(*, modality: str = "table", rate: float = 0.3, population: int | None 
       modality: which modality it is a view of.
       rate: share of the columns that are overwritten.
       population: training rows that values are drawn from, a random sample of this size; None for all, or, of tables
-        above 64 MiB, as many as take 64 MiB.
+        above 256 MiB, as many as take 256 MiB.
 
     Raises:
       ValueError: the rate is outside [0, 1], or the population is not positive.
@@ -48,10 +48,12 @@ def scarf(*, modality: str = "table", rate: float = 0.3, population: int | None 
     return View(modality=modality, takes="table", apply=view, plain=unchanged, draws=True, population=population)
 
 
-def corrupted(rows: Rows, keys: Key[Array, "B"], population: Float[Array, "N F"], *, rate: float) -> Viewed:
+def corrupted(
+    rows: Shaped[Array, "B F"], keys: Key[Array, "B"], population: Shaped[Array, "N F"], *, rate: float
+) -> Viewed:
     """Overwrite `int(rate * F)` columns of every row by draws from the population's marginals."""
 
-    def one(key: Key[Array, ""], row: Float[Array, "F"]) -> tuple[Float[Array, "F"], Bool[Array, "F"]]:
+    def one(key: Key[Array, ""], row: Shaped[Array, "F"]) -> tuple[Shaped[Array, "F"], Bool[Array, "F"]]:
         columns = row.shape[0]
         choose, draw = jax.random.split(key)
         changed = jax.random.permutation(choose, columns) < int(rate * columns)

@@ -263,7 +263,7 @@ def test_progress_shows_the_mean_of_the_draws_that_are_done(ads: Path, result: R
         learning_rates=[0.01], max_epochs=1, say=lambda line: None,
     )  # fmt: skip
     data, source = LabelledStore.of(store, "sold"), Source("run", result.run)
-    (job,) = jobs_of(source, [data], ["finetune"], ["image"], [Budget()], 3, (), False)
+    (job,) = jobs_of(source, [(data, "image")], ["finetune"], [Budget()], 3, (), False)
     shown = so_far(job, scores[:2])
     mean = np.mean([score.metrics["log_loss"] for score in scores[:2]])
     assert shown.endswith(f"log_loss {mean:.3f} (mean of 2 of 3 draws)")

@@ -11,18 +11,23 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.state import Arrays, split_model
-from mmcl_jax.views import VIEWS
+from mmcl_jax.views import VIEWS, View
+from mmcl_jax.views.base import Fitted
 
 CROP_SCALE = (0.6, 1.0)
+_AXES = {"image": 4, "volume": 5}  # of a batch of pictures
+
+ViewSpec = tuple[tuple[str, Any], ...]  # the name and the options of a view, which decide about a program
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """Arrays of the encoders: what gradients train, and the running statistics of normalisation."""
+    """Arrays of the encoders: what gradients train, the running statistics of normalisation, and what views know."""
 
     params: Arrays
     statistics: Arrays
+    fitted: dict[str, Fitted] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,18 +37,20 @@ class Encoders:
     Attributes:
       graphdef: of an `nnx.Dict` of the encoders.
       modalities: whose pooled features are concatenated, in this order.
-      augmentations: of each modality that is pictures, the options of its training view.
+      views: of each modality; pictures are augmented in training, and of everything else the plain form is taken.
     """
 
     graphdef: Any
     modalities: tuple[str, ...]
-    augmentations: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
+    views: tuple[ViewSpec, ...]
 
-    def augmented(self, inputs: dict[str, Array], keys: Array) -> dict[str, Array]:
-        """Return the inputs with pictures augmented, a key per example."""
-        seen = {modality: inputs[modality] for modality in self.modalities}
-        for modality, spec in self._specs().items():
-            seen[modality] = VIEWS.build(spec, "augmentation").apply(seen[modality], keys, {}).values
+    def augmented(self, encoder: Encoder, inputs: dict[str, Array], keys: Array) -> dict[str, Array]:
+        """Return the inputs as training sees them, a key per example."""
+        seen = {}
+        for modality, spec in zip(self.modalities, self.views, strict=True):
+            view, fitted = built(spec), encoder.fitted.get(modality, {})
+            look = view.apply if pictured(spec) else view.plain
+            seen[modality] = look(inputs[modality], keys, fitted).values
         return seen
 
     def pooled(
@@ -66,20 +73,40 @@ class Encoders:
 
         A linear head on that mean gives the mean of its outputs on the pictures.
         """
-        seen, pictures = {modality: inputs[modality] for modality in self.modalities}, {}
-        for modality, spec in self._specs().items():
-            images = inputs[modality]
-            pictures[modality] = 1 if images.ndim == 4 else images.shape[1]
-            images = images.reshape(-1, *images.shape[-3:])
-            keys = jax.random.split(jax.random.key(0), len(images))
-            seen[modality] = VIEWS.build(spec, "augmentation").plain(images, keys, {}).values
+        seen, pictures = {}, {}
+        for modality, spec in zip(self.modalities, self.views, strict=True):
+            rows = inputs[modality]
+            if rows.ndim == pictured(spec) + 1:
+                pictures[modality] = rows.shape[1]
+                rows = rows.reshape(-1, *rows.shape[2:])
+            keys = jax.random.split(jax.random.key(0), len(rows))
+            seen[modality] = built(spec).plain(rows, keys, encoder.fitted.get(modality, {})).values
         return self.pooled(encoder, seen, train=False, pictures=pictures)[0]
 
-    def _specs(self) -> dict[str, ConfigDict]:
-        return {modality: ConfigDict(dict(spec), convert_dict=False) for modality, spec in self.augmentations}
+
+def built(spec: ViewSpec) -> View:
+    """Return the view of a specification."""
+    return VIEWS.build(ConfigDict(dict(spec), convert_dict=False), "view")
 
 
-def augmentation_of(config: ConfigDict, *, probability: float, modality: str = "image") -> tuple[tuple[str, Any], ...]:
+def pictured(spec: ViewSpec) -> int:
+    """Return the number of axes of a batch of images (4) or volumes (5); 0 of what is neither."""
+    return _AXES.get(built(spec).takes, 0)
+
+
+def plain_spec(config: ConfigDict, modality: str) -> ViewSpec:
+    """Return the run's first view of a modality, whose plain form its encoder is evaluated on.
+
+    Raises:
+      UserError: it has none.
+    """
+    spec = next((spec for spec in config.views.values() if spec.modality == modality), None)
+    if spec is None:
+        raise UserError(f"config.views: no view is of {modality!r}, which its encoder is evaluated on.")
+    return tuple(sorted(spec.items()))
+
+
+def augmentation_of(config: ConfigDict, *, probability: float, modality: str = "image") -> ViewSpec:
     """Return the run's own augmentation of a modality (the first, if it has several), with crops of at least 0.6.
 
     Of rows with several pictures it takes one at random.

@@ -170,7 +170,9 @@ class Programs:
             features = fixed.features[batch["row"]]
             targets = jax.vmap(lambda of, rows: of[rows])(fixed.targets, batch["row"])
         else:
-            seen = encoders.augmented(batch, example_keys(seed, number, "finetune", batch["id"]))
+            keys, given = example_keys(seed, number, "finetune", batch["id"]), fixed.encoder or weights.encoder
+            assert given is not None
+            seen = encoders.augmented(given, batch, keys)
             if fixed.encoder is not None:
                 features = encoders.pooled(fixed.encoder, seen, train=False)[0][None]
         assert targets is not None
@@ -181,7 +183,7 @@ class Programs:
             if found is None:
                 assert encoders is not None
                 assert weights.encoder is not None
-                encoder = Encoder(params=params, statistics=weights.encoder.statistics)
+                encoder = dataclasses.replace(weights.encoder, params=params)
                 pooled, statistics = encoders.pooled(encoder, seen, train=True)
                 found = pooled[None]
             outputs = every_output(self.recipe.head, heads, found)
@@ -195,7 +197,8 @@ class Programs:
         if weights.encoder is None:
             return Weights(heads=heads, encoder=None), moments, losses
         params = jax.tree.map(lambda old, by: old - rates[0, 0] * by, weights.encoder.params, by_params)
-        return Weights(heads=heads, encoder=Encoder(params=params, statistics=statistics)), moments, losses
+        encoder = dataclasses.replace(weights.encoder, params=params, statistics=statistics)
+        return Weights(heads=heads, encoder=encoder), moments, losses
 
     def _measure(
         self, heads: Params, features: Float[Array, "M ..."], targets: Array

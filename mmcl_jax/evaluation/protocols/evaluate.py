@@ -10,11 +10,11 @@ from mmcl_jax.evaluation.protocols.scoring import score_job
 from mmcl_jax.evaluation.results.file import NoRecords, Records
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.budgets import Budget
-from mmcl_jax.evaluation.sources.checks import check_choice, check_distinct, check_inputs, check_retrieval
+from mmcl_jax.evaluation.sources.checks import check_choice, check_dense, check_distinct, check_inputs, check_retrieval
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.overlap import check_overlap
-from mmcl_jax.evaluation.sources.reads import check_names, input_name
-from mmcl_jax.evaluation.sources.remarks import remarks_on
+from mmcl_jax.evaluation.sources.reads import check_names, input_name, modalities_of
+from mmcl_jax.evaluation.sources.remarks import left_out, remarks_on
 from mmcl_jax.evaluation.sources.source import BASELINES, sources
 from mmcl_jax.progress import Bar
 from mmcl_jax.training.run import Run
@@ -80,13 +80,18 @@ def evaluate_runs(
     check_distinct(runs)
     predicting = [name for name in protocols if name != "retrieval"]
     inputs = _inputs(runs, inputs) if predicting else inputs
-    labelled = _labelled(store, label, task) if predicting else []
+    labelled = _labelled(store, label, task, runs) if predicting else []
+    asked = []
     for data in labelled:
-        for run in runs:
-            for given in inputs:
+        on_fold = [run for run in runs if run.inputs.fold == data.fold]
+        for given in inputs:
+            for run in on_fold:
                 check_inputs(run, data, given)
-        for budget in budgets:
-            data.draws(budget, seed=0, count=1)  # what is wrong with a budget is said now
+            check_dense(data, given, predicting)
+            entries = [on_fold[0].inputs.specs[modality].of for modality in modalities_of(given)]
+            asked.append((data.having(entries), given))
+            for budget in budgets:
+                asked[-1][0].draws(budget, seed=0, count=1)  # what is wrong with a budget is said now
     if "retrieval" in protocols:
         for run in runs:
             check_retrieval(run, store)
@@ -95,12 +100,13 @@ def evaluate_runs(
     epochs = MAX_EPOCHS if max_epochs is None else max_epochs
     check(epochs > 0, f"--max-epochs: must be positive, not {epochs}.")
     remarks = [line for data in labelled for line in remarks_on(data, budgets)]
-    for line in [*check_overlap(runs, store, allow=allow_overlap), *remarks]:
+    remarks += [line for part, given in asked for data in labelled for line in left_out(data, part, given)]
+    for line in dict.fromkeys([*check_overlap(runs, store, allow=allow_overlap), *remarks]):
         say(line)
     records = NoRecords() if records is None else records
     every = sources(runs, baselines, only_baselines=only_baselines)
     jobs = {
-        place: list(jobs_of(source, labelled, predicting, inputs, budgets, draws, baselines, "retrieval" in protocols))
+        place: list(jobs_of(source, asked, predicting, budgets, draws, baselines, "retrieval" in protocols))
         for place, source in enumerate(every)
     }
     scores: dict[int, list[Score]] = {place: [] for place in jobs}
@@ -134,11 +140,14 @@ def _inputs(runs: Sequence[Run], inputs: Sequence[str]) -> list[str]:
     return named
 
 
-def _labelled(store: Store, label: str | Sequence[str] | None, task: str | None) -> list[LabelledStore]:
-    """Return the store with each of the labels."""
+def _labelled(
+    store: Store, label: str | Sequence[str] | None, task: str | None, runs: Sequence[Run]
+) -> list[LabelledStore]:
+    """Return the store with each of the labels, of every fold that a run was trained on."""
     names = [label] if label is None or isinstance(label, str) else list(label)
     check(len(names) > 0, "--label: name at least one label.")
-    labelled = [LabelledStore.of(store, name, task) for name in names]
-    said = [data.task.label for data in labelled]
+    folds = list(dict.fromkeys(run.inputs.fold for run in runs))
+    labelled = [LabelledStore.of(store, name, task, fold=fold) for name in names for fold in folds]
+    said = [data.task.label for data in labelled if data.fold == folds[0]]
     check_choice("--label", "label", said, said)
     return labelled

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.batches import Examples, Order, seed_word
-from mmcl_jax.evaluation.heads.encoded import Encoder, Encoders, augmentation_of
+from mmcl_jax.evaluation.heads.encoded import Encoder, Encoders, ViewSpec, augmentation_of, pictured, plain_spec
 from mmcl_jax.evaluation.heads.engine import Trained, fit
 from mmcl_jax.evaluation.heads.feeds import EncodedFeed, EncodedSplit
 from mmcl_jax.evaluation.heads.linear import LinearHead
@@ -21,6 +21,7 @@ from mmcl_jax.tasks import Class, Ordinal, Task
 from mmcl_jax.training.finite import check_finite
 from mmcl_jax.training.mesh import local_mesh
 from mmcl_jax.training.state import split_model
+from mmcl_jax.views.base import Fitted
 
 __all__ = ["Examples", "Outcome", "finetune"]
 
@@ -61,6 +62,7 @@ def finetune(
     patience: int = 10,
     min_delta: float = 2e-4,
     augment_probability: float = 0.8,
+    fitted: Mapping[str, Fitted] | None = None,
     report: Callable[[str], None] | None = None,
 ) -> list[Outcome]:
     """Fine-tuning, the probe on augmented images, and supervised baselines (from an untrained model) of MMCL.
@@ -97,6 +99,7 @@ def finetune(
       min_delta: what counts as an improvement there: of the metric; for regression, of the share of the training
         targets' variance, so that it does not depend on the label's unit.
       augment_probability: share of training images that are augmented.
+      fitted: by modality, what its views were fitted with.
       report: is told after every epoch how far it is.
 
     Returns:
@@ -111,6 +114,7 @@ def finetune(
     name = f"the model of {config.name} (seed {config.seed})"
     check_finite(split_model(model), name, remedy="go back to an earlier checkpoint")
     train, val, test = (_only(modalities, part) for part in (train, val, test))
+    views = tuple(_view(config, modality, augment_probability) for modality in modalities)
     module = nnx.Dict({modality: model.encoders[modality] for modality in modalities})
     group_size = None if frozen else config.batch_norm.group_size
     order = Order.of(len(train), batch_size=batch_size, group_size=group_size)
@@ -123,11 +127,7 @@ def finetune(
             encoders=Encoders(
                 graphdef=nnx.graphdef(module),
                 modalities=modalities,
-                augmentations=tuple(
-                    (modality, augmentation_of(config, probability=augment_probability, modality=modality))
-                    for modality in modalities
-                    if _pictures(train, modality)
-                ),
+                views=views,
             ),
             patience=patience,
             min_delta=min_delta,
@@ -136,15 +136,16 @@ def finetune(
         )
     )
     params, statistics = jax.device_put(split_model(module), programs.everywhere)
-    encoder = Encoder(params=params, statistics=statistics)
+    known = jax.device_put({name: dict((fitted or {}).get(name, {})) for name in modalities}, programs.everywhere)
+    encoder = Encoder(params=params, statistics=statistics, fitted=known)
     # One size for both splits, so that they share compiled programs; pictures of a row go through the encoder at once.
-    pictures = max(_pictures(val, modality) or 1 for modality in modalities)
+    pictures = max(_pictures(val.inputs[name], spec) for name, spec in zip(modalities, views, strict=True))
     size = min(max(1, batch_size // pictures), max(len(val), len(test)))
     size = -(-size // mesh.size) * mesh.size
     val_split, test_split = (EncodedSplit(programs, part, size=size) for part in (val, test))
     features = sum(model.encoders[modality].features for modality in modalities)
 
-    def fitted(seeds: Sequence[Seed], rates: Sequence[float], *, seed: int) -> list[Trained | None]:
+    def trained_on(seeds: Sequence[Seed], rates: Sequence[float], *, seed: int) -> list[Trained | None]:
         kept = encoder if frozen else None
         feed = EncodedFeed(programs, train, val_split, task=task, order=order, seed=seed, frozen=kept)
         return fit(
@@ -161,13 +162,13 @@ def finetune(
         )
 
     if frozen:
-        trained = fitted(seeds, learning_rates, seed=seed_word((config.seed,)))
+        trained = trained_on(seeds, learning_rates, seed=seed_word((config.seed,)))
     else:
         trained = []
         for seed in seeds:
             best: Trained | None = None
             for rate in learning_rates:
-                (one,) = fitted([seed], [rate], seed=seed_word(seed))
+                (one,) = trained_on([seed], [rate], seed=seed_word(seed))
                 if one is not None and (best is None or task.better(one.reached, best.reached)):
                     best = one
             trained.append(best)
@@ -184,10 +185,15 @@ def _only(modalities: tuple[str, ...], examples: Examples) -> Examples:
     return Examples({modality: examples.inputs[modality] for modality in modalities}, np.asarray(examples.targets))
 
 
-def _pictures(examples: Examples, modality: str) -> int:
-    """Return the pictures of a row; 0 if the modality is none."""
-    shape = examples.inputs[modality].shape
-    return {4: 1, 5: shape[1]}.get(len(shape), 0)
+def _pictures(values: np.ndarray, spec: ViewSpec) -> int:
+    """Return the number of pictures in a row."""
+    return values.shape[1] if values.ndim == pictured(spec) + 1 else 1
+
+
+def _view(config: ConfigDict, modality: str, probability: float) -> ViewSpec:
+    """Return the view of a modality that is trained on: pictures are augmented, all else is as it is."""
+    spec = plain_spec(config, modality)
+    return augmentation_of(config, probability=probability, modality=modality) if pictured(spec) else spec
 
 
 def check_inputs(model: Model, splits: Mapping[str, Examples], *, task: Task, modalities: tuple[str, ...]) -> None:

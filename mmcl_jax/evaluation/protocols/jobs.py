@@ -12,7 +12,8 @@ from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.reads import modalities_of
-from mmcl_jax.evaluation.sources.source import RAW, Source
+from mmcl_jax.evaluation.sources.source import Source
+from mmcl_jax.tasks import Segmentation
 
 PROTOCOLS = ("probe", "augmented_probe", "finetune", "knn", "retrieval")
 NO_LABELS = "no labels"
@@ -67,23 +68,26 @@ class Job:
             "budget": self.budget,
             "learning_rates": list(how.learning_rates) if trains else None,
             "max_epochs": how.max_epochs if trains else None,
+            **({"fold": self.source.run.inputs.fold} if self.source.run.inputs.fold is not None else {}),
             **({"task": self.data.task.name} if self.data and self.data.task.name not in _ALWAYS else {}),
         }
 
 
 def jobs_of(
     source: Source,
-    labelled: Sequence[LabelledStore],
+    asked: Sequence[tuple[LabelledStore, str]],
     protocols: Sequence[str],
-    inputs: Sequence[str],
     budgets: Sequence[Budget],
     draws: int,
     baselines: Sequence[str],
     retrieving: bool,
 ) -> Iterator[Job]:
-    """Yield what there is to evaluate of a source."""
-    for data, given, protocol in itertools.product(labelled, inputs, protocols):
-        if not _applies(source, given, protocol, baselines):
+    """Yield what there is to evaluate of a source: every label and input that is `asked` for, by every protocol.
+
+    What is asked for is of several folds, if runs are; a source is evaluated on its own.
+    """
+    for (data, given), protocol in itertools.product(asked, protocols):
+        if data.fold != source.run.inputs.fold or not _applies(source, data, given, protocol, baselines):
             continue
         for budget in budgets:
             rows = data.draws(budget, seed=source.run.config.seed, count=draws)
@@ -112,9 +116,9 @@ def so_far(job: Job, scores: Sequence[Score]) -> str:
     return f"{job.method}, {job.protocol} on {job.given}{label}, {job.budget}: {metric} {np.mean(values):.3f}{over}"
 
 
-def _applies(source: Source, given: str, protocol: str, baselines: Sequence[str]) -> bool:
+def _applies(source: Source, data: LabelledStore, given: str, protocol: str, baselines: Sequence[str]) -> bool:
     """Whether there is such a method: raw inputs have nothing to fine-tune or augment, and are asked for by name."""
     if source.kind != "raw":
         return True
-    needed = {RAW.get(modality, "") for modality in modalities_of(given)}
-    return protocol in ("probe", "knn") and needed <= set(baselines)
+    needed = {source.baseline(modality) for modality in modalities_of(given)}
+    return protocol in ("probe", "knn") and needed <= set(baselines) and not isinstance(data.task, Segmentation)

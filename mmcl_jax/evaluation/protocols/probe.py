@@ -17,6 +17,7 @@ __all__ = ["Labelled", "standardise", "train_heads"]
 # The sweep of Hager et al. (CVPR 2023), and the other settings of their fine-tuning.
 LEARNING_RATES = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
 BATCH_SIZE = 512
+DENSE_BATCH_SIZE = 16  # of outputs that are maps
 PATIENCE = 10
 MIN_DELTA = 2e-4
 MAX_EPOCHS = 500

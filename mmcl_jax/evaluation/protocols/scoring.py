@@ -7,17 +7,20 @@ import numpy as np
 
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
+from mmcl_jax.evaluation.heads.dense import LinearSegmentation
+from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.protocols.finetune import Examples, finetune
 from mmcl_jax.evaluation.protocols.jobs import NO_LABELS, Job, Settings
 from mmcl_jax.evaluation.protocols.knn import knn
-from mmcl_jax.evaluation.protocols.probe import Labelled, standardise, train_heads
+from mmcl_jax.evaluation.protocols.probe import BATCH_SIZE, DENSE_BATCH_SIZE, Labelled, standardise, train_heads
 from mmcl_jax.evaluation.protocols.retrieval import retrieval
 from mmcl_jax.evaluation.results.per_row import packed, parts
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.sources.features import unit_rows
+from mmcl_jax.evaluation.sources.features import What, unit_rows
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.reads import BOTH, modalities_of
 from mmcl_jax.evaluation.sources.source import Source
+from mmcl_jax.tasks import Segmentation
 
 Result = tuple[dict[str, float], dict[str, float], str]  # metrics, chosen, and what every test row adds (`per_row`)
 
@@ -53,6 +56,7 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], how: Settings) -> 
             absent=data.absent(job.rows),
             rows=rows,
             task=data.task.name,
+            fold=data.fold,
         )
         for draw, (metrics, chosen, rows) in zip(numbers, results, strict=True)
     ]
@@ -60,8 +64,10 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], how: Settings) -> 
 
 def _probe(source: Source, data: LabelledStore, given: str, rows: np.ndarray, how: Settings) -> list[Result]:
     seed, task = source.run.config.seed, data.task
-    features = [source.features(data, modality) for modality in modalities_of(given)]
-    standard = standardise(*(np.concatenate([one[split] for one in features], axis=1) for split in SPLITS))
+    dense = isinstance(task, Segmentation)
+    what: What = "maps" if dense else "pooled"
+    features = [source.features(data, modality, what=what) for modality in modalities_of(given)]
+    standard = standardise(*(np.concatenate([one[split] for one in features], axis=-1) for split in SPLITS))
     train, val, test = (Labelled(x, data.targets[split]) for x, split in zip(standard, SPLITS, strict=True))
     heads = train_heads(
         train,
@@ -70,6 +76,8 @@ def _probe(source: Source, data: LabelledStore, given: str, rows: np.ndarray, ho
         task=task,
         seeds=[(seed, draw) for draw in range(len(rows))],
         reads=modalities_of(given),
+        head=LinearSegmentation(zeros=True, size=data.targets["train"].shape[1:3]) if dense else LinearHead(zeros=True),
+        batch_size=DENSE_BATCH_SIZE if dense else BATCH_SIZE,
         learning_rates=how.learning_rates,
         max_epochs=how.max_epochs,
     )
@@ -95,7 +103,7 @@ def _finetune(job: Job, data: LabelledStore, numbers: Sequence[int], how: Settin
 
     def examples(split: str) -> Examples:
         arrays = {modality: source.inputs(data.store, split, modality) for modality in modalities}
-        every = Examples(arrays, np.zeros(data.store.sizes[split]))
+        every = Examples(arrays, np.zeros(len(data.store.rows_of(split, data.fold))))
         chosen = data.rows[split]
         inputs = every.inputs if len(chosen) == len(every) else every.take(chosen).inputs
         return Examples(inputs, data.targets[split])
@@ -115,13 +123,19 @@ def _finetune(job: Job, data: LabelledStore, numbers: Sequence[int], how: Settin
         seeds=[(source.run.config.seed, number) for number in numbers],
         max_epochs=how.max_epochs,
         report=how.say,
+        fitted={modality: source.fitted(modality) for modality in modalities},
     )
     return [(one.metrics, one.chosen, packed(parts(data.task, one.outputs, test.targets))) for one in outcomes]
 
 
 def _retrieve(source: Source, store: Store) -> Score:
-    names = BOTH
-    metrics = retrieval(*(source.projections(store, "test", modality) for modality in names), names=names)
+    names, every = BOTH, [source.projections(store, "test", modality) for modality in BOTH]
+    keep = np.ones(len(every[0]), bool)
+    for modality in names:
+        of = source.spec(modality).of
+        present = store.read("test", [of], fold=source.run.inputs.fold)[of].present
+        keep &= True if present is None else present
+    metrics = retrieval(*(found[keep] for found in every), names=names)
     return Score(
         method=source.method("retrieval", "both"),
         seed=source.run.config.seed,
@@ -132,4 +146,5 @@ def _retrieve(source: Source, store: Store) -> Score:
         draw=0,
         metrics=metrics,
         chosen={},
+        fold=source.run.inputs.fold,
     )

@@ -8,6 +8,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.reads import BOTH, modalities_of
+from mmcl_jax.tasks import Segmentation
 from mmcl_jax.training.run import Run
 
 
@@ -24,9 +25,10 @@ def check_distinct(runs: Sequence[Run]) -> None:
     check(len(runs) > 0, "--run: name at least one run.")
     seen = set()
     for run in runs:
-        name, seed = run.config.name, run.config.seed
-        check((name, seed) not in seen, f"Two runs are of the experiment {name!r} with the seed {seed}.")
-        seen.add((name, seed))
+        name, seed, fold = run.config.name, run.config.seed, run.inputs.fold
+        on = "" if fold is None else f" on the fold {fold}"
+        check((name, seed, fold) not in seen, f"Two runs are of the experiment {name!r} with the seed {seed}{on}.")
+        seen.add((name, seed, fold))
 
 
 def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
@@ -47,8 +49,23 @@ def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
             not leaks,
             f"--input {given}: {run.directory} was trained with the label {label.name!r} as a table column "
             f"({', '.join(map(repr, leaks))}), so its table encoder needs what it would have to predict; evaluate "
-            "--input image, or train without that column (--ignore when preparing, config.inputs.table.label_as_feature=False).",
+            "--input image, or train without that column (--ignore when preparing, "
+            "config.inputs.table.label_as_feature=False).",
         )
+
+
+def check_dense(data: LabelledStore, given: str, protocols: Sequence[str]) -> None:
+    """Raises `UserError` if a mask shall be predicted by another protocol than the probe, or not from one image."""
+    if not isinstance(data.task, Segmentation):
+        return
+    mask, modalities = data.task.label, modalities_of(given)
+    for protocol in protocols:
+        check(
+            protocol == "probe",
+            f"--protocol {protocol}: the label {mask!r} is a mask, which a linear head on frozen feature maps is "
+            "trained for; use --protocol probe.",
+        )
+    check(len(modalities) == 1, f"--input {given}: the mask {mask!r} is predicted from one image; name one.")
 
 
 def check_retrieval(run: Run, store: Store) -> None:
@@ -60,14 +77,19 @@ def check_retrieval(run: Run, store: Store) -> None:
 
 
 def check_rows(run: Run, store: Store, modality: str) -> None:
-    """Raises `UserError` if the store has other images or columns than the run was trained with."""
-    if modality == "image":
-        trained, stored = run.schema.image.stored, store.schema.image.stored
-        sentence = f"{run.directory} is of images of shape {trained}, {store.directory} has {stored}."
-        check(trained == stored, sentence)
+    """Raises `UserError` if the store has no such entry, or other pictures or columns than the run was trained with."""
+    spec = run.inputs.including([modality]).specs[modality]
+    trained, stored = run.schema.entries[spec.of], store.schema.entries.get(spec.of)
+    there = stored is not None and stored.kind == trained.kind
+    check(there, f"{run.directory} was trained with the {trained.kind} {spec.of!r}, which {store.directory} has not.")
+    assert stored is not None
+    if trained.kind != "table":
+        what = {"image": "images", "volume": "volumes"}.get(trained.kind, f"{trained.kind}s")
+        sentence = f"{run.directory} is of {what} of shape {trained.stored}, {store.directory} has {stored.stored}."
+        check(trained.stored == stored.stored, sentence)
         return
-    known = {column.name: column for column in store.schema.columns}
-    for column in run.schema.columns:
+    known = {column.name: column for column in stored.columns}
+    for column in trained.columns:
         if LABEL_TAG in column.tags:
             continue
         where = f"{run.directory} was trained with the column {column.name!r}"

@@ -1,8 +1,8 @@
 """Frozen features: every example through an encoder once, without augmentation."""
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +11,18 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from mmcl_jax.backend import compiler_options
+from mmcl_jax.data.complete import is_missing
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.table_input import TableInput
 from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.heads.encoded import ViewSpec, built, pictured, plain_spec
 from mmcl_jax.objectives.unit import unit
 from mmcl_jax.training.finite import check_finite
 from mmcl_jax.training.mesh import by_example, local_mesh, replicated
-from mmcl_jax.views import VIEWS
+from mmcl_jax.views.base import Fitted
 
+What = Literal["pooled", "projected", "maps"]
 _PIXELS = 32  # the side that images are averaged down to as features
 _CHUNK = 256
 
@@ -29,17 +32,24 @@ def frozen_encoder(
     *,
     config: ConfigDict,
     modality: str = "image",
-    projected: bool = False,
-    maps: bool = False,
+    what: What = "pooled",
+    fitted: Mapping[str, Any] | None = None,
     batch_size: int = _CHUNK,
 ) -> Callable[[Any], np.ndarray]:
-    """A function from rows of a modality to their pooled features `[N, D]` float32, or to what else is asked for.
+    """Return a function from rows of a modality to what its encoder makes of their plain views, float32.
 
-    That is the projections of these, `projected`, or the last feature `maps` `[N, h, w, C]`. It takes uint8 images
-    `[N, H, W, C]` (with several pictures per row, `[N, V, H, W, C]`: the mean over them), or encoded table rows
-    `[N, F]`; `batch_size` of them at a time, divided over this process's devices.
-    BatchNorm uses its running statistics and nothing is updated, so the features are those of a frozen encoder. (In
-    MMCL's released code a "frozen" encoder stays in train mode: it normalises by, and keeps adapting to, the batch.)
+    It takes rows as the store has them (tables encoded), `batch_size` at a time, divided over this process's devices.
+    Of rows with several pictures it gives the mean. BatchNorm uses its running statistics and nothing is updated, so
+    the features are those of a frozen encoder. (In MMCL's released code a "frozen" encoder stays in train mode: it
+    normalises by, and keeps adapting to, the batch.)
+
+    Args:
+      model: with the encoder.
+      config: of its run, which has the views.
+      modality: whose encoder it is.
+      what: the "pooled" features `[N, D]`, their projections `[N, d]`, or the last feature "maps" `[N, h, w, C]`.
+      fitted: what the views of the modality were fitted with.
+      batch_size: of the encoder.
 
     Raises:
       UserError: the model's weights are not finite, or its encoder has no feature maps.
@@ -47,13 +57,13 @@ def frozen_encoder(
     mesh = local_mesh(batch_size)
     graphdef, arrays = nnx.split(model)
     check_finite(arrays, f"the model of {config.name} (seed {config.seed})", remedy="go back to an earlier checkpoint")
-    arrays = jax.device_put(arrays, replicated(mesh))
-    pictured, size = _seen(config, modality)
-    what = "maps" if maps else "projected" if projected else "pooled"
-    encode = _program(graphdef, modality, pictured, size, config.dtype, what)
+    arrays, known = jax.device_put((arrays, dict(fitted or {})), replicated(mesh))
+    spec = plain_spec(config, modality)
+    encode = _program(graphdef, modality, spec, config.dtype, what)
+    several = pictured(spec) + 1  # axes of rows with several pictures
 
     def features(rows: Any) -> np.ndarray:
-        if pictured and rows.ndim == 5:
+        if rows.ndim == several:
             pictures = np.asarray(rows)
             found = features(pictures.reshape(-1, *pictures.shape[2:]))
             return found.reshape(*pictures.shape[:2], *found.shape[1:]).mean(axis=1)
@@ -62,7 +72,7 @@ def frozen_encoder(
             part = np.asarray(rows[start : start + batch_size])
             padded = np.zeros((batch_size, *part.shape[1:]), part.dtype)  # one shape, so one compilation
             padded[: len(part)] = part
-            parts.append(np.asarray(encode(arrays, jax.device_put(padded, by_example(mesh))))[: len(part)])
+            parts.append(np.asarray(encode(arrays, jax.device_put(padded, by_example(mesh)), known))[: len(part)])
         return np.concatenate(parts)
 
     return features
@@ -70,16 +80,15 @@ def frozen_encoder(
 
 @functools.lru_cache(maxsize=16)
 def _program(
-    graphdef: nnx.GraphDef, modality: str, pictured: bool, size: tuple[int, int] | None, dtype: str, what: str
-) -> Callable[[nnx.State, np.ndarray | jax.Array], jax.Array]:
+    graphdef: nnx.GraphDef, modality: str, spec: ViewSpec, dtype: str, what: What
+) -> Callable[[nnx.State, jax.Array, Fitted], jax.Array]:
     """The compiled encoder; models of one structure, such as those of several seeds or steps, share it."""
-    view = VIEWS.build(VIEWS.spec("resized", size=size), "view") if pictured else None
 
     @functools.partial(jax.jit, compiler_options=compiler_options(jax.local_devices()[0], dtype))
-    def encode(arrays: nnx.State, batch: np.ndarray | jax.Array) -> jax.Array:
+    def encode(arrays: nnx.State, batch: jax.Array, fitted: Fitted) -> jax.Array:
         model = nnx.merge(graphdef, arrays)
-        seen = view.plain(batch, jax.random.split(jax.random.key(0), len(batch)), {}).values if view else batch
-        found = model.encode(modality, seen, train=False)
+        keys = jax.random.split(jax.random.key(0), len(batch))
+        found = model.encode(modality, built(spec).plain(batch, keys, fitted).values, train=False)
         if what == "maps":
             return _last_map(found, modality)
         given = model.project(modality, found, train=False) if what == "projected" else found.pooled
@@ -88,20 +97,44 @@ def _program(
     return encode
 
 
-def pixel_features(images: Any) -> np.ndarray:
-    """The pixels themselves, `[N, pixels]` float32 in [0, 1].
+def _last_map(features: Features, modality: str) -> jax.Array:
+    """Return the coarsest feature map `[B, h, w, C]`, float32."""
+    if features.local is None or features.grid is None or len(features.grid) != 2:
+        raise UserError(f"The encoder of {modality!r} has no feature maps, which a mask is predicted from.")
+    return features.local.reshape(len(features.local), *features.grid, -1).astype(jnp.float32)
+
+
+def pixel_features(images: Any, *, axes: int = 2) -> np.ndarray:
+    """The pixels themselves, `[N, pixels]` float32, divided by 255.
 
     Sides longer than 32 are averaged down, in squares of whole pixels, to at most 32; what fills no square is left out.
+
+    Args:
+      images: `[N, ..., C]`, with several pictures of a row behind `N`.
+      axes: of one picture without its channels: 2, or 3 of a volume.
     """
-    return np.concatenate([_averaged(np.asarray(images[i : i + _CHUNK])) for i in range(0, len(images), _CHUNK)])
+    parts = (_averaged(np.asarray(images[i : i + _CHUNK]), axes) for i in range(0, len(images), _CHUNK))
+    return np.concatenate(list(parts))
 
 
-def _averaged(images: np.ndarray) -> np.ndarray:
-    *rest, height, width, channels = images.shape
-    step = -(-max(height, width) // _PIXELS)
-    images = images[..., : height // step * step, : width // step * step, :]
-    squares = images.reshape(*rest, height // step, step, width // step, step, channels)
-    return squares.mean(axis=(-4, -2), dtype=np.float32).reshape(len(images), -1) / np.float32(255)
+def _averaged(images: np.ndarray, axes: int) -> np.ndarray:
+    *rest, channels = images.shape
+    rest, sides = rest[:-axes], rest[-axes:]
+    step = -(-max(sides) // _PIXELS)
+    whole: tuple[Any, ...] = (..., *(slice(side // step * step) for side in sides), slice(None))
+    images = images[whole]
+    squares = images.reshape(*rest, *(part for side in sides for part in (side // step, step)), channels)
+    within = tuple(range(-2, -2 * axes - 1, -2))
+    return squares.mean(axis=within, dtype=np.float32).reshape(len(images), -1) / np.float32(255)
+
+
+def vector_features(rows: Any, fitted: Mapping[str, Any]) -> np.ndarray:
+    """The values themselves, `[N, F]` float32, standardised by the training rows; missing ones are the mean, 0."""
+    parts = []
+    for start in range(0, len(rows), _CHUNK):
+        part = np.asarray(rows[start : start + _CHUNK])
+        parts.append(np.where(is_missing(part), 0, (part.astype(np.float32) - fitted["mean"]) / fitted["std"]))
+    return np.concatenate(parts)
 
 
 def column_features(rows: np.ndarray, widths: tuple[int, ...], *, missing: str) -> np.ndarray:
@@ -115,18 +148,3 @@ def column_features(rows: np.ndarray, widths: tuple[int, ...], *, missing: str) 
 def unit_rows(features: np.ndarray) -> np.ndarray:
     """Return the rows `[N, D]` scaled to length 1, float32; rows of zeros stay zeros."""
     return np.asarray(unit(jnp.asarray(features, jnp.float32)))
-
-
-def _seen(config: ConfigDict, modality: str) -> tuple[bool, tuple[int, int] | None]:
-    """Whether the modality is images, and the size that its encoder was trained at; None means the stored size."""
-    spec = next((spec for spec in config.views.values() if spec.modality == modality), None)
-    if spec is None or VIEWS.build(spec, f"config.views of {modality}").takes != "image":
-        return False, None
-    return True, spec.get("size")
-
-
-def _last_map(features: Features, modality: str) -> jax.Array:
-    """Return the coarsest feature map `[B, h, w, C]`, float32."""
-    if features.local is None or features.grid is None or len(features.grid) != 2:
-        raise UserError(f"The encoder of {modality!r} has no feature maps, which a mask is predicted from.")
-    return features.local.reshape(len(features.local), *features.grid, -1).astype(jnp.float32)

@@ -1,7 +1,7 @@
 """The rows of a store that have a label, and the draws of them that methods may learn from."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from mmcl_jax.data.schema import SPLITS, Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.sources.budgets import Budget
+from mmcl_jax.evaluation.sources.masks import masks_of, read_masks
 from mmcl_jax.tasks import Task, task_of
 
 _REMEDY = "predict another --label, or prepare the store again with other splits"
@@ -22,9 +23,10 @@ class LabelledStore:
       store: the store.
       task: the prediction of the label.
       rows: per split, the rows `[N]` that have the label (of several, at least one).
-      targets: per split, their labels: int64 class codes `[N]`, float64 numbers `[N]`, or, of several labels, float64
-        `[N, K]` with NaN where a row lacks one.
-      columns: the label or labels; their categories are the texts of the class codes.
+      targets: per split, their labels: int64 class codes `[N]`, float64 numbers `[N]`, of several labels float64
+        `[N, K]` with NaN where a row lacks one, or masks `[N, H, W]` int64, -1 for pixels without a label.
+      columns: the label or labels; their categories are the texts of the class codes. () for a mask.
+      fold: of the store, whose splits these are; None for the store's own.
     """
 
     store: Store
@@ -32,39 +34,75 @@ class LabelledStore:
     rows: Mapping[str, np.ndarray]
     targets: Mapping[str, np.ndarray]
     columns: tuple[Column, ...]
+    fold: int | None = None
 
     @classmethod
-    def of(cls, store: Store, label: str | None, task: str | None = None) -> "LabelledStore":
+    def of(
+        cls, store: Store, label: str | None, task: str | None = None, *, fold: int | None = None
+    ) -> "LabelledStore":
         """The store with this label, by default its first that is a class, or its first.
 
         Args:
-          store: with label columns.
-          label: the name of one, or the names of several that are one task, joined by "+".
+          store: with label columns or masks.
+          label: the name of a label column, of a target of several columns, or of a mask; or the names of several label
+            columns that are one task, joined by "+".
           task: what it is, where it can be more than one task; see `task_of`.
+          fold: of the store; None for its own splits.
 
         Raises:
           UserError: there is no such label, it is no such task, a split has no row with it, or the training rows no two
             values of it.
         """
-        columns = _columns(store, label)
-        places = [store.schema.labels.index(column) for column in columns]
+        if label is not None and label in masks_of(store.schema):
+            check(task in (None, "segmentation"), f"--task {task}: the label {label!r} is a mask: segmentation.")
+            return cls(store, *read_masks(store, label, fold), (), fold)
+        entry, columns = _columns(store, label)
+        places = [store.schema.entries[entry].columns.index(column) for column in columns]
         single = len(columns) == 1
         rows, targets = {}, {}
         for split in SPLITS:
-            values = np.asarray(store.rows(split)["labels"][:, places], np.float64)
+            values = np.asarray(store.read(split, [entry], fold=fold)[entry])[:, places].astype(np.float64)
             rows[split] = np.flatnonzero(~np.isnan(values).all(axis=1))
-            for column, known in zip(columns, values.T, strict=True):
-                _check_split(store, split, column, known[~np.isnan(known)])
             targets[split] = values[rows[split], 0] if single else values[rows[split]]
             if single and columns[0].coded:
                 targets[split] = targets[split].astype(np.int64)
-        return cls(store, task_of(columns, task, val=targets["val"]), rows, targets, columns)
+        _check(store, columns, targets)
+        name = label if label is not None and entry == label else None
+        return cls(store, task_of(columns, task, val=targets["val"], label=name), rows, targets, columns, fold)
+
+    def having(self, entries: Sequence[str]) -> "LabelledStore":
+        """Return the same of the rows that have all these entries of the store.
+
+        Raises:
+          UserError: a split has no such row, or the training rows no two values of the label.
+        """
+        rows, targets = dict(self.rows), dict(self.targets)
+        for split in SPLITS:
+            for entry in entries:
+                present = self.store.read(split, [entry], fold=self.fold)[entry].present
+                if present is not None:
+                    keep = present[rows[split]]
+                    rows[split], targets[split] = rows[split][keep], targets[split][keep]
+            check(
+                len(rows[split]) > 0,
+                f"No row of the split {split!r} of {self.store.directory} has the label {self.task.label!r} and "
+                f"{' and '.join(map(repr, entries))}; predict from another --input.",
+            )
+        if all(len(rows[split]) == len(self.rows[split]) for split in SPLITS):
+            return self
+        _check(self.store, self.columns, targets)
+        task = self.task
+        if self.columns:
+            task = task_of(self.columns, task.name, val=targets["val"], label=task.label)
+        return dataclasses.replace(self, task=task, rows=rows, targets=targets)
 
     def absent(self, rows: np.ndarray) -> dict[str, list[str]]:
         """Return the classes, by their texts, that validation, test, or the draws `[R, n]` of training rows lack.
 
         Of several labels a class is `LABEL=TEXT`.
         """
+        if not self.columns:
+            return {}
         there = {"train": self.targets["train"][rows], "val": self.targets["val"], "test": self.targets["test"]}
         lacking: dict[str, list[str]] = {}
         for split, targets in there.items():
@@ -96,6 +134,11 @@ class LabelledStore:
         """
         label = self.task.label
         if budget.subset is not None:
+            check(
+                self.fold is None,
+                f"--subset: {budget.subset!r} is of the store's own splits, and the run was trained on a fold "
+                f"(config.fold={self.fold}); use --fraction or --per-class.",
+            )
             split, rows = self.store.subset(budget.subset)
             check(
                 split == "train",
@@ -107,7 +150,7 @@ class LabelledStore:
             check(not one, f"--subset: all rows of {budget.subset!r} have the same class of {label!r}.")
             self._check_drawn(f"--subset {budget.subset}", places)
             return places[None]
-        what = "is a number and has" if len(self.columns) == 1 else "are several labels and have"
+        what = {0: "is a mask and has", 1: "is a number and has"}.get(len(self.columns), "are several labels and have")
         check(
             self.task.per_class or budget.per_class is None,
             f"--per-class: {label!r} {what} no classes; use --fraction.",
@@ -124,28 +167,46 @@ class LabelledStore:
 
     def _check_drawn(self, option: str, places: np.ndarray) -> None:
         """Raises `UserError` if drawn training rows lack one of several labels altogether."""
-        known = ~np.isnan(self.targets["train"][places].reshape(len(places), -1))
-        for column, some in zip(self.columns, known.any(axis=0), strict=True):
-            check(bool(some), f"{option}: none of the {len(places)} rows has the label {column.name!r}; take more.")
+        if len(self.columns) > 1:
+            known = ~np.isnan(self.targets["train"][places])
+            for column, some in zip(self.columns, known.any(axis=0), strict=True):
+                check(bool(some), f"{option}: none of the {len(places)} rows has the label {column.name!r}; take more.")
 
 
-def _columns(store: Store, name: str | None) -> tuple[Column, ...]:
-    """Return the label columns of a name, or of several names joined by "+"."""
-    labels = {column.name: column for column in store.schema.labels}
-    if not labels:
-        raise UserError(f"The store {store.directory} has no label; prepare it with --label COLUMN.")
+def _columns(store: Store, name: str | None) -> tuple[str, tuple[Column, ...]]:
+    """Return the target table that has a label, and the label's columns: all of the table, or those that are named."""
+    schema = store.schema
+    tables = {
+        of: entry.columns for of, entry in schema.entries.items() if (entry.role, entry.kind) == ("target", "table")
+    }
+    masks = masks_of(schema)
+    if not tables or (name is None and not schema.labels):
+        named = f", or name one of its masks: --label {', '.join(masks)}" if masks else ""
+        raise UserError(f"The store {store.directory} has no label; prepare it with --label COLUMN{named}.")
+    main = next(iter(tables))
+    labels = {column.name: column for column in schema.labels}
     if name is None:
-        return (store.schema.label or store.schema.labels[0],)
+        return main, (schema.label or schema.labels[0],)
+    if name in tables and name not in labels:
+        return name, tables[name]
+    known = ", ".join([*labels, *(of for of in tables if of != main), *masks])
     names = [name] if name in labels else name.split("+")  # a label's own name may have a plus in it
     for one in names:
-        check(one in labels, f"--label: the store {store.directory} has no label {one!r}; it has {', '.join(labels)}.")
+        alone = one in masks or (one in tables and one not in labels)
+        check(not alone, f"--label {name}: {one!r} is a task of its own; separate it from others by a comma.")
+        check(one in labels, f"--label: the store {store.directory} has no label {one!r}; it has {known}.")
         check(names.count(one) == 1, f"--label {name}: {one!r} is there twice.")
-    return tuple(labels[one] for one in names)
+    return main, tuple(labels[one] for one in names)
 
 
-def _check_split(store: Store, split: str, column: Column, known: np.ndarray) -> None:
-    where = f"The split {split!r} of {store.directory}"
-    check(len(known) > 0, f"{where} has no row with the label {column.name!r}; {_REMEDY}.")
-    if split == "train":
-        rows = f"rows with two {'classes' if column.coded else 'values'} of {column.name!r}"
-        check(len(np.unique(known)) > 1, f"{where} has no {rows}, so there is nothing to learn; {_REMEDY}.")
+def _check(store: Store, columns: Sequence[Column], targets: Mapping[str, np.ndarray]) -> None:
+    """Raise `UserError` unless every split has rows with each label, and train two values of it."""
+    for split in SPLITS:
+        where = f"The split {split!r} of {store.directory}"
+        by_label = list(targets[split].reshape(-1, len(columns)).T) if columns else []
+        for column, values in zip(columns, by_label, strict=True):
+            known = values[~np.isnan(values)]
+            check(len(known) > 0, f"{where} has no row with the label {column.name!r}; {_REMEDY}.")
+            if split == "train":
+                rows = f"rows with two {'classes' if column.coded else 'values'} of {column.name!r}"
+                check(len(np.unique(known)) > 1, f"{where} has no {rows}, so there is nothing to learn; {_REMEDY}.")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.page.wording import clipped, counted
@@ -38,6 +39,15 @@ def remarks_on(data: LabelledStore, budgets: Sequence[Budget]) -> list[str]:
                 classes = counted(len(lacking), "class", "classes")
                 said.append(f"--subset {budget.subset}: it has no row of {classes} of {label!r} ({names(lacking)}).")
     return said
+
+
+def left_out(data: LabelledStore, part: LabelledStore, given: str) -> list[str]:
+    """Return a sentence on rows with the label that lack an input, if `part` is of these data and has fewer rows."""
+    if (data.task.label, data.fold) != (part.task.label, part.fold) or data is part:
+        return []
+    counts = {split: len(data.rows[split]) - len(part.rows[split]) for split in SPLITS}
+    said = ", ".join(f"{count} of {split}" for split, count in counts.items() if count)
+    return [f"--input {given}: rows with the label {clipped(data.task.label)!r} that lack it are left out ({said})."]
 
 
 def names(texts: Sequence[str]) -> str:

@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_jax.data.inputs import OPTIONS, input_arrays
+from mmcl_jax.data.inputs import OPTIONS, InputSpec, input_arrays
+from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.sources.features import column_features, frozen_encoder, pixel_features
+from mmcl_jax.evaluation.sources.features import What, column_features, frozen_encoder, pixel_features, vector_features
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.training.plain import to_plain
 from mmcl_jax.training.run import Run
 
-BASELINES = ("random", "pixels", "columns")
-RAW = {"image": "pixels", "table": "columns"}  # the baseline that is a modality itself
+_RAW = ("image", "table", "volume", "vector")  # kinds whose stored values are features
+BASELINES = ("random", *(KINDS[kind].baseline for kind in _RAW))
 _DECIDE = {"raw": (), "random": ("encoders", "projectors", "views", "batch_norm", "dtype")}
 
 
@@ -68,10 +69,19 @@ class Source:
         """The name that scores have. An untrained model that is fine-tuned is the supervised baseline."""
         modalities = modalities_of(given)
         if self.kind == "raw":
-            return " and ".join(RAW[modality] for modality in modalities)
+            return " and ".join(dict.fromkeys(str(self.baseline(modality)) for modality in modalities))
         if self.kind == "random":
             return f"supervised {'+'.join(modalities)}" if protocol == "finetune" else "random encoder"
         return self.run.config.name
+
+    def spec(self, modality: str) -> InputSpec:
+        """Return what a modality is."""
+        return self.run.inputs.including([modality]).specs[modality]
+
+    def baseline(self, modality: str) -> str | None:
+        """Return the name of the baseline that is the modality itself; None if its kind has none."""
+        kind = self.spec(modality).kind
+        return KINDS[kind].baseline if kind in _RAW else None
 
     def of(self) -> dict[str, Any]:
         """Return what is evaluated: the run, and the `state` of its weights.
@@ -82,6 +92,7 @@ class Source:
 
     def _of(self) -> dict[str, Any]:
         run = self.run
+        on = "" if run.inputs.fold is None else f", fold {run.inputs.fold}"
         step = run.step() if self.kind == "run" else None
         if step is not None:
             state = (run.checkpoints / str(step) / "_CHECKPOINT_METADATA").read_text()  # with the time it was written
@@ -91,20 +102,34 @@ class Source:
             state = json.dumps([run.fingerprint, *decide], sort_keys=True)
         return {
             "source": self.kind,
-            "run": f"{run.config.name}, seed {run.config.seed}",
+            "run": f"{run.config.name}, seed {run.config.seed}{on}",
             "step": step,
             "state": hashlib.sha256(state.encode()).hexdigest()[:16],
         }
 
     def inputs(self, store: Store, split: str, modality: str) -> Any:
-        """All rows of a split, as the encoder takes them."""
+        """All rows of a split, as the encoder takes them.
+
+        Raises:
+          UserError: the run was trained on a fold of its store.
+        """
+        fold = self.run.inputs.fold
+        check(
+            fold is None,
+            f"{self.run.directory} was trained with config.fold={fold}, on other rows than those of the store's split "
+            "train; only runs without a fold are evaluated.",
+        )
         return self._once(
             f"inputs {split} {modality}",
             lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
         )
 
-    def features(self, data: LabelledStore, modality: str) -> Mapping[str, np.ndarray]:
-        """Frozen features `[N, D]` of the rows that have the label, per split; no row is encoded twice.
+    def fitted(self, modality: str) -> Mapping[str, Any]:
+        """Return what the views of a modality were fitted with."""
+        return self.run.inputs.fitted.get(modality, {})
+
+    def features(self, data: LabelledStore, modality: str, *, what: What = "pooled") -> Mapping[str, np.ndarray]:
+        """Frozen features `[N, D]`, or maps, of the rows that have the label, per split; no row is encoded twice.
 
         Raises:
           UserError: they are not finite.
@@ -113,10 +138,10 @@ class Source:
         found = {}
         for split in SPLITS:
             rows, every = data.rows[split], self.inputs(data.store, split, modality)
-            kept: _Kept = self._once(f"features {split} {modality}", lambda every=every: _Kept(len(every)))
+            kept: _Kept = self._once(f"{what} features {split} {modality}", lambda every=every: _Kept(len(every)))
             new = rows[~kept.known[rows]]
             if len(new):
-                encode = encode or self._encoder(modality)
+                encode = encode or self._encoder(modality, what)
                 part = encode(every if len(new) == len(every) else every[new])
                 kept.add(new, self._finite(part, f"features that {{}} gives for the {modality}"))
             found[split] = kept.take(rows)
@@ -124,10 +149,9 @@ class Source:
 
     def projections(self, store: Store, split: str, modality: str) -> np.ndarray:
         """Projections `[N, d]` of all rows of a split."""
-        project = frozen_encoder(self.model, config=self.run.config, modality=modality, projected=True)
-        return self._finite(
-            project(self.inputs(store, split, modality)), f"projections that {{}} gives for the {modality}"
-        )
+        project = self._encoder(modality, "projected")
+        found = project(self.inputs(store, split, modality))
+        return self._finite(found, f"projections that {{}} gives for the {modality}")
 
     def forget(self) -> None:
         """Let go of the model and the features, so that those of one source are in memory."""
@@ -137,13 +161,16 @@ class Source:
         check(bool(np.isfinite(rows).all()), f"The {what.format(self.run.directory)} are not finite.")
         return rows
 
-    def _encoder(self, modality: str) -> Any:
+    def _encoder(self, modality: str, what: What) -> Any:
         config = self.run.config
         if self.kind != "raw":
-            return frozen_encoder(self.model, config=config, modality=modality)
-        if modality == "image":
-            return pixel_features
-        return lambda rows: column_features(rows, self.run.schema.widths, missing=self.run.encoding.missing)
+            return frozen_encoder(self.model, config=config, modality=modality, what=what, fitted=self.fitted(modality))
+        spec = self.spec(modality)
+        if spec.kind in ("image", "volume"):
+            return lambda rows: pixel_features(rows, axes=2 if spec.kind == "image" else 3)
+        if spec.kind == "vector":
+            return lambda rows: vector_features(rows, self.run.inputs.fitted[modality])
+        return lambda rows: column_features(rows, spec.widths, missing=spec.missing)
 
     def _once(self, key: str, compute: Any) -> Any:
         if key not in self._kept:
@@ -163,11 +190,11 @@ def _encoded_by(inputs: Mapping[str, Mapping[str, Any]]) -> list[Any]:
 
 
 def sources(runs: Sequence[Run], baselines: Sequence[str], *, only_baselines: bool = False) -> list[Source]:
-    """Return the baselines at every seed that occurs and, unless `only_baselines`, the runs; nothing is loaded yet."""
-    by_seed = {run.config.seed: run for run in reversed(runs)}  # the first run of a seed lends its encoder
+    """Return the baselines at every seed and fold that occur and, unless `only_baselines`, the runs; none is loaded."""
+    lending = {(run.config.seed, run.inputs.fold or 0): run for run in reversed(runs)}  # the first lends its encoder
     every = []
-    for _, run in sorted(by_seed.items()):
-        if set(baselines) & {"pixels", "columns"}:
+    for _, run in sorted(lending.items()):
+        if set(baselines) - {"random"}:
             every.append(Source("raw", run))
         if "random" in baselines:
             every.append(Source("random", run))

@@ -11,7 +11,7 @@ import optax
 import pytest
 from flax import nnx
 
-from mmcl_jax.config import encoder, experiment, view
+from mmcl_jax.config import encoder, experiment, input, view
 from mmcl_jax.data.schema import Column, ImageSpec, Schema
 from mmcl_jax.encoders import Model, build_model
 from mmcl_jax.errors import UserError
@@ -43,6 +43,7 @@ def config():
     """Images and tables, in groups of 8."""
     config = experiment()
     config.batch_norm.group_size = 8
+    config.inputs = {"image": input(), "table": input()}
     config.views = {
         "image": view("augment", size=(8, 8), jitter=0.0, grayscale=0.0, blur=0.0),
         "table": view("scarf"),
@@ -209,7 +210,7 @@ def test_early_stopping_by_hand() -> None:
     errors = [2.0, 1.95, 1.89, 3.0, 1.85, 0.0]
     kept, rule = followed(errors)
     assert kept == [True, True, True, False, True, False]
-    assert (float(-rule.metric), int(rule.round), bool(rule.stopped)) == (pytest.approx(1.85), 5, True)
+    assert (-rule.metric.item(), rule.round.item(), rule.stopped.item()) == (pytest.approx(1.85), 5, True)
     # Since the best, 1.89 is no improvement on 1.95, so training ends with it.
     kept, rule = followed(errors, since="best")
     assert kept == [True, True, True, False, False, False]
@@ -330,7 +331,7 @@ def test_features_of_several_pictures_are_averaged(config) -> None:
     encoders = Encoders(
         graphdef=nnx.graphdef(module),
         modalities=("image",),
-        augmentations=(("image", augmentation_of(config, probability=0.8)),),
+        views=(augmentation_of(config, probability=0.8),),
     )
     recipe = Recipe(head=LinearHead(), task=BRIGHT, encoders=encoders, patience=1, min_delta=0.0, mesh=local_mesh(1))
     features = programs_of(recipe).features(Encoder(params=params, statistics=statistics), {"image": images})

@@ -11,6 +11,7 @@ from mmcl_jax.config import load
 from mmcl_jax.data.inputs import input_arrays
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import build_model
+from mmcl_jax.evaluation.heads.encoded import plain_spec
 from mmcl_jax.evaluation.sources.features import _program, column_features, frozen_encoder, pixel_features
 from mmcl_jax.training.build import fit_inputs
 from mmcl_jax.training.loop import pretrain
@@ -91,14 +92,16 @@ def test_tables_and_projections(tiny_config, digits_store: Store) -> None:
     whole = frozen_encoder(model, config=config, modality="table")(rows)
     expected = model.encode("table", jnp.asarray(rows), train=False)
     np.testing.assert_allclose(whole, expected.pooled, rtol=1e-4, atol=1e-5)
-    parts = frozen_encoder(model, config=config, modality="table", projected=True, batch_size=64)(rows)
+    parts = frozen_encoder(model, config=config, modality="table", what="projected", batch_size=64)(rows)
     np.testing.assert_allclose(parts, model.project("table", expected, train=False), rtol=1e-4, atol=1e-5)
 
 
 def test_models_of_one_structure_share_a_compiled_program(tiny_config, digits_store: Store) -> None:
     config = tiny_config("digits_mmcl")
     models = [build_model(config, digits_store.schema, rngs=nnx.Rngs(seed)) for seed in (0, 1)]
-    programs = [_program(nnx.graphdef(model), "image", True, None, config.dtype, "pooled") for model in models]
+    programs = [
+        _program(nnx.graphdef(model), "image", plain_spec(config, "image"), config.dtype, "pooled") for model in models
+    ]
     assert programs[0] is programs[1]
 
 

@@ -1,0 +1,37 @@
+"""Vectors none of whose values may be missing."""
+
+from typing import Any
+
+import numpy as np
+
+from mmcl_jax.data.kinds.vector import MISSING
+from mmcl_jax.errors import check
+
+
+def is_missing(values: np.ndarray) -> np.ndarray:
+    """Return which values of vectors are missing, bool: NaN in floats, -127 in int8."""
+    return values == MISSING if values.dtype.kind == "i" else np.isnan(values)
+
+
+class CompleteRows:
+    """Rows of vectors, as `Store.read` gives them, every gather of which is checked for missing values."""
+
+    def __init__(self, rows: Any, name: str) -> None:
+        """Take the rows and the name of their input."""
+        self._rows, self._name = rows, name
+        self.shape, self.dtype, self.ndim, self.present = rows.shape, rows.dtype, rows.ndim, rows.present
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        values = np.asarray(self._rows[rows])
+        missing = is_missing(values)
+        if self.present is not None:
+            missing &= self.present[rows][..., None]
+        check(
+            not missing.any(),
+            f"config.inputs.{self._name}.missing: {int(missing.sum())} of the values that were read are missing; put "
+            f"the training mean in their place with --config.inputs.{self._name}.missing=mean.",
+        )
+        return values

@@ -1,0 +1,51 @@
+"""Where the pixels of a view lie in the stored array, as affine maps of indices.
+
+A map of n axes is a matrix `[m, m]`, m = n + 1, on homogeneous indices (row, column, 1) of pixel centres, float32.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+Affine = Float[Array, "m m"]
+
+
+def window(origin: Float[Array, "n"], extent: Float[Array, "n"], size: tuple[int, ...]) -> Affine:
+    """Return the map of a window from `origin` of `extent` pixels that is resized to `size`.
+
+    The edges of the window, half a pixel before its first centre, become those of the view.
+    """
+    step = extent.astype(jnp.float32) / jnp.array(size, jnp.float32)
+    return _affine(jnp.diag(step), origin + (step - 1) / 2)
+
+
+def resized(shape: tuple[int, ...], size: tuple[int, ...]) -> Affine:
+    """Return the map of an array of this shape that is resized to `size`."""
+    return window(jnp.zeros(len(shape)), jnp.array(shape, jnp.float32), size)
+
+
+def flipped(size: tuple[int, ...], axes: Bool[Array, "n"]) -> Affine:
+    """Return the map of an array of `size` that is mirrored along these axes."""
+    last = jnp.array(size, jnp.float32) - 1
+    return _affine(jnp.diag(jnp.where(axes, -1.0, 1.0)), jnp.where(axes, last, 0.0))
+
+
+def rotated(size: tuple[int, int], degrees: Float[Array, ""]) -> Affine:
+    """Return the map of an image of `size` that is turned clockwise about its centre, see `image_ops.rotate`."""
+    angle = jnp.deg2rad(degrees)
+    turn = jnp.array([[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]])
+    centre = (jnp.array(size, jnp.float32) - 1) / 2
+    return _affine(turn, centre - jnp.dot(turn, centre, precision="highest"))
+
+
+def composed(*maps: Affine) -> Affine:
+    """Return the map of a view that was made in these steps, in this order."""
+    product = maps[0]
+    for step in maps[1:]:  # in full float32: accelerators multiply in fewer bits by default, which is many pixels
+        product = jnp.dot(product, step, precision="highest")
+    return product
+
+
+def _affine(linear: Float[Array, "n n"], offset: Float[Array, "n"]) -> Affine:
+    top = jnp.concatenate([linear, offset[:, None]], axis=1)
+    bottom = jnp.zeros((1, top.shape[1])).at[0, -1].set(1.0)
+    return jnp.concatenate([top, bottom]).astype(jnp.float32)

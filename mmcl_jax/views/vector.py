@@ -1,0 +1,55 @@
+"""The vector views: `vector`, scaled, and `vector_scarf`, corrupted by empirical marginals."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, Shaped
+
+from mmcl_jax.data.kinds.vector import MISSING
+from mmcl_jax.views.base import VIEWS, Fitted, View, Viewed
+from mmcl_jax.views.table import check_corruption, corrupted
+
+Vectors = Shaped[Array, "B F"]
+
+
+@VIEWS.register("vector")
+def vector(*, modality: str = "vector") -> View:
+    """The vector in standard deviations of its features over the training rows; a missing value is the mean, 0.
+
+    Example:
+      >>> fitted = {"mean": jnp.array([1.0, 0.0]), "std": jnp.array([2.0, 1.0])}
+      >>> import jax
+      >>> keys = jax.random.split(jax.random.key(0), 1)
+      >>> print(vector().plain(jnp.array([[3, -127]], jnp.int8), keys, fitted).values)
+      [[1. 0.]]
+    """
+    return View(modality=modality, takes="vector", apply=_scaled, plain=_scaled)
+
+
+@VIEWS.register("vector_scarf")
+def vector_scarf(*, modality: str = "vector", rate: float = 0.3, population: int | None = None) -> View:
+    """SCARF corruption of the features of a vector, which is scaled then; see `table.scarf`.
+
+    Of `F` features `int(rate * F)` are overwritten. The plain form is that of `vector`.
+
+    Args:
+      modality: which modality it is a view of.
+      rate: share of the features that are overwritten.
+      population: training rows that values are drawn from, a random sample of this size, which every device holds; None
+        for all, or as many as take 256 MiB.
+
+    Raises:
+      ValueError: the rate is outside [0, 1], or the population is not positive.
+    """
+    check_corruption(rate=rate, population=population)
+
+    def view(rows: Vectors, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
+        seen = corrupted(rows, keys, fitted["population"], rate=rate)
+        return Viewed(_scaled(seen.values, keys, fitted).values, changed=seen.changed)
+
+    return View(modality=modality, takes="vector", apply=view, plain=_scaled, draws=True, population=population)
+
+
+def _scaled(rows: Vectors, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
+    del keys
+    missing = rows == MISSING if jnp.issubdtype(rows.dtype, jnp.integer) else jnp.isnan(rows)
+    values: Float[Array, "B F"] = (rows.astype(jnp.float32) - fitted["mean"][None]) / fitted["std"][None]
+    return Viewed(jnp.where(missing, 0.0, values))
