@@ -32,6 +32,7 @@ WITH_EXAMPLES = {
     "mmcl_jax.tasks.task",
     "mmcl_jax.objectives.collapse",
     "mmcl_jax.objectives.local",
+    "mmcl_jax.objectives.local",
     "mmcl_jax.objectives.pairs.local",
     "mmcl_jax.objectives.pairs.partners",
     "mmcl_jax.objectives.reads",

@@ -75,7 +75,7 @@ class Like:
         columns = tuple(column for column in schema.columns if LABEL_TAG not in column.tags)
         return cls(
             directory=directory,
-            schema=dataclasses.replace(schema, columns=columns),
+            schema=schema.with_columns(columns),
             declaration=Declaration.read(directory / "declaration.json"),
             request=request,
             missing=json.loads((directory / "encoding.json").read_text())["missing"] if is_run else "",

@@ -456,6 +456,22 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         lambda f, r: np.save(f / "scans" / "1004.npy", np.zeros((4, 6, 6), np.float32)),
         ("different sizes", "4 x 6 x 6", '"size": [32, 64, 64] in entries.scan'),
     ),
+    "a pattern that leaves the folder": (
+        lambda f, r: entry(r, "right", files="../right/{key}_1.png"),
+        ("entries.right", "stay in it"),
+    ),
+    "a pattern that is absolute": (
+        lambda f, r: entry(r, "right", files=f"{f}/right/{{key}}_1.png"),
+        ("entries.right", "stay in it"),
+    ),
+    "an entry of empty cells": (
+        lambda f, r: pl.DataFrame({"study": [1000], "findings": [" "]}).write_csv(f / "reports.csv"),
+        ("entries.report: no row of it has a key and a value",),
+    ),
+    "an entry twice in the file": (
+        lambda f, r: r.update(seed=1),
+        ("cohort.json is not JSON", "the key 'seed' is twice in one object"),
+    ),
     "two entries of one name": (
         lambda f, r: r["targets"].update(pgs=r["targets"]["grade"]),
         ("two entries are called 'pgs'",),
@@ -476,6 +492,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_left(
     spoil, words = BAD[what]
     spoil(folder, raw)
     path = write_request(folder, raw)
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 1, "seed": 2'))
     there = sorted(folder.iterdir())
     assert main(["prepare", "--request", str(path), "--out", str(folder / "store"), "--workers", "1"]) == 2
     error = capsys.readouterr().err.splitlines()[-1]

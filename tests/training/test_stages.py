@@ -62,16 +62,17 @@ def local_matching(
         return {"loss": loss, "image": local.mean(axis=1), "table": pooled}
 
     def choose(given: Whole) -> Int[Array, "B 2"]:
-        """The rows before and after, whether present or not."""
+        """The row before, and one at the same random distance from every row, whether present or not."""
         index = jnp.arange(len(given.ids))
-        return jnp.stack([index - 1, index + 1], axis=1) % len(given.ids)
+        shift = jax.random.randint(given.key, (), 2, len(given.ids))
+        chosen = jnp.stack([index - 1, index + shift], axis=1) % len(given.ids)
+        return jnp.where(given.ids[:, None] % 5 == 0, -1, chosen)  # some have no partner
 
     def each_pair(given: EachPair) -> Float[Array, "B"]:
         match = given.layers["scaled" if peek else "match"]
         own = match(given.own["image"], given.own["table"])
         other = match(given.own["image"][:, None].repeat(2, axis=1), given.partners["table"])
-        if given.partners_present is not None:
-            other = jnp.where(given.partners_present, other, 0)
+        other = jnp.where(given.partners_present, other, 0)
         return jax.nn.softplus(other.sum(axis=1) - own)
 
     def loss(given: Whole) -> Loss:

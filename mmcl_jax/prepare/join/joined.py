@@ -150,6 +150,7 @@ def _open(source: Source, key: str, where: str, tables: Keys, quarantine: Quaran
 def _check_keys(inputs: Mapping[str, Index], opened: Mapping[str, Index], where: Mapping[str, str], own: Index) -> None:
     """Raise `UserError` for an entry of which no key is that of another."""
     for name, index in opened.items():
+        check(bool(index), f"{where[name]}: no row of it has a key and a value.")
         others = {key: None for other, keys in inputs.items() if other != name for key in keys} or dict.fromkeys(own)
         if others and not any(key in others for key in index):
             ours, theirs = some(list(index)) or "none", some(list(others))
