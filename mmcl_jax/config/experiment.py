@@ -56,16 +56,6 @@ def input(**options: Any) -> ConfigDict:
     return ConfigDict({**OPTIONS, **options})
 
 
-def rates(by_path: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    """Return the value of `config.rates` for learning rates by path, as multiples of the schedule's.
-
-    Example:
-      >>> rates({"encoders.table.*": 0.1})
-      (('encoders.table.*', 0.1),)
-    """
-    return tuple(sorted(by_path.items()))
-
-
 class Config(ConfigDict):
     """A config whose groups may have names with dots, such as the projector `"image.local"`."""
 
