@@ -46,6 +46,7 @@ WITH_EXAMPLES = {
     "mmcl_jax.objectives.terms.agreement",
     "mmcl_jax.objectives.terms.barlow_twins",
     "mmcl_jax.objectives.terms.clip",
+    "mmcl_jax.objectives.terms.local_alignment",
     "mmcl_jax.objectives.terms.nnclr",
     "mmcl_jax.objectives.terms.nt_xent",
     "mmcl_jax.objectives.terms.siglip",

@@ -55,11 +55,11 @@ def position_contrast(
     mask: Bool[Array, "B L"] | None = None,
     weight: Float[Array, "B L"] | None = None,
 ) -> tuple[Float[Array, "B"], Float[Array, "B"]]:
-    r"""Return the losses of x -> y and of y -> x of every sample: each position finds its own among the sample's.
+    r"""Return the losses of x -> y and y -> x of every sample: each position finds its own among the sample's.
 
-    With $S_{kl} = \cos(x_k, y_l) / \tau$ the loss of position k is $-\sum_l p_{kl} S_{kl} + \log \sum_l e^{S_{kl}}$, and
-    that of a sample the mean over positions, by weight (LoVT, Mueller et al., ECCV 2022, its local losses). The second
-    direction has $S^\top$ and the same p.
+    With $S_{kl} = \cos(x_k, y_l) / \tau$ the loss of position k is
+    $-\sum_l p_{kl} S_{kl} + \log \sum_l e^{S_{kl}}$, and that of a sample the mean over positions, by weight (LoVT,
+    Mueller et al., ECCV 2022, its local losses). The second direction has $S^\top$ and the same p.
 
     Args:
       x: local features.

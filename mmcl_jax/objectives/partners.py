@@ -21,7 +21,8 @@ def at_once(function: Callable[[Any], Any], rows: Any) -> Any:
 def with_partners(term: Term, given: Whole, layers: Layers, in_slices: InSlices = at_once) -> Any:
     """Return what the stage `each_pair` gives of every row and of the partners that `choose` chose, arrays `[B, ...]`.
 
-    Where an index is negative, there is no partner: it is not present, and another row's values stand in for it. Of a slice nothing but the result is kept: the gradient computes the rest again.
+    Where an index is negative, there is no partner: it is not present, and another row's values stand in for it. Of a
+    slice nothing but the result is kept: the gradient computes the rest again.
     """
     assert term.choose is not None
     assert term.each_pair is not None

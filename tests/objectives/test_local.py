@@ -4,7 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
+from mmcl_jax.encoders import Features
+from mmcl_jax.objectives import TERMS, Each
 from mmcl_jax.objectives.local import attended, position_contrast, smooth_targets
 from tests.objectives.lcg import lcg
 
@@ -72,3 +75,21 @@ def test_masked_positions_change_nothing(junk: float) -> None:
         np.testing.assert_array_equal(np.asarray(gradient)[~mask], 0)
     spoiled_forward = position_contrast(*spoiled, temperature=0.3, mask=jnp.asarray(mask))[0]
     np.testing.assert_array_equal(spoiled_forward, forward)
+
+
+def test_the_term_adds_the_losses_of_both_modalities() -> None:
+    """With an attention that gives each side what LoVT's golden values compare it with."""
+    x, seen, z, found = (jnp.asarray(lcg((2, n, 5), seed)) for n, seed in ((9, 31), (9, 32), (4, 34), (4, 35)))
+
+    class Fixed(nnx.Module):
+        def __call__(self, own: jax.Array, other: jax.Array, mask: jax.Array | None) -> jax.Array:
+            return seen if own.shape[1] == 9 else found
+
+    features = (
+        Features(pooled=x[:, 0], local=x, weight=jnp.asarray(weights((2, 9), 33)), grid=(3, 3)),
+        Features(pooled=z[:, 0], local=z, mask=jnp.asarray(MASK), weight=jnp.asarray(weights((2, 4), 36, MASK))),
+    )
+    term = TERMS.build(TERMS.spec("local_alignment"), "")
+    ids = jnp.arange(2, dtype=jnp.uint32)
+    each = term.each(Each(ids=ids, features=features, embeddings=(x, z), layers={"align": Fixed()}))
+    np.testing.assert_allclose(term(each=each).value, (2.809208 + 2.657899 + 1.292200 + 1.285935) / 2, rtol=2e-6)

@@ -187,3 +187,14 @@ def test_what_a_model_does_not_have_is_refused_before_it_is_compiled(experiment,
 
     with pytest.raises(UserError, match=sentence):
         begin()
+
+
+def test_the_local_term_fits_a_model_whose_views_have_maps(tiny_config, digits_store: Store) -> None:
+    """Traces the step, without compiling it."""
+    config = tiny_config("digits_simclr")
+    config.projectors["image.local"] = projector("mlp", hidden=8, out=6)
+    config.objective = (term("nt_xent"), term("local_alignment", between=("image_1.local", "image_2.local")))
+    made = build_experiment(config, digits_store, jax.devices()[:1])
+    state, metrics = jax.eval_shape(make_step(made), *made.shapes())
+    assert metrics["local_alignment/image_1.local-image_2.local"].shape == ()
+    assert state.params["heads"]["term_1"]["align"].keys() == {"key", "value", "out"}
