@@ -14,8 +14,10 @@ from absl import flags
 
 from benchmarks.synthetic import schema
 from benchmarks.timing import race
-from mmcl_jax.data import flat, shards
+from mmcl_jax.data import flat, writing
+from mmcl_jax.data.content import Content, Part
 from mmcl_jax.data.input import Batches, iterate
+from mmcl_jax.data.store import Store
 
 SIZES = {"small": (64, 20_000), "full": (128, 100_000)}  # pixels, rows
 BATCH = 512
@@ -26,17 +28,14 @@ def run(size: str) -> list[dict[str, Any]]:
     pixels, count = SIZES[size]
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
-        arrays = {"mapped": _written(directory, pixels, count)}
-        arrays["streamed"] = {
-            **arrays["mapped"],
-            "image": shards.StreamedImages(directory, "train", schema(pixels).image.stored),
-        }
+        store = _written(directory, pixels, count)
+        arrays = {how: _as_training_reads(store, streamed=how == "streamed") for how in ("mapped", "streamed")}
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()
         batches = {how: Batches(part, batch_size=BATCH, epochs=1000, seed=0) for how, part in arrays.items()}
         workers = iterate(batches["streamed"], workers=2)  # stay; their buffers are small beside a turn
         readers: dict[str, tuple[int, Callable[[], Iterator[Any]]]] = {
-            "bare NumPy gather": (100, lambda: _gather(arrays["mapped"], count)),
+            "bare NumPy gather": (100, lambda: _gather(arrays["mapped"], store.sizes["train"])),
             "mapped": (100, lambda: iterate(batches["mapped"])),
             "streamed": (20, lambda: iterate(batches["streamed"])),
             "streamed, 2 workers": (60, lambda: workers),
@@ -63,36 +62,42 @@ def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _written(directory: Path, pixels: int, count: int) -> dict[str, Any]:
-    """The arrays of a store of random pixels on disk, with its shards, as training reads them."""
+def _written(directory: Path, pixels: int, count: int) -> Store:
+    """A store of random pixels."""
     rng = np.random.default_rng(0)
     made = schema(pixels)
-    columns = len(made.columns)
-    (directory / "flat").mkdir()
-    image = np.lib.format.open_memmap(
-        directory / "flat" / "image.npy", mode="w+", dtype=np.uint8, shape=(count, *made.image.stored)
-    )
+    images = flat.allocate(directory, "image", (count, *made.image.stored), "uint8")
     for start in range(0, count, 1000):
-        image[start : start + 1000] = rng.integers(0, 256, size=image[start : start + 1000].shape, dtype=np.uint8)
-    table = rng.normal(size=(count, columns))
-    flat.write_split(
-        directory, "train", place=np.arange(count), id=np.arange(count), table=table, labels=np.zeros((count, 0))
+        images[start : start + 1000] = rng.integers(0, 256, size=images[start : start + 1000].shape, dtype=np.uint8)
+    coded = [len(column.categories) if column.coded else 0 for column in made.columns]
+    table = np.stack([rng.integers(0, n, count) if n else rng.normal(size=count) for n in coded], axis=1)
+    values = {"image": images, "table": table.astype(np.float64)}
+    third = np.array_split(np.arange(count), [count - 2, count - 1])
+    content = Content(
+        parts={name: Part(entry=made.entries[name], values=array) for name, array in values.items()},
+        id=np.arange(count),
+        keys=list(map(str, range(count))),
+        splits=dict(zip(("train", "val", "test"), third, strict=True)),
     )
-    writer = shards.Writer(directory, made, {"train": list(map(str, range(count)))})
-    infos = shards.write_shards(writer, {"train": count})
-    shards.write_metadata(directory, made, infos, "random pixels")
-    mapped = flat.read(directory, "train", made, images=True)
+    writing.write(directory, content, description="random pixels")
+    writing.finish(directory, made_by={})
+    return Store.open(directory)
+
+
+def _as_training_reads(store: Store, *, streamed: bool) -> dict[str, Any]:
+    """The training rows, with the table as it is when it is encoded."""
+    arrays = store.arrays("train", streamed=streamed)
     return {
-        "id": np.asarray(mapped["id"]).astype(np.uint32),
-        "image": mapped["image"],
-        "table": np.asarray(mapped["table"]).astype(np.float32),
+        "id": arrays["id"].astype(np.uint32),
+        "image": arrays["image"],
+        "table": arrays["table"].astype(np.float32),
     }
 
 
 def _gather(arrays: dict[str, Any], count: int) -> Iterator[dict[str, np.ndarray]]:
     """What no loader can beat: the same rows of the same mapped file, taken in random order."""
     rng = np.random.default_rng(1)
-    image = arrays["image"]._array
+    image = arrays["image"].values
     while True:
         rows = rng.integers(0, count, BATCH)
         yield {"id": arrays["id"][rows], "image": image[rows], "table": arrays["table"][rows]}
@@ -100,7 +105,7 @@ def _gather(arrays: dict[str, Any], count: int) -> Iterator[dict[str, np.ndarray
 
 def _samples(arrays: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
     """The plain pipeline: source, global shuffle, a map per sample, batch; the same arrays and order of magnitude."""
-    plain = {"id": arrays["id"], "image": arrays["image"]._array, "table": arrays["table"]}
+    plain = {"id": arrays["id"], "image": arrays["image"].values, "table": arrays["table"]}
     data = grain.MapDataset.range(len(plain["id"])).seed(0).shuffle().repeat()
     data = data.map(lambda row: {name: array[row] for name, array in plain.items()})
     return iter(data.batch(BATCH).to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))

@@ -71,7 +71,7 @@ def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
             config = load(name, [f"data={store.directory}", f"seed={seed}", *length])
             result = pretrain(config, out / "runs" / f"{name}-{seed}")
             console.print(result.describe(), highlight=False, markup=False, emoji=False, soft_wrap=True)
-            if result.step < result.steps:
+            if not result.finished:
                 return []
             runs.append(result.run)
 

@@ -27,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     add = parser.add_argument
     add("--run", type=Path, nargs="+", required=True, help="runs; those of one experiment differ by seed")
+    add(
+        "--checkpoint",
+        type=types.checkpoint,
+        default="latest",
+        help="of each run: latest, best (by validation loss), or a step",
+    )
     add("--store", type=Path, help="store to evaluate on, or where that has moved which the first run was trained on")
     add("--allow-overlap", action="store_true", help="test rows may be rows that a run was trained on")
     add("--protocol", type=types.names, default="probe", help=f"how to evaluate, some of {','.join(PROTOCOLS)}")
@@ -52,12 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Evaluates, prints the tables and writes the results."""
-    runs = [Run.open(path) for path in options.run]
+    runs = [Run.open(path).at(options.checkpoint) for path in options.run]
     check(options.out is not None or len(runs) == 1, "Say where the results of several runs go, with --out FILE.")
     out = options.out or runs[0].directory / "evaluation.json"
     check_file(out, "--out")
     store = Store.open(options.store) if options.store else runs[0].store()
-    steps = {str(one.directory): one.latest_step() for one in runs}
+    steps = {str(one.directory): one.step() for one in runs}
     results = ResultsFile(
         out,
         store=store.fingerprint,

@@ -107,6 +107,7 @@ def run(options: argparse.Namespace) -> None:
     """Prepares and prints a summary."""
     request = _request(options)
     recipe = recipes.make(options.dataset, options.root, options.overrides) if options.dataset else None
+    check(bool(request.entries) or not request.targets or request.table is not None, "--request: targets need entries.")
     if recipe is None and not request.entries:
         check(request.table is not None, "Give --table and --images, or a named data set with --dataset and --root.")
         check(request.images is not None, "Give the image folder with --images.")

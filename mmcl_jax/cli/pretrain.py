@@ -54,4 +54,4 @@ def run(options: argparse.Namespace) -> int:
     result = pretrain(config, options.workdir, monitor=monitor)
     if is_first():
         print(result.describe())
-    return 0 if result.step == result.steps else os.EX_TEMPFAIL
+    return 0 if result.finished else os.EX_TEMPFAIL

@@ -3,6 +3,7 @@
 import argparse
 import csv
 from pathlib import Path
+from typing import Literal
 
 
 def size(text: str) -> tuple[int, int]:
@@ -54,6 +55,17 @@ def three_fractions(text: str) -> tuple[float, float, float]:
     if len(numbers) != 3:
         raise argparse.ArgumentTypeError(f"{text!r} is not three fractions such as 0.7,0.1,0.2")
     return numbers[0], numbers[1], numbers[2]
+
+
+def checkpoint(text: str) -> int | Literal["latest", "best"]:
+    """`latest`, `best` or a step."""
+    if text == "latest":
+        return "latest"
+    if text == "best":
+        return "best"
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not latest, best or a step")
+    return int(text)
 
 
 def counts(text: str) -> tuple[int, ...]:

@@ -31,8 +31,7 @@ def run(options: argparse.Namespace) -> None:
         print(f"{visible(path)} is {'now' if done else 'already'} a run of today's version.")
         return
     done = upgrade_store(path, options.out)
-    print(
-        f"{visible(options.out if done and options.out else path)} is {'now ' if done else 'already '}of today's format."
-    )
+    made = options.out if done and options.out else path
+    print(f"{visible(made)} is {'now' if done else 'already'} of today's format.")
     if done:
-        print(Store.open(options.out or path).describe())
+        print(Store.open(made).describe())

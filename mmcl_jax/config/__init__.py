@@ -5,18 +5,7 @@ encoder, view, term and optimizer is in the resolved config, because their facto
 """
 
 from mmcl_jax.config.data import Data, data_names, is_small
-from mmcl_jax.config.experiment import (
-    encoder,
-    experiment,
-    input,
-    optimizer,
-    projector,
-    rates,
-    sampler,
-    schedule,
-    term,
-    view,
-)
+from mmcl_jax.config.experiment import encoder, experiment, input, optimizer, projector, sampler, schedule, term, view
 from mmcl_jax.config.load import experiments, load, shipped
 from mmcl_jax.config.own import choose, explain
 from mmcl_jax.config.own_data import OwnData
@@ -35,7 +24,6 @@ __all__ = [
     "load",
     "optimizer",
     "projector",
-    "rates",
     "sampler",
     "schedule",
     "shipped",

@@ -106,10 +106,10 @@ def experiment() -> ConfigDict:
         that they read; None leaves it a sum.
       target: the moving average that BYOL predicts: `decay` is its first, which rises to 1.
       frozen: path patterns of parameters that are not trained, such as ("encoders.image.*",).
-      rates: path patterns with what the learning rate is multiplied by for their parameters, see `rates`.
+      rates: what the learning rate is multiplied by, by path pattern, such as {"encoders.table.*": 0.1}.
       average: `kind` "ema" or "mean" keeps an average of the weights over the steps from epoch `start` on, which is
         what is evaluated; "ema" has a `decay`. None for none.
-      validation: every so many `epochs`, and at the end, the loss of the validation rows is measured, and the best
+      validation: every so many `epochs`, the loss of the validation rows is measured, and the best
         checkpoint is kept; None for never.
       stop: ends the training when `patience` validation passes in a row (None: any number) gave no loss that is lower
         by more than `min_delta`.
@@ -147,7 +147,7 @@ def experiment() -> ConfigDict:
             "normalise_terms": None,
             "target": {"decay": 0.9996},
             "frozen": (),
-            "rates": (),
+            "rates": {},
             "average": {"kind": None, "decay": 0.999, "start": 0},
             "validation": {"epochs": None},
             "stop": {"patience": None, "min_delta": 0.0},

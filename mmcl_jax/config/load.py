@@ -152,14 +152,14 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
     for depth, part in enumerate(parts[:-1]):
         parent = _child(parent, part, parts[:depth])
     last = parts[-1]
-    current = _child(parent, last, parts[:-1])
+    current = None if parts[:-1] == ["rates"] else _child(parent, last, parts[:-1])  # rates are by any pattern
     check(
         isinstance(parent, ConfigDict) and not _is_group(current),
         f"config.{key}: this is a group of keys; set one of them.",
     )
     value = text if isinstance(current, str) else _literal(text)
     with parent.ignore_type():
-        parent[last] = tuple(sorted(value.items())) if isinstance(value, dict) else value  # rates by path
+        parent[last] = value
     if last == "name" and len(parts) > 1:
         registry = PARTS[parts[0]]
         registry.factory(value, f"config.{key}")
@@ -172,6 +172,8 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
 def _parts(config: ConfigDict, key: str) -> list[str]:
     """The names on the way to a key; those of projectors may have dots, as in `projectors.image.local.out`."""
     group, _, rest = key.partition(".")
+    if group == "rates" and rest:
+        return [group, rest]
     names = config[group] if group in ("projectors", "predictors") and group in config else ()
     name = max((name for name in names if f"{rest}.".startswith(f"{name}.")), key=len, default="")
     return [group, name, *filter(None, rest[len(name) + 1 :].split("."))] if name else key.split(".")

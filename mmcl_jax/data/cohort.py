@@ -49,13 +49,6 @@ def cohort_rows(
     return None if len(keep) == len(absent[0]) else keep
 
 
-def present_in(store: Store, split: str, of: str, *, fold: int | None = None) -> np.ndarray | None:
-    """Return which rows of a split have an entry, bool [N]; None if all have it."""
-    if not store.schema.entries[of].optional:
-        return None
-    return store.read(split, [of], fold=fold)[of].present
-
-
 class Taken:
     """Some rows of what `Store.read` returns, which can be read like it.
 

@@ -302,7 +302,7 @@ def _arrays(fitted: Any) -> dict[str, np.ndarray]:
 
 def _with_columns(schema: Schema, of: str) -> Schema:
     """The schema in which this table is the first one."""
-    return schema if of == schema.first("table") else dataclasses.replace(schema, columns=schema.entries[of].columns)
+    return schema if of == schema.first("table") else schema.with_columns(schema.entries[of].columns)
 
 
 def _encoded(encoding: Encoding, table: np.ndarray, present: np.ndarray | None) -> np.ndarray:

@@ -27,7 +27,7 @@ def append_label(schema: Schema, store: Store, *, key: str = "label_as_feature")
     if label is None:
         raise UserError(f"{key}: the store {store.directory} has no label that is a class.")
     column = dataclasses.replace(label, name=f"{label.name} (label)", tags=(*label.tags, LABEL_TAG))
-    return dataclasses.replace(schema, columns=(*schema.columns, column))
+    return schema.with_columns((*schema.columns, column))
 
 
 def columns_with_label(schema: Schema, store: Store, label: str) -> list[str]:

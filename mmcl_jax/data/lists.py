@@ -47,8 +47,9 @@ class Lists:
 
     def write(self, directory: Path) -> None:
         """Write `rows.npz`."""
-        named = {"split": self.splits, "subset": self.subsets, "fold": dict(enumerate(self.folds))}
-        arrays = {f"{sort}/{name}": rows for sort, lists in named.items() for name, rows in lists.items()}
+        arrays = {f"split/{name}": rows for name, rows in self.splits.items()}
+        arrays |= {f"subset/{name}": rows for name, rows in self.subsets.items()}
+        arrays |= {f"fold/{number}": rows for number, rows in enumerate(self.folds)}
         arrays |= {"id": self.id} if self.group is None else {"id": self.id, "group": self.group}
         whole: dict[str, Any] = {name: np.asarray(array, np.int64) for name, array in arrays.items()}
         np.savez(directory / FILE, **whole)

@@ -147,11 +147,7 @@ class Schema:
         image: ImageSpec | None = None,
         labels: tuple[Column, ...] | None = None,
     ) -> None:
-        """Take entries, or those of one image folder and one table.
-
-        Given both, `columns`, `image` and `labels` take the place of what the entries say of them, so that
-        `dataclasses.replace(schema, columns=...)` returns the schema with other columns.
-        """
+        """Take entries, or those of one image and one table, which take the place of entries given beside them."""
         made = dict(entries or {})
         if image is not None:
             made[_first(made, "image") or "image"] = Entry.image(image)
@@ -169,6 +165,10 @@ class Schema:
     def first(self, kind: str, role: str = "input") -> str | None:
         """Return the name of the first entry of this kind and role; None if there is none."""
         return _first(self.entries, kind, role)
+
+    def with_columns(self, columns: tuple[Column, ...]) -> "Schema":
+        """Return the schema in which the first table that is an input has these columns."""
+        return Schema(self.entries, columns=columns)
 
     @property
     def image(self) -> ImageSpec:

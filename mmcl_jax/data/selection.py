@@ -1,7 +1,5 @@
 """Some of a table's columns, by their tags."""
 
-import dataclasses
-
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.errors import check
 
@@ -21,4 +19,4 @@ def select_columns(schema: Schema, columns: str, *, key: str = "columns") -> Sch
     check(tag in tags, f"{key}: no column has the tag {tag!r}; there are {', '.join(tags) or 'no tags'}.")
     wanted = tuple(column for column in schema.columns if (tag in column.tags) == (tag == columns))
     check(len(wanted) > 0, f"{key}: every column has the tag {tag!r}.")
-    return dataclasses.replace(schema, columns=wanted)
+    return schema.with_columns(wanted)

@@ -59,7 +59,7 @@ def _upgrade(store: Store, old: Format2) -> None:
             flat.write_places(directory, "image", old.image_at())
             every = np.arange(len(lists.id))
             for name in (name for name in store.schema.entries if name != "image"):
-                np.save(directory / "flat" / f"{name}.npy", old.read([name], every, streamed=False)[name].whole())
+                np.save(directory / "flat" / f"{name}.npy", np.asarray(old.read([name], every, streamed=False)[name]))
                 flat.write_places(directory, name, every)
         lists.write(directory)
         (directory / ENTRIES).write_text(store.schema.to_json())

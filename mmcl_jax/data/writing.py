@@ -101,7 +101,7 @@ def write_manifest(directory: Path, *, without: tuple[str, ...] = ()) -> None:
 
 def _places(part: Part, rows: int) -> np.ndarray:
     """Return the index in the values of every row, `[N]` or `[N, V]`."""
-    at = np.arange(rows) if part.at is None else np.asarray(part.at)
+    at: np.ndarray = np.arange(rows) if part.at is None else np.asarray(part.at)
     if at.shape[:1] != (rows,) or at.ndim > 2 or at.max(initial=-1) >= len(part.values) or at.min(initial=0) < -1:
         raise ValueError(f"places of the shape {at.shape} do not fit {rows} rows and {len(part.values)} values")
     return at[:, 0] if at.ndim == 2 and at.shape[1] == 1 else at

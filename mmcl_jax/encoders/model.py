@@ -101,8 +101,8 @@ def view_specs(config: ConfigDict, inputs: Mapping[str, InputSpec]) -> dict[str,
         spec = inputs[view.modality]
         check(
             view.takes == spec.kind,
-            f"config.views.{name}: {options.name!r} is a view of the kind {view.takes}, and the input {view.modality!r} "
-            f"is of the kind {spec.kind}.",
+            f"config.views.{name}: {options.name!r} is a view of the kind {view.takes}, and the input "
+            f"{view.modality!r} is of the kind {spec.kind}.",
         )
         try:
             shape = view_shape(view, spec)

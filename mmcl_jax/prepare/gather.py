@@ -76,6 +76,12 @@ def gather(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> G
         for name, one in joined.entries.items()
         if is_column(one) or is_table(one)
     }
+    labels = [one.name for one in rows.named("label")]
+    for name, one in joined.entries.items():
+        twice = (
+            f"{one.where}: there is a label {name!r} already, of {rows.source}; rename one, or leave it out of label."
+        )
+        check(not (is_column(one) and name in labels), twice)
     vectors = {name: _looked_at(one.content, one.at, rows, quarantine) for name, one in joined.entries.items()
                if isinstance(one.content, Matrix)}  # fmt: skip
     entries = {name: dataclasses.replace(one, at=vectors.get(name, one.at)) for name, one in joined.entries.items()}

@@ -21,7 +21,7 @@ from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.parse import Parsed
 
 _FIT = tuple(field.name for field in dataclasses.fields(Fit) if field.name != "max_pixels")  # a limit, and no reading
-_PICTURES = ("image_size", "channels", "stack", *_FIT)
+_PICTURES = ("image_size", "channels", "bits", "stack", *_FIT)
 _COLUMNS = ("schema", "label", "categorical", "decimal", "thousands", "missing")
 _EXAMPLES = 3  # texts of a column that a warning shows
 
@@ -65,14 +65,19 @@ class Like:
                 f"--like: {directory} does not say how its pictures were made to fit, and its store {made_by.parent} "
                 "is gone; name that store where it is now, with --like STORE.",
             )
+        request = Request.read(made_by, {})
+        several = (
+            f"--like: {directory} has entries of several files, which is not possible yet; name them in a --request."
+        )
+        check(not (request.entries or request.targets), several)
         entries = directory / ENTRIES  # of a store; a run, and a store of an earlier format, have a schema.json
         schema = Schema.read(entries if entries.is_file() else directory / "schema.json")
         columns = tuple(column for column in schema.columns if LABEL_TAG not in column.tags)
         return cls(
             directory=directory,
-            schema=dataclasses.replace(schema, columns=columns),
+            schema=schema.with_columns(columns),
             declaration=Declaration.read(directory / "declaration.json"),
-            request=Request.read(made_by, {}),
+            request=request,
             missing=json.loads((directory / "encoding.json").read_text())["missing"] if is_run else "",
         )
 
@@ -86,6 +91,8 @@ class Like:
         Raises:
           UserError: an option says otherwise than the store or run does.
         """
+        several = "--like reads one table and one folder of images; leave out the entries and targets of the request."
+        check(not (request.entries or request.targets), several)
         default = Request()
         declaration = self._declaration(request)
         own = {name: getattr(self.request, name) for name in _PICTURES}

@@ -20,7 +20,7 @@ from mmcl_jax.files import writing as naming
 from mmcl_jax.lock import locked
 from mmcl_jax.prepare.assemble import Assembler
 from mmcl_jax.prepare.card.findings import Findings
-from mmcl_jax.prepare.card.report import add_entries, add_images, card, report
+from mmcl_jax.prepare.card.report import add_entries, add_images, card, foreseen, report
 from mmcl_jax.prepare.entries.boxes import read_boxes
 from mmcl_jax.prepare.gather import Gathered, gather
 from mmcl_jax.prepare.inspection import inspect
@@ -106,7 +106,7 @@ def prepare(
         for decoded in pixels.values():
             for path in (decoded.thumbs, decoded.thumbs.with_name("journal.jsonl")):
                 path.unlink()
-        shutil.rmtree(partial / "decoding", ignore_errors=True)
+        shutil.rmtree(partial / ".decoding", ignore_errors=True)
         (partial / "request.sha256").unlink()
         made_by = {
             "request": request.to_json(),
@@ -135,6 +135,7 @@ def look(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, D
         table=bool(gathered.main.table),
     )  # fmt: skip
     findings = report(rows, found, quarantine, recipe, seed=request.seed)
+    findings.entries.extend(foreseen(gathered, found.rows))
     findings.warnings.extend(gathered.join.warnings)
     if request.group_near_duplicates:
         findings.warnings.append(

@@ -55,14 +55,16 @@ class Quarantine:
           rows: of the file.
           source: its name.
           file: the `file` of the entries that are counted.
-          own: rows of the source itself; those with larger numbers are of other files, and their reasons say which.
+          own: rows of the source itself; those with larger numbers are of other files. Their reasons say which, and so
+            do other reasons that begin with a row.
         """
         entries = {row: entry for (name, row), entry in self._entries.items() if name == file}
         bad = len(entries)
         if bad <= rate * rows * (1 + 1e-12):  # 0.29 * 100 is less than 29
             return
         first = entries[min(entries)]
-        where = f"Row {first.row} of {source}: " if own is None or first.row <= own else ""
+        numbered = (own is None or first.row <= own) and not first.reason.startswith("Row ")
+        where = f"Row {first.row} of {source}: " if numbered else ""
         more = f" {bad - 1} more rows are bad." if bad > 1 else ""
         raise UserError(
             f"{where}{first.reason}{more} {bad} of {rows} rows are more than --max-bad {rate:g} "

@@ -108,6 +108,8 @@ class Request:
                 f"--request: targets.{name}: of: there is no image {one.of!r}; there are {', '.join(images) or 'none'}."
             )
             check(not one.of or one.of in images, there)
+            flat = one.kind != "boxes" or one.of not in self.entries or self.entries[one.of].kind == "image"
+            check(flat, f"--request: targets.{name}: boxes belong to an image, and {one.of!r} is a volume.")
 
     @property
     def fit(self) -> Fit:
@@ -143,7 +145,7 @@ class Request:
         """
         check(path.is_file(), f"--request: {path} does not exist.")
         try:
-            raw = json.loads(path.read_text(encoding="utf-8-sig"))
+            raw = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
         except ValueError as error:
             raise UserError(f"--request: {path} is not JSON: {error}.") from error
         check(isinstance(raw, dict), f"--request: {path} must hold an object.")
@@ -174,6 +176,15 @@ class Request:
         for key in ("entries", "targets"):
             raw[key] = {name: source.to_json() for name, source in raw[key].items()}
         return json.loads(json.dumps(raw, default=str))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object as a dict. Raises `ValueError` if a key is in it twice, of which one would be lost."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is twice in one object")
+    return made
 
 
 _PATHS = ("table", "images", "like", "follow_links")

@@ -65,7 +65,7 @@ _CHOICES = {
     "dtype": ("float32", "float16", "int8"),
 }
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_TAKEN = ("id", "key", "group", "valid", "present", "target", "label", "labels", "at")  # by a batch or a store
+_TAKEN = ("id", "key", "group", "valid", "present", "target", "label", "labels", "flat", "store")  # by batch and store
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -180,6 +180,8 @@ class Source:
             check(bool(self.files) != bool(self.column), both)
             check(not self.files or self.files.count(KEY) == 1, f"{where}: files must have {KEY} in it once.")
             check(not self.files or self.file is None, both)
+            inside = not self.files.startswith("/") and ".." not in self.files.split("/")
+            check(inside, f"{where}: files must be relative to the folder and stay in it, not {self.files!r}.")
             single = f"{where}: one column names the files of a {kind}."
             check(kind == "image" or len(self.column) <= 1, single)
         else:
@@ -228,7 +230,7 @@ def read_sources(raw: Any, where: str, kinds: tuple[str, ...]) -> dict[str, Sour
     for name, value in raw.items():
         letters = f"{where}: {name!r} is no name of an entry; take letters, digits and underscores, a letter first."
         check(isinstance(name, str) and bool(_NAME.fullmatch(name)), letters)
-        check(name not in _TAKEN, f"{where}: the name {name!r} means something else in a batch; take another.")
+        check(name.lower() not in _TAKEN, f"{where}: the name {name!r} means something else already; take another.")
         if isinstance(value, Source):
             check(value.kind in kinds, f"{where}.{name}: the kind {value.kind!r} is not one of {', '.join(kinds)}.")
             made[name] = Source.from_json(value.to_json(), f"{where}.{name}", kinds)

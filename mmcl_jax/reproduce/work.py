@@ -41,10 +41,10 @@ def train(training: Training, say: Say) -> bool:
     except UserError as error:
         raise UserError(f"{training.directory.name}: {error}") from error
     say(result.describe())
-    if result.step < result.steps:
+    if not result.finished:
         return False
     record = {
-        "steps": result.steps,
+        "steps": result.step,
         "seconds": round(result.seconds, 2),
         "collapsed": list(result.collapsed),
         "device": jax.devices()[0].device_kind,

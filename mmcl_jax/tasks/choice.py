@@ -37,18 +37,21 @@ def fitting(columns: Sequence[Column]) -> tuple[str, ...]:
     return ("ordinal", "class") if column.kind == "ordinal" and len(column.categories) > 2 else ("class",)
 
 
-def task_of(columns: Sequence[Column], name: str | None = None, *, val: np.ndarray | None = None) -> Task:
+def task_of(
+    columns: Sequence[Column], name: str | None = None, *, val: np.ndarray | None = None, label: str | None = None
+) -> Task:
     """Return the task of predicting label columns: of one, or of several together.
 
     Args:
       columns: the labels.
       name: of the task, where a label can be more than one: an ordinal label is "ordinal", or a "class" without order.
       val: their values `[N]` or `[N, K]` in the validation split, which say whether its metric can choose settings.
+      label: what they are called together; by default their names, joined by "+".
 
     Raises:
       UserError: the labels do not go together, or are no such task.
     """
-    label = "+".join(column.name for column in columns)
+    label = label or "+".join(column.name for column in columns)
     known = fitting(columns)
     kinds = ", ".join(f"{column.name} is {column.kind}" for column in columns)
     check(

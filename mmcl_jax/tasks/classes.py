@@ -54,7 +54,7 @@ class Class(Task):
         codes = jnp.broadcast_to(targets, outputs.shape[:-1]).astype(jnp.int32)
         return optax.softmax_cross_entropy_with_integer_labels(outputs, codes), jnp.float32(1)
 
-    def score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    def _score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Return top-1, the AUROC, or minus the log loss."""
         if self.primary == "log_loss":
             return -self.mean_loss(outputs, targets)

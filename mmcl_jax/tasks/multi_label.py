@@ -46,7 +46,7 @@ class MultiLabel(Task):
         losses = optax.sigmoid_binary_cross_entropy(outputs, jnp.where(known, targets, 0))
         return jnp.where(known, losses, 0).sum(axis=-1), known.sum(axis=-1, dtype=jnp.float32)
 
-    def score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    def _score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Return the mean AUROC of the labels with rows of both classes, or minus the log loss."""
         if self.primary == "log_loss":
             return -self.mean_loss(outputs, targets)
@@ -54,8 +54,7 @@ class MultiLabel(Task):
         positive, negative = (((targets == code) & known).any(axis=0) for code in (1, 0))
         aurocs = jax.vmap(binary_auroc, in_axes=1)(outputs, targets, known)
         both = positive & negative
-        mean = jnp.where(both, aurocs, 0).sum() / both.sum(dtype=jnp.float32)
-        return jnp.where(jnp.isfinite(outputs).all(), mean, jnp.nan)
+        return jnp.where(both, aurocs, 0).sum() / both.sum(dtype=jnp.float32)
 
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
         """Return `auroc` and `average_precision`, `_macro` and `_micro`, and of every label, such as `auroc/LABEL`.

@@ -46,7 +46,7 @@ class Number(Task):
         """Return the squared errors, and 1."""
         return jnp.square(outputs[..., 0] - targets), jnp.float32(1)
 
-    def score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    def _score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Return minus the mean squared error."""
         return -self.mean_loss(outputs, targets)
 

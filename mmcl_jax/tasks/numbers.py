@@ -50,7 +50,7 @@ class Numbers(Task):
         errors = jnp.where(known, jnp.square(outputs - jnp.where(known, targets, 0)), 0)
         return errors.sum(axis=-1), known.sum(axis=-1, dtype=jnp.float32)
 
-    def score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    def _score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Return the mean R2 of the outputs whose labels vary."""
         known = ~jnp.isnan(targets)
         filled = jnp.where(known, targets, 0)
@@ -58,8 +58,7 @@ class Numbers(Task):
         off = jnp.where(known, filled - filled.sum(axis=0, keepdims=True) / count, 0)
         total, errors = jnp.square(off).sum(axis=0), jnp.where(known, jnp.square(outputs - filled), 0).sum(axis=0)
         r2 = jnp.where(total > 0, 1 - errors / jnp.where(total > 0, total, 1), 0)
-        mean = r2.sum() / (total > 0).sum(dtype=jnp.float32)
-        return jnp.where(jnp.isfinite(outputs).all(), mean, jnp.nan)
+        return r2.sum() / (total > 0).sum(dtype=jnp.float32)
 
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
         """Return `r2`, `mae` and `rmse`: the mean over outputs, and of every output, such as `r2/LABEL`.

@@ -60,7 +60,7 @@ class Ordinal(Task):
         losses = optax.sigmoid_binary_cross_entropy(outputs, jnp.broadcast_to(self.above(targets), outputs.shape))
         return losses.mean(axis=-1), jnp.float32(1)
 
-    def score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    def _score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Return the quadratic weighted kappa, or minus the log loss."""
         if self.primary == "log_loss":
             return -self.mean_loss(outputs, targets)
@@ -68,8 +68,7 @@ class Ordinal(Task):
         targets = targets.astype(jnp.float32)
         # 1 - E (g - t)^2 / E (g - t')^2 with t' drawn independently of g.
         apart = jnp.var(grades) + jnp.var(targets) + jnp.square(grades.mean() - targets.mean())
-        kappa = 1 - jnp.square(grades - targets).mean() / apart
-        return jnp.where(jnp.isfinite(outputs).all(), kappa, jnp.nan)
+        return 1 - jnp.square(grades - targets).mean() / apart
 
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
         """Return `kappa` (quadratic weighted), `mae` in grades, `top1`, and `balanced_accuracy`.

@@ -49,7 +49,7 @@ class Segmentation(Task):
         known = codes >= 0
         return jnp.where(known, losses, 0).sum(axis=(-2, -1)), known.sum(axis=(-2, -1), dtype=jnp.float32)
 
-    def score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    def _score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Return the Dice coefficient, as in `metrics`."""
         found, known = outputs.argmax(axis=-1), targets >= 0
         dice, there = [], []
@@ -59,8 +59,7 @@ class Segmentation(Task):
             dice.append(2 * overlap / jnp.maximum(total, 1))
             there.append(total > 0)
         present = jnp.stack(there)
-        mean = jnp.stack(dice).sum() / present.sum(dtype=jnp.float32)
-        return jnp.where(jnp.isfinite(outputs).all(), mean, jnp.nan)
+        return jnp.stack(dice).sum() / present.sum(dtype=jnp.float32)
 
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
         """Return `dice` and `iou` over all pixels of the split, the mean over the classes but the background.

@@ -95,16 +95,20 @@ class Task(abc.ABC):
             weights = jnp.ones_like(losses)
         return (losses * weights).sum(axis=-1) / (counts * weights).sum(axis=-1)
 
-    @abc.abstractmethod
     def score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Return the primary metric on the device, as `metrics` has it, but higher is better.
 
-        NaN outputs, of a head that diverged, give a NaN or the worst value.
+        NaN if an output is not finite, as of a head that diverged.
 
         Args:
           outputs: `[N, outputs]`.
           targets: `[N]`, standardised.
         """
+        return jnp.where(jnp.isfinite(outputs).all(), self._score(outputs, targets), jnp.nan)
+
+    @abc.abstractmethod
+    def _score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """Return `score` of finite outputs."""
 
     @abc.abstractmethod
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:

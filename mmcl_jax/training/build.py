@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.data.cohort import cohort_rows
 from mmcl_jax.data.input import Batches, is_streamed
 from mmcl_jax.data.inputs import Inputs, InputSpec, input_arrays, specs_of
+from mmcl_jax.data.padded import PaddedBatches
 from mmcl_jax.data.population import population_of
 from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
 from mmcl_jax.data.schema import Schema
@@ -50,6 +51,7 @@ class Experiment:
     objective: Objective
     schedule: Schedule
     optimizer: optax.GradientTransformation
+    validation: PaddedBatches | None = None
 
     def init(self, seed: jax.Array) -> TrainState:
         """The first state. Run it under `jax.jit` with `out_shardings`, so that every array is made where it stays."""
@@ -101,9 +103,18 @@ def training_rows(config: ConfigDict, store: Store) -> np.ndarray | None:
     Raises:
       UserError: no row takes part, there is no such fold, or an input has no entry.
     """
+    return taking_part(config, store, "train")
+
+
+def taking_part(config: ConfigDict, store: Store, split: str) -> np.ndarray | None:
+    """Return the numbers of the rows of a split that take part in an experiment, by its cohort; None if all do.
+
+    Raises:
+      UserError: no row takes part, there is no such fold, or an input has no entry.
+    """
     entries = {name: spec.of for name, spec in specs_of(config.inputs, store.schema).items()}
     streamed = is_streamed(config.loader.images, store)
-    return cohort_rows(entries, store, "train", cohort=config.cohort, fold=config.fold, streamed=streamed)
+    return cohort_rows(entries, store, split, cohort=config.cohort, fold=config.fold, streamed=streamed)
 
 
 def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
@@ -115,18 +126,19 @@ def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
     return Inputs.fit(config.inputs, store, training_rows(config, store), fold=config.fold)
 
 
-def build_sampler(config: ConfigDict, store: Store, rows: np.ndarray | None = None) -> Sampler:
+def build_sampler(config: ConfigDict, store: Store) -> Sampler:
     """Return what gives the rows of every epoch, as numbers among the training rows that take part (None: all).
 
     Raises:
       UserError: the store lacks what it chooses by.
     """
+    take = training_rows(config, store)
     return SAMPLERS.build(
         config.sampler,
         "config.sampler",
-        rows=len(store.rows_of("train", config.fold)) if rows is None else len(rows),
+        rows=len(store.rows_of("train", config.fold)) if take is None else len(take),
         batch_size=config.batch_size,
-        targets=Targets.of(store, "train", config.fold).take(rows),
+        targets=Targets.of(store, "train", take, fold=config.fold),
     )
 
 
@@ -141,26 +153,32 @@ def build_experiment(
       UserError: naming the config key, file or column that is wrong.
     """
     check_config(config)
-    inputs, rows = inputs or fit_inputs(config, store), training_rows(config, store)
+    inputs, take = inputs or fit_inputs(config, store), training_rows(config, store)
+    targets = build_objective(config.objective, _modalities(config), schema=store.schema, inputs=inputs.specs).targets
+    share = {"batch_size": config.batch_size, "process": jax.process_index(), "processes": jax.process_count()}
+    streamed = is_streamed(config.loader.images, store)
+
+    def read(split: str) -> dict[str, Any]:
+        return input_arrays(store, split, inputs, targets=targets, streamed=streamed)
+
     batches = Batches(
-        input_arrays(
-            store,
-            "train",
-            inputs,
-            targets=build_objective(
-                config.objective, _modalities(config), schema=store.schema, inputs=inputs.specs
-            ).targets,
-            streamed=is_streamed(config.loader.images, store),
-        ),
-        batch_size=config.batch_size,
+        read("train"),
         epochs=config.epochs,
         seed=config.seed,
-        take=rows,
-        process=jax.process_index(),
-        processes=jax.process_count(),
-        sampler=build_sampler(config, store, rows),
+        take=take,
+        sampler=build_sampler(config, store),
+        **share,
     )
-    return assemble(config, inputs.schema, batches, devices, inputs=inputs)
+    experiment = assemble(config, inputs.schema, batches, devices, inputs=inputs)
+    if config.validation.epochs is None:
+        return experiment
+    check(
+        store.sizes.get("val", 0) > 0,
+        f"config.validation.epochs: {store.directory} has no validation rows; set it to None, or prepare a store with "
+        f"--split.",
+    )
+    take = taking_part(config, store, "val")
+    return dataclasses.replace(experiment, validation=PaddedBatches(read("val"), take=take, **share))
 
 
 def _modalities(config: ConfigDict) -> dict[str, str]:

@@ -8,7 +8,7 @@ damaged/STEP                      checkpoints that were set aside because they c
 import contextlib
 import dataclasses
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ from orbax.checkpoint import v1 as ocp
 
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import damage, write_checksums
+from mmcl_jax.training.control import best_step
+from mmcl_jax.training.groups import picked, united
 from mmcl_jax.training.skips import Skipped
 from mmcl_jax.training.state import Arrays, TrainState
 
-_MODEL = ("params", "model_state")
+_OPTIONAL = ("average", "control")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,13 +81,20 @@ class Checkpoints:
 
     The training opens them with the number to `keep`, and clears away what a kill left unfinished. Whoever only reads
     leaves `keep` out, and disturbs no training that is going on.
+
+    Beside the latest, the checkpoint of the lowest validation loss is kept, and those of steps that are multiples of
+    `every`.
     """
 
-    def __init__(self, directory: Path, *, keep: int | None = None) -> None:
+    def __init__(self, directory: Path, *, keep: int | None = None, every: int | None = None) -> None:
         policies = ocp.training.preservation_policies
         self._directory = directory
+        self._best = _Best()
+        kept = [policies.LatestN(keep), self._best, *([policies.EveryNSteps(every)] if every else [])]
         self._checkpointer = ocp.training.Checkpointer(
-            directory.absolute(), preservation_policy=policies.LatestN(keep), cleanup_tmp_directories=keep is not None
+            directory.absolute(),
+            preservation_policy=policies.AnyPreservationPolicy(kept),
+            cleanup_tmp_directories=keep is not None,
         )
         self._background = ThreadPoolExecutor(1)
         self._saving: Future[None] | None = None
@@ -97,6 +106,8 @@ class Checkpoints:
           OSError: this checkpoint, or the one before, could not be written.
         """
         self.wait()
+        if state.control:
+            self._best.step = best_step(state.control)
         clock = {"seconds": seconds, **{f"skipped_{key}": n for key, n in dataclasses.asdict(skipped).items()}}
         with self._writing(step):
             response = self._checkpointer.save_checkpointables_async(
@@ -121,21 +132,45 @@ class Checkpoints:
         content = self._load(step, {**_split(abstract), "data": None, "clock": None})
         clock = content["clock"]
         skipped = {field.name: int(clock.get(f"skipped_{field.name}", 0)) for field in dataclasses.fields(Skipped)}
+        model, optimizer = content["model"], content["optimizer"]
         return Restored(
-            state=TrainState(**content["model"], **content["optimizer"]),
+            state=TrainState(
+                params=picked(model["params"], abstract.params),
+                frozen=picked(model["params"], abstract.frozen),
+                model_state=model["model_state"],
+                **optimizer,
+                **{name: content[name] for name in _OPTIONAL if name in content},
+            ),
             data=content["data"],
             seconds=float(clock["seconds"]),
             skipped=Skipped(**skipped),
         )
 
-    def restore_model(self, step: int, params: Arrays, model_state: Arrays) -> tuple[Arrays, Arrays]:
+    def restore_model(
+        self, step: int, params: Arrays, model_state: Arrays, *, averaged: Arrays | None = None
+    ) -> tuple[Arrays, Arrays]:
         """Return only parameters and model state of a checkpoint, placed as the abstract arguments say.
+
+        Given the parameters that the run has averages of, these are returned in their place, with the averaged state.
 
         Raises:
           UnreadableError: Orbax cannot read it.
         """
-        model = self._load(step, {"model": {"params": params, "model_state": model_state}})["model"]
-        return model["params"], model["model_state"]
+        wanted = {"model": {"params": params, "model_state": model_state}}
+        if averaged is None:
+            model = self._load(step, wanted)["model"]
+            return model["params"], model["model_state"]
+        content = self._load(step, wanted | {"average": {"params": averaged, "model_state": model_state}})
+        average = content["average"]
+        return united(content["model"]["params"], average["params"]), average["model_state"]
+
+    def restore_best(self, step: int, control: Arrays) -> int:
+        """Return the step of the lowest validation loss until a checkpoint, -1 for none; `control` is abstract.
+
+        Raises:
+          UnreadableError: Orbax cannot read it.
+        """
+        return int(self._load(step, {"control": control})["control"]["best"]["step"])
 
     def _load(self, step: int, wanted: dict[str, Any]) -> Any:
         try:
@@ -196,7 +231,21 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
 
+class _Best(ocp.training.preservation_policies.PreservationPolicy):
+    """Keeps the checkpoint of the step with the lowest validation loss."""
+
+    step: int | None = None
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
+        """Return for each checkpoint whether it is kept."""
+        del context
+        return [checkpoint.step == self.step for checkpoint in checkpoints]
+
+
 def _split(state: TrainState) -> dict[str, dict[str, Any]]:
-    """The model apart from the rest, so that evaluation reads only that."""
+    """The model apart from the rest, so that evaluation reads only that. What a run does not use is left out."""
     fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    return {"model": {name: fields.pop(name) for name in _MODEL}, "optimizer": fields}
+    params = united(fields.pop("params"), fields.pop("frozen"))
+    model = {"params": params, "model_state": fields.pop("model_state")}
+    apart = {name: fields.pop(name) for name in _OPTIONAL}
+    return {"model": model, "optimizer": fields, **{name: value for name, value in apart.items() if value}}

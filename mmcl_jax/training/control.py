@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -52,6 +53,16 @@ def first_control(plateau: Plateau | None) -> Control:
         "stop": {"best": jnp.float32(_NONE_YET), "waited": jnp.int32(0)},
     }
     return {**control, "plateau": plateau.first()} if plateau else control
+
+
+def best_step(control: Control) -> int:
+    """Return the step of the lowest validation loss, -1 if there was no pass."""
+    return int(jax.device_get(control["best"]["step"])) if control else -1
+
+
+def exhausted(control: Control, patience: int | None) -> bool:
+    """Return whether as many passes in a row as `patience` says gave no loss that is enough better."""
+    return bool(control) and patience is not None and int(jax.device_get(control["stop"]["waited"])) >= patience
 
 
 def after_pass(

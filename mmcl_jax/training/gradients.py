@@ -51,28 +51,31 @@ def in_slices(
     """
     slices = _cut(batch, size, mesh)
     count = len(jax.tree.leaves(slices)[0])
+    structures = []  # of the outputs: a scan stacks their arrays alone, so that no object must hold stacked ones
 
-    def look(total: Arrays, part: Batch) -> tuple[Arrays, tuple[Outputs, Arrays]]:
+    def look(total: Arrays, part: Batch) -> tuple[Arrays, tuple[list[Array], Arrays]]:
         outputs, new_state = encode(params, model_state, part)
         new_state, records = apart(new_state)
-        return jax.tree.map(lambda a, b: a + b / count, total, new_state), (outputs, records)
+        leaves, structure = jax.tree.flatten(outputs)
+        structures.append(structure)
+        return jax.tree.map(lambda a, b: a + b / count, total, new_state), (leaves, records)
 
     new_state, (parts, records) = jax.lax.scan(look, jax.tree.map(jnp.zeros_like, model_state), slices)
-    new_state = replayed(new_state, records)
-    floats, rest = _split(_joined(parts, mesh))
+    leaves = _joined(parts, mesh)
 
-    def contrasted(params: Arrays, floats: Outputs) -> tuple[Array, Any]:
-        return contrast(params, _merged(floats, rest), batch)
+    def contrasted(params: Arrays, floats: dict[int, Array]) -> tuple[Array, Any]:
+        outputs = [floats.get(index, leaf) for index, leaf in enumerate(leaves)]
+        return contrast(params, jax.tree.unflatten(structures[0], outputs), batch)
 
-    (gradients, by_floats), extra = jax.grad(contrasted, argnums=(0, 1), has_aux=True)(params, floats)
+    (gradients, by_floats), extra = jax.grad(contrasted, argnums=(0, 1), has_aux=True)(params, _floats(leaves))
 
-    def carry_on(total: Arrays, part: tuple[Batch, Outputs]) -> tuple[Arrays, None]:
+    def carry_on(total: Arrays, part: tuple[Batch, dict[int, Array]]) -> tuple[Arrays, None]:
         batch, by_floats = part
-        _, back = jax.vjp(lambda params: _split(encode(params, model_state, batch)[0])[0], params)
+        _, back = jax.vjp(lambda params: _floats(jax.tree.leaves(encode(params, model_state, batch)[0])), params)
         return jax.tree.map(jnp.add, total, back(by_floats)[0]), None
 
     gradients, _ = jax.lax.scan(carry_on, gradients, (slices, _cut(by_floats, size, mesh)))
-    return gradients, new_state, extra
+    return gradients, replayed(new_state, records), extra
 
 
 def mapped_in_slices(function: Callable[[Any], Any], rows: Any, *, size: int, mesh: Mesh) -> Any:
@@ -80,16 +83,9 @@ def mapped_in_slices(function: Callable[[Any], Any], rows: Any, *, size: int, me
     return _joined(jax.lax.map(function, _cut(rows, size, mesh)), mesh)
 
 
-def _split(tree: Any) -> tuple[Any, Any]:
-    """Return the tree with its arrays of floats alone, and with all others; None in place of what is not there."""
-    floating = jax.tree.map(lambda leaf: jnp.issubdtype(leaf.dtype, jnp.inexact), tree)
-    floats = jax.tree.map(lambda leaf, yes: leaf if yes else None, tree, floating)
-    return floats, jax.tree.map(lambda leaf, yes: None if yes else leaf, tree, floating)
-
-
-def _merged(floats: Any, rest: Any) -> Any:
-    """Return the tree that `_split` took apart."""
-    return jax.tree.map(lambda a, b: b if a is None else a, floats, rest, is_leaf=lambda leaf: leaf is None)
+def _floats(leaves: list[Array]) -> dict[int, Array]:
+    """Return the arrays of floats, by index."""
+    return {index: leaf for index, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.inexact)}
 
 
 def _cut(batch: Any, size: int, mesh: Mesh) -> Any:

@@ -35,6 +35,11 @@ def united(*trees: Arrays) -> Arrays:
     return first
 
 
+def picked(tree: Arrays, like: Arrays) -> Arrays:
+    """Return the arrays of a nested dict that another one has."""
+    return {key: picked(tree[key], value) if isinstance(value, dict) else tree[key] for key, value in like.items()}
+
+
 def scaled(updates: Arrays, rates: Mapping[str, float]) -> Arrays:
     """Return the updates `[...]` of parameters, multiplied by the rates of their paths' patterns."""
     if not rates:

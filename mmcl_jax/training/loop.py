@@ -22,6 +22,7 @@ from mmcl_jax.progress import Bar
 from mmcl_jax.text import visible
 from mmcl_jax.training.build import Experiment, build_experiment, fit_inputs
 from mmcl_jax.training.checkpoint import Checkpoints
+from mmcl_jax.training.control import best_step, exhausted
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
 from mmcl_jax.training.outlook import Outlook, working
@@ -34,6 +35,7 @@ from mmcl_jax.training.state import TrainState
 from mmcl_jax.training.step import check_step, compile_step, make_step, memory_report
 from mmcl_jax.training.stop import stop_on_signal
 from mmcl_jax.training.validate import check_config
+from mmcl_jax.training.validation_pass import ValidationPass
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,8 @@ class Result:
 
     `host_ms` is the processor time of the Python thread per step (drawing, placing and dispatching a batch), median;
     `collapsed` are the views whose embeddings were one point at the last logged step; `skipped` steps of all were
-    skipped because a number in them was not finite.
+    skipped because a number in them was not finite; `exhausted` means that it ended early because the validation loss
+    fell no longer; `best` is the step of the lowest one, -1 without a pass.
     """
 
     run: Run
@@ -53,16 +56,26 @@ class Result:
     host_ms: float
     collapsed: tuple[str, ...] = ()
     skipped: int = 0
+    exhausted: bool = False
+    best: int = -1
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.step == self.steps or self.exhausted
 
     def describe(self) -> str:
         """One line on how it ended."""
-        if self.step < self.steps:
+        if not self.finished:
             ended = f"stopped at step {self.step} of {self.steps}; the same command continues."
             return f"{visible(self.run.directory)}: {ended}"
         host = "" if math.isnan(self.host_ms) else f"; host {self.host_ms:.1f} ms per step"
         words = f"; WARNING: the embeddings of {' and '.join(self.collapsed)} have collapsed" if self.collapsed else ""
         skipped = f"; {self.skipped} of them skipped, see {SKIPPED_STEPS}" if self.skipped else ""
-        return f"{visible(self.run.directory)}: {self.steps} steps in {self.seconds:.0f} s{skipped}{host}{words}"
+        early = f" of {self.steps}, since the validation loss fell no longer," if self.step < self.steps else ""
+        best = f"; the lowest validation loss at step {self.best}" if self.best >= 0 else ""
+        took = f"{self.step} steps{early} in {self.seconds:.0f} s"
+        return f"{visible(self.run.directory)}: {took}{skipped}{best}{host}{words}"
 
 
 # Made of (store, config, inputs); called with the model between steps, it gives metrics for the log.
@@ -130,12 +143,21 @@ def pretrain(
         else:
             state, seconds, before = restored.state, restored.seconds, restored.skipped
             data.set_state(restored.data)
-        checkpoints = Checkpoints(run.checkpoints, keep=config.keep_checkpoints)
+        checkpoints = Checkpoints(run.checkpoints, keep=config.keep_checkpoints, every=config.keep_every)
         resources.callback(checkpoints.close)
         step = first = int(jax.device_get(state.step))
-        if first == batches.steps:
+        done = exhausted(state.control, config.stop.patience)
+        if first == batches.steps or done:
             return Result(
-                run=run, state=state, step=step, steps=step, seconds=seconds, host_ms=math.nan, skipped=before.total
+                run=run,
+                state=state,
+                step=step,
+                steps=batches.steps,
+                seconds=seconds,
+                host_ms=math.nan,
+                skipped=before.total,
+                exhausted=done,
+                best=best_step(state.control),
             )
 
         watch = None
@@ -143,6 +165,9 @@ def pretrain(
             watch = _Watch(monitor(store, config, inputs) if is_first() else None, experiment)
         with working("compiling the training step", quiet=not is_first()):
             compiled = compile_step(step_function, *shapes, dtype=config.dtype)
+            validation = None
+            if experiment.validation is not None:
+                validation = ValidationPass(experiment, experiment.validation, state, constants)
         say(batches.describe())
         if sentence := enlarged(config, experiment.inputs):
             say(sentence)
@@ -167,8 +192,9 @@ def pretrain(
         resources.enter_context(jax.transfer_guard("disallow"))
 
         # The order matters. Metrics are fetched after the next step was dispatched, so that the accelerator never waits
-        # for them. A checkpoint is taken before the next batch is drawn, so that state, data position and clock agree,
-        # and after the log was written, so that it is never ahead of the log.
+        # for them. A validation pass steers what follows, so it comes before the checkpoint. That is taken before the
+        # next batch is drawn, so that state, data position and clock agree, and after the log was written, so that it
+        # is never ahead of the log.
         host, outlook = [], Outlook(first=first, steps=batches.steps, epochs=config.epochs, say=say)
         while step < batches.steps:
             tick = time.thread_time()
@@ -179,11 +205,14 @@ def pretrain(
             host.append(time.thread_time() - tick)
             outlook.at(step, metrics)
             bar.update(step, log.flush())
-            last = stop.at(step) or step == batches.steps
-            seen = watch.at(step, state) if watch else {}
+            state, seen = validation.at(step, state) if validation else (state, {})
+            done = validation is not None and validation.exhausted
+            last = stop.at(step) or step == batches.steps or done
+            seen |= watch.at(step, state, last=done) if watch else {}
             if seen or step == batches.steps or step % config.log_every == 0:
                 log.defer(step, {**metrics, **seen})
-            if last or step % config.checkpoint_every == 0:
+            best = validation is not None and validation.best == step
+            if last or best or _due(step, config.checkpoint_every) or _due(step, config.keep_every):
                 bar.update(step, log.flush())
                 checkpoints.save(
                     step,
@@ -203,7 +232,13 @@ def pretrain(
         host_ms=1e3 * float(np.median(host)),
         collapsed=log.collapsed,
         skipped=skips.count.total,
+        exhausted=done,
+        best=best_step(state.control),
     )
+
+
+def _due(step: int, every: int | None) -> bool:
+    return every is not None and step % every == 0
 
 
 class _Watch:
@@ -214,13 +249,13 @@ class _Watch:
         # Parameters that are divided over devices are put together, by all processes.
         self._whole = jax.jit(lambda arrays: arrays, out_shardings=replicated(experiment.mesh))
 
-    def at(self, step: int, state: TrainState) -> dict[str, float]:
-        """The metrics at this step, {} if it is not one to look at."""
+    def at(self, step: int, state: TrainState, *, last: bool = False) -> dict[str, float]:
+        """The metrics at this step, {} if it is not one to look at; the `last` always is."""
         batches, epochs = self._experiment.batches, self._experiment.config.monitor.epochs
-        if step != batches.steps and step % (batches.steps_per_epoch * epochs):
+        if not last and step != batches.steps and step % (batches.steps_per_epoch * epochs):
             return {}
         with jax.transfer_guard("allow"):
-            arrays = self._whole((state.params, state.model_state))
+            arrays = self._whole(state.weights())
             if self._look is None:
                 return {}
             here = jax.tree.map(lambda array: array.addressable_data(0), arrays)

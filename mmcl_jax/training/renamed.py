@@ -8,6 +8,18 @@ from mmcl_jax.errors import UserError
 
 RENAMED = {**{option: f"inputs.table.{option}" for option in TABLE_OPTIONS}, "input": "loader"}
 
+# Keys that configs gained, with what versions without them did.
+_ADDED: dict[str, Any] = {
+    "normalise_terms": None,
+    "sampler": {"name": "shuffle"},
+    "keep_every": None,
+    "frozen": [],
+    "rates": {},
+    "average": {"kind": None, "decay": 0.999, "start": 0},
+    "validation": {"epochs": None},
+    "stop": {"patience": None, "min_delta": 0.0},
+}
+
 
 def renamed(key: str) -> str:
     """Return today's name of a dotted key.
@@ -39,6 +51,7 @@ def is_old(plain: Mapping[str, Any]) -> bool:
 
 def translated(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config as JSON with today's names: that of an old run has an input for each of its encoders."""
+    plain = {**_ADDED, **plain}
     if not is_old(plain):
         return dict(plain)
     kept = {key: value for key, value in plain.items() if key not in RENAMED}

@@ -24,7 +24,7 @@ import sys
 from fnmatch import filter as fnmatch_filter
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 from flax import nnx
@@ -39,9 +39,10 @@ from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.files import CHECKSUMS, damage, reading, write_checksums, write_text
 from mmcl_jax.lock import locked
-from mmcl_jax.training.added import with_added_keys
-from mmcl_jax.training.checkpoint import Checkpoints, UnreadableError, newest_intact
+from mmcl_jax.training.checkpoint import Checkpoints, UnreadableError, newest_intact, steps_of
+from mmcl_jax.training.control import first_control
 from mmcl_jax.training.finite import check_finite
+from mmcl_jax.training.groups import split_frozen
 from mmcl_jax.training.length import check_length
 from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.model import trained_model
@@ -49,6 +50,7 @@ from mmcl_jax.training.plain import from_plain, to_plain
 from mmcl_jax.training.processes import by_first
 from mmcl_jax.training.renamed import is_old, translated
 from mmcl_jax.training.resume import unusable
+from mmcl_jax.training.schedules import SCHEDULES
 from mmcl_jax.training.seen import Seen
 from mmcl_jax.training.state import split_model
 
@@ -59,6 +61,8 @@ _FREE = (
     "own.*",
     "checkpoint_every",
     "keep_checkpoints",
+    "keep_every",
+    "stop.patience",
     "skip_nonfinite",
     "micro_batch",
     "mesh.*",
@@ -69,18 +73,21 @@ _FREE = (
 )
 
 
+Checkpoint = int | Literal["latest", "best"]
+
 _COPY = "put a copy of it back, or train anew in another --workdir"
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """An experiment's directory and what it was made with."""
+    """An experiment's directory and what it was made with; `checkpoint` says which model is loaded."""
 
     directory: Path
     config: ConfigDict
     inputs: Inputs
     declaration: Declaration
     fingerprint: str
+    checkpoint: Checkpoint = "latest"
 
     @property
     def schema(self) -> Schema:
@@ -213,8 +220,7 @@ class Run:
             f"{changed}: put a copy of the file back, or, if the change is meant, remove {directory / CHECKSUMS}.",
         )
         with reading(directory / "config.json", _COPY):
-            plain = translated(json.loads((directory / "config.json").read_text()))
-            config = with_added_keys(from_plain(plain))
+            config = from_plain(translated(json.loads((directory / "config.json").read_text())))
         with reading(directory / "store.json", _COPY):
             fingerprint = str(json.loads((directory / "store.json").read_text())["fingerprint"])
         return cls(
@@ -245,8 +251,44 @@ class Run:
         )
         return store
 
+    def at(self, checkpoint: Checkpoint) -> "Run":
+        """Return the run with the model of another checkpoint: the latest, that of a step, or that of the lowest
+        validation loss ("best").
+        """
+        return dataclasses.replace(self, checkpoint=checkpoint)
+
     @functools.cached_property
     def _usable(self) -> int:
+        """The step that `model` loads."""
+        if self.checkpoint == "latest":
+            return self.latest_step()
+        step = self._best() if self.checkpoint == "best" else self.checkpoint
+        there = steps_of(self.checkpoints)
+        kept = ", ".join(map(str, sorted(there))) or "none"
+        check(step in there, f"{self.directory} has no checkpoint of step {step}; there are those of {kept}.")
+        wrong = damage(self.checkpoints / str(step))
+        check(wrong is None, f"The checkpoint of step {step} of {self.directory} cannot be used: {wrong}.")
+        return step
+
+    def _best(self) -> int:
+        """The step of the lowest validation loss."""
+        check(
+            self.config.validation.epochs is not None,
+            f"{self.directory} was trained without validation (config.validation.epochs), so it has no best "
+            f"checkpoint; evaluate the latest.",
+        )
+        schedule = SCHEDULES.build(
+            self.config.schedule, "config.schedule", epochs=self.config.epochs, steps_per_epoch=1
+        )
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        control = placed(jax.eval_shape(lambda: first_control(schedule.plateau)), device)
+        with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
+            step = checkpoints.restore_best(self.latest_step(), control)
+        check(step >= 0, f"{self.directory} has not been validated yet; evaluate the latest checkpoint.")
+        return step
+
+    @functools.cached_property
+    def _newest(self) -> int:
         """The newest step whose checkpoint is intact. Says on standard error which newer ones are not."""
         step, bad = newest_intact(self.checkpoints)
         if step is None:
@@ -260,10 +302,18 @@ class Run:
         return step
 
     def latest_step(self) -> int:
-        """Return the step of the newest checkpoint that is intact, which `model` loads.
+        """Return the step of the newest checkpoint that is intact.
 
         Raises:
           UserError: there is none.
+        """
+        return self._newest
+
+    def step(self) -> int:
+        """Return the step of the checkpoint that `model` loads.
+
+        Raises:
+          UserError: the run has none that can be used.
         """
         return self._usable
 
@@ -274,16 +324,20 @@ class Run:
         )
 
     def model(self) -> Model:
-        """Return the model with the parameters of the newest intact checkpoint.
+        """Return the model with the parameters of a checkpoint, by default of the newest that is intact.
+
+        Where the run averages its weights, these are the averages.
 
         Raises:
           UserError: the run has no checkpoint that can be used, or its weights are not finite.
         """
         abstract = nnx.eval_shape(lambda: trained_model(self.config, self.schema, self.inputs.specs, rngs=nnx.Rngs(0)))
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        params, model_state = placed(split_model(abstract), device)
+        averaged = split_frozen(params, self.config.frozen)[0] if self.config.average.kind else None
         with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
             try:
-                arrays = checkpoints.restore_model(self._usable, *placed(split_model(abstract), device))
+                arrays = checkpoints.restore_model(self._usable, params, model_state, averaged=averaged)
             except UnreadableError as error:
                 raise UserError(unusable(self.directory, {self._usable: f"it cannot be read ({error})"})) from error
         check_finite(arrays, f"the checkpoint {self.checkpoints / str(self._usable)}")

@@ -78,7 +78,8 @@ def warmup_cosine(
     def rate(step: Int[Array, ""]) -> Float[Array, ""]:
         time = jnp.asarray(step // unit, jnp.float32)
         rising = (time + first) / max(last, 1)
-        return learning_rate * jnp.where(time < rise, rising, _falling((time - rise) / (total - rise)))
+        falling = _falling(time - rise, total - rise)
+        return learning_rate * jnp.where(time < rise, rising, falling)
 
     return Schedule(learning_rate=rate)
 
@@ -126,8 +127,8 @@ def one_cycle(
     def between(first: float, middle: float, last: float) -> ByStep:
         def value(step: Int[Array, ""]) -> Float[Array, ""]:
             time = jnp.asarray(step, jnp.float32)
-            up = middle + (first - middle) * _falling(time / max(peak, 1))
-            down = last + (middle - last) * _falling((time - peak) / (total - 1 - peak))
+            up = middle + (first - middle) * _falling(time, max(peak, 1))
+            down = last + (middle - last) * _falling(time - peak, total - 1 - peak)
             return jnp.where(time <= peak, up, down)
 
         return value
@@ -159,7 +160,7 @@ def cosine_cycles(
 
     def rate(step: Int[Array, ""]) -> Float[Array, ""]:
         time = jnp.asarray(step // unit % (2 * fall), jnp.float32)
-        return learning_rate * _falling(time / fall)
+        return learning_rate * _falling(time, fall)
 
     return Schedule(learning_rate=rate)
 
@@ -218,10 +219,10 @@ def plateau(
     return dataclasses.replace(constant(learning_rate=learning_rate), plateau=rule)
 
 
-def _falling(time: Float[Array, ""]) -> Float[Array, ""]:
-    """Half a cosine, from 1 at time 0 to 0 at time 1."""
+def _falling(time: Float[Array, ""], length: float) -> Float[Array, ""]:
+    """Half a cosine, from 1 at time 0 to 0 at the end of `length`."""
     # cos^2(x / 2) is (1 + cos x) / 2, without the cancellation that makes it 0 near the end.
-    return jnp.square(jnp.cos(jnp.pi / 2 * time))
+    return jnp.square(jnp.cos(jnp.pi / 2 * time / length))
 
 
 def _check_rate(learning_rate: float) -> None:

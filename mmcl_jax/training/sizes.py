@@ -22,7 +22,7 @@ def enlarged(config: ConfigDict, inputs: Mapping[str, InputSpec]) -> str | None:
         height, width = given.shape[-3:-1]
         if size[0] > height or size[1] > width:
             return (
-                f"config.views.{name}.size is {size[0]} x {size[1]} and stored images have {height} x {width}: they are "
-                f"enlarged, which adds no detail; --config.views.{name}.size=None keeps theirs."
+                f"config.views.{name}.size is {size[0]} x {size[1]} and stored images have {height} x {width}: they "
+                f"are enlarged, which adds no detail; --config.views.{name}.size=None keeps theirs."
             )
     return None

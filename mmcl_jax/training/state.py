@@ -52,6 +52,10 @@ class TrainState:
             params, model_state = self.average["params"], self.average["model_state"]
         return united(params, self.frozen), model_state
 
+    def with_control(self, control: Arrays) -> "TrainState":
+        """Return the state after a validation pass."""
+        return dataclasses.replace(self, control=control)
+
 
 def split_model(model: nnx.Module) -> tuple[Arrays, Arrays]:
     """A module's parameters, and its other state (normalisation statistics), as nested dicts."""

@@ -16,16 +16,8 @@ from mmcl_jax.training.optimizer import OPTIMIZERS
 from mmcl_jax.training.schedules import Schedule
 
 
-def _is_rate(pair: Any) -> bool:
-    """Whether it is a pattern with a positive, finite number."""
-    return (
-        isinstance(pair, tuple)
-        and len(pair) == 2
-        and isinstance(pair[0], str)
-        and isinstance(pair[1], int | float)
-        and not isinstance(pair[1], bool)
-        and 0 < pair[1] < float("inf")
-    )
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
 _positive: tuple[Callable[[Any], bool], str] = (lambda value: value > 0, "must be positive")
@@ -61,9 +53,9 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
         "must be a tuple of path patterns, such as ('encoders.image.*',)",
     ),
     "rates": (
-        (tuple,),
-        lambda v: all(_is_rate(pair) for pair in v),
-        "must be pairs of a path pattern and a positive number, such as (('encoders.table.*', 0.1),)",
+        (ConfigDict,),
+        lambda v: all(_is_rate(rate) for rate in v.values()),
+        "must have positive numbers by path pattern, such as {'encoders.table.*': 0.1}",
     ),
     "log_every": ((int,), *_positive),
     "checkpoint_every": ((int,), *_positive),
@@ -130,6 +122,12 @@ def check_control(config: ConfigDict, schedule: Schedule) -> None:
     Raises:
       UserError: there are no passes, or the schedule gives what the optimizer's option was set to.
     """
+    every = config.validation.epochs
+    check(
+        every is None or every <= config.epochs,
+        f"config.validation.epochs: {every} is more than config.epochs, which is {config.epochs}, so that no pass "
+        f"would be run.",
+    )
     remedy = "which config.validation.epochs=None leaves out; set that to 1 for a pass after every epoch."
     check(
         config.stop.patience is None or config.validation.epochs is not None,
@@ -139,11 +137,22 @@ def check_control(config: ConfigDict, schedule: Schedule) -> None:
         schedule.plateau is None or config.validation.epochs is not None,
         f"config.schedule.name: {config.schedule.name!r} waits for validation passes, {remedy}",
     )
-    given, default = config.optimizer.get("b1"), OPTIMIZERS.options(config.optimizer.name)["b1"].default
     check(
-        schedule.b1 is None or given == default,
-        f"config.optimizer.b1: the schedule {config.schedule.name!r} changes b1, so {given} would not be used; "
-        f"set config.schedule.b1=None, or leave config.optimizer.b1 at {default}.",
+        config.average.kind is None or config.average.start < config.epochs,
+        f"config.average.start: {config.average.start} is not below config.epochs, which is {config.epochs}, so that "
+        f"nothing would be averaged.",
+    )
+    if schedule.b1 is None:
+        return
+    option = OPTIMIZERS.options(config.optimizer.name).get("b1")
+    check(
+        option is not None,
+        f"config.schedule.b1: the optimizer {config.optimizer.name!r} has no b1; set config.schedule.b1=None.",
+    )
+    check(
+        option is not None and config.optimizer.b1 == option.default,
+        f"config.optimizer.b1: the schedule {config.schedule.name!r} changes b1, so {config.optimizer.get('b1')} would "
+        f"not be used; set config.schedule.b1=None, or leave config.optimizer.b1 as it was.",
     )
 
 

@@ -11,7 +11,6 @@ import polars as pl
 import psutil
 import pytest
 from PIL import Image
-from tests.prepare.test_medical import dicom
 
 from mmcl_jax.cli.main import main
 from mmcl_jax.data.store import Store
@@ -21,6 +20,7 @@ from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import raw_rows
 from mmcl_jax.prepare.table.table import read_table
 from mmcl_jax.training.run import Run
+from tests.prepare.test_medical import dicom
 
 TINY = [
     "--config.epochs=2", "--config.schedule.warmup_epochs=0", "--config.batch_size=32", "--config.log_every=1",

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from mmcl_jax.config import experiments, load
+from mmcl_jax.data.inputs import OPTIONS
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.plain import from_plain, to_plain
+from mmcl_jax.training.renamed import translated
 
 pytestmark = pytest.mark.core
 
@@ -109,7 +111,7 @@ def test_a_config_file_by_path(tmp_path: Path) -> None:
     [
         ("batchsize=3", r"config.batchsize: there is no such key; did you mean 'batch_size'\?"),
         ("encoders.image.widht=2", r"config.encoders.image.widht: there is no such key; did you mean 'width'\?"),
-        ("xyzzy=3", "config.xyzzy: there is no such key; there are batch_norm, batch_size"),
+        ("xyzzy=3", "config.xyzzy: there is no such key; there are average, batch_norm, batch_size"),
         ("objective.1.weight=3", "config.objective.1: config.objective has entries 0 to 0"),
         ("seed.x=3", "config.seed.x: config.seed has no keys below it"),
         ("encoders=3", "config.encoders: this is a group of keys"),
@@ -121,6 +123,37 @@ def test_a_config_file_by_path(tmp_path: Path) -> None:
 def test_bad_overrides_are_refused_by_name(override: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         load("mmcl", [override])
+
+
+OLD = {
+    "missing": "mean", "outside": "clip", "columns": "all", "label_as_feature": True,
+    "input.images": "mapped", "input.workers": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", OLD)
+def test_an_old_key_ends_with_the_name_that_it_has_now(key: str, tmp_path: Path) -> None:
+    now = f"loader.{key.partition('.')[2]}" if "." in key else f"inputs.table.{key}"
+    with pytest.raises(UserError, match=rf"^config.{key}: this key is config.{now} now.$"):
+        load("mmcl", [f"{key}={OLD[key]}"])
+    assert load("mmcl", [f"{now}={OLD[key]}"])
+    path = tmp_path / "mine.py"
+    path.write_text(
+        f"from mmcl_jax.config import load\ndef get_config():\n    config = load('mmcl')\n"
+        f"    config.{key} = {OLD[key]!r}\n    return config\n"
+    )
+    first = key.partition(".")[0]
+    with pytest.raises(UserError, match=rf"mine.py: config.{first}: this key is config\S+ now.$"):
+        load(str(path))
+
+
+@pytest.mark.parametrize("name", ["digits_mmcl", "digits_simclr", "mmcl/scarf:digits", "mmcl/laaf:digits"])
+def test_the_config_of_an_old_run_is_the_experiment_of_today(name: str) -> None:
+    today = to_plain(load(name))
+    old = {key: value for key, value in today.items() if key not in ("inputs", "loader", "cohort", "fold")}
+    table = {key: value for key, value in today["inputs"].get("table", OPTIONS).items() if key != "of"}
+    assert translated({**old, **table, "input": today["loader"]}) == today
+    assert translated(today) == today
 
 
 def test_no_such_config(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from flax import nnx
 from mmcl_jax.encoders import ENCODERS, PROJECTORS, Features
 from mmcl_jax.encoders.layers import BatchNorm
 from mmcl_jax.encoders.table_input import one_hot
+from mmcl_jax.errors import UserError
 
 DVM_WIDTHS = (1,) * 13 + (22, 13, 3, 12)
 
@@ -21,7 +22,7 @@ def build(name: str, *, dtype: str = "float32", shape: tuple[int, ...] = (32, 32
         ENCODERS.spec(name, **options),
         "encoder",
         shape=shape,
-        widths=DVM_WIDTHS,
+        widths=() if name == "text_embedding" else DVM_WIDTHS,
         missing="refuse",
         norm=norm,
         rngs=nnx.Rngs(0),
@@ -92,6 +93,69 @@ def test_computing_activations_again_keeps_fewer_and_changes_nothing() -> None:
     assert kept["stages"] < kept["blocks"] < 0.5 * kept["none"]
     for mine, theirs in zip(jax.tree.leaves(results["stages"]), jax.tree.leaves(results["none"]), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "options", "stages"),
+    [
+        ("resnet18", (32, 32, 3), {"width": 0.125}, [(8, 8, 8), (4, 4, 16), (2, 2, 32), (1, 1, 64)]),
+        (
+            "resnet50", (32, 16, 3), {"width": 0.0625, "stem": "cifar"},
+            [(32, 16, 16), (16, 8, 32), (8, 4, 64), (4, 2, 128)],
+        ),
+        ("cnn", (32, 32, 3), {"channels": (4, 8)}, [(16, 16, 4), (8, 8, 8)]),
+        ("cnn3d", (5, 16, 12, 2), {"channels": (4, 8)}, [(3, 8, 6, 4), (2, 4, 3, 8)]),
+    ],
+)  # fmt: skip
+def test_maps_of_the_stages(
+    name: str, shape: tuple[int, ...], options: dict[str, object], stages: list[tuple[int, ...]]
+) -> None:
+    """The finest first; the positions of the last are the local features, in the order of its rows."""
+
+    def run(view: jax.Array) -> tuple[jax.Array, ...]:
+        encoder = build(name, shape=shape, **options)
+        features = encoder(view, train=True)
+        assert features.grid == stages[-1][:-1]
+        assert features.local.shape == (2, int(np.prod(features.grid)), encoder.local_features)
+        return features.stages
+
+    maps = jax.eval_shape(run, jax.ShapeDtypeStruct((2, *shape), "float32"))
+    assert [found.shape[1:] for found in maps] == stages
+
+
+def test_the_last_map_is_the_local_features_row_by_row() -> None:
+    view = jax.random.normal(jax.random.key(0), (2, 5, 8, 8, 1))
+    found = build("cnn3d", shape=view.shape[1:], channels=(3, 4))(view, train=True)
+    np.testing.assert_array_equal(found.local.reshape(2, *found.grid, 4), found.stages[-1])
+    np.testing.assert_allclose(found.pooled, found.local.mean(axis=1), rtol=1e-5, atol=1e-6)
+
+
+def test_a_text_is_the_mean_of_its_tokens() -> None:
+    encoder = build("text_embedding", features=4, vocabulary=7)
+    view = np.full((3, 5, 2), -1, np.int32)
+    view[0, :2, 0], view[1, :, 0] = [6, 0], [1, 1, 2, 3, 1]
+    found = encoder(jnp.asarray(view), train=True)
+    table = np.asarray(encoder.table[...])
+    expected = [table[[6, 0]].mean(axis=0), table[[1, 1, 2, 3, 1]].mean(axis=0), np.zeros(4)]
+    np.testing.assert_allclose(found.pooled, expected, rtol=1e-6)
+    np.testing.assert_array_equal(found.mask, view[..., 0] >= 0)
+    np.testing.assert_array_equal(found.local, np.where(found.mask[..., None], table[view[..., 0]], 0))
+    beyond = encoder(jnp.asarray(view).at[0, 0, 0].set(7), train=True).pooled
+    assert np.isnan(beyond).all(axis=1).tolist() == [True, False, False]  # reported in training, never another token
+
+
+def test_a_text_needs_a_vocabulary() -> None:
+    with pytest.raises(UserError, match="encoder: the size of the vocabulary is not known; give the option"):
+        build("text_embedding")
+
+
+def test_features_are_the_body_of_what_is_embedded() -> None:
+    """So explanations can differentiate by what `embed` returns."""
+    view = jnp.array([[0.5, *[0.0] * 12, 1, 2, 0, 3], [1.5, *[1.0] * 12, 0, 0, 1, 2]])
+    encoder = build("table_mlp", hidden=4, features=3)
+    embedded = encoder.embed(view)
+    assert embedded.shape == (2, 63)
+    np.testing.assert_array_equal(encoder.body(embedded, train=False).pooled, encoder(view, train=False).pooled)
 
 
 def test_pooled_is_the_mean_of_local() -> None:

@@ -74,6 +74,8 @@ VIEWS = (
 
 _STRUCTURE = "tests/encoders/test_structure.py::"
 _LAYERS = "tests/encoders/test_layers.py::"
+_PRESENCE = "tests/encoders/test_presence.py::"
+_ENCODERS = "tests/encoders/test_encoders.py::"
 
 ENCODERS = (
     Mutant("batch norm: one group", "mmcl_jax/encoders/layers.py", "else x.shape[0] // self.group_size", "else 1",
@@ -84,6 +86,17 @@ ENCODERS = (
            "self.momentum * stat[...] + (1 - self.momentum) * new",
            "(1 - self.momentum) * stat[...] + self.momentum * new",
            f"{_LAYERS}test_running_statistics_are_unbiased_averages_over_groups"),
+    Mutant("batch norm: absent rows count", "mmcl_jax/encoders/layers.py", "counts = there.sum(",
+           "counts = jnp.ones_like(there).sum(",
+           f"{_PRESENCE}test_normalisation_is_that_of_the_rows_without_the_absent_ones"),
+    Mutant("batch norm: absent rows have a variance", "mmcl_jax/encoders/layers.py",
+           "kept(jnp.square(values - mean), there).sum(", "jnp.square(values - mean).sum(",
+           f"{_PRESENCE}test_normalisation_is_that_of_the_rows_without_the_absent_ones"),
+    Mutant("batch norm: empty groups move the statistics", "mmcl_jax/encoders/layers.py",
+           "valid = (counts > 0).sum(dtype=jnp.float32)", "valid = jnp.float32(groups)",
+           f"{_PRESENCE}test_normalisation_is_that_of_the_rows_without_the_absent_ones"),
+    Mutant("text: the end counts", "mmcl_jax/encoders/text.py", "jnp.maximum(mask.sum(axis=1), 1)",
+           "jnp.full(len(mask), mask.shape[1])", f"{_ENCODERS}test_a_text_is_the_mean_of_its_tokens"),
     Mutant("convolution: padded as XLA does", "mmcl_jax/encoders/layers.py", "padding=kernel // 2", 'padding="SAME"',
            f"{_LAYERS}test_convolution_pads_like_pytorch"),
     Mutant("stem: pool padded as XLA does", "mmcl_jax/encoders/layers.py", "padding=((1, 1), (1, 1))", 'padding="SAME"',
@@ -93,14 +106,16 @@ ENCODERS = (
     Mutant("resnet: stride in the first stage", "mmcl_jax/encoders/resnet.py", "stage > 0 and index == 0", "index == 0",
            f"{_STRUCTURE}test_strides_are_where_the_paper_has_them"),
     Mutant("resnet-50: a bottleneck without its middle rectifier", "mmcl_jax/encoders/resnet.py",
-           "y = nnx.relu(self.norm2(self.conv2(y), train=train))", "y = self.norm2(self.conv2(y), train=train)",
+           "y = nnx.relu(self.norm2(self.conv2(y), train=train, present=present))",
+           "y = self.norm2(self.conv2(y), train=train, present=present)",
            f"{_STRUCTURE}test_a_block_by_hand"),
     Mutant("resnet-18: shortcut left out", "mmcl_jax/encoders/resnet.py",
-           "y = self.norm2(self.conv2(y), train=train)\n        return nnx.relu(y + ",
-           "y = self.norm2(self.conv2(y), train=train)\n        return nnx.relu(y + 0 * ",
+           "y = self.norm2(self.conv2(y), train=train, present=present)\n        return nnx.relu(y + ",
+           "y = self.norm2(self.conv2(y), train=train, present=present)\n        return nnx.relu(y + 0 * ",
            f"{_STRUCTURE}test_a_block_by_hand"),
-    Mutant("table encoder: no rectifier", "mmcl_jax/encoders/mlp.py", "x = nnx.relu(norm(layer(x), train=train))",
-           "x = norm(layer(x), train=train)", f"{_STRUCTURE}test_the_table_encoder_by_hand"),
+    Mutant("table encoder: no rectifier", "mmcl_jax/encoders/mlp.py",
+           "x = nnx.relu(norm(layer(x), train=train, present=present))",
+           "x = norm(layer(x), train=train, present=present)", f"{_STRUCTURE}test_the_table_encoder_by_hand"),
     Mutant("projector: no rectifier", "mmcl_jax/encoders/projectors.py", "nnx.relu(self.hidden(x))", "self.hidden(x)",
            f"{_STRUCTURE}test_the_projector_by_hand"),
     Mutant("one-hot: number taken for a code", "mmcl_jax/encoders/table_input.py", "np.array(widths) == 1",
@@ -181,6 +196,8 @@ _SLICES = "tests/training/test_scale.py::test_gradients_in_slices_are_those_of_t
 _OPTIMIZER = "tests/training/test_optimizer.py::"
 
 TRAINING = (
+    Mutant("slices: all count the same", "mmcl_jax/training/gradients.py", "replayed(new_state, records), extra",
+           "new_state, extra", "tests/training/test_gradients.py::test_slices_and_devices_change_nothing"),
     Mutant("byol: the teacher is the online network", "mmcl_jax/training/step.py", "{**params, **state.target}",
            "{**params}", f"{_TRAIN}test_the_target_network_teaches"),
     Mutant("byol: the online projector teaches", "mmcl_jax/training/forward.py", "embedded(teacher,",
@@ -209,6 +226,7 @@ TRAINING = (
 
 _ENCODING = "tests/data/test_encoding.py::"
 _PROTOCOLS, _PROTOCOL_TESTS = "mmcl_jax/evaluation/protocols", "tests/evaluation/protocols"
+_TASKS = "tests/tasks/test_every_task.py::"
 _TUNE = f"{_PROTOCOL_TESTS}/test_finetune.py::"
 
 DATA_AND_EVALUATION = (
@@ -251,6 +269,10 @@ DATA_AND_EVALUATION = (
     Mutant("retrieval: ties count as hits", f"{_PROTOCOLS}/retrieval.py",
            "(~(cosines < mine)).sum(axis=1, dtype=jnp.int32)", "1 + (cosines > mine).sum(axis=1, dtype=jnp.int32)",
            f"{_PROTOCOL_TESTS}/test_retrieval.py::test_collapsed_projections_find_nothing"),
+    Mutant("tasks: grades have no order", "mmcl_jax/tasks/ordinal.py", "targets[..., None] > thresholds",
+           "targets[..., None] == thresholds", f"{_TASKS}test_the_order_of_grades_counts"),
+    Mutant("tasks: a missing label is a no", "mmcl_jax/tasks/multi_label.py", "jnp.where(known, losses, 0).sum",
+           "losses.sum", f"{_TASKS}test_labels_that_are_missing_change_neither_loss_nor_gradient"),
     Mutant("tasks: a larger error is better", "mmcl_jax/tasks/task.py", "self.sign * first > self.sign * second",
            "first > second", "tests/tasks/test_tasks.py::test_what_is_better"),
     Mutant("summary: an interval of 90 %", "mmcl_jax/evaluation/results/interval.py", "t.ppf(0.975", "t.ppf(0.95",

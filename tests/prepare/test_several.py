@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from examples.cohort import PEOPLE, SIZE, draw, request
 from mmcl_jax.cli.main import main
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
@@ -20,7 +21,6 @@ from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.make import look, prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import Source
-from tests.prepare.cohort import PEOPLE, SIZE, raw_cohort, write_request
 
 MISSING = {"right": (10, 9), "pgs": (4, 3), "burdens": (5, 4), "report": (7, 6)}  # n % first == second
 
@@ -29,7 +29,7 @@ MISSING = {"right": (10, 9), "pgs": (4, 3), "burdens": (5, 4), "report": (7, 6)}
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, Store]:
     """The raw files, the request and the store of the whole cohort."""
     folder = tmp_path_factory.mktemp("cohort")
-    raw = raw_cohort(folder)
+    raw = draw(folder)
     return folder, raw, prepare(Request.from_json(raw), folder / "store")
 
 
@@ -39,6 +39,13 @@ def cohort(made: tuple[Path, dict, Store], tmp_path: Path) -> tuple[Path, dict]:
     folder, raw, _ = made
     shutil.copytree(folder, tmp_path / "raw", ignore=shutil.ignore_patterns("store"))
     return tmp_path / "raw", json.loads(json.dumps(raw).replace(str(folder), str(tmp_path / "raw")))
+
+
+def write_request(folder: Path, request: dict) -> Path:
+    """Write a request as the file that `--request` takes."""
+    path = folder / "cohort.json"
+    path.write_text(json.dumps(request))
+    return path
 
 
 def only(raw: dict, *names: str) -> dict:
@@ -104,7 +111,12 @@ def test_targets_have_their_kinds(made: tuple[Path, dict, Store]) -> None:
     assert schema.labels[0].categories == ("none", "mild", "severe")
     assert [column.kind for column in schema.entries["diseases"].columns] == ["boolean", "boolean"]
     disc, lesions = schema.entries["disc"], schema.entries["lesions"]
-    assert (disc.kind, disc.role, disc.of, disc.columns[0].categories) == ("image", "target", "image", ("0", "255"))
+    assert (disc.kind, disc.role, disc.of, disc.columns[0].categories) == (
+        "image",
+        "target",
+        "image",
+        ("background", "disc"),
+    )
     assert (lesions.kind, lesions.role, lesions.of) == ("boxes", "target", "image")
     assert lesions.columns[0].categories == ("bleeding", "spot")
 
@@ -160,8 +172,8 @@ def test_rows_that_only_some_entries_have(cohort: tuple[Path, dict], capsys: pyt
     people.filter(pl.col("eid") >= 1010).write_csv(folder / "people.csv")
     stranger = outcomes[:1].with_columns(subject=pl.lit(7777, pl.Int64))
     outcomes.vstack(stranger).write_csv(folder / "outcomes.csv")
-    request = write_request(folder, only(raw, "table", "pgs", "grade"))
-    assert main(["prepare", "--request", str(request), "--out", str(folder / "store"), "--workers", "1"]) == 0
+    path = write_request(folder, only(raw, "table", "pgs", "grade"))
+    assert main(["prepare", "--request", str(path), "--out", str(folder / "store"), "--workers", "1"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "3 keys of 'grade' are of no row, and not used: '1003', '1007', '7777'." in printed
     assert "table: table 3 float64, missing in 8 rows" in printed  # 1003 and 1007 have no scores either
@@ -252,7 +264,7 @@ def test_the_card_shows_every_entry_and_escapes_texts(cohort: tuple[Path, dict])
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; heart." in page
     assert "10 (25 %)" in page  # rows without scores
-    assert page.count("data:image/png;base64") >= 5 * 12
+    assert page.count("data:image/png;base64") >= 4 * 12
     values = next(entry["values"] for entry in Findings.of(store).entries if entry["name"] == "pgs")
     train = np.stack([np.asarray(row) for row in store.read("train", ["pgs"])["pgs"][:]])
     assert values["mean"] == pytest.approx(np.nanmean(train, dtype=np.float64))
@@ -444,6 +456,22 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         lambda f, r: np.save(f / "scans" / "1004.npy", np.zeros((4, 6, 6), np.float32)),
         ("different sizes", "4 x 6 x 6", '"size": [32, 64, 64] in entries.scan'),
     ),
+    "a pattern that leaves the folder": (
+        lambda f, r: entry(r, "right", files="../right/{key}_1.png"),
+        ("entries.right", "stay in it"),
+    ),
+    "a pattern that is absolute": (
+        lambda f, r: entry(r, "right", files=f"{f}/right/{{key}}_1.png"),
+        ("entries.right", "stay in it"),
+    ),
+    "an entry of empty cells": (
+        lambda f, r: pl.DataFrame({"study": [1000], "findings": [" "]}).write_csv(f / "reports.csv"),
+        ("entries.report: no row of it has a key and a value",),
+    ),
+    "an entry twice in the file": (
+        lambda f, r: r.update(seed=1),
+        ("cohort.json is not JSON", "the key 'seed' is twice in one object"),
+    ),
     "two entries of one name": (
         lambda f, r: r["targets"].update(pgs=r["targets"]["grade"]),
         ("two entries are called 'pgs'",),
@@ -463,9 +491,10 @@ def test_bad_input_is_one_sentence_and_nothing_is_left(
     raw = copy.deepcopy(raw)
     spoil, words = BAD[what]
     spoil(folder, raw)
-    request = write_request(folder, raw)
+    path = write_request(folder, raw)
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 1, "seed": 2'))
     there = sorted(folder.iterdir())
-    assert main(["prepare", "--request", str(request), "--out", str(folder / "store"), "--workers", "1"]) == 2
+    assert main(["prepare", "--request", str(path), "--out", str(folder / "store"), "--workers", "1"]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     for word in words:
         assert word in error
@@ -500,3 +529,88 @@ def test_a_request_that_is_wrong_in_python(tmp_path: Path) -> None:
         Request(entries={"a": {"kind": "vector", "file": "x.txt"}})  # type: ignore[dict-item]
     with pytest.raises(UserError, match=r"say where the keys of x.npy's rows are"):
         Request(entries={"a": Source(kind="vector", file=Path("x.npy"))})
+
+
+def test_the_request_in_the_documentation_is_that_of_the_example(made: tuple[Path, dict, Store]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text().split("## Several entries")[1]
+    said = json.loads(text.split("```json")[1].split("```")[0])
+    assert said == request(Path("raw"))
+
+
+def test_classes_of_masks_that_are_not_said_are_the_values_that_are_met(cohort: tuple[Path, dict]) -> None:
+    folder, raw = cohort
+    entry(raw, "disc", classes=None)
+    store = prepare(Request.from_json(only(raw, "image", "disc")), folder / "store")
+    assert store.schema.entries["disc"].columns[0].categories == ("0", "255")
+    for n, mask in whole(store, "disc")[0].items():
+        np.testing.assert_array_equal(mask[..., 0] * 255, Image.open(folder / "discs" / f"{1000 + n}.png"))
+
+
+def test_a_target_is_no_feature_of_another_entry_of_its_file(cohort: tuple[Path, dict]) -> None:
+    """Neither of the main table, nor of a further one, nor of a vector."""
+    folder, raw = cohort
+    outcomes = {"file": str(folder / "outcomes.csv"), "key": "subject"}
+    for entries in (
+        {"main": {"kind": "table", **outcomes}},
+        {"table": raw["entries"]["table"], "further": {"kind": "table", **outcomes}},
+    ):
+        store = prepare(Request.from_json({**raw, "entries": entries, "targets": {
+            "diseases": raw["targets"]["diseases"], "pressure": raw["targets"]["pressure"]
+        }}), folder / f"store{len(entries)}")  # fmt: skip
+        (name,) = {"main", "further"} & set(store.schema.entries)
+        assert [column.name for column in store.schema.entries[name].columns] == ["grade"]
+    numbers = {"kind": "vector", **outcomes, "ignore": ["grade"]}
+    raw = {**raw, "entries": {"numbers": numbers}, "targets": {"diseases": raw["targets"]["diseases"]}}
+    assert prepare(Request.from_json(raw), folder / "vector").names("numbers") == ("pressure",)
+
+
+def test_the_simple_command_with_one_more_entry(raw: Request, tmp_path: Path) -> None:
+    """The table and images at the top of a request go with further entries, and lose nothing by it."""
+    simple = prepare(raw, tmp_path / "simple")
+    scores = pl.DataFrame({"who": [f"ad{n}" for n in range(0, 40, 2)], "a": np.arange(20.0), "b": np.arange(20.0) % 3})
+    scores.write_csv(tmp_path / "scores.csv")
+    more = {"scores": {"kind": "vector", "file": tmp_path / "scores.csv", "key": "who"}}
+    store = prepare(Request(**{**vars(raw), "entries": more}), tmp_path / "more")
+    assert list(store.schema.entries) == ["image", "table", "scores", "labels"]
+    for split in simple.sizes:
+        assert store.keys(split) == simple.keys(split)
+        for name, array in simple.arrays(split).items():
+            np.testing.assert_array_equal(np.asarray(store.arrays(split)[name]), np.asarray(array))
+        rows = store.read(split, ["scores"])["scores"]
+        for row, key in enumerate(store.keys(split)):
+            number = int(key.removeprefix("ad"))
+            assert rows.present[row] == (number % 2 == 0)
+            assert number % 2 or rows[row][0] == number / 2
+
+
+def test_several_pictures_of_a_row_in_further_entries(cohort: tuple[Path, dict]) -> None:
+    folder, raw = cohort
+    names = {"eid": range(1000, 1040), "a": [f"{n}_0.png" for n in range(1000, 1040)]}
+    names["b"] = [None if n % 8 == 7 else f"{1000 + (n + 1) % PEOPLE}_0.png" for n in range(PEOPLE)]
+    names["a"] = [None if n % 8 == 7 else name for n, name in enumerate(names["a"])]
+    pl.DataFrame(names).write_csv(folder / "pairs.csv")
+    pair = {"kind": "image", "folder": str(folder / "left"), "file": str(folder / "pairs.csv"), "column": ["a", "b"]}
+    entries = {**only(raw, "table")["entries"], "pair": {**pair, "stack": "views"}, "deep": pair}
+    store = prepare(Request.from_json({**raw, "entries": entries, "targets": {}}), folder / "store")
+    assert (store.schema.entries["pair"].pictures, store.schema.entries["deep"].shape) == (2, (SIZE, SIZE, 6))
+    views, absent = whole(store, "pair")
+    assert absent == set(range(7, PEOPLE, 8))
+    for n, pictures in views.items():
+        for picture, other in zip(pictures, (n, (n + 1) % PEOPLE), strict=True):
+            np.testing.assert_array_equal(picture, Image.open(folder / "left" / f"{1000 + other}_0.png"))
+        np.testing.assert_array_equal(np.concatenate(list(pictures), axis=-1), whole(store, "deep")[0][n])
+
+
+def test_labels_in_one_column(cohort: tuple[Path, dict]) -> None:
+    folder, raw = cohort
+    cells = ["", "|", "edema| effusion", "fracture|edema"]
+    findings = pl.DataFrame({"eid": range(1000, 1040), "found": [cells[n % 4] for n in range(PEOPLE)]})
+    findings.write_csv(folder / "found.csv")
+    found = {"kind": "multi-label", "file": str(folder / "found.csv"), "column": "found", "between": "|"}
+    request = Request.from_json({**only(raw, "image"), "targets": {"found": found}})
+    store = prepare(request, folder / "store")
+    assert [column.name for column in store.schema.entries["found"].columns] == ["edema", "effusion", "fracture"]
+    values, _ = whole(store, "found")
+    expected = [[np.nan] * 3, [0, 0, 0], [1, 1, 0], [1, 0, 1]]
+    for n in range(PEOPLE):
+        np.testing.assert_array_equal(values[n], expected[n % 4])

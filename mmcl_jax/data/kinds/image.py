@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Image(Kind):
     """
 
     name = "image"
-    axes = ("height", "width", "channels")
+    axes: ClassVar[tuple[str, ...]] = ("height", "width", "channels")
     dtypes = ("uint8", "uint16", "float16")
     baseline = "pixels"
 

@@ -38,22 +38,17 @@ class Targets:
     numbers: tuple[str, ...] = ()
     groups: Int[np.ndarray, "N"] | None = None
 
-    def take(self, rows: Int[np.ndarray, "n"] | None) -> "Targets":
-        """Return those of some rows; None for all."""
-        if rows is None:
-            return self
-        labels = {name: codes[rows] for name, codes in self.labels.items()}
-        return dataclasses.replace(self, labels=labels, groups=None if self.groups is None else self.groups[rows])
-
     @classmethod
-    def of(cls, store: Store, split: str, fold: int | None = None) -> "Targets":
-        """Read those of a split.
+    def of(cls, store: Store, split: str, take: np.ndarray | None = None, *, fold: int | None = None) -> "Targets":
+        """Read those of the rows `take` of a split (of a fold), or of all.
 
         Raises:
           UserError: there is no such split.
         """
+        rows = slice(None) if take is None else take
+        groups = store.group(split, fold)
         columns = store.schema.labels
-        values = store.rows(split, fold=fold)["labels"] if columns else np.empty((0, 0))
+        values = store.rows(split, fold=fold)["labels"][rows] if columns else np.empty((0, 0))
         return cls(
             labels={
                 column.name: np.nan_to_num(values[:, place], nan=-1).astype(np.int64)
@@ -61,5 +56,5 @@ class Targets:
                 if column.coded
             },
             numbers=tuple(column.name for column in columns if not column.coded),
-            groups=store.group(split, fold),
+            groups=None if groups is None else groups[rows],
         )

@@ -80,14 +80,15 @@ def evaluate_runs(
     check_distinct(runs)
     predicting = [name for name in protocols if name != "retrieval"]
     inputs = _inputs(runs, inputs) if predicting else inputs
-    labelled = _labelled(store, label, task) if predicting else []
+    labelled = _labelled(store, label, task, runs) if predicting else []
     asked = []
     for data in labelled:
+        on_fold = [run for run in runs if run.inputs.fold == data.fold]
         for given in inputs:
-            for run in runs:
+            for run in on_fold:
                 check_inputs(run, data, given)
             check_dense(data, given, predicting)
-            entries = [runs[0].inputs.specs[modality].of for modality in modalities_of(given)]
+            entries = [on_fold[0].inputs.specs[modality].of for modality in modalities_of(given)]
             asked.append((data.having(entries), given))
             for budget in budgets:
                 asked[-1][0].draws(budget, seed=0, count=1)  # what is wrong with a budget is said now
@@ -100,7 +101,7 @@ def evaluate_runs(
     check(epochs > 0, f"--max-epochs: must be positive, not {epochs}.")
     remarks = [line for data in labelled for line in remarks_on(data, budgets)]
     remarks += [line for part, given in asked for data in labelled for line in left_out(data, part, given)]
-    for line in [*check_overlap(runs, store, allow=allow_overlap), *remarks]:
+    for line in dict.fromkeys([*check_overlap(runs, store, allow=allow_overlap), *remarks]):
         say(line)
     records = NoRecords() if records is None else records
     every = sources(runs, baselines, only_baselines=only_baselines)
@@ -139,11 +140,14 @@ def _inputs(runs: Sequence[Run], inputs: Sequence[str]) -> list[str]:
     return named
 
 
-def _labelled(store: Store, label: str | Sequence[str] | None, task: str | None) -> list[LabelledStore]:
-    """Return the store with each of the labels."""
+def _labelled(
+    store: Store, label: str | Sequence[str] | None, task: str | None, runs: Sequence[Run]
+) -> list[LabelledStore]:
+    """Return the store with each of the labels, of every fold that a run was trained on."""
     names = [label] if label is None or isinstance(label, str) else list(label)
     check(len(names) > 0, "--label: name at least one label.")
-    labelled = [LabelledStore.of(store, name, task) for name in names]
-    said = [data.task.label for data in labelled]
+    folds = list(dict.fromkeys(run.inputs.fold for run in runs))
+    labelled = [LabelledStore.of(store, name, task, fold=fold) for name in names for fold in folds]
+    said = [data.task.label for data in labelled if data.fold == folds[0]]
     check_choice("--label", "label", said, said)
     return labelled

@@ -68,6 +68,7 @@ class Job:
             "budget": self.budget,
             "learning_rates": list(how.learning_rates) if trains else None,
             "max_epochs": how.max_epochs if trains else None,
+            **({"fold": self.source.run.inputs.fold} if self.source.run.inputs.fold is not None else {}),
             **({"task": self.data.task.name} if self.data and self.data.task.name not in _ALWAYS else {}),
         }
 
@@ -81,9 +82,12 @@ def jobs_of(
     baselines: Sequence[str],
     retrieving: bool,
 ) -> Iterator[Job]:
-    """Yield what there is to evaluate of a source: every label and input that is `asked` for, by every protocol."""
+    """Yield what there is to evaluate of a source: every label and input that is `asked` for, by every protocol.
+
+    What is asked for is of several folds, if runs are; a source is evaluated on its own.
+    """
     for (data, given), protocol in itertools.product(asked, protocols):
-        if not _applies(source, data, given, protocol, baselines):
+        if data.fold != source.run.inputs.fold or not _applies(source, data, given, protocol, baselines):
             continue
         for budget in budgets:
             rows = data.draws(budget, seed=source.run.config.seed, count=draws)

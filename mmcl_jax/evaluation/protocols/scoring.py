@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmcl_jax.data.cohort import present_in
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.heads.dense import LinearSegmentation
@@ -57,6 +56,7 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], how: Settings) -> 
             absent=data.absent(job.rows),
             rows=rows,
             task=data.task.name,
+            fold=data.fold,
         )
         for draw, (metrics, chosen, rows) in zip(numbers, results, strict=True)
     ]
@@ -103,7 +103,7 @@ def _finetune(job: Job, data: LabelledStore, numbers: Sequence[int], how: Settin
 
     def examples(split: str) -> Examples:
         arrays = {modality: source.inputs(data.store, split, modality) for modality in modalities}
-        every = Examples(arrays, np.zeros(data.store.sizes[split]))
+        every = Examples(arrays, np.zeros(len(data.store.rows_of(split, data.fold))))
         chosen = data.rows[split]
         inputs = every.inputs if len(chosen) == len(every) else every.take(chosen).inputs
         return Examples(inputs, data.targets[split])
@@ -129,11 +129,13 @@ def _finetune(job: Job, data: LabelledStore, numbers: Sequence[int], how: Settin
 
 
 def _retrieve(source: Source, store: Store) -> Score:
-    names, keep = BOTH, np.ones(store.sizes["test"], bool)
+    names, every = BOTH, [source.projections(store, "test", modality) for modality in BOTH]
+    keep = np.ones(len(every[0]), bool)
     for modality in names:
-        present = present_in(store, "test", source.spec(modality).of)
+        of = source.spec(modality).of
+        present = store.read("test", [of], fold=source.run.inputs.fold)[of].present
         keep &= True if present is None else present
-    metrics = retrieval(*(source.projections(store, "test", modality)[keep] for modality in names), names=names)
+    metrics = retrieval(*(found[keep] for found in every), names=names)
     return Score(
         method=source.method("retrieval", "both"),
         seed=source.run.config.seed,
@@ -144,4 +146,5 @@ def _retrieve(source: Source, store: Store) -> Score:
         draw=0,
         metrics=metrics,
         chosen={},
+        fold=source.run.inputs.fold,
     )

@@ -22,6 +22,7 @@ class Score:
       chosen: these settings, such as `{"learning_rate": 0.003}`.
       absent: per split, the classes that it has no row of (for train: among the rows of the draws).
       rows: what every test row adds to the primary metric, packed (see `per_row`); empty where that is not known.
+      fold: of the store that the run was trained on, whose test rows these are; None for the store's own splits.
       task: the kind of task, such as "ordinal"; empty for retrieval, and for scores of earlier versions.
     """
 
@@ -37,6 +38,7 @@ class Score:
     absent: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     rows: str = ""
     task: str = ""
+    fold: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a dict of JSON values; what is not a number (NaN) becomes None."""

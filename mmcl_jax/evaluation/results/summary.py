@@ -84,12 +84,14 @@ def budgets_of(scores: Sequence[Score]) -> list[str]:
 
 
 def repeats_of(scores: Sequence[Score]) -> str:
-    """What the spread is over: "seed" where methods were pretrained at several, else "draw" (of labels)."""
-    return "seed" if len({score.seed for score in scores}) > 1 else "draw"
+    """What the spread is over: "seed" where methods were pretrained at several, or "fold", or "draw" (of labels)."""
+    if len({score.seed for score in scores}) > 1:
+        return "seed"
+    return "fold" if len({score.fold for score in scores}) > 1 else "draw"
 
 
 def by_repeat(scores: Sequence[Score], method: str, budget: str, metric: str = "top1") -> dict[int, float]:
-    """A method's score for every seed (the mean over its draws), or for every draw if there is one seed."""
+    """A method's score for every seed (the mean over its folds and draws), fold, or draw; see `repeats_of`."""
     values: dict[int, list[float]] = {}
     for score in scores:
         if (score.method, score.budget) == (method, budget):
@@ -178,7 +180,7 @@ def accuracy_grid(scores: Sequence[Score], metric: str = "top1", *, label: str =
       label: what the title says of it, where there are several.
     """
     (protocol, given) = groups_of(scores)[0]
-    over = {"seed": "pretraining seeds", "draw": "draws of labels"}[repeats_of(scores)]
+    over = {"seed": "pretraining seeds", "fold": "folds", "draw": "draws of labels"}[repeats_of(scores)]
     cells = summarise(scores, metric)
     most = max(cell.repeats for row in cells.values() for cell in row.values())
     spread = f", mean ± sd over {most} {over}" if most > 1 else ""

@@ -25,9 +25,10 @@ def check_distinct(runs: Sequence[Run]) -> None:
     check(len(runs) > 0, "--run: name at least one run.")
     seen = set()
     for run in runs:
-        name, seed = run.config.name, run.config.seed
-        check((name, seed) not in seen, f"Two runs are of the experiment {name!r} with the seed {seed}.")
-        seen.add((name, seed))
+        name, seed, fold = run.config.name, run.config.seed, run.inputs.fold
+        on = "" if fold is None else f" on the fold {fold}"
+        check((name, seed, fold) not in seen, f"Two runs are of the experiment {name!r} with the seed {seed}{on}.")
+        seen.add((name, seed, fold))
 
 
 def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
@@ -41,8 +42,14 @@ def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
             modality in run.config.encoders,
             f"--input {given}: {run.directory} has no {modality} encoder; it has {', '.join(run.config.encoders)}.",
         )
+        check(
+            modality in run.inputs.specs,
+            f"--input {given}: {modality!r} is no input of {run.directory}, whose features are its own; it reads "
+            f"{', '.join(run.inputs.specs)}.",
+        )
         check_rows(run, store, modality)
-    for label in data.columns if "table" in modalities_of(given) else ():
+    tables = any(run.inputs.specs[modality].kind == "table" for modality in modalities_of(given))
+    for label in data.columns if tables else ():
         leaks = columns_with_label(run.schema, store, label.name)
         check(
             not leaks,

@@ -105,7 +105,7 @@ def _last_map(features: Features, modality: str) -> jax.Array:
 
 
 def pixel_features(images: Any, *, axes: int = 2) -> np.ndarray:
-    """The pixels themselves, `[N, pixels]` float32; integers in [0, 1] of their type's range.
+    """The pixels themselves, `[N, pixels]` float32, divided by 255.
 
     Sides longer than 32 are averaged down, in squares of whole pixels, to at most 32; what fills no square is left out.
 
@@ -125,8 +125,7 @@ def _averaged(images: np.ndarray, axes: int) -> np.ndarray:
     images = images[whole]
     squares = images.reshape(*rest, *(part for side in sides for part in (side // step, step)), channels)
     within = tuple(range(-2, -2 * axes - 1, -2))
-    top = np.iinfo(images.dtype).max if np.issubdtype(images.dtype, np.integer) else 1
-    return squares.mean(axis=within, dtype=np.float32).reshape(len(images), -1) / np.float32(top)
+    return squares.mean(axis=within, dtype=np.float32).reshape(len(images), -1) / np.float32(255)
 
 
 def vector_features(rows: Any, fitted: Mapping[str, Any]) -> np.ndarray:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmcl_jax.data.cohort import present_in
 from mmcl_jax.data.schema import SPLITS, Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
@@ -27,6 +26,7 @@ class LabelledStore:
       targets: per split, their labels: int64 class codes `[N]`, float64 numbers `[N]`, of several labels float64
         `[N, K]` with NaN where a row lacks one, or masks `[N, H, W]` int64, -1 for pixels without a label.
       columns: the label or labels; their categories are the texts of the class codes. () for a mask.
+      fold: of the store, whose splits these are; None for the store's own.
     """
 
     store: Store
@@ -34,37 +34,41 @@ class LabelledStore:
     rows: Mapping[str, np.ndarray]
     targets: Mapping[str, np.ndarray]
     columns: tuple[Column, ...]
+    fold: int | None = None
 
     @classmethod
-    def of(cls, store: Store, label: str | None, task: str | None = None) -> "LabelledStore":
+    def of(
+        cls, store: Store, label: str | None, task: str | None = None, *, fold: int | None = None
+    ) -> "LabelledStore":
         """The store with this label, by default its first that is a class, or its first.
 
         Args:
           store: with label columns or masks.
-          label: the name of a label column or of a mask, or the names of several columns that are one task, joined by
-            "+".
+          label: the name of a label column, of a target of several columns, or of a mask; or the names of several label
+            columns that are one task, joined by "+".
           task: what it is, where it can be more than one task; see `task_of`.
+          fold: of the store; None for its own splits.
 
         Raises:
           UserError: there is no such label, it is no such task, a split has no row with it, or the training rows no two
             values of it.
         """
-        masks = masks_of(store.schema)
-        if label is not None and label in masks:
+        if label is not None and label in masks_of(store.schema):
             check(task in (None, "segmentation"), f"--task {task}: the label {label!r} is a mask: segmentation.")
-            return cls(store, *read_masks(store, label), ())
-        columns = _columns(store, label, masks)
-        places = [store.schema.labels.index(column) for column in columns]
+            return cls(store, *read_masks(store, label, fold), (), fold)
+        entry, columns = _columns(store, label)
+        places = [store.schema.entries[entry].columns.index(column) for column in columns]
         single = len(columns) == 1
         rows, targets = {}, {}
         for split in SPLITS:
-            values = np.asarray(store.rows(split)["labels"][:, places], np.float64)
+            values = np.asarray(store.read(split, [entry], fold=fold)[entry])[:, places].astype(np.float64)
             rows[split] = np.flatnonzero(~np.isnan(values).all(axis=1))
             targets[split] = values[rows[split], 0] if single else values[rows[split]]
             if single and columns[0].coded:
                 targets[split] = targets[split].astype(np.int64)
         _check(store, columns, targets)
-        return cls(store, task_of(columns, task, val=targets["val"]), rows, targets, columns)
+        name = label if label is not None and entry == label else None
+        return cls(store, task_of(columns, task, val=targets["val"], label=name), rows, targets, columns, fold)
 
     def having(self, entries: Sequence[str]) -> "LabelledStore":
         """Return the same of the rows that have all these entries of the store.
@@ -75,7 +79,7 @@ class LabelledStore:
         rows, targets = dict(self.rows), dict(self.targets)
         for split in SPLITS:
             for entry in entries:
-                present = present_in(self.store, split, entry)
+                present = self.store.read(split, [entry], fold=self.fold)[entry].present
                 if present is not None:
                     keep = present[rows[split]]
                     rows[split], targets[split] = rows[split][keep], targets[split][keep]
@@ -87,7 +91,9 @@ class LabelledStore:
         if all(len(rows[split]) == len(self.rows[split]) for split in SPLITS):
             return self
         _check(self.store, self.columns, targets)
-        task = task_of(self.columns, self.task.name, val=targets["val"]) if self.columns else self.task
+        task = self.task
+        if self.columns:
+            task = task_of(self.columns, task.name, val=targets["val"], label=task.label)
         return dataclasses.replace(self, task=task, rows=rows, targets=targets)
 
     def absent(self, rows: np.ndarray) -> dict[str, list[str]]:
@@ -128,6 +134,11 @@ class LabelledStore:
         """
         label = self.task.label
         if budget.subset is not None:
+            check(
+                self.fold is None,
+                f"--subset: {budget.subset!r} is of the store's own splits, and the run was trained on a fold "
+                f"(config.fold={self.fold}); use --fraction or --per-class.",
+            )
             split, rows = self.store.subset(budget.subset)
             check(
                 split == "train",
@@ -162,21 +173,30 @@ class LabelledStore:
                 check(bool(some), f"{option}: none of the {len(places)} rows has the label {column.name!r}; take more.")
 
 
-def _columns(store: Store, name: str | None, masks: Sequence[str]) -> tuple[Column, ...]:
-    """Return the label columns of a name, or of several names joined by "+"."""
-    labels = {column.name: column for column in store.schema.labels}
-    known = ", ".join([*labels, *masks])
-    if not labels and (name is None or not masks):
-        also = f", or name its mask: --label {', '.join(masks)}" if masks else ""
-        raise UserError(f"The store {store.directory} has no label; prepare it with --label COLUMN{also}.")
+def _columns(store: Store, name: str | None) -> tuple[str, tuple[Column, ...]]:
+    """Return the target table that has a label, and the label's columns: all of the table, or those that are named."""
+    schema = store.schema
+    tables = {
+        of: entry.columns for of, entry in schema.entries.items() if (entry.role, entry.kind) == ("target", "table")
+    }
+    masks = masks_of(schema)
+    if not tables or (name is None and not schema.labels):
+        named = f", or name one of its masks: --label {', '.join(masks)}" if masks else ""
+        raise UserError(f"The store {store.directory} has no label; prepare it with --label COLUMN{named}.")
+    main = next(iter(tables))
+    labels = {column.name: column for column in schema.labels}
     if name is None:
-        return (store.schema.label or store.schema.labels[0],)
+        return main, (schema.label or schema.labels[0],)
+    if name in tables and name not in labels:
+        return name, tables[name]
+    known = ", ".join([*labels, *(of for of in tables if of != main), *masks])
     names = [name] if name in labels else name.split("+")  # a label's own name may have a plus in it
     for one in names:
-        check(one not in masks, f"--label {name}: the mask {one!r} is a task of its own; separate labels by commas.")
+        alone = one in masks or (one in tables and one not in labels)
+        check(not alone, f"--label {name}: {one!r} is a task of its own; separate it from others by a comma.")
         check(one in labels, f"--label: the store {store.directory} has no label {one!r}; it has {known}.")
         check(names.count(one) == 1, f"--label {name}: {one!r} is there twice.")
-    return tuple(labels[one] for one in names)
+    return main, tuple(labels[one] for one in names)
 
 
 def _check(store: Store, columns: Sequence[Column], targets: Mapping[str, np.ndarray]) -> None:

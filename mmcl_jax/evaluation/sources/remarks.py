@@ -43,7 +43,7 @@ def remarks_on(data: LabelledStore, budgets: Sequence[Budget]) -> list[str]:
 
 def left_out(data: LabelledStore, part: LabelledStore, given: str) -> list[str]:
     """Return a sentence on rows with the label that lack an input, if `part` is of these data and has fewer rows."""
-    if data.task.label != part.task.label or data is part:
+    if (data.task.label, data.fold) != (part.task.label, part.fold) or data is part:
         return []
     counts = {split: len(data.rows[split]) - len(part.rows[split]) for split in SPLITS}
     said = ", ".join(f"{count} of {split}" for split, count in counts.items() if count)

@@ -92,7 +92,8 @@ class Source:
 
     def _of(self) -> dict[str, Any]:
         run = self.run
-        step = run.latest_step() if self.kind == "run" else None
+        on = "" if run.inputs.fold is None else f", fold {run.inputs.fold}"
+        step = run.step() if self.kind == "run" else None
         if step is not None:
             state = (run.checkpoints / str(step) / "_CHECKPOINT_METADATA").read_text()  # with the time it was written
         else:
@@ -101,23 +102,13 @@ class Source:
             state = json.dumps([run.fingerprint, *decide], sort_keys=True)
         return {
             "source": self.kind,
-            "run": f"{run.config.name}, seed {run.config.seed}",
+            "run": f"{run.config.name}, seed {run.config.seed}{on}",
             "step": step,
             "state": hashlib.sha256(state.encode()).hexdigest()[:16],
         }
 
     def inputs(self, store: Store, split: str, modality: str) -> Any:
-        """All rows of a split, as the encoder takes them.
-
-        Raises:
-          UserError: the run was trained on a fold of its store.
-        """
-        fold = self.run.inputs.fold
-        check(
-            fold is None,
-            f"{self.run.directory} was trained with config.fold={fold}, on other rows than those of the store's split "
-            "train; only runs without a fold are evaluated.",
-        )
+        """All rows of a split, as the encoder takes them."""
         return self._once(
             f"inputs {split} {modality}",
             lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
@@ -189,10 +180,10 @@ def _encoded_by(inputs: Mapping[str, Mapping[str, Any]]) -> list[Any]:
 
 
 def sources(runs: Sequence[Run], baselines: Sequence[str], *, only_baselines: bool = False) -> list[Source]:
-    """Return the baselines at every seed that occurs and, unless `only_baselines`, the runs; nothing is loaded yet."""
-    by_seed = {run.config.seed: run for run in reversed(runs)}  # the first run of a seed lends its encoder
+    """Return the baselines at every seed and fold that occur and, unless `only_baselines`, the runs; none is loaded."""
+    lending = {(run.config.seed, run.inputs.fold or 0): run for run in reversed(runs)}  # the first lends its encoder
     every = []
-    for _, run in sorted(by_seed.items()):
+    for _, run in sorted(lending.items()):
         if set(baselines) - {"random"}:
             every.append(Source("raw", run))
         if "random" in baselines:

@@ -110,6 +110,25 @@ def add_entries(findings: Findings, gathered: Gathered, assembled: Assembled) ->
     findings.warnings.extend([*gathered.join.warnings, *assembled.warnings])
 
 
+def foreseen(gathered: Gathered, kept: np.ndarray) -> list[dict[str, Any]]:
+    """What findings say of the entries before anything is decoded."""
+    joined = gathered.join
+    there = {name: mask[kept] for name, mask in joined.main.items()}
+    there |= {name: one.at[kept] >= 0 for name, one in joined.entries.items() if not is_column(one)}
+    said: list[dict[str, Any]] = []
+    for name, mask in there.items():
+        source = joined.entries[name].source if name in joined.entries else None
+        kind = source.kind if source else "image" if name == gathered.main.image else "table"
+        target = source is not None and joined.entries[name].is_target
+        said.append(
+            {
+                "name": name, "kind": kind, "role": "target" if target else "input", "stored": "", "dtype": "",
+                "rows": int(mask.sum()), "missing": int((~mask).sum()), "of": source.of if source else "", "names": [],
+            }
+        )  # fmt: skip
+    return said
+
+
 def _origin(one: Joined) -> str:
     """The file or folder of an entry, without the folders above it."""
     path = one.source.file if one.source.folder is None else one.source.folder
@@ -137,6 +156,12 @@ def _columns(part: Part) -> list[dict[str, Any]]:
     return said
 
 
+def _codes(part: Part, schema: Schema) -> np.ndarray | None:
+    """Codes `[N]` of the first label that is a class, -1 for none."""
+    at = np.arange(len(part.values)) if part.at is None else part.at
+    return schema.codes(np.where((at < 0)[:, None], np.nan, part.values[at]))
+
+
 def card(findings: Findings, schema: Schema, assembled: Assembled, quarantine: Quarantine) -> str:
     """The data card, with a contact sheet of images spread over the training split."""
     content, label = assembled.content, schema.label
@@ -146,7 +171,8 @@ def card(findings: Findings, schema: Schema, assembled: Assembled, quarantine: Q
         part, train = content.parts[name], content.splits["train"]
         first = np.arange(len(content.id)) if part.at is None else part.at if part.at.ndim == 1 else part.at[:, 0]
         train = train[first[train] >= 0]
-        codes = schema.codes(content.parts["labels"].values) if label else None
+        labels = schema.first("table", "target")
+        codes = _codes(content.parts[labels], schema) if labels and label else None
         for place in np.linspace(0, len(train) - 1, min(len(train), _CONTACT_SHEET)).astype(int):
             row = train[place]
             code = -1 if codes is None else int(codes[row])

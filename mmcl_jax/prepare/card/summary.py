@@ -74,7 +74,8 @@ def _entries(findings: Findings) -> RenderableType | None:
         return None
     lines = []
     for entry in findings.entries:
-        kind = f"{entry['kind']}{' (target)' if entry['role'] == 'target' else ''} {entry['stored']} {entry['dtype']}"
+        role = " (target)" if entry["role"] == "target" else ""
+        kind = f"{entry['kind']}{role} {entry['stored']} {entry['dtype']}".rstrip()
         missing = f"missing in {counted(entry['missing'], 'row')}" if entry["missing"] else "in every row"
         lines.append(
             _text(

@@ -43,7 +43,12 @@ def parsed_columns(one: Joined, rows: Rows, quarantine: Quarantine) -> list[Pars
     keyed, source = one.content, one.source
     if source.kind == "table":
         require_columns(keyed.frame.columns, list(source.schema.columns), keyed.file)
+        for role in ("label", "group", "split", "image"):
+            for name in source.schema.named(role):
+                elsewhere = "name it among the targets" if role == "label" else "that is for the main table"
+                check(False, f"{one.where}: schema: column {name!r} is said to be the {role}; {elsewhere}.")
         said = source.schema.adding("identifier", (keyed.key,))
+        said = said.adding("ignore", tuple(name for name in one.used if name != keyed.key))
         parsed = [parse(keyed.frame[name], said) for name in keyed.frame.columns if name != keyed.key]
     elif source.between:
         parsed = _divided(one, keyed)

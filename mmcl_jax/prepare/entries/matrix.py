@@ -214,6 +214,8 @@ def _hdf5(source: Source, where: str) -> Any:
 
 
 def _floats(values: np.ndarray) -> np.ndarray:
+    if values.dtype == np.int8:
+        return np.where(values == MISSING, np.nan, values.astype(np.float32))
     return values if values.dtype.kind == "f" else values.astype(np.float64)
 
 

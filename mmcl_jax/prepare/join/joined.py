@@ -34,6 +34,7 @@ class Joined:
       where: what sentences call it.
       content: its table or matrix, or names of files by key.
       at: `[N]`, the row of the content (0 for files); -1 for rows that lack the entry.
+      used: columns of its table that other entries and targets take.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Joined:
     where: str
     content: Content
     at: np.ndarray
+    used: tuple[str, ...] = ()
 
     @property
     def is_target(self) -> bool:
@@ -76,7 +78,15 @@ def join(request: Request, main: Main, rows: Rows, tables: Keys, quarantine: Qua
     """
     where = {name: f"--request: entries.{name}" for name in request.entries}
     where |= {name: f"--request: targets.{name}" for name in request.targets}
-    sources = {name: one for name, one in {**request.entries, **request.targets}.items() if name != main.table}
+    every = {**request.entries, **request.targets}
+    used = {name: _used_by_others(name, every) for name in every}
+    sources = {
+        name: dataclasses.replace(one, ignore=tuple(dict.fromkeys((*one.ignore, *used[name]))))
+        if one.kind == "vector" and one.keys is None
+        else one
+        for name, one in every.items()
+        if name != main.table
+    }
     opened = {name: _open(one, main.key, where[name], tables, quarantine) for name, one in sources.items()}
     for file, total in tables.totals.items():
         quarantine.refuse_above(request.max_bad, total, file, file=file)
@@ -96,7 +106,9 @@ def join(request: Request, main: Main, rows: Rows, tables: Keys, quarantine: Qua
     entries = {}
     for name, (content, index) in opened.items():
         at = np.array([index.get(key, -1) if key else -1 for key in rows.keys], int)
-        entries[name] = Joined(name=name, source=sources[name], where=where[name], content=content, at=at)
+        entries[name] = Joined(
+            name=name, source=sources[name], where=where[name], content=content, at=at, used=used[name]
+        )
     present = {name: np.array([key in inputs[name] for key in rows.keys], bool) for name in ours}
     warnings = _strangers(inputs, {name: opened[name][1] for name in sources}) if sources else []
     for file, keys in tables.twice.items():
@@ -106,6 +118,12 @@ def join(request: Request, main: Main, rows: Rows, tables: Keys, quarantine: Qua
             )
             warnings.append(f"{once}, of which the first counts: {some(keys)}.")
     return Join(rows=rows, entries=entries, main=present, warnings=warnings)
+
+
+def _used_by_others(name: str, sources: Mapping[str, Source]) -> tuple[str, ...]:
+    """Return the columns of an entry's file that other entries and targets take; a target must not be a feature."""
+    others = [one for other, one in sources.items() if other != name and one.file == sources[name].file]
+    return tuple(dict.fromkeys(column for one in others for column in one.column))
 
 
 def _open(source: Source, key: str, where: str, tables: Keys, quarantine: Quarantine) -> tuple[Content, Index]:
@@ -121,6 +139,8 @@ def _open(source: Source, key: str, where: str, tables: Keys, quarantine: Quaran
     require_columns(keyed.frame.columns, source.column, source.file)
     if source.kind not in (*PICTURES, "text"):
         return keyed, keyed.index
+    there_is = source.vocabulary is None or source.vocabulary.is_file()
+    check(there_is, f"{where}: the vocabulary {source.vocabulary} does not exist.")
     there = np.zeros(len(keyed.keys), bool)
     for name in source.column:
         there |= (text_of(nameless(keyed.frame[name])).fill_null("") != "").to_numpy()
@@ -130,6 +150,7 @@ def _open(source: Source, key: str, where: str, tables: Keys, quarantine: Quaran
 def _check_keys(inputs: Mapping[str, Index], opened: Mapping[str, Index], where: Mapping[str, str], own: Index) -> None:
     """Raise `UserError` for an entry of which no key is that of another."""
     for name, index in opened.items():
+        check(bool(index), f"{where[name]}: no row of it has a key and a value.")
         others = {key: None for other, keys in inputs.items() if other != name for key in keys} or dict.fromkeys(own)
         if others and not any(key in others for key in index):
             ours, theirs = some(list(index)) or "none", some(list(others))

@@ -60,6 +60,8 @@ def main_table(request: Request) -> Main:
     columns = dict(said.columns)
     used = [column for one in sources.values() if one.file == source.file for column in one.column]
     for column in used:
+        twice = f"--request: column {column!r} of {source.file} is said to be a label, and to be of another entry, too."
+        check(column not in request.label, twice)
         declared = columns.get(column, Declared())
         columns[column] = declared if declared.role else dataclasses.replace(declared, role="ignore")
     columns[key] = dataclasses.replace(columns.get(key, Declared()), role="identifier", verbatim=False)

@@ -95,7 +95,7 @@ def decode_rows(
     check(len(places) > 0, f"No row of {rows.source} is left to read {pictured.what} of.")
     names = [pictured.names[row] for row in places]
     job = _job(pictured, os.path.realpath(root), request, names, of)
-    folder = partial / "flat" if pictured.name == "image" else partial / "decoding" / pictured.name
+    folder = partial / "flat" if pictured.name == "image" else partial / ".decoding" / pictured.name
     folder.mkdir(parents=True, exist_ok=True)
     array = partial / "flat" / f"{pictured.name}.npy"
     with Bar(pictured.plural, len(names), quiet=not progress) as bar:

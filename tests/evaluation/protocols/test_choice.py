@@ -32,7 +32,7 @@ def test_the_probe_is_chosen_on_validation(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(scoring, "train_heads", train_heads)
     monkeypatch.setattr(scoring, "standardise", lambda *arrays: list(arrays))
-    source = SimpleNamespace(run=SimpleNamespace(config=SimpleNamespace(seed=0)), features=lambda *_: parts)
+    source = SimpleNamespace(run=SimpleNamespace(config=SimpleNamespace(seed=0)), features=lambda *_, **__: parts)
     data = SimpleNamespace(task=task, targets=targets)
     how = SimpleNamespace(learning_rates=(0.1,), max_epochs=1)
     ((metrics, _, _),) = scoring._probe(source, data, "image", np.arange(9)[None], how)

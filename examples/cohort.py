@@ -1,6 +1,13 @@
-"""A small cohort as files: a table, pictures, matrices, texts, masks and boxes, some of them missing."""
+"""A small cohort as files: a table, pictures, matrices, texts, masks and boxes, some of them missing.
+
+    python examples/cohort.py raw
+    mmcl prepare --request raw/cohort.json --out stores/cohort
+
+Everything is drawn at random: it shows the forms of files, and nothing can be learnt from it.
+"""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +19,8 @@ SIZE = 16
 WORDS = ("clear", "lungs", "heart", "enlarged", "effusion", "left", "right", "no", "small", "large")
 
 
-def raw_cohort(folder: Path, *, people: int = PEOPLE) -> dict:
-    """Write all files and return the request of them, as JSON values; every table has a key column of its own.
+def draw(folder: Path, *, people: int = PEOPLE) -> dict:
+    """Write all files and return the request of them, as JSON values.
 
     Person n is called 1000 + n. Those with n % 4 == 3 have no scores (pgs), with n % 5 == 4 no burdens, with n % 7 == 6
     no report, and with n % 10 == 9 no right picture.
@@ -62,37 +69,56 @@ def raw_cohort(folder: Path, *, people: int = PEOPLE) -> dict:
     boxes = [(key, 1, 2, 3 + n % 8, 9, "spot" if n % 2 else "bleeding") for n, key in enumerate(keys) if n % 3]
     boxes += [(key, None, None, None, None, None) for n, key in enumerate(keys) if not n % 3]
     pl.DataFrame(boxes, orient="row", schema=["image", "x0", "y0", "x1", "y1", "class"]).write_csv(folder / "boxes.csv")
-    outcomes = {"file": str(folder / "outcomes.csv"), "key": "subject"}
+    return request(folder)
+
+
+def request(folder: Path) -> dict:
+    """Return the request of the files in a folder; every table has a key column of its own."""
+    outcomes = {"file": f"{folder}/outcomes.csv", "key": "subject"}
     return {
         "key_column": "eid",
-        "split": [0.5, 0.25, 0.25],
+        "cohort": "outer",
+        "split": [0.6, 0.2, 0.2],
         "entries": {
-            "image": {"kind": "image", "folder": str(folder / "left"), "files": "{key}_*.png"},
-            "right": {"kind": "image", "folder": str(folder / "right"), "files": "{key}_1.png", "bits": 16},
-            "scan": {"kind": "volume", "folder": str(folder / "scans"), "files": "{key}.npy", "bits": 16},
-            "table": {"kind": "table", "file": str(folder / "people.csv")},
-            "pgs": {"kind": "vector", "file": str(folder / "pgs.tsv"), "key": "IID"},
+            "image": {"kind": "image", "folder": f"{folder}/left", "files": "{key}_*.png", "required": True},
+            "right": {"kind": "image", "folder": f"{folder}/right", "files": "{key}_1.png", "bits": 16},
+            "scan": {"kind": "volume", "folder": f"{folder}/scans", "files": "{key}.npy", "bits": 16},
+            "table": {"kind": "table", "file": f"{folder}/people.csv"},
+            "pgs": {"kind": "vector", "file": f"{folder}/pgs.tsv", "key": "IID"},
             "burdens": {
                 "kind": "vector",
-                "file": str(folder / "burdens.npy"),
-                "keys": str(folder / "burdens_iid.txt"),
-                "names": str(folder / "burdens_names.txt"),
+                "file": f"{folder}/burdens.npy",
+                "keys": f"{folder}/burdens_iid.txt",
+                "names": f"{folder}/burdens_names.txt",
                 "dtype": "int8",
             },
-            "report": {"kind": "text", "file": str(folder / "reports.csv"), "key": "study", "column": "findings"},
+            "report": {
+                "kind": "text",
+                "file": f"{folder}/reports.csv",
+                "key": "study",
+                "column": "findings",
+                "length": 64,
+            },
         },
         "targets": {
             "grade": {"kind": "ordinal", **outcomes, "column": "grade", "categories": ["none", "mild", "severe"]},
             "pressure": {"kind": "number", **outcomes, "column": "pressure"},
             "diseases": {"kind": "multi-label", **outcomes, "column": ["edema", "cataract"]},
-            "disc": {"kind": "mask", "of": "image", "folder": str(folder / "discs"), "files": "{key}.png"},
-            "lesions": {"kind": "boxes", "of": "image", "file": str(folder / "boxes.csv"), "key": "image"},
+            "disc": {
+                "kind": "mask",
+                "of": "image",
+                "folder": f"{folder}/discs",
+                "files": "{key}.png",
+                "classes": {"background": 0, "disc": 255},
+            },
+            "lesions": {"kind": "boxes", "of": "image", "file": f"{folder}/boxes.csv", "key": "image"},
         },
     }
 
 
-def write_request(folder: Path, request: dict) -> Path:
-    """Write a request as the file that `--request` takes."""
-    path = folder / "cohort.json"
-    path.write_text(json.dumps(request))
-    return path
+if __name__ == "__main__":
+    target = Path(sys.argv[1] if len(sys.argv) > 1 else "raw")
+    target.mkdir(parents=True)
+    path = target / "cohort.json"
+    path.write_text(json.dumps(draw(target), indent=2) + "\n")
+    print(f"Now: mmcl prepare --request {path} --out stores/cohort")
