@@ -66,7 +66,7 @@ def local_alignment(
     def each(given: Each) -> Float[Array, "B"]:
         align = given.layers["align"]
         sides = list(zip(given.embeddings, given.features, strict=True))
-        losses = []
+        losses: list[Float[Array, "B"]] = []
         for (own, features), (other, others) in (sides, sides[::-1]):
             grid = features.grid
             targets = None if grid is None else smooth_targets(grid, smoothness=smoothness, threshold=threshold)
