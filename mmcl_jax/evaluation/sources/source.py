@@ -108,7 +108,7 @@ class Source:
         }
 
     def inputs(self, store: Store, split: str, modality: str) -> Any:
-        """All rows of a split, as the encoder takes them."""
+        """All rows of a split of the run's fold, as the encoder takes them."""
         return self._once(
             f"inputs {split} {modality}",
             lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
@@ -181,7 +181,11 @@ def _encoded_by(inputs: Mapping[str, Mapping[str, Any]]) -> list[Any]:
 
 def sources(runs: Sequence[Run], baselines: Sequence[str], *, only_baselines: bool = False) -> list[Source]:
     """Return the baselines at every seed and fold that occur and, unless `only_baselines`, the runs; none is loaded."""
-    lending = {(run.config.seed, run.inputs.fold or 0): run for run in reversed(runs)}  # the first lends its encoder
+    own = -1  # the fold of a run that has none, for sorting
+    lending = {
+        (run.config.seed, own if run.inputs.fold is None else run.inputs.fold): run
+        for run in reversed(runs)  # the first lends its encoder
+    }
     every = []
     for _, run in sorted(lending.items()):
         if set(baselines) - {"random"}:
