@@ -115,9 +115,8 @@ def features_of(schema: Schema, indexed: Iterable[str], *, group: bool) -> dict[
 
 
 def tensor(shape: tuple[int, ...], entry: Entry) -> Any:
-    """Return the TFDS feature of an array: as bytes, which is fast to read and exact (by default TFDS keeps every
-    float as float32).
-    """
+    """Return the TFDS feature of an array."""
+    # As bytes: faster to read, and exact (by default TFDS keeps every float as float32).
     return tfds.features.Tensor(shape=shape, dtype=np.dtype(entry.dtype).type, encoding=tfds.features.Encoding.BYTES)
 
 

@@ -122,10 +122,10 @@ class Store:
         return self.layout.read(names, rows, streamed=streamed)
 
     def arrays(self, split: str, *, streamed: bool = False, fold: int | None = None) -> dict[str, Any]:
-        """The split's rows: `id` [N], `image` [N, ...], `table` [N, F] and, if there are labels, `labels` [N, L] and
-        `label` [N] (the code of the first that is a class, -1 for none).
+        """Return the rows of a split: `id` [N], the first image, the first table and the first labels.
 
-        They are the first image and the first tables of each role, as `read` returns them.
+        `image` is [N, ...], `table` [N, F] and, if there are labels, `labels` [N, L] and `label` [N] (the code of the
+        first that is a class, -1 for none). `image` is as `read` returns it.
 
         Raises:
           UserError: there is no such split or fold.
