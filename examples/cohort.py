@@ -22,8 +22,8 @@ WORDS = ("clear", "lungs", "heart", "enlarged", "effusion", "left", "right", "no
 def draw(folder: Path, *, people: int = PEOPLE) -> dict:
     """Write all files and return the request of them, as JSON values.
 
-    Person n is called 1000 + n. Those with n % 4 == 3 have no scores (pgs), with n % 5 == 4 no burdens, with n % 7 == 6
-    no report, and with n % 10 == 9 no right picture.
+    Person n is called 1000 + n. Those with n % 4 == 3 have no scores (pgs), with n % 5 == 4 no burdens, with n % 11 ==
+    10 no genotypes, with n % 7 == 6 no report, and with n % 10 == 9 no right picture.
     """
     rng = np.random.default_rng(0)
     keys = [1000 + n for n in range(people)]
@@ -54,6 +54,9 @@ def draw(folder: Path, *, people: int = PEOPLE) -> dict:
     np.save(folder / "burdens.npy", rng.poisson(0.5, (len(some), 5)).astype(np.float32))
     (folder / "burdens_iid.txt").write_text("".join(f"{keys[n]}\n" for n in some))
     (folder / "burdens_names.txt").write_text("".join(f"GENE{i}\n" for i in range(5)))
+    some = [n for n in range(people) if n % 11 != 10]
+    genotypes = {f"rs{i}": [None if rng.random() < 0.02 else int(rng.integers(0, 3)) for _ in some] for i in range(12)}
+    pl.DataFrame({"IID": [keys[n] for n in some], **genotypes}).write_parquet(folder / "snps.parquet")
     some = [n for n in range(people) if n % 7 != 6]
     texts = [f"{' '.join(rng.choice(WORDS, 4))}. {' '.join(rng.choice(WORDS, 3))}!" for _ in some]
     pl.DataFrame({"study": [str(keys[n]) for n in some], "findings": texts}).write_csv(folder / "reports.csv")
@@ -92,6 +95,7 @@ def request(folder: Path) -> dict:
                 "names": f"{folder}/burdens_names.txt",
                 "dtype": "int8",
             },
+            "snps": {"kind": "vector", "file": f"{folder}/snps.parquet", "key": "IID", "dtype": "int8"},
             "report": {
                 "kind": "text",
                 "file": f"{folder}/reports.csv",

@@ -22,7 +22,13 @@ from mmcl_jax.prepare.make import look, prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import Source
 
-MISSING = {"right": (10, 9), "pgs": (4, 3), "burdens": (5, 4), "report": (7, 6)}  # n % first == second
+MISSING = {
+    "right": (10, 9),
+    "pgs": (4, 3),
+    "burdens": (5, 4),
+    "snps": (11, 10),
+    "report": (7, 6),
+}  # n % first == second
 
 
 @pytest.fixture(scope="module")
