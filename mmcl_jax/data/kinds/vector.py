@@ -1,14 +1,23 @@
 """Vectors: many numbers of one sort, such as genotypes or polygenic scores, which no column describes."""
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from mmcl_jax.data.kinds.kind import Kind, first_of
+from mmcl_jax.data.kinds.kind import Kind, chunks, first_of
 from mmcl_jax.data.schema import Entry, Schema
-from mmcl_jax.data.vectors import MISSING_INT8, VectorScale, is_missing
 from mmcl_jax.errors import check
+
+MISSING = -127  # of int8
+
+
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """Mean and population standard deviation `[F]` of the values that are not missing, 0 and 1 where there is none."""
+
+    mean: np.ndarray
+    std: np.ndarray
 
 
 class Vector(Kind):
@@ -32,7 +41,7 @@ class Vector(Kind):
 
     def fill(self, dtype: np.dtype) -> float | int:
         """Return NaN, or -127 for int8."""
-        return np.nan if dtype.kind == "f" else MISSING_INT8
+        return np.nan if dtype.kind == "f" else MISSING
 
     def inspects(self, entry: Entry) -> bool:
         """Whether numbers can be infinite."""
@@ -43,12 +52,27 @@ class Vector(Kind):
         row = first_of(np.isinf(rows))
         return None if row is None else (row, "it has an infinite value")
 
-    def fit(self, rows: Any, name: str, schema: Schema, names: Sequence[str]) -> VectorScale:
-        """Return mean and standard deviation of the training rows, gathered in one pass."""
-        present = getattr(rows, "present", None)
-        return VectorScale.fit(rows, np.arange(len(rows)) if present is None else np.flatnonzero(present))
+    def fit(self, rows: object, name: str, schema: Schema, names: Sequence[str]) -> Moments:
+        """Return the moments of the training rows, gathered in one pass (Chan et al., 1979)."""
+        features = schema.entries[name].shape[0]
+        count, mean, squares = np.zeros(features), np.zeros(features), np.zeros(features)
+        for part in chunks(rows):
+            values = _numbers(part).astype(np.float64)
+            known = ~np.isnan(values)
+            here = known.sum(axis=0)
+            own = np.where(known, values, 0).sum(axis=0) / np.maximum(here, 1)
+            difference, total = own - mean, np.maximum(count + here, 1)
+            squares += (np.where(known, values - own, 0) ** 2).sum(axis=0) + difference**2 * count * here / total
+            mean += difference * here / total
+            count += here
+        std = np.sqrt(squares / np.maximum(count, 1))
+        return Moments(mean, np.where(std > 0, std, 1.0))
 
-    def encode(self, rows: np.ndarray, fitted: VectorScale) -> np.ndarray:
+    def encode(self, rows: np.ndarray, fitted: Moments) -> np.ndarray:
         """Return float32 z-scores, NaN for missing."""
-        values = np.where(is_missing(rows), np.nan, rows.astype(np.float32))
-        return ((values - fitted.mean) / fitted.std).astype(np.float32)
+        return ((_numbers(rows) - fitted.mean) / fitted.std).astype(np.float32)
+
+
+def _numbers(rows: np.ndarray) -> np.ndarray:
+    """Return rows as floats with NaN for missing."""
+    return rows if rows.dtype.kind == "f" else np.where(rows == MISSING, np.nan, rows.astype(np.float32))
