@@ -136,7 +136,7 @@ CASES: dict[str, dict[str, Any]] = {
         "targets": _LABEL,
         "config": """
     config.inputs = {"t1": input(), "t2": input()}
-    config.views = {name: view("volume", modality=name) for name in ("t1", "t2")}
+    config.views = {name: view("augment_volume", modality=name) for name in ("t1", "t2")}
     config.encoders = {name: encoder("cnn3d", channels=(8, 16)) for name in ("t1", "t2")}
     config.projectors = {name: projector("mlp", hidden=32, out=16) for name in ("t1", "t2")}
     config.objective = (term("clip", between=("t1", "t2")),)
