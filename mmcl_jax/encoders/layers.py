@@ -119,13 +119,13 @@ class BatchNorm(nnx.Module):
         grouped = x.reshape(groups, -1, channels)
         values = grouped.astype(jnp.float32)
         if present is not None:
-            return kept(self._masked(grouped, values, present).reshape(x.shape), present)
+            return kept(self._masked(values, present).reshape(x.shape), present)
         mean = values.mean(axis=1, keepdims=True)
         var = jnp.square(values - mean).mean(axis=1, keepdims=True)
         self._remember(mean, var, count=grouped.shape[1])
         return self._normalise(grouped, mean, var).reshape(x.shape)
 
-    def _masked(self, grouped: Array, values: Array, present: Array) -> Array:
+    def _masked(self, values: Array, present: Array) -> Array:
         # `values` are 0 where nothing is present, and `counts` are those that are there of each group, [G, 1, 1].
         groups, size, _ = values.shape
         there = jnp.repeat(present.reshape(groups, -1), size * groups // present.size, axis=1)
@@ -142,7 +142,10 @@ class BatchNorm(nnx.Module):
         self.records.append(Record({**new, "groups": valid, "momentum": momentum, "before": before}))
         for name, stat in (("mean", self.mean), ("var", self.var)):
             stat[...] = moved(stat[...], new[name], momentum=momentum, groups=valid)
-        return self._normalise(grouped, mean, var)
+        # Not as in `_normalise`: a vector that is alone in its group is the bias to the last bit, so that no rectifier
+        # behind it depends on rounding.
+        scale, bias = (param[...].reshape(1, 1, -1) for param in (self.scale, self.bias))
+        return ((values - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias).astype(self.dtype)
 
     def _normalise(self, x: Array, mean: Array, var: Array) -> Array:
         # mean and var are [C] or [G, 1, C]; scale and bias are [C].
