@@ -38,7 +38,6 @@ WITH_EXAMPLES = {
     "mmcl_jax.evaluation.sources.reads",
     "mmcl_jax.objectives.collapse",
     "mmcl_jax.objectives.local",
-    "mmcl_jax.objectives.local",
     "mmcl_jax.objectives.pairs.local",
     "mmcl_jax.objectives.pairs.partners",
     "mmcl_jax.objectives.reads",
