@@ -108,7 +108,7 @@ def test_a_row_without_a_label_is_like_no_other(digits_store: Store, monkeypatch
     rows = digits_store.rows("val")
     labels, codes = np.array(rows["labels"]), np.array(rows["label"])
     labels[[3, 7, 9]], codes[[3, 7, 9]] = np.nan, -1
-    monkeypatch.setattr(Store, "rows", lambda *a: {**rows, "labels": labels, "label": codes})
+    monkeypatch.setattr(Store, "rows", lambda *a, **k: {**rows, "labels": labels, "label": codes})
     given = encoded(digits_store, "val", ["image"])
     assert len(set(given["label"][[3, 7, 9]])) == 3
     assert (given["label"][[3, 7, 9]] < 0).all()
