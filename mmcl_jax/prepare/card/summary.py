@@ -55,8 +55,9 @@ def summarise(findings: Findings, *, width: int = 80) -> list[RenderableType]:
 def _rows(findings: Findings) -> RenderableType:
     said = f"{counted(findings.kept, 'row')} of {count(findings.rows)} kept ({share(findings.kept, findings.rows)})"
     columns = f", {counted(len(features_of(findings)), 'table column')}"
-    if findings.entries and not any(entry["kind"] == "table" and entry["role"] == "input" for entry in findings.entries):
-        columns = ""  # there is no table
+    inputs = [entry["kind"] for entry in findings.entries if entry["role"] == "input"]
+    if inputs and "table" not in inputs:
+        columns = ""
     stored = findings.images.get("stored")
     images = f", images {visible(stored)}" if stored else ""
     head = _text((visible(findings.source), "head"), f": {said}{columns}{images}.")
