@@ -185,7 +185,12 @@ def write_case(case: str, folder: Path, *, rows: int, cohort: str = "outer", see
     if case in writers:
         writers[case](folder, classes, rng)
     said = CASES[case]
-    request = {"key_column": "key", "cohort": cohort, "entries": said["entries"], "targets": said["targets"]}
+    request: dict[str, Any] = {"key_column": "key", "cohort": cohort, "split": [0.6, 0.2, 0.2]}
+    for part in ("entries", "targets"):  # paths in a request are relative to the folder in which the command runs
+        request[part] = {
+            name: {key: str(folder / value) if key in ("file", "folder") else value for key, value in one.items()}
+            for name, one in said[part].items()
+        }
     (folder / "request.json").write_text(json.dumps(request, indent=2) + "\n")
     (folder / "config.py").write_text(f'"""{case}"""\n\n{_HEAD}{said["config"]}    return config\n')
 

@@ -1,4 +1,4 @@
-"""A term of your own: where in the picture is what the table says?
+"""A term of your own: it learns where in the picture lies what the table says.
 
     python examples/new_term.py OUT
 

@@ -56,16 +56,6 @@ def input(**options: Any) -> ConfigDict:
     return ConfigDict({**OPTIONS, **options})
 
 
-def rates(by_path: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    """Return the value of `config.rates` for learning rates by path, as multiples of the schedule's.
-
-    Example:
-      >>> rates({"encoders.table.*": 0.1})
-      (('encoders.table.*', 0.1),)
-    """
-    return tuple(sorted(by_path.items()))
-
-
 class Config(ConfigDict):
     """A config whose groups may have names with dots, such as the projector `"image.local"`."""
 
@@ -109,8 +99,8 @@ def experiment() -> ConfigDict:
       rates: what the learning rate is multiplied by, by path pattern, such as {"encoders.table.*": 0.1}.
       average: `kind` "ema" or "mean" keeps an average of the weights over the steps from epoch `start` on, which is
         what is evaluated; "ema" has a `decay`. None for none.
-      validation: every so many `epochs`, the loss of the validation rows is measured, and the best
-        checkpoint is kept; None for never.
+      validation: every so many `epochs`, the loss of the validation rows is measured, and the best checkpoint is kept;
+        None for never.
       stop: ends the training when `patience` validation passes in a row (None: any number) gave no loss that is lower
         by more than `min_delta`.
       monitor: what is measured between steps every so many `epochs` (None: never), on at most `rows` rows: kNN accuracy

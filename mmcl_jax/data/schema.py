@@ -147,7 +147,7 @@ class Schema:
         image: ImageSpec | None = None,
         labels: tuple[Column, ...] | None = None,
     ) -> None:
-        """Take entries, or those of one image folder and one table, which take the place of entries given beside them."""
+        """Take entries, or those of one image and one table, which take the place of entries given beside them."""
         made = dict(entries or {})
         if image is not None:
             made[_first(made, "image") or "image"] = Entry.image(image)

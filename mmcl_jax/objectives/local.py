@@ -1,4 +1,7 @@
-"""Contrast of the local features of each sample among themselves, as between the regions of LoVT."""
+"""Losses between the local features of one sample: attention between two modalities, and contrast of positions."""
+
+import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -8,75 +11,82 @@ from jaxtyping import Array, Bool, Float
 from mmcl_jax.objectives.unit import unit
 
 
-def region_contrast(
+def attended(
+    queries: Float[Array, "B K d"],
+    keys: Float[Array, "B M d"],
+    values: Float[Array, "B M e"],
+    mask: Bool[Array, "B M"] | None = None,
+) -> Float[Array, "B K e"]:
+    r"""Return for every query the mean of the values, weighted by the softmax of $\langle q, k \rangle / \sqrt d$.
+
+    Keys outside of the mask have no weight; where a sample has none inside, the result is 0.
+    """
+    scores = jnp.einsum("bkd,bmd->bkm", queries, keys) / math.sqrt(queries.shape[-1])
+    if mask is None:
+        return jnp.einsum("bkm,bme->bke", jax.nn.softmax(scores, axis=2), values)
+    some = mask.any(axis=1)[:, None, None]
+    weights = jax.nn.softmax(scores, axis=2, where=mask[:, None] | ~some)  # finite without any, and so its gradient
+    return jnp.einsum("bkm,bme->bke", jnp.where(some, weights, 0), jnp.where(mask[:, :, None], values, 0))
+
+
+def smooth_targets(grid: tuple[int, ...], *, smoothness: float, threshold: float) -> np.ndarray:
+    r"""Return which positions of a grid are positives of which, `[L, L]` float32 with rows that sum to 1.
+
+    $p_{kl} \propto e^{-d(k, l) / \beta}$ where the distance d, as a share of the grid's diagonal, is at most the
+    threshold, and 0 elsewhere (LoVT, Mueller et al., ECCV 2022; there 1 and 0.5 on a grid of 7 x 7). With an infinite
+    beta, the smoothness, all within the threshold count alike.
+
+    Example:
+      >>> smooth_targets((1, 2), smoothness=1.0, threshold=0.1).tolist()
+      [[1.0, 0.0], [0.0, 1.0]]
+    """
+    places = np.array(list(itertools.product(*map(range, grid))))
+    distance = np.linalg.norm(places[:, None] - places[None], axis=2) / np.linalg.norm(grid)
+    likely = np.where(distance <= threshold, np.exp(-distance / smoothness), 0)
+    return (likely / likely.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def position_contrast(
     x: Float[Array, "B L d"],
     y: Float[Array, "B L d"],
     *,
-    scale: float | Float[Array, ""],
-    targets: Float[Array, "L L"] | None = None,
-    weight: Float[Array, "B L"] | None = None,
+    temperature: float,
+    targets: Float[Array, "L L"] | np.ndarray | None = None,
     mask: Bool[Array, "B L"] | None = None,
-) -> Float[Array, "B"]:
-    r"""Contrast each local feature of `x` with the local features of `y` of the same sample (LoVT, local losses).
+    weight: Float[Array, "B L"] | None = None,
+) -> tuple[Float[Array, "B"], Float[Array, "B"]]:
+    r"""Return the losses of x -> y and y -> x of every sample: each position finds its own among the sample's.
 
-    With $s_{kl} = \cos(x_k, y_l) / \tau$, weights $w_k$ that sum to 1 and targets $p_{kl}$ whose rows sum to 1, the
-    loss of a sample is
-
-    $$\sum_k w_k \Big[ \log \sum_l e^{s_{kl}} - \sum_l p_{kl} s_{kl} \Big].$$
-
-    The other direction is `region_contrast(y, x, ...)` with the same targets. Nothing leaves the sample.
+    With $S_{kl} = \cos(x_k, y_l) / \tau$ the loss of position k is
+    $-\sum_l p_{kl} S_{kl} + \log \sum_l e^{S_{kl}}$, and that of a sample the mean over positions, by weight (LoVT,
+    Mueller et al., ECCV 2022, its local losses). The second direction has $S^\top$ and the same p.
 
     Args:
-      x: local features, which are the anchors.
-      y: features of the same places, such as what a region attends to in the other modality.
-      scale: 1 / tau; tau is 0.3 in LoVT.
-      targets: how much each place is a positive of each; by default, of itself alone. See `near_regions`.
-      weight: of each anchor, not negative; by default that of all others. LoVT takes attention weights, without
-        gradient.
-      mask: which places exist; the others count nowhere, and may hold anything.
-
-    Returns:
-      The loss of each sample, 0 if it has no place of positive weight.
+      x: local features.
+      y: of the same positions.
+      temperature: tau; 0.3 in LoVT.
+      targets: p; by default every position has itself alone.
+      mask: positions that exist; the others count nowhere. A sample without any has the loss 0.
+      weight: of positions; by default they count alike.
 
     Example:
-      >>> loss = region_contrast(jnp.eye(2)[None], jnp.eye(2)[None], scale=1.0)
-      >>> round(float(loss[0]), 4)
-      0.3133
+      >>> x = jnp.eye(2)[None]
+      >>> [round(float(loss[0]), 4) for loss in position_contrast(x, x, temperature=1.0)]
+      [0.3133, 0.3133]
     """
-    samples, places, width = x.shape
-    mask = jnp.ones((samples, places), bool) if mask is None else mask
+    there = jnp.ones(x.shape[:2], bool) if mask is None else mask
     x, y = (
-        unit(jnp.where(mask[..., None], side, 0).reshape(-1, width), dtype=jnp.float32).reshape(side.shape)
+        unit(jnp.where(there[:, :, None], side, 0).reshape(-1, side.shape[2]), dtype=jnp.float32).reshape(side.shape)
         for side in (x, y)
     )
-    logits = scale * jnp.einsum("bkd,bld->bkl", x, y, precision="highest")
-    chosen = _shares(jnp.eye(places) if targets is None else targets, mask[:, None, :])
-    repulsion = jax.nn.logsumexp(logits, axis=2, where=mask[:, None, :])
-    losses = repulsion - jnp.sum(chosen * logits, axis=2)
-    weights = _shares(jnp.ones((samples, places)) if weight is None else weight, mask)
-    return jnp.sum(jnp.where(weights > 0, weights * losses, 0), axis=1)
+    likely = jnp.eye(x.shape[1]) if targets is None else jnp.asarray(targets)
+    shares = jnp.where(there, 1.0 if weight is None else weight, 0)
+    shares = shares / jnp.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
 
+    def loss(scores: Float[Array, "B L L"]) -> Float[Array, "B"]:
+        total = jax.nn.logsumexp(scores, axis=2, where=there[:, None] | ~there[:, :, None])
+        each = total - jnp.sum(likely[None] * jnp.where(there[:, None], scores, 0), axis=2)
+        return jnp.sum(shares * jnp.where(there, each, 0), axis=1)
 
-def near_regions(grid: tuple[int, int], *, threshold: float, smoothness: float | None = None) -> Float[Array, "L L"]:
-    r"""Return LoVT's targets between the regions of a grid: $p_{kl} \propto e^{-d_{kl} / \beta}$ if $d_{kl} \le T$.
-
-    Args:
-      grid: height and width; regions are counted row by row.
-      threshold: T; distances d are in diagonals of the grid, $\sqrt{H^2 + W^2}$. 0.5 in LoVT.
-      smoothness: beta, 1.0 in LoVT; None makes all regions within the threshold equal.
-
-    Example:
-      >>> near_regions((1, 4), threshold=0.3)[0].tolist()
-      [0.5, 0.5, 0.0, 0.0]
-    """
-    places = np.indices(grid).reshape(2, -1).T
-    distance = np.linalg.norm(places[:, None] - places, axis=-1) / np.linalg.norm(grid)
-    near = (distance <= threshold) * (1 if smoothness is None else np.exp(-distance / smoothness))
-    return jnp.asarray(near / near.sum(axis=1, keepdims=True), jnp.float32)
-
-
-def _shares(values: Float[Array, "... L"], mask: Bool[Array, "... L"]) -> Float[Array, "... L"]:
-    """Return what exists of the values, divided by their sum."""
-    kept = jnp.where(mask, values, 0)
-    total = kept.sum(axis=-1, keepdims=True)
-    return kept / jnp.where(total > 0, total, 1)
+    scores = jnp.einsum("bkd,bld->bkl", x, y) / temperature
+    return loss(scores), loss(scores.swapaxes(1, 2))

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -132,8 +133,7 @@ class Objective:
                 learned=scalars,
                 queue=(memory or {}).get(key),
                 execution=self.execution,
-                seed=seed,
-                step=step,
+                key=None if seed is None or step is None else self._key(key, seed, step),
             ).masked()
             if term.each_pair:
                 pairs = with_partners(term, given, (layers or {}).get(key, {}), in_slices)
@@ -153,6 +153,14 @@ class Objective:
                 present = present_in(batch, [self.modalities[Read.parse(text).view]])
                 metrics.update({f"{short}/{text}": value for short, value in spread(embeddings, present).items()})
         return total, {"loss": total, **metrics}
+
+    def stream(self, key: str) -> str:
+        """Return the name of a term's random stream."""
+        return self.terms[key].stream or self.names[key]
+
+    def _key(self, key: str, seed: UInt32[Array, ""], step: Int[Array, ""]) -> Key[Array, ""]:
+        stream = jax.random.fold_in(jax.random.key(seed), zlib.crc32(self.stream(key).encode()))
+        return jax.random.fold_in(stream, step)
 
     def made(self, key: str, outputs: Outputs) -> dict[str, tuple[Array, ...]]:
         """Return the embeddings, predictions and embeddings by the target network that a term asks for."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from mmcl_jax.objectives.base import Term
 from mmcl_jax.objectives.stages import EachPair, Layers, Whole
@@ -20,7 +21,8 @@ def at_once(function: Callable[[Any], Any], rows: Any) -> Any:
 def with_partners(term: Term, given: Whole, layers: Layers, in_slices: InSlices = at_once) -> Any:
     """Return what the stage `each_pair` gives of every row and of the partners that `choose` chose, arrays `[B, ...]`.
 
-    Of a slice nothing but the result is kept: the gradient computes the rest again.
+    Where an index is negative, there is no partner: it is not present, and another row's values stand in for it. Of a
+    slice nothing but the result is kept: the gradient computes the rest again.
     """
     assert term.choose is not None
     assert term.each_pair is not None
@@ -31,7 +33,8 @@ def with_partners(term: Term, given: Whole, layers: Layers, in_slices: InSlices 
     @jax.checkpoint
     def one(part: Any) -> Any:
         own, partners = part
-        theirs = jax.tree.map(lambda array: array[partners], rows)
+        theirs = jax.tree.map(lambda array: array[jnp.maximum(partners, 0)], rows)
+        there = partners >= 0
         return each_pair(
             EachPair(
                 own=own["kept"],
@@ -39,7 +42,7 @@ def with_partners(term: Term, given: Whole, layers: Layers, in_slices: InSlices 
                 layers=layers,
                 learned=given.learned,
                 present=own["present"],
-                partners_present=theirs["present"],
+                partners_present=there if theirs["present"] is None else there & theirs["present"],
             )
         )
 

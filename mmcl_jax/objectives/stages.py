@@ -71,7 +71,7 @@ class Whole:
       learned: the term's own scalars.
       queue: embeddings of earlier steps, of unit length.
       execution: how pairs are walked; None on one device.
-      seed, step: of the experiment and of training, for randomness that is hashed from them and from ids.
+      key: of the term's stream, the seed and the step, for a term that chooses partners.
     """
 
     ids: UInt32[Array, "B"]
@@ -86,8 +86,7 @@ class Whole:
     learned: Learned = dataclasses.field(default_factory=dict)
     queue: Float[Array, "Q d"] | None = None
     execution: Execution | None = None
-    seed: UInt32[Array, ""] | None = None
-    step: Int[Array, ""] | None = None
+    key: Key[Array, ""] | None = None
 
     def masked(self) -> "Whole":
         """Return the batch with zeros in rows that are not present, wherever the model made them."""
@@ -117,15 +116,15 @@ class EachPair:
       layers: the term's own, without those that have model state: these run in `each` alone.
       learned: the term's own scalars.
       present: rows that are present; None for all.
-      partners_present: the same of the partners.
+      partners_present: which partners there are, and are present.
     """
 
     own: Any
     partners: Any
+    partners_present: Bool[Array, "B K"]
     layers: Layers = dataclasses.field(default_factory=dict)
     learned: Learned = dataclasses.field(default_factory=dict)
     present: Bool[Array, "B"] | None = None
-    partners_present: Bool[Array, "B K"] | None = None
 
 
 @jax.tree_util.register_dataclass

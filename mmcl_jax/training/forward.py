@@ -74,7 +74,7 @@ def forward(
                     targets=objective.targets_of(key, batch),
                     layers=layers_of(model, objective, key),
                     learned=model.learned[key] if term.learned else {},
-                    keys=example_keys(seed, step, term.stream or objective.names[key], batch["id"]),
+                    keys=example_keys(seed, step, objective.stream(key), batch["id"]),
                     present=objective.present(key, batch),
                 )
             )

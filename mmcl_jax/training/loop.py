@@ -72,7 +72,7 @@ class Result:
         host = "" if math.isnan(self.host_ms) else f"; host {self.host_ms:.1f} ms per step"
         words = f"; WARNING: the embeddings of {' and '.join(self.collapsed)} have collapsed" if self.collapsed else ""
         skipped = f"; {self.skipped} of them skipped, see {SKIPPED_STEPS}" if self.skipped else ""
-        early = f" of {self.steps}, since the validation loss fell no longer," if self.exhausted else ""
+        early = f" of {self.steps}, since the validation loss fell no longer," if self.step < self.steps else ""
         best = f"; the lowest validation loss at step {self.best}" if self.best >= 0 else ""
         took = f"{self.step} steps{early} in {self.seconds:.0f} s"
         return f"{visible(self.run.directory)}: {took}{skipped}{best}{host}{words}"
@@ -205,12 +205,10 @@ def pretrain(
             host.append(time.thread_time() - tick)
             outlook.at(step, metrics)
             bar.update(step, log.flush())
-            held_out: dict[str, float] = {}
-            if validation is not None:
-                state, held_out = validation.at(step, state)
+            state, seen = validation.at(step, state) if validation else (state, {})
             done = validation is not None and validation.exhausted
             last = stop.at(step) or step == batches.steps or done
-            seen = held_out | (watch.at(step, state, last=done) if watch else {})
+            seen |= watch.at(step, state, last=done) if watch else {}
             if seen or step == batches.steps or step % config.log_every == 0:
                 log.defer(step, {**metrics, **seen})
             best = validation is not None and validation.best == step

@@ -45,6 +45,7 @@ def parts_of_loss(
       train: False for validation: views are plain, and normalisation layers use and keep their running statistics.
     """
     views, objective = experiment.views, experiment.objective
+    taught = bool(objective.reads["teacher"])
     frozen = jax.lax.with_sharding_constraint(state.frozen, replicated(experiment.mesh))
     # What a plain view draws belongs to the data, and is the same at every step.
     drawn = {"seed": constants["seed"], "step": state.step if train else jnp.zeros_like(state.step)}
@@ -56,7 +57,7 @@ def parts_of_loss(
         seen = apply_views(views, batch, **drawn, fitted=constants["fitted"], plain=not train)
         whole = united(params, frozen)
         model = nnx.merge(experiment.graphdef, whole, model_state)
-        teacher = nnx.merge(experiment.graphdef, united(whole, state.target), model_state) if state.target else None
+        teacher = nnx.merge(experiment.graphdef, united(whole, state.target), model_state) if taught else None
         outputs = forward(model, teacher, objective, views=views, seen=seen, batch=batch, **drawn, train=train)
         return outputs, split_model(model)[1]
 

@@ -137,11 +137,22 @@ def check_control(config: ConfigDict, schedule: Schedule) -> None:
         schedule.plateau is None or config.validation.epochs is not None,
         f"config.schedule.name: {config.schedule.name!r} waits for validation passes, {remedy}",
     )
-    given, default = config.optimizer.get("b1"), OPTIMIZERS.options(config.optimizer.name)["b1"].default
     check(
-        schedule.b1 is None or given == default,
-        f"config.optimizer.b1: the schedule {config.schedule.name!r} changes b1, so {given} would not be used; "
-        f"set config.schedule.b1=None, or leave config.optimizer.b1 at {default}.",
+        config.average.kind is None or config.average.start < config.epochs,
+        f"config.average.start: {config.average.start} is not below config.epochs, which is {config.epochs}, so that "
+        f"nothing would be averaged.",
+    )
+    if schedule.b1 is None:
+        return
+    option = OPTIMIZERS.options(config.optimizer.name).get("b1")
+    check(
+        option is not None,
+        f"config.schedule.b1: the optimizer {config.optimizer.name!r} has no b1; set config.schedule.b1=None.",
+    )
+    check(
+        option is not None and config.optimizer.b1 == option.default,
+        f"config.optimizer.b1: the schedule {config.schedule.name!r} changes b1, so {config.optimizer.get('b1')} would "
+        f"not be used; set config.schedule.b1=None, or leave config.optimizer.b1 as it was.",
     )
 
 

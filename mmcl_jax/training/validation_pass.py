@@ -21,8 +21,7 @@ class ValidationPass:
 
     Views are plain and nothing is trained; weights are the averages where the config asks for them. All processes run
     it, and give the state the same `control` (see `control`). A value is the mean over batches, each weighted by its
-    rows. The last batch is smaller than the others, and a contrastive loss is lower with fewer negatives: the same in
-    every pass.
+    rows; a contrastive loss is lower in the last batch, which has fewer negatives, and it is so in every pass.
 
     Attributes:
       best: step of the lowest loss so far, -1 for none.
@@ -71,8 +70,11 @@ class ValidationPass:
             return self._look(step, state)
 
     def _look(self, step: int, state: TrainState) -> tuple[TrainState, dict[str, float]]:
-        batches = (put(self._batches[index], by_example(self._mesh)) for index in range(len(self._batches)))
-        found = [self._measure(state, batch, self._constants) for batch in batches]
+        found: list[Metrics] = []
+        for index in range(len(self._batches)):
+            batch = put(self._batches[index], by_example(self._mesh))
+            found.append(self._measure(state, batch, self._constants))
+            jax.block_until_ready(found[-2:-1])  # so that two batches are on the devices, and not all of them
         weights = self._batches.counts() / self._batches.rows
         values = jax.device_get(found)
         metrics = {

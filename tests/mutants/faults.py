@@ -126,14 +126,15 @@ _TERMS = "tests/objectives/test_terms.py::"
 _METHODS = "tests/objectives/test_methods.py::"
 _PAIRS = "tests/objectives/test_pairs.py::test_every_execution_of_every_rule_agrees_with_float64"
 _RULES = "tests/objectives/test_pair_rules.py::test_every_case_agrees_with_float64_in_every_execution"
+_PRESENCE = "tests/objectives/test_presence.py::"
 _PARTNERS = "tests/objectives/test_partners.py::test_partners_are_the_same_in_every_execution_on_any_devices"
 
 OBJECTIVES = (
-    Mutant("clip: one direction twice", "mmcl_jax/objectives/clip.py", "losses.backward.mean()",
+    Mutant("clip: one direction twice", "mmcl_jax/objectives/terms/clip.py", "losses.backward.mean()",
            "losses.forward.mean()", f"{_TERMS}test_golden_values"),
-    Mutant("nt-xent: an anchor is its own negative", "mmcl_jax/objectives/nt_xent.py",
-           "rule=others(label_rule(labels))", "rule=label_rule(labels)", f"{_TERMS}test_golden_values"),
-    Mutant("nt-xent: temperature ignored", "mmcl_jax/objectives/nt_xent.py", "scale=1 / temperature", "scale=1.0",
+    Mutant("nt-xent: an anchor is its own negative", "mmcl_jax/objectives/terms/nt_xent.py",
+           "rule=others(rule)", "rule=rule", f"{_TERMS}test_golden_values"),
+    Mutant("nt-xent: temperature ignored", "mmcl_jax/objectives/terms/nt_xent.py", "scale=1 / temperature", "scale=1.0",
            f"{_TERMS}test_golden_values"),
     Mutant("softmax: positive in every denominator", "mmcl_jax/objectives/pairs/softmax.py", "else counted & ~positive",
            "else counted", f"{_TERMS}test_golden_values"),
@@ -153,29 +154,41 @@ OBJECTIVES = (
            "(columns, bits[0])", f"{_PARTNERS}[dense-1-None]"),
     Mutant("sums: columns not merged", "mmcl_jax/objectives/pairs/ring.py", "merge(columns, new_columns)",
            "new_columns", f"{_PAIRS}[ring-all]"),
-    Mutant("labels: the background is a class", "mmcl_jax/objectives/labels.py", "label == background",
-           "label != label", f"{_TERMS}test_rows_of_the_background_have_no_fellows"),
-    Mutant("labels: rows of no class have fellows", "mmcl_jax/data/input.py", "alone = -1 - np.arange",
-           "alone = -1 - 0 * np.arange", "tests/training/test_methods.py::test_rows_without_a_label_have_no_fellows"),
+    Mutant("labels: the background is a class", "mmcl_jax/objectives/terms/labels.py", "(label != background)",
+           "(label == label)", f"{_TERMS}test_rows_of_the_background_have_no_fellows"),
+    Mutant("labels: rows of no class have fellows", "mmcl_jax/objectives/terms/labels.py",
+           "shared = label >= 0 if", "shared = label >= -9 if",
+           f"{_PRESENCE}test_rows_without_a_label_are_not_one_class"),
+    Mutant("queue: absent rows enter", "mmcl_jax/objectives/objective.py", "[jnp.argsort(absent, stable=True)]", "",
+           f"{_PRESENCE}test_absent_rows_do_not_enter_the_queue"),
+    Mutant("spread: absent rows count", "mmcl_jax/objectives/objective.py", "spread(embeddings, present)",
+           "spread(embeddings)", f"{_PRESENCE}test_each_term_has_the_rows_that_have_all_it_reads"),
+    Mutant("objective: terms without rows divide", "mmcl_jax/objectives/objective.py", "jnp.sign(loss.rows)", "1.0",
+           f"{_PRESENCE}test_a_sum_is_divided_by_the_weights_of_terms_that_have_rows"),
+    Mutant("presence: padding is present", "mmcl_jax/objectives/presence.py", '["valid", *(', "[*(",
+           f"{_PRESENCE}test_each_term_has_the_rows_that_have_all_it_reads"),
+    Mutant("term: absent rows keep what they hold", "mmcl_jax/objectives/base.py", "given.masked()", "given",
+           f"{_PRESENCE}test_a_batch_with_absent_rows_is_the_batch_without_them"),
     Mutant("clip: learned temperature unbounded", "mmcl_jax/objectives/base.py", "math.log(100)", "math.log(1e9)",
            f"{_TERMS}test_a_learned_temperature_starts_at_the_fixed_one_and_is_bounded"),
-    Mutant("simsiam: embeddings get a gradient", "mmcl_jax/objectives/agreement.py",
-           "z1, z2 = map(jax.lax.stop_gradient, (z1, z2))", "pass",
+    Mutant("simsiam: embeddings get a gradient", "mmcl_jax/objectives/terms/agreement.py",
+           "map(jax.lax.stop_gradient, given.embeddings)", "given.embeddings",
            f"{_METHODS}test_agreement_terms_agree_with_float64"),
-    Mutant("nnclr: the farthest neighbour", "mmcl_jax/objectives/nnclr.py", "jnp.argmax(", "jnp.argmin(",
+    Mutant("nnclr: the farthest neighbour", "mmcl_jax/objectives/terms/nnclr.py", "jnp.argmax(", "jnp.argmin(",
            f"{_METHODS}test_nnclr_agrees_with_float64"),
     Mutant("queue: the oldest stay", "mmcl_jax/objectives/objective.py", "[: len(queue)]", "[-len(queue) :]",
            f"{_METHODS}test_queues_hold_the_latest_embeddings_of_the_first_view"),
-    Mutant("barlow twins: divisor", "mmcl_jax/objectives/barlow_twins.py", "/ len(first)", "/ (len(first) - 1)",
+    Mutant("barlow twins: divisor", "mmcl_jax/objectives/terms/barlow_twins.py", "/ rows_of(first, given.present)",
+           "/ (rows_of(first, given.present) - 1)",
            f"{_TERMS}test_terms_of_moments_agree_with_float64"),
-    Mutant("vicreg: variance of one view", "mmcl_jax/objectives/vicreg.py", "(hinges[0] + hinges[1]) / 2", "hinges[0]",
-           f"{_TERMS}test_terms_of_moments_agree_with_float64"),
-    Mutant("supervised: rows without a label count", "mmcl_jax/objectives/supervised.py", "known = (label >= 0)",
-           "known = (label >= -6)", f"{_METHODS}test_supervised_is_the_cross_entropy_of_rows_that_have_a_label"),
-    Mutant("vime: missing values count", "mmcl_jax/objectives/vime.py", "counts = present.astype(jnp.float32)",
+    Mutant("vicreg: variance of one view", "mmcl_jax/objectives/terms/vicreg.py", "(hinges[0] + hinges[1]) / 2",
+           "hinges[0]", f"{_TERMS}test_terms_of_moments_agree_with_float64"),
+    Mutant("supervised: rows without a label count", "mmcl_jax/objectives/terms/supervised.py", "counted = label >= 0",
+           "counted = label >= -6", f"{_METHODS}test_supervised_is_the_cross_entropy_of_rows_that_have_a_label"),
+    Mutant("vime: missing values count", "mmcl_jax/objectives/terms/vime.py", "counts = present.astype(jnp.float32)",
            "counts = jnp.ones_like(row)", f"{_METHODS}test_vime_agrees_with_float64"),
-    Mutant("objective: weights ignored", "mmcl_jax/objectives/objective.py", "total + term.weight * value",
-           "total + value", f"{_TERMS}test_an_objective_is_the_weighted_sum_of_its_terms"),
+    Mutant("objective: weights ignored", "mmcl_jax/objectives/objective.py", "total + term.weight * loss.value",
+           "total + loss.value", f"{_TERMS}test_an_objective_is_the_weighted_sum_of_its_terms"),
 )  # fmt: skip
 
 _TRAIN = "tests/training/test_methods.py::"
@@ -187,8 +200,8 @@ TRAINING = (
            "new_state, extra", "tests/training/test_gradients.py::test_slices_and_devices_change_nothing"),
     Mutant("byol: the teacher is the online network", "mmcl_jax/training/step.py", "{**params, **state.target}",
            "{**params}", f"{_TRAIN}test_the_target_network_teaches"),
-    Mutant("byol: the online projector teaches", "mmcl_jax/training/forward.py", "target = teacher.project(",
-           "target = model.project(", f"{_TRAIN}test_the_target_network_teaches"),
+    Mutant("byol: the online projector teaches", "mmcl_jax/training/forward.py", "embedded(teacher,",
+           "embedded(model,", f"{_TRAIN}test_the_target_network_teaches"),
     Mutant("byol: tau never rises", "mmcl_jax/training/target.py", "jnp.asarray(at, jnp.float32) / of", "0.0",
            f"{_TRAIN}test_the_targets_decay_rises_to_one_along_a_cosine"),
     Mutant("byol: tau rises along a line", "mmcl_jax/training/target.py",
@@ -213,6 +226,7 @@ TRAINING = (
 
 _ENCODING = "tests/data/test_encoding.py::"
 _PROTOCOLS, _PROTOCOL_TESTS = "mmcl_jax/evaluation/protocols", "tests/evaluation/protocols"
+_TASKS = "tests/tasks/test_every_task.py::"
 _TUNE = f"{_PROTOCOL_TESTS}/test_finetune.py::"
 
 DATA_AND_EVALUATION = (
@@ -255,6 +269,10 @@ DATA_AND_EVALUATION = (
     Mutant("retrieval: ties count as hits", f"{_PROTOCOLS}/retrieval.py",
            "(~(cosines < mine)).sum(axis=1, dtype=jnp.int32)", "1 + (cosines > mine).sum(axis=1, dtype=jnp.int32)",
            f"{_PROTOCOL_TESTS}/test_retrieval.py::test_collapsed_projections_find_nothing"),
+    Mutant("tasks: grades have no order", "mmcl_jax/tasks/ordinal.py", "targets[..., None] > thresholds",
+           "targets[..., None] == thresholds", f"{_TASKS}test_the_order_of_grades_counts"),
+    Mutant("tasks: a missing label is a no", "mmcl_jax/tasks/multi_label.py", "jnp.where(known, losses, 0).sum",
+           "losses.sum", f"{_TASKS}test_labels_that_are_missing_change_neither_loss_nor_gradient"),
     Mutant("tasks: a larger error is better", "mmcl_jax/tasks/task.py", "self.sign * first > self.sign * second",
            "first > second", "tests/tasks/test_tasks.py::test_what_is_better"),
     Mutant("summary: an interval of 90 %", "mmcl_jax/evaluation/results/interval.py", "t.ppf(0.975", "t.ppf(0.95",

@@ -1,63 +1,95 @@
-"""Contrast within a sample: golden values of LoVT's code, and places that do not exist."""
+"""Losses between local features of one sample: LoVT's golden values (`lcg` made its arrays), and masks."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
-from mmcl_jax.objectives.local import near_regions, region_contrast
+from mmcl_jax.encoders import Features
+from mmcl_jax.objectives import TERMS, Each
+from mmcl_jax.objectives.local import attended, position_contrast, smooth_targets
 from tests.objectives.lcg import lcg
 
-IMAGE = lcg((2, 9, 5), 31), lcg((2, 9, 5), 32)
-IMAGE_WEIGHT = lcg((2, 9), 33) + np.float32(0.5)
-REPORT = lcg((2, 4, 5), 34), lcg((2, 4, 5), 35)
-REPORT_WEIGHT = lcg((2, 4), 36) + np.float32(0.5)
+pytestmark = pytest.mark.core
+
+SMOOTH = smooth_targets((3, 3), smoothness=1.0, threshold=0.5)
+FLAT = smooth_targets((3, 3), smoothness=np.inf, threshold=0.5)
 MASK = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], bool)
-SMOOTH = {"targets": near_regions((3, 3), threshold=0.5, smoothness=1.0)}
 
 
-@pytest.mark.core
+def weights(shape: tuple[int, int], seed: int, mask: np.ndarray | None = None) -> np.ndarray:
+    drawn = (lcg(shape, seed) + 0.5) * (1 if mask is None else mask)
+    return (drawn / drawn.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
 @pytest.mark.parametrize(
-    ("sides", "options", "golden"),
+    ("seed", "shape", "options", "golden"),
     [
-        (IMAGE, {**SMOOTH, "weight": IMAGE_WEIGHT}, (2.809208, 2.657899)),
-        (IMAGE, SMOOTH, (2.873468, 2.682482)),
-        (IMAGE, {"targets": near_regions((3, 3), threshold=0.5), "weight": IMAGE_WEIGHT}, (2.853332, 2.688268)),
-        (REPORT, {"mask": MASK, "weight": REPORT_WEIGHT}, (1.292200, 1.285935)),
-        (REPORT, {"mask": MASK}, (1.260716, 1.268847)),
+        (31, (2, 9, 5), {"targets": SMOOTH, "weight": weights((2, 9), 33)}, (2.809208, 2.657899)),
+        (31, (2, 9, 5), {"targets": SMOOTH}, (2.873468, 2.682482)),
+        (31, (2, 9, 5), {"targets": FLAT, "weight": weights((2, 9), 33)}, (2.853332, 2.688268)),
+        (34, (2, 4, 5), {"mask": MASK, "weight": weights((2, 4), 36, MASK)}, (1.292200, 1.285935)),
+        (34, (2, 4, 5), {"mask": MASK}, (1.260716, 1.268847)),
     ],
 )
-def test_golden_values_of_lovt(sides, options, golden) -> None:
-    options = {name: jnp.asarray(value) for name, value in options.items()}
-    x, y = map(jnp.asarray, sides)
-    found = [region_contrast(*pair, scale=1 / 0.3, **options).mean() for pair in ((x, y), (y, x))]
-    np.testing.assert_allclose(found, golden, rtol=2e-6)
+def test_position_contrast_has_the_values_of_lovt(seed, shape, options, golden) -> None:
+    x, y = jnp.asarray(lcg(shape, seed)), jnp.asarray(lcg(shape, seed + 1))
+    given = {name: jnp.asarray(value) for name, value in options.items()}
+    found = position_contrast(x, y, temperature=0.3, **given)
+    np.testing.assert_allclose([loss.mean() for loss in found], golden, rtol=2e-6)
 
 
-def test_places_that_do_not_exist_change_nothing_and_have_no_gradient() -> None:
-    x, y = REPORT[0][:1], REPORT[1][:1]
-    mask = np.array([[True, False, True, False], [False] * 4])
-    junk = [np.concatenate([side, side]) for side in (x, y)]
-    junk[0][~mask], junk[1][~mask] = np.nan, 1e30
+def test_attention_has_the_values_of_lovt() -> None:
+    """One projection of the keys, the values and the result for both directions, without biases and normalisation."""
+    key, value, out = (jnp.asarray(lcg((4, 4), seed)) for seed in (41, 42, 43))
+    image, report = jnp.asarray(lcg((2, 9, 4), 44)), jnp.asarray(lcg((2, 4, 4), 45))
 
-    @jax.jit
-    def loss(x, y):
-        return region_contrast(x, y, scale=2.0, mask=jnp.asarray(mask)).sum()
+    def look(x: jax.Array, y: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        return attended(x @ key.T, y @ key.T, y @ value.T, mask) @ out.T
 
-    def alone(x, y):
-        return region_contrast(x[:, ::2], y[:, ::2], scale=2.0).sum()
+    seen = look(image, report, jnp.asarray(MASK))
+    np.testing.assert_allclose(seen.sum(), 1.0625768, rtol=2e-6)
+    np.testing.assert_allclose(seen[0, 0], [0.02072954, -0.00178458, -0.00734628, 0.00978196], rtol=2e-5)
+    back = jnp.where(jnp.asarray(MASK)[:, :, None], look(report, image), 0)
+    np.testing.assert_allclose(back.sum(), 0.0131985, rtol=1e-4)
 
-    value, gradients = jax.value_and_grad(loss, argnums=(0, 1))(*map(jnp.asarray, junk))
-    expected, of_pair = jax.value_and_grad(alone, argnums=(0, 1))(*map(jnp.asarray, (x, y)))
-    np.testing.assert_allclose(value, expected, rtol=1e-6)
-    for gradient, theirs in zip(gradients, of_pair, strict=True):
-        np.testing.assert_allclose(gradient[:1], theirs, rtol=1e-5, atol=1e-7)
+
+@pytest.mark.parametrize("junk", [np.nan, 1e30])
+def test_masked_positions_change_nothing(junk: float) -> None:
+    x, y = lcg((3, 4, 5), 34), lcg((3, 4, 5), 35)
+    mask = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]], bool)
+
+    def loss(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+        forward, backward = position_contrast(x, y, temperature=0.3, mask=jnp.asarray(mask))
+        seen = attended(x, jnp.where(mask[:, :, None], y, 0), y, jnp.asarray(mask))
+        return (forward + backward).sum() + jnp.where(mask[:, :, None], seen, 0).sum(), forward
+
+    spoiled = [jnp.asarray(np.where(mask[:, :, None], side, np.float32(junk))) for side in (x, y)]
+    gradients, forward = jax.grad(loss, argnums=(0, 1), has_aux=True)(jnp.where(mask[:, :, None], x, 0), spoiled[1])
+    short = position_contrast(jnp.asarray(x[1:2, :2]), jnp.asarray(y[1:2, :2]), temperature=0.3)
+    np.testing.assert_allclose(forward[1], short[0][0], rtol=1e-6)
+    assert forward[2] == 0
+    for gradient in gradients:
+        assert np.isfinite(gradient).all()
         np.testing.assert_array_equal(np.asarray(gradient)[~mask], 0)
+    spoiled_forward = position_contrast(*spoiled, temperature=0.3, mask=jnp.asarray(mask))[0]
+    np.testing.assert_array_equal(spoiled_forward, forward)
 
 
-def test_the_targets_of_a_grid_of_seven_by_seven() -> None:
-    """facts: corner regions have 22 positives, the central region has all; p of corner and centre to themselves."""
-    targets = np.asarray(near_regions((7, 7), threshold=0.5, smoothness=1.0))
-    assert (targets[0] > 0).sum() == 22
-    assert (targets[24] > 0).sum() == 49
-    np.testing.assert_allclose([targets[0, 0], targets[24, 24], targets[24, 25]], [0.0604, 0.0265, 0.0240], atol=5e-5)
+def test_the_term_adds_the_losses_of_both_modalities() -> None:
+    """With an attention that gives each side what LoVT's golden values compare it with."""
+    x, seen, z, found = (jnp.asarray(lcg((2, n, 5), seed)) for n, seed in ((9, 31), (9, 32), (4, 34), (4, 35)))
+
+    class Fixed(nnx.Module):
+        def __call__(self, own: jax.Array, other: jax.Array, mask: jax.Array | None) -> jax.Array:
+            return seen if own.shape[1] == 9 else found
+
+    features = (
+        Features(pooled=x[:, 0], local=x, weight=jnp.asarray(weights((2, 9), 33)), grid=(3, 3)),
+        Features(pooled=z[:, 0], local=z, mask=jnp.asarray(MASK), weight=jnp.asarray(weights((2, 4), 36, MASK))),
+    )
+    term = TERMS.build(TERMS.spec("local_alignment"), "")
+    ids = jnp.arange(2, dtype=jnp.uint32)
+    each = term.each(Each(ids=ids, features=features, embeddings=(x, z), layers={"align": Fixed()}))
+    np.testing.assert_allclose(term(each=each).value, (2.809208 + 2.657899 + 1.292200 + 1.285935) / 2, rtol=2e-6)

@@ -11,8 +11,10 @@ import pytest
 
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.control import after_pass, first_control
+from mmcl_jax.training.finite_step import skipped
 from mmcl_jax.training.optimizer import OPTIMIZERS
 from mmcl_jax.training.schedules import SCHEDULES, Schedule
+from mmcl_jax.training.state import TrainState
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.core
@@ -106,12 +108,34 @@ def test_an_optimizer_with_a_cycled_momentum_is_pytorchs(name: str, decay: float
         np.testing.assert_allclose(params, parameter.detach().numpy(), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS.names())
+def test_a_cycled_momentum_goes_on_in_a_skipped_step(name: str) -> None:
+    """As the rate does; Adam's own count, of updates, stays."""
+    optimizer = OPTIMIZERS.build(OPTIMIZERS.spec(name), "config.optimizer", schedule=build("one_cycle"))
+    params = {"weight": jnp.ones(2)}
+    state = TrainState(
+        step=jnp.int32(0), params=params, model_state={}, optimizer_state=optimizer.init(params), target={}, memory={}
+    )
+    after = skipped(state).optimizer_state
+    counts = jax.tree_util.tree_leaves_with_path(after)
+    moved = sorted(int(count) for path, count in counts if jax.tree_util.keystr(path).endswith("count"))
+    assert moved == [0, 1, 1]
+
+
+def test_adamw_keeps_what_optax_keeps() -> None:
+    """So that checkpoints of before are restored."""
+    ours = OPTIMIZERS.build(OPTIMIZERS.spec("adamw"), "config.optimizer", schedule=build("constant"))
+    theirs = optax.adamw(lambda count: jnp.float32(1))
+    params = {"weight": jnp.ones(2)}
+    assert jax.tree.structure(ours.init(params)) == jax.tree.structure(theirs.init(params))
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("patience", [0, 2])
 def test_the_plateau_is_pytorchs(sign: int, patience: int) -> None:
     """For losses above 0; of those below 0, PyTorch takes a loss for better that is a little higher."""
     rng = np.random.default_rng(patience)
-    losses = np.repeat(2 + np.exp(-np.arange(40) / 8) + 0.02 * rng.normal(size=40), 1) * sign
+    losses = sign * (2 + np.exp(-np.arange(40) / 8) + 0.02 * rng.normal(size=40))
     schedule = build("plateau", learning_rate=0.02, factor=0.5, patience=patience, threshold=1e-3, lowest=0.002)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.02)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(

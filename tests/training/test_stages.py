@@ -62,16 +62,17 @@ def local_matching(
         return {"loss": loss, "image": local.mean(axis=1), "table": pooled}
 
     def choose(given: Whole) -> Int[Array, "B 2"]:
-        """The rows before and after, whether present or not."""
+        """The row before, and one at the same random distance from every row, whether present or not."""
         index = jnp.arange(len(given.ids))
-        return jnp.stack([index - 1, index + 1], axis=1) % len(given.ids)
+        shift = jax.random.randint(given.key, (), 2, len(given.ids))
+        chosen = jnp.stack([index - 1, index + shift], axis=1) % len(given.ids)
+        return jnp.where(given.ids[:, None] % 5 == 0, -1, chosen)  # some have no partner
 
     def each_pair(given: EachPair) -> Float[Array, "B"]:
         match = given.layers["scaled" if peek else "match"]
         own = match(given.own["image"], given.own["table"])
         other = match(given.own["image"][:, None].repeat(2, axis=1), given.partners["table"])
-        if given.partners_present is not None:
-            other = jnp.where(given.partners_present, other, 0)
+        other = jnp.where(given.partners_present, other, 0)
         return jax.nn.softplus(other.sum(axis=1) - own)
 
     def loss(given: Whole) -> Loss:
@@ -186,3 +187,14 @@ def test_what_a_model_does_not_have_is_refused_before_it_is_compiled(experiment,
 
     with pytest.raises(UserError, match=sentence):
         begin()
+
+
+def test_the_local_term_fits_a_model_whose_views_have_maps(tiny_config, digits_store: Store) -> None:
+    """Traces the step, without compiling it."""
+    config = tiny_config("digits_simclr")
+    config.projectors["image.local"] = projector("mlp", hidden=8, out=6)
+    config.objective = (term("nt_xent"), term("local_alignment", between=("image_1.local", "image_2.local")))
+    made = build_experiment(config, digits_store, jax.devices()[:1])
+    state, metrics = jax.eval_shape(make_step(made), *made.shapes())
+    assert metrics["local_alignment/image_1.local-image_2.local"].shape == ()
+    assert state.params["heads"]["term_1"]["align"].keys() == {"key", "value", "out"}

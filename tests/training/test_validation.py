@@ -30,6 +30,7 @@ from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.plain import to_plain
 from mmcl_jax.training.skips import Skipped
 from mmcl_jax.training.state import TrainState, split_model
+from mmcl_jax.training.validation_pass import ValidationPass
 from tests.training.test_loop import bits, quiet
 
 pytestmark = pytest.mark.core
@@ -143,6 +144,25 @@ def test_a_pass_is_the_same_on_two_devices_and_in_slices(whole: Result, digits_s
     assert found[STEPS] == pytest.approx(expected[STEPS], rel=1e-4)
 
 
+def test_padding_counts_nowhere_and_rows_alike(digits_store: Store) -> None:
+    """The loss of a term that has a value for each row is the same in batches of any size."""
+    losses = []
+    for size in (64, 48):
+        config = load(
+            "mmcl/supervised_image:digits",
+            [
+                f"data={digits_store.directory}", f"batch_size={size}", "validation.epochs=1",
+                "batch_norm.group_size=8", "encoders.image.channels=(4, 8)",
+            ],
+        )  # fmt: skip
+        experiment = build_experiment(config, Store.open(config.data), jax.devices()[:1])
+        state, constants = experiment.init(np.uint32(0)), jax.tree.map(jnp.asarray, experiment.constants())
+        looking = ValidationPass(experiment, experiment.validation, state, constants)
+        assert experiment.validation.rows % size
+        losses.append(looking.at(experiment.batches.steps_per_epoch, state)[1]["validation/loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
 def test_the_best_and_every_so_many_checkpoints_are_kept(tmp_path: Path) -> None:
     """Saved in two sittings, with the lowest loss at step 3, then at 7."""
     control = first_control(None)
@@ -244,6 +264,7 @@ def test_patience_ends_the_run_and_more_patience_continues_it(
             "config.rates: all that 'encoders.image.*' matches is in config.frozen",
         ),
         (["rates.encoders.*=2", "rates.*.image.*=3"], "matches both '*.image.*' and 'encoders.*'; let one match it"),
+        (["average.kind=ema", "average.start=1"], "config.average.start: 1 is not below config.epochs, which is 1, so"),
         (["average.kind=swa"], "config.average.kind: 'swa' must be ema, mean or None"),
         (["schedule.name=one_cycle", "optimizer.b1=0.8"], "config.optimizer.b1: the schedule 'one_cycle' changes b1"),
     ],

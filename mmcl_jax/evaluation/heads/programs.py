@@ -118,7 +118,6 @@ class Programs:
         self.steps = compiled(self._steps, donate_argnums=(0, 1))
         self.measure = compiled(self._measure)
         self.follow = compiled(self._follow)
-        self.outputs = jax.jit(recipe.head.__call__)
         if recipe.encoders is not None:
             self.features = jax.jit(recipe.encoders.plain, compiler_options=options)
 

@@ -42,8 +42,14 @@ def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
             modality in run.config.encoders,
             f"--input {given}: {run.directory} has no {modality} encoder; it has {', '.join(run.config.encoders)}.",
         )
+        check(
+            modality in run.inputs.specs,
+            f"--input {given}: {modality!r} is no input of {run.directory}, whose features are its own; it reads "
+            f"{', '.join(run.inputs.specs)}.",
+        )
         check_rows(run, store, modality)
-    for label in data.columns if "table" in modalities_of(given) else ():
+    tables = any(run.inputs.specs[modality].kind == "table" for modality in modalities_of(given))
+    for label in data.columns if tables else ():
         leaks = columns_with_label(run.schema, store, label.name)
         check(
             not leaks,

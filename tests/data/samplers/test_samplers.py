@@ -2,7 +2,9 @@
 
 import dataclasses
 import pickle
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,8 @@ from mmcl_jax.data.input import Batches
 from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
+from mmcl_jax.prepare.make import prepare
+from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.build import build_experiment, build_sampler
 
 pytestmark = pytest.mark.core
@@ -133,3 +137,14 @@ def test_a_config_chooses_the_sampler(tiny_config) -> None:
     assert "1200 rows, 18 steps per epoch" in batches.describe()
     with pytest.raises(UserError, match=r"config.sampler: the store has no groups"):
         build_experiment(tiny_config("digits_simclr", "sampler.name=one_per_group"), store)
+
+
+def test_the_groups_are_those_of_the_store(raw: Request, tiny_config, tmp_path: Path) -> None:
+    store = prepare(dataclasses.replace(raw, group_column="seats"), tmp_path / "store")
+    sizes = ["batch_size=2", "batch_norm.group_size=2", f"data={store.directory}", "sampler.name=one_per_group"]
+    batches = build_experiment(tiny_config("digits_simclr", *sizes), store, jax.devices()[:1]).batches
+    groups = store.group("train")
+    assert groups is not None
+    drawn = np.concatenate([batches.rows_of(step) for step in range(batches.steps_per_epoch)])
+    assert len(set(groups[drawn])) == len(drawn) == len(set(groups)) // 2 * 2
+    assert f"{len(set(groups))} drawn in an epoch" in batches.describe()
