@@ -21,6 +21,7 @@ WITH_EXAMPLES = {
     "mmcl_jax.data.samplers.one_per_group",
     "mmcl_jax.data.samplers.shuffle",
     "mmcl_jax.datasets.cardiac.icd10",
+    "mmcl_jax.prepare.join.keys",
     "mmcl_jax.prepare.splits.subsets",
     "mmcl_jax.encoders.cnn3d",
     "mmcl_jax.encoders.keys",

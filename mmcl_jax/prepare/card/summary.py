@@ -54,10 +54,13 @@ def summarise(findings: Findings, *, width: int = 80) -> list[RenderableType]:
 
 def _rows(findings: Findings) -> RenderableType:
     said = f"{counted(findings.kept, 'row')} of {count(findings.rows)} kept ({share(findings.kept, findings.rows)})"
-    columns = counted(len(features_of(findings)), "table column")
+    columns = f", {counted(len(features_of(findings)), 'table column')}"
+    inputs = [entry["kind"] for entry in findings.entries if entry["role"] == "input"]
+    if inputs and "table" not in inputs:
+        columns = ""
     stored = findings.images.get("stored")
     images = f", images {visible(stored)}" if stored else ""
-    head = _text((visible(findings.source), "head"), f": {said}, {columns}{images}.")
+    head = _text((visible(findings.source), "head"), f": {said}{columns}{images}.")
     causes = sorted(findings.lost.items(), key=lambda item: (-item[1], item[0]))
     unexplained = findings.rows - findings.kept - sum(findings.lost.values())
     if unexplained > 0:
