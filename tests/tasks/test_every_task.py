@@ -102,8 +102,11 @@ def test_the_order_of_grades_counts() -> None:
     assert metrics["kappa"] == pytest.approx(sklearn.cohen_kappa_score(targets, grades, weights="quadratic"))
     assert metrics["mae"] == pytest.approx(np.abs(grades - targets).mean())
     assert metrics["balanced_accuracy"] == pytest.approx(sklearn.balanced_accuracy_score(targets, grades))
-    one, four = (task.losses(jnp.asarray(np.where(g > np.arange(4), 2.0, -2.0))[None], jnp.array([0])) for g in (1, 4))
-    assert float(four[0][0]) > 2 * float(one[0][0])
+    said = jnp.asarray(np.where(np.arange(5)[:, None] > np.arange(4), 2.0, -2.0), jnp.float32)  # of each grade
+    for true in range(5):
+        losses, _ = task.losses(said, jnp.full(5, true))
+        assert (np.diff(losses[: true + 1]) < 0).all()  # the further off, the more
+        assert (np.diff(losses[true:]) > 0).all()
     nominal = Class(label="grade", classes=5)
     alike = [float(nominal.losses(2 * jnp.eye(5)[g : g + 1], jnp.array([0]))[0][0]) for g in (1, 4)]
     assert alike[0] == pytest.approx(alike[1])
