@@ -82,9 +82,11 @@ def gather(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> G
             f"{one.where}: there is a label {name!r} already, of {rows.source}; rename one, or leave it out of label."
         )
         check(not (is_column(one) and name in labels), twice)
-    vectors = {name: _looked_at(one.content, one.at, rows, quarantine) for name, one in joined.entries.items()
-               if isinstance(one.content, Matrix)}  # fmt: skip
-    entries = {name: dataclasses.replace(one, at=vectors.get(name, one.at)) for name, one in joined.entries.items()}
+    for one in joined.entries.values():
+        if isinstance(one.content, Matrix):
+            for row in np.flatnonzero(np.isin(one.at, list(one.content.bad))).tolist():
+                reason = f"{one.content.bad[int(one.at[row])]} (key {rows.keys[row]!r})"
+                rows.leave_out(row, quarantine, "wrong number", reason)
     ids = given_ids(request, recipe)
     check(
         not request.group_near_duplicates or (ids is None and not rows.named("split")),
@@ -100,24 +102,7 @@ def gather(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> G
     rows.refuse(quarantine, request.max_bad)
     left = rows.left(quarantine)
     check(len(left) > 0, f"No row of {rows.source} is left: {_causes(quarantine)}.")
-    return Gathered(
-        main=main,
-        join=dataclasses.replace(joined, entries=entries),
-        columns=columns,
-        ids=ids,
-        named=tuple(request.entries),
-    )
-
-
-def _looked_at(matrix: Matrix, at: np.ndarray, rows: Rows, quarantine: Quarantine) -> np.ndarray:
-    """Leave out rows with values that are none; return where rows are, -1 also for those without any value."""
-    there = np.flatnonzero(at >= 0)
-    wrong, some = matrix.looked_at(at[there])
-    for place, reason in wrong.items():
-        rows.leave_out(there[place], quarantine, "wrong number", f"{reason} (key {rows.keys[there[place]]!r})")
-    made = at.copy()
-    made[there[~some]] = -1
-    return made
+    return Gathered(main=main, join=joined, columns=columns, ids=ids, named=tuple(request.entries))
 
 
 def _causes(quarantine: Quarantine) -> str:

@@ -620,3 +620,16 @@ def test_labels_in_one_column(cohort: tuple[Path, dict]) -> None:
     expected = [[np.nan] * 3, [0, 0, 0], [1, 1, 0], [1, 0, 1]]
     for n in range(PEOPLE):
         np.testing.assert_array_equal(values[n], expected[n % 4])
+
+
+@pytest.mark.parametrize("cohort_of", ["inner", "outer"])
+def test_a_row_without_any_value_lacks_the_vector(cohort: tuple[Path, dict], cohort_of: str) -> None:
+    """So it is not in an inner cohort either."""
+    folder, raw = cohort
+    for column in range(6):
+        cell(folder, "pgs.tsv", f"PGS{column}", 0, "NA")
+    request = Request.from_json({**only(raw, "image", "pgs"), "cohort": cohort_of})
+    store = prepare(request, folder / "store")
+    values, absent = whole(store, "pgs")
+    assert 0 not in values
+    assert absent == (set() if cohort_of == "inner" else {0, *range(3, PEOPLE, 4)})

@@ -38,7 +38,7 @@ class Matrix:
       index: the first row of every key.
       dtype: it is to be stored as.
       values: reads the rows of the given numbers, in ascending order, as floats `[k, F]`, NaN for missing.
-      bad: the first cell of a row that is no number, in words, by row.
+      bad: what is wrong with a row, in words, by row.
     """
 
     file: Path
@@ -56,29 +56,24 @@ class Matrix:
             order, back = np.unique(rows[start : start + size], return_inverse=True)
             yield start, np.asarray(self.values(order))[back]
 
-    def looked_at(self, rows: np.ndarray) -> tuple[dict[int, str], np.ndarray]:
-        """Look at every value.
-
-        Args:
-          rows: `[k]` numbers of rows.
-
-        Returns:
-          By place among `rows`, what is wrong with a row; and bool `[k]`, whether it has any value.
-        """
-        wrong = {place: self.bad[int(row)] for place, row in enumerate(rows) if int(row) in self.bad}
-        some = np.zeros(len(rows), bool)
+    def looked_at(self) -> "Matrix":
+        """Return the matrix without the rows in its index that have no value, and with what is wrong with others."""
+        rows = np.array(sorted(self.index.values()), int)
+        wrong, some = dict(self.bad), np.zeros(len(self.keys), bool)
         for start, values in self.chunks(rows):
+            here = rows[start : start + len(values)]
             there = ~np.isnan(values)
-            some[start : start + len(values)] = there.any(axis=1)
+            some[here] = there.any(axis=1)
             outside = there & ((np.abs(values) > _LIMIT[self.dtype]) | self._broken(values))
             for place in np.flatnonzero(outside.any(axis=1)):
-                column = int(outside[place].argmax())
+                row, column = int(here[place]), int(outside[place].argmax())
                 sentence = (
-                    f"Row {rows[start + place] + 1} of {self.file}: column {self.names[column]!r} holds "
+                    f"Row {row + 1} of {self.file}: column {self.names[column]!r} holds "
                     f"{values[place, column]:g}, which {self.dtype} does not hold."
                 )
-                wrong.setdefault(start + int(place), sentence)
-        return wrong, some
+                wrong.setdefault(row, sentence)
+        index = {key: row for key, row in self.index.items() if some[row] or row in wrong}
+        return dataclasses.replace(self, index=index, bad=wrong)
 
     def _broken(self, values: np.ndarray) -> np.ndarray:
         """Whether a value has a fraction that the stored type cannot have."""

@@ -129,7 +129,7 @@ def _used_by_others(name: str, sources: Mapping[str, Source]) -> tuple[str, ...]
 def _open(source: Source, key: str, where: str, tables: Keys, quarantine: Quarantine) -> tuple[Content, Index]:
     """Return what a source holds, and where each key is in it."""
     if source.kind == "vector":
-        matrix = read_matrix(source, key, where, tables, quarantine)
+        matrix = read_matrix(source, key, where, tables, quarantine).looked_at()
         return matrix, matrix.index
     if source.files:
         assert source.folder is not None
