@@ -37,7 +37,9 @@ class Each:
       layers: the term's own.
       learned: the term's own scalars.
       keys: random keys, one per row. Terms of one `stream` draw alike.
-      present: rows that have all that the term reads; None for all. Other rows hold zeros in views and features.
+      present: rows that have all that the term reads; None for all. Rows without an input have zeros in its view and
+        features.
+      train: whether layers with model state, such as normalisation, use the batch and adapt to it.
     """
 
     ids: UInt32[Array, "B"]
@@ -52,6 +54,7 @@ class Each:
     learned: Learned = dataclasses.field(default_factory=dict)
     keys: Key[Array, "B"] | None = None
     present: Bool[Array, "B"] | None = None
+    train: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

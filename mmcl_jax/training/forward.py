@@ -73,9 +73,10 @@ def forward(
                     inputs=tuple(batch[views[read.view].modality] for read in term.reads),
                     targets=objective.targets_of(key, batch),
                     layers=layers_of(model, objective, key),
-                    learned=model.learned[key] if term.learned else {},
+                    learned={name: model.learned[key][name][...] for name in term.learned},
                     keys=example_keys(seed, step, objective.stream(key), batch["id"]),
                     present=objective.present(key, batch),
+                    train=train,
                 )
             )
             for key, term in objective.terms.items()

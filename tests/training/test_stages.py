@@ -43,8 +43,8 @@ class Scaled(nnx.Module):
     def __init__(self, given: LayerInput) -> None:
         self.norm = given.norm(given.sizes[1].pooled)
 
-    def __call__(self, x: Float[Array, "B d"], present: Array | None) -> Float[Array, "B d"]:
-        return self.norm(x, train=True, present=present)
+    def __call__(self, x: Float[Array, "B d"], given: Each) -> Float[Array, "B d"]:
+        return self.norm(x, train=given.train, present=given.present)
 
 
 @TERMS.register("test_local_matching")
@@ -57,8 +57,9 @@ def local_matching(
         local, pooled = (embedding.astype(jnp.float32) for embedding in given.embeddings)
         noise = jax.vmap(lambda key: jax.random.normal(key, local.shape[2:]))(given.keys)
         places = jnp.einsum("bld,bmd->blm", local, local)
-        scaled = given.layers["scaled"](given.features[1].pooled, given.present).mean(axis=1)
+        scaled = given.layers["scaled"](given.features[1].pooled, given).mean(axis=1)
         loss = jax.nn.logsumexp(places, axis=2).mean(axis=1) + jnp.sum(noise * pooled, axis=1) + jnp.square(scaled)
+        loss = loss * given.learned["factor"]
         return {"loss": loss, "image": local.mean(axis=1), "table": pooled}
 
     def choose(given: Whole) -> Int[Array, "B 2"]:
@@ -88,6 +89,7 @@ def local_matching(
         each_pair=each_pair,
         loss=loss,
         local=True,
+        learned={"factor": 0.5},
         layers={"match": Layer(build=Matcher, name="matcher"), "scaled": Layer(build=Scaled)},
     )
 
@@ -141,6 +143,7 @@ def test_a_term_of_four_stages_is_the_same_in_slices_and_shares(experiment) -> N
         assert_same(state.model_state, expected_state.model_state, rtol=1e-5, atol=1e-6)
     matcher = optax.tree_utils.tree_get(expected_state.optimizer_state, "mu")["heads"]["matcher"]["layer"]["kernel"]
     assert np.abs(matcher).max() > 0
+    assert optax.tree_utils.tree_get(expected_state.optimizer_state, "mu")["learned"]["term_0"]["factor"] != 0
 
 
 def no_local(config: Any) -> None:
