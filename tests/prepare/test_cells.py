@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from mmcl_jax.data.declaration import Declaration
-from mmcl_jax.data.schema import ImageSpec
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.inspection import given_ids, inspect
@@ -22,8 +21,6 @@ from mmcl_jax.prepare.table.cells import is_verbatim, one_of, whole
 from mmcl_jax.prepare.table.parse import parse
 from mmcl_jax.prepare.table.rows import raw_rows, resolved, understand
 from mmcl_jax.prepare.table.table import read_table
-
-SPEC = ImageSpec(height=1, width=1, channels=1, fit="")
 
 
 def said(**columns: dict) -> Declaration:
@@ -185,7 +182,7 @@ def looked(request: Request) -> tuple:
     """What a table says, without its images: (inspected, quarantine, rows)."""
     quarantine = Quarantine()
     rows = understand(request, None, quarantine)
-    return inspect(rows, rows.left(quarantine), SPEC, request, None, given_ids(request, None)), quarantine, rows
+    return inspect(rows, rows.left(quarantine), request, None, given_ids(request, None)), quarantine, rows
 
 
 def a_table(seed: int, rows: int = 60) -> tuple[pl.DataFrame, dict]:
