@@ -14,7 +14,7 @@ from benchmarks.hlo import collectives, matrix_flops
 from benchmarks.synthetic import experiment
 from mmcl_jax.objectives.pairs import EXECUTIONS, Execution, contrast, same
 from mmcl_jax.training.mesh import by_example, make_mesh
-from mmcl_jax.training.step import compile_step, make_step
+from mmcl_jax.training.step.train_step import compile_step, make_step
 
 BATCHES = (4096, 32768, 131072)
 WIDTH, DEVICES = 128, 8

@@ -14,8 +14,8 @@ from absl import flags
 
 from benchmarks.synthetic import schema
 from benchmarks.timing import race
-from mmcl_jax.data import flat, writing
-from mmcl_jax.data.content import Content, Part
+from mmcl_jax.data.format import flat, writing
+from mmcl_jax.data.format.content import Content, Part
 from mmcl_jax.data.input import Batches, iterate
 from mmcl_jax.data.store import Store
 

@@ -19,7 +19,7 @@ from mmcl_jax.reproduce.outcome import Outcome
 from mmcl_jax.reproduce.page.text import render_text
 from mmcl_jax.reproduce.plan import How, Plan, Training
 from mmcl_jax.reproduce.results import judged
-from mmcl_jax.reproduce.tables import find
+from mmcl_jax.reproduce.tables.tables import find
 
 
 def outcome_of(results: dict[str, Any]) -> Outcome:

@@ -18,7 +18,7 @@ from benchmarks.timing import race
 from mmcl_jax.data.input import iterate
 from mmcl_jax.training.build import Experiment
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
-from mmcl_jax.training.step import compile_step, make_step
+from mmcl_jax.training.step.train_step import compile_step, make_step
 
 # Dense bfloat16 FLOP/s, by a part of the device's name.
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "TPU v5 lite": 197e12, "TPU v5p": 459e12, "TPU v6": 918e12}

@@ -24,8 +24,8 @@ from mmcl_jax.lock import locked
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.targets import check_folder
 from mmcl_jax.training.loop import pretrain
-from mmcl_jax.training.plain import to_plain
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.plain import to_plain
+from mmcl_jax.training.runs.run import Run
 
 EXPERIMENTS = ("digits_mmcl", "digits_simclr")
 BUDGETS = (Budget(per_class=5), Budget(per_class=20), Budget())

@@ -37,3 +37,10 @@ def test_imports_point_one_way(room: str) -> None:
     for path in [single] if single.is_file() else sorted((PACKAGE / room).rglob("*.py")):
         for other in imported(path):
             assert other in before, f"{path.relative_to(PACKAGE)} imports {other}"
+
+
+def test_a_folder_holds_at_most_fifteen_files() -> None:
+    folders = {path.parent for path in PACKAGE.rglob("*.py")} - {PACKAGE / "configs"}
+    for folder in folders:
+        files = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert len(files) <= 15, f"{folder.relative_to(PACKAGE)} has {len(files)} files"

@@ -20,7 +20,7 @@ from mmcl_jax.evaluation.sources.source import BASELINES, sources
 from mmcl_jax.targets import check_file
 from mmcl_jax.tasks import TASKS
 from mmcl_jax.text import visible
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.run import Run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mmcl_jax import datasets as recipes
 from mmcl_jax.cli import types
-from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.summary import show

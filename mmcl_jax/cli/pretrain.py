@@ -10,8 +10,8 @@ from mmcl_jax.errors import check
 from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.processes import initialize, is_first
-from mmcl_jax.training.renamed import renamed_override
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.renamed import renamed_override
+from mmcl_jax.training.runs.run import Run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

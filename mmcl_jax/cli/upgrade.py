@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
+from mmcl_jax.data.format.upgrade import upgrade_store
 from mmcl_jax.data.store import Store
-from mmcl_jax.data.upgrade import upgrade_store
 from mmcl_jax.errors import check
 from mmcl_jax.text import visible
 
@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> None:
     )
     if is_run:
         check(options.out is None, "--out: a run is upgraded in its folder; leave --out away, or copy the run first.")
-        from mmcl_jax.training.upgrade import upgrade_run  # loads JAX, which a store does not need
+        from mmcl_jax.training.runs.upgrade import upgrade_run  # loads JAX, which a store does not need
 
         done = upgrade_run(path)
         print(f"{visible(path)} is {'now' if done else 'already'} a run of today's version.")

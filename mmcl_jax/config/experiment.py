@@ -11,8 +11,8 @@ from mmcl_jax.encoders import ENCODERS, PROJECTORS
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import TERMS
 from mmcl_jax.registry import Registry
-from mmcl_jax.training.optimizer import OPTIMIZERS
-from mmcl_jax.training.schedules import SCHEDULES
+from mmcl_jax.training.optim.optimizer import OPTIMIZERS
+from mmcl_jax.training.optim.schedules import SCHEDULES
 from mmcl_jax.views import VIEWS
 
 encoder = ENCODERS.spec

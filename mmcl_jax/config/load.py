@@ -19,7 +19,7 @@ from mmcl_jax.config.length import shorten_warmup
 from mmcl_jax.config.own_data import OwnData
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.training.renamed import check_key, renamed
+from mmcl_jax.training.runs.renamed import check_key, renamed
 
 OWN = "own"  # what stands for an `OwnData` on the command line, and its key in the config
 

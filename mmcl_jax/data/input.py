@@ -12,9 +12,9 @@ import grain
 import numpy as np
 from absl import flags
 
+from mmcl_jax.data.format.shards import StreamedRows
 from mmcl_jax.data.samplers import Sampler
 from mmcl_jax.data.samplers.shuffle import Shuffle
-from mmcl_jax.data.shards import StreamedRows
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.workers import begin_streaming
 from mmcl_jax.errors import check

@@ -9,13 +9,13 @@ import numpy as np
 
 from mmcl_jax.data.cohort import Taken
 from mmcl_jax.data.complete import CompleteRows
-from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.kinds import KINDS
-from mmcl_jax.data.label_feature import append_label, raw_table
 from mmcl_jax.data.schema import Entry, Schema
-from mmcl_jax.data.selection import select_columns
-from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.encoding import Encoding
+from mmcl_jax.data.table.label_feature import append_label, raw_table
+from mmcl_jax.data.table.selection import select_columns
+from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import check
 from mmcl_jax.files import reading
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from mmcl_jax.data.scaling import Scaling
+from mmcl_jax.data.table.scaling import Scaling
 from mmcl_jax.errors import UserError
 
 Kind = Literal["continuous", "categorical", "ordinal", "boolean", "date"]

@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_jax.data.checked import ANEW
-from mmcl_jax.data.declaration import Declaration
-from mmcl_jax.data.format2 import SUMS, Format2
-from mmcl_jax.data.format3 import FORMAT, MANIFEST, Format3, Rows
+from mmcl_jax.data.format.checked import ANEW
+from mmcl_jax.data.format.format2 import SUMS, Format2
+from mmcl_jax.data.format.format3 import FORMAT, MANIFEST, Format3, Rows
+from mmcl_jax.data.format.lists import Lists
 from mmcl_jax.data.kinds import KINDS
-from mmcl_jax.data.lists import Lists
 from mmcl_jax.data.schema import Schema
-from mmcl_jax.data.statistics import Statistics
+from mmcl_jax.data.table.declaration import Declaration
+from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.files import reading, sha256
 from mmcl_jax.text import visible

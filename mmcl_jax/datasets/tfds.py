@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from mmcl_jax.data.declaration import Declaration, Declared
+from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.recipe import Recipe, Step
 

@@ -7,8 +7,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmcl_jax.data.inputs import Inputs, input_arrays
-from mmcl_jax.data.label_feature import columns_with_label
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.label_feature import columns_with_label
 from mmcl_jax.encoders import Model
 from mmcl_jax.evaluation.protocols.knn import knn_outputs, nearest
 from mmcl_jax.evaluation.protocols.retrieval import ranks

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from mmcl_jax.data.content import Content, Part
+from mmcl_jax.data.format.content import Content, Part
 from mmcl_jax.data.schema import Column, Entry
 from mmcl_jax.page.wording import counted, share
 from mmcl_jax.prepare.entries.boxes import Boxes

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from mmcl_jax.data.schema import Column, Schema
-from mmcl_jax.data.statistics import Statistics
+from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.page.wording import count, counted, share
 from mmcl_jax.prepare.card.findings import ColumnFinding
 from mmcl_jax.prepare.table.parse import Parsed

@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from mmcl_jax.data.schema import Column, Schema, class_codes
-from mmcl_jax.data.statistics import Statistics
+from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import UserError
 from mmcl_jax.page.wording import counted
 from mmcl_jax.prepare import audit

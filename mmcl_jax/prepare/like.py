@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from mmcl_jax.data.declaration import Declaration
-from mmcl_jax.data.format3 import ENTRIES
+from mmcl_jax.data.format.format3 import ENTRIES
 from mmcl_jax.data.schema import LABEL_TAG, Column, ImageSpec, Schema
+from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check
 from mmcl_jax.prepare.pictures.images import Fit
 from mmcl_jax.prepare.request import Request

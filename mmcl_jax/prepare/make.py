@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax import __version__
-from mmcl_jax.data import writing
-from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.data.format import writing
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.files import writing as naming
 from mmcl_jax.lock import locked

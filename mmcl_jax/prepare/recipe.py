@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.data.table.declaration import Declaration
 
 # Reads one image file: `[H, W, C]` of any real type, or raises `UserError` with the reason it cannot be used.
 Reader = Callable[[Path], np.ndarray]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from mmcl_jax.data.declaration import Declaration
-from mmcl_jax.data.readings import DECIMALS, THOUSANDS
+from mmcl_jax.data.table.declaration import Declaration
+from mmcl_jax.data.table.readings import DECIMALS, THOUSANDS
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.pictures.images import FILTERS, Fit
 from mmcl_jax.prepare.pictures.levels import Intensity, Nan

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check
 from mmcl_jax.prepare.pictures.images import FILTERS
 from mmcl_jax.text import listed

@@ -9,9 +9,9 @@ from mmcl_jax.config import OwnData, load
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.reproduce.spec import Row
+from mmcl_jax.reproduce.tables.spec import Row
 from mmcl_jax.training.build import build_experiment, fit_inputs
-from mmcl_jax.training.plain import to_plain
+from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.validate import check_config
 
 _OURS = {

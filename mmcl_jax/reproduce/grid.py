@@ -10,7 +10,7 @@ from scipy.stats import norm
 from mmcl_jax.evaluation.results.interval import t_half_width
 from mmcl_jax.evaluation.results.per_row import unpacked
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.reproduce.spec import Contrast
+from mmcl_jax.reproduce.tables.spec import Contrast
 
 LEAST_SEEDS = 3  # for a verdict: the spread of two says next to nothing of that of others
 

@@ -13,8 +13,8 @@ from mmcl_jax.evaluation.sources.remarks import names
 from mmcl_jax.page.wording import counted
 from mmcl_jax.reproduce import grid, ledger
 from mmcl_jax.reproduce.plan import Plan
-from mmcl_jax.reproduce.published import TARGETS, target_of
-from mmcl_jax.reproduce.spec import Column, Contrast, Published, Row, difference
+from mmcl_jax.reproduce.tables.published import TARGETS, target_of
+from mmcl_jax.reproduce.tables.spec import Column, Contrast, Published, Row, difference
 from mmcl_jax.tasks import Class
 
 METRICS = {"top1": "top-1 accuracy", "auroc": "AUROC"}

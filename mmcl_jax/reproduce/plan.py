@@ -12,9 +12,9 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.reproduce import ledger
-from mmcl_jax.reproduce.spec import Column, Row, Table
-from mmcl_jax.training.plain import to_plain
-from mmcl_jax.training.run import Run
+from mmcl_jax.reproduce.tables.spec import Column, Row, Table
+from mmcl_jax.training.runs.plain import to_plain
+from mmcl_jax.training.runs.run import Run
 
 DRAWS = {"probe": 3, "finetune": 1}  # of labels, per pretraining seed
 

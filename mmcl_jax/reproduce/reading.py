@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmcl_jax.page.wording import counted
 from mmcl_jax.reproduce.grid import LEAST_SEEDS, Spread
 from mmcl_jax.reproduce.outcome import Outcome, signed
-from mmcl_jax.reproduce.spec import Claim
+from mmcl_jax.reproduce.tables.spec import Claim
 
 HOLDS, OPPOSITE, UNDECIDED = "holds", "does not hold (opposite)", "undecided"
 PARTLY, ABSENT = "holds for the methods that are here", "not judged"

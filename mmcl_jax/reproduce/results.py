@@ -9,8 +9,8 @@ from mmcl_jax.reproduce import ledger
 from mmcl_jax.reproduce.grid import Spread
 from mmcl_jax.reproduce.outcome import Outcome
 from mmcl_jax.reproduce.reading import against, judge
-from mmcl_jax.training.plain import to_plain
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.plain import to_plain
+from mmcl_jax.training.runs.run import Run
 
 
 def to_json(outcome: Outcome, command: str) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from mmcl_jax.reproduce.page.page import render_page
 from mmcl_jax.reproduce.page.text import render_text
 from mmcl_jax.reproduce.plan import How, Plan, choose_rows, make_plan
 from mmcl_jax.reproduce.results import to_json
-from mmcl_jax.reproduce.spec import Table
-from mmcl_jax.reproduce.tables import VARIANTS, find
+from mmcl_jax.reproduce.tables.spec import Table
+from mmcl_jax.reproduce.tables.tables import VARIANTS, find
 from mmcl_jax.reproduce.work import Say, work
 from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible

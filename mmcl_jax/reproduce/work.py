@@ -12,7 +12,7 @@ from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.reproduce import ledger
 from mmcl_jax.reproduce.plan import Evaluation, Plan, Training
 from mmcl_jax.training.loop import pretrain
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.run import Run
 
 Say = Callable[[str], None]
 

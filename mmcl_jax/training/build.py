@@ -21,13 +21,13 @@ from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, Objective, build_objective
-from mmcl_jax.training.control import first_control
-from mmcl_jax.training.groups import check_groups
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
-from mmcl_jax.training.model import trained_model
-from mmcl_jax.training.optimizer import OPTIMIZERS
-from mmcl_jax.training.schedules import SCHEDULES, Schedule
-from mmcl_jax.training.state import TrainState, first_state, split_model
+from mmcl_jax.training.optim.optimizer import OPTIMIZERS
+from mmcl_jax.training.optim.schedules import SCHEDULES, Schedule
+from mmcl_jax.training.state.control import first_control
+from mmcl_jax.training.state.groups import check_groups
+from mmcl_jax.training.state.model import trained_model
+from mmcl_jax.training.state.train_state import TrainState, first_state, split_model
 from mmcl_jax.training.validate import check_config, check_control, check_split
 from mmcl_jax.views import VIEWS, View
 

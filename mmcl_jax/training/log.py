@@ -11,7 +11,7 @@ from tensorboardX import SummaryWriter
 
 from mmcl_jax.files import write_text, writing
 from mmcl_jax.objectives import COLLAPSED
-from mmcl_jax.training.skips import SkippedSteps
+from mmcl_jax.training.runs.skips import SkippedSteps
 
 
 class MetricLog:

@@ -21,21 +21,21 @@ from mmcl_jax.lock import locked
 from mmcl_jax.progress import Bar
 from mmcl_jax.text import visible
 from mmcl_jax.training.build import Experiment, build_experiment, fit_inputs
-from mmcl_jax.training.checkpoint import Checkpoints
-from mmcl_jax.training.control import best_step, exhausted
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
 from mmcl_jax.training.outlook import Outlook, working
 from mmcl_jax.training.processes import by_first, is_first
-from mmcl_jax.training.resume import resume
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.checkpoint import Checkpoints
+from mmcl_jax.training.runs.resume import resume
+from mmcl_jax.training.runs.run import Run
+from mmcl_jax.training.runs.skips import SKIPPED_STEPS, Skipped, SkippedSteps
 from mmcl_jax.training.sizes import enlarged
-from mmcl_jax.training.skips import SKIPPED_STEPS, Skipped, SkippedSteps
-from mmcl_jax.training.state import TrainState
-from mmcl_jax.training.step import check_step, compile_step, make_step, memory_report
+from mmcl_jax.training.state.control import best_step, exhausted
+from mmcl_jax.training.state.train_state import TrainState
+from mmcl_jax.training.step.train_step import check_step, compile_step, make_step, memory_report
+from mmcl_jax.training.step.validation_pass import ValidationPass
 from mmcl_jax.training.stop import stop_on_signal
 from mmcl_jax.training.validate import check_config
-from mmcl_jax.training.validation_pass import ValidationPass
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,14 +6,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmcl_jax.data.cohort import COHORTS
-from mmcl_jax.data.encoding import MISSING_POLICIES, OUTSIDE_POLICIES
 from mmcl_jax.data.inputs import OPTIONS
+from mmcl_jax.data.table.encoding import MISSING_POLICIES, OUTSIDE_POLICIES
 from mmcl_jax.encoders import parse_key
 from mmcl_jax.errors import check
 from mmcl_jax.objectives.pairs import EXECUTIONS
-from mmcl_jax.training.average import KINDS
-from mmcl_jax.training.optimizer import OPTIMIZERS
-from mmcl_jax.training.schedules import Schedule
+from mmcl_jax.training.optim.optimizer import OPTIMIZERS
+from mmcl_jax.training.optim.schedules import Schedule
+from mmcl_jax.training.state.average import KINDS
 
 
 def _is_rate(value: Any) -> bool:

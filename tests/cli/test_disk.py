@@ -12,8 +12,8 @@ import pytest
 from mmcl_jax.cli.disk import sentence_of
 from mmcl_jax.data.store import Store
 from mmcl_jax.prepare.request import Request
-from mmcl_jax.training.plain import to_plain
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.plain import to_plain
+from mmcl_jax.training.runs.run import Run
 
 MMCL = [sys.executable, "-P", "-m", "mmcl_jax.cli.main"]
 
@@ -31,7 +31,8 @@ def test_a_full_disk_ends_a_training_with_one_sentence_and_the_same_command_cont
     config = tiny_config("digits_simclr", "epochs=2", "checkpoint_every=3")
     path = tmp_path / "config.py"
     path.write_text(
-        f"from mmcl_jax.training.plain import from_plain\ndef get_config(): return from_plain({to_plain(config)!r})\n"
+        "from mmcl_jax.training.runs.plain import from_plain\n"
+        f"def get_config(): return from_plain({to_plain(config)!r})\n"
     )
     command = [*MMCL, "pretrain", "--config", str(path), "--workdir", str(tmp_path / "run")]
     if where in ("the first files", "checkpoints"):

@@ -23,9 +23,9 @@ from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.source import Source
-from mmcl_jax.training.checkpoint import Checkpoints
 from mmcl_jax.training.loop import Result, pretrain
-from mmcl_jax.training.skips import Skipped
+from mmcl_jax.training.runs.checkpoint import Checkpoints
+from mmcl_jax.training.runs.skips import Skipped
 
 TINY = [
     "encoders.image.channels=(4,)", "encoders.table.hidden=8", "encoders.table.features=8", "batch_size=16",

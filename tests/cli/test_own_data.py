@@ -19,7 +19,7 @@ from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import raw_rows
 from mmcl_jax.prepare.table.table import read_table
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.run import Run
 from tests.prepare.test_medical import dicom
 
 TINY = [

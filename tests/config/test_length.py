@@ -10,8 +10,8 @@ from mmcl_jax.config.length import keep_warmup
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import damage
 from mmcl_jax.training.loop import pretrain
-from mmcl_jax.training.run import Run
-from mmcl_jax.training.schedules import SCHEDULES
+from mmcl_jax.training.optim.schedules import SCHEDULES
+from mmcl_jax.training.runs.run import Run
 from tests.config.test_own import CARS
 from tests.training.test_loop import bits, losses, quiet, stop_at
 

@@ -8,8 +8,8 @@ import pytest
 from mmcl_jax.config import experiments, load
 from mmcl_jax.data.inputs import OPTIONS
 from mmcl_jax.errors import UserError
-from mmcl_jax.training.plain import from_plain, to_plain
-from mmcl_jax.training.renamed import translated
+from mmcl_jax.training.runs.plain import from_plain, to_plain
+from mmcl_jax.training.runs.renamed import translated
 
 pytestmark = pytest.mark.core
 

@@ -17,8 +17,8 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.build import build_experiment
-from mmcl_jax.training.plain import from_plain, to_plain
-from mmcl_jax.training.step import check_step, make_step
+from mmcl_jax.training.runs.plain import from_plain, to_plain
+from mmcl_jax.training.step.train_step import check_step, make_step
 from mmcl_jax.training.validate import check_config
 
 GOLDEN = Path(__file__).parent / "golden" / "own"

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl_jax.data.content import Content, Part
+from mmcl_jax.data.format.content import Content, Part
+from mmcl_jax.data.format.writing import finish, write
 from mmcl_jax.data.schema import Column, Entry
 from mmcl_jax.data.store import Store
-from mmcl_jax.data.writing import finish, write
 
 ROWS, FEATURES = 24, 10
 WORDS = ("[UNK]", "a", "disc", "lies", "left")

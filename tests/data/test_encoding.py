@@ -10,10 +10,10 @@ from flax import nnx
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer as Reference
 
-from mmcl_jax.data.encoding import Encoding
-from mmcl_jax.data.imputation import IterativeImputer
 from mmcl_jax.data.schema import Column, ImageSpec, Schema
-from mmcl_jax.data.statistics import Statistics
+from mmcl_jax.data.table.encoding import Encoding
+from mmcl_jax.data.table.imputation import IterativeImputer
+from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.encoders.table_input import TableInput
 from mmcl_jax.errors import UserError
 

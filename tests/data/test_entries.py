@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from mmcl_jax.data import flat, writing
-from mmcl_jax.data.content import Content, Part
+from mmcl_jax.data.format import flat, writing
+from mmcl_jax.data.format.content import Content, Part
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import Column, Entry
 from mmcl_jax.data.store import Store

@@ -9,9 +9,9 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.config import encoder, experiment, input, projector, term, view
 from mmcl_jax.data.cohort import cohort_rows
+from mmcl_jax.data.format.mapped import MappedRows
 from mmcl_jax.data.input import Batches
 from mmcl_jax.data.inputs import Inputs, input_arrays
-from mmcl_jax.data.mapped import MappedRows
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.build import Experiment, build_experiment, fit_inputs, training_rows

@@ -8,14 +8,14 @@ import polars as pl
 import pytest
 
 from mmcl_jax.data.inputs import input_arrays
-from mmcl_jax.data.label_feature import is_copy
+from mmcl_jax.data.table.label_feature import is_copy
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import raw_rows
 from mmcl_jax.training.build import fit_inputs
 from mmcl_jax.training.loop import pretrain
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.run import Run
 
 
 @pytest.mark.core

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from mmcl_jax.cli.main import main
-from mmcl_jax.data.declaration import Declaration
-from mmcl_jax.data.readings import PLAIN, Reading, days, suggest
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.declaration import Declaration
+from mmcl_jax.data.table.readings import PLAIN, Reading, days, suggest
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.parse import Parsed, parse

@@ -12,12 +12,12 @@ import pytest
 from scipy.special import ndtr
 from sklearn.preprocessing import QuantileTransformer
 
-from mmcl_jax.data.declaration import Declaration
-from mmcl_jax.data.encoding import Encoding
-from mmcl_jax.data.scaling import SCALINGS, landmarks, rescaled
 from mmcl_jax.data.schema import Column, ImageSpec, Schema
-from mmcl_jax.data.statistics import Statistics
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.declaration import Declaration
+from mmcl_jax.data.table.encoding import Encoding
+from mmcl_jax.data.table.scaling import SCALINGS, landmarks, rescaled
+from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.audit import SKEWED, describe_columns, middle_share
 from mmcl_jax.prepare.card.columns import distribution

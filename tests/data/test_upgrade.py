@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from mmcl_jax.cli.main import main
-from mmcl_jax.data import upgrade
-from mmcl_jax.data.format2 import REPLACED
+from mmcl_jax.data.format import upgrade
+from mmcl_jax.data.format.format2 import REPLACED
+from mmcl_jax.data.format.upgrade import upgrade_store
 from mmcl_jax.data.store import Store
-from mmcl_jax.data.upgrade import upgrade_store
 from mmcl_jax.errors import UserError
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.run import Run
 
 pytestmark = pytest.mark.core
 

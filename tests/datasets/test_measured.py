@@ -10,8 +10,8 @@ from PIL import Image
 
 from mmcl_jax import datasets as recipes
 from mmcl_jax.cli.main import main
-from mmcl_jax.data.declaration import Declaration
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.datasets.measured import measures
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.request import Request

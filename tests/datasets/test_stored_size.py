@@ -17,7 +17,7 @@ from mmcl_jax.prepare.request import Request
 from mmcl_jax.synthetic.cars.generator import generate_dvm
 from mmcl_jax.training.build import build_experiment
 from mmcl_jax.training.loop import pretrain
-from mmcl_jax.training.model import trained_model
+from mmcl_jax.training.state.model import trained_model
 
 
 @pytest.mark.core

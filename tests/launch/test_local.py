@@ -14,7 +14,7 @@ import pytest
 
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.loop import pretrain
-from mmcl_jax.training.plain import to_plain
+from mmcl_jax.training.runs.plain import to_plain
 from tests.training.test_loop import bits, losses, quiet
 
 LAUNCHER = Path(__file__).parents[2] / "launch" / "local.py"
@@ -44,7 +44,8 @@ def test_two_processes_train_as_one_and_survive_the_death_of_either(tiny_config,
     config = tiny_config("digits_mmcl", "checkpoint_every=3", "mesh.model=2", "mesh.shard_above=64")
     path = tmp_path / "config.py"
     path.write_text(
-        f"from mmcl_jax.training.plain import from_plain\ndef get_config(): return from_plain({to_plain(config)!r})\n"
+        "from mmcl_jax.training.runs.plain import from_plain\n"
+        f"def get_config(): return from_plain({to_plain(config)!r})\n"
     )
     whole = launch(path, tmp_path / "whole")
     output, _ = whole.communicate(timeout=300)

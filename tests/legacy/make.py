@@ -120,7 +120,7 @@ def sums(directory: Path) -> dict[str, list[float]]:
     import jax
     from flax import nnx
 
-    from mmcl_jax.training.run import Run
+    from mmcl_jax.training.runs.run import Run
 
     params = jax.tree_util.tree_leaves_with_path(nnx.state(Run.open(directory).model(), nnx.Param).to_pure_dict())
     return {

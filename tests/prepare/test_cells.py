@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from mmcl_jax.data.declaration import Declaration
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.inspection import given_ids, inspect
 from mmcl_jax.prepare.make import prepare

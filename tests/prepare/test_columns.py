@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mmcl_jax.data.declaration import Declaration
 from mmcl_jax.data.schema import ImageSpec, Schema
+from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.audit import describe_columns
 from mmcl_jax.prepare.make import prepare
@@ -261,8 +261,8 @@ def test_keys(raw: Request) -> None:
 
 
 def test_a_column_without_a_category_can_be_encoded() -> None:
-    from mmcl_jax.data.encoding import Encoding
-    from mmcl_jax.data.statistics import Statistics
+    from mmcl_jax.data.table.encoding import Encoding
+    from mmcl_jax.data.table.statistics import Statistics
 
     found = understood(["", ""], role="feature")
     column = found.column(np.arange(2))
@@ -277,7 +277,7 @@ def test_a_column_without_a_category_can_be_encoded() -> None:
 @pytest.mark.parametrize("name", ["rows", "text", "count"])
 def test_findings_of_odd_columns(name: str) -> None:
     """Floats with nothing between them or too far apart, lists, ties between categories, names of any kind."""
-    from mmcl_jax.data.statistics import Statistics
+    from mmcl_jax.data.table.statistics import Statistics
 
     near = 1e17 + 16.0 * np.arange(30)
     columns = [

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmcl_jax.cli.main import main
-from mmcl_jax.data.statistics import Statistics
+from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request

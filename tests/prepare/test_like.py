@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from mmcl_jax.cli.main import main
-from mmcl_jax.data.declaration import Declaration
-from mmcl_jax.data.label_feature import append_label
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.declaration import Declaration
+from mmcl_jax.data.table.label_feature import append_label
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.like import Like
@@ -84,7 +84,7 @@ def run_of(store: Store, folder: Path, missing: str) -> Path:
     """What a run keeps of its store, as far as tables and pictures are concerned."""
     from mmcl_jax.config import load
     from mmcl_jax.training.build import fit_inputs
-    from mmcl_jax.training.run import Run
+    from mmcl_jax.training.runs.run import Run
 
     config = load("digits_mmcl", [f"data={store.directory}", f"inputs.table.missing={missing}"])
     Run.begin(folder, config, store, fit_inputs(config, store))

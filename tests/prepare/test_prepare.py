@@ -15,9 +15,9 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from mmcl_jax.data.declaration import Declaration
-from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.declaration import Declaration
+from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.make import prepare

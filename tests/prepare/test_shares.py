@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.prepare.card.summary import show
 from mmcl_jax.prepare.make import look
 from mmcl_jax.prepare.request import Request

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mmcl_jax.data.declaration import Declaration
+from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.table.parse import parse
 from mmcl_jax.prepare.table.table import Table, read_table, require_columns

@@ -11,7 +11,7 @@ from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.reproduce.grid import Sample
 from mmcl_jax.reproduce.outcome import Outcome
 from mmcl_jax.reproduce.plan import How, Plan, Training
-from mmcl_jax.reproduce.spec import Table
+from mmcl_jax.reproduce.tables.spec import Table
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from mmcl_jax.reproduce.page.axis import ends, marks
 from mmcl_jax.reproduce.page.page import render_page
 from mmcl_jax.reproduce.page.text import render_text
 from mmcl_jax.reproduce.reading import ABSENT, HOLDS, OPPOSITE, PARTLY, UNDECIDED, against, judge
-from mmcl_jax.reproduce.spec import Contrast
-from mmcl_jax.reproduce.tables import TABLES
+from mmcl_jax.reproduce.tables.spec import Contrast
+from mmcl_jax.reproduce.tables.tables import TABLES
 
 HIGH, LOW, NOISY = [0.9, 0.91, 0.92], [0.7, 0.712, 0.721], [0.5, 0.92, 0.99]
 TABLE1 = TABLES["mmcl/table1"]

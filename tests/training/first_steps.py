@@ -21,7 +21,7 @@ from mmcl_jax.datasets import digits
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.training.build import build_experiment
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
-from mmcl_jax.training.step import compile_step, make_step
+from mmcl_jax.training.step.train_step import compile_step, make_step
 from mmcl_jax.views import apply_views
 
 GOLDEN = Path(__file__).parent / "golden" / "first_steps.json"

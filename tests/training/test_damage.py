@@ -11,14 +11,14 @@ import pytest
 from flax import nnx
 
 from mmcl_jax.config import load
-from mmcl_jax.data.encoding import Encoding
-from mmcl_jax.data.imputation import IterativeImputer
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.encoding import Encoding
+from mmcl_jax.data.table.imputation import IterativeImputer
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import CHECKSUMS, damage, write_checksums
-from mmcl_jax.training.checkpoint import steps_of
 from mmcl_jax.training.loop import Result, pretrain
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.checkpoint import steps_of
+from mmcl_jax.training.runs.run import Run
 from tests.training.test_loop import bits, quiet
 
 pytestmark = pytest.mark.core

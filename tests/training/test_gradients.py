@@ -11,9 +11,9 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from mmcl_jax.encoders import ENCODERS, PROJECTORS, Features, ViewSpec, build_model
-from mmcl_jax.training.gradients import in_slices, whole_batch
 from mmcl_jax.training.mesh import by_example, make_mesh, put, put_whole, replicated
-from mmcl_jax.training.state import split_model
+from mmcl_jax.training.state.train_state import split_model
+from mmcl_jax.training.step.gradients import in_slices, whole_batch
 
 pytestmark = pytest.mark.core
 

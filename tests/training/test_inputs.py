@@ -11,7 +11,7 @@ from mmcl_jax.config import view
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import damage
 from mmcl_jax.training.loop import pretrain
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.run import Run
 from tests.data.many import store_of
 from tests.data.test_inputs import config_of
 from tests.training.test_loop import bits, quiet, stop_at

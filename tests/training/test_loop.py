@@ -25,8 +25,8 @@ from mmcl_jax.training import loop
 from mmcl_jax.training.build import build_experiment
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.loop import pretrain
-from mmcl_jax.training.plain import to_plain
-from mmcl_jax.training.step import compile_step, make_step
+from mmcl_jax.training.runs.plain import to_plain
+from mmcl_jax.training.step.train_step import compile_step, make_step
 
 
 def bits(state: object) -> str:
@@ -113,7 +113,8 @@ def test_a_killed_process_ends_with_the_same_bits(tiny_config, tmp_path: Path) -
     config = tiny_config("digits_mmcl", "epochs=4", "checkpoint_every=2")
     path = tmp_path / "config.py"
     path.write_text(
-        f"from mmcl_jax.training.plain import from_plain\ndef get_config(): return from_plain({to_plain(config)!r})\n"
+        "from mmcl_jax.training.runs.plain import from_plain\n"
+        f"def get_config(): return from_plain({to_plain(config)!r})\n"
     )
 
     def start(workdir: Path) -> subprocess.Popen[str]:

@@ -11,10 +11,10 @@ import pytest
 from flax import nnx
 
 from mmcl_jax.config import experiments, load
-from mmcl_jax.data.declaration import Declaration, Declared
 from mmcl_jax.data.inputs import OPTIONS, Inputs, input_arrays
-from mmcl_jax.data.selection import select_columns
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.declaration import Declaration, Declared
+from mmcl_jax.data.table.selection import select_columns
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.make import prepare
@@ -22,9 +22,9 @@ from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.build import build_experiment, fit_inputs
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.loop import pretrain
-from mmcl_jax.training.run import Run
-from mmcl_jax.training.step import make_step
-from mmcl_jax.training.target import moved
+from mmcl_jax.training.runs.run import Run
+from mmcl_jax.training.state.target import moved
+from mmcl_jax.training.step.train_step import make_step
 from mmcl_jax.views import apply_views
 from tests.training.test_loop import bits, losses, quiet, stop_at
 from tests.training.test_scale import assert_same, experiment_of, one_step

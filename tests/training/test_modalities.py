@@ -13,7 +13,7 @@ from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.build import build_experiment
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
-from mmcl_jax.training.step import compile_step, make_step
+from mmcl_jax.training.step.train_step import compile_step, make_step
 
 STEPS = 3
 SMALL = ("batch_size=64", "batch_norm.group_size=8")

@@ -8,8 +8,8 @@ import pytest
 from benchmarks.hlo import collectives
 from benchmarks.synthetic import experiment
 from mmcl_jax.training.mesh import by_size, make_mesh
-from mmcl_jax.training.norm import global_norm
-from mmcl_jax.training.step import compile_step, make_step
+from mmcl_jax.training.step.norm import global_norm
+from mmcl_jax.training.step.train_step import compile_step, make_step
 
 pytestmark = pytest.mark.core
 

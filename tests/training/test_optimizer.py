@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.training.optimizer import OPTIMIZERS
-from mmcl_jax.training.schedules import SCHEDULES, Schedule
+from mmcl_jax.training.optim.optimizer import OPTIMIZERS
+from mmcl_jax.training.optim.schedules import SCHEDULES, Schedule
 
 pytestmark = pytest.mark.core
 

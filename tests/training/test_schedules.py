@@ -10,11 +10,11 @@ import optax
 import pytest
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.training.control import after_pass, first_control
-from mmcl_jax.training.finite_step import skipped
-from mmcl_jax.training.optimizer import OPTIMIZERS
-from mmcl_jax.training.schedules import SCHEDULES, Schedule
-from mmcl_jax.training.state import TrainState
+from mmcl_jax.training.optim.optimizer import OPTIMIZERS
+from mmcl_jax.training.optim.schedules import SCHEDULES, Schedule
+from mmcl_jax.training.state.control import after_pass, first_control
+from mmcl_jax.training.state.train_state import TrainState
+from mmcl_jax.training.step.finite_step import skipped
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.core

@@ -17,12 +17,12 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.training import loop
 from mmcl_jax.training.build import Experiment, build_experiment
-from mmcl_jax.training.checkpoint import steps_of
-from mmcl_jax.training.finite_step import all_finite
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.mesh import by_example, put
-from mmcl_jax.training.skips import SKIPPED_STEPS
+from mmcl_jax.training.runs.checkpoint import steps_of
+from mmcl_jax.training.runs.skips import SKIPPED_STEPS
+from mmcl_jax.training.step.finite_step import all_finite
 from tests.training.test_loop import bits, losses, quiet, stop_at
 
 

@@ -18,7 +18,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import TERMS, Each, EachPair, Layer, LayerInput, Loss, Term, Whole
 from mmcl_jax.training.build import Experiment, build_experiment
 from mmcl_jax.training.mesh import by_example, put
-from mmcl_jax.training.step import check_step, make_step
+from mmcl_jax.training.step.train_step import check_step, make_step
 from tests.training.test_scale import assert_same
 
 pytestmark = pytest.mark.core

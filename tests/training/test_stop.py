@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mmcl_jax.signals import ends_at_sigterm
-from mmcl_jax.training.plain import to_plain
+from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.stop import stop_on_signal
 
 MMCL = [sys.executable, "-P", "-m", "mmcl_jax.cli.main"]
@@ -87,7 +87,8 @@ def config_file(tiny_config, tmp_path: Path) -> Path:
     config = tiny_config("digits_simclr", "epochs=3", "checkpoint_every=1")
     path = tmp_path / "config.py"
     path.write_text(
-        f"from mmcl_jax.training.plain import from_plain\ndef get_config(): return from_plain({to_plain(config)!r})\n"
+        "from mmcl_jax.training.runs.plain import from_plain\n"
+        f"def get_config(): return from_plain({to_plain(config)!r})\n"
     )
     return path
 

@@ -22,15 +22,15 @@ from mmcl_jax.config import load, schedule
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.build import build_experiment
-from mmcl_jax.training.checkpoint import Checkpoints, steps_of
-from mmcl_jax.training.control import first_control
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.loop import Result, pretrain
 from mmcl_jax.training.mesh import placed
-from mmcl_jax.training.plain import to_plain
-from mmcl_jax.training.skips import Skipped
-from mmcl_jax.training.state import TrainState, split_model
-from mmcl_jax.training.validation_pass import ValidationPass
+from mmcl_jax.training.runs.checkpoint import Checkpoints, steps_of
+from mmcl_jax.training.runs.plain import to_plain
+from mmcl_jax.training.runs.skips import Skipped
+from mmcl_jax.training.state.control import first_control
+from mmcl_jax.training.state.train_state import TrainState, split_model
+from mmcl_jax.training.step.validation_pass import ValidationPass
 from tests.training.test_loop import bits, quiet
 
 pytestmark = pytest.mark.core
@@ -188,9 +188,9 @@ KILLER = """
 import os, signal, sys
 from pathlib import Path
 from mmcl_jax.training import loop
-from mmcl_jax.training.checkpoint import Checkpoints
+from mmcl_jax.training.runs.checkpoint import Checkpoints
 from mmcl_jax.training.mesh import placed
-from mmcl_jax.training.plain import from_plain
+from mmcl_jax.training.runs.plain import from_plain
 import contextlib
 import dataclasses
 import json

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmcl_jax.data.encoding import Encoding
 from mmcl_jax.data.kinds.kind import Kind, chunks
 from mmcl_jax.data.schema import Schema
-from mmcl_jax.data.statistics import Statistics
+from mmcl_jax.data.table.encoding import Encoding
+from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import check
 
 

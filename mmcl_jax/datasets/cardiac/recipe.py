@@ -15,7 +15,7 @@ from typing import Literal
 
 import polars as pl
 
-from mmcl_jax.data.declaration import Declaration, Declared
+from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.datasets.cardiac import icd10
 from mmcl_jax.datasets.cardiac.fields import FIELDS
 from mmcl_jax.datasets.cardiac.image import SIZE, Channels, es_frames, read_heart

@@ -5,7 +5,7 @@ import zipfile
 from importlib.resources import files
 from pathlib import Path
 
-from mmcl_jax.data.declaration import Declaration, Declared
+from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.prepare.request import Request
 
 # The groups of features as published, by how many there are. Only the morphological ones measure size and shape

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mmcl_jax.data.declaration import Declaration, Declared
+from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.datasets.dvm.splits import draw_splits, draw_subset, read_ids
 from mmcl_jax.datasets.dvm.tables import (
     ROW,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mmcl_jax.data.declaration import MISSING_WORDS
+from mmcl_jax.data.table.declaration import MISSING_WORDS
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.recipe import Step
 

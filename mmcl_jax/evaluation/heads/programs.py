@@ -16,7 +16,7 @@ from mmcl_jax.evaluation.heads.encoded import Encoder, Encoders
 from mmcl_jax.evaluation.heads.linear import LinearHead, Params, every_output, per_head
 from mmcl_jax.tasks import Task
 from mmcl_jax.training.mesh import by_example, replicated
-from mmcl_jax.training.state import Arrays
+from mmcl_jax.training.state.train_state import Arrays
 from mmcl_jax.views.randomness import example_keys
 
 

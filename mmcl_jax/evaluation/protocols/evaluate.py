@@ -17,7 +17,7 @@ from mmcl_jax.evaluation.sources.reads import check_names, input_name, modalitie
 from mmcl_jax.evaluation.sources.remarks import left_out, remarks_on
 from mmcl_jax.evaluation.sources.source import BASELINES, sources
 from mmcl_jax.progress import Bar
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.run import Run
 
 
 def evaluate_runs(

@@ -18,9 +18,9 @@ from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.programs import Recipe, programs_of
 from mmcl_jax.evaluation.protocols.probe import all_trained
 from mmcl_jax.tasks import Class, Ordinal, Task
-from mmcl_jax.training.finite import check_finite
 from mmcl_jax.training.mesh import local_mesh
-from mmcl_jax.training.state import split_model
+from mmcl_jax.training.runs.finite import check_finite
+from mmcl_jax.training.state.train_state import split_model
 from mmcl_jax.views.base import Fitted
 
 __all__ = ["Examples", "Outcome", "finetune"]

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from mmcl_jax.data.label_feature import columns_with_label
 from mmcl_jax.data.schema import LABEL_TAG
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.label_feature import columns_with_label
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.reads import BOTH, modalities_of
 from mmcl_jax.tasks import Segmentation
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.run import Run
 
 
 def check_choice(option: str, what: str, chosen: Sequence[str], known: Sequence[str], *, some: bool = True) -> None:

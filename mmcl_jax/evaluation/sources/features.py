@@ -18,8 +18,8 @@ from mmcl_jax.encoders.table_input import TableInput
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.heads.encoded import ViewSpec, built, pictured, plain_spec
 from mmcl_jax.objectives.unit import unit
-from mmcl_jax.training.finite import check_finite
 from mmcl_jax.training.mesh import by_example, local_mesh, replicated
+from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.views.base import Fitted
 
 What = Literal["pooled", "projected", "maps"]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.page.wording import counted
-from mmcl_jax.training.run import Run
-from mmcl_jax.training.seen import Seen
+from mmcl_jax.training.runs.run import Run
+from mmcl_jax.training.runs.seen import Seen
 
 
 def check_overlap(runs: Sequence[Run], store: Store, *, allow: bool) -> list[str]:

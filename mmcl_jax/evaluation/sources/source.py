@@ -17,8 +17,8 @@ from mmcl_jax.errors import check
 from mmcl_jax.evaluation.sources.features import What, column_features, frozen_encoder, pixel_features, vector_features
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.reads import modalities_of
-from mmcl_jax.training.plain import to_plain
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.plain import to_plain
+from mmcl_jax.training.runs.run import Run
 
 _RAW = ("image", "table", "volume", "vector")  # kinds whose stored values are features
 BASELINES = ("random", *(KINDS[kind].baseline for kind in _RAW))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mmcl_jax.data.content import Content, Part
+from mmcl_jax.data.format.content import Content, Part
 from mmcl_jax.prepare.card.entries import Glance
 from mmcl_jax.prepare.entries.matrix import MISSING
 from mmcl_jax.prepare.pictures.levels import to_uint8

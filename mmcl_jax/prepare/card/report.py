@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_jax.data.content import Part
+from mmcl_jax.data.format.content import Part
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.page.wording import category, number, share
 from mmcl_jax.prepare.assemble import Assembled, described

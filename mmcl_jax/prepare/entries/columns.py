@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from mmcl_jax.data.declaration import Declaration, Declared
 from mmcl_jax.data.schema import Column
+from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.errors import check
 from mmcl_jax.prepare.join.joined import Joined
 from mmcl_jax.prepare.join.tables import Keyed

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mmcl_jax.data.declaration import MISSING_WORDS
-from mmcl_jax.data.readings import PLAIN
+from mmcl_jax.data.table.declaration import MISSING_WORDS
+from mmcl_jax.data.table.readings import PLAIN
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.join.keys import canonical, first_rows, some
 from mmcl_jax.prepare.join.tables import Keyed, Keys

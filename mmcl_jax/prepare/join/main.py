@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from mmcl_jax.data.declaration import Declaration, Declared
+from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.errors import check
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import COLUMNS, PICTURES, Source

@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 
 import polars as pl
 
-from mmcl_jax.data.readings import PLAIN, Reading
+from mmcl_jax.data.table.readings import PLAIN, Reading
 
 # A whole or broken number as programs write it. Neither 1.10 nor 1.50 is written by a program that means a number.
 _AS_PROGRAMS_WRITE = r"^[+-]?(?:(?:0|[1-9][0-9]*)?(?:\.(?:0*|[0-9]*[1-9]))?|[0-9.]+[eE][+-]?[0-9]+|0[0-9]+)$"

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from mmcl_jax.data.readings import PLAIN, SHARE, Reading, days, suggest, whole_dates
+from mmcl_jax.data.table.readings import PLAIN, SHARE, Reading, days, suggest, whole_dates
 from mmcl_jax.prepare.table.cells import whole
 
 MAX_CATEGORIES = 1000  # more different texts than this are no categories

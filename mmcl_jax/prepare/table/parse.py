@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import polars as pl
 
-from mmcl_jax.data.declaration import Declaration, Declared
-from mmcl_jax.data.readings import PLAIN, Reading, days, suggest
 from mmcl_jax.data.schema import Column
+from mmcl_jax.data.table.declaration import Declaration, Declared
+from mmcl_jax.data.table.readings import PLAIN, Reading, days, suggest
 from mmcl_jax.errors import check
 from mmcl_jax.prepare.table.cells import is_text, is_verbatim, nameless, one_of, text_of, usable, whole
 from mmcl_jax.prepare.table.infer import FALSE, FEW_ROWS, MAX_CATEGORIES, TRUE, Guess, guess, shortened

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from mmcl_jax.data.declaration import Declaration
 from mmcl_jax.data.schema import LABEL_TAG, Column, Schema
+from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.recipe import Recipe

@@ -8,7 +8,7 @@ from mmcl_jax.page.html import Child, Html, element
 from mmcl_jax.reproduce.grid import Spread
 from mmcl_jax.reproduce.outcome import Outcome, plus_minus
 from mmcl_jax.reproduce.page.axis import ends, marks
-from mmcl_jax.reproduce.spec import Column, Row
+from mmcl_jax.reproduce.tables.spec import Column, Row
 
 _DASHES = (None, "7 3", "2 3", "9 3 2 3")  # so that no line is told by its colour alone
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 420.0, 260.0, 44.0, 34.0, 10.0

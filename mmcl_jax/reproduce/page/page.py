@@ -13,7 +13,7 @@ from mmcl_jax.reproduce.page.strips import strips
 from mmcl_jax.reproduce.page.style import MORE_STYLE
 from mmcl_jax.reproduce.page.text import described, differences
 from mmcl_jax.reproduce.reading import ABSENT, HOLDS, HOW, OPPOSITE, PARTLY, UNDECIDED, Finding, Tally, against, judge
-from mmcl_jax.reproduce.spec import Column, Row
+from mmcl_jax.reproduce.tables.spec import Column, Row
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _BADGES = {HOLDS: "badge yes", PARTLY: "badge yes", OPPOSITE: "badge no", UNDECIDED: "badge", ABSENT: "badge"}

@@ -5,7 +5,7 @@ import math
 from mmcl_jax.page.html import Html, element
 from mmcl_jax.reproduce.outcome import Outcome, plus_minus
 from mmcl_jax.reproduce.page.axis import ends
-from mmcl_jax.reproduce.spec import Column, Published, Row
+from mmcl_jax.reproduce.tables.spec import Column, Published, Row
 
 
 def strips(outcome: Outcome, column: Column) -> Html | None:

@@ -18,7 +18,7 @@ from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.loop import pretrain
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.run import Run
 
 FAST = {"learning_rates": [1e-2], "max_epochs": 2, "draws": 1}
 

@@ -23,7 +23,7 @@ from mmcl_jax.evaluation.heads.programs import Progress, Recipe, judged, program
 from mmcl_jax.evaluation.protocols.finetune import Examples, finetune
 from mmcl_jax.tasks import Class, Number, Task
 from mmcl_jax.training.mesh import local_mesh
-from mmcl_jax.training.state import split_model
+from mmcl_jax.training.state.train_state import split_model
 from mmcl_jax.views import VIEWS
 
 BRIGHT = Class(label="bright", classes=3)

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from mmcl_jax.config import load
-from mmcl_jax.data.declaration import Declaration
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.results.scores import Score
@@ -19,7 +19,7 @@ from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.loop import pretrain
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.run import Run
 
 FAST = {"learning_rates": [1e-2], "max_epochs": 2, "draws": 2}
 

@@ -15,7 +15,7 @@ from mmcl_jax.evaluation.heads.encoded import plain_spec
 from mmcl_jax.evaluation.sources.features import _program, column_features, frozen_encoder, pixel_features
 from mmcl_jax.training.build import fit_inputs
 from mmcl_jax.training.loop import pretrain
-from mmcl_jax.training.run import Run
+from mmcl_jax.training.runs.run import Run
 
 
 def quiet(line: str) -> None:
@@ -37,7 +37,7 @@ def test_features_are_frozen_and_do_not_depend_on_the_batch(tiny_config, tmp_pat
 def test_the_trained_parameters_are_the_ones_that_are_loaded(tiny_config, tmp_path: Path) -> None:
     import jax
 
-    from mmcl_jax.training.state import split_model
+    from mmcl_jax.training.state.train_state import split_model
 
     result = pretrain(tiny_config("digits_simclr"), tmp_path / "run", say=quiet)
     params, model_state = split_model(Run.open(tmp_path / "run").model())

@@ -1,0 +1,1 @@
+"""The files of a store, of every version."""

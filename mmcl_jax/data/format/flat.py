@@ -1,0 +1,129 @@
+"""The flat arrays of a store: what training reads, at the speed of memory.
+
+flat/NAME.npy      [R, ...]: the rows of an entry that exist
+flat/NAME.at.npy   [N] int64: the index in it of every row of the store, -1 for absent; [N, V] for several pictures
+
+They hold nothing that the shards do not, and are restored from them.
+"""
+
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from mmcl_jax.data.format import shards
+from mmcl_jax.data.format.mapped import MappedRows
+from mmcl_jax.data.kinds import KINDS
+from mmcl_jax.data.schema import Entry, Schema
+from mmcl_jax.errors import check
+from mmcl_jax.files import reading
+
+_REMEDY = "remove the folder flat of the store, and it is made again from the shards"
+
+
+def allocate(directory: Path, name: str, shape: tuple[int, ...], dtype: str) -> np.memmap:
+    """Return a new mapped array that is `flat/NAME.npy` of the store that is made in `directory`."""
+    path = directory / "flat" / f"{name}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+
+
+def has(directory: Path, name: str, *, values: bool = True) -> bool:
+    """Whether the arrays of an entry are in the folder, with its values or without."""
+    folder = directory / "flat"
+    return (folder / f"{name}.at.npy").is_file() and (not values or (folder / f"{name}.npy").is_file())
+
+
+def places(directory: Path, name: str, entry: Entry, rows: int) -> np.ndarray:
+    """Return `flat/NAME.at.npy`, `[N]` or `[N, V]`."""
+    path = directory / "flat" / f"{name}.at.npy"
+    at = _mapped(path, np.dtype(np.int64))
+    _check(path, at.shape == ((rows,) if entry.pictures == 1 else (rows, entry.pictures)))
+    return at
+
+
+def values(directory: Path, name: str, entry: Entry) -> np.ndarray:
+    """Return `flat/NAME.npy`, `[R, *entry.shape]`."""
+    path = directory / "flat" / f"{name}.npy"
+    array = _mapped(path, np.dtype(entry.dtype))
+    _check(path, array.shape[-len(entry.shape) :] == entry.shape)
+    return array.reshape(-1, *entry.shape)  # in older stores, several pictures of a row have an axis of their own
+
+
+def read(directory: Path, name: str, entry: Entry, rows: np.ndarray, total: int) -> MappedRows:
+    """Return these of the store's `total` rows of an entry."""
+    array, at = values(directory, name, entry), places(directory, name, entry, total)
+    _check(directory / "flat" / f"{name}.at.npy", int(at.max(initial=-1)) < len(array) and at.min(initial=0) >= -1)
+    return MappedRows(array, at[rows], fill=KINDS[entry.kind].fill(array.dtype), optional=entry.optional)
+
+
+def write_places(directory: Path, name: str, at: np.ndarray) -> None:
+    """Write `flat/NAME.at.npy` of the store that is made in `directory`."""
+    (directory / "flat").mkdir(parents=True, exist_ok=True)
+    np.save(directory / "flat" / f"{name}.at.npy", np.asarray(at, np.int64), allow_pickle=False)
+
+
+def restore(
+    directory: Path,
+    schema: Schema,
+    splits: Mapping[str, np.ndarray],
+    names: Collection[str],
+    *,
+    without_values: Collection[str] = (),
+) -> None:
+    """Write the arrays of these entries again from the shards; hold the store's lock meanwhile.
+
+    They are moved into the folder when all are written. `NAME.at.npy` is away until both files of an entry fit
+    together, so who reads meanwhile finds a whole entry or none.
+    """
+    partial = directory / "flat.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "flat").mkdir(parents=True)
+    total = sum(map(len, splits.values()))
+    apart = shards.apart(directory, schema)
+    arrays: dict[str, np.memmap] = {}
+    places: dict[str, np.ndarray] = {}
+    for name in names:
+        entry = schema.entries[name]
+        several = () if entry.pictures == 1 else (entry.pictures,)
+        places[name] = np.arange(total * entry.pictures).reshape(total, *several)
+        if name not in without_values:
+            count = sum(shards.lengths(directory / name, shards.ROWS)) if name in apart else places[name].size
+            arrays[name] = allocate(partial, name, (count, *entry.shape), entry.dtype)
+    if arrays.keys() - apart or apart & places.keys():
+        for split, rows in splits.items():
+            for row, example in zip(rows, shards.examples(directory, shards.NAME, split), strict=True):
+                for name, at in places.items():
+                    if name in apart:
+                        at[row] = np.array(example[name].int64_list.value).reshape(at.shape[1:])
+                    elif name in arrays:
+                        arrays[name][np.atleast_1d(at[row])] = shards.decoded(example[name], arrays[name])
+    for name in apart & arrays.keys():
+        for row, example in enumerate(shards.examples(directory / name, name, shards.ROWS)):
+            arrays[name][row] = shards.decoded(example[name], arrays[name])[0]
+    for array in arrays.values():
+        array.flush()
+    for name, at in places.items():
+        write_places(partial, name, at)
+    folder = directory / "flat"
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / f"{name}.at.npy").unlink(missing_ok=True)
+        (folder / f"{name}.npy").unlink(missing_ok=True)  # its rows may be in another order than `at` will say
+        if name in arrays:
+            (partial / "flat" / f"{name}.npy").replace(folder / f"{name}.npy")
+        (partial / "flat" / f"{name}.at.npy").replace(folder / f"{name}.at.npy")
+    shutil.rmtree(partial)
+
+
+def _mapped(path: Path, dtype: np.dtype) -> np.ndarray:
+    with reading(path, _REMEDY):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    _check(path, array.dtype == dtype)
+    return array
+
+
+def _check(path: Path, fits: bool) -> None:
+    check(bool(fits), f"{path} does not fit the store's entries.json; {_REMEDY}.")

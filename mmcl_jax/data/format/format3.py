@@ -1,0 +1,106 @@
+"""Where a store of today's format keeps what (see `store`)."""
+
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmcl_jax.data.format import flat, lists, shards
+from mmcl_jax.data.format.checked import Checked
+from mmcl_jax.data.format.mapped import MappedRows
+from mmcl_jax.data.format.shards import StreamedRows
+from mmcl_jax.data.kinds import KINDS
+from mmcl_jax.data.schema import Schema
+from mmcl_jax.lock import locked
+
+FORMAT = 3
+MANIFEST = "manifest.json"
+ENTRIES = "entries.json"
+KEYS = "keys.json"
+STREAMED = ("image", "volume", "vector")  # kinds of which the mapped array may be larger than memory
+
+Rows = MappedRows | StreamedRows
+
+
+def names_file(name: str) -> str:
+    """Return the name of the file with the features of a vector or the tokens of a text, one a line."""
+    return f"{name}.names.txt"
+
+
+class Format3:
+    """An opened store's files.
+
+    Attributes:
+      schema: of the store.
+      lists: of rows.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Read what describes the store.
+
+        Raises:
+          UserError: a file is missing or damaged.
+        """
+        self.directory = directory
+        self.files = Checked(directory, MANIFEST)
+        self.schema = self.files.read(ENTRIES, Schema.read)
+        self.lists = self.files.read(lists.FILE, lists.Lists.read)
+        self.files.check([KEYS])
+
+    def keys(self) -> list[str]:
+        """Return the key of every row of the store."""
+        return self.files.read(KEYS, lambda path: json.loads(path.read_text()))
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Return the names of a vector's features or a text's tokens, () where there are none."""
+        if not (self.directory / names_file(name)).is_file():
+            return ()
+        return tuple(self.files.read(names_file(name), lambda path: path.read_text(encoding="utf-8").split("\n")[:-1]))
+
+    def has_values(self, names: Collection[str]) -> bool:
+        """Whether the mapped arrays of all these entries are there."""
+        return all(flat.has(self.directory, name) for name in names)
+
+    def read(self, names: Sequence[str], rows: np.ndarray, *, streamed: bool) -> dict[str, Rows]:
+        """Return these rows of the entries; mapped arrays that were deleted are written again from the shards."""
+        entries = self.schema.entries
+        from_shards = [name for name in names if streamed and entries[name].kind in STREAMED]
+        self._restore(names, from_shards)
+        total = len(self.lists.id)
+        return {
+            name: self._streamed(name, rows)
+            if name in from_shards
+            else flat.read(self.directory, name, entries[name], rows, total)
+            for name in names
+        }
+
+    def _restore(self, names: Sequence[str], from_shards: Collection[str]) -> None:
+        def lacking() -> list[str]:
+            return [name for name in names if not flat.has(self.directory, name, values=name not in from_shards)]
+
+        if not lacking():
+            return
+        with locked(self.directory / "flat.lock", what=f"restores {self.directory / 'flat'}", wait=True):
+            if wanted := lacking():  # now that nobody else writes
+                files = self.directory.rglob("*.array_record-*")
+                self.files.check(str(path.relative_to(self.directory)) for path in files)
+                flat.restore(self.directory, self.schema, self.lists.splits, wanted, without_values=from_shards)
+
+    def _streamed(self, name: str, rows: np.ndarray) -> StreamedRows:
+        entry = self.schema.entries[name]
+        splits = self.lists.splits
+        if name in shards.apart(self.directory, self.schema):
+            folder, of, parts = self.directory / name, name, [shards.ROWS]
+            # The data set has the rows that some row of the store names, in order.
+            at = flat.places(self.directory, name, entry, len(self.lists.id))
+            records = np.where(at < 0, -1, np.searchsorted(np.unique(at[at >= 0]), at))
+        else:
+            folder, of, parts = self.directory, shards.NAME, list(splits)
+            records = np.empty(len(self.lists.id), np.int64)
+            records[np.concatenate(list(splits.values()))] = np.arange(len(records))
+        paths = [path for part in parts for path in shards.files(folder, of, part)]
+        sizes = [size for part in parts for size in shards.lengths(folder, part)]
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        fill = KINDS[entry.kind].fill(np.dtype(entry.dtype))
+        return StreamedRows(paths, starts, name, records[rows], entry, fill=fill)

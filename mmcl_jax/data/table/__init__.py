@@ -1,0 +1,1 @@
+"""Tables: how cells are read, and how rows are encoded."""

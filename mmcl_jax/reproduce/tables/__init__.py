@@ -1,0 +1,1 @@
+"""The tables of the papers: rows, columns, claims and published numbers."""

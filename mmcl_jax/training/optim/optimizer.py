@@ -1,0 +1,83 @@
+"""Optimizers, by the name a config gives them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+
+from mmcl_jax.registry import Registry
+from mmcl_jax.training.optim.schedules import Schedule
+
+OPTIMIZERS = Registry("optimizer")
+
+
+@OPTIMIZERS.register("adam_l2")
+def adam_l2(
+    *, schedule: Schedule, weight_decay: float = 1e-4, b1: float = 0.9, b2: float = 0.999, epsilon: float = 1e-8
+) -> optax.GradientTransformation:
+    """Adam with coupled L2: the decay is added to the gradient, before the moments, on every parameter.
+
+    This is `torch.optim.Adam(weight_decay=...)`, which MMCL and its baselines were trained with.
+    """
+    _check(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay),
+        _scaled(optax.scale_by_adam, schedule, b1=b1, b2=b2, eps=epsilon),
+        optax.scale_by_learning_rate(schedule.learning_rate),
+    )
+
+
+@OPTIMIZERS.register("adamw")
+def adamw(
+    *, schedule: Schedule, weight_decay: float = 1e-4, b1: float = 0.9, b2: float = 0.999, epsilon: float = 1e-8
+) -> optax.GradientTransformation:
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), on every parameter."""
+    _check(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)
+    return optax.chain(
+        _scaled(optax.scale_by_adam, schedule, b1=b1, b2=b2, eps=epsilon),
+        optax.add_decayed_weights(weight_decay),
+        optax.scale_by_learning_rate(schedule.learning_rate),
+    )
+
+
+@OPTIMIZERS.register("radam")
+def radam(
+    *, schedule: Schedule, weight_decay: float = 0.0, b1: float = 0.9, b2: float = 0.999, epsilon: float = 1e-8
+) -> optax.GradientTransformation:
+    """Rectified Adam (Liu et al., ICLR 2020), with coupled L2: `torch.optim.RAdam`, the taxonomy paper's optimizer."""
+    _check(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay),
+        _scaled(optax.scale_by_radam, schedule, b1=b1, b2=b2, eps=epsilon),
+        optax.scale_by_learning_rate(schedule.learning_rate),
+    )
+
+
+def _scaled(
+    moments: Callable[..., optax.GradientTransformation], schedule: Schedule, *, b1: float, **options: Any
+) -> optax.GradientTransformation:
+    """Return the part of Adam that keeps moments, with the schedule's `b1` if it has one."""
+    by_step = schedule.b1
+    if by_step is None:
+        return moments(b1=b1, **options)
+
+    # The position is not Adam's count of updates: it also moves on in a step that is skipped, as the rate's does.
+    def init(params: optax.Params) -> Any:
+        return optax.ScaleByScheduleState(jnp.zeros((), jnp.int32)), moments(b1=b1, **options).init(params)
+
+    def update(updates: optax.Updates, state: Any, params: optax.Params | None = None) -> Any:
+        position, kept = state
+        updates, kept = moments(b1=by_step(position.count), **options).update(updates, kept, params)
+        return updates, (position._replace(count=position.count + 1), kept)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _check(*, weight_decay: float, b1: float, b2: float, epsilon: float) -> None:
+    if weight_decay < 0:
+        raise ValueError(f"weight_decay must not be negative, as {weight_decay} is")
+    if not (0 <= b1 < 1 and 0 <= b2 < 1):
+        raise ValueError(f"b1 and b2 must lie in [0, 1), not {b1} and {b2}")
+    if epsilon <= 0:
+        raise ValueError(f"epsilon must be positive, not {epsilon}")

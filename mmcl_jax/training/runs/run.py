@@ -1,0 +1,358 @@
+"""A run: the work directory of one experiment.
+
+config.json      the resolved config
+store.json       fingerprint, place and request of the store it is trained on
+schema.json      the store's schema,
+statistics.json  its training statistics,
+declaration.json how cells of its raw table are read, and
+seen.npz         which rows it has seen (see `seen`), and
+encoding.json    how rows of its first table are encoded (with imputer.npz), and
+inputs/NAME/     the same of other tables, and the scale of vectors: with these a run can be used without the store
+checksums.json   size and SHA-256 of the files above
+checkpoints/     by step; damaged/ has those that could not be used
+metrics.jsonl    one line per logged step
+skipped.jsonl    the steps that were skipped, with their examples
+events/          the same for TensorBoard
+"""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import shutil
+import sys
+from fnmatch import filter as fnmatch_filter
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+from flax import nnx
+from ml_collections import ConfigDict
+
+from mmcl_jax.data.inputs import Inputs
+from mmcl_jax.data.schema import Schema
+from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.declaration import Declaration
+from mmcl_jax.data.table.encoding import Encoding
+from mmcl_jax.encoders import Model
+from mmcl_jax.errors import UserError, check
+from mmcl_jax.files import CHECKSUMS, damage, reading, write_checksums, write_text
+from mmcl_jax.lock import locked
+from mmcl_jax.training.mesh import placed
+from mmcl_jax.training.optim.schedules import SCHEDULES
+from mmcl_jax.training.processes import by_first
+from mmcl_jax.training.runs.checkpoint import Checkpoints, UnreadableError, newest_intact, steps_of
+from mmcl_jax.training.runs.finite import check_finite
+from mmcl_jax.training.runs.length import check_length
+from mmcl_jax.training.runs.plain import from_plain, to_plain
+from mmcl_jax.training.runs.renamed import is_old, translated
+from mmcl_jax.training.runs.resume import unusable
+from mmcl_jax.training.runs.seen import Seen
+from mmcl_jax.training.state.control import first_control
+from mmcl_jax.training.state.groups import split_frozen
+from mmcl_jax.training.state.model import trained_model
+from mmcl_jax.training.state.train_state import split_model
+
+# Keys that may differ when a run is continued: they change neither the mathematics nor the data.
+_FREE = (
+    "data",
+    "log_every",
+    "own.*",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "keep_every",
+    "stop.patience",
+    "skip_nonfinite",
+    "micro_batch",
+    "mesh.*",
+    "pairs.*",
+    "loader.*",
+    "monitor.*",
+    "*.remat",
+)
+
+
+Checkpoint = int | Literal["latest", "best"]
+
+_COPY = "put a copy of it back, or train anew in another --workdir"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """An experiment's directory and what it was made with; `checkpoint` says which model is loaded."""
+
+    directory: Path
+    config: ConfigDict
+    inputs: Inputs
+    declaration: Declaration
+    fingerprint: str
+    checkpoint: Checkpoint = "latest"
+
+    @property
+    def schema(self) -> Schema:
+        """The schema of the data, with the columns of the first table that are used."""
+        return self.inputs.schema
+
+    @property
+    def encoding(self) -> Encoding:
+        """How rows of the first table are encoded."""
+        return self.inputs.encoding
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.directory / "checkpoints"
+
+    @staticmethod
+    def exists(directory: Path) -> bool:
+        """Whether the directory holds a run."""
+        return (directory / "config.json").is_file()
+
+    @staticmethod
+    def is_old(directory: Path) -> bool:
+        """Whether the run was begun by a version in which keys of the config had other names."""
+        with reading(directory / "config.json", _COPY):
+            return is_old(json.loads((directory / "config.json").read_text()))
+
+    @classmethod
+    def begin(
+        cls, directory: Path, config: ConfigDict, store: Store, inputs: Inputs, *, lengthen: bool = False
+    ) -> "Run":
+        """Makes the directory, or continues the one that is there.
+
+        With `lengthen`, a run whose steps do not depend on how many there are takes another number of epochs.
+
+        Raises:
+          UserError: the directory holds another experiment, the same one on other data, or something else.
+        """
+        if not by_first(lambda: cls.exists(directory)):
+            making = locked(directory.with_name(f".{directory.name}.lock"), what=f"makes the run {directory}")
+            by_first(lambda: cls._make(directory, config, store, inputs, making))
+        run = cls.open(directory)
+        if lengthen and run.config.epochs != config.epochs:
+            check_length(directory, run.config, config, store)
+            by_first(lambda: run._write_epochs(config.epochs))
+            run = cls.open(directory)
+        run._check_same(config)
+        check(
+            run.fingerprint == store.fingerprint,
+            f"{directory} was begun on other data than {store.directory} holds now; choose another --workdir.",
+        )
+        return run
+
+    def inputs_for(self, config: ConfigDict) -> Inputs:
+        """Return the run's inputs, for an experiment that continues it.
+
+        Raises:
+          UserError: the experiment has others.
+        """
+        self._check_same(config, "inputs.*")
+        return self.inputs
+
+    def _check_same(self, config: ConfigDict, keys: str = "*") -> None:
+        """Raise `UserError` naming the first of these keys that another experiment has otherwise."""
+        there, here = _flat(to_plain(self.config)), _flat(to_plain(config))
+        for key in sorted(fnmatch_filter(there.keys() | here.keys(), keys)):
+            same = there.get(key) == here.get(key) or any(fnmatch(key, pattern) for pattern in _FREE)
+            check(
+                same,
+                f"{self.directory} holds another experiment: config.{key} is {there.get(key)!r} there and "
+                f"{here.get(key)!r} here; choose another --workdir.",
+            )
+
+    def _write_epochs(self, epochs: int) -> bool:
+        """Write another number of epochs into `config.json`; a kill in between leaves a run without checksums."""
+        names = json.loads((self.directory / CHECKSUMS).read_text()) if (self.directory / CHECKSUMS).is_file() else ()
+        (self.directory / CHECKSUMS).unlink(missing_ok=True)
+        plain = {**json.loads((self.directory / "config.json").read_text()), "epochs": epochs}
+        write_text(self.directory / "config.json", json.dumps(plain, indent=2) + "\n")
+        if names:
+            write_checksums(self.directory, (self.directory / name for name in names))
+        return True
+
+    @classmethod
+    def _make(
+        cls,
+        directory: Path,
+        config: ConfigDict,
+        store: Store,
+        inputs: Inputs,
+        alone: contextlib.AbstractContextManager[None],
+    ) -> bool:
+        """Makes the directory unless it is there; whether it did."""
+        with alone:
+            return not cls.exists(directory) and cls._write(directory, config, store, inputs)
+
+    @classmethod
+    def _write(cls, directory: Path, config: ConfigDict, store: Store, inputs: Inputs) -> bool:
+        empty = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
+        check(empty, f"{directory} is not empty and holds no run; choose another --workdir.")
+        # Made elsewhere and moved into place, so that a kill leaves nothing that looks like something else.
+        partial = directory.with_name(f".{directory.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
+        inputs.write(partial)
+        (partial / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
+        Seen.of(store, fold=config.fold).write(partial)
+        origin = {
+            "fingerprint": store.fingerprint,
+            "directory": str(store.directory.absolute()),
+            "request": store.made_by["request"],  # how its pictures were made to fit, for mmcl prepare --like
+        }
+        (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
+        write_checksums(partial, [path for path in partial.rglob("*") if path.is_file()])
+        partial.rename(directory)
+        return True
+
+    @classmethod
+    def open(cls, directory: Path) -> "Run":
+        """Opens a run.
+
+        Raises:
+          UserError: the directory is not a run, or one of its files is not what was written.
+        """
+        check(cls.exists(directory), f"{directory} is not a run (it has no config.json).")
+        changed = damage(directory)
+        check(
+            changed is None,
+            f"{changed}: put a copy of the file back, or, if the change is meant, remove {directory / CHECKSUMS}.",
+        )
+        with reading(directory / "config.json", _COPY):
+            config = from_plain(translated(json.loads((directory / "config.json").read_text())))
+        with reading(directory / "store.json", _COPY):
+            fingerprint = str(json.loads((directory / "store.json").read_text())["fingerprint"])
+        return cls(
+            directory=directory,
+            config=config,
+            inputs=Inputs.read(directory, config.inputs, fold=config.fold),
+            declaration=Declaration.read(directory / "declaration.json"),
+            fingerprint=fingerprint,
+        )
+
+    def store(self) -> Store:
+        """The store the run was trained on.
+
+        Raises:
+          UserError: it has moved, or holds other data now.
+        """
+        origin = Path(json.loads((self.directory / "store.json").read_text())["directory"])
+        check(
+            (origin / "store.json").is_file(),
+            f"{self.directory} was trained on the store {origin}, which is not there; if it has moved, say where it is "
+            "with --store.",
+        )
+        store = Store.open(origin)
+        check(
+            store.fingerprint == self.fingerprint,
+            f"The store {store.directory} has changed since {self.directory} was trained on it; if that has moved, say "
+            "where it is with --store.",
+        )
+        return store
+
+    def at(self, checkpoint: Checkpoint) -> "Run":
+        """Return the run with the model of another checkpoint: the latest, that of a step, or that of the lowest
+        validation loss ("best").
+        """
+        return dataclasses.replace(self, checkpoint=checkpoint)
+
+    @functools.cached_property
+    def _usable(self) -> int:
+        """The step that `model` loads."""
+        if self.checkpoint == "latest":
+            return self.latest_step()
+        step = self._best() if self.checkpoint == "best" else self.checkpoint
+        there = steps_of(self.checkpoints)
+        kept = ", ".join(map(str, sorted(there))) or "none"
+        check(step in there, f"{self.directory} has no checkpoint of step {step}; there are those of {kept}.")
+        wrong = damage(self.checkpoints / str(step))
+        check(wrong is None, f"The checkpoint of step {step} of {self.directory} cannot be used: {wrong}.")
+        return step
+
+    def _best(self) -> int:
+        """The step of the lowest validation loss."""
+        check(
+            self.config.validation.epochs is not None,
+            f"{self.directory} was trained without validation (config.validation.epochs), so it has no best "
+            f"checkpoint; evaluate the latest.",
+        )
+        schedule = SCHEDULES.build(
+            self.config.schedule, "config.schedule", epochs=self.config.epochs, steps_per_epoch=1
+        )
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        control = placed(jax.eval_shape(lambda: first_control(schedule.plateau)), device)
+        with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
+            step = checkpoints.restore_best(self.latest_step(), control)
+        check(step >= 0, f"{self.directory} has not been validated yet; evaluate the latest checkpoint.")
+        return step
+
+    @functools.cached_property
+    def _newest(self) -> int:
+        """The newest step whose checkpoint is intact. Says on standard error which newer ones are not."""
+        step, bad = newest_intact(self.checkpoints)
+        if step is None:
+            check(bool(bad), f"{self.directory} has no checkpoint; train it with mmcl pretrain.")
+            raise UserError(unusable(self.directory, bad))
+        for number, reason in bad.items():
+            print(
+                f"The checkpoint of step {number} cannot be used: {reason}; that of step {step} is used.",
+                file=sys.stderr,
+            )
+        return step
+
+    def latest_step(self) -> int:
+        """Return the step of the newest checkpoint that is intact.
+
+        Raises:
+          UserError: there is none.
+        """
+        return self._newest
+
+    def step(self) -> int:
+        """Return the step of the checkpoint that `model` loads.
+
+        Raises:
+          UserError: the run has none that can be used.
+        """
+        return self._usable
+
+    def untrained_model(self) -> Model:
+        """The model with its initial parameters."""
+        return trained_model(
+            self.config, self.schema, self.inputs.specs, rngs=nnx.Rngs(jax.random.key(self.config.seed))
+        )
+
+    def model(self) -> Model:
+        """Return the model with the parameters of a checkpoint, by default of the newest that is intact.
+
+        Where the run averages its weights, these are the averages.
+
+        Raises:
+          UserError: the run has no checkpoint that can be used, or its weights are not finite.
+        """
+        abstract = nnx.eval_shape(lambda: trained_model(self.config, self.schema, self.inputs.specs, rngs=nnx.Rngs(0)))
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        params, model_state = placed(split_model(abstract), device)
+        averaged = split_frozen(params, self.config.frozen)[0] if self.config.average.kind else None
+        with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
+            try:
+                arrays = checkpoints.restore_model(self._usable, params, model_state, averaged=averaged)
+            except UnreadableError as error:
+                raise UserError(unusable(self.directory, {self._usable: f"it cannot be read ({error})"})) from error
+        check_finite(arrays, f"the checkpoint {self.checkpoints / str(self._usable)}")
+        return nnx.merge(nnx.graphdef(abstract), *arrays)
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts and lists as one dict with dotted keys."""
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        items = {str(index): item for index, item in enumerate(value)}.items()
+    else:
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, item in items:
+        flat.update(_flat(item, f"{prefix}.{key}" if prefix else key))
+    return flat

@@ -1,0 +1,1 @@
+"""What training changes: parameters, statistics, moments, averages, queues."""

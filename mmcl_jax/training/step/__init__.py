@@ -1,0 +1,1 @@
+"""One step of training, and of validation: views, encoders, objective, gradients, update."""
