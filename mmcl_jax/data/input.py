@@ -73,12 +73,14 @@ class Batches:
         return self.steps
 
     def __getitem__(self, index: Any) -> Batch:
-        rows = self.rows_of(int(index))[self.mine]
+        every = self.rows_of(int(index))
+        rows = every[self.mine]
         gathered: dict[int, np.ndarray] = {}  # inputs of one entry share its array, which is read once
         for array in self.arrays.values():
             if id(array) not in gathered:
                 gathered[id(array)] = np.asarray(array[rows])
-        return {name: gathered[id(array)] for name, array in self.arrays.items()}
+        batch = {name: gathered[id(array)] for name, array in self.arrays.items()}
+        return {**batch, "occurrence": _occurrence(every)[self.mine]} if self.sampler.repeats else batch
 
     def describe(self) -> str:
         """Return in words how many rows an epoch has."""
@@ -99,6 +101,14 @@ class Batches:
             order = order if self.take is None else self.take[order]
             self._cached = epoch, order
         return order
+
+
+def _occurrence(rows: np.ndarray) -> np.ndarray:
+    """Return of each row `[B]` how many of the same are before it, int32."""
+    order = np.argsort(rows, kind="stable")
+    ordered, found = rows[order], np.empty(len(rows), np.int32)
+    found[order] = np.arange(len(rows)) - np.searchsorted(ordered, ordered)
+    return found
 
 
 STREAMING_WORKERS = 2

@@ -85,7 +85,7 @@ def apply_views(
     seen = {}
     for name, view in views.items():
         look = view.plain if plain else view.apply
-        keys = example_keys(seed, step, name, batch["id"])
+        keys = example_keys(seed, step, name, batch["id"], batch.get("occurrence"))
         one = look(batch[view.modality], keys, fitted.get(view.modality, {}))
         present = batch.get(f"present/{view.modality}")
         seen[name] = one if present is None else dataclasses.replace(one, values=_zeroed(one.values, present))

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Int
@@ -30,6 +31,8 @@ class Balanced:
       >>> np.bincount(targets.labels["sex"][Balanced(targets=targets).order(seed=0, epoch=0)]).tolist()
       [3, 3]
     """
+
+    repeats: ClassVar[bool] = True
 
     targets: Targets
     label: str = ""

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from jaxtyping import Int
@@ -14,7 +14,12 @@ SAMPLERS = Registry("sampler")
 
 
 class Sampler(Protocol):
-    """Gives the rows of every epoch, as a pure function of seed and epoch. It is picklable: workers have one each."""
+    """Gives the rows of every epoch, as a pure function of seed and epoch. It is picklable: workers have one each.
+
+    `repeats` says whether a batch may hold a row more than once; its copies get other views then.
+    """
+
+    repeats: ClassVar[bool]
 
     @property
     def size(self) -> int:

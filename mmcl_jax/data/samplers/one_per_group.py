@@ -1,7 +1,7 @@
 """One row per person, or whatever else a group is."""
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Int
@@ -31,6 +31,8 @@ class OnePerGroup:
       >>> sorted(targets.groups[OnePerGroup(targets=targets, rows=4, batch_size=1).order(seed=0, epoch=0)].tolist())
       [7, 8]
     """
+
+    repeats: ClassVar[bool] = False
 
     targets: Targets
     rows: int

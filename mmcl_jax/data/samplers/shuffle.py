@@ -1,6 +1,7 @@
 """Every row once per epoch."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Int
@@ -17,6 +18,8 @@ class Shuffle:
       >>> Shuffle(rows=5).order(seed=0, epoch=0).tolist()
       [2, 4, 3, 0, 1]
     """
+
+    repeats: ClassVar[bool] = False
 
     rows: int
 

@@ -43,7 +43,7 @@ def forward(
     made: dict[str, dict[str, Array]] = {kind: {} for kind in objective.reads}
     for name, view in views.items():
         present = present_in(batch, [view.modality])
-        keys = example_keys(seed, step, f"{name}/encoder", batch["id"])
+        keys = example_keys(seed, step, f"{name}/encoder", batch["id"], batch.get("occurrence"))
         given: dict[str, Any] = {"view": seen[name].values, "train": train, "present": present, "keys": keys}
         own = features[name] = model.encode(view.modality, **given)
         reads = {kind: [text for text in texts if _view(text) == name] for kind, texts in objective.reads.items()}
@@ -74,7 +74,7 @@ def forward(
                     targets=objective.targets_of(key, batch),
                     layers=layers_of(model, objective, key),
                     learned={name: model.learned[key][name][...] for name in term.learned},
-                    keys=example_keys(seed, step, objective.stream(key), batch["id"]),
+                    keys=example_keys(seed, step, objective.stream(key), batch["id"], batch.get("occurrence")),
                     present=objective.present(key, batch),
                     train=train,
                 )

@@ -18,6 +18,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.build import build_experiment, build_sampler
+from mmcl_jax.views.randomness import example_keys
 
 pytestmark = pytest.mark.core
 
@@ -148,3 +149,24 @@ def test_the_groups_are_those_of_the_store(raw: Request, tiny_config, tmp_path: 
     drawn = np.concatenate([batches.rows_of(step) for step in range(batches.steps_per_epoch)])
     assert len(set(groups[drawn])) == len(drawn) == len(set(groups)) // 2 * 2
     assert f"{len(set(groups))} drawn in an epoch" in batches.describe()
+
+
+def test_the_copies_of_a_row_in_a_batch_are_told_apart() -> None:
+    batches = Batches(
+        {"id": np.arange(ROWS, dtype=np.uint32)},
+        batch_size=32,
+        epochs=2,
+        seed=0,
+        sampler=build(SPECS["balanced"], batch=32),
+        process=1,
+        processes=2,
+    )
+    for index in range(len(batches)):
+        rows = batches.rows_of(index)
+        expected = [list(rows[:place]).count(row) for place, row in enumerate(rows)][16:]
+        assert batches[index]["occurrence"].tolist() == expected
+    assert max(expected) > 2
+    ids, copies = jax.numpy.array([5, 5, 5], "uint32"), jax.numpy.array([0, 1, 0])
+    draws = jax.vmap(jax.random.uniform)(example_keys(jax.numpy.uint32(0), jax.numpy.int32(0), "image", ids, copies))
+    assert draws[0] == draws[2] != draws[1]
+    assert "occurrence" not in Batches({"id": np.arange(4)}, batch_size=2, epochs=1, seed=0)[0]
