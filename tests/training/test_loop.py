@@ -235,11 +235,17 @@ def test_images_alone_do_not_mind_missing_table_values(raw: Request, tmp_path: P
         ("views.table.rate=2", r"config.views.table: rate must lie in \[0, 1\]"),
         ("objective.0.temperature=-1", "config.objective.0: temperature must be positive"),
         ("objective.0.between=('image','x')", "there is no view 'x'"),
-        ("views.table.modality=genes", "config.views.table.modality: 'genes' is not one of image, table"),
+        (
+            "views.table.modality=genes",
+            "config.views.table.modality: 'genes' is not one of config.inputs, which are image, table",
+        ),
         ("data=nowhere", "nowhere is not a store"),
         ("projectors.image.out=5", "do not fit together: "),
         ("encoders.table.name=cnn", "do not fit together"),
-        ("views.image.name=rows", "config.views.image: 'rows' is a view of the table, not of 'image'"),
+        (
+            "views.image.name=rows",
+            "config.views.image: 'rows' is a view of the kind table, and the input 'image' is of the kind image",
+        ),
     ],
 )
 def test_bad_configs_are_refused_before_anything_is_written(
