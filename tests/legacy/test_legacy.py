@@ -36,9 +36,13 @@ def named(scores: list[dict[str, Any]]) -> dict[tuple, dict[str, float]]:
     return {tuple(score[key] for key in keys): score["metrics"] for score in scores}
 
 
-def test_an_old_run_is_evaluated_and_continued(legacy: Path) -> None:
+@pytest.mark.parametrize("upgraded", [False, True])
+def test_an_old_run_is_evaluated_and_continued(legacy: Path, upgraded: bool) -> None:
     run, store = legacy / "run", legacy / "store"
     expected = json.loads((legacy / "expected.json").read_text())
+    if upgraded:
+        mmcl("upgrade", store)
+        mmcl("upgrade", run)
     mmcl("evaluate", "--run", run, "--store", store, *expected["evaluate"], "--out", legacy / "scores.json")
     scores = named(json.loads((legacy / "scores.json").read_text())["scores"])
     for key, metrics in named(expected["scores"]).items():
@@ -47,7 +51,8 @@ def test_an_old_run_is_evaluated_and_continued(legacy: Path) -> None:
         for name in same:
             assert scores[key][name] == pytest.approx(metrics[name], abs=1e-3), (key, name)
 
-    override = [f"--config.{override}" for override in expected["overrides"]]
+    renamed = {"missing=iterative": "inputs.table.missing=iterative"} if upgraded else {}
+    override = [f"--config.{renamed.get(override, override)}" for override in expected["overrides"]]
     mmcl("pretrain", "--config", "digits_mmcl", f"--config.data={store}", *override, "--workdir", run)
     losses = {entry["step"]: entry["loss"] for entry in read_metrics(run)}
     steps = [int(step) for step in expected["losses"]]
