@@ -13,9 +13,11 @@ _LEFT_OUT_OPEN = 40
 _AXES = {"log": "logarithmic axis", "middle": "outer bars: the lowest and highest twentieth"}
 
 
-def features(findings: Findings) -> Html:
-    """The columns of the store's table: the first with their distributions, the others as lines."""
+def features(findings: Findings) -> Html | None:
+    """The columns of the store's table: the first with their distributions, the others as lines; None for no table."""
     columns = features_of(findings)
+    if not columns:
+        return None
     kinds: dict[str, int] = {}
     for column in columns:
         kinds[column.kind] = kinds.get(column.kind, 0) + 1
@@ -23,7 +25,7 @@ def features(findings: Findings) -> Html:
     incomplete = sum(column.missing > 0 for column in columns)
     lead = element(
         "p",
-        f"{counted(len(columns), 'column')} make up the table: {said}. " if columns else "No column makes up a table. ",
+        f"{counted(len(columns), 'column')} make up the table: {said}. ",
         f"{count(incomplete)} of them {'has' if incomplete == 1 else 'have'} missing values."
         if incomplete
         else "None has missing values.",
@@ -31,7 +33,7 @@ def features(findings: Findings) -> Html:
         class_="lead",
     )
     cards = element("ul", [_card(column, findings.kept) for column in columns[:CHARTED]], class_="cards")
-    return section("table", "The table", lead if columns else None, cards, _others(columns[CHARTED:], findings.kept))
+    return section("table", "The table", lead, cards, _others(columns[CHARTED:], findings.kept))
 
 
 def distribution(column: ColumnFinding, kept: int) -> Html:

@@ -107,7 +107,8 @@ def _headline(findings: Findings, title: str, shown: Sequence[tuple[str, np.ndar
         _tile("Warnings", count(len(findings.warnings)), "worst first, below" if findings.warnings else "none raised"),
     ]
     if "stored" in findings.images:
-        tiles.append(_tile("Images stored", str(findings.images["stored"]).replace(" x ", "×"), "uint8"))
+        dtype = next((entry["dtype"] for entry in findings.entries if entry["name"] == "image"), "uint8")
+        tiles.append(_tile("Images stored", str(findings.images["stored"]).replace(" x ", "×"), dtype))
     if findings.splits:
         tiles.append(_splits_tile(findings))
     return fragment(
