@@ -40,7 +40,9 @@ def test_imports_point_one_way(room: str) -> None:
 
 
 def test_a_folder_holds_at_most_fifteen_files() -> None:
-    folders = {path.parent for path in PACKAGE.rglob("*.py")} - {PACKAGE / "configs"}
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
     for folder in folders:
+        if "configs" in folder.relative_to(PACKAGE).parts:  # of the installed package; an experiment each
+            continue
         files = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
         assert len(files) <= 15, f"{folder.relative_to(PACKAGE)} has {len(files)} files"
