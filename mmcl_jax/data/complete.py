@@ -4,13 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_jax.data.kinds.vector import MISSING
+from mmcl_jax.data.kinds.vector import is_missing
 from mmcl_jax.errors import check
-
-
-def is_missing(values: np.ndarray) -> np.ndarray:
-    """Return which values of vectors are missing, bool: NaN in floats, -127 in int8."""
-    return values == MISSING if values.dtype.kind == "i" else np.isnan(values)
 
 
 class CompleteRows:

@@ -18,6 +18,8 @@ class MLP(Encoder):
     def __init__(
         self, *, inputs: int, hidden: int, features: int, layers: int, norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike
     ) -> None:
+        if min(hidden, features, layers) <= 0:
+            raise ValueError(f"hidden, features and layers must be positive, not {hidden}, {features}, {layers}")
         sizes = [inputs, *[hidden] * (layers - 1), features]
         self.layers = nnx.List(
             [
@@ -85,8 +87,6 @@ def table_mlp(
     Raises:
       ValueError: a size is not positive.
     """
-    if min(hidden, features, layers) <= 0:
-        raise ValueError(f"hidden, features and layers must be positive, not {hidden}, {features}, {layers}")
     return TableMLP(
         widths=widths,
         missing=missing,

@@ -52,8 +52,6 @@ def vector_mlp(
       >>> encoder(jnp.ones((4, 300)), train=True).pooled.shape
       (4, 16)
     """
-    if min(hidden, features, layers) <= 0:
-        raise ValueError(f"hidden, features and layers must be positive, not {hidden}, {features}, {layers}")
     return VectorMLP(
         inputs=shape[-1], hidden=hidden, features=features, layers=layers, norm=norm, rngs=rngs, dtype=dtype
     )

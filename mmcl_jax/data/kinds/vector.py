@@ -73,6 +73,11 @@ class Vector(Kind):
         return ((_numbers(rows) - fitted.mean) / fitted.std).astype(np.float32)
 
 
+def is_missing(values: np.ndarray) -> np.ndarray:
+    """Return which values of vectors are missing, bool: NaN in floats, -127 in int8."""
+    return values == MISSING if values.dtype.kind == "i" else np.isnan(values)
+
+
 def _numbers(rows: np.ndarray) -> np.ndarray:
     """Return rows as floats with NaN for missing."""
-    return rows if rows.dtype.kind == "f" else np.where(rows == MISSING, np.nan, rows.astype(np.float32))
+    return rows if rows.dtype.kind == "f" else np.where(is_missing(rows), np.nan, rows.astype(np.float32))

@@ -11,7 +11,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from mmcl_jax.backend import compiler_options
-from mmcl_jax.data.complete import is_missing
+from mmcl_jax.data.kinds.vector import is_missing
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.table_input import TableInput
