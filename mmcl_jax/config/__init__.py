@@ -6,13 +6,14 @@ encoder, view, term and optimizer is in the resolved config, because their facto
 
 from mmcl_jax.config.data import Data, data_names, is_small
 from mmcl_jax.config.experiment import encoder, experiment, input, optimizer, projector, sampler, schedule, term, view
-from mmcl_jax.config.load import experiments, load, shipped
+from mmcl_jax.config.load import apply, experiments, load, shipped
 from mmcl_jax.config.own import choose, explain
 from mmcl_jax.config.own_data import OwnData
 
 __all__ = [
     "Data",
     "OwnData",
+    "apply",
     "choose",
     "data_names",
     "encoder",
