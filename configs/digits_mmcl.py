@@ -21,7 +21,7 @@ AUGMENTATION = {
 
 
 def get_config() -> ConfigDict:
-    """The experiment."""
+    """Return the experiment."""
     config = experiment()
     config.batch_size = 128
     config.epochs = 60

@@ -6,7 +6,7 @@ from mmcl_jax.config import load, term, view
 
 
 def get_config() -> ConfigDict:
-    """The experiment."""
+    """Return the experiment."""
     config = load("digits_mmcl")
     config.name = "digits_simclr"
     augmentation = {key: value for key, value in config.views.image.items() if key != "name"}

@@ -12,7 +12,7 @@ from mmcl_jax.config import encoder, experiment, input, optimizer, projector, sc
 
 
 def get_config() -> ConfigDict:
-    """The experiment."""
+    """Return the experiment."""
     config = experiment()
     config.inputs = {"image": input(), "table": input()}
     config.views = {"image": view("augment", size=(128, 128), probability=0.95), "table": view("scarf", rate=0.3)}

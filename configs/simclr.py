@@ -9,7 +9,7 @@ from mmcl_jax.config import encoder, experiment, input, optimizer, projector, sc
 
 
 def get_config() -> ConfigDict:
-    """The experiment."""
+    """Return the experiment."""
     config = experiment()
     config.inputs = {"image": input()}
     config.views = {

@@ -9,7 +9,7 @@ from mmcl_jax.config import Data, is_small, load, projector, term
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
-    """The experiment."""
+    """Return the experiment."""
     config = load("mmcl/simclr", data=data)
     config.name = "byol"
     small = is_small(data)

@@ -6,7 +6,7 @@ from mmcl_jax.config import Data, load
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
-    """The experiment."""
+    """Return the experiment."""
     config = load("mmcl/mmcl", data=data)
     config.name = "laaf"
     config.inputs.table.label_as_feature = True

@@ -38,7 +38,7 @@ CARS = {
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
-    """The experiment."""
+    """Return the experiment."""
     config = load("digits_mmcl" if is_small(data) else "mmcl")
     config.name = "mmcl"
     if data == "cardiac":

@@ -6,7 +6,7 @@ from mmcl_jax.config import Data, load, projector
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
-    """The experiment."""
+    """Return the experiment."""
     config = load("mmcl/mmcl", data=data)
     config.name = "mmcl_linear_projector"
     config.projectors.table = projector("linear", out=config.projectors.image.out)

@@ -6,7 +6,7 @@ from mmcl_jax.config import Data, OwnData, is_small, load, projector, term
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
-    """The experiment."""
+    """Return the experiment."""
     config = load("mmcl/simclr", data=data)
     config.name = "nnclr"
     small = is_small(data)

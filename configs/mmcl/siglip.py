@@ -6,7 +6,7 @@ from mmcl_jax.config import Data, load, term
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
-    """The experiment."""
+    """Return the experiment."""
     config = load("mmcl/mmcl", data=data)
     config.name = "siglip"
     config.objective = (term("siglip", between=("image", "table")),)

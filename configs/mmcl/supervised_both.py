@@ -9,7 +9,7 @@ from mmcl_jax.config import Data, load, schedule, term, view
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
-    """The experiment."""
+    """Return the experiment."""
     config = load("mmcl/mmcl", data=data)
     config.name = "supervised_both"
     del config.projectors

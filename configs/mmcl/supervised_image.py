@@ -9,7 +9,7 @@ from mmcl_jax.config import Data, load, schedule, term
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
-    """The experiment."""
+    """Return the experiment."""
     config = load("mmcl/mmcl", data=data)
     config.name = "supervised_image"
     del config.inputs.table, config.encoders.table, config.views.table

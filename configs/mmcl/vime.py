@@ -6,7 +6,7 @@ from mmcl_jax.config import Data, encoder, is_small, load, term, view
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
-    """The experiment."""
+    """Return the experiment."""
     config = load("mmcl/mmcl", data=data)
     config.name = "vime"
     del config.inputs.image, config.encoders.image, config.projectors.image, config.views.image
