@@ -28,7 +28,7 @@ def linear(
     zero_bias: bool = False,
     bias: bool = True,
 ) -> nnx.Linear:
-    """A fully connected layer, by default initialised as PyTorch does (kernel and bias uniform)."""
+    """Return a fully connected layer, initialised by default as in PyTorch (kernel and bias uniform)."""
     bound = 1 / math.sqrt(inputs)
 
     def uniform(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
@@ -50,7 +50,7 @@ def conv(
     rngs: nnx.Rngs,
     dtype: DTypeLike,
 ) -> nnx.Conv:
-    """A square or cubic convolution without bias, padded by kernel // 2 on every side; Kaiming-normal over the fan-out.
+    """Return a square or cubic convolution without bias, padded by kernel // 2 on every side; Kaiming-normal (fan-out).
 
     The padding is explicit because XLA's "SAME" pads unevenly at stride 2, unlike PyTorch.
     """

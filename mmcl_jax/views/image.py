@@ -18,7 +18,7 @@ Picture = int | None
 
 @VIEWS.register("resized")
 def resized(*, modality: str = "image", size: Size = None, picture: Picture = None) -> View:
-    """The image itself as floats (see `pixels.to_unit`), resized to `size` (height, width) if that is given.
+    """Return the image itself as floats (see `pixels.to_unit`), resized to `size` (height, width) if that is given.
 
     Of rows with several pictures, `picture` says which by its place; None takes one at random.
     """

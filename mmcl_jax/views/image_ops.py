@@ -15,7 +15,7 @@ _CROP_TRIES = 10
 
 
 def sometimes(key: Key[Array, ""], probability: float) -> Bool[Array, ""]:
-    """True with this probability."""
+    """Return true with this probability."""
     return jax.random.uniform(key) < probability
 
 

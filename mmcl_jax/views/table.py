@@ -17,7 +17,7 @@ def unchanged(values: Array, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
 
 @VIEWS.register("rows")
 def rows(*, modality: str = "table") -> View:
-    """The encoded row itself."""
+    """Return the encoded row itself."""
     return View(modality=modality, takes="table", apply=unchanged, plain=unchanged)
 
 

@@ -11,7 +11,7 @@ Texts = Int[Array, "B T 2"]
 
 @VIEWS.register("tokens")
 def tokens(*, modality: str = "text", drop: float = 0.0) -> View:
-    """The tokens of a text, each with its sentence; a token that no training row has is the unknown one.
+    """Return the tokens of a text, each with its sentence; tokens that no training row has become the unknown token.
 
     With `drop`, every token is left out with this probability and those behind it move up, but a text of which none
     would be left stays whole. The plain form leaves out none.

@@ -16,7 +16,7 @@ _PARTS = ("crop", "place", "flip", "scale", "shift", "probability")
 
 @VIEWS.register("resized_volume")
 def resized_volume(*, modality: str = "volume", size: Size = None, picture: int | None = None) -> View:
-    """The volume itself as floats (see `pixels.to_unit`), resized to `size` (depth, height, width) if that is given.
+    """Return the volume itself as floats (see `pixels.to_unit`), resized to `size` (depth, height, width) if that is given.
 
     Of rows with several volumes, `picture` is the index of the wanted one; None takes one at random.
 
@@ -111,7 +111,7 @@ def _resized(size: Size, picture: int | None) -> Apply:
 
 
 def _sampled(volume: Volume, geometry: affine.Affine, size: tuple[int, ...]) -> Float[Array, "d h w C"]:
-    """The volume at the indices of a map whose axes stay apart: linear along one axis after the other."""
+    """Return the volume at the indices of a map whose axes stay apart: linear along one axis after the other."""
     for axis, length in enumerate(size):
         places = geometry[axis, axis] * jnp.arange(length, dtype=jnp.float32) + geometry[axis, 3]
         places = jnp.clip(places, 0, volume.shape[axis] - 1)

@@ -38,7 +38,7 @@ class Execution:
     mesh: Mesh | None = None
 
     def tile_for(self, columns: int, width: int) -> int:
-        """The height of a tile where all columns' embeddings are [columns, width].
+        """Return the height of a tile that spans all columns, whose embeddings are [columns, width].
 
         The default tile takes a sixteenth of the memory of those embeddings, so that it grows with the batch's square
         root and never dominates.
@@ -58,7 +58,7 @@ def pair_sums(
     bias: Float[Array, ""] | None = None,
     clip: float | None = None,
 ) -> tuple[Sums, Sums]:
-    """The sums of `loss` for each row [A] and each column [B]; the logits are `x @ y.T + bias` or `soft_clip(x @ y.T)`.
+    """Return the sums of `loss` for each row [A] and column [B] of logits `x @ y.T + bias` or `soft_clip(x @ y.T)`.
 
     Raises:
       ValueError: the rows or columns do not divide among the devices, or differ in dtype.

@@ -26,11 +26,11 @@ class AnchorLosses:
     valid: Bool[Array, "n"]
 
     def mean(self) -> Float[Array, ""]:
-        """The mean loss of the valid anchors, 0 if there are none."""
+        """Return the mean loss of the valid anchors, 0 if there are none."""
         return self._mean(self.loss)
 
     def accuracy(self) -> Float[Array, ""]:
-        """The share of the valid anchors that are hits."""
+        """Return the share of the valid anchors that are hits."""
         return self._mean(self.top1.astype(jnp.float32))
 
     def _mean(self, values: Float[Array, "n"]) -> Float[Array, ""]:
@@ -52,7 +52,7 @@ class ScoredSums(PairSums):
 
     @abc.abstractmethod
     def losses(self, sums: Sums) -> AnchorLosses:
-        """The losses of anchors with these sums."""
+        """Return the losses of anchors that have these sums."""
 
 
 def pair_losses(
@@ -69,7 +69,7 @@ def pair_losses(
     bias: Float[Array, ""] | None = None,
     clip: float | None = None,
 ) -> PairLosses:
-    """The losses of all anchors of both sides; arguments as in `softmax.contrast`."""
+    """Return the losses of all anchors of both sides; arguments as in `softmax.contrast`."""
     rows, columns = pair_sums(
         loss,
         scaled(without_absent(x, rule, x_metadata), scale, normalise=normalise),

@@ -30,7 +30,7 @@ def same(key: str, missing: int | None = None) -> PairRule:
 
 
 def also(rule: PairRule, key: str, missing: int | None = None) -> PairRule:
-    """Counted pairs that agree in `key` are positives, too.
+    """Make valid pairs that agree in `key` positives, too.
 
     `also(same("id"), "label", missing=-1)` is SupCon's rule where some labels are missing: the positives of a row
     without a label are the views of its own sample. `missing` is as in `same`.
@@ -99,7 +99,7 @@ def present(rule: PairRule, key: str = "present") -> PairRule:
 
 
 def others(rule: PairRule, key: str = "place") -> PairRule:
-    """An anchor is not compared with itself: for views contrasted among themselves, as in SimCLR."""
+    """Exclude the pair of an anchor with itself: for views contrasted among themselves, as in SimCLR."""
 
     def narrowed(rows: Metadata, columns: Metadata) -> tuple[Array, Array]:
         positive, counted = rule(rows, columns)
