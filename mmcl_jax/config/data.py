@@ -16,5 +16,5 @@ def is_small(data: Data) -> bool:
 
 
 def data_names() -> tuple[str, ...]:
-    """The names of data on the command line, behind the colon of a config's name."""
+    """Return the names of data sets that may follow the colon of a config's name on the command line."""
     return (*get_args(get_args(Data)[0]), "own")

@@ -29,7 +29,7 @@ def is_small(data: OwnData) -> bool:
 
 
 def choose(config: ConfigDict, data: OwnData) -> None:
-    """Sets in MMCL's config (small or published, by `is_small`) what the data and the device decide."""
+    """Set the keys of MMCL's config (small or published, by `is_small`) that depend on the data and the device."""
     small = is_small(data)
     config.dtype = "float32" if small else "bfloat16"
     config.batch_size = batch = batch_size(data)
@@ -49,7 +49,7 @@ def choose(config: ConfigDict, data: OwnData) -> None:
 
 
 def batch_size(data: OwnData) -> int:
-    """A power of two per device, and not more than a quarter of the rows, so that an epoch has a few steps."""
+    """Return a power of two per device, at most a quarter of the rows, so that an epoch has a few steps."""
     most = SMALL_BATCH if is_small(data) else BATCH
     wanted = min(most, max(8, data.rows // 4), data.rows)
     return data.devices * 2 ** int(math.log2(max(1, wanted // data.devices)))
@@ -65,7 +65,7 @@ def size(data: OwnData) -> tuple[int, int] | None:
 
 
 def image_encoder(data: OwnData) -> ConfigDict:
-    """A CNN that halves the picture until its shorter side has two pixels; ResNet-18, or from 20,000 rows ResNet-50."""
+    """Return a CNN that halves the image to two pixels, or a ResNet-18; from 20,000 rows a ResNet-50."""
     height, width = size(data) or (data.height, data.width)
     if is_small(data):
         layers = max(1, round(math.log2(min(height, width))) - 1)
@@ -116,7 +116,7 @@ def explain(config: ConfigDict, overrides: Sequence[str]) -> list[str]:
 
 
 def _reasons(config: ConfigDict, data: OwnData) -> Iterator[tuple[str, str, str]]:
-    """The keys that were chosen, of those that this method has: key, what it is, and why."""
+    """Yield the chosen keys that this method has: key, value in words, and reason."""
     image = next((spec for spec in config.views.values() if spec.modality == "image"), None)
     if image is not None:
         spec = config.encoders.image

@@ -54,7 +54,7 @@ class Experiment:
     validation: PaddedBatches | None = None
 
     def init(self, seed: jax.Array) -> TrainState:
-        """The first state. Run it under `jax.jit` with `out_shardings`, so that every array is made where it stays."""
+        """Return the first state. Run this under `jax.jit` with `out_shardings`, so that every array is made where it stays."""
         key = jax.random.key(seed)
         model = trained_model(self.config, self.schema, self.inputs, rngs=nnx.Rngs(key))
         first = (self.objective.terms[key].between[0] for key in self.objective.queues)
@@ -76,7 +76,7 @@ class Experiment:
         return {"kind": average.kind, "decay": average.decay, "start": average.start * self.batches.steps_per_epoch}
 
     def constants(self) -> dict[str, Any]:
-        """What no step changes, on the host; see `make_step`."""
+        """Return the arrays that no step changes, on the host; see `make_step`."""
         return {"seed": np.uint32(self.config.seed), "fitted": self.fitted}
 
     def shardings(self, arrays: Any) -> Any:
@@ -84,7 +84,7 @@ class Experiment:
         return by_size(self.mesh, arrays, above=self.config.mesh.shard_above)
 
     def shapes(self) -> tuple[Any, Any, Any]:
-        """The shapes, dtypes and shardings of the step's arguments: state, batch (of all processes), constants."""
+        """Return the shapes, dtypes and shardings of the step's arguments: state, batch (of all processes), constants."""
         state = jax.eval_shape(self.init, np.uint32(0))
         batch = {
             name: jax.ShapeDtypeStruct((self.batches.batch_size, *rows.shape[1:]), rows.dtype)
@@ -145,7 +145,7 @@ def build_sampler(config: ConfigDict, store: Store) -> Sampler:
 def build_experiment(
     config: ConfigDict, store: Store, devices: Sequence[jax.Device] | None = None, *, inputs: Inputs | None = None
 ) -> Experiment:
-    """The experiment on the training split of a store and on these devices (all by default).
+    """Build the experiment on the training split of a store and on these devices (all by default).
 
     `inputs` are those of a run which is continued; by default they are fitted.
 
@@ -182,14 +182,14 @@ def build_experiment(
 
 
 def _modalities(config: ConfigDict) -> dict[str, str]:
-    """The modality of every view."""
+    """Return the modality of every view."""
     return {name: spec.modality for name, spec in sorted(config.views.items())}
 
 
 def _fitted(
     config: ConfigDict, views: Mapping[str, View], batches: Batches, inputs: Inputs | None
 ) -> dict[str, dict[str, np.ndarray]]:
-    """What views are given, by modality: what was fitted, and the population if a view draws from it."""
+    """Return the constants of the views, by modality: fitted arrays, and the population if a view draws from it."""
     known: Mapping[str, Mapping[str, np.ndarray]] = inputs.fitted if inputs else {}
     fitted = {view.modality: dict(known.get(view.modality, {})) for view in views.values()}
     asked: dict[str, tuple[str, int | None]] = {}
@@ -221,7 +221,7 @@ def assemble(
     *,
     inputs: Inputs | None = None,
 ) -> Experiment:
-    """The experiment on any batches that the schema describes. Builds and checks every part; allocates no parameters.
+    """Build and check every part of the experiment on any batches that the schema describes; allocate no parameters.
 
     `inputs` are what was fitted, which vectors need; without them `schema` alone says what the inputs are.
 

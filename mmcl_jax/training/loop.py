@@ -250,7 +250,7 @@ class _Watch:
         self._whole = jax.jit(lambda arrays: arrays, out_shardings=replicated(experiment.mesh))
 
     def at(self, step: int, state: TrainState, *, last: bool = False) -> dict[str, float]:
-        """The metrics at this step, {} if it is not one to look at; the `last` always is."""
+        """Return the metrics at this step, {} if none are due; they are due at the `last` step always."""
         batches, epochs = self._experiment.batches, self._experiment.config.monitor.epochs
         if not last and step != batches.steps and step % (batches.steps_per_epoch * epochs):
             return {}
@@ -263,4 +263,4 @@ class _Watch:
 
 
 def _nothing(line: str) -> None:
-    """What the processes behind the first have to say."""
+    """Drop a line that a process other than the first would print."""

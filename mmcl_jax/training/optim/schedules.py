@@ -37,7 +37,7 @@ class Schedule:
 
 @SCHEDULES.register("constant")
 def constant(*, learning_rate: float = 1e-3) -> Schedule:
-    """The same rate at every step, as in MMCL's supervised baselines and evaluation.
+    """Return a constant rate, as in MMCL's supervised baselines and evaluation.
 
     Raises:
       ValueError: it is not positive.
@@ -55,7 +55,7 @@ def warmup_cosine(
     warmup_epochs: int = 10,
     per: Literal["step", "epoch"] = "step",
 ) -> Schedule:
-    """A linear rise to `learning_rate`, then half a cosine down to 0.
+    """Return a linear rise to `learning_rate`, then half a cosine down to 0.
 
     Args:
       epochs: of the whole training.
@@ -145,7 +145,7 @@ def cosine_cycles(
     fall_epochs: int = 1,
     per: Literal["step", "epoch"] = "step",
 ) -> Schedule:
-    """A cosine that falls from `learning_rate` to 0 in `fall_epochs`, rises back in as many, and so on.
+    """Return a cosine that falls from `learning_rate` to 0 in `fall_epochs`, rises back in as many, and so on.
 
     With the defaults it is LoVT's schedule. ContIG's code has the same one, stepped once per epoch and with as many
     epochs as an epoch has steps: practically constant.
@@ -169,7 +169,7 @@ def cosine_cycles(
 def steps(
     *, steps_per_epoch: int, learning_rate: float = 1e-3, milestones: tuple[int, ...] = (60, 80), factor: float = 0.1
 ) -> Schedule:
-    """A rate that is multiplied by `factor` at the beginning of each of the epochs `milestones`, counted from 0.
+    """Return a rate that is multiplied by `factor` at the beginning of each of the epochs `milestones`, counted from 0.
 
     Raises:
       ValueError: a number is out of range, or the milestones do not rise.
@@ -196,7 +196,7 @@ def plateau(
     threshold: float = 1e-4,
     lowest: float = 0.0,
 ) -> Schedule:
-    """A rate that falls when the validation loss no longer does; see `control.Plateau`. Defaults: LoVT's ConVIRT.
+    """Return a rate that falls when the validation loss no longer does; see `control.Plateau`. Defaults: LoVT's ConVIRT.
 
     Args:
       learning_rate: the first.

@@ -41,7 +41,7 @@ def check_length(directory: Path, begun: ConfigDict, asked: ConfigDict, store: S
 
 
 def _follows_length(config: ConfigDict, store: Store) -> str | None:
-    """What of the training depends on its length, in words; None if nothing does."""
+    """Return the part of the training that depends on its length, in words; None if no part does."""
     if "epochs" in inspect.signature(SCHEDULES.factory(config.schedule.name)).parameters:
         return f"the schedule {config.schedule.name!r} spreads the learning rate over the whole length"
     modalities = {name: view.modality for name, view in config.views.items()}

@@ -79,7 +79,7 @@ def parts_of_loss(
 
 
 def make_step(experiment: Experiment) -> Step:
-    """The step as a pure function of (state, batch, constants): views, encoders, objective, update.
+    """Return the step as a pure function of (state, batch, constants): views, encoders, objective, update.
 
     A step whose loss, gradient or new state is not finite is skipped: the metric `skipped` is true, and nothing changes
     but the step counter and the position in the schedule (see `finite_step.skipped`).
@@ -173,7 +173,7 @@ def compile_step(step: Step, state: Any, batch: Any, constants: Any, *, dtype: s
 
 
 def memory_report(compiled: Any) -> str:
-    """What the compiled step needs on each device, in words."""
+    """Return the memory that the compiled step needs on each device, in words."""
     memory = compiled.memory_analysis()
     mib = {"state and inputs": memory.argument_size_in_bytes, "temporary": memory.temp_size_in_bytes}
     return ", ".join(f"{name} {size / 2**20:,.1f} MiB" for name, size in mib.items())
