@@ -103,7 +103,7 @@ def _nothing(line: str) -> None:
 
 
 def _source(score: Score, trained: str) -> str:
-    """Return the baseline that a score belongs to, "" for the run itself; a random encoder trained with labels is "random"."""
+    """Return the baseline of a score ("random" for an encoder trained with labels), "" for the run itself."""
     if score.method == trained:
         return ""
     return score.method if score.method in ("pixels", "columns") else "random"
