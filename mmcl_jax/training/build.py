@@ -54,7 +54,7 @@ class Experiment:
     validation: PaddedBatches | None = None
 
     def init(self, seed: jax.Array) -> TrainState:
-        """Return the first state. Run this under `jax.jit` with `out_shardings`, so that every array is made where it stays."""
+        """Return the first state. Run under `jax.jit` with `out_shardings`, so that arrays are made where they stay."""
         key = jax.random.key(seed)
         model = trained_model(self.config, self.schema, self.inputs, rngs=nnx.Rngs(key))
         first = (self.objective.terms[key].between[0] for key in self.objective.queues)
@@ -84,7 +84,7 @@ class Experiment:
         return by_size(self.mesh, arrays, above=self.config.mesh.shard_above)
 
     def shapes(self) -> tuple[Any, Any, Any]:
-        """Return the shapes, dtypes and shardings of the step's arguments: state, batch (of all processes), constants."""
+        """Return the shapes, dtypes and shardings of the step's arguments: state, batch (all processes), constants."""
         state = jax.eval_shape(self.init, np.uint32(0))
         batch = {
             name: jax.ShapeDtypeStruct((self.batches.batch_size, *rows.shape[1:]), rows.dtype)

@@ -12,7 +12,7 @@ Vectors = Shaped[Array, "B F"]
 
 @VIEWS.register("vector")
 def vector(*, modality: str = "vector") -> View:
-    """Return the vector in standard deviations of its features over the training rows; missing values become the mean, 0.
+    """Return the vector in standard deviations of its features over the training rows; missing values become 0.
 
     Example:
       >>> fitted = {"mean": jnp.array([1.0, 0.0]), "std": jnp.array([2.0, 1.0])}

@@ -16,7 +16,7 @@ _PARTS = ("crop", "place", "flip", "scale", "shift", "probability")
 
 @VIEWS.register("resized_volume")
 def resized_volume(*, modality: str = "volume", size: Size = None, picture: int | None = None) -> View:
-    """Return the volume itself as floats (see `pixels.to_unit`), resized to `size` (depth, height, width) if that is given.
+    """Return the volume itself as floats (see `pixels.to_unit`), resized to `size` (depth, height, width) if given.
 
     Of rows with several volumes, `picture` is the index of the wanted one; None takes one at random.
 

@@ -196,7 +196,7 @@ def plateau(
     threshold: float = 1e-4,
     lowest: float = 0.0,
 ) -> Schedule:
-    """Return a rate that falls when the validation loss no longer does; see `control.Plateau`. Defaults: LoVT's ConVIRT.
+    """Return a rate that falls when the validation loss stops falling (`control.Plateau`). Defaults: LoVT's ConVIRT.
 
     Args:
       learning_rate: the first.
