@@ -12,6 +12,10 @@ MODULES = [
     module.name for module in pkgutil.walk_packages(mmcl_jax.__path__, "mmcl_jax.") if ".configs" not in module.name
 ]
 WITH_EXAMPLES = {
+    "mmcl_jax.arrays",
+    "mmcl_jax.objectives.base",
+    "mmcl_jax.objectives.pairs.sigmoid",
+    "mmcl_jax.views.base",
     "mmcl_jax.cli.disk",
     "mmcl_jax.prepare.card.forest",
     "mmcl_jax.page.wording",

@@ -1,10 +1,19 @@
-"""From views to features: encoders of each kind of input, and the projectors behind them."""
+"""From views to features: encoders of each kind of input, and the projectors behind them.
 
-from mmcl_jax.encoders import cnn, cnn3d, mlp, projectors, resnet, text, vector
+An encoder can be used without a config: `resnet18(shape=(32, 32, 3), rngs=nnx.Rngs(0))(images, train=False).pooled`.
+"""
+
+from mmcl_jax.encoders import projectors
 from mmcl_jax.encoders.base import ENCODERS, PROJECTORS, Encoder, Projector, ViewSpec
+from mmcl_jax.encoders.cnn import cnn
+from mmcl_jax.encoders.cnn3d import cnn3d
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.keys import FeatureKey, parse_key
+from mmcl_jax.encoders.mlp import table_mlp
 from mmcl_jax.encoders.model import Model, build_model, view_specs
+from mmcl_jax.encoders.resnet import resnet18, resnet50
+from mmcl_jax.encoders.text import text_embedding
+from mmcl_jax.encoders.vector import vector_mlp
 
 __all__ = [
     "ENCODERS",
@@ -18,11 +27,12 @@ __all__ = [
     "build_model",
     "cnn",
     "cnn3d",
-    "mlp",
     "parse_key",
     "projectors",
-    "resnet",
-    "text",
-    "vector",
+    "resnet18",
+    "resnet50",
+    "table_mlp",
+    "text_embedding",
+    "vector_mlp",
     "view_specs",
 ]

@@ -3,12 +3,13 @@
 import itertools
 from typing import Any
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features
-from mmcl_jax.encoders.layers import Norm, kaiming_fan_in, linear
+from mmcl_jax.encoders.layers import Norm, batch_norm, kaiming_fan_in, linear
 from mmcl_jax.encoders.table_input import TableInput
 
 
@@ -64,10 +65,10 @@ class TableMLP(MLP):
 def table_mlp(
     *,
     widths: tuple[int, ...],
-    missing: str,
-    norm: Norm,
+    missing: str = "refuse",
+    norm: Norm = batch_norm,
     rngs: nnx.Rngs,
-    dtype: DTypeLike,
+    dtype: DTypeLike = jnp.float32,
     hidden: int = 2048,
     features: int = 2048,
     layers: int = 2,

@@ -2,11 +2,12 @@
 
 import itertools
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float
 
 from mmcl_jax.encoders.base import PROJECTORS, Projector
-from mmcl_jax.encoders.layers import Norm, linear
+from mmcl_jax.encoders.layers import Norm, batch_norm, linear
 
 
 class MLPProjector(Projector):
@@ -65,7 +66,9 @@ class NormProjector(Projector):
 
 
 @PROJECTORS.register("mlp")
-def mlp(*, features: int, rngs: nnx.Rngs, dtype: DTypeLike, hidden: int = 2048, out: int = 128) -> MLPProjector:
+def mlp(
+    *, features: int, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32, hidden: int = 2048, out: int = 128
+) -> MLPProjector:
     """Two layers with biases and no normalisation: what MMCL's released code uses for both modalities.
 
     (The SimCLR head of lightly 1.2.22, which it pins; from 1.4.3 on that head has BatchNorm after both layers.)
@@ -79,7 +82,7 @@ def mlp(*, features: int, rngs: nnx.Rngs, dtype: DTypeLike, hidden: int = 2048, 
 
 
 @PROJECTORS.register("linear")
-def single(*, features: int, rngs: nnx.Rngs, dtype: DTypeLike, out: int = 128) -> LinearProjector:
+def single(*, features: int, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32, out: int = 128) -> LinearProjector:
     """One fully connected layer: what MMCL's paper (section 4.2) says of the table; its code has `mlp`.
 
     Raises:
@@ -94,9 +97,9 @@ def single(*, features: int, rngs: nnx.Rngs, dtype: DTypeLike, out: int = 128) -
 def mlp_norm(
     *,
     features: int,
-    norm: Norm,
+    norm: Norm = batch_norm,
     rngs: nnx.Rngs,
-    dtype: DTypeLike,
+    dtype: DTypeLike = jnp.float32,
     hidden: tuple[int, ...] = (8192,),
     out: int = 8192,
     out_bias: bool = False,

@@ -5,12 +5,13 @@ He et al., "Deep residual learning for image recognition", CVPR 2016, Table 1.
 
 from typing import Literal
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features, of_maps
-from mmcl_jax.encoders.layers import Norm, conv, max_pool_3x3
+from mmcl_jax.encoders.layers import Norm, batch_norm, conv, max_pool_3x3
 
 Stem = Literal["imagenet", "cifar"]
 Remat = Literal["none", "stages", "blocks"]
@@ -156,9 +157,9 @@ class ResNet(Encoder):
 def resnet18(
     *,
     shape: tuple[int, ...],
-    norm: Norm,
+    norm: Norm = batch_norm,
     rngs: nnx.Rngs,
-    dtype: DTypeLike,
+    dtype: DTypeLike = jnp.float32,
     stem: Stem = "imagenet",
     width: float = 1.0,
     remat: Remat = "none",
@@ -193,9 +194,9 @@ def resnet18(
 def resnet50(
     *,
     shape: tuple[int, ...],
-    norm: Norm,
+    norm: Norm = batch_norm,
     rngs: nnx.Rngs,
-    dtype: DTypeLike,
+    dtype: DTypeLike = jnp.float32,
     stem: Stem = "imagenet",
     width: float = 1.0,
     remat: Remat = "none",

@@ -32,7 +32,7 @@ def byol(*, between: tuple[str, str] = ("image_1", "image_2"), weight: float = 1
 
     Example:
       >>> p, z = jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]])
-      >>> float(byol()(predictions=(p, p), teacher=(z, z)).value)
+      >>> float(byol()(predictions=(p, p), teacher=(z, z)))
       4.0
     """
     check_weights(weight=weight)
@@ -61,7 +61,7 @@ def simsiam(*, between: tuple[str, str] = ("image_1", "image_2"), weight: float 
 
     Example:
       >>> z = jnp.array([[3.0, 4.0]])
-      >>> float(simsiam()(z, z, predictions=(z, z)).value)
+      >>> float(simsiam()(z, z, predictions=(z, z)))
       -1.0
     """
     check_weights(weight=weight)

@@ -30,7 +30,7 @@ def barlow_twins(
     Example:
       >>> z = jnp.array([[1.0, 1.0], [-1.0, -1.0]])  # both dimensions say the same
       >>> loss = barlow_twins(redundancy=0.5)(z, z)
-      >>> round(float(loss.value), 3)
+      >>> round(float(loss), 3)
       1.0
     """
     check_weights(redundancy=redundancy, weight=weight)

@@ -55,9 +55,11 @@ def local_alignment(
       ValueError: a number is out of range.
 
     Example:
-      >>> loss = local_alignment()(each=jnp.array([1.0, 3.0]), present=jnp.array([True, False]))
-      >>> float(loss.value), float(loss.rows)
-      (1.0, 1.0)
+      >>> regions, sentences = jnp.ones((2, 9, 16)), jnp.ones((2, 4, 16))
+      >>> term = local_alignment()
+      >>> layers = term.init(nnx.Rngs(0), regions, sentences)
+      >>> term(regions, sentences, layers=layers, present=jnp.array([True, False])).shape
+      ()
     """
     check_term(temperature=temperature, weight=weight)
     if min(smoothness, threshold) <= 0:

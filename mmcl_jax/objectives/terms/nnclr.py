@@ -35,7 +35,7 @@ def nnclr(
     Example:
       >>> z = jnp.eye(4)
       >>> loss = nnclr(temperature=0.5)(z, z, predictions=(z, z), queue=z)
-      >>> round(float(loss.value), 4)
+      >>> round(float(loss), 4)
       0.3408
     """
     check_term(temperature=temperature, weight=weight)

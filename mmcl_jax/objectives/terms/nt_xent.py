@@ -38,7 +38,7 @@ def nt_xent(
 
     Example:
       >>> loss = nt_xent(temperature=0.5)(jnp.eye(4), jnp.eye(4))
-      >>> round(float(loss.value), 4)
+      >>> round(float(loss), 4)
       0.5944
     """
     check_term(temperature=temperature, weight=weight)

@@ -32,7 +32,7 @@ def siglip(
 
     Example:
       >>> loss = siglip()(jnp.eye(4), jnp.eye(4))
-      >>> round(float(loss.value), 4)
+      >>> round(float(loss), 4)
       0.6933
     """
     check_term(temperature=temperature, weight=weight)

@@ -36,7 +36,7 @@ def vicreg(
 
     Example:
       >>> z = jnp.ones((4, 2))  # collapsed: equal, but nothing varies
-      >>> round(float(vicreg()(z, z).value), 2)
+      >>> round(float(vicreg()(z, z)), 2)
       24.75
     """
     check_weights(invariance=invariance, variance=variance, covariance=covariance, weight=weight)
