@@ -54,6 +54,7 @@ WITH_EXAMPLES = {
     "mmcl_jax.objectives.terms.nnclr",
     "mmcl_jax.objectives.terms.nt_xent",
     "mmcl_jax.objectives.terms.siglip",
+    "mmcl_jax.objectives.terms.supcon",
     "mmcl_jax.objectives.terms.supervised",
     "mmcl_jax.objectives.terms.vicreg",
     "mmcl_jax.objectives.terms.vime",

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Key
@@ -84,7 +85,7 @@ class Encoder(nnx.Module):
         Raises:
           ArrayError: (a `UserError`) pixels are no floats.
         """
-        view = as_array(view, "view")
+        view = jax.tree.map(lambda values: as_array(values, "view"), view)
         if {"image", "volume"} & set(self.takes) and not jnp.issubdtype(view.dtype, jnp.floating):
             raise ArrayError(f"pixels are {view.dtype}; give floats in [0, 1], as the views of mmcl_jax.views do.")
         where = None if present is None else as_array(present, "present")

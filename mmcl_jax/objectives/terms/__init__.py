@@ -7,6 +7,7 @@ from mmcl_jax.objectives.terms.local_alignment import local_alignment
 from mmcl_jax.objectives.terms.nnclr import nnclr
 from mmcl_jax.objectives.terms.nt_xent import nt_xent
 from mmcl_jax.objectives.terms.siglip import siglip
+from mmcl_jax.objectives.terms.supcon import supcon
 from mmcl_jax.objectives.terms.supervised import supervised
 from mmcl_jax.objectives.terms.vicreg import vicreg
 from mmcl_jax.objectives.terms.vime import vime
@@ -20,6 +21,7 @@ __all__ = [
     "nt_xent",
     "siglip",
     "simsiam",
+    "supcon",
     "supervised",
     "vicreg",
     "vime",
