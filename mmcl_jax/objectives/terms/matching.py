@@ -58,8 +58,8 @@ def matching(
         views = {Read.parse(text).view for text in given.parts[2]}
         if not {first.view, second.view} <= views:
             raise ValueError(
-                f"the term 'matching' needs parts of {first.view!r} and {second.view!r} in the view {fused.view!r}, which "
-                f"has {', '.join(given.parts[2]) or 'none'}"
+                f"the term 'matching' needs parts of {first.view!r} and {second.view!r} in the view {fused.view!r}, "
+                f"which has {', '.join(given.parts[2]) or 'none'}"
             )
         return {
             "first": given.embeddings[0],

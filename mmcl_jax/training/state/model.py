@@ -121,7 +121,8 @@ def fuse_by(model: Model, objective: Objective, *, train: bool) -> Fuse:
         modality = objective.modalities[view]
         if _state(model.encoders[modality]):
             raise ValueError(
-                f"the fusion {modality!r} has model state, such as normalisation by the batch, which pairs of rows have not"
+                f"the fusion {modality!r} has model state, such as normalisation by the batch; pairs of rows need one "
+                "without, such as 'concat_mlp'"
             )
         ordered = tuple(parts[text] for text in objective.parts[view])
         return model.encode(modality, ordered, train=train, present=present)
