@@ -12,6 +12,10 @@ MODULES = [
     module.name for module in pkgutil.walk_packages(mmcl_jax.__path__, "mmcl_jax.") if ".configs" not in module.name
 ]
 WITH_EXAMPLES = {
+    "mmcl_jax.encoders.fusions.fused",
+    "mmcl_jax.encoders.fusions.cross_attention",
+    "mmcl_jax.encoders.fusions.concat_mlp",
+    "mmcl_jax.objectives.terms.matching",
     "mmcl_jax.arrays",
     "mmcl_jax.objectives.base",
     "mmcl_jax.objectives.pairs.sigmoid",

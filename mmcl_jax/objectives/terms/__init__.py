@@ -4,6 +4,7 @@ from mmcl_jax.objectives.terms.agreement import byol, simsiam
 from mmcl_jax.objectives.terms.barlow_twins import barlow_twins
 from mmcl_jax.objectives.terms.clip import clip
 from mmcl_jax.objectives.terms.local_alignment import local_alignment
+from mmcl_jax.objectives.terms.matching import matching
 from mmcl_jax.objectives.terms.nnclr import nnclr
 from mmcl_jax.objectives.terms.nt_xent import nt_xent
 from mmcl_jax.objectives.terms.siglip import siglip
@@ -17,6 +18,7 @@ __all__ = [
     "byol",
     "clip",
     "local_alignment",
+    "matching",
     "nnclr",
     "nt_xent",
     "siglip",
