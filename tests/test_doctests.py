@@ -13,6 +13,10 @@ MODULES = [
     module.name for module in pkgutil.walk_packages(mmcl_jax.__path__, "mmcl_jax.") if ".configs" not in module.name
 ]
 WITH_EXAMPLES = {
+    "mmcl_jax.encoders.fusions.fused",
+    "mmcl_jax.encoders.fusions.cross_attention",
+    "mmcl_jax.encoders.fusions.concat_mlp",
+    "mmcl_jax.objectives.terms.matching",
     "mmcl_jax.arrays",
     "mmcl_jax.cli.disk",
     "mmcl_jax.data.input",
@@ -58,6 +62,7 @@ WITH_EXAMPLES = {
     "mmcl_jax.objectives.terms.nnclr",
     "mmcl_jax.objectives.terms.nt_xent",
     "mmcl_jax.objectives.terms.siglip",
+    "mmcl_jax.objectives.terms.supcon",
     "mmcl_jax.objectives.terms.supervised",
     "mmcl_jax.objectives.terms.vicreg",
     "mmcl_jax.objectives.terms.vime",

@@ -3,11 +3,13 @@
 An encoder can be used without a config: `resnet18(shape=(32, 32, 3), rngs=nnx.Rngs(0))(images, train=False).pooled`.
 """
 
-from mmcl_jax.encoders import projectors
+from mmcl_jax.encoders import fusions, projectors
 from mmcl_jax.encoders.base import ENCODERS, PROJECTORS, Encoder, Projector, ViewSpec
 from mmcl_jax.encoders.cnn import cnn
 from mmcl_jax.encoders.cnn3d import cnn3d
 from mmcl_jax.encoders.features import Features
+from mmcl_jax.encoders.fusions.concat_mlp import concat_mlp
+from mmcl_jax.encoders.fusions.cross_attention import cross_attention
 from mmcl_jax.encoders.keys import FeatureKey, parse_key
 from mmcl_jax.encoders.mlp import table_mlp
 from mmcl_jax.encoders.model import Model, build_model, view_specs
@@ -27,6 +29,9 @@ __all__ = [
     "build_model",
     "cnn",
     "cnn3d",
+    "concat_mlp",
+    "cross_attention",
+    "fusions",
     "parse_key",
     "projectors",
     "resnet18",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AbstractMesh, AxisType, Mesh, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from mmcl_jax.arrays import ArrayError
@@ -87,16 +87,21 @@ def pair_sums(
         if side.shape[0] % devices:
             raise ArrayError(f"{side.shape[0]} embeddings do not divide among {devices} devices")
     sweep = Sweep(loss=loss, rule=rule, tile=execution.tile_for(*y.shape), axes=axes, clip=clip)
+    by_row = PartitionSpec(axes)
+    # Where axes are explicit, the compiler moves no array by itself.
+    explicit = mesh if mesh is not None and AxisType.Explicit in mesh.axis_types else None
+
+    def placed(tree: Any, spec: PartitionSpec) -> Any:
+        return tree if explicit is None else jax.sharding.reshard(tree, NamedSharding(explicit, spec))
+
+    rows = placed(rows, by_row)
     if execution.name == "dense":
-        explicit = mesh is not None and AxisType.Explicit in mesh.axis_types
-        # Where the program says how arrays are divided, it says so of the columns: every device has all of them.
-        pairs = sweep.pairs(rows, jax.sharding.reshard(columns, PartitionSpec()) if explicit else columns)
-        sums = loss.reduce(*pairs, axis=1), loss.reduce(*pairs, axis=0)
-        return jax.sharding.reshard(sums, PartitionSpec(axes)) if explicit else sums
+        pairs = sweep.pairs(rows, placed(columns, PartitionSpec()))
+        return placed((loss.reduce(*pairs, axis=1), loss.reduce(*pairs, axis=0)), by_row)
+    columns = placed(columns, by_row)
     walk = {"gathered": Gathered, "ring": Ring}[execution.name](sweep=sweep, devices=devices)
     if mesh is None:
         return _tiled(walk, rows, columns)
-    by_row = PartitionSpec(axes)
     share = jax.shard_map(functools.partial(_tiled, walk), mesh=mesh, in_specs=by_row, out_specs=by_row)
     return share(rows, columns)
 
