@@ -8,15 +8,29 @@ import jax
 import pytest
 
 import mmcl_jax
+from mmcl_jax.data.kinds import KINDS
+from mmcl_jax.data.samplers import SAMPLERS
+from mmcl_jax.encoders import ENCODERS, PROJECTORS
+from mmcl_jax.evaluation import heads
+from mmcl_jax.evaluation.heads.linear import LinearHead
+from mmcl_jax.objectives import TERMS
+from mmcl_jax.tasks import TASKS
+from mmcl_jax.training.optim.optimizer import OPTIMIZERS
+from mmcl_jax.training.optim.schedules import SCHEDULES
+from mmcl_jax.views import VIEWS
+
+REGISTRIES = (ENCODERS, OPTIMIZERS, PROJECTORS, SAMPLERS, SCHEDULES, TERMS, VIEWS)
+PARTS = {f"{registry.what} {name}": registry.factory(name) for registry in REGISTRIES for name in registry.names()}
+PARTS |= {f"task {name}": task for name, task in TASKS.items()}
+PARTS |= {f"kind {name}": type(kind) for name, kind in KINDS.items()}
+for file in pkgutil.iter_modules(heads.__path__, f"{heads.__name__}."):
+    importlib.import_module(file.name)
+PARTS |= {f"head {head.__name__}": head for head in (LinearHead, *LinearHead.__subclasses__())}
 
 MODULES = [
     module.name for module in pkgutil.walk_packages(mmcl_jax.__path__, "mmcl_jax.") if ".configs" not in module.name
 ]
 WITH_EXAMPLES = {
-    "mmcl_jax.encoders.fusions.fused",
-    "mmcl_jax.encoders.fusions.cross_attention",
-    "mmcl_jax.encoders.fusions.concat_mlp",
-    "mmcl_jax.objectives.terms.matching",
     "mmcl_jax.arrays",
     "mmcl_jax.cli.disk",
     "mmcl_jax.data.input",
@@ -33,6 +47,9 @@ WITH_EXAMPLES = {
     "mmcl_jax.datasets.cardiac.icd10",
     "mmcl_jax.encoders.cnn",
     "mmcl_jax.encoders.cnn3d",
+    "mmcl_jax.encoders.fusions.concat_mlp",
+    "mmcl_jax.encoders.fusions.cross_attention",
+    "mmcl_jax.encoders.fusions.fused",
     "mmcl_jax.encoders.keys",
     "mmcl_jax.encoders.mlp",
     "mmcl_jax.encoders.projectors",
@@ -59,6 +76,7 @@ WITH_EXAMPLES = {
     "mmcl_jax.objectives.terms.barlow_twins",
     "mmcl_jax.objectives.terms.clip",
     "mmcl_jax.objectives.terms.local_alignment",
+    "mmcl_jax.objectives.terms.matching",
     "mmcl_jax.objectives.terms.nnclr",
     "mmcl_jax.objectives.terms.nt_xent",
     "mmcl_jax.objectives.terms.siglip",
@@ -109,3 +127,16 @@ def test_examples(name: str) -> None:
         result = doctest.testmod(module)
     assert result.failed == 0
     assert (result.attempted > 0) == (name in WITH_EXAMPLES)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_has_an_example_and_says_what_it_is(part: str) -> None:
+    made = PARTS[part]
+    (found,) = doctest.DocTestFinder(recurse=False).find(made, part, globs={})
+    assert found.examples, f"the docstring of {made.__module__}.{made.__qualname__} has no example"
+    assert made.__module__ in WITH_EXAMPLES  # so that the example is run
+    first = found.docstring.splitlines()[0]
+    assert first.endswith(".")
+    if not isinstance(made, type):
+        assert first.startswith("Return "), first
