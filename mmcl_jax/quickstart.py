@@ -14,6 +14,7 @@ from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
 from mmcl_jax.datasets import digits
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
+from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.results.plot import plot_scores
 from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.results.scores import Score
@@ -80,7 +81,7 @@ def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
         "3/3  Evaluate",
         "linear probe on frozen features of the images alone; the table is not needed any more",
     )
-    scores = evaluate_runs(runs, store, budgets=BUDGETS, draws=DRAWS)
+    scores = evaluate_runs(runs, store, EvaluationOptions(budgets=BUDGETS, draws=DRAWS))
     show(grids(scores), console)
     for line in _differences(scores):
         console.print(line, highlight=False, soft_wrap=True)

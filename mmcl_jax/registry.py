@@ -2,8 +2,9 @@
 
 A factory's keyword parameters *with* a default are its options: they become config keys, are filled in when a
 config is made, and are type-checked when it is built. Parameters *without* a default are given by the program
-(shapes, dtypes, random streams). So a new encoder, view or term is one function and one `register` line, and no
-table of allowed keys has to be kept beside it.
+(shapes, dtypes, random streams), and so are those that the registry names as `given`, whose defaults are for calls
+without a config. So a new encoder, view or term is one function and one `register` line, and no table of allowed keys
+has to be kept beside it.
 """
 
 import inspect
@@ -20,10 +21,10 @@ Factory = Callable[..., Any]
 
 
 class Registry:
-    """Factories of one kind (`what`), by name."""
+    """Factories of one kind (`what`), by name; parameters called as in `given` are no options."""
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+    def __init__(self, what: str, *, given: tuple[str, ...] = ()) -> None:
+        self.what, self.given = what, given
         self._factories: dict[str, Factory] = {}
 
     def register(self, name: str) -> Callable[[Factory], Factory]:
@@ -52,7 +53,11 @@ class Registry:
     def options(self, name: str, path: str = "") -> dict[str, inspect.Parameter]:
         """Return the options of `name`: its keyword-only parameters that have a default."""
         parameters = inspect.signature(self.factory(name, path)).parameters.values()
-        return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+        return {
+            p.name: p
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY and p.default is not p.empty and p.name not in self.given
+        }
 
     def spec(self, name: str, /, **options: Any) -> ConfigDict:
         """Return a complete config entry: `name` and every option, defaults filled in."""

@@ -11,7 +11,7 @@ from mmcl_jax.cli import types
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
-from mmcl_jax.evaluation.protocols.jobs import PROTOCOLS
+from mmcl_jax.evaluation.protocols.options import PROTOCOLS, EvaluationOptions
 from mmcl_jax.evaluation.results.file import ResultsFile
 from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.results.summary import grids, show
@@ -80,9 +80,7 @@ def run(options: argparse.Namespace) -> None:
     fractions = options.fraction or (() if options.per_class or options.subset else (1.0,))
     budgets = [Budget(per_class=n) for n in options.per_class] + [Budget(fraction=f) for f in fractions]
     budgets += [Budget(subset=name) for name in options.subset]
-    scores = evaluate_runs(
-        runs,
-        store,
+    asked = EvaluationOptions(
         protocols=options.protocol,
         inputs=options.input,
         budgets=budgets,
@@ -93,7 +91,7 @@ def run(options: argparse.Namespace) -> None:
         learning_rates=options.learning_rates,
         max_epochs=options.max_epochs,
         allow_overlap=options.allow_overlap,
-        records=results,
     )
+    scores = evaluate_runs(runs, store, asked, records=results)
     show(grids(scores), Console())
     print(results.finish())

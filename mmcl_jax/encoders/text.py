@@ -55,7 +55,12 @@ class TextEmbedding(Encoder):
 
 @ENCODERS.register("text_embedding")
 def text_embedding(
-    *, widths: tuple[int, ...], rngs: nnx.Rngs, dtype: DTypeLike, features: int = 256, vocabulary: int | None = None
+    *,
+    widths: tuple[int, ...] = (),
+    rngs: nnx.Rngs,
+    dtype: DTypeLike = jnp.float32,
+    features: int = 256,
+    vocabulary: int | None = None,
 ) -> TextEmbedding:
     """Return an encoder that embeds every token of the vocabulary as a vector, and a text as the mean over its tokens.
 

@@ -1,5 +1,9 @@
-"""The terms, the all-pairs kernel under them, and how a config becomes an objective."""
+"""The terms, the all-pairs kernel under them (`pairs`), and how a config becomes an objective.
 
+A term can be used without a config: `clip(temperature=0.1)(images, tables)` is a loss.
+"""
+
+from mmcl_jax.objectives import pairs
 from mmcl_jax.objectives.base import TERMS, Term
 from mmcl_jax.objectives.collapse import COLLAPSED
 from mmcl_jax.objectives.objective import Memory, Objective, Outputs, build_objective
@@ -25,4 +29,5 @@ __all__ = [
     "Whole",
     "build_objective",
     "linear_layer",
+    "pairs",
 ]

@@ -8,6 +8,7 @@ import jax
 
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
+from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.reproduce import ledger
 from mmcl_jax.reproduce.plan import Evaluation, Plan, Training
@@ -72,9 +73,7 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, say: Say) -> None:
     names = ", ".join(dict.fromkeys(one.row.key for one in evaluations))
     say(f"{first.column.protocol} on {first.column.input}: {names}, seed {first.seed}")
     began = time.monotonic()
-    scores = evaluate_runs(
-        [run],
-        plan.store,
+    options = EvaluationOptions(
         protocols=(first.column.protocol,),
         inputs=(first.column.input,),
         budgets=tuple(dict.fromkeys(one.budget for one in evaluations)),
@@ -85,8 +84,8 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, say: Say) -> None:
         task="class",
         learning_rates=how.learning_rates,
         max_epochs=how.max_epochs,
-        say=_nothing,
     )
+    scores = evaluate_runs([run], plan.store, options, say=_nothing)
     seconds = (time.monotonic() - began) / len(evaluations)
     for one in evaluations:
         mine = [

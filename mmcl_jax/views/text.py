@@ -18,6 +18,12 @@ def tokens(*, modality: str = "text", drop: float = 0.0) -> View:
 
     Raises:
       ValueError: `drop` is outside [0, 1).
+
+    Example:
+      >>> texts = jnp.array([[[2, 0], [1, 0], [-1, -1]]])  # [B, T, 2]; the training rows have no token 1
+      >>> seen = tokens()(texts, train=False, tokens=jnp.array([False, False, True]), unknown=jnp.int32(0))
+      >>> seen.values.tolist()
+      [[[2, 0], [0, 0], [-1, -1]]]
     """
     if not 0 <= drop < 1:
         raise ValueError(f"drop must lie in [0, 1), not {drop}")

@@ -46,7 +46,7 @@ def augment_volume(
     scale: float = 0.1,
     shift: float = 0.1,
 ) -> View:
-    """Random crop, resize, flips and change of intensity of a volume; its plain form is `resized_volume`.
+    """Return a random crop, resize, flips and change of intensity of a volume; the plain form is `resized_volume`.
 
     A crop takes the same share of every side, in whole voxels, at a uniform position; it is resized trilinearly, not
     antialiased. Then voxels are multiplied by a factor uniform in [1 - scale, 1 + scale], and a number uniform in
@@ -64,6 +64,11 @@ def augment_volume(
 
     Raises:
       ValueError: a probability or range is out of bounds.
+
+    Example:
+      >>> volumes = jax.ShapeDtypeStruct((2, 8, 8, 8, 1), jnp.uint16)
+      >>> jax.eval_shape(augment_volume(size=(4, 4, 4)), volumes, jax.random.key(0)).values.shape
+      (2, 4, 4, 4, 1)
     """
     check_size(size)
     for name, values in {"probability": (probability,), "flip": flip, "scale": (scale,)}.items():

@@ -19,7 +19,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.protocols import evaluate as protocol
 from mmcl_jax.evaluation.protocols.jobs import jobs_of, so_far
-from mmcl_jax.evaluation.sources.budgets import Budget
+from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.source import Source
@@ -258,12 +258,12 @@ def test_a_store_that_moved_is_named_by_an_option(
 
 def test_progress_shows_the_mean_of_the_draws_that_are_done(ads: Path, result: Result) -> None:
     store = Store.open(ads / "store")
-    scores = protocol.evaluate_runs(
-        [result.run], store, label="sold", protocols=("finetune",), baselines=(), draws=3,
-        learning_rates=[0.01], max_epochs=1, say=lambda line: None,
-    )  # fmt: skip
+    options = EvaluationOptions(
+        label="sold", protocols=("finetune",), baselines=(), draws=3, learning_rates=[0.01], max_epochs=1
+    )
+    scores = protocol.evaluate_runs([result.run], store, options, say=lambda line: None)
     data, source = LabelledStore.of(store, "sold"), Source("run", result.run)
-    (job,) = jobs_of(source, [(data, "image")], ["finetune"], [Budget()], 3, (), False)
+    (job,) = jobs_of(source, [(data, "image")], options)
     shown = so_far(job, scores[:2])
     mean = np.mean([score.metrics["log_loss"] for score in scores[:2]])
     assert shown.endswith(f"log_loss {mean:.3f} (mean of 2 of 3 draws)")

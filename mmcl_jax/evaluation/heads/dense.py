@@ -18,6 +18,12 @@ class LinearSegmentation(LinearHead):
 
     Attributes:
       size: height and width of the mask.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> weights = {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}
+      >>> LinearSegmentation(size=(8, 8))(weights, jnp.ones((1, 2, 2, 3))).shape
+      (1, 8, 8, 2)
     """
 
     reads: ClassVar[str] = "maps"

@@ -23,6 +23,14 @@ class LinearHead:
     Attributes:
       reads: what of an encoder's features it takes: "pooled" `[B, D]`, or "maps" `[B, h, w, D]`.
       zeros: whether weights begin at 0; else as PyTorch's, uniform in +-1/sqrt(D).
+
+    Example:
+      >>> head = LinearHead(zeros=True)
+      >>> weights = head.new(features=3, outputs=2, seeds=[0, 1])
+      >>> weights["kernel"].shape, weights["bias"].shape
+      ((2, 3, 2), (2, 2))
+      >>> head({name: of_head[0] for name, of_head in weights.items()}, jnp.ones((4, 3))).shape
+      (4, 2)
     """
 
     reads: ClassVar[str] = "pooled"

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax.data.store import Store
+from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.tasks import Segmentation
 
-PROTOCOLS = ("probe", "augmented_probe", "finetune", "knn", "retrieval")
 NO_LABELS = "no labels"
 _ALWAYS = ("class", "number")  # the tasks there were before scores said which they are of
 
@@ -73,26 +72,18 @@ class Job:
         }
 
 
-def jobs_of(
-    source: Source,
-    asked: Sequence[tuple[LabelledStore, str]],
-    protocols: Sequence[str],
-    budgets: Sequence[Budget],
-    draws: int,
-    baselines: Sequence[str],
-    retrieving: bool,
-) -> Iterator[Job]:
+def jobs_of(source: Source, asked: Sequence[tuple[LabelledStore, str]], options: EvaluationOptions) -> Iterator[Job]:
     """Yield what there is to evaluate of a source: every label and input that is `asked` for, by every protocol.
 
     What is asked for is of several folds, if runs are; a source is evaluated on its own.
     """
-    for (data, given), protocol in itertools.product(asked, protocols):
-        if data.fold != source.run.inputs.fold or not _applies(source, data, given, protocol, baselines):
+    for (data, given), protocol in itertools.product(asked, options.predicting):
+        if data.fold != source.run.inputs.fold or not _applies(source, data, given, protocol, options.baselines):
             continue
-        for budget in budgets:
-            rows = data.draws(budget, seed=source.run.config.seed, count=draws)
+        for budget in options.budgets:
+            rows = data.draws(budget, seed=source.run.config.seed, count=options.draws)
             # Labels that are drawn once are learnt from several random starts, where there are such.
-            starts = draws if protocol in ("augmented_probe", "finetune") else 1
+            starts = options.draws if protocol in ("augmented_probe", "finetune") else 1
             yield Job(
                 source=source,
                 data=data,
@@ -102,7 +93,7 @@ def jobs_of(
                 rows=rows,
                 count=starts if len(rows) == 1 else len(rows),
             )
-    if retrieving and source.kind != "raw":
+    if "retrieval" in options.protocols and source.kind != "raw":
         nothing = np.zeros((1, 0), int)
         yield Job(source=source, data=None, given="both", protocol="retrieval", budget=NO_LABELS, rows=nothing, count=1)
 

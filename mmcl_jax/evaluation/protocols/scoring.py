@@ -9,10 +9,17 @@ from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.heads.dense import LinearSegmentation
 from mmcl_jax.evaluation.heads.linear import LinearHead
-from mmcl_jax.evaluation.protocols.finetune import Examples, finetune
+from mmcl_jax.evaluation.protocols.finetune import Examples, FinetuneSettings, finetune
 from mmcl_jax.evaluation.protocols.jobs import NO_LABELS, Job, Settings
 from mmcl_jax.evaluation.protocols.knn import knn
-from mmcl_jax.evaluation.protocols.probe import BATCH_SIZE, DENSE_BATCH_SIZE, Labelled, standardise, train_heads
+from mmcl_jax.evaluation.protocols.probe import (
+    BATCH_SIZE,
+    DENSE_BATCH_SIZE,
+    Labelled,
+    ProbeSettings,
+    standardise,
+    train_heads,
+)
 from mmcl_jax.evaluation.protocols.retrieval import retrieval
 from mmcl_jax.evaluation.results.per_row import packed, parts
 from mmcl_jax.evaluation.results.scores import Score
@@ -69,18 +76,15 @@ def _probe(source: Source, data: LabelledStore, given: str, rows: np.ndarray, ho
     features = [source.features(data, modality, what=what) for modality in modalities_of(given)]
     standard = standardise(*(np.concatenate([one[split] for one in features], axis=-1) for split in SPLITS))
     train, val, test = (Labelled(x, data.targets[split]) for x, split in zip(standard, SPLITS, strict=True))
-    heads = train_heads(
-        train,
-        val,
-        rows,
+    settings = ProbeSettings(
         task=task,
-        seeds=[(seed, draw) for draw in range(len(rows))],
         reads=modalities_of(given),
         head=LinearSegmentation(zeros=True, size=data.targets["train"].shape[1:3]) if dense else LinearHead(zeros=True),
         batch_size=DENSE_BATCH_SIZE if dense else BATCH_SIZE,
         learning_rates=how.learning_rates,
         max_epochs=how.max_epochs,
     )
+    heads = train_heads(train, val, rows, settings, seeds=[(seed, draw) for draw in range(len(rows))])
     results = []
     for head in heads:
         reached = task.metrics(head.outputs(val.features), val.targets)[task.primary]
@@ -100,32 +104,32 @@ def _knn(source: Source, data: LabelledStore, given: str, rows: np.ndarray) -> R
 def _finetune(job: Job, data: LabelledStore, numbers: Sequence[int], how: Settings, *, frozen: bool) -> list[Result]:
     """Return the results of one draw of labels, or of several random starts on labels that are drawn once."""
     source, modalities = job.source, modalities_of(job.given)
+    names = source.inputs_of(modalities)
 
     def examples(split: str) -> Examples:
-        arrays = {modality: source.inputs(data.store, split, modality) for modality in modalities}
+        arrays = {name: source.inputs(data.store, split, name) for name in names}
         every = Examples(arrays, np.zeros(len(data.store.rows_of(split, data.fold))))
         chosen = data.rows[split]
         inputs = every.inputs if len(chosen) == len(every) else every.take(chosen).inputs
         return Examples(inputs, data.targets[split])
 
-    train, val, test = map(examples, SPLITS)
+    splits = {split: examples(split) for split in SPLITS}
     drawn = job.rows[numbers[0] if len(job.rows) > 1 else 0]
-    outcomes = finetune(
-        source.model,
-        source.run.config,
-        train if len(drawn) == len(train) else train.take(drawn),
-        val,
-        test,
+    if len(drawn) < len(splits["train"]):
+        splits["train"] = splits["train"].take(drawn)
+    settings = FinetuneSettings(
         task=data.task,
         modalities=modalities,
         frozen=frozen,
         learning_rates=how.learning_rates,
         seeds=[(source.run.config.seed, number) for number in numbers],
         max_epochs=how.max_epochs,
-        report=how.say,
-        fitted={modality: source.fitted(modality) for modality in modalities},
     )
-    return [(one.metrics, one.chosen, packed(parts(data.task, one.outputs, test.targets))) for one in outcomes]
+    outcomes = finetune(
+        source.model, source.run.config, splits, settings, fitted=source.run.inputs.fitted, report=how.say
+    )
+    targets = splits["test"].targets
+    return [(one.metrics, one.chosen, packed(parts(data.task, one.outputs, targets))) for one in outcomes]
 
 
 def _retrieve(source: Source, store: Store) -> Score:

@@ -30,8 +30,7 @@ class Side(NamedTuple):
 class Sweep:
     """What is done with each tile: the sums of `loss` over the pairs that `rule` makes, `tile` x `tile` at once.
 
-    `axes` are the mesh axes along which the sides differ. `clip` bounds the logits softly (`soft_clip`); the slope
-    takes it that the rows have no bias then.
+    `axes` are the mesh axes along which the sides differ. `clip` bounds the logits softly (`soft_clip`), bias included.
     """
 
     loss: PairSums
@@ -41,10 +40,11 @@ class Sweep:
     clip: float | None = None
 
     def pairs(self, x: Side, y: Side) -> tuple[Any, Mask, Mask]:
-        """Return the scores of all pairs of two sides, the mask of positives, and the mask of valid pairs."""
-        logits = soft_clip(product(x.embeddings, y.embeddings.T), self.clip)
+        """The scores of all pairs of two sides, which of them are positives, and which count."""
+        logits = product(x.embeddings, y.embeddings.T)
         if x.bias is not None:
             logits = logits + x.bias[:, None]
+        logits = soft_clip(logits, self.clip)
         rows, columns = _each(x.metadata, 1), _each(y.metadata, 0)
         positive, counted = self.rule(rows, columns)
         for real in (_each(x.real, 1), _each(y.real, 0)):
@@ -54,18 +54,18 @@ class Sweep:
         return self.loss.scores(logits, rows, columns), *masks
 
     def empty(self, anchors: int) -> Sums:
-        """Return the sums of anchors over an empty set of pairs."""
+        """The sums of anchors over no pairs."""
         return self._varying(self.loss.empty(anchors))
 
     def no_gradient(self, side: Side) -> Sums:
-        """Return zero gradients with respect to a side's "embeddings" and "bias", in float32."""
+        """The gradients by a side's "embeddings" and "bias" where no pair has added to them, in float32."""
         zero = {"embeddings": jnp.zeros(side.embeddings.shape)}
         if side.bias is not None:
             zero["bias"] = jnp.zeros(side.bias.shape)
         return self._varying(zero)
 
     def forward(self, x: Side, y: Side) -> tuple[Sums, Sums]:
-        """Return the sums of the rows of `x` [A] over all of `y` [B], and of the columns."""
+        """The sums of the rows of `x` [A] over all of `y` [B], and of the columns."""
 
         def one_tile(columns: Sums, row: tuple[Side, Sums], *, y: Side) -> tuple[Sums, Sums]:
             x, rows = row
@@ -83,7 +83,7 @@ class Sweep:
         return _joined(rows, x), _joined(columns, y)
 
     def backward(self, x: Side, y: Side, x_pulled: Sums, y_pulled: Sums) -> tuple[Sums, Sums]:
-        """Return the gradients with respect to both sides, as in `no_gradient`, from the cotangents of their sums.
+        """The gradients by both sides, as in `no_gradient`, from what the loss pulled back to their sums.
 
         The tiles are formed anew: keeping them would take the memory that tiles are there to save.
         """
@@ -112,7 +112,7 @@ class Sweep:
         return _joined(dx, x), _joined(dy, y)
 
     def _varying(self, tree: Tree) -> Tree:
-        """Mark new arrays as varying between devices, as the arrays that are added to them do."""
+        """Marks new arrays as differing between devices, as what is added to them does."""
         return jax.lax.pcast(tree, self.axes, to="varying") if self.axes else tree
 
     def _cut(self, tree: Tree) -> Tree:
@@ -136,7 +136,7 @@ class Sweep:
 
 
 def product(a: Float[Array, "m k"], b: Float[Array, "k n"]) -> Float[Array, "m n"]:
-    """Return the matrix product in float32; float32 factors are not rounded below that (as GPUs and TPUs would)."""
+    """The matrix product in float32; of float32 factors it is not rounded below that (GPUs and TPUs would)."""
     exact = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
     return jax.lax.dot(a, b, precision=exact, preferred_element_type=jnp.float32)
 

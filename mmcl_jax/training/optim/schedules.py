@@ -40,7 +40,11 @@ def constant(*, learning_rate: float = 1e-3) -> Schedule:
     """Return a constant rate, as in MMCL's supervised baselines and evaluation.
 
     Raises:
-      ValueError: it is not positive.
+      ValueError: the rate is not positive.
+
+    Example:
+      >>> float(constant(learning_rate=0.5).learning_rate(jnp.int32(7)))
+      0.5
     """
     _check_rate(learning_rate)
     return Schedule(learning_rate=lambda step: jnp.full((), learning_rate, jnp.float32))
@@ -67,6 +71,11 @@ def warmup_cosine(
 
     Raises:
       ValueError: a number is out of range, or the rise is as long as the training.
+
+    Example:
+      >>> schedule = warmup_cosine(epochs=4, steps_per_epoch=1, learning_rate=1.0, warmup_epochs=2)
+      >>> [round(float(schedule.learning_rate(jnp.int32(step))), 2) for step in range(4)]
+      [0.5, 1.0, 1.0, 0.5]
     """
     _check_rate(learning_rate)
     if not 0 <= warmup_epochs < epochs:
@@ -95,7 +104,7 @@ def one_cycle(
     end: float = 4e-6,
     b1: tuple[float, float] | None = (0.85, 0.95),
 ) -> Schedule:
-    """Half a cosine up and half a cosine down, with the momentum the other way round (Smith and Topin, 2018).
+    """Return half a cosine up and half a cosine down, with the momentum the other way round (Smith and Topin, 2018).
 
     The defaults are those of `torch.optim.lr_scheduler.OneCycleLR`, with the taxonomy paper's peak.
 
@@ -111,6 +120,13 @@ def one_cycle(
 
     Raises:
       ValueError: a number is out of range.
+
+    Example:
+      >>> schedule = one_cycle(epochs=1, steps_per_epoch=5, learning_rate=1.0, rise=0.6, start=0.5, end=0.0)
+      >>> [round(float(schedule.learning_rate(jnp.int32(step))), 2) for step in range(5)]
+      [0.5, 0.75, 1.0, 0.5, 0.0]
+      >>> {name: round(float(value), 2) for name, value in schedule.at(jnp.int32(2)).items()}
+      {'learning_rate': 1.0, 'b1': 0.85}
     """
     _check_rate(learning_rate)
     if not 0 < rise < 1:
@@ -152,6 +168,11 @@ def cosine_cycles(
 
     Raises:
       ValueError: a number is out of range.
+
+    Example:
+      >>> schedule = cosine_cycles(steps_per_epoch=2, learning_rate=1.0)
+      >>> [round(float(schedule.learning_rate(jnp.int32(step))), 2) for step in range(5)]
+      [1.0, 0.5, 0.0, 0.5, 1.0]
     """
     _check_rate(learning_rate)
     if fall_epochs < 1:
@@ -173,6 +194,11 @@ def steps(
 
     Raises:
       ValueError: a number is out of range, or the milestones do not rise.
+
+    Example:
+      >>> schedule = steps(steps_per_epoch=10, learning_rate=1.0, milestones=(2, 3))
+      >>> [round(float(schedule.learning_rate(jnp.int32(step))), 3) for step in (0, 19, 20, 30)]
+      [1.0, 1.0, 0.1, 0.01]
     """
     _check_rate(learning_rate)
     if list(milestones) != sorted({epoch for epoch in milestones if epoch > 0}):
@@ -207,6 +233,11 @@ def plateau(
 
     Raises:
       ValueError: a number is out of range.
+
+    Example:
+      >>> schedule = plateau(learning_rate=0.5, factor=0.1)
+      >>> float(schedule.learning_rate(jnp.int32(1000))), schedule.plateau.factor  # validation passes lower the rate
+      (0.5, 0.1)
     """
     _check_rate(learning_rate)
     if not 0 < factor < 1:

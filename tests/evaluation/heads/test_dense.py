@@ -5,7 +5,7 @@ import pytest
 
 from mmcl_jax.evaluation.heads.dense import LinearSegmentation
 from mmcl_jax.evaluation.heads.feeds import Labelled
-from mmcl_jax.evaluation.protocols.probe import standardise, train_heads
+from mmcl_jax.evaluation.protocols.probe import ProbeSettings, standardise, train_heads
 from mmcl_jax.tasks import Segmentation
 
 pytestmark = pytest.mark.core
@@ -39,10 +39,11 @@ def test_a_mask_is_learnt_from_feature_maps(classes: int) -> None:
     maps = standardise(*(features for features, _ in parts))
     train, val, test = (Labelled(x, masks) for x, (_, masks) in zip(maps, parts, strict=True))
     draws = np.stack([np.arange(0, 24), np.arange(16, 40)])
-    heads = train_heads(
-        train, val, draws, task=task, seeds=[(0, 0), (0, 1)], reads=("image",), learning_rates=[float("inf"), 3e-2],
-        head=LinearSegmentation(zeros=True, size=(8, 6)), max_epochs=12,
+    settings = ProbeSettings(
+        task=task, reads=("image",), learning_rates=[float("inf"), 3e-2], max_epochs=12,
+        head=LinearSegmentation(zeros=True, size=(8, 6)),
     )  # fmt: skip
+    heads = train_heads(train, val, draws, settings, seeds=[(0, 0), (0, 1)])
     for head in heads:
         outputs = head.outputs(test.features)
         assert outputs.shape == (40, 8, 6, classes)

@@ -12,6 +12,7 @@ from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
+from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.results.summary import summarise
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
@@ -21,6 +22,10 @@ from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
 
 FAST = {"learning_rates": [1e-2], "max_epochs": 2, "draws": 1}
+
+
+def quiet(line: str) -> None:
+    """Drop what is said."""
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +67,17 @@ def store(run: Run) -> Store:
 def test_any_inputs_are_joined_and_rows_that_lack_one_are_said(run: Run, store: Store) -> None:
     said: list[str] = []
     scores = evaluate_runs(
-        [run], store, inputs=("image+pgs", "pgs"), label=("grade", "diseases"), protocols=("probe", "knn"),
-        baselines=("pixels", "features"), say=said.append, **FAST,
-    )  # fmt: skip
+        [run],
+        store,
+        EvaluationOptions(
+            inputs=("image+pgs", "pgs"),
+            label=("grade", "diseases"),
+            protocols=("probe", "knn"),
+            baselines=("pixels", "features"),
+            **FAST,
+        ),
+        say=said.append,
+    )
     expected = {"image+pgs": {"scores", "pixels and features"}, "pgs": {"scores", "features"}}
     for given, methods in expected.items():
         for protocol in ("probe", "knn"):
@@ -78,15 +91,19 @@ def test_any_inputs_are_joined_and_rows_that_lack_one_are_said(run: Run, store: 
 
 
 def test_two_encoders_are_trained_together(run: Run, store: Store) -> None:
-    how = {"protocols": ("finetune",), "baselines": (), "say": lambda line: None}
-    (score,) = evaluate_runs([run], store, inputs=("image+pgs",), label="grade", **how, **FAST)
+    how = {"protocols": ("finetune",), "baselines": ()}
+    (score,) = evaluate_runs(
+        [run], store, EvaluationOptions(inputs=("image+pgs",), label="grade", **how, **FAST), say=quiet
+    )
     assert np.isfinite(score.metrics["mae"])
     assert score.chosen["epoch"] >= 1
 
 
 def test_a_mask_is_predicted_from_feature_maps(run: Run, store: Store) -> None:
-    how = {"label": "disc", "baselines": ("random",), "say": lambda line: None}
-    scores = evaluate_runs([run], store, **how, **{**FAST, "max_epochs": 30, "learning_rates": [3e-2]})
+    how = {"label": "disc", "baselines": ("random",)}
+    scores = evaluate_runs(
+        [run], store, EvaluationOptions(**how, **{**FAST, "max_epochs": 30, "learning_rates": [3e-2]}), say=quiet
+    )
     assert {score.method for score in scores} == {"scores", "random encoder"}
     for score in scores:
         assert score.task == "segmentation"
@@ -94,19 +111,19 @@ def test_a_mask_is_predicted_from_feature_maps(run: Run, store: Store) -> None:
         assert score.metrics["iou"] < score.metrics["dice"]
         assert "val_dice" in score.metrics
     with pytest.raises(UserError, match="--protocol finetune: the label 'disc' is a mask"):
-        evaluate_runs([run], store, protocols=("finetune",), **how)
+        evaluate_runs([run], store, EvaluationOptions(protocols=("finetune",), **how), say=quiet)
     with pytest.raises(UserError, match=r"--input image\+pgs: the mask 'disc' is predicted from one image"):
-        evaluate_runs([run], store, inputs=("image+pgs",), **how)
+        evaluate_runs([run], store, EvaluationOptions(inputs=("image+pgs",), **how), say=quiet)
     with pytest.raises(UserError, match="--task class: the label 'disc' is a mask"):
-        evaluate_runs([run], store, task="class", **how)
+        evaluate_runs([run], store, EvaluationOptions(task="class", **how), say=quiet)
 
 
 def test_runs_of_folds_are_evaluated_on_their_own(run: Run, store: Store) -> None:
-    how = {"label": "pressure", "baselines": ("pixels",), "say": lambda line: None}
+    how = {"label": "pressure", "baselines": ("pixels",)}
     runs = [
         dataclasses.replace(run, inputs=Inputs.fit(run.config.inputs, store, fold=fold)) for fold in range(3)
     ]  # the encoder is the same, and what leads from rows to it is fitted on the fold
-    scores = evaluate_runs(runs, store, **how, **FAST)
+    scores = evaluate_runs(runs, store, EvaluationOptions(**how, **FAST), say=quiet)
     assert {(score.method, score.fold) for score in scores} == {
         (method, fold) for method in ("scores", "pixels") for fold in range(3)
     }
@@ -124,4 +141,4 @@ def test_runs_of_folds_are_evaluated_on_their_own(run: Run, store: Store) -> Non
     with pytest.raises(UserError, match=r"--subset: .* own splits, and the run was trained on a fold"):
         LabelledStore.of(store, "pressure", fold=0).draws(Budget(subset="train_10"), seed=0, count=1)
     with pytest.raises(UserError, match="Two runs are of the experiment 'scores' with the seed 2022 on the fold 0"):
-        evaluate_runs([runs[0], runs[0]], store, **how, **FAST)
+        evaluate_runs([runs[0], runs[0]], store, EvaluationOptions(**how, **FAST), say=quiet)

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from mmcl_jax.evaluation.heads.batches import drawn_batches
 from mmcl_jax.evaluation.heads.engine import Trained
-from mmcl_jax.evaluation.protocols.probe import Labelled, standardise, train_heads
+from mmcl_jax.evaluation.protocols.probe import Labelled, ProbeSettings, standardise, train_heads
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.tasks import Class, Number, Task
 
@@ -30,7 +30,9 @@ def blobs(rows: int, seed: int, *, noise: int = 0, count: int = 3) -> Labelled:
 
 def one(train: Labelled, val: Labelled, task: Task, **options) -> Trained:
     """One draw: all rows."""
-    (head,) = train_heads(train, val, np.arange(len(train.targets))[None], task=task, seeds=[(0, 0)], **options)
+    (head,) = train_heads(
+        train, val, np.arange(len(train.targets))[None], ProbeSettings(task=task, **options), seeds=[(0, 0)]
+    )
     return head
 
 
@@ -58,7 +60,7 @@ def test_as_good_as_logistic_regression_on_digits(per_class: int | None) -> None
         Labelled(train, labels[:800]),
         Labelled(val, labels[800:1000]),
         draws,
-        task=classes(10),
+        ProbeSettings(task=classes(10)),
         seeds=[(0, draw) for draw in range(3)],
     )
     ours = np.mean([top1(head, Labelled(test, labels[1000:])) for head in heads])
@@ -82,18 +84,17 @@ def test_a_head_is_the_same_alone_and_among_others() -> None:
     rows = np.stack([np.random.default_rng(draw).permutation(700)[:600] for draw in range(3)])
     seeds = [(4, draw) for draw in range(3)]
     options = {"task": classes(3), "max_epochs": 4}
-    together = train_heads(train, val, rows, seeds=seeds, learning_rates=[1e-3, 1e-2], **options)
+    together = train_heads(train, val, rows, ProbeSettings(learning_rates=[1e-3, 1e-2], **options), seeds=seeds)
     for draw in range(3):
         (alone,) = train_heads(
             train,
             val,
             rows[draw : draw + 1],
+            ProbeSettings(learning_rates=[together[draw].rate], **options),
             seeds=seeds[draw : draw + 1],
-            learning_rates=[together[draw].rate],
-            **options,
         )
         np.testing.assert_allclose(alone.params["kernel"], together[draw].params["kernel"], atol=1e-5)
-    (other,) = train_heads(train, val, rows[:1], seeds=[(5, 0)], learning_rates=[1e-3, 1e-2], **options)
+    (other,) = train_heads(train, val, rows[:1], ProbeSettings(learning_rates=[1e-3, 1e-2], **options), seeds=[(5, 0)])
     assert (
         np.abs(other.params["kernel"] - together[0].params["kernel"]).max() > 1e-4
     )  # its order of minibatches is another
