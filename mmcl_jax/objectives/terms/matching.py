@@ -56,9 +56,7 @@ def matching(
 
     def each(given: Each) -> dict[str, Array | Mapping[str, Part]]:
         if not given.parts:
-            raise ArrayError(
-                "matching fuses features by a model; give each and pairs, the logits, in their place."
-            )
+            raise ArrayError("matching fuses features by a model; give each and pairs, the logits, in their place.")
         views = {Read.parse(text).view for text in given.parts[2]}
         if not {first.view, second.view} <= views:
             raise ValueError(
