@@ -1,11 +1,13 @@
 """Runs and baselines, by every protocol, from every input, with every budget of labels: one list of scores."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.protocols.jobs import Settings, jobs_of, so_far
-from mmcl_jax.evaluation.protocols.options import EvaluationOptions
+from mmcl_jax.evaluation.protocols.jobs import Job, Settings, jobs_of, so_far
+from mmcl_jax.evaluation.protocols.kept import heads_of, is_kept
+from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
 from mmcl_jax.evaluation.protocols.scoring import score_job
 from mmcl_jax.evaluation.results.file import NoRecords, Records
 from mmcl_jax.evaluation.results.scores import Score
@@ -75,13 +77,18 @@ def evaluate_runs(
     scores: dict[int, list[Score]] = {place: [] for place in jobs}
     done = 0
     with Bar("evaluation", sum(job.count for some in jobs.values() for job in some)) as bar:
-        how = Settings(learning_rates=options.rates, max_epochs=options.epochs, say=lambda text: bar.update(done, text))
+        how = Settings(
+            learning_rates=options.rates,
+            max_epochs=options.epochs,
+            say=lambda text: bar.update(done, text),
+            keep=(lambda run: heads_of(run, options.keep)) if options.keep else None,
+        )
         # Runs first: raw pixels, which have the most features, take as long as all others together.
         for place in sorted(jobs, key=lambda place: ("run", "random", "raw").index(every[place].kind)):
             for job in jobs.pop(place):
                 of, mine = job.of(store, how), list[Score]()
                 for numbers in job.parts():
-                    found = records.find(of, numbers)
+                    found = records.find(of, numbers) if _kept(job, of, numbers, how) else None
                     if found is None:
                         found = score_job(job, store, numbers, how)
                         records.keep(of, found)
@@ -91,6 +98,14 @@ def evaluate_runs(
                 scores[place] += mine
             every[place].forget()
     return [score for place in sorted(scores) for score in scores[place]]
+
+
+def _kept(job: Job, of: Mapping[str, Any], numbers: Sequence[int], how: Settings) -> bool:
+    """Whether every head of these draws that shall be kept is kept already."""
+    if how.keep is None or job.protocol not in TRAINING:
+        return True
+    folder = how.keep(job.source.run)
+    return all(is_kept(folder, of, number) for number in numbers)
 
 
 def _inputs(runs: Sequence[Run], inputs: Sequence[str]) -> list[str]:

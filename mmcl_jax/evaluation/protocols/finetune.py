@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -133,8 +134,7 @@ def finetune(
     name = f"the model of {config.name} (seed {config.seed})"
     check_finite(split_model(model), name, remedy="go back to an earlier checkpoint")
     train, val, test = (_only(modalities, splits[name]) for name in SPLITS)
-    views = tuple(_view(config, modality, settings.augment_probability) for modality in modalities)
-    module = nnx.Dict({modality: model.encoders[modality] for modality in modalities})
+    encoders, module = encoders_of(model, config, modalities, augment_probability=settings.augment_probability)
     group_size = None if frozen else config.batch_norm.group_size
     order = Order.of(len(train), batch_size=settings.batch_size, group_size=group_size)
     mesh = local_mesh(order.size)
@@ -143,11 +143,7 @@ def finetune(
         Recipe(
             head=head,
             task=task,
-            encoders=Encoders(
-                graphdef=nnx.graphdef(module),
-                modalities=modalities,
-                views=views,
-            ),
+            encoders=encoders,
             patience=settings.patience,
             min_delta=settings.min_delta,
             dtype=config.dtype,
@@ -158,8 +154,7 @@ def finetune(
     known = jax.device_put({name: dict((fitted or {}).get(name, {})) for name in modalities}, programs.everywhere)
     encoder = Encoder(params=params, statistics=statistics, fitted=known)
     # One size for both splits, so that they share compiled programs; pictures of a row go through the encoder at once.
-    pictures = max(_pictures(val.inputs[name], spec) for name, spec in zip(modalities, views, strict=True))
-    size = min(max(1, settings.batch_size // pictures), max(len(val), len(test)))
+    size = min(max(1, settings.batch_size // most_pictures(val.inputs, encoders)), max(len(val), len(test)))
     size = -(-size // mesh.size) * mesh.size
     val_split, test_split = (EncodedSplit(programs, part, size=size) for part in (val, test))
     features = sum(model.encoders[modality].features for modality in modalities)
@@ -197,9 +192,23 @@ def _only(modalities: tuple[str, ...], examples: Examples) -> Examples:
     return Examples({modality: examples.inputs[modality] for modality in modalities}, np.asarray(examples.targets))
 
 
-def _pictures(values: np.ndarray, spec: ViewSpec) -> int:
-    """Return the number of pictures in a row."""
-    return values.shape[1] if values.ndim == pictured(spec) + 1 else 1
+def most_pictures(inputs: Mapping[str, Any], encoders: Encoders) -> int:
+    """Return the largest number of pictures that a row of an input has."""
+    specs = zip(encoders.modalities, encoders.views, strict=True)
+    return max(inputs[name].shape[1] if inputs[name].ndim == pictured(spec) + 1 else 1 for name, spec in specs)
+
+
+def encoders_of(
+    model: Model, config: ConfigDict, modalities: tuple[str, ...], *, augment_probability: float = 0.8
+) -> tuple[Encoders, nnx.Dict]:
+    """Return how rows become features while a head is trained, and the module of the model's encoders.
+
+    Raises:
+      UserError: the run augments no pictures of a modality that has some.
+    """
+    module = nnx.Dict({modality: model.encoders[modality] for modality in modalities})
+    views = tuple(_view(config, modality, augment_probability) for modality in modalities)
+    return Encoders(graphdef=nnx.graphdef(module), modalities=modalities, views=views), module
 
 
 def _view(config: ConfigDict, modality: str, probability: float) -> ViewSpec:

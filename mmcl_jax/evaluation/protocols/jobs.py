@@ -3,17 +3,19 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmcl_jax.data.store import Store
-from mmcl_jax.evaluation.protocols.options import EvaluationOptions
+from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.tasks import Segmentation
+from mmcl_jax.training.runs.run import Run
 
 NO_LABELS = "no labels"
 _ALWAYS = ("class", "number")  # the tasks there were before scores said which they are of
@@ -21,11 +23,19 @@ _ALWAYS = ("class", "number")  # the tasks there were before scores said which t
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Of protocols that train; `say` shows how far one is."""
+    """Of protocols that train.
+
+    Attributes:
+      learning_rates: to choose from.
+      max_epochs: the longest training.
+      say: shows how far one is.
+      keep: the folder that the heads of a run are kept in; None if none is kept.
+    """
 
     learning_rates: tuple[float, ...]
     max_epochs: int
     say: Callable[[str], None]
+    keep: Callable[[Run], Path] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +66,7 @@ class Job:
 
     def of(self, store: Store, how: Settings) -> dict[str, Any]:
         """Return what is evaluated, and all that can change its scores."""
-        trains = self.protocol in ("probe", "augmented_probe", "finetune")
+        trains = self.protocol in TRAINING
         return {
             **self.source.of(),
             "store": store.fingerprint,

@@ -8,16 +8,18 @@ import numpy as np
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.heads.dense import LinearSegmentation
+from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
+from mmcl_jax.evaluation.heads.standard import Standard
 from mmcl_jax.evaluation.protocols.finetune import Examples, FinetuneSettings, finetune
 from mmcl_jax.evaluation.protocols.jobs import NO_LABELS, Job, Settings
+from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.protocols.knn import knn
 from mmcl_jax.evaluation.protocols.probe import (
     BATCH_SIZE,
     DENSE_BATCH_SIZE,
     Labelled,
     ProbeSettings,
-    standardise,
     train_heads,
 )
 from mmcl_jax.evaluation.protocols.retrieval import retrieval
@@ -29,7 +31,16 @@ from mmcl_jax.evaluation.sources.reads import BOTH, modalities_of
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.tasks import Segmentation
 
-Result = tuple[dict[str, float], dict[str, float], str]  # metrics, chosen, and what every test row adds (`per_row`)
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What one draw of labels gave: parts of its `Score`, the head, and what the head's features are scaled by."""
+
+    metrics: dict[str, float]
+    chosen: dict[str, float]
+    rows: str
+    trained: Trained | None = None
+    standard: Standard | None = None
 
 
 def score_job(job: Job, store: Store, numbers: Sequence[int], how: Settings) -> list[Score]:
@@ -49,8 +60,9 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], how: Settings) -> 
 
         mine = dataclasses.replace(how, say=say)
         results = _finetune(job, data, numbers, mine, frozen=job.protocol == "augmented_probe")
-    return [
-        Score(
+    scores = []
+    for draw, result in zip(numbers, results, strict=True):
+        score = Score(
             method=job.method,
             seed=seed,
             protocol=job.protocol,
@@ -58,15 +70,25 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], how: Settings) -> 
             label=data.task.label,
             budget=job.budget,
             draw=draw,
-            metrics=metrics,
-            chosen=chosen,
+            metrics=result.metrics,
+            chosen=result.chosen,
             absent=data.absent(job.rows),
-            rows=rows,
+            rows=result.rows,
             task=data.task.name,
             fold=data.fold,
         )
-        for draw, (metrics, chosen, rows) in zip(numbers, results, strict=True)
-    ]
+        scores.append(score)
+        if how.keep is not None and result.trained is not None:
+            kept = KeptHead(
+                source=source,
+                trained=result.trained,
+                standard=result.standard,
+                labels=data.classes,
+                of=job.of(store, how),
+                score=score,
+            )
+            kept.write(how.keep(source.run))
+    return scores
 
 
 def _probe(source: Source, data: LabelledStore, given: str, rows: np.ndarray, how: Settings) -> list[Result]:
@@ -74,7 +96,9 @@ def _probe(source: Source, data: LabelledStore, given: str, rows: np.ndarray, ho
     dense = isinstance(task, Segmentation)
     what: What = "maps" if dense else "pooled"
     features = [source.features(data, modality, what=what) for modality in modalities_of(given)]
-    standard = standardise(*(np.concatenate([one[split] for one in features], axis=-1) for split in SPLITS))
+    joined = [np.concatenate([one[split] for one in features], axis=-1) for split in SPLITS]
+    scale = Standard.of(joined[0])
+    standard = [scale.apply(part) for part in joined]
     train, val, test = (Labelled(x, data.targets[split]) for x, split in zip(standard, SPLITS, strict=True))
     settings = ProbeSettings(
         task=task,
@@ -90,7 +114,8 @@ def _probe(source: Source, data: LabelledStore, given: str, rows: np.ndarray, ho
         reached = task.metrics(head.outputs(val.features), val.targets)[task.primary]
         outputs = head.outputs(test.features)
         metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": reached}
-        results.append((metrics, {"learning_rate": head.rate}, packed(parts(task, outputs, test.targets))))
+        rows_add = packed(parts(task, outputs, test.targets))
+        results.append(Result(metrics, {"learning_rate": head.rate}, rows_add, head, scale))
     return results
 
 
@@ -98,7 +123,7 @@ def _knn(source: Source, data: LabelledStore, given: str, rows: np.ndarray) -> R
     features = [source.features(data, modality) for modality in modalities_of(given)]
     train, val, test = (np.concatenate([unit_rows(one[split]) for one in features], axis=1) for split in SPLITS)
     queries = (val, data.targets["val"]), (test, data.targets["test"])
-    return *knn(train[rows], data.targets["train"][rows], *queries, task=data.task), ""
+    return Result(*knn(train[rows], data.targets["train"][rows], *queries, task=data.task), "")
 
 
 def _finetune(job: Job, data: LabelledStore, numbers: Sequence[int], how: Settings, *, frozen: bool) -> list[Result]:
@@ -127,7 +152,9 @@ def _finetune(job: Job, data: LabelledStore, numbers: Sequence[int], how: Settin
     fitted = {modality: source.fitted(modality) for modality in modalities}
     outcomes = finetune(source.model, source.run.config, splits, settings, fitted=fitted, report=how.say)
     targets = splits["test"].targets
-    return [(one.metrics, one.chosen, packed(parts(data.task, one.outputs, targets))) for one in outcomes]
+    return [
+        Result(one.metrics, one.chosen, packed(parts(data.task, one.outputs, targets)), one.trained) for one in outcomes
+    ]
 
 
 def _retrieve(source: Source, store: Store) -> Score:

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -131,7 +131,7 @@ class Source:
             kept: _Kept = self._once(f"{what} features {split} {modality}", lambda every=every: _Kept(len(every)))
             new = rows[~kept.known[rows]]
             if len(new):
-                encode = encode or self._encoder(modality, what)
+                encode = encode or self.encoder(modality, what)
                 part = encode(every if len(new) == len(every) else every[new])
                 kept.add(new, self._finite(part, f"features that {{}} gives for the {modality}"))
             found[split] = kept.take(rows)
@@ -139,7 +139,7 @@ class Source:
 
     def projections(self, store: Store, split: str, modality: str) -> np.ndarray:
         """Projections `[N, d]` of all rows of a split."""
-        project = self._encoder(modality, "projected")
+        project = self.encoder(modality, "projected")
         found = project(self.inputs(store, split, modality))
         return self._finite(found, f"projections that {{}} gives for the {modality}")
 
@@ -151,7 +151,8 @@ class Source:
         check(bool(np.isfinite(rows).all()), f"The {what.format(self.run.directory)} are not finite.")
         return rows
 
-    def _encoder(self, modality: str, what: What) -> Any:
+    def encoder(self, modality: str, what: What) -> Callable[[Any], np.ndarray]:
+        """Return a function from rows, as `inputs` gives them, to features; of raw inputs these are the values."""
         config = self.run.config
         if self.kind != "raw":
             return frozen_encoder(self.model, config=config, modality=modality, what=what, fitted=self.fitted(modality))
