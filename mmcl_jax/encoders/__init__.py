@@ -1,6 +1,6 @@
 """From views to features: encoders of each kind of input, and the projectors behind them."""
 
-from mmcl_jax.encoders import cnn, cnn3d, mlp, projectors, resnet, text, vector
+from mmcl_jax.encoders import cnn, cnn3d, fusions, mlp, projectors, resnet, text, vector
 from mmcl_jax.encoders.base import ENCODERS, PROJECTORS, Encoder, Projector, ViewSpec
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.keys import FeatureKey, parse_key
@@ -18,6 +18,7 @@ __all__ = [
     "build_model",
     "cnn",
     "cnn3d",
+    "fusions",
     "mlp",
     "parse_key",
     "projectors",

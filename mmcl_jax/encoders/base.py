@@ -18,24 +18,27 @@ class ViewSpec:
     """What an encoder gets to see of one modality.
 
     Attributes:
-      kind: of the modality's entry: "image", "volume", "table", "vector" or "text".
+      kind: of the modality's entry: "image", "volume", "table", "vector" or "text"; "fusion" of none.
       shape: of one view, channels last.
       widths: one-hot widths of a table's columns; of a text, the size of its vocabulary alone.
       missing: the policy for missing values of a table, see `TableInput`.
+      parts: channels of the features that a fusion is given.
     """
 
     kind: str
     shape: tuple[int, ...]
     widths: tuple[int, ...] = ()
     missing: str = "refuse"
+    parts: tuple[int, ...] = ()
 
 
 class Encoder(nnx.Module):
     """An encoder: `body(embed(view))`, so that explanations can differentiate by what `embed` returns.
 
     Compute is in the given dtype; parameters and normalisation statistics are float32. A factory asks for what it needs
-    of `kind`, `shape`, `widths` and `missing` (see `ViewSpec`), `norm` (makes a normalisation layer for a number of
-    channels), `rngs` and `dtype`. Its return annotation names the class, whose `takes` is checked before it is built.
+    of `kind`, `shape`, `widths`, `missing` and `parts` (see `ViewSpec`), `norm` (makes a normalisation layer for a
+    number of channels), `rngs` and `dtype`. Its return annotation names the class, whose `takes` is checked before it
+    is built.
 
     Attributes:
       takes: the kinds of entries that can be encoded.
@@ -47,7 +50,7 @@ class Encoder(nnx.Module):
     features: int
     local_features: int = 0
 
-    def embed(self, view: Array) -> Any:
+    def embed(self, view: Any) -> Any:
         """Return the view as arrays of floats (and masks, where there are any) in which a gradient has a meaning."""
         raise NotImplementedError
 
@@ -64,7 +67,7 @@ class Encoder(nnx.Module):
 
     def __call__(
         self,
-        view: Array,
+        view: Any,
         *,
         train: bool,
         present: Bool[Array, " B"] | None = None,
@@ -73,7 +76,7 @@ class Encoder(nnx.Module):
         """Return the features of views `[B, ...]`.
 
         Args:
-          view: what the views are, as in `ViewSpec`.
+          view: what the views are, as in `ViewSpec`; of a fusion a tuple of `Part`.
           train: normalise by the batch, and draw what is drawn in training.
           present: which rows exist, None for all. The others change nothing for these.
           keys: a random key per row, for encoders that draw.

@@ -10,6 +10,7 @@ from mmcl_jax.data.inputs import Inputs, input_arrays
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.label_feature import columns_with_label
 from mmcl_jax.encoders import Model
+from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.evaluation.protocols.knn import knn_outputs, nearest
 from mmcl_jax.evaluation.protocols.retrieval import ranks
 from mmcl_jax.evaluation.sources.features import What, frozen_encoder
@@ -35,7 +36,9 @@ class OnlineKNN:
         """Reads the rows: at most `rows` of either split. `neighbours` vote, or as many as have labels if fewer do."""
         self._config, self._neighbours = config, neighbours
         self._modalities = tuple(sorted(config.encoders))
-        self._train, self._val = (_some(store, split, self._modalities, inputs, rows) for split in ("train", "val"))
+        self._inputs = {modality: inputs_of(config.views, modality) for modality in self._modalities}
+        read = tuple(dict.fromkeys(name for names in self._inputs.values() for name in names))
+        self._train, self._val = (_some(store, split, read, inputs, rows) for split in ("train", "val"))
         label = store.schema.label
         self._task = None if label is None else Class(label=label.name, classes=len(label.categories))
         self._label = "" if label is None else label.name
@@ -65,7 +68,7 @@ class OnlineKNN:
 
     def _top1(self, model: Model, modality: str) -> float | None:
         """None if the bank or the queries have no label, or the label is a column of what it would be told from."""
-        if self._task is None or (modality == "table" and self._told):
+        if self._task is None or ("table" in self._inputs[modality] and self._told):
             return None
         bank_codes, codes = self._codes(self._train), self._codes(self._val)
         known = (bank_codes >= 0) & self._present(self._train, modality)
@@ -79,14 +82,15 @@ class OnlineKNN:
         return float((outputs.argmax(axis=1) == codes[asked]).mean())
 
     def _present(self, rows: Mapping[str, np.ndarray], modality: str) -> np.ndarray:
-        return rows.get(f"present/{modality}", np.ones(len(rows["id"]), bool))
+        every = np.ones(len(rows["id"]), bool)
+        return np.all([rows.get(f"present/{name}", every) for name in self._inputs[modality]], axis=0)
 
     def _codes(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         return rows[f"target/{self._label}"]
 
     def _encode(self, model: Model, rows: Mapping[str, Any], modality: str, what: What = "pooled") -> np.ndarray:
-        fitted = self._fitted.get(modality, {})
-        return frozen_encoder(model, config=self._config, modality=modality, what=what, fitted=fitted)(rows[modality])
+        encode = frozen_encoder(model, config=self._config, modality=modality, what=what, fitted=self._fitted)
+        return encode({name: rows[name] for name in self._inputs[modality]})
 
 
 def _some(store: Store, split: str, modalities: tuple[str, ...], inputs: Inputs, count: int) -> dict[str, np.ndarray]:

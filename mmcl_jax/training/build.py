@@ -19,6 +19,7 @@ from mmcl_jax.data.population import population_of
 from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
+from mmcl_jax.encoders.fusions import parts_of_views
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, Objective, build_objective
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
@@ -36,8 +37,9 @@ from mmcl_jax.views import VIEWS, View
 class Experiment:
     """The parts of an experiment.
 
-    `graphdef` is the structure of its model, whose arrays are in the train state; `fitted` is what views know of the
-    training rows, by modality (see `views.base.Fitted`).
+    `views` are those of inputs; fused views are in `objective.parts`. `graphdef` is the structure of its model, whose
+    arrays are in the train state; `fitted` is what views know of the training rows, by modality (see
+    `views.base.Fitted`).
     """
 
     config: ConfigDict
@@ -154,7 +156,9 @@ def build_experiment(
     """
     check_config(config)
     inputs, take = inputs or fit_inputs(config, store), training_rows(config, store)
-    targets = build_objective(config.objective, _modalities(config), schema=store.schema, inputs=inputs.specs).targets
+    modalities, parts = _modalities(config), parts_of_views(config.views)
+    objective = build_objective(config.objective, modalities, parts=parts, schema=store.schema, inputs=inputs.specs)
+    targets = objective.targets
     share = {"batch_size": config.batch_size, "process": jax.process_index(), "processes": jax.process_count()}
     streamed = is_streamed(config.loader.images, store)
 
@@ -232,11 +236,17 @@ def assemble(
     mesh = make_mesh(devices, model=config.mesh.model)
     check_split(config, mesh.size)
     specs = inputs.specs if inputs else specs_of(config.inputs, schema)
-    views = {name: VIEWS.build(spec, f"config.views.{name}") for name, spec in sorted(config.views.items())}
+    parts = parts_of_views(config.views)
+    views = {
+        name: VIEWS.build(spec, f"config.views.{name}")
+        for name, spec in sorted(config.views.items())
+        if name not in parts
+    }
     execution = Execution(name=config.pairs.execution, tile=config.pairs.tile, mesh=mesh)
     objective = build_objective(
         config.objective,
         _modalities(config),
+        parts=parts,
         execution=execution,
         schema=schema,
         inputs=specs,

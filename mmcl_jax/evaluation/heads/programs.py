@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from mmcl_jax.backend import compiler_options
 from mmcl_jax.evaluation.heads.adam import SecondMoment, adam
-from mmcl_jax.evaluation.heads.encoded import Encoder, Encoders
+from mmcl_jax.evaluation.heads.encoded import Encoder, Encoders, Seen
 from mmcl_jax.evaluation.heads.linear import LinearHead, Params, every_output, per_head
 from mmcl_jax.tasks import Task
 from mmcl_jax.training.mesh import by_example, replicated
@@ -161,7 +161,7 @@ class Programs:
         normalises by its running statistics.
         """
         encoders, task = self.recipe.encoders, self.recipe.task
-        targets, seen = batch.get("target"), dict[str, Array]()
+        targets, seen = batch.get("target"), Seen()
         features = None
         if encoders is None:
             assert fixed.features is not None

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmcl_jax.data.store import Store
+from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.jobs import Job, Settings, jobs_of, so_far
 from mmcl_jax.evaluation.protocols.kept import heads_of, is_kept
@@ -60,7 +61,8 @@ def evaluate_runs(
             for run in on_fold:
                 check_inputs(run, data, given)
             check_dense(data, given, predicting)
-            entries = [on_fold[0].inputs.specs[modality].of for modality in modalities_of(given)]
+            behind = [name for one in modalities_of(given) for name in inputs_of(on_fold[0].config.views, one)]
+            entries = list(dict.fromkeys(on_fold[0].inputs.specs[name].of for name in behind))
             asked.append((data.having(entries), given))
             for budget in options.budgets:
                 asked[-1][0].draws(budget, seed=0, count=1)  # what is wrong with a budget is said now

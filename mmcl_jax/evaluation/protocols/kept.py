@@ -72,20 +72,23 @@ class KeptHead:
         """Return what the head predicts: logits, or numbers in units of the label.
 
         Args:
-          rows: by modality, rows as the encoders take them (`Source.inputs`; tables are encoded).
+          rows: by input, rows as the encoders take them (`Source.inputs`; tables are encoded).
 
         Returns:
           `[N, outputs]`, of a mask `[N, H, W, classes]`.
 
         Raises:
-          UserError: a modality is missing, or the run's weights are not finite.
+          UserError: an input is missing, or the run's weights are not finite.
         """
-        for modality in self.trained.reads:
-            check(modality in rows, f"The head reads {' and '.join(self.trained.reads)}; give it rows of {modality!r}.")
-        parts = {modality: rows[modality] for modality in self.trained.reads}
+        inputs = self.source.inputs_of(self.trained.reads)
+        for name in inputs:
+            check(name in rows, f"The head reads {' and '.join(inputs)}; give it rows of {name!r}.")
         if self.standard is None:
-            return self.trained.outputs(self._encoded(parts))
-        found = [self.source.encoder(modality, self.trained.head.reads)(part) for modality, part in parts.items()]
+            return self.trained.outputs(self._encoded({name: rows[name] for name in inputs}))
+        found = []
+        for modality in self.trained.reads:
+            encode = self.source.encoder(modality, self.trained.head.reads)
+            found.append(encode({name: rows[name] for name in self.source.inputs_of([modality])}))
         return self.trained.outputs(self.standard.apply(np.concatenate(found, axis=-1)))
 
     def _encoded(self, rows: Mapping[str, Any]) -> np.ndarray:
@@ -99,7 +102,7 @@ class KeptHead:
         size = max(1, _CHUNK // most_pictures(rows, encoders))
         mesh = local_mesh(size)
         encode, encoder = _program(encoders, run.config.dtype), jax.device_put(encoder, replicated(mesh))
-        count = len(rows[reads[0]])
+        count = len(next(iter(rows.values())))
         found = [
             np.asarray(encode(encoder, jax.device_put(part, by_example(mesh))))
             for part in in_parts(Examples(rows, np.zeros(count)), size)
@@ -267,7 +270,7 @@ def _encoder(arrays: dict[str, np.ndarray], source: Source, reads: tuple[str, ..
 
 
 def _fitted(source: Source, reads: tuple[str, ...]) -> dict[str, Any]:
-    return {modality: dict(source.fitted(modality)) for modality in reads}
+    return {name: dict(source.run.inputs.fitted.get(name, {})) for name in source.inputs_of(reads)}
 
 
 @functools.lru_cache(maxsize=16)

@@ -129,9 +129,10 @@ def _knn(source: Source, data: LabelledStore, given: str, rows: np.ndarray) -> R
 def _finetune(job: Job, data: LabelledStore, numbers: Sequence[int], how: Settings, *, frozen: bool) -> list[Result]:
     """Return the results of one draw of labels, or of several random starts on labels that are drawn once."""
     source, modalities = job.source, modalities_of(job.given)
+    names = source.inputs_of(modalities)
 
     def examples(split: str) -> Examples:
-        arrays = {modality: source.inputs(data.store, split, modality) for modality in modalities}
+        arrays = {name: source.inputs(data.store, split, name) for name in names}
         every = Examples(arrays, np.zeros(len(data.store.rows_of(split, data.fold))))
         chosen = data.rows[split]
         inputs = every.inputs if len(chosen) == len(every) else every.take(chosen).inputs
@@ -149,8 +150,9 @@ def _finetune(job: Job, data: LabelledStore, numbers: Sequence[int], how: Settin
         seeds=[(source.run.config.seed, number) for number in numbers],
         max_epochs=how.max_epochs,
     )
-    fitted = {modality: source.fitted(modality) for modality in modalities}
-    outcomes = finetune(source.model, source.run.config, splits, settings, fitted=fitted, report=how.say)
+    outcomes = finetune(
+        source.model, source.run.config, splits, settings, fitted=source.run.inputs.fitted, report=how.say
+    )
     targets = splits["test"].targets
     return [
         Result(one.metrics, one.chosen, packed(parts(data.task, one.outputs, targets)), one.trained) for one in outcomes

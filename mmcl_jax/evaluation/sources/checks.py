@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mmcl_jax.data.schema import LABEL_TAG
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.label_feature import columns_with_label
+from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.reads import BOTH, modalities_of
@@ -42,13 +43,15 @@ def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
             modality in run.config.encoders,
             f"--input {given}: {run.directory} has no {modality} encoder; it has {', '.join(run.config.encoders)}.",
         )
+    inputs = [name for modality in modalities_of(given) for name in inputs_of(run.config.views, modality)]
+    for name in dict.fromkeys(inputs):
         check(
-            modality in run.inputs.specs,
-            f"--input {given}: {modality!r} is no input of {run.directory}, whose features are its own; it reads "
+            name in run.inputs.specs,
+            f"--input {given}: {name!r} is no input of {run.directory}, whose features are its own; it reads "
             f"{', '.join(run.inputs.specs)}.",
         )
-        check_rows(run, store, modality)
-    tables = any(run.inputs.specs[modality].kind == "table" for modality in modalities_of(given))
+        check_rows(run, store, name)
+    tables = any(run.inputs.specs[name].kind == "table" for name in inputs)
     for label in data.columns if tables else ():
         leaks = columns_with_label(run.schema, store, label.name)
         check(

@@ -13,6 +13,7 @@ from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
+from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.sources.features import What, column_features, frozen_encoder, pixel_features, vector_features
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
@@ -79,7 +80,9 @@ class Source:
         return self.run.inputs.including([modality]).specs[modality]
 
     def baseline(self, modality: str) -> str | None:
-        """Return the name of the baseline that is the modality itself; None if its kind has none."""
+        """Return the name of the baseline that is the modality itself; None of a fusion, or if its kind has none."""
+        if modality not in self.inputs_of([modality]):
+            return None
         kind = self.spec(modality).kind
         return KINDS[kind].baseline if kind in _RAW else None
 
@@ -114,9 +117,10 @@ class Source:
             lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
         )
 
-    def fitted(self, modality: str) -> Mapping[str, Any]:
-        """Return what the views of a modality were fitted with."""
-        return self.run.inputs.fitted.get(modality, {})
+    def inputs_of(self, modalities: Sequence[str]) -> tuple[str, ...]:
+        """Return the inputs that the features of these come from: themselves, or what is fused."""
+        views = self.run.config.views
+        return tuple(dict.fromkeys(name for modality in modalities for name in inputs_of(views, modality)))
 
     def features(self, data: LabelledStore, modality: str, *, what: What = "pooled") -> Mapping[str, np.ndarray]:
         """Frozen features `[N, D]`, or maps, of the rows that have the label, per split; no row is encoded twice.
@@ -127,12 +131,13 @@ class Source:
         encode = None
         found = {}
         for split in SPLITS:
-            rows, every = data.rows[split], self.inputs(data.store, split, modality)
-            kept: _Kept = self._once(f"{what} features {split} {modality}", lambda every=every: _Kept(len(every)))
+            rows, count = data.rows[split], len(data.store.rows_of(split, data.fold))
+            kept: _Kept = self._once(f"{what} features {split} {modality}", lambda count=count: _Kept(count))
             new = rows[~kept.known[rows]]
             if len(new):
                 encode = encode or self.encoder(modality, what)
-                part = encode(every if len(new) == len(every) else every[new])
+                every = {name: self.inputs(data.store, split, name) for name in self.inputs_of([modality])}
+                part = encode(every if len(new) == count else {name: rows[new] for name, rows in every.items()})
                 kept.add(new, self._finite(part, f"features that {{}} gives for the {modality}"))
             found[split] = kept.take(rows)
         return found
@@ -140,7 +145,7 @@ class Source:
     def projections(self, store: Store, split: str, modality: str) -> np.ndarray:
         """Projections `[N, d]` of all rows of a split."""
         project = self.encoder(modality, "projected")
-        found = project(self.inputs(store, split, modality))
+        found = project({modality: self.inputs(store, split, modality)})
         return self._finite(found, f"projections that {{}} gives for the {modality}")
 
     def forget(self) -> None:
@@ -152,16 +157,17 @@ class Source:
         return rows
 
     def encoder(self, modality: str, what: What) -> Callable[[Any], np.ndarray]:
-        """Return a function from rows, as `inputs` gives them, to features; of raw inputs these are the values."""
+        """Return a function from rows of each input (`inputs_of`) to features; of raw inputs these are the values."""
         config = self.run.config
         if self.kind != "raw":
-            return frozen_encoder(self.model, config=config, modality=modality, what=what, fitted=self.fitted(modality))
+            fitted = self.run.inputs.fitted
+            return frozen_encoder(self.model, config=config, modality=modality, what=what, fitted=fitted)
         spec = self.spec(modality)
         if spec.kind in ("image", "volume"):
-            return lambda rows: pixel_features(rows, axes=2 if spec.kind == "image" else 3)
+            return lambda rows: pixel_features(rows[modality], axes=2 if spec.kind == "image" else 3)
         if spec.kind == "vector":
-            return lambda rows: vector_features(rows, self.run.inputs.fitted[modality])
-        return lambda rows: column_features(rows, spec.widths, missing=spec.missing)
+            return lambda rows: vector_features(rows[modality], self.run.inputs.fitted[modality])
+        return lambda rows: column_features(rows[modality], spec.widths, missing=spec.missing)
 
     def _once(self, key: str, compute: Any) -> Any:
         if key not in self._kept:

@@ -44,6 +44,7 @@ def vime(
 
     def each(given: Each) -> dict[str, Array]:
         (features,), (view,), (row,) = given.features, given.views, given.inputs
+        assert view is not None  # it is of a table
         return {"head": given.layers[between[0]](features.pooled), "view": view.values, "row": row}
 
     def loss(given: Whole) -> Loss:

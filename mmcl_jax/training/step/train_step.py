@@ -19,7 +19,7 @@ from mmcl_jax.training.build import Experiment
 from mmcl_jax.training.mesh import replicated, shardings_of
 from mmcl_jax.training.state.average import averaged
 from mmcl_jax.training.state.groups import scaled, united
-from mmcl_jax.training.state.model import stateless_layers
+from mmcl_jax.training.state.model import fuse_by, stateless_layers
 from mmcl_jax.training.state.target import moved
 from mmcl_jax.training.state.train_state import Arrays, TrainState, split_model, teacher_of
 from mmcl_jax.training.step.finite_step import all_finite, choose, skipped
@@ -71,6 +71,7 @@ def parts_of_loss(
             state.memory,
             layers=stateless_layers(model, objective),
             in_slices=partners_in,
+            fuse=fuse_by(model, objective, train=train),
             **drawn,
         )
         return value, (metrics, objective.remember(state.memory, outputs, batch))

@@ -29,9 +29,9 @@ FAST = {"inputs": ("image+pgs",), "learning_rates": [1e-2], "max_epochs": 1, "dr
 def rows_of(head, store: Store) -> dict:
     """The rows that were scored, as the encoders take them."""
     data = LabelledStore.of(store, head.score.label, head.score.task, fold=head.score.fold)
-    data = data.having([head.source.spec(modality).of for modality in head.trained.reads])
-    every = {modality: head.source.inputs(store, "test", modality) for modality in head.trained.reads}
-    return {modality: np.asarray(values)[data.rows["test"]] for modality, values in every.items()}
+    names = head.source.inputs_of(head.trained.reads)
+    data = data.having([head.source.spec(name).of for name in names])
+    return {name: np.asarray(head.source.inputs(store, "test", name)[data.rows["test"]]) for name in names}
 
 
 @pytest.mark.parametrize("kind", CASES)
