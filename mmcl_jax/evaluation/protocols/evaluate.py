@@ -12,9 +12,10 @@ from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
 from mmcl_jax.evaluation.protocols.scoring import score_job
 from mmcl_jax.evaluation.results.file import NoRecords, Records
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.sources.checks import check_choice, check_dense, check_distinct, check_inputs, check_retrieval
+from mmcl_jax.evaluation.sources.checks import check_choice, check_dense, check_distinct, check_inputs
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.overlap import check_overlap
+from mmcl_jax.evaluation.sources.pairs import lacking, pairs_of
 from mmcl_jax.evaluation.sources.reads import check_names, input_name, modalities_of
 from mmcl_jax.evaluation.sources.remarks import left_out, remarks_on
 from mmcl_jax.evaluation.sources.source import sources
@@ -52,7 +53,7 @@ def evaluate_runs(
     """
     check_distinct(runs)
     predicting = options.predicting
-    inputs = _inputs(runs, options.inputs) if predicting else options.inputs
+    inputs = _inputs(runs, options.inputs)
     labelled = _labelled(store, options, runs) if predicting else []
     asked = []
     for data in labelled:
@@ -66,16 +67,18 @@ def evaluate_runs(
             asked.append((data.having(entries), given))
             for budget in options.budgets:
                 asked[-1][0].draws(budget, seed=0, count=1)  # what is wrong with a budget is said now
-    if "retrieval" in options.protocols:
-        for run in runs:
-            check_retrieval(run, store)
+    retrieving = "retrieval" in options.protocols
+    pairs = {run.directory: pairs_of(run, store, inputs) if retrieving else [] for run in runs}
     remarks = [line for data in labelled for line in remarks_on(data, options.budgets)]
     remarks += [line for part, given in asked for data in labelled for line in left_out(data, part, given)]
+    remarks += [line for run in runs for pair in pairs[run.directory] for line in lacking(run, store, pair)]
     for line in dict.fromkeys([*check_overlap(runs, store, allow=options.allow_overlap), *remarks]):
         say(line)
     records = NoRecords() if records is None else records
     every = sources(runs, options.baselines, only_baselines=options.only_baselines)
-    jobs = {place: list(jobs_of(source, asked, options)) for place, source in enumerate(every)}
+    jobs = {
+        place: list(jobs_of(source, asked, options, pairs[source.run.directory])) for place, source in enumerate(every)
+    }
     scores: dict[int, list[Score]] = {place: [] for place in jobs}
     done = 0
     with Bar("evaluation", sum(job.count for some in jobs.values() for job in some)) as bar:

@@ -12,7 +12,8 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
-from mmcl_jax.evaluation.sources.reads import modalities_of
+from mmcl_jax.evaluation.sources.pairs import Pair
+from mmcl_jax.evaluation.sources.reads import modalities_of, pair_name
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.tasks import Segmentation
 from mmcl_jax.training.runs.run import Run
@@ -82,10 +83,15 @@ class Job:
         }
 
 
-def jobs_of(source: Source, asked: Sequence[tuple[LabelledStore, str]], options: EvaluationOptions) -> Iterator[Job]:
+def jobs_of(
+    source: Source,
+    asked: Sequence[tuple[LabelledStore, str]],
+    options: EvaluationOptions,
+    pairs: Sequence[Pair] = (),
+) -> Iterator[Job]:
     """Yield what there is to evaluate of a source: every label and input that is `asked` for, by every protocol.
 
-    What is asked for is of several folds, if runs are; a source is evaluated on its own.
+    What is asked for is of several folds, if runs are; a source is evaluated on its own. Retrieval is between `pairs`.
     """
     for (data, given), protocol in itertools.product(asked, options.predicting):
         if data.fold != source.run.inputs.fold or not _applies(source, data, given, protocol, options.baselines):
@@ -103,9 +109,16 @@ def jobs_of(source: Source, asked: Sequence[tuple[LabelledStore, str]], options:
                 rows=rows,
                 count=starts if len(rows) == 1 else len(rows),
             )
-    if "retrieval" in options.protocols and source.kind != "raw":
-        nothing = np.zeros((1, 0), int)
-        yield Job(source=source, data=None, given="both", protocol="retrieval", budget=NO_LABELS, rows=nothing, count=1)
+    for pair in pairs if source.kind != "raw" else ():
+        yield Job(
+            source=source,
+            data=None,
+            given=pair_name(pair),
+            protocol="retrieval",
+            budget=NO_LABELS,
+            rows=np.zeros((1, 0), int),
+            count=1,
+        )
 
 
 def so_far(job: Job, scores: Sequence[Score]) -> str:

@@ -21,9 +21,11 @@ class EvaluationOptions:
     Attributes:
       protocols: "probe", a linear head on frozen features (`probe.train_heads`); "knn", their nearest neighbours;
         "augmented_probe" and "finetune", Hager et al.'s own, with augmented images, of the head or of all weights (see
-        `finetune`); "retrieval" between the projections of image and table of the test split.
+        `finetune`); "retrieval" between projections of two modalities that the run compares,
+        of the test split.
       inputs: what is predicted from: names of modalities joined by "+", whose features are side by side (for kNN, each
-        of length 1); "both" is "image+table". Retrieval takes no notice.
+        of length 1); "both" is "image+table". Retrieval is between the two of every `a+b` or, where no input joins
+        two, between all pairs that the run's objective compares.
       budgets: how many labels.
       draws: of labels, per seed and budget. A budget of all labels, or of a named subset, is drawn once; the protocols
         that train from a random start then do so from so many.

@@ -27,7 +27,8 @@ from mmcl_jax.evaluation.results.per_row import packed, parts
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.features import What, unit_rows
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
-from mmcl_jax.evaluation.sources.reads import BOTH, modalities_of
+from mmcl_jax.evaluation.sources.pairs import with_both
+from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.tasks import Segmentation
 
@@ -47,7 +48,7 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], how: Settings) -> 
     """Return the scores of some draws of a job."""
     source, data, seed = job.source, job.data, job.source.run.config.seed
     if data is None:
-        return [_retrieve(source, store)]
+        return [_retrieve(source, store, job.given)]
     if job.protocol == "probe":
         results = _probe(source, data, job.given, job.rows, how)
     elif job.protocol == "knn":
@@ -159,19 +160,15 @@ def _finetune(job: Job, data: LabelledStore, numbers: Sequence[int], how: Settin
     ]
 
 
-def _retrieve(source: Source, store: Store) -> Score:
-    names, every = BOTH, [source.projections(store, "test", modality) for modality in BOTH]
-    keep = np.ones(len(every[0]), bool)
-    for modality in names:
-        of = source.spec(modality).of
-        present = store.read("test", [of], fold=source.run.inputs.fold)[of].present
-        keep &= True if present is None else present
-    metrics = retrieval(*(found[keep] for found in every), names=names)
+def _retrieve(source: Source, store: Store, given: str) -> Score:
+    first, second = pair = modalities_of(given)
+    keep = with_both(source.run, store, (first, second))
+    metrics = retrieval(*(source.projections(store, "test", key)[keep] for key in pair), names=(first, second))
     return Score(
-        method=source.method("retrieval", "both"),
+        method=source.method("retrieval", given),
         seed=source.run.config.seed,
         protocol="retrieval",
-        input="-".join(names),
+        input="-".join(pair),
         label="",
         budget=NO_LABELS,
         draw=0,

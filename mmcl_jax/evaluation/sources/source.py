@@ -12,7 +12,7 @@ from mmcl_jax.data.inputs import OPTIONS, InputSpec, input_arrays
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
-from mmcl_jax.encoders import Model
+from mmcl_jax.encoders import Model, parse_key
 from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.sources.features import What, column_features, frozen_encoder, pixel_features, vector_features
@@ -142,10 +142,18 @@ class Source:
             found[split] = kept.take(rows)
         return found
 
-    def projections(self, store: Store, split: str, modality: str) -> np.ndarray:
-        """Projections `[N, d]` of all rows of a split."""
-        project = self.encoder(modality, "projected")
-        found = project({modality: self.inputs(store, split, modality)})
+    def projections(self, store: Store, split: str, key: str) -> np.ndarray:
+        """Return what terms compare, `[N, d]` of all rows of a split: the projections that `MODALITY[:HEAD]` names.
+
+        The head "none" is the features themselves.
+        """
+        modality, _, head = parse_key(key)
+        config, fitted = self.run.config, self.run.inputs.fitted
+        what: What = "pooled" if head == "none" else "projected"
+        project = frozen_encoder(
+            self.model, config=config, modality=modality, what=what, head="" if head == "none" else head, fitted=fitted
+        )
+        found = project({name: self.inputs(store, split, name) for name in self.inputs_of([modality])})
         return self._finite(found, f"projections that {{}} gives for the {modality}")
 
     def forget(self) -> None:
