@@ -2,11 +2,11 @@
 
 import argparse
 import shlex
-import shutil
 from pathlib import Path
 
 from mmcl_jax import datasets as recipes
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import check
+from mmcl_jax.files import whole
 from mmcl_jax.registry import Registry
 from mmcl_jax.synthetic import GENERATORS
 from mmcl_jax.targets import check_folder
@@ -26,14 +26,8 @@ def run(options: argparse.Namespace) -> None:
     out: Path = options.out
     check(not out.exists(), f"{out} exists already; choose another --out, or remove it first.")
     check_folder(out, "--out")
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of an earlier call that was stopped
-    try:
+    with whole(out) as partial:
         recipes.call(GENERATORS, options.name, options.overrides, root=partial)
-    except UserError:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    partial.rename(out)
     known = recipes.RECIPES.options(options.name)
     shared = "".join(f" --dataset.{word}" for word in options.overrides if word.partition("=")[0] in known)
     root = visible(shlex.quote(str(out)))
