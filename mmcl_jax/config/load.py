@@ -105,6 +105,21 @@ def load(
     return config
 
 
+def alias(name: str) -> Callable[[], ConfigDict]:
+    """Return a `get_config` that returns the config called `name`, for a file whose name is to be the config's too.
+
+    A second name of an experiment is the line `get_config = alias("mmcl/mmcl:digits")`.
+    """
+
+    def get_config() -> ConfigDict:
+        """Return the experiment."""
+        config = load(name)
+        config.name = ""
+        return config
+
+    return get_config
+
+
 @contextlib.contextmanager
 def _old_keys(path: Path) -> Iterator[None]:
     """Name the file in which a key has an old name: one that is set, or one that is read, which is no key any more."""
