@@ -154,12 +154,12 @@ class Term:
             read, or a shape or type is wrong.
         """
         made = {"arrays": arrays, "predictions": predictions, "teacher": teacher}
-        single = {"each": each, "pairs": pairs, "groups": groups, "ids": ids, "views": views, "inputs": inputs}
-        read, rows = read_rows(**made, **single)
-        there = read_present(present)
+        others = {"each": each, "pairs": pairs, "groups": groups, "ids": ids, "views": views, "inputs": inputs}
+        own_targets, there = read_targets(self.name, self.targets, labels, targets), read_present(present)
+        read, rows = read_rows(**made, **others, present=there, labels=own_targets)
         given = Whole(
             ids=jnp.arange(rows, dtype=jnp.uint32) if read["ids"] is None else read["ids"].astype(jnp.uint32),
-            targets=read_targets(self.name, self.targets, labels, targets),
+            targets=own_targets,
             groups=read["groups"],
             present=there,
             learned={name: jnp.float32(value) for name, value in self.learned.items()} if learned is None else learned,
@@ -167,7 +167,6 @@ class Term:
             execution=read_execution(execution, mesh, ()) if execution is not None or mesh is not None else None,
             key=key,
         )
-        read_rows(first=given.ids, present=there, **{f"target {name!r}": a for name, a in given.targets.items()})
         if self.each is None:
             self._refuse(each=each, layers=layers if self.each_pair is None else None, views=views, inputs=inputs)
             given = dataclasses.replace(given, **self._embeddings(read))

@@ -22,13 +22,16 @@ def read_rows(**given: Any) -> tuple[dict[str, Any], int]:
     read: dict[str, Any] = {}
     rows = None
     for name, tree in given.items():
-        read[name] = jax.tree.map(lambda values, name=name: as_array(values, name), tree)
-        for array in jax.tree.leaves(read[name]):
+        leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+        named = [(f"{name}{jax.tree_util.keystr(path)}", values) for path, values in leaves]
+        arrays = [as_array(values, path) for path, values in named]
+        for (path, _), array in zip(named, arrays, strict=True):
             if array.ndim == 0:
-                raise ArrayError(f"{name} has a number in place of an array; give arrays [rows, ...].")
-            rows = rows or (name, len(array))
+                raise ArrayError(f"{path} is a number; give an array [rows, ...].")
+            rows = rows or (path, len(array))
             if len(array) != rows[1]:
-                raise ArrayError(f"{name} has {len(array)} rows and {rows[0]} {rows[1]}; give the same rows.")
+                raise ArrayError(f"{path} has {len(array)} rows and {rows[0]} has {rows[1]}; give the same rows.")
+        read[name] = jax.tree.unflatten(structure, arrays)
     if rows is None:
         raise ArrayError("no array is given; give those that the term compares.")
     return read, rows[1]

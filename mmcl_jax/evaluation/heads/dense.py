@@ -1,7 +1,7 @@
 """A head whose outputs are a map: linear segmentation."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import jax
 from jaxtyping import Array, Float
@@ -26,7 +26,8 @@ class LinearSegmentation(LinearHead):
       (1, 8, 8, 2)
     """
 
-    reads: ClassVar[str] = "maps"
+    name: ClassVar[str] = "linear_segmentation"
+    reads: ClassVar[Literal["pooled", "maps"]] = "maps"
     size: tuple[int, int] = (0, 0)
 
     def __call__(self, params: Params, features: Float[Array, "*B h w D"]) -> Float[Array, "*B H W outputs"]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ class LinearHead:
     A head maps features `[B, ..., D]` to outputs `[B, ..., outputs]`. It is static; its weights are an argument.
 
     Attributes:
+      name: of the kind of head, as a kept head says it.
       reads: what of an encoder's features it takes: "pooled" `[B, D]`, or "maps" `[B, h, w, D]`.
       zeros: whether weights begin at 0; else as PyTorch's, uniform in +-1/sqrt(D).
 
@@ -33,7 +34,8 @@ class LinearHead:
       (4, 2)
     """
 
-    reads: ClassVar[str] = "pooled"
+    name: ClassVar[str] = "linear"
+    reads: ClassVar[Literal["pooled", "maps"]] = "pooled"
     zeros: bool = False
 
     def new(self, features: int, outputs: int, *, seeds: Sequence[int]) -> Params:

@@ -96,6 +96,14 @@ class LabelledStore:
             task = task_of(self.columns, task.name, val=targets["val"], label=task.label)
         return dataclasses.replace(self, task=task, rows=rows, targets=targets)
 
+    @property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """The texts of the classes of each label, or of the mask; () of a number."""
+        if self.columns:
+            return {column.name: column.categories for column in self.columns}
+        (classes,) = self.store.schema.entries[self.task.label].columns
+        return {self.task.label: classes.categories}
+
     def absent(self, rows: np.ndarray) -> dict[str, list[str]]:
         """Return the classes, by their texts, that validation, test, or the draws `[R, n]` of training rows lack.
 
