@@ -20,7 +20,7 @@ from mmcl_jax.files import writing
 from mmcl_jax.lock import locked
 from mmcl_jax.progress import Bar
 from mmcl_jax.text import visible
-from mmcl_jax.training.build import Experiment, build_experiment, fit_inputs
+from mmcl_jax.training.build import Experiment, build_experiment
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
 from mmcl_jax.training.outlook import Outlook, working
@@ -121,9 +121,10 @@ def pretrain(
         if begun:
             claim()
         # A run keeps how rows are encoded, so that a later row, and a later sitting, encode them in the same way.
-        inputs = Run.open(workdir).inputs_for(config) if begun else fit_inputs(config, store)
-        experiment = build_experiment(config, store, devices, inputs=inputs)
-        batches, mesh = experiment.batches, experiment.mesh
+        kept = Run.open(workdir).inputs_for(config) if begun else None
+        experiment = build_experiment(config, store, devices, inputs=kept)
+        batches, mesh, inputs = experiment.batches, experiment.mesh, experiment.fitted_inputs
+        assert inputs is not None
         # Shapes first: then memory can be told, and every array is made where it will stay.
         shapes, step_function = experiment.shapes(), make_step(experiment)
         if not begun:

@@ -36,7 +36,7 @@ VIEWS = (
     Mutant("resize: antialiased", _OPS, '"linear", antialias=False)\n', '"linear", antialias=True)\n',
            f"{_OPERATIONS}[resize]"),
     Mutant("flip: upside down", _OPS, "image[:, ::-1]", "image[::-1]", f"{_OPERATIONS}[flip]"),
-    Mutant("rotation: to one side", _OPS, "minval=-degrees", "minval=0.0", f"{_WHOLE}[cardiac]"),
+    Mutant("rotation: to one side", _VIEW, "minval=-rotation", "minval=0.0", f"{_WHOLE}[cardiac]"),
     Mutant("rotation: border repeated", _OPS, 'mode="constant"', 'mode="nearest"', f"{_OPERATIONS}[rotate]"),
     Mutant("jitter: fixed order", _OPS, "jax.random.permutation(order_key, len(drawn))", "jnp.arange(len(drawn))",
            _JITTER),

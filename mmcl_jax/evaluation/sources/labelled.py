@@ -142,12 +142,7 @@ class LabelledStore:
         """
         label = self.task.label
         if budget.subset is not None:
-            check(
-                self.fold is None,
-                f"--subset: {budget.subset!r} is of the store's own splits, and the run was trained on a fold "
-                f"(config.fold={self.fold}); use --fraction or --per-class.",
-            )
-            split, rows = self.store.subset(budget.subset)
+            split, rows = self.store.subset(budget.subset, fold=self.fold)
             check(
                 split == "train",
                 f"--subset: {budget.subset!r} is of the split {split}, and heads are trained on train.",

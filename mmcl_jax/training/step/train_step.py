@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from mmcl_jax.backend import compiler_options
+from mmcl_jax.data.inputs import with_shared
 from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import Outputs
 from mmcl_jax.objectives.partners import at_once
@@ -54,6 +55,7 @@ def parts_of_loss(
         partners_in = functools.partial(mapped_in_slices, size=experiment.config.micro_batch, mesh=experiment.mesh)
 
     def encode(params: Arrays, model_state: Arrays, batch: Batch) -> tuple[Outputs, Arrays]:
+        batch = with_shared(batch, experiment.inputs)
         seen = apply_views(views, batch, **drawn, fitted=constants["fitted"], plain=not train)
         whole = united(params, frozen)
         model = nnx.merge(experiment.graphdef, whole, model_state)
