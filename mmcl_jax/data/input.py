@@ -47,7 +47,7 @@ class Batches:
         processes: int = 1,
         sampler: Sampler | None = None,
     ) -> None:
-        """Takes `arrays` of equal length, the global batch size, and the rows that take part (None: all).
+        """Take `arrays` of equal length, the global batch size, and the rows that take part (None: all).
 
         Raises:
           UserError: the batch is larger than an epoch, or does not divide among the processes.
@@ -138,7 +138,7 @@ class BatchIterator:
         return batch
 
     def get_state(self) -> dict[str, int]:
-        """The state, for `set_state` in this or another process."""
+        """Return the position in the data, for `set_state` in this or another process."""
         return {"next_index": self._next}
 
     def set_state(self, state: Mapping[str, int]) -> None:
@@ -156,7 +156,7 @@ class BatchIterator:
 
 
 def iterate(batches: Batches, *, workers: int | None = None) -> BatchIterator:
-    """An iterator over the batches, drawn ahead by one thread of this process, or by worker processes.
+    """Return an iterator over the batches, drawn ahead by one thread of this process, or by worker processes.
 
     A thread is enough for mapped arrays. By default, `STREAMING_WORKERS` processes draw where images are streamed.
     """

@@ -45,7 +45,7 @@ class Column:
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> "Column":
-        """The column that `dataclasses.asdict` made a dict of."""
+        """Return the column that `dataclasses.asdict` turned into a dict."""
         return cls(**{**raw, "categories": tuple(raw["categories"]), "tags": tuple(raw["tags"])})
 
 
@@ -214,7 +214,7 @@ class Schema:
         return class_codes(labels, self.labels)
 
     def to_json(self) -> str:
-        """The schema as indented JSON."""
+        """Return the schema as indented JSON."""
         entries = {name: dataclasses.asdict(entry) for name, entry in self.entries.items()}
         return json.dumps({"entries": entries}, indent=2) + "\n"
 
@@ -232,7 +232,7 @@ class Schema:
 
     @classmethod
     def read(cls, path: Path) -> "Schema":
-        """Reads a schema's file."""
+        """Read the file of a schema."""
         return cls.from_json(path.read_text())
 
 

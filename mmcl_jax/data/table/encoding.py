@@ -53,7 +53,7 @@ class Encoding:
         outside: str = "keep",
         input: str = "table",
     ) -> "Encoding":
-        """The encoding of raw training rows `[N, F]` float64 with NaN for missing."""
+        """Fit the encoding of raw training rows `[N, F]` float64 with NaN for missing."""
         made = cls(schema=schema, statistics=statistics, missing=missing, outside=outside, input=input)
         if missing != "iterative":
             return made
@@ -144,7 +144,7 @@ class Encoding:
         return rows
 
     def write(self, directory: Path) -> None:
-        """Writes `schema.json`, `statistics.json`, `encoding.json` and, if there is one, `imputer.npz`."""
+        """Write `schema.json`, `statistics.json`, `encoding.json` and, if there is one, `imputer.npz`."""
         (directory / "schema.json").write_text(self.schema.to_json())
         (directory / "statistics.json").write_text(self.statistics.to_json())
         policies = {"missing": self.missing, "outside": self.outside}

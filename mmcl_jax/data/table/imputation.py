@@ -82,11 +82,11 @@ class IterativeImputer:
         return rows
 
     def write(self, path: Path) -> None:
-        """Writes the arrays as `.npz`."""
+        """Write the arrays as `.npz`."""
         np.savez(path, **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
 
     @classmethod
     def read(cls, path: Path) -> "IterativeImputer":
-        """Reads what `write` wrote."""
+        """Read the file that `write` wrote."""
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return cls(**{field.name: arrays[field.name] for field in dataclasses.fields(cls)})

@@ -18,7 +18,7 @@ def landmarks(values: np.ndarray) -> np.ndarray:
 
 
 def rescaled(values: np.ndarray, scaling: str, quantiles: np.ndarray) -> np.ndarray:
-    """The values `[N]`, NaN for missing, in the scale in which they are standardised.
+    """Return the values `[N]`, NaN for missing, in the scale in which they are standardised.
 
     "log" is the natural logarithm, of values above 0. "quantile" is scikit-learn's `QuantileTransformer` with a normal
     output: a value's share among the training values (equal ones take the middle of theirs) as a normal quantile, at

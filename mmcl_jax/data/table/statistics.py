@@ -82,12 +82,12 @@ class Statistics:
         return numbers & ((table < np.array(self.low)) | (table > np.array(self.high)))
 
     def to_json(self) -> str:
-        """The statistics as JSON."""
+        """Return the statistics as JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> "Statistics":
-        """Reads `statistics.json`."""
+        """Read `statistics.json`."""
         raw = json.loads(path.read_text())
         raw["counts"] = tuple(map(tuple, raw["counts"]))
         raw["quantiles"] = tuple(map(tuple, raw.get("quantiles", [()] * len(raw["mean"]))))
