@@ -20,7 +20,7 @@ from mmcl_jax.tasks import Class
 
 
 def monitor(store: Store, config: ConfigDict, inputs: Inputs) -> "OnlineKNN":
-    """The monitor of a training, as `config.monitor` says."""
+    """Return the monitor of a training that `config.monitor` asks for."""
     return OnlineKNN(store, config, inputs, rows=config.monitor.rows, neighbours=config.monitor.neighbours)
 
 
@@ -35,7 +35,7 @@ class OnlineKNN:
     def __init__(
         self, store: Store, config: ConfigDict, inputs: Inputs, *, rows: int = 2048, neighbours: int = 20
     ) -> None:
-        """Reads the rows: at most `rows` of either split. `neighbours` vote, or as many as have labels if fewer do."""
+        """Read the rows: at most `rows` of either split. `neighbours` vote, or all labelled rows if they are fewer."""
         self._config, self._neighbours = config, neighbours
         self._modalities = tuple(sorted(config.encoders))
         self._inputs = {modality: inputs_of(config.views, modality) for modality in self._modalities}

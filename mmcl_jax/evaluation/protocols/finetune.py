@@ -233,7 +233,7 @@ def check_inputs(
     modalities: tuple[str, ...],
     inputs: tuple[str, ...],
 ) -> None:
-    """Raises `UserError` if the splits `train`, `val` and `test` do not fit the model's encoders or the task."""
+    """Raise `UserError` if the splits `train`, `val` and `test` do not fit the model's encoders or the task."""
     check(len(modalities) > 0, "modalities: name at least one.")
     check(len(set(modalities)) == len(modalities), f"modalities: {', '.join(modalities)} names one twice.")
     for modality in modalities:

@@ -11,7 +11,7 @@ _CHUNK = 2**24  # similarities held at a time (64 MiB)
 
 
 def ranks(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """The rank (1 is best) of every query's own candidate among all, by cosine: `[N]` int64.
+    """Return the rank (1 is best) of every query's own candidate among all, by cosine: `[N]` int64.
 
     Ties are counted against the method: of candidates as similar as the own one, the own one comes last. So collapsed
     projections have the rank N and not 1. The matrix of all pairs is walked in chunks of queries.

@@ -47,6 +47,6 @@ class Score:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "Score":
-        """The inverse of `to_json`."""
+        """Return the inverse of `to_json`."""
         metrics = {name: math.nan if value is None else value for name, value in raw["metrics"].items()}
         return cls(**{**raw, "metrics": metrics})

@@ -40,7 +40,7 @@ class LabelledStore:
     def of(
         cls, store: Store, label: str | None, task: str | None = None, *, fold: int | None = None
     ) -> "LabelledStore":
-        """The store with this label, by default its first that is a class, or its first.
+        """Return the store with this label, by default its first that is a class, or its first.
 
         Args:
           store: with label columns or masks.
@@ -169,7 +169,7 @@ class LabelledStore:
         return drawn
 
     def _check_drawn(self, option: str, places: np.ndarray) -> None:
-        """Raises `UserError` if drawn training rows lack one of several labels altogether."""
+        """Raise `UserError` if drawn training rows lack one of several labels altogether."""
         if len(self.columns) > 1:
             known = ~np.isnan(self.targets["train"][places])
             for column, some in zip(self.columns, known.any(axis=0), strict=True):

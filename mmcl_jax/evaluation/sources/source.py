@@ -67,7 +67,7 @@ class Source:
         return self._once("model", self.run.model if self.kind == "run" else self.run.untrained_model)
 
     def method(self, protocol: str, given: str) -> str:
-        """The name that scores have. An untrained model that is fine-tuned is the supervised baseline."""
+        """Return the method's name in scores. An untrained model that is fine-tuned is the supervised baseline."""
         modalities = modalities_of(given)
         if self.kind == "raw":
             return " and ".join(dict.fromkeys(str(self.baseline(modality)) for modality in modalities))
@@ -184,7 +184,7 @@ class Source:
 
 
 def _encoded_by(inputs: Mapping[str, Mapping[str, Any]]) -> list[Any]:
-    """What decides how rows become inputs.
+    """Return everything that decides how rows become inputs.
 
     Of one image and one table it is what results of version 0.1 were marked with, so that they are found again.
     """
