@@ -68,7 +68,7 @@ def balance(labels: np.ndarray, columns: Sequence[Column], splits: Mapping[str, 
 
 
 def warn_of_groups(groups: pl.Series, splits: Mapping[str, np.ndarray], name: str) -> list[str]:
-    """A sentence if members of one group are in two splits."""
+    """Return a sentence if members of one group are in two splits."""
     seen: dict[Any, str] = {}
     both = set()
     for split, rows in splits.items():
@@ -111,7 +111,7 @@ def warn_of_labels(balances: Mapping[str, Any], remedy: str, *, declarable: bool
 
 
 def warn_of_sizes(splits: Mapping[str, np.ndarray], fractions: Sequence[float], why: str) -> list[str]:
-    """A sentence if val or test is more than a tenth larger or smaller than its share of the rows, which says `why`."""
+    """Return a sentence if val or test is over a tenth larger or smaller than its share of the rows, with `why`."""
     total = sum(map(len, splits.values()))
     off = [
         f"{name} has {count(len(members))} of {counted(total, 'row')} "
@@ -191,7 +191,7 @@ def _describe(
 
 
 def middle_share(numbers: np.ndarray) -> float:
-    """What share of the range of numbers `[N]` their middle nine tenths take up; 1 for fewer than eleven values.
+    """Return the share of the range of numbers `[N]` that their middle nine tenths span; 1 for fewer than eleven.
 
     0.5 for many normal numbers, 0.9 for uniform ones; less than `SKEWED` is a heavily skewed column.
     """
@@ -204,7 +204,7 @@ def middle_share(numbers: np.ndarray) -> float:
 
 
 def warn_of_skew(table: np.ndarray, columns: Sequence[Column]) -> list[str]:
-    """A sentence on the columns whose histogram is nearly empty, with what spreads them out."""
+    """Return a sentence on the columns whose histogram is nearly empty, and the scaling that spreads them out."""
     names = []
     for values, column in zip(table.T, columns, strict=True):
         numbers = values[~np.isnan(values)]

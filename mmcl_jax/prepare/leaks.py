@@ -38,7 +38,7 @@ class Telling(NamedTuple):
 
 
 def telling_columns(table: np.ndarray, labels: np.ndarray, *, train: np.ndarray, seed: int = 0) -> dict[int, Telling]:
-    """The columns from which, each alone, a class label can be read off.
+    """Return the columns from which, each alone, a class label can be read off.
 
     For each column the label of every row is guessed from the rows of other folds: by the commonest class among rows of
     the same value, and by decision trees. Classes weigh alike, so that a rare one is guessed where it is commoner than
@@ -87,7 +87,7 @@ def telling_columns(table: np.ndarray, labels: np.ndarray, *, train: np.ndarray,
 
 
 def same_order(table: np.ndarray, values: np.ndarray, *, train: np.ndarray) -> dict[int, Telling]:
-    """The columns that are in the order of a label that is a number, or in the opposite one, but for a few rows.
+    """Return the columns in the order of a numeric label, or in the opposite order, up to a few rows.
 
     Args:
       table: raw rows `[N, F]`, NaN for missing.
@@ -145,7 +145,7 @@ class _Guesses:
         return guess
 
     def _by_tree(self, ranks: np.ndarray, least: float) -> np.ndarray:
-        """A leaf has this weight at least, lest every row with an error has one."""
+        """Guess by decision trees; a leaf has this weight at least, lest every row with an error has a leaf."""
         guess = np.full(len(ranks), -1)
         for fit, tried in self._folds:
             tree = DecisionTreeClassifier(random_state=0, min_weight_fraction_leaf=least)
@@ -172,7 +172,7 @@ def _told(truth: np.ndarray, guess: np.ndarray, shares: np.ndarray) -> Telling |
 
 
 def _recalls(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
-    """The share of rows of each class that are guessed right."""
+    """Return the share of rows of each class that are guessed right."""
     _, place, counts = np.unique(truth, return_inverse=True, return_counts=True)
     return np.bincount(place, weights=truth == guess) / counts
 

@@ -48,7 +48,7 @@ class Quarantine:
         return dict(Counter(entry.cause for entry in self.entries if not entry.file).most_common())
 
     def refuse_above(self, rate: float, rows: int, source: str, *, file: str = "", own: int | None = None) -> None:
-        """Raises `UserError` about the first bad row if more than `rate` of the `rows` are bad.
+        """Raise `UserError` about the first bad row if more than `rate` of the `rows` are bad.
 
         Args:
           rate: the share of rows that may be bad.
@@ -72,5 +72,5 @@ class Quarantine:
         )
 
     def write(self, path: Path) -> None:
-        """Writes one JSON object per line."""
+        """Write one JSON object per line."""
         path.write_text("".join(json.dumps(entry._asdict()) + "\n" for entry in self.entries))

@@ -60,7 +60,7 @@ def _line(entry: Mapping[str, Any], kept: int) -> tuple[Child, ...]:
 
 
 def _glance(entry: Mapping[str, Any], glance: Glance) -> Html | None:
-    """The values of an entry; None for those that have sections of their own."""
+    """Draw the values of an entry; None for entries that have sections of their own."""
     parts: list[Child] = []
     if facts := entry.get("values"):
         made = charts.histogram(

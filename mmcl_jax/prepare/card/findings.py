@@ -100,7 +100,7 @@ class Findings:
 
     @classmethod
     def read(cls, path: Path) -> "Findings":
-        """Reads `findings.json`."""
+        """Read `findings.json`."""
         raw = json.loads(path.read_text())
         columns = [ColumnFinding(**column) for column in raw.pop("columns")]
         return cls(columns=columns, **raw)

@@ -33,7 +33,7 @@ def forest(findings: Findings) -> Html | None:
 
 
 def score(metric: str, value: float) -> str:
-    """A score as its metric is written: accuracies in percent, others with three decimals.
+    """Return a score as its metric is written: accuracies in percent, others with three decimals.
 
     >>> score("top-1", 0.98), score("AUROC", 0.98)
     ('98.0 %', '0.980')

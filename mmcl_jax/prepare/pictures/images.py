@@ -60,7 +60,7 @@ class Fit:
     max_pixels: int = 80_000_000
 
     def __post_init__(self) -> None:
-        """Raises `UserError` for a filter that cannot do without antialiasing."""
+        """Raise `UserError` for a filter that cannot do without antialiasing."""
         check(
             self.antialias or self.resize != "lanczos",
             "--resize: lanczos is a filter for antialiasing; leave that on, or take bicubic.",
@@ -264,7 +264,7 @@ def _decoding(path: str) -> Iterator[None]:
 
 
 def _turn(image: Image.Image) -> int:
-    """The orientation that EXIF says, 1 to 8; 1 is upright, and from 5 on height and width change places."""
+    """Return the EXIF orientation, 1 to 8; 1 is upright, and from 5 on height and width change places."""
     turn = image.getexif().get(0x0112, 1)
     return turn if turn in range(1, 9) else 1
 
@@ -322,7 +322,7 @@ def placed(size: tuple[int, ...], stored: tuple[int, ...], fit: Fit) -> tuple[tu
 
 
 def _resized(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
-    """The picture at `size` (width, height)."""
+    """Return the image at `size` (width, height)."""
     if image.size == size:
         return image
     if fit.aspect == "stretch":

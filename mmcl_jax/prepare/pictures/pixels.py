@@ -65,7 +65,7 @@ def decode_rows(
     workers: int,
     progress: bool,
 ) -> Pixels:
-    """Decodes the pictures of the rows that are left; those that cannot be used go to the quarantine.
+    """Decode the images of the remaining rows; rows whose images are unusable go to the quarantine.
 
     Args:
       pictured: the entry.

@@ -56,7 +56,7 @@ def balanced(labels: np.ndarray, *, rows: np.ndarray, seed: int) -> np.ndarray:
 def standard_subsets(
     splits: Mapping[str, np.ndarray], labels: np.ndarray | None, classes: int, fractions: Sequence[float], *, seed: int
 ) -> dict[str, np.ndarray]:
-    """The subsets of a store: `train_10` and so on; and balanced ones for a rare binary label.
+    """Return the subsets of a store: `train_10` and so on; and balanced ones for a rare binary label.
 
     The balanced ones are the fine-tuning sets of Hager et al. (CVPR 2023), section 4.1.
     """

@@ -76,7 +76,7 @@ class Tables:
 
 
 def require_columns(columns: Sequence[str], names: Sequence[str], source: object) -> None:
-    """Raises `UserError` for the first of `names` that is not among `columns`."""
+    """Raise `UserError` for the first of `names` that is not among `columns`."""
     there = set(columns)
     for name in names:
         check(name in there, f"There is no column {name!r} in {source}; it has {_shortened(columns)}.")
@@ -147,7 +147,7 @@ def _decoded(path: Path, encoding: str) -> str:
 def _divided(
     text: str, separator: str, path: Path, *, rewrite: bool
 ) -> tuple[list[int], list[tuple[int, str]], str | None]:
-    """The numbers of the records with as many cells as the header, the others with the reason, and the former anew."""
+    """Return the numbers of the records as long as the header, the others with the reason, and the former as text."""
     good, bad, buffer = [0], [], io.StringIO()
     records = _records(text, separator, path)
     _, header = next(records)
