@@ -1,4 +1,4 @@
-"""The workflow, the issue forms and the style page: they parse, run the commands that people run, and quote the code."""
+"""The workflow, the issue forms and the style page parse, run the commands that people run, and quote the code."""
 
 import re
 from pathlib import Path

@@ -198,7 +198,7 @@ class Target:
             file.close()
 
     def write(self, start: int, rows: int) -> int:
-        """Write the first rows of the buffer, and their thumbnails, as the rows `start`...; return a sum of the thumbnails."""
+        """Write the first rows of the buffer, and thumbnails, as the rows `start`...; return a sum over thumbnails."""
         first = self.pixels[:rows, 0] if self.views else self.pixels[:rows]
         thumbs = thumbnails(first)
         for (array, file), values in zip(self._files, (self.pixels[:rows], thumbs), strict=True):

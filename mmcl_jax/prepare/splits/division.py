@@ -146,14 +146,14 @@ class Division:
                 self._move(unit, to)
 
     def _bring(self, units: np.ndarray, to: int, noise: np.ndarray) -> None:
-        """Move one of `units` into a split: the unit that takes the last of the fewest classes away, and costs least."""
+        """Move one of `units` into a split: the unit that takes the last of the fewest classes away, at least cost."""
         change, lost = self._changes(units)
         unit = np.lexsort((change[:, to], lost + noise))[0]
         if to != _TRAIN or lost[unit] < self.importance[_VAL, 0] or self.units[_TRAIN, 0] == 0:
             self._move(units[unit], to)
 
     def _changes(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the change of the cost `[n, 3]` by moving each unit into each split; and how many classes its split loses."""
+        """Return the change of the cost `[n, 3]` by moving each unit to each split; and the classes its split loses."""
         at, here = self.split[units], np.arange(len(units))
         pull = self.counts[units] @ (2 * (self.filled - self.wanted) * self.weight).T
         own = self.own[units]

@@ -165,7 +165,7 @@ def understand(
 
 
 def matrix(columns: list[Parsed], schema_columns: tuple[Column, ...], rows: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """Return the values at `rows` as float64 `[rows, columns]`, NaN for missing; and the number of unknown ones by column."""
+    """Return the values at `rows` as float64 `[rows, columns]`, NaN for missing; and unknown values by column."""
     values, unknown = np.empty((len(rows), len(columns))), []
     for place, (parsed, column) in enumerate(zip(columns, schema_columns, strict=True)):
         values[:, place], unseen = coded(
