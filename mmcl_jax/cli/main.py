@@ -94,6 +94,8 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows defaults, where there is one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
+        if isinstance(action.default, tuple) and action.default:
+            return f"{action.help} (default: {','.join(map(str, action.default))})"
         return action.help if action.default in (None, (), False) else super()._get_help_string(action)
 
 

@@ -1,9 +1,11 @@
-"""Types of command-line options."""
+"""Types of command-line options, and their defaults."""
 
 import argparse
 import csv
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 
 def size(text: str) -> tuple[int, int]:
@@ -98,3 +100,19 @@ def intensity(text: str) -> str | tuple[float, float]:
         return float(low), float(high)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not minmax, full, or a range such as 0:4095") from error
+
+
+def default_as(function: Callable[..., Any], parser: argparse.ArgumentParser) -> None:
+    """Give the options of a command the defaults that the parameters of its function have.
+
+    Args:
+      function: from `mmcl_jax.api`; its parameters without a default are required options.
+      parser: with all options declared.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    parser.set_defaults(**{one.name: one.default for one in parameters if one.default is not inspect.Parameter.empty})
+
+
+def given_to(function: Callable[..., Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of a command as the arguments of its function."""
+    return {name: getattr(options, name) for name in inspect.signature(function).parameters}

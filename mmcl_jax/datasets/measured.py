@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.errors import check
+from mmcl_jax.files import whole
 from mmcl_jax.prepare.recipe import Recipe, Step
 
 INK = 16  # grey levels above white in scikit-learn's pictures
@@ -166,9 +167,8 @@ def _write_once(path: Path, picture: np.ndarray) -> None:
     if path.exists():
         check(_holds(path, picture), f"--root: {path} is not the picture that belongs there; name a new folder.")
         return
-    partial = path.with_suffix(".partial")
-    Image.fromarray(picture).save(partial, format="PNG")
-    partial.rename(path)
+    with whole(path) as partial:
+        Image.fromarray(picture).save(partial, format="PNG")
 
 
 def _holds(path: Path, picture: np.ndarray) -> bool:

@@ -27,6 +27,7 @@ from mmcl_jax.prepare.inspection import inspect
 from mmcl_jax.prepare.leaks import near_groups
 from mmcl_jax.prepare.like import open_like
 from mmcl_jax.prepare.pictures.entries import pictured_entries
+from mmcl_jax.prepare.pictures.memory import Pictures
 from mmcl_jax.prepare.pictures.pixels import Pixels, decode_rows
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.recipe import Recipe
@@ -160,6 +161,8 @@ def _identity(request: Request, recipe: Recipe | None, gathered: Gathered) -> st
     """Return a hash of everything that decides the result, except the image files, which `decode` watches."""
     rows = gathered.rows
     said: dict[str, Any] = {**request.to_json(), "version": __version__, "source": rows.source, "keys": rows.keys}
+    if isinstance(request.images, Pictures):
+        said["images"] = request.images.fingerprint()
     if recipe is not None:
         said["read"] = _named(recipe.read)
     for source in (*request.entries.values(), *request.targets.values()):

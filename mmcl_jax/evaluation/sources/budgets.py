@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from mmcl_jax.errors import check
+
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
@@ -20,6 +22,11 @@ class Budget:
     per_class: int | None = None
     fraction: float = 1.0
     subset: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `UserError` if the numbers say no budget."""
+        check(0 < self.fraction <= 1, f"--fraction: {self.fraction:g} is not above 0 and at most 1.")
+        check(self.per_class is None or self.per_class > 0, f"--per-class: {self.per_class} is not positive.")
 
     def __str__(self) -> str:
         if self.subset is not None:

@@ -24,6 +24,7 @@ from mmcl_jax.data.workers import pool
 from mmcl_jax.prepare.pictures.images import Fit, Reader, locate, read_image
 from mmcl_jax.prepare.pictures.levels import to_uint8
 from mmcl_jax.prepare.pictures.masks import read_mask
+from mmcl_jax.prepare.pictures.memory import Pictures
 from mmcl_jax.prepare.pictures.unusable import Unusable
 from mmcl_jax.prepare.pictures.volume import read_volume
 
@@ -48,6 +49,7 @@ class Job:
       same_size: every picture must have the shape's size in its file.
       fit: how pictures are made to fit.
       read: reads a file instead of the ordinary readers.
+      memory: pictures in memory, which names are of, instead of files; they are decoded in this process.
     """
 
     root: str
@@ -60,6 +62,7 @@ class Job:
     fit: Fit = dataclasses.field(default_factory=Fit)
     read: Reader | None = None
     links: str | None = None
+    memory: Pictures | None = None
 
     def stored(self, pictures: int) -> tuple[int, ...]:
         """Return the shape of a row with so many images."""
@@ -73,6 +76,9 @@ class Job:
         Raises:
           Unusable: it cannot be used.
         """
+        if self.memory is not None:
+            height, width, channels = self.shape
+            return self.memory.read(name, (height, width, channels), self.fit, self.dtype)
         path = locate(self.root, name, self.links, folders=self.kind == "volume")
         if self.kind == "image":
             height, width, channels = self.shape
@@ -236,7 +242,7 @@ def _work(
     thumbs: np.ndarray,
     workers: int,
 ) -> Generator[Line, None, None]:
-    if workers <= 1:
+    if workers <= 1 or job.memory is not None:
         with contextlib.closing(_target(job, pixels, thumbs)) as target:
             for start, chunk in todo:
                 yield decode_chunk(job, start, chunk, target)
@@ -315,6 +321,8 @@ def _still_valid(
 def _files(job: Job, chunk: Sequence[Names]) -> int:
     """Return a sum of the names, sizes and times of the files of a chunk, by which changes are noticed."""
     total = 0
+    if job.memory is not None:  # the whole request is begun anew where another picture is given
+        return total
     for name in (name for row in chunk for name in row):
         path = os.path.join(job.root, name)
         parts = [entry.path for entry in os.scandir(path)] if job.kind == "volume" and os.path.isdir(path) else [path]

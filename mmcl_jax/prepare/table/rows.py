@@ -14,7 +14,7 @@ from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.cells import is_text, nameless, one_of, text_of, usable, whole
 from mmcl_jax.prepare.table.parse import KEYS, Parsed, coded, parse
-from mmcl_jax.prepare.table.table import Tables, require_columns
+from mmcl_jax.prepare.table.table import IN_MEMORY, Tables, require_columns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,7 +128,8 @@ def understand(
             raise UserError("There is no table to read; name it with --table.")
         read = Tables() if tables is None else tables
         table = read.read(request.table, separator=request.separator, encoding=request.encoding)
-        frame, numbers, source, said = table.frame, table.numbers, str(request.table), request.declaration()
+        frame, numbers, said = table.frame, table.numbers, request.declaration()
+        source = IN_MEMORY if isinstance(request.table, pl.DataFrame) else str(request.table)
         for number, reason in table.bad:
             quarantine.add(number, None, "unparsable row", reason)
     else:

@@ -19,7 +19,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import shutil
 import sys
 from fnmatch import filter as fnmatch_filter
 from fnmatch import fnmatch
@@ -37,7 +36,7 @@ from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.files import CHECKSUMS, damage, reading, write_checksums, write_text
+from mmcl_jax.files import CHECKSUMS, damage, reading, whole, write_checksums, write_text
 from mmcl_jax.lock import locked
 from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.optim.schedules import SCHEDULES
@@ -188,22 +187,19 @@ class Run:
     def _write(cls, directory: Path, config: ConfigDict, store: Store, inputs: Inputs) -> bool:
         empty = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
         check(empty, f"{directory} is not empty and holds no run; choose another --workdir.")
-        # Made elsewhere and moved into place, so that a kill leaves nothing that looks like something else.
-        partial = directory.with_name(f".{directory.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
-        inputs.write(partial)
-        (partial / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
-        Seen.of(store, fold=config.fold).write(partial)
-        origin = {
-            "fingerprint": store.fingerprint,
-            "directory": str(store.directory.absolute()),
-            "request": store.made_by["request"],  # how its pictures were made to fit, for mmcl prepare --like
-        }
-        (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
-        write_checksums(partial, [path for path in partial.rglob("*") if path.is_file()])
-        partial.rename(directory)
+        with whole(directory) as partial:  # a kill leaves nothing that looks like something else
+            partial.mkdir(parents=True)
+            (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
+            inputs.write(partial)
+            (partial / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
+            Seen.of(store, fold=config.fold).write(partial)
+            origin = {
+                "fingerprint": store.fingerprint,
+                "directory": str(store.directory.absolute()),
+                "request": store.made_by["request"],  # how its pictures were made to fit, for mmcl prepare --like
+            }
+            (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
+            write_checksums(partial, [path for path in partial.rglob("*") if path.is_file()])
         return True
 
     @classmethod
