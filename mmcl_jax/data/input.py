@@ -111,7 +111,7 @@ STREAMING_WORKERS = 2
 
 
 def is_streamed(images: str, store: Store) -> bool:
-    """Whether images are read from the shards: if asked for, or, with "auto", if they are more than memory can hold."""
+    """Return whether images are read from the shards: if asked for, or, with "auto", if memory cannot hold them."""
     if images != "auto":
         return images == "streamed"
     pictures = [entry for entry in store.schema.entries.values() if entry.kind in ("image", "volume")]
@@ -142,7 +142,7 @@ class BatchIterator:
         return {"next_index": self._next}
 
     def set_state(self, state: Mapping[str, int]) -> None:
-        """Goes on from the state that `get_state` gave."""
+        """Continue from the state that `get_state` returned."""
         self._next = int(state["next_index"])
         rest = grain.MapDataset.source(self._batches)[self._next :]
         if self._workers == 0:

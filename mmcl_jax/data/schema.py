@@ -50,7 +50,7 @@ class Column:
 
 
 def class_codes(labels: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray | None:
-    """`Schema.codes` of these label columns; None if none of them is a class."""
+    """Return `Schema.codes` of these label columns; None if no column is a class."""
     place = next((place for place, column in enumerate(columns) if column.coded), None)
     return None if place is None else np.nan_to_num(np.asarray(labels[:, place]), nan=-1).astype(np.int64)
 
@@ -210,7 +210,7 @@ class Schema:
         return next((label for label in self.labels if label.coded), None)
 
     def codes(self, labels: np.ndarray) -> np.ndarray | None:
-        """`[N]` int64: of labels `[N, L]`, NaN for none, the codes of the first that is a class, -1 for none."""
+        """Return the codes `[N]` int64 of the first label that is a class, of labels `[N, L]`; -1 for NaN."""
         return class_codes(labels, self.labels)
 
     def to_json(self) -> str:

@@ -136,7 +136,7 @@ class Store:
         return arrays
 
     def rows(self, split: str, *, fold: int | None = None) -> dict[str, Any]:
-        """`arrays` without the images.
+        """Return `arrays` without the images.
 
         Raises:
           UserError: there is no such split or fold.
@@ -148,7 +148,7 @@ class Store:
         return arrays
 
     def labels(self, split: str, *, fold: int | None = None) -> dict[str, Any]:
-        """`rows` without the table.
+        """Return `rows` without the table.
 
         Raises:
           UserError: there is no such split or fold.

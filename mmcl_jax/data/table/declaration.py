@@ -143,7 +143,7 @@ class Declaration:
         return dataclasses.replace(self, columns=columns)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, without what is empty."""
+        """Return the declaration as JSON values, without empty ones."""
         columns = {
             name: {key: value for key, value in dataclasses.asdict(declared).items() if value or value is False}
             for name, declared in self.columns.items()

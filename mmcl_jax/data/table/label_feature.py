@@ -52,7 +52,7 @@ def columns_with_label(schema: Schema, store: Store, label: str) -> list[str]:
 
 
 def is_copy(column: np.ndarray, label: np.ndarray, *, ordered: bool) -> bool:
-    """Whether a column is a label under other names, or, `ordered`, in another unit; both `[N]`, NaN for missing.
+    """Return whether a column `[N]` is a label `[N]` under other names, or, `ordered`, in another unit; NaN: missing.
 
     Fewer than four rows with another than the commonest value say nothing, nor does a column that most rows lack.
     """

@@ -12,7 +12,7 @@ _FURTHEST = 1e-7  # from 0 and 1, as in scikit-learn: 5.2 standard deviations
 
 
 def landmarks(values: np.ndarray) -> np.ndarray:
-    """Quantiles of training values `[N]` without NaN, from the smallest to the largest, as scikit-learn takes them."""
+    """Return quantiles of training values `[N]` without NaN, from smallest to largest, as scikit-learn takes them."""
     at = np.linspace(0, 1, min(LANDMARKS, len(values)))
     return np.maximum.accumulate(np.quantile(values, at))  # rounding may turn two of them round
 
