@@ -94,7 +94,7 @@ def inspect(
     targets: Sequence[Parsed] = (),
     table: bool = True,
 ) -> Inspected:
-    """Divides the rows `kept` and decides which columns are used.
+    """Divide the rows `kept` and decide which columns are used.
 
     `targets` are labels of other tables, with the values of all rows; `table` says whether there is to be a table.
     `alike` `[K]` are numbers of the sets of rows with nearly equal images, which the splits shall not divide.
@@ -160,7 +160,7 @@ def inspect(
 
 
 def _by_words(label: Parsed) -> str:
-    """How a word that may be the name of a class is kept, where some such words were taken for missing."""
+    """Return how to keep a word that may name a class, if some such words were taken for missing."""
     words = [word for word in label.missing_words if label.coded and word.isalpha() and word.lower() != "nan"]
     if not words:
         return ""
@@ -292,7 +292,7 @@ def _subsets(
 
 
 def joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """`[K]` the smallest groups that divide neither those of `one` nor those of `other`, both `[K]` numbers from 0."""
+    """Return the smallest groups `[K]` that divide neither those of `one` nor of `other`, `[K]` numbers from 0."""
     shape = (one.max() + 1, other.max() + 1)
     shared = sparse.coo_matrix((np.ones(len(one)), (one, other)), shape)
     graph = sparse.bmat([[None, shared], [shared.T, None]])
@@ -300,13 +300,13 @@ def joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def group_numbers(rows: Rows, kept: np.ndarray) -> np.ndarray | None:
-    """`[K]` a number for each group of the rows `kept`; None where rows have no groups."""
+    """Return a number `[K]` for each group of the rows `kept`; None where rows have no groups."""
     groups = rows.named("group")
     return group_codes(groups[0].values.gather(kept).cast(pl.String)) if groups else None
 
 
 def group_codes(groups: pl.Series) -> np.ndarray:
-    """`[K]` integer codes; every row without a group is a group of its own."""
+    """Return integer codes `[K]`; every row without a group is a group of its own."""
     codes = groups.rank("dense").cast(pl.Int64).fill_null(-1).to_numpy().copy()
     alone = np.flatnonzero(codes < 0)
     codes[alone] = codes.max(initial=0) + 1 + np.arange(len(alone))

@@ -149,7 +149,7 @@ class Like:
     def warn(
         self, parsed: Sequence[Parsed], columns: Sequence[Column], values: np.ndarray, kept: np.ndarray
     ) -> list[str]:
-        """Sentences on texts that are none of the categories or classes there: how many cells, and what they are.
+        """Return sentences on texts that are in none of the known categories or classes: how many cells, and which.
 
         Args:
           parsed: columns of the new table, all features or all labels.

@@ -146,7 +146,7 @@ def look(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, D
 
 
 def _alike(image: Pixels | None, kept: np.ndarray) -> np.ndarray:
-    """Numbers of the sets of kept rows with nearly equal images; a row without an image is a set of its own."""
+    """Return numbers of the sets of kept rows with nearly equal images; a row without an image is a set of its own."""
     if image is None:
         raise UserError("--group-near-duplicates compares images, and there are none; leave it out.")
     thumbs, at = np.load(image.thumbs, mmap_mode="r"), image.at(kept)

@@ -126,7 +126,7 @@ class Request:
         return name in self.entries and self.entries[name].required
 
     def declaration(self, base: Declaration | None = None) -> Declaration:
-        """Everything that is said about columns, here and in `base`.
+        """Return all declarations of columns, here and in `base`.
 
         Raises:
           UserError: a column is said to be two things.

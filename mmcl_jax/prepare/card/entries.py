@@ -22,7 +22,7 @@ class Glance(NamedTuple):
 
 
 def entries(findings: Findings, glances: Mapping[str, Glance]) -> Html | None:
-    """All entries as a table, and a glance at each; None where findings know of none."""
+    """Return all entries as a table, and a glance at each; None where findings know of none."""
     if not findings.entries:
         return None
     lines = [_line(entry, findings.kept) for entry in findings.entries]

@@ -95,7 +95,7 @@ class Findings:
     forest: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:
-        """As indented JSON."""
+        """Return the findings as indented JSON."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
     @classmethod

@@ -73,7 +73,7 @@ def _parts(
     quarantine: Sequence[Mapping[str, Any]],
     glances: Mapping[str, Glance],
 ) -> list[tuple[str, str, Html]]:
-    """Sections in order: (key, text of the link, section)."""
+    """Return the sections in order: (key, text of the link, section)."""
     parts = [
         ("attention", "Attention", rows.attention(findings)),
         ("rows", "Rows", rows.rows(findings, quarantine)),

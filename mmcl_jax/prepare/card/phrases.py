@@ -39,7 +39,7 @@ def spread_of(column: ColumnFinding, kept: int, *, most: int = 3) -> str:
 
 
 def beyond_train(column: ColumnFinding) -> list[str]:
-    """One sentence per split with values that train does not have."""
+    """Return a sentence per split with values that train does not have."""
     unseen = [
         f"{counted(rows, 'row')} of {visible(split)}: a category that train does not have."
         for split, rows in column.unseen.items()

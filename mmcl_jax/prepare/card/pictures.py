@@ -19,7 +19,7 @@ _STRIP = 8
 
 
 def images(findings: Findings, pictures: Sequence[tuple[str, np.ndarray]]) -> Html:
-    """Facts and the contact sheet."""
+    """Show facts and the contact sheet."""
     facts = [
         element("div", element("dt", _title(key)), element("dd", _fact(value)))
         for key, value in findings.images.items()

@@ -157,7 +157,7 @@ def _columns(part: Part) -> list[dict[str, Any]]:
 
 
 def _codes(part: Part, schema: Schema) -> np.ndarray | None:
-    """Codes `[N]` of the first label that is a class, -1 for none."""
+    """Return codes `[N]` of the first label that is a class, -1 for none."""
     at = np.arange(len(part.values)) if part.at is None else part.at
     return schema.codes(np.where((at < 0)[:, None], np.nan, part.values[at]))
 

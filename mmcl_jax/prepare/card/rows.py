@@ -45,7 +45,7 @@ def _twins(twins: Sequence[Mapping[str, Any]]) -> Html | None:
 
 
 def rows(findings: Findings, quarantine: Sequence[Mapping[str, Any]]) -> Html:
-    """How the rows went from the raw files to the store, and why some did not."""
+    """Show how the rows went from the raw files to the store, and why some did not."""
     return section(
         "rows",
         "Rows kept and lost",

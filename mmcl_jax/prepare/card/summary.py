@@ -121,7 +121,7 @@ def _features(findings: Findings, width: int) -> RenderableType | None:
 
 
 def _beyond(columns: Iterable[ColumnFinding]) -> Text | None:
-    """Columns with values outside train that train does not have."""
+    """List the columns with values outside train that train does not have."""
     said = []
     for column in columns:
         unseen = [f"{visible(split)} {count(rows)} unseen" for split, rows in column.unseen.items() if rows]

@@ -215,7 +215,7 @@ class Target:
 
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
-    """`[N, H, W, C]` as `[N, THUMB, THUMB]` uint8, for comparisons: block means of one channel, thinned out.
+    """Reduce `[N, H, W, C]` to `[N, THUMB, THUMB]` uint8, for comparisons: block means of one channel, thinned out.
 
     Of volumes `[N, D, H, W, C]` the middle slices. The range of each picture deeper than 8 bits becomes theirs.
     """

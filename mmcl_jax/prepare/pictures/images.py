@@ -67,7 +67,7 @@ class Fit:
         )
 
     def describe(self) -> str:
-        """In words, as the schema keeps it."""
+        """Return the filter in words, as the schema keeps it."""
         how = f"{self.resize}, {'antialiased' if self.antialias else 'not antialiased'}"
         return (
             f"resize {how}, aspect ratio {self.aspect}; upright by EXIF; transparent pixels on {self.transparent}; "
@@ -273,7 +273,7 @@ def _opened(path: str) -> Iterator[Image.Image]:
 
 @contextlib.contextmanager
 def decoding(path: str) -> Iterator[None]:
-    """Any error inside becomes one sentence: on broken files, Pillow's decoders raise whatever comes to them."""
+    """Turn any error inside into one sentence: on broken files, Pillow's decoders raise all kinds of errors."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

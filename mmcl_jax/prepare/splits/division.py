@@ -82,7 +82,7 @@ class Division:
         self.units = (member @ self.has).toarray()
 
     def draw(self, rng: np.random.Generator) -> None:
-        """Draws a split of every unit: large ones are in train, the others spread by class.
+        """Draw a split of every unit: large ones are in train, the others spread by class.
 
         Units follow one another by the rarest of their classes and at random within it, and take the splits in
         proportion by a sequence of low discrepancy. So the groups of val and test are typical ones, and the shares

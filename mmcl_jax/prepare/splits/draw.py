@@ -21,7 +21,7 @@ def random_splits(
     label: np.ndarray | None = None,
     group: np.ndarray | None = None,
 ) -> Splits:
-    """Random row numbers per split, stratified by `label` and never dividing a `group`; test is drawn first, then val.
+    """Draw splits of the rows, stratified by `label`, that never divide a `group`; test is drawn first, then val.
 
     Every class with three rows (with groups: three groups) is in every split, even where a split must grow for it.
     Classes with fewer cannot be, and are drawn together, as one class. With groups, the shares of rows and of the
@@ -71,7 +71,7 @@ def random_splits(
 
 
 def splits_from_column(values: Sequence[str | None], column: str) -> Splits:
-    """Row numbers per split from a column that holds the words train, val and test.
+    """Return row numbers per split from a column that holds the words train, val and test.
 
     Raises:
       UserError: another word, an empty cell, or a split without rows.
@@ -111,7 +111,7 @@ def read_list(path: Path) -> list[str]:
 
 
 def splits_from_ids(keys: Sequence[str], lists: Mapping[str, Sequence[str]]) -> tuple[Splits, dict[str, int]]:
-    """Row numbers per split from lists of identifiers.
+    """Return row numbers per split from lists of identifiers.
 
     Returns:
       The splits (rows on no list are in none), and by split how many identifiers no row has.

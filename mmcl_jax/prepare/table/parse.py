@@ -226,7 +226,7 @@ def _days(texts: pl.Series, pattern: str, declared: Declared) -> tuple[pl.Series
 def _categories(
     texts: pl.Series, kind: str, declared: Declared, reading: Reading, *, verbatim: bool
 ) -> tuple[pl.Series, list[tuple[int, str]]]:
-    """Texts of categories, booleans, keys and groups, and the cells that are none of those declared."""
+    """Return the texts of categories, booleans, keys and groups, and the cells that are none of the declared ones."""
     if declared.categories and kind:
         exact = texts.set(~texts.is_in(list(declared.categories)).fill_null(True), None)
         values = exact if declared.verbatim else _among(texts, declared.categories, reading)

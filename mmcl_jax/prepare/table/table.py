@@ -189,7 +189,7 @@ def _divided(
 
 
 def _records(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str] | str]]:
-    """(line it begins at, cells) of every record, the header first, without empty lines.
+    """Yield (line it begins at, cells) of every record, the header first, without empty lines.
 
     In place of the cells of a line that cannot be parsed, the reason. Where a quotation mark that is not closed has
     swallowed other lines, nobody knows what else is wrong, and the table is refused.
