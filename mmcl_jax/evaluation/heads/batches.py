@@ -47,7 +47,7 @@ class Order:
 
     @classmethod
     def of(cls, rows: int, *, batch_size: int, group_size: int | None) -> "Order":
-        """Batches of at most `batch_size` and, if possible, no more than `rows`, in whole groups.
+        """Return batches of at most `batch_size` and, if possible, no more than `rows`, in whole groups.
 
         Raises:
           UserError: a group is larger than `batch_size`.
@@ -118,5 +118,5 @@ def in_parts(examples: Examples, size: int) -> Iterator[dict[str, np.ndarray]]:
 
 
 def seed_word(seed: tuple[int, ...]) -> int:
-    """32 bits that depend on all parts of a seed."""
+    """Return 32 bits that depend on all parts of a seed."""
     return int(np.random.SeedSequence(seed).generate_state(1)[0])

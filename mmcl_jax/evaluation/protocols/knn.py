@@ -90,7 +90,7 @@ def knn(
     neighbours: Sequence[int] = NEIGHBOURS,
     temperature: float = TEMPERATURE,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Prediction by neighbours, their number chosen on validation by the primary metric.
+    """Predict by neighbours, their number chosen on validation by the primary metric.
 
     Numbers above the size of the bank are not tried: a small budget of labels has so many neighbours only. Ties go to
     the smaller number. Of several labels together, one that no neighbour of a row has is the mean over the bank.

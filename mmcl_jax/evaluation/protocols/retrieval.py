@@ -31,7 +31,7 @@ def ranks(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
 
 
 def retrieval(first: np.ndarray, second: np.ndarray, *, names: tuple[str, str]) -> dict[str, float]:
-    """Recall at 1, 5 and 10 and the median rank, in both directions, and what chance would give.
+    """Return recall at 1, 5 and 10 and the median rank, in both directions, and the values by chance.
 
     Args:
       first: projections `[N, d]` of one modality.

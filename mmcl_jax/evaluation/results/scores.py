@@ -41,7 +41,7 @@ class Score:
     fold: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As a dict of JSON values; what is not a number (NaN) becomes None."""
+        """Return the score as a dict of JSON values; NaN becomes None."""
         raw = dataclasses.asdict(self)
         return {**raw, "metrics": {name: None if math.isnan(v) else v for name, v in self.metrics.items()}}
 

@@ -120,7 +120,7 @@ def summarise(scores: Sequence[Score], metric: str = "top1") -> dict[str, dict[s
 
 
 def paired(scores: Sequence[Score], first: str, second: str, budget: str, metric: str = "top1") -> tuple[Cell, int]:
-    """`first - second` at the repeats both have, and at how many of them it is above 0.
+    """Return `first - second` at the repeats both have, and at how many of them it is above 0.
 
     The cell's `interval` is the 95 % t-interval of the paired difference.
     """

@@ -133,7 +133,7 @@ class LabelledStore:
         return {text: count for text, count in named if 0 < count < budget.per_class}
 
     def draws(self, budget: Budget, *, seed: int, count: int) -> np.ndarray:
-        """`[R, n]` places among the training rows that have the label: `count` draws, or one of a budget that is fixed.
+        """Return indices `[R, n]` into the labelled training rows: `count` draws, or the single draw of a fixed budget.
 
         They depend on the seed and the number of the draw alone, so all methods get the same ones.
 

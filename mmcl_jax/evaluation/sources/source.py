@@ -111,7 +111,7 @@ class Source:
         }
 
     def inputs(self, store: Store, split: str, modality: str) -> Any:
-        """All rows of a split of the run's fold, as the encoder takes them."""
+        """Return all rows of a split of the run's fold, as the encoder takes them."""
         return self._once(
             f"inputs {split} {modality}",
             lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
@@ -123,7 +123,7 @@ class Source:
         return tuple(dict.fromkeys(name for modality in modalities for name in inputs_of(views, modality)))
 
     def features(self, data: LabelledStore, modality: str, *, what: What = "pooled") -> Mapping[str, np.ndarray]:
-        """Frozen features `[N, D]`, or maps, of the rows that have the label, per split; no row is encoded twice.
+        """Return frozen features `[N, D]`, or maps, of the labelled rows, per split; no row is encoded twice.
 
         Raises:
           UserError: they are not finite.
