@@ -112,7 +112,7 @@ def _parser() -> _Parser:
 
 
 def _quiet() -> None:
-    """Libraries say what goes wrong, not what goes right."""
+    """Silence what libraries log of their success; keep their warnings and errors."""
     import logging
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -108,7 +108,7 @@ def pair_sums(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _tiled(walk: Gathered | Ring, x: Side, y: Side) -> tuple[Sums, Sums]:
-    """One device's part. Nothing in here is summed over devices except by the walk itself: outside, JAX does it."""
+    """Walk one device's part. Only the walk itself sums over devices: outside of it, JAX does."""
     return walk.forward(x, y)[:2]
 
 
