@@ -28,7 +28,7 @@ DRAWN = 500  # pictures that are drawn; the files are these with a few pixels ch
 
 
 def run(size: str) -> list[dict[str, Any]]:
-    """Images per second of the bare loop, without and with writing, of decoding into the store's array, and of it all.
+    """Return images per second of the bare loop, without and with writing, of decoding into a store, and of it all.
 
     The last two begin their processes within the time that is counted.
     """

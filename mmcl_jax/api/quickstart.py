@@ -114,7 +114,7 @@ def _heading(console: Console, title: str, text: str) -> None:
 
 
 def _differences(scores: Sequence[Score]) -> list[str]:
-    """Multimodal minus image-only pretraining, paired by seed."""
+    """Return multimodal minus image-only pretraining, paired by seed."""
     lines = []
     for budget in budgets_of(scores):
         cell, wins = paired(scores, *EXPERIMENTS, budget)

@@ -13,7 +13,7 @@ from mmcl_jax.tasks import TASKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
+    """Declare the options."""
     add = parser.add_argument
     add("--run", type=Path, nargs="+", required=True, help="runs; those of one experiment differ by seed")
     add(

@@ -52,7 +52,7 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path | str) -> "Store":
-        """Opens a store, of today's format or of format 2.
+        """Open a store, of today's format or of format 2.
 
         Raises:
           UserError: the folder is not a store, one of another format, or damaged.
@@ -136,7 +136,7 @@ class Store:
         return arrays
 
     def rows(self, split: str, *, fold: int | None = None) -> dict[str, Any]:
-        """`arrays` without the images.
+        """Return `arrays` without the images.
 
         Raises:
           UserError: there is no such split or fold.
@@ -148,7 +148,7 @@ class Store:
         return arrays
 
     def labels(self, split: str, *, fold: int | None = None) -> dict[str, Any]:
-        """`rows` without the table.
+        """Return `rows` without the table.
 
         Raises:
           UserError: there is no such split or fold.
@@ -166,7 +166,7 @@ class Store:
         return None if self.lists.group is None else self.lists.group[rows]
 
     def keys(self, split: str, fold: int | None = None) -> list[str]:
-        """The key of every row of the split."""
+        """Return the key of every row of the split."""
         keys = self.layout.keys()
         return [keys[row] for row in self.rows_of(split, fold)]
 
@@ -197,7 +197,7 @@ class Store:
         return split, np.searchsorted(self.rows_of(split), subsets[name])
 
     def describe(self) -> str:
-        """What the store holds, in a few lines."""
+        """Describe the content of the store, in a few lines."""
         quarantined = len((self.directory / "quarantine.jsonl").read_text().splitlines())
         sizes = ", ".join(f"{split} {size}" for split, size in self.sizes.items())
         folds = f"; {len(self.folds)} folds" if self.folds else ""

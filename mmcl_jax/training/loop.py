@@ -65,7 +65,7 @@ class Result:
         return self.step == self.steps or self.exhausted
 
     def describe(self) -> str:
-        """One line on how it ended."""
+        """Return a line on how the training ended."""
         if not self.finished:
             ended = f"stopped at step {self.step} of {self.steps}; the same command continues."
             return f"{visible(self.run.directory)}: {ended}"
@@ -90,7 +90,7 @@ def pretrain(
     monitor: Monitor | None = None,
     say: Callable[[str], None] = print,
 ) -> Result:
-    """Trains the experiment in `workdir`, or continues it there.
+    """Train the experiment in `workdir`, or continue it there.
 
     Whatever moment it is stopped at, a run that is continued ends with the same bits as one that was not, on the same
     hardware and with deterministic operations (CPUs have no others; GPUs by an XLA flag).

@@ -56,7 +56,7 @@ class Vector(Kind):
         return np.nan if dtype.kind == "f" else MISSING
 
     def inspects(self, entry: Entry) -> bool:
-        """Whether numbers can be infinite."""
+        """Return whether numbers can be infinite."""
         return entry.dtype != "int8"
 
     def wrong(self, rows: np.ndarray, name: str, schema: Schema, names: Sequence[str]) -> tuple[int, str] | None:

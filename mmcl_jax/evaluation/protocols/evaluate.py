@@ -106,7 +106,7 @@ def evaluate_runs(
 
 
 def _kept(job: Job, of: Mapping[str, Any], numbers: Sequence[int], how: Settings) -> bool:
-    """Whether every head of these draws that shall be kept is kept already."""
+    """Return whether every head of these draws that shall be kept is kept already."""
     if how.keep is None or job.protocol not in TRAINING:
         return True
     folder = how.keep(job.source.run)

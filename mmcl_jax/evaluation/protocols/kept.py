@@ -150,7 +150,7 @@ def name_of(of: Mapping[str, Any], draw: int) -> str:
 
 
 def is_kept(folder: Path, of: Mapping[str, Any], draw: int) -> bool:
-    """Whether a head is in `folder`, as it was written."""
+    """Return whether a head is in `folder`, as it was written."""
     path = folder / name_of(of, draw)
     return (path / CHECKSUMS).is_file() and damage(path) is None
 

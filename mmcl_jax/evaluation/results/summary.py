@@ -64,34 +64,34 @@ class Cell:
 
 
 def only(scores: Sequence[Score], *, protocol: str | None = None, input: str | None = None) -> list[Score]:
-    """The scores of a protocol, of an input, or of both."""
+    """Return the scores of a protocol, of an input, or of both."""
     return [s for s in scores if protocol in (None, s.protocol) and input in (None, s.input)]
 
 
 def groups_of(scores: Sequence[Score]) -> list[tuple[str, str]]:
-    """The pairs of protocol and input that occur, in order of appearance."""
+    """Return the pairs of protocol and input that occur, in order of appearance."""
     return list(dict.fromkeys((score.protocol, score.input) for score in scores))
 
 
 def methods_of(scores: Sequence[Score]) -> list[str]:
-    """The methods, in order of appearance."""
+    """Return the methods, in order of appearance."""
     return list(dict.fromkeys(score.method for score in scores))
 
 
 def budgets_of(scores: Sequence[Score]) -> list[str]:
-    """The budgets, in order of appearance."""
+    """Return the budgets, in order of appearance."""
     return list(dict.fromkeys(score.budget for score in scores))
 
 
 def repeats_of(scores: Sequence[Score]) -> str:
-    """What the spread is over: "seed" where methods were pretrained at several, or "fold", or "draw" (of labels)."""
+    """Return what the spread is over: "seed" if methods were pretrained at several, or "fold", or "draw" of labels."""
     if len({score.seed for score in scores}) > 1:
         return "seed"
     return "fold" if len({score.fold for score in scores}) > 1 else "draw"
 
 
 def by_repeat(scores: Sequence[Score], method: str, budget: str, metric: str = "top1") -> dict[int, float]:
-    """A method's score for every seed (the mean over its folds and draws), fold, or draw; see `repeats_of`."""
+    """Return a method's score for every seed (the mean over its folds and draws), fold, or draw; see `repeats_of`."""
     values: dict[int, list[float]] = {}
     for score in scores:
         if (score.method, score.budget) == (method, budget):
@@ -105,7 +105,7 @@ def _cell(values: Sequence[float]) -> Cell:
 
 
 def summarise(scores: Sequence[Score], metric: str = "top1") -> dict[str, dict[str, Cell]]:
-    """`{method: {budget: cell}}` of the scores of one protocol, input and label, without pairs that were not measured.
+    """Return `{method: {budget: cell}}` of the scores of one protocol, input and label; unmeasured pairs are absent.
 
     Raises:
       ValueError: the scores are of several protocols, inputs or labels, whose mean would mean nothing.
@@ -120,7 +120,7 @@ def summarise(scores: Sequence[Score], metric: str = "top1") -> dict[str, dict[s
 
 
 def paired(scores: Sequence[Score], first: str, second: str, budget: str, metric: str = "top1") -> tuple[Cell, int]:
-    """`first - second` at the repeats both have, and at how many of them it is above 0.
+    """Return `first - second` at the repeats both have, and at how many of them it is above 0.
 
     The cell's `interval` is the 95 % t-interval of the paired difference.
     """

@@ -65,7 +65,7 @@ def decode_rows(
     workers: int,
     progress: bool,
 ) -> Pixels:
-    """Decodes the pictures of the rows that are left; those that cannot be used go to the quarantine.
+    """Decode the images of the remaining rows; rows whose images are unusable go to the quarantine.
 
     Args:
       pictured: the entry.
@@ -141,7 +141,7 @@ def decode_rows(
 
 
 def _job(pictured: Pictured, request: Request, names: list[tuple[str, ...]], of: Pixels | None) -> Job:
-    """How pictures are decoded; what was not said follows from the first of some that are spread over the rows."""
+    """Choose how images are decoded; what was not declared follows from the first of some spread over the rows."""
     links = None if request.follow_links is None else os.path.realpath(request.follow_links)
     check(links is None or os.path.isdir(links), f"--follow-links: the folder {links} does not exist.")
     root = "" if pictured.root is None else os.path.realpath(pictured.root)
@@ -182,7 +182,7 @@ def _job(pictured: Pictured, request: Request, names: list[tuple[str, ...]], of:
 
 
 def _volumes(pictured: Pictured, names: list[tuple[str, ...]], common: dict[str, Any]) -> Job:
-    """How volumes are decoded: floats of 16 bits where files hold floats, else integers of as many bits as asked."""
+    """Choose how volumes are decoded: float16 if files hold floats, else integers of as many bits as asked."""
     found: list[tuple[tuple[int, ...], str]] = []
     for row_names in names:
         with contextlib.suppress(UserError):

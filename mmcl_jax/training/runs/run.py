@@ -105,12 +105,12 @@ class Run:
 
     @staticmethod
     def exists(directory: Path) -> bool:
-        """Whether the directory holds a run."""
+        """Return whether the directory holds a run."""
         return (directory / "config.json").is_file()
 
     @staticmethod
     def is_old(directory: Path) -> bool:
-        """Whether the run was begun by a version in which keys of the config had other names."""
+        """Return whether the run was begun by a version in which keys of the config had other names."""
         with reading(directory / "config.json", _COPY):
             return is_old(json.loads((directory / "config.json").read_text()))
 
@@ -341,7 +341,7 @@ class Run:
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts and lists as one dict with dotted keys."""
+    """Flatten nested dicts and lists to one dict with dotted keys."""
     if isinstance(value, dict):
         items = value.items()
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
