@@ -17,7 +17,7 @@ _HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 
 
 def collectives(text: str) -> dict[str, dict[str, int]]:
-    """Number, and bytes of the results on each device, of every kind of collective in a compiled program's text.
+    """Return the number, and bytes per device, of every kind of collective in the text of a compiled program.
 
     Those in a loop count as often as it runs.
     """

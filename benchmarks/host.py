@@ -48,5 +48,5 @@ def run(size: str, *, devices: int | None = None) -> list[dict[str, Any]]:
 
 
 def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The figures are short already."""
+    """Return the rows as they are: their keys are short enough for a printed table."""
     return rows

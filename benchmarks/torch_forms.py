@@ -97,7 +97,7 @@ class MMCL(nn.Module):
         )
 
     def forward(self, image: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        """The loss of a batch of images [B, 3, H, W] in [0, 1] and one-hot rows [B, 63]."""
+        """Return the loss of a batch of images [B, 3, H, W] in [0, 1] and one-hot rows [B, 63]."""
         views = zip(self.projectors, self.towers, (image, table), strict=True)
         a, b = (functional.normalize(project(tower(view)).float(), dim=1) for project, tower, view in views)
         logits, targets = 10 * a @ b.T, torch.arange(len(a), device=a.device)
@@ -105,7 +105,7 @@ class MMCL(nn.Module):
 
 
 def mmcl_step(batch: dict[str, np.ndarray], dtype: str, *, compiled: bool) -> Callable[[], Any]:
-    """A train step without augmentation, from pixels and rows that are on the device already: channels-last, autocast.
+    """Return a train step without augmentation, from pixels and rows already on the device: channels-last, autocast.
 
     With `compiled`, the model goes through `torch.compile`.
     """

@@ -59,7 +59,7 @@ def locked(path: Path, *, what: str, wait: bool = False, say: Callable[[str], No
 
 
 def _take(path: Path) -> TextIO | None:
-    """The open file if the lock is ours now, else None."""
+    """Return the open file if this process holds the lock now, else None."""
     file, kernel = path.open("a+"), True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,7 +141,7 @@ def _beat(file: TextIO, over: threading.Event) -> None:
 
 
 def _holder(path: Path) -> dict[str, Any]:
-    """The holder that the note names, {} if it names none."""
+    """Return the holder that the lock file names, {} if it names none."""
     try:
         note = json.loads(path.read_text())
         return {**note, "pid": int(note["pid"])}

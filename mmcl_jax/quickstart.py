@@ -41,7 +41,7 @@ def quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
 
 
 def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
-    """Runs the main job and writes everything under `out`; started again, it continues.
+    """Run the main job and write everything under `out`; started again, continue it.
 
     Each method is pretrained once per seed (0, 1, ...), on the same budget; each run is probed with `DRAWS` draws of
     labels per budget. All settings were fixed before results were looked at, and none was tuned for either method.

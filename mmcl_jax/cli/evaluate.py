@@ -11,13 +11,14 @@ from mmcl_jax.cli import types
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
+from mmcl_jax.evaluation.protocols.kept import heads_of
 from mmcl_jax.evaluation.protocols.options import PROTOCOLS, EvaluationOptions
 from mmcl_jax.evaluation.results.file import ResultsFile
 from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.results.summary import grids, show
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.source import BASELINES, sources
-from mmcl_jax.targets import check_file
+from mmcl_jax.targets import check_file, check_folder
 from mmcl_jax.tasks import TASKS
 from mmcl_jax.text import visible
 from mmcl_jax.training.runs.run import Run
@@ -53,6 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="results file, which is added to; RUN/evaluation.json by default for a single run",
     )
+    add(
+        "--keep",
+        type=Path,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="DIR",
+        help="keep the heads that are trained, in RUN/heads, or in DIR; `load_head` reads them",
+    )
     add("--again", action="store_true", help="compute what is in the results file already, and replace it")
 
 
@@ -62,6 +72,8 @@ def run(options: argparse.Namespace) -> None:
     check(options.out is not None or len(runs) == 1, "Say where the results of several runs go, with --out FILE.")
     out = options.out or runs[0].directory / "evaluation.json"
     check_file(out, "--out")
+    for one in runs if options.keep else ():
+        check_folder(heads_of(one, options.keep), "--keep")
     store = Store.open(options.store) if options.store else runs[0].store()
     steps = {str(one.directory): one.step() for one in runs}
     results = ResultsFile(
@@ -91,6 +103,7 @@ def run(options: argparse.Namespace) -> None:
         learning_rates=options.learning_rates,
         max_epochs=options.max_epochs,
         allow_overlap=options.allow_overlap,
+        keep=options.keep,
     )
     scores = evaluate_runs(runs, store, asked, records=results)
     show(grids(scores), Console())

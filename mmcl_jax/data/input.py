@@ -75,11 +75,7 @@ class Batches:
     def __getitem__(self, index: Any) -> Batch:
         every = self.rows_of(int(index))
         rows = every[self.mine]
-        gathered: dict[int, np.ndarray] = {}  # inputs of one entry share its array, which is read once
-        for array in self.arrays.values():
-            if id(array) not in gathered:
-                gathered[id(array)] = np.asarray(array[rows])
-        batch = {name: gathered[id(array)] for name, array in self.arrays.items()}
+        batch = {name: np.asarray(array[rows]) for name, array in self.arrays.items()}
         return {**batch, "occurrence": _occurrence(every)[self.mine]} if self.sampler.repeats else batch
 
     def describe(self) -> str:

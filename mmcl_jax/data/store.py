@@ -141,13 +141,23 @@ class Store:
         Raises:
           UserError: there is no such split or fold.
         """
-        rows = self.rows_of(split, fold)
-        arrays: dict[str, Any] = {"id": self.lists.id[rows], "table": np.zeros((len(rows), 0))}
-        for name, entry in (("table", self.schema.first("table")), ("labels", self.schema.first("table", "target"))):
-            if entry is not None:
-                arrays[name] = np.asarray(self.read(split, [entry], fold=fold)[entry])
-        if "labels" in arrays and (codes := self.schema.codes(arrays["labels"])) is not None:
-            arrays["label"] = codes
+        arrays = self.labels(split, fold=fold)
+        table = self.schema.first("table")
+        empty = np.zeros((len(arrays["id"]), 0))
+        arrays["table"] = empty if table is None else np.asarray(self.read(split, [table], fold=fold)[table])
+        return arrays
+
+    def labels(self, split: str, *, fold: int | None = None) -> dict[str, Any]:
+        """`rows` without the table.
+
+        Raises:
+          UserError: there is no such split or fold.
+        """
+        arrays: dict[str, Any] = {"id": self.lists.id[self.rows_of(split, fold)]}
+        if entry := self.schema.first("table", "target"):
+            arrays["labels"] = np.asarray(self.read(split, [entry], fold=fold)[entry])
+            if (codes := self.schema.codes(arrays["labels"])) is not None:
+                arrays["label"] = codes
         return arrays
 
     def group(self, split: str, fold: int | None = None) -> np.ndarray | None:
@@ -169,13 +179,19 @@ class Store:
         rows = self.read("train", [name], fold=fold)[name]
         return KINDS[self.schema.entries[name].kind].fit(rows, name, self.schema, self.names(name))
 
-    def subset(self, name: str) -> tuple[str, np.ndarray]:
-        """The split that a named subset is of, and its rows within that split.
+    def subset(self, name: str, *, fold: int | None = None) -> tuple[str, np.ndarray]:
+        """Return the split that a named subset is of, and its rows within that split.
 
         Raises:
-          UserError: there is no such subset.
+          UserError: there is no such subset, or a fold is given: subsets are drawn from the store's own splits, and
+            what a fold's split has of a subset is another share.
         """
         subsets = self.lists.subsets
+        check(
+            fold is None,
+            f"--subset: {name!r} is of the store's own splits, and the run was trained on a fold (config.fold={fold}); "
+            f"use --fraction or --per-class.",
+        )
         check(name in subsets, f"The store {self.directory} has no subset {name!r}; it has {', '.join(subsets)}.")
         split = name.split("_")[0]
         return split, np.searchsorted(self.rows_of(split), subsets[name])

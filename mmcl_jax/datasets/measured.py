@@ -77,7 +77,7 @@ def measured(*, root: Path) -> Recipe:
 
 
 def measures(picture: np.ndarray) -> dict[str, float]:
-    """What is measured on one picture, by column.
+    """Return the measurements of one image, by column.
 
     x runs to the right and y downwards, both from the middle of the picture, in pixels. "Shape" is where there is at
     least half of the ink that a pixel can hold, with pixels that touch at a corner connected; moments weigh by ink.

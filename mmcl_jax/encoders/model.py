@@ -126,7 +126,7 @@ def build_model(
     heads: Mapping[str, Mapping[str, int]] | None = None,
     learned: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Model:
-    """The model that `config.encoders`, `projectors`, `predictors` and `batch_norm` describe.
+    """Return the model that `config.encoders`, `projectors`, `predictors` and `batch_norm` describe.
 
     `specs` says what each modality's views are; of a schema, `view_specs` makes it. `heads` are the sizes of the layers
     that terms have on the features of their views, by term and view; `learned` the scalars that terms train, by term

@@ -106,13 +106,13 @@ def stacked(parts: Sequence[tuple[str, int]], *, label: str, whole: int | None =
 
 
 def legend(texts: Iterable[Child]) -> Html:
-    """The colours of `stacked`, with what they stand for."""
+    """Return the legend of `stacked`: each colour with its meaning."""
     keys = [element("li", swatch(place), element("span", text)) for place, text in enumerate(texts)]
     return element("ul", keys, class_="legend")
 
 
 def swatch(place: int) -> Html:
-    """A small square in the colour of one part."""
+    """Return a small square in the colour of one part."""
     square = element("rect", width=1, height=1, class_=f"s{place % SERIES}")
     return element("svg", square, class_="swatch", viewBox="0 0 1 1", aria_hidden="true")
 

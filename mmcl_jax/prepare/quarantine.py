@@ -74,8 +74,3 @@ class Quarantine:
     def write(self, path: Path) -> None:
         """Writes one JSON object per line."""
         path.write_text("".join(json.dumps(entry._asdict()) + "\n" for entry in self.entries))
-
-
-def read_quarantine(path: Path) -> list[Entry]:
-    """Reads what `Quarantine.write` wrote."""
-    return [Entry(**json.loads(line)) for line in path.read_text().splitlines()]

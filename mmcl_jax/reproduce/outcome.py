@@ -67,19 +67,19 @@ class Outcome:
         return f"published, {TARGETS[self.target]}"
 
     def spread(self, row: Row, column: Column) -> grid.Spread | None:
-        """A cell over seeds; None if the table has none there."""
+        """Return a cell over seeds; None if the table has no value for it."""
         return self.contrast(Contrast(row.label, ((row.key, column.key, 1.0),)))
 
     def published(self, row: Row, column: Column) -> Published | None:
-        """The number of the paper."""
+        """Return the number that the paper reports."""
         return row.published.get(self.target, {}).get(column.key)
 
     def contrast(self, what: Contrast) -> grid.Spread | None:
-        """A difference of cells, paired by seed and, where rows are known, by test row."""
+        """Return a difference of cells, paired by seed and, where rows are known, by test row."""
         return grid.contrast(self.cells, what, self.test)
 
     def to_reference(self, row: Row, column: Column) -> grid.Spread | None:
-        """The row minus the reference row, paired by seed."""
+        """Return the difference of the row to the reference row, paired by seed."""
         reference = self.plan.table.row(self.plan.table.reference)
         return None if row.key == reference.key else self.contrast(difference(row, reference, column))
 
@@ -100,7 +100,7 @@ class Outcome:
         return f"Ours: {seeds}; a seed is the mean over its draws of labels and heads ({said}).{theirs}"
 
     def _draws(self, column: Column) -> int:
-        """The most draws that a row has at a seed in this column."""
+        """Return the largest number of draws that a row has at a seed in this column."""
         numbers = [one.draw for (_, key), scores in self.scores.items() if key == column.key for one in scores]
         return 1 + max(numbers, default=0)
 
@@ -133,7 +133,7 @@ class Outcome:
 
 
 def gather(plan: Plan, *, variant: str, title: str) -> Outcome:
-    """Reads the finished evaluations of a plan, all of which there are."""
+    """Read all finished evaluations of a plan."""
     data = LabelledStore.of(plan.store, plan.how.label, "class")
     scores: dict[tuple[str, str], list[Score]] = {}
     seconds = {}

@@ -35,7 +35,7 @@ class Outlook:
     """Times a few steps, and says once how long the others will take."""
 
     def __init__(self, *, first: int, steps: int, epochs: int, say: Callable[[str], None]) -> None:
-        """Takes the step that the training goes on from, the number of its steps and epochs, and what prints a line."""
+        """Take the step that the training starts from, the number of steps and epochs, and a function to print with."""
         self._first, self._steps, self._epochs, self._say = first + _FIRST, steps, epochs, say
         self._began = 0.0
         self._said = first + _FIRST >= steps

@@ -35,7 +35,7 @@ class StopRequest:
         self._previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
 
     def ask(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler. Schedulers may send SIGTERM again and again; a second Ctrl-C does not wait any longer."""
+        """Handle a signal. Schedulers may send SIGTERM again and again; a second Ctrl-C does not wait any longer."""
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = True

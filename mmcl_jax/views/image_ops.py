@@ -15,16 +15,8 @@ _CROP_TRIES = 10
 
 
 def sometimes(key: Key[Array, ""], probability: float) -> Bool[Array, ""]:
-    """True with this probability."""
+    """Return true with this probability."""
     return jax.random.uniform(key) < probability
-
-
-def resized_crop(
-    key: Key[Array, ""], image: Image, *, size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]
-) -> Float[Array, "h w C"]:
-    """Resize a random window to `size`; see `crop_window` and `resize_window`."""
-    origin, extent = crop_window(key, *image.shape[:2], scale=scale, ratio=ratio)
-    return resize_window(image, origin, extent, size=size)
 
 
 def crop_window(
@@ -83,11 +75,6 @@ def resize(image: Image, size: tuple[int, int]) -> Float[Array, "h w C"]:
 def horizontal_flip(key: Key[Array, ""], image: Image, *, probability: float) -> Image:
     """Left and right exchanged, with this probability."""
     return jnp.where(sometimes(key, probability), image[:, ::-1], image)
-
-
-def rotation(key: Key[Array, ""], image: Image, *, degrees: float) -> Image:
-    """Turn by an angle uniform in [-degrees, degrees]; see `rotate`."""
-    return rotate(image, jax.random.uniform(key, minval=-degrees, maxval=degrees))
 
 
 def rotate(image: Image, degrees: Float[Array, ""]) -> Image:

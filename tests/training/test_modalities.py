@@ -12,8 +12,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.build import build_experiment
-from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
-from mmcl_jax.training.step.train_step import compile_step, make_step
+from tests.training.walk import begin, compiled, walk
 
 STEPS = 3
 SMALL = ("batch_size=64", "batch_norm.group_size=8")
@@ -26,15 +25,7 @@ def losses(folder: Path, devices: int, *options: str) -> list[float]:
     """The losses of the first steps of a case."""
     config = load(str(folder / "config.py"), [f"data={folder / 'store'}", *SMALL, *options])
     experiment = build_experiment(config, Store.open(folder / "store"), jax.devices()[:devices])
-    shapes = experiment.shapes()
-    constants = put_whole(experiment.constants(), replicated(experiment.mesh))
-    state = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))(constants["seed"])
-    step = compile_step(make_step(experiment), *shapes, dtype=config.dtype)
-    found = []
-    for number in range(STEPS):
-        state, metrics = step(state, put(experiment.batches[number], by_example(experiment.mesh)), constants)
-        found.append(float(metrics["loss"]))
-    return found
+    return walk(compiled(experiment), *begin(experiment, STEPS))
 
 
 @pytest.mark.parametrize("case", CASES)

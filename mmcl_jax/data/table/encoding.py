@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +70,8 @@ class Encoding:
         """
         rows = self._scaled(np.asarray(table, np.float64))
         absent = np.isnan(rows)
-        if self.missing == "refuse" and absent.any():
-            column = int(absent.any(axis=0).argmax())
-            check(
-                False,
-                f"Column {self.schema.columns[column].name!r} has {int(absent[:, column].sum())} missing values; say "
-                f"what becomes of them with --config.inputs.{self.input}.missing={'|'.join(MISSING_POLICIES[1:])}, or "
-                f"leave the column out with --ignore when preparing.",
-            )
+        if self.missing == "refuse":
+            self._refuse(absent.sum(axis=0))
         if self.missing == "mean":
             rows = np.where(absent, self._scaled_fill(), rows)
         if self.imputer is not None:
@@ -87,6 +82,26 @@ class Encoding:
             value, name = table[row][column], self.schema.columns[column].name
             check(False, f"Column {name!r} has the value {value:g}, too far from the training rows' to be encoded.")
         return rows.astype(np.float32)
+
+    def check(self, parts: Iterable[np.ndarray]) -> None:
+        """Raise the `UserError` of `encode` if one of the parts of a table, raw rows `[n, F]`, cannot be encoded."""
+        lenient = dataclasses.replace(self, missing="token") if self.missing == "refuse" else self
+        absent = np.zeros(len(self.schema.columns), np.int64)
+        for part in parts:
+            absent += np.isnan(lenient.encode(part)).sum(axis=0)
+        if self.missing == "refuse":
+            self._refuse(absent)
+
+    def _refuse(self, absent: np.ndarray) -> None:
+        """Raise `UserError` if a column lacks values, of which `absent` `[F]` are the numbers."""
+        if absent.any():
+            column = int(absent.astype(bool).argmax())
+            check(
+                False,
+                f"Column {self.schema.columns[column].name!r} has {int(absent[column])} missing values; say what "
+                f"becomes of them with --config.inputs.{self.input}.missing={'|'.join(MISSING_POLICIES[1:])}, or leave "
+                f"the column out with --ignore when preparing.",
+            )
 
     def _scaled(self, table: np.ndarray) -> np.ndarray:
         """z-scores, each in its column's scale, and codes; NaN for missing."""

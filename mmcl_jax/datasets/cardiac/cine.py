@@ -17,7 +17,7 @@ _SERIES = re.compile(r"CINE_segmented_SAX(?:_b(\d+))?")
 
 
 def dicom_cine(path: Path, *, max_voxels: int) -> np.ndarray:
-    """The cine of a folder or zip of DICOM files, `[row, column, slice, frame]` float32.
+    """Return the cine of a folder or zip of DICOM files, `[row, column, slice, frame]` float32.
 
     Where series are named as UK Biobank names them, only those of the short axis count. Files at one position along the
     normal of the slices are one slice; of a slice that was taken again, the last series counts. Frames follow the

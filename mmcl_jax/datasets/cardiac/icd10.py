@@ -24,7 +24,7 @@ FUSED = ("I249", "I250")
 
 
 def codes(label: str, code_list: CodeList = "released") -> tuple[str, ...]:
-    """The codes of "cad" (coronary artery disease) or "infarction".
+    """Return the codes of "cad" (coronary artery disease) or "infarction".
 
     Args:
       label: "cad" or "infarction".

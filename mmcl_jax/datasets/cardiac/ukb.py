@@ -80,7 +80,7 @@ class Table:
     """
 
     def __init__(self, path: Path, fields: Iterable[int], subjects: Sequence[str]) -> None:
-        """Reads the columns of `fields` for `subjects`, in the order of the file.
+        """Read the columns of `fields` for `subjects`, in the order of the file.
 
         Raises:
           UserError: the file cannot be read, has no column `eid`, or has a subject twice.
@@ -116,7 +116,7 @@ class Table:
         check(twice.is_empty(), f"The table {path} has subject {next(iter(twice), '')} more than once.")
 
     def _spread(self) -> None:
-        """Gives each of several answers in one cell, `a|b` or `["a","b"]`, a column of its own."""
+        """Give each of several answers in one cell, `a|b` or `["a","b"]`, a column of its own."""
         for columns in self._columns.values():
             for (visit, array), name in list(columns.items()):
                 cells = self.rows[name]
@@ -133,7 +133,7 @@ class Table:
         return field in self._columns
 
     def keep(self, mask: pl.Series) -> None:
-        """Drops the rows that `mask` is false for."""
+        """Drop the rows that `mask` is false for."""
         self.rows = self.rows.filter(mask)
 
     def columns(self, field: int, visits: Sequence[int] | None = None) -> list[str]:
@@ -142,7 +142,7 @@ class Table:
         return [name for (visit, _), name in found if visits is None or visit in visits]
 
     def values(self, field: Field, visits: Sequence[int]) -> pl.Series:
-        """The field as a typed column: float, boolean (of yes and no), or the text of a choice; null without a value.
+        """Return the field as a typed column: float, boolean (of yes and no), or the text of a choice; null if missing.
 
         Args:
           field: what to read, and the rules for its values.

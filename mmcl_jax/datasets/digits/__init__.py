@@ -16,7 +16,7 @@ _TAGS = {"morphology": ("morphometric",), "zernike": ("zernike",), "fourier": ("
 
 
 def declaration() -> Declaration:
-    """The tags of the 129 features: "morphometric" (6), "zernike" (47) and "fourier" (76); the rest is inferred."""
+    """Return the tags of the 129 features: "morphometric" (6), "zernike" (47), "fourier" (76); the rest is inferred."""
     return Declaration(
         columns={
             f"{group}_{place}": Declared(tags=_TAGS[group])

@@ -110,13 +110,13 @@ def cross_attention(
     *,
     parts: tuple[int, ...],
     rngs: nnx.Rngs,
-    dtype: DTypeLike,
+    dtype: DTypeLike = jnp.float32,
     width: int = 512,
     heads: int = 8,
     blocks: int = 4,
     pool: Literal["mean", "first"] = "mean",
 ) -> CrossAttention:
-    """Tokens of the last part attend to one another, then to those of all other parts, in every block.
+    """Return blocks in which tokens of the last part attend to one another, then to the tokens of all other parts.
 
     The interaction module of TIP (Du et al., ECCV 2024), whose sizes are the defaults: `of=("image.local",
     "table.local")` lets columns look at places of the image. Every part first goes through a linear layer and a norm
@@ -138,9 +138,9 @@ def cross_attention(
 
     Example:
       >>> from mmcl_jax.encoders.fusions import Part
-      >>> fusion = cross_attention(parts=(4, 3), rngs=nnx.Rngs(0), dtype=jnp.float32, width=8, heads=2, blocks=1)
+      >>> fusion = cross_attention(parts=(4, 3), rngs=nnx.Rngs(0), width=8, heads=2, blocks=1)
       >>> image, table = Part(tokens=jnp.ones((2, 9, 4))), Part(tokens=jnp.ones((2, 5, 3)))
-      >>> found = fusion((image, table), train=False)
+      >>> found = jax.eval_shape(lambda *parts: fusion(parts, train=False), image, table)
       >>> found.pooled.shape, found.local.shape
       ((2, 8), (2, 5, 8))
     """

@@ -19,7 +19,7 @@ class Fused:
 
 @VIEWS.register("fused")
 def fused(*, of: tuple[str, ...] = (), modality: str = "fusion") -> Fused:
-    """Features of other views, together, as the view of a fusion. A row has it if it has all the parts.
+    """Return the features of other views, together, as the view of a fusion. A row has it if it has all the parts.
 
     Args:
       of: the parts, `VIEW` for pooled and `VIEW.local` for local features. The views are of inputs, not fused.

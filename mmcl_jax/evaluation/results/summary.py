@@ -224,7 +224,7 @@ def retrieval_grid(scores: Sequence[Score]) -> Grid:
         "recall@10": "recall at 10",
         "median_rank": "median rank",
     }
-    first, second = scores[0].input.split("-")
+    first, second = _sides(scores[0])
     spread = ", mean ± sd over pretraining seeds" if repeats_of(scores) == "seed" else ""
     rows = []
     for method in methods_of(scores):
@@ -232,8 +232,15 @@ def retrieval_grid(scores: Sequence[Score]) -> Grid:
             cells = [summarise(scores, f"{query}_to_{found}_{name}")[method][scores[0].budget] for name in measures]
             rows.append([visible(method), f"{query} to {found}", *map(str, cells)])
     rows.append(["chance", "", *(f"{scores[0].metrics[f'chance_{name}']:.3f}" for name in measures)])
-    title = f"Retrieval of the test split's images and tables{spread}"
+    title = f"Retrieval of the test split's {_inputs(f'{first}+{second}')}{spread}"
     return Grid(title, ["projections", "from", *measures.values()], rows, labels=2)
+
+
+def _sides(score: Score) -> tuple[str, str]:
+    """Return the two names of a score of retrieval, which are joined by "-" and may have one themselves."""
+    words = score.input.split("-")
+    sides = [("-".join(words[:at]), "-".join(words[at:])) for at in range(1, len(words))]
+    return next(pair for pair in sides if "{}_to_{}_recall@1".format(*pair) in score.metrics)
 
 
 def grids(scores: Sequence[Score]) -> list[Grid]:

@@ -8,7 +8,7 @@ from mmcl_jax.data.table.label_feature import columns_with_label
 from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
-from mmcl_jax.evaluation.sources.reads import BOTH, modalities_of
+from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.tasks import Segmentation
 from mmcl_jax.training.runs.run import Run
 
@@ -75,14 +75,6 @@ def check_dense(data: LabelledStore, given: str, protocols: Sequence[str]) -> No
             "trained for; use --protocol probe.",
         )
     check(len(modalities) == 1, f"--input {given}: the mask {mask!r} is predicted from one image; name one.")
-
-
-def check_retrieval(run: Run, store: Store) -> None:
-    """Raises `UserError` unless the run has encoder and projector of image and table, and the store rows for them."""
-    for modality in BOTH:
-        both = modality in run.config.encoders and modality in run.config.projectors
-        check(both, f"--protocol retrieval: {run.directory} has no encoder and projector of the {modality}.")
-        check_rows(run, store, modality)
 
 
 def check_rows(run: Run, store: Store, modality: str) -> None:

@@ -43,6 +43,7 @@ def frozen_encoder(
     config: ConfigDict,
     modality: str = "image",
     what: What = "pooled",
+    head: str = "",
     fitted: Mapping[str, Mapping[str, Any]] | None = None,
     batch_size: int = _CHUNK,
 ) -> Callable[[Any], np.ndarray]:
@@ -58,6 +59,7 @@ def frozen_encoder(
       config: of its run, which has the views.
       modality: whose encoder it is.
       what: the "pooled" features `[N, D]`, their projections `[N, d]`, or the last feature "maps" `[N, h, w, C]`.
+      head: which projector of the modality; "" for its first.
       fitted: what views were fitted with, by input.
       batch_size: of the encoder.
 
@@ -71,7 +73,7 @@ def frozen_encoder(
     views = {built(one).modality: one for one in views_of_inputs((spec,))}
     known = {name: dict((fitted or {}).get(name, {})) for name in views}
     arrays, known = jax.device_put((arrays, known), replicated(mesh))
-    encode = _program(graphdef, modality, spec, config.dtype, what)
+    encode = _program(graphdef, modality, spec, config.dtype, what, head)
 
     def features(rows: Any) -> np.ndarray:
         inputs = rows if isinstance(rows, Mapping) else {modality: rows}
@@ -109,7 +111,7 @@ def _padded(rows: Any, size: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)
 def _program(
-    graphdef: nnx.GraphDef, modality: str, spec: ViewSpec, dtype: str, what: What
+    graphdef: nnx.GraphDef, modality: str, spec: ViewSpec, dtype: str, what: What, head: str
 ) -> Callable[[nnx.State, dict[str, jax.Array], Mapping[str, Fitted]], jax.Array]:
     """The compiled encoder; models of one structure, such as those of several seeds or steps, share it."""
 
@@ -122,7 +124,8 @@ def _program(
         found = encoded(model.encoders, modality, spec, features, train=False)
         if what == "maps":
             return _last_map(found, modality)
-        given = model.project(modality, found, train=False) if what == "projected" else found.pooled
+        key = f"{modality}:{head}" if head else modality
+        given = model.project(key, found, train=False) if what == "projected" else found.pooled
         return given.astype(jnp.float32)
 
     return encode

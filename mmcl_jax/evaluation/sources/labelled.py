@@ -96,6 +96,14 @@ class LabelledStore:
             task = task_of(self.columns, task.name, val=targets["val"], label=task.label)
         return dataclasses.replace(self, task=task, rows=rows, targets=targets)
 
+    @property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """The texts of the classes of each label, or of the mask; () of a number."""
+        if self.columns:
+            return {column.name: column.categories for column in self.columns}
+        (classes,) = self.store.schema.entries[self.task.label].columns
+        return {self.task.label: classes.categories}
+
     def absent(self, rows: np.ndarray) -> dict[str, list[str]]:
         """Return the classes, by their texts, that validation, test, or the draws `[R, n]` of training rows lack.
 
@@ -134,12 +142,7 @@ class LabelledStore:
         """
         label = self.task.label
         if budget.subset is not None:
-            check(
-                self.fold is None,
-                f"--subset: {budget.subset!r} is of the store's own splits, and the run was trained on a fold "
-                f"(config.fold={self.fold}); use --fraction or --per-class.",
-            )
-            split, rows = self.store.subset(budget.subset)
+            split, rows = self.store.subset(budget.subset, fold=self.fold)
             check(
                 split == "train",
                 f"--subset: {budget.subset!r} is of the split {split}, and heads are trained on train.",

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from mmcl_jax.data.inputs import OPTIONS, InputSpec, input_arrays
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
-from mmcl_jax.encoders import Model
+from mmcl_jax.encoders import Model, parse_key
 from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.sources.features import What, column_features, frozen_encoder, pixel_features, vector_features
@@ -135,17 +135,25 @@ class Source:
             kept: _Kept = self._once(f"{what} features {split} {modality}", lambda count=count: _Kept(count))
             new = rows[~kept.known[rows]]
             if len(new):
-                encode = encode or self._encoder(modality, what)
+                encode = encode or self.encoder(modality, what)
                 every = {name: self.inputs(data.store, split, name) for name in self.inputs_of([modality])}
                 part = encode(every if len(new) == count else {name: rows[new] for name, rows in every.items()})
                 kept.add(new, self._finite(part, f"features that {{}} gives for the {modality}"))
             found[split] = kept.take(rows)
         return found
 
-    def projections(self, store: Store, split: str, modality: str) -> np.ndarray:
-        """Projections `[N, d]` of all rows of a split."""
-        project = self._encoder(modality, "projected")
-        found = project({modality: self.inputs(store, split, modality)})
+    def projections(self, store: Store, split: str, key: str) -> np.ndarray:
+        """Return what terms compare, `[N, d]` of all rows of a split: the projections that `MODALITY[:HEAD]` names.
+
+        The head "none" is the features themselves.
+        """
+        modality, _, head = parse_key(key)
+        config, fitted = self.run.config, self.run.inputs.fitted
+        what: What = "pooled" if head == "none" else "projected"
+        project = frozen_encoder(
+            self.model, config=config, modality=modality, what=what, head="" if head == "none" else head, fitted=fitted
+        )
+        found = project({name: self.inputs(store, split, name) for name in self.inputs_of([modality])})
         return self._finite(found, f"projections that {{}} gives for the {modality}")
 
     def forget(self) -> None:
@@ -156,7 +164,8 @@ class Source:
         check(bool(np.isfinite(rows).all()), f"The {what.format(self.run.directory)} are not finite.")
         return rows
 
-    def _encoder(self, modality: str, what: What) -> Any:
+    def encoder(self, modality: str, what: What) -> Callable[[Any], np.ndarray]:
+        """Return a function from rows of each input (`inputs_of`) to features; of raw inputs these are the values."""
         config = self.run.config
         if self.kind != "raw":
             fitted = self.run.inputs.fitted

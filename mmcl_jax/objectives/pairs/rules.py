@@ -1,7 +1,15 @@
 """Pair rules: which pairs are positives, and which count at all.
 
 A rule sees the metadata of a tile of pairs, never how the pairs are walked, so no rule needs an array of all pairs.
-Rules compose: `present(without(same("id"), "person"))`.
+Rules compose: `within(without(identity(), "person"), size=32)`. A rule of your own is a function, too:
+
+    def older(rows, columns):  # a sample repels those of younger people alone
+        positive = rows["id"] == columns["id"]
+        return positive, positive | (rows["age"] > columns["age"])
+
+The metadata of rows come as `[A, 1]` and those of columns as `[1, B]`; `id` and `place`, the index in the batch, need
+not be given where both sides are of the same samples. Rows that are absent are said in the argument `present` of
+`contrast`, and no rule needs to know of them.
 """
 
 import dataclasses
@@ -13,6 +21,14 @@ from jaxtyping import Array, Bool, Float, Shaped
 Metadata = Mapping[str, Shaped[Array, "..."]]
 # (metadata of the rows, as [A, 1]; of the columns, as [1, B]) -> (positive, counted), both broadcast to [A, B].
 PairRule = Callable[[Metadata, Metadata], tuple[Bool[Array, "A B"], Bool[Array, "A B"]]]
+
+
+def identity() -> PairRule:
+    """A sample's own pair is the positive and every other sample a negative: the rule of CLIP and of MMCL.
+
+    Which pair is a sample's own is said by the metadata `id`; by default row i belongs to column i.
+    """
+    return same("id")
 
 
 def same(key: str, missing: int | None = None) -> PairRule:
@@ -30,7 +46,7 @@ def same(key: str, missing: int | None = None) -> PairRule:
 
 
 def also(rule: PairRule, key: str, missing: int | None = None) -> PairRule:
-    """Counted pairs that agree in `key` are positives, too.
+    """Make valid pairs that agree in `key` positives, too.
 
     `also(same("id"), "label", missing=-1)` is SupCon's rule where some labels are missing: the positives of a row
     without a label are the views of its own sample. `missing` is as in `same`.
@@ -87,7 +103,9 @@ def present(rule: PairRule, key: str = "present") -> PairRule:
     but it would stay a negative of every table. (Two such images beside the four of ContIG's golden values raise the
     backward loss from 5.287 to 6.690.)
 
-    Absent rows may hold anything, NaN included: they enter as zeros, and their gradients are exactly 0.
+    Absent rows may hold anything, NaN included: they enter as zeros, and their gradients are exactly 0. That is so of
+    this rule, and of the rules here made of it; around it, a function of your own hides it. The argument `present` of
+    `contrast` holds for every rule.
     """
 
     def narrowed(rows: Metadata, columns: Metadata) -> tuple[Array, Array]:
@@ -99,7 +117,7 @@ def present(rule: PairRule, key: str = "present") -> PairRule:
 
 
 def others(rule: PairRule, key: str = "place") -> PairRule:
-    """An anchor is not compared with itself: for views contrasted among themselves, as in SimCLR."""
+    """Exclude the pair of an anchor with itself: for views contrasted among themselves, as in SimCLR."""
 
     def narrowed(rows: Metadata, columns: Metadata) -> tuple[Array, Array]:
         positive, counted = rule(rows, columns)

@@ -30,8 +30,7 @@ class Side(NamedTuple):
 class Sweep:
     """What is done with each tile: the sums of `loss` over the pairs that `rule` makes, `tile` x `tile` at once.
 
-    `axes` are the mesh axes along which the sides differ. `clip` bounds the logits softly (`soft_clip`); the slope
-    takes it that the rows have no bias then.
+    `axes` are the mesh axes along which the sides differ. `clip` bounds the logits softly (`soft_clip`), bias included.
     """
 
     loss: PairSums
@@ -42,9 +41,10 @@ class Sweep:
 
     def pairs(self, x: Side, y: Side) -> tuple[Any, Mask, Mask]:
         """The scores of all pairs of two sides, which of them are positives, and which count."""
-        logits = soft_clip(product(x.embeddings, y.embeddings.T), self.clip)
+        logits = product(x.embeddings, y.embeddings.T)
         if x.bias is not None:
             logits = logits + x.bias[:, None]
+        logits = soft_clip(logits, self.clip)
         rows, columns = _each(x.metadata, 1), _each(y.metadata, 0)
         positive, counted = self.rule(rows, columns)
         for real in (_each(x.real, 1), _each(y.real, 0)):

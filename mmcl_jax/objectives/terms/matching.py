@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from mmcl_jax.arrays import ArrayError
 from mmcl_jax.encoders.fusions import Part
 from mmcl_jax.objectives.base import TERMS, Term, check_term
 from mmcl_jax.objectives.pairs import draw_partners
@@ -22,7 +23,7 @@ def matching(
     floor: float = 1e-4,
     weight: float = 1.0,
 ) -> Term:
-    r"""Image-text matching of ALBEF (Li et al., NeurIPS 2021) and image-table matching of TIP (Du et al., ECCV 2024).
+    r"""Return the matching of ALBEF (Li et al., NeurIPS 2021; image-text) and TIP (Du et al., ECCV 2024; image-table).
 
     A linear layer of two outputs, on the pooled features of a fused view, tells pairs of one sample from pairs of two:
     cross-entropy, the mean over all pairs. For every sample there are three: its own parts; its first view with a
@@ -41,8 +42,7 @@ def matching(
     Example:
       >>> logits = jnp.zeros((4, 2))  # of own pairs; and of two others each, where the second has no partner
       >>> pairs = {"logits": jnp.zeros((4, 2, 2)), "there": jnp.array([[True, False]] * 4)}
-      >>> loss = matching()(each={"own": logits}, pairs=pairs)
-      >>> round(float(loss.value), 4)
+      >>> round(float(matching()(each={"own": logits}, pairs=pairs)), 4)
       0.6931
     """
     check_term(temperature=temperature, weight=weight)
@@ -55,6 +55,8 @@ def matching(
         raise ValueError(f"between: the fusion's own pooled features are matched; write '{fused.view}:none'")
 
     def each(given: Each) -> dict[str, Array | Mapping[str, Part]]:
+        if not given.parts:
+            raise ArrayError("matching fuses features by a model; give each and pairs, the logits, in their place.")
         views = {Read.parse(text).view for text in given.parts[2]}
         if not {first.view, second.view} <= views:
             raise ValueError(

@@ -26,7 +26,7 @@ def render_text(outcome: Outcome) -> str:
 
 
 def described(outcome: Outcome) -> str:
-    """The table, the data and the metric in a few words."""
+    """Return the table, the data and the metric in a few words."""
     table, store = outcome.plan.table, outcome.plan.store
     name = table.name if outcome.title.startswith(table.title) else f"{table.name}, {table.title.lower()}"
     return (
@@ -36,7 +36,7 @@ def described(outcome: Outcome) -> str:
 
 
 def numbers(outcome: Outcome) -> list[list[str]]:
-    """The table with its head: ours in every column, with the published number beside it where the paper has any."""
+    """Return the table with its head: our value in every column, beside the published number if the paper has any."""
     columns, rows = outcome.plan.table.columns, outcome.plan.rows
     theirs = {column.key for column in columns if any(outcome.published(row, column) for row in rows)}
     lines = [["method"]]

@@ -23,7 +23,7 @@ def _both(mi: tuple[float, ...], cad: tuple[float, ...], dvm: tuple[float, ...])
 def _one(
     column: str, mi: tuple[float, float] | str, cad: tuple[float, float] | str, dvm: tuple[float, float]
 ) -> Numbers:
-    """A mean and sd each, or a note."""
+    """Return the published numbers of a row in one column, by target: a mean and standard deviation each, or a note."""
     return {
         target: {column: Published(None, note=value) if isinstance(value, str) else Published(*value)}
         for target, value in (("MI", mi), ("CAD", cad), ("DVM", dvm))

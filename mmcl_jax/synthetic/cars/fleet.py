@@ -70,7 +70,7 @@ class Model:
         return self.sizes[year >= self.facelift]
 
     def entry_price(self, year: int) -> int:
-        """The price of the cheapest new car in that year."""
+        """Return the price of the cheapest new car in that year."""
         return round(self.price * 1.025 ** (year - 2010) / 5) * 5
 
 
@@ -93,7 +93,7 @@ class Ad:
     doors: int
 
     def car(self) -> Car:
-        """What is to be seen of it."""
+        """Return the visible properties of the car."""
         wheelbase, height, width, length = self.model.sized(self.registered)
         return Car(
             wheelbase=wheelbase,

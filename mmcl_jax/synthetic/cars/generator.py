@@ -21,7 +21,7 @@ def generate_dvm(
     min_ads: int = 100,
     workers: int = 1,
 ) -> None:
-    """Writes a tree like that of DVM-CAR V2.0, with invented makes, models and advertisements.
+    """Write a tree like that of DVM-CAR V2.0, with invented makes, models and advertisements.
 
     `tables_V2.0` holds the four tables that are used (Ad_table, Ad_table (extra), Image_table, Price_table), with the
     spaces that the original has in its headers; `resized_DVM` the images; `ids` the split lists; and `truth.csv`, one

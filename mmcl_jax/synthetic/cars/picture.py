@@ -67,11 +67,11 @@ class Picture:
         return self.middle + scale * (x * self.sin - y * self.cos), self.horizon + scale * (self.scene.eye - z)
 
     def fill(self, points: Iterable[Point], colour: Colour, shade: float = 1.0) -> None:
-        """A polygon of points of the car."""
+        """Return a polygon of points of the car."""
         self.pen.polygon([self.at(p) for p in points], self.scene.lit(colour, shade))
 
     def on(self, x: float, z: float, side: float, inset: float = 1.0) -> Point:
-        """The point of the car's skin at fractions of length and height, on the side of that sign.
+        """Return the point of the car's skin at fractions of length and height, on the side of that sign.
 
         Cars are narrower at the roof, and at both ends.
         """

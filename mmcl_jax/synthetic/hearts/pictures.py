@@ -34,7 +34,7 @@ class Heart:
 
     @classmethod
     def of(cls, person: Mapping[str, float], random: np.random.Generator, *, slices: int, frames: int) -> "Heart":
-        """The heart of a person with the volumes `lvedv`, `lvesv`, `lvm`, `rvedv`, `rvesv`."""
+        """Return the heart of a person with the volumes `lvedv`, `lvesv`, `lvm`, `rvedv`, `rvesv`."""
         height, width = int(random.integers(80, 101)), int(random.integers(88, 111))
         es = int(random.integers(3, 6))
         # Emptying to ES, then filling: 0 at frame 0, 1 at ES.
@@ -95,7 +95,7 @@ def draw_cine(heart: Heart, labels: np.ndarray, random: np.random.Generator) -> 
 
 
 def _thorax(heart: Heart, random: np.random.Generator) -> np.ndarray:
-    """What lies around the heart, by slice: air, a rim of fat, muscle, lungs, liver."""
+    """Return the tissue around the heart, by slice: air, a rim of fat, muscle, lungs, liver."""
     height, width = heart.shape
     rows, columns = np.mgrid[:height, :width]
     made = np.full((height, width, len(heart.taper)), 12.0)
@@ -117,5 +117,5 @@ def _thorax(heart: Heart, random: np.random.Generator) -> np.ndarray:
 
 
 def _smooth(values: np.ndarray, axis: int) -> np.ndarray:
-    """The blur of the scanner's point spread along one axis."""
+    """Blur along one axis, as the point spread of the scanner does."""
     return (np.roll(values, 1, axis) + 2 * values + np.roll(values, -1, axis)) / 4

@@ -26,7 +26,7 @@ def risk_of(person: Mapping[str, float]) -> float:
 
 
 def table_row(person: Mapping[str, float], random: np.random.Generator, missing: float) -> Row:
-    """The cells of one person, by column.
+    """Return the cells of one person, by column.
 
     Args:
       person: as `generate_cardiac` draws it.

@@ -65,7 +65,7 @@ def _newest(directory: Path, *, below: int | None) -> tuple[int | None, dict[int
 
 
 def _restore(directory: Path, step: int, abstract: TrainState) -> tuple[Restored | None, str]:
-    """The checkpoint if all processes can read it and it is finite, else what is wrong."""
+    """Return the checkpoint if all processes can read it and it is finite, else a description of the fault."""
     restored, wrong = None, "another process cannot read it"
     with contextlib.closing(Checkpoints(directory)) as checkpoints:
         try:

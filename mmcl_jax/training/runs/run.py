@@ -119,7 +119,7 @@ class Run:
     def begin(
         cls, directory: Path, config: ConfigDict, store: Store, inputs: Inputs, *, lengthen: bool = False
     ) -> "Run":
-        """Makes the directory, or continues the one that is there.
+        """Make the directory, or continue the run it holds.
 
         With `lengthen`, a run whose steps do not depend on how many there are takes another number of epochs.
 
@@ -180,7 +180,7 @@ class Run:
         inputs: Inputs,
         alone: contextlib.AbstractContextManager[None],
     ) -> bool:
-        """Makes the directory unless it is there; whether it did."""
+        """Make the directory unless it exists; return whether it was made."""
         with alone:
             return not cls.exists(directory) and cls._write(directory, config, store, inputs)
 
@@ -208,7 +208,7 @@ class Run:
 
     @classmethod
     def open(cls, directory: Path) -> "Run":
-        """Opens a run.
+        """Open a run.
 
         Raises:
           UserError: the directory is not a run, or one of its files is not what was written.
@@ -232,7 +232,7 @@ class Run:
         )
 
     def store(self) -> Store:
-        """The store the run was trained on.
+        """Return the store the run was trained on.
 
         Raises:
           UserError: it has moved, or holds other data now.
@@ -271,7 +271,7 @@ class Run:
         return step
 
     def _best(self) -> int:
-        """The step of the lowest validation loss."""
+        """Return the step of the lowest validation loss."""
         check(
             self.config.validation.epochs is not None,
             f"{self.directory} was trained without validation (config.validation.epochs), so it has no best "
@@ -318,7 +318,7 @@ class Run:
         return self._usable
 
     def untrained_model(self) -> Model:
-        """The model with its initial parameters."""
+        """Return the model with its initial parameters."""
         return trained_model(
             self.config, self.schema, self.inputs.specs, rngs=nnx.Rngs(jax.random.key(self.config.seed))
         )

@@ -37,7 +37,7 @@ def whole_batch(
 def in_slices(
     encode: Encode, contrast: Contrast, params: Arrays, model_state: Arrays, batch: Batch, *, size: int, mesh: Mesh
 ) -> tuple[Arrays, Arrays, Any]:
-    """The same as `whole_batch`, with the encoders' memory of `size` examples: gradient caching (GradCache, 2021).
+    """Do as `whole_batch` does, with the encoders' memory of `size` examples: gradient caching (GradCache, 2021).
 
     Every slice is encoded, without keeping anything but its outputs, the embeddings. The whole batch is contrasted,
     which gives the gradients by the outputs. Then every slice is encoded again, to carry those on to the parameters.
@@ -100,7 +100,7 @@ def _cut(batch: Any, size: int, mesh: Mesh) -> Any:
 
 
 def _joined(slices: Any, mesh: Mesh) -> Any:
-    """The inverse of `_cut`."""
+    """Return the inverse of `_cut`."""
 
     def join(array: Array) -> Array:
         count, size = array.shape[:2]

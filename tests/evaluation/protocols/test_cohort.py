@@ -11,11 +11,14 @@ from mmcl_jax.config import encoder, experiment, input, optimizer, projector, sc
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
-from mmcl_jax.evaluation.results.summary import summarise
+from mmcl_jax.evaluation.protocols.retrieval import retrieval
+from mmcl_jax.evaluation.results.summary import grids, summarise
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.loop import pretrain
@@ -116,6 +119,34 @@ def test_a_mask_is_predicted_from_feature_maps(run: Run, store: Store) -> None:
         evaluate_runs([run], store, EvaluationOptions(inputs=("image+pgs",), **how), say=quiet)
     with pytest.raises(UserError, match="--task class: the label 'disc' is a mask"):
         evaluate_runs([run], store, EvaluationOptions(task="class", **how), say=quiet)
+
+
+def test_retrieval_is_between_what_the_run_compares(run: Run, store: Store) -> None:
+    """Rows that lack one of the two take no part, in evaluation and in the monitor."""
+    said: list[str] = []
+    how = {"protocols": ("retrieval",), "baselines": ()}
+    (score,) = evaluate_runs([run], store, EvaluationOptions(**how), say=said.append)
+    assert (score.input, score.label) == ("image-pgs", "")
+    present = store.read("test", ["pgs"])["pgs"].present
+    assert 0 < present.sum() < len(present)
+    assert said == [
+        f"--protocol retrieval: of {len(present)} test rows, {(~present).sum()} without image or pgs take no part."
+    ]
+    source = Source("run", run)
+    sides = [source.projections(store, "test", name)[present] for name in ("image", "pgs")]
+    assert score.metrics == retrieval(*sides, names=("image", "pgs"))
+    assert score.metrics["chance_recall@1"] == 1 / present.sum()
+    (table,) = grids([score])
+    assert table.title == "Retrieval of the test split's images and pgs"
+    assert [row[1] for row in table.rows] == ["image to pgs", "pgs to image", ""]
+    assert evaluate_runs([run], store, EvaluationOptions(inputs=("pgs+image",), **how), say=quiet) == [score]
+    with pytest.raises(UserError, match=r"--input both: .* does not compare these two.* compares image\+pgs\."):
+        evaluate_runs([run], store, EvaluationOptions(inputs=("image+table",), **how), say=quiet)
+    found = monitor(store, run.config, run.inputs)(run.model())
+    assert found.keys() == {"online/knn_top1/image", "online/knn_top1/pgs", "online/retrieval_top1/image-pgs"}
+    there = store.read("val", ["pgs"])["pgs"].present
+    hits = 2 * there.sum() * found["online/retrieval_top1/image-pgs"]
+    assert hits == pytest.approx(round(hits))
 
 
 def test_runs_of_folds_are_evaluated_on_their_own(run: Run, store: Store) -> None:
