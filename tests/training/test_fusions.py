@@ -81,7 +81,7 @@ def test_own_and_drawn_pairs_count_alike() -> None:
     own = jnp.array([[0.0, 2.0], [1.0, 0.0], [0.0, 9.0]])
     logits = jnp.array([[[1.0, 0.0], [0.0, 0.0]], [[3.0, 0.0], [0.0, 9.0]], [[0.0, 9.0], [0.0, 9.0]]])
     there = jnp.array([[True, True], [True, False], [False, False]])
-    loss = matching()(
+    loss = matching().with_metrics(
         each={"own": own}, pairs={"logits": logits, "there": there}, present=jnp.array([True, True, False])
     )
     expected = np.log1p(np.exp([-2.0, -1.0, 0.0, 1.0, -3.0])).sum() / 5
