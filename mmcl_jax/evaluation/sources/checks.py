@@ -33,8 +33,8 @@ def check_distinct(runs: Sequence[Run]) -> None:
     whole = [run for run in runs if run.inputs.fold is None]
     check(
         len(whole) in (0, len(runs)),
-        f"--run: {', '.join(str(run.directory) for run in whole[:1])} was trained on the splits of its store and others "
-        "on folds, whose test rows are others; evaluate these in two commands.",
+        f"--run: {', '.join(str(run.directory) for run in whole[:1])} was trained on the splits of its store and "
+        "others on folds, whose test rows are others; evaluate these in two commands.",
     )
 
 
