@@ -2,7 +2,7 @@
 
 store.json        what it was made of and with; written last, so a folder without it is not a store
 entries.json      the schema: kind, shape, type and columns of every entry
-declaration.json  how cells of the raw table are read
+declaration.json  how cells of the raw table are read, and declaration.NAME.json those of further tables
 statistics.json   mean, std, fill and range of every column of the first table, from the training split alone
 rows.npz          the rows of splits, subsets and folds; id and group of every row (see `lists`)
 keys.json         the key (identifier or image path) of every row

@@ -19,7 +19,7 @@ _FIRST, _MOST, _ENOUGH = 2, 10, 5.0  # steps before the clock starts, steps on t
 
 @contextlib.contextmanager
 def working(what: str, *, quiet: bool = False) -> Iterator[None]:
-    """Show that something is going on: a spinner on a terminal, one line in a notebook, else a line before and after."""
+    """Show that work is going on: a spinner on a terminal, one line in a notebook, else a line before and after."""
     console = Console(stderr=True, quiet=quiet)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     began = time.monotonic()
