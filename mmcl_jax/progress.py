@@ -54,11 +54,11 @@ class Bar:
         self._progress.stop()
 
     def advance(self, more: int) -> None:
-        """So many `more` steps are done."""
+        """Count `more` steps as done."""
         self.update(self._done + more)
 
     def update(self, done: int, text: str | None = None) -> None:
-        """`done` steps are done; `text` is shown behind the bar until the next one."""
+        """Set the number of steps `done`; `text` is shown after the bar until the next update."""
         self._done, self._text = done, self._text if text is None else visible(text)
         self._show()
 

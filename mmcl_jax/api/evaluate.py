@@ -8,12 +8,13 @@ from mmcl_jax.api.scores import Scores
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
+from mmcl_jax.evaluation.protocols.kept import heads_of
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.results.file import ResultsFile
 from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.source import BASELINES, sources
-from mmcl_jax.targets import check_file
+from mmcl_jax.targets import check_file, check_folder
 from mmcl_jax.text import visible
 from mmcl_jax.training.runs.run import Checkpoint, Run
 
@@ -38,6 +39,7 @@ def evaluate(
     learning_rates: float | Iterable[float] | None = None,
     max_epochs: int | None = _DEFAULT.max_epochs,
     out: AnyPath | None = None,
+    keep: bool | AnyPath = False,
     again: bool = False,
 ) -> Scores:
     """Evaluate runs, and the baselines beside them: probes, fine-tuning, nearest neighbours and retrieval.
@@ -63,6 +65,8 @@ def evaluate(
       learning_rates: to choose from on validation.
       max_epochs: the longest training.
       out: the results file, which is added to; by default `evaluation.json` in the folder of a single run.
+      keep: True keeps the heads that are trained in `heads` in the folder of each run, a folder keeps them there;
+        `load_head` reads them.
       again: whether scores that the results file has are computed again.
 
     Returns:
@@ -84,6 +88,9 @@ def evaluate(
     check(out is not None or len(runs) == 1, "Say where the results of several runs go, with --out FILE.")
     file = runs[0].directory / "evaluation.json" if out is None else path_of(out, "--out")
     check_file(file, "--out")
+    kept = keep if isinstance(keep, bool) else path_of(keep, "--keep")
+    for one in runs if kept else ():
+        check_folder(heads_of(one, kept), "--keep")
     if not isinstance(store, Store):
         store = Store.open(path_of(store, "--store")) if store is not None else runs[0].store()
     budgets = [Budget(per_class=n) for n in several(per_class)]
@@ -99,6 +106,7 @@ def evaluate(
         learning_rates=None if learning_rates is None else several(learning_rates),
         max_epochs=max_epochs,
         allow_overlap=allow_overlap,
+        keep=kept,
     )
     steps = {str(one.directory): one.step() for one in runs}
     results = ResultsFile(

@@ -9,7 +9,7 @@ from mmcl_jax.errors import UserError, check
 
 
 def is_frame(given: Any) -> bool:
-    """Whether this is a table in memory: a data frame with Arrow's PyCapsule interface, or a dict of columns."""
+    """Return whether this is a table in memory: a data frame with Arrow's PyCapsule interface, or a dict."""
     return isinstance(given, Mapping) or hasattr(given, "__arrow_c_stream__")
 
 

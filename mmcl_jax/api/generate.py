@@ -1,14 +1,14 @@
 """`mj.generate`: drawn data in the on-disk format of a data set that cannot be shipped."""
 
 import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmcl_jax import datasets as recipes
 from mmcl_jax.api.given import AnyPath, overriding, path_of
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import check
+from mmcl_jax.files import whole
 from mmcl_jax.synthetic import GENERATORS
 from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
@@ -33,14 +33,8 @@ def generate(name: str, *, out: AnyPath, options: Mapping[str, Any] | Sequence[s
     folder, texts = path_of(out, "--out"), overriding(options)
     check(not folder.exists(), f"{folder} exists already; choose another --out, or remove it first.")
     check_folder(folder, "--out")
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of an earlier call that was stopped
-    try:
+    with whole(folder) as partial:
         recipes.call(GENERATORS, name, texts, root=partial)
-    except UserError:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    partial.rename(folder)
     known = recipes.RECIPES.options(name)
     shared = "".join(f" --dataset.{word}" for word in texts if word.partition("=")[0] in known)
     root = visible(shlex.quote(str(folder)))

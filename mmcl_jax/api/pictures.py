@@ -19,7 +19,7 @@ COLUMN = "image_index"  # of pictures without a column; it names them by their i
 
 
 def is_folder(given: Any) -> bool:
-    """Whether pictures are files in a folder, which a column of the table names."""
+    """Return whether images are files in a folder, which a column of the table names."""
     return isinstance(given, str | PathLike)
 
 

@@ -58,7 +58,7 @@ def quickstart(out: AnyPath = Path("mmcl_quickstart"), *, seeds: int = 3, epochs
 
 
 def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
-    """Runs the main job and writes everything under `out`; started again, it continues.
+    """Run the main job and write everything under `out`; started again, continue it.
 
     Each method is pretrained once per seed (0, 1, ...), on the same budget; each run is probed with `DRAWS` draws of
     labels per budget. All settings were fixed before results were looked at, and none was tuned for either method.
@@ -114,7 +114,7 @@ def _heading(console: Console, title: str, text: str) -> None:
 
 
 def _differences(scores: Sequence[Score]) -> list[str]:
-    """Multimodal minus image-only pretraining, paired by seed."""
+    """Return multimodal minus image-only pretraining, paired by seed."""
     lines = []
     for budget in budgets_of(scores):
         cell, wins = paired(scores, *EXPERIMENTS, budget)

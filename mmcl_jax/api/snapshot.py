@@ -74,7 +74,7 @@ class Snapshot:
             abstract = nnx.eval_shape(lambda: trained_model(run.config, run.schema, run.inputs.specs, rngs=nnx.Rngs(0)))
             model = nnx.merge(nnx.graphdef(abstract), *jax.tree.map(jax.numpy.asarray, self.weights))
             self._encoders[modality] = frozen_encoder(
-                model, config=run.config, modality=modality, fitted=run.inputs.fitted.get(modality, {})
+                model, config=run.config, modality=modality, fitted=run.inputs.fitted
             )
         return self._encoders[modality]
 

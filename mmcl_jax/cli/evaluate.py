@@ -13,7 +13,7 @@ from mmcl_jax.tasks import TASKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
+    """Declare the options."""
     add = parser.add_argument
     add("--run", type=Path, nargs="+", required=True, help="runs; those of one experiment differ by seed")
     add(
@@ -38,6 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         help="results file, which is added to; RUN/evaluation.json by default for a single run",
+    )
+    add(
+        "--keep",
+        type=Path,
+        nargs="?",
+        const=True,
+        metavar="DIR",
+        help="keep the heads that are trained, in RUN/heads, or in DIR; `load_head` reads them",
     )
     add("--again", action="store_true", help="compute what is in the results file already, and replace it")
     types.default_as(evaluate, parser)

@@ -10,7 +10,7 @@ from mmcl_jax.synthetic import GENERATORS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
+    """Declare the options."""
     parser.add_argument("name", choices=GENERATORS.names(), help="whose format")
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
     parser.epilog = options_text(GENERATORS)
@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def options_text(registry: Registry) -> str:
-    """The options of every entry, as they are typed."""
+    """Return the options of every entry, as they are typed."""
     lines = ["options of each, with their defaults:"]
     for name in registry.names():
         lines.append(f"  {name}")

@@ -29,7 +29,7 @@ DOTTED = {"--config.": ("pretrain", "reproduce"), "--dataset.": ("prepare", "gen
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command.
+    """Run a command.
 
     Returns the exit status: 0, 1 if a worker process died, 2 for bad input or a file or disk that cannot be used, 75 if
     it was asked to stop (SIGTERM) and the same command continues, 130 for Ctrl-C.
@@ -112,7 +112,7 @@ def _parser() -> _Parser:
 
 
 def _quiet() -> None:
-    """Libraries say what goes wrong, not what goes right."""
+    """Silence what libraries log of their success; keep their warnings and errors."""
     import logging
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -16,7 +16,7 @@ from mmcl_jax.text import visible
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
+    """Declare the options."""
     what = parser.add_argument_group("what to read")
     what.add_argument("--table", type=Path, help="CSV, TSV or Parquet file with a header")
     what.add_argument("--images", type=Path, help="folder the image paths are relative to")

@@ -10,7 +10,7 @@ from mmcl_jax.config import data_names, shipped
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
+    """Declare the options."""
     parser.add_argument(
         "--config",
         required=True,

@@ -9,7 +9,7 @@ from mmcl_jax.cli import types
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
+    """Declare the options."""
     parser.add_argument("--out", type=Path, help="folder for everything it writes")
     parser.add_argument("--seeds", type=types.count, help="pretrainings of each method")
     parser.add_argument("--epochs", type=types.count, help="of each pretraining")

@@ -10,7 +10,7 @@ from mmcl_jax.reproduce.tables.tables import TABLES, VARIANTS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
+    """Declare the options."""
     parser.add_argument("table", metavar="TABLE", help=f"one of {', '.join(TABLES)}")
     what = parser.add_argument_group("what to train")
     what.add_argument("--data", type=Path, required=True, help="store to train and evaluate on")

@@ -8,7 +8,7 @@ from mmcl_jax.cli import types
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
+    """Declare the options."""
     parser.add_argument("path", metavar="STORE|RUN", type=Path, help="folder of the store or run")
     parser.add_argument("--out", type=Path, help="of a store: make a copy there, and leave the old one as it is")
     types.default_as(upgrade, parser)

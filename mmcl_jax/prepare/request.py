@@ -14,6 +14,7 @@ from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.pictures.images import FILTERS, Fit
 from mmcl_jax.prepare.pictures.levels import Intensity, Nan
 from mmcl_jax.prepare.pictures.memory import Pictures
+from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import INPUTS, TARGETS, Source, read_sources
 
 
@@ -69,7 +70,7 @@ class Request:
     targets: Mapping[str, Source] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Checks the numbers. Raises `UserError` naming the option."""
+        """Check the numbers. Raises `UserError` naming the option."""
         for key, kinds in (("entries", INPUTS), ("targets", TARGETS)):
             object.__setattr__(self, key, read_sources(getattr(self, key), f"--request: {key}", kinds))
         self._check_sources()
@@ -125,8 +126,14 @@ class Request:
         """Return whether rows without this entry are left out in any cohort."""
         return name in self.entries and self.entries[name].required
 
+    def quarantine(self) -> Quarantine:
+        """Return an empty quarantine, which knows what rows may lack."""
+        several = bool(self.entries or self.targets)
+        required = [name for name in self.entries if self.requires(name)]
+        return Quarantine(outer=several and self.cohort == "outer", required=required)
+
     def declaration(self, base: Declaration | None = None) -> Declaration:
-        """Everything that is said about columns, here and in `base`.
+        """Return all declarations of columns, here and in `base`.
 
         Raises:
           UserError: a column is said to be two things.
@@ -143,7 +150,7 @@ class Request:
 
     @classmethod
     def read(cls, path: Path, over: Mapping[str, Any]) -> "Request":
-        """The request that a JSON file holds, by itself or under the key `request`, with the fields `over` it.
+        """Read the request in a JSON file, by itself or under the key `request`, and set the fields `over` in it.
 
         Raises:
           UserError: the file is missing, no JSON, or holds an unknown key.
@@ -175,7 +182,7 @@ class Request:
         return cls(**{name: _typed(name, value, f"--request: {where}: {name}") for name, value in raw.items()})
 
     def to_json(self) -> dict[str, Any]:
-        """The request as JSON values."""
+        """Return the request as JSON values."""
         raw = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         raw |= {name: None for name in ("table", "images") if not isinstance(raw[name], Path)}  # what has no path
         raw["schema"] = self.schema.to_json()

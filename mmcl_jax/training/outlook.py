@@ -19,7 +19,7 @@ _FIRST, _MOST, _ENOUGH = 2, 10, 5.0  # steps before the clock starts, steps on t
 
 @contextlib.contextmanager
 def working(what: str, *, quiet: bool = False) -> Iterator[None]:
-    """Show that something is going on: a spinner on a terminal, one line in a notebook, else two lines."""
+    """Show that work is going on: a spinner on a terminal, one line in a notebook, else a line before and after."""
     console = Console(stderr=True, quiet=quiet)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     began = time.monotonic()
@@ -42,7 +42,7 @@ class Outlook:
     """Times a few steps, and says once how long the others will take."""
 
     def __init__(self, *, first: int, steps: int, epochs: int, say: Callable[[str], None]) -> None:
-        """Takes the step that the training goes on from, the number of its steps and epochs, and what prints a line."""
+        """Take the step that the training starts from, the number of steps and epochs, and a function to print with."""
         self._first, self._steps, self._epochs, self._say = first + _FIRST, steps, epochs, say
         self._began = 0.0
         self._said = first + _FIRST >= steps

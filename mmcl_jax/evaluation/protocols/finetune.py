@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,9 +11,18 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.encoders import Model
+from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.batches import Examples, Order, seed_word
-from mmcl_jax.evaluation.heads.encoded import Encoder, Encoders, ViewSpec, augmentation_of, pictured, plain_spec
+from mmcl_jax.evaluation.heads.encoded import (
+    Encoder,
+    Encoders,
+    ViewSpec,
+    built,
+    pictured,
+    trained_spec,
+    views_of_inputs,
+)
 from mmcl_jax.evaluation.heads.engine import Search, Trained, fit
 from mmcl_jax.evaluation.heads.feeds import EncodedFeed, EncodedSplit
 from mmcl_jax.evaluation.heads.linear import LinearHead
@@ -22,7 +32,6 @@ from mmcl_jax.tasks import Class, Ordinal, Task
 from mmcl_jax.training.mesh import local_mesh
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.training.state.train_state import split_model
-from mmcl_jax.views.base import Fitted
 
 __all__ = ["Examples", "FinetuneSettings", "Outcome", "finetune"]
 
@@ -92,10 +101,10 @@ def finetune(
     splits: Mapping[str, Examples],
     settings: FinetuneSettings,
     *,
-    fitted: Mapping[str, Fitted] | None = None,
+    fitted: Mapping[str, Mapping[str, Any]] | None = None,
     report: Callable[[str], None] | None = None,
 ) -> list[Outcome]:
-    """Fine-tuning, the probe on augmented images, and supervised baselines (from an untrained model) of MMCL.
+    """Fine-tune, probe on augmented images, or train MMCL's supervised baselines (from an untrained model).
 
     A linear layer on the pooled features of the encoders, concatenated where there are several (Hager et al., CVPR
     2023, section 4.2, and their released code, whose numbers the defaults are). Adam at a constant rate, without weight
@@ -118,7 +127,7 @@ def finetune(
       splits: `train`, the rows to train on, the same for all seeds; `val`, which chooses epoch and learning rate by
         `task.primary`; `test`, measured once per seed.
       settings: what is trained, and how.
-      fitted: by modality, what its views were fitted with.
+      fitted: what views were fitted with, by input.
       report: is told after every epoch how far it is.
 
     Returns:
@@ -129,12 +138,12 @@ def finetune(
         the run, a batch has no whole group, or training diverges at every rate.
     """
     task, modalities, frozen = settings.task, settings.modalities, settings.frozen
-    check_inputs(model, splits, task=task, modalities=modalities)
+    inputs = tuple(dict.fromkeys(name for modality in modalities for name in inputs_of(config.views, modality)))
+    check_inputs(model, splits, task=task, modalities=modalities, inputs=inputs)
     name = f"the model of {config.name} (seed {config.seed})"
     check_finite(split_model(model), name, remedy="go back to an earlier checkpoint")
-    train, val, test = (_only(modalities, splits[name]) for name in SPLITS)
-    views = tuple(_view(config, modality, settings.augment_probability) for modality in modalities)
-    module = nnx.Dict({modality: model.encoders[modality] for modality in modalities})
+    train, val, test = (_only(inputs, splits[name]) for name in SPLITS)
+    encoders, module = encoders_of(model, config, modalities, augment_probability=settings.augment_probability)
     group_size = None if frozen else config.batch_norm.group_size
     order = Order.of(len(train), batch_size=settings.batch_size, group_size=group_size)
     mesh = local_mesh(order.size)
@@ -143,11 +152,7 @@ def finetune(
         Recipe(
             head=head,
             task=task,
-            encoders=Encoders(
-                graphdef=nnx.graphdef(module),
-                modalities=modalities,
-                views=views,
-            ),
+            encoders=encoders,
             patience=settings.patience,
             min_delta=settings.min_delta,
             dtype=config.dtype,
@@ -155,11 +160,10 @@ def finetune(
         )
     )
     params, statistics = jax.device_put(split_model(module), programs.everywhere)
-    known = jax.device_put({name: dict((fitted or {}).get(name, {})) for name in modalities}, programs.everywhere)
+    known = jax.device_put({name: dict((fitted or {}).get(name, {})) for name in inputs}, programs.everywhere)
     encoder = Encoder(params=params, statistics=statistics, fitted=known)
     # One size for both splits, so that they share compiled programs; pictures of a row go through the encoder at once.
-    pictures = max(_pictures(val.inputs[name], spec) for name, spec in zip(modalities, views, strict=True))
-    size = min(max(1, settings.batch_size // pictures), max(len(val), len(test)))
+    size = min(max(1, settings.batch_size // most_pictures(val.inputs, encoders)), max(len(val), len(test)))
     size = -(-size // mesh.size) * mesh.size
     val_split, test_split = (EncodedSplit(programs, part, size=size) for part in (val, test))
     features = sum(model.encoders[modality].features for modality in modalities)
@@ -193,23 +197,43 @@ def finetune(
     return outcomes
 
 
-def _only(modalities: tuple[str, ...], examples: Examples) -> Examples:
-    return Examples({modality: examples.inputs[modality] for modality in modalities}, np.asarray(examples.targets))
+def _only(inputs: tuple[str, ...], examples: Examples) -> Examples:
+    return Examples({name: examples.inputs[name] for name in inputs}, np.asarray(examples.targets))
 
 
-def _pictures(values: np.ndarray, spec: ViewSpec) -> int:
+def most_pictures(inputs: Mapping[str, Any], encoders: Encoders) -> int:
+    """Return the largest number of pictures that a row of an input has."""
+    return max(_pictures(inputs[built(spec).modality], spec) for spec in views_of_inputs(encoders.views))
+
+
+def _pictures(values: Any, spec: ViewSpec) -> int:
     """Return the number of pictures in a row."""
-    return values.shape[1] if values.ndim == pictured(spec) + 1 else 1
+    return int(values.shape[1]) if values.ndim == pictured(spec) + 1 else 1
 
 
-def _view(config: ConfigDict, modality: str, probability: float) -> ViewSpec:
-    """Return the view of a modality that is trained on: pictures are augmented, all else is as it is."""
-    spec = plain_spec(config, modality)
-    return augmentation_of(config, probability=probability, modality=modality) if pictured(spec) else spec
+def encoders_of(
+    model: Model, config: ConfigDict, modalities: tuple[str, ...], *, augment_probability: float = 0.8
+) -> tuple[Encoders, nnx.Dict]:
+    """Return how rows become features while a head is trained, and the module of the model's encoders.
+
+    Raises:
+      UserError: the run augments no pictures of a modality that has some.
+    """
+    inputs = [name for modality in modalities for name in inputs_of(config.views, modality)]
+    module = nnx.Dict({modality: model.encoders[modality] for modality in dict.fromkeys([*modalities, *inputs])})
+    views = tuple(trained_spec(config, modality, probability=augment_probability) for modality in modalities)
+    return Encoders(graphdef=nnx.graphdef(module), modalities=modalities, views=views), module
 
 
-def check_inputs(model: Model, splits: Mapping[str, Examples], *, task: Task, modalities: tuple[str, ...]) -> None:
-    """Raises `UserError` if the splits `train`, `val` and `test` do not fit the model's encoders or the task."""
+def check_inputs(
+    model: Model,
+    splits: Mapping[str, Examples],
+    *,
+    task: Task,
+    modalities: tuple[str, ...],
+    inputs: tuple[str, ...],
+) -> None:
+    """Raise `UserError` if the splits `train`, `val` and `test` do not fit the model's encoders or the task."""
     check(len(modalities) > 0, "modalities: name at least one.")
     check(len(set(modalities)) == len(modalities), f"modalities: {', '.join(modalities)} names one twice.")
     for modality in modalities:
@@ -225,7 +249,7 @@ def check_inputs(model: Model, splits: Mapping[str, Examples], *, task: Task, mo
         if isinstance(task, Class | Ordinal):
             codes = bool(np.isin(targets, np.arange(task.classes)).all())
             check(codes, f"{where} has labels {task.label!r} that are no class codes below {task.classes}.")
-        for modality in modalities:
+        for modality in inputs:
             check(modality in examples.inputs, f"{where} has no {modality!r} to predict from.")
             rows = len(examples.inputs[modality])
             check(rows == len(targets), f"{where} has {rows} rows of {modality!r} and {len(targets)} labels.")

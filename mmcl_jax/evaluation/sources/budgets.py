@@ -41,7 +41,7 @@ class Budget:
         return self.per_class is None and self.fraction == 1
 
     def draw(self, labels: np.ndarray, seed: tuple[int, int], *, stratified: bool = True) -> np.ndarray:
-        """Sorted rows of a random subset, at least one per class.
+        """Draw a random subset of rows, sorted, with at least one row per class.
 
         Every class is put into a random order by `seed` and its first rows are taken: the draws of one seed are nested,
         a smaller budget lying within a larger one. If `labels` are numbers, all rows are put into one order instead,

@@ -60,14 +60,14 @@ class Fit:
     max_pixels: int = 80_000_000
 
     def __post_init__(self) -> None:
-        """Raises `UserError` for a filter that cannot do without antialiasing."""
+        """Raise `UserError` for a filter that cannot do without antialiasing."""
         check(
             self.antialias or self.resize != "lanczos",
             "--resize: lanczos is a filter for antialiasing; leave that on, or take bicubic.",
         )
 
     def describe(self) -> str:
-        """In words, as the schema keeps it."""
+        """Return the filter in words, as the schema keeps it."""
         how = f"{self.resize}, {'antialiased' if self.antialias else 'not antialiased'}"
         return (
             f"resize {how}, aspect ratio {self.aspect}; upright by EXIF; transparent pixels on {self.transparent}; "
@@ -273,7 +273,7 @@ def _opened(path: str) -> Iterator[Image.Image]:
 
 @contextlib.contextmanager
 def decoding(path: str) -> Iterator[None]:
-    """Any error inside becomes one sentence: on broken files, Pillow's decoders raise whatever comes to them."""
+    """Turn any error inside into one sentence: on broken files, Pillow's decoders raise all kinds of errors."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -294,7 +294,7 @@ def decoding(path: str) -> Iterator[None]:
 
 
 def _turn(image: Image.Image) -> int:
-    """The orientation that EXIF says, 1 to 8; 1 is upright, and from 5 on height and width change places."""
+    """Return the EXIF orientation, 1 to 8; 1 is upright, and from 5 on height and width change places."""
     turn = image.getexif().get(0x0112, 1)
     return turn if turn in range(1, 9) else 1
 
@@ -352,7 +352,7 @@ def placed(size: tuple[int, ...], stored: tuple[int, ...], fit: Fit) -> tuple[tu
 
 
 def _resized(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
-    """The picture at `size` (width, height)."""
+    """Return the image at `size` (width, height)."""
     if image.size == size:
         return image
     if fit.aspect == "stretch":

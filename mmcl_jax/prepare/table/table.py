@@ -99,7 +99,7 @@ class Tables:
 
 
 def require_columns(columns: Sequence[str], names: Sequence[str], source: object) -> None:
-    """Raises `UserError` for the first of `names` that is not among `columns`."""
+    """Raise `UserError` for the first of `names` that is not among `columns`."""
     there = set(columns)
     for name in names:
         check(name in there, f"There is no column {name!r} in {source}; it has {_shortened(columns)}.")
@@ -170,7 +170,7 @@ def _decoded(path: Path, encoding: str) -> str:
 def _divided(
     text: str, separator: str, path: Path, *, rewrite: bool
 ) -> tuple[list[int], list[tuple[int, str]], str | None]:
-    """The numbers of the records with as many cells as the header, the others with the reason, and the former anew."""
+    """Return the numbers of the records as long as the header, the others with the reason, and the former as text."""
     good, bad, buffer = [0], [], io.StringIO()
     records = _records(text, separator, path)
     _, header = next(records)
@@ -189,7 +189,7 @@ def _divided(
 
 
 def _records(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str] | str]]:
-    """(line it begins at, cells) of every record, the header first, without empty lines.
+    """Yield (line it begins at, cells) of every record, the header first, without empty lines.
 
     In place of the cells of a line that cannot be parsed, the reason. Where a quotation mark that is not closed has
     swallowed other lines, nobody knows what else is wrong, and the table is refused.
