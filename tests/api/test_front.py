@@ -16,7 +16,7 @@ began = time.process_time()  # other tests run beside this one
 import mmcl_jax as mj
 seconds = time.process_time() - began
 loaded = sorted({"jax", "flax", "polars", "numpy", "sklearn"} & set(__import__("sys").modules))
-mj.objectives, mj.encoders, mj.views, mj.pairs.contrast, mj.fit, mj.prepare, mj.pretrain, mj.evaluate, mj.reproduce
+mj.objectives, mj.encoders, mj.views, mj.pairs.contrast, mj.prepare
 from jax._src import xla_bridge
 import json
 print(json.dumps({"seconds": seconds, "loaded": loaded, "backends": list(xla_bridge._backends)}))
