@@ -28,7 +28,7 @@ class Registry:
         self._factories: dict[str, Factory] = {}
 
     def register(self, name: str) -> Callable[[Factory], Factory]:
-        """Decorator: makes the factory available in configs as `name`."""
+        """Make the decorated factory available in configs as `name`."""
 
         def add(factory: Factory) -> Factory:
             if name in self._factories:
@@ -39,11 +39,11 @@ class Registry:
         return add
 
     def names(self) -> list[str]:
-        """The registered names, sorted."""
+        """Return the registered names, sorted."""
         return sorted(self._factories)
 
     def factory(self, name: str, path: str = "") -> Factory:
-        """The factory called `name`. Raises `UserError` naming `path` and the choices."""
+        """Return the factory called `name`. Raises `UserError` naming `path` and the choices."""
         if name not in self._factories:
             raise UserError(
                 f"{path or self.what}: there is no {self.what} {name!r}; choose from {_list(self.names())}."
@@ -51,7 +51,7 @@ class Registry:
         return self._factories[name]
 
     def options(self, name: str, path: str = "") -> dict[str, inspect.Parameter]:
-        """The options of `name`: its keyword-only parameters that have a default."""
+        """Return the options of `name`: its keyword-only parameters that have a default."""
         parameters = inspect.signature(self.factory(name, path)).parameters.values()
         return {
             p.name: p
@@ -60,7 +60,7 @@ class Registry:
         }
 
     def spec(self, name: str, /, **options: Any) -> ConfigDict:
-        """A complete config entry: `name` and every option, defaults filled in."""
+        """Return a complete config entry: `name` and every option, defaults filled in."""
         known = self.options(name)
         spec = {key: options.get(key, parameter.default) for key, parameter in known.items()}
         extra = sorted(set(options) - set(known))
@@ -69,12 +69,12 @@ class Registry:
         return ConfigDict({"name": name, **spec}, convert_dict=False)
 
     def complete(self, spec: ConfigDict) -> ConfigDict:
-        """`spec` after its name was changed: options both names know keep their value, the rest are defaults."""
+        """Complete `spec` after its name changed: options both names know keep their value, others get defaults."""
         known = self.options(spec.name)
         return self.spec(spec.name, **{k: v for k, v in spec.items() if k in known})
 
     def build(self, spec: ConfigDict, path: str, /, **given: Any) -> Any:
-        """Calls the factory with the options of `spec` and what the program gives.
+        """Call the factory with the options of `spec` and the arguments that the program gives.
 
         Raises `UserError` naming `path` and the key when an option is unknown, ill-typed or out of range (a factory
         says the last with `ValueError`).
@@ -98,7 +98,7 @@ class Registry:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether `value` is of type `hint`; an int is a float, a bool is not an int."""
+    """Return whether `value` is of type `hint`; an int is a float, a bool is not an int."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         return any(_fits(value, h) for h in arguments)

@@ -59,10 +59,16 @@ def cnn(
     dtype: DTypeLike = jnp.float32,
     channels: tuple[int, ...] = (32, 64, 128),
 ) -> CNN:
-    """3x3 convolutions at stride 2 with these numbers of channels; the last is the number of features.
+    """Return 3x3 convolutions at stride 2 with these numbers of channels; the last is the number of features.
 
     Raises:
       ValueError: there is no channel, or not a positive number of them.
+
+    Example:
+      >>> encoder = cnn(shape=(16, 16, 3), rngs=nnx.Rngs(0), channels=(4, 8))
+      >>> found = encoder(jnp.ones((2, 16, 16, 3)), train=False)
+      >>> found.pooled.shape, found.local.shape, found.grid
+      ((2, 8), (2, 16, 8), (4, 4))
     """
     check_channels(channels)
     return CNN(shape=shape, channels=channels, norm=norm, rngs=rngs, dtype=dtype)

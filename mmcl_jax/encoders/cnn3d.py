@@ -25,7 +25,7 @@ def cnn3d(
     dtype: DTypeLike = jnp.float32,
     channels: tuple[int, ...] = (16, 32, 64),
 ) -> CNN3D:
-    """3x3x3 convolutions at stride 2 with these numbers of channels; the last is the number of features.
+    """Return 3x3x3 convolutions at stride 2 with these numbers of channels; the last is the number of features.
 
     Raises:
       ValueError: there is no channel, or not a positive number of them.

@@ -28,7 +28,7 @@ def linear(
     zero_bias: bool = False,
     bias: bool = True,
 ) -> nnx.Linear:
-    """A fully connected layer, by default initialised as PyTorch does (kernel and bias uniform)."""
+    """Return a fully connected layer, initialised by default as in PyTorch (kernel and bias uniform)."""
     bound = 1 / math.sqrt(inputs)
 
     def uniform(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
@@ -50,7 +50,7 @@ def conv(
     rngs: nnx.Rngs,
     dtype: DTypeLike,
 ) -> nnx.Conv:
-    """A square or cubic convolution without bias, padded by kernel // 2 on every side; Kaiming-normal over the fan-out.
+    """Return a square or cubic convolution without bias, padded by kernel // 2 on every side; Kaiming-normal (fan-out).
 
     The padding is explicit because XLA's "SAME" pads unevenly at stride 2, unlike PyTorch.
     """
@@ -168,5 +168,5 @@ def batch_norm(channels: int) -> BatchNorm:
 
 
 def max_pool_3x3(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
-    """3x3 maximum at stride 2, padded by 1 with minus infinity, as in torchvision's stem."""
+    """Return the 3x3 maximum at stride 2, padded by 1 with minus infinity, as in torchvision's stem."""
     return nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))

@@ -73,7 +73,7 @@ def table_mlp(
     features: int = 2048,
     layers: int = 2,
 ) -> TableMLP:
-    """MMCL's table tower (4,331,520 parameters for the 63 one-hot columns of DVM).
+    """Return MMCL's table tower (4,331,520 parameters for the 63 one-hot columns of DVM).
 
     Args:
       widths: one-hot width of every column.
@@ -87,6 +87,11 @@ def table_mlp(
 
     Raises:
       ValueError: a size is not positive.
+
+    Example:
+      >>> encoder = table_mlp(widths=(1, 3), rngs=nnx.Rngs(0), hidden=8, features=4)  # a number and a category of three
+      >>> encoder(jnp.array([[0.5, 2.0], [-1.0, 0.0]]), train=False).pooled.shape
+      (2, 4)
     """
     return TableMLP(
         widths=widths,

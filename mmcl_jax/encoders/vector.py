@@ -30,7 +30,7 @@ def vector_mlp(
     features: int = 2048,
     layers: int = 2,
 ) -> VectorMLP:
-    """`layers` linear layers, with a norm and ReLU behind all but the last; initialised as `table_mlp`.
+    """Return `layers` linear layers, with a norm and ReLU behind all but the last; initialised as `table_mlp`.
 
     Args:
       shape: of one vector, `(F,)`.

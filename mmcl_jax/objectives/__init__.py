@@ -10,21 +10,7 @@ from mmcl_jax.objectives.objective import Memory, Objective, Outputs, build_obje
 from mmcl_jax.objectives.pairs import Execution
 from mmcl_jax.objectives.reads import Read
 from mmcl_jax.objectives.stages import Each, EachPair, Layer, LayerInput, Loss, Whole, linear_layer
-from mmcl_jax.objectives.terms import (
-    barlow_twins,
-    byol,
-    clip,
-    local_alignment,
-    matching,
-    nnclr,
-    nt_xent,
-    siglip,
-    simsiam,
-    supcon,
-    supervised,
-    vicreg,
-    vime,
-)
+from mmcl_jax.objectives.terms import *  # noqa: F403
 
 __all__ = [
     "COLLAPSED",
@@ -41,20 +27,7 @@ __all__ = [
     "Read",
     "Term",
     "Whole",
-    "barlow_twins",
     "build_objective",
-    "byol",
-    "clip",
     "linear_layer",
-    "local_alignment",
-    "matching",
-    "nnclr",
-    "nt_xent",
     "pairs",
-    "siglip",
-    "simsiam",
-    "supcon",
-    "supervised",
-    "vicreg",
-    "vime",
 ]

@@ -77,7 +77,7 @@ _INPUT: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
 
 
 def check_config(config: ConfigDict) -> None:
-    """Checks every key that is not an option of a part, and how the keys go together.
+    """Check every key that is not an option of a part, and how the keys go together.
 
     Raises:
       UserError: naming the key.
@@ -160,7 +160,7 @@ def check_control(config: ConfigDict, schedule: Schedule) -> None:
 
 
 def check_split(config: ConfigDict, devices: int) -> None:
-    """Checks that the batch, and the slices it is encoded in, divide among the devices.
+    """Check that the batch, and the slices it is encoded in, divide among the devices.
 
     Raises:
       UserError: naming the key.

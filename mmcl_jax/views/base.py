@@ -83,8 +83,8 @@ class View:
 
         Example:
           >>> from mmcl_jax.views import augment
-          >>> images = jnp.zeros((2, 8, 8, 3), jnp.uint8)
-          >>> augment(size=(4, 4))(images, jax.random.key(0)).values.shape
+          >>> view, images = augment(size=(4, 4)), jnp.zeros((2, 8, 8, 3), jnp.uint8)
+          >>> jax.jit(view)(images, jax.random.key(0)).values.shape
           (2, 4, 4, 3)
         """
         rows = as_array(values, self.modality)

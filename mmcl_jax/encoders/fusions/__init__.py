@@ -1,6 +1,5 @@
 """Fusions: encoders of the features that other encoders give."""
 
-from mmcl_jax.encoders.fusions import concat_mlp, cross_attention
 from mmcl_jax.encoders.fusions.fused import Fused, check_fused, inputs_of, parts_of_views
 from mmcl_jax.encoders.fusions.fusion import Fusion, Part, Parts, part_of
 
@@ -10,8 +9,6 @@ __all__ = [
     "Part",
     "Parts",
     "check_fused",
-    "concat_mlp",
-    "cross_attention",
     "inputs_of",
     "part_of",
     "parts_of_views",

@@ -53,7 +53,7 @@ def concat_mlp(
     features: int = 512,
     layers: int = 2,
 ) -> ConcatMLP:
-    """Late fusion: a multilayer perceptron on the features of all parts side by side.
+    """Return a late fusion: a multilayer perceptron on the features of all parts side by side.
 
     Args:
       parts: channels of each part.
@@ -68,7 +68,7 @@ def concat_mlp(
 
     Example:
       >>> from mmcl_jax.encoders.fusions import Part
-      >>> fusion = concat_mlp(parts=(4, 3), rngs=nnx.Rngs(0), dtype=jnp.float32, features=16)
+      >>> fusion = concat_mlp(parts=(4, 3), rngs=nnx.Rngs(0), features=16)
       >>> image, table = Part(tokens=jnp.ones((2, 9, 4))), Part(tokens=jnp.ones((2, 1, 3)))
       >>> fusion((image, table), train=False).pooled.shape
       (2, 16)

@@ -1,20 +1,23 @@
 """Runs and baselines, by every protocol, from every input, with every budget of labels: one list of scores."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.protocols.jobs import Settings, jobs_of, so_far
-from mmcl_jax.evaluation.protocols.options import EvaluationOptions
+from mmcl_jax.evaluation.protocols.jobs import Job, Settings, jobs_of, so_far
+from mmcl_jax.evaluation.protocols.kept import heads_of, is_kept
+from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
 from mmcl_jax.evaluation.protocols.scoring import score_job
 from mmcl_jax.evaluation.results.file import NoRecords, Records
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.sources.checks import check_choice, check_dense, check_distinct, check_inputs, check_retrieval
+from mmcl_jax.evaluation.sources.checks import check_choice, check_dense, check_distinct, check_inputs
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.overlap import check_overlap
+from mmcl_jax.evaluation.sources.pairs import lacking, pairs_of
 from mmcl_jax.evaluation.sources.reads import check_names, input_name, modalities_of
-from mmcl_jax.evaluation.sources.remarks import left_out, remarks_on
+from mmcl_jax.evaluation.sources.remarks import left_out, missing_folds, remarks_on
 from mmcl_jax.evaluation.sources.source import sources
 from mmcl_jax.progress import Bar
 from mmcl_jax.training.runs.run import Run
@@ -50,7 +53,7 @@ def evaluate_runs(
     """
     check_distinct(runs)
     predicting = options.predicting
-    inputs = _inputs(runs, options.inputs) if predicting else options.inputs
+    inputs = _inputs(runs, options.inputs)
     labelled = _labelled(store, options, runs) if predicting else []
     asked = []
     for data in labelled:
@@ -64,26 +67,34 @@ def evaluate_runs(
             asked.append((data.having(entries), given))
             for budget in options.budgets:
                 asked[-1][0].draws(budget, seed=0, count=1)  # what is wrong with a budget is said now
-    if "retrieval" in options.protocols:
-        for run in runs:
-            check_retrieval(run, store)
+    retrieving = "retrieval" in options.protocols
+    pairs = {run.directory: pairs_of(run, store, inputs) if retrieving else [] for run in runs}
     remarks = [line for data in labelled for line in remarks_on(data, options.budgets)]
     remarks += [line for part, given in asked for data in labelled for line in left_out(data, part, given)]
+    remarks += missing_folds(runs, store)
+    remarks += [line for run in runs for pair in pairs[run.directory] for line in lacking(run, store, pair)]
     for line in dict.fromkeys([*check_overlap(runs, store, allow=options.allow_overlap), *remarks]):
         say(line)
     records = NoRecords() if records is None else records
     every = sources(runs, options.baselines, only_baselines=options.only_baselines)
-    jobs = {place: list(jobs_of(source, asked, options)) for place, source in enumerate(every)}
+    jobs = {
+        place: list(jobs_of(source, asked, options, pairs[source.run.directory])) for place, source in enumerate(every)
+    }
     scores: dict[int, list[Score]] = {place: [] for place in jobs}
     done = 0
     with Bar("evaluation", sum(job.count for some in jobs.values() for job in some)) as bar:
-        how = Settings(learning_rates=options.rates, max_epochs=options.epochs, say=lambda text: bar.update(done, text))
+        how = Settings(
+            learning_rates=options.rates,
+            max_epochs=options.epochs,
+            say=lambda text: bar.update(done, text),
+            keep=(lambda run: heads_of(run, options.keep)) if options.keep else None,
+        )
         # Runs first: raw pixels, which have the most features, take as long as all others together.
         for place in sorted(jobs, key=lambda place: ("run", "random", "raw").index(every[place].kind)):
             for job in jobs.pop(place):
                 of, mine = job.of(store, how), list[Score]()
                 for numbers in job.parts():
-                    found = records.find(of, numbers)
+                    found = records.find(of, numbers) if _kept(job, of, numbers, how) else None
                     if found is None:
                         found = score_job(job, store, numbers, how)
                         records.keep(of, found)
@@ -93,6 +104,14 @@ def evaluate_runs(
                 scores[place] += mine
             every[place].forget()
     return [score for place in sorted(scores) for score in scores[place]]
+
+
+def _kept(job: Job, of: Mapping[str, Any], numbers: Sequence[int], how: Settings) -> bool:
+    """Return whether every head of these draws that shall be kept is kept already."""
+    if how.keep is None or job.protocol not in TRAINING:
+        return True
+    folder = how.keep(job.source.run)
+    return all(is_kept(folder, of, number) for number in numbers)
 
 
 def _inputs(runs: Sequence[Run], inputs: Sequence[str]) -> list[str]:

@@ -104,7 +104,7 @@ def finetune(
     fitted: Mapping[str, Mapping[str, Any]] | None = None,
     report: Callable[[str], None] | None = None,
 ) -> list[Outcome]:
-    """Fine-tuning, the probe on augmented images, and supervised baselines (from an untrained model) of MMCL.
+    """Fine-tune, probe on augmented images, or train MMCL's supervised baselines (from an untrained model).
 
     A linear layer on the pooled features of the encoders, concatenated where there are several (Hager et al., CVPR
     2023, section 4.2, and their released code, whose numbers the defaults are). Adam at a constant rate, without weight
@@ -143,9 +143,7 @@ def finetune(
     name = f"the model of {config.name} (seed {config.seed})"
     check_finite(split_model(model), name, remedy="go back to an earlier checkpoint")
     train, val, test = (_only(inputs, splits[name]) for name in SPLITS)
-    probability = settings.augment_probability
-    views = tuple(trained_spec(config, modality, probability=probability) for modality in modalities)
-    module = nnx.Dict({modality: model.encoders[modality] for modality in dict.fromkeys([*modalities, *inputs])})
+    encoders, module = encoders_of(model, config, modalities, augment_probability=settings.augment_probability)
     group_size = None if frozen else config.batch_norm.group_size
     order = Order.of(len(train), batch_size=settings.batch_size, group_size=group_size)
     mesh = local_mesh(order.size)
@@ -154,11 +152,7 @@ def finetune(
         Recipe(
             head=head,
             task=task,
-            encoders=Encoders(
-                graphdef=nnx.graphdef(module),
-                modalities=modalities,
-                views=views,
-            ),
+            encoders=encoders,
             patience=settings.patience,
             min_delta=settings.min_delta,
             dtype=config.dtype,
@@ -169,8 +163,7 @@ def finetune(
     known = jax.device_put({name: dict((fitted or {}).get(name, {})) for name in inputs}, programs.everywhere)
     encoder = Encoder(params=params, statistics=statistics, fitted=known)
     # One size for both splits, so that they share compiled programs; pictures of a row go through the encoder at once.
-    pictures = max(_pictures(val.inputs[built(spec).modality], spec) for spec in views_of_inputs(views))
-    size = min(max(1, settings.batch_size // pictures), max(len(val), len(test)))
+    size = min(max(1, settings.batch_size // most_pictures(val.inputs, encoders)), max(len(val), len(test)))
     size = -(-size // mesh.size) * mesh.size
     val_split, test_split = (EncodedSplit(programs, part, size=size) for part in (val, test))
     features = sum(model.encoders[modality].features for modality in modalities)
@@ -208,9 +201,28 @@ def _only(inputs: tuple[str, ...], examples: Examples) -> Examples:
     return Examples({name: examples.inputs[name] for name in inputs}, np.asarray(examples.targets))
 
 
-def _pictures(values: np.ndarray, spec: ViewSpec) -> int:
+def most_pictures(inputs: Mapping[str, Any], encoders: Encoders) -> int:
+    """Return the largest number of pictures that a row of an input has."""
+    return max(_pictures(inputs[built(spec).modality], spec) for spec in views_of_inputs(encoders.views))
+
+
+def _pictures(values: Any, spec: ViewSpec) -> int:
     """Return the number of pictures in a row."""
-    return values.shape[1] if values.ndim == pictured(spec) + 1 else 1
+    return int(values.shape[1]) if values.ndim == pictured(spec) + 1 else 1
+
+
+def encoders_of(
+    model: Model, config: ConfigDict, modalities: tuple[str, ...], *, augment_probability: float = 0.8
+) -> tuple[Encoders, nnx.Dict]:
+    """Return how rows become features while a head is trained, and the module of the model's encoders.
+
+    Raises:
+      UserError: the run augments no pictures of a modality that has some.
+    """
+    inputs = [name for modality in modalities for name in inputs_of(config.views, modality)]
+    module = nnx.Dict({modality: model.encoders[modality] for modality in dict.fromkeys([*modalities, *inputs])})
+    views = tuple(trained_spec(config, modality, probability=augment_probability) for modality in modalities)
+    return Encoders(graphdef=nnx.graphdef(module), modalities=modalities, views=views), module
 
 
 def check_inputs(
@@ -221,7 +233,7 @@ def check_inputs(
     modalities: tuple[str, ...],
     inputs: tuple[str, ...],
 ) -> None:
-    """Raises `UserError` if the splits `train`, `val` and `test` do not fit the model's encoders or the task."""
+    """Raise `UserError` if the splits `train`, `val` and `test` do not fit the model's encoders or the task."""
     check(len(modalities) > 0, "modalities: name at least one.")
     check(len(set(modalities)) == len(modalities), f"modalities: {', '.join(modalities)} names one twice.")
     for modality in modalities:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.probe import LEARNING_RATES, MAX_EPOCHS
@@ -10,6 +11,7 @@ from mmcl_jax.evaluation.sources.checks import check_choice
 from mmcl_jax.evaluation.sources.source import BASELINES
 
 PROTOCOLS = ("probe", "augmented_probe", "finetune", "knn", "retrieval")
+TRAINING = PROTOCOLS[:3]  # those that train a head
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,9 +21,11 @@ class EvaluationOptions:
     Attributes:
       protocols: "probe", a linear head on frozen features (`probe.train_heads`); "knn", their nearest neighbours;
         "augmented_probe" and "finetune", Hager et al.'s own, with augmented images, of the head or of all weights (see
-        `finetune`); "retrieval" between the projections of image and table of the test split.
+        `finetune`); "retrieval" between projections of two modalities that the run compares,
+        of the test split.
       inputs: what is predicted from: names of modalities joined by "+", whose features are side by side (for kNN, each
-        of length 1); "both" is "image+table". Retrieval takes no notice.
+        of length 1); "both" is "image+table". Retrieval is between the two of every `a+b` or, where no input joins
+        two, between all pairs that the run's objective compares.
       budgets: how many labels.
       draws: of labels, per seed and budget. A budget of all labels, or of a named subset, is drawn once; the protocols
         that train from a random start then do so from so many.
@@ -35,6 +39,7 @@ class EvaluationOptions:
       learning_rates: to choose from on validation; None for the six of Hager et al.
       max_epochs: the longest training; None for 500.
       allow_overlap: whether test rows may be rows that a run has seen in pretraining.
+      keep: whether heads are kept, in the folder `heads` of their run, or else the folder that they are kept in.
 
     Raises:
       UserError: a protocol or baseline is unknown or given twice, or nothing could be trained with the numbers.
@@ -51,12 +56,17 @@ class EvaluationOptions:
     learning_rates: Sequence[float] | None = None
     max_epochs: int | None = None
     allow_overlap: bool = False
+    keep: bool | Path = False
 
     def __post_init__(self) -> None:
         check_choice("--protocol", "protocol", self.protocols, PROTOCOLS)
         check_choice("--baselines", "baseline", self.baselines, BASELINES, some=False)
         check(len(self.rates) > 0 and min(self.rates) > 0, "--learning-rates: give at least one, all above 0.")
         check(self.epochs > 0, f"--max-epochs: must be positive, not {self.max_epochs}.")
+        check(
+            not self.keep or any(name in TRAINING for name in self.protocols),
+            f"--keep: no head is trained by {' and '.join(self.protocols)}; leave --keep, or add --protocol probe.",
+        )
         check(self.draws > 0, f"--seeds: must be positive, not {self.draws}.")
 
     @property

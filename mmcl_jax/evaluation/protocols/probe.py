@@ -13,7 +13,7 @@ from mmcl_jax.evaluation.heads.programs import Recipe, programs_of
 from mmcl_jax.tasks import Task
 from mmcl_jax.training.mesh import local_mesh
 
-__all__ = ["Labelled", "ProbeSettings", "standardise", "train_heads"]
+__all__ = ["Labelled", "ProbeSettings", "train_heads"]
 
 # The sweep of Hager et al. (CVPR 2023), and the other settings of their fine-tuning.
 LEARNING_RATES = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
@@ -25,18 +25,6 @@ MAX_EPOCHS = 500
 
 _FROM_ZERO = LinearHead(zeros=True)
 ROUND_STEPS = 25  # a round is at least so many steps, so that "no better for ten" means something with few labels
-
-
-def standardise(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """All arrays with the training rows' mean taken off and divided by their standard deviation (where it is not 0).
-
-    Of feature maps `[N, h, w, D]` both are over all cells. The statistics need no labels, so they are taken over the
-    whole training split also when few labels are used.
-    """
-    axes = tuple(range(train.ndim - 1))
-    mean, std = train.mean(axis=axes, dtype=np.float64), train.std(axis=axes, dtype=np.float64)
-    scale = np.where(std > 1e-8, std, 1)
-    return [((array - mean) / scale).astype(np.float32) for array in (train, *others)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +63,7 @@ def train_heads(
     A head depends on its draw alone, whose seed shuffles its minibatches, and not on what is trained beside it.
 
     Args:
-      train: standardised features (see `standardise`), float32.
+      train: features in standard deviations (see `Standard`), float32.
       val: the same of the validation split.
       rows: `[R, n]` training rows of each draw.
       settings: how they are trained.

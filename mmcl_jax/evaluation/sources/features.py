@@ -11,7 +11,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from mmcl_jax.backend import compiler_options
-from mmcl_jax.data.kinds.vector import is_missing
+from mmcl_jax.data.kinds.vector import z_scores
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.table_input import TableInput
@@ -43,6 +43,7 @@ def frozen_encoder(
     config: ConfigDict,
     modality: str = "image",
     what: What = "pooled",
+    head: str = "",
     fitted: Mapping[str, Mapping[str, Any]] | None = None,
     batch_size: int = _CHUNK,
 ) -> Callable[[Any], np.ndarray]:
@@ -58,6 +59,7 @@ def frozen_encoder(
       config: of its run, which has the views.
       modality: whose encoder it is.
       what: the "pooled" features `[N, D]`, their projections `[N, d]`, or the last feature "maps" `[N, h, w, C]`.
+      head: which projector of the modality; "" for its first.
       fitted: what views were fitted with, by input.
       batch_size: of the encoder.
 
@@ -71,7 +73,7 @@ def frozen_encoder(
     views = {built(one).modality: one for one in views_of_inputs((spec,))}
     known = {name: dict((fitted or {}).get(name, {})) for name in views}
     arrays, known = jax.device_put((arrays, known), replicated(mesh))
-    encode = _program(graphdef, modality, spec, config.dtype, what)
+    encode = _program(graphdef, modality, spec, config.dtype, what, head)
 
     def features(rows: Any) -> np.ndarray:
         inputs = rows if isinstance(rows, Mapping) else {modality: rows}
@@ -109,9 +111,9 @@ def _padded(rows: Any, size: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)
 def _program(
-    graphdef: nnx.GraphDef, modality: str, spec: ViewSpec, dtype: str, what: What
+    graphdef: nnx.GraphDef, modality: str, spec: ViewSpec, dtype: str, what: What, head: str
 ) -> Callable[[nnx.State, dict[str, jax.Array], Mapping[str, Fitted]], jax.Array]:
-    """The compiled encoder; models of one structure, such as those of several seeds or steps, share it."""
+    """Return the compiled encoder; models of one structure, such as those of several seeds or steps, share it."""
 
     @functools.partial(jax.jit, compiler_options=compiler_options(jax.local_devices()[0], dtype))
     def encode(arrays: nnx.State, batch: dict[str, jax.Array], fitted: Mapping[str, Fitted]) -> jax.Array:
@@ -122,7 +124,8 @@ def _program(
         found = encoded(model.encoders, modality, spec, features, train=False)
         if what == "maps":
             return _last_map(found, modality)
-        given = model.project(modality, found, train=False) if what == "projected" else found.pooled
+        key = f"{modality}:{head}" if head else modality
+        given = model.project(key, found, train=False) if what == "projected" else found.pooled
         return given.astype(jnp.float32)
 
     return encode
@@ -136,7 +139,7 @@ def _last_map(features: Features, modality: str) -> jax.Array:
 
 
 def pixel_features(images: Any, *, axes: int = 2) -> np.ndarray:
-    """The pixels themselves, `[N, pixels]` float32, divided by 255.
+    """Return the pixels themselves, `[N, pixels]` float32, divided by 255.
 
     Sides longer than 32 are averaged down, in squares of whole pixels, to at most 32; what fills no square is left out.
 
@@ -160,16 +163,16 @@ def _averaged(images: np.ndarray, axes: int) -> np.ndarray:
 
 
 def vector_features(rows: Any, fitted: Mapping[str, Any]) -> np.ndarray:
-    """The values themselves, `[N, F]` float32, standardised by the training rows; missing ones are the mean, 0."""
+    """Return the values themselves, `[N, F]` float32, standardised by the training rows; missing values become 0."""
     parts = []
     for start in range(0, len(rows), _CHUNK):
         part = np.asarray(rows[start : start + _CHUNK])
-        parts.append(np.where(is_missing(part), 0, (part.astype(np.float32) - fitted["mean"]) / fitted["std"]))
+        parts.append(z_scores(part, fitted["mean"], fitted["std"]))
     return np.concatenate(parts)
 
 
 def column_features(rows: np.ndarray, widths: tuple[int, ...], *, missing: str) -> np.ndarray:
-    """The columns themselves, `[N, E]` float32: encoded rows, one-hot, as a table encoder sees them.
+    """Return the columns themselves, `[N, E]` float32: encoded rows, one-hot, as a table encoder sees them.
 
     A number that is missing, with the policies that leave it so, is the mean, 0.
     """

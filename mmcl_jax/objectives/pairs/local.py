@@ -122,7 +122,7 @@ def local_contrast(
     logits = soft_clip(products, clip)
 
     def losses(negatives: Array, strongest: Array) -> AnchorLosses:
-        """The losses of anchors [n] with positives [n, k]."""
+        """Return the losses of anchors [n] with positives [n, k]."""
         shape = (len(negatives), -1)
         chosen, own = positive.reshape(shape), logits.reshape(shape)
         valid = chosen.any(axis=1)

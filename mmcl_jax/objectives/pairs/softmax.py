@@ -165,7 +165,7 @@ class SoftmaxSums(ScoredSums):
         return jnp.exp(relative) * pulled["total"] + jnp.where(positive, pulled["attraction"], 0)
 
     def log_total(self, sums: Sums) -> Float[Array, "n"]:
-        """The logarithm of each anchor's sum of exponentials, `LOWEST` where the sum is empty."""
+        """Return the logarithm of each anchor's sum of exponentials, `LOWEST` where the sum is empty."""
         some = sums["total"] != 0
         total = jnp.log(jnp.where(some, sums["total"], 1))
         return jnp.where(some, jax.lax.stop_gradient(sums["peak"]) + total, LOWEST)

@@ -19,7 +19,7 @@ def clip(
     target: str | None = None,
     background: int | None = None,
 ) -> Term:
-    """Contrast between two views of each sample: `balance * first->second + (1 - balance) * second->first`.
+    """Return a contrast between two views of a sample: `balance * first->second + (1 - balance) * second->first`.
 
     MMCL (Hager et al., CVPR 2023), equations 2 and 3, where `balance` is lambda. The equations leave the positive out
     of the denominator and sum over the batch; the released code keeps it in and takes the mean. Here the mean is taken,

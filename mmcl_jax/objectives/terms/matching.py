@@ -23,7 +23,7 @@ def matching(
     floor: float = 1e-4,
     weight: float = 1.0,
 ) -> Term:
-    r"""Image-text matching of ALBEF (Li et al., NeurIPS 2021) and image-table matching of TIP (Du et al., ECCV 2024).
+    r"""Return the matching of ALBEF (Li et al., NeurIPS 2021; image-text) and TIP (Du et al., ECCV 2024; image-table).
 
     A linear layer of two outputs, on the pooled features of a fused view, tells pairs of one sample from pairs of two:
     cross-entropy, the mean over all pairs. For every sample there are three: its own parts; its first view with a

@@ -17,7 +17,7 @@ def nnclr(
     queue: int = 16384,
     weight: float = 1.0,
 ) -> Term:
-    r"""NNCLR (Dwibedi et al., ICCV 2021), equation 3, in both directions.
+    r"""Return NNCLR's term (Dwibedi et al., ICCV 2021), equation 3, in both directions.
 
     The anchor of a sample is the nearest to its embedding among the last `queue` embeddings of the first view; its
     positive is the prediction of the sample's other view, its negatives those of the other samples. Needs a predictor

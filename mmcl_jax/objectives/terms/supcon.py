@@ -16,7 +16,7 @@ def supcon(
     target: str | None = None,
     background: int | None = None,
 ) -> Term:
-    """Supervised contrast (Khosla et al., NeurIPS 2020, equation 2) between two views: `clip` with `labels="attract"`.
+    """Return SupCon (Khosla et al., NeurIPS 2020, equation 2) between two views: `clip` with `labels="attract"`.
 
     All samples of an anchor's class are its positives, and the loss is the mean over them. SupCon among the views of
     one modality, where every view is an anchor once, is `nt_xent` with `labels="attract"`.

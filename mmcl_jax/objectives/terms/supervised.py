@@ -12,7 +12,7 @@ from mmcl_jax.objectives.stages import Each, Loss, Whole, linear_layer
 def supervised(
     *, classes: int, between: tuple[str, ...] = ("image",), weight: float = 1.0, target: str | None = None
 ) -> Term:
-    """Cross-entropy of a class label, by a linear layer on the features: MMCL's supervised baselines.
+    """Return the cross-entropy of a class label, by a linear layer on the features: MMCL's supervised baselines.
 
     With several views, the layer is on their features side by side (MMCL's `imaging_and_tabular`): it is kept as one
     layer per view, whose outputs are summed, which is the same. Rows without a label do not count. (MMCL's baselines

@@ -14,7 +14,7 @@ from mmcl_jax.objectives.stages import Each, Loss, Whole, linear_layer
 def vime(
     *, widths: tuple[int, ...], between: tuple[str] = ("table",), reconstruction: float = 2.0, weight: float = 1.0
 ) -> Term:
-    r"""VIME's self-supervised loss (Yoon et al., NeurIPS 2020), equation 4: $l_m + \alpha\, l_r$.
+    r"""Return VIME's self-supervised loss (Yoon et al., NeurIPS 2020), equation 4: $l_m + \alpha\, l_r$.
 
     Two linear layers on the features of the corrupted row: one says of each column whether its value was changed
     (binary cross-entropy; a draw that equals what was there is no change), the other gives the original one-hot row

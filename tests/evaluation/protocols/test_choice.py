@@ -31,16 +31,17 @@ def test_the_probe_is_chosen_on_validation(monkeypatch: pytest.MonkeyPatch) -> N
         ]
 
     monkeypatch.setattr(scoring, "train_heads", train_heads)
-    monkeypatch.setattr(scoring, "standardise", lambda *arrays: list(arrays))
+    as_they_are = SimpleNamespace(apply=lambda features: features)
+    monkeypatch.setattr(scoring, "Standard", SimpleNamespace(of=lambda _: as_they_are))
     source = SimpleNamespace(run=SimpleNamespace(config=SimpleNamespace(seed=0)), features=lambda *_, **__: parts)
     data = SimpleNamespace(task=task, targets=targets)
     how = SimpleNamespace(learning_rates=(0.1,), max_epochs=1)
-    ((metrics, _, _),) = scoring._probe(source, data, "image", np.arange(9)[None], how)
+    (result,) = scoring._probe(source, data, "image", np.arange(9)[None], how)
     for split, labelled in zip(("train", "val"), given, strict=True):
         np.testing.assert_array_equal(labelled.features, parts[split])
         np.testing.assert_array_equal(labelled.targets, targets[split])
     assert [float(features[8, 0]) for features in measured] == [FEATURES["val"], FEATURES["test"]]
-    assert metrics["val_top1"] == (targets["val"] == np.arange(9) % 3).mean()
+    assert result.metrics["val_top1"] == (targets["val"] == np.arange(9) % 3).mean()
 
 
 def test_fine_tuning_is_chosen_on_validation(config) -> None:

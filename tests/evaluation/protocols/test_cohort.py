@@ -11,11 +11,14 @@ from mmcl_jax.config import encoder, experiment, input, optimizer, projector, sc
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
-from mmcl_jax.evaluation.results.summary import summarise
+from mmcl_jax.evaluation.protocols.retrieval import retrieval
+from mmcl_jax.evaluation.results.summary import Cell, grids, summarise
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.loop import pretrain
@@ -118,6 +121,34 @@ def test_a_mask_is_predicted_from_feature_maps(run: Run, store: Store) -> None:
         evaluate_runs([run], store, EvaluationOptions(task="class", **how), say=quiet)
 
 
+def test_retrieval_is_between_what_the_run_compares(run: Run, store: Store) -> None:
+    """Rows that lack one of the two take no part, in evaluation and in the monitor."""
+    said: list[str] = []
+    how = {"protocols": ("retrieval",), "baselines": ()}
+    (score,) = evaluate_runs([run], store, EvaluationOptions(**how), say=said.append)
+    assert (score.input, score.label) == ("image-pgs", "")
+    present = store.read("test", ["pgs"])["pgs"].present
+    assert 0 < present.sum() < len(present)
+    assert said == [
+        f"--protocol retrieval: of {len(present)} test rows, {(~present).sum()} without image or pgs take no part."
+    ]
+    source = Source("run", run)
+    sides = [source.projections(store, "test", name)[present] for name in ("image", "pgs")]
+    assert score.metrics == retrieval(*sides, names=("image", "pgs"))
+    assert score.metrics["chance_recall@1"] == 1 / present.sum()
+    (table,) = grids([score])
+    assert table.title == "Retrieval of the test split's images and pgs"
+    assert [row[1] for row in table.rows] == ["image to pgs", "pgs to image", ""]
+    assert evaluate_runs([run], store, EvaluationOptions(inputs=("pgs+image",), **how), say=quiet) == [score]
+    with pytest.raises(UserError, match=r"--input both: .* does not compare these two.* compares image\+pgs\."):
+        evaluate_runs([run], store, EvaluationOptions(inputs=("image+table",), **how), say=quiet)
+    found = monitor(store, run.config, run.inputs)(run.model())
+    assert found.keys() == {"online/knn_top1/image", "online/knn_top1/pgs", "online/retrieval_top1/image-pgs"}
+    there = store.read("val", ["pgs"])["pgs"].present
+    hits = 2 * there.sum() * found["online/retrieval_top1/image-pgs"]
+    assert hits == pytest.approx(round(hits))
+
+
 def test_runs_of_folds_are_evaluated_on_their_own(run: Run, store: Store) -> None:
     how = {"label": "pressure", "baselines": ("pixels",)}
     runs = [
@@ -130,6 +161,18 @@ def test_runs_of_folds_are_evaluated_on_their_own(run: Run, store: Store) -> Non
     cell = summarise(scores, "mae")["scores"]["all"]
     found = [score.metrics["mae"] for score in scores if score.method == "scores"]
     assert (cell.mean, cell.repeats) == (pytest.approx(np.mean(found)), 3)
+    tables = grids(scores)
+    assert "mean ± sd over 3 folds" in tables[0].title
+    assert "Folds share training rows" in tables[0].note
+    assert "no interval" in tables[0].note
+    by_fold = tables[-1]
+    assert by_fold.title.endswith("test mean absolute error, by fold")
+    assert by_fold.head == ["features", "labels", "fold 0", "fold 1", "fold 2"]
+    mae = {(score.method, score.fold): score.metrics["mae"] for score in scores}
+    assert by_fold.rows == [
+        [method, "all", *(str(Cell(mae[method, fold], float("nan"), 1)) for fold in range(3))]
+        for method in ("pixels", "scores")
+    ]
     seen = set()
     for fold in range(3):
         data = LabelledStore.of(store, "pressure", fold=fold)
@@ -140,5 +183,11 @@ def test_runs_of_folds_are_evaluated_on_their_own(run: Run, store: Store) -> Non
     assert len(seen) == 40
     with pytest.raises(UserError, match=r"--subset: .* own splits, and the run was trained on a fold"):
         LabelledStore.of(store, "pressure", fold=0).draws(Budget(subset="train_10"), seed=0, count=1)
+    said: list[str] = []
+    how["baselines"] = ()
+    evaluate_runs(runs[1:2], store, EvaluationOptions(**how, **FAST), say=said.append)
+    assert said == ["scores, seed 2022, has no run of the folds 0, 2: its scores are over 1 of 3 folds."]
+    with pytest.raises(UserError, match=r"--run: .*/run was trained on the splits of its store and others on folds"):
+        evaluate_runs([run, *runs], store, EvaluationOptions(**how, **FAST), say=quiet)
     with pytest.raises(UserError, match="Two runs are of the experiment 'scores' with the seed 2022 on the fold 0"):
         evaluate_runs([runs[0], runs[0]], store, EvaluationOptions(**how, **FAST), say=quiet)

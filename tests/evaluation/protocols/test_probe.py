@@ -7,7 +7,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from mmcl_jax.evaluation.heads.batches import drawn_batches
 from mmcl_jax.evaluation.heads.engine import Trained
-from mmcl_jax.evaluation.protocols.probe import Labelled, ProbeSettings, standardise, train_heads
+from mmcl_jax.evaluation.heads.standard import Standard
+from mmcl_jax.evaluation.protocols.probe import Labelled, ProbeSettings, train_heads
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.tasks import Class, Number, Task
 
@@ -53,7 +54,8 @@ def test_as_good_as_logistic_regression_on_digits(per_class: int | None) -> None
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(images))
     images, labels = images[order], labels[order]
-    train, val, test = standardise(images[:800], images[800:1000], images[1000:])
+    standard = Standard.of(images[:800])
+    train, val, test = map(standard.apply, (images[:800], images[800:1000], images[1000:]))
     budget = Budget() if per_class is None else Budget(per_class=per_class)
     draws = np.stack([budget.draw(labels[:800], (0, draw)) for draw in range(3)])
     heads = train_heads(
@@ -155,6 +157,6 @@ def test_a_rate_at_which_heads_diverge_is_not_chosen() -> None:
 
 def test_standardising_uses_the_training_rows_alone() -> None:
     train, other = np.array([[0.0, 5.0], [2.0, 5.0]]), np.array([[4.0, 6.0]])
-    one, two = standardise(train, other)
+    one, two = map(Standard.of(train).apply, (train, other))
     np.testing.assert_allclose(one, [[-1, 0], [1, 0]])
     np.testing.assert_allclose(two, [[3, 1]])

@@ -205,7 +205,7 @@ def test_retrieval_needs_no_label(raw: Request, tmp_path: Path) -> None:
         ({"protocols": ("knn", "knn")}, "--protocol: 'knn' is there twice"),
         ({"inputs": ("sound",)}, "--input: there is no input 'sound'"),
         ({"inputs": ("both",)}, "--input both: .* has no table encoder; it has image"),
-        ({"protocols": ("retrieval",)}, "--protocol retrieval: .* has no encoder and projector of the table"),
+        ({"protocols": ("retrieval",)}, "--protocol retrieval: .* compares no two inputs"),
         ({"baselines": ("forest",)}, "--baselines: there is no baseline 'forest'"),
         ({"label": "sign"}, "--label: .* has no label 'sign'; it has digit"),
         ({"budgets": [Budget(subset="most")]}, "has no subset 'most'"),
