@@ -31,7 +31,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, Store]:
     }  # fmt: skip
     pl.DataFrame(further).write_csv(folder / "further.csv")
     at = {"file": str(folder / "further.csv"), "key": "who"}
-    said = {"decimal": ",", "columns": {"dose": {"missing": ["7,5"]}}}
+    said = {"decimal": ",", "columns": {"dose": {"missing": ["7,5"]}, "arm": {"kind": "categorical"}}}
     raw["entries"]["further"] = {"kind": "table", **at, "schema": said}
     raw["targets"]["site"] = {"kind": "class", **at, "column": "site"}
     raw["targets"]["found"] = {"kind": "multi-label", **at, "column": "found", "between": "|"}
