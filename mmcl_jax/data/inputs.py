@@ -12,6 +12,7 @@ from mmcl_jax.data.complete import CompleteRows
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import Entry, Schema
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.encoded import encoded_rows
 from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.data.table.label_feature import append_label, raw_table
 from mmcl_jax.data.table.selection import select_columns
@@ -214,6 +215,24 @@ def specs_of(
     return specs
 
 
+def shared(specs: Mapping[str, InputSpec]) -> dict[str, str]:
+    """Return of every input the first that has the same array: of the same entry, read alike.
+
+    A batch holds the array once, under the name of that first input (see `with_shared`). Inputs that are tables have
+    arrays of their own: each is encoded by its own options.
+    """
+    first: dict[tuple[str, str], str] = {}
+    return {
+        name: name if spec.kind == "table" else first.setdefault((spec.of, spec.missing), name)
+        for name, spec in specs.items()
+    }
+
+
+def with_shared(batch: Mapping[str, Any], specs: Mapping[str, InputSpec]) -> dict[str, Any]:
+    """Return the batch with an array under the name of every input, which is another's where inputs share it."""
+    return {**batch, **{name: batch[first] for name, first in shared(specs).items()}}
+
+
 def input_arrays(
     store: Store,
     split: str,
@@ -227,7 +246,8 @@ def input_arrays(
 
     `id` uint32 [N]; `group` int32 [N] where the store has groups; an array per input; `present/NAME` bool [N] for each
     that is optional; `target/LABEL` [N]: int32 codes of a class, -1 for none, or float32 numbers, NaN for none. Images,
-    volumes, texts and vectors are what is stored, tables encoded float32 [N, F]; inputs of one entry share an array.
+    volumes, texts and vectors are what is stored, tables encoded float32 [N, F], large ones as they are read (see
+    `encoded_rows`). Inputs that are `shared` have the same array.
 
     Args:
       store: to read.
@@ -244,18 +264,21 @@ def input_arrays(
     labels = {column.name: place for place, column in enumerate(store.schema.labels)}
     wanted = list(labels if targets is None else targets)
     dense = [name for name in wanted if name not in labels and name in store.schema.entries]
-    rows, group = store.rows(split, fold=inputs.fold), store.group(split, inputs.fold)
+    rows, group = store.labels(split, fold=inputs.fold), store.group(split, inputs.fold)
     arrays: dict[str, Any] = {"id": rows["id"].astype(np.uint32)}
     if group is not None:
         arrays["group"] = group.astype(np.int32)
     of = [inputs.specs[name].of for name in names]
     entries = store.read(split, list(dict.fromkeys([*of, *dense])), streamed=streamed, fold=inputs.fold)
+    first = shared({name: inputs.specs[name] for name in names})
     for name in names:
         spec = inputs.specs[name]
         entry = arrays[name] = entries[spec.of]
         if spec.kind == "table":
-            table = raw_rows(store, split, spec.of, inputs.tables[name].schema, fold=inputs.fold)
-            arrays[name] = _encoded(inputs.tables[name], table, entry.present)
+            stored = _with_columns(store.schema, spec.of)
+            arrays[name] = encoded_rows(entry, stored, inputs.tables[name], rows.get("label"))
+        elif first[name] != name:
+            arrays[name] = arrays[first[name]]
         elif spec.kind == "vector" and spec.missing == "refuse":
             arrays[name] = CompleteRows(entry, name)
         if spec.optional:
@@ -268,49 +291,33 @@ def input_arrays(
     return {**arrays, **{f"target/{name}": entries[name] for name in dense}}
 
 
-def raw_rows(store: Store, split: str, of: str, wanted: Schema, *, fold: int | None = None) -> np.ndarray:
-    """Return the raw rows `[N, F]` of the wanted columns of a table of the store, some or all, with the label or not.
-
-    Raises:
-      UserError: a column is not stored.
-    """
-    table = np.asarray(store.read(split, [of], fold=fold)[of])
-    return raw_table({**store.rows(split, fold=fold), "table": table}, _with_columns(store.schema, of), wanted)
-
-
 def _fit_table(
     name: str, chosen: Mapping[str, Any], store: Store, take: np.ndarray | None, fold: int | None
 ) -> Encoding:
     of = chosen["of"] or name
-    schema = select_columns(_with_columns(store.schema, of), chosen["columns"], key=f"config.inputs.{name}.columns")
+    stored = _with_columns(store.schema, of)
+    schema = select_columns(stored, chosen["columns"], key=f"config.inputs.{name}.columns")
     if chosen["label_as_feature"]:
         schema = append_label(schema, store, key=f"config.inputs.{name}.label_as_feature")
-    table = raw_rows(store, "train", of, schema, fold=fold)
-    present = Taken(store.read("train", [of], fold=fold)[of], take).there
-    whole = len(present) == len(table) and fold is None
-    table = table[present]
+    every = store.read("train", [of], fold=fold)[of]
+    there = Taken(every, take).there
+    labels = store.labels("train", fold=fold)
+    table = raw_table({key: rows[there] for key, rows in {**labels, "table": every}.items()}, stored, schema)
+    whole = len(there) == len(every) and fold is None
     statistics = store.statistics if whole and schema == store.schema else Statistics.fit(table, schema)
     return Encoding.fit(table, schema, statistics, missing=chosen["missing"], outside=chosen["outside"], input=name)
 
 
 def _arrays(fitted: Any) -> dict[str, np.ndarray]:
-    """What a kind fitted, as arrays for the accelerator."""
+    """Return the arrays that a kind fitted, for the accelerator."""
     values = {key: np.asarray(value) for key, value in dataclasses.asdict(fitted).items()}
     types = {"f": np.float32, "i": np.int32}
     return {key: value.astype(types.get(value.dtype.kind, value.dtype)) for key, value in values.items()}
 
 
 def _with_columns(schema: Schema, of: str) -> Schema:
-    """The schema in which this table is the first one."""
+    """Return the schema with this table as the first one."""
     return schema if of == schema.first("table") else schema.with_columns(schema.entries[of].columns)
-
-
-def _encoded(encoding: Encoding, table: np.ndarray, present: np.ndarray | None) -> np.ndarray:
-    if present is None:
-        return encoding.encode(table)
-    rows = np.full(table.shape, np.nan, np.float32)
-    rows[present] = encoding.encode(table[present])
-    return rows
 
 
 def _folder(directory: Path, name: str) -> Path:

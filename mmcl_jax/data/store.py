@@ -30,6 +30,7 @@ from mmcl_jax.data.format.format3 import FORMAT, MANIFEST, Format3, Rows
 from mmcl_jax.data.format.lists import Lists
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import Schema
+from mmcl_jax.data.shown import shown
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import UserError, check
@@ -37,7 +38,7 @@ from mmcl_jax.files import reading, sha256
 from mmcl_jax.text import visible
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Store:
     """An opened store. `fingerprint` identifies its content, `sizes` the number of rows per split."""
 
@@ -52,7 +53,7 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path | str) -> "Store":
-        """Opens a store, of today's format or of format 2.
+        """Open a store, of today's format or of format 2.
 
         Raises:
           UserError: the folder is not a store, one of another format, or damaged.
@@ -136,18 +137,28 @@ class Store:
         return arrays
 
     def rows(self, split: str, *, fold: int | None = None) -> dict[str, Any]:
-        """`arrays` without the images.
+        """Return `arrays` without the images.
 
         Raises:
           UserError: there is no such split or fold.
         """
-        rows = self.rows_of(split, fold)
-        arrays: dict[str, Any] = {"id": self.lists.id[rows], "table": np.zeros((len(rows), 0))}
-        for name, entry in (("table", self.schema.first("table")), ("labels", self.schema.first("table", "target"))):
-            if entry is not None:
-                arrays[name] = np.asarray(self.read(split, [entry], fold=fold)[entry])
-        if "labels" in arrays and (codes := self.schema.codes(arrays["labels"])) is not None:
-            arrays["label"] = codes
+        arrays = self.labels(split, fold=fold)
+        table = self.schema.first("table")
+        empty = np.zeros((len(arrays["id"]), 0))
+        arrays["table"] = empty if table is None else np.asarray(self.read(split, [table], fold=fold)[table])
+        return arrays
+
+    def labels(self, split: str, *, fold: int | None = None) -> dict[str, Any]:
+        """Return `rows` without the table.
+
+        Raises:
+          UserError: there is no such split or fold.
+        """
+        arrays: dict[str, Any] = {"id": self.lists.id[self.rows_of(split, fold)]}
+        if entry := self.schema.first("table", "target"):
+            arrays["labels"] = np.asarray(self.read(split, [entry], fold=fold)[entry])
+            if (codes := self.schema.codes(arrays["labels"])) is not None:
+                arrays["label"] = codes
         return arrays
 
     def group(self, split: str, fold: int | None = None) -> np.ndarray | None:
@@ -156,7 +167,7 @@ class Store:
         return None if self.lists.group is None else self.lists.group[rows]
 
     def keys(self, split: str, fold: int | None = None) -> list[str]:
-        """The key of every row of the split."""
+        """Return the key of every row of the split."""
         keys = self.layout.keys()
         return [keys[row] for row in self.rows_of(split, fold)]
 
@@ -169,19 +180,31 @@ class Store:
         rows = self.read("train", [name], fold=fold)[name]
         return KINDS[self.schema.entries[name].kind].fit(rows, name, self.schema, self.names(name))
 
-    def subset(self, name: str) -> tuple[str, np.ndarray]:
-        """The split that a named subset is of, and its rows within that split.
+    def subset(self, name: str, *, fold: int | None = None) -> tuple[str, np.ndarray]:
+        """Return the split that a named subset is of, and its rows within that split.
 
         Raises:
-          UserError: there is no such subset.
+          UserError: there is no such subset, or a fold is given: subsets are drawn from the store's own splits, and
+            what a fold's split has of a subset is another share.
         """
         subsets = self.lists.subsets
+        check(
+            fold is None,
+            f"--subset: {name!r} is of the store's own splits, and the run was trained on a fold (config.fold={fold}); "
+            f"use --fraction or --per-class.",
+        )
         check(name in subsets, f"The store {self.directory} has no subset {name!r}; it has {', '.join(subsets)}.")
         split = name.split("_")[0]
         return split, np.searchsorted(self.rows_of(split), subsets[name])
 
+    def __repr__(self) -> str:
+        return self.describe()
+
+    def _repr_html_(self) -> str:
+        return shown(self)
+
     def describe(self) -> str:
-        """What the store holds, in a few lines."""
+        """Describe the content of the store, in a few lines."""
         quarantined = len((self.directory / "quarantine.jsonl").read_text().splitlines())
         sizes = ", ".join(f"{split} {size}" for split, size in self.sizes.items())
         folds = f"; {len(self.folds)} folds" if self.folds else ""

@@ -16,7 +16,7 @@ from mmcl_jax.prepare.recipe import Recipe, Step
 def tfds_images(
     *, root: Path, cache: Path | None = None, data_dir: Path | None = None, image: str = "image", label: str = "label"
 ) -> Recipe:
-    """A prepared TFDS data set, its images written once as lossless files that `prepare` and people can read.
+    """Convert a prepared TFDS data set; write its images once, as lossless files that `prepare` and people can read.
 
     Every scalar feature becomes a column; a class label keeps the names of its classes; a vector of numbers becomes one
     column per element. The data set must lie on disk in a format that is read without TensorFlow (`array_record`), as
@@ -80,7 +80,7 @@ def tfds_images(
 
 
 def _columns(name: str, value: Any) -> dict[str, Any]:
-    """A feature as table columns."""
+    """Return a feature as columns of the table."""
     array = np.asarray(value)
     if array.ndim == 0:
         item = array.item()

@@ -76,7 +76,7 @@ class Quarantine:
         return [row for name, row in self._absent if name == entry]
 
     def causes(self) -> dict[str, int]:
-        """How many rows each cause took, most first; of the rows that have numbers, not of those of other files."""
+        """Count the rows of each cause, most first; only rows that have numbers, not those of other files."""
         rows = {**self._chosen, **self._entries}.values()
         return dict(Counter(entry.cause for entry in rows if not entry.file).most_common())
 
@@ -100,7 +100,7 @@ class Quarantine:
         )
 
     def refuse_above(self, rate: float, rows: int, source: str, *, file: str = "", own: int | None = None) -> None:
-        """Raises `UserError` about the first bad row if more than `rate` of the `rows` are bad.
+        """Raise `UserError` about the first bad row if more than `rate` of the `rows` are bad.
 
         Args:
           rate: the share of rows that may be bad.
@@ -124,10 +124,5 @@ class Quarantine:
         )
 
     def write(self, path: Path) -> None:
-        """Writes one JSON object per line."""
+        """Write one JSON object per line."""
         path.write_text("".join(json.dumps(entry._asdict()) + "\n" for entry in self.entries))
-
-
-def read_quarantine(path: Path) -> list[Entry]:
-    """Reads what `Quarantine.write` wrote."""
-    return [Entry(**json.loads(line)) for line in path.read_text().splitlines()]

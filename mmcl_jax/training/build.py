@@ -13,12 +13,13 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.cohort import cohort_rows
 from mmcl_jax.data.input import Batches, is_streamed
-from mmcl_jax.data.inputs import Inputs, InputSpec, input_arrays, specs_of
+from mmcl_jax.data.inputs import Inputs, InputSpec, input_arrays, shared, specs_of
 from mmcl_jax.data.padded import PaddedBatches
 from mmcl_jax.data.population import population_of
 from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
+from mmcl_jax.encoders.fusions import parts_of_views
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, Objective, build_objective
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
@@ -36,8 +37,9 @@ from mmcl_jax.views import VIEWS, View
 class Experiment:
     """The parts of an experiment.
 
-    `graphdef` is the structure of its model, whose arrays are in the train state; `fitted` is what views know of the
-    training rows, by modality (see `views.base.Fitted`).
+    `views` are those of inputs; fused views are in `objective.parts`. `graphdef` is the structure of its model, whose
+    arrays are in the train state; `fitted` is what views know of the training rows, by modality (see
+    `views.base.Fitted`); `fitted_inputs` are how rows of a store become batches, None for batches of another source.
     """
 
     config: ConfigDict
@@ -52,9 +54,10 @@ class Experiment:
     schedule: Schedule
     optimizer: optax.GradientTransformation
     validation: PaddedBatches | None = None
+    fitted_inputs: Inputs | None = None
 
     def init(self, seed: jax.Array) -> TrainState:
-        """The first state. Run it under `jax.jit` with `out_shardings`, so that every array is made where it stays."""
+        """Return the first state. Run under `jax.jit` with `out_shardings`, so that arrays are made where they stay."""
         key = jax.random.key(seed)
         model = trained_model(self.config, self.schema, self.inputs, rngs=nnx.Rngs(key))
         first = (self.objective.terms[key].between[0] for key in self.objective.queues)
@@ -76,15 +79,15 @@ class Experiment:
         return {"kind": average.kind, "decay": average.decay, "start": average.start * self.batches.steps_per_epoch}
 
     def constants(self) -> dict[str, Any]:
-        """What no step changes, on the host; see `make_step`."""
+        """Return the arrays that no step changes, on the host; see `make_step`."""
         return {"seed": np.uint32(self.config.seed), "fitted": self.fitted}
 
     def shardings(self, arrays: Any) -> Any:
-        """Where the arrays of the train state, or of a part of it, lie."""
+        """Return the shardings of the train state, or of a part of it."""
         return by_size(self.mesh, arrays, above=self.config.mesh.shard_above)
 
     def shapes(self) -> tuple[Any, Any, Any]:
-        """The shapes, dtypes and shardings of the step's arguments: state, batch (of all processes), constants."""
+        """Return the shapes, dtypes and shardings of the step's arguments: state, batch (all processes), constants."""
         state = jax.eval_shape(self.init, np.uint32(0))
         batch = {
             name: jax.ShapeDtypeStruct((self.batches.batch_size, *rows.shape[1:]), rows.dtype)
@@ -95,15 +98,6 @@ class Experiment:
             placed(batch, by_example(self.mesh)),
             placed(self.constants(), replicated(self.mesh)),
         )
-
-
-def training_rows(config: ConfigDict, store: Store) -> np.ndarray | None:
-    """Return the numbers of the training rows that take part in an experiment, by its cohort; None if all do.
-
-    Raises:
-      UserError: no row takes part, there is no such fold, or an input has no entry.
-    """
-    return taking_part(config, store, "train")
 
 
 def taking_part(config: ConfigDict, store: Store, split: str) -> np.ndarray | None:
@@ -123,16 +117,15 @@ def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
     Raises:
       UserError: naming the key, see `Inputs.fit`.
     """
-    return Inputs.fit(config.inputs, store, training_rows(config, store), fold=config.fold)
+    return Inputs.fit(config.inputs, store, taking_part(config, store, "train"), fold=config.fold)
 
 
-def build_sampler(config: ConfigDict, store: Store) -> Sampler:
-    """Return what gives the rows of every epoch, as numbers among the training rows that take part (None: all).
+def build_sampler(config: ConfigDict, store: Store, take: np.ndarray | None) -> Sampler:
+    """Return what gives the rows of every epoch, as numbers among `take`, the training rows that take part (None: all).
 
     Raises:
       UserError: the store lacks what it chooses by.
     """
-    take = training_rows(config, store)
     return SAMPLERS.build(
         config.sampler,
         "config.sampler",
@@ -145,28 +138,32 @@ def build_sampler(config: ConfigDict, store: Store) -> Sampler:
 def build_experiment(
     config: ConfigDict, store: Store, devices: Sequence[jax.Device] | None = None, *, inputs: Inputs | None = None
 ) -> Experiment:
-    """The experiment on the training split of a store and on these devices (all by default).
+    """Build the experiment on the training split of a store and on these devices (all by default).
 
-    `inputs` are those of a run which is continued; by default they are fitted.
+    `inputs` are those of a run which is continued; by default they are fitted on the rows that take part.
 
     Raises:
       UserError: naming the config key, file or column that is wrong.
     """
     check_config(config)
-    inputs, take = inputs or fit_inputs(config, store), training_rows(config, store)
-    targets = build_objective(config.objective, _modalities(config), schema=store.schema, inputs=inputs.specs).targets
+    take = taking_part(config, store, "train")
+    inputs = inputs or Inputs.fit(config.inputs, store, take, fold=config.fold)
+    modalities, parts = _modalities(config), parts_of_views(config.views)
+    objective = build_objective(config.objective, modalities, parts=parts, schema=store.schema, inputs=inputs.specs)
+    targets = objective.targets
     share = {"batch_size": config.batch_size, "process": jax.process_index(), "processes": jax.process_count()}
     streamed = is_streamed(config.loader.images, store)
 
     def read(split: str) -> dict[str, Any]:
-        return input_arrays(store, split, inputs, targets=targets, streamed=streamed)
+        arrays, first = input_arrays(store, split, inputs, targets=targets, streamed=streamed), shared(inputs.specs)
+        return {name: array for name, array in arrays.items() if first.get(name, name) == name}
 
     batches = Batches(
         read("train"),
         epochs=config.epochs,
         seed=config.seed,
         take=take,
-        sampler=build_sampler(config, store),
+        sampler=build_sampler(config, store, take),
         **share,
     )
     experiment = assemble(config, inputs.schema, batches, devices, inputs=inputs)
@@ -182,14 +179,18 @@ def build_experiment(
 
 
 def _modalities(config: ConfigDict) -> dict[str, str]:
-    """The modality of every view."""
+    """Return the modality of every view."""
     return {name: spec.modality for name, spec in sorted(config.views.items())}
 
 
 def _fitted(
-    config: ConfigDict, views: Mapping[str, View], batches: Batches, inputs: Inputs | None
+    config: ConfigDict,
+    views: Mapping[str, View],
+    batches: Batches,
+    specs: Mapping[str, InputSpec],
+    inputs: Inputs | None,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """What views are given, by modality: what was fitted, and the population if a view draws from it."""
+    """Return the constants of the views, by modality: fitted arrays, and the population if a view draws from it."""
     known: Mapping[str, Mapping[str, np.ndarray]] = inputs.fitted if inputs else {}
     fitted = {view.modality: dict(known.get(view.modality, {})) for view in views.values()}
     asked: dict[str, tuple[str, int | None]] = {}
@@ -207,7 +208,7 @@ def _fitted(
             take = np.arange(len(batches.arrays["id"])) if batches.take is None else batches.take
             present = batches.arrays.get(f"present/{view.modality}")
             take = take if present is None else take[present[take]]
-            rows = batches.arrays[view.modality]
+            rows = batches.arrays[shared(specs)[view.modality]]
             population = population_of(rows, take, size=size, seed=config.seed, key=key)
             fitted[view.modality]["population"] = population
     return fitted
@@ -221,7 +222,7 @@ def assemble(
     *,
     inputs: Inputs | None = None,
 ) -> Experiment:
-    """The experiment on any batches that the schema describes. Builds and checks every part; allocates no parameters.
+    """Build and check every part of the experiment on any batches that the schema describes; allocate no parameters.
 
     `inputs` are what was fitted, which vectors need; without them `schema` alone says what the inputs are.
 
@@ -232,11 +233,17 @@ def assemble(
     mesh = make_mesh(devices, model=config.mesh.model)
     check_split(config, mesh.size)
     specs = inputs.specs if inputs else specs_of(config.inputs, schema)
-    views = {name: VIEWS.build(spec, f"config.views.{name}") for name, spec in sorted(config.views.items())}
+    parts = parts_of_views(config.views)
+    views = {
+        name: VIEWS.build(spec, f"config.views.{name}")
+        for name, spec in sorted(config.views.items())
+        if name not in parts
+    }
     execution = Execution(name=config.pairs.execution, tile=config.pairs.tile, mesh=mesh)
     objective = build_objective(
         config.objective,
         _modalities(config),
+        parts=parts,
         execution=execution,
         schema=schema,
         inputs=specs,
@@ -261,9 +268,10 @@ def assemble(
         batches=batches,
         inputs=specs,
         views=views,
-        fitted=_fitted(config, views, batches, inputs),
+        fitted=_fitted(config, views, batches, specs, inputs),
         graphdef=nnx.graphdef(model),
         objective=objective,
         schedule=schedule,
         optimizer=OPTIMIZERS.build(config.optimizer, "config.optimizer", schedule=schedule),
+        fitted_inputs=inputs,
     )

@@ -20,7 +20,7 @@ from mmcl_jax.files import writing
 from mmcl_jax.lock import locked
 from mmcl_jax.progress import Bar
 from mmcl_jax.text import visible
-from mmcl_jax.training.build import Experiment, build_experiment, fit_inputs
+from mmcl_jax.training.build import Experiment, build_experiment
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
 from mmcl_jax.training.outlook import Outlook, working
@@ -65,7 +65,7 @@ class Result:
         return self.step == self.steps or self.exhausted
 
     def describe(self) -> str:
-        """One line on how it ended."""
+        """Return a line on how the training ended."""
         if not self.finished:
             ended = f"stopped at step {self.step} of {self.steps}; the same command continues."
             return f"{visible(self.run.directory)}: {ended}"
@@ -90,7 +90,7 @@ def pretrain(
     monitor: Monitor | None = None,
     say: Callable[[str], None] = print,
 ) -> Result:
-    """Trains the experiment in `workdir`, or continues it there.
+    """Train the experiment in `workdir`, or continue it there.
 
     Whatever moment it is stopped at, a run that is continued ends with the same bits as one that was not, on the same
     hardware and with deterministic operations (CPUs have no others; GPUs by an XLA flag).
@@ -121,9 +121,10 @@ def pretrain(
         if begun:
             claim()
         # A run keeps how rows are encoded, so that a later row, and a later sitting, encode them in the same way.
-        inputs = Run.open(workdir).inputs_for(config) if begun else fit_inputs(config, store)
-        experiment = build_experiment(config, store, devices, inputs=inputs)
-        batches, mesh = experiment.batches, experiment.mesh
+        kept = Run.open(workdir).inputs_for(config) if begun else None
+        experiment = build_experiment(config, store, devices, inputs=kept)
+        batches, mesh, inputs = experiment.batches, experiment.mesh, experiment.fitted_inputs
+        assert inputs is not None
         # Shapes first: then memory can be told, and every array is made where it will stay.
         shapes, step_function = experiment.shapes(), make_step(experiment)
         if not begun:
@@ -135,6 +136,7 @@ def pretrain(
         constants = put_whole(experiment.constants(), replicated(mesh))
         initialise = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))
         data = iterate(batches, workers=config.loader.workers)
+        resources.callback(data.close)
         restored = resume(run.checkpoints, shapes[0], say=say)
         if restored is None:
             with working("initialising the parameters", quiet=not is_first()):
@@ -250,7 +252,7 @@ class _Watch:
         self._whole = jax.jit(lambda arrays: arrays, out_shardings=replicated(experiment.mesh))
 
     def at(self, step: int, state: TrainState, *, last: bool = False) -> dict[str, float]:
-        """The metrics at this step, {} if it is not one to look at; the `last` always is."""
+        """Return the metrics at this step, {} if none are due; they are due at the `last` step always."""
         batches, epochs = self._experiment.batches, self._experiment.config.monitor.epochs
         if not last and step != batches.steps and step % (batches.steps_per_epoch * epochs):
             return {}
@@ -263,4 +265,4 @@ class _Watch:
 
 
 def _nothing(line: str) -> None:
-    """What the processes behind the first have to say."""
+    """Drop a line that a process other than the first would print."""

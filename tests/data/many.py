@@ -1,5 +1,6 @@
 """A store of every kind of input, drawn: 24 rows, some of which lack the vectors, the second table or the text."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +70,12 @@ def content() -> Content:
     )
 
 
-def store_of(directory: Path) -> Store:
-    """The store, written."""
+def store_of(directory: Path, **copies: str) -> Store:
+    """The store, written, with copies of entries under other names."""
+    made = content()
+    parts = {**made.parts, **{name: made.parts[of] for name, of in copies.items()}}
     directory.mkdir(parents=True)
-    write(directory, content(), description="drawn")
+    write(directory, dataclasses.replace(made, parts=parts), description="drawn")
     finish(directory, made_by={"request": {}, "recipe": None})
     (directory / "quarantine.jsonl").touch()
     return Store.open(directory)

@@ -1,6 +1,7 @@
 """Stores of entries of every kind: what is written is read, mapped and streamed, restored and opened by TFDS."""
 
 import dataclasses
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -142,6 +143,8 @@ def test_rows_have_numbers_keys_groups_and_lists(store: Store) -> None:
         np.testing.assert_array_equal(store.group(split), rows // 2)
     split, places = store.subset("train_50")
     np.testing.assert_array_equal(store.rows_of(split)[places], made.subsets["train_50"])
+    with pytest.raises(UserError, match=r"--subset: 'train_50' is of the store's own splits, .* use --fraction"):
+        store.subset("train_50", fold=1)
     assert store.names("snps")[:2] == ("rs0", "rs1")
     assert store.names("report") == WORDS
     assert store.names("photo") == ()
@@ -332,3 +335,13 @@ def test_tokens_that_no_training_row_has_are_unknown(store: Store) -> None:
     encoded = KINDS["text"].encode(rows, fitted)
     np.testing.assert_array_equal(encoded[..., 0], np.where(rows[..., 0] == 2, 0, rows[..., 0]))
     np.testing.assert_array_equal(encoded[..., 1], rows[..., 1])
+
+
+def test_workers_map_the_file_themselves(store: Store) -> None:
+    for name in ("photo", "clinical", "snps", "slices"):  # of every row, and of some; one picture, and several
+        rows = store.read("train", [name])[name]
+        sent = pickle.dumps(rows)
+        assert len(sent) < 3000 + rows.at.nbytes
+        again = pickle.loads(sent)
+        assert isinstance(again.values, np.memmap)
+        np.testing.assert_array_equal(np.asarray(again), np.asarray(rows))

@@ -104,9 +104,9 @@ def test_images_are_streamed_when_they_exceed_memory(digits_store: Store, monkey
 
 
 def test_a_row_without_a_label_has_the_code_minus_one(digits_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = digits_store.rows("val")
+    rows = digits_store.labels("val")
     labels, codes = np.array(rows["labels"]), np.array(rows["label"])
     labels[[3, 7, 9]], codes[[3, 7, 9]] = np.nan, -1
-    monkeypatch.setattr(Store, "rows", lambda *a, **k: {**rows, "labels": labels, "label": codes})
+    monkeypatch.setattr(Store, "labels", lambda *a, **k: {**rows, "labels": labels, "label": codes})
     given = encoded(digits_store, "val", ["image"])
     np.testing.assert_array_equal(given["target/digit"], codes)

@@ -11,11 +11,15 @@ from mmcl_jax.config import encoder, experiment, input, projector, term, view
 from mmcl_jax.data.cohort import cohort_rows
 from mmcl_jax.data.format.mapped import MappedRows
 from mmcl_jax.data.input import Batches
-from mmcl_jax.data.inputs import Inputs, input_arrays
+from mmcl_jax.data.inputs import Inputs, input_arrays, with_shared
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.encoded import EncodedRows
+from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.errors import UserError
-from mmcl_jax.training.build import Experiment, build_experiment, fit_inputs, training_rows
+from mmcl_jax.training.build import Experiment, build_experiment, fit_inputs, taking_part
+from mmcl_jax.training.step.train_step import make_step
 from tests.data.many import LACKS, store_of
+from tests.training.walk import begin, compiled, walk
 
 pytestmark = pytest.mark.core
 
@@ -100,7 +104,7 @@ def test_the_cohort_is_who_has_all_or_any(store: Store, names: tuple[str, ...], 
     config = config_of(store, *(name for name in names if name != "calls"))
     config.inputs.update({name: input(missing="mean") for name in names if name == "calls"})
     config.cohort, config.batch_size = cohort, 1
-    rows = training_rows(config, store)
+    rows = taking_part(config, store, "train")
     np.testing.assert_array_equal(np.arange(16) if rows is None else rows, expected)
     assert (rows is None) == (len(expected) == 16)  # so that what all rows take part in is as it was
 
@@ -121,8 +125,26 @@ def test_statistics_are_those_of_the_training_rows_that_take_part_and_are_there(
     assert not set(batches[0]["id"] - 100) & set(store.rows_of("test", 1))
 
 
-def test_an_entry_may_be_read_by_several_inputs(store: Store) -> None:
-    config = config_of(store, "image", again=input(of="image"), half=input(of="table", columns="all"))
+def test_who_takes_part_is_asked_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def counted(entries: dict, store: Store, split: str, **how: object) -> np.ndarray | None:
+        asked.append(split)
+        return cohort_rows(entries, store, split, **how)
+
+    monkeypatch.setattr("mmcl_jax.training.build.cohort_rows", counted)
+    config = config_of(store, "scores", "lab")
+    config.cohort, config.validation.epochs = "inner", 1
+    made = build(config, store)
+    assert asked == ["train", "val"]
+    assert made.fitted_inputs is not None
+    assert made.batches.take is not None
+
+
+def test_a_batch_holds_an_entry_of_several_inputs_once(store: Store) -> None:
+    config = config_of(store, "image", "report", also=input(of="image"), half=input(of="table", columns="all"))
+    config.inputs.read = input(of="report")
+    config.views.read, config.encoders.read = view("tokens", modality="read"), ENCODERS["tokens"]
     batches = build(config, store).batches
     gathers: list[int] = []
 
@@ -131,13 +153,66 @@ def test_an_entry_may_be_read_by_several_inputs(store: Store) -> None:
             gathers.append(1)
             return super().__getitem__(rows)
 
-    rows = batches.arrays["image"]
-    counting = Counting(rows.values, rows.at, fill=0)
-    arrays = {name: counting if array is rows else array for name, array in batches.arrays.items()}
+    rows = batches.arrays["also"]
+    arrays = {**batches.arrays, "also": Counting(rows.values, rows.at, fill=0)}
     batch = Batches(arrays, batch_size=4, epochs=1, seed=0)[0]
-    assert batch["image"] is batch["again"]
+    assert batch.keys() == {"id", "group", "also", "half", "read"}  # the names that come first, of each entry
     assert len(gathers) == 1
     assert batch["half"].shape == (4, 3)
+    whole = with_shared(batch, build(config, store).inputs)
+    assert whole["image"] is whole["also"]
+    assert whole["report"] is whole["read"]
+
+
+def test_two_inputs_of_one_image_train_as_on_two_copies_of_it_with_one_buffer(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "store", twin="image")
+    losses, sizes = [], []
+    for twin in (input(), input(of="image")):
+        config = config_of(store, "image")
+        config.inputs.twin, config.views.twin = twin, view("resized", modality="twin")
+        config.encoders.twin, config.projectors.twin = ENCODERS["resized"], projector("mlp", hidden=4, out=4)
+        config.objective = (term("clip", between=("image", "twin")),)
+        made = build(config, store)
+        step = compiled(made)
+        sizes.append(step.memory_analysis().argument_size_in_bytes)
+        losses.append(walk(step, *begin(made, 3)))
+    assert losses[0] == losses[1]
+    assert sizes[0] - sizes[1] == 4 * 8 * 8 * 1  # a batch of the stored pixels
+
+
+def test_large_tables_are_encoded_as_batches_are_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of(store, "image", "table", lab=input(missing="mean"))
+    config.views.table = view("scarf", modality="table")
+    eager = build(config, store)
+    monkeypatch.setattr("mmcl_jax.data.table.encoded.EAGER_BYTES", 4 * 3 * 16 - 1)
+    lazy = build(config, store)
+    assert isinstance(lazy.batches.arrays["table"], EncodedRows)
+    assert isinstance(lazy.batches.arrays["lab"], np.ndarray)  # 4 x 2 x 16 bytes
+    asked: list[int] = []
+    encode = Encoding.encode
+
+    def counted(self: Encoding, table: np.ndarray) -> np.ndarray:
+        asked.append(len(table))
+        return encode(self, table)
+
+    monkeypatch.setattr(Encoding, "encode", counted)
+    for step in range(4):
+        batch = lazy.batches[step]
+        for name, array in eager.batches[step].items():
+            np.testing.assert_array_equal(batch[name], array)
+    assert asked == [4] * 4
+    np.testing.assert_array_equal(lazy.fitted["table"]["population"], eager.fitted["table"]["population"])
+
+
+@pytest.mark.parametrize("population", [False, True])
+def test_the_step_holds_training_rows_only_for_a_view_that_draws_from_them(store: Store, population: bool) -> None:
+    config = config_of(store, *(name for name in VIEWS if name != "calls"), calls=input(missing="mean"))
+    if population:
+        config.views.table = view("scarf", modality="table")
+    made = build(config, store)
+    lines = jax.jit(make_step(made)).lower(*made.shapes()).as_text().splitlines()
+    held = [line for line in lines if "@main(" in line or "stablehlo.constant" in line]
+    assert any(f"tensor<{store.sizes['train']}x" in line for line in held) == population
 
 
 def test_vectors_are_read_a_batch_at_a_time_and_devices_hold_no_more_than_a_sample(

@@ -20,9 +20,8 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.datasets import digits
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.training.build import build_experiment
-from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
-from mmcl_jax.training.step.train_step import compile_step, make_step
 from mmcl_jax.views import apply_views
+from tests.training.walk import begin, compiled, walk
 
 GOLDEN = Path(__file__).parent / "golden" / "first_steps.json"
 NAMES = [name for name in experiments() if name.startswith("digits_") or name.endswith(":digits")]
@@ -48,21 +47,13 @@ def first_steps(name: str, store: Store) -> dict[str, Any]:
     All on one device, at the optimisation level of the tests.
     """
     experiment = build_experiment(small_config(name, store), store, jax.devices()[:1])
-    shapes = experiment.shapes()
-    constants = put_whole(experiment.constants(), replicated(experiment.mesh))
-    state = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))(constants["seed"])
-    batches = [put(experiment.batches[step], by_example(experiment.mesh)) for step in range(STEPS)]
+    state, batches, constants = begin(experiment, STEPS)
     views = jax.jit(lambda batch, step, constants: apply_views(experiment.views, batch, step=step, **constants))
-    found: dict[str, Any] = {
+    return {
         "parameters": digests(state.params),
         "views": digests({name: seen.values for name, seen in views(batches[0], state.step, constants).items()}),
-        "losses": [],
+        "losses": [round(loss, 6) for loss in walk(compiled(experiment), state, batches, constants)],
     }
-    step = compile_step(make_step(experiment), *shapes, dtype=experiment.config.dtype)
-    for batch in batches:
-        state, metrics = step(state, batch, constants)
-        found["losses"].append(round(float(metrics["loss"]), 6))
-    return found
 
 
 def digests(arrays: Mapping[str, Any]) -> dict[str, list[float]]:

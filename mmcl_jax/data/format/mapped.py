@@ -9,7 +9,7 @@ class MappedRows:
     """Rows of a store's entry, which can be indexed by row like an array of the shape `shape`.
 
     Attributes:
-      values: `[R, *entry_shape]`, the rows that exist.
+      values: `[R, *entry_shape]`, the rows that exist; the whole of a `.npy` file where they are mapped.
       at: `[N]` or, with several pictures of a row, `[N, V]`: their index in `values`, -1 for absent.
       present: `[N]`, which rows have the entry; None for an entry that every row has.
       counts: `[N]`, how many pictures each row has; None for an entry with one.
@@ -41,6 +41,18 @@ class MappedRows:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self.whole(), dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for a worker process, which maps a file that is mapped here; its bytes are not sent."""
+        if not isinstance(self.values, np.memmap):
+            return self.__dict__
+        return {**self.__dict__, "values": (self.values.filename, self.values.shape)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(self.values, tuple):
+            path, shape = self.values
+            self.values = np.load(path, mmap_mode="r", allow_pickle=False).reshape(shape)
 
     def whole(self) -> np.ndarray:
         """Return all rows: a part of the mapped array where they follow one another in it, else a copy."""

@@ -57,7 +57,7 @@ class Kind(abc.ABC):
         """Return the value of every cell of a row that is absent."""
 
     def inspects(self, entry: Entry) -> bool:
-        """Whether stored rows of the entry can be `wrong`."""
+        """Return whether stored rows of the entry can be `wrong`."""
         return True
 
     def wrong(self, rows: np.ndarray, name: str, schema: Schema, names: Sequence[str]) -> tuple[int, str] | None:
@@ -81,15 +81,17 @@ class Kind(abc.ABC):
         return [f"{' x '.join(map(str, entry.shape))} {entry.dtype}{several}{of}{fit}"]
 
 
-def chunks(rows: Any) -> Iterator[np.ndarray]:
+def chunks(rows: Any, *, most: int = _CHUNK_BYTES) -> Iterator[np.ndarray]:
     """Yield the rows that are there, `[n, *shape]`, some at a time; several pictures of a row one after the other.
 
-    `rows` is an array, or what `Store.read` returns.
+    Args:
+      rows: an array, or what `Store.read` returns.
+      most: bytes of one chunk, which has one row at least.
     """
     entry = getattr(rows, "entry_shape", rows.shape[1:])
     present = getattr(rows, "present", None)
     wanted = np.arange(len(rows)) if present is None else np.flatnonzero(present)
-    size = max(1, _CHUNK_BYTES // max(1, int(np.prod(rows.shape[1:])) * rows.dtype.itemsize))
+    size = max(1, most // max(1, int(np.prod(rows.shape[1:])) * rows.dtype.itemsize))
     counts = getattr(rows, "counts", None)
     for start in range(0, len(wanted), size):
         here = wanted[start : start + size]

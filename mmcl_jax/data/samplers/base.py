@@ -53,7 +53,7 @@ class Targets:
         rows = slice(None) if take is None else take
         groups = store.group(split, fold)
         columns = store.schema.labels
-        values = store.rows(split, fold=fold)["labels"][rows] if columns else np.empty((0, 0))
+        values = store.labels(split, fold=fold)["labels"][rows] if columns else np.empty((0, 0))
         return cls(
             labels={
                 column.name: np.nan_to_num(values[:, place], nan=-1).astype(np.int64)

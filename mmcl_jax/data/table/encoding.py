@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +53,14 @@ class Encoding:
         outside: str = "keep",
         input: str = "table",
     ) -> "Encoding":
-        """The encoding of raw training rows `[N, F]` float64 with NaN for missing."""
+        """Fit the encoding of raw training rows `[N, F]` float64 with NaN for missing."""
         made = cls(schema=schema, statistics=statistics, missing=missing, outside=outside, input=input)
         if missing != "iterative":
             return made
         return dataclasses.replace(made, imputer=IterativeImputer.fit(made._scaled(np.asarray(table)), input=input))
 
     def encode(self, table: np.ndarray) -> np.ndarray:
-        """Raw rows `[N, F]` float64 as encoded rows `[N, F]` float32: z-scores, and codes of categories.
+        """Encode raw rows `[N, F]` float64 as rows `[N, F]` float32: z-scores, and codes of categories.
 
         z-scores are of logarithms or normal quantiles where a column's `scaling` says so. Ordinal columns are z-scores
         of their codes.
@@ -69,14 +70,8 @@ class Encoding:
         """
         rows = self._scaled(np.asarray(table, np.float64))
         absent = np.isnan(rows)
-        if self.missing == "refuse" and absent.any():
-            column = int(absent.any(axis=0).argmax())
-            check(
-                False,
-                f"Column {self.schema.columns[column].name!r} has {int(absent[:, column].sum())} missing values; say "
-                f"what becomes of them with --config.inputs.{self.input}.missing={'|'.join(MISSING_POLICIES[1:])}, or "
-                f"leave the column out with --ignore when preparing.",
-            )
+        if self.missing == "refuse":
+            self._refuse(absent.sum(axis=0))
         if self.missing == "mean":
             rows = np.where(absent, self._scaled_fill(), rows)
         if self.imputer is not None:
@@ -88,8 +83,28 @@ class Encoding:
             check(False, f"Column {name!r} has the value {value:g}, too far from the training rows' to be encoded.")
         return rows.astype(np.float32)
 
+    def check(self, parts: Iterable[np.ndarray]) -> None:
+        """Raise the `UserError` of `encode` if one of the parts of a table, raw rows `[n, F]`, cannot be encoded."""
+        lenient = dataclasses.replace(self, missing="token") if self.missing == "refuse" else self
+        absent = np.zeros(len(self.schema.columns), np.int64)
+        for part in parts:
+            absent += np.isnan(lenient.encode(part)).sum(axis=0)
+        if self.missing == "refuse":
+            self._refuse(absent)
+
+    def _refuse(self, absent: np.ndarray) -> None:
+        """Raise `UserError` if a column lacks values, of which `absent` `[F]` are the numbers."""
+        if absent.any():
+            column = int(absent.astype(bool).argmax())
+            check(
+                False,
+                f"Column {self.schema.columns[column].name!r} has {int(absent[column])} missing values; say what "
+                f"becomes of them with --config.inputs.{self.input}.missing={'|'.join(MISSING_POLICIES[1:])}, or leave "
+                f"the column out with --ignore when preparing.",
+            )
+
     def _scaled(self, table: np.ndarray) -> np.ndarray:
-        """z-scores, each in its column's scale, and codes; NaN for missing."""
+        """Return z-scores, each in its column's scale, and codes; NaN for missing."""
         statistics = self.statistics
         table = np.where(statistics.unseen(table, self.schema), np.nan, table)
         if self.outside == "clip":
@@ -120,7 +135,7 @@ class Encoding:
         return (np.array(self.statistics.fill) - np.array(self.statistics.mean)) / np.array(self.statistics.std)
 
     def _valid(self, rows: np.ndarray) -> np.ndarray:
-        """Rows with the values of columns with categories rounded to a valid one."""
+        """Return the rows with the values of columns with categories rounded to a valid code."""
         mean, std = np.array(self.statistics.mean), np.array(self.statistics.std)
         for place, column in enumerate(self.schema.columns):
             if column.categories:
@@ -129,7 +144,7 @@ class Encoding:
         return rows
 
     def write(self, directory: Path) -> None:
-        """Writes `schema.json`, `statistics.json`, `encoding.json` and, if there is one, `imputer.npz`."""
+        """Write `schema.json`, `statistics.json`, `encoding.json` and, if there is one, `imputer.npz`."""
         (directory / "schema.json").write_text(self.schema.to_json())
         (directory / "statistics.json").write_text(self.statistics.to_json())
         policies = {"missing": self.missing, "outside": self.outside}

@@ -73,7 +73,6 @@ LONG = _numbered(
     "over 3 hours",
 )
 EVER = _numbered(0, "never", "previous", "current")
-WEIGHT = {0: "about the same", 2: "gained weight", 3: "lost weight"}
 STAIRS = (
     "none",
     "1-5 times a day",

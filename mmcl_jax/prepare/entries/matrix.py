@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from polars.selectors import by_name
 
 from mmcl_jax.data.table.declaration import MISSING_WORDS
 from mmcl_jax.data.table.readings import PLAIN
@@ -95,7 +96,7 @@ class Matrix:
         return dataclasses.replace(self, index=index, bad=wrong)
 
     def _broken(self, values: np.ndarray) -> np.ndarray:
-        """Whether a value has a fraction that the stored type cannot have."""
+        """Return whether a value has a fraction that the stored type cannot have."""
         with np.errstate(invalid="ignore"):
             return (values % 1 != 0) if self.dtype == "int8" else np.zeros(values.shape, bool)
 
@@ -123,11 +124,12 @@ def read_matrix(
     Raises:
       UserError: a file is missing or no matrix of numbers, or names or keys are not as many as columns and rows.
     """
-    assert source.file is not None
+    file = source.file
+    assert file is not None
     names = None if source.names is None else _lines(source.names, where)
-    if source.file.suffix.lower() in (".csv", ".tsv", ".parquet"):
+    if file.suffix.lower() in (".csv", ".tsv", ".parquet"):
         return _table(source, key, where, tables, quarantine, names, features)
-    opened = _npy(source.file, where) if source.file.suffix.lower() == ".npy" else _hdf5(source, where)
+    opened = _npy(file, where) if file.suffix.lower() == ".npy" else _hdf5(source, where)
     shape = " x ".join(map(str, opened.shape))
     what = f"{where}: {source.file} holds values of type {opened.dtype} and shape {shape}, not a matrix of numbers."
     check(len(opened.shape) == 2 and opened.dtype.kind in "iufb", what)
@@ -140,7 +142,7 @@ def read_matrix(
     index = first_rows(keys)
     tables.note(str(source.keys), keys, index, list(range(1, len(keys) + 1)), quarantine, total=len(keys))
     return Matrix(
-        file=source.file,
+        file=file,
         names=_named(names, [f"f{place}" for place in range(opened.shape[1])], source, where),
         keys=keys,
         index=index,
@@ -181,7 +183,7 @@ def _table(
             keys=keyed.keys,
             index=keyed.index,
             dtype=source.dtype,
-            values=lambda rows: _pieces(lazy.select(pl.col(columns).cast(pl.Float64)), rows),
+            values=lambda rows: _pieces(lazy.select(by_name(columns).cast(pl.Float64)), rows),
         )
     else:
         whole = tables.keyed(source, key, where, quarantine) if pieces else keyed

@@ -38,6 +38,7 @@ from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.files import CHECKSUMS, damage, reading, whole, write_checksums, write_text
 from mmcl_jax.lock import locked
+from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.optim.schedules import SCHEDULES
 from mmcl_jax.training.processes import by_first
@@ -48,6 +49,7 @@ from mmcl_jax.training.runs.plain import from_plain, to_plain
 from mmcl_jax.training.runs.renamed import is_old, translated
 from mmcl_jax.training.runs.resume import unusable
 from mmcl_jax.training.runs.seen import Seen
+from mmcl_jax.training.runs.shown import curves, described, shown
 from mmcl_jax.training.state.control import first_control
 from mmcl_jax.training.state.groups import split_frozen
 from mmcl_jax.training.state.model import trained_model
@@ -77,7 +79,7 @@ Checkpoint = int | Literal["latest", "best"]
 _COPY = "put a copy of it back, or train anew in another --workdir"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Run:
     """An experiment's directory and what it was made with; `checkpoint` says which model is loaded."""
 
@@ -103,14 +105,27 @@ class Run:
         """The folder of the checkpoints."""
         return self.directory / "checkpoints"
 
+    def metrics(self) -> list[dict[str, float]]:
+        """Return the logged steps: "step", "seconds" and every metric by name; a number that was not finite is NaN."""
+        return read_metrics(self.directory)
+
+    def __repr__(self) -> str:
+        return described(self)
+
+    def _repr_html_(self) -> str:
+        return shown(self)
+
+    def _repr_png_(self) -> bytes | None:
+        return curves(self)
+
     @staticmethod
     def exists(directory: Path) -> bool:
-        """Whether the directory holds a run."""
+        """Return whether the directory holds a run."""
         return (directory / "config.json").is_file()
 
     @staticmethod
     def is_old(directory: Path) -> bool:
-        """Whether the run was begun by a version in which keys of the config had other names."""
+        """Return whether the run was begun by a version in which keys of the config had other names."""
         with reading(directory / "config.json", _COPY):
             return is_old(json.loads((directory / "config.json").read_text()))
 
@@ -118,7 +133,7 @@ class Run:
     def begin(
         cls, directory: Path, config: ConfigDict, store: Store, inputs: Inputs, *, lengthen: bool = False
     ) -> "Run":
-        """Makes the directory, or continues the one that is there.
+        """Make the directory, or continue the run it holds.
 
         With `lengthen`, a run whose steps do not depend on how many there are takes another number of epochs.
 
@@ -179,7 +194,7 @@ class Run:
         inputs: Inputs,
         alone: contextlib.AbstractContextManager[None],
     ) -> bool:
-        """Makes the directory unless it is there; whether it did."""
+        """Make the directory unless it exists; return whether it was made."""
         with alone:
             return not cls.exists(directory) and cls._write(directory, config, store, inputs)
 
@@ -203,12 +218,13 @@ class Run:
         return True
 
     @classmethod
-    def open(cls, directory: Path) -> "Run":
-        """Opens a run.
+    def open(cls, directory: Path | str) -> "Run":
+        """Open a run.
 
         Raises:
           UserError: the directory is not a run, or one of its files is not what was written.
         """
+        directory = Path(directory)
         check(cls.exists(directory), f"{directory} is not a run (it has no config.json).")
         changed = damage(directory)
         check(
@@ -228,7 +244,7 @@ class Run:
         )
 
     def store(self) -> Store:
-        """The store the run was trained on.
+        """Return the store the run was trained on.
 
         Raises:
           UserError: it has moved, or holds other data now.
@@ -267,7 +283,7 @@ class Run:
         return step
 
     def _best(self) -> int:
-        """The step of the lowest validation loss."""
+        """Return the step of the lowest validation loss."""
         check(
             self.config.validation.epochs is not None,
             f"{self.directory} was trained without validation (config.validation.epochs), so it has no best "
@@ -314,7 +330,7 @@ class Run:
         return self._usable
 
     def untrained_model(self) -> Model:
-        """The model with its initial parameters."""
+        """Return the model with its initial parameters."""
         return trained_model(
             self.config, self.schema, self.inputs.specs, rngs=nnx.Rngs(jax.random.key(self.config.seed))
         )
@@ -341,7 +357,7 @@ class Run:
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts and lists as one dict with dotted keys."""
+    """Flatten nested dicts and lists to one dict with dotted keys."""
     if isinstance(value, dict):
         items = value.items()
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):

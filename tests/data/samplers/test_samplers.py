@@ -133,7 +133,7 @@ def test_a_config_chooses_the_sampler(tiny_config) -> None:
     config = tiny_config("digits_simclr", "sampler.name=balanced")
     store = Store.open(config.data)
     batches = build_experiment(config, store).batches
-    expected = build_sampler(config, store).order(config.seed, 0)[:64]
+    expected = build_sampler(config, store, None).order(config.seed, 0)[:64]
     np.testing.assert_array_equal(batches.rows_of(0), expected)
     assert "1200 rows, 18 steps per epoch" in batches.describe()
     with pytest.raises(UserError, match=r"config.sampler: the store has no groups"):
