@@ -18,6 +18,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare import make
 from mmcl_jax.prepare.card.findings import Findings
+from mmcl_jax.prepare.entries import matrix
 from mmcl_jax.prepare.make import look, prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import Source
@@ -642,7 +643,7 @@ def test_a_row_of_which_no_entry_is_left_is_left_out_and_counted(cohort: tuple[P
 @pytest.mark.parametrize("types", [pl.Float32, pl.Int16, pl.String])
 def test_pieces_of_a_matrix_are_the_whole(types: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In any order of rows and columns, from every form; no piece is larger than asked, but of texts."""
-    monkeypatch.setattr("mmcl_jax.prepare.entries.matrix._CHUNK_BYTES", 8 * 3 * 5)
+    monkeypatch.setattr(matrix, "_CHUNK_BYTES", 8 * 3 * 5)
     rng = np.random.default_rng(0)
     keys, values = rng.permutation(np.arange(1000, 1040)), rng.integers(0, 99, (PEOPLE, 3))
     columns = {"IID": pl.Series(keys), **{f"^g{i}.*$": pl.Series(values[:, i]).cast(types) for i in range(3)}}
