@@ -20,6 +20,7 @@ from mmcl_jax.prepare import make
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.entries import matrix
 from mmcl_jax.prepare.make import look, prepare
+from mmcl_jax.prepare.pictures import decode
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import Source
 
@@ -241,7 +242,7 @@ def test_a_stopped_build_continues_behind_the_entries_that_are_decoded(
             raise KeyboardInterrupt
         return decode_chunk(job, *arguments)
 
-    monkeypatch.setattr("mmcl_jax.prepare.pictures.decode.decode_chunk", watched)
+    monkeypatch.setattr(decode, "decode_chunk", watched)
     stop = True
     with pytest.raises(KeyboardInterrupt):
         prepare(Request.from_json(raw), tmp_path / "store")
@@ -254,7 +255,7 @@ def test_a_stopped_build_continues_behind_the_entries_that_are_decoded(
 
 
 def test_a_look_decodes_nothing(made: tuple[Path, dict, Store], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmcl_jax.prepare.pictures.decode.decode_chunk", None)
+    monkeypatch.setattr(decode, "decode_chunk", None)
     findings, _ = look(Request.from_json(made[1]))
     assert findings.kept == PEOPLE
     assert set(findings.labels) == {"grade"}
