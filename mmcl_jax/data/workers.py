@@ -57,8 +57,8 @@ def begin_streaming(worker: int, workers: int) -> None:
 def out_of_shared_memory(array: np.ndarray) -> np.ndarray:
     """Return a copy of an array that a Grain worker drew, and free the shared memory that it lies in.
 
-    Grain frees the memory when the array dies. That may be never: JAX uses the array where it lies and lets go of it when
-    it is called again, and exceptions of Grain's hold the last ones. Python reports such memory as leaked at the end.
+    Grain frees the memory when the array dies. That may be never: JAX uses the array where it lies and lets go of it
+    when it is called again, and exceptions of Grain's hold the last ones. Python reports such memory as leaked.
     """
     copy, memory = np.array(array), getattr(array, "shm", None)
     if memory is not None:
