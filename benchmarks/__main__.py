@@ -20,7 +20,7 @@ NAMES = {
 
 
 def main() -> None:
-    """Runs a benchmark, prints its table and writes its JSON."""
+    """Run a benchmark, print its table and write its JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.description = "\n".join(f"{name:9} {text}" for name, text in NAMES.items())
     parser.add_argument("name", choices=NAMES)

@@ -21,7 +21,7 @@ WIDTH, DEVICES = 128, 8
 
 
 def kernel(name: Any, batch: int) -> dict[str, Any]:
-    """Value and both gradients of a symmetric contrast of `batch` float32 embeddings."""
+    """Return a row for value and both gradients of a symmetric contrast of `batch` float32 embeddings."""
     mesh = make_mesh(jax.devices()[:DEVICES])
     execution = Execution(name=name, mesh=mesh)
 
@@ -51,7 +51,7 @@ def kernel(name: Any, batch: int) -> dict[str, Any]:
 
 
 def step(label: str, *overrides: str, size: int = 32, devices: int = DEVICES) -> dict[str, Any]:
-    """The whole train step of `configs/mmcl.py`: ResNet-50, batch 512; collectives do not depend on the image size."""
+    """Return a row for the whole train step of `configs/mmcl.py`: ResNet-50, batch 512, at `size` pixels."""
     made = experiment("mmcl", *overrides, size=size, batch_size=512, devices=jax.devices()[:devices])
     compiled = compile_step(make_step(made), *made.shapes(), dtype=made.config.dtype)
     return {
@@ -64,7 +64,7 @@ def step(label: str, *overrides: str, size: int = 32, devices: int = DEVICES) ->
 
 
 def run(size: str) -> list[dict[str, Any]]:
-    """All figures. `size` makes no difference: nothing is run."""
+    """Return all rows. `size` makes no difference: nothing is run."""
     return [
         *(kernel(name, batch) for batch in BATCHES for name in EXECUTIONS),
         step("groups of 64"),
@@ -76,7 +76,7 @@ def run(size: str) -> list[dict[str, Any]]:
 
 
 def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The figures in a table's words."""
+    """Return the rows in the words of a printed table."""
     return [
         {
             "program": row["program"],

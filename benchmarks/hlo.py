@@ -17,7 +17,7 @@ _HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 
 
 def collectives(text: str) -> dict[str, dict[str, int]]:
-    """Number, and bytes of the results on each device, of every kind of collective in a compiled program's text.
+    """Return the number, and bytes per device, of every kind of collective in the text of a compiled program.
 
     Those in a loop count as often as it runs.
     """
@@ -62,7 +62,7 @@ def _bytes(shapes: str) -> int:
 
 
 def matrix_flops(function: Callable[..., Any], *arguments: Any) -> int:
-    """Multiplications and additions of all matrix products in a function's trace, those in loops as often as they run.
+    """Count multiplications and additions of all matrix products in a function's trace, loops included.
 
     Within `shard_map` these are one device's, elsewhere all devices'.
     """

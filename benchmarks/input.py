@@ -24,7 +24,7 @@ BATCH = 512
 
 
 def run(size: str) -> list[dict[str, Any]]:
-    """Samples per second of each way to read the same store in the same random order; turns are taken."""
+    """Return the samples per second of each way to read one store in one random order; the ways take turns."""
     pixels, count = SIZES[size]
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
@@ -58,12 +58,12 @@ def run(size: str) -> list[dict[str, Any]]:
 
 
 def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The figures are short already."""
+    """Return the rows as they are: their keys are short enough for a printed table."""
     return rows
 
 
 def _written(directory: Path, pixels: int, count: int) -> Store:
-    """A store of random pixels."""
+    """Write a store of `count` random images of `pixels` pixels, and return it."""
     rng = np.random.default_rng(0)
     made = schema(pixels)
     images = flat.allocate(directory, "image", (count, *made.image.stored), "uint8")
@@ -85,7 +85,7 @@ def _written(directory: Path, pixels: int, count: int) -> Store:
 
 
 def _as_training_reads(store: Store, *, streamed: bool) -> dict[str, Any]:
-    """The training rows, with the table as it is when it is encoded."""
+    """Return the training rows, with the table as an encoded one lies in memory."""
     arrays = store.arrays("train", streamed=streamed)
     return {
         "id": arrays["id"].astype(np.uint32),
@@ -95,7 +95,7 @@ def _as_training_reads(store: Store, *, streamed: bool) -> dict[str, Any]:
 
 
 def _gather(arrays: dict[str, Any], count: int) -> Iterator[dict[str, np.ndarray]]:
-    """What no loader can beat: the same rows of the same mapped file, taken in random order."""
+    """Yield batches that are only gathered from the mapped file, in random order: no loader can be faster."""
     rng = np.random.default_rng(1)
     image = arrays["image"].values
     while True:
@@ -104,7 +104,7 @@ def _gather(arrays: dict[str, Any], count: int) -> Iterator[dict[str, np.ndarray
 
 
 def _samples(arrays: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
-    """The plain pipeline: source, global shuffle, a map per sample, batch; the same arrays and order of magnitude."""
+    """Yield batches of the plain pipeline (source, global shuffle, a map per sample, batch) over the same arrays."""
     plain = {"id": arrays["id"], "image": arrays["image"].values, "table": arrays["table"]}
     data = grain.MapDataset.range(len(plain["id"])).seed(0).shuffle().repeat()
     data = data.map(lambda row: {name: array[row] for name, array in plain.items()})
@@ -112,7 +112,7 @@ def _samples(arrays: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
 
 
 def _turn(steps: int, make: Callable[[], Iterator[Any]]) -> Callable[[], None]:
-    """One turn: a new iterator, so that nothing was read ahead while others had theirs, and so many batches of it."""
+    """Take a turn: a new iterator, so that nothing was read ahead during other turns, and so many batches of it."""
 
     def turn() -> None:
         reader = make()

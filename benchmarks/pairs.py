@@ -30,7 +30,7 @@ SIZES: dict[str, Any] = {
 
 
 def jax_form(execution: Execution, batch: int, dtype: str) -> tuple[Callable[[], object], int]:
-    """Runs the kernel and waits; and the bytes of its temporary arrays."""
+    """Return a function that runs the kernel and waits for it, and the bytes of the kernel's temporary arrays."""
     ids = jnp.arange(batch, dtype=jnp.uint32)
     x, y = (jnp.asarray(array, dtype) for array in embeddings(batch))
 
@@ -45,12 +45,12 @@ def jax_form(execution: Execution, batch: int, dtype: str) -> tuple[Callable[[],
 
 
 def embeddings(batch: int) -> np.ndarray:
-    """Two sides of normally distributed embeddings."""
+    """Return two sides of normally distributed embeddings."""
     return np.random.default_rng(0).normal(size=(2, batch, WIDTH)).astype(np.float32)
 
 
 def run(size: str) -> list[dict[str, Any]]:
-    """A row per batch, dtype and contestant."""
+    """Return a row per batch size, dtype and contestant."""
     options = SIZES[size]
     rows = []
     for dtype in options["dtypes"]:
@@ -85,7 +85,7 @@ def run(size: str) -> list[dict[str, Any]]:
 
 
 def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The figures in a table's words."""
+    """Return the rows in the words of a printed table."""
     return [
         {key: value for key, value in row.items() if key != "temporary_bytes"}
         | {"temporary MiB": None if row["temporary_bytes"] is None else row["temporary_bytes"] / 2**20}

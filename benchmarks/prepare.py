@@ -28,7 +28,7 @@ DRAWN = 500  # pictures that are drawn; the files are these with a few pixels ch
 
 
 def run(size: str) -> list[dict[str, Any]]:
-    """Images per second of the bare loop, without and with writing, of decoding into the store's array, and of it all.
+    """Return images per second of the bare loop, without and with writing, of decoding into a store, and of it all.
 
     The last two begin their processes within the time that is counted.
     """
@@ -37,8 +37,8 @@ def run(size: str) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         request = _written(root, count, pixels)
-        assert request.table is not None
-        assert request.images is not None
+        assert isinstance(request.table, Path)
+        assert isinstance(request.images, Path)
         names = [(name,) for name in pl.read_csv(request.table)["file"]]
         seconds: dict[str, float] = {}
         paths = [str(request.images / name) for (name,) in names]
@@ -79,12 +79,12 @@ def run(size: str) -> list[dict[str, Any]]:
 
 
 def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The figures are short already."""
+    """Return the rows as they are: their keys are short enough for a printed table."""
     return rows
 
 
 def _bare(work: tuple[list[str], int, str]) -> int:
-    """Decodes the files of a chunk and writes the pixels so many times; a store holds them twice (flat, shards)."""
+    """Decode the files of a chunk and write the pixels so many times; a store holds them twice (flat, shards)."""
     paths, times, target = work
     pixels = []
     for path in paths:
@@ -97,7 +97,7 @@ def _bare(work: tuple[list[str], int, str]) -> int:
 
 
 def _written(root: Path, count: int, pixels: int) -> Request:
-    """A folder of JPEG files and a table of them."""
+    """Write a folder of JPEG files and a table of them, and return the request to prepare them."""
     generate_dvm(root / "drawn", ads=DRAWN, image_size=pixels, broken=0, workers=os.cpu_count() or 1)
     drawn = [np.asarray(Image.open(path)) for path in sorted((root / "drawn").rglob("*.jpg"))]
     photos = root / "photos"

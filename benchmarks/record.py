@@ -17,7 +17,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> dict[str, Any]:
-    """Where, and with what, results were made."""
+    """Describe the machine and the versions that results were made with."""
     versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "numpy")}
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         versions["torch"] = importlib.metadata.version("torch")
@@ -33,14 +33,14 @@ def machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Return the processor's name."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.is_file() else []
     return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
 
 
 def save(name: str, rows: list[dict[str, Any]], folder: Path) -> Path:
-    """Writes `{"machine": ..., "rows": ...}` and returns the path."""
+    """Write `{"machine": ..., "rows": ...}` and return the path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
@@ -48,7 +48,7 @@ def save(name: str, rows: list[dict[str, Any]], folder: Path) -> Path:
 
 
 def show(title: str, rows: list[dict[str, Any]]) -> None:
-    """Prints rows as a table; all have the keys of the first."""
+    """Print rows as a table; all have the keys of the first."""
     table = Table(title=title, title_justify="left")
     for key in rows[0]:
         table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")

@@ -38,7 +38,7 @@ SIZES: dict[str, Any] = {
 
 
 def prepared(made: Experiment) -> tuple[Any, Any, Any]:
-    """The compiled step, a first state, and the constants on the devices."""
+    """Return the compiled step, a first state, and the constants on the devices."""
     shapes = made.shapes()
     compiled = compile_step(make_step(made), *shapes, dtype=made.config.dtype)
     constants = put_whole(made.constants(), replicated(made.mesh))
@@ -47,7 +47,7 @@ def prepared(made: Experiment) -> tuple[Any, Any, Any]:
 
 
 def augmented(size: int, batch: int, dtype: str, *, steps: int) -> dict[str, Any]:
-    """Steps of the whole experiment, fed by its input pipeline."""
+    """Time steps of the whole experiment, fed by its input pipeline."""
     made = experiment("mmcl", f"dtype={dtype}", size=size, batch_size=batch)
     compiled, state, constants = prepared(made)
     data, waited, began = iterate(made.batches), 0.0, 0.0
@@ -79,7 +79,7 @@ def augmented(size: int, batch: int, dtype: str, *, steps: int) -> dict[str, Any
 
 
 def against_torch(size: int, batch: int, dtype: str, *, steps: int) -> list[dict[str, Any]]:
-    """The step without augmentation, here and in PyTorch, in turns."""
+    """Time the step without augmentation in JAX and in PyTorch, in turns."""
     made = experiment("mmcl", f"dtype={dtype}", *PLAIN, size=size, batch_size=batch)
     compiled, state, constants = prepared(made)
     rows = put(made.batches[0], by_example(made.mesh))
@@ -110,7 +110,7 @@ def against_torch(size: int, batch: int, dtype: str, *, steps: int) -> list[dict
 
 
 def run(size: str) -> list[dict[str, Any]]:
-    """A row per pixels, batch, dtype and form."""
+    """Return a row per image size, batch size, dtype and form."""
     options = SIZES[size]
     rows = [augmented(*point, steps=options["steps"]) for point in options["grid"]]
     for point in options["torch"]:
@@ -119,7 +119,7 @@ def run(size: str) -> list[dict[str, Any]]:
 
 
 def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The figures in a table's words."""
+    """Return the rows in the words of a printed table."""
     return [
         {
             **{key: row.get(key) for key in ("form", "pixels", "batch", "dtype", "images_per_s", "ms", "mfu")},

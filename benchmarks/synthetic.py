@@ -14,7 +14,7 @@ CONTINUOUS, CATEGORIES = 13, (22, 13, 10, 5)  # 63 columns one-hot, as in DVM
 
 
 def schema(size: int) -> Schema:
-    """The schema of a table like DVM's with RGB images of `size` pixels."""
+    """Return the schema of a table like DVM's with RGB images of `size` pixels."""
     continuous = [Column(name=f"c{i}", kind="continuous") for i in range(CONTINUOUS)]
     categorical = [
         Column(name=f"k{i}", kind="categorical", categories=tuple(map(str, range(n)))) for i, n in enumerate(CATEGORIES)
@@ -31,7 +31,7 @@ def experiment(
     batches: int = 2,
     devices: Sequence[jax.Device] | None = None,
 ) -> Experiment:
-    """The experiment `name` with `batches` batches of random images of `size` pixels in an epoch."""
+    """Return the experiment `name` with `batches` batches of random images of `size` pixels in an epoch."""
     rng = np.random.default_rng(0)
     rows = batch_size * batches
     table = [rng.normal(size=(rows, CONTINUOUS)), *(rng.integers(0, n, size=(rows, 1)) for n in CATEGORIES)]

@@ -14,7 +14,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def wait() -> None:
-    """Until the GPU is done."""
+    """Wait until the GPU is done."""
     if DEVICE == "cuda":
         torch.cuda.synchronize()
 
@@ -64,12 +64,12 @@ class Bottleneck(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Feature map to feature map."""
+        """Map a feature map to a feature map."""
         return functional.relu(self.body(x) + self.shortcut(x))
 
 
 def resnet50() -> nn.Sequential:
-    """ResNet-50 without its classifier."""
+    """Return a ResNet-50 without its classifier."""
     layers: list[nn.Module] = [
         nn.Conv2d(3, 64, 7, 2, 3, bias=False),
         nn.BatchNorm2d(64),
@@ -97,7 +97,7 @@ class MMCL(nn.Module):
         )
 
     def forward(self, image: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        """The loss of a batch of images [B, 3, H, W] in [0, 1] and one-hot rows [B, 63]."""
+        """Return the loss of a batch of images [B, 3, H, W] in [0, 1] and one-hot rows [B, 63]."""
         views = zip(self.projectors, self.towers, (image, table), strict=True)
         a, b = (functional.normalize(project(tower(view)).float(), dim=1) for project, tower, view in views)
         logits, targets = 10 * a @ b.T, torch.arange(len(a), device=a.device)
@@ -105,7 +105,7 @@ class MMCL(nn.Module):
 
 
 def mmcl_step(batch: dict[str, np.ndarray], dtype: str, *, compiled: bool) -> Callable[[], Any]:
-    """A train step without augmentation, from pixels and rows that are on the device already: channels-last, autocast.
+    """Return a train step without augmentation, from pixels and rows already on the device: channels-last, autocast.
 
     With `compiled`, the model goes through `torch.compile`.
     """

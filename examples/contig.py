@@ -15,7 +15,7 @@ VECTORS = ("pgs", "burdens", "snps")
 
 
 def get_config() -> ConfigDict:
-    """The experiment, at a size that a test can train."""
+    """Return the experiment, at a size that a test can train."""
     config = experiment()
     config.batch_size = 8
     config.epochs = 1

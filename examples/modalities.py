@@ -5,6 +5,7 @@
     python examples/modalities.py volumes OUT      two volumes
     python examples/modalities.py report OUT       an image and a text
     python examples/modalities.py masks OUT        an image with masks, segmented
+    python examples/modalities.py fusion OUT       an image and a vector, fused by attention
 
 Every example draws its class (one of four quarters) and shows it in each modality, with noise. The commands that are
 run are printed, and can be typed: `OUT/CASE/request.json` is what `mmcl prepare` is given, `OUT/CASE/config.py` what
@@ -167,6 +168,24 @@ CASES: dict[str, dict[str, Any]] = {
 """,
         "evaluate": ["--input", "image", "--protocol", "probe", "--label", "disc"],
     },
+    "fusion": {
+        "entries": {"image": _IMAGE, "scores0": {"kind": "vector", "file": "scores_0.csv", "key": "key"}},
+        "targets": _LABEL,
+        "config": f"""
+    config.inputs = {{"image": input(), "scores0": input()}}
+    config.views = {{"image": {_AUGMENT}), "scores0": view("vector", modality="scores0")}}
+    config.views.fused = view("fused", of=("image.local", "scores0"))
+    config.encoders = {{"image": encoder("cnn", channels=(16, 32))}}
+    config.encoders.scores0 = encoder("vector_mlp", hidden=32, features=32)
+    config.encoders.fusion = encoder("cross_attention", width=32, heads=2, blocks=1)
+    config.projectors = {{name: projector("mlp", hidden=32, out=16) for name in ("image", "scores0")}}
+    config.objective = (
+        term("clip", between=("image", "scores0")),
+        term("matching", between=("image", "scores0", "fused:none")),
+    )
+""",
+        "evaluate": ["--input", "image,fusion,image+fusion", "--protocol", "probe,knn"],
+    },
 }
 
 
@@ -178,6 +197,7 @@ def write_case(case: str, folder: Path, *, rows: int, cohort: str = "outer", see
     writers: dict[str, Callable[[Path, np.ndarray, np.random.Generator], None]] = {
         "vectors": write_vectors,
         "volumes": write_volumes,
+        "fusion": write_vectors,
     }
     write_table(folder, classes, rng)
     if case != "volumes":

@@ -21,7 +21,7 @@ BAD_INPUT, UNFINISHED = 2, 75
 
 
 def main() -> int:
-    """Runs the command until it is finished, fails for good, or has no restarts left."""
+    """Run the command until it is finished, fails for good, or has no restarts left."""
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -68,7 +68,7 @@ class Group:
             self.processes.append(process)
 
     def wait(self) -> int:
-        """Waits until all have ended; a negative status is the signal that ended one."""
+        """Wait until all processes have ended; a negative status is the signal that ended one."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.pass_on)
         deadline = None
@@ -82,23 +82,23 @@ class Group:
         return next((status for status in self.statuses() if status), 0)
 
     def statuses(self) -> list[int | None]:
-        """The exit status of each process, None while it runs."""
+        """Return the exit status of each process, None while it runs."""
         return [process.poll() for process in self.processes]
 
     def pass_on(self, number: int, frame: object) -> None:
-        """The signal handler: asks all to save and leave."""
+        """Ask all processes to save and leave, as the handler of signal `number`."""
         self.asked = True
         self.send(signal.SIGTERM)
 
     def send(self, number: int) -> None:
-        """Sends a signal to those that still run."""
+        """Send a signal to the processes that still run."""
         for process in self.processes:
             if process.poll() is None:
                 process.send_signal(number)
 
 
 def show(index: int, process: subprocess.Popen[str]) -> None:
-    """Passes a process's lines on, but for what Gloo, which connects CPUs, says of each connection."""
+    """Pass on the lines of a process, except what Gloo, which connects CPUs, logs for each connection."""
     assert process.stdout is not None
     for line in process.stdout:
         if not line.startswith("[Gloo]"):

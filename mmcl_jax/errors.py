@@ -15,6 +15,6 @@ class UserError(Exception):
 
 
 def check(condition: bool, sentence: str) -> None:
-    """Raises `UserError(sentence)` unless `condition` holds."""
+    """Raise `UserError(sentence)` unless `condition` holds."""
     if not condition:
         raise UserError(sentence)

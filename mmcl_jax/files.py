@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,18 +26,39 @@ def writing(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield the name to write a file or folder under, which becomes `path` when the block ends: whole, or not at all.
+
+    A file replaces a file that was there before, and a folder a folder. What a call that was killed left under that
+    name is removed, and so is what was written when the block raises.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    _remove(partial)
+    try:
+        with writing(path):
+            yield partial
+            if path.is_dir() and partial.is_dir():
+                shutil.rmtree(path)
+            partial.replace(path)
+    except BaseException:
+        _remove(partial)
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file in one piece: a reader, or a kill, sees the old content or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with writing(path), partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sha256(path: Path) -> str:

@@ -2,8 +2,9 @@
 
 A factory's keyword parameters *with* a default are its options: they become config keys, are filled in when a
 config is made, and are type-checked when it is built. Parameters *without* a default are given by the program
-(shapes, dtypes, random streams). So a new encoder, view or term is one function and one `register` line, and no
-table of allowed keys has to be kept beside it.
+(shapes, dtypes, random streams), and so are those that the registry names as `given`, whose defaults are for calls
+without a config. So a new encoder, view or term is one function and one `register` line, and no table of allowed keys
+has to be kept beside it.
 """
 
 import inspect
@@ -20,14 +21,14 @@ Factory = Callable[..., Any]
 
 
 class Registry:
-    """Factories of one kind (`what`), by name."""
+    """Factories of one kind (`what`), by name; parameters called as in `given` are no options."""
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+    def __init__(self, what: str, *, given: tuple[str, ...] = ()) -> None:
+        self.what, self.given = what, given
         self._factories: dict[str, Factory] = {}
 
     def register(self, name: str) -> Callable[[Factory], Factory]:
-        """Decorator: makes the factory available in configs as `name`."""
+        """Make the decorated factory available in configs as `name`."""
 
         def add(factory: Factory) -> Factory:
             if name in self._factories:
@@ -38,11 +39,11 @@ class Registry:
         return add
 
     def names(self) -> list[str]:
-        """The registered names, sorted."""
+        """Return the registered names, sorted."""
         return sorted(self._factories)
 
     def factory(self, name: str, path: str = "") -> Factory:
-        """The factory called `name`. Raises `UserError` naming `path` and the choices."""
+        """Return the factory called `name`. Raises `UserError` naming `path` and the choices."""
         if name not in self._factories:
             raise UserError(
                 f"{path or self.what}: there is no {self.what} {name!r}; choose from {_list(self.names())}."
@@ -50,12 +51,16 @@ class Registry:
         return self._factories[name]
 
     def options(self, name: str, path: str = "") -> dict[str, inspect.Parameter]:
-        """The options of `name`: its keyword-only parameters that have a default."""
+        """Return the options of `name`: its keyword-only parameters that have a default."""
         parameters = inspect.signature(self.factory(name, path)).parameters.values()
-        return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+        return {
+            p.name: p
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY and p.default is not p.empty and p.name not in self.given
+        }
 
     def spec(self, name: str, /, **options: Any) -> ConfigDict:
-        """A complete config entry: `name` and every option, defaults filled in."""
+        """Return a complete config entry: `name` and every option, defaults filled in."""
         known = self.options(name)
         spec = {key: options.get(key, parameter.default) for key, parameter in known.items()}
         extra = sorted(set(options) - set(known))
@@ -64,12 +69,12 @@ class Registry:
         return ConfigDict({"name": name, **spec}, convert_dict=False)
 
     def complete(self, spec: ConfigDict) -> ConfigDict:
-        """`spec` after its name was changed: options both names know keep their value, the rest are defaults."""
+        """Complete `spec` after its name changed: options both names know keep their value, others get defaults."""
         known = self.options(spec.name)
         return self.spec(spec.name, **{k: v for k, v in spec.items() if k in known})
 
     def build(self, spec: ConfigDict, path: str, /, **given: Any) -> Any:
-        """Calls the factory with the options of `spec` and what the program gives.
+        """Call the factory with the options of `spec` and the arguments that the program gives.
 
         Raises `UserError` naming `path` and the key when an option is unknown, ill-typed or out of range (a factory
         says the last with `ValueError`).
@@ -93,7 +98,7 @@ class Registry:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether `value` is of type `hint`; an int is a float, a bool is not an int."""
+    """Return whether `value` is of type `hint`; an int is a float, a bool is not an int."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         return any(_fits(value, h) for h in arguments)

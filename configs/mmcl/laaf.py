@@ -2,12 +2,16 @@
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.config import Data, load
+from mmcl_jax.config import Data, input, preset, term
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
-    """The experiment."""
-    config = load("mmcl/mmcl", data=data)
-    config.name = "laaf"
-    config.inputs.table.label_as_feature = True
+    """Return the experiment."""
+    base = preset(data)
+    config = base.experiment()
+    config.inputs = {"image": input(), "table": base.table_input(label_as_feature=True)}
+    config.views = {"image": base.augment(), "table": base.corrupt()}
+    config.encoders = {"image": base.image_encoder(), "table": base.table_encoder()}
+    config.projectors = {"image": base.projector(), "table": base.projector()}
+    config.objective = (term("clip", between=("image", "table"), temperature=0.1),)
     return config

@@ -5,18 +5,20 @@ As MMCL's successors run it, with a width of 512. (MMCL's shared defaults would 
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.config import Data, encoder, is_small, load, projector, term, view
+from mmcl_jax.config import Data, encoder, preset, projector, term, view
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
-    """The experiment."""
-    config = load("mmcl/mmcl", data=data)
-    config.name = "scarf"
-    del config.inputs.image, config.encoders.image, config.projectors.image, config.views.image
-    if not is_small(data):
-        config.encoders.table = encoder("table_mlp", hidden=512, features=512)
-    if not is_small(data):
-        config.projectors.table = projector("mlp", hidden=512, out=128)
-    config.views = ConfigDict({"table_1": view("rows"), "table_2": view("scarf", rate=0.6)})
+    """Return the experiment."""
+    base = preset(data)
+    config = base.experiment()
+    config.inputs = {"table": base.table_input()}
+    config.views = {"table_1": view("rows"), "table_2": view("scarf", rate=0.6)}
+    if base.small:
+        config.encoders = {"table": base.table_encoder()}
+        config.projectors = {"table": base.projector()}
+    else:
+        config.encoders = {"table": encoder("table_mlp", hidden=512, features=512)}
+        config.projectors = {"table": projector("mlp", hidden=512, out=128)}
     config.objective = (term("nt_xent", between=("table_1", "table_2"), temperature=1.0),)
     return config

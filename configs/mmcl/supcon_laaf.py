@@ -2,17 +2,18 @@
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.config import Data, load, term
+from mmcl_jax.config import Data, input, preset, term
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
-    """The experiment."""
-    config = load("mmcl/mmcl", data=data)
-    config.name = "supcon_laaf"
-    # Healthy people have nothing in common that the others lack.
-    background = 0 if data == "cardiac" else None
+    """Return the experiment."""
+    base = preset(data)
+    config = base.experiment()
+    config.inputs = {"image": input(), "table": base.table_input(label_as_feature=True)}
+    config.views = {"image": base.augment(), "table": base.corrupt()}
+    config.encoders = {"image": base.image_encoder(), "table": base.table_encoder()}
+    config.projectors = {"image": base.projector(), "table": base.projector()}
     config.objective = (
-        term("clip", between=("image", "table"), temperature=0.1, labels="attract", background=background),
+        term("clip", between=("image", "table"), temperature=0.1, labels="attract", background=base.background),
     )
-    config.inputs.table.label_as_feature = True
     return config

@@ -3,21 +3,20 @@
 Trained with labels from the start, by every epoch of its budget; `mmcl evaluate --protocol finetune` stops early.
 """
 
+import dataclasses
+
 from ml_collections import ConfigDict
 
-from mmcl_jax.config import Data, load, schedule, term
+from mmcl_jax.config import Data, input, preset, schedule, term
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
-    """The experiment."""
-    config = load("mmcl/mmcl", data=data)
-    config.name = "supervised_image"
-    del config.inputs.table, config.encoders.table, config.views.table
-    del config.projectors
-    config.projectors = ConfigDict()
-    config.views.image.probability = 0.8
-    config.views.image.crop_scale = (0.6, 1.0)
+    """Return the experiment."""
+    base = dataclasses.replace(preset(data), weight_decay=0.0)
+    config = base.experiment()
+    config.inputs = {"image": input()}
+    config.views = {"image": base.augment(probability=0.8, crop_scale=(0.6, 1.0))}
+    config.encoders = {"image": base.image_encoder()}
     config.objective = (term("supervised", between=("image",)),)
-    config.optimizer.weight_decay = 0.0
     config.schedule = schedule("constant", learning_rate=3e-4 if data == "dvm" else 3e-3)
     return config

@@ -3,20 +3,20 @@
 Trained with labels from the start, by every epoch of its budget; `mmcl evaluate --protocol finetune` stops early.
 """
 
+import dataclasses
+
 from ml_collections import ConfigDict
 
-from mmcl_jax.config import Data, load, schedule, term, view
+from mmcl_jax.config import Data, preset, schedule, term, view
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
-    """The experiment."""
-    config = load("mmcl/mmcl", data=data)
-    config.name = "supervised_table"
-    del config.inputs.image, config.encoders.image, config.views.image
-    del config.projectors
-    config.projectors = ConfigDict()
-    config.views.table = view("rows")
+    """Return the experiment."""
+    base = dataclasses.replace(preset(data), weight_decay=0.0)
+    config = base.experiment()
+    config.inputs = {"table": base.table_input()}
+    config.views = {"table": view("rows")}
+    config.encoders = {"table": base.table_encoder()}
     config.objective = (term("supervised", between=("table",)),)
-    config.optimizer.weight_decay = 0.0
     config.schedule = schedule("constant", learning_rate=3e-4 if data == "dvm" else 3e-3)
     return config

@@ -2,17 +2,16 @@
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.config import Data, encoder, is_small, load, term, view
+from mmcl_jax.config import Data, encoder, preset, term, view
 
 
 def get_config(data: Data = "dvm") -> ConfigDict:
-    """The experiment."""
-    config = load("mmcl/mmcl", data=data)
-    config.name = "vime"
-    del config.inputs.image, config.encoders.image, config.projectors.image, config.views.image
-    if not is_small(data):
-        config.encoders.table = encoder("table_mlp", hidden=512, features=512)
-    del config.projectors.table
-    config.views = ConfigDict({"table": view("scarf", rate=0.6)})
+    """Return the experiment."""
+    base = preset(data)
+    config = base.experiment()
+    config.inputs = {"table": base.table_input()}
+    config.views = {"table": view("scarf", rate=0.6)}
+    wide = encoder("table_mlp", hidden=512, features=512)
+    config.encoders = {"table": base.table_encoder() if base.small else wide}
     config.objective = (term("vime", between=("table",)),)
     return config

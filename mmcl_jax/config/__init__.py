@@ -4,25 +4,28 @@ An experiment is a file with a function `get_config()`; see `configs/` for the s
 encoder, view, term and optimizer is in the resolved config, because their factories' signatures fill it (`registry`).
 """
 
-from mmcl_jax.config.data import Data, data_names, is_small
+from mmcl_jax.config.data import Data, data_names, preset
 from mmcl_jax.config.experiment import encoder, experiment, input, optimizer, projector, sampler, schedule, term, view
-from mmcl_jax.config.load import experiments, load, shipped
-from mmcl_jax.config.own import choose, explain
+from mmcl_jax.config.load import alias, apply, experiments, load, shipped
+from mmcl_jax.config.own import explain
 from mmcl_jax.config.own_data import OwnData
+from mmcl_jax.config.preset import Preset
 
 __all__ = [
     "Data",
     "OwnData",
-    "choose",
+    "Preset",
+    "alias",
+    "apply",
     "data_names",
     "encoder",
     "experiment",
     "experiments",
     "explain",
     "input",
-    "is_small",
     "load",
     "optimizer",
+    "preset",
     "projector",
     "sampler",
     "schedule",

@@ -67,7 +67,7 @@ class Config(ConfigDict):
 
 
 def experiment() -> ConfigDict:
-    """A config with what all experiments share, at MMCL's published values; `get_config` fills in the rest.
+    """Return a config with the keys all experiments share, at MMCL's published values; `get_config` fills in the rest.
 
     Keys:
       data: folder of the store.

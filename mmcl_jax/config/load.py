@@ -25,14 +25,14 @@ OWN = "own"  # what stands for an `OwnData` on the command line, and its key in 
 
 
 def shipped() -> dict[str, Path]:
-    """The experiments that come with the package, by name."""
+    """Return the path of each experiment that comes with the package, by name."""
     package = Path(str(files("mmcl_jax")))
     folder = package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
     return {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*.py"))}
 
 
 def experiments() -> list[str]:
-    """The names of all shipped experiments, as `load` takes them: `NAME`, or `NAME:ARGUMENT` for each argument."""
+    """Return the names of all shipped experiments, as `load` takes them: `NAME`, or `NAME:ARGUMENT` per argument."""
     names = []
     for name, path in shipped().items():
         arguments = _arguments(runpy.run_path(str(path))["get_config"])
@@ -47,7 +47,7 @@ def load(
     data: Data | None = None,
     say: Callable[[str], object] = lambda line: None,
 ) -> ConfigDict:
-    """The config called `name` (a shipped experiment, or the path of a file with `get_config()`), overridden.
+    """Return the config called `name` (a shipped experiment, or the path of a file with `get_config()`), overridden.
 
     Args:
       name: name or path; behind a colon the argument of `get_config`, if it takes one ("mmcl/byol:cardiac"). A config
@@ -94,6 +94,16 @@ def load(
             data.columns > 0 or not tables,
             f"{name}: the store has no columns to make a table of; mmcl/simclr:own learns from images alone.",
         )
+    apply(config, overrides, say=say)
+    return config
+
+
+def apply(config: ConfigDict, overrides: Sequence[str], *, say: Callable[[str], object] = lambda line: None) -> None:
+    """Override keys of a config in place, by texts `key.path=value`; see `load`.
+
+    Raises:
+      UserError: an override names no key, or has no value.
+    """
     epochs = config.epochs
     for override in overrides:
         key, separator, text = override.partition("=")
@@ -102,7 +112,21 @@ def load(
     shortened = shorten_warmup(config, epochs, overrides)
     if shortened is not None:
         say(shortened)
-    return config
+
+
+def alias(name: str) -> Callable[[], ConfigDict]:
+    """Return a `get_config` that returns the config called `name`, for a file whose name is to be the config's too.
+
+    A second name of an experiment is the line `get_config = alias("mmcl/mmcl:digits")`.
+    """
+
+    def get_config() -> ConfigDict:
+        """Return the experiment."""
+        config = load(name)
+        config.name = ""
+        return config
+
+    return get_config
 
 
 @contextlib.contextmanager
@@ -120,19 +144,19 @@ def _old_keys(path: Path) -> Iterator[None]:
 
 
 def _annotated(get_config: Callable[..., ConfigDict]) -> tuple[Any, ...]:
-    """What the one parameter of a `get_config` may be, by its annotation: literals and `OwnData`; () for none."""
+    """Return the values that the parameter of a `get_config` is annotated with: literals and `OwnData`; () if none."""
     parameters = list(inspect.signature(get_config).parameters.values())
     options = typing.get_args(parameters[0].annotation) if parameters else ()
     return tuple(value for option in options for value in typing.get_args(option) or (option,))
 
 
 def _arguments(get_config: Callable[..., ConfigDict]) -> tuple[str, ...]:
-    """What a name may end with, behind a colon; "own" stands for an `OwnData`."""
+    """Return the names that may follow the colon in a config's name; "own" stands for an `OwnData`."""
     return tuple(OWN if value is OwnData else value for value in _annotated(get_config))
 
 
 def _described(name: str, overrides: Sequence[str], data: Data | None) -> OwnData:
-    """What an `:own` config is chosen from: `data`, or else the store that is to be trained on, as overridden."""
+    """Return the data an `:own` config is chosen from: `data`, or the store to be trained on, overrides included."""
     if not isinstance(data, OwnData):
         stores = [text for key, _, text in (one.partition("=") for one in overrides) if key == "data"]
         check(bool(stores), f"config.data: {name} is chosen from your store; name it with --config.data=stores/NAME.")
@@ -170,7 +194,7 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
 
 
 def _parts(config: ConfigDict, key: str) -> list[str]:
-    """The names on the way to a key; those of projectors may have dots, as in `projectors.image.local.out`."""
+    """Return the names on the path to a key; those of projectors may have dots, as in `projectors.image.local.out`."""
     group, _, rest = key.partition(".")
     if group == "rates" and rest:
         return [group, rest]

@@ -3,13 +3,17 @@
 The figures for CPUs are for two cores; those for accelerators are near the published ones.
 """
 
+import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.config.experiment import encoder, view
+from mmcl_jax.config.experiment import encoder
 from mmcl_jax.config.own_data import OwnData, this_device
+from mmcl_jax.config.preset import Preset
+from mmcl_jax.config.presets import DIGITS, DVM
 
 # A CPU trains a CNN on 64 pixels in minutes, where a ResNet takes hours; from a few small pictures a ResNet learns no
 # more, whatever the device.
@@ -24,39 +28,46 @@ ONE_SIDED = 0.025
 
 
 def is_small(data: OwnData) -> bool:
-    """Whether the small CNN encodes pictures: on CPUs, and where pictures are few and small."""
+    """Return whether the small CNN encodes images: on CPUs, and where images are few and small."""
     return data.device == "cpu" or (min(data.height, data.width) < SMALL_SIDE and data.rows < FEW_ROWS)
 
 
-def choose(config: ConfigDict, data: OwnData) -> None:
-    """Sets in MMCL's config (small or published, by `is_small`) what the data and the device decide."""
+def choose(data: OwnData) -> Preset:
+    """Return the preset that the data and the device decide: that of the digits or of DVM-CAR, by `is_small`."""
     small = is_small(data)
-    config.dtype = "float32" if small else "bfloat16"
-    config.batch_size = batch = batch_size(data)
+    batch = batch_size(data)
     group = max(size for size in range(1, 65) if batch % size == 0)
-    config.batch_norm.group_size = group if group > 1 else None
-    config.encoders.image = image_encoder(data)
-    config.views.image = view("augment", size=size(data), **augmentation(data))
-    # 30 % of two or three columns are less than one, and nothing would be corrupted.
-    config.views.table.rate = max(config.views.table.rate, 1 / data.columns) if data.columns > 1 else 0.3
-    # A value that is learned tells "not measured" from "average". Without holes in training there is nothing to learn.
-    config.inputs.table.missing = "token" if data.incomplete else "mean"
     per_epoch = max(1, data.rows // batch)
     steps, most = (SMALL_STEPS, SMALL_EPOCHS) if small else (STEPS, EPOCHS)
-    config.epochs = min(max(1, round(steps / per_epoch)), most)
-    config.schedule.warmup_epochs = round(config.epochs / 10)
-    config.checkpoint_every = min(max(50, config.epochs * per_epoch // 10), 500)
+    epochs = min(max(1, round(steps / per_epoch)), most)
+    near = DIGITS if small else DVM
+    return dataclasses.replace(
+        near,
+        augmentation={"size": size(data), **augmentation(data)},
+        image_encoder=functools.partial(image_encoder, data),
+        dtype="float32" if small else "bfloat16",
+        batch_size=batch,
+        group_size=group if group > 1 else None,
+        epochs=epochs,
+        warmup_epochs=round(epochs / 10),
+        checkpoint_every=min(max(50, epochs * per_epoch // 10), 500),
+        # A value that is learned tells "not measured" from "average". Without holes in training there is none to learn.
+        missing="token" if data.incomplete else "mean",
+        # 30 % of two or three columns are less than one, and nothing would be corrupted.
+        corruption=max(near.corruption, 1 / data.columns) if data.columns > 1 else near.corruption,
+        queue=min(near.queue, data.rows // 2),
+    )
 
 
 def batch_size(data: OwnData) -> int:
-    """A power of two per device, and not more than a quarter of the rows, so that an epoch has a few steps."""
+    """Return a power of two per device, at most a quarter of the rows, so that an epoch has a few steps."""
     most = SMALL_BATCH if is_small(data) else BATCH
     wanted = min(most, max(8, data.rows // 4), data.rows)
     return data.devices * 2 ** int(math.log2(max(1, wanted // data.devices)))
 
 
 def size(data: OwnData) -> tuple[int, int] | None:
-    """(height, width) of the view, of the same proportions as what is stored; None if that is small enough."""
+    """Return (height, width) of the view, in the proportions of the stored images; None if they are small enough."""
     longest, most = max(data.height, data.width), SMALL_SIDE if is_small(data) else SIDE
     if longest <= most:
         return None
@@ -65,7 +76,7 @@ def size(data: OwnData) -> tuple[int, int] | None:
 
 
 def image_encoder(data: OwnData) -> ConfigDict:
-    """A CNN that halves the picture until its shorter side has two pixels; ResNet-18, or from 20,000 rows ResNet-50."""
+    """Return a CNN that halves the image to two pixels, or a ResNet-18; from 20,000 rows a ResNet-50."""
     height, width = size(data) or (data.height, data.width)
     if is_small(data):
         layers = max(1, round(math.log2(min(height, width))) - 1)
@@ -75,7 +86,7 @@ def image_encoder(data: OwnData) -> ConfigDict:
 
 
 def augmentation(data: OwnData) -> dict[str, object]:
-    """Options of the view `augment`.
+    """Return the options of the view `augment`.
 
     Tables tell sizes, proportions and colours, so these are left: crops are weak, and nothing is stretched or turns
     grey. Pictures without colour are turned a little instead.
@@ -116,7 +127,7 @@ def explain(config: ConfigDict, overrides: Sequence[str]) -> list[str]:
 
 
 def _reasons(config: ConfigDict, data: OwnData) -> Iterator[tuple[str, str, str]]:
-    """The keys that were chosen, of those that this method has: key, what it is, and why."""
+    """Yield the chosen keys that this method has: key, value in words, and reason."""
     image = next((spec for spec in config.views.values() if spec.modality == "image"), None)
     if image is not None:
         spec = config.encoders.image

@@ -46,7 +46,7 @@ class OwnData:
     devices: int
 
     def __post_init__(self) -> None:
-        """Checks the values, which an override may have set. Raises `UserError` naming the key."""
+        """Check the values, which an override may have set. Raises `UserError` naming the key."""
         least = {"rows": 2, "height": 1, "width": 1, "channels": 1, "columns": 0, "incomplete": 0, "devices": 1}
         for name, low in least.items():
             value = getattr(self, name)
@@ -59,7 +59,7 @@ class OwnData:
 
     @classmethod
     def of(cls, store: Store) -> "OwnData":
-        """Describes the training split of a store, and the devices that JAX sees.
+        """Describe the training split of a store, and the devices that JAX sees.
 
         Raises:
           UserError: the split has fewer than two rows.
@@ -81,13 +81,13 @@ class OwnData:
 
     @classmethod
     def kept(cls, run: Path) -> "OwnData | None":
-        """The description that a run was begun with; None if there is no such run, or it has none."""
+        """Return the description that a run was begun with; None without such a run or such a description."""
         path = run / "config.json"
         described = json.loads(path.read_text()).get("own") if path.is_file() else None
         return None if described is None else cls(**described)
 
     def to_config(self) -> ConfigDict:
-        """The fields as a part of a config."""
+        """Return the fields as a section of a config."""
         return ConfigDict(dataclasses.asdict(self))
 
 
@@ -98,7 +98,7 @@ def this_device() -> Device:
 
 @functools.lru_cache(maxsize=4)
 def _measured(directory: Path, fingerprint: str) -> dict[str, Any]:
-    """What takes reading of a store's rows, once for the many configs of a table."""
+    """Measure what takes a pass over a store's rows, once for the many configs of a table."""
     del fingerprint  # a store that was made anew in the same folder is read again
     store = Store.open(directory)
     arrays = store.arrays("train", streamed=is_streamed("auto", store))

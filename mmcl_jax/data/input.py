@@ -48,7 +48,7 @@ class Batches:
         processes: int = 1,
         sampler: Sampler | None = None,
     ) -> None:
-        """Takes `arrays` of equal length, the global batch size, and the rows that take part (None: all).
+        """Take `arrays` of equal length, the global batch size, and the rows that take part (None: all).
 
         Raises:
           UserError: the batch is larger than an epoch, or does not divide among the processes.
@@ -112,7 +112,7 @@ STREAMING_WORKERS = 2
 
 
 def is_streamed(images: str, store: Store) -> bool:
-    """Whether images are read from the shards: if asked for, or, with "auto", if they are more than memory can hold."""
+    """Return whether images are read from the shards: if asked for, or, with "auto", if memory cannot hold them."""
     if images != "auto":
         return images == "streamed"
     pictures = [entry for entry in store.schema.entries.values() if entry.kind in ("image", "volume")]
@@ -150,11 +150,11 @@ class BatchIterator:
         gc.collect()  # cycles of Grain's hold batches that were drawn ahead, in shared memory
 
     def get_state(self) -> dict[str, int]:
-        """The state, for `set_state` in this or another process."""
+        """Return the position in the data, for `set_state` in this or another process."""
         return {"next_index": self._next}
 
     def set_state(self, state: Mapping[str, int]) -> None:
-        """Goes on from the state that `get_state` gave."""
+        """Continue from the state that `get_state` returned."""
         self.close()
         self._next = int(state["next_index"])
         self._ahead = self._begin(self._next)
@@ -172,7 +172,7 @@ class BatchIterator:
 
 
 def iterate(batches: Batches, *, workers: int | None = None) -> BatchIterator:
-    """An iterator over the batches, drawn ahead by one thread of this process, or by worker processes.
+    """Return an iterator over the batches, drawn ahead by one thread of this process, or by worker processes.
 
     A thread is enough for mapped arrays. By default, `STREAMING_WORKERS` processes draw where images are streamed.
     """

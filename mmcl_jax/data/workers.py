@@ -17,7 +17,7 @@ _PR_SET_PDEATHSIG = 1  # of Linux, <linux/prctl.h>
 
 
 def pool(workers: int, begin: Callable[..., object] | None = None, *arguments: Any) -> ProcessPoolExecutor:
-    """A pool of spawned processes, each of which calls `begin(*arguments)` first.
+    """Return a pool of spawned processes, each of which calls `begin(*arguments)` first.
 
     Spawned, not forked: the libraries that are loaded here have threads. A worker imports the file of what it is to do,
     and the main program; a program that is a script has to be guarded by `if __name__ == "__main__":`.

@@ -27,7 +27,7 @@ RECIPES.register("measured")(measured)
 
 
 def make(name: str, root: Path | None, options: Sequence[str]) -> Recipe:
-    """The data set `name` in the folder `root`, with options written as "key=value".
+    """Return the data set `name` in the folder `root`, with options written as "key=value".
 
     Raises:
       UserError: an option is unknown or ill-typed, or the folder is not such a data set.
@@ -44,7 +44,7 @@ def make(name: str, root: Path | None, options: Sequence[str]) -> Recipe:
 
 
 def call(registry: Registry, name: str, options: Sequence[str], **given: Any) -> Any:
-    """Calls the factory `name` with options written as "key=value".
+    """Call the factory `name` with options written as "key=value".
 
     Raises:
       UserError: an option is unknown or ill-typed.
@@ -59,7 +59,7 @@ def call(registry: Registry, name: str, options: Sequence[str], **given: Any) ->
 
 
 def _value(text: str, hint: Any) -> Any:
-    """A value written on the command line: a Python literal, or else a text; or a path, if that is wanted."""
+    """Return the value of a command-line text: a Python literal if it is one, else the text; a path where `hint` is."""
     if Path in (hint, *typing.get_args(hint)):
         return Path(text)
     try:

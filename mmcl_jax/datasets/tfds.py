@@ -9,13 +9,14 @@ from PIL import Image
 
 from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.files import whole
 from mmcl_jax.prepare.recipe import Recipe, Step
 
 
 def tfds_images(
     *, root: Path, cache: Path | None = None, data_dir: Path | None = None, image: str = "image", label: str = "label"
 ) -> Recipe:
-    """A prepared TFDS data set, its images written once as lossless files that `prepare` and people can read.
+    """Convert a prepared TFDS data set; write its images once, as lossless files that `prepare` and people can read.
 
     Every scalar feature becomes a column; a class label keeps the names of its classes; a vector of numbers becomes one
     column per element. The data set must lie on disk in a format that is read without TensorFlow (`array_record`), as
@@ -79,7 +80,7 @@ def tfds_images(
 
 
 def _columns(name: str, value: Any) -> dict[str, Any]:
-    """A feature as table columns."""
+    """Return a feature as columns of the table."""
     array = np.asarray(value)
     if array.ndim == 0:
         item = array.item()
@@ -95,6 +96,6 @@ def _write_once(path: Path, image: np.ndarray) -> None:
         f"The TFDS image for {path} is {image.dtype} {image.shape}; only [H, W, 1] and [H, W, 3] uint8 can be used.",
     )
     if not path.is_file():
-        partial = path.with_suffix(".partial")
-        Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(partial, format="PNG", compress_level=1)
-        partial.rename(path)
+        pixels = image[..., 0] if image.shape[2] == 1 else image
+        with whole(path) as partial:
+            Image.fromarray(pixels).save(partial, format="PNG", compress_level=1)

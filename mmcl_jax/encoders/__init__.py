@@ -1,10 +1,24 @@
-"""From views to features: encoders of each kind of input, and the projectors behind them."""
+"""From views to features: encoders of each kind of input, and the projectors behind them.
 
-from mmcl_jax.encoders import cnn, cnn3d, mlp, projectors, resnet, text, vector
+The import of an encoder registers it: a new encoder is a file here and a line in this list. An encoder can be used
+without a config: `resnet18(shape=(32, 32, 3), rngs=nnx.Rngs(0))(images, train=False).pooled`.
+"""
+
+from mmcl_jax.encoders import projectors as projectors
 from mmcl_jax.encoders.base import ENCODERS, PROJECTORS, Encoder, Projector, ViewSpec
+from mmcl_jax.encoders.cnn import cnn as cnn
+from mmcl_jax.encoders.cnn3d import cnn3d as cnn3d
 from mmcl_jax.encoders.features import Features
+from mmcl_jax.encoders.fusions.concat_mlp import concat_mlp as concat_mlp
+from mmcl_jax.encoders.fusions.cross_attention import cross_attention as cross_attention
+from mmcl_jax.encoders.fusions.fused import fused as fused
 from mmcl_jax.encoders.keys import FeatureKey, parse_key
+from mmcl_jax.encoders.mlp import table_mlp as table_mlp
 from mmcl_jax.encoders.model import Model, build_model, view_specs
+from mmcl_jax.encoders.resnet import resnet18 as resnet18
+from mmcl_jax.encoders.resnet import resnet50 as resnet50
+from mmcl_jax.encoders.text import text_embedding as text_embedding
+from mmcl_jax.encoders.vector import vector_mlp as vector_mlp
 
 __all__ = [
     "ENCODERS",
@@ -16,13 +30,6 @@ __all__ = [
     "Projector",
     "ViewSpec",
     "build_model",
-    "cnn",
-    "cnn3d",
-    "mlp",
     "parse_key",
-    "projectors",
-    "resnet",
-    "text",
-    "vector",
     "view_specs",
 ]

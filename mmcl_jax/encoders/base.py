@@ -3,14 +3,17 @@
 import dataclasses
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Key
 
+from mmcl_jax.arrays import ArrayError, ArrayLike, as_array
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.registry import Registry
 
-ENCODERS = Registry("encoder")
-PROJECTORS = Registry("projector")
+ENCODERS = Registry("encoder", given=("kind", "shape", "widths", "missing", "parts", "norm", "rngs", "dtype"))
+PROJECTORS = Registry("projector", given=("features", "norm", "rngs", "dtype"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,24 +21,27 @@ class ViewSpec:
     """What an encoder gets to see of one modality.
 
     Attributes:
-      kind: of the modality's entry: "image", "volume", "table", "vector" or "text".
+      kind: of the modality's entry: "image", "volume", "table", "vector" or "text"; "fusion" of none.
       shape: of one view, channels last.
       widths: one-hot widths of a table's columns; of a text, the size of its vocabulary alone.
       missing: the policy for missing values of a table, see `TableInput`.
+      parts: channels of the features that a fusion is given.
     """
 
     kind: str
     shape: tuple[int, ...]
     widths: tuple[int, ...] = ()
     missing: str = "refuse"
+    parts: tuple[int, ...] = ()
 
 
 class Encoder(nnx.Module):
     """An encoder: `body(embed(view))`, so that explanations can differentiate by what `embed` returns.
 
     Compute is in the given dtype; parameters and normalisation statistics are float32. A factory asks for what it needs
-    of `kind`, `shape`, `widths` and `missing` (see `ViewSpec`), `norm` (makes a normalisation layer for a number of
-    channels), `rngs` and `dtype`. Its return annotation names the class, whose `takes` is checked before it is built.
+    of `kind`, `shape`, `widths`, `missing` and `parts` (see `ViewSpec`), `norm` (makes a normalisation layer for a
+    number of channels), `rngs` and `dtype`; defaults of these are for calls without a config. Its return annotation
+    names the class, whose `takes` is checked before it is built.
 
     Attributes:
       takes: the kinds of entries that can be encoded.
@@ -47,7 +53,7 @@ class Encoder(nnx.Module):
     features: int
     local_features: int = 0
 
-    def embed(self, view: Array) -> Any:
+    def embed(self, view: Any) -> Any:
         """Return the view as arrays of floats (and masks, where there are any) in which a gradient has a meaning."""
         raise NotImplementedError
 
@@ -64,21 +70,28 @@ class Encoder(nnx.Module):
 
     def __call__(
         self,
-        view: Array,
+        view: Any,
         *,
         train: bool,
-        present: Bool[Array, " B"] | None = None,
+        present: ArrayLike | None = None,
         keys: Key[Array, " B"] | None = None,
     ) -> Features:
         """Return the features of views `[B, ...]`.
 
         Args:
-          view: what the views are, as in `ViewSpec`.
+          view: what the views are, as in `ViewSpec`, in any array that speaks DLPack; of a fusion a tuple of `Part`.
           train: normalise by the batch, and draw what is drawn in training.
           present: which rows exist, None for all. The others change nothing for these.
           keys: a random key per row, for encoders that draw.
+
+        Raises:
+          ArrayError: (a `UserError`) pixels are no floats.
         """
-        return self.body(self.embed(view), train=train, present=present, keys=keys)
+        view = jax.tree.map(lambda values: as_array(values, "view"), view)
+        if {"image", "volume"} & set(self.takes) and not jnp.issubdtype(view.dtype, jnp.floating):
+            raise ArrayError(f"pixels are {view.dtype}; give floats in [0, 1], as the views of mmcl_jax.views do.")
+        where = None if present is None else as_array(present, "present")
+        return self.body(self.embed(view), train=train, present=where, keys=keys)
 
 
 class Projector(nnx.Module):

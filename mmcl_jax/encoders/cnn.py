@@ -1,11 +1,12 @@
 """A plain convolutional network for small images and small computers."""
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features, of_maps
-from mmcl_jax.encoders.layers import Norm, conv
+from mmcl_jax.encoders.layers import Norm, batch_norm, conv
 
 
 class CNN(Encoder):
@@ -51,12 +52,23 @@ class CNN(Encoder):
 
 @ENCODERS.register("cnn")
 def cnn(
-    *, shape: tuple[int, ...], norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike, channels: tuple[int, ...] = (32, 64, 128)
+    *,
+    shape: tuple[int, ...],
+    norm: Norm = batch_norm,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike = jnp.float32,
+    channels: tuple[int, ...] = (32, 64, 128),
 ) -> CNN:
-    """3x3 convolutions at stride 2 with these numbers of channels; the last is the number of features.
+    """Return 3x3 convolutions at stride 2 with these numbers of channels; the last is the number of features.
 
     Raises:
       ValueError: there is no channel, or not a positive number of them.
+
+    Example:
+      >>> encoder = cnn(shape=(16, 16, 3), rngs=nnx.Rngs(0), channels=(4, 8))
+      >>> found = encoder(jnp.ones((2, 16, 16, 3)), train=False)
+      >>> found.pooled.shape, found.local.shape, found.grid
+      ((2, 8), (2, 16, 8), (4, 4))
     """
     check_channels(channels)
     return CNN(shape=shape, channels=channels, norm=norm, rngs=rngs, dtype=dtype)

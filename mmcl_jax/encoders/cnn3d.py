@@ -1,11 +1,12 @@
 """A plain convolutional network for volumes."""
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import DTypeLike
 
 from mmcl_jax.encoders.base import ENCODERS
 from mmcl_jax.encoders.cnn import CNN, check_channels
-from mmcl_jax.encoders.layers import Norm
+from mmcl_jax.encoders.layers import Norm, batch_norm
 
 
 class CNN3D(CNN):
@@ -17,19 +18,20 @@ class CNN3D(CNN):
 
 @ENCODERS.register("cnn3d")
 def cnn3d(
-    *, shape: tuple[int, ...], norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike, channels: tuple[int, ...] = (16, 32, 64)
+    *,
+    shape: tuple[int, ...],
+    norm: Norm = batch_norm,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike = jnp.float32,
+    channels: tuple[int, ...] = (16, 32, 64),
 ) -> CNN3D:
-    """3x3x3 convolutions at stride 2 with these numbers of channels; the last is the number of features.
+    """Return 3x3x3 convolutions at stride 2 with these numbers of channels; the last is the number of features.
 
     Raises:
       ValueError: there is no channel, or not a positive number of them.
 
     Example:
-      >>> import functools
-      >>> import jax.numpy as jnp
-      >>> from mmcl_jax.encoders.layers import BatchNorm
-      >>> norm = functools.partial(BatchNorm, group_size=None, momentum=0.9, epsilon=1e-5, dtype=jnp.float32)
-      >>> encoder = cnn3d(shape=(8, 16, 16, 1), norm=norm, rngs=nnx.Rngs(0), dtype=jnp.float32, channels=(4, 8))
+      >>> encoder = cnn3d(shape=(8, 16, 16, 1), rngs=nnx.Rngs(0), channels=(4, 8))
       >>> found = encoder(jnp.ones((2, 8, 16, 16, 1)), train=True)
       >>> found.pooled.shape, found.local.shape, found.grid
       ((2, 8), (2, 32, 8), (2, 4, 4))

@@ -28,7 +28,7 @@ def linear(
     zero_bias: bool = False,
     bias: bool = True,
 ) -> nnx.Linear:
-    """A fully connected layer, by default initialised as PyTorch does (kernel and bias uniform)."""
+    """Return a fully connected layer, initialised by default as in PyTorch (kernel and bias uniform)."""
     bound = 1 / math.sqrt(inputs)
 
     def uniform(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
@@ -50,7 +50,7 @@ def conv(
     rngs: nnx.Rngs,
     dtype: DTypeLike,
 ) -> nnx.Conv:
-    """A square or cubic convolution without bias, padded by kernel // 2 on every side; Kaiming-normal over the fan-out.
+    """Return a square or cubic convolution without bias, padded by kernel // 2 on every side; Kaiming-normal (fan-out).
 
     The padding is explicit because XLA's "SAME" pads unevenly at stride 2, unlike PyTorch.
     """
@@ -88,11 +88,11 @@ class BatchNorm(nnx.Module):
       group_size: examples per group, or None for all.
       momentum: share of the old running statistics that is kept (PyTorch's 0.1 is 0.9 here).
       epsilon: added to the variance.
-      dtype: of the result; statistics are float32.
+      dtype: of the result, None for that of what is normalised; statistics are float32.
     """
 
     def __init__(
-        self, channels: int, *, group_size: int | None, momentum: float, epsilon: float, dtype: DTypeLike
+        self, channels: int, *, group_size: int | None, momentum: float, epsilon: float, dtype: DTypeLike | None
     ) -> None:
         self.scale = nnx.Param(jnp.ones(channels))
         self.bias = nnx.Param(jnp.zeros(channels))
@@ -119,7 +119,7 @@ class BatchNorm(nnx.Module):
         grouped = x.reshape(groups, -1, channels)
         values = grouped.astype(jnp.float32)
         if present is not None:
-            return kept(self._masked(values, present).reshape(x.shape), present)
+            return kept(self._masked(values, present).astype(self.dtype or x.dtype).reshape(x.shape), present)
         mean = values.mean(axis=1, keepdims=True)
         var = jnp.square(values - mean).mean(axis=1, keepdims=True)
         self._remember(mean, var, count=grouped.shape[1])
@@ -145,7 +145,7 @@ class BatchNorm(nnx.Module):
         # Not as in `_normalise`: a vector that is alone in its group is the bias to the last bit, so that no rectifier
         # behind it depends on rounding.
         scale, bias = (param[...].reshape(1, 1, -1) for param in (self.scale, self.bias))
-        return ((values - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias).astype(self.dtype)
+        return (values - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias
 
     def _normalise(self, x: Array, mean: Array, var: Array) -> Array:
         # mean and var are [C] or [G, 1, C]; scale and bias are [C].
@@ -153,7 +153,7 @@ class BatchNorm(nnx.Module):
         mean, var = mean.reshape(-1, 1, scale.shape[-1]), var.reshape(-1, 1, scale.shape[-1])
         factor = scale * jax.lax.rsqrt(var + self.epsilon)
         offset = self.bias[...].reshape(1, 1, -1) - mean * factor
-        return (x.astype(jnp.float32) * factor + offset).astype(self.dtype)
+        return (x.astype(jnp.float32) * factor + offset).astype(self.dtype or x.dtype)
 
     def _remember(self, mean: Array, var: Array, *, count: int) -> None:
         unbiased = var * (count / max(count - 1, 1))
@@ -162,6 +162,11 @@ class BatchNorm(nnx.Module):
             stat[...] = self.momentum * stat[...] + (1 - self.momentum) * new
 
 
+def batch_norm(channels: int) -> BatchNorm:
+    """Return batch normalisation over the whole batch, as PyTorch's: what encoders have by default."""
+    return BatchNorm(channels, group_size=None, momentum=0.9, epsilon=1e-5, dtype=None)
+
+
 def max_pool_3x3(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
-    """3x3 maximum at stride 2, padded by 1 with minus infinity, as in torchvision's stem."""
+    """Return the 3x3 maximum at stride 2, padded by 1 with minus infinity, as in torchvision's stem."""
     return nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))

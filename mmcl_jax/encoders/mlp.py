@@ -3,12 +3,13 @@
 import itertools
 from typing import Any
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features
-from mmcl_jax.encoders.layers import Norm, kaiming_fan_in, linear
+from mmcl_jax.encoders.layers import Norm, batch_norm, kaiming_fan_in, linear
 from mmcl_jax.encoders.table_input import TableInput
 
 
@@ -64,15 +65,15 @@ class TableMLP(MLP):
 def table_mlp(
     *,
     widths: tuple[int, ...],
-    missing: str,
-    norm: Norm,
+    missing: str = "refuse",
+    norm: Norm = batch_norm,
     rngs: nnx.Rngs,
-    dtype: DTypeLike,
+    dtype: DTypeLike = jnp.float32,
     hidden: int = 2048,
     features: int = 2048,
     layers: int = 2,
 ) -> TableMLP:
-    """MMCL's table tower (4,331,520 parameters for the 63 one-hot columns of DVM).
+    """Return MMCL's table tower (4,331,520 parameters for the 63 one-hot columns of DVM).
 
     Args:
       widths: one-hot width of every column.
@@ -86,6 +87,11 @@ def table_mlp(
 
     Raises:
       ValueError: a size is not positive.
+
+    Example:
+      >>> encoder = table_mlp(widths=(1, 3), rngs=nnx.Rngs(0), hidden=8, features=4)  # a number and a category of three
+      >>> encoder(jnp.array([[0.5, 2.0], [-1.0, 0.0]]), train=False).pooled.shape
+      (2, 4)
     """
     return TableMLP(
         widths=widths,

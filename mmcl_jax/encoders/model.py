@@ -3,6 +3,7 @@
 import dataclasses
 import typing
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from mmcl_jax.data.inputs import InputSpec, specs_of
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.encoders.base import ENCODERS, PROJECTORS, Encoder, Projector, ViewSpec
 from mmcl_jax.encoders.features import Features
+from mmcl_jax.encoders.fusions import parts_of_views
 from mmcl_jax.encoders.keys import parse_key
 from mmcl_jax.encoders.layers import BatchNorm, kept, linear
 from mmcl_jax.errors import UserError, check
@@ -50,13 +52,13 @@ class Model(nnx.Module):
     def encode(
         self,
         modality: str,
-        view: Array,
+        view: Any,
         *,
         train: bool,
         present: Present | None = None,
         keys: Key[Array, " B"] | None = None,
     ) -> Features:
-        """Return the features of views `[B, ...]` of this modality.
+        """Return the features of views of this modality: arrays `[B, ...]`, and of a fusion the tuple of its parts.
 
         Rows that are not `present` enter as zeros, whatever they hold, and their features are zeros that have no
         gradient; their local features are masked where the encoder has a mask.
@@ -64,7 +66,8 @@ class Model(nnx.Module):
         encoder = self.encoders[modality]
         if present is None:
             return encoder(view, train=train, keys=keys)
-        found = encoder(kept(view, present), train=train, present=present, keys=keys)
+        there = jax.tree.map(lambda array: kept(array, present), view)
+        found = encoder(there, train=train, present=present, keys=keys)
         return jax.tree.map(lambda array: kept(array, present), found)
 
     def project(self, key: str, features: Features, *, train: bool, present: Present | None = None) -> Array:
@@ -88,13 +91,16 @@ class Model(nnx.Module):
 
 
 def view_specs(config: ConfigDict, inputs: Mapping[str, InputSpec]) -> dict[str, ViewSpec]:
-    """Return what the encoders of a config get to see, by modality: the first view of each.
+    """Return what the encoders of inputs get to see, by modality: the first view of each.
 
     Raises:
       UserError: a view and its input do not go together.
     """
     found: dict[str, ViewSpec] = {}
+    fusions = parts_of_views(config.views)
     for name, options in sorted(config.views.items()):
+        if name in fusions:
+            continue
         view = VIEWS.build(options, f"config.views.{name}")
         if view.modality in found or view.modality not in inputs:
             continue
@@ -120,7 +126,7 @@ def build_model(
     heads: Mapping[str, Mapping[str, int]] | None = None,
     learned: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Model:
-    """The model that `config.encoders`, `projectors`, `predictors` and `batch_norm` describe.
+    """Return the model that `config.encoders`, `projectors`, `predictors` and `batch_norm` describe.
 
     `specs` says what each modality's views are; of a schema, `view_specs` makes it. `heads` are the sizes of the layers
     that terms have on the features of their views, by term and view; `learned` the scalars that terms train, by term
@@ -137,8 +143,8 @@ def build_model(
     def norm(channels: int) -> BatchNorm:
         return BatchNorm(channels, dtype=dtype, **config.batch_norm)
 
-    def encoder(modality: str, part: ConfigDict) -> Encoder:
-        spec, path = specs[modality], f"config.encoders.{modality}"
+    def encoder(modality: str, spec: ViewSpec) -> Encoder:
+        part, path = config.encoders[modality], f"config.encoders.{modality}"
         takes = _takes(part.name, f"{path}.name")
         check(
             not takes or spec.kind in takes,
@@ -151,7 +157,9 @@ def build_model(
     def projector(path: str, part: ConfigDict, features: int) -> Projector:
         return PROJECTORS.build(part, path, features=features, norm=norm, rngs=rngs, dtype=dtype)
 
-    encoders = {modality: encoder(modality, part) for modality, part in sorted(config.encoders.items())}
+    fused = {config.views[name].modality for name in parts_of_views(config.views)}
+    encoders = {modality: encoder(modality, specs[modality]) for modality in sorted(set(config.encoders) - fused)}
+    encoders |= {modality: encoder(modality, spec) for modality, spec in _fusion_specs(config, encoders).items()}
     projectors = {
         key: projector(f"config.projectors.{key}", part, _width(encoders, key, f"config.projectors.{key}"))
         for key, part in sorted(config.projectors.items())
@@ -168,6 +176,28 @@ def build_model(
         for term, sizes in (heads or {}).items()
     }
     return Model(encoders, projectors, predictors, layers, learned or {})
+
+
+def _fusion_specs(config: ConfigDict, encoders: Mapping[str, Encoder]) -> dict[str, ViewSpec]:
+    """Return what the fusions of a config get to see of the encoders of inputs, by modality.
+
+    Raises:
+      UserError: a part is local, and its encoder gives no local features.
+    """
+    found: dict[str, ViewSpec] = {}
+    for name, texts in parts_of_views(config.views).items():
+        widths = []
+        for text in texts:
+            view, local, _ = parse_key(text)
+            of = config.views[view].modality
+            check(
+                not local or encoders[of].local_features > 0,
+                f"config.views.{name}.of: {text!r} are local features, and the encoder of {of!r} gives none; name "
+                f"{view!r}, or choose another config.encoders.{of}.",
+            )
+            widths.append(encoders[of].local_features if local else encoders[of].features)
+        found[config.views[name].modality] = ViewSpec(kind="fusion", shape=(), parts=tuple(widths))
+    return dict(sorted(found.items()))
 
 
 def _takes(name: str, path: str) -> tuple[str, ...]:

@@ -2,11 +2,12 @@
 
 import itertools
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float
 
 from mmcl_jax.encoders.base import PROJECTORS, Projector
-from mmcl_jax.encoders.layers import Norm, linear
+from mmcl_jax.encoders.layers import Norm, batch_norm, linear
 
 
 class MLPProjector(Projector):
@@ -65,13 +66,19 @@ class NormProjector(Projector):
 
 
 @PROJECTORS.register("mlp")
-def mlp(*, features: int, rngs: nnx.Rngs, dtype: DTypeLike, hidden: int = 2048, out: int = 128) -> MLPProjector:
-    """Two layers with biases and no normalisation: what MMCL's released code uses for both modalities.
+def mlp(
+    *, features: int, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32, hidden: int = 2048, out: int = 128
+) -> MLPProjector:
+    """Return two layers with biases and no normalisation: what MMCL's released code uses for both modalities.
 
     (The SimCLR head of lightly 1.2.22, which it pins; from 1.4.3 on that head has BatchNorm after both layers.)
 
     Raises:
       ValueError: a size is not positive.
+
+    Example:
+      >>> mlp(features=16, rngs=nnx.Rngs(0), hidden=8, out=4)(jnp.ones((2, 16)), train=True).shape
+      (2, 4)
     """
     if min(hidden, out) <= 0:
         raise ValueError(f"hidden and out must be positive, not {hidden} and {out}")
@@ -79,11 +86,15 @@ def mlp(*, features: int, rngs: nnx.Rngs, dtype: DTypeLike, hidden: int = 2048, 
 
 
 @PROJECTORS.register("linear")
-def single(*, features: int, rngs: nnx.Rngs, dtype: DTypeLike, out: int = 128) -> LinearProjector:
-    """One fully connected layer: what MMCL's paper (section 4.2) says of the table; its code has `mlp`.
+def single(*, features: int, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32, out: int = 128) -> LinearProjector:
+    """Return one fully connected layer: what MMCL's paper (section 4.2) says of the table; its code has `mlp`.
 
     Raises:
       ValueError: `out` is not positive.
+
+    Example:
+      >>> single(features=16, rngs=nnx.Rngs(0), out=4)(jnp.ones((2, 16)), train=True).shape
+      (2, 4)
     """
     if out <= 0:
         raise ValueError(f"out must be positive, not {out}")
@@ -94,20 +105,24 @@ def single(*, features: int, rngs: nnx.Rngs, dtype: DTypeLike, out: int = 128) -
 def mlp_norm(
     *,
     features: int,
-    norm: Norm,
+    norm: Norm = batch_norm,
     rngs: nnx.Rngs,
-    dtype: DTypeLike,
+    dtype: DTypeLike = jnp.float32,
     hidden: tuple[int, ...] = (8192,),
     out: int = 8192,
     out_bias: bool = False,
 ) -> NormProjector:
-    """Hidden layers with batch normalisation: the expanders of Barlow Twins and VICReg, the projectors of BYOL.
+    """Return hidden layers with batch normalisation: the expanders of Barlow Twins and VICReg, the projectors of BYOL.
 
     One hidden layer of 8192 is MMCL's Barlow Twins baseline; the papers of both have two, `hidden=(8192, 8192)`. The
     last layer of BYOL's and SimSiam's projectors and predictors has a bias (`out_bias`).
 
     Raises:
       ValueError: a size is not positive.
+
+    Example:
+      >>> mlp_norm(features=16, rngs=nnx.Rngs(0), hidden=(8,), out=4)(jnp.ones((2, 16)), train=True).shape
+      (2, 4)
     """
     if min((*hidden, out)) <= 0:
         raise ValueError(f"hidden and out must be positive, not {hidden} and {out}")

@@ -5,12 +5,13 @@ He et al., "Deep residual learning for image recognition", CVPR 2016, Table 1.
 
 from typing import Literal
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features, of_maps
-from mmcl_jax.encoders.layers import Norm, conv, max_pool_3x3
+from mmcl_jax.encoders.layers import Norm, batch_norm, conv, max_pool_3x3
 
 Stem = Literal["imagenet", "cifar"]
 Remat = Literal["none", "stages", "blocks"]
@@ -156,14 +157,14 @@ class ResNet(Encoder):
 def resnet18(
     *,
     shape: tuple[int, ...],
-    norm: Norm,
+    norm: Norm = batch_norm,
     rngs: nnx.Rngs,
-    dtype: DTypeLike,
+    dtype: DTypeLike = jnp.float32,
     stem: Stem = "imagenet",
     width: float = 1.0,
     remat: Remat = "none",
 ) -> ResNet:
-    """ResNet-18: 512 features, 11,176,512 parameters at 3 channels.
+    """Return a ResNet-18 (He et al., CVPR 2016, table 1): 512 features, 11,176,512 parameters at 3 channels.
 
     Args:
       shape: of one image, (height, width, channels).
@@ -175,6 +176,12 @@ def resnet18(
       remat: computes activations again for the gradient in place of keeping them: all but the inputs of "blocks", or of
         the four "stages", which keeps less but needs as much at once as the largest stage has. On CPUs XLA merges the
         second computation with the first, so that nothing is saved there.
+
+    Example:
+      >>> import jax
+      >>> encoder = nnx.eval_shape(lambda: resnet18(shape=(64, 64, 3), rngs=nnx.Rngs(0)))  # shapes alone
+      >>> encoder.features, sum(x.size for x in jax.tree.leaves(nnx.state(encoder, nnx.Param)))
+      (512, 11176512)
     """
     return ResNet(
         block=BasicBlock,
@@ -193,14 +200,21 @@ def resnet18(
 def resnet50(
     *,
     shape: tuple[int, ...],
-    norm: Norm,
+    norm: Norm = batch_norm,
     rngs: nnx.Rngs,
-    dtype: DTypeLike,
+    dtype: DTypeLike = jnp.float32,
     stem: Stem = "imagenet",
     width: float = 1.0,
     remat: Remat = "none",
 ) -> ResNet:
-    """ResNet-50 v1.5: 2048 features, 23,508,032 parameters at 3 channels. Arguments as in `resnet18`."""
+    """Return a ResNet-50 v1.5: 2048 features, 23,508,032 parameters at 3 channels. Arguments are as in `resnet18`.
+
+    Example:
+      >>> import jax
+      >>> encoder = nnx.eval_shape(lambda: resnet50(shape=(64, 64, 3), rngs=nnx.Rngs(0)))  # shapes alone
+      >>> encoder.features, sum(x.size for x in jax.tree.leaves(nnx.state(encoder, nnx.Param)))
+      (2048, 23508032)
+    """
     return ResNet(
         block=Bottleneck,
         depths=(3, 4, 6, 3),

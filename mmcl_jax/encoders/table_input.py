@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 
 def one_hot(rows: Float[Array, "B F"], widths: tuple[int, ...]) -> Float[Array, "B E"]:
-    """Encoded rows with every categorical column (width above 1) spread over as many columns, in place.
+    """Return encoded rows with every categorical column (width above 1) spread over as many columns, at its index.
 
     Example:
       >>> print(one_hot(jnp.array([[0.5, 2.0]]), (1, 3)))

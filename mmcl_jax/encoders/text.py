@@ -55,9 +55,14 @@ class TextEmbedding(Encoder):
 
 @ENCODERS.register("text_embedding")
 def text_embedding(
-    *, widths: tuple[int, ...], rngs: nnx.Rngs, dtype: DTypeLike, features: int = 256, vocabulary: int | None = None
+    *,
+    widths: tuple[int, ...] = (),
+    rngs: nnx.Rngs,
+    dtype: DTypeLike = jnp.float32,
+    features: int = 256,
+    vocabulary: int | None = None,
 ) -> TextEmbedding:
-    """A vector for every token of the vocabulary, and their mean over a text.
+    """Return an encoder that embeds every token of the vocabulary as a vector, and a text as the mean over its tokens.
 
     A view is int32 `[B, T, 2]`: token and sentence, -1 behind the end of the text. The order of the tokens and their
     sentences do not matter.

@@ -1,10 +1,11 @@
 """The encoder of vectors of numbers, such as genetic scores."""
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float
 
 from mmcl_jax.encoders.base import ENCODERS
-from mmcl_jax.encoders.layers import Norm
+from mmcl_jax.encoders.layers import Norm, batch_norm
 from mmcl_jax.encoders.mlp import MLP
 
 
@@ -22,14 +23,14 @@ class VectorMLP(MLP):
 def vector_mlp(
     *,
     shape: tuple[int, ...],
-    norm: Norm,
+    norm: Norm = batch_norm,
     rngs: nnx.Rngs,
-    dtype: DTypeLike,
+    dtype: DTypeLike = jnp.float32,
     hidden: int = 2048,
     features: int = 2048,
     layers: int = 2,
 ) -> VectorMLP:
-    """`layers` linear layers, with a norm and ReLU behind all but the last; initialised as `table_mlp`.
+    """Return `layers` linear layers, with a norm and ReLU behind all but the last; initialised as `table_mlp`.
 
     Args:
       shape: of one vector, `(F,)`.
@@ -44,11 +45,7 @@ def vector_mlp(
       ValueError: a size is not positive.
 
     Example:
-      >>> import functools
-      >>> import jax.numpy as jnp
-      >>> from mmcl_jax.encoders.layers import BatchNorm
-      >>> norm = functools.partial(BatchNorm, group_size=None, momentum=0.9, epsilon=1e-5, dtype=jnp.float32)
-      >>> encoder = vector_mlp(shape=(300,), norm=norm, rngs=nnx.Rngs(0), dtype=jnp.float32, features=16)
+      >>> encoder = vector_mlp(shape=(300,), rngs=nnx.Rngs(0), features=16)
       >>> encoder(jnp.ones((4, 300)), train=True).pooled.shape
       (4, 16)
     """

@@ -9,15 +9,18 @@ from ml_collections import ConfigDict
 from mmcl_jax.data.inputs import Inputs, input_arrays
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.label_feature import columns_with_label
-from mmcl_jax.encoders import Model
+from mmcl_jax.encoders import Model, parse_key
+from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.evaluation.protocols.knn import knn_outputs, nearest
 from mmcl_jax.evaluation.protocols.retrieval import ranks
 from mmcl_jax.evaluation.sources.features import What, frozen_encoder
+from mmcl_jax.evaluation.sources.pairs import compared
+from mmcl_jax.evaluation.sources.reads import BOTH
 from mmcl_jax.tasks import Class
 
 
 def monitor(store: Store, config: ConfigDict, inputs: Inputs) -> "OnlineKNN":
-    """The monitor of a training, as `config.monitor` says."""
+    """Return the monitor of a training that `config.monitor` asks for."""
     return OnlineKNN(store, config, inputs, rows=config.monitor.rows, neighbours=config.monitor.neighbours)
 
 
@@ -32,10 +35,12 @@ class OnlineKNN:
     def __init__(
         self, store: Store, config: ConfigDict, inputs: Inputs, *, rows: int = 2048, neighbours: int = 20
     ) -> None:
-        """Reads the rows: at most `rows` of either split. `neighbours` vote, or as many as have labels if fewer do."""
+        """Read the rows: at most `rows` of either split. `neighbours` vote, or all labelled rows if they are fewer."""
         self._config, self._neighbours = config, neighbours
         self._modalities = tuple(sorted(config.encoders))
-        self._train, self._val = (_some(store, split, self._modalities, inputs, rows) for split in ("train", "val"))
+        self._inputs = {modality: inputs_of(config.views, modality) for modality in self._modalities}
+        read = tuple(dict.fromkeys(name for names in self._inputs.values() for name in names))
+        self._train, self._val = (_some(store, split, read, inputs, rows) for split in ("train", "val"))
         label = store.schema.label
         self._task = None if label is None else Class(label=label.name, classes=len(label.categories))
         self._label = "" if label is None else label.name
@@ -43,29 +48,32 @@ class OnlineKNN:
             label is not None and "table" in self._modalities and columns_with_label(inputs.schema, store, label.name)
         )
         self._told = bool(told)
-        self._fitted = inputs.fitted
+        self._fitted, self._pairs = inputs.fitted, compared(config, inputs)
 
     def __call__(self, model: Model) -> dict[str, float]:
-        """Of every modality, `online/knn_top1/MODALITY` if there are labels: weighted kNN on frozen features.
+        """Return `online/knn_top1/MODALITY` of every modality, if there are labels: weighted kNN on frozen features.
 
-        And `online/retrieval_top1` if image and table have projectors: in how many validation rows (of those held) the
-        projection of the image finds that of its own table before all others, averaged with the other direction.
+        And of image and table, if a term compares them, `online/retrieval_top1`: in how many validation rows (of those
+        held that have both) the projection of the image finds that of its own table before all others, averaged with
+        the other direction. Of other pairs it is `online/retrieval_top1/FIRST-SECOND`.
         """
         metrics = {}
         for modality in self._modalities:
             top1 = self._top1(model, modality)
             if top1 is not None:
                 metrics[f"online/knn_top1/{modality}"] = top1
-        if {"image", "table"} <= set(self._modalities) & set(model.projectors):
-            image, table = (self._encode(model, self._val, one, "projected") for one in ("image", "table"))
-            both = self._present(self._val, "image") & self._present(self._val, "table")
-            found = np.stack([ranks(image[both], table[both]), ranks(table[both], image[both])])
-            metrics["online/retrieval_top1"] = float((found == 1).mean())
+        for pair in self._pairs:
+            both = np.all([self._present(self._val, parse_key(key).modality) for key in pair], axis=0)
+            if both.any():
+                first, second = (self._compared(model, key)[both] for key in pair)
+                found = np.stack([ranks(first, second), ranks(second, first)])
+                name = "" if pair == BOTH else f"/{'-'.join(pair)}"
+                metrics[f"online/retrieval_top1{name}"] = float((found == 1).mean())
         return metrics
 
     def _top1(self, model: Model, modality: str) -> float | None:
-        """None if the bank or the queries have no label, or the label is a column of what it would be told from."""
-        if self._task is None or (modality == "table" and self._told):
+        """Return the accuracy; None if bank or queries have no label, or the label is a column of the input."""
+        if self._task is None or ("table" in self._inputs[modality] and self._told):
             return None
         bank_codes, codes = self._codes(self._train), self._codes(self._val)
         known = (bank_codes >= 0) & self._present(self._train, modality)
@@ -79,18 +87,30 @@ class OnlineKNN:
         return float((outputs.argmax(axis=1) == codes[asked]).mean())
 
     def _present(self, rows: Mapping[str, np.ndarray], modality: str) -> np.ndarray:
-        return rows.get(f"present/{modality}", np.ones(len(rows["id"]), bool))
+        every = np.ones(len(rows["id"]), bool)
+        return np.all([rows.get(f"present/{name}", every) for name in self._inputs[modality]], axis=0)
 
     def _codes(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         return rows[f"target/{self._label}"]
 
-    def _encode(self, model: Model, rows: Mapping[str, Any], modality: str, what: What = "pooled") -> np.ndarray:
-        fitted = self._fitted.get(modality, {})
-        return frozen_encoder(model, config=self._config, modality=modality, what=what, fitted=fitted)(rows[modality])
+    def _compared(self, model: Model, key: str) -> np.ndarray:
+        """Return what terms compare of the validation rows: projections, or by the head "none" the features."""
+        modality, _, head = parse_key(key)
+        if head == "none":
+            return self._encode(model, self._val, modality)
+        return self._encode(model, self._val, modality, "projected", head)
+
+    def _encode(
+        self, model: Model, rows: Mapping[str, Any], modality: str, what: What = "pooled", head: str = ""
+    ) -> np.ndarray:
+        encode = frozen_encoder(
+            model, config=self._config, modality=modality, what=what, head=head, fitted=self._fitted
+        )
+        return encode({name: rows[name] for name in self._inputs[modality]})
 
 
 def _some(store: Store, split: str, modalities: tuple[str, ...], inputs: Inputs, count: int) -> dict[str, np.ndarray]:
-    """At most `count` rows of a split, always the same ones, in memory."""
+    """Return at most `count` rows of a split, always the same ones, in memory."""
     arrays = input_arrays(store, split, inputs, modalities)
     rows = np.sort(np.random.default_rng(0).permutation(len(arrays["id"]))[:count])
     return {name: np.asarray(array[rows]) for name, array in arrays.items()}

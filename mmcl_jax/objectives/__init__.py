@@ -1,23 +1,16 @@
-"""The terms, the all-pairs kernel under them, and how a config becomes an objective."""
+"""The terms, the all-pairs kernel under them (`pairs`), and how a config becomes an objective.
 
+A term can be used without a config: `clip(temperature=0.1)(images, tables)` is a loss.
+"""
+
+from mmcl_jax.objectives import pairs
 from mmcl_jax.objectives.base import TERMS, Term
 from mmcl_jax.objectives.collapse import COLLAPSED
 from mmcl_jax.objectives.objective import Memory, Objective, Outputs, build_objective
 from mmcl_jax.objectives.pairs import Execution
 from mmcl_jax.objectives.reads import Read
 from mmcl_jax.objectives.stages import Each, EachPair, Layer, LayerInput, Loss, Whole, linear_layer
-from mmcl_jax.objectives.terms import (
-    agreement,
-    barlow_twins,
-    clip,
-    local_alignment,
-    nnclr,
-    nt_xent,
-    siglip,
-    supervised,
-    vicreg,
-    vime,
-)
+from mmcl_jax.objectives.terms import *  # noqa: F403
 
 __all__ = [
     "COLLAPSED",
@@ -34,16 +27,7 @@ __all__ = [
     "Read",
     "Term",
     "Whole",
-    "agreement",
-    "barlow_twins",
     "build_objective",
-    "clip",
     "linear_layer",
-    "local_alignment",
-    "nnclr",
-    "nt_xent",
-    "siglip",
-    "supervised",
-    "vicreg",
-    "vime",
+    "pairs",
 ]

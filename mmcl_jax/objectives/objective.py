@@ -20,7 +20,7 @@ from mmcl_jax.objectives.pairs import Execution
 from mmcl_jax.objectives.partners import InSlices, at_once, with_partners
 from mmcl_jax.objectives.presence import present_in
 from mmcl_jax.objectives.reads import Read
-from mmcl_jax.objectives.stages import Layers, Learned, Metrics, Targets, Whole
+from mmcl_jax.objectives.stages import Fuse, Layers, Learned, Metrics, Targets, Whole
 from mmcl_jax.objectives.unit import unit
 
 # What the model made of a batch, arrays [B, ...]: {"embedding", "prediction" or "teacher": {text: array}},
@@ -39,6 +39,7 @@ class Objective:
       terms: by the name under which the train state keeps what they learn.
       names: of the terms in the log, `NAME/READ-READ`; a second term of that name is `NAME_2/READ-READ`.
       modalities: of the views.
+      parts: of the fused views, texts `VIEW[.local]` of the features that each is made of.
       queues: their sizes, by term.
       reads: texts that terms read, by kind of output.
       kept: those of them that the loss of a term is given, and not its stage `each` alone.
@@ -51,16 +52,17 @@ class Objective:
         terms: Sequence[Term],
         modalities: Mapping[str, str],
         *,
+        parts: Mapping[str, tuple[str, ...]] | None = None,
         execution: Execution | None = None,
         normalise: Normalise = None,
     ) -> None:
-        """Take the terms, the modality of each view, how pairs are walked, and what the sum is divided by.
+        """Take the terms, the views' modalities and parts, how pairs are walked, and what the sum is divided by.
 
         With `normalise="present"` the sum is divided by the weights of the terms for which any row of the batch is
         complete, and so is a mean over these terms.
         """
         self.terms = {f"term_{index}": term for index, term in enumerate(terms)}
-        self.modalities, self.normalise = dict(modalities), normalise
+        self.modalities, self.parts, self.normalise = dict(modalities), dict(parts or {}), normalise
         self.execution = execution or Execution()
         self.names: dict[str, str] = {}
         seen: collections.Counter[tuple[str, str]] = collections.Counter()
@@ -88,7 +90,12 @@ class Objective:
 
     def present(self, key: str, batch: Mapping[str, Array]) -> Bool[Array, "B"] | None:
         """Return the rows that have all that a term reads; None for all."""
-        return present_in(batch, (self.modalities[read.view] for read in self.terms[key].reads))
+        return self.having(batch, [read.view for read in self.terms[key].reads])
+
+    def having(self, batch: Mapping[str, Array], views: Iterable[str]) -> Bool[Array, "B"] | None:
+        """Return the rows that have these views, and all parts of those that are fused; None for all."""
+        of_inputs = [Read.parse(text).view for view in views for text in self.parts.get(view, (view,))]
+        return present_in(batch, [self.modalities[view] for view in of_inputs])
 
     def targets_of(self, key: str, batch: Mapping[str, Array]) -> Targets:
         """Return the targets that a term reads."""
@@ -105,6 +112,7 @@ class Objective:
         *,
         layers: Mapping[str, Layers] | None = None,
         in_slices: InSlices = at_once,
+        fuse: Fuse | None = None,
         seed: UInt32[Array, ""] | None = None,
         step: Int[Array, ""] | None = None,
     ) -> tuple[Float[Array, ""], Metrics]:
@@ -117,6 +125,7 @@ class Objective:
           memory: the queues, by term.
           layers: of the terms that look at partners, by term and name.
           in_slices: how their rows are taken.
+          fuse: gives them the features of fusions, see `EachPair.fuse`.
           seed: of the experiment.
           step: of training.
         """
@@ -136,7 +145,7 @@ class Objective:
                 key=None if seed is None or step is None else self._key(key, seed, step),
             ).masked()
             if term.each_pair:
-                pairs = with_partners(term, given, (layers or {}).get(key, {}), in_slices)
+                pairs = with_partners(term, given, (layers or {}).get(key, {}), in_slices, fuse)
                 given = dataclasses.replace(given, pairs=pairs).masked()
             loss = term.counted(given)
             total = total + term.weight * loss.value
@@ -150,7 +159,7 @@ class Objective:
             total = total / jnp.where(weights > 0, weights, 1)
         for text, embeddings in {**outputs.get("pooled", {}), **outputs.get("embedding", {})}.items():
             if embeddings.ndim == 2:
-                present = present_in(batch, [self.modalities[Read.parse(text).view]])
+                present = self.having(batch, [Read.parse(text).view])
                 metrics.update({f"{short}/{text}": value for short, value in spread(embeddings, present).items()})
         return total, {"loss": total, **metrics}
 
@@ -205,6 +214,7 @@ def build_objective(
     specs: Sequence[ConfigDict],
     modalities: Mapping[str, str],
     *,
+    parts: Mapping[str, tuple[str, ...]] | None = None,
     execution: Execution | None = None,
     schema: Schema | None = None,
     inputs: Mapping[str, InputSpec] | None = None,
@@ -215,6 +225,7 @@ def build_objective(
     Args:
       specs: of the terms.
       modalities: of the views, by name.
+      parts: of the fused views, by name; see `Objective`.
       execution: how terms walk their pairs.
       schema: tells terms the classes of labels.
       inputs: tell terms the widths of a table's columns, by modality; by default those of the schema's first table.
@@ -230,7 +241,7 @@ def build_objective(
         if inputs is None:
             return schema.widths if schema else ()
         view = spec.between[0].partition(":")[0] if spec.between else ""
-        return inputs[modalities[view]].widths if view in modalities else ()
+        return inputs[modalities[view]].widths if view in modalities and view not in (parts or {}) else ()
 
     terms = []
     for index, spec in enumerate(specs):
@@ -250,7 +261,7 @@ def build_objective(
         )
         check_reads(term, f"{path}.between", modalities)
         terms.append(term)
-    return Objective(terms, modalities, execution=execution, normalise=normalise)
+    return Objective(terms, modalities, parts=parts, execution=execution, normalise=normalise)
 
 
 def check_reads(term: Term, path: str, views: Iterable[str]) -> None:
@@ -267,7 +278,8 @@ def check_reads(term: Term, path: str, views: Iterable[str]) -> None:
         check(read.view in views, f"{path}: there is no view {read.view!r}; config.views has {', '.join(views)}.")
         check(
             term.local or not read.local,
-            f"{path}: {text!r} is local, and the term {term.name!r} compares pooled features; read {read.view!r}.",
+            f"{path}: {text!r} is local, and the term {term.name!r} compares pooled features; read {read.view!r}, or "
+            "choose a term of local features: local_alignment.",
         )
         check(
             bool(term.outputs) or read.head in ("", "none"),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mmcl_jax.objectives.base import Term
-from mmcl_jax.objectives.stages import EachPair, Layers, Whole
+from mmcl_jax.objectives.stages import EachPair, Fuse, Layers, Whole
 
 # (function of arrays [b, ...], arrays [B, ...]) -> its results [B, ...], found slice by slice
 InSlices = Callable[[Callable[[Any], Any], Any], Any]
@@ -18,7 +18,9 @@ def at_once(function: Callable[[Any], Any], rows: Any) -> Any:
     return function(rows)
 
 
-def with_partners(term: Term, given: Whole, layers: Layers, in_slices: InSlices = at_once) -> Any:
+def with_partners(
+    term: Term, given: Whole, layers: Layers, in_slices: InSlices = at_once, fuse: Fuse | None = None
+) -> Any:
     """Return what the stage `each_pair` gives of every row and of the partners that `choose` chose, arrays `[B, ...]`.
 
     Where an index is negative, there is no partner: it is not present, and another row's values stand in for it. Of a
@@ -42,6 +44,7 @@ def with_partners(term: Term, given: Whole, layers: Layers, in_slices: InSlices 
                 layers=layers,
                 learned=given.learned,
                 present=own["present"],
+                fuser=fuse,
                 partners_present=there if theirs["present"] is None else there & theirs["present"],
             )
         )

@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped, UInt32
 
 from mmcl_jax.encoders import Features
+from mmcl_jax.encoders.fusions import Part
 from mmcl_jax.encoders.layers import linear
 from mmcl_jax.objectives.pairs import Execution
 from mmcl_jax.views import Viewed
@@ -18,6 +19,8 @@ Metrics = dict[str, Array]
 Learned = Mapping[str, Float[Array, ""]]
 Layers = Mapping[str, nnx.Module]
 Targets = Mapping[str, Shaped[Array, "B ..."]]
+# (name of a fused view, its parts [B, L, C] by their texts, which rows are present) -> features
+Fuse = Callable[[str, Mapping[str, Part], Bool[Array, "B"]], Features]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,8 +34,9 @@ class Each:
       predictions: embeddings behind the predictor.
       teacher: embeddings by the target network, a moving average, without gradient.
       views: what the encoders saw, with where its pixels come from (`geometry`) and the cells that were overwritten
-        (`changed`).
-      inputs: rows of the batch that the views were made of.
+        (`changed`); None of a fused view.
+      inputs: rows of the batch that the views were made of; None of a fused view.
+      parts: of a fused view, the features that it is made of by the texts of its `of`; {} of other views.
       targets: that the term reads; a class is int32, -1 for missing, a number float32, NaN for missing.
       layers: the term's own.
       learned: the term's own scalars.
@@ -47,8 +51,9 @@ class Each:
     embeddings: tuple[Float[Array, "B ..."], ...] = ()
     predictions: tuple[Float[Array, "B ..."], ...] = ()
     teacher: tuple[Float[Array, "B ..."], ...] = ()
-    views: tuple[Viewed, ...] = ()
-    inputs: tuple[Shaped[Array, "B ..."], ...] = ()
+    views: tuple[Viewed | None, ...] = ()
+    inputs: tuple[Shaped[Array, "B ..."] | None, ...] = ()
+    parts: tuple[Mapping[str, Part], ...] = ()
     targets: Targets = dataclasses.field(default_factory=dict)
     layers: Layers = dataclasses.field(default_factory=dict)
     learned: Learned = dataclasses.field(default_factory=dict)
@@ -120,6 +125,7 @@ class EachPair:
       learned: the term's own scalars.
       present: rows that are present; None for all.
       partners_present: which partners there are, and are present.
+      fuser: what `fuse` asks.
     """
 
     own: Any
@@ -128,6 +134,35 @@ class EachPair:
     layers: Layers = dataclasses.field(default_factory=dict)
     learned: Learned = dataclasses.field(default_factory=dict)
     present: Bool[Array, "B"] | None = None
+    fuser: Fuse | None = None
+
+    @property
+    def paired(self) -> Bool[Array, "B K"]:
+        """Which pairs of a row and a partner there are, both present."""
+        return self.partners_present if self.present is None else self.partners_present & self.present[:, None]
+
+    def fuse(self, view: str, parts: Mapping[str, Part]) -> Float[Array, "B K D"]:
+        """Return the pooled features of a fusion whose parts are of own rows and of partners; 0 where there is no pair.
+
+        Args:
+          view: name of the fused view.
+          parts: by the texts of its `of`, as in `Each.parts`: tokens `[B, L, C]` of own rows, which all K pairs share,
+            or `[B, K, L, C]` of partners.
+
+        Raises:
+          ValueError: the term is called on plain arrays, where there is no model, or the fusion has model state.
+        """
+        if self.fuser is None:
+            raise ValueError("parts are fused by a model, of which there is none")
+        rows, count = self.partners_present.shape
+
+        def of_pairs(part: Part) -> Part:
+            if part.tokens.ndim == 3:
+                return jax.tree.map(lambda array: jnp.repeat(array, count, axis=0), part)
+            return jax.tree.map(lambda array: array.reshape(rows * count, *array.shape[2:]), part)
+
+        found = self.fuser(view, {text: of_pairs(part) for text, part in parts.items()}, self.paired.reshape(-1))
+        return found.pooled.reshape(rows, count, -1)
 
 
 @jax.tree_util.register_dataclass

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -9,7 +10,7 @@ _SHORTEST = 1e-12
 
 
 def unit(
-    x: Float[Array, "N d"], scale: float | Float[Array, ""] = 1.0, *, dtype: DTypeLike | None = None
+    x: Float[Array, "N d"], scale: float | int | np.floating | Float[Array, ""] = 1.0, *, dtype: DTypeLike | None = None
 ) -> Float[Array, "N d"]:
     """Return the rows of `x` scaled to the length `scale`, computed in float32, as `dtype` (by default that of `x`).
 

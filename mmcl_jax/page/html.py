@@ -20,7 +20,7 @@ _VOID = frozenset({"img", "meta", "br"})
 
 
 def element(tag: str, *children: Child, **attributes: Attribute) -> Html:
-    """`<tag attributes>children</tag>`; `class_` and `aria_label` become `class` and `aria-label`.
+    """Return `<tag attributes>children</tag>`; `class_` and `aria_label` become `class` and `aria-label`.
 
     Args:
       tag: name of the element.
@@ -38,7 +38,7 @@ def element(tag: str, *children: Child, **attributes: Attribute) -> Html:
 
 
 def fragment(*children: Child) -> Html:
-    """The children after one another, each escaped unless it is `Html`."""
+    """Return the children after one another, each escaped unless it is `Html`."""
     parts: list[str] = []
     for child in children:
         if isinstance(child, Html):
@@ -51,7 +51,7 @@ def fragment(*children: Child) -> Html:
 
 
 def name(text: object, most: int = 80) -> Html:
-    """A name out of the user's data: set apart, in its own direction, and with the whole of it to hover if clipped."""
+    """Return a name out of the user's data, set apart, in its own direction, in full on hover if it is clipped."""
     short, whole = clipped(text, most), visible(text)
     if not short.strip():
         short = f"“{short}”"  # an empty name, or one of spaces, would be invisible
@@ -59,7 +59,7 @@ def name(text: object, most: int = 80) -> Html:
 
 
 def section(key: str, heading: str, *children: Child) -> Html:
-    """A section of the page with its heading, reachable as `#key`."""
+    """Return a section of the page with its heading, reachable as `#key`."""
     return element(
         "section",
         element("h2", heading, id=f"{key}-heading"),
@@ -79,7 +79,7 @@ def table(
     captioned: bool = False,
     narrow: bool = False,
 ) -> Html:
-    """A table whose first column heads its rows; it scrolls by itself where the page is narrower.
+    """Return a table whose first column heads its rows; it scrolls by itself where the page is narrower.
 
     Args:
       caption: what the table shows.
@@ -110,7 +110,7 @@ def table(
 
 
 def folded(summary: Child, *children: Child) -> Html:
-    """Something that opens on a click, without a script."""
+    """Return content that opens on a click, without a script."""
     return element("details", element("summary", summary), *children)
 
 

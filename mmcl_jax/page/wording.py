@@ -6,7 +6,7 @@ from mmcl_jax.text import visible
 
 
 def clipped(text: object, most: int = 80) -> str:
-    """`visible(text)`, its middle left out where it has more than `most` characters: names often differ at the end."""
+    """Return `visible(text)`, its middle left out beyond `most` characters: names often differ at the end."""
     plain = visible(text)
     if len(plain) <= most:
         return plain
@@ -15,12 +15,12 @@ def clipped(text: object, most: int = 80) -> str:
 
 
 def count(number: int) -> str:
-    """A number of things, in groups of three digits."""
+    """Return an integer with its digits in groups of three."""
     return f"{number:,}"
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """A number with its noun.
+    """Return a number with its noun.
 
     >>> counted(1, "row"), counted(1200, "row"), counted(3, "class", "classes")
     ('1 row', '1,200 rows', '3 classes')
@@ -29,7 +29,7 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """A part in percent; "0 %" and "100 %" are exact.
+    """Return a fraction in percent; "0 %" and "100 %" are exact.
 
     >>> share(0, 9), share(1, 90000), share(1, 64), share(1, 3), share(9999, 10000)
     ('0 %', '<0.1 %', '1.6 %', '33 %', '>99.9 %')
@@ -47,7 +47,7 @@ def share(part: float, whole: float) -> str:
 
 
 def number(value: float) -> str:
-    """A value of a column, to three significant digits or to the unit.
+    """Return a value of a column, to three significant digits or to the unit.
 
     Four digits stand together, since many such numbers are years.
 
@@ -64,6 +64,6 @@ def number(value: float) -> str:
 
 
 def category(text: str) -> str:
-    """A category before its share: in quotes where it ends in a digit, lest "5 66 %" be read as one number."""
+    """Return a category that precedes its share, in quotes if it ends in a digit: "5 66 %" would read as a number."""
     short = clipped(text, 24)
     return f"'{short}'" if not short.strip() or short[-1].isdigit() else short

@@ -106,7 +106,7 @@ class Assembler:
         return None  # a column of the labels
 
     def _table(self, name: str) -> Part | None:
-        """The columns of the main table, of the rows that are in it."""
+        """Return the columns of the main table, for the rows that it has."""
         if not self._found.schema.columns:
             return None
         present = self._gathered.join.main[name][self._found.rows]
@@ -150,7 +150,7 @@ class Assembler:
         return Part(entry=entry, values=values, at=at)
 
     def _classes(self, pixels: Pixels) -> Column:
-        """The classes of a mask; where they were not said, the values that are met become 0, 1 and so on."""
+        """Return the classes of a mask; if none were declared, the values in the mask become 0, 1 and so on."""
         name = pixels.pictured.name
         said = self._gathered.join.entries[name].source.classes
         if said:

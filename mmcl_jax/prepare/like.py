@@ -46,7 +46,7 @@ class Like:
 
     @classmethod
     def open(cls, directory: Path) -> "Like":
-        """Opens a store or run.
+        """Open a store or run.
 
         Raises:
           UserError: it is neither; or it is an early run, and its store is gone.
@@ -82,7 +82,7 @@ class Like:
         )
 
     def applied(self, request: Request) -> Request:
-        """The request with everything that is as it was there.
+        """Return the request with every choice that the store or run made.
 
         `--image-column`, `--key-column`, `--group-column` and `--split-column` name other columns than there, and
         `--ignore` leaves out the column of a key, group or label. The split column is not taken over, since later data
@@ -109,7 +109,7 @@ class Like:
         return dataclasses.replace(request, **own, ignore=ignore)
 
     def _declaration(self, request: Request) -> Declaration:
-        """What is said about the columns that are needed; all others are ignored."""
+        """Return the declarations of the columns that are needed; all others are ignored."""
         needed = {column.name: column for column in (*self.schema.columns, *self.schema.labels)}
         features = {column.name for column in self.schema.columns}
         elsewhere = {"image": request.image_column, "identifier": request.key_column, "group": request.group_column}
@@ -125,7 +125,7 @@ class Like:
         return dataclasses.replace(self.declaration, columns=columns, others="ignore")
 
     def ordered(self, parsed: Sequence[Parsed], columns: Sequence[Column]) -> list[Parsed]:
-        """The parsed columns of the new table in the order of `columns`. Raises `UserError` if one is absent."""
+        """Return the parsed columns of the new table in the order of `columns`. Raises `UserError` if one is absent."""
         by_name = {one.name: one for one in parsed}
         for column in columns:
             sentence = f"--like: {self.directory} has the column {column.name!r}, which this data set does not give."
@@ -133,12 +133,12 @@ class Like:
         return [by_name[column.name] for column in columns]
 
     def labels(self, parsed: Sequence[Parsed]) -> tuple[Column, ...]:
-        """The labels that the new table has."""
+        """Return the labels that the new table has."""
         names = {one.name for one in parsed}
         return tuple(label for label in self.schema.labels if label.name in names)
 
     def check_image(self, image: ImageSpec) -> None:
-        """Raises `UserError` if the pictures of the new store are of another shape."""
+        """Raise `UserError` if the images of the new store are of another shape."""
         there = self.schema.image.stored
         check(
             image.stored == there,
@@ -149,7 +149,7 @@ class Like:
     def warn(
         self, parsed: Sequence[Parsed], columns: Sequence[Column], values: np.ndarray, kept: np.ndarray
     ) -> list[str]:
-        """Sentences on texts that are none of the categories or classes there: how many cells, and what they are.
+        """Return sentences on texts that are in none of the known categories or classes: how many cells, and which.
 
         Args:
           parsed: columns of the new table, all features or all labels.
@@ -176,7 +176,7 @@ class Like:
 
 
 def open_like(request: Request) -> tuple[Request, Like | None]:
-    """The request as `--like` has it, and what it is like; the request itself where there is no `--like`.
+    """Return the request as `--like` completes it, and the store or run; without `--like`, the request itself.
 
     Raises:
       UserError: see `Like`.

@@ -27,6 +27,7 @@ from mmcl_jax.prepare.inspection import inspect
 from mmcl_jax.prepare.leaks import near_groups
 from mmcl_jax.prepare.like import open_like
 from mmcl_jax.prepare.pictures.entries import pictured_entries
+from mmcl_jax.prepare.pictures.memory import Pictures
 from mmcl_jax.prepare.pictures.pixels import Pixels, decode_rows
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.recipe import Recipe
@@ -38,7 +39,7 @@ from mmcl_jax.progress import Bar
 def prepare(
     request: Request, out: Path, *, recipe: Recipe | None = None, workers: int = 1, progress: bool = False
 ) -> Store:
-    """Writes the store `out`; it appears whole or not at all.
+    """Write the store `out`; it appears whole or not at all.
 
     Stopped at any moment and called again with the same request, it continues with the images that are not decoded yet.
 
@@ -118,7 +119,7 @@ def prepare(
 
 
 def look(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, Declaration]:
-    """What `prepare` would make of the tables, and what a random forest gets from them; no image is decoded.
+    """Return what `prepare` would find in the tables, and how well a random forest does; decode no image.
 
     Returns:
       What was found, and a declaration that says it, to be edited.
@@ -145,7 +146,7 @@ def look(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, D
 
 
 def _alike(image: Pixels | None, kept: np.ndarray) -> np.ndarray:
-    """Numbers of the sets of kept rows with nearly equal images; a row without an image is a set of its own."""
+    """Return numbers of the sets of kept rows with nearly equal images; a row without an image is a set of its own."""
     if image is None:
         raise UserError("--group-near-duplicates compares images, and there are none; leave it out.")
     thumbs, at = np.load(image.thumbs, mmap_mode="r"), image.at(kept)
@@ -157,9 +158,11 @@ def _alike(image: Pixels | None, kept: np.ndarray) -> np.ndarray:
 
 
 def _identity(request: Request, recipe: Recipe | None, gathered: Gathered) -> str:
-    """A hash of all that decides the result, but for the image files, which `decode` watches."""
+    """Return a hash of everything that decides the result, except the image files, which `decode` watches."""
     rows = gathered.rows
     said: dict[str, Any] = {**request.to_json(), "version": __version__, "source": rows.source, "keys": rows.keys}
+    if isinstance(request.images, Pictures):
+        said["images"] = request.images.fingerprint()
     if recipe is not None:
         said["read"] = _named(recipe.read)
     for source in (*request.entries.values(), *request.targets.values()):
@@ -174,7 +177,7 @@ def _identity(request: Request, recipe: Recipe | None, gathered: Gathered) -> st
 
 
 def _named(read: Any) -> Any:
-    """A reader by its name and what is bound to it."""
+    """Return a reader as its name and the values bound to it."""
     if isinstance(read, functools.partial):
         return [_named(read.func), read.args, read.keywords]
     return None if read is None else f"{read.__module__}.{read.__qualname__}"
@@ -182,7 +185,7 @@ def _named(read: Any) -> Any:
 
 @contextlib.contextmanager
 def _claimed(partial: Path, identity: str) -> Iterator[None]:
-    """The folder being made, claimed by this process; one that another request began is begun anew.
+    """Claim the folder being made for this process; a folder that another request began is begun anew.
 
     It goes when the input turns out to be wrong, and stays when the work is interrupted.
     """

@@ -31,7 +31,7 @@ class Quarantine:
     def add(
         self, row: int, image: str | None, cause: str, reason: str, *, chosen: bool = False, file: str = ""
     ) -> None:
-        """Leaves out a row. One that was `chosen` to be left out, as by id files, does not count as bad."""
+        """Leave out a row. A row that was `chosen` to be left out, as by id files, does not count as bad."""
         entries = self._chosen if chosen else self._entries
         entries.setdefault((file, row), Entry(row, image, cause, reason, file))
 
@@ -44,11 +44,11 @@ class Quarantine:
         return [entry for _, entry in sorted({**self._chosen, **self._entries}.items())]
 
     def causes(self) -> dict[str, int]:
-        """How many rows each cause took, most first; of the rows that have numbers, not of those of other files."""
+        """Count the rows of each cause, most first; only rows that have numbers, not those of other files."""
         return dict(Counter(entry.cause for entry in self.entries if not entry.file).most_common())
 
     def refuse_above(self, rate: float, rows: int, source: str, *, file: str = "", own: int | None = None) -> None:
-        """Raises `UserError` about the first bad row if more than `rate` of the `rows` are bad.
+        """Raise `UserError` about the first bad row if more than `rate` of the `rows` are bad.
 
         Args:
           rate: the share of rows that may be bad.
@@ -72,5 +72,5 @@ class Quarantine:
         )
 
     def write(self, path: Path) -> None:
-        """Writes one JSON object per line."""
+        """Write one JSON object per line."""
         path.write_text("".join(json.dumps(entry._asdict()) + "\n" for entry in self.entries))

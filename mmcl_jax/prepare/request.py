@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import polars as pl
+
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.readings import DECIMALS, THOUSANDS
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.pictures.images import FILTERS, Fit
 from mmcl_jax.prepare.pictures.levels import Intensity, Nan
+from mmcl_jax.prepare.pictures.memory import Pictures
 from mmcl_jax.prepare.sources import INPUTS, TARGETS, Source, read_sources
 
 
@@ -21,10 +24,12 @@ class Request:
     `table` and `images` are the entries `table` and `image` of the simple command line. A request file may name more
     `entries`, and `targets`, from other files (see `sources`), which are joined by their keys; values may be given as
     `Source` objects or as the dicts of the file. `cohort` says whether a row may lack an entry.
+
+    From Python, `table` may be a data frame, and `images` pictures in memory, which the image column names by index.
     """
 
-    table: Path | None = None
-    images: Path | None = None
+    table: Path | pl.DataFrame | None = None
+    images: Path | Pictures | None = None
     image_column: tuple[str, ...] = ()
     stack: Literal["channels", "views"] = "channels"
     like: Path | None = None
@@ -64,7 +69,7 @@ class Request:
     targets: Mapping[str, Source] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Checks the numbers. Raises `UserError` naming the option."""
+        """Check the numbers. Raises `UserError` naming the option."""
         for key, kinds in (("entries", INPUTS), ("targets", TARGETS)):
             object.__setattr__(self, key, read_sources(getattr(self, key), f"--request: {key}", kinds))
         self._check_sources()
@@ -121,7 +126,7 @@ class Request:
         return name in self.entries and self.entries[name].required
 
     def declaration(self, base: Declaration | None = None) -> Declaration:
-        """Everything that is said about columns, here and in `base`.
+        """Return all declarations of columns, here and in `base`.
 
         Raises:
           UserError: a column is said to be two things.
@@ -138,7 +143,7 @@ class Request:
 
     @classmethod
     def read(cls, path: Path, over: Mapping[str, Any]) -> "Request":
-        """The request that a JSON file holds, by itself or under the key `request`, with the fields `over` it.
+        """Read the request in a JSON file, by itself or under the key `request`, and set the fields `over` in it.
 
         Raises:
           UserError: the file is missing, no JSON, or holds an unknown key.
@@ -170,8 +175,9 @@ class Request:
         return cls(**{name: _typed(name, value, f"--request: {where}: {name}") for name, value in raw.items()})
 
     def to_json(self) -> dict[str, Any]:
-        """The request as JSON values."""
+        """Return the request as JSON values."""
         raw = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        raw |= {name: None for name in ("table", "images") if not isinstance(raw[name], Path)}  # what has no path
         raw["schema"] = self.schema.to_json()
         for key in ("entries", "targets"):
             raw[key] = {name: source.to_json() for name, source in raw[key].items()}
@@ -187,6 +193,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
+_IN_MEMORY = {"table": pl.DataFrame, "images": Pictures}
 _PATHS = ("table", "images", "like", "follow_links")
 _TEXTS = ("image_column", "label", "ignore", "categorical", "missing")
 _NUMBERS = ("split", "subsets")
@@ -201,6 +208,8 @@ def _typed(name: str, raw: Any, where: str) -> Any:
         return raw if isinstance(raw, Declaration) else Declaration.from_json(raw, where)
     if name in ("entries", "targets"):
         return raw  # read when the request is made
+    if isinstance(raw, _IN_MEMORY.get(name, ())):
+        return raw
     if name in _PATHS:
         check(isinstance(raw, str | Path), f"{where} must be a path, not {raw!r}.")
         return Path(raw)

@@ -22,7 +22,7 @@ _OURS = {
 
 
 def check_overrides(rows: Sequence[Row], overrides: Sequence[str], epochs: int | None) -> None:
-    """Raises `UserError` if an override is of a key that the table sets itself."""
+    """Raise `UserError` if an override is of a key that the table sets itself."""
     taken = dict(_OURS)
     if epochs is not None:
         taken["epochs"] = "it is --epochs"
@@ -42,7 +42,7 @@ def configure(
     overrides: Sequence[str],
     described: OwnData | None = None,
 ) -> tuple[dict[str, ConfigDict], list[str]]:
-    """`{row key: config}` for these rows, but for the seed; and a line on every override that not all rows take.
+    """Return `{row key: config}` for these rows, without the seed; and a line on every override not all rows take.
 
     An override is set in every config that has its key: an image-only method has no table encoder to make smaller.
 
@@ -82,7 +82,7 @@ def configure(
 
 
 def check_configs(configs: Mapping[str, ConfigDict], store: Store) -> None:
-    """Builds what every config describes, so that a late one cannot end what early ones took hours for.
+    """Build what every config describes, so that a late one cannot end what early ones took hours for.
 
     Raises:
       UserError: naming the row and the config key that is wrong.
@@ -109,7 +109,7 @@ def _length(config: ConfigDict, epochs: int | None) -> list[str]:
 
 
 def _that_apply(load_with: Callable[[list[str]], ConfigDict], own: list[str], overrides: Sequence[str]) -> list[str]:
-    """The overrides whose key the config has, in order: an earlier one can make the key of a later one."""
+    """Return the overrides whose key the config has, in order: an earlier one can create the key of a later one."""
     taken: list[str] = []
     for override in overrides:
         if _has(load_with(own + taken), override.partition("=")[0].split(".")):

@@ -111,7 +111,7 @@ def spread(values: Sequence[float], variance: float = 0.0) -> Spread:
 
 
 def value(scores: Sequence[Score], metric: str) -> float:
-    """The mean over draws, in percent."""
+    """Return the mean over draws, in percent."""
     return 100 * float(np.mean([score.metrics[metric] for score in scores]))
 
 

@@ -67,19 +67,19 @@ class Outcome:
         return f"published, {TARGETS[self.target]}"
 
     def spread(self, row: Row, column: Column) -> grid.Spread | None:
-        """A cell over seeds; None if the table has none there."""
+        """Return a cell over seeds; None if the table has no value for it."""
         return self.contrast(Contrast(row.label, ((row.key, column.key, 1.0),)))
 
     def published(self, row: Row, column: Column) -> Published | None:
-        """The number of the paper."""
+        """Return the number that the paper reports."""
         return row.published.get(self.target, {}).get(column.key)
 
     def contrast(self, what: Contrast) -> grid.Spread | None:
-        """A difference of cells, paired by seed and, where rows are known, by test row."""
+        """Return a difference of cells, paired by seed and, where rows are known, by test row."""
         return grid.contrast(self.cells, what, self.test)
 
     def to_reference(self, row: Row, column: Column) -> grid.Spread | None:
-        """The row minus the reference row, paired by seed."""
+        """Return the difference of the row to the reference row, paired by seed."""
         reference = self.plan.table.row(self.plan.table.reference)
         return None if row.key == reference.key else self.contrast(difference(row, reference, column))
 
@@ -100,7 +100,7 @@ class Outcome:
         return f"Ours: {seeds}; a seed is the mean over its draws of labels and heads ({said}).{theirs}"
 
     def _draws(self, column: Column) -> int:
-        """The most draws that a row has at a seed in this column."""
+        """Return the largest number of draws that a row has at a seed in this column."""
         numbers = [one.draw for (_, key), scores in self.scores.items() if key == column.key for one in scores]
         return 1 + max(numbers, default=0)
 
@@ -133,7 +133,7 @@ class Outcome:
 
 
 def gather(plan: Plan, *, variant: str, title: str) -> Outcome:
-    """Reads the finished evaluations of a plan, all of which there are."""
+    """Read all finished evaluations of a plan."""
     data = LabelledStore.of(plan.store, plan.how.label, "class")
     scores: dict[tuple[str, str], list[Score]] = {}
     seconds = {}
@@ -166,7 +166,7 @@ def test_set(targets: np.ndarray, classes: int) -> grid.Sample:
 
 
 def plus_minus(one: grid.Spread | None) -> str:
-    """`91.43 ± 0.13`."""
+    """Return a text such as `91.43 ± 0.13`."""
     if one is None:
         return "–"
     if math.isnan(one.mean):
@@ -175,7 +175,7 @@ def plus_minus(one: grid.Spread | None) -> str:
 
 
 def signed(one: grid.Spread) -> str:
-    """`+1.20 [+0.30, +2.10]`, without an interval if there is none."""
+    """Return a text such as `+1.20 [+0.30, +2.10]`, without the interval if it is missing."""
     if math.isnan(one.mean):
         return "diverged"
     interval = "" if math.isnan(one.low) else f" [{rounded(one.low):+.2f}, {rounded(one.high):+.2f}]"
@@ -183,5 +183,5 @@ def signed(one: grid.Spread) -> str:
 
 
 def rounded(value: float) -> float:
-    """To two decimals, and never to -0."""
+    """Round to two decimals, and never to -0."""
     return round(value, 2) + 0.0

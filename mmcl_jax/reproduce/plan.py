@@ -29,7 +29,7 @@ class How:
     max_epochs: int | None = None
 
     def draws_of(self, protocol: str, budget: Budget) -> int:
-        """Draws of labels, and random starts of what is fine-tuned, per pretraining seed.
+        """Return the draws of labels, and random starts of fine-tuning, per pretraining seed.
 
         A probe has one solution, so where all labels or a named subset are used, it is done once.
         """
@@ -57,7 +57,7 @@ class Training:
         return Run.exists(self.directory) and self.record.is_file()
 
     def check(self, store: Store) -> None:
-        """Raises `UserError` if its folder holds another experiment, or the same on other data."""
+        """Raise `UserError` if the run's folder holds another experiment, or the same on other data."""
         if Run.exists(self.directory):
             try:
                 Run.begin(self.directory, self.config, store, Run.open(self.directory).inputs)
@@ -65,7 +65,7 @@ class Training:
                 raise UserError(str(error).replace("--workdir", "--out")) from error
 
     def settings(self) -> dict[str, Any]:
-        """The resolved config but for the place of the data: of the run if it is there, else as it will be."""
+        """Return the resolved config without the path of the data: of the run if it exists, else as it will be."""
         there = Run.exists(self.directory)
         plain = json.loads((self.directory / "config.json").read_text()) if there else to_plain(self.config)
         return {key: value for key, value in plain.items() if key != "data"}
@@ -100,7 +100,7 @@ class Plan:
     evaluations: tuple[Evaluation, ...]
 
     def describe(self) -> str:
-        """What is done and what is missing."""
+        """Return the counts of finished and missing pretrainings and evaluations, in words."""
         trained = sum(one.done for one in self.trainings)
         evaluated = sum(one.path.is_file() for one in self.evaluations)
         return (
@@ -110,7 +110,7 @@ class Plan:
 
 
 def choose_rows(table: Table, methods: Sequence[str]) -> tuple[Row, ...]:
-    """The table's rows, or those asked for and the reference row, which differences are taken to.
+    """Return the table's rows, or the rows asked for and the reference row that differences are taken to.
 
     Raises:
       UserError: there is no such row.
@@ -132,7 +132,7 @@ def make_plan(
     how: How,
     balanced: bool,
 ) -> Plan:
-    """Lists what there is to do; writes nothing.
+    """List the work to be done; write nothing.
 
     Args:
       table: to reproduce.

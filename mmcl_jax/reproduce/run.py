@@ -63,7 +63,7 @@ class Request:
 
 
 def reproduce(request: Request, *, say: Say = print) -> bool:
-    """Reproduces a table and writes it under `out`; started again, it continues.
+    """Reproduce a table and write it under `out`; started again, continue.
 
     Returns:
       False if a training was asked to stop before its end: nothing is lost, and the same request continues.
@@ -121,7 +121,7 @@ def reproduce(request: Request, *, say: Say = print) -> bool:
 
 
 def _write(plan: Plan, request: Request, say: Say) -> None:
-    """Writes the three files; they are made anew each time, from records only."""
+    """Write the three files; each call makes them anew, from records only."""
     folder = request.out / plan.table.name
     title = request.title or f"{plan.table.title}: {plan.store.directory.name}"
     outcome = gather(plan, variant=request.variant, title=title)
@@ -143,13 +143,13 @@ def _write(plan: Plan, request: Request, say: Say) -> None:
 
 
 def _described(request: Request) -> OwnData | None:
-    """What the runs that are there were chosen from, so that all runs of a table are chosen alike; None at first."""
+    """Return the data that existing runs were chosen from, so that all runs of a table agree; None at first."""
     kept = (OwnData.kept(run) for run in sorted((request.out / "runs").glob("*")))
     return next((one for one in kept if one is not None), None)
 
 
 def _label(store: Store, name: str | None) -> Column:
-    """The label to predict. Raises `UserError` if there is none, or it is no class."""
+    """Return the label to predict. Raises `UserError` if there is none, or it is no class."""
     labels = {column.name: column for column in store.schema.labels}
     if name is None:
         if store.schema.label is None:
@@ -166,7 +166,7 @@ def _label(store: Store, name: str | None) -> Column:
 
 
 def _check_tag(store: Store, table: Table) -> None:
-    """Raises `UserError` if the table is about some columns, and the store does not say which."""
+    """Raise `UserError` if the table is about some columns, and the store does not say which."""
     if not table.needs_tag:
         return
     tagged = [table.needs_tag in column.tags for column in store.schema.columns]

@@ -8,6 +8,7 @@ import jax
 
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
+from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.reproduce import ledger
 from mmcl_jax.reproduce.plan import Evaluation, Plan, Training
@@ -18,7 +19,7 @@ Say = Callable[[str], None]
 
 
 def work(plan: Plan, say: Say) -> bool:
-    """Does what is missing. False if it was asked to stop: what is finished stays, and the same plan continues."""
+    """Do the missing work. False if it was asked to stop: finished work stays, and the same plan continues."""
     missing = [one for one in plan.trainings if not one.done]
     number = 0
     for seed in sorted({one.seed for one in plan.trainings}):
@@ -34,7 +35,7 @@ def work(plan: Plan, say: Say) -> bool:
 
 
 def train(training: Training, say: Say) -> bool:
-    """Trains to the end and keeps a record of it; False if it was asked to stop before."""
+    """Train to the end and keep a record of it; False if it was asked to stop before."""
     training.record.unlink(missing_ok=True)  # of a run that was removed since
     try:
         result = pretrain(training.config, training.directory, say=say)
@@ -56,7 +57,7 @@ def train(training: Training, say: Say) -> bool:
 
 
 def _jobs(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
-    """Those that are done in one go: of one encoder's features; fine-tuning, which takes long, budget by budget."""
+    """Return the evaluations that are done in one go: of one encoder's features; fine-tuning budget by budget."""
     jobs: dict[tuple[str, ...], list[Evaluation]] = {}
     for one in evaluations:
         apart = str(one.budget) if one.column.protocol == "finetune" else ""
@@ -66,15 +67,13 @@ def _jobs(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
 
 
 def evaluate(evaluations: Sequence[Evaluation], plan: Plan, say: Say) -> None:
-    """Evaluates rows of one run, protocol and input, and writes one file for each."""
+    """Evaluate rows of one run, protocol and input, and write a file for each."""
     first, how = evaluations[0], plan.how
     run = Run.open(first.training.directory)
     names = ", ".join(dict.fromkeys(one.row.key for one in evaluations))
     say(f"{first.column.protocol} on {first.column.input}: {names}, seed {first.seed}")
     began = time.monotonic()
-    scores = evaluate_runs(
-        [run],
-        plan.store,
+    options = EvaluationOptions(
         protocols=(first.column.protocol,),
         inputs=(first.column.input,),
         budgets=tuple(dict.fromkeys(one.budget for one in evaluations)),
@@ -85,8 +84,8 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, say: Say) -> None:
         task="class",
         learning_rates=how.learning_rates,
         max_epochs=how.max_epochs,
-        say=_nothing,
     )
+    scores = evaluate_runs([run], plan.store, options, say=_nothing)
     seconds = (time.monotonic() - began) / len(evaluations)
     for one in evaluations:
         mine = [
@@ -99,11 +98,11 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, say: Say) -> None:
 
 
 def _nothing(line: str) -> None:
-    """What there is to know about the scores was said before the first pretraining."""
+    """Drop a line about scores: they were described before the first pretraining."""
 
 
 def _source(score: Score, trained: str) -> str:
-    """The baseline that a score is of, empty for the run itself. A random encoder trained with labels is "random"."""
+    """Return the baseline of a score ("random" for an encoder trained with labels), "" for the run itself."""
     if score.method == trained:
         return ""
     return score.method if score.method in ("pixels", "columns") else "random"

@@ -23,6 +23,12 @@ class MultiLabel(Task):
     Attributes:
       names: of the K labels.
       one_class: whether validation has no label of both classes, so that no AUROC chooses among settings.
+
+    Example:
+      >>> task = MultiLabel(label="findings", names=("effusion", "nodule"))
+      >>> logits, targets = np.array([[2.0, -1.0], [-1.0, 3.0]]), np.array([[1.0, 0.0], [0.0, np.nan]])
+      >>> task.metrics(logits, targets)["auroc_macro"]  # all known nodules are of one class, and left out
+      1.0
     """
 
     name = "multi_label"

@@ -20,6 +20,12 @@ class Numbers(Task):
 
     Attributes:
       names: of the K labels.
+
+    Example:
+      >>> task = Numbers(label="volumes", names=("lvedv", "lvesv"))
+      >>> found = task.metrics(np.array([[1.0, 5.0], [3.0, 6.0]]), np.array([[1.0, 5.0], [3.0, np.nan]]))
+      >>> found["r2/lvedv"], found["mae"]
+      (1.0, 0.0)
     """
 
     name = "numbers"

@@ -87,7 +87,7 @@ class Segmentation(Task):
         return measured
 
     def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Raises `UserError`: neighbours of whole images say nothing about pixels."""
+        """Raise `UserError`: neighbours of whole images say nothing about pixels."""
         raise UserError(
             f"--protocol knn: the label {self.label!r} is a mask, which needs a head; use --protocol probe."
         )

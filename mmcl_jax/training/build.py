@@ -19,6 +19,7 @@ from mmcl_jax.data.population import population_of
 from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
+from mmcl_jax.encoders.fusions import parts_of_views
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, Objective, build_objective
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
@@ -36,9 +37,9 @@ from mmcl_jax.views import VIEWS, View
 class Experiment:
     """The parts of an experiment.
 
-    `graphdef` is the structure of its model, whose arrays are in the train state; `fitted` is what views know of the
-    training rows, by modality (see `views.base.Fitted`); `fitted_inputs` are how rows of a store become batches, None
-    for batches of another source.
+    `views` are those of inputs; fused views are in `objective.parts`. `graphdef` is the structure of its model, whose
+    arrays are in the train state; `fitted` is what views know of the training rows, by modality (see
+    `views.base.Fitted`); `fitted_inputs` are how rows of a store become batches, None for batches of another source.
     """
 
     config: ConfigDict
@@ -56,7 +57,7 @@ class Experiment:
     fitted_inputs: Inputs | None = None
 
     def init(self, seed: jax.Array) -> TrainState:
-        """The first state. Run it under `jax.jit` with `out_shardings`, so that every array is made where it stays."""
+        """Return the first state. Run under `jax.jit` with `out_shardings`, so that arrays are made where they stay."""
         key = jax.random.key(seed)
         model = trained_model(self.config, self.schema, self.inputs, rngs=nnx.Rngs(key))
         first = (self.objective.terms[key].between[0] for key in self.objective.queues)
@@ -78,15 +79,15 @@ class Experiment:
         return {"kind": average.kind, "decay": average.decay, "start": average.start * self.batches.steps_per_epoch}
 
     def constants(self) -> dict[str, Any]:
-        """What no step changes, on the host; see `make_step`."""
+        """Return the arrays that no step changes, on the host; see `make_step`."""
         return {"seed": np.uint32(self.config.seed), "fitted": self.fitted}
 
     def shardings(self, arrays: Any) -> Any:
-        """Where the arrays of the train state, or of a part of it, lie."""
+        """Return the shardings of the train state, or of a part of it."""
         return by_size(self.mesh, arrays, above=self.config.mesh.shard_above)
 
     def shapes(self) -> tuple[Any, Any, Any]:
-        """The shapes, dtypes and shardings of the step's arguments: state, batch (of all processes), constants."""
+        """Return the shapes, dtypes and shardings of the step's arguments: state, batch (all processes), constants."""
         state = jax.eval_shape(self.init, np.uint32(0))
         batch = {
             name: jax.ShapeDtypeStruct((self.batches.batch_size, *rows.shape[1:]), rows.dtype)
@@ -137,7 +138,7 @@ def build_sampler(config: ConfigDict, store: Store, take: np.ndarray | None) -> 
 def build_experiment(
     config: ConfigDict, store: Store, devices: Sequence[jax.Device] | None = None, *, inputs: Inputs | None = None
 ) -> Experiment:
-    """The experiment on the training split of a store and on these devices (all by default).
+    """Build the experiment on the training split of a store and on these devices (all by default).
 
     `inputs` are those of a run which is continued; by default they are fitted on the rows that take part.
 
@@ -147,7 +148,9 @@ def build_experiment(
     check_config(config)
     take = taking_part(config, store, "train")
     inputs = inputs or Inputs.fit(config.inputs, store, take, fold=config.fold)
-    targets = build_objective(config.objective, _modalities(config), schema=store.schema, inputs=inputs.specs).targets
+    modalities, parts = _modalities(config), parts_of_views(config.views)
+    objective = build_objective(config.objective, modalities, parts=parts, schema=store.schema, inputs=inputs.specs)
+    targets = objective.targets
     share = {"batch_size": config.batch_size, "process": jax.process_index(), "processes": jax.process_count()}
     streamed = is_streamed(config.loader.images, store)
 
@@ -176,7 +179,7 @@ def build_experiment(
 
 
 def _modalities(config: ConfigDict) -> dict[str, str]:
-    """The modality of every view."""
+    """Return the modality of every view."""
     return {name: spec.modality for name, spec in sorted(config.views.items())}
 
 
@@ -187,7 +190,7 @@ def _fitted(
     specs: Mapping[str, InputSpec],
     inputs: Inputs | None,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """What views are given, by modality: what was fitted, and the population if a view draws from it."""
+    """Return the constants of the views, by modality: fitted arrays, and the population if a view draws from it."""
     known: Mapping[str, Mapping[str, np.ndarray]] = inputs.fitted if inputs else {}
     fitted = {view.modality: dict(known.get(view.modality, {})) for view in views.values()}
     asked: dict[str, tuple[str, int | None]] = {}
@@ -219,7 +222,7 @@ def assemble(
     *,
     inputs: Inputs | None = None,
 ) -> Experiment:
-    """The experiment on any batches that the schema describes. Builds and checks every part; allocates no parameters.
+    """Build and check every part of the experiment on any batches that the schema describes; allocate no parameters.
 
     `inputs` are what was fitted, which vectors need; without them `schema` alone says what the inputs are.
 
@@ -230,11 +233,17 @@ def assemble(
     mesh = make_mesh(devices, model=config.mesh.model)
     check_split(config, mesh.size)
     specs = inputs.specs if inputs else specs_of(config.inputs, schema)
-    views = {name: VIEWS.build(spec, f"config.views.{name}") for name, spec in sorted(config.views.items())}
+    parts = parts_of_views(config.views)
+    views = {
+        name: VIEWS.build(spec, f"config.views.{name}")
+        for name, spec in sorted(config.views.items())
+        if name not in parts
+    }
     execution = Execution(name=config.pairs.execution, tile=config.pairs.tile, mesh=mesh)
     objective = build_objective(
         config.objective,
         _modalities(config),
+        parts=parts,
         execution=execution,
         schema=schema,
         inputs=specs,

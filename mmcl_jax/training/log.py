@@ -35,11 +35,11 @@ class MetricLog:
         self._events = SummaryWriter(str(directory / "events"), purge_step=start + 1 if start else None)
 
     def defer(self, step: int, metrics: Mapping[str, jax.Array | float]) -> None:
-        """Keeps a step's metrics, which may not be computed yet, for the next `flush`."""
+        """Keep a step's metrics, which may not be computed yet, for the next `flush`."""
         self._deferred = step, metrics
 
     def flush(self) -> str | None:
-        """Fetches and writes what was deferred; returns a short text of it, None if there was nothing.
+        """Fetch and write the deferred metrics; return a short text of them, None if there were none.
 
         Raises:
           UserError: too many steps in a row were skipped.
@@ -71,20 +71,20 @@ class MetricLog:
         return ", ".join(words)
 
     def close(self) -> None:
-        """Closes both."""
+        """Close the log file and the TensorBoard writer."""
         if self._writes:
             self._file.close()
             self._events.close()
 
 
 def read_metrics(directory: Path) -> list[dict[str, float]]:
-    """The logged steps of a run; a number that was not finite is NaN."""
+    """Return the logged steps of a run; a number that was not finite is NaN."""
     lines = map(json.loads, _lines(directory / "metrics.jsonl"))
     return [{name: math.nan if value is None else value for name, value in line.items()} for line in lines]
 
 
 def _lines(path: Path) -> list[str]:
-    """The whole lines of a log; a line that a kill cut short is left out."""
+    """Return the whole lines of a log; a line that a kill cut short is left out."""
     if not path.is_file():
         return []
     return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]

@@ -65,7 +65,7 @@ class Result:
         return self.step == self.steps or self.exhausted
 
     def describe(self) -> str:
-        """One line on how it ended."""
+        """Return a line on how the training ended."""
         if not self.finished:
             ended = f"stopped at step {self.step} of {self.steps}; the same command continues."
             return f"{visible(self.run.directory)}: {ended}"
@@ -90,7 +90,7 @@ def pretrain(
     monitor: Monitor | None = None,
     say: Callable[[str], None] = print,
 ) -> Result:
-    """Trains the experiment in `workdir`, or continues it there.
+    """Train the experiment in `workdir`, or continue it there.
 
     Whatever moment it is stopped at, a run that is continued ends with the same bits as one that was not, on the same
     hardware and with deterministic operations (CPUs have no others; GPUs by an XLA flag).
@@ -252,7 +252,7 @@ class _Watch:
         self._whole = jax.jit(lambda arrays: arrays, out_shardings=replicated(experiment.mesh))
 
     def at(self, step: int, state: TrainState, *, last: bool = False) -> dict[str, float]:
-        """The metrics at this step, {} if it is not one to look at; the `last` always is."""
+        """Return the metrics at this step, {} if none are due; they are due at the `last` step always."""
         batches, epochs = self._experiment.batches, self._experiment.config.monitor.epochs
         if not last and step != batches.steps and step % (batches.steps_per_epoch * epochs):
             return {}
@@ -265,4 +265,4 @@ class _Watch:
 
 
 def _nothing(line: str) -> None:
-    """What the processes behind the first have to say."""
+    """Drop a line that a process other than the first would print."""

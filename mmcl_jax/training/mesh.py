@@ -11,7 +11,7 @@ from mmcl_jax.errors import check
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None, *, model: int = 1) -> Mesh:
-    """A mesh of `devices` (all there are by default) with the axes `data` and `model`.
+    """Return a mesh of `devices` (all available by default) with the axes `data` and `model`.
 
     The batch is divided over both. Large parameters and their optimizer state are divided over `model` alone, so that
     they need to be put together only among `model` devices, which are neighbours.
@@ -30,23 +30,23 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, *, model: int = 1) ->
 
 
 def local_mesh(rows: int) -> Mesh:
-    """A mesh of as many of this process's own devices as divide `rows` examples among them, for evaluation."""
+    """Return a mesh of as many of this process's own devices as divide `rows` examples among them, for evaluation."""
     devices = jax.local_devices()
     return make_mesh(devices[: max(count for count in range(1, len(devices) + 1) if rows % count == 0)])
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Every device holds the whole array."""
+    """Return the sharding with the whole array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def by_example(mesh: Mesh, *, axis: int = 0) -> NamedSharding:
-    """The examples, which are along `axis`, are divided over all devices."""
+    """Return the sharding that divides the examples, which lie along `axis`, over all devices."""
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, mesh.axis_names))
 
 
 def by_size(mesh: Mesh, arrays: Any, *, above: int) -> Any:
-    """A sharding for each of a tree of arrays: those of more than `above` elements are divided over `model`.
+    """Return a sharding per array of a tree: arrays of more than `above` elements are divided over `model`.
 
     They are divided along their longest axis that can be; the others are on every device.
     """
@@ -63,7 +63,7 @@ def by_size(mesh: Mesh, arrays: Any, *, above: int) -> Any:
 
 
 def placed(arrays: Any, shardings: Any) -> Any:
-    """The shapes and dtypes of a tree of arrays, with where they are to be (one sharding for all, or a tree)."""
+    """Return the shapes and dtypes of a tree of arrays, with their shardings (one for all, or a tree)."""
 
     def place(array: Any, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
@@ -74,18 +74,18 @@ def placed(arrays: Any, shardings: Any) -> Any:
 
 
 def shardings_of(arrays: Any) -> Any:
-    """Where the arrays of a tree are, or are to be."""
+    """Return the shardings of a tree of arrays, or those they are to have."""
     return jax.tree.map(lambda array: array.sharding, arrays)
 
 
 def put(batch: Mapping[str, np.ndarray], sharding: NamedSharding) -> dict[str, jax.Array]:
-    """Makes this process's rows of a batch part of arrays that span all processes' devices."""
+    """Make this process's rows of a batch part of arrays that span all processes' devices."""
     with jax.transfer_guard_host_to_device("allow"):  # with several processes it counts as implicit
         return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
 
 
 def put_whole(tree: Any, sharding: NamedSharding) -> Any:
-    """Puts arrays, of which every process has the whole, on all processes' devices."""
+    """Put arrays, of which every process has the whole, on the devices of all processes."""
 
     def place(array: Any) -> jax.Array:
         array = np.asarray(array)

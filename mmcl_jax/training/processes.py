@@ -13,7 +13,7 @@ _VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
 def initialize() -> None:
-    """Makes this process one of several. Call it before anything else of JAX.
+    """Make this process one of several. Call it before anything else of JAX.
 
     Slurm, Cloud TPUs, Open MPI and Kubernetes job sets are recognised. Any other launcher sets the environment
     variables JAX_COORDINATOR_ADDRESS (host:port of the first process), JAX_NUM_PROCESSES and JAX_PROCESS_ID.
@@ -40,12 +40,12 @@ def initialize() -> None:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that prints and writes."""
+    """Return whether this process is the one that prints and writes."""
     return jax.process_index() == 0
 
 
 def by_first(ask: Callable[[], bool]) -> bool:
-    """What the first process answers. The others wait, and do not look themselves: their file system may lag behind.
+    """Return the answer of the first process. The others wait and do not look: their file system may lag behind.
 
     Raises:
       UserError: the first process could not answer; in it, that error itself.

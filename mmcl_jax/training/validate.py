@@ -9,6 +9,7 @@ from mmcl_jax.data.cohort import COHORTS
 from mmcl_jax.data.inputs import OPTIONS
 from mmcl_jax.data.table.encoding import MISSING_POLICIES, OUTSIDE_POLICIES
 from mmcl_jax.encoders import parse_key
+from mmcl_jax.encoders.fusions import check_fused, parts_of_views
 from mmcl_jax.errors import check
 from mmcl_jax.objectives.pairs import EXECUTIONS
 from mmcl_jax.training.optim.optimizer import OPTIMIZERS
@@ -76,7 +77,7 @@ _INPUT: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
 
 
 def check_config(config: ConfigDict) -> None:
-    """Checks every key that is not an option of a part, and how the keys go together.
+    """Check every key that is not an option of a part, and how the keys go together.
 
     Raises:
       UserError: naming the key.
@@ -97,9 +98,11 @@ def check_config(config: ConfigDict) -> None:
         group is None or config.batch_size % group == 0,
         f"config.batch_norm.group_size: {group} does not divide config.batch_size, which is {config.batch_size}.",
     )
+    check_fused(config)
+    fusions = parts_of_views(config.views)
     for name, spec in config.views.items():
         check(
-            spec.modality in config.inputs,
+            name in fusions or spec.modality in config.inputs,
             f"config.views.{name}.modality: {spec.modality!r} is not one of config.inputs, which are "
             f"{', '.join(config.inputs) or 'none'}.",
         )
@@ -157,7 +160,7 @@ def check_control(config: ConfigDict, schedule: Schedule) -> None:
 
 
 def check_split(config: ConfigDict, devices: int) -> None:
-    """Checks that the batch, and the slices it is encoded in, divide among the devices.
+    """Check that the batch, and the slices it is encoded in, divide among the devices.
 
     Raises:
       UserError: naming the key.

@@ -1,6 +1,18 @@
-"""Augmentation on the accelerator: what the model sees of each modality of each sample."""
+"""Augmentation on the accelerator: what the model sees of each modality of each sample.
 
-from mmcl_jax.views import image, table, text, vector, volume
+The import of a view registers it: a new view is a file here and a line in this list. A view can be used without a
+config: `augment(size=(32, 32))(images, jax.random.key(0)).values`.
+"""
+
 from mmcl_jax.views.base import VIEWS, View, Viewed, apply_views, view_shape
+from mmcl_jax.views.image import augment as augment
+from mmcl_jax.views.image import resized as resized
+from mmcl_jax.views.table import rows as rows
+from mmcl_jax.views.table import scarf as scarf
+from mmcl_jax.views.text import tokens as tokens
+from mmcl_jax.views.vector import vector as vector
+from mmcl_jax.views.vector import vector_scarf as vector_scarf
+from mmcl_jax.views.volume import augment_volume as augment_volume
+from mmcl_jax.views.volume import resized_volume as resized_volume
 
-__all__ = ["VIEWS", "View", "Viewed", "apply_views", "image", "table", "text", "vector", "view_shape", "volume"]
+__all__ = ["VIEWS", "View", "Viewed", "apply_views", "view_shape"]

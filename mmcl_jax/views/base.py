@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped, UInt32
 
+from mmcl_jax.arrays import ArrayError, ArrayLike, as_array
 from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.registry import Registry
 from mmcl_jax.views.randomness import example_keys
@@ -58,6 +59,58 @@ class View:
     plain: Apply
     draws: bool = False
     population: int | None = None
+
+    def __call__(
+        self,
+        values: ArrayLike,
+        key: Key[Array, "*B"] | None = None,
+        *,
+        train: bool = True,
+        **fitted: ArrayLike,
+    ) -> Viewed:
+        """Return the view of every example of a batch that is given as an array.
+
+        Args:
+          values: stored rows `[B, ...]`: images `[B, H, W, C]` of uint8 or uint16, volumes `[B, D, H, W, C]`, encoded
+            rows of a table or vectors `[B, F]`, tokens `[B, T, 2]`. Any array that speaks DLPack will do.
+          key: a random key for the batch, or one for each example `[B]`.
+          train: whether the view is that of training; else it is the plain one, which needs no key.
+          fitted: what the view takes from the training rows, such as `population` (rows to draw from), or `mean` and
+            `std`.
+
+        Raises:
+          ArrayError: (a `UserError`) the array has another number of axes, or the key or something fitted is missing.
+
+        Example:
+          >>> from mmcl_jax.views import augment
+          >>> view, images = augment(size=(4, 4)), jnp.zeros((2, 8, 8, 3), jnp.uint8)
+          >>> jax.jit(view)(images, jax.random.key(0)).values.shape
+          (2, 4, 4, 3)
+        """
+        rows = as_array(values, self.modality)
+        if rows.ndim not in _AXES[self.takes]:
+            raise ArrayError(
+                f"a view of the kind {self.takes} takes arrays of {_AXES[self.takes][0]} axes, the first of the "
+                f"examples, not {rows.shape}."
+            )
+        look = self.apply if train else self.plain
+        if key is None:
+            if look is not self.plain:
+                raise ArrayError("a view of training draws at random; give a key, or train=False for the plain view.")
+            key = jax.random.key(0)
+        keys = key if key.ndim else jax.random.split(key, len(rows))
+        return look(rows, keys, _Fitted({name: as_array(value, name) for name, value in fitted.items()}))
+
+
+# By kind, the axes of a batch; rows may have several images or volumes.
+_AXES = {"image": (4, 5), "volume": (5, 6), "table": (2,), "vector": (2,), "text": (3,)}
+
+
+class _Fitted(dict[str, Array]):
+    """What was fitted, by name; what lacks is named."""
+
+    def __missing__(self, name: str) -> Array:
+        raise ArrayError(f"the view takes {name!r} from the training rows; give {name}=.")
 
 
 def apply_views(

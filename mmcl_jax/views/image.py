@@ -18,9 +18,17 @@ Picture = int | None
 
 @VIEWS.register("resized")
 def resized(*, modality: str = "image", size: Size = None, picture: Picture = None) -> View:
-    """The image itself as floats (see `pixels.to_unit`), resized to `size` (height, width) if that is given.
+    """Return the image itself as floats (see `pixels.to_unit`), resized to `size` (height, width) if that is given.
 
-    Of rows with several pictures, `picture` says which by its place; None takes one at random.
+    Of rows with several pictures, `picture` is the index of the wanted one; None takes one at random.
+
+    Raises:
+      ValueError: a size is not positive.
+
+    Example:
+      >>> images = jnp.array([[[[0], [255]], [[0], [255]]]], jnp.uint8)  # [1, 2, 2, 1]
+      >>> print(resized(size=(1, 2))(images, train=False).values.ravel())
+      [0. 1.]
     """
     check_size(size)
     view = _resized(size, picture)
@@ -48,7 +56,7 @@ def augment(
     blur_sigma: tuple[float, float] = (0.1, 2.0),
     rotation: float = 0.0,
 ) -> View:
-    """SimCLR's random augmentation, with the strengths MMCL used on DVM as defaults.
+    """Return SimCLR's random augmentation (Chen et al., ICML 2020, appendix A), as strong as MMCL's on DVM by default.
 
     Works on images of any number of channels. Contrast, saturation and greyscale need a grey level: the luma of three
     channels, whatever these are, as in MMCL's code, else the mean of the channels; see `image_ops.grey`.
@@ -77,6 +85,13 @@ def augment(
 
     Raises:
       ValueError: a probability or range is out of bounds.
+
+    Example:
+      >>> view = augment(size=(4, 4), blur_kernel=3)
+      >>> images, key = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.uint8), jax.random.key(0)
+      >>> seen = jax.eval_shape(view, images, key)
+      >>> seen.values.shape, seen.geometry.shape
+      ((2, 4, 4, 3), (2, 2, 3))
     """
     check_size(size)
     for name, value in {

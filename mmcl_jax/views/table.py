@@ -17,19 +17,24 @@ def unchanged(values: Array, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
 
 @VIEWS.register("rows")
 def rows(*, modality: str = "table") -> View:
-    """The encoded row itself."""
+    """Return the encoded row itself.
+
+    Example:
+      >>> print(rows()(jnp.array([[0.5, 2.0]]), train=False).values)
+      [[0.5 2. ]]
+    """
     return View(modality=modality, takes="table", apply=unchanged, plain=unchanged)
 
 
 @VIEWS.register("scarf")
 def scarf(*, modality: str = "table", rate: float = 0.3, population: int | None = None) -> View:
-    """SCARF corruption: in every row exactly `int(rate * F)` columns, drawn without replacement, are overwritten.
+    """Return SCARF's corruption (Bahri et al., ICLR 2022, algorithm 1): overwrite `int(rate * F)` columns of every row.
 
-    Each overwritten value is that column's value in a training row drawn uniformly, independently per column: a draw
-    from the empirical marginal, which may be the value that was there. Categories are corrupted as codes, before
-    one-hot coding. MMCL uses a rate of 0.3, the SCARF paper 0.6. (MMCL's released code loses the first training row to
-    a header it does not have, and draws validation corruptions from the validation split; neither is done here.)
-    The plain form is the encoded row itself.
+    Columns are drawn without replacement. Each overwritten value is that column's value in a training row drawn
+    uniformly, independently per column: a draw from the empirical marginal, which may be the value that was there.
+    Categories are corrupted as codes, before one-hot coding. MMCL uses a rate of 0.3, the SCARF paper 0.6. (MMCL's
+    released code loses the first training row to a header it does not have, and draws validation corruptions from the
+    validation split; neither is done here.) The plain form is the encoded row itself.
 
     Args:
       modality: which modality it is a view of.
@@ -39,6 +44,12 @@ def scarf(*, modality: str = "table", rate: float = 0.3, population: int | None 
 
     Raises:
       ValueError: the rate is outside [0, 1], or the population is not positive.
+
+    Example:
+      >>> table, population = jnp.zeros((1, 4)), jnp.ones((9, 4))
+      >>> seen = scarf(rate=0.5)(table, jax.random.key(0), population=population)
+      >>> float(seen.values.sum()), int(seen.changed.sum())  # two of four columns come from the population
+      (2.0, 2)
     """
     check_corruption(rate=rate, population=population)
 

@@ -11,13 +11,19 @@ Texts = Int[Array, "B T 2"]
 
 @VIEWS.register("tokens")
 def tokens(*, modality: str = "text", drop: float = 0.0) -> View:
-    """The tokens of a text, each with its sentence; a token that no training row has is the unknown one.
+    """Return the tokens of a text, each with its sentence; tokens that no training row has become the unknown token.
 
     With `drop`, every token is left out with this probability and those behind it move up, but a text of which none
     would be left stays whole. The plain form leaves out none.
 
     Raises:
       ValueError: `drop` is outside [0, 1).
+
+    Example:
+      >>> texts = jnp.array([[[2, 0], [1, 0], [-1, -1]]])  # [B, T, 2]; the training rows have no token 1
+      >>> seen = tokens()(texts, train=False, tokens=jnp.array([False, False, True]), unknown=jnp.int32(0))
+      >>> seen.values.tolist()
+      [[[2, 0], [0, 0], [-1, -1]]]
     """
     if not 0 <= drop < 1:
         raise ValueError(f"drop must lie in [0, 1), not {drop}")

@@ -1,9 +1,8 @@
 """The vector views: `vector`, scaled, and `vector_scarf`, corrupted by empirical marginals."""
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
-from mmcl_jax.data.kinds.vector import MISSING
+from mmcl_jax.data.kinds.vector import z_scores
 from mmcl_jax.views.base import VIEWS, Fitted, View, Viewed
 from mmcl_jax.views.table import check_corruption, corrupted
 
@@ -12,13 +11,11 @@ Vectors = Shaped[Array, "B F"]
 
 @VIEWS.register("vector")
 def vector(*, modality: str = "vector") -> View:
-    """The vector in standard deviations of its features over the training rows; a missing value is the mean, 0.
+    """Return the vector in standard deviations of its features over the training rows; missing values become 0.
 
     Example:
       >>> fitted = {"mean": jnp.array([1.0, 0.0]), "std": jnp.array([2.0, 1.0])}
-      >>> import jax
-      >>> keys = jax.random.split(jax.random.key(0), 1)
-      >>> print(vector().plain(jnp.array([[3, -127]], jnp.int8), keys, fitted).values)
+      >>> print(vector()(jnp.array([[3, -127]], jnp.int8), train=False, **fitted).values)
       [[1. 0.]]
     """
     return View(modality=modality, takes="vector", apply=_scaled, plain=_scaled)
@@ -26,7 +23,7 @@ def vector(*, modality: str = "vector") -> View:
 
 @VIEWS.register("vector_scarf")
 def vector_scarf(*, modality: str = "vector", rate: float = 0.3, population: int | None = None) -> View:
-    """SCARF corruption of the features of a vector, which is scaled then; see `table.scarf`.
+    """Return SCARF's corruption of the features of a vector, which is scaled afterwards; see `table.scarf`.
 
     Of `F` features `int(rate * F)` are overwritten. The plain form is that of `vector`.
 
@@ -38,6 +35,12 @@ def vector_scarf(*, modality: str = "vector", rate: float = 0.3, population: int
 
     Raises:
       ValueError: the rate is outside [0, 1], or the population is not positive.
+
+    Example:
+      >>> import jax
+      >>> given = {"mean": jnp.zeros(4), "std": jnp.ones(4), "population": jnp.ones((9, 4))}
+      >>> float(vector_scarf(rate=0.5)(jnp.zeros((1, 4)), jax.random.key(0), **given).values.sum())
+      2.0
     """
     check_corruption(rate=rate, population=population)
 
@@ -50,6 +53,5 @@ def vector_scarf(*, modality: str = "vector", rate: float = 0.3, population: int
 
 def _scaled(rows: Vectors, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
     del keys
-    missing = rows == MISSING if jnp.issubdtype(rows.dtype, jnp.integer) else jnp.isnan(rows)
-    values: Float[Array, "B F"] = (rows.astype(jnp.float32) - fitted["mean"][None]) / fitted["std"][None]
-    return Viewed(jnp.where(missing, 0.0, values))
+    values: Float[Array, "B F"] = z_scores(rows, fitted["mean"], fitted["std"])
+    return Viewed(values)

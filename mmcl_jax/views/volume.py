@@ -16,7 +16,7 @@ _PARTS = ("crop", "place", "flip", "scale", "shift", "probability")
 
 @VIEWS.register("resized_volume")
 def resized_volume(*, modality: str = "volume", size: Size = None, picture: int | None = None) -> View:
-    """The volume itself as floats (see `pixels.to_unit`), resized to `size` (depth, height, width) if that is given.
+    """Return the volume itself as floats (see `pixels.to_unit`), resized to `size` (depth, height, width) if given.
 
     Of rows with several volumes, `picture` is the index of the wanted one; None takes one at random.
 
@@ -46,7 +46,7 @@ def augment_volume(
     scale: float = 0.1,
     shift: float = 0.1,
 ) -> View:
-    """Random crop, resize, flips and change of intensity of a volume; its plain form is `resized_volume`.
+    """Return a random crop, resize, flips and change of intensity of a volume; the plain form is `resized_volume`.
 
     A crop takes the same share of every side, in whole voxels, at a uniform position; it is resized trilinearly, not
     antialiased. Then voxels are multiplied by a factor uniform in [1 - scale, 1 + scale], and a number uniform in
@@ -64,6 +64,11 @@ def augment_volume(
 
     Raises:
       ValueError: a probability or range is out of bounds.
+
+    Example:
+      >>> volumes = jax.ShapeDtypeStruct((2, 8, 8, 8, 1), jnp.uint16)
+      >>> jax.eval_shape(augment_volume(size=(4, 4, 4)), volumes, jax.random.key(0)).values.shape
+      (2, 4, 4, 4, 1)
     """
     check_size(size)
     for name, values in {"probability": (probability,), "flip": flip, "scale": (scale,)}.items():
@@ -111,7 +116,7 @@ def _resized(size: Size, picture: int | None) -> Apply:
 
 
 def _sampled(volume: Volume, geometry: affine.Affine, size: tuple[int, ...]) -> Float[Array, "d h w C"]:
-    """The volume at the indices of a map whose axes stay apart: linear along one axis after the other."""
+    """Return the volume at the indices of a map whose axes stay apart: linear along one axis after the other."""
     for axis, length in enumerate(size):
         places = geometry[axis, axis] * jnp.arange(length, dtype=jnp.float32) + geometry[axis, 3]
         places = jnp.clip(places, 0, volume.shape[axis] - 1)

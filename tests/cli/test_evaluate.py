@@ -19,12 +19,15 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.protocols import evaluate as protocol
 from mmcl_jax.evaluation.protocols.jobs import jobs_of, so_far
-from mmcl_jax.evaluation.sources.budgets import Budget
+from mmcl_jax.evaluation.protocols.kept import load_head
+from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.source import Source
+from mmcl_jax.files import write_checksums
 from mmcl_jax.training.loop import Result, pretrain
 from mmcl_jax.training.runs.checkpoint import Checkpoints
+from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.runs.skips import Skipped
 
 TINY = [
@@ -238,6 +241,83 @@ def test_what_ctrl_c_interrupts_the_same_command_continues(
     assert "found 3 scores of this command in it" in capsys.readouterr().out
 
 
+def test_heads_are_kept_beside_their_run_and_go_with_it(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(run, "--label", "sold") == 0
+    for way in (["--keep"], ["--keep", str(tmp_path / "mine")]):
+        assert evaluate(run, "--label", "sold", *way) == 0  # the score is there, and the head is not
+        assert "found" not in capsys.readouterr().out.splitlines()[-1]
+        assert evaluate(run, "--label", "sold", *way) == 0
+        assert "found 1 score of this command in it" in capsys.readouterr().out
+    (score,) = results(run)["scores"]
+    ((own,), (other,)) = ((run / "heads").iterdir(), (tmp_path / "mine").iterdir())
+    assert own.name == other.name
+    assert own.name.startswith("digits_mmcl_seed_2022-digits_mmcl-probe-image-sold-all-0-")
+    shutil.move(run, tmp_path / "moved")
+    head = load_head(tmp_path / "moved" / "heads" / own.name)
+    assert head.score.metrics == score["metrics"]
+    with pytest.raises(UserError, match=r"The run .* is not there; say where it is"):
+        load_head(other)
+    moved = Run.open(tmp_path / "moved")
+    assert load_head(other, moved).outputs({"image": np.zeros((3, 12, 10, 3), np.uint8)}).shape == (3, 2)
+    with pytest.raises(UserError, match="The head reads image; give it rows of 'image'"):
+        head.outputs({})
+
+
+def test_protocols_that_train_nothing_have_no_head_to_keep(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(run, "--protocol", "knn,retrieval", "--keep") == 2
+    assert "--keep: no head is trained by knn and retrieval; leave --keep, or add" in capsys.readouterr().err
+    assert not (run / "heads").exists()
+
+
+@pytest.fixture
+def kept(run: Path) -> Path:
+    """A head that was kept."""
+    assert evaluate(run, "--label", "sold", "--keep") == 0
+    (path,) = (run / "heads").iterdir()
+    return path
+
+
+def changed(path: Path, **values: object) -> None:
+    """Change what a head says of itself, or (`arrays`) its arrays, with checksums to suit."""
+    with np.load(path / "arrays.npz") as file:
+        arrays = dict(file)
+    np.savez(path / "arrays.npz", **{**arrays, **values.pop("arrays", {})})
+    (path / "head.json").write_text(json.dumps({**json.loads((path / "head.json").read_text()), **values}))
+    write_checksums(path, [path / "head.json", path / "arrays.npz"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda head: (head / "head.json").unlink(), "is no head of mmcl evaluate --keep"),
+        (lambda head: (head / "checksums.json").unlink(), "checksums.json is missing; put a copy of it back"),
+        (lambda head: (head / "arrays.npz").write_bytes(b""), "arrays.npz has 0 bytes, not"),
+        (lambda head: (head / "arrays.npz").unlink(), "arrays.npz is missing; put a copy"),
+        (lambda head: changed(head, format=2), "is of format 2, which this version does not read"),
+        (lambda head: changed(head, head={"name": "forest"}), "head.json is damaged"),
+        (lambda head: changed(head, of={}), "head.json is damaged"),
+        (lambda head: changed(head, task={"name": "class", "label": "sold", "classes": 5}), "not those of 5 outputs"),
+        (lambda head: changed(head, arrays={"more": np.zeros(2)}), "it holds 'more', which the head has not"),
+        (lambda head: changed(head, arrays={"head/bias": np.zeros(9)}), "arrays.npz is damaged"),
+        (lambda head: changed(head, fingerprint="another"), "name the run that it was trained on"),
+        (lambda head: shutil.rmtree(head.parents[1] / "checkpoints" / "1"), "has no checkpoint of step 1"),
+    ],
+)  # fmt: skip
+def test_a_head_that_is_damaged_or_of_another_run_is_refused(damage, sentence: str, kept: Path) -> None:
+    damage(kept)
+    with pytest.raises(UserError, match=sentence) as error:
+        load_head(kept)
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_head_is_kept_again(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (kept / "arrays.npz").write_bytes(b"")
+    assert evaluate(kept.parents[1], "--label", "sold", "--keep") == 0  # what the sentence says
+    assert load_head(kept).trained.params["bias"].shape == (2,)
+
+
 def test_a_store_that_moved_is_named_by_an_option(
     ads: Path, result: Result, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -258,12 +338,12 @@ def test_a_store_that_moved_is_named_by_an_option(
 
 def test_progress_shows_the_mean_of_the_draws_that_are_done(ads: Path, result: Result) -> None:
     store = Store.open(ads / "store")
-    scores = protocol.evaluate_runs(
-        [result.run], store, label="sold", protocols=("finetune",), baselines=(), draws=3,
-        learning_rates=[0.01], max_epochs=1, say=lambda line: None,
-    )  # fmt: skip
+    options = EvaluationOptions(
+        label="sold", protocols=("finetune",), baselines=(), draws=3, learning_rates=[0.01], max_epochs=1
+    )
+    scores = protocol.evaluate_runs([result.run], store, options, say=lambda line: None)
     data, source = LabelledStore.of(store, "sold"), Source("run", result.run)
-    (job,) = jobs_of(source, [(data, "image")], ["finetune"], [Budget()], 3, (), False)
+    (job,) = jobs_of(source, [(data, "image")], options)
     shown = so_far(job, scores[:2])
     mean = np.mean([score.metrics["log_loss"] for score in scores[:2]])
     assert shown.endswith(f"log_loss {mean:.3f} (mean of 2 of 3 draws)")

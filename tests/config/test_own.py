@@ -32,7 +32,10 @@ STORES = {
     "scans": dataclasses.replace(CARS, rows=28, height=512, width=300, channels=1, incomplete=2, one_sided=0.4),
     "photos": dataclasses.replace(CARS, rows=10**6, height=224, width=224, columns=2, device="gpu", devices=4),
 }
-EXAMPLES = [("mmcl", name) for name in STORES] + [("nnclr", "scans"), ("byol", "photos"), ("scarf", "photos")]
+# Every method on a small store and on a large one.
+EXAMPLES = [("mmcl", "cars")] + [
+    (name.removeprefix("mmcl/"), store) for name in METHODS for store in ("scans", "photos")
+]
 
 
 def resolved(method: str, store: str) -> str:

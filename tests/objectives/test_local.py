@@ -92,4 +92,4 @@ def test_the_term_adds_the_losses_of_both_modalities() -> None:
     term = TERMS.build(TERMS.spec("local_alignment"), "")
     ids = jnp.arange(2, dtype=jnp.uint32)
     each = term.each(Each(ids=ids, features=features, embeddings=(x, z), layers={"align": Fixed()}))
-    np.testing.assert_allclose(term(each=each).value, (2.809208 + 2.657899 + 1.292200 + 1.285935) / 2, rtol=2e-6)
+    np.testing.assert_allclose(term(each=each), (2.809208 + 2.657899 + 1.292200 + 1.285935) / 2, rtol=2e-6)

@@ -23,7 +23,7 @@ def term(name: str, **options: object) -> Term:
 def agreement(name: str, p1, p2, z1, z2) -> jax.Array:
     """The term on predictions and on embeddings, for BYOL those by the target network."""
     embeddings, teacher = ((), (z1, z2)) if name == "byol" else ((z1, z2), ())
-    return term(name)(*embeddings, predictions=(p1, p2), teacher=teacher).value
+    return term(name)(*embeddings, predictions=(p1, p2), teacher=teacher)
 
 
 class Identity(nnx.Module):
@@ -99,7 +99,7 @@ def test_nnclr_agrees_with_float64() -> None:
     given = f32(*arrays, queue)
 
     def loss(p1, p2, z1, z2, queue) -> jax.Array:
-        return term("nnclr", queue=20)(z1, z2, predictions=(p1, p2), queue=queue).value
+        return term("nnclr", queue=20)(z1, z2, predictions=(p1, p2), queue=queue)
 
     value, gradient = jax.value_and_grad(loss)(*given)
     np.testing.assert_allclose(value, nnclr(*arrays, queue), rtol=1e-5)
@@ -126,7 +126,7 @@ def test_supervised_is_the_cross_entropy_of_rows_that_have_a_label() -> None:
     layers = {name: Identity() for name in ("image", "table")}
     features = tuple(Features(pooled=pooled) for pooled in f32(first, second))
     summed = supervised.each(Each(ids=IDS, features=features, layers=layers))
-    found = supervised(each=summed, targets={"label": jnp.asarray(label)})
+    found = supervised.with_metrics(each=summed, targets={"label": jnp.asarray(label)})
     value, metrics = found.value, found.metrics
     logits = first + second
     rows = np.flatnonzero(label >= 0)
@@ -134,7 +134,7 @@ def test_supervised_is_the_cross_entropy_of_rows_that_have_a_label() -> None:
     np.testing.assert_allclose(value, np.mean(expected), rtol=1e-5)
     np.testing.assert_allclose(metrics["top1"], np.mean(logits[rows].argmax(1) == label[rows]), rtol=1e-6)
     assert found.rows == len(rows)
-    nobody = supervised(each=summed, targets={"label": jnp.full(B, -1)})
+    nobody = supervised.with_metrics(each=summed, targets={"label": jnp.full(B, -1)})
     assert nobody.value == 0
     assert nobody.rows == 0
 
@@ -161,7 +161,7 @@ def test_vime_agrees_with_float64() -> None:
     row[2, 0] = row[5, 1] = np.nan  # and the draws for other rows may be missing, too
     view[4, 2] = np.nan
     seen, original = f32(view, row)
-    value, gradient = jax.value_and_grad(lambda h: term("vime")(each={"head": h, "view": seen, "row": original}).value)(
+    value, gradient = jax.value_and_grad(lambda h: term("vime")(each={"head": h, "view": seen, "row": original}))(
         f32(head)[0]
     )
     np.testing.assert_allclose(value, vime(head, view, row), rtol=1e-5)

@@ -35,7 +35,8 @@ def arrays(term: Term) -> tuple[dict[str, Any], dict[str, Any]]:
     def pair() -> tuple[np.ndarray, ...]:
         return tuple(rng.normal(size=(B, D)).astype(np.float32) for _ in term.between)
 
-    made: dict[str, Any] = {kind: pair() for kind in ("embeddings", "predictions", "teacher")}
+    fields = {"embedding": "embeddings", "prediction": "predictions", "teacher": "teacher"}
+    made: dict[str, Any] = {fields[kind]: pair() for kind in term.outputs}
     if term.name == "supervised":
         made = {"each": rng.normal(size=(B, 3)).astype(np.float32)}
     if term.name == "vime":
@@ -60,7 +61,7 @@ def with_gradient(term: Term) -> Any:
 
     def value(made: Any, given: Any, present: Any) -> tuple[jax.Array, Loss]:
         fields = {name: part for name, part in made.items() if name != "embeddings"}
-        loss = term(*made.get("embeddings", ()), **fields, **given, present=present)
+        loss = term.with_metrics(*made.get("embeddings", ()), **fields, **given, present=present)
         return loss.value, loss
 
     return jax.jit(jax.grad(value, has_aux=True))
@@ -110,7 +111,7 @@ def test_rows_without_a_label_are_not_one_class(name: str, labels: str) -> None:
     label = np.array([0, -1, 1, -1, 0, -1, 1, -1], np.int32)
     apart = np.array([0, 10, 1, 11, 0, 12, 1, 13], np.int32)
     x, y = (jnp.asarray(rng.normal(size=(8, D)), jnp.float32) for _ in range(2))
-    value = jax.jit(lambda label: built(name, {"labels": labels})(x, y, targets={"label": label}).value)
+    value = jax.jit(lambda label: built(name, {"labels": labels})(x, y, targets={"label": label}))
     np.testing.assert_allclose(value(label), value(apart), rtol=1e-6)
     assert abs(value(label) - value(np.where(label < 0, 2, label).astype(np.int32))) > 1e-3
 

@@ -25,7 +25,7 @@ def loss(name: str, *, execution: Execution | None = None, **options: object):
 
     def value(first, second, batch):
         targets = {"label": batch["label"]} if "label" in batch else {}
-        found = term(first, second, ids=batch["id"], targets=targets, execution=execution)
+        found = term.with_metrics(first, second, ids=batch["id"], targets=targets, execution=execution)
         return found.value, found.metrics
 
     return value
@@ -200,7 +200,7 @@ def test_a_learned_temperature_starts_at_the_fixed_one_and_is_bounded() -> None:
     term = TERMS.build(TERMS.spec("clip", temperature=0.07, learn_temperature=True), "")
 
     def learned(scale: float | jax.Array) -> jax.Array:
-        return term(FIRST, SECOND, learned={"log_scale": jnp.float32(scale)}).value
+        return term(FIRST, SECOND, learned={"log_scale": jnp.float32(scale)})
 
     value, slope = jax.value_and_grad(learned)(jnp.float32(term.learned["log_scale"]))
     np.testing.assert_allclose(value, fixed, rtol=1e-6)

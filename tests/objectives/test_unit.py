@@ -51,7 +51,7 @@ def test_terms_see_directions_alone(name: str, length: float) -> None:
     def value(arrays: list[jax.Array]) -> jax.Array:
         pairs = dict(zip(term.outputs, zip(arrays[::2], arrays[1::2], strict=True), strict=True))
         made = {field: pairs[kind] for kind, field in FIELDS.items() if kind in pairs}
-        return term(*pairs.get("embedding", ()), **made, **queue).value
+        return term(*pairs.get("embedding", ()), **made, **queue)
 
     directions = [rows(seed) for seed in range(2 * len(term.outputs))]
     expected, gradients = jax.value_and_grad(value)([jnp.asarray(x, jnp.float32) for x in directions])

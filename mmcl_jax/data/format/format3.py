@@ -59,7 +59,7 @@ class Format3:
         return tuple(self.files.read(names_file(name), lambda path: path.read_text(encoding="utf-8").split("\n")[:-1]))
 
     def has_values(self, names: Collection[str]) -> bool:
-        """Whether the mapped arrays of all these entries are there."""
+        """Return whether the mapped arrays of all these entries exist."""
         return all(flat.has(self.directory, name) for name in names)
 
     def read(self, names: Sequence[str], rows: np.ndarray, *, streamed: bool) -> dict[str, Rows]:

@@ -25,6 +25,12 @@ class Image(Kind):
     """`[height, width, channels]`; with several images of a row there are up to `Entry.pictures` of them.
 
     A mask is an image with the role `target`, whose values are codes of classes, and `Entry.of` names its image.
+
+    Example:
+      >>> schema = Schema({"image": Entry(kind="image", shape=(1, 2, 1), dtype="uint8")})
+      >>> rows = np.array([[[[0], [255]]]], np.uint8)
+      >>> Image().encode(rows, Image().fit(rows, "image", schema, ())).tolist()
+      [[[[0.0], [1.0]]]]
     """
 
     name = "image"
@@ -50,7 +56,7 @@ class Image(Kind):
         return 0
 
     def inspects(self, entry: Entry) -> bool:
-        """Whether pixels can be something else than finite."""
+        """Return whether pixels can be other than finite."""
         return not entry.dtype.startswith("uint")
 
     def wrong(self, rows: np.ndarray, name: str, schema: Schema, names: Sequence[str]) -> tuple[int, str] | None:

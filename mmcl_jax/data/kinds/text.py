@@ -21,7 +21,16 @@ class Seen:
 
 
 class Text(Kind):
-    """`[length, 2]`: token and sentence, -1 behind the end. The vocabulary, in a file beside it, has `[UNK]` in it."""
+    """`[length, 2]`: token and sentence, -1 behind the end. The vocabulary, in a file beside it, has `[UNK]` in it.
+
+    Example:
+      >>> from mmcl_jax.data.schema import Entry
+      >>> schema = Schema({"report": Entry(kind="text", shape=(2, 2), dtype="int32")})
+      >>> vocabulary = ("[UNK]", "heart", "lung")
+      >>> fitted = Text().fit(np.array([[[1, 0], [-1, -1]]], np.int32), "report", schema, vocabulary)
+      >>> Text().encode(np.array([[[1, 0], [2, 0]]], np.int32), fitted).tolist()  # no training row has "lung"
+      [[[1, 0], [0, 0]]]
+    """
 
     name = "text"
     axes = ("length", "2: token and sentence")

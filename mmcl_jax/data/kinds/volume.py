@@ -4,7 +4,17 @@ from mmcl_jax.data.kinds.image import Image
 
 
 class Volume(Image):
-    """`[depth, height, width, channels]`; otherwise as images."""
+    """`[depth, height, width, channels]`; otherwise as images.
+
+    Example:
+      >>> import numpy as np
+      >>> from mmcl_jax.data.schema import Entry, Schema
+      >>> schema = Schema({"ct": Entry(kind="volume", shape=(2, 4, 4, 1), dtype="float16")})
+      >>> rows = np.zeros((3, 2, 4, 4, 1), np.float16)
+      >>> rows[1, 0, 0, 0, 0] = np.nan
+      >>> Volume().wrong(rows, "ct", schema, ())
+      (1, 'it has a value that is not finite')
+    """
 
     name = "volume"
     axes = ("depth", "height", "width", "channels")

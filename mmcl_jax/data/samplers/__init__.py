@@ -1,6 +1,11 @@
-"""Samplers: which rows an epoch has, and in which order. One file each."""
+"""Samplers: which rows an epoch has, and in which order. One file each.
 
-from mmcl_jax.data.samplers import balanced, one_per_group, shuffle
+The import of a sampler registers it: a new sampler is a file here and a line in this list.
+"""
+
+from mmcl_jax.data.samplers.balanced import Balanced as Balanced
 from mmcl_jax.data.samplers.base import SAMPLERS, Sampler, Targets
+from mmcl_jax.data.samplers.one_per_group import OnePerGroup as OnePerGroup
+from mmcl_jax.data.samplers.shuffle import Shuffle as Shuffle
 
-__all__ = ["SAMPLERS", "Sampler", "Targets", "balanced", "one_per_group", "shuffle"]
+__all__ = ["SAMPLERS", "Sampler", "Targets"]

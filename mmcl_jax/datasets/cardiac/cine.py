@@ -17,7 +17,7 @@ _SERIES = re.compile(r"CINE_segmented_SAX(?:_b(\d+))?")
 
 
 def dicom_cine(path: Path, *, max_voxels: int) -> np.ndarray:
-    """The cine of a folder or zip of DICOM files, `[row, column, slice, frame]` float32.
+    """Return the cine of a folder or zip of DICOM files, `[row, column, slice, frame]` float32.
 
     Where series are named as UK Biobank names them, only those of the short axis count. Files at one position along the
     normal of the slices are one slice; of a slice that was taken again, the last series counts. Frames follow the
@@ -77,7 +77,7 @@ def _series(data: Any) -> re.Match[str] | None:
 
 
 def _along_normal(data: Any, name: str) -> float:
-    """Where the slice lies, in tenths of a millimetre along its normal."""
+    """Return the position of the slice, in tenths of a millimetre along its normal."""
     if "ImagePositionPatient" in data and "ImageOrientationPatient" in data:
         turned = np.array(data.ImageOrientationPatient, np.float64)
         return round(float(np.cross(turned[:3], turned[3:]) @ np.array(data.ImagePositionPatient, np.float64)), 1)

@@ -27,7 +27,7 @@ def read_heart(
     frames: Path | None = None,
     es_share: float | None = None,
 ) -> np.ndarray:
-    """The heart of one subject.
+    """Return the heart of one subject.
 
     Of a cine of more than seven short-axis slices, the middle one (n // 2) is taken at end-systole (ES), half-way to it
     (mid), and end-diastole (ED), which is frame 0, when the electrocardiogram triggers. ES is taken from the first of
@@ -74,7 +74,7 @@ def read_heart(
 
 @functools.lru_cache(maxsize=4)  # a worker process reads thousands of hearts
 def es_frames(path: Path) -> Mapping[str, int]:
-    """The end-systolic frame by subject.
+    """Return the number of the end-systolic frame by subject.
 
     Raises:
       UserError: the table is missing or has not the columns eid and es_frame with one whole number per subject.
@@ -94,12 +94,12 @@ def es_frames(path: Path) -> Mapping[str, int]:
 
 
 def subject_of(path: Path) -> str:
-    """The subject whose file this is."""
+    """Return the subject that a file belongs to."""
     return path.name.partition("_")[0] if path.suffix == ".zip" else path.parent.name
 
 
 def load_cine(path: Path) -> np.ndarray:
-    """The cine of a subject, `[row, column, slice, frame]` float32.
+    """Return the cine of a subject, `[row, column, slice, frame]` float32.
 
     Raises:
       UserError: it cannot be read, or is no series of volumes.

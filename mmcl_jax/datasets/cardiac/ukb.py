@@ -80,7 +80,7 @@ class Table:
     """
 
     def __init__(self, path: Path, fields: Iterable[int], subjects: Sequence[str]) -> None:
-        """Reads the columns of `fields` for `subjects`, in the order of the file.
+        """Read the columns of `fields` for `subjects`, in the order of the file.
 
         Raises:
           UserError: the file cannot be read, has no column `eid`, or has a subject twice.
@@ -116,7 +116,7 @@ class Table:
         check(twice.is_empty(), f"The table {path} has subject {next(iter(twice), '')} more than once.")
 
     def _spread(self) -> None:
-        """Gives each of several answers in one cell, `a|b` or `["a","b"]`, a column of its own."""
+        """Give each of several answers in one cell, `a|b` or `["a","b"]`, a column of its own."""
         for columns in self._columns.values():
             for (visit, array), name in list(columns.items()):
                 cells = self.rows[name]
@@ -129,20 +129,20 @@ class Table:
                     columns[visit, array + place] = part.name
 
     def has(self, field: int) -> bool:
-        """Whether the file has any column of the field."""
+        """Return whether the file has any column of the field."""
         return field in self._columns
 
     def keep(self, mask: pl.Series) -> None:
-        """Drops the rows that `mask` is false for."""
+        """Drop the rows that `mask` is false for."""
         self.rows = self.rows.filter(mask)
 
     def columns(self, field: int, visits: Sequence[int] | None = None) -> list[str]:
-        """Names of the field's columns, by visit and array."""
+        """Return the names of the field's columns, by visit and array."""
         found = sorted(self._columns.get(field, {}).items())
         return [name for (visit, _), name in found if visits is None or visit in visits]
 
     def values(self, field: Field, visits: Sequence[int]) -> pl.Series:
-        """The field as a typed column: float, boolean (of yes and no), or the text of a choice; null without a value.
+        """Return the field as a typed column: float, boolean (of yes and no), or the text of a choice; null if missing.
 
         Args:
           field: what to read, and the rules for its values.
@@ -179,7 +179,7 @@ class Table:
         return made.replace_strict(texts, return_dtype=pl.String).alias(field.name)
 
     def _pooled(self, field: Field) -> pl.Series:
-        """Whether, or how often, any of the codes was given up to the imaging visit."""
+        """Return whether, or how often, any of the codes was given up to the imaging visit."""
         answers = self._numbers([name for one in field.ids for name in self.columns(one, _UNTIL_IMAGING)])
         wanted = [float(code) for code in field.codes]
         given = answers.select(pl.all().is_in(wanted).fill_null(False))
@@ -199,7 +199,7 @@ class Table:
         return flags.select(pl.any_horizontal(pl.all())).to_series() if flags.width else none
 
     def _first(self, ids: Sequence[int], visits: Sequence[int], field: Field) -> pl.Series:
-        """Mean over arrays, then over fields, at the first of the visits that has a value."""
+        """Return the mean over arrays, then over fields, at the first of the visits that has a value."""
         made = pl.Series([None] * len(self.rows), dtype=pl.Float64)
         for visit in visits:
             means = []

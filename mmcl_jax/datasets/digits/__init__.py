@@ -16,7 +16,7 @@ _TAGS = {"morphology": ("morphometric",), "zernike": ("zernike",), "fourier": ("
 
 
 def declaration() -> Declaration:
-    """The tags of the 129 features: "morphometric" (6), "zernike" (47) and "fourier" (76); the rest is inferred."""
+    """Return the tags of the 129 features: "morphometric" (6), "zernike" (47), "fourier" (76); the rest is inferred."""
     return Declaration(
         columns={
             f"{group}_{place}": Declared(tags=_TAGS[group])
@@ -27,7 +27,7 @@ def declaration() -> Declaration:
 
 
 def unpack(directory: Path) -> Request:
-    """Unpacks the digits into `directory` and says how to prepare them.
+    """Unpack the digits into `directory` and return the request to prepare them.
 
     What lies there then is what a user would have: `digits.csv`, `images/*.png`, and `schema.json` with the columns'
     tags, for `mmcl prepare --schema`.

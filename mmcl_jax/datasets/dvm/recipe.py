@@ -58,7 +58,7 @@ def dvm(
     min_ads: int = 100,
     columns: str = "all",
 ) -> Recipe:
-    """Joins and cleans the tables of DVM-CAR V2.0 for the prediction of a car's model from its image.
+    """Join and clean the tables of DVM-CAR V2.0 for the prediction of a car's model from its image.
 
     Expects the published files: `Ad_table.csv`, `Ad_table (extra).csv`, `Image_table.csv` and `Price_table.csv` in
     `root/tables_V2.0`, `root/tables` or `root`, and the images in `root/resized_DVM/<make>/<model>/<year>/<colour>/`.

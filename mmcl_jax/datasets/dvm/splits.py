@@ -12,7 +12,7 @@ from mmcl_jax.prepare.splits.draw import read_list
 
 
 def read_ids(folder: Path) -> dict[str, list[str]]:
-    """The identifiers in the three published lists, such as `train_ids_dvm_all_views.txt`, in their order.
+    """Return the identifiers in the three published lists, such as `train_ids_dvm_all_views.txt`, in their order.
 
     Raises:
       UserError: a list is not there or empty, or an identifier stands in them twice.
@@ -32,7 +32,7 @@ def read_ids(folder: Path) -> dict[str, list[str]]:
 
 
 def draw_splits(keys: Sequence[str], labels: Sequence[str], seed: int) -> dict[str, list[str]]:
-    """Half of the rows for the test, then a fifth of the others for validation, both stratified by label.
+    """Draw half of the rows for the test, then a fifth of the others for validation, both stratified by label.
 
     Raises:
       UserError: there are too few rows for every class to be in each split.
@@ -48,7 +48,7 @@ def draw_splits(keys: Sequence[str], labels: Sequence[str], seed: int) -> dict[s
 
 
 def draw_subset(keys: Sequence[str], labels: Sequence[str], share: float, seed: int) -> list[str]:
-    """A part of the rows that has every class, in the order of the rows.
+    """Return a fraction of the rows that has every class, in the order of the rows.
 
     It holds the first row of each class, and is filled up by others, stratified where there are as many to draw as
     there are classes. Where `share` has no room for all classes, it is one row of each.

@@ -25,7 +25,7 @@ _WRONG = (
 
 
 def read(root: Path, name: str, columns: Sequence[str]) -> pl.DataFrame:
-    """Columns of a table as texts, without spaces around headers and cells, and null for "no value"; and `ROW`.
+    """Read columns of a table as texts, stripped of outer spaces, and null for "no value"; and `ROW`.
 
     Raises:
       UserError: the table is not there, cannot be read, or lacks a column.
@@ -46,7 +46,7 @@ def read(root: Path, name: str, columns: Sequence[str]) -> pl.DataFrame:
 
 
 def number(table: pl.DataFrame, name: str, columns: Sequence[str], unit: str = "") -> pl.DataFrame:
-    """The table with `columns` as float64; `unit` may stand behind the numbers.
+    """Return the table with `columns` as float64; `unit` may follow the numbers.
 
     Raises:
       UserError: a cell is no number.
@@ -64,7 +64,7 @@ def number(table: pl.DataFrame, name: str, columns: Sequence[str], unit: str = "
 
 
 def unique(table: pl.DataFrame, name: str, keys: Sequence[str]) -> pl.DataFrame:
-    """The table itself.
+    """Return the table as it is.
 
     Raises:
       UserError: two rows have the same `keys`.
@@ -77,7 +77,7 @@ def unique(table: pl.DataFrame, name: str, keys: Sequence[str]) -> pl.DataFrame:
 
 
 def first_images(root: Path) -> pl.DataFrame:
-    """The first image of every advertisement, in table order: Adv_ID, Image_path, Predicted_viewpoint.
+    """Return the first image of every advertisement, in table order: Adv_ID, Image_path, Predicted_viewpoint.
 
     Image identifiers are those of the advertisement and a number, "2_1$$10$$11", and image names tell the folders:
     "Abarth$$124 Spider$$2017$$Blue$$2_1$$10$$image_11.jpg".
@@ -102,7 +102,7 @@ def first_images(root: Path) -> pl.DataFrame:
 
 
 def physical_sizes(root: Path, jitter: int, seed: int) -> tuple[pl.DataFrame, list[str]]:
-    """Wheelbase, length, width and height of every advertisement in mm, from `Ad_table (extra).csv`.
+    """Return wheelbase, length, width and height of every advertisement in mm, from `Ad_table (extra).csv`.
 
     Corrections by hand come first. Then sizes that are missing or 0 are taken from the first advertisement of the same
     model that has them, and stay null where none has. Then all are jittered, column by column over the whole table,
@@ -151,7 +151,7 @@ class Steps:
         self.rows, self.steps = rows, list[Step]()
 
     def __call__(self, what: str, rows: pl.DataFrame | None = None) -> pl.DataFrame:
-        """Writes down what was done, and gives the rows that are left, or all where none are given."""
+        """Record what was done, and return the remaining rows (all rows if none are given)."""
         after = self.rows if rows is None else rows
         self.steps.append(Step(what, len(self.rows), len(after)))
         self.rows = after

@@ -1,7 +1,7 @@
 """A head whose outputs are a map: linear segmentation."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import jax
 from jaxtyping import Array, Float
@@ -18,9 +18,16 @@ class LinearSegmentation(LinearHead):
 
     Attributes:
       size: height and width of the mask.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> weights = {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}
+      >>> LinearSegmentation(size=(8, 8))(weights, jnp.ones((1, 2, 2, 3))).shape
+      (1, 8, 8, 2)
     """
 
-    reads: ClassVar[str] = "maps"
+    name: ClassVar[str] = "linear_segmentation"
+    reads: ClassVar[Literal["pooled", "maps"]] = "maps"
     size: tuple[int, int] = (0, 0)
 
     def __call__(self, params: Params, features: Float[Array, "*B h w D"]) -> Float[Array, "*B H W outputs"]:

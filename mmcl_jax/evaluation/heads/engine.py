@@ -51,19 +51,28 @@ class Trained:
         return self.units.restore(np.asarray(_outputs(self.head, self.params, features)))
 
 
-def fit(
-    programs: Programs,
-    feed: Feed,
-    heads: Params,
-    encoder: Encoder | None,
-    *,
-    reads: tuple[str, ...],
-    rates: Sequence[float],
-    seed: int,
-    max_rounds: int,
-    ties: Literal["first", "loss"],
-    report: Callable[[str], None] | None = None,
-) -> list[Trained | None]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Search:
+    """How heads of many seeds and rates are trained together, and which of the rates is chosen.
+
+    Attributes:
+      reads: the modalities of the features.
+      rates: learning rates to choose from.
+      seed: of the augmentation.
+      max_rounds: after which training ends in any case.
+      ties: between rates that reached the same metric, the "first" wins, or the smallest validation "loss".
+      report: is told after every round how far the training is.
+    """
+
+    reads: tuple[str, ...]
+    rates: Sequence[float]
+    seed: int
+    max_rounds: int
+    ties: Literal["first", "loss"]
+    report: Callable[[str], None] | None = None
+
+
+def fit(programs: Programs, feed: Feed, heads: Params, encoder: Encoder | None, search: Search) -> list[Trained | None]:
     """Train heads of many seeds and rates together until all have stopped; return the best rate's of each seed.
 
     Args:
@@ -72,17 +81,12 @@ def fit(
       heads: the initial ones, `[T, ...]`, one per seed or draw; each is trained at every rate. They are the groups of
         the feed, or all in its only one.
       encoder: the initial arrays of encoders that are trained with the only head; None if none is.
-      reads: the modalities of the features.
-      rates: learning rates to choose from.
-      seed: of the augmentation.
-      max_rounds: after which training ends in any case.
-      ties: between rates that reached the same metric, the "first" wins, or the smallest validation "loss".
-      report: is told after every round how far it is.
+      search: the rates, and when training ends.
 
     Returns:
       One per seed or draw; None if it diverged at every rate.
     """
-    recipe, starts = programs.recipe, len(heads["bias"])
+    recipe, rates, starts = programs.recipe, search.rates, len(heads["bias"])
     every = jax.tree.map(lambda x: jnp.repeat(x, len(rates), axis=0).reshape(feed.groups, -1, *x.shape[1:]), heads)
     speeds = np.tile(np.array(rates, np.float32), starts).reshape(feed.groups, -1)
     best, progress, rounds = optimise(
@@ -90,14 +94,14 @@ def fit(
         feed,
         Weights(heads=every, encoder=encoder),
         rates=speeds,
-        seed=seed,
-        max_rounds=max_rounds,
-        report=report,
+        seed=search.seed,
+        max_rounds=search.max_rounds,
+        report=search.report,
     )
     metrics, losses = (x.reshape(starts, len(rates)) for x in (progress.metric, progress.loss))
     chosen: list[Trained | None] = []
     for start in range(starts):
-        by_loss = losses[start] if ties == "loss" else np.zeros(len(rates))
+        by_loss = losses[start] if search.ties == "loss" else np.zeros(len(rates))
         at = int(np.lexsort((by_loss, -metrics[start]))[0])
         place = divmod(start * len(rates) + at, speeds.shape[1])
         if not np.isfinite(metrics[start, at]):
@@ -106,7 +110,7 @@ def fit(
         units = feed.units[place[0]]
         chosen.append(
             Trained(
-                reads=reads,
+                reads=search.reads,
                 task=recipe.task,
                 head=recipe.head,
                 params={name: x[place] for name, x in best.heads.items()},

@@ -10,7 +10,7 @@ import numpy as np
 from mmcl_jax.evaluation.heads.batches import Batch, Examples, Order, drawn_batches, in_parts
 from mmcl_jax.evaluation.heads.encoded import Encoder
 from mmcl_jax.evaluation.heads.programs import Fixed, Programs
-from mmcl_jax.tasks import Task, Units
+from mmcl_jax.tasks import Units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +58,12 @@ class FeatureFeed(Feed):
         val: Labelled,
         rows: np.ndarray,
         *,
-        task: Task,
         seeds: Sequence[tuple[int, int]],
         batch_size: int,
         least_steps: int,
     ) -> None:
         """Take `rows` `[G, n]` of the training split, a draw of labels for each group."""
+        task = programs.recipe.task
         self.units = [task.units(train.targets[drawn]) for drawn in rows]
 
         def standardised(targets: np.ndarray) -> np.ndarray:
@@ -94,12 +94,12 @@ class EncodedFeed(Feed):
         train: Examples,
         val: "EncodedSplit",
         *,
-        task: Task,
         order: Order,
         seed: int,
         frozen: Encoder | None,
     ) -> None:
         """Take the training rows, their order and its seed, and the encoder if it is not trained."""
+        task = programs.recipe.task
         units = task.units(train.targets)
         self.units = [units]
         self._targets: np.ndarray = units.standardise(train.targets).astype(task.dtype)

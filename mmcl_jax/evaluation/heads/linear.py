@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +21,21 @@ class LinearHead:
     A head maps features `[B, ..., D]` to outputs `[B, ..., outputs]`. It is static; its weights are an argument.
 
     Attributes:
+      name: of the kind of head, as a kept head says it.
       reads: what of an encoder's features it takes: "pooled" `[B, D]`, or "maps" `[B, h, w, D]`.
       zeros: whether weights begin at 0; else as PyTorch's, uniform in +-1/sqrt(D).
+
+    Example:
+      >>> head = LinearHead(zeros=True)
+      >>> weights = head.new(features=3, outputs=2, seeds=[0, 1])
+      >>> weights["kernel"].shape, weights["bias"].shape
+      ((2, 3, 2), (2, 2))
+      >>> head({name: of_head[0] for name, of_head in weights.items()}, jnp.ones((4, 3))).shape
+      (4, 2)
     """
 
-    reads: ClassVar[str] = "pooled"
+    name: ClassVar[str] = "linear"
+    reads: ClassVar[Literal["pooled", "maps"]] = "pooled"
     zeros: bool = False
 
     def new(self, features: int, outputs: int, *, seeds: Sequence[int]) -> Params:

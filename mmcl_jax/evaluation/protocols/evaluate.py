@@ -1,21 +1,24 @@
 """Runs and baselines, by every protocol, from every input, with every budget of labels: one list of scores."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from mmcl_jax.data.store import Store
+from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.protocols.jobs import PROTOCOLS, Settings, jobs_of, so_far
-from mmcl_jax.evaluation.protocols.probe import LEARNING_RATES, MAX_EPOCHS
+from mmcl_jax.evaluation.protocols.jobs import Job, Settings, jobs_of, so_far
+from mmcl_jax.evaluation.protocols.kept import heads_of, is_kept
+from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
 from mmcl_jax.evaluation.protocols.scoring import score_job
 from mmcl_jax.evaluation.results.file import NoRecords, Records
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.sources.budgets import Budget
-from mmcl_jax.evaluation.sources.checks import check_choice, check_dense, check_distinct, check_inputs, check_retrieval
+from mmcl_jax.evaluation.sources.checks import check_choice, check_dense, check_distinct, check_inputs
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.overlap import check_overlap
+from mmcl_jax.evaluation.sources.pairs import lacking, pairs_of
 from mmcl_jax.evaluation.sources.reads import check_names, input_name, modalities_of
-from mmcl_jax.evaluation.sources.remarks import left_out, remarks_on
-from mmcl_jax.evaluation.sources.source import BASELINES, sources
+from mmcl_jax.evaluation.sources.remarks import left_out, missing_folds, remarks_on
+from mmcl_jax.evaluation.sources.source import sources
 from mmcl_jax.progress import Bar
 from mmcl_jax.training.runs.run import Run
 
@@ -23,47 +26,20 @@ from mmcl_jax.training.runs.run import Run
 def evaluate_runs(
     runs: Sequence[Run],
     store: Store,
+    options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 - it is frozen
     *,
-    protocols: Sequence[str] = ("probe",),
-    inputs: Sequence[str] = ("image",),
-    budgets: Sequence[Budget] = (Budget(),),
-    draws: int = 5,
-    baselines: Sequence[str] = BASELINES,
-    only_baselines: bool = False,
-    label: str | Sequence[str] | None = None,
-    task: str | None = None,
-    learning_rates: Sequence[float] | None = None,
-    max_epochs: int | None = None,
-    allow_overlap: bool = False,
     records: Records | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Score]:
-    """Evaluates every run and then, at every seed that occurs, every baseline.
+    """Evaluate every run and then, at every seed that occurs, every baseline.
 
     All methods get the same draws of labels at the same seed, so differences between methods can be paired by seed.
     Settings are chosen by the task's primary metric on validation, and only then tested.
 
     Args:
-      runs: of one or several experiments; those of one experiment differ by seed.
+      runs: of one or several experiments; those of one experiment differ by seed or fold.
       store: with a label column, unless retrieval is all that is asked for.
-      protocols: "probe", a linear head on frozen features (`probe.train_heads`); "knn", their nearest neighbours;
-        "augmented_probe" and "finetune", Hager et al.'s own, with augmented images, of the head or of all weights (see
-        `finetune`); "retrieval" between the projections of image and table of the test split.
-      inputs: what is predicted from: names of modalities joined by "+", whose features are side by side (for kNN, each
-        of length 1); "both" is "image+table". Retrieval takes no notice.
-      budgets: how many labels.
-      draws: of labels, per seed and budget. A budget of all labels, or of a named subset, is drawn once; the protocols
-        that train from a random start then do so from so many.
-      baselines: "random" (the runs' encoders before training; fine-tuned, it is the supervised baseline and is called
-        so), "pixels" and "columns" (the input itself, where it is the image or the table, and frozen).
-      only_baselines: of the runs, evaluate nothing but the baselines that they lend their encoders and inputs to.
-      label: the column to predict, or several that are one task, joined by "+", or a sequence of such labels; by
-        default the store's first that is a class, or its first. Rows without it are left out.
-      task: what kind of task the labels are, where they can be several: an ordinal label is "ordinal" by default, or
-        "class", which takes no notice of its order.
-      learning_rates: to choose from, by default the six of Hager et al.
-      max_epochs: the longest training, 500 by default.
-      allow_overlap: whether test rows may be rows that a run has seen in pretraining.
+      options: what is evaluated, and how.
       records: where scores are found that are there already, and kept as they come.
       say: is told what to know about the scores: classes without rows, rows that a run has seen.
 
@@ -75,12 +51,10 @@ def evaluate_runs(
         seen, or has other images or columns than a run; a run lacks an encoder, or its weights are not finite; a name
         is unknown; or two runs are the same.
     """
-    check_choice("--protocol", "protocol", protocols, PROTOCOLS)
-    check_choice("--baselines", "baseline", baselines, BASELINES, some=False)
     check_distinct(runs)
-    predicting = [name for name in protocols if name != "retrieval"]
-    inputs = _inputs(runs, inputs) if predicting else inputs
-    labelled = _labelled(store, label, task, runs) if predicting else []
+    predicting = options.predicting
+    inputs = _inputs(runs, options.inputs)
+    labelled = _labelled(store, options, runs) if predicting else []
     asked = []
     for data in labelled:
         on_fold = [run for run in runs if run.inputs.fold == data.fold]
@@ -88,37 +62,39 @@ def evaluate_runs(
             for run in on_fold:
                 check_inputs(run, data, given)
             check_dense(data, given, predicting)
-            entries = [on_fold[0].inputs.specs[modality].of for modality in modalities_of(given)]
+            behind = [name for one in modalities_of(given) for name in inputs_of(on_fold[0].config.views, one)]
+            entries = list(dict.fromkeys(on_fold[0].inputs.specs[name].of for name in behind))
             asked.append((data.having(entries), given))
-            for budget in budgets:
+            for budget in options.budgets:
                 asked[-1][0].draws(budget, seed=0, count=1)  # what is wrong with a budget is said now
-    if "retrieval" in protocols:
-        for run in runs:
-            check_retrieval(run, store)
-    rates = tuple(LEARNING_RATES if learning_rates is None else learning_rates)
-    check(len(rates) > 0 and min(rates) > 0, "--learning-rates: give at least one, all above 0.")
-    epochs = MAX_EPOCHS if max_epochs is None else max_epochs
-    check(epochs > 0, f"--max-epochs: must be positive, not {epochs}.")
-    remarks = [line for data in labelled for line in remarks_on(data, budgets)]
+    retrieving = "retrieval" in options.protocols
+    pairs = {run.directory: pairs_of(run, store, inputs) if retrieving else [] for run in runs}
+    remarks = [line for data in labelled for line in remarks_on(data, options.budgets)]
     remarks += [line for part, given in asked for data in labelled for line in left_out(data, part, given)]
-    for line in dict.fromkeys([*check_overlap(runs, store, allow=allow_overlap), *remarks]):
+    remarks += missing_folds(runs, store)
+    remarks += [line for run in runs for pair in pairs[run.directory] for line in lacking(run, store, pair)]
+    for line in dict.fromkeys([*check_overlap(runs, store, allow=options.allow_overlap), *remarks]):
         say(line)
     records = NoRecords() if records is None else records
-    every = sources(runs, baselines, only_baselines=only_baselines)
+    every = sources(runs, options.baselines, only_baselines=options.only_baselines)
     jobs = {
-        place: list(jobs_of(source, asked, predicting, budgets, draws, baselines, "retrieval" in protocols))
-        for place, source in enumerate(every)
+        place: list(jobs_of(source, asked, options, pairs[source.run.directory])) for place, source in enumerate(every)
     }
     scores: dict[int, list[Score]] = {place: [] for place in jobs}
     done = 0
     with Bar("evaluation", sum(job.count for some in jobs.values() for job in some)) as bar:
-        how = Settings(learning_rates=rates, max_epochs=epochs, say=lambda text: bar.update(done, text))
+        how = Settings(
+            learning_rates=options.rates,
+            max_epochs=options.epochs,
+            say=lambda text: bar.update(done, text),
+            keep=(lambda run: heads_of(run, options.keep)) if options.keep else None,
+        )
         # Runs first: raw pixels, which have the most features, take as long as all others together.
         for place in sorted(jobs, key=lambda place: ("run", "random", "raw").index(every[place].kind)):
             for job in jobs.pop(place):
                 of, mine = job.of(store, how), list[Score]()
                 for numbers in job.parts():
-                    found = records.find(of, numbers)
+                    found = records.find(of, numbers) if _kept(job, of, numbers, how) else None
                     if found is None:
                         found = score_job(job, store, numbers, how)
                         records.keep(of, found)
@@ -128,6 +104,14 @@ def evaluate_runs(
                 scores[place] += mine
             every[place].forget()
     return [score for place in sorted(scores) for score in scores[place]]
+
+
+def _kept(job: Job, of: Mapping[str, Any], numbers: Sequence[int], how: Settings) -> bool:
+    """Return whether every head of these draws that shall be kept is kept already."""
+    if how.keep is None or job.protocol not in TRAINING:
+        return True
+    folder = how.keep(job.source.run)
+    return all(is_kept(folder, of, number) for number in numbers)
 
 
 def _inputs(runs: Sequence[Run], inputs: Sequence[str]) -> list[str]:
@@ -140,14 +124,10 @@ def _inputs(runs: Sequence[Run], inputs: Sequence[str]) -> list[str]:
     return named
 
 
-def _labelled(
-    store: Store, label: str | Sequence[str] | None, task: str | None, runs: Sequence[Run]
-) -> list[LabelledStore]:
+def _labelled(store: Store, options: EvaluationOptions, runs: Sequence[Run]) -> list[LabelledStore]:
     """Return the store with each of the labels, of every fold that a run was trained on."""
-    names = [label] if label is None or isinstance(label, str) else list(label)
-    check(len(names) > 0, "--label: name at least one label.")
     folds = list(dict.fromkeys(run.inputs.fold for run in runs))
-    labelled = [LabelledStore.of(store, name, task, fold=fold) for name in names for fold in folds]
+    labelled = [LabelledStore.of(store, name, options.task, fold=fold) for name in options.labels for fold in folds]
     said = [data.task.label for data in labelled if data.fold == folds[0]]
     check_choice("--label", "label", said, said)
     return labelled

@@ -2,17 +2,28 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.encoders import Model
+from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.batches import Examples, Order, seed_word
-from mmcl_jax.evaluation.heads.encoded import Encoder, Encoders, ViewSpec, augmentation_of, pictured, plain_spec
-from mmcl_jax.evaluation.heads.engine import Trained, fit
+from mmcl_jax.evaluation.heads.encoded import (
+    Encoder,
+    Encoders,
+    ViewSpec,
+    built,
+    pictured,
+    trained_spec,
+    views_of_inputs,
+)
+from mmcl_jax.evaluation.heads.engine import Search, Trained, fit
 from mmcl_jax.evaluation.heads.feeds import EncodedFeed, EncodedSplit
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.programs import Recipe, programs_of
@@ -21,9 +32,8 @@ from mmcl_jax.tasks import Class, Ordinal, Task
 from mmcl_jax.training.mesh import local_mesh
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.training.state.train_state import split_model
-from mmcl_jax.views.base import Fitted
 
-__all__ = ["Examples", "Outcome", "finetune"]
+__all__ = ["Examples", "FinetuneSettings", "Outcome", "finetune"]
 
 Seed = tuple[int, int]
 
@@ -45,27 +55,56 @@ class Outcome:
     trained: Trained
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneSettings:
+    """How a head, and the encoders below it unless they are `frozen`, are trained.
+
+    Attributes:
+      task: what is predicted.
+      modalities: whose encoders are used.
+      frozen: whether the encoders stay as they are.
+      learning_rates: to choose from; the first of equals is taken.
+      seeds: of the head's initial weights and, if not frozen, of order and augmentation.
+      max_epochs: the longest training.
+      batch_size: rows per step, at most.
+      patience: epochs without improvement after which a training ends.
+      min_delta: what counts as an improvement there: of the metric; for regression, of the share of the training
+        targets' variance, so that it does not depend on the label's unit.
+      augment_probability: share of training images that are augmented.
+
+    Raises:
+      UserError: nothing could be trained with these.
+    """
+
+    task: Task
+    modalities: tuple[str, ...]
+    frozen: bool
+    learning_rates: Sequence[float]
+    seeds: Sequence[Seed]
+    max_epochs: int = 500
+    batch_size: int = 512
+    patience: int = 10
+    min_delta: float = 2e-4
+    augment_probability: float = 0.8
+
+    def __post_init__(self) -> None:
+        rates = self.learning_rates
+        check(len(rates) > 0 and min(rates) > 0, "learning_rates: give at least one, all above 0.")
+        check(len(self.seeds) > 0, "seeds: give at least one.")
+        for name in ("max_epochs", "batch_size", "patience"):
+            check(getattr(self, name) > 0, f"{name}: must be positive, not {getattr(self, name)}.")
+
+
 def finetune(
     model: Model,
     config: ConfigDict,
-    train: Examples,
-    val: Examples,
-    test: Examples,
+    splits: Mapping[str, Examples],
+    settings: FinetuneSettings,
     *,
-    task: Task,
-    modalities: tuple[str, ...],
-    frozen: bool,
-    learning_rates: Sequence[float],
-    seeds: Sequence[Seed],
-    max_epochs: int = 500,
-    batch_size: int = 512,
-    patience: int = 10,
-    min_delta: float = 2e-4,
-    augment_probability: float = 0.8,
-    fitted: Mapping[str, Fitted] | None = None,
+    fitted: Mapping[str, Mapping[str, Any]] | None = None,
     report: Callable[[str], None] | None = None,
 ) -> list[Outcome]:
-    """Fine-tuning, the probe on augmented images, and supervised baselines (from an untrained model) of MMCL.
+    """Fine-tune, probe on augmented images, or train MMCL's supervised baselines (from an untrained model).
 
     A linear layer on the pooled features of the encoders, concatenated where there are several (Hager et al., CVPR
     2023, section 4.2, and their released code, whose numbers the defaults are). Adam at a constant rate, without weight
@@ -85,21 +124,10 @@ def finetune(
       model: pretrained, or untrained for a baseline; it is not changed.
       config: of its run; the augmentation, the compute dtype, and the run's seed, which orders and augments the data of
         frozen probes, are taken from here.
-      train: the rows to train on; the same for all seeds.
-      val: chooses epoch and learning rate, by `task.primary`.
-      test: measured once per seed.
-      task: what is predicted.
-      modalities: whose encoders are used.
-      frozen: whether the encoders stay as they are.
-      learning_rates: to choose from; the first of equals is taken.
-      seeds: of the head's initial weights and, if not frozen, of order and augmentation.
-      max_epochs: the longest training.
-      batch_size: rows per step, at most.
-      patience: epochs without improvement after which a training ends.
-      min_delta: what counts as an improvement there: of the metric; for regression, of the share of the training
-        targets' variance, so that it does not depend on the label's unit.
-      augment_probability: share of training images that are augmented.
-      fitted: by modality, what its views were fitted with.
+      splits: `train`, the rows to train on, the same for all seeds; `val`, which chooses epoch and learning rate by
+        `task.primary`; `test`, measured once per seed.
+      settings: what is trained, and how.
+      fitted: what views were fitted with, by input.
       report: is told after every epoch how far it is.
 
     Returns:
@@ -109,65 +137,53 @@ def finetune(
       UserError: the model's weights are not finite, inputs do not fit the model or the task, no image is augmented by
         the run, a batch has no whole group, or training diverges at every rate.
     """
-    check_inputs(model, {"train": train, "val": val, "test": test}, task=task, modalities=modalities)
-    check_numbers(learning_rates, seeds, max_epochs=max_epochs, batch_size=batch_size, patience=patience)
+    task, modalities, frozen = settings.task, settings.modalities, settings.frozen
+    inputs = tuple(dict.fromkeys(name for modality in modalities for name in inputs_of(config.views, modality)))
+    check_inputs(model, splits, task=task, modalities=modalities, inputs=inputs)
     name = f"the model of {config.name} (seed {config.seed})"
     check_finite(split_model(model), name, remedy="go back to an earlier checkpoint")
-    train, val, test = (_only(modalities, part) for part in (train, val, test))
-    views = tuple(_view(config, modality, augment_probability) for modality in modalities)
-    module = nnx.Dict({modality: model.encoders[modality] for modality in modalities})
+    train, val, test = (_only(inputs, splits[name]) for name in SPLITS)
+    encoders, module = encoders_of(model, config, modalities, augment_probability=settings.augment_probability)
     group_size = None if frozen else config.batch_norm.group_size
-    order = Order.of(len(train), batch_size=batch_size, group_size=group_size)
+    order = Order.of(len(train), batch_size=settings.batch_size, group_size=group_size)
     mesh = local_mesh(order.size)
     head = LinearHead()
     programs = programs_of(
         Recipe(
             head=head,
             task=task,
-            encoders=Encoders(
-                graphdef=nnx.graphdef(module),
-                modalities=modalities,
-                views=views,
-            ),
-            patience=patience,
-            min_delta=min_delta,
+            encoders=encoders,
+            patience=settings.patience,
+            min_delta=settings.min_delta,
             dtype=config.dtype,
             mesh=mesh,
         )
     )
     params, statistics = jax.device_put(split_model(module), programs.everywhere)
-    known = jax.device_put({name: dict((fitted or {}).get(name, {})) for name in modalities}, programs.everywhere)
+    known = jax.device_put({name: dict((fitted or {}).get(name, {})) for name in inputs}, programs.everywhere)
     encoder = Encoder(params=params, statistics=statistics, fitted=known)
     # One size for both splits, so that they share compiled programs; pictures of a row go through the encoder at once.
-    pictures = max(_pictures(val.inputs[name], spec) for name, spec in zip(modalities, views, strict=True))
-    size = min(max(1, batch_size // pictures), max(len(val), len(test)))
+    size = min(max(1, settings.batch_size // most_pictures(val.inputs, encoders)), max(len(val), len(test)))
     size = -(-size // mesh.size) * mesh.size
     val_split, test_split = (EncodedSplit(programs, part, size=size) for part in (val, test))
     features = sum(model.encoders[modality].features for modality in modalities)
 
     def trained_on(seeds: Sequence[Seed], rates: Sequence[float], *, seed: int) -> list[Trained | None]:
         kept = encoder if frozen else None
-        feed = EncodedFeed(programs, train, val_split, task=task, order=order, seed=seed, frozen=kept)
-        return fit(
-            programs,
-            feed,
-            head.new(features, task.outputs, seeds=[seed_word(seed) for seed in seeds]),
-            None if frozen else encoder,
-            reads=modalities,
-            rates=rates,
-            seed=seed,
-            max_rounds=max_epochs,
-            ties="first",
-            report=report,
+        feed = EncodedFeed(programs, train, val_split, order=order, seed=seed, frozen=kept)
+        heads = head.new(features, task.outputs, seeds=[seed_word(seed) for seed in seeds])
+        search = Search(
+            reads=modalities, rates=rates, seed=seed, max_rounds=settings.max_epochs, ties="first", report=report
         )
+        return fit(programs, feed, heads, None if frozen else encoder, search)
 
     if frozen:
-        trained = trained_on(seeds, learning_rates, seed=seed_word((config.seed,)))
+        trained = trained_on(settings.seeds, settings.learning_rates, seed=seed_word((config.seed,)))
     else:
         trained = []
-        for seed in seeds:
+        for seed in settings.seeds:
             best: Trained | None = None
-            for rate in learning_rates:
+            for rate in settings.learning_rates:
                 (one,) = trained_on([seed], [rate], seed=seed_word(seed))
                 if one is not None and (best is None or task.better(one.reached, best.reached)):
                     best = one
@@ -181,23 +197,43 @@ def finetune(
     return outcomes
 
 
-def _only(modalities: tuple[str, ...], examples: Examples) -> Examples:
-    return Examples({modality: examples.inputs[modality] for modality in modalities}, np.asarray(examples.targets))
+def _only(inputs: tuple[str, ...], examples: Examples) -> Examples:
+    return Examples({name: examples.inputs[name] for name in inputs}, np.asarray(examples.targets))
 
 
-def _pictures(values: np.ndarray, spec: ViewSpec) -> int:
+def most_pictures(inputs: Mapping[str, Any], encoders: Encoders) -> int:
+    """Return the largest number of pictures that a row of an input has."""
+    return max(_pictures(inputs[built(spec).modality], spec) for spec in views_of_inputs(encoders.views))
+
+
+def _pictures(values: Any, spec: ViewSpec) -> int:
     """Return the number of pictures in a row."""
-    return values.shape[1] if values.ndim == pictured(spec) + 1 else 1
+    return int(values.shape[1]) if values.ndim == pictured(spec) + 1 else 1
 
 
-def _view(config: ConfigDict, modality: str, probability: float) -> ViewSpec:
-    """Return the view of a modality that is trained on: pictures are augmented, all else is as it is."""
-    spec = plain_spec(config, modality)
-    return augmentation_of(config, probability=probability, modality=modality) if pictured(spec) else spec
+def encoders_of(
+    model: Model, config: ConfigDict, modalities: tuple[str, ...], *, augment_probability: float = 0.8
+) -> tuple[Encoders, nnx.Dict]:
+    """Return how rows become features while a head is trained, and the module of the model's encoders.
+
+    Raises:
+      UserError: the run augments no pictures of a modality that has some.
+    """
+    inputs = [name for modality in modalities for name in inputs_of(config.views, modality)]
+    module = nnx.Dict({modality: model.encoders[modality] for modality in dict.fromkeys([*modalities, *inputs])})
+    views = tuple(trained_spec(config, modality, probability=augment_probability) for modality in modalities)
+    return Encoders(graphdef=nnx.graphdef(module), modalities=modalities, views=views), module
 
 
-def check_inputs(model: Model, splits: Mapping[str, Examples], *, task: Task, modalities: tuple[str, ...]) -> None:
-    """Raises `UserError` if the splits `train`, `val` and `test` do not fit the model's encoders or the task."""
+def check_inputs(
+    model: Model,
+    splits: Mapping[str, Examples],
+    *,
+    task: Task,
+    modalities: tuple[str, ...],
+    inputs: tuple[str, ...],
+) -> None:
+    """Raise `UserError` if the splits `train`, `val` and `test` do not fit the model's encoders or the task."""
     check(len(modalities) > 0, "modalities: name at least one.")
     check(len(set(modalities)) == len(modalities), f"modalities: {', '.join(modalities)} names one twice.")
     for modality in modalities:
@@ -213,22 +249,7 @@ def check_inputs(model: Model, splits: Mapping[str, Examples], *, task: Task, mo
         if isinstance(task, Class | Ordinal):
             codes = bool(np.isin(targets, np.arange(task.classes)).all())
             check(codes, f"{where} has labels {task.label!r} that are no class codes below {task.classes}.")
-        for modality in modalities:
+        for modality in inputs:
             check(modality in examples.inputs, f"{where} has no {modality!r} to predict from.")
             rows = len(examples.inputs[modality])
             check(rows == len(targets), f"{where} has {rows} rows of {modality!r} and {len(targets)} labels.")
-
-
-def check_numbers(
-    learning_rates: Sequence[float],
-    seeds: Sequence[Seed],
-    *,
-    max_epochs: int,
-    batch_size: int,
-    patience: int,
-) -> None:
-    """Raises `UserError` if nothing could be trained with these."""
-    check(len(learning_rates) > 0 and min(learning_rates) > 0, "learning_rates: give at least one, all above 0.")
-    check(len(seeds) > 0, "seeds: give at least one.")
-    for name, value in {"max_epochs": max_epochs, "batch_size": batch_size, "patience": patience}.items():
-        check(value > 0, f"{name}: must be positive, not {value}.")

@@ -3,30 +3,40 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmcl_jax.data.store import Store
+from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
-from mmcl_jax.evaluation.sources.reads import modalities_of
+from mmcl_jax.evaluation.sources.pairs import Pair
+from mmcl_jax.evaluation.sources.reads import modalities_of, pair_name
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.tasks import Segmentation
+from mmcl_jax.training.runs.run import Run
 
-PROTOCOLS = ("probe", "augmented_probe", "finetune", "knn", "retrieval")
 NO_LABELS = "no labels"
 _ALWAYS = ("class", "number")  # the tasks there were before scores said which they are of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Of protocols that train; `say` shows how far one is."""
+    """Of protocols that train.
+
+    Attributes:
+      learning_rates: to choose from.
+      max_epochs: the longest training.
+      say: shows how far one is.
+      keep: the folder that the heads of a run are kept in; None if none is kept.
+    """
 
     learning_rates: tuple[float, ...]
     max_epochs: int
     say: Callable[[str], None]
+    keep: Callable[[Run], Path] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +67,7 @@ class Job:
 
     def of(self, store: Store, how: Settings) -> dict[str, Any]:
         """Return what is evaluated, and all that can change its scores."""
-        trains = self.protocol in ("probe", "augmented_probe", "finetune")
+        trains = self.protocol in TRAINING
         return {
             **self.source.of(),
             "store": store.fingerprint,
@@ -76,23 +86,20 @@ class Job:
 def jobs_of(
     source: Source,
     asked: Sequence[tuple[LabelledStore, str]],
-    protocols: Sequence[str],
-    budgets: Sequence[Budget],
-    draws: int,
-    baselines: Sequence[str],
-    retrieving: bool,
+    options: EvaluationOptions,
+    pairs: Sequence[Pair] = (),
 ) -> Iterator[Job]:
     """Yield what there is to evaluate of a source: every label and input that is `asked` for, by every protocol.
 
-    What is asked for is of several folds, if runs are; a source is evaluated on its own.
+    What is asked for is of several folds, if runs are; a source is evaluated on its own. Retrieval is between `pairs`.
     """
-    for (data, given), protocol in itertools.product(asked, protocols):
-        if data.fold != source.run.inputs.fold or not _applies(source, data, given, protocol, baselines):
+    for (data, given), protocol in itertools.product(asked, options.predicting):
+        if data.fold != source.run.inputs.fold or not _applies(source, data, given, protocol, options.baselines):
             continue
-        for budget in budgets:
-            rows = data.draws(budget, seed=source.run.config.seed, count=draws)
+        for budget in options.budgets:
+            rows = data.draws(budget, seed=source.run.config.seed, count=options.draws)
             # Labels that are drawn once are learnt from several random starts, where there are such.
-            starts = draws if protocol in ("augmented_probe", "finetune") else 1
+            starts = options.draws if protocol in ("augmented_probe", "finetune") else 1
             yield Job(
                 source=source,
                 data=data,
@@ -102,9 +109,16 @@ def jobs_of(
                 rows=rows,
                 count=starts if len(rows) == 1 else len(rows),
             )
-    if retrieving and source.kind != "raw":
-        nothing = np.zeros((1, 0), int)
-        yield Job(source=source, data=None, given="both", protocol="retrieval", budget=NO_LABELS, rows=nothing, count=1)
+    for pair in pairs if source.kind != "raw" else ():
+        yield Job(
+            source=source,
+            data=None,
+            given=pair_name(pair),
+            protocol="retrieval",
+            budget=NO_LABELS,
+            rows=np.zeros((1, 0), int),
+            count=1,
+        )
 
 
 def so_far(job: Job, scores: Sequence[Score]) -> str:
@@ -117,7 +131,7 @@ def so_far(job: Job, scores: Sequence[Score]) -> str:
 
 
 def _applies(source: Source, data: LabelledStore, given: str, protocol: str, baselines: Sequence[str]) -> bool:
-    """Whether there is such a method: raw inputs have nothing to fine-tune or augment, and are asked for by name."""
+    """Return whether the method exists: raw inputs have nothing to fine-tune or augment, and are asked for by name."""
     if source.kind != "raw":
         return True
     needed = {source.baseline(modality) for modality in modalities_of(given)}

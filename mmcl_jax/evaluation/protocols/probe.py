@@ -1,18 +1,19 @@
 """Heads on frozen features: all draws of labels and all learning rates of one budget are trained together."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation.heads.engine import Trained, fit
+from mmcl_jax.evaluation.heads.engine import Search, Trained, fit
 from mmcl_jax.evaluation.heads.feeds import FeatureFeed, Labelled
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.programs import Recipe, programs_of
 from mmcl_jax.tasks import Task
 from mmcl_jax.training.mesh import local_mesh
 
-__all__ = ["Labelled", "standardise", "train_heads"]
+__all__ = ["Labelled", "ProbeSettings", "train_heads"]
 
 # The sweep of Hager et al. (CVPR 2023), and the other settings of their fine-tuning.
 LEARNING_RATES = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
@@ -22,35 +23,35 @@ PATIENCE = 10
 MIN_DELTA = 2e-4
 MAX_EPOCHS = 500
 
+_FROM_ZERO = LinearHead(zeros=True)
 ROUND_STEPS = 25  # a round is at least so many steps, so that "no better for ten" means something with few labels
 
 
-def standardise(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """All arrays with the training rows' mean taken off and divided by their standard deviation (where it is not 0).
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProbeSettings:
+    """How heads on frozen features are trained.
 
-    Of feature maps `[N, h, w, D]` both are over all cells. The statistics need no labels, so they are taken over the
-    whole training split also when few labels are used.
+    Attributes:
+      task: what is predicted.
+      reads: the modalities of the features.
+      head: the kind of head.
+      learning_rates: to choose from.
+      max_epochs: most rounds.
+      batch_size: rows of a minibatch, at most.
     """
-    axes = tuple(range(train.ndim - 1))
-    mean, std = train.mean(axis=axes, dtype=np.float64), train.std(axis=axes, dtype=np.float64)
-    scale = np.where(std > 1e-8, std, 1)
-    return [((array - mean) / scale).astype(np.float32) for array in (train, *others)]
+
+    task: Task
+    reads: tuple[str, ...] = ()
+    head: LinearHead = _FROM_ZERO
+    learning_rates: Sequence[float] = LEARNING_RATES
+    max_epochs: int = MAX_EPOCHS
+    batch_size: int = BATCH_SIZE
 
 
 def train_heads(
-    train: Labelled,
-    val: Labelled,
-    rows: np.ndarray,
-    *,
-    task: Task,
-    seeds: Sequence[tuple[int, int]],
-    reads: tuple[str, ...] = (),
-    head: LinearHead = LinearHead(zeros=True),  # noqa: B008 - it is frozen
-    learning_rates: Sequence[float] = LEARNING_RATES,
-    max_epochs: int = MAX_EPOCHS,
-    batch_size: int = BATCH_SIZE,
+    train: Labelled, val: Labelled, rows: np.ndarray, settings: ProbeSettings, *, seeds: Sequence[tuple[int, int]]
 ) -> list[Trained]:
-    """Trains a head per draw and learning rate, and keeps each draw's best by the primary metric on validation.
+    """Train a head per draw and learning rate, and keep each draw's best by the primary metric on validation.
 
     Adam with one second moment per head, on minibatches of up to 512, at a constant rate and without weight decay, from
     zero; the best round is kept. (With Adam's second moment per weight, weights of noise move as fast as those of
@@ -62,20 +63,16 @@ def train_heads(
     A head depends on its draw alone, whose seed shuffles its minibatches, and not on what is trained beside it.
 
     Args:
-      train: standardised features (see `standardise`), float32.
+      train: features in standard deviations (see `Standard`), float32.
       val: the same of the validation split.
       rows: `[R, n]` training rows of each draw.
-      task: what is predicted.
+      settings: how they are trained.
       seeds: `R` of them, non-negative integers.
-      reads: the modalities of the features.
-      head: the kind of head.
-      learning_rates: to choose from.
-      max_epochs: most rounds.
-      batch_size: rows of a minibatch, at most.
 
     Raises:
       UserError: training diverges at every rate.
     """
+    task, head = settings.task, settings.head
     recipe = Recipe(
         head=head,
         task=task,
@@ -86,21 +83,12 @@ def train_heads(
         mesh=local_mesh(1),
     )
     programs = programs_of(recipe)
-    feed = FeatureFeed(
-        programs, train, val, rows, task=task, seeds=seeds, batch_size=batch_size, least_steps=ROUND_STEPS
+    feed = FeatureFeed(programs, train, val, rows, seeds=seeds, batch_size=settings.batch_size, least_steps=ROUND_STEPS)
+    heads = head.new(train.features.shape[-1], task.outputs, seeds=[0] * len(rows))
+    search = Search(
+        reads=settings.reads, rates=settings.learning_rates, seed=0, max_rounds=settings.max_epochs, ties="loss"
     )
-    trained = fit(
-        programs,
-        feed,
-        head.new(train.features.shape[-1], task.outputs, seeds=[0] * len(rows)),
-        None,
-        reads=reads,
-        rates=learning_rates,
-        seed=0,
-        max_rounds=max_epochs,
-        ties="loss",
-    )
-    return all_trained(trained, task)
+    return all_trained(fit(programs, feed, heads, None, search), task)
 
 
 def all_trained(trained: Sequence[Trained | None], task: Task) -> list[Trained]:

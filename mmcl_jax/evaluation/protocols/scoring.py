@@ -8,28 +8,47 @@ import numpy as np
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.heads.dense import LinearSegmentation
+from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
-from mmcl_jax.evaluation.protocols.finetune import Examples, finetune
+from mmcl_jax.evaluation.heads.standard import Standard
+from mmcl_jax.evaluation.protocols.finetune import Examples, FinetuneSettings, finetune
 from mmcl_jax.evaluation.protocols.jobs import NO_LABELS, Job, Settings
+from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.protocols.knn import knn
-from mmcl_jax.evaluation.protocols.probe import BATCH_SIZE, DENSE_BATCH_SIZE, Labelled, standardise, train_heads
+from mmcl_jax.evaluation.protocols.probe import (
+    BATCH_SIZE,
+    DENSE_BATCH_SIZE,
+    Labelled,
+    ProbeSettings,
+    train_heads,
+)
 from mmcl_jax.evaluation.protocols.retrieval import retrieval
 from mmcl_jax.evaluation.results.per_row import packed, parts
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.features import What, unit_rows
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
-from mmcl_jax.evaluation.sources.reads import BOTH, modalities_of
+from mmcl_jax.evaluation.sources.pairs import with_both
+from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.tasks import Segmentation
 
-Result = tuple[dict[str, float], dict[str, float], str]  # metrics, chosen, and what every test row adds (`per_row`)
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What one draw of labels gave: parts of its `Score`, the head, and what the head's features are scaled by."""
+
+    metrics: dict[str, float]
+    chosen: dict[str, float]
+    rows: str
+    trained: Trained | None = None
+    standard: Standard | None = None
 
 
 def score_job(job: Job, store: Store, numbers: Sequence[int], how: Settings) -> list[Score]:
     """Return the scores of some draws of a job."""
     source, data, seed = job.source, job.data, job.source.run.config.seed
     if data is None:
-        return [_retrieve(source, store)]
+        return [_retrieve(source, store, job.given)]
     if job.protocol == "probe":
         results = _probe(source, data, job.given, job.rows, how)
     elif job.protocol == "knn":
@@ -42,8 +61,9 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], how: Settings) -> 
 
         mine = dataclasses.replace(how, say=say)
         results = _finetune(job, data, numbers, mine, frozen=job.protocol == "augmented_probe")
-    return [
-        Score(
+    scores = []
+    for draw, result in zip(numbers, results, strict=True):
+        score = Score(
             method=job.method,
             seed=seed,
             protocol=job.protocol,
@@ -51,15 +71,25 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], how: Settings) -> 
             label=data.task.label,
             budget=job.budget,
             draw=draw,
-            metrics=metrics,
-            chosen=chosen,
+            metrics=result.metrics,
+            chosen=result.chosen,
             absent=data.absent(job.rows),
-            rows=rows,
+            rows=result.rows,
             task=data.task.name,
             fold=data.fold,
         )
-        for draw, (metrics, chosen, rows) in zip(numbers, results, strict=True)
-    ]
+        scores.append(score)
+        if how.keep is not None and result.trained is not None:
+            kept = KeptHead(
+                source=source,
+                trained=result.trained,
+                standard=result.standard,
+                labels=data.classes,
+                of=job.of(store, how),
+                score=score,
+            )
+            kept.write(how.keep(source.run))
+    return scores
 
 
 def _probe(source: Source, data: LabelledStore, given: str, rows: np.ndarray, how: Settings) -> list[Result]:
@@ -67,26 +97,26 @@ def _probe(source: Source, data: LabelledStore, given: str, rows: np.ndarray, ho
     dense = isinstance(task, Segmentation)
     what: What = "maps" if dense else "pooled"
     features = [source.features(data, modality, what=what) for modality in modalities_of(given)]
-    standard = standardise(*(np.concatenate([one[split] for one in features], axis=-1) for split in SPLITS))
+    joined = [np.concatenate([one[split] for one in features], axis=-1) for split in SPLITS]
+    scale = Standard.of(joined[0])
+    standard = [scale.apply(part) for part in joined]
     train, val, test = (Labelled(x, data.targets[split]) for x, split in zip(standard, SPLITS, strict=True))
-    heads = train_heads(
-        train,
-        val,
-        rows,
+    settings = ProbeSettings(
         task=task,
-        seeds=[(seed, draw) for draw in range(len(rows))],
         reads=modalities_of(given),
         head=LinearSegmentation(zeros=True, size=data.targets["train"].shape[1:3]) if dense else LinearHead(zeros=True),
         batch_size=DENSE_BATCH_SIZE if dense else BATCH_SIZE,
         learning_rates=how.learning_rates,
         max_epochs=how.max_epochs,
     )
+    heads = train_heads(train, val, rows, settings, seeds=[(seed, draw) for draw in range(len(rows))])
     results = []
     for head in heads:
         reached = task.metrics(head.outputs(val.features), val.targets)[task.primary]
         outputs = head.outputs(test.features)
         metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": reached}
-        results.append((metrics, {"learning_rate": head.rate}, packed(parts(task, outputs, test.targets))))
+        rows_add = packed(parts(task, outputs, test.targets))
+        results.append(Result(metrics, {"learning_rate": head.rate}, rows_add, head, scale))
     return results
 
 
@@ -94,53 +124,51 @@ def _knn(source: Source, data: LabelledStore, given: str, rows: np.ndarray) -> R
     features = [source.features(data, modality) for modality in modalities_of(given)]
     train, val, test = (np.concatenate([unit_rows(one[split]) for one in features], axis=1) for split in SPLITS)
     queries = (val, data.targets["val"]), (test, data.targets["test"])
-    return *knn(train[rows], data.targets["train"][rows], *queries, task=data.task), ""
+    return Result(*knn(train[rows], data.targets["train"][rows], *queries, task=data.task), "")
 
 
 def _finetune(job: Job, data: LabelledStore, numbers: Sequence[int], how: Settings, *, frozen: bool) -> list[Result]:
     """Return the results of one draw of labels, or of several random starts on labels that are drawn once."""
     source, modalities = job.source, modalities_of(job.given)
+    names = source.inputs_of(modalities)
 
     def examples(split: str) -> Examples:
-        arrays = {modality: source.inputs(data.store, split, modality) for modality in modalities}
+        arrays = {name: source.inputs(data.store, split, name) for name in names}
         every = Examples(arrays, np.zeros(len(data.store.rows_of(split, data.fold))))
         chosen = data.rows[split]
         inputs = every.inputs if len(chosen) == len(every) else every.take(chosen).inputs
         return Examples(inputs, data.targets[split])
 
-    train, val, test = map(examples, SPLITS)
+    splits = {split: examples(split) for split in SPLITS}
     drawn = job.rows[numbers[0] if len(job.rows) > 1 else 0]
-    outcomes = finetune(
-        source.model,
-        source.run.config,
-        train if len(drawn) == len(train) else train.take(drawn),
-        val,
-        test,
+    if len(drawn) < len(splits["train"]):
+        splits["train"] = splits["train"].take(drawn)
+    settings = FinetuneSettings(
         task=data.task,
         modalities=modalities,
         frozen=frozen,
         learning_rates=how.learning_rates,
         seeds=[(source.run.config.seed, number) for number in numbers],
         max_epochs=how.max_epochs,
-        report=how.say,
-        fitted={modality: source.fitted(modality) for modality in modalities},
     )
-    return [(one.metrics, one.chosen, packed(parts(data.task, one.outputs, test.targets))) for one in outcomes]
+    outcomes = finetune(
+        source.model, source.run.config, splits, settings, fitted=source.run.inputs.fitted, report=how.say
+    )
+    targets = splits["test"].targets
+    return [
+        Result(one.metrics, one.chosen, packed(parts(data.task, one.outputs, targets)), one.trained) for one in outcomes
+    ]
 
 
-def _retrieve(source: Source, store: Store) -> Score:
-    names, every = BOTH, [source.projections(store, "test", modality) for modality in BOTH]
-    keep = np.ones(len(every[0]), bool)
-    for modality in names:
-        of = source.spec(modality).of
-        present = store.read("test", [of], fold=source.run.inputs.fold)[of].present
-        keep &= True if present is None else present
-    metrics = retrieval(*(found[keep] for found in every), names=names)
+def _retrieve(source: Source, store: Store, given: str) -> Score:
+    first, second = pair = modalities_of(given)
+    keep = with_both(source.run, store, (first, second))
+    metrics = retrieval(*(source.projections(store, "test", key)[keep] for key in pair), names=(first, second))
     return Score(
-        method=source.method("retrieval", "both"),
+        method=source.method("retrieval", given),
         seed=source.run.config.seed,
         protocol="retrieval",
-        input="-".join(names),
+        input="-".join(pair),
         label="",
         budget=NO_LABELS,
         draw=0,

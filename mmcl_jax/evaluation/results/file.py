@@ -77,7 +77,7 @@ class ResultsFile:
 
     def find(self, of: Of, draws: Iterable[int]) -> list[Score] | None:
         """Return the scores of these draws; None unless all are there and of this version of the software."""
-        wanted = [_identity({"of": of, "draw": draw}) for draw in draws]
+        wanted = [identity(of, draw) for draw in draws]
         here = {
             _identity(entry): entry
             for entry in read_entries(self.path)
@@ -154,7 +154,15 @@ def _score(entry: Mapping[str, Any]) -> Score:
     return Score.from_json({name: value for name, value in entry.items() if name not in _ADDED})
 
 
+def identity(of: Of, draw: int) -> str:
+    """Return a hash that tells what was evaluated, how, and by which draw, from everything else."""
+    return _hash({"of": dict(of), "draw": draw})
+
+
 def _identity(entry: Mapping[str, Any]) -> str:
     """Return what tells an entry from others; of earlier versions, whose entries do not say it, everything does."""
-    key = {"of": entry["of"], "draw": entry["draw"]} if entry.get("of") else entry
+    return identity(entry["of"], entry["draw"]) if entry.get("of") else _hash(entry)
+
+
+def _hash(key: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

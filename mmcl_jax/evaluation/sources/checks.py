@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from mmcl_jax.data.schema import LABEL_TAG
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.label_feature import columns_with_label
+from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
-from mmcl_jax.evaluation.sources.reads import BOTH, modalities_of
+from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.tasks import Segmentation
 from mmcl_jax.training.runs.run import Run
 
 
 def check_choice(option: str, what: str, chosen: Sequence[str], known: Sequence[str], *, some: bool = True) -> None:
-    """Raises `UserError` unless every name is known, none is given twice and, if `some` must be, one is."""
+    """Raise `UserError` unless every name is known, none is given twice and, if `some` must be, one is."""
     check(len(chosen) > 0 or not some, f"{option}: name at least one of {', '.join(known)}.")
     for name in chosen:
         check(name in known, f"{option}: there is no {what} {name!r}; choose from {', '.join(known)}.")
@@ -21,7 +22,7 @@ def check_choice(option: str, what: str, chosen: Sequence[str], known: Sequence[
 
 
 def check_distinct(runs: Sequence[Run]) -> None:
-    """Raises `UserError` if there is no run, or two are of the same experiment and seed."""
+    """Raise `UserError` if there is no run, or two are of the same experiment and seed."""
     check(len(runs) > 0, "--run: name at least one run.")
     seen = set()
     for run in runs:
@@ -29,10 +30,16 @@ def check_distinct(runs: Sequence[Run]) -> None:
         on = "" if fold is None else f" on the fold {fold}"
         check((name, seed, fold) not in seen, f"Two runs are of the experiment {name!r} with the seed {seed}{on}.")
         seen.add((name, seed, fold))
+    whole = [run for run in runs if run.inputs.fold is None]
+    check(
+        len(whole) in (0, len(runs)),
+        f"--run: {', '.join(str(run.directory) for run in whole[:1])} was trained on the splits of its store and "
+        "others on folds, whose test rows are others; evaluate these in two commands.",
+    )
 
 
 def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
-    """Raises `UserError` unless the run has the encoders of this input, and the store rows for them.
+    """Raise `UserError` unless the run has the encoders of this input, and the store rows for them.
 
     A run that has a label that shall be predicted as a feature has no table to predict it from.
     """
@@ -42,13 +49,15 @@ def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
             modality in run.config.encoders,
             f"--input {given}: {run.directory} has no {modality} encoder; it has {', '.join(run.config.encoders)}.",
         )
+    inputs = [name for modality in modalities_of(given) for name in inputs_of(run.config.views, modality)]
+    for name in dict.fromkeys(inputs):
         check(
-            modality in run.inputs.specs,
-            f"--input {given}: {modality!r} is no input of {run.directory}, whose features are its own; it reads "
+            name in run.inputs.specs,
+            f"--input {given}: {name!r} is no input of {run.directory}, whose features are its own; it reads "
             f"{', '.join(run.inputs.specs)}.",
         )
-        check_rows(run, store, modality)
-    tables = any(run.inputs.specs[modality].kind == "table" for modality in modalities_of(given))
+        check_rows(run, store, name)
+    tables = any(run.inputs.specs[name].kind == "table" for name in inputs)
     for label in data.columns if tables else ():
         leaks = columns_with_label(run.schema, store, label.name)
         check(
@@ -61,7 +70,7 @@ def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
 
 
 def check_dense(data: LabelledStore, given: str, protocols: Sequence[str]) -> None:
-    """Raises `UserError` if a mask shall be predicted by another protocol than the probe, or not from one image."""
+    """Raise `UserError` if a mask is to be predicted by a protocol other than the probe, or not from one image."""
     if not isinstance(data.task, Segmentation):
         return
     mask, modalities = data.task.label, modalities_of(given)
@@ -74,16 +83,8 @@ def check_dense(data: LabelledStore, given: str, protocols: Sequence[str]) -> No
     check(len(modalities) == 1, f"--input {given}: the mask {mask!r} is predicted from one image; name one.")
 
 
-def check_retrieval(run: Run, store: Store) -> None:
-    """Raises `UserError` unless the run has encoder and projector of image and table, and the store rows for them."""
-    for modality in BOTH:
-        both = modality in run.config.encoders and modality in run.config.projectors
-        check(both, f"--protocol retrieval: {run.directory} has no encoder and projector of the {modality}.")
-        check_rows(run, store, modality)
-
-
 def check_rows(run: Run, store: Store, modality: str) -> None:
-    """Raises `UserError` if the store has no such entry, or other pictures or columns than the run was trained with."""
+    """Raise `UserError` if the store has no such entry, or images or columns unlike those the run was trained with."""
     spec = run.inputs.including([modality]).specs[modality]
     trained, stored = run.schema.entries[spec.of], store.schema.entries.get(spec.of)
     there = stored is not None and stored.kind == trained.kind

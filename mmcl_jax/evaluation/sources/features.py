@@ -11,12 +11,22 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from mmcl_jax.backend import compiler_options
-from mmcl_jax.data.kinds.vector import is_missing
+from mmcl_jax.data.kinds.vector import z_scores
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.table_input import TableInput
 from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation.heads.encoded import ViewSpec, built, pictured, plain_spec
+from mmcl_jax.evaluation.heads.encoded import (
+    ViewSpec,
+    built,
+    encoded,
+    features_of,
+    pictured,
+    pictures_of_row,
+    plain_spec,
+    seen_by,
+    views_of_inputs,
+)
 from mmcl_jax.objectives.unit import unit
 from mmcl_jax.training.mesh import by_example, local_mesh, replicated
 from mmcl_jax.training.runs.finite import check_finite
@@ -33,22 +43,24 @@ def frozen_encoder(
     config: ConfigDict,
     modality: str = "image",
     what: What = "pooled",
-    fitted: Mapping[str, Any] | None = None,
+    head: str = "",
+    fitted: Mapping[str, Mapping[str, Any]] | None = None,
     batch_size: int = _CHUNK,
 ) -> Callable[[Any], np.ndarray]:
     """Return a function from rows of a modality to what its encoder makes of their plain views, float32.
 
-    It takes rows as the store has them (tables encoded), `batch_size` at a time, divided over this process's devices.
-    Of rows with several pictures it gives the mean. BatchNorm uses its running statistics and nothing is updated, so
-    the features are those of a frozen encoder. (In MMCL's released code a "frozen" encoder stays in train mode: it
-    normalises by, and keeps adapting to, the batch.)
+    It takes rows as the store has them (tables encoded), of a fusion a dict of those of its inputs, `batch_size` at a
+    time, divided over this process's devices. Of rows with several pictures it gives the mean. BatchNorm uses its
+    running statistics and nothing is updated, so the features are those of a frozen encoder. (In MMCL's released code a
+    "frozen" encoder stays in train mode: it normalises by, and keeps adapting to, the batch.)
 
     Args:
       model: with the encoder.
       config: of its run, which has the views.
       modality: whose encoder it is.
       what: the "pooled" features `[N, D]`, their projections `[N, d]`, or the last feature "maps" `[N, h, w, C]`.
-      fitted: what the views of the modality were fitted with.
+      head: which projector of the modality; "" for its first.
+      fitted: what views were fitted with, by input.
       batch_size: of the encoder.
 
     Raises:
@@ -57,41 +69,63 @@ def frozen_encoder(
     mesh = local_mesh(batch_size)
     graphdef, arrays = nnx.split(model)
     check_finite(arrays, f"the model of {config.name} (seed {config.seed})", remedy="go back to an earlier checkpoint")
-    arrays, known = jax.device_put((arrays, dict(fitted or {})), replicated(mesh))
     spec = plain_spec(config, modality)
-    encode = _program(graphdef, modality, spec, config.dtype, what)
-    several = pictured(spec) + 1  # axes of rows with several pictures
+    views = {built(one).modality: one for one in views_of_inputs((spec,))}
+    known = {name: dict((fitted or {}).get(name, {})) for name in views}
+    arrays, known = jax.device_put((arrays, known), replicated(mesh))
+    encode = _program(graphdef, modality, spec, config.dtype, what, head)
 
     def features(rows: Any) -> np.ndarray:
-        if rows.ndim == several:
-            pictures = np.asarray(rows)
-            found = features(pictures.reshape(-1, *pictures.shape[2:]))
-            return found.reshape(*pictures.shape[:2], *found.shape[1:]).mean(axis=1)
+        inputs = rows if isinstance(rows, Mapping) else {modality: rows}
+        count = len(next(iter(inputs.values())))
+        # Rows with several pictures have one axis more.
+        pictures = {name: part.shape[1] for name, part in inputs.items() if part.ndim == pictured(views[name]) + 1}
+        if pictures:
+            times = pictures_of_row(modality, pictures.values())
+            found = features({name: _by_picture(part, name in pictures, times) for name, part in inputs.items()})
+            return found.reshape(count, times, *found.shape[1:]).mean(axis=1)
         parts = []
-        for start in range(0, len(rows), batch_size):
-            part = np.asarray(rows[start : start + batch_size])
-            padded = np.zeros((batch_size, *part.shape[1:]), part.dtype)  # one shape, so one compilation
-            padded[: len(part)] = part
-            parts.append(np.asarray(encode(arrays, jax.device_put(padded, by_example(mesh)), known))[: len(part)])
+        for start in range(0, count, batch_size):
+            part = {name: _padded(values[start : start + batch_size], batch_size) for name, values in inputs.items()}
+            found = np.asarray(encode(arrays, jax.device_put(part, by_example(mesh)), known))
+            parts.append(found[: min(batch_size, count - start)])
         return np.concatenate(parts)
 
     return features
 
 
+def _by_picture(rows: Any, pictured: bool, times: int) -> np.ndarray:
+    """Return rows `[N * times, ...]`: the pictures of each row one after the other, or the row so many times."""
+    array = np.asarray(rows) if pictured else np.asarray(rows)[:, None]
+    every = np.broadcast_to(array, (len(array), times, *array.shape[2:]))
+    return every.reshape(-1, *array.shape[2:])
+
+
+def _padded(rows: Any, size: int) -> np.ndarray:
+    """Return so many rows, zeros behind those that are given: one shape, so one compilation."""
+    part = np.asarray(rows)
+    padded = np.zeros((size, *part.shape[1:]), part.dtype)
+    padded[: len(part)] = part
+    return padded
+
+
 @functools.lru_cache(maxsize=16)
 def _program(
-    graphdef: nnx.GraphDef, modality: str, spec: ViewSpec, dtype: str, what: What
-) -> Callable[[nnx.State, jax.Array, Fitted], jax.Array]:
-    """The compiled encoder; models of one structure, such as those of several seeds or steps, share it."""
+    graphdef: nnx.GraphDef, modality: str, spec: ViewSpec, dtype: str, what: What, head: str
+) -> Callable[[nnx.State, dict[str, jax.Array], Mapping[str, Fitted]], jax.Array]:
+    """Return the compiled encoder; models of one structure, such as those of several seeds or steps, share it."""
 
     @functools.partial(jax.jit, compiler_options=compiler_options(jax.local_devices()[0], dtype))
-    def encode(arrays: nnx.State, batch: jax.Array, fitted: Fitted) -> jax.Array:
+    def encode(arrays: nnx.State, batch: dict[str, jax.Array], fitted: Mapping[str, Fitted]) -> jax.Array:
         model = nnx.merge(graphdef, arrays)
-        keys = jax.random.split(jax.random.key(0), len(batch))
-        found = model.encode(modality, built(spec).plain(batch, keys, fitted).values, train=False)
+        keys = jax.random.split(jax.random.key(0), len(next(iter(batch.values()))))
+        seen = seen_by((spec,), batch, keys, fitted, train=False)
+        features = features_of(model.encoders, seen, train=False)
+        found = encoded(model.encoders, modality, spec, features, train=False)
         if what == "maps":
             return _last_map(found, modality)
-        given = model.project(modality, found, train=False) if what == "projected" else found.pooled
+        key = f"{modality}:{head}" if head else modality
+        given = model.project(key, found, train=False) if what == "projected" else found.pooled
         return given.astype(jnp.float32)
 
     return encode
@@ -105,7 +139,7 @@ def _last_map(features: Features, modality: str) -> jax.Array:
 
 
 def pixel_features(images: Any, *, axes: int = 2) -> np.ndarray:
-    """The pixels themselves, `[N, pixels]` float32, divided by 255.
+    """Return the pixels themselves, `[N, pixels]` float32, divided by 255.
 
     Sides longer than 32 are averaged down, in squares of whole pixels, to at most 32; what fills no square is left out.
 
@@ -129,16 +163,16 @@ def _averaged(images: np.ndarray, axes: int) -> np.ndarray:
 
 
 def vector_features(rows: Any, fitted: Mapping[str, Any]) -> np.ndarray:
-    """The values themselves, `[N, F]` float32, standardised by the training rows; missing ones are the mean, 0."""
+    """Return the values themselves, `[N, F]` float32, standardised by the training rows; missing values become 0."""
     parts = []
     for start in range(0, len(rows), _CHUNK):
         part = np.asarray(rows[start : start + _CHUNK])
-        parts.append(np.where(is_missing(part), 0, (part.astype(np.float32) - fitted["mean"]) / fitted["std"]))
+        parts.append(z_scores(part, fitted["mean"], fitted["std"]))
     return np.concatenate(parts)
 
 
 def column_features(rows: np.ndarray, widths: tuple[int, ...], *, missing: str) -> np.ndarray:
-    """The columns themselves, `[N, E]` float32: encoded rows, one-hot, as a table encoder sees them.
+    """Return the columns themselves, `[N, E]` float32: encoded rows, one-hot, as a table encoder sees them.
 
     A number that is missing, with the policies that leave it so, is the mean, 0.
     """

@@ -23,8 +23,13 @@ def input_name(given: str) -> str:
     return "both" if modalities_of(given) == BOTH else given
 
 
+def pair_name(pair: tuple[str, str]) -> str:
+    """Return the name of what is retrieved from one another: "both" for image and table."""
+    return input_name("+".join(pair))
+
+
 def check_names(given: str, known: Collection[str]) -> None:
-    """Raises `UserError` unless an input names modalities that are `known`, each once."""
+    """Raise `UserError` unless an input names modalities that are `known`, each once."""
     modalities = modalities_of(given)
     every = dict.fromkeys([*STANDARD, *known])
     for name in modalities:

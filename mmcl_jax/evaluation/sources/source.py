@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from mmcl_jax.data.inputs import OPTIONS, InputSpec, input_arrays
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
-from mmcl_jax.encoders import Model
+from mmcl_jax.encoders import Model, parse_key
+from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.sources.features import What, column_features, frozen_encoder, pixel_features, vector_features
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
@@ -66,7 +67,7 @@ class Source:
         return self._once("model", self.run.model if self.kind == "run" else self.run.untrained_model)
 
     def method(self, protocol: str, given: str) -> str:
-        """The name that scores have. An untrained model that is fine-tuned is the supervised baseline."""
+        """Return the method's name in scores. An untrained model that is fine-tuned is the supervised baseline."""
         modalities = modalities_of(given)
         if self.kind == "raw":
             return " and ".join(dict.fromkeys(str(self.baseline(modality)) for modality in modalities))
@@ -79,7 +80,9 @@ class Source:
         return self.run.inputs.including([modality]).specs[modality]
 
     def baseline(self, modality: str) -> str | None:
-        """Return the name of the baseline that is the modality itself; None if its kind has none."""
+        """Return the name of the baseline that is the modality itself; None of a fusion, or if its kind has none."""
+        if modality not in self.inputs_of([modality]):
+            return None
         kind = self.spec(modality).kind
         return KINDS[kind].baseline if kind in _RAW else None
 
@@ -108,18 +111,19 @@ class Source:
         }
 
     def inputs(self, store: Store, split: str, modality: str) -> Any:
-        """All rows of a split of the run's fold, as the encoder takes them."""
+        """Return all rows of a split of the run's fold, as the encoder takes them."""
         return self._once(
             f"inputs {split} {modality}",
             lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
         )
 
-    def fitted(self, modality: str) -> Mapping[str, Any]:
-        """Return what the views of a modality were fitted with."""
-        return self.run.inputs.fitted.get(modality, {})
+    def inputs_of(self, modalities: Sequence[str]) -> tuple[str, ...]:
+        """Return the inputs that the features of these come from: themselves, or what is fused."""
+        views = self.run.config.views
+        return tuple(dict.fromkeys(name for modality in modalities for name in inputs_of(views, modality)))
 
     def features(self, data: LabelledStore, modality: str, *, what: What = "pooled") -> Mapping[str, np.ndarray]:
-        """Frozen features `[N, D]`, or maps, of the rows that have the label, per split; no row is encoded twice.
+        """Return frozen features `[N, D]`, or maps, of the labelled rows, per split; no row is encoded twice.
 
         Raises:
           UserError: they are not finite.
@@ -127,20 +131,29 @@ class Source:
         encode = None
         found = {}
         for split in SPLITS:
-            rows, every = data.rows[split], self.inputs(data.store, split, modality)
-            kept: _Kept = self._once(f"{what} features {split} {modality}", lambda every=every: _Kept(len(every)))
+            rows, count = data.rows[split], len(data.store.rows_of(split, data.fold))
+            kept: _Kept = self._once(f"{what} features {split} {modality}", lambda count=count: _Kept(count))
             new = rows[~kept.known[rows]]
             if len(new):
-                encode = encode or self._encoder(modality, what)
-                part = encode(every if len(new) == len(every) else every[new])
+                encode = encode or self.encoder(modality, what)
+                every = {name: self.inputs(data.store, split, name) for name in self.inputs_of([modality])}
+                part = encode(every if len(new) == count else {name: rows[new] for name, rows in every.items()})
                 kept.add(new, self._finite(part, f"features that {{}} gives for the {modality}"))
             found[split] = kept.take(rows)
         return found
 
-    def projections(self, store: Store, split: str, modality: str) -> np.ndarray:
-        """Projections `[N, d]` of all rows of a split."""
-        project = self._encoder(modality, "projected")
-        found = project(self.inputs(store, split, modality))
+    def projections(self, store: Store, split: str, key: str) -> np.ndarray:
+        """Return what terms compare, `[N, d]` of all rows of a split: the projections that `MODALITY[:HEAD]` names.
+
+        The head "none" is the features themselves.
+        """
+        modality, _, head = parse_key(key)
+        config, fitted = self.run.config, self.run.inputs.fitted
+        what: What = "pooled" if head == "none" else "projected"
+        project = frozen_encoder(
+            self.model, config=config, modality=modality, what=what, head="" if head == "none" else head, fitted=fitted
+        )
+        found = project({name: self.inputs(store, split, name) for name in self.inputs_of([modality])})
         return self._finite(found, f"projections that {{}} gives for the {modality}")
 
     def forget(self) -> None:
@@ -151,16 +164,18 @@ class Source:
         check(bool(np.isfinite(rows).all()), f"The {what.format(self.run.directory)} are not finite.")
         return rows
 
-    def _encoder(self, modality: str, what: What) -> Any:
+    def encoder(self, modality: str, what: What) -> Callable[[Any], np.ndarray]:
+        """Return a function from rows of each input (`inputs_of`) to features; of raw inputs these are the values."""
         config = self.run.config
         if self.kind != "raw":
-            return frozen_encoder(self.model, config=config, modality=modality, what=what, fitted=self.fitted(modality))
+            fitted = self.run.inputs.fitted
+            return frozen_encoder(self.model, config=config, modality=modality, what=what, fitted=fitted)
         spec = self.spec(modality)
         if spec.kind in ("image", "volume"):
-            return lambda rows: pixel_features(rows, axes=2 if spec.kind == "image" else 3)
+            return lambda rows: pixel_features(rows[modality], axes=2 if spec.kind == "image" else 3)
         if spec.kind == "vector":
-            return lambda rows: vector_features(rows, self.run.inputs.fitted[modality])
-        return lambda rows: column_features(rows, spec.widths, missing=spec.missing)
+            return lambda rows: vector_features(rows[modality], self.run.inputs.fitted[modality])
+        return lambda rows: column_features(rows[modality], spec.widths, missing=spec.missing)
 
     def _once(self, key: str, compute: Any) -> Any:
         if key not in self._kept:
@@ -169,7 +184,7 @@ class Source:
 
 
 def _encoded_by(inputs: Mapping[str, Mapping[str, Any]]) -> list[Any]:
-    """What decides how rows become inputs.
+    """Return everything that decides how rows become inputs.
 
     Of one image and one table it is what results of version 0.1 were marked with, so that they are found again.
     """

@@ -6,11 +6,12 @@ say which pairs are positives and which count, `Execution` how the pairs are wal
 keeps per anchor), `tiles` (one device's sweep), `execution` (one sweep over many devices).
 """
 
+from mmcl_jax.objectives.pairs import rules
 from mmcl_jax.objectives.pairs.execution import EXECUTIONS, Execution
 from mmcl_jax.objectives.pairs.local import local_contrast, mean_squared_product
 from mmcl_jax.objectives.pairs.losses import AnchorLosses, PairLosses
 from mmcl_jax.objectives.pairs.partners import PairPartners, Partners, draw_partners
-from mmcl_jax.objectives.pairs.rules import PairRule, also, others, present, same, within, without
+from mmcl_jax.objectives.pairs.rules import PairRule, also, identity, others, present, same, within, without
 from mmcl_jax.objectives.pairs.sigmoid import sigmoid_contrast
 from mmcl_jax.objectives.pairs.softmax import Denominator, contrast
 
@@ -26,10 +27,12 @@ __all__ = [
     "also",
     "contrast",
     "draw_partners",
+    "identity",
     "local_contrast",
     "mean_squared_product",
     "others",
     "present",
+    "rules",
     "same",
     "sigmoid_contrast",
     "within",

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
+from mmcl_jax.arrays import ArrayError
 from mmcl_jax.objectives.pairs.gathered import Gathered
 from mmcl_jax.objectives.pairs.ring import Ring
 from mmcl_jax.objectives.pairs.rules import Metadata, PairRule
@@ -30,15 +31,29 @@ class Execution:
     Attributes:
       name: which.
       tile: rows and columns of a tile; None chooses 1024, or more for batches whose embeddings are much larger.
-      mesh: the devices, over all of whose axes the rows are divided; None for a single device.
+      mesh: the devices; None for a single device.
+      axes: of the mesh, over which the rows are divided; None for all.
     """
 
     name: Literal["dense", "gathered", "ring"] = "gathered"
     tile: int | None = None
-    mesh: Mesh | None = None
+    mesh: Mesh | AbstractMesh | None = None
+    axes: tuple[str, ...] | None = None
+
+    @property
+    def over(self) -> tuple[str, ...]:
+        """The axes over which the rows are divided."""
+        if self.mesh is None:
+            return ()
+        return self.mesh.axis_names if self.axes is None else self.axes
+
+    @property
+    def devices(self) -> int:
+        """Among how many devices the rows are divided."""
+        return 1 if self.mesh is None else math.prod(self.mesh.shape[axis] for axis in self.over)
 
     def tile_for(self, columns: int, width: int) -> int:
-        """The height of a tile where all columns' embeddings are [columns, width].
+        """Return the height of a tile that spans all columns, whose embeddings are [columns, width].
 
         The default tile takes a sixteenth of the memory of those embeddings, so that it grows with the batch's square
         root and never dominates.
@@ -58,37 +73,42 @@ def pair_sums(
     bias: Float[Array, ""] | None = None,
     clip: float | None = None,
 ) -> tuple[Sums, Sums]:
-    """The sums of `loss` for each row [A] and each column [B]; the logits are `x @ y.T + bias` or `soft_clip(x @ y.T)`.
+    """Return the sums of `loss` for each row [A] and column [B]; the logits are `soft_clip(x @ y.T + bias)`.
 
     Raises:
-      ValueError: the rows or columns do not divide among the devices, or differ in dtype.
+      ArrayError: the rows or columns do not divide among the devices.
     """
-    if x.dtype != y.dtype:
-        raise ValueError(f"the embeddings of the rows are {x.dtype} and those of the columns {y.dtype}")
     # A scalar inside would need a sum over devices in the gradient; one bias per row leaves that to the outside.
     biases = None if bias is None else jnp.full(x.shape[0], bias)
     rows = Side(embeddings=x, metadata=dict(x_metadata), bias=biases)
     columns = Side(embeddings=y, metadata=dict(y_metadata))
-    mesh = execution.mesh
-    axes, devices = ((), 1) if mesh is None else (mesh.axis_names, mesh.size)
+    mesh, axes, devices = execution.mesh, execution.over, execution.devices
     for side in (x, y):
         if side.shape[0] % devices:
-            raise ValueError(f"{side.shape[0]} embeddings do not divide among {devices} devices")
+            raise ArrayError(f"{side.shape[0]} embeddings do not divide among {devices} devices")
     sweep = Sweep(loss=loss, rule=rule, tile=execution.tile_for(*y.shape), axes=axes, clip=clip)
+    by_row = PartitionSpec(axes)
+    # Where axes are explicit, the compiler moves no array by itself.
+    explicit = mesh if mesh is not None and AxisType.Explicit in mesh.axis_types else None
+
+    def placed(tree: Any, spec: PartitionSpec) -> Any:
+        return tree if explicit is None else jax.sharding.reshard(tree, NamedSharding(explicit, spec))
+
+    rows = placed(rows, by_row)
     if execution.name == "dense":
-        pairs = sweep.pairs(rows, columns)
-        return loss.reduce(*pairs, axis=1), loss.reduce(*pairs, axis=0)
+        pairs = sweep.pairs(rows, placed(columns, PartitionSpec()))
+        return placed((loss.reduce(*pairs, axis=1), loss.reduce(*pairs, axis=0)), by_row)
+    columns = placed(columns, by_row)
     walk = {"gathered": Gathered, "ring": Ring}[execution.name](sweep=sweep, devices=devices)
     if mesh is None:
         return _tiled(walk, rows, columns)
-    by_row = PartitionSpec(axes)
     share = jax.shard_map(functools.partial(_tiled, walk), mesh=mesh, in_specs=by_row, out_specs=by_row)
     return share(rows, columns)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _tiled(walk: Gathered | Ring, x: Side, y: Side) -> tuple[Sums, Sums]:
-    """One device's part. Nothing in here is summed over devices except by the walk itself: outside, JAX does it."""
+    """Walk one device's part. Only the walk itself sums over devices: outside of it, JAX does."""
     return walk.forward(x, y)[:2]
 
 

@@ -18,13 +18,13 @@ class Gathered:
     devices: int
 
     def forward(self, x: Side, y: Side) -> tuple[Sums, Sums, Side]:
-        """The sums of this device's rows and of its columns, and all columns, for `backward`."""
+        """Return the sums of this device's rows and of its columns, and all columns, for `backward`."""
         everything = self._gather(y)
         rows, partial = self.sweep.forward(x, everything)
         return rows, self._exchange(partial), everything
 
     def backward(self, x: Side, y: Side, x_pulled: Sums, y_pulled: Sums) -> tuple[Sums, Sums]:
-        """The gradients by this device's rows and by its columns; `y` is all columns."""
+        """Return the gradients with respect to this device's rows and columns; `y` is all columns."""
         dx, dy = self.sweep.backward(x, y, x_pulled, self._gather_packed(y_pulled))
         if self.devices > 1:
             dy = jax.lax.psum_scatter(dy, self.sweep.axes, tiled=True)
@@ -36,13 +36,13 @@ class Gathered:
         return jax.tree.map(lambda array: jax.lax.all_gather(array, self.sweep.axes, tiled=True), tree)
 
     def _gather_packed(self, sums: Sums) -> Sums:
-        """Gathers arrays [b] in one message."""
+        """Gather arrays [b] in one message."""
         if self.devices == 1:
             return sums
         return unpacked(jax.lax.all_gather(packed(sums), self.sweep.axes, axis=1, tiled=True), sums)
 
     def _exchange(self, partial: Sums) -> Sums:
-        """From sums of all columns over this device's rows to sums of this device's columns over all rows."""
+        """Turn sums of all columns over this device's rows into sums of this device's columns over all rows."""
         if self.devices == 1:
             return partial
         mine = packed(partial).reshape(len(partial), self.devices, -1)

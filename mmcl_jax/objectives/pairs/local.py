@@ -4,28 +4,35 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AbstractMesh, Mesh
 from jaxtyping import Array, Bool, Float
 
-from mmcl_jax.objectives.pairs.execution import Execution, pair_sums
-from mmcl_jax.objectives.pairs.losses import AnchorLosses, PairLosses, scaled
-from mmcl_jax.objectives.pairs.rules import Metadata, PairRule, present, without_absent
+from mmcl_jax.arrays import ArrayError, ArrayLike, as_array, as_floats
+from mmcl_jax.objectives.pairs.arguments import ExecutionLike, MetadataLike, Number, read_pairs, read_scale
+from mmcl_jax.objectives.pairs.execution import pair_sums
+from mmcl_jax.objectives.pairs.losses import AnchorLosses, PairLosses, check_clip, scaled
+from mmcl_jax.objectives.pairs.rules import PairRule, without_absent
 from mmcl_jax.objectives.pairs.softmax import SoftmaxSums
 from mmcl_jax.objectives.pairs.sums import LOWEST, soft_clip
 
 
 def local_contrast(
-    x: Float[Array, "B d"],
-    y: Float[Array, "B L d"],
+    x: ArrayLike,
+    y: ArrayLike,
     *,
-    rule: PairRule,
-    metadata: Metadata,
-    mask: Bool[Array, "B L"] | None = None,
-    scale: float | Float[Array, ""] | None = None,
+    rule: PairRule | None = None,
+    metadata: MetadataLike | None = None,
+    present: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    scale: Number | None = None,
     normalise: bool = False,
     clip: float | None = 20.0,
-    execution: Execution | None = None,
+    execution: ExecutionLike = None,
+    mesh: Mesh | AbstractMesh | None = None,
 ) -> PairLosses:
-    r"""InfoNCE in which every location of a sample is a positive of its own, as in AMDIM and Fedorov et al.'s taxonomy.
+    r"""Return InfoNCE in which every location of a sample is a positive of its own.
+
+    So do AMDIM and the taxonomy of Fedorov et al.
 
     With $s_{ijl} = c \tanh(\langle x_i, y_{jl} \rangle / (\tau c))$ and the locations $N_i$ of other samples, the loss
     of row $i$ is
@@ -38,21 +45,25 @@ def local_contrast(
     `contrast`'s for B rows and B L columns.
 
     Args:
-      x: pooled features, float32 or bfloat16.
-      y: local features of the same samples, of the same dtype.
-      rule: says which pairs count; the positives of the rule, such as the own sample's, are never negatives.
+      x: pooled features `[B, d]`, float32 or bfloat16.
+      y: local features `[B, L, d]` of the same samples, of the same dtype.
+      rule: says which pairs count; the positives of the rule, such as the own sample's, which are those by default, are
+        never negatives.
       metadata: arrays `[B]` for the rule, of both sides.
-      mask: which locations exist; the others count nowhere, and may hold anything.
+      present: bool `[B]`, which samples exist; see `contrast`.
+      mask: bool `[B, L]`, which locations exist; the others count nowhere, and may hold anything.
       scale: 1 / tau; by default $1 / \sqrt d$, as in both papers.
       normalise: scale all features to unit length.
       clip: c, the bound of the logits; None for no clip.
-      execution: how the pairs are walked; on one device, gathered, by default.
+      execution: how the pairs are walked, as in `contrast`.
+      mesh: the devices, as in `contrast`.
 
     Returns:
       `forward`: the losses [B] of the rows. `backward`: the losses [B L] of each location against all rows.
 
     Raises:
-      ValueError: B does not divide among the devices, the dtypes differ, or the clip is not positive.
+      ArrayError: (a `UserError`) a shape or dtype is wrong, B does not divide among the devices, the rule reads what
+        the metadata lack, or the clip is not positive.
 
     Example:
       >>> import jax.numpy as jnp
@@ -62,16 +73,36 @@ def local_contrast(
       >>> [round(float(loss), 4) for loss in losses.forward.loss]
       [0.7327, 1.6793]
     """
-    if clip is not None and clip <= 0:
-        raise ValueError(f"clip must be positive, not {clip}")
+    check_clip(clip)
+    y = as_floats(y, "y")
+    if y.ndim != 3:
+        raise ArrayError(f"y has the shape {y.shape}; give local features [samples, locations, width].")
     samples, locations, width = y.shape
-    x_metadata = dict(metadata)
-    y_metadata = {name: jnp.repeat(values, locations) for name, values in metadata.items()}
-    if mask is not None:
-        rule = present(rule, "mask")
-        x_metadata["mask"], y_metadata["mask"] = jnp.ones(samples, bool), mask.reshape(-1)
-    x = scaled(without_absent(x, rule, x_metadata), width**-0.5 if scale is None else scale, normalise=normalise)
-    y = scaled(without_absent(y.reshape(-1, width), rule, y_metadata), normalise=normalise)
+    index = jnp.arange(samples, dtype=jnp.int32)
+    of_samples = {"id": index, "place": index, **(metadata or {})}
+    of_samples = {name: as_array(values, f"metadata {name!r}") for name, values in of_samples.items()}
+    exist = None
+    if present is not None or mask is not None:
+        rows = jnp.ones(samples, bool) if present is None else as_array(present, "present")
+        columns = jnp.ones((samples, locations), bool) if mask is None else as_array(mask, "mask")
+        if rows.shape != (samples,) or columns.shape != (samples, locations):
+            raise ArrayError(f"give present as booleans [{samples}] and mask as booleans [{samples}, {locations}].")
+        exist = rows, (columns & rows[:, None]).reshape(-1)
+    pairs = read_pairs(
+        x,
+        y.reshape(-1, width),
+        rule=rule,
+        metadata=None,
+        x_metadata=of_samples,
+        y_metadata={name: jnp.repeat(values, locations) for name, values in of_samples.items()},
+        present=exist,
+        execution=execution,
+        mesh=mesh,
+    )
+    rule, x_metadata, y_metadata = pairs.rule, pairs.x_metadata, pairs.y_metadata
+    scale = width**-0.5 if scale is None else read_scale(None, scale)
+    x = scaled(without_absent(pairs.x, rule, x_metadata), scale, normalise=normalise)
+    y = scaled(without_absent(pairs.y, rule, y_metadata), normalise=normalise)
     loss = SoftmaxSums("negatives")
     sides = pair_sums(
         loss,
@@ -81,7 +112,7 @@ def local_contrast(
         x_metadata=x_metadata,
         y_metadata=y_metadata,
         clip=clip,
-        execution=execution or Execution(),
+        execution=pairs.execution,
     )
 
     by_sample = jax.tree.map(lambda values: values.reshape(samples, locations), y_metadata)
@@ -91,7 +122,7 @@ def local_contrast(
     logits = soft_clip(products, clip)
 
     def losses(negatives: Array, strongest: Array) -> AnchorLosses:
-        """The losses of anchors [n] with positives [n, k]."""
+        """Return the losses of anchors [n] with positives [n, k]."""
         shape = (len(negatives), -1)
         chosen, own = positive.reshape(shape), logits.reshape(shape)
         valid = chosen.any(axis=1)
@@ -100,15 +131,15 @@ def local_contrast(
         count = jnp.maximum(jnp.sum(chosen, axis=1, dtype=jnp.float32), 1)
         return AnchorLosses(loss=each.sum(axis=1) / count, top1=valid & (best >= strongest), valid=valid)
 
-    rows, columns = (losses(loss.log_total(sums), sums["peak"]) for sums in sides)
-    return PairLosses(forward=rows, backward=columns)
+    forward, backward = (losses(loss.log_total(sums), sums["peak"]) for sums in sides)
+    return PairLosses(forward=forward, backward=backward)
 
 
 def mean_squared_product(
     x: Float[Array, "A d"],
     y: Float[Array, "B d"],
     *,
-    scale: float | Float[Array, ""] | None = None,
+    scale: Number | None = None,
     x_present: Bool[Array, "A"] | None = None,
     y_present: Bool[Array, "B"] | None = None,
 ) -> Float[Array, ""]:

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mmcl_jax.objectives.pairs.execution import Execution, pair_sums
-from mmcl_jax.objectives.pairs.rules import Metadata, PairRule, without_absent
+from mmcl_jax.arrays import ArrayError
+from mmcl_jax.objectives.pairs.arguments import Number, Pairs
+from mmcl_jax.objectives.pairs.execution import pair_sums
+from mmcl_jax.objectives.pairs.rules import without_absent
 from mmcl_jax.objectives.pairs.sums import PairSums, Sums
 from mmcl_jax.objectives.unit import unit
 
@@ -26,11 +28,11 @@ class AnchorLosses:
     valid: Bool[Array, "n"]
 
     def mean(self) -> Float[Array, ""]:
-        """The mean loss of the valid anchors, 0 if there are none."""
+        """Return the mean loss of the valid anchors, 0 if there are none."""
         return self._mean(self.loss)
 
     def accuracy(self) -> Float[Array, ""]:
-        """The share of the valid anchors that are hits."""
+        """Return the share of the valid anchors that are hits."""
         return self._mean(self.top1.astype(jnp.float32))
 
     def _mean(self, values: Float[Array, "n"]) -> Float[Array, ""]:
@@ -46,46 +48,50 @@ class PairLosses:
     forward: AnchorLosses
     backward: AnchorLosses
 
+    def mean(self) -> Float[Array, ""]:
+        """Return the mean of the mean losses of both directions: CLIP's loss."""
+        return (self.forward.mean() + self.backward.mean()) / 2
+
 
 class ScoredSums(PairSums):
     """Sums that make a loss of each anchor."""
 
     @abc.abstractmethod
     def losses(self, sums: Sums) -> AnchorLosses:
-        """The losses of anchors with these sums."""
+        """Return the losses of anchors that have these sums."""
 
 
 def pair_losses(
     loss: ScoredSums,
-    x: Float[Array, "A d"],
-    y: Float[Array, "B d"],
+    pairs: Pairs,
     *,
-    rule: PairRule,
-    x_metadata: Metadata,
-    y_metadata: Metadata,
-    scale: float | Float[Array, ""],
-    execution: Execution | None,
-    normalise: bool = True,
+    scale: Number,
+    normalise: bool,
     bias: Float[Array, ""] | None = None,
-    clip: float | None = None,
+    clip: float | None,
 ) -> PairLosses:
-    """The losses of all anchors of both sides; arguments as in `softmax.contrast`."""
+    """Return the losses of all anchors of both sides; arguments as in `softmax.contrast`."""
+    check_clip(clip)
     rows, columns = pair_sums(
         loss,
-        scaled(without_absent(x, rule, x_metadata), scale, normalise=normalise),
-        scaled(without_absent(y, rule, y_metadata), normalise=normalise),
-        rule=rule,
-        x_metadata=x_metadata,
-        y_metadata=y_metadata,
+        scaled(without_absent(pairs.x, pairs.rule, pairs.x_metadata), scale, normalise=normalise),
+        scaled(without_absent(pairs.y, pairs.rule, pairs.y_metadata), normalise=normalise),
+        rule=pairs.rule,
+        x_metadata=pairs.x_metadata,
+        y_metadata=pairs.y_metadata,
         bias=bias,
         clip=clip,
-        execution=execution or Execution(),
+        execution=pairs.execution,
     )
     return PairLosses(forward=loss.losses(rows), backward=loss.losses(columns))
 
 
-def scaled(
-    x: Float[Array, "*n d"], scale: float | Float[Array, ""] = 1.0, *, normalise: bool = True
-) -> Float[Array, "*n d"]:
+def check_clip(clip: float | None) -> None:
+    """Raise `ArrayError` unless the bound of the logits is positive or None."""
+    if clip is not None and not clip > 0:
+        raise ArrayError(f"clip must be positive, not {clip}")
+
+
+def scaled(x: Float[Array, "*n d"], scale: Number = 1.0, *, normalise: bool = True) -> Float[Array, "*n d"]:
     """Return rows of the length `scale`, or, not normalised, the rows times `scale`; in the dtype of `x`."""
     return unit(x, scale) if normalise else (x.astype(jnp.float32) * scale).astype(x.dtype)

@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.extend.random import threefry_2x32
+from jax.sharding import AbstractMesh, Mesh
 from jaxtyping import Array, Bool, Float, Int32, Key, UInt32
 
-from mmcl_jax.objectives.pairs.execution import Execution, pair_sums
+from mmcl_jax.arrays import ArrayError, ArrayLike, as_floats
+from mmcl_jax.objectives.pairs.arguments import ExecutionLike, MetadataLike, Number, Presence, read_pairs, read_scale
+from mmcl_jax.objectives.pairs.execution import pair_sums
 from mmcl_jax.objectives.pairs.losses import scaled
-from mmcl_jax.objectives.pairs.rules import Metadata, PairRule, without_absent
+from mmcl_jax.objectives.pairs.rules import Metadata, PairRule, identity, without_absent
 from mmcl_jax.objectives.pairs.softmax import SoftmaxSums
 from mmcl_jax.objectives.pairs.sums import LOWEST, Mask, PairSums, Sums, Tile
 
@@ -47,16 +50,20 @@ class PairPartners:
 
 
 def draw_partners(
-    x: Float[Array, "A d"],
-    y: Float[Array, "B d"],
+    x: ArrayLike,
+    y: ArrayLike,
     *,
-    rule: PairRule,
-    x_metadata: Metadata,
-    y_metadata: Metadata,
-    scale: float | Float[Array, ""],
     key: Key[Array, ""],
+    rule: PairRule | None = None,
+    metadata: MetadataLike | None = None,
+    x_metadata: MetadataLike | None = None,
+    y_metadata: MetadataLike | None = None,
+    present: Presence = None,
+    temperature: Number | None = None,
+    scale: Number | None = None,
     floor: float = 1e-4,
-    execution: Execution | None = None,
+    execution: ExecutionLike = None,
+    mesh: Mesh | AbstractMesh | None = None,
 ) -> PairPartners:
     r"""Draw for every anchor a hard negative, as ALBEF's and TIP's matching of images with texts and tables does.
 
@@ -71,38 +78,52 @@ def draw_partners(
     `contrast`.
 
     Args:
-      x: embeddings of the rows.
-      y: embeddings of the columns, of the same dtype.
-      rule: says which pairs are positives, such as the own pair, and which count; see `rules`.
-      x_metadata: arrays `[A]` for the rule, and `id`.
-      y_metadata: arrays `[B]` for the rule, and `id`.
-      scale: 1 / tau.
+      x: embeddings of the rows, `[A, d]`.
+      y: embeddings of the columns, `[B, d]`, of the same dtype.
       key: random key, a function of the seed and the step.
+      rule: says which pairs are positives, such as the own pair, and which count; see `rules`.
+      metadata: arrays of both sides for the rule, and `id`, by which noise is drawn; the index by default.
+      x_metadata: arrays of the rows alone.
+      y_metadata: arrays of the columns alone.
+      present: bool `[A]`; who is absent has no partner and is nobody's; see `contrast`.
+      temperature: tau; 0.1 by default.
+      scale: 1 / tau, in place of the temperature.
       floor: added to every probability, so that no candidate is out of reach; 1e-4 in TIP.
-      execution: how the pairs are walked; on one device, gathered, by default.
+      execution: how the pairs are walked, as in `contrast`.
+      mesh: the devices, as in `contrast`.
 
     Raises:
-      ValueError: A or B does not divide among the devices or is above 16,777,216, the dtypes differ, or the floor is
-        negative.
+      ArrayError: (a `UserError`) as of `contrast`; A or B is above 16,777,216, or the floor is negative.
 
     Example:
       >>> import jax
       >>> import jax.numpy as jnp
-      >>> from mmcl_jax.objectives.pairs import draw_partners, same
       >>> ids = {"id": jnp.array([7, 8])}
-      >>> both = draw_partners(
-      ...     jnp.eye(2), jnp.eye(2), rule=same("id"), x_metadata=ids, y_metadata=ids, scale=1.0, key=jax.random.key(0)
-      ... )
+      >>> both = draw_partners(jnp.eye(2), jnp.eye(2), metadata=ids, key=jax.random.key(0))
       >>> both.forward.index.tolist(), both.forward.id.tolist()
       ([1, 0], [8, 7])
     """
-    if floor < 0:
-        raise ValueError(f"floor must not be negative, as {floor} is")
+    if not floor >= 0:
+        raise ArrayError(f"floor must not be negative, as {floor} is")
     if max(len(x), len(y)) > MOST_ROWS:
-        raise ValueError(f"partners are drawn among at most {MOST_ROWS} rows, not {max(len(x), len(y))}")
-    execution = execution or Execution()
-    x = scaled(without_absent(jax.lax.stop_gradient(x), rule, x_metadata), jax.lax.stop_gradient(scale))
-    y = scaled(without_absent(jax.lax.stop_gradient(y), rule, y_metadata))
+        raise ArrayError(f"partners are drawn among at most {MOST_ROWS} rows, not {max(len(x), len(y))}")
+    scale = jax.lax.stop_gradient(read_scale(temperature, scale))
+    pairs = read_pairs(
+        jax.lax.stop_gradient(as_floats(x, "x")),
+        jax.lax.stop_gradient(as_floats(y, "y")),
+        rule=rule or identity(),
+        metadata=metadata,
+        x_metadata=x_metadata,
+        y_metadata=y_metadata,
+        present=present,
+        execution=execution,
+        mesh=mesh,
+        also_read=("id",),
+    )
+    rule, execution = pairs.rule, pairs.execution
+    x_metadata, y_metadata = pairs.x_metadata, pairs.y_metadata
+    x = scaled(without_absent(pairs.x, rule, x_metadata), scale)
+    y = scaled(without_absent(pairs.y, rule, y_metadata))
     softmax = SoftmaxSums("all")
     sums = pair_sums(softmax, x, y, rule=rule, x_metadata=x_metadata, y_metadata=y_metadata, execution=execution)
     words = jax.random.bits(key, (2,))

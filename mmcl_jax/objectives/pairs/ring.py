@@ -18,7 +18,7 @@ class Ring:
     devices: int
 
     def forward(self, x: Side, y: Side) -> tuple[Sums, Sums, Side]:
-        """The sums of this device's rows and of its columns, and its columns, for `backward`."""
+        """Return the sums of this device's rows and of its columns, and its columns, for `backward`."""
         merge = self.sweep.loss.merge
 
         def visit(carry: Any, _: None) -> tuple[Any, None]:
@@ -32,7 +32,7 @@ class Ring:
         return rows, columns, y
 
     def backward(self, x: Side, y: Side, x_pulled: Sums, y_pulled: Sums) -> tuple[Sums, Sums]:
-        """The gradients by this device's rows and by its columns."""
+        """Return the gradients with respect to this device's rows and columns."""
 
         def visit(carry: Any, _: None) -> tuple[Any, None]:
             (y, y_pulled), dx, dy = carry
@@ -46,7 +46,7 @@ class Ring:
         return dx, dy
 
     def _pass_on(self, tree: Any) -> Any:
-        """Gives everything to the next device; after as many times as there are devices, all is home again."""
+        """Send every array to the next device; after as many calls as devices, each is back where it began."""
         if self.devices == 1:
             return tree
         turn = [(device, (device + 1) % self.devices) for device in range(self.devices)]

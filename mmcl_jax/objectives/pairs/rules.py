@@ -1,7 +1,15 @@
 """Pair rules: which pairs are positives, and which count at all.
 
 A rule sees the metadata of a tile of pairs, never how the pairs are walked, so no rule needs an array of all pairs.
-Rules compose: `present(without(same("id"), "person"))`.
+Rules compose: `within(without(identity(), "person"), size=32)`. A rule of your own is a function, too:
+
+    def older(rows, columns):  # a sample repels those of younger people alone
+        positive = rows["id"] == columns["id"]
+        return positive, positive | (rows["age"] > columns["age"])
+
+The metadata of rows come as `[A, 1]` and those of columns as `[1, B]`; `id` and `place`, the index in the batch, need
+not be given where both sides are of the same samples. Rows that are absent are said in the argument `present` of
+`contrast`, and no rule needs to know of them.
 """
 
 import dataclasses
@@ -15,8 +23,16 @@ Metadata = Mapping[str, Shaped[Array, "..."]]
 PairRule = Callable[[Metadata, Metadata], tuple[Bool[Array, "A B"], Bool[Array, "A B"]]]
 
 
+def identity() -> PairRule:
+    """Make a sample's own pair the positive and every other sample a negative: the rule of CLIP and of MMCL.
+
+    Which pair is a sample's own is said by the metadata `id`; by default row i belongs to column i.
+    """
+    return same("id")
+
+
 def same(key: str, missing: int | None = None) -> PairRule:
-    """Pairs that agree in `key` are positives, and every pair counts.
+    """Make pairs that agree in `key` positives; every pair counts.
 
     `same("id")` is CLIP's and MMCL's rule, `same("label")` SupCon's (Khosla et al., NeurIPS 2020). The value `missing`
     agrees with nothing, itself included, so that rows without a label are not a class.
@@ -30,7 +46,7 @@ def same(key: str, missing: int | None = None) -> PairRule:
 
 
 def also(rule: PairRule, key: str, missing: int | None = None) -> PairRule:
-    """Counted pairs that agree in `key` are positives, too.
+    """Make valid pairs that agree in `key` positives, too.
 
     `also(same("id"), "label", missing=-1)` is SupCon's rule where some labels are missing: the positives of a row
     without a label are the views of its own sample. `missing` is as in `same`.
@@ -44,7 +60,7 @@ def also(rule: PairRule, key: str, missing: int | None = None) -> PairRule:
 
 
 def without(rule: PairRule, key: str, missing: int | None = None) -> PairRule:
-    """Pairs that agree in `key` and are not positives do not count.
+    """Exclude pairs that agree in `key` and are not positives.
 
     `without(same("id"), "label")` is false-negative elimination (MMCL, section 3.3); with "person", two items of one
     person, such as the left and the right eye, do not repel each other. `missing` is as in `same`: a row without a
@@ -59,7 +75,7 @@ def without(rule: PairRule, key: str, missing: int | None = None) -> PairRule:
 
 
 def within(rule: PairRule, key: str = "place", size: int = 1) -> PairRule:
-    """Only pairs count of which both sides lie in one slice of the batch: those whose `key // size` agrees.
+    """Exclude pairs whose sides lie in different slices of the batch: keep those whose `key // size` agrees.
 
     `within(rule, size=32)` contrasts a batch in slices of 32 consecutive samples, as LoVT's code does whose gradients
     are accumulated over 16 batches of 32; `place` is the sample's index in the batch, so that slices do not depend on
@@ -80,14 +96,16 @@ def within(rule: PairRule, key: str = "place", size: int = 1) -> PairRule:
 
 
 def present(rule: PairRule, key: str = "present") -> PairRule:
-    """Only pairs count of which both sides are present (ContIG's "outer" cohort: a modality may be missing).
+    """Exclude pairs with an absent side (ContIG's "outer" cohort: a modality may be missing).
 
     Give both sides the same array `[B]`: True where a sample has every modality that the loss compares. Presence per
     side is wrong in the backward direction. An image without a table would have no loss of its own, having no positive,
     but it would stay a negative of every table. (Two such images beside the four of ContIG's golden values raise the
     backward loss from 5.287 to 6.690.)
 
-    Absent rows may hold anything, NaN included: they enter as zeros, and their gradients are exactly 0.
+    Absent rows may hold anything, NaN included: they enter as zeros, and their gradients are exactly 0. That is so of
+    this rule, and of the rules here made of it; around it, a function of your own hides it. The argument `present` of
+    `contrast` holds for every rule.
     """
 
     def narrowed(rows: Metadata, columns: Metadata) -> tuple[Array, Array]:
@@ -99,7 +117,7 @@ def present(rule: PairRule, key: str = "present") -> PairRule:
 
 
 def others(rule: PairRule, key: str = "place") -> PairRule:
-    """An anchor is not compared with itself: for views contrasted among themselves, as in SimCLR."""
+    """Exclude the pair of an anchor with itself: for views contrasted among themselves, as in SimCLR."""
 
     def narrowed(rows: Metadata, columns: Metadata) -> tuple[Array, Array]:
         positive, counted = rule(rows, columns)

@@ -2,45 +2,63 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.sharding import AbstractMesh, Mesh
 
-from mmcl_jax.objectives.pairs.execution import Execution
+from mmcl_jax.arrays import ArrayLike
+from mmcl_jax.objectives.pairs.arguments import ExecutionLike, MetadataLike, Number, Presence, read_pairs, read_scale
 from mmcl_jax.objectives.pairs.losses import AnchorLosses, PairLosses, ScoredSums, pair_losses
-from mmcl_jax.objectives.pairs.rules import Metadata, PairRule
+from mmcl_jax.objectives.pairs.rules import PairRule
 from mmcl_jax.objectives.pairs.sums import LOWEST, Mask, Sums, Tile, highest, matches
 
 
 def sigmoid_contrast(
-    x: Float[Array, "A d"],
-    y: Float[Array, "B d"],
+    x: ArrayLike,
+    y: ArrayLike,
     *,
-    rule: PairRule,
-    x_metadata: Metadata,
-    y_metadata: Metadata,
-    scale: float | Float[Array, ""],
-    bias: float | Float[Array, ""],
-    execution: Execution | None = None,
+    rule: PairRule | None = None,
+    metadata: MetadataLike | None = None,
+    x_metadata: MetadataLike | None = None,
+    y_metadata: MetadataLike | None = None,
+    present: Presence = None,
+    temperature: Number | None = None,
+    scale: Number | None = None,
+    bias: Number = -10.0,
+    normalise: bool = True,
+    clip: float | None = None,
+    execution: ExecutionLike = None,
+    mesh: Mesh | AbstractMesh | None = None,
 ) -> PairLosses:
-    r"""SigLIP's loss (Zhai et al., ICCV 2023, equation 1), per anchor of both sides.
+    r"""Return SigLIP's loss (Zhai et al., ICCV 2023, equation 1), per anchor of both sides.
 
     With $s_{ij} = t \cos(x_i, y_j) + b$ and $z_{ij}$ = 1 for positives and -1 for other counted pairs, the loss of row
     $i$ is $\sum_j -\log \sigma(z_{ij} s_{ij})$; the paper's loss is the mean over rows, which equals the mean over
     columns when A = B.
 
-    Arguments, memory and cost are those of `softmax.contrast`; `scale` is t and `bias` b, and both may be learned.
-    An anchor is valid if any pair of it counts.
+    With `normalise=False`, $s_{ij} = t \langle x_i, y_j \rangle + b$; with a `clip` $c$, $c \tanh(s_{ij} / c)$ takes
+    the place of $s_{ij}$, bias included. Every pair is a question of its own, so there is no denominator to choose.
+
+    Arguments, errors, memory and cost are those of `softmax.contrast`; `scale` is t, 10 by default, and `bias` b, and
+    both may be learned. An anchor is valid if any pair of it counts.
+
+    Example:
+      >>> import numpy as np
+      >>> losses = sigmoid_contrast(np.eye(4), np.eye(4))
+      >>> print(f"{losses.forward.mean():.4f}")
+      0.6933
     """
-    return pair_losses(
-        SigmoidSums(),
+    pairs = read_pairs(
         x,
         y,
         rule=rule,
+        metadata=metadata,
         x_metadata=x_metadata,
         y_metadata=y_metadata,
-        scale=scale,
-        bias=jnp.asarray(bias, jnp.float32),
+        present=present,
         execution=execution,
+        mesh=mesh,
     )
+    scale, bias = read_scale(temperature, scale), jnp.asarray(bias, jnp.float32)
+    return pair_losses(SigmoidSums(), pairs, scale=scale, normalise=normalise, clip=clip, bias=bias)
 
 
 class SigmoidSums(ScoredSums):

@@ -1,34 +1,41 @@
 """Softmax contrast of all pairs: the InfoNCE family."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AbstractMesh, Mesh
 from jaxtyping import Array, Float
 
-from mmcl_jax.objectives.pairs.execution import Execution
+from mmcl_jax.arrays import ArrayError, ArrayLike
+from mmcl_jax.objectives.pairs.arguments import ExecutionLike, MetadataLike, Number, Presence, read_pairs, read_scale
 from mmcl_jax.objectives.pairs.losses import AnchorLosses, PairLosses, ScoredSums, pair_losses
-from mmcl_jax.objectives.pairs.rules import Metadata, PairRule
+from mmcl_jax.objectives.pairs.rules import PairRule
 from mmcl_jax.objectives.pairs.sums import LOWEST, Mask, Sums, Tile, highest, matches
+from mmcl_jax.text import listed
 
 Denominator = Literal["all", "negatives"]
 
 
 def contrast(
-    x: Float[Array, "A d"],
-    y: Float[Array, "B d"],
+    x: ArrayLike,
+    y: ArrayLike,
     *,
-    rule: PairRule,
-    x_metadata: Metadata,
-    y_metadata: Metadata,
-    scale: float | Float[Array, ""],
-    denominator: Denominator = "all",
+    rule: PairRule | None = None,
+    metadata: MetadataLike | None = None,
+    x_metadata: MetadataLike | None = None,
+    y_metadata: MetadataLike | None = None,
+    present: Presence = None,
+    temperature: Number | None = None,
+    scale: Number | None = None,
+    denominator: str = "all",
     normalise: bool = True,
     clip: float | None = None,
-    execution: Execution | None = None,
+    execution: ExecutionLike = None,
+    mesh: Mesh | AbstractMesh | None = None,
 ) -> PairLosses:
-    r"""Softmax contrast of all pairs, in both directions from one sweep over the similarities.
+    r"""Return the softmax contrast of all pairs, in both directions from one sweep over the similarities.
 
     With $s_{ij} = \cos(x_i, y_j) / \tau$, positives $P_i$ and the set $D_i$ of counted pairs (denominator "all") or of
     counted pairs that are not positives ("negatives"), the loss of row $i$ is
@@ -53,55 +60,68 @@ def contrast(
     measured bytes are in `benchmarks/results/compiled-*.json`.
 
     Args:
-      x: embeddings of the rows, float32 or bfloat16.
-      y: embeddings of the columns, of the same dtype.
-      rule: says which pairs are positives and which count; see `rules`.
-      x_metadata: arrays `[A]` for the rule.
-      y_metadata: arrays `[B]` for the rule.
-      scale: 1 / tau, where tau is the temperature; may be learned.
+      x: embeddings of the rows, `[A, d]` in float32 or bfloat16; other floats become float32. Outside of `jax.jit` and
+        `jax.grad`, arrays of any library that speaks DLPack will do, here and below.
+      y: embeddings of the columns, `[B, d]`, of the same dtype.
+      rule: says which pairs are positives and which count; see `rules`. By default row i and column i are a pair, and
+        all other samples negatives.
+      metadata: arrays `[A]` for the rule, of both sides, where A = B.
+      x_metadata: arrays `[A]` for the rule, of the rows alone.
+      y_metadata: arrays `[B]` for the rule, of the columns alone.
+      present: bool `[A]`, which samples have both sides, where A = B; for sides of their own, a pair of arrays. Rows
+        that are absent are in no pair, whatever the rule says; they may hold anything, NaN included, and their losses
+        and gradients are exactly 0.
+      temperature: tau; 0.1 by default, as in MMCL. May be learned.
+      scale: 1 / tau, in place of the temperature; may be learned.
       denominator: "all" is what released code computes; "negatives" is what the papers' equations say
         (MMCL equation 2, decoupled contrastive learning).
       normalise: scale the rows to unit length; without it, logits are scaled products.
       clip: the bound of a soft clip of the logits, as in AMDIM and in the taxonomy of Fedorov et al.
-      execution: how the pairs are walked; on one device, gathered, by default.
+      execution: how the pairs are walked, an `Execution` or its name: "gathered" by default, "dense" or "ring".
+      mesh: the devices among which rows are divided. By default those over which the arrays' rows lie; under `jax.jit`
+        and `jax.grad` that can be seen of meshes with explicit axes alone, so give any other.
 
     Returns:
       Losses and hits per anchor, sharded as the embeddings are.
 
     Raises:
-      ValueError: A or B does not divide among the devices, the dtypes differ, or the clip is not positive.
+      ArrayError: (a `UserError`) a shape or dtype is wrong, A or B does not divide among the devices, the rule reads
+        what the metadata lack, or a number is out of range.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> from mmcl_jax.objectives.pairs import contrast, same
-      >>> ids = {"id": jnp.array([7, 8])}
-      >>> losses = contrast(
-      ...     jnp.eye(2), jnp.eye(2), rule=same("id"), x_metadata=ids, y_metadata=ids, scale=1.0
-      ... )
-      >>> print(f"{losses.forward.mean():.4f}", losses.forward.top1)
+      >>> import numpy as np
+      >>> from mmcl_jax.objectives import pairs
+      >>> images, tables = np.eye(2), np.eye(2)
+      >>> losses = pairs.contrast(images, tables, temperature=1.0)
+      >>> print(f"{losses.mean():.4f}", losses.forward.top1)
       0.3133 [ True  True]
+      >>> labels = np.array([3, 3])
+      >>> supcon = pairs.contrast(images, tables, rule=pairs.rules.same("label"), metadata={"label": labels})
+      >>> print(f"{supcon.forward.mean():.4f}")
+      5.0000
     """
-    if clip is not None and clip <= 0:
-        raise ValueError(f"clip must be positive, not {clip}")
-    return pair_losses(
-        SoftmaxSums(denominator),
+    pairs = read_pairs(
         x,
         y,
         rule=rule,
+        metadata=metadata,
         x_metadata=x_metadata,
         y_metadata=y_metadata,
-        scale=scale,
-        normalise=normalise,
-        clip=clip,
+        present=present,
         execution=execution,
+        mesh=mesh,
     )
+    if denominator not in get_args(Denominator):
+        raise ArrayError(f"there is no denominator {denominator!r}; choose from {listed(get_args(Denominator))}.")
+    scale = read_scale(temperature, scale)
+    return pair_losses(SoftmaxSums(denominator), pairs, scale=scale, normalise=normalise, clip=clip)
 
 
 @dataclasses.dataclass(frozen=True)
 class SoftmaxSums(ScoredSums):
     """Per anchor: the sum of exponentials relative to a `peak`, and the sum over positives, `attraction`."""
 
-    denominator: Denominator
+    denominator: str
 
     def _below(self, positive: Mask, counted: Mask) -> Mask:
         return counted if self.denominator == "all" else counted & ~positive
@@ -145,7 +165,7 @@ class SoftmaxSums(ScoredSums):
         return jnp.exp(relative) * pulled["total"] + jnp.where(positive, pulled["attraction"], 0)
 
     def log_total(self, sums: Sums) -> Float[Array, "n"]:
-        """The logarithm of each anchor's sum of exponentials, `LOWEST` where the sum is empty."""
+        """Return the logarithm of each anchor's sum of exponentials, `LOWEST` where the sum is empty."""
         some = sums["total"] != 0
         total = jnp.log(jnp.where(some, sums["total"], 1))
         return jnp.where(some, jax.lax.stop_gradient(sums["peak"]) + total, LOWEST)

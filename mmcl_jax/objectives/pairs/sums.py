@@ -25,28 +25,28 @@ class PairSums(abc.ABC):
     """
 
     def scores(self, logits: Tile, rows: Metadata, columns: Metadata) -> Any:
-        """What `reduce` and `slope` get as `logits`, from the logits and the metadata of a tile."""
+        """Return the logits that `reduce` and `slope` take, from the scores and the metadata of a tile."""
         return logits
 
     @abc.abstractmethod
     def empty(self, anchors: int) -> Sums:
-        """The sums over no pairs."""
+        """Return the sums over an empty set of pairs."""
 
     @abc.abstractmethod
     def reduce(self, logits: Tile, positive: Mask, counted: Mask, axis: int) -> Sums:
-        """The sums over the pairs of a tile, along `axis`."""
+        """Return the sums over the pairs of a tile, along `axis`."""
 
     @abc.abstractmethod
     def merge(self, a: Sums, b: Sums) -> Sums:
-        """The sums over two disjoint sets of pairs."""
+        """Return the sums over two disjoint sets of pairs."""
 
     @abc.abstractmethod
     def pull(self, sums: Sums, cotangents: Sums) -> Sums:
-        """What `slope` needs of an anchor's sums and their cotangents."""
+        """Return the arrays that `slope` needs of an anchor's sums and their cotangents."""
 
     @abc.abstractmethod
     def slope(self, logits: Tile, positive: Mask, counted: Mask, pulled: Sums) -> Tile:
-        """The derivative by the logits of the sums along one axis; `pulled` is broadcast along that axis."""
+        """Return the derivative of the sums along one axis by the logits; `pulled` is broadcast along that axis."""
 
 
 def soft_clip(logits: Float[Array, "..."], bound: float | None) -> Float[Array, "..."]:
@@ -55,20 +55,20 @@ def soft_clip(logits: Float[Array, "..."], bound: float | None) -> Float[Array, 
 
 
 def packed(sums: Sums) -> Float[Array, "k n"]:
-    """All sums as one array, so that they travel in one message."""
+    """Return all sums as one array, so that they travel in one message."""
     return jnp.stack(list(sums.values()))
 
 
 def unpacked(array: Float[Array, "k n"], like: Sums) -> Sums:
-    """The inverse of `packed`."""
+    """Return the inverse of `packed`."""
     return dict(zip(like, array, strict=True))
 
 
 def highest(logits: Tile, where: Mask, axis: int) -> Float[Array, "n"]:
-    """The highest logit per anchor, `LOWEST` where there is none; a constant to differentiation."""
+    """Return the highest logit per anchor, `LOWEST` where there is none; a constant to differentiation."""
     return jax.lax.stop_gradient(jnp.max(jnp.where(where, logits, LOWEST), axis=axis))
 
 
 def matches(positive: Mask, axis: int) -> Float[Array, "n"]:
-    """The number of positives per anchor."""
+    """Return the number of positives per anchor."""
     return jnp.sum(positive, axis=axis, dtype=jnp.float32)

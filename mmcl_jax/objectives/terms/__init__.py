@@ -1,27 +1,15 @@
-"""The terms, one file each; importing them registers them."""
+"""The terms, one file each; the import of a term registers it. A new term is a file here and a line in this list."""
 
-from mmcl_jax.objectives.terms import (
-    agreement,
-    barlow_twins,
-    clip,
-    local_alignment,
-    nnclr,
-    nt_xent,
-    siglip,
-    supervised,
-    vicreg,
-    vime,
-)
-
-__all__ = [
-    "agreement",
-    "barlow_twins",
-    "clip",
-    "local_alignment",
-    "nnclr",
-    "nt_xent",
-    "siglip",
-    "supervised",
-    "vicreg",
-    "vime",
-]
+from mmcl_jax.objectives.terms.agreement import byol as byol
+from mmcl_jax.objectives.terms.agreement import simsiam as simsiam
+from mmcl_jax.objectives.terms.barlow_twins import barlow_twins as barlow_twins
+from mmcl_jax.objectives.terms.clip import clip as clip
+from mmcl_jax.objectives.terms.local_alignment import local_alignment as local_alignment
+from mmcl_jax.objectives.terms.matching import matching as matching
+from mmcl_jax.objectives.terms.nnclr import nnclr as nnclr
+from mmcl_jax.objectives.terms.nt_xent import nt_xent as nt_xent
+from mmcl_jax.objectives.terms.siglip import siglip as siglip
+from mmcl_jax.objectives.terms.supcon import supcon as supcon
+from mmcl_jax.objectives.terms.supervised import supervised as supervised
+from mmcl_jax.objectives.terms.vicreg import vicreg as vicreg
+from mmcl_jax.objectives.terms.vime import vime as vime

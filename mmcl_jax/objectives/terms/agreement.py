@@ -18,7 +18,7 @@ def cosine(x: Embedding, y: Embedding) -> Float[Array, "B"]:
 
 @TERMS.register("byol")
 def byol(*, between: tuple[str, str] = ("image_1", "image_2"), weight: float = 1.0) -> Term:
-    r"""BYOL (Grill et al., NeurIPS 2020), equation 2, in both directions: $\sum (2 - 2 \cos(p_1, z'_2))$.
+    r"""Return BYOL's term (Grill et al., NeurIPS 2020), equation 2, in both directions: $\sum (2 - 2 \cos(p_1, z'_2))$.
 
     The prediction of one view is compared with the embedding of the other by the target network, a moving average of
     encoder and projector (`config.target`) that gets no gradient. Needs a predictor (`config.predictors`).
@@ -32,7 +32,7 @@ def byol(*, between: tuple[str, str] = ("image_1", "image_2"), weight: float = 1
 
     Example:
       >>> p, z = jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]])
-      >>> float(byol()(predictions=(p, p), teacher=(z, z)).value)
+      >>> float(byol()(predictions=(p, p), teacher=(z, z)))
       4.0
     """
     check_weights(weight=weight)
@@ -47,7 +47,7 @@ def byol(*, between: tuple[str, str] = ("image_1", "image_2"), weight: float = 1
 
 @TERMS.register("simsiam")
 def simsiam(*, between: tuple[str, str] = ("image_1", "image_2"), weight: float = 1.0) -> Term:
-    r"""SimSiam (Chen and He, CVPR 2021), equation 4: $-\frac12 \cos(p_1, z_2) - \frac12 \cos(p_2, z_1)$.
+    r"""Return SimSiam's term (Chen and He, CVPR 2021), equation 4: $-\frac12 \cos(p_1, z_2) - \frac12 \cos(p_2, z_1)$.
 
     The embeddings z get no gradient here, which is what keeps everything from collapsing to one point; -1 is the least
     value. Needs a predictor (`config.predictors`).
@@ -61,7 +61,7 @@ def simsiam(*, between: tuple[str, str] = ("image_1", "image_2"), weight: float 
 
     Example:
       >>> z = jnp.array([[3.0, 4.0]])
-      >>> float(simsiam()(z, z, predictions=(z, z)).value)
+      >>> float(simsiam()(z, z, predictions=(z, z)))
       -1.0
     """
     check_weights(weight=weight)

@@ -14,7 +14,7 @@ def barlow_twins(
     redundancy: float = 0.005,
     weight: float = 1.0,
 ) -> Term:
-    r"""Barlow Twins (Zbontar et al., ICML 2021), equations 1 and 2.
+    r"""Return the term of Barlow Twins (Zbontar et al., ICML 2021), equations 1 and 2.
 
     With the correlation $C_{ij}$ of dimension i of the first view and j of the second over the whole batch:
     $\sum_i (1 - C_{ii})^2 + \lambda \sum_{i \ne j} C_{ij}^2$.
@@ -30,7 +30,7 @@ def barlow_twins(
     Example:
       >>> z = jnp.array([[1.0, 1.0], [-1.0, -1.0]])  # both dimensions say the same
       >>> loss = barlow_twins(redundancy=0.5)(z, z)
-      >>> round(float(loss.value), 3)
+      >>> round(float(loss), 3)
       1.0
     """
     check_weights(redundancy=redundancy, weight=weight)

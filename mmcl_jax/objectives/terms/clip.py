@@ -19,7 +19,7 @@ def clip(
     target: str | None = None,
     background: int | None = None,
 ) -> Term:
-    """Contrast between two views of each sample: `balance * first->second + (1 - balance) * second->first`.
+    """Return a contrast between two views of a sample: `balance * first->second + (1 - balance) * second->first`.
 
     MMCL (Hager et al., CVPR 2023), equations 2 and 3, where `balance` is lambda. The equations leave the positive out
     of the denominator and sum over the batch; the released code keeps it in and takes the mean. Here the mean is taken,
@@ -42,9 +42,14 @@ def clip(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> loss = clip(temperature=0.5)(jnp.eye(4), jnp.eye(4))
-      >>> round(float(loss.value), 4), float(loss.metrics["top1"])
-      (0.3408, 1.0)
+      >>> images, tables = jnp.eye(4), jnp.eye(4)
+      >>> round(float(clip(temperature=0.5)(images, tables)), 4)
+      0.3408
+      >>> float(clip(temperature=0.5).with_metrics(images, tables).metrics["top1"])
+      1.0
+      >>> labels = jnp.array([0, 0, 1, -1])
+      >>> round(float(clip(temperature=0.5, labels="eliminate")(images, tables, labels=labels)), 4)
+      0.2901
     """
     check_term(temperature=temperature, weight=weight)
     if not 0 <= balance <= 1:

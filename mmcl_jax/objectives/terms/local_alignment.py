@@ -37,7 +37,7 @@ def local_alignment(
     threshold: float = 0.5,
     weight: float = 0.75,
 ) -> Term:
-    r"""LoVT's local losses (Mueller et al., ECCV 2022): the sum over both modalities, each the mean of two directions.
+    r"""Return LoVT's local losses (Mueller et al., ECCV 2022): the sum over modalities of the mean of both directions.
 
     An attention without normalisation (the released code has BatchNorm behind it) gives each region of the image what
     the sentences say of it, and each sentence what the regions show of it. `local.position_contrast` then compares each
@@ -55,9 +55,12 @@ def local_alignment(
       ValueError: a number is out of range.
 
     Example:
-      >>> loss = local_alignment()(each=jnp.array([1.0, 3.0]), present=jnp.array([True, False]))
-      >>> float(loss.value), float(loss.rows)
-      (1.0, 1.0)
+      >>> regions, sentences = jnp.ones((2, 9, 16)), jnp.ones((2, 4, 16))
+      >>> term = local_alignment()
+      >>> layers = term.init(nnx.Rngs(0), regions, sentences)
+      >>> loss = jax.jit(lambda *local: term(*local, layers=layers, present=jnp.array([True, False])))
+      >>> round(float(loss(regions, sentences)), 2)  # equal features cannot be told apart: log 9 + log 4
+      3.58
     """
     check_term(temperature=temperature, weight=weight)
     if min(smoothness, threshold) <= 0:

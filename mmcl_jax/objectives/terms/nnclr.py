@@ -17,7 +17,7 @@ def nnclr(
     queue: int = 16384,
     weight: float = 1.0,
 ) -> Term:
-    r"""NNCLR (Dwibedi et al., ICCV 2021), equation 3, in both directions.
+    r"""Return NNCLR's term (Dwibedi et al., ICCV 2021), equation 3, in both directions.
 
     The anchor of a sample is the nearest to its embedding among the last `queue` embeddings of the first view; its
     positive is the prediction of the sample's other view, its negatives those of the other samples. Needs a predictor
@@ -35,7 +35,7 @@ def nnclr(
     Example:
       >>> z = jnp.eye(4)
       >>> loss = nnclr(temperature=0.5)(z, z, predictions=(z, z), queue=z)
-      >>> round(float(loss.value), 4)
+      >>> round(float(loss), 4)
       0.3408
     """
     check_term(temperature=temperature, weight=weight)

@@ -19,7 +19,7 @@ def nt_xent(
     target: str | None = None,
     background: int | None = None,
 ) -> Term:
-    """Normalised temperature-scaled cross-entropy over the 2B views of a batch; every view is an anchor once.
+    """Return the normalised temperature-scaled cross-entropy over the 2B views of a batch; each view is an anchor once.
 
     SimCLR (Chen et al., ICML 2020), equation 1: the denominator has the 2B - 1 other views, the positive among them
     (`denominator="all"`).
@@ -38,7 +38,7 @@ def nt_xent(
 
     Example:
       >>> loss = nt_xent(temperature=0.5)(jnp.eye(4), jnp.eye(4))
-      >>> round(float(loss.value), 4)
+      >>> round(float(loss), 4)
       0.5944
     """
     check_term(temperature=temperature, weight=weight)

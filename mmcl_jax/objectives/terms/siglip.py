@@ -16,7 +16,7 @@ def siglip(
     bias: float = -10.0,
     weight: float = 1.0,
 ) -> Term:
-    """Sigmoid loss between two views; the mean over the samples of the sum over their pairs.
+    """Return a sigmoid loss between two views; the mean over the samples of the sum over their pairs.
 
     SigLIP (Zhai et al., ICCV 2023), Algorithm 1. The inverse temperature and the bias are learned, from the paper's
     10 and -10 on.
@@ -32,7 +32,7 @@ def siglip(
 
     Example:
       >>> loss = siglip()(jnp.eye(4), jnp.eye(4))
-      >>> round(float(loss.value), 4)
+      >>> round(float(loss), 4)
       0.6933
     """
     check_term(temperature=temperature, weight=weight)

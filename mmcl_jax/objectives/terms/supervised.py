@@ -12,7 +12,7 @@ from mmcl_jax.objectives.stages import Each, Loss, Whole, linear_layer
 def supervised(
     *, classes: int, between: tuple[str, ...] = ("image",), weight: float = 1.0, target: str | None = None
 ) -> Term:
-    """Cross-entropy of a class label, by a linear layer on the features: MMCL's supervised baselines.
+    """Return the cross-entropy of a class label, by a linear layer on the features: MMCL's supervised baselines.
 
     With several views, the layer is on their features side by side (MMCL's `imaging_and_tabular`): it is kept as one
     layer per view, whose outputs are summed, which is the same. Rows without a label do not count. (MMCL's baselines
@@ -28,10 +28,13 @@ def supervised(
       ValueError: there is no view, or the weight is negative.
 
     Example:
-      >>> logits = jnp.zeros((3, 4))
-      >>> loss = supervised(classes=4)(each=logits, targets={"label": jnp.array([0, 3, -1])})
-      >>> round(float(loss.value), 4), float(loss.rows)
-      (1.3863, 2.0)
+      >>> from flax import nnx
+      >>> term, features, labels = supervised(classes=4), jnp.ones((3, 16)), jnp.array([0, 3, -1])
+      >>> layers = term.init(nnx.Rngs(0), features)
+      >>> term(features, layers=layers, labels=labels).shape
+      ()
+      >>> round(float(term(each=jnp.zeros((3, 4)), labels=labels)), 4)  # of logits
+      1.3863
     """
     check_weights(weight=weight)
     if not between:

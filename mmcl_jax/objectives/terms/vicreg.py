@@ -17,7 +17,7 @@ def vicreg(
     covariance: float = 1.0,
     weight: float = 1.0,
 ) -> Term:
-    r"""VICReg (Bardes et al., ICLR 2022), equation 6, weighted as its released code does.
+    r"""Return VICReg's term (Bardes et al., ICLR 2022), equation 6, weighted as its released code does.
 
     `invariance` weighs the squared difference of the views, `variance` the hinge $\max(0, 1 - \sigma_j)$ of the
     standard deviation of each dimension, `covariance` the squared covariances between dimensions. The equations sum the
@@ -36,7 +36,7 @@ def vicreg(
 
     Example:
       >>> z = jnp.ones((4, 2))  # collapsed: equal, but nothing varies
-      >>> round(float(vicreg()(z, z).value), 2)
+      >>> round(float(vicreg()(z, z)), 2)
       24.75
     """
     check_weights(invariance=invariance, variance=variance, covariance=covariance, weight=weight)

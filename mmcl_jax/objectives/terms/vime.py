@@ -14,7 +14,7 @@ from mmcl_jax.objectives.stages import Each, Loss, Whole, linear_layer
 def vime(
     *, widths: tuple[int, ...], between: tuple[str] = ("table",), reconstruction: float = 2.0, weight: float = 1.0
 ) -> Term:
-    r"""VIME's self-supervised loss (Yoon et al., NeurIPS 2020), equation 4: $l_m + \alpha\, l_r$.
+    r"""Return VIME's self-supervised loss (Yoon et al., NeurIPS 2020), equation 4: $l_m + \alpha\, l_r$.
 
     Two linear layers on the features of the corrupted row: one says of each column whether its value was changed
     (binary cross-entropy; a draw that equals what was there is no change), the other gives the original one-hot row
@@ -31,11 +31,15 @@ def vime(
       ValueError: a weight is negative, or the view is not of a table.
 
     Example:
-      >>> head = jnp.zeros((2, 4))  # logits of a change for each of two numbers, and their values
-      >>> rows = {"row": jnp.zeros((2, 2)), "view": jnp.ones((2, 2))}
-      >>> loss = vime(widths=(1, 1))(each={"head": head, **rows})
-      >>> round(float(loss.value), 4), float(loss.metrics["mask_accuracy"])
-      (0.6931, 0.0)
+      >>> from flax import nnx
+      >>> rows, corrupted, features = jnp.zeros((2, 2)), jnp.ones((2, 2)), jnp.ones((2, 16))
+      >>> term = vime(widths=(1, 1))  # two numbers
+      >>> layers = term.init(nnx.Rngs(0), features)
+      >>> term(features, layers=layers, views=corrupted, inputs=rows).shape
+      ()
+      >>> head = jnp.zeros((2, 4))  # logits of a change for each of the two numbers, and their values
+      >>> round(float(term(each={"head": head, "row": rows, "view": corrupted})), 4)
+      0.6931
     """
     check_weights(reconstruction=reconstruction, weight=weight)
     if not widths:
@@ -44,6 +48,7 @@ def vime(
 
     def each(given: Each) -> dict[str, Array]:
         (features,), (view,), (row,) = given.features, given.views, given.inputs
+        assert view is not None  # it is of a table
         return {"head": given.layers[between[0]](features.pooled), "view": view.values, "row": row}
 
     def loss(given: Whole) -> Loss:

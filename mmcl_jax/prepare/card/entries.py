@@ -22,7 +22,7 @@ class Glance(NamedTuple):
 
 
 def entries(findings: Findings, glances: Mapping[str, Glance]) -> Html | None:
-    """All entries as a table, and a glance at each; None where findings know of none."""
+    """Return all entries as a table, and a glance at each; None where findings know of none."""
     if not findings.entries:
         return None
     lines = [_line(entry, findings.kept) for entry in findings.entries]
@@ -60,7 +60,7 @@ def _line(entry: Mapping[str, Any], kept: int) -> tuple[Child, ...]:
 
 
 def _glance(entry: Mapping[str, Any], glance: Glance) -> Html | None:
-    """The values of an entry; None for those that have sections of their own."""
+    """Draw the values of an entry; None for entries that have sections of their own."""
     parts: list[Child] = []
     if facts := entry.get("values"):
         made = charts.histogram(

@@ -95,12 +95,12 @@ class Findings:
     forest: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:
-        """As indented JSON."""
+        """Return the findings as indented JSON."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> "Findings":
-        """Reads `findings.json`."""
+        """Read `findings.json`."""
         raw = json.loads(path.read_text())
         columns = [ColumnFinding(**column) for column in raw.pop("columns")]
         return cls(columns=columns, **raw)

@@ -27,7 +27,7 @@ _COLUMNS = 60  # of a further table
 
 
 def report(rows: Rows, found: Inspected, quarantine: Quarantine, recipe: Recipe | None, *, seed: int) -> Findings:
-    """What the table says, with what a random forest gets from it."""
+    """Report on the table, and on how well a random forest predicts the labels from it."""
     return Findings(
         source=Path(rows.source).name,
         rows=rows.total,
@@ -46,7 +46,7 @@ def report(rows: Rows, found: Inspected, quarantine: Quarantine, recipe: Recipe 
 def add_images(
     findings: Findings, rows: Rows, found: Inspected, pixels: Pixels, thumbs: np.ndarray, *, given: bool
 ) -> None:
-    """Adds what the images say: facts, and nearly equal ones in different splits.
+    """Add what the images show: facts, and nearly equal images in different splits.
 
     Args:
       findings: to add to.
@@ -111,7 +111,7 @@ def add_entries(findings: Findings, gathered: Gathered, assembled: Assembled) ->
 
 
 def foreseen(gathered: Gathered, kept: np.ndarray) -> list[dict[str, Any]]:
-    """What findings say of the entries before anything is decoded."""
+    """Return the findings on the entries that are known before anything is decoded."""
     joined = gathered.join
     there = {name: mask[kept] for name, mask in joined.main.items()}
     there |= {name: one.at[kept] >= 0 for name, one in joined.entries.items() if not is_column(one)}
@@ -130,13 +130,13 @@ def foreseen(gathered: Gathered, kept: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _origin(one: Joined) -> str:
-    """The file or folder of an entry, without the folders above it."""
+    """Return the file or folder of an entry, without the folders above it."""
     path = one.source.file if one.source.folder is None else one.source.folder
     return "" if path is None else path.name
 
 
 def _columns(part: Part) -> list[dict[str, Any]]:
-    """What there is to say about the columns of a further table."""
+    """Return the findings on the columns of a further table."""
     said = []
     for place, column in enumerate(part.entry.columns[:_COLUMNS]):
         values = part.values[:, place]
@@ -157,13 +157,13 @@ def _columns(part: Part) -> list[dict[str, Any]]:
 
 
 def _codes(part: Part, schema: Schema) -> np.ndarray | None:
-    """Codes `[N]` of the first label that is a class, -1 for none."""
+    """Return codes `[N]` of the first label that is a class, -1 for none."""
     at = np.arange(len(part.values)) if part.at is None else part.at
     return schema.codes(np.where((at < 0)[:, None], np.nan, part.values[at]))
 
 
 def card(findings: Findings, schema: Schema, assembled: Assembled, quarantine: Quarantine) -> str:
-    """The data card, with a contact sheet of images spread over the training split."""
+    """Return the data card, with a contact sheet of images spread over the training split."""
     content, label = assembled.content, schema.label
     pictures = []
     name = schema.first("image")

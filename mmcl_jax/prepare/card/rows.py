@@ -13,7 +13,7 @@ _TWINS_SHOWN = 50
 
 
 def attention(findings: Findings) -> Html:
-    """The warnings, worst first, and the near-duplicates that lie in different splits."""
+    """Show the warnings, worst first, and the near-duplicates that lie in different splits."""
     if not findings.warnings and not findings.twins:
         calm = element("p", "No warning was raised while this data set was prepared.", class_="calm")
         return section("attention", "What needs your attention", calm)
@@ -45,7 +45,7 @@ def _twins(twins: Sequence[Mapping[str, Any]]) -> Html | None:
 
 
 def rows(findings: Findings, quarantine: Sequence[Mapping[str, Any]]) -> Html:
-    """How the rows went from the raw files to the store, and why some did not."""
+    """Show how the rows went from the raw files to the store, and why some did not."""
     return section(
         "rows",
         "Rows kept and lost",

@@ -76,7 +76,7 @@ class Matrix:
         return dataclasses.replace(self, index=index, bad=wrong)
 
     def _broken(self, values: np.ndarray) -> np.ndarray:
-        """Whether a value has a fraction that the stored type cannot have."""
+        """Return whether a value has a fraction that the stored type cannot have."""
         with np.errstate(invalid="ignore"):
             return (values % 1 != 0) if self.dtype == "int8" else np.zeros(values.shape, bool)
 

@@ -34,7 +34,7 @@ class Keyed:
     key: str
 
     def row(self, place: int) -> str:
-        """What a sentence calls a row."""
+        """Return the words by which a sentence names a row."""
         return f"Row {self.numbers[place]} of {self.file}"
 
 

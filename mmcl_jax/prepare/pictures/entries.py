@@ -9,6 +9,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.prepare.join.joined import Join, Joined
 from mmcl_jax.prepare.join.tables import Keyed
 from mmcl_jax.prepare.pictures.images import Fit, Reader
+from mmcl_jax.prepare.pictures.memory import Pictures
 from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import PICTURES
@@ -35,6 +36,7 @@ class Pictured:
       of: the image that a mask belongs to.
       values: pixel values of the classes of a mask.
       read: reads a file instead of the ordinary readers.
+      memory: pictures in memory, which names are of, instead of files in a folder.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Pictured:
     of: str = ""
     values: tuple[int, ...] = ()
     read: Reader | None = None
+    memory: Pictures | None = None
 
     @property
     def what(self) -> str:
@@ -89,7 +92,8 @@ def pictured_entries(request: Request, recipe: Recipe | None, joined: Join) -> l
         found.append(
             Pictured(
                 name="image",
-                root=recipe.images if recipe else request.images,
+                root=recipe.images if recipe else request.images if isinstance(request.images, Path) else None,
+                memory=request.images if isinstance(request.images, Pictures) else None,
                 names=joined.rows.images,
                 fit=request.fit,
                 size=request.image_size,

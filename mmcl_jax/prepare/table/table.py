@@ -17,6 +17,7 @@ from mmcl_jax.text import listed
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _LARGEST_CELL = 1 << 27
+IN_MEMORY = "the data frame"  # what messages call it
 
 
 class Table(NamedTuple):
@@ -57,8 +58,28 @@ def read_table(path: Path, *, separator: str | None = None, encoding: str = "utf
         table = _read_text(path, separator or _SEPARATORS[suffix], encoding)
     first = f" The first that cannot: {table.bad[0][1]}" if table.bad else ""
     check(table.frame.height > 0, f"The table {path} has a header but no rows that can be read.{first}")
-    columns = [text_of(column) if is_text(column.dtype) else column for column in map(nameless, table.frame)]
-    return table._replace(frame=pl.DataFrame(columns, schema=table.frame.columns))
+    return table._replace(frame=_trimmed(table.frame))
+
+
+def in_memory(frame: pl.DataFrame) -> Table:
+    """Return a data frame as a table: what `read_table` gives for the Parquet file of the frame.
+
+    Raises:
+      UserError: it has no columns or rows, or two columns whose names differ by white space alone.
+    """
+    check(frame.width > 0 and frame.height > 0, f"{IN_MEMORY[:1].upper()}{IN_MEMORY[1:]} is empty.")
+    names = _names(frame.columns, "", IN_MEMORY)
+    return Table(_trimmed(frame.rename(dict(zip(frame.columns, names, strict=True)))), _numbers(frame), [])
+
+
+def _trimmed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a table whose texts have no white space around them."""
+    columns = [text_of(column) if is_text(column.dtype) else column for column in map(nameless, frame)]
+    return pl.DataFrame(columns, schema=frame.columns)
+
+
+def _numbers(frame: pl.DataFrame) -> np.ndarray:
+    return np.arange(1, frame.height + 1)
 
 
 class Tables:
@@ -67,8 +88,10 @@ class Tables:
     def __init__(self) -> None:
         self._read: dict[tuple[Path, str | None, str], Table] = {}
 
-    def read(self, path: Path, *, separator: str | None = None, encoding: str = "utf-8") -> Table:
-        """Read as `read_table` does."""
+    def read(self, path: Path | pl.DataFrame, *, separator: str | None = None, encoding: str = "utf-8") -> Table:
+        """Read as `read_table` does; a data frame is a table already."""
+        if isinstance(path, pl.DataFrame):
+            return in_memory(path)
         what = (path, separator, encoding)
         if what not in self._read:
             self._read[what] = read_table(path, separator=separator, encoding=encoding)
@@ -76,7 +99,7 @@ class Tables:
 
 
 def require_columns(columns: Sequence[str], names: Sequence[str], source: object) -> None:
-    """Raises `UserError` for the first of `names` that is not among `columns`."""
+    """Raise `UserError` for the first of `names` that is not among `columns`."""
     there = set(columns)
     for name in names:
         check(name in there, f"There is no column {name!r} in {source}; it has {_shortened(columns)}.")
@@ -90,7 +113,7 @@ def _read_parquet(path: Path) -> Table:
     check(frame.width > 0, f"The table {path} is empty.")
     names = _names(frame.columns, "", path)
     frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
-    return Table(frame, np.arange(1, frame.height + 1), [])
+    return Table(frame, _numbers(frame), [])
 
 
 def _read_text(path: Path, separator: str, encoding: str) -> Table:
@@ -147,7 +170,7 @@ def _decoded(path: Path, encoding: str) -> str:
 def _divided(
     text: str, separator: str, path: Path, *, rewrite: bool
 ) -> tuple[list[int], list[tuple[int, str]], str | None]:
-    """The numbers of the records with as many cells as the header, the others with the reason, and the former anew."""
+    """Return the numbers of the records as long as the header, the others with the reason, and the former as text."""
     good, bad, buffer = [0], [], io.StringIO()
     records = _records(text, separator, path)
     _, header = next(records)
@@ -166,7 +189,7 @@ def _divided(
 
 
 def _records(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str] | str]]:
-    """(line it begins at, cells) of every record, the header first, without empty lines.
+    """Yield (line it begins at, cells) of every record, the header first, without empty lines.
 
     In place of the cells of a line that cannot be parsed, the reason. Where a quotation mark that is not closed has
     swallowed other lines, nobody knows what else is wrong, and the table is refused.
@@ -193,13 +216,13 @@ def _records(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[
                 yield begins, cells
 
 
-def _names(header: Sequence[str], separator: str, path: Path) -> list[str]:
+def _names(header: Sequence[str], separator: str, path: Path | str) -> list[str]:
     names = [name.strip() or f"unnamed_{place}" for place, name in enumerate(header, start=1)]
     seen: set[str] = set()
     for name in names:
         check(name not in seen, f"The table {path} has two columns {name!r}; rename one.")
         seen.add(name)
-    if len(names) == 1:
+    if len(names) == 1 and separator:
         for other in (";", "\t", "|", ","):
             check(
                 other == separator or other not in names[0],

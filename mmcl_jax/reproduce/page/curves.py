@@ -15,7 +15,7 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 420.0, 260.0, 44.0, 34.0, 10.0
 
 
 def curves(outcome: Outcome, columns: Sequence[Column], heading: str) -> Html | None:
-    """Percent over the share of labels, a line per row that has all columns, bars of one standard deviation."""
+    """Draw percent over the share of labels, a line per row with all columns, bars of one standard deviation."""
     columns = sorted(columns, key=lambda column: column.share)
     # By place among all rows, so that a method looks the same in every chart.
     lines = [
@@ -65,7 +65,7 @@ class _Panel:
         return _LEFT + 28 + (_WIDTH - _LEFT - 56) * place / max(self._places - 1, 1)
 
     def line(self, row: Row, points: Sequence[Spread], place: int, *, aside: float, width: float) -> Html:
-        """A row: line, bars and dots."""
+        """Draw a row: line, bars and dots."""
         series, colour = f"line l{place % SERIES}", f"s{place % SERIES}"
         at = [(self.across(x) + aside, one) for x, one in enumerate(points)]
         path = " ".join(f"{x:.1f},{self.down(one.mean):.1f}" for x, one in at)
@@ -89,7 +89,7 @@ class _Panel:
 
 
 def _keys(labels: Sequence[tuple[int, str]]) -> Html:
-    """The lines, with what they stand for."""
+    """Return the legend: each line with its meaning."""
     keys = []
     for place, label in labels:
         dash = _DASHES[place % len(_DASHES)]
@@ -102,7 +102,7 @@ def _keys(labels: Sequence[tuple[int, str]]) -> Html:
 
 
 def _points(outcome: Outcome, row: Row, columns: Sequence[Column]) -> list[Spread]:
-    """The row's cells in these columns; none if one is missing or diverged."""
+    """Return the row's cells in these columns; none if one is missing or diverged."""
     spreads = [outcome.spread(row, column) for column in columns]
     points = [one for one in spreads if one is not None and math.isfinite(one.mean)]
     return points if len(points) == len(columns) else []

@@ -20,7 +20,7 @@ _BADGES = {HOLDS: "badge yes", PARTLY: "badge yes", OPPOSITE: "badge no", UNDECI
 
 
 def render_page(outcome: Outcome, command: str) -> str:
-    """The page, to be written as UTF-8."""
+    """Return the page as text, to be written as UTF-8."""
     parts = [
         ("table", "Table", _table(outcome)),
         ("reading", "Reading", _reading(outcome)),

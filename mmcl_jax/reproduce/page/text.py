@@ -8,7 +8,7 @@ from mmcl_jax.reproduce.reading import HOW, against, judge
 
 
 def render_text(outcome: Outcome) -> str:
-    """Numbers, reading and differences."""
+    """Return the numbers, the reading and the differences as text."""
     parts = [
         f"# {outcome.title}",
         f"{described(outcome)}.",
@@ -26,7 +26,7 @@ def render_text(outcome: Outcome) -> str:
 
 
 def described(outcome: Outcome) -> str:
-    """The table, the data and the metric in a few words."""
+    """Return the table, the data and the metric in a few words."""
     table, store = outcome.plan.table, outcome.plan.store
     name = table.name if outcome.title.startswith(table.title) else f"{table.name}, {table.title.lower()}"
     return (
@@ -36,7 +36,7 @@ def described(outcome: Outcome) -> str:
 
 
 def numbers(outcome: Outcome) -> list[list[str]]:
-    """The table with its head: ours in every column, with the published number beside it where the paper has any."""
+    """Return the table with its head: our value in every column, beside the published number if the paper has any."""
     columns, rows = outcome.plan.table.columns, outcome.plan.rows
     theirs = {column.key for column in columns if any(outcome.published(row, column) for row in rows)}
     lines = [["method"]]
@@ -53,7 +53,7 @@ def numbers(outcome: Outcome) -> list[list[str]]:
 
 
 def differences(outcome: Outcome) -> list[list[str]]:
-    """Every row and column against the reference row, with a head; empty where there is no other row."""
+    """Compare every row and column with the reference row, below a head; empty if there is no other row."""
     lines = []
     for column in outcome.plan.table.columns:
         for row in outcome.plan.rows:
@@ -70,7 +70,7 @@ def _reference(outcome: Outcome) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as a Markdown table: the first is the head, the first column is set to the left, the others to the right."""
+    """Return rows as a Markdown table: the first is the head, the first column is set left, the others right."""
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ _FAILED = "did not converge"
 
 
 def _both(mi: tuple[float, ...], cad: tuple[float, ...], dvm: tuple[float, ...]) -> Numbers:
-    """Frozen mean and sd, then trainable mean and sd."""
+    """Return the published numbers: frozen mean and sd, then trainable mean and sd."""
     return {
         target: {"frozen": Published(four[0], four[1]), "trainable": Published(four[2], four[3])}
         for target, four in (("MI", mi), ("CAD", cad), ("DVM", dvm))
@@ -23,7 +23,7 @@ def _both(mi: tuple[float, ...], cad: tuple[float, ...], dvm: tuple[float, ...])
 def _one(
     column: str, mi: tuple[float, float] | str, cad: tuple[float, float] | str, dvm: tuple[float, float]
 ) -> Numbers:
-    """A mean and sd each, or a note."""
+    """Return the published numbers of a row in one column, by target: a mean and standard deviation each, or a note."""
     return {
         target: {column: Published(None, note=value) if isinstance(value, str) else Published(*value)}
         for target, value in (("MI", mi), ("CAD", cad), ("DVM", dvm))
@@ -58,7 +58,7 @@ TABLE3: dict[str, Numbers] = {
 
 
 def target_of(variant: str, label: str) -> str:
-    """Whose published numbers stand beside ours: those of the data at hand, else of DVM-CAR, for orientation."""
+    """Return whose published numbers stand beside ours: those of the data at hand, else of DVM-CAR, to compare."""
     if variant != "cardiac":
         return "DVM"
     return "MI" if label.lower().startswith(("infarct", "mi")) else "CAD"

@@ -31,7 +31,7 @@ class Column:
     share: float = 1.0
 
     def budget(self, *, balanced: bool) -> Budget:
-        """The labels that are used; `balanced` takes the fine-tuning subsets of a rare binary label."""
+        """Return the labels in use; `balanced` takes the fine-tuning subsets of a rare binary label."""
         if not balanced:
             return Budget(fraction=self.share)
         return Budget(subset="train_balanced" if self.share == 1 else f"train_balanced_{100 * self.share:g}")
@@ -64,7 +64,7 @@ class Row:
     kind: str
 
     def has(self, column: Column) -> bool:
-        """Whether the table has a number here."""
+        """Return whether the table has a number here."""
         return column.protocol in self.protocols and column.input in self.inputs
 
 
@@ -82,7 +82,7 @@ class Contrast:
 
 
 def difference(first: Row, second: Row, column: Column) -> Contrast:
-    """`first - second` in a column."""
+    """Return `first - second` in a column."""
     label = f"{first.label} − {second.label}"
     return Contrast(label, ((first.key, column.key, 1.0), (second.key, column.key, -1.0)))
 
@@ -111,5 +111,5 @@ class Table:
     curves: bool = False
 
     def row(self, key: str) -> Row:
-        """The row with this key."""
+        """Return the row with this key."""
         return next(row for row in self.rows if row.key == key)

@@ -66,7 +66,7 @@ TABLES = {
 
 
 def find(name: str) -> Table:
-    """The table with this name.
+    """Return the table with this name.
 
     Raises:
       UserError: there is none.

@@ -22,7 +22,7 @@ _CIRCLE = tuple((math.cos(t), math.sin(t)) for t in np.linspace(0, 2 * math.pi, 
 
 
 def draw(car: Car, scene: Scene, size: int) -> Image.Image:
-    """A picture of a car, the same for the same arguments.
+    """Return a picture of a car, the same for the same arguments.
 
     Args:
       car: what it shows.
@@ -56,7 +56,7 @@ def _grain(size: int, level: int) -> Image.Image:
 
 
 def _shadow(picture: Picture) -> None:
-    """The dark ground below the car."""
+    """Draw the dark ground below the car."""
     car = picture.car
     for grow, dark in ((1.10, 0.80), (1.05, 0.6), (1.0, 0.4), (0.94, 0.22)):
         corner = [
@@ -68,7 +68,7 @@ def _shadow(picture: Picture) -> None:
 
 
 def _across(picture: Picture) -> None:
-    """The strips across the car that face the camera: bonnet, windscreen, roof, front or back."""
+    """Draw the strips across the car that face the camera: bonnet, windscreen, roof, front or back."""
     car, shape = picture.car, picture.shape
     floor = shape.clearance
     _band(picture, (0.02, floor), (0.98, floor), (20, 20, 22))
@@ -95,7 +95,7 @@ def _band(picture: Picture, a: XZ, b: XZ, colour: Colour, shade: float = 1.0, in
 
 
 def _side(picture: Picture) -> None:
-    """The side that is seen: paint, windows, doors, trim."""
+    """Draw the visible side: paint, windows, doors, trim."""
     car, shape = picture.car, picture.shape
     tone = 0.93 + 0.07 * picture.scene.sun * picture.near
     floor = shape.clearance
@@ -150,7 +150,7 @@ def _mirror(picture: Picture, tone: float) -> None:
 
 
 def _wheels(picture: Picture, *, near: bool) -> None:
-    """The wheels of one side, in their arches."""
+    """Draw the wheels of one side, in their arches."""
     car, side = picture.car, picture.near if near else -picture.near
     radius = picture.shape.wheel * car.height
     first = (car.length - car.wheelbase) * picture.shape.front
@@ -181,7 +181,7 @@ def _wheels(picture: Picture, *, near: bool) -> None:
 
 
 def _ends(picture: Picture) -> None:
-    """Lamps, grille and number plate of the end that is seen."""
+    """Draw lamps, grille and number plate of the visible end."""
     front = picture.cos > 0
     if picture.beside:
         _corner(picture, front=True)

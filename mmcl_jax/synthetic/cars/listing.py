@@ -35,13 +35,13 @@ class Listing:
     broken: str = ""
 
     def image_name(self, number: int) -> str:
-        """The file name of an image."""
+        """Return the file name of an image."""
         ad, colour = self.ad, self.cells["Color"] or "Unlisted"
         return f"{ad.model.maker}$${ad.model.name}$${ad.registered}$${colour}$${ad.key}$$image_{number}.jpg"
 
 
 def listed(ad: Ad, missing: float, priced: bool, seed: int) -> Listing:
-    """Lists an advertisement.
+    """Make the listing of an advertisement, with what is left out of it.
 
     Args:
       ad: the truth.

@@ -47,7 +47,7 @@ class Scene:
 
     @classmethod
     def random(cls, rng: random.Random) -> "Scene":
-        """Any scene."""
+        """Return a random scene."""
         return cls(
             viewpoint=rng.choices(VIEWPOINTS, _OFTEN)[0],
             yaw=rng.uniform(-9, 9),
@@ -68,7 +68,7 @@ class Scene:
         return math.radians(self.viewpoint + self.yaw)
 
     def lit(self, colour: Colour, shade: float = 1.0) -> Colour:
-        """A colour in this light."""
+        """Return a colour in this light."""
         k = shade * self.light
         return (
             min(255, int(colour[0] * k * self.warmth)),
@@ -78,7 +78,7 @@ class Scene:
 
 
 def background(scene: Scene, size: int, horizon: float) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """An image of `size` pixels with ground below `horizon` and the rest of the place above it, and its pen."""
+    """Return an image of `size` pixels, ground below `horizon` and scenery above it, and a pen to draw on it."""
     rng = random.Random(scene.seed)
     walls, grounds = _PALETTES[scene.place]
     wall, ground = rng.choice(walls), rng.choice(grounds)

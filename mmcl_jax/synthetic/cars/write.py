@@ -37,7 +37,7 @@ _SCENE = tuple(field.name for field in dataclasses.fields(Scene) if field.name !
 def write_tables(
     folder: Path, cars: Iterable[Model], prices: Mapping[tuple[str, int], int], listings: Sequence[Listing]
 ) -> None:
-    """Writes Ad_table, Ad_table (extra), Image_table and Price_table."""
+    """Write Ad_table, Ad_table (extra), Image_table and Price_table."""
     columns = _AD + _SEATS
     rows = [[listing.cells[column.strip()] for column in columns] for listing in listings]
     _write(folder / "Ad_table.csv", columns, rows)
@@ -66,14 +66,14 @@ def write_tables(
 
 
 def write_ids(folder: Path, splits: Mapping[str, Sequence[str]]) -> None:
-    """Writes the identifiers of each split, separated by commas, as they were published."""
+    """Write the identifiers of each split, separated by commas, as they were published."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, keys in splits.items():
         (folder / f"{split}_ids_dvm_all_views.txt").write_text(",".join(keys))
 
 
 def write_truth(path: Path, listings: Iterable[Listing]) -> None:
-    """Writes what was drawn in the first image of each advertisement, and what was planted."""
+    """Write what was drawn in the first image of each advertisement, and what was planted."""
     car_fields = tuple(field.name for field in dataclasses.fields(Car))
     rows = []
     for listing in listings:
@@ -93,7 +93,7 @@ def _text(value: Any) -> str:
 
 
 def write_images(folder: Path, listings: Iterable[Listing], size: int, workers: int) -> None:
-    """Draws the images, `size` pixels high and wide, in `workers` processes."""
+    """Draw the images, `size` pixels high and wide, in `workers` processes."""
     tasks = []
     for listing in listings:
         for turn, (number, scene) in enumerate(listing.pictures):

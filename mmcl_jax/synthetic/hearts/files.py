@@ -12,7 +12,7 @@ BEAT = 900.0  # ms
 
 
 def write_nifti(folder: Path, cine: np.ndarray, heart: Heart, *, labels: np.ndarray | None, phases: bool) -> None:
-    """Writes `sa.nii.gz` `[X, Y, Z, T]`, and if asked `seg_sa.nii.gz`, or `sa_ES.nii.gz` and `sa_ED.nii.gz`.
+    """Write `sa.nii.gz` `[X, Y, Z, T]`, and if asked `seg_sa.nii.gz`, or `sa_ES.nii.gz` and `sa_ED.nii.gz`.
 
     Args:
       folder: of the subject.
@@ -39,7 +39,7 @@ def _save(path: Path, values: np.ndarray) -> None:
 
 
 def write_dicoms(folder: Path, cine: np.ndarray, heart: Heart) -> None:
-    """Writes one file per slice and frame, with names that say nothing of their order."""
+    """Write one file per slice and frame, with names that say nothing of their order."""
     pydicom = extra("pydicom")
     slices, frames = cine.shape[2:]
     names = np.random.default_rng(heart.es).permutation(slices * frames)

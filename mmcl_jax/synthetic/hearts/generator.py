@@ -23,7 +23,7 @@ def generate_cardiac(
     prevalence: float = 0.3,
     missing: float = 0.03,
 ) -> None:
-    """Writes what `cardiac` reads, and beside it `truth.csv` with the numbers that were drawn from.
+    """Write the files that `cardiac` reads, and beside them `truth.csv` with the numbers they were drawn from.
 
     The cine of a subject is a left ventricle whose blood pool has the drawn end-diastolic and end-systolic volumes and
     whose wall the drawn mass, a right ventricle, and around them a thorax that says nothing. Coronary artery disease
@@ -79,7 +79,7 @@ def generate_cardiac(
 
 
 def _person(random: np.random.Generator) -> dict[str, float]:
-    """What the files are made of; `cad` and `infarction` follow."""
+    """Draw the numbers that a person's files are made from; `cad` and `infarction` follow."""
     male = float(random.random() < 0.5)
     height = random.normal(163 + 13 * male, 6)
     weight = max(45.0, (random.normal(26.5, 3.5)) * (height / 100) ** 2)
@@ -96,7 +96,7 @@ def _person(random: np.random.Generator) -> dict[str, float]:
 
 
 def _diagnose(people: list[dict[str, float]], prevalence: float, random: np.random.Generator) -> None:
-    """Adds the disease of those with the highest risk, and the ventricles that go with it."""
+    """Add the disease of the people with the highest risk, and the ventricles that go with it."""
     order = np.argsort([-risk_of(person) for person in people])
     ill = order[: round(prevalence * len(people))].tolist()
     infarcted = set(random.permutation(ill)[: (len(ill) + 1) // 2].tolist())

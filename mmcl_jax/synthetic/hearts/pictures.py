@@ -34,7 +34,7 @@ class Heart:
 
     @classmethod
     def of(cls, person: Mapping[str, float], random: np.random.Generator, *, slices: int, frames: int) -> "Heart":
-        """The heart of a person with the volumes `lvedv`, `lvesv`, `lvm`, `rvedv`, `rvesv`."""
+        """Return the heart of a person with the volumes `lvedv`, `lvesv`, `lvm`, `rvedv`, `rvesv`."""
         height, width = int(random.integers(80, 101)), int(random.integers(88, 111))
         es = int(random.integers(3, 6))
         # Emptying to ES, then filling: 0 at frame 0, 1 at ES.
@@ -53,13 +53,13 @@ class Heart:
         )
 
     def radius(self, millilitres: float, z: int) -> float:
-        """Radius in pixels, in slice `z`, of a tapering body of that volume."""
+        """Return the radius in pixels, in slice `z`, of a tapering body of that volume."""
         base = np.sqrt(1000 * millilitres / (np.pi * SPACING * float((self.taper**2).sum())))
         return float(base * self.taper[z] / PIXEL)
 
 
 def draw_labels(heart: Heart) -> np.ndarray:
-    """`[row, column, slice, frame]` uint8: 1 left blood pool, 2 left wall, 3 right blood pool, as is usual."""
+    """Draw `[row, column, slice, frame]` uint8: 1 left blood pool, 2 left wall, 3 right blood pool, as is usual."""
     labels = np.zeros((*heart.shape, len(heart.taper), len(heart.lv)), np.uint8)
     rows, columns = np.mgrid[: heart.shape[0], : heart.shape[1]]
     away = np.hypot(rows - heart.centre[0], columns - heart.centre[1])
@@ -77,7 +77,7 @@ def draw_labels(heart: Heart) -> np.ndarray:
 
 
 def draw_cine(heart: Heart, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """`[row, column, slice, frame]` int16: the heart of `labels` in a thorax, with coil shading and noise."""
+    """Draw `[row, column, slice, frame]` int16: the heart of `labels` in a thorax, with coil shading and noise."""
     height, width = heart.shape
     rows, columns = np.mgrid[:height, :width]
     still = _thorax(heart, random)
@@ -95,7 +95,7 @@ def draw_cine(heart: Heart, labels: np.ndarray, random: np.random.Generator) -> 
 
 
 def _thorax(heart: Heart, random: np.random.Generator) -> np.ndarray:
-    """What lies around the heart, by slice: air, a rim of fat, muscle, lungs, liver."""
+    """Return the tissue around the heart, by slice: air, a rim of fat, muscle, lungs, liver."""
     height, width = heart.shape
     rows, columns = np.mgrid[:height, :width]
     made = np.full((height, width, len(heart.taper)), 12.0)
@@ -117,5 +117,5 @@ def _thorax(heart: Heart, random: np.random.Generator) -> np.ndarray:
 
 
 def _smooth(values: np.ndarray, axis: int) -> np.ndarray:
-    """The blur of the scanner's point spread along one axis."""
+    """Blur along one axis, as the point spread of the scanner does."""
     return (np.roll(values, 1, axis) + 2 * values + np.roll(values, -1, axis)) / 4

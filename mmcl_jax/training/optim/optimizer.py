@@ -16,9 +16,20 @@ OPTIMIZERS = Registry("optimizer")
 def adam_l2(
     *, schedule: Schedule, weight_decay: float = 1e-4, b1: float = 0.9, b2: float = 0.999, epsilon: float = 1e-8
 ) -> optax.GradientTransformation:
-    """Adam with coupled L2: the decay is added to the gradient, before the moments, on every parameter.
+    """Return Adam with coupled L2: the decay of every parameter is added to its gradient, before the moments.
 
     This is `torch.optim.Adam(weight_decay=...)`, which MMCL and its baselines were trained with.
+
+    Raises:
+      ValueError: a number is out of range.
+
+    Example:
+      >>> from mmcl_jax.training.optim.schedules import constant
+      >>> optimizer = adam_l2(schedule=constant(learning_rate=0.1))
+      >>> weights, gradient = jnp.array([1.0, -1.0]), jnp.array([0.5, -2.0])
+      >>> updates, _ = optimizer.update(gradient, optimizer.init(weights), weights)
+      >>> [round(weight, 3) for weight in optax.apply_updates(weights, updates).tolist()]
+      [0.9, -0.9]
     """
     _check(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)
     return optax.chain(
@@ -32,7 +43,19 @@ def adam_l2(
 def adamw(
     *, schedule: Schedule, weight_decay: float = 1e-4, b1: float = 0.9, b2: float = 0.999, epsilon: float = 1e-8
 ) -> optax.GradientTransformation:
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), on every parameter."""
+    """Return Adam with decoupled weight decay (Loshchilov and Hutter, ICLR 2019, algorithm 2), on every parameter.
+
+    Raises:
+      ValueError: a number is out of range.
+
+    Example:
+      >>> from mmcl_jax.training.optim.schedules import constant
+      >>> optimizer = adamw(weight_decay=0.5, schedule=constant(learning_rate=0.1))
+      >>> weights, gradient = jnp.array([1.0, -1.0]), jnp.array([0.5, -2.0])
+      >>> updates, _ = optimizer.update(gradient, optimizer.init(weights), weights)
+      >>> [round(weight, 3) for weight in optax.apply_updates(weights, updates).tolist()]
+      [0.85, -0.85]
+    """
     _check(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)
     return optax.chain(
         _scaled(optax.scale_by_adam, schedule, b1=b1, b2=b2, eps=epsilon),
@@ -45,7 +68,21 @@ def adamw(
 def radam(
     *, schedule: Schedule, weight_decay: float = 0.0, b1: float = 0.9, b2: float = 0.999, epsilon: float = 1e-8
 ) -> optax.GradientTransformation:
-    """Rectified Adam (Liu et al., ICLR 2020), with coupled L2: `torch.optim.RAdam`, the taxonomy paper's optimizer."""
+    """Return rectified Adam (Liu et al., ICLR 2020, algorithm 2) with coupled L2, as `torch.optim.RAdam` is.
+
+    This is the taxonomy paper's optimizer.
+
+    Raises:
+      ValueError: a number is out of range.
+
+    Example:
+      >>> from mmcl_jax.training.optim.schedules import constant
+      >>> optimizer = radam(schedule=constant(learning_rate=0.1))
+      >>> weights, gradient = jnp.array([1.0, -1.0]), jnp.array([0.5, -2.0])
+      >>> updates, _ = optimizer.update(gradient, optimizer.init(weights), weights)
+      >>> [round(weight, 3) for weight in optax.apply_updates(weights, updates).tolist()]
+      [0.95, -0.8]
+    """
     _check(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)
     return optax.chain(
         optax.add_decayed_weights(weight_decay),

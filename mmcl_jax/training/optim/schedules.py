@@ -37,10 +37,14 @@ class Schedule:
 
 @SCHEDULES.register("constant")
 def constant(*, learning_rate: float = 1e-3) -> Schedule:
-    """The same rate at every step, as in MMCL's supervised baselines and evaluation.
+    """Return a constant rate, as in MMCL's supervised baselines and evaluation.
 
     Raises:
-      ValueError: it is not positive.
+      ValueError: the rate is not positive.
+
+    Example:
+      >>> float(constant(learning_rate=0.5).learning_rate(jnp.int32(7)))
+      0.5
     """
     _check_rate(learning_rate)
     return Schedule(learning_rate=lambda step: jnp.full((), learning_rate, jnp.float32))
@@ -55,7 +59,7 @@ def warmup_cosine(
     warmup_epochs: int = 10,
     per: Literal["step", "epoch"] = "step",
 ) -> Schedule:
-    """A linear rise to `learning_rate`, then half a cosine down to 0.
+    """Return a linear rise to `learning_rate`, then half a cosine down to 0.
 
     Args:
       epochs: of the whole training.
@@ -67,6 +71,11 @@ def warmup_cosine(
 
     Raises:
       ValueError: a number is out of range, or the rise is as long as the training.
+
+    Example:
+      >>> schedule = warmup_cosine(epochs=4, steps_per_epoch=1, learning_rate=1.0, warmup_epochs=2)
+      >>> [round(float(schedule.learning_rate(jnp.int32(step))), 2) for step in range(4)]
+      [0.5, 1.0, 1.0, 0.5]
     """
     _check_rate(learning_rate)
     if not 0 <= warmup_epochs < epochs:
@@ -95,7 +104,7 @@ def one_cycle(
     end: float = 4e-6,
     b1: tuple[float, float] | None = (0.85, 0.95),
 ) -> Schedule:
-    """Half a cosine up and half a cosine down, with the momentum the other way round (Smith and Topin, 2018).
+    """Return half a cosine up and half a cosine down, with the momentum the other way round (Smith and Topin, 2018).
 
     The defaults are those of `torch.optim.lr_scheduler.OneCycleLR`, with the taxonomy paper's peak.
 
@@ -111,6 +120,13 @@ def one_cycle(
 
     Raises:
       ValueError: a number is out of range.
+
+    Example:
+      >>> schedule = one_cycle(epochs=1, steps_per_epoch=5, learning_rate=1.0, rise=0.6, start=0.5, end=0.0)
+      >>> [round(float(schedule.learning_rate(jnp.int32(step))), 2) for step in range(5)]
+      [0.5, 0.75, 1.0, 0.5, 0.0]
+      >>> {name: round(float(value), 2) for name, value in schedule.at(jnp.int32(2)).items()}
+      {'learning_rate': 1.0, 'b1': 0.85}
     """
     _check_rate(learning_rate)
     if not 0 < rise < 1:
@@ -145,13 +161,18 @@ def cosine_cycles(
     fall_epochs: int = 1,
     per: Literal["step", "epoch"] = "step",
 ) -> Schedule:
-    """A cosine that falls from `learning_rate` to 0 in `fall_epochs`, rises back in as many, and so on.
+    """Return a cosine that falls from `learning_rate` to 0 in `fall_epochs`, rises back in as many, and so on.
 
     With the defaults it is LoVT's schedule. ContIG's code has the same one, stepped once per epoch and with as many
     epochs as an epoch has steps: practically constant.
 
     Raises:
       ValueError: a number is out of range.
+
+    Example:
+      >>> schedule = cosine_cycles(steps_per_epoch=2, learning_rate=1.0)
+      >>> [round(float(schedule.learning_rate(jnp.int32(step))), 2) for step in range(5)]
+      [1.0, 0.5, 0.0, 0.5, 1.0]
     """
     _check_rate(learning_rate)
     if fall_epochs < 1:
@@ -169,10 +190,15 @@ def cosine_cycles(
 def steps(
     *, steps_per_epoch: int, learning_rate: float = 1e-3, milestones: tuple[int, ...] = (60, 80), factor: float = 0.1
 ) -> Schedule:
-    """A rate that is multiplied by `factor` at the beginning of each of the epochs `milestones`, counted from 0.
+    """Return a rate that is multiplied by `factor` at the beginning of each of the epochs `milestones`, counted from 0.
 
     Raises:
       ValueError: a number is out of range, or the milestones do not rise.
+
+    Example:
+      >>> schedule = steps(steps_per_epoch=10, learning_rate=1.0, milestones=(2, 3))
+      >>> [round(float(schedule.learning_rate(jnp.int32(step))), 3) for step in (0, 19, 20, 30)]
+      [1.0, 1.0, 0.1, 0.01]
     """
     _check_rate(learning_rate)
     if list(milestones) != sorted({epoch for epoch in milestones if epoch > 0}):
@@ -196,7 +222,7 @@ def plateau(
     threshold: float = 1e-4,
     lowest: float = 0.0,
 ) -> Schedule:
-    """A rate that falls when the validation loss no longer does; see `control.Plateau`. Defaults: LoVT's ConVIRT.
+    """Return a rate that falls when the validation loss stops falling (`control.Plateau`). Defaults: LoVT's ConVIRT.
 
     Args:
       learning_rate: the first.
@@ -207,6 +233,11 @@ def plateau(
 
     Raises:
       ValueError: a number is out of range.
+
+    Example:
+      >>> schedule = plateau(learning_rate=0.5, factor=0.1)
+      >>> float(schedule.learning_rate(jnp.int32(1000))), schedule.plateau.factor  # validation passes lower the rate
+      (0.5, 0.1)
     """
     _check_rate(learning_rate)
     if not 0 < factor < 1:
@@ -220,7 +251,7 @@ def plateau(
 
 
 def _falling(time: Float[Array, ""], length: float) -> Float[Array, ""]:
-    """Half a cosine, from 1 at time 0 to 0 at the end of `length`."""
+    """Return half a cosine, from 1 at time 0 to 0 at the end of `length`."""
     # cos^2(x / 2) is (1 + cos x) / 2, without the cancellation that makes it 0 near the end.
     return jnp.square(jnp.cos(jnp.pi / 2 * time / length))
 

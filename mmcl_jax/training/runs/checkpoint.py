@@ -243,7 +243,7 @@ class _Best(ocp.training.preservation_policies.PreservationPolicy):
 
 
 def _split(state: TrainState) -> dict[str, dict[str, Any]]:
-    """The model apart from the rest, so that evaluation reads only that. What a run does not use is left out."""
+    """Split the model from the rest, so that evaluation reads only the model. Leave out what a run does not use."""
     fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
     params = united(fields.pop("params"), fields.pop("frozen"))
     model = {"params": params, "model_state": fields.pop("model_state")}

@@ -6,6 +6,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from mmcl_jax.data.store import Store
+from mmcl_jax.encoders.fusions import parts_of_views
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import build_objective
 from mmcl_jax.training.build import build_sampler, taking_part
@@ -41,11 +42,12 @@ def check_length(directory: Path, begun: ConfigDict, asked: ConfigDict, store: S
 
 
 def _follows_length(config: ConfigDict, store: Store) -> str | None:
-    """What of the training depends on its length, in words; None if nothing does."""
+    """Return the part of the training that depends on its length, in words; None if no part does."""
     if "epochs" in inspect.signature(SCHEDULES.factory(config.schedule.name)).parameters:
         return f"the schedule {config.schedule.name!r} spreads the learning rate over the whole length"
     modalities = {name: view.modality for name, view in config.views.items()}
-    objective = build_objective(config.objective, modalities, schema=store.schema)
+    parts = parts_of_views(config.views)
+    objective = build_objective(config.objective, modalities, parts=parts, schema=store.schema)
     if objective.reads["teacher"] and config.target.decay < 1:
         return "the target network's decay rises to 1 over the whole length"
     return None

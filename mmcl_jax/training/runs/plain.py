@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 
 def to_plain(value: Any) -> Any:
-    """A config, or a part of one, as dicts, lists and scalars."""
+    """Return a config, or a section of one, as dicts, lists and scalars."""
     if isinstance(value, ConfigDict):
         return {key: to_plain(item) for key, item in sorted(value.items())}
     if isinstance(value, tuple | list):
@@ -15,7 +15,7 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(value: Any) -> Any:
-    """The inverse of `to_plain`."""
+    """Return the inverse of `to_plain`."""
     if isinstance(value, dict):
         config = ConfigDict(allow_dotted_keys=True)  # of projectors, such as "image.local"
         for key, item in value.items():

@@ -92,7 +92,7 @@ def _dotted(path: Sequence[Any]) -> str:
 
 
 def _kept(tree: Any, wanted: Any, prefix: str = "") -> Arrays:
-    """The leaves whose paths are wanted; parts without any are left out."""
+    """Return the leaves whose paths are wanted; subtrees without any are left out."""
     kept = {}
     for key, value in tree.items():
         path = f"{prefix}.{key}" if prefix else str(key)

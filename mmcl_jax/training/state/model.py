@@ -6,15 +6,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool
 from ml_collections import ConfigDict
 
 from mmcl_jax.data.inputs import InputSpec, specs_of
 from mmcl_jax.data.schema import Schema
-from mmcl_jax.encoders import Model, build_model, view_specs
+from mmcl_jax.encoders import Features, Model, build_model, view_specs
+from mmcl_jax.encoders.fusions import Part, parts_of_views
 from mmcl_jax.encoders.layers import BatchNorm
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import LayerInput, Objective, Term, build_objective
-from mmcl_jax.objectives.stages import Layers, Sizes
+from mmcl_jax.objectives.stages import Fuse, Layers, Sizes
 
 
 def trained_model(
@@ -33,7 +35,8 @@ def trained_model(
     """
     inputs = specs_of(config.inputs, schema) if inputs is None else inputs
     modalities = {name: view.modality for name, view in config.views.items()}
-    objective = build_objective(config.objective, modalities, schema=schema, inputs=inputs)
+    parts = parts_of_views(config.views)
+    objective = build_objective(config.objective, modalities, parts=parts, schema=schema, inputs=inputs)
     model = build_model(config, view_specs(config, inputs), rngs=rngs, learned=objective.learned)
     check_parts(objective, model)
     model.heads = nnx.Dict(_layers(config, objective, model, rngs))
@@ -109,6 +112,22 @@ def stateless_layers(model: Model, objective: Objective) -> dict[str, Layers]:
         for key, term in objective.terms.items()
         if term.each_pair
     }
+
+
+def fuse_by(model: Model, objective: Objective, *, train: bool) -> Fuse:
+    """Return what gives the stage `each_pair` the features of parts of different rows."""
+
+    def fuse(view: str, parts: Mapping[str, Part], present: Bool[Array, "B"]) -> Features:
+        modality = objective.modalities[view]
+        if _state(model.encoders[modality]):
+            raise ValueError(
+                f"the fusion {modality!r} has model state, such as normalisation by the batch; pairs of rows need one "
+                "without, such as 'concat_mlp'"
+            )
+        ordered = tuple(parts[text] for text in objective.parts[view])
+        return model.encode(modality, ordered, train=train, present=present)
+
+    return fuse
 
 
 class _Stateless(dict[str, nnx.Module]):

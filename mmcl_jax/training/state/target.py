@@ -8,7 +8,7 @@ from mmcl_jax.training.state.train_state import Arrays
 
 
 def moved(target: Arrays, params: Arrays, *, decay: float, at: Int[Array, ""], of: int) -> Arrays:
-    r"""The target after step `at` of a training of `of` steps: $\tau\, target + (1 - \tau)\, params$.
+    r"""Return the target after step `at` of a training of `of` steps: $\tau\, target + (1 - \tau)\, params$.
 
     $\tau$ rises from `decay` to 1 along a cosine (Grill et al., NeurIPS 2020, section 3.3). Only parameters are
     averaged; the target network normalises by the batch, as it does in MMCL's baseline.

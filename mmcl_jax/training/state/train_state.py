@@ -58,13 +58,13 @@ class TrainState:
 
 
 def split_model(model: nnx.Module) -> tuple[Arrays, Arrays]:
-    """A module's parameters, and its other state (normalisation statistics), as nested dicts."""
+    """Return a module's parameters, and its other state (normalisation statistics), as nested dicts."""
     _, params, rest = nnx.split(model, nnx.Param, ...)
     return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
 
 
 def teacher_of(params: Arrays) -> Arrays:
-    """The parameters that the target network has of its own."""
+    """Return the parameters that the target network holds itself."""
     return {part: params[part] for part in ("encoders", "projectors") if part in params}
 
 
@@ -78,7 +78,7 @@ def first_state(
     has_average: bool = False,
     control: Arrays | None = None,
 ) -> TrainState:
-    """The state before the first step; the target network and the average start as the model itself."""
+    """Return the state before the first step; the target network and the average start as the model itself."""
     params, model_state = split_model(model)
     params, held = split_frozen(params, frozen)
     average = {"params": params, "model_state": model_state} if has_average else {}

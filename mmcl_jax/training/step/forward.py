@@ -7,8 +7,8 @@ import jax
 from jaxtyping import Array, Bool, Int, UInt32
 
 from mmcl_jax.encoders import Features, Model
+from mmcl_jax.encoders.fusions import Part, part_of
 from mmcl_jax.objectives import Each, Objective, Outputs, Read
-from mmcl_jax.objectives.presence import present_in
 from mmcl_jax.training.state.model import layers_of
 from mmcl_jax.views import View, Viewed
 from mmcl_jax.views.randomness import example_keys
@@ -32,7 +32,7 @@ def forward(
       model: the trained model.
       teacher: the target network, where a term reads it.
       objective: what is trained for.
-      views: by name.
+      views: of inputs, by name.
       seen: what they gave.
       batch: the rows that they were given.
       seed: of the experiment.
@@ -40,12 +40,15 @@ def forward(
       train: whether normalisation layers use the batch, and adapt to it.
     """
     features: dict[str, Features] = {}
+    taught: dict[str, Features] = {}
     made: dict[str, dict[str, Array]] = {kind: {} for kind in objective.reads}
-    for name, view in views.items():
-        present = present_in(batch, [view.modality])
+    read_by_teacher = [_view(text) for text in objective.reads["teacher"]]
+    read_by_teacher += [_view(part) for view in read_by_teacher for part in objective.parts.get(view, ())]
+    for name in (*views, *objective.parts):  # a fused view last, as its parts are features
+        present, modality = objective.having(batch, [name]), objective.modalities[name]
         keys = example_keys(seed, step, f"{name}/encoder", batch["id"], batch.get("occurrence"))
-        given: dict[str, Any] = {"view": seen[name].values, "train": train, "present": present, "keys": keys}
-        own = features[name] = model.encode(view.modality, **given)
+        given: dict[str, Any] = {"train": train, "present": present, "keys": keys}
+        own = features[name] = model.encode(modality, _given(objective, name, seen, features), **given)
         reads = {kind: [text for text in texts if _view(text) == name] for kind, texts in objective.reads.items()}
         for text in reads["embedding"]:
             made["embedding"][text] = embedded(model, objective, text, own, present, train=train)
@@ -53,12 +56,12 @@ def forward(
             mask = own.local_present(present) if Read.parse(text).local else present
             embedding = made["embedding"][text]
             made["prediction"][text] = model.predict(objective.key(text), embedding, train=train, present=mask)
-        if reads["teacher"]:
+        if name in read_by_teacher:
             assert teacher is not None
-            taught = teacher.encode(view.modality, **given)
+            taught[name] = teacher.encode(modality, _given(objective, name, seen, taught), **given)
             for text in reads["teacher"]:
                 made["teacher"][text] = jax.lax.stop_gradient(
-                    embedded(teacher, objective, text, taught, present, train=train)
+                    embedded(teacher, objective, text, taught[name], present, train=train)
                 )
     return {
         **{kind: {text: made[kind][text] for text in texts} for kind, texts in objective.kept.items()},
@@ -69,8 +72,9 @@ def forward(
                     ids=batch["id"],
                     features=tuple(features[read.view] for read in term.reads),
                     **objective.made(key, made),
-                    views=tuple(seen[read.view] for read in term.reads),
-                    inputs=tuple(batch[views[read.view].modality] for read in term.reads),
+                    views=tuple(seen.get(read.view) for read in term.reads),
+                    inputs=tuple(batch.get(objective.modalities[read.view]) for read in term.reads),
+                    parts=tuple(_parts(objective, read.view, features) for read in term.reads),
                     targets=objective.targets_of(key, batch),
                     layers=layers_of(model, objective, key),
                     learned={name: model.learned[key][name][...] for name in term.learned},
@@ -101,6 +105,17 @@ def embedded(
     found = features.local if read.local else features.pooled
     assert found is not None
     return found
+
+
+def _parts(objective: Objective, view: str, features: Mapping[str, Features]) -> dict[str, Part]:
+    """Return the parts of a fused view by their texts; {} of another."""
+    reads = {text: Read.parse(text) for text in objective.parts.get(view, ())}
+    return {text: part_of(features[read.view], local=read.local) for text, read in reads.items()}
+
+
+def _given(objective: Objective, view: str, seen: Mapping[str, Viewed], features: Mapping[str, Features]) -> Any:
+    """Return what the encoder of a view is given: what it shows, or the parts that are fused."""
+    return tuple(_parts(objective, view, features).values()) if view in objective.parts else seen[view].values
 
 
 def _view(text: str) -> str:

@@ -23,7 +23,7 @@ Contrast = Callable[[Arrays, Outputs, Batch], tuple[Array, Any]]
 def whole_batch(
     encode: Encode, contrast: Contrast, params: Arrays, model_state: Arrays, batch: Batch
 ) -> tuple[Arrays, Arrays, Any]:
-    """Gradients by the parameters, the new model state, and what else the contrast gives."""
+    """Return the gradients by the parameters, the new model state, and what else the contrast gives."""
 
     def loss(params: Arrays) -> tuple[Array, tuple[Arrays, Any]]:
         outputs, new_state = encode(params, model_state, batch)
@@ -37,7 +37,7 @@ def whole_batch(
 def in_slices(
     encode: Encode, contrast: Contrast, params: Arrays, model_state: Arrays, batch: Batch, *, size: int, mesh: Mesh
 ) -> tuple[Arrays, Arrays, Any]:
-    """The same as `whole_batch`, with the encoders' memory of `size` examples: gradient caching (GradCache, 2021).
+    """Do as `whole_batch` does, with the encoders' memory of `size` examples: gradient caching (GradCache, 2021).
 
     Every slice is encoded, without keeping anything but its outputs, the embeddings. The whole batch is contrasted,
     which gives the gradients by the outputs. Then every slice is encoded again, to carry those on to the parameters.
@@ -89,7 +89,7 @@ def _floats(leaves: list[Array]) -> dict[int, Array]:
 
 
 def _cut(batch: Any, size: int, mesh: Mesh) -> Any:
-    """Arrays [B, ...] as [B / size, size, ...], where each device's part of a slice is of its own examples."""
+    """Cut arrays [B, ...] into [B / size, size, ...], where each device's part of a slice is of its own examples."""
 
     def cut(array: Array) -> Array:
         by_device = array.reshape(mesh.size, -1, size // mesh.size, *array.shape[1:])
@@ -100,7 +100,7 @@ def _cut(batch: Any, size: int, mesh: Mesh) -> Any:
 
 
 def _joined(slices: Any, mesh: Mesh) -> Any:
-    """The inverse of `_cut`."""
+    """Return the inverse of `_cut`."""
 
     def join(array: Array) -> Array:
         count, size = array.shape[:2]

@@ -20,7 +20,7 @@ from mmcl_jax.training.build import Experiment
 from mmcl_jax.training.mesh import replicated, shardings_of
 from mmcl_jax.training.state.average import averaged
 from mmcl_jax.training.state.groups import scaled, united
-from mmcl_jax.training.state.model import stateless_layers
+from mmcl_jax.training.state.model import fuse_by, stateless_layers
 from mmcl_jax.training.state.target import moved
 from mmcl_jax.training.state.train_state import Arrays, TrainState, split_model, teacher_of
 from mmcl_jax.training.step.finite_step import all_finite, choose, skipped
@@ -73,6 +73,7 @@ def parts_of_loss(
             state.memory,
             layers=stateless_layers(model, objective),
             in_slices=partners_in,
+            fuse=fuse_by(model, objective, train=train),
             **drawn,
         )
         return value, (metrics, objective.remember(state.memory, outputs, batch))
@@ -81,7 +82,7 @@ def parts_of_loss(
 
 
 def make_step(experiment: Experiment) -> Step:
-    """The step as a pure function of (state, batch, constants): views, encoders, objective, update.
+    """Return the step as a pure function of (state, batch, constants): views, encoders, objective, update.
 
     A step whose loss, gradient or new state is not finite is skipped: the metric `skipped` is true, and nothing changes
     but the step counter and the position in the schedule (see `finite_step.skipped`).
@@ -143,7 +144,7 @@ def make_step(experiment: Experiment) -> Step:
 
 
 def check_step(step: Step, state: Any, batch: Any, constants: Any) -> None:
-    """Traces the step for these shapes.
+    """Trace the step for these shapes.
 
     Raises:
       UserError: the parts of the experiment do not fit together, such as a table view in front of an image encoder.
@@ -158,7 +159,7 @@ def check_step(step: Step, state: Any, batch: Any, constants: Any) -> None:
 
 
 def compile_step(step: Step, state: Any, batch: Any, constants: Any, *, dtype: str) -> Any:
-    """Compiles the step for arguments of these shapes and shardings.
+    """Compile the step for arguments of these shapes and shardings.
 
     The new state is where the old one was, in its memory.
     """
@@ -175,7 +176,7 @@ def compile_step(step: Step, state: Any, batch: Any, constants: Any, *, dtype: s
 
 
 def memory_report(compiled: Any) -> str:
-    """What the compiled step needs on each device, in words."""
+    """Return the memory that the compiled step needs on each device, in words."""
     memory = compiled.memory_analysis()
     mib = {"state and inputs": memory.argument_size_in_bytes, "temporary": memory.temp_size_in_bytes}
     return ", ".join(f"{name} {size / 2**20:,.1f} MiB" for name, size in mib.items())

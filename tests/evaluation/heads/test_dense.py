@@ -5,7 +5,8 @@ import pytest
 
 from mmcl_jax.evaluation.heads.dense import LinearSegmentation
 from mmcl_jax.evaluation.heads.feeds import Labelled
-from mmcl_jax.evaluation.protocols.probe import standardise, train_heads
+from mmcl_jax.evaluation.heads.standard import Standard
+from mmcl_jax.evaluation.protocols.probe import ProbeSettings, train_heads
 from mmcl_jax.tasks import Segmentation
 
 pytestmark = pytest.mark.core
@@ -36,13 +37,14 @@ def scenes(rows: int, seed: int, *, classes: int, unlabelled: float) -> tuple[np
 def test_a_mask_is_learnt_from_feature_maps(classes: int) -> None:
     task = Segmentation(label="lesion", classes=classes)
     parts = [scenes(40, seed, classes=classes, unlabelled=0.3 if seed < 2 else 0.0) for seed in range(3)]
-    maps = standardise(*(features for features, _ in parts))
+    maps = [Standard.of(parts[0][0]).apply(features) for features, _ in parts]
     train, val, test = (Labelled(x, masks) for x, (_, masks) in zip(maps, parts, strict=True))
     draws = np.stack([np.arange(0, 24), np.arange(16, 40)])
-    heads = train_heads(
-        train, val, draws, task=task, seeds=[(0, 0), (0, 1)], reads=("image",), learning_rates=[float("inf"), 3e-2],
-        head=LinearSegmentation(zeros=True, size=(8, 6)), max_epochs=12,
+    settings = ProbeSettings(
+        task=task, reads=("image",), learning_rates=[float("inf"), 3e-2], max_epochs=12,
+        head=LinearSegmentation(zeros=True, size=(8, 6)),
     )  # fmt: skip
+    heads = train_heads(train, val, draws, settings, seeds=[(0, 0), (0, 1)])
     for head in heads:
         outputs = head.outputs(test.features)
         assert outputs.shape == (40, 8, 6, classes)

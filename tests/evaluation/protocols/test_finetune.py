@@ -12,7 +12,7 @@ import pytest
 from flax import nnx
 
 from mmcl_jax.config import encoder, experiment, input, view
-from mmcl_jax.data.schema import Column, ImageSpec, Schema
+from mmcl_jax.data.schema import SPLITS, Column, ImageSpec, Schema
 from mmcl_jax.encoders import Model, build_model
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.heads import engine
@@ -20,7 +20,7 @@ from mmcl_jax.evaluation.heads.batches import Order, in_parts, seed_word
 from mmcl_jax.evaluation.heads.encoded import Encoder, Encoders, augmentation_of
 from mmcl_jax.evaluation.heads.linear import LinearHead, every_output
 from mmcl_jax.evaluation.heads.programs import Progress, Recipe, judged, programs_of
-from mmcl_jax.evaluation.protocols.finetune import Examples, finetune
+from mmcl_jax.evaluation.protocols.finetune import Examples, FinetuneSettings, finetune
 from mmcl_jax.tasks import Class, Number, Task
 from mmcl_jax.training.mesh import local_mesh
 from mmcl_jax.training.state.train_state import split_model
@@ -77,12 +77,14 @@ def priced(examples: Examples) -> Examples:
 
 
 def run(model: Model, config, *, task: Task = BRIGHT, modalities=("image",), frozen: bool, rows: int = 44, **options):
-    pictures = options.pop("pictures", None)
+    pictures, report = options.pop("pictures", None), options.pop("report", None)
     parts = [toy(count, seed, pictures=pictures) for seed, count in enumerate((rows, 30, 33))]
     if task is PRICE:
         parts = [priced(part) for part in parts]
     settings = {"learning_rates": [1e-2], "seeds": [(0, 0)], "max_epochs": 3, "batch_size": 16, **options}
-    return finetune(model, config, *parts, task=task, modalities=modalities, frozen=frozen, **settings)
+    splits = dict(zip(SPLITS, parts, strict=True))
+    how = FinetuneSettings(task=task, modalities=modalities, frozen=frozen, **settings)
+    return finetune(model, config, splits, how, report=report)
 
 
 @pytest.mark.parametrize("frozen", [True, False])
@@ -286,7 +288,9 @@ def test_the_unit_of_a_label_does_not_matter(config) -> None:
     outcomes = []
     for unit in (1.0, 2.0**-20):
         changed = [dataclasses.replace(part, targets=unit * part.targets) for part in parts]
-        (outcome,) = finetune(model, config, *changed, max_epochs=12, batch_size=16, patience=2, **options)
+        splits = dict(zip(SPLITS, changed, strict=True))
+        settings = FinetuneSettings(max_epochs=12, batch_size=16, patience=2, **options)
+        (outcome,) = finetune(model, config, splits, settings)
         outcomes.append(outcome)
     assert outcomes[0].chosen == outcomes[1].chosen
     assert outcomes[0].chosen["epoch"] > 4

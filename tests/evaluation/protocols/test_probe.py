@@ -7,7 +7,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from mmcl_jax.evaluation.heads.batches import drawn_batches
 from mmcl_jax.evaluation.heads.engine import Trained
-from mmcl_jax.evaluation.protocols.probe import Labelled, standardise, train_heads
+from mmcl_jax.evaluation.heads.standard import Standard
+from mmcl_jax.evaluation.protocols.probe import Labelled, ProbeSettings, train_heads
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.tasks import Class, Number, Task
 
@@ -30,7 +31,9 @@ def blobs(rows: int, seed: int, *, noise: int = 0, count: int = 3) -> Labelled:
 
 def one(train: Labelled, val: Labelled, task: Task, **options) -> Trained:
     """One draw: all rows."""
-    (head,) = train_heads(train, val, np.arange(len(train.targets))[None], task=task, seeds=[(0, 0)], **options)
+    (head,) = train_heads(
+        train, val, np.arange(len(train.targets))[None], ProbeSettings(task=task, **options), seeds=[(0, 0)]
+    )
     return head
 
 
@@ -51,14 +54,15 @@ def test_as_good_as_logistic_regression_on_digits(per_class: int | None) -> None
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(images))
     images, labels = images[order], labels[order]
-    train, val, test = standardise(images[:800], images[800:1000], images[1000:])
+    standard = Standard.of(images[:800])
+    train, val, test = map(standard.apply, (images[:800], images[800:1000], images[1000:]))
     budget = Budget() if per_class is None else Budget(per_class=per_class)
     draws = np.stack([budget.draw(labels[:800], (0, draw)) for draw in range(3)])
     heads = train_heads(
         Labelled(train, labels[:800]),
         Labelled(val, labels[800:1000]),
         draws,
-        task=classes(10),
+        ProbeSettings(task=classes(10)),
         seeds=[(0, draw) for draw in range(3)],
     )
     ours = np.mean([top1(head, Labelled(test, labels[1000:])) for head in heads])
@@ -82,18 +86,17 @@ def test_a_head_is_the_same_alone_and_among_others() -> None:
     rows = np.stack([np.random.default_rng(draw).permutation(700)[:600] for draw in range(3)])
     seeds = [(4, draw) for draw in range(3)]
     options = {"task": classes(3), "max_epochs": 4}
-    together = train_heads(train, val, rows, seeds=seeds, learning_rates=[1e-3, 1e-2], **options)
+    together = train_heads(train, val, rows, ProbeSettings(learning_rates=[1e-3, 1e-2], **options), seeds=seeds)
     for draw in range(3):
         (alone,) = train_heads(
             train,
             val,
             rows[draw : draw + 1],
+            ProbeSettings(learning_rates=[together[draw].rate], **options),
             seeds=seeds[draw : draw + 1],
-            learning_rates=[together[draw].rate],
-            **options,
         )
         np.testing.assert_allclose(alone.params["kernel"], together[draw].params["kernel"], atol=1e-5)
-    (other,) = train_heads(train, val, rows[:1], seeds=[(5, 0)], learning_rates=[1e-3, 1e-2], **options)
+    (other,) = train_heads(train, val, rows[:1], ProbeSettings(learning_rates=[1e-3, 1e-2], **options), seeds=[(5, 0)])
     assert (
         np.abs(other.params["kernel"] - together[0].params["kernel"]).max() > 1e-4
     )  # its order of minibatches is another
@@ -154,6 +157,6 @@ def test_a_rate_at_which_heads_diverge_is_not_chosen() -> None:
 
 def test_standardising_uses_the_training_rows_alone() -> None:
     train, other = np.array([[0.0, 5.0], [2.0, 5.0]]), np.array([[4.0, 6.0]])
-    one, two = standardise(train, other)
+    one, two = map(Standard.of(train).apply, (train, other))
     np.testing.assert_allclose(one, [[-1, 0], [1, 0]])
     np.testing.assert_allclose(two, [[3, 1]])

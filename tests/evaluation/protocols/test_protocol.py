@@ -13,6 +13,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
+from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
@@ -64,7 +65,9 @@ def kinds(scores: list[Score]) -> Counter:
 
 
 def test_methods_are_paired_by_seed(runs, digits_store: Store) -> None:
-    scores = evaluate_runs(list(runs.values()), digits_store, budgets=[Budget(per_class=2), Budget()], **FAST)
+    scores = evaluate_runs(
+        list(runs.values()), digits_store, EvaluationOptions(budgets=[Budget(per_class=2), Budget()], **FAST)
+    )
     methods = ("pixels", "random encoder", "digits_mmcl", "digits_simclr")
     counted = Counter((s.method, s.seed, s.budget) for s in scores)
     assert counted == {
@@ -84,10 +87,12 @@ def test_every_protocol_and_input_with_its_baselines(runs, digits_store: Store) 
     scores = evaluate_runs(
         [runs["digits_mmcl", 0]],
         digits_store,
-        protocols=("probe", "knn", "retrieval"),
-        inputs=("image", "table", "both"),
-        budgets=[Budget(per_class=1)],
-        **FAST,
+        EvaluationOptions(
+            protocols=("probe", "knn", "retrieval"),
+            inputs=("image", "table", "both"),
+            budgets=[Budget(per_class=1)],
+            **FAST,
+        ),
     )
     raw = {"image": "pixels", "table": "columns", "both": "pixels and columns"}
     expected = Counter(
@@ -109,8 +114,8 @@ def test_every_protocol_and_input_with_its_baselines(runs, digits_store: Store) 
 def test_baselines_alone(runs, digits_store: Store) -> None:
     """Runs lend their encoder and inputs, and give the same as beside the runs."""
     options = {"budgets": [Budget(per_class=1)], "baselines": ("random", "pixels"), **FAST}
-    alone = evaluate_runs([runs["digits_mmcl", 0]], digits_store, only_baselines=True, **options)
-    beside = evaluate_runs([runs["digits_mmcl", 0]], digits_store, **options)
+    alone = evaluate_runs([runs["digits_mmcl", 0]], digits_store, EvaluationOptions(only_baselines=True, **options))
+    beside = evaluate_runs([runs["digits_mmcl", 0]], digits_store, EvaluationOptions(**options))
     assert {score.method for score in alone} == {"random encoder", "pixels"}
     assert alone == [score for score in beside if score.method != "digits_mmcl"]
 
@@ -120,12 +125,14 @@ def test_fine_tuning_draws_and_starts(runs, digits_store: Store) -> None:
     scores = evaluate_runs(
         [runs["digits_mmcl", 0]],
         digits_store,
-        protocols=("augmented_probe", "finetune"),
-        inputs=("both",),
-        budgets=[Budget(per_class=2), Budget(subset="train_10")],
-        learning_rates=[1e-2],
-        max_epochs=1,
-        draws=2,
+        EvaluationOptions(
+            protocols=("augmented_probe", "finetune"),
+            inputs=("both",),
+            budgets=[Budget(per_class=2), Budget(subset="train_10")],
+            learning_rates=[1e-2],
+            max_epochs=1,
+            draws=2,
+        ),
     )
     assert kinds(scores) == {
         (method, protocol, "both", budget): 2
@@ -151,21 +158,21 @@ def test_numbers_are_predicted_from_the_rows_that_have_them(ads: Store, tmp_path
     run = ads_run(ads, tmp_path / "run")
     protocols = ("probe", "knn", "finetune", "augmented_probe")
     how = {"label": "price", "protocols": protocols, "inputs": ("table",), "baselines": ()}
-    scores = evaluate_runs([run], ads, budgets=[Budget(), Budget(fraction=0.5)], **how, **FAST)
+    scores = evaluate_runs([run], ads, EvaluationOptions(budgets=[Budget(), Budget(fraction=0.5)], **how, **FAST))
     assert {s.protocol for s in scores} == set(protocols)
     assert all({"mse", "mae", "r2", "pearson", "val_mse"} == set(s.metrics) for s in scores)
     spread = np.std(data.targets["test"])
     assert all(s.metrics["mae"] < 20 * spread for s in scores)  # in the label's units
     with pytest.raises(UserError, match="--per-class: 'price' is a number"):
-        evaluate_runs([run], ads, budgets=[Budget(per_class=2)], **how)
+        evaluate_runs([run], ads, EvaluationOptions(budgets=[Budget(per_class=2)], **how))
 
 
 def test_a_label_that_is_in_the_table_is_not_predicted_from_it(ads: Store, tmp_path: Path) -> None:
     run = ads_run(ads, tmp_path / "run", "inputs.table.label_as_feature=True")
     with pytest.raises(UserError, match=r"--input table: .* was trained with the label 'model' as a table column"):
-        evaluate_runs([run], ads, inputs=("table",))
-    assert evaluate_runs([run], ads, inputs=("image",), baselines=(), **FAST)
-    assert evaluate_runs([run], ads, inputs=("table",), label="price", baselines=(), **FAST)
+        evaluate_runs([run], ads, EvaluationOptions(inputs=("table",)))
+    assert evaluate_runs([run], ads, EvaluationOptions(inputs=("image",), baselines=(), **FAST))
+    assert evaluate_runs([run], ads, EvaluationOptions(inputs=("table",), label="price", baselines=(), **FAST))
 
 
 def test_a_copy_of_the_label_in_the_table_is_seen(raw: Request, tmp_path: Path) -> None:
@@ -177,14 +184,14 @@ def test_a_copy_of_the_label_in_the_table_is_seen(raw: Request, tmp_path: Path) 
     assert "code" in [column.name for column in store.schema.columns]
     run = ads_run(store, tmp_path / "run")
     with pytest.raises(UserError, match=r"--input table: .* the label 'model' as a table column \('code'\).*--ignore"):
-        evaluate_runs([run], store, inputs=("table",))
-    assert evaluate_runs([run], store, inputs=("image",), baselines=(), **FAST)
+        evaluate_runs([run], store, EvaluationOptions(inputs=("table",)))
+    assert evaluate_runs([run], store, EvaluationOptions(inputs=("image",), baselines=(), **FAST))
 
 
 def test_retrieval_needs_no_label(raw: Request, tmp_path: Path) -> None:
     store = prepare(dataclasses.replace(raw, label=()), tmp_path / "store")
     run = ads_run(store, tmp_path / "run")
-    (score,) = evaluate_runs([run], store, protocols=("retrieval",), baselines=("pixels",))
+    (score,) = evaluate_runs([run], store, EvaluationOptions(protocols=("retrieval",), baselines=("pixels",)))
     assert score.metrics["chance_recall@1"] == 1 / store.sizes["test"]
     with pytest.raises(UserError, match="has no label; prepare it with --label"):
         evaluate_runs([run], store)
@@ -198,7 +205,7 @@ def test_retrieval_needs_no_label(raw: Request, tmp_path: Path) -> None:
         ({"protocols": ("knn", "knn")}, "--protocol: 'knn' is there twice"),
         ({"inputs": ("sound",)}, "--input: there is no input 'sound'"),
         ({"inputs": ("both",)}, "--input both: .* has no table encoder; it has image"),
-        ({"protocols": ("retrieval",)}, "--protocol retrieval: .* has no encoder and projector of the table"),
+        ({"protocols": ("retrieval",)}, "--protocol retrieval: .* compares no two inputs"),
         ({"baselines": ("forest",)}, "--baselines: there is no baseline 'forest'"),
         ({"label": "sign"}, "--label: .* has no label 'sign'; it has digit"),
         ({"budgets": [Budget(subset="most")]}, "has no subset 'most'"),
@@ -211,7 +218,7 @@ def test_bad_requests_are_named_before_anything_is_computed(
 ) -> None:
     monkeypatch.setattr(Run, "model", lambda self: pytest.fail("a model was loaded"))
     with pytest.raises(UserError, match=sentence):
-        evaluate_runs([runs["digits_simclr", 0]], digits_store, **{"baselines": (), **changes})
+        evaluate_runs([runs["digits_simclr", 0]], digits_store, EvaluationOptions(**{"baselines": (), **changes}))
 
 
 def test_runs_that_do_not_fit(runs, digits_store: Store, ads: Store) -> None:
@@ -221,4 +228,4 @@ def test_runs_that_do_not_fit(runs, digits_store: Store, ads: Store) -> None:
     with pytest.raises(UserError, match="is of images of shape"):
         evaluate_runs([run], ads)
     with pytest.raises(UserError, match=r"was trained with the column .*, which .* has not"):
-        evaluate_runs([run], ads, inputs=("table",))
+        evaluate_runs([run], ads, EvaluationOptions(inputs=("table",)))

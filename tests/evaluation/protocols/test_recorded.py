@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmcl_jax.evaluation.protocols.probe import train_heads
+from mmcl_jax.evaluation.protocols.probe import ProbeSettings, train_heads
 from tests.evaluation.protocols.test_finetune import PRICE, config, model_of, run
 from tests.evaluation.protocols.test_probe import Labelled, blobs, classes
 
@@ -27,7 +27,11 @@ def probed(kind: str) -> list[dict]:
     count = 30 if kind == "few" else 600
     rows = np.stack([np.random.default_rng(draw).permutation(700)[:count] for draw in range(3)])
     heads = train_heads(
-        train, val, rows, task=task, seeds=[(4, draw) for draw in range(3)], learning_rates=[1e-3, 1e-2], max_epochs=6
+        train,
+        val,
+        rows,
+        ProbeSettings(task=task, learning_rates=[1e-3, 1e-2], max_epochs=6),
+        seeds=[(4, draw) for draw in range(3)],
     )
     return [
         {

@@ -10,10 +10,13 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
+from mmcl_jax.api.given import AnyPath, path_of
+from mmcl_jax.api.scores import Scores
 from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
 from mmcl_jax.datasets import digits
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
+from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.results.plot import plot_scores
 from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.results.scores import Score
@@ -32,15 +35,30 @@ BUDGETS = (Budget(per_class=5), Budget(per_class=20), Budget())
 DRAWS = 3
 
 
-def quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
-    """Hold the lock of `out`, and do the work; see `_quickstart`."""
-    check_folder(out, "--out")
-    with locked(out / "lock.json", what=f"works in {out}"), writing(out):
-        return _quickstart(out, seeds=seeds, epochs=epochs)
+def quickstart(out: AnyPath = Path("mmcl_quickstart"), *, seeds: int = 3, epochs: int = 60) -> Scores:
+    """Prepare, pretrain and evaluate on the small real data set that ships with the package.
+
+    The same from the command line: `mmcl quickstart`.
+
+    Args:
+      out: the folder for everything that is written; a call that was stopped continues there.
+      seeds: pretrainings of each method.
+      epochs: of each pretraining.
+
+    Returns:
+      The scores; none if a training was asked to stop.
+
+    Raises:
+      UserError: `out` holds something else.
+    """
+    folder = path_of(out, "--out")
+    check_folder(folder, "--out")
+    with locked(folder / "lock.json", what=f"works in {folder}"), writing(folder):
+        return Scores(tuple(_quickstart(folder, seeds=seeds, epochs=epochs)))
 
 
 def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
-    """Runs the main job and writes everything under `out`; started again, it continues.
+    """Run the main job and write everything under `out`; started again, continue it.
 
     Each method is pretrained once per seed (0, 1, ...), on the same budget; each run is probed with `DRAWS` draws of
     labels per budget. All settings were fixed before results were looked at, and none was tuned for either method.
@@ -80,7 +98,7 @@ def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
         "3/3  Evaluate",
         "linear probe on frozen features of the images alone; the table is not needed any more",
     )
-    scores = evaluate_runs(runs, store, budgets=BUDGETS, draws=DRAWS)
+    scores = evaluate_runs(runs, store, EvaluationOptions(budgets=BUDGETS, draws=DRAWS))
     show(grids(scores), console)
     for line in _differences(scores):
         console.print(line, highlight=False, soft_wrap=True)
@@ -96,7 +114,7 @@ def _heading(console: Console, title: str, text: str) -> None:
 
 
 def _differences(scores: Sequence[Score]) -> list[str]:
-    """Multimodal minus image-only pretraining, paired by seed."""
+    """Return multimodal minus image-only pretraining, paired by seed."""
     lines = []
     for budget in budgets_of(scores):
         cell, wins = paired(scores, *EXPERIMENTS, budget)

@@ -1,0 +1,15 @@
+"""Fusions: encoders of the features that other encoders give."""
+
+from mmcl_jax.encoders.fusions.fused import Fused, check_fused, inputs_of, parts_of_views
+from mmcl_jax.encoders.fusions.fusion import Fusion, Part, Parts, part_of
+
+__all__ = [
+    "Fused",
+    "Fusion",
+    "Part",
+    "Parts",
+    "check_fused",
+    "inputs_of",
+    "part_of",
+    "parts_of_views",
+]

@@ -1,0 +1,78 @@
+"""The plain fusion: features side by side through a multilayer perceptron."""
+
+import itertools
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, DTypeLike, Key
+
+from mmcl_jax.encoders.base import ENCODERS
+from mmcl_jax.encoders.features import Features
+from mmcl_jax.encoders.fusions.fusion import Fusion, Parts
+from mmcl_jax.encoders.layers import kaiming_fan_in, linear
+
+
+class ConcatMLP(Fusion):
+    """Linear layers on the parts side by side, with ReLU between them."""
+
+    def __init__(
+        self, *, parts: tuple[int, ...], hidden: int, features: int, layers: int, rngs: nnx.Rngs, dtype: DTypeLike
+    ) -> None:
+        sizes = [sum(parts), *[hidden] * (layers - 1), features]
+        self.layers = nnx.List(
+            [
+                linear(i, o, rngs=rngs, dtype=dtype, kernel_init=kaiming_fan_in, zero_bias=True)
+                for i, o in itertools.pairwise(sizes)
+            ]
+        )
+        self.features, self.dtype = features, dtype
+
+    def body(
+        self,
+        embedded: Parts,
+        *,
+        train: bool,
+        present: Bool[Array, " B"] | None = None,
+        keys: Key[Array, " B"] | None = None,
+    ) -> Features:
+        """Return the features of parts; of local features the mean is taken."""
+        del train, present, keys
+        x = jnp.concatenate([part.mean().astype(self.dtype) for part in embedded], axis=1)
+        for layer in self.layers[:-1]:
+            x = nnx.relu(layer(x))
+        return Features(pooled=self.layers[-1](x))
+
+
+@ENCODERS.register("concat_mlp")
+def concat_mlp(
+    *,
+    parts: tuple[int, ...],
+    rngs: nnx.Rngs,
+    dtype: DTypeLike = jnp.float32,
+    hidden: int = 512,
+    features: int = 512,
+    layers: int = 2,
+) -> ConcatMLP:
+    """Return a late fusion: a multilayer perceptron on the features of all parts side by side.
+
+    Args:
+      parts: channels of each part.
+      rngs: random streams for the initial parameters (Kaiming normal over the fan-in, biases 0).
+      dtype: of the computation.
+      hidden: width of the hidden layers.
+      features: width of the result.
+      layers: number of linear layers.
+
+    Raises:
+      ValueError: a size is not positive.
+
+    Example:
+      >>> from mmcl_jax.encoders.fusions import Part
+      >>> fusion = concat_mlp(parts=(4, 3), rngs=nnx.Rngs(0), features=16)
+      >>> image, table = Part(tokens=jnp.ones((2, 9, 4))), Part(tokens=jnp.ones((2, 1, 3)))
+      >>> fusion((image, table), train=False).pooled.shape
+      (2, 16)
+    """
+    if min(hidden, features, layers) <= 0:
+        raise ValueError(f"hidden, features and layers must be positive, not {hidden}, {features}, {layers}")
+    return ConcatMLP(parts=parts, hidden=hidden, features=features, layers=layers, rngs=rngs, dtype=dtype)

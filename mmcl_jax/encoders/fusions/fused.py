@@ -1,0 +1,86 @@
+"""Fused views: which features of which views a fusion is given."""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from mmcl_jax.encoders.keys import parse_key
+from mmcl_jax.errors import UserError, check
+from mmcl_jax.views import VIEWS
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fused:
+    """A view of features: the encoder of its `modality`, a fusion, is given those that the texts `of` name."""
+
+    modality: str
+    of: tuple[str, ...]
+
+
+@VIEWS.register("fused")
+def fused(*, of: tuple[str, ...] = (), modality: str = "fusion") -> Fused:
+    """Return the features of other views, together, as the view of a fusion. A row has it if it has all the parts.
+
+    Args:
+      of: the parts, `VIEW` for pooled and `VIEW.local` for local features. The views are of inputs, not fused.
+      modality: names the fusion in `config.encoders`.
+
+    Raises:
+      ValueError: there is no part, a text is not of that form, or is there twice.
+
+    Example:
+      >>> fused(of=("image.local", "table"))
+      Fused(modality='fusion', of=('image.local', 'table'))
+    """
+    if not of:
+        raise ValueError("of must name the features that are fused, such as ('image.local', 'table')")
+    for text in of:
+        try:
+            head = parse_key(text).head
+        except UserError as error:
+            raise ValueError(f"of: {text!r} is not VIEW or VIEW.local") from error
+        if head:
+            raise ValueError(f"of: features are fused before any head; write {text.split(':')[0]!r}, not {text!r}")
+        if of.count(text) > 1:
+            raise ValueError(f"of: {text!r} is there twice")
+    return Fused(modality=modality, of=of)
+
+
+def parts_of_views(views: ConfigDict) -> dict[str, tuple[str, ...]]:
+    """Return the parts of every fused view in `config.views`, by its name."""
+    return {name: tuple(spec.of) for name, spec in sorted(views.items()) if spec.name == "fused"}
+
+
+def inputs_of(views: ConfigDict, modality: str) -> tuple[str, ...]:
+    """Return the inputs that an encoder's features come from: the modality itself, or those of a fusion's parts."""
+    fusions = [texts for name, texts in parts_of_views(views).items() if views[name].modality == modality]
+    parts = [views[parse_key(text).modality].modality for texts in fusions for text in texts]
+    return tuple(dict.fromkeys(parts)) or (modality,)
+
+
+def check_fused(config: ConfigDict) -> None:
+    """Check the fused views of a config against its other views and its inputs.
+
+    Raises:
+      UserError: naming the key.
+    """
+    fusions = parts_of_views(config.views)
+    made_of: dict[str, list[str]] = {}
+    for name, texts in fusions.items():
+        path, modality = f"config.views.{name}", VIEWS.build(config.views[name], f"config.views.{name}").modality
+        check(
+            modality not in config.inputs,
+            f"{path}.modality: {modality!r} is one of config.inputs; name the fusion otherwise, such as 'fusion'.",
+        )
+        for text in texts:
+            view = parse_key(text).modality
+            others = ", ".join(other for other in config.views if other not in fusions) or "none of an input"
+            check(view in config.views, f"{path}.of: there is no view {view!r}; config.views has {others}.")
+            check(view not in fusions, f"{path}.of: {view!r} is a fused view itself; name views of inputs: {others}.")
+        features = [text.replace(view := parse_key(text).modality, config.views[view].modality, 1) for text in texts]
+        first = made_of.setdefault(modality, features)
+        check(
+            first == features,
+            f"{path}.of: it fuses {' and '.join(features)}, and another view of {modality!r} {' and '.join(first)}; "
+            "give it another modality, with an encoder of its own.",
+        )

@@ -1,0 +1,215 @@
+"""What the public functions of the kernel take: any arrays, checked, on one device or on a mesh."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float
+
+from mmcl_jax.arrays import ArrayError, ArrayLike, as_array, as_floats
+from mmcl_jax.objectives.pairs.execution import EXECUTIONS, Execution
+from mmcl_jax.objectives.pairs.rules import Metadata, PairRule, identity
+from mmcl_jax.objectives.pairs.rules import present as present_rule
+from mmcl_jax.text import listed
+
+MetadataLike = Mapping[str, ArrayLike]
+ExecutionLike = Execution | str | None
+Number = float | int | np.floating | Float[Array, ""]
+Presence = ArrayLike | tuple[ArrayLike, ArrayLike] | None
+# What rules read that need not be given where row i and column i are of one sample.
+_INDICES = ("id", "place")
+_PRESENT = "present, as an argument"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Two sides, their metadata, the rule of their pairs, and how these are walked."""
+
+    x: Float[Array, "A d"]
+    y: Float[Array, "B d"]
+    x_metadata: Metadata
+    y_metadata: Metadata
+    rule: PairRule
+    execution: Execution
+
+
+def read_pairs(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    rule: PairRule | None,
+    metadata: MetadataLike | None,
+    x_metadata: MetadataLike | None,
+    y_metadata: MetadataLike | None,
+    present: Presence,
+    execution: ExecutionLike,
+    mesh: Mesh | AbstractMesh | None,
+    also_read: tuple[str, ...] = (),
+) -> Pairs:
+    """Return the arguments of `contrast`, checked; where rows may be absent, the rule knows of it.
+
+    `also_read` are metadata that are read beside those of the rule.
+
+    Raises:
+      ArrayError: a shape or type is wrong, or the rule reads what the metadata lack.
+    """
+    x, y = as_floats(x, "x"), as_floats(y, "y")
+    for name, side in (("x", x), ("y", y)):
+        if side.ndim != 2 or side.size == 0:
+            raise ArrayError(f"{name} has the shape {side.shape}; give embeddings [rows, width].")
+    if x.shape[1] != y.shape[1]:
+        raise ArrayError(f"x has the width {x.shape[1]} and y the width {y.shape[1]}; give embeddings of one width.")
+    if x.dtype != y.dtype:
+        raise ArrayError(f"the embeddings of the rows are {x.dtype} and those of the columns {y.dtype}")
+    rule = rule or identity()
+    sides = []
+    for name, side, own in (("x", x, x_metadata), ("y", y, y_metadata)):
+        given = {**(metadata or {}), **(own or {})}
+        sides.append({key: _per_row(values, f"metadata {key!r} of {name}", side) for key, values in given.items()})
+    if present is not None:
+        both = present if isinstance(present, tuple) else (present, present)
+        if not isinstance(present, tuple) and len(x) != len(y):
+            raise ArrayError(f"x has {len(x)} rows and y {len(y)}; give present as a pair, one for each side.")
+        for side, own, where in zip((x, y), sides, both, strict=True):
+            own[_PRESENT] = _per_row(where, "present", side)
+            if own[_PRESENT].dtype != jnp.bool_:
+                raise ArrayError(f"present is an array of {own[_PRESENT].dtype}; give booleans [rows].")
+        rule = present_rule(rule, _PRESENT)
+    x_metadata, y_metadata = _completed(rule, sides[0], sides[1], (len(x), len(y)), also_read)
+    execution = read_execution(execution, mesh, (x, y))
+    if execution.mesh is not None:
+        x, y, x_metadata, y_metadata = _placed((x, y, x_metadata, y_metadata), execution)
+    return Pairs(x=x, y=y, x_metadata=x_metadata, y_metadata=y_metadata, rule=rule, execution=execution)
+
+
+def read_execution(execution: ExecutionLike, mesh: Mesh | AbstractMesh | None, arrays: tuple[Array, ...]) -> Execution:
+    """Return how pairs are walked: on the mesh that is given, else on that over which an array's rows are divided.
+
+    Under `jax.jit` and `jax.grad` only meshes with explicit axes can be seen in the arrays; give any other.
+
+    Raises:
+      ArrayError: there is no such execution, or two meshes are given.
+    """
+    if isinstance(execution, str):
+        if execution not in EXECUTIONS:
+            raise ArrayError(f"there is no execution {execution!r}; choose from {listed(EXECUTIONS)}.")
+        execution = Execution(name=execution)  # type: ignore[arg-type]  # it is one of these
+    execution = execution or Execution()
+    if mesh is not None and execution.mesh is not None and mesh != execution.mesh:
+        raise ArrayError("mesh is another than that of the execution; give one of them.")
+    if mesh is not None:
+        return dataclasses.replace(execution, mesh=mesh)
+    if execution.mesh is not None:
+        return execution
+    for array in arrays:
+        sharding = jax.typeof(array).sharding if isinstance(array, jax.core.Tracer) else array.sharding
+        if isinstance(sharding, NamedSharding) and sharding.spec and sharding.spec[0] not in (None, ()):
+            axes = sharding.spec[0]
+            axes = axes if isinstance(axes, tuple) else (axes,)
+            if math.prod(sharding.mesh.shape[axis] for axis in axes) > 1:
+                return dataclasses.replace(execution, mesh=sharding.mesh, axes=axes)
+    return execution
+
+
+def read_scale(temperature: Number | None, scale: Number | None) -> Number:
+    """Return 1 / temperature, by either name; 10 if neither is given.
+
+    Raises:
+      ArrayError: both are given, or a number is not positive.
+    """
+    if temperature is not None and scale is not None:
+        raise ArrayError("temperature and scale, its inverse, are both given; give one of them.")
+    for name, value in (("temperature", temperature), ("scale", scale)):
+        if isinstance(value, int | float) and not value > 0:
+            raise ArrayError(f"{name} must be positive, not {value}")
+    if scale is not None:
+        return scale
+    return 10.0 if temperature is None else 1 / temperature
+
+
+class _Reading(Mapping[str, Any]):
+    """The metadata of one side, for the rule to be tried with: an index of the batch stands in for what lacks."""
+
+    def __init__(self, known: Mapping[str, Any], index: Any) -> None:
+        self.known, self.index = known, index
+        self.lacking: list[str] = []
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self.known:
+            self.lacking.append(key)
+            return self.index
+        return self.known[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.known)
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+
+def _completed(
+    rule: PairRule, x: Metadata, y: Metadata, shape: tuple[int, int], also_read: tuple[str, ...]
+) -> tuple[Metadata, Metadata]:
+    """Return the metadata with the indices that the rule reads, where these are not given; try the rule."""
+    lacking: dict[str, list[str]] = {}
+
+    def tried(rows: Metadata, columns: Metadata, row: Array, column: Array) -> Any:
+        reading = {"x": _Reading(rows, row), "y": _Reading(columns, column)}
+        found = rule(reading["x"], reading["y"])
+        lacking.update({side: one.lacking for side, one in reading.items()})
+        return found
+
+    def one_axis(metadata: Metadata, axis: int) -> Any:
+        return {key: jax.ShapeDtypeStruct(_along(values, axis), values.dtype) for key, values in metadata.items()}
+
+    index = [jax.ShapeDtypeStruct(one, jnp.int32) for one in ((shape[0], 1), (1, shape[1]))]
+    masks = jax.eval_shape(tried, one_axis(x, 1), one_axis(y, 0), *index)
+    if not isinstance(masks, tuple) or len(masks) != 2 or any(mask.dtype != jnp.bool_ for mask in masks):
+        raise ArrayError("the pair rule must return two arrays of booleans: which pairs are positives, which count.")
+    for mask in masks:
+        if len(mask.shape) > 2 or any(n not in (1, m) for n, m in zip(mask.shape[::-1], shape[::-1], strict=False)):
+            raise ArrayError(f"the pair rule returned an array {mask.shape} for {shape[0]} x {shape[1]} pairs.")
+    for side, known in (("x", x), ("y", y)):
+        lacking[side] += [key for key in also_read if key not in known]
+    wanted = dict.fromkeys(lacking["x"] + lacking["y"])
+    for key in wanted:
+        if key not in _INDICES or key in x or key in y:
+            side = "x" if key in lacking["x"] else "y"
+            raise ArrayError(f"the pair rule reads {key!r}, which the metadata of {side} lack; give it to both sides.")
+        if shape[0] != shape[1]:
+            raise ArrayError(
+                f"x has {shape[0]} rows and y {shape[1]}; give x_metadata and y_metadata with {key!r}, which says "
+                f"what belongs together."
+            )
+    indices = {key: jnp.arange(shape[0], dtype=jnp.int32) for key in wanted}
+    return {**x, **indices}, {**y, **indices}
+
+
+def _along(values: Array, axis: int) -> tuple[int, int]:
+    return (len(values), 1) if axis == 1 else (1, len(values))
+
+
+def _per_row(values: ArrayLike, name: str, side: Array) -> Array:
+    array = as_array(values, name)
+    if array.shape != (len(side),):
+        raise ArrayError(f"{name} has the shape {array.shape}; give one value for each of the {len(side)} rows.")
+    return array
+
+
+def _placed(arrays: Any, execution: Execution) -> Any:
+    """Put arrays that lie elsewhere on the devices of a mesh, by rows; what is traced stays as it is."""
+    if not isinstance(execution.mesh, Mesh):
+        return arrays
+    sharding = NamedSharding(execution.mesh, PartitionSpec(execution.over))
+
+    def place(array: Array) -> Array:
+        if isinstance(array, jax.core.Tracer) or array.shape[0] % execution.devices:
+            return array
+        return jax.device_put(array, sharding)
+
+    return jax.tree.map(place, arrays)
