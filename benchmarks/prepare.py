@@ -37,8 +37,8 @@ def run(size: str) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         request = _written(root, count, pixels)
-        assert request.table is not None
-        assert request.images is not None
+        assert isinstance(request.table, Path)
+        assert isinstance(request.images, Path)
         names = [(name,) for name in pl.read_csv(request.table)["file"]]
         seconds: dict[str, float] = {}
         paths = [str(request.images / name) for (name,) in names]

@@ -30,15 +30,15 @@ def writing(path: Path) -> Iterator[None]:
 def whole(path: Path) -> Iterator[Path]:
     """Yield the name to write a file or folder under, which becomes `path` when the block ends: whole, or not at all.
 
-    A file or folder that was there before is replaced. What a call that was killed left under that name is removed, and
-    so is what was written when the block raises.
+    A file replaces a file that was there before, and a folder a folder. What a call that was killed left under that
+    name is removed, and so is what was written when the block raises.
     """
     partial = path.with_name(f".{path.name}.partial")
     _remove(partial)
     try:
         with writing(path):
             yield partial
-            if path.is_dir():
+            if path.is_dir() and partial.is_dir():
                 shutil.rmtree(path)
             partial.replace(path)
     except BaseException:

@@ -187,9 +187,10 @@ def _request(given: Mapping[str, Any]) -> Request:
         if is_folder(said["images"]):
             said["images"] = folder_of(said["images"])
         else:
-            require("table" in said, "images: pictures in memory belong to the rows of a table; give the table.")
             require(not several(given["image_column"]), "image_column: pictures in memory are named by their index.")
-            if not is_frame(said["table"]):
+            if "table" not in said:
+                said["table"] = None
+            elif not is_frame(said["table"]):
                 read = Tables().read(Path(said["table"]), separator=given["separator"], encoding=given["encoding"])
                 require(not read.bad, f"The table {said['table']} has rows that cannot be parsed: {read.bad[:1]}.")
                 said["table"] = read.frame

@@ -2,7 +2,7 @@
 
 store.json        what it was made of and with; written last, so a folder without it is not a store
 entries.json      the schema: kind, shape, type and columns of every entry
-declaration.json  how cells of the raw table are read
+declaration.json  how cells of the raw table are read, and declaration.NAME.json those of further tables
 statistics.json   mean, std, fill and range of every column of the first table, from the training split alone
 rows.npz          the rows of splits, subsets and folds; id and group of every row (see `lists`)
 keys.json         the key (identifier or image path) of every row
@@ -30,6 +30,7 @@ from mmcl_jax.data.format.format3 import FORMAT, MANIFEST, Format3, Rows
 from mmcl_jax.data.format.lists import Lists
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import Schema
+from mmcl_jax.data.shown import shown
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import UserError, check
@@ -37,7 +38,7 @@ from mmcl_jax.files import reading, sha256
 from mmcl_jax.text import visible
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Store:
     """An opened store. `fingerprint` identifies its content, `sizes` the number of rows per split."""
 
@@ -195,6 +196,12 @@ class Store:
         check(name in subsets, f"The store {self.directory} has no subset {name!r}; it has {', '.join(subsets)}.")
         split = name.split("_")[0]
         return split, np.searchsorted(self.rows_of(split), subsets[name])
+
+    def __repr__(self) -> str:
+        return self.describe()
+
+    def _repr_html_(self) -> str:
+        return shown(self)
 
     def describe(self) -> str:
         """Describe the content of the store, in a few lines."""

@@ -182,27 +182,21 @@ def _fusion_specs(config: ConfigDict, encoders: Mapping[str, Encoder]) -> dict[s
     """Return what the fusions of a config get to see of the encoders of inputs, by modality.
 
     Raises:
-      UserError: a part is local and its encoder gives no local features, or two views of a fusion are of other widths.
+      UserError: a part is local, and its encoder gives no local features.
     """
     found: dict[str, ViewSpec] = {}
     for name, texts in parts_of_views(config.views).items():
-        path, modality = f"config.views.{name}.of", config.views[name].modality
         widths = []
         for text in texts:
             view, local, _ = parse_key(text)
             of = config.views[view].modality
             check(
                 not local or encoders[of].local_features > 0,
-                f"{path}: {text!r} are local features, and the encoder of {of!r} gives none; name {view!r}, or choose "
-                f"another config.encoders.{of}.",
+                f"config.views.{name}.of: {text!r} are local features, and the encoder of {of!r} gives none; name "
+                f"{view!r}, or choose another config.encoders.{of}.",
             )
             widths.append(encoders[of].local_features if local else encoders[of].features)
-        spec = ViewSpec(kind="fusion", shape=(), parts=tuple(widths))
-        check(
-            found.setdefault(modality, spec) == spec,
-            f"{path}: its parts have {', '.join(map(str, widths))} channels, and those of another view of {modality!r} "
-            f"have {', '.join(map(str, found[modality].parts))}; give it another modality.",
-        )
+        found[config.views[name].modality] = ViewSpec(kind="fusion", shape=(), parts=tuple(widths))
     return dict(sorted(found.items()))
 
 

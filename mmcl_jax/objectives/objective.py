@@ -278,7 +278,8 @@ def check_reads(term: Term, path: str, views: Iterable[str]) -> None:
         check(read.view in views, f"{path}: there is no view {read.view!r}; config.views has {', '.join(views)}.")
         check(
             term.local or not read.local,
-            f"{path}: {text!r} is local, and the term {term.name!r} compares pooled features; read {read.view!r}.",
+            f"{path}: {text!r} is local, and the term {term.name!r} compares pooled features; read {read.view!r}, or "
+            "choose a term of local features: local_alignment.",
         )
         check(
             bool(term.outputs) or read.head in ("", "none"),

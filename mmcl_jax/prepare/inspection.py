@@ -109,7 +109,7 @@ def inspect(
     if like is None:
         label_columns, columns = (tuple(one.column(kept) for one in parsed) for parsed in (labels, features))
     else:
-        label_columns, columns = like.labels(labels), like.schema.columns
+        label_columns, columns = like.labels(labels), like.columns
         features, labels = like.ordered(features, columns), like.ordered(labels, label_columns)
     label_values, _ = matrix(labels, label_columns, kept)
     codes = class_codes(label_values, label_columns)

@@ -14,6 +14,7 @@ from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.pictures.images import FILTERS, Fit
 from mmcl_jax.prepare.pictures.levels import Intensity, Nan
 from mmcl_jax.prepare.pictures.memory import Pictures
+from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import INPUTS, TARGETS, Source, read_sources
 
 
@@ -124,6 +125,12 @@ class Request:
     def requires(self, name: str) -> bool:
         """Return whether rows without this entry are left out in any cohort."""
         return name in self.entries and self.entries[name].required
+
+    def quarantine(self) -> Quarantine:
+        """Return an empty quarantine, which knows what rows may lack."""
+        several = bool(self.entries or self.targets)
+        required = [name for name in self.entries if self.requires(name)]
+        return Quarantine(outer=several and self.cohort == "outer", required=required)
 
     def declaration(self, base: Declaration | None = None) -> Declaration:
         """Return all declarations of columns, here and in `base`.

@@ -136,6 +136,7 @@ def pretrain(
         constants = put_whole(experiment.constants(), replicated(mesh))
         initialise = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))
         data = iterate(batches, workers=config.loader.workers)
+        resources.callback(data.close)
         restored = resume(run.checkpoints, shapes[0], say=say)
         if restored is None:
             with working("initialising the parameters", quiet=not is_first()):

@@ -28,6 +28,11 @@ def names_file(name: str) -> str:
     return f"{name}.names.txt"
 
 
+def declaration_file(name: str) -> str:
+    """Return the name of the file that says how the cells of a further table, or of a label of one, are read."""
+    return f"declaration.{name}.json"
+
+
 class Format3:
     """An opened store's files.
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 from mmcl_jax.encoders.base import ENCODERS
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.fusions.fusion import Fusion, Part, Parts
-from mmcl_jax.encoders.layers import linear
+from mmcl_jax.encoders.layers import kept, linear
 
 _INIT = nnx.initializers.normal(0.02)
 
@@ -91,16 +91,16 @@ class CrossAttention(Fusion):
     ) -> Features:
         """Return the tokens of the last part, 0 where there is none, and their mean or the first as pooled features."""
         del train, present, keys
-        tokens = [
-            norm(layer(part.tokens.astype(self.dtype)))
-            for part, layer, norm in zip(embedded, self.inputs, self.norms, strict=True)
-        ]
         masks = [jnp.ones(part.tokens.shape[:2], bool) if part.mask is None else part.mask for part in embedded]
+        tokens = [
+            norm(layer(kept(part.tokens, there).astype(self.dtype)))
+            for part, there, layer, norm in zip(embedded, masks, self.inputs, self.norms, strict=True)
+        ]
         (*others, x), (*other_masks, mask) = tokens, masks
         context, context_mask = jnp.concatenate(others, axis=1), jnp.concatenate(other_masks, axis=1)
         for block in self.blocks:
             x = block(x, mask, context, context_mask)
-        last = Part(tokens=jnp.where(mask[:, :, None], x, 0), mask=mask, grid=embedded[-1].grid)
+        last = Part(tokens=kept(x, mask), mask=mask, grid=embedded[-1].grid)
         pooled = last.mean() if self.pool == "mean" else last.tokens[:, 0]
         return Features(pooled=pooled, local=last.tokens, mask=embedded[-1].mask, grid=last.grid)
 

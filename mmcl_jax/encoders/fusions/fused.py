@@ -65,6 +65,7 @@ def check_fused(config: ConfigDict) -> None:
       UserError: naming the key.
     """
     fusions = parts_of_views(config.views)
+    made_of: dict[str, list[str]] = {}
     for name, texts in fusions.items():
         path, modality = f"config.views.{name}", VIEWS.build(config.views[name], f"config.views.{name}").modality
         check(
@@ -76,3 +77,10 @@ def check_fused(config: ConfigDict) -> None:
             others = ", ".join(other for other in config.views if other not in fusions) or "none of an input"
             check(view in config.views, f"{path}.of: there is no view {view!r}; config.views has {others}.")
             check(view not in fusions, f"{path}.of: {view!r} is a fused view itself; name views of inputs: {others}.")
+        features = [text.replace(view := parse_key(text).modality, config.views[view].modality, 1) for text in texts]
+        first = made_of.setdefault(modality, features)
+        check(
+            first == features,
+            f"{path}.of: it fuses {' and '.join(features)}, and another view of {modality!r} {' and '.join(first)}; "
+            "give it another modality, with an encoder of its own.",
+        )

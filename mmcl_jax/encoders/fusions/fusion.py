@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from mmcl_jax.encoders.base import Encoder
 from mmcl_jax.encoders.features import Features
+from mmcl_jax.encoders.layers import kept
 
 
 @jax.tree_util.register_dataclass
@@ -30,9 +31,8 @@ class Part:
         """Return the mean of the tokens that exist, 0 where there is none."""
         if self.mask is None:
             return self.tokens.mean(axis=1)
-        there = self.mask[:, :, None]
-        count = jnp.maximum(there.sum(axis=1), 1).astype(self.tokens.dtype)
-        return jnp.where(there, self.tokens, 0).sum(axis=1) / count
+        count = jnp.maximum(self.mask.sum(axis=1), 1).astype(self.tokens.dtype)
+        return kept(self.tokens, self.mask).sum(axis=1) / count[:, None]
 
 
 Parts = tuple[Part, ...]

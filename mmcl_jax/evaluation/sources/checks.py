@@ -30,6 +30,12 @@ def check_distinct(runs: Sequence[Run]) -> None:
         on = "" if fold is None else f" on the fold {fold}"
         check((name, seed, fold) not in seen, f"Two runs are of the experiment {name!r} with the seed {seed}{on}.")
         seen.add((name, seed, fold))
+    whole = [run for run in runs if run.inputs.fold is None]
+    check(
+        len(whole) in (0, len(runs)),
+        f"--run: {', '.join(str(run.directory) for run in whole[:1])} was trained on the splits of its store and "
+        "others on folds, whose test rows are others; evaluate these in two commands.",
+    )
 
 
 def check_inputs(run: Run, data: LabelledStore, given: str) -> None:

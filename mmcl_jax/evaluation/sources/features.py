@@ -11,7 +11,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from mmcl_jax.backend import compiler_options
-from mmcl_jax.data.kinds.vector import is_missing
+from mmcl_jax.data.kinds.vector import z_scores
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.table_input import TableInput
@@ -167,7 +167,7 @@ def vector_features(rows: Any, fitted: Mapping[str, Any]) -> np.ndarray:
     parts = []
     for start in range(0, len(rows), _CHUNK):
         part = np.asarray(rows[start : start + _CHUNK])
-        parts.append(np.where(is_missing(part), 0, (part.astype(np.float32) - fitted["mean"]) / fitted["std"]))
+        parts.append(z_scores(part, fitted["mean"], fitted["std"]))
     return np.concatenate(parts)
 
 

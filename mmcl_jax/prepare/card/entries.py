@@ -47,6 +47,7 @@ def _line(entry: Mapping[str, Any], kept: int) -> tuple[Child, ...]:
     kind = f"{entry['kind']}{' (target)' if entry['role'] == 'target' else ''}"
     of: Child = fragment(", of ", name(entry["of"])) if entry["of"] else None
     missing = f"{count(entry['missing'])} ({share(entry['missing'], kept)})" if entry["missing"] else "–"
+    bad = ", ".join(f"{cause} {count(rows)}" for cause, rows in entry.get("bad", {}).items())
     shape = str(entry["stored"]).replace(" x ", "×")
     return (
         name(entry["name"]),
@@ -54,7 +55,7 @@ def _line(entry: Mapping[str, Any], kept: int) -> tuple[Child, ...]:
         shape,
         str(entry["dtype"]),
         count(entry["rows"]),
-        missing,
+        f"{missing}; bad: {bad}" if bad else missing,
         name(entry["source"], 40) if entry["source"] else "–",
     )
 

@@ -64,7 +64,8 @@ class Findings:
       steps: of the recipe of a named data set: {"what", "before", "after"}.
       columns: one per raw column of the main table, in its order.
       entries: of the store, each with its "name", "kind", "role", "stored" shape, "dtype", "source", "rows" that have
-        it and rows in which it is "missing", the former by "splits", and, by kind, "values", "classes" or "columns".
+        it and rows in which it is "missing", the former by "splits", and, by kind, "values", "classes" or "columns";
+        and how many are "bad", by cause.
       splits: rows per split.
       subsets: rows per subset.
       labels: for each class label, rows per class and split: {"model": {"train": {"M1": 40, ...}, ...}}.

@@ -1,5 +1,6 @@
 """From what was found to `findings.json` and the data card."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -89,18 +90,21 @@ def add_images(
         )
 
 
-def add_entries(findings: Findings, gathered: Gathered, assembled: Assembled) -> None:
+def add_entries(findings: Findings, gathered: Gathered, assembled: Assembled, quarantine: Quarantine) -> None:
     """Add what there is to say about the entries of the store, and about the rows that lack some."""
     content = assembled.content
     where = {name: _origin(one) for name, one in gathered.join.entries.items()}
     source = Path(gathered.rows.source).name
     where |= dict.fromkeys(gathered.join.main, source)
-    labels = [source] if gathered.rows.named("label") else []
-    labels += [where[name] for name, one in gathered.join.entries.items() if is_column(one)]
-    where["labels"] = ", ".join(dict.fromkeys(labels))
+    files = [source] if gathered.rows.named("label") else []
+    files += [where[name] for name, one in gathered.join.entries.items() if is_column(one)]
+    where["labels"] = ", ".join(dict.fromkeys(files))
     findings.entries.extend(described(content, where))
+    labels = [one.name for one in (*gathered.rows.named("label"), *gathered.targets)]
     for entry in findings.entries:
         entry.update(facts(content, entry["name"]))
+        causes = [quarantine.causes_of(name) for name in (labels if entry["name"] == "labels" else [entry["name"]])]
+        entry["bad"] = dict(sum(map(Counter, causes), Counter[str]()))
         if content.parts[entry["name"]].entry.kind == "table" and entry["name"] in gathered.join.entries:
             entry["columns"] = _columns(content.parts[entry["name"]])
     for entry in findings.entries:

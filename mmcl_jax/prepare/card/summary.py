@@ -73,17 +73,20 @@ def _rows(findings: Findings) -> RenderableType:
 
 def _entries(findings: Findings) -> RenderableType | None:
     """Return the entries of the store, unless they are one image and one table that every row has."""
-    if all(entry["name"] in ("image", "table", "labels") and not entry["missing"] for entry in findings.entries):
+    simple = ("image", "table", "labels")
+    if all(one["name"] in simple and not one["missing"] and not one.get("bad") for one in findings.entries):
         return None
     lines = []
     for entry in findings.entries:
         role = " (target)" if entry["role"] == "target" else ""
         kind = f"{entry['kind']}{role} {entry['stored']} {entry['dtype']}".rstrip()
         missing = f"missing in {counted(entry['missing'], 'row')}" if entry["missing"] else "in every row"
+        bad = ", ".join(f"{visible(cause)} {count(rows)}" for cause, rows in entry.get("bad", {}).items())
         lines.append(
             _text(
                 f"{clipped(entry['name'], 40)}: {kind}, {missing}",
                 (f" ({share(entry['missing'], findings.kept)})" if entry["missing"] else "", "soft"),
+                (f"; bad: {bad}" if bad else "", "bad"),
             )
         )
     return _listed(_text(("Entries:", "head")), lines)

@@ -21,6 +21,7 @@ from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import Source
 from mmcl_jax.prepare.table.cells import is_text, nameless, text_of
 from mmcl_jax.prepare.table.infer import shortened
+from mmcl_jax.prepare.table.table import require_columns
 
 MISSING = -127  # of int8
 _LIMIT = {"float32": float(np.finfo(np.float32).max), "float16": float(np.finfo(np.float16).max), "int8": 126.0}
@@ -56,6 +57,19 @@ class Matrix:
             order, back = np.unique(rows[start : start + size], return_inverse=True)
             yield start, np.asarray(self.values(order))[back]
 
+    def selected(self, features: tuple[str, ...], where: str) -> "Matrix":
+        """Return the matrix of these columns in this order, or all if there are none.
+
+        Raises:
+          UserError: naming a column that the matrix lacks.
+        """
+        if features in ((), self.names):
+            return self
+        for name in features:
+            check(name in self.names, f"{where}: {self.file} has no column {name!r}, which --like asks for.")
+        order = np.array([self.names.index(name) for name in features])
+        return dataclasses.replace(self, names=features, values=lambda rows: self.values(rows)[:, order])
+
     def looked_at(self) -> "Matrix":
         """Return the matrix without the rows in its index that have no value, and with what is wrong with others."""
         rows = np.array(sorted(self.index.values()), int)
@@ -88,7 +102,9 @@ class Matrix:
             out[start : start + len(values)] = values
 
 
-def read_matrix(source: Source, key: str, where: str, tables: Keys, quarantine: Quarantine) -> Matrix:
+def read_matrix(
+    source: Source, key: str, where: str, tables: Keys, quarantine: Quarantine, *, features: tuple[str, ...] = ()
+) -> Matrix:
     """Open the matrix of a source.
 
     Args:
@@ -97,15 +113,22 @@ def read_matrix(source: Source, key: str, where: str, tables: Keys, quarantine: 
       where: what errors call it.
       tables: reads tables.
       quarantine: takes rows of a table without a key of their own.
+      features: the columns that the matrix is to have, in this order; by default all of them.
 
     Raises:
       UserError: a file is missing or no matrix of numbers, or names or keys are not as many as columns and rows.
     """
-    assert source.file is not None
+    file = source.file
+    assert file is not None
     names = None if source.names is None else _lines(source.names, where)
-    if source.file.suffix.lower() in (".csv", ".tsv", ".parquet"):
-        return _of_table(source, tables.keyed(source, key, where, quarantine), names, where)
-    opened = _npy(source.file, where) if source.file.suffix.lower() == ".npy" else _hdf5(source, where)
+    if file.suffix.lower() in (".csv", ".tsv", ".parquet"):
+        keyed = tables.keyed(source, key, where, quarantine)
+        if features and names is None:
+            require_columns(keyed.frame.columns, features, file)
+            beside = [name for name in keyed.frame.columns if name not in (keyed.key, *features)]
+            source = dataclasses.replace(source, ignore=tuple(beside))
+        return _of_table(source, keyed, names, where).selected(features, where)
+    opened = _npy(file, where) if file.suffix.lower() == ".npy" else _hdf5(source, where)
     shape = " x ".join(map(str, opened.shape))
     what = f"{where}: {source.file} holds values of type {opened.dtype} and shape {shape}, not a matrix of numbers."
     check(len(opened.shape) == 2 and opened.dtype.kind in "iufb", what)
@@ -118,13 +141,13 @@ def read_matrix(source: Source, key: str, where: str, tables: Keys, quarantine: 
     index = first_rows(keys)
     tables.note(str(source.keys), keys, index, list(range(1, len(keys) + 1)), quarantine, total=len(keys))
     return Matrix(
-        file=source.file,
+        file=file,
         names=_named(names, [f"f{place}" for place in range(opened.shape[1])], source, where),
         keys=keys,
         index=index,
         dtype=source.dtype,
         values=lambda rows: _floats(opened[rows]),
-    )
+    ).selected(features, where)
 
 
 def _of_table(source: Source, keyed: Keyed, names: list[str] | None, where: str) -> Matrix:

@@ -23,6 +23,7 @@ class Pictured:
     Attributes:
       name: of the entry.
       where: what sentences call it; "" for the images of the simple command line.
+      alone: whether it is all that rows have beside one table, so that a row without it is none.
       kind: "image", "volume" or "mask".
       root: the folder that names are relative to.
       names: of the files of every row; () for a row without.
@@ -41,6 +42,7 @@ class Pictured:
 
     name: str
     where: str = ""
+    alone: bool = False
     kind: Literal["image", "volume", "mask"] = "image"
     root: Path | None
     names: list[tuple[str, ...]]
@@ -55,6 +57,11 @@ class Pictured:
     values: tuple[int, ...] = ()
     read: Reader | None = None
     memory: Pictures | None = None
+
+    @property
+    def entry(self) -> str:
+        """The entry of which the quarantine says that it is bad; "" where the row is."""
+        return "" if self.alone else self.name
 
     @property
     def what(self) -> str:
@@ -92,6 +99,7 @@ def pictured_entries(request: Request, recipe: Recipe | None, joined: Join) -> l
         found.append(
             Pictured(
                 name="image",
+                alone=not joined.entries,
                 root=recipe.images if recipe else request.images if isinstance(request.images, Path) else None,
                 memory=request.images if isinstance(request.images, Pictures) else None,
                 names=joined.rows.images,
@@ -148,6 +156,7 @@ def _mask(one: Joined, images: Mapping[str, Pictured], keys: list[str]) -> Pictu
     names = [mine if theirs else () for mine, theirs in zip(_names(one, keys), image.names, strict=True)]
     return dataclasses.replace(
         image,
+        alone=False,
         name=one.name,
         where=one.where,
         kind="mask",

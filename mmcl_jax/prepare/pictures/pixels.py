@@ -28,7 +28,8 @@ _VOLUMES = 2  # volumes, which are read whole for that
 class Pixels:
     """The decoded pictures of rows `places` (of the rows read), in that order, and what the schema says of them.
 
-    `array` is the file of the pixels, `thumbs` that of the thumbnails; `files` is how many were read.
+    `array` is the file of the pixels, `thumbs` that of the thumbnails; `files` is how many were read. The rows `lost`
+    lack the entry, because it is bad in them.
     """
 
     pictured: Pictured
@@ -38,6 +39,7 @@ class Pixels:
     files: int
     array: Path
     thumbs: Path
+    lost: np.ndarray
 
     @property
     def spec(self) -> ImageSpec:
@@ -51,7 +53,8 @@ class Pixels:
     def at(self, rows: np.ndarray) -> np.ndarray:
         """Return the index among the pixels of each of these rows, -1 for those that have no picture."""
         there = np.minimum(np.searchsorted(self.places, rows), max(0, len(self.places) - 1))
-        return np.where(self.places[there] == rows, there, -1) if len(self.places) else np.full(len(rows), -1)
+        mine = self.places[there] == rows if len(self.places) else np.zeros(len(rows), bool)
+        return np.where(mine & ~np.isin(rows, self.lost), there, -1)
 
 
 def decode_rows(
@@ -86,11 +89,12 @@ def decode_rows(
         raise UserError(
             f"{named}The image folder {root} does not exist." if root else "Name the image folder with --images."
         )
-    left = [row for row in rows.left(quarantine) if pictured.names[row]]
+    lacking = rows.lacking(quarantine, pictured.of) if of is not None else np.zeros(len(rows.keys), bool)
+    left = [row for row in rows.left(quarantine) if pictured.names[row] and not lacking[row]]
     for row in left:
         if not all(pictured.names[row]):
             reason = f"The cell of one picture of {pictured.name!r} of {rows.keys[row]!r} is empty."
-            rows.leave_out(row, quarantine, "missing image", reason)
+            rows.leave_out(row, quarantine, "missing image", reason, entry=pictured.entry)
     places = np.array([row for row in left if all(pictured.names[row])], int)
     check(len(places) > 0, f"No row of {rows.source} is left to read {pictured.what} of.")
     names = [pictured.names[row] for row in places]
@@ -108,12 +112,14 @@ def decode_rows(
                 f"size to store, "
                 f"for example {pictured.size_option}."
             )
-        rows.leave_out(places[place], quarantine, cause, reason, image=names[place][0])
+        rows.leave_out(places[place], quarantine, cause, reason, image=names[place][0], entry=pictured.entry)
     if of is not None:
         _check_sizes(pictured, rows, places, decoded, of, quarantine)
     if pictured.duplicates == "quarantine":
         _quarantine_duplicates(pictured, rows, places, decoded, array, quarantine)
     rows.refuse(quarantine, request.max_bad)
+    if pictured.entry:
+        quarantine.refuse_entry(request.max_bad, len(left), pictured.entry)
     pictures = len(names[0])
     stored = job.stored(pictures)
     if job.kind == "mask":
@@ -137,6 +143,7 @@ def decode_rows(
         files=len(names) * pictures,
         array=array,
         thumbs=folder / "thumb.npy",
+        lost=np.flatnonzero(rows.lacking(quarantine, pictured.name)),
     )
 
 
@@ -222,7 +229,8 @@ def _check_sizes(
                 f"The mask {pictured.name!r} of {rows.keys[row]!r}, {pictured.names[row][0]}, has the size {sizes[0]} "
                 f"and its image {of.pictured.names[row][0]} has {sizes[1]}."
             )
-            rows.leave_out(row, quarantine, "mask of other size", reason, image=pictured.names[row][0])
+            name = pictured.names[row][0]
+            rows.leave_out(row, quarantine, "mask of other size", reason, image=name, entry=pictured.entry)
 
 
 def _quarantine_duplicates(
@@ -240,4 +248,5 @@ def _quarantine_duplicates(
             f"Its {pictured.kind} {pictured.names[row][0]} is that of {rows.called(other)}, "
             f"{pictured.names[other][0]}; to keep such rows, say {pictured.keep_option}.",
             image=pictured.names[row][0],
+            entry=pictured.entry,
         )

@@ -64,10 +64,15 @@ class Rows:
         *,
         chosen: bool = False,
         image: str | None = None,
+        entry: str = "",
     ) -> None:
-        """Put the row at an index into the quarantine."""
+        """Put the row at an index, or an `entry` of it that rows may lack, into the quarantine."""
         shown = image or next(iter(self.images[row]), None)
-        quarantine.add(int(self.numbers[row]), shown, cause, reason, chosen=chosen)
+        quarantine.add(int(self.numbers[row]), shown, cause, reason, chosen=chosen, entry=entry)
+
+    def lacking(self, quarantine: Quarantine, entry: str) -> np.ndarray:
+        """Return bool `[N]`, whether a row lacks an entry because it is bad."""
+        return np.isin(self.numbers, quarantine.absent(entry))
 
     def called(self, row: int) -> str:
         """Return the words by which a sentence names the row at an index."""
@@ -98,6 +103,17 @@ class Rows:
             images=[*self.images, *[()] * len(new)],
         )
 
+    def without_features(self, lacking: np.ndarray) -> "Rows":
+        """Return the rows with no value of a feature where bool `[N]` is true."""
+        if not lacking.any():
+            return self
+        where = pl.Series(lacking)
+        columns = [
+            dataclasses.replace(one, values=one.values.set(where, None)) if one.role == "feature" else one
+            for one in self.columns
+        ]
+        return dataclasses.replace(self, columns=columns)
+
     @classmethod
     def none(cls, source: str) -> "Rows":
         """Return no rows, to be extended by keys."""
@@ -109,7 +125,13 @@ class Rows:
 
 
 def understand(
-    request: Request, recipe: Recipe | None, quarantine: Quarantine, *, tables: Tables | None = None, alone: bool = True
+    request: Request,
+    recipe: Recipe | None,
+    quarantine: Quarantine,
+    *,
+    tables: Tables | None = None,
+    alone: bool = True,
+    entry: str = "",
 ) -> Rows:
     """Read and parse the table; rows that cannot be used go to the quarantine.
 
@@ -119,6 +141,7 @@ def understand(
       quarantine: to add to.
       tables: reads tables.
       alone: whether there are no other entries, so that every row needs an image.
+      entry: name of the entry that the features are, if a row may be kept without them.
 
     Raises:
       UserError: naming the file or column that is wrong.
@@ -144,13 +167,15 @@ def understand(
     paths = paths or [()] * frame.height
     for column in columns:
         for row, reason in column.bad:
-            quarantine.add(int(numbers[row]), next(iter(paths[row]), None), "unparsable cell", reason)
+            of = "" if alone else column.name if column.role == "label" else entry
+            quarantine.add(int(numbers[row]), next(iter(paths[row]), None), "unparsable cell", reason, entry=of)
     for row, names in enumerate(paths):
         if not all(names) and (alone or any(names)):
             empty = image_columns[[bool(name) for name in names].index(False)]
             quarantine.add(
-                int(numbers[row]), None, "missing image", f"Its cell in the image column {empty!r} is empty."
-            )
+                int(numbers[row]), None, "missing image", f"Its cell in the image column {empty!r} is empty.",
+                entry="" if alone else "image",
+            )  # fmt: skip
     keys = _keys(columns, paths, numbers, quarantine)
     total = int(len(numbers) + (0 if recipe else len(table.bad)))
     return Rows(
@@ -177,11 +202,16 @@ def matrix(columns: list[Parsed], schema_columns: tuple[Column, ...], rows: np.n
 
 
 def resolved(rows: Rows) -> Declaration:
-    """Return the declaration by which new rows of the same table are read: what was declared and what was inferred.
+    """Return the declaration by which new rows of the main table are read."""
+    return readings(rows.columns, rows.declaration)
+
+
+def readings(parsed: Sequence[Parsed], said: Declaration) -> Declaration:
+    """Return the declaration by which new rows of the same table are read: what was `said` and what was inferred.
 
     Categories, and the order of ordinal ones, are left to the schema, so that an unknown one is counted and no error.
     """
-    words = ["", *rows.declaration.missing]
+    words = ["", *said.missing]
     columns = {
         column.name: dataclasses.replace(
             column.declared,
@@ -195,9 +225,9 @@ def resolved(rows: Rows) -> Declaration:
             ),
             verbatim=column.verbatim if column.coded or column.role in KEYS else None,
         )
-        for column in rows.columns
+        for column in parsed
     }
-    return dataclasses.replace(rows.declaration, columns=columns, others="ignore")
+    return dataclasses.replace(said, columns=columns, others="ignore")
 
 
 def template(rows: Rows) -> Declaration:

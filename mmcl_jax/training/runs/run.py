@@ -38,6 +38,7 @@ from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.files import CHECKSUMS, damage, reading, whole, write_checksums, write_text
 from mmcl_jax.lock import locked
+from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.optim.schedules import SCHEDULES
 from mmcl_jax.training.processes import by_first
@@ -48,6 +49,7 @@ from mmcl_jax.training.runs.plain import from_plain, to_plain
 from mmcl_jax.training.runs.renamed import is_old, translated
 from mmcl_jax.training.runs.resume import unusable
 from mmcl_jax.training.runs.seen import Seen
+from mmcl_jax.training.runs.shown import curves, described, shown
 from mmcl_jax.training.state.control import first_control
 from mmcl_jax.training.state.groups import split_frozen
 from mmcl_jax.training.state.model import trained_model
@@ -77,7 +79,7 @@ Checkpoint = int | Literal["latest", "best"]
 _COPY = "put a copy of it back, or train anew in another --workdir"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Run:
     """An experiment's directory and what it was made with; `checkpoint` says which model is loaded."""
 
@@ -102,6 +104,19 @@ class Run:
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
         return self.directory / "checkpoints"
+
+    def metrics(self) -> list[dict[str, float]]:
+        """Return the logged steps: "step", "seconds" and every metric by name; a number that was not finite is NaN."""
+        return read_metrics(self.directory)
+
+    def __repr__(self) -> str:
+        return described(self)
+
+    def _repr_html_(self) -> str:
+        return shown(self)
+
+    def _repr_png_(self) -> bytes | None:
+        return curves(self)
 
     @staticmethod
     def exists(directory: Path) -> bool:
@@ -203,12 +218,13 @@ class Run:
         return True
 
     @classmethod
-    def open(cls, directory: Path) -> "Run":
+    def open(cls, directory: Path | str) -> "Run":
         """Open a run.
 
         Raises:
           UserError: the directory is not a run, or one of its files is not what was written.
         """
+        directory = Path(directory)
         check(cls.exists(directory), f"{directory} is not a run (it has no config.json).")
         changed = damage(directory)
         check(
