@@ -16,7 +16,6 @@ from examples.cohort import PEOPLE, SIZE, draw, request
 from mmcl_jax.cli.main import main
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
-from mmcl_jax.prepare import make
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.entries import matrix
 from mmcl_jax.prepare.make import look, prepare
@@ -234,7 +233,7 @@ def test_a_stopped_build_continues_behind_the_entries_that_are_decoded(
 ) -> None:
     _, raw, store = made
     read: list[str] = []
-    decode_chunk = make.decode_rows.__globals__["decode"].__globals__["decode_chunk"]
+    decode_chunk = decode.decode_chunk
 
     def watched(job, *arguments):
         read.append(job.root.rsplit("/", 1)[1])
