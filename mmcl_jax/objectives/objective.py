@@ -279,7 +279,7 @@ def check_reads(term: Term, path: str, views: Iterable[str]) -> None:
         check(
             term.local or not read.local,
             f"{path}: {text!r} is local, and the term {term.name!r} compares pooled features; read {read.view!r}, or "
-            "choose a term of local features: local_alignment.",
+            f"choose a term of local features: {', '.join(_of_local_features())}.",
         )
         check(
             bool(term.outputs) or read.head in ("", "none"),
@@ -291,3 +291,9 @@ def check_reads(term: Term, path: str, views: Iterable[str]) -> None:
             f"{path}: {text!r} has no head, and the term {term.name!r} compares predictions; "
             f"write {text.split(':')[0]!r}.",
         )
+
+
+def _of_local_features() -> list[str]:
+    """Return the names of the terms that take local features, which they compare by default."""
+    defaults = {name: TERMS.options(name).get("between") for name in TERMS.names()}
+    return [name for name, texts in defaults.items() if texts and any(".local" in text for text in texts.default)]
