@@ -21,7 +21,7 @@ WIDTH, DEVICES = 128, 8
 
 
 def kernel(name: Any, batch: int) -> dict[str, Any]:
-    """Value and both gradients of a symmetric contrast of `batch` float32 embeddings."""
+    """Return a row for value and both gradients of a symmetric contrast of `batch` float32 embeddings."""
     mesh = make_mesh(jax.devices()[:DEVICES])
     execution = Execution(name=name, mesh=mesh)
 
@@ -64,7 +64,7 @@ def step(label: str, *overrides: str, size: int = 32, devices: int = DEVICES) ->
 
 
 def run(size: str) -> list[dict[str, Any]]:
-    """All figures. `size` makes no difference: nothing is run."""
+    """Return all rows. `size` makes no difference: nothing is run."""
     return [
         *(kernel(name, batch) for batch in BATCHES for name in EXECUTIONS),
         step("groups of 64"),

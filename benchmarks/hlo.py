@@ -62,7 +62,7 @@ def _bytes(shapes: str) -> int:
 
 
 def matrix_flops(function: Callable[..., Any], *arguments: Any) -> int:
-    """Multiplications and additions of all matrix products in a function's trace, those in loops as often as they run.
+    """Count multiplications and additions of all matrix products in a function's trace, loops included.
 
     Within `shard_map` these are one device's, elsewhere all devices'.
     """

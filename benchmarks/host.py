@@ -21,7 +21,7 @@ STEPS = 100
 
 
 def run(size: str, *, devices: int | None = None) -> list[dict[str, Any]]:
-    """Processor time of the thread: the best step, the median and the 95th percentile. `size` makes no difference.
+    """Measure the processor time of the thread: best step, median, 95th percentile. `size` makes no difference.
 
     Other work on the machine can only add to what is measured, so the best step says most about the program.
     """

@@ -112,7 +112,7 @@ def _samples(arrays: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
 
 
 def _turn(steps: int, make: Callable[[], Iterator[Any]]) -> Callable[[], None]:
-    """One turn: a new iterator, so that nothing was read ahead while others had theirs, and so many batches of it."""
+    """Take a turn: a new iterator, so that nothing was read ahead during other turns, and so many batches of it."""
 
     def turn() -> None:
         reader = make()

@@ -45,7 +45,7 @@ def jax_form(execution: Execution, batch: int, dtype: str) -> tuple[Callable[[],
 
 
 def embeddings(batch: int) -> np.ndarray:
-    """Two sides of normally distributed embeddings."""
+    """Return two sides of normally distributed embeddings."""
     return np.random.default_rng(0).normal(size=(2, batch, WIDTH)).astype(np.float32)
 
 

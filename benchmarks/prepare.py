@@ -28,7 +28,7 @@ DRAWN = 500  # pictures that are drawn; the files are these with a few pixels ch
 
 
 def run(size: str) -> list[dict[str, Any]]:
-    """Images per second of the bare loop, without and with writing, of decoding into the store's array, and of it all.
+    """Return images per second of the bare loop, without and with writing, of decoding into a store, and of it all.
 
     The last two begin their processes within the time that is counted.
     """
@@ -37,8 +37,8 @@ def run(size: str) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         request = _written(root, count, pixels)
-        assert request.table is not None
-        assert request.images is not None
+        assert isinstance(request.table, Path)
+        assert isinstance(request.images, Path)
         names = [(name,) for name in pl.read_csv(request.table)["file"]]
         seconds: dict[str, float] = {}
         paths = [str(request.images / name) for (name,) in names]

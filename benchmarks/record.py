@@ -17,7 +17,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> dict[str, Any]:
-    """Where, and with what, results were made."""
+    """Describe the machine and the versions that results were made with."""
     versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "numpy")}
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         versions["torch"] = importlib.metadata.version("torch")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 
 def race(contestants: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
-    """Median seconds of each. A contestant must wait for its result; the first turn of each is not counted."""
+    """Return the median seconds of each. A contestant must wait for its result; first turns do not count."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
         for name, run in contestants.items():

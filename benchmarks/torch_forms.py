@@ -14,7 +14,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def wait() -> None:
-    """Until the GPU is done."""
+    """Wait until the GPU is done."""
     if DEVICE == "cuda":
         torch.cuda.synchronize()
 
@@ -64,12 +64,12 @@ class Bottleneck(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Feature map to feature map."""
+        """Map a feature map to a feature map."""
         return functional.relu(self.body(x) + self.shortcut(x))
 
 
 def resnet50() -> nn.Sequential:
-    """ResNet-50 without its classifier."""
+    """Return a ResNet-50 without its classifier."""
     layers: list[nn.Module] = [
         nn.Conv2d(3, 64, 7, 2, 3, bias=False),
         nn.BatchNorm2d(64),

@@ -1,9 +1,87 @@
 """mmcl_jax: multimodal contrastive pretraining of images paired with tables, in JAX and Flax NNX.
 
+    import mmcl_jax as mj
+
+    store = mj.prepare("ads.csv", "photos/", image_column="file", label="model", out="stores/ads")
+    run = mj.pretrain("mmcl/mmcl:own", data=store, workdir="runs/ads")
+    scores = mj.evaluate(run, protocol=["probe", "knn"])
+
+Every command of `mmcl` is a function here, with the same names and defaults; `mj.fit` gives an estimator in
+scikit-learn's manner; and `mj.objectives`, `mj.pairs`, `mj.encoders` and `mj.views` hold the single parts. A name is
+imported when it is first used, so `import mmcl_jax` loads neither JAX nor polars.
+
 The package reads in the order of its folders: `data` (raw files to a store to batches), `views` (augmentation),
-`encoders`, `tasks`, `objectives`, `training`, `evaluation`, `cli`. A folder never imports one to its right.
+`encoders`, `tasks`, `objectives`, `training`, `evaluation`, `api`, `cli`. A folder never imports one to its right.
 """
 
+import importlib
+import sys
 from importlib.metadata import version
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what type checkers and editors are told of the names below
+    from mmcl_jax import encoders as encoders
+    from mmcl_jax import objectives as objectives
+    from mmcl_jax import views as views
+    from mmcl_jax.api.embedder import ContrastiveEmbedder as ContrastiveEmbedder
+    from mmcl_jax.api.evaluate import evaluate as evaluate
+    from mmcl_jax.api.fit import fit as fit
+    from mmcl_jax.api.generate import generate as generate
+    from mmcl_jax.api.prepare import prepare as prepare
+    from mmcl_jax.api.pretrain import pretrain as pretrain
+    from mmcl_jax.api.quickstart import quickstart as quickstart
+    from mmcl_jax.api.reproduce import reproduce as reproduce
+    from mmcl_jax.api.upgrade import upgrade as upgrade
+    from mmcl_jax.data.store import Store as Store
+    from mmcl_jax.errors import UserError as UserError
+    from mmcl_jax.objectives import pairs as pairs
+    from mmcl_jax.training.runs.run import Run as Run
 
 __version__ = version("mmcl_jax")
+
+_COMMANDS = ("prepare", "generate", "pretrain", "evaluate", "reproduce", "upgrade", "quickstart", "fit")
+_MODULES = {
+    "encoders": "mmcl_jax.encoders",
+    "objectives": "mmcl_jax.objectives",
+    "pairs": "mmcl_jax.objectives.pairs",
+    "views": "mmcl_jax.views",
+}
+_HOMES = {
+    **{name: f"mmcl_jax.api.{name}" for name in _COMMANDS},
+    "ContrastiveEmbedder": "mmcl_jax.api.embedder",
+    "Run": "mmcl_jax.training.runs.run",
+    "Store": "mmcl_jax.data.store",
+    "UserError": "mmcl_jax.errors",
+}
+__all__ = ["__version__", *_HOMES, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        value: Any = importlib.import_module(_MODULES[name])
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """The package, whose commands stay functions though folders of the same names (`prepare`) lie in it.
+
+    Python sets a folder that is imported as an attribute of its package. `from mmcl_jax.prepare.make import look` does
+    not need that attribute.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _COMMANDS and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

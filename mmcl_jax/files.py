@@ -26,38 +26,39 @@ def writing(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file in one piece: a reader, or a kill, sees the old content or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with writing(path), partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`, which takes its place when the block ends; an error leaves nothing behind.
+def whole(path: Path) -> Iterator[Path]:
+    """Yield the name to write a file or folder under, which becomes `path` when the block ends: whole, or not at all.
 
-    A reader, or a kill, sees the whole folder or none; one that was there before is replaced.
+    A file replaces a file that was there before, and a folder a folder. What a call that was killed left under that
+    name is removed, and so is what was written when the block raises.
     """
     partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    _remove(partial)
     try:
-        with writing(partial):
-            partial.mkdir(parents=True)
+        with writing(path):
             yield partial
-            if path.exists():
+            if path.is_dir() and partial.is_dir():
                 shutil.rmtree(path)
-            partial.rename(path)
+            partial.replace(path)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
         raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one piece: a reader, or a kill, sees the old content or the new one."""
+    with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sha256(path: Path) -> str:

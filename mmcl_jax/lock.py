@@ -81,7 +81,7 @@ def _take(path: Path) -> TextIO | None:
 
 
 def _is_still(path: Path, file: TextIO) -> bool:
-    """Whether the open file is the one at `path`: a holder that left has removed it."""
+    """Return whether the open file is the one at `path`: a holder that left has removed it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -89,7 +89,7 @@ def _is_still(path: Path, file: TextIO) -> bool:
 
 
 def _alive(path: Path) -> bool:
-    """Whether the process that the note names is alive."""
+    """Return whether the process that the lock file names is alive."""
     holder = _holder(path)
     if not holder:
         return False
@@ -105,7 +105,7 @@ def _alive(path: Path) -> bool:
 
 
 def _started(pid: int) -> str:
-    """When a process of this host began, so that another one of the same number is told apart; "" if there is none.
+    """Return when a process of this host began, which tells it from another of the same number; "" if it is gone.
 
     A zombie, which has ended and whose parent has not asked how, is none.
     """

@@ -1,6 +1,10 @@
-"""Progress: a bar with the time left on a terminal, plain lines in a log."""
+"""Progress: a bar with the time left on a terminal and in a notebook, plain lines in a log."""
 
+import html
+import importlib
+import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -9,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mmcl_jax.text import visible
 
 _SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_BETWEEN_BARS = 0.2  # in a notebook
 
 
 class Bar:
@@ -35,6 +40,7 @@ class Bar:
             disable=not self._console.is_terminal,
         )
         self._task = self._progress.add_task(what, total=total, completed=start, text="")
+        self._notebook = None if quiet else notebook_display()
 
     def __enter__(self) -> "Bar":
         self._progress.start()
@@ -48,11 +54,11 @@ class Bar:
         self._progress.stop()
 
     def advance(self, more: int) -> None:
-        """So many `more` steps are done."""
+        """Count `more` steps as done."""
         self.update(self._done + more)
 
     def update(self, done: int, text: str | None = None) -> None:
-        """`done` steps are done; `text` is shown behind the bar until the next one."""
+        """Set the number of steps `done`; `text` is shown after the bar until the next update."""
         self._done, self._text = done, self._text if text is None else visible(text)
         self._show()
 
@@ -61,10 +67,43 @@ class Bar:
             self._progress.update(self._task, completed=self._done, text=self._text)
             return
         now = time.monotonic()
-        if not last and now - self._said < _SECONDS_BETWEEN_LINES:
+        between = _SECONDS_BETWEEN_LINES if self._notebook is None else _SECONDS_BETWEEN_BARS
+        first = self._notebook is not None and self._said == self._begun
+        if not (first or last) and now - self._said < between:
             return
         self._said = now
         elapsed = now - self._begun
         left = elapsed / max(self._done - self._start, 1) * (self._total - self._done)
-        line = f"{self._what} {self._done}/{self._total}, {elapsed:.0f} s, {left:.0f} s left  {self._text}"
-        self._console.print(line.rstrip(), soft_wrap=True, highlight=False, markup=False, emoji=False)
+        line = f"{self._what} {self._done}/{self._total}, {elapsed:.0f} s, {left:.0f} s left  {self._text}".rstrip()
+        if self._notebook is not None:
+            self._notebook(line, _bar(self._done, self._total, line))
+            return
+        self._console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def notebook_display() -> Callable[[str, str], None] | None:
+    """Return a function that shows a text, and HTML for it, in place of what it showed before; None outside notebooks.
+
+    It needs no widgets. In a notebook, IPython is imported already.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is None or not hasattr(shell, "kernel"):  # a terminal's IPython has no kernel
+        return None
+    display = importlib.import_module("IPython.display").display
+    handle = None
+
+    def show(text: str, shown: str) -> None:
+        nonlocal handle
+        content = {"text/plain": text, "text/html": shown}
+        if handle is None:
+            handle = display(content, raw=True, display_id=True)
+        else:
+            handle.update(content, raw=True)
+
+    return show
+
+
+def _bar(done: int, total: int, line: str) -> str:
+    escaped = html.escape(line)
+    return f'<progress value="{done}" max="{max(total, 1)}" style="width:20em"></progress> <code>{escaped}</code>'

@@ -69,7 +69,7 @@ class Registry:
         return ConfigDict({"name": name, **spec}, convert_dict=False)
 
     def complete(self, spec: ConfigDict) -> ConfigDict:
-        """`spec` after its name was changed: options both names know keep their value, the rest are defaults."""
+        """Complete `spec` after its name changed: options both names know keep their value, others get defaults."""
         known = self.options(spec.name)
         return self.spec(spec.name, **{k: v for k, v in spec.items() if k in known})
 
@@ -98,7 +98,7 @@ class Registry:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether `value` is of type `hint`; an int is a float, a bool is not an int."""
+    """Return whether `value` is of type `hint`; an int is a float, a bool is not an int."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         return any(_fits(value, h) for h in arguments)

@@ -1,4 +1,4 @@
-"""The repository's workflow and forms: they parse, and run the commands that people run."""
+"""The workflow, the issue forms and the style page parse, run the commands that people run, and quote the code."""
 
 import re
 from pathlib import Path
@@ -78,3 +78,13 @@ def test_issue_forms_ask_for_what_is_needed(path: Path) -> None:
 
 def test_there_is_a_form_for_each_kind_of_issue() -> None:
     assert [path.stem for path in FORMS] == ["bug", "feature", "question"]
+
+
+def test_style_pairs_are_of_this_repository() -> None:
+    style = (ROOT / "CONTRIBUTING.md").read_text().split("\n## Style\n")[1]
+    pairs = re.findall(r"- before: ``(.+)``\n *- after: ``(.+)``", style)
+    assert len(pairs) == 5
+    code = "".join(path.read_text() for path in (ROOT / "mmcl_jax").rglob("*.py"))
+    for before, after in pairs:
+        assert after in code
+        assert before not in code

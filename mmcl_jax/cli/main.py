@@ -29,7 +29,7 @@ DOTTED = {"--config.": ("pretrain", "reproduce"), "--dataset.": ("prepare", "gen
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command.
+    """Run a command.
 
     Returns the exit status: 0, 1 if a worker process died, 2 for bad input or a file or disk that cannot be used, 75 if
     it was asked to stop (SIGTERM) and the same command continues, 130 for Ctrl-C.
@@ -94,6 +94,8 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows defaults, where there is one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
+        if isinstance(action.default, tuple) and action.default:
+            return f"{action.help} (default: {','.join(map(str, action.default))})"
         return action.help if action.default in (None, (), False) else super()._get_help_string(action)
 
 
@@ -110,7 +112,7 @@ def _parser() -> _Parser:
 
 
 def _quiet() -> None:
-    """Libraries say what goes wrong, not what goes right."""
+    """Silence what libraries log of their success; keep their warnings and errors."""
     import logging
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

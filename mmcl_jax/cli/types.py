@@ -1,13 +1,15 @@
-"""Types of command-line options."""
+"""Types of command-line options, and their defaults."""
 
 import argparse
 import csv
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 
 def size(text: str) -> tuple[int, int]:
-    """`128` or `16x15` (height x width)."""
+    """Read a size: `128`, or `16x15` (height x width)."""
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 128, or 16x15 (height x width)")
@@ -15,7 +17,7 @@ def size(text: str) -> tuple[int, int]:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Comma-separated names; one that has a comma stands in quotation marks, as in a CSV file: `"a,b",c`."""
+    """Read comma-separated names; a name with a comma stands in quotation marks, as in a CSV file: `"a,b",c`."""
     try:
         (record,) = csv.reader([text], strict=True, skipinitialspace=True) if text else ([],)
     except (csv.Error, ValueError) as error:
@@ -34,7 +36,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def rates(text: str) -> tuple[float, ...]:
-    """Comma-separated numbers above 0."""
+    """Read comma-separated numbers above 0."""
     numbers = _numbers(text)
     if not all(0 < number < float("inf") for number in numbers):
         raise argparse.ArgumentTypeError(f"{text!r}: a learning rate lies above 0")
@@ -42,7 +44,7 @@ def rates(text: str) -> tuple[float, ...]:
 
 
 def fractions(text: str) -> tuple[float, ...]:
-    """Comma-separated numbers in (0, 1]."""
+    """Read comma-separated numbers in (0, 1]."""
     numbers = _numbers(text)
     if not all(0 < number <= 1 for number in numbers):
         raise argparse.ArgumentTypeError(f"{text!r}: a fraction lies above 0 and is at most 1")
@@ -50,7 +52,7 @@ def fractions(text: str) -> tuple[float, ...]:
 
 
 def three_fractions(text: str) -> tuple[float, float, float]:
-    """Three of them."""
+    """Read the three shares of the splits."""
     numbers = fractions(text)
     if len(numbers) != 3:
         raise argparse.ArgumentTypeError(f"{text!r} is not three fractions such as 0.7,0.1,0.2")
@@ -58,7 +60,7 @@ def three_fractions(text: str) -> tuple[float, float, float]:
 
 
 def checkpoint(text: str) -> int | Literal["latest", "best"]:
-    """`latest`, `best` or a step."""
+    """Read a checkpoint: `latest`, `best` or a step."""
     if text == "latest":
         return "latest"
     if text == "best":
@@ -69,7 +71,7 @@ def checkpoint(text: str) -> int | Literal["latest", "best"]:
 
 
 def counts(text: str) -> tuple[int, ...]:
-    """Comma-separated positive integers."""
+    """Read comma-separated positive integers."""
     parts = text.split(",")
     if not all(part.isdigit() and int(part) > 0 for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of positive numbers")
@@ -77,7 +79,7 @@ def counts(text: str) -> tuple[int, ...]:
 
 
 def count(text: str) -> int:
-    """One positive integer."""
+    """Read a positive integer."""
     numbers = counts(text)
     if len(numbers) != 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not one number")
@@ -85,12 +87,12 @@ def count(text: str) -> int:
 
 
 def paths(text: str) -> tuple[Path, ...]:
-    """Comma-separated paths."""
+    """Read comma-separated paths."""
     return tuple(map(Path, names(text)))
 
 
 def intensity(text: str) -> str | tuple[float, float]:
-    """`minmax`, `full`, or a range such as `0:4095`."""
+    """Read an intensity range: `minmax`, `full`, or numbers such as `0:4095`."""
     if text in ("minmax", "full"):
         return text
     low, _, high = text.partition(":")
@@ -98,3 +100,19 @@ def intensity(text: str) -> str | tuple[float, float]:
         return float(low), float(high)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not minmax, full, or a range such as 0:4095") from error
+
+
+def default_as(function: Callable[..., Any], parser: argparse.ArgumentParser) -> None:
+    """Give the options of a command the defaults that the parameters of its function have.
+
+    Args:
+      function: from `mmcl_jax.api`; its parameters without a default are required options.
+      parser: with all options declared.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    parser.set_defaults(**{one.name: one.default for one in parameters if one.default is not inspect.Parameter.empty})
+
+
+def given_to(function: Callable[..., Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of a command as the arguments of its function."""
+    return {name: getattr(options, name) for name in inspect.signature(function).parameters}

@@ -6,7 +6,7 @@ encoder, view, term and optimizer is in the resolved config, because their facto
 
 from mmcl_jax.config.data import Data, data_names, preset
 from mmcl_jax.config.experiment import encoder, experiment, input, optimizer, projector, sampler, schedule, term, view
-from mmcl_jax.config.load import alias, experiments, load, shipped
+from mmcl_jax.config.load import alias, apply, experiments, load, shipped
 from mmcl_jax.config.own import explain
 from mmcl_jax.config.own_data import OwnData
 from mmcl_jax.config.preset import Preset
@@ -16,6 +16,7 @@ __all__ = [
     "OwnData",
     "Preset",
     "alias",
+    "apply",
     "data_names",
     "encoder",
     "experiment",

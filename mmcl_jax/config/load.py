@@ -94,6 +94,16 @@ def load(
             data.columns > 0 or not tables,
             f"{name}: the store has no columns to make a table of; mmcl/simclr:own learns from images alone.",
         )
+    apply(config, overrides, say=say)
+    return config
+
+
+def apply(config: ConfigDict, overrides: Sequence[str], *, say: Callable[[str], object] = lambda line: None) -> None:
+    """Override keys of a config in place, by texts `key.path=value`; see `load`.
+
+    Raises:
+      UserError: an override names no key, or has no value.
+    """
     epochs = config.epochs
     for override in overrides:
         key, separator, text = override.partition("=")
@@ -102,7 +112,6 @@ def load(
     shortened = shorten_warmup(config, epochs, overrides)
     if shortened is not None:
         say(shortened)
-    return config
 
 
 def alias(name: str) -> Callable[[], ConfigDict]:

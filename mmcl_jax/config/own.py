@@ -28,7 +28,7 @@ ONE_SIDED = 0.025
 
 
 def is_small(data: OwnData) -> bool:
-    """Whether the small CNN encodes pictures: on CPUs, and where pictures are few and small."""
+    """Return whether the small CNN encodes images: on CPUs, and where images are few and small."""
     return data.device == "cpu" or (min(data.height, data.width) < SMALL_SIDE and data.rows < FEW_ROWS)
 
 
@@ -67,7 +67,7 @@ def batch_size(data: OwnData) -> int:
 
 
 def size(data: OwnData) -> tuple[int, int] | None:
-    """(height, width) of the view, of the same proportions as what is stored; None if that is small enough."""
+    """Return (height, width) of the view, in the proportions of the stored images; None if they are small enough."""
     longest, most = max(data.height, data.width), SMALL_SIDE if is_small(data) else SIDE
     if longest <= most:
         return None
@@ -86,7 +86,7 @@ def image_encoder(data: OwnData) -> ConfigDict:
 
 
 def augmentation(data: OwnData) -> dict[str, object]:
-    """Options of the view `augment`.
+    """Return the options of the view `augment`.
 
     Tables tell sizes, proportions and colours, so these are left: crops are weak, and nothing is stretched or turns
     grey. Pictures without colour are turned a little instead.

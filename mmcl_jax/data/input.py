@@ -4,6 +4,7 @@ The *batch* is the Grain element, not the sample: one index gives one gather fro
 than ten times faster than one Python call per sample, and the iterator's whole state is one integer.
 """
 
+import gc
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,7 @@ from mmcl_jax.data.format.shards import StreamedRows
 from mmcl_jax.data.samplers import Sampler
 from mmcl_jax.data.samplers.shuffle import Shuffle
 from mmcl_jax.data.store import Store
-from mmcl_jax.data.workers import begin_streaming
+from mmcl_jax.data.workers import begin_streaming, out_of_shared_memory
 from mmcl_jax.errors import check
 
 Batch = dict[str, np.ndarray]
@@ -47,7 +48,7 @@ class Batches:
         processes: int = 1,
         sampler: Sampler | None = None,
     ) -> None:
-        """Takes `arrays` of equal length, the global batch size, and the rows that take part (None: all).
+        """Take `arrays` of equal length, the global batch size, and the rows that take part (None: all).
 
         Raises:
           UserError: the batch is larger than an epoch, or does not divide among the processes.
@@ -111,7 +112,7 @@ STREAMING_WORKERS = 2
 
 
 def is_streamed(images: str, store: Store) -> bool:
-    """Whether images are read from the shards: if asked for, or, with "auto", if they are more than memory can hold."""
+    """Return whether images are read from the shards: if asked for, or, with "auto", if memory cannot hold them."""
     if images != "auto":
         return images == "streamed"
     pictures = [entry for entry in store.schema.entries.values() if entry.kind in ("image", "volume")]
@@ -127,36 +128,51 @@ class BatchIterator:
 
     def __init__(self, batches: Batches, *, workers: int) -> None:
         self._batches, self._workers = batches, workers
-        self.set_state({"next_index": 0})
+        self._next = 0
+        self._ahead: grain.DatasetIterator | None = self._begin(0)
 
     def __iter__(self) -> "BatchIterator":
         return self
 
     def __next__(self) -> Batch:
+        assert self._ahead is not None
         batch = next(self._ahead)
         self._next += 1
-        return batch
+        if self._workers == 0:
+            return batch
+        return {name: out_of_shared_memory(array) for name, array in batch.items()}
+
+    def close(self) -> None:
+        """End the thread or the processes, with what they have drawn ahead; no batch may be asked for afterwards."""
+        if self._ahead is not None:
+            self._ahead.close()
+        self._ahead = None
+        gc.collect()  # cycles of Grain's hold batches that were drawn ahead, in shared memory
 
     def get_state(self) -> dict[str, int]:
-        """The state, for `set_state` in this or another process."""
+        """Return the position in the data, for `set_state` in this or another process."""
         return {"next_index": self._next}
 
     def set_state(self, state: Mapping[str, int]) -> None:
-        """Goes on from the state that `get_state` gave."""
+        """Continue from the state that `get_state` returned."""
+        self.close()
         self._next = int(state["next_index"])
-        rest = grain.MapDataset.source(self._batches)[self._next :]
+        self._ahead = self._begin(self._next)
+
+    def _begin(self, first: int) -> grain.DatasetIterator:
+        """Return what draws ahead, from the batch `first`."""
+        rest = grain.MapDataset.source(self._batches)[first:]
         if self._workers == 0:
-            self._ahead = iter(rest.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
-            return
+            return iter(rest.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
         if not flags.FLAGS.is_parsed():  # Grain reads flags, which a program without absl's `app.run` has not parsed
             flags.FLAGS.mark_as_parsed()
         here = rest.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
         options = grain.MultiprocessingOptions(num_workers=self._workers)
-        self._ahead = iter(here.mp_prefetch(options, worker_init_fn=begin_streaming))
+        return iter(here.mp_prefetch(options, worker_init_fn=begin_streaming))
 
 
 def iterate(batches: Batches, *, workers: int | None = None) -> BatchIterator:
-    """An iterator over the batches, drawn ahead by one thread of this process, or by worker processes.
+    """Return an iterator over the batches, drawn ahead by one thread of this process, or by worker processes.
 
     A thread is enough for mapped arrays. By default, `STREAMING_WORKERS` processes draw where images are streamed.
     """

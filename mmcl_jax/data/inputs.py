@@ -309,14 +309,14 @@ def _fit_table(
 
 
 def _arrays(fitted: Any) -> dict[str, np.ndarray]:
-    """What a kind fitted, as arrays for the accelerator."""
+    """Return the arrays that a kind fitted, for the accelerator."""
     values = {key: np.asarray(value) for key, value in dataclasses.asdict(fitted).items()}
     types = {"f": np.float32, "i": np.int32}
     return {key: value.astype(types.get(value.dtype.kind, value.dtype)) for key, value in values.items()}
 
 
 def _with_columns(schema: Schema, of: str) -> Schema:
-    """The schema in which this table is the first one."""
+    """Return the schema with this table as the first one."""
     return schema if of == schema.first("table") else schema.with_columns(schema.entries[of].columns)
 
 

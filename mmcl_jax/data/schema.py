@@ -45,12 +45,12 @@ class Column:
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> "Column":
-        """The column that `dataclasses.asdict` made a dict of."""
+        """Return the column that `dataclasses.asdict` turned into a dict."""
         return cls(**{**raw, "categories": tuple(raw["categories"]), "tags": tuple(raw["tags"])})
 
 
 def class_codes(labels: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray | None:
-    """`Schema.codes` of these label columns; None if none of them is a class."""
+    """Return `Schema.codes` of these label columns; None if no column is a class."""
     place = next((place for place, column in enumerate(columns) if column.coded), None)
     return None if place is None else np.nan_to_num(np.asarray(labels[:, place]), nan=-1).astype(np.int64)
 
@@ -210,11 +210,11 @@ class Schema:
         return next((label for label in self.labels if label.coded), None)
 
     def codes(self, labels: np.ndarray) -> np.ndarray | None:
-        """`[N]` int64: of labels `[N, L]`, NaN for none, the codes of the first that is a class, -1 for none."""
+        """Return the codes `[N]` int64 of the first label that is a class, of labels `[N, L]`; -1 for NaN."""
         return class_codes(labels, self.labels)
 
     def to_json(self) -> str:
-        """The schema as indented JSON."""
+        """Return the schema as indented JSON."""
         entries = {name: dataclasses.asdict(entry) for name, entry in self.entries.items()}
         return json.dumps({"entries": entries}, indent=2) + "\n"
 
@@ -232,7 +232,7 @@ class Schema:
 
     @classmethod
     def read(cls, path: Path) -> "Schema":
-        """Reads a schema's file."""
+        """Read the file of a schema."""
         return cls.from_json(path.read_text())
 
 

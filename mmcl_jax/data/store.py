@@ -2,7 +2,7 @@
 
 store.json        what it was made of and with; written last, so a folder without it is not a store
 entries.json      the schema: kind, shape, type and columns of every entry
-declaration.json  how cells of the raw table are read
+declaration.json  how cells of the raw table are read, and declaration.NAME.json those of further tables
 statistics.json   mean, std, fill and range of every column of the first table, from the training split alone
 rows.npz          the rows of splits, subsets and folds; id and group of every row (see `lists`)
 keys.json         the key (identifier or image path) of every row
@@ -30,6 +30,7 @@ from mmcl_jax.data.format.format3 import FORMAT, MANIFEST, Format3, Rows
 from mmcl_jax.data.format.lists import Lists
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import Schema
+from mmcl_jax.data.shown import shown
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import UserError, check
@@ -37,7 +38,7 @@ from mmcl_jax.files import reading, sha256
 from mmcl_jax.text import visible
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Store:
     """An opened store. `fingerprint` identifies its content, `sizes` the number of rows per split."""
 
@@ -52,7 +53,7 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path | str) -> "Store":
-        """Opens a store, of today's format or of format 2.
+        """Open a store, of today's format or of format 2.
 
         Raises:
           UserError: the folder is not a store, one of another format, or damaged.
@@ -136,7 +137,7 @@ class Store:
         return arrays
 
     def rows(self, split: str, *, fold: int | None = None) -> dict[str, Any]:
-        """`arrays` without the images.
+        """Return `arrays` without the images.
 
         Raises:
           UserError: there is no such split or fold.
@@ -148,7 +149,7 @@ class Store:
         return arrays
 
     def labels(self, split: str, *, fold: int | None = None) -> dict[str, Any]:
-        """`rows` without the table.
+        """Return `rows` without the table.
 
         Raises:
           UserError: there is no such split or fold.
@@ -166,7 +167,7 @@ class Store:
         return None if self.lists.group is None else self.lists.group[rows]
 
     def keys(self, split: str, fold: int | None = None) -> list[str]:
-        """The key of every row of the split."""
+        """Return the key of every row of the split."""
         keys = self.layout.keys()
         return [keys[row] for row in self.rows_of(split, fold)]
 
@@ -196,8 +197,14 @@ class Store:
         split = name.split("_")[0]
         return split, np.searchsorted(self.rows_of(split), subsets[name])
 
+    def __repr__(self) -> str:
+        return self.describe()
+
+    def _repr_html_(self) -> str:
+        return shown(self)
+
     def describe(self) -> str:
-        """What the store holds, in a few lines."""
+        """Describe the content of the store, in a few lines."""
         quarantined = len((self.directory / "quarantine.jsonl").read_text().splitlines())
         sizes = ", ".join(f"{split} {size}" for split, size in self.sizes.items())
         folds = f"; {len(self.folds)} folds" if self.folds else ""

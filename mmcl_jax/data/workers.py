@@ -11,11 +11,13 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
 from typing import Any
 
+import numpy as np
+
 _PR_SET_PDEATHSIG = 1  # of Linux, <linux/prctl.h>
 
 
 def pool(workers: int, begin: Callable[..., object] | None = None, *arguments: Any) -> ProcessPoolExecutor:
-    """A pool of spawned processes, each of which calls `begin(*arguments)` first.
+    """Return a pool of spawned processes, each of which calls `begin(*arguments)` first.
 
     Spawned, not forked: the libraries that are loaded here have threads. A worker imports the file of what it is to do,
     and the main program; a program that is a script has to be guarded by `if __name__ == "__main__":`.
@@ -50,6 +52,20 @@ def begin_streaming(worker: int, workers: int) -> None:
     """Prepare a process that Grain began; it says which worker of how many this is."""
     _leave_signals_to_parent()
     leave_with_parent(at_once=False)  # Grain does not say which thread begins it
+
+
+def out_of_shared_memory(array: np.ndarray) -> np.ndarray:
+    """Return a copy of an array that a Grain worker drew, and free the shared memory that it lies in.
+
+    Grain frees the memory when the array dies. That may be never: JAX uses the array where it lies and lets go of it
+    when it is called again, and exceptions of Grain's hold the last ones. Python reports such memory as leaked at the
+    end.
+    """
+    copy, memory = np.array(array), getattr(array, "shm", None)
+    if memory is not None:
+        memory.unlink()
+        array._unlink_on_del = False  # type: ignore[attr-defined]  # of Grain's SharedMemoryArray
+    return copy
 
 
 def _leave_signals_to_parent() -> None:

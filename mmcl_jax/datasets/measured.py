@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.errors import check
+from mmcl_jax.files import whole
 from mmcl_jax.prepare.recipe import Recipe, Step
 
 INK = 16  # grey levels above white in scikit-learn's pictures
@@ -28,7 +29,7 @@ _UNITS = dict.fromkeys(("height", "width", "perimeter", "long_axis", "short_axis
 
 
 def measured(*, root: Path) -> Recipe:
-    """scikit-learn's 1,797 scanned digits, 8 x 8 pixels, and 28 numbers measured on each of these pictures.
+    """Return scikit-learn's 1,797 scanned digits, 8 x 8 pixels, and 28 numbers measured on each image.
 
     The table holds nothing that is not in the picture, so image and table are two views of the same information. Where
     a table of its own says what the picture hides (as that of the quickstart's digits does), contrasting the two can
@@ -144,7 +145,7 @@ def _moments(picture: np.ndarray) -> dict[str, float]:
 
 
 def _looks(picture: np.ndarray, shape: np.ndarray) -> dict[str, float]:
-    """How far the picture is its own mirror image (1: it is), where its profiles peak, how many strokes lines cross."""
+    """Return how mirror-symmetric the image is (1: entirely), its profiles' peaks, and strokes that lines cross."""
 
     def mirrored(axis: int) -> float:
         return 1 - np.abs(picture - np.flip(picture, axis)).sum() / (2 * picture.sum())
@@ -166,9 +167,8 @@ def _write_once(path: Path, picture: np.ndarray) -> None:
     if path.exists():
         check(_holds(path, picture), f"--root: {path} is not the picture that belongs there; name a new folder.")
         return
-    partial = path.with_suffix(".partial")
-    Image.fromarray(picture).save(partial, format="PNG")
-    partial.rename(path)
+    with whole(path) as partial:
+        Image.fromarray(picture).save(partial, format="PNG")
 
 
 def _holds(path: Path, picture: np.ndarray) -> bool:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.files import whole
 from mmcl_jax.prepare.recipe import Recipe, Step
 
 
@@ -95,6 +96,6 @@ def _write_once(path: Path, image: np.ndarray) -> None:
         f"The TFDS image for {path} is {image.dtype} {image.shape}; only [H, W, 1] and [H, W, 3] uint8 can be used.",
     )
     if not path.is_file():
-        partial = path.with_suffix(".partial")
-        Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(partial, format="PNG", compress_level=1)
-        partial.rename(path)
+        pixels = image[..., 0] if image.shape[2] == 1 else image
+        with whole(path) as partial:
+            Image.fromarray(pixels).save(partial, format="PNG", compress_level=1)

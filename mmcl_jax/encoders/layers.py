@@ -168,5 +168,5 @@ def batch_norm(channels: int) -> BatchNorm:
 
 
 def max_pool_3x3(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
-    """3x3 maximum at stride 2, padded by 1 with minus infinity, as in torchvision's stem."""
+    """Return the 3x3 maximum at stride 2, padded by 1 with minus infinity, as in torchvision's stem."""
     return nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))

@@ -20,7 +20,7 @@ from mmcl_jax.tasks import Class
 
 
 def monitor(store: Store, config: ConfigDict, inputs: Inputs) -> "OnlineKNN":
-    """The monitor of a training, as `config.monitor` says."""
+    """Return the monitor of a training that `config.monitor` asks for."""
     return OnlineKNN(store, config, inputs, rows=config.monitor.rows, neighbours=config.monitor.neighbours)
 
 
@@ -35,7 +35,7 @@ class OnlineKNN:
     def __init__(
         self, store: Store, config: ConfigDict, inputs: Inputs, *, rows: int = 2048, neighbours: int = 20
     ) -> None:
-        """Reads the rows: at most `rows` of either split. `neighbours` vote, or as many as have labels if fewer do."""
+        """Read the rows: at most `rows` of either split. `neighbours` vote, or all labelled rows if they are fewer."""
         self._config, self._neighbours = config, neighbours
         self._modalities = tuple(sorted(config.encoders))
         self._inputs = {modality: inputs_of(config.views, modality) for modality in self._modalities}
@@ -51,7 +51,7 @@ class OnlineKNN:
         self._fitted, self._pairs = inputs.fitted, compared(config, inputs)
 
     def __call__(self, model: Model) -> dict[str, float]:
-        """Of every modality, `online/knn_top1/MODALITY` if there are labels: weighted kNN on frozen features.
+        """Return `online/knn_top1/MODALITY` of every modality, if there are labels: weighted kNN on frozen features.
 
         And of image and table, if a term compares them, `online/retrieval_top1`: in how many validation rows (of those
         held that have both) the projection of the image finds that of its own table before all others, averaged with
@@ -72,7 +72,7 @@ class OnlineKNN:
         return metrics
 
     def _top1(self, model: Model, modality: str) -> float | None:
-        """None if the bank or the queries have no label, or the label is a column of what it would be told from."""
+        """Return the accuracy; None if bank or queries have no label, or the label is a column of the input."""
         if self._task is None or ("table" in self._inputs[modality] and self._told):
             return None
         bank_codes, codes = self._codes(self._train), self._codes(self._val)
@@ -110,7 +110,7 @@ class OnlineKNN:
 
 
 def _some(store: Store, split: str, modalities: tuple[str, ...], inputs: Inputs, count: int) -> dict[str, np.ndarray]:
-    """At most `count` rows of a split, always the same ones, in memory."""
+    """Return at most `count` rows of a split, always the same ones, in memory."""
     arrays = input_arrays(store, split, inputs, modalities)
     rows = np.sort(np.random.default_rng(0).permutation(len(arrays["id"]))[:count])
     return {name: np.asarray(array[rows]) for name, array in arrays.items()}

@@ -22,7 +22,7 @@ def read_rows(**given: Any) -> tuple[dict[str, Any], int]:
     read: dict[str, Any] = {}
     rows = None
     for name, tree in given.items():
-        leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+        leaves, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda one: isinstance(one, list))
         named = [(f"{name}{jax.tree_util.keystr(path)}", values) for path, values in leaves]
         arrays = [as_array(values, path) for path, values in named]
         for (path, _), array in zip(named, arrays, strict=True):

@@ -26,7 +26,7 @@ def histogram(
     median: float | None = None,
     even: bool = True,
 ) -> Html | None:
-    """Bars over their bins, and a line at the median.
+    """Draw bars over their bins, and a line at the median.
 
     Args:
       edges: of the bins, `[n + 1]`, ascending.
@@ -73,13 +73,13 @@ def histogram(
 
 
 def bar(part: float, whole: float, series: str = "s0") -> Html:
-    """One bar, `part` of `whole` long. It repeats what is written beside it, so it is not read aloud."""
+    """Draw a bar, `part` of `whole` long. It repeats the number beside it, so it is not read aloud."""
     length = 100 * min(max(part / whole, 0.0), 1.0) if whole > 0 and math.isfinite(part) else 0.0
     return _strip([element("rect", width=length, height=1, class_=series)], aria_hidden="true")
 
 
 def bars(rows: Iterable[tuple[Child, float, str]], whole: float, series: str = "s0") -> Html:
-    """Labelled bars below one another: (label, part of `whole`, the part in words)."""
+    """Draw labelled bars below one another: (label, part of `whole`, the part in words)."""
     lines = [
         element("li", element("span", label), element("span", words, class_="number"), bar(part, whole, series))
         for label, part, words in rows
@@ -88,7 +88,7 @@ def bars(rows: Iterable[tuple[Child, float, str]], whole: float, series: str = "
 
 
 def stacked(parts: Sequence[tuple[str, int]], *, label: str, whole: int | None = None) -> Html:
-    """One bar made of several parts, coloured in turn, as long as their sum is of `whole`.
+    """Draw a bar of several parts, coloured in turn, as long as their sum is of `whole`.
 
     The parts and their shares are read aloud after `label`.
     """

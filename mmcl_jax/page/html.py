@@ -20,7 +20,7 @@ _VOID = frozenset({"img", "meta", "br"})
 
 
 def element(tag: str, *children: Child, **attributes: Attribute) -> Html:
-    """`<tag attributes>children</tag>`; `class_` and `aria_label` become `class` and `aria-label`.
+    """Return `<tag attributes>children</tag>`; `class_` and `aria_label` become `class` and `aria-label`.
 
     Args:
       tag: name of the element.
@@ -110,7 +110,7 @@ def table(
 
 
 def folded(summary: Child, *children: Child) -> Html:
-    """Something that opens on a click, without a script."""
+    """Return content that opens on a click, without a script."""
     return element("details", element("summary", summary), *children)
 
 

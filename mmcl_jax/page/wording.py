@@ -6,7 +6,7 @@ from mmcl_jax.text import visible
 
 
 def clipped(text: object, most: int = 80) -> str:
-    """`visible(text)`, its middle left out where it has more than `most` characters: names often differ at the end."""
+    """Return `visible(text)`, its middle left out beyond `most` characters: names often differ at the end."""
     plain = visible(text)
     if len(plain) <= most:
         return plain

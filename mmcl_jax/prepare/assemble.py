@@ -19,9 +19,10 @@ from mmcl_jax.prepare.gather import Gathered
 from mmcl_jax.prepare.inspection import Inspected, group_numbers, telling
 from mmcl_jax.prepare.join.joined import Joined
 from mmcl_jax.prepare.join.tables import Keyed
+from mmcl_jax.prepare.like import Like
 from mmcl_jax.prepare.pictures.pixels import Pixels
 from mmcl_jax.prepare.table.cells import nameless, text_of
-from mmcl_jax.prepare.table.rows import matrix, resolved
+from mmcl_jax.prepare.table.rows import matrix, readings, resolved
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,8 +47,10 @@ class Assembler:
         pixels: Mapping[str, Pixels],
         boxes: Mapping[str, Boxes],
         folder: Path,
+        like: Like | None = None,
     ) -> None:
-        """Take what was read, understood and decoded, and the folder of the store."""
+        """Take what was read, understood and decoded, the folder of the store, and what it is to be like."""
+        self._like = like
         self._gathered, self._found, self._pixels, self._boxes, self._folder = gathered, found, pixels, boxes, folder
         self._left_out: dict[str, str] = {}
         self._texts: dict[str, list[tuple[str, str]]] = {}
@@ -88,6 +91,9 @@ class Assembler:
             folds=[np.sort(number[members]) for members in found.folds],
             group=group_numbers(gathered.rows, kept),
             declaration=resolved(gathered.rows),
+            declarations={
+                name: readings(parsed, entries[name].source.schema) for name, parsed in gathered.columns.items()
+            },
         )
         return Assembled(content=content, left_out=self._left_out, texts=self._texts, warnings=self._warnings)
 
@@ -106,7 +112,7 @@ class Assembler:
         return None  # a column of the labels
 
     def _table(self, name: str) -> Part | None:
-        """The columns of the main table, of the rows that are in it."""
+        """Return the columns of the main table, for the rows that it has."""
         if not self._found.schema.columns:
             return None
         present = self._gathered.join.main[name][self._found.rows]
@@ -121,9 +127,15 @@ class Assembler:
         parsed = list(self._gathered.columns[one.name])
         if not one.is_target:
             parsed = features(parsed)
-        columns = schema_columns(parsed, kept)
+        if self._like is None:
+            columns = schema_columns(parsed, kept)
+        else:
+            columns = self._like.columns_of(one.name)
+            parsed = self._like.ordered(parsed, columns)
         values, _ = matrix(parsed, columns, kept)
-        if not one.is_target:
+        if self._like is not None:
+            self._warnings += self._like.warn(parsed, columns, values, kept)
+        elif not one.is_target:
             out, used = telling(parsed, values, found.labels, found.schema.labels, found.splits["train"], 0)
             self._warnings += [f"Column {name!r} of {one.name!r} is left out: {why}." for name, why in out.items()]
             self._warnings += used
@@ -150,7 +162,7 @@ class Assembler:
         return Part(entry=entry, values=values, at=at)
 
     def _classes(self, pixels: Pixels) -> Column:
-        """The classes of a mask; where they were not said, the values that are met become 0, 1 and so on."""
+        """Return the classes of a mask; if none were declared, the values in the mask become 0, 1 and so on."""
         name = pixels.pictured.name
         said = self._gathered.join.entries[name].source.classes
         if said:
@@ -186,7 +198,8 @@ class Assembler:
         cells = text_of(nameless(one.content.frame[one.source.column[0]])).to_list()
         kept = self._found.rows
         texts = [cells[row] if row >= 0 else None for row in one.at[kept]]
-        tokens = tokenise(texts, self._found.splits["train"], one.source, one.where)
+        length = None if self._like is None else self._like.schema.entries[one.name].shape[0]
+        tokens = tokenise(texts, self._found.splits["train"], one.source, one.where, length=length)
         (self._folder / f"tokenizer.{one.name}.json").write_text(tokens.tokenizer)
         there = (tokens.values[:, 0, 0] >= 0) if tokens.values.shape[1] else np.zeros(len(kept), bool)
         if tokens.cut:

@@ -29,7 +29,7 @@ def describe_columns(
     splits: Mapping[str, np.ndarray],
     left_out: Mapping[str, str],
 ) -> list[ColumnFinding]:
-    """One finding per raw column.
+    """Return a finding per raw column.
 
     Args:
       columns: all of them, understood, with the values of the rows that are kept.
@@ -56,7 +56,7 @@ def describe_columns(
 
 
 def balance(labels: np.ndarray, columns: Sequence[Column], splits: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Rows per class and split, of every label that is a class."""
+    """Count the rows per class and split, of every label that is a class."""
     found: dict[str, Any] = {}
     for place, column in enumerate(columns):
         if column.coded:
@@ -68,7 +68,7 @@ def balance(labels: np.ndarray, columns: Sequence[Column], splits: Mapping[str, 
 
 
 def warn_of_groups(groups: pl.Series, splits: Mapping[str, np.ndarray], name: str) -> list[str]:
-    """A sentence if members of one group are in two splits."""
+    """Return a sentence if members of one group are in two splits."""
     seen: dict[Any, str] = {}
     both = set()
     for split, rows in splits.items():
@@ -82,7 +82,7 @@ def warn_of_groups(groups: pl.Series, splits: Mapping[str, np.ndarray], name: st
 
 
 def warn_of_labels(balances: Mapping[str, Any], remedy: str, *, declarable: bool) -> list[str]:
-    """Sentences on classes that a split lacks, and on labels with one class.
+    """Return sentences on classes that a split lacks, and on labels with one class.
 
     Args:
       balances: see `balance`.
@@ -111,7 +111,7 @@ def warn_of_labels(balances: Mapping[str, Any], remedy: str, *, declarable: bool
 
 
 def warn_of_sizes(splits: Mapping[str, np.ndarray], fractions: Sequence[float], why: str) -> list[str]:
-    """A sentence if val or test is more than a tenth larger or smaller than its share of the rows, which says `why`."""
+    """Return a sentence if val or test is over a tenth larger or smaller than its share of the rows, with `why`."""
     total = sum(map(len, splits.values()))
     off = [
         f"{name} has {count(len(members))} of {counted(total, 'row')} "
@@ -123,7 +123,7 @@ def warn_of_sizes(splits: Mapping[str, np.ndarray], fractions: Sequence[float], 
 
 
 def warn_of_shares(balances: Mapping[str, Any]) -> list[str]:
-    """Sentences on labels of which a class is rarer or more frequent in val or test than chance would make it.
+    """Return sentences on labels of which a class is rarer or more frequent in val or test than by chance.
 
     That is by more than four standard deviations of a random draw of so many rows, and by a tenth.
     """
@@ -148,7 +148,7 @@ def warn_of_shares(balances: Mapping[str, Any]) -> list[str]:
 
 
 def _quoted(texts: Sequence[str]) -> str:
-    """Classes as a sentence names them: the class 'a'; the 2 classes 'a', 'b'; 30 classes, such as 'a'."""
+    """Quote classes for a sentence: the class 'a'; the 2 classes 'a', 'b'; 30 classes, such as 'a'."""
     if len(texts) == 1:
         return f"the class {texts[0]!r}"
     if len(texts) <= _NAMED:
@@ -191,7 +191,7 @@ def _describe(
 
 
 def middle_share(numbers: np.ndarray) -> float:
-    """What share of the range of numbers `[N]` their middle nine tenths take up; 1 for fewer than eleven values.
+    """Return the share of the range of numbers `[N]` that their middle nine tenths span; 1 for fewer than eleven.
 
     0.5 for many normal numbers, 0.9 for uniform ones; less than `SKEWED` is a heavily skewed column.
     """
@@ -204,7 +204,7 @@ def middle_share(numbers: np.ndarray) -> float:
 
 
 def warn_of_skew(table: np.ndarray, columns: Sequence[Column]) -> list[str]:
-    """A sentence on the columns whose histogram is nearly empty, with what spreads them out."""
+    """Return a sentence on the columns whose histogram is nearly empty, and the scaling that spreads them out."""
     names = []
     for values, column in zip(table.T, columns, strict=True):
         numbers = values[~np.isnan(values)]
@@ -224,7 +224,7 @@ def warn_of_skew(table: np.ndarray, columns: Sequence[Column]) -> list[str]:
 
 
 def _readable_edges(numbers: np.ndarray) -> tuple[np.ndarray, str]:
-    """Edges of bins in which skewed numbers are spread out, and the axis on which these are even."""
+    """Return edges of bins in which skewed numbers are spread out, and the axis on which the edges are even."""
     sizes = np.abs(numbers[numbers != 0])
     unit = np.quantile(sizes, 0.05) if len(sizes) else 1.0
     with np.errstate(over="ignore", under="ignore"):

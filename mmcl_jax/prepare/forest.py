@@ -24,7 +24,7 @@ def forest_score(
     test: np.ndarray,
     seed: int = 0,
 ) -> dict[str, Any] | None:
-    """Fits scikit-learn's default random forest (100 trees) to raw rows, in which missing values stay missing.
+    """Fit scikit-learn's default random forest (100 trees) to raw rows, in which missing values stay missing.
 
     Args:
       table: raw rows `[N, F]`.
@@ -68,6 +68,6 @@ def forest_score(
 
 
 def _finite(table: np.ndarray) -> np.ndarray:
-    """Within float32, which the trees use."""
+    """Clip the values to the range of float32, which the trees use."""
     limit = np.finfo(np.float32).max
     return np.clip(table, -limit, limit)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import polars as pl
 
 from mmcl_jax.errors import check
 from mmcl_jax.page.wording import counted
@@ -13,6 +14,7 @@ from mmcl_jax.prepare.inspection import given_ids
 from mmcl_jax.prepare.join.joined import Join, join
 from mmcl_jax.prepare.join.main import Main, main_table
 from mmcl_jax.prepare.join.tables import Keys
+from mmcl_jax.prepare.like import Like
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
@@ -53,9 +55,18 @@ class Gathered:
         """The targets that are one column each."""
         return [self.columns[name][0] for name, one in self.join.entries.items() if is_column(one)]
 
+    def usable(self, quarantine: Quarantine) -> "Gathered":
+        """Return what was read without the entries that are bad; rows of which no entry is left are left out."""
+        joined = self.join.usable(quarantine, self.main.table)
+        columns = {
+            name: [_only(column, joined.entries[name].at >= 0) for column in parsed]
+            for name, parsed in self.columns.items()
+        }
+        return dataclasses.replace(self, join=joined, columns=columns)
 
-def gather(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> Gathered:
-    """Read all tables and matrices, and join them.
+
+def gather(request: Request, recipe: Recipe | None, quarantine: Quarantine, like: Like | None = None) -> Gathered:
+    """Read all tables and matrices, as an earlier store has them if they are to be `like` that, and join them.
 
     Rows that cannot be used, that the cohort does not keep, or that no list of identifiers has, go to the quarantine.
 
@@ -65,14 +76,14 @@ def gather(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> G
     main, tables = main_table(request), Keys()
     alone = not (request.entries or request.targets)
     if recipe is not None or main.request.table is not None:
-        rows = understand(main.request, recipe, quarantine, tables=tables, alone=alone)
+        rows = understand(main.request, recipe, quarantine, tables=tables, alone=alone, entry=main.table)
     else:
         rows = Rows.none("the request")
-    joined = join(request, main, rows, tables, quarantine)
+    joined = join(request, main, rows, tables, quarantine, features=like.names if like else None)
     rows = joined.rows
     check(len(rows.keys) > 0, "--request: no entry has a key.")
     columns = {
-        name: parsed_columns(one, rows, quarantine)
+        name: parsed_columns(one, rows, quarantine, *(like.reading(name) if like else ()))
         for name, one in joined.entries.items()
         if is_column(one) or is_table(one)
     }
@@ -86,7 +97,7 @@ def gather(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> G
         if isinstance(one.content, Matrix):
             for row in np.flatnonzero(np.isin(one.at, list(one.content.bad))).tolist():
                 reason = f"{one.content.bad[int(one.at[row])]} (key {rows.keys[row]!r})"
-                rows.leave_out(row, quarantine, "wrong number", reason)
+                rows.leave_out(row, quarantine, "wrong number", reason, entry=one.name)
     ids = given_ids(request, recipe)
     check(
         not request.group_near_duplicates or (ids is None and not rows.named("split")),
@@ -100,9 +111,27 @@ def gather(request: Request, recipe: Recipe | None, quarantine: Quarantine) -> G
                 reason = f"Its identifier {key!r} is in no list of a split."
                 rows.leave_out(row, quarantine, "in no split", reason, chosen=True)
     rows.refuse(quarantine, request.max_bad)
+    if not alone:
+        for name, there in joined.present().items():
+            quarantine.refuse_entry(request.max_bad, int(there.sum()), name)
+        for name in labels:
+            quarantine.refuse_entry(request.max_bad, rows.own, name)
+    gathered = Gathered(main=main, join=joined, columns=columns, ids=ids, named=tuple(request.entries))
+    gathered = gathered if alone else gathered.usable(quarantine)
+    check_left(gathered.rows, quarantine)
+    return gathered
+
+
+def check_left(rows: Rows, quarantine: Quarantine) -> np.ndarray:
+    """Return the rows that are left. Raises `UserError` if there are none."""
     left = rows.left(quarantine)
     check(len(left) > 0, f"No row of {rows.source} is left: {_causes(quarantine)}.")
-    return Gathered(main=main, join=joined, columns=columns, ids=ids, named=tuple(request.entries))
+    return left
+
+
+def _only(column: Parsed, there: np.ndarray) -> Parsed:
+    """Return the column without the values of the rows where bool `[N]` is false."""
+    return dataclasses.replace(column, values=column.values.set(pl.Series(~there), None))
 
 
 def _causes(quarantine: Quarantine) -> str:

@@ -58,7 +58,7 @@ class Inspected:
     warnings: list[str]
 
     def columns(self, rows: Rows) -> list[ColumnFinding]:
-        """What there is to say about every column."""
+        """Return the findings on every column."""
         parsed = [dataclasses.replace(one, values=one.values.gather(self.rows)) for one in rows.columns]
         found = audit.describe_columns(parsed, self.schema, self.table, self.statistics, self.splits, self.left_out)
         said = rows.declaration
@@ -71,7 +71,7 @@ class Inspected:
         return found
 
     def forests(self, seed: int) -> dict[str, dict]:
-        """What a random forest gets from the table, by label."""
+        """Return the scores of a random forest on the table, by label."""
         if not self.schema.columns:
             return {}
         names = [column.name for column in self.schema.columns]
@@ -94,7 +94,7 @@ def inspect(
     targets: Sequence[Parsed] = (),
     table: bool = True,
 ) -> Inspected:
-    """Divides the rows `kept` and decides which columns are used.
+    """Divide the rows `kept` and decide which columns are used.
 
     `targets` are labels of other tables, with the values of all rows; `table` says whether there is to be a table.
     `alike` `[K]` are numbers of the sets of rows with nearly equal images, which the splits shall not divide.
@@ -109,7 +109,7 @@ def inspect(
     if like is None:
         label_columns, columns = (tuple(one.column(kept) for one in parsed) for parsed in (labels, features))
     else:
-        label_columns, columns = like.labels(labels), like.schema.columns
+        label_columns, columns = like.labels(labels), like.columns
         features, labels = like.ordered(features, columns), like.ordered(labels, label_columns)
     label_values, _ = matrix(labels, label_columns, kept)
     codes = class_codes(label_values, label_columns)
@@ -160,7 +160,7 @@ def inspect(
 
 
 def _by_words(label: Parsed) -> str:
-    """How a word that may be the name of a class is kept, where some such words were taken for missing."""
+    """Return how to keep a word that may name a class, if some such words were taken for missing."""
     words = [word for word in label.missing_words if label.coded and word.isalpha() and word.lower() != "nan"]
     if not words:
         return ""
@@ -181,7 +181,7 @@ def _check_logarithms(table: np.ndarray, schema: Schema, rows: Rows, kept: np.nd
 
 
 def given_ids(request: Request, recipe: Recipe | None) -> Mapping[str, list[str]] | None:
-    """The identifiers of every split, where files or the recipe give them."""
+    """Return the identifiers of every split, if files or the recipe give them."""
     if request.split_ids:
         return splits.read_ids(request.split_ids)
     return recipe.splits if recipe else None
@@ -195,7 +195,7 @@ def divide(
     ids: Mapping[str, list[str]] | None,
     alike: np.ndarray | None = None,
 ) -> tuple[splits.Splits, list[str]]:
-    """The splits, as places among the rows `kept`, and what to warn of; `codes` `[K, L]` are of all class labels."""
+    """Return the splits, as indices into the rows `kept`, and warnings; `codes` `[K, L]` are of all class labels."""
     groups = rows.named("group")
     group = groups[0].values.gather(kept).cast(pl.String) if groups else None
     warnings: list[str] = []
@@ -221,7 +221,7 @@ def divide(
 
 
 def members(rows: Rows, kept: np.ndarray, alike: np.ndarray | None) -> tuple[np.ndarray | None, str]:
-    """The set `[K]` of rows that each row is never divided from, None for no sets; and what they are, in words."""
+    """Return the set `[K]` of rows that each row is kept together with, None for no sets; and its name in words."""
     groups = rows.named("group")
     if not groups:
         return alike, "" if alike is None else "near-duplicate pictures"
@@ -233,7 +233,7 @@ def members(rows: Rows, kept: np.ndarray, alike: np.ndarray | None) -> tuple[np.
 
 
 def _remedy(rows: Rows, request: Request, recipe: Recipe | None, ids: Mapping[str, list[str]] | None) -> str:
-    """What gives every class a row in every split."""
+    """Return the remedy that gives every class a row in every split."""
     if recipe is not None and ids is recipe.splits and ids is not None:
         return f"so the data set {recipe.name} divides its rows"
     column = rows.named("split")
@@ -252,7 +252,7 @@ def telling(
     train: np.ndarray,
     seed: int,
 ) -> tuple[dict[str, str], list[str]]:
-    """The columns that give a label away, with the reason; and warnings of those that are used, as declared."""
+    """Return the columns that give a label away, with the reason; and warnings of such columns that are declared."""
     found: dict[str, str] = {}
     used: dict[str, str] = {}
     for place, label in enumerate(label_columns):
@@ -292,7 +292,7 @@ def _subsets(
 
 
 def joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """`[K]` the smallest groups that divide neither those of `one` nor those of `other`, both `[K]` numbers from 0."""
+    """Return the smallest groups `[K]` that divide neither those of `one` nor of `other`, `[K]` numbers from 0."""
     shape = (one.max() + 1, other.max() + 1)
     shared = sparse.coo_matrix((np.ones(len(one)), (one, other)), shape)
     graph = sparse.bmat([[None, shared], [shared.T, None]])
@@ -300,13 +300,13 @@ def joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def group_numbers(rows: Rows, kept: np.ndarray) -> np.ndarray | None:
-    """`[K]` a number for each group of the rows `kept`; None where rows have no groups."""
+    """Return a number `[K]` for each group of the rows `kept`; None where rows have no groups."""
     groups = rows.named("group")
     return group_codes(groups[0].values.gather(kept).cast(pl.String)) if groups else None
 
 
 def group_codes(groups: pl.Series) -> np.ndarray:
-    """`[K]` integer codes; every row without a group is a group of its own."""
+    """Return integer codes `[K]`; every row without a group is a group of its own."""
     codes = groups.rank("dense").cast(pl.Int64).fill_null(-1).to_numpy().copy()
     alone = np.flatnonzero(codes < 0)
     codes[alone] = codes.max(initial=0) + 1 + np.arange(len(alone))

@@ -38,7 +38,7 @@ class Telling(NamedTuple):
 
 
 def telling_columns(table: np.ndarray, labels: np.ndarray, *, train: np.ndarray, seed: int = 0) -> dict[int, Telling]:
-    """The columns from which, each alone, a class label can be read off.
+    """Return the columns from which, each alone, a class label can be read off.
 
     For each column the label of every row is guessed from the rows of other folds: by the commonest class among rows of
     the same value, and by decision trees. Classes weigh alike, so that a rare one is guessed where it is commoner than
@@ -87,7 +87,7 @@ def telling_columns(table: np.ndarray, labels: np.ndarray, *, train: np.ndarray,
 
 
 def same_order(table: np.ndarray, values: np.ndarray, *, train: np.ndarray) -> dict[int, Telling]:
-    """The columns that are in the order of a label that is a number, or in the opposite one, but for a few rows.
+    """Return the columns in the order of a numeric label, or in the opposite order, up to a few rows.
 
     Args:
       table: raw rows `[N, F]`, NaN for missing.
@@ -123,7 +123,7 @@ class _Guesses:
         self._weight = (1 / np.bincount(truth))[truth]  # every class weighs 1
 
     def of(self, ranks: np.ndarray) -> Iterator[np.ndarray]:
-        """Guesses by equal values, where values repeat, and by trees, where they may be worth it; -1 for none."""
+        """Guess by equal values if values repeat, and by trees if they may be worth it; -1 for no guess."""
         values = int(ranks.max()) + 1
         if _REPEATED * values <= len(ranks):
             yield self._by_value(ranks, values)
@@ -145,7 +145,7 @@ class _Guesses:
         return guess
 
     def _by_tree(self, ranks: np.ndarray, least: float) -> np.ndarray:
-        """A leaf has this weight at least, lest every row with an error has one."""
+        """Guess by decision trees; a leaf has this weight at least, lest every row with an error has a leaf."""
         guess = np.full(len(ranks), -1)
         for fit, tried in self._folds:
             tree = DecisionTreeClassifier(random_state=0, min_weight_fraction_leaf=least)
@@ -155,7 +155,7 @@ class _Guesses:
 
 
 def _told(truth: np.ndarray, guess: np.ndarray, shares: np.ndarray) -> Telling | None:
-    """How well the guesses give the label away; `shares` are those of the classes among all rows."""
+    """Return how well the guesses give the label away; `shares` are those of the classes among all rows."""
     recalls = _recalls(truth, guess)
     balanced, accuracy = float(recalls.mean()), float(recalls @ shares)
     if balanced >= GIVEN_AWAY:
@@ -172,13 +172,13 @@ def _told(truth: np.ndarray, guess: np.ndarray, shares: np.ndarray) -> Telling |
 
 
 def _recalls(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
-    """The share of rows of each class that are guessed right."""
+    """Return the share of rows of each class that are guessed right."""
     _, place, counts = np.unique(truth, return_inverse=True, return_counts=True)
     return np.bincount(place, weights=truth == guess) / counts
 
 
 def same_pixels(sums: np.ndarray, images: np.ndarray, rows: Sequence[int]) -> dict[int, int]:
-    """Rows whose image has exactly the pixels of an earlier row's: `{row: first row}`.
+    """Return the rows whose image has exactly the pixels of an earlier row's: `{row: first row}`.
 
     Args:
       sums: `[N]`, a sum of each image's pixels; equal ones are compared.
@@ -200,7 +200,7 @@ def same_pixels(sums: np.ndarray, images: np.ndarray, rows: Sequence[int]) -> di
 def near_twins(
     thumbs: np.ndarray, splits: Mapping[str, np.ndarray], *, most: int = 1000
 ) -> list[tuple[int, int, float]]:
-    """Pairs of nearly equal images in different splits: (row, row, mean difference of thumbnails in grey levels).
+    """Find nearly equal images in different splits: (row, row, mean difference of thumbnails in grey levels).
 
     Args:
       thumbs: `[N, THUMB, THUMB]` uint8.
@@ -220,7 +220,7 @@ def near_twins(
 
 
 def near_groups(thumbs: np.ndarray) -> np.ndarray:
-    """`[N]` numbers from 0 of the sets of images that nearly equal ones link, directly or by others between them.
+    """Return numbers `[N]`, from 0, of the sets of images that nearly equal images link, directly or by others.
 
     Images are nearly equal by the measure, and are compared in the order, of `near_twins`, so that of the pairs that it
     would find none is in two sets.
@@ -238,7 +238,7 @@ def near_groups(thumbs: np.ndarray) -> np.ndarray:
 def _near_pairs(
     thumbs: np.ndarray, rows: np.ndarray, apart: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Pairs of nearly equal images among `rows` of which `apart` `[N]` differs: the smaller row, the other, difference.
+    """Find nearly equal images among `rows` whose `apart` `[N]` differs: the smaller row, the other, difference.
 
     Images are sorted along each of the directions in which they differ most, and each is compared with its next
     neighbours; so it finds most copies, resized, recompressed or a little brighter, but not crops. The time grows with

@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from mmcl_jax.data.format.format3 import ENTRIES
-from mmcl_jax.data.schema import LABEL_TAG, Column, ImageSpec, Schema
+from mmcl_jax.data.format.format3 import ENTRIES, declaration_file, names_file
+from mmcl_jax.data.schema import LABEL_TAG, Column, Entry, Schema
+from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check
+from mmcl_jax.prepare.join.main import Main, main_table
+from mmcl_jax.prepare.like_sources import sources_like
 from mmcl_jax.prepare.pictures.images import Fit
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.parse import Parsed
@@ -46,7 +49,7 @@ class Like:
 
     @classmethod
     def open(cls, directory: Path) -> "Like":
-        """Opens a store or run.
+        """Open a store or run.
 
         Raises:
           UserError: it is neither; or it is an early run, and its store is gone.
@@ -66,10 +69,18 @@ class Like:
                 "is gone; name that store where it is now, with --like STORE.",
             )
         request = Request.read(made_by, {})
-        several = (
-            f"--like: {directory} has entries of several files, which is not possible yet; name them in a --request."
-        )
-        check(not (request.entries or request.targets), several)
+        if is_run and (request.entries or request.targets):  # a run keeps less of them than its store
+            there = made_by.parent if made_by.parent != directory else Path(origin["directory"])
+            gone = (
+                f"--like: the store {there} of the run {directory} is gone; name it where it is now, with --like STORE."
+            )
+            check((there / ENTRIES).is_file(), gone)
+            changed = (
+                f"--like: the store {there} has changed since the run {directory}; name a copy, with --like STORE."
+            )
+            check(Store.open(there).fingerprint == origin["fingerprint"], changed)
+            made = cls.open(there)
+            return dataclasses.replace(made, missing=json.loads((directory / "encoding.json").read_text())["missing"])
         entries = directory / ENTRIES  # of a store; a run, and a store of an earlier format, have a schema.json
         schema = Schema.read(entries if entries.is_file() else directory / "schema.json")
         columns = tuple(column for column in schema.columns if LABEL_TAG not in column.tags)
@@ -82,7 +93,7 @@ class Like:
         )
 
     def applied(self, request: Request) -> Request:
-        """The request with everything that is as it was there.
+        """Return the request with every choice that the store or run made.
 
         `--image-column`, `--key-column`, `--group-column` and `--split-column` name other columns than there, and
         `--ignore` leaves out the column of a key, group or label. The split column is not taken over, since later data
@@ -91,41 +102,76 @@ class Like:
         Raises:
           UserError: an option says otherwise than the store or run does.
         """
-        several = "--like reads one table and one folder of images; leave out the entries and targets of the request."
-        check(not (request.entries or request.targets), several)
         default = Request()
         declaration = self._declaration(request)
+        entries, targets = sources_like(self, request, declaration)
         own = {name: getattr(self.request, name) for name in _PICTURES}
-        pictures = len(declaration.named("image")) if self.request.stack == "channels" else 1
-        own["channels"] = own["channels"] or self.schema.image.channels // max(1, pictures)
+        if not self.several or self.request.images is not None:
+            pictures = len(declaration.named("image")) if self.request.stack == "channels" else 1
+            own["channels"] = own["channels"] or self.schema.image.channels // max(1, pictures)
         own |= {**dict.fromkeys(_COLUMNS), "schema": declaration, "label": (), "categorical": ()}
         for name in (*_PICTURES, *_COLUMNS):
             given = getattr(request, name)
             check(
-                given in (getattr(default, name), own[name]),
+                given in (getattr(default, name), getattr(self.request, name), own[name]),
                 f"--{name.replace('_', '-')}: with --like this is as in {self.directory}; leave the option out.",
             )
         ignore = tuple(name for name in request.ignore if name not in self.declaration.columns)
-        return dataclasses.replace(request, **own, ignore=ignore)
+        if self.main.table in entries:  # whose columns are declared there
+            own["schema"] = Declaration()
+        return dataclasses.replace(request, **own, ignore=ignore, entries=entries, targets=targets)
 
     def _declaration(self, request: Request) -> Declaration:
-        """What is said about the columns that are needed; all others are ignored."""
-        needed = {column.name: column for column in (*self.schema.columns, *self.schema.labels)}
-        features = {column.name for column in self.schema.columns}
+        """Return the declarations of the columns that are needed; all others are ignored."""
+        needed = {column.name: column for column in (*self.columns, *self.schema.labels)}
+        features = {column.name for column in self.columns}
         elsewhere = {"image": request.image_column, "identifier": request.key_column, "group": request.group_column}
         columns = {}
         for name, declared in self.declaration.columns.items():
             if name in request.ignore:
                 sentence = f"--ignore: {self.directory} needs the column {name!r} as it is a feature there."
                 check(name not in features, sentence)
+            elif self.several and declared.role in ("identifier", "ignore"):
+                continue  # the join says which column is the key, and the sources which are theirs
             elif name in needed:
                 columns[name] = dataclasses.replace(declared, unit=needed[name].unit, tags=needed[name].tags)
             elif declared.role in elsewhere and not elsewhere[declared.role]:
                 columns[name] = declared
         return dataclasses.replace(self.declaration, columns=columns, others="ignore")
 
+    @property
+    def several(self) -> bool:
+        """Whether the store has entries of several files."""
+        return bool(self.request.entries or self.request.targets)
+
+    @property
+    def main(self) -> Main:
+        """The main table there."""
+        return main_table(self.request)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The features of the main table there."""
+        return self.columns_of(self.main.table) if self.several else self.schema.columns
+
+    def columns_of(self, name: str) -> tuple[Column, ...]:
+        """Return the columns of an entry; () where no column of it was left to use."""
+        return self.schema.entries[name].columns if name in self.schema.entries else ()
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Return the features of a vector."""
+        path = self.directory / names_file(name)
+        return tuple(path.read_text(encoding="utf-8").split("\n")[:-1]) if path.is_file() else ()
+
+    def reading(self, name: str) -> tuple[Declaration, list[str]]:
+        """Return how the cells of a further table, or of a target, are read there, and the names of its columns."""
+        path = self.directory / declaration_file(name)
+        kept = f"--like: {self.directory} does not say how the cells of {name!r} are read; prepare it again, and train."
+        check(path.is_file(), kept)
+        return Declaration.read(path), [column.name for column in self.columns_of(name)]
+
     def ordered(self, parsed: Sequence[Parsed], columns: Sequence[Column]) -> list[Parsed]:
-        """The parsed columns of the new table in the order of `columns`. Raises `UserError` if one is absent."""
+        """Return the parsed columns of the new table in the order of `columns`. Raises `UserError` if one is absent."""
         by_name = {one.name: one for one in parsed}
         for column in columns:
             sentence = f"--like: {self.directory} has the column {column.name!r}, which this data set does not give."
@@ -133,23 +179,26 @@ class Like:
         return [by_name[column.name] for column in columns]
 
     def labels(self, parsed: Sequence[Parsed]) -> tuple[Column, ...]:
-        """The labels that the new table has."""
+        """Return the labels that the new table has."""
         names = {one.name for one in parsed}
         return tuple(label for label in self.schema.labels if label.name in names)
 
-    def check_image(self, image: ImageSpec) -> None:
-        """Raises `UserError` if the pictures of the new store are of another shape."""
-        there = self.schema.image.stored
+    def check_pictures(self, name: str, entry: Entry) -> None:
+        """Raise `UserError` if the pictures of the new store are of another shape or type."""
+        same = self.schema.entries[name]
+        what = f"pictures in {self.directory}" if not self.several else f"pictures of {name!r} in {self.directory}"
         check(
-            image.stored == there,
-            f"--like: pictures in {self.directory} have the shape {' x '.join(map(str, there))}, the new ones "
-            f"{' x '.join(map(str, image.stored))}, and --image-size was not given there.",
+            entry.stored == same.stored,
+            f"--like: {what} have the shape {' x '.join(map(str, same.stored))}, the new ones "
+            f"{' x '.join(map(str, entry.stored))}, and --image-size was not given there.",
         )
+        typed = f"--like: {what} are stored as {same.dtype}, the new ones as {entry.dtype}; write them as those there."
+        check(entry.dtype == same.dtype, typed)
 
     def warn(
         self, parsed: Sequence[Parsed], columns: Sequence[Column], values: np.ndarray, kept: np.ndarray
     ) -> list[str]:
-        """Sentences on texts that are none of the categories or classes there: how many cells, and what they are.
+        """Return sentences on texts that are in none of the known categories or classes: how many cells, and which.
 
         Args:
           parsed: columns of the new table, all features or all labels.
@@ -176,7 +225,7 @@ class Like:
 
 
 def open_like(request: Request) -> tuple[Request, Like | None]:
-    """The request as `--like` has it, and what it is like; the request itself where there is no `--like`.
+    """Return the request as `--like` completes it, and the store or run; without `--like`, the request itself.
 
     Raises:
       UserError: see `Like`.

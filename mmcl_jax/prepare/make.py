@@ -22,13 +22,13 @@ from mmcl_jax.prepare.assemble import Assembler
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.report import add_entries, add_images, card, foreseen, report
 from mmcl_jax.prepare.entries.boxes import read_boxes
-from mmcl_jax.prepare.gather import Gathered, gather
+from mmcl_jax.prepare.gather import Gathered, check_left, gather
 from mmcl_jax.prepare.inspection import inspect
 from mmcl_jax.prepare.leaks import near_groups
 from mmcl_jax.prepare.like import open_like
 from mmcl_jax.prepare.pictures.entries import pictured_entries
+from mmcl_jax.prepare.pictures.memory import Pictures
 from mmcl_jax.prepare.pictures.pixels import Pixels, decode_rows
-from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import template
@@ -38,7 +38,7 @@ from mmcl_jax.progress import Bar
 def prepare(
     request: Request, out: Path, *, recipe: Recipe | None = None, workers: int = 1, progress: bool = False
 ) -> Store:
-    """Writes the store `out`; it appears whole or not at all.
+    """Write the store `out`; it appears whole or not at all.
 
     Stopped at any moment and called again with the same request, it continues with the images that are not decoded yet.
 
@@ -57,27 +57,36 @@ def prepare(
     """
     check(not out.exists(), f"{out} exists already; choose another --out, or remove it first.")
     request, like = open_like(request)
-    quarantine = Quarantine()
-    gathered = gather(request, recipe, quarantine)
+    quarantine = request.quarantine()
+    gathered = gather(request, recipe, quarantine, like)
     rows = gathered.rows
     partial = out.with_name(f".{out.name}.partial")
     with _claimed(partial, _identity(request, recipe, gathered)):
         pixels: dict[str, Pixels] = {}
-        for one in pictured_entries(request, recipe, gathered.join):
-            of = pixels.get(one.of)
-            pixels[one.name] = decode_rows(
-                one, request, rows, quarantine, partial, of=of, workers=workers, progress=progress
+        for pictured in pictured_entries(request, recipe, gathered.join):
+            of = pixels.get(pictured.of)
+            pixels[pictured.name] = decode_rows(
+                pictured, request, rows, quarantine, partial, of=of, workers=workers, progress=progress
             )
         image = next((one for one in pixels.values() if one.pictured.kind == "image"), None)
-        if like is not None and image is not None:
-            like.check_image(image.spec)
+        if like is not None:
+            for name, one in pixels.items():
+                like.check_pictures(name, one.entry)
         boxes = {
-            name: read_boxes(one, pixels[one.source.of], rows, quarantine)
+            name: read_boxes(
+                one, pixels[one.source.of], rows, quarantine, most=like.schema.entries[name].shape[0] if like else 0
+            )
             for name, one in gathered.join.entries.items()
             if one.source.kind == "boxes"
         }
+        for name in boxes:
+            there = int((gathered.join.entries[name].at >= 0).sum())
+            quarantine.refuse_entry(request.max_bad, there, name)
         rows.refuse(quarantine, request.max_bad)
-        kept = rows.left(quarantine)
+        if gathered.join.entries:
+            gathered = gathered.usable(quarantine)
+            rows = gathered.rows
+        kept = check_left(rows, quarantine)
         alike = None
         thumbs = None if image is None else np.load(image.thumbs, mmap_mode="r")
         if request.group_near_duplicates:
@@ -86,12 +95,12 @@ def prepare(
             rows, kept, request, recipe, gathered.ids, alike=alike, like=like, targets=gathered.targets,
             table=bool(gathered.main.table),
         )  # fmt: skip
-        assembled = Assembler(gathered, found, pixels, boxes, partial).content()
+        assembled = Assembler(gathered, found, pixels, boxes, partial, like).content()
         with Bar("shards", len(kept), quiet=not progress) as bar:
             title = f"{', '.join(assembled.content.parts)} of {Path(rows.source).name}"
             schema = writing.write(partial, assembled.content, description=title, workers=workers, progress=bar.advance)
         findings = report(rows, found, quarantine, recipe, seed=request.seed)
-        add_entries(findings, gathered, assembled)
+        add_entries(findings, gathered, assembled, quarantine)
         if alike is not None:
             sizes = np.bincount(alike)
             findings.alike.update(
@@ -118,7 +127,7 @@ def prepare(
 
 
 def look(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, Declaration]:
-    """What `prepare` would make of the tables, and what a random forest gets from them; no image is decoded.
+    """Return what `prepare` would find in the tables, and how well a random forest does; decode no image.
 
     Returns:
       What was found, and a declaration that says it, to be edited.
@@ -127,8 +136,8 @@ def look(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, D
       UserError: anything wrong with the tables.
     """
     request, like = open_like(request)
-    quarantine = Quarantine()
-    gathered = gather(request, recipe, quarantine)
+    quarantine = request.quarantine()
+    gathered = gather(request, recipe, quarantine, like)
     rows = gathered.rows
     found = inspect(
         rows, rows.left(quarantine), request, recipe, gathered.ids, like=like, targets=gathered.targets,
@@ -145,7 +154,7 @@ def look(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, D
 
 
 def _alike(image: Pixels | None, kept: np.ndarray) -> np.ndarray:
-    """Numbers of the sets of kept rows with nearly equal images; a row without an image is a set of its own."""
+    """Return numbers of the sets of kept rows with nearly equal images; a row without an image is a set of its own."""
     if image is None:
         raise UserError("--group-near-duplicates compares images, and there are none; leave it out.")
     thumbs, at = np.load(image.thumbs, mmap_mode="r"), image.at(kept)
@@ -157,9 +166,11 @@ def _alike(image: Pixels | None, kept: np.ndarray) -> np.ndarray:
 
 
 def _identity(request: Request, recipe: Recipe | None, gathered: Gathered) -> str:
-    """A hash of all that decides the result, but for the image files, which `decode` watches."""
+    """Return a hash of everything that decides the result, except the image files, which `decode` watches."""
     rows = gathered.rows
     said: dict[str, Any] = {**request.to_json(), "version": __version__, "source": rows.source, "keys": rows.keys}
+    if isinstance(request.images, Pictures):
+        said["images"] = request.images.fingerprint()
     if recipe is not None:
         said["read"] = _named(recipe.read)
     for source in (*request.entries.values(), *request.targets.values()):
@@ -174,7 +185,7 @@ def _identity(request: Request, recipe: Recipe | None, gathered: Gathered) -> st
 
 
 def _named(read: Any) -> Any:
-    """A reader by its name and what is bound to it."""
+    """Return a reader as its name and the values bound to it."""
     if isinstance(read, functools.partial):
         return [_named(read.func), read.args, read.keywords]
     return None if read is None else f"{read.__module__}.{read.__qualname__}"
@@ -182,7 +193,7 @@ def _named(read: Any) -> Any:
 
 @contextlib.contextmanager
 def _claimed(partial: Path, identity: str) -> Iterator[None]:
-    """The folder being made, claimed by this process; one that another request began is begun anew.
+    """Claim the folder being made for this process; a folder that another request began is begun anew.
 
     It goes when the input turns out to be wrong, and stays when the work is interrupted.
     """

@@ -1,7 +1,8 @@
-"""The list of rows that are left out, each with its reason, and the rate above which the build stops."""
+"""The list of rows that are left out or lack an entry, each with its reason, and how many of them stop the build."""
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ from mmcl_jax.errors import UserError
 class Entry(NamedTuple):
     """A row (1 is the first after the header), its image, the short cause it is counted by, and the whole reason.
 
-    `file` is where the row is, if that is not the table that gives the rows their numbers.
+    `file` is where the row is, if that is not the table that gives the rows their numbers. `entry` is what cannot be
+    used of the row, where other entries can be.
     """
 
     row: int
@@ -19,36 +21,86 @@ class Entry(NamedTuple):
     cause: str
     reason: str
     file: str = ""
+    entry: str = ""
 
 
 class Quarantine:
-    """Rows left out; of several reasons the first counts."""
+    """Rows that are left out, and entries that rows lack, because they are bad; of several reasons the first counts.
 
-    def __init__(self) -> None:
+    Args:
+      outer: whether a row may lack an entry. If not, a row with a bad one is left out.
+      required: entries that no row may lack all the same.
+    """
+
+    def __init__(self, *, outer: bool = False, required: Collection[str] = ()) -> None:
+        self._outer, self._required = outer, required
         self._entries: dict[tuple[str, int], Entry] = {}
         self._chosen: dict[tuple[str, int], Entry] = {}
+        self._absent: dict[tuple[str, int], Entry] = {}
+        self._bad: dict[str, dict[int, Entry]] = {}
 
     def add(
-        self, row: int, image: str | None, cause: str, reason: str, *, chosen: bool = False, file: str = ""
+        self,
+        row: int,
+        image: str | None,
+        cause: str,
+        reason: str,
+        *,
+        chosen: bool = False,
+        file: str = "",
+        entry: str = "",
     ) -> None:
-        """Leaves out a row. One that was `chosen` to be left out, as by id files, does not count as bad."""
-        entries = self._chosen if chosen else self._entries
-        entries.setdefault((file, row), Entry(row, image, cause, reason, file))
+        """Leave out a row, or what is wrong in it: the `entry`, if rows may lack that.
+
+        A row that was `chosen` to be left out, as by id files, does not count as bad.
+        """
+        added = Entry(row, image, cause, reason, file, entry)
+        if entry:
+            self._bad.setdefault(entry, {}).setdefault(row, added)
+        if entry and self._outer and entry not in self._required:
+            self._absent.setdefault((entry, row), added)
+        else:
+            (self._chosen if chosen else self._entries).setdefault((file, row), added)
 
     def __contains__(self, row: int) -> bool:
         return ("", row) in self._entries or ("", row) in self._chosen
 
     @property
     def entries(self) -> list[Entry]:
-        """All of them, by row."""
-        return [entry for _, entry in sorted({**self._chosen, **self._entries}.items())]
+        """The rows that are left out, and then the entries that rows lack, each by row."""
+        rows = [entry for _, entry in sorted({**self._chosen, **self._entries}.items())]
+        return rows + [entry for _, entry in sorted(self._absent.items())]
+
+    def absent(self, entry: str) -> list[int]:
+        """Return the numbers of the rows that lack an entry because it is bad."""
+        return [row for name, row in self._absent if name == entry]
 
     def causes(self) -> dict[str, int]:
-        """How many rows each cause took, most first; of the rows that have numbers, not of those of other files."""
-        return dict(Counter(entry.cause for entry in self.entries if not entry.file).most_common())
+        """Count the rows of each cause, most first; only rows that have numbers, not those of other files."""
+        rows = {**self._chosen, **self._entries}.values()
+        return dict(Counter(entry.cause for entry in rows if not entry.file).most_common())
+
+    def causes_of(self, entry: str) -> dict[str, int]:
+        """Return how many rows lack an entry for each cause, most first."""
+        return dict(Counter(one.cause for (name, _), one in self._absent.items() if name == entry).most_common())
+
+    def refuse_entry(self, rate: float, rows: int, entry: str) -> None:
+        """Raise `UserError` about the first row with a bad entry if more than `rate` of the `rows` that have it are.
+
+        In a row that is left out for it, the entry is bad, too.
+        """
+        bad = self._bad.get(entry, {})
+        if len(bad) <= rate * rows * (1 + 1e-12):
+            return
+        more = f" {len(bad) - 1} more are bad." if len(bad) > 1 else ""
+        raise UserError(
+            f"{bad[min(bad)].reason}{more} In {len(bad)} of the {rows} rows that have it, {entry!r} cannot be used, "
+            f"which is more than --max-bad {rate:g} allows; mend them, or allow more, and they are listed in "
+            f"quarantine.jsonl."
+        )
 
     def refuse_above(self, rate: float, rows: int, source: str, *, file: str = "", own: int | None = None) -> None:
-        """Raises `UserError` about the first bad row if more than `rate` of the `rows` are bad.
+        """Raise `UserError` about the first bad row if more than `rate` of the `rows` are bad.
 
         Args:
           rate: the share of rows that may be bad.
@@ -72,5 +124,5 @@ class Quarantine:
         )
 
     def write(self, path: Path) -> None:
-        """Writes one JSON object per line."""
+        """Write one JSON object per line."""
         path.write_text("".join(json.dumps(entry._asdict()) + "\n" for entry in self.entries))

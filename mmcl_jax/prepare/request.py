@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import polars as pl
+
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.readings import DECIMALS, THOUSANDS
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.pictures.images import FILTERS, Fit
 from mmcl_jax.prepare.pictures.levels import Intensity, Nan
+from mmcl_jax.prepare.pictures.memory import Pictures
+from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import INPUTS, TARGETS, Source, read_sources
 
 
@@ -21,10 +25,12 @@ class Request:
     `table` and `images` are the entries `table` and `image` of the simple command line. A request file may name more
     `entries`, and `targets`, from other files (see `sources`), which are joined by their keys; values may be given as
     `Source` objects or as the dicts of the file. `cohort` says whether a row may lack an entry.
+
+    From Python, `table` may be a data frame, and `images` pictures in memory, which the image column names by index.
     """
 
-    table: Path | None = None
-    images: Path | None = None
+    table: Path | pl.DataFrame | None = None
+    images: Path | Pictures | None = None
     image_column: tuple[str, ...] = ()
     stack: Literal["channels", "views"] = "channels"
     like: Path | None = None
@@ -64,7 +70,7 @@ class Request:
     targets: Mapping[str, Source] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Checks the numbers. Raises `UserError` naming the option."""
+        """Check the numbers. Raises `UserError` naming the option."""
         for key, kinds in (("entries", INPUTS), ("targets", TARGETS)):
             object.__setattr__(self, key, read_sources(getattr(self, key), f"--request: {key}", kinds))
         self._check_sources()
@@ -100,6 +106,9 @@ class Request:
         names = [name for name, value in simple.items() if value is not None]
         for name in (*self.entries, *self.targets):
             check(name not in names, f"--request: two entries are called {name!r}; rename one.")
+            alike = [other for other in names if other.lower() == name.lower()]
+            case = f"--request: the entries {' and '.join(map(repr, [*alike, name]))} differ in case alone; rename one."
+            check(not alike, case)  # they would be one file where file names have no case
             names.append(name)
         images = [name for name, one in self.entries.items() if one.kind in ("image", "volume")]
         images += ["image"] if self.images is not None else []
@@ -120,8 +129,14 @@ class Request:
         """Return whether rows without this entry are left out in any cohort."""
         return name in self.entries and self.entries[name].required
 
+    def quarantine(self) -> Quarantine:
+        """Return an empty quarantine, which knows what rows may lack."""
+        several = bool(self.entries or self.targets)
+        required = [name for name in self.entries if self.requires(name)]
+        return Quarantine(outer=several and self.cohort == "outer", required=required)
+
     def declaration(self, base: Declaration | None = None) -> Declaration:
-        """Everything that is said about columns, here and in `base`.
+        """Return all declarations of columns, here and in `base`.
 
         Raises:
           UserError: a column is said to be two things.
@@ -138,7 +153,7 @@ class Request:
 
     @classmethod
     def read(cls, path: Path, over: Mapping[str, Any]) -> "Request":
-        """The request that a JSON file holds, by itself or under the key `request`, with the fields `over` it.
+        """Read the request in a JSON file, by itself or under the key `request`, and set the fields `over` in it.
 
         Raises:
           UserError: the file is missing, no JSON, or holds an unknown key.
@@ -149,7 +164,9 @@ class Request:
         except ValueError as error:
             raise UserError(f"--request: {path} is not JSON: {error}.") from error
         check(isinstance(raw, dict), f"--request: {path} must hold an object.")
-        return cls.from_json({**raw.get("request", raw), **over}, str(path))
+        said = raw.get("request", raw)
+        check(isinstance(said, dict), f"--request: {path}: request must be an object, not {said!r}.")
+        return cls.from_json({**said, **over}, str(path))
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any], where: str = "the request") -> "Request":
@@ -170,8 +187,9 @@ class Request:
         return cls(**{name: _typed(name, value, f"--request: {where}: {name}") for name, value in raw.items()})
 
     def to_json(self) -> dict[str, Any]:
-        """The request as JSON values."""
+        """Return the request as JSON values."""
         raw = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        raw |= {name: None for name in ("table", "images") if not isinstance(raw[name], Path)}  # what has no path
         raw["schema"] = self.schema.to_json()
         for key in ("entries", "targets"):
             raw[key] = {name: source.to_json() for name, source in raw[key].items()}
@@ -187,6 +205,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
+_IN_MEMORY = {"table": pl.DataFrame, "images": Pictures}
 _PATHS = ("table", "images", "like", "follow_links")
 _TEXTS = ("image_column", "label", "ignore", "categorical", "missing")
 _NUMBERS = ("split", "subsets")
@@ -201,6 +220,8 @@ def _typed(name: str, raw: Any, where: str) -> Any:
         return raw if isinstance(raw, Declaration) else Declaration.from_json(raw, where)
     if name in ("entries", "targets"):
         return raw  # read when the request is made
+    if isinstance(raw, _IN_MEMORY.get(name, ())):
+        return raw
     if name in _PATHS:
         check(isinstance(raw, str | Path), f"{where} must be a path, not {raw!r}.")
         return Path(raw)

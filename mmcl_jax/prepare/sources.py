@@ -134,7 +134,7 @@ class Source:
     length: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What was said, as JSON values."""
+        """Return the declaration of the source as JSON values."""
         said: dict[str, Any] = {"kind": self.kind}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)

@@ -42,7 +42,7 @@ def configure(
     overrides: Sequence[str],
     described: OwnData | None = None,
 ) -> tuple[dict[str, ConfigDict], list[str]]:
-    """`{row key: config}` for these rows, but for the seed; and a line on every override that not all rows take.
+    """Return `{row key: config}` for these rows, without the seed; and a line on every override not all rows take.
 
     An override is set in every config that has its key: an image-only method has no table encoder to make smaller.
 

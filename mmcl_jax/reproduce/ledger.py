@@ -11,7 +11,7 @@ from mmcl_jax.files import write_text
 
 
 def digest(value: Any) -> str:
-    """Eight characters that say which settings these are."""
+    """Return eight characters that identify these settings."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -166,7 +166,7 @@ def test_set(targets: np.ndarray, classes: int) -> grid.Sample:
 
 
 def plus_minus(one: grid.Spread | None) -> str:
-    """`91.43 ± 0.13`."""
+    """Return a text such as `91.43 ± 0.13`."""
     if one is None:
         return "–"
     if math.isnan(one.mean):
@@ -175,7 +175,7 @@ def plus_minus(one: grid.Spread | None) -> str:
 
 
 def signed(one: grid.Spread) -> str:
-    """`+1.20 [+0.30, +2.10]`, without an interval if there is none."""
+    """Return a text such as `+1.20 [+0.30, +2.10]`, without the interval if it is missing."""
     if math.isnan(one.mean):
         return "diverged"
     interval = "" if math.isnan(one.low) else f" [{rounded(one.low):+.2f}, {rounded(one.high):+.2f}]"
@@ -183,5 +183,5 @@ def signed(one: grid.Spread) -> str:
 
 
 def rounded(value: float) -> float:
-    """To two decimals, and never to -0."""
+    """Round to two decimals, and never to -0."""
     return round(value, 2) + 0.0

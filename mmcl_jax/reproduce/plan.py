@@ -29,7 +29,7 @@ class How:
     max_epochs: int | None = None
 
     def draws_of(self, protocol: str, budget: Budget) -> int:
-        """Draws of labels, and random starts of what is fine-tuned, per pretraining seed.
+        """Return the draws of labels, and random starts of fine-tuning, per pretraining seed.
 
         A probe has one solution, so where all labels or a named subset are used, it is done once.
         """

@@ -54,7 +54,7 @@ class Tally:
 
 
 def judge(outcome: Outcome) -> list[Finding]:
-    """Every claim of the table, in order.
+    """Judge every claim of the table, in order.
 
     It "holds" if the 95 % intervals of all its differences lie above 0, "does not hold (opposite)" if that of one lies
     below, and is "undecided" otherwise, as with fewer than three seeds. Where rows are not here because others were
@@ -80,7 +80,7 @@ def _finding(outcome: Outcome, claim: Claim) -> Finding:
 
 
 def against(outcome: Outcome) -> list[str]:
-    """One sentence per row and column whose mean is above that of the reference row: nothing is left out."""
+    """Return a sentence per row and column whose mean is above that of the reference row: nothing is left out."""
     table = outcome.plan.table
     reference = table.row(table.reference).label
     said = []

@@ -14,7 +14,7 @@ from mmcl_jax.training.runs.run import Run
 
 
 def to_json(outcome: Outcome, command: str) -> dict[str, Any]:
-    """As JSON values. Percent in `cells` and `differences`; `scores` are as measured."""
+    """Return the results as JSON values. Percent in `cells` and `differences`; `scores` are as measured."""
     plan = outcome.plan
     return {
         "table": plan.table.name,

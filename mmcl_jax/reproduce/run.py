@@ -63,7 +63,7 @@ class Request:
 
 
 def reproduce(request: Request, *, say: Say = print) -> bool:
-    """Reproduces a table and writes it under `out`; started again, it continues.
+    """Reproduce a table and write it under `out`; started again, continue.
 
     Returns:
       False if a training was asked to stop before its end: nothing is lost, and the same request continues.

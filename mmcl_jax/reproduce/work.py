@@ -35,7 +35,7 @@ def work(plan: Plan, say: Say) -> bool:
 
 
 def train(training: Training, say: Say) -> bool:
-    """Trains to the end and keeps a record of it; False if it was asked to stop before."""
+    """Train to the end and keep a record of it; False if it was asked to stop before."""
     training.record.unlink(missing_ok=True)  # of a run that was removed since
     try:
         result = pretrain(training.config, training.directory, say=say)
@@ -57,7 +57,7 @@ def train(training: Training, say: Say) -> bool:
 
 
 def _jobs(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
-    """Those that are done in one go: of one encoder's features; fine-tuning, which takes long, budget by budget."""
+    """Return the evaluations that are done in one go: of one encoder's features; fine-tuning budget by budget."""
     jobs: dict[tuple[str, ...], list[Evaluation]] = {}
     for one in evaluations:
         apart = str(one.budget) if one.column.protocol == "finetune" else ""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 
 def binary_auroc(scores: jax.Array, targets: jax.Array, present: jax.Array | None = None) -> jax.Array:
-    """Area under the ROC curve of scores `[N]` for class 1 of codes `[N]`: the Mann-Whitney statistic, ties half.
+    """Return the area under the ROC curve of scores `[N]` for class 1 of codes `[N]` (Mann-Whitney, ties half).
 
     Args:
       scores: of class 1.

@@ -66,7 +66,7 @@ class Task(abc.ABC):
         return -1 if self.primary in LOWER_IS_BETTER else 1
 
     def better(self, first: float, second: float) -> bool:
-        """Whether the primary metric `first` is better than `second`; any number is better than NaN."""
+        """Return whether the primary metric `first` is better than `second`; any number is better than NaN."""
         if np.isnan(first) or np.isnan(second):
             return bool(np.isnan(second) and not np.isnan(first))
         return self.sign * first > self.sign * second

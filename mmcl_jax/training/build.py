@@ -83,7 +83,7 @@ class Experiment:
         return {"seed": np.uint32(self.config.seed), "fitted": self.fitted}
 
     def shardings(self, arrays: Any) -> Any:
-        """Where the arrays of the train state, or of a part of it, lie."""
+        """Return the shardings of the train state, or of a part of it."""
         return by_size(self.mesh, arrays, above=self.config.mesh.shard_above)
 
     def shapes(self) -> tuple[Any, Any, Any]:

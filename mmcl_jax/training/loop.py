@@ -65,7 +65,7 @@ class Result:
         return self.step == self.steps or self.exhausted
 
     def describe(self) -> str:
-        """One line on how it ended."""
+        """Return a line on how the training ended."""
         if not self.finished:
             ended = f"stopped at step {self.step} of {self.steps}; the same command continues."
             return f"{visible(self.run.directory)}: {ended}"
@@ -90,7 +90,7 @@ def pretrain(
     monitor: Monitor | None = None,
     say: Callable[[str], None] = print,
 ) -> Result:
-    """Trains the experiment in `workdir`, or continues it there.
+    """Train the experiment in `workdir`, or continue it there.
 
     Whatever moment it is stopped at, a run that is continued ends with the same bits as one that was not, on the same
     hardware and with deterministic operations (CPUs have no others; GPUs by an XLA flag).
@@ -136,6 +136,7 @@ def pretrain(
         constants = put_whole(experiment.constants(), replicated(mesh))
         initialise = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))
         data = iterate(batches, workers=config.loader.workers)
+        resources.callback(data.close)
         restored = resume(run.checkpoints, shapes[0], say=say)
         if restored is None:
             with working("initialising the parameters", quiet=not is_first()):

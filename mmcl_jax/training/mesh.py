@@ -36,7 +36,7 @@ def local_mesh(rows: int) -> Mesh:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Every device holds the whole array."""
+    """Return the sharding with the whole array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
@@ -74,7 +74,7 @@ def placed(arrays: Any, shardings: Any) -> Any:
 
 
 def shardings_of(arrays: Any) -> Any:
-    """Where the arrays of a tree are, or are to be."""
+    """Return the shardings of a tree of arrays, or those they are to have."""
     return jax.tree.map(lambda array: array.sharding, arrays)
 
 

@@ -1,6 +1,7 @@
 """What a user is told before the first steps are done: that the program compiles, and how long training will take."""
 
 import contextlib
+import html
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +10,8 @@ import jax
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from mmcl_jax.progress import notebook_display
+
 _SHORT = 10.0  # seconds that are not worth a line
 _LONG = 600.0  # seconds above which a shorter training is suggested, and what it should take
 _FIRST, _MOST, _ENOUGH = 2, 10, 5.0  # steps before the clock starts, steps on the clock, seconds that are enough
@@ -16,19 +19,23 @@ _FIRST, _MOST, _ENOUGH = 2, 10, 5.0  # steps before the clock starts, steps on t
 
 @contextlib.contextmanager
 def working(what: str, *, quiet: bool = False) -> Iterator[None]:
-    """Show that something is going on: a spinner with the elapsed time on a terminal, else a line before and after."""
+    """Show that work is going on: a spinner on a terminal, one line in a notebook, else a line before and after."""
     console = Console(stderr=True, quiet=quiet)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     began = time.monotonic()
+    notebook = None if quiet else notebook_display()
+
+    def say(line: str) -> None:
+        if notebook is not None:
+            notebook(line, f"<code>{html.escape(line)}</code>")
+        elif not console.is_terminal:
+            console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         progress.add_task(what, total=None)
-        if not console.is_terminal:
-            console.print(f"{what} ...", highlight=False, markup=False, emoji=False, soft_wrap=True)
+        say(f"{what} ...")
         yield
-    if not console.is_terminal:
-        console.print(
-            f"{what}: {time.monotonic() - began:.0f} s", highlight=False, markup=False, emoji=False, soft_wrap=True
-        )
+    say(f"{what}: {time.monotonic() - began:.0f} s")
 
 
 class Outlook:

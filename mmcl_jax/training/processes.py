@@ -40,7 +40,7 @@ def initialize() -> None:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that prints and writes."""
+    """Return whether this process is the one that prints and writes."""
     return jax.process_index() == 0
 
 

@@ -20,7 +20,7 @@ class StopRequest:
         self._previous: dict[int, Any] = {}
 
     def listen(self) -> None:
-        """From now on to the end of the block, SIGTERM and SIGINT only set `asked`.
+        """Make SIGTERM and SIGINT only set `asked`, from now on to the end of the block.
 
         With several processes JAX listens for SIGTERM, which any of them may get, and has them agree on a step.
         """
@@ -41,7 +41,7 @@ class StopRequest:
         self.asked = True
 
     def at(self, step: int) -> bool:
-        """Whether to stop after this step. Several processes all say so after the same one."""
+        """Return whether to stop after this step. Several processes all stop after the same step."""
         if jax.process_count() > 1:
             return bool(multihost_utils.reached_preemption_sync_point(step))
         return self.asked

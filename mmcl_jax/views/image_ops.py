@@ -56,7 +56,7 @@ def resize_window(
 
 
 def _hold_outside(image: Image, origin: Float[Array, "2"], extent: Float[Array, "2"]) -> Image:
-    """Repeats the window's border outside it, so that resizing the window never sees what lies beyond."""
+    """Repeat the window's border outside it, so that resizing the window never sees what lies beyond."""
     for axis in (0, 1):
         index = jnp.arange(image.shape[axis])
         first = origin[axis].astype(index.dtype)
@@ -66,14 +66,14 @@ def _hold_outside(image: Image, origin: Float[Array, "2"], extent: Float[Array, 
 
 
 def resize(image: Image, size: tuple[int, int]) -> Float[Array, "h w C"]:
-    """Bilinear, not antialiased; the identity if the size is right already."""
+    """Resize bilinearly, not antialiased; the identity if the size is right already."""
     if image.shape[:2] == size:
         return image
     return jax.image.resize(image, (*size, image.shape[2]), "linear", antialias=False)
 
 
 def horizontal_flip(key: Key[Array, ""], image: Image, *, probability: float) -> Image:
-    """Left and right exchanged, with this probability."""
+    """Exchange left and right, with this probability."""
     return jnp.where(sometimes(key, probability), image[:, ::-1], image)
 
 
@@ -159,7 +159,7 @@ def grey(image: Image) -> Image:
 
 
 def blur(key: Key[Array, ""], image: Image, *, kernel: int, sigma: tuple[float, float]) -> Image:
-    """Gaussian blur with a standard deviation (pixels) uniform in `sigma`; see `gaussian`."""
+    """Blur by a Gaussian with a standard deviation (pixels) uniform in `sigma`; see `gaussian`."""
     return gaussian(image, jax.random.uniform(key, minval=sigma[0], maxval=sigma[1]), kernel=kernel)
 
 

@@ -13,7 +13,7 @@ def example_keys(
     ids: UInt32[Array, "B"],
     occurrence: Int[Array, "B"] | None = None,
 ) -> Key[Array, "B"]:
-    """One key per example, `[B]`.
+    """Return a key per example, `[B]`.
 
     The key depends on nothing but its arguments: not on the example's place in the batch, nor on the number of devices
     or hosts, nor on what was drawn before. `stream` (a view's name) keeps two views of one example apart, `occurrence`

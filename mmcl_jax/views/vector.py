@@ -1,9 +1,8 @@
 """The vector views: `vector`, scaled, and `vector_scarf`, corrupted by empirical marginals."""
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
-from mmcl_jax.data.kinds.vector import MISSING
+from mmcl_jax.data.kinds.vector import z_scores
 from mmcl_jax.views.base import VIEWS, Fitted, View, Viewed
 from mmcl_jax.views.table import check_corruption, corrupted
 
@@ -54,6 +53,5 @@ def vector_scarf(*, modality: str = "vector", rate: float = 0.3, population: int
 
 def _scaled(rows: Vectors, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
     del keys
-    missing = rows == MISSING if jnp.issubdtype(rows.dtype, jnp.integer) else jnp.isnan(rows)
-    values: Float[Array, "B F"] = (rows.astype(jnp.float32) - fitted["mean"][None]) / fitted["std"][None]
-    return Viewed(jnp.where(missing, 0.0, values))
+    values: Float[Array, "B F"] = z_scores(rows, fitted["mean"], fitted["std"])
+    return Viewed(values)

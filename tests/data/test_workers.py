@@ -52,3 +52,26 @@ def test_no_worker_outlives_a_killed_parent(kind: str, code: str, wait: float, t
     parent.communicate()
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert alive == []
+
+
+PUT = """
+import jax
+import numpy as np
+from mmcl_jax.data.input import Batches, iterate
+if __name__ == "__main__":
+    batches = Batches({"id": np.arange(1024), "x": np.ones((1024, 100))}, batch_size=128, epochs=1, seed=0)
+    for steps in (3, len(batches)):
+        data = iterate(batches, workers=2)
+        for _ in range(steps):
+            batch = jax.device_put(next(data))
+        data.close()
+    print(steps)
+"""
+
+
+def test_workers_that_are_closed_leave_no_shared_memory(tmp_path: Path) -> None:
+    """In the middle, and at the end, when JAX still holds the last batch: Python has nothing to say at its exit."""
+    script = tmp_path / "script.py"
+    script.write_text(PUT)
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "8\n", "")

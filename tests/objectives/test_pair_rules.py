@@ -51,13 +51,15 @@ class Case:
     scale: float = 5.0
     normalise: bool = True
     clip: float | None = None
+    present: bool = False  # said in the argument, not by the rule
 
     def losses(self, x: jax.Array, y: jax.Array, metadata: dict[str, jax.Array], execution: Execution) -> PairLosses:
         common = {"x_metadata": metadata, "y_metadata": metadata, "scale": self.scale, "execution": execution}
+        common |= {"normalise": self.normalise, "clip": self.clip}
+        common |= {"present": metadata["present"]} if self.present else {}
         if self.kind == "sigmoid":
             return sigmoid_contrast(x, y, rule=self.rule, bias=-2.0, **common)
-        options = {"denominator": self.kind, "normalise": self.normalise, "clip": self.clip}
-        return contrast(x, y, rule=self.rule, **options, **common)
+        return contrast(x, y, rule=self.rule, denominator=self.kind, **common)
 
     def masks(self) -> np.ndarray:
         return np.array([[self.of(i, j) for j in range(B)] for i in range(B)]).transpose(2, 0, 1)
@@ -70,6 +72,13 @@ def known(i: int, j: int) -> bool:
 
 def here(i: int, j: int) -> bool:
     return bool(PRESENT[i] and PRESENT[j])
+
+
+def own_rule(rows, columns):
+    """A rule of somebody's own, around `present`: it lets absent rows count again."""
+    positive, counted = present(same("id"))(rows, columns)
+    group = rows["group"] == columns["group"]
+    return positive | group, counted | group
 
 
 CASES = {
@@ -104,6 +113,21 @@ CASES = {
         normalise=False,
         clip=4.0,
     ),
+    "absent rows, a rule of one's own": Case(
+        rule=own_rule,
+        of=lambda i, j: (here(i, j) and (i == j or GROUP[i] == GROUP[j]), here(i, j)),
+        present=True,
+    ),
+    "absent rows, a rule of one's own, sigmoid": Case(
+        rule=own_rule,
+        of=lambda i, j: (here(i, j) and (i == j or GROUP[i] == GROUP[j]), here(i, j)),
+        kind="sigmoid",
+        scale=3.0,
+        normalise=False,
+        clip=4.0,
+        present=True,
+    ),
+    "sigmoid, softly clipped": Case(rule=same("id"), of=lambda i, j: (i == j, True), kind="sigmoid", clip=2.5),
     "absent rows inside other rules": Case(
         rule=without(within(also(present(same("id")), "label", missing=-1), size=8), "group"),
         of=lambda i, j: (
@@ -124,12 +148,12 @@ def reference(case: Case, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarr
     """The weighted sum of the losses of all anchors in float64, and the anchors' losses [2, B]."""
     if case.normalise:
         x, y = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (x, y))
-    logits = case.scale * x @ y.T
+    logits = case.scale * x @ y.T - (2 if case.kind == "sigmoid" else 0)
     if case.clip:
         logits = case.clip * np.tanh(logits / case.clip)
     positive, counted = case.masks()
     if case.kind == "sigmoid":
-        each = np.logaddexp(0, np.where(positive, -1, 1) * (logits - 2)) * counted
+        each = np.logaddexp(0, np.where(positive, -1, 1) * logits) * counted
         losses = np.stack([each.sum(axis=1), each.sum(axis=0)])
         return float(np.sum(WEIGHTS * losses)), losses
     losses = np.zeros((2, B))
@@ -191,6 +215,8 @@ def test_rules_say_which_pairs_are_positives_and_which_count(name: str) -> None:
     rows = {key: jnp.asarray(values)[:, None] for key, values in METADATA.items()}
     columns = {key: jnp.asarray(values)[None] for key, values in METADATA.items()}
     found = [np.broadcast_to(mask, (B, B)) for mask in CASES[name].rule(rows, columns)]
+    if CASES[name].present:
+        found = [mask & PRESENT[:, None] & PRESENT for mask in found]
     np.testing.assert_array_equal(found, CASES[name].masks())
 
 

@@ -116,7 +116,7 @@ BAD = [
     ("clip", (X, Y[:, :3]), {}, "of one shape, not (8, 6) and (8, 3)."),
     ("clip", (X, LOCAL[0]), {}, "of one shape, not (8, 6) and (8, 3, 6)."),
     ("clip", (LABELS, LABELS), {}, "embeddings is an array of int"),
-    ("clip", (X.tolist(), Y), {}, "arrays[0][0][0] is of the type float"),
+    ("clip", (X.tolist(), Y), {}, "arrays[0] is of the type list; give an array"),
     ("clip", (X, Y.astype(object)), {}, "arrays[1] is a NumPy array of object"),
     ("clip", (X, Y), {"labels": LABELS}, "clip reads no labels; give none."),
     ("clip", (X, Y), {"predictions": (P, Q)}, "clip does not read predictions; leave it out."),

@@ -16,9 +16,10 @@ from examples.cohort import PEOPLE, SIZE, draw, request
 from mmcl_jax.cli.main import main
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
-from mmcl_jax.prepare import make
 from mmcl_jax.prepare.card.findings import Findings
+from mmcl_jax.prepare.entries import matrix
 from mmcl_jax.prepare.make import look, prepare
+from mmcl_jax.prepare.pictures import decode
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import Source
 
@@ -232,7 +233,7 @@ def test_a_stopped_build_continues_behind_the_entries_that_are_decoded(
 ) -> None:
     _, raw, store = made
     read: list[str] = []
-    decode_chunk = make.decode_rows.__globals__["decode"].__globals__["decode_chunk"]
+    decode_chunk = decode.decode_chunk
 
     def watched(job, *arguments):
         read.append(job.root.rsplit("/", 1)[1])
@@ -240,7 +241,7 @@ def test_a_stopped_build_continues_behind_the_entries_that_are_decoded(
             raise KeyboardInterrupt
         return decode_chunk(job, *arguments)
 
-    monkeypatch.setattr("mmcl_jax.prepare.pictures.decode.decode_chunk", watched)
+    monkeypatch.setattr(decode, "decode_chunk", watched)
     stop = True
     with pytest.raises(KeyboardInterrupt):
         prepare(Request.from_json(raw), tmp_path / "store")
@@ -253,7 +254,7 @@ def test_a_stopped_build_continues_behind_the_entries_that_are_decoded(
 
 
 def test_a_look_decodes_nothing(made: tuple[Path, dict, Store], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmcl_jax.prepare.pictures.decode.decode_chunk", None)
+    monkeypatch.setattr(decode, "decode_chunk", None)
     findings, _ = look(Request.from_json(made[1]))
     assert findings.kept == PEOPLE
     assert set(findings.labels) == {"grade"}
@@ -482,6 +483,62 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         lambda f, r: r["targets"].update(pgs=r["targets"]["grade"]),
         ("two entries are called 'pgs'",),
     ),
+    "names that differ in case": (
+        lambda f, r: r["entries"].update(PGS=r["entries"]["pgs"]),
+        ("the entries 'pgs' and 'PGS' differ in case alone", "rename one"),
+    ),
+    "a name of the simple command line in another case": (
+        lambda f, r: r["targets"].update(Image=r["targets"]["grade"]),
+        ("the entries 'image' and 'Image' differ in case alone",),
+    ),
+    "a list in place of a request": (
+        lambda f, r: r.update(request=[1]),
+        ("cohort.json: request must be an object, not [1]",),
+    ),
+    "a mask that is a JPEG": (
+        lambda f, r: (
+            Image.open(f / "discs/1000.png").save(f / "discs/1000.png", "JPEG"),
+            entry(r, "disc", classes=None),
+        ),
+        ("discs/1000.png is a JPEG", "write it as PNG"),
+    ),
+    "keys with leading zeros": (
+        lambda f, r: [cell(f, "pgs.tsv", "IID", row, f"00{row}") for row in range(30)],
+        ("entries.pgs: none of its 30 keys", "how keys are written"),
+    ),
+    "a matrix without rows": (
+        lambda f, r: (f / "pgs.tsv").write_text("IID\tPGS0\n"),
+        ("pgs.tsv has a header but no rows",),
+    ),
+    "an empty file": (lambda f, r: (f / "pgs.tsv").write_text(""), ("pgs.tsv is empty",)),
+    "an empty Parquet file": (
+        lambda f, r: ((f / "p.parquet").write_bytes(b""), entry(r, "pgs", file=str(f / "p.parquet"))),
+        ("p.parquet cannot be read",),
+    ),
+    "a Parquet file without a feature": (
+        lambda f, r: (
+            pl.DataFrame({"IID": [1000], "n": [[1, 2]]}).write_parquet(f / "p.parquet"),
+            entry(r, "pgs", file=str(f / "p.parquet")),
+        ),
+        ("entries.pgs: column 'n' of", "p.parquet is of the type List(Int64)", "with ignore"),
+    ),
+    "an infinite number": (
+        lambda f, r: cell(f, "pgs.tsv", "PGS3", 4, "inf"),
+        ("Row 5 of", "'PGS3' holds inf, which float32 does not hold"),
+    ),
+    "a number that is none": (lambda f, r: r.update(max_bad=float("nan")), ("--max-bad: nan is not a share",)),
+    "a list in place of entries": (
+        lambda f, r: r.update(entries=[1]),
+        ("entries must be an object of names, not [1]",),
+    ),
+    "a name of the batch": (
+        lambda f, r: r["entries"].update(id=r["entries"]["pgs"]),
+        ("the name 'id' means something",),
+    ),
+    "a name that leaves the folder": (
+        lambda f, r: r["entries"].update({"../x": r["entries"]["pgs"]}),
+        ("'../x' is no name of an entry",),
+    ),
     "a name that is none": (
         lambda f, r: r["entries"].update({"a b": r["entries"]["pgs"]}),
         ("'a b' is no name of an entry",),
@@ -507,27 +564,102 @@ def test_bad_input_is_one_sentence_and_nothing_is_left(
     assert sorted(folder.iterdir()) == [*there, folder / ".store.partial.lock"] or sorted(folder.iterdir()) == there
 
 
-def test_bad_rows_within_the_allowance_are_listed(cohort: tuple[Path, dict]) -> None:
-    """One bad row of each sort: all of them are left out, each with its reason, and a key that is twice is named."""
+@pytest.mark.parametrize("cohort_of", ["outer", "inner"])
+def test_what_is_bad_in_one_entry(cohort_of: str, cohort: tuple[Path, dict]) -> None:
+    """One bad value of each sort: in an outer cohort the row lacks that entry alone, in an inner one it is left out."""
     folder, raw = cohort
     cell(folder, "pgs.tsv", "IID", 4, "1000.0")
+    cell(folder, "pgs.tsv", "PGS3", 12, "high")
+    cell(folder, "people.csv", "age", 4, "old")
     cell(folder, "boxes.csv", "x1", 1, "17")
     cell(folder, "outcomes.csv", "pressure", 6, "high")
+    (folder / "left" / "1020_0.png").write_bytes(b"no picture")
     (folder / "right" / "1008_1.png").write_bytes(b"no picture")
-    store = prepare(Request.from_json({**raw, "max_bad": 0.2}), folder / "store")
+    np.save(folder / "scans" / "1024.npy", np.array(["no", "numbers"]))
+    entry(raw, "image", required=None)
+    store = prepare(Request.from_json({**raw, "max_bad": 0.2, "cohort": cohort_of}), folder / "store")
     listed = [json.loads(line) for line in (store.directory / "quarantine.jsonl").read_text().splitlines()]
-    causes = {(one["cause"], Path(one["file"]).name, one["row"]) for one in listed}
-    boxed = int(pl.read_csv(folder / "boxes.csv")["image"][1]) - 999
-    assert causes == {
-        ("duplicate identifier", "pgs.tsv", 5),
-        ("wrong box", "", boxed),
-        ("unparsable cell", "", 7),
-        ("broken image", "", 9),
+    scores = pl.read_csv(folder / "pgs.tsv", separator="\t", infer_schema=False)
+    spoilt = {
+        "table": (4, "unparsable cell"),
+        "image": (20, "broken image"),
+        "right": (8, "broken image"),
+        "scan": (24, "broken image"),
+        "pgs": (int(float(scores["IID"][12])) - 1000, "wrong number"),
+        "pressure": (6, "unparsable cell"),
+        "lesions": (int(pl.read_csv(folder / "boxes.csv")["image"][1]) - 1000, "wrong box"),
+    }  # fmt: skip
+    lacks = {name: {n for n in range(PEOPLE) if n % every == rest} for name, (every, rest) in MISSING.items()}
+    lacks["pgs"].add(5)  # whose row has the key of another
+    left_out = set.union(*lacks.values()) if cohort_of == "inner" else set()
+    assert ("duplicate identifier", "pgs.tsv", 5) in {
+        (one["cause"], Path(one["file"]).name, one["row"]) for one in listed
     }
-    findings = Findings.of(store)
-    assert findings.kept == PEOPLE - 3 == sum(store.sizes.values())
-    assert "1 key of pgs.tsv is in several rows, of which the first counts: '1000'." in findings.warnings
-    assert 5 in whole(store, "pgs")[1]  # whose row had the key of another
+    named = {(one["entry"], one["row"] - 1, one["cause"]) for one in listed if one["entry"]}
+    every_one = {(name, n, cause) for name, (n, cause) in spoilt.items()}
+    assert {one for one in every_one if one[1] not in left_out} <= named <= every_one
+    left_out |= {n for _, n, _ in named} if cohort_of == "inner" else set()
+    kept = {int(key) - 1000 for split in store.sizes for key in store.keys(split)}
+    assert kept == set(range(PEOPLE)) - left_out
+    entries = {one["name"]: one for one in Findings.of(store).entries}
+    for name, (n, cause) in spoilt.items():
+        if name == "pressure":
+            assert np.isnan(whole(store, "labels")[0][n][1]) if n in kept else cohort_of == "inner"
+            assert entries["labels"]["bad"] == ({"unparsable cell": 1} if n in kept else {})
+            continue
+        absent = lacks.get(name, set()) | ({n, 20} if name == "lesions" else {n})  # 20 has no image
+        assert whole(store, name)[1] == absent & kept, name
+        assert list(entries[name]["bad"].values()) == ([1] if n in kept else [])
+        assert (name, n, cause) in named or cohort_of == "inner"
+    if cohort_of == "outer":
+        assert 20 in whole(store, "disc")[1]  # the mask of an image that is broken
+        page = (store.directory / "card.html").read_text()
+        assert "bad: wrong number 1" in page
+
+
+@pytest.mark.parametrize("cohort_of", ["outer", "inner"])
+def test_the_allowance_holds_for_every_entry(cohort_of: str, cohort: tuple[Path, dict]) -> None:
+    """One of the few scans is broken: that is much of them, and little of the rows."""
+    folder, raw = cohort
+    for n in range(4, PEOPLE):
+        (folder / "scans" / f"{1000 + n}.npy").unlink()
+    np.save(folder / "scans" / "1002.npy", np.array(["no", "numbers"]))
+    request = Request.from_json({**only(raw, "table", "scan"), "cohort": cohort_of, "max_bad": 0.2})
+    with pytest.raises(UserError, match=r"1002.npy .* In 1 of the 4 rows that have it, 'scan' cannot be used, .* 0.2"):
+        prepare(request, folder / "store")
+
+
+def test_a_row_of_which_no_entry_is_left_is_left_out_and_counted(cohort: tuple[Path, dict]) -> None:
+    folder, raw = cohort
+    (folder / "left" / "1003_0.png").write_bytes(b"no picture")  # 1003 has no scores
+    entry(raw, "image", required=None)
+    store = prepare(Request.from_json({**only(raw, "image", "pgs", "grade"), "max_bad": 0.1}), folder / "store")
+    assert "1003" not in [key for split in store.sizes for key in store.keys(split)]
+    assert Findings.of(store).lost == {"no entry left": 1}
+    listed = [json.loads(line) for line in (store.directory / "quarantine.jsonl").read_text().splitlines()]
+    assert [(one["cause"], one["entry"]) for one in listed] == [("no entry left", ""), ("broken image", "image")]
+
+
+@pytest.mark.parametrize("types", [pl.Float32, pl.Int16, pl.String])
+def test_pieces_of_a_matrix_are_the_whole(types: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any order of rows and columns, from every form; no piece is larger than asked, but of texts."""
+    monkeypatch.setattr(matrix, "_CHUNK_BYTES", 8 * 3 * 5)
+    rng = np.random.default_rng(0)
+    keys, values = rng.permutation(np.arange(1000, 1040)), rng.integers(0, 99, (PEOPLE, 3))
+    columns = {"IID": pl.Series(keys), **{f"^g{i}.*$": pl.Series(values[:, i]).cast(types) for i in range(3)}}
+    pl.DataFrame(columns).write_parquet(tmp_path / "m.parquet", row_group_size=7)
+    heights: list[int] = []
+    collect = pl.LazyFrame.collect
+    monkeypatch.setattr(
+        pl.LazyFrame, "collect", lambda self, **more: (made := collect(self, **more), heights.append(made.shape))[0]
+    )
+    source = {"kind": "vector", "file": str(tmp_path / "m.parquet"), "key": "IID"}
+    store = prepare(Request.from_json({"entries": {"m": source}}), tmp_path / "store")
+    read, _ = whole(store, "m")
+    for key, row in zip(keys, values, strict=True):
+        np.testing.assert_array_equal(read[key - 1000], row)
+    wide = [rows for rows, width in heights if width > 1]
+    assert (max(wide) <= 5) == (types != pl.String)
 
 
 def test_a_request_that_is_wrong_in_python(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ class Content:
       folds: sorted rows of each; every row is in one of them. () for none.
       group: `[N]` integers, such as a number of the person; None where rows belong together in no way.
       declaration: how cells of the source table are read.
+      declarations: the same for entries and labels that come from further tables, by name.
     """
 
     parts: Mapping[str, Part]
@@ -52,3 +53,4 @@ class Content:
     folds: Sequence[np.ndarray] = ()
     group: np.ndarray | None = None
     declaration: Declaration = dataclasses.field(default_factory=Declaration)
+    declarations: Mapping[str, Declaration] = dataclasses.field(default_factory=dict)

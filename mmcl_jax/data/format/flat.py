@@ -31,7 +31,7 @@ def allocate(directory: Path, name: str, shape: tuple[int, ...], dtype: str) -> 
 
 
 def has(directory: Path, name: str, *, values: bool = True) -> bool:
-    """Whether the arrays of an entry are in the folder, with its values or without."""
+    """Return whether the folder has the arrays of an entry, with its values or without."""
     folder = directory / "flat"
     return (folder / f"{name}.at.npy").is_file() and (not values or (folder / f"{name}.npy").is_file())
 

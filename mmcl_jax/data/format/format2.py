@@ -68,7 +68,7 @@ class Format2:
         return ()
 
     def has_values(self, names: Collection[str]) -> bool:
-        """Whether the mapped arrays of all these entries are there."""
+        """Return whether the mapped arrays of all these entries exist."""
         return self._whole(images="image" in names)
 
     def read(self, names: Sequence[str], rows: np.ndarray, *, streamed: bool) -> dict[str, Rows]:

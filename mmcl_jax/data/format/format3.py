@@ -28,6 +28,11 @@ def names_file(name: str) -> str:
     return f"{name}.names.txt"
 
 
+def declaration_file(name: str) -> str:
+    """Return the name of the file that says how the cells of a further table, or of a label of one, are read."""
+    return f"declaration.{name}.json"
+
+
 class Format3:
     """An opened store's files.
 
@@ -59,7 +64,7 @@ class Format3:
         return tuple(self.files.read(names_file(name), lambda path: path.read_text(encoding="utf-8").split("\n")[:-1]))
 
     def has_values(self, names: Collection[str]) -> bool:
-        """Whether the mapped arrays of all these entries are there."""
+        """Return whether the mapped arrays of all these entries exist."""
         return all(flat.has(self.directory, name) for name in names)
 
     def read(self, names: Sequence[str], rows: np.ndarray, *, streamed: bool) -> dict[str, Rows]:

@@ -12,7 +12,7 @@ import numpy as np
 from mmcl_jax import __version__
 from mmcl_jax.data.format import flat, shards
 from mmcl_jax.data.format.content import Content, Part
-from mmcl_jax.data.format.format3 import ENTRIES, FORMAT, KEYS, MANIFEST, names_file
+from mmcl_jax.data.format.format3 import ENTRIES, FORMAT, KEYS, MANIFEST, declaration_file, names_file
 from mmcl_jax.data.format.lists import FILE, Lists, check_lists
 from mmcl_jax.data.format.mapped import MappedRows
 from mmcl_jax.data.format.shards import Records
@@ -71,6 +71,8 @@ def write(
     (directory / ENTRIES).write_text(schema.to_json())
     (directory / KEYS).write_text(json.dumps(list(content.keys)) + "\n")
     (directory / "declaration.json").write_text(json.dumps(content.declaration.to_json()) + "\n")
+    for name, declaration in content.declarations.items():
+        (directory / declaration_file(name)).write_text(json.dumps(declaration.to_json()) + "\n")
     (directory / "statistics.json").write_text(_statistics(content, at, schema).to_json())
     for name, part in content.parts.items():
         if part.names:

@@ -56,7 +56,7 @@ class Image(Kind):
         return 0
 
     def inspects(self, entry: Entry) -> bool:
-        """Whether pixels can be something else than finite."""
+        """Return whether pixels can be other than finite."""
         return not entry.dtype.startswith("uint")
 
     def wrong(self, rows: np.ndarray, name: str, schema: Schema, names: Sequence[str]) -> tuple[int, str] | None:

@@ -57,7 +57,7 @@ class Kind(abc.ABC):
         """Return the value of every cell of a row that is absent."""
 
     def inspects(self, entry: Entry) -> bool:
-        """Whether stored rows of the entry can be `wrong`."""
+        """Return whether stored rows of the entry can be `wrong`."""
         return True
 
     def wrong(self, rows: np.ndarray, name: str, schema: Schema, names: Sequence[str]) -> tuple[int, str] | None:

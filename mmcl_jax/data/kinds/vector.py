@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class Vector(Kind):
         return np.nan if dtype.kind == "f" else MISSING
 
     def inspects(self, entry: Entry) -> bool:
-        """Whether numbers can be infinite."""
+        """Return whether numbers can be infinite."""
         return entry.dtype != "int8"
 
     def wrong(self, rows: np.ndarray, name: str, schema: Schema, names: Sequence[str]) -> tuple[int, str] | None:
@@ -88,12 +89,26 @@ class Vector(Kind):
 
     def encode(self, rows: np.ndarray, fitted: Moments) -> np.ndarray:
         """Return float32 z-scores, NaN for missing."""
-        return ((_numbers(rows) - fitted.mean) / fitted.std).astype(np.float32)
+        return np.where(is_missing(rows), np.float32(np.nan), z_scores(rows, fitted.mean, fitted.std))
 
 
-def is_missing(values: np.ndarray) -> np.ndarray:
-    """Return which values of vectors are missing, bool: NaN in floats, -127 in int8."""
-    return values == MISSING if values.dtype.kind == "i" else np.isnan(values)
+def is_missing(values: Any) -> Any:
+    """Return which values of vectors, a NumPy or JAX array, are missing, bool: NaN in floats, -127 in int8."""
+    return values == MISSING if values.dtype.kind == "i" else values != values
+
+
+def z_scores(values: Any, mean: Any, std: Any) -> Any:
+    """Return vectors `[N, F]` in standard deviations of their features `[F]`, float32; a missing value is the mean, 0.
+
+    Arrays are of NumPy or of JAX, and so is the result.
+
+    Example:
+      >>> z_scores(np.array([[3, -127]], np.int8), np.array([1.0, 0.0]), np.array([2.0, 1.0])).tolist()
+      [[1.0, 0.0]]
+    """
+    xp = values.__array_namespace__()
+    mean, std = (xp.asarray(moment, dtype=xp.float32)[None] for moment in (mean, std))
+    return xp.where(is_missing(values), xp.float32(0), (values.astype(xp.float32) - mean) / std)
 
 
 def _numbers(rows: np.ndarray) -> np.ndarray:

@@ -75,7 +75,7 @@ class Declaration:
     thousands: str = ""
 
     def of(self, name: str) -> Declared:
-        """What is said about a column, by name or by `others`."""
+        """Return the declaration of a column, by its name or by `others`."""
         return self.columns.get(name) or Declared(role="ignore" if self.others == "ignore" else "")
 
     def reading(self, name: str) -> Reading:
@@ -120,11 +120,11 @@ class Declaration:
             )
 
     def named(self, role: str) -> list[str]:
-        """The columns declared to have this role."""
+        """Return the columns declared to have this role."""
         return [name for name, declared in self.columns.items() if declared.role == role]
 
     def adding(self, role: str, names: tuple[str, ...], **more: Any) -> "Declaration":
-        """The declaration with `names` given `role` (and other fields), as a command-line option says.
+        """Return the declaration with `names` given `role` (and other fields), as a command-line option does.
 
         Raises:
           UserError: a column was declared to be something else.
@@ -143,7 +143,7 @@ class Declaration:
         return dataclasses.replace(self, columns=columns)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, without what is empty."""
+        """Return the declaration as JSON values, without empty ones."""
         columns = {
             name: {key: value for key, value in dataclasses.asdict(declared).items() if value or value is False}
             for name, declared in self.columns.items()
@@ -153,7 +153,7 @@ class Declaration:
 
     @classmethod
     def from_json(cls, raw: Any, where: str) -> "Declaration":
-        """The inverse of `to_json`.
+        """Return the inverse of `to_json`.
 
         Raises:
           UserError: naming `where`, and the column and key that are wrong.
@@ -174,7 +174,7 @@ class Declaration:
 
     @classmethod
     def read(cls, path: Path) -> "Declaration":
-        """Reads a declaration.
+        """Read a declaration.
 
         Raises:
           UserError: the file is missing, no JSON, or says something impossible.
@@ -233,7 +233,7 @@ def _declared(raw: Any, where: str) -> Declared:
 
 
 def _marks(raw: dict[str, Any], where: str) -> dict[str, str]:
-    """The decimal and thousands marks that a column or a table declares."""
+    """Return the decimal and thousands marks that a column or a table declares."""
     for key, known in (("decimal", DECIMALS), ("thousands", THOUSANDS)):
         mark = raw.get(key, "")
         check(mark in ("", *known), f"{where}: {key}: {mark!r} is not one of {' '.join(map(repr, known))}.")

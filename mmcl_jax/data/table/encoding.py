@@ -53,14 +53,14 @@ class Encoding:
         outside: str = "keep",
         input: str = "table",
     ) -> "Encoding":
-        """The encoding of raw training rows `[N, F]` float64 with NaN for missing."""
+        """Fit the encoding of raw training rows `[N, F]` float64 with NaN for missing."""
         made = cls(schema=schema, statistics=statistics, missing=missing, outside=outside, input=input)
         if missing != "iterative":
             return made
         return dataclasses.replace(made, imputer=IterativeImputer.fit(made._scaled(np.asarray(table)), input=input))
 
     def encode(self, table: np.ndarray) -> np.ndarray:
-        """Raw rows `[N, F]` float64 as encoded rows `[N, F]` float32: z-scores, and codes of categories.
+        """Encode raw rows `[N, F]` float64 as rows `[N, F]` float32: z-scores, and codes of categories.
 
         z-scores are of logarithms or normal quantiles where a column's `scaling` says so. Ordinal columns are z-scores
         of their codes.
@@ -104,7 +104,7 @@ class Encoding:
             )
 
     def _scaled(self, table: np.ndarray) -> np.ndarray:
-        """z-scores, each in its column's scale, and codes; NaN for missing."""
+        """Return z-scores, each in its column's scale, and codes; NaN for missing."""
         statistics = self.statistics
         table = np.where(statistics.unseen(table, self.schema), np.nan, table)
         if self.outside == "clip":
@@ -135,7 +135,7 @@ class Encoding:
         return (np.array(self.statistics.fill) - np.array(self.statistics.mean)) / np.array(self.statistics.std)
 
     def _valid(self, rows: np.ndarray) -> np.ndarray:
-        """Rows with the values of columns with categories rounded to a valid one."""
+        """Return the rows with the values of columns with categories rounded to a valid code."""
         mean, std = np.array(self.statistics.mean), np.array(self.statistics.std)
         for place, column in enumerate(self.schema.columns):
             if column.categories:
@@ -144,7 +144,7 @@ class Encoding:
         return rows
 
     def write(self, directory: Path) -> None:
-        """Writes `schema.json`, `statistics.json`, `encoding.json` and, if there is one, `imputer.npz`."""
+        """Write `schema.json`, `statistics.json`, `encoding.json` and, if there is one, `imputer.npz`."""
         (directory / "schema.json").write_text(self.schema.to_json())
         (directory / "statistics.json").write_text(self.statistics.to_json())
         policies = {"missing": self.missing, "outside": self.outside}

@@ -31,7 +31,7 @@ class IterativeImputer:
     def fit(
         cls, rows: np.ndarray, *, rounds: int = 10, tolerance: float = 1e-3, input: str = "table"
     ) -> "IterativeImputer":
-        """Fits on training rows `[N, F]` with NaN for missing (Hager et al., CVPR 2023, section 4.1).
+        """Fit on training rows `[N, F]` with NaN for missing (Hager et al., CVPR 2023, section 4.1).
 
         Missing values start from their column's mean. In each round every column, the one with the fewest missing
         values first, is regressed on all others (Bayesian ridge regression, by scikit-learn). Rounds
@@ -67,7 +67,7 @@ class IterativeImputer:
         )
 
     def fill(self, rows: np.ndarray) -> np.ndarray:
-        """Rows `[N, F]` with every NaN replaced. A row's result is the same whatever rows are beside it."""
+        """Return rows `[N, F]` with every NaN replaced. A row's result does not depend on the rows beside it."""
         absent = np.isnan(rows)
         rows = np.ascontiguousarray(np.where(absent, self.initial, rows))  # sums depend on the order in memory
         if not absent.any():
@@ -82,11 +82,11 @@ class IterativeImputer:
         return rows
 
     def write(self, path: Path) -> None:
-        """Writes the arrays as `.npz`."""
+        """Write the arrays as `.npz`."""
         np.savez(path, **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
 
     @classmethod
     def read(cls, path: Path) -> "IterativeImputer":
-        """Reads what `write` wrote."""
+        """Read the file that `write` wrote."""
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return cls(**{field.name: arrays[field.name] for field in dataclasses.fields(cls)})

@@ -15,7 +15,7 @@ _FEWEST = 4
 
 
 def append_label(schema: Schema, store: Store, *, key: str = "label_as_feature") -> Schema:
-    """The schema with the store's first class label as the last column.
+    """Return the schema with the store's first class label as the last column.
 
     It is a column as any other: one-hot, and corrupted by a table view as often as the others. A row without a label
     has a missing value there. `key` names the option in errors.
@@ -31,7 +31,7 @@ def append_label(schema: Schema, store: Store, *, key: str = "label_as_feature")
 
 
 def columns_with_label(schema: Schema, store: Store, label: str) -> list[str]:
-    """The columns of a run's schema that hold a label of the store.
+    """Return the columns of a run's schema that hold a label of the store.
 
     They were made of it (`append_label`), or are copies: in all rows with both, every value of the column stands for
     one value of the label and the other way round, or, for a label that is a number, both are in the same order.
@@ -52,7 +52,7 @@ def columns_with_label(schema: Schema, store: Store, label: str) -> list[str]:
 
 
 def is_copy(column: np.ndarray, label: np.ndarray, *, ordered: bool) -> bool:
-    """Whether a column is a label under other names, or, `ordered`, in another unit; both `[N]`, NaN for missing.
+    """Return whether a column `[N]` is a label `[N]` under other names, or, `ordered`, in another unit; NaN: missing.
 
     Fewer than four rows with another than the commonest value say nothing, nor does a column that most rows lack.
     """
@@ -73,7 +73,7 @@ def is_copy(column: np.ndarray, label: np.ndarray, *, ordered: bool) -> bool:
 
 
 def raw_table(arrays: Mapping[str, Any], stored: Schema, wanted: Schema) -> np.ndarray:
-    """The raw rows `[N, F]` of the columns that are `wanted`, of a store's arrays.
+    """Return the raw rows `[N, F]` of the columns in `wanted`, from the arrays of a store.
 
     They may be some of the columns that are `stored`, and end with the label.
 

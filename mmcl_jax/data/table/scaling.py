@@ -12,13 +12,13 @@ _FURTHEST = 1e-7  # from 0 and 1, as in scikit-learn: 5.2 standard deviations
 
 
 def landmarks(values: np.ndarray) -> np.ndarray:
-    """Quantiles of training values `[N]` without NaN, from the smallest to the largest, as scikit-learn takes them."""
+    """Return quantiles of training values `[N]` without NaN, from smallest to largest, as scikit-learn takes them."""
     at = np.linspace(0, 1, min(LANDMARKS, len(values)))
     return np.maximum.accumulate(np.quantile(values, at))  # rounding may turn two of them round
 
 
 def rescaled(values: np.ndarray, scaling: str, quantiles: np.ndarray) -> np.ndarray:
-    """The values `[N]`, NaN for missing, in the scale in which they are standardised.
+    """Return the values `[N]`, NaN for missing, in the scale in which they are standardised.
 
     "log" is the natural logarithm, of values above 0. "quantile" is scikit-learn's `QuantileTransformer` with a normal
     output: a value's share among the training values (equal ones take the middle of theirs) as a normal quantile, at

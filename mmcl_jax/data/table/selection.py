@@ -5,7 +5,7 @@ from mmcl_jax.errors import check
 
 
 def select_columns(schema: Schema, columns: str, *, key: str = "columns") -> Schema:
-    """The schema with "all" columns, those with a tag ("morphometric"), or those without ("not morphometric").
+    """Return the schema with "all" columns, those with a tag ("morphometric"), or those without ("not morphometric").
 
     Hager et al. (CVPR 2023), table 2. `key` names the option in errors.
 

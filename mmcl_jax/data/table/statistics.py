@@ -36,7 +36,7 @@ class Statistics:
 
     @classmethod
     def fit(cls, table: np.ndarray, schema: Schema) -> "Statistics":
-        """Statistics of raw training rows `[N, F]` float64 with NaN for missing; zeros where there is no value.
+        """Fit raw training rows `[N, F]` float64 with NaN for missing; zeros for a column without values.
 
         Raises:
           UserError: naming the column whose values are too large.
@@ -67,7 +67,7 @@ class Statistics:
         return cls(**{name: tuple(values) for name, values in found.items()})
 
     def unseen(self, table: np.ndarray, schema: Schema) -> np.ndarray:
-        """`[N, F]`: which values of raw rows are categories that no training row has."""
+        """Return which values `[N, F]` of raw rows are categories that no training row has."""
         result = np.zeros(table.shape, bool)
         for place, (column, counts) in enumerate(zip(schema.columns, self.counts, strict=True)):
             if column.coded:
@@ -77,17 +77,17 @@ class Statistics:
         return result
 
     def outside(self, table: np.ndarray, schema: Schema) -> np.ndarray:
-        """`[N, F]`: which numbers of raw rows lie beyond the range of the training rows."""
+        """Return which numbers `[N, F]` of raw rows lie beyond the range of the training rows."""
         numbers = np.array([not column.coded for column in schema.columns], bool)
         return numbers & ((table < np.array(self.low)) | (table > np.array(self.high)))
 
     def to_json(self) -> str:
-        """The statistics as JSON."""
+        """Return the statistics as JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> "Statistics":
-        """Reads `statistics.json`."""
+        """Read `statistics.json`."""
         raw = json.loads(path.read_text())
         raw["counts"] = tuple(map(tuple, raw["counts"]))
         raw["quantiles"] = tuple(map(tuple, raw.get("quantiles", [()] * len(raw["mean"]))))

@@ -77,7 +77,7 @@ def _series(data: Any) -> re.Match[str] | None:
 
 
 def _along_normal(data: Any, name: str) -> float:
-    """Where the slice lies, in tenths of a millimetre along its normal."""
+    """Return the position of the slice, in tenths of a millimetre along its normal."""
     if "ImagePositionPatient" in data and "ImageOrientationPatient" in data:
         turned = np.array(data.ImageOrientationPatient, np.float64)
         return round(float(np.cross(turned[:3], turned[3:]) @ np.array(data.ImagePositionPatient, np.float64)), 1)

@@ -41,6 +41,6 @@ def codes(label: str, code_list: CodeList = "released") -> tuple[str, ...]:
 
 
 def diagnosed(table: pl.DataFrame, columns: list[str], wanted: tuple[str, ...]) -> pl.Series:
-    """Whether any of the text columns has any of the codes, row by row; whoever has no diagnosis at all is negative."""
+    """Return whether any text column has any of the codes, by row; subjects without a diagnosis are negative."""
     found = [pl.col(name).str.replace(".", "", literal=True).str.strip_chars().is_in(wanted) for name in columns]
     return table.select(pl.any_horizontal(expression.fill_null(False) for expression in found)).to_series()

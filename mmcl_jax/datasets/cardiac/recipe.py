@@ -45,7 +45,7 @@ def cardiac(
     split_as: Split = "paper",
     seed: int = 2023,
 ) -> Recipe:
-    """Subjects with a cine and a row of the table, with both labels.
+    """Join the subjects that have a cine and a row of the table, with both labels.
 
     A subject is positive whose hospital diagnoses, past or future, have a code of the list; who has no diagnosis is
     negative. Fields that the table does not have, and those with values for too few subjects, are left out and named in
@@ -116,7 +116,7 @@ def cardiac(
 
 
 def find_hearts(images: Path) -> dict[str, str]:
-    """Path of the cine below `images`, by subject: NIfTI before DICOM before a zip, and visit 2 before 3."""
+    """Return the path of the cine below `images`, by subject: NIfTI before DICOM before a zip, visit 2 before 3."""
     check(images.is_dir(), f"The image folder {images} does not exist.")
     found: dict[str, str] = {}
     for entry in sorted(images.iterdir()):

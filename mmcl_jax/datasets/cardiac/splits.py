@@ -12,7 +12,7 @@ Split = Literal["paper", "notebook"]
 
 
 def split(positive: np.ndarray, how: Split, seed: int) -> dict[str, np.ndarray]:
-    """Row numbers of "train", "val" and "test", stratified.
+    """Return the row numbers of "train", "val" and "test", stratified.
 
     Args:
       positive: `[N]` bool.
@@ -36,7 +36,7 @@ def split(positive: np.ndarray, how: Split, seed: int) -> dict[str, np.ndarray]:
 
 
 def subsets(positive: np.ndarray, splits: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """Row numbers of the subsets for fine-tuning.
+    """Return the row numbers of the subsets for fine-tuning.
 
     "train_balanced" has all positives of train and as many negatives, drawn once; "val_balanced" the same of val.
     "train_balanced_10" and "train_balanced_1" are 10 % and 1 % of it, the smaller within the larger, and "train_10" and
@@ -50,7 +50,7 @@ def subsets(positive: np.ndarray, splits: dict[str, np.ndarray], seed: int) -> d
 
 
 def _shuffled(positive: np.ndarray, rows: np.ndarray, seed: int) -> list[np.ndarray]:
-    """Rows of either class, in one random order; every subset is the beginning of it."""
+    """Return the rows of either class, in one random order; every subset is the beginning of it."""
     random = np.random.default_rng(seed)
     return [random.permutation(rows[positive[rows] == wanted]) for wanted in (True, False)]
 

@@ -129,7 +129,7 @@ class Table:
                     columns[visit, array + place] = part.name
 
     def has(self, field: int) -> bool:
-        """Whether the file has any column of the field."""
+        """Return whether the file has any column of the field."""
         return field in self._columns
 
     def keep(self, mask: pl.Series) -> None:
@@ -137,7 +137,7 @@ class Table:
         self.rows = self.rows.filter(mask)
 
     def columns(self, field: int, visits: Sequence[int] | None = None) -> list[str]:
-        """Names of the field's columns, by visit and array."""
+        """Return the names of the field's columns, by visit and array."""
         found = sorted(self._columns.get(field, {}).items())
         return [name for (visit, _), name in found if visits is None or visit in visits]
 
@@ -179,7 +179,7 @@ class Table:
         return made.replace_strict(texts, return_dtype=pl.String).alias(field.name)
 
     def _pooled(self, field: Field) -> pl.Series:
-        """Whether, or how often, any of the codes was given up to the imaging visit."""
+        """Return whether, or how often, any of the codes was given up to the imaging visit."""
         answers = self._numbers([name for one in field.ids for name in self.columns(one, _UNTIL_IMAGING)])
         wanted = [float(code) for code in field.codes]
         given = answers.select(pl.all().is_in(wanted).fill_null(False))
@@ -199,7 +199,7 @@ class Table:
         return flags.select(pl.any_horizontal(pl.all())).to_series() if flags.width else none
 
     def _first(self, ids: Sequence[int], visits: Sequence[int], field: Field) -> pl.Series:
-        """Mean over arrays, then over fields, at the first of the visits that has a value."""
+        """Return the mean over arrays, then over fields, at the first of the visits that has a value."""
         made = pl.Series([None] * len(self.rows), dtype=pl.Float64)
         for visit in visits:
             means = []

@@ -27,7 +27,7 @@ def declaration() -> Declaration:
 
 
 def unpack(directory: Path) -> Request:
-    """Unpacks the digits into `directory` and says how to prepare them.
+    """Unpack the digits into `directory` and return the request to prepare them.
 
     What lies there then is what a user would have: `digits.csv`, `images/*.png`, and `schema.json` with the columns'
     tags, for `mmcl prepare --schema`.

@@ -32,7 +32,7 @@ def read_ids(folder: Path) -> dict[str, list[str]]:
 
 
 def draw_splits(keys: Sequence[str], labels: Sequence[str], seed: int) -> dict[str, list[str]]:
-    """Half of the rows for the test, then a fifth of the others for validation, both stratified by label.
+    """Draw half of the rows for the test, then a fifth of the others for validation, both stratified by label.
 
     Raises:
       UserError: there are too few rows for every class to be in each split.

@@ -25,7 +25,7 @@ _WRONG = (
 
 
 def read(root: Path, name: str, columns: Sequence[str]) -> pl.DataFrame:
-    """Columns of a table as texts, without spaces around headers and cells, and null for "no value"; and `ROW`.
+    """Read columns of a table as texts, stripped of outer spaces, and null for "no value"; and `ROW`.
 
     Raises:
       UserError: the table is not there, cannot be read, or lacks a column.
@@ -102,7 +102,7 @@ def first_images(root: Path) -> pl.DataFrame:
 
 
 def physical_sizes(root: Path, jitter: int, seed: int) -> tuple[pl.DataFrame, list[str]]:
-    """Wheelbase, length, width and height of every advertisement in mm, from `Ad_table (extra).csv`.
+    """Return wheelbase, length, width and height of every advertisement in mm, from `Ad_table (extra).csv`.
 
     Corrections by hand come first. Then sizes that are missing or 0 are taken from the first advertisement of the same
     model that has them, and stay null where none has. Then all are jittered, column by column over the whole table,

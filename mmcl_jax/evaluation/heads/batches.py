@@ -28,7 +28,7 @@ class Examples:
         return len(self.targets)
 
     def take(self, rows: np.ndarray) -> "Examples":
-        """Some of the rows."""
+        """Return some of the rows."""
         inputs = {modality: np.asarray(values[rows]) for modality, values in self.inputs.items()}
         return Examples(inputs, self.targets[rows])
 
@@ -47,7 +47,7 @@ class Order:
 
     @classmethod
     def of(cls, rows: int, *, batch_size: int, group_size: int | None) -> "Order":
-        """Batches of at most `batch_size` and, if possible, no more than `rows`, in whole groups.
+        """Return batches of at most `batch_size` and, if possible, no more than `rows`, in whole groups.
 
         Raises:
           UserError: a group is larger than `batch_size`.
@@ -64,7 +64,7 @@ class Order:
         return -(-self.rows // self.size)
 
     def epoch(self, number: int, *, seed: int) -> Iterator[Batch]:
-        """The batches of an epoch: `row` [B]; `weight` [B] float32, 0 for copies; `id` [B] uint32.
+        """Yield the batches of an epoch: `row` [B]; `weight` [B] float32, 0 for copies; `id` [B] uint32.
 
         An id is the row, except that every copy has another, so that it is augmented in another way.
         """
@@ -108,7 +108,7 @@ def drawn_batches(
 
 
 def in_parts(examples: Examples, size: int) -> Iterator[dict[str, np.ndarray]]:
-    """The inputs from the first row to the last, `size` at a time; the last part is padded with zeros."""
+    """Yield the inputs from the first row to the last, `size` at a time; the last part is padded with zeros."""
     for start in range(0, len(examples), size):
         part = examples.take(np.arange(start, min(start + size, len(examples)))).inputs
         yield {
@@ -118,5 +118,5 @@ def in_parts(examples: Examples, size: int) -> Iterator[dict[str, np.ndarray]]:
 
 
 def seed_word(seed: tuple[int, ...]) -> int:
-    """32 bits that depend on all parts of a seed."""
+    """Return 32 bits that depend on all parts of a seed."""
     return int(np.random.SeedSequence(seed).generate_state(1)[0])

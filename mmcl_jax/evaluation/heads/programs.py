@@ -122,7 +122,7 @@ class Programs:
             self.features = jax.jit(recipe.encoders.plain, compiler_options=options)
 
     def first_moments(self, weights: Weights) -> optax.OptState:
-        """Adam's state before the first step."""
+        """Return Adam's state before the first step."""
         return self._adam.init(weights.trained)
 
     def _steps(
@@ -135,7 +135,7 @@ class Programs:
         seed: UInt32[Array, ""],
         number: Int[Array, ""],
     ) -> tuple[Weights, optax.OptState, Float[Array, "K G L"]]:
-        """One step per batch `[K, ...]`."""
+        """Take one step per batch `[K, ...]`."""
 
         def body(carry: _Carry, batch: dict[str, Array]) -> tuple[_Carry, Array]:
             weights, moments, losses = self._step(*carry, fixed, batch, rates, seed, number)
@@ -154,7 +154,7 @@ class Programs:
         seed: UInt32[Array, ""],
         number: Int[Array, ""],
     ) -> tuple[Weights, optax.OptState, Float[Array, "G L"]]:
-        """One step of Adam for every head at its rate and, where an encoder is trained (G = L = 1), for it at the same.
+        """Take a step of Adam for every head at its rate, and for an encoder trained with it (G = L = 1).
 
         The L heads of a group see the same batch. As the gradient of a sum over heads is every head's own, heads are
         trained together as if each were alone. A frozen encoder sees the augmented batch once for all heads, and

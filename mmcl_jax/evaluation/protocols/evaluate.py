@@ -17,7 +17,7 @@ from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.overlap import check_overlap
 from mmcl_jax.evaluation.sources.pairs import lacking, pairs_of
 from mmcl_jax.evaluation.sources.reads import check_names, input_name, modalities_of
-from mmcl_jax.evaluation.sources.remarks import left_out, remarks_on
+from mmcl_jax.evaluation.sources.remarks import left_out, missing_folds, remarks_on
 from mmcl_jax.evaluation.sources.source import sources
 from mmcl_jax.progress import Bar
 from mmcl_jax.training.runs.run import Run
@@ -71,6 +71,7 @@ def evaluate_runs(
     pairs = {run.directory: pairs_of(run, store, inputs) if retrieving else [] for run in runs}
     remarks = [line for data in labelled for line in remarks_on(data, options.budgets)]
     remarks += [line for part, given in asked for data in labelled for line in left_out(data, part, given)]
+    remarks += missing_folds(runs, store)
     remarks += [line for run in runs for pair in pairs[run.directory] for line in lacking(run, store, pair)]
     for line in dict.fromkeys([*check_overlap(runs, store, allow=options.allow_overlap), *remarks]):
         say(line)
@@ -106,7 +107,7 @@ def evaluate_runs(
 
 
 def _kept(job: Job, of: Mapping[str, Any], numbers: Sequence[int], how: Settings) -> bool:
-    """Whether every head of these draws that shall be kept is kept already."""
+    """Return whether every head of these draws that shall be kept is kept already."""
     if how.keep is None or job.protocol not in TRAINING:
         return True
     folder = how.keep(job.source.run)

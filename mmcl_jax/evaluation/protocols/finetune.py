@@ -104,7 +104,7 @@ def finetune(
     fitted: Mapping[str, Mapping[str, Any]] | None = None,
     report: Callable[[str], None] | None = None,
 ) -> list[Outcome]:
-    """Fine-tuning, the probe on augmented images, and supervised baselines (from an untrained model) of MMCL.
+    """Fine-tune, probe on augmented images, or train MMCL's supervised baselines (from an untrained model).
 
     A linear layer on the pooled features of the encoders, concatenated where there are several (Hager et al., CVPR
     2023, section 4.2, and their released code, whose numbers the defaults are). Adam at a constant rate, without weight
@@ -233,7 +233,7 @@ def check_inputs(
     modalities: tuple[str, ...],
     inputs: tuple[str, ...],
 ) -> None:
-    """Raises `UserError` if the splits `train`, `val` and `test` do not fit the model's encoders or the task."""
+    """Raise `UserError` if the splits `train`, `val` and `test` do not fit the model's encoders or the task."""
     check(len(modalities) > 0, "modalities: name at least one.")
     check(len(set(modalities)) == len(modalities), f"modalities: {', '.join(modalities)} names one twice.")
     for modality in modalities:

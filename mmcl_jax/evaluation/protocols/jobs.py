@@ -131,7 +131,7 @@ def so_far(job: Job, scores: Sequence[Score]) -> str:
 
 
 def _applies(source: Source, data: LabelledStore, given: str, protocol: str, baselines: Sequence[str]) -> bool:
-    """Whether there is such a method: raw inputs have nothing to fine-tune or augment, and are asked for by name."""
+    """Return whether the method exists: raw inputs have nothing to fine-tune or augment, and are asked for by name."""
     if source.kind != "raw":
         return True
     needed = {source.baseline(modality) for modality in modalities_of(given)}

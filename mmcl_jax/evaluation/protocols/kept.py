@@ -34,7 +34,7 @@ from mmcl_jax.evaluation.protocols.finetune import encoders_of, most_pictures
 from mmcl_jax.evaluation.results.file import identity
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.source import Source
-from mmcl_jax.files import CHECKSUMS, damage, reading, whole_folder, write_checksums
+from mmcl_jax.files import CHECKSUMS, damage, reading, whole, write_checksums
 from mmcl_jax.tasks import TASKS, Units
 from mmcl_jax.training.mesh import by_example, local_mesh, replicated
 from mmcl_jax.training.runs.run import Run
@@ -129,7 +129,8 @@ class KeptHead:
             "of": dict(self.of),
             "score": self.score.to_json(),
         }
-        with whole_folder(path) as partial:
+        with whole(path) as partial:
+            partial.mkdir(parents=True)
             (partial / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
             np.savez(partial / ARRAYS, **_named(_tree(self.trained, self.standard)))  # type: ignore[arg-type]
             write_checksums(partial, [partial / ABOUT, partial / ARRAYS])
@@ -149,7 +150,7 @@ def name_of(of: Mapping[str, Any], draw: int) -> str:
 
 
 def is_kept(folder: Path, of: Mapping[str, Any], draw: int) -> bool:
-    """Whether a head is in `folder`, as it was written."""
+    """Return whether a head is in `folder`, as it was written."""
     path = folder / name_of(of, draw)
     return (path / CHECKSUMS).is_file() and damage(path) is None
 

@@ -17,7 +17,7 @@ _MARGIN = 8  # candidates beyond those asked for, whose order is decided in floa
 
 
 def nearest(bank: np.ndarray, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `count` most similar rows of the bank for every query, by cosine, most similar first.
+    """Return the `count` most similar rows of the bank for every query, by cosine, most similar first.
 
     Ties go to the row that comes first. The matrix of all pairs is walked in chunks of queries, in float32. The last
     bits of such products depend on their sizes, so the cosines of the nearest rows, and of a few more, are computed
@@ -64,7 +64,7 @@ def _ordered(bank: np.ndarray, queries: np.ndarray, places: np.ndarray, count: i
 def knn_outputs(
     cosines: np.ndarray, targets: np.ndarray, *, task: Task, temperature: float = TEMPERATURE
 ) -> np.ndarray:
-    """What the neighbours say, each with the weight `exp(cosine / temperature)`: `[M, outputs]`.
+    """Return the votes of the neighbours, each with the weight `exp(cosine / temperature)`: `[M, outputs]`.
 
     The shares of the classes in the votes, or the weighted mean of the labels, as `Task.vote` has them. This is the
     classifier of Wu et al. (CVPR 2018), section 3.4, also used by DINO.
@@ -90,7 +90,7 @@ def knn(
     neighbours: Sequence[int] = NEIGHBOURS,
     temperature: float = TEMPERATURE,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Prediction by neighbours, their number chosen on validation by the primary metric.
+    """Predict by neighbours, their number chosen on validation by the primary metric.
 
     Numbers above the size of the bank are not tried: a small budget of labels has so many neighbours only. Ties go to
     the smaller number. Of several labels together, one that no neighbour of a row has is the mean over the bank.

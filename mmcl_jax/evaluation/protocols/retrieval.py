@@ -11,7 +11,7 @@ _CHUNK = 2**24  # similarities held at a time (64 MiB)
 
 
 def ranks(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """The rank (1 is best) of every query's own candidate among all, by cosine: `[N]` int64.
+    """Return the rank (1 is best) of every query's own candidate among all, by cosine: `[N]` int64.
 
     Ties are counted against the method: of candidates as similar as the own one, the own one comes last. So collapsed
     projections have the rank N and not 1. The matrix of all pairs is walked in chunks of queries.
@@ -31,7 +31,7 @@ def ranks(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
 
 
 def retrieval(first: np.ndarray, second: np.ndarray, *, names: tuple[str, str]) -> dict[str, float]:
-    """Recall at 1, 5 and 10 and the median rank, in both directions, and what chance would give.
+    """Return recall at 1, 5 and 10 and the median rank, in both directions, and the values by chance.
 
     Args:
       first: projections `[N, d]` of one modality.

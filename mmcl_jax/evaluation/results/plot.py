@@ -21,7 +21,7 @@ _DETAILS = {"auroc": " (macro, one-vs-rest)"}
 def plot_scores(
     scores: Sequence[Score], path: Path, *, title: str, metrics: tuple[str, str] = ("top1", "auroc")
 ) -> None:
-    """Draws two metrics against the label budget, with one standard deviation over seeds, to a PNG file.
+    """Draw two metrics against the label budget, with one standard deviation over seeds, to a PNG file.
 
     Args:
       scores: of one protocol and input.

@@ -41,12 +41,12 @@ class Score:
     fold: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As a dict of JSON values; what is not a number (NaN) becomes None."""
+        """Return the score as a dict of JSON values; NaN becomes None."""
         raw = dataclasses.asdict(self)
         return {**raw, "metrics": {name: None if math.isnan(v) else v for name, v in self.metrics.items()}}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "Score":
-        """The inverse of `to_json`."""
+        """Return the inverse of `to_json`."""
         metrics = {name: math.nan if value is None else value for name, value in raw["metrics"].items()}
         return cls(**{**raw, "metrics": metrics})

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 import textwrap
 from collections.abc import Sequence
 
@@ -64,34 +65,34 @@ class Cell:
 
 
 def only(scores: Sequence[Score], *, protocol: str | None = None, input: str | None = None) -> list[Score]:
-    """The scores of a protocol, of an input, or of both."""
+    """Return the scores of a protocol, of an input, or of both."""
     return [s for s in scores if protocol in (None, s.protocol) and input in (None, s.input)]
 
 
 def groups_of(scores: Sequence[Score]) -> list[tuple[str, str]]:
-    """The pairs of protocol and input that occur, in order of appearance."""
+    """Return the pairs of protocol and input that occur, in order of appearance."""
     return list(dict.fromkeys((score.protocol, score.input) for score in scores))
 
 
 def methods_of(scores: Sequence[Score]) -> list[str]:
-    """The methods, in order of appearance."""
+    """Return the methods, in order of appearance."""
     return list(dict.fromkeys(score.method for score in scores))
 
 
 def budgets_of(scores: Sequence[Score]) -> list[str]:
-    """The budgets, in order of appearance."""
+    """Return the budgets, in order of appearance."""
     return list(dict.fromkeys(score.budget for score in scores))
 
 
 def repeats_of(scores: Sequence[Score]) -> str:
-    """What the spread is over: "seed" where methods were pretrained at several, or "fold", or "draw" (of labels)."""
+    """Return what the spread is over: "seed" if methods were pretrained at several, or "fold", or "draw" of labels."""
     if len({score.seed for score in scores}) > 1:
         return "seed"
     return "fold" if len({score.fold for score in scores}) > 1 else "draw"
 
 
 def by_repeat(scores: Sequence[Score], method: str, budget: str, metric: str = "top1") -> dict[int, float]:
-    """A method's score for every seed (the mean over its folds and draws), fold, or draw; see `repeats_of`."""
+    """Return a method's score for every seed (the mean over its folds and draws), fold, or draw; see `repeats_of`."""
     values: dict[int, list[float]] = {}
     for score in scores:
         if (score.method, score.budget) == (method, budget):
@@ -105,7 +106,7 @@ def _cell(values: Sequence[float]) -> Cell:
 
 
 def summarise(scores: Sequence[Score], metric: str = "top1") -> dict[str, dict[str, Cell]]:
-    """`{method: {budget: cell}}` of the scores of one protocol, input and label, without pairs that were not measured.
+    """Return `{method: {budget: cell}}` of the scores of one protocol, input and label; unmeasured pairs are absent.
 
     Raises:
       ValueError: the scores are of several protocols, inputs or labels, whose mean would mean nothing.
@@ -120,7 +121,7 @@ def summarise(scores: Sequence[Score], metric: str = "top1") -> dict[str, dict[s
 
 
 def paired(scores: Sequence[Score], first: str, second: str, budget: str, metric: str = "top1") -> tuple[Cell, int]:
-    """`first - second` at the repeats both have, and at how many of them it is above 0.
+    """Return `first - second` at the repeats both have, and at how many of them it is above 0.
 
     The cell's `interval` is the 95 % t-interval of the paired difference.
     """
@@ -181,6 +182,8 @@ def accuracy_grid(scores: Sequence[Score], metric: str = "top1", *, label: str =
     """
     (protocol, given) = groups_of(scores)[0]
     over = {"seed": "pretraining seeds", "fold": "folds", "draw": "draws of labels"}[repeats_of(scores)]
+    folds = len({score.fold for score in scores})
+    over += f", each of the mean over {folds} folds" if repeats_of(scores) == "seed" and folds > 1 else ""
     cells = summarise(scores, metric)
     most = max(cell.repeats for row in cells.values() for cell in row.values())
     spread = f", mean ± sd over {most} {over}" if most > 1 else ""
@@ -192,7 +195,40 @@ def accuracy_grid(scores: Sequence[Score], metric: str = "top1", *, label: str =
         for method, row in cells.items()
     ]
     columns = [visible(budget if protocol == "retrieval" else f"labels: {budget}") for budget in budgets]
-    return Grid(title, ["features", *columns], rows, note=_absent(scores))
+    return Grid(title, ["features", *columns], rows, note=" ".join(filter(None, [_absent(scores), _shared(scores)])))
+
+
+def fold_grid(scores: Sequence[Score], metric: str, *, label: str = "") -> Grid:
+    """Return the scores of runs that were trained on folds, fold by fold: a row per method and budget.
+
+    Args:
+      scores: of one protocol, input and label.
+      metric: on test.
+      label: what the title says of it, where there are several.
+    """
+    (protocol, given) = groups_of(scores)[0]
+    folds = sorted({score.fold for score in scores if score.fold is not None})
+    rows = []
+    for method, budget in itertools.product(methods_of(scores), budgets_of(scores)):
+        mine = [score for score in scores if (score.method, score.budget) == (method, budget)]
+        found = [[score.metrics[metric] for score in mine if score.fold == fold] for fold in folds]
+        if mine:
+            rows.append(
+                [visible(method), visible(budget), *(str(_cell([float(np.mean(v))])) if v else "" for v in found)]
+            )
+    what = f"{_PROTOCOLS[protocol]} on {_inputs(given)}, test {NAMES.get(metric, metric.replace('_', ' '))}"
+    title = f"{what}{f' of {visible(label)}' if label else ''}, by fold"
+    return Grid(title, ["features", "labels", *(f"fold {fold}" for fold in folds)], rows, labels=2)
+
+
+def _shared(scores: Sequence[Score]) -> str:
+    """Return what the spread over folds does not say."""
+    if repeats_of(scores) != "fold":
+        return ""
+    return (
+        "Folds share training rows, so their scores are not independent: ± is the spread over folds, and no interval "
+        "of the mean follows from it."
+    )
 
 
 def _inputs(given: str) -> str:
@@ -225,7 +261,8 @@ def retrieval_grid(scores: Sequence[Score]) -> Grid:
         "median_rank": "median rank",
     }
     first, second = _sides(scores[0])
-    spread = ", mean ± sd over pretraining seeds" if repeats_of(scores) == "seed" else ""
+    over = {"seed": ", mean ± sd over pretraining seeds", "fold": ", mean ± sd over folds", "draw": ""}
+    spread = over[repeats_of(scores)]
     rows = []
     for method in methods_of(scores):
         for query, found in ((first, second), (second, first)):
@@ -233,7 +270,7 @@ def retrieval_grid(scores: Sequence[Score]) -> Grid:
             rows.append([visible(method), f"{query} to {found}", *map(str, cells)])
     rows.append(["chance", "", *(f"{scores[0].metrics[f'chance_{name}']:.3f}" for name in measures)])
     title = f"Retrieval of the test split's {_inputs(f'{first}+{second}')}{spread}"
-    return Grid(title, ["projections", "from", *measures.values()], rows, labels=2)
+    return Grid(title, ["projections", "from", *measures.values()], rows, labels=2, note=_shared(scores))
 
 
 def _sides(score: Score) -> tuple[str, str]:
@@ -254,6 +291,8 @@ def grids(scores: Sequence[Score]) -> list[Grid]:
         else:
             named = label if len(labels) > 1 else ""
             made += [accuracy_grid(part, metric, label=named) for metric in shown(part[0])]
+            if len({score.fold for score in part}) > 1:
+                made.append(fold_grid(part, shown(part[0])[0], label=named))
     return made
 
 

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from mmcl_jax.errors import check
+
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
@@ -21,6 +23,11 @@ class Budget:
     fraction: float = 1.0
     subset: str | None = None
 
+    def __post_init__(self) -> None:
+        """Raise `UserError` if the numbers say no budget."""
+        check(0 < self.fraction <= 1, f"--fraction: {self.fraction:g} is not above 0 and at most 1.")
+        check(self.per_class is None or self.per_class > 0, f"--per-class: {self.per_class} is not positive.")
+
     def __str__(self) -> str:
         if self.subset is not None:
             return self.subset
@@ -34,7 +41,7 @@ class Budget:
         return self.per_class is None and self.fraction == 1
 
     def draw(self, labels: np.ndarray, seed: tuple[int, int], *, stratified: bool = True) -> np.ndarray:
-        """Sorted rows of a random subset, at least one per class.
+        """Draw a random subset of rows, sorted, with at least one row per class.
 
         Every class is put into a random order by `seed` and its first rows are taken: the draws of one seed are nested,
         a smaller budget lying within a larger one. If `labels` are numbers, all rows are put into one order instead,

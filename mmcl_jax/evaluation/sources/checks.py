@@ -14,7 +14,7 @@ from mmcl_jax.training.runs.run import Run
 
 
 def check_choice(option: str, what: str, chosen: Sequence[str], known: Sequence[str], *, some: bool = True) -> None:
-    """Raises `UserError` unless every name is known, none is given twice and, if `some` must be, one is."""
+    """Raise `UserError` unless every name is known, none is given twice and, if `some` must be, one is."""
     check(len(chosen) > 0 or not some, f"{option}: name at least one of {', '.join(known)}.")
     for name in chosen:
         check(name in known, f"{option}: there is no {what} {name!r}; choose from {', '.join(known)}.")
@@ -22,7 +22,7 @@ def check_choice(option: str, what: str, chosen: Sequence[str], known: Sequence[
 
 
 def check_distinct(runs: Sequence[Run]) -> None:
-    """Raises `UserError` if there is no run, or two are of the same experiment and seed."""
+    """Raise `UserError` if there is no run, or two are of the same experiment and seed."""
     check(len(runs) > 0, "--run: name at least one run.")
     seen = set()
     for run in runs:
@@ -30,10 +30,16 @@ def check_distinct(runs: Sequence[Run]) -> None:
         on = "" if fold is None else f" on the fold {fold}"
         check((name, seed, fold) not in seen, f"Two runs are of the experiment {name!r} with the seed {seed}{on}.")
         seen.add((name, seed, fold))
+    whole = [run for run in runs if run.inputs.fold is None]
+    check(
+        len(whole) in (0, len(runs)),
+        f"--run: {', '.join(str(run.directory) for run in whole[:1])} was trained on the splits of its store and "
+        "others on folds, whose test rows are others; evaluate these in two commands.",
+    )
 
 
 def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
-    """Raises `UserError` unless the run has the encoders of this input, and the store rows for them.
+    """Raise `UserError` unless the run has the encoders of this input, and the store rows for them.
 
     A run that has a label that shall be predicted as a feature has no table to predict it from.
     """
@@ -64,7 +70,7 @@ def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
 
 
 def check_dense(data: LabelledStore, given: str, protocols: Sequence[str]) -> None:
-    """Raises `UserError` if a mask shall be predicted by another protocol than the probe, or not from one image."""
+    """Raise `UserError` if a mask is to be predicted by a protocol other than the probe, or not from one image."""
     if not isinstance(data.task, Segmentation):
         return
     mask, modalities = data.task.label, modalities_of(given)
@@ -78,7 +84,7 @@ def check_dense(data: LabelledStore, given: str, protocols: Sequence[str]) -> No
 
 
 def check_rows(run: Run, store: Store, modality: str) -> None:
-    """Raises `UserError` if the store has no such entry, or other pictures or columns than the run was trained with."""
+    """Raise `UserError` if the store has no such entry, or images or columns unlike those the run was trained with."""
     spec = run.inputs.including([modality]).specs[modality]
     trained, stored = run.schema.entries[spec.of], store.schema.entries.get(spec.of)
     there = stored is not None and stored.kind == trained.kind

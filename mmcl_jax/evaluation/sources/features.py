@@ -11,7 +11,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from mmcl_jax.backend import compiler_options
-from mmcl_jax.data.kinds.vector import is_missing
+from mmcl_jax.data.kinds.vector import z_scores
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.table_input import TableInput
@@ -113,7 +113,7 @@ def _padded(rows: Any, size: int) -> np.ndarray:
 def _program(
     graphdef: nnx.GraphDef, modality: str, spec: ViewSpec, dtype: str, what: What, head: str
 ) -> Callable[[nnx.State, dict[str, jax.Array], Mapping[str, Fitted]], jax.Array]:
-    """The compiled encoder; models of one structure, such as those of several seeds or steps, share it."""
+    """Return the compiled encoder; models of one structure, such as those of several seeds or steps, share it."""
 
     @functools.partial(jax.jit, compiler_options=compiler_options(jax.local_devices()[0], dtype))
     def encode(arrays: nnx.State, batch: dict[str, jax.Array], fitted: Mapping[str, Fitted]) -> jax.Array:
@@ -139,7 +139,7 @@ def _last_map(features: Features, modality: str) -> jax.Array:
 
 
 def pixel_features(images: Any, *, axes: int = 2) -> np.ndarray:
-    """The pixels themselves, `[N, pixels]` float32, divided by 255.
+    """Return the pixels themselves, `[N, pixels]` float32, divided by 255.
 
     Sides longer than 32 are averaged down, in squares of whole pixels, to at most 32; what fills no square is left out.
 
@@ -163,16 +163,16 @@ def _averaged(images: np.ndarray, axes: int) -> np.ndarray:
 
 
 def vector_features(rows: Any, fitted: Mapping[str, Any]) -> np.ndarray:
-    """The values themselves, `[N, F]` float32, standardised by the training rows; missing ones are the mean, 0."""
+    """Return the values themselves, `[N, F]` float32, standardised by the training rows; missing values become 0."""
     parts = []
     for start in range(0, len(rows), _CHUNK):
         part = np.asarray(rows[start : start + _CHUNK])
-        parts.append(np.where(is_missing(part), 0, (part.astype(np.float32) - fitted["mean"]) / fitted["std"]))
+        parts.append(z_scores(part, fitted["mean"], fitted["std"]))
     return np.concatenate(parts)
 
 
 def column_features(rows: np.ndarray, widths: tuple[int, ...], *, missing: str) -> np.ndarray:
-    """The columns themselves, `[N, E]` float32: encoded rows, one-hot, as a table encoder sees them.
+    """Return the columns themselves, `[N, E]` float32: encoded rows, one-hot, as a table encoder sees them.
 
     A number that is missing, with the policies that leave it so, is the mean, 0.
     """

@@ -40,7 +40,7 @@ class LabelledStore:
     def of(
         cls, store: Store, label: str | None, task: str | None = None, *, fold: int | None = None
     ) -> "LabelledStore":
-        """The store with this label, by default its first that is a class, or its first.
+        """Return the store with this label, by default its first that is a class, or its first.
 
         Args:
           store: with label columns or masks.
@@ -133,7 +133,7 @@ class LabelledStore:
         return {text: count for text, count in named if 0 < count < budget.per_class}
 
     def draws(self, budget: Budget, *, seed: int, count: int) -> np.ndarray:
-        """`[R, n]` places among the training rows that have the label: `count` draws, or one of a budget that is fixed.
+        """Return indices `[R, n]` into the labelled training rows: `count` draws, or the single draw of a fixed budget.
 
         They depend on the seed and the number of the draw alone, so all methods get the same ones.
 
@@ -169,7 +169,7 @@ class LabelledStore:
         return drawn
 
     def _check_drawn(self, option: str, places: np.ndarray) -> None:
-        """Raises `UserError` if drawn training rows lack one of several labels altogether."""
+        """Raise `UserError` if drawn training rows lack one of several labels altogether."""
         if len(self.columns) > 1:
             known = ~np.isnan(self.targets["train"][places])
             for column, some in zip(self.columns, known.any(axis=0), strict=True):

@@ -29,7 +29,7 @@ def pair_name(pair: tuple[str, str]) -> str:
 
 
 def check_names(given: str, known: Collection[str]) -> None:
-    """Raises `UserError` unless an input names modalities that are `known`, each once."""
+    """Raise `UserError` unless an input names modalities that are `known`, each once."""
     modalities = modalities_of(given)
     every = dict.fromkeys([*STANDARD, *known])
     for name in modalities:

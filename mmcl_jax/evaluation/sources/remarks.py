@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmcl_jax.data.schema import SPLITS
+from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.page.wording import clipped, counted
+from mmcl_jax.training.runs.run import Run
 
 _SHOWN = 5  # classes that a sentence names
 
@@ -38,6 +40,21 @@ def remarks_on(data: LabelledStore, budgets: Sequence[Budget]) -> list[str]:
             if set(lacking) - set(absent.get("train", [])):
                 classes = counted(len(lacking), "class", "classes")
                 said.append(f"--subset {budget.subset}: it has no row of {classes} of {label!r} ({names(lacking)}).")
+    return said
+
+
+def missing_folds(runs: Sequence[Run], store: Store) -> list[str]:
+    """Return a sentence on every experiment and seed that has runs of some folds of the store and not of the others."""
+    folds: dict[tuple[str, int], set[int]] = {}
+    for run in runs:
+        if run.inputs.fold is not None:
+            folds.setdefault((run.config.name, run.config.seed), set()).add(run.inputs.fold)
+    said = []
+    for (name, seed), there in folds.items():
+        if lacking := sorted(set(range(len(store.folds))) - there):
+            which = f"the fold{'s' if len(lacking) > 1 else ''} {', '.join(map(str, lacking))}"
+            over = f"{len(there)} of {len(store.folds)} folds"
+            said.append(f"{name}, seed {seed}, has no run of {which}: its scores are over {over}.")
     return said
 
 

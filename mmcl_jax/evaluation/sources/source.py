@@ -67,7 +67,7 @@ class Source:
         return self._once("model", self.run.model if self.kind == "run" else self.run.untrained_model)
 
     def method(self, protocol: str, given: str) -> str:
-        """The name that scores have. An untrained model that is fine-tuned is the supervised baseline."""
+        """Return the method's name in scores. An untrained model that is fine-tuned is the supervised baseline."""
         modalities = modalities_of(given)
         if self.kind == "raw":
             return " and ".join(dict.fromkeys(str(self.baseline(modality)) for modality in modalities))
@@ -111,7 +111,7 @@ class Source:
         }
 
     def inputs(self, store: Store, split: str, modality: str) -> Any:
-        """All rows of a split of the run's fold, as the encoder takes them."""
+        """Return all rows of a split of the run's fold, as the encoder takes them."""
         return self._once(
             f"inputs {split} {modality}",
             lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
@@ -123,7 +123,7 @@ class Source:
         return tuple(dict.fromkeys(name for modality in modalities for name in inputs_of(views, modality)))
 
     def features(self, data: LabelledStore, modality: str, *, what: What = "pooled") -> Mapping[str, np.ndarray]:
-        """Frozen features `[N, D]`, or maps, of the rows that have the label, per split; no row is encoded twice.
+        """Return frozen features `[N, D]`, or maps, of the labelled rows, per split; no row is encoded twice.
 
         Raises:
           UserError: they are not finite.
@@ -184,7 +184,7 @@ class Source:
 
 
 def _encoded_by(inputs: Mapping[str, Mapping[str, Any]]) -> list[Any]:
-    """What decides how rows become inputs.
+    """Return everything that decides how rows become inputs.
 
     Of one image and one table it is what results of version 0.1 were marked with, so that they are found again.
     """

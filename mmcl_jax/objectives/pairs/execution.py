@@ -53,7 +53,7 @@ class Execution:
         return 1 if self.mesh is None else math.prod(self.mesh.shape[axis] for axis in self.over)
 
     def tile_for(self, columns: int, width: int) -> int:
-        """The height of a tile where all columns' embeddings are [columns, width].
+        """Return the height of a tile that spans all columns, whose embeddings are [columns, width].
 
         The default tile takes a sixteenth of the memory of those embeddings, so that it grows with the batch's square
         root and never dominates.
@@ -73,7 +73,7 @@ def pair_sums(
     bias: Float[Array, ""] | None = None,
     clip: float | None = None,
 ) -> tuple[Sums, Sums]:
-    """The sums of `loss` for each row [A] and each column [B]; the logits are `soft_clip(x @ y.T + bias)`.
+    """Return the sums of `loss` for each row [A] and column [B]; the logits are `soft_clip(x @ y.T + bias)`.
 
     Raises:
       ArrayError: the rows or columns do not divide among the devices.
@@ -108,7 +108,7 @@ def pair_sums(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _tiled(walk: Gathered | Ring, x: Side, y: Side) -> tuple[Sums, Sums]:
-    """One device's part. Nothing in here is summed over devices except by the walk itself: outside, JAX does it."""
+    """Walk one device's part. Only the walk itself sums over devices: outside of it, JAX does."""
     return walk.forward(x, y)[:2]
 
 

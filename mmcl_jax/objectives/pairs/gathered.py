@@ -36,13 +36,13 @@ class Gathered:
         return jax.tree.map(lambda array: jax.lax.all_gather(array, self.sweep.axes, tiled=True), tree)
 
     def _gather_packed(self, sums: Sums) -> Sums:
-        """Gathers arrays [b] in one message."""
+        """Gather arrays [b] in one message."""
         if self.devices == 1:
             return sums
         return unpacked(jax.lax.all_gather(packed(sums), self.sweep.axes, axis=1, tiled=True), sums)
 
     def _exchange(self, partial: Sums) -> Sums:
-        """From sums of all columns over this device's rows to sums of this device's columns over all rows."""
+        """Turn sums of all columns over this device's rows into sums of this device's columns over all rows."""
         if self.devices == 1:
             return partial
         mine = packed(partial).reshape(len(partial), self.devices, -1)

@@ -28,11 +28,11 @@ class AnchorLosses:
     valid: Bool[Array, "n"]
 
     def mean(self) -> Float[Array, ""]:
-        """The mean loss of the valid anchors, 0 if there are none."""
+        """Return the mean loss of the valid anchors, 0 if there are none."""
         return self._mean(self.loss)
 
     def accuracy(self) -> Float[Array, ""]:
-        """The share of the valid anchors that are hits."""
+        """Return the share of the valid anchors that are hits."""
         return self._mean(self.top1.astype(jnp.float32))
 
     def _mean(self, values: Float[Array, "n"]) -> Float[Array, ""]:
@@ -49,7 +49,7 @@ class PairLosses:
     backward: AnchorLosses
 
     def mean(self) -> Float[Array, ""]:
-        """The mean of both directions' mean losses: CLIP's loss."""
+        """Return the mean of the mean losses of both directions: CLIP's loss."""
         return (self.forward.mean() + self.backward.mean()) / 2
 
 
@@ -58,7 +58,7 @@ class ScoredSums(PairSums):
 
     @abc.abstractmethod
     def losses(self, sums: Sums) -> AnchorLosses:
-        """The losses of anchors with these sums."""
+        """Return the losses of anchors that have these sums."""
 
 
 def pair_losses(

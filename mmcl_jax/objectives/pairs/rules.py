@@ -24,7 +24,7 @@ PairRule = Callable[[Metadata, Metadata], tuple[Bool[Array, "A B"], Bool[Array, 
 
 
 def identity() -> PairRule:
-    """A sample's own pair is the positive and every other sample a negative: the rule of CLIP and of MMCL.
+    """Make a sample's own pair the positive and every other sample a negative: the rule of CLIP and of MMCL.
 
     Which pair is a sample's own is said by the metadata `id`; by default row i belongs to column i.
     """
@@ -32,7 +32,7 @@ def identity() -> PairRule:
 
 
 def same(key: str, missing: int | None = None) -> PairRule:
-    """Pairs that agree in `key` are positives, and every pair counts.
+    """Make pairs that agree in `key` positives; every pair counts.
 
     `same("id")` is CLIP's and MMCL's rule, `same("label")` SupCon's (Khosla et al., NeurIPS 2020). The value `missing`
     agrees with nothing, itself included, so that rows without a label are not a class.
@@ -60,7 +60,7 @@ def also(rule: PairRule, key: str, missing: int | None = None) -> PairRule:
 
 
 def without(rule: PairRule, key: str, missing: int | None = None) -> PairRule:
-    """Pairs that agree in `key` and are not positives do not count.
+    """Exclude pairs that agree in `key` and are not positives.
 
     `without(same("id"), "label")` is false-negative elimination (MMCL, section 3.3); with "person", two items of one
     person, such as the left and the right eye, do not repel each other. `missing` is as in `same`: a row without a
@@ -75,7 +75,7 @@ def without(rule: PairRule, key: str, missing: int | None = None) -> PairRule:
 
 
 def within(rule: PairRule, key: str = "place", size: int = 1) -> PairRule:
-    """Only pairs count of which both sides lie in one slice of the batch: those whose `key // size` agrees.
+    """Exclude pairs whose sides lie in different slices of the batch: keep those whose `key // size` agrees.
 
     `within(rule, size=32)` contrasts a batch in slices of 32 consecutive samples, as LoVT's code does whose gradients
     are accumulated over 16 batches of 32; `place` is the sample's index in the batch, so that slices do not depend on
@@ -96,7 +96,7 @@ def within(rule: PairRule, key: str = "place", size: int = 1) -> PairRule:
 
 
 def present(rule: PairRule, key: str = "present") -> PairRule:
-    """Only pairs count of which both sides are present (ContIG's "outer" cohort: a modality may be missing).
+    """Exclude pairs with an absent side (ContIG's "outer" cohort: a modality may be missing).
 
     Give both sides the same array `[B]`: True where a sample has every modality that the loss compares. Presence per
     side is wrong in the backward direction. An image without a table would have no loss of its own, having no positive,

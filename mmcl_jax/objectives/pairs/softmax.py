@@ -29,7 +29,7 @@ def contrast(
     present: Presence = None,
     temperature: Number | None = None,
     scale: Number | None = None,
-    denominator: Denominator = "all",
+    denominator: str = "all",
     normalise: bool = True,
     clip: float | None = None,
     execution: ExecutionLike = None,
@@ -121,7 +121,7 @@ def contrast(
 class SoftmaxSums(ScoredSums):
     """Per anchor: the sum of exponentials relative to a `peak`, and the sum over positives, `attraction`."""
 
-    denominator: Denominator
+    denominator: str
 
     def _below(self, positive: Mask, counted: Mask) -> Mask:
         return counted if self.denominator == "all" else counted & ~positive

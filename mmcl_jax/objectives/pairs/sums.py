@@ -55,7 +55,7 @@ def soft_clip(logits: Float[Array, "..."], bound: float | None) -> Float[Array, 
 
 
 def packed(sums: Sums) -> Float[Array, "k n"]:
-    """All sums as one array, so that they travel in one message."""
+    """Return all sums as one array, so that they travel in one message."""
     return jnp.stack(list(sums.values()))
 
 

@@ -40,7 +40,7 @@ class Sweep:
     clip: float | None = None
 
     def pairs(self, x: Side, y: Side) -> tuple[Any, Mask, Mask]:
-        """The scores of all pairs of two sides, which of them are positives, and which count."""
+        """Return the scores of all pairs of two sides, the mask of positives, and the mask of valid pairs."""
         logits = product(x.embeddings, y.embeddings.T)
         if x.bias is not None:
             logits = logits + x.bias[:, None]
@@ -54,18 +54,18 @@ class Sweep:
         return self.loss.scores(logits, rows, columns), *masks
 
     def empty(self, anchors: int) -> Sums:
-        """The sums of anchors over no pairs."""
+        """Return the sums of anchors over an empty set of pairs."""
         return self._varying(self.loss.empty(anchors))
 
     def no_gradient(self, side: Side) -> Sums:
-        """The gradients by a side's "embeddings" and "bias" where no pair has added to them, in float32."""
+        """Return zero gradients with respect to a side's "embeddings" and "bias", in float32."""
         zero = {"embeddings": jnp.zeros(side.embeddings.shape)}
         if side.bias is not None:
             zero["bias"] = jnp.zeros(side.bias.shape)
         return self._varying(zero)
 
     def forward(self, x: Side, y: Side) -> tuple[Sums, Sums]:
-        """The sums of the rows of `x` [A] over all of `y` [B], and of the columns."""
+        """Return the sums of the rows of `x` [A] over all of `y` [B], and of the columns."""
 
         def one_tile(columns: Sums, row: tuple[Side, Sums], *, y: Side) -> tuple[Sums, Sums]:
             x, rows = row
@@ -83,7 +83,7 @@ class Sweep:
         return _joined(rows, x), _joined(columns, y)
 
     def backward(self, x: Side, y: Side, x_pulled: Sums, y_pulled: Sums) -> tuple[Sums, Sums]:
-        """The gradients by both sides, as in `no_gradient`, from what the loss pulled back to their sums.
+        """Return the gradients with respect to both sides, as in `no_gradient`, from the cotangents of their sums.
 
         The tiles are formed anew: keeping them would take the memory that tiles are there to save.
         """
@@ -112,11 +112,11 @@ class Sweep:
         return _joined(dx, x), _joined(dy, y)
 
     def _varying(self, tree: Tree) -> Tree:
-        """Marks new arrays as differing between devices, as what is added to them does."""
+        """Mark new arrays as varying between devices, as the arrays that are added to them do."""
         return jax.lax.pcast(tree, self.axes, to="varying") if self.axes else tree
 
     def _cut(self, tree: Tree) -> Tree:
-        """Arrays [n, ...] as [tiles, height, ...]: as even as can be, the last filled up with zeros."""
+        """Cut arrays [n, ...] into [tiles, height, ...]: as even as can be, the last filled up with zeros."""
 
         def cut(array: Array) -> Array:
             rows = array.shape[0]
@@ -136,17 +136,17 @@ class Sweep:
 
 
 def product(a: Float[Array, "m k"], b: Float[Array, "k n"]) -> Float[Array, "m n"]:
-    """The matrix product in float32; of float32 factors it is not rounded below that (GPUs and TPUs would)."""
+    """Return the matrix product in float32; float32 factors are not rounded below that (as GPUs and TPUs would)."""
     exact = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
     return jax.lax.dot(a, b, precision=exact, preferred_element_type=jnp.float32)
 
 
 def _each(tree: Any, axis: int) -> Any:
-    """Arrays [n] as columns [n, 1] (axis 1) or rows [1, n] (axis 0)."""
+    """Return arrays [n] as columns [n, 1] (axis 1) or rows [1, n] (axis 0)."""
     return jax.tree.map(lambda array: jnp.expand_dims(array, axis), tree)
 
 
 def _joined(tiles: Tree, side: Side) -> Tree:
-    """Tiles put together to the length of the side that they were cut from."""
+    """Join tiles to the length of the side that they were cut from."""
     rows = side.embeddings.shape[0]
     return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:])[:rows], tiles)

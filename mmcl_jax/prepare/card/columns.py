@@ -14,7 +14,7 @@ _AXES = {"log": "logarithmic axis", "middle": "outer bars: the lowest and highes
 
 
 def features(findings: Findings) -> Html | None:
-    """The columns of the store's table: the first with their distributions, the others as lines; None for no table."""
+    """Return the columns of the store's table: the first ones drawn, the others as lines; None for no table."""
     columns = features_of(findings)
     if not columns:
         return None
@@ -37,7 +37,7 @@ def features(findings: Findings) -> Html | None:
 
 
 def distribution(column: ColumnFinding, kept: int) -> Html:
-    """The values of one column: a histogram with its ends, or bars of the most frequent categories."""
+    """Draw the values of one column: a histogram with its ends, or bars of the most frequent categories."""
     if column.histogram:
         made = charts.histogram(
             column.histogram["edges"],
@@ -55,7 +55,7 @@ def distribution(column: ColumnFinding, kept: int) -> Html:
 
 
 def left_out(findings: Findings) -> Html:
-    """The columns that are neither feature nor label, with the reason."""
+    """Return the columns that are neither feature nor label, with the reason."""
     columns = left_out_of(findings)
     if not columns:
         return section("left-out", "Columns left out", element("p", "No column was left out.", class_="calm"))

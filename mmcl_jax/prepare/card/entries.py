@@ -22,7 +22,7 @@ class Glance(NamedTuple):
 
 
 def entries(findings: Findings, glances: Mapping[str, Glance]) -> Html | None:
-    """All entries as a table, and a glance at each; None where findings know of none."""
+    """Return all entries as a table, and a glance at each; None where findings know of none."""
     if not findings.entries:
         return None
     lines = [_line(entry, findings.kept) for entry in findings.entries]
@@ -47,6 +47,7 @@ def _line(entry: Mapping[str, Any], kept: int) -> tuple[Child, ...]:
     kind = f"{entry['kind']}{' (target)' if entry['role'] == 'target' else ''}"
     of: Child = fragment(", of ", name(entry["of"])) if entry["of"] else None
     missing = f"{count(entry['missing'])} ({share(entry['missing'], kept)})" if entry["missing"] else "–"
+    bad = ", ".join(f"{cause} {count(rows)}" for cause, rows in entry.get("bad", {}).items())
     shape = str(entry["stored"]).replace(" x ", "×")
     return (
         name(entry["name"]),
@@ -54,13 +55,13 @@ def _line(entry: Mapping[str, Any], kept: int) -> tuple[Child, ...]:
         shape,
         str(entry["dtype"]),
         count(entry["rows"]),
-        missing,
+        f"{missing}; bad: {bad}" if bad else missing,
         name(entry["source"], 40) if entry["source"] else "–",
     )
 
 
 def _glance(entry: Mapping[str, Any], glance: Glance) -> Html | None:
-    """The values of an entry; None for those that have sections of their own."""
+    """Draw the values of an entry; None for entries that have sections of their own."""
     parts: list[Child] = []
     if facts := entry.get("values"):
         made = charts.histogram(

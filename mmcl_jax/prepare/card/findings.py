@@ -64,7 +64,8 @@ class Findings:
       steps: of the recipe of a named data set: {"what", "before", "after"}.
       columns: one per raw column of the main table, in its order.
       entries: of the store, each with its "name", "kind", "role", "stored" shape, "dtype", "source", "rows" that have
-        it and rows in which it is "missing", the former by "splits", and, by kind, "values", "classes" or "columns".
+        it and rows in which it is "missing", the former by "splits", and, by kind, "values", "classes" or "columns";
+        and how many are "bad", by cause.
       splits: rows per split.
       subsets: rows per subset.
       labels: for each class label, rows per class and split: {"model": {"train": {"M1": 40, ...}, ...}}.
@@ -95,12 +96,12 @@ class Findings:
     forest: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:
-        """As indented JSON."""
+        """Return the findings as indented JSON."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> "Findings":
-        """Reads `findings.json`."""
+        """Read `findings.json`."""
         raw = json.loads(path.read_text())
         columns = [ColumnFinding(**column) for column in raw.pop("columns")]
         return cls(columns=columns, **raw)

@@ -20,7 +20,7 @@ _READ_SO = (
 
 
 def forest(findings: Findings) -> Html | None:
-    """Per label, the forest's score, chance, and the columns it leans on; None where none was trained."""
+    """Show, per label, the forest's score, chance, and the columns it leans on; None if no forest was trained."""
     if not findings.forest:
         return None
     cards = [_result(label, result) for label, result in findings.forest.items()]
@@ -33,7 +33,7 @@ def forest(findings: Findings) -> Html | None:
 
 
 def score(metric: str, value: float) -> str:
-    """A score as its metric is written: accuracies in percent, others with three decimals.
+    """Return a score as its metric is written: accuracies in percent, others with three decimals.
 
     >>> score("top-1", 0.98), score("AUROC", 0.98)
     ('98.0 %', '0.980')
@@ -42,7 +42,7 @@ def score(metric: str, value: float) -> str:
 
 
 def gives_away(result: Mapping[str, Any]) -> bool:
-    """Whether a forest is so good that results with table input mean little."""
+    """Return whether a forest is so good that results with table input mean little."""
     value = result.get("value")
     return _bounded(result) and isinstance(value, int | float) and value >= _GIVEN_AWAY
 

@@ -16,7 +16,7 @@ _CLASSES = 20  # classes that are listed one by one
 
 
 def labels(findings: Findings) -> Html:
-    """Every label: classes and their balance per split, or the distribution of a number."""
+    """Show every label: classes and their balance per split, or the distribution of a number."""
     columns = {column.name: column for column in labels_of(findings)}
     named = [*columns, *(label for label in findings.labels if label not in columns)]
     if not named:
@@ -27,7 +27,7 @@ def labels(findings: Findings) -> Html:
 
 
 def splits(findings: Findings) -> Html:
-    """Rows per split and per subset."""
+    """Show the rows per split and per subset."""
     parts = list(findings.splits.items())
     total = sum(findings.splits.values())
     lines = [
@@ -76,7 +76,7 @@ def _balance(balance: Balance) -> Html:
 
 
 def _shares(classes: list[str], balance: Balance) -> Html:
-    """One bar per split, made of the classes: whether splits have the same balance is seen at once."""
+    """Draw a bar per split, made of the classes: whether splits have the same balance is seen at once."""
     lines = [
         element(
             "li",

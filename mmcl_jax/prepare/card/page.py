@@ -34,7 +34,7 @@ def render_card(
     quarantine: Sequence[Mapping[str, Any]],
     glances: Mapping[str, Glance] | None = None,
 ) -> str:
-    """The data card as one HTML page, which needs no network and no script. The same findings give the same page.
+    """Return the data card as one HTML page that needs no network and no script; equal findings give equal pages.
 
     Args:
       findings: what `prepare` found.
@@ -73,7 +73,7 @@ def _parts(
     quarantine: Sequence[Mapping[str, Any]],
     glances: Mapping[str, Glance],
 ) -> list[tuple[str, str, Html]]:
-    """Sections in order: (key, text of the link, section)."""
+    """Return the sections in order: (key, text of the link, section)."""
     parts = [
         ("attention", "Attention", rows.attention(findings)),
         ("rows", "Rows", rows.rows(findings, quarantine)),

@@ -11,7 +11,7 @@ _EPOCH = datetime.date(1970, 1, 1).toordinal()
 
 
 def value_of(column: ColumnFinding, value: float) -> str:
-    """A value of a column as its kind is written: a date from days since 1970-01-01, or a number."""
+    """Return a value of a column in the form of its kind: a date from days since 1970-01-01, or a number."""
     if column.kind != "date" or not math.isfinite(value):
         return number(value)
     day = _EPOCH + math.floor(value)
@@ -20,7 +20,7 @@ def value_of(column: ColumnFinding, value: float) -> str:
 
 
 def spread_of(column: ColumnFinding, kept: int, *, most: int = 3) -> str:
-    """The values of a column in a few words: "12.5 … 99 (mean 40)" or "5 categories: petrol 40 %, diesel 30 %, …".
+    """Summarise the values of a column: "12.5 … 99 (mean 40)" or "5 categories: petrol 40 %, diesel 30 %, …".
 
     Args:
       column: a feature or label.
@@ -39,7 +39,7 @@ def spread_of(column: ColumnFinding, kept: int, *, most: int = 3) -> str:
 
 
 def beyond_train(column: ColumnFinding) -> list[str]:
-    """One sentence per split with values that train does not have."""
+    """Return a sentence per split with values that train does not have."""
     unseen = [
         f"{counted(rows, 'row')} of {visible(split)}: a category that train does not have."
         for split, rows in column.unseen.items()
@@ -54,7 +54,7 @@ def beyond_train(column: ColumnFinding) -> list[str]:
 
 
 def skew_of(column: ColumnFinding) -> list[str]:
-    """A sentence on the scale of a column, or on how skewed it is."""
+    """Return a sentence on the scale of a column, or on how skewed it is."""
     if column.scaling != "standard":
         return [f"Standardised in the scale {visible(column.scaling)}."]
     if column.middle < 0.1:
@@ -63,7 +63,7 @@ def skew_of(column: ColumnFinding) -> list[str]:
 
 
 def alike_of(findings: Findings) -> str:
-    """A sentence on the groups of near-duplicate pictures, or "" if none were made."""
+    """Return a sentence on the groups of near-duplicate images, or "" if none were made."""
     if not findings.alike:
         return ""
     groups, rows = (findings.alike.get(key, 0) for key in ("groups", "rows"))
@@ -73,15 +73,15 @@ def alike_of(findings: Findings) -> str:
 
 
 def features_of(findings: Findings) -> list[ColumnFinding]:
-    """The columns that make up the table of the store."""
+    """Return the columns that make up the table of the store."""
     return [column for column in findings.columns if column.role == "feature"]
 
 
 def labels_of(findings: Findings) -> list[ColumnFinding]:
-    """The columns to be predicted."""
+    """Return the columns that are to be predicted."""
     return [column for column in findings.columns if column.role == "label"]
 
 
 def left_out_of(findings: Findings) -> list[ColumnFinding]:
-    """The columns that are neither feature nor label: ignored, or used for something else."""
+    """Return the columns that are neither feature nor label: ignored, or used for something else."""
     return [column for column in findings.columns if column.role not in ("feature", "label")]

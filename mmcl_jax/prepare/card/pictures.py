@@ -19,7 +19,7 @@ _STRIP = 8
 
 
 def images(findings: Findings, pictures: Sequence[tuple[str, np.ndarray]]) -> Html:
-    """Facts and the contact sheet."""
+    """Show facts and the contact sheet."""
     facts = [
         element("div", element("dt", _title(key)), element("dd", _fact(value)))
         for key, value in findings.images.items()
@@ -36,13 +36,13 @@ def images(findings: Findings, pictures: Sequence[tuple[str, np.ndarray]]) -> Ht
 
 
 def strip(pictures: Sequence[tuple[str, np.ndarray]]) -> Html | None:
-    """The first few pictures side by side, for the head of the page; the contact sheet has their captions."""
+    """Show the first few images side by side, for the head of the page; the contact sheet has their captions."""
     shown = [_picture(pixels, alt="") for _, pixels in pictures[:_STRIP]]
     return element("div", shown, class_="hero", aria_hidden="true") if shown else None
 
 
 def data_uri(pixels: np.ndarray) -> str:
-    """A picture as a `data:` address: PNG if it is small, which keeps every pixel, and else JPEG.
+    """Return an image as a `data:` address: PNG if it is small, which keeps every pixel, and else JPEG.
 
     Args:
       pixels: `[H, W, C]` uint8. One channel is shown in grey and three in colour; of two, the first is shown, and of
@@ -63,7 +63,7 @@ def data_uri(pixels: np.ndarray) -> str:
 
 
 def figure(caption: str, pixels: np.ndarray) -> Html:
-    """A picture with its caption, as an item of a sheet."""
+    """Return an image with its caption, as an item of a sheet."""
     picture = _picture(pixels, alt=f"Picture of {clipped(caption, 120)}" if caption else "Picture")
     return element("li", element("figure", picture, element("figcaption", name(caption, 40))))
 

@@ -1,5 +1,6 @@
 """From what was found to `findings.json` and the data card."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ _COLUMNS = 60  # of a further table
 
 
 def report(rows: Rows, found: Inspected, quarantine: Quarantine, recipe: Recipe | None, *, seed: int) -> Findings:
-    """What the table says, with what a random forest gets from it."""
+    """Report on the table, and on how well a random forest predicts the labels from it."""
     return Findings(
         source=Path(rows.source).name,
         rows=rows.total,
@@ -46,7 +47,7 @@ def report(rows: Rows, found: Inspected, quarantine: Quarantine, recipe: Recipe 
 def add_images(
     findings: Findings, rows: Rows, found: Inspected, pixels: Pixels, thumbs: np.ndarray, *, given: bool
 ) -> None:
-    """Adds what the images say: facts, and nearly equal ones in different splits.
+    """Add what the images show: facts, and nearly equal images in different splits.
 
     Args:
       findings: to add to.
@@ -89,18 +90,21 @@ def add_images(
         )
 
 
-def add_entries(findings: Findings, gathered: Gathered, assembled: Assembled) -> None:
+def add_entries(findings: Findings, gathered: Gathered, assembled: Assembled, quarantine: Quarantine) -> None:
     """Add what there is to say about the entries of the store, and about the rows that lack some."""
     content = assembled.content
     where = {name: _origin(one) for name, one in gathered.join.entries.items()}
     source = Path(gathered.rows.source).name
     where |= dict.fromkeys(gathered.join.main, source)
-    labels = [source] if gathered.rows.named("label") else []
-    labels += [where[name] for name, one in gathered.join.entries.items() if is_column(one)]
-    where["labels"] = ", ".join(dict.fromkeys(labels))
+    files = [source] if gathered.rows.named("label") else []
+    files += [where[name] for name, one in gathered.join.entries.items() if is_column(one)]
+    where["labels"] = ", ".join(dict.fromkeys(files))
     findings.entries.extend(described(content, where))
+    labels = [one.name for one in (*gathered.rows.named("label"), *gathered.targets)]
     for entry in findings.entries:
         entry.update(facts(content, entry["name"]))
+        causes = [quarantine.causes_of(name) for name in (labels if entry["name"] == "labels" else [entry["name"]])]
+        entry["bad"] = dict(sum(map(Counter, causes), Counter[str]()))
         if content.parts[entry["name"]].entry.kind == "table" and entry["name"] in gathered.join.entries:
             entry["columns"] = _columns(content.parts[entry["name"]])
     for entry in findings.entries:
@@ -111,7 +115,7 @@ def add_entries(findings: Findings, gathered: Gathered, assembled: Assembled) ->
 
 
 def foreseen(gathered: Gathered, kept: np.ndarray) -> list[dict[str, Any]]:
-    """What findings say of the entries before anything is decoded."""
+    """Return the findings on the entries that are known before anything is decoded."""
     joined = gathered.join
     there = {name: mask[kept] for name, mask in joined.main.items()}
     there |= {name: one.at[kept] >= 0 for name, one in joined.entries.items() if not is_column(one)}
@@ -130,13 +134,13 @@ def foreseen(gathered: Gathered, kept: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _origin(one: Joined) -> str:
-    """The file or folder of an entry, without the folders above it."""
+    """Return the file or folder of an entry, without the folders above it."""
     path = one.source.file if one.source.folder is None else one.source.folder
     return "" if path is None else path.name
 
 
 def _columns(part: Part) -> list[dict[str, Any]]:
-    """What there is to say about the columns of a further table."""
+    """Return the findings on the columns of a further table."""
     said = []
     for place, column in enumerate(part.entry.columns[:_COLUMNS]):
         values = part.values[:, place]
@@ -157,13 +161,13 @@ def _columns(part: Part) -> list[dict[str, Any]]:
 
 
 def _codes(part: Part, schema: Schema) -> np.ndarray | None:
-    """Codes `[N]` of the first label that is a class, -1 for none."""
+    """Return codes `[N]` of the first label that is a class, -1 for none."""
     at = np.arange(len(part.values)) if part.at is None else part.at
     return schema.codes(np.where((at < 0)[:, None], np.nan, part.values[at]))
 
 
 def card(findings: Findings, schema: Schema, assembled: Assembled, quarantine: Quarantine) -> str:
-    """The data card, with a contact sheet of images spread over the training split."""
+    """Return the data card, with a contact sheet of images spread over the training split."""
     content, label = assembled.content, schema.label
     pictures = []
     name = schema.first("image")

@@ -13,7 +13,7 @@ _TWINS_SHOWN = 50
 
 
 def attention(findings: Findings) -> Html:
-    """The warnings, worst first, and the near-duplicates that lie in different splits."""
+    """Show the warnings, worst first, and the near-duplicates that lie in different splits."""
     if not findings.warnings and not findings.twins:
         calm = element("p", "No warning was raised while this data set was prepared.", class_="calm")
         return section("attention", "What needs your attention", calm)
@@ -45,7 +45,7 @@ def _twins(twins: Sequence[Mapping[str, Any]]) -> Html | None:
 
 
 def rows(findings: Findings, quarantine: Sequence[Mapping[str, Any]]) -> Html:
-    """How the rows went from the raw files to the store, and why some did not."""
+    """Show how the rows went from the raw files to the store, and why some did not."""
     return section(
         "rows",
         "Rows kept and lost",
@@ -98,7 +98,7 @@ def _quarantine(quarantine: Sequence[Mapping[str, Any]]) -> Html | None:
         return None
     shown = quarantine[:QUARANTINE_SHOWN]
     lines = [
-        (_row(entry.get("row")), _cell(entry.get("image")), _cell(entry.get("cause")), str(entry.get("reason", "")))
+        (_row(entry.get("row")), _cell(entry.get("image")), _cause(entry), str(entry.get("reason", "")))
         for entry in shown
     ]
     made = table("Rows in quarantine", ("Row", "Image", "Cause", "Reason"), lines, numeric={0})
@@ -108,6 +108,12 @@ def _quarantine(quarantine: Sequence[Mapping[str, Any]]) -> Html | None:
 
 def _row(row: object) -> str:
     return count(row) if isinstance(row, int) else "–" if row is None else str(row)
+
+
+def _cause(entry: Mapping[str, Any]) -> Child:
+    """Return the cause, and the entry that the row lacks for it."""
+    cause = _cell(entry.get("cause"))
+    return fragment(cause, " of ", name(entry["entry"])) if entry.get("entry") else cause
 
 
 def _cell(value: object) -> Child:

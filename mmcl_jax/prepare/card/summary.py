@@ -22,13 +22,13 @@ _STYLES = {"head": "bold", "bad": "bold red", "good": "green", "soft": "dim"}
 
 
 def show(findings: Findings, console: Console) -> None:
-    """Prints the summary, coloured on a terminal and plain in a file or pipe."""
+    """Print the summary, coloured on a terminal and plain in a file or pipe."""
     for part in summarise(findings, width=console.width):
         console.print(part)
 
 
 def summarise(findings: Findings, *, width: int = 80) -> list[RenderableType]:
-    """The summary, part by part.
+    """Return the summary, part by part.
 
     Args:
       findings: what `prepare` found.
@@ -72,18 +72,21 @@ def _rows(findings: Findings) -> RenderableType:
 
 
 def _entries(findings: Findings) -> RenderableType | None:
-    """The entries of the store, where they are more than one image and one table that every row has."""
-    if all(entry["name"] in ("image", "table", "labels") and not entry["missing"] for entry in findings.entries):
+    """Return the entries of the store, unless they are one image and one table that every row has."""
+    simple = ("image", "table", "labels")
+    if all(one["name"] in simple and not one["missing"] and not one.get("bad") for one in findings.entries):
         return None
     lines = []
     for entry in findings.entries:
         role = " (target)" if entry["role"] == "target" else ""
         kind = f"{entry['kind']}{role} {entry['stored']} {entry['dtype']}".rstrip()
         missing = f"missing in {counted(entry['missing'], 'row')}" if entry["missing"] else "in every row"
+        bad = ", ".join(f"{visible(cause)} {count(rows)}" for cause, rows in entry.get("bad", {}).items())
         lines.append(
             _text(
                 f"{clipped(entry['name'], 40)}: {kind}, {missing}",
                 (f" ({share(entry['missing'], findings.kept)})" if entry["missing"] else "", "soft"),
+                (f"; bad: {bad}" if bad else "", "bad"),
             )
         )
     return _listed(_text(("Entries:", "head")), lines)
@@ -121,7 +124,7 @@ def _features(findings: Findings, width: int) -> RenderableType | None:
 
 
 def _beyond(columns: Iterable[ColumnFinding]) -> Text | None:
-    """Columns with values outside train that train does not have."""
+    """List the columns with values outside train that train does not have."""
     said = []
     for column in columns:
         unseen = [f"{visible(split)} {count(rows)} unseen" for split, rows in column.unseen.items() if rows]
@@ -165,7 +168,7 @@ def _labels(findings: Findings) -> RenderableType:
 
 
 def _balance(classes: list[str], rows: Mapping[str, int]) -> str:
-    """The shares of a few classes, or the smallest, median and largest of many."""
+    """Return the shares of a few classes, or the smallest, median and largest of many."""
     sizes, total = [rows.get(text, 0) for text in classes], sum(rows.values())
     if len(classes) <= _CLASSES:
         return ", ".join(f"{category(text)} {share(size, total)}" for text, size in zip(classes, sizes, strict=True))

@@ -33,17 +33,18 @@ class Boxes(NamedTuple):
     lost: int
 
 
-def read_boxes(one: Joined, of: Pixels, rows: Rows, quarantine: Quarantine) -> Boxes:
+def read_boxes(one: Joined, of: Pixels, rows: Rows, quarantine: Quarantine, *, most: int = 0) -> Boxes:
     """Return the boxes of all rows, where their stored images have them.
 
-    A key whose row has empty cells has no box; a key that is in no row of the table lacks the entry. Rows with
-    a box that is none, or lies outside of its image, go to the quarantine.
+    A key whose row has empty cells has no box; a key that is in no row of the table lacks the entry. The boxes of a
+    row of which one is none, or lies outside of its image, go to the quarantine.
 
     Args:
       one: the target.
       of: the image that the boxes belong to.
       rows: all rows.
       quarantine: to add to.
+      most: M; rows with more boxes are bad. By default M is the largest number of a row.
 
     Raises:
       UserError: a column is missing.
@@ -64,12 +65,12 @@ def read_boxes(one: Joined, of: Pixels, rows: Rows, quarantine: Quarantine) -> B
     for row, key in enumerate(keyed.keys):
         if key:
             by_key.setdefault(key, []).append(row)
-    place = of.at(np.arange(len(rows.keys)))
+    images = of.at(np.arange(len(rows.keys)))
     found: list[np.ndarray] = []
     present, lost = np.zeros(len(rows.keys), bool), 0
     for row, key in enumerate(rows.keys):
         mine: list[list[float]] = []
-        size = of.decoded.shapes[place[row]] if key in by_key and place[row] >= 0 else None
+        size = of.decoded.shapes[images[row]] if key in by_key and images[row] >= 0 else None
         if size is not None:
             present[row] = True
             scale, shift = placed(size, of.entry.shape[:2], of.pictured.fit)
@@ -81,16 +82,22 @@ def read_boxes(one: Joined, of: Pixels, rows: Rows, quarantine: Quarantine) -> B
                 if not wrong and classes[there] not in codes:
                     wrong = f"column {names[4]!r} holds {classes[there]!r}, which is no class of a box"
                 if wrong:
-                    rows.leave_out(row, quarantine, "wrong box", f"{keyed.row(there)} (key {key!r}): {wrong}.")
+                    reason = f"{keyed.row(there)} (key {key!r}): {wrong}."
+                    rows.leave_out(row, quarantine, "wrong box", reason, entry=one.name)
                     continue
                 box = np.clip(corners[there] * [*scale, *scale] + [*shift, *shift], 0, ends)
                 if box[0] < box[2] and box[1] < box[3]:
                     mine.append([*box, codes[classes[there]]])
                 else:
                     lost += 1
+        if most and len(mine) > most:
+            reason = f"The key {key!r} has {len(mine)} boxes in {keyed.file}, and the store of --like holds {most}."
+            rows.leave_out(row, quarantine, "too many boxes", reason, entry=one.name)
+            mine = []
         found.append(np.array(mine).reshape(-1, 5))
     check(bool(present.any()), f"{one.where}: no row of {keyed.file} is of an image.")
-    values = np.full((len(found), max(1, *map(len, found)), 5), np.nan, np.float32)
+    present &= ~rows.lacking(quarantine, one.name)
+    values = np.full((len(found), most or max(1, *map(len, found)), 5), np.nan, np.float32)
     for row, boxes in enumerate(found):
         values[row, : len(boxes)] = boxes
     return Boxes(values, present, tuple(categories), lost)

@@ -28,13 +28,17 @@ _KINDS = {
 SINGLE = ("class", "ordinal", "number")  # targets that are one column of the store's labels
 
 
-def parsed_columns(one: Joined, rows: Rows, quarantine: Quarantine) -> list[Parsed]:
-    """Return the columns of a table or target with the values of all rows; rows with a bad cell go to the quarantine.
+def parsed_columns(
+    one: Joined, rows: Rows, quarantine: Quarantine, like: Declaration | None = None, columns: Sequence[str] = ()
+) -> list[Parsed]:
+    """Return the columns of a table or target with the values of all rows; bad cells go to the quarantine.
 
     Args:
       one: a table, or a target of `COLUMNS`.
       rows: all rows.
       quarantine: to add to.
+      like: how the cells of an earlier store are read, whose categories are not checked here.
+      columns: the names that the columns have there.
 
     Raises:
       UserError: a column is missing, or its values are not of the target's kind.
@@ -51,7 +55,11 @@ def parsed_columns(one: Joined, rows: Rows, quarantine: Quarantine) -> list[Pars
         said = said.adding("ignore", tuple(name for name in one.used if name != keyed.key))
         parsed = [parse(keyed.frame[name], said) for name in keyed.frame.columns if name != keyed.key]
     elif source.between:
-        parsed = _divided(one, keyed)
+        parsed = _divided(one, keyed, columns)
+    elif like is not None:
+        of = dict.fromkeys(source.column, one.name) if source.kind in SINGLE else {name: name for name in source.column}
+        said = dataclasses.replace(like, columns={name: like.columns[key] for name, key in of.items()})
+        parsed = [parse(keyed.frame[name], said) for name in source.column]
     else:
         declared = Declared(role="label", kind=_KINDS[source.kind], categories=source.categories)
         said = Declaration(columns=dict.fromkeys(source.column, declared))
@@ -64,7 +72,8 @@ def parsed_columns(one: Joined, rows: Rows, quarantine: Quarantine) -> list[Pars
     for column in parsed:
         for there, reason in column.bad:
             if there in by_row:
-                rows.leave_out(by_row[there], quarantine, "unparsable cell", f"{keyed.row(there)}: {reason}")
+                reason = f"{keyed.row(there)}: {reason}"
+                rows.leave_out(by_row[there], quarantine, "unparsable cell", reason, entry=one.name)
     at = pl.Series([None if row < 0 else int(row) for row in one.at], dtype=pl.Int64)
     return [dataclasses.replace(column, values=column.values.gather(at), bad=[]) for column in parsed]
 
@@ -101,20 +110,26 @@ def _check_order(one: Joined, column: Parsed) -> None:
     )
 
 
-def _divided(one: Joined, keyed: Keyed) -> list[Parsed]:
-    """Return a boolean column for every label in the cells of one column, such as `edema|effusion`."""
+def _divided(one: Joined, keyed: Keyed, columns: Sequence[str]) -> list[Parsed]:
+    """Return a boolean column for every label in the cells of one column, such as `edema|effusion`.
+
+    Where the labels are given by `columns`, another one is a bad cell.
+    """
     name, between = one.source.column[0], one.source.between
     cells = parse(
         keyed.frame[name], Declaration(columns={name: Declared(role="label", kind="categorical", verbatim=True)})
     )
     sets = [None if text is None else {part.strip() for part in text.split(between)} - {""} for text in cells.values]
-    labels = sorted(set().union(*(labels for labels in sets if labels is not None)))
+    labels = list(columns) or sorted(set().union(*(labels for labels in sets if labels is not None)))
+    unknown = {row: min(found - set(labels)) for row, found in enumerate(sets) if found and found - set(labels)}
+    bad = [(row, f"Column {name!r} holds the label {text!r}, which is not known.") for row, text in unknown.items()]
     check(bool(labels), f"{one.where}: column {name!r} of {keyed.file} has no label.")
     return [
         dataclasses.replace(
             cells,
             name=label,
             kind="boolean",
+            bad=[*cells.bad, *bad],
             values=pl.Series(
                 [None if labels is None else json.dumps(label in labels) for labels in sets], dtype=pl.String
             ),

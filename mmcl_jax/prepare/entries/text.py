@@ -35,7 +35,9 @@ class Tokens(NamedTuple):
     unknown: float
 
 
-def tokenise(texts: Sequence[str | None], train: np.ndarray, source: Source, where: str) -> Tokens:
+def tokenise(
+    texts: Sequence[str | None], train: np.ndarray, source: Source, where: str, *, length: int | None = None
+) -> Tokens:
     """Return the tokens of texts.
 
     Args:
@@ -43,6 +45,7 @@ def tokenise(texts: Sequence[str | None], train: np.ndarray, source: Source, whe
       train: the rows that a vocabulary is fitted on, where none is given.
       source: says which vocabulary, its size, and how many tokens of a text are kept.
       where: what errors call the entry.
+      length: T; by default that of the longest text, or of what the source keeps of it.
 
     Raises:
       UserError: `tokenizers` is not installed, the vocabulary cannot be read, has no `[UNK]`, or a token is beyond it.
@@ -65,7 +68,7 @@ def tokenise(texts: Sequence[str | None], train: np.ndarray, source: Source, whe
         rows.append([(token, place) for place, one in enumerate(encoded) for token in one.ids])
     longest = max(map(len, rows), default=0)
     check(longest > 0, f"{where}: no row has a text.")
-    length = min(source.length or longest, longest)
+    length = length or min(source.length or longest, longest)
     values = np.full((len(rows), length, 2), -1, np.int32)
     for row, tokens in enumerate(rows):
         kept = tokens[:length]

@@ -1,7 +1,7 @@
 """Which rows a request has, and where the value of each entry of a row is."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -66,9 +66,41 @@ class Join:
     main: dict[str, np.ndarray]
     warnings: list[str]
 
+    def present(self) -> dict[str, np.ndarray]:
+        """Return bool `[N]` for every entry and target, whether a row has it."""
+        return self.main | {name: one.at >= 0 for name, one in self.entries.items()}
 
-def join(request: Request, main: Main, rows: Rows, tables: Keys, quarantine: Quarantine) -> Join:
+    def usable(self, quarantine: Quarantine, table: str) -> "Join":
+        """Return the join without the entries that are bad, and leave out the rows of which no entry is left.
+
+        `table` is the entry that the columns of the main table make up.
+        """
+        lacking = {name: self.rows.lacking(quarantine, name) for name in (*self.main, *self.entries)}
+        entries = {
+            name: dataclasses.replace(one, at=np.where(lacking[name], -1, one.at)) for name, one in self.entries.items()
+        }
+        main = {name: there & ~lacking[name] for name, there in self.main.items()}
+        rows = self.rows if table not in main else self.rows.without_features(lacking[table])
+        made = dataclasses.replace(self, rows=rows, entries=entries, main=main)
+        inputs = [there for name, there in made.present().items() if name in main or not entries[name].is_target]
+        none = ~np.any(inputs, axis=0) & np.any(list(lacking.values()), axis=0)
+        for row in np.flatnonzero(none).tolist():
+            rows.leave_out(row, quarantine, "no entry left", f"No entry of {rows.called(row)} is left.", chosen=True)
+        return made
+
+
+def join(
+    request: Request,
+    main: Main,
+    rows: Rows,
+    tables: Keys,
+    quarantine: Quarantine,
+    *,
+    features: Callable[[str], tuple[str, ...]] | None = None,
+) -> Join:
     """Join all entries and targets to the rows of the main table.
+
+    `features` gives the columns that a vector is to have, by its name; by default those that it has.
 
     A row is a key: those of the main table, and then those that only other entries have. Rows that the cohort does not
     keep go to the quarantine, as chosen.
@@ -87,7 +119,10 @@ def join(request: Request, main: Main, rows: Rows, tables: Keys, quarantine: Qua
         for name, one in every.items()
         if name != main.table
     }
-    opened = {name: _open(one, main.key, where[name], tables, quarantine) for name, one in sources.items()}
+    opened = {
+        name: _open(one, main.key, where[name], tables, quarantine, features(name) if features else ())
+        for name, one in sources.items()
+    }
     for file, total in tables.totals.items():
         quarantine.refuse_above(request.max_bad, total, file, file=file)
 
@@ -126,10 +161,12 @@ def _used_by_others(name: str, sources: Mapping[str, Source]) -> tuple[str, ...]
     return tuple(dict.fromkeys(column for one in others for column in one.column))
 
 
-def _open(source: Source, key: str, where: str, tables: Keys, quarantine: Quarantine) -> tuple[Content, Index]:
+def _open(
+    source: Source, key: str, where: str, tables: Keys, quarantine: Quarantine, features: tuple[str, ...]
+) -> tuple[Content, Index]:
     """Return what a source holds, and where each key is in it."""
     if source.kind == "vector":
-        matrix = read_matrix(source, key, where, tables, quarantine).looked_at()
+        matrix = read_matrix(source, key, where, tables, quarantine, features=features).looked_at()
         return matrix, matrix.index
     if source.files:
         assert source.folder is not None

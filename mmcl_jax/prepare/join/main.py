@@ -1,6 +1,7 @@
 """The main table: it gives rows their numbers, and its options are those of the simple command line."""
 
 import dataclasses
+from pathlib import Path
 
 from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.errors import check
@@ -42,7 +43,8 @@ def main_table(request: Request) -> Main:
     simple = dataclasses.replace(request, entries={}, targets={})
     image = "image" if request.images is not None else ""
     if request.table is not None:
-        name, source, said = "table", Source(kind="table", file=request.table), request.schema
+        file = request.table if isinstance(request.table, Path) else None  # a data frame has none
+        name, source, said = "table", Source(kind="table", file=file), request.schema
     else:
         check(not image, "--request: images without a table; name the table, or make the images an entry with files.")
         name, source = _first(request)
@@ -50,15 +52,15 @@ def main_table(request: Request) -> Main:
         simple = dataclasses.replace(
             simple, table=source.file, separator=source.separator, encoding=source.encoding, schema=said
         )
-    if source.file is None:
+    if source.file is None and request.table is None:
         for option in ("label", "group_column", "split_column"):
             named = f"--request: {option} names a column, and no entry comes from a table; add the table as an entry."
             check(not getattr(request, option), named)
         return Main(request=simple, table="", image="")
     key = source.key or request.key_column or ""
-    check(key != "", f"--request: say which column of {source.file} is the key, with key_column.")
+    check(key != "", f"--request: say which column of {source.file or 'the table'} is the key, with key_column.")
     columns = dict(said.columns)
-    used = [column for one in sources.values() if one.file == source.file for column in one.column]
+    used = [column for one in sources.values() if one.file and one.file == source.file for column in one.column]
     for column in used:
         twice = f"--request: column {column!r} of {source.file} is said to be a label, and to be of another entry, too."
         check(column not in request.label, twice)

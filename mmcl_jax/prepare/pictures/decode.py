@@ -24,6 +24,7 @@ from mmcl_jax.data.workers import pool
 from mmcl_jax.prepare.pictures.images import Fit, Reader, locate, read_image
 from mmcl_jax.prepare.pictures.levels import to_uint8
 from mmcl_jax.prepare.pictures.masks import read_mask
+from mmcl_jax.prepare.pictures.memory import Pictures
 from mmcl_jax.prepare.pictures.unusable import Unusable
 from mmcl_jax.prepare.pictures.volume import read_volume
 
@@ -48,6 +49,7 @@ class Job:
       same_size: every picture must have the shape's size in its file.
       fit: how pictures are made to fit.
       read: reads a file instead of the ordinary readers.
+      memory: pictures in memory, which names are of, instead of files; they are decoded in this process.
     """
 
     root: str
@@ -60,9 +62,10 @@ class Job:
     fit: Fit = dataclasses.field(default_factory=Fit)
     read: Reader | None = None
     links: str | None = None
+    memory: Pictures | None = None
 
     def stored(self, pictures: int) -> tuple[int, ...]:
-        """The shape of a row with so many pictures."""
+        """Return the shape of a row with so many images."""
         if pictures > 1 and self.stack == "views":
             return pictures, *self.shape
         return *self.shape[:-1], self.shape[-1] * pictures
@@ -73,6 +76,9 @@ class Job:
         Raises:
           Unusable: it cannot be used.
         """
+        if self.memory is not None:
+            height, width, channels = self.shape
+            return self.memory.read(name, (height, width, channels), self.fit, self.dtype)
         path = locate(self.root, name, self.links, folders=self.kind == "volume")
         if self.kind == "image":
             height, width, channels = self.shape
@@ -104,7 +110,7 @@ def decode(
     workers: int = 1,
     progress: Callable[[int], object] = lambda done: None,
 ) -> Decoded:
-    """Decodes the pictures of every row into `folder/image.npy` `[rows, ...]` and `folder/thumb.npy`.
+    """Decode the images of every row into `folder/image.npy` `[rows, ...]` and `folder/thumb.npy`.
 
     Several pictures of a row, one beside the other, are rows of the file that follow one another.
 
@@ -148,7 +154,7 @@ def decode(
 
 
 def decode_chunk(job: Job, start: int, chunk: Sequence[Names], target: "Target") -> Line:
-    """Decodes the rows `start`... into the arrays, zeros for those that cannot be used; returns the journal's line."""
+    """Decode the rows `start`... into the arrays, zeros for unusable images; return the journal's line."""
     bad, sizes, sums = [], Counter[tuple[int, ...]](), []
     shapes: list[tuple[int, ...] | None] = []
     channels = job.shape[-1]
@@ -186,19 +192,19 @@ class Target:
     """Where chunks go: a buffer, written in one piece, which is faster than page by page through a mapping."""
 
     def __init__(self, pixels: np.ndarray, thumbs: np.ndarray, *, views: bool = False) -> None:
-        """Takes the mapped arrays, and whether a row of the first has several pictures one beside the other."""
+        """Take the mapped arrays, and whether a row of the first has several images side by side."""
         self._files, self.views = [], views
         for array in (pixels, thumbs):
             self._files.append((array, open(array.filename, "r+b")))  # type: ignore[attr-defined]  # noqa: SIM115
         self.pixels = np.zeros((CHUNK, *pixels.shape[1:]), pixels.dtype)
 
     def close(self) -> None:
-        """Closes the files."""
+        """Close the files."""
         for _, file in self._files:
             file.close()
 
     def write(self, start: int, rows: int) -> int:
-        """Writes the first rows of the buffer, and their thumbnails, as the rows `start`...; a sum of the latter."""
+        """Write the first rows of the buffer, and thumbnails, as the rows `start`...; return a sum over thumbnails."""
         first = self.pixels[:rows, 0] if self.views else self.pixels[:rows]
         thumbs = thumbnails(first)
         for (array, file), values in zip(self._files, (self.pixels[:rows], thumbs), strict=True):
@@ -209,7 +215,7 @@ class Target:
 
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
-    """`[N, H, W, C]` as `[N, THUMB, THUMB]` uint8, for comparisons: block means of one channel, thinned out.
+    """Reduce `[N, H, W, C]` to `[N, THUMB, THUMB]` uint8, for comparisons: block means of one channel, thinned out.
 
     Of volumes `[N, D, H, W, C]` the middle slices. The range of each picture deeper than 8 bits becomes theirs.
     """
@@ -236,7 +242,7 @@ def _work(
     thumbs: np.ndarray,
     workers: int,
 ) -> Generator[Line, None, None]:
-    if workers <= 1:
+    if workers <= 1 or job.memory is not None:
         with contextlib.closing(_target(job, pixels, thumbs)) as target:
             for start, chunk in todo:
                 yield decode_chunk(job, start, chunk, target)
@@ -276,7 +282,7 @@ def _chunk_in_worker(start: int, chunk: Sequence[Names]) -> Line:
 
 
 def _arrays(paths: tuple[Path, Path], rows: int, job: Job, pictures: int) -> tuple[np.ndarray, np.ndarray]:
-    """The arrays of pixels, a row each, and of thumbnails, made or opened."""
+    """Make or open the arrays of pixels, a row each, and of thumbnails."""
     shape = rows, *job.stored(pictures)
     in_file = (rows * pictures, *job.shape) if len(shape) > len(job.shape) + 1 else shape
     made = []
@@ -290,7 +296,7 @@ def _arrays(paths: tuple[Path, Path], rows: int, job: Job, pictures: int) -> tup
 
 
 def _lines(journal: Path) -> Iterator[Line]:
-    """The journal's lines; a last one that was cut off is left out."""
+    """Yield the journal's lines; a last line that was cut off is left out."""
     if journal.is_file():
         for line in journal.read_text(errors="replace").splitlines():
             with contextlib.suppress(ValueError):
@@ -300,7 +306,7 @@ def _lines(journal: Path) -> Iterator[Line]:
 def _still_valid(
     lines: Iterator[Line], chunks: dict[int, Sequence[Names]], job: Job, pixels: np.ndarray, thumbs: np.ndarray
 ) -> dict[int, Line]:
-    """The lines of chunks that need not be decoded again."""
+    """Return the lines of chunks that need not be decoded again."""
     valid = {}
     for line in lines:
         start, sums = line["start"], line["sums"]
@@ -313,8 +319,10 @@ def _still_valid(
 
 
 def _files(job: Job, chunk: Sequence[Names]) -> int:
-    """A sum of the names, sizes and times of the files of a chunk, by which changes are noticed."""
+    """Return a sum of the names, sizes and times of the files of a chunk, by which changes are noticed."""
     total = 0
+    if job.memory is not None:  # the whole request is begun anew where another picture is given
+        return total
     for name in (name for row in chunk for name in row):
         path = os.path.join(job.root, name)
         parts = [entry.path for entry in os.scandir(path)] if job.kind == "volume" and os.path.isdir(path) else [path]

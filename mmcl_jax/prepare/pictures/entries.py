@@ -9,6 +9,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.prepare.join.joined import Join, Joined
 from mmcl_jax.prepare.join.tables import Keyed
 from mmcl_jax.prepare.pictures.images import Fit, Reader
+from mmcl_jax.prepare.pictures.memory import Pictures
 from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import PICTURES
@@ -22,6 +23,7 @@ class Pictured:
     Attributes:
       name: of the entry.
       where: what sentences call it; "" for the images of the simple command line.
+      alone: whether it is all that rows have beside one table, so that a row without it is none.
       kind: "image", "volume" or "mask".
       root: the folder that names are relative to.
       names: of the files of every row; () for a row without.
@@ -35,10 +37,12 @@ class Pictured:
       of: the image that a mask belongs to.
       values: pixel values of the classes of a mask.
       read: reads a file instead of the ordinary readers.
+      memory: pictures in memory, which names are of, instead of files in a folder.
     """
 
     name: str
     where: str = ""
+    alone: bool = False
     kind: Literal["image", "volume", "mask"] = "image"
     root: Path | None
     names: list[tuple[str, ...]]
@@ -52,6 +56,12 @@ class Pictured:
     of: str = ""
     values: tuple[int, ...] = ()
     read: Reader | None = None
+    memory: Pictures | None = None
+
+    @property
+    def entry(self) -> str:
+        """The entry of which the quarantine says that it is bad; "" where the row is."""
+        return "" if self.alone else self.name
 
     @property
     def what(self) -> str:
@@ -89,7 +99,9 @@ def pictured_entries(request: Request, recipe: Recipe | None, joined: Join) -> l
         found.append(
             Pictured(
                 name="image",
-                root=recipe.images if recipe else request.images,
+                alone=not joined.entries,
+                root=recipe.images if recipe else request.images if isinstance(request.images, Path) else None,
+                memory=request.images if isinstance(request.images, Pictures) else None,
                 names=joined.rows.images,
                 fit=request.fit,
                 size=request.image_size,
@@ -144,6 +156,7 @@ def _mask(one: Joined, images: Mapping[str, Pictured], keys: list[str]) -> Pictu
     names = [mine if theirs else () for mine, theirs in zip(_names(one, keys), image.names, strict=True)]
     return dataclasses.replace(
         image,
+        alone=False,
         name=one.name,
         where=one.where,
         kind="mask",

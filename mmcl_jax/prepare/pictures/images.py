@@ -60,14 +60,14 @@ class Fit:
     max_pixels: int = 80_000_000
 
     def __post_init__(self) -> None:
-        """Raises `UserError` for a filter that cannot do without antialiasing."""
+        """Raise `UserError` for a filter that cannot do without antialiasing."""
         check(
             self.antialias or self.resize != "lanczos",
             "--resize: lanczos is a filter for antialiasing; leave that on, or take bicubic.",
         )
 
     def describe(self) -> str:
-        """In words, as the schema keeps it."""
+        """Return the filter in words, as the schema keeps it."""
         how = f"{self.resize}, {'antialiased' if self.antialias else 'not antialiased'}"
         return (
             f"resize {how}, aspect ratio {self.aspect}; upright by EXIF; transparent pixels on {self.transparent}; "
@@ -121,7 +121,7 @@ def read_shape(path: str, *, read: Reader | None = None) -> Shape:
     Raises:
       Unusable: the file is not a readable image.
     """
-    with _decoding(path):
+    with decoding(path):
         if read is not None:
             height, width, channels = read(Path(path)).shape
             return height, width, channels
@@ -130,10 +130,15 @@ def read_shape(path: str, *, read: Reader | None = None) -> Shape:
         if is_dicom(path):
             return dicom_shape(Path(path))
         with _opened(path) as image:
-            # The header of a PNG may lie after its pixels, which are not decoded here where they are many.
-            few = image.height * image.width <= Fit.max_pixels
-            height, width = _upright_size(image, _turn(image) if few else 1)
-            return height, width, 3 if _coloured(image) else 1
+            return shape_of_image(image)
+
+
+def shape_of_image(image: Image.Image) -> Shape:
+    """Return `(height, width, channels)` of an opened picture, upright."""
+    # The header of a PNG may lie after its pixels, which are not decoded here where they are many.
+    few = image.height * image.width <= Fit.max_pixels
+    height, width = _upright_size(image, _turn(image) if few else 1)
+    return height, width, 3 if _coloured(image) else 1
 
 
 def read_image(
@@ -152,31 +157,56 @@ def read_image(
       Unusable: the file cannot be decoded, is absurdly large, has several frames, or has colour and `shape` has not; or
         its values are none of 16 bits, or are colours of which Pillow gives 8 bits.
     """
-    height, width, channels = shape
-    with _decoding(path):
+    with decoding(path):
         levels = _read_levels(path, fit, read)
         if levels is not None:
-            return fitted(_mapped(levels, path, fit, dtype), path, shape, fit)
+            return fit_levels(levels, path, shape, fit, dtype)
         if Image.MAX_IMAGE_PIXELS and fit.max_pixels > Image.MAX_IMAGE_PIXELS:
             Image.MAX_IMAGE_PIXELS = fit.max_pixels  # who allows more is not warned by Pillow
         with _opened(path) as image:
-            _check_header(image, path, channels, fit)
-            tiles = str([tile.args for tile in getattr(image, "tile", ())])
-            lost = dtype == "uint16" and _coloured(image) and ";16" in tiles
-            colours = f"The image {path} has colours of 16 bits, which are read as 8 bits; store it without --bits 16."
-            require(not lost, "wrong depth", colours)
-            original = _upright_size(image, _turn(image))
-            if fit.antialias and fit.resize != "nearest" and image.format == "JPEG":
-                image.draft(None, (2 * max(width, height), 2 * max(width, height)))  # at a half, quarter, eighth
-            keep_order(image)
-            image.load()  # turns a TIFF upright; asked after that, its EXIF says so, and nothing turns it again
-            ImageOps.exif_transpose(image, in_place=True)
-            if dtype == "uint16" and (levels := levels_of(image)):
-                values = _mapped(levels, path, fit, dtype)
-                return fitted(np.repeat(values[..., None], channels, axis=2), path, shape, fit)
-            pixels = _eight_bits(image, path, _MODES[channels], fit)
-            made = np.asarray(_resized(pixels, (width, height), fit)).reshape(shape)
-            return made if dtype == "uint8" else made.astype(np.uint16) * np.uint16(257), original
+            return fit_image(image, path, shape, fit, dtype)
+
+
+def fit_image(
+    image: Image.Image, path: str, shape: Shape, fit: Fit, dtype: str, *, keep: bool = False
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return an opened picture as it is stored, and the size that it has (upright); see `read_image`.
+
+    Args:
+      image: opened by Pillow.
+      path: what errors call it.
+      shape: to make.
+      fit: how.
+      dtype: "uint8" or "uint16".
+      keep: whether the image stays as it is.
+    """
+    height, width, channels = shape
+    _check_header(image, path, channels, fit)
+    tiles = str([tile.args for tile in getattr(image, "tile", ())])
+    lost = dtype == "uint16" and _coloured(image) and ";16" in tiles
+    colours = f"The image {path} has colours of 16 bits, which are read as 8 bits; store it without --bits 16."
+    require(not lost, "wrong depth", colours)
+    turn = _turn(image)
+    original = _upright_size(image, turn)
+    if fit.antialias and fit.resize != "nearest" and image.format == "JPEG" and not keep:
+        image.draft(None, (2 * max(width, height), 2 * max(width, height)))  # at a half, quarter, eighth
+    keep_order(image)
+    image.load()  # turns a TIFF upright; asked after that, its EXIF says so, and nothing turns it again
+    if not keep:
+        ImageOps.exif_transpose(image, in_place=True)
+    elif turn != 1:
+        image = ImageOps.exif_transpose(image)
+    if dtype == "uint16" and (levels := levels_of(image)):
+        values = _mapped(levels, path, fit, dtype)
+        return fitted(np.repeat(values[..., None], channels, axis=2), path, shape, fit)
+    pixels = _eight_bits(image, path, _MODES[channels], fit)
+    made = np.asarray(_resized(pixels, (width, height), fit)).reshape(shape)
+    return made if dtype == "uint8" else made.astype(np.uint16) * np.uint16(257), original
+
+
+def fit_levels(levels: Levels, path: str, shape: Shape, fit: Fit, dtype: str) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return the values of a picture `[H, W, C]` as they are stored, and the size that they had."""
+    return fitted(_mapped(levels, path, fit, dtype), path, shape, fit)
 
 
 def _read_levels(path: str, fit: Fit, read: Reader | None) -> Levels | None:
@@ -210,7 +240,7 @@ def reading_values(path: str, fit: Fit) -> np.ndarray:
     Raises:
       Unusable: the file cannot be decoded.
     """
-    with _decoding(path):
+    with decoding(path):
         levels = _read_levels(path, fit, None)
         if levels is not None:
             return levels.values
@@ -242,8 +272,8 @@ def _opened(path: str) -> Iterator[Image.Image]:
 
 
 @contextlib.contextmanager
-def _decoding(path: str) -> Iterator[None]:
-    """Any error inside becomes one sentence: on broken files, Pillow's decoders raise whatever comes to them."""
+def decoding(path: str) -> Iterator[None]:
+    """Turn any error inside into one sentence: on broken files, Pillow's decoders raise all kinds of errors."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -264,7 +294,7 @@ def _decoding(path: str) -> Iterator[None]:
 
 
 def _turn(image: Image.Image) -> int:
-    """The orientation that EXIF says, 1 to 8; 1 is upright, and from 5 on height and width change places."""
+    """Return the EXIF orientation, 1 to 8; 1 is upright, and from 5 on height and width change places."""
     turn = image.getexif().get(0x0112, 1)
     return turn if turn in range(1, 9) else 1
 
@@ -322,7 +352,7 @@ def placed(size: tuple[int, ...], stored: tuple[int, ...], fit: Fit) -> tuple[tu
 
 
 def _resized(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
-    """The picture at `size` (width, height)."""
+    """Return the image at `size` (width, height)."""
     if image.size == size:
         return image
     if fit.aspect == "stretch":

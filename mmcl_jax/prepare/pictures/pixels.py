@@ -28,7 +28,8 @@ _VOLUMES = 2  # volumes, which are read whole for that
 class Pixels:
     """The decoded pictures of rows `places` (of the rows read), in that order, and what the schema says of them.
 
-    `array` is the file of the pixels, `thumbs` that of the thumbnails; `files` is how many were read.
+    `array` is the file of the pixels, `thumbs` that of the thumbnails; `files` is how many were read. The rows `lost`
+    lack the entry, because it is bad in them.
     """
 
     pictured: Pictured
@@ -38,6 +39,7 @@ class Pixels:
     files: int
     array: Path
     thumbs: Path
+    lost: np.ndarray
 
     @property
     def spec(self) -> ImageSpec:
@@ -51,7 +53,8 @@ class Pixels:
     def at(self, rows: np.ndarray) -> np.ndarray:
         """Return the index among the pixels of each of these rows, -1 for those that have no picture."""
         there = np.minimum(np.searchsorted(self.places, rows), max(0, len(self.places) - 1))
-        return np.where(self.places[there] == rows, there, -1) if len(self.places) else np.full(len(rows), -1)
+        mine = self.places[there] == rows if len(self.places) else np.zeros(len(rows), bool)
+        return np.where(mine & ~np.isin(rows, self.lost), there, -1)
 
 
 def decode_rows(
@@ -65,7 +68,7 @@ def decode_rows(
     workers: int,
     progress: bool,
 ) -> Pixels:
-    """Decodes the pictures of the rows that are left; those that cannot be used go to the quarantine.
+    """Decode the images of the remaining rows; rows whose images are unusable go to the quarantine.
 
     Args:
       pictured: the entry.
@@ -81,20 +84,21 @@ def decode_rows(
       UserError: there is no image folder, images differ in size and none was asked for, or too many are bad.
     """
     root = pictured.root
-    if root is None or not root.is_dir():
+    if pictured.memory is None and (root is None or not root.is_dir()):
         named = pictured.where and f"{pictured.where}: "
         raise UserError(
             f"{named}The image folder {root} does not exist." if root else "Name the image folder with --images."
         )
-    left = [row for row in rows.left(quarantine) if pictured.names[row]]
+    lacking = rows.lacking(quarantine, pictured.of) if of is not None else np.zeros(len(rows.keys), bool)
+    left = [row for row in rows.left(quarantine) if pictured.names[row] and not lacking[row]]
     for row in left:
         if not all(pictured.names[row]):
             reason = f"The cell of one picture of {pictured.name!r} of {rows.keys[row]!r} is empty."
-            rows.leave_out(row, quarantine, "missing image", reason)
+            rows.leave_out(row, quarantine, "missing image", reason, entry=pictured.entry)
     places = np.array([row for row in left if all(pictured.names[row])], int)
     check(len(places) > 0, f"No row of {rows.source} is left to read {pictured.what} of.")
     names = [pictured.names[row] for row in places]
-    job = _job(pictured, os.path.realpath(root), request, names, of)
+    job = _job(pictured, request, names, of)
     folder = partial / "flat" if pictured.name == "image" else partial / ".decoding" / pictured.name
     folder.mkdir(parents=True, exist_ok=True)
     array = partial / "flat" / f"{pictured.name}.npy"
@@ -104,15 +108,18 @@ def decode_rows(
         if cause == "other size":
             sizes = ", ".join(" x ".join(map(str, size)) for size, _ in decoded.sizes.most_common(3))
             raise UserError(
-                f"The images in {root} have different sizes ({sizes} ...); say which size to store, "
+                f"The images {'given' if root is None else f'in {root}'} have different sizes ({sizes} ...); say which "
+                f"size to store, "
                 f"for example {pictured.size_option}."
             )
-        rows.leave_out(places[place], quarantine, cause, reason, image=names[place][0])
+        rows.leave_out(places[place], quarantine, cause, reason, image=names[place][0], entry=pictured.entry)
     if of is not None:
         _check_sizes(pictured, rows, places, decoded, of, quarantine)
     if pictured.duplicates == "quarantine":
         _quarantine_duplicates(pictured, rows, places, decoded, array, quarantine)
     rows.refuse(quarantine, request.max_bad)
+    if pictured.entry:
+        quarantine.refuse_entry(request.max_bad, len(left), pictured.entry)
     pictures = len(names[0])
     stored = job.stored(pictures)
     if job.kind == "mask":
@@ -136,29 +143,37 @@ def decode_rows(
         files=len(names) * pictures,
         array=array,
         thumbs=folder / "thumb.npy",
+        lost=np.flatnonzero(rows.lacking(quarantine, pictured.name)),
     )
 
 
-def _job(pictured: Pictured, root: str, request: Request, names: list[tuple[str, ...]], of: Pixels | None) -> Job:
-    """How pictures are decoded; what was not said follows from the first of some that are spread over the rows."""
+def _job(pictured: Pictured, request: Request, names: list[tuple[str, ...]], of: Pixels | None) -> Job:
+    """Choose how images are decoded; what was not declared follows from the first of some spread over the rows."""
     links = None if request.follow_links is None else os.path.realpath(request.follow_links)
     check(links is None or os.path.isdir(links), f"--follow-links: the folder {links} does not exist.")
+    root = "" if pictured.root is None else os.path.realpath(pictured.root)
     common: dict[str, Any] = {"root": root, "links": links, "fit": pictured.fit}
     if pictured.kind == "mask":
         assert of is not None
         return Job(**common, kind="mask", shape=(*of.entry.shape[:-1], 1), values=pictured.values)
     if pictured.kind == "volume":
         return _volumes(pictured, names, common)
+
+    def shape_of(name: str) -> Shape:
+        if pictured.memory is not None:
+            return pictured.memory.shape(name)
+        return read_shape(locate(root, name, links), read=pictured.read)
+
     shapes: list[Shape] = []
     for place in np.linspace(0, len(names) - 1, min(len(names), _LOOKED_AT)).astype(int):
         with contextlib.suppress(UserError):
-            shapes.append(read_shape(locate(root, names[place][0], links), read=pictured.read))
+            shapes.append(shape_of(names[place][0]))
     for row_names in names if not shapes else ():  # none of those can be read: the first one that can
         with contextlib.suppress(UserError):
-            shapes.append(read_shape(locate(root, row_names[0], links), read=pictured.read))
+            shapes.append(shape_of(row_names[0]))
             break
     if not shapes and not (pictured.size and pictured.channels):
-        read_shape(locate(root, names[0][0], links), read=pictured.read)  # says what is wrong with the first
+        shape_of(names[0][0])  # says what is wrong with the first
     size = pictured.size or _default_size(pictured.default_size, shapes)
     height, width = size or shapes[0][:2]
     channels = pictured.channels or max(shape[2] for shape in shapes)
@@ -169,11 +184,12 @@ def _job(pictured: Pictured, root: str, request: Request, names: list[tuple[str,
         stack=pictured.stack,
         same_size=size is None,
         read=pictured.read,
+        memory=pictured.memory,
     )
 
 
 def _volumes(pictured: Pictured, names: list[tuple[str, ...]], common: dict[str, Any]) -> Job:
-    """How volumes are decoded: floats of 16 bits where files hold floats, else integers of as many bits as asked."""
+    """Choose how volumes are decoded: float16 if files hold floats, else integers of as many bits as asked."""
     found: list[tuple[tuple[int, ...], str]] = []
     for row_names in names:
         with contextlib.suppress(UserError):
@@ -213,7 +229,8 @@ def _check_sizes(
                 f"The mask {pictured.name!r} of {rows.keys[row]!r}, {pictured.names[row][0]}, has the size {sizes[0]} "
                 f"and its image {of.pictured.names[row][0]} has {sizes[1]}."
             )
-            rows.leave_out(row, quarantine, "mask of other size", reason, image=pictured.names[row][0])
+            name = pictured.names[row][0]
+            rows.leave_out(row, quarantine, "mask of other size", reason, image=name, entry=pictured.entry)
 
 
 def _quarantine_duplicates(
@@ -231,4 +248,5 @@ def _quarantine_duplicates(
             f"Its {pictured.kind} {pictured.names[row][0]} is that of {rows.called(other)}, "
             f"{pictured.names[other][0]}; to keep such rows, say {pictured.keep_option}.",
             image=pictured.names[row][0],
+            entry=pictured.entry,
         )

@@ -12,6 +12,6 @@ class Unusable(UserError):
 
 
 def require(condition: bool, cause: str, sentence: str) -> None:
-    """Raises `Unusable` unless the condition holds."""
+    """Raise `Unusable` unless the condition holds."""
     if not condition:
         raise Unusable(cause, sentence)

@@ -32,7 +32,7 @@ class Division:
     def __init__(
         self, group: np.ndarray, labels: np.ndarray, fractions: Sequence[float], sizes: Sequence[int] | None = None
     ) -> None:
-        """Counts the rows of every unit.
+        """Count the rows of every unit.
 
         Args:
           group: `[N]`, the unit of each row, from 0 without gaps.
@@ -75,14 +75,14 @@ class Division:
         self.place(np.zeros(len(self.size), int))
 
     def place(self, split: np.ndarray) -> None:
-        """Takes a split of every unit."""
+        """Assign a split to every unit."""
         self.split = split
         member = sparse.csr_matrix((np.ones(len(split)), (split, np.arange(len(split)))), (3, len(split)))
         self.filled = (member @ self.counts).toarray()
         self.units = (member @ self.has).toarray()
 
     def draw(self, rng: np.random.Generator) -> None:
-        """Draws a split of every unit: large ones are in train, the others spread by class.
+        """Draw a split of every unit: large ones are in train, the others spread by class.
 
         Units follow one another by the rarest of their classes and at random within it, and take the splits in
         proportion by a sequence of low discrepancy. So the groups of val and test are typical ones, and the shares
@@ -107,7 +107,7 @@ class Division:
         self.place(split)
 
     def complete(self, rng: np.random.Generator) -> None:
-        """Moves units so that every split has every class of `FEWEST` units, those of fewest units first.
+        """Move units so that every split has every class of `FEWEST` units, starting with the classes of fewest units.
 
         Where units of several classes contradict one another, units are moved to and fro for a while and the best is
         kept; a class is then rather left out of train than of val or test.
@@ -131,7 +131,7 @@ class Division:
         self.place(best)
 
     def refine(self) -> None:
-        """Moves and exchanges units as long as that lowers the cost and takes no class from a split."""
+        """Move and exchange units as long as that lowers the cost and takes no class from a split."""
         steps = int(np.clip(2e7 / self.counts.nnz, 50, 2000))
         for _ in range(steps):
             units = np.arange(len(self.size))
@@ -146,14 +146,14 @@ class Division:
                 self._move(unit, to)
 
     def _bring(self, units: np.ndarray, to: int, noise: np.ndarray) -> None:
-        """Moves one of `units` into a split: that which takes the last of the fewest classes away, and costs least."""
+        """Move one of `units` into a split: the unit that takes the last of the fewest classes away, at least cost."""
         change, lost = self._changes(units)
         unit = np.lexsort((change[:, to], lost + noise))[0]
         if to != _TRAIN or lost[unit] < self.importance[_VAL, 0] or self.units[_TRAIN, 0] == 0:
             self._move(units[unit], to)
 
     def _changes(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The change of the cost `[n, 3]` by moving each unit into each split; and how many classes its split loses."""
+        """Return the change of the cost `[n, 3]` by moving each unit to each split; and the classes its split loses."""
         at, here = self.split[units], np.arange(len(units))
         pull = self.counts[units] @ (2 * (self.filled - self.wanted) * self.weight).T
         own = self.own[units]
@@ -162,7 +162,7 @@ class Division:
         return change, (self.has[units] @ last.T)[here, at]
 
     def _exchange(self, change: np.ndarray, one: int, other: int) -> tuple[float, list[tuple[int, int]]]:
-        """The best move between two splits, or exchange, of the units that cost least to move."""
+        """Return the best move between two splits, or exchange, of the units that cost least to move."""
         sides = []
         for at, to in ((one, other), (other, one)):
             units = np.flatnonzero((self.split == at) & np.isfinite(change[:, to]))

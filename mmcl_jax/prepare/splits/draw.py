@@ -21,7 +21,7 @@ def random_splits(
     label: np.ndarray | None = None,
     group: np.ndarray | None = None,
 ) -> Splits:
-    """Random row numbers per split, stratified by `label` and never dividing a `group`; test is drawn first, then val.
+    """Draw splits of the rows, stratified by `label`, that never divide a `group`; test is drawn first, then val.
 
     Every class with three rows (with groups: three groups) is in every split, even where a split must grow for it.
     Classes with fewer cannot be, and are drawn together, as one class. With groups, the shares of rows and of the
@@ -71,7 +71,7 @@ def random_splits(
 
 
 def splits_from_column(values: Sequence[str | None], column: str) -> Splits:
-    """Row numbers per split from a column that holds the words train, val and test.
+    """Return row numbers per split from a column that holds the words train, val and test.
 
     Raises:
       UserError: another word, an empty cell, or a split without rows.
@@ -87,7 +87,7 @@ def splits_from_column(values: Sequence[str | None], column: str) -> Splits:
 
 
 def read_ids(paths: Sequence[Path]) -> dict[str, list[str]]:
-    """The identifiers in three files, separated by commas or line breaks, by split.
+    """Read the identifiers in three files, separated by commas or line breaks, by split.
 
     Raises:
       UserError: a file is missing or no text.
@@ -98,7 +98,7 @@ def read_ids(paths: Sequence[Path]) -> dict[str, list[str]]:
 
 
 def read_list(path: Path) -> list[str]:
-    """Identifiers separated by commas or line breaks, in their order.
+    """Read identifiers separated by commas or line breaks, in their order.
 
     Raises:
       UserError: the file is no text.
@@ -111,7 +111,7 @@ def read_list(path: Path) -> list[str]:
 
 
 def splits_from_ids(keys: Sequence[str], lists: Mapping[str, Sequence[str]]) -> tuple[Splits, dict[str, int]]:
-    """Row numbers per split from lists of identifiers.
+    """Return row numbers per split from lists of identifiers.
 
     Returns:
       The splits (rows on no list are in none), and by split how many identifiers no row has.
@@ -136,7 +136,7 @@ def _filled(splits: dict[str, np.ndarray], what: str) -> Splits:
 
 
 def _completed(drawn: dict[str, np.ndarray], labels: np.ndarray, fractions: Sequence[float], seed: int) -> Splits:
-    """The splits with every class of three rows in each; unchanged where that is so already, as it nearly always is."""
+    """Return the splits with every class of three rows in each; nearly always they are so already, and unchanged."""
     rows = len(labels)
     if labels.shape[1] == 0:
         return drawn
@@ -155,14 +155,14 @@ def _completed(drawn: dict[str, np.ndarray], labels: np.ndarray, fractions: Sequ
 def _divided(
     rows: np.ndarray, size: int, seed: int, label: np.ndarray | None, least: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The rows without, and with, `size` of them; stratified by the classes that have `least` rows."""
+    """Return the rows without, and with, `size` of them; stratified by the classes that have `least` rows."""
     strata = None if label is None else _strata(label, least, min(size, len(rows) - size))
     left, right = train_test_split(rows, test_size=size, random_state=seed, stratify=strata)
     return left, right
 
 
 def _strata(label: np.ndarray, least: int, most: int) -> np.ndarray | None:
-    """The label with its rarest classes made one, so that `most` strata are left and none is alone; None for one."""
+    """Merge the rarest classes of the label, so that `most` strata are left and none is alone; None for one stratum."""
     classes, counts = np.unique(label, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     kept = int((counts >= least).sum())

@@ -8,7 +8,7 @@ RARE = 0.2  # a class below this share of the training rows is rare
 
 
 def subset_name(fraction: float, base: str = "train") -> str:
-    """`train_10` for a tenth.
+    """Return `train_10` for a tenth.
 
     Example:
       >>> subset_name(0.1), subset_name(0.005)
@@ -18,7 +18,7 @@ def subset_name(fraction: float, base: str = "train") -> str:
 
 
 def nested(labels: np.ndarray | None, fractions: Sequence[float], *, rows: np.ndarray, seed: int) -> list[np.ndarray]:
-    """Random subsets of `rows`, each lying within the larger ones, stratified, with at least one row of each class.
+    """Draw subsets of `rows`, each within the larger ones, stratified, with at least one row of each class.
 
     Their sizes are exactly the shares, rounded, unless there are more classes than that.
 
@@ -46,7 +46,7 @@ def nested(labels: np.ndarray | None, fractions: Sequence[float], *, rows: np.nd
 
 
 def balanced(labels: np.ndarray, *, rows: np.ndarray, seed: int) -> np.ndarray:
-    """All `rows` of the rarer of two classes and as many, drawn once, of the other; sorted row numbers."""
+    """Return all `rows` of the rarer of two classes and as many, drawn once, of the other; sorted row numbers."""
     classes = [rows[labels[rows] == code] for code in (0, 1)]
     rare, common = sorted(classes, key=len)
     drawn = np.random.default_rng(seed).permutation(common)[: len(rare)]
@@ -56,7 +56,7 @@ def balanced(labels: np.ndarray, *, rows: np.ndarray, seed: int) -> np.ndarray:
 def standard_subsets(
     splits: Mapping[str, np.ndarray], labels: np.ndarray | None, classes: int, fractions: Sequence[float], *, seed: int
 ) -> dict[str, np.ndarray]:
-    """The subsets of a store: `train_10` and so on; and balanced ones for a rare binary label.
+    """Return the subsets of a store: `train_10` and so on; and balanced ones for a rare binary label.
 
     The balanced ones are the fine-tuning sets of Hager et al. (CVPR 2023), section 4.1.
     """

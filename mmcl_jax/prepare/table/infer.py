@@ -69,13 +69,13 @@ def guess(name: str, texts: pl.Series, reading: Reading = PLAIN) -> Guess:
 
 
 def shortened(value: object, most: int = 60) -> str:
-    """A cell as a message quotes it."""
+    """Return a cell as a message quotes it."""
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _guess_numbers(name: str, numbers: pl.Series, different: int, *, counted: bool) -> Guess:
-    """`counted`: they are written as integers are."""
+    """Guess the kind of numbers; `counted` says that they are written as integers are."""
     whole = bool((numbers == numbers.floor()).all())
     if whole and different == len(numbers) >= FEW_ROWS:
         dense = float(numbers.max() or 0) - float(numbers.min() or 0) < 1.5 * len(numbers)  # type: ignore[arg-type]

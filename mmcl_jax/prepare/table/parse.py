@@ -52,7 +52,7 @@ class Parsed:
         return self.kind in ("categorical", "ordinal", "boolean")
 
     def column(self, kept: np.ndarray) -> Column:
-        """The column as the schema has it; the categories are those of the rows `kept`, unless they were declared."""
+        """Return the column for the schema; the categories are those of the rows `kept`, unless they were declared."""
         categories: tuple[str, ...] = ()
         if self.kind == "boolean":
             categories = self.declared.categories or ("false", "true")
@@ -131,7 +131,7 @@ def _refuse_unread(name: str, role: str, guessed: Guess, declared: Declared) -> 
 
 
 def _kind_of(texts: pl.Series, role: str, guessed: str, declared: Declared, reading: Reading) -> str:
-    """The kind of a column whose role is known and whose kind was not declared."""
+    """Return the kind of a column whose role is known and whose kind was not declared."""
     if declared.format:
         return "date"
     if declared.categories:
@@ -152,7 +152,7 @@ def _kind_of(texts: pl.Series, role: str, guessed: str, declared: Declared, read
 
 
 def in_order(texts: pl.Series) -> tuple[str, ...]:
-    """The different texts, sorted; as numbers, if all of them are."""
+    """Return the different texts, sorted; as numbers, if all of them are."""
     different = texts.drop_nulls().unique().sort()
     numbers = different.cast(pl.Float64, strict=False)
     if numbers.null_count() == 0 and not numbers.is_nan().any():
@@ -161,7 +161,7 @@ def in_order(texts: pl.Series) -> tuple[str, ...]:
 
 
 def coded(values: pl.Series, column: Column, reading: Reading | None = None) -> tuple[np.ndarray, int]:
-    """Parsed values as float64 `[N]`, NaN for missing, and how many texts are none of the column's categories.
+    """Return parsed values as float64 `[N]`, NaN for missing, and the number of texts that are in no category.
 
     Those become NaN, too: an unseen category is a missing value, and is counted. With a `reading`, the text `1` is also
     of the category `1.0`, as it may have been declared.
@@ -176,7 +176,7 @@ def coded(values: pl.Series, column: Column, reading: Reading | None = None) -> 
 
 
 def _among(texts: pl.Series, categories: tuple[str, ...], reading: Reading) -> pl.Series:
-    """The category that each text is: the same text, or the only one that is the same whole number; null for none."""
+    """Return the category of each text: the same text, or the only equal whole number; null for none."""
     same = texts.is_in(list(categories)).fill_null(False)
     if same.all():
         return texts
@@ -189,7 +189,7 @@ def _among(texts: pl.Series, categories: tuple[str, ...], reading: Reading) -> p
 def _without_words(
     texts: pl.Series, declared: Declared, words: tuple[str, ...], reading: Reading
 ) -> tuple[pl.Series, dict[str, int]]:
-    """The cells with null for every word that says "no value", and how often each was met.
+    """Return the cells with null for every word that says "no value", and the count of each word.
 
     Both are compared as numbers where they are numbers. A declared category is a value, whatever the words are.
     """
@@ -226,7 +226,7 @@ def _days(texts: pl.Series, pattern: str, declared: Declared) -> tuple[pl.Series
 def _categories(
     texts: pl.Series, kind: str, declared: Declared, reading: Reading, *, verbatim: bool
 ) -> tuple[pl.Series, list[tuple[int, str]]]:
-    """Texts of categories, booleans, keys and groups, and the cells that are none of those declared."""
+    """Return the texts of categories, booleans, keys and groups, and the cells that are none of the declared ones."""
     if declared.categories and kind:
         exact = texts.set(~texts.is_in(list(declared.categories)).fill_null(True), None)
         values = exact if declared.verbatim else _among(texts, declared.categories, reading)
@@ -242,7 +242,7 @@ def _categories(
 
 
 def _remark(texts: pl.Series, reading: Reading) -> str:
-    """A sentence where one whole number is written in two ways and kept apart, since other cells are no numbers."""
+    """Return a sentence if one whole number is written in two ways and kept apart, since other cells are no numbers."""
     different = texts.drop_nulls().unique(maintain_order=True)
     one = whole(different, reading)
     twice = different.filter(one.is_duplicated())

@@ -14,7 +14,7 @@ from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.cells import is_text, nameless, one_of, text_of, usable, whole
 from mmcl_jax.prepare.table.parse import KEYS, Parsed, coded, parse
-from mmcl_jax.prepare.table.table import Tables, require_columns
+from mmcl_jax.prepare.table.table import IN_MEMORY, Tables, require_columns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,17 +42,17 @@ class Rows:
     own: int = 0
 
     def named(self, role: str) -> list[Parsed]:
-        """The columns of a role."""
+        """Return the columns that have a role."""
         return [column for column in self.columns if column.role == role]
 
     def keys_of(self, identifiers: Sequence[str]) -> list[str]:
-        """The identifiers as rows have them: one that no row has, such as `12.0`, may be the whole number `12`."""
+        """Return the identifiers as rows have them: `12.0`, which no row has, may be the whole number `12`."""
         known = set(self.keys)
         shown = whole(pl.Series(identifiers, dtype=pl.String)).to_list()
         return [name if name in known else one for name, one in zip(identifiers, shown, strict=True)]
 
     def left(self, quarantine: Quarantine) -> np.ndarray:
-        """The places of the rows that are not in the quarantine."""
+        """Return the indices of the rows that are not in the quarantine."""
         return np.array([row for row, number in enumerate(self.numbers) if number not in quarantine], int)
 
     def leave_out(
@@ -64,13 +64,18 @@ class Rows:
         *,
         chosen: bool = False,
         image: str | None = None,
+        entry: str = "",
     ) -> None:
-        """Puts the row at a place into the quarantine."""
+        """Put the row at an index, or an `entry` of it that rows may lack, into the quarantine."""
         shown = image or next(iter(self.images[row]), None)
-        quarantine.add(int(self.numbers[row]), shown, cause, reason, chosen=chosen)
+        quarantine.add(int(self.numbers[row]), shown, cause, reason, chosen=chosen, entry=entry)
+
+    def lacking(self, quarantine: Quarantine, entry: str) -> np.ndarray:
+        """Return bool `[N]`, whether a row lacks an entry because it is bad."""
+        return np.isin(self.numbers, quarantine.absent(entry))
 
     def called(self, row: int) -> str:
-        """What a sentence calls the row at a place."""
+        """Return the words by which a sentence names the row at an index."""
         number = int(self.numbers[row])
         return f"row {number}" if number <= self.own else f"the key {self.keys[row]!r}"
 
@@ -98,6 +103,17 @@ class Rows:
             images=[*self.images, *[()] * len(new)],
         )
 
+    def without_features(self, lacking: np.ndarray) -> "Rows":
+        """Return the rows with no value of a feature where bool `[N]` is true."""
+        if not lacking.any():
+            return self
+        where = pl.Series(lacking)
+        columns = [
+            dataclasses.replace(one, values=one.values.set(where, None)) if one.role == "feature" else one
+            for one in self.columns
+        ]
+        return dataclasses.replace(self, columns=columns)
+
     @classmethod
     def none(cls, source: str) -> "Rows":
         """Return no rows, to be extended by keys."""
@@ -109,9 +125,15 @@ class Rows:
 
 
 def understand(
-    request: Request, recipe: Recipe | None, quarantine: Quarantine, *, tables: Tables | None = None, alone: bool = True
+    request: Request,
+    recipe: Recipe | None,
+    quarantine: Quarantine,
+    *,
+    tables: Tables | None = None,
+    alone: bool = True,
+    entry: str = "",
 ) -> Rows:
-    """Reads and parses the table; rows that cannot be used go to the quarantine.
+    """Read and parse the table; rows that cannot be used go to the quarantine.
 
     Args:
       request: names the table.
@@ -119,6 +141,7 @@ def understand(
       quarantine: to add to.
       tables: reads tables.
       alone: whether there are no other entries, so that every row needs an image.
+      entry: name of the entry that the features are, if a row may be kept without them.
 
     Raises:
       UserError: naming the file or column that is wrong.
@@ -128,7 +151,8 @@ def understand(
             raise UserError("There is no table to read; name it with --table.")
         read = Tables() if tables is None else tables
         table = read.read(request.table, separator=request.separator, encoding=request.encoding)
-        frame, numbers, source, said = table.frame, table.numbers, str(request.table), request.declaration()
+        frame, numbers, said = table.frame, table.numbers, request.declaration()
+        source = IN_MEMORY if isinstance(request.table, pl.DataFrame) else str(request.table)
         for number, reason in table.bad:
             quarantine.add(number, None, "unparsable row", reason)
     else:
@@ -143,13 +167,15 @@ def understand(
     paths = paths or [()] * frame.height
     for column in columns:
         for row, reason in column.bad:
-            quarantine.add(int(numbers[row]), next(iter(paths[row]), None), "unparsable cell", reason)
+            of = "" if alone else column.name if column.role == "label" else entry
+            quarantine.add(int(numbers[row]), next(iter(paths[row]), None), "unparsable cell", reason, entry=of)
     for row, names in enumerate(paths):
         if not all(names) and (alone or any(names)):
             empty = image_columns[[bool(name) for name in names].index(False)]
             quarantine.add(
-                int(numbers[row]), None, "missing image", f"Its cell in the image column {empty!r} is empty."
-            )
+                int(numbers[row]), None, "missing image", f"Its cell in the image column {empty!r} is empty.",
+                entry="" if alone else "image",
+            )  # fmt: skip
     keys = _keys(columns, paths, numbers, quarantine)
     total = int(len(numbers) + (0 if recipe else len(table.bad)))
     return Rows(
@@ -165,7 +191,7 @@ def understand(
 
 
 def matrix(columns: list[Parsed], schema_columns: tuple[Column, ...], rows: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """The values at `rows` as float64 `[rows, columns]`, NaN for missing; and by column how many are unknown."""
+    """Return the values at `rows` as float64 `[rows, columns]`, NaN for missing; and unknown values by column."""
     values, unknown = np.empty((len(rows), len(columns))), []
     for place, (parsed, column) in enumerate(zip(columns, schema_columns, strict=True)):
         values[:, place], unseen = coded(
@@ -176,11 +202,16 @@ def matrix(columns: list[Parsed], schema_columns: tuple[Column, ...], rows: np.n
 
 
 def resolved(rows: Rows) -> Declaration:
-    """The declaration by which new rows of the same table are read: what was declared and what was inferred.
+    """Return the declaration by which new rows of the main table are read."""
+    return readings(rows.columns, rows.declaration)
+
+
+def readings(parsed: Sequence[Parsed], said: Declaration) -> Declaration:
+    """Return the declaration by which new rows of the same table are read: what was `said` and what was inferred.
 
     Categories, and the order of ordinal ones, are left to the schema, so that an unknown one is counted and no error.
     """
-    words = ["", *rows.declaration.missing]
+    words = ["", *said.missing]
     columns = {
         column.name: dataclasses.replace(
             column.declared,
@@ -194,13 +225,13 @@ def resolved(rows: Rows) -> Declaration:
             ),
             verbatim=column.verbatim if column.coded or column.role in KEYS else None,
         )
-        for column in rows.columns
+        for column in parsed
     }
-    return dataclasses.replace(rows.declaration, columns=columns, others="ignore")
+    return dataclasses.replace(said, columns=columns, others="ignore")
 
 
 def template(rows: Rows) -> Declaration:
-    """A declaration of every column as it was understood, for a person to edit."""
+    """Return a declaration of every column as it was understood, for a person to edit."""
     columns = {
         column.name: dataclasses.replace(column.declared, role=column.role, kind=column.kind) for column in rows.columns
     }
@@ -210,7 +241,7 @@ def template(rows: Rows) -> Declaration:
 def raw_rows(
     frame: pl.DataFrame, schema: Schema, declaration: Declaration, source: str
 ) -> tuple[np.ndarray, list[int]]:
-    """New rows of a table as raw values `[N, F]` float64, by a store's or run's schema and resolved declaration.
+    """Return new rows of a table as raw values `[N, F]` float64, by a store's or run's schema and resolved declaration.
 
     Returns:
       The values, NaN for missing, and for each column how many cells were categories the schema does not know.
@@ -231,14 +262,14 @@ def raw_rows(
 
 
 def _texts(cells: pl.Series, what: str) -> pl.Series:
-    """The cells as texts, whole numbers without a fraction. Raises `UserError` for a type that is no text."""
+    """Return the cells as texts, whole numbers without a fraction. Raises `UserError` for a type that is no text."""
     check(usable(cells.dtype), f"Column {cells.name!r} is of the type {cells.dtype}, which is no {what}.")
     cells = nameless(cells)
     return text_of(cells) if is_text(cells.dtype) else whole(text_of(cells))
 
 
 def _keys(columns: list[Parsed], paths: list[tuple], numbers: np.ndarray, quarantine: Quarantine) -> list[str]:
-    """The key of every row; those without one, or with one that an earlier row has, go to the quarantine."""
+    """Return the key of every row; rows without a key, or with the key of an earlier row, go to the quarantine."""
     named = [column for column in columns if column.role == "identifier"]
     first: dict[str, int] = {}
     if not named:  # the first image path, with the row where an earlier row has the same

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from polars.selectors import by_name
 
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.table.cells import is_text, nameless, text_of
@@ -17,6 +18,7 @@ from mmcl_jax.text import listed
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _LARGEST_CELL = 1 << 27
+IN_MEMORY = "the data frame"  # what messages call it
 
 
 class Table(NamedTuple):
@@ -31,7 +33,9 @@ class Table(NamedTuple):
     bad: list[tuple[int, str]]
 
 
-def read_table(path: Path, *, separator: str | None = None, encoding: str = "utf-8") -> Table:
+def read_table(
+    path: Path, *, separator: str | None = None, encoding: str = "utf-8", columns: tuple[str, ...] = ()
+) -> Table:
     """Read a CSV, TSV or Parquet file with a header.
 
     Names and cells lose the white space around them, also that before a quoted cell; empty lines are no records. A
@@ -42,6 +46,7 @@ def read_table(path: Path, *, separator: str | None = None, encoding: str = "utf
       path: the file; its ending says what it is.
       separator: between the cells of a text file; a comma or, for .tsv, a tab.
       encoding: of a text file.
+      columns: of a Parquet file that are read; by default all of them.
 
     Raises:
       UserError: the file is missing, of another type or encoding, has no records, or cannot be parsed at all.
@@ -51,46 +56,89 @@ def read_table(path: Path, *, separator: str | None = None, encoding: str = "utf
     suffix = path.suffix.lower()
     check(suffix in (*_SEPARATORS, ".parquet"), f"The table {path} must end in .csv, .tsv or .parquet.")
     if suffix == ".parquet":
-        table = _read_parquet(path)
+        table = _read_parquet(path, columns)
     else:
         separator = "\t" if separator == r"\t" else separator  # as messages write it, and shells pass it on
         table = _read_text(path, separator or _SEPARATORS[suffix], encoding)
     first = f" The first that cannot: {table.bad[0][1]}" if table.bad else ""
     check(table.frame.height > 0, f"The table {path} has a header but no rows that can be read.{first}")
-    columns = [text_of(column) if is_text(column.dtype) else column for column in map(nameless, table.frame)]
-    return table._replace(frame=pl.DataFrame(columns, schema=table.frame.columns))
+    return table._replace(frame=_trimmed(table.frame))
+
+
+def in_memory(frame: pl.DataFrame) -> Table:
+    """Return a data frame as a table: what `read_table` gives for the Parquet file of the frame.
+
+    Raises:
+      UserError: it has no columns or rows, or two columns whose names differ by white space alone.
+    """
+    check(frame.width > 0 and frame.height > 0, f"{IN_MEMORY[:1].upper()}{IN_MEMORY[1:]} is empty.")
+    names = _names(frame.columns, "", IN_MEMORY)
+    return Table(_trimmed(frame.rename(dict(zip(frame.columns, names, strict=True)))), _numbers(frame), [])
+
+
+def _trimmed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a table whose texts have no white space around them."""
+    columns = [text_of(column) if is_text(column.dtype) else column for column in map(nameless, frame)]
+    return pl.DataFrame(columns, schema=frame.columns)
+
+
+def _numbers(frame: pl.DataFrame) -> np.ndarray:
+    return np.arange(1, frame.height + 1)
 
 
 class Tables:
     """Reads tables; each file once, however many entries come from it."""
 
     def __init__(self) -> None:
-        self._read: dict[tuple[Path, str | None, str], Table] = {}
+        self._read: dict[tuple[Path, str | None, str, tuple[str, ...]], Table] = {}
 
-    def read(self, path: Path, *, separator: str | None = None, encoding: str = "utf-8") -> Table:
-        """Read as `read_table` does."""
-        what = (path, separator, encoding)
+    def read(
+        self,
+        path: Path | pl.DataFrame,
+        *,
+        separator: str | None = None,
+        encoding: str = "utf-8",
+        columns: tuple[str, ...] = (),
+    ) -> Table:
+        """Read as `read_table` does; a data frame is a table already."""
+        if isinstance(path, pl.DataFrame):
+            return in_memory(path)
+        what = (path, separator, encoding, columns)
         if what not in self._read:
-            self._read[what] = read_table(path, separator=separator, encoding=encoding)
+            self._read[what] = read_table(path, separator=separator, encoding=encoding, columns=columns)
         return self._read[what]
 
 
 def require_columns(columns: Sequence[str], names: Sequence[str], source: object) -> None:
-    """Raises `UserError` for the first of `names` that is not among `columns`."""
+    """Raise `UserError` for the first of `names` that is not among `columns`."""
     there = set(columns)
     for name in names:
         check(name in there, f"There is no column {name!r} in {source}; it has {_shortened(columns)}.")
 
 
-def _read_parquet(path: Path) -> Table:
+def scan_parquet(path: Path) -> pl.LazyFrame:
+    """Return a Parquet file, of which nothing is read yet, with the names that `read_table` gives its columns.
+
+    Raises:
+      UserError: the file cannot be read, has no columns, or two of one name.
+    """
     try:
-        frame = pl.read_parquet(path)
+        frame = pl.scan_parquet(path, glob=False)
+        there = frame.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
-    check(frame.width > 0, f"The table {path} is empty.")
-    names = _names(frame.columns, "", path)
-    frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
-    return Table(frame, np.arange(1, frame.height + 1), [])
+    check(bool(there), f"The table {path} is empty.")
+    return frame.rename(dict(zip(there, _names(there, "", path), strict=True)))
+
+
+def _read_parquet(path: Path, columns: tuple[str, ...]) -> Table:
+    lazy = scan_parquet(path)
+    require_columns(lazy.collect_schema().names(), columns, path)
+    try:
+        frame = (lazy.select(by_name(columns)) if columns else lazy).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
+    return Table(frame, _numbers(frame), [])
 
 
 def _read_text(path: Path, separator: str, encoding: str) -> Table:
@@ -147,7 +195,7 @@ def _decoded(path: Path, encoding: str) -> str:
 def _divided(
     text: str, separator: str, path: Path, *, rewrite: bool
 ) -> tuple[list[int], list[tuple[int, str]], str | None]:
-    """The numbers of the records with as many cells as the header, the others with the reason, and the former anew."""
+    """Return the numbers of the records as long as the header, the others with the reason, and the former as text."""
     good, bad, buffer = [0], [], io.StringIO()
     records = _records(text, separator, path)
     _, header = next(records)
@@ -166,7 +214,7 @@ def _divided(
 
 
 def _records(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str] | str]]:
-    """(line it begins at, cells) of every record, the header first, without empty lines.
+    """Yield (line it begins at, cells) of every record, the header first, without empty lines.
 
     In place of the cells of a line that cannot be parsed, the reason. Where a quotation mark that is not closed has
     swallowed other lines, nobody knows what else is wrong, and the table is refused.
@@ -193,13 +241,13 @@ def _records(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[
                 yield begins, cells
 
 
-def _names(header: Sequence[str], separator: str, path: Path) -> list[str]:
+def _names(header: Sequence[str], separator: str, path: Path | str) -> list[str]:
     names = [name.strip() or f"unnamed_{place}" for place, name in enumerate(header, start=1)]
     seen: set[str] = set()
     for name in names:
         check(name not in seen, f"The table {path} has two columns {name!r}; rename one.")
         seen.add(name)
-    if len(names) == 1:
+    if len(names) == 1 and separator:
         for other in (";", "\t", "|", ","):
             check(
                 other == separator or other not in names[0],

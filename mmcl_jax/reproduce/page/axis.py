@@ -25,7 +25,7 @@ def marks(low: float, high: float) -> list[float]:
 
 
 def _step(span: float) -> float:
-    """1, 2 or 5 times a power of ten, of which at most ten make the span."""
+    """Return 1, 2 or 5 times a power of ten, of which at most ten make the span."""
     power = 10.0 ** math.floor(math.log10(span))
     return next(power * step for step in (0.1, 0.2, 0.5, 1.0, 2.0) if span / (power * step) <= 10)
 

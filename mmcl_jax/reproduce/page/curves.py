@@ -15,7 +15,7 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 420.0, 260.0, 44.0, 34.0, 10.0
 
 
 def curves(outcome: Outcome, columns: Sequence[Column], heading: str) -> Html | None:
-    """Percent over the share of labels, a line per row that has all columns, bars of one standard deviation."""
+    """Draw percent over the share of labels, a line per row with all columns, bars of one standard deviation."""
     columns = sorted(columns, key=lambda column: column.share)
     # By place among all rows, so that a method looks the same in every chart.
     lines = [

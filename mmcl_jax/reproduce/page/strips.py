@@ -9,7 +9,7 @@ from mmcl_jax.reproduce.tables.spec import Column, Published, Row
 
 
 def strips(outcome: Outcome, column: Column) -> Html | None:
-    """One line per row of the column: a thin tick for every seed, a thick one at their mean, a dashed at the paper's.
+    """Draw a line per row of the column: thin ticks for seeds, a thick one at their mean, a dashed at the paper's.
 
     The paper's are drawn where they are of the data at hand. All lines have the axis whose ends are written below them.
     """

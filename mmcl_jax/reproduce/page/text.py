@@ -8,7 +8,7 @@ from mmcl_jax.reproduce.reading import HOW, against, judge
 
 
 def render_text(outcome: Outcome) -> str:
-    """Numbers, reading and differences."""
+    """Return the numbers, the reading and the differences as text."""
     parts = [
         f"# {outcome.title}",
         f"{described(outcome)}.",
@@ -53,7 +53,7 @@ def numbers(outcome: Outcome) -> list[list[str]]:
 
 
 def differences(outcome: Outcome) -> list[list[str]]:
-    """Every row and column against the reference row, with a head; empty where there is no other row."""
+    """Compare every row and column with the reference row, below a head; empty if there is no other row."""
     lines = []
     for column in outcome.plan.table.columns:
         for row in outcome.plan.rows:
@@ -70,7 +70,7 @@ def _reference(outcome: Outcome) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as a Markdown table: the first is the head, the first column is set to the left, the others to the right."""
+    """Return rows as a Markdown table: the first is the head, the first column is set left, the others right."""
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

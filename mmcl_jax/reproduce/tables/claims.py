@@ -60,7 +60,7 @@ TABLE1_TABLE_CLAIMS = tuple(
 
 
 def _half_kept(row: Row) -> Contrast:
-    """Above 0 where the row keeps more than half of what all columns gain over SimCLR."""
+    """Return a number above 0 if the row keeps more than half of what all columns gain over SimCLR."""
     key = FROZEN.key
     label = f"{row.label} − halfway from SimCLR to all columns"
     return Contrast(label, ((row.key, key, 1.0), (MMCL.key, key, -0.5), (SIMCLR.key, key, -0.5)))
@@ -92,7 +92,7 @@ TABLE3_CLAIMS = (
 
 
 def _grows(row: Row, many: Column, few: Column) -> Contrast:
-    """MMCL's advantage over the row with few labels minus that with many."""
+    """Return MMCL's advantage over the row with few labels minus that with many."""
     weights = ((MMCL.key, few.key, 1.0), (row.key, few.key, -1.0), (MMCL.key, many.key, -1.0), (row.key, many.key, 1.0))
     return Contrast(f"advantage over {row.label}, {100 * few.share:g} % − {100 * many.share:g} % of labels", weights)
 

@@ -13,7 +13,7 @@ _FAILED = "did not converge"
 
 
 def _both(mi: tuple[float, ...], cad: tuple[float, ...], dvm: tuple[float, ...]) -> Numbers:
-    """Frozen mean and sd, then trainable mean and sd."""
+    """Return the published numbers: frozen mean and sd, then trainable mean and sd."""
     return {
         target: {"frozen": Published(four[0], four[1]), "trainable": Published(four[2], four[3])}
         for target, four in (("MI", mi), ("CAD", cad), ("DVM", dvm))
@@ -58,7 +58,7 @@ TABLE3: dict[str, Numbers] = {
 
 
 def target_of(variant: str, label: str) -> str:
-    """Whose published numbers stand beside ours: those of the data at hand, else of DVM-CAR, for orientation."""
+    """Return whose published numbers stand beside ours: those of the data at hand, else of DVM-CAR, to compare."""
     if variant != "cardiac":
         return "DVM"
     return "MI" if label.lower().startswith(("infarct", "mi")) else "CAD"

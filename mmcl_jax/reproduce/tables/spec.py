@@ -64,7 +64,7 @@ class Row:
     kind: str
 
     def has(self, column: Column) -> bool:
-        """Whether the table has a number here."""
+        """Return whether the table has a number here."""
         return column.protocol in self.protocols and column.input in self.inputs
 
 
@@ -82,7 +82,7 @@ class Contrast:
 
 
 def difference(first: Row, second: Row, column: Column) -> Contrast:
-    """`first - second` in a column."""
+    """Return `first - second` in a column."""
     label = f"{first.label} − {second.label}"
     return Contrast(label, ((first.key, column.key, 1.0), (second.key, column.key, -1.0)))
 

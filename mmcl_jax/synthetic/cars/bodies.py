@@ -164,7 +164,7 @@ def _cut(points: list[tuple[float, float]], closed: bool) -> list[tuple[float, f
 
 @functools.cache
 def smooth(kind: str) -> tuple[Points, Points]:
-    """Outline and side windows of a body type with rounded corners.
+    """Round the corners of the outline and side windows of a body type.
 
     The outline goes exactly from 0 to 1 in length, and up to 1 in height.
     """

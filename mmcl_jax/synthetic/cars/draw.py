@@ -181,7 +181,7 @@ def _wheels(picture: Picture, *, near: bool) -> None:
 
 
 def _ends(picture: Picture) -> None:
-    """Lamps, grille and number plate of the end that is seen."""
+    """Draw lamps, grille and number plate of the visible end."""
     front = picture.cos > 0
     if picture.beside:
         _corner(picture, front=True)

@@ -66,7 +66,7 @@ class Model:
     grille: float
 
     def sized(self, year: int) -> tuple[int, ...]:
-        """Wheelbase, height, width and length of a car of that year."""
+        """Return wheelbase, height, width and length of a car of that year."""
         return self.sizes[year >= self.facelift]
 
     def entry_price(self, year: int) -> int:
@@ -109,7 +109,7 @@ class Ad:
 
 
 def fleet(models: int, seed: int) -> list[Model]:
-    """`models` models; each depends only on the seed and its number."""
+    """Return `models` models; each depends only on the seed and its number."""
     return [_model(number, seed) for number in range(models)]
 
 
@@ -151,7 +151,7 @@ _GROWS = (1.0, 0.35, 0.5, 1.1)  # how much of a model's being larger goes into w
 
 
 def class_sizes(models: int, ads: int, seed: int) -> list[int]:
-    """How many advertisements each model has: uneven, a log-normal distribution as in the original."""
+    """Draw the number of advertisements of each model: a log-normal distribution, uneven as in the original."""
     weights = [math.exp(NormalDist().inv_cdf((rank + 0.5) / models)) for rank in range(models)]
     random.Random(f"sizes {seed}").shuffle(weights)
     sizes = [int(ads * weight / sum(weights)) for weight in weights]
@@ -162,7 +162,7 @@ def class_sizes(models: int, ads: int, seed: int) -> list[int]:
 
 
 def advertise(model: Model, number: int, seed: int) -> Ad:
-    """Advertisement `number` of a model; it depends only on the seed, the model and the number."""
+    """Return advertisement `number` of a model; it depends only on the seed, the model and the number."""
     key = f"{model.key}$${number}"
     rng = random.Random(f"ad {seed} {key}")
     registered = rng.randint(*model.years)

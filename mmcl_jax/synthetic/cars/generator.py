@@ -53,7 +53,8 @@ def generate_dvm(
     check(models >= 1 and ads >= 3 * models, f"{ads} advertisements are too few for {models} models; ask for 3 each.")
     check(0 <= missing <= 0.2, f"The share of missing cells must be between 0 and 0.2, not {missing}.")
     check(image_size >= 16, f"Images must have 16 pixels or more, not {image_size}.")
-    check(min_ads >= 4 and broken >= 0 and workers >= 1, "It takes min_ads >= 4, broken >= 0 and workers >= 1.")
+    for name, value, least in (("min_ads", min_ads, 4), ("broken", broken, 0), ("workers", workers, 1)):
+        check(value >= least, f"--dataset.{name}={value} is too small; give {least} or more.")
     cars = fleet(models, seed)
     prices = {(car.key, year): car.entry_price(year) for car in cars for year in range(car.years[0], car.years[1] + 1)}
     prices = {key: price for key, price in prices.items() if random.Random(f"price {seed} {key}").random() >= missing}
@@ -87,7 +88,8 @@ def _splits(kept: list[Listing], min_ads: int, seed: int) -> dict[str, list[str]
         for name, part in zip(("test", "val", "train"), (keys[:test], keys[test:val], keys[val:]), strict=True):
             splits[name] += part
     check(
-        bool(splits["train"]), f"No model has {min_ads} complete advertisements; ask for more of them, or less min_ads."
+        bool(splits["train"]),
+        f"No model has {min_ads} complete advertisements; raise --dataset.ads, or lower --dataset.min_ads.",
     )
     for part in splits.values():
         rng.shuffle(part)

@@ -61,7 +61,7 @@ class Picture:
         self.image, self.pen = background(scene, size, self.horizon)
 
     def at(self, point: Point) -> tuple[float, float]:
-        """Where a point of the car is in the image."""
+        """Return the position of a point of the car in the image."""
         x, y, z = point[0] - self.car.length / 2, point[1], point[2]
         scale = self.focal / (x * self.cos + y * self.sin + self.scene.distance)
         return self.middle + scale * (x * self.sin - y * self.cos), self.horizon + scale * (self.scene.eye - z)
@@ -84,11 +84,11 @@ class Picture:
         return x * self.car.length, side * half, z * self.car.height
 
     def towards(self, x0: float, z0: float, x1: float, z1: float) -> bool:
-        """Whether a strip across the car, from lower `x0` to `x1` as fractions, shows its outer face."""
+        """Return whether a strip across the car, from lower `x0` to `x1` as fractions, shows its outer face."""
         dx, dz = (x1 - x0) * self.car.length, (z1 - z0) * self.car.height
         return dx * (self.camera[2] - z0 * self.car.height) > dz * (self.camera[0] - x0 * self.car.length)
 
     def shade(self, dx: float, dz: float) -> float:
-        """How bright a strip across the car is that rises by `dz` over `dx`, in mm, seen from the front."""
+        """Return the brightness of a strip across the car that rises by `dz` over `dx`, in mm, seen from the front."""
         norm = math.hypot(dx, dz) or 1.0
         return 0.84 + 0.30 * max(dx / norm, 0) + 0.05 * self.scene.sun * self.near

@@ -47,7 +47,7 @@ class Scene:
 
     @classmethod
     def random(cls, rng: random.Random) -> "Scene":
-        """Any scene."""
+        """Return a random scene."""
         return cls(
             viewpoint=rng.choices(VIEWPOINTS, _OFTEN)[0],
             yaw=rng.uniform(-9, 9),

@@ -93,7 +93,7 @@ def _text(value: Any) -> str:
 
 
 def write_images(folder: Path, listings: Iterable[Listing], size: int, workers: int) -> None:
-    """Draws the images, `size` pixels high and wide, in `workers` processes."""
+    """Draw the images, `size` pixels high and wide, in `workers` processes."""
     tasks = []
     for listing in listings:
         for turn, (number, scene) in enumerate(listing.pictures):

@@ -53,13 +53,13 @@ class Heart:
         )
 
     def radius(self, millilitres: float, z: int) -> float:
-        """Radius in pixels, in slice `z`, of a tapering body of that volume."""
+        """Return the radius in pixels, in slice `z`, of a tapering body of that volume."""
         base = np.sqrt(1000 * millilitres / (np.pi * SPACING * float((self.taper**2).sum())))
         return float(base * self.taper[z] / PIXEL)
 
 
 def draw_labels(heart: Heart) -> np.ndarray:
-    """`[row, column, slice, frame]` uint8: 1 left blood pool, 2 left wall, 3 right blood pool, as is usual."""
+    """Draw `[row, column, slice, frame]` uint8: 1 left blood pool, 2 left wall, 3 right blood pool, as is usual."""
     labels = np.zeros((*heart.shape, len(heart.taper), len(heart.lv)), np.uint8)
     rows, columns = np.mgrid[: heart.shape[0], : heart.shape[1]]
     away = np.hypot(rows - heart.centre[0], columns - heart.centre[1])
@@ -77,7 +77,7 @@ def draw_labels(heart: Heart) -> np.ndarray:
 
 
 def draw_cine(heart: Heart, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """`[row, column, slice, frame]` int16: the heart of `labels` in a thorax, with coil shading and noise."""
+    """Draw `[row, column, slice, frame]` int16: the heart of `labels` in a thorax, with coil shading and noise."""
     height, width = heart.shape
     rows, columns = np.mgrid[:height, :width]
     still = _thorax(heart, random)

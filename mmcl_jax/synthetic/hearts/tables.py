@@ -63,7 +63,7 @@ def _body(person: Mapping[str, float], random: np.random.Generator) -> dict[str,
 
 
 def _pressure(person: Mapping[str, float], random: np.random.Generator) -> dict[str, float]:
-    """Two readings each, so two values of an array."""
+    """Draw two readings of each quantity, the two values of its array."""
     readings = {f"4080-2.{n}": person["systolic"] + random.normal(0, 3) for n in range(2)}
     readings |= {f"4079-2.{n}": 0.35 * person["systolic"] + 33 + random.normal(0, 4) for n in range(2)}
     return readings | {f"102-2.{n}": 66 + random.normal(0, 8) for n in range(2)}
@@ -120,7 +120,7 @@ def _answers(person: Mapping[str, float], random: np.random.Generator) -> Row:
 
 
 def _diagnoses(person: Mapping[str, float], random: np.random.Generator) -> Row:
-    """ICD-10 codes without order in an array of eight, most of it empty."""
+    """Return ICD-10 codes without order in an array of eight, most of it empty."""
     found = list(random.choice(OTHERS, int(random.integers(0, 4)), replace=False))
     if person["cad"]:
         found.append(random.choice(INFARCTIONS if person["infarction"] else CORONARY))

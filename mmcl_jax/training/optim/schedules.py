@@ -251,7 +251,7 @@ def plateau(
 
 
 def _falling(time: Float[Array, ""], length: float) -> Float[Array, ""]:
-    """Half a cosine, from 1 at time 0 to 0 at the end of `length`."""
+    """Return half a cosine, from 1 at time 0 to 0 at the end of `length`."""
     # cos^2(x / 2) is (1 + cos x) / 2, without the cancellation that makes it 0 near the end.
     return jnp.square(jnp.cos(jnp.pi / 2 * time / length))
 

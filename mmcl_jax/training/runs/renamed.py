@@ -45,7 +45,7 @@ def check_key(key: str) -> None:
 
 
 def is_old(plain: Mapping[str, Any]) -> bool:
-    """Whether a config, as JSON, was written by a version with the old names."""
+    """Return whether a config, as JSON, was written by a version with the old names."""
     return any(key in plain for key in RENAMED)
 
 

@@ -58,7 +58,7 @@ def unusable(run: Path, bad: dict[int, str]) -> str:
 
 
 def _newest(directory: Path, *, below: int | None) -> tuple[int | None, dict[int, str]]:
-    """`newest_intact`, as the first process finds it."""
+    """Return `newest_intact`, as the first process finds it."""
     found, damaged = newest_intact(directory, below=below) if is_first() else (None, {})
     step = int(multihost_utils.broadcast_one_to_all(np.array(-1 if found is None else found, np.int32)))
     return (None if step < 0 else step), damaged

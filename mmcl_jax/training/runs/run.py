@@ -19,7 +19,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import shutil
 import sys
 from fnmatch import filter as fnmatch_filter
 from fnmatch import fnmatch
@@ -37,8 +36,9 @@ from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.files import CHECKSUMS, damage, reading, write_checksums, write_text
+from mmcl_jax.files import CHECKSUMS, damage, reading, whole, write_checksums, write_text
 from mmcl_jax.lock import locked
+from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.optim.schedules import SCHEDULES
 from mmcl_jax.training.processes import by_first
@@ -49,6 +49,7 @@ from mmcl_jax.training.runs.plain import from_plain, to_plain
 from mmcl_jax.training.runs.renamed import is_old, translated
 from mmcl_jax.training.runs.resume import unusable
 from mmcl_jax.training.runs.seen import Seen
+from mmcl_jax.training.runs.shown import curves, described, shown
 from mmcl_jax.training.state.control import first_control
 from mmcl_jax.training.state.groups import split_frozen
 from mmcl_jax.training.state.model import trained_model
@@ -78,7 +79,7 @@ Checkpoint = int | Literal["latest", "best"]
 _COPY = "put a copy of it back, or train anew in another --workdir"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Run:
     """An experiment's directory and what it was made with; `checkpoint` says which model is loaded."""
 
@@ -104,14 +105,27 @@ class Run:
         """The folder of the checkpoints."""
         return self.directory / "checkpoints"
 
+    def metrics(self) -> list[dict[str, float]]:
+        """Return the logged steps: "step", "seconds" and every metric by name; a number that was not finite is NaN."""
+        return read_metrics(self.directory)
+
+    def __repr__(self) -> str:
+        return described(self)
+
+    def _repr_html_(self) -> str:
+        return shown(self)
+
+    def _repr_png_(self) -> bytes | None:
+        return curves(self)
+
     @staticmethod
     def exists(directory: Path) -> bool:
-        """Whether the directory holds a run."""
+        """Return whether the directory holds a run."""
         return (directory / "config.json").is_file()
 
     @staticmethod
     def is_old(directory: Path) -> bool:
-        """Whether the run was begun by a version in which keys of the config had other names."""
+        """Return whether the run was begun by a version in which keys of the config had other names."""
         with reading(directory / "config.json", _COPY):
             return is_old(json.loads((directory / "config.json").read_text()))
 
@@ -188,31 +202,29 @@ class Run:
     def _write(cls, directory: Path, config: ConfigDict, store: Store, inputs: Inputs) -> bool:
         empty = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
         check(empty, f"{directory} is not empty and holds no run; choose another --workdir.")
-        # Made elsewhere and moved into place, so that a kill leaves nothing that looks like something else.
-        partial = directory.with_name(f".{directory.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
-        inputs.write(partial)
-        (partial / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
-        Seen.of(store, fold=config.fold).write(partial)
-        origin = {
-            "fingerprint": store.fingerprint,
-            "directory": str(store.directory.absolute()),
-            "request": store.made_by["request"],  # how its pictures were made to fit, for mmcl prepare --like
-        }
-        (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
-        write_checksums(partial, [path for path in partial.rglob("*") if path.is_file()])
-        partial.rename(directory)
+        with whole(directory) as partial:  # a kill leaves nothing that looks like something else
+            partial.mkdir(parents=True)
+            (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
+            inputs.write(partial)
+            (partial / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
+            Seen.of(store, fold=config.fold).write(partial)
+            origin = {
+                "fingerprint": store.fingerprint,
+                "directory": str(store.directory.absolute()),
+                "request": store.made_by["request"],  # how its pictures were made to fit, for mmcl prepare --like
+            }
+            (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
+            write_checksums(partial, [path for path in partial.rglob("*") if path.is_file()])
         return True
 
     @classmethod
-    def open(cls, directory: Path) -> "Run":
+    def open(cls, directory: Path | str) -> "Run":
         """Open a run.
 
         Raises:
           UserError: the directory is not a run, or one of its files is not what was written.
         """
+        directory = Path(directory)
         check(cls.exists(directory), f"{directory} is not a run (it has no config.json).")
         changed = damage(directory)
         check(
@@ -345,7 +357,7 @@ class Run:
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts and lists as one dict with dotted keys."""
+    """Flatten nested dicts and lists to one dict with dotted keys."""
     if isinstance(value, dict):
         items = value.items()
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):

@@ -23,7 +23,7 @@ Contrast = Callable[[Arrays, Outputs, Batch], tuple[Array, Any]]
 def whole_batch(
     encode: Encode, contrast: Contrast, params: Arrays, model_state: Arrays, batch: Batch
 ) -> tuple[Arrays, Arrays, Any]:
-    """Gradients by the parameters, the new model state, and what else the contrast gives."""
+    """Return the gradients by the parameters, the new model state, and what else the contrast gives."""
 
     def loss(params: Arrays) -> tuple[Array, tuple[Arrays, Any]]:
         outputs, new_state = encode(params, model_state, batch)
@@ -89,7 +89,7 @@ def _floats(leaves: list[Array]) -> dict[int, Array]:
 
 
 def _cut(batch: Any, size: int, mesh: Mesh) -> Any:
-    """Arrays [B, ...] as [B / size, size, ...], where each device's part of a slice is of its own examples."""
+    """Cut arrays [B, ...] into [B / size, size, ...], where each device's part of a slice is of its own examples."""
 
     def cut(array: Array) -> Array:
         by_device = array.reshape(mesh.size, -1, size // mesh.size, *array.shape[1:])

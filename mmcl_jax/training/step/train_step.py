@@ -144,7 +144,7 @@ def make_step(experiment: Experiment) -> Step:
 
 
 def check_step(step: Step, state: Any, batch: Any, constants: Any) -> None:
-    """Traces the step for these shapes.
+    """Trace the step for these shapes.
 
     Raises:
       UserError: the parts of the experiment do not fit together, such as a table view in front of an image encoder.
@@ -159,7 +159,7 @@ def check_step(step: Step, state: Any, batch: Any, constants: Any) -> None:
 
 
 def compile_step(step: Step, state: Any, batch: Any, constants: Any, *, dtype: str) -> Any:
-    """Compiles the step for arguments of these shapes and shardings.
+    """Compile the step for arguments of these shapes and shardings.
 
     The new state is where the old one was, in its memory.
     """

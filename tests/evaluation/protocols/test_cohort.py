@@ -15,7 +15,7 @@ from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.protocols.retrieval import retrieval
-from mmcl_jax.evaluation.results.summary import grids, summarise
+from mmcl_jax.evaluation.results.summary import Cell, grids, summarise
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.source import Source
@@ -161,6 +161,18 @@ def test_runs_of_folds_are_evaluated_on_their_own(run: Run, store: Store) -> Non
     cell = summarise(scores, "mae")["scores"]["all"]
     found = [score.metrics["mae"] for score in scores if score.method == "scores"]
     assert (cell.mean, cell.repeats) == (pytest.approx(np.mean(found)), 3)
+    tables = grids(scores)
+    assert "mean ± sd over 3 folds" in tables[0].title
+    assert "Folds share training rows" in tables[0].note
+    assert "no interval" in tables[0].note
+    by_fold = tables[-1]
+    assert by_fold.title.endswith("test mean absolute error, by fold")
+    assert by_fold.head == ["features", "labels", "fold 0", "fold 1", "fold 2"]
+    mae = {(score.method, score.fold): score.metrics["mae"] for score in scores}
+    assert by_fold.rows == [
+        [method, "all", *(str(Cell(mae[method, fold], float("nan"), 1)) for fold in range(3))]
+        for method in ("pixels", "scores")
+    ]
     seen = set()
     for fold in range(3):
         data = LabelledStore.of(store, "pressure", fold=fold)
@@ -171,5 +183,11 @@ def test_runs_of_folds_are_evaluated_on_their_own(run: Run, store: Store) -> Non
     assert len(seen) == 40
     with pytest.raises(UserError, match=r"--subset: .* own splits, and the run was trained on a fold"):
         LabelledStore.of(store, "pressure", fold=0).draws(Budget(subset="train_10"), seed=0, count=1)
+    said: list[str] = []
+    how["baselines"] = ()
+    evaluate_runs(runs[1:2], store, EvaluationOptions(**how, **FAST), say=said.append)
+    assert said == ["scores, seed 2022, has no run of the folds 0, 2: its scores are over 1 of 3 folds."]
+    with pytest.raises(UserError, match=r"--run: .*/run was trained on the splits of its store and others on folds"):
+        evaluate_runs([run, *runs], store, EvaluationOptions(**how, **FAST), say=quiet)
     with pytest.raises(UserError, match="Two runs are of the experiment 'scores' with the seed 2022 on the fold 0"):
         evaluate_runs([runs[0], runs[0]], store, EvaluationOptions(**how, **FAST), say=quiet)

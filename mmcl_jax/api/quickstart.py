@@ -10,6 +10,8 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
+from mmcl_jax.api.given import AnyPath, path_of
+from mmcl_jax.api.scores import Scores
 from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
 from mmcl_jax.datasets import digits
@@ -33,11 +35,26 @@ BUDGETS = (Budget(per_class=5), Budget(per_class=20), Budget())
 DRAWS = 3
 
 
-def quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
-    """Hold the lock of `out`, and do the work; see `_quickstart`."""
-    check_folder(out, "--out")
-    with locked(out / "lock.json", what=f"works in {out}"), writing(out):
-        return _quickstart(out, seeds=seeds, epochs=epochs)
+def quickstart(out: AnyPath = Path("mmcl_quickstart"), *, seeds: int = 3, epochs: int = 60) -> Scores:
+    """Prepare, pretrain and evaluate on the small real data set that ships with the package.
+
+    The same from the command line: `mmcl quickstart`.
+
+    Args:
+      out: the folder for everything that is written; a call that was stopped continues there.
+      seeds: pretrainings of each method.
+      epochs: of each pretraining.
+
+    Returns:
+      The scores; none if a training was asked to stop.
+
+    Raises:
+      UserError: `out` holds something else.
+    """
+    folder = path_of(out, "--out")
+    check_folder(folder, "--out")
+    with locked(folder / "lock.json", what=f"works in {folder}"), writing(folder):
+        return Scores(tuple(_quickstart(folder, seeds=seeds, epochs=epochs)))
 
 
 def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
@@ -97,7 +114,7 @@ def _heading(console: Console, title: str, text: str) -> None:
 
 
 def _differences(scores: Sequence[Score]) -> list[str]:
-    """Multimodal minus image-only pretraining, paired by seed."""
+    """Return multimodal minus image-only pretraining, paired by seed."""
     lines = []
     for budget in budgets_of(scores):
         cell, wins = paired(scores, *EXPERIMENTS, budget)

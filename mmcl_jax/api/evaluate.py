@@ -1,0 +1,122 @@
+"""`mj.evaluate`: what runs are worth."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mmcl_jax.api.given import AnyPath, command_of, path_of, several
+from mmcl_jax.api.scores import Scores
+from mmcl_jax.data.store import Store
+from mmcl_jax.errors import check
+from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
+from mmcl_jax.evaluation.protocols.kept import heads_of
+from mmcl_jax.evaluation.protocols.options import EvaluationOptions
+from mmcl_jax.evaluation.results.file import ResultsFile
+from mmcl_jax.evaluation.results.provenance import provenance
+from mmcl_jax.evaluation.sources.budgets import Budget
+from mmcl_jax.evaluation.sources.source import BASELINES, sources
+from mmcl_jax.targets import check_file, check_folder
+from mmcl_jax.text import visible
+from mmcl_jax.training.runs.run import Checkpoint, Run
+
+_DEFAULT = EvaluationOptions()
+
+
+def evaluate(
+    run: Run | AnyPath | Sequence[Run | AnyPath],
+    *,
+    checkpoint: Checkpoint | None = None,
+    store: Store | AnyPath | None = None,
+    allow_overlap: bool = _DEFAULT.allow_overlap,
+    protocol: str | Iterable[str] = _DEFAULT.protocols,
+    input: str | Iterable[str] = _DEFAULT.inputs,
+    fraction: float | Iterable[float] | None = None,
+    per_class: int | Iterable[int] = (),
+    subset: str | Iterable[str] = (),
+    label: str | Iterable[str] | None = None,
+    task: str | None = _DEFAULT.task,
+    seeds: int = _DEFAULT.draws,
+    baselines: str | Iterable[str] = BASELINES,
+    learning_rates: float | Iterable[float] | None = None,
+    max_epochs: int | None = _DEFAULT.max_epochs,
+    out: AnyPath | None = None,
+    keep: bool | AnyPath = False,
+    again: bool = False,
+) -> Scores:
+    """Evaluate runs, and the baselines beside them: probes, fine-tuning, nearest neighbours and retrieval.
+
+    The same from the command line: `mmcl evaluate --run RUN`, with the same options. Scores that the results file has
+    already are not computed again.
+
+    Args:
+      run: one run or several, opened or their folders; those of one experiment differ by seed.
+      checkpoint: of each run: "latest", "best" (the lowest validation loss) or a step; by default that of an opened
+        run, and else the latest.
+      store: to evaluate on; by default the one that the first run was trained on.
+      allow_overlap: whether test rows may be rows that a run was trained on.
+      protocol: "probe", "augmented_probe", "finetune", "knn" or "retrieval", or several of them.
+      input: what is predicted from, such as "image" or "image+table", or several inputs.
+      fraction: shares of the training labels, such as `[1, 0.1, 0.01]`.
+      per_class: labels per class, such as `[5, 20]`.
+      subset: named subsets of the store, such as "train_10".
+      label: labels to predict; by default the store's first that is a class. "a+b" is one task.
+      task: what the labels are, where they can be several.
+      seeds: random draws of labels and starts of training, per run and budget.
+      baselines: to evaluate too; () for none.
+      learning_rates: to choose from on validation.
+      max_epochs: the longest training.
+      out: the results file, which is added to; by default `evaluation.json` in the folder of a single run.
+      keep: True keeps the heads that are trained in `heads` in the folder of each run, a folder keeps them there;
+        `load_head` reads them.
+      again: whether scores that the results file has are computed again.
+
+    Returns:
+      The scores; they print as tables, and `Scores.to_frame()` is a polars data frame with a row per score.
+
+    Raises:
+      UserError: the store lacks the label, rows or columns; a name is unknown; or several runs have no `out`.
+
+    Example:
+      >>> scores = mj.evaluate("runs/ads", protocol=["probe", "knn"], per_class=[5, 20])  # doctest: +SKIP
+      >>> scores.to_frame().group_by("method", "budget").mean()  # doctest: +SKIP
+    """
+    arguments = dict(locals())
+    given = [run] if isinstance(run, str | Path | Run) or not isinstance(run, Sequence) else list(run)
+    check(len(given) > 0, "--run: name at least one run.")
+    runs = [one if isinstance(one, Run) else Run.open(path_of(one, "--run")) for one in given]
+    if checkpoint is not None:
+        runs = [one.at(checkpoint) for one in runs]
+    check(out is not None or len(runs) == 1, "Say where the results of several runs go, with --out FILE.")
+    file = runs[0].directory / "evaluation.json" if out is None else path_of(out, "--out")
+    check_file(file, "--out")
+    kept = keep if isinstance(keep, bool) else path_of(keep, "--keep")
+    for one in runs if kept else ():
+        check_folder(heads_of(one, kept), "--keep")
+    if not isinstance(store, Store):
+        store = Store.open(path_of(store, "--store")) if store is not None else runs[0].store()
+    budgets = [Budget(per_class=n) for n in several(per_class)]
+    budgets += [Budget(fraction=f) for f in several(fraction) or (() if budgets or several(subset) else (1.0,))]
+    options = EvaluationOptions(
+        protocols=several(protocol),
+        inputs=several(input),
+        budgets=[*budgets, *(Budget(subset=name) for name in several(subset))],
+        draws=seeds,
+        baselines=several(baselines),
+        label=None if label is None else several(label),
+        task=task,
+        learning_rates=None if learning_rates is None else several(learning_rates),
+        max_epochs=max_epochs,
+        allow_overlap=allow_overlap,
+        keep=kept,
+    )
+    steps = {str(one.directory): one.step() for one in runs}
+    results = ResultsFile(
+        file,
+        store=store.fingerprint,
+        sources=[source.of() for source in sources(runs, BASELINES)],
+        head={**provenance(command_of(evaluate, arguments)), "runs": steps, "store": str(store.directory)},
+        again=again,
+    )
+    for directory, step in steps.items():
+        print(f"{visible(directory)}: the checkpoint of step {step}")
+    scores = evaluate_runs(runs, store, options, records=results)
+    return Scores(tuple(scores), file, results.finish())

@@ -1,0 +1,44 @@
+"""`mj.generate`: drawn data in the on-disk format of a data set that cannot be shipped."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmcl_jax import datasets as recipes
+from mmcl_jax.api.given import AnyPath, overriding, path_of
+from mmcl_jax.errors import check
+from mmcl_jax.files import whole
+from mmcl_jax.synthetic import GENERATORS
+from mmcl_jax.targets import check_folder
+from mmcl_jax.text import visible
+
+
+def generate(name: str, *, out: AnyPath, options: Mapping[str, Any] | Sequence[str] = ()) -> Path:
+    """Draw data with a known truth, in the format of the data set `name`.
+
+    The same from the command line: `mmcl generate NAME --out OUT --dataset.KEY=VALUE`.
+
+    Args:
+      name: "dvm" or "cardiac", whose format it is.
+      out: the folder to make.
+      options: of the generator, by name; `mmcl generate --help` lists them.
+
+    Returns:
+      The folder. `mj.prepare(dataset=name, root=folder, out=...)` makes a store of it.
+
+    Raises:
+      UserError: the folder exists, or an option is unknown.
+    """
+    folder, texts = path_of(out, "--out"), overriding(options)
+    check(not folder.exists(), f"{folder} exists already; choose another --out, or remove it first.")
+    check_folder(folder, "--out")
+    with whole(folder) as partial:
+        recipes.call(GENERATORS, name, texts, root=partial)
+    known = recipes.RECIPES.options(name)
+    shared = "".join(f" --dataset.{word}" for word in texts if word.partition("=")[0] in known)
+    root = visible(shlex.quote(str(folder)))
+    print(
+        f"Written to {visible(folder)}. Next: mmcl prepare --dataset {name} --root {root}{shared} --out stores/{name}"
+    )
+    return folder

@@ -1,0 +1,95 @@
+"""Pictures as callers give them: a folder that a column of the table names files of, or a picture per row."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from mmcl_jax.api.given import path_of
+from mmcl_jax.errors import check
+from mmcl_jax.prepare.pictures.memory import Pictures
+from mmcl_jax.prepare.table.table import IN_MEMORY, require_columns
+
+COLUMN = "image_index"  # of pictures without a column; it names them by their index
+
+
+def is_folder(given: Any) -> bool:
+    """Return whether images are files in a folder, which a column of the table names."""
+    return isinstance(given, str | PathLike)
+
+
+def beside(frame: pl.DataFrame | None, images: Any) -> tuple[pl.DataFrame, Pictures | Path, tuple[str, ...]]:
+    """Return the table with a column that names a picture for every row, where the pictures are, and the column.
+
+    Args:
+      frame: N rows; None for pictures alone.
+      images: N pictures in the order of the rows: a uint8 array `[N, H, W, C]` or `[N, H, W]`, or a sequence of such
+        arrays, PIL images, or paths of files; None for a row without.
+
+    Raises:
+      UserError: there are more or fewer pictures than rows, or they are no pictures.
+    """
+    if not isinstance(images, np.ndarray | Sequence) and hasattr(images, "__array__"):
+        images = np.asarray(images)
+    check(
+        isinstance(images, np.ndarray | Sequence), f"images: {type(images).__name__} is no array or list of pictures."
+    )
+    if frame is None:
+        frame = pl.DataFrame({COLUMN: [""] * len(images)})
+    else:
+        check(
+            COLUMN not in frame.columns, f"The table has a column {COLUMN!r}, which pictures are named by; rename it."
+        )
+    count, rows = len(images), frame.height
+    check(count == rows, f"images: there are {count} pictures and {rows} rows of the table; give one for every row.")
+    given = [one for one in images if one is not None]
+    if not isinstance(images, np.ndarray) and given and all(map(is_folder, given)):
+        paths = [None if one is None else os.path.abspath(one) for one in images]
+        root = Path(os.path.commonpath([os.path.dirname(path) for path in paths if path is not None]))
+        names = [None if path is None else os.path.relpath(path, root) for path in paths]
+        return frame.with_columns(pl.Series(COLUMN, names, dtype=pl.String)), root, (COLUMN,)
+    pictures = Pictures(images)
+    return frame.with_columns(pl.Series(COLUMN, pictures.names, dtype=pl.String)), pictures, (COLUMN,)
+
+
+def folder_of(images: Any) -> Path | Pictures | None:
+    """Return the folder of pictures, which may be missing."""
+    return images if images is None or isinstance(images, Pictures) else path_of(images, "--images")
+
+
+@dataclasses.dataclass(frozen=True)
+class Located:
+    """The names of every row's pictures, and the folder or memory that they are in."""
+
+    names: list[tuple[str | None, ...]]
+    root: Path | None = None
+    memory: Pictures | None = None
+
+
+def located(frame: pl.DataFrame, images: Any, columns: tuple[str, ...]) -> Located:
+    """Return where the pictures of rows are.
+
+    Args:
+      frame: N rows.
+      images: a folder, or a picture per row (see `beside`).
+      columns: of the frame, with the paths in the folder.
+
+    Raises:
+      UserError: there is neither a folder with a column, nor a picture per row.
+    """
+    check(images is not None, "images: say in which folder the pictures are, or give a picture per row.")
+    where: Path | Pictures
+    if is_folder(images):
+        check(bool(columns), "image_column: name the column of the table with the paths of the pictures.")
+        require_columns(frame.columns, columns, IN_MEMORY)
+        where = path_of(images, "images")
+        check(where.is_dir(), f"The image folder {where} does not exist.")
+    else:
+        frame, where, columns = beside(frame, images)
+    names = list(zip(*(frame[name].cast(pl.String).to_list() for name in columns), strict=True))
+    return Located(names, memory=where) if isinstance(where, Pictures) else Located(names, root=where)

@@ -1,0 +1,95 @@
+"""`mj.pretrain`: train an experiment, or continue it."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mmcl_jax.api.given import AnyPath, overriding, path_of
+from mmcl_jax.config import OwnData, apply, explain, load
+from mmcl_jax.config.length import keep_warmup
+from mmcl_jax.data.store import Store
+from mmcl_jax.errors import check
+from mmcl_jax.evaluation.monitor import monitor
+from mmcl_jax.training.loop import Result
+from mmcl_jax.training.loop import pretrain as train
+from mmcl_jax.training.processes import initialize, is_first
+from mmcl_jax.training.runs.renamed import renamed_override
+from mmcl_jax.training.runs.run import Run
+
+Overrides = Mapping[str, Any] | Sequence[str]
+
+
+def pretrain(
+    config: str | ConfigDict,
+    workdir: AnyPath,
+    *,
+    data: Store | AnyPath | None = None,
+    overrides: Overrides = (),
+    distributed: bool = False,
+) -> Run:
+    """Train the encoders of an experiment, or continue the run that is in `workdir`.
+
+    The same from the command line: `mmcl pretrain --config CONFIG --config.data=DATA --workdir WORKDIR`. Called again
+    with the same arguments, it continues where it was stopped, and has nothing to do where the training is complete.
+
+    Args:
+      config: the name of a shipped experiment such as "mmcl/mmcl:own", the path of a config file, or a config.
+      workdir: the folder of the run, new or to be continued.
+      data: the store to train on, opened or its folder; the same as the override `data`.
+      overrides: values of config keys, such as `{"batch_size": 64, "schedule.learning_rate": 1e-3}`.
+      distributed: this process is one of several of a cluster's job.
+
+    Returns:
+      The run. `Run.model()` is the model of its newest checkpoint; in a notebook the run shows its curves.
+
+    Raises:
+      UserError: the config, the data or the folder cannot be used; nothing was written.
+
+    Example:
+      >>> run = mj.pretrain("digits_mmcl", data=store, workdir="runs/digits")  # doctest: +SKIP
+      >>> run.metrics()[-1]["loss"]  # doctest: +SKIP
+    """
+    return pretrain_to_result(config, workdir, data=data, overrides=overrides, distributed=distributed).run
+
+
+def pretrain_to_result(
+    config: str | ConfigDict,
+    workdir: AnyPath,
+    *,
+    data: Store | AnyPath | None = None,
+    overrides: Overrides = (),
+    distributed: bool = False,
+) -> Result:
+    """Do what `pretrain` does, and return how the training ended: it may have been asked to stop."""
+    if distributed:
+        initialize()
+    workdir, texts = Path(workdir), overriding(overrides)
+    if data is not None:
+        texts.append(f"data={path_of(data, 'data')}")
+    begun, said = Run.exists(workdir), list[str]()
+    if begun and Run.is_old(workdir):  # the same call continues a run, whichever version it was begun with
+        texts = [renamed_override(text) for text in texts]
+    if isinstance(config, ConfigDict):
+        experiment = copy.deepcopy(config)
+        apply(experiment, texts, say=said.append)
+    else:
+        kept = OwnData.kept(workdir) if config.endswith(":own") else None
+        experiment = load(config, texts, data=kept, say=said.append)
+    check(
+        not begun or (Path(experiment.data) / "store.json").is_file(),
+        f"{workdir} is trained on a store, and there is none at {experiment.data}; if it has moved, say where it "
+        "is with --config.data.",
+    )
+    if begun:
+        keep_warmup(experiment, Run.open(workdir).config, texts)
+        said = []
+    said += explain(experiment, texts) if "own" in experiment else []
+    if said and is_first():
+        print("\n".join(said), flush=True)
+    result = train(experiment, workdir, monitor=monitor)
+    if is_first():
+        print(result.describe())
+    return result

@@ -1,0 +1,101 @@
+"""`mj.reproduce`: a table of a paper, ours beside the published numbers."""
+
+import dataclasses
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmcl_jax.api.given import AnyPath, command_of, overriding, path_of, several
+from mmcl_jax.data.store import Store
+from mmcl_jax.page.html import element
+from mmcl_jax.reproduce.run import Request
+from mmcl_jax.reproduce.run import reproduce as work
+
+_DEFAULT = Request(table="", data=Path(), out=Path())
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Reproduced:
+    """The files of a table; it prints as the table, and shows itself as one in a notebook.
+
+    Attributes:
+      directory: with `table.html`, `table.txt` and `results.json`.
+      finished: False if a training was asked to stop; the same call continues.
+    """
+
+    directory: Path
+    finished: bool
+
+    def __repr__(self) -> str:
+        text = self.directory / "table.txt"
+        return text.read_text() if self.finished else f"{self.directory}: not finished; the same call continues"
+
+    def _repr_html_(self) -> str:
+        if not self.finished:
+            return element("p", repr(self))
+        page = html.escape((self.directory / "table.html").read_text())
+        return f'<iframe sandbox srcdoc="{page}" style="width:100%;height:40em;border:0"></iframe>'
+
+
+def reproduce(
+    table: str,
+    *,
+    data: Store | AnyPath,
+    out: AnyPath,
+    variant: str = _DEFAULT.variant,
+    seeds: int = _DEFAULT.seeds,
+    epochs: int | None = _DEFAULT.epochs,
+    methods: str | Iterable[str] = _DEFAULT.methods,
+    label: str | None = _DEFAULT.label,
+    draws: int | None = _DEFAULT.draws,
+    learning_rates: float | Iterable[float] | None = _DEFAULT.learning_rates,
+    max_epochs: int | None = _DEFAULT.max_epochs,
+    title: str = _DEFAULT.title,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+) -> Reproduced:
+    """Reproduce a table of a paper: train what it needs, evaluate, and write it beside the published numbers.
+
+    The same from the command line: `mmcl reproduce TABLE --data DATA --out OUT`, with the same options. Called again
+    with the same arguments, it continues.
+
+    Args:
+      table: its name; `mmcl reproduce --help` lists them.
+      data: the store to train and evaluate on.
+      out: the folder of all tables of this store, which share runs.
+      variant: size and settings of the configs: "digits", "cars", "dvm", "cardiac" or "own".
+      seeds: pretrainings of each method.
+      epochs: of each pretraining; by default as the config says.
+      methods: rows of the table; all by default, and the reference row always.
+      label: to predict; by default the store's first that is a class.
+      draws: of labels, per pretraining; by default 3 for probes, else 1.
+      learning_rates: to choose from; by default the protocol's own.
+      max_epochs: of probes and fine-tuning; by default the protocol's own.
+      title: of the page; by default the names of table and store.
+      overrides: values of config keys of every pretraining, such as `{"dtype": "bfloat16"}`.
+
+    Returns:
+      The files of the table.
+
+    Raises:
+      UserError: bad input, found before anything is trained.
+    """
+    command = command_of(reproduce, dict(locals()), bare=("table",))
+    request = Request(
+        table=table,
+        data=path_of(data, "--data"),
+        out=path_of(out, "--out"),
+        variant=variant,
+        seeds=seeds,
+        epochs=epochs,
+        methods=several(methods),
+        label=label,
+        draws=draws,
+        learning_rates=None if learning_rates is None else several(learning_rates),
+        max_epochs=max_epochs,
+        title=title,
+        overrides=tuple(overriding(overrides)),
+        command=command,
+    )
+    finished = work(request)
+    return Reproduced(request.out / table, finished)

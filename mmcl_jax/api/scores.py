@@ -1,0 +1,78 @@
+"""What `mj.evaluate` returns: the scores, which print as the tables of the command line."""
+
+import dataclasses
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import polars as pl
+from rich.console import Console
+
+from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.evaluation.results.summary import Grid, grids, show
+from mmcl_jax.page.html import Html, element, fragment, table
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Scores(Sequence[Score]):
+    """A sequence of scores, those of baselines first; in a notebook, tables of means and spreads.
+
+    Attributes:
+      scores: all of them.
+      path: the results file that has them, None for none.
+      note: where they are, in a sentence.
+    """
+
+    scores: tuple[Score, ...]
+    path: Path | None = None
+    note: str = ""
+
+    @overload
+    def __getitem__(self, index: int) -> Score: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Scores": ...
+    def __getitem__(self, index: int | slice) -> "Score | Scores":
+        """Return a score, or some of them."""
+        return Scores(self.scores[index]) if isinstance(index, slice) else self.scores[index]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[Score]:
+        return iter(self.scores)
+
+    @property
+    def grids(self) -> list[Grid]:
+        """The tables: per label, protocol and input, the two metrics that the task shows; and retrieval's."""
+        return grids(self.scores)
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row per score: what was evaluated, a column per metric, and a column per setting that was chosen.
+
+        A metric or setting that a score does not have is null.
+        """
+        said = ("method", "seed", "protocol", "input", "label", "task", "budget", "draw", "fold")
+        rows = [
+            {
+                **{name: getattr(score, name) for name in said},
+                **score.metrics,
+                **{f"chosen_{name}": value for name, value in score.chosen.items()},
+            }
+            for score in self.scores
+        ]
+        return pl.DataFrame(rows, infer_schema_length=None)
+
+    def __repr__(self) -> str:
+        text = io.StringIO()
+        show(self.grids, Console(file=text, width=120, color_system=None))
+        return "\n".join(filter(None, [text.getvalue().strip() or "no scores", self.note]))
+
+    def _repr_html_(self) -> str:
+        return fragment(*map(_html, self.grids), element("p", self.note) if self.note else None)
+
+
+def _html(grid: Grid) -> Html:
+    numbers = range(grid.labels, len(grid.head))
+    note = element("p", grid.note) if grid.note else None
+    return fragment(table(grid.title, grid.head, grid.rows, numeric=set(numbers), captioned=True), note)
