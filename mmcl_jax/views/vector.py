@@ -14,8 +14,8 @@ def vector(*, modality: str = "vector") -> View:
     """The vector in standard deviations of its features over the training rows; a missing value is the mean, 0.
 
     Example:
+      >>> import jax, jax.numpy as jnp
       >>> fitted = {"mean": jnp.array([1.0, 0.0]), "std": jnp.array([2.0, 1.0])}
-      >>> import jax
       >>> keys = jax.random.split(jax.random.key(0), 1)
       >>> print(vector().plain(jnp.array([[3, -127]], jnp.int8), keys, fitted).values)
       [[1. 0.]]
