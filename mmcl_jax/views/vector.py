@@ -14,6 +14,7 @@ def vector(*, modality: str = "vector") -> View:
     """Return the vector in standard deviations of its features over the training rows; missing values become 0.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> fitted = {"mean": jnp.array([1.0, 0.0]), "std": jnp.array([2.0, 1.0])}
       >>> print(vector()(jnp.array([[3, -127]], jnp.int8), train=False, **fitted).values)
       [[1. 0.]]
