@@ -146,13 +146,13 @@ class ContrastiveEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
                 workers=self.workers,
             )
             texts = [*overriding(self.overrides), f"data={folder / 'store'}", f"seed={self.random_state}"]
-            say = print if self.verbose else _nothing
+            log = print if self.verbose else _nothing
             if isinstance(self.config, str):
-                config = load(self.config, texts, say=say)
+                config = load(self.config, texts, log=log)
             else:
                 config = ConfigDict(self.config)
-                apply(config, texts, say=say)
-            result = pretrain(config, folder / "run", say=say)
+                apply(config, texts, log=log)
+            result = pretrain(config, folder / "run", log=log)
             check(result.finished, "The training was asked to stop before its end.")
             self.snapshot_ = Snapshot.of(result.run)
             self.workdir_ = None if self.workdir is None else folder

@@ -78,7 +78,7 @@ class CrossAttention(Fusion):
         self.inputs = nnx.List([linear(channels, width, rngs=rngs, dtype=dtype) for channels in parts])
         self.norms = nnx.List([nnx.LayerNorm(width, dtype=dtype, rngs=rngs) for _ in parts])
         self.blocks = nnx.List([Block(width, heads, rngs=rngs, dtype=dtype) for _ in range(blocks)])
-        self.features = self.local_features = width
+        self.out_features = self.out_local_features = width
         self.pool, self.dtype = pool, dtype
 
     def body(

@@ -21,7 +21,7 @@ _LARGEST_CELL = 1 << 27
 IN_MEMORY = "the data frame"  # what messages call it
 
 
-class Table(NamedTuple):
+class RawTable(NamedTuple):
     """A table as read.
 
     `frame` holds the records that could be parsed, `numbers` [N] their place in the file (the first record after the
@@ -35,7 +35,7 @@ class Table(NamedTuple):
 
 def read_table(
     path: Path, *, separator: str | None = None, encoding: str = "utf-8", columns: tuple[str, ...] = ()
-) -> Table:
+) -> RawTable:
     """Read a CSV, TSV or Parquet file with a header.
 
     Names and cells lose the white space around them, also that before a quoted cell; empty lines are no records. A
@@ -65,7 +65,7 @@ def read_table(
     return table._replace(frame=_trimmed(table.frame))
 
 
-def in_memory(frame: pl.DataFrame) -> Table:
+def in_memory(frame: pl.DataFrame) -> RawTable:
     """Return a data frame as a table: what `read_table` gives for the Parquet file of the frame.
 
     Raises:
@@ -73,7 +73,7 @@ def in_memory(frame: pl.DataFrame) -> Table:
     """
     check(frame.width > 0 and frame.height > 0, f"{IN_MEMORY[:1].upper()}{IN_MEMORY[1:]} is empty.")
     names = _names(frame.columns, "", IN_MEMORY)
-    return Table(_trimmed(frame.rename(dict(zip(frame.columns, names, strict=True)))), _numbers(frame), [])
+    return RawTable(_trimmed(frame.rename(dict(zip(frame.columns, names, strict=True)))), _numbers(frame), [])
 
 
 def _trimmed(frame: pl.DataFrame) -> pl.DataFrame:
@@ -90,7 +90,7 @@ class Tables:
     """Reads tables; each file once, however many entries come from it."""
 
     def __init__(self) -> None:
-        self._read: dict[tuple[Path, str | None, str, tuple[str, ...]], Table] = {}
+        self._read: dict[tuple[Path, str | None, str, tuple[str, ...]], RawTable] = {}
 
     def read(
         self,
@@ -99,7 +99,7 @@ class Tables:
         separator: str | None = None,
         encoding: str = "utf-8",
         columns: tuple[str, ...] = (),
-    ) -> Table:
+    ) -> RawTable:
         """Read as `read_table` does; a data frame is a table already."""
         if isinstance(path, pl.DataFrame):
             return in_memory(path)
@@ -131,17 +131,17 @@ def scan_parquet(path: Path) -> pl.LazyFrame:
     return frame.rename(dict(zip(there, _names(there, "", path), strict=True)))
 
 
-def _read_parquet(path: Path, columns: tuple[str, ...]) -> Table:
+def _read_parquet(path: Path, columns: tuple[str, ...]) -> RawTable:
     lazy = scan_parquet(path)
     require_columns(lazy.collect_schema().names(), columns, path)
     try:
         frame = (lazy.select(by_name(columns)) if columns else lazy).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
-    return Table(frame, _numbers(frame), [])
+    return RawTable(frame, _numbers(frame), [])
 
 
-def _read_text(path: Path, separator: str, encoding: str) -> Table:
+def _read_text(path: Path, separator: str, encoding: str) -> RawTable:
     check(
         len(separator) == 1 and separator not in '"\r\n',
         f"--separator: {separator!r} is not one character that can be between cells.",
@@ -168,7 +168,7 @@ def _read_text(path: Path, separator: str, encoding: str) -> Table:
     except pl.exceptions.PolarsError as error:
         raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
     check(frame.height == len(good), f"The table {path} cannot be read: {len(good)} records became {frame.height}.")
-    return Table(frame, np.array(good, np.int64), bad)
+    return RawTable(frame, np.array(good, np.int64), bad)
 
 
 def _decoded(path: Path, encoding: str) -> str:

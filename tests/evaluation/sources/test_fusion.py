@@ -95,7 +95,7 @@ def test_a_fusion_is_evaluated_by_its_name_on_the_rows_that_have_its_parts(run: 
         max_epochs=1,
         draws=1,
     )
-    scores = evaluate_runs([run], run.store(), options, say=said.append)
+    scores = evaluate_runs([run], run.store(), options, log=said.append)
     assert {(score.input, score.protocol, score.method) for score in scores} == {
         *(("image+fusion", name, "random encoder") for name in ("probe", "knn")),
         ("image+fusion", "finetune", "supervised image+fusion"),
