@@ -39,6 +39,7 @@ def vector_scarf(*, modality: str = "vector", rate: float = 0.3, population: int
 
     Example:
       >>> import jax
+      >>> import jax.numpy as jnp
       >>> given = {"mean": jnp.zeros(4), "std": jnp.ones(4), "population": jnp.ones((9, 4))}
       >>> float(vector_scarf(rate=0.5)(jnp.zeros((1, 4)), jax.random.key(0), **given).values.sum())
       2.0
