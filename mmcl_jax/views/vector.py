@@ -38,8 +38,7 @@ def vector_scarf(*, modality: str = "vector", rate: float = 0.3, population: int
       ValueError: the rate is outside [0, 1], or the population is not positive.
 
     Example:
-      >>> import jax
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> given = {"mean": jnp.zeros(4), "std": jnp.ones(4), "population": jnp.ones((9, 4))}
       >>> float(vector_scarf(rate=0.5)(jnp.zeros((1, 4)), jax.random.key(0), **given).values.sum())
       2.0
