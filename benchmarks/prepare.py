@@ -19,7 +19,7 @@ import polars as pl
 from PIL import Image
 
 from mmcl_jax.prepare.make import prepare
-from mmcl_jax.prepare.pictures.decode import CHUNK, Job, decode
+from mmcl_jax.prepare.pictures.decode import CHUNK, DecodeJob, decode
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.synthetic.cars.generator import generate_dvm
 
@@ -55,7 +55,7 @@ def run(size: str) -> list[dict[str, Any]]:
                     file.unlink()
         (root / "decoded").mkdir()
         began = time.perf_counter()
-        job = Job(root=os.path.realpath(request.images), shape=(pixels, pixels, 3))
+        job = DecodeJob(root=os.path.realpath(request.images), shape=(pixels, pixels, 3))
         assert not decode(job, names, root / "decoded", workers=workers).bad
         seconds["decoding into the array"] = time.perf_counter() - began
         shutil.rmtree(root / "decoded")

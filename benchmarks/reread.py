@@ -15,14 +15,14 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.reproduce.grid import Sample
-from mmcl_jax.reproduce.outcome import Outcome
+from mmcl_jax.reproduce.outcome import TableOutcome
 from mmcl_jax.reproduce.page.text import render_text
 from mmcl_jax.reproduce.plan import How, Plan, Training
 from mmcl_jax.reproduce.results import judged
 from mmcl_jax.reproduce.tables.tables import find
 
 
-def outcome_of(results: dict[str, Any]) -> Outcome:
+def outcome_of(results: dict[str, Any]) -> TableOutcome:
     """Return the outcome that a results file was made of; of its store there is only what the file says.
 
     Raises:
@@ -54,7 +54,7 @@ def outcome_of(results: dict[str, Any]) -> Outcome:
         evaluations=(),
     )
     rows = results["store"]["rows"]["test"]
-    return Outcome(
+    return TableOutcome(
         plan=plan,
         variant=results["variant"],
         title=results["title"],

@@ -20,7 +20,7 @@ _POLL = 0.2
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, what: str, wait: bool = False, say: Callable[[str], None] = print) -> Iterator[None]:
+def locked(path: Path, *, what: str, wait: bool = False, log: Callable[[str], None] = print) -> Iterator[None]:
     """Hold the lock file `path` within the block; it is removed at the end.
 
     The kernel's lock (`flock`) decides where there is one. The file also names the holder, who renews it every `BEAT`
@@ -31,7 +31,7 @@ def locked(path: Path, *, what: str, wait: bool = False, say: Callable[[str], No
       path: of the lock file; its folder is made.
       what: is done in the block, for the sentence of the process that comes second: "trains in runs/a".
       wait: for the holder to leave, instead of raising.
-      say: prints a line, once, when there is something to wait for.
+      log: prints a line, once, when there is something to wait for.
 
     Raises:
       UserError: another process holds it (and `wait` is false); the sentence names its host and process.
@@ -43,7 +43,7 @@ def locked(path: Path, *, what: str, wait: bool = False, say: Callable[[str], No
         if not wait:
             raise UserError(f"{holder} {what}; wait until it ends, or stop it.")
         if not said:
-            say(f"waiting: {holder} {what}")
+            log(f"waiting: {holder} {what}")
             said = True
         time.sleep(_POLL)
     over = threading.Event()

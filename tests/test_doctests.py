@@ -2,7 +2,9 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
+import re
 
 import jax
 import pytest
@@ -40,6 +42,8 @@ def test_examples(name: str) -> None:
     with jax.numpy_dtype_promotion("standard" if name in PROMOTE else "strict"):
         result = doctest.testmod(module)
     assert result.failed == 0
+    written = re.findall(r"^ +>>> (?!.*# doctest: \+SKIP)", inspect.getsource(module), re.MULTILINE)
+    assert result.attempted - getattr(result, "skipped", 0) == len(written)  # none hides where doctest does not look
 
 
 @pytest.mark.core

@@ -105,7 +105,7 @@ def test_a_dead_holder_that_nobody_has_asked_after_holds_nothing(tmp_path: Path,
     process = holder(tmp_path / "lock.json")
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    with locked(tmp_path / "lock.json", what="trains", wait=wait, say=pytest.fail):
+    with locked(tmp_path / "lock.json", what="trains", wait=wait, log=pytest.fail):
         pass
     process.communicate()
 
@@ -115,11 +115,11 @@ def test_who_waits_comes_in_when_the_other_leaves(tmp_path: Path) -> None:
     process = holder(path)
     said: list[str] = []
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         said.append(line)
         process.kill()
 
-    with locked(path, what="restores flat", wait=True, say=say):
+    with locked(path, what="restores flat", wait=True, log=log):
         process.communicate()
     assert said == [f"waiting: Process {process.pid} on {socket.gethostname()} restores flat"]
 

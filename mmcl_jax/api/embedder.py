@@ -1,5 +1,6 @@
 """An estimator in scikit-learn's manner: contrastive pretraining is `fit`, frozen features are `transform`."""
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -153,14 +154,14 @@ class ContrastiveEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             for line in store.warnings:
                 warnings.warn(line, stacklevel=2)
             texts = [*overriding(self.overrides), f"data={folder / 'store'}", f"seed={self.random_state}"]
-            say = print if self.verbose else _nothing
+            log = print if self.verbose else _nothing
             if isinstance(self.config, str):
-                config = load(self.config, texts, say=say)
+                config = load(self.config, texts, log=log)
             else:
-                config = ConfigDict(self.config)
-                apply(config, texts, say=say)
+                config = copy.deepcopy(self.config)
+                apply(config, texts, log=log)
             check_encoders(config, self.input)
-            result = pretrain(config, folder / "run", say=say)
+            result = pretrain(config, folder / "run", log=log)
             check(result.finished, "The training was asked to stop before its end.")
             self.snapshot_ = Snapshot.of(result.run)
             self.workdir_ = None if self.workdir is None else folder

@@ -15,7 +15,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.training.loop import Result
 from mmcl_jax.training.loop import pretrain as train
-from mmcl_jax.training.processes import initialize, is_first
+from mmcl_jax.training.processes import initialize, is_primary
 from mmcl_jax.training.runs.renamed import renamed_override
 from mmcl_jax.training.runs.run import Run
 
@@ -74,10 +74,10 @@ def pretrain_to_result(
         texts = [renamed_override(text) for text in texts]
     if isinstance(config, ConfigDict):
         experiment = copy.deepcopy(config)
-        apply(experiment, texts, say=said.append)
+        apply(experiment, texts, log=said.append)
     else:
         kept = OwnData.kept(workdir) if config.endswith(":own") else None
-        experiment = load(config, texts, data=kept, say=said.append)
+        experiment = load(config, texts, data=kept, log=said.append)
     check(
         not begun or (Path(experiment.data) / "store.json").is_file(),
         f"{workdir} is trained on a store, and there is none at {experiment.data}; if it has moved, say where it "
@@ -87,9 +87,9 @@ def pretrain_to_result(
         keep_warmup(experiment, Run.open(workdir).config, texts)
         said = []
     said += explain(experiment, texts) if "own" in experiment else []
-    if said and is_first():
+    if said and is_primary():
         print("\n".join(said), flush=True)
     result = train(experiment, workdir, monitor=monitor)
-    if is_first():
+    if is_primary():
         print(result.describe())
     return result

@@ -20,7 +20,7 @@ from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.results.plot import plot_scores
 from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.results.summary import Cell, budgets_of, grids, paired, repeats_of, show, summarise
+from mmcl_jax.evaluation.results.summary import ScoreCell, budgets_of, grids, paired, repeats_of, show, summarise
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.files import write_text, writing
 from mmcl_jax.lock import locked
@@ -126,7 +126,7 @@ def _differences(scores: Sequence[Score]) -> list[str]:
     return lines
 
 
-def _interval(cell: Cell) -> str:
+def _interval(cell: ScoreCell) -> str:
     return "{:+.3f} to {:+.3f}".format(*cell.interval)
 
 

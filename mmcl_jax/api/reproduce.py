@@ -9,10 +9,10 @@ from typing import Any
 from mmcl_jax.api.given import AnyPath, command_of, overriding, path_of, several
 from mmcl_jax.data.store import Store
 from mmcl_jax.page.html import element
-from mmcl_jax.reproduce.run import Request
+from mmcl_jax.reproduce.run import Reproduction
 from mmcl_jax.reproduce.run import reproduce as work
 
-_DEFAULT = Request(table="", data=Path(), out=Path())
+_DEFAULT = Reproduction(table="", data=Path(), out=Path())
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -81,7 +81,7 @@ def reproduce(
       UserError: bad input, found before anything is trained.
     """
     command = command_of(reproduce, dict(locals()), bare=("table",))
-    request = Request(
+    request = Reproduction(
         table=table,
         data=path_of(data, "--data"),
         out=path_of(out, "--out"),

@@ -45,7 +45,7 @@ def load(
     overrides: Sequence[str] = (),
     *,
     data: Data | None = None,
-    say: Callable[[str], object] = lambda line: None,
+    log: Callable[[str], object] = lambda line: None,
 ) -> ConfigDict:
     """Return the config called `name` (a shipped experiment, or the path of a file with `get_config()`), overridden.
 
@@ -57,7 +57,7 @@ def load(
         config is chosen from.
       data: the argument itself, in place of its name. For ":own", the description of the store and the devices, by
         default that of the store in the override `data`, on the devices that JAX sees.
-      say: is told when a warm-up is shortened.
+      log: is told when a warm-up is shortened.
 
     Raises:
       UserError: there is no such config, it takes no such argument, or an override names no key; ":own" has no store,
@@ -94,11 +94,11 @@ def load(
             data.columns > 0 or not tables,
             f"{name}: the store has no columns to make a table of; mmcl/simclr:own learns from images alone.",
         )
-    apply(config, overrides, say=say)
+    apply(config, overrides, log=log)
     return config
 
 
-def apply(config: ConfigDict, overrides: Sequence[str], *, say: Callable[[str], object] = lambda line: None) -> None:
+def apply(config: ConfigDict, overrides: Sequence[str], *, log: Callable[[str], object] = lambda line: None) -> None:
     """Override keys of a config in place, by texts `key.path=value`; see `load`.
 
     Raises:
@@ -111,7 +111,7 @@ def apply(config: ConfigDict, overrides: Sequence[str], *, say: Callable[[str], 
         _assign(config, key, text)
     shortened = shorten_warmup(config, epochs, overrides)
     if shortened is not None:
-        say(shortened)
+        log(shortened)
 
 
 def alias(name: str) -> Callable[[], ConfigDict]:

@@ -20,7 +20,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.data.workers import begin_streaming, out_of_shared_memory
 from mmcl_jax.errors import check
 
-Batch = dict[str, np.ndarray]
+HostBatch = dict[str, np.ndarray]
 
 
 class Batches:
@@ -73,7 +73,7 @@ class Batches:
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, index: Any) -> Batch:
+    def __getitem__(self, index: Any) -> HostBatch:
         every = self.rows_of(int(index))
         rows = every[self.mine]
         batch = {name: np.asarray(array[rows]) for name, array in self.arrays.items()}
@@ -134,7 +134,7 @@ class BatchIterator:
     def __iter__(self) -> "BatchIterator":
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> HostBatch:
         assert self._ahead is not None
         batch = next(self._ahead)
         self._next += 1

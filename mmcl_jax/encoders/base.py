@@ -45,13 +45,13 @@ class Encoder(nnx.Module):
 
     Attributes:
       takes: the kinds of entries that can be encoded.
-      features: D, the width of the pooled features.
-      local_features: C, the width of the local features; 0 if there are none.
+      out_features: D, the width of the pooled features.
+      out_local_features: C, the width of the local features; 0 if there are none.
     """
 
     takes: tuple[str, ...] = ()
-    features: int
-    local_features: int = 0
+    out_features: int
+    out_local_features: int = 0
 
     def embed(self, view: Any) -> Any:
         """Return the view as arrays of floats (and masks, where there are any) in which a gradient has a meaning."""
@@ -97,13 +97,13 @@ class Encoder(nnx.Module):
 class Projector(nnx.Module):
     """A projector, or a predictor, which is a projector behind a projector.
 
-    A factory asks for what it needs of `features` (what it gets), `norm`, `rngs` and `dtype`.
+    A factory asks for what it needs of `features` (the width it gets), `norm`, `rngs` and `dtype`.
 
     Attributes:
-      features: d, the width of the result.
+      out_features: d, the width of the result.
     """
 
-    features: int
+    out_features: int
 
     def __call__(self, x: Array, *, train: bool, present: Bool[Array, "B *L"] | None = None) -> Array:
         """Return features `[B, D]` or `[B, L, C]` in the space where a term compares them, `[B, d]` or `[B, L, d]`.

@@ -26,7 +26,7 @@ class CNN(Encoder):
             ]
         )
         self.norms = nnx.List([norm(c) for c in channels])
-        self.features = self.local_features = channels[-1]
+        self.out_features = self.out_local_features = channels[-1]
         self.dtype = dtype
 
     def embed(self, view: Float[Array, "B *space C"]) -> Float[Array, "B *space C"]:

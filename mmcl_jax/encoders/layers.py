@@ -122,7 +122,7 @@ class BatchNorm(nnx.Module):
             return kept(self._masked(values, present).astype(self.dtype or x.dtype).reshape(x.shape), present)
         mean = values.mean(axis=1, keepdims=True)
         var = jnp.square(values - mean).mean(axis=1, keepdims=True)
-        self._remember(mean, var, count=grouped.shape[1])
+        self._update_statistics(mean, var, count=grouped.shape[1])
         return self._normalise(grouped, mean, var).reshape(x.shape)
 
     def _masked(self, values: Array, present: Array) -> Array:
@@ -155,7 +155,7 @@ class BatchNorm(nnx.Module):
         offset = self.bias[...].reshape(1, 1, -1) - mean * factor
         return (x.astype(jnp.float32) * factor + offset).astype(self.dtype or x.dtype)
 
-    def _remember(self, mean: Array, var: Array, *, count: int) -> None:
+    def _update_statistics(self, mean: Array, var: Array, *, count: int) -> None:
         unbiased = var * (count / max(count - 1, 1))
         for stat, new in ((self.mean, mean), (self.var, unbiased)):
             new = jax.lax.stop_gradient(new.mean(axis=(0, 1)))

@@ -29,7 +29,7 @@ class MLP(Encoder):
             ]
         )
         self.norms = nnx.List([norm(size) for size in sizes[1:-1]])
-        self.features, self.dtype = features, dtype
+        self.out_features, self.dtype = features, dtype
 
     def body(
         self,

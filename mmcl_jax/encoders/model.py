@@ -165,12 +165,12 @@ def build_model(
         for key, part in sorted(config.projectors.items())
     }
     predictors = {
-        key: projector(f"config.predictors.{key}", part, projectors[key].features)
+        key: projector(f"config.predictors.{key}", part, projectors[key].out_features)
         for key, part in sorted(config.predictors.items())
     }
     layers = {
         term: {
-            view: linear(encoders[config.views[view].modality].features, size, rngs=rngs, dtype=dtype)
+            view: linear(encoders[config.views[view].modality].out_features, size, rngs=rngs, dtype=dtype)
             for view, size in sizes.items()
         }
         for term, sizes in (heads or {}).items()
@@ -195,7 +195,7 @@ def _fusion_specs(config: ConfigDict, encoders: Mapping[str, Encoder]) -> dict[s
                 f"config.views.{name}.of: {text!r} are local features, and the encoder of {of!r} gives none; name "
                 f"{view!r}, or choose another config.encoders.{of}.",
             )
-            widths.append(encoders[of].local_features if local else encoders[of].features)
+            widths.append(encoders[of].local_features if local else encoders[of].out_features)
         found[config.views[name].modality] = ViewSpec(kind="fusion", shape=(), parts=tuple(widths))
     return dict(sorted(found.items()))
 
@@ -212,7 +212,7 @@ def _width(encoders: Mapping[str, Encoder], key: str, path: str) -> int:
     check(modality in encoders, f"{path}: there is no {modality!r} in config.encoders.")
     encoder = encoders[modality]
     check(
-        not local or encoder.local_features > 0,
+        not local or encoder.out_local_features > 0,
         f"{path}: the encoder of {modality!r} gives no local features; project {modality!r}.",
     )
-    return encoder.local_features if local else encoder.features
+    return encoder.out_local_features if local else encoder.out_features

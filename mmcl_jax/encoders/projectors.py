@@ -16,7 +16,7 @@ class MLPProjector(Projector):
     def __init__(self, features: int, hidden: int, out: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
         self.hidden = linear(features, hidden, rngs=rngs, dtype=dtype)
         self.out = linear(hidden, out, rngs=rngs, dtype=dtype)
-        self.features = out
+        self.out_features = out
 
     def __call__(
         self, x: Float[Array, "B *L D"], *, train: bool, present: Bool[Array, "B *L"] | None = None
@@ -29,7 +29,7 @@ class LinearProjector(Projector):
 
     def __init__(self, features: int, out: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
         self.layer = linear(features, out, rngs=rngs, dtype=dtype)
-        self.features = out
+        self.out_features = out
 
     def __call__(
         self, x: Float[Array, "B *L D"], *, train: bool, present: Bool[Array, "B *L"] | None = None
@@ -55,7 +55,7 @@ class NormProjector(Projector):
         layers = [linear(i, o, rngs=rngs, dtype=dtype, bias=False) for i, o in itertools.pairwise(sizes)]
         self.layers = nnx.List([*layers, linear(sizes[-1], out, rngs=rngs, dtype=dtype, bias=out_bias)])
         self.norms = nnx.List([norm(size) for size in hidden])
-        self.features = out
+        self.out_features = out
 
     def __call__(
         self, x: Float[Array, "B *L D"], *, train: bool, present: Bool[Array, "B *L"] | None = None

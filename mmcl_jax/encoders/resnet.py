@@ -131,7 +131,7 @@ class ResNet(Encoder):
                 inputs = (base << stage) * block.expansion
             stages.append(Stage(blocks, remat=remat == "blocks"))
         self.stages = nnx.List(stages)
-        self.features = self.local_features = inputs
+        self.out_features = self.out_local_features = inputs
         self.remat = remat
 
     def embed(self, view: Map) -> Map:
@@ -180,7 +180,7 @@ def resnet18(
     Example:
       >>> import jax
       >>> encoder = nnx.eval_shape(lambda: resnet18(shape=(64, 64, 3), rngs=nnx.Rngs(0)))  # shapes alone
-      >>> encoder.features, sum(x.size for x in jax.tree.leaves(nnx.state(encoder, nnx.Param)))
+      >>> encoder.out_features, sum(x.size for x in jax.tree.leaves(nnx.state(encoder, nnx.Param)))
       (512, 11176512)
     """
     return ResNet(
@@ -212,7 +212,7 @@ def resnet50(
     Example:
       >>> import jax
       >>> encoder = nnx.eval_shape(lambda: resnet50(shape=(64, 64, 3), rngs=nnx.Rngs(0)))  # shapes alone
-      >>> encoder.features, sum(x.size for x in jax.tree.leaves(nnx.state(encoder, nnx.Param)))
+      >>> encoder.out_features, sum(x.size for x in jax.tree.leaves(nnx.state(encoder, nnx.Param)))
       (2048, 23508032)
     """
     return ResNet(

@@ -11,7 +11,7 @@ from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.layers import kept
 
 
-class Tokens(NamedTuple):
+class TokenBatch(NamedTuple):
     """Vectors of tokens, zeros where there is no token, and where there are tokens."""
 
     vectors: Float[Array, "B T C"]
@@ -26,19 +26,19 @@ class TextEmbedding(Encoder):
     def __init__(self, *, vocabulary: int, features: int, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
         # As torch.nn.Embedding starts.
         self.table = nnx.Param(nnx.initializers.normal(1.0)(rngs.params(), (vocabulary, features), jnp.float32))
-        self.features = self.local_features = features
+        self.out_features = self.out_local_features = features
         self.dtype = dtype
 
-    def embed(self, view: Int[Array, "B T 2"]) -> Tokens:
+    def embed(self, view: Int[Array, "B T 2"]) -> TokenBatch:
         """Return the vectors of the tokens and their mask; a token beyond the vocabulary is NaN."""
         tokens = view[..., 0]
         mask = tokens >= 0
         vectors = self.table[...].at[jnp.where(mask, tokens, 0)].get(mode="fill", fill_value=jnp.nan)
-        return Tokens(kept(vectors.astype(self.dtype), mask), mask)
+        return TokenBatch(kept(vectors.astype(self.dtype), mask), mask)
 
     def body(
         self,
-        embedded: Tokens,
+        embedded: TokenBatch,
         *,
         train: bool,
         present: Bool[Array, " B"] | None = None,

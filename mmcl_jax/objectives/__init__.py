@@ -6,7 +6,7 @@ A term can be used without a config: `clip(temperature=0.1)(images, tables)` is 
 from mmcl_jax.objectives import pairs
 from mmcl_jax.objectives.base import TERMS, Term
 from mmcl_jax.objectives.collapse import COLLAPSED
-from mmcl_jax.objectives.objective import Memory, Objective, Outputs, build_objective
+from mmcl_jax.objectives.objective import Objective, Outputs, Queues, build_objective
 from mmcl_jax.objectives.pairs import Execution
 from mmcl_jax.objectives.reads import Read
 from mmcl_jax.objectives.stages import Each, EachPair, Layer, LayerInput, Loss, Whole, linear_layer
@@ -21,9 +21,9 @@ __all__ = [
     "Layer",
     "LayerInput",
     "Loss",
-    "Memory",
     "Objective",
     "Outputs",
+    "Queues",
     "Read",
     "Term",
     "Whole",

@@ -28,6 +28,7 @@ from mmcl_jax.objectives.reads import Read
 from mmcl_jax.objectives.stages import Each, EachPair, Layer, LayerInput, Layers, Learned, Loss, Whole, zeroed
 from mmcl_jax.objectives.unit import unit
 from mmcl_jax.registry import Registry
+from mmcl_jax.text import listed
 
 TERMS = Registry("term")
 
@@ -115,7 +116,7 @@ class Term:
         ids: ArrayLike | None = None,
         targets: Mapping[str, ArrayLike] | None = None,
         groups: ArrayLike | None = None,
-        learned: Learned | None = None,
+        learned: Mapping[str, Any] | None = None,
         execution: ExecutionLike = None,
         mesh: Mesh | AbstractMesh | None = None,
         key: Key[Array, ""] | None = None,
@@ -162,16 +163,17 @@ class Term:
             targets=own_targets,
             groups=read["groups"],
             present=there,
-            learned={name: jnp.float32(value) for name, value in self.learned.items()} if learned is None else learned,
+            learned=self._learned(learned),
             queue=self._queue(queue),
             execution=read_execution(execution, mesh, ()) if execution is not None or mesh is not None else None,
             key=key,
         )
+        of_pairs = {"pairs": pairs, "layers": layers}  # which `each_pair` reads, too
         if self.each is None:
-            self._refuse(each=each, layers=layers if self.each_pair is None else None, views=views, inputs=inputs)
+            self._refuse(each=each, views=views, inputs=inputs, **({} if self.each_pair else of_pairs))
             given = dataclasses.replace(given, **self._embeddings(read))
         elif each is not None:
-            self._refuse(**made, layers=layers, views=views, inputs=inputs)
+            self._refuse(**made, views=views, inputs=inputs, **({} if self.each_pair else of_pairs))
             given = dataclasses.replace(given, each=read["each"])
         else:
             given = dataclasses.replace(given, each=self._each(given, read, layers, train=train))
@@ -235,6 +237,11 @@ class Term:
             train=train,
         )
         return self.each(stage)
+
+    def _learned(self, learned: Mapping[str, Any] | None) -> Learned:
+        if learned is not None and learned.keys() != self.learned.keys():
+            raise ArrayError(f"{self.name} learns {listed(self.learned) or 'nothing'}, not {listed(learned)}.")
+        return {name: jnp.asarray(value, jnp.float32) for name, value in (learned or self.learned).items()}
 
     def _queue(self, queue: ArrayLike | None) -> Float[Array, "Q d"] | None:
         if not self.queue:

@@ -27,7 +27,7 @@ from mmcl_jax.objectives.unit import unit
 # {"each": {term: what its stage returned}}, and for the log {"pooled": {view: features}} of views of which no loss
 # gets a pooled embedding.
 Outputs = Mapping[str, Mapping[str, Any]]
-Memory = Mapping[str, Float[Array, "Q d"]]
+Queues = Mapping[str, Float[Array, "Q d"]]
 Normalise = Literal["present"] | None
 _FIELD = {"embedding": "embeddings", "prediction": "predictions", "teacher": "teacher"}
 
@@ -108,7 +108,7 @@ class Objective:
         outputs: Outputs,
         batch: Mapping[str, Array],
         learned: Mapping[str, Learned] | None = None,
-        memory: Memory | None = None,
+        queues: Queues | None = None,
         *,
         layers: Mapping[str, Layers] | None = None,
         in_slices: InSlices = at_once,
@@ -122,7 +122,7 @@ class Objective:
           outputs: what the model made of it.
           batch: `id`, and what rows lack and are; see `present_in`.
           learned: current values of `self.learned`.
-          memory: the queues, by term.
+          queues: the queues, by term.
           layers: of the terms that look at partners, by term and name.
           in_slices: how their rows are taken.
           fuse: gives them the features of fusions, see `EachPair.fuse`.
@@ -140,7 +140,7 @@ class Objective:
                 groups=batch.get("group"),
                 present=self.present(key, batch),
                 learned=scalars,
-                queue=(memory or {}).get(key),
+                queue=(queues or {}).get(key),
                 execution=self.execution,
                 key=None if seed is None or step is None else self._key(key, seed, step),
             ).masked()
@@ -176,7 +176,7 @@ class Objective:
         term = self.terms[key]
         return {_FIELD[kind]: tuple(outputs[kind][text] for text in term.between) for kind in term.outputs}
 
-    def first_memory(self, sizes: Mapping[str, int], key: Key[Array, ""]) -> dict[str, Array]:
+    def initial_queues(self, sizes: Mapping[str, int], key: Key[Array, ""]) -> dict[str, Array]:
         """Return the queues before the first step, random; `sizes` are the embeddings', by text."""
         keys = jax.random.split(key, max(len(self.queues), 1))
         return {
@@ -184,11 +184,11 @@ class Objective:
             for k, (name, size) in zip(keys, self.queues.items(), strict=False)
         }
 
-    def remember(self, memory: Memory, outputs: Outputs, batch: Mapping[str, Array]) -> dict[str, Array]:
+    def enqueue(self, queues: Queues, outputs: Outputs, batch: Mapping[str, Array]) -> dict[str, Array]:
         """Return the queues after a step: the embeddings of rows that are present at the front, the oldest gone."""
         return {
             key: _pushed(queue, outputs["embedding"][self.terms[key].between[0]], self.present(key, batch))
-            for key, queue in memory.items()
+            for key, queue in queues.items()
         }
 
 
@@ -279,7 +279,7 @@ def check_reads(term: Term, path: str, views: Iterable[str]) -> None:
         check(
             term.local or not read.local,
             f"{path}: {text!r} is local, and the term {term.name!r} compares pooled features; read {read.view!r}, or "
-            "choose a term of local features: local_alignment.",
+            f"choose a term of local features: {', '.join(_of_local_features())}.",
         )
         check(
             bool(term.outputs) or read.head in ("", "none"),
@@ -291,3 +291,9 @@ def check_reads(term: Term, path: str, views: Iterable[str]) -> None:
             f"{path}: {text!r} has no head, and the term {term.name!r} compares predictions; "
             f"write {text.split(':')[0]!r}.",
         )
+
+
+def _of_local_features() -> list[str]:
+    """Return the names of the terms that take local features, which they compare by default."""
+    defaults = {name: TERMS.options(name).get("between") for name in TERMS.names()}
+    return [name for name, texts in defaults.items() if texts and any(".local" in text for text in texts.default)]

@@ -11,12 +11,12 @@ from numpy.lib.format import open_memmap
 from mmcl_jax.data.format.content import Content, Part
 from mmcl_jax.data.schema import Column, Entry
 from mmcl_jax.page.wording import counted, share
-from mmcl_jax.prepare.entries.boxes import Boxes
+from mmcl_jax.prepare.entries.boxes import RawBoxes
 from mmcl_jax.prepare.entries.columns import features, is_table, schema_columns
 from mmcl_jax.prepare.entries.matrix import Matrix
 from mmcl_jax.prepare.entries.text import tokenise
-from mmcl_jax.prepare.gather import Gathered
-from mmcl_jax.prepare.inspection import Inspected, group_numbers, telling
+from mmcl_jax.prepare.gather import GatheredEntries
+from mmcl_jax.prepare.inspection import Inspected, group_numbers, leaky
 from mmcl_jax.prepare.join.joined import Joined
 from mmcl_jax.prepare.join.tables import Keyed
 from mmcl_jax.prepare.like import Like
@@ -42,10 +42,10 @@ class Assembler:
 
     def __init__(
         self,
-        gathered: Gathered,
+        gathered: GatheredEntries,
         found: Inspected,
         pixels: Mapping[str, Pixels],
-        boxes: Mapping[str, Boxes],
+        boxes: Mapping[str, RawBoxes],
         folder: Path,
         like: Like | None = None,
     ) -> None:
@@ -136,7 +136,7 @@ class Assembler:
         if self._like is not None:
             self._warnings += self._like.warn(parsed, columns, values, kept)
         elif not one.is_target:
-            out, used = telling(parsed, values, found.labels, found.schema.labels, found.splits["train"], 0)
+            out, used = leaky(parsed, values, found.labels, found.schema.labels, found.splits["train"], 0)
             self._warnings += [f"Column {name!r} of {one.name!r} is left out: {why}." for name, why in out.items()]
             self._warnings += used
             self._left_out |= {f"{one.name}.{name}": why for name, why in out.items()}

@@ -23,7 +23,7 @@ from mmcl_jax.prepare.table.rows import Rows, understand
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Gathered:
+class GatheredEntries:
     """What was read.
 
     Attributes:
@@ -55,7 +55,7 @@ class Gathered:
         """The targets that are one column each."""
         return [self.columns[name][0] for name, one in self.join.entries.items() if is_column(one)]
 
-    def usable(self, quarantine: Quarantine) -> "Gathered":
+    def usable(self, quarantine: Quarantine) -> "GatheredEntries":
         """Return what was read without the entries that are bad; rows of which no entry is left are left out."""
         joined = self.join.usable(quarantine, self.main.table)
         columns = {
@@ -65,7 +65,9 @@ class Gathered:
         return dataclasses.replace(self, join=joined, columns=columns)
 
 
-def gather(request: Request, recipe: Recipe | None, quarantine: Quarantine, like: Like | None = None) -> Gathered:
+def gather(
+    request: Request, recipe: Recipe | None, quarantine: Quarantine, like: Like | None = None
+) -> GatheredEntries:
     """Read all tables and matrices, as an earlier store has them if they are to be `like` that, and join them.
 
     Rows that cannot be used, that the cohort does not keep, or that no list of identifiers has, go to the quarantine.
@@ -116,7 +118,7 @@ def gather(request: Request, recipe: Recipe | None, quarantine: Quarantine, like
             quarantine.refuse_entry(request.max_bad, int(there.sum()), name)
         for name in labels:
             quarantine.refuse_entry(request.max_bad, rows.own, name)
-    gathered = Gathered(main=main, join=joined, columns=columns, ids=ids, named=tuple(request.entries))
+    gathered = GatheredEntries(main=main, join=joined, columns=columns, ids=ids, named=tuple(request.entries))
     gathered = gathered if alone else gathered.usable(quarantine)
     check_left(gathered.rows, quarantine)
     return gathered

@@ -16,7 +16,7 @@ from mmcl_jax.page.wording import counted
 from mmcl_jax.prepare import audit
 from mmcl_jax.prepare.card.findings import ColumnFinding
 from mmcl_jax.prepare.forest import forest_score
-from mmcl_jax.prepare.leaks import same_order, telling_columns
+from mmcl_jax.prepare.leaks import leaky_columns, same_order
 from mmcl_jax.prepare.like import Like
 from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
@@ -121,7 +121,7 @@ def inspect(
     left_out: dict[str, str] = {}
     used_all_the_same: list[str] = []
     if like is None:
-        left_out, used_all_the_same = telling(
+        left_out, used_all_the_same = leaky(
             features, values, label_values, label_columns, divided["train"], request.seed
         )
     else:
@@ -244,7 +244,7 @@ def _remedy(rows: Rows, request: Request, recipe: Recipe | None, ids: Mapping[st
     return f"it takes three {f'groups of {group[0].name!r}' if group else 'rows'} of a class to have it in every split"
 
 
-def telling(
+def leaky(
     features: Sequence[Parsed],
     table: np.ndarray,
     labels: np.ndarray,
@@ -258,10 +258,10 @@ def telling(
     for place, label in enumerate(label_columns):
         if label.coded:
             codes = np.nan_to_num(labels[:, place], nan=-1).astype(int)
-            telling = telling_columns(table, codes, train=train, seed=seed)
+            leaky = leaky_columns(table, codes, train=train, seed=seed)
         else:
-            telling = same_order(table, labels[:, place], train=train)
-        for column, (measure, score) in telling.items():
+            leaky = same_order(table, labels[:, place], train=train)
+        for column, (measure, score) in leaky.items():
             name, declared = features[column].name, features[column].declared
             told = f"the label {label.name!r} can be read off it ({measure} {score:.3f})"
             if declared.kind or declared.role:

@@ -37,7 +37,7 @@ class Telling(NamedTuple):
     value: float
 
 
-def telling_columns(table: np.ndarray, labels: np.ndarray, *, train: np.ndarray, seed: int = 0) -> dict[int, Telling]:
+def leaky_columns(table: np.ndarray, labels: np.ndarray, *, train: np.ndarray, seed: int = 0) -> dict[int, Telling]:
     """Return the columns from which, each alone, a class label can be read off.
 
     For each column the label of every row is guessed from the rows of other folds: by the commonest class among rows of
@@ -197,7 +197,7 @@ def same_pixels(sums: np.ndarray, images: np.ndarray, rows: Sequence[int]) -> di
     return twins
 
 
-def near_twins(
+def near_duplicates(
     thumbs: np.ndarray, splits: Mapping[str, np.ndarray], *, most: int = 1000
 ) -> list[tuple[int, int, float]]:
     """Find nearly equal images in different splits: (row, row, mean difference of thumbnails in grey levels).
@@ -222,8 +222,8 @@ def near_twins(
 def near_groups(thumbs: np.ndarray) -> np.ndarray:
     """Return numbers `[N]`, from 0, of the sets of images that nearly equal images link, directly or by others.
 
-    Images are nearly equal by the measure, and are compared in the order, of `near_twins`, so that of the pairs that it
-    would find none is in two sets.
+    Images are nearly equal by the measure, and are compared in the order, of `near_duplicates`, so that no pair that it
+    would return is in two sets.
     """
     graph = sparse.csr_matrix((len(thumbs), len(thumbs)))
     for one, other, _ in _near_pairs(thumbs, np.arange(len(thumbs)), np.arange(len(thumbs))):

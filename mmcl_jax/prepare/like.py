@@ -102,9 +102,9 @@ class Like:
         Raises:
           UserError: an option says otherwise than the store or run does.
         """
-        entries, targets = sources_like(self, request)
         default = Request()
         declaration = self._declaration(request)
+        entries, targets = sources_like(self, request, declaration)
         own = {name: getattr(self.request, name) for name in _PICTURES}
         if not self.several or self.request.images is not None:
             pictures = len(declaration.named("image")) if self.request.stack == "channels" else 1
@@ -117,9 +117,7 @@ class Like:
                 f"--{name.replace('_', '-')}: with --like this is as in {self.directory}; leave the option out.",
             )
         ignore = tuple(name for name in request.ignore if name not in self.declaration.columns)
-        main = self.main.table
-        if main in entries:  # its columns are declared there
-            entries[main] = dataclasses.replace(entries[main], schema=declaration)
+        if self.main.table in entries:  # whose columns are declared there
             own["schema"] = Declaration()
         return dataclasses.replace(request, **own, ignore=ignore, entries=entries, targets=targets)
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import Source
@@ -18,10 +19,10 @@ _WHERE = (
 )
 
 
-def sources_like(like: "Like", request: Request) -> tuple[dict[str, Source], dict[str, Source]]:
+def sources_like(like: "Like", request: Request, main: Declaration) -> tuple[dict[str, Source], dict[str, Source]]:
     """Return the entries and targets of a request with everything that is as it was there.
 
-    A target may be left out of the request; an entry may not.
+    A target may be left out of the request; an entry may not. `main` is what is said about the main table.
 
     Raises:
       UserError: an entry is missing or unknown, or a key of it says otherwise than the store does.
@@ -36,7 +37,7 @@ def sources_like(like: "Like", request: Request) -> tuple[dict[str, Source], dic
         for name in theirs if group == "entries" else ():
             check(name in mine, f"--like: {like.directory} has the entry {name!r}; say where it is, with --request.")
         made[group] = {
-            name: _source(like, name, theirs[name], mine[name], f"--request: {group}.{name}")
+            name: _source(like, name, theirs[name], mine[name], f"--request: {group}.{name}", main)
             for name in theirs
             if name in mine
         }
@@ -46,12 +47,12 @@ def sources_like(like: "Like", request: Request) -> tuple[dict[str, Source], dic
 _WORDS = {"entries": "entry", "targets": "target"}
 
 
-def _source(like: "Like", name: str, theirs: Source, mine: Source, where: str) -> Source:
+def _source(like: "Like", name: str, theirs: Source, mine: Source, where: str, main: Declaration) -> Source:
     """Return the source of later rows. Raises `UserError` if it is said to be read otherwise."""
     kind = f"{where}: its kind is {theirs.kind!r} in {like.directory}, and {mine.kind!r} is asked for."
     check(mine.kind == theirs.kind, kind)
     keys = [field.name for field in dataclasses.fields(Source) if field.name not in (*_WHERE, "kind")]
-    own = {key: getattr(theirs, key) for key in keys} | _stored(like, name, theirs, mine)
+    own = {key: getattr(theirs, key) for key in keys} | _stored(like, name, theirs, main)
     default = Source(kind=theirs.kind)
     for key in keys:
         said = getattr(mine, key)
@@ -64,11 +65,11 @@ def _source(like: "Like", name: str, theirs: Source, mine: Source, where: str) -
     return dataclasses.replace(mine, **own)
 
 
-def _stored(like: "Like", name: str, theirs: Source, mine: Source) -> dict[str, Any]:
+def _stored(like: "Like", name: str, theirs: Source, main: Declaration) -> dict[str, Any]:
     """Return what was not said there and is known from the store."""
     if theirs.kind == "table":
-        if name == like.main.table:  # which `Like` declares
-            return {}
+        if name == like.main.table:
+            return {"schema": main}
         said, _ = like.reading(name)
         columns = {
             column.name: dataclasses.replace(said.columns[column.name], unit=column.unit, tags=column.tags)

@@ -22,7 +22,7 @@ from mmcl_jax.prepare.assemble import Assembler
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.report import add_entries, add_images, card, foreseen, report
 from mmcl_jax.prepare.entries.boxes import read_boxes
-from mmcl_jax.prepare.gather import Gathered, check_left, gather
+from mmcl_jax.prepare.gather import GatheredEntries, check_left, gather
 from mmcl_jax.prepare.inspection import inspect
 from mmcl_jax.prepare.leaks import near_groups
 from mmcl_jax.prepare.like import open_like
@@ -165,7 +165,7 @@ def _alike(image: Pixels | None, kept: np.ndarray) -> np.ndarray:
     return np.unique(alike, return_inverse=True)[1]
 
 
-def _identity(request: Request, recipe: Recipe | None, gathered: Gathered) -> str:
+def _identity(request: Request, recipe: Recipe | None, gathered: GatheredEntries) -> str:
     """Return a hash of everything that decides the result, except the image files, which `decode` watches."""
     rows = gathered.rows
     said: dict[str, Any] = {**request.to_json(), "version": __version__, "source": rows.source, "keys": rows.keys}

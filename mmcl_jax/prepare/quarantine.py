@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mmcl_jax.errors import UserError
 
 
-class Entry(NamedTuple):
+class QuarantineEntry(NamedTuple):
     """A row (1 is the first after the header), its image, the short cause it is counted by, and the whole reason.
 
     `file` is where the row is, if that is not the table that gives the rows their numbers. `entry` is what cannot be
@@ -34,10 +34,10 @@ class Quarantine:
 
     def __init__(self, *, outer: bool = False, required: Collection[str] = ()) -> None:
         self._outer, self._required = outer, required
-        self._entries: dict[tuple[str, int], Entry] = {}
-        self._chosen: dict[tuple[str, int], Entry] = {}
-        self._absent: dict[tuple[str, int], Entry] = {}
-        self._bad: dict[str, dict[int, Entry]] = {}
+        self._entries: dict[tuple[str, int], QuarantineEntry] = {}
+        self._chosen: dict[tuple[str, int], QuarantineEntry] = {}
+        self._absent: dict[tuple[str, int], QuarantineEntry] = {}
+        self._bad: dict[str, dict[int, QuarantineEntry]] = {}
 
     def add(
         self,
@@ -54,7 +54,7 @@ class Quarantine:
 
         A row that was `chosen` to be left out, as by id files, does not count as bad.
         """
-        added = Entry(row, image, cause, reason, file, entry)
+        added = QuarantineEntry(row, image, cause, reason, file, entry)
         if entry:
             self._bad.setdefault(entry, {}).setdefault(row, added)
         if entry and self._outer and entry not in self._required:
@@ -66,7 +66,7 @@ class Quarantine:
         return ("", row) in self._entries or ("", row) in self._chosen
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[QuarantineEntry]:
         """The rows that are left out, and then the entries that rows lack, each by row."""
         rows = [entry for _, entry in sorted({**self._chosen, **self._entries}.items())]
         return rows + [entry for _, entry in sorted(self._absent.items())]

@@ -106,6 +106,9 @@ class Request:
         names = [name for name, value in simple.items() if value is not None]
         for name in (*self.entries, *self.targets):
             check(name not in names, f"--request: two entries are called {name!r}; rename one.")
+            alike = [other for other in names if other.lower() == name.lower()]
+            case = f"--request: the entries {' and '.join(map(repr, [*alike, name]))} differ in case alone; rename one."
+            check(not alike, case)  # they would be one file where file names have no case
             names.append(name)
         images = [name for name, one in self.entries.items() if one.kind in ("image", "volume")]
         images += ["image"] if self.images is not None else []
@@ -161,7 +164,9 @@ class Request:
         except ValueError as error:
             raise UserError(f"--request: {path} is not JSON: {error}.") from error
         check(isinstance(raw, dict), f"--request: {path} must hold an object.")
-        return cls.from_json({**raw.get("request", raw), **over}, str(path))
+        said = raw.get("request", raw)
+        check(isinstance(said, dict), f"--request: {path}: request must be an object, not {said!r}.")
+        return cls.from_json({**said, **over}, str(path))
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any], where: str = "the request") -> "Request":

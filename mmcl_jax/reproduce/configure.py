@@ -9,7 +9,7 @@ from mmcl_jax.config import OwnData, load
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.reproduce.tables.spec import Row
+from mmcl_jax.reproduce.tables.spec import TableRow
 from mmcl_jax.training.build import build_experiment, fit_inputs
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.validate import check_config
@@ -21,7 +21,7 @@ _OURS = {
 }
 
 
-def check_overrides(rows: Sequence[Row], overrides: Sequence[str], epochs: int | None) -> None:
+def check_overrides(rows: Sequence[TableRow], overrides: Sequence[str], epochs: int | None) -> None:
     """Raise `UserError` if an override is of a key that the table sets itself."""
     taken = dict(_OURS)
     if epochs is not None:
@@ -34,7 +34,7 @@ def check_overrides(rows: Sequence[Row], overrides: Sequence[str], epochs: int |
 
 
 def configure(
-    rows: Sequence[Row],
+    rows: Sequence[TableRow],
     *,
     variant: str,
     store: Store,

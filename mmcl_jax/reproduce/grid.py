@@ -16,14 +16,14 @@ LEAST_SEEDS = 3  # for a verdict: the spread of two says next to nothing of that
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class GridCell:
     """One method in one column: `percent` by seed and, where they are known, what `rows` add to it, by seed `[N]`."""
 
     percent: Mapping[int, float]
     rows: Mapping[int, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of(cls, scores: Sequence[Score], metric: str) -> "Cell":
+    def of(cls, scores: Sequence[Score], metric: str) -> "GridCell":
         """Return the mean over draws of every seed, in percent."""
         percent, rows = {}, {}
         for seed in sorted({score.seed for score in scores}):
@@ -46,7 +46,7 @@ class Sample:
     rows: int
     smallest: int
 
-    def variance(self, cells: Sequence[tuple[Cell, float]], seeds: Sequence[int]) -> float:
+    def variance(self, cells: Sequence[tuple[GridCell, float]], seeds: Sequence[int]) -> float:
         """Return the variance, in squared percent, of a weighted sum of cells averaged over seeds.
 
         Where what every row adds is known of all cells, it is that of the mean over rows of the sum, in which methods
@@ -115,7 +115,7 @@ def value(scores: Sequence[Score], metric: str) -> float:
     return 100 * float(np.mean([score.metrics[metric] for score in scores]))
 
 
-def contrast(cells: Mapping[tuple[str, str], Cell], what: Contrast, test: Sample) -> Spread | None:
+def contrast(cells: Mapping[tuple[str, str], GridCell], what: Contrast, test: Sample) -> Spread | None:
     """Return the weighted sum of cells at every seed that all of them have; None if a cell is not there at all."""
     parts = [(cells.get((row, column)), weight) for row, column, weight in what.weights]
     there = [(part, weight) for part, weight in parts if part is not None and part.percent]

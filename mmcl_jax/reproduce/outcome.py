@@ -14,7 +14,7 @@ from mmcl_jax.page.wording import counted
 from mmcl_jax.reproduce import grid, ledger
 from mmcl_jax.reproduce.plan import Plan
 from mmcl_jax.reproduce.tables.published import TARGETS, target_of
-from mmcl_jax.reproduce.tables.spec import Column, Contrast, Published, Row, difference
+from mmcl_jax.reproduce.tables.spec import Contrast, Published, TableColumn, TableRow, difference
 from mmcl_jax.tasks import Class
 
 METRICS = {"top1": "top-1 accuracy", "auroc": "AUROC"}
@@ -25,7 +25,7 @@ PROTOCOLS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Outcome:
+class TableOutcome:
     """What was asked for (`plan`, `variant`, `title`), the `metric`, the `test` set, and `scores` by row and column."""
 
     plan: Plan
@@ -37,9 +37,9 @@ class Outcome:
     seconds: Mapping[tuple[str, str, int], float]
 
     @functools.cached_property
-    def cells(self) -> dict[tuple[str, str], grid.Cell]:
+    def cells(self) -> dict[tuple[str, str], grid.GridCell]:
         """Percent by row, column and seed: the mean over draws of labels."""
-        return {cell: grid.Cell.of(scores, self.metric) for cell, scores in self.scores.items()}
+        return {cell: grid.GridCell.of(scores, self.metric) for cell, scores in self.scores.items()}
 
     @property
     def seeds(self) -> int:
@@ -66,11 +66,11 @@ class Outcome:
         """The heading of the published numbers."""
         return f"published, {TARGETS[self.target]}"
 
-    def spread(self, row: Row, column: Column) -> grid.Spread | None:
+    def spread(self, row: TableRow, column: TableColumn) -> grid.Spread | None:
         """Return a cell over seeds; None if the table has no value for it."""
         return self.contrast(Contrast(row.label, ((row.key, column.key, 1.0),)))
 
-    def published(self, row: Row, column: Column) -> Published | None:
+    def published(self, row: TableRow, column: TableColumn) -> Published | None:
         """Return the number that the paper reports."""
         return row.published.get(self.target, {}).get(column.key)
 
@@ -78,7 +78,7 @@ class Outcome:
         """Return a difference of cells, paired by seed and, where rows are known, by test row."""
         return grid.contrast(self.cells, what, self.test)
 
-    def to_reference(self, row: Row, column: Column) -> grid.Spread | None:
+    def to_reference(self, row: TableRow, column: TableColumn) -> grid.Spread | None:
         """Return the difference of the row to the reference row, paired by seed."""
         reference = self.plan.table.row(self.plan.table.reference)
         return None if row.key == reference.key else self.contrast(difference(row, reference, column))
@@ -99,7 +99,7 @@ class Outcome:
         theirs = " Theirs: over five fine-tuning seeds of one pretrained model." if self.has_published else ""
         return f"Ours: {seeds}; a seed is the mean over its draws of labels and heads ({said}).{theirs}"
 
-    def _draws(self, column: Column) -> int:
+    def _draws(self, column: TableColumn) -> int:
         """Return the largest number of draws that a row has at a seed in this column."""
         numbers = [one.draw for (_, key), scores in self.scores.items() if key == column.key for one in scores]
         return 1 + max(numbers, default=0)
@@ -132,7 +132,7 @@ class Outcome:
         )
 
 
-def gather(plan: Plan, *, variant: str, title: str) -> Outcome:
+def gather(plan: Plan, *, variant: str, title: str) -> TableOutcome:
     """Read all finished evaluations of a plan."""
     data = LabelledStore.of(plan.store, plan.how.label, "class")
     scores: dict[tuple[str, str], list[Score]] = {}
@@ -142,7 +142,7 @@ def gather(plan: Plan, *, variant: str, title: str) -> Outcome:
         assert record is not None, one.path
         scores.setdefault((one.row.key, one.column.key), []).extend(ledger.scores_of(record))
         seconds[one.row.key, one.column.key, one.seed] = record["seconds"]
-    return Outcome(
+    return TableOutcome(
         plan=plan,
         variant=variant,
         title=title,

@@ -12,7 +12,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.reproduce import ledger
-from mmcl_jax.reproduce.tables.spec import Column, Row, Table
+from mmcl_jax.reproduce.tables.spec import PaperTable, TableColumn, TableRow
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.run import Run
 
@@ -41,7 +41,7 @@ class How:
 class Training:
     """One pretraining, in `out/runs/KEY-SEED`; all tables of the same `out` share it."""
 
-    row: Row
+    row: TableRow
     seed: int
     config: ConfigDict
     directory: Path
@@ -75,8 +75,8 @@ class Training:
 class Evaluation:
     """One row at one seed in one column. A baseline's `training` is the one whose encoder and seed it takes."""
 
-    row: Row
-    column: Column
+    row: TableRow
+    column: TableColumn
     budget: Budget
     training: Training
     settings: dict[str, Any]
@@ -92,8 +92,8 @@ class Evaluation:
 class Plan:
     """All of it, in the order it is done: seed by seed."""
 
-    table: Table
-    rows: tuple[Row, ...]
+    table: PaperTable
+    rows: tuple[TableRow, ...]
     store: Store
     how: How
     trainings: tuple[Training, ...]
@@ -109,7 +109,7 @@ class Plan:
         )
 
 
-def choose_rows(table: Table, methods: Sequence[str]) -> tuple[Row, ...]:
+def choose_rows(table: PaperTable, methods: Sequence[str]) -> tuple[TableRow, ...]:
     """Return the table's rows, or the rows asked for and the reference row that differences are taken to.
 
     Raises:
@@ -122,8 +122,8 @@ def choose_rows(table: Table, methods: Sequence[str]) -> tuple[Row, ...]:
 
 
 def make_plan(
-    table: Table,
-    rows: Sequence[Row],
+    table: PaperTable,
+    rows: Sequence[TableRow],
     configs: dict[str, ConfigDict],
     *,
     store: Store,
@@ -176,7 +176,7 @@ def make_plan(
 
 
 def _evaluation(
-    row: Row, column: Column, budget: Budget, training: Training, store: Store, out: Path, how: How
+    row: TableRow, column: TableColumn, budget: Budget, training: Training, store: Store, out: Path, how: How
 ) -> Evaluation:
     # Whatever can change the number is in the name of the file, so that other settings are another file.
     settings = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mmcl_jax.page.wording import counted
 from mmcl_jax.reproduce.grid import LEAST_SEEDS, Spread
-from mmcl_jax.reproduce.outcome import Outcome, signed
+from mmcl_jax.reproduce.outcome import TableOutcome, signed
 from mmcl_jax.reproduce.tables.spec import Claim
 
 HOLDS, OPPOSITE, UNDECIDED = "holds", "does not hold (opposite)", "undecided"
@@ -53,7 +53,7 @@ class Tally:
         return cls(len(verdicts), verdicts.count(HOLDS) + partly, partly, verdicts.count(OPPOSITE))
 
 
-def judge(outcome: Outcome) -> list[Finding]:
+def judge(outcome: TableOutcome) -> list[Finding]:
     """Judge every claim of the table, in order.
 
     It "holds" if the 95 % intervals of all its differences lie above 0, "does not hold (opposite)" if that of one lies
@@ -63,7 +63,7 @@ def judge(outcome: Outcome) -> list[Finding]:
     return [_finding(outcome, claim) for claim in outcome.plan.table.claims]
 
 
-def _finding(outcome: Outcome, claim: Claim) -> Finding:
+def _finding(outcome: TableOutcome, claim: Claim) -> Finding:
     spreads = [(one.label, outcome.contrast(one)) for one in claim.contrasts]
     there = tuple((label, one) for label, one in spreads if one is not None)
     absent = tuple(label for label, one in spreads if one is None)
@@ -79,7 +79,7 @@ def _finding(outcome: Outcome, claim: Claim) -> Finding:
     return Finding(claim, verdict, there, absent)
 
 
-def against(outcome: Outcome) -> list[str]:
+def against(outcome: TableOutcome) -> list[str]:
     """Return a sentence per row and column whose mean is above that of the reference row: nothing is left out."""
     table = outcome.plan.table
     reference = table.row(table.reference).label

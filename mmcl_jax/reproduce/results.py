@@ -7,13 +7,13 @@ from typing import Any
 from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.reproduce import ledger
 from mmcl_jax.reproduce.grid import Spread
-from mmcl_jax.reproduce.outcome import Outcome
+from mmcl_jax.reproduce.outcome import TableOutcome
 from mmcl_jax.reproduce.reading import against, judge
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.run import Run
 
 
-def to_json(outcome: Outcome, command: str) -> dict[str, Any]:
+def to_json(outcome: TableOutcome, command: str) -> dict[str, Any]:
     """Return the results as JSON values. Percent in `cells` and `differences`; `scores` are as measured."""
     plan = outcome.plan
     return {
@@ -45,7 +45,7 @@ def to_json(outcome: Outcome, command: str) -> dict[str, Any]:
     }
 
 
-def judged(outcome: Outcome) -> dict[str, Any]:
+def judged(outcome: TableOutcome) -> dict[str, Any]:
     """Return what is made of the scores: cells and differences in percent, and the verdicts."""
     return {
         "test": dataclasses.asdict(outcome.test),
@@ -65,7 +65,7 @@ def judged(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _cells(outcome: Outcome) -> list[dict[str, Any]]:
+def _cells(outcome: TableOutcome) -> list[dict[str, Any]]:
     cells = []
     for row in outcome.plan.rows:
         for column in outcome.plan.table.columns:
@@ -85,7 +85,7 @@ def _cells(outcome: Outcome) -> list[dict[str, Any]]:
     return cells
 
 
-def _differences(outcome: Outcome) -> list[dict[str, Any]]:
+def _differences(outcome: TableOutcome) -> list[dict[str, Any]]:
     return [
         {"row": row.key, "column": column.key, "minus": outcome.plan.table.reference, **_spread(one)}
         for column in outcome.plan.table.columns

@@ -20,15 +20,15 @@ from mmcl_jax.reproduce.page.page import render_page
 from mmcl_jax.reproduce.page.text import render_text
 from mmcl_jax.reproduce.plan import How, Plan, choose_rows, make_plan
 from mmcl_jax.reproduce.results import to_json
-from mmcl_jax.reproduce.tables.spec import Table
+from mmcl_jax.reproduce.tables.spec import PaperTable
 from mmcl_jax.reproduce.tables.tables import VARIANTS, find
-from mmcl_jax.reproduce.work import Say, work
+from mmcl_jax.reproduce.work import Log, work
 from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Request:
+class Reproduction:
     """What to reproduce, and on what.
 
     Attributes:
@@ -62,7 +62,7 @@ class Request:
     command: str = ""
 
 
-def reproduce(request: Request, *, say: Say = print) -> bool:
+def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     """Reproduce a table and write it under `out`; started again, continue.
 
     Returns:
@@ -112,15 +112,15 @@ def reproduce(request: Request, *, say: Say = print) -> bool:
         *notes,
         *remarks,
     ):
-        say(line)
+        log(line)
     with locked(request.out / "lock.json", what=f"works in {request.out}"), writing(request.out):
-        if not work(plan, say):
+        if not work(plan, log):
             return False
-        _write(plan, request, say)
+        _write(plan, request, log)
     return True
 
 
-def _write(plan: Plan, request: Request, say: Say) -> None:
+def _write(plan: Plan, request: Reproduction, log: Log) -> None:
     """Write the three files; each call makes them anew, from records only."""
     folder = request.out / plan.table.name
     title = request.title or f"{plan.table.title}: {plan.store.directory.name}"
@@ -134,15 +134,15 @@ def _write(plan: Plan, request: Request, say: Say) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         write_text(folder / name, content)
-    say(f"\n{text}")
-    say(f"Written to {visible(folder)}:")
-    say("  table.html    to look at; needs no network")
-    say("  table.txt     the same as text")
-    say("  results.json  every score, config and version")
-    say(f"Runs are in {request.out / 'runs'}, evaluations in {request.out / 'evaluations'}; other tables use them too.")
+    log(f"\n{text}")
+    log(f"Written to {visible(folder)}:")
+    log("  table.html    to look at; needs no network")
+    log("  table.txt     the same as text")
+    log("  results.json  every score, config and version")
+    log(f"Runs are in {request.out / 'runs'}, evaluations in {request.out / 'evaluations'}; other tables use them too.")
 
 
-def _described(request: Request) -> OwnData | None:
+def _described(request: Reproduction) -> OwnData | None:
     """Return the data that existing runs were chosen from, so that all runs of a table agree; None at first."""
     kept = (OwnData.kept(run) for run in sorted((request.out / "runs").glob("*")))
     return next((one for one in kept if one is not None), None)
@@ -165,7 +165,7 @@ def _label(store: Store, name: str | None) -> Column:
     return labels[name]
 
 
-def _check_tag(store: Store, table: Table) -> None:
+def _check_tag(store: Store, table: PaperTable) -> None:
     """Raise `UserError` if the table is about some columns, and the store does not say which."""
     if not table.needs_tag:
         return

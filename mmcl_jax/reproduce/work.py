@@ -15,10 +15,10 @@ from mmcl_jax.reproduce.plan import Evaluation, Plan, Training
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def work(plan: Plan, say: Say) -> bool:
+def work(plan: Plan, log: Log) -> bool:
     """Do the missing work. False if it was asked to stop: finished work stays, and the same plan continues."""
     missing = [one for one in plan.trainings if not one.done]
     number = 0
@@ -26,22 +26,22 @@ def work(plan: Plan, say: Say) -> bool:
         for training in plan.trainings:
             if training.seed == seed and not training.done:
                 number += 1
-                say(f"pretraining {number} of {len(missing)}: {training.directory.name}")
-                if not train(training, say):
+                log(f"pretraining {number} of {len(missing)}: {training.directory.name}")
+                if not train(training, log):
                     return False
         for jobs in _jobs([one for one in plan.evaluations if one.seed == seed and not one.path.is_file()]):
-            evaluate(jobs, plan, say)
+            evaluate(jobs, plan, log)
     return True
 
 
-def train(training: Training, say: Say) -> bool:
+def train(training: Training, log: Log) -> bool:
     """Train to the end and keep a record of it; False if it was asked to stop before."""
     training.record.unlink(missing_ok=True)  # of a run that was removed since
     try:
-        result = pretrain(training.config, training.directory, say=say)
+        result = pretrain(training.config, training.directory, log=log)
     except UserError as error:
         raise UserError(f"{training.directory.name}: {error}") from error
-    say(result.describe())
+    log(result.describe())
     if not result.finished:
         return False
     record = {
@@ -66,12 +66,12 @@ def _jobs(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
     return list(jobs.values())
 
 
-def evaluate(evaluations: Sequence[Evaluation], plan: Plan, say: Say) -> None:
+def evaluate(evaluations: Sequence[Evaluation], plan: Plan, log: Log) -> None:
     """Evaluate rows of one run, protocol and input, and write a file for each."""
     first, how = evaluations[0], plan.how
     run = Run.open(first.training.directory)
     names = ", ".join(dict.fromkeys(one.row.key for one in evaluations))
-    say(f"{first.column.protocol} on {first.column.input}: {names}, seed {first.seed}")
+    log(f"{first.column.protocol} on {first.column.input}: {names}, seed {first.seed}")
     began = time.monotonic()
     options = EvaluationOptions(
         protocols=(first.column.protocol,),
@@ -85,7 +85,7 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, say: Say) -> None:
         learning_rates=how.learning_rates,
         max_epochs=how.max_epochs,
     )
-    scores = evaluate_runs([run], plan.store, options, say=_nothing)
+    scores = evaluate_runs([run], plan.store, options, log=_nothing)
     seconds = (time.monotonic() - began) / len(evaluations)
     for one in evaluations:
         mine = [

@@ -28,7 +28,7 @@ from mmcl_jax.training.optim.schedules import SCHEDULES, Schedule
 from mmcl_jax.training.state.control import first_control
 from mmcl_jax.training.state.groups import check_groups
 from mmcl_jax.training.state.model import trained_model
-from mmcl_jax.training.state.train_state import TrainState, first_state, split_model
+from mmcl_jax.training.state.train_state import TrainState, initial_state, split_model
 from mmcl_jax.training.validate import check_config, check_control, check_split
 from mmcl_jax.views import VIEWS, View
 
@@ -61,13 +61,13 @@ class Experiment:
         key = jax.random.key(seed)
         model = trained_model(self.config, self.schema, self.inputs, rngs=nnx.Rngs(key))
         first = (self.objective.terms[key].between[0] for key in self.objective.queues)
-        sizes = {text: model.projectors[self.objective.key(text)].features for text in first}
-        memory = self.objective.first_memory(sizes, jax.random.fold_in(key, 1))
-        return first_state(
+        sizes = {text: model.projectors[self.objective.key(text)].out_features for text in first}
+        queues = self.objective.initial_queues(sizes, jax.random.fold_in(key, 1))
+        return initial_state(
             model,
             self.optimizer,
             has_target=bool(self.objective.reads["teacher"]),
-            memory=memory,
+            queues=queues,
             frozen=self.config.frozen,
             has_average=self.config.average.kind is not None,
             control=first_control(self.schedule.plateau) if self.config.validation.epochs else None,

@@ -24,7 +24,7 @@ from mmcl_jax.training.build import Experiment, build_experiment
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
 from mmcl_jax.training.outlook import Outlook, working
-from mmcl_jax.training.processes import by_first, is_first
+from mmcl_jax.training.processes import broadcast_from_primary, is_primary
 from mmcl_jax.training.runs.checkpoint import Checkpoints
 from mmcl_jax.training.runs.resume import resume
 from mmcl_jax.training.runs.run import Run
@@ -88,7 +88,7 @@ def pretrain(
     *,
     devices: Sequence[jax.Device] | None = None,
     monitor: Monitor | None = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Result:
     """Train the experiment in `workdir`, or continue it there.
 
@@ -101,13 +101,13 @@ def pretrain(
       devices: to train on; all by default.
       monitor: measures the model every `config.monitor.epochs` epochs and at the end, in the first process. It is no
         part of the step, and changes nothing that is trained.
-      say: prints a line.
+      log: prints a line.
 
     Raises:
       UserError: bad config, data or work directory, found before anything is written; or too many
         steps in a row that are not finite.
     """
-    say = say if is_first() else _nothing
+    log = log if is_primary() else _nothing
     check_config(config)
     store = Store.open(config.data)
     # The handlers come off last: whoever asks to stop while the last checkpoint is written is answered like the others.
@@ -115,9 +115,9 @@ def pretrain(
 
         def claim() -> None:
             lock = locked(workdir / "lock.json", what=f"trains in {workdir}")
-            by_first(lambda: resources.enter_context(lock) is None)
+            broadcast_from_primary(lambda: resources.enter_context(lock) is None)
 
-        begun = by_first(lambda: Run.exists(workdir))
+        begun = broadcast_from_primary(lambda: Run.exists(workdir))
         if begun:
             claim()
         # A run keeps how rows are encoded, so that a later row, and a later sitting, encode them in the same way.
@@ -137,9 +137,9 @@ def pretrain(
         initialise = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))
         data = iterate(batches, workers=config.loader.workers)
         resources.callback(data.close)
-        restored = resume(run.checkpoints, shapes[0], say=say)
+        restored = resume(run.checkpoints, shapes[0], log=log)
         if restored is None:
-            with working("initialising the parameters", quiet=not is_first()):
+            with working("initialising the parameters", quiet=not is_primary()):
                 state = jax.block_until_ready(initialise(constants["seed"]))
             seconds, before = 0.0, Skipped()
         else:
@@ -164,18 +164,18 @@ def pretrain(
 
         watch = None
         if monitor is not None and config.monitor.epochs is not None:
-            watch = _Watch(monitor(store, config, inputs) if is_first() else None, experiment)
-        with working("compiling the training step", quiet=not is_first()):
+            watch = _Watch(monitor(store, config, inputs) if is_primary() else None, experiment)
+        with working("compiling the training step", quiet=not is_primary()):
             compiled = compile_step(step_function, *shapes, dtype=config.dtype)
             validation = None
             if experiment.validation is not None:
                 validation = ValidationPass(experiment, experiment.validation, state, constants)
-        say(batches.describe())
+        log(batches.describe())
         if sentence := enlarged(config, experiment.inputs):
-            say(sentence)
-        say(f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(compiled)}")
+            log(sentence)
+        log(f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(compiled)}")
         if first:
-            say(f"continuing {workdir} at step {first} of {batches.steps}")
+            log(f"continuing {workdir} at step {first} of {batches.steps}")
         began = time.monotonic() - seconds
         skips = SkippedSteps(
             workdir,
@@ -184,20 +184,22 @@ def pretrain(
             most=config.skip_nonfinite,
             start=first,
             before=before,
-            writes=is_first(),
-            say=say,
+            writes=is_primary(),
+            log=log,
         )
-        log = MetricLog(workdir, skips, start=first, began=began, writes=is_first())
-        resources.callback(log.close)
+        metric_log = MetricLog(workdir, skips, start=first, began=began, writes=is_primary())
+        resources.callback(metric_log.close)
         stop.listen()
-        bar = resources.enter_context(Bar(f"pretrain {workdir.name}", batches.steps, start=first, quiet=not is_first()))
+        bar = resources.enter_context(
+            Bar(f"pretrain {workdir.name}", batches.steps, start=first, quiet=not is_primary())
+        )
         resources.enter_context(jax.transfer_guard("disallow"))
 
         # The order matters. Metrics are fetched after the next step was dispatched, so that the accelerator never waits
         # for them. A validation pass steers what follows, so it comes before the checkpoint. That is taken before the
         # next batch is drawn, so that state, data position and clock agree, and after the log was written, so that it
         # is never ahead of the log.
-        host, outlook = [], Outlook(first=first, steps=batches.steps, epochs=config.epochs, say=say)
+        host, outlook = [], Outlook(first=first, steps=batches.steps, epochs=config.epochs, log=log)
         while step < batches.steps:
             tick = time.thread_time()
             batch = put(next(data), by_example(mesh))
@@ -206,16 +208,16 @@ def pretrain(
             skips.note(step, metrics.pop("skipped"))
             host.append(time.thread_time() - tick)
             outlook.at(step, metrics)
-            bar.update(step, log.flush())
+            bar.update(step, metric_log.flush())
             state, seen = validation.at(step, state) if validation else (state, {})
             done = validation is not None and validation.exhausted
             last = stop.at(step) or step == batches.steps or done
             seen |= watch.at(step, state, last=done) if watch else {}
             if seen or step == batches.steps or step % config.log_every == 0:
-                log.defer(step, {**metrics, **seen})
+                metric_log.defer(step, {**metrics, **seen})
             best = validation is not None and validation.best == step
             if last or best or _due(step, config.checkpoint_every) or _due(step, config.keep_every):
-                bar.update(step, log.flush())
+                bar.update(step, metric_log.flush())
                 checkpoints.save(
                     step,
                     state,
@@ -232,7 +234,7 @@ def pretrain(
         steps=batches.steps,
         seconds=time.monotonic() - began,
         host_ms=1e3 * float(np.median(host)),
-        collapsed=log.collapsed,
+        collapsed=metric_log.collapsed,
         skipped=skips.count.total,
         exhausted=done,
         best=best_step(state.control),

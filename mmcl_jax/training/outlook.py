@@ -25,7 +25,7 @@ def working(what: str, *, quiet: bool = False) -> Iterator[None]:
     began = time.monotonic()
     notebook = None if quiet else notebook_display()
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         if notebook is not None:
             notebook(line, f"<code>{html.escape(line)}</code>")
         elif not console.is_terminal:
@@ -33,17 +33,17 @@ def working(what: str, *, quiet: bool = False) -> Iterator[None]:
 
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         progress.add_task(what, total=None)
-        say(f"{what} ...")
+        log(f"{what} ...")
         yield
-    say(f"{what}: {time.monotonic() - began:.0f} s")
+    log(f"{what}: {time.monotonic() - began:.0f} s")
 
 
 class Outlook:
     """Times a few steps, and says once how long the others will take."""
 
-    def __init__(self, *, first: int, steps: int, epochs: int, say: Callable[[str], None]) -> None:
+    def __init__(self, *, first: int, steps: int, epochs: int, log: Callable[[str], None]) -> None:
         """Take the step that the training starts from, the number of steps and epochs, and a function to print with."""
-        self._first, self._steps, self._epochs, self._say = first + _FIRST, steps, epochs, say
+        self._first, self._steps, self._epochs, self._log = first + _FIRST, steps, epochs, log
         self._began = 0.0
         self._said = first + _FIRST >= steps
 
@@ -59,7 +59,7 @@ class Outlook:
             self._said = True
             each = (now - self._began) / (step - self._first)
             if each * (self._steps - step) >= _SHORT:
-                self._say(estimate(each, step, self._steps, self._epochs))
+                self._log(estimate(each, step, self._steps, self._epochs))
 
 
 def estimate(seconds: float, step: int, steps: int, epochs: int) -> str:

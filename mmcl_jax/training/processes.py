@@ -39,19 +39,19 @@ def initialize() -> None:
         ) from error
 
 
-def is_first() -> bool:
+def is_primary() -> bool:
     """Return whether this process is the one that prints and writes."""
     return jax.process_index() == 0
 
 
-def by_first(ask: Callable[[], bool]) -> bool:
+def broadcast_from_primary(ask: Callable[[], bool]) -> bool:
     """Return the answer of the first process. The others wait and do not look: their file system may lag behind.
 
     Raises:
       UserError: the first process could not answer; in it, that error itself.
     """
     answer, error = False, None
-    if is_first():
+    if is_primary():
         try:
             answer = ask()
         except UserError as raised:

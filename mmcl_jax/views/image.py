@@ -87,11 +87,9 @@ def augment(
       ValueError: a probability or range is out of bounds.
 
     Example:
-      >>> view = augment(size=(4, 4), blur_kernel=3)
-      >>> images, key = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.uint8), jax.random.key(0)
-      >>> seen = jax.eval_shape(view, images, key)
-      >>> seen.values.shape, seen.geometry.shape
-      ((2, 4, 4, 3), (2, 2, 3))
+      >>> view, images = augment(size=(4, 4), blur_kernel=3), jnp.zeros((2, 8, 8, 3), jnp.uint8)
+      >>> jax.eval_shape(lambda *given: view(*given).values, images, jax.random.key(0)).shape  # as a call has it
+      (2, 4, 4, 3)
     """
     check_size(size)
     for name, value in {

@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float, Key, Shaped
 
 from mmcl_jax.views.base import VIEWS, Fitted, View, Viewed
 
-Rows = Float[Array, "B F"]
+TableRows = Float[Array, "B F"]
 
 
 def unchanged(values: Array, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
@@ -53,7 +53,7 @@ def scarf(*, modality: str = "table", rate: float = 0.3, population: int | None 
     """
     check_corruption(rate=rate, population=population)
 
-    def view(table: Rows, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
+    def view(table: TableRows, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
         return corrupted(table, keys, fitted["population"], rate=rate)
 
     return View(modality=modality, takes="table", apply=view, plain=unchanged, draws=True, population=population)

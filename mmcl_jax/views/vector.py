@@ -14,6 +14,7 @@ def vector(*, modality: str = "vector") -> View:
     """Return the vector in standard deviations of its features over the training rows; missing values become 0.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> fitted = {"mean": jnp.array([1.0, 0.0]), "std": jnp.array([2.0, 1.0])}
       >>> print(vector()(jnp.array([[3, -127]], jnp.int8), train=False, **fitted).values)
       [[1. 0.]]
@@ -37,7 +38,7 @@ def vector_scarf(*, modality: str = "vector", rate: float = 0.3, population: int
       ValueError: the rate is outside [0, 1], or the population is not positive.
 
     Example:
-      >>> import jax
+      >>> import jax, jax.numpy as jnp
       >>> given = {"mean": jnp.zeros(4), "std": jnp.ones(4), "population": jnp.ones((9, 4))}
       >>> float(vector_scarf(rate=0.5)(jnp.zeros((1, 4)), jax.random.key(0), **given).values.sum())
       2.0

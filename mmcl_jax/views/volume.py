@@ -66,8 +66,8 @@ def augment_volume(
       ValueError: a probability or range is out of bounds.
 
     Example:
-      >>> volumes = jax.ShapeDtypeStruct((2, 8, 8, 8, 1), jnp.uint16)
-      >>> jax.eval_shape(augment_volume(size=(4, 4, 4)), volumes, jax.random.key(0)).values.shape
+      >>> view, volumes = augment_volume(size=(4, 4, 4)), jnp.zeros((2, 8, 8, 8, 1), jnp.uint16)
+      >>> jax.eval_shape(lambda *given: view(*given).values, volumes, jax.random.key(0)).shape  # as a call has it
       (2, 4, 4, 4, 1)
     """
     check_size(size)

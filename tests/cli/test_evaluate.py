@@ -63,7 +63,7 @@ def prepare(root: Path, name: str, *options: str, table: str = "ads.csv") -> lis
 @pytest.fixture(scope="module")
 def result(ads: Path) -> Result:
     """A training of one epoch on them."""
-    return pretrain(load("digits_mmcl", [*TINY, f"data={ads / 'store'}"]), ads / "run", say=lambda line: None)
+    return pretrain(load("digits_mmcl", [*TINY, f"data={ads / 'store'}"]), ads / "run", log=lambda line: None)
 
 
 @pytest.fixture
@@ -341,7 +341,7 @@ def test_progress_shows_the_mean_of_the_draws_that_are_done(ads: Path, result: R
     options = EvaluationOptions(
         label="sold", protocols=("finetune",), baselines=(), draws=3, learning_rates=[0.01], max_epochs=1
     )
-    scores = protocol.evaluate_runs([result.run], store, options, say=lambda line: None)
+    scores = protocol.evaluate_runs([result.run], store, options, log=lambda line: None)
     data, source = LabelledStore.of(store, "sold"), Source("run", result.run)
     (job,) = jobs_of(source, [(data, "image")], options)
     shown = so_far(job, scores[:2])

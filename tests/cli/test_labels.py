@@ -46,7 +46,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = ["--table", str(root / "ads.csv"), "--images", str(root / "photos"), "--image-column", "file"]
     options = ["--schema", str(root / "schema.json"), "--split-column", "split", "--label", LABELS, "--workers", "1"]
     assert main(["prepare", *files, *options, "--out", str(root / "store")]) == 0
-    pretrain(load("digits_mmcl", [*TINY, f"data={root / 'store'}"]), root / "run", say=lambda line: None)
+    pretrain(load("digits_mmcl", [*TINY, f"data={root / 'store'}"]), root / "run", log=lambda line: None)
     return root / "run"
 
 

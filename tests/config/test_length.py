@@ -24,7 +24,7 @@ def test_any_experiment_can_be_made_shorter(name: str, epochs: int) -> None:
     """The warm-up keeps its share, and is said; what is not shorter stays as it was."""
     said: list[str] = []
     data = CARS if name.endswith(":own") else None
-    whole, config = load(name, data=data), load(name, [f"epochs={epochs}"], data=data, say=said.append)
+    whole, config = load(name, data=data), load(name, [f"epochs={epochs}"], data=data, log=said.append)
     SCHEDULES.build(config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=10)
     if "warmup_epochs" not in config.schedule:
         assert said == []
@@ -40,7 +40,7 @@ def test_any_experiment_can_be_made_shorter(name: str, epochs: int) -> None:
 def test_a_warm_up_that_is_given_is_kept_or_refused(tiny_config, tmp_path: Path) -> None:
     said: list[str] = []
     for order in (["epochs=4", "schedule.warmup_epochs=3"], ["schedule.warmup_epochs=3", "epochs=4"]):
-        assert load("digits_mmcl", order, say=said.append).schedule.warmup_epochs == 3
+        assert load("digits_mmcl", order, log=said.append).schedule.warmup_epochs == 3
     assert said == []
     with pytest.raises(UserError, match=r"warmup_epochs must lie in \[0, 4\), the training's epochs, not 8"):
         pretrain(tiny_config("digits_mmcl", "epochs=4", "schedule.warmup_epochs=8"), tmp_path / "run")
@@ -82,19 +82,19 @@ def test_a_constant_rate_can_be_lengthened_to_the_same_bits(
     def config(epochs: int):
         return tiny_config("digits_simclr", "schedule.name=constant", f"epochs={epochs}")
 
-    whole = pretrain(config(3), tmp_path / "whole", say=quiet)
+    whole = pretrain(config(3), tmp_path / "whole", log=quiet)
     with monkeypatch.context() as patch:
         if stopped:
             stop_at(patch, 7)
-        pretrain(config(1), tmp_path / "run", say=quiet)
-    result = pretrain(config(3), tmp_path / "run", say=quiet)
+        pretrain(config(1), tmp_path / "run", log=quiet)
+    result = pretrain(config(3), tmp_path / "run", log=quiet)
     assert result.step == 54
     assert bits(result.state) == bits(whole.state)
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
     assert Run.open(tmp_path / "run").config.epochs == 3
     assert damage(tmp_path / "run") is None
     with pytest.raises(UserError, match="has done 54 steps, which is more than 2 epochs of 18"):
-        pretrain(config(2), tmp_path / "run", say=quiet)
+        pretrain(config(2), tmp_path / "run", log=quiet)
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_a_constant_rate_can_be_lengthened_to_the_same_bits(
 def test_what_follows_the_length_cannot_be_lengthened_and_says_why(
     name: str, overrides: list[str], reason: str, tiny_config, tmp_path: Path
 ) -> None:
-    pretrain(tiny_config(name, *(one for one in overrides), "checkpoint_every=9"), tmp_path / "run", say=quiet)
+    pretrain(tiny_config(name, *(one for one in overrides), "checkpoint_every=9"), tmp_path / "run", log=quiet)
     before = (tmp_path / "run" / "config.json").read_bytes()
     with pytest.raises(UserError, match=reason) as error:
-        pretrain(tiny_config(name, *overrides, "epochs=3"), tmp_path / "run", say=quiet)
+        pretrain(tiny_config(name, *overrides, "epochs=3"), tmp_path / "run", log=quiet)
     assert "Train anew in another --workdir" in str(error.value)
     assert (tmp_path / "run" / "config.json").read_bytes() == before

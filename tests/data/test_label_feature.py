@@ -39,7 +39,7 @@ def test_the_label_is_the_last_column(raw: Request, tiny_config, tmp_path: Path)
         rows, arrays = input_arrays(store, split, inputs, ["table"])["table"], store.arrays(split)
         expected = np.where(arrays["label"] < 0, np.nan, arrays["label"])
         np.testing.assert_array_equal(rows[:, -1], expected)
-    pretrain(config, tmp_path / "run", say=lambda line: None)
+    pretrain(config, tmp_path / "run", log=lambda line: None)
     run = Run.open(tmp_path / "run")
     assert run.schema == inputs.schema
     assert run.model().encoders["table"].input.size == 1 + 1 + 3 + 5  # a category more for what is missing

@@ -62,7 +62,7 @@ def test_an_epoch_is_trained(
     store = prepare(Request(max_bad=0.2, duplicates=kept), tmp_path / "store", recipe=recipe)
     sizes = ["batch_size=32", "views.image.size=(16, 16)", f"data={store.directory}"]
     small = [key for key in TINY if not (config.endswith("digits") and key.startswith("encoders.image.name"))]
-    result = pretrain(load(config, [*small, *sizes]), tmp_path / "run", say=lambda sentence: None)
+    result = pretrain(load(config, [*small, *sizes]), tmp_path / "run", log=lambda sentence: None)
     assert result.step == store.sizes["train"] // 32 >= 1
     if name == "cardiac":
         assert store.schema.image.channels == (3 if options["channels"] == "es-mid-ed" else 2)

@@ -69,7 +69,7 @@ def test_evaluation_sees_the_size_that_was_trained(tiny_config) -> None:
 def test_that_views_enlarge_what_is_stored_is_said(tiny_config, tmp_path: Path, size: object, said: bool) -> None:
     config = tiny_config("digits_mmcl", f"views.image.size={size}", "epochs=1", "schedule.warmup_epochs=0")
     lines: list[str] = []
-    pretrain(config, tmp_path / "run", say=lines.append)
+    pretrain(config, tmp_path / "run", log=lines.append)
     found = [line for line in lines if "they are enlarged" in line]
     assert len(found) == said
     if said:

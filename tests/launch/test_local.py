@@ -53,7 +53,7 @@ def test_two_processes_train_as_one_and_survive_the_death_of_either(tiny_config,
     lines = [line for line in output.splitlines() if "18 steps in" in line]
     assert len(lines) == 1, "only the first process speaks"
     assert lines[0].startswith("[0]")
-    pretrain(tiny_config("digits_mmcl"), tmp_path / "one", devices=jax.devices()[:1], say=quiet)
+    pretrain(tiny_config("digits_mmcl"), tmp_path / "one", devices=jax.devices()[:1], log=quiet)
     assert len(losses(tmp_path / "whole")) == STEPS
     np.testing.assert_allclose(losses(tmp_path / "whole"), losses(tmp_path / "one"), rtol=1e-5)
 
@@ -75,7 +75,7 @@ def test_two_processes_train_as_one_and_survive_the_death_of_either(tiny_config,
     assert last.returncode == 0, output
     assert [line["step"] for line in read_metrics(tmp_path / "killed")] == list(range(1, STEPS + 1))
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
-    ends = [pretrain(config, tmp_path / name, say=quiet) for name in ("whole", "killed")]  # complete: only loads
+    ends = [pretrain(config, tmp_path / name, log=quiet) for name in ("whole", "killed")]  # complete: only loads
     assert bits(ends[0].state) == bits(ends[1].state)
 
 

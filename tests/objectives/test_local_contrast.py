@@ -120,7 +120,7 @@ def test_absent_samples_masked_locations_and_slices_agree_with_float64(name: str
         weights, local_weights = jnp.asarray(WEIGHTS, jnp.float32), jnp.asarray(LOCAL_WEIGHTS, jnp.float32)
         return weights @ both.forward.loss + local_weights.reshape(-1) @ both.backward.loss, both
 
-    metadata = {"id": np.arange(B, dtype=np.uint32), "place": np.arange(B, dtype=np.int32), "present": PRESENT}
+    metadata = {"id": np.arange(B, dtype=np.uint32), "index": np.arange(B, dtype=np.int32), "present": PRESENT}
     gradients, both = jax.jit(jax.grad(total, argnums=(0, 1), has_aux=True))(*on(walk, (x, y, MASK, metadata)))
     wide = X.astype(np.float64), Y.astype(np.float64)
     _, rows, locations = reference(*wide)

@@ -110,13 +110,13 @@ def test_nnclr_agrees_with_float64() -> None:
 def test_queues_hold_the_latest_embeddings_of_the_first_view() -> None:
     spec = TERMS.spec("nnclr", between=("a", "b"), queue=5)
     objective = build_objective([spec], {"a": "image", "b": "image"})
-    memory = objective.first_memory({"a": D, "b": D}, jax.random.key(0))
-    np.testing.assert_allclose(np.linalg.norm(memory["term_0"], axis=1), 1, rtol=1e-6)
+    queues = objective.initial_queues({"a": D, "b": D}, jax.random.key(0))
+    np.testing.assert_allclose(np.linalg.norm(queues["term_0"], axis=1), 1, rtol=1e-6)
     first, second, *_ = f32(*draw(3, D))
     for embeddings in (first, second):
-        memory = objective.remember(memory, {"embedding": {"a": embeddings, "b": first}}, {})
+        queues = objective.enqueue(queues, {"embedding": {"a": embeddings, "b": first}}, {})
     rows = np.concatenate([second, first])[:5]
-    np.testing.assert_allclose(memory["term_0"], rows / np.linalg.norm(rows, axis=1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(queues["term_0"], rows / np.linalg.norm(rows, axis=1, keepdims=True), rtol=1e-5)
 
 
 def test_supervised_is_the_cross_entropy_of_rows_that_have_a_label() -> None:

@@ -15,11 +15,11 @@ from mmcl_jax.objectives.pairs import (
     PairRule,
     also,
     contrast,
+    exclude,
     present,
     same,
     sigmoid_contrast,
     within,
-    without,
 )
 from mmcl_jax.training.mesh import make_mesh
 from tests.objectives.lcg import lcg
@@ -34,7 +34,7 @@ GROUP = np.array([5, 3, 5, 3, 5, 3, 5, 3, 9, 9, 5, 3, 9, 5, 3, 9])
 PRESENT = np.array([i not in (0, 3, 4, 11, 15) for i in range(B)])
 METADATA = {
     "id": PLACE.astype(np.uint32) + 7,
-    "place": PLACE.astype(np.int32),
+    "index": PLACE.astype(np.int32),
     "label": LABEL.astype(np.int32),
     "group": GROUP.astype(np.int32),
     "present": PRESENT,
@@ -93,7 +93,7 @@ CASES = {
     ),
     "missing labels have nothing": Case(rule=same("label", missing=-1), of=lambda i, j: (known(i, j), True)),
     "missing labels repel": Case(
-        rule=without(same("id"), "label", missing=-1), of=lambda i, j: (i == j, i == j or not known(i, j))
+        rule=exclude(same("id"), "label", missing=-1), of=lambda i, j: (i == j, i == j or not known(i, j))
     ),
     "softly clipped": Case(rule=same("id"), of=lambda i, j: (i == j, True), scale=3.0, normalise=False, clip=2.5),
     "softly clipped, several positives": Case(
@@ -129,7 +129,7 @@ CASES = {
     ),
     "sigmoid, softly clipped": Case(rule=same("id"), of=lambda i, j: (i == j, True), kind="sigmoid", clip=2.5),
     "absent rows inside other rules": Case(
-        rule=without(within(also(present(same("id")), "label", missing=-1), size=8), "group"),
+        rule=exclude(within(also(present(same("id")), "label", missing=-1), size=8), "group"),
         of=lambda i, j: (
             here(i, j) and i // 8 == j // 8 and (i == j or known(i, j)),
             here(i, j) and i // 8 == j // 8 and (i == j or known(i, j) or GROUP[i] != GROUP[j]),

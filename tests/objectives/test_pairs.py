@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from mmcl_jax.objectives.pairs import Execution, PairLosses, contrast, others, present, same, sigmoid_contrast, without
+from mmcl_jax.objectives.pairs import (
+    Execution,
+    PairLosses,
+    contrast,
+    exclude,
+    exclude_self,
+    present,
+    same,
+    sigmoid_contrast,
+)
 from mmcl_jax.training.mesh import make_mesh
 
 B, D, SCALE = 48, 8, 5.0
@@ -16,7 +25,7 @@ RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(B, D)), RNG.normal(size=(B, D))
 METADATA = {
     "id": np.arange(B, dtype=np.uint32),
-    "place": np.arange(B, dtype=np.int32),
+    "index": np.arange(B, dtype=np.int32),
     "label": (np.arange(B, dtype=np.int32) * 7) % 5,
     "person": np.arange(B, dtype=np.int32) // 2,
     "present": np.arange(B) % 3 != 0,
@@ -51,11 +60,11 @@ def pairs_of(rule: str, i: int, j: int) -> tuple[bool, bool]:
 RULES = {
     "identity": same("id"),
     "same label": same("label"),
-    "same label removed": without(same("id"), "label"),
+    "same label removed": exclude(same("id"), "label"),
     "same person": same("person"),
-    "same person removed": without(same("id"), "person"),
+    "same person removed": exclude(same("id"), "person"),
     "presence": present(same("id")),
-    "other views": others(same("person")),
+    "other views": exclude_self(same("person")),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from jax.extend.random import threefry_2x32
 from jax.sharding import NamedSharding, PartitionSpec
 
-from mmcl_jax.objectives.pairs import Execution, draw_partners, present, same, within, without
+from mmcl_jax.objectives.pairs import Execution, draw_partners, exclude, present, same, within
 from mmcl_jax.training.mesh import make_mesh
 
 B, D, SCALE, FLOOR = 32, 4, 4.0, 1e-4
@@ -21,13 +21,13 @@ PRESENT = (np.arange(B) % 5 != 3) & (np.arange(B) != 31)
 LABEL = (np.arange(B) * 7) % 3
 METADATA = {
     "id": IDS,
-    "place": np.arange(B, dtype=np.int32),
+    "index": np.arange(B, dtype=np.int32),
     "label": LABEL.astype(np.int32),
     "present": PRESENT,
 }
 RULES = {
     "presence": present(same("id")),
-    "not of the own class, presence": without(present(same("id")), "label"),
+    "not of the own class, presence": exclude(present(same("id")), "label"),
     "slices of 3, presence": present(within(same("id"), size=3)),
 }
 

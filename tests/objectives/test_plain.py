@@ -132,13 +132,16 @@ BAD = [
     ("byol", (), {"predictions": (P, Q)}, "byol takes 2 teacher [rows, width], not 0."),
     ("nnclr", (X, Y), {"predictions": (P, Q)}, "nnclr reads a queue; give queue="),
     ("supervised", (X,), {"labels": LABELS}, "supervised has layers of its own; give layers, which the method init"),
+    ("vime", (X,), {"layers": {}}, "vime compares rows before and after their corruption; give inputs and views."),
+    ("clip", (X, Y), {"pairs": X}, "clip does not read pairs; leave it out."),
+    ("clip", (X, Y), {"learned": {"log_scale": 2.0}}, "clip learns nothing, not log_scale."),
     ("local_alignment", (X[:, 0], X[:, 0]), {"layers": {}}, "features have the shape (8,)"),
 ]
 
 
 @pytest.mark.parametrize(("name", "arrays", "given", "sentence"), BAD, ids=[sentence for *_, sentence in BAD])
 def test_what_does_not_fit_is_refused_in_a_sentence(name: str, arrays: Any, given: Any, sentence: str) -> None:
-    options = {"supervised": {"classes": 3}}.get(name, {})
+    options = {"supervised": {"classes": 3}, "vime": {"widths": (1, 3, 1)}}.get(name, {})
     with pytest.raises(UserError) as raised:
         getattr(objectives, name)(**options)(*arrays, **given)
     assert sentence in str(raised.value)

@@ -173,14 +173,14 @@ def test_where_nothing_can_be_absent_nothing_is_counted() -> None:
 def test_absent_rows_do_not_enter_the_queue() -> None:
     spec = TERMS.spec("nnclr", between=("a", "b"), queue=6)
     made = build_objective([spec], {"a": "image", "b": "scores"})
-    memory = {"term_0": jnp.eye(6)[:, :D]}
+    queues = {"term_0": jnp.eye(6)[:, :D]}
     embeddings = {"a": EMBEDDINGS["embedding"]["image"], "b": EMBEDDINGS["embedding"]["table"]}
     for present, kept in ((np.arange(B) >= 8, 4), (PRESENT, 6), (np.zeros(B, bool), 0)):
         there = np.flatnonzero(present)[:kept]
         unit = np.asarray(embeddings["a"])[there]
         expected = np.concatenate([unit / np.linalg.norm(unit, axis=1, keepdims=True), np.eye(6)[:, :D]])[:6]
         spoiled = {name: jnp.where(jnp.asarray(present)[:, None], array, jnp.nan) for name, array in embeddings.items()}
-        found = made.remember(memory, {"embedding": spoiled}, batch_of(scores=present))
+        found = made.enqueue(queues, {"embedding": spoiled}, batch_of(scores=present))
         np.testing.assert_allclose(found["term_0"], expected, rtol=1e-5)
 
 

@@ -9,14 +9,14 @@ from PIL import Image
 
 from mmcl_jax.data.schema import Column
 from mmcl_jax.prepare.forest import forest_score
-from mmcl_jax.prepare.leaks import near_twins, same_order, same_pixels, telling_columns
+from mmcl_jax.prepare.leaks import leaky_columns, near_duplicates, same_order, same_pixels
 from mmcl_jax.prepare.pictures.decode import thumbnails
 
 HALVES = {"train": np.arange(0, 40), "test": np.arange(40, 80)}
 
 
 def told(labels: np.ndarray, *columns: np.ndarray) -> set[int]:
-    return set(telling_columns(np.column_stack(columns).astype(float), labels, train=np.arange(len(labels))))
+    return set(leaky_columns(np.column_stack(columns).astype(float), labels, train=np.arange(len(labels))))
 
 
 @pytest.mark.core
@@ -172,7 +172,7 @@ def test_many_columns_in_bounded_time() -> None:
     labels = rng.integers(0, 286, 3000)
     table = rng.normal(size=(3000, 2000))
     begun = time.process_time()
-    assert telling_columns(table, labels, train=np.arange(3000)) == {}
+    assert leaky_columns(table, labels, train=np.arange(3000)) == {}
     assert time.process_time() - begun < 10
 
 
@@ -212,17 +212,17 @@ def test_copies_in_other_splits_are_found_and_similar_pictures_are_not() -> None
         copies[10 + place] = np.asarray(small.resize((96, 96), Image.Resampling.BICUBIC))
         copies[20 + place] = np.clip(originals[20 + place].astype(int) - 1, 0, 255).astype(np.uint8)
     originals[35] = recompressed(originals[34], 40)  # within a split, a copy is no leak
-    pairs = near_twins(thumbnails(np.stack([*originals, *copies])), HALVES)
+    pairs = near_duplicates(thumbnails(np.stack([*originals, *copies])), HALVES)
     assert {(one, other) for one, other, _ in pairs} == {(place, 40 + place) for place in range(30)}
     assert [difference for *_, difference in pairs] == sorted(difference for *_, difference in pairs)
-    assert len(near_twins(thumbnails(np.stack([*originals, *copies])), HALVES, most=4)) == 4
+    assert len(near_duplicates(thumbnails(np.stack([*originals, *copies])), HALVES, most=4)) == 4
 
 
 def test_dim_pictures_are_compared_by_their_contrast() -> None:
     rng = np.random.default_rng(0)
     dim = rng.integers(20, 25, (80, 16, 16)).astype(np.uint8)  # all differ by less than two grey levels
     dim[41] = dim[1]
-    assert near_twins(dim, HALVES) == [(1, 41, 0.0)]
+    assert near_duplicates(dim, HALVES) == [(1, 41, 0.0)]
 
 
 @pytest.mark.parametrize("kind", ["blank", "noise", "rows"])
@@ -234,7 +234,7 @@ def test_twenty_thousand_pictures_alike_take_bounded_time(kind: str) -> None:
     if kind == "rows":
         thumbs[:] = np.linspace(0, 255, 16, dtype=np.uint8)
     begun = time.process_time()
-    pairs = near_twins(thumbs, {"train": np.arange(0, 20_000, 2), "test": np.arange(1, 20_000, 2)})
+    pairs = near_duplicates(thumbs, {"train": np.arange(0, 20_000, 2), "test": np.arange(1, 20_000, 2)})
     assert time.process_time() - begun < 10
     assert len(pairs) <= 1000
     assert bool(pairs) == (kind != "noise")
@@ -242,9 +242,11 @@ def test_twenty_thousand_pictures_alike_take_bounded_time(kind: str) -> None:
 
 def test_near_twins_of_nothing() -> None:
     empty = {"train": np.array([], int), "test": np.array([], int)}
-    assert near_twins(np.zeros((0, 16, 16), np.uint8), empty) == []
-    assert near_twins(np.zeros((1, 16, 16), np.uint8), {**empty, "train": np.array([0])}) == []
-    assert near_twins(np.zeros((2, 16, 16), np.uint8), {"train": np.array([0]), "test": np.array([1])}) == [(0, 1, 0.0)]
+    assert near_duplicates(np.zeros((0, 16, 16), np.uint8), empty) == []
+    assert near_duplicates(np.zeros((1, 16, 16), np.uint8), {**empty, "train": np.array([0])}) == []
+    assert near_duplicates(np.zeros((2, 16, 16), np.uint8), {"train": np.array([0]), "test": np.array([1])}) == [
+        (0, 1, 0.0)
+    ]
 
 
 @pytest.mark.core

@@ -15,6 +15,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
+from tests.prepare.test_like import run_of
 from tests.prepare.test_several import cell, entry, whole
 
 
@@ -31,7 +32,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, Store]:
     }  # fmt: skip
     pl.DataFrame(further).write_csv(folder / "further.csv")
     at = {"file": str(folder / "further.csv"), "key": "who"}
-    said = {"decimal": ",", "columns": {"dose": {"missing": ["7,5"]}}}
+    said = {"decimal": ",", "columns": {"dose": {"missing": ["7,5"]}, "arm": {"kind": "categorical"}}}
     raw["entries"]["further"] = {"kind": "table", **at, "schema": said}
     raw["targets"]["site"] = {"kind": "class", **at, "column": "site"}
     raw["targets"]["found"] = {"kind": "multi-label", **at, "column": "found", "between": "|"}
@@ -162,3 +163,18 @@ def test_targets_may_be_left_out_by_the_command(
     request = ["--request", str(folder / "later.json"), "--like", str(drawn[2].directory)]
     assert main(["prepare", *request, "--out", str(folder / "new"), "--workers", "1"]) == 0, capsys.readouterr().err
     assert [one.name for one in Store.open(folder / "new").schema.labels] == ["site"]
+
+
+def test_a_run_is_like_its_store(drawn: tuple[Path, dict, Store], later: tuple[Path, dict], tmp_path: Path) -> None:
+    """As long as the store is where it was, and as it was."""
+    folder, raw = later
+    moved = tmp_path / "store"
+    shutil.copytree(drawn[2].directory, moved)
+    run = run_of(Store.open(moved), tmp_path / "run", "token")
+    new = prepare(like(raw, run), folder / "new")
+    assert new.fingerprint == prepare(like(raw, drawn[2].directory), folder / "other").fingerprint
+    shutil.rmtree(moved)
+    with pytest.raises(
+        UserError, match=r"the store .* of the run .* is gone; name it where it is now, with --like STORE"
+    ):
+        prepare(like(raw, run), folder / "again")

@@ -15,7 +15,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.summary import show
 from mmcl_jax.prepare.inspection import joined
-from mmcl_jax.prepare.leaks import near_groups, near_twins
+from mmcl_jax.prepare.leaks import near_duplicates, near_groups
 from mmcl_jax.prepare.make import look, prepare
 from mmcl_jax.prepare.request import Request
 
@@ -106,7 +106,7 @@ def test_groups_are_what_pairs_link_and_nothing_else() -> None:
     thumbs[[7, 9, 11]] = thumbs[5]
     groups = near_groups(thumbs)
     everyone = {str(row): np.array([row]) for row in range(300)}  # each in a split of its own: all pairs
-    links = near_twins(thumbs, everyone, most=10**6)
+    links = near_duplicates(thumbs, everyone, most=10**6)
     assert links
     for one, other, _ in links:
         assert groups[one] == groups[other]
@@ -115,7 +115,7 @@ def test_groups_are_what_pairs_link_and_nothing_else() -> None:
     assert {row for row in range(300) if sizes[groups[row]] > 1} == linked
     assert len({groups[row] for row in (5, 7, 9, 11)}) == 1
     splits = {"train": np.flatnonzero(groups % 3), "test": np.flatnonzero(groups % 3 == 0)}
-    assert near_twins(thumbs, splits) == []
+    assert near_duplicates(thumbs, splits) == []
 
 
 @pytest.mark.parametrize("kind", ["blank", "noise"])

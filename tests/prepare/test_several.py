@@ -17,6 +17,7 @@ from mmcl_jax.cli.main import main
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.card.findings import Findings
+from mmcl_jax.prepare.entries import matrix
 from mmcl_jax.prepare.make import look, prepare
 from mmcl_jax.prepare.pictures import decode
 from mmcl_jax.prepare.request import Request
@@ -482,6 +483,62 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         lambda f, r: r["targets"].update(pgs=r["targets"]["grade"]),
         ("two entries are called 'pgs'",),
     ),
+    "names that differ in case": (
+        lambda f, r: r["entries"].update(PGS=r["entries"]["pgs"]),
+        ("the entries 'pgs' and 'PGS' differ in case alone", "rename one"),
+    ),
+    "a name of the simple command line in another case": (
+        lambda f, r: r["targets"].update(Image=r["targets"]["grade"]),
+        ("the entries 'image' and 'Image' differ in case alone",),
+    ),
+    "a list in place of a request": (
+        lambda f, r: r.update(request=[1]),
+        ("cohort.json: request must be an object, not [1]",),
+    ),
+    "a mask that is a JPEG": (
+        lambda f, r: (
+            Image.open(f / "discs/1000.png").save(f / "discs/1000.png", "JPEG"),
+            entry(r, "disc", classes=None),
+        ),
+        ("discs/1000.png is a JPEG", "write it as PNG"),
+    ),
+    "keys with leading zeros": (
+        lambda f, r: [cell(f, "pgs.tsv", "IID", row, f"00{row}") for row in range(30)],
+        ("entries.pgs: none of its 30 keys", "how keys are written"),
+    ),
+    "a matrix without rows": (
+        lambda f, r: (f / "pgs.tsv").write_text("IID\tPGS0\n"),
+        ("pgs.tsv has a header but no rows",),
+    ),
+    "an empty file": (lambda f, r: (f / "pgs.tsv").write_text(""), ("pgs.tsv is empty",)),
+    "an empty Parquet file": (
+        lambda f, r: ((f / "p.parquet").write_bytes(b""), entry(r, "pgs", file=str(f / "p.parquet"))),
+        ("p.parquet cannot be read",),
+    ),
+    "a Parquet file without a feature": (
+        lambda f, r: (
+            pl.DataFrame({"IID": [1000], "n": [[1, 2]]}).write_parquet(f / "p.parquet"),
+            entry(r, "pgs", file=str(f / "p.parquet")),
+        ),
+        ("entries.pgs: column 'n' of", "p.parquet is of the type List(Int64)", "with ignore"),
+    ),
+    "an infinite number": (
+        lambda f, r: cell(f, "pgs.tsv", "PGS3", 4, "inf"),
+        ("Row 5 of", "'PGS3' holds inf, which float32 does not hold"),
+    ),
+    "a number that is none": (lambda f, r: r.update(max_bad=float("nan")), ("--max-bad: nan is not a share",)),
+    "a list in place of entries": (
+        lambda f, r: r.update(entries=[1]),
+        ("entries must be an object of names, not [1]",),
+    ),
+    "a name of the batch": (
+        lambda f, r: r["entries"].update(id=r["entries"]["pgs"]),
+        ("the name 'id' means something",),
+    ),
+    "a name that leaves the folder": (
+        lambda f, r: r["entries"].update({"../x": r["entries"]["pgs"]}),
+        ("'../x' is no name of an entry",),
+    ),
     "a name that is none": (
         lambda f, r: r["entries"].update({"a b": r["entries"]["pgs"]}),
         ("'a b' is no name of an entry",),
@@ -581,6 +638,28 @@ def test_a_row_of_which_no_entry_is_left_is_left_out_and_counted(cohort: tuple[P
     assert Findings.of(store).lost == {"no entry left": 1}
     listed = [json.loads(line) for line in (store.directory / "quarantine.jsonl").read_text().splitlines()]
     assert [(one["cause"], one["entry"]) for one in listed] == [("no entry left", ""), ("broken image", "image")]
+
+
+@pytest.mark.parametrize("types", [pl.Float32, pl.Int16, pl.String])
+def test_pieces_of_a_matrix_are_the_whole(types: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any order of rows and columns, from every form; no piece is larger than asked, but of texts."""
+    monkeypatch.setattr(matrix, "_CHUNK_BYTES", 8 * 3 * 5)
+    rng = np.random.default_rng(0)
+    keys, values = rng.permutation(np.arange(1000, 1040)), rng.integers(0, 99, (PEOPLE, 3))
+    columns = {"IID": pl.Series(keys), **{f"^g{i}.*$": pl.Series(values[:, i]).cast(types) for i in range(3)}}
+    pl.DataFrame(columns).write_parquet(tmp_path / "m.parquet", row_group_size=7)
+    heights: list[int] = []
+    collect = pl.LazyFrame.collect
+    monkeypatch.setattr(
+        pl.LazyFrame, "collect", lambda self, **more: (made := collect(self, **more), heights.append(made.shape))[0]
+    )
+    source = {"kind": "vector", "file": str(tmp_path / "m.parquet"), "key": "IID"}
+    store = prepare(Request.from_json({"entries": {"m": source}}), tmp_path / "store")
+    read, _ = whole(store, "m")
+    for key, row in zip(keys, values, strict=True):
+        np.testing.assert_array_equal(read[key - 1000], row)
+    wide = [rows for rows, width in heights if width > 1]
+    assert (max(wide) <= 5) == (types != pl.String)
 
 
 def test_a_request_that_is_wrong_in_python(tmp_path: Path) -> None:

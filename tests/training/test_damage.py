@@ -45,7 +45,7 @@ HOW: dict[str, Callable[[Path], None]] = {"cut": truncate, "zeroed": zero, "flip
 @pytest.fixture(scope="module")
 def trained(digits_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Result:
     """A finished run of 18 steps with the checkpoints of 12 and 18."""
-    return pretrain(config_of(digits_store), tmp_path_factory.mktemp("damage") / "run", say=quiet)
+    return pretrain(config_of(digits_store), tmp_path_factory.mktemp("damage") / "run", log=quiet)
 
 
 def config_of(store: Store):
@@ -115,7 +115,7 @@ def test_the_newest_intact_checkpoint_is_used(
         jax.tree.map(np.testing.assert_array_equal, nnx.state(model), nnx.state(expected))
     assert steps_of(run / "checkpoints") == [18, 12]
     said: list[str] = []
-    result = pretrain(config_of(digits_store), run, say=said.append)
+    result = pretrain(config_of(digits_store), run, log=said.append)
     assert bits(result.state) == bits(trained.state)
     assert steps_of(run / "checkpoints") == [18, 12]
     assert damage(run / "checkpoints" / "18") is None
@@ -123,7 +123,7 @@ def test_the_newest_intact_checkpoint_is_used(
     assert sum("checkpoint of step 18 cannot be used" in line for line in said) == (not intact)
     if not intact:  # it happens again: both are kept
         HOW[how](next(files_of(run / "checkpoints" / "18" / "model")))
-        pretrain(config_of(digits_store), run, say=quiet)
+        pretrain(config_of(digits_store), run, log=quiet)
         assert {path.name for path in (run / "damaged").iterdir()} == {"18", "18-2"}
 
 
@@ -136,7 +136,7 @@ def test_if_all_are_damaged_one_sentence_says_so_and_nothing_is_moved(
     sentence = (
         r"run has no checkpoint that can be used; that of step 18 cannot because the content of .*model/d/.* has "
     )
-    for use in (lambda: pretrain(config_of(digits_store), run, say=quiet), lambda: Run.open(run).model()):
+    for use in (lambda: pretrain(config_of(digits_store), run, log=quiet), lambda: Run.open(run).model()):
         with pytest.raises(UserError, match=sentence) as error:
             use()
         assert "\n" not in str(error.value)
@@ -151,13 +151,13 @@ def test_checkpoints_of_versions_without_checksums_load_or_are_passed_over(
     run = Path(shutil.copytree(trained.run.directory, tmp_path / "run"))
     for step in ("12", "18"):
         (run / "checkpoints" / step / CHECKSUMS).unlink()
-    assert bits(pretrain(config_of(digits_store), run, say=quiet).state) == bits(trained.state)
+    assert bits(pretrain(config_of(digits_store), run, log=quiet).state) == bits(trained.state)
     HOW[how](run / "checkpoints" / "18" / "model" / "manifest.ocdbt")
     with pytest.raises(UserError, match="that of step 18 cannot because it cannot be read") as error:
         Run.open(run).model()
     assert "\n" not in str(error.value)
     said: list[str] = []
-    assert bits(pretrain(config_of(digits_store), run, say=said.append).state) == bits(trained.state)
+    assert bits(pretrain(config_of(digits_store), run, log=said.append).state) == bits(trained.state)
     assert any("checkpoint of step 18 cannot be used: it cannot be read" in line for line in said)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from benchmarks.step import prepared
@@ -16,7 +17,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.objectives.terms.matching import matching
 from mmcl_jax.training.build import Experiment, build_experiment
-from mmcl_jax.training.mesh import by_example, put
+from mmcl_jax.training.mesh import by_example, put, shardings_of
 from mmcl_jax.training.step.train_step import check_step, make_step
 from tests.training.test_scale import assert_same
 
@@ -42,31 +43,42 @@ def test_local_features_of_a_fusion_are_read(config, digits_store: Store) -> Non
     check_step(make_step(made), *made.shapes())
 
 
-def test_a_fusion_has_heads_a_target_network_an_average_and_rates(config, digits_store: Store) -> None:
-    config.encoders.fusion = encoder("concat_mlp", hidden=8, features=8)
+def test_a_fusion_trains_alike_in_slices_and_shares_with_all_that_encoders_have(config, digits_store: Store) -> None:
+    """A head, a target network, frozen parameters, rates and an average; a third of the rows has no table."""
+    config.encoders.fusion = encoder("concat_mlp", hidden=8, features=8)  # which compiles fast
     config.projectors["fusion:own"] = config.predictors["fusion:own"] = projector("linear", out=8)
     config.objective = (term("matching"), term("byol", between=("fused:own", "fused:own")))
     config.frozen, config.rates = ("encoders.fusion.layers.0.*",), {"encoders.fusion.layers.1.*": 0.5}
     config.average.kind = "ema"
-    made = build_experiment(config, digits_store, jax.devices()[:1])
-    made.batches.arrays["present/table"] = made.batches.arrays["id"] % 3 > 0
-    compiled, state, constants = prepared(made)
-    copies = [jax.tree.map(jnp.copy, state) for _ in range(3)]  # a step takes its state's memory
     results = []
-    for junk, first in zip((0.0, np.nan, 1e30), copies, strict=True):
-        batch = made.batches[0]
-        batch["table"] = np.where(batch["present/table"][:, None], batch["table"], np.float32(junk))
-        results.append(jax.device_get(compiled(first, put(batch, by_example(made.mesh)), constants)))
-    for other in results[1:]:  # what absent rows hold changes no bit
+    for devices, micro_batch, junks in ((1, None, (0.0, np.nan, 1e30)), (2, 32, (np.nan,))):
+        config.micro_batch = micro_batch
+        made = build_experiment(config, digits_store, jax.devices()[:devices])
+        made.batches.arrays["present/table"] = made.batches.arrays["id"] % 3 > 0
+        compiled, state, constants = prepared(made)
+        first = jax.device_get(state)
+        for junk in junks:
+            batch = made.batches[0]
+            batch["table"] = np.where(batch["present/table"][:, None], batch["table"], np.float32(junk))
+            given = jax.device_put(first, shardings_of(state))  # a step takes its state's memory
+            results.append(jax.device_get(compiled(given, put(batch, by_example(made.mesh)), constants)))
+    (after, metrics), *others, (after_slices, metrics_in_slices) = results
+    for other in others:  # what absent rows hold changes no bit
         assert_same(other, results[0], rtol=0)
-    after, metrics = results[0]
+    assert_same(metrics_in_slices, metrics, rtol=2e-5)
+    moments, expected = (
+        jax.tree.leaves(optax.tree_utils.tree_get(one.optimizer_state, "mu")["encoders"])
+        for one in (after_slices, after)
+    )
+    for mine, theirs in zip(moments, expected, strict=True):  # a tenth of the gradient
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6)
     rows = (made.batches[0]["id"] % 3 > 0).sum()
     assert {float(metrics[f"{name}/rows"]) for name in made.objective.names.values()} == {float(rows)}
     assert 0 < metrics["matching/image-table-fused:none/accuracy"] < 1
     assert not metrics["skipped"]
 
     def moved(part: str) -> bool:
-        new, old = getattr(after, part)["encoders"]["fusion"], getattr(state, part)["encoders"]["fusion"]
+        new, old = getattr(after, part)["encoders"]["fusion"], getattr(first, part)["encoders"]["fusion"]
         return any(bool((np.asarray(a) != b).any()) for a, b in zip(*map(jax.tree.leaves, (new, old)), strict=True))
 
     assert moved("params")

@@ -24,11 +24,11 @@ def test_a_run_on_inputs_of_any_name_is_continued_to_the_same_bits(
     config = config_of(store, "image", "scores")
     config.views.scores = view("vector_scarf", modality="scores", population=6)
     config.cohort, config.epochs, config.monitor.epochs = "inner", 3, None
-    whole = pretrain(config, tmp_path / "whole", say=quiet, devices=jax.devices()[:1])
+    whole = pretrain(config, tmp_path / "whole", log=quiet, devices=jax.devices()[:1])
     with monkeypatch.context() as patch:
         stop_at(patch, 4)
-        assert pretrain(config, tmp_path / "run", say=quiet, devices=jax.devices()[:1]).step == 4
-    assert bits(pretrain(config, tmp_path / "run", say=quiet, devices=jax.devices()[:1]).state) == bits(whole.state)
+        assert pretrain(config, tmp_path / "run", log=quiet, devices=jax.devices()[:1]).step == 4
+    assert bits(pretrain(config, tmp_path / "run", log=quiet, devices=jax.devices()[:1]).state) == bits(whole.state)
 
     run = Run.open(tmp_path / "run")
     assert set(run.model().encoders) == {"image", "scores"}
@@ -42,4 +42,4 @@ def test_a_run_on_inputs_of_any_name_is_continued_to_the_same_bits(
     other = config.copy_and_resolve_references()
     other.inputs.scores.missing = "mean"
     with pytest.raises(UserError, match=r"holds another experiment: config.inputs.scores.missing is 'refuse' there"):
-        pretrain(other, tmp_path / "run", say=quiet, devices=jax.devices()[:1])
+        pretrain(other, tmp_path / "run", log=quiet, devices=jax.devices()[:1])

@@ -58,7 +58,7 @@ def test_the_number_of_devices_changes_nothing(name: str, tiny_config, tmp_path:
     curves = {}
     for devices in (1, 2, 8):
         workdir = tmp_path / str(devices)
-        pretrain(tiny_config(name), workdir, devices=jax.devices()[:devices], say=quiet)
+        pretrain(tiny_config(name), workdir, devices=jax.devices()[:devices], log=quiet)
         curves[devices] = losses(workdir)
     assert len(curves[1]) == 18
     assert curves[1][-1] < curves[1][0]
@@ -82,29 +82,29 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 @pytest.mark.core
 def test_a_stopped_run_ends_with_the_same_bits(tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config("digits_mmcl")
-    whole = pretrain(config, tmp_path / "whole", say=quiet)
+    whole = pretrain(config, tmp_path / "whole", log=quiet)
     with monkeypatch.context() as patch:
         stop_at(patch, 7)
-        stopped = pretrain(config, tmp_path / "stopped", say=quiet)
+        stopped = pretrain(config, tmp_path / "stopped", log=quiet)
     assert stopped.step == 7
     assert "the same command continues" in stopped.describe()
     said: list[str] = []
-    continued = pretrain(config, tmp_path / "stopped", say=said.append)
+    continued = pretrain(config, tmp_path / "stopped", log=said.append)
     assert any("at step 7 of 18" in line for line in said)
     assert bits(continued.state) == bits(whole.state)
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
-    again = pretrain(config, tmp_path / "stopped", say=quiet)
+    again = pretrain(config, tmp_path / "stopped", log=quiet)
     assert bits(again.state) == bits(whole.state)
 
 
 @pytest.mark.core
 def test_a_run_moves_between_numbers_of_devices(tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config("digits_mmcl")
-    pretrain(config, tmp_path / "one", devices=jax.devices()[:1], say=quiet)
+    pretrain(config, tmp_path / "one", devices=jax.devices()[:1], log=quiet)
     with monkeypatch.context() as patch:
         stop_at(patch, 9)
-        pretrain(config, tmp_path / "moved", devices=jax.devices()[:8], say=quiet)
-    pretrain(config, tmp_path / "moved", devices=jax.devices()[:2], say=quiet)
+        pretrain(config, tmp_path / "moved", devices=jax.devices()[:8], log=quiet)
+    pretrain(config, tmp_path / "moved", devices=jax.devices()[:2], log=quiet)
     np.testing.assert_allclose(losses(tmp_path / "moved"), losses(tmp_path / "one"), rtol=1e-5)
 
 
@@ -152,7 +152,7 @@ def test_a_killed_process_ends_with_the_same_bits(tiny_config, tmp_path: Path) -
     assert last.returncode == 0, output
     assert "continuing" in output
 
-    ends = [pretrain(config, tmp_path / name, say=quiet) for name in ("whole", "killed")]  # complete: only loads
+    ends = [pretrain(config, tmp_path / name, log=quiet) for name in ("whole", "killed")]  # complete: only loads
     assert [end.step for end in ends] == [steps, steps]
     assert bits(ends[0].state) == bits(ends[1].state)
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
@@ -161,7 +161,7 @@ def test_a_killed_process_ends_with_the_same_bits(tiny_config, tmp_path: Path) -
 
 @pytest.mark.core
 def test_another_experiment_in_the_workdir_is_refused(tiny_config, tmp_path: Path) -> None:
-    pretrain(tiny_config("digits_simclr"), tmp_path / "run", say=quiet)
+    pretrain(tiny_config("digits_simclr"), tmp_path / "run", log=quiet)
     with pytest.raises(UserError, match=r"holds another experiment: config.batch_size is 64 there and 32 here"):
         pretrain(tiny_config("digits_simclr", "batch_size=32"), tmp_path / "run")
     (tmp_path / "thesis").mkdir()
@@ -176,13 +176,13 @@ def test_a_workdir_that_was_killed_at_birth_is_begun_again(tiny_config, tmp_path
     (tmp_path / ".run.partial").mkdir()
     (tmp_path / ".run.partial" / "config.json").write_text("{")
     (tmp_path / "run").mkdir()  # an empty folder will do
-    assert pretrain(tiny_config("digits_simclr"), tmp_path / "run", say=quiet).step == 18
+    assert pretrain(tiny_config("digits_simclr"), tmp_path / "run", log=quiet).step == 18
     assert not (tmp_path / ".run.partial").exists()
 
 
 def test_streamed_images_train_to_the_same_bits(tiny_config, tmp_path: Path) -> None:
     ends = [
-        pretrain(tiny_config("digits_mmcl", f"loader.images={how}"), tmp_path / how, say=quiet).state
+        pretrain(tiny_config("digits_mmcl", f"loader.images={how}"), tmp_path / how, log=quiet).state
         for how in ("mapped", "streamed")
     ]
     assert bits(ends[0]) == bits(ends[1])
@@ -194,7 +194,7 @@ def test_terms_of_moments_train_alike_on_any_number_of_devices(term: str, tiny_c
     curves = []
     for devices in (1, 8):
         config = tiny_config("digits_simclr", f"objective.0.name={term}", *projector)
-        pretrain(config, tmp_path / str(devices), devices=jax.devices()[:devices], say=quiet)
+        pretrain(config, tmp_path / str(devices), devices=jax.devices()[:devices], log=quiet)
         curves.append(losses(tmp_path / str(devices)))
     assert curves[0][-1] < curves[0][0]
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-4)
@@ -202,7 +202,7 @@ def test_terms_of_moments_train_alike_on_any_number_of_devices(term: str, tiny_c
 
 def test_terms_that_need_labels(raw: Request, tiny_config, tmp_path: Path) -> None:
     labels = ["objective.0.labels=attract", "epochs=2"]
-    assert pretrain(tiny_config("digits_mmcl", *labels), tmp_path / "run", say=quiet).step == 36
+    assert pretrain(tiny_config("digits_mmcl", *labels), tmp_path / "run", log=quiet).step == 36
     curve = losses(tmp_path / "run")
     assert curve[-1] < curve[0]
     store = prepare(dataclasses.replace(raw, label=(), ignore=("model",)), tmp_path / "store")
@@ -215,10 +215,10 @@ def test_images_alone_do_not_mind_missing_table_values(raw: Request, tmp_path: P
     table.write_csv(raw.table)
     store = prepare(raw, tmp_path / "store")
     small = [f"data={store.directory}", "batch_size=16"]
-    assert pretrain(tiny_config("digits_simclr", *small), tmp_path / "simclr", say=quiet).step == 1
+    assert pretrain(tiny_config("digits_simclr", *small), tmp_path / "simclr", log=quiet).step == 1
     with pytest.raises(UserError, match=r"'price' has \d missing values"):
         pretrain(tiny_config("digits_mmcl", *small), tmp_path / "mmcl")
-    filled = pretrain(tiny_config("digits_mmcl", *small, "inputs.table.missing=mean"), tmp_path / "mmcl", say=quiet)
+    filled = pretrain(tiny_config("digits_mmcl", *small, "inputs.table.missing=mean"), tmp_path / "mmcl", log=quiet)
     assert filled.step == 1
 
 
@@ -259,11 +259,11 @@ def test_bad_configs_are_refused_before_anything_is_written(
 def test_a_loss_that_is_not_finite_ends_the_run(tiny_config, tmp_path: Path) -> None:
     config = tiny_config("digits_simclr", "schedule.learning_rate=1e30", "optimizer.weight_decay=1e30")
     with pytest.raises(UserError, match=r"not finite in 10 steps in a row, up to step \d+: look at"):
-        pretrain(config, tmp_path / "run", say=quiet)
+        pretrain(config, tmp_path / "run", log=quiet)
 
 
 def test_bfloat16_trains_float32_parameters(tiny_config, tmp_path: Path) -> None:
-    result = pretrain(tiny_config("digits_mmcl", "dtype=bfloat16"), tmp_path / "run", say=quiet)
+    result = pretrain(tiny_config("digits_mmcl", "dtype=bfloat16"), tmp_path / "run", log=quiet)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(result.state.params)} == {"float32"}
     curve = losses(tmp_path / "run")
     assert curve[-1] < curve[0]
@@ -273,7 +273,7 @@ def test_global_batch_norm_is_an_option(tiny_config, tmp_path: Path) -> None:
     config = tiny_config("digits_simclr", "batch_norm.group_size=None")
     curves = []
     for devices in (1, 8):
-        pretrain(config, tmp_path / str(devices), devices=jax.devices()[:devices], say=quiet)
+        pretrain(config, tmp_path / str(devices), devices=jax.devices()[:devices], log=quiet)
         curves.append(losses(tmp_path / str(devices)))
     np.testing.assert_allclose(curves[0], curves[1], rtol=1e-5)
 
@@ -291,7 +291,7 @@ def test_grouped_batch_norm_adds_no_collectives(tiny_config) -> None:
 
 def test_the_run_directory_says_what_was_done(tiny_config, tmp_path: Path) -> None:
     said: list[str] = []
-    result = pretrain(tiny_config("digits_mmcl"), tmp_path / "run", say=said.append)
+    result = pretrain(tiny_config("digits_mmcl"), tmp_path / "run", log=said.append)
     assert any("per device: state and inputs" in line and "temporary" in line for line in said)
     assert result.host_ms > 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())

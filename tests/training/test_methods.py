@@ -58,7 +58,7 @@ def test_every_experiment_fits_together(name: str, digits_store: Store) -> None:
     assert "loss" in metrics
     assert any(key.startswith("rank/") for key in metrics)
     assert bool(state.target) == ("byol" in name)
-    assert bool(state.memory) == ("nnclr" in name)
+    assert bool(state.queues) == ("nnclr" in name)
 
 
 @pytest.mark.core
@@ -74,7 +74,7 @@ def test_slices_and_devices_change_nothing(method: str, small) -> None:
     largest = max(np.abs(moment).max() for moment in expected_moments)
     for mine, theirs in zip(moments, expected_moments, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6 * largest)
-    assert_same(state.memory, expected.memory, rtol=1e-5, atol=1e-6)
+    assert_same(state.queues, expected.memory, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.core
@@ -154,15 +154,15 @@ def test_a_stopped_run_keeps_target_and_queue(
     method: str, small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small(method)
-    whole = pretrain(config, tmp_path / "whole", say=quiet)
+    whole = pretrain(config, tmp_path / "whole", log=quiet)
 
     with monkeypatch.context() as patch:
         stop_at(patch, 7)
-        assert pretrain(config, tmp_path / "stopped", say=quiet).step == 7
-    again = pretrain(config, tmp_path / "stopped", say=quiet)
+        assert pretrain(config, tmp_path / "stopped", log=quiet).step == 7
+    again = pretrain(config, tmp_path / "stopped", log=quiet)
     assert bits(again.state) == bits(whole.state)
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
-    assert jax.tree.leaves(again.state.target if method == "byol" else again.state.memory)
+    assert jax.tree.leaves(again.state.target if method == "byol" else again.state.queues)
 
 
 @pytest.mark.core
@@ -170,14 +170,14 @@ def test_collapse_is_reported(small, tmp_path: Path) -> None:
     """VICReg without what keeps embeddings apart: the last layer's bias is all that is left of them."""
     pull = ["objective.0.variance=0", "objective.0.covariance=0", "schedule.learning_rate=0.03", "epochs=9"]
     pull += ["projectors.image.name=mlp", "projectors.image.hidden=8", "projectors.image.out=8"]
-    result = pretrain(small("vicreg", *pull), tmp_path / "run", say=quiet)
+    result = pretrain(small("vicreg", *pull), tmp_path / "run", log=quiet)
     log = read_metrics(tmp_path / "run")
     assert log[0]["deviation/image_1"] > 0.1
     low = tuple(view for view in ("image_1", "image_2") if log[-1][f"deviation/{view}"] < 0.05)
     assert low, log[-1]
     assert result.collapsed == low
     assert f"the embeddings of {' and '.join(low)} have collapsed" in result.describe()
-    healthy = pretrain(small("vicreg"), tmp_path / "healthy", say=quiet)
+    healthy = pretrain(small("vicreg"), tmp_path / "healthy", log=quiet)
     assert healthy.collapsed == ()
     assert "collapsed" not in healthy.describe()
 
@@ -194,14 +194,14 @@ def test_a_monitor_looks_between_steps_and_changes_nothing(small, tmp_path: Path
         return look
 
     config = small("simclr", "epochs=3", "monitor.epochs=2", "mesh.model=2", "mesh.shard_above=32")
-    watched = pretrain(config, tmp_path / "watched", monitor=monitor, devices=jax.devices()[:2], say=quiet)
-    plain = pretrain(config, tmp_path / "plain", devices=jax.devices()[:2], say=quiet)
+    watched = pretrain(config, tmp_path / "watched", monitor=monitor, devices=jax.devices()[:2], log=quiet)
+    plain = pretrain(config, tmp_path / "plain", devices=jax.devices()[:2], log=quiet)
     assert bits(watched.state) == bits(plain.state)
     online = {line["step"]: line["online/sum"] for line in read_metrics(tmp_path / "watched") if "online/sum" in line}
     assert list(online) == [36, 54]
     assert list(online.values()) == seen
     never = small("simclr", "monitor.epochs=None")
-    pretrain(never, tmp_path / "never", monitor=lambda *a: pytest.fail("it looked"), say=quiet)
+    pretrain(never, tmp_path / "never", monitor=lambda *a: pytest.fail("it looked"), log=quiet)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def losses(folder: Path, devices: int, *options: str) -> list[float]:
     return walk(compiled(experiment), *begin(experiment, STEPS))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case in CASES if case != "fusion"])  # see `test_fusions`
 def test_devices_and_slices_change_nothing(case: str, tmp_path: Path) -> None:
     folder = tmp_path / case
     write_case(case, folder, rows=120)

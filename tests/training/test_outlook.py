@@ -20,7 +20,7 @@ def test_it_is_said_once_and_from_a_few_steps(
     now = [0.0]
     monkeypatch.setattr(outlook.time, "monotonic", lambda: now[0])
     said = []
-    look = Outlook(first=first, steps=steps, epochs=10, say=said.append)
+    look = Outlook(first=first, steps=steps, epochs=10, log=said.append)
     for step in range(first + 1, min(first + 40, steps) + 1):
         now[0] += 30.0 if step <= first + 2 else 0.25  # the first steps are slow, and not what the others will take
         look.at(step, {"loss": jnp.float32(1)})

@@ -51,15 +51,15 @@ def test_a_siglip_run_in_slices_and_shares_is_the_same_run(tiny_config, tmp_path
     """Learned scalars, gradient caching, the ring and a model axis at once, against none of them; then moved."""
     siglip = ["objective.0.name=siglip"]
     scaled = ["micro_batch=32", "mesh.model=2", "mesh.shard_above=32", "pairs.execution=ring", "pairs.tile=3"]
-    pretrain(tiny_config("digits_mmcl", *siglip), tmp_path / "plain", devices=jax.devices()[:1], say=quiet)
+    pretrain(tiny_config("digits_mmcl", *siglip), tmp_path / "plain", devices=jax.devices()[:1], log=quiet)
     result = pretrain(
-        tiny_config("digits_mmcl", *siglip, *scaled), tmp_path / "scaled", devices=jax.devices()[:4], say=quiet
+        tiny_config("digits_mmcl", *siglip, *scaled), tmp_path / "scaled", devices=jax.devices()[:4], log=quiet
     )
     np.testing.assert_allclose(losses(tmp_path / "scaled"), losses(tmp_path / "plain"), rtol=1e-5)
     assert float(result.state.params["learned"]["term_0"]["bias"]) != -10
     assert not result.state.params["projectors"]["image"]["hidden"]["kernel"].is_fully_replicated
     # The same directory continues on one device without any of it (it is complete, so it only loads).
-    loaded = pretrain(tiny_config("digits_mmcl", *siglip), tmp_path / "scaled", devices=jax.devices()[:1], say=quiet)
+    loaded = pretrain(tiny_config("digits_mmcl", *siglip), tmp_path / "scaled", devices=jax.devices()[:1], log=quiet)
     assert_same(jax.device_get(loaded.state.params), jax.device_get(result.state.params), rtol=0)
 
 

@@ -85,7 +85,7 @@ def test_a_batch_that_is_not_finite_changes_only_the_step(method: str, scale: st
     after = jax.device_get(state)
     assert metrics["skipped"]
     assert int(after.step) == int(before.step) + 1
-    for field in ("params", "model_state", "target", "memory"):
+    for field in ("params", "model_state", "target", "queues"):
         assert bits(getattr(after, field)) == bits(getattr(before, field)), field
     for moment in ("mu", "nu"):
         pair = [optax.tree_utils.tree_get(one.optimizer_state, moment) for one in (after, before)]
@@ -148,7 +148,7 @@ def test_skipped_steps_are_counted_and_their_examples_written_down(
     config = tiny_config("digits_mmcl", f"log_every={log_every}", "checkpoint_every=5")
     spoil(monkeypatch, config, {4, 5, 11, 18})
     said: list[str] = []
-    result = pretrain(config, tmp_path / "run", say=said.append)
+    result = pretrain(config, tmp_path / "run", log=said.append)
     assert result.step == 18
     assert result.skipped == 4
     assert "4 of them skipped" in result.describe()
@@ -177,12 +177,12 @@ def test_a_run_with_skips_that_is_stopped_ends_with_the_same_bits(
 ) -> None:
     config = tiny_config("digits_mmcl", "log_every=3")
     spoil(monkeypatch, config, {4, 5, 11, 18})
-    whole = pretrain(config, tmp_path / "whole", say=quiet)
+    whole = pretrain(config, tmp_path / "whole", log=quiet)
     for step in (5, 7):  # of this sitting: between skips in a row, and behind them
         with monkeypatch.context() as patch:
             stop_at(patch, step)
-            assert pretrain(config, tmp_path / "stopped", say=quiet).step < 18
-    continued = pretrain(config, tmp_path / "stopped", say=quiet)
+            assert pretrain(config, tmp_path / "stopped", log=quiet).step < 18
+    continued = pretrain(config, tmp_path / "stopped", log=quiet)
     assert bits(continued.state) == bits(whole.state)
     assert continued.skipped == 4
     np.testing.assert_array_equal(losses(tmp_path / "stopped"), losses(tmp_path / "whole"))
@@ -201,11 +201,11 @@ def test_so_many_in_a_row_end_the_run_and_what_was_saved_is_finite(
     run = tmp_path / "run"
     for _ in range(2):
         with pytest.raises(UserError, match=r"in 3 steps in a row, up to step 11: look at .*skipped.jsonl; .*latest"):
-            pretrain(config, run, say=quiet)
+            pretrain(config, run, log=quiet)
         assert steps_of(run / "checkpoints")[:1] == {1: [10], 4: [8], 100: []}[every]
     assert [json.loads(line)["step"] for line in (run / SKIPPED_STEPS).read_text().splitlines()] == [2, 3, 9, 10, 11]
     config.skip_nonfinite = 4
-    result = pretrain(config, run, say=quiet)
+    result = pretrain(config, run, log=quiet)
     assert result.step == 18
     assert bool(all_finite(result.state))
 
@@ -216,7 +216,7 @@ def test_a_checkpoint_of_weights_that_are_not_finite_is_passed_over(
 ) -> None:
     """As an earlier version saved them: it looked at the loss alone, at logged steps."""
     config = tiny_config("digits_simclr", "checkpoint_every=6")
-    whole = pretrain(config, tmp_path / "whole", say=quiet)
+    whole = pretrain(config, tmp_path / "whole", log=quiet)
     real = loop.Checkpoints.save
 
     def save(self, step, state, **rest):
@@ -229,9 +229,9 @@ def test_a_checkpoint_of_weights_that_are_not_finite_is_passed_over(
         stop_at(patch, 12)
         with jax.transfer_guard("allow"):
             patch.setattr(jax, "transfer_guard", lambda level: jax.numpy_dtype_promotion("strict"))
-            assert pretrain(config, tmp_path / "run", say=quiet).step == 12
+            assert pretrain(config, tmp_path / "run", log=quiet).step == 12
     said: list[str] = []
-    result = pretrain(config, tmp_path / "run", say=said.append)
+    result = pretrain(config, tmp_path / "run", log=said.append)
     assert any("checkpoint of step 12 cannot be used: it holds numbers that are not finite" in line for line in said)
     assert any("continuing" in line and "at step 6 of 18" in line for line in said)
     assert bits(result.state) == bits(whole.state)

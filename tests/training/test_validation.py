@@ -55,7 +55,7 @@ def config_of(store: Store) -> ConfigDict:
 
 
 def train(config: ConfigDict, workdir: Path) -> Result:
-    return pretrain(config, workdir, devices=jax.devices()[:1], say=quiet)
+    return pretrain(config, workdir, devices=jax.devices()[:1], log=quiet)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_without_validation_there_is_no_best_checkpoint(whole: Result, tiny_conf
 def test_a_pass_is_the_same_on_two_devices_and_in_slices(whole: Result, digits_store: Store, tmp_path: Path) -> None:
     config = config_of(digits_store)
     config.epochs, config.micro_batch = 1, 32
-    pretrain(config, tmp_path / "run", devices=jax.devices()[:2], say=quiet)
+    pretrain(config, tmp_path / "run", devices=jax.devices()[:2], log=quiet)
     found, expected = passes(tmp_path / "run"), passes(whole.run.directory)
     assert found[STEPS] == pytest.approx(expected[STEPS], rel=1e-4)
 

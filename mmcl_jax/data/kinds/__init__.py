@@ -3,17 +3,19 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from mmcl_jax.data.kinds.boxes import Boxes
-from mmcl_jax.data.kinds.image import Image
+from mmcl_jax.data.kinds.boxes import BoxesKind
+from mmcl_jax.data.kinds.image import ImageKind
 from mmcl_jax.data.kinds.kind import Kind
-from mmcl_jax.data.kinds.table import Table
-from mmcl_jax.data.kinds.text import Text
-from mmcl_jax.data.kinds.vector import Vector
-from mmcl_jax.data.kinds.volume import Volume
+from mmcl_jax.data.kinds.table import TableKind
+from mmcl_jax.data.kinds.text import TextKind
+from mmcl_jax.data.kinds.vector import VectorKind
+from mmcl_jax.data.kinds.volume import VolumeKind
 from mmcl_jax.data.schema import Entry, Schema
 from mmcl_jax.errors import check
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Image(), Volume(), Table(), Vector(), Text(), Boxes())}
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind for kind in (ImageKind(), VolumeKind(), TableKind(), VectorKind(), TextKind(), BoxesKind())
+}
 _TAKEN = ("id", "key", "group", "label", "flat", "store", "valid", "present", "target")  # by the store or the batch
 
 

@@ -10,7 +10,7 @@ from mmcl_jax.data.schema import Schema
 from mmcl_jax.errors import check
 
 
-class Boxes(Kind):
+class BoxesKind(Kind):
     """`[boxes, 5]`: left, top, right and bottom in pixels of the stored image `Entry.of`, and the code of the class.
 
     The right and bottom edges lie behind the last pixel: the box of a whole image of 4 x 6 pixels is 0, 0, 6, 4. Rows
@@ -21,7 +21,7 @@ class Boxes(Kind):
       >>> image = Entry(kind="image", shape=(4, 6, 1), dtype="uint8")
       >>> lesions = Entry(kind="boxes", shape=(1, 5), dtype="float32", role="target", of="image")
       >>> schema = Schema({"image": image, "lesions": lesions})
-      >>> Boxes().wrong(np.array([[[0, 0, 7, 4, 0]]], np.float32), "lesions", schema, ())
+      >>> BoxesKind().wrong(np.array([[[0, 0, 7, 4, 0]]], np.float32), "lesions", schema, ())
       (0, 'the box 0, 0, 7, 4 lies outside of its image, which has 6 x 4 pixels')
     """
 

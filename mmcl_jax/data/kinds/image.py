@@ -21,7 +21,7 @@ class Range:
     high: np.ndarray
 
 
-class Image(Kind):
+class ImageKind(Kind):
     """`[height, width, channels]`; with several images of a row there are up to `Entry.pictures` of them.
 
     A mask is an image with the role `target`, whose values are codes of classes, and `Entry.of` names its image.
@@ -29,7 +29,7 @@ class Image(Kind):
     Example:
       >>> schema = Schema({"image": Entry(kind="image", shape=(1, 2, 1), dtype="uint8")})
       >>> rows = np.array([[[[0], [255]]]], np.uint8)
-      >>> Image().encode(rows, Image().fit(rows, "image", schema, ())).tolist()
+      >>> ImageKind().encode(rows, ImageKind().fit(rows, "image", schema, ())).tolist()
       [[[[0.0], [1.0]]]]
     """
 

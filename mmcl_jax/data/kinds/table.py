@@ -11,14 +11,14 @@ from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import check
 
 
-class Table(Kind):
+class TableKind(Kind):
     """`[columns]` raw values, NaN for missing. Labels are a table with the role `target`.
 
     Example:
       >>> from mmcl_jax.data.schema import Column, Entry
       >>> columns = (Column(name="age", kind="continuous"), Column(name="sex", kind="boolean", categories=("f", "m")))
       >>> schema = Schema({"table": Entry(kind="table", shape=(2,), dtype="float64", columns=columns)})
-      >>> Table().wrong(np.array([[61.0, 1.0], [np.nan, 2.0]]), "table", schema, ())
+      >>> TableKind().wrong(np.array([[61.0, 1.0], [np.nan, 2.0]]), "table", schema, ())
       (1, "in the column 'sex' no category has the code 2")
     """
 

@@ -13,22 +13,22 @@ UNKNOWN = "[UNK]"
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
+class TokenCounts:
     """Which tokens `[V]` of the vocabulary the training rows have, and the token that stands for all others."""
 
     tokens: np.ndarray
     unknown: int
 
 
-class Text(Kind):
+class TextKind(Kind):
     """`[length, 2]`: token and sentence, -1 behind the end. The vocabulary, in a file beside it, has `[UNK]` in it.
 
     Example:
       >>> from mmcl_jax.data.schema import Entry
       >>> schema = Schema({"report": Entry(kind="text", shape=(2, 2), dtype="int32")})
       >>> vocabulary = ("[UNK]", "heart", "lung")
-      >>> fitted = Text().fit(np.array([[[1, 0], [-1, -1]]], np.int32), "report", schema, vocabulary)
-      >>> Text().encode(np.array([[[1, 0], [2, 0]]], np.int32), fitted).tolist()  # no training row has "lung"
+      >>> fitted = TextKind().fit(np.array([[[1, 0], [-1, -1]]], np.int32), "report", schema, vocabulary)
+      >>> TextKind().encode(np.array([[[1, 0], [2, 0]]], np.int32), fitted).tolist()  # no training row has "lung"
       [[[1, 0], [0, 0]]]
     """
 
@@ -62,15 +62,15 @@ class Text(Kind):
             return row, "it has a token without a sentence, or a sentence without a token"
         return None
 
-    def fit(self, rows: object, name: str, schema: Schema, names: Sequence[str]) -> Seen:
+    def fit(self, rows: object, name: str, schema: Schema, names: Sequence[str]) -> TokenCounts:
         """Return which tokens the training rows have."""
         counts = np.zeros(len(names), np.int64)
         for part in chunks(rows):
             tokens = part[..., 0]
             counts += np.bincount(tokens[tokens >= 0], minlength=len(names))
-        return Seen(counts > 0, list(names).index(UNKNOWN))
+        return TokenCounts(counts > 0, list(names).index(UNKNOWN))
 
-    def encode(self, rows: np.ndarray, fitted: Seen) -> np.ndarray:
+    def encode(self, rows: np.ndarray, fitted: TokenCounts) -> np.ndarray:
         """Return the rows with `[UNK]` for every token that no training row has."""
         tokens = rows[..., 0]
         unknown = (tokens >= 0) & ~fitted.tokens[np.maximum(tokens, 0)]

@@ -25,14 +25,14 @@ class Moments:
     std: np.ndarray
 
 
-class Vector(Kind):
+class VectorKind(Kind):
     """`[features]`; missing is NaN in floats and -127 in int8. The names of features are in a file beside it.
 
     Example:
       >>> schema = Schema({"genes": Entry(kind="vector", shape=(2,), dtype="float32")})
       >>> rows = np.array([[1, 0], [3, 0]], np.float32)
-      >>> fitted = Vector().fit(rows, "genes", schema, ())
-      >>> Vector().encode(np.array([[3, np.nan]], np.float32), fitted).tolist()
+      >>> fitted = VectorKind().fit(rows, "genes", schema, ())
+      >>> VectorKind().encode(np.array([[3, np.nan]], np.float32), fitted).tolist()
       [[1.0, nan]]
     """
 

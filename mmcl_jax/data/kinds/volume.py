@@ -1,9 +1,9 @@
 """Volumes: images with one more axis."""
 
-from mmcl_jax.data.kinds.image import Image
+from mmcl_jax.data.kinds.image import ImageKind
 
 
-class Volume(Image):
+class VolumeKind(ImageKind):
     """`[depth, height, width, channels]`; otherwise as images.
 
     Example:
@@ -12,7 +12,7 @@ class Volume(Image):
       >>> schema = Schema({"ct": Entry(kind="volume", shape=(2, 4, 4, 1), dtype="float16")})
       >>> rows = np.zeros((3, 2, 4, 4, 1), np.float16)
       >>> rows[1, 0, 0, 0, 0] = np.nan
-      >>> Volume().wrong(rows, "ct", schema, ())
+      >>> VolumeKind().wrong(rows, "ct", schema, ())
       (1, 'it has a value that is not finite')
     """
 

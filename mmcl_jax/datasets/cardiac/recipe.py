@@ -19,13 +19,13 @@ from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.datasets.cardiac import icd10
 from mmcl_jax.datasets.cardiac.fields import FIELDS
 from mmcl_jax.datasets.cardiac.image import SIZE, Channels, es_frames, read_heart
-from mmcl_jax.datasets.cardiac.splits import Split, split, subsets
-from mmcl_jax.datasets.cardiac.ukb import Field, Table
+from mmcl_jax.datasets.cardiac.splits import CardiacSplit, split, subsets
+from mmcl_jax.datasets.cardiac.ukb import Field, UkbTable
 from mmcl_jax.errors import check
 from mmcl_jax.prepare.recipe import Recipe, Step
 
-Target = Literal["cad", "infarction"]
-LABELS: tuple[Target, ...] = ("cad", "infarction")
+CardiacTarget = Literal["cad", "infarction"]
+LABELS: tuple[CardiacTarget, ...] = ("cad", "infarction")
 ETHNICITY = 21000
 _ZIP = re.compile(r"(\d+)_20209_([23])_0\.zip")
 _KINDS = {pl.Float64: "continuous", pl.Boolean: "boolean", pl.String: "categorical"}
@@ -34,7 +34,7 @@ _KINDS = {pl.Float64: "continuous", pl.Boolean: "boolean", pl.String: "categoric
 def cardiac(
     root: Path,
     *,
-    target: Target = "cad",
+    target: CardiacTarget = "cad",
     code_list: icd10.CodeList = "released",
     channels: Channels = "es-mid-ed",
     clip: float | None = 99.0,
@@ -42,7 +42,7 @@ def cardiac(
     ethnicity: int | None = 1001,
     visits: tuple[int, ...] = (2, 0),
     min_coverage: float = 0.8,
-    split_as: Split = "paper",
+    split_as: CardiacSplit = "paper",
     seed: int = 2023,
 ) -> Recipe:
     """Join the subjects that have a cine and a row of the table, with both labels.
@@ -72,7 +72,7 @@ def cardiac(
     check(0 <= min_coverage <= 1, f"The coverage must be a share from 0 to 1, not {min_coverage}.")
     hearts = find_hearts(root / "images")
     needed = {number for field in FIELDS for number in field.needs} | {icd10.DIAGNOSES, ETHNICITY}
-    table = Table(root / "table.csv", needed, list(hearts))
+    table = UkbTable(root / "table.csv", needed, list(hearts))
     steps = [Step("subjects with a short-axis cine", table.total, len(table.rows))]
     if alone := sorted(hearts.keys() - set(table.rows["eid"]), key=int):
         what = f"{len(alone)} cines without a row of the table are left out: {_listed(alone)}"
@@ -132,7 +132,7 @@ def find_hearts(images: Path) -> dict[str, str]:
     return found
 
 
-def _only(table: Table, ethnicity: int) -> Step:
+def _only(table: UkbTable, ethnicity: int) -> Step:
     names = table.columns(ETHNICITY, (0,))
     check(bool(names), f"The table {table.path} has no column {ETHNICITY}-0.0 (ethnic background); keep all with None.")
     before = len(table.rows)
@@ -141,7 +141,7 @@ def _only(table: Table, ethnicity: int) -> Step:
 
 
 def _features(
-    table: Table, visits: tuple[int, ...], min_coverage: float, steps: list[Step]
+    table: UkbTable, visits: tuple[int, ...], min_coverage: float, steps: list[Step]
 ) -> tuple[dict[str, pl.Series], dict[str, Declared]]:
     subjects = len(table.rows)
     there = [field for field in FIELDS if any(map(table.has, field.ids))]

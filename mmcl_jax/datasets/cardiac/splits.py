@@ -8,10 +8,10 @@ from sklearn.model_selection import train_test_split
 
 from mmcl_jax.errors import UserError, check
 
-Split = Literal["paper", "notebook"]
+CardiacSplit = Literal["paper", "notebook"]
 
 
-def split(positive: np.ndarray, how: Split, seed: int) -> dict[str, np.ndarray]:
+def split(positive: np.ndarray, how: CardiacSplit, seed: int) -> dict[str, np.ndarray]:
     """Return the row numbers of "train", "val" and "test", stratified.
 
     Args:

@@ -70,7 +70,7 @@ class Field:
         return (*self.ids, *self.evidence, *(other for other in others if other is not None))
 
 
-class Table:
+class UkbTable:
     """Cells of some subjects, as text, and what was done to values on the way.
 
     Attributes:

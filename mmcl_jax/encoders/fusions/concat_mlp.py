@@ -25,7 +25,7 @@ class ConcatMLP(Fusion):
                 for i, o in itertools.pairwise(sizes)
             ]
         )
-        self.features, self.dtype = features, dtype
+        self.out_features, self.dtype = features, dtype
 
     def body(
         self,

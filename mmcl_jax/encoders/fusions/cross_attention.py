@@ -78,7 +78,7 @@ class CrossAttention(Fusion):
         self.inputs = nnx.List([linear(channels, width, rngs=rngs, dtype=dtype) for channels in parts])
         self.norms = nnx.List([nnx.LayerNorm(width, dtype=dtype, rngs=rngs) for _ in parts])
         self.blocks = nnx.List([Block(width, heads, rngs=rngs, dtype=dtype) for _ in range(blocks)])
-        self.features = self.local_features = width
+        self.out_features = self.out_local_features = width
         self.pool, self.dtype = pool, dtype
 
     def body(
@@ -140,8 +140,8 @@ def cross_attention(
       >>> from mmcl_jax.encoders.fusions import Part
       >>> fusion = cross_attention(parts=(4, 3), rngs=nnx.Rngs(0), width=8, heads=2, blocks=1)
       >>> image, table = Part(tokens=jnp.ones((2, 9, 4))), Part(tokens=jnp.ones((2, 5, 3)))
-      >>> found = jax.eval_shape(lambda *parts: fusion(parts, train=False), image, table)
-      >>> found.pooled.shape, found.local.shape
+      >>> fused = jax.jit(lambda *parts: fusion(parts, train=False))(image, table)
+      >>> fused.pooled.shape, fused.local.shape
       ((2, 8), (2, 5, 8))
     """
     if len(parts) < 2:

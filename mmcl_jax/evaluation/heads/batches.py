@@ -8,7 +8,7 @@ import numpy as np
 
 from mmcl_jax.errors import check
 
-Batch = dict[str, np.ndarray]
+HeadBatch = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Order:
         """Batches in an epoch."""
         return -(-self.rows // self.size)
 
-    def epoch(self, number: int, *, seed: int) -> Iterator[Batch]:
+    def epoch(self, number: int, *, seed: int) -> Iterator[HeadBatch]:
         """Yield the batches of an epoch: `row` [B]; `weight` [B] float32, 0 for copies; `id` [B] uint32.
 
         An id is the row, except that every copy has another, so that it is augmented in another way.
@@ -80,7 +80,7 @@ class Order:
 
 def drawn_batches(
     rows: np.ndarray, seeds: Sequence[tuple[int, int]], *, batch_size: int, least_steps: int
-) -> Iterator[Batch]:
+) -> Iterator[HeadBatch]:
     """Round after round, minibatches of each group's own rows: `row` `[K, G, b]` int32 and `weight`, 0 where it is -1.
 
     A round is the fewest whole epochs that make `least_steps`, so that "no better for ten rounds" means something with

@@ -28,7 +28,7 @@ Seen = dict[ViewSpec, Array]  # what views of inputs gave
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Encoder:
+class FeatureEncoder:
     """Arrays of the encoders: what gradients train, the running statistics of normalisation, and what views know."""
 
     params: Arrays
@@ -50,12 +50,12 @@ class Encoders:
     modalities: tuple[str, ...]
     views: tuple[ViewSpec, ...]
 
-    def augmented(self, encoder: Encoder, inputs: dict[str, Array], keys: Array) -> Seen:
+    def augmented(self, encoder: FeatureEncoder, inputs: dict[str, Array], keys: Array) -> Seen:
         """Return the inputs as training sees them, a key per example."""
         return seen_by(self.views, inputs, keys, encoder.fitted, train=True)
 
     def pooled(
-        self, encoder: Encoder, seen: Seen, *, train: bool, pictures: dict[ViewSpec, int] | None = None
+        self, encoder: FeatureEncoder, seen: Seen, *, train: bool, pictures: dict[ViewSpec, int] | None = None
     ) -> tuple[Float[Array, "B D"], Arrays]:
         """Return the concatenated pooled features of all modalities, float32, and the running statistics after them.
 
@@ -70,7 +70,7 @@ class Encoders:
             parts.append(pooled.reshape(-1, of_row, pooled.shape[-1]).mean(axis=1))
         return jnp.concatenate(parts, axis=1), split_model(module)[1]
 
-    def plain(self, encoder: Encoder, inputs: dict[str, Array]) -> Float[Array, "B D"]:
+    def plain(self, encoder: FeatureEncoder, inputs: dict[str, Array]) -> Float[Array, "B D"]:
         """Return the features of rows as they are; of several pictures their mean.
 
         A linear head on that mean gives the mean of its outputs on the pictures.

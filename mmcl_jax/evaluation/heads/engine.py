@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmcl_jax.evaluation.heads.encoded import Encoder
+from mmcl_jax.evaluation.heads.encoded import FeatureEncoder
 from mmcl_jax.evaluation.heads.feeds import Feed
 from mmcl_jax.evaluation.heads.linear import LinearHead, Params
 from mmcl_jax.evaluation.heads.programs import Programs, Progress, Weights
@@ -40,7 +40,7 @@ class Trained:
     head: LinearHead
     params: Params
     units: Units
-    encoder: Encoder | None
+    encoder: FeatureEncoder | None
     rate: float
     round: int
     rounds: int
@@ -72,7 +72,9 @@ class Search:
     report: Callable[[str], None] | None = None
 
 
-def fit(programs: Programs, feed: Feed, heads: Params, encoder: Encoder | None, search: Search) -> list[Trained | None]:
+def fit(
+    programs: Programs, feed: Feed, heads: Params, encoder: FeatureEncoder | None, search: Search
+) -> list[Trained | None]:
     """Train heads of many seeds and rates together until all have stopped; return the best rate's of each seed.
 
     Args:

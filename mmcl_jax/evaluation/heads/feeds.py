@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 
-from mmcl_jax.evaluation.heads.batches import Batch, Examples, Order, drawn_batches, in_parts
-from mmcl_jax.evaluation.heads.encoded import Encoder
+from mmcl_jax.evaluation.heads.batches import Examples, HeadBatch, Order, drawn_batches, in_parts
+from mmcl_jax.evaluation.heads.encoded import FeatureEncoder
 from mmcl_jax.evaluation.heads.programs import Fixed, Programs
 from mmcl_jax.tasks import Units
 
@@ -40,11 +40,11 @@ class Feed(abc.ABC):
         return len(self.units)
 
     @abc.abstractmethod
-    def round(self, number: int) -> Iterator[Batch]:
+    def round(self, number: int) -> Iterator[HeadBatch]:
         """Yield the batches of a round, from 1 on; of an array of features, all of them in one, `[K, ...]`."""
 
     @abc.abstractmethod
-    def val_features(self, encoder: Encoder | None) -> jax.Array:
+    def val_features(self, encoder: FeatureEncoder | None) -> jax.Array:
         """Return features `[M, ...]` of validation, by the encoder if one is trained."""
 
 
@@ -76,11 +76,11 @@ class FeatureFeed(Feed):
         self._val = jax.device_put(val.features.astype(np.float32), programs.everywhere)
         self._batches = drawn_batches(rows, seeds, batch_size=batch_size, least_steps=least_steps)
 
-    def round(self, number: int) -> Iterator[Batch]:
+    def round(self, number: int) -> Iterator[HeadBatch]:
         """Yield the minibatches of the next round."""
         yield next(self._batches)
 
-    def val_features(self, encoder: Encoder | None) -> jax.Array:
+    def val_features(self, encoder: FeatureEncoder | None) -> jax.Array:
         """Return the features."""
         return self._val
 
@@ -96,7 +96,7 @@ class EncodedFeed(Feed):
         *,
         order: Order,
         seed: int,
-        frozen: Encoder | None,
+        frozen: FeatureEncoder | None,
     ) -> None:
         """Take the training rows, their order and its seed, and the encoder if it is not trained."""
         task = programs.recipe.task
@@ -108,7 +108,7 @@ class EncodedFeed(Feed):
         self._train, self._val, self._order, self._seed, self._frozen = train, val, order, seed, frozen
         self._divided = programs.divided
 
-    def round(self, number: int) -> Iterator[Batch]:
+    def round(self, number: int) -> Iterator[HeadBatch]:
         """Yield the batches of an epoch."""
         for batch in self._order.epoch(number, seed=self._seed):
             rows, weight = batch.pop("row"), batch.pop("weight")
@@ -116,7 +116,7 @@ class EncodedFeed(Feed):
             by_example = jax.device_put({**inputs, **batch}, self._divided)
             yield {**by_example, "target": self._targets[rows][None], "weight": weight[None]}
 
-    def val_features(self, encoder: Encoder | None) -> jax.Array:
+    def val_features(self, encoder: FeatureEncoder | None) -> jax.Array:
         """Return what the encoder gives."""
         return self._val.features(encoder, self._frozen)
 
@@ -129,7 +129,7 @@ class EncodedSplit:
         self._programs, self._examples, self._size = programs, examples, size
         self._kept: jax.Array | None = None
 
-    def features(self, trained: Encoder | None, frozen: Encoder | None) -> jax.Array:
+    def features(self, trained: FeatureEncoder | None, frozen: FeatureEncoder | None) -> jax.Array:
         """Return the features `[M, D]` of the trained encoder, or else of the frozen one."""
         if trained is not None:
             return self._compute(trained)
@@ -138,7 +138,7 @@ class EncodedSplit:
             self._kept = self._compute(frozen)
         return self._kept
 
-    def _compute(self, encoder: Encoder) -> jax.Array:
+    def _compute(self, encoder: FeatureEncoder) -> jax.Array:
         parts = [
             np.asarray(self._programs.features(encoder, jax.device_put(part, self._programs.divided)))
             for part in in_parts(self._examples, self._size)

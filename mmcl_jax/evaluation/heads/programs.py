@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from mmcl_jax.backend import compiler_options
 from mmcl_jax.evaluation.heads.adam import SecondMoment, adam
-from mmcl_jax.evaluation.heads.encoded import Encoder, Encoders, Seen
+from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, Seen
 from mmcl_jax.evaluation.heads.linear import LinearHead, Params, every_output, per_head
 from mmcl_jax.tasks import Task
 from mmcl_jax.training.mesh import by_example, replicated
@@ -21,7 +21,7 @@ from mmcl_jax.views.randomness import example_keys
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recipe:
+class HeadRecipe:
     """What decides about the programs, apart from shapes.
 
     Attributes:
@@ -53,7 +53,7 @@ class Weights:
     """What training changes: heads `[G, L, ...]`, and the encoder, None where it is frozen."""
 
     heads: Params
-    encoder: Encoder | None
+    encoder: FeatureEncoder | None
 
     @property
     def trained(self) -> tuple[Params, Arrays]:
@@ -69,7 +69,7 @@ _Carry = tuple[Weights, optax.OptState]
 class Fixed:
     """What no step changes: a frozen encoder; or features `[N, ...]` and the targets of each group `[G, N, ...]`."""
 
-    encoder: Encoder | None = None
+    encoder: FeatureEncoder | None = None
     features: Array | None = None
     targets: Array | None = None
 
@@ -108,7 +108,7 @@ class Progress:
 class Programs:
     """Compiled once per recipe and shapes; seeds, rates, labels and weights are arguments."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: HeadRecipe) -> None:
         self.recipe = recipe
         options = compiler_options(jax.local_devices()[0], recipe.dtype)
         self.everywhere, self.divided = replicated(recipe.mesh), by_example(recipe.mesh)
@@ -241,7 +241,7 @@ def judged(
     metric: Float[Array, "G L"],
     loss: Float[Array, "G L"],
     number: Int[Array, ""],
-    recipe: Recipe,
+    recipe: HeadRecipe,
 ) -> tuple[Progress, Bool[Array, "G L"]]:
     """Return the progress after a round, and which heads were never as good before; after its end none is."""
     finite = jnp.isfinite(metric)
@@ -261,6 +261,6 @@ def judged(
 
 
 @functools.lru_cache(maxsize=16)
-def programs_of(recipe: Recipe) -> Programs:
+def programs_of(recipe: HeadRecipe) -> Programs:
     """Return the programs of a recipe, made once: other seeds, rates, labels and label budgets of a size share them."""
     return Programs(recipe)

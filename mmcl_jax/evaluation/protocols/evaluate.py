@@ -10,7 +10,7 @@ from mmcl_jax.evaluation.protocols.jobs import Job, Settings, jobs_of, so_far
 from mmcl_jax.evaluation.protocols.kept import heads_of, is_kept
 from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
 from mmcl_jax.evaluation.protocols.scoring import score_job
-from mmcl_jax.evaluation.results.file import NoRecords, Records
+from mmcl_jax.evaluation.results.file import NoRecords, ResultRecords
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.checks import check_choice, check_dense, check_distinct, check_inputs
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
@@ -28,8 +28,8 @@ def evaluate_runs(
     store: Store,
     options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 - it is frozen
     *,
-    records: Records | None = None,
-    say: Callable[[str], None] = print,
+    records: ResultRecords | None = None,
+    log: Callable[[str], None] = print,
 ) -> list[Score]:
     """Evaluate every run and then, at every seed that occurs, every baseline.
 
@@ -41,7 +41,7 @@ def evaluate_runs(
       store: with a label column, unless retrieval is all that is asked for.
       options: what is evaluated, and how.
       records: where scores are found that are there already, and kept as they come.
-      say: is told what to know about the scores: classes without rows, rows that a run has seen.
+      log: is told what to know about the scores: classes without rows, rows that a run has seen.
 
     Returns:
       The scores, those of the baselines first.
@@ -74,7 +74,7 @@ def evaluate_runs(
     remarks += missing_folds(runs, store)
     remarks += [line for run in runs for pair in pairs[run.directory] for line in lacking(run, store, pair)]
     for line in dict.fromkeys([*check_overlap(runs, store, allow=options.allow_overlap), *remarks]):
-        say(line)
+        log(line)
     records = NoRecords() if records is None else records
     every = sources(runs, options.baselines, only_baselines=options.only_baselines)
     jobs = {
@@ -86,7 +86,7 @@ def evaluate_runs(
         how = Settings(
             learning_rates=options.rates,
             max_epochs=options.epochs,
-            say=lambda text: bar.update(done, text),
+            log=lambda text: bar.update(done, text),
             keep=(lambda run: heads_of(run, options.keep)) if options.keep else None,
         )
         # Runs first: raw pixels, which have the most features, take as long as all others together.

@@ -15,8 +15,8 @@ from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.batches import Examples, Order, seed_word
 from mmcl_jax.evaluation.heads.encoded import (
-    Encoder,
     Encoders,
+    FeatureEncoder,
     ViewSpec,
     built,
     pictured,
@@ -26,20 +26,20 @@ from mmcl_jax.evaluation.heads.encoded import (
 from mmcl_jax.evaluation.heads.engine import Search, Trained, fit
 from mmcl_jax.evaluation.heads.feeds import EncodedFeed, EncodedSplit
 from mmcl_jax.evaluation.heads.linear import LinearHead
-from mmcl_jax.evaluation.heads.programs import Recipe, programs_of
+from mmcl_jax.evaluation.heads.programs import HeadRecipe, programs_of
 from mmcl_jax.evaluation.protocols.probe import all_trained
 from mmcl_jax.tasks import Class, Ordinal, Task
 from mmcl_jax.training.mesh import local_mesh
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.training.state.train_state import split_model
 
-__all__ = ["Examples", "FinetuneSettings", "Outcome", "finetune"]
+__all__ = ["Examples", "FineTuned", "FinetuneSettings", "finetune"]
 
 Seed = tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class FineTuned:
     """What one seed gave.
 
     Attributes:
@@ -103,7 +103,7 @@ def finetune(
     *,
     fitted: Mapping[str, Mapping[str, Any]] | None = None,
     report: Callable[[str], None] | None = None,
-) -> list[Outcome]:
+) -> list[FineTuned]:
     """Fine-tune, probe on augmented images, or train MMCL's supervised baselines (from an untrained model).
 
     A linear layer on the pooled features of the encoders, concatenated where there are several (Hager et al., CVPR
@@ -149,7 +149,7 @@ def finetune(
     mesh = local_mesh(order.size)
     head = LinearHead()
     programs = programs_of(
-        Recipe(
+        HeadRecipe(
             head=head,
             task=task,
             encoders=encoders,
@@ -161,12 +161,12 @@ def finetune(
     )
     params, statistics = jax.device_put(split_model(module), programs.everywhere)
     known = jax.device_put({name: dict((fitted or {}).get(name, {})) for name in inputs}, programs.everywhere)
-    encoder = Encoder(params=params, statistics=statistics, fitted=known)
+    encoder = FeatureEncoder(params=params, statistics=statistics, fitted=known)
     # One size for both splits, so that they share compiled programs; pictures of a row go through the encoder at once.
     size = min(max(1, settings.batch_size // most_pictures(val.inputs, encoders)), max(len(val), len(test)))
     size = -(-size // mesh.size) * mesh.size
     val_split, test_split = (EncodedSplit(programs, part, size=size) for part in (val, test))
-    features = sum(model.encoders[modality].features for modality in modalities)
+    features = sum(model.encoders[modality].out_features for modality in modalities)
 
     def trained_on(seeds: Sequence[Seed], rates: Sequence[float], *, seed: int) -> list[Trained | None]:
         kept = encoder if frozen else None
@@ -193,7 +193,7 @@ def finetune(
         reached = task.metrics(found.outputs(val_split.features(found.encoder, encoder)), val.targets)[task.primary]
         outputs = found.outputs(test_split.features(found.encoder, encoder))
         metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": reached}
-        outcomes.append(Outcome(metrics, {"learning_rate": found.rate, "epoch": float(found.round)}, outputs, found))
+        outcomes.append(FineTuned(metrics, {"learning_rate": found.rate, "epoch": float(found.round)}, outputs, found))
     return outcomes
 
 

@@ -29,13 +29,13 @@ class Settings:
     Attributes:
       learning_rates: to choose from.
       max_epochs: the longest training.
-      say: shows how far one is.
+      log: shows how far one is.
       keep: the folder that the heads of a run are kept in; None if none is kept.
     """
 
     learning_rates: tuple[float, ...]
     max_epochs: int
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     keep: Callable[[Run], Path] | None = None
 
 

@@ -26,7 +26,7 @@ from mmcl_jax.backend import compiler_options
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.batches import Examples, in_parts
 from mmcl_jax.evaluation.heads.dense import LinearSegmentation
-from mmcl_jax.evaluation.heads.encoded import Encoder, Encoders
+from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder
 from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.standard import Standard
@@ -98,7 +98,7 @@ class KeptHead:
         encoders, module = encoders_of(model, run.config, reads)
         if encoder is None:
             params, statistics = split_model(module)
-            encoder = Encoder(params=params, statistics=statistics, fitted=_fitted(self.source, reads))
+            encoder = FeatureEncoder(params=params, statistics=statistics, fitted=_fitted(self.source, reads))
         size = max(1, _CHUNK // most_pictures(rows, encoders))
         mesh = local_mesh(size)
         encode, encoder = _program(encoders, run.config.dtype), jax.device_put(encoder, replicated(mesh))
@@ -249,7 +249,7 @@ def _path(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def _encoder(arrays: dict[str, np.ndarray], source: Source, reads: tuple[str, ...]) -> Encoder:
+def _encoder(arrays: dict[str, np.ndarray], source: Source, reads: tuple[str, ...]) -> FeatureEncoder:
     """Take the encoders' arrays out of all arrays.
 
     Raises:
@@ -267,7 +267,7 @@ def _encoder(arrays: dict[str, np.ndarray], source: Source, reads: tuple[str, ..
 
     tree = {"encoder": {"params": params, "statistics": statistics}}
     found = jax.tree_util.tree_map_with_path(taken, tree)["encoder"]
-    return Encoder(**found, fitted=_fitted(source, reads))
+    return FeatureEncoder(**found, fitted=_fitted(source, reads))
 
 
 def _fitted(source: Source, reads: tuple[str, ...]) -> dict[str, Any]:

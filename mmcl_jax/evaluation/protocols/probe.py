@@ -9,7 +9,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.heads.engine import Search, Trained, fit
 from mmcl_jax.evaluation.heads.feeds import FeatureFeed, Labelled
 from mmcl_jax.evaluation.heads.linear import LinearHead
-from mmcl_jax.evaluation.heads.programs import Recipe, programs_of
+from mmcl_jax.evaluation.heads.programs import HeadRecipe, programs_of
 from mmcl_jax.tasks import Task
 from mmcl_jax.training.mesh import local_mesh
 
@@ -73,7 +73,7 @@ def train_heads(
       UserError: training diverges at every rate.
     """
     task, head = settings.task, settings.head
-    recipe = Recipe(
+    recipe = HeadRecipe(
         head=head,
         task=task,
         second_moment="head",

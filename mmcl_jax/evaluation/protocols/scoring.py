@@ -34,7 +34,7 @@ from mmcl_jax.tasks import Segmentation
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class HeadScores:
     """What one draw of labels gave: parts of its `Score`, the head, and what the head's features are scaled by."""
 
     metrics: dict[str, float]
@@ -56,10 +56,10 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], how: Settings) -> 
     else:
         name = f"{job.method}, {job.protocol}, {job.budget}"
 
-        def say(text: str) -> None:
-            how.say(f"{name}: {text}")
+        def log(text: str) -> None:
+            how.log(f"{name}: {text}")
 
-        mine = dataclasses.replace(how, say=say)
+        mine = dataclasses.replace(how, log=log)
         results = _finetune(job, data, numbers, mine, frozen=job.protocol == "augmented_probe")
     scores = []
     for draw, result in zip(numbers, results, strict=True):
@@ -92,7 +92,7 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], how: Settings) -> 
     return scores
 
 
-def _probe(source: Source, data: LabelledStore, given: str, rows: np.ndarray, how: Settings) -> list[Result]:
+def _probe(source: Source, data: LabelledStore, given: str, rows: np.ndarray, how: Settings) -> list[HeadScores]:
     seed, task = source.run.config.seed, data.task
     dense = isinstance(task, Segmentation)
     what: What = "maps" if dense else "pooled"
@@ -116,18 +116,20 @@ def _probe(source: Source, data: LabelledStore, given: str, rows: np.ndarray, ho
         outputs = head.outputs(test.features)
         metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": reached}
         rows_add = packed(parts(task, outputs, test.targets))
-        results.append(Result(metrics, {"learning_rate": head.rate}, rows_add, head, scale))
+        results.append(HeadScores(metrics, {"learning_rate": head.rate}, rows_add, head, scale))
     return results
 
 
-def _knn(source: Source, data: LabelledStore, given: str, rows: np.ndarray) -> Result:
+def _knn(source: Source, data: LabelledStore, given: str, rows: np.ndarray) -> HeadScores:
     features = [source.features(data, modality) for modality in modalities_of(given)]
     train, val, test = (np.concatenate([unit_rows(one[split]) for one in features], axis=1) for split in SPLITS)
     queries = (val, data.targets["val"]), (test, data.targets["test"])
-    return Result(*knn(train[rows], data.targets["train"][rows], *queries, task=data.task), "")
+    return HeadScores(*knn(train[rows], data.targets["train"][rows], *queries, task=data.task), "")
 
 
-def _finetune(job: Job, data: LabelledStore, numbers: Sequence[int], how: Settings, *, frozen: bool) -> list[Result]:
+def _finetune(
+    job: Job, data: LabelledStore, numbers: Sequence[int], how: Settings, *, frozen: bool
+) -> list[HeadScores]:
     """Return the results of one draw of labels, or of several random starts on labels that are drawn once."""
     source, modalities = job.source, modalities_of(job.given)
     names = source.inputs_of(modalities)
@@ -152,11 +154,12 @@ def _finetune(job: Job, data: LabelledStore, numbers: Sequence[int], how: Settin
         max_epochs=how.max_epochs,
     )
     outcomes = finetune(
-        source.model, source.run.config, splits, settings, fitted=source.run.inputs.fitted, report=how.say
+        source.model, source.run.config, splits, settings, fitted=source.run.inputs.fitted, report=how.log
     )
     targets = splits["test"].targets
     return [
-        Result(one.metrics, one.chosen, packed(parts(data.task, one.outputs, targets)), one.trained) for one in outcomes
+        HeadScores(one.metrics, one.chosen, packed(parts(data.task, one.outputs, targets)), one.trained)
+        for one in outcomes
     ]
 
 

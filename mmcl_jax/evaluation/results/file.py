@@ -26,7 +26,7 @@ Of = Mapping[str, Any]
 _ADDED = ("of", "mmcl_jax")
 
 
-class Records(Protocol):
+class ResultRecords(Protocol):
     """Where scores are found that are there already, and kept as they come."""
 
     def find(self, of: Of, draws: Iterable[int]) -> list[Score] | None:

@@ -45,7 +45,7 @@ _PROTOCOLS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class ScoreCell:
     """Mean and standard deviation (ddof 1; NaN for one repeat) over repeats."""
 
     mean: float
@@ -100,12 +100,12 @@ def by_repeat(scores: Sequence[Score], method: str, budget: str, metric: str = "
     return {repeat: float(np.mean(v)) for repeat, v in sorted(values.items())}
 
 
-def _cell(values: Sequence[float]) -> Cell:
+def _cell(values: Sequence[float]) -> ScoreCell:
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-    return Cell(float(np.mean(values)), sd, len(values))
+    return ScoreCell(float(np.mean(values)), sd, len(values))
 
 
-def summarise(scores: Sequence[Score], metric: str = "top1") -> dict[str, dict[str, Cell]]:
+def summarise(scores: Sequence[Score], metric: str = "top1") -> dict[str, dict[str, ScoreCell]]:
     """Return `{method: {budget: cell}}` of the scores of one protocol, input and label; unmeasured pairs are absent.
 
     Raises:
@@ -113,14 +113,16 @@ def summarise(scores: Sequence[Score], metric: str = "top1") -> dict[str, dict[s
     """
     if len(groups_of(scores)) > 1 or len({score.label for score in scores}) > 1:
         raise ValueError(f"scores of several protocols, inputs or labels: {groups_of(scores)}")
-    cells: dict[str, dict[str, Cell]] = {}
+    cells: dict[str, dict[str, ScoreCell]] = {}
     for method in methods_of(scores):
         found = {budget: by_repeat(scores, method, budget, metric) for budget in budgets_of(scores)}
         cells[method] = {budget: _cell(list(values.values())) for budget, values in found.items() if values}
     return cells
 
 
-def paired(scores: Sequence[Score], first: str, second: str, budget: str, metric: str = "top1") -> tuple[Cell, int]:
+def paired(
+    scores: Sequence[Score], first: str, second: str, budget: str, metric: str = "top1"
+) -> tuple[ScoreCell, int]:
     """Return `first - second` at the repeats both have, and at how many of them it is above 0.
 
     The cell's `interval` is the 95 % t-interval of the paired difference.
@@ -304,12 +306,12 @@ def shown(score: Score) -> tuple[str, str]:
 def show(made: Sequence[Grid], console: Console) -> None:
     """Print tables, each in blocks as wide as the console: in a pipe 80 characters, or what `COLUMNS` says."""
     for grid in made:
-        _say("\n" + textwrap.fill(grid.title, console.width), console)
+        _log("\n" + textwrap.fill(grid.title, console.width), console)
         for block in grid.blocks(console.width):
-            _say(block.render(plain=not console.is_terminal) + "\n", console)
+            _log(block.render(plain=not console.is_terminal) + "\n", console)
         if grid.note:
-            _say(textwrap.fill(grid.note, console.width), console)
+            _log(textwrap.fill(grid.note, console.width), console)
 
 
-def _say(text: str, console: Console) -> None:
+def _log(text: str, console: Console) -> None:
     console.out(text, highlight=False)

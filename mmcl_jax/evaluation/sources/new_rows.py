@@ -12,7 +12,7 @@ from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.schema import LABEL_TAG
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.prepare.pictures.decode import Job
+from mmcl_jax.prepare.pictures.decode import DecodeJob
 from mmcl_jax.prepare.pictures.memory import Pictures
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import raw_rows
@@ -76,7 +76,7 @@ class ImageRows:
         stacked = count if request.stack == "channels" else 1
         links = request.follow_links
         self._names, self._stored, self._dtype = names, entry.stored, entry.dtype
-        self._job = Job(
+        self._job = DecodeJob(
             root="" if root is None else str(root.resolve()),
             shape=(height, width, channels // stacked),
             dtype=entry.dtype,

@@ -11,7 +11,7 @@ from mmcl_jax.objectives.pairs.execution import EXECUTIONS, Execution
 from mmcl_jax.objectives.pairs.local import local_contrast, mean_squared_product
 from mmcl_jax.objectives.pairs.losses import AnchorLosses, PairLosses
 from mmcl_jax.objectives.pairs.partners import PairPartners, Partners, draw_partners
-from mmcl_jax.objectives.pairs.rules import PairRule, also, identity, others, present, same, within, without
+from mmcl_jax.objectives.pairs.rules import PairRule, also, exclude, exclude_self, identity, present, same, within
 from mmcl_jax.objectives.pairs.sigmoid import sigmoid_contrast
 from mmcl_jax.objectives.pairs.softmax import Denominator, contrast
 
@@ -27,14 +27,14 @@ __all__ = [
     "also",
     "contrast",
     "draw_partners",
+    "exclude",
+    "exclude_self",
     "identity",
     "local_contrast",
     "mean_squared_product",
-    "others",
     "present",
     "rules",
     "same",
     "sigmoid_contrast",
     "within",
-    "without",
 ]

@@ -22,7 +22,7 @@ ExecutionLike = Execution | str | None
 Number = float | int | np.floating | Float[Array, ""]
 Presence = ArrayLike | tuple[ArrayLike, ArrayLike] | None
 # What rules read that need not be given where row i and column i are of one sample.
-_INDICES = ("id", "place")
+_INDICES = ("id", "index")
 _PRESENT = "present, as an argument"
 
 

@@ -119,8 +119,8 @@ def _tiled_forward(walk: Gathered | Ring, x: Side, y: Side) -> tuple[tuple[Sums,
 
 def _tiled_backward(walk: Gathered | Ring, saved: Any, cotangents: tuple[Sums, Sums]) -> tuple[Side, Side]:
     x, seen, rows, columns = saved
-    pull = walk.sweep.loss.pull
-    dx, dy = walk.backward(x, seen, pull(rows, cotangents[0]), pull(columns, cotangents[1]))
+    residuals = walk.sweep.loss.residuals
+    dx, dy = walk.backward(x, seen, residuals(rows, cotangents[0]), residuals(columns, cotangents[1]))
 
     def like(gradient: Sums) -> Side:
         narrow = gradient["embeddings"].astype(x.embeddings.dtype)

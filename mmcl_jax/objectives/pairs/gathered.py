@@ -23,9 +23,9 @@ class Gathered:
         rows, partial = self.sweep.forward(x, everything)
         return rows, self._exchange(partial), everything
 
-    def backward(self, x: Side, y: Side, x_pulled: Sums, y_pulled: Sums) -> tuple[Sums, Sums]:
+    def backward(self, x: Side, y: Side, x_residuals: Sums, y_residuals: Sums) -> tuple[Sums, Sums]:
         """Return the gradients with respect to this device's rows and columns; `y` is all columns."""
-        dx, dy = self.sweep.backward(x, y, x_pulled, self._gather_packed(y_pulled))
+        dx, dy = self.sweep.backward(x, y, x_residuals, self._gather_packed(y_residuals))
         if self.devices > 1:
             dy = jax.lax.psum_scatter(dy, self.sweep.axes, tiled=True)
         return dx, dy

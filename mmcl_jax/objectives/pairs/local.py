@@ -11,7 +11,7 @@ from mmcl_jax.arrays import ArrayError, ArrayLike, as_array, as_floats
 from mmcl_jax.objectives.pairs.arguments import ExecutionLike, MetadataLike, Number, read_pairs, read_scale
 from mmcl_jax.objectives.pairs.execution import pair_sums
 from mmcl_jax.objectives.pairs.losses import AnchorLosses, PairLosses, check_clip, scaled
-from mmcl_jax.objectives.pairs.rules import PairRule, without_absent
+from mmcl_jax.objectives.pairs.rules import PairRule, zero_absent
 from mmcl_jax.objectives.pairs.softmax import SoftmaxSums
 from mmcl_jax.objectives.pairs.sums import LOWEST, soft_clip
 
@@ -79,7 +79,7 @@ def local_contrast(
         raise ArrayError(f"y has the shape {y.shape}; give local features [samples, locations, width].")
     samples, locations, width = y.shape
     index = jnp.arange(samples, dtype=jnp.int32)
-    of_samples = {"id": index, "place": index, **(metadata or {})}
+    of_samples = {"id": index, "index": index, **(metadata or {})}
     of_samples = {name: as_array(values, f"metadata {name!r}") for name, values in of_samples.items()}
     exist = None
     if present is not None or mask is not None:
@@ -101,8 +101,8 @@ def local_contrast(
     )
     rule, x_metadata, y_metadata = pairs.rule, pairs.x_metadata, pairs.y_metadata
     scale = width**-0.5 if scale is None else read_scale(None, scale)
-    x = scaled(without_absent(pairs.x, rule, x_metadata), scale, normalise=normalise)
-    y = scaled(without_absent(pairs.y, rule, y_metadata), normalise=normalise)
+    x = scaled(zero_absent(pairs.x, rule, x_metadata), scale, normalise=normalise)
+    y = scaled(zero_absent(pairs.y, rule, y_metadata), normalise=normalise)
     loss = SoftmaxSums("negatives")
     sides = pair_sums(
         loss,

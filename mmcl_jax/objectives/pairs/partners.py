@@ -14,7 +14,7 @@ from mmcl_jax.arrays import ArrayError, ArrayLike, as_floats
 from mmcl_jax.objectives.pairs.arguments import ExecutionLike, MetadataLike, Number, Presence, read_pairs, read_scale
 from mmcl_jax.objectives.pairs.execution import pair_sums
 from mmcl_jax.objectives.pairs.losses import scaled
-from mmcl_jax.objectives.pairs.rules import Metadata, PairRule, identity, without_absent
+from mmcl_jax.objectives.pairs.rules import Metadata, PairRule, identity, zero_absent
 from mmcl_jax.objectives.pairs.softmax import SoftmaxSums
 from mmcl_jax.objectives.pairs.sums import LOWEST, Mask, PairSums, Sums, Tile
 
@@ -122,8 +122,8 @@ def draw_partners(
     )
     rule, execution = pairs.rule, pairs.execution
     x_metadata, y_metadata = pairs.x_metadata, pairs.y_metadata
-    x = scaled(without_absent(pairs.x, rule, x_metadata), scale)
-    y = scaled(without_absent(pairs.y, rule, y_metadata))
+    x = scaled(zero_absent(pairs.x, rule, x_metadata), scale)
+    y = scaled(zero_absent(pairs.y, rule, y_metadata))
     softmax = SoftmaxSums("all")
     sums = pair_sums(softmax, x, y, rule=rule, x_metadata=x_metadata, y_metadata=y_metadata, execution=execution)
     words = jax.random.bits(key, (2,))
@@ -182,9 +182,9 @@ class _Drawing(PairSums):
         """See `PairSums`."""
         return {"score": jnp.full(anchors, LOWEST), "index": jnp.full(anchors, -1.0)}
 
-    def reduce(self, logits: Any, positive: Mask, counted: Mask, axis: int) -> Sums:
+    def reduce(self, logits: Any, positive: Mask, valid: Mask, axis: int) -> Sums:
         """See `PairSums`. Of equal scores the lowest index is taken, in tiles of any size."""
-        candidate = counted & ~positive
+        candidate = valid & ~positive
         score = jnp.where(candidate, logits.scores[axis], LOWEST)
         best = jnp.max(score, axis=axis)
         among = jnp.where(candidate & (score == jnp.expand_dims(best, axis)), logits.indices[axis], jnp.inf)
@@ -196,11 +196,11 @@ class _Drawing(PairSums):
         first = (a["score"] > b["score"]) | ((a["score"] == b["score"]) & (a["index"] < b["index"]))
         return {name: jnp.where(first, a[name], b[name]) for name in a}
 
-    def pull(self, sums: Sums, cotangents: Sums) -> Sums:
+    def residuals(self, sums: Sums, cotangents: Sums) -> Sums:
         """See `PairSums`."""
         return {"score": cotangents["score"]}
 
-    def slope(self, logits: Any, positive: Mask, counted: Mask, pulled: Sums) -> Tile:
+    def dlogits(self, logits: Any, positive: Mask, valid: Mask, residuals: Sums) -> Tile:
         """See `PairSums`."""
         return jnp.zeros(positive.shape)
 

@@ -31,17 +31,17 @@ class Ring:
         (_, rows, columns), _ = jax.lax.scan(visit, start, length=self.devices)
         return rows, columns, y
 
-    def backward(self, x: Side, y: Side, x_pulled: Sums, y_pulled: Sums) -> tuple[Sums, Sums]:
+    def backward(self, x: Side, y: Side, x_residuals: Sums, y_residuals: Sums) -> tuple[Sums, Sums]:
         """Return the gradients with respect to this device's rows and columns."""
 
         def visit(carry: Any, _: None) -> tuple[Any, None]:
-            (y, y_pulled), dx, dy = carry
-            following = self._pass_on(y), self._pass_on_sums(y_pulled)
-            more_dx, more_dy = self.sweep.backward(x, y, x_pulled, y_pulled)
+            (y, y_residuals), dx, dy = carry
+            following = self._pass_on(y), self._pass_on_sums(y_residuals)
+            more_dx, more_dy = self.sweep.backward(x, y, x_residuals, y_residuals)
             dx, dy = jax.tree.map(jnp.add, (dx, dy), (more_dx, more_dy))
             return (following, dx, self._pass_on(dy)), None
 
-        start = (y, y_pulled), self.sweep.no_gradient(x), self.sweep.no_gradient(y)
+        start = (y, y_residuals), self.sweep.no_gradient(x), self.sweep.no_gradient(y)
         (_, dx, dy), _ = jax.lax.scan(visit, start, length=self.devices)
         return dx, dy
 

@@ -1,7 +1,7 @@
 """Pair rules: which pairs are positives, and which count at all.
 
 A rule sees the metadata of a tile of pairs, never how the pairs are walked, so no rule needs an array of all pairs.
-Rules compose: `within(without(identity(), "person"), size=32)`. A rule of your own is a function, too:
+Rules compose: `within(exclude(identity(), "person"), size=32)`. A rule of your own is a function, too:
 
     def older(rows, columns):  # a sample repels those of younger people alone
         positive = rows["id"] == columns["id"]
@@ -53,28 +53,28 @@ def also(rule: PairRule, key: str, missing: int | None = None) -> PairRule:
     """
 
     def widened(rows: Metadata, columns: Metadata) -> tuple[Array, Array]:
-        positive, counted = rule(rows, columns)
-        return positive | (counted & _agree(rows, columns, key, missing)), counted
+        positive, valid = rule(rows, columns)
+        return positive | (valid & _agree(rows, columns, key, missing)), valid
 
     return _Composed(widened, _presence(rule))
 
 
-def without(rule: PairRule, key: str, missing: int | None = None) -> PairRule:
+def exclude(rule: PairRule, key: str, missing: int | None = None) -> PairRule:
     """Exclude pairs that agree in `key` and are not positives.
 
-    `without(same("id"), "label")` is false-negative elimination (MMCL, section 3.3); with "person", two items of one
+    `exclude(same("id"), "label")` is false-negative elimination (MMCL, section 3.3); with "person", two items of one
     person, such as the left and the right eye, do not repel each other. `missing` is as in `same`: a row without a
     label repels all others.
     """
 
     def narrowed(rows: Metadata, columns: Metadata) -> tuple[Array, Array]:
-        positive, counted = rule(rows, columns)
-        return positive, counted & (positive | ~_agree(rows, columns, key, missing))
+        positive, valid = rule(rows, columns)
+        return positive, valid & (positive | ~_agree(rows, columns, key, missing))
 
     return _Composed(narrowed, _presence(rule))
 
 
-def within(rule: PairRule, key: str = "place", size: int = 1) -> PairRule:
+def within(rule: PairRule, key: str = "index", size: int = 1) -> PairRule:
     """Exclude pairs whose sides lie in different slices of the batch: keep those whose `key // size` agrees.
 
     `within(rule, size=32)` contrasts a batch in slices of 32 consecutive samples, as LoVT's code does whose gradients
@@ -88,9 +88,9 @@ def within(rule: PairRule, key: str = "place", size: int = 1) -> PairRule:
         raise ValueError(f"a slice has at least 1 sample, not {size}")
 
     def narrowed(rows: Metadata, columns: Metadata) -> tuple[Array, Array]:
-        positive, counted = rule(rows, columns)
+        positive, valid = rule(rows, columns)
         inside = rows[key] // size == columns[key] // size
-        return positive & inside, counted & inside
+        return positive & inside, valid & inside
 
     return _Composed(narrowed, _presence(rule))
 
@@ -109,25 +109,25 @@ def present(rule: PairRule, key: str = "present") -> PairRule:
     """
 
     def narrowed(rows: Metadata, columns: Metadata) -> tuple[Array, Array]:
-        positive, counted = rule(rows, columns)
+        positive, valid = rule(rows, columns)
         both = rows[key] & columns[key]
-        return positive & both, counted & both
+        return positive & both, valid & both
 
     return _Composed(narrowed, (*_presence(rule), key))
 
 
-def others(rule: PairRule, key: str = "place") -> PairRule:
+def exclude_self(rule: PairRule, key: str = "index") -> PairRule:
     """Exclude the pair of an anchor with itself: for views contrasted among themselves, as in SimCLR."""
 
     def narrowed(rows: Metadata, columns: Metadata) -> tuple[Array, Array]:
-        positive, counted = rule(rows, columns)
+        positive, valid = rule(rows, columns)
         other = rows[key] != columns[key]
-        return positive & other, counted & other
+        return positive & other, valid & other
 
     return _Composed(narrowed, _presence(rule))
 
 
-def without_absent(x: Float[Array, "n *d"], rule: PairRule, metadata: Metadata) -> Float[Array, "n *d"]:
+def zero_absent(x: Float[Array, "n *d"], rule: PairRule, metadata: Metadata) -> Float[Array, "n *d"]:
     """Return `x` with zeros in the rows that are absent by the rule's `present`.
 
     No pair of theirs counts, but 0 times NaN is NaN: in the products of the gradients they must be numbers.

@@ -69,14 +69,14 @@ class SigmoidSums(ScoredSums):
         nothing, lowest = jnp.zeros(anchors), jnp.full(anchors, LOWEST)
         return {"loss": nothing, "positives": nothing, "best": lowest, "strongest": lowest}
 
-    def reduce(self, logits: Tile, positive: Mask, counted: Mask, axis: int) -> Sums:
+    def reduce(self, logits: Tile, positive: Mask, valid: Mask, axis: int) -> Sums:
         """See `PairSums`."""
         losses = jax.nn.softplus(jnp.where(positive, -logits, logits))
         return {
-            "loss": jnp.sum(jnp.where(counted, losses, 0), axis=axis),
+            "loss": jnp.sum(jnp.where(valid, losses, 0), axis=axis),
             "positives": matches(positive, axis),
             "best": highest(logits, positive, axis),
-            "strongest": highest(logits, counted, axis),
+            "strongest": highest(logits, valid, axis),
         }
 
     def merge(self, a: Sums, b: Sums) -> Sums:
@@ -84,14 +84,14 @@ class SigmoidSums(ScoredSums):
         added = {name: a[name] + b[name] for name in ("loss", "positives")}
         return {**added, **{name: jnp.maximum(a[name], b[name]) for name in ("best", "strongest")}}
 
-    def pull(self, sums: Sums, cotangents: Sums) -> Sums:
+    def residuals(self, sums: Sums, cotangents: Sums) -> Sums:
         """See `PairSums`."""
         return {"loss": cotangents["loss"]}
 
-    def slope(self, logits: Tile, positive: Mask, counted: Mask, pulled: Sums) -> Tile:
+    def dlogits(self, logits: Tile, positive: Mask, valid: Mask, residuals: Sums) -> Tile:
         """See `PairSums`."""
         probability = jax.nn.sigmoid(logits)
-        return jnp.where(counted, probability - positive.astype(jnp.float32), 0) * pulled["loss"]
+        return jnp.where(valid, probability - positive.astype(jnp.float32), 0) * residuals["loss"]
 
     def losses(self, sums: Sums) -> AnchorLosses:
         """See `ScoredSums`."""

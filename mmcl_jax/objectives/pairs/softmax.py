@@ -123,8 +123,8 @@ class SoftmaxSums(ScoredSums):
 
     denominator: str
 
-    def _below(self, positive: Mask, counted: Mask) -> Mask:
-        return counted if self.denominator == "all" else counted & ~positive
+    def _below(self, positive: Mask, valid: Mask) -> Mask:
+        return valid if self.denominator == "all" else valid & ~positive
 
     def empty(self, anchors: int) -> Sums:
         """See `PairSums`."""
@@ -132,9 +132,9 @@ class SoftmaxSums(ScoredSums):
         sums = {"peak": lowest, "total": nothing, "attraction": nothing, "positives": nothing, "best": lowest}
         return sums if self.denominator == "all" else {**sums, "strongest": lowest}
 
-    def reduce(self, logits: Tile, positive: Mask, counted: Mask, axis: int) -> Sums:
+    def reduce(self, logits: Tile, positive: Mask, valid: Mask, axis: int) -> Sums:
         """See `PairSums`."""
-        below = self._below(positive, counted)
+        below = self._below(positive, valid)
         peak = highest(logits, below, axis)
         relative = jnp.where(below, logits - jnp.expand_dims(peak, axis), LOWEST)
         sums = {
@@ -145,7 +145,7 @@ class SoftmaxSums(ScoredSums):
             "best": highest(logits, positive, axis),
         }
         # The best counted score is the peak already, unless the positives are left out of the denominator.
-        return sums if self.denominator == "all" else {**sums, "strongest": highest(logits, counted, axis)}
+        return sums if self.denominator == "all" else {**sums, "strongest": highest(logits, valid, axis)}
 
     def merge(self, a: Sums, b: Sums) -> Sums:
         """See `PairSums`."""
@@ -155,14 +155,14 @@ class SoftmaxSums(ScoredSums):
         added = {name: a[name] + b[name] for name in ("attraction", "positives")}
         return {"peak": peak, "total": total, **added, **maxima}
 
-    def pull(self, sums: Sums, cotangents: Sums) -> Sums:
+    def residuals(self, sums: Sums, cotangents: Sums) -> Sums:
         """See `PairSums`."""
         return {"peak": sums["peak"], "total": cotangents["total"], "attraction": cotangents["attraction"]}
 
-    def slope(self, logits: Tile, positive: Mask, counted: Mask, pulled: Sums) -> Tile:
+    def dlogits(self, logits: Tile, positive: Mask, valid: Mask, residuals: Sums) -> Tile:
         """See `PairSums`."""
-        relative = jnp.where(self._below(positive, counted), logits - pulled["peak"], LOWEST)
-        return jnp.exp(relative) * pulled["total"] + jnp.where(positive, pulled["attraction"], 0)
+        relative = jnp.where(self._below(positive, valid), logits - residuals["peak"], LOWEST)
+        return jnp.exp(relative) * residuals["total"] + jnp.where(positive, residuals["attraction"], 0)
 
     def log_total(self, sums: Sums) -> Float[Array, "n"]:
         """Return the logarithm of each anchor's sum of exponentials, `LOWEST` where the sum is empty."""

@@ -25,7 +25,7 @@ class PairSums(abc.ABC):
     """
 
     def scores(self, logits: Tile, rows: Metadata, columns: Metadata) -> Any:
-        """Return the logits that `reduce` and `slope` take, from the scores and the metadata of a tile."""
+        """Return the logits that `reduce` and `dlogits` take, from the scores and the metadata of a tile."""
         return logits
 
     @abc.abstractmethod
@@ -33,7 +33,7 @@ class PairSums(abc.ABC):
         """Return the sums over an empty set of pairs."""
 
     @abc.abstractmethod
-    def reduce(self, logits: Tile, positive: Mask, counted: Mask, axis: int) -> Sums:
+    def reduce(self, logits: Tile, positive: Mask, valid: Mask, axis: int) -> Sums:
         """Return the sums over the pairs of a tile, along `axis`."""
 
     @abc.abstractmethod
@@ -41,12 +41,12 @@ class PairSums(abc.ABC):
         """Return the sums over two disjoint sets of pairs."""
 
     @abc.abstractmethod
-    def pull(self, sums: Sums, cotangents: Sums) -> Sums:
-        """Return the arrays that `slope` needs of an anchor's sums and their cotangents."""
+    def residuals(self, sums: Sums, cotangents: Sums) -> Sums:
+        """Return the arrays that `dlogits` needs of an anchor's sums and their cotangents."""
 
     @abc.abstractmethod
-    def slope(self, logits: Tile, positive: Mask, counted: Mask, pulled: Sums) -> Tile:
-        """Return the derivative of the sums along one axis by the logits; `pulled` is broadcast along that axis."""
+    def dlogits(self, logits: Tile, positive: Mask, valid: Mask, residuals: Sums) -> Tile:
+        """Return the derivative of the sums along one axis by the logits; `residuals` is broadcast along that axis."""
 
 
 def soft_clip(logits: Float[Array, "..."], bound: float | None) -> Float[Array, "..."]:

@@ -46,11 +46,11 @@ class Sweep:
             logits = logits + x.bias[:, None]
         logits = soft_clip(logits, self.clip)
         rows, columns = _each(x.metadata, 1), _each(y.metadata, 0)
-        positive, counted = self.rule(rows, columns)
+        positive, valid = self.rule(rows, columns)
         for real in (_each(x.real, 1), _each(y.real, 0)):
             if real is not None:
-                positive, counted = positive & real, counted & real
-        masks = jnp.broadcast_to(positive, logits.shape), jnp.broadcast_to(counted, logits.shape)
+                positive, valid = positive & real, valid & real
+        masks = jnp.broadcast_to(positive, logits.shape), jnp.broadcast_to(valid, logits.shape)
         return self.loss.scores(logits, rows, columns), *masks
 
     def empty(self, anchors: int) -> Sums:
@@ -82,32 +82,34 @@ class Sweep:
         rows, columns = jax.lax.scan(one_column, self._cut(self.empty(x.embeddings.shape[0])), self._cut_side(y))
         return _joined(rows, x), _joined(columns, y)
 
-    def backward(self, x: Side, y: Side, x_pulled: Sums, y_pulled: Sums) -> tuple[Sums, Sums]:
+    def backward(self, x: Side, y: Side, x_residuals: Sums, y_residuals: Sums) -> tuple[Sums, Sums]:
         """Return the gradients with respect to both sides, as in `no_gradient`, from the cotangents of their sums.
 
         The tiles are formed anew: keeping them would take the memory that tiles are there to save.
         """
 
-        def one_tile(dy: Sums, row: tuple[Side, Sums, Sums], *, y: Side, y_pulled: Sums) -> tuple[Sums, Sums]:
-            x, x_pulled, dx = row
+        def one_tile(dy: Sums, row: tuple[Side, Sums, Sums], *, y: Side, y_residuals: Sums) -> tuple[Sums, Sums]:
+            x, x_residuals, dx = row
             pairs = self.pairs(x, y)
-            slope = self.loss.slope(*pairs, _each(x_pulled, 1)) + self.loss.slope(*pairs, _each(y_pulled, 0))
+            dlogits = self.loss.dlogits(*pairs, _each(x_residuals, 1)) + self.loss.dlogits(
+                *pairs, _each(y_residuals, 0)
+            )
             if self.clip is not None:  # the derivative of `soft_clip`, 1 - tanh^2, without a difference of squares
                 tanh = pairs[0] / self.clip
-                slope = slope * (1 - tanh) * (1 + tanh)
-            narrow = slope.astype(x.embeddings.dtype)
-            by_x = {"embeddings": product(narrow, y.embeddings), "bias": slope.sum(axis=1)}
+                dlogits = dlogits * (1 - tanh) * (1 + tanh)
+            narrow = dlogits.astype(x.embeddings.dtype)
+            by_x = {"embeddings": product(narrow, y.embeddings), "bias": dlogits.sum(axis=1)}
             by_y = {"embeddings": product(narrow.T, x.embeddings)}
             return {name: dy[name] + by_y[name] for name in dy}, {name: dx[name] + by_x[name] for name in dx}
 
         def one_column(dx: Sums, column: tuple[Side, Sums]) -> tuple[Sums, Sums]:
-            y, y_pulled = column
-            step = functools.partial(one_tile, y=y, y_pulled=y_pulled)
-            dy, dx = jax.lax.scan(step, self.no_gradient(y), (x_tiles, x_pulled_tiles, dx))
+            y, y_residuals = column
+            step = functools.partial(one_tile, y=y, y_residuals=y_residuals)
+            dy, dx = jax.lax.scan(step, self.no_gradient(y), (x_tiles, x_residual_tiles, dx))
             return dx, dy
 
-        x_tiles, x_pulled_tiles = self._cut_side(x), self._cut(x_pulled)
-        columns = self._cut_side(y), self._cut(y_pulled)
+        x_tiles, x_residual_tiles = self._cut_side(x), self._cut(x_residuals)
+        columns = self._cut_side(y), self._cut(y_residuals)
         dx, dy = jax.lax.scan(one_column, self._cut(self.no_gradient(x)), columns)
         return _joined(dx, x), _joined(dy, y)
 

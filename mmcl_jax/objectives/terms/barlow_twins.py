@@ -28,7 +28,7 @@ def barlow_twins(
       ValueError: a number is out of range.
 
     Example:
-      >>> z = jnp.array([[1.0, 1.0], [-1.0, -1.0]])  # both dimensions say the same
+      >>> z = jnp.array([[1.0, 1.0], [-1.0, -1.0]])  # both dimensions log the same
       >>> loss = barlow_twins(redundancy=0.5)(z, z)
       >>> round(float(loss), 3)
       1.0

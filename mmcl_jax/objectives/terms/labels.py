@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Shaped
 
-from mmcl_jax.objectives.pairs import PairRule, present, same, without
+from mmcl_jax.objectives.pairs import PairRule, exclude, present, same
 from mmcl_jax.objectives.stages import Whole
 
 Labels = Literal["ignore", "eliminate", "attract"]
@@ -19,7 +19,7 @@ def label_rule(labels: Labels) -> PairRule:
     positives, too (SupCon; Khosla et al., NeurIPS 2020).
     """
     if labels == "eliminate":
-        return without(same("id"), "label")
+        return exclude(same("id"), "label")
     return same("label" if labels == "attract" else "id")
 
 

@@ -43,17 +43,17 @@ def nnclr(
         raise ValueError(f"queue must be positive, not {queue}")
 
     def loss(given: Whole) -> Loss:
-        remembered = given.queue
-        if remembered is None:
+        queue = given.queue
+        if queue is None:
             raise ValueError("nnclr needs a queue of earlier embeddings")
         (z1, z2), (p1, p2) = given.embeddings, given.predictions
         rule, metadata = pairing(given)
         values, hits = [], []
         for z, p in ((z1, p2), (z2, p1)):
-            nearest = remembered[jnp.argmax(unit(z, dtype=jnp.float32) @ remembered.T, axis=1)]
+            nearest = queue[jnp.argmax(unit(z, dtype=jnp.float32) @ queue.T, axis=1)]
             losses = contrast(
                 nearest,
-                p.astype(remembered.dtype),
+                p.astype(queue.dtype),
                 rule=rule,
                 x_metadata=metadata,
                 y_metadata=metadata,

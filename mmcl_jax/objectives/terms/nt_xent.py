@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from mmcl_jax.objectives.base import TERMS, Term, check_term
-from mmcl_jax.objectives.pairs import Denominator, contrast, others
+from mmcl_jax.objectives.pairs import Denominator, contrast, exclude_self
 from mmcl_jax.objectives.stages import Loss, Whole
 from mmcl_jax.objectives.terms.labels import Labels, pairing, targets_of
 
@@ -49,11 +49,11 @@ def nt_xent(
         views = jnp.stack([first, second], axis=1).reshape(-1, first.shape[1])
         rule, single = pairing(given, labels, target=target, background=background)
         twice = {name: jnp.repeat(value, 2) for name, value in single.items()}
-        metadata = {**twice, "place": jnp.arange(len(views))}
+        metadata = {**twice, "index": jnp.arange(len(views))}
         losses = contrast(
             views,
             views,
-            rule=others(rule),
+            rule=exclude_self(rule),
             x_metadata=metadata,
             y_metadata=metadata,
             scale=1 / temperature,

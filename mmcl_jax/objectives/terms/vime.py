@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from mmcl_jax.arrays import ArrayError
 from mmcl_jax.encoders.table_input import one_hot
 from mmcl_jax.objectives.base import TERMS, Term, check_weights
 from mmcl_jax.objectives.stages import Each, Loss, Whole, linear_layer
@@ -47,6 +48,8 @@ def vime(
     spread = np.repeat(np.arange(len(widths)), widths)
 
     def each(given: Each) -> dict[str, Array]:
+        if not (given.views and given.inputs):
+            raise ArrayError("vime compares rows before and after their corruption; give inputs and views.")
         (features,), (view,), (row,) = given.features, given.views, given.inputs
         assert view is not None  # it is of a table
         return {"head": given.layers[between[0]](features.pooled), "view": view.values, "row": row}

@@ -76,7 +76,7 @@ class Findings:
       images: facts about the image files, such as {"files": 100, "stored": "64 x 64 x 3", "fit": "...",
         "sizes": [["300 x 300", 95], ["299 x 300", 5]]}.
       warnings: sentences a user should read, worst first: leaking columns, groups in two splits, near-duplicates.
-      twins: near-duplicate images in different splits: {"first", "second" (keys), "splits", "difference"}.
+      near_duplicates: near-duplicate images in different splits: {"first", "second" (keys), "splits", "difference"}.
       alike: where nearly equal images were kept in one split: "groups" of them, their "rows", and the rows of the
         "largest".
       forest: what a random forest gets from the table alone, by label: {"model": {"metric": "top-1", "value": 0.98,
@@ -95,7 +95,7 @@ class Findings:
     labels: dict[str, dict[str, dict[str, int]]] = dataclasses.field(default_factory=dict)
     images: dict[str, Any] = dataclasses.field(default_factory=dict)
     warnings: list[str] = dataclasses.field(default_factory=list)
-    twins: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    near_duplicates: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     alike: dict[str, int] = dataclasses.field(default_factory=dict)
     forest: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 

@@ -14,10 +14,10 @@ from mmcl_jax.prepare.card import render_card
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.glance import facts, glances, grey_or_colour
 from mmcl_jax.prepare.entries.columns import is_column
-from mmcl_jax.prepare.gather import Gathered
+from mmcl_jax.prepare.gather import GatheredEntries
 from mmcl_jax.prepare.inspection import Inspected
 from mmcl_jax.prepare.join.joined import Joined
-from mmcl_jax.prepare.leaks import near_twins
+from mmcl_jax.prepare.leaks import near_duplicates
 from mmcl_jax.prepare.pictures.pixels import Pixels
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.recipe import Recipe
@@ -68,10 +68,10 @@ def add_images(
     )
     split_of = {int(row): split for split, members in found.splits.items() for row in members}
     members = {split: np.flatnonzero(np.isin(there, rows_of)) for split, rows_of in found.splits.items()}
-    for first_at, second_at, difference in near_twins(thumbs[at[there]], members):
+    for first_at, second_at, difference in near_duplicates(thumbs[at[there]], members):
         one, other = int(there[first_at]), int(there[second_at])
         first, second = (rows.keys[found.rows[row]] for row in (one, other))
-        findings.twins.append(
+        findings.near_duplicates.append(
             {
                 "first": first,
                 "second": second,
@@ -79,18 +79,18 @@ def add_images(
                 "difference": round(difference, 2),
             }
         )
-    if findings.twins:
+    if findings.near_duplicates:
         remedy = "--group-near-duplicates keeps such pictures in one split"
         if given:
             remedy = f"{remedy}, where the splits are drawn and not given"
         findings.warnings.insert(
             0,
-            f"{len(findings.twins)} pairs of nearly equal images are in different splits: results will flatter; "
-            f"{remedy}.",
+            f"{len(findings.near_duplicates)} pairs of nearly equal images are in different splits: results will "
+            f"flatter; {remedy}.",
         )
 
 
-def add_entries(findings: Findings, gathered: Gathered, assembled: Assembled, quarantine: Quarantine) -> None:
+def add_entries(findings: Findings, gathered: GatheredEntries, assembled: Assembled, quarantine: Quarantine) -> None:
     """Add what there is to say about the entries of the store, and about the rows that lack some."""
     content = assembled.content
     where = {name: _origin(one) for name, one in gathered.join.entries.items()}
@@ -114,7 +114,7 @@ def add_entries(findings: Findings, gathered: Gathered, assembled: Assembled, qu
     findings.warnings.extend([*gathered.join.warnings, *assembled.warnings])
 
 
-def foreseen(gathered: Gathered, kept: np.ndarray) -> list[dict[str, Any]]:
+def foreseen(gathered: GatheredEntries, kept: np.ndarray) -> list[dict[str, Any]]:
     """Return the findings on the entries that are known before anything is decoded."""
     joined = gathered.join
     there = {name: mask[kept] for name, mask in joined.main.items()}

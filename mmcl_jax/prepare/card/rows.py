@@ -14,20 +14,23 @@ _TWINS_SHOWN = 50
 
 def attention(findings: Findings) -> Html:
     """Show the warnings, worst first, and the near-duplicates that lie in different splits."""
-    if not findings.warnings and not findings.twins:
+    if not findings.warnings and not findings.near_duplicates:
         calm = element("p", "No warning was raised while this data set was prepared.", class_="calm")
         return section("attention", "What needs your attention", calm)
     warnings = element("ol", [element("li", sentence) for sentence in findings.warnings], class_="warnings")
     return section(
-        "attention", "What needs your attention", warnings if findings.warnings else None, _twins(findings.twins)
+        "attention",
+        "What needs your attention",
+        warnings if findings.warnings else None,
+        _near_duplicates(findings.near_duplicates),
     )
 
 
-def _twins(twins: Sequence[Mapping[str, Any]]) -> Html | None:
-    if not twins:
+def _near_duplicates(near_duplicates: Sequence[Mapping[str, Any]]) -> Html | None:
+    if not near_duplicates:
         return None
     rows = []
-    for twin in twins[:_TWINS_SHOWN]:
+    for twin in near_duplicates[:_TWINS_SHOWN]:
         places, difference = twin.get("splits", ""), twin.get("difference", "")
         rows.append(
             (
@@ -39,8 +42,8 @@ def _twins(twins: Sequence[Mapping[str, Any]]) -> Html | None:
         )
     head = ("Image", "Its twin", "Splits", "Difference")
     shown = table("Near-duplicate images in different splits", head, rows, numeric={3})
-    more = _more(len(twins) - len(rows), "more pair is", "more pairs are", "findings.json")
-    title = f"{counted(len(twins), 'pair')} of near-duplicate images in different splits"
+    more = _more(len(near_duplicates) - len(rows), "more pair is", "more pairs are", "findings.json")
+    title = f"{counted(len(near_duplicates), 'pair')} of near-duplicate images in different splits"
     return folded(title, shown, more)
 
 

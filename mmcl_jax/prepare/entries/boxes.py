@@ -19,7 +19,7 @@ from mmcl_jax.prepare.table.table import require_columns
 COLUMNS = ("x0", "y0", "x1", "y1", "class")
 
 
-class Boxes(NamedTuple):
+class RawBoxes(NamedTuple):
     """Boxes of rows.
 
     `values` [N, M, 5] float32: left, top, right, bottom in pixels of the stored image, and the code of the class; NaN
@@ -33,7 +33,7 @@ class Boxes(NamedTuple):
     lost: int
 
 
-def read_boxes(one: Joined, of: Pixels, rows: Rows, quarantine: Quarantine, *, most: int = 0) -> Boxes:
+def read_boxes(one: Joined, of: Pixels, rows: Rows, quarantine: Quarantine, *, most: int = 0) -> RawBoxes:
     """Return the boxes of all rows, where their stored images have them.
 
     A key whose row has empty cells has no box; a key that is in no row of the table lacks the entry. The boxes of a
@@ -100,7 +100,7 @@ def read_boxes(one: Joined, of: Pixels, rows: Rows, quarantine: Quarantine, *, m
     values = np.full((len(found), most or max(1, *map(len, found)), 5), np.nan, np.float32)
     for row, boxes in enumerate(found):
         values[row, : len(boxes)] = boxes
-    return Boxes(values, present, tuple(categories), lost)
+    return RawBoxes(values, present, tuple(categories), lost)
 
 
 def _wrong(corners: np.ndarray, size: tuple[int, ...], names: list[str]) -> str:

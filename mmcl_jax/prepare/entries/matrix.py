@@ -1,4 +1,7 @@
-"""Numeric matrices with a key per row: tables, NumPy arrays and HDF5 data sets, none of them read whole if it is large.
+"""Numeric matrices with a key per row: tables, NumPy arrays and HDF5 data sets.
+
+Parquet files of numbers, NumPy arrays and HDF5 data sets are read in pieces, in the order of the file; tables in text
+files are read whole.
 
 pip install "mmcl_jax[hdf5]"        # for .h5 and .hdf5
 """
@@ -11,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from polars.selectors import by_name
 
 from mmcl_jax.data.table.declaration import MISSING_WORDS
 from mmcl_jax.data.table.readings import PLAIN
@@ -21,7 +25,7 @@ from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import Source
 from mmcl_jax.prepare.table.cells import is_text, nameless, text_of
 from mmcl_jax.prepare.table.infer import shortened
-from mmcl_jax.prepare.table.table import require_columns
+from mmcl_jax.prepare.table.table import require_columns, scan_parquet
 
 MISSING = -127  # of int8
 _LIMIT = {"float32": float(np.finfo(np.float32).max), "float16": float(np.finfo(np.float16).max), "int8": 126.0}
@@ -50,12 +54,14 @@ class Matrix:
     values: Callable[[np.ndarray], np.ndarray]
     bad: dict[int, str] = dataclasses.field(default_factory=dict)
 
-    def chunks(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (start, values `[k, F]`) of these rows, some at a time; the numbers may be in any order."""
-        size = max(1, _CHUNK_BYTES // (8 * max(1, len(self.names))))
+    def chunks(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (indices `[k]` into `rows`, values `[k, F]`), some at a time, in the order of the file."""
+        order = np.argsort(rows, kind="stable")
+        size = _rows_at_once(len(self.names))
         for start in range(0, len(rows), size):
-            order, back = np.unique(rows[start : start + size], return_inverse=True)
-            yield start, np.asarray(self.values(order))[back]
+            here = order[start : start + size]
+            different, back = np.unique(rows[here], return_inverse=True)
+            yield here, np.asarray(self.values(different))[back]
 
     def selected(self, features: tuple[str, ...], where: str) -> "Matrix":
         """Return the matrix of these columns in this order, or all if there are none.
@@ -74,8 +80,8 @@ class Matrix:
         """Return the matrix without the rows in its index that have no value, and with what is wrong with others."""
         rows = np.array(sorted(self.index.values()), int)
         wrong, some = dict(self.bad), np.zeros(len(self.keys), bool)
-        for start, values in self.chunks(rows):
-            here = rows[start : start + len(values)]
+        for indices, values in self.chunks(rows):
+            here = rows[indices]
             there = ~np.isnan(values)
             some[here] = there.any(axis=1)
             outside = there & ((np.abs(values) > _LIMIT[self.dtype]) | self._broken(values))
@@ -96,10 +102,10 @@ class Matrix:
 
     def stored(self, rows: np.ndarray, out: np.ndarray) -> None:
         """Write the rows of these numbers into `out` `[k, F]`, whose type they take."""
-        for start, values in self.chunks(rows):
+        for indices, values in self.chunks(rows):
             if out.dtype == np.int8:
                 values = np.where(np.isnan(values), MISSING, values)
-            out[start : start + len(values)] = values
+            out[indices] = values
 
 
 def read_matrix(
@@ -122,12 +128,7 @@ def read_matrix(
     assert file is not None
     names = None if source.names is None else _lines(source.names, where)
     if file.suffix.lower() in (".csv", ".tsv", ".parquet"):
-        keyed = tables.keyed(source, key, where, quarantine)
-        if features and names is None:
-            require_columns(keyed.frame.columns, features, file)
-            beside = [name for name in keyed.frame.columns if name not in (keyed.key, *features)]
-            source = dataclasses.replace(source, ignore=tuple(beside))
-        return _of_table(source, keyed, names, where).selected(features, where)
+        return _table(source, key, where, tables, quarantine, names, features)
     opened = _npy(file, where) if file.suffix.lower() == ".npy" else _hdf5(source, where)
     shape = " x ".join(map(str, opened.shape))
     what = f"{where}: {source.file} holds values of type {opened.dtype} and shape {shape}, not a matrix of numbers."
@@ -150,12 +151,62 @@ def read_matrix(
     ).selected(features, where)
 
 
-def _of_table(source: Source, keyed: Keyed, names: list[str] | None, where: str) -> Matrix:
-    """Return the matrix of a table's columns but for the key and those that are ignored."""
+def _rows_at_once(columns: int) -> int:
+    return max(1, _CHUNK_BYTES // (8 * max(1, columns)))
+
+
+def _table(
+    source: Source,
+    key: str,
+    where: str,
+    tables: Keys,
+    quarantine: Quarantine,
+    names: list[str] | None,
+    features: tuple[str, ...],
+) -> Matrix:
+    """Return the matrix of a table with a key column: in pieces, if it is a Parquet file of numbers."""
+    assert source.file is not None
+    pieces = source.file.suffix.lower() == ".parquet"
+    keyed = tables.keyed(source, key, where, quarantine, alone=pieces)
+    lazy = scan_parquet(source.file) if pieces else keyed.frame.lazy()
+    types = lazy.collect_schema()
     for name in source.ignore:
-        check(name in keyed.frame.columns, f"{where}: ignore: there is no column {name!r} in {source.file}.")
-    columns = [name for name in keyed.frame.columns if name not in (keyed.key, *source.ignore)]
+        check(name in types, f"{where}: ignore: there is no column {name!r} in {source.file}.")
+    chosen = features if names is None else ()
+    require_columns(list(types), chosen, source.file)
+    columns = list(chosen) or [name for name in types if name not in (keyed.key, *source.ignore)]
     check(bool(columns), f"{where}: {source.file} has no column beside the key {keyed.key!r}.")
+    if pieces and all(types[name].is_numeric() or types[name] == pl.Boolean for name in columns):
+        made = Matrix(
+            file=keyed.file,
+            names=_named(names, columns, source, where),
+            keys=keyed.keys,
+            index=keyed.index,
+            dtype=source.dtype,
+            values=lambda rows: _pieces(lazy.select(by_name(columns).cast(pl.Float64)), rows),
+        )
+    else:
+        whole = tables.keyed(source, key, where, quarantine) if pieces else keyed
+        made = _of_table(source, whole, columns, names, where)
+    return made.selected(features, where)
+
+
+def _pieces(lazy: pl.LazyFrame, rows: np.ndarray) -> np.ndarray:
+    """Return the values `[k, F]` of rows in ascending order, of which not much more is read at a time."""
+    width = len(lazy.collect_schema())
+    values, size = np.empty((len(rows), width)), _rows_at_once(width)
+    done = 0
+    while done < len(rows):
+        first = int(rows[done])
+        end = int(np.searchsorted(rows, first + size))
+        piece = lazy.slice(first, int(rows[end - 1]) + 1 - first).collect().to_numpy()
+        values[done:end] = piece[rows[done:end] - first]
+        done = end
+    return values
+
+
+def _of_table(source: Source, keyed: Keyed, columns: list[str], names: list[str] | None, where: str) -> Matrix:
+    """Return the matrix of these columns of a table, which is read whole."""
     values = np.empty((keyed.frame.height, len(columns)))
     bad: dict[int, str] = {}
     for place, name in enumerate(columns):

@@ -52,7 +52,16 @@ class Keys(Tables):
         self.totals: dict[str, int] = {}
         self.twice: dict[str, list[str]] = {}
 
-    def keyed(self, source: Source, key: str, where: str, quarantine: Quarantine, *, repeated: bool = False) -> Keyed:
+    def keyed(
+        self,
+        source: Source,
+        key: str,
+        where: str,
+        quarantine: Quarantine,
+        *,
+        repeated: bool = False,
+        alone: bool = False,
+    ) -> Keyed:
         """Return the table of a source with its keys.
 
         Records that cannot be parsed and rows without a key go to the quarantine, and so do rows with the key of an
@@ -64,14 +73,16 @@ class Keys(Tables):
           where: what errors call the source.
           quarantine: to add to.
           repeated: whether several rows may have one key.
+          alone: whether the key column is all that is read, of a Parquet file.
 
         Raises:
           UserError: the file or the key column is missing, or the latter was not named.
         """
         assert source.file is not None
-        table = self.read(source.file, separator=source.separator, encoding=source.encoding)
         name = source.key or key
         check(name != "", f"{where}: say which column of {source.file} is the key, with key or key_column.")
+        columns = (name,) if alone else ()
+        table = self.read(source.file, separator=source.separator, encoding=source.encoding, columns=columns)
         require_columns(table.frame.columns, [name], source.file)
         keys = canonical(table.frame[name])
         made = Keyed(

@@ -35,7 +35,7 @@ Line = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
+class DecodeJob:
     """What to decode, and how.
 
     Attributes:
@@ -102,7 +102,7 @@ class Decoded:
 
 
 def decode(
-    job: Job,
+    job: DecodeJob,
     names: Sequence[Names],
     folder: Path,
     *,
@@ -153,7 +153,7 @@ def decode(
     return Decoded(bad, sizes, sums, shapes)
 
 
-def decode_chunk(job: Job, start: int, chunk: Sequence[Names], target: "Target") -> Line:
+def decode_chunk(job: DecodeJob, start: int, chunk: Sequence[Names], target: "DecodeTarget") -> Line:
     """Decode the rows `start`... into the arrays, zeros for unusable images; return the journal's line."""
     bad, sizes, sums = [], Counter[tuple[int, ...]](), []
     shapes: list[tuple[int, ...] | None] = []
@@ -188,7 +188,7 @@ def decode_chunk(job: Job, start: int, chunk: Sequence[Names], target: "Target")
     }
 
 
-class Target:
+class DecodeTarget:
     """Where chunks go: a buffer, written in one piece, which is faster than page by page through a mapping."""
 
     def __init__(self, pixels: np.ndarray, thumbs: np.ndarray, *, views: bool = False) -> None:
@@ -235,7 +235,7 @@ def thumbnails(images: np.ndarray) -> np.ndarray:
 
 
 def _work(
-    job: Job,
+    job: DecodeJob,
     todo: list[tuple[int, Sequence[Names]]],
     paths: tuple[Path, Path],
     pixels: np.ndarray,
@@ -268,20 +268,20 @@ def _work(
 _mine: dict[str, Any] = {}  # what a worker process was begun with
 
 
-def _begin(job: Job, paths: tuple[Path, Path], shape: tuple[int, ...]) -> None:
+def _begin(job: DecodeJob, paths: tuple[Path, Path], shape: tuple[int, ...]) -> None:
     pixels, thumbs = (open_memmap(path, mode="r+") for path in paths)
     _mine.update(job=job, target=_target(job, pixels.reshape(shape), thumbs))
 
 
-def _target(job: Job, pixels: np.ndarray, thumbs: np.ndarray) -> Target:
-    return Target(pixels, thumbs, views=pixels.ndim > len(job.shape) + 1)
+def _target(job: DecodeJob, pixels: np.ndarray, thumbs: np.ndarray) -> DecodeTarget:
+    return DecodeTarget(pixels, thumbs, views=pixels.ndim > len(job.shape) + 1)
 
 
 def _chunk_in_worker(start: int, chunk: Sequence[Names]) -> Line:
     return decode_chunk(_mine["job"], start, chunk, _mine["target"])
 
 
-def _arrays(paths: tuple[Path, Path], rows: int, job: Job, pictures: int) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(paths: tuple[Path, Path], rows: int, job: DecodeJob, pictures: int) -> tuple[np.ndarray, np.ndarray]:
     """Make or open the arrays of pixels, a row each, and of thumbnails."""
     shape = rows, *job.stored(pictures)
     in_file = (rows * pictures, *job.shape) if len(shape) > len(job.shape) + 1 else shape
@@ -304,7 +304,7 @@ def _lines(journal: Path) -> Iterator[Line]:
 
 
 def _still_valid(
-    lines: Iterator[Line], chunks: dict[int, Sequence[Names]], job: Job, pixels: np.ndarray, thumbs: np.ndarray
+    lines: Iterator[Line], chunks: dict[int, Sequence[Names]], job: DecodeJob, pixels: np.ndarray, thumbs: np.ndarray
 ) -> dict[int, Line]:
     """Return the lines of chunks that need not be decoded again."""
     valid = {}
@@ -318,7 +318,7 @@ def _still_valid(
     return valid
 
 
-def _files(job: Job, chunk: Sequence[Names]) -> int:
+def _files(job: DecodeJob, chunk: Sequence[Names]) -> int:
     """Return a sum of the names, sizes and times of the files of a chunk, by which changes are noticed."""
     total = 0
     if job.memory is not None:  # the whole request is begun anew where another picture is given

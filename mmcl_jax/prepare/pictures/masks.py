@@ -10,6 +10,7 @@ from mmcl_jax.prepare.pictures.unusable import require
 from mmcl_jax.prepare.pictures.volume import read_levels, resampled
 
 _BYTE = 255
+_JPEG = b"\xff\xd8\xff"
 
 
 def read_mask(
@@ -26,6 +27,11 @@ def read_mask(
     Raises:
       Unusable: it cannot be read, has colours, or values that are no bytes or none of `values`.
     """
+    with Path(path).open("rb") as file:
+        lossy = file.read(len(_JPEG)) == _JPEG
+    require(
+        not lossy, "wrong mask", f"The mask {path} is a JPEG, which changes pixels; write it as PNG from its source."
+    )
     nearest = dataclasses.replace(fit, resize="nearest", antialias=True)
     numbers = read_levels(Path(path), fit).values if len(shape) == 4 else reading_values(path, fit)
     size = numbers.shape[:-1]

@@ -11,7 +11,7 @@ import numpy as np
 from mmcl_jax.data.schema import Entry, ImageSpec
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.leaks import same_pixels
-from mmcl_jax.prepare.pictures.decode import Decoded, Job, decode
+from mmcl_jax.prepare.pictures.decode import Decoded, DecodeJob, decode
 from mmcl_jax.prepare.pictures.entries import Pictured
 from mmcl_jax.prepare.pictures.images import Shape, locate, read_shape
 from mmcl_jax.prepare.pictures.volume import volume_shape
@@ -147,7 +147,7 @@ def decode_rows(
     )
 
 
-def _job(pictured: Pictured, request: Request, names: list[tuple[str, ...]], of: Pixels | None) -> Job:
+def _job(pictured: Pictured, request: Request, names: list[tuple[str, ...]], of: Pixels | None) -> DecodeJob:
     """Choose how images are decoded; what was not declared follows from the first of some spread over the rows."""
     links = None if request.follow_links is None else os.path.realpath(request.follow_links)
     check(links is None or os.path.isdir(links), f"--follow-links: the folder {links} does not exist.")
@@ -155,7 +155,7 @@ def _job(pictured: Pictured, request: Request, names: list[tuple[str, ...]], of:
     common: dict[str, Any] = {"root": root, "links": links, "fit": pictured.fit}
     if pictured.kind == "mask":
         assert of is not None
-        return Job(**common, kind="mask", shape=(*of.entry.shape[:-1], 1), values=pictured.values)
+        return DecodeJob(**common, kind="mask", shape=(*of.entry.shape[:-1], 1), values=pictured.values)
     if pictured.kind == "volume":
         return _volumes(pictured, names, common)
 
@@ -177,7 +177,7 @@ def _job(pictured: Pictured, request: Request, names: list[tuple[str, ...]], of:
     size = pictured.size or _default_size(pictured.default_size, shapes)
     height, width = size or shapes[0][:2]
     channels = pictured.channels or max(shape[2] for shape in shapes)
-    return Job(
+    return DecodeJob(
         **common,
         shape=(height, width, channels),
         dtype="uint16" if pictured.bits == 16 else "uint8",
@@ -188,7 +188,7 @@ def _job(pictured: Pictured, request: Request, names: list[tuple[str, ...]], of:
     )
 
 
-def _volumes(pictured: Pictured, names: list[tuple[str, ...]], common: dict[str, Any]) -> Job:
+def _volumes(pictured: Pictured, names: list[tuple[str, ...]], common: dict[str, Any]) -> DecodeJob:
     """Choose how volumes are decoded: float16 if files hold floats, else integers of as many bits as asked."""
     found: list[tuple[tuple[int, ...], str]] = []
     for row_names in names:
@@ -201,7 +201,7 @@ def _volumes(pictured: Pictured, names: list[tuple[str, ...]], common: dict[str,
     if not found:  # says what is wrong with the first
         volume_shape(locate(common["root"], names[0][0], common["links"], folders=True), pictured.fit)
     floats = any(kind == "f" for _, kind in found) and pictured.fit.intensity == "minmax"
-    return Job(
+    return DecodeJob(
         **common,
         kind="volume",
         shape=(*(pictured.size or found[0][0][:3]), found[0][0][3]),

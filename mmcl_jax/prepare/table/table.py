@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from polars.selectors import by_name
 
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.table.cells import is_text, nameless, text_of
@@ -20,7 +21,7 @@ _LARGEST_CELL = 1 << 27
 IN_MEMORY = "the data frame"  # what messages call it
 
 
-class Table(NamedTuple):
+class RawTable(NamedTuple):
     """A table as read.
 
     `frame` holds the records that could be parsed, `numbers` [N] their place in the file (the first record after the
@@ -32,7 +33,9 @@ class Table(NamedTuple):
     bad: list[tuple[int, str]]
 
 
-def read_table(path: Path, *, separator: str | None = None, encoding: str = "utf-8") -> Table:
+def read_table(
+    path: Path, *, separator: str | None = None, encoding: str = "utf-8", columns: tuple[str, ...] = ()
+) -> RawTable:
     """Read a CSV, TSV or Parquet file with a header.
 
     Names and cells lose the white space around them, also that before a quoted cell; empty lines are no records. A
@@ -43,6 +46,7 @@ def read_table(path: Path, *, separator: str | None = None, encoding: str = "utf
       path: the file; its ending says what it is.
       separator: between the cells of a text file; a comma or, for .tsv, a tab.
       encoding: of a text file.
+      columns: of a Parquet file that are read; by default all of them.
 
     Raises:
       UserError: the file is missing, of another type or encoding, has no records, or cannot be parsed at all.
@@ -52,7 +56,7 @@ def read_table(path: Path, *, separator: str | None = None, encoding: str = "utf
     suffix = path.suffix.lower()
     check(suffix in (*_SEPARATORS, ".parquet"), f"The table {path} must end in .csv, .tsv or .parquet.")
     if suffix == ".parquet":
-        table = _read_parquet(path)
+        table = _read_parquet(path, columns)
     else:
         separator = "\t" if separator == r"\t" else separator  # as messages write it, and shells pass it on
         table = _read_text(path, separator or _SEPARATORS[suffix], encoding)
@@ -61,7 +65,7 @@ def read_table(path: Path, *, separator: str | None = None, encoding: str = "utf
     return table._replace(frame=_trimmed(table.frame))
 
 
-def in_memory(frame: pl.DataFrame) -> Table:
+def in_memory(frame: pl.DataFrame) -> RawTable:
     """Return a data frame as a table: what `read_table` gives for the Parquet file of the frame.
 
     Raises:
@@ -69,7 +73,7 @@ def in_memory(frame: pl.DataFrame) -> Table:
     """
     check(frame.width > 0 and frame.height > 0, f"{IN_MEMORY[:1].upper()}{IN_MEMORY[1:]} is empty.")
     names = _names(frame.columns, "", IN_MEMORY)
-    return Table(_trimmed(frame.rename(dict(zip(frame.columns, names, strict=True)))), _numbers(frame), [])
+    return RawTable(_trimmed(frame.rename(dict(zip(frame.columns, names, strict=True)))), _numbers(frame), [])
 
 
 def _trimmed(frame: pl.DataFrame) -> pl.DataFrame:
@@ -86,15 +90,22 @@ class Tables:
     """Reads tables; each file once, however many entries come from it."""
 
     def __init__(self) -> None:
-        self._read: dict[tuple[Path, str | None, str], Table] = {}
+        self._read: dict[tuple[Path, str | None, str, tuple[str, ...]], RawTable] = {}
 
-    def read(self, path: Path | pl.DataFrame, *, separator: str | None = None, encoding: str = "utf-8") -> Table:
+    def read(
+        self,
+        path: Path | pl.DataFrame,
+        *,
+        separator: str | None = None,
+        encoding: str = "utf-8",
+        columns: tuple[str, ...] = (),
+    ) -> RawTable:
         """Read as `read_table` does; a data frame is a table already."""
         if isinstance(path, pl.DataFrame):
             return in_memory(path)
-        what = (path, separator, encoding)
+        what = (path, separator, encoding, columns)
         if what not in self._read:
-            self._read[what] = read_table(path, separator=separator, encoding=encoding)
+            self._read[what] = read_table(path, separator=separator, encoding=encoding, columns=columns)
         return self._read[what]
 
 
@@ -105,18 +116,32 @@ def require_columns(columns: Sequence[str], names: Sequence[str], source: object
         check(name in there, f"There is no column {name!r} in {source}; it has {_shortened(columns)}.")
 
 
-def _read_parquet(path: Path) -> Table:
+def scan_parquet(path: Path) -> pl.LazyFrame:
+    """Return a Parquet file, of which nothing is read yet, with the names that `read_table` gives its columns.
+
+    Raises:
+      UserError: the file cannot be read, has no columns, or two of one name.
+    """
     try:
-        frame = pl.read_parquet(path)
+        frame = pl.scan_parquet(path, glob=False)
+        there = frame.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
-    check(frame.width > 0, f"The table {path} is empty.")
-    names = _names(frame.columns, "", path)
-    frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
-    return Table(frame, _numbers(frame), [])
+    check(bool(there), f"The table {path} is empty.")
+    return frame.rename(dict(zip(there, _names(there, "", path), strict=True)))
 
 
-def _read_text(path: Path, separator: str, encoding: str) -> Table:
+def _read_parquet(path: Path, columns: tuple[str, ...]) -> RawTable:
+    lazy = scan_parquet(path)
+    require_columns(lazy.collect_schema().names(), columns, path)
+    try:
+        frame = (lazy.select(by_name(columns)) if columns else lazy).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
+    return RawTable(frame, _numbers(frame), [])
+
+
+def _read_text(path: Path, separator: str, encoding: str) -> RawTable:
     check(
         len(separator) == 1 and separator not in '"\r\n',
         f"--separator: {separator!r} is not one character that can be between cells.",
@@ -143,7 +168,7 @@ def _read_text(path: Path, separator: str, encoding: str) -> Table:
     except pl.exceptions.PolarsError as error:
         raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
     check(frame.height == len(good), f"The table {path} cannot be read: {len(good)} records became {frame.height}.")
-    return Table(frame, np.array(good, np.int64), bad)
+    return RawTable(frame, np.array(good, np.int64), bad)
 
 
 def _decoded(path: Path, encoding: str) -> str:

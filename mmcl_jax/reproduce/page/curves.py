@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from mmcl_jax.page.charts import SERIES
 from mmcl_jax.page.html import Child, Html, element
 from mmcl_jax.reproduce.grid import Spread
-from mmcl_jax.reproduce.outcome import Outcome, plus_minus
+from mmcl_jax.reproduce.outcome import TableOutcome, plus_minus
 from mmcl_jax.reproduce.page.axis import ends, marks
-from mmcl_jax.reproduce.tables.spec import Column, Row
+from mmcl_jax.reproduce.tables.spec import TableColumn, TableRow
 
 _DASHES = (None, "7 3", "2 3", "9 3 2 3")  # so that no line is told by its colour alone
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 420.0, 260.0, 44.0, 34.0, 10.0
 
 
-def curves(outcome: Outcome, columns: Sequence[Column], heading: str) -> Html | None:
+def curves(outcome: TableOutcome, columns: Sequence[TableColumn], heading: str) -> Html | None:
     """Draw percent over the share of labels, a line per row with all columns, bars of one standard deviation."""
     columns = sorted(columns, key=lambda column: column.share)
     # By place among all rows, so that a method looks the same in every chart.
@@ -64,7 +64,7 @@ class _Panel:
     def across(self, place: int) -> float:
         return _LEFT + 28 + (_WIDTH - _LEFT - 56) * place / max(self._places - 1, 1)
 
-    def line(self, row: Row, points: Sequence[Spread], place: int, *, aside: float, width: float) -> Html:
+    def line(self, row: TableRow, points: Sequence[Spread], place: int, *, aside: float, width: float) -> Html:
         """Draw a row: line, bars and dots."""
         series, colour = f"line l{place % SERIES}", f"s{place % SERIES}"
         at = [(self.across(x) + aside, one) for x, one in enumerate(points)]
@@ -101,7 +101,7 @@ def _keys(labels: Sequence[tuple[int, str]]) -> Html:
     return element("ul", keys, class_="legend")
 
 
-def _points(outcome: Outcome, row: Row, columns: Sequence[Column]) -> list[Spread]:
+def _points(outcome: TableOutcome, row: TableRow, columns: Sequence[TableColumn]) -> list[Spread]:
     """Return the row's cells in these columns; none if one is missing or diverged."""
     spreads = [outcome.spread(row, column) for column in columns]
     points = [one for one in spreads if one is not None and math.isfinite(one.mean)]

@@ -7,19 +7,19 @@ from mmcl_jax.page.html import Child, Html, element, folded, fragment, section, 
 from mmcl_jax.page.style import STYLE
 from mmcl_jax.page.wording import clipped, count, counted
 from mmcl_jax.reproduce import ledger
-from mmcl_jax.reproduce.outcome import METRICS, Outcome, plus_minus
+from mmcl_jax.reproduce.outcome import METRICS, TableOutcome, plus_minus
 from mmcl_jax.reproduce.page.curves import curves
 from mmcl_jax.reproduce.page.strips import strips
 from mmcl_jax.reproduce.page.style import MORE_STYLE
 from mmcl_jax.reproduce.page.text import described, differences
 from mmcl_jax.reproduce.reading import ABSENT, HOLDS, HOW, OPPOSITE, PARTLY, UNDECIDED, Finding, Tally, against, judge
-from mmcl_jax.reproduce.tables.spec import Column, Row
+from mmcl_jax.reproduce.tables.spec import TableColumn, TableRow
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _BADGES = {HOLDS: "badge yes", PARTLY: "badge yes", OPPOSITE: "badge no", UNDECIDED: "badge", ABSENT: "badge"}
 
 
-def render_page(outcome: Outcome, command: str) -> str:
+def render_page(outcome: TableOutcome, command: str) -> str:
     """Return the page as text, to be written as UTF-8."""
     parts = [
         ("table", "Table", _table(outcome)),
@@ -48,7 +48,7 @@ def render_page(outcome: Outcome, command: str) -> str:
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
 
 
-def _headline(outcome: Outcome) -> Html:
+def _headline(outcome: TableOutcome) -> Html:
     plan = outcome.plan
     records = [ledger.read(one.record) or {} for one in plan.trainings]
     hours = (sum(one.get("seconds", 0.0) for one in records) + sum(outcome.seconds.values())) / 3600
@@ -76,11 +76,11 @@ def _headline(outcome: Outcome) -> Html:
     )
 
 
-def _table(outcome: Outcome) -> Html:
+def _table(outcome: TableOutcome) -> Html:
     columns = outcome.plan.table.columns
     best = {column.key: _best(outcome, column) for column in columns}
 
-    def cell(row: Row, column: Column) -> Child:
+    def cell(row: TableRow, column: TableColumn) -> Child:
         one, theirs = outcome.spread(row, column), outcome.published(row, column)
         text = plus_minus(one)
         ours = element("b", text) if row.key == best[column.key] else text
@@ -110,12 +110,12 @@ def _table(outcome: Outcome) -> Html:
     )
 
 
-def _best(outcome: Outcome, column: Column) -> str:
+def _best(outcome: TableOutcome, column: TableColumn) -> str:
     means = {row.key: one.mean for row in outcome.plan.rows if (one := outcome.spread(row, column))}
     return max(means, key=lambda key: (means[key] == means[key], means[key]), default="")
 
 
-def _reading(outcome: Outcome) -> Html:
+def _reading(outcome: TableOutcome) -> Html:
     worse = against(outcome)
     return section(
         "reading",
@@ -138,7 +138,7 @@ def _claim(finding: Finding) -> Html:
     )
 
 
-def _pictures(outcome: Outcome) -> Html | None:
+def _pictures(outcome: TableOutcome) -> Html | None:
     columns = outcome.plan.table.columns
     if outcome.plan.table.curves:
         protocols = dict.fromkeys(column.protocol for column in columns)
@@ -158,7 +158,7 @@ def _pictures(outcome: Outcome) -> Html | None:
     return section("pictures", "Picture", element("p", lead, class_="lead"), element("div", charts, class_="charts"))
 
 
-def _differences(outcome: Outcome) -> Html | None:
+def _differences(outcome: TableOutcome) -> Html | None:
     rows = differences(outcome)
     if not rows:
         return None
@@ -172,7 +172,7 @@ def _differences(outcome: Outcome) -> Html | None:
     )
 
 
-def _made(outcome: Outcome, command: str) -> Html:
+def _made(outcome: TableOutcome, command: str) -> Html:
     plan, made = outcome.plan, provenance(command)
     records = [(one, ledger.read(one.record) or {}) for one in plan.trainings]
     runs = [

@@ -3,12 +3,12 @@
 import math
 
 from mmcl_jax.page.html import Html, element
-from mmcl_jax.reproduce.outcome import Outcome, plus_minus
+from mmcl_jax.reproduce.outcome import TableOutcome, plus_minus
 from mmcl_jax.reproduce.page.axis import ends
-from mmcl_jax.reproduce.tables.spec import Column, Published, Row
+from mmcl_jax.reproduce.tables.spec import Published, TableColumn, TableRow
 
 
-def strips(outcome: Outcome, column: Column) -> Html | None:
+def strips(outcome: TableOutcome, column: TableColumn) -> Html | None:
     """Draw a line per row of the column: thin ticks for seeds, a thick one at their mean, a dashed at the paper's.
 
     The paper's are drawn where they are of the data at hand. All lines have the axis whose ends are written below them.
@@ -44,10 +44,10 @@ def strips(outcome: Outcome, column: Column) -> Html | None:
     return element("div", element("h3", column.heading), element("ul", lines, class_="bars"), scale)
 
 
-def _values(outcome: Outcome, row: Row, column: Column) -> dict[int, float]:
+def _values(outcome: TableOutcome, row: TableRow, column: TableColumn) -> dict[int, float]:
     cell = outcome.cells.get((row.key, column.key))
     return dict(cell.percent) if cell else {}
 
 
-def _paper(outcome: Outcome, row: Row, column: Column) -> Published | None:
+def _paper(outcome: TableOutcome, row: TableRow, column: TableColumn) -> Published | None:
     return outcome.published(row, column) if outcome.own_target else None

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from mmcl_jax.page.wording import counted
-from mmcl_jax.reproduce.outcome import METRICS, Outcome, plus_minus, rounded, signed
+from mmcl_jax.reproduce.outcome import METRICS, TableOutcome, plus_minus, rounded, signed
 from mmcl_jax.reproduce.reading import HOW, against, judge
 
 
-def render_text(outcome: Outcome) -> str:
+def render_text(outcome: TableOutcome) -> str:
     """Return the numbers, the reading and the differences as text."""
     parts = [
         f"# {outcome.title}",
@@ -25,7 +25,7 @@ def render_text(outcome: Outcome) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def described(outcome: Outcome) -> str:
+def described(outcome: TableOutcome) -> str:
     """Return the table, the data and the metric in a few words."""
     table, store = outcome.plan.table, outcome.plan.store
     name = table.name if outcome.title.startswith(table.title) else f"{table.name}, {table.title.lower()}"
@@ -35,7 +35,7 @@ def described(outcome: Outcome) -> str:
     )
 
 
-def numbers(outcome: Outcome) -> list[list[str]]:
+def numbers(outcome: TableOutcome) -> list[list[str]]:
     """Return the table with its head: our value in every column, beside the published number if the paper has any."""
     columns, rows = outcome.plan.table.columns, outcome.plan.rows
     theirs = {column.key for column in columns if any(outcome.published(row, column) for row in rows)}
@@ -52,7 +52,7 @@ def numbers(outcome: Outcome) -> list[list[str]]:
     return lines
 
 
-def differences(outcome: Outcome) -> list[list[str]]:
+def differences(outcome: TableOutcome) -> list[list[str]]:
     """Compare every row and column with the reference row, below a head; empty if there is no other row."""
     lines = []
     for column in outcome.plan.table.columns:
@@ -65,7 +65,7 @@ def differences(outcome: Outcome) -> list[list[str]]:
     return [head, *lines] if lines else []
 
 
-def _reference(outcome: Outcome) -> str:
+def _reference(outcome: TableOutcome) -> str:
     return outcome.plan.table.row(outcome.plan.table.reference).label
 
 

@@ -18,10 +18,10 @@ from mmcl_jax.reproduce.tables.rows import (
     VICREG,
     WITHOUT,
 )
-from mmcl_jax.reproduce.tables.spec import Claim, Column, Contrast, Row, difference
+from mmcl_jax.reproduce.tables.spec import Claim, Contrast, TableColumn, TableRow, difference
 
 
-def _above_all(rows: tuple[Row, ...], column: Column) -> tuple[Contrast, ...]:
+def _above_all(rows: tuple[TableRow, ...], column: TableColumn) -> tuple[Contrast, ...]:
     return tuple(difference(MMCL, row, column) for row in rows if row.has(column))
 
 
@@ -59,7 +59,7 @@ TABLE1_TABLE_CLAIMS = tuple(
 )
 
 
-def _half_kept(row: Row) -> Contrast:
+def _half_kept(row: TableRow) -> Contrast:
     """Return a number above 0 if the row keeps more than half of what all columns gain over SimCLR."""
     key = FROZEN.key
     label = f"{row.label} − halfway from SimCLR to all columns"
@@ -91,7 +91,7 @@ TABLE3_CLAIMS = (
 )
 
 
-def _grows(row: Row, many: Column, few: Column) -> Contrast:
+def _grows(row: TableRow, many: TableColumn, few: TableColumn) -> Contrast:
     """Return MMCL's advantage over the row with few labels minus that with many."""
     weights = ((MMCL.key, few.key, 1.0), (row.key, few.key, -1.0), (MMCL.key, many.key, -1.0), (row.key, many.key, 1.0))
     return Contrast(f"advantage over {row.label}, {100 * few.share:g} % − {100 * many.share:g} % of labels", weights)

@@ -21,7 +21,7 @@ class Published:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Column:
+class TableColumn:
     """One way to evaluate: a protocol on an input with a share of the training labels."""
 
     key: str
@@ -38,7 +38,7 @@ class Column:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
+class TableRow:
     """One method.
 
     Attributes:
@@ -63,7 +63,7 @@ class Row:
     published: Mapping[str, Mapping[str, Published]] = dataclasses.field(default_factory=dict)
     kind: str
 
-    def has(self, column: Column) -> bool:
+    def has(self, column: TableColumn) -> bool:
         """Return whether the table has a number here."""
         return column.protocol in self.protocols and column.input in self.inputs
 
@@ -81,7 +81,7 @@ class Contrast:
         return {row for row, _, _ in self.weights}
 
 
-def difference(first: Row, second: Row, column: Column) -> Contrast:
+def difference(first: TableRow, second: TableRow, column: TableColumn) -> Contrast:
     """Return `first - second` in a column."""
     label = f"{first.label} − {second.label}"
     return Contrast(label, ((first.key, column.key, 1.0), (second.key, column.key, -1.0)))
@@ -97,19 +97,19 @@ class Claim:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Table:
+class PaperTable:
     """A table of a paper. `reference` is the row that the others are compared with."""
 
     name: str
     title: str
     source: str
-    rows: tuple[Row, ...]
-    columns: tuple[Column, ...]
+    rows: tuple[TableRow, ...]
+    columns: tuple[TableColumn, ...]
     claims: tuple[Claim, ...]
     reference: str = "mmcl"
     needs_tag: str = ""
     curves: bool = False
 
-    def row(self, key: str) -> Row:
+    def row(self, key: str) -> TableRow:
         """Return the row with this key."""
         return next(row for row in self.rows if row.key == key)

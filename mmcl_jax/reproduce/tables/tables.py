@@ -11,7 +11,7 @@ from mmcl_jax.reproduce.tables.claims import (
 )
 from mmcl_jax.reproduce.tables.columns import BOTH, FROZEN, FROZEN_TABLE, SHARES, TRAINABLE, TRAINABLE_TABLE
 from mmcl_jax.reproduce.tables.rows import FIGURE2_ROWS, TABLE1_ROWS, TABLE1_TABLE_ROWS, TABLE2_ROWS, TABLE3_ROWS
-from mmcl_jax.reproduce.tables.spec import Table
+from mmcl_jax.reproduce.tables.spec import PaperTable
 
 VARIANTS = data_names()
 _PAPER = "Hager et al., CVPR 2023"
@@ -19,7 +19,7 @@ _PAPER = "Hager et al., CVPR 2023"
 TABLES = {
     table.name: table
     for table in (
-        Table(
+        PaperTable(
             name="mmcl/table1",
             title="Images alone, after pretraining",
             source=f"{_PAPER}, table 1",
@@ -27,7 +27,7 @@ TABLES = {
             columns=(FROZEN, TRAINABLE),
             claims=TABLE1_CLAIMS,
         ),
-        Table(
+        PaperTable(
             name="mmcl/table1_table",
             title="The table as input, after pretraining",
             source=f"{_PAPER}, supplement; its numbers are not available to us",
@@ -35,7 +35,7 @@ TABLES = {
             columns=(FROZEN_TABLE, TRAINABLE_TABLE, BOTH),
             claims=TABLE1_TABLE_CLAIMS,
         ),
-        Table(
+        PaperTable(
             name="mmcl/table2",
             title="Which columns the pretraining needs",
             source=f"{_PAPER}, table 2",
@@ -44,7 +44,7 @@ TABLES = {
             claims=TABLE2_CLAIMS,
             needs_tag="morphometric",
         ),
-        Table(
+        PaperTable(
             name="mmcl/table3",
             title="Labels in the pretraining",
             source=f"{_PAPER}, table 3",
@@ -52,7 +52,7 @@ TABLES = {
             columns=(FROZEN,),
             claims=TABLE3_CLAIMS,
         ),
-        Table(
+        PaperTable(
             name="mmcl/figure2",
             title="Few labels",
             source=f"{_PAPER}, figure 2; its numbers are not available to us",
@@ -65,7 +65,7 @@ TABLES = {
 }
 
 
-def find(name: str) -> Table:
+def find(name: str) -> PaperTable:
     """Return the table with this name.
 
     Raises:

@@ -48,7 +48,7 @@ YEARS = (2000, 2018)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Model:
+class CarModel:
     """A model of car, which is a class. Sizes are in mm, and change by a little in its facelift year."""
 
     key: str  # Genmodel_ID, such as "7_12"
@@ -79,7 +79,7 @@ class Ad:
     """One advertisement, with nothing missing."""
 
     key: str  # Adv_ID, such as "7_12$$34"
-    model: Model
+    model: CarModel
     year: int
     month: int
     registered: int
@@ -108,12 +108,12 @@ class Ad:
         )
 
 
-def fleet(models: int, seed: int) -> list[Model]:
+def fleet(models: int, seed: int) -> list[CarModel]:
     """Return `models` models; each depends only on the seed and its number."""
     return [_model(number, seed) for number in range(models)]
 
 
-def _model(number: int, seed: int) -> Model:
+def _model(number: int, seed: int) -> CarModel:
     rng = random.Random(f"model {seed} {number}")
     make, serial = number % len(MAKERS), number // len(MAKERS)
     # Numbered through, so that no two models share a name.
@@ -130,7 +130,7 @@ def _model(number: int, seed: int) -> Model:
     begin = rng.randint(YEARS[0], YEARS[1] - 7)
     end = min(YEARS[1], begin + rng.randint(6, 12))
     low = rng.randrange(0, 6) if price < 25000 else rng.randrange(4, 7)
-    return Model(
+    return CarModel(
         key=f"{make + 2}_{serial * 3 + rng.randint(1, 3)}",
         maker=MAKERS[make],
         name=name,
@@ -161,7 +161,7 @@ def class_sizes(models: int, ads: int, seed: int) -> list[int]:
     return sizes
 
 
-def advertise(model: Model, number: int, seed: int) -> Ad:
+def advertise(model: CarModel, number: int, seed: int) -> Ad:
     """Return advertisement `number` of a model; it depends only on the seed, the model and the number."""
     key = f"{model.key}$${number}"
     rng = random.Random(f"ad {seed} {key}")

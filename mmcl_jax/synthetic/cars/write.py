@@ -9,7 +9,7 @@ from typing import Any
 
 from mmcl_jax.data.workers import pool
 from mmcl_jax.synthetic.cars.draw import draw
-from mmcl_jax.synthetic.cars.fleet import Model
+from mmcl_jax.synthetic.cars.fleet import CarModel
 from mmcl_jax.synthetic.cars.listing import SIZES, Listing
 from mmcl_jax.synthetic.cars.picture import Car
 from mmcl_jax.synthetic.cars.scene import Scene
@@ -35,7 +35,7 @@ _SCENE = tuple(field.name for field in dataclasses.fields(Scene) if field.name !
 
 
 def write_tables(
-    folder: Path, cars: Iterable[Model], prices: Mapping[tuple[str, int], int], listings: Sequence[Listing]
+    folder: Path, cars: Iterable[CarModel], prices: Mapping[tuple[str, int], int], listings: Sequence[Listing]
 ) -> None:
     """Write Ad_table, Ad_table (extra), Image_table and Price_table."""
     columns = _AD + _SEATS

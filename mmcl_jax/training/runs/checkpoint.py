@@ -138,6 +138,7 @@ class Checkpoints:
                 params=picked(model["params"], abstract.params),
                 frozen=picked(model["params"], abstract.frozen),
                 model_state=model["model_state"],
+                queues=optimizer.pop("memory"),
                 **optimizer,
                 **{name: content[name] for name in _OPTIONAL if name in content},
             ),
@@ -245,6 +246,7 @@ class _Best(ocp.training.preservation_policies.PreservationPolicy):
 def _split(state: TrainState) -> dict[str, dict[str, Any]]:
     """Split the model from the rest, so that evaluation reads only the model. Leave out what a run does not use."""
     fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    fields["memory"] = fields.pop("queues")  # the name on disk since version 0.1
     params = united(fields.pop("params"), fields.pop("frozen"))
     model = {"params": params, "model_state": fields.pop("model_state")}
     apart = {name: fields.pop(name) for name in _OPTIONAL}

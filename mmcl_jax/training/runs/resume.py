@@ -9,13 +9,13 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.training.processes import is_first
+from mmcl_jax.training.processes import is_primary
 from mmcl_jax.training.runs.checkpoint import Checkpoints, Restored, UnreadableError, newest_intact, set_aside
 from mmcl_jax.training.state.train_state import TrainState
 from mmcl_jax.training.step.finite_step import all_finite
 
 
-def resume(directory: Path, abstract: TrainState, *, say: Callable[[str], None]) -> Restored | None:
+def resume(directory: Path, abstract: TrainState, *, log: Callable[[str], None]) -> Restored | None:
     """Return the newest checkpoint of a folder that is intact and finite, None if the folder has none.
 
     Newer ones are moved to `damaged/`, beside the folder: the steps behind the one that is used are done again, and
@@ -24,7 +24,7 @@ def resume(directory: Path, abstract: TrainState, *, say: Callable[[str], None])
     Args:
       directory: of the checkpoints.
       abstract: shapes, dtypes and shardings of the train state.
-      say: prints a line.
+      log: prints a line.
 
     Raises:
       UserError: there are checkpoints, and none can be used.
@@ -38,9 +38,9 @@ def resume(directory: Path, abstract: TrainState, *, say: Callable[[str], None])
             break
         restored, wrong = _restore(directory, step, abstract)
         if restored is not None:
-            for number, reason in bad.items() if is_first() else ():
+            for number, reason in bad.items() if is_primary() else ():
                 moved = set_aside(directory, number)
-                say(f"The checkpoint of step {number} cannot be used: {reason}; it was moved to {moved}.")
+                log(f"The checkpoint of step {number} cannot be used: {reason}; it was moved to {moved}.")
             return restored
         bad[step] = wrong
     if bad:
@@ -59,7 +59,7 @@ def unusable(run: Path, bad: dict[int, str]) -> str:
 
 def _newest(directory: Path, *, below: int | None) -> tuple[int | None, dict[int, str]]:
     """Return `newest_intact`, as the first process finds it."""
-    found, damaged = newest_intact(directory, below=below) if is_first() else (None, {})
+    found, damaged = newest_intact(directory, below=below) if is_primary() else (None, {})
     step = int(multihost_utils.broadcast_one_to_all(np.array(-1 if found is None else found, np.int32)))
     return (None if step < 0 else step), damaged
 

@@ -41,7 +41,7 @@ from mmcl_jax.lock import locked
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.optim.schedules import SCHEDULES
-from mmcl_jax.training.processes import by_first
+from mmcl_jax.training.processes import broadcast_from_primary
 from mmcl_jax.training.runs.checkpoint import Checkpoints, UnreadableError, newest_intact, steps_of
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.training.runs.length import check_length
@@ -140,13 +140,13 @@ class Run:
         Raises:
           UserError: the directory holds another experiment, the same one on other data, or something else.
         """
-        if not by_first(lambda: cls.exists(directory)):
+        if not broadcast_from_primary(lambda: cls.exists(directory)):
             making = locked(directory.with_name(f".{directory.name}.lock"), what=f"makes the run {directory}")
-            by_first(lambda: cls._make(directory, config, store, inputs, making))
+            broadcast_from_primary(lambda: cls._make(directory, config, store, inputs, making))
         run = cls.open(directory)
         if lengthen and run.config.epochs != config.epochs:
             check_length(directory, run.config, config, store)
-            by_first(lambda: run._write_epochs(config.epochs))
+            broadcast_from_primary(lambda: run._write_epochs(config.epochs))
             run = cls.open(directory)
         run._check_same(config)
         check(

@@ -39,7 +39,7 @@ class SkippedSteps:
       start: step to go on from; what was written down of later steps is dropped, since they are done again.
       before: what was skipped until then.
       writes: whether this process writes.
-      say: prints a line.
+      log: prints a line.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class SkippedSteps:
         start: int,
         before: Skipped,
         writes: bool,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
         self._path, self._batches, self._keys = directory / SKIPPED_STEPS, batches, keys
-        self._most, self._writes, self._say = most, writes, say
+        self._most, self._writes, self._log = most, writes, log
         self._flags: deque[tuple[int, jax.Array]] = deque()
         self.count = before
         self._first = True
@@ -100,7 +100,7 @@ class SkippedSteps:
         if not self._writes:
             return
         if self._first:
-            self._say(f"step {step} was skipped: a number in it was not finite; such steps are listed in {self._path}")
+            self._log(f"step {step} was skipped: a number in it was not finite; such steps are listed in {self._path}")
             self._first = False
         rows = self._batches.rows_of(step - 1)
         ids, keys = np.asarray(self._batches.arrays["id"])[rows], self._keys()

@@ -68,10 +68,10 @@ def _sizes(objective: Objective, term: Term, model: Model) -> tuple[Sizes, ...]:
     found = []
     for text, read in zip(term.between, term.reads, strict=True):
         encoder = model.encoders[objective.modalities[read.view]]
-        width = encoder.local_features if read.local else encoder.features
+        width = encoder.out_local_features if read.local else encoder.out_features
         if read.projected and term.outputs:
-            width = model.projectors[objective.key(text)].features
-        found.append(Sizes(pooled=encoder.features, local=encoder.local_features, embedding=width))
+            width = model.projectors[objective.key(text)].out_features
+        found.append(Sizes(pooled=encoder.out_features, local=encoder.out_local_features, embedding=width))
     return tuple(found)
 
 
@@ -87,7 +87,7 @@ def check_parts(objective: Objective, model: Model) -> None:
         for text, read in zip(term.between, term.reads, strict=True):
             key, modality = objective.key(text), objective.modalities[read.view]
             check(
-                not read.local or model.encoders[modality].local_features > 0,
+                not read.local or model.encoders[modality].out_local_features > 0,
                 f"{path}: {text!r} reads local features, and the encoder of {modality!r} gives none; read "
                 f"{read.view!r}, or choose another config.encoders.{modality}.",
             )

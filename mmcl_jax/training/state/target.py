@@ -7,7 +7,7 @@ from jaxtyping import Array, Int
 from mmcl_jax.training.state.train_state import Arrays
 
 
-def moved(target: Arrays, params: Arrays, *, decay: float, at: Int[Array, ""], of: int) -> Arrays:
+def ema_update(target: Arrays, params: Arrays, *, decay: float, at: Int[Array, ""], of: int) -> Arrays:
     r"""Return the target after step `at` of a training of `of` steps: $\tau\, target + (1 - \tau)\, params$.
 
     $\tau$ rises from `decay` to 1 along a cosine (Grill et al., NeurIPS 2020, section 3.3). Only parameters are

@@ -29,7 +29,7 @@ class TrainState:
       model_state: normalisation statistics.
       optimizer_state: moments of the gradients.
       target: moving averages of the parameters of encoders and projectors, if a term reads the target network.
-      memory: the queues of terms that have one.
+      queues: embeddings of earlier steps, by term that has a queue.
       frozen: parameters that are not trained; they have no gradients and no moments.
       average: averages of `params` and `model_state` over the steps, by these names, if the config asks for them.
       control: what validation passes steer, and nothing else changes; see `control`.
@@ -40,7 +40,7 @@ class TrainState:
     model_state: Arrays
     optimizer_state: optax.OptState
     target: Arrays
-    memory: Arrays
+    queues: Arrays
     frozen: Arrays = dataclasses.field(default_factory=dict)
     average: Arrays = dataclasses.field(default_factory=dict)
     control: Arrays = dataclasses.field(default_factory=dict)
@@ -68,12 +68,12 @@ def teacher_of(params: Arrays) -> Arrays:
     return {part: params[part] for part in ("encoders", "projectors") if part in params}
 
 
-def first_state(
+def initial_state(
     model: nnx.Module,
     optimizer: optax.GradientTransformation,
     *,
     has_target: bool = False,
-    memory: Arrays | None = None,
+    queues: Arrays | None = None,
     frozen: Sequence[str] = (),
     has_average: bool = False,
     control: Arrays | None = None,
@@ -88,7 +88,7 @@ def first_state(
         model_state=model_state,
         optimizer_state=optimizer.init(params),
         target=jax.tree.map(jnp.copy, teacher_of(params)) if has_target else {},
-        memory=memory or {},
+        queues=queues or {},
         frozen=held,
         average=jax.tree.map(jnp.copy, average),
         control=control or {},

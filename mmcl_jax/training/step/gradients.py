@@ -53,14 +53,14 @@ def in_slices(
     count = len(jax.tree.leaves(slices)[0])
     structures = []  # of the outputs: a scan stacks their arrays alone, so that no object must hold stacked ones
 
-    def look(total: Arrays, part: Batch) -> tuple[Arrays, tuple[list[Array], Arrays]]:
+    def forward_pass(total: Arrays, part: Batch) -> tuple[Arrays, tuple[list[Array], Arrays]]:
         outputs, new_state = encode(params, model_state, part)
         new_state, records = apart(new_state)
         leaves, structure = jax.tree.flatten(outputs)
         structures.append(structure)
         return jax.tree.map(lambda a, b: a + b / count, total, new_state), (leaves, records)
 
-    new_state, (parts, records) = jax.lax.scan(look, jax.tree.map(jnp.zeros_like, model_state), slices)
+    new_state, (parts, records) = jax.lax.scan(forward_pass, jax.tree.map(jnp.zeros_like, model_state), slices)
     leaves = _joined(parts, mesh)
 
     def contrasted(params: Arrays, floats: dict[int, Array]) -> tuple[Array, Any]:
@@ -69,12 +69,12 @@ def in_slices(
 
     (gradients, by_floats), extra = jax.grad(contrasted, argnums=(0, 1), has_aux=True)(params, _floats(leaves))
 
-    def carry_on(total: Arrays, part: tuple[Batch, dict[int, Array]]) -> tuple[Arrays, None]:
+    def backward_pass(total: Arrays, part: tuple[Batch, dict[int, Array]]) -> tuple[Arrays, None]:
         batch, by_floats = part
         _, back = jax.vjp(lambda params: _floats(jax.tree.leaves(encode(params, model_state, batch)[0])), params)
         return jax.tree.map(jnp.add, total, back(by_floats)[0]), None
 
-    gradients, _ = jax.lax.scan(carry_on, gradients, (slices, _cut(by_floats, size, mesh)))
+    gradients, _ = jax.lax.scan(backward_pass, gradients, (slices, _cut(by_floats, size, mesh)))
     return gradients, replayed(new_state, records), extra
 
 

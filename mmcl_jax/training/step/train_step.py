@@ -21,7 +21,7 @@ from mmcl_jax.training.mesh import replicated, shardings_of
 from mmcl_jax.training.state.average import averaged
 from mmcl_jax.training.state.groups import scaled, united
 from mmcl_jax.training.state.model import fuse_by, stateless_layers
-from mmcl_jax.training.state.target import moved
+from mmcl_jax.training.state.target import ema_update
 from mmcl_jax.training.state.train_state import Arrays, TrainState, split_model, teacher_of
 from mmcl_jax.training.step.finite_step import all_finite, choose, skipped
 from mmcl_jax.training.step.forward import forward
@@ -31,7 +31,7 @@ from mmcl_jax.views import apply_views
 
 Constants = Mapping[str, Any]
 Metrics = dict[str, Array]
-Step = Callable[[TrainState, Batch, Constants], tuple[TrainState, Metrics]]
+StepFunction = Callable[[TrainState, Batch, Constants], tuple[TrainState, Metrics]]
 
 
 def parts_of_loss(
@@ -70,18 +70,18 @@ def parts_of_loss(
             outputs,
             batch,
             whole.get("learned"),
-            state.memory,
+            state.queues,
             layers=stateless_layers(model, objective),
             in_slices=partners_in,
             fuse=fuse_by(model, objective, train=train),
             **drawn,
         )
-        return value, (metrics, objective.remember(state.memory, outputs, batch))
+        return value, (metrics, objective.enqueue(state.queues, outputs, batch))
 
     return encode, contrast
 
 
-def make_step(experiment: Experiment) -> Step:
+def make_step(experiment: Experiment) -> StepFunction:
     """Return the step as a pure function of (state, batch, constants): views, encoders, objective, update.
 
     A step whose loss, gradient or new state is not finite is skipped: the metric `skipped` is true, and nothing changes
@@ -101,9 +101,9 @@ def make_step(experiment: Experiment) -> Step:
         # Parameters that are divided over devices are put together to be used; their gradients, to be divided, are not.
         params = jax.lax.with_sharding_constraint(state.params, replicated(mesh))
         gradients, model_state, extra = gradients_of(encode, contrast, params, state.model_state, batch)
-        metrics, memory = extra
+        metrics, queues = extra
         gradients = jax.lax.with_sharding_constraint(gradients, experiment.shardings(gradients))
-        memory = jax.lax.with_sharding_constraint(memory, experiment.shardings(memory))
+        queues = jax.lax.with_sharding_constraint(queues, experiment.shardings(queues))
 
         def updated(gradients: Arrays) -> TrainState:
             with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
@@ -114,7 +114,7 @@ def make_step(experiment: Experiment) -> Step:
             params, target, average = optax.apply_updates(state.params, updates), state.target, state.average
             if target:
                 decay, steps = experiment.config.target.decay, experiment.batches.steps
-                target = moved(target, teacher_of(params), decay=decay, at=state.step, of=steps)
+                target = ema_update(target, teacher_of(params), decay=decay, at=state.step, of=steps)
             if average:
                 new = {"params": params, "model_state": model_state}
                 average = averaged(average, new, at=state.step, **experiment.averaging())
@@ -125,7 +125,7 @@ def make_step(experiment: Experiment) -> Step:
                 model_state=model_state,
                 optimizer_state=optimizer_state,
                 target=target,
-                memory=memory,
+                queues=queues,
                 average=average,
             )
 
@@ -143,7 +143,7 @@ def make_step(experiment: Experiment) -> Step:
     return step
 
 
-def check_step(step: Step, state: Any, batch: Any, constants: Any) -> None:
+def check_step(step: StepFunction, state: Any, batch: Any, constants: Any) -> None:
     """Trace the step for these shapes.
 
     Raises:
@@ -158,7 +158,7 @@ def check_step(step: Step, state: Any, batch: Any, constants: Any) -> None:
         ) from error
 
 
-def compile_step(step: Step, state: Any, batch: Any, constants: Any, *, dtype: str) -> Any:
+def compile_step(step: StepFunction, state: Any, batch: Any, constants: Any, *, dtype: str) -> Any:
     """Compile the step for arguments of these shapes and shardings.
 
     The new state is where the old one was, in its memory.

@@ -58,7 +58,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     config.objective = (term("clip", between=("image", "pgs"), temperature=0.1),)
     config.optimizer = optimizer("adam_l2")
     config.schedule = schedule("warmup_cosine", warmup_epochs=0)
-    return pretrain(config, root / "run", say=lambda line: None).run
+    return pretrain(config, root / "run", log=lambda line: None).run
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_any_inputs_are_joined_and_rows_that_lack_one_are_said(run: Run, store: 
             baselines=("pixels", "features"),
             **FAST,
         ),
-        say=said.append,
+        log=said.append,
     )
     expected = {"image+pgs": {"scores", "pixels and features"}, "pgs": {"scores", "features"}}
     for given, methods in expected.items():
@@ -96,7 +96,7 @@ def test_any_inputs_are_joined_and_rows_that_lack_one_are_said(run: Run, store: 
 def test_two_encoders_are_trained_together(run: Run, store: Store) -> None:
     how = {"protocols": ("finetune",), "baselines": ()}
     (score,) = evaluate_runs(
-        [run], store, EvaluationOptions(inputs=("image+pgs",), label="grade", **how, **FAST), say=quiet
+        [run], store, EvaluationOptions(inputs=("image+pgs",), label="grade", **how, **FAST), log=quiet
     )
     assert np.isfinite(score.metrics["mae"])
     assert score.chosen["epoch"] >= 1
@@ -105,7 +105,7 @@ def test_two_encoders_are_trained_together(run: Run, store: Store) -> None:
 def test_a_mask_is_predicted_from_feature_maps(run: Run, store: Store) -> None:
     how = {"label": "disc", "baselines": ("random",)}
     scores = evaluate_runs(
-        [run], store, EvaluationOptions(**how, **{**FAST, "max_epochs": 30, "learning_rates": [3e-2]}), say=quiet
+        [run], store, EvaluationOptions(**how, **{**FAST, "max_epochs": 30, "learning_rates": [3e-2]}), log=quiet
     )
     assert {score.method for score in scores} == {"scores", "random encoder"}
     for score in scores:
@@ -114,18 +114,18 @@ def test_a_mask_is_predicted_from_feature_maps(run: Run, store: Store) -> None:
         assert score.metrics["iou"] < score.metrics["dice"]
         assert "val_dice" in score.metrics
     with pytest.raises(UserError, match="--protocol finetune: the label 'disc' is a mask"):
-        evaluate_runs([run], store, EvaluationOptions(protocols=("finetune",), **how), say=quiet)
+        evaluate_runs([run], store, EvaluationOptions(protocols=("finetune",), **how), log=quiet)
     with pytest.raises(UserError, match=r"--input image\+pgs: the mask 'disc' is predicted from one image"):
-        evaluate_runs([run], store, EvaluationOptions(inputs=("image+pgs",), **how), say=quiet)
+        evaluate_runs([run], store, EvaluationOptions(inputs=("image+pgs",), **how), log=quiet)
     with pytest.raises(UserError, match="--task class: the label 'disc' is a mask"):
-        evaluate_runs([run], store, EvaluationOptions(task="class", **how), say=quiet)
+        evaluate_runs([run], store, EvaluationOptions(task="class", **how), log=quiet)
 
 
 def test_retrieval_is_between_what_the_run_compares(run: Run, store: Store) -> None:
     """Rows that lack one of the two take no part, in evaluation and in the monitor."""
     said: list[str] = []
     how = {"protocols": ("retrieval",), "baselines": ()}
-    (score,) = evaluate_runs([run], store, EvaluationOptions(**how), say=said.append)
+    (score,) = evaluate_runs([run], store, EvaluationOptions(**how), log=said.append)
     assert (score.input, score.label) == ("image-pgs", "")
     present = store.read("test", ["pgs"])["pgs"].present
     assert 0 < present.sum() < len(present)
@@ -139,9 +139,9 @@ def test_retrieval_is_between_what_the_run_compares(run: Run, store: Store) -> N
     (table,) = grids([score])
     assert table.title == "Retrieval of the test split's images and pgs"
     assert [row[1] for row in table.rows] == ["image to pgs", "pgs to image", ""]
-    assert evaluate_runs([run], store, EvaluationOptions(inputs=("pgs+image",), **how), say=quiet) == [score]
+    assert evaluate_runs([run], store, EvaluationOptions(inputs=("pgs+image",), **how), log=quiet) == [score]
     with pytest.raises(UserError, match=r"--input both: .* does not compare these two.* compares image\+pgs\."):
-        evaluate_runs([run], store, EvaluationOptions(inputs=("image+table",), **how), say=quiet)
+        evaluate_runs([run], store, EvaluationOptions(inputs=("image+table",), **how), log=quiet)
     found = monitor(store, run.config, run.inputs)(run.model())
     assert found.keys() == {"online/knn_top1/image", "online/knn_top1/pgs", "online/retrieval_top1/image-pgs"}
     there = store.read("val", ["pgs"])["pgs"].present
@@ -154,7 +154,7 @@ def test_runs_of_folds_are_evaluated_on_their_own(run: Run, store: Store) -> Non
     runs = [
         dataclasses.replace(run, inputs=Inputs.fit(run.config.inputs, store, fold=fold)) for fold in range(3)
     ]  # the encoder is the same, and what leads from rows to it is fitted on the fold
-    scores = evaluate_runs(runs, store, EvaluationOptions(**how, **FAST), say=quiet)
+    scores = evaluate_runs(runs, store, EvaluationOptions(**how, **FAST), log=quiet)
     assert {(score.method, score.fold) for score in scores} == {
         (method, fold) for method in ("scores", "pixels") for fold in range(3)
     }
@@ -185,9 +185,9 @@ def test_runs_of_folds_are_evaluated_on_their_own(run: Run, store: Store) -> Non
         LabelledStore.of(store, "pressure", fold=0).draws(Budget(subset="train_10"), seed=0, count=1)
     said: list[str] = []
     how["baselines"] = ()
-    evaluate_runs(runs[1:2], store, EvaluationOptions(**how, **FAST), say=said.append)
+    evaluate_runs(runs[1:2], store, EvaluationOptions(**how, **FAST), log=said.append)
     assert said == ["scores, seed 2022, has no run of the folds 0, 2: its scores are over 1 of 3 folds."]
     with pytest.raises(UserError, match=r"--run: .*/run was trained on the splits of its store and others on folds"):
-        evaluate_runs([run, *runs], store, EvaluationOptions(**how, **FAST), say=quiet)
+        evaluate_runs([run, *runs], store, EvaluationOptions(**how, **FAST), log=quiet)
     with pytest.raises(UserError, match="Two runs are of the experiment 'scores' with the seed 2022 on the fold 0"):
-        evaluate_runs([runs[0], runs[0]], store, EvaluationOptions(**how, **FAST), say=quiet)
+        evaluate_runs([runs[0], runs[0]], store, EvaluationOptions(**how, **FAST), log=quiet)

@@ -41,7 +41,7 @@ def test_a_kept_head_predicts_what_was_scored(
     scored, parts = [], scoring.parts
     monkeypatch.setattr(scoring, "parts", lambda task, outputs, _: scored.append(outputs) or parts(task, outputs, _))
     options = EvaluationOptions(keep=tmp_path / "mine", **{**FAST, **CASES[kind]})
-    scores = evaluate_runs([run], store, options, say=quiet)
+    scores = evaluate_runs([run], store, options, log=quiet)
     heads = [load_head(folder) for folder in (tmp_path / "mine").iterdir()]
     assert len(heads) == len(scores) == len(scored)  # every seed, draw and budget has a folder of its own
     by_score = {(head.score.method, head.score.protocol, head.score.draw): head for head in heads}

@@ -39,7 +39,7 @@ def runs(digits_store: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[
         for seed in (0, 1):
             length = ["epochs=1", "schedule.warmup_epochs=0", f"seed={seed}", f"data={digits_store.directory}"]
             where = tmp_path_factory.mktemp(f"{name}{seed}") / "run"
-            made[name, seed] = pretrain(load(name, [*length, *tiny]), where, say=quiet).run
+            made[name, seed] = pretrain(load(name, [*length, *tiny]), where, log=quiet).run
     return made
 
 
@@ -57,7 +57,7 @@ def ads_run(store: Store, where: Path, *options: str) -> Run:
         "views.table.rate=0.3", "encoders.image.channels=(4,)", "encoders.table.hidden=8", "encoders.table.features=8",
         "batch_size=16", "batch_norm.group_size=8", "epochs=1", "schedule.warmup_epochs=0", f"data={store.directory}",
     ]  # fmt: skip
-    return pretrain(load("digits_mmcl", [*tiny, *options]), where, say=quiet).run
+    return pretrain(load("digits_mmcl", [*tiny, *options]), where, log=quiet).run
 
 
 def kinds(scores: list[Score]) -> Counter:

@@ -23,7 +23,7 @@ def quiet(line: str) -> None:
 
 
 def test_features_are_frozen_and_do_not_depend_on_the_batch(tiny_config, tmp_path: Path, digits_store: Store) -> None:
-    result = pretrain(tiny_config("digits_simclr"), tmp_path / "run", say=quiet)
+    result = pretrain(tiny_config("digits_simclr"), tmp_path / "run", log=quiet)
     images = digits_store.arrays("val")["image"]
     model = Run.open(tmp_path / "run").model()
     whole = frozen_encoder(model, config=result.run.config)(images)
@@ -39,14 +39,14 @@ def test_the_trained_parameters_are_the_ones_that_are_loaded(tiny_config, tmp_pa
 
     from mmcl_jax.training.state.train_state import split_model
 
-    result = pretrain(tiny_config("digits_simclr"), tmp_path / "run", say=quiet)
+    result = pretrain(tiny_config("digits_simclr"), tmp_path / "run", log=quiet)
     params, model_state = split_model(Run.open(tmp_path / "run").model())
     for loaded, trained in ((params, result.state.params), (model_state, result.state.model_state)):
         jax.tree.map(np.testing.assert_array_equal, loaded, trained)
 
 
 def test_reading_a_run_disturbs_no_save_that_is_going_on(tiny_config, tmp_path: Path) -> None:
-    run = pretrain(tiny_config("digits_simclr"), tmp_path / "run", say=quiet).run
+    run = pretrain(tiny_config("digits_simclr"), tmp_path / "run", log=quiet).run
     going_on = run.checkpoints / "99.orbax-checkpoint-tmp"
     going_on.mkdir()
     assert run.latest_step() == 18

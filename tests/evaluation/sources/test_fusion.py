@@ -72,14 +72,13 @@ def test_what_is_trained_sees_each_view_once_and_the_mean_of_several_pictures(ru
     params, statistics = split_model(module)
     views = tuple(trained_spec(run.config, name, probability=0.8) for name in names)
     encoders = Encoders(graphdef=nnx.graphdef(module), modalities=names, views=views)
-    encoder = Encoder(params=params, statistics=statistics, fitted=dict(run.inputs.fitted))
-    seen = seen_by(
-        views, jax.tree.map(jnp.asarray, arrays), jax.random.split(jax.random.key(0), 5), run.inputs.fitted, train=True
-    )
+    given, fitted = jax.tree.map(jnp.asarray, (arrays, dict(run.inputs.fitted)))
+    seen = seen_by(views, given, jax.random.split(jax.random.key(0), 5), fitted, train=True)
     assert sorted(dict(spec)["modality"] for spec in seen) == ["image", "scores0"]
     pictures = {**arrays, "image": np.stack([arrays["image"], arrays["image"][::-1]], axis=1)}
     mirrored = by_hand(run, {**arrays, "image": arrays["image"][::-1]})
     expected = (by_hand(run, arrays) + mirrored) / 2
+    encoder = Encoder(params=params, statistics=statistics, fitted=fitted)
     found = encoders.plain(encoder, jax.tree.map(jnp.asarray, pictures))
     assert found.shape == (5, 32 + 8)
     np.testing.assert_allclose(found[:, 32:], expected, rtol=1e-4, atol=1e-5)
@@ -96,7 +95,7 @@ def test_a_fusion_is_evaluated_by_its_name_on_the_rows_that_have_its_parts(run: 
         max_epochs=1,
         draws=1,
     )
-    scores = evaluate_runs([run], run.store(), options, say=said.append)
+    scores = evaluate_runs([run], run.store(), options, log=said.append)
     assert {(score.input, score.protocol, score.method) for score in scores} == {
         *(("image+fusion", name, "random encoder") for name in ("probe", "knn")),
         ("image+fusion", "finetune", "supervised image+fusion"),
