@@ -88,7 +88,7 @@ class View:
           (2, 4, 4, 3)
         """
         rows = as_array(values, self.modality)
-        if rows.ndim not in _AXES[self.takes]:
+        if self.takes in _AXES and rows.ndim not in _AXES[self.takes]:
             raise ArrayError(
                 f"a view of the kind {self.takes} takes arrays of {_AXES[self.takes][0]} axes, the first of the "
                 f"examples, not {rows.shape}."
@@ -102,7 +102,7 @@ class View:
         return look(rows, keys, _Fitted({name: as_array(value, name) for name, value in fitted.items()}))
 
 
-# By kind, the axes of a batch; rows may have several images or volumes.
+# By kind, the axes of a batch; rows may have several images or volumes. Kinds of users are not here.
 _AXES = {"image": (4, 5), "volume": (5, 6), "table": (2,), "vector": (2,), "text": (3,)}
 
 
