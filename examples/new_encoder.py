@@ -53,5 +53,7 @@ if __name__ == "__main__":
     print(encoder(jnp.ones((2, 16, 15, 1)), train=False).pooled.shape)
     out = Path(sys.argv[1])
     store = mj.prepare(request=vars(digits.unpack(out / "raw")), out=out / "store")
-    settings = {"encoders.image.name": "mixer", "encoders.image.patch": 3, "epochs": 2, "schedule.warmup_epochs": 0}
+    image = {"encoders.image.name": "mixer", "encoders.image.patch": 3}
+    short = {"epochs": 2, "schedule.warmup_epochs": 0, "schedule.learning_rate": 3e-3, "log_every": 1}
+    settings = {**image, **short, "encoders.table.hidden": 64, "monitor.epochs": None}
     print(mj.pretrain("digits_mmcl", data=store, workdir=out / "run", overrides=settings))

@@ -49,7 +49,8 @@ scores = np.sin((0.1 + rate[:, 0] / 2) * np.arange(5, 35, 5)).astype(np.float32)
 out, kinds = Path(sys.argv[1]), {"ecg": "signal", "scores": "vector"}
 store = store_of_arrays(out / "store", {"ecg": signals, "scores": scores}, kinds=kinds)
 config = experiment()
-config.batch_size, config.epochs, config.batch_norm.group_size, config.monitor.epochs = 64, 20, 8, None
+config.batch_size, config.epochs, config.batch_norm.group_size = 64, 20, 8
+config.monitor.epochs, config.log_every = None, 1
 config.schedule = schedule("warmup_cosine", learning_rate=3e-3, warmup_epochs=1)
 config.inputs = {name: input() for name in kinds}
 config.views = {"ecg": view("signal", modality="ecg"), "scores": view("vector", modality="scores")}

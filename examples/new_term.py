@@ -43,8 +43,11 @@ def attended(*, between: tuple[str, str] = ("image.local", "table"), temperature
 def main(out: Path) -> mj.Run:
     """Train the term for an epoch on the digits that ship with the package, in a new folder."""
     store = mj.prepare(request=vars(digits.unpack(out / "raw")), out=out / "store")
-    config = load("digits_mmcl", ["encoders.image.channels=(8, 16)", "epochs=1", "schedule.warmup_epochs=0"])
-    config.batch_size, config.batch_norm.group_size, config.log_every = 56, 8, 1
+    config = load(
+        "digits_mmcl",
+        ["encoders.image.channels=(8, 16)", "epochs=1", "schedule.warmup_epochs=0", "monitor.epochs=None"],
+    )
+    config.batch_size, config.batch_norm.group_size, config.log_every = 64, 8, 1
     config.projectors = {name: projector("mlp", hidden=32, out=16) for name in ("image.local", "table")}
     config.objective = (term("attended", temperature=0.2),)
     return mj.pretrain(config, out / "run", data=store)
