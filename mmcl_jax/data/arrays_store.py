@@ -30,8 +30,8 @@ def store_of_arrays(
       seed: of the draw.
 
     Raises:
-      UserError: the folder exists, the arrays differ in their number of rows, there is no such kind, or a row is not as
-        its kind stores it; nothing is written.
+      UserError: the folder exists, there is no array, the arrays differ in their number of rows, there is no such
+        kind, or a row is not as its kind stores it; nothing is written.
 
     Example:
       >>> import tempfile
@@ -42,6 +42,7 @@ def store_of_arrays(
       {'train': 14, 'val': 2, 'test': 4}
     """
     check(not directory.exists(), f"{directory} exists already; choose another folder, or remove it first.")
+    check(len(arrays) > 0, "There is no array to store; give one or more.")
     rows = {name: len(array) for name, (_, array) in arrays.items()}
     check(len(set(rows.values())) == 1, f"All arrays need the same number of rows, not {rows}.")
     total = next(iter(rows.values()))
