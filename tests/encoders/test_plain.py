@@ -67,7 +67,7 @@ def test_an_encoder_is_made_of_a_shape_and_called_on_an_array(name: str) -> None
     encoder = getattr(encoders, name)(**options, rngs=nnx.Rngs(0))
     read = view if isinstance(view, tuple) else torch.from_numpy(view)
     pooled = nnx.eval_shape(lambda encoder: encoder(read, train=False).pooled, encoder)
-    assert (pooled.shape, pooled.dtype) == ((B, encoder.features), jnp.float32)
+    assert (pooled.shape, pooled.dtype) == ((B, encoder.out_features), jnp.float32)
     if name == "cnn":
         np.testing.assert_array_equal(encoder(read, train=False).pooled, encoder(jnp.array(view), train=False).pooled)
 
