@@ -11,7 +11,7 @@ from mmcl_jax.prepare.join.tables import Keyed
 from mmcl_jax.prepare.pictures.images import placed
 from mmcl_jax.prepare.pictures.pixels import Pixels
 from mmcl_jax.prepare.quarantine import Quarantine
-from mmcl_jax.prepare.table.cells import nameless, text_of, whole
+from mmcl_jax.prepare.table.cells import canonical_integers, nameless, text_of
 from mmcl_jax.prepare.table.parse import in_order
 from mmcl_jax.prepare.table.rows import Rows
 from mmcl_jax.prepare.table.table import require_columns
@@ -58,7 +58,7 @@ def read_boxes(one: Joined, of: Pixels, rows: Rows, quarantine: Quarantine, *, m
     corners = np.stack(
         [text.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy() for text in texts[:4]], axis=1
     )
-    classes = whole(texts[4]).replace({"": None})
+    classes = canonical_integers(texts[4]).replace({"": None})
     categories = one.source.categories or in_order(classes.filter(pl.Series(~empty)))
     codes = {text: float(code) for code, text in enumerate(categories)}
     by_key: dict[str, list[int]] = {}

@@ -6,7 +6,7 @@ import polars as pl
 
 from mmcl_jax.errors import check
 from mmcl_jax.page.wording import count
-from mmcl_jax.prepare.table.cells import nameless, text_of, usable, whole
+from mmcl_jax.prepare.table.cells import canonical_integers, nameless, text_of, usable
 
 _NAMED = 3
 
@@ -18,7 +18,7 @@ def canonical(cells: pl.Series) -> list[str]:
       UserError: the cells are of a type that is no key, such as lists.
     """
     check(usable(cells.dtype), f"Column {cells.name!r} is of the type {cells.dtype}, which is no key.")
-    return whole(text_of(nameless(cells))).fill_null("").to_list()
+    return canonical_integers(text_of(nameless(cells))).fill_null("").to_list()
 
 
 def first_rows(keys: Iterable[str]) -> dict[str, int]:
