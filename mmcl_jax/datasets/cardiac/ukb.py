@@ -106,9 +106,8 @@ class UkbTable:
             used = ["eid", *(name for columns in self._columns.values() for name in columns.values())]
             self.total = int(lazy.select(pl.len()).collect().item())
             eid = lazy.select("eid").collect()["eid"].str.strip_chars()
-            lazy = lazy.with_columns(
-                canonical_integers(eid).alias("eid")
-            )  # 1000012.0 is the subject of the folder 1000012
+            eid = canonical_integers(eid).alias("eid")  # 1000012.0 is the subject of the folder 1000012
+            lazy = lazy.with_columns(eid)
             rows = lazy.filter(pl.col("eid").is_in(list(subjects))).select(used).collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}.") from error
