@@ -335,5 +335,5 @@ def test_columns_whose_names_are_patterns_are_columns_like_any_other(tmp_path: P
         np.testing.assert_array_equal(values[arrays["id"]], arrays["table"])
 
 
-def test_one_of_is_exact() -> None:
+def test_words_match_exactly() -> None:
     assert match_words(pl.Series(["1", "1.0", "1.5", "x", None]), ["1", "x"]) == {"1": "1", "1.0": "1", "x": "x"}

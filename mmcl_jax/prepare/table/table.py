@@ -252,7 +252,7 @@ def _names(header: Sequence[str], separator: str, path: Path | str) -> list[str]
         for other in (";", "\t", "|", ","):
             check(
                 other == separator or other not in names[0],
-                f"The cells of the table {path} seem to be separated by {other!r}; declare it: --separator {other!r}.",
+                f"The cells of the table {path} seem to be separated by {other!r}; name it with --separator {other!r}.",
             )
     return names
 
