@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from mmcl_jax.errors import check
-from mmcl_jax.prepare.images.files import placed
+from mmcl_jax.prepare.images.files import scale_and_shift
 from mmcl_jax.prepare.images.pixels import Pixels
 from mmcl_jax.prepare.join.joined import Joined
 from mmcl_jax.prepare.join.tables import Keyed
@@ -73,7 +73,7 @@ def read_boxes(one: Joined, of: Pixels, rows: Rows, quarantine: Quarantine, *, m
         size = of.decoded.shapes[images[row]] if key in by_key and images[row] >= 0 else None
         if size is not None:
             present[row] = True
-            scale, shift = placed(size, of.entry.shape[:2], of.source.fit)
+            scale, shift = scale_and_shift(size, of.entry.shape[:2], of.source.fit)
             ends = [*of.entry.shape[1::-1]] * 2
             for there in by_key[key]:
                 if empty[there]:
