@@ -500,7 +500,7 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
             Image.open(f / "discs/1000.png").save(f / "discs/1000.png", "JPEG"),
             entry(r, "disc", classes=None),
         ),
-        ("discs/1000.png is a JPEG", "write it as PNG"),
+        ("discs/1000.png is a JPEG", "export it as PNG"),
     ),
     "keys with leading zeros": (
         lambda f, r: [cell(f, "pgs.tsv", "IID", row, f"00{row}") for row in range(30)],

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from mmcl_jax.errors import check
-from mmcl_jax.prepare.images.files import placed
+from mmcl_jax.prepare.images.files import scale_and_shift
 from mmcl_jax.prepare.images.pixels import Pixels
 from mmcl_jax.prepare.join.joined import Joined
 from mmcl_jax.prepare.join.tables import Keyed
@@ -73,7 +73,7 @@ def read_boxes(target: Joined, image: Pixels, rows: Rows, quarantine: Quarantine
         size = image.decoded.shapes[indices[row]] if key in by_key and indices[row] >= 0 else None
         if size is not None:
             present[row] = True
-            scale, shift = placed(size, image.entry.shape[:2], image.source.fit)
+            scale, shift = scale_and_shift(size, image.entry.shape[:2], image.source.fit)
             ends = [*image.entry.shape[1::-1]] * 2
             for index in by_key[key]:
                 if empty[index]:
