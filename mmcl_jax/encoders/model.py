@@ -191,11 +191,11 @@ def _fusion_specs(config: ConfigDict, encoders: Mapping[str, Encoder]) -> dict[s
             view, local, _ = parse_key(text)
             of = config.views[view].modality
             check(
-                not local or encoders[of].local_features > 0,
+                not local or encoders[of].out_local_features > 0,
                 f"config.views.{name}.of: {text!r} are local features, and the encoder of {of!r} gives none; name "
                 f"{view!r}, or choose another config.encoders.{of}.",
             )
-            widths.append(encoders[of].local_features if local else encoders[of].out_features)
+            widths.append(encoders[of].out_local_features if local else encoders[of].out_features)
         found[config.views[name].modality] = ViewSpec(kind="fusion", shape=(), parts=tuple(widths))
     return dict(sorted(found.items()))
 
