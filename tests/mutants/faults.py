@@ -279,7 +279,7 @@ DATA_AND_EVALUATION = (
            f"{_PROTOCOL_TESTS}/test_retrieval.py::test_collapsed_projections_find_nothing"),
     Mutant("tasks: grades have no order", "mmcl_jax/tasks/ordinal.py", "targets[..., None] > thresholds",
            "targets[..., None] == thresholds", f"{_TASKS}test_the_order_of_grades_counts"),
-    Mutant("tasks: a missing label is a no", "mmcl_jax/tasks/multi_label.py", "jnp.where(known, losses, 0).sum",
+    Mutant("tasks: a missing label is a no", "mmcl_jax/tasks/multi_label.py", "jnp.where(valid, losses, 0).sum",
            "losses.sum", f"{_TASKS}test_labels_that_are_missing_change_neither_loss_nor_gradient"),
     Mutant("tasks: a larger error is better", "mmcl_jax/tasks/task.py", "self.sign * first > self.sign * second",
            "first > second", "tests/tasks/test_tasks.py::test_what_is_better"),
