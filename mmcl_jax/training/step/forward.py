@@ -45,7 +45,7 @@ def forward(
     read_by_teacher = [_view(text) for text in objective.reads["teacher"]]
     read_by_teacher += [_view(part) for view in read_by_teacher for part in objective.parts.get(view, ())]
     for name in (*views, *objective.parts):  # a fused view last, as its parts are features
-        present, modality = objective.having(batch, [name]), objective.modalities[name]
+        present, modality = objective.present_with(batch, [name]), objective.modalities[name]
         keys = example_keys(seed, step, f"{name}/encoder", batch["id"], batch.get("occurrence"))
         given: dict[str, Any] = {"train": train, "present": present, "keys": keys}
         own = features[name] = model.encode(modality, _given(objective, name, seen, features), **given)
@@ -64,14 +64,14 @@ def forward(
                     embedded(teacher, objective, text, taught[name], present, train=train)
                 )
     return {
-        **{kind: {text: made[kind][text] for text in texts} for kind, texts in objective.kept.items()},
+        **{kind: {text: made[kind][text] for text in texts} for kind, texts in objective.loss_reads.items()},
         "pooled": {name: jax.lax.stop_gradient(features[name].pooled) for name in objective.pooled},
         "each": {
             key: term.each(
                 Each(
                     ids=batch["id"],
                     features=tuple(features[read.view] for read in term.reads),
-                    **objective.made(key, made),
+                    **objective.outputs_of(key, made),
                     views=tuple(seen.get(read.view) for read in term.reads),
                     inputs=tuple(batch.get(objective.modalities[read.view]) for read in term.reads),
                     parts=tuple(_parts(objective, read.view, features) for read in term.reads),
