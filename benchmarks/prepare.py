@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from mmcl_jax.prepare.images.decode import CHUNK, DecodeJob, decode
 from mmcl_jax.prepare.make import prepare
-from mmcl_jax.prepare.pictures.decode import CHUNK, DecodeJob, decode
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.synthetic.cars.generator import generate_dvm
 

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.config import load
 from mmcl_jax.datasets.dvm.recipe import IMAGE_SIZE
-from mmcl_jax.prepare.pictures.images import Fit, read_image
+from mmcl_jax.prepare.images.files import Fit, read_image
 from mmcl_jax.synthetic.cars.generator import generate_dvm
 from mmcl_jax.views import VIEWS
 

@@ -15,9 +15,9 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check as require
 from mmcl_jax.prepare.card.findings import Findings
+from mmcl_jax.prepare.images.levels import Intensity, Nan
 from mmcl_jax.prepare.make import look
 from mmcl_jax.prepare.make import prepare as make
-from mmcl_jax.prepare.pictures.levels import Intensity, Nan
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.table import Tables
 from mmcl_jax.targets import check_file

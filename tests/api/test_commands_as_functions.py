@@ -1,6 +1,7 @@
 """Every command of the command line is a function with the same names and defaults."""
 
 import argparse
+import ast
 import importlib
 import inspect
 import os
@@ -11,7 +12,7 @@ import pytest
 import mmcl_jax as mj
 from mmcl_jax.api.given import command_of
 from mmcl_jax.api.pretrain import pretrain_to_result
-from mmcl_jax.cli.main import COMMANDS, _parser
+from mmcl_jax.cli.main import COMMANDS, FROM_PYTHON, _parser
 
 # Options whose keys are not fixed are one mapping in Python.
 MAPPINGS = {
@@ -61,3 +62,13 @@ def test_a_call_is_written_down_as_a_command(function: Any, given: dict, command
     defaults = {name: one.default for name, one in inspect.signature(function).parameters.items()}
     said = command_of(function, {**defaults, **given}, bare=("table",))
     assert said == f"mmcl {function.__name__} {command}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_example_in_the_help_fits_the_function(command: str) -> None:
+    (call,) = ast.parse(FROM_PYTHON[command]).body
+    assert isinstance(call, ast.Expr)
+    assert isinstance(call.value, ast.Call)
+    names = [word.arg for word in call.value.keywords if word.arg]
+    inspect.signature(getattr(mj, command)).bind(*call.value.args, **dict.fromkeys(names))
+    assert "mj." in (_parser().commands[command].description or "")

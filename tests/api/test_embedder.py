@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import polars as pl
 import pytest
 from PIL import Image
@@ -129,7 +130,6 @@ def test_an_index_is_no_column(fitted: mj.ContrastiveEmbedder, embedded: np.ndar
 
 
 def test_pandas_keeps_its_index(fitted: mj.ContrastiveEmbedder, embedded: np.ndarray) -> None:
-    pandas = pytest.importorskip("pandas")
     rows = pandas.DataFrame(FRAME[[8, 5, 3]].to_dict(as_series=False), index=[8, 5, 3])
     found = pickle.loads(pickle.dumps(fitted)).set_output(transform="pandas").transform(rows)
     assert found.index.tolist() == [8, 5, 3]

@@ -11,10 +11,10 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.prepare.pictures.images import Fit, placed, read_image
-from mmcl_jax.prepare.pictures.levels import Levels, to_uint16
-from mmcl_jax.prepare.pictures.masks import read_mask
-from mmcl_jax.prepare.pictures.volume import read_volume
+from mmcl_jax.prepare.images.files import Fit, placed, read_image
+from mmcl_jax.prepare.images.levels import Levels, to_uint16
+from mmcl_jax.prepare.images.masks import read_mask
+from mmcl_jax.prepare.images.volume import read_volume
 from tests.prepare.test_medical import dicom, nifti
 
 SHAPE = (5, 7)

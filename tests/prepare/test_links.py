@@ -8,8 +8,8 @@ from PIL import Image
 
 from mmcl_jax.cli.main import main
 from mmcl_jax.data.store import Store
-from mmcl_jax.prepare.pictures.images import locate
-from mmcl_jax.prepare.pictures.unusable import Unusable
+from mmcl_jax.prepare.images.files import locate
+from mmcl_jax.prepare.images.unusable import Unusable
 from mmcl_jax.prepare.request import Request
 
 ROWS = 40

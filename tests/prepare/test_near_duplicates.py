@@ -57,15 +57,15 @@ def places(store: Store) -> dict[str, set[str]]:
 def test_the_warning_names_the_remedy_and_it_works(album: Request, tmp_path: Path) -> None:
     drawn = prepare(album, tmp_path / "drawn")
     (sentence,) = [one for one in Findings.of(drawn).warnings if "nearly equal" in one]
-    assert "--group-near-duplicates keeps such pictures in one split" in sentence
+    assert "--group-near-duplicates keeps such images in one split" in sentence
     assert any(len(splits) > 1 for splits in places(drawn).values())
     grouped = prepare(dataclasses.replace(album, group_near_duplicates=True), tmp_path / "grouped")
     findings = Findings.of(grouped)
     assert all(len(splits) == 1 for splits in places(grouped).values())
-    assert findings.twins == []
+    assert findings.near_duplicates == []
     assert not any("nearly equal" in one for one in findings.warnings)
     assert findings.alike == {"groups": SCENES, "rows": SCENES * COPIES, "largest": COPIES}
-    said = "60 groups of near-duplicate pictures (240 rows; the largest has 4 rows) are never in two splits."
+    said = "60 groups of near-duplicate images (240 rows; the largest has 4 rows) are never in two splits."
     assert said in (tmp_path / "grouped" / "card.html").read_text()
     console = Console(width=200, file=io.StringIO(), record=True)
     show(findings, console)

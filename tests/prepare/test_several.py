@@ -18,8 +18,8 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.entries import matrix
+from mmcl_jax.prepare.images import decode
 from mmcl_jax.prepare.make import look, prepare
-from mmcl_jax.prepare.pictures import decode
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import Source
 

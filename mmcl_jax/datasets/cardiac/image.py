@@ -10,7 +10,7 @@ import polars as pl
 
 from mmcl_jax.datasets.cardiac.cine import dicom_cine
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.prepare.pictures.medical import nifti_array
+from mmcl_jax.prepare.images.medical import nifti_array
 from mmcl_jax.prepare.table.cells import whole
 
 Channels = Literal["es-mid-ed", "es-ed"]

@@ -9,15 +9,15 @@ from mmcl_jax.page import charts
 from mmcl_jax.page.html import Child, Html, element, fragment, name, section, table
 from mmcl_jax.page.wording import clipped, count, counted, number, share
 from mmcl_jax.prepare.card.findings import Findings
-from mmcl_jax.prepare.card.pictures import figure
+from mmcl_jax.prepare.card.images import figure
 
 _TEXT = 400  # characters of a text that are shown
 
 
 class Glance(NamedTuple):
-    """Some values of an entry: pictures `[H, W, C]` uint8 with captions, or texts with captions."""
+    """Some values of an entry: images `[H, W, C]` uint8 with captions, or texts with captions."""
 
-    pictures: Sequence[tuple[str, np.ndarray]] = ()
+    images: Sequence[tuple[str, np.ndarray]] = ()
     texts: Sequence[tuple[str, str]] = ()
 
 
@@ -94,8 +94,8 @@ def _glance(entry: Mapping[str, Any], glance: Glance) -> Html | None:
         what = "box" if entry["kind"] == "boxes" else "pixel"
         bars = [(name(text, 40), float(rows), share(rows, total)) for text, rows in classes]
         parts.append(element("div", charts.bars(bars, total), element("p", f"Share of each {what}.", class_="moments")))
-    if glance.pictures:
-        parts.append(element("ul", [figure(caption, pixels) for caption, pixels in glance.pictures], class_="sheet"))
+    if glance.images:
+        parts.append(element("ul", [figure(caption, pixels) for caption, pixels in glance.images], class_="sheet"))
     if glance.texts:
         lines = [(name(caption, 40), clipped(text, _TEXT)) for caption, text in glance.texts]
         parts.append(table(f"Texts of {entry['name']}", ("Row", "Text"), lines))

@@ -1,4 +1,4 @@
-"""A glance at the values of entries, for the data card: pictures, masks and boxes over their images, histograms."""
+"""A glance at the values of entries, for the data card: images, masks and boxes over their images, histograms."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +9,12 @@ from PIL import Image, ImageDraw
 from mmcl_jax.data.format.content import Content, Part
 from mmcl_jax.prepare.card.entries import Glance
 from mmcl_jax.prepare.entries.matrix import MISSING
-from mmcl_jax.prepare.pictures.levels import to_uint8
+from mmcl_jax.prepare.images.levels import to_uint8
 
-_PICTURES = 12
+_IMAGES = 12
 _ROWS = 1000  # of a vector
 _BINS = 24
-_SMALL = 96  # pictures with boxes are enlarged to this, so that lines can be seen
+_SMALL = 96  # images with boxes are enlarged to this, so that lines can be seen
 _COLOURS = np.array(  # Okabe and Ito's, which colour-blind people can tell apart
     [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)],
     np.uint8,
@@ -30,11 +30,11 @@ def glances(content: Content, texts: Mapping[str, list[tuple[str, str]]]) -> dic
             found[name] = Glance(texts=texts[name])
         elif entry.of:
             found[name] = Glance(
-                pictures=[(content.keys[row], _over(content, name, row)) for row in _rows(content, part)]
+                images=[(content.keys[row], _over(content, name, row)) for row in _rows(content, part)]
             )
         elif entry.kind in ("image", "volume"):
-            pictures = [(content.keys[row], grey_or_colour(_value(part, row))) for row in _rows(content, part)]
-            found[name] = Glance(pictures=pictures)
+            images = [(content.keys[row], grey_or_colour(_value(part, row))) for row in _rows(content, part)]
+            found[name] = Glance(images=images)
     return found
 
 
@@ -53,7 +53,7 @@ def facts(content: Content, name: str) -> dict[str, Any]:
 
 
 def grey_or_colour(values: np.ndarray) -> np.ndarray:
-    """Return a picture `[H, W, C]` or the middle slice of a volume `[D, H, W, C]` as uint8 `[H, W, 1 or 3]`.
+    """Return an image `[H, W, C]` or the middle slice of a volume `[D, H, W, C]` as uint8 `[H, W, 1 or 3]`.
 
     What is deeper than 8 bits has its own range.
     """
@@ -69,11 +69,11 @@ def _rows(content: Content, part: Part) -> list[int]:
     if part.at is not None:
         first = part.at if part.at.ndim == 1 else part.at[:, 0]
         train = train[first[train] >= 0]
-    return [int(train[place]) for place in np.linspace(0, len(train) - 1, min(len(train), _PICTURES)).astype(int)]
+    return [int(train[place]) for place in np.linspace(0, len(train) - 1, min(len(train), _IMAGES)).astype(int)]
 
 
 def _value(part: Part, row: int) -> np.ndarray:
-    """Return the value of a row; of several pictures the first."""
+    """Return the value of a row; of several images the first."""
     place = row if part.at is None else int(part.at[row] if part.at.ndim == 1 else part.at[row, 0])
     return np.asarray(part.values[place])
 
@@ -89,14 +89,14 @@ def _over(content: Content, name: str, row: int) -> np.ndarray:
         colour = _COLOURS[(codes - 1) % len(_COLOURS)]
         return np.where((codes > 0)[..., None], (image.astype(int) + colour) // 2, image).astype(np.uint8)
     scale = max(1, -(-_SMALL // max(image.shape[:2])))
-    picture = Image.fromarray(np.ascontiguousarray(image)).resize(
+    enlarged = Image.fromarray(np.ascontiguousarray(image)).resize(
         (scale * image.shape[1], scale * image.shape[0]), Image.Resampling.NEAREST
     )
-    draw = ImageDraw.Draw(picture)
+    draw = ImageDraw.Draw(enlarged)
     for left, top, right, bottom, code in value[~np.isnan(value[:, 0])]:
         colour = tuple(map(int, _COLOURS[int(code) % len(_COLOURS)]))
         draw.rectangle([left * scale, top * scale, right * scale - 1, bottom * scale - 1], outline=colour, width=2)
-    return np.asarray(picture)
+    return np.asarray(enlarged)
 
 
 def _spread(content: Content, part: Part) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from mmcl_jax.page.html import Child, Html, element, fragment, name, section
 from mmcl_jax.page.style import STYLE
 from mmcl_jax.page.wording import clipped, count, counted, share
 from mmcl_jax.prepare.card import columns, entries, forest, labels, rows
-from mmcl_jax.prepare.card import pictures as contact
 from mmcl_jax.prepare.card.entries import Glance
 from mmcl_jax.prepare.card.findings import Findings
+from mmcl_jax.prepare.card.images import contact_sheet, strip
 from mmcl_jax.prepare.card.phrases import features_of, labels_of
 
 # Even if a cell did become markup, a browser would fetch nothing and run nothing.
@@ -30,7 +30,7 @@ def render_card(
     findings: Findings,
     *,
     title: str,
-    pictures: Sequence[tuple[str, np.ndarray]],
+    images: Sequence[tuple[str, np.ndarray]],
     quarantine: Sequence[Mapping[str, Any]],
     glances: Mapping[str, Glance] | None = None,
 ) -> str:
@@ -39,14 +39,14 @@ def render_card(
     Args:
       findings: what `prepare` found.
       title: heading of the page, such as the name of the data set.
-      pictures: some images of the store with a caption each, uint8 `[H, W, C]`; a few dozen.
+      images: some images of the store with a caption each, uint8 `[H, W, C]`; a few dozen.
       quarantine: the rows that were lost, with "row", "image", "cause" and "reason"; the first 50 are listed.
       glances: some values of entries that have no section of their own.
 
     Returns:
       The page, to be written as UTF-8.
     """
-    parts = _parts(findings, pictures, quarantine, glances or {})
+    parts = _parts(findings, images, quarantine, glances or {})
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -56,7 +56,7 @@ def render_card(
         element("title", f"{clipped(title)}: data card"),
         element("style", Html(STYLE)),
     )
-    headline = _headline(findings, title, pictures)
+    headline = _headline(findings, title, images)
     links = [element("li", element("a", text, href=f"#{key}")) for key, text, _ in parts]
     body = element(
         "body",
@@ -82,7 +82,7 @@ def _parts(
         ("left-out", "Left out", columns.left_out(findings)),
         ("labels", "Labels", labels.labels(findings)),
         ("splits", "Splits", labels.splits(findings)),
-        ("images", "Images", contact.images(findings, shown)),
+        ("images", "Images", contact_sheet(findings, shown)),
         ("forest", "Table alone", forest.forest(findings)),
         ("load", "Use it", _load(findings)),
     ]
@@ -115,7 +115,7 @@ def _headline(findings: Findings, title: str, shown: Sequence[tuple[str, np.ndar
         element("p", "Data card", class_="eyebrow"),
         element("h1", name(title, 120)),
         element("p", said, ".", class_="headline"),
-        contact.strip(shown),
+        strip(shown),
         element("dl", tiles, class_="tiles"),
     )
 

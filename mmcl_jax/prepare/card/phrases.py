@@ -68,7 +68,7 @@ def alike_of(findings: Findings) -> str:
         return ""
     groups, rows = (findings.alike.get(key, 0) for key in ("groups", "rows"))
     largest = f"; the largest has {counted(findings.alike.get('largest', 0), 'row')}" if groups else ""
-    made = f"{counted(groups, 'group')} of near-duplicate pictures ({counted(rows, 'row')}{largest})"
+    made = f"{counted(groups, 'group')} of near-duplicate images ({counted(rows, 'row')}{largest})"
     return f"{made} {'is' if groups == 1 else 'are'} never in two splits."
 
 

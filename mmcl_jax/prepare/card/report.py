@@ -15,10 +15,10 @@ from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.glance import facts, glances, grey_or_colour
 from mmcl_jax.prepare.entries.columns import is_column
 from mmcl_jax.prepare.gather import GatheredEntries
+from mmcl_jax.prepare.images.pixels import Pixels
 from mmcl_jax.prepare.inspection import Inspected
 from mmcl_jax.prepare.join.joined import Joined
 from mmcl_jax.prepare.leaks import near_duplicates
-from mmcl_jax.prepare.pictures.pixels import Pixels
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.table.rows import Rows
@@ -80,7 +80,7 @@ def add_images(
             }
         )
     if findings.near_duplicates:
-        remedy = "--group-near-duplicates keeps such pictures in one split"
+        remedy = "--group-near-duplicates keeps such images in one split"
         if given:
             remedy = f"{remedy}, where the splits are drawn and not given"
         findings.warnings.insert(
@@ -169,7 +169,7 @@ def _codes(part: Part, schema: Schema) -> np.ndarray | None:
 def card(findings: Findings, schema: Schema, assembled: Assembled, quarantine: Quarantine) -> str:
     """Return the data card, with a contact sheet of images spread over the training split."""
     content, label = assembled.content, schema.label
-    pictures = []
+    images = []
     name = schema.first("image")
     if name is not None:
         part, train = content.parts[name], content.splits["train"]
@@ -181,8 +181,8 @@ def card(findings: Findings, schema: Schema, assembled: Assembled, quarantine: Q
             row = train[place]
             code = -1 if codes is None else int(codes[row])
             caption = label.categories[code] if label and code >= 0 else f"row {content.id[row] + 1}"
-            pictures.append((caption, grey_or_colour(np.asarray(part.values[first[row]]))))
+            images.append((caption, grey_or_colour(np.asarray(part.values[first[row]]))))
     entries = [entry._asdict() for entry in quarantine.entries]
     shown = {one: glance for one, glance in glances(content, assembled.texts).items() if one != name}
     title = Path(findings.source).stem
-    return render_card(findings, title=title, pictures=pictures, quarantine=entries, glances=shown)
+    return render_card(findings, title=title, images=images, quarantine=entries, glances=shown)

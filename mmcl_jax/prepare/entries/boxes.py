@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 
 from mmcl_jax.errors import check
+from mmcl_jax.prepare.images.files import placed
+from mmcl_jax.prepare.images.pixels import Pixels
 from mmcl_jax.prepare.join.joined import Joined
 from mmcl_jax.prepare.join.tables import Keyed
-from mmcl_jax.prepare.pictures.images import placed
-from mmcl_jax.prepare.pictures.pixels import Pixels
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.table.cells import nameless, text_of, whole
 from mmcl_jax.prepare.table.parse import in_order
@@ -73,7 +73,7 @@ def read_boxes(one: Joined, of: Pixels, rows: Rows, quarantine: Quarantine, *, m
         size = of.decoded.shapes[images[row]] if key in by_key and images[row] >= 0 else None
         if size is not None:
             present[row] = True
-            scale, shift = placed(size, of.entry.shape[:2], of.pictured.fit)
+            scale, shift = placed(size, of.entry.shape[:2], of.source.fit)
             ends = [*of.entry.shape[1::-1]] * 2
             for there in by_key[key]:
                 if empty[there]:

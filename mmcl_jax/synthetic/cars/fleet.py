@@ -5,7 +5,7 @@ import math
 import random
 from statistics import NormalDist
 
-from mmcl_jax.synthetic.cars.picture import Car
+from mmcl_jax.synthetic.cars.canvas import Car
 from mmcl_jax.synthetic.cars.scene import Colour
 
 MAKERS = (

@@ -1,4 +1,4 @@
-"""Draws a data set of car advertisements in the files of DVM-CAR: tables of what is known, and pictures of the cars."""
+"""Draws a data set of car advertisements in the files of DVM-CAR: tables of what is known, and images of the cars."""
 
 import random
 from pathlib import Path
@@ -27,9 +27,9 @@ def generate_dvm(
     spaces that the original has in its headers; `resized_DVM` the images; `ids` the split lists; and `truth.csv`, one
     row per advertisement, what was drawn and what was planted.
 
-    What can be seen in the pictures, of the columns: Wheelbase, Height, Width and Length (up to scale), Bodytype, Color
+    What can be seen in the images, of the columns: Wheelbase, Height, Width and Length (up to scale), Bodytype, Color
     and Door_num. Nothing else can, except that wheels tell models and grilles tell makes. The viewpoint, the light and
-    the place are drawn independently of all columns. An advertisement and its pictures depend on the seed and its
+    the place are drawn independently of all columns. An advertisement and its images depend on the seed and its
     Adv_ID only; a model on the seed and its number.
 
     Planted are: empty cells; prices "Uknown" and mileages with a unit, which are no numbers; advertisements without an

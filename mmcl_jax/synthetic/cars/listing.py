@@ -1,4 +1,4 @@
-"""How an advertisement stands in the tables, with what was planted in them, and which pictures it has."""
+"""How an advertisement stands in the tables, with what was planted in them, and which images it has."""
 
 import dataclasses
 import random
@@ -22,7 +22,7 @@ class Listing:
       ad: the truth.
       cells: its row of Ad_table.csv, by column.
       sizes: its sizes in Ad_table (extra).csv.
-      pictures: number and scene of its images, in the order of Image_table.csv.
+      images: number and scene of its images, in the order of Image_table.csv.
       planted: why it cannot be used, if so.
       broken: what is wrong with the file of its first image, if so.
     """
@@ -30,7 +30,7 @@ class Listing:
     ad: Ad
     cells: dict[str, Any]
     sizes: dict[str, Any]
-    pictures: list[tuple[int, Scene]]
+    images: list[tuple[int, Scene]]
     planted: str
     broken: str = ""
 
@@ -47,7 +47,7 @@ def listed(ad: Ad, missing: float, priced: bool, seed: int) -> Listing:
       ad: the truth.
       missing: the share of cells, images and sizes that are left out.
       priced: whether the price table has its model and year.
-      seed: of what is left out, and of the scenes of the pictures.
+      seed: of what is left out, and of the scenes of the images.
     """
     rng = random.Random(f"listing {seed} {ad.key}")
     model = ad.model
@@ -83,7 +83,7 @@ def listed(ad: Ad, missing: float, priced: bool, seed: int) -> Listing:
         # A model's first advertisement has its sizes, so that the others can be filled from it.
         if rng.random() < missing and not ad.key.endswith("$$1"):
             sizes[column] = rng.choice(("", 0))
-    taken = random.Random(f"pictures {seed} {ad.key}")  # its own, so that pictures do not depend on what is left out
+    taken = random.Random(f"pictures {seed} {ad.key}")  # its own, so that images do not depend on what is left out
     numbers = taken.sample(range(8), 2 if taken.random() < SECOND else 1)
     if rng.random() < missing:
         numbers = []
@@ -92,6 +92,6 @@ def listed(ad: Ad, missing: float, priced: bool, seed: int) -> Listing:
         ad=ad,
         cells=cells,
         sizes=sizes,
-        pictures=[(k, Scene.random(random.Random(f"scene {seed} {ad.key} {k}"))) for k in numbers],
+        images=[(k, Scene.random(random.Random(f"scene {seed} {ad.key} {k}"))) for k in numbers],
         planted=next((reason for reason in _REASONS if reason in reasons), ""),
     )

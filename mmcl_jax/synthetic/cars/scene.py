@@ -1,4 +1,4 @@
-"""How a picture of a car is taken: the viewpoint, the light, and what lies behind. All of it is nuisance."""
+"""How an image of a car is taken: the viewpoint, the light, and what lies behind. All of it is nuisance."""
 
 import dataclasses
 import math

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mmcl_jax.data.workers import pool
+from mmcl_jax.synthetic.cars.canvas import Car
 from mmcl_jax.synthetic.cars.draw import draw
 from mmcl_jax.synthetic.cars.fleet import CarModel
 from mmcl_jax.synthetic.cars.listing import SIZES, Listing
-from mmcl_jax.synthetic.cars.picture import Car
 from mmcl_jax.synthetic.cars.scene import Scene
 
 # With the spaces that the original has in its headers.
@@ -56,7 +56,7 @@ def write_tables(
             "P" if scene.viewpoint == 0 else "",
         )
         for listing in listings
-        for k, scene in listing.pictures
+        for k, scene in listing.images
     ]
     _write(folder / "Image_table.csv", _IMAGE, images)
     names = {car.key: (car.maker, car.name) for car in cars}
@@ -77,7 +77,7 @@ def write_truth(path: Path, listings: Iterable[Listing]) -> None:
     car_fields = tuple(field.name for field in dataclasses.fields(Car))
     rows = []
     for listing in listings:
-        number, scene = listing.pictures[0] if listing.pictures else (None, None)
+        number, scene = listing.images[0] if listing.images else (None, None)
         car = dataclasses.asdict(listing.ad.car())
         name = "" if number is None else listing.image_name(number)
         seen = ["" if scene is None else _text(getattr(scene, field)) for field in _SCENE]
@@ -96,7 +96,7 @@ def write_images(folder: Path, listings: Iterable[Listing], size: int, workers: 
     """Draw the images, `size` pixels high and wide, in `workers` processes."""
     tasks = []
     for listing in listings:
-        for turn, (number, scene) in enumerate(listing.pictures):
+        for turn, (number, scene) in enumerate(listing.images):
             name = listing.image_name(number)
             path = folder.joinpath(*name.split("$$")[:4], name)
             tasks.append((path, listing.ad.car(), scene, size, listing.broken if turn == 0 else ""))

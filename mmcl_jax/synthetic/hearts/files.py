@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl_jax.prepare.pictures.medical import extra
-from mmcl_jax.synthetic.hearts.pictures import PIXEL, SPACING, Heart
+from mmcl_jax.prepare.images.medical import extra
+from mmcl_jax.synthetic.hearts.draw import PIXEL, SPACING, Heart
 
 BEAT = 900.0  # ms
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mmcl_jax.synthetic.hearts.draw import Heart, draw_cine, draw_labels
 from mmcl_jax.synthetic.hearts.files import write_dicoms, write_nifti
-from mmcl_jax.synthetic.hearts.pictures import Heart, draw_cine, draw_labels
 from mmcl_jax.synthetic.hearts.tables import risk_of, table_row
 
 FRAMES, SLICES = 10, 9

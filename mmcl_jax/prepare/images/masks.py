@@ -1,13 +1,13 @@
-"""Reading masks: pictures whose values are classes, and are never mixed."""
+"""Reading masks: images whose values are classes, and are never mixed."""
 
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 
-from mmcl_jax.prepare.pictures.images import Fit, fitted, reading_values
-from mmcl_jax.prepare.pictures.unusable import require
-from mmcl_jax.prepare.pictures.volume import read_levels, resampled
+from mmcl_jax.prepare.images.files import Fit, fitted, reading_values
+from mmcl_jax.prepare.images.unusable import require
+from mmcl_jax.prepare.images.volume import read_levels, resampled
 
 _BYTE = 255
 _JPEG = b"\xff\xd8\xff"
@@ -19,7 +19,7 @@ def read_mask(
     """Return the mask as uint8 of a shape, and the size that it has in the file.
 
     Args:
-      path: of a picture of any format, or of a volume where `shape` is one.
+      path: of an image of any format, or of a volume where `shape` is one.
       shape: (height, width, 1), or (depth, height, width, 1).
       fit: how its image is made to fit; of its filter the nearest pixel is taken.
       values: that it may have, which become 0, 1 and so on; () for any byte.

@@ -12,11 +12,11 @@ import numpy as np
 from scipy import ndimage
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.prepare.pictures.dicom import dicom_levels, is_dicom, open_dicom
-from mmcl_jax.prepare.pictures.images import Fit
-from mmcl_jax.prepare.pictures.levels import Levels, to_uint8, to_uint16
-from mmcl_jax.prepare.pictures.medical import MAX_PIXELS, check_size, nifti_volume
-from mmcl_jax.prepare.pictures.unusable import Unusable, require
+from mmcl_jax.prepare.images.dicom import dicom_levels, is_dicom, open_dicom
+from mmcl_jax.prepare.images.files import Fit
+from mmcl_jax.prepare.images.levels import Levels, to_uint8, to_uint16
+from mmcl_jax.prepare.images.medical import MAX_PIXELS, check_size, nifti_volume
+from mmcl_jax.prepare.images.unusable import Unusable, require
 
 _NIFTI = (".nii", ".nii.gz")
 _LARGEST = float(np.finfo(np.float16).max)
@@ -29,7 +29,7 @@ def read_volume(path: str, shape: tuple[int, ...], fit: Fit, dtype: str) -> tupl
       path: of a NIfTI file, a folder of a DICOM series, or a `.npy` file.
       shape: (depth, height, width, channels) to make; other sizes are interpolated linearly.
       fit: how values become integers, and whether shrinking averages.
-      dtype: "uint8", "uint16" as of pictures, or "float16" for the values themselves.
+      dtype: "uint8", "uint16" as of images, or "float16" for the values themselves.
 
     Raises:
       Unusable: it cannot be read, or its values or channels are others.

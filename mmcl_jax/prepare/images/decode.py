@@ -21,12 +21,12 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from mmcl_jax.data.workers import pool
-from mmcl_jax.prepare.pictures.images import Fit, Reader, locate, read_image
-from mmcl_jax.prepare.pictures.levels import to_uint8
-from mmcl_jax.prepare.pictures.masks import read_mask
-from mmcl_jax.prepare.pictures.memory import Pictures
-from mmcl_jax.prepare.pictures.unusable import Unusable
-from mmcl_jax.prepare.pictures.volume import read_volume
+from mmcl_jax.prepare.images.files import Fit, Reader, locate, read_image
+from mmcl_jax.prepare.images.levels import to_uint8
+from mmcl_jax.prepare.images.masks import read_mask
+from mmcl_jax.prepare.images.memory import ImageArrays
+from mmcl_jax.prepare.images.unusable import Unusable
+from mmcl_jax.prepare.images.volume import read_volume
 
 CHUNK = 64
 THUMB = 16
@@ -42,14 +42,14 @@ class DecodeJob:
       root: the image folder's real path.
       links: the real path of another folder that links may lead into.
       kind: "image", "volume" or "mask".
-      shape: (height, width, channels) of one picture, (depth, height, width, channels) of a volume.
+      shape: (height, width, channels) of one image, (depth, height, width, channels) of a volume.
       dtype: that is stored: "uint8", "uint16" or, of a volume, "float16".
       values: of the classes of a mask, in order; () for any.
-      stack: several pictures of a row become "channels" of one, or "views" along a leading axis.
-      same_size: every picture must have the shape's size in its file.
-      fit: how pictures are made to fit.
+      stack: several images of a row become "channels" of one, or "views" along a leading axis.
+      same_size: every image must have the shape's size in its file.
+      fit: how images are made to fit.
       read: reads a file instead of the ordinary readers.
-      memory: pictures in memory, which names are of, instead of files; they are decoded in this process.
+      memory: images in memory, which names are of, instead of files; they are decoded in this process.
     """
 
     root: str
@@ -62,16 +62,16 @@ class DecodeJob:
     fit: Fit = dataclasses.field(default_factory=Fit)
     read: Reader | None = None
     links: str | None = None
-    memory: Pictures | None = None
+    memory: ImageArrays | None = None
 
-    def stored(self, pictures: int) -> tuple[int, ...]:
+    def stored(self, images: int) -> tuple[int, ...]:
         """Return the shape of a row with so many images."""
-        if pictures > 1 and self.stack == "views":
-            return pictures, *self.shape
-        return *self.shape[:-1], self.shape[-1] * pictures
+        if images > 1 and self.stack == "views":
+            return images, *self.shape
+        return *self.shape[:-1], self.shape[-1] * images
 
-    def picture(self, name: str) -> tuple[np.ndarray, tuple[int, ...]]:
-        """Return the picture of a file, and the size that it has there.
+    def image(self, name: str) -> tuple[np.ndarray, tuple[int, ...]]:
+        """Return the image of a file, and the size that it has there.
 
         Raises:
           Unusable: it cannot be used.
@@ -92,7 +92,7 @@ class DecodeJob:
 class Decoded:
     """What decoding found: `bad` (cause, sentence) by row, sizes in the files, and by row a sum of its pixels.
 
-    `shapes` are the sizes of the first picture of each row, None where it was not read.
+    `shapes` are the sizes of the first image of each row, None where it was not read.
     """
 
     bad: dict[int, tuple[str, str]]
@@ -112,13 +112,13 @@ def decode(
 ) -> Decoded:
     """Decode the images of every row into `folder/image.npy` `[rows, ...]` and `folder/thumb.npy`.
 
-    Several pictures of a row, one beside the other, are rows of the file that follow one another.
+    Several images of a row, one beside the other, are rows of the file that follow one another.
 
     Args:
       job: how.
       names: paths below the image folder, of every row.
       folder: where to; what an earlier call with the same arguments left there is used.
-      array: the file of the pictures, if it is not `folder/image.npy`.
+      array: the file of the images, if it is not `folder/image.npy`.
       workers: processes; 1 decodes in this one. With more, call it under `if __name__ == "__main__":`.
       progress: is told the number of rows that are done.
     """
@@ -162,16 +162,16 @@ def decode_chunk(job: DecodeJob, start: int, chunk: Sequence[Names], target: "De
         out = target.pixels[place]
         shapes.append(None)
         try:
-            for picture, name in enumerate(names):
-                image, size = job.picture(name)
+            for index, name in enumerate(names):
+                image, size = job.image(name)
                 sizes[size] += 1
                 shapes[-1] = shapes[-1] or size
                 if job.same_size and size != job.shape[:-1]:
                     raise Unusable("other size", f"The image {name} has the size {' x '.join(map(str, size))}.")
                 if out.ndim > len(job.shape):
-                    out[picture] = image
+                    out[index] = image
                 else:
-                    out[..., picture * channels : (picture + 1) * channels] = image
+                    out[..., index * channels : (index + 1) * channels] = image
         except Unusable as error:
             out[...] = 0
             bad.append((place, error.cause, str(error)))
@@ -217,7 +217,7 @@ class DecodeTarget:
 def thumbnails(images: np.ndarray) -> np.ndarray:
     """Reduce `[N, H, W, C]` to `[N, THUMB, THUMB]` uint8, for comparisons: block means of one channel, thinned out.
 
-    Of volumes `[N, D, H, W, C]` the middle slices. The range of each picture deeper than 8 bits becomes theirs.
+    Of volumes `[N, D, H, W, C]` the middle slices. The range of each image deeper than 8 bits becomes theirs.
     """
     if images.ndim == 5:
         images = images[:, images.shape[1] // 2]
@@ -281,10 +281,10 @@ def _chunk_in_worker(start: int, chunk: Sequence[Names]) -> Line:
     return decode_chunk(_mine["job"], start, chunk, _mine["target"])
 
 
-def _arrays(paths: tuple[Path, Path], rows: int, job: DecodeJob, pictures: int) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(paths: tuple[Path, Path], rows: int, job: DecodeJob, images: int) -> tuple[np.ndarray, np.ndarray]:
     """Make or open the arrays of pixels, a row each, and of thumbnails."""
-    shape = rows, *job.stored(pictures)
-    in_file = (rows * pictures, *job.shape) if len(shape) > len(job.shape) + 1 else shape
+    shape = rows, *job.stored(images)
+    in_file = (rows * images, *job.shape) if len(shape) > len(job.shape) + 1 else shape
     made = []
     for path, dimensions, kind in zip(paths, (in_file, (rows, THUMB, THUMB)), (job.dtype, "uint8"), strict=True):
         with contextlib.suppress(OSError, ValueError):
@@ -321,7 +321,7 @@ def _still_valid(
 def _files(job: DecodeJob, chunk: Sequence[Names]) -> int:
     """Return a sum of the names, sizes and times of the files of a chunk, by which changes are noticed."""
     total = 0
-    if job.memory is not None:  # the whole request is begun anew where another picture is given
+    if job.memory is not None:  # the whole request is begun anew where another image is given
         return total
     for name in (name for row in chunk for name in row):
         path = os.path.join(job.root, name)

@@ -10,7 +10,7 @@ Intensity = Literal["minmax", "full"] | tuple[float, float]
 Nan = Literal["refuse", "background"]
 
 _DEEPEST = 65_535
-_ROWS = 256  # converted at a time, so that a large picture needs no float64 copy of itself
+_ROWS = 256  # converted at a time, so that a large image needs no float64 copy of itself
 _TIFF_PHOTOMETRIC, _TIFF_BITS, _TIFF_FORMAT = 262, 258, 339
 _UNSIGNED, _SIGNED = 1, 2  # of the TIFF tag SampleFormat
 _WHITE_IS_ZERO, _BLACK_IS_ZERO = 0, 1  # of the TIFF tag PhotometricInterpretation
@@ -27,12 +27,12 @@ _NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 
 @dataclasses.dataclass(frozen=True)
 class Levels:
-    """The values of a picture, before they are mapped to 8 bits.
+    """The values of an image, before they are mapped to 8 bits.
 
     Attributes:
       values: `[H, W]` or `[H, W, C]` of any real type.
       full: the range that "full" maps; by default that of an integer type, and none for floats.
-      hidden: bool `[H, W]`, pixels that show nothing: they are black, and the picture's range is that of the others.
+      hidden: bool `[H, W]`, pixels that show nothing: they are black, and the image's range is that of the others.
       inverted: whether the lowest value is white.
     """
 
@@ -145,7 +145,7 @@ def to_uint16(pixels: np.ndarray | Levels, intensity: Intensity, *, nan: Nan = "
 
 
 def keep_order(image: Image.Image) -> None:
-    """Have the bytes of a compressed TIFF swapped once. Call it before the picture is loaded."""
+    """Have the bytes of a compressed TIFF swapped once. Call it before the image is loaded."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         for place, tile in enumerate(image.tile):
             if tile.codec_name == "libtiff" and isinstance(tile.args, tuple):
@@ -154,7 +154,7 @@ def keep_order(image: Image.Image) -> None:
 
 
 def levels_of(image: Image.Image) -> Levels | None:
-    """Return the values of a grey picture that Pillow does not give as 8 bits; None for every other picture.
+    """Return the values of a grey image that Pillow does not give as 8 bits; None for every other image.
 
     Pillow reads some types into others that hold their bits: here they have their own type and range again.
 

@@ -2,7 +2,7 @@
 
     pip install "mmcl_jax[medical]"
 
-Orientation: a picture is returned as its file stores it, rows downwards and columns to the right. A DICOM file stores
+Orientation: an image is returned as its file stores it, rows downwards and columns to the right. A DICOM file stores
 rows first. A NIfTI array is indexed [x, y, ...], so its second axis becomes the rows and its first the columns, as the
 usual converters lay out DICOM. Nothing is turned or mirrored by what a header says about the patient.
 """
@@ -16,20 +16,20 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.prepare.pictures.levels import Levels
-from mmcl_jax.prepare.pictures.unusable import require
+from mmcl_jax.prepare.images.levels import Levels
+from mmcl_jax.prepare.images.unusable import require
 
 MAX_PIXELS = 1 << 28  # of a volume or a cine: what a header may claim before anything is decoded
 
 
 def read_nifti(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
-    """Return the picture of a NIfTI file: a 2-D one as it is, of a 3-D one the middle slice (n // 2) of the last axis.
+    """Return the image of a NIfTI file: a 2-D one as it is, of a 3-D one the middle slice (n // 2) of the last axis.
 
     Only that slice is loaded.
 
     Args:
       path: of the file.
-      max_pixels: larger pictures are refused before they are loaded.
+      max_pixels: larger images are refused before they are loaded.
 
     Returns:
       Values `[H, W, 1]`; float32 where the header scales values, else of the stored type.
@@ -38,7 +38,7 @@ def read_nifti(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
       UserError: the file cannot be read, is neither 2-D nor 3-D, or has an absurd size.
     """
     image = _open_nifti(path, max(max_pixels, MAX_PIXELS))
-    shape = _picture_shape(image, path)
+    shape = _image_shape(image, path)
     check_size(shape[:2], str(path), max_pixels)
     at = (..., shape[2] // 2) if len(shape) == 3 else (...,)
     values = _nifti_values(image, path, (*at, *[0] * (len(image.shape) - len(shape)))).T[..., None]
@@ -62,8 +62,8 @@ def nifti_volume(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
 
 
 def nifti_shape(path: Path) -> tuple[int, int, int]:
-    """Return `(height, width, 1)` of the picture of a NIfTI file, from its header alone."""
-    shape = _picture_shape(_open_nifti(path, MAX_PIXELS), path)
+    """Return `(height, width, 1)` of the image of a NIfTI file, from its header alone."""
+    shape = _image_shape(_open_nifti(path, MAX_PIXELS), path)
     return shape[1], shape[0], 1
 
 
@@ -107,7 +107,7 @@ def _ends(dtype: np.dtype) -> tuple[int, int]:
     return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 
 
-def _picture_shape(image: Any, path: Path) -> tuple[int, ...]:
+def _image_shape(image: Any, path: Path) -> tuple[int, ...]:
     """Return the shape of a slice or a volume, without axes of length 1 at its end: many writers add them."""
     shape = tuple(map(int, image.shape))
     while len(shape) > 2 and shape[-1] == 1:
@@ -121,7 +121,7 @@ def _picture_shape(image: Any, path: Path) -> tuple[int, ...]:
 
 
 def check_size(shape: tuple[int, ...], name: str, max_pixels: int) -> None:
-    """Raise `UserError` if a picture is empty, or has more than `max_pixels`."""
+    """Raise `UserError` if an image is empty, or has more than `max_pixels`."""
     by = " x ".join(map(str, shape))
     check(min(shape, default=0) > 0, f"The image {name} is empty: {by}.")
     few = int(np.prod(shape, dtype=np.float64)) <= max_pixels

@@ -16,7 +16,7 @@ class Heart:
     """The geometry of one subject.
 
     Attributes:
-      shape: height and width of the picture.
+      shape: height and width of the image.
       centre: of the left ventricle, row and column.
       taper: radius of the ventricle in each slice as a part of that at the base.
       lv: volume of the left blood pool in mL, by frame; `rv` of the right.
@@ -108,11 +108,11 @@ def _thorax(heart: Heart, random: np.random.Generator) -> np.ndarray:
     rim = random.uniform(0.84, 0.93)
     liver = np.hypot(rows - height * random.uniform(0.75, 0.9), columns - width * random.uniform(0.15, 0.3))
     for z in range(made.shape[2]):
-        picture = made[:, :, z]
-        picture[body < 1] = FAT
-        picture[body < rim] = TISSUE
-        picture[body < rim - 0.12] = LUNG
-        picture[(body < rim - 0.12) & (liver < width * (0.18 + 0.015 * z))] = TISSUE
+        image = made[:, :, z]
+        image[body < 1] = FAT
+        image[body < rim] = TISSUE
+        image[body < rim - 0.12] = LUNG
+        image[(body < rim - 0.12) & (liver < width * (0.18 + 0.015 * z))] = TISSUE
     return made
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from mmcl_jax.prepare.pictures.images import Fit, read_image, read_shape
-from mmcl_jax.prepare.pictures.unusable import Unusable
+from mmcl_jax.prepare.images.files import Fit, read_image, read_shape
+from mmcl_jax.prepare.images.unusable import Unusable
 
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH = 13, 10

@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.prepare.pictures.dicom import dicom_shape, is_dicom, read_dicom
-from mmcl_jax.prepare.pictures.levels import Intensity, Levels, Nan, keep_order, levels_of, to_uint8, to_uint16
-from mmcl_jax.prepare.pictures.medical import nifti_shape, read_nifti
-from mmcl_jax.prepare.pictures.unusable import Unusable, require
+from mmcl_jax.prepare.images.dicom import dicom_shape, is_dicom, read_dicom
+from mmcl_jax.prepare.images.levels import Intensity, Levels, Nan, keep_order, levels_of, to_uint8, to_uint16
+from mmcl_jax.prepare.images.medical import nifti_shape, read_nifti
+from mmcl_jax.prepare.images.unusable import Unusable, require
 
 Reader = Callable[[Path], np.ndarray]  # raises `UserError`
 Shape = tuple[int, int, int]
@@ -35,20 +35,20 @@ _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fit:
-    """How pictures of any kind are made to fit.
+    """How images of any kind are made to fit.
 
     Attributes:
       resize: filter, one of `FILTERS`.
       antialias: whether shrinking averages over what it leaves out; without, values are interpolated at points, as
         torchvision did on tensors before 0.17.
-      aspect: "stretch" to the stored size, "crop" its middle from a picture scaled to cover it, or "pad" a picture
+      aspect: "stretch" to the stored size, "crop" its middle from an image scaled to cover it, or "pad" an image
         scaled to lie within it with black.
       transparent: "white" or "black": what shows through transparent pixels.
-      intensity: how deeper pixels become 8 bits: "minmax" maps each picture's own range onto 0-255, "full" the range of
+      intensity: how deeper pixels become 8 bits: "minmax" maps each image's own range onto 0-255, "full" the range of
         its type, and (low, high) that range; what is beyond becomes 0 or 255. Colours of 16 bits are always mapped as
         with "full".
-      nan: whether a picture with values that are not finite is refused, or shows them as background, which is black.
-      max_pixels: larger pictures are refused before they are decoded; of a NIfTI volume, larger slices.
+      nan: whether an image with values that are not finite is refused, or shows them as background, which is black.
+      max_pixels: larger images are refused before they are decoded; of a NIfTI volume, larger slices.
     """
 
     resize: str = "bilinear"
@@ -134,7 +134,7 @@ def read_shape(path: str, *, read: Reader | None = None) -> Shape:
 
 
 def shape_of_image(image: Image.Image) -> Shape:
-    """Return `(height, width, channels)` of an opened picture, upright."""
+    """Return `(height, width, channels)` of an opened image, upright."""
     # The header of a PNG may lie after its pixels, which are not decoded here where they are many.
     few = image.height * image.width <= Fit.max_pixels
     height, width = _upright_size(image, _turn(image) if few else 1)
@@ -144,7 +144,7 @@ def shape_of_image(image: Image.Image) -> Shape:
 def read_image(
     path: str, shape: Shape, fit: Fit, *, read: Reader | None = None, dtype: str = "uint8"
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return the picture `[height, width, channels]`, and the height and width it has in the file (upright).
+    """Return the image `[height, width, channels]`, and the height and width it has in the file (upright).
 
     Args:
       path: an image file; DICOM and NIfTI take the extra `medical`.
@@ -170,7 +170,7 @@ def read_image(
 def fit_image(
     image: Image.Image, path: str, shape: Shape, fit: Fit, dtype: str, *, keep: bool = False
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return an opened picture as it is stored, and the size that it has (upright); see `read_image`.
+    """Return an opened image as it is stored, and the size that it has (upright); see `read_image`.
 
     Args:
       image: opened by Pillow.
@@ -205,7 +205,7 @@ def fit_image(
 
 
 def fit_levels(levels: Levels, path: str, shape: Shape, fit: Fit, dtype: str) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return the values of a picture `[H, W, C]` as they are stored, and the size that they had."""
+    """Return the values of an image `[H, W, C]` as they are stored, and the size that they had."""
     return fitted(_mapped(levels, path, fit, dtype), path, shape, fit)
 
 
@@ -235,7 +235,7 @@ def fitted(values: np.ndarray, path: str, shape: Shape, fit: Fit) -> tuple[np.nd
 
 
 def reading_values(path: str, fit: Fit) -> np.ndarray:
-    """Return the values of a picture `[H, W, C]` as its file holds them, upright; palettes as their indices.
+    """Return the values of an image `[H, W, C]` as its file holds them, upright; palettes as their indices.
 
     Raises:
       Unusable: the file cannot be decoded.
@@ -266,7 +266,7 @@ def _mapped(levels: Levels, path: str, fit: Fit, dtype: str = "uint8") -> np.nda
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[Image.Image]:
-    """Open a picture by Pillow, which maps files that it opens itself, and scrambles turned TIFFs when it does."""
+    """Open an image by Pillow, which maps files that it opens itself, and scrambles turned TIFFs when it does."""
     with open(path, "rb") as file, Image.open(file) as image:
         yield image
 
@@ -285,9 +285,7 @@ def decoding(path: str) -> Iterator[None]:
     except _BOMBS as error:
         raise Unusable("too large", f"The image {path} is refused: {str(error).rstrip('.')}.") from error
     except UnidentifiedImageError as error:
-        raise Unusable(
-            "broken image", f"The image {path} cannot be read: it is no picture of a known format."
-        ) from error
+        raise Unusable("broken image", f"The image {path} cannot be read: it is no image of a known format.") from error
     except Exception as error:
         reason = str(error).rstrip(".") or type(error).__name__
         raise Unusable("broken image", f"The image {path} cannot be read: {reason}.") from error
@@ -300,7 +298,7 @@ def _turn(image: Image.Image) -> int:
 
 
 def _upright_size(image: Image.Image, turn: int) -> tuple[int, int]:
-    """Return height and width of the upright picture; those of a TIFF are upright as Pillow says them."""
+    """Return height and width of the upright image; those of a TIFF are upright as Pillow says them."""
     turned = turn >= 5 and image.format != "TIFF"
     return (image.width, image.height) if turned else (image.height, image.width)
 
@@ -322,7 +320,7 @@ def _check_header(image: Image.Image, path: str, channels: int, fit: Fit) -> Non
 
 
 def _eight_bits(image: Image.Image, path: str, mode: str, fit: Fit) -> Image.Image:
-    """Return the picture in the mode "L" or "RGB"."""
+    """Return the image in the mode "L" or "RGB"."""
     if levels := levels_of(image):
         values = _mapped(levels, path, fit)
         if levels.hidden is not None and "transparency" in image.info and fit.transparent == "white":
@@ -335,10 +333,10 @@ def _eight_bits(image: Image.Image, path: str, mode: str, fit: Fit) -> Image.Ima
 
 
 def placed(size: tuple[int, ...], stored: tuple[int, ...], fit: Fit) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return by what (x, y) of a picture are multiplied, and what is then added, when it is made to fit.
+    """Return by what (x, y) of an image are multiplied, and what is then added, when it is made to fit.
 
     Args:
-      size: (height, width) of the picture.
+      size: (height, width) of the image.
       stored: (height, width) that it is stored in.
       fit: how.
     """

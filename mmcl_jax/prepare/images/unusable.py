@@ -1,10 +1,10 @@
-"""The error of a picture that cannot be used."""
+"""The error of an image that cannot be used."""
 
 from mmcl_jax.errors import UserError
 
 
 class Unusable(UserError):
-    """A picture that cannot be used; `cause` is the short word that such pictures are counted by."""
+    """An image that cannot be used; `cause` is the short word that such images are counted by."""
 
     def __init__(self, cause: str, sentence: str) -> None:
         super().__init__(sentence)

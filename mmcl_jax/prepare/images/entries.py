@@ -1,4 +1,4 @@
-"""The entries of a request that are pictures: images, volumes and masks."""
+"""The entries of a request that hold pixels: images, volumes and masks."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from mmcl_jax.errors import check
+from mmcl_jax.prepare.images.files import Fit, Reader
+from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.join.joined import Join, Joined
 from mmcl_jax.prepare.join.tables import Keyed
-from mmcl_jax.prepare.pictures.images import Fit, Reader
-from mmcl_jax.prepare.pictures.memory import Pictures
 from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import PICTURES
@@ -17,8 +17,8 @@ from mmcl_jax.prepare.table.cells import text_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Pictured:
-    """An entry of pictures, and how they are to be stored.
+class ImageSource:
+    """An entry of images, and how they are to be stored.
 
     Attributes:
       name: of the entry.
@@ -27,17 +27,17 @@ class Pictured:
       kind: "image", "volume" or "mask".
       root: the folder that names are relative to.
       names: of the files of every row; () for a row without.
-      fit: how pictures are made to fit.
+      fit: how images are made to fit.
       size: to store; None for that of the files.
       default_size: of a recipe, for images that have no common smaller size.
       channels: to store; None for those of the files.
       bits: 8 or 16.
-      stack: what several pictures of a row become.
+      stack: what several images of a row become.
       duplicates: whether rows with the very same pixels are kept.
       of: the image that a mask belongs to.
       values: pixel values of the classes of a mask.
       read: reads a file instead of the ordinary readers.
-      memory: pictures in memory, which names are of, instead of files in a folder.
+      memory: images in memory, which names are of, instead of files in a folder.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Pictured:
     of: str = ""
     values: tuple[int, ...] = ()
     read: Reader | None = None
-    memory: Pictures | None = None
+    memory: ImageArrays | None = None
 
     @property
     def entry(self) -> str:
@@ -88,20 +88,20 @@ class Pictured:
         )
 
 
-def pictured_entries(request: Request, recipe: Recipe | None, joined: Join) -> list[Pictured]:
-    """Return the entries that are pictures; masks behind the images that they belong to.
+def image_sources(request: Request, recipe: Recipe | None, joined: Join) -> list[ImageSource]:
+    """Return the entries that are images; masks behind the images that they belong to.
 
     Raises:
-      UserError: a mask belongs to an entry with several pictures of a row.
+      UserError: a mask belongs to an entry with several images of a row.
     """
     found = []
     if "image" in joined.main:
         found.append(
-            Pictured(
+            ImageSource(
                 name="image",
                 alone=not joined.entries,
                 root=recipe.images if recipe else request.images if isinstance(request.images, Path) else None,
-                memory=request.images if isinstance(request.images, Pictures) else None,
+                memory=request.images if isinstance(request.images, ImageArrays) else None,
                 names=joined.rows.images,
                 fit=request.fit,
                 size=request.image_size,
@@ -114,7 +114,7 @@ def pictured_entries(request: Request, recipe: Recipe | None, joined: Join) -> l
             )
         )
     others = [one for one in joined.entries.values() if one.source.kind in PICTURES]
-    found += [_pictured(one, request, joined.rows.keys) for one in others if one.source.kind != "mask"]
+    found += [_source(one, request, joined.rows.keys) for one in others if one.source.kind != "mask"]
     by_name = {one.name: one for one in found}
     for one in others:
         if one.source.kind == "mask":
@@ -122,7 +122,7 @@ def pictured_entries(request: Request, recipe: Recipe | None, joined: Join) -> l
     return found
 
 
-def _pictured(one: Joined, request: Request, keys: list[str]) -> Pictured:
+def _source(one: Joined, request: Request, keys: list[str]) -> ImageSource:
     source = one.source
     said: Mapping[str, Any] = {
         field.name: value
@@ -132,7 +132,7 @@ def _pictured(one: Joined, request: Request, keys: list[str]) -> Pictured:
     size = source.size or (request.image_size if source.kind == "image" else None)
     if size is not None and len(size) == 1:
         size = size * (2 if source.kind == "image" else 3)
-    return Pictured(
+    return ImageSource(
         name=one.name,
         where=one.where,
         kind=cast(Literal["image", "volume"], source.kind),
@@ -147,11 +147,11 @@ def _pictured(one: Joined, request: Request, keys: list[str]) -> Pictured:
     )
 
 
-def _mask(one: Joined, images: Mapping[str, Pictured], keys: list[str]) -> Pictured:
+def _mask(one: Joined, images: Mapping[str, ImageSource], keys: list[str]) -> ImageSource:
     """Return the entry of a mask, which rows without its image lack."""
     image, limit = images[one.source.of], one.source.max_pixels
-    pictures = max((len(names) for names in image.names), default=0)
-    check(pictures <= 1, f"{one.where}: {image.name!r} has {pictures} pictures of a row; a mask belongs to one.")
+    per_row = max((len(names) for names in image.names), default=0)
+    check(per_row <= 1, f"{one.where}: {image.name!r} has {per_row} images of a row; a mask belongs to one.")
     fit = image.fit if limit is None else dataclasses.replace(image.fit, max_pixels=limit)
     names = [mine if theirs else () for mine, theirs in zip(_names(one, keys), image.names, strict=True)]
     return dataclasses.replace(

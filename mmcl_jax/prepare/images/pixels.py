@@ -1,4 +1,4 @@
-"""The pictures of rows: which are decoded, to what shape, and which cannot be used."""
+"""The images of rows: which are decoded, to what shape, and which cannot be used."""
 
 import contextlib
 import dataclasses
@@ -10,11 +10,11 @@ import numpy as np
 
 from mmcl_jax.data.schema import Entry, ImageSpec
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.prepare.images.decode import Decoded, DecodeJob, decode
+from mmcl_jax.prepare.images.entries import ImageSource
+from mmcl_jax.prepare.images.files import Shape, locate, read_shape
+from mmcl_jax.prepare.images.volume import volume_shape
 from mmcl_jax.prepare.leaks import same_pixels
-from mmcl_jax.prepare.pictures.decode import Decoded, DecodeJob, decode
-from mmcl_jax.prepare.pictures.entries import Pictured
-from mmcl_jax.prepare.pictures.images import Shape, locate, read_shape
-from mmcl_jax.prepare.pictures.volume import volume_shape
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import Rows
@@ -26,13 +26,13 @@ _VOLUMES = 2  # volumes, which are read whole for that
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pixels:
-    """The decoded pictures of rows `places` (of the rows read), in that order, and what the schema says of them.
+    """The decoded images of rows `places` (of the rows read), in that order, and what the schema says of them.
 
     `array` is the file of the pixels, `thumbs` that of the thumbnails; `files` is how many were read. The rows `lost`
     lack the entry, because it is bad in them.
     """
 
-    pictured: Pictured
+    source: ImageSource
     places: np.ndarray
     decoded: Decoded
     entry: Entry
@@ -51,14 +51,14 @@ class Pixels:
         )  # fmt: skip
 
     def at(self, rows: np.ndarray) -> np.ndarray:
-        """Return the index among the pixels of each of these rows, -1 for those that have no picture."""
+        """Return the index among the pixels of each of these rows, -1 for those that have no image."""
         there = np.minimum(np.searchsorted(self.places, rows), max(0, len(self.places) - 1))
         mine = self.places[there] == rows if len(self.places) else np.zeros(len(rows), bool)
         return np.where(mine & ~np.isin(rows, self.lost), there, -1)
 
 
 def decode_rows(
-    pictured: Pictured,
+    source: ImageSource,
     request: Request,
     rows: Rows,
     quarantine: Quarantine,
@@ -71,11 +71,11 @@ def decode_rows(
     """Decode the images of the remaining rows; rows whose images are unusable go to the quarantine.
 
     Args:
-      pictured: the entry.
+      source: the entry.
       request: says what becomes of bad rows and duplicates.
       rows: all of them.
       quarantine: to add to.
-      partial: the folder of the store; the pictures become `flat/NAME.npy` in it.
+      partial: the folder of the store; the images become `flat/NAME.npy` in it.
       of: the image that a mask belongs to.
       workers: processes.
       progress: whether to show it.
@@ -83,26 +83,26 @@ def decode_rows(
     Raises:
       UserError: there is no image folder, images differ in size and none was asked for, or too many are bad.
     """
-    root = pictured.root
-    if pictured.memory is None and (root is None or not root.is_dir()):
-        named = pictured.where and f"{pictured.where}: "
+    root = source.root
+    if source.memory is None and (root is None or not root.is_dir()):
+        named = source.where and f"{source.where}: "
         raise UserError(
             f"{named}The image folder {root} does not exist." if root else "Name the image folder with --images."
         )
-    lacking = rows.lacking(quarantine, pictured.of) if of is not None else np.zeros(len(rows.keys), bool)
-    left = [row for row in rows.left(quarantine) if pictured.names[row] and not lacking[row]]
+    lacking = rows.lacking(quarantine, source.of) if of is not None else np.zeros(len(rows.keys), bool)
+    left = [row for row in rows.left(quarantine) if source.names[row] and not lacking[row]]
     for row in left:
-        if not all(pictured.names[row]):
-            reason = f"The cell of one picture of {pictured.name!r} of {rows.keys[row]!r} is empty."
-            rows.leave_out(row, quarantine, "missing image", reason, entry=pictured.entry)
-    places = np.array([row for row in left if all(pictured.names[row])], int)
-    check(len(places) > 0, f"No row of {rows.source} is left to read {pictured.what} of.")
-    names = [pictured.names[row] for row in places]
-    job = _job(pictured, request, names, of)
-    folder = partial / "flat" if pictured.name == "image" else partial / ".decoding" / pictured.name
+        if not all(source.names[row]):
+            reason = f"The cell of one image of {source.name!r} of {rows.keys[row]!r} is empty."
+            rows.leave_out(row, quarantine, "missing image", reason, entry=source.entry)
+    places = np.array([row for row in left if all(source.names[row])], int)
+    check(len(places) > 0, f"No row of {rows.source} is left to read {source.what} of.")
+    names = [source.names[row] for row in places]
+    job = _job(source, request, names, of)
+    folder = partial / "flat" if source.name == "image" else partial / ".decoding" / source.name
     folder.mkdir(parents=True, exist_ok=True)
-    array = partial / "flat" / f"{pictured.name}.npy"
-    with Bar(pictured.plural, len(names), quiet=not progress) as bar:
+    array = partial / "flat" / f"{source.name}.npy"
+    with Bar(source.plural, len(names), quiet=not progress) as bar:
         decoded = decode(job, names, folder, array=array, workers=workers, progress=bar.update)
     for place, (cause, reason) in sorted(decoded.bad.items()):
         if cause == "other size":
@@ -110,59 +110,59 @@ def decode_rows(
             raise UserError(
                 f"The images {'given' if root is None else f'in {root}'} have different sizes ({sizes} ...); say which "
                 f"size to store, "
-                f"for example {pictured.size_option}."
+                f"for example {source.size_option}."
             )
-        rows.leave_out(places[place], quarantine, cause, reason, image=names[place][0], entry=pictured.entry)
+        rows.leave_out(places[place], quarantine, cause, reason, image=names[place][0], entry=source.entry)
     if of is not None:
-        _check_sizes(pictured, rows, places, decoded, of, quarantine)
-    if pictured.duplicates == "quarantine":
-        _quarantine_duplicates(pictured, rows, places, decoded, array, quarantine)
+        _check_sizes(source, rows, places, decoded, of, quarantine)
+    if source.duplicates == "quarantine":
+        _quarantine_duplicates(source, rows, places, decoded, array, quarantine)
     rows.refuse(quarantine, request.max_bad)
-    if pictured.entry:
-        quarantine.refuse_entry(request.max_bad, len(left), pictured.entry)
-    pictures = len(names[0])
-    stored = job.stored(pictures)
+    if source.entry:
+        quarantine.refuse_entry(request.max_bad, len(left), source.entry)
+    per_row = len(names[0])
+    stored = job.stored(per_row)
     if job.kind == "mask":
         fit = "as its image, by the nearest pixel"
     else:
-        fit = "as they are" if set(decoded.sizes) == {job.shape[:-1]} else pictured.fit.describe()
+        fit = "as they are" if set(decoded.sizes) == {job.shape[:-1]} else source.fit.describe()
     entry = Entry(
         kind="volume" if len(job.shape) == 4 else "image",
         shape=stored[-len(job.shape) :],
         dtype=job.dtype,
         role="target" if job.kind == "mask" else "input",
-        of=pictured.of,
-        pictures=pictures if job.stack == "views" else 1,
+        of=source.of,
+        pictures=per_row if job.stack == "views" else 1,
         fit=fit,
     )
     return Pixels(
-        pictured=pictured,
+        source=source,
         places=places,
         decoded=decoded,
         entry=entry,
-        files=len(names) * pictures,
+        files=len(names) * per_row,
         array=array,
         thumbs=folder / "thumb.npy",
-        lost=np.flatnonzero(rows.lacking(quarantine, pictured.name)),
+        lost=np.flatnonzero(rows.lacking(quarantine, source.name)),
     )
 
 
-def _job(pictured: Pictured, request: Request, names: list[tuple[str, ...]], of: Pixels | None) -> DecodeJob:
+def _job(source: ImageSource, request: Request, names: list[tuple[str, ...]], of: Pixels | None) -> DecodeJob:
     """Choose how images are decoded; what was not declared follows from the first of some spread over the rows."""
     links = None if request.follow_links is None else os.path.realpath(request.follow_links)
     check(links is None or os.path.isdir(links), f"--follow-links: the folder {links} does not exist.")
-    root = "" if pictured.root is None else os.path.realpath(pictured.root)
-    common: dict[str, Any] = {"root": root, "links": links, "fit": pictured.fit}
-    if pictured.kind == "mask":
+    root = "" if source.root is None else os.path.realpath(source.root)
+    common: dict[str, Any] = {"root": root, "links": links, "fit": source.fit}
+    if source.kind == "mask":
         assert of is not None
-        return DecodeJob(**common, kind="mask", shape=(*of.entry.shape[:-1], 1), values=pictured.values)
-    if pictured.kind == "volume":
-        return _volumes(pictured, names, common)
+        return DecodeJob(**common, kind="mask", shape=(*of.entry.shape[:-1], 1), values=source.values)
+    if source.kind == "volume":
+        return _volumes(source, names, common)
 
     def shape_of(name: str) -> Shape:
-        if pictured.memory is not None:
-            return pictured.memory.shape(name)
-        return read_shape(locate(root, name, links), read=pictured.read)
+        if source.memory is not None:
+            return source.memory.shape(name)
+        return read_shape(locate(root, name, links), read=source.read)
 
     shapes: list[Shape] = []
     for place in np.linspace(0, len(names) - 1, min(len(names), _LOOKED_AT)).astype(int):
@@ -172,41 +172,39 @@ def _job(pictured: Pictured, request: Request, names: list[tuple[str, ...]], of:
         with contextlib.suppress(UserError):
             shapes.append(shape_of(row_names[0]))
             break
-    if not shapes and not (pictured.size and pictured.channels):
+    if not shapes and not (source.size and source.channels):
         shape_of(names[0][0])  # says what is wrong with the first
-    size = pictured.size or _default_size(pictured.default_size, shapes)
+    size = source.size or _default_size(source.default_size, shapes)
     height, width = size or shapes[0][:2]
-    channels = pictured.channels or max(shape[2] for shape in shapes)
+    channels = source.channels or max(shape[2] for shape in shapes)
     return DecodeJob(
         **common,
         shape=(height, width, channels),
-        dtype="uint16" if pictured.bits == 16 else "uint8",
-        stack=pictured.stack,
+        dtype="uint16" if source.bits == 16 else "uint8",
+        stack=source.stack,
         same_size=size is None,
-        read=pictured.read,
-        memory=pictured.memory,
+        read=source.read,
+        memory=source.memory,
     )
 
 
-def _volumes(pictured: Pictured, names: list[tuple[str, ...]], common: dict[str, Any]) -> DecodeJob:
+def _volumes(source: ImageSource, names: list[tuple[str, ...]], common: dict[str, Any]) -> DecodeJob:
     """Choose how volumes are decoded: float16 if files hold floats, else integers of as many bits as asked."""
     found: list[tuple[tuple[int, ...], str]] = []
     for row_names in names:
         with contextlib.suppress(UserError):
-            found.append(
-                volume_shape(locate(common["root"], row_names[0], common["links"], folders=True), pictured.fit)
-            )
+            found.append(volume_shape(locate(common["root"], row_names[0], common["links"], folders=True), source.fit))
         if len(found) == _VOLUMES:
             break
     if not found:  # says what is wrong with the first
-        volume_shape(locate(common["root"], names[0][0], common["links"], folders=True), pictured.fit)
-    floats = any(kind == "f" for _, kind in found) and pictured.fit.intensity == "minmax"
+        volume_shape(locate(common["root"], names[0][0], common["links"], folders=True), source.fit)
+    floats = any(kind == "f" for _, kind in found) and source.fit.intensity == "minmax"
     return DecodeJob(
         **common,
         kind="volume",
-        shape=(*(pictured.size or found[0][0][:3]), found[0][0][3]),
-        dtype="uint8" if pictured.bits == 8 else "float16" if floats else "uint16",
-        same_size=pictured.size is None,
+        shape=(*(source.size or found[0][0][:3]), found[0][0][3]),
+        dtype="uint8" if source.bits == 8 else "float16" if floats else "uint16",
+        same_size=source.size is None,
     )
 
 
@@ -218,7 +216,7 @@ def _default_size(size: tuple[int, ...] | None, shapes: list[Shape]) -> tuple[in
 
 
 def _check_sizes(
-    pictured: Pictured, rows: Rows, places: np.ndarray, decoded: Decoded, of: Pixels, quarantine: Quarantine
+    source: ImageSource, rows: Rows, places: np.ndarray, decoded: Decoded, of: Pixels, quarantine: Quarantine
 ) -> None:
     """Leave out the rows whose mask has another size than its image."""
     for row, mine, there in zip(places, decoded.shapes, of.at(places), strict=True):
@@ -226,27 +224,27 @@ def _check_sizes(
         if mine is not None and image is not None and mine != image:
             sizes = [" x ".join(map(str, size)) for size in (mine, image)]
             reason = (
-                f"The mask {pictured.name!r} of {rows.keys[row]!r}, {pictured.names[row][0]}, has the size {sizes[0]} "
-                f"and its image {of.pictured.names[row][0]} has {sizes[1]}."
+                f"The mask {source.name!r} of {rows.keys[row]!r}, {source.names[row][0]}, has the size {sizes[0]} "
+                f"and its image {of.source.names[row][0]} has {sizes[1]}."
             )
-            name = pictured.names[row][0]
-            rows.leave_out(row, quarantine, "mask of other size", reason, image=name, entry=pictured.entry)
+            name = source.names[row][0]
+            rows.leave_out(row, quarantine, "mask of other size", reason, image=name, entry=source.entry)
 
 
 def _quarantine_duplicates(
-    pictured: Pictured, rows: Rows, places: np.ndarray, decoded: Decoded, array: Path, quarantine: Quarantine
+    source: ImageSource, rows: Rows, places: np.ndarray, decoded: Decoded, array: Path, quarantine: Quarantine
 ) -> None:
     images = np.load(array, mmap_mode="r")
-    images = images.reshape(len(places), -1, *images.shape[1:])  # several pictures of a row follow one another
+    images = images.reshape(len(places), -1, *images.shape[1:])  # several images of a row follow one another
     whole = [place for place in range(len(places)) if place not in decoded.bad]
     for place, first in same_pixels(decoded.sums, images, whole).items():
         row, other = places[place], places[first]
         rows.leave_out(
             row,
             quarantine,
-            f"duplicate {pictured.kind}",
-            f"Its {pictured.kind} {pictured.names[row][0]} is that of {rows.called(other)}, "
-            f"{pictured.names[other][0]}; to keep such rows, say {pictured.keep_option}.",
-            image=pictured.names[row][0],
-            entry=pictured.entry,
+            f"duplicate {source.kind}",
+            f"Its {source.kind} {source.names[row][0]} is that of {rows.called(other)}, "
+            f"{source.names[other][0]}; to keep such rows, say {source.keep_option}.",
+            image=source.names[row][0],
+            entry=source.entry,
         )

@@ -37,8 +37,8 @@ class Car:
     grille: float
 
 
-class Picture:
-    """One picture while it is drawn: `image`, its `pen`, and where the points of the car are in it.
+class Canvas:
+    """One image while it is drawn: `image`, its `pen`, and where the points of the car are in it.
 
     A car is its side view, pulled across its width, so each point of its skin has fractions of length and height.
     """

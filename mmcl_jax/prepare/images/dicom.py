@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.prepare.pictures.levels import Levels
-from mmcl_jax.prepare.pictures.medical import MAX_PIXELS, check_size, decoding, extra
-from mmcl_jax.prepare.pictures.unusable import require
+from mmcl_jax.prepare.images.levels import Levels
+from mmcl_jax.prepare.images.medical import MAX_PIXELS, check_size, decoding, extra
+from mmcl_jax.prepare.images.unusable import require
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # its transfer syntax, in the first bytes of the file
 _MAGIC_AT = 128
@@ -26,7 +26,7 @@ def is_dicom(path: str) -> bool:
     """Return whether a file is DICOM: by its content, or by the name `.dcm`.
 
     A file without the preamble and its magic word, as old archives write it, counts if it begins with an element of the
-    groups 2 or 8, and pydicom finds the size of a picture and a registered SOP class in it.
+    groups 2 or 8, and pydicom finds the size of an image and a registered SOP class in it.
 
     Raises:
       OSError: the file cannot be opened.
@@ -49,7 +49,7 @@ def is_dicom(path: str) -> bool:
 
 
 def read_dicom(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
-    """Return the picture of a DICOM file.
+    """Return the image of a DICOM file.
 
     Stored values go through the modality LUT (or rescale slope and intercept) where there is one, and MONOCHROME1, in
     which the lowest value is white, is inverted within the range of the stored bits. The display window is not applied.
@@ -57,7 +57,7 @@ def read_dicom(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
 
     Args:
       path: of the file.
-      max_pixels: larger pictures are refused before they are decoded.
+      max_pixels: larger images are refused before they are decoded.
 
     Returns:
       Values `[H, W, 1]`, float32 where they were rescaled, else integers; or uint8 `[H, W, 3]` for colour, of which
@@ -70,7 +70,7 @@ def read_dicom(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
 
 
 def dicom_shape(path: Path) -> tuple[int, int, int]:
-    """Return `(height, width, channels)` of the picture of a DICOM file, from its header alone."""
+    """Return `(height, width, channels)` of the image of a DICOM file, from its header alone."""
     data = open_dicom(path, str(path), header=True)
     with decoding(str(path)):
         grey = int(data.get("SamplesPerPixel", 1)) == 1 and data.PhotometricInterpretation != "PALETTE COLOR"
@@ -104,10 +104,10 @@ def open_dicom(source: Path | bytes, name: str, *, header: bool = False) -> Any:
 
 
 def dicom_levels(dataset: Any, name: str, *, max_pixels: int = MAX_PIXELS) -> Levels:
-    """Return the picture of a DICOM data set, as `read_dicom` does."""
+    """Return the image of a DICOM data set, as `read_dicom` does."""
     pixels = extra("pydicom.pixels")
     with decoding(name):
-        check("PixelData" in dataset, f"The image {name} is a DICOM file without a picture.")
+        check("PixelData" in dataset, f"The DICOM file {name} holds no image.")
         frames = int(dataset.get("NumberOfFrames") or 1)
         sentence = f"The image {name} has {frames} frames; split it into files of one frame each."
         require(frames == 1, "several frames", sentence)
@@ -144,7 +144,7 @@ def _colours(stored: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _padding(dataset: Any, stored: np.ndarray) -> np.ndarray | None:
-    """Return which pixels lie outside of the picture that was taken."""
+    """Return which pixels lie outside of the image that was taken."""
     if (value := dataset.get("PixelPaddingValue")) is None:
         return None
     limit = dataset.get("PixelPaddingRangeLimit")
