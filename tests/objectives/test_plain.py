@@ -111,7 +111,7 @@ def test_a_call_gives_the_loss_and_with_metrics_more() -> None:
 
 
 BAD = [
-    ("clip", (X,), {}, "clip takes 2 embeddings [rows, width], not 1."),
+    ("clip", (X,), {}, "clip takes 2 arrays of embeddings [rows, width], not 1."),
     ("clip", (X, Y[:4]), {}, "arrays[1] has 4 rows and arrays[0] has 8; give the same rows."),
     ("clip", (X, Y[:, :3]), {}, "of one shape, not (8, 6) and (8, 3)."),
     ("clip", (X, LOCAL[0]), {}, "of one shape, not (8, 6) and (8, 3, 6)."),
