@@ -35,7 +35,7 @@ def attended(
     Args:
       between: the local features v and the pooled features t.
       temperature: of the contrast.
-      weight: of this term in the objective.
+      weight: factor of this term in the objective.
 
     Raises:
       ValueError: the temperature is not positive.
@@ -43,24 +43,24 @@ def attended(
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, not {temperature}")
 
-    def each(given: Each) -> dict[str, Array]:
-        local, table = given.embeddings  # [b, L, d] and [b, d], behind their projectors
+    def each(rows: Each) -> dict[str, Array]:
+        local, table = rows.embeddings  # [b, L, d] and [b, d], behind their projectors
         weights = jax.nn.softmax(jnp.einsum("bld,bd->bl", local, table), axis=1)
         return {"seen": jnp.einsum("bl,bld->bd", weights, local), "table": table, "most": weights.max(axis=1)}
 
-    def loss(given: Whole) -> Loss:
-        rule, metadata = pairing(given)  # own pairs are positives; pairs count where both sides are present
+    def loss(batch: Whole) -> Loss:
+        rule, metadata = pairing(batch)  # own pairs are positives; pairs count where both sides are present
         losses = contrast(
-            given.each["seen"],
-            given.each["table"],
+            batch.each["seen"],
+            batch.each["table"],
             rule=rule,
             x_metadata=metadata,
             y_metadata=metadata,
             scale=1 / temperature,
-            execution=given.execution,
+            execution=batch.execution,
         )
         value = (losses.forward.mean() + losses.backward.mean()) / 2
-        return Loss(value=value, metrics={"top1": losses.forward.accuracy(), "most": given.mean(given.each["most"])})
+        return Loss(value=value, metrics={"top1": losses.forward.accuracy(), "most": batch.mean(batch.each["most"])})
 
     return Term(name="attended", between=between, weight=weight, each=each, loss=loss, local=True)
 

@@ -94,7 +94,7 @@ def test_own_and_drawn_pairs_count_alike() -> None:
     logits = jnp.array([[[1.0, 0.0], [0.0, 0.0]], [[3.0, 0.0], [0.0, 9.0]], [[0.0, 9.0], [0.0, 9.0]]])
     there = jnp.array([[True, True], [True, False], [False, False]])
     loss = matching().with_metrics(
-        each={"own": own}, pairs={"logits": logits, "there": there}, present=jnp.array([True, True, False])
+        each={"own": own}, pairs={"logits": logits, "present": there}, present=jnp.array([True, True, False])
     )
     expected = np.log1p(np.exp([-2.0, -1.0, 0.0, 1.0, -3.0])).sum() / 5
     np.testing.assert_allclose(loss.value, expected, rtol=1e-6)
@@ -164,7 +164,7 @@ REFUSED = {
     ),
     "columns of a fusion": (
         change("objective", (term("vime", between=("fused",)),)),
-        r"config.objective.0: between must name a view of a table, which 'fused' is not",
+        r"config.objective.0: between must name a view of a table, and 'fused' is none",
     ),
     "matching in a view that is not fused": (
         change("objective", (term("matching", between=("image", "table", "image:none")),)),
@@ -172,7 +172,7 @@ REFUSED = {
     ),
     "matching behind a head": (
         change("objective", (term("matching", between=("image", "table", "fused")),)),
-        r"config.objective.0: between: the fusion's own pooled features are matched; write 'fused:none'",
+        r"config.objective.0: between: the third text must name a fused view's pooled features; write 'fused:none'",
     ),
     "matching of one view": (
         change("objective", (term("matching", between=("image", "image", "fused:none")),)),

@@ -36,7 +36,7 @@ from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.files import CHECKSUMS, damage, reading, whole, write_checksums, write_text
+from mmcl_jax.files import CHECKSUMS, atomic, damage, reading, write_checksums, write_text
 from mmcl_jax.lock import locked
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.mesh import placed
@@ -202,7 +202,7 @@ class Run:
     def _write(cls, directory: Path, config: ConfigDict, store: Store, inputs: Inputs) -> bool:
         empty = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
         check(empty, f"{directory} is not empty and holds no run; choose another --workdir.")
-        with whole(directory) as partial:  # a kill leaves no part of a run
+        with atomic(directory) as partial:  # a kill leaves no part of a run
             partial.mkdir(parents=True)
             (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
             inputs.write(partial)

@@ -54,7 +54,7 @@ def forward(
     teacher_views = [_view(text) for text in objective.reads["teacher"]]
     teacher_views += [_view(part) for view in teacher_views for part in objective.parts.get(view, ())]
     for name in (*batch.views, *objective.parts):  # fused views last, as their parts are features
-        present, modality = objective.having(batch.rows, [name]), objective.modalities[name]
+        present, modality = objective.present_with(batch.rows, [name]), objective.modalities[name]
         options: dict[str, Any] = {"train": train, "present": present, "keys": batch.keys(f"{name}/encoder")}
         features[name] = model.encode(modality, _encoder_input(objective, name, batch, features), **options)
         reads = {kind: [text for text in texts if _view(text) == name] for kind, texts in objective.reads.items()}
@@ -73,14 +73,14 @@ def forward(
                     embedded(teacher, objective, text, teacher_features[name], present, train=train)
                 )
     return {
-        **{kind: {text: outputs[kind][text] for text in texts} for kind, texts in objective.kept.items()},
+        **{kind: {text: outputs[kind][text] for text in texts} for kind, texts in objective.loss_reads.items()},
         "pooled": {name: jax.lax.stop_gradient(features[name].pooled) for name in objective.pooled},
         "each": {
             key: term.each(
                 Each(
                     ids=batch.rows["id"],
                     features=tuple(features[read.view] for read in term.reads),
-                    **objective.made(key, outputs),
+                    **objective.outputs_of(key, outputs),
                     views=tuple(batch.views.get(read.view) for read in term.reads),
                     inputs=tuple(batch.rows.get(objective.modalities[read.view]) for read in term.reads),
                     parts=tuple(_parts(objective, read.view, features) for read in term.reads),

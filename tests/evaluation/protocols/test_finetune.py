@@ -17,9 +17,9 @@ from mmcl_jax.encoders import Model, build_model
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.heads import engine
 from mmcl_jax.evaluation.heads.batches import Order, in_parts, seed_word
-from mmcl_jax.evaluation.heads.encoded import FeatureEncoder, Encoders, augmentation_of
+from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, augmentation_of
 from mmcl_jax.evaluation.heads.linear import LinearHead, every_output
-from mmcl_jax.evaluation.heads.programs import Progress, HeadRecipe, judged, programs_of
+from mmcl_jax.evaluation.heads.programs import HeadRecipe, Progress, judged, programs_of
 from mmcl_jax.evaluation.protocols.finetune import Examples, FinetuneSettings, finetune
 from mmcl_jax.tasks import Class, Number, Task
 from mmcl_jax.training.mesh import local_mesh

@@ -14,7 +14,7 @@ from mmcl_jax.data.inputs import input_arrays
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders.fusions import part_of
 from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation.heads.encoded import FeatureEncoder, Encoders, seen_by, trained_spec
+from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, seen_by, trained_spec
 from mmcl_jax.evaluation.monitor import OnlineKNN
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
