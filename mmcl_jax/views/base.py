@@ -88,7 +88,7 @@ class View:
           (2, 4, 4, 3)
         """
         rows = as_array(values, self.modality)
-        if rows.ndim not in _AXES[self.takes]:
+        if self.takes in _AXES and rows.ndim not in _AXES[self.takes]:
             raise ArrayError(
                 f"a {self.takes} view takes arrays of {_AXES[self.takes][0]} axes, the first of which counts examples; "
                 f"the shape {rows.shape} does not fit."
@@ -102,7 +102,7 @@ class View:
         return transform(rows, keys, _Fitted({name: as_array(value, name) for name, value in fitted.items()}))
 
 
-# The numbers of axes of a batch, by kind; rows may have several images or volumes.
+# The numbers of axes of a batch, by kind; rows may have several images or volumes. Users' own kinds are not checked.
 _AXES = {"image": (4, 5), "volume": (5, 6), "table": (2,), "vector": (2,), "text": (3,)}
 
 

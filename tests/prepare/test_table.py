@@ -1,4 +1,4 @@
-"""RawTable files that are odd, hostile or large: what is read of them, and the sentence for what is not."""
+"""Table files that are odd, hostile or large: what is read of them, and the sentence for what is not."""
 
 import datetime
 import decimal
