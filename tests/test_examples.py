@@ -1,15 +1,12 @@
 """The programs of `examples/` and the README's Python block run as they are written."""
 
-import re
 import runpy
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
 
 import mmcl_jax as mj
 from mmcl_jax.data.kinds import KINDS
