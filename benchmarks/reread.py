@@ -1,8 +1,8 @@
-"""Judges committed tables anew: `python -m benchmarks.reread benchmarks/results/reproduce/*/*.json`.
+"""Judge committed tables again: `python -m benchmarks.reread benchmarks/results/reproduce/*/*.json`.
 
-Cells, differences, claims and the text beside the file are made again from the scores, as the package does it today.
-Evidence of versions that did not keep what every test row adds is judged by the bound for methods that are not paired
-by row, which takes the size of the test set alone; no other number changes.
+Cells, differences, claims and the text file are computed again from the scores by the current version. Early versions
+stored no score per test row: their tables are judged by the bound for methods that are not paired by row, which needs
+only the size of the test set. No other number changes.
 """
 
 import json
@@ -16,17 +16,17 @@ from ml_collections import ConfigDict
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.reproduce.grid import Sample
 from mmcl_jax.reproduce.outcome import TableOutcome
-from mmcl_jax.reproduce.page.text import render_text
-from mmcl_jax.reproduce.plan import How, Plan, Training
-from mmcl_jax.reproduce.results import judged
-from mmcl_jax.reproduce.tables.tables import find
+from mmcl_jax.reproduce.plan import EvaluationSettings, Plan, Training
+from mmcl_jax.reproduce.results import conclusions
+from mmcl_jax.reproduce.tables import find
+from mmcl_jax.reproduce.text import render_text
 
 
 def outcome_of(results: dict[str, Any]) -> TableOutcome:
-    """Return the outcome that a results file was made of; of its store there is only what the file says.
+    """Return the outcome that a results file holds; its store has only the fields that the file has.
 
     Raises:
-      ValueError: the metric is not top-1, whose bound needs the class counts of the test set.
+      ValueError: the metric is not top-1; the bound of another metric needs the class counts of the test set.
     """
     if results["metric"] != "top1":
         raise ValueError(f"the metric is {results['metric']}, and the file does not say how many rows its classes have")
@@ -49,7 +49,7 @@ def outcome_of(results: dict[str, Any]) -> TableOutcome:
         table=table,
         rows=tuple(row for row in table.rows if row.key in measured),
         store=store,
-        how=How(**results["evaluation"]),
+        settings=EvaluationSettings(**results["evaluation"]),
         trainings=tuple(trainings),
         evaluations=(),
     )
@@ -66,12 +66,12 @@ def outcome_of(results: dict[str, Any]) -> TableOutcome:
 
 
 def main(paths: list[str]) -> None:
-    """Judge the tables anew and print what changed."""
+    """Judge the tables again and print every claim's old and new verdict."""
     for path in map(Path, paths):
         results = json.loads(path.read_text())
         before = [claim["verdict"] for claim in results["claims"]]
         outcome = outcome_of(results)
-        results |= judged(outcome)
+        results |= conclusions(outcome)
         path.write_text(json.dumps(results, indent=2) + "\n")
         path.with_suffix(".txt").write_text(render_text(outcome), encoding="utf-8")
         print(path)

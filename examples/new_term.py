@@ -26,16 +26,16 @@ def attended(*, between: tuple[str, str] = ("image.local", "table"), temperature
     Keywords with a default are keys of the config, such as `--config.objective.0.temperature=0.2`.
     """
 
-    def each(given):
-        local, table = given.embeddings  # [b, L, d] and [b, d], behind their projectors
+    def each(rows):
+        local, table = rows.embeddings  # [b, L, d] and [b, d], behind their projectors
         weights = jax.nn.softmax(jnp.einsum("bld,bd->bl", local, table), axis=1)
         return {"attended": jnp.einsum("bl,bld->bd", weights, local), "table": table, "most": weights.max(axis=1)}
 
-    def loss(given):
-        rule, metadata = pairing(given)  # rows are positives of themselves, and count where both sides are present
-        both, options = (given.each["attended"], given.each["table"]), {"rule": rule, "execution": given.execution}
+    def loss(batch):
+        rule, metadata = pairing(batch)  # rows are positives of themselves, and count where both sides are present
+        both, options = (batch.each["attended"], batch.each["table"]), {"rule": rule, "execution": batch.execution}
         losses = mj.pairs.contrast(*both, x_metadata=metadata, y_metadata=metadata, temperature=temperature, **options)
-        return Loss(value=losses.mean(), metrics={"most": given.mean(given.each["most"])})
+        return Loss(value=losses.mean(), metrics={"most": batch.mean(batch.each["most"])})
 
     return Term(name="attended", between=between, weight=weight, each=each, loss=loss, local=True)
 

@@ -95,14 +95,17 @@ def test_the_readme_runs_as_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     text = (ROOT / "README.md").read_text()
-    blocks = {language: re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)[1] for language in ("python", "sh")}
-    assert (ROOT / "docs" / "index.md").read_text().count(blocks["python"]) == 1
+    python = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    commands = re.search(r"```sh\n(.*?)```", text, re.DOTALL)[1]
+    first_page = (ROOT / "docs" / "index.md").read_text()
+    assert all(block in first_page for block in (*python, commands))
     draw_ads(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(mj, "pretrain", functools.partial(mj.pretrain, overrides=TINY))
     monkeypatch.setattr(mj, "fit", functools.partial(mj.fit, overrides=TINY))
     names: dict = {}
-    exec(blocks["python"], names)
+    for block in python:
+        exec(block, names)
     assert names["embeddings"].shape == (80, 8)
     assert names["store"].sizes == {"train": 56, "val": 8, "test": 16}
     assert "Linear probe on images" in capsys.readouterr().out
@@ -110,7 +113,7 @@ def test_the_readme_runs_as_it_is_written(
     # The commands beside it give the same store and continue the same run, which is complete.
     (tmp_path / "stores").rename(tmp_path / "before")
     before = mj.Store.open(tmp_path / "before" / "ads")
-    for line in blocks["sh"].replace("\\\n", " ").splitlines():
+    for line in commands.replace("\\\n", " ").splitlines():
         if line:
             short = [f"--config.{key}={value}" for key, value in TINY.items()] if " pretrain " in line else []
             assert main([*shlex.split(line)[1:], *short]) == 0

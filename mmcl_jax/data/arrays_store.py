@@ -10,7 +10,7 @@ from mmcl_jax.data.format.writing import finish, write
 from mmcl_jax.data.schema import Entry
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
-from mmcl_jax.files import whole
+from mmcl_jax.files import atomic
 
 
 def store_of_arrays(
@@ -57,7 +57,7 @@ def store_of_arrays(
         keys=[str(row) for row in range(total)],
         splits={name: np.sort(members) for name, members in zip(("train", "val", "test"), splits, strict=True)},
     )
-    with whole(directory) as partial:
+    with atomic(directory) as partial:
         partial.mkdir(parents=True)
         write(partial, content, description="Arrays of a program")
         finish(partial)

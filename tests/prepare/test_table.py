@@ -223,7 +223,7 @@ def test_words_that_look_like_numbers(read) -> None:
     ((row, reason),) = mixed.bad
     assert row == 8
     assert reason.startswith(
-        "Column 'a' holds 'two', which is not a finite number (if it says that there is none, declare"
+        "Column 'a' holds 'two', which is not a finite number (if it stands for \"no value\", declare"
     )
     assert found("1", "two", "3").kind == "categorical"
 
