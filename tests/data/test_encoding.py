@@ -128,7 +128,7 @@ def test_imputation_where_there_is_nothing_to_fit() -> None:
     assert np.abs(IterativeImputer.fit(complete).fill(LATER) - reference.transform(LATER)).max() < 1e-10
     one = IterativeImputer.fit(complete[:, :1])  # with nothing to regress it on
     np.testing.assert_array_equal(one.fill(np.array([[np.nan], [2.0]])), [[complete[:, 0].mean()], [2]])
-    with pytest.raises(UserError, match="1001 columns takes too much memory"):
+    with pytest.raises(UserError, match="1001 columns takes too much memory; the limit is 1000"):
         IterativeImputer.fit(np.zeros((2, 1001)))
 
 

@@ -164,7 +164,7 @@ def test_a_fold_is_test_once_and_the_next_one_is_val(store: Store) -> None:
         clinical = np.asarray(store.read("train", ["clinical"], fold=fold)["clinical"])
         fitted = store.fitted("clinical", fold)
         assert fitted.statistics.mean[0] == pytest.approx(np.nanmean(clinical[:, 0]))
-    with pytest.raises(UserError, match=r"config\.fold: 5 is no fold of .*, which has 5, from 0"):
+    with pytest.raises(UserError, match=r"config\.fold: 5 is no fold of .*, which has 5, numbered from 0"):
         store.rows_of("train", 5)
 
 
@@ -232,10 +232,10 @@ def with_value(name: str, index: Any, value: float) -> dict[str, Part]:
 BAD: dict[str, tuple[Callable[[], dict[str, Part]], str]] = {
     "kind": (
         lambda: changed("photo", entry_kind="picture"),
-        "The entry 'photo' is of the kind 'picture'; the kinds are image, volume, table, vector, text, boxes.",
+        "The entry 'photo' has the unknown kind 'picture'; choose from image, volume, table, vector, text, boxes.",
     ),
-    "name": (lambda: {"a/b": parts()["photo"]}, "The entry 'a/b' cannot be called so"),
-    "taken name": (lambda: {"flat": parts()["photo"]}, "The entry 'flat' cannot be called so"),
+    "name": (lambda: {"a/b": parts()["photo"]}, "The entry 'a/b' needs another name"),
+    "taken name": (lambda: {"flat": parts()["photo"]}, "The entry 'flat' needs another name"),
     "type": (
         lambda: changed("photo", values=np.zeros((ROWS, 4, 6, 3), np.int64), entry_dtype="int64"),
         "The entry 'photo' is of the type int64; an image is stored as uint8 or uint16 or float16.",
@@ -246,7 +246,7 @@ BAD: dict[str, tuple[Callable[[], dict[str, Part]], str]] = {
     ),
     "mask size": (
         lambda: changed("mask", values=np.zeros((ROWS, 6, 4, 1), np.uint8), entry_shape=(6, 4, 1)),
-        "The entry 'mask' has the size 6 x 4, and 'photo', which it belongs to, has the size 4 x 6",
+        "The mask 'mask' has the size 6 x 4 and its image 'photo' the size 4 x 6",
     ),
     "mask of nothing": (
         lambda: changed("mask", entry_of="phot"),
@@ -260,15 +260,15 @@ BAD: dict[str, tuple[Callable[[], dict[str, Part]], str]] = {
     "half a box": (lambda: with_value("findings", (9, 0, 2), np.nan), "a box lacks some of its five numbers"),
     "token": (
         lambda: with_value("report", (11, 2, 0), 4),
-        r"The entry 'report' of the row 'key 11\n': it has the token 4, and the vocabulary has 4, from 0.",
+        r"The entry 'report' of the row 'key 11\n': it has the token 4, and the vocabulary has 4 tokens",
     ),
-    "token behind the end": (lambda: with_value("report", (11, 5), 1), "it has a token behind its end (-1)"),
+    "token behind the end": (lambda: with_value("report", (11, 5), 1), "it has a token after the end of its text (-1)"),
     "vocabulary": (lambda: changed("report", names=WORDS[1:]), "'report' has no token [UNK]; add it."),
     "names": (
         lambda: changed("snps", names=[f"rs{i}" for i in range(39)]),
-        "The entry 'snps' has 40 features and 39 names; give one name for each.",
+        "The entry 'snps' has 40 features but 39 names; give one name per feature, or none.",
     ),
-    "same names": (lambda: changed("snps", names=["rs0"] * 40), "a name is empty, given twice, or has a line break"),
+    "same names": (lambda: changed("snps", names=["rs0"] * 40), "a name of its features is empty, appears twice"),
     "infinite": (lambda: with_value("scores", (4, 1), np.inf), r"of the row 'key 4\n': it has an infinite value."),
     "pixel": (lambda: with_value("map", (4, 1), np.nan), r"of the row 'key 4\n': it has a value that is not finite."),
     "code": (lambda: with_value("clinical", (4, 1), 2), "in the column 'fuel' no category has the code 2."),

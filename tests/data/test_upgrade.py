@@ -87,7 +87,7 @@ def test_a_killed_upgrade_loses_nothing(moment: int, legacy: Path, monkeypatch: 
 
     with monkeypatch.context() as patch:
         for owner, name in (
-            (upgrade.flat, "write_places"),
+            (upgrade.flat, "write_at"),
             (upgrade.Lists, "write"),
             (Path, "write_text"),
             (upgrade, "write_manifest"),
