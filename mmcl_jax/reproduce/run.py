@@ -144,7 +144,7 @@ def _write(plan: Plan, request: Reproduction, log: Log) -> None:
 
 def _described(request: Reproduction) -> OwnData | None:
     """Return the data that existing runs were chosen from, so that all runs of a table agree; None at first."""
-    kept = (OwnData.kept(run) for run in sorted((request.out / "runs").glob("*")))
+    kept = (OwnData.of_run(run) for run in sorted((request.out / "runs").glob("*")))
     return next((one for one in kept if one is not None), None)
 
 
