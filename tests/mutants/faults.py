@@ -235,7 +235,7 @@ _TASKS = "tests/tasks/test_every_task.py::"
 _TUNE = f"{_PROTOCOL_TESTS}/test_finetune.py::"
 
 DATA_AND_EVALUATION = (
-    Mutant("statistics: ddof 1", "mmcl_jax/data/table/statistics.py", "seen.std()", "seen.std(ddof=1)",
+    Mutant("statistics: ddof 1", "mmcl_jax/data/table/statistics.py", "observed.std()", "observed.std(ddof=1)",
            f"{_ENCODING}test_scores_are_of_the_training_rows_alone"),
     Mutant("encoding: the rarest category fills", "mmcl_jax/data/table/statistics.py",
            "counts.argmax()", "counts.argmin()",

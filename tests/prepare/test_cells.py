@@ -159,7 +159,7 @@ def test_a_declared_category_is_never_missing() -> None:
     grade = Declaration.from_json({"missing": ["-9"], "columns": {"c": {"categories": ["-9", "1"]}}}, "s")
     assert parse(pl.Series("c", ["-9.0", "1"]), grade).values.to_list() == ["-9", "1"]
     for key in ("categories", "present"):
-        with pytest.raises(UserError, match=f"'None' is in both missing and {key}; leave it in one of them"):
+        with pytest.raises(UserError, match=f"'None' is in both missing and {key}; remove it from one of them"):
             said(c={key: ["None", "a"], "missing": ["None"]})
 
 

@@ -174,7 +174,7 @@ def test_a_label_that_was_a_feature_is_no_column(first: Request, tmp_path: Path)
         ("", {"missing": ("-9",)}, "--missing: with --like this is as in"),
         ("", {"ignore": ("price",)}, "--ignore: .* needs the column 'price' as it is a feature there"),
         ("", {"ignore": ("colour",)}, "There is no column 'colour' in"),
-        ("", {"key_column": "price"}, "Column 'price' is declared to have the role feature, and identifier is asked"),
+        ("", {"key_column": "price"}, "Column 'price' is declared with the role feature and given identifier by"),
         ("", {"like": Path("nowhere")}, "--like: nowhere is neither a run .* nor a store"),
     ],
 )

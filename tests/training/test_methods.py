@@ -220,7 +220,10 @@ def test_columns_are_chosen_by_tag(tagged: Store, tmp_path: Path) -> None:
     assert names == {
         "all": ["price", "seats", "gearbox"], "money": ["price"], "not money": ["seats", "gearbox"],
     }  # fmt: skip
-    for columns, sentence in [("weight", "no column has the tag 'weight'; there are money"), ("not x", "the tag 'x'")]:
+    for columns, sentence in [
+        ("weight", "no column has the tag 'weight'; the tags are money"),
+        ("not x", "the tag 'x'"),
+    ]:
         with pytest.raises(UserError, match=sentence):
             select_columns(tagged.schema, columns)
     whole = fit_inputs(load("mmcl"), tagged)
