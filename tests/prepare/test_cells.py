@@ -13,7 +13,7 @@ from PIL import Image
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import UserError
-from mmcl_jax.prepare.inspection import given_ids, inspect
+from mmcl_jax.prepare.inspection import inspect, listed_ids
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.request import Request
@@ -168,7 +168,7 @@ def test_a_class_taken_for_missing_is_warned_of_with_the_choice(raw: Request) ->
     table.write_csv(raw.table)
     found, _, rows = looked(raw)
     (warning,) = [text for text in found.warnings if "no value of the label" in text]
-    assert '20 of them say \'None\'; if that is a class, declare {"present": ["None"]} in --schema' in warning
+    assert '20 hold \'None\'; if that is a class, declare {"present": ["None"]} in --schema' in warning
     present = dataclasses.replace(raw, schema=said(model={"present": ["None"]}))
     found, _, rows = looked(present)
     assert found.schema.labels[0].categories == ("Mild", "None")
@@ -182,7 +182,7 @@ def looked(request: Request) -> tuple:
     """What a table says, without its images: (inspected, quarantine, rows)."""
     quarantine = Quarantine()
     rows = understand(request, None, quarantine)
-    return inspect(rows, rows.left(quarantine), request, None, given_ids(request, None)), quarantine, rows
+    return inspect(rows, rows.left(quarantine), request, None, listed_ids(request, None)), quarantine, rows
 
 
 def a_table(seed: int, rows: int = 60) -> tuple[pl.DataFrame, dict]:

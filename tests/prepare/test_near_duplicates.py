@@ -93,7 +93,7 @@ def test_with_given_splits_it_is_refused(album: Request, tmp_path: Path) -> None
     given = prepare(dataclasses.replace(album, split_column="part"), tmp_path / "given")
     assert any("where the splits are drawn and not given" in one for one in Findings.of(given).warnings)
     findings, _ = look(dataclasses.replace(album, group_near_duplicates=True, ignore=("scene", "g", "part")))
-    assert any("no picture is decoded by --check" in one for one in findings.warnings)
+    assert any("--check decodes no image" in one for one in findings.warnings)
 
 
 def test_groups_are_what_pairs_link_and_nothing_else() -> None:

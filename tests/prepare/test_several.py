@@ -347,7 +347,7 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     "no kind": (lambda f, r: entry(r, "pgs", kind=None), ("entries.pgs has no kind",)),
     "a target among entries": (
         lambda f, r: entry(r, "pgs", kind="mask"),
-        ("entries.pgs", "'mask' belongs into 'targets'"),
+        ("entries.pgs", "'mask' belongs in 'targets'"),
     ),
     "unknown key": (lambda f, r: r.update(colour=1), ("cohort.json", "unknown key 'colour'")),
     "unknown key of an entry": (lambda f, r: entry(r, "pgs", colour=1), ("entries.pgs", "vector has no key 'colour'")),
@@ -533,15 +533,15 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     ),
     "a name of the batch": (
         lambda f, r: r["entries"].update(id=r["entries"]["pgs"]),
-        ("the name 'id' means something",),
+        ("the name 'id' is reserved",),
     ),
     "a name that leaves the folder": (
         lambda f, r: r["entries"].update({"../x": r["entries"]["pgs"]}),
-        ("'../x' is no name of an entry",),
+        ("'../x' cannot name an entry",),
     ),
     "a name that is none": (
         lambda f, r: r["entries"].update({"a b": r["entries"]["pgs"]}),
-        ("'a b' is no name of an entry",),
+        ("'a b' cannot name an entry",),
     ),
 }
 
