@@ -230,7 +230,7 @@ class Assembler:
         present = boxes.present[kept]
         if boxes.lost:
             self._warnings.append(
-                f"{counted(boxes.lost, 'box', 'boxes')} of {joined.name!r} lay outside of what cropping left of their images."
+                f"{counted(boxes.lost, 'box', 'boxes')} of {joined.name!r} lay in what cropping cut off their images."
             )
         column = Column(name=joined.name, kind="categorical", categories=boxes.categories)
         entry = Entry(
