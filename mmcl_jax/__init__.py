@@ -75,8 +75,8 @@ def __dir__() -> list[str]:
 class _Package(ModuleType):
     """The package, whose commands stay functions though folders of the same names (`prepare`) lie in it.
 
-    Python sets a folder that is imported as an attribute of its package. `from mmcl_jax.prepare.make import look` does
-    not need that attribute.
+    Python sets a folder that is imported as an attribute of its package. `from mmcl_jax.prepare.make import preview`
+    does not need that attribute.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

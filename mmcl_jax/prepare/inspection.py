@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -25,6 +26,9 @@ from mmcl_jax.prepare.splits import subsets
 from mmcl_jax.prepare.splits.folds import draw_folds
 from mmcl_jax.prepare.table.parse import Parsed
 from mmcl_jax.prepare.table.rows import Rows, matrix
+
+if TYPE_CHECKING:
+    from mmcl_jax.prepare.gather import GatheredEntries
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,35 +87,31 @@ class Inspected:
 
 
 def inspect(
-    rows: Rows,
+    gathered: "GatheredEntries",
     kept: np.ndarray,
     request: Request,
     recipe: Recipe | None,
-    ids: Mapping[str, list[str]] | None,
+    *,
     alike: np.ndarray | None = None,
     like: Like | None = None,
-    targets: Sequence[Parsed] = (),
-    table: bool = True,
 ) -> Inspected:
     """Divide the rows `kept` into splits and decide which columns are used.
 
     A column from which a label can be read off is left out, unless its role or kind was declared.
 
     Args:
-      rows: all rows.
+      gathered: all rows, the targets of further tables, and the identifiers of the splits.
       kept: `[K]`, indices of the rows of the store.
-      request: how rows are divided.
+      request: declares how rows are divided.
       recipe: the named data set, or None.
-      ids: see `listed_ids`.
       alike: `[K]`, the group of rows with nearly equal images that each row is in, which no split divides; or None.
       like: the earlier store or run whose columns, categories and classes hold; or None.
-      targets: labels of further tables, with the values of all rows.
-      table: whether the store should have a table, so that its absence deserves a warning.
 
     Raises:
       UserError: the rows cannot be divided as requested.
     """
-    features, labels = rows.named("feature"), [*rows.named("label"), *targets]
+    rows, ids = gathered.rows, gathered.ids
+    features, labels = rows.named("feature"), [*rows.named("label"), *gathered.targets]
     if like is None:
         label_columns, columns = (tuple(column.column(kept) for column in parsed) for parsed in (labels, features))
     else:
@@ -137,7 +137,7 @@ def inspect(
     values = values[:, used]
     _check_logarithms(values, schema, rows, kept)
     warnings += audit.warn_of_skew(values, schema.columns)
-    if not used and table:
+    if not used and gathered.main.table:
         warnings.append("No column is left for the table, so that the store has none.")
     warnings += [f"Column {column.name!r}: {column.remark}." for column in rows.columns if column.remark]
     for name, reason in left_out.items():

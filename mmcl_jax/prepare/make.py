@@ -95,10 +95,7 @@ def prepare(
         thumbs = None if image is None else np.load(image.thumbs, mmap_mode="r")
         if request.group_near_duplicates:
             alike = _alike(image, kept)
-        inspected = inspect(
-            rows, kept, request, recipe, gathered.ids, alike=alike, like=like, targets=gathered.targets,
-            table=bool(gathered.main.table),
-        )  # fmt: skip
+        inspected = inspect(gathered, kept, request, recipe, alike=alike, like=like)
         assembled = Assembler(gathered, inspected, pixels, boxes, partial, like).content()
         with Bar("shards", len(kept), quiet=not progress) as bar:
             title = f"{', '.join(assembled.content.parts)} of {Path(rows.source).name}"
@@ -130,7 +127,7 @@ def prepare(
     return Store.open(out)
 
 
-def look(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, Declaration]:
+def preview(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, Declaration]:
     """Return the findings of `prepare` on the tables, with the score of a random forest, without decoding an image.
 
     Returns:
@@ -143,10 +140,7 @@ def look(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, D
     quarantine = request.quarantine()
     gathered = gather(request, recipe, quarantine, like)
     rows = gathered.rows
-    inspected = inspect(
-        rows, rows.left(quarantine), request, recipe, gathered.ids, like=like, targets=gathered.targets,
-        table=bool(gathered.main.table),
-    )  # fmt: skip
+    inspected = inspect(gathered, rows.left(quarantine), request, recipe, like=like)
     findings = report(rows, inspected, quarantine, recipe, seed=request.seed)
     findings.entries.extend(foreseen(gathered, inspected.rows))
     findings.warnings.extend(gathered.join.warnings)

@@ -210,7 +210,7 @@ class Source:
         bare = suffix in (".npy", ".h5", ".hdf5")
         only = f"{where}: keys and dataset are for .npy and HDF5 files; leave them out."
         check(bare or not (self.keys or self.dataset), only)
-        keyless = f"{where}: {self.file} has no key column; name a text file with the key of each row with keys."
+        keyless = f"{where}: {self.file} has no key column; name a text file of its rows' keys with keys."
         check(not bare or self.keys is not None, keyless)
         check(not (bare and self.ignore), f"{where}: ignore is for matrices in tables; leave it out.")
         check(not (bare and self.key), f"{where}: {self.file} has no key column; leave key out.")

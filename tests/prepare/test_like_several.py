@@ -106,7 +106,7 @@ OTHERWISE = {
     ),
     "another kind": (
         lambda f, r: r["targets"].update(pressure={**r["targets"]["pressure"], "kind": "class"}),
-        "targets.pressure: its kind is 'number'",
+        "targets.pressure: the kind must be 'number'",
     ),
     "another size": (lambda f, r: entry(r, "right", size=9), "entries.right: size: --like takes this from"),
     "another type": (lambda f, r: entry(r, "pgs", dtype="float16"), "entries.pgs: dtype: --like takes this from"),
