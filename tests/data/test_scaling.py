@@ -22,7 +22,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.audit import SKEWED, describe_columns, middle_share
 from mmcl_jax.prepare.card.columns import distribution
 from mmcl_jax.prepare.card.findings import Findings
-from mmcl_jax.prepare.make import look, prepare
+from mmcl_jax.prepare.make import prepare, preview
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.parse import parse
 from mmcl_jax.prepare.table.rows import raw_rows
@@ -142,7 +142,7 @@ def said(request: Request, column: str, **declared: object) -> Request:
 
 @pytest.mark.parametrize("scaling", ["log", "quantile"])
 def test_from_the_warning_to_the_store_and_back(priced: Request, tmp_path: Path, scaling: str) -> None:
-    findings, _ = look(priced)
+    findings, _ = preview(priced)
     (sentence,) = [one for one in findings.warnings if "skewed" in one]
     assert re.search(r"'price' \(nine tenths of its values in [\d.]+ % of its range; log or quantile\)", sentence)
     assert "'seats'" not in sentence
@@ -156,7 +156,7 @@ def test_from_the_warning_to_the_store_and_back(priced: Request, tmp_path: Path,
     assert np.corrcoef(encoding.encode(rows)[:, 0], np.log(rows[:, 0]))[0, 1] > 0.8  # of the numbers themselves, 0.4
     later, _ = raw_rows(pl.read_csv(priced.table), store.schema, store.declaration, "ads.csv")
     np.testing.assert_array_equal(np.sort(later[:, 0]), np.exp(np.linspace(0, 60, 40)))
-    template = look(declared)[1]
+    template = preview(declared)[1]
     assert template.columns["price"].scaling == scaling
     assert Declaration.from_json(template.to_json(), "again") == template
 
@@ -164,7 +164,7 @@ def test_from_the_warning_to_the_store_and_back(priced: Request, tmp_path: Path,
 def test_what_has_no_logarithm_is_refused(priced: Request, tmp_path: Path) -> None:
     price = [0.0, -2.0, *np.exp(np.linspace(0, 60, 38))]
     pl.read_csv(priced.table).with_columns(price=pl.Series(price)).write_csv(priced.table)
-    assert "of its range; quantile)" in " ".join(look(priced)[0].warnings)
+    assert "of its range; quantile)" in " ".join(preview(priced)[0].warnings)
     with pytest.raises(UserError, match=r"'price' has 2 values without a logarithm, the first, 0, in row 1; declare"):
         prepare(said(priced, "price", scaling="log"), tmp_path / "store")
     assert not (tmp_path / "store").exists()

@@ -14,9 +14,9 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.summary import show
-from mmcl_jax.prepare.inspection import joined
+from mmcl_jax.prepare.inspection import merge_groups
 from mmcl_jax.prepare.leaks import near_duplicates, near_groups
-from mmcl_jax.prepare.make import look, prepare
+from mmcl_jax.prepare.make import prepare, preview
 from mmcl_jax.prepare.request import Request
 
 pytestmark = pytest.mark.core
@@ -92,8 +92,8 @@ def test_with_given_splits_it_is_refused(album: Request, tmp_path: Path) -> None
         dataclasses.replace(album, split_column="part", group_near_duplicates=True)
     given = prepare(dataclasses.replace(album, split_column="part"), tmp_path / "given")
     assert any("if the splits are drawn, but these were given" in one for one in Findings.of(given).warnings)
-    findings, _ = look(dataclasses.replace(album, group_near_duplicates=True, ignore=("scene", "g", "part")))
-    assert any("no picture is decoded by --check" in one for one in findings.warnings)
+    findings, _ = preview(dataclasses.replace(album, group_near_duplicates=True, ignore=("scene", "g", "part")))
+    assert any("--check decodes no image" in one for one in findings.warnings)
 
 
 def test_groups_are_what_pairs_link_and_nothing_else() -> None:
@@ -128,8 +128,8 @@ def test_many_pictures_alike_take_bounded_time(kind: str) -> None:
 
 
 def test_joined_groups() -> None:
-    assert len(set(joined(np.array([0, 0, 1, 1, 2, 3]), np.array([0, 1, 1, 2, 3, 4])))) == 3
+    assert len(set(merge_groups(np.array([0, 0, 1, 1, 2, 3]), np.array([0, 1, 1, 2, 3, 4])))) == 3
     one, other = np.random.default_rng(0).integers(0, 40, (2, 60))
-    groups = joined(one, other)
+    groups = merge_groups(one, other)
     for codes in (one, other):
         assert all(len(set(groups[codes == code])) == 1 for code in set(codes))
