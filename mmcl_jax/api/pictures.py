@@ -36,6 +36,8 @@ def beside(frame: pl.DataFrame | None, images: Any) -> tuple[pl.DataFrame, Image
     """
     if not isinstance(images, np.ndarray | Sequence) and hasattr(images, "__array__"):
         images = np.asarray(images)
+    if isinstance(images, np.ndarray) and images.ndim == 1:  # a series of paths or pictures
+        images = images.tolist()
     check(
         isinstance(images, np.ndarray | Sequence), f"images: {type(images).__name__} is no array or list of pictures."
     )

@@ -183,6 +183,8 @@ def _request(given: Mapping[str, Any]) -> Request:
     }
     if is_frame(said.get("table")):
         said["table"] = frame_of(said["table"], "table")
+    elif "table" in said:
+        said["table"] = path_of(said["table"], "table (a file or a data frame)")
     if "images" in said:
         if is_folder(said["images"]):
             said["images"] = folder_of(said["images"])

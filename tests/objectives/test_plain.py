@@ -61,8 +61,9 @@ def call(name: str, change: Callable[[Any], Any] = jnp.asarray) -> tuple[Callabl
 
 
 def test_every_registered_term_is_called_here_and_by_its_name() -> None:
-    assert {name.partition(",")[0] for name in CALLS} == set(TERMS.names())
-    for name in TERMS.names():
+    shipped = [name for name in TERMS.names() if TERMS.factory(name).__module__.startswith("mmcl_jax.")]  # not of tests
+    assert {name.partition(",")[0] for name in CALLS} == set(shipped)
+    for name in shipped:
         assert getattr(objectives, name) is TERMS.factory(name)
         assert ">>>" in inspect.getdoc(TERMS.factory(name))
 

@@ -1,11 +1,15 @@
 """The findings of `prepare`: the content of `findings.json`, of the terminal summary and of the data card."""
 
 import dataclasses
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from mmcl_jax.data.store import Store
+from mmcl_jax.page.html import Html, element, fragment
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ class ColumnFinding:
     outside: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Findings:
     """The findings on a table, its images and further entries, and on the store made of them.
 
@@ -96,6 +100,16 @@ class Findings:
     near_duplicates: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     alike: dict[str, int] = dataclasses.field(default_factory=dict)
     forest: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        from mmcl_jax.prepare.card.summary import show  # which imports this file
+
+        text = io.StringIO()
+        show(self, Console(file=text, width=120, color_system=None))
+        return text.getvalue().rstrip()
+
+    def _repr_html_(self) -> str:
+        return element("pre", *(fragment(line, Html("\n")) for line in repr(self).splitlines()))
 
     def to_json(self) -> str:
         """Return the findings as indented JSON."""
