@@ -14,7 +14,7 @@ from mmcl_jax.datasets.cardiac.fields import FIELDS
 from mmcl_jax.datasets.cardiac.image import es_frames, load_cine, read_heart
 from mmcl_jax.datasets.cardiac.recipe import cardiac, find_hearts
 from mmcl_jax.datasets.cardiac.splits import split, subsets
-from mmcl_jax.datasets.cardiac.ukb import Field, Table
+from mmcl_jax.datasets.cardiac.ukb import Field, UkbTable
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.synthetic.hearts.generator import generate_cardiac
@@ -51,12 +51,12 @@ def field(name: str) -> Field:
     return next(one for one in FIELDS if one.name == name)
 
 
-def table(folder: Path, cells: dict[str, list[object]]) -> Table:
+def table(folder: Path, cells: dict[str, list[object]]) -> UkbTable:
     """A main table with these columns, quoted as UK Biobank's are."""
     rows = len(next(iter(cells.values())))
     frame = pl.DataFrame({"eid": [str(1000 + row) for row in range(rows)], **cells}, strict=False)
     frame.with_columns(pl.all().cast(pl.String).fill_null("")).write_csv(folder / "table.csv", quote_style="always")
-    return Table(folder / "table.csv", {n for one in FIELDS for n in one.needs}, frame["eid"].to_list())
+    return UkbTable(folder / "table.csv", {n for one in FIELDS for n in one.needs}, frame["eid"].to_list())
 
 
 # Images
@@ -217,7 +217,7 @@ def test_the_visit_of_the_images_before_the_first(tmp_path: Path) -> None:
 
 def test_columns_named_as_in_r(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("f.eid,f.49.2.0\n1,100\n2,101\n")
-    cells = Table(tmp_path / "table.csv", {49}, ["2"])
+    cells = UkbTable(tmp_path / "table.csv", {49}, ["2"])
     assert cells.values(field("Hip circumference"), (2,)).to_list() == [101]
 
 
@@ -304,10 +304,10 @@ def test_tables_that_are_refused(tmp_path: Path) -> None:
         table(tmp_path, {"49-2.0": ["wide"]}).values(field("Hip circumference"), (2,))
     (tmp_path / "table.csv").write_text("eid,49-2.0\n1,2\n1,3\n")
     with pytest.raises(UserError, match="subject 1 more than once"):
-        Table(tmp_path / "table.csv", {49}, ["1"])
+        UkbTable(tmp_path / "table.csv", {49}, ["1"])
     (tmp_path / "table.csv").write_text("id,49-2.0\n1,2\n")
     with pytest.raises(UserError, match="no column eid"):
-        Table(tmp_path / "table.csv", {49}, ["1"])
+        UkbTable(tmp_path / "table.csv", {49}, ["1"])
     (tmp_path / "images").mkdir()
     with pytest.raises(UserError, match="no <eid>"):
         cardiac(tmp_path)
