@@ -105,7 +105,7 @@ def test_broken_images_are_the_planted_ones(tree: Path, truth: pl.DataFrame):
 
 
 def box(car: Car, scene: Scene, size: int = 150) -> tuple[int, int]:
-    """Width and height in pixels of what has the car's paint: where two pictures differ that differ in paint alone."""
+    """Width and height in pixels of what has the car's paint: where two images differ that differ in paint alone."""
     red, blue = (
         np.asarray(draw(dataclasses.replace(car, paint=p), scene, size), int) for p in ((200, 0, 0), (0, 0, 200))
     )
@@ -163,7 +163,7 @@ def test_axles_are_drawn_a_wheelbase_apart():
     apart = []
     for wheelbase in (2300, 2900):
         car = dataclasses.replace(CAR, wheelbase=wheelbase)
-        # Pictures that differ in the spokes alone differ at the two wheels.
+        # Images that differ in the spokes alone differ at the two wheels.
         five, eight = (
             np.asarray(draw(dataclasses.replace(car, spokes=k), plain(90), 300), int).sum(-1) for k in (5, 8)
         )

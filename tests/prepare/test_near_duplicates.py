@@ -1,4 +1,4 @@
-"""Near-duplicate pictures kept in one split: exactly those that the card would warn of, joined with groups."""
+"""Near-duplicate images kept in one split: exactly those that the card would warn of, joined with groups."""
 
 import dataclasses
 import io
@@ -20,12 +20,12 @@ from mmcl_jax.prepare.make import prepare, preview
 from mmcl_jax.prepare.request import Request
 
 pytestmark = pytest.mark.core
-SCENES, COPIES = 60, 4  # every scene has this many pictures that differ by a grey level here and there
+SCENES, COPIES = 60, 4  # every scene has this many images that differ by a grey level here and there
 
 
 @pytest.fixture
 def album(tmp_path: Path) -> Request:
-    """Pictures of 60 scenes; persons `g` own two scenes each, and the first two persons share a scene."""
+    """Images of 60 scenes; persons `g` own two scenes each, and the first two persons share a scene."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -34,9 +34,9 @@ def album(tmp_path: Path) -> Request:
         base = rng.integers(10, 245, (16, 16))
         for copy in range(COPIES):
             name = f"{scene}_{copy}.png"
-            picture = base.copy()
-            picture[copy, copy] += 1 + copy
-            Image.fromarray(picture.astype(np.uint8)).save(folder / name)
+            image = base.copy()
+            image[copy, copy] += 1 + copy
+            Image.fromarray(image.astype(np.uint8)).save(folder / name)
             owner = scene // 2 if (scene, copy) != (0, 3) else 1
             lines.append({"file": name, "scene": scene, "g": f"p{owner}", "c": "ab"[scene % 2], "x": rng.normal()})
     pl.DataFrame(lines).write_csv(tmp_path / "album.csv")
@@ -46,7 +46,7 @@ def album(tmp_path: Path) -> Request:
 
 
 def places(store: Store) -> dict[str, set[str]]:
-    """The splits in which each scene has pictures."""
+    """The splits in which each scene has images."""
     found: dict[str, set[str]] = {}
     for split in store.sizes:
         for key in store.keys(split):
@@ -119,7 +119,7 @@ def test_groups_are_what_pairs_link_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("kind", ["blank", "noise"])
-def test_many_pictures_alike_take_bounded_time(kind: str) -> None:
+def test_many_images_alike_take_bounded_time(kind: str) -> None:
     thumbs = np.zeros((20_000, 16, 16), np.uint8)
     if kind == "noise":
         thumbs = np.random.default_rng(0).integers(0, 256, thumbs.shape).astype(np.uint8)
