@@ -17,9 +17,9 @@ from mmcl_jax.encoders import Model, build_model
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.heads import engine
 from mmcl_jax.evaluation.heads.batches import Order, in_parts, seed_word
-from mmcl_jax.evaluation.heads.encoded import FeatureEncoder, Encoders, augmentation_of
+from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, augmentation_of
 from mmcl_jax.evaluation.heads.linear import LinearHead, every_output
-from mmcl_jax.evaluation.heads.programs import Progress, HeadRecipe, judged, programs_of
+from mmcl_jax.evaluation.heads.programs import HeadRecipe, Progress, judged, programs_of
 from mmcl_jax.evaluation.protocols.finetune import Examples, FinetuneSettings, finetune
 from mmcl_jax.tasks import Class, Number, Task
 from mmcl_jax.training.mesh import local_mesh
@@ -394,7 +394,7 @@ def test_what_does_not_fit_is_refused(config) -> None:
         run(model, config, frozen=False, batch_size=4)
     with pytest.raises(UserError, match="diverged at every learning rate"):
         run(model, config, frozen=True, learning_rates=[3e38])
-    with pytest.raises(UserError, match="no class codes below 2"):
+    with pytest.raises(UserError, match="no class codes from 0 to 1"):
         run(model, config, frozen=True, task=dataclasses.replace(BRIGHT, classes=2))
     graphdef, params, rest = nnx.split(model, nnx.Param, ...)
     broken = nnx.merge(graphdef, jax.tree.map(lambda x: x * jnp.nan, params), rest)
@@ -402,5 +402,5 @@ def test_what_does_not_fit_is_refused(config) -> None:
         run(broken, config, frozen=True)
     plain = config.copy_and_resolve_references()
     plain.views = {"image": view("resized"), "table": view("scarf")}
-    with pytest.raises(UserError, match="no view is an image that is augmented"):
+    with pytest.raises(UserError, match="no view augments 'image'"):
         run(model, plain, frozen=True)
