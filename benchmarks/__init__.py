@@ -1,1 +1,1 @@
-"""What measures speed, memory and collectives. `python -m benchmarks --help` lists them."""
+"""Benchmarks of speed, memory and collectives. `python -m benchmarks --help` lists them."""

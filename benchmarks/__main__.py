@@ -1,4 +1,4 @@
-"""The command: `python -m benchmarks NAME [--size small|full] [--out FOLDER]`."""
+"""The command `python -m benchmarks NAME [--size small|full] [--out FOLDER]`."""
 
 import argparse
 import importlib
@@ -9,13 +9,13 @@ import jax
 from benchmarks import record
 
 NAMES = {
-    "compiled": "memory, FLOPs and collectives of compiled programs on 8 devices; runs nothing",
-    "pairs": "time and memory of the all-pairs kernel, against dense and against PyTorch",
-    "step": "images/s, MFU, memory and input wait of the train step, against PyTorch",
-    "input": "batches/s of the mapped and the streamed store, beside a bare gather and a pipeline of samples",
+    "compiled": "memory, FLOPs and collectives of compiled programs on 8 devices; only compiles them",
+    "pairs": "time and memory of the all-pairs kernel, beside the dense execution and PyTorch",
+    "step": "images/s, MFU, memory and input wait of the train step, beside PyTorch",
+    "input": "samples/s of a mapped and a streamed store, beside a bare gather and a pipeline of single samples",
     "prepare": "images/s of mmcl prepare, beside a bare decode loop",
-    "stored": "what views of 128 pixels lose if 128 are stored and not 300: sharpness, enlarged crops, blur",
-    "host": "what a step costs the Python thread",
+    "stored": "sharpness, crops and blur of views of 128 pixels from images stored at 128 and at 300 pixels",
+    "host": "processor time of the Python thread per train step",
 }
 
 
@@ -24,8 +24,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.description = "\n".join(f"{name:9} {text}" for name, text in NAMES.items())
     parser.add_argument("name", choices=NAMES)
-    parser.add_argument("--size", choices=["small", "full"], help="small for CPUs, full for accelerators")
-    parser.add_argument("--out", type=Path, default=record.RESULTS, help="folder of the JSON")
+    parser.add_argument(
+        "--size", choices=["small", "full"], help="small (the default on CPUs) or full (on accelerators)"
+    )
+    parser.add_argument("--out", type=Path, default=record.RESULTS, help="folder for the JSON file")
     options = parser.parse_args()
     if options.name == "compiled":
         jax.config.update("jax_platforms", "cpu")

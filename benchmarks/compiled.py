@@ -1,8 +1,8 @@
-"""Memory, FLOPs and collectives of compiled programs on eight devices; nothing is run.
+"""Memory, FLOPs and collectives of compiled programs on eight devices; the programs are not run.
 
     python -m benchmarks compiled
 
-These figures are exact: `tests/benchmarks` compares them with the committed ones.
+These figures are exact: `tests/benchmarks` compares them with the committed results.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ WIDTH, DEVICES = 128, 8
 
 
 def kernel(name: Any, batch: int) -> dict[str, Any]:
-    """Return a row for value and both gradients of a symmetric contrast of `batch` float32 embeddings."""
+    """Return the row of a symmetric contrast of `batch` float32 embeddings, with the gradients of both sides."""
     mesh = make_mesh(jax.devices()[:DEVICES])
     execution = Execution(name=name, mesh=mesh)
 
@@ -51,9 +51,9 @@ def kernel(name: Any, batch: int) -> dict[str, Any]:
 
 
 def step(label: str, *overrides: str, size: int = 32, devices: int = DEVICES) -> dict[str, Any]:
-    """Return a row for the whole train step of `configs/mmcl.py`: ResNet-50, batch 512, at `size` pixels."""
-    made = experiment("mmcl", *overrides, size=size, batch_size=512, devices=jax.devices()[:devices])
-    compiled = compile_step(make_step(made), *made.shapes(), dtype=made.config.dtype)
+    """Return the row of the train step of `configs/mmcl.py`: ResNet-50, batch 512, at `size` pixels."""
+    mmcl = experiment("mmcl", *overrides, size=size, batch_size=512, devices=jax.devices()[:devices])
+    compiled = compile_step(make_step(mmcl), *mmcl.shapes(), dtype=mmcl.config.dtype)
     return {
         "program": f"mmcl step, {size} pixels, {devices} devices",
         "execution": label,
@@ -64,7 +64,7 @@ def step(label: str, *overrides: str, size: int = 32, devices: int = DEVICES) ->
 
 
 def run(size: str) -> list[dict[str, Any]]:
-    """Return all rows. `size` makes no difference: nothing is run."""
+    """Return all rows; `size` makes no difference."""
     return [
         *(kernel(name, batch) for batch in BATCHES for name in EXECUTIONS),
         step("groups of 64"),
@@ -76,7 +76,7 @@ def run(size: str) -> list[dict[str, Any]]:
 
 
 def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows in the words of a printed table."""
+    """Return the rows with the column names of the printed table."""
     return [
         {
             "program": row["program"],

@@ -1,4 +1,4 @@
-"""What a program does, read from its compiled text or its trace: exact, and the same on a busy machine."""
+"""Exact counts of a program's collectives and FLOPs, from its compiled text or its trace."""
 
 import math
 import re
@@ -19,17 +19,17 @@ _HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 def collectives(text: str) -> dict[str, dict[str, int]]:
     """Return the number, and bytes per device, of every kind of collective in the text of a compiled program.
 
-    Those in a loop count as often as it runs.
+    A collective in a loop counts once per iteration.
     """
     totals = {kind: {"count": 0, "bytes": 0} for kind in KINDS}
     computations, entry = _computations(text)
 
     def visit(name: str, times: int) -> None:
         for line in computations[name]:
-            if found := _COLLECTIVE.search(line):
-                total = totals[found[2]]
+            if collective := _COLLECTIVE.search(line):
+                total = totals[collective[2]]
                 total["count"] += times
-                total["bytes"] += times * _bytes(found[1])
+                total["bytes"] += times * _bytes(collective[1])
                 continue
             trips = _TRIPS.search(line)
             for called in _CALLED.findall(line):
@@ -62,9 +62,9 @@ def _bytes(shapes: str) -> int:
 
 
 def matrix_flops(function: Callable[..., Any], *arguments: Any) -> int:
-    """Count multiplications and additions of all matrix products in a function's trace, loops included.
+    """Count the multiplications and additions of all matrix products in a function's trace, loops included.
 
-    Within `shard_map` these are one device's, elsewhere all devices'.
+    The count is of one device within `shard_map`, and of all devices elsewhere.
     """
     return _flops(jax.make_jaxpr(function)(*arguments).jaxpr)
 

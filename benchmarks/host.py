@@ -1,8 +1,8 @@
-"""What a step costs the Python thread: drawing and placing a batch and dispatching the step.
+"""Processor time of the Python thread per step: drawing a batch, putting it on the devices, dispatching the step.
 
     python -m benchmarks host
 
-The state has as many arrays as ResNet-50's, all of them small, so that the device is never waited for.
+The state has as many arrays as that of ResNet-50, all of them small, so that the thread never waits for the device.
 """
 
 import statistics
@@ -21,18 +21,18 @@ STEPS = 100
 
 
 def run(size: str, *, devices: int | None = None) -> list[dict[str, Any]]:
-    """Measure the processor time of the thread: best step, median, 95th percentile. `size` makes no difference.
+    """Return the thread's processor time: best step, median, 95th percentile. `size` makes no difference.
 
-    Other work on the machine can only add to what is measured, so the best step says most about the program.
+    Other work on the machine can only add time, so the best step says most about the program.
     """
     chosen = jax.devices()[:devices]
     options = (*SMALL, *PLAIN, "batch_norm.group_size=8")
-    made = experiment("mmcl", *options, size=32, batch_size=8 * len(chosen), devices=chosen)
-    compiled, state, constants = prepared(made)
-    data, times = iterate(made.batches), []
+    small = experiment("mmcl", *options, size=32, batch_size=8 * len(chosen), devices=chosen)
+    compiled, state, constants = prepared(small)
+    data, times = iterate(small.batches), []
     for _ in range(STEPS):
         tick = time.thread_time()
-        batch = put(next(data), by_example(made.mesh))
+        batch = put(next(data), by_example(small.mesh))
         state, _ = compiled(state, batch, constants)
         times.append(1e3 * (time.thread_time() - tick))
         jax.block_until_ready(state)

@@ -24,7 +24,7 @@ BATCH = 512
 
 
 def run(size: str) -> list[dict[str, Any]]:
-    """Return the samples per second of each way to read one store in one random order; the ways take turns."""
+    """Return the samples per second of each reader of one store, in one random order; the readers take turns."""
     pixels, count = SIZES[size]
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
@@ -33,7 +33,9 @@ def run(size: str) -> list[dict[str, Any]]:
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()
         batches = {how: Batches(part, batch_size=BATCH, epochs=1000, seed=0) for how, part in arrays.items()}
-        workers = iterate(batches["streamed"], workers=2)  # stay; their buffers are small beside a turn
+        workers = iterate(
+            batches["streamed"], workers=2
+        )  # the same in all turns; their buffers are small beside a turn
         readers: dict[str, tuple[int, Callable[[], Iterator[Any]]]] = {
             "bare NumPy gather": (100, lambda: _gather(arrays["mapped"], store.sizes["train"])),
             "mapped": (100, lambda: iterate(batches["mapped"])),
@@ -65,16 +67,16 @@ def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _written(directory: Path, pixels: int, count: int) -> Store:
     """Write a store of `count` random images of `pixels` pixels, and return it."""
     rng = np.random.default_rng(0)
-    made = schema(pixels)
-    images = flat.allocate(directory, "image", (count, *made.image.stored), "uint8")
+    columns = schema(pixels)
+    images = flat.allocate(directory, "image", (count, *columns.image.stored), "uint8")
     for start in range(0, count, 1000):
         images[start : start + 1000] = rng.integers(0, 256, size=images[start : start + 1000].shape, dtype=np.uint8)
-    coded = [len(column.categories) if column.coded else 0 for column in made.columns]
+    coded = [len(column.categories) if column.coded else 0 for column in columns.columns]
     table = np.stack([rng.integers(0, n, count) if n else rng.normal(size=count) for n in coded], axis=1)
     values = {"image": images, "table": table.astype(np.float64)}
     third = np.array_split(np.arange(count), [count - 2, count - 1])
     content = Content(
-        parts={name: Part(entry=made.entries[name], values=array) for name, array in values.items()},
+        parts={name: Part(entry=columns.entries[name], values=array) for name, array in values.items()},
         id=np.arange(count),
         keys=list(map(str, range(count))),
         splits=dict(zip(("train", "val", "test"), third, strict=True)),
@@ -85,7 +87,7 @@ def _written(directory: Path, pixels: int, count: int) -> Store:
 
 
 def _as_training_reads(store: Store, *, streamed: bool) -> dict[str, Any]:
-    """Return the training rows, with the table as an encoded one lies in memory."""
+    """Return the training rows, with the table in float32, like an encoded one."""
     arrays = store.arrays("train", streamed=streamed)
     return {
         "id": arrays["id"].astype(np.uint32),
@@ -95,7 +97,7 @@ def _as_training_reads(store: Store, *, streamed: bool) -> dict[str, Any]:
 
 
 def _gather(arrays: dict[str, Any], count: int) -> Iterator[dict[str, np.ndarray]]:
-    """Yield batches that are only gathered from the mapped file, in random order: no loader can be faster."""
+    """Yield batches that are gathered from the mapped file in random order, without any other work: an upper bound."""
     rng = np.random.default_rng(1)
     image = arrays["image"].values
     while True:
@@ -104,7 +106,7 @@ def _gather(arrays: dict[str, Any], count: int) -> Iterator[dict[str, np.ndarray
 
 
 def _samples(arrays: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
-    """Yield batches of the plain pipeline (source, global shuffle, a map per sample, batch) over the same arrays."""
+    """Yield batches of a plain Grain pipeline (source, global shuffle, map per sample, batch) over the same arrays."""
     plain = {"id": arrays["id"], "image": arrays["image"].values, "table": arrays["table"]}
     data = grain.MapDataset.range(len(plain["id"])).seed(0).shuffle().repeat()
     data = data.map(lambda row: {name: array[row] for name, array in plain.items()})
@@ -112,7 +114,7 @@ def _samples(arrays: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
 
 
 def _turn(steps: int, make: Callable[[], Iterator[Any]]) -> Callable[[], None]:
-    """Take a turn: a new iterator, so that nothing was read ahead during other turns, and so many batches of it."""
+    """Return a function that reads `steps` batches of a new iterator, which has read nothing ahead."""
 
     def turn() -> None:
         reader = make()

@@ -1,9 +1,10 @@
-"""The all-pairs kernel on one device: value and both gradients, against dense and against OpenCLIP's form in PyTorch.
+"""The all-pairs kernel on one device, with gradients, beside the dense execution and OpenCLIP's form in PyTorch.
 
     python -m benchmarks pairs
 
-The contestants of a batch take turns in one run, and ratios are to `dense` where that fits. `temporary_bytes` are the
-compiled program's; PyTorch's are what its allocator held at most beyond the inputs, which it tells only on GPUs.
+The contestants at one batch size take turns in one run. Ratios are to `dense`, if its matrix fits. `temporary_bytes` is
+the temporary memory of the compiled program; for PyTorch it is the peak of its allocator beyond the inputs, which is
+reported only on GPUs.
 """
 
 import importlib.util
@@ -45,12 +46,12 @@ def jax_form(execution: Execution, batch: int, dtype: str) -> tuple[Callable[[],
 
 
 def embeddings(batch: int) -> np.ndarray:
-    """Return two sides of normally distributed embeddings."""
+    """Return normally distributed embeddings of both sides, `[2, batch, WIDTH]`."""
     return np.random.default_rng(0).normal(size=(2, batch, WIDTH)).astype(np.float32)
 
 
 def run(size: str) -> list[dict[str, Any]]:
-    """Return a row per batch size, dtype and contestant."""
+    """Return one row for each combination of dtype, batch size and contestant."""
     options = SIZES[size]
     rows = []
     for dtype in options["dtypes"]:
@@ -85,7 +86,7 @@ def run(size: str) -> list[dict[str, Any]]:
 
 
 def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows in the words of a printed table."""
+    """Return the rows with the column names of the printed table."""
     return [
         {key: value for key, value in row.items() if key != "temporary_bytes"}
         | {"temporary MiB": None if row["temporary_bytes"] is None else row["temporary_bytes"] / 2**20}

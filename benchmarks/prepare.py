@@ -1,8 +1,8 @@
-"""Images/s of `mmcl prepare`, beside a loop that decodes the same files with as many processes, and writes the pixels.
+"""Images/s of `mmcl prepare`, beside a loop that decodes the same files with as many processes and writes the pixels.
 
     python -m benchmarks prepare
 
-The images are drawn cars (`mmcl generate dvm`), stored at the size they have, as JPEG.
+The files are JPEGs of drawn cars (`mmcl generate dvm`), and the store keeps their size.
 """
 
 import os
@@ -18,19 +18,19 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from mmcl_jax.prepare.images.decode import CHUNK, DecodeJob, decode
 from mmcl_jax.prepare.make import prepare
-from mmcl_jax.prepare.pictures.decode import CHUNK, DecodeJob, decode
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.synthetic.cars.generator import generate_dvm
 
 SIZES = {"small": (10_000, 128), "full": (100_000, 128)}  # images, pixels
-DRAWN = 500  # pictures that are drawn; the files are these with a few pixels changed, so that none equals another
+DRAWN = 500  # drawn cars; every file is one of them with a few pixels changed, so that no two files are equal
 
 
 def run(size: str) -> list[dict[str, Any]]:
-    """Return images per second of the bare loop, without and with writing, of decoding into a store, and of it all.
+    """Return the images per second of a bare decode loop with and without writing, of `decode`, and of `prepare`.
 
-    The last two begin their processes within the time that is counted.
+    The times of `decode` and `prepare` include the start of their processes.
     """
     count, pixels = SIZES[size]
     workers = os.cpu_count() or 1
@@ -44,11 +44,11 @@ def run(size: str) -> list[dict[str, Any]]:
         paths = [str(request.images / name) for (name,) in names]
         with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
             chunks = [paths[start : start + CHUNK] for start in range(0, count, CHUNK)]
-            warm = [(chunk, 0, "") for chunk in chunks]  # files are in memory, processes are begun
+            warm = [(chunk, 0, "") for chunk in chunks]  # reads the files into memory, and starts the processes
             list(pool.map(_bare, warm))
             for what, times in {"bare decode loop": 0, "and written once": 1, "and written twice": 2}.items():
                 began = time.perf_counter()
-                work = [(chunk, times, str(root / f"bare-{place}")) for place, chunk in enumerate(chunks)]
+                work = [(chunk, times, str(root / f"bare-{index}")) for index, chunk in enumerate(chunks)]
                 assert sum(pool.map(_bare, work)) == count
                 seconds[what] = time.perf_counter() - began
                 for file in root.glob("bare-*"):
@@ -84,7 +84,7 @@ def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _bare(work: tuple[list[str], int, str]) -> int:
-    """Decode the files of a chunk and write the pixels so many times; a store holds them twice (flat, shards)."""
+    """Decode the files of a chunk and write the pixels `times` times; a store holds them twice (flat, shards)."""
     paths, times, target = work
     pixels = []
     for path in paths:
@@ -92,7 +92,7 @@ def _bare(work: tuple[list[str], int, str]) -> int:
             pixels.append(np.asarray(image.convert("RGB")))
     for copy in range(times):
         with open(f"{target}-{copy}", "wb") as file:
-            file.writelines(picture.data for picture in pixels)
+            file.writelines(image.data for image in pixels)
     return len(paths)
 
 
@@ -104,15 +104,15 @@ def _written(root: Path, count: int, pixels: int) -> Request:
     photos.mkdir()
     rng = np.random.default_rng(0)
     for row in range(count):
-        picture = drawn[row % len(drawn)].copy()
-        picture[:16, :16] = rng.integers(0, 256, (2, 2, 3)).repeat(8, 0).repeat(8, 1)
-        Image.fromarray(picture).save(photos / f"{row}.jpg", quality=90)
+        pixels_of_row = drawn[row % len(drawn)].copy()
+        pixels_of_row[:16, :16] = rng.integers(0, 256, (2, 2, 3)).repeat(8, 0).repeat(8, 1)
+        Image.fromarray(pixels_of_row).save(photos / f"{row}.jpg", quality=90)
     table = pl.DataFrame(
         {
             "file": [f"{row}.jpg" for row in range(count)],
             "price": rng.normal(10_000, 3_000, count),
             "colour": rng.choice(["red", "blue", "black"], count),
-            "model": rng.choice([f"m{place}" for place in range(20)], count),
+            "model": rng.choice([f"m{number}" for number in range(20)], count),
         }
     )
     table.write_csv(root / "ads.csv")

@@ -17,7 +17,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine and the versions that results were made with."""
+    """Return the machine, the package versions and the command of a benchmark."""
     versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "numpy")}
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         versions["torch"] = importlib.metadata.version("torch")
@@ -48,7 +48,7 @@ def save(name: str, rows: list[dict[str, Any]], folder: Path) -> Path:
 
 
 def show(title: str, rows: list[dict[str, Any]]) -> None:
-    """Print rows as a table; all have the keys of the first."""
+    """Print rows as a table, with the keys of the first row as columns."""
     table = Table(title=title, title_justify="left")
     for key in rows[0]:
         table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")

@@ -1,8 +1,8 @@
-"""Judges committed tables anew: `python -m benchmarks.reread benchmarks/results/reproduce/*/*.json`.
+"""Judge committed tables again: `python -m benchmarks.reread benchmarks/results/reproduce/*/*.json`.
 
-Cells, differences, claims and the text beside the file are made again from the scores, as the package does it today.
-Evidence of versions that did not keep what every test row adds is judged by the bound for methods that are not paired
-by row, which takes the size of the test set alone; no other number changes.
+Cells, differences, claims and the text file are computed again from the scores by the current version. Early versions
+stored no score per test row: their tables are judged by the bound for methods that are not paired by row, which needs
+only the size of the test set. No other number changes.
 """
 
 import json
@@ -23,10 +23,10 @@ from mmcl_jax.reproduce.text import render_text
 
 
 def outcome_of(results: dict[str, Any]) -> TableOutcome:
-    """Return the outcome that a results file was made of; of its store there is only what the file says.
+    """Return the outcome that a results file holds; its store has only the fields that the file has.
 
     Raises:
-      ValueError: the metric is not top-1, whose bound needs the class counts of the test set.
+      ValueError: the metric is not top-1; the bound of another metric needs the class counts of the test set.
     """
     if results["metric"] != "top1":
         raise ValueError(f"the metric is {results['metric']}, and the file does not say how many rows its classes have")
@@ -66,7 +66,7 @@ def outcome_of(results: dict[str, Any]) -> TableOutcome:
 
 
 def main(paths: list[str]) -> None:
-    """Judge the tables anew and print what changed."""
+    """Judge the tables again and print every claim's old and new verdict."""
     for path in map(Path, paths):
         results = json.loads(path.read_text())
         before = [claim["verdict"] for claim in results["claims"]]

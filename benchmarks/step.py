@@ -1,9 +1,9 @@
-"""The train step of MMCL's ResNet-50: images/s, MFU, memory, input wait; and the same step in PyTorch.
+"""Images/s, MFU, memory and input wait of the train step of MMCL's ResNet-50, beside the same step in PyTorch.
 
     python -m benchmarks step
 
-`augmented` is the experiment as it is trained. `plain` leaves the augmentation out, as `torch` does, and takes turns
-with it in one run. MFU counts the FLOPs that XLA does, against the accelerator's dense peak.
+`augmented` is the experiment as it is trained. `plain` and `torch` have no augmentation and take turns in one run. MFU
+is the share of the accelerator's dense peak that the FLOPs counted by XLA make up.
 """
 
 import importlib.util
@@ -37,28 +37,28 @@ SIZES: dict[str, Any] = {
 }
 
 
-def prepared(made: Experiment) -> tuple[Any, Any, Any]:
-    """Return the compiled step, a first state, and the constants on the devices."""
-    shapes = made.shapes()
-    compiled = compile_step(make_step(made), *shapes, dtype=made.config.dtype)
-    constants = put_whole(made.constants(), replicated(made.mesh))
-    init = jax.jit(made.init, out_shardings=shardings_of(shapes[0]))
+def prepared(trained: Experiment) -> tuple[Any, Any, Any]:
+    """Return the compiled step, the initial state, and the constants on the devices."""
+    shapes = trained.shapes()
+    compiled = compile_step(make_step(trained), *shapes, dtype=trained.config.dtype)
+    constants = put_whole(trained.constants(), replicated(trained.mesh))
+    init = jax.jit(trained.init, out_shardings=shardings_of(shapes[0]))
     return compiled, init(constants["seed"]), constants
 
 
 def augmented(size: int, batch: int, dtype: str, *, steps: int) -> dict[str, Any]:
-    """Time steps of the whole experiment, fed by its input pipeline."""
-    made = experiment("mmcl", f"dtype={dtype}", size=size, batch_size=batch)
-    compiled, state, constants = prepared(made)
-    data, waited, began = iterate(made.batches), 0.0, 0.0
+    """Time steps of the experiment, with augmentation and its input pipeline."""
+    mmcl = experiment("mmcl", f"dtype={dtype}", size=size, batch_size=batch)
+    compiled, state, constants = prepared(mmcl)
+    data, waited, began = iterate(mmcl.batches), 0.0, 0.0
     for step in range(steps + 2):
-        if step == 2:  # the first two warm up
+        if step == 2:  # the first two steps warm up
             jax.block_until_ready(state)
             waited, began = 0.0, time.perf_counter()
         tick = time.perf_counter()
         rows = next(data)
         waited += time.perf_counter() - tick
-        state, _ = compiled(state, put(rows, by_example(made.mesh)), constants)
+        state, _ = compiled(state, put(rows, by_example(mmcl.mesh)), constants)
     jax.block_until_ready(state)
     seconds = (time.perf_counter() - began) / steps
     flops = compiled.cost_analysis()["flops"]
@@ -80,9 +80,9 @@ def augmented(size: int, batch: int, dtype: str, *, steps: int) -> dict[str, Any
 
 def against_torch(size: int, batch: int, dtype: str, *, steps: int) -> list[dict[str, Any]]:
     """Time the step without augmentation in JAX and in PyTorch, in turns."""
-    made = experiment("mmcl", f"dtype={dtype}", *PLAIN, size=size, batch_size=batch)
-    compiled, state, constants = prepared(made)
-    rows = put(made.batches[0], by_example(made.mesh))
+    mmcl = experiment("mmcl", f"dtype={dtype}", *PLAIN, size=size, batch_size=batch)
+    compiled, state, constants = prepared(mmcl)
+    rows = put(mmcl.batches[0], by_example(mmcl.mesh))
 
     def plain() -> None:
         nonlocal state
@@ -96,7 +96,7 @@ def against_torch(size: int, batch: int, dtype: str, *, steps: int) -> list[dict
 
         for name, compile_it in (("torch", False), ("torch.compile", True)):
             try:
-                form = mmcl_step(made.batches[0], dtype, compiled=compile_it)
+                form = mmcl_step(mmcl.batches[0], dtype, compiled=compile_it)
                 form()  # compiles
                 forms[name] = form
             except Exception as error:
@@ -110,7 +110,7 @@ def against_torch(size: int, batch: int, dtype: str, *, steps: int) -> list[dict
 
 
 def run(size: str) -> list[dict[str, Any]]:
-    """Return a row per image size, batch size, dtype and form."""
+    """Return one row for each combination of image size, batch size, dtype and form."""
     options = SIZES[size]
     rows = [augmented(*point, steps=options["steps"]) for point in options["grid"]]
     for point in options["torch"]:
@@ -119,7 +119,7 @@ def run(size: str) -> list[dict[str, Any]]:
 
 
 def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows in the words of a printed table."""
+    """Return the rows with the column names of the printed table."""
     return [
         {
             **{key: row.get(key) for key in ("form", "pixels", "batch", "dtype", "images_per_s", "ms", "mfu")},

@@ -1,9 +1,10 @@
-"""What the published view of DVM-CAR loses where its images are stored at 128 pixels and not at the original 300.
+"""Effect of storing DVM-CAR's images at 128 pixels, in place of the original 300, on the published views.
 
     python -m benchmarks stored
 
-The released code blurs (window of 29 pixels) and crops 300 pixels, and resizes to 128 afterwards. On cars drawn at 300
-pixels, the views of `mmcl/mmcl:dvm` are made of both stores with the same random numbers.
+The released code blurs (window of 29 pixels) and crops images of 300 pixels, and resizes them to 128 afterwards. Here,
+cars are drawn at 300 pixels and stored at both sizes, and the views of `mmcl/mmcl:dvm` are made from both with the same
+random numbers.
 """
 
 import random
@@ -18,11 +19,11 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.config import load
 from mmcl_jax.datasets.dvm.recipe import IMAGE_SIZE
-from mmcl_jax.prepare.pictures.images import Fit, read_image
+from mmcl_jax.prepare.images.files import Fit, read_image
 from mmcl_jax.synthetic.cars.generator import generate_dvm
 from mmcl_jax.views import VIEWS
 
-SIZES = {"small": 64, "full": 512}  # pictures
+SIZES = {"small": 64, "full": 512}  # images
 DRAWS = 200_000
 VIEW = 128
 _PLAIN = {"probability": 1.0, "jitter": 0.0, "grayscale": 0.0, "blur": 0.0}
@@ -31,9 +32,9 @@ _PLAIN = {"probability": 1.0, "jitter": 0.0, "grayscale": 0.0, "blur": 0.0}
 def run(size: str) -> list[dict[str, Any]]:
     """Return a row per stored size.
 
-    `sharpness` is the mean step between neighbouring pixels (grey levels, 0 to 1) of cropped views, neither blurred nor
-    recoloured, over that of the plain resized images of 300 pixels; `enlarged` the share of crops that are smaller than
-    the view on one side; `blur` the mean standard deviation of the blur, in pixels of the view.
+    `sharpness` is the mean difference of neighbouring pixels (grey levels, 0 to 1) in cropped views without blur and
+    colour changes, divided by that of the resized images of 300 pixels. `enlarged` is the share of crops that are
+    smaller than the view on one side. `blur` is the mean standard deviation of the blur, in pixels of the view.
     """
     pictures, published = _pictures(SIZES[size]), load("mmcl/mmcl:dvm").views.image
     crop = VIEWS.build(ConfigDict({**published, **_PLAIN}, convert_dict=False), "view")
@@ -57,12 +58,12 @@ def run(size: str) -> list[dict[str, Any]]:
 
 
 def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows: they are short already."""
+    """Return the rows as they are: their keys are short enough for a printed table."""
     return rows
 
 
 def _pictures(count: int) -> dict[int, jax.Array]:
-    """Return the same drawn cars as they are stored at either size, `[N, H, W, 3]` uint8."""
+    """Return the same drawn cars, stored at either size, `[N, H, W, 3]` uint8."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "raw"
         generate_dvm(root, models=12, ads=2 * count, broken=0, min_ads=4)
@@ -76,7 +77,7 @@ def _pictures(count: int) -> dict[int, jax.Array]:
 
 
 def _crops(view: Any) -> np.ndarray:
-    """Return height and width of random crops, `[N, 2]`, as shares of the sides; those that do not fit are left out."""
+    """Return height and width of random crops, `[N, 2]`, as shares of the sides; crops that do not fit are dropped."""
     area = _uniform(2, view.crop_scale, DRAWS)
     ratio = np.exp(_uniform(3, np.log(view.crop_ratio), DRAWS))
     sides = np.sqrt(np.stack([area / ratio, area * ratio], axis=1))

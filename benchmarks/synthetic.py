@@ -1,4 +1,4 @@
-"""Experiments on made-up data: random pixels, and a table with the columns of MMCL's DVM runs."""
+"""Experiments on random data: pixels, and a table with columns like those of MMCL's DVM runs."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from mmcl_jax.data.input import Batches
 from mmcl_jax.data.schema import Column, ImageSpec, Schema
 from mmcl_jax.training.build import Experiment, assemble
 
-CONTINUOUS, CATEGORIES = 13, (22, 13, 10, 5)  # 63 columns one-hot, as in DVM
+CONTINUOUS, CATEGORIES = 13, (22, 13, 10, 5)  # 63 one-hot columns, as in DVM
 
 
 def schema(size: int) -> Schema:
-    """Return the schema of a table like DVM's with RGB images of `size` pixels."""
+    """Return the schema of a table like DVM's, with RGB images of `size` pixels."""
     continuous = [Column(name=f"c{i}", kind="continuous") for i in range(CONTINUOUS)]
     categorical = [
         Column(name=f"k{i}", kind="categorical", categories=tuple(map(str, range(n)))) for i, n in enumerate(CATEGORIES)
@@ -31,7 +31,7 @@ def experiment(
     batches: int = 2,
     devices: Sequence[jax.Device] | None = None,
 ) -> Experiment:
-    """Return the experiment `name` with `batches` batches of random images of `size` pixels in an epoch."""
+    """Return the experiment `name` on random images of `size` pixels, with `batches` batches per epoch."""
     rng = np.random.default_rng(0)
     rows = batch_size * batches
     table = [rng.normal(size=(rows, CONTINUOUS)), *(rng.integers(0, n, size=(rows, 1)) for n in CATEGORIES)]
@@ -43,7 +43,7 @@ def experiment(
     config = load(name, ["data=made-up", f"batch_size={batch_size}", *overrides])
     for view in config.views.values():
         if view.modality == "image":
-            view.size = None  # what is measured at a size is measured at that of the stored images
+            view.size = None  # views have the size of the stored images
     arrays = {key: array for key, array in arrays.items() if key == "id" or key in config.encoders}
     source = Batches(arrays, batch_size=batch_size, epochs=config.epochs, seed=config.seed)
     return assemble(config, schema(size), source, devices)

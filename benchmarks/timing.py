@@ -1,4 +1,4 @@
-"""Timing that is fair on a noisy machine: contestants take turns, and the median counts."""
+"""Fair timing on a noisy machine: contestants take turns, and the result is their median time."""
 
 import statistics
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 
 def race(contestants: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
-    """Return the median seconds of each. A contestant must wait for its result; first turns do not count."""
+    """Return the median seconds of each contestant, which must wait for its result; first turns are left out."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
         for name, run in contestants.items():

@@ -1,4 +1,4 @@
-"""The same work in PyTorch, as it is usually done there. Needs the extra `torch`."""
+"""The kernel and the train step in PyTorch, in its usual form. Needs the extra `torch`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,9 +20,10 @@ def wait() -> None:
 
 
 def openclip_loss(embeddings: np.ndarray, scale: float, dtype: str) -> tuple[Callable[[], object], int | None]:
-    """Contrast as OpenCLIP's `local_loss` computes it: a matrix of logits for each direction, and two cross-entropies.
+    """Return a function that computes OpenCLIP's `local_loss` with its gradients, and the function's peak memory.
 
-    Returns a function that computes value and gradients and waits, and the most bytes it holds, where PyTorch tells.
+    OpenCLIP forms a matrix of logits for each direction and takes two cross-entropies. The memory in bytes is None on
+    CPUs, where PyTorch does not report it.
     """
     x, y = (torch.tensor(a, dtype=getattr(torch, dtype), device=DEVICE, requires_grad=True) for a in embeddings)
     targets = torch.arange(len(x), device=DEVICE)
@@ -105,7 +106,7 @@ class MMCL(nn.Module):
 
 
 def mmcl_step(batch: dict[str, np.ndarray], dtype: str, *, compiled: bool) -> Callable[[], Any]:
-    """Return a train step without augmentation, from pixels and rows already on the device: channels-last, autocast.
+    """Return a train step without augmentation, on a batch that is on the device, with channels-last and autocast.
 
     With `compiled`, the model goes through `torch.compile`.
     """

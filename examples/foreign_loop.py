@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mmcl_jax.objectives import pairs
 
-RULE = pairs.rules.without(pairs.rules.identity(), "patient")
+RULE = pairs.rules.exclude(pairs.rules.identity(), "patient")
 
 
 def draw(rng: np.random.Generator, samples: int) -> dict[str, np.ndarray]:

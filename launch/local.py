@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Several processes on this machine: python launch/local.py --processes 2 -- mmcl pretrain --config ... --workdir ...
+"""Start several processes on this machine.
 
-Each runs the command with `--distributed` added, and finds the others by the environment variables of
-`mmcl_jax.training.processes`. Their lines are shown behind their number. SIGTERM and SIGINT are passed on, so that all
-save and leave. If one dies, the others, which can go no further, are ended; with `--restarts`, all are started again.
-The exit status is the first that is not 0.
+    python launch/local.py --processes 2 -- mmcl pretrain --config ... --workdir ...
+
+Each process runs the command with `--distributed` added. The processes find each other by the environment variables of
+`mmcl_jax.training.processes`. Every line of output begins with the number of its process. SIGTERM and SIGINT are passed
+on, so that all processes save and leave. If a process dies, the others cannot continue and are ended; with
+`--restarts`, all are started again. The exit status is the first that is not 0.
 """
 
 import argparse
@@ -25,10 +27,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--processes", type=int, default=2, help="how many")
-    parser.add_argument("--devices", type=int, default=None, help="CPU devices of each; leave out on GPUs and TPUs")
-    parser.add_argument("--restarts", type=int, default=0, help="how often all are started again after a crash")
-    parser.add_argument("command", nargs="+", help="after --: the command that each process runs")
+    parser.add_argument("--processes", type=int, default=2, help="number of processes")
+    parser.add_argument("--devices", type=int, default=None, help="CPU devices per process; leave out on GPUs and TPUs")
+    parser.add_argument(
+        "--restarts", type=int, default=0, help="how many times to start all processes again after a crash"
+    )
+    parser.add_argument(
+        "command", nargs="+", help="after --, the command that each process runs, such as mmcl pretrain ..."
+    )
     options = parser.parse_args()
     for attempt in range(options.restarts + 1):
         status = Group(options.command, options.processes, options.devices).wait()
@@ -47,7 +53,7 @@ class Group:
             free.bind(("localhost", 0))
             address = f"localhost:{free.getsockname()[1]}"
         self.processes = []
-        self.asked = False
+        self.stopping = False
         for index in range(processes):
             environment = os.environ | {
                 "JAX_COORDINATOR_ADDRESS": address,
@@ -68,14 +74,14 @@ class Group:
             self.processes.append(process)
 
     def wait(self) -> int:
-        """Wait until all processes have ended; a negative status is the signal that ended one."""
+        """Wait until all processes have ended, and return the first status that is not 0; a signal's is negative."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.pass_on)
         deadline = None
         while any(status is None for status in self.statuses()):
             time.sleep(0.05)
             ended = [status for status in self.statuses() if status is not None]
-            if deadline is None and (any(ended) or (ended and not self.asked)):
+            if deadline is None and (any(ended) or (ended and not self.stopping)):
                 deadline = time.monotonic() + (SECONDS_TO_LEAVE if set(ended) <= {0, UNFINISHED} else 2)
             if deadline is not None and time.monotonic() > deadline:
                 self.send(signal.SIGKILL)
@@ -87,7 +93,7 @@ class Group:
 
     def pass_on(self, number: int, frame: object) -> None:
         """Ask all processes to save and leave, as the handler of signal `number`."""
-        self.asked = True
+        self.stopping = True
         self.send(signal.SIGTERM)
 
     def send(self, number: int) -> None:
@@ -98,7 +104,7 @@ class Group:
 
 
 def show(index: int, process: subprocess.Popen[str]) -> None:
-    """Pass on the lines of a process, except what Gloo, which connects CPUs, logs for each connection."""
+    """Print the lines of a process, except those that Gloo, which connects CPUs, logs for each connection."""
     assert process.stdout is not None
     for line in process.stdout:
         if not line.startswith("[Gloo]"):

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Pretraining on a slice of Cloud TPU VMs, one process per host. docs/launch/tpu_vm.md says more.
+# Pretrain on a slice of Cloud TPU VMs, with one process per host. See docs/launch/tpu_vm.md.
 #
 #   export TPU_NAME=mmcl ZONE=us-west4-a ACCELERATOR=v5litepod-16 RUNTIME=v2-alpha-tpuv5-lite NFS=10.0.0.2:/share
-#   launch/tpu_vm.sh create       ask for the slice; SPOT=1 asks for spot capacity
+#   launch/tpu_vm.sh create       request the slice; SPOT=1 requests spot capacity
 #   launch/tpu_vm.sh setup        on every host: mount NFS at MOUNT (/mnt/mmcl) and install this checkout
 #   launch/tpu_vm.sh run --config mmcl --config.data=/mnt/mmcl/stores/ads --workdir /mnt/mmcl/runs/ads
-#   launch/tpu_vm.sh status       the state of the slice, and of the process on every host
+#   launch/tpu_vm.sh status       show the state of the slice, and of the process on every host
 #   launch/tpu_vm.sh stop         save and leave; `run` with the same arguments continues
 #   launch/tpu_vm.sh delete       give the slice back
-#   launch/tpu_vm.sh keep ...     the arguments of run: all of the above, again after every preemption, until it is done
+#   launch/tpu_vm.sh keep ...     create, set up and run, again after every preemption, until the run is finished; takes
+#                                 the arguments of run
 #
 # PROJECT names the project if it is not gcloud's default.
 set -euo pipefail
@@ -37,7 +38,7 @@ here_setup() { # NFS MOUNT
   fi
   mkdir -p ~/mmcl/src
   tar -xzf ~/mmcl.tar.gz -C ~/mmcl/src
-  # The images come with a Python that is too old; uv brings one.
+  # The Python of the hosts' images is too old; uv installs a newer one.
   PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --user uv
   [[ -x ~/mmcl/venv/bin/python ]] || ~/.local/bin/uv venv --quiet --python 3.12 ~/mmcl/venv
   ~/.local/bin/uv pip install --quiet --reinstall-package mmcl_jax --python ~/mmcl/venv/bin/python "$HOME/mmcl/src[tpu]"
@@ -58,7 +59,7 @@ here_start() { # LOGS ARGUMENT...
   local log
   log=$1/$(hostname).log
   shift
-  # A session of its own, which the end of the ssh connection does not reach.
+  # A new session, so that the process outlives the ssh connection.
   # shellcheck disable=SC2016 # expanded by the inner shell
   setsid bash -c 'venv/bin/mmcl pretrain --distributed "$@" & echo $! >pid; wait $!; echo $? >exit' start "$@" \
     </dev/null >>"$log" 2>&1 &
@@ -106,7 +107,7 @@ keep() {
     slice=$(slice_state) || continue # no answer: ask again
     case $slice in
       "") create ;;
-      SUSPENDED) delete || true ;; # preempted: such a slice never comes back, so a new one is asked for
+      SUSPENDED) delete || true ;; # preempted: such a slice never comes back, so a new one is requested
       FAILED) fail "the request failed; see gcloud compute tpus queued-resources describe $TPU_NAME." ;;
       ACTIVE)
         states=$(on_hosts here_state | grep "^mmcl on ") || continue
@@ -118,7 +119,7 @@ keep() {
           echo "tpu_vm.sh: crashed $crashes times; not started again." >&2
           return 1
         fi
-        # What goes wrong here shows at the next look.
+        # The next round of the loop sees a failure of these.
         bash "${BASH_SOURCE[0]}" setup && bash "${BASH_SOURCE[0]}" run "$@" || true
         ;;
       *) echo "slice: $slice" ;;
@@ -131,7 +132,7 @@ case ${1:-} in
   setup) need TPU_NAME ZONE NFS ;;
   keep) need TPU_NAME ZONE ACCELERATOR RUNTIME NFS ;;
   run | status | stop | delete) need TPU_NAME ZONE ;;
-  *) fail "say create, setup, run, status, stop, delete or keep." ;;
+  *) fail "the first argument must be create, setup, run, status, stop, delete or keep." ;;
 esac
 [[ $1 != run && $1 != keep || $# -gt 1 ]] || fail "give the arguments of mmcl pretrain after $1."
 where=(--zone="$ZONE" ${PROJECT:+--project="$PROJECT"})

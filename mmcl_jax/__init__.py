@@ -6,9 +6,9 @@
     run = mj.pretrain("mmcl/mmcl:own", data=store, workdir="runs/ads")
     scores = mj.evaluate(run, protocol=["probe", "knn"])
 
-Every command of `mmcl` is a function here, with the same names and defaults; `mj.fit` gives an estimator in
-scikit-learn's manner; and `mj.objectives`, `mj.pairs`, `mj.encoders` and `mj.views` hold the single parts. A name is
-imported when it is first used, so `import mmcl_jax` loads neither JAX nor polars.
+Every command of `mmcl` is a function here, with the same names and defaults. `mj.fit` returns an estimator like those
+of scikit-learn. `mj.objectives`, `mj.pairs`, `mj.encoders` and `mj.views` hold the parts, each of which can be used by
+itself. A name is imported when it is first used, so `import mmcl_jax` loads neither JAX nor polars.
 
 The package reads in the order of its folders: `data` (raw files to a store to batches), `views` (augmentation),
 `encoders`, `tasks`, `objectives`, `training`, `evaluation`, `api`, `cli`. A folder never imports one to its right.
@@ -20,7 +20,7 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # what type checkers and editors are told of the names below
+if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax import encoders as encoders
     from mmcl_jax import objectives as objectives
     from mmcl_jax import views as views
@@ -73,10 +73,10 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """The package, whose commands stay functions though folders of the same names (`prepare`) lie in it.
+    """The package's own type, which keeps `mj.prepare` a function although the package has a folder `prepare`.
 
-    Python sets a folder that is imported as an attribute of its package. `from mmcl_jax.prepare.make import look` does
-    not need that attribute.
+    Importing a module makes Python set it as an attribute of its package, in place of the function. This type ignores
+    that; `from mmcl_jax.prepare.make import ...` does not need the attribute.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

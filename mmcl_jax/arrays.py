@@ -1,4 +1,4 @@
-"""Arrays of any library, read as arrays of JAX."""
+"""Conversion of arrays of any library to JAX arrays."""
 
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -12,7 +12,7 @@ from mmcl_jax.errors import UserError
 
 @runtime_checkable
 class DLPack(Protocol):
-    """An array that can be handed over by DLPack, as those of NumPy, PyTorch and JAX can."""
+    """An array that speaks DLPack, such as those of NumPy, PyTorch and JAX."""
 
     def __dlpack__(self, *args: Any, **kwargs: Any) -> Any:
         """Return the array as a capsule."""
@@ -21,27 +21,25 @@ class DLPack(Protocol):
         """Return the kind and the number of the device that holds the array."""
 
 
-# An array of JAX, of NumPy, or of another library that speaks DLPack. What is none of them is refused by `as_array`,
-# in a sentence.
+# An array of JAX, of NumPy, or of another library that speaks DLPack. `as_array` refuses any other value.
 ArrayLike: TypeAlias = Any
 
 
 class ArrayError(UserError, ValueError):
-    """An array or a number given to a public function does not fit: one sentence that names the argument."""
+    """The error for an unfit array or number in a call of a public function; its sentence names the argument."""
 
 
 def as_array(values: Any, name: str) -> Array:
-    """Return an array of JAX, NumPy or another library that speaks DLPack as an array of JAX.
+    """Return an array of JAX, NumPy or another library that speaks DLPack as a JAX array.
 
-    64-bit numbers become 32-bit numbers unless JAX is told otherwise (`jax_enable_x64`). What is no array of JAX is
-    copied.
+    64-bit numbers become 32-bit numbers, unless `jax_enable_x64` is set. Arrays of other libraries are copied.
 
     Args:
-      values: the array, of numbers or booleans.
-      name: of the argument, for the error.
+      values: an array of numbers or booleans.
+      name: name of the argument, for the error message.
 
     Raises:
-      ArrayError: the values are no array of numbers, or their library does not hand them over.
+      ArrayError: the values are no array of numbers, or their library cannot export them.
 
     Example:
       >>> as_array(np.array([1.5, 2.0]), "x").dtype
@@ -62,7 +60,7 @@ def as_array(values: Any, name: str) -> Array:
         return jnp.from_dlpack(values, copy=True)
     except (BufferError, RuntimeError, TypeError, ValueError):
         try:
-            return jnp.array(np.from_dlpack(values))  # on the CPU, strides that JAX does not take
+            return jnp.array(np.from_dlpack(values))  # NumPy takes strides that JAX refuses
         except (BufferError, RuntimeError, TypeError, ValueError) as error:
             raise ArrayError(
                 f"{name} cannot be read from {type(values).__module__}: {error}; give a detached, contiguous array."
@@ -70,10 +68,10 @@ def as_array(values: Any, name: str) -> Array:
 
 
 def as_floats(values: Any, name: str) -> Array:
-    """Return an array as float32 or bfloat16: other widths of floats become float32.
+    """Return an array of floats as a JAX array: bfloat16 stays, other widths become float32.
 
     Raises:
-      ArrayError: as of `as_array`, or the array holds no floats.
+      ArrayError: for the reasons of `as_array`, or the array holds no floats.
     """
     array = as_array(values, name)
     if array.dtype in (jnp.float32, jnp.bfloat16):

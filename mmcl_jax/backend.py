@@ -1,13 +1,13 @@
-"""What depends on the compiler's version."""
+"""Workarounds for single versions of the compiler."""
 
 import jax
 
 
 def compiler_options(device: jax.Device, dtype: str) -> dict[str, str | bool]:
-    """Return options for `jax.jit` or `.compile` that keep XLA from a known fault.
+    """Return options for `jax.jit` or `.compile` that avoid a known bug of XLA.
 
-    On CPUs, the fused bfloat16 convolutions of JAX 0.12.0.1 give garbage (seen with two in a row; those of 0.10.2, and
-    float32, are right). Without that kind of fusion they are right; see `tests/test_backend.py`.
+    On CPUs, JAX 0.12.0.1 computes garbage in fused bfloat16 convolutions (seen with two in a row). The option turns
+    that fusion off. JAX 0.10.2 and float32 are right without it; see `tests/test_backend.py`.
     """
     if device.platform == "cpu" and dtype == "bfloat16":
         return {"xla_cpu_experimental_ynn_fusion_type": ""}

@@ -1,13 +1,13 @@
-"""The one exception for bad input."""
+"""The exception for bad input."""
 
 from mmcl_jax.text import visible
 
 
 class UserError(Exception):
-    """Bad input: one sentence that names the file, row, column or config key, and says what to do.
+    """The error for bad input: a sentence that names the file, row, column or config key, and a remedy.
 
-    The command line prints it and exits with status 2; nothing is left half-written. What it quotes of files and tables
-    is made `visible`, so that it is one line and no terminal command.
+    The command line prints the sentence and exits with status 2; no file is left half-written. Text from files and
+    tables is made `visible`, so that the sentence is one line and holds no terminal command.
     """
 
     def __init__(self, sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and are what was written."""
+"""Atomic writes, and checksums that find damaged files."""
 
 import contextlib
 import hashlib
@@ -17,7 +17,7 @@ CHECKSUMS = "checksums.json"
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Give errors of writing, which come without a name, the name of the file, or of the folder that is written in."""
+    """Add the name of a file, or of its folder, to the `OSError`s of writing it, which have none."""
     try:
         yield
     except OSError as error:
@@ -27,11 +27,11 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Yield the name to write a file or folder under, which becomes `path` when the block ends: whole, or not at all.
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path for a file or folder, which is renamed to `path` when the block ends.
 
-    A file replaces a file that was there before, and a folder a folder. What a call that was killed left under that
-    name is removed, and so is what was written when the block raises.
+    So `path` is complete or absent at any moment. A file replaces an older file, and a folder an older folder. The
+    temporary file or folder is removed if the block raises, and so is one that a killed process left.
     """
     partial = path.with_name(f".{path.name}.partial")
     _remove(partial)
@@ -54,8 +54,8 @@ def _remove(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file in one piece: a reader, or a kill, sees the old content or the new one."""
-    with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+    """Write a text file atomically: it has the old content or the new one, also after a kill."""
+    with atomic(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -68,7 +68,7 @@ def sha256(path: Path) -> str:
 
 
 def write_checksums(directory: Path, files: Iterable[Path], *, name: str = CHECKSUMS) -> None:
-    """Write `checksums.json`, or another `name`: size in bytes and SHA-256 of these files of the directory."""
+    """Write size and SHA-256 of these files of the directory into `checksums.json`, or into the file `name`."""
     paths = sorted(files)
     with ThreadPoolExecutor(max_workers=4) as threads:
         sums = list(threads.map(sha256, paths))
@@ -80,9 +80,9 @@ def write_checksums(directory: Path, files: Iterable[Path], *, name: str = CHECK
 
 
 def damage(directory: Path) -> str | None:
-    """Return the first difference between a directory and its `checksums.json`, in words; None if there is none.
+    """Return a description of the first file that differs from `checksums.json`; None if no file does.
 
-    A directory without that file was written by a version that wrote none, and is taken as it is.
+    A directory without `checksums.json` passes: early versions wrote none.
     """
     path = directory / CHECKSUMS
     if not path.is_file():
@@ -106,10 +106,10 @@ def damage(directory: Path) -> str | None:
 
 @contextlib.contextmanager
 def reading(path: Path, remedy: str) -> Iterator[None]:
-    """Turn what a damaged file raises when it is read into one sentence with the remedy.
+    """Turn the exceptions of reading a damaged file into a `UserError` that names the file and the remedy.
 
     Raises:
-      UserError: the file is missing, cut short, or holds something else.
+      UserError: the file is missing, truncated, or of another format.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""One process at a time in a folder: a lock that says who holds it, and is free when that process is dead."""
+"""A lock file that lets one process at a time use a folder, names its holder, and is free when the holder is dead."""
 
 import contextlib
 import errno
@@ -14,52 +14,52 @@ from typing import Any, TextIO
 
 from mmcl_jax.errors import UserError
 
-BEAT = 5.0  # seconds between the holder's signs of life, for processes on other hosts
-_BEATS = 3  # without one for so many times this long, a holder on another host is dead
-_POLL = 0.2
+BEAT = 5.0  # seconds between the holder's heartbeats, which processes on other hosts read
+_BEATS = 3  # a holder on another host is dead when it has missed so many heartbeats
+_POLL = 0.2  # seconds between two looks at the file
 
 
 @contextlib.contextmanager
 def locked(path: Path, *, what: str, wait: bool = False, log: Callable[[str], None] = print) -> Iterator[None]:
     """Hold the lock file `path` within the block; it is removed at the end.
 
-    The kernel's lock (`flock`) decides where there is one. The file also names the holder, who renews it every `BEAT`
-    seconds, so file systems without that lock, or where it ends at the host, are served too: a holder on this host is
-    dead when its process is, one on another host when it is silent.
+    The kernel's lock (`flock`) decides, if the file system has one. Some have none, or one that other hosts do not see.
+    So the file also names the holder, which renews it every `BEAT` seconds. A holder on this host is dead when its
+    process is, a holder on another host when it no longer renews the file.
 
     Args:
-      path: of the lock file; its folder is made.
-      what: is done in the block, for the sentence of the process that comes second: "trains in runs/a".
-      wait: for the holder to leave, instead of raising.
-      log: prints a line, once, when there is something to wait for.
+      path: the lock file; its folder is made.
+      what: the work of the block, for the message to a second process, such as "trains in runs/a".
+      wait: whether to wait until the holder leaves, instead of raising.
+      log: prints one line if it has to wait.
 
     Raises:
-      UserError: another process holds it (and `wait` is false); the sentence names its host and process.
+      UserError: another process holds the lock and `wait` is false; the sentence names its host and process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    said = False
+    logged = False
     while (file := _take(path)) is None:
         holder = _describe(_holder(path))
         if not wait:
             raise UserError(f"{holder} {what}; wait until it ends, or stop it.")
-        if not said:
+        if not logged:
             log(f"waiting: {holder} {what}")
-            said = True
+            logged = True
         time.sleep(_POLL)
-    over = threading.Event()
-    beats = threading.Thread(target=_beat, args=(file, over), daemon=True)
+    released = threading.Event()
+    beats = threading.Thread(target=_beat, args=(file, released), daemon=True)
     beats.start()
     try:
         yield
     finally:
-        over.set()
+        released.set()
         beats.join()
         path.unlink(missing_ok=True)  # before the file is closed: nobody else can hold it yet
         file.close()
 
 
 def _take(path: Path) -> TextIO | None:
-    """Return the open file if this process holds the lock now, else None."""
+    """Take the lock and return the open file; return None if another process holds it."""
     file, kernel = path.open("a+"), True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,12 +67,12 @@ def _take(path: Path) -> TextIO | None:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             file.close()
             return None
-        kernel = False  # no such lock on this file system: the note alone decides
+        kernel = False  # this file system has no such lock: the content of the file decides
     if not _is_still(path, file) or _alive(path):
         file.close()
         return None
     _write(file, 0)
-    if not kernel:  # another process may have written its own at the same moment; the later one stands
+    if not kernel:  # another process may have written the file at the same moment; the later writer holds the lock
         time.sleep(_POLL)
     if not _is_still(path, file) or _holder(path).get("pid") != os.getpid():
         file.close()
@@ -81,7 +81,7 @@ def _take(path: Path) -> TextIO | None:
 
 
 def _is_still(path: Path, file: TextIO) -> bool:
-    """Return whether the open file is the one at `path`: a holder that left has removed it."""
+    """Return whether the open file is still the file at `path`, which a holder removes when it leaves."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -98,16 +98,16 @@ def _alive(path: Path) -> bool:
     until = time.monotonic() + _BEATS * BEAT
     while time.monotonic() < until:
         time.sleep(_POLL)
-        now = _holder(path)  # {} while it is written
-        if now and now != holder:
+        current = _holder(path)  # {} while the holder writes it
+        if current and current != holder:
             return True
     return False
 
 
 def _started(pid: int) -> str:
-    """Return when a process of this host began, which tells it from another of the same number; "" if it is gone.
+    """Return the start time of a process of this host, which identifies it beside its number; "" if it has ended.
 
-    A zombie, which has ended and whose parent has not asked how, is none.
+    A zombie has ended.
     """
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -132,16 +132,16 @@ def _write(file: TextIO, beat: int) -> None:
     file.flush()
 
 
-def _beat(file: TextIO, over: threading.Event) -> None:
+def _beat(file: TextIO, released: threading.Event) -> None:
     beat = 0
-    while not over.wait(BEAT):
+    while not released.wait(BEAT):
         beat += 1
-        with contextlib.suppress(OSError):  # of a full disk: the kernel's lock holds
+        with contextlib.suppress(OSError):  # such as a full disk: the kernel's lock still holds
             _write(file, beat)
 
 
 def _holder(path: Path) -> dict[str, Any]:
-    """Return the holder that the lock file names, {} if it names none."""
+    """Return the content of the lock file, which names the holder; {} if it cannot be read."""
     try:
         note = json.loads(path.read_text())
         return {**note, "pid": int(note["pid"])}

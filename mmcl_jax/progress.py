@@ -17,16 +17,16 @@ _SECONDS_BETWEEN_BARS = 0.2  # in a notebook
 
 
 class Bar:
-    """Progress of one piece of work with a known number of steps; use it as a context manager.
+    """A progress bar for work with a known number of steps, used as a context manager.
 
-    A `quiet` one shows nothing, for all but the first of several processes.
+    A `quiet` bar shows nothing; all but the first of several processes use one.
     """
 
     def __init__(self, what: str, total: int, *, start: int = 0, quiet: bool = False) -> None:
         what = visible(what)
         self._what, self._total, self._start, self._done = what, total, start, start
         self._console = Console(stderr=True, quiet=quiet)
-        self._begun = self._said = time.monotonic()
+        self._begun = self._last_line = time.monotonic()
         self._text = ""
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -68,10 +68,10 @@ class Bar:
             return
         now = time.monotonic()
         between = _SECONDS_BETWEEN_LINES if self._notebook is None else _SECONDS_BETWEEN_BARS
-        first = self._notebook is not None and self._said == self._begun
-        if not (first or last) and now - self._said < between:
+        first = self._notebook is not None and self._last_line == self._begun
+        if not (first or last) and now - self._last_line < between:
             return
-        self._said = now
+        self._last_line = now
         elapsed = now - self._begun
         left = elapsed / max(self._done - self._start, 1) * (self._total - self._done)
         line = f"{self._what} {self._done}/{self._total}, {elapsed:.0f} s, {left:.0f} s left  {self._text}".rstrip()
@@ -82,10 +82,11 @@ class Bar:
 
 
 def notebook_display() -> Callable[[str, str], None] | None:
-    """Return a function that shows a text, and HTML for it, in place of what it showed before; None outside notebooks.
+    """Return a function that shows a text, and its HTML, in place of the last one; None outside notebooks.
 
-    It needs no widgets. In a notebook, IPython is imported already.
+    It needs no widgets.
     """
+    # In a notebook, IPython is imported already.
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     if shell is None or not hasattr(shell, "kernel"):  # a terminal's IPython has no kernel

@@ -1,10 +1,9 @@
-"""Named factories whose keyword defaults are the config.
+"""Named factories whose keyword parameters are config keys.
 
-A factory's keyword parameters *with* a default are its options: they become config keys, are filled in when a
-config is made, and are type-checked when it is built. Parameters *without* a default are given by the program
-(shapes, dtypes, random streams), and so are those that the registry names as `given`, whose defaults are for calls
-without a config. So a new encoder, view or term is one function and one `register` line, and no table of allowed keys
-has to be kept beside it.
+A factory's keyword parameters *with* a default are its options: they are config keys, a new config has their defaults,
+and their types are checked when the part is built. The program passes the parameters *without* a default (shapes,
+dtypes, random streams), and those that the registry lists as `given`, whose defaults are for calls without a config. So
+a new encoder, view or term is one function and one `register` line, without a table of its keys.
 """
 
 import inspect
@@ -21,14 +20,14 @@ Factory = Callable[..., Any]
 
 
 class Registry:
-    """Factories of one kind (`what`), by name; parameters called as in `given` are no options."""
+    """Factories of one kind (`what`), by name; parameters listed in `given` are passed by the program, not options."""
 
     def __init__(self, what: str, *, given: tuple[str, ...] = ()) -> None:
         self.what, self.given = what, given
         self._factories: dict[str, Factory] = {}
 
     def register(self, name: str) -> Callable[[Factory], Factory]:
-        """Make the decorated factory available in configs as `name`."""
+        """Register the decorated factory, so that configs can name it `name`."""
 
         def add(factory: Factory) -> Factory:
             if name in self._factories:
@@ -43,7 +42,7 @@ class Registry:
         return sorted(self._factories)
 
     def factory(self, name: str, path: str = "") -> Factory:
-        """Return the factory called `name`. Raises `UserError` naming `path` and the choices."""
+        """Return the factory called `name`, or raise a `UserError` that names `path` and the choices."""
         if name not in self._factories:
             raise UserError(
                 f"{path or self.what}: there is no {self.what} {name!r}; choose from {_list(self.names())}."
@@ -61,44 +60,45 @@ class Registry:
 
     def spec(self, name: str, /, **options: Any) -> ConfigDict:
         """Return a complete config entry: `name` and every option, defaults filled in."""
-        known = self.options(name)
-        spec = {key: options.get(key, parameter.default) for key, parameter in known.items()}
-        extra = sorted(set(options) - set(known))
-        if extra:
-            raise UserError(f"{self.what} {name!r} has no option {extra[0]!r}; it has {_list(known)}.")
+        parameters = self.options(name)
+        spec = {key: options.get(key, parameter.default) for key, parameter in parameters.items()}
+        unknown = sorted(set(options) - set(parameters))
+        if unknown:
+            raise UserError(f"{self.what} {name!r} has no option {unknown[0]!r}; it has {_list(parameters)}.")
         return ConfigDict({"name": name, **spec}, convert_dict=False)
 
     def complete(self, spec: ConfigDict) -> ConfigDict:
-        """Complete `spec` after its name changed: options both names know keep their value, others get defaults."""
-        known = self.options(spec.name)
-        return self.spec(spec.name, **{k: v for k, v in spec.items() if k in known})
+        """Complete `spec` after a change of its name: options of both parts keep their value, others get defaults."""
+        parameters = self.options(spec.name)
+        return self.spec(spec.name, **{k: v for k, v in spec.items() if k in parameters})
 
-    def build(self, spec: ConfigDict, path: str, /, **given: Any) -> Any:
-        """Call the factory with the options of `spec` and the arguments that the program gives.
+    def build(self, spec: ConfigDict, path: str, /, **arguments: Any) -> Any:
+        """Call the factory with the options of `spec` and those of the program's `arguments` that it takes.
 
-        Raises `UserError` naming `path` and the key when an option is unknown, ill-typed or out of range (a factory
-        says the last with `ValueError`).
+        Raises:
+          UserError: an option is unknown, of a wrong type, or out of range, for which the factory raises `ValueError`;
+            the sentence names `path` and the key.
         """
         factory = self.factory(spec.name, f"{path}.name")
-        known = self.options(spec.name)
+        options = self.options(spec.name)
         hints = typing.get_type_hints(factory)
         for key, value in spec.items():
             if key == "name":
                 continue
-            if key not in known:
-                raise UserError(f"{path}.{key}: {self.what} {spec.name!r} has no such option; it has {_list(known)}.")
+            if key not in options:
+                raise UserError(f"{path}.{key}: {self.what} {spec.name!r} has no such option; it has {_list(options)}.")
             if not _fits(value, hints[key]):
                 raise UserError(f"{path}.{key}: {value!r} is not of type {_type_name(hints[key])}.")
         accepted = inspect.signature(factory).parameters
-        given = {key: value for key, value in given.items() if key in accepted}
+        arguments = {key: value for key, value in arguments.items() if key in accepted}
         try:
-            return factory(**given, **{k: v for k, v in spec.items() if k != "name"})
+            return factory(**arguments, **{k: v for k, v in spec.items() if k != "name"})
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Return whether `value` is of type `hint`; an int is a float, a bool is not an int."""
+    """Return whether `value` is of type `hint`; an int is also a float, a bool is no int."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         return any(_fits(value, h) for h in arguments)

@@ -1,4 +1,4 @@
-"""SIGTERM from the first moment of a command to its last: the process ends with status 75."""
+"""Handling of SIGTERM during a whole command: the process ends with status 75."""
 
 import os
 import signal
@@ -14,20 +14,20 @@ _SENTENCE = "stopped; the same command continues."
 def ends_at_sigterm(command: str, *, leaves: bool) -> Iterator[None]:
     """End the process with status 75 at SIGTERM within the block; the training loop has a handler of its own.
 
-    It ends on the spot, by a thread, since compiled code such as XLA's compiler returns to Python late, and an import
-    that is broken off may crash. Nothing is lost: what a command writes is there whole or not at all, the locks of a
-    dead process are free, and its workers leave with it.
+    A thread ends the process at once: XLA's compiler returns to Python only when it is done, and an interrupted import
+    may crash. Nothing is lost: commands write their files atomically, the locks of a dead process are free, and worker
+    processes end with it.
 
     Args:
-      command: its name, for the sentence on standard error.
-      leaves: the process ends behind the block: SIGTERM is ignored from there on, since the status is decided.
+      command: name of the command, for the sentence on standard error.
+      leaves: whether the process ends after the block; from then on SIGTERM is ignored, since the status is decided.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return
 
     def handler(number: int, frame: FrameType | None) -> None:
-        """Wake the thread, which Python does for every signal with a handler."""
+        """Do nothing: Python wakes the thread for every signal that has a handler."""
 
     def watch() -> None:
         while number := os.read(reading, 1):

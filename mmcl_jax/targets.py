@@ -1,4 +1,4 @@
-"""Where results go: that they can be written there is checked before anything is computed."""
+"""Checks of output paths, before anything is computed."""
 
 import tempfile
 from pathlib import Path
@@ -7,13 +7,13 @@ from mmcl_jax.errors import UserError, check
 
 
 def check_file(path: Path, option: str) -> None:
-    """Raise `UserError` unless a file can be written at `path`, whose folder need not exist yet."""
+    """Raise `UserError` unless a file can be written at `path`; its folder need not exist yet."""
     check(not path.is_dir(), f"{option}: {path} is a folder; name a file in it, such as {path / 'results.json'}.")
     _check_folder(path.parent, option, path)
 
 
 def check_folder(path: Path, option: str) -> None:
-    """Raise `UserError` unless files can be written in the folder `path`, which need not exist yet."""
+    """Raise `UserError` unless files can be written in the folder `path`; it need not exist yet."""
     _check_folder(path, option, path)
 
 
@@ -21,11 +21,10 @@ def _check_folder(folder: Path, option: str, path: Path) -> None:
     try:
         while not folder.exists():
             folder = folder.parent
-        check(folder.is_dir(), f"{option}: {path} cannot be made, since {folder} is a file; name another place.")
+        check(folder.is_dir(), f"{option}: {path} cannot be made, since {folder} is a file; name another path.")
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise UserError(
-            f"{option}: {path} cannot be made, since nothing can be written in {folder} ({error.strerror}); "
-            "name another place."
+            f"{option}: {path} cannot be made, since {folder} cannot be written ({error.strerror}); name another path."
         ) from error

@@ -1,19 +1,19 @@
-"""How text that others wrote is shown: in messages, on the terminal, in tables, on pages."""
+"""Safe display of text from files and tables, in messages, on the terminal and on pages."""
 
 import csv
 import io
 import unicodedata
 from collections.abc import Iterable
 
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, surrogate, line and paragraph separators
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, surrogate, line and paragraph separators
 _JOINERS = frozenset("\u200c\u200d")  # format characters that ordinary Persian, Hindi and emoji need
 
 
 def visible(text: object) -> str:
-    r"""Return the text with characters that would act instead of show written out, such as `\n` or `\x1b`.
+    r"""Return the text with its invisible characters escaped, such as `\n` or `\x1b`.
 
-    A cell or a file name can hold terminal commands, line breaks, or marks that turn the direction of the rest of the
-    line. What is visible already stays as it is, so that applying this function twice changes nothing.
+    A cell or a file name can hold terminal commands, line breaks, or marks that turn the direction of the line. Visible
+    characters stay as they are, so applying the function twice changes nothing.
 
     >>> print(visible("a\x1b[2J\nb"), visible("grün"))
     a\x1b[2J\nb grün
@@ -22,12 +22,13 @@ def visible(text: object) -> str:
     if plain.isprintable():
         return plain
     return "".join(
-        repr(mark)[1:-1] if unicodedata.category(mark) in _UNSEEN and mark not in _JOINERS else mark for mark in plain
+        repr(mark)[1:-1] if unicodedata.category(mark) in _INVISIBLE and mark not in _JOINERS else mark
+        for mark in plain
     )
 
 
 def listed(names: Iterable[str], between: str = ", ") -> str:
-    """Return names as a command-line option takes them: those with a comma or quotation marks are quoted as in CSV.
+    """Return names as a command-line option takes them: a name with a comma or quotation marks is quoted as in CSV.
 
     >>> print(listed(["a", "b, c", 'a "d" e']))
     a, "b, c", "a ""d"" e"

@@ -23,6 +23,7 @@ from mmcl_jax.views import VIEWS
 
 REGISTRIES = (ENCODERS, OPTIMIZERS, PROJECTORS, SAMPLERS, SCHEDULES, TERMS, VIEWS)
 PARTS = {f"{registry.what} {name}": registry.factory(name) for registry in REGISTRIES for name in registry.names()}
+PARTS = {name: part for name, part in PARTS.items() if part.__module__.startswith("mmcl_jax.")}  # not those of tests
 PARTS |= {f"task {name}": task for name, task in TASKS.items()}
 PARTS |= {f"kind {name}": type(kind) for name, kind in KINDS.items()}
 for file in pkgutil.iter_modules(heads.__path__, f"{heads.__name__}."):

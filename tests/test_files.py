@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcl_jax.files import whole, write_text
+from mmcl_jax.files import atomic, write_text
 
 pytestmark = pytest.mark.core
 
@@ -35,14 +35,14 @@ def test_a_file_or_folder_appears_when_it_is_whole(folder: bool, tmp_path: Path)
     write(path.with_name(".made.partial"), "left by a call that was killed")
 
     def stopped() -> None:
-        with whole(path) as partial:
+        with atomic(path) as partial:
             write(partial, "half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         stopped()
     assert not list(tmp_path.iterdir())
-    with whole(path) as partial:
+    with atomic(path) as partial:
         write(partial, "all")
         assert not path.exists()
     assert [one.name for one in tmp_path.iterdir()] == ["made"]

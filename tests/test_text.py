@@ -16,7 +16,7 @@ from mmcl_jax.cli.main import main
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.results.summary import grids, show
-from mmcl_jax.prepare.pictures.images import Unusable
+from mmcl_jax.prepare.images.files import Unusable
 from mmcl_jax.progress import Bar
 from mmcl_jax.text import listed, visible
 

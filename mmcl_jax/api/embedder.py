@@ -1,5 +1,6 @@
 """An estimator in scikit-learn's manner: contrastive pretraining is `fit`, frozen features are `transform`."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -7,13 +8,14 @@ import numpy as np
 import polars as pl
 from ml_collections import ConfigDict
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from mmcl_jax.api.frames import frame_of
-from mmcl_jax.api.given import AnyPath, overriding, path_of, several
+from mmcl_jax.api.given import AnyPath, copied, overriding, path_of, several
 from mmcl_jax.api.pictures import COLUMN, located
 from mmcl_jax.api.prepare import prepare
-from mmcl_jax.api.snapshot import Snapshot, folder_for
+from mmcl_jax.api.snapshot import Snapshot, check_encoders, folder_for
 from mmcl_jax.config import apply, load
 from mmcl_jax.errors import check
 from mmcl_jax.training.loop import pretrain
@@ -120,13 +122,16 @@ class ContrastiveEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
         Raises:
           UserError: a row, column or parameter is wrong; it is named. No row is left out.
+
+        A column that is left out, because it gives the label away, is named by a warning.
         """
         frame, images = self._read(X, images)
         check(0 < self.held_out < 1, f"held_out: {self.held_out} is not between 0 and 1.")
+        check(isinstance(self.random_state, int), f"random_state must be a whole number, not {self.random_state!r}.")
         share = max(self.held_out / 2, 1 / max(frame.height, 1))
         check(frame.height >= 4, f"X has {frame.height} rows; pretraining needs 4 or more.")
         with folder_for(None if self.workdir is None else path_of(self.workdir, "workdir")) as folder:
-            prepare(
+            store = prepare(
                 None if frame.columns == [COLUMN] else frame,
                 images,
                 image_column=self.image_column,
@@ -145,13 +150,16 @@ class ContrastiveEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
                 out=folder / "store",
                 workers=self.workers,
             )
+            for line in store.warnings:
+                warnings.warn(line, stacklevel=2)
             texts = [*overriding(self.overrides), f"data={folder / 'store'}", f"seed={self.random_state}"]
             log = print if self.verbose else _nothing
             if isinstance(self.config, str):
                 config = load(self.config, texts, log=log)
             else:
-                config = ConfigDict(self.config)
+                config = copied(self.config)
                 apply(config, texts, log=log)
+            check_encoders(config, self.input)
             result = pretrain(config, folder / "run", log=log)
             check(result.finished, "The training was asked to stop before its end.")
             self.snapshot_ = Snapshot.of(result.run)
@@ -160,6 +168,10 @@ class ContrastiveEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.feature_names_in_ = np.array(frame.columns, dtype=object)
         self._n_features_out = self._embed(frame[:1], None if images is None else images, first=True).shape[1]
         return self
+
+    def fit_transform(self, X: Any, y: Any = None, *, images: Any = None) -> np.ndarray:
+        """Train the encoders on the rows of `X`, and return their features `[N, D]`; see `fit` and `transform`."""
+        return self.fit(X, y, images=images).transform(X, images=images)
 
     def transform(self, X: Any, *, images: Any = None) -> np.ndarray:
         """Return the features `[N, D]` float32 of the rows of `X`, in their order.
@@ -172,6 +184,11 @@ class ContrastiveEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         check_is_fitted(self)
         frame, images = self._read(X, images)
         return self._embed(frame, images)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
+        return tags
 
     def _embed(self, frame: pl.DataFrame, images: Any, *, first: bool = False) -> np.ndarray:
         if first and images is not None and not isinstance(images, str) and hasattr(images, "__getitem__"):
@@ -186,9 +203,12 @@ class ContrastiveEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             check(X.ndim in (2, 3, 4), f"X has the shape {shape}; give a table [N, F] or pictures [N, H, W, C].")
             if X.ndim > 2:
                 check(images is None, "X is an array of pictures, and images gives others; leave images out.")
+                check(len(X) > 0, "X has no rows.")
                 return pl.DataFrame({COLUMN: map(str, range(len(X)))}), X
             X = pl.DataFrame(X, schema=[f"x{place}" for place in range(X.shape[1])])
-        return frame_of(X, "X"), self.images if images is None else images
+        frame = frame_of(X, "X")
+        check(frame.height > 0, "X has no rows.")
+        return frame, self.images if images is None else images
 
 
 def _nothing(line: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from mmcl_jax import datasets as recipes
 from mmcl_jax.api.given import AnyPath, overriding, path_of
 from mmcl_jax.errors import check
-from mmcl_jax.files import whole
+from mmcl_jax.files import atomic
 from mmcl_jax.synthetic import GENERATORS
 from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
@@ -33,7 +33,7 @@ def generate(name: str, *, out: AnyPath, options: Mapping[str, Any] | Sequence[s
     folder, texts = path_of(out, "--out"), overriding(options)
     check(not folder.exists(), f"{folder} exists already; choose another --out, or remove it first.")
     check_folder(folder, "--out")
-    with whole(folder) as partial:
+    with atomic(folder) as partial:
         recipes.call(GENERATORS, name, texts, root=partial)
     known = recipes.RECIPES.options(name)
     shared = "".join(f" --dataset.{word}" for word in texts if word.partition("=")[0] in known)

@@ -12,7 +12,7 @@ import polars as pl
 
 from mmcl_jax.api.given import path_of
 from mmcl_jax.errors import check
-from mmcl_jax.prepare.pictures.memory import Pictures
+from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.table.table import IN_MEMORY, require_columns
 
 COLUMN = "image_index"  # of pictures without a column; it names them by their index
@@ -23,7 +23,7 @@ def is_folder(given: Any) -> bool:
     return isinstance(given, str | PathLike)
 
 
-def beside(frame: pl.DataFrame | None, images: Any) -> tuple[pl.DataFrame, Pictures | Path, tuple[str, ...]]:
+def beside(frame: pl.DataFrame | None, images: Any) -> tuple[pl.DataFrame, ImageArrays | Path, tuple[str, ...]]:
     """Return the table with a column that names a picture for every row, where the pictures are, and the column.
 
     Args:
@@ -36,6 +36,8 @@ def beside(frame: pl.DataFrame | None, images: Any) -> tuple[pl.DataFrame, Pictu
     """
     if not isinstance(images, np.ndarray | Sequence) and hasattr(images, "__array__"):
         images = np.asarray(images)
+    if isinstance(images, np.ndarray) and images.ndim == 1:  # a series of paths or pictures
+        images = images.tolist()
     check(
         isinstance(images, np.ndarray | Sequence), f"images: {type(images).__name__} is no array or list of pictures."
     )
@@ -53,13 +55,13 @@ def beside(frame: pl.DataFrame | None, images: Any) -> tuple[pl.DataFrame, Pictu
         root = Path(os.path.commonpath([os.path.dirname(path) for path in paths if path is not None]))
         names = [None if path is None else os.path.relpath(path, root) for path in paths]
         return frame.with_columns(pl.Series(COLUMN, names, dtype=pl.String)), root, (COLUMN,)
-    pictures = Pictures(images)
+    pictures = ImageArrays(images)
     return frame.with_columns(pl.Series(COLUMN, pictures.names, dtype=pl.String)), pictures, (COLUMN,)
 
 
-def folder_of(images: Any) -> Path | Pictures | None:
+def folder_of(images: Any) -> Path | ImageArrays | None:
     """Return the folder of pictures, which may be missing."""
-    return images if images is None or isinstance(images, Pictures) else path_of(images, "--images")
+    return images if images is None or isinstance(images, ImageArrays) else path_of(images, "--images")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Located:
 
     names: list[tuple[str | None, ...]]
     root: Path | None = None
-    memory: Pictures | None = None
+    memory: ImageArrays | None = None
 
 
 def located(frame: pl.DataFrame, images: Any, columns: tuple[str, ...]) -> Located:
@@ -83,7 +85,7 @@ def located(frame: pl.DataFrame, images: Any, columns: tuple[str, ...]) -> Locat
       UserError: there is neither a folder with a column, nor a picture per row.
     """
     check(images is not None, "images: say in which folder the pictures are, or give a picture per row.")
-    where: Path | Pictures
+    where: Path | ImageArrays
     if is_folder(images):
         check(bool(columns), "image_column: name the column of the table with the paths of the pictures.")
         require_columns(frame.columns, columns, IN_MEMORY)
@@ -92,4 +94,4 @@ def located(frame: pl.DataFrame, images: Any, columns: tuple[str, ...]) -> Locat
     else:
         frame, where, columns = beside(frame, images)
     names = list(zip(*(frame[name].cast(pl.String).to_list() for name in columns), strict=True))
-    return Located(names, memory=where) if isinstance(where, Pictures) else Located(names, root=where)
+    return Located(names, memory=where) if isinstance(where, ImageArrays) else Located(names, root=where)

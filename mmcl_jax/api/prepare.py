@@ -15,9 +15,9 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check as require
 from mmcl_jax.prepare.card.findings import Findings
+from mmcl_jax.prepare.images.levels import Intensity, Nan
 from mmcl_jax.prepare.make import look
 from mmcl_jax.prepare.make import prepare as make
-from mmcl_jax.prepare.pictures.levels import Intensity, Nan
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.table import Tables
 from mmcl_jax.targets import check_file
@@ -183,6 +183,8 @@ def _request(given: Mapping[str, Any]) -> Request:
     }
     if is_frame(said.get("table")):
         said["table"] = frame_of(said["table"], "table")
+    elif "table" in said:
+        said["table"] = path_of(said["table"], "table (a file or a data frame)")
     if "images" in said:
         if is_folder(said["images"]):
             said["images"] = folder_of(said["images"])

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import polars as pl
 from flax import nnx
+from ml_collections import ConfigDict
 
 from mmcl_jax.api.pictures import Located
 from mmcl_jax.errors import check
@@ -90,11 +91,11 @@ class Snapshot:
           UserError: the run has no such encoder; or see `table_rows` and `ImageRows`.
         """
         run, request = self._opened
+        check_encoders(run.config, given)
         parts = []
         for modality in modalities_of(given):
-            known = ", ".join(run.config.encoders)
-            check(modality in run.config.encoders, f"input: the run has no {modality} encoder; it has {known}.")
-            kind = run.inputs.specs[modality].kind
+            spec = run.inputs.specs.get(modality)
+            kind = "fusion" if spec is None else spec.kind
             check(kind in ("image", "table"), f"input: {modality!r} is a {kind}; new rows have images and tables.")
             rows: Any
             if kind == "table":
@@ -114,8 +115,15 @@ class Snapshot:
             object.__setattr__(self, name, value)
 
 
+def check_encoders(config: ConfigDict, given: str) -> None:
+    """Raise `UserError` unless the experiment has the encoders of an input, such as "image+table"."""
+    for modality in modalities_of(given):
+        known = " and ".join(config.encoders)
+        check(modality in config.encoders, f"input: {config.name} has no {modality!r} encoder; it has {known}.")
+
+
 @contextlib.contextmanager
-def folder_for(workdir: Path | None) -> Any:
+def folder_for(workdir: Path | None) -> Iterator[Path]:
     """Give a new folder in `workdir`: `fit-1`, `fit-2` and so on; without, one that is removed afterwards."""
     if workdir is None:
         with tempfile.TemporaryDirectory(prefix="mmcl-") as folder:

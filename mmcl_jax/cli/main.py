@@ -24,6 +24,17 @@ COMMANDS = {
     "quickstart": "all of it on the small real data set that ships with the package",
 }
 
+# The same from Python, which `--help` shows beside the options; `mj` is `import mmcl_jax as mj`.
+FROM_PYTHON = {
+    "prepare": 'mj.prepare("ads.csv", "photos/", image_column="file", label="model", out="stores/ads")',
+    "generate": 'mj.generate("dvm", out="raw/dvm")',
+    "pretrain": 'mj.pretrain("mmcl/mmcl:own", data="stores/ads", workdir="runs/ads", overrides={"epochs": 20})',
+    "evaluate": 'mj.evaluate("runs/ads", protocol=["probe", "knn"], per_class=[5, 20])',
+    "reproduce": 'mj.reproduce("mmcl/table1", data="stores/ads", out="tables", variant="own")',
+    "upgrade": 'mj.upgrade("stores/ads")',
+    "quickstart": 'mj.quickstart("mmcl_quickstart", seeds=3)',
+}
+
 # Options whose keys are not fixed, and the commands that take them.
 DOTTED = {"--config.": ("pretrain", "reproduce"), "--dataset.": ("prepare", "generate")}
 
@@ -105,7 +116,8 @@ def _parser() -> _Parser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     parser.commands = {}
     for name, help_text in COMMANDS.items():
-        sub = subparsers.add_parser(name, help=help_text, description=help_text, formatter_class=_Formatter)
+        description = f"{help_text}. The same from Python (import mmcl_jax as mj): {FROM_PYTHON[name]}"
+        sub = subparsers.add_parser(name, help=help_text, description=description, formatter_class=_Formatter)
         sub.add_argument("--debug", action="store_true", help="show the traceback of bad input")
         parser.commands[name] = sub
     return parser

@@ -11,7 +11,7 @@ from mmcl_jax.api.prepare import prepare
 from mmcl_jax.cli import types
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.summary import show
-from mmcl_jax.prepare.pictures.images import FILTERS
+from mmcl_jax.prepare.images.files import FILTERS
 from mmcl_jax.text import visible
 
 

@@ -30,6 +30,7 @@ def shown(store: "Store") -> Html:
         element("p", element("b", "Store "), name(store.directory), f": {sizes} rows"),
         table("Entries", ["entry", "kind", "role", "content", ""], rows, captioned=False),
         element("div", _pictures(store)),
+        element("ul", [element("li", line) for line in store.warnings]) if store.warnings else None,
     )
 
 

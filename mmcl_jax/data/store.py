@@ -197,8 +197,14 @@ class Store:
         split = name.split("_")[0]
         return split, np.searchsorted(self.rows_of(split), subsets[name])
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should read of it, worst first, such as columns that give the label away and are left out."""
+        path = self.directory / "findings.json"
+        return list(json.loads(path.read_text())["warnings"]) if path.is_file() else []
+
     def __repr__(self) -> str:
-        return self.describe()
+        return "\n".join([self.describe(), *(f"  warning: {visible(line)}" for line in self.warnings)])
 
     def _repr_html_(self) -> str:
         return shown(self)

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.errors import check
-from mmcl_jax.files import whole
+from mmcl_jax.files import atomic
 from mmcl_jax.prepare.recipe import Recipe, Step
 
 INK = 16  # grey levels above white in scikit-learn's pictures
@@ -167,7 +167,7 @@ def _write_once(path: Path, picture: np.ndarray) -> None:
     if path.exists():
         check(_holds(path, picture), f"--root: {path} is not the picture that belongs there; name a new folder.")
         return
-    with whole(path) as partial:
+    with atomic(path) as partial:
         Image.fromarray(picture).save(partial, format="PNG")
 
 

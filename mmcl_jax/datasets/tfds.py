@@ -9,7 +9,7 @@ from PIL import Image
 
 from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.files import whole
+from mmcl_jax.files import atomic
 from mmcl_jax.prepare.recipe import Recipe, Step
 
 
@@ -97,5 +97,5 @@ def _write_once(path: Path, image: np.ndarray) -> None:
     )
     if not path.is_file():
         pixels = image[..., 0] if image.shape[2] == 1 else image
-        with whole(path) as partial:
+        with atomic(path) as partial:
             Image.fromarray(pixels).save(partial, format="PNG", compress_level=1)

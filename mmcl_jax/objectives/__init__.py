@@ -1,6 +1,6 @@
-"""The terms, the all-pairs kernel under them (`pairs`), and how a config becomes an objective.
+"""The terms, the all-pairs kernel that they use (`pairs`), and the objective that a config makes of them.
 
-A term can be used without a config: `clip(temperature=0.1)(images, tables)` is a loss.
+A term needs no config: `clip(temperature=0.1)(images, tables)` is a loss.
 """
 
 from mmcl_jax.objectives import pairs

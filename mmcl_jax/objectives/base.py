@@ -1,4 +1,4 @@
-"""The contract of a term, and the registry."""
+"""What a term is, and the registry of terms."""
 
 import dataclasses
 import math
@@ -41,29 +41,31 @@ class Term:
 
     A term has up to four stages, each a function of one object with named fields:
 
-    1. `each` sees the rows of one slice (of gradient caching; without it, all): what the encoders saw and gave, through
-       the term's own layers. It returns arrays `[B, ...]`, which are all that later stages see of the model.
-    2. `choose` sees the whole batch, without gradient, and returns indices `[B, K]` of each row's partners.
-    3. `each_pair` sees the rows of one slice and their partners, through the term's own layers.
-    4. `loss` sees the whole batch and returns the loss.
+    1. `each` takes the rows of one slice (all rows, where gradient caching is off): the encoders' inputs and features.
+       It applies the term's own layers and returns arrays `[B, ...]`; later stages see nothing else of the model.
+    2. `choose` takes the whole batch, without gradient, and returns indices `[B, K]` of each row's partners.
+    3. `each_pair` takes the rows of one slice and their partners, and applies the term's own layers.
+    4. `loss` takes the whole batch and returns the loss.
 
-    A term needs the last alone; then it gets the embeddings themselves. A term can be called on plain arrays, as
-    `clip(temperature=0.1)(images, tables)`: that gives the loss, and `with_metrics` gives what is logged, too.
+    Only `loss` is needed; a term without `each` gets the embeddings themselves. A term can be called on plain arrays:
+    `clip(temperature=0.1)(images, tables)` returns the loss, and `with_metrics` returns its metrics, too.
 
     Attributes:
-      name: in the logs, before the texts of `between`.
-      between: what is compared, as texts `VIEW[.local][:HEAD]`; see `reads`.
-      weight: in the objective.
+      name: the term's name in the logs, before the texts of `between`.
+      between: the features that are compared, as texts `VIEW[.local][:HEAD]`; see `reads`.
+      weight: the factor of the term in the objective.
       loss, each, choose, each_pair: the stages.
-      outputs: what is made of each text of `between`: "embedding" (features behind the projector), "prediction" (that
-        behind the predictor), "teacher" (the embedding by the target network, a moving average, without gradient).
+      outputs: what the model computes for each text of `between`: "embedding" (the projector's output), "prediction"
+        (the predictor's output), "teacher" (the embedding by the target network, an EMA of the model, without
+        gradient).
       local: whether the term takes local features.
-      learned: scalars that are trained with the model, and where they start.
-      layers: of the term's own, by the name under which its stages find them. Layers with model state, such as batch
+      learned: initial values of the scalars that are trained with the model, by name.
+      layers: the term's own layers, by the names that its stages use. Layers with model state, such as batch
         normalisation, run in `each` alone.
-      targets: names of the targets that it reads.
-      queue: how many embeddings of its first view, of earlier steps, `loss` is given, `[queue, d]` of unit length.
-      stream: of random draws; terms of one stream draw alike. By default the term's own.
+      targets: names of the targets that the term reads.
+      queue: number of earlier embeddings of the first view that `loss` gets, `[queue, d]` of unit length.
+      stream: name of the random stream; terms with the same stream draw the same numbers. By default each term has its
+        own stream.
     """
 
     name: str
@@ -83,15 +85,15 @@ class Term:
 
     def __post_init__(self) -> None:
         if (self.choose is None) != (self.each_pair is None):
-            raise ValueError(f"the term {self.name!r} has one of the stages choose and each_pair without the other")
+            raise ValueError(f"the term {self.name!r} needs both of the stages choose and each_pair, or neither")
 
     @property
     def reads(self) -> tuple[Read, ...]:
-        """What the texts of `between` name."""
+        """The features that the texts of `between` name."""
         return tuple(map(Read.parse, self.between))
 
     def __call__(self, *arrays: Any, **fields: Any) -> Float[Array, ""]:
-        """Return the loss of a batch that is given as arrays; the arguments are those of `with_metrics`.
+        """Return the loss of a batch of plain arrays; the arguments are those of `with_metrics`.
 
         Example:
           >>> from mmcl_jax.objectives import clip
@@ -122,71 +124,71 @@ class Term:
         key: Key[Array, ""] | None = None,
         train: bool = True,
     ) -> Loss:
-        """Return the loss of a whole batch with its metrics and the rows that counted; the weight does not enter.
+        """Return the loss of a whole batch, its metrics and the number of its rows; the weight is not applied.
 
-        Arrays are those of JAX, of NumPy, or of any library that speaks DLPack. The call can be compiled, and
-        differentiated by arrays of JAX.
+        Arrays may be of JAX, of NumPy, or of any library that speaks DLPack. The call can be compiled, and
+        differentiated with respect to JAX arrays.
 
         Args:
-          arrays: in the order of `between`: embeddings `[B, d]`; of a term with layers of its own features `[B, D]`,
+          arrays: in the order of `between`: embeddings `[B, d]`. A term with layers of its own takes features `[B, D]`,
             local features `[B, L, C]`, or the `Features` that an encoder returned.
           labels: classes `[B]`, integers, -1 for missing, for a term that reads one target.
-          present: bool `[B]`, which rows have all that the term reads; None for all. The others change nothing and get
-            no gradient, whatever they hold; if none is present, the loss is 0.
-          predictions: embeddings behind the predictor, `[B, d]` each.
+          present: bool `[B]`, True where a row has everything that the term reads; None for all rows. Absent rows
+            change nothing and get no gradient, whatever they hold; if no row is present, the loss is 0.
+          predictions: outputs of the predictor, `[B, d]` each.
           teacher: embeddings by the target network, `[B, d]` each.
           queue: embeddings of earlier steps, `[Q, d]`.
-          each: what the term's stage `each` returns, arrays `[B, ...]`, in place of features and layers.
-          layers: the term's own, as `init` makes them.
-          views: what the encoders saw, for a term that compares it with the features.
-          inputs: what the views were made of.
-          pairs: what the stage `each_pair` returns, arrays `[B, ...]`; by default it is run.
-          ids: of the rows, uint32 `[B]`; different by default.
-          targets: arrays `[B]` by name, for a term that reads several.
+          each: the result of the term's stage `each`, arrays `[B, ...]`, in place of features and layers.
+          layers: the term's own layers, as `init` returns them.
+          views: the encoders' inputs, for a term that compares them with the features.
+          inputs: the rows that the views were made from.
+          pairs: the result of the stage `each_pair`, arrays `[B, ...]`; by default the stage is run.
+          ids: ids of the rows, uint32 `[B]`; by default all rows differ.
+          targets: arrays `[B]` by name, for a term that reads several targets.
           groups: person of each row, int `[B]`.
-          learned: values of the scalars that the term learns; by default those with which it starts.
-          execution: how pairs are walked, an `Execution` or its name.
-          mesh: the devices among which rows are divided, as in `pairs.contrast`.
-          key: random key of a term that chooses partners at random.
+          learned: values of the scalars that the term learns; by default their initial values.
+          execution: how pairs are computed, an `Execution` or its name.
+          mesh: the devices that share the rows, as in `pairs.contrast`.
+          key: random key, for a term that chooses partners at random.
           train: whether the term's layers normalise by the batch.
 
         Raises:
-          ArrayError: (a `UserError`) something is not given that the term reads, something is given that it does not
-            read, or a shape or type is wrong.
+          ArrayError: (a `UserError`) an argument that the term reads is missing, an argument is one that the term does
+            not read, or a shape or type is wrong.
         """
-        made = {"arrays": arrays, "predictions": predictions, "teacher": teacher}
-        others = {"each": each, "pairs": pairs, "groups": groups, "ids": ids, "views": views, "inputs": inputs}
-        own_targets, there = read_targets(self.name, self.targets, labels, targets), read_present(present)
-        read, rows = read_rows(**made, **others, present=there, labels=own_targets)
-        given = Whole(
+        outputs = {"arrays": arrays, "predictions": predictions, "teacher": teacher}
+        extras = {"each": each, "pairs": pairs, "groups": groups, "ids": ids, "views": views, "inputs": inputs}
+        own_targets, present_rows = read_targets(self.name, self.targets, labels, targets), read_present(present)
+        read, rows = read_rows(**outputs, **extras, present=present_rows, labels=own_targets)
+        batch = Whole(
             ids=jnp.arange(rows, dtype=jnp.uint32) if read["ids"] is None else read["ids"].astype(jnp.uint32),
             targets=own_targets,
             groups=read["groups"],
-            present=there,
+            present=present_rows,
             learned=self._learned(learned),
             queue=self._queue(queue),
             execution=read_execution(execution, mesh, ()) if execution is not None or mesh is not None else None,
             key=key,
         )
-        of_pairs = {"pairs": pairs, "layers": layers}  # which `each_pair` reads, too
+        unread = {} if self.each_pair else {"pairs": pairs, "layers": layers}
         if self.each is None:
-            self._refuse(each=each, views=views, inputs=inputs, **({} if self.each_pair else of_pairs))
-            given = dataclasses.replace(given, **self._embeddings(read))
+            self._refuse(each=each, views=views, inputs=inputs, **unread)
+            batch = dataclasses.replace(batch, **self._embeddings(read))
         elif each is not None:
-            self._refuse(**made, views=views, inputs=inputs, **({} if self.each_pair else of_pairs))
-            given = dataclasses.replace(given, each=read["each"])
+            self._refuse(**outputs, views=views, inputs=inputs, **unread)
+            batch = dataclasses.replace(batch, each=read["each"])
         else:
-            given = dataclasses.replace(given, each=self._each(given, read, layers, train=train))
-        given = given.masked()
+            batch = dataclasses.replace(batch, each=self._each(batch, read, layers, train=train))
+        batch = batch.masked()
         if self.each_pair is not None:
-            from mmcl_jax.objectives.partners import with_partners  # which knows terms
+            from mmcl_jax.objectives.partners import with_partners  # that module imports Term
 
-            chosen = with_partners(self, given, layers or {}) if pairs is None else read["pairs"]
-            given = dataclasses.replace(given, pairs=chosen).masked()
-        return self.counted(given)
+            paired = with_partners(self, batch, layers or {}) if pairs is None else read["pairs"]
+            batch = dataclasses.replace(batch, pairs=paired).masked()
+        return self.loss_of(batch)
 
     def init(self, rngs: nnx.Rngs, *arrays: ArrayLike | Features) -> dict[str, nnx.Module]:
-        """Return the term's own layers, with random parameters, for features such as these.
+        """Return the term's own layers, with random parameters, for features of the shapes of `arrays`.
 
         Example:
           >>> from mmcl_jax.objectives import supervised
@@ -196,44 +198,45 @@ class Term:
           ()
         """
         features = read_features(self.name, arrays, self.between)
-        given = LayerInput(sizes=sizes_of(features), norm=batch_norm, rngs=rngs, dtype=jnp.float32)
-        return {name: layer.build(given) for name, layer in self.layers.items()}
+        context = LayerInput(sizes=sizes_of(features), norm=batch_norm, rngs=rngs, dtype=jnp.float32)
+        return {name: layer.build(context) for name, layer in self.layers.items()}
 
     def _embeddings(self, read: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what of `Whole` or `Each` the term asks for, by field."""
-        given = {"embedding": "arrays", "prediction": "predictions", "teacher": "teacher"}
+        """Return the outputs that the term reads, by field of `Whole`."""
+        arguments = {"embedding": "arrays", "prediction": "predictions", "teacher": "teacher"}
         fields = {"embedding": "embeddings", "prediction": "predictions", "teacher": "teacher"}
-        self._refuse(**{name: read[name] for kind, name in given.items() if kind not in self.outputs})
+        self._refuse(**{name: read[name] for kind, name in arguments.items() if kind not in self.outputs})
         return {
-            fields[kind]: read_embeddings(self.name, fields[kind], read[given[kind]], self.between)
+            fields[kind]: read_embeddings(self.name, fields[kind], read[arguments[kind]], self.between)
             for kind in self.outputs
         }
 
-    def _each(self, given: Whole, read: Mapping[str, Any], layers: Layers | None, *, train: bool) -> Any:
-        """Return what the stage `each` gives of all rows."""
+    def _each(self, batch: Whole, read: Mapping[str, Any], layers: Layers | None, *, train: bool) -> Any:
+        """Return the result of the stage `each` on all rows."""
         assert self.each is not None
         if self.layers and layers is None:
             raise ArrayError(
-                f"{self.name} has layers of its own; give layers, which the method init makes, or each, their outputs."
+                f"{self.name} has layers of its own; give layers=, as its method init returns them, or each=, the "
+                f"result of its stage each."
             )
         features = read_features(self.name, read["arrays"], self.between)
-        if given.present is not None:
-            features = zeroed(features, given.present)
-        compared = tuple(one.pooled if one.local is None else one.local for one in features)
+        if batch.present is not None:
+            features = zeroed(features, batch.present)
+        compared = tuple(view.pooled if view.local is None else view.local for view in features)
         inputs = read["inputs"] if isinstance(read["inputs"], tuple) else (read["inputs"],)
         stage = Each(
-            ids=given.ids,
+            ids=batch.ids,
             features=features,
             embeddings=compared if "embedding" in self.outputs else (),
             predictions=read["predictions"],
             teacher=read["teacher"],
             views=viewed(read["views"]),
             inputs=inputs,
-            targets=given.targets,
+            targets=batch.targets,
             layers=layers or {},
-            learned=given.learned,
-            keys=None if given.key is None else jax.vmap(jax.random.fold_in, (None, 0))(given.key, given.ids),
-            present=given.present,
+            learned=batch.learned,
+            keys=None if batch.key is None else jax.vmap(jax.random.fold_in, (None, 0))(batch.key, batch.ids),
+            present=batch.present,
             train=train,
         )
         return self.each(stage)
@@ -249,23 +252,23 @@ class Term:
             return None
         if queue is None:
             raise ArrayError(f"{self.name} reads a queue; give queue=, embeddings of earlier steps [rows, width].")
-        found = as_floats(queue, "queue")
-        if found.ndim != 2:
-            raise ArrayError(f"queue has the shape {found.shape}; give embeddings of earlier steps [rows, width].")
-        return unit(found, dtype=jnp.float32)
+        embeddings = as_floats(queue, "queue")
+        if embeddings.ndim != 2:
+            raise ArrayError(f"queue has the shape {embeddings.shape}; give embeddings of earlier steps [rows, width].")
+        return unit(embeddings, dtype=jnp.float32)
 
-    def _refuse(self, **given: Any) -> None:
-        """Raise `ArrayError` for what is given and not read."""
-        for name, value in given.items():
+    def _refuse(self, **unread: Any) -> None:
+        """Raise `ArrayError` if any of these arguments, which the term does not read, has a value."""
+        for name, value in unread.items():
             if value is not None and not (isinstance(value, tuple) and not value):
                 raise ArrayError(f"{self.name} does not read {name}; leave it out.")
 
-    def counted(self, given: Whole) -> Loss:
-        """Return the loss of a batch and, where rows may be absent, how many counted; without any, the loss is 0."""
-        loss = self.loss(given)
-        if given.present is None:
+    def loss_of(self, batch: Whole) -> Loss:
+        """Return the loss of a batch and, where rows may be absent, the number of its rows; 0 if there are none."""
+        loss = self.loss(batch)
+        if batch.present is None:
             return loss
-        rows = jnp.sum(given.present, dtype=jnp.float32) if loss.rows is None else loss.rows
+        rows = jnp.sum(batch.present, dtype=jnp.float32) if loss.rows is None else loss.rows
         return Loss(value=jnp.where(rows > 0, loss.value, 0), metrics=loss.metrics, rows=rows)
 
 
@@ -284,12 +287,12 @@ def check_weights(**weights: float) -> None:
 
 
 def learned_scale(temperature: float) -> dict[str, float]:
-    """Return the scalar that a term learns in place of a fixed temperature: the logarithm of its inverse."""
+    """Return the scalar that a term learns in place of a fixed temperature: the logarithm of the inverse."""
     return {"log_scale": -math.log(temperature)}
 
 
 def scale_of(learned: Learned, temperature: float) -> float | Float[Array, ""]:
-    """Return 1 / temperature, as learned if it is; then at most 100, as in CLIP."""
+    """Return 1 / temperature, or its learned value, which is at most 100, as in CLIP."""
     if "log_scale" not in learned:
         return 1 / temperature
     return jnp.exp(jnp.minimum(learned["log_scale"], math.log(100)))

@@ -19,29 +19,30 @@ def attended(
 ) -> Float[Array, "B K e"]:
     r"""Return for every query the mean of the values, weighted by the softmax of $\langle q, k \rangle / \sqrt d$.
 
-    Keys outside of the mask have no weight; where a sample has none inside, the result is 0.
+    Keys outside the mask have no weight; a sample without any key in the mask gets 0.
     """
     scores = jnp.einsum("bkd,bmd->bkm", queries, keys) / math.sqrt(queries.shape[-1])
     if mask is None:
         return jnp.einsum("bkm,bme->bke", jax.nn.softmax(scores, axis=2), values)
-    some = mask.any(axis=1)[:, None, None]
-    weights = jax.nn.softmax(scores, axis=2, where=mask[:, None] | ~some)  # finite without any, and so its gradient
-    return jnp.einsum("bkm,bme->bke", jnp.where(some, weights, 0), jnp.where(mask[:, :, None], values, 0))
+    nonempty = mask.any(axis=1)[:, None, None]
+    # An empty mask takes all keys, so that the softmax and its gradient are finite; the weights are set to 0 below.
+    weights = jax.nn.softmax(scores, axis=2, where=mask[:, None] | ~nonempty)
+    return jnp.einsum("bkm,bme->bke", jnp.where(nonempty, weights, 0), jnp.where(mask[:, :, None], values, 0))
 
 
 def smooth_targets(grid: tuple[int, ...], *, smoothness: float, threshold: float) -> np.ndarray:
-    r"""Return which positions of a grid are positives of which, `[L, L]` float32 with rows that sum to 1.
+    r"""Return how far each position of a grid is a positive of each other, `[L, L]` float32 with rows that sum to 1.
 
     $p_{kl} \propto e^{-d(k, l) / \beta}$ where the distance d, as a share of the grid's diagonal, is at most the
     threshold, and 0 elsewhere (LoVT, Mueller et al., ECCV 2022; there 1 and 0.5 on a grid of 7 x 7). With an infinite
-    beta, the smoothness, all within the threshold count alike.
+    smoothness beta, all positions within the threshold have the same weight.
 
     Example:
       >>> smooth_targets((1, 2), smoothness=1.0, threshold=0.1).tolist()
       [[1.0, 0.0], [0.0, 1.0]]
     """
-    places = np.array(list(itertools.product(*map(range, grid))))
-    distance = np.linalg.norm(places[:, None] - places[None], axis=2) / np.linalg.norm(grid)
+    positions = np.array(list(itertools.product(*map(range, grid))))
+    distance = np.linalg.norm(positions[:, None] - positions[None], axis=2) / np.linalg.norm(grid)
     likely = np.where(distance <= threshold, np.exp(-distance / smoothness), 0)
     return (likely / likely.sum(axis=1, keepdims=True)).astype(np.float32)
 
@@ -55,38 +56,38 @@ def position_contrast(
     mask: Bool[Array, "B L"] | None = None,
     weight: Float[Array, "B L"] | None = None,
 ) -> tuple[Float[Array, "B"], Float[Array, "B"]]:
-    r"""Return the losses of x -> y and y -> x of every sample: each position finds its own among the sample's.
+    r"""Return each sample's losses of x -> y and y -> x: a contrast of each position with all of the sample's.
 
     With $S_{kl} = \cos(x_k, y_l) / \tau$ the loss of position k is
-    $-\sum_l p_{kl} S_{kl} + \log \sum_l e^{S_{kl}}$, and that of a sample the mean over positions, by weight (LoVT,
-    Mueller et al., ECCV 2022, its local losses). The second direction has $S^\top$ and the same p.
+    $-\sum_l p_{kl} S_{kl} + \log \sum_l e^{S_{kl}}$, and the loss of a sample is the weighted mean over its positions
+    (the local losses of LoVT, Mueller et al., ECCV 2022). The second direction has $S^\top$ and the same p.
 
     Args:
       x: local features.
-      y: of the same positions.
+      y: local features of the same positions.
       temperature: tau; 0.3 in LoVT.
-      targets: p; by default every position has itself alone.
-      mask: positions that exist; the others count nowhere. A sample without any has the loss 0.
-      weight: of positions; by default they count alike.
+      targets: p; by default each position's only positive is itself.
+      mask: positions that exist; the others change nothing. A sample without any has the loss 0.
+      weight: weights of the positions; equal by default.
 
     Example:
       >>> x = jnp.eye(2)[None]
       >>> [round(float(loss[0]), 4) for loss in position_contrast(x, x, temperature=1.0)]
       [0.3133, 0.3133]
     """
-    there = jnp.ones(x.shape[:2], bool) if mask is None else mask
+    valid = jnp.ones(x.shape[:2], bool) if mask is None else mask
     x, y = (
-        unit(jnp.where(there[:, :, None], side, 0).reshape(-1, side.shape[2]), dtype=jnp.float32).reshape(side.shape)
+        unit(jnp.where(valid[:, :, None], side, 0).reshape(-1, side.shape[2]), dtype=jnp.float32).reshape(side.shape)
         for side in (x, y)
     )
     likely = jnp.eye(x.shape[1]) if targets is None else jnp.asarray(targets)
-    shares = jnp.where(there, 1.0 if weight is None else weight, 0)
+    shares = jnp.where(valid, 1.0 if weight is None else weight, 0)
     shares = shares / jnp.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
 
     def loss(scores: Float[Array, "B L L"]) -> Float[Array, "B"]:
-        total = jax.nn.logsumexp(scores, axis=2, where=there[:, None] | ~there[:, :, None])
-        each = total - jnp.sum(likely[None] * jnp.where(there[:, None], scores, 0), axis=2)
-        return jnp.sum(shares * jnp.where(there, each, 0), axis=1)
+        total = jax.nn.logsumexp(scores, axis=2, where=valid[:, None] | ~valid[:, :, None])
+        each = total - jnp.sum(likely[None] * jnp.where(valid[:, None], scores, 0), axis=2)
+        return jnp.sum(shares * jnp.where(valid, each, 0), axis=1)
 
     scores = jnp.einsum("bkd,bld->bkl", x, y) / temperature
     return loss(scores), loss(scores.swapaxes(1, 2))

@@ -1,4 +1,4 @@
-"""Moments of embeddings over the rows of the whole batch that are present, on all devices, in float32."""
+"""Moments of embeddings in float32, over all rows of the batch that are present, on all devices."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ Present = Bool[Array, "B"] | None
 
 
 def centred(embeddings: Float[Array, "B d"], present: Present = None) -> Float[Array, "B d"]:
-    """Return the embeddings without their mean; zeros for rows that are not present."""
+    """Return the embeddings minus their mean; rows that are not present are zeros."""
     embeddings = embeddings.astype(jnp.float32)
     if present is None:
         return embeddings - embeddings.mean(axis=0, keepdims=True)
@@ -19,7 +19,7 @@ def centred(embeddings: Float[Array, "B d"], present: Present = None) -> Float[A
 def standardised(
     embeddings: Float[Array, "B d"], present: Present = None, *, epsilon: float = 1e-5
 ) -> Float[Array, "B d"]:
-    """Return every dimension with mean 0 and variance 1 (ddof 0), as batch normalisation without parameters does."""
+    """Return the embeddings with mean 0 and variance 1 (ddof 0) in every dimension: batch norm without parameters."""
     values = centred(embeddings, present)
     variance = jnp.sum(values**2, axis=0, keepdims=True) / rows_of(values, present)
     return values * jax.lax.rsqrt(variance + epsilon)

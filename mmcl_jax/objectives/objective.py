@@ -23,9 +23,9 @@ from mmcl_jax.objectives.reads import Read
 from mmcl_jax.objectives.stages import Fuse, Layers, Learned, Metrics, Targets, Whole
 from mmcl_jax.objectives.unit import unit
 
-# What the model made of a batch, arrays [B, ...]: {"embedding", "prediction" or "teacher": {text: array}},
-# {"each": {term: what its stage returned}}, and for the log {"pooled": {view: features}} of views of which no loss
-# gets a pooled embedding.
+# The model's outputs for a batch, arrays [B, ...]: {"embedding", "prediction" or "teacher": {text: array}},
+# {"each": {term: result of its stage}}, and for the log {"pooled": {view: features}} for views without a pooled
+# embedding in any loss.
 Outputs = Mapping[str, Mapping[str, Any]]
 Queues = Mapping[str, Float[Array, "Q d"]]
 Normalise = Literal["present"] | None
@@ -36,15 +36,15 @@ class Objective:
     """The weighted sum of terms: `objective(outputs, batch, ...)` returns the loss, and metrics for the log.
 
     Attributes:
-      terms: by the name under which the train state keeps what they learn.
-      names: of the terms in the log, `NAME/READ-READ`; a second term of that name is `NAME_2/READ-READ`.
-      modalities: of the views.
-      parts: of the fused views, texts `VIEW[.local]` of the features that each is made of.
-      queues: their sizes, by term.
+      terms: the terms, by their keys in the train state: `term_0`, `term_1`, ...
+      names: names of the terms in the log, `NAME/READ-READ`; a second term of that name is `NAME_2/READ-READ`.
+      modalities: modality of each view.
+      parts: for each fused view, the texts `VIEW[.local]` of the features that it is made from.
+      queues: sizes of the queues, by term.
       reads: texts that terms read, by kind of output.
-      kept: those of them that the loss of a term is given, and not its stage `each` alone.
-      pooled: views without a pooled embedding among these, whose features are watched instead.
-      learned: scalars that terms train, and where they start, by term.
+      loss_reads: the texts whose outputs a term's loss reads, by kind of output; without those that only `each` reads.
+      pooled: views without a pooled embedding in `loss_reads`; their features are logged instead.
+      learned: initial values of the scalars that terms train, by term.
     """
 
     def __init__(
@@ -56,10 +56,9 @@ class Objective:
         execution: Execution | None = None,
         normalise: Normalise = None,
     ) -> None:
-        """Take the terms, the views' modalities and parts, how pairs are walked, and what the sum is divided by.
+        """Take the terms, the views' modalities and parts, the execution of pairs, and the normalisation of the sum.
 
-        With `normalise="present"` the sum is divided by the weights of the terms for which any row of the batch is
-        complete, and so is a mean over these terms.
+        With `normalise="present"` the loss is the weighted mean over the terms that have a complete row in the batch.
         """
         self.terms = {f"term_{index}": term for index, term in enumerate(terms)}
         self.modalities, self.parts, self.normalise = dict(modalities), dict(parts or {}), normalise
@@ -74,8 +73,8 @@ class Objective:
         self.learned = {key: dict(term.learned) for key, term in self.terms.items() if term.learned}
         self.queues = {key: term.queue for key, term in self.terms.items() if term.queue}
         self.reads = _texts(self.terms.values())
-        self.kept = _texts(term for term in self.terms.values() if term.each is None)
-        embedded = {read.view for read in map(Read.parse, self.kept["embedding"]) if not read.local}
+        self.loss_reads = _texts(term for term in self.terms.values() if term.each is None)
+        embedded = {read.view for read in map(Read.parse, self.loss_reads["embedding"]) if not read.local}
         self.pooled = [view for view in modalities if view not in embedded]
 
     @property
@@ -84,18 +83,18 @@ class Objective:
         return tuple(dict.fromkeys(name for term in self.terms.values() for name in term.targets))
 
     def key(self, text: str) -> str:
-        """Return the key of the projector behind what the text names."""
+        """Return the config key of the projector of the feature that the text names."""
         read = Read.parse(text)
         return read.key(self.modalities[read.view])
 
     def present(self, key: str, batch: Mapping[str, Array]) -> Bool[Array, "B"] | None:
-        """Return the rows that have all that a term reads; None for all."""
-        return self.having(batch, [read.view for read in self.terms[key].reads])
+        """Return the mask of the rows that have everything that a term reads; None for all rows."""
+        return self.present_with(batch, [read.view for read in self.terms[key].reads])
 
-    def having(self, batch: Mapping[str, Array], views: Iterable[str]) -> Bool[Array, "B"] | None:
-        """Return the rows that have these views, and all parts of those that are fused; None for all."""
-        of_inputs = [Read.parse(text).view for view in views for text in self.parts.get(view, (view,))]
-        return present_in(batch, [self.modalities[view] for view in of_inputs])
+    def present_with(self, batch: Mapping[str, Array], views: Iterable[str]) -> Bool[Array, "B"] | None:
+        """Return the mask of the rows that have these views, and all parts of fused views; None for all rows."""
+        input_views = [Read.parse(text).view for view in views for text in self.parts.get(view, (view,))]
+        return present_in(batch, [self.modalities[view] for view in input_views])
 
     def targets_of(self, key: str, batch: Mapping[str, Array]) -> Targets:
         """Return the targets that a term reads."""
@@ -116,26 +115,26 @@ class Objective:
         seed: UInt32[Array, ""] | None = None,
         step: Int[Array, ""] | None = None,
     ) -> tuple[Float[Array, ""], Metrics]:
-        """Return the loss of a whole batch, and for every term its value, its metrics and the rows that counted.
+        """Return the loss of a whole batch, and every term's value, metrics and number of rows.
 
         Args:
-          outputs: what the model made of it.
-          batch: `id`, and what rows lack and are; see `present_in`.
+          outputs: the model's outputs for the batch.
+          batch: ids (`id`), targets, groups, and the masks of rows that are present; see `present_in`.
           learned: current values of `self.learned`.
           queues: the queues, by term.
-          layers: of the terms that look at partners, by term and name.
-          in_slices: how their rows are taken.
-          fuse: gives them the features of fusions, see `EachPair.fuse`.
-          seed: of the experiment.
-          step: of training.
+          layers: layers of the terms that choose partners, by term and name.
+          in_slices: function that calls another one on slices of rows.
+          fuse: function that returns the features of fusions, see `EachPair.fuse`.
+          seed: seed of the experiment.
+          step: training step.
         """
         total, weights = jnp.zeros(()), jnp.zeros(())
         metrics: Metrics = {}
         for key, term in self.terms.items():
             scalars = (learned or {}).get(key, {})
-            given = Whole(
+            whole_batch = Whole(
                 ids=batch["id"],
-                **(self.made(key, outputs) if term.each is None else {"each": outputs["each"][key]}),
+                **(self.outputs_of(key, outputs) if term.each is None else {"each": outputs["each"][key]}),
                 targets=self.targets_of(key, batch),
                 groups=batch.get("group"),
                 present=self.present(key, batch),
@@ -145,9 +144,9 @@ class Objective:
                 key=None if seed is None or step is None else self._key(key, seed, step),
             ).masked()
             if term.each_pair:
-                pairs = with_partners(term, given, (layers or {}).get(key, {}), in_slices, fuse)
-                given = dataclasses.replace(given, pairs=pairs).masked()
-            loss = term.counted(given)
+                pairs = with_partners(term, whole_batch, (layers or {}).get(key, {}), in_slices, fuse)
+                whole_batch = dataclasses.replace(whole_batch, pairs=pairs).masked()
+            loss = term.loss_of(whole_batch)
             total = total + term.weight * loss.value
             weights = weights + term.weight * (1.0 if loss.rows is None else jnp.sign(loss.rows))
             name = self.names[key]
@@ -159,7 +158,7 @@ class Objective:
             total = total / jnp.where(weights > 0, weights, 1)
         for text, embeddings in {**outputs.get("pooled", {}), **outputs.get("embedding", {})}.items():
             if embeddings.ndim == 2:
-                present = self.having(batch, [Read.parse(text).view])
+                present = self.present_with(batch, [Read.parse(text).view])
                 metrics.update({f"{short}/{text}": value for short, value in spread(embeddings, present).items()})
         return total, {"loss": total, **metrics}
 
@@ -171,13 +170,13 @@ class Objective:
         stream = jax.random.fold_in(jax.random.key(seed), zlib.crc32(self.stream(key).encode()))
         return jax.random.fold_in(stream, step)
 
-    def made(self, key: str, outputs: Outputs) -> dict[str, tuple[Array, ...]]:
-        """Return the embeddings, predictions and embeddings by the target network that a term asks for."""
+    def outputs_of(self, key: str, outputs: Outputs) -> dict[str, tuple[Array, ...]]:
+        """Return the embeddings, predictions and target network's embeddings that a term reads."""
         term = self.terms[key]
         return {_FIELD[kind]: tuple(outputs[kind][text] for text in term.between) for kind in term.outputs}
 
     def initial_queues(self, sizes: Mapping[str, int], key: Key[Array, ""]) -> dict[str, Array]:
-        """Return the queues before the first step, random; `sizes` are the embeddings', by text."""
+        """Return random queues for the first step; `sizes` has the width of the embeddings, by text."""
         keys = jax.random.split(key, max(len(self.queues), 1))
         return {
             name: unit(jax.random.normal(k, (size, sizes[self.terms[name].between[0]])))
@@ -185,24 +184,24 @@ class Objective:
         }
 
     def enqueue(self, queues: Queues, outputs: Outputs, batch: Mapping[str, Array]) -> dict[str, Array]:
-        """Return the queues after a step: the embeddings of rows that are present at the front, the oldest gone."""
+        """Return the queues after a step: the new embeddings of present rows in front, the oldest ones dropped."""
         return {
-            key: _pushed(queue, outputs["embedding"][self.terms[key].between[0]], self.present(key, batch))
+            key: _push(queue, outputs["embedding"][self.terms[key].between[0]], self.present(key, batch))
             for key, queue in queues.items()
         }
 
 
 def _texts(terms: Iterable[Term]) -> dict[str, list[str]]:
-    """Return what terms read by kind of output; a prediction is made of an embedding."""
-    found: dict[str, dict[str, None]] = {kind: {} for kind in get_args(Output)}
+    """Return the texts that terms read, by kind of output; a prediction needs its embedding."""
+    texts: dict[str, dict[str, None]] = {kind: {} for kind in get_args(Output)}
     for term in terms:
         for kind in term.outputs:
-            found[kind].update(dict.fromkeys(term.between))
-    found["embedding"].update(found["prediction"])
-    return {kind: list(texts) for kind, texts in found.items()}
+            texts[kind].update(dict.fromkeys(term.between))
+    texts["embedding"].update(texts["prediction"])
+    return {kind: list(unique) for kind, unique in texts.items()}
 
 
-def _pushed(queue: Array, embeddings: Array, present: Array | None) -> Array:
+def _push(queue: Array, embeddings: Array, present: Array | None) -> Array:
     rows = jnp.concatenate([unit(embeddings, dtype=jnp.float32), queue])
     if present is not None:
         absent = jnp.concatenate([~present, jnp.zeros(len(queue), bool)])
@@ -220,21 +219,22 @@ def build_objective(
     inputs: Mapping[str, InputSpec] | None = None,
     normalise: Normalise = None,
 ) -> Objective:
-    """Return the objective that `config.objective` lists.
+    """Return the objective that `config.objective` describes.
 
     Args:
-      specs: of the terms.
-      modalities: of the views, by name.
-      parts: of the fused views, by name; see `Objective`.
-      execution: how terms walk their pairs.
-      schema: tells terms the classes of labels.
-      inputs: tell terms the widths of a table's columns, by modality; by default those of the schema's first table.
+      specs: config entries of the terms.
+      modalities: modality of each view.
+      parts: parts of the fused views; see `Objective`.
+      execution: how terms compute their pairs.
+      schema: schema of the store, for the classes of its labels.
+      inputs: specs of the inputs, by modality, for the widths of a table's columns; by default the schema's first
+        table.
       normalise: see `Objective`.
 
     Raises:
-      UserError: there is no term, a term reads what there is not, or an option is bad; the key is named.
+      UserError: there is no term, a term reads something that does not exist, or an option is bad; names the key.
     """
-    check(len(specs) > 0, "config.objective: it has no term.")
+    check(len(specs) > 0, "config.objective: there is no term; give at least one, such as (term('clip'),).")
     labels = {column.name: len(column.categories) for column in schema.labels if column.coded} if schema else {}
 
     def widths(spec: ConfigDict) -> tuple[int, ...]:
@@ -265,7 +265,7 @@ def build_objective(
 
 
 def check_reads(term: Term, path: str, views: Iterable[str]) -> None:
-    """Check that what a term reads can be read of these views.
+    """Check that these views have the features that a term reads.
 
     Raises:
       UserError: naming the key.
@@ -278,7 +278,7 @@ def check_reads(term: Term, path: str, views: Iterable[str]) -> None:
         check(read.view in views, f"{path}: there is no view {read.view!r}; config.views has {', '.join(views)}.")
         check(
             term.local or not read.local,
-            f"{path}: {text!r} is local, and the term {term.name!r} compares pooled features; read {read.view!r}, or "
+            f"{path}: {text!r} is local, and the term {term.name!r} compares pooled features; write {read.view!r}, or "
             f"choose a term of local features: {', '.join(_of_local_features())}.",
         )
         check(

@@ -1,4 +1,4 @@
-"""Which rows of a batch have what is read of them."""
+"""Which rows of a batch have the modalities that a term reads."""
 
 import functools
 import operator
@@ -8,10 +8,11 @@ from jaxtyping import Array, Bool
 
 
 def present_in(batch: Mapping[str, Array], modalities: Iterable[str]) -> Bool[Array, "B"] | None:
-    """Return the rows that are no padding and have all of these modalities; None if nothing can be absent.
+    """Return the mask of rows that are no padding and have all of these modalities; None if no row can be absent.
 
-    The batch says so in `valid` and `present/MODALITY`, bool `[B]` each, where rows may be padding or lack a modality.
+    The batch has an entry `valid` if rows may be padding, and `present/MODALITY` if rows may lack that modality, each
+    bool `[B]`.
     """
     names = ["valid", *(f"present/{modality}" for modality in dict.fromkeys(modalities))]
-    known = [batch[name] for name in names if name in batch]
-    return functools.reduce(operator.and_, known) if known else None
+    masks = [batch[name] for name in names if name in batch]
+    return functools.reduce(operator.and_, masks) if masks else None

@@ -13,7 +13,7 @@ class Read:
     Attributes:
       view: name of the view.
       local: whether the local features `[B, L, C]` are read, and not the pooled ones `[B, D]`.
-      head: which projector of the modality; "" for its first, "none" for the features themselves.
+      head: name of the projector; "" for the modality's first, "none" for the features before any projector.
     """
 
     view: str
@@ -22,7 +22,7 @@ class Read:
 
     @classmethod
     def parse(cls, text: str) -> "Read":
-        """Return what the text names.
+        """Return the feature that the text names.
 
         Raises:
           ValueError: the text is not of that form.
@@ -38,7 +38,7 @@ class Read:
 
     @property
     def projected(self) -> bool:
-        """Whether a projector is behind the features."""
+        """Whether the features go through a projector."""
         return self.head != "none"
 
     def key(self, modality: str) -> str:

@@ -1,4 +1,4 @@
-"""What the stages of a term are given, each one object with named fields, and what its loss returns."""
+"""The arguments of a term's stages, each one object with named fields, and the result of its loss."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -28,21 +28,22 @@ class Each:
     """The rows of one slice, for the stage `each`. Tuples have an entry for each text of `Term.between`.
 
     Attributes:
-      ids: of the rows.
-      features: of the encoders.
-      embeddings: features behind the projector, `[B, d]` or `[B, L, d]`, if the term asks for them; so are the next.
-      predictions: embeddings behind the predictor.
-      teacher: embeddings by the target network, a moving average, without gradient.
-      views: what the encoders saw, with where its pixels come from (`geometry`) and the cells that were overwritten
-        (`changed`); None of a fused view.
-      inputs: rows of the batch that the views were made of; None of a fused view.
-      parts: of a fused view, the features that it is made of by the texts of its `of`; {} of other views.
-      targets: that the term reads; a class is int32, -1 for missing, a number float32, NaN for missing.
-      layers: the term's own.
+      ids: ids of the rows.
+      features: outputs of the encoders.
+      embeddings: outputs of the projectors, `[B, d]` or `[B, L, d]`. They, the predictions and the teacher's embeddings
+        are empty unless `Term.outputs` names them.
+      predictions: outputs of the predictors.
+      teacher: embeddings by the target network, an EMA of the model, without gradient.
+      views: inputs of the encoders, with the source of their pixels (`geometry`) and the cells that were overwritten
+        (`changed`); None for a fused view.
+      inputs: rows of the batch that the views were made from; None for a fused view.
+      parts: for a fused view, the features that it is made from, by the texts of its `of`; {} for other views.
+      targets: the targets that the term reads: classes int32, -1 for missing; numbers float32, NaN for missing.
+      layers: the term's own layers.
       learned: the term's own scalars.
-      keys: random keys, one per row. Terms of one `stream` draw alike.
-      present: rows that have all that the term reads; None for all. Rows without an input have zeros in its view and
-        features.
+      keys: random keys, one per row. Terms with the same `stream` draw the same numbers.
+      present: True where a row has everything that the term reads; None for all rows. The view and the features of an
+        absent input are zeros.
       train: whether layers with model state, such as normalisation, use the batch and adapt to it.
     """
 
@@ -66,20 +67,20 @@ class Each:
 class Whole:
     """The whole batch, for the stages `choose` and `loss`.
 
-    Rows that are not present hold zeros, whatever was given.
+    Rows that are not present hold zeros.
 
     Attributes:
-      ids: of the rows.
-      embeddings, predictions, teacher: as in `Each`, of a term without the stage `each`.
-      each: what the stage `each` returned, its arrays `[B, ...]`.
-      pairs: what the stage `each_pair` returned, its arrays `[B, ...]`.
-      targets: that the term reads.
-      groups: person of each row, where the store knows.
-      present: rows that have all that the term reads; None for all.
+      ids: ids of the rows.
+      embeddings, predictions, teacher: as in `Each`, for a term without the stage `each`.
+      each: the result of the stage `each`, arrays `[B, ...]`.
+      pairs: the result of the stage `each_pair`, arrays `[B, ...]`.
+      targets: the targets that the term reads.
+      groups: person of each row, if the store has groups.
+      present: True where a row has everything that the term reads; None for all rows.
       learned: the term's own scalars.
       queue: embeddings of earlier steps, of unit length.
-      execution: how pairs are walked; None on one device.
-      key: of the term's stream, the seed and the step, for a term that chooses partners.
+      execution: how pairs are computed; None on one device.
+      key: random key, a function of the term's stream, the seed and the step, for a term that chooses partners.
     """
 
     ids: UInt32[Array, "B"]
@@ -97,20 +98,20 @@ class Whole:
     key: Key[Array, ""] | None = None
 
     def masked(self) -> "Whole":
-        """Return the batch with zeros in rows that are not present, wherever the model made them."""
+        """Return the batch with zeros in the rows of the model's outputs that are not present."""
         present = self.present
-        return self if present is None else self._changed(lambda tree: zeroed(tree, present))
+        return self if present is None else self._map_outputs(lambda tree: zeroed(tree, present))
 
     def fixed(self) -> "Whole":
         """Return the batch without gradient."""
-        return self._changed(jax.lax.stop_gradient)
+        return self._map_outputs(jax.lax.stop_gradient)
 
-    def _changed(self, change: Callable[[Any], Any]) -> "Whole":
-        made = ("embeddings", "predictions", "teacher", "each", "pairs")
-        return dataclasses.replace(self, **{name: change(getattr(self, name)) for name in made})
+    def _map_outputs(self, function: Callable[[Any], Any]) -> "Whole":
+        outputs = ("embeddings", "predictions", "teacher", "each", "pairs")
+        return dataclasses.replace(self, **{name: function(getattr(self, name)) for name in outputs})
 
     def mean(self, values: Float[Array, "B"]) -> Float[Array, ""]:
-        """Return the mean over the rows that are present, 0 if there is none."""
+        """Return the mean over the rows that are present, 0 if none is."""
         return masked_mean(values, self.present)
 
 
@@ -119,13 +120,13 @@ class EachPair:
     """The rows of one slice and their K partners, for the stage `each_pair`.
 
     Attributes:
-      own: what the stage `each` returned (without it, the tuple of embeddings), arrays `[B, ...]`.
-      partners: the same of the chosen rows, arrays `[B, K, ...]`.
-      layers: the term's own, without those that have model state: these run in `each` alone.
+      own: the rows' result of the stage `each`, arrays `[B, ...]`; for a term without it, the tuple of embeddings.
+      partners: the partners' result of the stage `each`, arrays `[B, K, ...]`.
+      layers: the term's own layers, except those with model state, which run in `each` alone.
       learned: the term's own scalars.
       present: rows that are present; None for all.
-      partners_present: which partners there are, and are present.
-      fuser: what `fuse` asks.
+      partners_present: True where a partner exists and is present.
+      fuser: the function that `fuse` calls.
     """
 
     own: Any
@@ -138,42 +139,42 @@ class EachPair:
 
     @property
     def paired(self) -> Bool[Array, "B K"]:
-        """Which pairs of a row and a partner there are, both present."""
+        """The pairs in which both the row and its partner are present."""
         return self.partners_present if self.present is None else self.partners_present & self.present[:, None]
 
     def fuse(self, view: str, parts: Mapping[str, Part]) -> Float[Array, "B K D"]:
-        """Return the pooled features of a fusion whose parts are of own rows and of partners; 0 where there is no pair.
+        """Return the pooled features of a fusion of rows with their partners; 0 where a pair is not present.
 
         Args:
           view: name of the fused view.
-          parts: by the texts of its `of`, as in `Each.parts`: tokens `[B, L, C]` of own rows, which all K pairs share,
-            or `[B, K, L, C]` of partners.
+          parts: by the texts of its `of`, as in `Each.parts`: tokens `[B, L, C]` of the rows, which all K pairs share,
+            or `[B, K, L, C]` of the partners.
 
         Raises:
-          ValueError: the term is called on plain arrays, where there is no model, or the fusion has model state.
+          ValueError: the term is called on plain arrays, without a model, or the fusion has model state.
         """
         if self.fuser is None:
-            raise ValueError("parts are fused by a model, of which there is none")
+            raise ValueError(f"the view {view!r} is fused by a model; on plain arrays, give the term each= and pairs=")
         rows, count = self.partners_present.shape
 
-        def of_pairs(part: Part) -> Part:
+        def per_pair(part: Part) -> Part:
             if part.tokens.ndim == 3:
                 return jax.tree.map(lambda array: jnp.repeat(array, count, axis=0), part)
             return jax.tree.map(lambda array: array.reshape(rows * count, *array.shape[2:]), part)
 
-        found = self.fuser(view, {text: of_pairs(part) for text, part in parts.items()}, self.paired.reshape(-1))
-        return found.pooled.reshape(rows, count, -1)
+        fused = self.fuser(view, {text: per_pair(part) for text, part in parts.items()}, self.paired.reshape(-1))
+        return fused.pooled.reshape(rows, count, -1)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loss:
-    """What a term's loss returns.
+    """The loss of a batch, with its metrics.
 
     Attributes:
       value: the loss.
-      metrics: for the log, by short name.
-      rows: how many rows counted; None for all that are present.
+      metrics: values for the log, by short name.
+      rows: number of rows in the loss; None for all that are present.
     """
 
     value: Float[Array, ""]
@@ -183,7 +184,7 @@ class Loss:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Widths of what a term reads at one place of `Term.between`; 0 for what is not there."""
+    """Widths of the features behind one text of `Term.between`; 0 where there are none."""
 
     pooled: int
     local: int = 0
@@ -192,13 +193,13 @@ class Sizes:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LayerInput:
-    """What a layer of a term is built from.
+    """The arguments of `Layer.build`.
 
     Attributes:
-      sizes: widths of what the term reads, in the order of `Term.between`.
-      norm: makes a normalisation layer for a number of channels.
+      sizes: widths of the features that the term reads, in the order of `Term.between`.
+      norm: function that makes a normalisation layer for a number of channels.
       rngs: random streams of the initial parameters.
-      dtype: of the computation.
+      dtype: dtype of the computation.
     """
 
     sizes: tuple[Sizes, ...]
@@ -209,11 +210,12 @@ class LayerInput:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layer:
-    """A layer of a term's own.
+    """A layer that belongs to a term.
 
     Attributes:
-      build: makes the module.
-      name: in the model. Terms whose layers have one name share the layer. Without a name it is the term's alone.
+      build: function that makes the module.
+      name: name of the layer in the model. Terms share a layer by giving theirs the same name; a layer without a name
+        is used by its term alone.
     """
 
     build: Callable[[LayerInput], nnx.Module]
@@ -221,16 +223,16 @@ class Layer:
 
 
 def linear_layer(index: int, outputs: int) -> Layer:
-    """Return a fully connected layer on the pooled features at this place of `Term.between`."""
+    """Return a fully connected layer on the pooled features of `Term.between[index]`."""
 
-    def build(given: LayerInput) -> nnx.Module:
-        return linear(given.sizes[index].pooled, outputs, rngs=given.rngs, dtype=given.dtype)
+    def build(context: LayerInput) -> nnx.Module:
+        return linear(context.sizes[index].pooled, outputs, rngs=context.rngs, dtype=context.dtype)
 
     return Layer(build=build)
 
 
 def masked_mean(values: Float[Array, "B"], present: Bool[Array, "B"] | None) -> Float[Array, ""]:
-    """Return the mean over the rows that are present, 0 if there is none.
+    """Return the mean over the rows that are present, 0 if none is.
 
     Example:
       >>> float(masked_mean(jnp.array([1.0, jnp.nan, 3.0]), jnp.array([True, False, True])))
@@ -245,10 +247,10 @@ def masked_mean(values: Float[Array, "B"], present: Bool[Array, "B"] | None) -> 
 def zeroed(tree: Any, present: Bool[Array, "B"]) -> Any:
     """Return arrays `[B, ...]` with zeros in the rows that are not present.
 
-    The gradient by those rows is exactly 0, whatever they hold.
+    The gradient with respect to those rows is exactly 0, whatever they hold.
     """
 
-    def kept(array: Array) -> Array:
+    def zero_absent(array: Array) -> Array:
         return jnp.where(present.reshape(-1, *[1] * (array.ndim - 1)), array, jnp.zeros_like(array))
 
-    return jax.tree.map(kept, tree)
+    return jax.tree.map(zero_absent, tree)

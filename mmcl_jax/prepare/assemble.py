@@ -16,11 +16,11 @@ from mmcl_jax.prepare.entries.columns import features, is_table, schema_columns
 from mmcl_jax.prepare.entries.matrix import Matrix
 from mmcl_jax.prepare.entries.text import tokenise
 from mmcl_jax.prepare.gather import GatheredEntries
+from mmcl_jax.prepare.images.pixels import Pixels
 from mmcl_jax.prepare.inspection import Inspected, group_numbers, leaky
 from mmcl_jax.prepare.join.joined import Joined
 from mmcl_jax.prepare.join.tables import Keyed
 from mmcl_jax.prepare.like import Like
-from mmcl_jax.prepare.pictures.pixels import Pixels
 from mmcl_jax.prepare.table.cells import nameless, text_of
 from mmcl_jax.prepare.table.rows import matrix, readings, resolved
 
@@ -163,7 +163,7 @@ class Assembler:
 
     def _classes(self, pixels: Pixels) -> Column:
         """Return the classes of a mask; if none were declared, the values in the mask become 0, 1 and so on."""
-        name = pixels.pictured.name
+        name = pixels.source.name
         said = self._gathered.join.entries[name].source.classes
         if said:
             return Column(name=name, kind="categorical", categories=tuple(text for text, _ in said))
@@ -188,7 +188,7 @@ class Assembler:
         path = self._folder / "flat" / f"{one.name}.npy"
         shape = (int(there.sum()), len(one.content.names))
         values = open_memmap(path, mode="w+", dtype=one.content.dtype, shape=shape)
-        one.content.stored(at[there], values)
+        one.content.store(at[there], values)
         values.flush()
         entry = Entry(kind="vector", shape=shape[1:], dtype=one.content.dtype)
         return Part(entry=entry, values=values, at=_numbered(there), names=one.content.names)

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.tree import DecisionTreeClassifier
 
-from mmcl_jax.prepare.pictures.decode import THUMB
+from mmcl_jax.prepare.images.decode import THUMB
 
 GIVEN_AWAY = 0.98  # balanced accuracy from one column alone
 NEAR_COPY = 0.95  # share of rows that it gives right

@@ -17,9 +17,9 @@ from mmcl_jax.data.schema import LABEL_TAG, Column, Entry, Schema
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check
+from mmcl_jax.prepare.images.files import Fit
 from mmcl_jax.prepare.join.main import Main, main_table
 from mmcl_jax.prepare.like_sources import sources_like
-from mmcl_jax.prepare.pictures.images import Fit
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.parse import Parsed
 

@@ -23,12 +23,12 @@ from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.report import add_entries, add_images, card, foreseen, report
 from mmcl_jax.prepare.entries.boxes import read_boxes
 from mmcl_jax.prepare.gather import GatheredEntries, check_left, gather
+from mmcl_jax.prepare.images.entries import image_sources
+from mmcl_jax.prepare.images.memory import ImageArrays
+from mmcl_jax.prepare.images.pixels import Pixels, decode_rows
 from mmcl_jax.prepare.inspection import inspect
 from mmcl_jax.prepare.leaks import near_groups
 from mmcl_jax.prepare.like import open_like
-from mmcl_jax.prepare.pictures.entries import pictured_entries
-from mmcl_jax.prepare.pictures.memory import Pictures
-from mmcl_jax.prepare.pictures.pixels import Pixels, decode_rows
 from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import template
@@ -63,12 +63,12 @@ def prepare(
     partial = out.with_name(f".{out.name}.partial")
     with _claimed(partial, _identity(request, recipe, gathered)):
         pixels: dict[str, Pixels] = {}
-        for pictured in pictured_entries(request, recipe, gathered.join):
-            of = pixels.get(pictured.of)
-            pixels[pictured.name] = decode_rows(
-                pictured, request, rows, quarantine, partial, of=of, workers=workers, progress=progress
+        for source in image_sources(request, recipe, gathered.join):
+            of = pixels.get(source.of)
+            pixels[source.name] = decode_rows(
+                source, request, rows, quarantine, partial, of=of, workers=workers, progress=progress
             )
-        image = next((one for one in pixels.values() if one.pictured.kind == "image"), None)
+        image = next((one for one in pixels.values() if one.source.kind == "image"), None)
         if like is not None:
             for name, one in pixels.items():
                 like.check_pictures(name, one.entry)
@@ -108,7 +108,7 @@ def prepare(
             )
         if image is not None and thumbs is not None:
             given = gathered.ids is not None or bool(rows.named("split"))
-            add_images(findings, rows, found, image, thumbs, given=given)
+            add_images(findings, rows, found, image, thumbs, splits_given=given)
         (partial / "findings.json").write_text(findings.to_json())
         (partial / "card.html").write_text(card(findings, schema, assembled, quarantine))
         quarantine.write(partial / "quarantine.jsonl")
@@ -169,7 +169,7 @@ def _identity(request: Request, recipe: Recipe | None, gathered: GatheredEntries
     """Return a hash of everything that decides the result, except the image files, which `decode` watches."""
     rows = gathered.rows
     said: dict[str, Any] = {**request.to_json(), "version": __version__, "source": rows.source, "keys": rows.keys}
-    if isinstance(request.images, Pictures):
+    if isinstance(request.images, ImageArrays):
         said["images"] = request.images.fingerprint()
     if recipe is not None:
         said["read"] = _named(recipe.read)

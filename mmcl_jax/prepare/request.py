@@ -11,9 +11,9 @@ import polars as pl
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.readings import DECIMALS, THOUSANDS
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.prepare.pictures.images import FILTERS, Fit
-from mmcl_jax.prepare.pictures.levels import Intensity, Nan
-from mmcl_jax.prepare.pictures.memory import Pictures
+from mmcl_jax.prepare.images.files import FILTERS, Fit
+from mmcl_jax.prepare.images.levels import Intensity, Nan
+from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import INPUTS, TARGETS, Source, read_sources
 
@@ -30,7 +30,7 @@ class Request:
     """
 
     table: Path | pl.DataFrame | None = None
-    images: Path | Pictures | None = None
+    images: Path | ImageArrays | None = None
     image_column: tuple[str, ...] = ()
     stack: Literal["channels", "views"] = "channels"
     like: Path | None = None
@@ -205,7 +205,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-_IN_MEMORY = {"table": pl.DataFrame, "images": Pictures}
+_IN_MEMORY = {"table": pl.DataFrame, "images": ImageArrays}
 _PATHS = ("table", "images", "like", "follow_links")
 _TEXTS = ("image_column", "label", "ignore", "categorical", "missing")
 _NUMBERS = ("split", "subsets")

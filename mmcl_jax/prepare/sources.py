@@ -21,7 +21,7 @@ from typing import Any
 
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check
-from mmcl_jax.prepare.pictures.images import FILTERS
+from mmcl_jax.prepare.images.files import FILTERS
 from mmcl_jax.text import listed
 
 INPUTS = ("image", "volume", "table", "vector", "text", "plink")

@@ -17,9 +17,9 @@ from mmcl_jax.datasets.dvm.splits import draw_splits, draw_subset
 from mmcl_jax.datasets.dvm.tables import physical_sizes
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.recipe import Recipe
+from mmcl_jax.synthetic.cars.canvas import Car
 from mmcl_jax.synthetic.cars.draw import draw
 from mmcl_jax.synthetic.cars.generator import generate_dvm
-from mmcl_jax.synthetic.cars.picture import Car
 from mmcl_jax.synthetic.cars.scene import Scene
 
 FEATURES = (

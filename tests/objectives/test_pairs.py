@@ -265,7 +265,7 @@ def test_embeddings_that_do_not_divide_are_refused() -> None:
 
 def test_sides_of_two_dtypes_are_refused() -> None:
     x = jnp.asarray(X, jnp.float32)
-    with pytest.raises(ValueError, match="of the rows are float32 and those of the columns bfloat16"):
+    with pytest.raises(ValueError, match="x has the dtype float32 and y the dtype bfloat16"):
         contrast(x, x.astype(jnp.bfloat16), rule=same("id"), x_metadata={}, y_metadata={}, scale=1.0)
 
 

@@ -47,9 +47,9 @@ def test_two_arrays_are_enough() -> None:
 
 def test_indices_of_the_batch_are_known_to_rules() -> None:
     def own(rows: Any, columns: Any) -> Any:  # beside the identity, samples of the slice of 4 repel
-        return rows["id"] == columns["id"], rows["place"] // 4 == columns["place"] // 4
+        return rows["id"] == columns["id"], rows["index"] // 4 == columns["index"] // 4
 
-    given = {"id": np.arange(B), "place": np.arange(B)}
+    given = {"id": np.arange(B), "index": np.arange(B)}
     expected = pairs.contrast(X, Y, rule=pairs.within(pairs.same("id"), size=4), metadata=given)
     for rule in (own, pairs.rules.within(pairs.rules.identity(), size=4)):
         np.testing.assert_array_equal(pairs.contrast(X, Y, rule=rule).forward.loss, expected.forward.loss)
@@ -133,17 +133,17 @@ BAD: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] = [
     (pairs.contrast, (X, Y), NO_ID, "the pair rule reads 'id', which the metadata of y lack; give it to both sides."),
     (pairs.contrast, (X, Y), {"rule": pairs.same("label")}, "reads 'label', which the metadata of x lack"),
     (pairs.contrast, (X, Y), {"metadata": {"id": np.arange(3)}}, "metadata 'id' of x has the shape (3,); give one"),
-    (pairs.contrast, (X, Y), {"rule": lambda x, y: x["id"] == y["id"]}, "must return two arrays of booleans"),
-    (pairs.contrast, (X, Y), {"rule": lambda x, y: (x["id"] - y["id"],) * 2}, "must return two arrays of booleans"),
+    (pairs.contrast, (X, Y), {"rule": lambda x, y: x["id"] == y["id"]}, "must return two boolean masks"),
+    (pairs.contrast, (X, Y), {"rule": lambda x, y: (x["id"] - y["id"],) * 2}, "must return two boolean masks"),
     (pairs.contrast, (X, Y), {"rule": lambda x, y: (jnp.ones((3, 2), bool),) * 2}, "an array (3, 2) for 16 x 16 pairs"),
     (pairs.contrast, (X, Y), {"present": np.ones(B)}, "present is an array of float32; give booleans [rows]."),
     (pairs.contrast, (X, Y), {"present": PRESENT[:3]}, "present has the shape (3,); give one value for each of the 16"),
     (pairs.contrast, (X, Y[:4]), {"present": PRESENT}, "x has 16 rows and y 4; give present"),
     (pairs.contrast, (X, Y), {"temperature": 0.0}, "temperature must be positive, not 0.0"),
-    (pairs.contrast, (X, Y), {"temperature": 0.1, "scale": 10.0}, "give one of them"),
+    (pairs.contrast, (X, Y), {"temperature": 0.1, "scale": 10.0}, "give temperature or scale, its inverse, not both."),
     (pairs.contrast, (X, Y), {"execution": "fast"}, "there is no execution 'fast'; choose from dense, gathered, ring."),
     (pairs.contrast, (X, Y), {"denominator": "none"}, "no denominator 'none'; choose from all, negatives."),
-    (pairs.contrast, (X, jnp.asarray(Y, jnp.bfloat16)), {}, "rows are float32 and those of the columns bfloat16"),
+    (pairs.contrast, (X, jnp.asarray(Y, jnp.bfloat16)), {}, "x has the dtype float32 and y the dtype bfloat16"),
     (pairs.contrast, (X.astype(int), Y), {}, "x is an array of int"),
     (pairs.contrast, (X.tolist(), Y), {}, "x is of the type list; give an array"),
     (pairs.sigmoid_contrast, (X, Y), {"clip": -1.0}, "clip must be positive, not -1.0"),

@@ -26,7 +26,7 @@ SEEN = np.where(RNG.random((B, 3)) < 0.5, ROWS[::-1], ROWS)
 LABELS = np.array([0, 1, 2, -1, 0, 1, -1, 2], np.int64)
 PRESENT = np.array([1, 0, 1, 1, 0, 1, 1, 1], bool)
 LOGITS = RNG.normal(size=(B, 3, 2)).astype(np.float32)
-PAIRS = {"logits": LOGITS[:, 1:], "there": np.ones((B, 2), bool)}
+PAIRS = {"logits": LOGITS[:, 1:], "present": np.ones((B, 2), bool)}
 
 # Name of a call: (options, arrays, what else is given), as somebody would write it in a notebook.
 CALLS: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, Any]]] = {
@@ -61,8 +61,9 @@ def call(name: str, change: Callable[[Any], Any] = jnp.asarray) -> tuple[Callabl
 
 
 def test_every_registered_term_is_called_here_and_by_its_name() -> None:
-    assert {name.partition(",")[0] for name in CALLS} == set(TERMS.names())
-    for name in TERMS.names():
+    shipped = [name for name in TERMS.names() if TERMS.factory(name).__module__.startswith("mmcl_jax.")]  # not of tests
+    assert {name.partition(",")[0] for name in CALLS} == set(shipped)
+    for name in shipped:
         assert getattr(objectives, name) is TERMS.factory(name)
         assert ">>>" in inspect.getdoc(TERMS.factory(name))
 
@@ -111,28 +112,33 @@ def test_a_call_gives_the_loss_and_with_metrics_more() -> None:
 
 
 BAD = [
-    ("clip", (X,), {}, "clip takes 2 embeddings [rows, width], not 1."),
+    ("clip", (X,), {}, "clip takes 2 arrays of embeddings [rows, width], not 1."),
     ("clip", (X, Y[:4]), {}, "arrays[1] has 4 rows and arrays[0] has 8; give the same rows."),
     ("clip", (X, Y[:, :3]), {}, "of one shape, not (8, 6) and (8, 3)."),
     ("clip", (X, LOCAL[0]), {}, "of one shape, not (8, 6) and (8, 3, 6)."),
     ("clip", (LABELS, LABELS), {}, "embeddings is an array of int"),
     ("clip", (X.tolist(), Y), {}, "arrays[0] is of the type list; give an array"),
     ("clip", (X, Y.astype(object)), {}, "arrays[1] is a NumPy array of object"),
-    ("clip", (X, Y), {"labels": LABELS}, "clip reads no labels; give none."),
+    ("clip", (X, Y), {"labels": LABELS}, "clip reads no labels; leave labels out."),
     ("clip", (X, Y), {"predictions": (P, Q)}, "clip does not read predictions; leave it out."),
     ("clip", (X, Y), {"queue": P}, "clip does not read queue; leave it out."),
     ("clip", (X, Y), {"present": PRESENT[:3]}, "present has 3 rows and arrays[0] has 8"),
     ("clip", (X, Y), {"present": X[:, 0]}, "present is float32 (8,); give one boolean for each row."),
     ("clip", (X, Y), {"execution": "sparse"}, "there is no execution 'sparse'; choose from dense, gathered, ring."),
-    ("clip", (), {}, "no array is given"),
+    ("clip", (), {}, "the term got no array"),
     ("supcon", (X, Y), {}, "supcon reads labels; give labels="),
     ("supcon", (X, Y), {"labels": X[:, 0]}, "labels are float32 (8,); give one integer for each row"),
     ("supcon", (X, Y), {"labels": LABELS[:5]}, "labels['label'] has 5 rows and arrays[0] has 8"),
     ("byol", (X, Y), {"predictions": (P, Q), "teacher": (P, Q)}, "byol does not read arrays"),
-    ("byol", (), {"predictions": (P, Q)}, "byol takes 2 teacher [rows, width], not 0."),
+    ("byol", (), {"predictions": (P, Q)}, "byol takes 2 arrays of teacher [rows, width], not 0."),
     ("nnclr", (X, Y), {"predictions": (P, Q)}, "nnclr reads a queue; give queue="),
-    ("supervised", (X,), {"labels": LABELS}, "supervised has layers of its own; give layers, which the method init"),
-    ("vime", (X,), {"layers": {}}, "vime compares rows before and after their corruption; give inputs and views."),
+    ("supervised", (X,), {"labels": LABELS}, "supervised has layers of its own; give layers=, as its method init"),
+    (
+        "vime",
+        (X,),
+        {"layers": {}},
+        "vime compares rows before and after their corruption; give them as inputs= and views=.",
+    ),
     ("clip", (X, Y), {"pairs": X}, "clip does not read pairs; leave it out."),
     ("clip", (X, Y), {"learned": {"log_scale": 2.0}}, "clip learns nothing, not log_scale."),
     ("local_alignment", (X[:, 0], X[:, 0]), {"layers": {}}, "features have the shape (8,)"),

@@ -17,8 +17,8 @@ from rich.console import Console
 from mmcl_jax.page.style import STYLE
 from mmcl_jax.page.wording import clipped
 from mmcl_jax.prepare.card.findings import ColumnFinding, Findings
+from mmcl_jax.prepare.card.images import data_uri
 from mmcl_jax.prepare.card.page import render_card
-from mmcl_jax.prepare.card.pictures import data_uri
 from mmcl_jax.prepare.card.summary import show
 from mmcl_jax.text import visible
 
@@ -60,8 +60,8 @@ class Page(HTMLParser):
         return [value for _, key, value in self.attributes if key == name]
 
 
-def card(findings: Findings, *, title: str = "Cars", pictures=(), quarantine=()) -> str:
-    return render_card(findings, title=title, pictures=pictures, quarantine=quarantine)
+def card(findings: Findings, *, title: str = "Cars", images=(), quarantine=()) -> str:
+    return render_card(findings, title=title, images=images, quarantine=quarantine)
 
 
 def printed(findings: Findings, width: int = 80) -> str:
@@ -114,7 +114,7 @@ def cars(**more: object) -> Findings:
         "labels": {"model": {s: {"M1": n, "M2": n} for s, n in (("train", 35), ("val", 5), ("test", 9))}},
         "images": {"files": 98, "stored": "8 x 8 x 3", "sizes": [["300 x 300", 90], ["299 x 300", 8]]},
         "warnings": ["Column 'price' gives the label away.", "Twins lie in two splits."],
-        "twins": [{"first": "a1", "second": "b2", "splits": ["train", "test"], "difference": 0.01}],
+        "near_duplicates": [{"first": "a1", "second": "b2", "splits": ["train", "test"], "difference": 0.01}],
         "forest": {
             "model": {
                 "metric": "top-1",
@@ -174,12 +174,14 @@ def test_whatever_the_data_says_stays_text() -> None:
         labels={bad("classes"): {bad("part"): {bad("class"): 9}}},
         images={bad("fact"): bad("value"), "stored": bad("stored"), "sizes": [[bad("size"), 9]]},
         warnings=[bad("warning")],
-        twins=[{"first": bad("twin"), "second": bad("other"), "splits": [bad("in")], "difference": bad("gap")}],
+        near_duplicates=[
+            {"first": bad("twin"), "second": bad("other"), "splits": [bad("in")], "difference": bad("gap")}
+        ],
         forest={bad("target"): {"metric": bad("metric"), "value": 0.5, "importance": [[bad("leaf"), 0.1]]}},
     )
     lost = [{"row": 1, "image": bad("image"), "cause": bad("lost"), "reason": bad("broken")}]
     picture = (bad("caption"), np.zeros((4, 4, 3), np.uint8))
-    raw = card(findings, title=bad("title"), pictures=[picture], quarantine=lost)
+    raw = card(findings, title=bad("title"), images=[picture], quarantine=lost)
     page = Page(raw)
     assert "script" not in page.tags
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
@@ -192,8 +194,8 @@ def test_whatever_the_data_says_stays_text() -> None:
 
 
 def test_nothing_is_fetched_and_nothing_runs() -> None:
-    pictures = [("one", np.zeros((200, 300, 3), np.uint8))]
-    page = Page(card(cars(), pictures=pictures, quarantine=quarantine(3)))
+    images = [("one", np.zeros((200, 300, 3), np.uint8))]
+    page = Page(card(cars(), images=images, quarantine=quarantine(3)))
     assert {value.split(":")[0] for value in page.values("src")} == {"data"}
     assert all(value.startswith("#") for value in page.values("href"))
     assert set(page.values("href")) <= {f"#{key}" for key in page.values("id")}
@@ -209,7 +211,7 @@ def test_every_finding_is_on_the_page() -> None:
     for column in cars().columns:
         assert column.name in text
     said = ["ads.csv", "98.0 %", "One photograph per car", "140", "−40", "broken image", "“POA” × 6, empty cell × 2"]
-    said += ["3 rows of test: outside train's range.", "1 row of val: a category that train does not have."]
+    said += ["3 rows of test: a number outside of train's range.", "1 row of val: a category that train does not have."]
     said += ["50 %", "38 %", "12 %", "12.5", "median 38 · mean 40 · sd 9", "1970-01-01", "1971-01-01", "sd 9 days"]
     said += ["Free text.", "Every row says GBP.", "train_10", "8 x 8 x 3", "300 x 300", "a1", "b2", "train, test"]
     said += [
@@ -224,15 +226,15 @@ def test_every_finding_is_on_the_page() -> None:
 
 
 def test_the_page_can_be_read_aloud() -> None:
-    pictures = [("front", np.zeros((4, 4, 3), np.uint8))]
-    raw = card(cars(), pictures=pictures, quarantine=quarantine(2))
+    images = [("front", np.zeros((4, 4, 3), np.uint8))]
+    raw = card(cars(), images=images, quarantine=quarantine(2))
     page = Page(raw)
     heads = re.findall(r"<th[ >][^>]*", raw)
     assert heads
     assert all('scope="' in head for head in heads)
     assert raw.count("<table>") == raw.count("<caption")
     assert raw.count("<img ") == raw.count(" alt=") == 2  # at the head, decoration; on the contact sheet, described
-    assert "Picture of front" in page.values("alt")
+    assert "Image of front" in page.values("alt")
     for drawing in re.findall(r"<svg.*?</svg>", raw):
         assert 'aria-hidden="true"' in drawing or ('role="img"' in drawing and "<title>" in drawing)
     assert ("html", "lang", "en") in page.attributes
@@ -265,6 +267,12 @@ def test_same_findings_same_page(tmp_path: Path) -> None:
     read = Findings.read(tmp_path / "findings.json")
     assert card(cars()) == card(read)
     assert printed(cars()) == printed(read)
+
+
+def test_findings_of_older_stores_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "findings.json"
+    path.write_text(cars().to_json().replace('"near_duplicates"', '"twins"'))
+    assert Findings.read(path).to_json() == cars().to_json()
 
 
 def test_quarantine_lists_fifty_and_counts_the_rest() -> None:
@@ -354,7 +362,7 @@ def test_odd_numbers(kind: str, numbers: dict, edges: list, counts: list) -> Non
 @pytest.mark.parametrize(("channels", "shown"), [(1, 1), (2, 1), (3, 3), (4, 3), (7, 3)])
 def test_small_pictures_keep_their_pixels(channels: int, shown: int) -> None:
     pixels = np.random.default_rng(channels).integers(0, 256, (9, 14, channels), np.uint8)
-    page = Page(card(cars(), pictures=[("<p>", pixels)]))
+    page = Page(card(cars(), images=[("<p>", pixels)]))
     for address in page.values("src"):
         assert address.startswith("data:image/png;base64,")
         decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))))

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmcl_jax.prepare.pictures.dicom import is_dicom
-from mmcl_jax.prepare.pictures.images import Fit, read_image, read_shape
-from mmcl_jax.prepare.pictures.unusable import Unusable
+from mmcl_jax.prepare.images.dicom import is_dicom
+from mmcl_jax.prepare.images.files import Fit, read_image, read_shape
+from mmcl_jax.prepare.images.unusable import Unusable
 from tests.prepare.test_medical import dicom, nifti
 
 pydicom = pytest.importorskip("pydicom")
@@ -150,7 +150,7 @@ def test_what_is_not_dicom(tmp_path: Path) -> None:
     for content in (b"\x08\0\x08\0" + b"CS" * 100, b"\2\0\0\0UL\4\0" + bytes(200), b"", b"DICM"):
         (tmp_path / "x").write_bytes(content)
         assert not is_dicom(str(tmp_path / "x"))
-        with pytest.raises(Unusable, match="no picture of a known format"):
+        with pytest.raises(Unusable, match="its format is unknown"):
             read_image(str(tmp_path / "x"), (*SHAPE, 1), Fit())
 
 

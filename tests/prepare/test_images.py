@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.prepare.pictures.decode import CHUNK, THUMB, Job, decode, thumbnails
-from mmcl_jax.prepare.pictures.images import Fit, locate, read_image, read_shape
-from mmcl_jax.prepare.pictures.levels import to_uint8
-from mmcl_jax.prepare.pictures.unusable import Unusable
+from mmcl_jax.prepare.images.decode import CHUNK, THUMB, DecodeJob, decode, thumbnails
+from mmcl_jax.prepare.images.files import Fit, locate, read_image, read_shape
+from mmcl_jax.prepare.images.levels import to_uint8
+from mmcl_jax.prepare.images.unusable import Unusable
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (12, 10, 3), np.uint8)
@@ -95,7 +95,7 @@ def test_files_with_random_bytes_changed_never_end_in_another_error(tmp_path: Pa
 def test_several_frames(tmp_path: Path, form: str) -> None:
     frames = [Image.fromarray(COLOUR), Image.fromarray(255 - COLOUR)]
     saved(tmp_path / "x", frames[0], format=form, save_all=True, append_images=frames[1:])
-    refused(tmp_path / "x", "several frames", "has 2 frames, not one")
+    refused(tmp_path / "x", "several frames", "has 2 frames; split it")
 
 
 def test_a_cameras_jpeg_with_a_preview_is_its_first_picture(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_modes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(saved(path, one_bit), (12, 10, 1))[..., 0], np.asarray(one_bit) * np.uint8(255))
     palette = image.quantize(16)
     np.testing.assert_array_equal(read(saved(path, palette)), np.asarray(palette.convert("RGB")))
-    refused(path, "wrong channels", "has colour (mode P) and the store is grey", shape=(12, 10, 1))
+    refused(path, "wrong channels", "has colour (mode P), but the store is grey", shape=(12, 10, 1))
     assert read_shape(str(path)) == (12, 10, 3)
     assert read_shape(str(saved(path, GREY))) == (12, 10, 1)
     cmyk = read(saved(tmp_path / "x.jpg", Image.fromarray(SMOOTH).convert("CMYK"), quality=95), SMOOTH.shape)
@@ -165,7 +165,13 @@ def test_deeper_pixels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tiff, shape), read(png, shape))
     floats = saved(tmp_path / "f.tif", (deep / 60_000).astype(np.float32))
     assert np.abs(read(floats, shape)[..., 0].astype(int) - span).max() <= 1
-    refused(floats, "broken image", '"full" is the range of integers', shape=shape, intensity="full")
+    refused(
+        floats,
+        "broken image",
+        'floats, whose type has no range for "full"',
+        shape=shape,
+        intensity="full",
+    )
     deep[0, 0] = np.nan
     refused(saved(tmp_path / "n.tif", deep.astype(np.float32)), "broken image", "not finite", shape=shape)
     assert read_shape(str(png)) == read_shape(str(tiff)) == read_shape(str(floats)) == shape
@@ -303,7 +309,7 @@ def picky_reader(path: Path) -> np.ndarray:
 
 
 @pytest.fixture
-def many(tmp_path: Path) -> tuple[Job, list[tuple[str, ...]], Path]:
+def many(tmp_path: Path) -> tuple[DecodeJob, list[tuple[str, ...]], Path]:
     """Three chunks of small pictures, the seventh of which is broken."""
     names = []
     for place in range(2 * CHUNK + 20):
@@ -311,10 +317,10 @@ def many(tmp_path: Path) -> tuple[Job, list[tuple[str, ...]], Path]:
         names.append((f"{place}.png",))
     (tmp_path / "7.png").write_bytes(b"broken")
     (tmp_path / "to").mkdir()
-    return Job(root=os.path.realpath(tmp_path), shape=(6, 5, 1)), names, tmp_path / "to"
+    return DecodeJob(root=os.path.realpath(tmp_path), shape=(6, 5, 1)), names, tmp_path / "to"
 
 
-def counted(job: Job, names: list, to: Path) -> tuple[int, object]:
+def counted(job: DecodeJob, names: list, to: Path) -> tuple[int, object]:
     """How many rows are decoded, and the result."""
     seen: list[int] = []
     found = decode(job, names, to, progress=seen.append)
@@ -374,7 +380,7 @@ def test_several_pictures_become_channels_or_views(tmp_path: Path) -> None:
         saved(tmp_path / names[row][view], pictures[row, view])
     for stack, expected in {"channels": np.moveaxis(pictures, 1, -1), "views": pictures[..., None]}.items():
         (to := tmp_path / stack).mkdir()
-        job = Job(root=os.path.realpath(tmp_path), shape=(6, 5, 1), stack=stack)
+        job = DecodeJob(root=os.path.realpath(tmp_path), shape=(6, 5, 1), stack=stack)
         decode(job, names, to)
         np.testing.assert_array_equal(np.load(to / "image.npy").reshape(expected.shape), expected)
         assert np.load(to / "thumb.npy").shape == (2, THUMB, THUMB)
@@ -389,17 +395,17 @@ def test_readers_and_sizes(tmp_path: Path) -> None:
         (tmp_path / f"{place}.raw").touch()
     names = [(f"{place}.raw",) for place in range(4)]
     (to := tmp_path / "to").mkdir()
-    found = decode(Job(root=os.path.realpath(tmp_path), shape=(4, 4, 1), read=picky_reader), names, to)
+    found = decode(DecodeJob(root=os.path.realpath(tmp_path), shape=(4, 4, 1), read=picky_reader), names, to)
     assert {row: cause for row, (cause, _) in found.bad.items()} == {1: "broken image", 2: "broken image"}
     assert "is of a wrong kind" in found.bad[1][1]
     assert "not finite" in found.bad[2][1]
     assert np.load(to / "image.npy")[:, 0, 0, 0].tolist() == [0, 0, 0, 3]
-    found = decode(Job(root=os.path.realpath(tmp_path), shape=(4, 4, 3), read=picky_reader), names, to)
+    found = decode(DecodeJob(root=os.path.realpath(tmp_path), shape=(4, 4, 3), read=picky_reader), names, to)
     assert found.bad[3][0] == "wrong channels"
     for place, side in enumerate((6, 6, 9)):
         saved(tmp_path / f"{place}.png", np.zeros((side, 5), np.uint8))
     (to := tmp_path / "sizes").mkdir()
-    job = Job(root=os.path.realpath(tmp_path), shape=(6, 5, 1), same_size=True)
+    job = DecodeJob(root=os.path.realpath(tmp_path), shape=(6, 5, 1), same_size=True)
     found = decode(job, [(f"{place}.png",) for place in range(3)], to)
     assert {row: cause for row, (cause, _) in found.bad.items()} == {2: "other size"}
     assert found.sizes == {(6, 5): 2, (9, 5): 1}  # the one that is told about, too
@@ -409,11 +415,11 @@ SCRIPT = """
 import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from mmcl_jax.prepare.pictures.decode import Job, decode
+from mmcl_jax.prepare.images.decode import DecodeJob, decode
 {imports}
 if __name__ == "__main__":
     names = [(f"{{place}}.png",) for place in range({rows})]
-    decode(Job(root={root!r}, shape={shape}{reader}), names, Path({to!r}), workers=2)
+    decode(DecodeJob(root={root!r}, shape={shape}{reader}), names, Path({to!r}), workers=2)
 """
 
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from mmcl_jax.data.schema import Column
 from mmcl_jax.prepare.forest import forest_score
+from mmcl_jax.prepare.images.decode import thumbnails
 from mmcl_jax.prepare.leaks import leaky_columns, near_duplicates, same_order, same_pixels
-from mmcl_jax.prepare.pictures.decode import thumbnails
 
 HALVES = {"train": np.arange(0, 40), "test": np.arange(40, 80)}
 

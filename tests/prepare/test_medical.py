@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.prepare.pictures.dicom import read_dicom
-from mmcl_jax.prepare.pictures.images import Fit, read_image
-from mmcl_jax.prepare.pictures.medical import nifti_array, read_nifti
+from mmcl_jax.prepare.images.dicom import read_dicom
+from mmcl_jax.prepare.images.files import Fit, read_image
+from mmcl_jax.prepare.images.medical import nifti_array, read_nifti
 
 pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")

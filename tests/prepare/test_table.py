@@ -12,14 +12,14 @@ import pytest
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.table.parse import parse
-from mmcl_jax.prepare.table.table import Table, read_table, require_columns
+from mmcl_jax.prepare.table.table import RawTable, read_table, require_columns
 
 
 @pytest.fixture
 def read(tmp_path: Path):
     """Reads these bytes as a table: `read(content, name="table.csv", **options)`."""
 
-    def make(content: str | bytes, name: str = "table.csv", **options: str) -> Table:
+    def make(content: str | bytes, name: str = "table.csv", **options: str) -> RawTable:
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return read_table(path, **options)
@@ -27,7 +27,7 @@ def read(tmp_path: Path):
     return make
 
 
-def cells(table: Table) -> list[tuple]:
+def cells(table: RawTable) -> list[tuple]:
     return table.frame.rows()
 
 
@@ -223,7 +223,7 @@ def test_words_that_look_like_numbers(read) -> None:
     ((row, reason),) = mixed.bad
     assert row == 8
     assert reason.startswith(
-        "Column 'a' holds 'two', which is not a finite number (if it says that there is none, declare"
+        "Column 'a' holds 'two', which is not a finite number (if it stands for \"no value\", declare"
     )
     assert found("1", "two", "3").kind == "categorical"
 

@@ -19,7 +19,7 @@ from mmcl_jax.data.format.lists import Lists
 from mmcl_jax.data.format.writing import write_manifest
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
-from mmcl_jax.files import sha256, whole, write_text
+from mmcl_jax.files import atomic, sha256, write_text
 from mmcl_jax.lock import locked
 
 
@@ -40,7 +40,7 @@ def upgrade_store(directory: Path, out: Path | None = None) -> bool:
         if out is None:
             _upgrade(store, store.layout)
         else:
-            with whole(out) as partial:
+            with atomic(out) as partial:
                 shutil.copytree(directory, partial)
                 upgrade_store(partial)
         return True

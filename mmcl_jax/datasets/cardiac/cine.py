@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.prepare.pictures.dicom import dicom_levels, open_dicom
+from mmcl_jax.prepare.images.dicom import dicom_levels, open_dicom
 
 # Series of UK Biobank's field 20209; the others in a zip are results of the scanner's own analysis.
 _SERIES = re.compile(r"CINE_segmented_SAX(?:_b(\d+))?")

@@ -34,7 +34,7 @@ from mmcl_jax.evaluation.protocols.finetune import encoders_of, most_images
 from mmcl_jax.evaluation.results.file import identity
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.source import Source
-from mmcl_jax.files import CHECKSUMS, damage, reading, whole, write_checksums
+from mmcl_jax.files import CHECKSUMS, atomic, damage, reading, write_checksums
 from mmcl_jax.tasks import TASKS, Units
 from mmcl_jax.training.mesh import by_example, local_mesh, replicated
 from mmcl_jax.training.runs.run import Run
@@ -129,7 +129,7 @@ class KeptHead:
             "of": dict(self.of),
             "score": self.score.to_json(),
         }
-        with whole(path) as partial:
+        with atomic(path) as partial:
             partial.mkdir(parents=True)
             (partial / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
             np.savez(partial / ARRAYS, **_named(_tree(self.trained, self.standard)))  # type: ignore[arg-type]

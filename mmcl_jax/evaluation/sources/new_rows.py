@@ -12,8 +12,8 @@ from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.schema import LABEL_TAG
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.prepare.pictures.decode import DecodeJob
-from mmcl_jax.prepare.pictures.memory import Pictures
+from mmcl_jax.prepare.images.decode import DecodeJob
+from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import raw_rows
 from mmcl_jax.prepare.table.table import IN_MEMORY, in_memory
@@ -69,7 +69,7 @@ class ImageRows:
         modality: str,
         *,
         root: Path | None = None,
-        memory: Pictures | None = None,
+        memory: ImageArrays | None = None,
     ) -> None:
         entry = inputs.schema.entries[inputs.specs[modality].of]
         height, width, channels = entry.shape
@@ -119,7 +119,7 @@ class ImageRows:
                 if not name:
                     raise UserError(f"Row {row + 1} of {IN_MEMORY} has no image, which the encoder needs.")
                 try:
-                    picture, _ = self._job.picture(name)
+                    picture, _ = self._job.image(name)
                 except UserError as error:
                     raise UserError(f"Row {row + 1} of {IN_MEMORY}: {error}") from error
                 if out.ndim > len(self._job.shape):

@@ -1,9 +1,9 @@
 """The all-pairs kernel under every contrastive term.
 
-`contrast` (softmax) and `sigmoid_contrast` compare every anchor of one side with every anchor of the other, in both
-directions at once; `local_contrast` compares pooled with local features; `draw_partners` draws hard negatives. `rules`
-say which pairs are positives and which count, `Execution` how the pairs are walked. The parts: `sums` (what a loss
-keeps per anchor), `tiles` (one device's sweep), `execution` (one sweep over many devices).
+`contrast` (softmax) and `sigmoid_contrast` compare every row of one side with every row of the other, in both
+directions at once. `local_contrast` compares pooled with local features, and `draw_partners` draws hard negatives.
+`rules` decide which pairs are positives and which are valid, `Execution` how the pairs are computed. Inside: `sums`
+(the sums per anchor that make a loss), `tiles` (one device's sweep), `execution` (one sweep over many devices).
 """
 
 from mmcl_jax.objectives.pairs import rules

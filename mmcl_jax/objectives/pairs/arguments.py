@@ -1,4 +1,4 @@
-"""What the public functions of the kernel take: any arrays, checked, on one device or on a mesh."""
+"""The arguments of the kernel's public functions: arrays of any library, checked, on one device or on a mesh."""
 
 import dataclasses
 import math
@@ -21,14 +21,14 @@ MetadataLike = Mapping[str, ArrayLike]
 ExecutionLike = Execution | str | None
 Number = float | int | np.floating | Float[Array, ""]
 Presence = ArrayLike | tuple[ArrayLike, ArrayLike] | None
-# What rules read that need not be given where row i and column i are of one sample.
+# Metadata that rules may read without an argument, if row i and column i are of one sample.
 _INDICES = ("id", "index")
 _PRESENT = "present, as an argument"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Two sides, their metadata, the rule of their pairs, and how these are walked."""
+    """Two sides, their metadata, the rule of their pairs, and the execution."""
 
     x: Float[Array, "A d"]
     y: Float[Array, "B d"]
@@ -51,9 +51,9 @@ def read_pairs(
     mesh: Mesh | AbstractMesh | None,
     also_read: tuple[str, ...] = (),
 ) -> Pairs:
-    """Return the arguments of `contrast`, checked; where rows may be absent, the rule knows of it.
+    """Return the checked arguments of `contrast`; the rule excludes rows that are not present.
 
-    `also_read` are metadata that are read beside those of the rule.
+    `also_read` names metadata that are read in addition to those of the rule.
 
     Raises:
       ArrayError: a shape or type is wrong, or the rule reads what the metadata lack.
@@ -65,43 +65,43 @@ def read_pairs(
     if x.shape[1] != y.shape[1]:
         raise ArrayError(f"x has the width {x.shape[1]} and y the width {y.shape[1]}; give embeddings of one width.")
     if x.dtype != y.dtype:
-        raise ArrayError(f"the embeddings of the rows are {x.dtype} and those of the columns {y.dtype}")
+        raise ArrayError(f"x has the dtype {x.dtype} and y the dtype {y.dtype}; give embeddings of one dtype.")
     rule = rule or identity()
     sides = []
     for name, side, own in (("x", x, x_metadata), ("y", y, y_metadata)):
-        given = {**(metadata or {}), **(own or {})}
-        sides.append({key: _per_row(values, f"metadata {key!r} of {name}", side) for key, values in given.items()})
+        arrays = {**(metadata or {}), **(own or {})}
+        sides.append({key: _per_row(values, f"metadata {key!r} of {name}", side) for key, values in arrays.items()})
     if present is not None:
         both = present if isinstance(present, tuple) else (present, present)
         if not isinstance(present, tuple) and len(x) != len(y):
             raise ArrayError(f"x has {len(x)} rows and y {len(y)}; give present as a pair, one for each side.")
-        for side, own, where in zip((x, y), sides, both, strict=True):
-            own[_PRESENT] = _per_row(where, "present", side)
+        for side, own, mask in zip((x, y), sides, both, strict=True):
+            own[_PRESENT] = _per_row(mask, "present", side)
             if own[_PRESENT].dtype != jnp.bool_:
                 raise ArrayError(f"present is an array of {own[_PRESENT].dtype}; give booleans [rows].")
         rule = present_rule(rule, _PRESENT)
     x_metadata, y_metadata = _completed(rule, sides[0], sides[1], (len(x), len(y)), also_read)
     execution = read_execution(execution, mesh, (x, y))
     if execution.mesh is not None:
-        x, y, x_metadata, y_metadata = _placed((x, y, x_metadata, y_metadata), execution)
+        x, y, x_metadata, y_metadata = _put((x, y, x_metadata, y_metadata), execution)
     return Pairs(x=x, y=y, x_metadata=x_metadata, y_metadata=y_metadata, rule=rule, execution=execution)
 
 
 def read_execution(execution: ExecutionLike, mesh: Mesh | AbstractMesh | None, arrays: tuple[Array, ...]) -> Execution:
-    """Return how pairs are walked: on the mesh that is given, else on that over which an array's rows are divided.
+    """Return the execution, on `mesh` or else on the mesh over which the rows of an array are sharded.
 
-    Under `jax.jit` and `jax.grad` only meshes with explicit axes can be seen in the arrays; give any other.
+    Under `jax.jit` and `jax.grad`, arrays show only meshes with explicit axes; pass any other mesh as `mesh`.
 
     Raises:
-      ArrayError: there is no such execution, or two meshes are given.
+      ArrayError: there is no such execution, or `mesh` differs from the execution's mesh.
     """
     if isinstance(execution, str):
         if execution not in EXECUTIONS:
             raise ArrayError(f"there is no execution {execution!r}; choose from {listed(EXECUTIONS)}.")
-        execution = Execution(name=execution)  # type: ignore[arg-type]  # it is one of these
+        execution = Execution(name=execution)  # type: ignore[arg-type]  # checked above
     execution = execution or Execution()
     if mesh is not None and execution.mesh is not None and mesh != execution.mesh:
-        raise ArrayError("mesh is another than that of the execution; give one of them.")
+        raise ArrayError("mesh differs from the mesh of the execution; give only one of them.")
     if mesh is not None:
         return dataclasses.replace(execution, mesh=mesh)
     if execution.mesh is not None:
@@ -117,13 +117,13 @@ def read_execution(execution: ExecutionLike, mesh: Mesh | AbstractMesh | None, a
 
 
 def read_scale(temperature: Number | None, scale: Number | None) -> Number:
-    """Return 1 / temperature, by either name; 10 if neither is given.
+    """Return `scale`, or 1 / `temperature`; 10 if both are None.
 
     Raises:
-      ArrayError: both are given, or a number is not positive.
+      ArrayError: neither is None, or a number is not positive.
     """
     if temperature is not None and scale is not None:
-        raise ArrayError("temperature and scale, its inverse, are both given; give one of them.")
+        raise ArrayError("give temperature or scale, its inverse, not both.")
     for name, value in (("temperature", temperature), ("scale", scale)):
         if isinstance(value, int | float) and not value > 0:
             raise ArrayError(f"{name} must be positive, not {value}")
@@ -133,60 +133,63 @@ def read_scale(temperature: Number | None, scale: Number | None) -> Number:
 
 
 class _Reading(Mapping[str, Any]):
-    """The metadata of one side, for the rule to be tried with: an index of the batch stands in for what lacks."""
+    """The metadata of one side, which record the keys that a rule reads and that are missing.
 
-    def __init__(self, known: Mapping[str, Any], index: Any) -> None:
-        self.known, self.index = known, index
-        self.lacking: list[str] = []
+    The index in the batch stands in for a missing array.
+    """
+
+    def __init__(self, arrays: Mapping[str, Any], index: Any) -> None:
+        self.arrays, self.index = arrays, index
+        self.missing: list[str] = []
 
     def __getitem__(self, key: str) -> Any:
-        if key not in self.known:
-            self.lacking.append(key)
+        if key not in self.arrays:
+            self.missing.append(key)
             return self.index
-        return self.known[key]
+        return self.arrays[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.known)
+        return iter(self.arrays)
 
     def __len__(self) -> int:
-        return len(self.known)
+        return len(self.arrays)
 
 
 def _completed(
     rule: PairRule, x: Metadata, y: Metadata, shape: tuple[int, int], also_read: tuple[str, ...]
 ) -> tuple[Metadata, Metadata]:
-    """Return the metadata with the indices that the rule reads, where these are not given; try the rule."""
-    lacking: dict[str, list[str]] = {}
+    """Return the metadata with the indices that the rule reads and that are missing; check the rule's masks."""
+    missing: dict[str, list[str]] = {}
 
-    def tried(rows: Metadata, columns: Metadata, row: Array, column: Array) -> Any:
-        reading = {"x": _Reading(rows, row), "y": _Reading(columns, column)}
-        found = rule(reading["x"], reading["y"])
-        lacking.update({side: one.lacking for side, one in reading.items()})
-        return found
+    def traced(rows: Metadata, columns: Metadata, row: Array, column: Array) -> Any:
+        sides = {"x": _Reading(rows, row), "y": _Reading(columns, column)}
+        masks = rule(sides["x"], sides["y"])
+        missing.update({name: side.missing for name, side in sides.items()})
+        return masks
 
     def one_axis(metadata: Metadata, axis: int) -> Any:
         return {key: jax.ShapeDtypeStruct(_along(values, axis), values.dtype) for key, values in metadata.items()}
 
-    index = [jax.ShapeDtypeStruct(one, jnp.int32) for one in ((shape[0], 1), (1, shape[1]))]
-    masks = jax.eval_shape(tried, one_axis(x, 1), one_axis(y, 0), *index)
+    index = [jax.ShapeDtypeStruct(axes, jnp.int32) for axes in ((shape[0], 1), (1, shape[1]))]
+    masks = jax.eval_shape(traced, one_axis(x, 1), one_axis(y, 0), *index)
     if not isinstance(masks, tuple) or len(masks) != 2 or any(mask.dtype != jnp.bool_ for mask in masks):
-        raise ArrayError("the pair rule must return two arrays of booleans: which pairs are positives, which count.")
+        raise ArrayError("the pair rule must return two boolean masks: the positive pairs and the valid pairs.")
     for mask in masks:
         if len(mask.shape) > 2 or any(n not in (1, m) for n, m in zip(mask.shape[::-1], shape[::-1], strict=False)):
             raise ArrayError(f"the pair rule returned an array {mask.shape} for {shape[0]} x {shape[1]} pairs.")
-    for side, known in (("x", x), ("y", y)):
-        lacking[side] += [key for key in also_read if key not in known]
-    wanted = dict.fromkeys(lacking["x"] + lacking["y"])
-    for key in wanted:
+    for side, metadata in (("x", x), ("y", y)):
+        missing[side] += [key for key in also_read if key not in metadata]
+    added = dict.fromkeys(missing["x"] + missing["y"])
+    for key in added:
         if key not in _INDICES or key in x or key in y:
-            side = "x" if key in lacking["x"] else "y"
+            side = "x" if key in missing["x"] else "y"
             raise ArrayError(f"the pair rule reads {key!r}, which the metadata of {side} lack; give it to both sides.")
         if shape[0] != shape[1]:
             raise ArrayError(
-                f"x has {shape[0]} rows and y {shape[1]}; give x_metadata and y_metadata with {key!r}, which says "
-                f"what belongs together."
+                f"x has {shape[0]} rows and y {shape[1]}; give x_metadata and y_metadata with {key!r}, which is equal "
+                f"where a row and a column are of one sample."
             )
-    indices = {key: jnp.arange(shape[0], dtype=jnp.int32) for key in wanted}
+    indices = {key: jnp.arange(shape[0], dtype=jnp.int32) for key in added}
     return {**x, **indices}, {**y, **indices}
 
 
@@ -201,15 +204,15 @@ def _per_row(values: ArrayLike, name: str, side: Array) -> Array:
     return array
 
 
-def _placed(arrays: Any, execution: Execution) -> Any:
-    """Put arrays that lie elsewhere on the devices of a mesh, by rows; what is traced stays as it is."""
+def _put(arrays: Any, execution: Execution) -> Any:
+    """Put arrays on the devices of the mesh, sharded by rows; traced arrays stay as they are."""
     if not isinstance(execution.mesh, Mesh):
         return arrays
     sharding = NamedSharding(execution.mesh, PartitionSpec(execution.over))
 
-    def place(array: Array) -> Array:
+    def put(array: Array) -> Array:
         if isinstance(array, jax.core.Tracer) or array.shape[0] % execution.devices:
             return array
         return jax.device_put(array, sharding)
 
-    return jax.tree.map(place, arrays)
+    return jax.tree.map(put, arrays)

@@ -1,4 +1,4 @@
-"""How the pairs are walked: as one matrix, with one side gathered, or in a ring."""
+"""How the pairs are computed: as one matrix, with one side gathered, or in a ring of devices."""
 
 import dataclasses
 import functools
@@ -24,15 +24,15 @@ EXECUTIONS = ("dense", "gathered", "ring")
 class Execution:
     """Three ways to the same sums and gradients, up to float32 rounding.
 
-    `dense` forms the matrix of all pairs, its rows spread over the devices: the reference, and fast while it is small.
-    `gathered` gives every device all columns and walks them in tiles. `ring` passes the columns around, so that no
-    device ever holds more than two devices' share.
+    `dense` forms the matrix of all pairs, with its rows sharded over the devices: the reference, and fast while the
+    matrix is small. `gathered` gives every device all columns and computes their pairs in tiles. `ring` passes the
+    columns from device to device, so that no device ever holds more than two devices' share.
 
     Attributes:
-      name: which.
+      name: name of the execution.
       tile: rows and columns of a tile; None chooses 1024, or more for batches whose embeddings are much larger.
       mesh: the devices; None for a single device.
-      axes: of the mesh, over which the rows are divided; None for all.
+      axes: mesh axes over which the rows are sharded; None for all axes.
     """
 
     name: Literal["dense", "gathered", "ring"] = "gathered"
@@ -42,14 +42,14 @@ class Execution:
 
     @property
     def over(self) -> tuple[str, ...]:
-        """The axes over which the rows are divided."""
+        """The mesh axes over which the rows are sharded."""
         if self.mesh is None:
             return ()
         return self.mesh.axis_names if self.axes is None else self.axes
 
     @property
     def devices(self) -> int:
-        """Among how many devices the rows are divided."""
+        """The number of devices that share the rows."""
         return 1 if self.mesh is None else math.prod(self.mesh.shape[axis] for axis in self.over)
 
     def tile_for(self, columns: int, width: int) -> int:
@@ -76,29 +76,31 @@ def pair_sums(
     """Return the sums of `loss` for each row [A] and column [B]; the logits are `soft_clip(x @ y.T + bias)`.
 
     Raises:
-      ArrayError: the rows or columns do not divide among the devices.
+      ArrayError: the number of rows or columns is not a multiple of the number of devices.
     """
-    # A scalar inside would need a sum over devices in the gradient; one bias per row leaves that to the outside.
+    # One bias per row: the gradient of a scalar would need a sum over devices inside `shard_map`.
     biases = None if bias is None else jnp.full(x.shape[0], bias)
     rows = Side(embeddings=x, metadata=dict(x_metadata), bias=biases)
     columns = Side(embeddings=y, metadata=dict(y_metadata))
     mesh, axes, devices = execution.mesh, execution.over, execution.devices
     for side in (x, y):
         if side.shape[0] % devices:
-            raise ArrayError(f"{side.shape[0]} embeddings do not divide among {devices} devices")
+            raise ArrayError(
+                f"{side.shape[0]} embeddings do not divide among {devices} devices; give a multiple of {devices} rows."
+            )
     sweep = Sweep(loss=loss, rule=rule, tile=execution.tile_for(*y.shape), axes=axes, clip=clip)
     by_row = PartitionSpec(axes)
-    # Where axes are explicit, the compiler moves no array by itself.
+    # With explicit axes, the compiler reshards no array by itself.
     explicit = mesh if mesh is not None and AxisType.Explicit in mesh.axis_types else None
 
-    def placed(tree: Any, spec: PartitionSpec) -> Any:
+    def sharded(tree: Any, spec: PartitionSpec) -> Any:
         return tree if explicit is None else jax.sharding.reshard(tree, NamedSharding(explicit, spec))
 
-    rows = placed(rows, by_row)
+    rows = sharded(rows, by_row)
     if execution.name == "dense":
-        pairs = sweep.pairs(rows, placed(columns, PartitionSpec()))
-        return placed((loss.reduce(*pairs, axis=1), loss.reduce(*pairs, axis=0)), by_row)
-    columns = placed(columns, by_row)
+        pairs = sweep.pairs(rows, sharded(columns, PartitionSpec()))
+        return sharded((loss.reduce(*pairs, axis=1), loss.reduce(*pairs, axis=0)), by_row)
+    columns = sharded(columns, by_row)
     walk = {"gathered": Gathered, "ring": Ring}[execution.name](sweep=sweep, devices=devices)
     if mesh is None:
         return _tiled(walk, rows, columns)
@@ -108,25 +110,25 @@ def pair_sums(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _tiled(walk: Gathered | Ring, x: Side, y: Side) -> tuple[Sums, Sums]:
-    """Walk one device's part. Only the walk itself sums over devices: outside of it, JAX does."""
+    """Compute one device's part. The walk sums over devices by itself; JAX does for everything around it."""
     return walk.forward(x, y)[:2]
 
 
 def _tiled_forward(walk: Gathered | Ring, x: Side, y: Side) -> tuple[tuple[Sums, Sums], Any]:
-    rows, columns, seen = walk.forward(x, y)
-    return (rows, columns), (x, seen, rows, columns)
+    rows, columns, y_saved = walk.forward(x, y)
+    return (rows, columns), (x, y_saved, rows, columns)
 
 
 def _tiled_backward(walk: Gathered | Ring, saved: Any, cotangents: tuple[Sums, Sums]) -> tuple[Side, Side]:
-    x, seen, rows, columns = saved
+    x, y, rows, columns = saved
     residuals = walk.sweep.loss.residuals
-    dx, dy = walk.backward(x, seen, residuals(rows, cotangents[0]), residuals(columns, cotangents[1]))
+    dx, dy = walk.backward(x, y, residuals(rows, cotangents[0]), residuals(columns, cotangents[1]))
 
-    def like(gradient: Sums) -> Side:
+    def cotangent(gradient: Sums) -> Side:
         narrow = gradient["embeddings"].astype(x.embeddings.dtype)
         return Side(embeddings=narrow, metadata=None, bias=gradient.get("bias"))
 
-    return like(dx), like(dy)
+    return cotangent(dx), cotangent(dy)
 
 
 _tiled.defvjp(_tiled_forward, _tiled_backward)

@@ -1,4 +1,4 @@
-"""Every device gathers all columns and walks them against its own rows."""
+"""Execution in which every device gathers all columns and pairs them with its own rows."""
 
 import dataclasses
 from typing import Any
@@ -12,16 +12,16 @@ from mmcl_jax.objectives.pairs.tiles import Side, Sweep
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """Per step: the columns are gathered once, their sums exchanged, their gradients added up by a reduce-scatter."""
+    """One all-gather of the columns, one all-to-all of their sums, one reduce-scatter of their gradients."""
 
     sweep: Sweep
     devices: int
 
     def forward(self, x: Side, y: Side) -> tuple[Sums, Sums, Side]:
         """Return the sums of this device's rows and of its columns, and all columns, for `backward`."""
-        everything = self._gather(y)
-        rows, partial = self.sweep.forward(x, everything)
-        return rows, self._exchange(partial), everything
+        columns = self._gather(y)
+        rows, partial = self.sweep.forward(x, columns)
+        return rows, self._exchange(partial), columns
 
     def backward(self, x: Side, y: Side, x_residuals: Sums, y_residuals: Sums) -> tuple[Sums, Sums]:
         """Return the gradients with respect to this device's rows and columns; `y` is all columns."""
@@ -45,8 +45,8 @@ class Gathered:
         """Turn sums of all columns over this device's rows into sums of this device's columns over all rows."""
         if self.devices == 1:
             return partial
-        mine = packed(partial).reshape(len(partial), self.devices, -1)
-        received = jax.lax.all_to_all(mine, self.sweep.axes, split_axis=1, concat_axis=1)
+        by_device = packed(partial).reshape(len(partial), self.devices, -1)
+        received = jax.lax.all_to_all(by_device, self.sweep.axes, split_axis=1, concat_axis=1)
 
         def merge(sums: Sums, more: Array) -> tuple[Sums, None]:
             return self.sweep.loss.merge(sums, unpacked(more, sums)), None

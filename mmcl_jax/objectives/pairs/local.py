@@ -30,9 +30,9 @@ def local_contrast(
     execution: ExecutionLike = None,
     mesh: Mesh | AbstractMesh | None = None,
 ) -> PairLosses:
-    r"""Return InfoNCE in which every location of a sample is a positive of its own.
+    r"""Return InfoNCE in which every location of a sample is a separate positive: AMDIM's and the taxonomy's loss.
 
-    So do AMDIM and the taxonomy of Fedorov et al.
+    The taxonomy is that of Fedorov et al.
 
     With $s_{ijl} = c \tanh(\langle x_i, y_{jl} \rangle / (\tau c))$ and the locations $N_i$ of other samples, the loss
     of row $i$ is
@@ -40,26 +40,26 @@ def local_contrast(
     $$\ell_i = \frac{1}{L} \sum_l \Big[ -s_{iil} + \log \Big( e^{s_{iil}} + \sum_{(j, l') \in N_i} e^{s_{ijl'}} \Big)
     \Big].$$
 
-    Other locations of the own sample are neither positives nor negatives. With L = 1 this is
-    `contrast(..., normalise=False, clip=20.0)`. Only the negatives' sum needs all pairs; memory and cost are
-    `contrast`'s for B rows and B L columns.
+    In the loss of one location, the sample's other locations are neither positives nor negatives. With L = 1 this is
+    `contrast(..., normalise=False, clip=20.0)`. Only the negatives' sum needs all pairs; memory and cost are those of
+    `contrast` for B rows and B L columns.
 
     Args:
       x: pooled features `[B, d]`, float32 or bfloat16.
       y: local features `[B, L, d]` of the same samples, of the same dtype.
-      rule: says which pairs count; the positives of the rule, such as the own sample's, which are those by default, are
-        never negatives.
-      metadata: arrays `[B]` for the rule, of both sides.
-      present: bool `[B]`, which samples exist; see `contrast`.
-      mask: bool `[B, L]`, which locations exist; the others count nowhere, and may hold anything.
+      rule: decides which pairs are positives and which are valid; by default, a sample's own locations are its
+        positives. Positives are never negatives.
+      metadata: arrays `[B]` for the rule, for both sides.
+      present: bool `[B]`, True where a sample exists; see `contrast`.
+      mask: bool `[B, L]`, True where a location exists; the others change nothing, and may hold anything.
       scale: 1 / tau; by default $1 / \sqrt d$, as in both papers.
       normalise: scale all features to unit length.
       clip: c, the bound of the logits; None for no clip.
-      execution: how the pairs are walked, as in `contrast`.
+      execution: how the pairs are computed, as in `contrast`.
       mesh: the devices, as in `contrast`.
 
     Returns:
-      `forward`: the losses [B] of the rows. `backward`: the losses [B L] of each location against all rows.
+      The losses `[B]` of the rows (`forward`), and the losses `[B L]` of each location against all rows (`backward`).
 
     Raises:
       ArrayError: (a `UserError`) a shape or dtype is wrong, B does not divide among the devices, the rule reads what
@@ -79,23 +79,26 @@ def local_contrast(
         raise ArrayError(f"y has the shape {y.shape}; give local features [samples, locations, width].")
     samples, locations, width = y.shape
     index = jnp.arange(samples, dtype=jnp.int32)
-    of_samples = {"id": index, "index": index, **(metadata or {})}
-    of_samples = {name: as_array(values, f"metadata {name!r}") for name, values in of_samples.items()}
-    exist = None
+    per_sample = {"id": index, "index": index, **(metadata or {})}
+    per_sample = {name: as_array(values, f"metadata {name!r}") for name, values in per_sample.items()}
+    both_present = None
     if present is not None or mask is not None:
         rows = jnp.ones(samples, bool) if present is None else as_array(present, "present")
         columns = jnp.ones((samples, locations), bool) if mask is None else as_array(mask, "mask")
         if rows.shape != (samples,) or columns.shape != (samples, locations):
-            raise ArrayError(f"give present as booleans [{samples}] and mask as booleans [{samples}, {locations}].")
-        exist = rows, (columns & rows[:, None]).reshape(-1)
+            raise ArrayError(
+                f"present has the shape {rows.shape} and mask {columns.shape}; give booleans [{samples}] and "
+                f"[{samples}, {locations}]."
+            )
+        both_present = rows, (columns & rows[:, None]).reshape(-1)
     pairs = read_pairs(
         x,
         y.reshape(-1, width),
         rule=rule,
         metadata=None,
-        x_metadata=of_samples,
-        y_metadata={name: jnp.repeat(values, locations) for name, values in of_samples.items()},
-        present=exist,
+        x_metadata=per_sample,
+        y_metadata={name: jnp.repeat(values, locations) for name, values in per_sample.items()},
+        present=both_present,
         execution=execution,
         mesh=mesh,
     )
@@ -145,15 +148,15 @@ def mean_squared_product(
 ) -> Float[Array, ""]:
     r"""Return the mean over all pairs of $(\langle x_i, y_j \rangle / \tau)^2$, in float32.
 
-    The penalty on unclipped scores of AMDIM and the taxonomy (there times 0.04), own pairs included. It is
-    $\operatorname{tr}(X^\top X Y^\top Y) / (A B \tau^2)$: two products of d x d moments, and no pair is formed.
+    This is the penalty on unclipped scores of AMDIM and the taxonomy (with the factor 0.04 there); own pairs are
+    included. It equals $\operatorname{tr}(X^\top X Y^\top Y) / (A B \tau^2)$: two d x d moments, no pairs.
 
     Args:
-      x: features of the rows; local features as rows of their own.
+      x: features of the rows; give each local feature as a row.
       y: features of the columns.
       scale: 1 / tau; by default $1 / \sqrt d$.
-      x_present: which rows enter; the others may hold anything.
-      y_present: which columns enter.
+      x_present: True where a row is included; other rows may hold anything.
+      y_present: True where a column is included.
 
     Returns:
       The mean, 0 if there are no pairs.
@@ -165,10 +168,10 @@ def mean_squared_product(
     """
     scale = 1 / math.sqrt(x.shape[1]) if scale is None else scale
     moments, pairs = [], jnp.float32(1)
-    for side, there in ((x, x_present), (y, y_present)):
+    for side, present in ((x, x_present), (y, y_present)):
         wide = side.astype(jnp.float32)
-        if there is not None:
-            wide = jnp.where(there[:, None], wide, 0)
+        if present is not None:
+            wide = jnp.where(present[:, None], wide, 0)
         moments.append(jnp.matmul(wide.T, wide, precision="highest"))
-        pairs *= len(side) if there is None else jnp.sum(there, dtype=jnp.float32)
+        pairs *= len(side) if present is None else jnp.sum(present, dtype=jnp.float32)
     return jnp.square(scale) * jnp.sum(moments[0] * moments[1]) / jnp.maximum(pairs, 1)

@@ -1,4 +1,4 @@
-"""From embeddings, by way of sums over pairs, to the losses of anchors: what every contrast shares."""
+"""The losses of anchors from sums over their pairs: the code that every contrast shares."""
 
 import abc
 import dataclasses
@@ -18,7 +18,7 @@ from mmcl_jax.objectives.unit import unit
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AnchorLosses:
-    """Per anchor of one side: its `loss`, and whether no counted pair scores above its best positive (`top1`).
+    """Per anchor of one side: its `loss`, and whether no valid pair scores above its best positive (`top1`).
 
     An anchor without a positive, or with an empty denominator, is not `valid`; its loss and gradient are 0.
     """
@@ -28,11 +28,11 @@ class AnchorLosses:
     valid: Bool[Array, "n"]
 
     def mean(self) -> Float[Array, ""]:
-        """Return the mean loss of the valid anchors, 0 if there are none."""
+        """Return the mean loss of the valid anchors, 0 if none is valid."""
         return self._mean(self.loss)
 
     def accuracy(self) -> Float[Array, ""]:
-        """Return the share of the valid anchors that are hits."""
+        """Return the share of the valid anchors whose best valid pair is a positive."""
         return self._mean(self.top1.astype(jnp.float32))
 
     def _mean(self, values: Float[Array, "n"]) -> Float[Array, ""]:
@@ -43,18 +43,18 @@ class AnchorLosses:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PairLosses:
-    """`forward`: each row against all columns. `backward`: each column against all rows."""
+    """The losses of each row against all columns (`forward`), and of each column against all rows (`backward`)."""
 
     forward: AnchorLosses
     backward: AnchorLosses
 
     def mean(self) -> Float[Array, ""]:
-        """Return the mean of the mean losses of both directions: CLIP's loss."""
+        """Return the average of both directions' mean losses: CLIP's loss."""
         return (self.forward.mean() + self.backward.mean()) / 2
 
 
 class ScoredSums(PairSums):
-    """Sums that make a loss of each anchor."""
+    """The sums of a contrast, with the losses that follow from them."""
 
     @abc.abstractmethod
     def losses(self, sums: Sums) -> AnchorLosses:
@@ -70,7 +70,7 @@ def pair_losses(
     bias: Float[Array, ""] | None = None,
     clip: float | None,
 ) -> PairLosses:
-    """Return the losses of all anchors of both sides; arguments as in `softmax.contrast`."""
+    """Return the losses of all anchors of both sides; the arguments are those of `softmax.contrast`."""
     check_clip(clip)
     rows, columns = pair_sums(
         loss,
@@ -93,5 +93,5 @@ def check_clip(clip: float | None) -> None:
 
 
 def scaled(x: Float[Array, "*n d"], scale: Number = 1.0, *, normalise: bool = True) -> Float[Array, "*n d"]:
-    """Return rows of the length `scale`, or, not normalised, the rows times `scale`; in the dtype of `x`."""
+    """Return the rows scaled to the length `scale`, or, without normalisation, times `scale`; in the dtype of `x`."""
     return unit(x, scale) if normalise else (x.astype(jnp.float32) * scale).astype(x.dtype)

@@ -1,4 +1,4 @@
-"""Hard negatives: for every anchor a partner, drawn from its softmax over the others."""
+"""Hard negatives: a partner for every anchor, drawn from the softmax of its similarities."""
 
 import dataclasses
 import math
@@ -18,7 +18,7 @@ from mmcl_jax.objectives.pairs.rules import Metadata, PairRule, identity, zero_a
 from mmcl_jax.objectives.pairs.softmax import SoftmaxSums
 from mmcl_jax.objectives.pairs.sums import LOWEST, Mask, PairSums, Sums, Tile
 
-# Indices travel as float32, which is exact up to here.
+# Indices are sent as float32, which holds whole numbers exactly up to this one.
 MOST_ROWS = 2**24
 
 
@@ -27,8 +27,8 @@ MOST_ROWS = 2**24
 class Partners:
     """Per anchor, the partner's index in the batch and its id.
 
-    Where an anchor has no candidate, or is absent itself, the index is -1 and the id 0: ask `found` before taking rows
-    by index, where -1 would be the last.
+    An anchor that is absent, or has no candidate, has the index -1 and the id 0. Mask with `found` when taking rows by
+    index: -1 would take the last row.
     """
 
     index: Int32[Array, "n"]
@@ -36,14 +36,14 @@ class Partners:
 
     @property
     def found(self) -> Bool[Array, "n"]:
-        """Whether the anchor has a partner."""
+        """The mask of the anchors that have a partner."""
         return self.index >= 0
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PairPartners:
-    """`forward`: a column for each row. `backward`: a row for each column."""
+    """The partners of both sides: a column for each row (`forward`), and a row for each column (`backward`)."""
 
     forward: Partners
     backward: Partners
@@ -67,33 +67,33 @@ def draw_partners(
 ) -> PairPartners:
     r"""Draw for every anchor a hard negative, as ALBEF's and TIP's matching of images with texts and tables does.
 
-    With the cosines $s_{ij}$ over tau and the set $C_i$ of counted pairs, the partner of row $i$ is the column $j$ of
-    $C_i$, but not one of the positives, with a probability proportional to
+    With $s_{ij} = \cos(x_i, y_j) / \tau$ and the set $C_i$ of valid columns of row $i$, its partner is a column $j$ of
+    $C_i$ that is not a positive, with a probability proportional to
 
     $$p_{ij} = e^{s_{ij}} \Big/ \sum_{k \in C_i} e^{s_{ik}} + \text{floor}.$$
 
-    It is the highest of $\log p_{ij} + g_{ij}$, where the Gumbel noise $g_{ij}$ is a hash of the key and both ids. So
-    partners are drawn tile by tile, and are the same on any number of devices, in tiles of any size and in every
-    execution. Rows that share an id share their noise. There is no gradient; the cost is that of two forward passes of
-    `contrast`.
+    The partner has the highest $\log p_{ij} + g_{ij}$, where the Gumbel noise $g_{ij}$ is a hash of the key and both
+    ids. So partners are drawn tile by tile, and are the same on any number of devices, with tiles of any size and in
+    every execution. Rows that share an id share their noise. There is no gradient; the cost is that of two forward
+    passes of `contrast`.
 
     Args:
       x: embeddings of the rows, `[A, d]`.
       y: embeddings of the columns, `[B, d]`, of the same dtype.
       key: random key, a function of the seed and the step.
-      rule: says which pairs are positives, such as the own pair, and which count; see `rules`.
-      metadata: arrays of both sides for the rule, and `id`, by which noise is drawn; the index by default.
-      x_metadata: arrays of the rows alone.
-      y_metadata: arrays of the columns alone.
-      present: bool `[A]`; who is absent has no partner and is nobody's; see `contrast`.
+      rule: decides which pairs are positives, such as the own pair, and which are valid; see `rules`.
+      metadata: arrays for the rule, for both sides, and `id`, the seed of the noise; the index by default.
+      x_metadata: arrays for the rule, for the rows alone.
+      y_metadata: arrays for the rule, for the columns alone.
+      present: bool `[A]`; an absent row has no partner and is no row's partner; see `contrast`.
       temperature: tau; 0.1 by default.
       scale: 1 / tau, in place of the temperature.
-      floor: added to every probability, so that no candidate is out of reach; 1e-4 in TIP.
-      execution: how the pairs are walked, as in `contrast`.
+      floor: added to every probability, so that every candidate can be drawn; 1e-4 in TIP.
+      execution: how the pairs are computed, as in `contrast`.
       mesh: the devices, as in `contrast`.
 
     Raises:
-      ArrayError: (a `UserError`) as of `contrast`; A or B is above 16,777,216, or the floor is negative.
+      ArrayError: (a `UserError`) for the reasons of `contrast`; A or B is above 16,777,216, or the floor is negative.
 
     Example:
       >>> import jax
@@ -104,9 +104,9 @@ def draw_partners(
       ([1, 0], [8, 7])
     """
     if not floor >= 0:
-        raise ArrayError(f"floor must not be negative, as {floor} is")
+        raise ArrayError(f"floor must not be negative, as {floor} is; give 0 or more.")
     if max(len(x), len(y)) > MOST_ROWS:
-        raise ArrayError(f"partners are drawn among at most {MOST_ROWS} rows, not {max(len(x), len(y))}")
+        raise ArrayError(f"a side has {max(len(x), len(y))} rows; draw_partners takes at most {MOST_ROWS}.")
     scale = jax.lax.stop_gradient(read_scale(temperature, scale))
     pairs = read_pairs(
         jax.lax.stop_gradient(as_floats(x, "x")),
@@ -142,20 +142,20 @@ def draw_partners(
         _Drawing(floor), x, y, rule=rule, x_metadata=sides[0], y_metadata=sides[1], execution=execution
     )
 
-    def partners(drawn: Sums, among: Metadata) -> Partners:
+    def partners(drawn: Sums, candidates: Metadata) -> Partners:
         index = drawn["index"].astype(jnp.int32)
-        ids = among[_ID][jnp.maximum(index, 0)]
+        ids = candidates[_ID][jnp.maximum(index, 0)]
         return Partners(index=index, id=jnp.where(index < 0, jnp.uint32(0), ids))
 
     return PairPartners(forward=partners(rows, sides[1]), backward=partners(columns, sides[0]))
 
 
-# What a draw adds to the metadata.
+# Keys of the metadata that a draw adds.
 _ID, _INDEX, _TOTAL, _WORDS = "draw id", "draw index", "draw log total", ("draw word 0", "draw word 1")
 
 
 class _Draws(NamedTuple):
-    """By the axis that is reduced: the candidates' scores for the anchors along the other axis, and their indices."""
+    """For each axis that may be reduced: the scores of the candidates along that axis, and their indices."""
 
     scores: tuple[Tile, Tile]
     indices: tuple[Float[Array, "A 1"], Float[Array, "1 B"]]
@@ -163,7 +163,7 @@ class _Draws(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _Drawing(PairSums):
-    """Per anchor: the highest `score` of a candidate, and its `index`. All constant to differentiation."""
+    """Per anchor: the highest `score` of a candidate, and its `index`. Both are constant to differentiation."""
 
     floor: float
 
@@ -183,12 +183,12 @@ class _Drawing(PairSums):
         return {"score": jnp.full(anchors, LOWEST), "index": jnp.full(anchors, -1.0)}
 
     def reduce(self, logits: Any, positive: Mask, valid: Mask, axis: int) -> Sums:
-        """See `PairSums`. Of equal scores the lowest index is taken, in tiles of any size."""
+        """See `PairSums`. Of candidates with equal scores, the lowest index wins, in tiles of any size."""
         candidate = valid & ~positive
         score = jnp.where(candidate, logits.scores[axis], LOWEST)
         best = jnp.max(score, axis=axis)
-        among = jnp.where(candidate & (score == jnp.expand_dims(best, axis)), logits.indices[axis], jnp.inf)
-        index = jnp.min(among, axis=axis)
+        tied = jnp.where(candidate & (score == jnp.expand_dims(best, axis)), logits.indices[axis], jnp.inf)
+        index = jnp.min(tied, axis=axis)
         return {"score": best, "index": jnp.where(index == jnp.inf, -1, index)}
 
     def merge(self, a: Sums, b: Sums) -> Sums:
@@ -210,6 +210,6 @@ class _Drawing(PairSums):
 
 
 def _gumbel(bits: UInt32[Array, "A B"]) -> Float[Array, "A B"]:
-    """Return standard Gumbel noise, fine in its upper tail: among a million candidates, the highest is there."""
+    """Return standard Gumbel noise with a fine upper tail, which the highest of a million candidates lies in."""
     uniform = jnp.minimum(bits.astype(jnp.float32) * 2.0**-32 + 2.0**-33, 1 - 2.0**-24)
     return -jnp.log(-jnp.log1p(-uniform))

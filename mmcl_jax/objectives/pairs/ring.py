@@ -1,4 +1,4 @@
-"""The columns travel from device to device; each meets the rows of all."""
+"""Execution in which the columns travel from device to device, past the rows of every device."""
 
 import dataclasses
 from typing import Any
@@ -12,7 +12,7 @@ from mmcl_jax.objectives.pairs.tiles import Side, Sweep
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ring:
-    """Columns go around with their sums, then once more with their gradients. No device holds more than its share."""
+    """Columns go around with their sums, and in the backward pass with their gradients; none is ever gathered."""
 
     sweep: Sweep
     devices: int
@@ -46,7 +46,7 @@ class Ring:
         return dx, dy
 
     def _pass_on(self, tree: Any) -> Any:
-        """Send every array to the next device; after as many calls as devices, each is back where it began."""
+        """Send every array to the next device; after `devices` calls, each array is back on its first device."""
         if self.devices == 1:
             return tree
         turn = [(device, (device + 1) % self.devices) for device in range(self.devices)]

@@ -1,15 +1,15 @@
-"""Pair rules: which pairs are positives, and which count at all.
+"""Pair rules: which pairs are positives, and which are valid, that is, enter the loss at all.
 
-A rule sees the metadata of a tile of pairs, never how the pairs are walked, so no rule needs an array of all pairs.
-Rules compose: `within(exclude(identity(), "person"), size=32)`. A rule of your own is a function, too:
+A rule reads the metadata of a tile of pairs, so no rule needs an array of all pairs. Rules compose:
+`within(exclude(identity(), "person"), size=32)`. A rule of your own is a function, too:
 
-    def older(rows, columns):  # a sample repels those of younger people alone
+    def older(rows, columns):  # a sample repels only samples of younger people
         positive = rows["id"] == columns["id"]
         return positive, positive | (rows["age"] > columns["age"])
 
-The metadata of rows come as `[A, 1]` and those of columns as `[1, B]`; `id` and `place`, the index in the batch, need
-not be given where both sides are of the same samples. Rows that are absent are said in the argument `present` of
-`contrast`, and no rule needs to know of them.
+The arrays of the rows have the shape `[A, 1]` and those of the columns `[1, B]`. The metadata `id` and `index` are the
+index in the batch unless they are given, where both sides are of the same samples. Absent rows are the argument
+`present` of `contrast`, and no rule needs to handle them.
 """
 
 import dataclasses
@@ -19,23 +19,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 Metadata = Mapping[str, Shaped[Array, "..."]]
-# (metadata of the rows, as [A, 1]; of the columns, as [1, B]) -> (positive, counted), both broadcast to [A, B].
+# (metadata of the rows, as [A, 1]; of the columns, as [1, B]) -> (positive, valid), both broadcast to [A, B].
 PairRule = Callable[[Metadata, Metadata], tuple[Bool[Array, "A B"], Bool[Array, "A B"]]]
 
 
 def identity() -> PairRule:
     """Make a sample's own pair the positive and every other sample a negative: the rule of CLIP and of MMCL.
 
-    Which pair is a sample's own is said by the metadata `id`; by default row i belongs to column i.
+    The metadata `id` decide which pair is a sample's own; by default row i belongs to column i.
     """
     return same("id")
 
 
 def same(key: str, missing: int | None = None) -> PairRule:
-    """Make pairs that agree in `key` positives; every pair counts.
+    """Make pairs that agree in `key` positives; every pair is valid.
 
     `same("id")` is CLIP's and MMCL's rule, `same("label")` SupCon's (Khosla et al., NeurIPS 2020). The value `missing`
-    agrees with nothing, itself included, so that rows without a label are not a class.
+    agrees with nothing, not even with itself, so rows without a label are no class.
     """
 
     def rule(rows: Metadata, columns: Metadata) -> tuple[Array, Array]:
@@ -75,11 +75,11 @@ def exclude(rule: PairRule, key: str, missing: int | None = None) -> PairRule:
 
 
 def within(rule: PairRule, key: str = "index", size: int = 1) -> PairRule:
-    """Exclude pairs whose sides lie in different slices of the batch: keep those whose `key // size` agrees.
+    """Exclude pairs whose sides lie in different slices of the batch, that is, whose `key // size` differs.
 
-    `within(rule, size=32)` contrasts a batch in slices of 32 consecutive samples, as LoVT's code does whose gradients
-    are accumulated over 16 batches of 32; `place` is the sample's index in the batch, so that slices do not depend on
-    devices. `within(rule, "group")` takes slices from the metadata.
+    `within(rule, size=32)` contrasts a batch in slices of 32 consecutive samples, as LoVT's code does, which
+    accumulates gradients over 16 batches of 32. `index` is the sample's index in the whole batch, so the slices are the
+    same on any number of devices. `within(rule, "group")` takes the slices from the metadata.
 
     Raises:
       ValueError: the size is less than 1.
@@ -99,13 +99,13 @@ def present(rule: PairRule, key: str = "present") -> PairRule:
     """Exclude pairs with an absent side (ContIG's "outer" cohort: a modality may be missing).
 
     Give both sides the same array `[B]`: True where a sample has every modality that the loss compares. Presence per
-    side is wrong in the backward direction. An image without a table would have no loss of its own, having no positive,
-    but it would stay a negative of every table. (Two such images beside the four of ContIG's golden values raise the
+    side is wrong in the backward direction: an image without a table has no loss of its own, as it has no positive, but
+    it would stay a negative of every table. (Two such images beside the four of ContIG's golden values raise the
     backward loss from 5.287 to 6.690.)
 
-    Absent rows may hold anything, NaN included: they enter as zeros, and their gradients are exactly 0. That is so of
-    this rule, and of the rules here made of it; around it, a function of your own hides it. The argument `present` of
-    `contrast` holds for every rule.
+    Absent rows may hold anything, NaN included: zeros take their place, and their gradients are exactly 0. This holds
+    for this rule and for the rules of this module that wrap it; a function of your own around it hides it from the
+    kernel. The argument `present` of `contrast` works with every rule.
     """
 
     def narrowed(rows: Metadata, columns: Metadata) -> tuple[Array, Array]:
@@ -117,20 +117,20 @@ def present(rule: PairRule, key: str = "present") -> PairRule:
 
 
 def exclude_self(rule: PairRule, key: str = "index") -> PairRule:
-    """Exclude the pair of an anchor with itself: for views contrasted among themselves, as in SimCLR."""
+    """Exclude the pair of an anchor with itself, where views are contrasted among themselves, as in SimCLR."""
 
     def narrowed(rows: Metadata, columns: Metadata) -> tuple[Array, Array]:
         positive, valid = rule(rows, columns)
-        other = rows[key] != columns[key]
-        return positive & other, valid & other
+        different = rows[key] != columns[key]
+        return positive & different, valid & different
 
     return _Composed(narrowed, _presence(rule))
 
 
 def zero_absent(x: Float[Array, "n *d"], rule: PairRule, metadata: Metadata) -> Float[Array, "n *d"]:
-    """Return `x` with zeros in the rows that are absent by the rule's `present`.
+    """Return `x` with zeros in the rows that the rule's `present` marks as absent.
 
-    No pair of theirs counts, but 0 times NaN is NaN: in the products of the gradients they must be numbers.
+    None of their pairs is valid, but 0 times NaN is NaN: in the products of the gradients they must be numbers.
     """
     for key in _presence(rule):
         x = jnp.where(metadata[key].reshape(-1, *[1] * (x.ndim - 1)), x, jnp.zeros_like(x))
@@ -139,7 +139,7 @@ def zero_absent(x: Float[Array, "n *d"], rule: PairRule, metadata: Metadata) -> 
 
 @dataclasses.dataclass(frozen=True)
 class _Composed:
-    """A rule made of another, and the names of the metadata that say which rows are present."""
+    """A rule that wraps another one, and the names of the metadata that mark rows as present."""
 
     pairs: PairRule
     presence: tuple[str, ...]

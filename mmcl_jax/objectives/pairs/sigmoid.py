@@ -1,4 +1,4 @@
-"""Sigmoid contrast of all pairs: every pair is a yes-or-no question of its own."""
+"""Sigmoid contrast of all pairs: every pair is a binary classification."""
 
 import jax
 import jax.numpy as jnp
@@ -30,15 +30,15 @@ def sigmoid_contrast(
 ) -> PairLosses:
     r"""Return SigLIP's loss (Zhai et al., ICCV 2023, equation 1), per anchor of both sides.
 
-    With $s_{ij} = t \cos(x_i, y_j) + b$ and $z_{ij}$ = 1 for positives and -1 for other counted pairs, the loss of row
+    With $s_{ij} = t \cos(x_i, y_j) + b$ and $z_{ij}$ = 1 for positives and -1 for other valid pairs, the loss of row
     $i$ is $\sum_j -\log \sigma(z_{ij} s_{ij})$; the paper's loss is the mean over rows, which equals the mean over
     columns when A = B.
 
     With `normalise=False`, $s_{ij} = t \langle x_i, y_j \rangle + b$; with a `clip` $c$, $c \tanh(s_{ij} / c)$ takes
-    the place of $s_{ij}$, bias included. Every pair is a question of its own, so there is no denominator to choose.
+    the place of $s_{ij}$, bias included. There is no denominator.
 
-    Arguments, errors, memory and cost are those of `softmax.contrast`; `scale` is t, 10 by default, and `bias` b, and
-    both may be learned. An anchor is valid if any pair of it counts.
+    Arguments, errors, memory and cost are those of `softmax.contrast`. `scale` is t, 10 by default, and `bias` is b;
+    both may be learned. An anchor is valid if any of its pairs is.
 
     Example:
       >>> import numpy as np
@@ -95,6 +95,6 @@ class SigmoidSums(ScoredSums):
 
     def losses(self, sums: Sums) -> AnchorLosses:
         """See `ScoredSums`."""
-        valid = ~(sums["strongest"] <= LOWEST)  # NaN is valid, so that it is seen
+        valid = ~(sums["strongest"] <= LOWEST)  # NaN is valid, so that it shows in the loss
         hit = (sums["positives"] > 0) & (sums["best"] >= sums["strongest"])
         return AnchorLosses(loss=sums["loss"], top1=hit, valid=valid)

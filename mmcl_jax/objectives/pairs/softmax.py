@@ -37,15 +37,15 @@ def contrast(
 ) -> PairLosses:
     r"""Return the softmax contrast of all pairs, in both directions from one sweep over the similarities.
 
-    With $s_{ij} = \cos(x_i, y_j) / \tau$, positives $P_i$ and the set $D_i$ of counted pairs (denominator "all") or of
-    counted pairs that are not positives ("negatives"), the loss of row $i$ is
+    With $s_{ij} = \cos(x_i, y_j) / \tau$, positives $P_i$ and the set $D_i$ of valid pairs (denominator "all") or of
+    valid pairs that are not positives ("negatives"), the loss of row $i$ is
 
     $$\ell_i = \log \sum_{j \in D_i} e^{s_{ij}} - \frac{1}{|P_i|} \sum_{j \in P_i} s_{ij}.$$
 
     With `normalise=False`, $s_{ij} = \langle x_i, y_j \rangle / \tau$; with a `clip` $c$, $c \tanh(s_{ij} / c)$ takes
     the place of $s_{ij}$.
 
-    Rows are scaled to unit length in float32 and rounded to the dtype they came in, in which they are sent to other
+    Rows are scaled to unit length in float32 and rounded to the dtype of the input, in which they are sent to other
     devices and multiplied; logits, sums and losses are float32.
 
     Cost per device, for A = B rows on n devices, b = B/n, s bytes per element and U = 2 b B d FLOPs:
@@ -56,30 +56,30 @@ def contrast(
     | gathered | 1 U + 3 U | B d (s + 4) + a few arrays of b d and of tile x tile | B d (s + 4) + 36 B bytes |
     | ring | 1 U + 3 U | a few arrays of b d and of tile x tile | 2 B d s + 4 B d + 40 B bytes |
 
-    The two tiled executions form the similarities twice, so as never to keep them: their memory grows with B. The
-    measured bytes are in `benchmarks/results/compiled-*.json`.
+    The two tiled executions compute the similarities twice in place of storing them: their memory grows with B, not
+    with its square. The measured bytes are in `benchmarks/results/compiled-*.json`.
 
     Args:
       x: embeddings of the rows, `[A, d]` in float32 or bfloat16; other floats become float32. Outside of `jax.jit` and
-        `jax.grad`, arrays of any library that speaks DLPack will do, here and below.
+        `jax.grad`, this and the other arrays may be of any library that speaks DLPack.
       y: embeddings of the columns, `[B, d]`, of the same dtype.
-      rule: says which pairs are positives and which count; see `rules`. By default row i and column i are a pair, and
-        all other samples negatives.
-      metadata: arrays `[A]` for the rule, of both sides, where A = B.
-      x_metadata: arrays `[A]` for the rule, of the rows alone.
-      y_metadata: arrays `[B]` for the rule, of the columns alone.
-      present: bool `[A]`, which samples have both sides, where A = B; for sides of their own, a pair of arrays. Rows
-        that are absent are in no pair, whatever the rule says; they may hold anything, NaN included, and their losses
-        and gradients are exactly 0.
+      rule: decides which pairs are positives and which are valid; see `rules`. By default row i and column i are a
+        positive pair, and all other pairs are negatives.
+      metadata: arrays `[A]` for the rule, for both sides, where A = B.
+      x_metadata: arrays `[A]` for the rule, for the rows alone.
+      y_metadata: arrays `[B]` for the rule, for the columns alone.
+      present: bool `[A]`, True where a sample has both sides, where A = B; else a pair of arrays, `[A]` and `[B]`.
+        Absent rows are in no pair, whatever the rule; they may hold anything, NaN included, and their losses and
+        gradients are exactly 0.
       temperature: tau; 0.1 by default, as in MMCL. May be learned.
       scale: 1 / tau, in place of the temperature; may be learned.
-      denominator: "all" is what released code computes; "negatives" is what the papers' equations say
-        (MMCL equation 2, decoupled contrastive learning).
+      denominator: "all" includes the positives, as released code does; "negatives" excludes them, as the papers'
+        equations do (MMCL equation 2, decoupled contrastive learning).
       normalise: scale the rows to unit length; without it, logits are scaled products.
       clip: the bound of a soft clip of the logits, as in AMDIM and in the taxonomy of Fedorov et al.
-      execution: how the pairs are walked, an `Execution` or its name: "gathered" by default, "dense" or "ring".
-      mesh: the devices among which rows are divided. By default those over which the arrays' rows lie; under `jax.jit`
-        and `jax.grad` that can be seen of meshes with explicit axes alone, so give any other.
+      execution: how the pairs are computed, an `Execution` or its name: "gathered" by default, "dense" or "ring".
+      mesh: the devices that share the rows; by default the mesh over which the arrays' rows are sharded. Under
+        `jax.jit` and `jax.grad`, arrays show only meshes with explicit axes; give any other mesh.
 
     Returns:
       Losses and hits per anchor, sharded as the embeddings are.
@@ -144,7 +144,7 @@ class SoftmaxSums(ScoredSums):
             "positives": matches(positive, axis),
             "best": highest(logits, positive, axis),
         }
-        # The best counted score is the peak already, unless the positives are left out of the denominator.
+        # With the denominator "all", the highest valid score is the peak already.
         return sums if self.denominator == "all" else {**sums, "strongest": highest(logits, valid, axis)}
 
     def merge(self, a: Sums, b: Sums) -> Sums:
@@ -166,13 +166,13 @@ class SoftmaxSums(ScoredSums):
 
     def log_total(self, sums: Sums) -> Float[Array, "n"]:
         """Return the logarithm of each anchor's sum of exponentials, `LOWEST` where the sum is empty."""
-        some = sums["total"] != 0
-        total = jnp.log(jnp.where(some, sums["total"], 1))
-        return jnp.where(some, jax.lax.stop_gradient(sums["peak"]) + total, LOWEST)
+        nonempty = sums["total"] != 0
+        total = jnp.log(jnp.where(nonempty, sums["total"], 1))
+        return jnp.where(nonempty, jax.lax.stop_gradient(sums["peak"]) + total, LOWEST)
 
     def losses(self, sums: Sums) -> AnchorLosses:
         """See `ScoredSums`."""
-        valid = (sums["positives"] > 0) & (sums["total"] != 0)  # NaN is valid, so that it is seen
+        valid = (sums["positives"] > 0) & (sums["total"] != 0)  # NaN is valid, so that it shows in the loss
         repulsion = self.log_total(sums)
         attraction = sums["attraction"] / jnp.maximum(sums["positives"], 1)
         top1 = sums["best"] >= sums.get("strongest", sums["peak"])

@@ -1,4 +1,4 @@
-"""What a loss keeps of its pairs: per-anchor sums that can be taken tile by tile."""
+"""The sums per anchor that a contrastive loss is made of, which can be computed tile by tile."""
 
 import abc
 from typing import Any
@@ -13,19 +13,19 @@ Tile = Float[Array, "A B"]
 Mask = Bool[Array, "A B"]
 Sums = dict[str, Float[Array, "..."]]
 
-# Lower than any logit, and finite: an anchor without pairs needs no care about the difference of two infinities.
+# Lower than any logit, and finite, so that an anchor without pairs never gives the difference of two infinities.
 LOWEST = -1e30
 
 
 class PairSums(abc.ABC):
-    """The per-anchor sums of a contrastive loss, and their derivative by the logits.
+    """The per-anchor sums of a contrastive loss, and their derivative with respect to the logits.
 
-    Both directions use the same definition: rows are reduced along axis 1 of a tile, columns along axis 0. Entries
-    that are maxima, and `positives`, are constants to differentiation.
+    Both directions use the same definition: the sums of rows are reduced along axis 1 of a tile, those of columns along
+    axis 0. Maxima, and `positives`, are constants to differentiation.
     """
 
     def scores(self, logits: Tile, rows: Metadata, columns: Metadata) -> Any:
-        """Return the logits that `reduce` and `dlogits` take, from the scores and the metadata of a tile."""
+        """Return the argument `logits` of `reduce` and `dlogits`, from the logits and the metadata of a tile."""
         return logits
 
     @abc.abstractmethod
@@ -42,11 +42,11 @@ class PairSums(abc.ABC):
 
     @abc.abstractmethod
     def residuals(self, sums: Sums, cotangents: Sums) -> Sums:
-        """Return the arrays that `dlogits` needs of an anchor's sums and their cotangents."""
+        """Return the arrays that `dlogits` needs, from the anchors' sums and their cotangents."""
 
     @abc.abstractmethod
     def dlogits(self, logits: Tile, positive: Mask, valid: Mask, residuals: Sums) -> Tile:
-        """Return the derivative of the sums along one axis by the logits; `residuals` is broadcast along that axis."""
+        """Return the derivative of one axis's sums by the logits; `residuals` broadcasts along that axis."""
 
 
 def soft_clip(logits: Float[Array, "..."], bound: float | None) -> Float[Array, "..."]:
@@ -55,7 +55,7 @@ def soft_clip(logits: Float[Array, "..."], bound: float | None) -> Float[Array, 
 
 
 def packed(sums: Sums) -> Float[Array, "k n"]:
-    """Return all sums as one array, so that they travel in one message."""
+    """Return all sums as one array, which is sent in one message."""
     return jnp.stack(list(sums.values()))
 
 
@@ -65,7 +65,7 @@ def unpacked(array: Float[Array, "k n"], like: Sums) -> Sums:
 
 
 def highest(logits: Tile, where: Mask, axis: int) -> Float[Array, "n"]:
-    """Return the highest logit per anchor, `LOWEST` where there is none; a constant to differentiation."""
+    """Return the highest logit per anchor, `LOWEST` if the mask is empty; a constant to differentiation."""
     return jax.lax.stop_gradient(jnp.max(jnp.where(where, logits, LOWEST), axis=axis))
 
 

@@ -1,4 +1,4 @@
-"""One device's sweep over pairs, in square tiles that are formed, reduced and forgotten."""
+"""One device's sweep over pairs, in square tiles that are formed, reduced and dropped."""
 
 import dataclasses
 import functools
@@ -15,9 +15,9 @@ Tree = TypeVar("Tree")
 
 
 class Side(NamedTuple):
-    """One side of the pairs: `embeddings` [n, d], `metadata` [n] for the rule, and, of rows, a `bias` [n] on logits.
+    """One side of the pairs: `embeddings` [n, d], `metadata` [n] for the rule, and for rows a `bias` [n] of the logits.
 
-    `real` [n] is False where a row only fills up a tile; None if all are real. A gradient has no metadata.
+    `real` [n] is False where a row is padding of a tile; None if no row is. A gradient has no metadata.
     """
 
     embeddings: Float[Array, "*tiles n d"]
@@ -28,9 +28,10 @@ class Side(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """What is done with each tile: the sums of `loss` over the pairs that `rule` makes, `tile` x `tile` at once.
+    """The computation of `loss`'s sums over the pairs of `rule`, in tiles of `tile` x `tile` pairs.
 
-    `axes` are the mesh axes along which the sides differ. `clip` bounds the logits softly (`soft_clip`), bias included.
+    `axes` are the mesh axes over which the sides are sharded. `clip` is the bound of `soft_clip` for the
+    logits, bias included.
     """
 
     loss: PairSums
@@ -40,7 +41,7 @@ class Sweep:
     clip: float | None = None
 
     def pairs(self, x: Side, y: Side) -> tuple[Any, Mask, Mask]:
-        """Return the scores of all pairs of two sides, the mask of positives, and the mask of valid pairs."""
+        """Return the logits of all pairs of two sides, the mask of positives, and the mask of valid pairs."""
         logits = product(x.embeddings, y.embeddings.T)
         if x.bias is not None:
             logits = logits + x.bias[:, None]
@@ -83,9 +84,9 @@ class Sweep:
         return _joined(rows, x), _joined(columns, y)
 
     def backward(self, x: Side, y: Side, x_residuals: Sums, y_residuals: Sums) -> tuple[Sums, Sums]:
-        """Return the gradients with respect to both sides, as in `no_gradient`, from the cotangents of their sums.
+        """Return the gradients with respect to both sides, as in `no_gradient`, from the residuals of their sums.
 
-        The tiles are formed anew: keeping them would take the memory that tiles are there to save.
+        The tiles are computed again: storing them would take the memory that tiles save.
         """
 
         def one_tile(dy: Sums, row: tuple[Side, Sums, Sums], *, y: Side, y_residuals: Sums) -> tuple[Sums, Sums]:
@@ -114,18 +115,18 @@ class Sweep:
         return _joined(dx, x), _joined(dy, y)
 
     def _varying(self, tree: Tree) -> Tree:
-        """Mark new arrays as varying between devices, as the arrays that are added to them do."""
+        """Mark new arrays as varying between devices, like the arrays that are added to them."""
         return jax.lax.pcast(tree, self.axes, to="varying") if self.axes else tree
 
     def _cut(self, tree: Tree) -> Tree:
-        """Cut arrays [n, ...] into [tiles, height, ...]: as even as can be, the last filled up with zeros."""
+        """Cut arrays [n, ...] into [tiles, height, ...], as even as possible; pad the last tile with zeros."""
 
         def cut(array: Array) -> Array:
             rows = array.shape[0]
             count = -(-rows // self.tile)
             height = -(-rows // count)
-            filled = jnp.pad(array, [(0, count * height - rows)] + [(0, 0)] * (array.ndim - 1))
-            return filled.reshape(count, height, *array.shape[1:])
+            padded = jnp.pad(array, [(0, count * height - rows)] + [(0, 0)] * (array.ndim - 1))
+            return padded.reshape(count, height, *array.shape[1:])
 
         return jax.tree.map(cut, tree)
 
@@ -138,7 +139,7 @@ class Sweep:
 
 
 def product(a: Float[Array, "m k"], b: Float[Array, "k n"]) -> Float[Array, "m n"]:
-    """Return the matrix product in float32; float32 factors are not rounded below that (as GPUs and TPUs would)."""
+    """Return the matrix product in float32; float32 factors keep full precision, also on GPUs and TPUs."""
     exact = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
     return jax.lax.dot(a, b, precision=exact, preferred_element_type=jnp.float32)
 
@@ -149,6 +150,6 @@ def _each(tree: Any, axis: int) -> Any:
 
 
 def _joined(tiles: Tree, side: Side) -> Tree:
-    """Join tiles to the length of the side that they were cut from."""
+    """Join tiles, without their padding, to the length of the side that they were cut from."""
     rows = side.embeddings.shape[0]
     return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:])[:rows], tiles)

@@ -1,4 +1,4 @@
-"""The terms, one file each; the import of a term registers it. A new term is a file here and a line in this list."""
+"""The terms, one file each. Importing a term registers it: a new term is a file here and a line below."""
 
 from mmcl_jax.objectives.terms.agreement import byol as byol
 from mmcl_jax.objectives.terms.agreement import simsiam as simsiam

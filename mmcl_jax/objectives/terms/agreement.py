@@ -20,12 +20,13 @@ def cosine(x: Embedding, y: Embedding) -> Float[Array, "B"]:
 def byol(*, between: tuple[str, str] = ("image_1", "image_2"), weight: float = 1.0) -> Term:
     r"""Return BYOL's term (Grill et al., NeurIPS 2020), equation 2, in both directions: $\sum (2 - 2 \cos(p_1, z'_2))$.
 
-    The prediction of one view is compared with the embedding of the other by the target network, a moving average of
-    encoder and projector (`config.target`) that gets no gradient. Needs a predictor (`config.predictors`).
+    The prediction of one view is compared with the target network's embedding of the other view. The target network is
+    an EMA of encoder and projector (`config.target`) and gets no gradient. The term needs a predictor
+    (`config.predictors`).
 
     Args:
       between: the two features.
-      weight: of this term in the objective.
+      weight: factor of this term in the objective.
 
     Raises:
       ValueError: the weight is negative.
@@ -37,9 +38,9 @@ def byol(*, between: tuple[str, str] = ("image_1", "image_2"), weight: float = 1
     """
     check_weights(weight=weight)
 
-    def loss(given: Whole) -> Loss:
-        (p1, p2), (z1, z2) = given.predictions, given.teacher
-        agreement = (given.mean(cosine(p1, z2)) + given.mean(cosine(p2, z1))) / 2
+    def loss(batch: Whole) -> Loss:
+        (p1, p2), (z1, z2) = batch.predictions, batch.teacher
+        agreement = (batch.mean(cosine(p1, z2)) + batch.mean(cosine(p2, z1))) / 2
         return Loss(value=4 - 4 * agreement, metrics={"agreement": agreement})
 
     return Term(name="byol", between=between, weight=weight, loss=loss, outputs=("prediction", "teacher"))
@@ -49,12 +50,12 @@ def byol(*, between: tuple[str, str] = ("image_1", "image_2"), weight: float = 1
 def simsiam(*, between: tuple[str, str] = ("image_1", "image_2"), weight: float = 1.0) -> Term:
     r"""Return SimSiam's term (Chen and He, CVPR 2021), equation 4: $-\frac12 \cos(p_1, z_2) - \frac12 \cos(p_2, z_1)$.
 
-    The embeddings z get no gradient here, which is what keeps everything from collapsing to one point; -1 is the least
-    value. Needs a predictor (`config.predictors`).
+    The embeddings z get no gradient: this keeps all embeddings from collapsing to one point. The lowest value is -1.
+    The term needs a predictor (`config.predictors`).
 
     Args:
       between: the two features.
-      weight: of this term in the objective.
+      weight: factor of this term in the objective.
 
     Raises:
       ValueError: the weight is negative.
@@ -66,10 +67,10 @@ def simsiam(*, between: tuple[str, str] = ("image_1", "image_2"), weight: float 
     """
     check_weights(weight=weight)
 
-    def loss(given: Whole) -> Loss:
-        p1, p2 = given.predictions
-        z1, z2 = map(jax.lax.stop_gradient, given.embeddings)
-        agreement = (given.mean(cosine(p1, z2)) + given.mean(cosine(p2, z1))) / 2
+    def loss(batch: Whole) -> Loss:
+        p1, p2 = batch.predictions
+        z1, z2 = map(jax.lax.stop_gradient, batch.embeddings)
+        agreement = (batch.mean(cosine(p1, z2)) + batch.mean(cosine(p2, z1))) / 2
         return Loss(value=-agreement, metrics={"agreement": agreement})
 
     return Term(name="simsiam", between=between, weight=weight, loss=loss, outputs=("prediction", "embedding"))

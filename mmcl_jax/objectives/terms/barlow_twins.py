@@ -1,4 +1,4 @@
-"""The Barlow Twins term: two views agree in every dimension, and dimensions say different things."""
+"""The Barlow Twins term: two views agree in every dimension, and different dimensions are uncorrelated."""
 
 import jax.numpy as jnp
 
@@ -22,22 +22,22 @@ def barlow_twins(
     Args:
       between: the two features.
       redundancy: lambda; 0.005 in the paper and in MMCL's baseline.
-      weight: of this term in the objective.
+      weight: factor of this term in the objective.
 
     Raises:
       ValueError: a number is out of range.
 
     Example:
-      >>> z = jnp.array([[1.0, 1.0], [-1.0, -1.0]])  # both dimensions log the same
+      >>> z = jnp.array([[1.0, 1.0], [-1.0, -1.0]])  # both dimensions are equal
       >>> loss = barlow_twins(redundancy=0.5)(z, z)
       >>> round(float(loss), 3)
       1.0
     """
     check_weights(redundancy=redundancy, weight=weight)
 
-    def loss(given: Whole) -> Loss:
-        first, second = (standardised(embedding, given.present) for embedding in given.embeddings)
-        correlation = first.T @ second / rows_of(first, given.present)
+    def loss(batch: Whole) -> Loss:
+        first, second = (standardised(embedding, batch.present) for embedding in batch.embeddings)
+        correlation = first.T @ second / rows_of(first, batch.present)
         agreement = jnp.sum((1 - jnp.diagonal(correlation)) ** 2)
         repeated = jnp.sum(off_diagonal(correlation) ** 2)
         metrics = {"correlation": jnp.diagonal(correlation).mean()}

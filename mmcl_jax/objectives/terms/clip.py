@@ -22,19 +22,21 @@ def clip(
     """Return a contrast between two views of a sample: `balance * first->second + (1 - balance) * second->first`.
 
     MMCL (Hager et al., CVPR 2023), equations 2 and 3, where `balance` is lambda. The equations leave the positive out
-    of the denominator and sum over the batch; the released code keeps it in and takes the mean. Here the mean is taken,
-    and `denominator` is "all" (the code's, and so the published numbers') or "negatives" (the equation's).
+    of the denominator and sum over the batch. The released code, which the published numbers come from, keeps the
+    positive and takes the mean. This term takes the mean; `denominator` is "all" (the code) or "negatives" (the
+    equations).
 
     Args:
       between: the two features.
       temperature: tau; 0.1 and fixed in MMCL.
-      learn_temperature: learn it, from `temperature` on and not below 0.01, as CLIP does.
-      weight: of this term in the objective.
+      learn_temperature: learn the temperature, starting from `temperature` and never below 0.01, as CLIP does.
+      weight: factor of this term in the objective.
       balance: weight of the direction first -> second, in [0, 1].
       denominator: see `pairs.contrast`.
-      labels: see `label_rule`. MMCL's table 3 compares all three. In its released code, SupCon's second direction
-        repeats the first, so that only image -> table is trained; here both are, as the paper means.
-      target: the class label that `labels` is about; None for the store's first.
+      labels: use of class labels, see `label_rule`. MMCL's table 3 compares all three uses. In its released code,
+        SupCon's second direction repeats the first, so only image -> table is trained; here both directions are, as in
+        the paper.
+      target: name of the class label; None for the store's first.
       background: see `classes`.
 
     Raises:
@@ -55,18 +57,18 @@ def clip(
     if not 0 <= balance <= 1:
         raise ValueError(f"balance must lie in [0, 1], not {balance}")
 
-    def loss(given: Whole) -> Loss:
-        first, second = given.embeddings
-        rule, metadata = pairing(given, labels, target=target, background=background)
+    def loss(batch: Whole) -> Loss:
+        first, second = batch.embeddings
+        rule, metadata = pairing(batch, labels, target=target, background=background)
         losses = contrast(
             first,
             second,
             rule=rule,
             x_metadata=metadata,
             y_metadata=metadata,
-            scale=scale_of(given.learned, temperature),
+            scale=scale_of(batch.learned, temperature),
             denominator=denominator,
-            execution=given.execution,
+            execution=batch.execution,
         )
         value = balance * losses.forward.mean() + (1 - balance) * losses.backward.mean()
         return Loss(value=value, metrics={"top1": losses.forward.accuracy(), "top1_back": losses.backward.accuracy()})

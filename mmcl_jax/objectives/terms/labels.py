@@ -1,4 +1,4 @@
-"""What contrast does with labels, where there are some: ignore them, eliminate false negatives, or attract classes."""
+"""The use of labels in contrast: ignore them, eliminate false negatives, or attract samples of one class."""
 
 from typing import Literal
 
@@ -12,11 +12,11 @@ Labels = Literal["ignore", "eliminate", "attract"]
 
 
 def label_rule(labels: Labels) -> PairRule:
-    """Return the pair rule.
+    """Return the pair rule for one use of labels.
 
-    "ignore": a sample's own other view is its positive, and every other sample a negative. "eliminate": other samples
-    of its class are left out of the denominator (false-negative elimination; MMCL, section 3.3). "attract": they are
-    positives, too (SupCon; Khosla et al., NeurIPS 2020).
+    "ignore": the sample's own other view is the positive, and every other sample is a negative. "eliminate": other
+    samples of the same class are excluded from the denominator (false-negative elimination; MMCL, section 3.3).
+    "attract": other samples of the same class are positives, too (SupCon; Khosla et al., NeurIPS 2020).
     """
     if labels == "eliminate":
         return exclude(same("id"), "label")
@@ -29,31 +29,31 @@ def targets_of(labels: Labels, target: str | None) -> tuple[str, ...]:
 
 
 def pairing(
-    given: Whole, labels: Labels = "ignore", *, target: str | None = None, background: int | None = None
+    batch: Whole, labels: Labels = "ignore", *, target: str | None = None, background: int | None = None
 ) -> tuple[PairRule, dict[str, Shaped[Array, "B"]]]:
-    """Return the rule of the pairs of a batch, and the metadata that it reads, which is that of both sides.
+    """Return the pair rule of a batch, and the metadata that it reads, which both sides share.
 
-    A pair counts only where both of its rows are present.
+    A pair is valid only if both of its rows are present.
 
     Args:
-      given: the batch.
+      batch: the batch.
       labels: see `label_rule`.
       target: name of the class label; None for "label".
       background: see `classes`.
     """
-    rule, metadata = label_rule(labels), {"id": given.ids}
+    rule, metadata = label_rule(labels), {"id": batch.ids}
     for name in targets_of(labels, target):
-        metadata["label"] = classes(given.targets[name], background)
-    if given.present is not None:
-        rule, metadata["present"] = present(rule), given.present
+        metadata["label"] = classes(batch.targets[name], background)
+    if batch.present is not None:
+        rule, metadata["present"] = present(rule), batch.present
     return rule, metadata
 
 
 def classes(label: Int[Array, "B"], background: int | None) -> Int[Array, "B"]:
-    """Return the class of every row, where rows without a label, which is below 0, have classes of their own.
+    """Return the class of every row; each row without a label (a negative code) is a class of its own.
 
-    So have rows of the class `background`: they have nothing in common, such as the healthy of whom only the ill are
-    told apart. (MMCL's code does so for its binary targets.)
+    So is each row of the class `background`, whose samples need not resemble each other: healthy people, for example,
+    where the other classes are diseases. (MMCL's code does so for its binary targets.)
     """
     alone = jnp.iinfo(label.dtype).min + jnp.arange(len(label), dtype=label.dtype)
     shared = label >= 0 if background is None else (label >= 0) & (label != background)

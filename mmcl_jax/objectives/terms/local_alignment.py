@@ -1,4 +1,4 @@
-"""The local term of LoVT: each part of one modality is recognised by what the other modality has for it."""
+"""The local term of LoVT: each local feature of one modality matches what attention reads for it in the other."""
 
 import jax
 import jax.numpy as jnp
@@ -12,19 +12,21 @@ from mmcl_jax.objectives.stages import Each, Layer, LayerInput, Loss, Whole
 
 
 class Alignment(nnx.Module):
-    """Attention between two modalities; both use the same projections of keys (and queries), values and results."""
+    """Attention between two modalities, with one projection of queries and keys, one of values and one of results."""
 
-    def __init__(self, given: LayerInput) -> None:
-        width = given.sizes[0].embedding
-        if given.sizes[1].embedding != width:
-            raise ValueError(f"both projectors must have the same width, not {width} and {given.sizes[1].embedding}")
-        make = [linear(width, width, rngs=given.rngs, dtype=given.dtype) for _ in range(3)]
-        self.key, self.value, self.out = make
+    def __init__(self, context: LayerInput) -> None:
+        width = context.sizes[0].embedding
+        if context.sizes[1].embedding != width:
+            raise ValueError(
+                f"local_alignment needs two projectors of one width, not {width} and {context.sizes[1].embedding}"
+            )
+        layers = [linear(width, width, rngs=context.rngs, dtype=context.dtype) for _ in range(3)]
+        self.key, self.value, self.out = layers
 
     def __call__(
         self, x: Float[Array, "B K d"], y: Float[Array, "B M d"], mask: Bool[Array, "B M"] | None
     ) -> Float[Array, "B K d"]:
-        """Return what each of x finds in y."""
+        """Return the result of attention from each position of x to the positions of y."""
         return self.out(attended(self.key(x), self.key(y), self.value(y), mask))
 
 
@@ -39,17 +41,17 @@ def local_alignment(
 ) -> Term:
     r"""Return LoVT's local losses (Mueller et al., ECCV 2022): the sum over modalities of the mean of both directions.
 
-    An attention without normalisation (the released code has BatchNorm behind it) gives each region of the image what
-    the sentences say of it, and each sentence what the regions show of it. `local.position_contrast` then compares each
-    local feature with its own counterpart among those of the same sample, weighted as the encoder weighs it. Positions
-    of a grid are smooth (`local.smooth_targets`), others are not.
+    Attention without normalisation (the released code has BatchNorm behind it) gives each image region a feature of
+    the sentences about it, and each sentence a feature of the regions it describes. `local.position_contrast` then
+    contrasts each local feature with the attended features of its sample, with the encoder's weights. On a grid, near
+    positions are positives, too (`local.smooth_targets`).
 
     Args:
       between: the local features of two views, behind projectors of one width.
       temperature: tau' of the contrast.
       smoothness: beta of a grid's positions.
       threshold: T of a grid's positions.
-      weight: of this term in the objective; mu and nu are 0.75.
+      weight: factor of this term in the objective; mu and nu are 0.75 in LoVT.
 
     Raises:
       ValueError: a number is out of range.
@@ -59,23 +61,23 @@ def local_alignment(
       >>> term = local_alignment()
       >>> layers = term.init(nnx.Rngs(0), regions, sentences)
       >>> loss = jax.jit(lambda *local: term(*local, layers=layers, present=jnp.array([True, False])))
-      >>> round(float(loss(regions, sentences)), 2)  # equal features cannot be told apart: log 9 + log 4
+      >>> round(float(loss(regions, sentences)), 2)  # all features are equal: log 9 + log 4
       3.58
     """
     check_term(temperature=temperature, weight=weight)
     if min(smoothness, threshold) <= 0:
         raise ValueError(f"smoothness and threshold must be positive, not {smoothness} and {threshold}")
 
-    def each(given: Each) -> Float[Array, "B"]:
-        align = given.layers["align"]
-        sides = list(zip(given.embeddings, given.features, strict=True))
+    def each(rows: Each) -> Float[Array, "B"]:
+        align = rows.layers["align"]
+        sides = list(zip(rows.embeddings, rows.features, strict=True))
         losses: list[Float[Array, "B"]] = []
-        for (own, features), (other, others) in (sides, sides[::-1]):
+        for (own, features), (other, other_features) in (sides, sides[::-1]):
             grid = features.grid
             targets = None if grid is None else smooth_targets(grid, smoothness=smoothness, threshold=threshold)
             losses += position_contrast(
                 own,
-                align(own, other, others.mask),
+                align(own, other, other_features.mask),
                 temperature=temperature,
                 targets=targets,
                 mask=features.mask,
@@ -83,8 +85,8 @@ def local_alignment(
             )
         return jnp.stack(losses).sum(axis=0) / 2
 
-    def loss(given: Whole) -> Loss:
-        return Loss(value=given.mean(given.each))
+    def loss(batch: Whole) -> Loss:
+        return Loss(value=batch.mean(batch.each))
 
     return Term(
         name="local_alignment",

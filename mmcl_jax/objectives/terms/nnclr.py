@@ -1,4 +1,4 @@
-"""The NNCLR term: a view's nearest neighbour of earlier steps attracts the prediction of the other view."""
+"""The NNCLR term: the nearest neighbour of one view, among earlier embeddings, attracts the other view's prediction."""
 
 import jax.numpy as jnp
 
@@ -19,15 +19,15 @@ def nnclr(
 ) -> Term:
     r"""Return NNCLR's term (Dwibedi et al., ICCV 2021), equation 3, in both directions.
 
-    The anchor of a sample is the nearest to its embedding among the last `queue` embeddings of the first view; its
-    positive is the prediction of the sample's other view, its negatives those of the other samples. Needs a predictor
-    (`config.predictors`).
+    The anchor of a sample is the nearest neighbour of its embedding among the last `queue` embeddings of the first
+    view. The positive is the prediction of the sample's other view, the negatives are the predictions of the other
+    samples. The term needs a predictor (`config.predictors`).
 
     Args:
       between: the two features.
       temperature: tau; 0.1 in the paper.
-      queue: embeddings that are remembered; 98,304 in the paper, whose figure 5 loses little down to 16,384.
-      weight: of this term in the objective.
+      queue: number of embeddings in the queue; 98,304 in the paper, whose figure 5 shows little loss down to 16,384.
+      weight: factor of this term in the objective.
 
     Raises:
       ValueError: a number is out of range.
@@ -42,12 +42,12 @@ def nnclr(
     if queue <= 0:
         raise ValueError(f"queue must be positive, not {queue}")
 
-    def loss(given: Whole) -> Loss:
-        queue = given.queue
+    def loss(batch: Whole) -> Loss:
+        queue = batch.queue
         if queue is None:
-            raise ValueError("nnclr needs a queue of earlier embeddings")
-        (z1, z2), (p1, p2) = given.embeddings, given.predictions
-        rule, metadata = pairing(given)
+            raise ValueError("nnclr needs a queue; give embeddings of earlier steps as queue=")
+        (z1, z2), (p1, p2) = batch.embeddings, batch.predictions
+        rule, metadata = pairing(batch)
         values, hits = [], []
         for z, p in ((z1, p2), (z2, p1)):
             nearest = queue[jnp.argmax(unit(z, dtype=jnp.float32) @ queue.T, axis=1)]
@@ -59,7 +59,7 @@ def nnclr(
                 y_metadata=metadata,
                 scale=1 / temperature,
                 denominator="all",
-                execution=given.execution,
+                execution=batch.execution,
             )
             values.append(losses.forward.mean())
             hits.append(losses.forward.accuracy())

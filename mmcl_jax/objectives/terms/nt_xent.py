@@ -27,10 +27,11 @@ def nt_xent(
     Args:
       between: the two features.
       temperature: tau; 0.1 as in MMCL's baseline.
-      weight: of this term in the objective.
+      weight: factor of this term in the objective.
       denominator: see `pairs.contrast`.
-      labels: see `label_rule`; "attract" is SupCon. (MMCL's code for it lacks the minus sign: it pushes classes apart.)
-      target: the class label that `labels` is about; None for the store's first.
+      labels: use of class labels, see `label_rule`; "attract" is SupCon. (MMCL's code of SupCon lacks the minus sign,
+        so that it pushes samples of one class apart.)
+      target: name of the class label; None for the store's first.
       background: see `classes`.
 
     Raises:
@@ -43,13 +44,13 @@ def nt_xent(
     """
     check_term(temperature=temperature, weight=weight)
 
-    def loss(given: Whole) -> Loss:
-        first, second = given.embeddings
-        # Interleaved, not concatenated: view 1 and 2 of a sample stay on the device that holds the sample.
+    def loss(batch: Whole) -> Loss:
+        first, second = batch.embeddings
+        # Interleaved, not concatenated: both views of a sample stay on the device that holds the sample.
         views = jnp.stack([first, second], axis=1).reshape(-1, first.shape[1])
-        rule, single = pairing(given, labels, target=target, background=background)
-        twice = {name: jnp.repeat(value, 2) for name, value in single.items()}
-        metadata = {**twice, "index": jnp.arange(len(views))}
+        rule, per_sample = pairing(batch, labels, target=target, background=background)
+        per_view = {name: jnp.repeat(value, 2) for name, value in per_sample.items()}
+        metadata = {**per_view, "index": jnp.arange(len(views))}
         losses = contrast(
             views,
             views,
@@ -58,7 +59,7 @@ def nt_xent(
             y_metadata=metadata,
             scale=1 / temperature,
             denominator=denominator,
-            execution=given.execution,
+            execution=batch.execution,
         )
         return Loss(value=losses.forward.mean(), metrics={"top1": losses.forward.accuracy()})
 

@@ -1,4 +1,4 @@
-"""The SigLIP term: every pair of two modalities is judged by itself."""
+"""The SigLIP term: every pair of two modalities is a binary classification."""
 
 import jax.numpy as jnp
 
@@ -16,16 +16,16 @@ def siglip(
     bias: float = -10.0,
     weight: float = 1.0,
 ) -> Term:
-    """Return a sigmoid loss between two views; the mean over the samples of the sum over their pairs.
+    """Return a sigmoid loss between two views: the sum over the pairs of a sample, and the mean over samples.
 
-    SigLIP (Zhai et al., ICCV 2023), Algorithm 1. The inverse temperature and the bias are learned, from the paper's
-    10 and -10 on.
+    SigLIP (Zhai et al., ICCV 2023), Algorithm 1. The inverse temperature and the bias are learned; they start at the
+    paper's 10 and -10.
 
     Args:
       between: the two features.
-      temperature: where 1 / scale starts.
-      bias: where the bias starts; low, because nearly all pairs are negatives.
-      weight: of this term in the objective.
+      temperature: initial temperature.
+      bias: initial bias; low, because nearly all pairs are negatives.
+      weight: factor of this term in the objective.
 
     Raises:
       ValueError: a number is out of range.
@@ -37,18 +37,18 @@ def siglip(
     """
     check_term(temperature=temperature, weight=weight)
 
-    def loss(given: Whole) -> Loss:
-        first, second = given.embeddings
-        rule, metadata = pairing(given)
+    def loss(batch: Whole) -> Loss:
+        first, second = batch.embeddings
+        rule, metadata = pairing(batch)
         losses = sigmoid_contrast(
             first,
             second,
             rule=rule,
             x_metadata=metadata,
             y_metadata=metadata,
-            scale=jnp.exp(given.learned["log_scale"]),
-            bias=given.learned["bias"],
-            execution=given.execution,
+            scale=jnp.exp(batch.learned["log_scale"]),
+            bias=batch.learned["bias"],
+            execution=batch.execution,
         )
         metrics = {"top1": losses.forward.accuracy(), "top1_back": losses.backward.accuracy()}
         return Loss(value=losses.forward.mean(), metrics=metrics)

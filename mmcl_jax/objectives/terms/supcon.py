@@ -18,15 +18,15 @@ def supcon(
 ) -> Term:
     """Return SupCon (Khosla et al., NeurIPS 2020, equation 2) between two views: `clip` with `labels="attract"`.
 
-    All samples of an anchor's class are its positives, and the loss is the mean over them. SupCon among the views of
-    one modality, where every view is an anchor once, is `nt_xent` with `labels="attract"`.
+    All samples of an anchor's class are its positives, and the loss is the mean over the positives. For SupCon among
+    the views of one modality, use `nt_xent` with `labels="attract"`.
 
     Args:
       between: the two features.
       temperature: tau.
-      weight: of this term in the objective.
+      weight: factor of this term in the objective.
       balance: weight of the direction first -> second, in [0, 1].
-      target: the class label; None for the store's first.
+      target: name of the class label; None for the store's first.
       background: see `labels.classes`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The supervised term: the class of a sample from the features of one view, or of several together."""
+"""The supervised term: classification of a sample from the features of one or several views."""
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +14,15 @@ def supervised(
 ) -> Term:
     """Return the cross-entropy of a class label, by a linear layer on the features: MMCL's supervised baselines.
 
-    With several views, the layer is on their features side by side (MMCL's `imaging_and_tabular`): it is kept as one
-    layer per view, whose outputs are summed, which is the same. Rows without a label do not count. (MMCL's baselines
-    also stop early: for that, see the evaluation protocol `finetune`, which trains from scratch, too.)
+    With several views, the layer takes their concatenated features (MMCL's `imaging_and_tabular`). It is stored as one
+    layer per view, whose outputs are summed, which is equivalent. Rows without a label are left out. (MMCL's baselines
+    also stop early; so does the evaluation protocol `finetune`, which trains from scratch, too.)
 
     Args:
-      classes: number of them.
+      classes: number of classes.
       between: the features.
-      weight: of this term in the objective.
-      target: the class label; None for the store's first.
+      weight: factor of this term in the objective.
+      target: name of the class label; None for the store's first.
 
     Raises:
       ValueError: there is no view, or the weight is negative.
@@ -38,24 +38,26 @@ def supervised(
     """
     check_weights(weight=weight)
     if not between:
-        raise ValueError("between must name a view")
+        raise ValueError("between is empty; name at least one view, such as ('image',)")
     name = target or "label"
 
-    def each(given: Each) -> Float[Array, "B classes"]:
-        heads = [given.layers[text](read.pooled) for text, read in zip(between, given.features, strict=True)]
+    def each(rows: Each) -> Float[Array, "B classes"]:
+        heads = [rows.layers[text](read.pooled) for text, read in zip(between, rows.features, strict=True)]
         return jnp.stack([head.astype(jnp.float32) for head in heads]).sum(axis=0)
 
-    def loss(given: Whole) -> Loss:
-        logits, label = given.each, given.targets[name]
-        counted = label >= 0
-        if given.present is not None:
-            counted &= given.present
-        known = counted.astype(jnp.float32)
-        count = jnp.maximum(known.sum(), 1.0)
-        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.maximum(label, 0)[:, None], axis=1)[:, 0]
+    def loss(batch: Whole) -> Loss:
+        logits, label = batch.each, batch.targets[name]
+        labelled = label >= 0
+        if batch.present is not None:
+            labelled &= batch.present
+        weight = labelled.astype(jnp.float32)
+        count = jnp.maximum(weight.sum(), 1.0)
+        log_likelihood = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.maximum(label, 0)[:, None], axis=1)[:, 0]
         hit = (jnp.argmax(logits, axis=1) == label).astype(jnp.float32)
         return Loss(
-            value=-(known * chosen).sum() / count, metrics={"top1": (known * hit).sum() / count}, rows=known.sum()
+            value=-(weight * log_likelihood).sum() / count,
+            metrics={"top1": (weight * hit).sum() / count},
+            rows=weight.sum(),
         )
 
     return Term(

@@ -1,4 +1,4 @@
-"""The VICReg term: two views are equal, every dimension varies, and no two vary together."""
+"""The VICReg term: two views agree, every dimension varies, and no two dimensions are correlated."""
 
 import jax
 import jax.numpy as jnp
@@ -21,15 +21,15 @@ def vicreg(
 
     `invariance` weighs the squared difference of the views, `variance` the hinge $\max(0, 1 - \sigma_j)$ of the
     standard deviation of each dimension, `covariance` the squared covariances between dimensions. The equations sum the
-    squared difference over dimensions and the hinges over both views; the code, whose numbers are the published ones,
-    takes the mean of both.
+    squared difference over dimensions and the hinges over both views. The released code, which the published numbers
+    come from, takes the mean in both places, and so does this term.
 
     Args:
       between: the two features.
       invariance: lambda.
       variance: mu.
       covariance: nu.
-      weight: of this term in the objective.
+      weight: factor of this term in the objective.
 
     Raises:
       ValueError: a number is out of range.
@@ -41,13 +41,13 @@ def vicreg(
     """
     check_weights(invariance=invariance, variance=variance, covariance=covariance, weight=weight)
 
-    def loss(given: Whole) -> Loss:
-        views = [view.astype(jnp.float32) for view in given.embeddings]
-        difference = given.mean(jnp.mean((views[0] - views[1]) ** 2, axis=1))
-        degrees = jnp.maximum(rows_of(views[0], given.present) - 1, 1)
+    def loss(batch: Whole) -> Loss:
+        views = [view.astype(jnp.float32) for view in batch.embeddings]
+        difference = batch.mean(jnp.mean((views[0] - views[1]) ** 2, axis=1))
+        degrees = jnp.maximum(rows_of(views[0], batch.present) - 1, 1)
         hinges, covariances, deviations = [], [], []
         for view in views:
-            view = centred(view, given.present)
+            view = centred(view, batch.present)
             products = view.T @ view / degrees
             spread = jnp.sqrt(jnp.diagonal(products) + 1e-4)
             hinges.append(jax.nn.relu(1 - spread).mean())

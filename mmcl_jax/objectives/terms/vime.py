@@ -1,4 +1,4 @@
-"""The VIME term: which values of a row were corrupted, and what they were."""
+"""The VIME term: predict which values of a row were corrupted, and their original values."""
 
 import jax
 import jax.numpy as jnp
@@ -17,16 +17,16 @@ def vime(
 ) -> Term:
     r"""Return VIME's self-supervised loss (Yoon et al., NeurIPS 2020), equation 4: $l_m + \alpha\, l_r$.
 
-    Two linear layers on the features of the corrupted row: one says of each column whether its value was changed
-    (binary cross-entropy; a draw that equals what was there is no change), the other gives the original one-hot row
-    (squared error). Values that are missing in the original count for neither. The corruption is the view's; `scarf`
-    draws exactly a share of the columns, where VIME tosses a coin for each.
+    Two linear layers read the features of the corrupted row. One predicts for each column whether its value was changed
+    (binary cross-entropy; a draw that equals the original value is no change), the other predicts the original one-hot
+    row (squared error). Values that are missing in the original row are left out of both. The view makes the
+    corruption: `scarf` corrupts an exact share of the columns, where VIME tosses a coin for each column.
 
     Args:
       widths: one-hot width of every column.
-      between: the one view, of the table.
+      between: the view of the table.
       reconstruction: alpha; 2 in the paper.
-      weight: of this term in the objective.
+      weight: factor of this term in the objective.
 
     Raises:
       ValueError: a weight is negative, or the view is not of a table.
@@ -44,34 +44,34 @@ def vime(
     """
     check_weights(reconstruction=reconstruction, weight=weight)
     if not widths:
-        raise ValueError(f"between must name a view of a table, which {between[0]!r} is not")
-    spread = np.repeat(np.arange(len(widths)), widths)
+        raise ValueError(f"between must name a view of a table, and {between[0]!r} is none")
+    column_of = np.repeat(np.arange(len(widths)), widths)
 
-    def each(given: Each) -> dict[str, Array]:
-        if not (given.views and given.inputs):
-            raise ArrayError("vime compares rows before and after their corruption; give inputs and views.")
-        (features,), (view,), (row,) = given.features, given.views, given.inputs
-        assert view is not None  # it is of a table
-        return {"head": given.layers[between[0]](features.pooled), "view": view.values, "row": row}
+    def each(rows: Each) -> dict[str, Array]:
+        if not (rows.views and rows.inputs):
+            raise ArrayError("vime compares rows before and after their corruption; give them as inputs= and views=.")
+        (features,), (view,), (row,) = rows.features, rows.views, rows.inputs
+        assert view is not None  # only fused views are None
+        return {"head": rows.layers[between[0]](features.pooled), "view": view.values, "row": row}
 
-    def loss(given: Whole) -> Loss:
-        head, original, view = (given.each[name] for name in ("head", "row", "view"))
+    def loss(batch: Whole) -> Loss:
+        head, original, view = (batch.each[name] for name in ("head", "row", "view"))
         head = head.astype(jnp.float32)
         present = ~jnp.isnan(original)
-        if given.present is not None:
-            present &= given.present[:, None]
-        row, seen = jnp.where(present, original, 0), jnp.where(present, view, 0)
-        changed = (row != seen).astype(jnp.float32)
+        if batch.present is not None:
+            present &= batch.present[:, None]
+        row, corrupted = jnp.where(present, original, 0), jnp.where(present, view, 0)
+        changed = (row != corrupted).astype(jnp.float32)
         mask, values = head[:, : len(widths)], head[:, len(widths) :]
         counts = present.astype(jnp.float32)
         # softplus(x) - x y is the binary cross-entropy of the logit x.
         mask_loss = jnp.sum(counts * (jax.nn.softplus(mask) - mask * changed)) / jnp.maximum(counts.sum(), 1.0)
-        wide = counts[:, spread]
+        wide = counts[:, column_of]
         difference = jnp.sum(wide * (values - one_hot(row, widths)) ** 2) / jnp.maximum(wide.sum(), 1.0)
-        found = jnp.sum(counts * ((mask > 0) == (changed > 0)).astype(jnp.float32)) / jnp.maximum(counts.sum(), 1.0)
+        accuracy = jnp.sum(counts * ((mask > 0) == (changed > 0)).astype(jnp.float32)) / jnp.maximum(counts.sum(), 1.0)
         return Loss(
             value=mask_loss + reconstruction * difference,
-            metrics={"mask": mask_loss, "reconstruction": difference, "mask_accuracy": found},
+            metrics={"mask": mask_loss, "reconstruction": difference, "mask_accuracy": accuracy},
         )
 
     return Term(

@@ -1,0 +1,180 @@
+"""The entries of a request that hold pixels: images, volumes and masks."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from mmcl_jax.errors import check
+from mmcl_jax.prepare.images.files import Fit, Reader
+from mmcl_jax.prepare.images.memory import ImageArrays
+from mmcl_jax.prepare.join.joined import Join, Joined
+from mmcl_jax.prepare.join.tables import Keyed
+from mmcl_jax.prepare.recipe import Recipe
+from mmcl_jax.prepare.request import Request
+from mmcl_jax.prepare.sources import PICTURES
+from mmcl_jax.prepare.table.cells import text_of
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageSource:
+    """One entry of images: its files, and how they are stored.
+
+    Attributes:
+      name: of the entry.
+      where: what messages call the entry; "" for the images of `--images`.
+      alone: whether it is the only entry beside one table, so that a row without an image is left out.
+      kind: "image", "volume" or "mask".
+      root: the folder that `names` are relative to.
+      names: the file names of every row; () for a row without an image.
+      fit: how images are fitted to the stored shape.
+      size: the stored size; None for the size of the files.
+      default_size: the size that a recipe stores, unless all files share a size that is not larger.
+      channels: the stored channels; None for the most that a sample of the files has.
+      bits: 8 or 16.
+      stack: whether several images of a row become "channels" of one image, or "views".
+      duplicates: "keep" or "quarantine", for rows whose pixels equal those of an earlier row.
+      of: the name of the image that a mask belongs to.
+      values: the pixel values of the classes of a mask.
+      read: the function that reads a file, in place of the readers of this package.
+      memory: images in memory in place of files; `names` are their indices.
+    """
+
+    name: str
+    where: str = ""
+    alone: bool = False
+    kind: Literal["image", "volume", "mask"] = "image"
+    root: Path | None
+    names: list[tuple[str, ...]]
+    fit: Fit
+    size: tuple[int, ...] | None
+    default_size: tuple[int, int] | None = None
+    channels: int | None
+    bits: int
+    stack: Literal["channels", "views"]
+    duplicates: str
+    of: str = ""
+    values: tuple[int, ...] = ()
+    read: Reader | None = None
+    memory: ImageArrays | None = None
+
+    @property
+    def entry(self) -> str:
+        """The name of the entry that a bad image takes from its row; "" if it takes the whole row."""
+        return "" if self.alone else self.name
+
+    @property
+    def what(self) -> str:
+        """The words for the entry in a message."""
+        return f"{self.name!r}" if self.where else "an image"
+
+    @property
+    def plural(self) -> str:
+        """The label of the progress bar."""
+        return self.name if self.where else "images"
+
+    @property
+    def size_option(self) -> str:
+        """The option that chooses the stored size, for messages."""
+        if not self.where:
+            return "--image-size 128"
+        return f'"size": {"[32, 64, 64]" if self.kind == "volume" else 128} in {self.where.removeprefix("--request: ")}'
+
+    @property
+    def keep_option(self) -> str:
+        """The option that keeps duplicates, for messages."""
+        return (
+            f'"duplicates": "keep" in {self.where.removeprefix("--request: ")}' if self.where else "--duplicates keep"
+        )
+
+
+def image_sources(request: Request, recipe: Recipe | None, joined: Join) -> list[ImageSource]:
+    """Return the image, volume and mask entries of a request; masks come after the images that they belong to.
+
+    Raises:
+      UserError: a mask belongs to an entry with several images per row.
+    """
+    sources = []
+    if "image" in joined.main:
+        sources.append(
+            ImageSource(
+                name="image",
+                alone=not joined.entries,
+                root=recipe.images if recipe else request.images if isinstance(request.images, Path) else None,
+                memory=request.images if isinstance(request.images, ImageArrays) else None,
+                names=joined.rows.images,
+                fit=request.fit,
+                size=request.image_size,
+                default_size=recipe.image_size if recipe else None,
+                channels=request.channels,
+                bits=request.bits,
+                stack=request.stack,
+                duplicates=request.duplicates,
+                read=recipe.read if recipe else None,
+            )
+        )
+    entries = [entry for entry in joined.entries.values() if entry.source.kind in PICTURES]
+    sources += [_source(entry, request, joined.rows.keys) for entry in entries if entry.source.kind != "mask"]
+    images = {source.name: source for source in sources}
+    sources += [_mask(entry, images, joined.rows.keys) for entry in entries if entry.source.kind == "mask"]
+    return sources
+
+
+def _source(entry: Joined, request: Request, keys: list[str]) -> ImageSource:
+    """Return the source of an image or volume; what the entry leaves open is as the request has it."""
+    source = entry.source
+    declared: Mapping[str, Any] = {
+        field.name: value
+        for field in dataclasses.fields(Fit)
+        if (value := getattr(source, field.name, None)) is not None
+    }
+    size = source.size or (request.image_size if source.kind == "image" else None)
+    if size is not None and len(size) == 1:
+        size = size * (2 if source.kind == "image" else 3)
+    return ImageSource(
+        name=entry.name,
+        where=entry.where,
+        kind=cast(Literal["image", "volume"], source.kind),
+        root=source.folder,
+        names=_names(entry, keys),
+        fit=dataclasses.replace(request.fit, **declared),
+        size=size,
+        channels=source.channels or request.channels,
+        bits=source.bits or request.bits,
+        stack=cast(Literal["channels", "views"], source.stack or request.stack),
+        duplicates=source.duplicates or request.duplicates,
+    )
+
+
+def _mask(entry: Joined, images: Mapping[str, ImageSource], keys: list[str]) -> ImageSource:
+    """Return the source of a mask; rows without its image lack the mask, too."""
+    image, limit = images[entry.source.of], entry.source.max_pixels
+    per_row = max((len(names) for names in image.names), default=0)
+    check(
+        per_row <= 1,
+        f"{entry.where}: {image.name!r} has {per_row} images per row; a mask belongs to one image.",
+    )
+    fit = image.fit if limit is None else dataclasses.replace(image.fit, max_pixels=limit)
+    names = [own if images_of_row else () for own, images_of_row in zip(_names(entry, keys), image.names, strict=True)]
+    return dataclasses.replace(
+        image,
+        alone=False,
+        name=entry.name,
+        where=entry.where,
+        kind="mask",
+        root=entry.source.folder,
+        names=names,
+        fit=fit,
+        duplicates="keep",
+        of=image.name,
+        values=tuple(value for _, value in entry.source.classes),
+    )
+
+
+def _names(entry: Joined, keys: list[str]) -> list[tuple[str, ...]]:
+    """Return the file names of every row; () for a row without an image."""
+    if isinstance(entry.content, Keyed):
+        columns = [text_of(entry.content.frame[name]).fill_null("").to_list() for name in entry.source.column]
+        return [() if row < 0 else tuple(column[row] for column in columns) for row in entry.at]
+    assert isinstance(entry.content, dict)
+    return [() if row < 0 else (entry.content[key],) for row, key in zip(entry.at, keys, strict=True)]

@@ -1,1 +1,0 @@
-"""Reading images of any format, depth and size, and making them fit."""
