@@ -114,7 +114,7 @@ def test_a_cycled_momentum_goes_on_in_a_skipped_step(name: str) -> None:
     optimizer = OPTIMIZERS.build(OPTIMIZERS.spec(name), "config.optimizer", schedule=build("one_cycle"))
     params = {"weight": jnp.ones(2)}
     state = TrainState(
-        step=jnp.int32(0), params=params, model_state={}, optimizer_state=optimizer.init(params), target={}, memory={}
+        step=jnp.int32(0), params=params, model_state={}, optimizer_state=optimizer.init(params), target={}, queues={}
     )
     after = skipped(state).optimizer_state
     counts = jax.tree_util.tree_leaves_with_path(after)
