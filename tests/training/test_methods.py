@@ -74,7 +74,7 @@ def test_slices_and_devices_change_nothing(method: str, small) -> None:
     largest = max(np.abs(moment).max() for moment in expected_moments)
     for mine, theirs in zip(moments, expected_moments, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6 * largest)
-    assert_same(state.queues, expected.memory, rtol=1e-5, atol=1e-6)
+    assert_same(state.queues, expected.queues, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.core
