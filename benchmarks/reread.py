@@ -16,10 +16,10 @@ from ml_collections import ConfigDict
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.reproduce.grid import Sample
 from mmcl_jax.reproduce.outcome import TableOutcome
-from mmcl_jax.reproduce.page.text import render_text
-from mmcl_jax.reproduce.plan import How, Plan, Training
-from mmcl_jax.reproduce.results import judged
-from mmcl_jax.reproduce.tables.tables import find
+from mmcl_jax.reproduce.plan import EvaluationSettings, Plan, Training
+from mmcl_jax.reproduce.results import conclusions
+from mmcl_jax.reproduce.tables import find
+from mmcl_jax.reproduce.text import render_text
 
 
 def outcome_of(results: dict[str, Any]) -> TableOutcome:
@@ -49,7 +49,7 @@ def outcome_of(results: dict[str, Any]) -> TableOutcome:
         table=table,
         rows=tuple(row for row in table.rows if row.key in measured),
         store=store,
-        how=How(**results["evaluation"]),
+        settings=EvaluationSettings(**results["evaluation"]),
         trainings=tuple(trainings),
         evaluations=(),
     )
@@ -71,7 +71,7 @@ def main(paths: list[str]) -> None:
         results = json.loads(path.read_text())
         before = [claim["verdict"] for claim in results["claims"]]
         outcome = outcome_of(results)
-        results |= judged(outcome)
+        results |= conclusions(outcome)
         path.write_text(json.dumps(results, indent=2) + "\n")
         path.with_suffix(".txt").write_text(render_text(outcome), encoding="utf-8")
         print(path)

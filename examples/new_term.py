@@ -1,11 +1,9 @@
-"""A term of your own: it learns where in the picture lies what the table says.
+"""A term of your own: it learns where in the image lies what the table says.
 
     python examples/new_term.py OUT
 
-The term `attended` lets each row of the table look at the local features of its picture, and contrasts what it saw with
-the row. It has two stages. `each` sees a few examples at a time, so that the local features of the whole batch are
-never held at once; `loss` sees the whole batch. The program trains the term for an epoch of 21 steps on the digits that
-ship with the package, on one device.
+A row of the table looks at the local features of its image, and is contrasted with what it saw. `each` sees some rows
+at a time, so the local features of the whole batch are never held at once; `loss` sees the whole batch.
 """
 
 import sys
@@ -13,70 +11,47 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
+import mmcl_jax as mj
 from mmcl_jax.config import load, projector, term
 from mmcl_jax.datasets import digits
-from mmcl_jax.objectives import TERMS, Each, Loss, Term, Whole
-from mmcl_jax.objectives.pairs import contrast
+from mmcl_jax.objectives import TERMS, Loss, Term
 from mmcl_jax.objectives.terms.labels import pairing
-from mmcl_jax.prepare.make import prepare
-from mmcl_jax.training.loop import Result, pretrain
 
 
 @TERMS.register("attended")
-def attended(
-    *, between: tuple[str, str] = ("image.local", "table"), temperature: float = 0.1, weight: float = 1.0
-) -> Term:
+def attended(*, between: tuple[str, str] = ("image.local", "table"), temperature: float = 0.1, weight: float = 1.0):
     r"""Contrast $t_i$ with $\sum_l a_{il} v_{il}$, where the weights $a_{il}$ are the softmax of $t_i \cdot v_{il}$.
 
-    Keyword arguments with a default are options of the config: `--config.objective.0.temperature=0.2`.
-
-    Args:
-      between: the local features v and the pooled features t.
-      temperature: of the contrast.
-      weight: factor of this term in the objective.
-
-    Raises:
-      ValueError: the temperature is not positive.
+    Keywords with a default are keys of the config, such as `--config.objective.0.temperature=0.2`.
     """
-    if temperature <= 0:
-        raise ValueError(f"temperature must be positive, not {temperature}")
 
-    def each(rows: Each) -> dict[str, Array]:
+    def each(rows):
         local, table = rows.embeddings  # [b, L, d] and [b, d], behind their projectors
         weights = jax.nn.softmax(jnp.einsum("bld,bd->bl", local, table), axis=1)
-        return {"seen": jnp.einsum("bl,bld->bd", weights, local), "table": table, "most": weights.max(axis=1)}
+        return {"attended": jnp.einsum("bl,bld->bd", weights, local), "table": table, "most": weights.max(axis=1)}
 
-    def loss(batch: Whole) -> Loss:
-        rule, metadata = pairing(batch)  # own pairs are positives; pairs count where both sides are present
-        losses = contrast(
-            batch.each["seen"],
-            batch.each["table"],
-            rule=rule,
-            x_metadata=metadata,
-            y_metadata=metadata,
-            scale=1 / temperature,
-            execution=batch.execution,
-        )
-        value = (losses.forward.mean() + losses.backward.mean()) / 2
-        return Loss(value=value, metrics={"top1": losses.forward.accuracy(), "most": batch.mean(batch.each["most"])})
+    def loss(batch):
+        rule, metadata = pairing(batch)  # rows are positives of themselves, and count where both sides are present
+        both, options = (batch.each["attended"], batch.each["table"]), {"rule": rule, "execution": batch.execution}
+        losses = mj.pairs.contrast(*both, x_metadata=metadata, y_metadata=metadata, temperature=temperature, **options)
+        return Loss(value=losses.mean(), metrics={"most": batch.mean(batch.each["most"])})
 
     return Term(name="attended", between=between, weight=weight, each=each, loss=loss, local=True)
 
 
-def main(out: Path) -> Result:
-    """Prepare the digits in a new folder, and train there."""
-    store = prepare(digits.unpack(out / "raw"), out / "store")
-    config = load("digits_mmcl", [f"data={store.directory}", "encoders.image.channels=(8, 16)", "log_every=1"])
-    config.batch_size, config.epochs, config.batch_norm.group_size = 56, 1, 8
-    config.schedule.warmup_epochs = 0
-    config.projectors["image.local"] = projector("mlp", hidden=32, out=16)
-    config.projectors["table"] = projector("mlp", hidden=32, out=16)
-    del config.projectors["image"]
+def main(out: Path) -> mj.Run:
+    """Train the term for an epoch on the digits that ship with the package, in a new folder."""
+    store = mj.prepare(request=vars(digits.unpack(out / "raw")), out=out / "store")
+    config = load(
+        "digits_mmcl",
+        ["encoders.image.channels=(8, 16)", "epochs=1", "schedule.warmup_epochs=0", "monitor.epochs=None"],
+    )
+    config.batch_size, config.batch_norm.group_size, config.log_every = 64, 8, 1
+    config.projectors = {name: projector("mlp", hidden=32, out=16) for name in ("image.local", "table")}
     config.objective = (term("attended", temperature=0.2),)
-    return pretrain(config, out / "run", devices=jax.devices()[:1])
+    return mj.pretrain(config, out / "run", data=store)
 
 
 if __name__ == "__main__":
-    print(main(Path(sys.argv[1])).describe())
+    print(main(Path(sys.argv[1])))

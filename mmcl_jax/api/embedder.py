@@ -1,6 +1,5 @@
 """An estimator in scikit-learn's manner: contrastive pretraining is `fit`, frozen features are `transform`."""
 
-import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -13,7 +12,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from mmcl_jax.api.frames import frame_of
-from mmcl_jax.api.given import AnyPath, overriding, path_of, several
+from mmcl_jax.api.given import AnyPath, copied, overriding, path_of, several
 from mmcl_jax.api.pictures import COLUMN, located
 from mmcl_jax.api.prepare import prepare
 from mmcl_jax.api.snapshot import Snapshot, check_encoders, folder_for
@@ -158,7 +157,7 @@ class ContrastiveEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             if isinstance(self.config, str):
                 config = load(self.config, texts, log=log)
             else:
-                config = copy.deepcopy(self.config)
+                config = copied(self.config)
                 apply(config, texts, log=log)
             check_encoders(config, self.input)
             result = pretrain(config, folder / "run", log=log)

@@ -7,6 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from mmcl_jax.errors import check
 from mmcl_jax.text import listed
 
@@ -88,3 +90,13 @@ def command_of(function: Callable[..., object], given: Mapping[str, Any], *, bar
         words += [] if name in bare else [f"--{name.replace('_', '-')}"]
         words += [] if value is True else texts if name == "run" else [listed(texts, ",")]
     return shlex.join(words)
+
+
+def copied(config: Any) -> Any:
+    """Return a config whose sections are copies; `copy.deepcopy` refuses keys with a dot, such as "image.local"."""
+    if isinstance(config, ConfigDict):
+        made = ConfigDict(allow_dotted_keys=True)
+        for name, value in config.items():
+            made[name] = copied(value)
+        return made
+    return tuple(map(copied, config)) if isinstance(config, tuple) else config

@@ -1,13 +1,12 @@
 """`mj.pretrain`: train an experiment, or continue it."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.api.given import AnyPath, overriding, path_of
+from mmcl_jax.api.given import AnyPath, copied, overriding, path_of
 from mmcl_jax.config import OwnData, apply, explain, load
 from mmcl_jax.config.length import keep_warmup
 from mmcl_jax.data.store import Store
@@ -73,7 +72,7 @@ def pretrain_to_result(
     if begun and Run.is_old(workdir):  # the same call continues a run, whichever version it was begun with
         texts = [renamed_override(text) for text in texts]
     if isinstance(config, ConfigDict):
-        experiment = copy.deepcopy(config)
+        experiment = copied(config)
         apply(experiment, texts, log=said.append)
     else:
         kept = OwnData.kept(workdir) if config.endswith(":own") else None

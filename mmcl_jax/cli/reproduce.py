@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmcl_jax.api.reproduce import reproduce
 from mmcl_jax.cli import types
-from mmcl_jax.reproduce.tables.tables import TABLES, VARIANTS
+from mmcl_jax.reproduce.tables import TABLES, VARIANTS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """From views to features: encoders of each kind of input, and the projectors behind them.
 
-The import of an encoder registers it: a new encoder is a file here and a line in this list. An encoder can be used
-without a config: `resnet18(shape=(32, 32, 3), rngs=nnx.Rngs(0))(images, train=False).pooled`.
+Importing an encoder registers it: a new encoder is a file here and a line in this list. An encoder also works without a
+config: `resnet18(shape=(32, 32, 3), rngs=nnx.Rngs(0))(images, train=False).pooled`.
 """
 
 from mmcl_jax.encoders import projectors as projectors

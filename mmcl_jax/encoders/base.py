@@ -18,14 +18,14 @@ PROJECTORS = Registry("projector", given=("features", "norm", "rngs", "dtype"))
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ViewSpec:
-    """What an encoder gets to see of one modality.
+    """The kind and the shape of one modality's views, from which its encoder is built.
 
     Attributes:
-      kind: of the modality's entry: "image", "volume", "table", "vector" or "text"; "fusion" of none.
+      kind: "image", "volume", "table", "vector" or "text", or "fusion" for the features of other encoders.
       shape: of one view, channels last.
       widths: one-hot widths of a table's columns; of a text, the size of its vocabulary alone.
-      missing: the policy for missing values of a table, see `TableInput`.
-      parts: channels of the features that a fusion is given.
+      missing: the policy for missing values of a table; see `TableInput`.
+      parts: numbers of channels of the features that a fusion combines.
     """
 
     kind: str
@@ -38,13 +38,13 @@ class ViewSpec:
 class Encoder(nnx.Module):
     """An encoder: `body(embed(view))`, so that explanations can differentiate by what `embed` returns.
 
-    Compute is in the given dtype; parameters and normalisation statistics are float32. A factory asks for what it needs
-    of `kind`, `shape`, `widths`, `missing` and `parts` (see `ViewSpec`), `norm` (makes a normalisation layer for a
-    number of channels), `rngs` and `dtype`; defaults of these are for calls without a config. Its return annotation
-    names the class, whose `takes` is checked before it is built.
+    It computes in its dtype; parameters and normalisation statistics are float32. Its factory has as keywords what it
+    needs of `kind`, `shape`, `widths`, `missing` and `parts` (see `ViewSpec`), `norm` (makes a normalisation layer for
+    a number of channels), `rngs` and `dtype`; their defaults are for calls without a config. The factory's return
+    annotation is the class, whose `takes` is checked before an encoder is built.
 
     Attributes:
-      takes: the kinds of entries that can be encoded.
+      takes: the kinds of entries that the encoder accepts.
       out_features: D, the width of the pooled features.
       out_local_features: C, the width of the local features; 0 if there are none.
     """
@@ -54,7 +54,7 @@ class Encoder(nnx.Module):
     out_local_features: int = 0
 
     def embed(self, view: Any) -> Any:
-        """Return the view as arrays of floats (and masks, where there are any) in which a gradient has a meaning."""
+        """Return the view as arrays of floats, which have gradients, and masks where rows have any."""
         raise NotImplementedError
 
     def body(
@@ -79,35 +79,35 @@ class Encoder(nnx.Module):
         """Return the features of views `[B, ...]`.
 
         Args:
-          view: what the views are, as in `ViewSpec`, in any array that speaks DLPack; of a fusion a tuple of `Part`.
-          train: normalise by the batch, and draw what is drawn in training.
-          present: which rows exist, None for all. The others change nothing for these.
+          view: the views, as in `ViewSpec`, in any array that speaks DLPack; for a fusion, a tuple of `Part`.
+          train: whether to normalise by the batch, and to draw what training draws.
+          present: which rows exist, None for all. Absent rows do not influence the features of present rows.
           keys: a random key per row, for encoders that draw.
 
         Raises:
-          ArrayError: (a `UserError`) pixels are no floats.
+          ArrayError: (a `UserError`) the pixels are not floats.
         """
         view = jax.tree.map(lambda values: as_array(values, "view"), view)
         if {"image", "volume"} & set(self.takes) and not jnp.issubdtype(view.dtype, jnp.floating):
-            raise ArrayError(f"pixels are {view.dtype}; give floats in [0, 1], as the views of mmcl_jax.views do.")
-        where = None if present is None else as_array(present, "present")
-        return self.body(self.embed(view), train=train, present=where, keys=keys)
+            raise ArrayError(f"pixels are {view.dtype}; give floats in [0, 1], such as a view of mmcl_jax.views.")
+        mask = None if present is None else as_array(present, "present")
+        return self.body(self.embed(view), train=train, present=mask, keys=keys)
 
 
 class Projector(nnx.Module):
-    """A projector, or a predictor, which is a projector behind a projector.
+    """A projector of features, or a predictor, which takes the output of a projector.
 
-    A factory asks for what it needs of `features` (the width it gets), `norm`, `rngs` and `dtype`.
+    Its factory has as keywords what it needs of `features` (the width of its input), `norm`, `rngs` and `dtype`.
 
     Attributes:
-      out_features: d, the width of the result.
+      out_features: d, the width of the output.
     """
 
     out_features: int
 
     def __call__(self, x: Array, *, train: bool, present: Bool[Array, "B *L"] | None = None) -> Array:
-        """Return features `[B, D]` or `[B, L, C]` in the space where a term compares them, `[B, d]` or `[B, L, d]`.
+        """Project features `[B, D]` or `[B, L, C]` into the space where a term compares them: `[B, d]` or `[B, L, d]`.
 
-        `present` says which of the B (or B x L) vectors exist, None for all. The others change nothing for these.
+        `present` marks which of the B (or B x L) vectors exist, None for all; absent vectors do not influence the rest.
         """
         raise NotImplementedError

@@ -10,7 +10,7 @@ from mmcl_jax.encoders.layers import Norm, batch_norm, conv
 
 
 class CNN(Encoder):
-    """Convolutions at stride 2, each normalised and rectified; `pooled` is the mean of the last map."""
+    """Convolutions at stride 2, each followed by a norm and ReLU; `pooled` is the mean of the last map."""
 
     takes = ("image",)
     dimensions = 2
@@ -30,7 +30,7 @@ class CNN(Encoder):
         self.dtype = dtype
 
     def embed(self, view: Float[Array, "B *space C"]) -> Float[Array, "B *space C"]:
-        """Return the view in the type of the computation."""
+        """Return the view in the dtype of the computation."""
         return view.astype(self.dtype)
 
     def body(
@@ -62,12 +62,12 @@ def cnn(
     """Return 3x3 convolutions at stride 2 with these numbers of channels; the last is the number of features.
 
     Raises:
-      ValueError: there is no channel, or not a positive number of them.
+      ValueError: `channels` is empty, or a number in it is not positive.
 
     Example:
       >>> encoder = cnn(shape=(16, 16, 3), rngs=nnx.Rngs(0), channels=(4, 8))
-      >>> found = encoder(jnp.ones((2, 16, 16, 3)), train=False)
-      >>> found.pooled.shape, found.local.shape, found.grid
+      >>> features = encoder(jnp.ones((2, 16, 16, 3)), train=False)
+      >>> features.pooled.shape, features.local.shape, features.grid
       ((2, 8), (2, 16, 8), (4, 4))
     """
     check_channels(channels)
@@ -75,6 +75,6 @@ def cnn(
 
 
 def check_channels(channels: tuple[int, ...]) -> None:
-    """Raise `ValueError` if there is no channel, or not a positive number of them."""
+    """Raise `ValueError` if `channels` is empty, or a number in it is not positive."""
     if not channels or min(channels) <= 0:
-        raise ValueError(f"channels must be positive numbers, not {channels}")
+        raise ValueError(f"channels must be a tuple of positive numbers, not {channels}")

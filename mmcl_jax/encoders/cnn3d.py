@@ -10,7 +10,7 @@ from mmcl_jax.encoders.layers import Norm, batch_norm
 
 
 class CNN3D(CNN):
-    """The same network with convolutions over depth, height and width."""
+    """The network of `cnn` with convolutions over depth, height and width."""
 
     takes = ("volume",)
     dimensions = 3
@@ -28,12 +28,12 @@ def cnn3d(
     """Return 3x3x3 convolutions at stride 2 with these numbers of channels; the last is the number of features.
 
     Raises:
-      ValueError: there is no channel, or not a positive number of them.
+      ValueError: `channels` is empty, or a number in it is not positive.
 
     Example:
       >>> encoder = cnn3d(shape=(8, 16, 16, 1), rngs=nnx.Rngs(0), channels=(4, 8))
-      >>> found = encoder(jnp.ones((2, 8, 16, 16, 1)), train=True)
-      >>> found.pooled.shape, found.local.shape, found.grid
+      >>> features = encoder(jnp.ones((2, 8, 16, 16, 1)), train=True)
+      >>> features.pooled.shape, features.local.shape, features.grid
       ((2, 8), (2, 32, 8), (2, 4, 4))
     """
     check_channels(channels)

@@ -1,4 +1,4 @@
-"""What an encoder gives."""
+"""The output of an encoder."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ class Features:
     """The features of B views: one vector of each and, where the encoder has them, local vectors and maps.
 
     Attributes:
-      pooled: `[B, D]`.
-      local: `[B, L, C]`: of an image its last map, row by row; of a text its tokens.
-      mask: `[B, L]`, which local features exist; None if all do.
-      weight: `[B, L]`, what each local feature counts in a loss; None if all count the same.
-      stages: maps `[B, h, w, c]` (of a volume `[B, d, h, w, c]`) of the stages, the finest first, for dense tasks.
+      pooled: `[B, D]`, one vector per view.
+      local: `[B, L, C]`: the last map of an image, row by row, or the tokens of a text.
+      mask: `[B, L]`, which local features exist; None if all exist.
+      weight: `[B, L]`, the weight of each local feature in a loss; None if all weights are equal.
+      stages: the maps `[B, h, w, c]` (or `[B, d, h, w, c]`) of all stages, the finest first, for dense tasks.
       grid: shape of the last map, `(h, w)` or `(d, h, w)`, whose product is L; static.
     """
 
@@ -30,7 +30,7 @@ class Features:
     grid: tuple[int, ...] | None = dataclasses.field(default=None, metadata={"static": True})
 
     def local_present(self, present: Bool[Array, " B"] | None) -> Bool[Array, "B L"] | None:
-        """Return which local features exist in the rows that are `present`; None if all do."""
+        """Return which local features exist in the rows that are `present`; None if all exist."""
         if self.local is None or present is None:
             return self.mask
         rows = jnp.broadcast_to(present[:, None], self.local.shape[:2])
@@ -38,9 +38,9 @@ class Features:
 
 
 def of_maps(stages: Sequence[Array]) -> Features:
-    """Return the features of an encoder of images or volumes whose stages gave these maps, the finest first.
+    """Return the features of images or volumes from the maps of an encoder's stages, the finest first.
 
-    The positions of the last map are the local features, and their mean is the pooled ones.
+    The positions of the last map are the local features, and their mean is the pooled feature.
     """
     last = stages[-1]
     batch, *grid, channels = last.shape

@@ -1,4 +1,4 @@
-"""The keys of `config.projectors` and `config.predictors`, which say what is projected."""
+"""The keys of `config.projectors` and `config.predictors`, which name the features to project."""
 
 import re
 from typing import NamedTuple
@@ -9,7 +9,7 @@ _KEY = re.compile(r"(?P<modality>[^.:]+)(?P<local>\.local)?(:(?P<head>[^.:]+))?"
 
 
 class FeatureKey(NamedTuple):
-    """The modality, whether its local features are projected, and the name of the head, "" for the only one."""
+    """The modality, whether its local features are projected, and the name of the head ("" if the key names none)."""
 
     modality: str
     local: bool
@@ -17,10 +17,10 @@ class FeatureKey(NamedTuple):
 
 
 def parse_key(text: str, path: str = "") -> FeatureKey:
-    """Return what `MODALITY[.local][:HEAD]` says.
+    """Parse a key of the form `MODALITY[.local][:HEAD]`; `path` is its config key, for the error.
 
     Raises:
-      UserError: the text is none such; `path` is its place in the config.
+      UserError: the text is not of this form.
 
     Example:
       >>> parse_key("image")
@@ -28,7 +28,7 @@ def parse_key(text: str, path: str = "") -> FeatureKey:
       >>> parse_key("image.local:pgs")
       FeatureKey(modality='image', local=True, head='pgs')
     """
-    found = _KEY.fullmatch(text)
-    if found is None:
+    match = _KEY.fullmatch(text)
+    if match is None:
         raise UserError(f"{path or text}: {text!r} is not of the form MODALITY[.local][:HEAD].")
-    return FeatureKey(found["modality"], found["local"] is not None, found["head"] or "")
+    return FeatureKey(match["modality"], match["local"] is not None, match["head"] or "")

@@ -1,4 +1,4 @@
-"""The layers every encoder is made of, with PyTorch's initialisation: linear, convolution, batch normalisation."""
+"""The layers of all encoders, initialised as in PyTorch: linear, convolution, batch normalisation."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float
 
-from mmcl_jax.encoders.statistics import Record, moved
+from mmcl_jax.encoders.statistics import Record, update_statistic
 
 kaiming_fan_out = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 kaiming_fan_in = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -67,28 +67,28 @@ def conv(
     )
 
 
-def kept(x: Array, present: Bool[Array, "..."]) -> Array:
-    """Return the array with zeros where `present`, which has its first axes, is false."""
+def zero_absent(x: Array, present: Bool[Array, "..."]) -> Array:
+    """Return the array with zeros where `present`, whose axes are its first axes, is false."""
     return jnp.where(present.reshape(*present.shape, *[1] * (x.ndim - present.ndim)), x, jnp.zeros((), x.dtype))
 
 
 class BatchNorm(nnx.Module):
     """Batch normalisation within fixed-size groups of the batch.
 
-    Training normalises examples 0..g-1, g..2g-1, ... each by their own mean and variance, so the result does not
-    depend on how the batch is spread over devices or cut into micro-batches, and needs no communication as long as a
-    group lies on one device. `group_size=None` normalises over the whole (global) batch. The running statistics, which
-    are what evaluation uses, are averages over the groups; the running variance is the unbiased one, as in PyTorch.
+    In training each of the groups 0..g-1, g..2g-1, ... of the batch is normalised by its own mean and variance. So the
+    result does not depend on how the batch is divided over devices or into micro-batches, and no communication is
+    needed as long as a group lies on one device. `group_size=None` normalises over the whole (global) batch. Evaluation
+    uses the running statistics, which are averages over the groups; the running variance is unbiased, as in PyTorch.
 
-    What is not present enters no mean and no variance, and comes out as zeros. A group in which nothing is present does
-    not enter the running statistics.
+    Absent rows enter no mean and no variance, and their results are zeros. A group without present rows does not enter
+    the running statistics.
 
     Args:
       channels: size of the last axis.
-      group_size: examples per group, or None for all.
-      momentum: share of the old running statistics that is kept (PyTorch's 0.1 is 0.9 here).
+      group_size: examples per group; None for the whole batch.
+      momentum: weight of the old running statistics in the new ones (0.9 is PyTorch's 0.1).
       epsilon: added to the variance.
-      dtype: of the result, None for that of what is normalised; statistics are float32.
+      dtype: of the result, None for that of the input; statistics are float32.
     """
 
     def __init__(
@@ -98,52 +98,51 @@ class BatchNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(channels))
         self.mean = nnx.BatchStat(jnp.zeros(channels))
         self.var = nnx.BatchStat(jnp.ones(channels))
-        self.records = nnx.List([])  # of calls that were told who is present; see `statistics`
+        self.records = nnx.List([])  # of training calls with a mask `present`; see `statistics`
         self.group_size, self.momentum, self.epsilon, self.dtype = group_size, momentum, epsilon, dtype
 
     def __call__(
         self, x: Float[Array, "B *space C"], *, train: bool, present: Bool[Array, "B *L"] | None = None
     ) -> Float[Array, "B *space C"]:
-        """Return the normalised `x`; `present` has its first axes, `[B]` or `[B, L]`, and None means all."""
+        """Normalise `x`; `present` marks the rows `[B]`, or positions `[B, L]`, that exist, None for all."""
         channels = x.shape[-1]
         if train and present is None and len(self.records) > 0:
-            present = jnp.ones(len(x), bool)  # a record of every call behind one that has a record
+            present = jnp.ones(len(x), bool)  # once a call was recorded, every later call is
         if present is not None:
-            x = kept(x, present)
+            x = zero_absent(x, present)
         if not train:
             y = self._normalise(x.reshape(1, -1, channels), self.mean[...], self.var[...]).reshape(x.shape)
-            return y if present is None else kept(y, present)
+            return y if present is None else zero_absent(y, present)
         groups = 1 if self.group_size is None else x.shape[0] // self.group_size
         if self.group_size is not None and x.shape[0] % self.group_size:
-            raise ValueError(f"a batch of {x.shape[0]} does not divide into groups of {self.group_size}")
+            raise ValueError(f"a batch of {x.shape[0]} examples does not divide into groups of {self.group_size}")
         grouped = x.reshape(groups, -1, channels)
         values = grouped.astype(jnp.float32)
         if present is not None:
-            return kept(self._masked(values, present).astype(self.dtype or x.dtype).reshape(x.shape), present)
+            return zero_absent(self._masked(values, present).astype(self.dtype or x.dtype).reshape(x.shape), present)
         mean = values.mean(axis=1, keepdims=True)
         var = jnp.square(values - mean).mean(axis=1, keepdims=True)
         self._update_statistics(mean, var, count=grouped.shape[1])
         return self._normalise(grouped, mean, var).reshape(x.shape)
 
     def _masked(self, values: Array, present: Array) -> Array:
-        # `values` are 0 where nothing is present, and `counts` are those that are there of each group, [G, 1, 1].
+        # `values` are 0 in absent rows; `counts` [G, 1, 1] is the number of present values in each group.
         groups, size, _ = values.shape
-        there = jnp.repeat(present.reshape(groups, -1), size * groups // present.size, axis=1)
-        counts = there.sum(axis=1, dtype=jnp.float32)[:, None, None]
+        mask = jnp.repeat(present.reshape(groups, -1), size * groups // present.size, axis=1)
+        counts = mask.sum(axis=1, dtype=jnp.float32)[:, None, None]
         mean = values.sum(axis=1, keepdims=True) / jnp.maximum(counts, 1)
-        var = kept(jnp.square(values - mean), there).sum(axis=1, keepdims=True) / jnp.maximum(counts, 1)
+        var = zero_absent(jnp.square(values - mean), mask).sum(axis=1, keepdims=True) / jnp.maximum(counts, 1)
         unbiased = var * (counts / jnp.maximum(counts - 1, 1))
         valid = (counts > 0).sum(dtype=jnp.float32)
-        # An empty group has the mean 0 and the variance 0.
+        # An empty group adds the mean 0 and the variance 0 to the sums.
         new = {"mean": mean.sum(axis=(0, 1)), "var": unbiased.sum(axis=(0, 1))}
         new = {name: jax.lax.stop_gradient(value) / jnp.maximum(valid, 1) for name, value in new.items()}
         before = {"mean": self.mean[...], "var": self.var[...]}
         momentum = jnp.float32(self.momentum)
         self.records.append(Record({**new, "groups": valid, "momentum": momentum, "before": before}))
         for name, stat in (("mean", self.mean), ("var", self.var)):
-            stat[...] = moved(stat[...], new[name], momentum=momentum, groups=valid)
-        # Not as in `_normalise`: a vector that is alone in its group is the bias to the last bit, so that no rectifier
-        # behind it depends on rounding.
+            stat[...] = update_statistic(stat[...], new[name], momentum=momentum, groups=valid)
+        # Unlike in `_normalise`, a group of one vector gives exactly the bias, so that no ReLU depends on rounding.
         scale, bias = (param[...].reshape(1, 1, -1) for param in (self.scale, self.bias))
         return (values - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias
 
@@ -163,7 +162,7 @@ class BatchNorm(nnx.Module):
 
 
 def batch_norm(channels: int) -> BatchNorm:
-    """Return batch normalisation over the whole batch, as PyTorch's: what encoders have by default."""
+    """Return batch normalisation over the whole batch, as in PyTorch; it is the default of all encoders."""
     return BatchNorm(channels, group_size=None, momentum=0.9, epsilon=1e-5, dtype=None)
 
 

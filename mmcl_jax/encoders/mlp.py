@@ -1,4 +1,4 @@
-"""Multilayer perceptrons: the table encoder of MMCL, behind one-hot coding."""
+"""Multilayer perceptrons, and the table encoder of MMCL: a perceptron on one-hot rows."""
 
 import itertools
 from typing import Any
@@ -14,7 +14,7 @@ from mmcl_jax.encoders.table_input import TableInput
 
 
 class MLP(Encoder):
-    """`layers - 1` times (linear, norm, ReLU), then a linear layer with nothing after it."""
+    """`layers - 1` times (linear, norm, ReLU), then one linear layer."""
 
     def __init__(
         self, *, inputs: int, hidden: int, features: int, layers: int, norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike
@@ -48,7 +48,7 @@ class MLP(Encoder):
 
 
 class TableMLP(MLP):
-    """The multilayer perceptron behind one-hot coding."""
+    """A multilayer perceptron on one-hot rows of a table."""
 
     takes = ("table",)
 
@@ -57,7 +57,7 @@ class TableMLP(MLP):
         super().__init__(inputs=self.input.size, **sizes)
 
     def embed(self, view: Float[Array, "B F"]) -> Float[Array, "B E"]:
-        """Return the rows one-hot, with what stands in for missing values."""
+        """Return one-hot rows, in which missing values are replaced (see `TableInput`)."""
         return self.input(view)
 
 
@@ -77,12 +77,12 @@ def table_mlp(
 
     Args:
       widths: one-hot width of every column.
-      missing: the policy for missing values, see `TableInput`.
+      missing: the policy for missing values; see `TableInput`.
       norm: makes a normalisation layer for a number of channels.
       rngs: random streams for the initial parameters (Kaiming normal over the fan-in, biases 0).
       dtype: of the computation.
       hidden: width of the hidden layers.
-      features: width of the result.
+      features: width of the output.
       layers: number of linear layers.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The model of an experiment: encoder, projector and predictor per modality, and what terms learn."""
+"""The model of an experiment: encoders, projectors and predictors, and the learned scalars and layers of terms."""
 
 import dataclasses
 import typing
@@ -17,7 +17,7 @@ from mmcl_jax.encoders.base import ENCODERS, PROJECTORS, Encoder, Projector, Vie
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.fusions import parts_of_views
 from mmcl_jax.encoders.keys import parse_key
-from mmcl_jax.encoders.layers import BatchNorm, kept, linear
+from mmcl_jax.encoders.layers import BatchNorm, linear, zero_absent
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.views import VIEWS, view_shape
 
@@ -25,9 +25,9 @@ Present = Bool[Array, " B"]
 
 
 class Model(nnx.Module):
-    """Encoders by modality, and projectors and predictors by what they project, which not all modalities need have.
+    """Encoders by modality; projectors and predictors by the features that they project (`keys.FeatureKey`).
 
-    `heads` are the layers of terms on the features of each of their views; `learned` the scalars that terms learn.
+    `heads` are the layers of terms, by term; `learned` are the scalars that terms learn, by term and name.
     """
 
     def __init__(
@@ -58,64 +58,64 @@ class Model(nnx.Module):
         present: Present | None = None,
         keys: Key[Array, " B"] | None = None,
     ) -> Features:
-        """Return the features of views of this modality: arrays `[B, ...]`, and of a fusion the tuple of its parts.
+        """Return the features of views of this modality: an array `[B, ...]`, or the tuple of parts of a fusion.
 
-        Rows that are not `present` enter as zeros, whatever they hold, and their features are zeros that have no
-        gradient; their local features are masked where the encoder has a mask.
+        Absent rows are replaced by zeros, and their features are zeros without a gradient; their local features are
+        masked where the encoder has a mask.
         """
         encoder = self.encoders[modality]
         if present is None:
             return encoder(view, train=train, keys=keys)
-        there = jax.tree.map(lambda array: kept(array, present), view)
-        found = encoder(there, train=train, present=present, keys=keys)
-        return jax.tree.map(lambda array: kept(array, present), found)
+        view = jax.tree.map(lambda array: zero_absent(array, present), view)
+        features = encoder(view, train=train, present=present, keys=keys)
+        return jax.tree.map(lambda array: zero_absent(array, present), features)
 
     def project(self, key: str, features: Features, *, train: bool, present: Present | None = None) -> Array:
-        """Return the features that `key` names (`MODALITY[.local][:HEAD]`), projected: `[B, d]` or `[B, L, d]`.
+        """Project the features that `key` names (`MODALITY[.local][:HEAD]`): `[B, d]` or `[B, L, d]`.
 
-        Rows that are not `present`, and local features that are masked, are zeros.
+        Absent rows and masked local features are projected to zeros.
         """
         if not parse_key(key).local:
-            return self._through(self.projectors[key], features.pooled, train=train, present=present)
-        assert features.local is not None  # or there were no such projector
-        return self._through(self.projectors[key], features.local, train=train, present=features.local_present(present))
+            return self._apply(self.projectors[key], features.pooled, train=train, present=present)
+        assert features.local is not None  # `build_model` checked it
+        return self._apply(self.projectors[key], features.local, train=train, present=features.local_present(present))
 
     def predict(self, key: str, embedding: Array, *, train: bool, present: Bool[Array, "B *L"] | None = None) -> Array:
-        """Return what the predictor makes of an embedding, in its shape; `present` as of a `Projector`."""
-        return self._through(self.predictors[key], embedding, train=train, present=present)
+        """Return the prediction from an embedding, in its shape; `present` is as in `Projector`."""
+        return self._apply(self.predictors[key], embedding, train=train, present=present)
 
-    def _through(self, layer: Projector, x: Array, *, train: bool, present: Array | None) -> Array:
+    def _apply(self, layer: Projector, x: Array, *, train: bool, present: Array | None) -> Array:
         if present is None:
             return layer(x, train=train)
-        return kept(layer(kept(x, present), train=train, present=present), present)
+        return zero_absent(layer(zero_absent(x, present), train=train, present=present), present)
 
 
 def view_specs(config: ConfigDict, inputs: Mapping[str, InputSpec]) -> dict[str, ViewSpec]:
-    """Return what the encoders of inputs get to see, by modality: the first view of each.
+    """Return the kind and shape of every input's views, by modality; the first view of each is decisive.
 
     Raises:
-      UserError: a view and its input do not go together.
+      UserError: a view does not accept its input.
     """
-    found: dict[str, ViewSpec] = {}
+    specs: dict[str, ViewSpec] = {}
     fusions = parts_of_views(config.views)
     for name, options in sorted(config.views.items()):
         if name in fusions:
             continue
         view = VIEWS.build(options, f"config.views.{name}")
-        if view.modality in found or view.modality not in inputs:
+        if view.modality in specs or view.modality not in inputs:
             continue
         spec = inputs[view.modality]
         check(
             view.takes == spec.kind,
-            f"config.views.{name}: {options.name!r} is a view of the kind {view.takes}, and the input "
-            f"{view.modality!r} is of the kind {spec.kind}.",
+            f"config.views.{name}: the view {options.name!r} takes the kind {view.takes}, and the input "
+            f"{view.modality!r} is of the kind {spec.kind}; choose a view of the kind {spec.kind}.",
         )
         try:
             shape = view_shape(view, spec)
         except ValueError as error:
             raise UserError(f"config.views.{name}: {error}") from error
-        found[view.modality] = ViewSpec(kind=spec.kind, shape=shape, widths=spec.widths, missing=spec.missing)
-    return found
+        specs[view.modality] = ViewSpec(kind=spec.kind, shape=shape, widths=spec.widths, missing=spec.missing)
+    return specs
 
 
 def build_model(
@@ -128,13 +128,13 @@ def build_model(
 ) -> Model:
     """Return the model that `config.encoders`, `projectors`, `predictors` and `batch_norm` describe.
 
-    `specs` says what each modality's views are; of a schema, `view_specs` makes it. `heads` are the sizes of the layers
-    that terms have on the features of their views, by term and view; `learned` the scalars that terms train, by term
-    and name, and where they start.
+    `specs` describes the views of each modality; from a schema, `view_specs` derives it. `heads` are the output sizes
+    of linear layers on the features of views, by term and view. `learned` are the initial values of the scalars that
+    terms train, by term and name.
 
     Raises:
-      UserError: an option is unknown, ill-typed or out of range, an encoder does not take the kind of its modality, or
-        features are projected that no encoder gives; named by its key.
+      UserError: naming the key: an option is unknown, ill-typed or out of range, an encoder does not take the kind of
+        its modality, or features are projected that no encoder computes.
     """
     dtype = jnp.dtype(config.dtype)
     if isinstance(specs, Schema):
@@ -148,11 +148,11 @@ def build_model(
         takes = _takes(part.name, f"{path}.name")
         check(
             not takes or spec.kind in takes,
-            f"{path}.name: a {spec.kind} and the encoder {part.name!r}, which takes {' or '.join(takes)}, do not fit "
-            f"together.",
+            f"{path}.name: the encoder {part.name!r} takes the kind {' or '.join(takes)}, and {modality!r} is of the "
+            f"kind {spec.kind}; choose another encoder.",
         )
-        given = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
-        return ENCODERS.build(part, path, **given, norm=norm, rngs=rngs, dtype=dtype)
+        described = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+        return ENCODERS.build(part, path, **described, norm=norm, rngs=rngs, dtype=dtype)
 
     def projector(path: str, part: ConfigDict, features: int) -> Projector:
         return PROJECTORS.build(part, path, features=features, norm=norm, rngs=rngs, dtype=dtype)
@@ -179,40 +179,41 @@ def build_model(
 
 
 def _fusion_specs(config: ConfigDict, encoders: Mapping[str, Encoder]) -> dict[str, ViewSpec]:
-    """Return what the fusions of a config get to see of the encoders of inputs, by modality.
+    """Return the widths of the parts of every fusion, by the modality of the fusion.
 
     Raises:
-      UserError: a part is local, and its encoder gives no local features.
+      UserError: a part is local, and its encoder has no local features.
     """
-    found: dict[str, ViewSpec] = {}
+    specs: dict[str, ViewSpec] = {}
     for name, texts in parts_of_views(config.views).items():
         widths = []
         for text in texts:
             view, local, _ = parse_key(text)
-            of = config.views[view].modality
+            modality = config.views[view].modality
+            encoder = encoders[modality]
             check(
-                not local or encoders[of].local_features > 0,
-                f"config.views.{name}.of: {text!r} are local features, and the encoder of {of!r} gives none; name "
-                f"{view!r}, or choose another config.encoders.{of}.",
+                not local or encoder.out_local_features > 0,
+                f"config.views.{name}.of: the encoder of {modality!r} has no local features for {text!r}; name "
+                f"{view!r}, or choose another config.encoders.{modality}.",
             )
-            widths.append(encoders[of].local_features if local else encoders[of].out_features)
-        found[config.views[name].modality] = ViewSpec(kind="fusion", shape=(), parts=tuple(widths))
-    return dict(sorted(found.items()))
+            widths.append(encoder.out_local_features if local else encoder.out_features)
+        specs[config.views[name].modality] = ViewSpec(kind="fusion", shape=(), parts=tuple(widths))
+    return dict(sorted(specs.items()))
 
 
 def _takes(name: str, path: str) -> tuple[str, ...]:
-    """Return the kinds that an encoder takes; () if its factory does not say which class it makes."""
-    made = typing.get_type_hints(ENCODERS.factory(name, path)).get("return")
-    return getattr(made, "takes", ())
+    """Return the kinds that an encoder takes; () if its factory has no return annotation."""
+    encoder = typing.get_type_hints(ENCODERS.factory(name, path)).get("return")
+    return getattr(encoder, "takes", ())
 
 
 def _width(encoders: Mapping[str, Encoder], key: str, path: str) -> int:
     """Return the width of the features that a projector's key names."""
     modality, local, _ = parse_key(key, path)
-    check(modality in encoders, f"{path}: there is no {modality!r} in config.encoders.")
+    check(modality in encoders, f"{path}: config.encoders has no {modality!r}; add it, or remove this key.")
     encoder = encoders[modality]
     check(
         not local or encoder.out_local_features > 0,
-        f"{path}: the encoder of {modality!r} gives no local features; project {modality!r}.",
+        f"{path}: the encoder of {modality!r} has no local features; project {modality!r} instead.",
     )
     return encoder.out_local_features if local else encoder.out_features

@@ -1,4 +1,4 @@
-"""Projectors: from features into the space where a term compares them."""
+"""Projectors: the heads that map features into the space where a term compares them."""
 
 import itertools
 
@@ -38,7 +38,7 @@ class LinearProjector(Projector):
 
 
 class NormProjector(Projector):
-    """(Linear, norm, ReLU) for every hidden width, and a linear layer; only the last may have a bias."""
+    """(Linear, norm, ReLU) for every hidden width, then a linear layer, the only layer that may have a bias."""
 
     def __init__(
         self,
@@ -69,9 +69,10 @@ class NormProjector(Projector):
 def mlp(
     *, features: int, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32, hidden: int = 2048, out: int = 128
 ) -> MLPProjector:
-    """Return two layers with biases and no normalisation: what MMCL's released code uses for both modalities.
+    """Return two layers with biases and no normalisation, as MMCL's released code uses for both modalities.
 
-    (The SimCLR head of lightly 1.2.22, which it pins; from 1.4.3 on that head has BatchNorm after both layers.)
+    This is the SimCLR head of lightly 1.2.22, the version that MMCL pins; from 1.4.3 on, lightly's head has BatchNorm
+    after both layers.
 
     Raises:
       ValueError: a size is not positive.
@@ -87,7 +88,7 @@ def mlp(
 
 @PROJECTORS.register("linear")
 def single(*, features: int, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32, out: int = 128) -> LinearProjector:
-    """Return one fully connected layer: what MMCL's paper (section 4.2) says of the table; its code has `mlp`.
+    """Return one fully connected layer, the table's projector in MMCL's paper (section 4.2); its code has `mlp`.
 
     Raises:
       ValueError: `out` is not positive.
@@ -114,8 +115,8 @@ def mlp_norm(
 ) -> NormProjector:
     """Return hidden layers with batch normalisation: the expanders of Barlow Twins and VICReg, the projectors of BYOL.
 
-    One hidden layer of 8192 is MMCL's Barlow Twins baseline; the papers of both have two, `hidden=(8192, 8192)`. The
-    last layer of BYOL's and SimSiam's projectors and predictors has a bias (`out_bias`).
+    One hidden layer of 8192 is MMCL's Barlow Twins baseline; the papers of Barlow Twins and VICReg have two,
+    `hidden=(8192, 8192)`. The last layer of BYOL's and SimSiam's projectors and predictors has a bias (`out_bias`).
 
     Raises:
       ValueError: a size is not positive.

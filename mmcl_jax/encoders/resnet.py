@@ -21,7 +21,7 @@ Present = Bool[Array, " B"]
 
 
 class BasicBlock(nnx.Module):
-    """3x3, 3x3, with a projected shortcut where the shape changes."""
+    """Two 3x3 convolutions, with a projection shortcut where the shape changes."""
 
     expansion = 1
 
@@ -39,7 +39,7 @@ class BasicBlock(nnx.Module):
 
 
 class Bottleneck(nnx.Module):
-    """1x1, 3x3 (with the stride), 1x1 to four times the width."""
+    """Convolutions 1x1, 3x3 (with the stride), and 1x1 to four times the width."""
 
     expansion = 4
 
@@ -80,7 +80,7 @@ def _shortcut(
 
 
 class Stage(nnx.Module):
-    """Blocks one after another; with `remat`, what is inside a block is computed again for the gradient."""
+    """A sequence of blocks; with `remat`, the backward pass recomputes the activations inside each block."""
 
     def __init__(self, blocks: list[nnx.Module], *, remat: bool) -> None:
         self.blocks, self.remat = nnx.List(blocks), remat
@@ -135,7 +135,7 @@ class ResNet(Encoder):
         self.remat = remat
 
     def embed(self, view: Map) -> Map:
-        """Return the view in the type of the computation."""
+        """Return the view in the dtype of the computation."""
         return view.astype(self.dtype)
 
     def body(
@@ -173,9 +173,9 @@ def resnet18(
       dtype: of the computation.
       stem: "imagenet" (7x7 at stride 2, then a 3x3 maximum at stride 2) or, for small images, "cifar" (3x3).
       width: factor on every number of channels.
-      remat: computes activations again for the gradient in place of keeping them: all but the inputs of "blocks", or of
-        the four "stages", which keeps less but needs as much at once as the largest stage has. On CPUs XLA merges the
-        second computation with the first, so that nothing is saved there.
+      remat: recompute activations in the backward pass instead of storing them: "blocks" stores the input of every
+        block, "stages" that of the four stages alone, but then holds all activations of one stage at a time. On CPUs
+        XLA merges the second computation with the first, so that no memory is saved.
 
     Example:
       >>> import jax
@@ -207,7 +207,7 @@ def resnet50(
     width: float = 1.0,
     remat: Remat = "none",
 ) -> ResNet:
-    """Return a ResNet-50 v1.5: 2048 features, 23,508,032 parameters at 3 channels. Arguments are as in `resnet18`.
+    """Return a ResNet-50 v1.5: 2048 features, 23,508,032 parameters at 3 channels. Arguments: see `resnet18`.
 
     Example:
       >>> import jax

@@ -1,8 +1,8 @@
 """Running statistics of batch normalisation where rows are absent: slices of a batch count by their valid groups.
 
-As long as every slice has as many valid groups, the new state of the whole batch is the mean of those of its slices.
-With absent rows it is not. So a layer that is told what is present keeps a record of every call beside its statistics,
-under `RECORDS`; `apart` separates the two, and `replayed` makes the state after all slices of the records.
+If every slice of a batch has the same number of valid groups, the new state of the batch is the mean of the new states
+of its slices. With absent rows the numbers differ. So a layer that is called with a mask `present` adds a record of the
+call to its state, under `RECORDS`; `apart` separates the records, and `replayed` computes the state after all slices.
 """
 
 from typing import Any
@@ -17,20 +17,20 @@ Arrays = dict[Any, Any]  # nested; the keys of lists are numbers
 
 
 class Record(nnx.Variable):
-    """One call of a layer in training.
+    """A record of one training call of a layer.
 
-    A dict of `mean` and `var` (means over the valid groups, `[C]`), `groups` (the number of these), `momentum`, and
-    `before`, the running statistics before the call.
+    A dict of `mean` and `var` (means over the valid groups, `[C]`), `groups` (the number of valid groups), `momentum`,
+    and `before`, the running statistics before the call.
     """
 
 
-def moved(old: Array, new: Array, *, momentum: Array | float, groups: Array) -> Array:
-    """Return a running statistic after a call with so many valid groups; without any, it stays."""
+def update_statistic(old: Array, new: Array, *, momentum: Array | float, groups: Array) -> Array:
+    """Return the running statistic after a call with `groups` valid groups; 0 groups leave it unchanged."""
     return jnp.where(groups > 0, momentum * old + (1 - momentum) * new, old)
 
 
 def apart(state: Arrays) -> tuple[Arrays, Arrays]:
-    """Return the model state without the records in it, and the records."""
+    """Separate a model state into the state without records, and the records."""
     plain, records = {}, {}
     for name, value in state.items():
         if name == RECORDS:
@@ -45,18 +45,18 @@ def apart(state: Arrays) -> tuple[Arrays, Arrays]:
 
 
 def replayed(state: Arrays, records: Arrays) -> Arrays:
-    """Return the model state with the statistics of all layers that have records replaced.
+    """Return the model state with the statistics of every recorded layer computed from its records.
 
-    The records are those of all slices of a batch, along their first axis. The result is what the layers would have
-    kept of the whole batch at once.
+    The records of all slices of a batch are stacked along the first axis. The statistics are those of one call with the
+    whole batch.
     """
     if RECORDS not in records:
         return {name: replayed(value, records[name]) if name in records else value for name, value in state.items()}
     calls = [call for _, call in sorted(records[RECORDS].items())]
-    found = {name: calls[0]["before"][name].mean(axis=0) for name in _STATISTICS}
+    statistics = {name: calls[0]["before"][name].mean(axis=0) for name in _STATISTICS}
     for call in calls:
         groups = call["groups"].sum()
         for name in _STATISTICS:
             new = jnp.tensordot(call["groups"], call[name], axes=1) / jnp.maximum(groups, 1)
-            found[name] = moved(found[name], new, momentum=call["momentum"][0], groups=groups)
-    return {**state, **found}
+            statistics[name] = update_statistic(statistics[name], new, momentum=call["momentum"][0], groups=groups)
+    return {**state, **statistics}

@@ -1,4 +1,4 @@
-"""From encoded rows to what a table encoder multiplies: one-hot coding, and what stands in for missing values."""
+"""The input layer of table encoders: one-hot coding, and the replacement of missing values."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -7,13 +7,13 @@ from jaxtyping import Array, Float
 
 
 def one_hot(rows: Float[Array, "B F"], widths: tuple[int, ...]) -> Float[Array, "B E"]:
-    """Return encoded rows with every categorical column (width above 1) spread over as many columns, at its index.
+    """Return encoded rows in which every categorical column (width above 1) is replaced by its one-hot columns.
 
     Example:
       >>> print(one_hot(jnp.array([[0.5, 2.0]]), (1, 3)))
       [[0.5 0.  0.  1. ]]
     """
-    # One gather and one comparison, however many columns: a program of a slice per column takes long to compile.
+    # One gather and one comparison for all columns: a program with a slice per column takes long to compile.
     column = np.repeat(np.arange(len(widths)), widths)
     code = np.concatenate([np.arange(width) for width in widths]).astype(rows.dtype)
     number = np.repeat(np.array(widths) == 1, widths)
@@ -22,30 +22,30 @@ def one_hot(rows: Float[Array, "B F"], widths: tuple[int, ...]) -> Float[Array, 
 
 
 class TableInput(nnx.Module):
-    """One-hot rows `[B, size]`; with the policies "token" and "indicator" for missing values, which are NaN then.
+    """One-hot rows `[B, size]`, in which the policy "token" or "indicator" replaces missing values (NaN).
 
-    A category that is missing is one category more, in both. A number that is missing is, with "token", a number that
-    is learned for its column (from 0, the mean); with "indicator" it is 0, and each column of numbers has a second one
-    beside it that is 1 where it is missing.
+    Both policies give a missing category a code of its own. "token" replaces a missing number by a number that is
+    learned for its column (initially 0, the mean). "indicator" replaces it by 0, and adds a column for every numeric
+    column, which is 1 where the number is missing.
     """
 
     def __init__(self, widths: tuple[int, ...], *, missing: str) -> None:
         self.widths, self.missing = widths, missing
-        self.marked = missing in ("token", "indicator")
-        self.inner = tuple(width + (width > 1) for width in widths) if self.marked else widths
-        self.numbers = tuple(place for place, width in enumerate(widths) if width == 1)
-        self.size = sum(self.inner) + (len(self.numbers) if missing == "indicator" else 0)
+        self.replaces = missing in ("token", "indicator")
+        self.code_widths = tuple(width + (width > 1) for width in widths) if self.replaces else widths
+        self.numeric = tuple(column for column, width in enumerate(widths) if width == 1)
+        self.size = sum(self.code_widths) + (len(self.numeric) if missing == "indicator" else 0)
         if missing == "token":
-            self.token = nnx.Param(jnp.zeros(len(self.numbers)))
+            self.token = nnx.Param(jnp.zeros(len(self.numeric)))
 
     def __call__(self, rows: Float[Array, "B F"]) -> Float[Array, "B E"]:
-        if not self.marked:
+        if not self.replaces:
             return one_hot(rows, self.widths)
-        absent, numbers = jnp.isnan(rows), np.array(self.numbers, int)
-        instead = jnp.array([0.0 if width == 1 else width for width in self.widths], rows.dtype)
+        absent, numeric = jnp.isnan(rows), np.array(self.numeric, int)
+        replacement = jnp.array([0.0 if width == 1 else width for width in self.widths], rows.dtype)
         if self.missing == "token":
-            instead = instead.at[numbers].set(self.token[...])
-        coded = one_hot(jnp.where(absent, instead[None], rows), self.inner)
+            replacement = replacement.at[numeric].set(self.token[...])
+        coded = one_hot(jnp.where(absent, replacement[None], rows), self.code_widths)
         if self.missing == "token":
             return coded
-        return jnp.concatenate([coded, absent[:, numbers].astype(rows.dtype)], axis=1)
+        return jnp.concatenate([coded, absent[:, numeric].astype(rows.dtype)], axis=1)

@@ -8,23 +8,23 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key
 
 from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features
-from mmcl_jax.encoders.layers import kept
+from mmcl_jax.encoders.layers import zero_absent
 
 
 class TokenBatch(NamedTuple):
-    """Vectors of tokens, zeros where there is no token, and where there are tokens."""
+    """The vectors of tokens, and a mask of the tokens that exist; vectors outside the mask are zeros."""
 
     vectors: Float[Array, "B T C"]
     mask: Bool[Array, "B T"]
 
 
 class TextEmbedding(Encoder):
-    """The vectors of tokens, which are the local features, and their mean, which is the pooled one."""
+    """An embedding whose local features are the vectors of tokens, and whose pooled feature is their mean."""
 
     takes = ("text",)
 
     def __init__(self, *, vocabulary: int, features: int, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
-        # As torch.nn.Embedding starts.
+        # The initialisation of torch.nn.Embedding.
         self.table = nnx.Param(nnx.initializers.normal(1.0)(rngs.params(), (vocabulary, features), jnp.float32))
         self.out_features = self.out_local_features = features
         self.dtype = dtype
@@ -34,7 +34,7 @@ class TextEmbedding(Encoder):
         tokens = view[..., 0]
         mask = tokens >= 0
         vectors = self.table[...].at[jnp.where(mask, tokens, 0)].get(mode="fill", fill_value=jnp.nan)
-        return TokenBatch(kept(vectors.astype(self.dtype), mask), mask)
+        return TokenBatch(zero_absent(vectors.astype(self.dtype), mask), mask)
 
     def body(
         self,
@@ -44,10 +44,10 @@ class TextEmbedding(Encoder):
         present: Bool[Array, " B"] | None = None,
         keys: Key[Array, " B"] | None = None,
     ) -> Features:
-        """Return the features of texts; a text without tokens has zeros."""
+        """Return the features of texts; those of a text without tokens are zeros."""
         del train, present, keys
         vectors, mask = embedded
-        vectors = kept(vectors, mask)
+        vectors = zero_absent(vectors, mask)
         count = jnp.maximum(mask.sum(axis=1), 1).astype(jnp.float32)
         pooled = vectors.astype(jnp.float32).sum(axis=1) / count[:, None]
         return Features(pooled=pooled.astype(self.dtype), local=vectors, mask=mask)
@@ -64,28 +64,28 @@ def text_embedding(
 ) -> TextEmbedding:
     """Return an encoder that embeds every token of the vocabulary as a vector, and a text as the mean over its tokens.
 
-    A view is int32 `[B, T, 2]`: token and sentence, -1 behind the end of the text. The order of the tokens and their
-    sentences do not matter.
+    A view is int32 `[B, T, 2]`: token and sentence, -1 after the end of the text. The features depend neither on the
+    order of the tokens nor on their sentences.
 
     Args:
-      widths: size of the vocabulary of the store, `(vocabulary,)`, where it is known.
+      widths: size of the store's vocabulary, `(vocabulary,)`; () without a store.
       rngs: random streams for the initial parameters (normal, as PyTorch's).
       dtype: of the computation.
       features: width of the vectors.
-      vocabulary: number of tokens; None for that of the store.
+      vocabulary: number of tokens; None for the size of the store's vocabulary.
 
     Raises:
-      ValueError: a size is not positive, or the size of the vocabulary is not known.
+      ValueError: a size is not positive, or there is neither a store nor `vocabulary`.
 
     Example:
       >>> encoder = text_embedding(widths=(9,), rngs=nnx.Rngs(0), dtype=jnp.float32, features=4)
-      >>> found = encoder(jnp.array([[[3, 0], [8, 0], [-1, -1]]]), train=False)
-      >>> found.pooled.shape, found.local.shape, found.mask.tolist()
+      >>> features = encoder(jnp.array([[[3, 0], [8, 0], [-1, -1]]]), train=False)
+      >>> features.pooled.shape, features.local.shape, features.mask.tolist()
       ((1, 4), (1, 3, 4), [[True, True, False]])
     """
     if vocabulary is None:
         if len(widths) != 1:
-            raise ValueError("the size of the vocabulary is not known; give the option vocabulary")
+            raise ValueError("no store gives the size of the vocabulary; set the option vocabulary")
         (vocabulary,) = widths
     if min(features, vocabulary) <= 0:
         raise ValueError(f"features and vocabulary must be positive, not {features} and {vocabulary}")

@@ -30,7 +30,7 @@ def vector_mlp(
     features: int = 2048,
     layers: int = 2,
 ) -> VectorMLP:
-    """Return `layers` linear layers, with a norm and ReLU behind all but the last; initialised as `table_mlp`.
+    """Return `layers` linear layers, each but the last followed by a norm and ReLU; initialised as `table_mlp`.
 
     Args:
       shape: of one vector, `(F,)`.
@@ -38,7 +38,7 @@ def vector_mlp(
       rngs: random streams for the initial parameters.
       dtype: of the computation.
       hidden: width of the hidden layers.
-      features: width of the result.
+      features: width of the output.
       layers: number of linear layers.
 
     Raises:

@@ -1,1 +1,1 @@
-"""The parts of HTML pages that the data card and the pages of tables share: wording, charts, style."""
+"""Building blocks of HTML pages, for the data card and the pages of `reproduce`: elements, charts, style, wording."""

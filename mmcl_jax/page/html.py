@@ -1,4 +1,4 @@
-"""Elements of a page. Whatever is not HTML already is escaped where it enters one, so no cell can become markup."""
+"""Elements of HTML pages. Every text that is not `Html` is escaped, so no cell of the data can become markup."""
 
 import html
 from collections.abc import Collection, Iterable, Sequence
@@ -8,7 +8,7 @@ from mmcl_jax.text import visible
 
 
 class Html(str):
-    """A text that is HTML already."""
+    """A text of HTML, which is not escaped again."""
 
     __slots__ = ()
 
@@ -20,25 +20,25 @@ _VOID = frozenset({"img", "meta", "br"})
 
 
 def element(tag: str, *children: Child, **attributes: Attribute) -> Html:
-    """Return `<tag attributes>children</tag>`; `class_` and `aria_label` become `class` and `aria-label`.
+    """Return `<tag attributes>children</tag>`; `class_` and `aria_label` are written `class` and `aria-label`.
 
     Args:
-      tag: name of the element.
-      *children: texts, escaped unless they are `Html`; sequences of such; None for nothing.
-      **attributes: None and False leave the attribute out, True gives it without a value.
+      tag: the name of the element.
+      *children: texts, escaped unless they are `Html`; sequences of these; None for nothing.
+      **attributes: None and False leave the attribute out; True writes it without a value.
     """
-    opened = "".join(
-        f" {name}" if value is True else f' {name}="{html.escape(_shown(value))}"'
+    written = "".join(
+        f" {name}" if value is True else f' {name}="{html.escape(_written(value))}"'
         for name, value in ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())
         if value is not None and value is not False
     )
     if tag in _VOID:
-        return Html(f"<{tag}{opened}>")
-    return Html(f"<{tag}{opened}>{fragment(*children)}</{tag}>")
+        return Html(f"<{tag}{written}>")
+    return Html(f"<{tag}{written}>{fragment(*children)}</{tag}>")
 
 
 def fragment(*children: Child) -> Html:
-    """Return the children after one another, each escaped unless it is `Html`."""
+    """Return the children, joined; each is escaped unless it is `Html`."""
     parts: list[str] = []
     for child in children:
         if isinstance(child, Html):
@@ -51,15 +51,15 @@ def fragment(*children: Child) -> Html:
 
 
 def name(text: object, most: int = 80) -> Html:
-    """Return a name out of the user's data, set apart, in its own direction, in full on hover if it is clipped."""
-    short, whole = clipped(text, most), visible(text)
+    """Return a name from the user's data, with its own text direction; if clipped, it is shown in full on hover."""
+    short, full = clipped(text, most), visible(text)
     if not short.strip():
         short = f"“{short}”"  # an empty name, or one of spaces, would be invisible
-    return element("bdi", short, class_="name", title=whole if "…" in short else None)
+    return element("bdi", short, class_="name", title=full if "…" in short else None)
 
 
 def section(key: str, heading: str, *children: Child) -> Html:
-    """Return a section of the page with its heading, reachable as `#key`."""
+    """Return a section of the page with its heading, which links reach as `#key`."""
     return element(
         "section",
         element("h2", heading, id=f"{key}-heading"),
@@ -79,17 +79,17 @@ def table(
     captioned: bool = False,
     narrow: bool = False,
 ) -> Html:
-    """Return a table whose first column heads its rows; it scrolls by itself where the page is narrower.
+    """Return a table whose first column heads its rows; it scrolls sideways if the page is narrower.
 
     Args:
-      caption: what the table shows.
-      head: headings of the columns.
-      rows: cells, row by row.
-      numeric: places of the columns with numbers, which are set to the right.
-      captioned: whether the caption is seen, and not only read aloud.
+      caption: the caption of the table.
+      head: the headings of the columns.
+      rows: the cells, row by row.
+      numeric: indices of the columns with numbers, which are aligned to the right.
+      captioned: whether the caption is visible; if not, only screen readers read it.
       narrow: whether to keep the columns close together, for a few short cells.
     """
-    kinds = ["number" if place in numeric else None for place in range(len(head))]
+    kinds = ["number" if index in numeric else None for index in range(len(head))]
     top = [element("th", text, scope="col", class_=kind) for text, kind in zip(head, kinds, strict=True)]
     body = [
         element(
@@ -99,21 +99,21 @@ def table(
         )
         for cells in rows
     ]
-    made = element(
+    content = element(
         "table",
         element("caption", caption, class_=None if captioned else "aloud"),
         element("thead", element("tr", top)),
         element("tbody", body),
     )
     shape = "scroll narrow" if narrow else "scroll"
-    return element("div", made, class_=shape, role="region", tabindex="0", aria_label=caption)
+    return element("div", content, class_=shape, role="region", tabindex="0", aria_label=caption)
 
 
 def folded(summary: Child, *children: Child) -> Html:
-    """Return content that opens on a click, without a script."""
+    """Return content that is folded under `summary` and opens on a click, without a script."""
     return element("details", element("summary", summary), *children)
 
 
-def _shown(value: Attribute) -> str:
-    # Coordinates: two decimals are a tenth of a pixel or less, and a long tail of digits would be half of the page.
+def _written(value: Attribute) -> str:
+    # Floats are coordinates, of which two decimals suffice; all digits would double the size of the page.
     return f"{round(value, 2):g}" if isinstance(value, float) else visible(value)

@@ -1,7 +1,7 @@
 """The style sheet of the page: light and dark, wide screen, phone and paper.
 
-The series are Wong's colours (Nature Methods 8, 441), which colour-blind readers can tell apart, some of them darker or
-lighter so that each has a contrast of 3 or more with the paper. No chart relies on colour alone.
+Series have the colours of Wong (Nature Methods 8, 441), which colour-blind readers can tell apart; some are made darker
+or lighter, so that each has a contrast of 3 or more with the paper. No chart relies on colour alone.
 """
 
 STYLE = """

@@ -1,4 +1,4 @@
-"""How names, counts, shares and values read, on the page and on the terminal alike."""
+"""Words for names, counts, shares and values, shared by HTML pages and the terminal."""
 
 import math
 
@@ -6,7 +6,7 @@ from mmcl_jax.text import visible
 
 
 def clipped(text: object, most: int = 80) -> str:
-    """Return `visible(text)`, its middle left out beyond `most` characters: names often differ at the end."""
+    """Return `visible(text)` in at most `most` characters, cut in its middle, since names often differ at the end."""
     plain = visible(text)
     if len(plain) <= most:
         return plain
@@ -15,7 +15,7 @@ def clipped(text: object, most: int = 80) -> str:
 
 
 def count(number: int) -> str:
-    """Return an integer with its digits in groups of three."""
+    """Return an integer with commas between thousands, such as 1,200."""
     return f"{number:,}"
 
 
@@ -29,7 +29,7 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """Return a fraction in percent; "0 %" and "100 %" are exact.
+    """Return a fraction in percent; "0 %" and "100 %" are exact, never rounded.
 
     >>> share(0, 9), share(1, 90000), share(1, 64), share(1, 3), share(9999, 10000)
     ('0 %', '<0.1 %', '1.6 %', '33 %', '>99.9 %')
@@ -47,9 +47,9 @@ def share(part: float, whole: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return a value of a column, to three significant digits or to the unit.
+    """Return a value of a column, rounded to three significant digits or to a whole number.
 
-    Four digits stand together, since many such numbers are years.
+    Four digits have no comma, since many such numbers are years.
 
     >>> number(2008), number(12500.4), number(0.01234), number(-3.0), number(2.5e19), number(float("nan"))
     ('2008', '12,500', '0.0123', '-3', '2.5e+19', '–')
@@ -64,6 +64,6 @@ def number(value: float) -> str:
 
 
 def category(text: str) -> str:
-    """Return a category that precedes its share, in quotes if it ends in a digit: "5 66 %" would read as a number."""
+    """Return a category to be written before its share; in quotes if it ends in a digit, as in "'5' 66 %"."""
     short = clipped(text, 24)
     return f"'{short}'" if not short.strip() or short[-1].isdigit() else short

@@ -188,7 +188,7 @@ class Assembler:
         path = self._folder / "flat" / f"{one.name}.npy"
         shape = (int(there.sum()), len(one.content.names))
         values = open_memmap(path, mode="w+", dtype=one.content.dtype, shape=shape)
-        one.content.stored(at[there], values)
+        one.content.store(at[there], values)
         values.flush()
         entry = Entry(kind="vector", shape=shape[1:], dtype=one.content.dtype)
         return Part(entry=entry, values=values, at=_numbered(there), names=one.content.names)

@@ -108,7 +108,7 @@ def prepare(
             )
         if image is not None and thumbs is not None:
             given = gathered.ids is not None or bool(rows.named("split"))
-            add_images(findings, rows, found, image, thumbs, given=given)
+            add_images(findings, rows, found, image, thumbs, splits_given=given)
         (partial / "findings.json").write_text(findings.to_json())
         (partial / "card.html").write_text(card(findings, schema, assembled, quarantine))
         quarantine.write(partial / "quarantine.jsonl")

@@ -1,5 +1,6 @@
-"""The tables of a paper, one command each: train what is missing, evaluate what is missing, write ours beside theirs.
+"""The tables of a paper, one command each: train and evaluate what is missing, then write our numbers beside theirs.
 
-A table is data (`tables`): rows, columns and the paper's claims. `plan` says what it takes and what is there already,
-`work` does the rest, `grid` holds the numbers, and `reading`, `text`, `page` and `results` write them down.
+A table is data (`spec`, `tables`, `published`). `plan` lists its pretrainings and evaluations, `configure` makes and
+checks their configs, `run` does the missing work, `grid` and `outcome` compute the numbers, `reading` judges the
+claims, and `text`, `page`, `charts` and `results` write the files.
 """

@@ -1,21 +1,30 @@
-"""The config of every pretraining of a table: the shipped experiment, the row's own overrides, and the user's."""
+"""The config of every pretraining of a table, and the checks that run before anything is trained."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from mmcl_jax.config import OwnData, load
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.reproduce.tables.spec import TableRow
+from mmcl_jax.evaluation.heads.batches import Order
+from mmcl_jax.evaluation.heads.encoded import augmentation_of
+from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.reads import modalities_of
+from mmcl_jax.evaluation.sources.remarks import remarks_on
+from mmcl_jax.reproduce.outcome import metric_of
+from mmcl_jax.reproduce.plan import Evaluation, Plan
+from mmcl_jax.reproduce.spec import TableRow
 from mmcl_jax.training.build import build_experiment, fit_inputs
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.validate import check_config
 
-_OURS = {
-    "data": "it is --data",
+_FINETUNE_BATCH = 512  # rows
+_RESERVED = {
+    "data": "--data sets it",
     "seed": "the seeds are 0 to --seeds - 1",
     "name": "it names the rows of the table",
 }
@@ -23,14 +32,14 @@ _OURS = {
 
 def check_overrides(rows: Sequence[TableRow], overrides: Sequence[str], epochs: int | None) -> None:
     """Raise `UserError` if an override is of a key that the table sets itself."""
-    taken = dict(_OURS)
+    reserved = dict(_RESERVED)
     if epochs is not None:
-        taken["epochs"] = "it is --epochs"
+        reserved["epochs"] = "--epochs sets it"
     for row in rows:
-        taken.update({one.partition("=")[0]: f"it is what the row {row.key} is about" for one in row.overrides})
+        reserved.update({text.partition("=")[0]: f"the row {row.key} of the table sets it" for text in row.overrides})
     for override in overrides:
         key = override.partition("=")[0]
-        check(key not in taken, f"--config.{key}: this cannot be set, since {taken.get(key)}.")
+        check(key not in reserved, f"--config.{key}: this key cannot be overridden, since {reserved.get(key)}.")
 
 
 def configure(
@@ -42,61 +51,125 @@ def configure(
     overrides: Sequence[str],
     described: OwnData | None = None,
 ) -> tuple[dict[str, ConfigDict], list[str]]:
-    """Return `{row key: config}` for these rows, without the seed; and a line on every override not all rows take.
+    """Return `{row key: config}` without the seed, and a line on every override that only some of the rows take.
 
-    An override is set in every config that has its key: an image-only method has no table encoder to make smaller.
+    An override is set in every config that has its key: a method that pretrains on images alone has no table encoder.
 
     Args:
       rows: with a config.
       variant: of the configs, such as "digits"; "own" chooses them from the store and the devices.
       store: to train on.
-      epochs: instead of the config's own; the warm-up keeps its share.
+      epochs: instead of those of the config; the warm-up stays the same share of them.
       overrides: texts `key.path=value`.
-      described: of the variant "own", the description that earlier runs of the table were begun with.
+      described: of the variant "own", the description of the data that earlier runs of the table were started with.
 
     Raises:
-      UserError: an override names a key that no row has, a bad value, or a key that the table sets itself.
+      UserError: an override names a key that no row has, has a bad value, or is of a key that the table sets itself.
     """
     check_overrides(rows, overrides, epochs)
-    place = f"data={store.directory.absolute()}"
+    data = f"data={store.directory.absolute()}"
 
-    def loaded(name: str, texts: Sequence[str]) -> ConfigDict:
-        return load(f"{name}:{variant}", [place, *texts], data=described)
+    def load_config(name: str, texts: Sequence[str]) -> ConfigDict:
+        return load(f"{name}:{variant}", [data, *texts], data=described)
 
-    configs, used = {}, dict[str, list[str]]()
+    configs, taken_by = {}, dict[str, list[str]]()
     for row in rows:
-        load_with = functools.partial(loaded, row.config)
+        load_with = functools.partial(load_config, row.config)
         own = [*_length(load_with([]), epochs), *row.overrides]
-        taken = _that_apply(load_with, own, overrides)
+        taken = _applicable(load_with, own, overrides)
         configs[row.key] = load_with(own + taken)
-        for one in taken:
-            used.setdefault(one, []).append(row.key)
-    said = []
-    for one in overrides:
-        if one not in used:
-            loaded(rows[0].config, [*overrides[: list(overrides).index(one)], one])
-            raise UserError(f"--config.{one}: no method of this table has this key.")
-        if len(used[one]) < len(rows):
-            said.append(f"--config.{one} applies to {', '.join(used[one])}; the others have no such key")
-    return configs, said
+        for override in taken:
+            taken_by.setdefault(override, []).append(row.key)
+    notes = []
+    for override in overrides:
+        if override not in taken_by:
+            # Loading names the nearest key if the key is misspelt.
+            load_config(rows[0].config, [*overrides[: list(overrides).index(override)], override])
+            raise UserError(f"--config.{override}: no method of this table has this key.")
+        if len(taken_by[override]) < len(rows):
+            notes.append(f"--config.{override} applies to {', '.join(taken_by[override])}; the others have no such key")
+    return configs, notes
 
 
 def check_configs(configs: Mapping[str, ConfigDict], store: Store) -> None:
-    """Build what every config describes, so that a late one cannot end what early ones took hours for.
+    """Build every experiment once, so that a bad config of a late row fails before hours of training.
 
     Raises:
       UserError: naming the row and the config key that is wrong.
     """
-    fitted: dict[str, Inputs] = {}  # once for all rows that have the same inputs
+    fitted: dict[str, Inputs] = {}  # shared by all rows that have the same inputs
     for key, config in configs.items():
         try:
             check_config(config)
-            alike = repr([to_plain(config.inputs), config.cohort, config.fold])
-            if alike not in fitted:
-                fitted[alike] = fit_inputs(config, store)
-            build_experiment(config, store, inputs=fitted[alike])
+            inputs = repr([to_plain(config.inputs), config.cohort, config.fold])
+            if inputs not in fitted:
+                fitted[inputs] = fit_inputs(config, store)
+            build_experiment(config, store, inputs=fitted[inputs])
         except UserError as error:
             raise UserError(f"{key}: {error}") from error
+
+
+def check_evaluations(plan: Plan, configs: Mapping[str, ConfigDict]) -> list[str]:
+    """Check that every evaluation of a plan is possible with its pretraining.
+
+    Args:
+      plan: of the table.
+      configs: of the pretrainings, by row.
+
+    Returns:
+      Remarks on the scores, such as on classes that a split lacks.
+
+    Raises:
+      UserError: naming the label, the subset, the row or the config key that makes an evaluation impossible.
+    """
+    data = LabelledStore.of(plan.store, plan.settings.label, "class")
+    one_class = metric_of(data) == "auroc" and len(np.unique(data.targets["test"])) < 2
+    check(
+        not one_class,
+        f"All test rows of {plan.store.directory} have the same class of {plan.settings.label!r}, so there is no "
+        "AUROC; predict another --label, or prepare the store again with other splits.",
+    )
+    rates, epochs = plan.settings.learning_rates, plan.settings.max_epochs
+    check(rates is None or (len(rates) > 0 and min(rates) > 0), "--learning-rates: give at least one, all above 0.")
+    check(epochs is None or epochs > 0, f"--max-epochs: must be positive, not {epochs}.")
+    checked = set()
+    for evaluation in plan.evaluations:
+        row, column = evaluation.training.row.key, evaluation.column
+        key = row, column.protocol, column.input, str(evaluation.budget)
+        if key not in checked:
+            checked.add(key)
+            _check_evaluation(evaluation, data, configs[row])
+    return remarks_on(data, list(dict.fromkeys(evaluation.budget for evaluation in plan.evaluations)))
+
+
+def _check_evaluation(evaluation: Evaluation, data: LabelledStore, config: ConfigDict) -> None:
+    row, modalities = evaluation.training.row.key, modalities_of(evaluation.column.input)
+    rows = data.draws(evaluation.budget, seed=0, count=1)
+    for modality in modalities:
+        check(
+            modality in config.encoders,
+            f"{row}: the table evaluates {evaluation.column.input}, but the config has encoders of "
+            f"{', '.join(config.encoders)} only.",
+        )
+    label = data.store.schema.label
+    leaky = (
+        any(options.label_as_feature for options in config.inputs.values())
+        and label is not None
+        and label.name == data.task.label
+    )
+    check(
+        "table" not in modalities or not leaky,
+        f"{row}: label_as_feature makes {data.task.label!r} a column of the table, so it cannot be predicted from the "
+        "table; leave label_as_feature out, or predict another --label.",
+    )
+    if evaluation.column.protocol != "finetune":
+        return
+    try:
+        if "image" in modalities:
+            augmentation_of(config, probability=0.8)
+        Order.of(rows.shape[1], batch_size=_FINETUNE_BATCH, group_size=config.batch_norm.group_size)
+    except UserError as error:
+        raise UserError(f"{row}: {error}") from error
 
 
 def _length(config: ConfigDict, epochs: int | None) -> list[str]:
@@ -108,7 +181,7 @@ def _length(config: ConfigDict, epochs: int | None) -> list[str]:
     return lines
 
 
-def _that_apply(load_with: Callable[[list[str]], ConfigDict], own: list[str], overrides: Sequence[str]) -> list[str]:
+def _applicable(load_with: Callable[[list[str]], ConfigDict], own: list[str], overrides: Sequence[str]) -> list[str]:
     """Return the overrides whose key the config has, in order: an earlier one can create the key of a later one."""
     taken: list[str] = []
     for override in overrides:

@@ -10,37 +10,45 @@ from scipy.stats import norm
 from mmcl_jax.evaluation.results.interval import t_half_width
 from mmcl_jax.evaluation.results.per_row import unpacked
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.reproduce.tables.spec import Contrast
+from mmcl_jax.reproduce.spec import Contrast
 
-LEAST_SEEDS = 3  # for a verdict: the spread of two says next to nothing of that of others
+LEAST_SEEDS = 3  # for a verdict: the spread of two seeds says next to nothing about other seeds
 
 
 @dataclasses.dataclass(frozen=True)
 class GridCell:
-    """One method in one column: `percent` by seed and, where they are known, what `rows` add to it, by seed `[N]`."""
+    """One method in one column.
+
+    Attributes:
+      percent: the metric by seed.
+      rows: by seed, the contribution `[N]` of every test row to it (see `evaluation.results.per_row`); may be empty.
+    """
 
     percent: Mapping[int, float]
     rows: Mapping[int, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, scores: Sequence[Score], metric: str) -> "GridCell":
-        """Return the mean over draws of every seed, in percent."""
+        """Return the cell of these scores: for every seed, the mean over its draws."""
         percent, rows = {}, {}
         for seed in sorted({score.seed for score in scores}):
-            mine = [score for score in scores if score.seed == seed]
-            percent[seed] = value(mine, metric)
-            known = [unpacked(score.rows) for score in mine]
-            if all(one is not None for one in known):
-                rows[seed] = 100 * np.mean([one for one in known if one is not None], axis=0)
+            of_seed = [score for score in scores if score.seed == seed]
+            percent[seed] = value(of_seed, metric)
+            by_draw = [unpacked(score.rows) for score in of_seed]
+            if all(values is not None for values in by_draw):
+                rows[seed] = 100 * np.mean([values for values in by_draw if values is not None], axis=0)
         return cls(percent, rows)
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """How far a metric can be off because the test set is a sample: `rows` of it, of which `smallest` limit the metric.
+    """The size of the test set, from which the error of a metric follows.
 
-    Top-1 is limited by all rows, an AUROC by those of its smaller class. The variance of either is at most
-    `a (1 - a) / smallest`, for a value a of it.
+    The variance of top-1 and of an AUROC is at most `a (1 - a) / smallest`, where a is the value of the metric.
+
+    Attributes:
+      rows: of the test set.
+      smallest: the rows that limit the metric: all for top-1, those of the smaller class for an AUROC.
     """
 
     rows: int
@@ -49,9 +57,10 @@ class Sample:
     def variance(self, cells: Sequence[tuple[GridCell, float]], seeds: Sequence[int]) -> float:
         """Return the variance, in squared percent, of a weighted sum of cells averaged over seeds.
 
-        Where what every row adds is known of all cells, it is that of the mean over rows of the sum, in which methods
-        are paired by row. Else methods are taken for independent, which is a bound where they agree on which rows are
-        easy. In either case as if one more row had come out as far off as can be: so it is never 0.
+        If all cells have the contributions of the test rows, methods are paired by row: the variance is that of the
+        mean over rows of the weighted contributions. If not, methods are treated as independent, which overestimates
+        the variance where they agree on which rows are easy. Either way one further row is counted whose outcome is as
+        far off as possible, so the variance is never 0.
         """
         off = 100 * sum(abs(weight) for _, weight in cells) / 2 * self.rows / self.smallest
         if all(seed in cell.rows for cell, _ in cells for seed in seeds):
@@ -67,10 +76,16 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """Over seeds: mean, standard deviation (ddof 1), the 95 % interval of the mean, and seeds above 0.
+    """The mean over seeds with its uncertainty.
 
-    The interval is for other seeds and other test rows: `test` is the standard error that the test set adds. `sd`,
-    `low` and `high` are NaN for a single seed: it says nothing about others.
+    Attributes:
+      mean: over seeds.
+      sd: standard deviation over seeds (ddof 1); NaN for a single seed.
+      low: lower end of the 95 % interval of the mean for other seeds and other test rows; NaN for a single seed.
+      high: its upper end.
+      above: number of seeds with a value above 0.
+      seeds: number of seeds.
+      test: the standard error that comes from the test set.
     """
 
     mean: float
@@ -83,20 +98,20 @@ class Spread:
 
     @property
     def outcome(self) -> int:
-        """1 if the interval lies above 0, -1 if below, else 0, as with fewer than three seeds."""
+        """1 if the interval lies above 0, -1 if it lies below 0, else 0; always 0 with fewer than three seeds."""
         return 0 if self.seeds < LEAST_SEEDS else int(self.low > 0) - int(self.high < 0)
 
 
 def spread(values: Sequence[float], variance: float = 0.0) -> Spread:
-    """Return the spread of one value per seed, on a test set that adds this `variance` to their mean.
+    """Return the spread of one value per seed, where the test set adds `variance` to the variance of their mean.
 
     The half-widths of the t-interval over seeds and of the normal interval over test rows are added in squares (MOVER,
-    Zou and Donner, Statistics in Medicine 2008), so the interval is never narrower than either. What depends on both
-    seed and row counts in both, which is on the safe side.
+    Zou and Donner, Statistics in Medicine 2008), so the interval is never narrower than either. Variation that depends
+    on both seed and row is counted in both half-widths: the interval is rather too wide than too narrow.
 
     Example:
-      >>> one = spread([1.0, 2.0, 3.0])
-      >>> one.mean, one.sd, round(one.low, 2), round(one.high, 2), one.outcome
+      >>> three = spread([1.0, 2.0, 3.0])
+      >>> three.mean, three.sd, round(three.low, 2), round(three.high, 2), three.outcome
       (2.0, 1.0, -0.48, 4.48, 0)
     """
     array = np.asarray(values, np.float64)
@@ -111,16 +126,16 @@ def spread(values: Sequence[float], variance: float = 0.0) -> Spread:
 
 
 def value(scores: Sequence[Score], metric: str) -> float:
-    """Return the mean over draws, in percent."""
+    """Return the mean of a metric over draws, in percent."""
     return 100 * float(np.mean([score.metrics[metric] for score in scores]))
 
 
-def contrast(cells: Mapping[tuple[str, str], GridCell], what: Contrast, test: Sample) -> Spread | None:
-    """Return the weighted sum of cells at every seed that all of them have; None if a cell is not there at all."""
-    parts = [(cells.get((row, column)), weight) for row, column, weight in what.weights]
-    there = [(part, weight) for part, weight in parts if part is not None and part.percent]
-    if len(there) < len(parts):
+def contrast(cells: Mapping[tuple[str, str], GridCell], sum_of: Contrast, test: Sample) -> Spread | None:
+    """Return the spread of a weighted sum of cells over the seeds that all of them have; None if a cell is missing."""
+    parts = [(cells.get((row, column)), weight) for row, column, weight in sum_of.weights]
+    present = [(part, weight) for part, weight in parts if part is not None and part.percent]
+    if len(present) < len(parts):
         return None
-    seeds = sorted(set.intersection(*(set(part.percent) for part, _ in there)))
-    values = [sum(weight * part.percent[seed] for part, weight in there) for seed in seeds]
-    return spread(values, test.variance(there, seeds) if seeds else 0.0)
+    seeds = sorted(set.intersection(*(set(part.percent) for part, _ in present)))
+    values = [sum(weight * part.percent[seed] for part, weight in present) for seed in seeds]
+    return spread(values, test.variance(present, seeds) if seeds else 0.0)

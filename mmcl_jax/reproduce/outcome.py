@@ -1,4 +1,4 @@
-"""A table with all its numbers, as the text, the page and the results file show them."""
+"""The numbers of a table with their meaning in words, as the text, the page and the results file show them."""
 
 import dataclasses
 import functools
@@ -11,10 +11,10 @@ from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.remarks import names
 from mmcl_jax.page.wording import counted
-from mmcl_jax.reproduce import grid, ledger
-from mmcl_jax.reproduce.plan import Plan
-from mmcl_jax.reproduce.tables.published import TARGETS, target_of
-from mmcl_jax.reproduce.tables.spec import Contrast, Published, TableColumn, TableRow, difference
+from mmcl_jax.reproduce import grid
+from mmcl_jax.reproduce.plan import Plan, read_record
+from mmcl_jax.reproduce.published import TARGETS, target_of
+from mmcl_jax.reproduce.spec import Contrast, Published, TableColumn, TableRow, difference
 from mmcl_jax.tasks import Class
 
 METRICS = {"top1": "top-1 accuracy", "auroc": "AUROC"}
@@ -26,7 +26,17 @@ PROTOCOLS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TableOutcome:
-    """What was asked for (`plan`, `variant`, `title`), the `metric`, the `test` set, and `scores` by row and column."""
+    """A table whose evaluations are all finished.
+
+    Attributes:
+      plan: of the table.
+      variant: of the configs.
+      title: of the page.
+      metric: "top1" or "auroc".
+      test: the size of the test set.
+      scores: by row and column.
+      seconds: that each evaluation took, by row, column and seed.
+    """
 
     plan: Plan
     variant: str
@@ -38,27 +48,27 @@ class TableOutcome:
 
     @functools.cached_property
     def cells(self) -> dict[tuple[str, str], grid.GridCell]:
-        """Percent by row, column and seed: the mean over draws of labels."""
+        """The cells by row and column: percent by seed, the mean over draws of labels."""
         return {cell: grid.GridCell.of(scores, self.metric) for cell, scores in self.scores.items()}
 
     @property
     def seeds(self) -> int:
-        """How many seeds of pretraining there are."""
+        """The number of pretraining seeds."""
         return len({training.seed for training in self.plan.trainings})
 
     @property
     def target(self) -> str:
-        """Whose published numbers are shown."""
-        return target_of(self.variant, self.plan.how.label)
+        """The target whose published numbers stand beside ours."""
+        return target_of(self.variant, self.plan.settings.label)
 
     @property
     def own_target(self) -> bool:
-        """Whether the published numbers are of the data at hand (or of data in its format, such as drawn cars)."""
+        """Whether the published numbers are of our data, or of data that ours imitate (such as drawn cars)."""
         return self.variant in ("dvm", "cardiac")
 
     @property
     def has_published(self) -> bool:
-        """Whether there are any for the rows at hand."""
+        """Whether the paper has numbers for any of our rows."""
         return any(self.published(row, column) for row in self.plan.rows for column in self.plan.table.columns)
 
     @property
@@ -67,63 +77,63 @@ class TableOutcome:
         return f"published, {TARGETS[self.target]}"
 
     def spread(self, row: TableRow, column: TableColumn) -> grid.Spread | None:
-        """Return a cell over seeds; None if the table has no value for it."""
+        """Return the spread of a cell over seeds; None if the table has no such cell."""
         return self.contrast(Contrast(row.label, ((row.key, column.key, 1.0),)))
 
     def published(self, row: TableRow, column: TableColumn) -> Published | None:
         """Return the number that the paper reports."""
         return row.published.get(self.target, {}).get(column.key)
 
-    def contrast(self, what: Contrast) -> grid.Spread | None:
-        """Return a difference of cells, paired by seed and, where rows are known, by test row."""
-        return grid.contrast(self.cells, what, self.test)
+    def contrast(self, contrast: Contrast) -> grid.Spread | None:
+        """Return a difference of cells, paired by seed and, if their contributions were recorded, by test row."""
+        return grid.contrast(self.cells, contrast, self.test)
 
     def to_reference(self, row: TableRow, column: TableColumn) -> grid.Spread | None:
-        """Return the difference of the row to the reference row, paired by seed."""
+        """Return the row minus the reference row, paired by seed; None for the reference row."""
         reference = self.plan.table.row(self.plan.table.reference)
         return None if row.key == reference.key else self.contrast(difference(row, reference, column))
 
     @property
-    def spread_is_over(self) -> str:
-        """What a number of ours, and ± on either side, mean."""
+    def spread_note(self) -> str:
+        """A sentence on what our numbers are means over, and what ± is, in our numbers and in the published ones."""
         draws = {column.heading.lower(): self._draws(column) for column in self.plan.table.columns}
         if len(set(draws.values())) == 1:
-            said = counted(next(iter(draws.values())), "draw")
+            counts = counted(next(iter(draws.values())), "draw")
         else:
-            said = ", ".join(f"{heading} {counted(count, 'draw')}" for heading, count in draws.items())
+            counts = ", ".join(f"{heading} {counted(count, 'draw')}" for heading, count in draws.items())
         seeds = (
             f"mean ± sd over {self.seeds} pretraining seeds"
             if self.seeds > 1
             else "one pretraining seed, so there is no spread and no interval"
         )
         theirs = " Theirs: over five fine-tuning seeds of one pretrained model." if self.has_published else ""
-        return f"Ours: {seeds}; a seed is the mean over its draws of labels and heads ({said}).{theirs}"
+        return f"Ours: {seeds}; a seed is the mean over its draws of labels and heads ({counts}).{theirs}"
 
     def _draws(self, column: TableColumn) -> int:
         """Return the largest number of draws that a row has at a seed in this column."""
-        numbers = [one.draw for (_, key), scores in self.scores.items() if key == column.key for one in scores]
+        numbers = [score.draw for (_, key), scores in self.scores.items() if key == column.key for score in scores]
         return 1 + max(numbers, default=0)
 
     @property
-    def protocols(self) -> str:
-        """How the columns were evaluated."""
-        said = [PROTOCOLS[name] for name in dict.fromkeys(column.protocol for column in self.plan.table.columns)]
+    def protocol_note(self) -> str:
+        """Sentences on how the columns were evaluated."""
+        protocols = [PROTOCOLS[name] for name in dict.fromkeys(column.protocol for column in self.plan.table.columns)]
         by_loss = any("val_log_loss" in score.metrics for scores in self.scores.values() for score in scores)
         by = "log loss, since all rows have one class," if by_loss else METRICS[self.metric]
         chosen = f"Settings are chosen by {by} on validation."
-        return " ".join([*said, chosen, *([self.absent] if self.absent else [])])
+        return " ".join([*protocols, chosen, *([self.absent_note] if self.absent_note else [])])
 
     @property
-    def absent(self) -> str:
-        """The classes that no test row is of; empty if there are none."""
+    def absent_note(self) -> str:
+        """A sentence on the classes without test rows; empty if every class has some."""
         every = (score.absent.get("test", []) for scores in self.scores.values() for score in scores)
-        texts = next((found for found in every if found), [])
+        texts = next((absent for absent in every if absent), [])
         classes = counted(len(texts), "class", "classes")
         return f"No test row is of {classes} of the label ({names(texts)})." if texts else ""
 
     @property
-    def orientation(self) -> str:
-        """A warning where the published numbers are of other data."""
+    def caution(self) -> str:
+        """A sentence for tables whose published numbers are of other data than ours; else empty."""
         if self.own_target or not self.has_published:
             return ""
         return (
@@ -133,15 +143,16 @@ class TableOutcome:
 
 
 def gather(plan: Plan, *, variant: str, title: str) -> TableOutcome:
-    """Read all finished evaluations of a plan."""
-    data = LabelledStore.of(plan.store, plan.how.label, "class")
+    """Return the outcome of a plan whose evaluations are all finished."""
+    data = LabelledStore.of(plan.store, plan.settings.label, "class")
     scores: dict[tuple[str, str], list[Score]] = {}
     seconds = {}
-    for one in plan.evaluations:
-        record = ledger.read(one.path)
-        assert record is not None, one.path
-        scores.setdefault((one.row.key, one.column.key), []).extend(ledger.scores_of(record))
-        seconds[one.row.key, one.column.key, one.seed] = record["seconds"]
+    for evaluation in plan.evaluations:
+        record = read_record(evaluation.path)
+        assert record is not None, evaluation.path
+        row, column = evaluation.row.key, evaluation.column.key
+        scores.setdefault((row, column), []).extend(Score.from_json(raw) for raw in record["scores"])
+        seconds[row, column, evaluation.seed] = record["seconds"]
     return TableOutcome(
         plan=plan,
         variant=variant,
@@ -154,32 +165,32 @@ def gather(plan: Plan, *, variant: str, title: str) -> TableOutcome:
 
 
 def metric_of(data: LabelledStore) -> str:
-    """Return the metric of a table: that which settings are chosen by, where validation has both of two classes."""
+    """Return the metric of a table: the task's primary metric, even if validation has only one of two classes."""
     assert isinstance(data.task, Class)
     return dataclasses.replace(data.task, one_class=False).primary
 
 
 def test_set(targets: np.ndarray, classes: int) -> grid.Sample:
-    """Return the size of the test set and, for two classes, of the smaller of them."""
+    """Return the size of the test set; with two classes, the smaller class limits the metric."""
     counts = np.bincount(targets, minlength=classes)
     return grid.Sample(rows=len(targets), smallest=int(counts.min()) if classes == 2 else len(targets))
 
 
-def plus_minus(one: grid.Spread | None) -> str:
+def plus_minus(spread: grid.Spread | None) -> str:
     """Return a text such as `91.43 ± 0.13`."""
-    if one is None:
+    if spread is None:
         return "–"
-    if math.isnan(one.mean):
+    if math.isnan(spread.mean):
         return "diverged"
-    return f"{one.mean:.2f}" + ("" if math.isnan(one.sd) else f" ± {one.sd:.2f}")
+    return f"{spread.mean:.2f}" + ("" if math.isnan(spread.sd) else f" ± {spread.sd:.2f}")
 
 
-def signed(one: grid.Spread) -> str:
-    """Return a text such as `+1.20 [+0.30, +2.10]`, without the interval if it is missing."""
-    if math.isnan(one.mean):
+def signed(spread: grid.Spread) -> str:
+    """Return a text such as `+1.20 [+0.30, +2.10]`; of a single seed, which has no interval, such as `+1.20`."""
+    if math.isnan(spread.mean):
         return "diverged"
-    interval = "" if math.isnan(one.low) else f" [{rounded(one.low):+.2f}, {rounded(one.high):+.2f}]"
-    return f"{rounded(one.mean):+.2f}{interval}"
+    interval = "" if math.isnan(spread.low) else f" [{rounded(spread.low):+.2f}, {rounded(spread.high):+.2f}]"
+    return f"{rounded(spread.mean):+.2f}{interval}"
 
 
 def rounded(value: float) -> float:

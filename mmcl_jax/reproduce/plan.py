@@ -1,6 +1,7 @@
-"""What a table takes: pretrainings and evaluations, and which of them are done."""
+"""The pretrainings and evaluations of a table, and the JSON records of the finished ones."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,10 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.budgets import Budget
-from mmcl_jax.reproduce import ledger
-from mmcl_jax.reproduce.tables.spec import PaperTable, TableColumn, TableRow
+from mmcl_jax.files import write_text
+from mmcl_jax.reproduce.spec import PaperTable, TableColumn, TableRow
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.run import Run
 
@@ -20,8 +22,15 @@ DRAWS = {"probe": 3, "finetune": 1}  # of labels, per pretraining seed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class How:
-    """How evaluations are done: `draws` of labels per seed (None: `DRAWS`), and the heads' options (None: theirs)."""
+class EvaluationSettings:
+    """The settings that all evaluations of a table share.
+
+    Attributes:
+      label: the label column to predict.
+      draws: of labels, per pretraining seed; None for `DRAWS`.
+      learning_rates: to choose from; None for those of the protocol.
+      max_epochs: the longest training of a head; None for that of the protocol.
+    """
 
     label: str
     draws: int | None = None
@@ -29,9 +38,9 @@ class How:
     max_epochs: int | None = None
 
     def draws_of(self, protocol: str, budget: Budget) -> int:
-        """Return the draws of labels, and random starts of fine-tuning, per pretraining seed.
+        """Return how many draws of labels, and random starts of fine-tuning, each pretraining seed gets.
 
-        A probe has one solution, so where all labels or a named subset are used, it is done once.
+        A probe has one solution, so a probe with all labels, or with a named subset, runs once.
         """
         once = protocol == "probe" and (budget.takes_all or budget.subset is not None)
         return 1 if once else self.draws or DRAWS[protocol]
@@ -48,16 +57,16 @@ class Training:
 
     @property
     def record(self) -> Path:
-        """What is kept of it when it is finished."""
+        """The JSON file that is written when the pretraining is finished."""
         return self.directory.parent.parent / "trainings" / f"{self.directory.name}.json"
 
     @property
     def done(self) -> bool:
-        """Whether it is finished and still there."""
+        """Whether the pretraining is finished and its run still exists."""
         return Run.exists(self.directory) and self.record.is_file()
 
     def check(self, store: Store) -> None:
-        """Raise `UserError` if the run's folder holds another experiment, or the same on other data."""
+        """Raise `UserError` if the run's folder holds another experiment, or the same experiment on other data."""
         if Run.exists(self.directory):
             try:
                 Run.begin(self.directory, self.config, store, Run.open(self.directory).inputs)
@@ -65,21 +74,30 @@ class Training:
                 raise UserError(str(error).replace("--workdir", "--out")) from error
 
     def settings(self) -> dict[str, Any]:
-        """Return the resolved config without the path of the data: of the run if it exists, else as it will be."""
-        there = Run.exists(self.directory)
-        plain = json.loads((self.directory / "config.json").read_text()) if there else to_plain(self.config)
+        """Return the run's resolved config (before there is a run, the planned one) without the path of the data."""
+        exists = Run.exists(self.directory)
+        plain = json.loads((self.directory / "config.json").read_text()) if exists else to_plain(self.config)
         return {key: value for key, value in plain.items() if key != "data"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """One row at one seed in one column. A baseline's `training` is the one whose encoder and seed it takes."""
+    """The evaluation of one row at one seed in one column.
+
+    Attributes:
+      row: the method.
+      column: the protocol, input and share of labels.
+      budget: the labels in use.
+      training: the pretraining to evaluate; of a baseline, the pretraining that lends it its encoder and seed.
+      identity: everything that can change the score; its digest is part of the file name.
+      path: the JSON file of the scores.
+    """
 
     row: TableRow
     column: TableColumn
     budget: Budget
     training: Training
-    settings: dict[str, Any]
+    identity: dict[str, Any]
     path: Path
 
     @property
@@ -90,19 +108,19 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All of it, in the order it is done: seed by seed."""
+    """All pretrainings and evaluations of a table, in the order of work: seed by seed."""
 
     table: PaperTable
     rows: tuple[TableRow, ...]
     store: Store
-    how: How
+    settings: EvaluationSettings
     trainings: tuple[Training, ...]
     evaluations: tuple[Evaluation, ...]
 
     def describe(self) -> str:
         """Return the counts of finished and missing pretrainings and evaluations, in words."""
-        trained = sum(one.done for one in self.trainings)
-        evaluated = sum(one.path.is_file() for one in self.evaluations)
+        trained = sum(training.done for training in self.trainings)
+        evaluated = sum(evaluation.path.is_file() for evaluation in self.evaluations)
         return (
             f"{len(self.trainings)} pretrainings: {trained} done, {len(self.trainings) - trained} missing\n"
             f"{len(self.evaluations)} evaluations: {evaluated} done, {len(self.evaluations) - evaluated} missing"
@@ -110,88 +128,120 @@ class Plan:
 
 
 def choose_rows(table: PaperTable, methods: Sequence[str]) -> tuple[TableRow, ...]:
-    """Return the table's rows, or the rows asked for and the reference row that differences are taken to.
+    """Return the rows of these methods and the reference row, in the table's order; all rows if `methods` is empty.
 
     Raises:
-      UserError: there is no such row.
+      UserError: the table has no such method.
     """
-    known = [row.key for row in table.rows]
+    keys = [row.key for row in table.rows]
     for method in methods:
-        check(method in known, f"--methods: {table.name} has no method {method!r}; it has {', '.join(known)}.")
+        check(method in keys, f"--methods: {table.name} has no method {method!r}; it has {', '.join(keys)}.")
     return tuple(row for row in table.rows if not methods or row.key in (*methods, table.reference))
 
 
-def make_plan(
-    table: PaperTable,
-    rows: Sequence[TableRow],
-    configs: dict[str, ConfigDict],
-    *,
-    store: Store,
-    out: Path,
-    seeds: int,
-    how: How,
-    balanced: bool,
-) -> Plan:
-    """List the work to be done; write nothing.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """The choices that a plan is made from.
 
-    Args:
+    Attributes:
       table: to reproduce.
-      rows: of it, with the reference row.
-      configs: of the rows that have one, by key.
+      rows: of the table, with the reference row.
+      configs: of the rows that have a config, by key.
       store: to train and evaluate on.
       out: folder of all tables of this store.
-      seeds: of pretraining: 0 to `seeds - 1`.
-      how: evaluations are done.
+      seeds: number of pretraining seeds: 0 to `seeds - 1`.
+      settings: of the evaluations.
       balanced: whether to use the store's balanced subsets for fine-tuning.
+    """
+
+    table: PaperTable
+    rows: Sequence[TableRow]
+    configs: dict[str, ConfigDict]
+    store: Store
+    out: Path
+    seeds: int
+    settings: EvaluationSettings
+    balanced: bool
+
+
+def make_plan(request: PlanRequest) -> Plan:
+    """Return the work to be done; write nothing.
 
     Raises:
       UserError: a run in `out` is of another experiment, or the store lacks a subset.
     """
+    table, store = request.table, request.store
     trainings: list[Training] = []
     evaluations: list[Evaluation] = []
-    for seed in range(seeds):
-        of = {}
-        for row in rows:
+    for seed in range(request.seeds):
+        by_row = {}
+        for row in request.rows:
             if row.config:
-                config = ConfigDict(configs[row.key])
+                config = ConfigDict(request.configs[row.key])
                 config.seed = seed
-                of[row.key] = Training(row, seed, config, out / "runs" / f"{row.key}-{seed}")
-                of[row.key].check(store)
-        trainings += of.values()
-        for row in rows:
+                by_row[row.key] = Training(row, seed, config, request.out / "runs" / f"{row.key}-{seed}")
+                by_row[row.key].check(store)
+        trainings += by_row.values()
+        for row in request.rows:
             for column in filter(row.has, table.columns):
-                budget = column.budget(balanced=balanced)
+                budget = column.budget(balanced=request.balanced)
                 if budget.subset:
                     store.subset(budget.subset)
-                training = of.get(row.key) or of[table.reference]
-                evaluations.append(_evaluation(row, column, budget, training, store, out, how))
+                training = by_row.get(row.key) or by_row[table.reference]
+                evaluations.append(_evaluation(request, row, column, budget, training))
     return Plan(
         table=table,
-        rows=tuple(rows),
+        rows=tuple(request.rows),
         store=store,
-        how=how,
+        settings=request.settings,
         trainings=tuple(trainings),
         evaluations=tuple(evaluations),
     )
 
 
 def _evaluation(
-    row: TableRow, column: TableColumn, budget: Budget, training: Training, store: Store, out: Path, how: How
+    request: PlanRequest, row: TableRow, column: TableColumn, budget: Budget, training: Training
 ) -> Evaluation:
-    # Whatever can change the number is in the name of the file, so that other settings are another file.
-    settings = {
+    settings = request.settings
+    identity = {
         "method": row.key,
         "seed": training.seed,
         "protocol": column.protocol,
         "input": column.input,
         "budget": str(budget),
-        "draws": how.draws_of(column.protocol, budget),
-        "label": how.label,
-        "learning_rates": how.learning_rates,
-        "max_epochs": how.max_epochs,
-        "store": store.fingerprint,
-        "config": ledger.digest(training.settings()),
+        "draws": settings.draws_of(column.protocol, budget),
+        "label": settings.label,
+        "learning_rates": settings.learning_rates,
+        "max_epochs": settings.max_epochs,
+        "store": request.store.fingerprint,
+        "config": digest(training.settings()),
     }
-    name = f"{column.protocol}-{column.input}-{str(budget).replace(' ', '')}-{ledger.digest(settings)}.json"
-    path = out / "evaluations" / f"{row.key}-{training.seed}" / name
-    return Evaluation(row, column, budget, training, settings, path)
+    name = f"{column.protocol}-{column.input}-{str(budget).replace(' ', '')}-{digest(identity)}.json"
+    path = request.out / "evaluations" / f"{row.key}-{training.seed}" / name
+    return Evaluation(row, column, budget, training, identity, path)
+
+
+def digest(value: Any) -> str:
+    """Return eight characters that identify JSON values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Write a record atomically, so that a file that exists is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(record, indent=2) + "\n")
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Return the record in a file; None if there is no file."""
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def write_scores(evaluation: Evaluation, scores: Sequence[Score], seconds: float) -> None:
+    """Write the record of a finished evaluation."""
+    record = {
+        "settings": evaluation.identity,
+        "seconds": round(seconds, 2),
+        "scores": [score.to_json() for score in scores],
+    }
+    write_record(evaluation.path, record)

@@ -1,4 +1,4 @@
-"""The table in sentences: whether each claim of the paper holds here, and whatever speaks against the reference row."""
+"""The verdict on each claim of the paper, and the rows that are above the reference row."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,15 +6,22 @@ from collections.abc import Sequence
 from mmcl_jax.page.wording import counted
 from mmcl_jax.reproduce.grid import LEAST_SEEDS, Spread
 from mmcl_jax.reproduce.outcome import TableOutcome, signed
-from mmcl_jax.reproduce.tables.spec import Claim
+from mmcl_jax.reproduce.spec import Claim
 
 HOLDS, OPPOSITE, UNDECIDED = "holds", "does not hold (opposite)", "undecided"
 PARTLY, ABSENT = "holds for the methods that are here", "not judged"
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
-    """A claim, its `verdict`, the differences it rests on by what they are, and those whose rows are not here."""
+class JudgedClaim:
+    """A claim with its verdict.
+
+    Attributes:
+      claim: that was judged.
+      verdict: "holds" or another of the constants above.
+      differences: the label and the spread of every difference that the verdict rests on.
+      left_out: the labels of the differences whose rows were not asked for.
+    """
 
     claim: Claim
     verdict: str
@@ -23,22 +30,22 @@ class Finding:
 
     @property
     def numbers(self) -> list[str]:
-        """A line per difference, and one for those that are not there."""
+        """A line per difference, and a line for the differences that were left out."""
         lines = [
-            f"{label}: {signed(one)}, above 0 at {one.above} of {counted(one.seeds, 'seed')}"
-            for label, one in self.differences
+            f"{label}: {signed(spread)}, above 0 at {spread.above} of {counted(spread.seeds, 'seed')}"
+            for label, spread in self.differences
         ]
         return [*lines, f"not asked for: {', '.join(self.left_out)}"] if self.left_out else lines
 
     @property
     def sentence(self) -> str:
-        """All of it."""
+        """The claim, the verdict and the numbers in one sentence."""
         return f"{self.claim.text}: {self.verdict} ({'; '.join(self.numbers)})."
 
 
 @dataclasses.dataclass(frozen=True)
 class Tally:
-    """How many claims came out how; `holds` includes `partly`, those that hold for the methods that are here."""
+    """The counts of verdicts; `holds` includes `partly`, the claims that hold for the methods that were asked for."""
 
     claims: int
     holds: int
@@ -46,29 +53,29 @@ class Tally:
     opposite: int
 
     @classmethod
-    def of(cls, findings: Sequence[Finding]) -> "Tally":
+    def of(cls, judged: Sequence[JudgedClaim]) -> "Tally":
         """Count the verdicts that the badges show."""
-        verdicts = [finding.verdict for finding in findings]
+        verdicts = [claim.verdict for claim in judged]
         partly = verdicts.count(PARTLY)
         return cls(len(verdicts), verdicts.count(HOLDS) + partly, partly, verdicts.count(OPPOSITE))
 
 
-def judge(outcome: TableOutcome) -> list[Finding]:
+def judge(outcome: TableOutcome) -> list[JudgedClaim]:
     """Judge every claim of the table, in order.
 
-    It "holds" if the 95 % intervals of all its differences lie above 0, "does not hold (opposite)" if that of one lies
-    below, and is "undecided" otherwise, as with fewer than three seeds. Where rows are not here because others were
-    asked for, it holds at most for the methods that are, and is not judged if there are none.
+    A claim "holds" if the 95 % intervals of all its differences lie above 0, "does not hold (opposite)" if the interval
+    of one lies below 0, and is "undecided" otherwise, always with fewer than three seeds. If `--methods` left out rows
+    of a claim, it holds at most "for the methods that are here"; if no difference is left, it is "not judged".
     """
-    return [_finding(outcome, claim) for claim in outcome.plan.table.claims]
+    return [_judge(outcome, claim) for claim in outcome.plan.table.claims]
 
 
-def _finding(outcome: TableOutcome, claim: Claim) -> Finding:
-    spreads = [(one.label, outcome.contrast(one)) for one in claim.contrasts]
-    there = tuple((label, one) for label, one in spreads if one is not None)
-    absent = tuple(label for label, one in spreads if one is None)
-    outcomes = [one.outcome for _, one in there]
-    if not there:
+def _judge(outcome: TableOutcome, claim: Claim) -> JudgedClaim:
+    spreads = [(contrast.label, outcome.contrast(contrast)) for contrast in claim.contrasts]
+    present = tuple((label, spread) for label, spread in spreads if spread is not None)
+    absent = tuple(label for label, spread in spreads if spread is None)
+    outcomes = [spread.outcome for _, spread in present]
+    if not present:
         verdict = ABSENT
     elif min(outcomes) < 0:
         verdict = OPPOSITE
@@ -76,26 +83,26 @@ def _finding(outcome: TableOutcome, claim: Claim) -> Finding:
         verdict = PARTLY if absent else HOLDS
     else:
         verdict = UNDECIDED
-    return Finding(claim, verdict, there, absent)
+    return JudgedClaim(claim, verdict, present, absent)
 
 
-def against(outcome: TableOutcome) -> list[str]:
-    """Return a sentence per row and column whose mean is above that of the reference row: nothing is left out."""
+def above_reference(outcome: TableOutcome) -> list[str]:
+    """Return a sentence for every row and column whose mean is above that of the reference row."""
     table = outcome.plan.table
     reference = table.row(table.reference).label
-    said = []
+    sentences = []
     for column in table.columns:
         for row in outcome.plan.rows:
-            one = outcome.to_reference(row, column)
-            if one is None or not one.mean > 1e-9:  # a difference of 0, but for rounding, is none
+            spread = outcome.to_reference(row, column)
+            if spread is None or not spread.mean > 1e-9:  # equal but for rounding
                 continue
-            sure = "" if one.outcome > 0 else ", which seeds and test rows do not settle"
-            number = f"{signed(one)} points at {one.above} of {counted(one.seeds, 'seed')}"
-            said.append(f"{column.heading}: {row.label} is above {reference}, {number}{sure}.")
-    return said
+            unsettled = "" if spread.outcome > 0 else ", which seeds and test rows do not settle"
+            number = f"{signed(spread)} points at {spread.above} of {counted(spread.seeds, 'seed')}"
+            sentences.append(f"{column.heading}: {row.label} is above {reference}, {number}{unsettled}.")
+    return sentences
 
 
-HOW = (
+VERDICT_RULE = (
     "A claim holds if the 95 % interval of each paired difference lies above 0, and its opposite does if that of one "
     f"lies below 0; otherwise, and with fewer than {LEAST_SEEDS} seeds, it is undecided. An interval is for other "
     "seeds and test rows: the half-widths of the interval over seeds and of that over test rows are added in squares. "

@@ -1,8 +1,10 @@
-"""One command per table: plan, do what is missing, write."""
+"""One command per table: plan the work, do what is missing seed by seed, and write the files."""
 
 import dataclasses
 import json
 import os
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -11,39 +13,54 @@ from mmcl_jax.config import OwnData, explain
 from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
+from mmcl_jax.evaluation.protocols.options import EvaluationOptions
+from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.files import write_text, writing
 from mmcl_jax.lock import locked
-from mmcl_jax.reproduce.checks import check_evaluations
-from mmcl_jax.reproduce.configure import check_configs, configure
+from mmcl_jax.reproduce.configure import check_configs, check_evaluations, configure
 from mmcl_jax.reproduce.outcome import gather
-from mmcl_jax.reproduce.page.page import render_page
-from mmcl_jax.reproduce.page.text import render_text
-from mmcl_jax.reproduce.plan import How, Plan, choose_rows, make_plan
+from mmcl_jax.reproduce.page import render_page
+from mmcl_jax.reproduce.plan import (
+    Evaluation,
+    EvaluationSettings,
+    Plan,
+    PlanRequest,
+    Training,
+    choose_rows,
+    make_plan,
+    write_record,
+    write_scores,
+)
 from mmcl_jax.reproduce.results import to_json
-from mmcl_jax.reproduce.tables.spec import PaperTable
-from mmcl_jax.reproduce.tables.tables import VARIANTS, find
-from mmcl_jax.reproduce.work import Log, work
+from mmcl_jax.reproduce.spec import PaperTable
+from mmcl_jax.reproduce.tables import VARIANTS, find
+from mmcl_jax.reproduce.text import render_text
 from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
+from mmcl_jax.training.loop import pretrain
+from mmcl_jax.training.runs.run import Run
+
+Log = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reproduction:
-    """What to reproduce, and on what.
+    """A table to reproduce, and the data and settings to reproduce it with.
 
     Attributes:
       table: name of a table.
       data: store.
-      out: folder of all tables of this store; runs and evaluations in it are shared by them.
+      out: folder of all tables of this store; they share its runs and evaluations.
       variant: of the configs: "digits", "cars", "dvm" or "cardiac", or "own", chosen from the store and the devices.
       seeds: of pretraining.
       methods: rows to restrict the table to; the reference row always stays. Empty for all.
       epochs: of every pretraining, instead of the configs' own.
       overrides: texts `key.path=value`, on the config of every pretraining that has the key.
-      label: to predict; the store's first that is a class by default.
-      draws, learning_rates, max_epochs: see `plan.How`.
+      label: to predict; by default the store's first label that is a class.
+      draws, learning_rates, max_epochs: see `plan.EvaluationSettings`.
       title: of the page.
-      command: that was typed, to be written down.
+      command: the command line, written into the results.
     """
 
     table: str
@@ -63,13 +80,13 @@ class Reproduction:
 
 
 def reproduce(request: Reproduction, *, log: Log = print) -> bool:
-    """Reproduce a table and write it under `out`; started again, continue.
+    """Reproduce a table and write it under `out`; called again with the same request, continue.
 
     Returns:
-      False if a training was asked to stop before its end: nothing is lost, and the same request continues.
+      False if a signal stopped a training before its end: nothing is lost, and the same request continues.
 
     Raises:
-      UserError: bad input, found before anything is trained.
+      UserError: the input is bad; this is raised before anything is trained.
     """
     table = find(request.table)
     check(request.variant in VARIANTS, f"--variant: {request.variant!r} is none of {', '.join(VARIANTS)}.")
@@ -93,19 +110,26 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     if request.variant == "own":
         length = [f"epochs={request.epochs}"] if request.epochs else []
         notes = [*explain(configs[table.reference], [*request.overrides, *length]), *notes]
-    how = How(
-        label=label.name,
-        draws=request.draws,
-        learning_rates=request.learning_rates,
-        max_epochs=request.max_epochs,
-    )
-    balanced = request.variant == "cardiac"
     plan = make_plan(
-        table, rows, configs, store=store, out=request.out, seeds=request.seeds, how=how, balanced=balanced
+        PlanRequest(
+            table=table,
+            rows=rows,
+            configs=configs,
+            store=store,
+            out=request.out,
+            seeds=request.seeds,
+            settings=EvaluationSettings(
+                label=label.name,
+                draws=request.draws,
+                learning_rates=request.learning_rates,
+                max_epochs=request.max_epochs,
+            ),
+            balanced=request.variant == "cardiac",
+        )
     )
     remarks = check_evaluations(plan, configs)
-    new = {one.row.key for one in plan.trainings if not one.done}
-    check_configs({key: config for key, config in configs.items() if key in new}, store)
+    missing = {training.row.key for training in plan.trainings if not training.done}
+    check_configs({key: config for key, config in configs.items() if key in missing}, store)
     for line in (
         f"{table.name} on {visible(store.directory)}, label {visible(label.name)}",
         plan.describe(),
@@ -114,14 +138,108 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     ):
         log(line)
     with locked(request.out / "lock.json", what=f"works in {request.out}"), writing(request.out):
-        if not work(plan, log):
+        if not do_missing_work(plan, log):
             return False
         _write(plan, request, log)
     return True
 
 
+def do_missing_work(plan: Plan, log: Log) -> bool:
+    """Pretrain and evaluate what is missing, seed by seed.
+
+    Returns:
+      False if a signal stopped a training: finished work stays, and the same plan continues.
+    """
+    missing = [training for training in plan.trainings if not training.done]
+    number = 0
+    for seed in sorted({training.seed for training in plan.trainings}):
+        for training in plan.trainings:
+            if training.seed == seed and not training.done:
+                number += 1
+                log(f"pretraining {number} of {len(missing)}: {training.directory.name}")
+                if not train(training, log):
+                    return False
+        for group in _groups([one for one in plan.evaluations if one.seed == seed and not one.path.is_file()]):
+            evaluate(group, plan, log)
+    return True
+
+
+def train(training: Training, log: Log) -> bool:
+    """Train to the end and write the record of the training; return False if a signal stopped it before."""
+    training.record.unlink(missing_ok=True)  # the record of a run that was deleted since
+    try:
+        result = pretrain(training.config, training.directory, log=log)
+    except UserError as error:
+        raise UserError(f"{training.directory.name}: {error}") from error
+    log(result.describe())
+    if not result.finished:
+        return False
+    record = {
+        "steps": result.step,
+        "seconds": round(result.seconds, 2),
+        "collapsed": list(result.collapsed),
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "cores": os.cpu_count(),
+    }
+    write_record(training.record, record)
+    return True
+
+
+def _groups(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
+    """Group the evaluations that share one encoder's features; fine-tuning also by budget."""
+    groups: dict[tuple[str, ...], list[Evaluation]] = {}
+    for one in evaluations:
+        budget = str(one.budget) if one.column.protocol == "finetune" else ""
+        key = one.training.directory.name, one.column.protocol, one.column.input, str(one.identity["draws"]), budget
+        groups.setdefault(key, []).append(one)
+    return list(groups.values())
+
+
+def evaluate(evaluations: Sequence[Evaluation], plan: Plan, log: Log) -> None:
+    """Evaluate rows of one run, protocol and input, and write a file for each."""
+    first, settings = evaluations[0], plan.settings
+    run = Run.open(first.training.directory)
+    names = ", ".join(dict.fromkeys(one.row.key for one in evaluations))
+    log(f"{first.column.protocol} on {first.column.input}: {names}, seed {first.seed}")
+    start = time.monotonic()
+    options = EvaluationOptions(
+        protocols=(first.column.protocol,),
+        inputs=(first.column.input,),
+        budgets=tuple(dict.fromkeys(one.budget for one in evaluations)),
+        draws=first.identity["draws"],
+        baselines=tuple(dict.fromkeys(one.row.baseline for one in evaluations if one.row.baseline)),
+        only_baselines=all(one.row.baseline for one in evaluations),
+        label=settings.label,
+        task="class",
+        learning_rates=settings.learning_rates,
+        max_epochs=settings.max_epochs,
+    )
+    scores = evaluate_runs([run], plan.store, options, log=_drop)
+    seconds = (time.monotonic() - start) / len(evaluations)
+    for one in evaluations:
+        own = [
+            score
+            for score in scores
+            if _baseline(score, run.config.name) == one.row.baseline and score.budget == str(one.budget)
+        ]
+        assert own, (one.identity, scores)
+        write_scores(one, own, seconds)
+
+
+def _drop(line: str) -> None:
+    """Drop a remark on scores: all remarks were printed before the first pretraining."""
+
+
+def _baseline(score: Score, trained: str) -> str:
+    """Return the baseline of a score ("random" for an encoder trained with labels), "" for the run itself."""
+    if score.method == trained:
+        return ""
+    return score.method if score.method in ("pixels", "columns") else "random"
+
+
 def _write(plan: Plan, request: Reproduction, log: Log) -> None:
-    """Write the three files; each call makes them anew, from records only."""
+    """Write the three files; they are made from the records alone."""
     folder = request.out / plan.table.name
     title = request.title or f"{plan.table.title}: {plan.store.directory.name}"
     outcome = gather(plan, variant=request.variant, title=title)
@@ -136,20 +254,20 @@ def _write(plan: Plan, request: Reproduction, log: Log) -> None:
         write_text(folder / name, content)
     log(f"\n{text}")
     log(f"Written to {visible(folder)}:")
-    log("  table.html    to look at; needs no network")
-    log("  table.txt     the same as text")
+    log("  table.html    the table as a page, with charts; open it in a browser, without a network")
+    log("  table.txt     the table as text")
     log("  results.json  every score, config and version")
-    log(f"Runs are in {request.out / 'runs'}, evaluations in {request.out / 'evaluations'}; other tables use them too.")
+    log(f"Other tables with the same --out use the runs in {request.out / 'runs'} and their evaluations again.")
 
 
 def _described(request: Reproduction) -> OwnData | None:
-    """Return the data that existing runs were chosen from, so that all runs of a table agree; None at first."""
-    kept = (OwnData.kept(run) for run in sorted((request.out / "runs").glob("*")))
-    return next((one for one in kept if one is not None), None)
+    """Return the description of the data in the first existing run, so that all runs of a table agree; else None."""
+    descriptions = (OwnData.kept(run) for run in sorted((request.out / "runs").glob("*")))
+    return next((description for description in descriptions if description is not None), None)
 
 
 def _label(store: Store, name: str | None) -> Column:
-    """Return the label to predict. Raises `UserError` if there is none, or it is no class."""
+    """Return the label to predict. Raises `UserError` if the store has no such label, or the label is no class."""
     labels = {column.name: column for column in store.schema.labels}
     if name is None:
         if store.schema.label is None:
@@ -161,12 +279,13 @@ def _label(store: Store, name: str | None) -> Column:
         name in labels,
         f"--label: the store {store.directory} has no label {name!r}; it has {', '.join(labels) or 'none'}.",
     )
-    check(labels[name].coded, f"--label: {name!r} is {labels[name].kind}; the paper's tables are of classes.")
+    kind = labels[name].kind
+    check(labels[name].coded, f"--label: {name!r} is {kind}, and the paper's tables predict classes; name a class.")
     return labels[name]
 
 
 def _check_tag(store: Store, table: PaperTable) -> None:
-    """Raise `UserError` if the table is about some columns, and the store does not say which."""
+    """Raise `UserError` if the table compares tagged columns with the rest, and the store tags no or all columns."""
     if not table.needs_tag:
         return
     tagged = [table.needs_tag in column.tags for column in store.schema.columns]

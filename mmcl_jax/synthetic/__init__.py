@@ -1,4 +1,4 @@
-"""Procedural data in the on-disk format of data sets that cannot be shipped, with a known truth."""
+"""Procedural data sets, in the file formats of data sets that cannot be shipped, with the truth about every row."""
 
 from mmcl_jax.registry import Registry
 from mmcl_jax.synthetic.cars.generator import generate_dvm

@@ -1,4 +1,4 @@
-"""Downstream tasks: what a head predicts from features, its loss, and its metrics. A file each."""
+"""Downstream tasks, a file each: what a head predicts from features, with its loss and its metrics."""
 
 from mmcl_jax.tasks.choice import TASKS, task_of
 from mmcl_jax.tasks.classes import Class

@@ -1,21 +1,21 @@
-"""The area under the ROC curve on the device, for settings that are chosen by it while heads are trained."""
+"""The area under the ROC curve on the device, which chooses settings while heads are trained."""
 
 import jax
 import jax.numpy as jnp
 
 
 def binary_auroc(scores: jax.Array, targets: jax.Array, present: jax.Array | None = None) -> jax.Array:
-    """Return the area under the ROC curve of scores `[N]` for class 1 of codes `[N]` (Mann-Whitney, ties half).
+    """Return the area under the ROC curve (Mann-Whitney; a tie counts half); NaN if all rows are of one class.
 
     Args:
-      scores: of class 1.
-      targets: 0 or 1.
-      present: `[N]` bool, the rows that have the label; all by default. NaN if they are of one class.
+      scores: `[N]` of class 1.
+      targets: `[N]` class codes 0 or 1.
+      present: `[N]` bool, the rows that have the label; all by default.
     """
     rows: jax.Array | int = len(scores)
     positive = (targets == 1).astype(jnp.float32)
     if present is not None:
-        scores = jnp.where(present, scores, jnp.inf)  # above all others, so that they change no rank below
+        scores = jnp.where(present, scores, jnp.inf)  # above all other scores, so that absent rows change no rank
         positive, rows = positive * present.astype(jnp.float32), present.sum(dtype=jnp.float32)
     order = jnp.sort(scores)
     below = jnp.searchsorted(order, scores, side="left", method="sort").astype(jnp.float32)

@@ -1,4 +1,4 @@
-"""Which task a label is."""
+"""The tasks by name, and the task that label columns are."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ TASKS: dict[str, type[Task]] = {task.name: task for task in (Class, Ordinal, Num
 
 
 def fitting(columns: Sequence[Column]) -> tuple[str, ...]:
-    """Return the names of the tasks that label columns can be, the default first; none if they do not go together.
+    """Return the names of the tasks that label columns can be, the default first; () if they are no task together.
 
     Example:
       >>> fitting([Column(name="grade", kind="ordinal", categories=("mild", "severe", "worst"))])
@@ -33,36 +33,37 @@ def fitting(columns: Sequence[Column]) -> tuple[str, ...]:
     (column,) = columns
     if not column.coded:
         return ("number",)
-    # Two grades have no order that two classes lack.
+    # Two grades are the same task as two classes.
     return ("ordinal", "class") if column.kind == "ordinal" and len(column.categories) > 2 else ("class",)
 
 
 def task_of(
     columns: Sequence[Column], name: str | None = None, *, val: np.ndarray | None = None, label: str | None = None
 ) -> Task:
-    """Return the task of predicting label columns: of one, or of several together.
+    """Return the task of predicting one label column, or several columns together.
 
     Args:
       columns: the labels.
-      name: of the task, where a label can be more than one: an ordinal label is "ordinal", or a "class" without order.
-      val: their values `[N]` or `[N, K]` in the validation split, which say whether its metric can choose settings.
-      label: what they are called together; by default their names, joined by "+".
+      name: of the task, for labels that can be several: an ordinal label can also be a "class", without its order.
+      val: the labels `[N]` or `[N, K]` of the validation split, which decide whether the AUROC or kappa is defined.
+      label: the name of the columns together; by default their names, joined by "+".
 
     Raises:
-      UserError: the labels do not go together, or are no such task.
+      UserError: the labels are no task together, or not the task `name`.
     """
     label = label or "+".join(column.name for column in columns)
-    known = fitting(columns)
+    options = fitting(columns)
     kinds = ", ".join(f"{column.name} is {column.kind}" for column in columns)
     check(
-        len(known) > 0,
-        f"--label {label}: several labels are one task if all have two classes, or all are numbers ({kinds}); "
-        "separate other labels by commas.",
+        len(options) > 0,
+        f"--label {label}: labels joined by '+' must all have two classes, or all be numbers, but {kinds}; separate "
+        "them by commas to predict each by itself.",
     )
     check(name is None or name in TASKS, f"--task: there is no task {name!r}; choose from {', '.join(TASKS)}.")
-    name = name or known[0]
+    name = name or options[0]
     check(
-        name in known, f"--task {name}: does not fit the label {label!r} ({kinds}), which can be {' or '.join(known)}."
+        name in options,
+        f"--task {name}: the label {label!r} ({kinds}) is no such task; choose --task {' or --task '.join(options)}.",
     )
     if name in ("class", "ordinal"):
         make = Class if name == "class" else Ordinal

@@ -1,4 +1,4 @@
-"""One class of several that have no order."""
+"""The prediction of one of several classes without an order."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from scipy.special import log_softmax, logsumexp
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mmcl_jax.tasks.auroc import binary_auroc
-from mmcl_jax.tasks.task import TINY, Task, share
+from mmcl_jax.tasks.task import TINY, Task, as_shares
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Class(Task):
 
     Attributes:
       classes: number of classes.
-      one_class: whether all validation rows have the same one of two classes, so that no AUROC chooses among settings.
+      one_class: whether all validation rows have the same of two classes, so that the AUROC is undefined there.
 
     Example:
       >>> task = Class(label="model", classes=3)
@@ -41,7 +41,7 @@ class Class(Task):
 
     @property
     def primary(self) -> str:
-        """Return "auroc" for two classes, "log_loss" where validation has only one of them, else "top1".
+        """Return "auroc" for two classes ("log_loss" if validation has only one of them), else "top1".
 
         These are the choices of Hager et al. (CVPR 2023) for the cardiac tasks and for DVM.
         """
@@ -50,7 +50,7 @@ class Class(Task):
         return "log_loss" if self.one_class else "auroc"
 
     def losses(self, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the cross-entropies, and 1."""
+        """Return the cross-entropies, and 1, since every row has one label."""
         codes = jnp.broadcast_to(targets, outputs.shape[:-1]).astype(jnp.int32)
         return optax.softmax_cross_entropy_with_integer_labels(outputs, codes), jnp.float32(1)
 
@@ -65,10 +65,10 @@ class Class(Task):
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
         """Return `top1` over all rows, `balanced_accuracy` (mean recall of the classes with rows), and ranking metrics.
 
-        These are `auroc` and `average_precision` (of class 1 if there are two, else the mean over the one-vs-rest
-        problems of the classes that have rows), which are NaN if all rows are of one class; and `log_loss` where
-        settings are chosen by it. Rows are ranked by the log-odds of a class: its probability is rounded to 1 for every
-        row that is sure of it.
+        The ranking metrics are `auroc` and `average_precision`: of class 1 if there are two, else the mean over the
+        one-vs-rest problems of the classes with rows; NaN if all rows are of one class. `log_loss` is added where it
+        chooses settings. Rows are ranked by the log-odds of a class, since float64 rounds the probabilities of all
+        confident rows to the same 1.
         """
         outputs, targets = np.asarray(outputs, np.float64), np.asarray(targets).astype(np.int64)
         assert outputs.shape == (len(targets), self.outputs), (outputs.shape, targets.shape)
@@ -87,18 +87,18 @@ class Class(Task):
         }
         if len(present) > 1:
             problems = [(targets == code, ranking[:, code]) for code in ([1] if self.classes == 2 else present)]
-            measured["auroc"] = float(np.mean([roc_auc_score(*one) for one in problems]))
-            measured["average_precision"] = float(np.mean([average_precision_score(*one) for one in problems]))
+            measured["auroc"] = float(np.mean([roc_auc_score(*problem) for problem in problems]))
+            measured["average_precision"] = float(np.mean([average_precision_score(*problem) for problem in problems]))
         if "log_loss" in names:
             logs = np.log(outputs + TINY) if shares else log_softmax(outputs, axis=1)
             measured["log_loss"] = float(-logs[np.arange(len(targets)), targets].mean())
         return measured
 
     def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return the shares of the classes; a class without a vote has the share 0 exactly, one with all votes 1."""
+        """Return the shares of the classes: exactly 0 without votes, exactly 1 with all votes."""
         votes = np.zeros((len(weights), self.classes))
         np.add.at(votes, (np.arange(len(weights))[:, None], targets), weights)
-        return share(votes)
+        return as_shares(votes)
 
 
 def log_odds(logits: np.ndarray) -> np.ndarray:
@@ -110,7 +110,7 @@ def log_odds(logits: np.ndarray) -> np.ndarray:
     """
     if logits.shape[1] == 2:
         return logits - logits[:, ::-1]
-    # In the sum of the other classes, the largest logit must not be subtracted from itself.
+    # The sum over the other classes must not be a difference of large numbers, so the largest logit is left out first.
     first = logits.argmax(axis=1)[:, None]
     rest = logits.copy()
     np.put_along_axis(rest, first, -np.inf, axis=1)

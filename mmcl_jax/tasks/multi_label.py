@@ -1,4 +1,4 @@
-"""Several yes-or-no labels at once."""
+"""The prediction of several yes-or-no labels at once."""
 
 import dataclasses
 
@@ -18,16 +18,16 @@ _METRICS = {"auroc": roc_auc_score, "average_precision": average_precision_score
 class MultiLabel(Task):
     """The prediction of K labels that are 0 or 1, none of which excludes another: a logit each, binary cross-entropy.
 
-    Targets are `[N, K]`, NaN where a row lacks a label: that is left out of the loss and of the metrics.
+    Targets are `[N, K]`, NaN where a row lacks a label, which is left out of the loss and of the metrics.
 
     Attributes:
       names: of the K labels.
-      one_class: whether validation has no label of both classes, so that no AUROC chooses among settings.
+      one_class: whether no label has rows of both classes in validation, so that the AUROC is undefined there.
 
     Example:
       >>> task = MultiLabel(label="findings", names=("effusion", "nodule"))
       >>> logits, targets = np.array([[2.0, -1.0], [-1.0, 3.0]]), np.array([[1.0, 0.0], [0.0, np.nan]])
-      >>> task.metrics(logits, targets)["auroc_macro"]  # all known nodules are of one class, and left out
+      >>> task.metrics(logits, targets)["auroc_macro"]  # "nodule" has rows of one class only, and is left out
       1.0
     """
 
@@ -43,30 +43,30 @@ class MultiLabel(Task):
 
     @property
     def primary(self) -> str:
-        """Return "auroc_macro", or "log_loss" where validation has no label of both classes."""
+        """Return "auroc_macro", or "log_loss" if no label has rows of both classes in validation."""
         return "log_loss" if self.one_class else "auroc_macro"
 
     def losses(self, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the sums of the binary cross-entropies, and how many labels a row has."""
-        known = ~jnp.isnan(targets)
-        losses = optax.sigmoid_binary_cross_entropy(outputs, jnp.where(known, targets, 0))
-        return jnp.where(known, losses, 0).sum(axis=-1), known.sum(axis=-1, dtype=jnp.float32)
+        """Return the summed binary cross-entropies, and the number of labels, of every row."""
+        valid = ~jnp.isnan(targets)
+        losses = optax.sigmoid_binary_cross_entropy(outputs, jnp.where(valid, targets, 0))
+        return jnp.where(valid, losses, 0).sum(axis=-1), valid.sum(axis=-1, dtype=jnp.float32)
 
     def _score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Return the mean AUROC of the labels with rows of both classes, or minus the log loss."""
         if self.primary == "log_loss":
             return -self.mean_loss(outputs, targets)
-        known = ~jnp.isnan(targets)
-        positive, negative = (((targets == code) & known).any(axis=0) for code in (1, 0))
-        aurocs = jax.vmap(binary_auroc, in_axes=1)(outputs, targets, known)
+        valid = ~jnp.isnan(targets)
+        positive, negative = (((targets == code) & valid).any(axis=0) for code in (1, 0))
+        aurocs = jax.vmap(binary_auroc, in_axes=1)(outputs, targets, valid)
         both = positive & negative
         return jnp.where(both, aurocs, 0).sum() / both.sum(dtype=jnp.float32)
 
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
         """Return `auroc` and `average_precision`, `_macro` and `_micro`, and of every label, such as `auroc/LABEL`.
 
-        Macro is the mean over the labels with rows of both classes; micro takes all labels of all rows for one problem.
-        They are NaN where there is no such label. `log_loss` is there where settings are chosen by it.
+        Macro is the mean over the labels with rows of both classes (NaN if there is none); micro treats all labels of
+        all rows as one problem. `log_loss` is added where it chooses settings.
         """
         outputs, targets = np.asarray(outputs, np.float64), np.asarray(targets, np.float64)
         assert outputs.shape == targets.shape, (outputs.shape, targets.shape)
@@ -74,13 +74,13 @@ class MultiLabel(Task):
             outputs = np.full_like(outputs, np.nan)
         measured: dict[str, float] = {}
         for name in _METRICS:
-            found = [_measured(name, outputs[:, k], targets[:, k]) for k in range(self.outputs)]
-            measured[f"{name}_macro"] = float("nan") if np.isnan(found).all() else float(np.nanmean(found))
+            by_label = [_measured(name, outputs[:, k], targets[:, k]) for k in range(self.outputs)]
+            measured[f"{name}_macro"] = float("nan") if np.isnan(by_label).all() else float(np.nanmean(by_label))
             measured[f"{name}_micro"] = _measured(name, outputs.ravel(), targets.ravel())
-            measured |= {f"{name}/{label}": value for label, value in zip(self.names, found, strict=True)}
+            measured |= {f"{name}/{label}": value for label, value in zip(self.names, by_label, strict=True)}
         if self.primary == "log_loss":
-            known = ~np.isnan(targets)
-            measured["log_loss"] = binary_log_loss(outputs[known], targets[known] == 1, shares=shares)
+            valid = ~np.isnan(targets)
+            measured["log_loss"] = binary_log_loss(outputs[valid], targets[valid] == 1, shares=shares)
         return measured
 
     def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -90,7 +90,7 @@ class MultiLabel(Task):
 
 def _measured(name: str, scores: np.ndarray, targets: np.ndarray) -> float:
     """Return a metric over the entries that have a label; NaN if they are of one class, or a score is not finite."""
-    known = ~np.isnan(targets)
-    if len(np.unique(targets[known])) < 2 or not np.isfinite(scores).all():
+    valid = ~np.isnan(targets)
+    if len(np.unique(targets[valid])) < 2 or not np.isfinite(scores).all():
         return float("nan")
-    return float(_METRICS[name](targets[known], scores[known]))
+    return float(_METRICS[name](targets[valid], scores[valid]))

@@ -1,4 +1,4 @@
-"""One number."""
+"""The prediction of one number."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ class Number(Task):
 
     @property
     def outputs(self) -> int:
-        """The number."""
+        """One output, the number."""
         return 1
 
     @property
@@ -35,15 +35,15 @@ class Number(Task):
         return "mse"
 
     def units(self, targets: np.ndarray) -> Units:
-        """Return mean and standard deviation; a constant target is only centred."""
+        """Return mean and standard deviation of the targets; a constant target is only centred."""
         return Units(float(targets.mean()), float(targets.std()) or 1.0)
 
     def natural(self, score: float, units: Units) -> float:
-        """Return the mean squared error in the label's units, squared."""
+        """Return the mean squared error in squared units of the label."""
         return float(self.sign * score * units.scale**2)
 
     def losses(self, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the squared errors, and 1."""
+        """Return the squared errors, and 1, since every row has one label."""
         return jnp.square(outputs[..., 0] - targets), jnp.float32(1)
 
     def _score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
@@ -51,7 +51,7 @@ class Number(Task):
         return -self.mean_loss(outputs, targets)
 
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
-        """Return `mse`, `mae`, `r2`, NaN if all labels are the same, and `pearson`, also if all predictions are."""
+        """Return `mse`, `mae`, `r2` (NaN for constant labels) and `pearson` (also NaN for constant predictions)."""
         predictions = np.asarray(outputs, np.float64)[:, 0]
         if not np.isfinite(predictions).all():
             return dict.fromkeys(("mse", "mae", "r2", "pearson"), float("nan"))
@@ -64,7 +64,7 @@ class Number(Task):
         }
 
     def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return the weighted mean."""
+        """Return the weighted mean of the neighbours' numbers."""
         return (weights * targets).sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
 
 

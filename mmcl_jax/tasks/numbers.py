@@ -1,4 +1,4 @@
-"""Several numbers at once."""
+"""The prediction of several numbers at once."""
 
 import dataclasses
 
@@ -16,15 +16,15 @@ _METRICS = {"r2": r2_score, "mae": mean_absolute_error, "rmse": root_mean_square
 class Numbers(Task):
     """The prediction of K numbers: an output each; the squared errors of targets standardised by the training rows.
 
-    Targets are `[N, K]`, NaN where a row lacks one: that is left out of the loss and of the metrics of its output.
+    Targets are `[N, K]`, NaN where a row lacks a number, which is left out of the loss and of the metrics.
 
     Attributes:
       names: of the K labels.
 
     Example:
       >>> task = Numbers(label="volumes", names=("lvedv", "lvesv"))
-      >>> found = task.metrics(np.array([[1.0, 5.0], [3.0, 6.0]]), np.array([[1.0, 5.0], [3.0, np.nan]]))
-      >>> found["r2/lvedv"], found["mae"]
+      >>> metrics = task.metrics(np.array([[1.0, 5.0], [3.0, 6.0]]), np.array([[1.0, 5.0], [3.0, np.nan]]))
+      >>> metrics["r2/lvedv"], metrics["mae"]
       (1.0, 0.0)
     """
 
@@ -34,7 +34,7 @@ class Numbers(Task):
 
     @property
     def outputs(self) -> int:
-        """The numbers."""
+        """One output per number."""
         return len(self.names)
 
     @property
@@ -43,33 +43,33 @@ class Numbers(Task):
         return "r2"
 
     def units(self, targets: np.ndarray) -> Units:
-        """Return mean and standard deviation of every label over the rows that have it; a constant is only centred."""
-        known = ~np.isnan(targets)
-        count = np.maximum(known.sum(axis=0), 1)
-        mean = np.where(known, targets, 0).sum(axis=0) / count
-        sd = np.sqrt(np.where(known, (targets - mean) ** 2, 0).sum(axis=0) / count)
+        """Return mean and standard deviation of every label over its rows; a constant label is only centred."""
+        valid = ~np.isnan(targets)
+        count = np.maximum(valid.sum(axis=0), 1)
+        mean = np.where(valid, targets, 0).sum(axis=0) / count
+        sd = np.sqrt(np.where(valid, (targets - mean) ** 2, 0).sum(axis=0) / count)
         return Units(mean, np.where(sd > 0, sd, 1))
 
     def losses(self, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the sums of the squared errors, and how many numbers a row has."""
-        known = ~jnp.isnan(targets)
-        errors = jnp.where(known, jnp.square(outputs - jnp.where(known, targets, 0)), 0)
-        return errors.sum(axis=-1), known.sum(axis=-1, dtype=jnp.float32)
+        """Return the summed squared errors, and the number of labels, of every row."""
+        valid = ~jnp.isnan(targets)
+        errors = jnp.where(valid, jnp.square(outputs - jnp.where(valid, targets, 0)), 0)
+        return errors.sum(axis=-1), valid.sum(axis=-1, dtype=jnp.float32)
 
     def _score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Return the mean R2 of the outputs whose labels vary."""
-        known = ~jnp.isnan(targets)
-        filled = jnp.where(known, targets, 0)
-        count = jnp.maximum(known.sum(axis=0, keepdims=True, dtype=jnp.float32), 1)
-        off = jnp.where(known, filled - filled.sum(axis=0, keepdims=True) / count, 0)
-        total, errors = jnp.square(off).sum(axis=0), jnp.where(known, jnp.square(outputs - filled), 0).sum(axis=0)
+        valid = ~jnp.isnan(targets)
+        filled = jnp.where(valid, targets, 0)
+        count = jnp.maximum(valid.sum(axis=0, keepdims=True, dtype=jnp.float32), 1)
+        off = jnp.where(valid, filled - filled.sum(axis=0, keepdims=True) / count, 0)
+        total, errors = jnp.square(off).sum(axis=0), jnp.where(valid, jnp.square(outputs - filled), 0).sum(axis=0)
         r2 = jnp.where(total > 0, 1 - errors / jnp.where(total > 0, total, 1), 0)
         return r2.sum() / (total > 0).sum(dtype=jnp.float32)
 
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
-        """Return `r2`, `mae` and `rmse`: the mean over outputs, and of every output, such as `r2/LABEL`.
+        """Return `r2`, `mae` and `rmse`, each as the mean over outputs and of every output, such as `r2/LABEL`.
 
-        An output whose labels do not vary has no R2 (NaN), and the mean is over the others.
+        The R2 of an output with constant labels is NaN, and is left out of the mean.
         """
         outputs, targets = np.asarray(outputs, np.float64), np.asarray(targets, np.float64)
         assert outputs.shape == targets.shape, (outputs.shape, targets.shape)
@@ -77,9 +77,9 @@ class Numbers(Task):
             outputs = np.full_like(outputs, np.nan)
         measured: dict[str, float] = {}
         for name in _METRICS:
-            found = [_measured(name, outputs[:, k], targets[:, k]) for k in range(self.outputs)]
-            measured[name] = float("nan") if np.isnan(found).all() else float(np.nanmean(found))
-            measured |= {f"{name}/{label}": value for label, value in zip(self.names, found, strict=True)}
+            by_label = [_measured(name, outputs[:, k], targets[:, k]) for k in range(self.outputs)]
+            measured[name] = float("nan") if np.isnan(by_label).all() else float(np.nanmean(by_label))
+            measured |= {f"{name}/{label}": value for label, value in zip(self.names, by_label, strict=True)}
         return measured
 
     def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -88,9 +88,9 @@ class Numbers(Task):
 
 
 def _measured(name: str, predictions: np.ndarray, targets: np.ndarray) -> float:
-    """Return a metric of one output over the rows that have its label; NaN where it has none."""
-    known = ~np.isnan(targets)
-    some = known.any() and (name != "r2" or np.ptp(targets[known]) > 0)
+    """Return a metric of one output over the rows that have its label; NaN if it is undefined there."""
+    valid = ~np.isnan(targets)
+    some = valid.any() and (name != "r2" or np.ptp(targets[valid]) > 0)
     if not some or not np.isfinite(predictions).all():
         return float("nan")
-    return float(_METRICS[name](targets[known], predictions[known]))
+    return float(_METRICS[name](targets[valid], predictions[valid]))

@@ -1,4 +1,4 @@
-"""One grade of several that have an order."""
+"""The prediction of one of several grades with an order."""
 
 import dataclasses
 
@@ -8,20 +8,20 @@ import numpy as np
 import optax
 from sklearn.metrics import cohen_kappa_score
 
-from mmcl_jax.tasks.task import Task, binary_log_loss, share
+from mmcl_jax.tasks.task import Task, as_shares, binary_log_loss
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ordinal(Task):
-    """The prediction of a grade 0 to K - 1: K - 1 cumulative logits, each trained to say whether the grade is above k.
+    """The prediction of a grade 0 to K - 1: K - 1 cumulative logits, each for the grade being above k.
 
-    `P(y > k) = sigmoid(output k)`, with weights of its own for every threshold, and the loss is the mean of their
-    binary cross-entropies. (ContIG trains APTOS so, with a further output that is always 1.) The predicted grade is
-    the number of thresholds that are passed with probability above a half: the median of the grades.
+    `P(y > k) = sigmoid(output k)`, where every threshold has weights of its own; the loss is the mean of the binary
+    cross-entropies of the thresholds (as ContIG trains APTOS, where a further output is always 1). The predicted grade
+    is the number of thresholds with probability above a half: the median of the grades.
 
     Attributes:
       classes: number of grades.
-      one_class: whether all validation rows have the same grade, so that no kappa chooses among settings.
+      one_class: whether all validation rows have the same grade, so that kappa is undefined there.
 
     Example:
       >>> task = Ordinal(label="retinopathy", classes=3)
@@ -43,7 +43,7 @@ class Ordinal(Task):
 
     @property
     def primary(self) -> str:
-        """Return "kappa", quadratic weighted, or "log_loss" where validation has one grade alone."""
+        """Return "kappa" (quadratic weighted), or "log_loss" if all validation rows have the same grade."""
         return "log_loss" if self.one_class else "kappa"
 
     def above(self, targets: jax.Array) -> jax.Array:
@@ -56,7 +56,7 @@ class Ordinal(Task):
         return (outputs > 0).sum(axis=1)
 
     def losses(self, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the mean binary cross-entropies over thresholds, and 1."""
+        """Return the binary cross-entropies, averaged over thresholds, and 1, since every row has one label."""
         losses = optax.sigmoid_binary_cross_entropy(outputs, jnp.broadcast_to(self.above(targets), outputs.shape))
         return losses.mean(axis=-1), jnp.float32(1)
 
@@ -66,14 +66,14 @@ class Ordinal(Task):
             return -self.mean_loss(outputs, targets)
         grades = (outputs > 0).sum(axis=1).astype(jnp.float32)
         targets = targets.astype(jnp.float32)
-        # 1 - E (g - t)^2 / E (g - t')^2 with t' drawn independently of g.
-        apart = jnp.var(grades) + jnp.var(targets) + jnp.square(grades.mean() - targets.mean())
-        return 1 - jnp.square(grades - targets).mean() / apart
+        # 1 - E (g - t)^2 / E (g - t')^2, where t' is independent of g.
+        by_chance = jnp.var(grades) + jnp.var(targets) + jnp.square(grades.mean() - targets.mean())
+        return 1 - jnp.square(grades - targets).mean() / by_chance
 
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
         """Return `kappa` (quadratic weighted), `mae` in grades, `top1`, and `balanced_accuracy`.
 
-        Kappa is NaN if all rows have one grade; `log_loss` is there where settings are chosen by it.
+        Kappa is NaN if all rows have the same grade; `log_loss` is added where it chooses settings.
         """
         outputs, targets = np.asarray(outputs, np.float64), np.asarray(targets).astype(np.int64)
         assert outputs.shape == (len(targets), self.outputs), (outputs.shape, targets.shape)
@@ -100,4 +100,4 @@ class Ordinal(Task):
         """Return the shares of the votes that are above each threshold."""
         votes = np.zeros((len(weights), self.classes))
         np.add.at(votes, (np.arange(len(weights))[:, None], targets), weights)
-        return share(votes)[:, ::-1].cumsum(axis=1)[:, -2::-1]
+        return as_shares(votes)[:, ::-1].cumsum(axis=1)[:, -2::-1]

@@ -1,4 +1,4 @@
-"""The class of every pixel."""
+"""The prediction of the class of every pixel."""
 
 import dataclasses
 
@@ -14,12 +14,12 @@ from mmcl_jax.tasks.task import Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Segmentation(Task):
-    """The prediction of a mask: a class per pixel, 0 being the background; softmax cross-entropy of the pixels.
+    """The prediction of a mask: a class per pixel, where 0 is the background; softmax cross-entropy.
 
     Targets are `[N, H, W]` codes, -1 where a pixel has no label; outputs `[N, H, W, classes]`.
 
     Attributes:
-      classes: with the background.
+      classes: number of classes, the background among them.
 
     Example:
       >>> task, mask = Segmentation(label="lesion", classes=2), np.array([[[0, 1], [1, 1]]])
@@ -43,51 +43,51 @@ class Segmentation(Task):
         return "dice"
 
     def losses(self, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the sums of the cross-entropies over the pixels that have a label, and how many have."""
+        """Return the summed cross-entropies, and the number, of the labelled pixels of every row."""
         codes = jnp.broadcast_to(targets, outputs.shape[:-1])
         losses = optax.softmax_cross_entropy_with_integer_labels(outputs, jnp.maximum(codes, 0))
-        known = codes >= 0
-        return jnp.where(known, losses, 0).sum(axis=(-2, -1)), known.sum(axis=(-2, -1), dtype=jnp.float32)
+        valid = codes >= 0
+        return jnp.where(valid, losses, 0).sum(axis=(-2, -1)), valid.sum(axis=(-2, -1), dtype=jnp.float32)
 
     def _score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Return the Dice coefficient, as in `metrics`."""
-        found, known = outputs.argmax(axis=-1), targets >= 0
-        dice, there = [], []
+        predicted, valid = outputs.argmax(axis=-1), targets >= 0
+        dice, occurs = [], []
         for code in range(1, self.classes):
-            one, other = (found == code) & known, targets == code
-            overlap, total = (one & other).sum(dtype=jnp.float32), (one.sum() + other.sum()).astype(jnp.float32)
+            ours, mask = (predicted == code) & valid, targets == code
+            overlap, total = (ours & mask).sum(dtype=jnp.float32), (ours.sum() + mask.sum()).astype(jnp.float32)
             dice.append(2 * overlap / jnp.maximum(total, 1))
-            there.append(total > 0)
-        present = jnp.stack(there)
+            occurs.append(total > 0)
+        present = jnp.stack(occurs)
         return jnp.stack(dice).sum() / present.sum(dtype=jnp.float32)
 
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
-        """Return `dice` and `iou` over all pixels of the split, the mean over the classes but the background.
+        """Return `dice` and `iou` over all pixels of the split, averaged over the foreground classes.
 
-        A class that is neither in a mask nor predicted is left out; if none is left, they are NaN. With several
-        classes, those of each are there too, such as `dice/2`.
+        A class that occurs neither in masks nor in predictions is left out; without any class both are NaN. With
+        several foreground classes, the values of each are added, such as `dice/2`.
         """
         outputs, targets = np.asarray(outputs), np.asarray(targets)
         measured = {"dice": float("nan"), "iou": float("nan")}
         if not np.isfinite(outputs).all():
             return measured
-        known = targets >= 0
-        found, true = outputs.argmax(axis=-1)[known], targets[known]
-        counts = confusion_matrix(true, found, labels=np.arange(self.classes)).astype(np.float64)
+        valid = targets >= 0
+        predicted, true = outputs.argmax(axis=-1)[valid], targets[valid]
+        counts = confusion_matrix(true, predicted, labels=np.arange(self.classes)).astype(np.float64)
         overlap, sizes = np.diag(counts)[1:], (counts.sum(axis=0) + counts.sum(axis=1))[1:]
-        there = sizes > 0
+        occurs = sizes > 0
         each = {
-            "dice": 2 * overlap / np.where(there, sizes, np.nan),
-            "iou": overlap / np.where(there, sizes - overlap, np.nan),
+            "dice": 2 * overlap / np.where(occurs, sizes, np.nan),
+            "iou": overlap / np.where(occurs, sizes - overlap, np.nan),
         }
         for name, values in each.items():
-            measured[name] = float(np.nanmean(values)) if there.any() else float("nan")
+            measured[name] = float(np.nanmean(values)) if occurs.any() else float("nan")
             if self.classes > 2:
                 measured |= {f"{name}/{code}": float(value) for code, value in enumerate(values, 1)}
         return measured
 
     def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Raise `UserError`: neighbours of whole images say nothing about pixels."""
+        """Raise `UserError`: the neighbours of an image cannot vote on its pixels."""
         raise UserError(
-            f"--protocol knn: the label {self.label!r} is a mask, which needs a head; use --protocol probe."
+            f"--protocol knn: the label {self.label!r} is a mask, which needs a trained head; use --protocol probe."
         )

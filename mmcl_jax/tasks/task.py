@@ -1,4 +1,4 @@
-"""What a task is: the outputs that a head has for it, their loss, and their metrics, one of which chooses settings."""
+"""The base of all tasks: the outputs of a head, their loss and their metrics, one of which chooses settings."""
 
 import abc
 import dataclasses
@@ -14,17 +14,17 @@ TINY = 1e-12  # the share of a class without a vote, in the logarithm
 
 @dataclasses.dataclass(frozen=True)
 class Units:
-    """How targets are standardised for training: `(target - shift) / scale`; numbers, or an array per output."""
+    """The shift and scale, of one output or per output, that standardise targets: `(target - shift) / scale`."""
 
     shift: np.ndarray | float = 0.0
     scale: np.ndarray | float = 1.0
 
     def standardise(self, targets: np.ndarray) -> np.ndarray:
-        """Return targets in standard deviations."""
+        """Return standardised targets."""
         return (targets - self.shift) / self.scale
 
     def restore(self, outputs: np.ndarray) -> np.ndarray:
-        """Return outputs in units of the label, float32 as they are."""
+        """Return outputs for standardised targets in units of the label, float32."""
         return outputs * np.float32(self.scale) + np.float32(self.shift)
 
 
@@ -32,16 +32,16 @@ class Units:
 class Task(abc.ABC):
     """The prediction of a label, or of several together.
 
-    A task is static: `losses` and `score` are traced, and are functions of arrays. Targets are `[N]`, or `[N, ...]`
-    where a row has several.
+    A task is a static argument of compiled programs, which trace its `losses` and `score`. Targets are `[N]`, or
+    `[N, ...]` if a row has several.
 
     Attributes:
-      name: of the kind of task, as `--task` takes it.
-      shown: the two metrics of the printed tables.
+      name: of the kind of task, the value of `--task`.
+      shown: the two metrics in the printed tables.
       dtype: of targets on the device.
       per_class: whether targets are class codes, so that label budgets can be drawn per class.
-      label: name of the label; several names are joined by "+". Tasks that differ in it alone are equal, and share
-        compiled programs.
+      label: name of the label; several names are joined by "+". Tasks that differ only in their label are equal, and
+        share compiled programs.
     """
 
     name: ClassVar[str]
@@ -58,7 +58,7 @@ class Task(abc.ABC):
     @property
     @abc.abstractmethod
     def primary(self) -> str:
-        """Return the metric that settings are chosen by on validation, and nothing else is."""
+        """Return the metric that, on validation, chooses settings."""
 
     @property
     def sign(self) -> int:
@@ -72,7 +72,7 @@ class Task(abc.ABC):
         return self.sign * first > self.sign * second
 
     def units(self, targets: np.ndarray) -> Units:
-        """Return how targets are standardised, by those `[n, ...]` of the rows that are trained on. Classes are not."""
+        """Return the units from the targets `[n, ...]` of the training rows; class codes are not standardised."""
         return Units()
 
     def natural(self, score: float, units: Units) -> float:
@@ -81,7 +81,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def losses(self, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the loss of every example `[..., B]`, summed over its labels, and how many labels it has.
+        """Return for every example `[..., B]` the loss, summed over its labels, and the number of its labels.
 
         Args:
           outputs: `[..., B, outputs]`, for dense tasks `[..., B, H, W, outputs]`.
@@ -89,16 +89,16 @@ class Task(abc.ABC):
         """
 
     def mean_loss(self, outputs: jax.Array, targets: jax.Array, weights: jax.Array | None = None) -> jax.Array:
-        """Return the mean loss `[...]` over the labels of all examples, which may have `weights` `[..., B]`."""
+        """Return the mean loss `[...]` over the labels of all examples, with `weights` `[..., B]` of the examples."""
         losses, counts = self.losses(outputs, targets)
         if weights is None:
             weights = jnp.ones_like(losses)
         return (losses * weights).sum(axis=-1) / (counts * weights).sum(axis=-1)
 
     def score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        """Return the primary metric on the device, as `metrics` has it, but higher is better.
+        """Return the primary metric of `metrics`, on the device, with the sign that makes higher better.
 
-        NaN if an output is not finite, as of a head that diverged.
+        It is NaN if an output is not finite, which means that the head diverged.
 
         Args:
           outputs: `[N, outputs]`.
@@ -108,21 +108,21 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def _score(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        """Return `score` of finite outputs."""
+        """Return the `score` of outputs that are all finite."""
 
     @abc.abstractmethod
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
-        """Return the metrics of a whole split; all are NaN if an output is not finite, as of a head that diverged.
+        """Return the metrics of a split; all are NaN if an output is not finite, which means that the head diverged.
 
         Args:
           outputs: `[N, outputs]`, in units of the label.
-          targets: `[N]`, likewise.
-          shares: whether `outputs` are probabilities, such as shares of votes, and not logits.
+          targets: `[N]`, in units of the label.
+          shares: whether `outputs` are probabilities, such as shares of votes, instead of logits.
         """
 
     @abc.abstractmethod
     def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return what neighbours say: `[M, outputs]` shares of votes, or weighted means.
+        """Return the predictions `[M, outputs]` from neighbours: shares of votes, or weighted means.
 
         Args:
           weights: `[M, k]` of the neighbours.
@@ -130,21 +130,21 @@ class Task(abc.ABC):
         """
 
 
-def share(weights: np.ndarray) -> np.ndarray:
-    """Return votes `[M, C]` as shares; what is tied is tied to the last bit, in whatever order votes were added."""
+def as_shares(weights: np.ndarray) -> np.ndarray:
+    """Return votes `[M, C]` as shares; equal votes give bitwise equal shares, in whatever order they were added."""
     return weights / np.sort(weights, axis=1).sum(axis=1, keepdims=True)
 
 
 def mean_vote(weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return the weighted means `[M, K]` of targets `[M, k, K]`, NaN for missing; NaN where no neighbour has one."""
-    known = ~np.isnan(targets)
-    votes = np.where(known, weights[..., None], 0)
+    """Return the weighted means `[M, K]` of targets `[M, k, K]`, where NaN is missing; NaN if no neighbour has one."""
+    valid = ~np.isnan(targets)
+    votes = np.where(valid, weights[..., None], 0)
     total = votes.sum(axis=1)
-    return (votes * np.where(known, targets, 0)).sum(axis=1) / np.where(total > 0, total, np.nan)
+    return (votes * np.where(valid, targets, 0)).sum(axis=1) / np.where(total > 0, total, np.nan)
 
 
 def binary_log_loss(outputs: np.ndarray, positive: np.ndarray, *, shares: bool) -> float:
-    """Return the mean binary cross-entropy of logits, or of `shares`, for what is `positive` (bool, the same shape)."""
+    """Return the mean binary cross-entropy of logits, or of `shares`, for targets `positive` (bool, the same shape)."""
     if not np.isfinite(outputs).all():
         return float("nan")
     if shares:

@@ -1,1 +1,1 @@
-"""Mesh, optimizer and schedules, train state, train step, checkpoints, runs, and the loop."""
+"""Training: mesh, optimizers and schedules, train state, train step, checkpoints, runs, and the loop."""

@@ -1,4 +1,4 @@
-"""From a config and data to the parts of an experiment, with everything checked before anything runs."""
+"""Build the parts of an experiment from a config and data, and check all of them before a step runs."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -37,9 +37,9 @@ from mmcl_jax.views import VIEWS, View
 class Experiment:
     """The parts of an experiment.
 
-    `views` are those of inputs; fused views are in `objective.parts`. `graphdef` is the structure of its model, whose
-    arrays are in the train state; `fitted` is what views know of the training rows, by modality (see
-    `views.base.Fitted`); `fitted_inputs` are how rows of a store become batches, None for batches of another source.
+    `views` are the views of inputs; fused views are in `objective.parts`. `graphdef` is the structure of the model,
+    whose arrays are in the train state. `fitted` are the arrays of training rows that views use, by modality (see
+    `views.base.Fitted`). `fitted_inputs` turn rows of a store into batches; None for batches of another source.
     """
 
     config: ConfigDict
@@ -57,11 +57,11 @@ class Experiment:
     fitted_inputs: Inputs | None = None
 
     def init(self, seed: jax.Array) -> TrainState:
-        """Return the first state. Run under `jax.jit` with `out_shardings`, so that arrays are made where they stay."""
+        """Return the initial state. Under `jax.jit` with `out_shardings`, its arrays are created in place."""
         key = jax.random.key(seed)
         model = trained_model(self.config, self.schema, self.inputs, rngs=nnx.Rngs(key))
-        first = (self.objective.terms[key].between[0] for key in self.objective.queues)
-        sizes = {text: model.projectors[self.objective.key(text)].out_features for text in first}
+        queued = (self.objective.terms[key].between[0] for key in self.objective.queues)
+        sizes = {text: model.projectors[self.objective.key(text)].out_features for text in queued}
         queues = self.objective.initial_queues(sizes, jax.random.fold_in(key, 1))
         return initial_state(
             model,
@@ -74,12 +74,12 @@ class Experiment:
         )
 
     def averaging(self) -> dict[str, Any]:
-        """Return how weights are averaged, for `average.averaged`."""
+        """Return the options of `average.averaged`, which averages the weights."""
         average = self.config.average
         return {"kind": average.kind, "decay": average.decay, "start": average.start * self.batches.steps_per_epoch}
 
     def constants(self) -> dict[str, Any]:
-        """Return the arrays that no step changes, on the host; see `make_step`."""
+        """Return the arrays that no step changes (see `make_step`), on the host."""
         return {"seed": np.uint32(self.config.seed), "fitted": self.fitted}
 
     def shardings(self, arrays: Any) -> Any:
@@ -87,7 +87,7 @@ class Experiment:
         return by_size(self.mesh, arrays, above=self.config.mesh.shard_above)
 
     def shapes(self) -> tuple[Any, Any, Any]:
-        """Return the shapes, dtypes and shardings of the step's arguments: state, batch (all processes), constants."""
+        """Return the step's arguments as shapes, dtypes and shardings: state, batch (of all processes), constants."""
         state = jax.eval_shape(self.init, np.uint32(0))
         batch = {
             name: jax.ShapeDtypeStruct((self.batches.batch_size, *rows.shape[1:]), rows.dtype)
@@ -100,11 +100,11 @@ class Experiment:
         )
 
 
-def taking_part(config: ConfigDict, store: Store, split: str) -> np.ndarray | None:
-    """Return the numbers of the rows of a split that take part in an experiment, by its cohort; None if all do.
+def participating_rows(config: ConfigDict, store: Store, split: str) -> np.ndarray | None:
+    """Return the indices of the rows of a split that are in the experiment's cohort; None if all are.
 
     Raises:
-      UserError: no row takes part, there is no such fold, or an input has no entry.
+      UserError: no row is in the cohort, the store does not have the fold, or an input has no entry.
     """
     entries = {name: spec.of for name, spec in specs_of(config.inputs, store.schema).items()}
     streamed = is_streamed(config.loader.images, store)
@@ -112,19 +112,19 @@ def taking_part(config: ConfigDict, store: Store, split: str) -> np.ndarray | No
 
 
 def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
-    """Return how rows become batches, fitted on the training rows that take part.
+    """Fit the inputs, which turn rows into batches, on the training rows of the cohort.
 
     Raises:
       UserError: naming the key, see `Inputs.fit`.
     """
-    return Inputs.fit(config.inputs, store, taking_part(config, store, "train"), fold=config.fold)
+    return Inputs.fit(config.inputs, store, participating_rows(config, store, "train"), fold=config.fold)
 
 
 def build_sampler(config: ConfigDict, store: Store, take: np.ndarray | None) -> Sampler:
-    """Return what gives the rows of every epoch, as numbers among `take`, the training rows that take part (None: all).
+    """Return the sampler, whose rows are indices into `take`, the training rows of the cohort (None: all).
 
     Raises:
-      UserError: the store lacks what it chooses by.
+      UserError: the store lacks the labels that the sampler reads.
     """
     return SAMPLERS.build(
         config.sampler,
@@ -138,20 +138,20 @@ def build_sampler(config: ConfigDict, store: Store, take: np.ndarray | None) -> 
 def build_experiment(
     config: ConfigDict, store: Store, devices: Sequence[jax.Device] | None = None, *, inputs: Inputs | None = None
 ) -> Experiment:
-    """Build the experiment on the training split of a store and on these devices (all by default).
+    """Build the experiment on the training split of a store, for these devices (all by default).
 
-    `inputs` are those of a run which is continued; by default they are fitted on the rows that take part.
+    `inputs` are those of a run to continue; by default they are fitted on the rows of the cohort.
 
     Raises:
       UserError: naming the config key, file or column that is wrong.
     """
     check_config(config)
-    take = taking_part(config, store, "train")
+    take = participating_rows(config, store, "train")
     inputs = inputs or Inputs.fit(config.inputs, store, take, fold=config.fold)
     modalities, parts = _modalities(config), parts_of_views(config.views)
     objective = build_objective(config.objective, modalities, parts=parts, schema=store.schema, inputs=inputs.specs)
     targets = objective.targets
-    share = {"batch_size": config.batch_size, "process": jax.process_index(), "processes": jax.process_count()}
+    division = {"batch_size": config.batch_size, "process": jax.process_index(), "processes": jax.process_count()}
     streamed = is_streamed(config.loader.images, store)
 
     def read(split: str) -> dict[str, Any]:
@@ -164,18 +164,18 @@ def build_experiment(
         seed=config.seed,
         take=take,
         sampler=build_sampler(config, store, take),
-        **share,
+        **division,
     )
     experiment = assemble(config, inputs.schema, batches, devices, inputs=inputs)
     if config.validation.epochs is None:
         return experiment
     check(
         store.sizes.get("val", 0) > 0,
-        f"config.validation.epochs: {store.directory} has no validation rows; set it to None, or prepare a store with "
-        f"--split.",
+        f"config.validation.epochs: {store.directory} has no validation rows; set this key to None, or prepare "
+        f"a store with --split.",
     )
-    take = taking_part(config, store, "val")
-    return dataclasses.replace(experiment, validation=PaddedBatches(read("val"), take=take, **share))
+    take = participating_rows(config, store, "val")
+    return dataclasses.replace(experiment, validation=PaddedBatches(read("val"), take=take, **division))
 
 
 def _modalities(config: ConfigDict) -> dict[str, str]:
@@ -190,19 +190,19 @@ def _fitted(
     specs: Mapping[str, InputSpec],
     inputs: Inputs | None,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return the constants of the views, by modality: fitted arrays, and the population if a view draws from it."""
-    known: Mapping[str, Mapping[str, np.ndarray]] = inputs.fitted if inputs else {}
-    fitted = {view.modality: dict(known.get(view.modality, {})) for view in views.values()}
-    asked: dict[str, tuple[str, int | None]] = {}
+    """Return the constant arrays of the views, by modality: fitted arrays, and the population of views that draw."""
+    arrays: Mapping[str, Mapping[str, np.ndarray]] = inputs.fitted if inputs else {}
+    fitted = {view.modality: dict(arrays.get(view.modality, {})) for view in views.values()}
+    sizes: dict[str, tuple[str, int | None]] = {}
     for name, view in views.items():
         if not view.draws:
             continue
         key = f"config.views.{name}.population"
-        first, size = asked.setdefault(view.modality, (name, view.population))
+        first, size = sizes.setdefault(view.modality, (name, view.population))
         check(
             size == view.population,
-            f"{key}: {view.population} is not that of the view {first!r} of the same input, which is {size}; give both "
-            "the same.",
+            f"{key}: this is {view.population}, and the view {first!r} of the same input has {size}; give both views "
+            "the same population.",
         )
         if first == name:
             take = np.arange(len(batches.arrays["id"])) if batches.take is None else batches.take
@@ -222,9 +222,9 @@ def assemble(
     *,
     inputs: Inputs | None = None,
 ) -> Experiment:
-    """Build and check every part of the experiment on any batches that the schema describes; allocate no parameters.
+    """Build and check every part of the experiment on batches that the schema describes; allocate no parameters.
 
-    `inputs` are what was fitted, which vectors need; without them `schema` alone says what the inputs are.
+    `inputs` are the fitted inputs, which vectors need; without them, `schema` alone describes the inputs.
 
     Raises:
       UserError: naming the config key that is wrong.
@@ -253,7 +253,7 @@ def assemble(
         for target in term.targets:
             check(
                 f"target/{target}" in batches.arrays,
-                f"config.objective.{index}: this term needs the label of every row; prepare the store with --label.",
+                f"config.objective.{index}: this term needs labels; prepare the store with --label.",
             )
     model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
     check_groups(split_model(model)[0], config.frozen, dict(config.rates))

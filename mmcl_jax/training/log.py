@@ -1,4 +1,4 @@
-"""What a run writes down while it trains: `metrics.jsonl` and TensorBoard events."""
+"""The log of a training: `metrics.jsonl` and TensorBoard events."""
 
 import json
 import math
@@ -11,35 +11,36 @@ from tensorboardX import SummaryWriter
 
 from mmcl_jax.files import write_text, writing
 from mmcl_jax.objectives import COLLAPSED
+from mmcl_jax.training.processes import is_primary
 from mmcl_jax.training.runs.skips import SkippedSteps
 
 
 class MetricLog:
-    """Writes one line per logged step; process 0 alone writes.
+    """The metrics of a training: one line per logged step, written by the first process.
 
-    A run that is continued from step `start` first drops what was logged after it: those steps are done again. `began`
-    is the time (`time.monotonic()`) that `seconds` in the log count from. Every line has `skipped`, the number of steps
-    that were skipped until then; a number that is not finite is null.
+    If the training starts from step `start`, lines of later steps are removed, since those steps are repeated.
+    `seconds` in a line count from `began` (`time.monotonic()`); `skipped` is the number of steps skipped so far; a
+    number that is not finite is null.
     """
 
-    def __init__(self, directory: Path, skips: SkippedSteps, *, start: int, began: float, writes: bool = True) -> None:
-        self._began, self._writes, self._skips = began, writes, skips
+    def __init__(self, directory: Path, skips: SkippedSteps, *, start: int, began: float) -> None:
+        self._began, self._writes, self._skips = began, is_primary(), skips
         self._deferred: tuple[int, Mapping[str, jax.Array | float]] | None = None
-        self.collapsed: tuple[str, ...] = ()  # views whose embeddings were one point when last logged
-        if not writes:
+        self.collapsed: tuple[str, ...] = ()  # views whose embeddings were one point at the last logged step
+        if not self._writes:
             return
         path = directory / "metrics.jsonl"
-        kept = [line for line in _lines(path) if _step(line) <= start]
-        write_text(path, "".join(kept))
+        lines = [line for line in _lines(path) if _step(line) <= start]
+        write_text(path, "".join(lines))
         self._file = path.open("a")
         self._events = SummaryWriter(str(directory / "events"), purge_step=start + 1 if start else None)
 
     def defer(self, step: int, metrics: Mapping[str, jax.Array | float]) -> None:
-        """Keep a step's metrics, which may not be computed yet, for the next `flush`."""
+        """Store the metrics of a step, which may not be computed yet, for the next `flush`."""
         self._deferred = step, metrics
 
     def flush(self) -> str | None:
-        """Fetch and write the deferred metrics; return a short text of them, None if there were none.
+        """Fetch and write the deferred metrics; return them as a short text, or None if no metrics were deferred.
 
         Raises:
           UserError: too many steps in a row were skipped.
@@ -84,7 +85,7 @@ def read_metrics(directory: Path) -> list[dict[str, float]]:
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the whole lines of a log; a line that a kill cut short is left out."""
+    """Return the complete lines of a log, without a last line that was cut short by a kill."""
     if not path.is_file():
         return []
     return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]

@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,13 +25,13 @@ from mmcl_jax.text import visible
 from mmcl_jax.training.build import Experiment, build_experiment
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
-from mmcl_jax.training.outlook import Outlook, working
+from mmcl_jax.training.outlook import TimeEstimate, working
 from mmcl_jax.training.processes import broadcast_from_primary, is_primary
-from mmcl_jax.training.runs.checkpoint import Checkpoints
+from mmcl_jax.training.runs.checkpoint import Checkpoints, Progress
 from mmcl_jax.training.runs.resume import resume
 from mmcl_jax.training.runs.run import Run
-from mmcl_jax.training.runs.skips import SKIPPED_STEPS, Skipped, SkippedSteps
-from mmcl_jax.training.sizes import enlarged
+from mmcl_jax.training.runs.skips import SKIPPED_STEPS, SkippedSteps
+from mmcl_jax.training.sizes import enlargement_notice
 from mmcl_jax.training.state.control import best_step, exhausted
 from mmcl_jax.training.state.train_state import TrainState
 from mmcl_jax.training.step.train_step import check_step, compile_step, make_step, memory_report
@@ -40,12 +42,19 @@ from mmcl_jax.training.validate import check_config
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Result:
-    """How a training ended: at `step` of `steps`, after `seconds` over all sittings.
+    """The outcome of a training.
 
-    `host_ms` is the processor time of the Python thread per step (drawing, placing and dispatching a batch), median;
-    `collapsed` are the views whose embeddings were one point at the last logged step; `skipped` steps of all were
-    skipped because a number in them was not finite; `exhausted` means that it ended early because the validation loss
-    fell no longer; `best` is the step of the lowest one, -1 without a pass.
+    Attributes:
+      run: the trained run.
+      state: the last train state.
+      step: the number of steps done.
+      steps: the number of steps of the whole training.
+      seconds: time trained, including earlier sessions of the run.
+      host_ms: median processor time of the Python thread per step, which draws, places and dispatches a batch.
+      collapsed: views whose embeddings were one point at the last logged step.
+      skipped: the number of steps skipped because a number in them was not finite.
+      exhausted: whether the training ended early because the validation loss stopped falling.
+      best: the step of the lowest validation loss, -1 without a validation pass.
     """
 
     run: Run
@@ -53,7 +62,7 @@ class Result:
     step: int
     steps: int
     seconds: float
-    host_ms: float
+    host_ms: float = math.nan
     collapsed: tuple[str, ...] = ()
     skipped: int = 0
     exhausted: bool = False
@@ -61,24 +70,24 @@ class Result:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to train."""
+        """Whether the training is complete."""
         return self.step == self.steps or self.exhausted
 
     def describe(self) -> str:
-        """Return a line on how the training ended."""
+        """Return a line that tells how the training ended."""
         if not self.finished:
             ended = f"stopped at step {self.step} of {self.steps}; the same command continues."
             return f"{visible(self.run.directory)}: {ended}"
         host = "" if math.isnan(self.host_ms) else f"; host {self.host_ms:.1f} ms per step"
         words = f"; WARNING: the embeddings of {' and '.join(self.collapsed)} have collapsed" if self.collapsed else ""
         skipped = f"; {self.skipped} of them skipped, see {SKIPPED_STEPS}" if self.skipped else ""
-        early = f" of {self.steps}, since the validation loss fell no longer," if self.step < self.steps else ""
+        early = f" of {self.steps}, since the validation loss stopped falling," if self.step < self.steps else ""
         best = f"; the lowest validation loss at step {self.best}" if self.best >= 0 else ""
         took = f"{self.step} steps{early} in {self.seconds:.0f} s"
         return f"{visible(self.run.directory)}: {took}{skipped}{best}{host}{words}"
 
 
-# Made of (store, config, inputs); called with the model between steps, it gives metrics for the log.
+# A factory: from (store, config, inputs) to a function that returns metrics of a model for the log.
 Monitor = Callable[[Store, ConfigDict, Inputs], Callable[[Model], dict[str, float]]]
 
 
@@ -92,179 +101,174 @@ def pretrain(
 ) -> Result:
     """Train the experiment in `workdir`, or continue it there.
 
-    Whatever moment it is stopped at, a run that is continued ends with the same bits as one that was not, on the same
-    hardware and with deterministic operations (CPUs have no others; GPUs by an XLA flag).
+    A run that was stopped, at any moment, and continued ends with the same bits as a run that was not, on the same
+    hardware and with deterministic operations (all operations on CPUs are; on GPUs an XLA flag selects them).
 
     Args:
       config: the experiment.
-      workdir: a new folder, or one of this experiment.
+      workdir: a new folder, or the folder of this experiment.
       devices: to train on; all by default.
-      monitor: measures the model every `config.monitor.epochs` epochs and at the end, in the first process. It is no
-        part of the step, and changes nothing that is trained.
+      monitor: measures the model every `config.monitor.epochs` epochs and at the end, in the first process. It does not
+        influence the training.
       log: prints a line.
 
     Raises:
-      UserError: bad config, data or work directory, found before anything is written; or too many
-        steps in a row that are not finite.
+      UserError: the config, the data or the work directory is wrong, which is checked before anything is written; or
+        too many steps in a row are not finite.
     """
-    log = log if is_primary() else _nothing
+    primary = is_primary()
+    log = log if primary else _discard
     check_config(config)
     store = Store.open(config.data)
-    # The handlers come off last: whoever asks to stop while the last checkpoint is written is answered like the others.
+    # Signal handlers are removed last, so that a signal during the last save is handled as at any other time.
     with stop_on_signal() as stop, writing(workdir), contextlib.ExitStack() as resources:
-
-        def claim() -> None:
-            lock = locked(workdir / "lock.json", what=f"trains in {workdir}")
-            broadcast_from_primary(lambda: resources.enter_context(lock) is None)
-
         begun = broadcast_from_primary(lambda: Run.exists(workdir))
         if begun:
-            claim()
-        # A run keeps how rows are encoded, so that a later row, and a later sitting, encode them in the same way.
-        kept = Run.open(workdir).inputs_for(config) if begun else None
-        experiment = build_experiment(config, store, devices, inputs=kept)
+            _lock(workdir, resources)
+        # A run stores how rows are encoded, so that later sessions, and later rows, are encoded in the same way.
+        stored_inputs = Run.open(workdir).inputs_for(config) if begun else None
+        experiment = build_experiment(config, store, devices, inputs=stored_inputs)
         batches, mesh, inputs = experiment.batches, experiment.mesh, experiment.fitted_inputs
         assert inputs is not None
-        # Shapes first: then memory can be told, and every array is made where it will stay.
         shapes, step_function = experiment.shapes(), make_step(experiment)
         if not begun:
-            check_step(step_function, *shapes)
+            check_step(step_function, *shapes)  # before the run is written
         run = Run.begin(workdir, config, store, inputs, lengthen=True)
         if not begun:
-            claim()
+            _lock(workdir, resources)
 
-        constants = put_whole(experiment.constants(), replicated(mesh))
-        initialise = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))
         data = iterate(batches, workers=config.loader.workers)
         resources.callback(data.close)
-        restored = resume(run.checkpoints, shapes[0], log=log)
-        if restored is None:
-            with working("initialising the parameters", quiet=not is_primary()):
-                state = jax.block_until_ready(initialise(constants["seed"]))
-            seconds, before = 0.0, Skipped()
+        constants = put_whole(experiment.constants(), replicated(mesh))
+        start = resume(run.checkpoints, shapes[0], log=log)
+        if start is not None:
+            data.set_state(start.data)
         else:
-            state, seconds, before = restored.state, restored.seconds, restored.skipped
-            data.set_state(restored.data)
+            with working("initialising the parameters", quiet=not primary):
+                initialise = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))
+                start = Progress(state=jax.block_until_ready(initialise(constants["seed"])))
         checkpoints = Checkpoints(run.checkpoints, keep=config.keep_checkpoints, every=config.keep_every)
         resources.callback(checkpoints.close)
-        step = first = int(jax.device_get(state.step))
-        done = exhausted(state.control, config.stop.patience)
-        if first == batches.steps or done:
-            return Result(
-                run=run,
-                state=state,
-                step=step,
-                steps=batches.steps,
-                seconds=seconds,
-                host_ms=math.nan,
-                skipped=before.total,
-                exhausted=done,
-                best=best_step(state.control),
-            )
+        state, step = start.state, int(jax.device_get(start.state.step))
+        result = Result(
+            run=run,
+            state=state,
+            step=step,
+            steps=batches.steps,
+            seconds=start.seconds,
+            skipped=start.skipped.total,
+            exhausted=exhausted(state.control, config.stop.patience),
+            best=best_step(state.control),
+        )
+        if result.finished:
+            return result
 
-        watch = None
-        if monitor is not None and config.monitor.epochs is not None:
-            watch = _Watch(monitor(store, config, inputs) if is_primary() else None, experiment)
-        with working("compiling the training step", quiet=not is_primary()):
+        with working("compiling the training step", quiet=not primary):
             compiled = compile_step(step_function, *shapes, dtype=config.dtype)
-            validation = None
+            validation_pass = monitor_pass = None
             if experiment.validation is not None:
-                validation = ValidationPass(experiment, experiment.validation, state, constants)
-        log(batches.describe())
-        if sentence := enlarged(config, experiment.inputs):
-            log(sentence)
-        log(f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(compiled)}")
-        if first:
-            log(f"continuing {workdir} at step {first} of {batches.steps}")
-        began = time.monotonic() - seconds
-        skips = SkippedSteps(
-            workdir,
-            batches,
-            lambda: store.keys("train", config.fold),
-            most=config.skip_nonfinite,
-            start=first,
-            before=before,
-            writes=is_primary(),
-            log=log,
-        )
-        metric_log = MetricLog(workdir, skips, start=first, began=began, writes=is_primary())
+                validation_pass = ValidationPass(experiment, experiment.validation, state, constants)
+        if monitor is not None and config.monitor.epochs is not None:
+            monitor_pass = _MonitorPass(monitor(store, config, inputs) if primary else None, experiment)
+        for line in _description(experiment, compiled, workdir, step):
+            log(line)
+        began = time.monotonic() - start.seconds
+        keys = functools.partial(store.keys, "train", config.fold)
+        limit = config.skip_nonfinite
+        skips = SkippedSteps(workdir, batches, keys, limit=limit, start=step, before=start.skipped, log=log)
+        metric_log = MetricLog(workdir, skips, start=step, began=began)
         resources.callback(metric_log.close)
+        estimate = TimeEstimate(first=step, steps=batches.steps, epochs=config.epochs, log=log)
         stop.listen()
-        bar = resources.enter_context(
-            Bar(f"pretrain {workdir.name}", batches.steps, start=first, quiet=not is_primary())
-        )
+        bar = resources.enter_context(Bar(f"pretrain {workdir.name}", batches.steps, start=step, quiet=not primary))
         resources.enter_context(jax.transfer_guard("disallow"))
 
-        # The order matters. Metrics are fetched after the next step was dispatched, so that the accelerator never waits
-        # for them. A validation pass steers what follows, so it comes before the checkpoint. That is taken before the
-        # next batch is drawn, so that state, data position and clock agree, and after the log was written, so that it
-        # is never ahead of the log.
-        host, outlook = [], Outlook(first=first, steps=batches.steps, epochs=config.epochs, log=log)
-        while step < batches.steps:
+        # The order matters. Metrics of a step are fetched after the next step is dispatched, so that the accelerator
+        # never waits for the host. A validation pass changes the state, so it comes before the checkpoint. A checkpoint
+        # is saved after the log is written, so that it is never ahead of the log, and before the next batch is drawn,
+        # so that its train state, data position and clock agree.
+        host_seconds, done = [], False
+        while not done:
             tick = time.thread_time()
             batch = put(next(data), by_example(mesh))
             state, metrics = compiled(state, batch, constants)
             step += 1
             skips.note(step, metrics.pop("skipped"))
-            host.append(time.thread_time() - tick)
-            outlook.at(step, metrics)
+            host_seconds.append(time.thread_time() - tick)
+            estimate.at(step, metrics)
             bar.update(step, metric_log.flush())
-            state, seen = validation.at(step, state) if validation else (state, {})
-            done = validation is not None and validation.exhausted
-            last = stop.at(step) or step == batches.steps or done
-            seen |= watch.at(step, state, last=done) if watch else {}
-            if seen or step == batches.steps or step % config.log_every == 0:
-                metric_log.defer(step, {**metrics, **seen})
-            best = validation is not None and validation.best == step
-            if last or best or _due(step, config.checkpoint_every) or _due(step, config.keep_every):
+
+            measured: dict[str, float] = {}
+            best = False
+            if validation_pass is not None:
+                state, measured = validation_pass.at(step, state)
+                best = validation_pass.best == step
+            early = validation_pass is not None and validation_pass.exhausted
+            done = stop.at(step) or step == batches.steps or early
+            if monitor_pass is not None:
+                measured |= monitor_pass.at(step, state, last=early)
+            if measured or step == batches.steps or step % config.log_every == 0:
+                metric_log.defer(step, {**metrics, **measured})
+
+            if done or best or _due(step, config.checkpoint_every) or _due(step, config.keep_every):
                 bar.update(step, metric_log.flush())
-                checkpoints.save(
-                    step,
-                    state,
-                    data=data.get_state(),
-                    seconds=time.monotonic() - began,
-                    skipped=skips.until(step),
-                )
-            if last:
-                break
-    return Result(
-        run=run,
+                seconds, skipped = time.monotonic() - began, skips.until(step)
+                checkpoints.save(step, state, data=data.get_state(), seconds=seconds, skipped=skipped)
+    return dataclasses.replace(
+        result,
         state=state,
         step=step,
-        steps=batches.steps,
         seconds=time.monotonic() - began,
-        host_ms=1e3 * float(np.median(host)),
+        host_ms=1e3 * float(np.median(host_seconds)),
         collapsed=metric_log.collapsed,
         skipped=skips.count.total,
-        exhausted=done,
+        exhausted=early,
         best=best_step(state.control),
     )
+
+
+def _lock(workdir: Path, resources: contextlib.ExitStack) -> None:
+    """Lock the run against another training until `resources` are closed; the first process locks for all."""
+    lock = locked(workdir / "lock.json", what=f"trains in {workdir}")
+    broadcast_from_primary(lambda: resources.enter_context(lock) is None)
+
+
+def _description(experiment: Experiment, compiled: Any, workdir: Path, step: int) -> Iterator[str]:
+    """Yield the lines that are logged before the first step: data, notices, devices, memory, and where it continues."""
+    mesh, batches = experiment.mesh, experiment.batches
+    yield batches.describe()
+    if notice := enlargement_notice(experiment.config, experiment.inputs):
+        yield notice
+    yield f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(compiled)}"
+    if step:
+        yield f"continuing {workdir} at step {step} of {batches.steps}"
 
 
 def _due(step: int, every: int | None) -> bool:
     return every is not None and step % every == 0
 
 
-class _Watch:
-    """The monitor, and when it looks."""
+class _MonitorPass:
+    """The monitor with its schedule: every `config.monitor.epochs` epochs, and at the end."""
 
-    def __init__(self, look: Callable[[Model], dict[str, float]] | None, experiment: Experiment) -> None:
-        self._look, self._experiment = look, experiment
-        # Parameters that are divided over devices are put together, by all processes.
-        self._whole = jax.jit(lambda arrays: arrays, out_shardings=replicated(experiment.mesh))
+    def __init__(self, measure: Callable[[Model], dict[str, float]] | None, experiment: Experiment) -> None:
+        """Take the function that measures, which only the first process has."""
+        self._measure, self._experiment = measure, experiment
+        # All processes take part in gathering parameters that are divided over devices.
+        self._gather = jax.jit(lambda arrays: arrays, out_shardings=replicated(experiment.mesh))
 
     def at(self, step: int, state: TrainState, *, last: bool = False) -> dict[str, float]:
-        """Return the metrics at this step, {} if none are due; they are due at the `last` step always."""
+        """Return the metrics at this step, {} if none are due; the `last` step always has metrics."""
         batches, epochs = self._experiment.batches, self._experiment.config.monitor.epochs
         if not last and step != batches.steps and step % (batches.steps_per_epoch * epochs):
             return {}
         with jax.transfer_guard("allow"):
-            arrays = self._whole(state.weights())
-            if self._look is None:
+            arrays = self._gather(state.weights())
+            if self._measure is None:
                 return {}
-            here = jax.tree.map(lambda array: array.addressable_data(0), arrays)
-            return self._look(nnx.merge(self._experiment.graphdef, *here))
+            local = jax.tree.map(lambda array: array.addressable_data(0), arrays)
+            return self._measure(nnx.merge(self._experiment.graphdef, *local))
 
 
-def _nothing(line: str) -> None:
+def _discard(line: str) -> None:
     """Drop a line that a process other than the first would print."""

@@ -1,4 +1,4 @@
-"""The mesh, and where on it everything lies."""
+"""The mesh of devices, and the shardings of arrays on it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,42 +13,44 @@ from mmcl_jax.errors import check
 def make_mesh(devices: Sequence[jax.Device] | None = None, *, model: int = 1) -> Mesh:
     """Return a mesh of `devices` (all available by default) with the axes `data` and `model`.
 
-    The batch is divided over both. Large parameters and their optimizer state are divided over `model` alone, so that
-    they need to be put together only among `model` devices, which are neighbours.
+    The batch is divided over both axes. Large parameters and their optimizer state are divided over `model` alone, so
+    that they are gathered only among `model` neighbouring devices.
 
     Raises:
       UserError: `model` does not divide the number of devices.
     """
     devices = list(devices or jax.devices())
-    check(len(devices) % model == 0, f"config.mesh.model: {model} does not divide the {len(devices)} devices.")
-    # By process, so that a process's rows of a batch are neighbours in it, whatever the topology.
+    check(
+        len(devices) % model == 0, f"config.mesh.model: {model} does not divide {len(devices)}, the number of devices."
+    )
+    # By process, so that the rows of one process are contiguous in a batch, whatever the topology.
     devices = sorted(devices, key=lambda device: (device.process_index, device.id))
     grid = np.array(devices).reshape(-1, model)
-    # Auto: shardings inside the step follow from its inputs'. (The default, Explicit, makes x @ y.T of two sharded
-    # matrices, which is the heart of a contrastive loss, a type error.)
+    # Auto: shardings inside the step follow from those of its inputs. (With the default, Explicit, x @ y.T of two
+    # sharded matrices, the heart of a contrastive loss, is a type error.)
     return Mesh(grid, ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 
 
 def local_mesh(rows: int) -> Mesh:
-    """Return a mesh of as many of this process's own devices as divide `rows` examples among them, for evaluation."""
+    """Return a mesh of as many devices of this process as divide `rows` examples evenly, for evaluation."""
     devices = jax.local_devices()
     return make_mesh(devices[: max(count for count in range(1, len(devices) + 1) if rows % count == 0)])
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Return the sharding with the whole array on every device."""
+    """Return the sharding that copies the array to every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def by_example(mesh: Mesh, *, axis: int = 0) -> NamedSharding:
-    """Return the sharding that divides the examples, which lie along `axis`, over all devices."""
+    """Return the sharding that divides the examples, along `axis`, over all devices."""
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, mesh.axis_names))
 
 
 def by_size(mesh: Mesh, arrays: Any, *, above: int) -> Any:
-    """Return a sharding per array of a tree: arrays of more than `above` elements are divided over `model`.
+    """Return a sharding for each array of a tree: arrays of more than `above` elements are divided over `model`.
 
-    They are divided along their longest axis that can be; the others are on every device.
+    An array is divided along the longest axis that `model` divides; without such an axis it is replicated.
     """
     parts = mesh.shape["model"]
 
@@ -63,7 +65,7 @@ def by_size(mesh: Mesh, arrays: Any, *, above: int) -> Any:
 
 
 def placed(arrays: Any, shardings: Any) -> Any:
-    """Return the shapes and dtypes of a tree of arrays, with their shardings (one for all, or a tree)."""
+    """Return the shapes and dtypes of a tree of arrays, with these shardings (a tree, or one sharding for all)."""
 
     def place(array: Any, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
@@ -74,18 +76,18 @@ def placed(arrays: Any, shardings: Any) -> Any:
 
 
 def shardings_of(arrays: Any) -> Any:
-    """Return the shardings of a tree of arrays, or those they are to have."""
+    """Return the shardings of a tree of arrays, or of abstract arrays."""
     return jax.tree.map(lambda array: array.sharding, arrays)
 
 
 def put(batch: Mapping[str, np.ndarray], sharding: NamedSharding) -> dict[str, jax.Array]:
-    """Make this process's rows of a batch part of arrays that span all processes' devices."""
-    with jax.transfer_guard_host_to_device("allow"):  # with several processes it counts as implicit
+    """Put this process's rows of a batch into arrays that span the devices of all processes."""
+    with jax.transfer_guard_host_to_device("allow"):  # with several processes JAX counts this transfer as implicit
         return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
 
 
 def put_whole(tree: Any, sharding: NamedSharding) -> Any:
-    """Put arrays, of which every process has the whole, on the devices of all processes."""
+    """Put arrays that every process holds completely on the devices of all processes."""
 
     def place(array: Any) -> jax.Array:
         array = np.asarray(array)

@@ -1,4 +1,4 @@
-"""What a user is told before the first steps are done: that the program compiles, and how long training will take."""
+"""Messages while a user waits: that the program compiles, and how long the training will take."""
 
 import contextlib
 import html
@@ -12,14 +12,15 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from mmcl_jax.progress import notebook_display
 
-_SHORT = 10.0  # seconds that are not worth a line
-_LONG = 600.0  # seconds above which a shorter training is suggested, and what it should take
-_FIRST, _MOST, _ENOUGH = 2, 10, 5.0  # steps before the clock starts, steps on the clock, seconds that are enough
+_SHORT = 10.0  # seconds below which no estimate is logged
+_LONG = 600.0  # seconds above which a shorter training, of this many seconds, is suggested
+_WARMUP = 2  # steps before timing starts
+_TIMED_STEPS, _TIMED_SECONDS = 10, 5.0  # timing ends after so many steps or seconds
 
 
 @contextlib.contextmanager
 def working(what: str, *, quiet: bool = False) -> Iterator[None]:
-    """Show that work is going on: a spinner on a terminal, one line in a notebook, else a line before and after."""
+    """Show that work is in progress: by a spinner on a terminal, a line in a notebook, else a line before and after."""
     console = Console(stderr=True, quiet=quiet)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     began = time.monotonic()
@@ -38,32 +39,32 @@ def working(what: str, *, quiet: bool = False) -> Iterator[None]:
     log(f"{what}: {time.monotonic() - began:.0f} s")
 
 
-class Outlook:
-    """Times a few steps, and says once how long the others will take."""
+class TimeEstimate:
+    """An estimate of the time left, measured on a few steps and logged once."""
 
     def __init__(self, *, first: int, steps: int, epochs: int, log: Callable[[str], None]) -> None:
-        """Take the step that the training starts from, the number of steps and epochs, and a function to print with."""
-        self._first, self._steps, self._epochs, self._log = first + _FIRST, steps, epochs, log
+        """Take the step that the training starts from, the numbers of steps and epochs, and a function that prints."""
+        self._first, self._steps, self._epochs, self._log = first + _WARMUP, steps, epochs, log
         self._began = 0.0
-        self._said = first + _FIRST >= steps
+        self._done = self._first >= steps
 
     def at(self, step: int, metrics: Any) -> None:
-        """Take notice that `step` was dispatched; while steps are timed, wait until its `metrics` are computed."""
-        if self._said or step < self._first:
+        """Register that `step` was dispatched; while steps are timed, wait until its `metrics` are computed."""
+        if self._done or step < self._first:
             return
         jax.block_until_ready(metrics)
         now = time.monotonic()
         if step == self._first:
             self._began = now
-        elif step - self._first >= _MOST or now - self._began >= _ENOUGH:
-            self._said = True
-            each = (now - self._began) / (step - self._first)
-            if each * (self._steps - step) >= _SHORT:
-                self._log(estimate(each, step, self._steps, self._epochs))
+        elif step - self._first >= _TIMED_STEPS or now - self._began >= _TIMED_SECONDS:
+            self._done = True
+            seconds = (now - self._began) / (step - self._first)
+            if seconds * (self._steps - step) >= _SHORT:
+                self._log(estimate(seconds, step, self._steps, self._epochs))
 
 
 def estimate(seconds: float, step: int, steps: int, epochs: int) -> str:
-    """Return a sentence on the time left at `step` of `steps`, at so many `seconds` each; if it is long, a remedy.
+    """Return a sentence on the time left at `step` of `steps` of `seconds` each; if it is long, suggest fewer epochs.
 
     Example:
       >>> estimate(0.5, 12, 2012, 100)
@@ -73,8 +74,8 @@ def estimate(seconds: float, step: int, steps: int, epochs: int) -> str:
     shorter = max(1, int(epochs * _LONG / (seconds * steps)))
     if seconds * (steps - step) <= _LONG or shorter >= epochs:
         return sentence
-    whole = _duration(seconds * steps * shorter / epochs)
-    return f"{sentence}; with --config.epochs={shorter}, in another --workdir, {whole} in all"
+    total = _duration(seconds * steps * shorter / epochs)
+    return f"{sentence}; with --config.epochs={shorter}, in another --workdir, {total} in all"
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Several processes, one program: what only the first does, and what all must agree on."""
+"""A program of several processes: start them, single out the first, and broadcast its decisions."""
 
 import os
 from collections.abc import Callable
@@ -13,24 +13,26 @@ _VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
 def initialize() -> None:
-    """Make this process one of several. Call it before anything else of JAX.
+    """Connect this process with the other processes of a program, before any other call of JAX.
 
     Slurm, Cloud TPUs, Open MPI and Kubernetes job sets are recognised. Any other launcher sets the environment
     variables JAX_COORDINATOR_ADDRESS (host:port of the first process), JAX_NUM_PROCESSES and JAX_PROCESS_ID.
 
     Raises:
-      UserError: nothing is recognised, or the variables are incomplete.
+      UserError: no launcher is recognised, or the variables are incomplete.
     """
-    given = [name for name in _VARIABLES if name in os.environ]
-    if len(given) == len(_VARIABLES):
+    defined = [name for name in _VARIABLES if name in os.environ]
+    if len(defined) == len(_VARIABLES):
         address, processes, process = (os.environ[name] for name in _VARIABLES)
         check(
             processes.isdigit() and process.isdigit() and int(process) < int(processes),
-            f"JAX_PROCESS_ID is {process!r} and JAX_NUM_PROCESSES {processes!r}: give whole numbers, counted from 0.",
+            f"JAX_PROCESS_ID is {process!r} and JAX_NUM_PROCESSES is {processes!r}: set both to whole numbers, and the "
+            f"first, which counts from 0, below the second.",
         )
         jax.distributed.initialize(address, int(processes), int(process))
         return
-    check(not given[1:], f"Of {', '.join(_VARIABLES)}, set all or none (found {', '.join(given)}).")
+    missing = [name for name in _VARIABLES if name not in defined]
+    check(len(defined) < 2, f"{' and '.join(defined)} are set, but not {', '.join(missing)}; set all three, or none.")
     try:
         jax.distributed.initialize()
     except (ValueError, RuntimeError) as error:
@@ -40,24 +42,24 @@ def initialize() -> None:
 
 
 def is_primary() -> bool:
-    """Return whether this process is the one that prints and writes."""
+    """Return whether this is the first process, which prints and writes."""
     return jax.process_index() == 0
 
 
-def broadcast_from_primary(ask: Callable[[], bool]) -> bool:
-    """Return the answer of the first process. The others wait and do not look: their file system may lag behind.
+def broadcast_from_primary(function: Callable[[], bool]) -> bool:
+    """Call a function in the first process alone, and return its result in all: their file systems may lag behind.
 
     Raises:
-      UserError: the first process could not answer; in it, that error itself.
+      UserError: the function raised a `UserError`, which the first process raises itself.
     """
-    answer, error = False, None
+    result, error = False, None
     if is_primary():
         try:
-            answer = ask()
+            result = function()
         except UserError as raised:
             error = raised
-    answer, failed = multihost_utils.broadcast_one_to_all(np.array([answer, error is not None]))
+    result, failed = multihost_utils.broadcast_one_to_all(np.array([result, error is not None]))
     if error is not None:
         raise error
-    check(not failed, "The first process could not go on; see its message.")
-    return bool(answer)
+    check(not failed, "The first process has failed; see its message.")
+    return bool(result)

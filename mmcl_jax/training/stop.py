@@ -1,4 +1,4 @@
-"""Stopping gently: SIGTERM and SIGINT ask the loop to save and leave."""
+"""Graceful stops: on SIGTERM or SIGINT the training saves a checkpoint and ends."""
 
 import os
 import signal
@@ -13,50 +13,50 @@ from jax.experimental import multihost_utils
 
 
 class StopRequest:
-    """Whether somebody asked to stop. Before `listen`, signals do what they did before the block."""
+    """A request to stop, which signals set from `listen` on; before `listen`, signals have their former effect."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._previous: dict[int, Any] = {}
 
     def listen(self) -> None:
-        """Make SIGTERM and SIGINT only set `asked`, from now on to the end of the block.
+        """Let SIGTERM and SIGINT only set `requested`, until the end of the block.
 
-        With several processes JAX listens for SIGTERM, which any of them may get, and has them agree on a step.
+        With several processes JAX handles SIGTERM, which any process may receive, and lets all agree on a step.
         """
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may handle signals
         handlers: dict[int, Callable[[int, FrameType | None], None]] = {
-            signal.SIGTERM: self.ask,
-            signal.SIGINT: self.ask,
+            signal.SIGTERM: self.handle,
+            signal.SIGINT: self.handle,
         }
         if jax.process_count() > 1:
             handlers = {signal.SIGINT: lambda number, frame: os.kill(os.getpid(), signal.SIGTERM)}
         self._previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
 
-    def ask(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal. Schedulers may send SIGTERM again and again; a second Ctrl-C does not wait any longer."""
-        if self.asked and number == signal.SIGINT:
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal. Schedulers may repeat SIGTERM without effect; a second Ctrl-C interrupts at once."""
+        if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True
 
     def at(self, step: int) -> bool:
-        """Return whether to stop after this step. Several processes all stop after the same step."""
+        """Return whether to stop after this step, which is the same step in all processes."""
         if jax.process_count() > 1:
             return bool(multihost_utils.reached_preemption_sync_point(step))
-        return self.asked
+        return self.requested
 
-    def leave(self) -> None:
-        """Put back the handlers that were there before."""
+    def restore(self) -> None:
+        """Restore the former signal handlers."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Give a request that listens, once told so, until the end of the block."""
+    """Yield a stop request; the former signal handlers are restored at the end of the block."""
     request = StopRequest()
     try:
         yield request
     finally:
-        request.leave()
+        request.restore()

@@ -1,4 +1,4 @@
-"""The check of a config's keys that are not options of a part (`registry` checks those)."""
+"""Check the config keys that are not options of registered parts, which `registry` checks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -50,7 +50,7 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "average.start": ((int,), lambda v: v >= 0, "must not be negative"),
     "frozen": (
         (tuple,),
-        lambda v: all(isinstance(one, str) and one for one in v),
+        lambda v: all(isinstance(pattern, str) and pattern for pattern in v),
         "must be a tuple of path patterns, such as ('encoders.image.*',)",
     ),
     "rates": (
@@ -77,14 +77,14 @@ _INPUT: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
 
 
 def check_config(config: ConfigDict) -> None:
-    """Check every key that is not an option of a part, and how the keys go together.
+    """Check every key that is not an option of a part, and that the keys fit together.
 
     Raises:
       UserError: naming the key.
     """
     for name, chosen in config.inputs.items():
-        made = isinstance(chosen, ConfigDict) and set(chosen) == set(OPTIONS)
-        check(made, f"config.inputs.{name}: this is not one of mmcl_jax.config.input(...), which gives all options.")
+        complete = isinstance(chosen, ConfigDict) and set(chosen) == set(OPTIONS)
+        check(complete, f"config.inputs.{name}: this is not a complete input; make it with mmcl_jax.config.input(...).")
     rules = {**_SCALARS, **{f"inputs.{name}.{key}": rule for name in config.inputs for key, rule in _INPUT.items()}}
     for key, (types, holds, sentence) in rules.items():
         value = config
@@ -108,30 +108,36 @@ def check_config(config: ConfigDict) -> None:
         )
         check(
             spec.modality in config.encoders,
-            f"config.views.{name}.modality: there is no {spec.modality!r} in config.encoders.",
+            f"config.views.{name}.modality: config.encoders has no {spec.modality!r}; add it.",
         )
     used = {spec.modality for spec in config.views.values()}
     for part in ("inputs", "encoders", "projectors", "predictors"):
         for key in config[part]:
             modality = key if part in ("inputs", "encoders") else parse_key(key, f"config.{part}.{key}").modality
-            check(modality in used, f"config.{part}.{key}: no view has this modality.")
+            check(
+                modality in used,
+                f"config.{part}.{key}: no view has the modality {modality!r}; remove this.",
+            )
     for key in config.predictors:
-        check(key in config.projectors, f"config.predictors.{key}: there is no {key!r} in projectors.")
+        check(
+            key in config.projectors,
+            f"config.predictors.{key}: config.projectors has no {key!r}; add it.",
+        )
 
 
 def check_control(config: ConfigDict, schedule: Schedule) -> None:
-    """Check what is steered by validation passes, and by the schedule.
+    """Check the keys that depend on validation passes, and the keys that the schedule controls.
 
     Raises:
-      UserError: there are no passes, or the schedule gives what the optimizer's option was set to.
+      UserError: no validation pass would run, or the schedule overrides an option that was set.
     """
     every = config.validation.epochs
     check(
         every is None or every <= config.epochs,
         f"config.validation.epochs: {every} is more than config.epochs, which is {config.epochs}, so that no pass "
-        f"would be run.",
+        f"would run; lower it.",
     )
-    remedy = "which config.validation.epochs=None leaves out; set that to 1 for a pass after every epoch."
+    remedy = "and config.validation.epochs=None runs none; set that key to 1 for a pass after every epoch."
     check(
         config.stop.patience is None or config.validation.epochs is not None,
         f"config.stop.patience: {config.stop.patience} counts validation passes, {remedy}",
@@ -143,7 +149,7 @@ def check_control(config: ConfigDict, schedule: Schedule) -> None:
     check(
         config.average.kind is None or config.average.start < config.epochs,
         f"config.average.start: {config.average.start} is not below config.epochs, which is {config.epochs}, so that "
-        f"nothing would be averaged.",
+        f"no weights would be averaged; lower it.",
     )
     if schedule.b1 is None:
         return
@@ -155,18 +161,18 @@ def check_control(config: ConfigDict, schedule: Schedule) -> None:
     check(
         option is not None and config.optimizer.b1 == option.default,
         f"config.optimizer.b1: the schedule {config.schedule.name!r} changes b1, so {config.optimizer.get('b1')} would "
-        f"not be used; set config.schedule.b1=None, or leave config.optimizer.b1 as it was.",
+        f"not be used; set config.schedule.b1=None, or leave config.optimizer.b1 at its default.",
     )
 
 
 def check_split(config: ConfigDict, devices: int) -> None:
-    """Check that the batch, and the slices it is encoded in, divide among the devices.
+    """Check that the batch, and its slices (`config.micro_batch`), divide evenly among the devices.
 
     Raises:
       UserError: naming the key.
     """
     batch, size, group = config.batch_size, config.micro_batch, config.batch_norm.group_size
-    check(batch % devices == 0, f"config.batch_size: {batch} does not divide among {devices} devices.")
+    check(batch % devices == 0, f"config.batch_size: {batch} does not divide evenly among {devices} devices.")
     if size is None:
         return
     check(batch % size == 0, f"config.micro_batch: {size} does not divide config.batch_size, which is {batch}.")

@@ -1,7 +1,7 @@
-"""Augmentation on the accelerator: what the model sees of each modality of each sample.
+"""Views: the transforms from stored samples to the inputs of encoders, on the accelerator.
 
-The import of a view registers it: a new view is a file here and a line in this list. A view can be used without a
-config: `augment(size=(32, 32))(images, jax.random.key(0)).values`.
+Importing a view registers it: a new view is a file here and a line in this list. A view also works without a config:
+`augment(size=(32, 32))(images, jax.random.key(0)).values`.
 """
 
 from mmcl_jax.views.base import VIEWS, View, Viewed, apply_views, view_shape

@@ -1,4 +1,4 @@
-"""What a view is, and the registry of views."""
+"""The contract of a view, and the registry of views."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -14,21 +14,21 @@ from mmcl_jax.views.randomness import example_keys
 
 VIEWS = Registry("view")
 
-# What is known of the training rows of one input: `Inputs.fitted`, and "population" `[N, ...]` for views that draw.
+# Arrays fitted on the training rows of one input (`Inputs.fitted`), and the rows "population" `[N, ...]` to draw from.
 Fitted = Mapping[str, Array]
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Viewed:
-    """What a view gave for every example of a batch, and what it did to it.
+    """A view of every example of a batch, and how it was made.
 
     Attributes:
-      values: what the encoder sees.
-      geometry: where the view's pixels lie in the stored array, for views of images and volumes of n = 2 or 3 axes: the
-        pixel at index p of the view (row, column) shows the stored index `geometry[:, :n] @ p + geometry[:, n]`.
-        Indices are of pixel centres. Masks and boxes follow by it.
-      changed: the columns that were overwritten, for views that corrupt.
+      values: the input of the encoder.
+      geometry: the affine map from pixels of the view to pixels of the stored array, of images (n = 2 axes) and volumes
+        (n = 3): the pixel at index p (row, column) shows the stored index `geometry[:, :n] @ p + geometry[:, n]`.
+        Indices are those of pixel centres. Masks and boxes are transformed by this map.
+      changed: which columns were overwritten, for views that corrupt.
     """
 
     values: Shaped[Array, "B ..."]
@@ -41,16 +41,16 @@ Apply = Callable[[Array, Key[Array, "B"], Fitted], Viewed]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class View:
-    """What the model sees of one modality, which must be of the kind that the view takes.
+    """A transform from the stored rows of one modality to the input of its encoder.
 
     Attributes:
-      modality: the input.
-      takes: its kind, such as "image" or "table".
-      apply: `apply(values [B, ...], keys [B], fitted)` gives the view of every example in training.
-      plain: the same without augmentation, for the monitor, evaluation, embeddings and explanations. It draws only what
-        belongs to the data.
-      draws: whether `apply` draws from training rows, which are `fitted["population"]` then.
-      population: how many training rows it draws from; None for all, see `data.population`.
+      modality: the input that is transformed.
+      takes: the kind of entry that it must be, such as "image" or "table".
+      apply: `apply(values [B, ...], keys [B], fitted)` returns the training view of every example.
+      plain: the same without augmentation, for the monitor, evaluation, embeddings and explanations. All that it draws
+        is the image to use of a row that has several.
+      draws: whether `apply` takes values from training rows, `fitted["population"]`.
+      population: the number of training rows to draw from; None for all, see `data.population`.
     """
 
     modality: str
@@ -68,18 +68,18 @@ class View:
         train: bool = True,
         **fitted: ArrayLike,
     ) -> Viewed:
-        """Return the view of every example of a batch that is given as an array.
+        """Return the view of every example of a batch.
 
         Args:
           values: stored rows `[B, ...]`: images `[B, H, W, C]` of uint8 or uint16, volumes `[B, D, H, W, C]`, encoded
-            rows of a table or vectors `[B, F]`, tokens `[B, T, 2]`. Any array that speaks DLPack will do.
+            rows of a table or vectors `[B, F]`, tokens `[B, T, 2]`. Any array that speaks DLPack is accepted.
           key: a random key for the batch, or one for each example `[B]`.
-          train: whether the view is that of training; else it is the plain one, which needs no key.
-          fitted: what the view takes from the training rows, such as `population` (rows to draw from), or `mean` and
-            `std`.
+          train: True for the training view, False for the plain view, which needs no key.
+          fitted: arrays of the training rows that the view needs, such as `population` (rows to draw from), or `mean`
+            and `std`.
 
         Raises:
-          ArrayError: (a `UserError`) the array has another number of axes, or the key or something fitted is missing.
+          ArrayError: (a `UserError`) the array has a wrong number of axes, or the key or a fitted array is missing.
 
         Example:
           >>> from mmcl_jax.views import augment
@@ -88,29 +88,29 @@ class View:
           (2, 4, 4, 3)
         """
         rows = as_array(values, self.modality)
-        if rows.ndim not in _AXES[self.takes]:
+        if self.takes in _AXES and rows.ndim not in _AXES[self.takes]:
             raise ArrayError(
-                f"a view of the kind {self.takes} takes arrays of {_AXES[self.takes][0]} axes, the first of the "
-                f"examples, not {rows.shape}."
+                f"a {self.takes} view takes arrays of {_AXES[self.takes][0]} axes, the first of which counts examples; "
+                f"the shape {rows.shape} does not fit."
             )
-        look = self.apply if train else self.plain
+        transform = self.apply if train else self.plain
         if key is None:
-            if look is not self.plain:
-                raise ArrayError("a view of training draws at random; give a key, or train=False for the plain view.")
+            if transform is not self.plain:
+                raise ArrayError("a training view draws at random; pass a key, or train=False for the plain view.")
             key = jax.random.key(0)
         keys = key if key.ndim else jax.random.split(key, len(rows))
-        return look(rows, keys, _Fitted({name: as_array(value, name) for name, value in fitted.items()}))
+        return transform(rows, keys, _Fitted({name: as_array(value, name) for name, value in fitted.items()}))
 
 
-# By kind, the axes of a batch; rows may have several images or volumes.
+# The numbers of axes of a batch, by kind; rows may have several images or volumes. Users' own kinds are not checked.
 _AXES = {"image": (4, 5), "volume": (5, 6), "table": (2,), "vector": (2,), "text": (3,)}
 
 
 class _Fitted(dict[str, Array]):
-    """What was fitted, by name; what lacks is named."""
+    """Fitted arrays by name; reading an array that is missing raises an error that names it."""
 
     def __missing__(self, name: str) -> Array:
-        raise ArrayError(f"the view takes {name!r} from the training rows; give {name}=.")
+        raise ArrayError(f"the view needs the array {name!r} of the training rows; pass it as {name}=.")
 
 
 def apply_views(
@@ -124,41 +124,42 @@ def apply_views(
 ) -> dict[str, Viewed]:
     """Return every view of a batch, by name.
 
-    The values of a row that is absent (`present/MODALITY`) are zeros, and those of a text -1, which is no token,
-    whatever the batch holds for it.
+    Where a row is absent (`present/MODALITY` is false), the values are zeros, or, in a text, -1 (no token).
 
     Args:
       views: by name; the name is also the view's random stream.
-      batch: `id` uint32 [B], one array per modality, and `present/MODALITY` bool [B] of those that rows may lack.
+      batch: `id` uint32 [B], one array per modality, and `present/MODALITY` bool [B] of modalities that rows may lack.
       seed: of the experiment.
-      step: of training, so that every epoch sees another view.
-      fitted: by modality, what its views were fitted with.
-      plain: whether the plain forms are wanted.
+      step: of training; every step draws other views.
+      fitted: the fitted arrays, by modality.
+      plain: whether to return plain views.
     """
-    seen = {}
+    viewed = {}
     for name, view in views.items():
-        look = view.plain if plain else view.apply
+        transform = view.plain if plain else view.apply
         keys = example_keys(seed, step, name, batch["id"], batch.get("occurrence"))
-        one = look(batch[view.modality], keys, fitted.get(view.modality, {}))
+        result = transform(batch[view.modality], keys, fitted.get(view.modality, {}))
         present = batch.get(f"present/{view.modality}")
-        seen[name] = one if present is None else dataclasses.replace(one, values=_zeroed(one.values, present))
-    return seen
+        if present is not None:
+            result = dataclasses.replace(result, values=_masked(result.values, present))
+        viewed[name] = result
+    return viewed
 
 
-def view_shape(view: View, given: InputSpec) -> tuple[int, ...]:
-    """Return the shape of one example's view of an input.
+def view_shape(view: View, spec: InputSpec) -> tuple[int, ...]:
+    """Return the shape of the view of one example of an input.
 
     Raises:
-      ValueError: the view cannot be made of such rows.
+      ValueError: the view does not accept rows of this shape or dtype.
     """
-    rows = jax.ShapeDtypeStruct((1, *given.shape), given.dtype)
+    rows = jax.ShapeDtypeStruct((1, *spec.shape), spec.dtype)
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
-    scale = jax.ShapeDtypeStruct(given.shape, jnp.float32)
-    tokens, unknown = jax.ShapeDtypeStruct(given.widths, bool), jax.ShapeDtypeStruct((), jnp.int32)
+    scale = jax.ShapeDtypeStruct(spec.shape, jnp.float32)
+    tokens, unknown = jax.ShapeDtypeStruct(spec.widths, bool), jax.ShapeDtypeStruct((), jnp.int32)
     fitted = {"mean": scale, "std": scale, "tokens": tokens, "unknown": unknown}
-    return jax.eval_shape(lambda *given: view.plain(*given).values, rows, keys, fitted).shape[1:]
+    return jax.eval_shape(lambda *arguments: view.plain(*arguments).values, rows, keys, fitted).shape[1:]
 
 
-def _zeroed(values: Shaped[Array, "B ..."], present: Bool[Array, "B"]) -> Shaped[Array, "B ..."]:
-    nothing = jnp.zeros_like(values) if jnp.issubdtype(values.dtype, jnp.floating) else jnp.full_like(values, -1)
-    return jnp.where(present.reshape(-1, *[1] * (values.ndim - 1)), values, nothing)
+def _masked(values: Shaped[Array, "B ..."], present: Bool[Array, "B"]) -> Shaped[Array, "B ..."]:
+    fill = jnp.zeros_like(values) if jnp.issubdtype(values.dtype, jnp.floating) else jnp.full_like(values, -1)
+    return jnp.where(present.reshape(-1, *[1] * (values.ndim - 1)), values, fill)

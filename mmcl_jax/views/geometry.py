@@ -1,6 +1,6 @@
-"""Where the pixels of a view lie in the stored array, as affine maps of indices.
+"""Affine maps from the pixels of a view to the pixels of the stored array.
 
-A map of n axes is a matrix `[m, m]`, m = n + 1, on homogeneous indices (row, column, 1) of pixel centres, float32.
+A map over n axes is a matrix `[m, m]`, m = n + 1, on homogeneous indices (row, column, 1) of pixel centres, float32.
 """
 
 import jax.numpy as jnp
@@ -10,9 +10,9 @@ Affine = Float[Array, "m m"]
 
 
 def window(origin: Float[Array, "n"], extent: Float[Array, "n"], size: tuple[int, ...]) -> Affine:
-    """Return the map of a window from `origin` of `extent` pixels that is resized to `size`.
+    """Return the map of a window that begins at `origin`, spans `extent` pixels and is resized to `size`.
 
-    The edges of the window, half a pixel before its first centre, become those of the view.
+    The outer edges of the window, half a pixel beyond its first and last centres, map to the edges of the view.
     """
     step = extent.astype(jnp.float32) / jnp.array(size, jnp.float32)
     return _affine(jnp.diag(step), origin + (step - 1) / 2)
@@ -30,7 +30,7 @@ def flipped(size: tuple[int, ...], axes: Bool[Array, "n"]) -> Affine:
 
 
 def rotated(size: tuple[int, int], degrees: Float[Array, ""]) -> Affine:
-    """Return the map of an image of `size` that is turned clockwise about its centre, see `image_ops.rotate`."""
+    """Return the map of an image of `size` that is turned clockwise about its centre; see `image_ops.rotate`."""
     angle = jnp.deg2rad(degrees)
     turn = jnp.array([[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]])
     centre = (jnp.array(size, jnp.float32) - 1) / 2
@@ -38,9 +38,9 @@ def rotated(size: tuple[int, int], degrees: Float[Array, ""]) -> Affine:
 
 
 def composed(*maps: Affine) -> Affine:
-    """Return the map of a view that was made in these steps, in this order."""
+    """Return the map of a view made by these steps, the first step first."""
     product = maps[0]
-    for step in maps[1:]:  # in full float32: accelerators multiply in fewer bits by default, which is many pixels
+    for step in maps[1:]:  # in full float32: by default accelerators multiply in fewer bits, an error of many pixels
         product = jnp.dot(product, step, precision="highest")
     return product
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key, Shaped
 from mmcl_jax.views import geometry as affine
 from mmcl_jax.views import image_ops as ops
 from mmcl_jax.views.base import VIEWS, Apply, Fitted, View, Viewed
-from mmcl_jax.views.pixels import check_size, one_of, require, to_unit
+from mmcl_jax.views.pixels import check_size, require, select_picture, to_unit
 
 Images = Shaped[Array, "B H W C"] | Shaped[Array, "B V H W C"]
 Size = tuple[int, int] | None
@@ -18,9 +18,9 @@ Picture = int | None
 
 @VIEWS.register("resized")
 def resized(*, modality: str = "image", size: Size = None, picture: Picture = None) -> View:
-    """Return the image itself as floats (see `pixels.to_unit`), resized to `size` (height, width) if that is given.
+    """Return the image as floats (see `pixels.to_unit`), resized to `size` (height, width) unless that is None.
 
-    Of rows with several pictures, `picture` is the index of the wanted one; None takes one at random.
+    Where a row has several images, `picture` is the index of the image to use; None draws an index.
 
     Raises:
       ValueError: a size is not positive.
@@ -58,37 +58,37 @@ def augment(
 ) -> View:
     """Return SimCLR's random augmentation (Chen et al., ICML 2020, appendix A), as strong as MMCL's on DVM by default.
 
-    Works on images of any number of channels. Contrast, saturation and greyscale need a grey level: the luma of three
-    channels, whatever these are, as in MMCL's code, else the mean of the channels; see `image_ops.grey`.
+    Images may have any number of channels. Contrast, saturation and greyscale need a grey level: the luma of three
+    channels, whatever they show, as in MMCL's code, else the mean of the channels; see `image_ops.grey`.
 
     Order: rotation, colour jitter, greyscale, blur, resized crop, flip (MMCL's order; rotation belongs to its cardiac
     recipe, where it also comes before the crop).
 
     Args:
-      modality: which modality it is a view of.
+      modality: the input that is transformed.
       size: (height, width) of the result; None keeps the stored size.
-      picture: place of the one that is taken, of rows with several; None takes one at random.
-      probability: share of images that are augmented at all; the others are only resized (MMCL's code: 0.95).
-      crop_scale: area of the crop, as a share of the image; (1, 1) with any ratio leaves out cropping.
-      crop_ratio: aspect ratio (width / height) of the crop.
+      picture: index of the image to use where a row has several; None draws an index.
+      probability: share of images that are augmented; all others are only resized (MMCL's code: 0.95).
+      crop_scale: range of the crop's area, as a share of the image; (1, 1) turns cropping off, whatever the ratio.
+      crop_ratio: range of the crop's aspect ratio (width / height).
       flip: probability of a horizontal flip.
       jitter: probability of the colour jitter.
-      brightness: strength, see `image_ops.draw_jitter`.
+      brightness: strength; see `image_ops.draw_jitter`.
       contrast: strength.
-      saturation: strength; images of one channel have none.
-      hue: largest turn of the hue, as a share of the circle (MMCL: none); only images of three channels have one.
+      saturation: strength; it does not apply to images of one channel.
+      hue: largest turn of the hue, as a share of the circle (MMCL: 0); it applies to images of three channels.
       grayscale: probability of turning grey.
       blur: probability of the Gaussian blur.
       blur_kernel: odd window of the blur, in pixels of the stored image.
       blur_sigma: range of the blur's standard deviation, in pixels.
-      rotation: largest turn in degrees; 0 leaves it out.
+      rotation: largest turn, in degrees; 0 turns rotation off.
 
     Raises:
       ValueError: a probability or range is out of bounds.
 
     Example:
       >>> view, images = augment(size=(4, 4), blur_kernel=3), jnp.zeros((2, 8, 8, 3), jnp.uint8)
-      >>> jax.eval_shape(lambda *given: view(*given).values, images, jax.random.key(0)).shape  # as a call has it
+      >>> jax.eval_shape(lambda *inputs: view(*inputs).values, images, jax.random.key(0)).shape
       (2, 4, 4, 3)
     """
     check_size(size)
@@ -111,7 +111,9 @@ def augment(
         choose, use = jax.random.split(key)
         return jnp.where(ops.sometimes(choose, share), change(use, image), image)
 
-    def one(key: Key[Array, ""], image: Float[Array, "H W C"]) -> tuple[Float[Array, "h w C"], Float[Array, "2 3"]]:
+    def transform(
+        key: Key[Array, ""], image: Float[Array, "H W C"]
+    ) -> tuple[Float[Array, "h w C"], Float[Array, "2 3"]]:
         stored = image.shape[0], image.shape[1]
         target = size or stored
         keys = dict(zip(_PARTS, jax.random.split(key, len(_PARTS)), strict=True))
@@ -128,7 +130,7 @@ def augment(
 
         image = maybe(keys["jitter"], jitter, change, image)
         image = maybe(keys["grayscale"], grayscale, lambda _, x: ops.grey(x), image)
-        kernel = min(blur_kernel, 2 * min(image.shape[:2]) - 1)  # the border cannot be reflected further than it goes
+        kernel = min(blur_kernel, 2 * min(image.shape[:2]) - 1)  # a border is reflected at most once
         image = maybe(keys["blur"], blur, lambda k, x: ops.blur(k, x, kernel=kernel, sigma=blur_sigma), image)
         if crop_scale == (1.0, 1.0):
             image, cropped = ops.resize(image, target), affine.resized(stored, target)
@@ -147,7 +149,7 @@ def augment(
 
     def view(images: Images, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
         del fitted
-        values, geometry = jax.vmap(one)(keys, to_unit(one_of(images, keys, picture, axes=2)))
+        values, geometry = jax.vmap(transform)(keys, to_unit(select_picture(images, keys, picture, axes=2)))
         return Viewed(values, geometry=geometry)
 
     return View(modality=modality, takes="image", apply=view, plain=_resized(size, picture))
@@ -156,7 +158,7 @@ def augment(
 def _resized(size: Size, picture: Picture) -> Apply:
     def view(images: Images, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
         del fitted
-        images = one_of(images, keys, picture, axes=2)
+        images = select_picture(images, keys, picture, axes=2)
         stored = images.shape[1], images.shape[2]
         target = size or stored
         geometry = affine.resized(stored, target)[:2]

@@ -1,7 +1,7 @@
 """Augmentations of one image `[H, W, C]` of floats in [0, 1]; each takes its own random key.
 
-They follow torchvision's transforms on float tensors, which the published results were made with: blends that are
-clipped to [0, 1], integer crop windows, bilinear resizing without antialiasing, reflected borders under the blur.
+They follow torchvision's transforms of float tensors, by which the published results were made: blends are clipped to
+[0, 1], crop windows are integer, resizing is bilinear without antialiasing, and the blur reflects the border.
 """
 
 import jax
@@ -24,10 +24,10 @@ def crop_window(
 ) -> tuple[Float[Array, "2"], Float[Array, "2"]]:
     """Draw a window of an image: its first row and column, and its height and width, in whole pixels.
 
-    The window's share of the area is uniform in `scale`, its aspect ratio log-uniform in `ratio`. Of ten draws the
-    first that fits is taken, at a uniform position; if none fits, the largest centred window of an allowed ratio.
+    The window's share of the area is uniform in `scale`, its aspect ratio log-uniform in `ratio`. The result is the
+    first of ten draws that fits, at a uniform position; if none fits, the largest centred window of an allowed ratio.
     """
-    area_key, ratio_key, place_key = jax.random.split(key, 3)
+    area_key, ratio_key, position_key = jax.random.split(key, 3)
     area = height * width * jax.random.uniform(area_key, (_CROP_TRIES,), minval=scale[0], maxval=scale[1])
     log_ratio = jnp.log(jnp.asarray(ratio))
     aspect = jnp.exp(jax.random.uniform(ratio_key, (_CROP_TRIES,), minval=log_ratio[0], maxval=log_ratio[1]))
@@ -35,19 +35,19 @@ def crop_window(
     fits = (w > 0) & (h > 0) & (w <= width) & (h <= height)
     fallback = min(max(width / height, ratio[0]), ratio[1])
     best = jnp.argmax(fits)
-    found = fits.any()
-    w = jnp.where(found, w[best], jnp.minimum(width, round(height * fallback)).astype(w.dtype))
-    h = jnp.where(found, h[best], jnp.minimum(height, round(width / fallback)).astype(h.dtype))
-    place = jax.random.uniform(place_key, (2,))
+    any_fits = fits.any()
+    w = jnp.where(any_fits, w[best], jnp.minimum(width, round(height * fallback)).astype(w.dtype))
+    h = jnp.where(any_fits, h[best], jnp.minimum(height, round(width / fallback)).astype(h.dtype))
+    position = jax.random.uniform(position_key, (2,))
     free = jnp.stack([height - h, width - w])
-    origin = jnp.where(found, jnp.floor(place * (free + 1)), jnp.floor(free / 2))
+    origin = jnp.where(any_fits, jnp.floor(position * (free + 1)), jnp.floor(free / 2))
     return origin, jnp.stack([h, w])
 
 
 def resize_window(
     image: Image, origin: Float[Array, "2"], extent: Float[Array, "2"], *, size: tuple[int, int]
 ) -> Float[Array, "h w C"]:
-    """Resize the window from `origin` (row, column) of `extent` (height, width); bilinear, not antialiased."""
+    """Resize the window at `origin` (row, column) of `extent` (height, width); bilinear, not antialiased."""
     factor = jnp.array(size, image.dtype) / extent
     window = _hold_outside(image, origin, extent)
     return jax.image.scale_and_translate(
@@ -56,7 +56,7 @@ def resize_window(
 
 
 def _hold_outside(image: Image, origin: Float[Array, "2"], extent: Float[Array, "2"]) -> Image:
-    """Repeat the window's border outside it, so that resizing the window never sees what lies beyond."""
+    """Repeat the window's border outside it, so that resizing the window never reads pixels beyond it."""
     for axis in (0, 1):
         index = jnp.arange(image.shape[axis])
         first = origin[axis].astype(index.dtype)
@@ -66,14 +66,14 @@ def _hold_outside(image: Image, origin: Float[Array, "2"], extent: Float[Array, 
 
 
 def resize(image: Image, size: tuple[int, int]) -> Float[Array, "h w C"]:
-    """Resize bilinearly, not antialiased; the identity if the size is right already."""
+    """Resize bilinearly, not antialiased; return an image that has this size unchanged."""
     if image.shape[:2] == size:
         return image
     return jax.image.resize(image, (*size, image.shape[2]), "linear", antialias=False)
 
 
 def horizontal_flip(key: Key[Array, ""], image: Image, *, probability: float) -> Image:
-    """Exchange left and right, with this probability."""
+    """Exchange left and right with this probability."""
     return jnp.where(sometimes(key, probability), image[:, ::-1], image)
 
 
@@ -108,7 +108,7 @@ def draw_jitter(
 
     The factors of brightness, contrast and saturation are uniform in [max(0, 1 - s), 1 + s], where s is the strength;
     the hue turns by a share of the circle uniform in [-hue, hue]. An image of one channel has no saturation, and only
-    an image of three channels has a hue; the others are left as they are, as torchvision leaves grey images.
+    an image of three channels has a hue; other images keep theirs, as grey images do in torchvision.
     """
     order_key, *keys = jax.random.split(key, 5)
     bounds = [(max(0.0, 1 - strength), 1 + strength) for strength in (brightness, contrast, saturation)]
@@ -122,8 +122,8 @@ def draw_jitter(
 def adjust(image: Image, order: Int[Array, "n"], amounts: Float[Array, "n"]) -> Image:
     """Adjust brightness, contrast, saturation and hue (the first n of them) by these amounts, in this order.
 
-    Each of the first three blends the image with black, with its mean grey level, or with its own grey version; an
-    amount of 1 changes nothing. That of the hue is a share of the circle.
+    The first three blend the image with black, with its mean grey level, and with its own grey version; an amount of 1
+    changes nothing. The amount of the hue is a share of the circle.
     """
 
     def blend(image: Image, other: Float[Array, "..."], share: Float[Array, ""]) -> Image:
@@ -135,21 +135,21 @@ def adjust(image: Image, order: Int[Array, "n"], amounts: Float[Array, "n"]) -> 
         lambda x: blend(x, grey(x), amounts[2]),
         lambda x: _turn_hue(x, amounts[3]),
     ]
-    for place in range(len(order)):
-        image = jax.lax.switch(order[place], steps[: len(order)], image)
+    for index in range(len(order)):
+        image = jax.lax.switch(order[index], steps[: len(order)], image)
     return image
 
 
 def _turn_hue(image: Image, turn: Float[Array, ""]) -> Image:
-    with jax.numpy_dtype_promotion("standard"):  # the library adds a truth value to a float
+    with jax.numpy_dtype_promotion("standard"):  # dm_pix adds a bool to a float
         return jnp.clip(adjust_hue(image, turn), 0, 1)
 
 
 def grey(image: Image) -> Image:
     """Return each pixel's grey level in every channel: the luma (ITU-R 601) of three channels, else their mean.
 
-    Three channels count as red, green and blue even where they are moments of a heartbeat: so do torchvision and with
-    it MMCL's cardiac experiments. torchvision has no grey level of 2, 4 or more channels, which are all alike here.
+    Three channels count as red, green and blue even where they are moments of a heartbeat, as in torchvision and
+    therefore in MMCL's cardiac experiments. torchvision defines no grey level of 2, 4 or more channels.
     """
     if image.shape[2] == 1:
         return image

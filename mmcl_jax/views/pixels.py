@@ -1,43 +1,46 @@
-"""What the views of images and of volumes share: the choice of one of several pictures, and pixels as floats."""
+"""Helpers of the image and volume views: the choice among several pictures of a row, and pixels as floats."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
-_PICK = 0x71C  # a random stream beside those of a view's parts
+_PICK = 0x71C  # a random stream that no step of a view uses
 _FULL = {"uint8": 255, "uint16": 65535}
 
 
-def one_of(rows: Shaped[Array, "B ..."], keys: Key[Array, "B"], picture: int | None, *, axes: int) -> Array:
-    """Return one picture per row, `[B, *space, C]`, where there may be several, `[B, V, *space, C]`.
+def select_picture(rows: Shaped[Array, "B ..."], keys: Key[Array, "B"], picture: int | None, *, axes: int) -> Array:
+    """Return one picture per row, `[B, *space, C]`, of rows that may have several, `[B, V, *space, C]`.
 
     Args:
-      rows: of pictures.
-      keys: one per row.
-      picture: index of the wanted one; None takes one at random.
-      axes: of space: 2 for images, 3 for volumes.
+      rows: the pictures.
+      keys: a random key per row.
+      picture: index of the picture to use; None draws an index for every row.
+      axes: number of spatial axes: 2 for images, 3 for volumes.
 
     Raises:
-      ValueError: rows have no such picture.
+      ValueError: the rows have no picture of this index.
     """
     if rows.ndim == axes + 2:
-        require(picture in (None, 0), f"picture {picture} was asked for and rows have one")
+        require(picture in (None, 0), f"picture is {picture}, and rows have one picture; give 0 or None")
         return rows
     pictures = rows.shape[1]
     if picture is None:
         draw = jax.vmap(lambda key: jax.random.randint(jax.random.fold_in(key, _PICK), (), 0, pictures))
-        return jax.vmap(lambda row, place: row[place])(rows, draw(keys))
-    require(0 <= picture < pictures, f"picture {picture} was asked for and rows have {pictures}")
+        return jax.vmap(lambda row, index: row[index])(rows, draw(keys))
+    require(
+        0 <= picture < pictures,
+        f"picture is {picture}, and rows have {pictures} pictures; give an index below {pictures}, or None",
+    )
     return rows[:, picture]
 
 
 def to_unit(pixels: Shaped[Array, "..."]) -> Float[Array, "..."]:
-    """Return pixels as float32: of uint8 and uint16 as shares of the largest number; float16 as they are.
+    """Return pixels as float32: uint8 and uint16 are divided by their largest number, float16 keeps its values.
 
-    What is stored as float16 should therefore lie in [0, 1] where colours are changed, since these changes end there.
+    Changes of colour clip to [0, 1], so float16 pixels should lie there where a view changes colours.
 
     Raises:
-      ValueError: they are of another type.
+      ValueError: the pixels are of another type.
     """
     name = str(pixels.dtype)
     require(name in (*_FULL, "float16"), f"pixels are {name}, and views take uint8, uint16 or float16")
@@ -45,7 +48,7 @@ def to_unit(pixels: Shaped[Array, "..."]) -> Float[Array, "..."]:
 
 
 def check_size(size: tuple[int, ...] | None) -> None:
-    """Raise `ValueError` unless all sides are positive."""
+    """Raise `ValueError` unless all sides of a size are positive."""
     require(size is None or min(size) > 0, f"size must be positive, not {size}")
 
 

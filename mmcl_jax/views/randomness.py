@@ -13,11 +13,11 @@ def example_keys(
     ids: UInt32[Array, "B"],
     occurrence: Int[Array, "B"] | None = None,
 ) -> Key[Array, "B"]:
-    """Return a key per example, `[B]`.
+    """Return a random key per example, `[B]`.
 
-    The key depends on nothing but its arguments: not on the example's place in the batch, nor on the number of devices
-    or hosts, nor on what was drawn before. `stream` (a view's name) keeps two views of one example apart, `occurrence`
-    the copies of an example that a sampler repeats in a batch; None where it repeats none.
+    A key depends on the arguments alone: not on the example's index in the batch, the number of devices or hosts, or
+    earlier draws. `stream` (a view's name) separates the views of one example; `occurrence` separates the copies of an
+    example that a sampler repeats in a batch, and is None where it repeats none.
     """
     key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(stream.encode()))
     key = jax.random.fold_in(key, step)

@@ -10,14 +10,14 @@ TableRows = Float[Array, "B F"]
 
 
 def unchanged(values: Array, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
-    """Return the values themselves: the plain form of views that change nothing else."""
+    """Return the values as they are, as plain views of tables do."""
     del keys, fitted
     return Viewed(values)
 
 
 @VIEWS.register("rows")
 def rows(*, modality: str = "table") -> View:
-    """Return the encoded row itself.
+    """Return the encoded row as it is.
 
     Example:
       >>> print(rows()(jnp.array([[0.5, 2.0]]), train=False).values)
@@ -31,24 +31,24 @@ def scarf(*, modality: str = "table", rate: float = 0.3, population: int | None 
     """Return SCARF's corruption (Bahri et al., ICLR 2022, algorithm 1): overwrite `int(rate * F)` columns of every row.
 
     Columns are drawn without replacement. Each overwritten value is that column's value in a training row drawn
-    uniformly, independently per column: a draw from the empirical marginal, which may be the value that was there.
+    uniformly, independently per column: a draw from the empirical marginal, which may equal the old value.
     Categories are corrupted as codes, before one-hot coding. MMCL uses a rate of 0.3, the SCARF paper 0.6. (MMCL's
-    released code loses the first training row to a header it does not have, and draws validation corruptions from the
-    validation split; neither is done here.) The plain form is the encoded row itself.
+    released code takes the first training row for a header, and draws validation corruptions from the validation split;
+    this view does neither.) The plain form is the encoded row itself.
 
     Args:
-      modality: which modality it is a view of.
+      modality: the input that is transformed.
       rate: share of the columns that are overwritten.
-      population: training rows that values are drawn from, a random sample of this size; None for all, or, of tables
-        above 256 MiB, as many as take 256 MiB.
+      population: number of training rows to draw values from, a random sample; None for all, or, of a table above
+        256 MiB, as many as take 256 MiB.
 
     Raises:
       ValueError: the rate is outside [0, 1], or the population is not positive.
 
     Example:
       >>> table, population = jnp.zeros((1, 4)), jnp.ones((9, 4))
-      >>> seen = scarf(rate=0.5)(table, jax.random.key(0), population=population)
-      >>> float(seen.values.sum()), int(seen.changed.sum())  # two of four columns come from the population
+      >>> view = scarf(rate=0.5)(table, jax.random.key(0), population=population)
+      >>> float(view.values.sum()), int(view.changed.sum())  # two of four columns come from the population
       (2.0, 2)
     """
     check_corruption(rate=rate, population=population)
@@ -62,16 +62,16 @@ def scarf(*, modality: str = "table", rate: float = 0.3, population: int | None 
 def corrupted(
     rows: Shaped[Array, "B F"], keys: Key[Array, "B"], population: Shaped[Array, "N F"], *, rate: float
 ) -> Viewed:
-    """Overwrite `int(rate * F)` columns of every row by draws from the population's marginals."""
+    """Overwrite `int(rate * F)` columns of every row with draws from the population's marginals."""
 
-    def one(key: Key[Array, ""], row: Shaped[Array, "F"]) -> tuple[Shaped[Array, "F"], Bool[Array, "F"]]:
+    def corrupt_row(key: Key[Array, ""], row: Shaped[Array, "F"]) -> tuple[Shaped[Array, "F"], Bool[Array, "F"]]:
         columns = row.shape[0]
         choose, draw = jax.random.split(key)
         changed = jax.random.permutation(choose, columns) < int(rate * columns)
         source = jax.random.randint(draw, (columns,), 0, population.shape[0])
         return jnp.where(changed, population[source, jnp.arange(columns)], row), changed
 
-    values, changed = jax.vmap(one)(keys, rows)
+    values, changed = jax.vmap(corrupt_row)(keys, rows)
     return Viewed(values, changed=changed)
 
 

@@ -24,30 +24,30 @@ def vector(*, modality: str = "vector") -> View:
 
 @VIEWS.register("vector_scarf")
 def vector_scarf(*, modality: str = "vector", rate: float = 0.3, population: int | None = None) -> View:
-    """Return SCARF's corruption of the features of a vector, which is scaled afterwards; see `table.scarf`.
+    """Return SCARF's corruption of the features of a vector, then scale it as `vector` does; see `table.scarf`.
 
-    Of `F` features `int(rate * F)` are overwritten. The plain form is that of `vector`.
+    `int(rate * F)` of `F` features are overwritten. The plain form is the scaled vector.
 
     Args:
-      modality: which modality it is a view of.
+      modality: the input that is transformed.
       rate: share of the features that are overwritten.
-      population: training rows that values are drawn from, a random sample of this size, which every device holds; None
-        for all, or as many as take 256 MiB.
+      population: number of training rows to draw values from, a random sample that every device holds; None for all,
+        or as many as take 256 MiB.
 
     Raises:
       ValueError: the rate is outside [0, 1], or the population is not positive.
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> given = {"mean": jnp.zeros(4), "std": jnp.ones(4), "population": jnp.ones((9, 4))}
-      >>> float(vector_scarf(rate=0.5)(jnp.zeros((1, 4)), jax.random.key(0), **given).values.sum())
+      >>> fitted = {"mean": jnp.zeros(4), "std": jnp.ones(4), "population": jnp.ones((9, 4))}
+      >>> float(vector_scarf(rate=0.5)(jnp.zeros((1, 4)), jax.random.key(0), **fitted).values.sum())
       2.0
     """
     check_corruption(rate=rate, population=population)
 
     def view(rows: Vectors, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
-        seen = corrupted(rows, keys, fitted["population"], rate=rate)
-        return Viewed(_scaled(seen.values, keys, fitted).values, changed=seen.changed)
+        corrupt = corrupted(rows, keys, fitted["population"], rate=rate)
+        return Viewed(_scaled(corrupt.values, keys, fitted).values, changed=corrupt.changed)
 
     return View(modality=modality, takes="vector", apply=view, plain=_scaled, draws=True, population=population)
 

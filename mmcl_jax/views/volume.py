@@ -6,19 +6,19 @@ from jaxtyping import Array, Float, Key, Shaped
 
 from mmcl_jax.views import geometry as affine
 from mmcl_jax.views.base import VIEWS, Apply, Fitted, View, Viewed
-from mmcl_jax.views.pixels import check_size, one_of, require, to_unit
+from mmcl_jax.views.pixels import check_size, require, select_picture, to_unit
 
 Volumes = Shaped[Array, "B D H W C"] | Shaped[Array, "B V D H W C"]
 Volume = Float[Array, "D H W C"]
 Size = tuple[int, int, int] | None
-_PARTS = ("crop", "place", "flip", "scale", "shift", "probability")
+_PARTS = ("crop", "position", "flip", "scale", "shift", "probability")
 
 
 @VIEWS.register("resized_volume")
 def resized_volume(*, modality: str = "volume", size: Size = None, picture: int | None = None) -> View:
-    """Return the volume itself as floats (see `pixels.to_unit`), resized to `size` (depth, height, width) if given.
+    """Return the volume as floats (see `pixels.to_unit`), resized to `size` (depth, height, width) unless that is None.
 
-    Of rows with several volumes, `picture` is the index of the wanted one; None takes one at random.
+    Where a row has several volumes, `picture` is the index of the volume to use; None draws an index.
 
     Raises:
       ValueError: a size is not positive.
@@ -53,13 +53,13 @@ def augment_volume(
     [-shift, shift] is added, the same for all voxels and channels; nothing is clipped.
 
     Args:
-      modality: which modality it is a view of.
+      modality: the input that is transformed.
       size: (depth, height, width) of the result; None keeps the stored size.
-      picture: index of the wanted volume, of rows with several; None takes one at random.
-      probability: share of volumes that are augmented at all; the others are only resized.
-      crop_scale: range of the crop's share of the volume; (1, 1) leaves out cropping.
-      flip: probabilities of exchanging first and last slice, top and bottom, left and right.
-      scale: strength of the factor, in [0, 1].
+      picture: index of the volume to use where a row has several; None draws an index.
+      probability: share of volumes that are augmented; all others are only resized.
+      crop_scale: range of the crop's share of the volume; (1, 1) turns cropping off.
+      flip: probabilities of a flip along depth, height and width.
+      scale: largest distance of the factor from 1, in [0, 1].
       shift: largest number that is added, in the units of the view.
 
     Raises:
@@ -67,7 +67,7 @@ def augment_volume(
 
     Example:
       >>> view, volumes = augment_volume(size=(4, 4, 4)), jnp.zeros((2, 8, 8, 8, 1), jnp.uint16)
-      >>> jax.eval_shape(lambda *given: view(*given).values, volumes, jax.random.key(0)).shape  # as a call has it
+      >>> jax.eval_shape(lambda *inputs: view(*inputs).values, volumes, jax.random.key(0)).shape
       (2, 4, 4, 4, 1)
     """
     check_size(size)
@@ -76,27 +76,27 @@ def augment_volume(
     require(0 < crop_scale[0] <= crop_scale[1] <= 1, f"crop_scale must rise within (0, 1], not {crop_scale}")
     require(shift >= 0, f"shift must not be negative, as {shift} is")
 
-    def one(key: Key[Array, ""], volume: Volume) -> tuple[Float[Array, "d h w C"], Float[Array, "3 4"]]:
+    def transform(key: Key[Array, ""], volume: Volume) -> tuple[Float[Array, "d h w C"], Float[Array, "3 4"]]:
         stored = volume.shape[:3]
         target = size or stored
         keys = dict(zip(_PARTS, jax.random.split(key, len(_PARTS)), strict=True))
         share = jax.random.uniform(keys["crop"], minval=crop_scale[0], maxval=crop_scale[1]) ** (1 / 3)
         sides = jnp.array(stored, jnp.float32)
         extent = jnp.maximum(jnp.round(sides * share), 1)
-        origin = jnp.floor(jax.random.uniform(keys["place"], (3,)) * (sides - extent + 1))
+        origin = jnp.floor(jax.random.uniform(keys["position"], (3,)) * (sides - extent + 1))
         mirrored = jax.random.uniform(keys["flip"], (3,)) < jnp.array(flip)
         geometry = affine.composed(affine.window(origin, extent, target), affine.flipped(target, mirrored))
         if probability < 1:
             augmented = jax.random.uniform(keys["probability"]) < probability
             geometry = jnp.where(augmented, geometry, affine.resized(stored, target))
-        seen = _sampled(volume, geometry, target)
+        cropped = _sampled(volume, geometry, target)
         factor = jax.random.uniform(keys["scale"], minval=1 - scale, maxval=1 + scale)
-        changed = seen * factor + jax.random.uniform(keys["shift"], minval=-shift, maxval=shift)
-        return (jnp.where(augmented, changed, seen) if probability < 1 else changed), geometry[:3]
+        changed = cropped * factor + jax.random.uniform(keys["shift"], minval=-shift, maxval=shift)
+        return (jnp.where(augmented, changed, cropped) if probability < 1 else changed), geometry[:3]
 
     def view(volumes: Volumes, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
         del fitted
-        values, geometry = jax.vmap(one)(keys, to_unit(one_of(volumes, keys, picture, axes=3)))
+        values, geometry = jax.vmap(transform)(keys, to_unit(select_picture(volumes, keys, picture, axes=3)))
         return Viewed(values, geometry=geometry)
 
     return View(modality=modality, takes="volume", apply=view, plain=_resized(size, picture))
@@ -105,7 +105,7 @@ def augment_volume(
 def _resized(size: Size, picture: int | None) -> Apply:
     def view(volumes: Volumes, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
         del fitted
-        volumes = one_of(volumes, keys, picture, axes=3)
+        volumes = select_picture(volumes, keys, picture, axes=3)
         stored = volumes.shape[1:4]
         target = size or stored
         geometry = affine.resized(stored, target)
@@ -116,12 +116,12 @@ def _resized(size: Size, picture: int | None) -> Apply:
 
 
 def _sampled(volume: Volume, geometry: affine.Affine, size: tuple[int, ...]) -> Float[Array, "d h w C"]:
-    """Return the volume at the indices of a map whose axes stay apart: linear along one axis after the other."""
+    """Interpolate the volume at the indices of a map that mixes no axes, linearly along one axis after the other."""
     for axis, length in enumerate(size):
-        places = geometry[axis, axis] * jnp.arange(length, dtype=jnp.float32) + geometry[axis, 3]
-        places = jnp.clip(places, 0, volume.shape[axis] - 1)
-        first = jnp.floor(places).astype(jnp.int32)
+        indices = geometry[axis, axis] * jnp.arange(length, dtype=jnp.float32) + geometry[axis, 3]
+        indices = jnp.clip(indices, 0, volume.shape[axis] - 1)
+        first = jnp.floor(indices).astype(jnp.int32)
         last = jnp.minimum(first + 1, volume.shape[axis] - 1)
-        share = (places - jnp.floor(places)).reshape([length if one == axis else 1 for one in range(4)])
+        share = (indices - jnp.floor(indices)).reshape([length if other == axis else 1 for other in range(4)])
         volume = (1 - share) * jnp.take(volume, first, axis=axis) + share * jnp.take(volume, last, axis=axis)
     return volume

@@ -328,7 +328,7 @@ def test_a_store_that_moved_is_named_by_an_option(
     (run / "checksums.json").unlink()
     assert evaluate(run, "--label", "sold") == 2
     error = capsys.readouterr().err
-    assert f"the store {gone}, which is not there; if it has moved, say where it is with --store." in error
+    assert f"the store {gone}, which does not exist; if it has moved, give its new path as --store." in error
     assert evaluate(run, "--label", "sold", "--store", str(moved)) == 0
     again = ["pretrain", "--config", "digits_mmcl", "--workdir", str(run), *(f"--config.{one}" for one in TINY)]
     assert main([*again, f"--config.data={gone}"]) == 2

@@ -247,7 +247,7 @@ def test_several_pictures_per_row(raw: Request, tmp_path: Path, capsys: pytest.C
     np.testing.assert_allclose(encode(images), each.mean(axis=0), atol=1e-5)
     absent = ["--config.views.image.picture=2", "--workdir", str(tmp_path / "other")]
     assert main(["pretrain", "--config", "digits_mmcl", *small, *absent]) == 2
-    assert "picture 2 was asked for and rows have 2" in capsys.readouterr().err
+    assert "picture is 2, and rows have 2 pictures; give an index below 2, or None" in capsys.readouterr().err
 
 
 def test_dicom_files(raw: Request, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

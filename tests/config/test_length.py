@@ -100,11 +100,11 @@ def test_a_constant_rate_can_be_lengthened_to_the_same_bits(
 @pytest.mark.parametrize(
     ("name", "overrides", "reason"),
     [
-        ("digits_simclr", [], "schedule 'warmup_cosine' spreads the learning rate over the whole length"),
+        ("digits_simclr", [], "schedule 'warmup_cosine' spreads the learning rate over all epochs"),
         (
             "mmcl/byol:digits",
             ["schedule.name=constant", "projectors.image.hidden=(8,)"],
-            "target network's decay rises to 1 over the whole length",
+            "target network's decay rises to 1 over all epochs",
         ),
     ],
 )

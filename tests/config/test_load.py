@@ -134,7 +134,7 @@ OLD = {
 @pytest.mark.parametrize("key", OLD)
 def test_an_old_key_ends_with_the_name_that_it_has_now(key: str, tmp_path: Path) -> None:
     now = f"loader.{key.partition('.')[2]}" if "." in key else f"inputs.table.{key}"
-    with pytest.raises(UserError, match=rf"^config.{key}: this key is config.{now} now.$"):
+    with pytest.raises(UserError, match=rf"^config.{key}: this key was renamed; write config.{now}.$"):
         load("mmcl", [f"{key}={OLD[key]}"])
     assert load("mmcl", [f"{now}={OLD[key]}"])
     path = tmp_path / "mine.py"
@@ -143,7 +143,7 @@ def test_an_old_key_ends_with_the_name_that_it_has_now(key: str, tmp_path: Path)
         f"    config.{key} = {OLD[key]!r}\n    return config\n"
     )
     first = key.partition(".")[0]
-    with pytest.raises(UserError, match=rf"mine.py: config.{first}: this key is config\S+ now.$"):
+    with pytest.raises(UserError, match=rf"mine.py: config.{first}: this key was renamed; write config\S+.$"):
         load(str(path))
 
 

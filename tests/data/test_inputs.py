@@ -16,7 +16,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.encoded import EncodedRows
 from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.errors import UserError
-from mmcl_jax.training.build import Experiment, build_experiment, fit_inputs, taking_part
+from mmcl_jax.training.build import Experiment, build_experiment, fit_inputs, participating_rows
 from mmcl_jax.training.step.train_step import make_step
 from tests.data.many import LACKS, store_of
 from tests.training.walk import begin, compiled, walk
@@ -104,7 +104,7 @@ def test_the_cohort_is_who_has_all_or_any(store: Store, names: tuple[str, ...], 
     config = config_of(store, *(name for name in names if name != "calls"))
     config.inputs.update({name: input(missing="mean") for name in names if name == "calls"})
     config.cohort, config.batch_size = cohort, 1
-    rows = taking_part(config, store, "train")
+    rows = participating_rows(config, store, "train")
     np.testing.assert_array_equal(np.arange(16) if rows is None else rows, expected)
     assert (rows is None) == (len(expected) == 16)  # so that what all rows take part in is as it was
 
@@ -279,16 +279,16 @@ def test_what_was_fitted_is_read_as_it_was_written(store: Store, tmp_path: Path)
         ({"inputs": {"scores": input(missing="token")}}, "config.inputs.scores.missing: 'token' is none of a vector's"),
         ({"inputs": {"image": input(of="lab", columns="x")}}, "config.inputs.image.columns: no column has the tag 'x'"),
         ({"inputs": {"scores": input(missing="best")}}, "config.inputs.scores.missing: 'best' must be one of refuse"),
-        ({"inputs": {"scores": ConfigDict({"of": ""})}}, r"config.inputs.scores: this is not one of .*input\(...\)"),
-        ({"inputs": {"table": input()}}, "config.inputs.table: no view has this modality"),
-        ({"views": {"scores": view("rows", modality="scores")}}, "config.views.scores: 'rows' is a view of the kind"),
+        ({"inputs": {"scores": ConfigDict({"of": ""})}}, r"config.inputs.scores: this is not a complete input; "),
+        ({"inputs": {"table": input()}}, "config.inputs.table: no view has the modality 'table'"),
+        ({"views": {"scores": view("rows", modality="scores")}}, "config.views.scores: the view 'rows' takes the kind"),
         ({"views": {"lab": view("rows", modality="lab")}}, "config.views.lab.modality: 'lab' is not one of"),
-        ({"views": {"image": view("resized", picture=2)}}, "config.views.image: picture 2 was asked for and"),
+        ({"views": {"image": view("resized", picture=2)}}, "config.views.image: picture is 2, and rows have"),
         ({"views": {"scores": view("vector_scarf", modality="scores", population=13)}},
          "config.views.scores.population: 13 rows are to be drawn from, and 12 training rows have the input"),
         ({"views": {"scores": view("vector_scarf", modality="scores"),
                     "two": view("vector_scarf", modality="scores", population=3)}},
-         "config.views.two.population: 3 is not that of the view 'scores' of the same input, which is None"),
+         "config.views.two.population: this is 3, and the view 'scores' of the same input has None"),
         ({"cohort": "left"}, "config.cohort: 'left' must be one of outer, inner"),
         ({"fold": 4}, "config.fold: 4 is no fold of .*, which has 4, from 0"),
     ],

@@ -218,7 +218,7 @@ def test_the_options_that_a_message_names_work(raw: Request, tmp_path: Path, cap
         assert not store.exists()
         return error
 
-    assert r"say so with --separator '\t'" in refused()
+    assert r"name it with --separator '\t'" in refused()
     tab = ["--separator", r"\t"]
     assert "(or give --decimal , for the whole table)" in refused(*tab)
     assert "--decimal: ';' is not one of '.' ','" in refused(*tab, "--decimal", ";")

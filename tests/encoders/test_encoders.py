@@ -67,7 +67,7 @@ def test_features(name: str, options: dict[str, object], local: tuple[int, int],
     encoder = build(name, dtype=dtype, **options)
     features = nnx.jit(lambda e, x: e(x, train=True))(encoder, jnp.ones((4, 32, 32, 3)))
     assert isinstance(features, Features)
-    assert features.pooled.shape == (4, encoder.features)
+    assert features.pooled.shape == (4, encoder.out_features)
     assert features.local.shape == (4, *local)
     assert features.pooled.dtype == jnp.dtype(dtype)
     kept = jax.tree.leaves(nnx.state(encoder, (nnx.Param, nnx.BatchStat)))
@@ -116,7 +116,7 @@ def test_maps_of_the_stages(
         encoder = build(name, shape=shape, **options)
         features = encoder(view, train=True)
         assert features.grid == stages[-1][:-1]
-        assert features.local.shape == (2, int(np.prod(features.grid)), encoder.local_features)
+        assert features.local.shape == (2, int(np.prod(features.grid)), encoder.out_local_features)
         return features.stages
 
     maps = jax.eval_shape(run, jax.ShapeDtypeStruct((2, *shape), "float32"))
@@ -145,7 +145,7 @@ def test_a_text_is_the_mean_of_its_tokens() -> None:
 
 
 def test_a_text_needs_a_vocabulary() -> None:
-    with pytest.raises(UserError, match="encoder: the size of the vocabulary is not known; give the option"):
+    with pytest.raises(UserError, match="encoder: no store gives the size of the vocabulary; set the option"):
         build("text_embedding")
 
 

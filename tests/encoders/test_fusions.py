@@ -111,7 +111,7 @@ def test_the_attention_is_pytorchs() -> None:
     ("name", "options", "sentence"),
     [
         ("concat_mlp", {"hidden": 0}, "hidden, features and layers must be positive"),
-        ("cross_attention", {"width": 9, "heads": 2}, "heads divide width, unlike 9, 2, 4"),
+        ("cross_attention", {"width": 9, "heads": 2}, "heads must divide width, not 9, 2, 4"),
         ("cross_attention", {"blocks": 0}, "must be positive"),
     ],
 )

@@ -62,7 +62,7 @@ def test_cutting_the_batch_at_group_bounds_changes_no_gradient() -> None:
 
 
 def test_a_batch_that_does_not_divide_is_refused() -> None:
-    with pytest.raises(ValueError, match="12 does not divide into groups of 5"):
+    with pytest.raises(ValueError, match="12 examples does not divide into groups of 5"):
         norm(5)(X, train=True)
 
 

@@ -67,7 +67,7 @@ def test_an_encoder_is_made_of_a_shape_and_called_on_an_array(name: str) -> None
     encoder = getattr(encoders, name)(**options, rngs=nnx.Rngs(0))
     read = view if isinstance(view, tuple) else torch.from_numpy(view)
     pooled = nnx.eval_shape(lambda encoder: encoder(read, train=False).pooled, encoder)
-    assert (pooled.shape, pooled.dtype) == ((B, encoder.features), jnp.float32)
+    assert (pooled.shape, pooled.dtype) == ((B, encoder.out_features), jnp.float32)
     if name == "cnn":
         np.testing.assert_array_equal(encoder(read, train=False).pooled, encoder(jnp.array(view), train=False).pooled)
 
@@ -110,13 +110,16 @@ def test_one_key_is_split_and_the_plain_view_is_that_of_evaluation() -> None:
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: views.augment()(IMAGES), "a view of training draws at random; give a key, or train=False"),
-        (lambda: views.augment()(IMAGES[0], jax.random.key(0)), "takes arrays of 4 axes, the first of the examples"),
+        (lambda: views.augment()(IMAGES), "a training view draws at random; pass a key, or train=False"),
+        (
+            lambda: views.augment()(IMAGES[0], jax.random.key(0)),
+            "takes arrays of 4 axes, the first of which counts examples",
+        ),
         (
             lambda: views.scarf()(TABLE, jax.random.key(0)),
-            "takes 'population' from the training rows; give",
+            "needs the array 'population' of the training rows; pass",
         ),
-        (lambda: views.vector()(TABLE), "takes 'mean' from the training rows; give mean="),
+        (lambda: views.vector()(TABLE), "needs the array 'mean' of the training rows; pass it as mean="),
         (lambda: views.rows()(TABLE.tolist()), "table is of the type list; give an array"),
         (
             lambda: encoders.cnn(shape=(8, 8, 3), channels=(4,), rngs=nnx.Rngs(0))(IMAGES, train=False),

@@ -229,11 +229,14 @@ def test_features_of_absent_rows_are_zeros_in_evaluation_too() -> None:
 @pytest.mark.parametrize(
     ("parts", "sentence"),
     [
-        ({"projectors": {"it.local": PROJECTORS.spec("mlp")}}, "config.projectors.it.local: the encoder of 'it' gives"),
+        ({"projectors": {"it.local": PROJECTORS.spec("mlp")}}, "config.projectors.it.local: the encoder of 'it' has"),
         ({"projectors": {"it.pooled": PROJECTORS.spec("mlp")}}, r"'it.pooled' is not of the form MODALITY\[.local\]"),
-        ({"projectors": {"that:it": PROJECTORS.spec("mlp")}}, "that:it: there is no 'that' in config.encoders"),
-        ({"encoders": {"it": ENCODERS.spec("cnn")}}, "config.encoders.it.name: a vector and the encoder 'cnn'"),
-        ({"encoders": {"it": ENCODERS.spec("text_embedding")}}, "'text_embedding', which takes text, do not fit"),
+        ({"projectors": {"that:it": PROJECTORS.spec("mlp")}}, "that:it: config.encoders has no 'that'"),
+        (
+            {"encoders": {"it": ENCODERS.spec("cnn")}},
+            "config.encoders.it.name: the encoder 'cnn' takes the kind image, and 'it' is",
+        ),
+        ({"encoders": {"it": ENCODERS.spec("text_embedding")}}, "'text_embedding' takes the kind text, and"),
         (
             {"encoders": {"it": ENCODERS.spec("vector_mlp", layers=0)}},
             "config.encoders.it: hidden, features and",

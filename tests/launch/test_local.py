@@ -84,11 +84,11 @@ def test_two_processes_train_as_one_and_survive_the_death_of_either(tiny_config,
     [
         (
             {"JAX_PROCESS_ID": "0", "JAX_NUM_PROCESSES": "2"},
-            "set all or none (found JAX_NUM_PROCESSES, JAX_PROCESS_ID)",
+            "are set, but not JAX_COORDINATOR_ADDRESS; set all three, or none.",
         ),
         (
             {"JAX_PROCESS_ID": "2", "JAX_NUM_PROCESSES": "2", "JAX_COORDINATOR_ADDRESS": "localhost:1"},
-            "JAX_PROCESS_ID is '2' and JAX_NUM_PROCESSES '2': give whole numbers, counted from 0.",
+            "JAX_PROCESS_ID is '2' and JAX_NUM_PROCESSES is '2': set both to whole numbers",
         ),
         ({}, "--distributed: no cluster was recognised"),
     ],

@@ -211,7 +211,7 @@ def test_every_finding_is_on_the_page() -> None:
     for column in cars().columns:
         assert column.name in text
     said = ["ads.csv", "98.0 %", "One photograph per car", "140", "−40", "broken image", "“POA” × 6, empty cell × 2"]
-    said += ["3 rows of test: outside train's range.", "1 row of val: a category that train does not have."]
+    said += ["3 rows of test: a number outside of train's range.", "1 row of val: a category that train does not have."]
     said += ["50 %", "38 %", "12 %", "12.5", "median 38 · mean 40 · sd 9", "1970-01-01", "1971-01-01", "sd 9 days"]
     said += ["Free text.", "Every row says GBP.", "train_10", "8 x 8 x 3", "300 x 300", "a1", "b2", "train, test"]
     said += [
@@ -267,6 +267,12 @@ def test_same_findings_same_page(tmp_path: Path) -> None:
     read = Findings.read(tmp_path / "findings.json")
     assert card(cars()) == card(read)
     assert printed(cars()) == printed(read)
+
+
+def test_findings_of_older_stores_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "findings.json"
+    path.write_text(cars().to_json().replace('"near_duplicates"', '"twins"'))
+    assert Findings.read(path).to_json() == cars().to_json()
 
 
 def test_quarantine_lists_fifty_and_counts_the_rest() -> None:

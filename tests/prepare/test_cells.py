@@ -17,7 +17,7 @@ from mmcl_jax.prepare.inspection import given_ids, inspect
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.request import Request
-from mmcl_jax.prepare.table.cells import is_verbatim, one_of, whole
+from mmcl_jax.prepare.table.cells import canonical_integers, is_verbatim, match_words
 from mmcl_jax.prepare.table.parse import parse
 from mmcl_jax.prepare.table.rows import raw_rows, resolved, understand
 from mmcl_jax.prepare.table.table import read_table
@@ -49,8 +49,8 @@ def classes(values: object, dtype: object = None, **declared: object) -> tuple[s
     ],
 )
 def test_the_text_of_a_number(written: str, text: str) -> None:
-    assert whole(pl.Series([written, None])).to_list() == [text, None]
-    assert whole(pl.Series([text])).to_list() == [text]
+    assert canonical_integers(pl.Series([written, None])).to_list() == [text, None]
+    assert canonical_integers(pl.Series([text])).to_list() == [text]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_where_the_writing_matters_nothing_is_made_one_and_it_is_said(other: str
     assert is_verbatim(texts)
     found = parse(texts, said(c={"kind": "categorical"}))
     assert set(found.values) == {"1", "1.0", other}
-    assert "'1' and '1.0' are different values" in found.remark
+    assert "'1' and '1.0' count as different values" in found.remark
     assert '"verbatim": false' in found.remark
     assert set(parse(texts, said(c={"kind": "categorical", "verbatim": False})).values) == {"1", other}
     apart = parse(texts, said(c={"kind": "categorical", "verbatim": True}))
@@ -335,5 +335,5 @@ def test_columns_whose_names_are_patterns_are_columns_like_any_other(tmp_path: P
         np.testing.assert_array_equal(values[arrays["id"]], arrays["table"])
 
 
-def test_one_of_is_exact() -> None:
-    assert one_of(pl.Series(["1", "1.0", "1.5", "x", None]), ["1", "x"]) == {"1": "1", "1.0": "1", "x": "x"}
+def test_words_match_exactly() -> None:
+    assert match_words(pl.Series(["1", "1.0", "1.5", "x", None]), ["1", "x"]) == {"1": "1", "1.0": "1", "x": "x"}

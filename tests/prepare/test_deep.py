@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.prepare.images.files import Fit, placed, read_image
+from mmcl_jax.prepare.images.files import Fit, read_image, scale_and_shift
 from mmcl_jax.prepare.images.levels import Levels, to_uint16
 from mmcl_jax.prepare.images.masks import read_mask
 from mmcl_jax.prepare.images.volume import read_volume
@@ -118,7 +118,7 @@ def test_volumes_are_read_as_their_slices_are(tmp_path: Path) -> None:
     middle, _ = read_image(str(path), (*SHAPE, 1), Fit(), dtype="uint16")
     np.testing.assert_array_equal(middle[..., 0], volume[2])
     dicom(series / "again.dcm", volume[3], ImagePositionPatient=[0, 0, 7.5], ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
-    with pytest.raises(UserError, match=r"has two slices at 7.5; give one series a folder"):
+    with pytest.raises(UserError, match=r"has two slices at position 7.5; give each series its own folder"):
         read_volume(str(series), (4, *SHAPE, 1), Fit(), "uint16")
 
 
@@ -134,7 +134,7 @@ def test_volumes_of_floats(tmp_path: Path) -> None:
     small, _ = read_volume(str(tmp_path / "b.npy"), (4, 2, 2, 1), Fit(antialias=False), "float16")
     np.testing.assert_allclose(small[:, 0, 0, 0], [0.5, 2.5, 4.5, 6.5])
     np.save(tmp_path / "c.npy", ramp * 1e5)
-    with pytest.raises(UserError, match="beyond 65504, which float16 does not hold"):
+    with pytest.raises(UserError, match="beyond 65504, the largest of float16"):
         read_volume(str(tmp_path / "c.npy"), (8, 4, 4, 1), Fit(), "float16")
     np.save(tmp_path / "d.npy", np.array([[1, None]], object), allow_pickle=True)
     with pytest.raises(UserError, match=r"cannot be read: .*Python objects in dtype"):
@@ -159,21 +159,21 @@ def test_masks_keep_their_values(tmp_path: Path) -> None:
     np.save(tmp_path / "volume.npy", np.stack([mask, mask]))
     np.testing.assert_array_equal(read_mask(str(tmp_path / "volume.npy"), (2, 12, 10, 1), Fit())[0][1, ..., 0], mask)
     Image.fromarray(np.random.default_rng(0).integers(0, 9, (12, 10, 3), np.uint8)).save(tmp_path / "colour.png")
-    with pytest.raises(UserError, match=r"colour.png has colours; its pixels must be classes"):
+    with pytest.raises(UserError, match=r"colour.png has colours; each pixel must have one value"):
         read_mask(str(tmp_path / "colour.png"), (12, 10, 1), Fit())
 
 
 @pytest.mark.parametrize("aspect", ["stretch", "crop", "pad"])
 @pytest.mark.parametrize(("size", "stored"), [((12, 24), (6, 6)), ((20, 10), (5, 15)), ((7, 9), (7, 9))])
 def test_boxes_are_where_their_pixels_are(aspect: str, size: tuple, stored: tuple, tmp_path: Path) -> None:
-    """A bright rectangle is made to fit; where its box goes by `placed`, the stored picture is bright."""
+    """A bright rectangle is made to fit; where its box goes by `scale_and_shift`, the stored picture is bright."""
     box = np.array([size[1] // 4, size[0] // 4, 3 * size[1] // 4, 3 * size[0] // 4])
     picture = np.zeros(size, np.uint8)
     picture[box[1] : box[3], box[0] : box[2]] = 255
     Image.fromarray(picture).save(tmp_path / "a.png")
     fit = Fit(aspect=aspect, resize="nearest")
     made = read_image(str(tmp_path / "a.png"), (*stored, 1), fit)[0][..., 0]
-    scale, shift = placed(size, stored, fit)
+    scale, shift = scale_and_shift(size, stored, fit)
     left, top, right, bottom = np.clip(box * [*scale, *scale] + [*shift, *shift], 0, [*stored[::-1]] * 2)
     rows, columns = np.nonzero(made)
     np.testing.assert_allclose(

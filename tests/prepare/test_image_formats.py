@@ -274,7 +274,7 @@ def test_values_that_are_not_finite_are_background_where_that_is_said(tmp_path: 
     values[2, 3], values[4, 5], values[6, 7] = np.nan, np.inf, -np.inf
     for photometric in (0, 1):
         (tmp_path / "x.tif").write_bytes(tiff(values, photometric=photometric))
-        with pytest.raises(Unusable, match="not finite; --nan background shows them black"):
+        with pytest.raises(Unusable, match="not finite; --nan background makes those pixels black"):
             read_image(str(tmp_path / "x.tif"), (HEIGHT, WIDTH, 1), Fit())
         shades = mapped(np.nan_to_num(values), low, high, inverted=photometric == 0)
         check(tmp_path / "x.tif", np.where(np.isfinite(values)[..., None], shades, 0), nan="background")

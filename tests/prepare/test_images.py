@@ -95,7 +95,7 @@ def test_files_with_random_bytes_changed_never_end_in_another_error(tmp_path: Pa
 def test_several_frames(tmp_path: Path, form: str) -> None:
     frames = [Image.fromarray(COLOUR), Image.fromarray(255 - COLOUR)]
     saved(tmp_path / "x", frames[0], format=form, save_all=True, append_images=frames[1:])
-    refused(tmp_path / "x", "several frames", "has 2 frames, not one")
+    refused(tmp_path / "x", "several frames", "has 2 frames; split it")
 
 
 def test_a_cameras_jpeg_with_a_preview_is_its_first_picture(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_modes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(saved(path, one_bit), (12, 10, 1))[..., 0], np.asarray(one_bit) * np.uint8(255))
     palette = image.quantize(16)
     np.testing.assert_array_equal(read(saved(path, palette)), np.asarray(palette.convert("RGB")))
-    refused(path, "wrong channels", "has colour (mode P) and the store is grey", shape=(12, 10, 1))
+    refused(path, "wrong channels", "has colour (mode P), but the store is grey", shape=(12, 10, 1))
     assert read_shape(str(path)) == (12, 10, 3)
     assert read_shape(str(saved(path, GREY))) == (12, 10, 1)
     cmyk = read(saved(tmp_path / "x.jpg", Image.fromarray(SMOOTH).convert("CMYK"), quality=95), SMOOTH.shape)
@@ -165,7 +165,13 @@ def test_deeper_pixels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tiff, shape), read(png, shape))
     floats = saved(tmp_path / "f.tif", (deep / 60_000).astype(np.float32))
     assert np.abs(read(floats, shape)[..., 0].astype(int) - span).max() <= 1
-    refused(floats, "broken image", '"full" is the range of integers', shape=shape, intensity="full")
+    refused(
+        floats,
+        "broken image",
+        'floats, whose type has no range for "full"',
+        shape=shape,
+        intensity="full",
+    )
     deep[0, 0] = np.nan
     refused(saved(tmp_path / "n.tif", deep.astype(np.float32)), "broken image", "not finite", shape=shape)
     assert read_shape(str(png)) == read_shape(str(tiff)) == read_shape(str(floats)) == shape

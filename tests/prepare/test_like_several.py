@@ -120,7 +120,7 @@ OTHERWISE = {
     ),
     "another name of a feature": (
         lambda f, r: (f / "burdens_names.txt").write_text("a\nb\nc\nd\ne\n"),
-        "entries.burdens: .*burdens.npy has no column 'GENE0', which --like asks for",
+        "entries.burdens: .*burdens.npy has no column 'GENE0', which the store of --like has",
     ),
     "a column less": (
         lambda f, r: pl.read_csv(f / "further.csv").drop("dose").write_csv(f / "further.csv"),
@@ -128,11 +128,11 @@ OTHERWISE = {
     ),
     "an unknown label in a cell": (
         lambda f, r: cell(f, "further.csv", "found", 3, "a|z"),
-        "Row 4 of .*further.csv: Column 'found' holds the label 'z', which is not known",
+        "Row 4 of .*further.csv: Column 'found' holds the label 'z', which the store of --like",
     ),
     "more boxes than there": (
         lambda f, r: pl.concat([pl.read_csv(f / "boxes.csv")] * 2).write_csv(f / "boxes.csv"),
-        "has 2 boxes in .*boxes.csv, and the store of --like holds 1",
+        "has 2 boxes in .*boxes.csv, but the store of --like holds 1",
     ),
     "volumes of another type": (
         lambda f, r: [np.save(path, np.load(path).view(np.uint8)[..., :6]) for path in (f / "scans").iterdir()],

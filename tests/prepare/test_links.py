@@ -98,7 +98,7 @@ def test_pictures_with_values_that_are_not_finite(tmp_path: Path, capsys: pytest
     base = ["prepare", "--table", str(tmp_path / "table.csv"), "--images", str(tmp_path), "--image-column", "file"]
     base += ["--workers", "1", "--out", str(tmp_path / "store")]
     assert main(base) == 2
-    assert "not finite; --nan background shows them black" in capsys.readouterr().err
+    assert "not finite; --nan background makes those pixels black" in capsys.readouterr().err
     assert main([*base, "--max-pixels", "63"]) == 2
     assert "claims 8 x 8 pixels; more than 63 are refused" in capsys.readouterr().err
     assert main([*base, "--nan", "background"]) == 0

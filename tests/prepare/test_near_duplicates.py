@@ -56,7 +56,7 @@ def places(store: Store) -> dict[str, set[str]]:
 
 def test_the_warning_names_the_remedy_and_it_works(album: Request, tmp_path: Path) -> None:
     drawn = prepare(album, tmp_path / "drawn")
-    (sentence,) = [one for one in Findings.of(drawn).warnings if "nearly equal" in one]
+    (sentence,) = [one for one in Findings.of(drawn).warnings if "near-duplicate" in one]
     assert "--group-near-duplicates keeps such images in one split" in sentence
     assert any(len(splits) > 1 for splits in places(drawn).values())
     grouped = prepare(dataclasses.replace(album, group_near_duplicates=True), tmp_path / "grouped")
@@ -91,7 +91,7 @@ def test_with_given_splits_it_is_refused(album: Request, tmp_path: Path) -> None
     with pytest.raises(UserError, match="--group-near-duplicates is for splits that are drawn"):
         dataclasses.replace(album, split_column="part", group_near_duplicates=True)
     given = prepare(dataclasses.replace(album, split_column="part"), tmp_path / "given")
-    assert any("where the splits are drawn and not given" in one for one in Findings.of(given).warnings)
+    assert any("if the splits are drawn, but these were given" in one for one in Findings.of(given).warnings)
     findings, _ = look(dataclasses.replace(album, group_near_duplicates=True, ignore=("scene", "g", "part")))
     assert any("no picture is decoded by --check" in one for one in findings.warnings)
 

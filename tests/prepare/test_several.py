@@ -365,7 +365,7 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     "no key column": (lambda f, r: entry(r, "pgs", key="who"), ("no column 'who'", "pgs.tsv")),
     "key not said": (
         lambda f, r: (r.pop("key_column"), entry(r, "pgs", key=None)),
-        ("people.csv", "is the key", "key_column"),
+        ("people.csv", "name the key column", "key_column"),
     ),
     "rows do not join": (
         lambda f, r: entry(r, "pgs", key="PGS0"),
@@ -434,7 +434,7 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     ),
     "a key twice": (
         lambda f, r: cell(f, "pgs.tsv", "IID", 4, "1000.0"),
-        ("Row 5 of", "pgs.tsv", "Its key '1000' is that of row 1", "--max-bad"),
+        ("Row 5 of", "pgs.tsv", "Its key '1000' is also that of row 1", "--max-bad"),
     ),
     "no key": (lambda f, r: cell(f, "pgs.tsv", "IID", 4, ""), ("Row 5 of", "pgs.tsv", "key is empty")),
     "no unknown token": (
@@ -473,7 +473,7 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     ),
     "an entry of empty cells": (
         lambda f, r: pl.DataFrame({"study": [1000], "findings": [" "]}).write_csv(f / "reports.csv"),
-        ("entries.report: no row of it has a key and a value",),
+        ("entries.report: none of its rows has both a key and a value",),
     ),
     "an entry twice in the file": (
         lambda f, r: r.update(seed=1),
@@ -500,7 +500,7 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
             Image.open(f / "discs/1000.png").save(f / "discs/1000.png", "JPEG"),
             entry(r, "disc", classes=None),
         ),
-        ("discs/1000.png is a JPEG", "write it as PNG"),
+        ("discs/1000.png is a JPEG", "export it as PNG"),
     ),
     "keys with leading zeros": (
         lambda f, r: [cell(f, "pgs.tsv", "IID", row, f"00{row}") for row in range(30)],

@@ -155,7 +155,7 @@ def test_a_group_larger_than_a_split_is_in_train_and_every_split_has_rows() -> N
         assert not lacking(splits, np.arange(1000) % 4, groups)
     splits = random_splits(90, SHARES, seed=0, label=np.arange(90) % 4, group=np.arange(90) % 3)
     assert [len(rows) for rows in splits.values()] == [30, 30, 30]
-    with pytest.raises(UserError, match="2 rows or groups are too few"):
+    with pytest.raises(UserError, match="2 groups are too few"):
         random_splits(90, SHARES, seed=0, group=np.arange(90) % 2)
 
 
@@ -201,7 +201,7 @@ def test_fractions_that_are_refused(shares: tuple) -> None:
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 3])
 def test_too_few_rows(rows: int) -> None:
-    with pytest.raises(UserError, match=f"^{rows} rows or groups are too few"):
+    with pytest.raises(UserError, match=f"^{rows} rows are too few"):
         random_splits(rows, SHARES, seed=0, label=np.zeros(rows, int))
 
 

@@ -1,4 +1,4 @@
-"""RawTable files that are odd, hostile or large: what is read of them, and the sentence for what is not."""
+"""Table files that are odd, hostile or large: what is read of them, and the sentence for what is not."""
 
 import datetime
 import decimal
@@ -223,7 +223,7 @@ def test_words_that_look_like_numbers(read) -> None:
     ((row, reason),) = mixed.bad
     assert row == 8
     assert reason.startswith(
-        "Column 'a' holds 'two', which is not a finite number (if it says that there is none, declare"
+        "Column 'a' holds 'two', which is not a finite number (if it stands for \"no value\", declare"
     )
     assert found("1", "two", "3").kind == "categorical"
 

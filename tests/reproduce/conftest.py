@@ -9,9 +9,9 @@ from ml_collections import ConfigDict
 from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.reproduce.grid import Sample
-from mmcl_jax.reproduce.outcome import Outcome
-from mmcl_jax.reproduce.plan import How, Plan, Training
-from mmcl_jax.reproduce.tables.spec import Table
+from mmcl_jax.reproduce.outcome import TableOutcome
+from mmcl_jax.reproduce.plan import EvaluationSettings, Plan, Training
+from mmcl_jax.reproduce.spec import PaperTable
 
 
 @pytest.fixture
@@ -19,17 +19,22 @@ def made_up(digits_store: Store):
     """An outcome with these top-1 accuracies: `made_up(table, {row: {column: [one per seed]}}, variant)`."""
 
     def make(
-        table: Table,
+        table: PaperTable,
         values: Mapping[str, Mapping[str, Sequence[float]]],
         variant: str = "digits",
         label: str = "digit",
         test_rows: int = 100_000,
-    ) -> Outcome:
+    ) -> TableOutcome:
         rows = tuple(row for row in table.rows if row.key in values)
         seeds = range(max(len(per_seed) for by_column in values.values() for per_seed in by_column.values()))
         trainings = tuple(Training(row, seed, ConfigDict(), Path("none")) for row in rows for seed in seeds)
         plan = Plan(
-            table=table, rows=rows, store=digits_store, how=How(label=label), trainings=trainings, evaluations=()
+            table=table,
+            rows=rows,
+            store=digits_store,
+            settings=EvaluationSettings(label=label),
+            trainings=trainings,
+            evaluations=(),
         )
         scores = {
             (row, column): [
@@ -49,7 +54,7 @@ def made_up(digits_store: Store):
             for row, by_column in values.items()
             for column, per_seed in by_column.items()
         }
-        return Outcome(
+        return TableOutcome(
             plan=plan,
             variant=variant,
             title="Made <up>",

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from mmcl_jax.reproduce.grid import Cell, Sample, contrast, spread
-from mmcl_jax.reproduce.page.axis import ends, marks
-from mmcl_jax.reproduce.page.page import render_page
-from mmcl_jax.reproduce.page.text import render_text
-from mmcl_jax.reproduce.reading import ABSENT, HOLDS, OPPOSITE, PARTLY, UNDECIDED, against, judge
-from mmcl_jax.reproduce.tables.spec import Contrast
-from mmcl_jax.reproduce.tables.tables import TABLES
+from mmcl_jax.reproduce.charts import ends, marks
+from mmcl_jax.reproduce.grid import GridCell, Sample, contrast, spread
+from mmcl_jax.reproduce.page import render_page
+from mmcl_jax.reproduce.reading import ABSENT, HOLDS, OPPOSITE, PARTLY, UNDECIDED, above_reference, judge
+from mmcl_jax.reproduce.spec import Contrast
+from mmcl_jax.reproduce.tables import TABLES
+from mmcl_jax.reproduce.text import render_text
 
 HIGH, LOW, NOISY = [0.9, 0.91, 0.92], [0.7, 0.712, 0.721], [0.5, 0.92, 0.99]
 TABLE1 = TABLES["mmcl/table1"]
@@ -20,7 +20,7 @@ IMAGE_ONLY = ("simclr", "byol", "simsiam", "barlow_twins")
 
 
 def verdicts(outcome) -> list[str]:
-    return [finding.verdict for finding in judge(outcome)]
+    return [claim.verdict for claim in judge(outcome)]
 
 
 def frozen(mmcl, others, **more):
@@ -35,7 +35,7 @@ def test_the_interval_is_that_of_a_t_test() -> None:
 
 
 def test_contrasts_are_paired_by_the_seeds_that_all_have() -> None:
-    cells = {("a", "x"): Cell({0: 3.0, 1: 5.0, 2: 9.0}), ("b", "x"): Cell({1: 4.0, 0: 1.0})}
+    cells = {("a", "x"): GridCell({0: 3.0, 1: 5.0, 2: 9.0}), ("b", "x"): GridCell({1: 4.0, 0: 1.0})}
     one = contrast(cells, Contrast("a − b", (("a", "x", 1.0), ("b", "x", -1.0))), Sample(100, 100))
     assert one is not None
     assert (one.mean, one.seeds, one.above) == (1.5, 2, 2)
@@ -53,9 +53,9 @@ def test_the_three_verdicts(made_up) -> None:
 
 def test_a_claim_on_all_does_not_hold_where_some_are_missing(made_up) -> None:
     outcome = made_up(TABLE1, {"mmcl": {"frozen": HIGH}, "simclr": {"frozen": LOW}})
-    finding = judge(outcome)[0]
-    assert finding.verdict == PARTLY
-    assert "not asked for: MMCL − BYOL, MMCL − SimSiam, MMCL − Barlow Twins" in finding.sentence
+    claim = judge(outcome)[0]
+    assert claim.verdict == PARTLY
+    assert "not asked for: MMCL − BYOL, MMCL − SimSiam, MMCL − Barlow Twins" in claim.sentence
 
 
 def test_one_seed_claims_nothing(made_up) -> None:
@@ -75,13 +75,13 @@ def test_a_method_that_diverged_decides_nothing(made_up) -> None:
 
 def test_what_is_above_the_reference_is_named(made_up) -> None:
     values = frozen(LOW, [0.6, 0.61, 0.62], pixels={"frozen": HIGH}, siglip={"frozen": [0.71, 0.6, 0.83]})
-    said = against(made_up(TABLE1, values))
-    assert [sentence.split(",")[0] for sentence in said] == [
+    sentences = above_reference(made_up(TABLE1, values))
+    assert [sentence.split(",")[0] for sentence in sentences] == [
         ["Frozen: MMCL", " sigmoid loss is above MMCL"][0],
         "Frozen: Pixels is above MMCL",
     ]
-    assert "which seeds and test rows do not settle" in said[0]
-    assert "which" not in said[1]
+    assert "which seeds and test rows do not settle" in sentences[0]
+    assert "which" not in sentences[1]
 
 
 def test_morphometric_columns_keep_most_of_the_gain_or_not(made_up) -> None:
@@ -161,9 +161,9 @@ def test_fewer_than_three_seeds_decide_nothing(made_up, seeds: int) -> None:
 @pytest.mark.parametrize(("rows", "verdict"), [(99, UNDECIDED), (1_000, HOLDS)])
 def test_seeds_that_agree_are_not_sure_of_other_test_rows(made_up, rows: int, verdict: str) -> None:
     outcome = made_up(TABLE1, frozen([0.89] * 4, [0.81] * 4), test_rows=rows)
-    finding = judge(outcome)[0]
-    assert finding.verdict == verdict
-    assert all(one.low < one.mean < one.high for _, one in finding.differences)
+    claim = judge(outcome)[0]
+    assert claim.verdict == verdict
+    assert all(one.low < one.mean < one.high for _, one in claim.differences)
 
 
 def test_an_interval_is_never_narrower_than_that_over_seeds_or_that_over_rows() -> None:
@@ -193,7 +193,7 @@ def test_intervals_hold_the_difference_of_all_rows_as_often_as_they_say(paired: 
         cells = []
         for right in (0.5, 0.4):  # on the rows that are not easy: the methods differ by 4 points
             known = {seed: 100 * np.maximum(easy, hits(rng, right, rows)) for seed in range(4)}
-            cells.append(Cell({seed: float(one.mean()) for seed, one in known.items()}, known if paired else {}))
+            cells.append(GridCell({seed: float(one.mean()) for seed, one in known.items()}, known if paired else {}))
         one = contrast({("a", "x"): cells[0], ("b", "x"): cells[1]}, DIFFERENCE, Sample(rows, rows))
         assert one is not None
         inside += one.low <= 4 <= one.high
@@ -205,7 +205,7 @@ def test_intervals_hold_the_difference_of_all_rows_as_often_as_they_say(paired: 
 def test_no_interval_has_the_width_zero(percent: float, with_rows: bool) -> None:
     """All rows come out the same with every seed."""
     cells = {
-        (name, "x"): Cell(
+        (name, "x"): GridCell(
             dict.fromkeys(range(3), value), dict.fromkeys(range(3), np.full(50, value)) if with_rows else {}
         )
         for name, value in (("a", percent), ("b", 0.0))

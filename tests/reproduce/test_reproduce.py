@@ -12,7 +12,7 @@ from mmcl_jax.cli.main import main
 from mmcl_jax.data.store import Store
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
-from mmcl_jax.reproduce import work
+from mmcl_jax.reproduce import run
 
 TINY = [
     "--epochs", "1", "--max-epochs", "2", "--learning-rates", "0.01", "--config.batch_size=64",
@@ -119,13 +119,13 @@ def test_baselines_and_the_supervised_row(
 def test_a_training_that_is_asked_to_stop_ends_with_75(
     digits_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained = work.pretrain
+    trained = run.pretrain
 
     def stopped(config, workdir, **options):
         result = trained(config, workdir, **options)
         return dataclasses.replace(result, step=result.steps - 1) if workdir.name == "mmcl-1" else result
 
-    monkeypatch.setattr(work, "pretrain", stopped)
+    monkeypatch.setattr(run, "pretrain", stopped)
     table3 = command("mmcl/table3", digits_store, tmp_path, "--methods", "mmcl", "--seeds", "2")
     assert main(table3) == os.EX_TEMPFAIL
     assert not (tmp_path / "mmcl").exists()
@@ -137,7 +137,7 @@ def test_a_training_that_is_asked_to_stop_ends_with_75(
 @pytest.mark.parametrize(
     ("table", "more", "sentence"),
     [
-        ("mmcl/table9", [], "There is no table 'mmcl/table9'; there are mmcl/table1, mmcl/table1_table, mmcl/table2,"),
+        ("mmcl/table9", [], "There is no table 'mmcl/table9'; choose from mmcl/table1, mmcl/table1_table,"),
         (
             "mmcl/table1",
             ["--methods", "simclr,swav"],
@@ -148,16 +148,20 @@ def test_a_training_that_is_asked_to_stop_ends_with_75(
         (
             "mmcl/table1",
             ["--config.seed=3"],
-            "--config.seed: this cannot be set, since the seeds are 0 to --",
+            "--config.seed: this key cannot be overridden, since the seeds are 0 to --",
         ),
-        ("mmcl/table1", ["--config.epochs=3"], "--config.epochs: this cannot be set, since it is --epochs."),
+        (
+            "mmcl/table1",
+            ["--config.epochs=3"],
+            "--config.epochs: this key cannot be overridden, since --epochs sets it.",
+        ),
         ("mmcl/table1", ["--config.batch_size=0"], "config.batch_size"),
         ("mmcl/table1", ["--config.objective.0.queue=0", "--methods", "nnclr"], "nnclr: config.objective.0"),
         ("mmcl/table3", ["--variant", "cardiac"], "has no subset 'train_balanced'"),
         (
             "mmcl/table1_table",
             ["--config.inputs.table.label_as_feature=True"],
-            "mmcl: the table is evaluated by 'digit', which",
+            "mmcl: label_as_feature makes 'digit' a column of the table, so it cannot be predicted",
         ),
         (
             "mmcl/table1",
@@ -182,7 +186,7 @@ def test_columns_of_table2_are_not_overridden(
     digits_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command("mmcl/table2", digits_store, tmp_path, "--config.inputs.table.columns=all")) == 2
-    assert "since it is what the row" in capsys.readouterr().err
+    assert "since the row mmcl_not_morphometric of the table sets it" in capsys.readouterr().err
 
 
 def test_table2_needs_tagged_columns_and_every_table_a_label(
@@ -213,7 +217,7 @@ def test_what_cannot_be_evaluated_is_said_before_anything_is_pretrained(
     table3 = command("mmcl/table3", store, tmp_path / "out", *small)
     table3.remove("--config.batch_size=64")
     assert main([*table3, "--label", "sold"]) == 2
-    assert "has rows of one class of 'sold' alone, which have no AUROC" in capsys.readouterr().err
+    assert "have the same class of 'sold', so there is no AUROC; predict another --label" in capsys.readouterr().err
     assert not list(tmp_path.glob("out/**/config.json"))
     assert main([*table3, "--label", "model"]) == 0
     assert "The split 'test' has no row of 1 class of 'model' ('m3')" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.evaluation.sources.source import BASELINES
 from mmcl_jax.reproduce.configure import configure
-from mmcl_jax.reproduce.tables.tables import TABLES, VARIANTS
+from mmcl_jax.reproduce.tables import TABLES, VARIANTS
 
 pytestmark = pytest.mark.core
 

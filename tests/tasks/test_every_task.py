@@ -188,10 +188,18 @@ def test_a_label_is_the_task_that_its_kind_says(columns: list[Column], name: str
 @pytest.mark.parametrize(
     ("columns", "name", "sentence"),
     [
-        ([CLASS], "ordinal", "--task ordinal: does not fit the label 'model' .*categorical.*, which can be class"),
-        ([GRADE], "number", "--task number: does not fit the label 'grade' .*, which can be ordinal or class"),
+        ([CLASS], "ordinal", "--task ordinal: the label 'model' .*categorical.* is no such task; choose --task class"),
+        (
+            [GRADE],
+            "number",
+            "--task number: the label 'grade' .* is no such task; choose --task ordinal or --task class",
+        ),
         ([NUMBER], "rank", "--task: there is no task 'rank'; choose from class, ordinal, number"),
-        ([BINARY, NUMBER], None, r"--label cad\+age: several labels are one task .*cad is boolean, age is continuous"),
+        (
+            [BINARY, NUMBER],
+            None,
+            r"--label cad\+age: labels joined by '.' must all have two .*but cad is boolean, age is",
+        ),
     ],
 )
 def test_a_task_that_does_not_fit_is_named(columns: list[Column], name: str | None, sentence: str) -> None:

@@ -109,7 +109,7 @@ def test_the_newest_intact_checkpoint_is_used(
     if not intact:
         assert "The checkpoint of step 18 cannot be used" in error
         assert str(target) in error
-        assert "that of step 12 is used" in error
+        assert "the checkpoint of step 12 is used" in error
     expected = Run.open(trained.run.directory).model() if intact else None
     if expected is not None:
         jax.tree.map(np.testing.assert_array_equal, nnx.state(model), nnx.state(expected))
@@ -133,9 +133,7 @@ def test_if_all_are_damaged_one_sentence_says_so_and_nothing_is_moved(
     run = Path(shutil.copytree(trained.run.directory, tmp_path / "run"))
     for step in ("12", "18"):
         flip(next(files_of(run / "checkpoints" / step / "model" / "d")))
-    sentence = (
-        r"run has no checkpoint that can be used; that of step 18 cannot because the content of .*model/d/.* has "
-    )
+    sentence = r"run has no usable checkpoint; the checkpoint of step 18 cannot be used: the content of .*model/d/.* "
     for use in (lambda: pretrain(config_of(digits_store), run, log=quiet), lambda: Run.open(run).model()):
         with pytest.raises(UserError, match=sentence) as error:
             use()
@@ -153,7 +151,7 @@ def test_checkpoints_of_versions_without_checksums_load_or_are_passed_over(
         (run / "checkpoints" / step / CHECKSUMS).unlink()
     assert bits(pretrain(config_of(digits_store), run, log=quiet).state) == bits(trained.state)
     HOW[how](run / "checkpoints" / "18" / "model" / "manifest.ocdbt")
-    with pytest.raises(UserError, match="that of step 18 cannot because it cannot be read") as error:
+    with pytest.raises(UserError, match="the checkpoint of step 18 cannot be used: it cannot be read") as error:
         Run.open(run).model()
     assert "\n" not in str(error.value)
     said: list[str] = []

@@ -121,34 +121,34 @@ REFUSED = {
     ),
     "local features that there are not": (
         change("views/fused/of", ("image", "table.local")),
-        r"config.views.fused.of: 'table.local' are local features, and the encoder of 'table' gives none; name 'table'",
+        r"config.views.fused.of: the encoder of 'table' has no local features for 'table.local'; name 'table'",
     ),
-    "no part": (change("views/fused/of", ()), r"config.views.fused: of must name the features that are fused"),
+    "no part": (change("views/fused/of", ()), r"config.views.fused: of must name the features to fuse"),
     "a head": (
         change("views/fused/of", ("image:pgs", "table")),
         r"config.views.fused: of: features are fused before any head; write 'image', not 'image:pgs'",
     ),
     "no text of the form": (change("views/fused/of", ("image.map", "table")), r"'image.map' is not VIEW or VIEW.local"),
-    "a part twice": (change("views/fused/of", ("table", "table")), r"config.views.fused: of: 'table' is there twice"),
+    "a part twice": (change("views/fused/of", ("table", "table")), r"config.views.fused: of: 'table' is named twice"),
     "a fusion of a fusion": (
         change("views/second", view("fused", of=("image", "fused"), modality="fusion_2")),
-        r"config.views.second.of: 'fused' is a fused view itself; name views of inputs: image, table\.",
+        r"config.views.second.of: 'fused' is fused itself; name views of inputs, such as image, table\.",
     ),
     "an input's name": (
         change("views/fused/modality", "table"),
-        r"config.views.fused.modality: 'table' is one of config.inputs; name the fusion otherwise",
+        r"config.views.fused.modality: 'table' is one of config.inputs; give the fusion another name",
     ),
     "no fusion": (
         change("views/fused/modality", "other"),
-        r"config.views.fused.modality: there is no 'other' in config.encoders",
+        r"config.views.fused.modality: config.encoders has no 'other'",
     ),
     "an encoder of images": (
         change("encoders/fusion", encoder("cnn")),
-        r"config.encoders.fusion.name: a fusion and the encoder 'cnn', which takes image, do not fit together",
+        r"config.encoders.fusion.name: the encoder 'cnn' takes the kind image, and 'fusion' is of the kind fusion",
     ),
     "a fusion of an image": (
         change("encoders/image", encoder("concat_mlp")),
-        r"config.encoders.image.name: a image and the encoder 'concat_mlp', which takes fusion, do not fit together",
+        r"config.encoders.image.name: the encoder 'concat_mlp' takes the kind fusion, and 'image' is of the kind image",
     ),
     "one part for attention": (
         change("views/fused/of", ("image.local",)),
@@ -156,7 +156,7 @@ REFUSED = {
     ),
     "views of other features": (
         change("views/second", view("fused", of=("image.local", "table"))),
-        r"config.views.second.of: it fuses image.local and table, and another view of 'fusion' table and image.local; ",
+        r"config.views.second.of: this view fuses image.local and table, and another view of 'fusion' fuses ",
     ),
     "a head that a fusion has not": (
         change("objective", (term("clip", between=("fused", "table")),)),

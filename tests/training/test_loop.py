@@ -241,10 +241,10 @@ def test_images_alone_do_not_mind_missing_table_values(raw: Request, tmp_path: P
         ),
         ("data=nowhere", "nowhere is not a store"),
         ("projectors.image.out=5", "do not fit together: "),
-        ("encoders.table.name=cnn", "do not fit together"),
+        ("encoders.table.name=cnn", "choose another encoder"),
         (
             "views.image.name=rows",
-            "config.views.image: 'rows' is a view of the kind table, and the input 'image' is of the kind image",
+            "config.views.image: the view 'rows' takes the kind table, and the input 'image' is of the kind image",
         ),
     ],
 )

@@ -236,7 +236,7 @@ def test_columns_are_chosen_by_tag(tagged: Store, tmp_path: Path) -> None:
 def test_parts_that_a_term_needs_are_asked_for(small, tmp_path: Path) -> None:
     config = small("byol")
     del config.predictors.image
-    with pytest.raises(UserError, match=r"0.between: 'image_1' needs 'image' in config.predictors, which has nothing"):
+    with pytest.raises(UserError, match=r"0.between: 'image_1' needs 'image' in config.predictors, which has no keys"):
         pretrain(config, tmp_path / "run")
     config = small("mmcl")
     del config.projectors.table

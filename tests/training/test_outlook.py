@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import pytest
 
 from mmcl_jax.training import outlook
-from mmcl_jax.training.outlook import Outlook, estimate, working
+from mmcl_jax.training.outlook import TimeEstimate, estimate, working
 
 
 def test_a_long_training_has_a_shorter_one_beside_it() -> None:
@@ -20,10 +20,10 @@ def test_it_is_said_once_and_from_a_few_steps(
     now = [0.0]
     monkeypatch.setattr(outlook.time, "monotonic", lambda: now[0])
     said = []
-    look = Outlook(first=first, steps=steps, epochs=10, log=said.append)
+    time_estimate = TimeEstimate(first=first, steps=steps, epochs=10, log=said.append)
     for step in range(first + 1, min(first + 40, steps) + 1):
         now[0] += 30.0 if step <= first + 2 else 0.25  # the first steps are slow, and not what the others will take
-        look.at(step, {"loss": jnp.float32(1)})
+        time_estimate.at(step, {"loss": jnp.float32(1)})
     assert len(said) == lines
     assert all("steps of 0.25 s" in line for line in said)
 

@@ -89,7 +89,7 @@ def test_a_model_axis_divides_large_parameters_and_their_moments(tiny_config) ->
         (["micro_batch=32"], r"micro_batch: 32 does not give each of 8 devices whole groups of 8 \(config.batch_norm"),
         (["micro_batch=32", "batch_norm.group_size=None"], "slices cannot be normalised over the whole batch"),
         (["micro_batch=0"], "config.micro_batch: 0 must be positive, or None"),
-        (["mesh.model=3"], "config.mesh.model: 3 does not divide the 8 devices"),
+        (["mesh.model=3"], "config.mesh.model: 3 does not divide 8, the number of devices"),
         (["mesh.shard_above=-1"], "config.mesh.shard_above: -1 must not be negative"),
         (["pairs.execution=sparse"], "config.pairs.execution: 'sparse' must be one of dense, gathered, ring"),
         (["pairs.tile=0"], "config.pairs.tile: 0 must be positive, or None"),

@@ -172,13 +172,13 @@ def state_with_partners(config: Any) -> None:
     [
         (
             no_local,
-            r"0.between: 'table.local' reads local features, and the encoder of 'table' gives none; read 'table'",
+            r"0.between: 'table.local' reads local features, and the encoder of 'table' has none; read 'table'",
         ),
         (
             no_head,
             r"0.between: 'image:pgs' needs 'image:pgs' in config.projectors, which has image, image.local, table",
         ),
-        (no_predictor, r"0.between: 'image' needs 'image' in config.predictors, which has nothing; add it"),
+        (no_predictor, r"0.between: 'image' needs 'image' in config.predictors, which has no keys; add it"),
         (no_projector, r"0.between: 'image.local' needs 'image.local' in config.projectors"),
         (state_with_partners, r"'scaled' is no layer without model state of the term; layers with model state"),
     ],

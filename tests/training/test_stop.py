@@ -23,10 +23,10 @@ def test_signals_only_ask_and_handlers_come_back() -> None:
     with stop_on_signal() as stop:
         assert signal.getsignal(signal.SIGTERM) is before  # until the loop begins, there is nothing to save
         stop.listen()
-        assert not stop.asked
+        assert not stop.requested
         for _ in range(3):  # schedulers repeat themselves
             signal.raise_signal(signal.SIGTERM)
-        assert stop.asked
+        assert stop.requested
         with pytest.raises(KeyboardInterrupt):  # a person who presses Ctrl-C again wants out
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
@@ -34,17 +34,17 @@ def test_signals_only_ask_and_handlers_come_back() -> None:
 
 @pytest.mark.core
 def test_other_threads_cannot_handle_signals_and_do_not_try() -> None:
-    asked: list[bool] = []
+    requested: list[bool] = []
 
     def work() -> None:
         with ends_at_sigterm("pretrain", leaves=False), stop_on_signal() as stop:
             stop.listen()
-            asked.append(stop.asked)
+            requested.append(stop.requested)
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert asked == [False]
+    assert requested == [False]
 
 
 @pytest.mark.core

@@ -117,7 +117,7 @@ def test_best_latest_and_steps_can_be_loaded(whole: Result) -> None:
     assert whole.run.at("best").step() == whole.best
     assert whole.run.step() == whole.run.latest_step() == STEPS * PASSES
     assert whole.run.at(there[1]).step() == there[1]
-    with pytest.raises(UserError, match=r"has no checkpoint of step 5; there are those of"):
+    with pytest.raises(UserError, match=r"has no checkpoint of step 5; it has those of"):
         whole.run.at(5).step()
 
 
@@ -127,7 +127,7 @@ def test_evaluate_takes_a_checkpoint(whole: Result, tmp_path: Path, capsys: pyte
     assert main([*words, "best"]) == 0
     assert json.loads((tmp_path / "scores.json").read_text())["runs"] == {str(whole.run.directory): whole.best}
     assert main([*words, "5"]) == 2
-    assert f"{whole.run.directory} has no checkpoint of step 5; there are those of" in capsys.readouterr().err
+    assert f"{whole.run.directory} has no checkpoint of step 5; it has those of" in capsys.readouterr().err
 
 
 def test_without_validation_there_is_no_best_checkpoint(whole: Result, tiny_config) -> None:
@@ -231,7 +231,7 @@ def test_patience_ends_the_run_and_more_patience_continues_it(
     assert first.step == 2 * STEPS
     assert first.exhausted
     assert first.finished
-    assert f"36 steps of {STEPS * PASSES}, since the validation loss fell no longer," in first.describe()
+    assert f"36 steps of {STEPS * PASSES}, since the validation loss stopped falling," in first.describe()
     again = train(config, tmp_path / "run")
     assert again.step == 2 * STEPS
     assert again.finished
@@ -245,14 +245,14 @@ def test_patience_ends_the_run_and_more_patience_continues_it(
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (["stop.patience=3"], "config.stop.patience: 3 counts validation passes, which config.validation.epochs=None"),
-        (["schedule.name=plateau"], "config.schedule.name: 'plateau' waits for validation passes, which config.valida"),
+        (["stop.patience=3"], "config.stop.patience: 3 counts validation passes, and config.validation.epochs=None"),
+        (["schedule.name=plateau"], "config.schedule.name: 'plateau' waits for validation passes, and config.valida"),
         (
             ["validation.epochs=2"],
             "config.validation.epochs: 2 is more than config.epochs, which is 1, so that no pass",
         ),
         (["frozen=('encoders.images.*',)"], "config.frozen: 'encoders.images.*' matches no parameter; the nearest are"),
-        (["frozen=('*',)"], "config.frozen: nothing is left to train"),
+        (["frozen=('*',)"], "config.frozen: all parameters are frozen"),
         (["frozen='encoders.image'"], "config.frozen: 'encoders.image' is not of type tuple"),
         (["rates.encoder.*=2"], "config.rates: 'encoder.*' matches no parameter; the nearest are encoders"),
         (
@@ -261,9 +261,9 @@ def test_patience_ends_the_run_and_more_patience_continues_it(
         ),
         (
             ["frozen=('encoders',)", "rates.encoders.image.*=2"],
-            "config.rates: all that 'encoders.image.*' matches is in config.frozen",
+            "config.rates: config.frozen has all that 'encoders.image.*' matches",
         ),
-        (["rates.encoders.*=2", "rates.*.image.*=3"], "matches both '*.image.*' and 'encoders.*'; let one match it"),
+        (["rates.encoders.*=2", "rates.*.image.*=3"], "matches both '*.image.*' and 'encoders.*'; change one pattern"),
         (["average.kind=ema", "average.start=1"], "config.average.start: 1 is not below config.epochs, which is 1, so"),
         (["average.kind=swa"], "config.average.kind: 'swa' must be ema, mean or None"),
         (["schedule.name=one_cycle", "optimizer.b1=0.8"], "config.optimizer.b1: the schedule 'one_cycle' changes b1"),

@@ -31,8 +31,8 @@ def draw(channels: int, *shape: int) -> np.ndarray:
 def test_every_image_view_works_on_any_number_of_channels(channels: int) -> None:
     images = jnp.asarray(draw(channels, 4, 10, 8) * 255, jnp.uint8)
     views = {"augment": STRONG, "resized": {}}
-    of_inputs = set(VIEWS.names()) - {"fused"}
-    assert {name for name in of_inputs if VIEWS.build(VIEWS.spec(name), "").takes == "image"} == set(views)
+    names = set(VIEWS.names()) - {"fused"}  # a fused view is made of features
+    assert {name for name in names if VIEWS.build(VIEWS.spec(name), "").takes == "image"} == set(views)
     for name, options in views.items():
         view = VIEWS.build(VIEWS.spec(name, size=(6, 6), **options), "")
         seen = np.asarray(jax.jit(view.apply)(images, KEYS, {}).values)

@@ -81,16 +81,18 @@ def write(
     return schema
 
 
-def finish(directory: Path, *, made_by: Mapping[str, Any]) -> None:
+def finish(directory: Path, *, made_by: Mapping[str, Any] | None = None) -> None:
     """Write the checksums and, last, `store.json`: the folder is a store now.
 
     Args:
       directory: of the store; files that were added beside those of `write`, such as the card, get a checksum too.
-      made_by: what `store.json` says beside the format and version: `request`, `recipe`.
+      made_by: what `store.json` says beside the format and version: `request`, `recipe`; None for a store that no
+        request describes, because a program made its content.
     """
     write_manifest(directory)
     sizes = {split: len(rows) for split, rows in Lists.read(directory / FILE).splits.items()}
-    said = {"format": FORMAT, "version": __version__, **made_by, "sizes": sizes}
+    by = {"request": {}} if made_by is None else made_by
+    said = {"format": FORMAT, "version": __version__, **by, "sizes": sizes}
     (directory / "store.json").write_text(json.dumps(said, indent=2) + "\n")
 
 

@@ -1,4 +1,7 @@
-"""The kinds of entries of a store, one file each. A new kind is a file here and a line in `KINDS`."""
+"""The kinds of entries of a store, one file each.
+
+A new kind is a file here and a line in `KINDS`; a kind that only your program needs is made known by `register_kind`.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,10 +16,24 @@ from mmcl_jax.data.kinds.volume import VolumeKind
 from mmcl_jax.data.schema import Entry, Schema
 from mmcl_jax.errors import check
 
-KINDS: Mapping[str, Kind] = {
+KINDS: dict[str, Kind] = {
     kind.name: kind for kind in (ImageKind(), VolumeKind(), TableKind(), VectorKind(), TextKind(), BoxesKind())
 }
 _TAKEN = ("id", "key", "group", "label", "flat", "store", "valid", "present", "target")  # by the store or the batch
+
+
+def register_kind(kind: Kind) -> None:
+    """Make a kind of your own known by its name, in this process.
+
+    Every program that opens a store with such entries registers the kind first, and names a view and an encoder that
+    take it in its config; `examples/new_kind.py` is a whole program.
+
+    Raises:
+      ValueError: a kind of this name exists.
+    """
+    if kind.name in KINDS:
+        raise ValueError(f"the kind {kind.name!r} is registered twice")
+    KINDS[kind.name] = kind
 
 
 def kind_of(entry: Entry, name: str) -> Kind:

@@ -11,7 +11,7 @@ import polars as pl
 from mmcl_jax.datasets.cardiac.cine import dicom_cine
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.images.medical import nifti_array
-from mmcl_jax.prepare.table.cells import whole
+from mmcl_jax.prepare.table.cells import canonical_integers
 
 Channels = Literal["es-mid-ed", "es-ed"]
 SIZE = 210
@@ -85,7 +85,8 @@ def es_frames(path: Path) -> Mapping[str, int]:
     except pl.exceptions.PolarsError as error:
         raise UserError(f"The table of frames {path} cannot be read: {str(error).splitlines()[0]}.") from error
     check({"eid", "es_frame"} <= set(table.columns), f"The table of frames {path} needs the columns eid and es_frame.")
-    eids, texts = whole(table["eid"].str.strip_chars()), whole(table["es_frame"].str.strip_chars().replace("", None))
+    eids = canonical_integers(table["eid"].str.strip_chars())
+    texts = canonical_integers(table["es_frame"].str.strip_chars().replace("", None))
     check(eids.is_unique().all(), f"The table of frames {path} has a subject more than once.")
     frames = texts.cast(pl.Int64, strict=False)
     bad = texts.filter(frames.is_null() & texts.is_not_null())

@@ -17,7 +17,7 @@ from typing import Literal
 import polars as pl
 
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.prepare.table.cells import whole
+from mmcl_jax.prepare.table.cells import canonical_integers
 
 How = Literal["number", "choice", "any of", "count of"]
 _COLUMN = re.compile(r"(?:f\.)?(\d+)[-.](\d+)\.(\d+)|p(\d+)(?:_i(\d+))?(?:_a(\d+))?")
@@ -106,7 +106,8 @@ class UkbTable:
             used = ["eid", *(name for columns in self._columns.values() for name in columns.values())]
             self.total = int(lazy.select(pl.len()).collect().item())
             eid = lazy.select("eid").collect()["eid"].str.strip_chars()
-            lazy = lazy.with_columns(whole(eid).alias("eid"))  # 1000012.0 is the subject of the folder 1000012
+            eid = canonical_integers(eid).alias("eid")  # 1000012.0 is the subject of the folder 1000012
+            lazy = lazy.with_columns(eid)
             rows = lazy.filter(pl.col("eid").is_in(list(subjects))).select(used).collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}.") from error

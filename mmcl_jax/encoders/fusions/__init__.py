@@ -1,4 +1,4 @@
-"""Fusions: encoders of the features that other encoders give."""
+"""Fusions: encoders whose inputs are the features of other encoders."""
 
 from mmcl_jax.encoders.fusions.fused import Fused, check_fused, inputs_of, parts_of_views
 from mmcl_jax.encoders.fusions.fusion import Fusion, Part, Parts, part_of

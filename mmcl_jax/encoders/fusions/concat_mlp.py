@@ -1,4 +1,4 @@
-"""The plain fusion: features side by side through a multilayer perceptron."""
+"""Late fusion: a multilayer perceptron on concatenated features."""
 
 import itertools
 
@@ -13,7 +13,7 @@ from mmcl_jax.encoders.layers import kaiming_fan_in, linear
 
 
 class ConcatMLP(Fusion):
-    """Linear layers on the parts side by side, with ReLU between them."""
+    """Linear layers on the concatenated parts, with ReLU between them."""
 
     def __init__(
         self, *, parts: tuple[int, ...], hidden: int, features: int, layers: int, rngs: nnx.Rngs, dtype: DTypeLike
@@ -35,7 +35,7 @@ class ConcatMLP(Fusion):
         present: Bool[Array, " B"] | None = None,
         keys: Key[Array, " B"] | None = None,
     ) -> Features:
-        """Return the features of parts; of local features the mean is taken."""
+        """Return the features of parts; local features enter by their mean."""
         del train, present, keys
         x = jnp.concatenate([part.mean().astype(self.dtype) for part in embedded], axis=1)
         for layer in self.layers[:-1]:
@@ -53,14 +53,14 @@ def concat_mlp(
     features: int = 512,
     layers: int = 2,
 ) -> ConcatMLP:
-    """Return a late fusion: a multilayer perceptron on the features of all parts side by side.
+    """Return a late fusion: a multilayer perceptron on the concatenated features of all parts.
 
     Args:
-      parts: channels of each part.
+      parts: number of channels of each part.
       rngs: random streams for the initial parameters (Kaiming normal over the fan-in, biases 0).
       dtype: of the computation.
       hidden: width of the hidden layers.
-      features: width of the result.
+      features: width of the output.
       layers: number of linear layers.
 
     Raises:

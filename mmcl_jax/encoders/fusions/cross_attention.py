@@ -1,4 +1,4 @@
-"""Fusion by attention: tokens of one view attend to one another and to those of the other views."""
+"""Fusion by attention: the tokens of one view attend to one another, and to the tokens of all other views."""
 
 import functools
 import math
@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 from mmcl_jax.encoders.base import ENCODERS
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.fusions.fusion import Fusion, Part, Parts
-from mmcl_jax.encoders.layers import kept, linear
+from mmcl_jax.encoders.layers import linear, zero_absent
 
 _INIT = nnx.initializers.normal(0.02)
 
@@ -28,20 +28,20 @@ class Attention(nnx.Module):
     def __call__(
         self, x: Float[Array, "B K D"], context: Float[Array, "B M D"], mask: Bool[Array, "B M"]
     ) -> Float[Array, "B K D"]:
-        """Return what each query finds in the tokens of the context that exist, 0 before `out` if none does."""
+        """Attend from each query to the tokens in `mask`; without any token, return `out` of zeros."""
         batch, queries, width = x.shape
         split = (batch, -1, self.heads, width // self.heads)
         query = self.query(x).reshape(split)
         key, value = (half.reshape(split) for half in jnp.split(self.key_value(context), 2, axis=2))
         scores = jnp.einsum("bkhd,bmhd->bhkm", query, key).astype(jnp.float32) / math.sqrt(split[-1])
-        some = mask.any(axis=1)[:, None, None, None]
-        weights = jax.nn.softmax(scores, axis=3, where=mask[:, None, None] | ~some)  # finite without any
+        any_token = mask.any(axis=1)[:, None, None, None]
+        weights = jax.nn.softmax(scores, axis=3, where=mask[:, None, None] | ~any_token)  # finite without any token
         weights = jnp.where(mask[:, None, None], weights, 0).astype(x.dtype)
         return self.out(jnp.einsum("bhkm,bmhd->bkhd", weights, value).reshape(batch, queries, width))
 
 
 class Block(nnx.Module):
-    """Self-attention, cross-attention and a perceptron, each behind a norm and with a residual."""
+    """Self-attention, cross-attention and a perceptron, each with a norm before it and a residual connection."""
 
     def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
         self.norms = nnx.List([nnx.LayerNorm(width, dtype=dtype, rngs=rngs) for _ in range(3)])
@@ -62,7 +62,7 @@ class Block(nnx.Module):
 
 
 class CrossAttention(Fusion):
-    """Blocks of attention on the tokens of the last part."""
+    """Blocks of attention whose queries are the tokens of the last part."""
 
     def __init__(
         self,
@@ -89,18 +89,18 @@ class CrossAttention(Fusion):
         present: Bool[Array, " B"] | None = None,
         keys: Key[Array, " B"] | None = None,
     ) -> Features:
-        """Return the tokens of the last part, 0 where there is none, and their mean or the first as pooled features."""
+        """Return the tokens of the last part as local features, and their mean or the first as the pooled feature."""
         del train, present, keys
         masks = [jnp.ones(part.tokens.shape[:2], bool) if part.mask is None else part.mask for part in embedded]
         tokens = [
-            norm(layer(kept(part.tokens, there).astype(self.dtype)))
-            for part, there, layer, norm in zip(embedded, masks, self.inputs, self.norms, strict=True)
+            norm(layer(zero_absent(part.tokens, mask).astype(self.dtype)))
+            for part, mask, layer, norm in zip(embedded, masks, self.inputs, self.norms, strict=True)
         ]
         (*others, x), (*other_masks, mask) = tokens, masks
         context, context_mask = jnp.concatenate(others, axis=1), jnp.concatenate(other_masks, axis=1)
         for block in self.blocks:
             x = block(x, mask, context, context_mask)
-        last = Part(tokens=kept(x, mask), mask=mask, grid=embedded[-1].grid)
+        last = Part(tokens=zero_absent(x, mask), mask=mask, grid=embedded[-1].grid)
         pooled = last.mean() if self.pool == "mean" else last.tokens[:, 0]
         return Features(pooled=pooled, local=last.tokens, mask=embedded[-1].mask, grid=last.grid)
 
@@ -119,19 +119,18 @@ def cross_attention(
     """Return blocks in which tokens of the last part attend to one another, then to the tokens of all other parts.
 
     The interaction module of TIP (Du et al., ECCV 2024), whose sizes are the defaults: `of=("image.local",
-    "table.local")` lets columns look at places of the image. Every part first goes through a linear layer and a norm
-    (in TIP the image alone, as its columns have this width already). Blocks are pre-norm, with a perceptron four times
-    as wide and GELU. No token attends to one that is masked.
+    "table.local")` lets columns attend to positions of the image. Every part first passes a linear layer and a norm (in
+    TIP only the image does, whose columns already have this width). Blocks are pre-norm, with a perceptron four times
+    as wide and GELU. No token attends to a masked token.
 
     Args:
-      parts: channels of each part.
+      parts: number of channels of each part.
       rngs: random streams for the initial parameters (normal, 0.02, in the blocks; biases 0).
       dtype: of the computation.
-      width: of tokens, and of the result.
-      heads: of the attention.
-      blocks: number of them.
-      pool: the pooled features are the "mean" of the last part's tokens, or the "first", where that stands for the
-        whole (TIP's class token).
+      width: of the tokens and of the output.
+      heads: number of attention heads.
+      blocks: number of blocks.
+      pool: the pooled feature is the "mean" of the last part's tokens, or the "first" token (TIP's class token).
 
     Raises:
       ValueError: there are fewer than two parts, a size is not positive, or the heads do not divide the width.
@@ -145,9 +144,9 @@ def cross_attention(
       ((2, 8), (2, 5, 8))
     """
     if len(parts) < 2:
-        raise ValueError("cross_attention needs at least two parts; name them in `of` of the fused view")
+        raise ValueError("cross_attention needs at least two parts; name them in the option `of` of the fused view")
     if min(width, heads, blocks) <= 0 or width % heads:
         raise ValueError(
-            f"width, heads and blocks must be positive, and heads divide width, unlike {width}, {heads}, {blocks}"
+            f"width, heads and blocks must be positive, and heads must divide width, not {width}, {heads}, {blocks}"
         )
     return CrossAttention(parts=parts, width=width, heads=heads, blocks=blocks, pool=pool, rngs=rngs, dtype=dtype)

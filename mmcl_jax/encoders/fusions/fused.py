@@ -1,4 +1,4 @@
-"""Fused views: which features of which views a fusion is given."""
+"""Fused views: the features of other views that a fusion combines."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from mmcl_jax.views import VIEWS
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fused:
-    """A view of features: the encoder of its `modality`, a fusion, is given those that the texts `of` name."""
+    """A view made of features: the encoder of `modality`, a fusion, combines the features that `of` names."""
 
     modality: str
     of: tuple[str, ...]
@@ -19,21 +19,21 @@ class Fused:
 
 @VIEWS.register("fused")
 def fused(*, of: tuple[str, ...] = (), modality: str = "fusion") -> Fused:
-    """Return the features of other views, together, as the view of a fusion. A row has it if it has all the parts.
+    """Return the view of a fusion: features of other views. It is present in rows that have all parts.
 
     Args:
-      of: the parts, `VIEW` for pooled and `VIEW.local` for local features. The views are of inputs, not fused.
-      modality: names the fusion in `config.encoders`.
+      of: the parts, each `VIEW` for pooled or `VIEW.local` for local features of a view that is not fused itself.
+      modality: the name of the fusion in `config.encoders`.
 
     Raises:
-      ValueError: there is no part, a text is not of that form, or is there twice.
+      ValueError: `of` is empty, or a part is not of this form or named twice.
 
     Example:
       >>> fused(of=("image.local", "table"))
       Fused(modality='fusion', of=('image.local', 'table'))
     """
     if not of:
-        raise ValueError("of must name the features that are fused, such as ('image.local', 'table')")
+        raise ValueError("of must name the features to fuse, such as ('image.local', 'table')")
     for text in of:
         try:
             head = parse_key(text).head
@@ -42,7 +42,7 @@ def fused(*, of: tuple[str, ...] = (), modality: str = "fusion") -> Fused:
         if head:
             raise ValueError(f"of: features are fused before any head; write {text.split(':')[0]!r}, not {text!r}")
         if of.count(text) > 1:
-            raise ValueError(f"of: {text!r} is there twice")
+            raise ValueError(f"of: {text!r} is named twice; remove one")
     return Fused(modality=modality, of=of)
 
 
@@ -52,7 +52,7 @@ def parts_of_views(views: ConfigDict) -> dict[str, tuple[str, ...]]:
 
 
 def inputs_of(views: ConfigDict, modality: str) -> tuple[str, ...]:
-    """Return the inputs that an encoder's features come from: the modality itself, or those of a fusion's parts."""
+    """Return the inputs of an encoder: the modality itself, or the inputs of the parts of a fusion."""
     fusions = [texts for name, texts in parts_of_views(views).items() if views[name].modality == modality]
     parts = [views[parse_key(text).modality].modality for texts in fusions for text in texts]
     return tuple(dict.fromkeys(parts)) or (modality,)
@@ -65,22 +65,25 @@ def check_fused(config: ConfigDict) -> None:
       UserError: naming the key.
     """
     fusions = parts_of_views(config.views)
-    made_of: dict[str, list[str]] = {}
+    features_of: dict[str, list[str]] = {}
     for name, texts in fusions.items():
         path, modality = f"config.views.{name}", VIEWS.build(config.views[name], f"config.views.{name}").modality
         check(
             modality not in config.inputs,
-            f"{path}.modality: {modality!r} is one of config.inputs; name the fusion otherwise, such as 'fusion'.",
+            f"{path}.modality: {modality!r} is one of config.inputs; give the fusion another name, such as 'fusion'.",
         )
         for text in texts:
             view = parse_key(text).modality
-            others = ", ".join(other for other in config.views if other not in fusions) or "none of an input"
+            others = ", ".join(other for other in config.views if other not in fusions) or "no view of an input"
             check(view in config.views, f"{path}.of: there is no view {view!r}; config.views has {others}.")
-            check(view not in fusions, f"{path}.of: {view!r} is a fused view itself; name views of inputs: {others}.")
+            check(
+                view not in fusions,
+                f"{path}.of: {view!r} is fused itself; name views of inputs, such as {others}.",
+            )
         features = [text.replace(view := parse_key(text).modality, config.views[view].modality, 1) for text in texts]
-        first = made_of.setdefault(modality, features)
+        first = features_of.setdefault(modality, features)
         check(
             first == features,
-            f"{path}.of: it fuses {' and '.join(features)}, and another view of {modality!r} {' and '.join(first)}; "
-            "give it another modality, with an encoder of its own.",
+            f"{path}.of: this view fuses {' and '.join(features)}, and another view of {modality!r} fuses "
+            f"{' and '.join(first)}; give this view another modality, with an encoder of its own.",
         )

@@ -1,4 +1,4 @@
-"""The data card: one HTML page, without scripts or anything fetched, that shows what `prepare` found and made."""
+"""The data card: one self-contained HTML page, without scripts, about the raw files and the store made of them."""
 
 from mmcl_jax.prepare.card.page import render_card
 

@@ -1,4 +1,4 @@
-"""Sections about columns: those of the table, each with its distribution, and those left out, each with why."""
+"""Sections about columns: the columns of the table with their distributions, and the columns left out, with reasons."""
 
 from mmcl_jax.page import charts
 from mmcl_jax.page.html import Child, Html, element, folded, name, section, table
@@ -7,29 +7,29 @@ from mmcl_jax.prepare.card.findings import ColumnFinding, Findings
 from mmcl_jax.prepare.card.phrases import beyond_train, features_of, left_out_of, skew_of, spread_of, value_of
 from mmcl_jax.text import visible
 
-CHARTED = 60  # features with a chart; a page with thousands of charts helps nobody
+CHARTED = 60  # features with a chart; more charts would make the page slow and unread
 _CATEGORIES = 5
 _LEFT_OUT_OPEN = 40
 _AXES = {"log": "logarithmic axis", "middle": "outer bars: the lowest and highest twentieth"}
 
 
 def features(findings: Findings) -> Html | None:
-    """Return the columns of the store's table: the first ones drawn, the others as lines; None for no table."""
+    """Return the columns of the store's table: the first 60 with charts, the rest as lines; None for no table."""
     columns = features_of(findings)
     if not columns:
         return None
     kinds: dict[str, int] = {}
     for column in columns:
         kinds[column.kind] = kinds.get(column.kind, 0) + 1
-    said = ", ".join(f"{count(columns)} {kind}" for kind, columns in kinds.items())
+    by_kind = ", ".join(f"{count(columns)} {kind}" for kind, columns in kinds.items())
     incomplete = sum(column.missing > 0 for column in columns)
     lead = element(
         "p",
-        f"{counted(len(columns), 'column')} make up the table: {said}. ",
+        f"{counted(len(columns), 'column')} make up the table: {by_kind}. ",
         f"{count(incomplete)} of them {'has' if incomplete == 1 else 'have'} missing values."
         if incomplete
         else "None has missing values.",
-        " Distributions are over all rows kept; the line marks the median.",
+        " Distributions are over all rows of the store; the line marks the median.",
         class_="lead",
     )
     cards = element("ul", [_card(column, findings.kept) for column in columns[:CHARTED]], class_="cards")
@@ -39,32 +39,32 @@ def features(findings: Findings) -> Html | None:
 def distribution(column: ColumnFinding, kept: int) -> Html:
     """Draw the values of one column: a histogram with its ends, or bars of the most frequent categories."""
     if column.histogram:
-        made = charts.histogram(
+        chart = charts.histogram(
             column.histogram["edges"],
             column.histogram["counts"],
             label=f"Histogram of {visible(column.name)}: {spread_of(column, kept)}",
-            said=lambda value: value_of(column, value),
+            written=lambda value: value_of(column, value),
             median=column.numbers.get("median"),
             even=column.axis == "linear",
         )
-        if made is not None:
-            return element("div", made, _ends(column), _moments(column))
+        if chart is not None:
+            return element("div", chart, _ends(column), _moments(column))
     if column.top:
         return _categories(column, kept)
     return element("p", spread_of(column, kept), class_="calm")
 
 
 def left_out(findings: Findings) -> Html:
-    """Return the columns that are neither feature nor label, with the reason."""
+    """Return the columns that are neither feature nor label, each with the reason."""
     columns = left_out_of(findings)
     if not columns:
         return section("left-out", "Columns left out", element("p", "No column was left out.", class_="calm"))
-    lead = "None of these is seen by an encoder."
+    lead = "No encoder sees these columns."
     lines: list[tuple[Child, ...]] = [(name(column.name), _role(column), column.why or "–") for column in columns]
-    made = table("Columns left out", ("Column", "Used as", "Why"), lines)
+    listing: Html = table("Columns left out", ("Column", "Used as", "Why"), lines)
     if len(columns) > _LEFT_OUT_OPEN:
-        made = folded(f"All {counted(len(columns), 'column')}", made)
-    return section("left-out", "Columns left out", element("p", lead, class_="lead"), made)
+        listing = folded(f"All {counted(len(columns), 'column')}", listing)
+    return section("left-out", "Columns left out", element("p", lead, class_="lead"), listing)
 
 
 def _card(column: ColumnFinding, kept: int) -> Html:
@@ -88,30 +88,30 @@ def _ends(column: ColumnFinding) -> Html:
 
 
 def _moments(column: ColumnFinding) -> Html:
-    said = [f"{key} {value_of(column, column.numbers[key])}" for key in ("median", "mean") if key in column.numbers]
+    moments = [f"{key} {value_of(column, column.numbers[key])}" for key in ("median", "mean") if key in column.numbers]
     if "sd" in column.numbers:
-        said.append(f"sd {number(column.numbers['sd'])}{' days' if column.kind == 'date' else ''}")
+        moments.append(f"sd {number(column.numbers['sd'])}{' days' if column.kind == 'date' else ''}")
     if column.axis in _AXES:
-        said.append(_AXES[column.axis])
-    return element("p", " · ".join(said), class_="moments")
+        moments.append(_AXES[column.axis])
+    return element("p", " · ".join(moments), class_="moments")
 
 
 def _categories(column: ColumnFinding, kept: int) -> Html:
-    known = kept - column.missing
+    present = kept - column.missing
     shown = column.top[:_CATEGORIES]
-    lines = [(name(text, 40), float(rows), share(rows, known)) for text, rows in shown]
+    lines = [(name(text, 40), float(rows), share(rows, present)) for text, rows in shown]
     hidden = max(column.distinct, len(column.top)) - len(shown)
-    rest = known - sum(rows for _, rows in shown)
-    more = f"and {counted(hidden, 'other', 'others')}, {share(rest, known)} of rows" if hidden > 0 else None
-    return element("div", charts.bars(lines, known), element("p", more, class_="moments") if more else None)
+    rest = present - sum(rows for _, rows in shown)
+    more = f"and {counted(hidden, 'other', 'others')}, {share(rest, present)} of rows" if hidden > 0 else None
+    return element("div", charts.bars(lines, present), element("p", more, class_="moments") if more else None)
 
 
 def _missing(column: ColumnFinding, kept: int) -> Child:
     different = f"{count(column.distinct)} different"
     if not column.missing:
         return [element("span", "none missing"), element("span", different)]
-    often = sorted(column.missing_words.items(), key=lambda item: -item[1])
-    words = ", ".join(f"{_quoted(word)} × {count(rows)}" for word, rows in often)
+    by_count = sorted(column.missing_words.items(), key=lambda item: -item[1])
+    words = ", ".join(f"{_quoted(word)} × {count(rows)}" for word, rows in by_count)
     return [
         element("span", f"{share(column.missing, kept)} missing"),
         element("span", different),

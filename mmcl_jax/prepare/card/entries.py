@@ -1,4 +1,4 @@
-"""The section about the entries of the store: what each is, which rows have it, and a glance at its values."""
+"""The section about the entries of the store: their kinds, the rows that have them, and a glance at their values."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ class Glance(NamedTuple):
 
 
 def entries(findings: Findings, glances: Mapping[str, Glance]) -> Html | None:
-    """Return all entries as a table, and a glance at each; None where findings know of none."""
+    """Return a table of all entries, and a glance at each; None if the findings list no entry."""
     if not findings.entries:
         return None
     lines = [_line(entry, findings.kept) for entry in findings.entries]
@@ -33,13 +33,13 @@ def entries(findings: Findings, glances: Mapping[str, Glance]) -> Html | None:
         if absent
         else ", in every row."
     )
-    shown = [_glance(entry, glances.get(entry["name"], Glance())) for entry in findings.entries]
+    parts = [_glance(entry, glances.get(entry["name"], Glance())) for entry in findings.entries]
     return section(
         "entries",
         "Entries",
         element("p", lead, class_="lead"),
         table("Entries of the store", head, lines, numeric={4, 5}),
-        *[one for one in shown if one is not None],
+        *[part for part in parts if part is not None],
     )
 
 
@@ -61,33 +61,35 @@ def _line(entry: Mapping[str, Any], kept: int) -> tuple[Child, ...]:
 
 
 def _glance(entry: Mapping[str, Any], glance: Glance) -> Html | None:
-    """Draw the values of an entry; None for entries that have sections of their own."""
+    """Draw the values of an entry; return None for an entry that has its own section."""
     parts: list[Child] = []
     if facts := entry.get("values"):
-        made = charts.histogram(
+        chart = charts.histogram(
             facts["edges"],
             facts["counts"],
             label=f"Histogram of the values of {clipped(entry['name'])}",
-            said=number,
+            written=number,
             median=facts["median"],
         )
-        said = f"median {number(facts['median'])} · mean {number(facts['mean'])} · sd {number(facts['sd'])}"
-        said += (
+        moments = f"median {number(facts['median'])} · mean {number(facts['mean'])} · sd {number(facts['sd'])}"
+        moments += (
             f" · {share(facts['missing'], 1)} of the values missing · of {counted(facts['looked_at'], 'training row')}"
         )
         ends = [element("span", number(facts[key])) for key in ("min", "max")]
-        parts.append(element("div", made, element("div", ends, class_="ends"), element("p", said, class_="moments")))
+        parts.append(
+            element("div", chart, element("div", ends, class_="ends"), element("p", moments, class_="moments"))
+        )
     if entry["names"]:
         hidden = entry["named"] - len(entry["names"])
         listed: list[Child] = [
-            fragment(" " if place else "", name(text, 24)) for place, text in enumerate(entry["names"])
+            fragment(" " if index else "", name(text, 24)) for index, text in enumerate(entry["names"])
         ]
         what = "Tokens" if entry["kind"] == "text" else "Features"
         parts.append(
             element("p", f"{what}: ", listed, f" and {count(hidden)} more" if hidden > 0 else "", class_="moments")
         )
     if columns := entry.get("columns"):
-        rows = [(name(one["name"], 60), one["kind"], share(one["missing"], 1), one["values"]) for one in columns]
+        rows = [(name(col["name"], 60), col["kind"], share(col["missing"], 1), col["values"]) for col in columns]
         parts.append(table(f"Columns of {entry['name']}", ("Column", "Kind", "Missing", "Values"), rows, numeric={2}))
     if classes := entry.get("classes"):
         total = sum(rows for _, rows in classes) or 1

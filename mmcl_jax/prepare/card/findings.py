@@ -1,4 +1,4 @@
-"""What `prepare` found out: the content of `findings.json`, the terminal summary and the data card."""
+"""The findings of `prepare`: the content of `findings.json`, of the terminal summary and of the data card."""
 
 import dataclasses
 import io
@@ -17,24 +17,25 @@ class ColumnFinding:
     """One column of the raw table.
 
     Attributes:
-      name: of the column.
+      name: the name of the column.
       role: "feature", "label", "identifier", "image", "group", "split" or "ignore".
-      kind: of a feature or label; "" for the others.
-      unit: of its values, if it was declared.
-      tags: groups it was declared to belong to, such as "morphometric".
-      why: the reason, where a column was left out, or its kind or role was not plain.
-      missing: rows without a value, among the rows that were kept.
-      missing_words: how often each word for "no value" was met, such as {"NA": 12}.
+      kind: the kind of a feature or label; "" for other roles.
+      unit: the declared unit of the values, if any.
+      tags: declared groups of columns that it belongs to, such as "morphometric".
+      why: the reason why the column was left out, or why it has this kind or role, if that is not obvious.
+      missing: number of rows of the store without a value.
+      missing_words: how often each word for "no value" occurred, such as {"NA": 12}.
       distinct: number of different values.
-      numbers: "min", "max", "mean", "sd" and "median" of a continuous or date column, over kept rows.
-      histogram: "edges" [n + 1] and "counts" [n], of a continuous or date column.
-      axis: "log" if the bins of the histogram are even in logarithms, "middle" if all but the outer two are even
-        between the 5th and the 95th percentile, where even bins would leave the histogram nearly empty; else "linear".
-      middle: what share of its range the middle nine tenths of the values take up.
-      scaling: in what scale it is standardised.
-      top: the most frequent categories, as (text, count), of a coded column.
-      unseen: rows outside train whose category train does not have, by split.
-      outside: rows outside train with a number beyond train's range, by split.
+      numbers: "min", "max", "mean", "sd" and "median" of a continuous or date column, over the rows of the store.
+      histogram: "edges" [n + 1] and "counts" [n] of a continuous or date column.
+      axis: "linear" if the bins of the histogram are equally wide. Where these would leave the histogram nearly empty,
+        "log" if bins are equally wide in logarithms, or "middle" if bins are equally wide between the 5th and the 95th
+        percentile, with one more bin on either side.
+      middle: the share of the range that holds the middle nine tenths of the values.
+      scaling: the scale in which the column is standardised.
+      top: the most frequent categories of a coded column, as (text, count).
+      unseen: by split, rows outside train with a category that train does not have.
+      outside: by split, rows outside train with a number beyond train's range.
     """
 
     name: str
@@ -58,28 +59,29 @@ class ColumnFinding:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Findings:
-    """Everything found.
+    """The findings on a table, its images and further entries, and on the store made of them.
 
     Attributes:
       source: name of the table file or data set.
-      rows: rows of the raw table.
-      kept: rows in the store.
+      rows: number of rows in the raw table.
+      kept: number of rows in the store.
       lost: number of rows in quarantine by cause, such as {"broken image": 2}.
-      steps: of the recipe of a named data set: {"what", "before", "after"}.
-      columns: one per raw column of the main table, in its order.
-      entries: of the store, each with its "name", "kind", "role", "stored" shape, "dtype", "source", "rows" that have
-        it and rows in which it is "missing", the former by "splits", and, by kind, "values", "classes" or "columns";
-        and how many are "bad", by cause.
-      splits: rows per split.
-      subsets: rows per subset.
-      labels: for each class label, rows per class and split: {"model": {"train": {"M1": 40, ...}, ...}}.
+      steps: the steps of the recipe of a named data set, as {"what", "before", "after"}.
+      columns: the columns of the main raw table, in its order.
+      entries: the entries of the store, each with its "name", "kind", "role", "stored" shape, "dtype" and "source"; the
+        number of "rows" that have it, by "splits", too; the number of rows in which it is "missing", and "bad", by
+        cause; and, depending on its kind, "values", "classes" or "columns".
+      splits: number of rows per split.
+      subsets: number of rows per subset.
+      labels: for each class label, number of rows per split and class: {"model": {"train": {"M1": 40, ...}, ...}}.
       images: facts about the image files, such as {"files": 100, "stored": "64 x 64 x 3", "fit": "...",
         "sizes": [["300 x 300", 95], ["299 x 300", 5]]}.
-      warnings: sentences a user should read, worst first: leaking columns, groups in two splits, near-duplicates.
-      near_duplicates: near-duplicate images in different splits: {"first", "second" (keys), "splits", "difference"}.
-      alike: where nearly equal images were kept in one split: "groups" of them, their "rows", and the rows of the
-        "largest".
-      forest: what a random forest gets from the table alone, by label: {"model": {"metric": "top-1", "value": 0.98,
+      warnings: sentences a user should read, worst first: leaky columns, groups in two splits, near duplicates.
+      near_duplicates: pairs of near-duplicate images in different splits, as {"first", "second" (keys), "splits",
+        "difference"}.
+      alike: if each group of near-duplicate images was put into one split: the number of "groups", their "rows", and
+        the rows of the "largest" group.
+      forest: the scores of a random forest on the table alone, by label: {"model": {"metric": "top-1", "value": 0.98,
         "chance": 0.03, "train_rows": 1000, "test_rows": 200, "importance": [["Length", 0.3], ...]}}.
     """
 
@@ -117,10 +119,12 @@ class Findings:
     def read(cls, path: Path) -> "Findings":
         """Read `findings.json`."""
         raw = json.loads(path.read_text())
+        if "twins" in raw:  # their name in older stores
+            raw["near_duplicates"] = raw.pop("twins")
         columns = [ColumnFinding(**column) for column in raw.pop("columns")]
         return cls(columns=columns, **raw)
 
     @classmethod
     def of(cls, store: Store) -> "Findings":
-        """Read what was found out when the store was made."""
+        """Read the findings beside a store, made with it."""
         return cls.read(store.directory / "findings.json")

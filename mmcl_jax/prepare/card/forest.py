@@ -1,4 +1,4 @@
-"""The section about a random forest on the table alone: how much of a label the columns give away."""
+"""The section about a random forest on the table alone, which shows how leaky the columns are."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,31 +9,31 @@ from mmcl_jax.page.wording import count, counted
 from mmcl_jax.prepare.card.findings import Findings
 
 _COLUMNS = 8
-_GIVEN_AWAY = 0.95
+_LEAKY_SCORE = 0.95
 _PERCENT = frozenset({"top-1", "top1", "accuracy", "balanced accuracy"})
-_UP_TO_ONE = _PERCENT | {"auroc", "r2", "r²"}  # an error has no such end, and no bar
-_READ_SO = (
-    "Trained on the table of the train split and scored on the test split, without images. Where the forest is near "
-    "100 %, the table gives the label away: results with table input then mean little, and only results on images "
-    "alone are meaningful."
+_UP_TO_ONE = _PERCENT | {"auroc", "r2", "r²"}  # errors have no upper bound, and get no bar
+_HOW_TO_READ = (
+    "The forest was trained on the table of the train split and scored on the test split, without images. If its score "
+    "is near 100 %, the table gives the label away: results with table input then mean little, and only results on "
+    "images alone are meaningful."
 )
 
 
 def forest(findings: Findings) -> Html | None:
-    """Show, per label, the forest's score, chance, and the columns it leans on; None if no forest was trained."""
+    """Show each label's score, chance level and most important columns; return None if no forest was trained."""
     if not findings.forest:
         return None
     cards = [_result(label, result) for label, result in findings.forest.items()]
     return section(
         "forest",
         "What the table alone gives away",
-        element("p", _READ_SO, class_="lead"),
+        element("p", _HOW_TO_READ, class_="lead"),
         element("ul", cards, class_="cards wide"),
     )
 
 
 def score(metric: str, value: float) -> str:
-    """Return a score as its metric is written: accuracies in percent, others with three decimals.
+    """Return a score in the form of its metric: accuracies in percent, other metrics with three decimals.
 
     >>> score("top-1", 0.98), score("AUROC", 0.98)
     ('98.0 %', '0.980')
@@ -42,9 +42,9 @@ def score(metric: str, value: float) -> str:
 
 
 def gives_away(result: Mapping[str, Any]) -> bool:
-    """Return whether a forest is so good that results with table input mean little."""
+    """Return whether a forest scores so high that results with table input mean little."""
     value = result.get("value")
-    return _bounded(result) and isinstance(value, int | float) and value >= _GIVEN_AWAY
+    return _bounded(result) and isinstance(value, int | float) and value >= _LEAKY_SCORE
 
 
 def _bounded(result: Mapping[str, Any]) -> bool:
@@ -82,4 +82,4 @@ def _importance(importance: Any) -> Html | None:
     lines: list[tuple[Child, float, str]] = [(name(column, 40), weight, f"{weight:.2f}") for column, weight in shown]
     hidden = len(importance) - len(shown)
     more = element("p", f"and {count(hidden)} more in findings.json", class_="moments")
-    return element("div", element("h4", "Columns it leans on"), charts.bars(lines, most), more if hidden else None)
+    return element("div", element("h4", "Most important columns"), charts.bars(lines, most), more if hidden else None)

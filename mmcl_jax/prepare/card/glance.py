@@ -1,4 +1,4 @@
-"""A glance at the values of entries, for the data card: images, masks and boxes over their images, histograms."""
+"""A glance at the values of entries, for the data card: images, masks and boxes over their images, and histograms."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,50 +12,50 @@ from mmcl_jax.prepare.entries.matrix import MISSING
 from mmcl_jax.prepare.images.levels import to_uint8
 
 _IMAGES = 12
-_ROWS = 1000  # of a vector
+_ROWS = 1000  # of a vector, for its histogram
 _BINS = 24
 _SMALL = 96  # images with boxes are enlarged to this, so that lines can be seen
-_COLOURS = np.array(  # Okabe and Ito's, which colour-blind people can tell apart
+_COLOURS = np.array(  # of Okabe and Ito, which colour-blind people can tell apart
     [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)],
     np.uint8,
 )
 
 
 def glances(content: Content, texts: Mapping[str, list[tuple[str, str]]]) -> dict[str, Glance]:
-    """Return what the card shows of each entry that can be looked at; `texts` are (key, text) by entry."""
-    found = {}
+    """Return a glance at each entry with images or texts; `texts` are some (key, text) by entry."""
+    by_entry = {}
     for name, part in content.parts.items():
         entry = part.entry
         if name in texts:
-            found[name] = Glance(texts=texts[name])
+            by_entry[name] = Glance(texts=texts[name])
         elif entry.of:
-            found[name] = Glance(
+            by_entry[name] = Glance(
                 images=[(content.keys[row], _over(content, name, row)) for row in _rows(content, part)]
             )
         elif entry.kind in ("image", "volume"):
             images = [(content.keys[row], grey_or_colour(_value(part, row))) for row in _rows(content, part)]
-            found[name] = Glance(images=images)
-    return found
+            by_entry[name] = Glance(images=images)
+    return by_entry
 
 
 def facts(content: Content, name: str) -> dict[str, Any]:
-    """Return what findings say of the values of an entry: a histogram of a vector, shares of the classes of targets."""
+    """Return the findings on an entry's values: a histogram of a vector, or how often a target has each class."""
     part = content.parts[name]
     if part.entry.kind == "vector":
-        return {"values": _spread(content, part)}
+        return {"values": _distribution(content, part)}
     if part.entry.kind == "boxes":
         codes = part.values[..., 4]
-        return {"classes": _counted(part, codes[~np.isnan(codes)].astype(int))}
+        return {"classes": _counts(part, codes[~np.isnan(codes)].astype(int))}
     if part.entry.of:
         rows = _rows(content, part)
-        return {"classes": _counted(part, np.concatenate([_value(part, row).ravel() for row in rows]))} if rows else {}
+        return {"classes": _counts(part, np.concatenate([_value(part, row).ravel() for row in rows]))} if rows else {}
     return {}
 
 
 def grey_or_colour(values: np.ndarray) -> np.ndarray:
     """Return an image `[H, W, C]` or the middle slice of a volume `[D, H, W, C]` as uint8 `[H, W, 1 or 3]`.
 
-    What is deeper than 8 bits has its own range.
+    Pixels deeper than 8 bits are scaled by the range of the image.
     """
     if values.ndim == 4:
         values = values[len(values) // 2]
@@ -64,25 +64,25 @@ def grey_or_colour(values: np.ndarray) -> np.ndarray:
 
 
 def _rows(content: Content, part: Part) -> list[int]:
-    """Return some rows of train that have an entry, spread over it."""
+    """Return some rows of train that have an entry, evenly spread."""
     train = content.splits["train"]
     if part.at is not None:
         first = part.at if part.at.ndim == 1 else part.at[:, 0]
         train = train[first[train] >= 0]
-    return [int(train[place]) for place in np.linspace(0, len(train) - 1, min(len(train), _IMAGES)).astype(int)]
+    return [int(train[index]) for index in np.linspace(0, len(train) - 1, min(len(train), _IMAGES)).astype(int)]
 
 
 def _value(part: Part, row: int) -> np.ndarray:
-    """Return the value of a row; of several images the first."""
-    place = row if part.at is None else int(part.at[row] if part.at.ndim == 1 else part.at[row, 0])
-    return np.asarray(part.values[place])
+    """Return the value of a row; if it has several images, the first."""
+    index = row if part.at is None else int(part.at[row] if part.at.ndim == 1 else part.at[row, 0])
+    return np.asarray(part.values[index])
 
 
 def _over(content: Content, name: str, row: int) -> np.ndarray:
-    """Return a mask or boxes over their image, in colours."""
+    """Return the image of a mask or of boxes, with these drawn over it in colours."""
     part = content.parts[name]
-    under = grey_or_colour(_value(content.parts[part.entry.of], row))
-    image = np.repeat(under, 3, axis=-1) if under.shape[-1] == 1 else under
+    base = grey_or_colour(_value(content.parts[part.entry.of], row))
+    image = np.repeat(base, 3, axis=-1) if base.shape[-1] == 1 else base
     value = _value(part, row)
     if part.entry.kind != "boxes":
         codes = (value[len(value) // 2] if value.ndim == 4 else value)[..., 0].astype(int)
@@ -99,27 +99,27 @@ def _over(content: Content, name: str, row: int) -> np.ndarray:
     return np.asarray(enlarged)
 
 
-def _spread(content: Content, part: Part) -> dict[str, Any]:
+def _distribution(content: Content, part: Part) -> dict[str, Any]:
     """Return a histogram and moments of the values of some training rows."""
     train = content.splits["train"]
-    places = train if part.at is None else part.at[train]
-    places = np.sort(places[places >= 0])[:: max(1, len(places) // _ROWS)][:_ROWS]
-    values = np.asarray(part.values[places]).astype(np.float64)
+    indices = train if part.at is None else part.at[train]
+    indices = np.sort(indices[indices >= 0])[:: max(1, len(indices) // _ROWS)][:_ROWS]
+    values = np.asarray(part.values[indices]).astype(np.float64)
     if part.entry.dtype == "int8":
         values = np.where(values == MISSING, np.nan, values)
-    known = values[~np.isnan(values)]
-    if not known.size:
+    present = values[~np.isnan(values)]
+    if not present.size:
         return {}
-    counts, edges = np.histogram(known, bins=_BINS)
+    counts, edges = np.histogram(present, bins=_BINS)
     return {
-        "edges": edges.tolist(), "counts": counts.tolist(), "median": float(np.median(known)),
-        "mean": float(known.mean()), "sd": float(known.std()), "min": float(known.min()), "max": float(known.max()),
-        "missing": float(np.isnan(values).mean()), "looked_at": len(places),
+        "edges": edges.tolist(), "counts": counts.tolist(), "median": float(np.median(present)),
+        "mean": float(present.mean()), "sd": float(present.std()), "min": float(present.min()),
+        "max": float(present.max()), "missing": float(np.isnan(values).mean()), "looked_at": len(indices),
     }  # fmt: skip
 
 
-def _counted(part: Part, codes: np.ndarray) -> list[tuple[str, int]]:
-    """Return the classes of a target with how often each is met."""
+def _counts(part: Part, codes: np.ndarray) -> list[tuple[str, int]]:
+    """Return the classes of a target, each with its number of pixels or boxes."""
     categories = part.entry.columns[0].categories
     counts = np.bincount(codes, minlength=len(categories))
     return [(text, int(counts[code])) for code, text in enumerate(categories)]

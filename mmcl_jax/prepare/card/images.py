@@ -1,4 +1,4 @@
-"""The section about images: facts about the files, and a contact sheet of what the store holds."""
+"""The section about images: facts about the files, and a contact sheet of images in the store."""
 
 import base64
 import io
@@ -13,13 +13,13 @@ from mmcl_jax.page.wording import clipped, count, number, share
 from mmcl_jax.prepare.card.findings import Findings
 
 _EXACT = 128  # images of at most this height and width are embedded without loss
-_LARGEST = 320  # larger ones are shown smaller: the page is for looking, the store has the pixels
-_SIZES = 8
-_STRIP = 8
+_LARGEST = 320  # larger images are shrunk to this: the page is for viewing, the store has all pixels
+_SIZES = 8  # that are listed
+_STRIP = 8  # images
 
 
 def contact_sheet(findings: Findings, images: Sequence[tuple[str, np.ndarray]]) -> Html:
-    """Show facts and the contact sheet."""
+    """Return the section: facts about the files, their sizes, and the images with their captions."""
     facts = [
         element("div", element("dt", _title(key)), element("dd", _fact(value)))
         for key, value in findings.images.items()
@@ -36,17 +36,17 @@ def contact_sheet(findings: Findings, images: Sequence[tuple[str, np.ndarray]]) 
 
 
 def strip(images: Sequence[tuple[str, np.ndarray]]) -> Html | None:
-    """Show the first few images side by side, for the head of the page; the contact sheet has their captions."""
+    """Return the first few images side by side, for the head of the page; the contact sheet has their captions."""
     shown = [_image(pixels, alt="") for _, pixels in images[:_STRIP]]
     return element("div", shown, class_="hero", aria_hidden="true") if shown else None
 
 
 def data_uri(pixels: np.ndarray) -> str:
-    """Return an image as a `data:` address: PNG if it is small, which keeps every pixel, and else JPEG.
+    """Return an image as a `data:` URI: as PNG, without loss, if it is small, and otherwise as JPEG.
 
     Args:
-      pixels: `[H, W, C]` uint8. One channel is shown in grey and three in colour; of two, the first is shown, and of
-        more than three, the first three.
+      pixels: `[H, W, C]` uint8. One channel is shown in grey, three in colour; of two channels the first is shown, of
+        more than three the first three.
     """
     channels = pixels.shape[2]
     shown = pixels[..., :3] if channels >= 3 else pixels[..., 0]
@@ -70,7 +70,7 @@ def figure(caption: str, pixels: np.ndarray) -> Html:
 
 def _image(pixels: np.ndarray, *, alt: str) -> Html:
     height, width = pixels.shape[:2]
-    few = "pixels" if max(height, width) <= 64 else None  # each shown as a square, since a blur would hide how few
+    few = "pixels" if max(height, width) <= 64 else None  # drawn as squares: smoothing would hide how few
     return element("img", src=data_uri(pixels), alt=alt, width=width, height=height, class_=few)
 
 

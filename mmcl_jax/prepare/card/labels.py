@@ -1,4 +1,4 @@
-"""Sections about labels and their balance, and about splits and subsets."""
+"""Sections about labels and their class balance, and about splits and subsets."""
 
 import statistics
 from collections.abc import Mapping
@@ -12,39 +12,39 @@ from mmcl_jax.prepare.card.phrases import alike_of, beyond_train, labels_of
 
 Balance = Mapping[str, Mapping[str, int]]  # rows per class, by split
 
-_CLASSES = 20  # classes that are listed one by one
+_CLASSES = 20  # that are listed; of more classes, the most frequent ones
 
 
 def labels(findings: Findings) -> Html:
-    """Show every label: classes and their balance per split, or the distribution of a number."""
+    """Return the section on labels: the classes of each with their balance per split, or its distribution."""
     columns = {column.name: column for column in labels_of(findings)}
     named = [*columns, *(label for label in findings.labels if label not in columns)]
     if not named:
-        calm = "There is no label: the store serves pretraining, and its rows were split without regard to classes."
+        calm = "There is no label: the store serves pretraining only, and its rows were split without stratification."
         return section("labels", "Labels", element("p", calm, class_="calm"))
-    lead = element("p", "Labels are kept for evaluation. They are no part of the table.", class_="lead")
+    lead = element("p", "Labels are stored for evaluation. They are not part of the table.", class_="lead")
     return section("labels", "Labels", lead, [_label(label, columns.get(label), findings) for label in named])
 
 
 def splits(findings: Findings) -> Html:
-    """Show the rows per split and per subset."""
+    """Return the section on splits: the number of rows per split and per subset."""
     parts = list(findings.splits.items())
     total = sum(findings.splits.values())
     lines = [
-        ([charts.swatch(place), " ", name(split)], count(rows), share(rows, total))
-        for place, (split, rows) in enumerate(parts)
+        ([charts.swatch(index), " ", name(split)], count(rows), share(rows, total))
+        for index, (split, rows) in enumerate(parts)
     ]
-    made: list[Child] = [
+    content: list[Child] = [
         element("div", charts.stacked(parts, label="Rows per split"), class_="tall"),
         table("Rows per split", ("Split", "Rows", "Share"), lines, numeric={1, 2}, narrow=True),
     ]
     if findings.subsets:
         subsets = [(name(subset), count(rows), share(rows, total)) for subset, rows in findings.subsets.items()]
         head = ("Subset", "Rows", "Of all rows")
-        made.append(table("Subsets", head, subsets, numeric={1, 2}, captioned=True, narrow=True))
+        content.append(table("Subsets", head, subsets, numeric={1, 2}, captioned=True, narrow=True))
     if findings.alike:
-        made.append(element("p", alike_of(findings), class_="moments"))
-    return section("splits", "Splits and subsets" if findings.subsets else "Splits", made)
+        content.append(element("p", alike_of(findings), class_="moments"))
+    return section("splits", "Splits and subsets" if findings.subsets else "Splits", content)
 
 
 def _label(label: str, column: ColumnFinding | None, findings: Findings) -> Html:
@@ -76,7 +76,7 @@ def _balance(balance: Balance) -> Html:
 
 
 def _shares(classes: list[str], balance: Balance) -> Html:
-    """Draw a bar per split, made of the classes: whether splits have the same balance is seen at once."""
+    """Draw a bar of the classes per split, so that a difference in balance is seen at once."""
     lines = [
         element(
             "li",
@@ -101,18 +101,18 @@ def _extremes(classes: list[str], balance: Balance) -> Html:
     return table("Rows per class", head, lines, numeric={1, 2, 3, 4, 5}, captioned=True, narrow=True)
 
 
-def _counts(listed: list[str], known: int, sums: Mapping[str, int], balance: Balance, *, coloured: bool) -> Html:
-    whole = max((sums[text] for text in listed), default=0)
+def _counts(listed: list[str], total: int, sums: Mapping[str, int], balance: Balance, *, coloured: bool) -> Html:
+    most = max((sums[text] for text in listed), default=0)
     lines: list[list[Child]] = []
-    for place, text in enumerate(listed):
+    for index, text in enumerate(listed):
         parts = [(split, rows.get(text, 0)) for split, rows in balance.items()]
-        bar = charts.stacked(parts, label=f"Splits of {text}", whole=whole)
-        first = [charts.swatch(place), " ", name(text, 40)] if coloured else name(text, 40)
+        bar = charts.stacked(parts, label=f"Splits of {text}", whole=most)
+        first = [charts.swatch(index), " ", name(text, 40)] if coloured else name(text, 40)
         lines.append([first, *(count(rows) for _, rows in parts), None if coloured else bar])
-    hidden = known - len(listed)
-    caption = f"The {len(listed)} most frequent of {known} classes" if hidden > 0 else "Rows per class and split"
+    hidden = total - len(listed)
+    caption = f"The {len(listed)} most frequent of {total} classes" if hidden > 0 else "Rows per class and split"
     head = ["Class", *balance, "" if coloured else "All splits"]
     if coloured:
         lines, head = [line[:-1] for line in lines], head[:-1]
-    made = table(caption, head, lines, numeric=range(1, 1 + len(balance)), captioned=hidden > 0, narrow=coloured)
-    return element("div", None if coloured else charts.legend(map(name, balance)), made)
+    counts = table(caption, head, lines, numeric=range(1, 1 + len(balance)), captioned=hidden > 0, narrow=coloured)
+    return element("div", None if coloured else charts.legend(map(name, balance)), counts)

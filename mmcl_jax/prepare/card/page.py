@@ -1,4 +1,4 @@
-"""The whole page."""
+"""The page of the data card, from its head to its footer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.images import contact_sheet, strip
 from mmcl_jax.prepare.card.phrases import features_of, labels_of
 
-# Even if a cell did become markup, a browser would fetch nothing and run nothing.
+# Even if a cell became markup, a browser would fetch and run nothing.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _LOAD = """import tensorflow_datasets as tfds
 
@@ -37,11 +37,11 @@ def render_card(
     """Return the data card as one HTML page that needs no network and no script; equal findings give equal pages.
 
     Args:
-      findings: what `prepare` found.
+      findings: the findings of `prepare`.
       title: heading of the page, such as the name of the data set.
-      images: some images of the store with a caption each, uint8 `[H, W, C]`; a few dozen.
-      quarantine: the rows that were lost, with "row", "image", "cause" and "reason"; the first 50 are listed.
-      glances: some values of entries that have no section of their own.
+      images: a few dozen images of the store, uint8 `[H, W, C]`, each with a caption: (caption, pixels).
+      quarantine: the rows in quarantine, with "row", "image", "cause" and "reason"; the first 50 are listed.
+      glances: some values of the entries that have no section of their own.
 
     Returns:
       The page, to be written as UTF-8.
@@ -73,7 +73,7 @@ def _parts(
     quarantine: Sequence[Mapping[str, Any]],
     glances: Mapping[str, Glance],
 ) -> list[tuple[str, str, Html]]:
-    """Return the sections in order: (key, text of the link, section)."""
+    """Return the sections in order, as (key, text of the link, section)."""
     parts = [
         ("attention", "Attention", rows.attention(findings)),
         ("rows", "Rows", rows.rows(findings, quarantine)),
@@ -94,13 +94,13 @@ def _headline(findings: Findings, title: str, shown: Sequence[tuple[str, np.ndar
     others = [
         entry for entry in findings.entries if entry["name"] not in ("image", "table") and entry["role"] == "input"
     ]
-    said: list[Child] = ["Images paired with ", counted(len(features), "table column")]
+    sentence: list[Child] = ["Images paired with ", counted(len(features), "table column")]
     if others:
-        said = _listed([name(entry["name"], 40) for entry in findings.entries if entry["role"] == "input"])
-    said += [" from ", name(findings.source)]
+        sentence = _listed([name(entry["name"], 40) for entry in findings.entries if entry["role"] == "input"])
+    sentence += [" from ", name(findings.source)]
     if targets:
-        said += [", with the label " if len(targets) == 1 else ", with the labels "]
-        said += _listed([name(label.name, 40) for label in targets])
+        sentence += [", with the label " if len(targets) == 1 else ", with the labels "]
+        sentence += _listed([name(label.name, 40) for label in targets])
     tiles = [
         _tile("Rows kept", count(findings.kept), f"of {count(findings.rows)} ({share(findings.kept, findings.rows)})"),
         _tile("Table columns", count(len(features)), f"of {counted(len(findings.columns), 'raw column')}"),
@@ -114,7 +114,7 @@ def _headline(findings: Findings, title: str, shown: Sequence[tuple[str, np.ndar
     return fragment(
         element("p", "Data card", class_="eyebrow"),
         element("h1", name(title, 120)),
-        element("p", said, ".", class_="headline"),
+        element("p", sentence, ".", class_="headline"),
         strip(shown),
         element("dl", tiles, class_="tiles"),
     )
@@ -133,8 +133,8 @@ def _splits_tile(findings: Findings) -> Html:
 
 def _listed(names: list[Html], most: int = 6) -> list[Child]:
     shown: list[Child] = []
-    for place, text in enumerate(names[:most]):
-        shown += [", " if place else None, text]
+    for index, text in enumerate(names[:most]):
+        shown += [", " if index else None, text]
     return [*shown, f" and {count(len(names) - most)} more"] if len(names) > most else shown
 
 
@@ -149,9 +149,9 @@ def _load(findings: Findings) -> Html:
         _code(_PRETRAIN),
         element(
             "p",
-            "What this page says is in ",
+            "Programs find the content of this page in ",
             element("code", "findings.json"),
-            " to be read by programs. The same ",
+            ". The same ",
             element("code", "mmcl prepare"),
             " command on the same files makes the same store; its options are in ",
             element("code", "store.json"),
@@ -161,6 +161,6 @@ def _load(findings: Findings) -> Html:
 
 
 def _code(text: str) -> Html:
-    # Line by line, since a line break inside a text of the user's would be written out.
+    # Line by line, because a line break inside a text would be escaped.
     lines: list[Child] = [fragment(line, Html("\n")) for line in text.splitlines()]
     return element("pre", element("code", lines))

@@ -1,4 +1,4 @@
-"""How findings read, on the card and on the terminal alike."""
+"""The words for findings, shared by the data card and the terminal summary."""
 
 import datetime
 import math
@@ -11,11 +11,11 @@ _EPOCH = datetime.date(1970, 1, 1).toordinal()
 
 
 def value_of(column: ColumnFinding, value: float) -> str:
-    """Return a value of a column in the form of its kind: a date from days since 1970-01-01, or a number."""
+    """Return a value of a column in words: a date for days since 1970-01-01, or a number."""
     if column.kind != "date" or not math.isfinite(value):
         return number(value)
     day = _EPOCH + math.floor(value)
-    # Python's calendar has the years 1 to 9999.
+    # Python's calendar covers the years 1 to 9999.
     return datetime.date.fromordinal(day).isoformat() if 1 <= day <= 3652059 else f"day {number(value)}"
 
 
@@ -24,29 +24,29 @@ def spread_of(column: ColumnFinding, kept: int, *, most: int = 3) -> str:
 
     Args:
       column: a feature or label.
-      kept: rows in the store; shares are of those with a value.
-      most: categories that are named.
+      kept: number of rows in the store; shares are of the rows with a value.
+      most: number of categories that are named.
     """
     if column.numbers:
-        said = {key: value_of(column, value) for key, value in column.numbers.items()}
-        ends = f"{said.get('min', '–')} … {said.get('max', '–')}"
-        return f"{ends} (mean {said['mean']})" if "mean" in said and column.kind != "date" else ends
+        words = {key: value_of(column, value) for key, value in column.numbers.items()}
+        ends = f"{words.get('min', '–')} … {words.get('max', '–')}"
+        return f"{ends} (mean {words['mean']})" if "mean" in words and column.kind != "date" else ends
     if not column.top:
         return counted(column.distinct, "different value") if column.distinct else "no value"
     named = [f"{category(text)} {share(rows, kept - column.missing)}" for text, rows in column.top[:most]]
-    known = max(column.distinct, len(column.top))
-    return f"{counted(known, 'category', 'categories')}: {', '.join(named)}{', …' if known > len(named) else ''}"
+    total = max(column.distinct, len(column.top))
+    return f"{counted(total, 'category', 'categories')}: {', '.join(named)}{', …' if total > len(named) else ''}"
 
 
 def beyond_train(column: ColumnFinding) -> list[str]:
-    """Return a sentence per split with values that train does not have."""
+    """Return a sentence for each split with categories, or with numbers beyond the range, that train does not have."""
     unseen = [
         f"{counted(rows, 'row')} of {visible(split)}: a category that train does not have."
         for split, rows in column.unseen.items()
         if rows
     ]
     outside = [
-        f"{counted(rows, 'row')} of {visible(split)}: outside train's range."
+        f"{counted(rows, 'row')} of {visible(split)}: a number outside of train's range."
         for split, rows in column.outside.items()
         if rows
     ]
@@ -54,22 +54,22 @@ def beyond_train(column: ColumnFinding) -> list[str]:
 
 
 def skew_of(column: ColumnFinding) -> list[str]:
-    """Return a sentence on the scale of a column, or on how skewed it is."""
+    """Return a sentence on the scale of a column or on its skew, if there is something to say."""
     if column.scaling != "standard":
-        return [f"Standardised in the scale {visible(column.scaling)}."]
+        return [f"Standardised on the scale {visible(column.scaling)}."]
     if column.middle < 0.1:
-        return [f"Heavily skewed: nine tenths of the values are in {share(column.middle, 1)} of the range."]
+        return [f"Heavily skewed: nine tenths of the values lie in {share(column.middle, 1)} of the range."]
     return []
 
 
 def alike_of(findings: Findings) -> str:
-    """Return a sentence on the groups of near-duplicate images, or "" if none were made."""
+    """Return a sentence on the groups of near-duplicate images that share a split; "" if rows were not grouped."""
     if not findings.alike:
         return ""
     groups, rows = (findings.alike.get(key, 0) for key in ("groups", "rows"))
     largest = f"; the largest has {counted(findings.alike.get('largest', 0), 'row')}" if groups else ""
-    made = f"{counted(groups, 'group')} of near-duplicate images ({counted(rows, 'row')}{largest})"
-    return f"{made} {'is' if groups == 1 else 'are'} never in two splits."
+    grouped = f"{counted(groups, 'group')} of near-duplicate images ({counted(rows, 'row')}{largest})"
+    return f"{grouped} {'is' if groups == 1 else 'are'} never in two splits."
 
 
 def features_of(findings: Findings) -> list[ColumnFinding]:
@@ -78,7 +78,7 @@ def features_of(findings: Findings) -> list[ColumnFinding]:
 
 
 def labels_of(findings: Findings) -> list[ColumnFinding]:
-    """Return the columns that are to be predicted."""
+    """Return the columns that evaluation predicts."""
     return [column for column in findings.columns if column.role == "label"]
 
 

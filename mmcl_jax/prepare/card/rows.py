@@ -1,4 +1,4 @@
-"""Sections about rows: what needs attention, and which rows were lost and why."""
+"""Sections about rows: the warnings, and the rows that were lost, with reasons."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,11 +9,11 @@ from mmcl_jax.page.wording import count, counted, number, share
 from mmcl_jax.prepare.card.findings import Findings
 
 QUARANTINE_SHOWN = 50
-_TWINS_SHOWN = 50
+_NEAR_DUPLICATES_SHOWN = 50
 
 
 def attention(findings: Findings) -> Html:
-    """Show the warnings, worst first, and the near-duplicates that lie in different splits."""
+    """Return the section on warnings, worst first, and on near duplicates in different splits."""
     if not findings.warnings and not findings.near_duplicates:
         calm = element("p", "No warning was raised while this data set was prepared.", class_="calm")
         return section("attention", "What needs your attention", calm)
@@ -30,17 +30,17 @@ def _near_duplicates(near_duplicates: Sequence[Mapping[str, Any]]) -> Html | Non
     if not near_duplicates:
         return None
     rows = []
-    for twin in near_duplicates[:_TWINS_SHOWN]:
-        places, difference = twin.get("splits", ""), twin.get("difference", "")
+    for pair in near_duplicates[:_NEAR_DUPLICATES_SHOWN]:
+        splits, difference = pair.get("splits", ""), pair.get("difference", "")
         rows.append(
             (
-                name(twin.get("first", "")),
-                name(twin.get("second", "")),
-                ", ".join(map(str, places)) if isinstance(places, list | tuple) else str(places),
+                name(pair.get("first", "")),
+                name(pair.get("second", "")),
+                ", ".join(map(str, splits)) if isinstance(splits, list | tuple) else str(splits),
                 number(difference) if isinstance(difference, int | float) else str(difference),
             )
         )
-    head = ("Image", "Its twin", "Splits", "Difference")
+    head = ("Image", "Near duplicate", "Splits", "Difference")
     shown = table("Near-duplicate images in different splits", head, rows, numeric={3})
     more = _more(len(near_duplicates) - len(rows), "more pair is", "more pairs are", "findings.json")
     title = f"{counted(len(near_duplicates), 'pair')} of near-duplicate images in different splits"
@@ -48,7 +48,7 @@ def _near_duplicates(near_duplicates: Sequence[Mapping[str, Any]]) -> Html | Non
 
 
 def rows(findings: Findings, quarantine: Sequence[Mapping[str, Any]]) -> Html:
-    """Show how the rows went from the raw files to the store, and why some did not."""
+    """Return the section on rows: how many each step from raw files to the store kept, and why rows were lost."""
     return section(
         "rows",
         "Rows kept and lost",
@@ -61,7 +61,7 @@ def rows(findings: Findings, quarantine: Sequence[Mapping[str, Any]]) -> Html:
 def _flow(findings: Findings) -> Html:
     steps = [(str(step["what"]), int(step["before"]), int(step["after"])) for step in findings.steps]
     simple = all(entry["name"] in ("image", "table", "labels") for entry in findings.entries)
-    what = "with an image and values that could be used" if simple else "and other entries that are kept"
+    what = "with a usable image and usable values" if simple else "and other entries that are kept"
     steps.append((f"Rows of {findings.source} {what}", findings.rows, findings.kept))
     most = max(max(before, after) for _, before, after in steps)
     lines: list[Child] = []
@@ -87,7 +87,7 @@ def _causes(findings: Findings) -> Html:
     if lost <= 0 and not findings.lost:
         return element("p", f"All {counted(findings.rows, 'row')} of {findings.source} were kept.", class_="calm")
     causes = sorted(findings.lost.items(), key=lambda item: (-item[1], item[0]))
-    # Whatever the causes do not explain is said too: a row that is nowhere would be worse than one that is bad.
+    # Rows that no cause explains are shown, too: a row that vanished would be worse than a bad row.
     unexplained = lost - sum(findings.lost.values())
     lines = [(cause, count(rows), share(rows, findings.rows)) for cause, rows in causes]
     if unexplained > 0:
@@ -104,9 +104,9 @@ def _quarantine(quarantine: Sequence[Mapping[str, Any]]) -> Html | None:
         (_row(entry.get("row")), _cell(entry.get("image")), _cause(entry), str(entry.get("reason", "")))
         for entry in shown
     ]
-    made = table("Rows in quarantine", ("Row", "Image", "Cause", "Reason"), lines, numeric={0})
+    listing = table("Rows in quarantine", ("Row", "Image", "Cause", "Reason"), lines, numeric={0})
     more = _more(len(quarantine) - len(shown), "more row is", "more rows are", "quarantine.jsonl")
-    return folded(f"{counted(len(quarantine), 'row')} in quarantine, each with its reason", made, more)
+    return folded(f"{counted(len(quarantine), 'row')} in quarantine, each with its reason", listing, more)
 
 
 def _row(row: object) -> str:
@@ -114,7 +114,7 @@ def _row(row: object) -> str:
 
 
 def _cause(entry: Mapping[str, Any]) -> Child:
-    """Return the cause, and the entry that the row lacks for it."""
+    """Return the cause, and the entry that the row lacks because of it."""
     cause = _cell(entry.get("cause"))
     return fragment(cause, " of ", name(entry["entry"])) if entry.get("entry") else cause
 

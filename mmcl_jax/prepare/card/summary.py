@@ -1,4 +1,4 @@
-"""What `prepare` says on the terminal when it is done: the data card in a screenful or two."""
+"""The summary that `prepare` prints at its end: the data card in a screenful or two."""
 
 import statistics
 from collections.abc import Iterable, Mapping
@@ -14,10 +14,10 @@ from mmcl_jax.prepare.card.forest import gives_away, score
 from mmcl_jax.prepare.card.phrases import alike_of, features_of, labels_of, left_out_of, spread_of
 from mmcl_jax.text import visible
 
-_COLUMNS = 40  # columns and classes of columns that are listed one by one
-_CLASSES = 6
-_LEFT_OUT = 60
-_BEYOND = 8
+_COLUMNS = 40  # that are listed
+_CLASSES = 6  # that are listed with their shares
+_LEFT_OUT = 60  # columns that are listed per reason
+_BEYOND = 8  # columns that are listed
 _STYLES = {"head": "bold", "bad": "bold red", "good": "green", "soft": "dim"}
 
 
@@ -28,14 +28,14 @@ def show(findings: Findings, console: Console) -> None:
 
 
 def summarise(findings: Findings, *, width: int = 80) -> list[RenderableType]:
-    """Return the summary, part by part.
+    """Return the summary as a list of parts.
 
     Args:
-      findings: what `prepare` found.
+      findings: the findings of `prepare`.
       width: characters per line.
 
     Returns:
-      What `rich` can print; no line of it is wider than `width`.
+      Parts that `rich` can print, with no line wider than `width`.
     """
     parts = [
         _rows(findings),
@@ -49,18 +49,18 @@ def summarise(findings: Findings, *, width: int = 80) -> list[RenderableType]:
         _warnings(findings),
     ]
     shown = [part for part in parts if part is not None]
-    return [line for part in shown for line in (Text(""), part)][1:]  # an empty line between them
+    return [line for part in shown for line in (Text(""), part)][1:]  # an empty line between two parts
 
 
 def _rows(findings: Findings) -> RenderableType:
-    said = f"{counted(findings.kept, 'row')} of {count(findings.rows)} kept ({share(findings.kept, findings.rows)})"
+    kept = f"{counted(findings.kept, 'row')} of {count(findings.rows)} kept ({share(findings.kept, findings.rows)})"
     columns = f", {counted(len(features_of(findings)), 'table column')}"
     inputs = [entry["kind"] for entry in findings.entries if entry["role"] == "input"]
     if inputs and "table" not in inputs:
         columns = ""
     stored = findings.images.get("stored")
     images = f", images {visible(stored)}" if stored else ""
-    head = _text((visible(findings.source), "head"), f": {said}{columns}{images}.")
+    head = _text((visible(findings.source), "head"), f": {kept}{columns}{images}.")
     causes = sorted(findings.lost.items(), key=lambda item: (-item[1], item[0]))
     unexplained = findings.rows - findings.kept - sum(findings.lost.values())
     if unexplained > 0:
@@ -72,9 +72,9 @@ def _rows(findings: Findings) -> RenderableType:
 
 
 def _entries(findings: Findings) -> RenderableType | None:
-    """Return the entries of the store, unless they are one image and one table that every row has."""
+    """Return the list of entries; None if the store has only an image and a table, complete in every row."""
     simple = ("image", "table", "labels")
-    if all(one["name"] in simple and not one["missing"] and not one.get("bad") for one in findings.entries):
+    if all(entry["name"] in simple and not entry["missing"] and not entry.get("bad") for entry in findings.entries):
         return None
     lines = []
     for entry in findings.entries:
@@ -116,25 +116,25 @@ def _features(findings: Findings, width: int) -> RenderableType | None:
     kinds: dict[str, int] = {}
     for column in others:
         kinds[column.kind] = kinds.get(column.kind, 0) + 1
-    said = ", ".join(f"{count(number)} {kind}" for kind, number in kinds.items())
+    by_kind = ", ".join(f"{count(number)} {kind}" for kind, number in kinds.items())
     incomplete = sum(column.missing > 0 for column in others)
     tail = f"; {count(incomplete)} of them with missing values" if incomplete else ""
-    table.caption, table.caption_justify = Text(f"and {count(len(others))} more: {said}{tail}."), "left"
+    table.caption, table.caption_justify = Text(f"and {count(len(others))} more: {by_kind}{tail}."), "left"
     return table
 
 
 def _beyond(columns: Iterable[ColumnFinding]) -> Text | None:
-    """List the columns with values outside train that train does not have."""
-    said = []
+    """Return the list of columns with categories, or numbers beyond the range, that train does not have."""
+    listed = []
     for column in columns:
         unseen = [f"{visible(split)} {count(rows)} unseen" for split, rows in column.unseen.items() if rows]
         outside = [f"{visible(split)} {count(rows)} out of range" for split, rows in column.outside.items() if rows]
         if unseen or outside:
-            said.append(f"{clipped(column.name, 40)} ({', '.join(unseen + outside)})")
-    if not said:
+            listed.append(f"{clipped(column.name, 40)} ({', '.join(unseen + outside)})")
+    if not listed:
         return None
-    more = f", and {counted(len(said) - _BEYOND, 'more column')}" if len(said) > _BEYOND else ""
-    return _text(("Rows beyond what train has: ", "head"), ", ".join(said[:_BEYOND]), more, ".")
+    more = f", and {counted(len(listed) - _BEYOND, 'more column')}" if len(listed) > _BEYOND else ""
+    return _text(("Rows with values beyond those of train: ", "head"), ", ".join(listed[:_BEYOND]), more, ".")
 
 
 def _left_out(columns: list[ColumnFinding]) -> RenderableType | None:
@@ -168,23 +168,23 @@ def _labels(findings: Findings) -> RenderableType:
 
 
 def _balance(classes: list[str], rows: Mapping[str, int]) -> str:
-    """Return the shares of a few classes, or the smallest, median and largest of many."""
+    """Return the shares of a few classes, or the smallest, median and largest size of many classes."""
     sizes, total = [rows.get(text, 0) for text in classes], sum(rows.values())
     if len(classes) <= _CLASSES:
         return ", ".join(f"{category(text)} {share(size, total)}" for text, size in zip(classes, sizes, strict=True))
     absent = sum(size == 0 for size in sizes)
-    said = f"{count(min(sizes))} to {count(max(sizes))} rows each, median {statistics.median(sizes):,g}"
-    return f"{said}; {counted(absent, 'class is', 'classes are')} absent" if absent else said
+    spread = f"{count(min(sizes))} to {count(max(sizes))} rows each, median {statistics.median(sizes):,g}"
+    return f"{spread}; {counted(absent, 'class is', 'classes are')} absent" if absent else spread
 
 
 def _splits(findings: Findings) -> RenderableType | None:
     if not findings.splits:
         return None
     total = sum(findings.splits.values())
-    said = ", ".join(
+    splits = ", ".join(
         f"{visible(split)} {count(rows)} ({share(rows, total)})" for split, rows in findings.splits.items()
     )
-    lines = [_text(("Splits: ", "head"), said, ".")]
+    lines = [_text(("Splits: ", "head"), splits, ".")]
     if findings.alike:
         lines.append(_text(alike_of(findings)))
     if findings.subsets:
@@ -201,8 +201,12 @@ def _forest(findings: Findings) -> RenderableType | None:
         metric, value, chance = str(result.get("metric", "")), result.get("value"), result.get("chance")
         reached = score(metric, value) if isinstance(value, int | float) else "–"
         by_chance = f" (chance {score(metric, chance)})" if isinstance(chance, int | float) else ""
-        near = ": results with table input mean little, only those on images alone count" if gives_away(result) else ""
-        lines.append(_text(f"{clipped(label, 40)}: {visible(metric)} {reached}{by_chance}", (near, "bad")))
+        leaky = (
+            ": results with table input mean little; only results on images alone are meaningful"
+            if gives_away(result)
+            else ""
+        )
+        lines.append(_text(f"{clipped(label, 40)}: {visible(metric)} {reached}{by_chance}", (leaky, "bad")))
     return _listed(_text(("A random forest on the table alone:", "head")), lines)
 
 
@@ -210,7 +214,7 @@ def _warnings(findings: Findings) -> RenderableType:
     if not findings.warnings:
         return _text(("No warnings.", "good"))
     lines = [
-        _text((f"{place}. ", "bad"), visible(sentence)) for place, sentence in enumerate(findings.warnings, start=1)
+        _text((f"{number}. ", "bad"), visible(sentence)) for number, sentence in enumerate(findings.warnings, start=1)
     ]
     return _listed(_text((f"{counted(len(findings.warnings), 'warning')}, worst first:", "bad")), lines)
 
@@ -220,6 +224,6 @@ def _listed(head: Text, lines: Iterable[Text]) -> RenderableType:
 
 
 def _text(*parts: str | tuple[str, str]) -> Text:
-    # Assembled and never parsed: a name with square brackets must not become a style.
+    # Text is assembled, not parsed, so that a name in square brackets cannot become a style.
     styled = [part if isinstance(part, str) else (part[0], _STYLES[part[1]]) for part in parts]
     return Text.assemble(*styled, overflow="fold")

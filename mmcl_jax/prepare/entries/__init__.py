@@ -1,1 +1,1 @@
-"""Entries that are neither pictures nor the columns of the main table: matrices, texts, boxes, further tables."""
+"""Entries that are neither images nor columns of the main table: matrices, texts, boxes, further tables."""

@@ -29,52 +29,56 @@ SINGLE = ("class", "ordinal", "number")  # targets that are one column of the st
 
 
 def parsed_columns(
-    one: Joined, rows: Rows, quarantine: Quarantine, like: Declaration | None = None, columns: Sequence[str] = ()
+    entry: Joined, rows: Rows, quarantine: Quarantine, like: Declaration | None = None, columns: Sequence[str] = ()
 ) -> list[Parsed]:
     """Return the columns of a table or target with the values of all rows; bad cells go to the quarantine.
 
     Args:
-      one: a table, or a target of `COLUMNS`.
+      entry: a table, or a target of `COLUMNS`.
       rows: all rows.
-      quarantine: to add to.
-      like: how the cells of an earlier store are read, whose categories are not checked here.
-      columns: the names that the columns have there.
+      quarantine: to which bad cells are added.
+      like: the declaration by which an earlier store reads the cells; its categories are not checked here.
+      columns: the names of the columns in that store.
 
     Raises:
       UserError: a column is missing, or its values are not of the target's kind.
     """
-    assert isinstance(one.content, Keyed)
-    keyed, source = one.content, one.source
+    assert isinstance(entry.content, Keyed)
+    keyed, source = entry.content, entry.source
     if source.kind == "table":
         require_columns(keyed.frame.columns, list(source.schema.columns), keyed.file)
         for role in ("label", "group", "split", "image"):
             for name in source.schema.named(role):
-                elsewhere = "name it among the targets" if role == "label" else "that is for the main table"
-                check(False, f"{one.where}: schema: column {name!r} is said to be the {role}; {elsewhere}.")
-        said = source.schema.adding("identifier", (keyed.key,))
-        said = said.adding("ignore", tuple(name for name in one.used if name != keyed.key))
-        parsed = [parse(keyed.frame[name], said) for name in keyed.frame.columns if name != keyed.key]
+                elsewhere = "name it among the targets" if role == "label" else "only the main table can have it"
+                check(False, f"{entry.where}: schema: column {name!r} is declared to be the {role}; {elsewhere}.")
+        declaration = source.schema.adding("identifier", (keyed.key,))
+        declaration = declaration.adding("ignore", tuple(name for name in entry.used if name != keyed.key))
+        parsed = [parse(keyed.frame[name], declaration) for name in keyed.frame.columns if name != keyed.key]
     elif source.between:
-        parsed = _divided(one, keyed, columns)
+        parsed = _split_labels(entry, keyed, columns)
     elif like is not None:
-        of = dict.fromkeys(source.column, one.name) if source.kind in SINGLE else {name: name for name in source.column}
-        said = dataclasses.replace(like, columns={name: like.columns[key] for name, key in of.items()})
-        parsed = [parse(keyed.frame[name], said) for name in source.column]
+        names = (
+            dict.fromkeys(source.column, entry.name)
+            if source.kind in SINGLE
+            else {name: name for name in source.column}
+        )
+        declaration = dataclasses.replace(like, columns={name: like.columns[key] for name, key in names.items()})
+        parsed = [parse(keyed.frame[name], declaration) for name in source.column]
     else:
         declared = Declared(role="label", kind=_KINDS[source.kind], categories=source.categories)
-        said = Declaration(columns=dict.fromkeys(source.column, declared))
-        parsed = [parse(keyed.frame[name], said) for name in source.column]
+        declaration = Declaration(columns=dict.fromkeys(source.column, declared))
+        parsed = [parse(keyed.frame[name], declaration) for name in source.column]
         for column in parsed:
-            _check_order(one, column)
+            _check_order(entry, column)
     if source.kind in SINGLE:
-        parsed = [dataclasses.replace(parsed[0], name=one.name)]
-    by_row = {int(there): row for row, there in enumerate(one.at) if there >= 0}
+        parsed = [dataclasses.replace(parsed[0], name=entry.name)]
+    row_of = {int(index): row for row, index in enumerate(entry.at) if index >= 0}
     for column in parsed:
-        for there, reason in column.bad:
-            if there in by_row:
-                reason = f"{keyed.row(there)}: {reason}"
-                rows.leave_out(by_row[there], quarantine, "unparsable cell", reason, entry=one.name)
-    at = pl.Series([None if row < 0 else int(row) for row in one.at], dtype=pl.Int64)
+        for index, reason in column.bad:
+            if index in row_of:
+                reason = f"{keyed.row(index)}: {reason}"
+                rows.leave_out(row_of[index], quarantine, "unparsable cell", reason, entry=entry.name)
+    at = pl.Series([None if row < 0 else int(row) for row in entry.at], dtype=pl.Int64)
     return [dataclasses.replace(column, values=column.values.gather(at), bad=[]) for column in parsed]
 
 
@@ -83,47 +87,50 @@ def features(parsed: Sequence[Parsed]) -> list[Parsed]:
     return [column for column in parsed if column.role == "feature"]
 
 
-def schema_columns(parsed: Sequence[Parsed], kept: np.ndarray) -> tuple[Column, ...]:
-    """Return the columns as the schema has them."""
-    return tuple(column.column(kept) for column in parsed)
+def schema_columns(parsed: Sequence[Parsed], rows: np.ndarray) -> tuple[Column, ...]:
+    """Return the columns for the schema, with the categories that occur in `rows` unless they were declared."""
+    return tuple(column.column(rows) for column in parsed)
 
 
-def is_column(one: Joined) -> bool:
+def is_column(entry: Joined) -> bool:
     """Return whether an entry is a target that is one column of the store's labels."""
-    return one.source.kind in SINGLE
+    return entry.source.kind in SINGLE
 
 
-def is_table(one: Joined) -> bool:
-    """Return whether an entry becomes a table of its own: a further table, or a target of several columns."""
-    return one.source.kind == "table" or (one.source.kind in COLUMNS and one.source.kind not in SINGLE)
+def is_table(entry: Joined) -> bool:
+    """Return whether an entry is stored as a table of its own: a further table, or a target of several columns."""
+    return entry.source.kind == "table" or (entry.source.kind in COLUMNS and entry.source.kind not in SINGLE)
 
 
-def _check_order(one: Joined, column: Parsed) -> None:
+def _check_order(entry: Joined, column: Parsed) -> None:
     """Raise `UserError` for an ordinal target whose categories have no order."""
-    if one.source.kind != "ordinal" or one.source.categories:
+    if entry.source.kind != "ordinal" or entry.source.categories:
         return
     numbers = column.values.drop_nulls().cast(pl.Float64, strict=False)
     check(
         not numbers.null_count(),
-        f"{one.where}: the values of column {column.name!r} are no numbers, so their order is not known; "
-        f"say categories, lowest first.",
+        f"{entry.where}: the values of column {column.name!r} are no numbers, so that their order is unknown; "
+        f"list them under categories, lowest first.",
     )
 
 
-def _divided(one: Joined, keyed: Keyed, columns: Sequence[str]) -> list[Parsed]:
+def _split_labels(entry: Joined, keyed: Keyed, columns: Sequence[str]) -> list[Parsed]:
     """Return a boolean column for every label in the cells of one column, such as `edema|effusion`.
 
-    Where the labels are given by `columns`, another one is a bad cell.
+    If `columns` lists the labels, a cell with any other label is bad.
     """
-    name, between = one.source.column[0], one.source.between
+    name, between = entry.source.column[0], entry.source.between
     cells = parse(
         keyed.frame[name], Declaration(columns={name: Declared(role="label", kind="categorical", verbatim=True)})
     )
     sets = [None if text is None else {part.strip() for part in text.split(between)} - {""} for text in cells.values]
     labels = list(columns) or sorted(set().union(*(labels for labels in sets if labels is not None)))
-    unknown = {row: min(found - set(labels)) for row, found in enumerate(sets) if found and found - set(labels)}
-    bad = [(row, f"Column {name!r} holds the label {text!r}, which is not known.") for row, text in unknown.items()]
-    check(bool(labels), f"{one.where}: column {name!r} of {keyed.file} has no label.")
+    unknown = {row: min(cell - set(labels)) for row, cell in enumerate(sets) if cell and cell - set(labels)}
+    bad = [
+        (row, f"Column {name!r} holds the label {text!r}, which the store of --like does not have.")
+        for row, text in unknown.items()
+    ]
+    check(bool(labels), f"{entry.where}: column {name!r} of {keyed.file} has no label.")
     return [
         dataclasses.replace(
             cells,

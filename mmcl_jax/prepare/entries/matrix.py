@@ -1,7 +1,7 @@
 """Numeric matrices with a key per row: tables, NumPy arrays and HDF5 data sets.
 
-Parquet files of numbers, NumPy arrays and HDF5 data sets are read in pieces, in the order of the file; tables in text
-files are read whole.
+Parquet files of numbers, NumPy arrays and HDF5 data sets are read in chunks, in the order of the file; tables in text
+files are read at once.
 
 pip install "mmcl_jax[hdf5]"        # for .h5 and .hdf5
 """
@@ -34,16 +34,16 @@ _CHUNK_BYTES = 64 * 2**20
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """A matrix `[n, F]`.
+    """A numeric matrix `[n, F]` in a file, with a key per row.
 
     Attributes:
-      file: it comes from.
+      file: that holds the matrix.
       names: of its columns.
-      keys: of its rows, canonical; "" for none.
+      keys: of its rows, canonical; "" for a row without a key.
       index: the first row of every key.
-      dtype: it is to be stored as.
-      values: reads the rows of the given numbers, in ascending order, as floats `[k, F]`, NaN for missing.
-      bad: what is wrong with a row, in words, by row.
+      dtype: in which the store holds it.
+      values: reads rows by number, in ascending order, as floats `[k, F]`, NaN for missing.
+      bad: by row, a sentence on what is wrong with it.
     """
 
     file: Path
@@ -55,53 +55,53 @@ class Matrix:
     bad: dict[int, str] = dataclasses.field(default_factory=dict)
 
     def chunks(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (indices `[k]` into `rows`, values `[k, F]`), some at a time, in the order of the file."""
+        """Yield (indices `[k]` into `rows`, values `[k, F]`) in chunks, in the order of the file."""
         order = np.argsort(rows, kind="stable")
         size = _rows_at_once(len(self.names))
         for start in range(0, len(rows), size):
-            here = order[start : start + size]
-            different, back = np.unique(rows[here], return_inverse=True)
-            yield here, np.asarray(self.values(different))[back]
+            chunk = order[start : start + size]
+            distinct, inverse = np.unique(rows[chunk], return_inverse=True)
+            yield chunk, np.asarray(self.values(distinct))[inverse]
 
     def selected(self, features: tuple[str, ...], where: str) -> "Matrix":
-        """Return the matrix of these columns in this order, or all if there are none.
+        """Return the matrix with these columns in this order; with all columns if `features` is empty.
 
         Raises:
-          UserError: naming a column that the matrix lacks.
+          UserError: the matrix lacks a column, which the message names.
         """
         if features in ((), self.names):
             return self
         for name in features:
-            check(name in self.names, f"{where}: {self.file} has no column {name!r}, which --like asks for.")
+            check(name in self.names, f"{where}: {self.file} has no column {name!r}, which the store of --like has.")
         order = np.array([self.names.index(name) for name in features])
         return dataclasses.replace(self, names=features, values=lambda rows: self.values(rows)[:, order])
 
-    def looked_at(self) -> "Matrix":
-        """Return the matrix without the rows in its index that have no value, and with what is wrong with others."""
+    def checked(self) -> "Matrix":
+        """Return the matrix without empty rows in its index, and with the rows that `dtype` cannot hold in `bad`."""
         rows = np.array(sorted(self.index.values()), int)
-        wrong, some = dict(self.bad), np.zeros(len(self.keys), bool)
+        bad, has_value = dict(self.bad), np.zeros(len(self.keys), bool)
         for indices, values in self.chunks(rows):
-            here = rows[indices]
-            there = ~np.isnan(values)
-            some[here] = there.any(axis=1)
-            outside = there & ((np.abs(values) > _LIMIT[self.dtype]) | self._broken(values))
+            chunk = rows[indices]
+            present = ~np.isnan(values)
+            has_value[chunk] = present.any(axis=1)
+            outside = present & ((np.abs(values) > _LIMIT[self.dtype]) | self._fractional(values))
             for place in np.flatnonzero(outside.any(axis=1)):
-                row, column = int(here[place]), int(outside[place].argmax())
+                row, column = int(chunk[place]), int(outside[place].argmax())
                 sentence = (
                     f"Row {row + 1} of {self.file}: column {self.names[column]!r} holds "
                     f"{values[place, column]:g}, which {self.dtype} does not hold."
                 )
-                wrong.setdefault(row, sentence)
-        index = {key: row for key, row in self.index.items() if some[row] or row in wrong}
-        return dataclasses.replace(self, index=index, bad=wrong)
+                bad.setdefault(row, sentence)
+        index = {key: row for key, row in self.index.items() if has_value[row] or row in bad}
+        return dataclasses.replace(self, index=index, bad=bad)
 
-    def _broken(self, values: np.ndarray) -> np.ndarray:
-        """Return whether a value has a fraction that the stored type cannot have."""
+    def _fractional(self, values: np.ndarray) -> np.ndarray:
+        """Return where a value has a fraction that the stored type cannot hold."""
         with np.errstate(invalid="ignore"):
             return (values % 1 != 0) if self.dtype == "int8" else np.zeros(values.shape, bool)
 
-    def stored(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """Write the rows of these numbers into `out` `[k, F]`, whose type they take."""
+    def store(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """Write the rows of these numbers to `out` `[k, F]` in its dtype."""
         for indices, values in self.chunks(rows):
             if out.dtype == np.int8:
                 values = np.where(np.isnan(values), MISSING, values)
@@ -115,14 +115,15 @@ def read_matrix(
 
     Args:
       source: of the kind vector.
-      key: the key column, if the source names none.
-      where: what errors call it.
-      tables: reads tables.
-      quarantine: takes rows of a table without a key of their own.
-      features: the columns that the matrix is to have, in this order; by default all of them.
+      key: the key column, if the source does not name it.
+      where: how errors name the source.
+      tables: reads each table once.
+      quarantine: to which rows without a key, or with the key of an earlier row, are added.
+      features: the columns to read, in this order; by default all of them.
 
     Raises:
-      UserError: a file is missing or no matrix of numbers, or names or keys are not as many as columns and rows.
+      UserError: a file is missing or does not hold a matrix of numbers, or there are more or fewer names than columns
+        or keys than rows.
     """
     file = source.file
     assert file is not None
@@ -131,8 +132,10 @@ def read_matrix(
         return _table(source, key, where, tables, quarantine, names, features)
     opened = _npy(file, where) if file.suffix.lower() == ".npy" else _hdf5(source, where)
     shape = " x ".join(map(str, opened.shape))
-    what = f"{where}: {source.file} holds values of type {opened.dtype} and shape {shape}, not a matrix of numbers."
-    check(len(opened.shape) == 2 and opened.dtype.kind in "iufb", what)
+    no_matrix = (
+        f"{where}: {source.file} holds values of type {opened.dtype} and shape {shape}, not a matrix of numbers."
+    )
+    check(len(opened.shape) == 2 and opened.dtype.kind in "iufb", no_matrix)
     assert source.keys is not None
     keys = canonical(pl.Series(_lines(source.keys, where), dtype=pl.String))
     check(
@@ -143,7 +146,7 @@ def read_matrix(
     tables.note(str(source.keys), keys, index, list(range(1, len(keys) + 1)), quarantine, total=len(keys))
     return Matrix(
         file=file,
-        names=_named(names, [f"f{place}" for place in range(opened.shape[1])], source, where),
+        names=_named(names, [f"f{column}" for column in range(opened.shape[1])], source, where),
         keys=keys,
         index=index,
         dtype=source.dtype,
@@ -164,57 +167,57 @@ def _table(
     names: list[str] | None,
     features: tuple[str, ...],
 ) -> Matrix:
-    """Return the matrix of a table with a key column: in pieces, if it is a Parquet file of numbers."""
+    """Return the matrix of a table with a key column; it is read in chunks if it is a Parquet file of numbers."""
     assert source.file is not None
-    pieces = source.file.suffix.lower() == ".parquet"
-    keyed = tables.keyed(source, key, where, quarantine, alone=pieces)
-    lazy = scan_parquet(source.file) if pieces else keyed.frame.lazy()
+    parquet = source.file.suffix.lower() == ".parquet"
+    keyed = tables.keyed(source, key, where, quarantine, alone=parquet)
+    lazy = scan_parquet(source.file) if parquet else keyed.frame.lazy()
     types = lazy.collect_schema()
     for name in source.ignore:
-        check(name in types, f"{where}: ignore: there is no column {name!r} in {source.file}.")
+        check(name in types, f"{where}: ignore: {source.file} has no column {name!r}; leave it out.")
     chosen = features if names is None else ()
     require_columns(list(types), chosen, source.file)
     columns = list(chosen) or [name for name in types if name not in (keyed.key, *source.ignore)]
-    check(bool(columns), f"{where}: {source.file} has no column beside the key {keyed.key!r}.")
-    if pieces and all(types[name].is_numeric() or types[name] == pl.Boolean for name in columns):
-        made = Matrix(
+    check(bool(columns), f"{where}: {source.file} has no column besides the key {keyed.key!r}.")
+    if parquet and all(types[name].is_numeric() or types[name] == pl.Boolean for name in columns):
+        matrix = Matrix(
             file=keyed.file,
             names=_named(names, columns, source, where),
             keys=keyed.keys,
             index=keyed.index,
             dtype=source.dtype,
-            values=lambda rows: _pieces(lazy.select(by_name(columns).cast(pl.Float64)), rows),
+            values=lambda rows: _read_rows(lazy.select(by_name(columns).cast(pl.Float64)), rows),
         )
     else:
-        whole = tables.keyed(source, key, where, quarantine) if pieces else keyed
-        made = _of_table(source, whole, columns, names, where)
-    return made.selected(features, where)
+        full = tables.keyed(source, key, where, quarantine) if parquet else keyed
+        matrix = _of_table(source, full, columns, names, where)
+    return matrix.selected(features, where)
 
 
-def _pieces(lazy: pl.LazyFrame, rows: np.ndarray) -> np.ndarray:
-    """Return the values `[k, F]` of rows in ascending order, of which not much more is read at a time."""
+def _read_rows(lazy: pl.LazyFrame, rows: np.ndarray) -> np.ndarray:
+    """Read the values `[k, F]` of rows in ascending order, in slices of bounded size."""
     width = len(lazy.collect_schema())
     values, size = np.empty((len(rows), width)), _rows_at_once(width)
     done = 0
     while done < len(rows):
         first = int(rows[done])
         end = int(np.searchsorted(rows, first + size))
-        piece = lazy.slice(first, int(rows[end - 1]) + 1 - first).collect().to_numpy()
-        values[done:end] = piece[rows[done:end] - first]
+        part = lazy.slice(first, int(rows[end - 1]) + 1 - first).collect().to_numpy()
+        values[done:end] = part[rows[done:end] - first]
         done = end
     return values
 
 
 def _of_table(source: Source, keyed: Keyed, columns: list[str], names: list[str] | None, where: str) -> Matrix:
-    """Return the matrix of these columns of a table, which is read whole."""
+    """Return the matrix of these columns of a table in memory."""
     values = np.empty((keyed.frame.height, len(columns)))
     bad: dict[int, str] = {}
-    for place, name in enumerate(columns):
+    for column, name in enumerate(columns):
         cells = nameless(keyed.frame[name])
         check(
             cells.dtype.is_numeric() or is_text(cells.dtype) or cells.dtype in (pl.Boolean, pl.Null),
-            f"{where}: column {name!r} of {source.file} is of the type {cells.dtype}, which is no number; leave it out "
-            "with ignore.",
+            f"{where}: column {name!r} of {source.file} is of the type {cells.dtype}, which is not a number; leave it "
+            "out with ignore.",
         )
         if is_text(cells.dtype):
             texts = text_of(cells)
@@ -223,13 +226,16 @@ def _of_table(source: Source, keyed: Keyed, columns: list[str], names: list[str]
             wrong = (numbers.is_null() | numbers.is_nan()) & ~absent
             if wrong.all():
                 text = shortened(texts.drop_nulls()[0])
-                check(False, f"{where}: column {name!r} of {source.file} holds no numbers ({text}); name it in ignore.")
+                check(
+                    False,
+                    f"{where}: column {name!r} of {source.file} holds no numbers ({text}); leave it out with ignore.",
+                )
             for row in wrong.arg_true():
-                sentence = f"{keyed.row(row)}: column {name!r} holds {shortened(texts[row])}, which is no number."
+                sentence = f"{keyed.row(row)}: column {name!r} holds {shortened(texts[row])}, which is not a number."
                 bad.setdefault(row, sentence)
         else:
             numbers = cells.cast(pl.Float64)
-        values[:, place] = numbers.fill_null(float("nan")).to_numpy()
+        values[:, column] = numbers.fill_null(float("nan")).to_numpy()
     return Matrix(
         file=keyed.file,
         names=_named(names, columns, source, where),
@@ -242,11 +248,11 @@ def _of_table(source: Source, keyed: Keyed, columns: list[str], names: list[str]
 
 
 def _named(names: list[str] | None, columns: list[str], source: Source, where: str) -> tuple[str, ...]:
-    """Return the names of columns: those of the names file, where there is one."""
+    """Return the names of the columns: the lines of the names file, or else the columns' own names."""
     if names is None:
         return tuple(columns)
-    counted = f"{where}: {source.names} has {len(names)} names and {source.file} has {len(columns)} columns"
-    check(len(names) == len(columns), f"{counted}{' beside the key' if source.keys is None else ''}.")
+    lengths = f"{where}: {source.names} has {len(names)} names and {source.file} has {len(columns)} columns"
+    check(len(names) == len(columns), f"{lengths}{' besides the key' if source.keys is None else ''}.")
     twice = [
         name for name, row in first_rows(names).items() if names.index(name) != len(names) - 1 - names[::-1].index(name)
     ]
@@ -274,12 +280,11 @@ def _hdf5(source: Source, where: str) -> Any:
         file = h5py.File(source.file, "r")
     except OSError as error:
         raise UserError(f"{where}: {source.file} cannot be read as HDF5: {str(error).splitlines()[0]}.") from error
-    found = file.get(source.dataset)
-    there = ", ".join(file) or "none"
-    check(
-        isinstance(found, h5py.Dataset), f"{where}: {source.file} has no data set {source.dataset!r}; it has {there}."
-    )
-    return found
+    dataset = file.get(source.dataset)
+    names = ", ".join(file) or "none"
+    is_dataset = isinstance(dataset, h5py.Dataset)
+    check(is_dataset, f"{where}: {source.file} has no data set {source.dataset!r}; it has {names}.")
+    return dataset
 
 
 def _floats(values: np.ndarray) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Reading images of any format, depth and size, and making them fit."""
+"""Reading images of any format, depth and size, and fitting them to one shape."""

@@ -1,9 +1,9 @@
-"""Every image of a table, once, by several processes, into one mapped array.
+"""Decoding every image of a table once, in several processes, into one memory-mapped array.
 
-Rows are decoded in chunks. A chunk's line is written to the journal after its pixels, so a decoding that was stopped at
-any moment continues: chunks whose line, pixels and files are unchanged are not decoded again.
+Rows are decoded in chunks. A chunk's line is written to the journal after its pixels, so a decoding that was stopped
+can be resumed: chunks whose line, pixels and files are unchanged are not decoded again.
 
-Worker processes are spawned: they import this file and what it imports, which is why that is little.
+Worker processes are spawned and import this module, so it imports few others.
 """
 
 import contextlib
@@ -39,17 +39,17 @@ class DecodeJob:
     """What to decode, and how.
 
     Attributes:
-      root: the image folder's real path.
+      root: the real path of the image folder.
       links: the real path of another folder that links may lead into.
       kind: "image", "volume" or "mask".
       shape: (height, width, channels) of one image, (depth, height, width, channels) of a volume.
-      dtype: that is stored: "uint8", "uint16" or, of a volume, "float16".
-      values: of the classes of a mask, in order; () for any.
-      stack: several images of a row become "channels" of one, or "views" along a leading axis.
-      same_size: every image must have the shape's size in its file.
-      fit: how images are made to fit.
-      read: reads a file instead of the ordinary readers.
-      memory: images in memory, which names are of, instead of files; they are decoded in this process.
+      dtype: the stored type: "uint8", "uint16" or, for volumes only, "float16".
+      values: the pixel values of the classes of a mask, in order; () for any values.
+      stack: whether several images of a row become "channels" of one image, or "views" along a leading axis.
+      same_size: whether every file must already have the size of `shape`.
+      fit: how images are fitted to `shape`.
+      read: the function that reads a file, in place of the readers of this package.
+      memory: images in memory in place of files, named by their indices; they are decoded in this process.
     """
 
     root: str
@@ -65,16 +65,16 @@ class DecodeJob:
     memory: ImageArrays | None = None
 
     def stored(self, images: int) -> tuple[int, ...]:
-        """Return the shape of a row with so many images."""
+        """Return the stored shape of a row with this number of images."""
         if images > 1 and self.stack == "views":
             return images, *self.shape
         return *self.shape[:-1], self.shape[-1] * images
 
     def image(self, name: str) -> tuple[np.ndarray, tuple[int, ...]]:
-        """Return the image of a file, and the size that it has there.
+        """Return the image that a file holds, fitted to `shape`, and its size in the file.
 
         Raises:
-          Unusable: it cannot be used.
+          Unusable: the image cannot be used.
         """
         if self.memory is not None:
             height, width, channels = self.shape
@@ -90,9 +90,13 @@ class DecodeJob:
 
 @dataclasses.dataclass
 class Decoded:
-    """What decoding found: `bad` (cause, sentence) by row, sizes in the files, and by row a sum of its pixels.
+    """The report of decoding.
 
-    `shapes` are the sizes of the first image of each row, None where it was not read.
+    Attributes:
+      bad: the (cause, sentence) of each row with an unusable image, by row.
+      sizes: how many files have each size.
+      sums: `[rows]`, a checksum of each row's pixels.
+      shapes: the size in its file of each row's first image; None where it was not read.
     """
 
     bad: dict[int, tuple[str, str]]
@@ -112,15 +116,15 @@ def decode(
 ) -> Decoded:
     """Decode the images of every row into `folder/image.npy` `[rows, ...]` and `folder/thumb.npy`.
 
-    Several images of a row, one beside the other, are rows of the file that follow one another.
+    Views of one row are consecutive in the file, `[rows * views, ...]`.
 
     Args:
-      job: how.
-      names: paths below the image folder, of every row.
-      folder: where to; what an earlier call with the same arguments left there is used.
-      array: the file of the images, if it is not `folder/image.npy`.
-      workers: processes; 1 decodes in this one. With more, call it under `if __name__ == "__main__":`.
-      progress: is told the number of rows that are done.
+      job: how to decode.
+      names: the paths of every row's images, below the image folder.
+      folder: the folder to write to; work that an earlier call with the same arguments left there is resumed.
+      array: the file of the pixels, if it is not `folder/image.npy`.
+      workers: number of processes; 1 decodes in this process. With more, call it under `if __name__ == "__main__":`.
+      progress: called with the number of rows that are done.
     """
     rows = len(names)
     paths = (array or folder / "image.npy", folder / "thumb.npy")
@@ -146,7 +150,7 @@ def decode(
     shapes: list[tuple[int, ...] | None] = []
     sums = np.zeros(rows, np.uint32)
     for start, line in sorted(done.items()):
-        bad.update({start + place: (cause, sentence) for place, cause, sentence in line["bad"]})
+        bad.update({start + index: (cause, sentence) for index, cause, sentence in line["bad"]})
         sizes.update({tuple(size): count for *size, count in line["sizes"]})
         shapes += [None if size is None else tuple(size) for size in line["shapes"]]
         sums[start : start + len(line["sums"])] = line["sums"]
@@ -154,12 +158,12 @@ def decode(
 
 
 def decode_chunk(job: DecodeJob, start: int, chunk: Sequence[Names], target: "DecodeTarget") -> Line:
-    """Decode the rows `start`... into the arrays, zeros for unusable images; return the journal's line."""
+    """Decode a chunk into the rows from `start` on, with zeros for unusable images; return its journal line."""
     bad, sizes, sums = [], Counter[tuple[int, ...]](), []
     shapes: list[tuple[int, ...] | None] = []
     channels = job.shape[-1]
-    for place, names in enumerate(chunk):
-        out = target.pixels[place]
+    for row, names in enumerate(chunk):
+        out = target.pixels[row]
         shapes.append(None)
         try:
             for index, name in enumerate(names):
@@ -174,7 +178,7 @@ def decode_chunk(job: DecodeJob, start: int, chunk: Sequence[Names], target: "De
                     out[..., index * channels : (index + 1) * channels] = image
         except Unusable as error:
             out[...] = 0
-            bad.append((place, error.cause, str(error)))
+            bad.append((row, error.cause, str(error)))
         sums.append(zlib.crc32(out.data))
     thumbs = target.write(start, len(chunk))
     return {
@@ -189,10 +193,10 @@ def decode_chunk(job: DecodeJob, start: int, chunk: Sequence[Names], target: "De
 
 
 class DecodeTarget:
-    """Where chunks go: a buffer, written in one piece, which is faster than page by page through a mapping."""
+    """The files that chunks are written to, each chunk in one piece: faster than page by page through a mapping."""
 
     def __init__(self, pixels: np.ndarray, thumbs: np.ndarray, *, views: bool = False) -> None:
-        """Take the mapped arrays, and whether a row of the first has several images side by side."""
+        """Open the files of the mapped arrays; with `views`, a row of `pixels` has several images."""
         self._files, self.views = [], views
         for array in (pixels, thumbs):
             self._files.append((array, open(array.filename, "r+b")))  # type: ignore[attr-defined]  # noqa: SIM115
@@ -204,7 +208,7 @@ class DecodeTarget:
             file.close()
 
     def write(self, start: int, rows: int) -> int:
-        """Write the first rows of the buffer, and thumbnails, as the rows `start`...; return a sum over thumbnails."""
+        """Write the first `rows` of the buffer and their thumbnails from row `start` on; return a checksum of these."""
         first = self.pixels[:rows, 0] if self.views else self.pixels[:rows]
         thumbs = thumbnails(first)
         for (array, file), values in zip(self._files, (self.pixels[:rows], thumbs), strict=True):
@@ -215,17 +219,18 @@ class DecodeTarget:
 
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
-    """Reduce `[N, H, W, C]` to `[N, THUMB, THUMB]` uint8, for comparisons: block means of one channel, thinned out.
+    """Return thumbnails `[N, THUMB, THUMB]` uint8 of images `[N, H, W, C]`, for finding near duplicates.
 
-    Of volumes `[N, D, H, W, C]` the middle slices. The range of each image deeper than 8 bits becomes theirs.
+    A thumbnail has block means of one channel, over a subset of the pixels. Of volumes `[N, D, H, W, C]` the middle
+    slices are taken. Images deeper than 8 bits are scaled by their own range.
     """
     if images.ndim == 5:
         images = images[:, images.shape[1] // 2]
     if images.dtype != np.uint8:
         images = np.stack([to_uint8(image, "minmax", nan="background") for image in images])
-    plane = images[..., images.shape[-1] // 2]  # green, or the only one
-    thin = [max(1, length // (2 * THUMB)) for length in plane.shape[1:]]
-    plane = plane[:, :: thin[0], :: thin[1]]
+    plane = images[..., images.shape[-1] // 2]  # green, or the only channel
+    step = [max(1, length // (2 * THUMB)) for length in plane.shape[1:]]
+    plane = plane[:, :: step[0], :: step[1]]
     for axis in (1, 2):
         edges = np.linspace(0, plane.shape[axis], THUMB + 1).astype(int)
         counts = np.maximum(np.diff(edges), 1).reshape((-1, 1) if axis == 1 else (1, -1))
@@ -242,35 +247,36 @@ def _work(
     thumbs: np.ndarray,
     workers: int,
 ) -> Generator[Line, None, None]:
+    """Decode chunks, by one or more processes; yield their journal lines as they are done."""
     if workers <= 1 or job.memory is not None:
         with contextlib.closing(_target(job, pixels, thumbs)) as target:
             for start, chunk in todo:
                 yield decode_chunk(job, start, chunk, target)
         return
-    processes = pool(workers, _begin, job, paths, pixels.shape)
-    waiting: set[Future[Line]] = set()
-    rest = iter(todo)
+    processes = pool(workers, _start_worker, job, paths, pixels.shape)
+    pending: set[Future[Line]] = set()
+    chunks = iter(todo)
     try:
         while True:
-            for start, chunk in rest:
-                waiting.add(processes.submit(_chunk_in_worker, start, chunk))
-                if len(waiting) >= 4 * workers:
+            for start, chunk in chunks:
+                pending.add(processes.submit(_chunk_in_worker, start, chunk))
+                if len(pending) >= 4 * workers:
                     break
-            if not waiting:
+            if not pending:
                 return
-            ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            ready, pending = wait(pending, return_when=FIRST_COMPLETED)
             for future in ready:
                 yield future.result()
     finally:
         processes.shutdown(cancel_futures=True)
 
 
-_mine: dict[str, Any] = {}  # what a worker process was begun with
+_worker: dict[str, Any] = {}  # the job and target of this worker process
 
 
-def _begin(job: DecodeJob, paths: tuple[Path, Path], shape: tuple[int, ...]) -> None:
+def _start_worker(job: DecodeJob, paths: tuple[Path, Path], shape: tuple[int, ...]) -> None:
     pixels, thumbs = (open_memmap(path, mode="r+") for path in paths)
-    _mine.update(job=job, target=_target(job, pixels.reshape(shape), thumbs))
+    _worker.update(job=job, target=_target(job, pixels.reshape(shape), thumbs))
 
 
 def _target(job: DecodeJob, pixels: np.ndarray, thumbs: np.ndarray) -> DecodeTarget:
@@ -278,25 +284,25 @@ def _target(job: DecodeJob, pixels: np.ndarray, thumbs: np.ndarray) -> DecodeTar
 
 
 def _chunk_in_worker(start: int, chunk: Sequence[Names]) -> Line:
-    return decode_chunk(_mine["job"], start, chunk, _mine["target"])
+    return decode_chunk(_worker["job"], start, chunk, _worker["target"])
 
 
 def _arrays(paths: tuple[Path, Path], rows: int, job: DecodeJob, images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Make or open the arrays of pixels, a row each, and of thumbnails."""
+    """Return the arrays of pixels and thumbnails, one row per row; existing files of the right shape are reused."""
     shape = rows, *job.stored(images)
     in_file = (rows * images, *job.shape) if len(shape) > len(job.shape) + 1 else shape
-    made = []
+    arrays = []
     for path, dimensions, kind in zip(paths, (in_file, (rows, THUMB, THUMB)), (job.dtype, "uint8"), strict=True):
         with contextlib.suppress(OSError, ValueError):
             if path.is_file() and (array := open_memmap(path, mode="r+")).shape == dimensions and array.dtype == kind:
-                made.append(array)
+                arrays.append(array)
                 continue
-        made.append(open_memmap(path, mode="w+", dtype=kind, shape=dimensions))
-    return made[0].reshape(shape), made[1]
+        arrays.append(open_memmap(path, mode="w+", dtype=kind, shape=dimensions))
+    return arrays[0].reshape(shape), arrays[1]
 
 
 def _lines(journal: Path) -> Iterator[Line]:
-    """Yield the journal's lines; a last line that was cut off is left out."""
+    """Yield the lines of the journal, except a last line that was cut off."""
     if journal.is_file():
         for line in journal.read_text(errors="replace").splitlines():
             with contextlib.suppress(ValueError):
@@ -306,28 +312,28 @@ def _lines(journal: Path) -> Iterator[Line]:
 def _still_valid(
     lines: Iterator[Line], chunks: dict[int, Sequence[Names]], job: DecodeJob, pixels: np.ndarray, thumbs: np.ndarray
 ) -> dict[int, Line]:
-    """Return the lines of chunks that need not be decoded again."""
+    """Return the journal lines of the chunks whose names, files, pixels and thumbnails are unchanged."""
     valid = {}
     for line in lines:
         start, sums = line["start"], line["sums"]
         chunk = chunks.get(start, ())
-        same = len(sums) == len(chunk) == len(line.get("shapes", ())) and line["files"] == _files(job, chunk)
-        same = same and zlib.crc32(thumbs[start : start + len(chunk)].data) == line["thumbs"]
-        if same and all(zlib.crc32(pixels[start + place]) == value for place, value in enumerate(sums)):
+        unchanged = len(sums) == len(chunk) == len(line.get("shapes", ())) and line["files"] == _files(job, chunk)
+        unchanged = unchanged and zlib.crc32(thumbs[start : start + len(chunk)].data) == line["thumbs"]
+        if unchanged and all(zlib.crc32(pixels[start + row]) == value for row, value in enumerate(sums)):
             valid[start] = line
     return valid
 
 
 def _files(job: DecodeJob, chunk: Sequence[Names]) -> int:
-    """Return a sum of the names, sizes and times of the files of a chunk, by which changes are noticed."""
+    """Return a checksum of the names, sizes and times of a chunk's files, which tells whether they changed."""
     total = 0
-    if job.memory is not None:  # the whole request is begun anew where another image is given
+    if job.memory is not None:  # the request has a fingerprint of these images, and starts anew if it differs
         return total
     for name in (name for row in chunk for name in row):
         path = os.path.join(job.root, name)
         parts = [entry.path for entry in os.scandir(path)] if job.kind == "volume" and os.path.isdir(path) else [path]
         for part in sorted(parts):
             with contextlib.suppress(OSError, ValueError):
-                found = os.stat(part)
-                total = zlib.crc32(f"{part} {found.st_size} {found.st_mtime_ns}".encode(), total)
+                status = os.stat(part)
+                total = zlib.crc32(f"{part} {status.st_size} {status.st_mtime_ns}".encode(), total)
     return total

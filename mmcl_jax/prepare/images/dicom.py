@@ -1,8 +1,8 @@
-"""Reading DICOM images, with or without `.dcm` behind their names.
+"""Reading DICOM images, with or without the suffix `.dcm`.
 
     pip install "mmcl_jax[medical]"
 
-pydicom reads them. It decodes JPEG lossless and JPEG-LS with GDCM, which the extra brings.
+The reader is pydicom. It decodes JPEG lossless and JPEG-LS by GDCM, which the extra installs.
 """
 
 import io
@@ -18,15 +18,15 @@ from mmcl_jax.prepare.images.unusable import require
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # its transfer syntax, in the first bytes of the file
 _MAGIC_AT = 128
-_GROUPS = (b"\2\0", b"\x08\0")  # that a file without a preamble begins with
-_FIRST_ELEMENTS = (b"\0\0", b"\1\0", b"\5\0", b"\6\0", b"\x08\0", b"\x12\0", b"\x16\0")  # and their elements
+_GROUPS = (b"\2\0", b"\x08\0")  # of the first element of a file without a preamble
+_FIRST_ELEMENTS = (b"\0\0", b"\1\0", b"\5\0", b"\6\0", b"\x08\0", b"\x12\0", b"\x16\0")  # likewise, its numbers
 
 
 def is_dicom(path: str) -> bool:
-    """Return whether a file is DICOM: by its content, or by the name `.dcm`.
+    """Return whether a file is DICOM, by its content or by the suffix `.dcm`.
 
-    A file without the preamble and its magic word, as old archives write it, counts if it begins with an element of the
-    groups 2 or 8, and pydicom finds the size of an image and a registered SOP class in it.
+    Old archives write files without the preamble and its magic word. Such a file counts as DICOM if it begins with an
+    element of group 2 or 8, and pydicom reads from it the size of an image and a registered SOP class.
 
     Raises:
       OSError: the file cannot be opened.
@@ -40,31 +40,31 @@ def is_dicom(path: str) -> bool:
         return False
     try:
         data = extra("pydicom").dcmread(path, force=True, stop_before_pixels=True)
-        known = extra("pydicom.uid").UID(data.SOPClassUID).type == "SOP Class"
-        return bool(known and data.Rows and data.Columns)
+        registered = extra("pydicom.uid").UID(data.SOPClassUID).type == "SOP Class"
+        return bool(registered and data.Rows and data.Columns)
     except UserError:
         raise
-    except Exception:  # pydicom reads on as if it were DICOM, and raises whatever comes
+    except Exception:  # on files that are not DICOM, pydicom raises errors of any type
         return False
 
 
 def read_dicom(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
     """Return the image of a DICOM file.
 
-    Stored values go through the modality LUT (or rescale slope and intercept) where there is one, and MONOCHROME1, in
+    The modality LUT, or rescale slope and intercept, is applied to stored values if the file has one. MONOCHROME1, in
     which the lowest value is white, is inverted within the range of the stored bits. The display window is not applied.
-    Pixels of the padding value, or within its range, are hidden.
+    Pixels of the padding value, or within the padding range, are hidden.
 
     Args:
-      path: of the file.
+      path: the path of the file.
       max_pixels: larger images are refused before they are decoded.
 
     Returns:
-      Values `[H, W, 1]`, float32 where they were rescaled, else integers; or uint8 `[H, W, 3]` for colour, of which
-      deeper ones are mapped by the range of their bits.
+      Grey values `[H, W, 1]`, float32 if they were rescaled and integers otherwise; or colours as uint8 `[H, W, 3]`,
+      scaled from the range of their bits if that is deeper.
 
     Raises:
-      UserError: the file cannot be read, has several frames or an absurd size, or the extra is not installed.
+      UserError: the file cannot be read, has several frames or too many pixels, or the extra is not installed.
     """
     return dicom_levels(open_dicom(path, str(path)), str(path), max_pixels=max_pixels)
 
@@ -78,24 +78,27 @@ def dicom_shape(path: Path) -> tuple[int, int, int]:
 
 
 def open_dicom(source: Path | bytes, name: str, *, header: bool = False) -> Any:
-    """Return the data set of a DICOM file, or of its bytes, whole or without its pixels.
+    """Return the data set of a DICOM file, given by its path or bytes, with or without its pixels.
 
     Args:
-      source: the path, or the bytes.
-      name: what errors call it.
+      source: the path of the file, or its bytes.
+      name: the name of the file in messages.
       header: whether to leave out the pixels.
 
     Raises:
-      UserError: it cannot be read, is deflated as a whole, or the extra is not installed.
+      UserError: the file cannot be read, is deflated as a whole, or the extra is not installed.
     """
     pydicom = extra("pydicom")
     with decoding(name), io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
-        # A deflated file is inflated as a whole, before any of its sizes can be looked at.
+        # A deflated file would be inflated as a whole before any size in it could be checked.
         head = file.read(1024)
-        check(_DEFLATED not in head, f"The image {name} is deflated as a whole; convert its transfer syntax.")
+        check(
+            _DEFLATED not in head,
+            f"The image {name} is deflated as a whole; write it without deflation.",
+        )
         file.seek(0)
         data = pydicom.dcmread(file, force=head[:2] in _GROUPS, stop_before_pixels=header)
-        if "TransferSyntaxUID" not in data.file_meta:  # without a preamble; pydicom has found how it is written
+        if "TransferSyntaxUID" not in data.file_meta:  # no preamble; pydicom has detected the encoding
             uid = extra("pydicom.uid")
             data.file_meta.TransferSyntaxUID = (
                 uid.ImplicitVRLittleEndian if data.original_encoding[0] else uid.ExplicitVRLittleEndian
@@ -113,7 +116,7 @@ def dicom_levels(dataset: Any, name: str, *, max_pixels: int = MAX_PIXELS) -> Le
         require(frames == 1, "several frames", sentence)
         check_size((int(dataset.Rows), int(dataset.Columns)), name, max_pixels)
         colours = str(dataset.PhotometricInterpretation)
-        stored = pixels.pixel_array(dataset)  # YBR has become RGB
+        stored = pixels.pixel_array(dataset)  # pydicom converts YBR to RGB
         bits, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
         if colours == "PALETTE COLOR":
             stored, bits = pixels.apply_color_lut(stored, dataset), dataset.RedPaletteColorLookupTableDescriptor[2]
@@ -138,17 +141,18 @@ def dicom_levels(dataset: Any, name: str, *, max_pixels: int = MAX_PIXELS) -> Le
 
 
 def _colours(stored: np.ndarray, bits: int) -> np.ndarray:
+    """Return colours as uint8, scaled from the range of their bits."""
     if stored.dtype == np.uint8 and bits == 8:
         return stored
     return np.rint(stored.astype(np.float64) * (255 / ((1 << bits) - 1))).astype(np.uint8)
 
 
 def _padding(dataset: Any, stored: np.ndarray) -> np.ndarray | None:
-    """Return which pixels lie outside of the image that was taken."""
+    """Return the mask of padding pixels, outside of the acquired image; None if there are none."""
     if (value := dataset.get("PixelPaddingValue")) is None:
         return None
     limit = dataset.get("PixelPaddingRangeLimit")
-    # Writers give the sign of the pixels to neither of them, so both are brought to the type of the pixels.
+    # Many writers store both limits unsigned even if pixels are signed, so both are cast to the type of the pixels.
     ends = np.array([value, value if limit is None else limit], np.int64).astype(stored.dtype)
     hidden = (stored >= ends.min()) & (stored <= ends.max())
     return hidden if hidden.any() else None

@@ -18,26 +18,26 @@ from mmcl_jax.prepare.table.cells import text_of
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSource:
-    """An entry of images, and how they are to be stored.
+    """One entry of images: its files, and how they are stored.
 
     Attributes:
       name: of the entry.
-      where: what sentences call it; "" for the images of the simple command line.
-      alone: whether it is all that rows have beside one table, so that a row without it is none.
+      where: what messages call the entry; "" for the images of `--images`.
+      alone: whether it is the only entry beside one table, so that a row without an image is left out.
       kind: "image", "volume" or "mask".
-      root: the folder that names are relative to.
-      names: of the files of every row; () for a row without.
-      fit: how images are made to fit.
-      size: to store; None for that of the files.
-      default_size: of a recipe, for images that have no common smaller size.
-      channels: to store; None for those of the files.
+      root: the folder that `names` are relative to.
+      names: the file names of every row; () for a row without an image.
+      fit: how images are fitted to the stored shape.
+      size: the stored size; None for the size of the files.
+      default_size: the size that a recipe stores, unless all files share a size that is not larger.
+      channels: the stored channels; None for the most that a sample of the files has.
       bits: 8 or 16.
-      stack: what several images of a row become.
-      duplicates: whether rows with the very same pixels are kept.
-      of: the image that a mask belongs to.
-      values: pixel values of the classes of a mask.
-      read: reads a file instead of the ordinary readers.
-      memory: images in memory, which names are of, instead of files in a folder.
+      stack: whether several images of a row become "channels" of one image, or "views".
+      duplicates: "keep" or "quarantine", for rows whose pixels equal those of an earlier row.
+      of: the name of the image that a mask belongs to.
+      values: the pixel values of the classes of a mask.
+      read: the function that reads a file, in place of the readers of this package.
+      memory: images in memory in place of files; `names` are their indices.
     """
 
     name: str
@@ -60,43 +60,43 @@ class ImageSource:
 
     @property
     def entry(self) -> str:
-        """The entry of which the quarantine says that it is bad; "" where the row is."""
+        """The name of the entry that a bad image takes from its row; "" if it takes the whole row."""
         return "" if self.alone else self.name
 
     @property
     def what(self) -> str:
-        """The entry in a sentence."""
+        """The words for the entry in a message."""
         return f"{self.name!r}" if self.where else "an image"
 
     @property
     def plural(self) -> str:
-        """What a progress bar says."""
+        """The label of the progress bar."""
         return self.name if self.where else "images"
 
     @property
     def size_option(self) -> str:
-        """How to say the size."""
+        """The option that chooses the stored size, for messages."""
         if not self.where:
             return "--image-size 128"
         return f'"size": {"[32, 64, 64]" if self.kind == "volume" else 128} in {self.where.removeprefix("--request: ")}'
 
     @property
     def keep_option(self) -> str:
-        """How to keep duplicates."""
+        """The option that keeps duplicates, for messages."""
         return (
             f'"duplicates": "keep" in {self.where.removeprefix("--request: ")}' if self.where else "--duplicates keep"
         )
 
 
 def image_sources(request: Request, recipe: Recipe | None, joined: Join) -> list[ImageSource]:
-    """Return the entries that are images; masks behind the images that they belong to.
+    """Return the image, volume and mask entries of a request; masks come after the images that they belong to.
 
     Raises:
-      UserError: a mask belongs to an entry with several images of a row.
+      UserError: a mask belongs to an entry with several images per row.
     """
-    found = []
+    sources = []
     if "image" in joined.main:
-        found.append(
+        sources.append(
             ImageSource(
                 name="image",
                 alone=not joined.entries,
@@ -113,18 +113,17 @@ def image_sources(request: Request, recipe: Recipe | None, joined: Join) -> list
                 read=recipe.read if recipe else None,
             )
         )
-    others = [one for one in joined.entries.values() if one.source.kind in PICTURES]
-    found += [_source(one, request, joined.rows.keys) for one in others if one.source.kind != "mask"]
-    by_name = {one.name: one for one in found}
-    for one in others:
-        if one.source.kind == "mask":
-            found.append(_mask(one, by_name, joined.rows.keys))
-    return found
+    entries = [entry for entry in joined.entries.values() if entry.source.kind in PICTURES]
+    sources += [_source(entry, request, joined.rows.keys) for entry in entries if entry.source.kind != "mask"]
+    images = {source.name: source for source in sources}
+    sources += [_mask(entry, images, joined.rows.keys) for entry in entries if entry.source.kind == "mask"]
+    return sources
 
 
-def _source(one: Joined, request: Request, keys: list[str]) -> ImageSource:
-    source = one.source
-    said: Mapping[str, Any] = {
+def _source(entry: Joined, request: Request, keys: list[str]) -> ImageSource:
+    """Return the source of an image or volume; what the entry leaves open is as the request has it."""
+    source = entry.source
+    declared: Mapping[str, Any] = {
         field.name: value
         for field in dataclasses.fields(Fit)
         if (value := getattr(source, field.name, None)) is not None
@@ -133,12 +132,12 @@ def _source(one: Joined, request: Request, keys: list[str]) -> ImageSource:
     if size is not None and len(size) == 1:
         size = size * (2 if source.kind == "image" else 3)
     return ImageSource(
-        name=one.name,
-        where=one.where,
+        name=entry.name,
+        where=entry.where,
         kind=cast(Literal["image", "volume"], source.kind),
         root=source.folder,
-        names=_names(one, keys),
-        fit=dataclasses.replace(request.fit, **said),
+        names=_names(entry, keys),
+        fit=dataclasses.replace(request.fit, **declared),
         size=size,
         channels=source.channels or request.channels,
         bits=source.bits or request.bits,
@@ -147,32 +146,35 @@ def _source(one: Joined, request: Request, keys: list[str]) -> ImageSource:
     )
 
 
-def _mask(one: Joined, images: Mapping[str, ImageSource], keys: list[str]) -> ImageSource:
-    """Return the entry of a mask, which rows without its image lack."""
-    image, limit = images[one.source.of], one.source.max_pixels
+def _mask(entry: Joined, images: Mapping[str, ImageSource], keys: list[str]) -> ImageSource:
+    """Return the source of a mask; rows without its image lack the mask, too."""
+    image, limit = images[entry.source.of], entry.source.max_pixels
     per_row = max((len(names) for names in image.names), default=0)
-    check(per_row <= 1, f"{one.where}: {image.name!r} has {per_row} images of a row; a mask belongs to one.")
+    check(
+        per_row <= 1,
+        f"{entry.where}: {image.name!r} has {per_row} images per row; a mask belongs to one image.",
+    )
     fit = image.fit if limit is None else dataclasses.replace(image.fit, max_pixels=limit)
-    names = [mine if theirs else () for mine, theirs in zip(_names(one, keys), image.names, strict=True)]
+    names = [own if images_of_row else () for own, images_of_row in zip(_names(entry, keys), image.names, strict=True)]
     return dataclasses.replace(
         image,
         alone=False,
-        name=one.name,
-        where=one.where,
+        name=entry.name,
+        where=entry.where,
         kind="mask",
-        root=one.source.folder,
+        root=entry.source.folder,
         names=names,
         fit=fit,
         duplicates="keep",
         of=image.name,
-        values=tuple(value for _, value in one.source.classes),
+        values=tuple(value for _, value in entry.source.classes),
     )
 
 
-def _names(one: Joined, keys: list[str]) -> list[tuple[str, ...]]:
-    """Return the names of the files of every row."""
-    if isinstance(one.content, Keyed):
-        columns = [text_of(one.content.frame[name]).fill_null("").to_list() for name in one.source.column]
-        return [() if row < 0 else tuple(column[row] for column in columns) for row in one.at]
-    assert isinstance(one.content, dict)
-    return [() if row < 0 else (one.content[key],) for row, key in zip(one.at, keys, strict=True)]
+def _names(entry: Joined, keys: list[str]) -> list[tuple[str, ...]]:
+    """Return the file names of every row; () for a row without an image."""
+    if isinstance(entry.content, Keyed):
+        columns = [text_of(entry.content.frame[name]).fill_null("").to_list() for name in entry.source.column]
+        return [() if row < 0 else tuple(column[row] for column in columns) for row in entry.at]
+    assert isinstance(entry.content, dict)
+    return [() if row < 0 else (entry.content[key],) for row, key in zip(entry.at, keys, strict=True)]

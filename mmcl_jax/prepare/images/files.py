@@ -1,4 +1,4 @@
-"""Reading image files: where they are, what they may be, and how they become uint8 arrays of one shape."""
+"""Reading image files: their paths, their formats, and how they are fitted to one shape and type."""
 
 import contextlib
 import dataclasses
@@ -35,20 +35,20 @@ _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fit:
-    """How images of any kind are made to fit.
+    """How images of any kind are fitted to the stored shape and type.
 
     Attributes:
-      resize: filter, one of `FILTERS`.
-      antialias: whether shrinking averages over what it leaves out; without, values are interpolated at points, as
-        torchvision did on tensors before 0.17.
-      aspect: "stretch" to the stored size, "crop" its middle from an image scaled to cover it, or "pad" an image
-        scaled to lie within it with black.
-      transparent: "white" or "black": what shows through transparent pixels.
-      intensity: how deeper pixels become 8 bits: "minmax" maps each image's own range onto 0-255, "full" the range of
-        its type, and (low, high) that range; what is beyond becomes 0 or 255. Colours of 16 bits are always mapped as
-        with "full".
-      nan: whether an image with values that are not finite is refused, or shows them as background, which is black.
-      max_pixels: larger images are refused before they are decoded; of a NIfTI volume, larger slices.
+      resize: the filter, one of `FILTERS`.
+      antialias: whether shrinking averages over all pixels; if not, values are interpolated at points, as torchvision
+        did on tensors before 0.17.
+      aspect: "stretch" scales to the stored size; "crop" scales until the image covers that size, and takes the
+        middle; "pad" scales until the image lies within it, and adds black.
+      transparent: the background of transparent pixels, "white" or "black".
+      intensity: how pixels deeper than 8 bits become 8 bits: "minmax" maps each image's own range onto 0-255, "full"
+        the range of its type, and (low, high) that range; values beyond it become 0 or 255. Colours of 16 bits are
+        always mapped as by "full".
+      nan: "refuse" refuses an image with values that are not finite; "background" makes those pixels black.
+      max_pixels: images with more pixels are refused before they are decoded; in a NIfTI volume, this counts one slice.
     """
 
     resize: str = "bilinear"
@@ -60,14 +60,14 @@ class Fit:
     max_pixels: int = 80_000_000
 
     def __post_init__(self) -> None:
-        """Raise `UserError` for a filter that cannot do without antialiasing."""
+        """Raise `UserError` for a filter that needs antialiasing, if that is off."""
         check(
             self.antialias or self.resize != "lanczos",
-            "--resize: lanczos is a filter for antialiasing; leave that on, or take bicubic.",
+            "--resize: lanczos needs antialiasing; leave out --no-antialias, or use --resize bicubic.",
         )
 
     def describe(self) -> str:
-        """Return the filter in words, as the schema keeps it."""
+        """Return the options in words, as the schema stores them."""
         how = f"{self.resize}, {'antialiased' if self.antialias else 'not antialiased'}"
         return (
             f"resize {how}, aspect ratio {self.aspect}; upright by EXIF; transparent pixels on {self.transparent}; "
@@ -76,16 +76,16 @@ class Fit:
 
 
 def locate(root: str, name: str, links: str | None = None, *, folders: bool = False) -> str:
-    """Return the path of the file `name`, which lies in `root` once all links are followed.
+    """Return the path of the file `name`, which must lie in `root` when all links are followed.
 
     Args:
-      root: the image folder's real path.
-      name: relative to it, or absolute.
+      root: the real path of the image folder.
+      name: a path relative to `root`, or an absolute one.
       links: the real path of another folder that links may lead into.
-      folders: whether it may be a folder, as of a DICOM series.
+      folders: whether the path may be a folder, such as one with a DICOM series.
 
     Raises:
-      Unusable: the path leaves these folders (by itself, by `..` or by a link), or is not there.
+      Unusable: the path leaves these folders (being absolute, by `..` or by a link), or does not exist.
     """
     require("\0" not in name, "unsafe path", f"The image path {name!r} holds a zero byte.")
     path = os.path.join(root, name)
@@ -95,10 +95,10 @@ def locate(root: str, name: str, links: str | None = None, *, folders: bool = Fa
     named = os.path.join(folder, os.path.basename(path))
     real = os.path.realpath(path) if os.path.islink(path) else named
     if not _lies_in(root, real) and not (links and _lies_in(links, real)):
-        # Nothing but a link leads a path out that is relative and without "..".
+        # A relative path without ".." can only leave the folder by a link.
         linked = not os.path.isabs(name) or _lies_in(root, named)
-        remedy = f" by a link, to {real}; allow it with --follow-links and a folder that this lies in" if linked else ""
-        raise Unusable("unsafe path", f"{outside}{remedy}.")
+        remedy = f"; allow it with --follow-links {os.path.dirname(real)}, or with a folder above that"
+        raise Unusable("unsafe path", f"{outside} by a link to {real}{remedy}." if linked else f"{outside}.")
     require(os.path.exists(path), "missing image", f"The image {path} does not exist.")
     require(os.path.isfile(path) or folders, "missing image", f"The image {path} is not a file.")
     return path
@@ -112,11 +112,11 @@ def _lies_in(folder: str, path: str) -> bool:
 
 
 def read_shape(path: str, *, read: Reader | None = None) -> Shape:
-    """Return `(height, width, channels)`, upright, from the file's header alone. Colour and palettes count as 3.
+    """Return `(height, width, channels)` of an upright image from its header alone; palettes have 3 channels.
 
     Args:
       path: an image file.
-      read: reads the file, whole, instead of the ordinary readers.
+      read: the function that reads the file, in place of the readers of this package; it reads all of it.
 
     Raises:
       Unusable: the file is not a readable image.
@@ -134,35 +134,35 @@ def read_shape(path: str, *, read: Reader | None = None) -> Shape:
 
 
 def shape_of_image(image: Image.Image) -> Shape:
-    """Return `(height, width, channels)` of an opened image, upright."""
-    # The header of a PNG may lie after its pixels, which are not decoded here where they are many.
-    few = image.height * image.width <= Fit.max_pixels
-    height, width = _upright_size(image, _turn(image) if few else 1)
+    """Return `(height, width, channels)` of an opened image, turned upright."""
+    # The orientation of a PNG may lie after its pixels, so reading it decodes them; a huge image is spared that.
+    small = image.height * image.width <= Fit.max_pixels
+    height, width = _upright_size(image, _orientation(image) if small else 1)
     return height, width, 3 if _coloured(image) else 1
 
 
 def read_image(
     path: str, shape: Shape, fit: Fit, *, read: Reader | None = None, dtype: str = "uint8"
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return the image `[height, width, channels]`, and the height and width it has in the file (upright).
+    """Return an image `[height, width, channels]` fitted to `shape`, and its upright (height, width) in the file.
 
     Args:
-      path: an image file; DICOM and NIfTI take the extra `medical`.
-      shape: to make.
-      fit: how.
-      read: reads the file instead of the ordinary readers.
-      dtype: "uint8", or "uint16" as `to_uint16` has it.
+      path: an image file; DICOM and NIfTI need the extra `medical`.
+      shape: the shape to return.
+      fit: how the image is fitted to `shape`.
+      read: the function that reads the file, in place of the readers of this package.
+      dtype: "uint8", or "uint16" by the rules of `to_uint16`.
 
     Raises:
-      Unusable: the file cannot be decoded, is absurdly large, has several frames, or has colour and `shape` has not; or
-        its values are none of 16 bits, or are colours of which Pillow gives 8 bits.
+      Unusable: the file cannot be decoded, has more than `fit.max_pixels`, has several frames, has colour while `shape`
+        is grey, or has values that do not fit into `dtype`.
     """
     with decoding(path):
         levels = _read_levels(path, fit, read)
         if levels is not None:
             return fit_levels(levels, path, shape, fit, dtype)
         if Image.MAX_IMAGE_PIXELS and fit.max_pixels > Image.MAX_IMAGE_PIXELS:
-            Image.MAX_IMAGE_PIXELS = fit.max_pixels  # who allows more is not warned by Pillow
+            Image.MAX_IMAGE_PIXELS = fit.max_pixels  # or Pillow warns of images that `max_pixels` allows
         with _opened(path) as image:
             return fit_image(image, path, shape, fit, dtype)
 
@@ -170,47 +170,47 @@ def read_image(
 def fit_image(
     image: Image.Image, path: str, shape: Shape, fit: Fit, dtype: str, *, keep: bool = False
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return an opened image as it is stored, and the size that it has (upright); see `read_image`.
+    """Return an opened image fitted to `shape`, and its upright (height, width); see `read_image`.
 
     Args:
-      image: opened by Pillow.
-      path: what errors call it.
-      shape: to make.
-      fit: how.
+      image: an image opened by Pillow.
+      path: its name in messages.
+      shape: the shape to return.
+      fit: how the image is fitted to `shape`.
       dtype: "uint8" or "uint16".
-      keep: whether the image stays as it is.
+      keep: whether `image` must stay unchanged; otherwise it may be turned, or decoded at a lower resolution.
     """
     height, width, channels = shape
     _check_header(image, path, channels, fit)
     tiles = str([tile.args for tile in getattr(image, "tile", ())])
-    lost = dtype == "uint16" and _coloured(image) and ";16" in tiles
-    colours = f"The image {path} has colours of 16 bits, which are read as 8 bits; store it without --bits 16."
-    require(not lost, "wrong depth", colours)
-    turn = _turn(image)
-    original = _upright_size(image, turn)
+    truncated = dtype == "uint16" and _coloured(image) and ";16" in tiles
+    sentence = f"The image {path} has colours of 16 bits, of which 8 bits can be read; store it without --bits 16."
+    require(not truncated, "wrong depth", sentence)
+    orientation = _orientation(image)
+    original = _upright_size(image, orientation)
     if fit.antialias and fit.resize != "nearest" and image.format == "JPEG" and not keep:
-        image.draft(None, (2 * max(width, height), 2 * max(width, height)))  # at a half, quarter, eighth
+        image.draft(None, (2 * max(width, height), 2 * max(width, height)))  # decodes at a half, a quarter or an eighth
     keep_order(image)
-    image.load()  # turns a TIFF upright; asked after that, its EXIF says so, and nothing turns it again
+    image.load()  # turns a TIFF upright and updates its EXIF, so the next lines do not turn it again
     if not keep:
         ImageOps.exif_transpose(image, in_place=True)
-    elif turn != 1:
+    elif orientation != 1:
         image = ImageOps.exif_transpose(image)
     if dtype == "uint16" and (levels := levels_of(image)):
         values = _mapped(levels, path, fit, dtype)
         return fitted(np.repeat(values[..., None], channels, axis=2), path, shape, fit)
     pixels = _eight_bits(image, path, _MODES[channels], fit)
-    made = np.asarray(_resized(pixels, (width, height), fit)).reshape(shape)
-    return made if dtype == "uint8" else made.astype(np.uint16) * np.uint16(257), original
+    values = np.asarray(_resized(pixels, (width, height), fit)).reshape(shape)
+    return values if dtype == "uint8" else values.astype(np.uint16) * np.uint16(257), original
 
 
 def fit_levels(levels: Levels, path: str, shape: Shape, fit: Fit, dtype: str) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return the values of an image `[H, W, C]` as they are stored, and the size that they had."""
+    """Return the values of an image `[H, W, C]` fitted to `shape`, and their original (height, width)."""
     return fitted(_mapped(levels, path, fit, dtype), path, shape, fit)
 
 
 def _read_levels(path: str, fit: Fit, read: Reader | None) -> Levels | None:
-    """Return the values of a file that is not for Pillow."""
+    """Return the values of a file that Pillow does not read; None for a file that it does."""
     if read is not None:
         return Levels(read(Path(path)))
     if path.lower().endswith(_NIFTI):
@@ -219,23 +219,23 @@ def _read_levels(path: str, fit: Fit, read: Reader | None) -> Levels | None:
 
 
 def fitted(values: np.ndarray, path: str, shape: Shape, fit: Fit) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return values `[H, W, C]` of 8 or 16 bits in the shape of the store, and the size that they had."""
+    """Return values `[H, W, C]` of 8 or 16 bits resized to `shape`, and their original (height, width)."""
     height, width, channels = shape
-    found = values.shape[2]
-    require(found == channels, "wrong channels", f"The image {path} has {found} channels, the others {channels}.")
+    own = values.shape[2]
+    require(own == channels, "wrong channels", f"The image {path} has {own} channels; the store has {channels}.")
     size = values.shape[:2]
     if values.dtype == np.uint16 and size == (height, width):
         return values, size
     deep = values.astype(np.float32) if values.dtype == np.uint16 else values
     planes = [_resized(Image.fromarray(plane), (width, height), fit) for plane in np.moveaxis(deep, 2, 0)]
-    made = np.stack([np.asarray(plane) for plane in planes], axis=2)
+    resized = np.stack([np.asarray(plane) for plane in planes], axis=2)
     if values.dtype == np.uint16:  # cubic filters go beyond the range
-        made = np.rint(np.clip(made, 0, np.iinfo(np.uint16).max)).astype(np.uint16)
-    return made, size
+        resized = np.rint(np.clip(resized, 0, np.iinfo(np.uint16).max)).astype(np.uint16)
+    return resized, size
 
 
-def reading_values(path: str, fit: Fit) -> np.ndarray:
-    """Return the values of an image `[H, W, C]` as its file holds them, upright; palettes as their indices.
+def stored_values(path: str, fit: Fit) -> np.ndarray:
+    """Return the values of an upright image `[H, W, C]` exactly as its file holds them; palettes as indices.
 
     Raises:
       Unusable: the file cannot be decoded.
@@ -258,6 +258,7 @@ def reading_values(path: str, fit: Fit) -> np.ndarray:
 
 
 def _mapped(levels: Levels, path: str, fit: Fit, dtype: str = "uint8") -> np.ndarray:
+    """Return grey levels as 8 or 16 bits; raise `Unusable` for values that do not fit."""
     try:
         return (to_uint8 if dtype == "uint8" else to_uint16)(levels, fit.intensity, nan=fit.nan)
     except ValueError as error:
@@ -266,40 +267,40 @@ def _mapped(levels: Levels, path: str, fit: Fit, dtype: str = "uint8") -> np.nda
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[Image.Image]:
-    """Open an image by Pillow, which maps files that it opens itself, and scrambles turned TIFFs when it does."""
+    """Open an image by Pillow through a file object: given a path, Pillow would map it, and scramble turned TIFFs."""
     with open(path, "rb") as file, Image.open(file) as image:
         yield image
 
 
 @contextlib.contextmanager
 def decoding(path: str) -> Iterator[None]:
-    """Turn any error inside into one sentence: on broken files, Pillow's decoders raise all kinds of errors."""
+    """Turn any error inside into `Unusable` with one sentence; on broken files, Pillow raises errors of many types."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
     except Unusable:
         raise
-    except UserError as error:  # of a reader that is not Pillow's
+    except UserError as error:  # raised by the readers of DICOM and NIfTI, or by a recipe's
         raise Unusable("broken image", str(error)) from error
     except _BOMBS as error:
         raise Unusable("too large", f"The image {path} is refused: {str(error).rstrip('.')}.") from error
     except UnidentifiedImageError as error:
-        raise Unusable("broken image", f"The image {path} cannot be read: it is no image of a known format.") from error
+        raise Unusable("broken image", f"The image {path} cannot be read: its format is unknown.") from error
     except Exception as error:
         reason = str(error).rstrip(".") or type(error).__name__
         raise Unusable("broken image", f"The image {path} cannot be read: {reason}.") from error
 
 
-def _turn(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 is upright, and from 5 on height and width change places."""
-    turn = image.getexif().get(0x0112, 1)
-    return turn if turn in range(1, 9) else 1
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 is upright, and from 5 on height and width are swapped."""
+    orientation = image.getexif().get(0x0112, 1)
+    return orientation if orientation in range(1, 9) else 1
 
 
-def _upright_size(image: Image.Image, turn: int) -> tuple[int, int]:
-    """Return height and width of the upright image; those of a TIFF are upright as Pillow says them."""
-    turned = turn >= 5 and image.format != "TIFF"
+def _upright_size(image: Image.Image, orientation: int) -> tuple[int, int]:
+    """Return height and width of the upright image; for a TIFF, Pillow reports these already."""
+    turned = orientation >= 5 and image.format != "TIFF"
     return (image.width, image.height) if turned else (image.height, image.width)
 
 
@@ -308,19 +309,22 @@ def _coloured(image: Image.Image) -> bool:
 
 
 def _check_header(image: Image.Image, path: str, channels: int, fit: Fit) -> None:
+    """Raise `Unusable` for too many pixels, several frames, or colour where the store is grey."""
     pixels, limit = image.width * image.height, fit.max_pixels
     require(pixels <= limit, "too large", f"The image {path} has {pixels:,} pixels; more than {limit:,} are refused.")
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a camera's JPEG with a preview behind it
-    require(frames == 1, "several frames", f"The image {path} has {frames} frames, not one.")
+    sentence = f"The image {path} has {frames} frames; split it into files of one frame each."
+    require(frames == 1, "several frames", sentence)
     require(
         channels == 3 or not _coloured(image),
         "wrong channels",
-        f"The image {path} has colour (mode {image.mode}) and the store is grey.",
+        f"The image {path} has colour (mode {image.mode}), but the store is grey; convert it to grey, or prepare the "
+        f"store with --channels 3.",
     )
 
 
 def _eight_bits(image: Image.Image, path: str, mode: str, fit: Fit) -> Image.Image:
-    """Return the image in the mode "L" or "RGB"."""
+    """Return the image in the mode "L" or "RGB", with its transparent pixels on the background."""
     if levels := levels_of(image):
         values = _mapped(levels, path, fit)
         if levels.hidden is not None and "transparency" in image.info and fit.transparent == "white":
@@ -332,13 +336,15 @@ def _eight_bits(image: Image.Image, path: str, mode: str, fit: Fit) -> Image.Ima
     return image if image.mode == mode else image.convert(mode)
 
 
-def placed(size: tuple[int, ...], stored: tuple[int, ...], fit: Fit) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return by what (x, y) of an image are multiplied, and what is then added, when it is made to fit.
+def scale_and_shift(
+    size: tuple[int, ...], stored: tuple[int, ...], fit: Fit
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the (x, y) scale, and then shift, that take points of an image to points of the stored image.
 
     Args:
       size: (height, width) of the image.
-      stored: (height, width) that it is stored in.
-      fit: how.
+      stored: (height, width) of the stored image.
+      fit: how the image is fitted.
     """
     (height, width), (to_height, to_width) = size, stored
     if fit.aspect == "stretch" or (height, width) == (to_height, to_width):
@@ -350,7 +356,7 @@ def placed(size: tuple[int, ...], stored: tuple[int, ...], fit: Fit) -> tuple[tu
 
 
 def _resized(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
-    """Return the image at `size` (width, height)."""
+    """Return the image at `size` (width, height), with its aspect ratio as `fit` has it."""
     if image.size == size:
         return image
     if fit.aspect == "stretch":
@@ -359,12 +365,13 @@ def _resized(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image
     scale = max(ratios) if fit.aspect == "crop" else min(ratios)
     inner = tuple(max(1, round(scale * length)) for length in image.size)
     image = _scaled(image, (inner[0], inner[1]), fit)
-    canvas = Image.new(image.mode, size)  # pastes what lies within; a negative corner crops
+    canvas = Image.new(image.mode, size)  # a paste at a negative corner crops
     canvas.paste(image, ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
     return canvas
 
 
 def _scaled(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
+    """Return the image stretched to `size` (width, height)."""
     if fit.antialias or fit.resize == "nearest":
         return image.resize(size, _FILTERS[fit.resize])
     steps = image.width / size[0], image.height / size[1]

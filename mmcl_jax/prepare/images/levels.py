@@ -1,4 +1,4 @@
-"""Grey levels that are not plain 8 bits, as a file means them, and how they become 8 bits."""
+"""Grey levels deeper than 8 bits: their values as a file means them, and their conversion to 8 or 16 bits."""
 
 import dataclasses
 from typing import Literal
@@ -10,18 +10,18 @@ Intensity = Literal["minmax", "full"] | tuple[float, float]
 Nan = Literal["refuse", "background"]
 
 _DEEPEST = 65_535
-_ROWS = 256  # converted at a time, so that a large image needs no float64 copy of itself
+_ROWS = 256  # converted at a time, so that no float64 copy of a large image is made
 _TIFF_PHOTOMETRIC, _TIFF_BITS, _TIFF_FORMAT = 262, 258, 339
 _UNSIGNED, _SIGNED = 1, 2  # of the TIFF tag SampleFormat
 _WHITE_IS_ZERO, _BLACK_IS_ZERO = 0, 1  # of the TIFF tag PhotometricInterpretation
 
-# Pillow does not know unsigned integers of 32 bits, the highest byte first.
+# Pillow lacks unsigned integers of 32 bits with the highest byte first.
 TiffImagePlugin.OPEN_INFO.setdefault((b"MM", _BLACK_IS_ZERO, (_UNSIGNED,), 1, (32,), ()), ("I", "I;32BS"))
-# It knows only some of the deep types where white is zero, and inverts none of them; `levels_of` does it for all.
+# Pillow opens only some of the deep types in which white is zero, and inverts none; `levels_of` inverts all of them.
 for (_order, _meaning, _sample, _fill, _depth, _others), _modes in list(TiffImagePlugin.OPEN_INFO.items()):
     if _meaning == _BLACK_IS_ZERO and (_modes[0] == "F" or _modes[0].startswith("I") or _sample == (_SIGNED,)):
         TiffImagePlugin.OPEN_INFO.setdefault((_order, _WHITE_IS_ZERO, _sample, _fill, _depth, _others), _modes)
-# What libtiff decompresses has the order of the host, and Pillow reads these as if they still had that of the file.
+# libtiff decompresses to the byte order of the host, but Pillow reads these types in the byte order of the file.
 _NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 
 
@@ -31,8 +31,8 @@ class Levels:
 
     Attributes:
       values: `[H, W]` or `[H, W, C]` of any real type.
-      full: the range that "full" maps; by default that of an integer type, and none for floats.
-      hidden: bool `[H, W]`, pixels that show nothing: they are black, and the image's range is that of the others.
+      full: the range that "full" maps; None for the range of an integer type, and for floats, which have none.
+      hidden: bool `[H, W]`, pixels that show nothing: they become black and do not count for the image's range.
       inverted: whether the lowest value is white.
     """
 
@@ -43,16 +43,16 @@ class Levels:
 
 
 def to_uint8(pixels: np.ndarray | Levels, intensity: Intensity, *, nan: Nan = "refuse") -> np.ndarray:
-    """Return values of any real type as uint8 by the rule `Fit.intensity`, and uint8 of the whole range as it is.
+    """Return values of any real type as uint8, mapped as `Fit.intensity` says; plain uint8 is returned unchanged.
 
     Args:
-      pixels: what a file holds.
-      intensity: "minmax" maps the range of the values that are shown onto 0-255, "full" the range of their type, and
-        (low, high) that range; what is beyond becomes 0 or 255.
-      nan: whether values that are not finite are refused or hidden.
+      pixels: the values of a file.
+      intensity: "minmax" maps the range of the values that are not hidden onto 0-255, "full" the range of their type,
+        and (low, high) that range; values beyond it become 0 or 255.
+      nan: "refuse" refuses values that are not finite; "background" hides them.
 
     Raises:
-      ValueError: a value is not finite, or "full" is asked of values whose type has no range.
+      ValueError: a value is not finite, or `intensity` is "full" and the values are floats.
     """
     levels = pixels if isinstance(pixels, Levels) else Levels(pixels)
     values, hidden = levels.values, levels.hidden
@@ -63,7 +63,7 @@ def to_uint8(pixels: np.ndarray | Levels, intensity: Intensity, *, nan: Nan = "r
         return values
     if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
         if nan == "refuse":
-            raise ValueError("it has values that are not finite; --nan background shows them black")
+            raise ValueError("it has values that are not finite; --nan background makes those pixels black")
         bad = ~finite if values.ndim == 2 else ~finite.all(axis=2)
         hidden = bad if hidden is None else hidden | bad
     shown = values if hidden is None else values[~hidden]
@@ -71,7 +71,7 @@ def to_uint8(pixels: np.ndarray | Levels, intensity: Intensity, *, nan: Nan = "r
         low, high = intensity
     elif intensity == "full":
         if full is None:
-            raise ValueError('"full" is the range of integers, and its values are floats')
+            raise ValueError('its values are floats, whose type has no range for "full"; use --intensity LOW:HIGH')
         low, high = full
     else:
         low, high = (float(shown.min()), float(shown.max())) if shown.size else (0.0, 0.0)
@@ -90,53 +90,51 @@ def to_uint8(pixels: np.ndarray | Levels, intensity: Intensity, *, nan: Nan = "r
 
 
 def to_uint16(pixels: np.ndarray | Levels, intensity: Intensity, *, nan: Nan = "refuse") -> np.ndarray:
-    """Return values of any real type as uint16; whole numbers within 16 bits without loss.
+    """Return values of any real type as uint16, without loss for whole numbers within 16 bits.
 
     Args:
-      pixels: what a file holds.
-      intensity: "minmax" keeps whole numbers from 0 to 65535 as they are and refuses others; "full" stores the distance
-        of a whole number from the least one of its type, and (low, high) that from `low`. Where there is a fraction, or
-        the range is wider than 16 bits, it is mapped onto 0-65535. What is beyond (low, high) is at its ends. Pixels
-        of 8 bits take the whole range of 16, times 257.
-      nan: whether values that are not finite are refused or hidden.
+      pixels: the values of a file.
+      intensity: "minmax" keeps whole numbers from 0 to 65535 unchanged and refuses other values; "full" subtracts the
+        lowest value of the type, and (low, high) clips to that range and subtracts `low`. If values have fractions,
+        or the range is wider than 16 bits, the range is mapped onto 0-65535. Pixels of 8 bits are multiplied by 257.
+      nan: "refuse" refuses values that are not finite; "background" hides them.
 
     Raises:
-      ValueError: a value is not finite, or not as above.
+      ValueError: a value is not finite, or is refused by "minmax"; or `intensity` is "full" and the values are floats.
     """
     levels = pixels if isinstance(pixels, Levels) else Levels(pixels)
     values, hidden, full = levels.values, levels.hidden, levels.full
     if full is None and values.dtype.kind in "iu":
         full = float(np.iinfo(values.dtype).min), float(np.iinfo(values.dtype).max)
     if values.dtype == np.uint8 and full == (0, 255):
-        eight = values.astype(np.uint16) * np.uint16(257)
-        values, full = eight, (0.0, 65_535.0)
+        values, full = values.astype(np.uint16) * np.uint16(257), (0.0, 65_535.0)
     if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
         if nan == "refuse":
-            raise ValueError("it has values that are not finite; --nan background shows them black")
+            raise ValueError("it has values that are not finite; --nan background makes those pixels black")
         bad = ~finite if values.ndim == 2 else ~finite.all(axis=2)
         hidden = bad if hidden is None else hidden | bad
         values = np.where(finite, values, 0)
     numbers = values.astype(np.float64)
-    whole = bool((np.rint(numbers) == numbers).all())
+    integral = bool((np.rint(numbers) == numbers).all())
     if intensity == "minmax":
         shown = numbers if hidden is None else numbers[~hidden]
         low, high = (float(shown.min()), float(shown.max())) if shown.size else (0.0, 0.0)
-        if not whole or low < 0 or high > _DEEPEST:
-            what = "that are no whole numbers" if not whole else f"from {low:g} to {high:g}"
+        if not integral or low < 0 or high > _DEEPEST:
+            what = "that are not whole numbers" if not integral else f"from {low:g} to {high:g}"
             raise ValueError(
-                f"it has values {what}, and 16 bits hold 0 to 65535; say the range with --intensity LOW:HIGH"
+                f"it has values {what}, and 16 bits hold 0 to 65535; give their range with --intensity LOW:HIGH"
             )
         ends = (0.0, full[1] if full and full[0] == 0 and full[1] <= _DEEPEST else float(_DEEPEST))
     elif intensity == "full":
         if full is None:
-            raise ValueError('"full" is the range of integers, and its values are floats')
+            raise ValueError('its values are floats, whose type has no range for "full"; use --intensity LOW:HIGH')
         ends = full
     else:
         ends = intensity
     numbers = np.clip(numbers, *ends) - ends[0]
     if levels.inverted:
         numbers = ends[1] - ends[0] - numbers
-    if not whole or ends[1] - ends[0] > _DEEPEST or ends[0] != np.rint(ends[0]):
+    if not integral or ends[1] - ends[0] > _DEEPEST or ends[0] != np.rint(ends[0]):
         numbers = numbers / (ends[1] - ends[0]) * _DEEPEST
     result = np.rint(numbers).astype(np.uint16)
     if hidden is not None:
@@ -145,25 +143,25 @@ def to_uint16(pixels: np.ndarray | Levels, intensity: Intensity, *, nan: Nan = "
 
 
 def keep_order(image: Image.Image) -> None:
-    """Have the bytes of a compressed TIFF swapped once. Call it before the image is loaded."""
+    """Correct the byte order that Pillow assumes of a compressed TIFF; call this before the image is loaded."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        for place, tile in enumerate(image.tile):
+        for index, tile in enumerate(image.tile):
             if tile.codec_name == "libtiff" and isinstance(tile.args, tuple):
                 raw = tile.args[0]
-                image.tile[place] = tile._replace(args=(_NATIVE.get(raw, raw), *tile.args[1:]))
+                image.tile[index] = tile._replace(args=(_NATIVE.get(raw, raw), *tile.args[1:]))
 
 
 def levels_of(image: Image.Image) -> Levels | None:
-    """Return the values of a grey image that Pillow does not give as 8 bits; None for every other image.
+    """Return the values of a grey image that is deeper than 8 bits, or signed; None for any other image.
 
-    Pillow reads some types into others that hold their bits: here they have their own type and range again.
+    Pillow reads some types into wider ones; the values returned have the type and range of the file.
 
     Args:
-      image: loaded.
+      image: an image whose pixels are loaded.
     """
     tags = getattr(image, "tag_v2", {})  # of TIFF
     bits, sample = _first(tags.get(_TIFF_BITS, 0)), _first(tags.get(_TIFF_FORMAT, _UNSIGNED))
-    # Pillow inverts pixels of up to 8 bits itself, but for signed ones.
+    # Pillow itself inverts pixels of up to 8 bits, except signed ones.
     inverted = tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
     if image.mode == "L" and sample == _SIGNED:
         return Levels(np.asarray(image).view(np.int8), inverted=inverted)
@@ -176,7 +174,7 @@ def levels_of(image: Image.Image) -> Levels | None:
             values = values.view(np.uint32)
         elif bits == 16:
             values = values.astype(np.int16)
-    elif image.mode == "I" and image.format == "PPM":  # which Pillow scales to 16 bits
+    elif image.mode == "I" and image.format == "PPM":  # Pillow scales PPM to 16 bits
         full = 0, 65_535
     elif bits == 12:
         full = 0, 4095

@@ -4,7 +4,7 @@
 
 Orientation: an image is returned as its file stores it, rows downwards and columns to the right. A DICOM file stores
 rows first. A NIfTI array is indexed [x, y, ...], so its second axis becomes the rows and its first the columns, as the
-usual converters lay out DICOM. Nothing is turned or mirrored by what a header says about the patient.
+usual converters lay out DICOM. The patient's orientation in a header is ignored: nothing is turned or mirrored.
 """
 
 import contextlib
@@ -19,23 +19,23 @@ from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.images.levels import Levels
 from mmcl_jax.prepare.images.unusable import require
 
-MAX_PIXELS = 1 << 28  # of a volume or a cine: what a header may claim before anything is decoded
+MAX_PIXELS = 1 << 28  # in the header of a volume or a cine; files that claim more are not decoded
 
 
 def read_nifti(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
-    """Return the image of a NIfTI file: a 2-D one as it is, of a 3-D one the middle slice (n // 2) of the last axis.
+    """Return the image of a 2-D NIfTI file, or the middle slice (n // 2) along the last axis of a 3-D one.
 
     Only that slice is loaded.
 
     Args:
-      path: of the file.
+      path: the path of the file.
       max_pixels: larger images are refused before they are loaded.
 
     Returns:
-      Values `[H, W, 1]`; float32 where the header scales values, else of the stored type.
+      Values `[H, W, 1]`; float32 if the header scales values, otherwise of the stored type.
 
     Raises:
-      UserError: the file cannot be read, is neither 2-D nor 3-D, or has an absurd size.
+      UserError: the file cannot be read, is neither 2-D nor 3-D, or has too many pixels.
     """
     image = _open_nifti(path, max(max_pixels, MAX_PIXELS))
     shape = _image_shape(image, path)
@@ -46,7 +46,7 @@ def read_nifti(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
 
 
 def nifti_volume(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
-    """Return the volume of a NIfTI file as `[depth, height, width, channels]`; a fourth axis are channels.
+    """Return the volume of a NIfTI file as `[depth, height, width, channels]`; a fourth axis is the channels.
 
     Raises:
       UserError: as `read_nifti`, or the file is neither 3-D nor 4-D.
@@ -62,13 +62,13 @@ def nifti_volume(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
 
 
 def nifti_shape(path: Path) -> tuple[int, int, int]:
-    """Return `(height, width, 1)` of the image of a NIfTI file, from its header alone."""
+    """Return `(height, width, 1)` of the image of a NIfTI file from its header alone."""
     shape = _image_shape(_open_nifti(path, MAX_PIXELS), path)
     return shape[1], shape[0], 1
 
 
 def nifti_array(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Return all values of a NIfTI file, indexed [x, y, ...] as stored; checked and typed as by `read_nifti`.
+    """Return all values of a NIfTI file, indexed [x, y, ...] as stored, with the checks and types of `read_nifti`.
 
     Raises:
       UserError: as `read_nifti`, or a value is not finite.
@@ -95,7 +95,7 @@ def _nifti_values(image: Any, path: Path, at: tuple[Any, ...]) -> np.ndarray:
 
 
 def _full_range(image: Any) -> tuple[float, float] | None:
-    """Return the range of an integer type, scaled as the header scales its values."""
+    """Return the range of an integer type, scaled like the values by the header; None for floats."""
     dtype = image.get_data_dtype()
     if dtype.kind not in "iu":
         return None
@@ -108,7 +108,7 @@ def _ends(dtype: np.dtype) -> tuple[int, int]:
 
 
 def _image_shape(image: Any, path: Path) -> tuple[int, ...]:
-    """Return the shape of a slice or a volume, without axes of length 1 at its end: many writers add them."""
+    """Return the shape of a slice or a volume, without the trailing axes of length 1 that many writers add."""
     shape = tuple(map(int, image.shape))
     while len(shape) > 2 and shape[-1] == 1:
         shape = shape[:-1]
@@ -121,16 +121,16 @@ def _image_shape(image: Any, path: Path) -> tuple[int, ...]:
 
 
 def check_size(shape: tuple[int, ...], name: str, max_pixels: int) -> None:
-    """Raise `UserError` if an image is empty, or has more than `max_pixels`."""
+    """Raise `UserError` if an image is empty or has more than `max_pixels`."""
     by = " x ".join(map(str, shape))
     check(min(shape, default=0) > 0, f"The image {name} is empty: {by}.")
-    few = int(np.prod(shape, dtype=np.float64)) <= max_pixels
-    require(few, "too large", f"The image {name} claims {by} pixels; more than {max_pixels:,} are refused.")
+    small = int(np.prod(shape, dtype=np.float64)) <= max_pixels
+    require(small, "too large", f"The image {name} claims {by} pixels; more than {max_pixels:,} are refused.")
 
 
 @contextlib.contextmanager
 def decoding(name: str) -> Iterator[None]:
-    """Make one sentence of any error inside: on broken files, decoders raise whatever comes to them."""
+    """Turn any error inside into one sentence; on broken files, decoders raise errors of many types."""
     try:
         yield
     except UserError:
@@ -141,10 +141,10 @@ def decoding(name: str) -> Iterator[None]:
 
 
 def extra(module: str) -> Any:
-    """Return a module of the extra `medical`.
+    """Import a module of the extra `medical`.
 
     Raises:
-      UserError: it is not installed.
+      UserError: the extra is not installed.
     """
     try:
         return importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""Images that are in memory, in place of a folder of files: what Python callers give to `mj.prepare`."""
+"""Images in memory, which Python callers give to `mj.prepare` in place of a folder of files."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,14 +15,13 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 class ImageArrays:
-    """Images of rows, which are named by their index: "0", "1" and so on; None for a row without.
+    """The images of rows, by index: image 3 is named "3". A row without an image has None.
 
-    Arrays are uint8 or uint16, `[H, W]` or `[H, W, C]` with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels;
-    those of 16 bits are mapped as the pixels of a file of 16 bits. They are made to fit as the same images in files
-    are, so the store is the same.
+    An image is a PIL image, or an array of uint8 or uint16, `[H, W]` or `[H, W, C]` with 1 (grey), 2 (grey, alpha),
+    3 (RGB) or 4 (RGBA) channels. The store is the same as from files that hold the same pixels.
 
     Raises:
-      UserError: one of them is no such image; it is named by its index.
+      UserError: an image has another type or shape; the message names its index.
     """
 
     def __init__(self, images: np.ndarray | Sequence[AnyImage | None]) -> None:
@@ -38,7 +37,7 @@ class ImageArrays:
 
     @property
     def names(self) -> list[str | None]:
-        """The name of every row's image, None for a row without."""
+        """The name of every row's image; None for a row without an image."""
         return [None if image is None else str(index) for index, image in enumerate(self._images)]
 
     def fingerprint(self) -> str:
@@ -51,8 +50,8 @@ class ImageArrays:
         return digest.hexdigest()
 
     def shape(self, name: str) -> Shape:
-        """Return (height, width, channels) of an image, upright, as `read_shape` does for a file."""
-        image = self._of(name)
+        """Return (height, width, channels) of an upright image, as `read_shape` does for a file."""
+        image = self._image(name)
         if isinstance(image, np.ndarray):
             height, width, channels = image.shape
             return height, width, 1 if channels < 3 else 3
@@ -60,12 +59,12 @@ class ImageArrays:
             return shape_of_image(image)
 
     def read(self, name: str, shape: Shape, fit: Fit, dtype: str) -> tuple[np.ndarray, tuple[int, int]]:
-        """Return the image as it is stored and the size that it had, as `read_image` does for a file.
+        """Return an image in the stored shape and its original size, as `read_image` does for a file.
 
         Raises:
-          Unusable: it is absurdly large, or has colour and `shape` has not.
+          Unusable: it has more than `fit.max_pixels`, or has colour while `shape` is grey.
         """
-        image = self._of(name)
+        image = self._image(name)
         with decoding(name):
             if isinstance(image, Image.Image):
                 return fit_image(image, name, shape, fit, dtype, keep=True)
@@ -74,7 +73,7 @@ class ImageArrays:
             plane = image[..., 0] if image.shape[2] == 1 else image
             return fit_image(Image.fromarray(np.ascontiguousarray(plane)), name, shape, fit, dtype)
 
-    def _of(self, name: str) -> AnyImage:
+    def _image(self, name: str) -> AnyImage:
         image = self._images[int(name)]
         assert image is not None
         return image[..., None] if isinstance(image, np.ndarray) and image.ndim == 2 else image
@@ -85,9 +84,8 @@ def _check(image: object, where: str) -> None:
         return
     if not isinstance(image, np.ndarray):
         raise UserError(f"{where} is of the type {type(image).__name__}; give a NumPy array or a PIL image.")
-    kinds = "uint8 or uint16"
     remedy = "; multiply values from 0 to 1 by 255 and round them" if image.dtype.kind == "f" else ""
-    check(image.dtype in (np.uint8, np.uint16), f"{where} is of the type {image.dtype}, not {kinds}{remedy}.")
+    check(image.dtype in (np.uint8, np.uint16), f"{where} has the type {image.dtype}, not uint8 or uint16{remedy}.")
     shape = " x ".join(map(str, image.shape))
-    right = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in _MODES)
-    check(right and image.size > 0, f"{where} has the shape {shape}; give [H, W] or [H, W, C] of 1 to 4 channels.")
+    valid = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in _MODES)
+    check(valid and image.size > 0, f"{where} has the shape {shape}; give [H, W], or [H, W, C] with 1 to 4 channels.")

@@ -1,4 +1,4 @@
-"""The images of rows: which are decoded, to what shape, and which cannot be used."""
+"""Decoding the images of a table's rows: which rows, to what shape and type, and which images cannot be used."""
 
 import contextlib
 import dataclasses
@@ -20,30 +20,37 @@ from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import Rows
 from mmcl_jax.progress import Bar
 
-_LOOKED_AT = 64  # images whose headers say what size and channels the others have
-_VOLUMES = 2  # volumes, which are read whole for that
+_SAMPLED_IMAGES = 64  # whose headers decide the size and channels that are stored
+_SAMPLED_VOLUMES = 2  # likewise; fewer, since a volume is read whole
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pixels:
-    """The decoded images of rows `places` (of the rows read), in that order, and what the schema says of them.
+    """The decoded images of one entry.
 
-    `array` is the file of the pixels, `thumbs` that of the thumbnails; `files` is how many were read. The rows `lost`
-    lack the entry, because it is bad in them.
+    Attributes:
+      source: the entry.
+      rows: indices of the rows whose images were decoded, in the order of the pixels.
+      decoded: the report of decoding, by index in `rows`.
+      entry: its declaration in the schema.
+      files: how many files were read.
+      array: the file of the pixels.
+      thumbs: the file of the thumbnails.
+      bad_rows: indices of the rows whose image is bad, and which therefore lack the entry.
     """
 
     source: ImageSource
-    places: np.ndarray
+    rows: np.ndarray
     decoded: Decoded
     entry: Entry
     files: int
     array: Path
     thumbs: Path
-    lost: np.ndarray
+    bad_rows: np.ndarray
 
     @property
     def spec(self) -> ImageSpec:
-        """What the schema says of images."""
+        """The declaration of the image in the schema."""
         height, width, channels = self.entry.shape
         return ImageSpec(
             height=height, width=width, channels=channels, fit=self.entry.fit, pictures=self.entry.pictures,
@@ -51,10 +58,10 @@ class Pixels:
         )  # fmt: skip
 
     def at(self, rows: np.ndarray) -> np.ndarray:
-        """Return the index among the pixels of each of these rows, -1 for those that have no image."""
-        there = np.minimum(np.searchsorted(self.places, rows), max(0, len(self.places) - 1))
-        mine = self.places[there] == rows if len(self.places) else np.zeros(len(rows), bool)
-        return np.where(mine & ~np.isin(rows, self.lost), there, -1)
+        """Return for each of these rows its index among the pixels, or -1 if it has no image."""
+        indices = np.minimum(np.searchsorted(self.rows, rows), max(0, len(self.rows) - 1))
+        decoded = self.rows[indices] == rows if len(self.rows) else np.zeros(len(rows), bool)
+        return np.where(decoded & ~np.isin(rows, self.bad_rows), indices, -1)
 
 
 def decode_rows(
@@ -68,55 +75,54 @@ def decode_rows(
     workers: int,
     progress: bool,
 ) -> Pixels:
-    """Decode the images of the remaining rows; rows whose images are unusable go to the quarantine.
+    """Decode the images of the rows that are not in quarantine; put rows with unusable images there.
 
     Args:
-      source: the entry.
-      request: says what becomes of bad rows and duplicates.
-      rows: all of them.
-      quarantine: to add to.
-      partial: the folder of the store; the images become `flat/NAME.npy` in it.
-      of: the image that a mask belongs to.
-      workers: processes.
-      progress: whether to show it.
+      source: the entry to decode.
+      request: its options for links and for the share of bad rows.
+      rows: all rows of the table.
+      quarantine: the rows that are left out; gains those with unusable images.
+      partial: the folder of the unfinished store; the pixels are written to `flat/NAME.npy` in it.
+      of: the decoded images that a mask belongs to.
+      workers: number of processes.
+      progress: whether to show a progress bar.
 
     Raises:
-      UserError: there is no image folder, images differ in size and none was asked for, or too many are bad.
+      UserError: there is no image folder, images differ in size and no size was chosen, or too many rows are bad.
     """
     root = source.root
     if source.memory is None and (root is None or not root.is_dir()):
-        named = source.where and f"{source.where}: "
+        where = source.where and f"{source.where}: "
         raise UserError(
-            f"{named}The image folder {root} does not exist." if root else "Name the image folder with --images."
+            f"{where}The image folder {root} does not exist." if root else "Name the image folder with --images."
         )
     lacking = rows.lacking(quarantine, source.of) if of is not None else np.zeros(len(rows.keys), bool)
     left = [row for row in rows.left(quarantine) if source.names[row] and not lacking[row]]
     for row in left:
         if not all(source.names[row]):
-            reason = f"The cell of one image of {source.name!r} of {rows.keys[row]!r} is empty."
+            reason = f"{source.name!r} of {rows.keys[row]!r} lacks an image: one of its cells is empty."
             rows.leave_out(row, quarantine, "missing image", reason, entry=source.entry)
-    places = np.array([row for row in left if all(source.names[row])], int)
-    check(len(places) > 0, f"No row of {rows.source} is left to read {source.what} of.")
-    names = [source.names[row] for row in places]
+    to_decode = np.array([row for row in left if all(source.names[row])], int)
+    check(len(to_decode) > 0, f"{rows.source} has no row left with {source.what} to read.")
+    names = [source.names[row] for row in to_decode]
     job = _job(source, request, names, of)
     folder = partial / "flat" if source.name == "image" else partial / ".decoding" / source.name
     folder.mkdir(parents=True, exist_ok=True)
     array = partial / "flat" / f"{source.name}.npy"
     with Bar(source.plural, len(names), quiet=not progress) as bar:
         decoded = decode(job, names, folder, array=array, workers=workers, progress=bar.update)
-    for place, (cause, reason) in sorted(decoded.bad.items()):
+    for index, (cause, reason) in sorted(decoded.bad.items()):
         if cause == "other size":
             sizes = ", ".join(" x ".join(map(str, size)) for size, _ in decoded.sizes.most_common(3))
             raise UserError(
-                f"The images {'given' if root is None else f'in {root}'} have different sizes ({sizes} ...); say which "
-                f"size to store, "
-                f"for example {source.size_option}."
+                f"The images {'in memory' if root is None else f'in {root}'} have different sizes ({sizes} ...); "
+                f"choose the size to store, for example {source.size_option}."
             )
-        rows.leave_out(places[place], quarantine, cause, reason, image=names[place][0], entry=source.entry)
+        rows.leave_out(to_decode[index], quarantine, cause, reason, image=names[index][0], entry=source.entry)
     if of is not None:
-        _check_sizes(source, rows, places, decoded, of, quarantine)
+        _check_mask_sizes(source, rows, to_decode, decoded, of, quarantine)
     if source.duplicates == "quarantine":
-        _quarantine_duplicates(source, rows, places, decoded, array, quarantine)
+        _quarantine_duplicates(source, rows, to_decode, decoded, array, quarantine)
     rows.refuse(quarantine, request.max_bad)
     if source.entry:
         quarantine.refuse_entry(request.max_bad, len(left), source.entry)
@@ -137,18 +143,18 @@ def decode_rows(
     )
     return Pixels(
         source=source,
-        places=places,
+        rows=to_decode,
         decoded=decoded,
         entry=entry,
         files=len(names) * per_row,
         array=array,
         thumbs=folder / "thumb.npy",
-        lost=np.flatnonzero(rows.lacking(quarantine, source.name)),
+        bad_rows=np.flatnonzero(rows.lacking(quarantine, source.name)),
     )
 
 
 def _job(source: ImageSource, request: Request, names: list[tuple[str, ...]], of: Pixels | None) -> DecodeJob:
-    """Choose how images are decoded; what was not declared follows from the first of some spread over the rows."""
+    """Return how to decode the images; a sample, spread over the rows, decides what no option does."""
     links = None if request.follow_links is None else os.path.realpath(request.follow_links)
     check(links is None or os.path.isdir(links), f"--follow-links: the folder {links} does not exist.")
     root = "" if source.root is None else os.path.realpath(source.root)
@@ -165,15 +171,15 @@ def _job(source: ImageSource, request: Request, names: list[tuple[str, ...]], of
         return read_shape(locate(root, name, links), read=source.read)
 
     shapes: list[Shape] = []
-    for place in np.linspace(0, len(names) - 1, min(len(names), _LOOKED_AT)).astype(int):
+    for index in np.linspace(0, len(names) - 1, min(len(names), _SAMPLED_IMAGES)).astype(int):
         with contextlib.suppress(UserError):
-            shapes.append(shape_of(names[place][0]))
-    for row_names in names if not shapes else ():  # none of those can be read: the first one that can
+            shapes.append(shape_of(names[index][0]))
+    for row_names in names if not shapes else ():  # no image of the sample can be read: take the first readable one
         with contextlib.suppress(UserError):
             shapes.append(shape_of(row_names[0]))
             break
     if not shapes and not (source.size and source.channels):
-        shape_of(names[0][0])  # says what is wrong with the first
+        shape_of(names[0][0])  # raises the error of the first image
     size = source.size or _default_size(source.default_size, shapes)
     height, width = size or shapes[0][:2]
     channels = source.channels or max(shape[2] for shape in shapes)
@@ -189,40 +195,40 @@ def _job(source: ImageSource, request: Request, names: list[tuple[str, ...]], of
 
 
 def _volumes(source: ImageSource, names: list[tuple[str, ...]], common: dict[str, Any]) -> DecodeJob:
-    """Choose how volumes are decoded: float16 if files hold floats, else integers of as many bits as asked."""
-    found: list[tuple[tuple[int, ...], str]] = []
+    """Return how to decode volumes: to float16 if files hold floats, else to integers of the declared bits."""
+    sample: list[tuple[tuple[int, ...], str]] = []
     for row_names in names:
         with contextlib.suppress(UserError):
-            found.append(volume_shape(locate(common["root"], row_names[0], common["links"], folders=True), source.fit))
-        if len(found) == _VOLUMES:
+            sample.append(volume_shape(locate(common["root"], row_names[0], common["links"], folders=True), source.fit))
+        if len(sample) == _SAMPLED_VOLUMES:
             break
-    if not found:  # says what is wrong with the first
+    if not sample:  # raises the error of the first volume
         volume_shape(locate(common["root"], names[0][0], common["links"], folders=True), source.fit)
-    floats = any(kind == "f" for _, kind in found) and source.fit.intensity == "minmax"
+    floats = any(kind == "f" for _, kind in sample) and source.fit.intensity == "minmax"
     return DecodeJob(
         **common,
         kind="volume",
-        shape=(*(source.size or found[0][0][:3]), found[0][0][3]),
+        shape=(*(source.size or sample[0][0][:3]), sample[0][0][3]),
         dtype="uint8" if source.bits == 8 else "float16" if floats else "uint16",
         same_size=source.size is None,
     )
 
 
 def _default_size(size: tuple[int, ...] | None, shapes: list[Shape]) -> tuple[int, ...] | None:
-    """Return the size that a recipe stores; None, for the files' own, where all of them have one that is not larger."""
+    """Return the size that a recipe stores, or None if all files have one size that is not larger, which is kept."""
     own = {shape[:2] for shape in shapes}
-    alike = size and len(own) == 1 and all(mine <= most for mine, most in zip(*own, size, strict=True))
+    alike = size and len(own) == 1 and all(length <= largest for length, largest in zip(*own, size, strict=True))
     return None if alike else size
 
 
-def _check_sizes(
-    source: ImageSource, rows: Rows, places: np.ndarray, decoded: Decoded, of: Pixels, quarantine: Quarantine
+def _check_mask_sizes(
+    source: ImageSource, rows: Rows, indices: np.ndarray, decoded: Decoded, of: Pixels, quarantine: Quarantine
 ) -> None:
     """Leave out the rows whose mask has another size than its image."""
-    for row, mine, there in zip(places, decoded.shapes, of.at(places), strict=True):
-        image = of.decoded.shapes[there]
-        if mine is not None and image is not None and mine != image:
-            sizes = [" x ".join(map(str, size)) for size in (mine, image)]
+    for row, mask, index in zip(indices, decoded.shapes, of.at(indices), strict=True):
+        image = of.decoded.shapes[index]
+        if mask is not None and image is not None and mask != image:
+            sizes = [" x ".join(map(str, size)) for size in (mask, image)]
             reason = (
                 f"The mask {source.name!r} of {rows.keys[row]!r}, {source.names[row][0]}, has the size {sizes[0]} "
                 f"and its image {of.source.names[row][0]} has {sizes[1]}."
@@ -232,19 +238,20 @@ def _check_sizes(
 
 
 def _quarantine_duplicates(
-    source: ImageSource, rows: Rows, places: np.ndarray, decoded: Decoded, array: Path, quarantine: Quarantine
+    source: ImageSource, rows: Rows, indices: np.ndarray, decoded: Decoded, array: Path, quarantine: Quarantine
 ) -> None:
+    """Leave out the rows whose images equal those of an earlier row, pixel by pixel."""
     images = np.load(array, mmap_mode="r")
-    images = images.reshape(len(places), -1, *images.shape[1:])  # several images of a row follow one another
-    whole = [place for place in range(len(places)) if place not in decoded.bad]
-    for place, first in same_pixels(decoded.sums, images, whole).items():
-        row, other = places[place], places[first]
+    images = images.reshape(len(indices), -1, *images.shape[1:])  # several images of a row follow one another
+    usable = [index for index in range(len(indices)) if index not in decoded.bad]
+    for index, first in same_pixels(decoded.sums, images, usable).items():
+        row, other = indices[index], indices[first]
         rows.leave_out(
             row,
             quarantine,
             f"duplicate {source.kind}",
-            f"Its {source.kind} {source.names[row][0]} is that of {rows.called(other)}, "
-            f"{source.names[other][0]}; to keep such rows, say {source.keep_option}.",
+            f"Its {source.kind} {source.names[row][0]} has the same pixels as {source.names[other][0]} of "
+            f"{rows.called(other)}; to keep such rows, use {source.keep_option}.",
             image=source.names[row][0],
             entry=source.entry,
         )

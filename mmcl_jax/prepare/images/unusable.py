@@ -4,7 +4,7 @@ from mmcl_jax.errors import UserError
 
 
 class Unusable(UserError):
-    """An image that cannot be used; `cause` is the short word that such images are counted by."""
+    """The error of an image that cannot be used; images are counted by its `cause`, such as "broken image"."""
 
     def __init__(self, cause: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -12,6 +12,6 @@ class Unusable(UserError):
 
 
 def require(condition: bool, cause: str, sentence: str) -> None:
-    """Raise `Unusable` unless the condition holds."""
+    """Raise `Unusable` with the cause and the sentence unless the condition holds."""
     if not condition:
         raise Unusable(cause, sentence)

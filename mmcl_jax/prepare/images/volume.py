@@ -1,8 +1,8 @@
 """Reading volumes: NIfTI files, folders of a DICOM series, and NumPy arrays, as `[depth, height, width, channels]`.
 
 A NIfTI array is indexed [x, y, z], so its last axis becomes the depth, its second the rows and its first the columns,
-as of its slices (see `medical`). The slices of a DICOM series are in the order of their positions along the normal of
-the first, or of their instance numbers where they have no position. A NumPy array is taken as it is.
+as for slices (see `medical`). The slices of a DICOM series are sorted by their positions along the normal of the first
+slice, or by their instance numbers if they have no position. A NumPy array keeps its order.
 """
 
 from pathlib import Path
@@ -23,21 +23,22 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 
 def read_volume(path: str, shape: tuple[int, ...], fit: Fit, dtype: str) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Return the volume in a shape and type, and the size that it has in the file.
+    """Return a volume fitted to `shape` and `dtype`, and its size in the file.
 
     Args:
-      path: of a NIfTI file, a folder of a DICOM series, or a `.npy` file.
-      shape: (depth, height, width, channels) to make; other sizes are interpolated linearly.
+      path: a NIfTI file, the folder of a DICOM series, or a `.npy` file.
+      shape: (depth, height, width, channels) to return; other sizes are interpolated linearly.
       fit: how values become integers, and whether shrinking averages.
-      dtype: "uint8", "uint16" as of images, or "float16" for the values themselves.
+      dtype: "uint8" or "uint16", as for images, or "float16" for the values themselves.
 
     Raises:
-      Unusable: it cannot be read, or its values or channels are others.
+      Unusable: the volume cannot be read, has values that do not fit into `dtype`, or has another number of channels.
     """
     levels = read_levels(Path(path), fit)
     size = levels.values.shape[:3]
     channels = levels.values.shape[3]
-    require(channels == shape[3], "wrong channels", f"The volume {path} has {channels} channels, others {shape[3]}.")
+    sentence = f"The volume {path} has {channels} channels; the store has {shape[3]}."
+    require(channels == shape[3], "wrong channels", sentence)
     try:
         values = _typed(levels, fit, dtype)
     except ValueError as error:
@@ -46,7 +47,7 @@ def read_volume(path: str, shape: tuple[int, ...], fit: Fit, dtype: str) -> tupl
 
 
 def volume_shape(path: str, fit: Fit) -> tuple[tuple[int, ...], str]:
-    """Return (depth, height, width, channels) of a volume, and the kind of its values: "f" or "i"."""
+    """Return (depth, height, width, channels) of a volume, and "f" if its values are floats or "i" if integers."""
     values = read_levels(Path(path), fit).values
     return values.shape, "f" if values.dtype.kind == "f" else "i"
 
@@ -55,7 +56,7 @@ def read_levels(path: Path, fit: Fit) -> Levels:
     """Return the values of a volume `[D, H, W, C]`.
 
     Raises:
-      Unusable: it cannot be read, or is no volume.
+      Unusable: the file cannot be read, or holds no volume.
     """
     limit = max(fit.max_pixels, MAX_PIXELS)
     try:
@@ -63,7 +64,11 @@ def read_levels(path: Path, fit: Fit) -> Levels:
             return _series(path, limit)
         if path.name.lower().endswith(_NIFTI):
             return nifti_volume(path, max_pixels=limit)
-        require(path.suffix.lower() == ".npy", "broken image", f"The volume {path} is no NIfTI, DICOM folder or .npy.")
+        require(
+            path.suffix.lower() == ".npy",
+            "broken image",
+            f"The volume {path} is neither a NIfTI file, a DICOM folder nor a .npy file.",
+        )
         return Levels(_array(path, limit))
     except Unusable:
         raise
@@ -72,6 +77,7 @@ def read_levels(path: Path, fit: Fit) -> Levels:
 
 
 def _array(path: Path, limit: int) -> np.ndarray:
+    """Return the volume `[D, H, W, C]` of a `.npy` file."""
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
@@ -79,9 +85,9 @@ def _array(path: Path, limit: int) -> np.ndarray:
             "broken image", f"The volume {path} cannot be read: {str(error).splitlines()[0].rstrip('.')}."
         ) from error
     by = " x ".join(map(str, values.shape))
-    usual = values.ndim in (3, 4) and values.dtype.kind in "iufb"
+    volume = values.ndim in (3, 4) and values.dtype.kind in "iufb"
     require(
-        usual, "broken image", f"The volume {path} holds {values.dtype} of shape {by}, not [D, H, W] or [D, H, W, C]."
+        volume, "broken image", f"The volume {path} holds {values.dtype} of shape {by}, not [D, H, W] or [D, H, W, C]."
     )
     check_size(values.shape, str(path), limit)
     values = np.asarray(values)
@@ -91,23 +97,23 @@ def _array(path: Path, limit: int) -> np.ndarray:
 
 
 def _series(folder: Path, limit: int) -> Levels:
-    """Return the slices of a DICOM series, in order."""
+    """Return the slices of a DICOM series as a volume, in order."""
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     files = [path for path in files if is_dicom(str(path))]
     require(bool(files), "missing image", f"The folder {folder} has no DICOM file.")
     headers = [open_dicom(path, str(path), header=True) for path in files]
-    places = [_place(header, path, headers[0]) for header, path in zip(headers, files, strict=True)]
-    for one, other in zip(sorted(places), sorted(places)[1:], strict=False):
-        require(
-            one != other, "broken image", f"The series {folder} has two slices at {one:g}; give one series a folder."
-        )
+    positions = [_position(header, path, headers[0]) for header, path in zip(headers, files, strict=True)]
+    for lower, upper in zip(sorted(positions), sorted(positions)[1:], strict=False):
+        sentence = f"The folder {folder} has two slices at position {lower:g}; give each series its own folder."
+        require(lower != upper, "broken image", sentence)
     first = headers[0]
     check_size((len(files), int(first.Rows), int(first.Columns)), str(folder), limit)
     slices = []
-    for place in np.argsort(places, kind="stable"):
-        slices.append(dicom_levels(open_dicom(files[place], str(files[place])), str(files[place]), max_pixels=limit))
-        same = slices[-1].values.shape == slices[0].values.shape
-        require(same, "broken image", f"The slice {files[place]} has another size than the first of its series.")
+    for index in np.argsort(positions, kind="stable"):
+        name = str(files[index])
+        slices.append(dicom_levels(open_dicom(files[index], name), name, max_pixels=limit))
+        same_size = slices[-1].values.shape == slices[0].values.shape
+        require(same_size, "broken image", f"The slice {name} has another size than the first slice of its series.")
     hidden = None
     if any(one.hidden is not None for one in slices):
         hidden = np.stack([np.zeros(s.values.shape[:2], bool) if s.hidden is None else s.hidden for s in slices])
@@ -116,11 +122,11 @@ def _series(folder: Path, limit: int) -> Levels:
     return Levels(np.stack([one.values for one in slices]), full, hidden, slices[0].inverted)
 
 
-def _place(header: Any, path: Path, first: Any) -> float:
-    """Return where a slice is in its series."""
-    position, turn = header.get("ImagePositionPatient"), first.get("ImageOrientationPatient")
-    if position is not None and turn is not None:
-        rows, columns = np.array(turn[:3], float), np.array(turn[3:], float)
+def _position(header: Any, path: Path, first: Any) -> float:
+    """Return the position of a slice along the normal of the first slice, in mm, or else its instance number."""
+    position, orientation = header.get("ImagePositionPatient"), first.get("ImageOrientationPatient")
+    if position is not None and orientation is not None:
+        rows, columns = np.array(orientation[:3], float), np.array(orientation[3:], float)
         return round(float(np.array(position, float) @ np.cross(rows, columns)), 3)
     number = header.get("InstanceNumber")
     require(number is not None, "broken image", f"The slice {path} has neither a position nor an instance number.")
@@ -128,7 +134,7 @@ def _place(header: Any, path: Path, first: Any) -> float:
 
 
 def _typed(levels: Levels, fit: Fit, dtype: str) -> np.ndarray:
-    """Return the values in a type. Raises `ValueError` if they are not finite, or beyond it."""
+    """Return the values in the type `dtype`; raise `ValueError` if they are not finite, or beyond its range."""
     if dtype != "float16":
         depth, height, width, channels = levels.values.shape
         flat = Levels(
@@ -137,14 +143,14 @@ def _typed(levels: Levels, fit: Fit, dtype: str) -> np.ndarray:
             None if levels.hidden is None else levels.hidden.reshape(depth * height, width),
             levels.inverted,
         )
-        made = (to_uint8 if dtype == "uint8" else to_uint16)(flat, fit.intensity, nan=fit.nan)
-        return made.reshape(levels.values.shape)
+        integers = (to_uint8 if dtype == "uint8" else to_uint16)(flat, fit.intensity, nan=fit.nan)
+        return integers.reshape(levels.values.shape)
     values = levels.values.astype(np.float64)
     finite = np.isfinite(values)
     if not finite.all() and fit.nan == "refuse":
-        raise ValueError("it has values that are not finite; --nan background shows them black")
+        raise ValueError("it has values that are not finite; --nan background makes those voxels black")
     if np.abs(values[finite]).max(initial=0) > _LARGEST:
-        raise ValueError(f"it has values beyond {_LARGEST:g}, which float16 does not hold; scale them")
+        raise ValueError(f"it has values beyond {_LARGEST:g}, the largest of float16; scale them in the file")
     values[~finite] = values[finite].min(initial=0)
     if levels.hidden is not None:
         values[levels.hidden] = values[~levels.hidden].min(initial=0)
@@ -152,19 +158,19 @@ def _typed(levels: Levels, fit: Fit, dtype: str) -> np.ndarray:
 
 
 def resampled(values: np.ndarray, size: tuple[int, ...], *, order: int, antialias: bool) -> np.ndarray:
-    """Return `[D, H, W, C]` at another size, of the same type.
+    """Return values `[D, H, W, C]` resampled to another size, of the same type.
 
     Args:
-      values: of any real type.
-      size: (depth, height, width).
+      values: the volume, of any real type.
+      size: (depth, height, width) to return.
       order: 0 takes the nearest voxel, 1 interpolates linearly.
-      antialias: whether a Gaussian filter goes before shrinking, as in scikit-image.
+      antialias: whether a Gaussian filter is applied before shrinking, as in scikit-image.
     """
     if values.shape[:3] == tuple(size):
         return values
     factors = [new / old for new, old in zip(size, values.shape[:3], strict=True)]
-    made = values.astype(np.float32)
+    volume = values.astype(np.float32)
     if antialias and order:
-        made = ndimage.gaussian_filter(made, [max(0.0, (1 / factor - 1) / 2) for factor in factors] + [0])
-    made = ndimage.zoom(made, [*factors, 1], order=order, mode="nearest", grid_mode=True)
-    return np.rint(made).astype(values.dtype) if values.dtype.kind in "iu" else made.astype(values.dtype)
+        volume = ndimage.gaussian_filter(volume, [max(0.0, (1 / factor - 1) / 2) for factor in factors] + [0])
+    volume = ndimage.zoom(volume, [*factors, 1], order=order, mode="nearest", grid_mode=True)
+    return np.rint(volume).astype(values.dtype) if values.dtype.kind in "iu" else volume.astype(values.dtype)

@@ -1,1 +1,1 @@
-"""Several sources, each with keys of its own, become rows: one per key."""
+"""Joining several sources by their keys into rows, one per key."""

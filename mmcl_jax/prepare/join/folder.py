@@ -1,4 +1,4 @@
-"""Files whose names hold a key."""
+"""Finding the file of every key by the file names."""
 
 import glob
 import re
@@ -14,13 +14,13 @@ from mmcl_jax.prepare.sources import KEY
 def files_by_key(folder: Path, pattern: str, where: str, *, folders: bool = False) -> dict[str, str]:
     """Return the names of the files in a folder by the key that their names hold.
 
-    The key is the shortest text that fits, so that `{key}_*.png` takes what is before the first underscore.
+    The key is the shortest text that matches: in `{key}_*.png` it is the text before the first underscore.
 
     Args:
-      folder: to look in.
-      pattern: of the names, relative to the folder, with `{key}` and any number of `*`, neither of which holds a `/`.
-      where: what errors call the entry.
-      folders: whether folders count, too, as of DICOM series.
+      folder: the folder of the files.
+      pattern: of the names, relative to the folder, with `{key}` and any number of `*`, neither of which matches `/`.
+      where: how errors name the entry.
+      folders: whether folders count as files, such as the folders of DICOM series.
 
     Raises:
       UserError: the folder is missing, no file has such a name, or two files have one key.
@@ -34,10 +34,10 @@ def files_by_key(folder: Path, pattern: str, where: str, *, folders: bool = Fals
     texts: list[str] = []
     for path in sorted(folder.glob("".join("*" if part == "[*]" else part for part in wild))):
         name = path.relative_to(folder).as_posix()
-        found = form.fullmatch(name)
-        if found and not path.name.startswith(".") and (folders or path.is_file()):
+        match = form.fullmatch(name)
+        if match and not path.name.startswith(".") and (folders or path.is_file()):
             names.append(name)
-            texts.append(found["key"])
+            texts.append(match["key"])
     check(bool(names), f"{where}: no file in {folder} has a name like {pattern}.")
     by_key: dict[str, str] = {}
     twice: dict[str, tuple[str, str]] = {}
@@ -46,5 +46,9 @@ def files_by_key(folder: Path, pattern: str, where: str, *, folders: bool = Fals
             twice.setdefault(key, (by_key[key], name))
     if twice:
         pair = " and ".join(next(iter(twice.values())))
-        check(False, f"{where}: {folder} has two files of the key {some(list(twice))}: {pair}; narrow files.")
+        check(
+            False,
+            f"{where}: {folder} has two files of the key {some(list(twice))}: {pair}; write a pattern for files that "
+            "matches only one of them.",
+        )
     return by_key

@@ -1,4 +1,4 @@
-"""Which rows a request has, and where the value of each entry of a row is."""
+"""Joining the entries of a request: its rows, and where each entry of a row is read from."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -26,15 +26,15 @@ Index = Mapping[str, int]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Joined:
-    """An entry or target, and where it is for each of the `N` rows.
+    """An entry or target joined to the `N` rows.
 
     Attributes:
       name: of the entry.
-      source: what the request says of it.
-      where: what sentences call it.
-      content: its table or matrix, or names of files by key.
+      source: its declaration in the request.
+      where: how sentences name it.
+      content: its table or matrix, or its file names by key.
       at: `[N]`, the row of the content (0 for files); -1 for rows that lack the entry.
-      used: columns of its table that other entries and targets take.
+      used: columns of its table that belong to other entries and targets.
     """
 
     name: str
@@ -46,18 +46,18 @@ class Joined:
 
     @property
     def is_target(self) -> bool:
-        """Whether it is a target."""
+        """Whether the request has it among the targets."""
         return self.where.startswith("--request: targets.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Join:
-    """All rows, all entries and targets but those of the main table, and where these are.
+    """All rows, with the entries and targets that are joined to the main table.
 
     Attributes:
-      rows: all of them.
-      entries: by name.
-      main: of the entries of the main table, bool `[N]`, whether a row has them.
+      rows: the `N` rows.
+      entries: the joined entries and targets, by name.
+      main: the entries of the main table, by name: bool `[N]`, whether a row has the entry.
       warnings: sentences that a user should read.
     """
 
@@ -68,21 +68,22 @@ class Join:
 
     def present(self) -> dict[str, np.ndarray]:
         """Return bool `[N]` for every entry and target, whether a row has it."""
-        return self.main | {name: one.at >= 0 for name, one in self.entries.items()}
+        return self.main | {name: joined.at >= 0 for name, joined in self.entries.items()}
 
     def usable(self, quarantine: Quarantine, table: str) -> "Join":
-        """Return the join without the entries that are bad, and leave out the rows of which no entry is left.
+        """Return the join without bad entries, and put rows that have no entry left into the quarantine.
 
-        `table` is the entry that the columns of the main table make up.
+        `table` is the name of the entry that the columns of the main table form.
         """
         lacking = {name: self.rows.lacking(quarantine, name) for name in (*self.main, *self.entries)}
         entries = {
-            name: dataclasses.replace(one, at=np.where(lacking[name], -1, one.at)) for name, one in self.entries.items()
+            name: dataclasses.replace(joined, at=np.where(lacking[name], -1, joined.at))
+            for name, joined in self.entries.items()
         }
-        main = {name: there & ~lacking[name] for name, there in self.main.items()}
+        main = {name: present & ~lacking[name] for name, present in self.main.items()}
         rows = self.rows if table not in main else self.rows.without_features(lacking[table])
         made = dataclasses.replace(self, rows=rows, entries=entries, main=main)
-        inputs = [there for name, there in made.present().items() if name in main or not entries[name].is_target]
+        inputs = [present for name, present in made.present().items() if name in main or not entries[name].is_target]
         none = ~np.any(inputs, axis=0) & np.any(list(lacking.values()), axis=0)
         for row in np.flatnonzero(none).tolist():
             rows.leave_out(row, quarantine, "no entry left", f"No entry of {rows.called(row)} is left.", chosen=True)
@@ -100,28 +101,27 @@ def join(
 ) -> Join:
     """Join all entries and targets to the rows of the main table.
 
-    `features` gives the columns that a vector is to have, by its name; by default those that it has.
-
-    A row is a key: those of the main table, and then those that only other entries have. Rows that the cohort does not
-    keep go to the quarantine, as chosen.
+    There is one row per key: first the keys of the main table, then the keys that only other entries have. Rows outside
+    the cohort go to the quarantine, as chosen. `features` returns the columns that a vector must have, by its name; by
+    default a vector has all of its columns.
 
     Raises:
-      UserError: a source is missing or wrong, none of its keys is that of another, or too many of its rows are bad.
+      UserError: a source is missing or wrong, shares no key with another entry, or has too many bad rows.
     """
     where = {name: f"--request: entries.{name}" for name in request.entries}
     where |= {name: f"--request: targets.{name}" for name in request.targets}
-    every = {**request.entries, **request.targets}
-    used = {name: _used_by_others(name, every) for name in every}
+    declared = {**request.entries, **request.targets}
+    used = {name: _used_by_others(name, declared) for name in declared}
     sources = {
-        name: dataclasses.replace(one, ignore=tuple(dict.fromkeys((*one.ignore, *used[name]))))
-        if one.kind == "vector" and one.keys is None
-        else one
-        for name, one in every.items()
+        name: dataclasses.replace(source, ignore=tuple(dict.fromkeys((*source.ignore, *used[name]))))
+        if source.kind == "vector" and source.keys is None
+        else source
+        for name, source in declared.items()
         if name != main.table
     }
     opened = {
-        name: _open(one, main.key, where[name], tables, quarantine, features(name) if features else ())
-        for name, one in sources.items()
+        name: _open(source, main.key, where[name], tables, quarantine, features(name) if features else ())
+        for name, source in sources.items()
     }
     for file, total in tables.totals.items():
         quarantine.refuse_above(request.max_bad, total, file, file=file)
@@ -132,7 +132,7 @@ def join(
         inputs[main.image] = {key: row for key, row in own.items() if rows.images[row]}
     if main.table:
         inputs[main.table] = own
-    ours = list(inputs)
+    own_inputs = list(inputs)
     inputs |= {name: opened[name][1] for name in request.entries if name in opened}
     if sources:
         _check_keys(inputs, {name: opened[name][1] for name in sources}, where, own)
@@ -144,29 +144,27 @@ def join(
         entries[name] = Joined(
             name=name, source=sources[name], where=where[name], content=content, at=at, used=used[name]
         )
-    present = {name: np.array([key in inputs[name] for key in rows.keys], bool) for name in ours}
-    warnings = _strangers(inputs, {name: opened[name][1] for name in sources}) if sources else []
+    present = {name: np.array([key in inputs[name] for key in rows.keys], bool) for name in own_inputs}
+    warnings = _warn_of_unshared_keys(inputs, {name: opened[name][1] for name in sources}) if sources else []
     for file, keys in tables.twice.items():
         if keys:
-            once = (
-                f"{counted(len(keys), 'key')} of {Path(file).name} {'is' if len(keys) == 1 else 'are'} in several rows"
-            )
-            warnings.append(f"{once}, of which the first counts: {some(keys)}.")
+            several = f"{counted(len(keys), 'key')} of {Path(file).name} {'is' if len(keys) == 1 else 'are'}"
+            warnings.append(f"{several} in several rows, of which the first counts: {some(keys)}.")
     return Join(rows=rows, entries=entries, main=present, warnings=warnings)
 
 
 def _used_by_others(name: str, sources: Mapping[str, Source]) -> tuple[str, ...]:
-    """Return the columns of an entry's file that other entries and targets take; a target must not be a feature."""
-    others = [one for other, one in sources.items() if other != name and one.file == sources[name].file]
-    return tuple(dict.fromkeys(column for one in others for column in one.column))
+    """Return the columns of an entry's file that belong to other entries and targets, and must not be features."""
+    others = [source for other, source in sources.items() if other != name and source.file == sources[name].file]
+    return tuple(dict.fromkeys(column for source in others for column in source.column))
 
 
 def _open(
     source: Source, key: str, where: str, tables: Keys, quarantine: Quarantine, features: tuple[str, ...]
 ) -> tuple[Content, Index]:
-    """Return what a source holds, and where each key is in it."""
+    """Return the content of a source, and the row of each key in it."""
     if source.kind == "vector":
-        matrix = read_matrix(source, key, where, tables, quarantine, features=features).looked_at()
+        matrix = read_matrix(source, key, where, tables, quarantine, features=features).checked()
         return matrix, matrix.index
     if source.files:
         assert source.folder is not None
@@ -176,18 +174,18 @@ def _open(
     require_columns(keyed.frame.columns, source.column, source.file)
     if source.kind not in (*PICTURES, "text"):
         return keyed, keyed.index
-    there_is = source.vocabulary is None or source.vocabulary.is_file()
-    check(there_is, f"{where}: the vocabulary {source.vocabulary} does not exist.")
-    there = np.zeros(len(keyed.keys), bool)
+    exists = source.vocabulary is None or source.vocabulary.is_file()
+    check(exists, f"{where}: the vocabulary {source.vocabulary} does not exist.")
+    present = np.zeros(len(keyed.keys), bool)
     for name in source.column:
-        there |= (text_of(nameless(keyed.frame[name])).fill_null("") != "").to_numpy()
-    return keyed, {one: row for one, row in keyed.index.items() if there[row]}
+        present |= (text_of(nameless(keyed.frame[name])).fill_null("") != "").to_numpy()
+    return keyed, {text: row for text, row in keyed.index.items() if present[row]}
 
 
 def _check_keys(inputs: Mapping[str, Index], opened: Mapping[str, Index], where: Mapping[str, str], own: Index) -> None:
-    """Raise `UserError` for an entry of which no key is that of another."""
+    """Raise `UserError` for an entry that shares no key with any other entry."""
     for name, index in opened.items():
-        check(bool(index), f"{where[name]}: no row of it has a key and a value.")
+        check(bool(index), f"{where[name]}: none of its rows has both a key and a value.")
         others = {key: None for other, keys in inputs.items() if other != name for key in keys} or dict.fromkeys(own)
         if others and not any(key in others for key in index):
             ours, theirs = some(list(index)) or "none", some(list(others))
@@ -195,7 +193,7 @@ def _check_keys(inputs: Mapping[str, Index], opened: Mapping[str, Index], where:
             check(False, f"{sentence} ({theirs}); check which column is the key, and how keys are written.")
 
 
-def _strangers(inputs: Mapping[str, Index], opened: Mapping[str, Index]) -> list[str]:
+def _warn_of_unshared_keys(inputs: Mapping[str, Index], opened: Mapping[str, Index]) -> list[str]:
     """Return a sentence on every entry with keys that no other entry, or no row, has."""
     sentences = []
     for name, index in {**inputs, **opened}.items():
@@ -203,13 +201,13 @@ def _strangers(inputs: Mapping[str, Index], opened: Mapping[str, Index]) -> list
         alone = [key for key in index if key not in others]
         if alone and others:
             are = "is" if len(alone) == 1 else "are"
-            what = "in no other entry" if name in inputs else "of no row, and not used"
-            sentences.append(f"{counted(len(alone), 'key')} of {name!r} {are} {what}: {some(alone)}.")
+            which = "in no other entry" if name in inputs else "of no row, and not used"
+            sentences.append(f"{counted(len(alone), 'key')} of {name!r} {are} {which}: {some(alone)}.")
     return sentences
 
 
 def _keep_cohort(request: Request, rows: Rows, inputs: Mapping[str, Index], quarantine: Quarantine) -> None:
-    """Leave out the rows that lack an entry that the cohort needs."""
+    """Put the rows that lack an entry required by the cohort into the quarantine."""
     why = "and the cohort is inner" if request.cohort == "inner" else "which is required"
     needed = [name for name in inputs if request.cohort == "inner" or request.requires(name)]
     for row, key in enumerate(rows.keys):

@@ -1,4 +1,4 @@
-"""Keys as texts that can be compared, and how sentences name some of them."""
+"""Keys in canonical form, which can be compared, and a phrase that names the first few."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,19 +6,19 @@ import polars as pl
 
 from mmcl_jax.errors import check
 from mmcl_jax.page.wording import count
-from mmcl_jax.prepare.table.cells import nameless, text_of, usable, whole
+from mmcl_jax.prepare.table.cells import canonical_integers, nameless, text_of, usable
 
 _NAMED = 3
 
 
 def canonical(cells: pl.Series) -> list[str]:
-    """Return the key of every cell: `1` for 1, 1.0 and "1.00"; "" where there is none.
+    """Return the key of every cell: `1` for 1, 1.0 and "1.00"; "" for an empty cell.
 
     Raises:
-      UserError: the cells are of a type that is no key, such as lists.
+      UserError: the cells are of a type that cannot be a key, such as lists.
     """
-    check(usable(cells.dtype), f"Column {cells.name!r} is of the type {cells.dtype}, which is no key.")
-    return whole(text_of(nameless(cells))).fill_null("").to_list()
+    check(usable(cells.dtype), f"Column {cells.name!r} is of the type {cells.dtype}, which cannot be a key.")
+    return canonical_integers(text_of(nameless(cells))).fill_null("").to_list()
 
 
 def first_rows(keys: Iterable[str]) -> dict[str, int]:
@@ -31,7 +31,7 @@ def first_rows(keys: Iterable[str]) -> dict[str, int]:
 
 
 def some(keys: Sequence[str]) -> str:
-    """Return the first few keys for a sentence.
+    """Return a phrase that names the first few keys.
 
     >>> some(["a", "b", "c", "d", "e"])
     "'a', 'b', 'c' and 2 more"

@@ -1,4 +1,4 @@
-"""Tables with a key, read once each, however many entries come from them."""
+"""Tables with a key column, each read once, however many entries come from it."""
 
 import dataclasses
 from pathlib import Path
@@ -20,10 +20,10 @@ class Keyed:
     Attributes:
       file: of the table.
       frame: its columns.
-      numbers: `[n]`, the place of each row in the file, from 1.
-      keys: `[n]`, canonical; "" for none.
+      numbers: `[n]`, the number of each row in the file, from 1.
+      keys: `[n]`, canonical; "" for an empty cell.
       index: the first row of every key.
-      key: the key column.
+      key: name of the key column.
     """
 
     file: Path
@@ -33,21 +33,21 @@ class Keyed:
     index: dict[str, int]
     key: str
 
-    def row(self, place: int) -> str:
-        """Return the words by which a sentence names a row."""
-        return f"Row {self.numbers[place]} of {self.file}"
+    def row(self, index: int) -> str:
+        """Return the row at an index as a sentence names it: "Row 3 of pgs.tsv"."""
+        return f"Row {self.numbers[index]} of {self.file}"
 
 
 class Keys(Tables):
-    """Reads tables, each file once, and says what is wrong with their keys.
+    """A reader of tables that reads each file once and checks its keys.
 
     Attributes:
-      totals: records of each file that was read for its keys.
-      twice: the keys that a file has in several rows.
+      totals: number of records of each file that was read for its keys.
+      twice: the keys that occur in several rows of a file, by file.
     """
 
     def __init__(self) -> None:
-        """Begin with no file."""
+        """Start with no file read."""
         super().__init__()
         self.totals: dict[str, int] = {}
         self.twice: dict[str, list[str]] = {}
@@ -69,18 +69,18 @@ class Keys(Tables):
 
         Args:
           source: names the file and, if it is not `key`, the key column.
-          key: the key column of a source that names none.
-          where: what errors call the source.
-          quarantine: to add to.
+          key: the key column of a source that does not name it.
+          where: how errors name the source.
+          quarantine: to which bad rows are added.
           repeated: whether several rows may have one key.
-          alone: whether the key column is all that is read, of a Parquet file.
+          alone: whether to read only the key column of a Parquet file.
 
         Raises:
-          UserError: the file or the key column is missing, or the latter was not named.
+          UserError: the file or the key column is missing, or no key column was named.
         """
         assert source.file is not None
         name = source.key or key
-        check(name != "", f"{where}: say which column of {source.file} is the key, with key or key_column.")
+        check(name != "", f"{where}: name the key column of {source.file} with key or key_column.")
         columns = (name,) if alone else ()
         table = self.read(source.file, separator=source.separator, encoding=source.encoding, columns=columns)
         require_columns(table.frame.columns, [name], source.file)
@@ -106,15 +106,15 @@ class Keys(Tables):
         total: int,
         repeated: bool = False,
     ) -> None:
-        """Put the rows of a file without a key of their own into the quarantine.
+        """Put the rows of a file that have no key, or the key of an earlier row, into the quarantine.
 
         Args:
           file: its name.
-          keys: of its rows, canonical; "" for none.
+          keys: of its rows, canonical; "" for an empty cell.
           index: the first row of every key.
           numbers: of its rows, for sentences.
-          quarantine: to add to.
-          total: its records, with those that are no rows.
+          quarantine: to which bad rows are added.
+          total: number of its records, including unreadable ones.
           repeated: whether several rows may have one key.
         """
         self.totals[file] = total
@@ -124,6 +124,6 @@ class Keys(Tables):
                 quarantine.add(numbers[row], None, "missing identifier", "Its key is empty.", file=file)
             elif index[key] != row and not repeated:
                 twice[key] = None
-                reason = f"Its key {key!r} is that of row {numbers[index[key]]}."
+                reason = f"Its key {key!r} is also that of row {numbers[index[key]]}."
                 quarantine.add(numbers[row], None, "duplicate identifier", reason, file=file)
         self.twice[file] = list(twice)

@@ -1,1 +1,1 @@
-"""Dividing rows into train, val and test, and low-label subsets of them."""
+"""Dividing rows into train, val and test, into folds, and into subsets for training with few labels."""

@@ -23,10 +23,11 @@ def random_splits(
 ) -> Splits:
     """Draw splits of the rows, stratified by `label`, that never divide a `group`; test is drawn first, then val.
 
-    Every class with three rows (with groups: three groups) is in every split, even where a split must grow for it.
-    Classes with fewer cannot be, and are drawn together, as one class. With groups, the shares of rows and of the
-    classes of all labels come as near as whole groups allow, and large groups are in train (`division`). Without, the
-    first label decides, and sizes are exact where val and test have room for every class.
+    Every class of at least three rows (with groups: three groups) is in every split, even where a split must grow for
+    it. Rarer classes cannot be in every split and are drawn together, as one class. With groups, the shares of rows
+    and of the classes of all labels are as near as undivided groups allow, and large groups are in train (`division`).
+    Without groups, rows are stratified by the first label, and sizes are exact where val and test have room for every
+    class.
 
     Args:
       rows: number of rows.
@@ -39,7 +40,7 @@ def random_splits(
       Sorted row numbers for each of `SPLITS`.
 
     Raises:
-      UserError: the fractions are off, or there are too few rows or groups.
+      UserError: the fractions are not positive or do not sum to 1, or there are too few rows or groups.
     """
     check(
         all(f > 0 for f in fractions) and abs(sum(fractions) - 1) < 1e-6,
@@ -48,24 +49,23 @@ def random_splits(
     labels = np.zeros((rows, 0), int) if label is None else label[:, None] if label.ndim == 1 else label
     if group is not None:
         groups, member = np.unique(group, return_inverse=True)
-        check(len(groups) >= len(SPLITS), f"{len(groups)} rows or groups are too few for three splits.")
+        check(len(groups) >= len(SPLITS), f"{len(groups)} groups are too few for three splits; every split needs one.")
         division = Division(member, labels, fractions)
         rng = np.random.default_rng(seed)
         division.draw(rng)
         division.complete(rng)
         division.refine()
-        return {name: np.flatnonzero(division.split[member] == place) for place, name in enumerate(SPLITS)}
-    everything = np.arange(rows)
+        return {name: np.flatnonzero(division.split[member] == index) for index, name in enumerate(SPLITS)}
     val, test = (round(fraction * rows) for fraction in fractions[1:])
     sizes = dict(zip(SPLITS, (rows - val - test, val, test), strict=True))
     for name, size in sizes.items():
         check(
             size > 0,
-            f"{rows} rows or groups are too few to be split {','.join(map(str, fractions))}: {name} would have none.",
+            f"{rows} rows are too few for --split {','.join(map(str, fractions))}: {name} would have no row.",
         )
     first = labels[:, 0] if labels.shape[1] else None
-    rest, test_rows = _divided(everything, test, seed, first, 3)
-    train_rows, val_rows = _divided(rest, val, seed, None if first is None else first[rest], 2)
+    rest, test_rows = _split_off(np.arange(rows), test, seed, first, 3)
+    train_rows, val_rows = _split_off(rest, val, seed, None if first is None else first[rest], 2)
     drawn = dict(zip(SPLITS, map(np.sort, (train_rows, val_rows, test_rows)), strict=True))
     return _completed(drawn, labels, fractions, seed)
 
@@ -74,23 +74,23 @@ def splits_from_column(values: Sequence[str | None], column: str) -> Splits:
     """Return row numbers per split from a column that holds the words train, val and test.
 
     Raises:
-      UserError: another word, an empty cell, or a split without rows.
+      UserError: a cell holds another word or is empty, or a split has no rows.
     """
     for value in dict.fromkeys(values):
-        said = "no value" if value is None else repr(value)
+        word = "no value" if value is None else repr(value)
         check(
             value in SPLITS,
-            f"Column {column!r} holds {said} in {list(values).count(value)} rows; a split is one of train, val, test.",
+            f"Column {column!r} holds {word} in {list(values).count(value)} rows; a split is one of train, val, test.",
         )
     words = np.array(values)
     return _filled({name: np.flatnonzero(words == name) for name in SPLITS}, f"Column {column!r}")
 
 
 def read_ids(paths: Sequence[Path]) -> dict[str, list[str]]:
-    """Read the identifiers in three files, separated by commas or line breaks, by split.
+    """Read the identifiers of train, val and test from three files, separated by commas or line breaks.
 
     Raises:
-      UserError: a file is missing or no text.
+      UserError: a file is missing or is not a text file.
     """
     for path in paths:
         check(path.is_file(), f"--split-ids: the file {path} does not exist.")
@@ -101,7 +101,7 @@ def read_list(path: Path) -> list[str]:
     """Read identifiers separated by commas or line breaks, in their order.
 
     Raises:
-      UserError: the file is no text.
+      UserError: the file is not a text file.
     """
     try:
         words = path.read_text(encoding="utf-8-sig").replace(",", "\n").splitlines()
@@ -114,55 +114,57 @@ def splits_from_ids(keys: Sequence[str], lists: Mapping[str, Sequence[str]]) -> 
     """Return row numbers per split from lists of identifiers.
 
     Returns:
-      The splits (rows on no list are in none), and by split how many identifiers no row has.
+      The splits, and by split the number of identifiers that no row has. A row on no list is in no split.
 
     Raises:
       UserError: an identifier is on two lists, or a split has no row.
     """
-    where: dict[str, str] = {}
+    split_of: dict[str, str] = {}
     for name, ids in lists.items():
         for key in ids:
-            check(where.setdefault(key, name) == name, f"The identifier {key!r} is in both {where[key]} and {name}.")
-    places = {key: place for place, key in enumerate(keys)}
-    found = {name: np.array(sorted(places[key] for key in set(lists[name]) & places.keys()), int) for name in SPLITS}
-    absent = {name: len(set(lists[name])) - len(found[name]) for name in SPLITS}
-    return _filled(found, "The list of identifiers"), absent
+            first = split_of.setdefault(key, name)
+            check(first == name, f"The identifier {key!r} is in both {first} and {name}; take it off one list.")
+    row_of = {key: row for row, key in enumerate(keys)}
+    splits = {name: np.array(sorted(row_of[key] for key in set(lists[name]) & row_of.keys()), int) for name in SPLITS}
+    absent = {name: len(set(lists[name])) - len(splits[name]) for name in SPLITS}
+    return _filled(splits, "The list of identifiers"), absent
 
 
 def _filled(splits: dict[str, np.ndarray], what: str) -> Splits:
+    """Return the splits. Raises `UserError` for a split without rows, which `what` is to be blamed for."""
     for name, rows in splits.items():
         check(len(rows) > 0, f"{what} puts no row into the split {name!r}.")
     return splits
 
 
 def _completed(drawn: dict[str, np.ndarray], labels: np.ndarray, fractions: Sequence[float], seed: int) -> Splits:
-    """Return the splits with every class of three rows in each; nearly always they are so already, and unchanged."""
+    """Return the splits with every class of three rows in each; the drawn splits nearly always have it already."""
     rows = len(labels)
     if labels.shape[1] == 0:
         return drawn
     split = np.zeros(rows, int)
-    for place, name in enumerate(SPLITS):
-        split[drawn[name]] = place
+    for index, name in enumerate(SPLITS):
+        split[drawn[name]] = index
     division = Division(np.arange(rows), labels, fractions, [len(drawn[name]) for name in SPLITS])
-    division.place(split)
+    division.assign(split)
     if (division.units[:, division.needed] > 0).all():
         return drawn
     division.complete(np.random.default_rng(seed))
     division.refine()
-    return {name: np.flatnonzero(division.split == place) for place, name in enumerate(SPLITS)}
+    return {name: np.flatnonzero(division.split == index) for index, name in enumerate(SPLITS)}
 
 
-def _divided(
+def _split_off(
     rows: np.ndarray, size: int, seed: int, label: np.ndarray | None, least: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows without, and with, `size` of them; stratified by the classes that have `least` rows."""
+    """Return the rows in two parts, the second of `size` rows, stratified by the classes that have `least` rows."""
     strata = None if label is None else _strata(label, least, min(size, len(rows) - size))
     left, right = train_test_split(rows, test_size=size, random_state=seed, stratify=strata)
     return left, right
 
 
 def _strata(label: np.ndarray, least: int, most: int) -> np.ndarray | None:
-    """Merge the rarest classes of the label, so that `most` strata are left and none is alone; None for one stratum."""
+    """Return the label with its rarest classes merged: at most `most` strata, none of a single row; None for one."""
     classes, counts = np.unique(label, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     kept = int((counts >= least).sum())

@@ -1,4 +1,4 @@
-"""Dividing rows into folds of one size, for cross-validation."""
+"""Dividing rows into folds of equal size, for cross-validation."""
 
 import warnings
 
@@ -13,12 +13,12 @@ def draw_folds(
 ) -> list[np.ndarray]:
     """Return the sorted rows of each fold, stratified by `label` and never dividing a `group`; [] for no folds.
 
-    Every row is in one fold. Classes with fewer rows than there are folds are drawn together, as one class, with the
-    rows that have none.
+    Every row is in one fold. Classes with fewer rows than there are folds, and rows without a class, are drawn
+    together, as one class.
 
     Args:
       rows: number of rows.
-      count: of folds; 0 for none.
+      count: number of folds; 0 for none.
       seed: of the draw.
       label: `[rows]` integer codes of a class label, below 0 for none; or None.
       group: `[rows]` integer codes, or None.
@@ -38,14 +38,14 @@ def draw_folds(
         shuffled = KFold(count, shuffle=True, random_state=seed)
     else:
         shuffled = GroupKFold(count)
-        group = np.random.default_rng(seed).permutation(group.max() + 1)[group]  # which breaks ties between groups
+        group = np.random.default_rng(seed).permutation(group.max() + 1)[group]  # breaks ties between groups at random
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class")  # the rare classes, made one, may be few
+        warnings.filterwarnings("ignore", "The least populated class")  # the merged rare classes may have few rows
         return [np.sort(test) for _, test in shuffled.split(np.zeros(rows), strata, group)]
 
 
 def _strata(label: np.ndarray, count: int) -> np.ndarray | None:
-    """Return the label with classes of fewer than `count` rows, and no label, made one; None if one class is left."""
+    """Return the label with -1 for no class and for classes of fewer than `count` rows; None if one class is left."""
     codes, members, sizes = np.unique(label, return_inverse=True, return_counts=True)
     rare = (sizes < count) | (codes < 0)
     strata = np.where(rare[members], -1, label)

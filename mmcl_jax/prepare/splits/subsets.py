@@ -1,4 +1,4 @@
-"""Named subsets of the splits: few labels, and as many of a rare class as of the other."""
+"""Named subsets of the splits: small ones for training with few labels, and balanced ones for a rare class."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ RARE = 0.2  # a class below this share of the training rows is rare
 
 
 def subset_name(fraction: float, base: str = "train") -> str:
-    """Return `train_10` for a tenth.
+    """Return the name of a subset: `train_10` for a tenth of train.
 
     Example:
       >>> subset_name(0.1), subset_name(0.005)
@@ -18,9 +18,9 @@ def subset_name(fraction: float, base: str = "train") -> str:
 
 
 def nested(labels: np.ndarray | None, fractions: Sequence[float], *, rows: np.ndarray, seed: int) -> list[np.ndarray]:
-    """Draw subsets of `rows`, each within the larger ones, stratified, with at least one row of each class.
+    """Draw stratified subsets of `rows`, each within the larger ones, with at least one row of each class.
 
-    Their sizes are exactly the shares, rounded, unless there are more classes than that.
+    Their sizes are the shares, rounded, unless there are more classes than such a subset has rows.
 
     Args:
       labels: `[N]` integer codes by row number (below 0: none), or None.
@@ -33,7 +33,7 @@ def nested(labels: np.ndarray | None, fractions: Sequence[float], *, rows: np.nd
     """
     rng = np.random.default_rng(seed)
     codes = np.zeros(len(rows), int) if labels is None else labels[rows]
-    drawn, when = [], []  # rows, and the share of its class at which each comes in; the first of a class at once
+    drawn, when = [], []  # rows, and the fraction from which each is in the subset; 0 for the first row of a class
     for code in np.unique(codes):
         members = rng.permutation(rows[codes == code])
         drawn.append(members)
@@ -46,7 +46,7 @@ def nested(labels: np.ndarray | None, fractions: Sequence[float], *, rows: np.nd
 
 
 def balanced(labels: np.ndarray, *, rows: np.ndarray, seed: int) -> np.ndarray:
-    """Return all `rows` of the rarer of two classes and as many, drawn once, of the other; sorted row numbers."""
+    """Return all `rows` of the rarer of two classes and as many, drawn once, of the other class; sorted row numbers."""
     classes = [rows[labels[rows] == code] for code in (0, 1)]
     rare, common = sorted(classes, key=len)
     drawn = np.random.default_rng(seed).permutation(common)[: len(rare)]
@@ -56,9 +56,9 @@ def balanced(labels: np.ndarray, *, rows: np.ndarray, seed: int) -> np.ndarray:
 def standard_subsets(
     splits: Mapping[str, np.ndarray], labels: np.ndarray | None, classes: int, fractions: Sequence[float], *, seed: int
 ) -> dict[str, np.ndarray]:
-    """Return the subsets of a store: `train_10` and so on; and balanced ones for a rare binary label.
+    """Return the subsets of a store: `train_10` and so on, and balanced subsets for a rare binary label.
 
-    The balanced ones are the fine-tuning sets of Hager et al. (CVPR 2023), section 4.1.
+    The balanced subsets are the fine-tuning sets of Hager et al. (CVPR 2023), section 4.1.
     """
     train = splits["train"]
     parts = nested(labels, fractions, rows=train, seed=seed)

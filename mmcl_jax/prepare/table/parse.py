@@ -1,4 +1,4 @@
-"""From the cells of a column to values: numbers, texts of categories, days."""
+"""Parsing the cells of a column into values: numbers, texts of categories, days."""
 
 import dataclasses
 
@@ -9,28 +9,36 @@ from mmcl_jax.data.schema import Column
 from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.data.table.readings import PLAIN, Reading, days, suggest
 from mmcl_jax.errors import check
-from mmcl_jax.prepare.table.cells import is_text, is_verbatim, nameless, one_of, text_of, usable, whole
+from mmcl_jax.prepare.table.cells import (
+    canonical_integers,
+    is_text,
+    is_verbatim,
+    match_words,
+    nameless,
+    text_of,
+    usable,
+)
 from mmcl_jax.prepare.table.infer import FALSE, FEW_ROWS, MAX_CATEGORIES, TRUE, Guess, guess, shortened
 
-KEYS = ("identifier", "group", "split")  # roles whose values are compared
+KEYS = ("identifier", "group", "split")  # roles whose values are compared with one another or with other files
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Parsed:
-    """A column of the raw table, understood.
+    """A parsed column of the raw table.
 
     Attributes:
       name: of the column.
       role: see `declaration.Role`.
       kind: of a feature or label, else "".
-      why: the reason, where a column is left out or not plain.
-      values: Float64 for numbers and days, else String, in which a whole number has one text (`cells.whole`) unless the
-        column is `verbatim`; as read, if it is ignored; null for missing.
+      why: the reason why the column is left out, or a caution about its kind; else "".
+      values: Float64 for numbers and days, else String, in which an integer is written in one way
+        (`cells.canonical_integers`) unless the column is `verbatim`; as read, if it is ignored; null for missing.
       missing_words: how often each word for "no value" occurs.
       bad: (row, reason) of cells that are not of the column's kind.
-      declared: what was said about it.
+      declared: the column's declaration.
       reading: how its numbers are written.
-      verbatim: whether texts are as they were written.
+      verbatim: whether its texts are left as they were written.
       remark: a sentence that a user should read, or "".
     """
 
@@ -51,13 +59,13 @@ class Parsed:
         """Whether values are texts of categories."""
         return self.kind in ("categorical", "ordinal", "boolean")
 
-    def column(self, kept: np.ndarray) -> Column:
-        """Return the column for the schema; the categories are those of the rows `kept`, unless they were declared."""
+    def column(self, rows: np.ndarray) -> Column:
+        """Return the column for the schema; its categories are declared, or else the values that occur in `rows`."""
         categories: tuple[str, ...] = ()
         if self.kind == "boolean":
             categories = self.declared.categories or ("false", "true")
         elif self.kind in ("categorical", "ordinal"):
-            categories = self.declared.categories or in_order(self.values.gather(kept))
+            categories = self.declared.categories or in_order(self.values.gather(rows))
         return Column(
             name=self.name,
             kind=self.kind,  # type: ignore[arg-type]
@@ -69,11 +77,11 @@ class Parsed:
 
 
 def parse(cells: pl.Series, declaration: Declaration) -> Parsed:
-    """Understand a column: what was declared holds, the rest is inferred (`infer.guess`).
+    """Parse a column: its declaration holds, and whatever was not declared is inferred (`infer.guess`).
 
     Raises:
-      UserError: it was declared to be used, and is of a type that cannot be; or it is a label, or declared to be used,
-        and its cells are numbers or dates in a reading that was not declared.
+      UserError: a column that is declared to be used is of a type that cannot be used; or a label, or a column that is
+        declared to be used, has numbers or dates in an undeclared notation.
     """
     name, cells = cells.name, nameless(cells)
     declared = declaration.of(name)
@@ -82,14 +90,14 @@ def parse(cells: pl.Series, declaration: Declaration) -> Parsed:
         why = f"its type, {cells.dtype}, is neither a number nor a category"
         check(
             not (declared.role in ("feature", "label", "group", "split") or kind or declared.categories),
-            f"Column {name!r} is of the type {cells.dtype}, which is neither a number nor a category; declare that its "
-            f"role is to be ignored.",
+            f"Column {name!r} is of the type {cells.dtype}, which is neither a number nor a category; leave it out "
+            f'with --ignore, or declare {{"role": "ignore"}} in --schema.',
         )
         return Parsed(
             name=name, role=role or "ignore", kind="", why=why, values=cells, missing_words={}, bad=[],
             declared=declared,
         )  # fmt: skip
-    # What has a type is no matter of writing.
+    # Only texts can be written in several ways.
     reading = declaration.reading(name) if is_text(cells.dtype) else PLAIN
     pattern = "" if cells.dtype.is_temporal() else declared.format
     texts, words = _without_words(text_of(cells), declared, (*declaration.missing, *declared.missing), reading)
@@ -124,14 +132,14 @@ def parse(cells: pl.Series, declaration: Declaration) -> Parsed:
 
 
 def _refuse_unread(name: str, role: str, guessed: Guess, declared: Declared) -> None:
-    """Raise `UserError` for a column that is to be used and that would have to be read by a guess."""
-    said = declared.categories or declared.format
+    """Raise `UserError` for a label or declared feature whose notation was not declared and can only be guessed."""
+    has_format = bool(declared.categories or declared.format)
     used = role == "label" or (role == "feature" and not guessed.kind)
-    check(bool(said) or not (used and guessed.unread), f"Column {name!r} cannot be used as a {role}: {guessed.unread}.")
+    check(has_format or not (used and guessed.unread), f"Column {name!r} cannot be used as a {role}: {guessed.unread}.")
 
 
 def _kind_of(texts: pl.Series, role: str, guessed: str, declared: Declared, reading: Reading) -> str:
-    """Return the kind of a column whose role is known and whose kind was not declared."""
+    """Return the kind of a column whose role is settled and whose kind was not declared."""
     if declared.format:
         return "date"
     if declared.categories:
@@ -144,27 +152,27 @@ def _kind_of(texts: pl.Series, role: str, guessed: str, declared: Declared, read
         if days(texts).null_count() == 0:
             return "date"
     numbers = reading.numbers(texts)
-    if role == "label":  # whole numbers that repeat are classes
-        few = whole(texts, reading).n_unique() <= min(MAX_CATEGORIES, max(FEW_ROWS, len(texts) / 2))
-        counted = bool((numbers == numbers.floor()).all())
-        guessed = "categorical" if few and counted else guessed
+    if role == "label":  # integers that repeat are classes
+        few = canonical_integers(texts, reading).n_unique() <= min(MAX_CATEGORIES, max(FEW_ROWS, len(texts) / 2))
+        integral = bool((numbers == numbers.floor()).all())
+        guessed = "categorical" if few and integral else guessed
     return guessed or ("continuous" if len(texts) and numbers.null_count() == 0 else "categorical")
 
 
 def in_order(texts: pl.Series) -> tuple[str, ...]:
-    """Return the different texts, sorted; as numbers, if all of them are."""
-    different = texts.drop_nulls().unique().sort()
-    numbers = different.cast(pl.Float64, strict=False)
+    """Return the distinct texts, sorted; by number, if all of them are numbers."""
+    distinct = texts.drop_nulls().unique().sort()
+    numbers = distinct.cast(pl.Float64, strict=False)
     if numbers.null_count() == 0 and not numbers.is_nan().any():
-        different = different.gather(numbers.arg_sort())
-    return tuple(different.to_list())
+        distinct = distinct.gather(numbers.arg_sort())
+    return tuple(distinct.to_list())
 
 
 def coded(values: pl.Series, column: Column, reading: Reading | None = None) -> tuple[np.ndarray, int]:
-    """Return parsed values as float64 `[N]`, NaN for missing, and the number of texts that are in no category.
+    """Return parsed values as float64 `[N]`, NaN for missing, and the number of texts that are no category.
 
-    Those become NaN, too: an unseen category is a missing value, and is counted. With a `reading`, the text `1` is also
-    of the category `1.0`, as it may have been declared.
+    An unseen category is a missing value, too, and is counted. With a `reading`, the text `1` belongs to the category
+    `1.0`, as it may have been declared.
     """
     if not column.coded:
         return values.cast(pl.Float64).fill_null(float("nan")).to_numpy().copy(), 0
@@ -176,86 +184,88 @@ def coded(values: pl.Series, column: Column, reading: Reading | None = None) -> 
 
 
 def _among(texts: pl.Series, categories: tuple[str, ...], reading: Reading) -> pl.Series:
-    """Return the category of each text: the same text, or the only equal whole number; null for none."""
+    """Return the category of each text: the same text, or the only equal integer; null if no category fits."""
     same = texts.is_in(list(categories)).fill_null(False)
     if same.all():
         return texts
-    shown = whole(pl.Series(categories, dtype=pl.String), reading)
+    shown = canonical_integers(pl.Series(categories, dtype=pl.String), reading)
     alone = shown.is_unique()
-    known = dict(zip(shown.filter(alone), pl.Series(categories, dtype=pl.String).filter(alone), strict=True))
-    return texts.zip_with(same, whole(texts, reading).replace_strict(known, default=None, return_dtype=pl.String))
+    categories_of = dict(zip(shown.filter(alone), pl.Series(categories, dtype=pl.String).filter(alone), strict=True))
+    matches = canonical_integers(texts, reading).replace_strict(categories_of, default=None, return_dtype=pl.String)
+    return texts.zip_with(same, matches)
 
 
 def _without_words(
     texts: pl.Series, declared: Declared, words: tuple[str, ...], reading: Reading
 ) -> tuple[pl.Series, dict[str, int]]:
-    """Return the cells with null for every word that says "no value", and the count of each word.
+    """Return the cells with null for every word that means "no value", and the count of each word.
 
-    Both are compared as numbers where they are numbers. A declared category is a value, whatever the words are.
+    A cell and a word are compared as numbers where both are numbers. A declared category is always a value.
     """
-    values = one_of(texts, [*declared.categories, *declared.present], reading)
-    absent = {text: word for text, word in one_of(texts, ["", *words], reading).items() if text not in values}
+    values = match_words(texts, [*declared.categories, *declared.present], reading)
+    absent = {text: word for text, word in match_words(texts, ["", *words], reading).items() if text not in values}
     others = texts.filter(~texts.is_in(list(absent)))
-    if reading.numbers(others).null_count() == 0:  # among numbers NaN is no word
+    if reading.numbers(others).null_count() == 0:  # among numbers, NaN means "no value"
         absent |= {text: text for text in ("NaN", "nan") if text not in values}
-    met = texts.is_in(list(absent)).fill_null(False)
-    found = texts.filter(met).replace(absent).alias("word").value_counts(name="rows")
-    counts = found.sort("rows", "word", descending=[True, False])
-    return texts.set(met, None), {word: rows for word, rows in counts.iter_rows() if word}
+    missing = texts.is_in(list(absent)).fill_null(False)
+    counts = texts.filter(missing).replace(absent).alias("word").value_counts(name="rows")
+    counts = counts.sort("rows", "word", descending=[True, False])
+    return texts.set(missing, None), {word: rows for word, rows in counts.iter_rows() if word}
 
 
 def _numbers(texts: pl.Series, reading: Reading) -> tuple[pl.Series, list[tuple[int, str]]]:
     values = reading.numbers(texts)
     values = values.set(values.is_infinite() | values.is_nan(), None)
-    sentence = "is not a finite number (if it says that there is none, declare it as missing in --schema)"
+    sentence = 'is not a finite number (if it stands for "no value", declare it as missing in --schema)'
     if (values.is_null() & texts.is_not_null()).any() and (suggestion := suggest(texts.drop_nulls())):
         sentence = f"is not a number as the column is read; {suggestion}"
-    return values, _unlike(texts, values, sentence)
+    return values, _unparsed(texts, values, sentence)
 
 
 def _days(texts: pl.Series, pattern: str, declared: Declared) -> tuple[pl.Series, list[tuple[int, str]]]:
     if pattern and not is_verbatim(texts):  # 20200105.0
-        texts = whole(texts)
+        texts = canonical_integers(texts)
     values = days(texts, pattern)
     sentence = f"is not a date{f' like {declared.format}' if declared.format else ''}"
     if (values.is_null() & texts.is_not_null()).any() and (suggestion := suggest(texts.drop_nulls())):
         sentence = f"{sentence}; {suggestion}"
-    return values, _unlike(texts, values, sentence)
+    return values, _unparsed(texts, values, sentence)
 
 
 def _categories(
     texts: pl.Series, kind: str, declared: Declared, reading: Reading, *, verbatim: bool
 ) -> tuple[pl.Series, list[tuple[int, str]]]:
-    """Return the texts of categories, booleans, keys and groups, and the cells that are none of the declared ones."""
+    """Return the texts of categories, booleans, keys and groups, and the cells that are no declared category."""
     if declared.categories and kind:
         exact = texts.set(~texts.is_in(list(declared.categories)).fill_null(True), None)
         values = exact if declared.verbatim else _among(texts, declared.categories, reading)
         no, yes = declared.categories[0], declared.categories[-1]
         wrong = f"is neither {no!r} nor {yes!r}" if kind == "boolean" else "is not one of the declared categories"
-        return values, _unlike(texts, values, wrong)
-    values = texts if verbatim else whole(texts, reading)
+        return values, _unparsed(texts, values, wrong)
+    values = texts if verbatim else canonical_integers(texts, reading)
     if kind == "boolean":
         words = {**dict.fromkeys(TRUE, "true"), **dict.fromkeys(FALSE, "false")}
         values = values.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.String)
-        return values, _unlike(texts, values, "is neither true nor false")
+        return values, _unparsed(texts, values, "is neither true nor false")
     return values, []
 
 
 def _remark(texts: pl.Series, reading: Reading) -> str:
-    """Return a sentence if one whole number is written in two ways and kept apart, since other cells are no numbers."""
-    different = texts.drop_nulls().unique(maintain_order=True)
-    one = whole(different, reading)
-    twice = different.filter(one.is_duplicated())
+    """Return a sentence if one integer is written in two ways, which a verbatim column takes for two values."""
+    distinct = texts.drop_nulls().unique(maintain_order=True)
+    integers = canonical_integers(distinct, reading)
+    twice = distinct.filter(integers.is_duplicated())
     if twice.is_empty():
         return ""
-    pair = different.filter(one == whole(twice[:1], reading)[0])
+    pair = distinct.filter(integers == canonical_integers(twice[:1], reading)[0])
     return (
-        f"{pair[0]!r} and {pair[1]!r} are different values, since other cells are no plain numbers; "
-        f'declare "verbatim": false in --schema to make them one, or true to keep them apart'
+        f"{pair[0]!r} and {pair[1]!r} count as different values, since other cells are not plain numbers; "
+        f'declare "verbatim": false in --schema to make them one value, or true to keep them apart'
     )
 
 
-def _unlike(cells: pl.Series, values: pl.Series, sentence: str) -> list[tuple[int, str]]:
+def _unparsed(cells: pl.Series, values: pl.Series, sentence: str) -> list[tuple[int, str]]:
+    """Return (row, reason) of every cell that has no value."""
     rows = (values.is_null() & cells.is_not_null()).arg_true()
     cells = cells.gather(rows)
     return [

@@ -1,4 +1,4 @@
-"""Reading a table file, with every record that cannot be parsed told apart."""
+"""Reading a table file, with a reason for every record that cannot be parsed."""
 
 import codecs
 import csv
@@ -18,14 +18,14 @@ from mmcl_jax.text import listed
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _LARGEST_CELL = 1 << 27
-IN_MEMORY = "the data frame"  # what messages call it
+IN_MEMORY = "the data frame"  # how messages name a table that is not a file
 
 
 class RawTable(NamedTuple):
     """A table as read.
 
-    `frame` holds the records that could be parsed, `numbers` [N] their place in the file (the first record after the
-    header is 1), and `bad` (number, reason) of the others. Columns of a text file are all texts.
+    `frame` holds the records that could be parsed, `numbers` `[N]` their number in the file (1 is the first record
+    after the header), and `bad` the (number, reason) of every other record. All columns of a text file are texts.
     """
 
     frame: pl.DataFrame
@@ -38,15 +38,15 @@ def read_table(
 ) -> RawTable:
     """Read a CSV, TSV or Parquet file with a header.
 
-    Names and cells lose the white space around them, also that before a quoted cell; empty lines are no records. A
-    record is bad if its number of cells is not the header's, or if it is a line with quotation marks in wrong places. A
-    column without a name (as pandas writes its index) is called `unnamed_1`, by its place.
+    White space around names and cells is removed, also before a quoted cell; empty lines are skipped. A record is bad
+    if it has more or fewer cells than the header, or a quotation mark in a wrong position. A column without a name (as
+    pandas writes its index) is called `unnamed_1`, with its number from 1.
 
     Args:
-      path: the file; its ending says what it is.
-      separator: between the cells of a text file; a comma or, for .tsv, a tab.
+      path: the file; its ending is .csv, .tsv or .parquet.
+      separator: character between the cells of a text file; by default a comma or, for .tsv, a tab.
       encoding: of a text file.
-      columns: of a Parquet file that are read; by default all of them.
+      columns: names of the columns of a Parquet file to read; by default all of them.
 
     Raises:
       UserError: the file is missing, of another type or encoding, has no records, or cannot be parsed at all.
@@ -58,18 +58,18 @@ def read_table(
     if suffix == ".parquet":
         table = _read_parquet(path, columns)
     else:
-        separator = "\t" if separator == r"\t" else separator  # as messages write it, and shells pass it on
+        separator = "\t" if separator == r"\t" else separator  # messages write a tab as \t, and shells pass that on
         table = _read_text(path, separator or _SEPARATORS[suffix], encoding)
-    first = f" The first that cannot: {table.bad[0][1]}" if table.bad else ""
+    first = f" Its first row: {table.bad[0][1]}" if table.bad else ""
     check(table.frame.height > 0, f"The table {path} has a header but no rows that can be read.{first}")
     return table._replace(frame=_trimmed(table.frame))
 
 
 def in_memory(frame: pl.DataFrame) -> RawTable:
-    """Return a data frame as a table: what `read_table` gives for the Parquet file of the frame.
+    """Return a data frame as a table, as `read_table` would return a Parquet file of the frame.
 
     Raises:
-      UserError: it has no columns or rows, or two columns whose names differ by white space alone.
+      UserError: the frame has no columns or rows, or two columns whose names differ by white space alone.
     """
     check(frame.width > 0 and frame.height > 0, f"{IN_MEMORY[:1].upper()}{IN_MEMORY[1:]} is empty.")
     names = _names(frame.columns, "", IN_MEMORY)
@@ -77,7 +77,7 @@ def in_memory(frame: pl.DataFrame) -> RawTable:
 
 
 def _trimmed(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a table whose texts have no white space around them."""
+    """Return the frame without white space around its texts."""
     columns = [text_of(column) if is_text(column.dtype) else column for column in map(nameless, frame)]
     return pl.DataFrame(columns, schema=frame.columns)
 
@@ -87,7 +87,7 @@ def _numbers(frame: pl.DataFrame) -> np.ndarray:
 
 
 class Tables:
-    """Reads tables; each file once, however many entries come from it."""
+    """A reader of tables that reads each file once, however many entries come from it."""
 
     def __init__(self) -> None:
         self._read: dict[tuple[Path, str | None, str, tuple[str, ...]], RawTable] = {}
@@ -100,35 +100,35 @@ class Tables:
         encoding: str = "utf-8",
         columns: tuple[str, ...] = (),
     ) -> RawTable:
-        """Read as `read_table` does; a data frame is a table already."""
+        """Read a table as `read_table` does, or take a data frame as one."""
         if isinstance(path, pl.DataFrame):
             return in_memory(path)
-        what = (path, separator, encoding, columns)
-        if what not in self._read:
-            self._read[what] = read_table(path, separator=separator, encoding=encoding, columns=columns)
-        return self._read[what]
+        arguments = (path, separator, encoding, columns)
+        if arguments not in self._read:
+            self._read[arguments] = read_table(path, separator=separator, encoding=encoding, columns=columns)
+        return self._read[arguments]
 
 
 def require_columns(columns: Sequence[str], names: Sequence[str], source: object) -> None:
     """Raise `UserError` for the first of `names` that is not among `columns`."""
-    there = set(columns)
+    present = set(columns)
     for name in names:
-        check(name in there, f"There is no column {name!r} in {source}; it has {_shortened(columns)}.")
+        check(name in present, f"There is no column {name!r} in {source}; it has {_shortened(columns)}.")
 
 
 def scan_parquet(path: Path) -> pl.LazyFrame:
-    """Return a Parquet file, of which nothing is read yet, with the names that `read_table` gives its columns.
+    """Open a Parquet file without reading its values, with the column names that `read_table` would return.
 
     Raises:
-      UserError: the file cannot be read, has no columns, or two of one name.
+      UserError: the file cannot be read, has no columns, or has two columns of one name.
     """
     try:
         frame = pl.scan_parquet(path, glob=False)
-        there = frame.collect_schema().names()
+        names = frame.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
-    check(bool(there), f"The table {path} is empty.")
-    return frame.rename(dict(zip(there, _names(there, "", path), strict=True)))
+    check(bool(names), f"The table {path} is empty.")
+    return frame.rename(dict(zip(names, _names(names, "", path), strict=True)))
 
 
 def _read_parquet(path: Path, columns: tuple[str, ...]) -> RawTable:
@@ -144,7 +144,7 @@ def _read_parquet(path: Path, columns: tuple[str, ...]) -> RawTable:
 def _read_text(path: Path, separator: str, encoding: str) -> RawTable:
     check(
         len(separator) == 1 and separator not in '"\r\n',
-        f"--separator: {separator!r} is not one character that can be between cells.",
+        f"--separator: {separator!r} is not a single character that can separate cells, such as ';'.",
     )
     text = _decoded(path, encoding)
     _, header = next(_records(text, separator, path), (0, []))
@@ -152,11 +152,11 @@ def _read_text(path: Path, separator: str, encoding: str) -> RawTable:
         raise UserError(f"The header of the table {path} cannot be read: {header}.")
     check(bool(header), f"The table {path} is empty.")
     names = _names(header, separator, path)
-    # Without quotation marks, a record is a line, and the text can be parsed as it is, if no line is left out.
+    # Without quotation marks, every record is a line, so that the text need not be rewritten unless a line is left out.
     plain = '"' not in text and text.count("\r") == text.count("\r\n")
-    good, bad, rewritten = _divided(text, separator, path, rewrite=not plain)
+    good, bad, rewritten = _split_records(text, separator, path, rewrite=not plain)
     if plain and (bad or len(good) != text.count("\n") - text.endswith("\n")):
-        good, bad, rewritten = _divided(text, separator, path, rewrite=True)
+        good, bad, rewritten = _split_records(text, separator, path, rewrite=True)
     try:
         frame = pl.read_csv(
             (rewritten or text).encode(),
@@ -192,10 +192,10 @@ def _decoded(path: Path, encoding: str) -> str:
     return text
 
 
-def _divided(
+def _split_records(
     text: str, separator: str, path: Path, *, rewrite: bool
 ) -> tuple[list[int], list[tuple[int, str]], str | None]:
-    """Return the numbers of the records as long as the header, the others with the reason, and the former as text."""
+    """Return the numbers of good records, the (number, reason) of bad ones, and on `rewrite` the good ones as text."""
     good, bad, buffer = [0], [], io.StringIO()
     records = _records(text, separator, path)
     _, header = next(records)
@@ -205,7 +205,7 @@ def _divided(
         if isinstance(cells, str):
             bad.append((number, f"Line {line} cannot be parsed: {cells}."))
         elif len(cells) != len(header):
-            bad.append((number, f"It has {len(cells)} cells (line {line}) and the header has {len(header)}."))
+            bad.append((number, f"It has {len(cells)} cells (line {line}), but the header has {len(header)}."))
         else:
             good.append(number)
             if rewrite:
@@ -214,13 +214,13 @@ def _divided(
 
 
 def _records(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str] | str]]:
-    """Yield (line it begins at, cells) of every record, the header first, without empty lines.
+    """Yield (first line, cells) of every record, the header first, without empty lines.
 
-    In place of the cells of a line that cannot be parsed, the reason. Where a quotation mark that is not closed has
-    swallowed other lines, nobody knows what else is wrong, and the table is refused.
+    A line that cannot be parsed has a reason in place of its cells. A table in which an unclosed quotation mark has
+    swallowed further lines is refused, since no later record can be trusted.
     """
     csv.field_size_limit(_LARGEST_CELL)
-    blanks, quoted = separator != " ", '"' in text  # blanks before a quotation mark are left out
+    blanks, quoted = separator != " ", '"' in text  # skip the blanks before a quotation mark
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=blanks)
     while True:
         begins = reader.line_num + 1
@@ -242,7 +242,8 @@ def _records(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[
 
 
 def _names(header: Sequence[str], separator: str, path: Path | str) -> list[str]:
-    names = [name.strip() or f"unnamed_{place}" for place, name in enumerate(header, start=1)]
+    """Return the column names, stripped; a name that occurs twice, or that holds another separator, is an error."""
+    names = [name.strip() or f"unnamed_{number}" for number, name in enumerate(header, start=1)]
     seen: set[str] = set()
     for name in names:
         check(name not in seen, f"The table {path} has two columns {name!r}; rename one.")
@@ -251,7 +252,7 @@ def _names(header: Sequence[str], separator: str, path: Path | str) -> list[str]
         for other in (";", "\t", "|", ","):
             check(
                 other == separator or other not in names[0],
-                f"The table {path} seems to have {other!r} between its cells; say so with --separator {other!r}.",
+                f"The cells of the table {path} seem to be separated by {other!r}; name it with --separator {other!r}.",
             )
     return names
 

@@ -1,1 +1,1 @@
-"""Drawn cars in the files of DVM-CAR."""
+"""Drawn cars, in the file formats of DVM-CAR."""

@@ -11,16 +11,16 @@ class Body:
     """The shape of a body type.
 
     Attributes:
-      outline: corners from the front bumper over the roof to the rear bumper; `smooth` rounds them.
-      glass: corners of the side windows.
-      pillars: where pillars cross the side windows.
-      screen: lower and upper edge of the windscreen.
-      back: upper and lower edge of the rear window; empty for none.
-      wheel: radius of a wheel as a fraction of the height.
-      clearance: lower edge of the body.
-      front: front overhang as a share of length less wheelbase.
+      outline: the corners from the front bumper over the roof to the rear bumper, before `smooth` rounds them.
+      glass: the corners of the side windows.
+      pillars: the positions of the pillars across the side windows.
+      screen: the lower and upper edge of the windscreen.
+      back: the upper and lower edge of the rear window; empty if there is none.
+      wheel: the radius of a wheel as a fraction of the height.
+      clearance: the lower edge of the body.
+      front: the front overhang as a share of both overhangs.
       soft: whether the roof is of dark fabric.
-      bed: begin and end of an open load bed; empty for none.
+      bed: the front and rear end of an open load bed; empty if there is none.
     """
 
     outline: Points
@@ -156,7 +156,7 @@ BODIES: dict[str, Body] = {
 
 
 def _cut(points: list[tuple[float, float]], closed: bool) -> list[tuple[float, float]]:
-    # One round of Chaikin's corner cutting.
+    """Return the points after one round of Chaikin's corner cutting."""
     pairs = list(zip(points, points[1:] + points[:1] if closed else points[1:], strict=False))
     cut = [(a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1])) for a, b in pairs for t in (0.25, 0.75)]
     return cut if closed else [points[0], *cut, points[-1]]
@@ -164,9 +164,9 @@ def _cut(points: list[tuple[float, float]], closed: bool) -> list[tuple[float, f
 
 @functools.cache
 def smooth(kind: str) -> tuple[Points, Points]:
-    """Round the corners of the outline and side windows of a body type.
+    """Return the outline and the side windows of a body type with rounded corners.
 
-    The outline goes exactly from 0 to 1 in length, and up to 1 in height.
+    The outline is scaled to go exactly from 0 to 1 in length, and up to 1 in height.
     """
     body = BODIES[kind]
     outline = _cut(_cut(list(body.outline), closed=False), closed=False)

@@ -1,4 +1,4 @@
-"""The camera that looks at a car, and the skin of the car that it sees."""
+"""A car, the camera in front of it, and the image that is drawn of it."""
 
 import dataclasses
 import math
@@ -7,23 +7,23 @@ from collections.abc import Iterable
 from mmcl_jax.synthetic.cars.bodies import BODIES, smooth
 from mmcl_jax.synthetic.cars.scene import Colour, Scene, background
 
-Point = tuple[float, float, float]  # from the front, to the right of the middle, above ground; in mm
+Point = tuple[float, float, float]  # mm from the front, to the right of the middle, and above ground
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Car:
-    """What is to be seen of a car: sizes in mm, and the looks of its model.
+    """The visible properties of a car; sizes are in mm.
 
     Attributes:
-      wheelbase: between the axles.
-      height: over all.
-      width: over all, without mirrors.
-      length: over all.
-      body: a key of `BODIES`.
-      paint: its colour.
-      doors: 2 to 5.
-      spokes: of a wheel, which tell a model.
-      grille: height of the grille as a share of the front, which tells a make.
+      wheelbase: distance between the axles.
+      height: overall height.
+      width: overall width, without mirrors.
+      length: overall length.
+      body: the body type, a key of `BODIES`.
+      paint: the colour of the body.
+      doors: number of doors, 2 to 5.
+      spokes: number of spokes of a wheel, by which a model can be recognised.
+      grille: height of the grille as a share of the front, by which a make can be recognised.
     """
 
     wheelbase: float
@@ -38,9 +38,9 @@ class Car:
 
 
 class Canvas:
-    """One image while it is drawn: `image`, its `pen`, and where the points of the car are in it.
+    """An image that is being drawn: `image`, its `pen`, and the projection of points of the car into it.
 
-    A car is its side view, pulled across its width, so each point of its skin has fractions of length and height.
+    A car is its side view, extruded across its width, so each point of its skin has a fraction of length and of height.
     """
 
     def __init__(self, car: Car, scene: Scene, size: int) -> None:
@@ -48,8 +48,8 @@ class Canvas:
         self.shape = BODIES[car.body]
         self.outline, self.glass = smooth(car.body)
         self.cos, self.sin = math.cos(scene.angle), math.sin(scene.angle)
-        self.near = -1 if self.sin > 0 else 1  # the side that is seen, as the sign of y
-        # The camera, seen from the front end in the middle.
+        self.near = -1 if self.sin > 0 else 1  # the sign of y on the visible side
+        # The position of the camera, relative to the middle of the front end.
         self.camera = car.length / 2 - scene.distance * self.cos, -scene.distance * self.sin, scene.eye
         self.beside = abs(self.camera[1]) > 0.5 * car.width
         focal = scene.zoom * size * scene.distance / 1000
@@ -61,17 +61,17 @@ class Canvas:
         self.image, self.pen = background(scene, size, self.horizon)
 
     def at(self, point: Point) -> tuple[float, float]:
-        """Return the position of a point of the car in the image."""
+        """Return the position (x, y) of a point of the car in the image."""
         x, y, z = point[0] - self.car.length / 2, point[1], point[2]
         scale = self.focal / (x * self.cos + y * self.sin + self.scene.distance)
         return self.middle + scale * (x * self.sin - y * self.cos), self.horizon + scale * (self.scene.eye - z)
 
     def fill(self, points: Iterable[Point], colour: Colour, shade: float = 1.0) -> None:
-        """Return a polygon of points of the car."""
+        """Draw a polygon whose corners are points of the car."""
         self.pen.polygon([self.at(p) for p in points], self.scene.lit(colour, shade))
 
     def on(self, x: float, z: float, side: float, inset: float = 1.0) -> Point:
-        """Return the point of the car's skin at fractions of length and height, on the side of that sign.
+        """Return the point of the car's skin at a fraction of length and of height, on the side with the sign `side`.
 
         Cars are narrower at the roof, and at both ends.
         """
@@ -84,11 +84,11 @@ class Canvas:
         return x * self.car.length, side * half, z * self.car.height
 
     def towards(self, x0: float, z0: float, x1: float, z1: float) -> bool:
-        """Return whether a strip across the car, from lower `x0` to `x1` as fractions, shows its outer face."""
+        """Return whether the outer face of a strip across the car, from (x0, z0) to (x1, z1), faces the camera."""
         dx, dz = (x1 - x0) * self.car.length, (z1 - z0) * self.car.height
         return dx * (self.camera[2] - z0 * self.car.height) > dz * (self.camera[0] - x0 * self.car.length)
 
     def shade(self, dx: float, dz: float) -> float:
-        """Return the brightness of a strip across the car that rises by `dz` over `dx`, in mm, seen from the front."""
+        """Return the brightness of a strip across the car that rises by `dz` mm over `dx` mm, from the front."""
         norm = math.hypot(dx, dz) or 1.0
         return 0.84 + 0.30 * max(dx / norm, 0) + 0.05 * self.scene.sun * self.near

@@ -1,4 +1,4 @@
-"""Draws a car: a side view pulled across its width, seen in perspective, with windows, wheels and lamps."""
+"""Drawing a car: a side view, extruded across its width, in perspective, with windows, wheels and lamps."""
 
 import functools
 import itertools
@@ -14,7 +14,7 @@ from mmcl_jax.synthetic.cars.scene import Colour, Scene
 
 XZ = tuple[float, float]  # fractions of length from the front, and of height from the ground
 
-_FINE = 2  # pixels drawn per pixel kept, each way
+_OVERSAMPLING = 2  # drawn pixels per pixel of the result, in each direction
 _GLASS: Colour = (46, 56, 66)
 _TYRE: Colour = (28, 28, 30)
 _CLOTH: Colour = (44, 42, 42)
@@ -22,14 +22,14 @@ _CIRCLE = tuple((math.cos(t), math.sin(t)) for t in np.linspace(0, 2 * math.pi, 
 
 
 def draw(car: Car, scene: Scene, size: int) -> Image.Image:
-    """Return an image of a car, the same for the same arguments.
+    """Return an image of a car; equal arguments give equal images.
 
     Args:
-      car: what it shows.
-      scene: how, and where.
+      car: the car.
+      scene: the viewpoint, the light and the surroundings.
       size: height and width in pixels.
     """
-    canvas = Canvas(car, scene, size * _FINE)
+    canvas = Canvas(car, scene, size * _OVERSAMPLING)
     _shadow(canvas)
     _wheels(canvas, near=False)
     if canvas.beside:
@@ -40,8 +40,8 @@ def draw(car: Car, scene: Scene, size: int) -> Image.Image:
         _wheels(canvas, near=True)
         _across(canvas)
     _ends(canvas)
-    fine = canvas.image.reduce(_FINE)
-    # The grain of a camera, cut out of one larger tile at a place of its own.
+    fine = canvas.image.reduce(_OVERSAMPLING)
+    # The grain of the camera is cut out of a larger tile, at a random position.
     rng = random.Random(scene.seed)
     x, y = rng.randrange(64), rng.randrange(64)
     grain = _grain(size, rng.randrange(3)).crop((x, y, x + size, y + size))
@@ -89,7 +89,7 @@ def _across(canvas: Canvas) -> None:
 
 
 def _band(canvas: Canvas, a: XZ, b: XZ, colour: Colour, shade: float = 1.0, inset: float = 1.0) -> None:
-    # From one side of the car to the other, between two heights of the side view.
+    """Draw a strip across the car between two points of the side view."""
     corners = (*a, -1, inset), (*b, -1, inset), (*b, 1, inset), (*a, 1, inset)
     canvas.fill([canvas.on(*corner) for corner in corners], colour, shade)
 
@@ -119,7 +119,7 @@ def _side(canvas: Canvas) -> None:
 
 
 def _patch(canvas: Canvas, corners: Iterable[XZ], colour: Colour, shade: float = 1.0) -> None:
-    # A polygon on the side that is seen.
+    """Draw a polygon on the visible side."""
     canvas.fill([canvas.on(x, z, canvas.near) for x, z in corners], colour, shade)
 
 
@@ -186,7 +186,7 @@ def _ends(canvas: Canvas) -> None:
     if canvas.beside:
         _corner(canvas, front=True)
         _corner(canvas, front=False)
-    if 0 < canvas.camera[0] < canvas.car.length:  # beside the car: neither end is seen
+    if 0 < canvas.camera[0] < canvas.car.length:  # the camera is beside the car and sees neither end
         return
     edge = 0.0 if front else 1.0
 
@@ -217,7 +217,7 @@ def _ends(canvas: Canvas) -> None:
 
 
 def _corner(canvas: Canvas, *, front: bool) -> None:
-    # Lamps go round the corner.
+    """Draw the part of a lamp that goes round the corner to the visible side."""
     if front:
         x, z, wide, colour = 0.004, _nose(canvas) - 0.07, 0.055, (226, 228, 232)
     else:
@@ -227,5 +227,5 @@ def _corner(canvas: Canvas, *, front: bool) -> None:
 
 
 def _nose(canvas: Canvas) -> float:
-    # How high the front is before the bonnet begins.
+    """Return the height of the front where the bonnet begins."""
     return next(z for x, z in canvas.outline if x > 0.012)

@@ -1,4 +1,4 @@
-"""Invented makes and models of cars, and the advertisements in which they are sold."""
+"""Invented makes and models of cars, and the advertisements that offer them."""
 
 import dataclasses
 import math
@@ -49,7 +49,7 @@ YEARS = (2000, 2018)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CarModel:
-    """A model of car, which is a class. Sizes are in mm, and change by a little in its facelift year."""
+    """A model of car, which is a class label. Its sizes, in mm, change a little in its facelift year."""
 
     key: str  # Genmodel_ID, such as "7_12"
     maker: str
@@ -66,17 +66,17 @@ class CarModel:
     grille: float
 
     def sized(self, year: int) -> tuple[int, ...]:
-        """Return wheelbase, height, width and length of a car of that year."""
+        """Return wheelbase, height, width and length of a car that was built in `year`."""
         return self.sizes[year >= self.facelift]
 
     def entry_price(self, year: int) -> int:
-        """Return the price of the cheapest new car in that year."""
+        """Return the price of the cheapest new car in `year`."""
         return round(self.price * 1.025 ** (year - 2010) / 5) * 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ad:
-    """One advertisement, with nothing missing."""
+    """An advertisement, without missing values."""
 
     key: str  # Adv_ID, such as "7_12$$34"
     model: CarModel
@@ -109,22 +109,22 @@ class Ad:
 
 
 def fleet(models: int, seed: int) -> list[CarModel]:
-    """Return `models` models; each depends only on the seed and its number."""
+    """Return a number of car models; each depends only on the seed and its index."""
     return [_model(number, seed) for number in range(models)]
 
 
 def _model(number: int, seed: int) -> CarModel:
     rng = random.Random(f"model {seed} {number}")
     make, serial = number % len(MAKERS), number // len(MAKERS)
-    # Numbered through, so that no two models share a name.
+    # The name depends on the number such that no two models share one.
     name = _FIRST[(number * 7 + serial) % 16] + _LAST[(number * 5 + number // 16) % 16]
     name += f" {2 + number // 256}" if number >= 256 else ""
     body = rng.choices(list(_BODIES), [row[-1] for row in _BODIES.values()])[0]
     sizes, spread, price, seats, doors, _ = _BODIES[body]
-    # A model is larger or smaller as a whole, and has proportions of its own.
-    whole = rng.gauss(0, spread)
+    # A model has a size factor, and proportions of its own.
+    growth = rng.gauss(0, spread)
     first = [
-        round(mm * math.exp(whole * weight + rng.gauss(0, 0.015))) for mm, weight in zip(sizes, _GROWS, strict=True)
+        round(mm * math.exp(growth * weight + rng.gauss(0, 0.015))) for mm, weight in zip(sizes, _GROWTH, strict=True)
     ]
     later = [round(mm * math.exp(rng.gauss(0, 0.006))) for mm in first]
     begin = rng.randint(YEARS[0], YEARS[1] - 7)
@@ -138,7 +138,7 @@ def _model(number: int, seed: int) -> CarModel:
         sizes=(tuple(first), tuple(later)),
         facelift=rng.randint(begin + 2, end - 2),
         years=(begin, end),
-        price=round(price * math.exp(2.5 * whole + rng.gauss(0, 0.2))),
+        price=round(price * math.exp(2.5 * growth + rng.gauss(0, 0.2))),
         engines=tuple(sorted(rng.sample(_ENGINES[low : low + 5], rng.randint(2, 4)))),
         seats=rng.choice(seats),
         doors=rng.choice(doors),
@@ -147,11 +147,11 @@ def _model(number: int, seed: int) -> CarModel:
     )
 
 
-_GROWS = (1.0, 0.35, 0.5, 1.1)  # how much of a model's being larger goes into wheelbase, height, width and length
+_GROWTH = (1.0, 0.35, 0.5, 1.1)  # effect of the size factor on wheelbase, height, width, length
 
 
 def class_sizes(models: int, ads: int, seed: int) -> list[int]:
-    """Draw the number of advertisements of each model: a log-normal distribution, uneven as in the original."""
+    """Return the number of advertisements of each model: a log-normal distribution, as uneven as the original."""
     weights = [math.exp(NormalDist().inv_cdf((rank + 0.5) / models)) for rank in range(models)]
     random.Random(f"sizes {seed}").shuffle(weights)
     sizes = [int(ads * weight / sum(weights)) for weight in weights]
@@ -162,7 +162,7 @@ def class_sizes(models: int, ads: int, seed: int) -> list[int]:
 
 
 def advertise(model: CarModel, number: int, seed: int) -> Ad:
-    """Return advertisement `number` of a model; it depends only on the seed, the model and the number."""
+    """Return the advertisement `number` of a model; it depends only on the seed, the model and the number."""
     key = f"{model.key}$${number}"
     rng = random.Random(f"ad {seed} {key}")
     registered = rng.randint(*model.years)

@@ -1,4 +1,4 @@
-"""How an advertisement stands in the tables, with what was planted in them, and which images it has."""
+"""Listings: advertisements as the tables show them, with planted faults, and with their images."""
 
 import dataclasses
 import random
@@ -10,21 +10,21 @@ from mmcl_jax.synthetic.cars.scene import Scene
 SIZES = ("Wheelbase", "Height", "Width", "Length")
 SECOND = 0.1  # share of advertisements with a second image
 _MAY_MISS = ("Color", "Bodytype", "Runned_Miles", "Engin_size", "Gearbox", "Fuel_type", "Seat_num", "Door_num")
-# Why a recipe has to drop an advertisement, in the order in which it meets the reasons.
+# Why a recipe must drop an advertisement, in the order in which it checks.
 _REASONS = ("no price", "no image", "missing", "not a number")
 
 
 @dataclasses.dataclass(kw_only=True)
 class Listing:
-    """An advertisement as it stands in the tables.
+    """An advertisement as the tables show it.
 
     Attributes:
-      ad: the truth.
+      ad: the advertisement without faults.
       cells: its row of Ad_table.csv, by column.
       sizes: its sizes in Ad_table (extra).csv.
-      images: number and scene of its images, in the order of Image_table.csv.
-      planted: why it cannot be used, if so.
-      broken: what is wrong with the file of its first image, if so.
+      images: (number, scene) of each of its images, in the order of Image_table.csv.
+      planted: the planted fault that makes it unusable; "" if there is none.
+      broken: the fault of the file of its first image: "truncated", "empty", "absent", or "" for none.
     """
 
     ad: Ad
@@ -35,19 +35,19 @@ class Listing:
     broken: str = ""
 
     def image_name(self, number: int) -> str:
-        """Return the file name of an image."""
+        """Return the file name of the image with this number."""
         ad, colour = self.ad, self.cells["Color"] or "Unlisted"
         return f"{ad.model.maker}$${ad.model.name}$${ad.registered}$${colour}$${ad.key}$$image_{number}.jpg"
 
 
 def listed(ad: Ad, missing: float, priced: bool, seed: int) -> Listing:
-    """Make the listing of an advertisement, with what is left out of it.
+    """Return the listing of an advertisement, with planted faults.
 
     Args:
-      ad: the truth.
+      ad: the advertisement without faults.
       missing: the share of cells, images and sizes that are left out.
       priced: whether the price table has its model and year.
-      seed: of what is left out, and of the scenes of the images.
+      seed: the seed of the faults, and of the scenes of the images.
     """
     rng = random.Random(f"listing {seed} {ad.key}")
     model = ad.model
@@ -80,11 +80,11 @@ def listed(ad: Ad, missing: float, priced: bool, seed: int) -> Listing:
             cells[column] = ""
             reasons.add("missing")
     for column in SIZES:
-        # A model's first advertisement has its sizes, so that the others can be filled from it.
+        # A model's first advertisement keeps its sizes, so that its other advertisements can be filled from it.
         if rng.random() < missing and not ad.key.endswith("$$1"):
             sizes[column] = rng.choice(("", 0))
-    taken = random.Random(f"pictures {seed} {ad.key}")  # its own, so that images do not depend on what is left out
-    numbers = taken.sample(range(8), 2 if taken.random() < SECOND else 1)
+    image_rng = random.Random(f"pictures {seed} {ad.key}")  # separate, so that images do not depend on `missing`
+    numbers = image_rng.sample(range(8), 2 if image_rng.random() < SECOND else 1)
     if rng.random() < missing:
         numbers = []
         reasons.add("no image")

@@ -1,4 +1,4 @@
-"""How an image of a car is taken: the viewpoint, the light, and what lies behind. All of it is nuisance."""
+"""The scene of an image of a car: viewpoint, light and background, all of which are nuisance variables."""
 
 import dataclasses
 import math
@@ -21,16 +21,16 @@ class Scene:
 
     Attributes:
       viewpoint: degrees; 0 looks at the front, 90 at the side with the front to the left, 180 at the back.
-      yaw: degrees by which the true angle is off `viewpoint`.
-      distance: of the camera to the middle of the car, in mm.
-      eye: height of the camera above the ground, in mm.
+      yaw: degrees between the true angle and `viewpoint`.
+      distance: mm from the camera to the middle of the car.
+      eye: mm from the ground to the camera.
       zoom: image widths that 1 m at `distance` covers.
-      shift: where the middle of the car lies off the middle of the image, in image widths, right and down.
+      shift: offset of the middle of the car from the middle of the image, in image widths to the right and down.
       light: brightness of the scene.
-      warmth: red over blue of the light.
+      warmth: ratio of red to blue in the light.
       sun: -1 lights the left of the image, 1 the right.
       place: one of `PLACES`.
-      seed: of the details of the background.
+      seed: seed of the details of the background.
     """
 
     viewpoint: int
@@ -78,7 +78,7 @@ class Scene:
 
 
 def background(scene: Scene, size: int, horizon: float) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """Return an image of `size` pixels, ground below `horizon` and scenery above it, and a pen to draw on it."""
+    """Return an image with ground below `horizon` and scenery above it, and a pen to draw on it."""
     rng = random.Random(scene.seed)
     walls, grounds = _PALETTES[scene.place]
     wall, ground = rng.choice(walls), rng.choice(grounds)
@@ -126,7 +126,7 @@ def _gradient(
 
 
 def _blocks(pen: ImageDraw.ImageDraw, scene: Scene, rng: random.Random, size: int, horizon: float) -> None:
-    # A row of houses with windows.
+    """Draw a row of houses with windows."""
     left = -rng.uniform(0, 0.2) * size
     while left < size:
         width, height = rng.uniform(0.14, 0.34) * size, rng.uniform(0.10, 0.30) * size
@@ -161,7 +161,7 @@ def _panels(
 def _lines(
     pen: ImageDraw.ImageDraw, scene: Scene, rng: random.Random, ground: Colour, size: int, horizon: float
 ) -> None:
-    # Parking bays: lines that run to a point on the horizon.
+    """Draw the lines of parking bays, which meet in a point on the horizon."""
     aim, step = rng.uniform(-0.3, 1.3) * size, rng.uniform(0.35, 0.7) * size
     x, mark = rng.uniform(-1.2, -0.8) * size, scene.lit(ground, 1.35)
     while x < 2.2 * size:

@@ -1,4 +1,4 @@
-"""Writes advertisements to the files of DVM-CAR V2.0."""
+"""Writing advertisements to the files of DVM-CAR V2.0."""
 
 import csv
 import dataclasses
@@ -14,7 +14,7 @@ from mmcl_jax.synthetic.cars.fleet import CarModel
 from mmcl_jax.synthetic.cars.listing import SIZES, Listing
 from mmcl_jax.synthetic.cars.scene import Scene
 
-# With the spaces that the original has in its headers.
+# The headers have the spaces of the original.
 _AD: tuple[str, ...] = (
     "Maker",
     " Genmodel",
@@ -41,7 +41,7 @@ def write_tables(
     columns = _AD + _SEATS
     rows = [[listing.cells[column.strip()] for column in columns] for listing in listings]
     _write(folder / "Ad_table.csv", columns, rows)
-    # Power, tax, consumption and speed are not used by anyone here, and stay empty.
+    # No recipe uses power, tax, consumption and speed, so they stay empty.
     extra = [
         [*row[: len(_AD)], "", "", *listing.sizes.values(), "", "", *row[len(_AD) :]]
         for row, listing in zip(rows, listings, strict=True)
@@ -66,23 +66,23 @@ def write_tables(
 
 
 def write_ids(folder: Path, splits: Mapping[str, Sequence[str]]) -> None:
-    """Write the identifiers of each split, separated by commas, as they were published."""
+    """Write the identifiers of each split, separated by commas like the published lists."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, keys in splits.items():
         (folder / f"{split}_ids_dvm_all_views.txt").write_text(",".join(keys))
 
 
 def write_truth(path: Path, listings: Iterable[Listing]) -> None:
-    """Write what was drawn in the first image of each advertisement, and what was planted."""
+    """Write the properties drawn in the first image of each advertisement, and the planted faults."""
     car_fields = tuple(field.name for field in dataclasses.fields(Car))
     rows = []
     for listing in listings:
         number, scene = listing.images[0] if listing.images else (None, None)
         car = dataclasses.asdict(listing.ad.car())
         name = "" if number is None else listing.image_name(number)
-        seen = ["" if scene is None else _text(getattr(scene, field)) for field in _SCENE]
-        known = [_text(car[field]) for field in car_fields]
-        rows.append((listing.ad.key, listing.ad.model.key, listing.planted, listing.broken, name, *known, *seen))
+        of_scene = ["" if scene is None else _text(getattr(scene, field)) for field in _SCENE]
+        of_car = [_text(car[field]) for field in car_fields]
+        rows.append((listing.ad.key, listing.ad.model.key, listing.planted, listing.broken, name, *of_car, *of_scene))
     _write(path, ("Adv_ID", "Genmodel_ID", "planted", "broken", "Image_name", *car_fields, *_SCENE), rows)
 
 
@@ -93,13 +93,13 @@ def _text(value: Any) -> str:
 
 
 def write_images(folder: Path, listings: Iterable[Listing], size: int, workers: int) -> None:
-    """Draw the images, `size` pixels high and wide, in `workers` processes."""
+    """Draw and write the images, `size` pixels high and wide, in `workers` processes."""
     tasks = []
     for listing in listings:
-        for turn, (number, scene) in enumerate(listing.images):
+        for index, (number, scene) in enumerate(listing.images):
             name = listing.image_name(number)
             path = folder.joinpath(*name.split("$$")[:4], name)
-            tasks.append((path, listing.ad.car(), scene, size, listing.broken if turn == 0 else ""))
+            tasks.append((path, listing.ad.car(), scene, size, listing.broken if index == 0 else ""))
     for parent in {task[0].parent for task in tasks}:
         parent.mkdir(parents=True, exist_ok=True)
     if workers == 1:

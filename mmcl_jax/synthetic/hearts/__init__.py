@@ -1,1 +1,1 @@
-"""Drawn hearts in the files of UK Biobank."""
+"""Drawn hearts, in the file formats of UK Biobank."""

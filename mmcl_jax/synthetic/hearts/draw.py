@@ -16,10 +16,11 @@ class Heart:
     """The geometry of one subject.
 
     Attributes:
-      shape: height and width of the image.
-      centre: of the left ventricle, row and column.
-      taper: radius of the ventricle in each slice as a part of that at the base.
-      lv: volume of the left blood pool in mL, by frame; `rv` of the right.
+      shape: height and width of the image in pixels.
+      centre: row and column of the centre of the left ventricle.
+      taper: the radius of the ventricle in each slice, relative to the base.
+      lv: volume of the left blood pool in mL, by frame.
+      rv: volume of the right blood pool in mL, by frame.
       muscle: volume of the left wall in mL.
       es: the end-systolic frame.
     """
@@ -37,7 +38,7 @@ class Heart:
         """Return the heart of a person with the volumes `lvedv`, `lvesv`, `lvm`, `rvedv`, `rvesv`."""
         height, width = int(random.integers(80, 101)), int(random.integers(88, 111))
         es = int(random.integers(3, 6))
-        # Emptying to ES, then filling: 0 at frame 0, 1 at ES.
+        # The ventricle empties up to ES and fills again: 0 at frame 0, 1 at ES.
         time = np.arange(frames)
         squeeze = np.where(
             time <= es, np.sin(np.pi / 2 * time / es), np.cos(np.pi / 2 * (time - es) / (frames - es)) ** 2
@@ -53,13 +54,13 @@ class Heart:
         )
 
     def radius(self, millilitres: float, z: int) -> float:
-        """Return the radius in pixels, in slice `z`, of a tapering body of that volume."""
+        """Return the radius in pixels, in slice `z`, of a tapering body with a volume in mL."""
         base = np.sqrt(1000 * millilitres / (np.pi * SPACING * float((self.taper**2).sum())))
         return float(base * self.taper[z] / PIXEL)
 
 
 def draw_labels(heart: Heart) -> np.ndarray:
-    """Draw `[row, column, slice, frame]` uint8: 1 left blood pool, 2 left wall, 3 right blood pool, as is usual."""
+    """Return labels `[row, column, slice, frame]` uint8: 1 left blood pool, 2 left wall, 3 right blood pool."""
     labels = np.zeros((*heart.shape, len(heart.taper), len(heart.lv)), np.uint8)
     rows, columns = np.mgrid[: heart.shape[0], : heart.shape[1]]
     away = np.hypot(rows - heart.centre[0], columns - heart.centre[1])
@@ -68,8 +69,8 @@ def draw_labels(heart: Heart) -> np.ndarray:
             inner, outer = heart.radius(heart.lv[t], z), heart.radius(heart.lv[t] + heart.muscle, z)
             # An ellipse to the left of the left ventricle, most of whose right half lies behind the septum.
             right = 0.95 * heart.radius(heart.rv[t], z)
-            at = heart.centre[1] - outer - 0.25 * right
-            crescent = np.hypot((rows - heart.centre[0]) / 1.25, columns - at) < right
+            middle = heart.centre[1] - outer - 0.25 * right
+            crescent = np.hypot((rows - heart.centre[0]) / 1.25, columns - middle) < right
             labels[crescent, z, t] = 3
             labels[away < outer, z, t] = 2
             labels[away < inner, z, t] = 1
@@ -77,7 +78,7 @@ def draw_labels(heart: Heart) -> np.ndarray:
 
 
 def draw_cine(heart: Heart, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Draw `[row, column, slice, frame]` int16: the heart of `labels` in a thorax, with coil shading and noise."""
+    """Return a cine `[row, column, slice, frame]` int16: the heart in a thorax, with coil shading and noise."""
     height, width = heart.shape
     rows, columns = np.mgrid[:height, :width]
     still = _thorax(heart, random)
@@ -95,10 +96,10 @@ def draw_cine(heart: Heart, labels: np.ndarray, random: np.random.Generator) -> 
 
 
 def _thorax(heart: Heart, random: np.random.Generator) -> np.ndarray:
-    """Return the tissue around the heart, by slice: air, a rim of fat, muscle, lungs, liver."""
+    """Return the tissue around the heart `[row, column, slice]`: air, a rim of fat, muscle, lungs and liver."""
     height, width = heart.shape
     rows, columns = np.mgrid[:height, :width]
-    made = np.full((height, width, len(heart.taper)), 12.0)
+    tissue = np.full((height, width, len(heart.taper)), 12.0)
     middle, wide, high = (
         (height / 2, width / 2),
         width * random.uniform(0.46, 0.55),
@@ -107,13 +108,13 @@ def _thorax(heart: Heart, random: np.random.Generator) -> np.ndarray:
     body = np.hypot((rows - middle[0]) / high, (columns - middle[1]) / wide)
     rim = random.uniform(0.84, 0.93)
     liver = np.hypot(rows - height * random.uniform(0.75, 0.9), columns - width * random.uniform(0.15, 0.3))
-    for z in range(made.shape[2]):
-        image = made[:, :, z]
+    for z in range(tissue.shape[2]):
+        image = tissue[:, :, z]
         image[body < 1] = FAT
         image[body < rim] = TISSUE
         image[body < rim - 0.12] = LUNG
         image[(body < rim - 0.12) & (liver < width * (0.18 + 0.015 * z))] = TISSUE
-    return made
+    return tissue
 
 
 def _smooth(values: np.ndarray, axis: int) -> np.ndarray:

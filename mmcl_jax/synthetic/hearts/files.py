@@ -1,4 +1,4 @@
-"""Writing a cine as the usual UK Biobank pipeline does: NIfTI files, or one DICOM file per slice and frame."""
+"""Writing a cine as NIfTI files, as the usual UK Biobank pipeline does, or as a DICOM file per slice and frame."""
 
 import gzip
 from pathlib import Path
@@ -12,15 +12,15 @@ BEAT = 900.0  # ms
 
 
 def write_nifti(folder: Path, cine: np.ndarray, heart: Heart, *, labels: np.ndarray | None, phases: bool) -> None:
-    """Write `sa.nii.gz` `[X, Y, Z, T]`, and if asked `seg_sa.nii.gz`, or `sa_ES.nii.gz` and `sa_ED.nii.gz`.
+    """Write `sa.nii.gz` `[X, Y, Z, T]`, and optionally `seg_sa.nii.gz`, or `sa_ES.nii.gz` and `sa_ED.nii.gz`.
 
     Args:
-      folder: of the subject.
+      folder: the folder of the subject.
       cine: `[row, column, slice, frame]`.
-      heart: what it shows.
-      labels: of every voxel, like `cine`.
-      phases: whether to write the two frames by themselves, clipped to the cine's 1st and 99th percentiles as the
-        pipeline does.
+      heart: the heart that the cine shows.
+      labels: the label of every voxel, in the shape of `cine`; None for no `seg_sa.nii.gz`.
+      phases: whether to write the ES and ED frames as files of their own, clipped to the 1st and 99th percentiles of
+        the cine, as the pipeline does.
     """
     _save(folder / "sa.nii.gz", cine)
     if labels is not None:
@@ -34,16 +34,16 @@ def write_nifti(folder: Path, cine: np.ndarray, heart: Heart, *, labels: np.ndar
 def _save(path: Path, values: np.ndarray) -> None:
     nibabel = extra("nibabel")
     image = nibabel.Nifti1Image(np.swapaxes(values, 0, 1), np.diag([-PIXEL, -PIXEL, SPACING, 1]))
-    # Without the time of day that gzip writes into its header, equal images are equal files.
+    # gzip would write the time of day into its header; without it, equal images give equal files.
     path.write_bytes(gzip.compress(image.to_bytes(), 1, mtime=0))
 
 
 def write_dicoms(folder: Path, cine: np.ndarray, heart: Heart) -> None:
-    """Write one file per slice and frame, with names that say nothing of their order."""
+    """Write a DICOM file per slice and frame, with names in random order."""
     pydicom = extra("pydicom")
     slices, frames = cine.shape[2:]
     names = np.random.default_rng(heart.es).permutation(slices * frames)
-    for place, (z, t) in enumerate(np.ndindex(slices, frames)):
+    for index, (z, t) in enumerate(np.ndindex(slices, frames)):
         unique = f"1.2.826.0.1.3680043.10.999.{folder.name}.{z + 1}"
         data = pydicom.Dataset()
         data.file_meta = pydicom.dataset.FileMetaDataset()
@@ -62,4 +62,4 @@ def write_dicoms(folder: Path, cine: np.ndarray, heart: Heart) -> None:
         data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
         data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
         data.PixelData = np.ascontiguousarray(cine[:, :, z, t]).astype("<u2").tobytes()
-        data.save_as(folder / f"{names[place]:04}.dcm", enforce_file_format=True)
+        data.save_as(folder / f"{names[index]:04}.dcm", enforce_file_format=True)

@@ -1,4 +1,4 @@
-"""Hearts in the on-disk format of UK Biobank, drawn from numbers that the table knows too."""
+"""Generating hearts in the file formats of UK Biobank, drawn from numbers that the table has, too."""
 
 import csv
 from pathlib import Path
@@ -23,54 +23,54 @@ def generate_cardiac(
     prevalence: float = 0.3,
     missing: float = 0.03,
 ) -> None:
-    """Write the files that `cardiac` reads, and beside them `truth.csv` with the numbers they were drawn from.
+    """Write the files that the data set `cardiac` reads, and `truth.csv` with the numbers they were drawn from.
 
-    The cine of a subject is a left ventricle whose blood pool has the drawn end-diastolic and end-systolic volumes and
-    whose wall the drawn mass, a right ventricle, and around them a thorax that says nothing. Coronary artery disease
-    follows a risk of sex, age, blood pressure, smoking and weight, and weakens and thickens the ventricle. The ES frame
-    is given by `sa_ES.nii.gz`, `seg_sa.nii.gz` or `frames.csv` in turn, and of DICOM folders by `frames.csv`.
+    The cine of a subject shows a left ventricle whose blood pool has the drawn end-diastolic and end-systolic volumes
+    and whose wall has the drawn mass, a right ventricle, and around them a thorax without information. Coronary artery
+    disease follows a risk of sex, age, blood pressure, smoking and weight, and weakens and thickens the ventricle. The
+    ES frame is in `sa_ES.nii.gz`, `seg_sa.nii.gz` or `frames.csv`, in turn; for DICOM folders it is in `frames.csv`.
 
-    Planted, in the column `fault` of the truth: "slices" (7 of them), "ethnicity" (another background), "no row" (a
-    cine whose subject the table does not have), "no cine", and `broken` times "broken" (a file cut short). Missing
-    cells, answers such as -3, and a field that few have a value of are planted without a list.
+    Planted faults, in the column `fault` of the truth, are "slices" (only 7), "ethnicity" (another background),
+    "no row" (a cine whose subject is not in the table), "no cine", and "broken" (a truncated file). Missing cells,
+    answers such as -3, and a field without a value in most rows are planted without being listed.
 
     Args:
-      root: folder to write to.
-      subjects: how many.
-      seed: everything is a function of it; a subject's heart does not depend on how its files are written.
-      dicom: how many come as DICOM folders.
-      broken: how many files are cut short.
-      prevalence: share of subjects with coronary artery disease; about half of them had an infarction.
-      missing: share of measured cells left empty.
+      root: the folder to write to.
+      subjects: number of subjects.
+      seed: the seed of all random numbers; a subject's heart does not depend on the format of its files.
+      dicom: number of subjects whose cine is a folder of DICOM files.
+      broken: number of truncated files.
+      prevalence: the share of subjects with coronary artery disease; about half of them had an infarction.
+      missing: the share of measured cells that are left empty.
     """
     random = np.random.default_rng(seed)
-    people = [_person(np.random.default_rng((seed, 1, place))) for place in range(subjects)]
+    people = [_person(np.random.default_rng((seed, 1, index))) for index in range(subjects)]
     _diagnose(people, prevalence, random)
     faults = ["slices", "ethnicity", "no row", "no cine", *["broken"] * broken]
     faulty = dict(zip(random.permutation(subjects)[: len(faults)].tolist(), faults, strict=False))
-    healthy = [place for place in range(subjects) if place not in faulty]
-    in_dicom = set(healthy[:dicom])
+    faultless = [index for index in range(subjects) if index not in faulty]
+    in_dicom = set(faultless[:dicom])
 
     rows, frames, truth = [], [], []
-    for place, person in enumerate(people):
-        eid, fault, own = str(FIRST_EID + 7 * place), faulty.get(place, ""), np.random.default_rng((seed, 2, place))
+    for index, person in enumerate(people):
+        eid, fault, own = str(FIRST_EID + 7 * index), faulty.get(index, ""), np.random.default_rng((seed, 2, index))
         heart = Heart.of(person, own, slices=7 if fault == "slices" else SLICES, frames=FRAMES)
         if fault != "no cine":
             labels = draw_labels(heart)
             cine = draw_cine(heart, labels, own)
             folder = root / "images" / eid
             folder.mkdir(parents=True)
-            if place in in_dicom:
+            if index in in_dicom:
                 write_dicoms(folder, cine, heart)
             else:
-                write_nifti(folder, cine, heart, phases=place % 3 == 0, labels=labels if place % 3 == 1 else None)
-            if place in in_dicom or place % 3 == 2:
+                write_nifti(folder, cine, heart, phases=index % 3 == 0, labels=labels if index % 3 == 1 else None)
+            if index in in_dicom or index % 3 == 2:
                 frames.append({"eid": eid, "es_frame": heart.es})
             if fault == "broken":
                 file = folder / "sa.nii.gz"
                 file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
         if fault != "no row":
-            row = table_row(person, np.random.default_rng((seed, 3, place)), missing)
+            row = table_row(person, np.random.default_rng((seed, 3, index)), missing)
             rows.append({"eid": eid, **row, "21000-0.0": 3001 if fault == "ethnicity" else 1001})
         truth.append({"eid": eid, "fault": fault, "es_frame": heart.es, **person})
     _write(root / "table.csv", rows)
@@ -79,7 +79,7 @@ def generate_cardiac(
 
 
 def _person(random: np.random.Generator) -> dict[str, float]:
-    """Draw the numbers that a person's files are made from; `cad` and `infarction` follow."""
+    """Draw the numbers of a person; `_diagnose` adds the disease and the ventricles."""
     male = float(random.random() < 0.5)
     height = random.normal(163 + 13 * male, 6)
     weight = max(45.0, (random.normal(26.5, 3.5)) * (height / 100) ** 2)
@@ -96,13 +96,13 @@ def _person(random: np.random.Generator) -> dict[str, float]:
 
 
 def _diagnose(people: list[dict[str, float]], prevalence: float, random: np.random.Generator) -> None:
-    """Add the disease of the people with the highest risk, and the ventricles that go with it."""
+    """Add the disease to the people with the highest risk, and ventricles to all, which depend on it."""
     order = np.argsort([-risk_of(person) for person in people])
     ill = order[: round(prevalence * len(people))].tolist()
     infarcted = set(random.permutation(ill)[: (len(ill) + 1) // 2].tolist())
-    for place, person in enumerate(people):
+    for index, person in enumerate(people):
         area = np.sqrt(person["height"] * person["weight"] / 3600)
-        cad, infarction = place in ill, place in infarcted
+        cad, infarction = index in ill, index in infarcted
         fraction = random.normal(0.60 - 0.07 * cad - 0.06 * infarction, 0.04)
         lvedv = random.normal(78 + 6 * person["male"] + 10 * infarction, 9) * area
         rvedv = random.normal(84 + 8 * person["male"], 9) * area

@@ -1,11 +1,11 @@
-"""A row of UK Biobank's main table for a person: columns FIELD-VISIT.ARRAY, coded answers, and empty cells."""
+"""The row of a person in the main table of UK Biobank: columns FIELD-VISIT.ARRAY, coded answers, empty cells."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 Row = dict[str, object]
-# Four-character codes of which none is a heart's, and some that the labels look for.
+# ICD-10 codes of four characters: unrelated to the heart, and those that the labels look for.
 OTHERS = ("K409", "M179", "H269", "I10", "N390", "Z864", "J459", "R074")
 CORONARY = ("I209", "I251", "I259", "I248")
 INFARCTIONS = ("I214", "I219", "I211")
@@ -13,7 +13,7 @@ _NO_ANSWER = ("-1", "-3")
 
 
 def risk_of(person: Mapping[str, float]) -> float:
-    """Log-odds, up to a constant, of coronary artery disease."""
+    """Return the log-odds of coronary artery disease, up to a constant."""
     mass_index = person["weight"] / (person["height"] / 100) ** 2
     return float(
         0.06 * (person["age"] - 63)
@@ -29,16 +29,16 @@ def table_row(person: Mapping[str, float], random: np.random.Generator, missing:
     """Return the cells of one person, by column.
 
     Args:
-      person: as `generate_cardiac` draws it.
-      random: of this person.
-      missing: share of measured cells left empty.
+      person: the numbers of the person, as `generate_cardiac` draws them.
+      random: the random generator of this person.
+      missing: the share of measured cells that are left empty.
     """
     measured = {**_body(person, random), **_pressure(person, random), **_heart(person)}
     row: Row = {name: "" if random.random() < missing else f"{value:.2f}" for name, value in measured.items()}
     row |= {"31-0.0": int(person["male"]), "21003-0.0": int(person["age"] - 9), "21003-2.0": int(person["age"])}
-    # Measured ten years before, and for some the only value there is.
+    # Measured at the first visit, ten years earlier; for some people this is the only value.
     row |= {"21002-0.0": f"{person['weight'] - 1:.1f}", "50-0.0": f"{person['height']:.1f}"}
-    row |= {"21021-2.0": f"{random.normal(9.5, 2):.2f}" if random.random() < 0.4 else ""}  # few have it
+    row |= {"21021-2.0": f"{random.normal(9.5, 2):.2f}" if random.random() < 0.4 else ""}  # missing in most rows
     return row | _answers(person, random) | _diagnoses(person, random)
 
 
@@ -63,7 +63,7 @@ def _body(person: Mapping[str, float], random: np.random.Generator) -> dict[str,
 
 
 def _pressure(person: Mapping[str, float], random: np.random.Generator) -> dict[str, float]:
-    """Draw two readings of each quantity, the two values of its array."""
+    """Return two readings of each quantity, which are the two values of its array."""
     readings = {f"4080-2.{n}": person["systolic"] + random.normal(0, 3) for n in range(2)}
     readings |= {f"4079-2.{n}": 0.35 * person["systolic"] + 33 + random.normal(0, 4) for n in range(2)}
     return readings | {f"102-2.{n}": 66 + random.normal(0, 8) for n in range(2)}
@@ -87,8 +87,8 @@ def _heart(person: Mapping[str, float]) -> dict[str, float]:
 
 def _answers(person: Mapping[str, float], random: np.random.Generator) -> Row:
     smoked, pills = person["pack_years"] > 0, person["systolic"] > 145
-    # The table hints at the disease and does not say it: who will fall ill later is not treated yet, others are.
-    known = random.random() < (0.55 if person["infarction"] else 0.01)
+    # The table hints at the disease without giving it away: people who fall ill later are not treated yet.
+    diagnosed = random.random() < (0.55 if person["infarction"] else 0.01)
     statin = random.random() < (0.6 if person["cad"] else 0.2)
     medicines = [2] * pills + [1] * statin or [-7]
     days = int(random.integers(0, 8))
@@ -108,11 +108,11 @@ def _answers(person: Mapping[str, float], random: np.random.Generator) -> Row:
         "20160-2.0": int(smoked),
         "20161-2.0": f"{person['pack_years']:.1f}" if smoked else "",  # asked only of smokers
         "2443-2.0": int(random.random() < 0.06),
-        "6150-2.0": 1 if known else 4 if pills else -7,
-        "20004-2.0": int(random.choice([1070, 1095])) if known else "",
+        "6150-2.0": 1 if diagnosed else 4 if pills else -7,
+        "20004-2.0": int(random.choice([1070, 1095])) if diagnosed else "",
     }
-    for place, code in enumerate(medicines):
-        row[f"{6177 if person['male'] else 6153}-2.{place}"] = code
+    for index, code in enumerate(medicines):
+        row[f"{6177 if person['male'] else 6153}-2.{index}"] = code
     for name in ("1558-2.0", "1349-2.0", "1160-2.0", "2178-2.0"):
         if random.random() < 0.06:
             row[name] = str(random.choice(_NO_ANSWER))
@@ -120,9 +120,9 @@ def _answers(person: Mapping[str, float], random: np.random.Generator) -> Row:
 
 
 def _diagnoses(person: Mapping[str, float], random: np.random.Generator) -> Row:
-    """Return ICD-10 codes without order in an array of eight, most of it empty."""
-    found = list(random.choice(OTHERS, int(random.integers(0, 4)), replace=False))
+    """Return ICD-10 codes in random order in an array of eight cells, most of them empty."""
+    codes = list(random.choice(OTHERS, int(random.integers(0, 4)), replace=False))
     if person["cad"]:
-        found.append(random.choice(INFARCTIONS if person["infarction"] else CORONARY))
-    random.shuffle(found)
-    return {f"41270-0.{place}": str(found[place]) if place < len(found) else "" for place in range(8)}
+        codes.append(random.choice(INFARCTIONS if person["infarction"] else CORONARY))
+    random.shuffle(codes)
+    return {f"41270-0.{index}": str(codes[index]) if index < len(codes) else "" for index in range(8)}

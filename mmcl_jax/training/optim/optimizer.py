@@ -1,4 +1,4 @@
-"""Optimizers, by the name a config gives them."""
+"""The registered optimizers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,9 +16,9 @@ OPTIMIZERS = Registry("optimizer")
 def adam_l2(
     *, schedule: Schedule, weight_decay: float = 1e-4, b1: float = 0.9, b2: float = 0.999, epsilon: float = 1e-8
 ) -> optax.GradientTransformation:
-    """Return Adam with coupled L2: the decay of every parameter is added to its gradient, before the moments.
+    """Return Adam with coupled L2 decay: the decay of every parameter is added to its gradient, before the moments.
 
-    This is `torch.optim.Adam(weight_decay=...)`, which MMCL and its baselines were trained with.
+    This is `torch.optim.Adam(weight_decay=...)`, the optimizer of MMCL and its baselines.
 
     Raises:
       ValueError: a number is out of range.
@@ -68,9 +68,9 @@ def adamw(
 def radam(
     *, schedule: Schedule, weight_decay: float = 0.0, b1: float = 0.9, b2: float = 0.999, epsilon: float = 1e-8
 ) -> optax.GradientTransformation:
-    """Return rectified Adam (Liu et al., ICLR 2020, algorithm 2) with coupled L2, as `torch.optim.RAdam` is.
+    """Return rectified Adam (Liu et al., ICLR 2020, algorithm 2) with coupled L2 decay, as `torch.optim.RAdam`.
 
-    This is the taxonomy paper's optimizer.
+    This is the optimizer of the taxonomy paper.
 
     Raises:
       ValueError: a number is out of range.
@@ -94,19 +94,19 @@ def radam(
 def _scaled(
     moments: Callable[..., optax.GradientTransformation], schedule: Schedule, *, b1: float, **options: Any
 ) -> optax.GradientTransformation:
-    """Return the part of Adam that keeps moments, with the schedule's `b1` if it has one."""
-    by_step = schedule.b1
-    if by_step is None:
+    """Return the part of Adam that scales by moments, with the schedule's `b1` if it has one."""
+    b1_at = schedule.b1
+    if b1_at is None:
         return moments(b1=b1, **options)
 
-    # The position is not Adam's count of updates: it also moves on in a step that is skipped, as the rate's does.
+    # The position in the schedule is not Adam's count of updates: a skipped step advances the position, as of the rate.
     def init(params: optax.Params) -> Any:
         return optax.ScaleByScheduleState(jnp.zeros((), jnp.int32)), moments(b1=b1, **options).init(params)
 
     def update(updates: optax.Updates, state: Any, params: optax.Params | None = None) -> Any:
-        position, kept = state
-        updates, kept = moments(b1=by_step(position.count), **options).update(updates, kept, params)
-        return updates, (position._replace(count=position.count + 1), kept)
+        position, inner = state
+        updates, inner = moments(b1=b1_at(position.count), **options).update(updates, inner, params)
+        return updates, (position._replace(count=position.count + 1), inner)
 
     return optax.GradientTransformation(init, update)
 

@@ -1,4 +1,4 @@
-"""Hyper-parameters as functions of the step, by the name a config gives them."""
+"""The registered schedules: hyper-parameters as functions of the step."""
 
 import dataclasses
 from collections.abc import Callable
@@ -21,8 +21,8 @@ class Schedule:
 
     Attributes:
       learning_rate: by step.
-      b1: Adam's decay of the first moment, by step; None leaves it as the optimizer's option says.
-      plateau: what validation passes make of the rate, in addition.
+      b1: Adam's decay of the first moment, by step; None for the optimizer's option.
+      plateau: the rule by which validation passes lower the rate.
     """
 
     learning_rate: ByStep
@@ -31,8 +31,8 @@ class Schedule:
 
     def at(self, step: Int[Array, ""]) -> dict[str, Float[Array, ""]]:
         """Return the hyper-parameters of a step by name."""
-        named = {"learning_rate": self.learning_rate, "b1": self.b1}
-        return {name: by_step(step) for name, by_step in named.items() if by_step is not None}
+        functions = {"learning_rate": self.learning_rate, "b1": self.b1}
+        return {name: function(step) for name, function in functions.items() if function is not None}
 
 
 @SCHEDULES.register("constant")
@@ -62,12 +62,12 @@ def warmup_cosine(
     """Return a linear rise to `learning_rate`, then half a cosine down to 0.
 
     Args:
-      epochs: of the whole training.
+      epochs: length of the training.
       steps_per_epoch: optimizer steps in an epoch.
       learning_rate: the peak.
       warmup_epochs: length of the rise.
-      per: "step" changes the rate at every step, the first one being above 0. "epoch" is what MMCL's released code does
-        (lightning-bolts 0.5.0): the rate is constant within an epoch, and 0 throughout the first one.
+      per: "step" changes the rate at every step, and starts above 0. "epoch" follows MMCL's released code
+        (lightning-bolts 0.5.0): the rate is constant within an epoch, and 0 throughout the first epoch.
 
     Raises:
       ValueError: a number is out of range, or the rise is as long as the training.
@@ -104,19 +104,19 @@ def one_cycle(
     end: float = 4e-6,
     b1: tuple[float, float] | None = (0.85, 0.95),
 ) -> Schedule:
-    """Return half a cosine up and half a cosine down, with the momentum the other way round (Smith and Topin, 2018).
+    """Return half a cosine up and half a cosine down; the momentum moves inversely (Smith and Topin, 2018).
 
     The defaults are those of `torch.optim.lr_scheduler.OneCycleLR`, with the taxonomy paper's peak.
 
     Args:
-      epochs: of the whole training.
+      epochs: length of the training.
       steps_per_epoch: optimizer steps in an epoch.
       learning_rate: the peak.
       rise: the share of the steps until the peak.
       start: the first rate, as a share of the peak.
       end: the last rate, as a share of the peak.
-      b1: Adam's decay of the first moment at the peak of the rate, and before and after it; it takes the place of the
-        optimizer's option. None leaves that as it is.
+      b1: Adam's decay of the first moment at the peak of the rate, and at both ends; it replaces the optimizer's
+        option. None leaves that option in force.
 
     Raises:
       ValueError: a number is out of range.
@@ -138,7 +138,7 @@ def one_cycle(
     if b1 is not None and not all(0 <= decay < 1 for decay in b1):
         raise ValueError(f"b1 must lie in [0, 1), not {b1}")
     total = epochs * steps_per_epoch
-    peak = rise * total - 1  # a step, not necessarily a whole one
+    peak = rise * total - 1  # in steps, not necessarily an integer
 
     def between(first: float, middle: float, last: float) -> ByStep:
         def value(step: Int[Array, ""]) -> Float[Array, ""]:
@@ -161,10 +161,10 @@ def cosine_cycles(
     fall_epochs: int = 1,
     per: Literal["step", "epoch"] = "step",
 ) -> Schedule:
-    """Return a cosine that falls from `learning_rate` to 0 in `fall_epochs`, rises back in as many, and so on.
+    """Return a cosine that falls from `learning_rate` to 0 in `fall_epochs`, rises back in as many, and repeats.
 
-    With the defaults it is LoVT's schedule. ContIG's code has the same one, stepped once per epoch and with as many
-    epochs as an epoch has steps: practically constant.
+    The defaults are LoVT's schedule. ContIG's code has this schedule too, but stepped once per epoch and with as many
+    `fall_epochs` as an epoch has steps, so that the rate is practically constant.
 
     Raises:
       ValueError: a number is out of range.
@@ -222,14 +222,14 @@ def plateau(
     threshold: float = 1e-4,
     lowest: float = 0.0,
 ) -> Schedule:
-    """Return a rate that falls when the validation loss stops falling (`control.Plateau`). Defaults: LoVT's ConVIRT.
+    """Return a rate that falls when the validation loss stops falling (`control.Plateau`); defaults of LoVT's ConVIRT.
 
     Args:
-      learning_rate: the first.
-      factor: what it is multiplied by.
-      patience: validation passes without a better loss that are borne; the next one lowers the rate.
-      threshold: how much better is better, as a share of the best loss.
-      lowest: no rate is lower.
+      learning_rate: the initial rate.
+      factor: factor by which the rate falls.
+      patience: number of validation passes without a better loss before the next such pass lowers the rate.
+      threshold: least improvement that counts as better, as a share of the best loss.
+      lowest: lower bound of the rate.
 
     Raises:
       ValueError: a number is out of range.
@@ -252,7 +252,7 @@ def plateau(
 
 def _falling(time: Float[Array, ""], length: float) -> Float[Array, ""]:
     """Return half a cosine, from 1 at time 0 to 0 at the end of `length`."""
-    # cos^2(x / 2) is (1 + cos x) / 2, without the cancellation that makes it 0 near the end.
+    # cos^2(x / 2) equals (1 + cos x) / 2, without the cancellation that rounds this to 0 near the end.
     return jnp.square(jnp.cos(jnp.pi / 2 * time / length))
 
 

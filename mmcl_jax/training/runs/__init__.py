@@ -1,1 +1,1 @@
-"""The work directory of an experiment: its config, checkpoints, what it has seen, and how it goes on."""
+"""The work directory of an experiment: its config, inputs and checkpoints, and how a training resumes from them."""

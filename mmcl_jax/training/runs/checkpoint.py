@@ -1,8 +1,8 @@
-"""Checkpoints: train state, data position and clock, as one unit that is there whole or not at all.
+"""Checkpoints: train state, data position and clock, written as one unit, completely or not at all.
 
-checkpoints/STEP/                 what Orbax writes
-checkpoints/STEP/checksums.json   size and SHA-256 of all those files, written when they are complete
-damaged/STEP                      checkpoints that were set aside because they cannot be used
+checkpoints/STEP/                 the files of Orbax
+checkpoints/STEP/checksums.json   size and SHA-256 of those files, written when they are complete
+damaged/STEP                      checkpoints that were moved here because they cannot be used
 """
 
 import contextlib
@@ -20,23 +20,27 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.files import damage, write_checksums
 from mmcl_jax.training.runs.skips import Skipped
 from mmcl_jax.training.state.control import best_step
-from mmcl_jax.training.state.groups import picked, united
+from mmcl_jax.training.state.groups import merged, restricted
 from mmcl_jax.training.state.train_state import Arrays, TrainState
 
 _OPTIONAL = ("average", "control")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Restored:
-    """What a checkpoint holds.
+class Progress:
+    """The progress of a training at one step, as a checkpoint holds it.
 
-    `data` is the input iterator's state, `seconds` the time trained so far, `skipped` the steps skipped so far.
+    Attributes:
+      state: the train state.
+      data: the state of the input iterator; {} before the first step.
+      seconds: time trained so far.
+      skipped: steps skipped so far.
     """
 
     state: TrainState
-    data: dict[str, Any]
-    seconds: float
-    skipped: Skipped
+    data: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+    skipped: Skipped = dataclasses.field(default_factory=Skipped)
 
 
 class UnreadableError(Exception):
@@ -44,29 +48,29 @@ class UnreadableError(Exception):
 
 
 def newest_intact(directory: Path, *, below: int | None = None) -> tuple[int | None, dict[int, str]]:
-    """Return the newest step (under `below`) whose files are what was written, and what is wrong with newer ones.
+    """Return the newest step (under `below`) whose checkpoint is intact, and the faults of newer checkpoints, by step.
 
-    None if there is none. Checkpoints of versions that wrote no checksums are taken for intact.
+    The step is None if no checkpoint is intact. A checkpoint without checksums, of an old version, counts as intact.
     """
     damaged: dict[int, str] = {}
     for step in steps_of(directory):
         if below is None or step < below:
-            found = damage(directory / str(step))
-            if found is None:
+            fault = damage(directory / str(step))
+            if fault is None:
                 return step, damaged
-            damaged[step] = found
+            damaged[step] = fault
     return None, damaged
 
 
 def steps_of(directory: Path) -> list[int]:
-    """Return the steps that have a checkpoint, intact or not; the newest first."""
+    """Return the steps that have a checkpoint, intact or not, the newest first."""
     if not directory.is_dir():
         return []
     return sorted((int(path.name) for path in directory.iterdir() if path.name.isdigit()), reverse=True)
 
 
 def set_aside(directory: Path, step: int) -> Path:
-    """Move a checkpoint that cannot be used to `damaged/STEP` beside the folder of checkpoints; return where it is."""
+    """Move a checkpoint that cannot be used to `damaged/STEP`, beside `checkpoints`; return its new path."""
     folder = directory.parent / "damaged"
     folder.mkdir(exist_ok=True)
     name, number = str(step), 1
@@ -79,31 +83,29 @@ def set_aside(directory: Path, step: int) -> Path:
 class Checkpoints:
     """The checkpoints of one run, by step. Saving copies the arrays to the host and writes in the background.
 
-    The training opens them with the number to `keep`, and clears away what a kill left unfinished. Whoever only reads
-    leaves `keep` out, and disturbs no training that is going on.
-
-    Beside the latest, the checkpoint of the lowest validation loss is kept, and those of steps that are multiples of
-    `every`.
+    A training opens them with `keep`, the number of latest checkpoints to keep, and removes what a kill left
+    unfinished. It also keeps the checkpoint of the lowest validation loss, and those of multiples of `every`. A reader
+    leaves `keep` out, and does not disturb a training in progress.
     """
 
     def __init__(self, directory: Path, *, keep: int | None = None, every: int | None = None) -> None:
         policies = ocp.training.preservation_policies
         self._directory = directory
         self._best = _Best()
-        kept = [policies.LatestN(keep), self._best, *([policies.EveryNSteps(every)] if every else [])]
+        preserved = [policies.LatestN(keep), self._best, *([policies.EveryNSteps(every)] if every else [])]
         self._checkpointer = ocp.training.Checkpointer(
             directory.absolute(),
-            preservation_policy=policies.AnyPreservationPolicy(kept),
+            preservation_policy=policies.AnyPreservationPolicy(preserved),
             cleanup_tmp_directories=keep is not None,
         )
         self._background = ThreadPoolExecutor(1)
         self._saving: Future[None] | None = None
 
     def save(self, step: int, state: TrainState, *, data: dict[str, Any], seconds: float, skipped: Skipped) -> None:
-        """Start to save; return when the state's buffers may be reused.
+        """Start to save; return when the buffers of the state may be reused.
 
         Raises:
-          OSError: this checkpoint, or the one before, could not be written.
+          OSError: this checkpoint, or the checkpoint before it, could not be written.
         """
         self.wait()
         if state.control:
@@ -116,27 +118,27 @@ class Checkpoints:
         self._saving = self._background.submit(self._complete, step, response)
 
     def _complete(self, step: int, response: Any) -> None:
-        """Wait until a checkpoint is on disk, and add its checksums."""
+        """Wait until a checkpoint is on disk, then add its checksums."""
         with self._writing(step):
             response.result()
             if jax.process_index() == 0:
                 folder = self._directory / str(step)
                 write_checksums(folder, (path for path in folder.rglob("*") if path.is_file()))
 
-    def restore(self, step: int, abstract: TrainState) -> Restored:
-        """Return a checkpoint, its arrays placed as `abstract` says (shapes, dtypes and shardings).
+    def restore(self, step: int, abstract: TrainState) -> Progress:
+        """Read a checkpoint; its arrays have the shapes, dtypes and shardings of `abstract`.
 
         Raises:
-          UnreadableError: Orbax cannot read it.
+          UnreadableError: Orbax cannot read the checkpoint.
         """
         content = self._load(step, {**_split(abstract), "data": None, "clock": None})
         clock = content["clock"]
         skipped = {field.name: int(clock.get(f"skipped_{field.name}", 0)) for field in dataclasses.fields(Skipped)}
         model, optimizer = content["model"], content["optimizer"]
-        return Restored(
+        return Progress(
             state=TrainState(
-                params=picked(model["params"], abstract.params),
-                frozen=picked(model["params"], abstract.frozen),
+                params=restricted(model["params"], abstract.params),
+                frozen=restricted(model["params"], abstract.frozen),
                 model_state=model["model_state"],
                 queues=optimizer.pop("memory"),
                 **optimizer,
@@ -150,37 +152,38 @@ class Checkpoints:
     def restore_model(
         self, step: int, params: Arrays, model_state: Arrays, *, averaged: Arrays | None = None
     ) -> tuple[Arrays, Arrays]:
-        """Return only parameters and model state of a checkpoint, placed as the abstract arguments say.
+        """Read only the parameters and the model state of a checkpoint, with the shardings of the abstract arguments.
 
-        Given the parameters that the run has averages of, these are returned in their place, with the averaged state.
+        `averaged` are the (abstract) parameters that the run averages: their averages and the averaged model state are
+        returned in place of the last values.
 
         Raises:
-          UnreadableError: Orbax cannot read it.
+          UnreadableError: Orbax cannot read the checkpoint.
         """
-        wanted = {"model": {"params": params, "model_state": model_state}}
+        abstract = {"model": {"params": params, "model_state": model_state}}
         if averaged is None:
-            model = self._load(step, wanted)["model"]
+            model = self._load(step, abstract)["model"]
             return model["params"], model["model_state"]
-        content = self._load(step, wanted | {"average": {"params": averaged, "model_state": model_state}})
+        content = self._load(step, abstract | {"average": {"params": averaged, "model_state": model_state}})
         average = content["average"]
-        return united(content["model"]["params"], average["params"]), average["model_state"]
+        return merged(content["model"]["params"], average["params"]), average["model_state"]
 
     def restore_best(self, step: int, control: Arrays) -> int:
-        """Return the step of the lowest validation loss until a checkpoint, -1 for none; `control` is abstract.
+        """Read the step of the lowest validation loss up to a checkpoint, -1 without a pass; `control` is abstract.
 
         Raises:
-          UnreadableError: Orbax cannot read it.
+          UnreadableError: Orbax cannot read the checkpoint.
         """
         return int(self._load(step, {"control": control})["control"]["best"]["step"])
 
-    def _load(self, step: int, wanted: dict[str, Any]) -> Any:
+    def _load(self, step: int, abstract: dict[str, Any]) -> Any:
         try:
-            return self._checkpointer.load_checkpointables(step, wanted)
-        except Exception as error:  # Orbax, TensorStore and JSON raise many kinds for a file that is not as it was
+            return self._checkpointer.load_checkpointables(step, abstract)
+        except Exception as error:  # Orbax, TensorStore and JSON raise errors of many kinds for a damaged file
             raise UnreadableError(_first_line(error)) from error
 
     def wait(self) -> None:
-        """Wait until everything is on disk.
+        """Wait until all checkpoints are on disk.
 
         Raises:
           OSError: the last checkpoint could not be written.
@@ -190,7 +193,7 @@ class Checkpoints:
             saving.result()
 
     def close(self) -> None:
-        """Wait, and let go of the directory."""
+        """Wait until all checkpoints are on disk, and release the directory."""
         try:
             self.wait()
         finally:
@@ -199,13 +202,13 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _writing(self, step: int) -> Iterator[None]:
-        """Give an error of the disk, which Orbax and TensorStore wrap in errors of their own, as what it is."""
+        """Raise disk errors, which Orbax and TensorStore wrap in errors of their own, as `OSError`."""
         try:
             yield
         except Exception as error:
             path = str(self._directory / str(step))
             for code, words in _DISK.items():
-                if any(word in str(one) for one in _chain(error) for word in words):
+                if any(word in str(cause) for cause in _chain(error) for word in words):
                     raise OSError(code, words[0], path) from error
             if isinstance(error, OSError):
                 raise
@@ -233,21 +236,21 @@ def _first_line(error: Exception) -> str:
 
 
 class _Best(ocp.training.preservation_policies.PreservationPolicy):
-    """Keeps the checkpoint of the step with the lowest validation loss."""
+    """A policy that keeps the checkpoint of the lowest validation loss."""
 
     step: int | None = None
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
-        """Return for each checkpoint whether it is kept."""
+        """Return whether to keep each checkpoint."""
         del context
         return [checkpoint.step == self.step for checkpoint in checkpoints]
 
 
 def _split(state: TrainState) -> dict[str, dict[str, Any]]:
-    """Split the model from the rest, so that evaluation reads only the model. Leave out what a run does not use."""
+    """Split a train state into the parts of a checkpoint, so that evaluation reads the model alone."""
     fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
     fields["memory"] = fields.pop("queues")  # the name on disk since version 0.1
-    params = united(fields.pop("params"), fields.pop("frozen"))
+    params = merged(fields.pop("params"), fields.pop("frozen"))
     model = {"params": params, "model_state": fields.pop("model_state")}
-    apart = {name: fields.pop(name) for name in _OPTIONAL}
-    return {"model": model, "optimizer": fields, **{name: value for name, value in apart.items() if value}}
+    optional = {name: fields.pop(name) for name in _OPTIONAL}
+    return {"model": model, "optimizer": fields, **{name: value for name, value in optional.items() if value}}

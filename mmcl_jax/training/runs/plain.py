@@ -1,4 +1,4 @@
-"""Configs as JSON values and back. Tuples become lists; nothing in a config is a list, so lists become tuples."""
+"""Configs as JSON values and back. Tuples become lists and lists tuples again, as configs hold no lists."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 
 def to_plain(value: Any) -> Any:
-    """Return a config, or a section of one, as dicts, lists and scalars."""
+    """Return a config, or a section of a config, as dicts, lists and scalars."""
     if isinstance(value, ConfigDict):
         return {key: to_plain(item) for key, item in sorted(value.items())}
     if isinstance(value, tuple | list):
@@ -15,9 +15,9 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(value: Any) -> Any:
-    """Return the inverse of `to_plain`."""
+    """Return the config that `to_plain` turned into this value."""
     if isinstance(value, dict):
-        config = ConfigDict(allow_dotted_keys=True)  # of projectors, such as "image.local"
+        config = ConfigDict(allow_dotted_keys=True)  # such as the projector "image.local"
         for key, item in value.items():
             config[key] = from_plain(item)
         return config

@@ -1,4 +1,4 @@
-"""Keys of configs that had other names in versions up to 0.1."""
+"""Translation of config keys that had other names in versions up to 0.1."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from mmcl_jax.errors import UserError
 
 RENAMED = {**{option: f"inputs.table.{option}" for option in TABLE_OPTIONS}, "input": "loader"}
 
-# Keys that configs gained, with what versions without them did.
+# Keys that later versions added, with the values that versions without them amount to.
 _ADDED: dict[str, Any] = {
     "normalise_terms": None,
     "sampler": {"name": "shuffle"},
@@ -22,7 +22,7 @@ _ADDED: dict[str, Any] = {
 
 
 def renamed(key: str) -> str:
-    """Return today's name of a dotted key.
+    """Return the current name of a dotted key.
 
     Example:
       >>> renamed("input.workers"), renamed("missing"), renamed("epochs")
@@ -33,29 +33,29 @@ def renamed(key: str) -> str:
 
 
 def renamed_override(override: str) -> str:
-    """Return a text `key.path=value` with today's name of the key."""
+    """Return an override `key.path=value` with the current name of its key."""
     key, equals, value = override.partition("=")
     return f"{renamed(key)}{equals}{value}"
 
 
 def check_key(key: str) -> None:
-    """Raise `UserError` if a dotted key is an old name, with today's."""
+    """Raise `UserError`, which names the current name, if a dotted key is an old name."""
     if renamed(key) != key:
-        raise UserError(f"config.{key}: this key is config.{renamed(key)} now.")
+        raise UserError(f"config.{key}: this key was renamed; write config.{renamed(key)}.")
 
 
 def is_old(plain: Mapping[str, Any]) -> bool:
-    """Return whether a config, as JSON, was written by a version with the old names."""
+    """Return whether a config, as JSON, has old names of keys."""
     return any(key in plain for key in RENAMED)
 
 
 def translated(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config as JSON with today's names: that of an old run has an input for each of its encoders."""
+    """Return a config, as JSON, with the current names of keys; an old config gains an input for each encoder."""
     plain = {**_ADDED, **plain}
     if not is_old(plain):
         return dict(plain)
-    kept = {key: value for key, value in plain.items() if key not in RENAMED}
+    current = {key: value for key, value in plain.items() if key not in RENAMED}
     table = {key: plain[key] for key in TABLE_OPTIONS if key in plain}
     inputs = {name: {**OPTIONS, **(table if name == "table" else {})} for name in plain["encoders"]}
     loader = {"images": "auto", "workers": None, **plain.get("input", {})}
-    return {**kept, "inputs": inputs, "loader": loader, "cohort": "outer", "fold": None}
+    return {**current, "inputs": inputs, "loader": loader, "cohort": "outer", "fold": None}

@@ -1,4 +1,4 @@
-"""Where a training goes on: the newest checkpoint that is intact and finite."""
+"""Resume a training from its newest checkpoint that is intact and finite."""
 
 import contextlib
 from collections.abc import Callable
@@ -10,70 +10,70 @@ from jax.experimental import multihost_utils
 
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.processes import is_primary
-from mmcl_jax.training.runs.checkpoint import Checkpoints, Restored, UnreadableError, newest_intact, set_aside
+from mmcl_jax.training.runs.checkpoint import Checkpoints, Progress, UnreadableError, newest_intact, set_aside
 from mmcl_jax.training.state.train_state import TrainState
 from mmcl_jax.training.step.finite_step import all_finite
 
 
-def resume(directory: Path, abstract: TrainState, *, log: Callable[[str], None]) -> Restored | None:
-    """Return the newest checkpoint of a folder that is intact and finite, None if the folder has none.
+def resume(directory: Path, abstract: TrainState, *, log: Callable[[str], None]) -> Progress | None:
+    """Restore the newest checkpoint that is intact and finite; return None if the folder has no checkpoint.
 
-    Newer ones are moved to `damaged/`, beside the folder: the steps behind the one that is used are done again, and
-    saved again. Nothing is moved if no checkpoint can be used.
+    Newer checkpoints are moved to `damaged/`, beside the folder, since their steps are repeated and saved again. No
+    checkpoint is moved if none can be used.
 
     Args:
-      directory: of the checkpoints.
+      directory: the folder of the checkpoints.
       abstract: shapes, dtypes and shardings of the train state.
       log: prints a line.
 
     Raises:
-      UserError: there are checkpoints, and none can be used.
+      UserError: the folder has checkpoints, and none can be used.
     """
-    bad: dict[int, str] = {}
+    faults: dict[int, str] = {}
     step: int | None = None
     while True:
         step, damaged = _newest(directory, below=step)
-        bad |= damaged
+        faults |= damaged
         if step is None:
             break
-        restored, wrong = _restore(directory, step, abstract)
+        restored, fault = _restore(directory, step, abstract)
         if restored is not None:
-            for number, reason in bad.items() if is_primary() else ():
-                moved = set_aside(directory, number)
-                log(f"The checkpoint of step {number} cannot be used: {reason}; it was moved to {moved}.")
+            for number, reason in faults.items() if is_primary() else ():
+                path = set_aside(directory, number)
+                log(f"The checkpoint of step {number} cannot be used: {reason}; it was moved to {path}.")
             return restored
-        bad[step] = wrong
-    if bad:
-        raise UserError(unusable(directory.parent, bad))
+        faults[step] = fault
+    if faults:
+        raise UserError(unusable_message(directory.parent, faults))
     return None
 
 
-def unusable(run: Path, bad: dict[int, str]) -> str:
-    """Return the sentence on a run none of whose checkpoints can be used; `bad` says why, by step."""
-    newest = max(bad)
+def unusable_message(run: Path, faults: dict[int, str]) -> str:
+    """Return the message that no checkpoint of a run can be used, with the fault of the newest."""
+    newest = max(faults)
     return (
-        f"{run} has no checkpoint that can be used; that of step {newest} cannot because {bad[newest]}. Put a copy of "
-        f"the folder checkpoints back, or train anew in another --workdir."
+        f"{run} has no usable checkpoint; the checkpoint of step {newest} cannot be used: {faults[newest]}. "
+        f"Put a copy of {run / 'checkpoints'} back, or train anew in another --workdir."
     )
 
 
 def _newest(directory: Path, *, below: int | None) -> tuple[int | None, dict[int, str]]:
-    """Return `newest_intact`, as the first process finds it."""
-    found, damaged = newest_intact(directory, below=below) if is_primary() else (None, {})
-    step = int(multihost_utils.broadcast_one_to_all(np.array(-1 if found is None else found, np.int32)))
+    """Return `newest_intact` of the first process; the faults are known to the first process alone."""
+    newest, damaged = newest_intact(directory, below=below) if is_primary() else (None, {})
+    step = int(multihost_utils.broadcast_one_to_all(np.array(-1 if newest is None else newest, np.int32)))
     return (None if step < 0 else step), damaged
 
 
-def _restore(directory: Path, step: int, abstract: TrainState) -> tuple[Restored | None, str]:
-    """Return the checkpoint if all processes can read it and it is finite, else a description of the fault."""
-    restored, wrong = None, "another process cannot read it"
+def _restore(directory: Path, step: int, abstract: TrainState) -> tuple[Progress | None, str]:
+    """Return the checkpoint if all processes can read it and it is finite, else None and its fault."""
+    restored, fault = None, "another process cannot read it"
     with contextlib.closing(Checkpoints(directory)) as checkpoints:
         try:
             restored = checkpoints.restore(step, abstract)
         except UnreadableError as error:
-            wrong = f"it cannot be read ({error})"
+            fault = f"it cannot be read ({error})"
     if not multihost_utils.process_allgather(np.array(restored is not None)).all() or restored is None:
-        return None, wrong
+        return None, fault
     if not jax.device_get(jax.jit(all_finite)(restored.state)):
         return None, "it holds numbers that are not finite"
     return restored, ""

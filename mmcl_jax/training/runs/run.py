@@ -1,18 +1,18 @@
 """A run: the work directory of one experiment.
 
 config.json      the resolved config
-store.json       fingerprint, place and request of the store it is trained on
-schema.json      the store's schema,
-statistics.json  its training statistics,
-declaration.json how cells of its raw table are read, and
-seen.npz         which rows it has seen (see `seen`), and
-encoding.json    how rows of its first table are encoded (with imputer.npz), and
-inputs/NAME/     the same of other tables, and the scale of vectors: with these a run can be used without the store
-checksums.json   size and SHA-256 of the files above
-checkpoints/     by step; damaged/ has those that could not be used
+store.json       fingerprint, folder and request of the store that it is trained on
+schema.json      the store's schema
+statistics.json  the store's training statistics
+declaration.json how to read the cells of the store's raw table
+seen.npz         hashes of the rows that the run was trained on (see `seen`)
+encoding.json    how to encode rows of the first table (with imputer.npz)
+inputs/NAME/     how to encode rows of other tables, and the scale of vectors
+checksums.json   size and SHA-256 of the files above, with which the run can be used without the store
+checkpoints/     the checkpoints by step; damaged/ has checkpoints that could not be used
 metrics.jsonl    one line per logged step
 skipped.jsonl    the steps that were skipped, with their examples
-events/          the same for TensorBoard
+events/          the metrics for TensorBoard
 """
 
 import contextlib
@@ -47,15 +47,15 @@ from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.training.runs.length import check_length
 from mmcl_jax.training.runs.plain import from_plain, to_plain
 from mmcl_jax.training.runs.renamed import is_old, translated
-from mmcl_jax.training.runs.resume import unusable
+from mmcl_jax.training.runs.resume import unusable_message
 from mmcl_jax.training.runs.seen import Seen
-from mmcl_jax.training.runs.shown import curves, described, shown
+from mmcl_jax.training.runs.shown import describe_run, loss_curves, run_html
 from mmcl_jax.training.state.control import first_control
 from mmcl_jax.training.state.groups import split_frozen
 from mmcl_jax.training.state.model import trained_model
 from mmcl_jax.training.state.train_state import split_model
 
-# Keys that may differ when a run is continued: they change neither the mathematics nor the data.
+# Keys that may change when a run is continued: they affect neither the mathematics nor the data.
 _FREE = (
     "data",
     "log_every",
@@ -76,12 +76,12 @@ _FREE = (
 
 Checkpoint = int | Literal["latest", "best"]
 
-_COPY = "put a copy of it back, or train anew in another --workdir"
+_REMEDY = "put a copy of it back, or train anew in another --workdir"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Run:
-    """An experiment's directory and what it was made with; `checkpoint` says which model is loaded."""
+    """A run: the directory of an experiment and its content; `checkpoint` selects the model that is loaded."""
 
     directory: Path
     config: ConfigDict
@@ -92,12 +92,12 @@ class Run:
 
     @property
     def schema(self) -> Schema:
-        """The schema of the data, with the columns of the first table that are used."""
+        """The schema of the data, with the columns of the first table that the experiment uses."""
         return self.inputs.schema
 
     @property
     def encoding(self) -> Encoding:
-        """How rows of the first table are encoded."""
+        """The encoding of rows of the first table."""
         return self.inputs.encoding
 
     @property
@@ -106,17 +106,17 @@ class Run:
         return self.directory / "checkpoints"
 
     def metrics(self) -> list[dict[str, float]]:
-        """Return the logged steps: "step", "seconds" and every metric by name; a number that was not finite is NaN."""
+        """Return the logged steps: "step", "seconds" and every metric by name; NaN where a number was not finite."""
         return read_metrics(self.directory)
 
     def __repr__(self) -> str:
-        return described(self)
+        return describe_run(self)
 
     def _repr_html_(self) -> str:
-        return shown(self)
+        return run_html(self)
 
     def _repr_png_(self) -> bytes | None:
-        return curves(self)
+        return loss_curves(self)
 
     @staticmethod
     def exists(directory: Path) -> bool:
@@ -125,24 +125,24 @@ class Run:
 
     @staticmethod
     def is_old(directory: Path) -> bool:
-        """Return whether the run was begun by a version in which keys of the config had other names."""
-        with reading(directory / "config.json", _COPY):
+        """Return whether the config of the run has old names of keys."""
+        with reading(directory / "config.json", _REMEDY):
             return is_old(json.loads((directory / "config.json").read_text()))
 
     @classmethod
     def begin(
         cls, directory: Path, config: ConfigDict, store: Store, inputs: Inputs, *, lengthen: bool = False
     ) -> "Run":
-        """Make the directory, or continue the run it holds.
+        """Make the directory, or open the run in it to continue it.
 
-        With `lengthen`, a run whose steps do not depend on how many there are takes another number of epochs.
+        With `lengthen`, a run whose steps do not depend on the number of epochs takes another number of epochs.
 
         Raises:
-          UserError: the directory holds another experiment, the same one on other data, or something else.
+          UserError: the directory holds another experiment, this experiment on other data, or no run.
         """
         if not broadcast_from_primary(lambda: cls.exists(directory)):
-            making = locked(directory.with_name(f".{directory.name}.lock"), what=f"makes the run {directory}")
-            broadcast_from_primary(lambda: cls._make(directory, config, store, inputs, making))
+            lock = locked(directory.with_name(f".{directory.name}.lock"), what=f"makes the run {directory}")
+            broadcast_from_primary(lambda: cls._make(directory, config, store, inputs, lock))
         run = cls.open(directory)
         if lengthen and run.config.epochs != config.epochs:
             check_length(directory, run.config, config, store)
@@ -151,32 +151,32 @@ class Run:
         run._check_same(config)
         check(
             run.fingerprint == store.fingerprint,
-            f"{directory} was begun on other data than {store.directory} holds now; choose another --workdir.",
+            f"{directory} was begun on other data than {store.directory} now holds; choose another --workdir.",
         )
         return run
 
     def inputs_for(self, config: ConfigDict) -> Inputs:
-        """Return the run's inputs, for an experiment that continues it.
+        """Return the run's inputs for an experiment that continues it.
 
         Raises:
-          UserError: the experiment has others.
+          UserError: the experiment has other inputs.
         """
         self._check_same(config, "inputs.*")
         return self.inputs
 
     def _check_same(self, config: ConfigDict, keys: str = "*") -> None:
-        """Raise `UserError` naming the first of these keys that another experiment has otherwise."""
-        there, here = _flat(to_plain(self.config)), _flat(to_plain(config))
-        for key in sorted(fnmatch_filter(there.keys() | here.keys(), keys)):
-            same = there.get(key) == here.get(key) or any(fnmatch(key, pattern) for pattern in _FREE)
+        """Raise `UserError` naming the first of these keys whose value differs from that of the run."""
+        old, new = _flat(to_plain(self.config)), _flat(to_plain(config))
+        for key in sorted(fnmatch_filter(old.keys() | new.keys(), keys)):
+            same = old.get(key) == new.get(key) or any(fnmatch(key, pattern) for pattern in _FREE)
             check(
                 same,
-                f"{self.directory} holds another experiment: config.{key} is {there.get(key)!r} there and "
-                f"{here.get(key)!r} here; choose another --workdir.",
+                f"{self.directory} holds another experiment: config.{key} is {old.get(key)!r} there and "
+                f"{new.get(key)!r} here; choose another --workdir.",
             )
 
     def _write_epochs(self, epochs: int) -> bool:
-        """Write another number of epochs into `config.json`; a kill in between leaves a run without checksums."""
+        """Write another number of epochs into `config.json`; a kill meanwhile leaves a run without checksums."""
         names = json.loads((self.directory / CHECKSUMS).read_text()) if (self.directory / CHECKSUMS).is_file() else ()
         (self.directory / CHECKSUMS).unlink(missing_ok=True)
         plain = {**json.loads((self.directory / "config.json").read_text()), "epochs": epochs}
@@ -192,17 +192,17 @@ class Run:
         config: ConfigDict,
         store: Store,
         inputs: Inputs,
-        alone: contextlib.AbstractContextManager[None],
+        lock: contextlib.AbstractContextManager[None],
     ) -> bool:
         """Make the directory unless it exists; return whether it was made."""
-        with alone:
+        with lock:
             return not cls.exists(directory) and cls._write(directory, config, store, inputs)
 
     @classmethod
     def _write(cls, directory: Path, config: ConfigDict, store: Store, inputs: Inputs) -> bool:
         empty = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
         check(empty, f"{directory} is not empty and holds no run; choose another --workdir.")
-        with atomic(directory) as partial:  # a kill leaves nothing that looks like something else
+        with atomic(directory) as partial:  # a kill leaves no part of a run
             partial.mkdir(parents=True)
             (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
             inputs.write(partial)
@@ -211,7 +211,7 @@ class Run:
             origin = {
                 "fingerprint": store.fingerprint,
                 "directory": str(store.directory.absolute()),
-                "request": store.made_by["request"],  # how its pictures were made to fit, for mmcl prepare --like
+                "request": store.made_by["request"],  # how its pictures were resized, for mmcl prepare --like
             }
             (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
             write_checksums(partial, [path for path in partial.rglob("*") if path.is_file()])
@@ -222,18 +222,18 @@ class Run:
         """Open a run.
 
         Raises:
-          UserError: the directory is not a run, or one of its files is not what was written.
+          UserError: the directory is not a run, or a file in it has changed since it was written.
         """
         directory = Path(directory)
         check(cls.exists(directory), f"{directory} is not a run (it has no config.json).")
-        changed = damage(directory)
+        fault = damage(directory)
         check(
-            changed is None,
-            f"{changed}: put a copy of the file back, or, if the change is meant, remove {directory / CHECKSUMS}.",
+            fault is None,
+            f"{fault}: put a copy of the file back, or, if the change is intended, remove {directory / CHECKSUMS}.",
         )
-        with reading(directory / "config.json", _COPY):
+        with reading(directory / "config.json", _REMEDY):
             config = from_plain(translated(json.loads((directory / "config.json").read_text())))
-        with reading(directory / "store.json", _COPY):
+        with reading(directory / "store.json", _REMEDY):
             fingerprint = str(json.loads((directory / "store.json").read_text())["fingerprint"])
         return cls(
             directory=directory,
@@ -244,42 +244,40 @@ class Run:
         )
 
     def store(self) -> Store:
-        """Return the store the run was trained on.
+        """Open the store that the run was trained on.
 
         Raises:
-          UserError: it has moved, or holds other data now.
+          UserError: the store has moved, or now holds other data.
         """
         origin = Path(json.loads((self.directory / "store.json").read_text())["directory"])
         check(
             (origin / "store.json").is_file(),
-            f"{self.directory} was trained on the store {origin}, which is not there; if it has moved, say where it is "
-            "with --store.",
+            f"{self.directory} was trained on the store {origin}, which does not exist; if it has moved, give its new "
+            "path as --store.",
         )
         store = Store.open(origin)
         check(
             store.fingerprint == self.fingerprint,
-            f"The store {store.directory} has changed since {self.directory} was trained on it; if that has moved, say "
-            "where it is with --store.",
+            f"The store {store.directory} has changed since {self.directory} was trained on it; if the original has "
+            "moved, give its new path as --store.",
         )
         return store
 
     def at(self, checkpoint: Checkpoint) -> "Run":
-        """Return the run with the model of another checkpoint: the latest, that of a step, or that of the lowest
-        validation loss ("best").
-        """
+        """Return the run with another checkpoint: "latest", a step, or "best" (the lowest validation loss)."""
         return dataclasses.replace(self, checkpoint=checkpoint)
 
     @functools.cached_property
-    def _usable(self) -> int:
+    def _step(self) -> int:
         """The step that `model` loads."""
         if self.checkpoint == "latest":
             return self.latest_step()
         step = self._best() if self.checkpoint == "best" else self.checkpoint
-        there = steps_of(self.checkpoints)
-        kept = ", ".join(map(str, sorted(there))) or "none"
-        check(step in there, f"{self.directory} has no checkpoint of step {step}; there are those of {kept}.")
-        wrong = damage(self.checkpoints / str(step))
-        check(wrong is None, f"The checkpoint of step {step} of {self.directory} cannot be used: {wrong}.")
+        steps = steps_of(self.checkpoints)
+        listed = ", ".join(map(str, sorted(steps))) or "none"
+        check(step in steps, f"{self.directory} has no checkpoint of step {step}; it has those of {listed}.")
+        fault = damage(self.checkpoints / str(step))
+        check(fault is None, f"The checkpoint of step {step} of {self.directory} cannot be used: {fault}.")
         return step
 
     def _best(self) -> int:
@@ -287,7 +285,7 @@ class Run:
         check(
             self.config.validation.epochs is not None,
             f"{self.directory} was trained without validation (config.validation.epochs), so it has no best "
-            f"checkpoint; evaluate the latest.",
+            f"checkpoint; evaluate the latest checkpoint.",
         )
         schedule = SCHEDULES.build(
             self.config.schedule, "config.schedule", epochs=self.config.epochs, steps_per_epoch=1
@@ -300,15 +298,15 @@ class Run:
         return step
 
     @functools.cached_property
-    def _newest(self) -> int:
-        """The newest step whose checkpoint is intact. Says on standard error which newer ones are not."""
-        step, bad = newest_intact(self.checkpoints)
+    def _newest_step(self) -> int:
+        """The newest step whose checkpoint is intact; prints on standard error which newer checkpoints are not."""
+        step, faults = newest_intact(self.checkpoints)
         if step is None:
-            check(bool(bad), f"{self.directory} has no checkpoint; train it with mmcl pretrain.")
-            raise UserError(unusable(self.directory, bad))
-        for number, reason in bad.items():
+            check(bool(faults), f"{self.directory} has no checkpoint; train it with mmcl pretrain.")
+            raise UserError(unusable_message(self.directory, faults))
+        for number, reason in faults.items():
             print(
-                f"The checkpoint of step {number} cannot be used: {reason}; that of step {step} is used.",
+                f"The checkpoint of step {number} cannot be used: {reason}; the checkpoint of step {step} is used.",
                 file=sys.stderr,
             )
         return step
@@ -317,17 +315,17 @@ class Run:
         """Return the step of the newest checkpoint that is intact.
 
         Raises:
-          UserError: there is none.
+          UserError: the run has no checkpoint that is intact.
         """
-        return self._newest
+        return self._newest_step
 
     def step(self) -> int:
         """Return the step of the checkpoint that `model` loads.
 
         Raises:
-          UserError: the run has none that can be used.
+          UserError: the run has no checkpoint that can be used.
         """
-        return self._usable
+        return self._step
 
     def untrained_model(self) -> Model:
         """Return the model with its initial parameters."""
@@ -336,9 +334,9 @@ class Run:
         )
 
     def model(self) -> Model:
-        """Return the model with the parameters of a checkpoint, by default of the newest that is intact.
+        """Return the model of the selected checkpoint, by default the newest that is intact.
 
-        Where the run averages its weights, these are the averages.
+        If the run averages its weights, the model has the averages.
 
         Raises:
           UserError: the run has no checkpoint that can be used, or its weights are not finite.
@@ -349,10 +347,12 @@ class Run:
         averaged = split_frozen(params, self.config.frozen)[0] if self.config.average.kind else None
         with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
             try:
-                arrays = checkpoints.restore_model(self._usable, params, model_state, averaged=averaged)
+                arrays = checkpoints.restore_model(self._step, params, model_state, averaged=averaged)
             except UnreadableError as error:
-                raise UserError(unusable(self.directory, {self._usable: f"it cannot be read ({error})"})) from error
-        check_finite(arrays, f"the checkpoint {self.checkpoints / str(self._usable)}")
+                raise UserError(
+                    unusable_message(self.directory, {self._step: f"it cannot be read ({error})"})
+                ) from error
+        check_finite(arrays, f"the checkpoint {self.checkpoints / str(self._step)}")
         return nnx.merge(nnx.graphdef(abstract), *arrays)
 
 

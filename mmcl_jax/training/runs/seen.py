@@ -1,10 +1,10 @@
-"""What a run has seen: which rows it was trained on, and which its monitor watched, kept as hashes with the run.
+"""Hashes of the rows that a run was trained or validated on, stored with the run.
 
 seen.npz   SPLIT_keys      [N] uint64 hashes of the keys of the run's training and validation rows
-           SPLIT_pictures  [N] uint64 hashes of their pictures: the same row under another key
+           SPLIT_pictures  [N] uint64 hashes of their pictures, which find a row under another key
 
-Splits keep rows apart within one store. A store that is made again with other splits, another seed or another key
-column has training rows of the run in its test split, where they would be measured as if they were new.
+Splits separate rows within one store. A store that is prepared again with other splits, another seed or another key
+column may have training rows of the run in its test split, where they would be measured as if they were new.
 """
 
 import dataclasses
@@ -20,18 +20,18 @@ from mmcl_jax.data.store import Store
 
 FILE = "seen.npz"
 SEEN = ("train", "val")
-_WHOLE, _LINES = 32, 8  # pictures higher than the first are known by so many lines
+_WHOLE, _LINES = 32, 8  # of pictures with more than 32 lines, 8 lines are hashed
 
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """Hashes of the rows of some splits, by `SPLIT_keys` and, where the flat arrays were there, `SPLIT_pictures`."""
+    """Hashes of the rows of some splits, by `SPLIT_keys` and, where the store had flat arrays, `SPLIT_pictures`."""
 
     hashes: Mapping[str, np.ndarray]
 
     @classmethod
     def of(cls, store: Store, splits: Sequence[str] = SEEN, *, fold: int | None = None) -> "Seen":
-        """Hash the rows of the store's splits, or of those of a fold."""
+        """Hash the rows of the store's splits, or of the splits of a fold."""
         hashes = {f"{split}_keys": _words(key.encode() for key in store.keys(split, fold)) for split in splits}
         image = store.schema.first("image")
         if image and store.layout.has_values([image]):
@@ -45,7 +45,7 @@ class Seen:
 
     @classmethod
     def read(cls, directory: Path) -> "Seen | None":
-        """Read `seen.npz`; None for a run of an earlier version, which has none."""
+        """Read `seen.npz`; return None for a run of an earlier version, which lacks this file."""
         path = directory / FILE
         if not path.is_file():
             return None
@@ -53,17 +53,17 @@ class Seen:
             return cls(dict(file))
 
     def common(self, split: str, other: "Seen", of: str) -> int:
-        """Return how many rows of the split `of` of `other` are in this one's `split`, by key or by picture."""
-        found = np.zeros(len(other.hashes[f"{of}_keys"]), bool)
+        """Return the number of rows in the split `of` of `other` that are in `split` here, by key or by picture."""
+        common = np.zeros(len(other.hashes[f"{of}_keys"]), bool)
         for kind in ("keys", "pictures"):
-            mine, theirs = self.hashes.get(f"{split}_{kind}"), other.hashes.get(f"{of}_{kind}")
-            if mine is not None and theirs is not None:
-                found |= np.isin(theirs, mine)
-        return int(found.sum())
+            hashes, other_hashes = self.hashes.get(f"{split}_{kind}"), other.hashes.get(f"{of}_{kind}")
+            if hashes is not None and other_hashes is not None:
+                common |= np.isin(other_hashes, hashes)
+        return int(common.sum())
 
 
 def _pictures(store: Store, split: str, name: str, fold: int | None) -> np.ndarray:
-    """Hash the picture of every row; of large ones the middle, which costs one page of the file for each.
+    """Hash the picture of every row, or the middle of a large picture, which costs one page of the file.
 
     A row without a picture has the hash of its key.
     """
@@ -76,7 +76,7 @@ def _pictures(store: Store, split: str, name: str, fold: int | None) -> np.ndarr
         if at.max() < 0:
             return key.encode()
         part = images[at][..., lines, :, :]
-        return (images[at] if np.ptp(part) == 0 else part).tobytes()  # a blank middle says nothing
+        return (images[at] if np.ptp(part) == 0 else part).tobytes()  # a blank middle does not identify a picture
 
     return _words(map(content, rows.at, store.keys(split, fold)))
 

@@ -1,4 +1,4 @@
-"""How a run shows itself: a text, and in a notebook its curves and last metrics."""
+"""The display of a run: as text, and in a notebook with its loss curves and last metrics."""
 
 import io
 import math
@@ -16,35 +16,35 @@ if TYPE_CHECKING:
 _FIRST = ("loss", "validation/loss")
 
 
-def described(run: "Run") -> str:
-    """Return the run in a line or two: experiment, encoders, seed, and its last metrics."""
+def describe_run(run: "Run") -> str:
+    """Return two lines on a run: its experiment, seed and encoders, and its last metrics."""
     config, logged = run.config, run.metrics()
     encoders = ", ".join(f"{modality} {spec.name}" for modality, spec in config.encoders.items())
     head = f"{visible(run.directory)}: {visible(config.name)}, seed {config.seed}; encoders: {encoders}"
     if not logged:
         return f"{head}\n  nothing is logged yet"
-    numbers = ", ".join(f"{key} {value:.4g}" for key, value in _shown(logged[-1]).items())
+    numbers = ", ".join(f"{key} {value:.4g}" for key, value in _metrics(logged[-1]).items())
     return f"{head}\n  step {int(logged[-1]['step'])} of {config.epochs} epochs: {numbers}"
 
 
-def shown(run: "Run") -> Html:
+def run_html(run: "Run") -> Html:
     """Return the run as HTML; texts of its config are escaped."""
     config, logged = run.config, run.metrics()
     head = element("p", element("b", "Run "), name(run.directory), f": {config.name}, seed {config.seed}")
     if not logged:
         return fragment(head, element("p", "Nothing is logged yet."))
-    rows = [(key, f"{value:.4g}") for key, value in _shown(logged[-1]).items()]
+    rows = [(key, f"{value:.4g}") for key, value in _metrics(logged[-1]).items()]
     caption = f"Metrics at step {int(logged[-1]['step'])}"
-    curve = curves(run)
+    curves = loss_curves(run)
     return fragment(
         head,
-        picture(curve, "loss by step", style="max-width:100%") if curve else None,
+        picture(curves, "loss by step", style="max-width:100%") if curves else None,
         table(caption, ["metric", "value"], rows, numeric={1}, captioned=True, narrow=True),
     )
 
 
-def curves(run: "Run") -> bytes | None:
-    """Return the losses by step as a PNG file; None if nothing finite is logged."""
+def loss_curves(run: "Run") -> bytes | None:
+    """Return a plot of the losses by step as a PNG file; None if no finite loss is logged."""
     logged = run.metrics()
     figure = Figure(figsize=(7, 3), layout="constrained")
     axes = figure.subplots()
@@ -64,7 +64,7 @@ def curves(run: "Run") -> bytes | None:
     return file.getvalue()
 
 
-def _shown(line: dict[str, float]) -> dict[str, float]:
-    """Return the metrics of a logged step, the losses first, without its number and time."""
+def _metrics(line: dict[str, float]) -> dict[str, float]:
+    """Return the metrics of a logged step, losses first, without "step" and "seconds"."""
     names = [*(key for key in _FIRST if key in line), *sorted(line.keys() - {*_FIRST, "step", "seconds"})]
     return {key: line[key] for key in names}

@@ -1,4 +1,4 @@
-"""The steps that were skipped because a number in them was not finite: counted, written down, and limited."""
+"""Steps that were skipped because a number in them was not finite: count, record and limit."""
 
 import dataclasses
 import json
@@ -12,33 +12,33 @@ import numpy as np
 from mmcl_jax.data.input import Batches
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import write_text, writing
+from mmcl_jax.training.processes import is_primary
 
 SKIPPED_STEPS = "skipped.jsonl"
-_LAG = 8  # steps after which a flag is read: it is on the host by then, and nobody waits
+_LAG = 8  # steps after which a flag is read: by then it is on the host, and reading does not wait
 
 
 @dataclasses.dataclass(frozen=True)
 class Skipped:
-    """How many steps were skipped so far, and how many of them are the last ones in a row."""
+    """The number of steps skipped so far, and the number skipped in a row up to the last step."""
 
     total: int = 0
     in_row: int = 0
 
 
 class SkippedSteps:
-    """Reads the flag of every step, some steps later, and writes `skipped.jsonl`: step, example ids and keys.
+    """The skipped steps of a training, with a record in `skipped.jsonl`: step, example ids and keys.
 
-    The batch of a step is found again by its number, so only the flag leaves the device. All processes read the same
-    flags at the same steps; the first one writes.
+    The flag of a step is read some steps later. A step's number determines its batch, so that only the flag leaves the
+    device. All processes read the same flags at the same steps; the first process writes.
 
     Args:
-      directory: of the run.
-      batches: of the training.
-      keys: of the training rows.
-      most: skipped steps in a row that end the run (`config.skip_nonfinite`).
-      start: step to go on from; what was written down of later steps is dropped, since they are done again.
-      before: what was skipped until then.
-      writes: whether this process writes.
+      directory: the run.
+      batches: the batches of the training.
+      keys: returns the keys of the training rows.
+      limit: number of skipped steps in a row that ends the training (`config.skip_nonfinite`).
+      start: step that the training starts from; records of later steps are removed, since those steps are repeated.
+      before: the steps skipped up to `start`.
       log: prints a line.
     """
 
@@ -48,24 +48,23 @@ class SkippedSteps:
         batches: Batches,
         keys: Callable[[], list[str]],
         *,
-        most: int,
+        limit: int,
         start: int,
         before: Skipped,
-        writes: bool,
         log: Callable[[str], None],
     ) -> None:
         self._path, self._batches, self._keys = directory / SKIPPED_STEPS, batches, keys
-        self._most, self._writes, self._log = most, writes, log
+        self._limit, self._writes, self._log = limit, is_primary(), log
         self._flags: deque[tuple[int, jax.Array]] = deque()
         self.count = before
         self._first = True
-        if writes and self._path.is_file():
+        if self._writes and self._path.is_file():
             lines = self._path.read_text().splitlines(keepends=True)
-            whole = [line for line in lines if line.endswith("\n")]
-            write_text(self._path, "".join(line for line in whole if json.loads(line)["step"] <= start))
+            complete = [line for line in lines if line.endswith("\n")]
+            write_text(self._path, "".join(line for line in complete if json.loads(line)["step"] <= start))
 
     def note(self, step: int, flag: jax.Array) -> None:
-        """Keep the flag of a step that was just dispatched.
+        """Take the flag of a step that was just dispatched, to read it later.
 
         Raises:
           UserError: too many steps in a row were skipped.
@@ -75,23 +74,23 @@ class SkippedSteps:
         self.until(step - _LAG)
 
     def until(self, step: int) -> Skipped:
-        """Read the flags up to this step, and return what was skipped until then.
+        """Read the flags up to this step, and return the steps skipped up to it.
 
         Raises:
           UserError: too many steps in a row were skipped.
         """
         while self._flags and self._flags[0][0] <= step:
-            at, flag = self._flags.popleft()
+            number, flag = self._flags.popleft()
             if not jax.device_get(flag):
                 self.count = Skipped(self.count.total)
                 continue
             self.count = Skipped(self.count.total + 1, self.count.in_row + 1)
-            self._write(at)
-            if self.count.in_row >= self._most:
+            self._write(number)
+            if self.count.in_row >= self._limit:
                 raise UserError(
-                    f"The loss, a gradient or an update was not finite in {self._most} steps in a row, up to step "
-                    f"{at}: look at their examples in {self._path}; to go on past them give a larger "
-                    f"--config.skip_nonfinite, or begin anew in another --workdir with a lower "
+                    f"The loss, a gradient or an update was not finite in {self._limit} steps in a row, up to step "
+                    f"{number}: look at their examples in {self._path}; to continue past them, give a larger "
+                    f"--config.skip_nonfinite, or train anew in another --workdir with a lower "
                     f"--config.schedule.learning_rate. The latest checkpoint is finite."
                 )
         return self.count
@@ -100,7 +99,7 @@ class SkippedSteps:
         if not self._writes:
             return
         if self._first:
-            self._log(f"step {step} was skipped: a number in it was not finite; such steps are listed in {self._path}")
+            self._log(f"step {step} was skipped: a number in it was not finite; {self._path} lists such steps")
             self._first = False
         rows = self._batches.rows_of(step - 1)
         ids, keys = np.asarray(self._batches.arrays["id"])[rows], self._keys()

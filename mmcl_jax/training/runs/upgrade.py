@@ -1,4 +1,4 @@
-"""A run of an earlier version becomes one of today's: its config and schema in today's words, all else as it is."""
+"""The upgrade of a run of an earlier version: current keys in its config and schema, all else unchanged."""
 
 import json
 from pathlib import Path
@@ -22,28 +22,28 @@ _DESCRIPTION = (
 
 
 def upgrade_run(directory: Path) -> bool:
-    """Rewrite `config.json` with today's keys and `schema.json` as named entries; return whether that was to be done.
+    """Rewrite `config.json` with current keys and `schema.json` as named entries; return whether a file changed.
 
-    Both are read in their old form too, so a call that was killed leaves a run that works, and the next one finishes
-    it. Checkpoints, metrics and what was fitted on the training rows stay as they are.
+    Runs also read the old form of both files, so a call that is killed leaves a run that works, and the next call
+    completes the upgrade. Checkpoints, metrics and fitted inputs stay unchanged.
 
     Raises:
-      UserError: it is no run, damaged, or being trained.
+      UserError: the directory is not a run, is damaged, or is being trained.
     """
     Run.open(directory)
     with locked(directory / "lock.json", what=f"trains in {directory}"):
         texts = {name: (directory / name).read_text() for name in ("config.json", "schema.json")}
         config = json.loads(texts["config.json"])
-        today = {"schema.json": Schema.from_json(texts["schema.json"]).to_json()}
+        current = {"schema.json": Schema.from_json(texts["schema.json"]).to_json()}
         if translated(config) != config:
-            today["config.json"] = json.dumps(translated(config), indent=2) + "\n"
-        changed = [name for name, text in today.items() if text != texts[name]]
+            current["config.json"] = json.dumps(translated(config), indent=2) + "\n"
+        changed = [name for name, text in current.items() if text != texts[name]]
         sums = directory / CHECKSUMS
         if not changed and sums.is_file():
             return False
-        named = json.loads(sums.read_text()) if sums.is_file() else _DESCRIPTION
-        sums.unlink(missing_ok=True)  # a run without checksums is taken as it is, wherever a kill comes
+        names = json.loads(sums.read_text()) if sums.is_file() else _DESCRIPTION
+        sums.unlink(missing_ok=True)  # a run without checksums counts as intact, so a kill does no harm
         for name in changed:
-            write_text(directory / name, today[name])
-        write_checksums(directory, [path for name in named if (path := directory / name).is_file()])
+            write_text(directory / name, current[name])
+        write_checksums(directory, [path for name in names if (path := directory / name).is_file()])
     return True

@@ -15,8 +15,8 @@ def averaged(average: Any, new: Any, *, kind: Kind, decay: float, at: Int[Array,
 
     "ema" is $\tau\, average + (1 - \tau)\, new$ with $\tau$ = `decay` (Polyak and Juditsky, 1992); "mean" is the mean
     of all weights since step `start` (stochastic weight averaging, Izmailov et al., UAI 2018). Until `start`, the
-    average is the weights themselves. Normalisation statistics are averaged as parameters are; what is no float is
-    taken as it is.
+    average equals the weights. Normalisation statistics are averaged like parameters; arrays of other types than float
+    are copied from `new`.
 
     Example:
       >>> weights = [jnp.float32(value) for value in (5, 1, 2, 3)]

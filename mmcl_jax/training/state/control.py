@@ -1,4 +1,4 @@
-"""What validation passes steer: which checkpoint is the best, when to stop, and when the rate falls."""
+"""The state that validation passes update: the best checkpoint, early stopping, and the plateau of the rate."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,16 +8,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 Control = dict[str, dict[str, Array]]
-_NONE_YET = jnp.finfo(jnp.float32).max  # a loss that every other is better than, and finite, as all of a checkpoint is
+_NONE_YET = jnp.finfo(jnp.float32).max  # worse than any loss, and finite, as all numbers of a checkpoint must be
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plateau:
-    """Multiplies the learning rate by `factor` when more than `patience` passes in a row gave no better loss.
+    """A rule that multiplies the learning rate by `factor` after more than `patience` passes in a row without progress.
 
-    A loss is better if it is below the best by more than `threshold` times its size. The rate does not fall below
-    `lowest`, a share of the first rate. This is `torch.optim.lr_scheduler.ReduceLROnPlateau`, except that a negative
-    loss has to become lower too.
+    A loss is progress if it is below the best loss by more than `threshold` times the best's absolute value. The rate
+    does not fall below `lowest`, a share of the initial rate. This is `torch.optim.lr_scheduler.ReduceLROnPlateau`,
+    except that a negative loss must fall too.
     """
 
     factor: float
@@ -30,7 +30,7 @@ class Plateau:
         return {"best": jnp.float32(_NONE_YET), "waited": jnp.int32(0), "factor": jnp.float32(1)}
 
     def after(self, state: Mapping[str, Array], loss: Float[Array, ""]) -> dict[str, Array]:
-        """Return the state after a pass that gave this loss."""
+        """Return the state after a pass with this loss."""
         better = loss < state["best"] - self.threshold * jnp.abs(state["best"])
         waited = jnp.where(better, 0, state["waited"] + 1)
         falls = waited > self.patience
@@ -45,8 +45,9 @@ class Plateau:
 def first_control(plateau: Plateau | None) -> Control:
     """Return the state before the first validation pass.
 
-    `best` has the lowest loss and its step; `stop` has the loss that the next must undercut, and how many passes in a
-    row did not; `plateau`, if there is one, has what `Plateau` needs and the `factor` of the rate.
+    `best` has the lowest loss and its step. `stop` has the loss that the next pass must undercut, and the number of
+    passes in a row that did not. `plateau`, if the schedule has one, has the state of `Plateau` and the `factor` of
+    the rate.
     """
     control = {
         "best": {"loss": jnp.float32(_NONE_YET), "step": jnp.int32(-1)},
@@ -56,26 +57,26 @@ def first_control(plateau: Plateau | None) -> Control:
 
 
 def best_step(control: Control) -> int:
-    """Return the step of the lowest validation loss, -1 if there was no pass."""
+    """Return the step of the lowest validation loss, -1 without a pass."""
     return int(jax.device_get(control["best"]["step"])) if control else -1
 
 
 def exhausted(control: Control, patience: int | None) -> bool:
-    """Return whether as many passes in a row as `patience` says gave no loss that is enough better."""
+    """Return whether the last `patience` passes in a row did not improve the loss enough."""
     return bool(control) and patience is not None and int(jax.device_get(control["stop"]["waited"])) >= patience
 
 
 def after_pass(
     control: Control, loss: Float[Array, ""], step: Int[Array, ""], *, plateau: Plateau | None, min_delta: float
 ) -> Control:
-    """Return the state after a validation pass at `step` that gave this loss. A loss that is NaN is not better.
+    """Return the state after a validation pass at `step` with this loss. A NaN is no improvement.
 
     Args:
-      control: before the pass.
+      control: the state before the pass.
       loss: of the validation rows.
       step: of the training.
-      plateau: that of the schedule.
-      min_delta: how far below the best a loss must be for the training to go on (`config.stop`).
+      plateau: the rule of the schedule.
+      min_delta: least improvement over the best loss that resets the patience (`config.stop`).
     """
     best, stop = control["best"], control["stop"]
     lower, enough = loss < best["loss"], loss < stop["best"] - min_delta

@@ -1,7 +1,7 @@
-"""Groups of parameters by path: which are frozen, and which have a rate of their own."""
+"""Groups of parameters by path patterns: frozen parameters, and parameters with their own rate."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -13,35 +13,35 @@ Arrays = dict[str, Any]
 
 
 def split_frozen(params: Arrays, patterns: Sequence[str]) -> tuple[Arrays, Arrays]:
-    """Return the parameters whose paths match none of the patterns, and the others, as nested dicts.
+    """Split parameters into those whose paths match no pattern and those whose paths match one, as nested dicts.
 
     Example:
       >>> split_frozen({"encoders": {"image": {"bias": 1}, "table": {"bias": 2}}}, ["encoders.image.*"])
       ({'encoders': {'table': {'bias': 2}}}, {'encoders': {'image': {'bias': 1}}})
     """
     frozen = {path for pattern in patterns for path in matching(pattern, _leaves(params))}
-    return _kept(params, lambda path: path not in frozen), _kept(params, lambda path: path in frozen)
+    return _selected(params, lambda path: path not in frozen), _selected(params, lambda path: path in frozen)
 
 
-def united(*trees: Arrays) -> Arrays:
-    """Return one nested dict with the arrays of all; of one path, the last."""
+def merged(*trees: Arrays) -> Arrays:
+    """Merge nested dicts; where several have the same path, the last one counts."""
     first, *others = trees
     for other in others:
         if other:
             first = first | {
-                key: united(first[key], value) if isinstance(value, dict) and key in first else value
+                key: merged(first[key], value) if isinstance(value, dict) and key in first else value
                 for key, value in other.items()
             }
     return first
 
 
-def picked(tree: Arrays, like: Arrays) -> Arrays:
-    """Return the arrays of a nested dict that another one has."""
-    return {key: picked(tree[key], value) if isinstance(value, dict) else tree[key] for key, value in like.items()}
+def restricted(tree: Arrays, like: Arrays) -> Arrays:
+    """Return the part of a nested dict that has the paths of `like`."""
+    return {key: restricted(tree[key], value) if isinstance(value, dict) else tree[key] for key, value in like.items()}
 
 
 def scaled(updates: Arrays, rates: Mapping[str, float]) -> Arrays:
-    """Return the updates `[...]` of parameters, multiplied by the rates of their paths' patterns."""
+    """Multiply updates of parameters by the rate of the pattern that their path matches."""
     if not rates:
         return updates
     factor = {path: rate for pattern, rate in rates.items() for path in matching(pattern, _leaves(updates))}
@@ -56,22 +56,25 @@ def check_groups(params: Arrays, frozen: Sequence[str], rates: Mapping[str, floa
     Raises:
       UserError: naming the pattern, with the nearest paths.
     """
-    every = _leaves(params)
+    paths = _leaves(params)
     for pattern in frozen:
-        _check_matches(pattern, every, "config.frozen")
+        _check_matches(pattern, paths, "config.frozen")
     trained = _leaves(split_frozen(params, frozen)[0])
-    check(bool(trained), "config.frozen: nothing is left to train; leave out a pattern.")
+    check(bool(trained), "config.frozen: all parameters are frozen; remove a pattern.")
     owner: dict[str, str] = {}
     for pattern in rates:
-        _check_matches(pattern, every, "config.rates")
-        check(bool(matching(pattern, trained)), f"config.rates: all that {pattern!r} matches is in config.frozen.")
+        _check_matches(pattern, paths, "config.rates")
+        check(
+            bool(matching(pattern, trained)),
+            f"config.rates: config.frozen has all that {pattern!r} matches; remove it here.",
+        )
         for path in matching(pattern, trained):
             other = owner.setdefault(path, pattern)
-            check(other == pattern, f"config.rates: {path} matches both {other!r} and {pattern!r}; let one match it.")
+            check(other == pattern, f"config.rates: {path} matches both {other!r} and {pattern!r}; change one pattern.")
 
 
 def matching(pattern: str, paths: Iterable[str]) -> list[str]:
-    """Return the paths that a pattern matches: by `*`, `?` and `[...]`, or as a part that the path lies in."""
+    """Return the paths that match a pattern of `*`, `?` and `[...]`, or that lie below a part that matches."""
     return [path for path in paths if fnmatchcase(path, pattern) or fnmatchcase(path, f"{pattern}.*")]
 
 
@@ -91,15 +94,15 @@ def _dotted(path: Sequence[Any]) -> str:
     return ".".join(str(key.key) for key in path)
 
 
-def _kept(tree: Any, wanted: Any, prefix: str = "") -> Arrays:
-    """Return the leaves whose paths are wanted; subtrees without any are left out."""
-    kept = {}
+def _selected(tree: Any, condition: Callable[[str], bool], prefix: str = "") -> Arrays:
+    """Return the leaves whose paths meet a condition, without empty subtrees."""
+    selected = {}
     for key, value in tree.items():
         path = f"{prefix}.{key}" if prefix else str(key)
         if isinstance(value, dict):
-            part = _kept(value, wanted, path)
+            part = _selected(value, condition, path)
             if part:
-                kept[key] = part
-        elif wanted(path):
-            kept[key] = value
-    return kept
+                selected[key] = part
+        elif condition(path):
+            selected[key] = value
+    return selected

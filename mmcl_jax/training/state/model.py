@@ -1,4 +1,4 @@
-"""The model that is trained: encoders, projectors and predictors, and what the objective's terms learn."""
+"""The trained model: encoders, projectors and predictors, and the layers and scalars of the objective's terms."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,12 +22,12 @@ from mmcl_jax.objectives.stages import Fuse, Layers, Sizes
 def trained_model(
     config: ConfigDict, schema: Schema, inputs: Mapping[str, InputSpec] | None = None, *, rngs: nnx.Rngs
 ) -> Model:
-    """Return the whole model of a config.
+    """Return the model of a config, with the layers of its terms.
 
     Args:
       config: the experiment.
-      schema: of the data, for labels.
-      inputs: of the experiment, by modality; by default all that the schema says of them.
+      schema: describes the labels.
+      inputs: the inputs of the experiment, by modality; by default as the schema describes them.
       rngs: random streams of the initial parameters.
 
     Raises:
@@ -44,7 +44,7 @@ def trained_model(
 
 
 def _layers(config: ConfigDict, objective: Objective, model: Model, rngs: nnx.Rngs) -> dict[str, Any]:
-    """Return the layers of terms: those with a name of their own by that name, the others by term and name."""
+    """Return the layers of terms: shared layers by their own name, all others by term and name."""
     dtype = jnp.dtype(config.dtype)
 
     def norm(channels: int) -> BatchNorm:
@@ -52,35 +52,34 @@ def _layers(config: ConfigDict, objective: Objective, model: Model, rngs: nnx.Rn
 
     layers: dict[str, Any] = {}
     for key, term in objective.terms.items():
-        given = LayerInput(sizes=_sizes(objective, term, model), norm=norm, rngs=rngs, dtype=dtype)
+        layer_input = LayerInput(sizes=_sizes(objective, term, model), norm=norm, rngs=rngs, dtype=dtype)
         own = {}
         for name, layer in term.layers.items():
             if not layer.name:
-                own[name] = layer.build(given)
+                own[name] = layer.build(layer_input)
             elif layer.name not in layers:
-                layers[layer.name] = layer.build(given)
+                layers[layer.name] = layer.build(layer_input)
         if own:
             layers[key] = nnx.Dict(own)
     return layers
 
 
 def _sizes(objective: Objective, term: Term, model: Model) -> tuple[Sizes, ...]:
-    found = []
+    sizes = []
     for text, read in zip(term.between, term.reads, strict=True):
         encoder = model.encoders[objective.modalities[read.view]]
         width = encoder.out_local_features if read.local else encoder.out_features
         if read.projected and term.outputs:
             width = model.projectors[objective.key(text)].out_features
-        found.append(Sizes(pooled=encoder.out_features, local=encoder.out_local_features, embedding=width))
-    return tuple(found)
+        sizes.append(Sizes(pooled=encoder.out_features, local=encoder.out_local_features, embedding=width))
+    return tuple(sizes)
 
 
 def check_parts(objective: Objective, model: Model) -> None:
-    """Check that the model has all that the terms read.
+    """Check that the model has the features, projectors and predictors that the terms read.
 
     Raises:
-      UserError: a term reads local features that the encoder does not give, or needs a projector or a predictor that
-        the config does not have.
+      UserError: a term reads local features of an encoder without them, or the config lacks a projector or predictor.
     """
     for index, term in enumerate(objective.terms.values()):
         path = f"config.objective.{index}.between"
@@ -88,25 +87,25 @@ def check_parts(objective: Objective, model: Model) -> None:
             key, modality = objective.key(text), objective.modalities[read.view]
             check(
                 not read.local or model.encoders[modality].out_local_features > 0,
-                f"{path}: {text!r} reads local features, and the encoder of {modality!r} gives none; read "
+                f"{path}: {text!r} reads local features, and the encoder of {modality!r} has none; read "
                 f"{read.view!r}, or choose another config.encoders.{modality}.",
             )
             needed = ["projectors"] if term.outputs and read.projected else []
             needed += ["predictors"] if "prediction" in term.outputs else []
             for part in needed:
-                has = sorted(getattr(model, part))
-                listed = ", ".join(has) or "nothing"
-                check(key in has, f"{path}: {text!r} needs {key!r} in config.{part}, which has {listed}; add it.")
+                keys = sorted(getattr(model, part))
+                listed = ", ".join(keys) or "no keys"
+                check(key in keys, f"{path}: {text!r} needs {key!r} in config.{part}, which has {listed}; add it.")
 
 
 def layers_of(model: Model, objective: Objective, key: str) -> Layers:
-    """Return a term's own layers by name."""
+    """Return the layers of a term by name, shared layers included."""
     layers = objective.terms[key].layers
     return {name: model.heads[layer.name] if layer.name else model.heads[key][name] for name, layer in layers.items()}
 
 
 def stateless_layers(model: Model, objective: Objective) -> dict[str, Layers]:
-    """Return the layers without model state of the terms that look at partners, by term and name."""
+    """Return the layers without model state of the terms with a stage `each_pair`, by term and name."""
     return {
         key: _Stateless({name: layer for name, layer in layers_of(model, objective, key).items() if not _state(layer)})
         for key, term in objective.terms.items()
@@ -115,14 +114,14 @@ def stateless_layers(model: Model, objective: Objective) -> dict[str, Layers]:
 
 
 def fuse_by(model: Model, objective: Objective, *, train: bool) -> Fuse:
-    """Return what gives the stage `each_pair` the features of parts of different rows."""
+    """Return the function by which the stage `each_pair` fuses parts of different rows."""
 
     def fuse(view: str, parts: Mapping[str, Part], present: Bool[Array, "B"]) -> Features:
         modality = objective.modalities[view]
         if _state(model.encoders[modality]):
             raise ValueError(
-                f"the fusion {modality!r} has model state, such as normalisation by the batch; pairs of rows need one "
-                "without, such as 'concat_mlp'"
+                f"the fusion {modality!r} has model state, such as normalisation by the batch; pairs of rows need a "
+                "fusion without model state, such as 'concat_mlp'"
             )
         ordered = tuple(parts[text] for text in objective.parts[view])
         return model.encode(modality, ordered, train=train, present=present)
@@ -131,11 +130,11 @@ def fuse_by(model: Model, objective: Objective, *, train: bool) -> Fuse:
 
 
 class _Stateless(dict[str, nnx.Module]):
-    """Layers by name; those with model state are not among them."""
+    """Layers without model state, by name."""
 
     def __missing__(self, name: str) -> nnx.Module:
         raise ValueError(
-            f"{name!r} is no layer without model state of the term; layers with model state run in the stage each alone"
+            f"the term has no layer {name!r} without model state; layers with model state run in the stage `each` alone"
         )
 
 

@@ -10,7 +10,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Int
 
-from mmcl_jax.training.state.groups import split_frozen, united
+from mmcl_jax.training.state.groups import merged, split_frozen
 
 Arrays = dict[str, Any]
 
@@ -18,21 +18,21 @@ Arrays = dict[str, Any]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainState:
-    """Everything that training changes.
+    """All arrays that training changes.
 
-    Parameters and model state are plain nested dicts: `jax.jit` takes those in a few milliseconds where NNX states take
-    tens.
+    Parameters and model state are plain nested dicts: `jax.jit` flattens these in a few milliseconds, NNX states
+    in tens.
 
     Attributes:
-      step: steps done.
-      params: trained by gradients.
+      step: number of steps done.
+      params: parameters that are trained by gradients.
       model_state: normalisation statistics.
       optimizer_state: moments of the gradients.
       target: moving averages of the parameters of encoders and projectors, if a term reads the target network.
-      queues: embeddings of earlier steps, by term that has a queue.
-      frozen: parameters that are not trained; they have no gradients and no moments.
-      average: averages of `params` and `model_state` over the steps, by these names, if the config asks for them.
-      control: what validation passes steer, and nothing else changes; see `control`.
+      queues: embeddings of earlier steps, by term.
+      frozen: parameters that are not trained, without gradients and moments.
+      average: averages over the steps, with the keys `params` and `model_state`, if the config averages weights.
+      control: the state that validation passes update; see `control`.
     """
 
     step: Int[Array, ""]
@@ -46,14 +46,14 @@ class TrainState:
     control: Arrays = dataclasses.field(default_factory=dict)
 
     def weights(self) -> tuple[Arrays, Arrays]:
-        """Return parameters and model state as they are evaluated: the averages where there are any."""
+        """Return the parameters and the model state to evaluate: the averages, if the config averages weights."""
         params, model_state = self.params, self.model_state
         if self.average:
             params, model_state = self.average["params"], self.average["model_state"]
-        return united(params, self.frozen), model_state
+        return merged(params, self.frozen), model_state
 
     def with_control(self, control: Arrays) -> "TrainState":
-        """Return the state after a validation pass."""
+        """Return this state with another `control`."""
         return dataclasses.replace(self, control=control)
 
 
@@ -64,7 +64,7 @@ def split_model(model: nnx.Module) -> tuple[Arrays, Arrays]:
 
 
 def teacher_of(params: Arrays) -> Arrays:
-    """Return the parameters that the target network holds itself."""
+    """Return the parameters of which the target network has its own copy."""
     return {part: params[part] for part in ("encoders", "projectors") if part in params}
 
 
@@ -78,9 +78,9 @@ def initial_state(
     has_average: bool = False,
     control: Arrays | None = None,
 ) -> TrainState:
-    """Return the state before the first step; the target network and the average start as the model itself."""
+    """Return the state before the first step; the target network and the average start as copies of the model."""
     params, model_state = split_model(model)
-    params, held = split_frozen(params, frozen)
+    params, frozen_params = split_frozen(params, frozen)
     average = {"params": params, "model_state": model_state} if has_average else {}
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -89,7 +89,7 @@ def initial_state(
         optimizer_state=optimizer.init(params),
         target=jax.tree.map(jnp.copy, teacher_of(params)) if has_target else {},
         queues=queues or {},
-        frozen=held,
+        frozen=frozen_params,
         average=jax.tree.map(jnp.copy, average),
         control=control or {},
     )

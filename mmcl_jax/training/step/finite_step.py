@@ -1,4 +1,4 @@
-"""Finite numbers: which train states have no others, and what a skipped step leaves."""
+"""Steps that are not finite: the check of all numbers, and the state after a skipped step."""
 
 import dataclasses
 from typing import Any
@@ -23,10 +23,10 @@ def all_finite(tree: Any) -> Bool[Array, ""]:
 
 
 def skipped(state: TrainState) -> TrainState:
-    """Return the state after a step that is skipped: the same, one step later.
+    """Return the state after a skipped step, in which only counters of steps advance.
 
-    The optimizer's position in the learning-rate schedule is a step counter too: the rate stays a function of the step,
-    as it is logged. The counter of Adam's bias correction counts updates, and stays.
+    The optimizer's position in the learning-rate schedule advances too, so that the rate stays a function of the step.
+    The counter of Adam's bias correction counts updates, and does not advance.
     """
 
     def next_position(part: Any) -> Any:

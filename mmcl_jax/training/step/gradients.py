@@ -1,4 +1,4 @@
-"""Gradients of an objective over a whole batch, encoded at once or in slices."""
+"""Gradients of an objective over a batch that is encoded at once or in slices."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,16 +14,16 @@ from mmcl_jax.training.mesh import by_example
 from mmcl_jax.training.state.train_state import Arrays
 
 Batch = Mapping[str, Array]
-# (parameters, model state, batch) -> (what the objective reads, a tree of arrays [B, ...]; new model state)
+# (parameters, model state, batch) -> (outputs, a tree of arrays [B, ...] for the objective; new model state)
 Encode = Callable[[Arrays, Arrays, Batch], tuple[Outputs, Arrays]]
-# (parameters, outputs, batch) -> (loss, anything else, such as metrics)
+# (parameters, outputs, batch) -> (loss, auxiliary results, such as metrics)
 Contrast = Callable[[Arrays, Outputs, Batch], tuple[Array, Any]]
 
 
 def whole_batch(
     encode: Encode, contrast: Contrast, params: Arrays, model_state: Arrays, batch: Batch
 ) -> tuple[Arrays, Arrays, Any]:
-    """Return the gradients by the parameters, the new model state, and what else the contrast gives."""
+    """Return the gradients with respect to the parameters, the new model state, and the auxiliary results."""
 
     def loss(params: Arrays) -> tuple[Array, tuple[Arrays, Any]]:
         outputs, new_state = encode(params, model_state, batch)
@@ -37,21 +37,22 @@ def whole_batch(
 def in_slices(
     encode: Encode, contrast: Contrast, params: Arrays, model_state: Arrays, batch: Batch, *, size: int, mesh: Mesh
 ) -> tuple[Arrays, Arrays, Any]:
-    """Do as `whole_batch` does, with the encoders' memory of `size` examples: gradient caching (GradCache, 2021).
+    """Return the results of `whole_batch` with the memory of `size` examples: gradient caching (GradCache, 2021).
 
-    Every slice is encoded, without keeping anything but its outputs, the embeddings. The whole batch is contrasted,
-    which gives the gradients by the outputs. Then every slice is encoded again, to carry those on to the parameters.
+    First, every slice of the batch is encoded, and only its outputs are stored. Then the outputs of the whole batch are
+    contrasted, which gives the gradients with respect to the outputs. Last, every slice is encoded again, and its
+    backward pass takes these gradients to the parameters.
 
-    It is exact if what encodes an example does not depend on the slice that it is in. So a slice holds whole groups of
-    batch normalisation, views are drawn by example, and the normalisation statistics that are kept, which are means
-    over groups, are the mean of what the slices give; where rows are absent, slices count by their valid groups (see
-    `encoders.statistics`).
+    The result is exact if the outputs of an example do not depend on its slice. So a slice holds whole groups of batch
+    normalisation, views are drawn by example, and the new normalisation statistics, which are means over groups, are
+    the mean over slices; where rows are absent, slices are weighted by their valid groups (see `encoders.statistics`).
 
-    Outputs may be any tree. Gradients go through its arrays of floats; all others (masks, codes, keys) only pass.
+    Outputs may be any tree. Gradients flow through its arrays of floats; all other arrays (masks, codes, keys) pass
+    through unchanged.
     """
     slices = _cut(batch, size, mesh)
     count = len(jax.tree.leaves(slices)[0])
-    structures = []  # of the outputs: a scan stacks their arrays alone, so that no object must hold stacked ones
+    structures = []  # of outputs: a scan stacks lists of arrays, since the classes of outputs check their shapes
 
     def forward_pass(total: Arrays, part: Batch) -> tuple[Arrays, tuple[list[Array], Arrays]]:
         outputs, new_state = encode(params, model_state, part)
@@ -67,19 +68,19 @@ def in_slices(
         outputs = [floats.get(index, leaf) for index, leaf in enumerate(leaves)]
         return contrast(params, jax.tree.unflatten(structures[0], outputs), batch)
 
-    (gradients, by_floats), extra = jax.grad(contrasted, argnums=(0, 1), has_aux=True)(params, _floats(leaves))
+    (gradients, cotangents), extra = jax.grad(contrasted, argnums=(0, 1), has_aux=True)(params, _floats(leaves))
 
     def backward_pass(total: Arrays, part: tuple[Batch, dict[int, Array]]) -> tuple[Arrays, None]:
-        batch, by_floats = part
-        _, back = jax.vjp(lambda params: _floats(jax.tree.leaves(encode(params, model_state, batch)[0])), params)
-        return jax.tree.map(jnp.add, total, back(by_floats)[0]), None
+        batch, cotangents = part
+        _, pullback = jax.vjp(lambda params: _floats(jax.tree.leaves(encode(params, model_state, batch)[0])), params)
+        return jax.tree.map(jnp.add, total, pullback(cotangents)[0]), None
 
-    gradients, _ = jax.lax.scan(backward_pass, gradients, (slices, _cut(by_floats, size, mesh)))
+    gradients, _ = jax.lax.scan(backward_pass, gradients, (slices, _cut(cotangents, size, mesh)))
     return gradients, replayed(new_state, records), extra
 
 
 def mapped_in_slices(function: Callable[[Any], Any], rows: Any, *, size: int, mesh: Mesh) -> Any:
-    """Return what a function of arrays `[size, ...]` returns for each slice of arrays `[B, ...]`, put together."""
+    """Apply a function of arrays `[size, ...]` to each slice of arrays `[B, ...]`, and join the results."""
     return _joined(jax.lax.map(function, _cut(rows, size, mesh)), mesh)
 
 
@@ -89,7 +90,7 @@ def _floats(leaves: list[Array]) -> dict[int, Array]:
 
 
 def _cut(batch: Any, size: int, mesh: Mesh) -> Any:
-    """Cut arrays [B, ...] into [B / size, size, ...], where each device's part of a slice is of its own examples."""
+    """Cut arrays `[B, ...]` into slices `[B / size, size, ...]`, to which every device contributes its own examples."""
 
     def cut(array: Array) -> Array:
         by_device = array.reshape(mesh.size, -1, size // mesh.size, *array.shape[1:])
@@ -100,7 +101,7 @@ def _cut(batch: Any, size: int, mesh: Mesh) -> Any:
 
 
 def _joined(slices: Any, mesh: Mesh) -> Any:
-    """Return the inverse of `_cut`."""
+    """Join slices into arrays `[B, ...]`, the inverse of `_cut`."""
 
     def join(array: Array) -> Array:
         count, size = array.shape[:2]

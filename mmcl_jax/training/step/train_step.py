@@ -19,12 +19,12 @@ from mmcl_jax.objectives.partners import at_once
 from mmcl_jax.training.build import Experiment
 from mmcl_jax.training.mesh import replicated, shardings_of
 from mmcl_jax.training.state.average import averaged
-from mmcl_jax.training.state.groups import scaled, united
+from mmcl_jax.training.state.groups import merged, scaled
 from mmcl_jax.training.state.model import fuse_by, stateless_layers
 from mmcl_jax.training.state.target import ema_update
 from mmcl_jax.training.state.train_state import Arrays, TrainState, split_model, teacher_of
 from mmcl_jax.training.step.finite_step import all_finite, choose, skipped
-from mmcl_jax.training.step.forward import forward
+from mmcl_jax.training.step.forward import ViewedBatch, forward
 from mmcl_jax.training.step.gradients import Batch, Contrast, Encode, in_slices, mapped_in_slices, whole_batch
 from mmcl_jax.training.step.norm import global_norm
 from mmcl_jax.views import apply_views
@@ -37,44 +37,46 @@ StepFunction = Callable[[TrainState, Batch, Constants], tuple[TrainState, Metric
 def parts_of_loss(
     experiment: Experiment, state: TrainState, constants: Constants, *, train: bool = True
 ) -> tuple[Encode, Contrast]:
-    """Return what encodes a batch and what contrasts it, as functions of the trained parameters.
+    """Return the two parts of the loss, encoding and contrast, as functions of the trained parameters.
 
     Args:
-      experiment: what is trained.
-      state: all that a step knows beside the trained parameters.
+      experiment: the experiment.
+      state: the train state, which supplies all arrays but the trained parameters.
       constants: see `make_step`.
-      train: False for validation: views are plain, and normalisation layers use and keep their running statistics.
+      train: False for validation: views are plain, and normalisation layers use their running statistics unchanged.
     """
     views, objective = experiment.views, experiment.objective
-    taught = bool(objective.reads["teacher"])
+    has_teacher = bool(objective.reads["teacher"])
     frozen = jax.lax.with_sharding_constraint(state.frozen, replicated(experiment.mesh))
-    # What a plain view draws belongs to the data, and is the same at every step.
-    drawn = {"seed": constants["seed"], "step": state.step if train else jnp.zeros_like(state.step)}
+    # The draws of plain views are the same at every step.
+    draws = {"seed": constants["seed"], "step": state.step if train else jnp.zeros_like(state.step)}
     partners_in = at_once
     if experiment.config.micro_batch is not None:
         partners_in = functools.partial(mapped_in_slices, size=experiment.config.micro_batch, mesh=experiment.mesh)
 
     def encode(params: Arrays, model_state: Arrays, batch: Batch) -> tuple[Outputs, Arrays]:
         batch = with_shared(batch, experiment.inputs)
-        seen = apply_views(views, batch, **drawn, fitted=constants["fitted"], plain=not train)
-        whole = united(params, frozen)
-        model = nnx.merge(experiment.graphdef, whole, model_state)
-        teacher = nnx.merge(experiment.graphdef, united(whole, state.target), model_state) if taught else None
-        outputs = forward(model, teacher, objective, views=views, seen=seen, batch=batch, **drawn, train=train)
+        viewed = apply_views(views, batch, **draws, fitted=constants["fitted"], plain=not train)
+        all_params = merged(params, frozen)
+        model = nnx.merge(experiment.graphdef, all_params, model_state)
+        teacher = None
+        if has_teacher:
+            teacher = nnx.merge(experiment.graphdef, merged(all_params, state.target), model_state)
+        outputs = forward(model, teacher, objective, ViewedBatch(rows=batch, views=viewed, **draws), train=train)
         return outputs, split_model(model)[1]
 
     def contrast(params: Arrays, outputs: Outputs, batch: Batch) -> tuple[Array, tuple[Metrics, Arrays]]:
-        whole = united(params, frozen)
-        model = nnx.merge(experiment.graphdef, whole, state.model_state)
+        all_params = merged(params, frozen)
+        model = nnx.merge(experiment.graphdef, all_params, state.model_state)
         value, metrics = objective(
             outputs,
             batch,
-            whole.get("learned"),
+            all_params.get("learned"),
             state.queues,
             layers=stateless_layers(model, objective),
             in_slices=partners_in,
             fuse=fuse_by(model, objective, train=train),
-            **drawn,
+            **draws,
         )
         return value, (metrics, objective.enqueue(state.queues, outputs, batch))
 
@@ -84,12 +86,12 @@ def parts_of_loss(
 def make_step(experiment: Experiment) -> StepFunction:
     """Return the step as a pure function of (state, batch, constants): views, encoders, objective, update.
 
-    A step whose loss, gradient or new state is not finite is skipped: the metric `skipped` is true, and nothing changes
-    but the step counter and the position in the schedule (see `finite_step.skipped`).
+    A step whose loss, gradient or new state is not finite is skipped: the metric `skipped` is true, and only the step
+    counter and the position in the schedule change (see `finite_step.skipped`).
 
-    The module is rebuilt inside from `experiment.graphdef` and plain dicts of arrays. `constants` holds what no step
-    changes: `seed`, and `fitted`, what views know of the training rows. As arguments, not as literals in
-    the program, they let one compiled program serve all seeds.
+    The step rebuilds the module from `experiment.graphdef` and plain dicts of arrays. `constants` are the arrays that
+    no step changes: `seed`, and `fitted`, the arrays of training rows that views use. They are arguments, not literals
+    in the program, so that one compiled program serves all seeds.
     """
     mesh, rates = experiment.mesh, dict(experiment.config.rates)
     gradients_of = whole_batch
@@ -98,7 +100,7 @@ def make_step(experiment: Experiment) -> StepFunction:
 
     def step(state: TrainState, batch: Batch, constants: Constants) -> tuple[TrainState, Metrics]:
         encode, contrast = parts_of_loss(experiment, state, constants)
-        # Parameters that are divided over devices are put together to be used; their gradients, to be divided, are not.
+        # Parameters that are divided over devices are gathered for use; their gradients are divided again.
         params = jax.lax.with_sharding_constraint(state.params, replicated(mesh))
         gradients, model_state, extra = gradients_of(encode, contrast, params, state.model_state, batch)
         metrics, queues = extra
@@ -135,8 +137,8 @@ def make_step(experiment: Experiment) -> StepFunction:
         metrics["gradient_norm"] = global_norm(gradients, experiment.shardings(gradients), mesh)
         finite = all_finite((updated(gradients), metrics["loss"], metrics["gradient_norm"]))
         metrics["skipped"] = ~finite
-        # The update is computed again behind the barrier, in the old state's memory: the first result, kept until it is
-        # known to be finite, would be a second train state.
+        # After the barrier the update is computed a second time, in the memory of the old state: keeping the first
+        # result until it is known to be finite would take the memory of a second train state.
         gradients, finite = jax.lax.optimization_barrier((gradients, finite))
         return choose(finite, updated(gradients), skipped(state)), metrics
 
@@ -144,7 +146,7 @@ def make_step(experiment: Experiment) -> StepFunction:
 
 
 def check_step(step: StepFunction, state: Any, batch: Any, constants: Any) -> None:
-    """Trace the step for these shapes.
+    """Check that the step can be traced for these shapes.
 
     Raises:
       UserError: the parts of the experiment do not fit together, such as a table view in front of an image encoder.
@@ -161,22 +163,22 @@ def check_step(step: StepFunction, state: Any, batch: Any, constants: Any) -> No
 def compile_step(step: StepFunction, state: Any, batch: Any, constants: Any, *, dtype: str) -> Any:
     """Compile the step for arguments of these shapes and shardings.
 
-    The new state is where the old one was, in its memory.
+    The new state takes the memory and the shardings of the old state.
     """
-    everywhere = replicated(jax.tree.leaves(state)[0].sharding.mesh)
+    on_all = replicated(jax.tree.leaves(state)[0].sharding.mesh)
     arguments = (state, batch, constants)
     jitted = jax.jit(
         step,
         in_shardings=shardings_of(arguments),
-        out_shardings=(shardings_of(state), everywhere),
+        out_shardings=(shardings_of(state), on_all),
         donate_argnums=0,
     )
-    device = everywhere.mesh.devices.flat[0]
+    device = on_all.mesh.devices.flat[0]
     return jitted.lower(*arguments).compile(compiler_options=compiler_options(device, dtype))
 
 
 def memory_report(compiled: Any) -> str:
-    """Return the memory that the compiled step needs on each device, in words."""
+    """Return a text on the memory that the compiled step needs on each device."""
     memory = compiled.memory_analysis()
     mib = {"state and inputs": memory.argument_size_in_bytes, "temporary": memory.temp_size_in_bytes}
     return ", ".join(f"{name} {size / 2**20:,.1f} MiB" for name, size in mib.items())

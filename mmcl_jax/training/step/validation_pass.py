@@ -1,4 +1,4 @@
-"""The validation pass: the loss of held-out rows, and what follows from it."""
+"""The validation pass: the objective on held-out rows, and the control state that it updates."""
 
 from typing import Any
 
@@ -17,19 +17,19 @@ from mmcl_jax.training.step.train_step import Constants, Metrics, parts_of_loss
 
 
 class ValidationPass:
-    """Measures the objective on the validation rows after every `config.validation.epochs` epochs.
+    """The measurement of the objective on the validation rows, after every `config.validation.epochs` epochs.
 
-    Views are plain and nothing is trained; weights are the averages where the config asks for them. All processes run
-    it, and give the state the same `control` (see `control`). A value is the mean over batches, each weighted by its
-    rows; a contrastive loss is lower in the last batch, which has fewer negatives, and it is so in every pass.
+    Views are plain, and no parameter is trained; the weights are the averages, if the config averages weights. All
+    processes run the pass, and update `control` of the state alike (see `control`). A metric is the mean over batches,
+    weighted by their rows; in every pass, a contrastive loss is lower in the last batch, which has fewer negatives.
 
     Attributes:
-      best: step of the lowest loss so far, -1 for none.
-      exhausted: whether no pass of the last `config.stop.patience` gave a lower loss.
+      best: step of the lowest loss so far, -1 before the first pass.
+      exhausted: whether none of the last `config.stop.patience` passes lowered the loss.
     """
 
     def __init__(self, experiment: Experiment, batches: PaddedBatches, state: TrainState, constants: Constants) -> None:
-        """Compile the pass for a state like this one, which is given or restored."""
+        """Compile the pass for states like `state`, which is initial or restored."""
         config, self._mesh = experiment.config, experiment.mesh
         self._batches, self._constants, self._patience = batches, constants, config.stop.patience
         self._every = config.validation.epochs * experiment.batches.steps_per_epoch
@@ -47,7 +47,7 @@ class ValidationPass:
             _, (metrics, _) = contrast(params, outputs, batch)
             return {name: value for name, value in metrics.items() if not name.endswith("/rows")}
 
-        def steer(control: Any, loss: Any, step: Any) -> Any:
+        def update(control: Any, loss: Any, step: Any) -> Any:
             return after_pass(control, loss, step, plateau=experiment.schedule.plateau, min_delta=config.stop.min_delta)
 
         local = {
@@ -55,37 +55,39 @@ class ValidationPass:
             for name, rows in batches[0].items()
         }
         batch = placed(local, by_example(self._mesh))
-        places = shardings_of((state, batch, constants))
-        jitted = jax.jit(measure, in_shardings=places, out_shardings=replicated(self._mesh))
+        in_shardings = shardings_of((state, batch, constants))
+        jitted = jax.jit(measure, in_shardings=in_shardings, out_shardings=replicated(self._mesh))
         options = compiler_options(self._mesh.devices.flat[0], config.dtype)
         self._measure = jitted.lower(state, batch, constants).compile(compiler_options=options)
-        self._steer = jax.jit(steer, out_shardings=replicated(self._mesh))
-        self._note(state)
+        self._update = jax.jit(update, out_shardings=replicated(self._mesh))
+        self._read_control(state)
 
     def at(self, step: int, state: TrainState) -> tuple[TrainState, dict[str, float]]:
-        """Return the state after this step, and the metrics; the state as it is, and {}, if no pass is due."""
+        """Run a pass if one is due after this step; return the state with its new control, and the metrics or {}."""
         if step % self._every:
             return state, {}
         with jax.transfer_guard("allow"):
-            return self._look(step, state)
+            return self._run(step, state)
 
-    def _look(self, step: int, state: TrainState) -> tuple[TrainState, dict[str, float]]:
-        found: list[Metrics] = []
+    def _run(self, step: int, state: TrainState) -> tuple[TrainState, dict[str, float]]:
+        by_batch: list[Metrics] = []
         for index in range(len(self._batches)):
             batch = put(self._batches[index], by_example(self._mesh))
-            found.append(self._measure(state, batch, self._constants))
-            jax.block_until_ready(found[-2:-1])  # so that two batches are on the devices, and not all of them
+            by_batch.append(self._measure(state, batch, self._constants))
+            jax.block_until_ready(by_batch[-2:-1])  # so that at most two batches are on the devices
         weights = self._batches.counts() / self._batches.rows
-        values = jax.device_get(found)
+        values = jax.device_get(by_batch)
         metrics = {
-            f"validation/{name}": float(sum(weight * one[name] for weight, one in zip(weights, values, strict=True)))
+            f"validation/{name}": float(
+                sum(weight * value[name] for weight, value in zip(weights, values, strict=True))
+            )
             for name in values[0]
         }
-        loss, at = put_whole((np.float32(metrics["validation/loss"]), np.int32(step)), replicated(self._mesh))
-        state = state.with_control(self._steer(state.control, loss, at))
-        self._note(state)
+        loss, step_number = put_whole((np.float32(metrics["validation/loss"]), np.int32(step)), replicated(self._mesh))
+        state = state.with_control(self._update(state.control, loss, step_number))
+        self._read_control(state)
         return state, metrics
 
-    def _note(self, state: TrainState) -> None:
+    def _read_control(self, state: TrainState) -> None:
         self.best = best_step(state.control)
         self.exhausted = exhausted(state.control, self._patience)

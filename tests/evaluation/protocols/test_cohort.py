@@ -15,7 +15,7 @@ from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.protocols.retrieval import retrieval
-from mmcl_jax.evaluation.results.summary import Cell, grids, summarise
+from mmcl_jax.evaluation.results.summary import ScoreCell, grids, summarise
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.source import Source
@@ -170,7 +170,7 @@ def test_runs_of_folds_are_evaluated_on_their_own(run: Run, store: Store) -> Non
     assert by_fold.head == ["features", "labels", "fold 0", "fold 1", "fold 2"]
     mae = {(score.method, score.fold): score.metrics["mae"] for score in scores}
     assert by_fold.rows == [
-        [method, "all", *(str(Cell(mae[method, fold], float("nan"), 1)) for fold in range(3))]
+        [method, "all", *(str(ScoreCell(mae[method, fold], float("nan"), 1)) for fold in range(3))]
         for method in ("pixels", "scores")
     ]
     seen = set()

@@ -17,9 +17,9 @@ from mmcl_jax.encoders import Model, build_model
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.heads import engine
 from mmcl_jax.evaluation.heads.batches import Order, in_parts, seed_word
-from mmcl_jax.evaluation.heads.encoded import Encoder, Encoders, augmentation_of
+from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, augmentation_of
 from mmcl_jax.evaluation.heads.linear import LinearHead, every_output
-from mmcl_jax.evaluation.heads.programs import Progress, Recipe, judged, programs_of
+from mmcl_jax.evaluation.heads.programs import HeadRecipe, Progress, judged, programs_of
 from mmcl_jax.evaluation.protocols.finetune import Examples, FinetuneSettings, finetune
 from mmcl_jax.tasks import Class, Number, Task
 from mmcl_jax.training.mesh import local_mesh
@@ -201,7 +201,7 @@ def test_every_head_keeps_its_own_best_epoch(config, monkeypatch: pytest.MonkeyP
 @pytest.mark.core
 def test_early_stopping_by_hand() -> None:
     def followed(metrics: list[float], *, since: str = "improvement") -> tuple[list[bool], Progress]:
-        rule = Recipe(head=LinearHead(), task=PRICE, patience=2, min_delta=0.1, since=since, mesh=local_mesh(1))
+        rule = HeadRecipe(head=LinearHead(), task=PRICE, patience=2, min_delta=0.1, since=since, mesh=local_mesh(1))
         kept, progress = [], Progress.start(1, 1)
         for epoch, metric in enumerate(metrics, 1):
             progress, better = judged(progress, jnp.float32([[-metric]]), jnp.ones((1, 1)), jnp.int32(epoch), rule)
@@ -337,8 +337,10 @@ def test_features_of_several_pictures_are_averaged(config) -> None:
         modalities=("image",),
         views=(augmentation_of(config, probability=0.8),),
     )
-    recipe = Recipe(head=LinearHead(), task=BRIGHT, encoders=encoders, patience=1, min_delta=0.0, mesh=local_mesh(1))
-    features = programs_of(recipe).features(Encoder(params=params, statistics=statistics), {"image": images})
+    recipe = HeadRecipe(
+        head=LinearHead(), task=BRIGHT, encoders=encoders, patience=1, min_delta=0.0, mesh=local_mesh(1)
+    )
+    features = programs_of(recipe).features(FeatureEncoder(params=params, statistics=statistics), {"image": images})
     single = [model.encode("image", resized(images[:, place]), train=False).pooled for place in (0, 1)]
     np.testing.assert_allclose(features, (single[0] + single[1]) / 2, rtol=1e-4, atol=1e-6)
     (outcome,) = run(model, config, frozen=True, pictures=2, max_epochs=2)

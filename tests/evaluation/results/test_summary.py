@@ -12,7 +12,7 @@ from scipy.stats import ttest_rel
 
 from mmcl_jax.evaluation.results.plot import plot_scores
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.results.summary import Cell, grids, only, paired, show, summarise
+from mmcl_jax.evaluation.results.summary import ScoreCell, grids, only, paired, show, summarise
 
 pytestmark = pytest.mark.core
 
@@ -44,7 +44,7 @@ def test_the_interval_is_that_of_the_paired_t_test() -> None:
     cell, _ = paired(scores, "a", "b", "all")
     expected = ttest_rel(first, second).confidence_interval(0.95)
     assert cell.interval == pytest.approx((expected.low, expected.high))
-    assert all(math.isnan(end) for end in Cell(0.5, float("nan"), 1).interval)
+    assert all(math.isnan(end) for end in ScoreCell(0.5, float("nan"), 1).interval)
 
 
 def test_protocols_and_inputs_are_not_mixed() -> None:

@@ -100,7 +100,8 @@ def test_models_of_one_structure_share_a_compiled_program(tiny_config, digits_st
     config = tiny_config("digits_mmcl")
     models = [build_model(config, digits_store.schema, rngs=nnx.Rngs(seed)) for seed in (0, 1)]
     programs = [
-        _program(nnx.graphdef(model), "image", plain_spec(config, "image"), config.dtype, "pooled") for model in models
+        _program(nnx.graphdef(model), "image", plain_spec(config, "image"), config.dtype, "pooled", "")
+        for model in models
     ]
     assert programs[0] is programs[1]
 

@@ -14,7 +14,7 @@ from mmcl_jax.data.inputs import input_arrays
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders.fusions import part_of
 from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation.heads.encoded import Encoder, Encoders, seen_by, trained_spec
+from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, seen_by, trained_spec
 from mmcl_jax.evaluation.monitor import OnlineKNN
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
@@ -78,7 +78,7 @@ def test_what_is_trained_sees_each_view_once_and_the_mean_of_several_pictures(ru
     pictures = {**arrays, "image": np.stack([arrays["image"], arrays["image"][::-1]], axis=1)}
     mirrored = by_hand(run, {**arrays, "image": arrays["image"][::-1]})
     expected = (by_hand(run, arrays) + mirrored) / 2
-    encoder = Encoder(params=params, statistics=statistics, fitted=fitted)
+    encoder = FeatureEncoder(params=params, statistics=statistics, fitted=fitted)
     found = encoders.plain(encoder, jax.tree.map(jnp.asarray, pictures))
     assert found.shape == (5, 32 + 8)
     np.testing.assert_allclose(found[:, 32:], expected, rtol=1e-4, atol=1e-5)

@@ -1,10 +1,11 @@
-"""The numbers of Hager et al. (CVPR 2023), tables 1 to 3: mean and standard deviation over five fine-tuning seeds.
+"""The numbers of Hager et al. (CVPR 2023), tables 1 to 3, in percent.
 
-Of one pretrained model each, in percent: AUC for myocardial infarction ("MI") and coronary artery disease ("CAD"),
-top-1 for DVM-CAR ("DVM"). Numbers of figure 2 and of the supplement are not available to us.
+Each is the mean and the standard deviation over five fine-tuning seeds of one pretrained model: AUC for myocardial
+infarction ("MI") and coronary artery disease ("CAD"), top-1 for DVM-CAR ("DVM"). The numbers of figure 2 and of the
+supplement are not available to us.
 """
 
-from mmcl_jax.reproduce.tables.spec import Published
+from mmcl_jax.reproduce.spec import Published
 
 Numbers = dict[str, dict[str, Published]]
 
@@ -13,17 +14,17 @@ _FAILED = "did not converge"
 
 
 def _both(mi: tuple[float, ...], cad: tuple[float, ...], dvm: tuple[float, ...]) -> Numbers:
-    """Return the published numbers: frozen mean and sd, then trainable mean and sd."""
+    """Return a row's published numbers by target, each from frozen mean and sd, then trainable mean and sd."""
     return {
-        target: {"frozen": Published(four[0], four[1]), "trainable": Published(four[2], four[3])}
-        for target, four in (("MI", mi), ("CAD", cad), ("DVM", dvm))
+        target: {"frozen": Published(numbers[0], numbers[1]), "trainable": Published(numbers[2], numbers[3])}
+        for target, numbers in (("MI", mi), ("CAD", cad), ("DVM", dvm))
     }
 
 
 def _one(
     column: str, mi: tuple[float, float] | str, cad: tuple[float, float] | str, dvm: tuple[float, float]
 ) -> Numbers:
-    """Return the published numbers of a row in one column, by target: a mean and standard deviation each, or a note."""
+    """Return a row's published numbers in one column by target, each from mean and sd, or from a note."""
     return {
         target: {column: Published(None, note=value) if isinstance(value, str) else Published(*value)}
         for target, value in (("MI", mi), ("CAD", cad), ("DVM", dvm))
@@ -58,7 +59,7 @@ TABLE3: dict[str, Numbers] = {
 
 
 def target_of(variant: str, label: str) -> str:
-    """Return whose published numbers stand beside ours: those of the data at hand, else of DVM-CAR, to compare."""
+    """Return the target whose published numbers stand beside ours: that of our data, or DVM-CAR for other data."""
     if variant != "cardiac":
         return "DVM"
     return "MI" if label.lower().startswith(("infarct", "mi")) else "CAD"

@@ -1,25 +1,25 @@
-"""The table as Markdown that also reads well in a terminal."""
+"""The table as Markdown, which also reads well in a terminal."""
 
 from collections.abc import Sequence
 
 from mmcl_jax.page.wording import counted
 from mmcl_jax.reproduce.outcome import METRICS, TableOutcome, plus_minus, rounded, signed
-from mmcl_jax.reproduce.reading import HOW, against, judge
+from mmcl_jax.reproduce.reading import VERDICT_RULE, above_reference, judge
 
 
 def render_text(outcome: TableOutcome) -> str:
-    """Return the numbers, the reading and the differences as text."""
+    """Return the numbers, the verdicts and the differences as text."""
     parts = [
         f"# {outcome.title}",
         f"{described(outcome)}.",
         _aligned(numbers(outcome)),
-        " ".join(filter(None, [outcome.spread_is_over, outcome.protocols, outcome.orientation])),
+        " ".join(filter(None, [outcome.spread_note, outcome.protocol_note, outcome.caution])),
         "## Reading",
-        "\n".join(f"- {finding.sentence}" for finding in judge(outcome)),
+        "\n".join(f"- {claim.sentence}" for claim in judge(outcome)),
     ]
-    if worse := against(outcome):
-        parts += ["Above the reference row on average:", "\n".join(f"- {sentence}" for sentence in worse)]
-    parts.append(HOW)
+    if above := above_reference(outcome):
+        parts += ["Above the reference row on average:", "\n".join(f"- {sentence}" for sentence in above)]
+    parts.append(VERDICT_RULE)
     if rows := differences(outcome):
         parts += [f"## Differences to {_reference(outcome)}", _aligned(rows)]
     return "\n\n".join(parts) + "\n"
@@ -31,12 +31,12 @@ def described(outcome: TableOutcome) -> str:
     name = table.name if outcome.title.startswith(table.title) else f"{table.name}, {table.title.lower()}"
     return (
         f"{name} ({table.source}), on {store.directory.name} ({store.sizes['train']:,} training rows), "
-        f"test {METRICS[outcome.metric]} of {outcome.plan.how.label!r} in percent"
+        f"test {METRICS[outcome.metric]} of {outcome.plan.settings.label!r} in percent"
     )
 
 
 def numbers(outcome: TableOutcome) -> list[list[str]]:
-    """Return the table with its head: our value in every column, beside the published number if the paper has any."""
+    """Return the head and the rows: in every column our value, beside the published number where the paper has one."""
     columns, rows = outcome.plan.table.columns, outcome.plan.rows
     theirs = {column.key for column in columns if any(outcome.published(row, column) for row in rows)}
     lines = [["method"]]
@@ -53,14 +53,14 @@ def numbers(outcome: TableOutcome) -> list[list[str]]:
 
 
 def differences(outcome: TableOutcome) -> list[list[str]]:
-    """Compare every row and column with the reference row, below a head; empty if there is no other row."""
+    """Return the head and the rows of the differences to the reference row; empty if there is no other row."""
     lines = []
     for column in outcome.plan.table.columns:
         for row in outcome.plan.rows:
-            if (one := outcome.to_reference(row, column)) is not None:
-                interval = "–" if one.seeds < 2 else signed(one).partition(" ")[2]
-                wins = f"{one.above} of {counted(one.seeds, 'seed')}"
-                lines.append([row.label, column.heading.lower(), f"{rounded(one.mean):+.2f}", interval, wins])
+            if (spread := outcome.to_reference(row, column)) is not None:
+                interval = "–" if spread.seeds < 2 else signed(spread).partition(" ")[2]
+                wins = f"{spread.above} of {counted(spread.seeds, 'seed')}"
+                lines.append([row.label, column.heading.lower(), f"{rounded(spread.mean):+.2f}", interval, wins])
     head = ["method", "column", f"minus {_reference(outcome)}", "95 % interval", "above it at"]
     return [head, *lines] if lines else []
 
@@ -70,7 +70,7 @@ def _reference(outcome: TableOutcome) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as a Markdown table: the first is the head, the first column is set left, the others right."""
+    """Return rows as a Markdown table: the first row is the head; the first column is aligned left, the rest right."""
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a table is made of: rows, columns, claims, and the numbers of the paper."""
+"""The parts of a table: rows, columns, claims, and published numbers."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from mmcl_jax.evaluation.sources.budgets import Budget
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A number of the paper in percent, with its standard deviation; or a `note` in its place."""
+    """A number of the paper in percent with its standard deviation, or a `note` such as "did not converge"."""
 
     mean: float | None
     sd: float | None = None
@@ -31,7 +31,7 @@ class TableColumn:
     share: float = 1.0
 
     def budget(self, *, balanced: bool) -> Budget:
-        """Return the labels in use; `balanced` takes the fine-tuning subsets of a rare binary label."""
+        """Return the label budget: the share, or with `balanced` the balanced subset (of a rare binary label) of it."""
         if not balanced:
             return Budget(fraction=self.share)
         return Budget(subset="train_balanced" if self.share == 1 else f"train_balanced_{100 * self.share:g}")
@@ -39,18 +39,18 @@ class TableColumn:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TableRow:
-    """One method.
+    """One method of a table.
 
     Attributes:
-      key: names it in `--methods`, and its runs: the same key is the same pretraining in every table.
-      label: what the table says.
+      key: the name in `--methods` and of the runs; the same key is the same pretraining in every table.
+      label: the name in the table.
       config: the shipped experiment, without its variant; empty for a baseline.
-      overrides: on the config.
+      overrides: texts `key.path=value` on the config.
       baseline: "random", "pixels" or "columns", of `evaluate_runs`; its encoder and seeds are the reference row's.
-      protocols: that it is evaluated by.
-      inputs: that it can be evaluated on.
-      published: `{target: {column: number}}`, targets being "DVM", "CAD" and "MI".
-      kind: what it learns from, for the claims: "multimodal", "image", "table", "labels" or "nothing".
+      protocols: that evaluate the row.
+      inputs: that the row can be evaluated on.
+      published: `{target: {column: number}}`, where a target is "DVM", "CAD" or "MI".
+      kind: what the method learns from: "multimodal", "image", "table", "labels" or "nothing".
     """
 
     key: str
@@ -64,20 +64,20 @@ class TableRow:
     kind: str
 
     def has(self, column: TableColumn) -> bool:
-        """Return whether the table has a number here."""
+        """Return whether the table has a number for this row in this column."""
         return column.protocol in self.protocols and column.input in self.inputs
 
 
 @dataclasses.dataclass(frozen=True)
 class Contrast:
-    """A weighted sum of cells that a claim says is above 0: `weights` are `(row, column, weight)`."""
+    """A weighted sum of cells, which a claim states to be above 0; `weights` are `(row, column, weight)`."""
 
     label: str
     weights: tuple[tuple[str, str, float], ...]
 
     @property
     def rows(self) -> set[str]:
-        """The rows it takes."""
+        """The keys of the rows in the sum."""
         return {row for row, _, _ in self.weights}
 
 
@@ -89,7 +89,7 @@ def difference(first: TableRow, second: TableRow, column: TableColumn) -> Contra
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A sentence of the paper, or of ours where `ours`: it holds if every contrast is above 0."""
+    """A sentence of the paper, or a sentence of `ours`, which holds if every contrast is above 0."""
 
     text: str
     contrasts: tuple[Contrast, ...]
@@ -98,7 +98,19 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PaperTable:
-    """A table of a paper. `reference` is the row that the others are compared with."""
+    """A table of a paper.
+
+    Attributes:
+      name: such as "mmcl/table1".
+      title: of the page, before the name of the store.
+      source: where the paper has it.
+      rows: the methods.
+      columns: the ways to evaluate them.
+      claims: to judge.
+      reference: key of the row that the other rows are compared with.
+      needs_tag: the column tag without which the table makes no sense, such as "morphometric"; empty for none.
+      curves: whether the charts are curves over the share of labels.
+    """
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""The table as one HTML page, which needs no network and no script; light and dark, wide screen and phone."""
+"""The table as one HTML page without network or scripts, for light and dark mode, wide screens and phones."""
 
 import jax
 
@@ -6,25 +6,69 @@ from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.page.html import Child, Html, element, folded, fragment, section, table
 from mmcl_jax.page.style import STYLE
 from mmcl_jax.page.wording import clipped, count, counted
-from mmcl_jax.reproduce import ledger
+from mmcl_jax.reproduce.charts import curves, strips
 from mmcl_jax.reproduce.outcome import METRICS, TableOutcome, plus_minus
-from mmcl_jax.reproduce.page.curves import curves
-from mmcl_jax.reproduce.page.strips import strips
-from mmcl_jax.reproduce.page.style import MORE_STYLE
-from mmcl_jax.reproduce.page.text import described, differences
-from mmcl_jax.reproduce.reading import ABSENT, HOLDS, HOW, OPPOSITE, PARTLY, UNDECIDED, Finding, Tally, against, judge
-from mmcl_jax.reproduce.tables.spec import TableColumn, TableRow
+from mmcl_jax.reproduce.plan import read_record
+from mmcl_jax.reproduce.reading import (
+    ABSENT,
+    HOLDS,
+    OPPOSITE,
+    PARTLY,
+    UNDECIDED,
+    VERDICT_RULE,
+    JudgedClaim,
+    Tally,
+    above_reference,
+    judge,
+)
+from mmcl_jax.reproduce.spec import TableColumn, TableRow
+from mmcl_jax.reproduce.text import described, differences
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _BADGES = {HOLDS: "badge yes", PARTLY: "badge yes", OPPOSITE: "badge no", UNDECIDED: "badge", ABSENT: "badge"}
 
 
+# What the page needs beyond the style sheet of the data card, whose colours it shares.
+_STYLE = """
+:root { --yes: #00674a; --yes-wash: #e9f6f1; }
+@media (prefers-color-scheme: dark) { :root { --yes: #58d0a8; --yes-wash: #16271f; } }
+.theirs { display: block; color: var(--soft); font-size: .8125rem; font-weight: 400; }
+.caution { border-left: 3px solid var(--gap); padding-left: .75rem; }
+.claims { display: grid; gap: .75rem; margin-bottom: 1.5rem; }
+.claims > li { border: 1px solid var(--line); border-radius: .75rem; padding: .75rem 1rem; break-inside: avoid; }
+.claims small { color: var(--soft); }
+.claims h3 { margin: .375rem 0 .25rem; }
+.badge { display: inline-block; border-radius: 1rem; padding: .0625rem .625rem; margin-right: .625rem;
+  font-size: .8125rem; font-weight: 650; background: var(--wash); color: var(--soft); border: 1px solid var(--line); }
+.badge.yes { background: var(--yes-wash); color: var(--yes); border-color: var(--yes); }
+.badge.no { background: var(--alarm-wash); color: var(--alarm); border-color: var(--alarm); }
+.plain { font-size: .9375rem; color: var(--soft); display: grid; gap: .125rem; margin-top: .25rem; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 2rem 3rem; }
+.charts h3 { margin-bottom: .75rem; }
+.axis { grid-column: 1 / -1; width: 100%; height: 1rem; background: var(--wash); border-radius: .25rem;
+  overflow: visible; }
+.axis line { vector-effect: non-scaling-stroke; }
+.tick { stroke: var(--bin); stroke-width: 1.5px; }
+.mean { stroke: var(--soft); stroke-width: 4px; } .lead-mean { stroke: var(--accent); stroke-width: 5px; }
+.paper-mean { stroke: var(--s1); stroke-width: 2.5px; stroke-dasharray: 3 2; }
+.curves { width: 100%; height: auto; max-width: 40rem; }
+.curves text { fill: var(--soft); font: 12.5px system-ui, sans-serif; }
+.rule { stroke: var(--line); stroke-width: 1px; }
+.line { fill: none; stroke-linejoin: round; }
+.key { width: 1.875rem; height: .625rem; margin-right: .375rem; flex: none; }
+.curves + .legend { margin-top: .5rem; }
+.l0 { stroke: var(--s0); } .l1 { stroke: var(--s1); } .l2 { stroke: var(--s2); } .l3 { stroke: var(--s3); }
+.l4 { stroke: var(--s4); } .l5 { stroke: var(--s5); } .l6 { stroke: var(--s6); } .l7 { stroke: var(--s7); }
+#differences th, #differences td { white-space: nowrap; }
+"""
+
+
 def render_page(outcome: TableOutcome, command: str) -> str:
-    """Return the page as text, to be written as UTF-8."""
+    """Return the page as text; write it as UTF-8."""
     parts = [
         ("table", "Table", _table(outcome)),
         ("reading", "Reading", _reading(outcome)),
-        ("pictures", "Picture", _pictures(outcome)),
+        ("pictures", "Picture", _charts(outcome)),
         ("differences", "Differences", _differences(outcome)),
         ("made", "How it was made", _made(outcome, command)),
     ]
@@ -36,7 +80,7 @@ def render_page(outcome: TableOutcome, command: str) -> str:
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("title", f"{clipped(outcome.title)}: {outcome.plan.table.name}"),
-        element("style", Html(STYLE + MORE_STYLE)),
+        element("style", Html(STYLE + _STYLE)),
     )
     links = [element("li", element("a", text, href=f"#{key}")) for key, text, _ in parts]
     body = element(
@@ -50,16 +94,16 @@ def render_page(outcome: TableOutcome, command: str) -> str:
 
 def _headline(outcome: TableOutcome) -> Html:
     plan = outcome.plan
-    records = [ledger.read(one.record) or {} for one in plan.trainings]
-    hours = (sum(one.get("seconds", 0.0) for one in records) + sum(outcome.seconds.values())) / 3600
-    trained = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+    records = [read_record(training.record) or {} for training in plan.trainings]
+    hours = (sum(record.get("seconds", 0.0) for record in records) + sum(outcome.seconds.values())) / 3600
+    time = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
     tally = Tally.of(judge(outcome))
-    here = f"{tally.partly} for the methods here, " if tally.partly else ""
+    partly = f"{tally.partly} for the methods here, " if tally.partly else ""
     tiles = [
-        ("Claims that hold", f"{tally.holds} of {tally.claims}", f"{here}{tally.opposite} opposite"),
+        ("Claims that hold", f"{tally.holds} of {tally.claims}", f"{partly}{tally.opposite} opposite"),
         ("Pretraining seeds", count(outcome.seeds), f"{counted(len(plan.trainings), 'pretraining')}"),
         ("Methods", count(len(plan.rows)), f"{counted(len(plan.evaluations), 'evaluation')}"),
-        ("Time", trained, f"{jax.devices()[0].device_kind}"),
+        ("Time", time, f"{jax.devices()[0].device_kind}"),
     ]
     return fragment(
         element("p", plan.table.source, class_="eyebrow"),
@@ -68,8 +112,8 @@ def _headline(outcome: TableOutcome) -> Html:
         element(
             "dl",
             [
-                element("div", element("dt", what), element("dd", element("b", value), element("small", more)))
-                for what, value, more in tiles
+                element("div", element("dt", name), element("dd", element("b", value), element("small", detail)))
+                for name, value, detail in tiles
             ],
             class_="tiles",
         ),
@@ -81,8 +125,7 @@ def _table(outcome: TableOutcome) -> Html:
     best = {column.key: _best(outcome, column) for column in columns}
 
     def cell(row: TableRow, column: TableColumn) -> Child:
-        one, theirs = outcome.spread(row, column), outcome.published(row, column)
-        text = plus_minus(one)
+        theirs, text = outcome.published(row, column), plus_minus(outcome.spread(row, column))
         ours = element("b", text) if row.key == best[column.key] else text
         return [ours, element("small", str(theirs), class_="theirs") if theirs else None]
 
@@ -98,47 +141,48 @@ def _table(outcome: TableOutcome) -> Html:
         "table",
         "Table",
         element("p", lead, class_="lead"),
-        element("p", outcome.orientation, class_="lead caution") if outcome.orientation else None,
+        element("p", outcome.caution, class_="lead caution") if outcome.caution else None,
         table(
             outcome.plan.table.title,
             ["Method", *(column.heading for column in columns)],
             rows,
             numeric=range(1, len(columns) + 1),
         ),
-        element("p", outcome.spread_is_over, class_="calm narrow"),
-        element("p", outcome.protocols, class_="calm narrow"),
+        element("p", outcome.spread_note, class_="calm narrow"),
+        element("p", outcome.protocol_note, class_="calm narrow"),
     )
 
 
 def _best(outcome: TableOutcome, column: TableColumn) -> str:
-    means = {row.key: one.mean for row in outcome.plan.rows if (one := outcome.spread(row, column))}
+    """Return the key of the row with the highest mean; a row that diverged is the best only if all did."""
+    means = {row.key: spread.mean for row in outcome.plan.rows if (spread := outcome.spread(row, column))}
     return max(means, key=lambda key: (means[key] == means[key], means[key]), default="")
 
 
 def _reading(outcome: TableOutcome) -> Html:
-    worse = against(outcome)
+    above = above_reference(outcome)
     return section(
         "reading",
         "Reading",
-        element("p", HOW, class_="lead"),
-        element("ul", [_claim(finding) for finding in judge(outcome)], class_="claims"),
-        element("h3", "Above the reference row on average") if worse else None,
-        element("ul", [element("li", sentence) for sentence in worse], class_="plain") if worse else None,
-        None if worse else element("p", "No row is above the reference row on average.", class_="calm"),
+        element("p", VERDICT_RULE, class_="lead"),
+        element("ul", [_claim(judged) for judged in judge(outcome)], class_="claims"),
+        element("h3", "Above the reference row on average") if above else None,
+        element("ul", [element("li", sentence) for sentence in above], class_="plain") if above else None,
+        None if above else element("p", "No row is above the reference row on average.", class_="calm"),
     )
 
 
-def _claim(finding: Finding) -> Html:
-    whose = "Claim of ours" if finding.claim.ours else "Claim of the paper"
+def _claim(judged: JudgedClaim) -> Html:
+    whose = "Claim of ours" if judged.claim.ours else "Claim of the paper"
     return element(
         "li",
-        element("p", element("span", finding.verdict, class_=_BADGES[finding.verdict]), element("small", whose)),
-        element("h3", f"{finding.claim.text}."),
-        element("ul", [element("li", line) for line in finding.numbers], class_="plain"),
+        element("p", element("span", judged.verdict, class_=_BADGES[judged.verdict]), element("small", whose)),
+        element("h3", f"{judged.claim.text}."),
+        element("ul", [element("li", line) for line in judged.numbers], class_="plain"),
     )
 
 
-def _pictures(outcome: TableOutcome) -> Html | None:
+def _charts(outcome: TableOutcome) -> Html | None:
     columns = outcome.plan.table.columns
     if outcome.plan.table.curves:
         protocols = dict.fromkeys(column.protocol for column in columns)
@@ -174,11 +218,10 @@ def _differences(outcome: TableOutcome) -> Html | None:
 
 def _made(outcome: TableOutcome, command: str) -> Html:
     plan, made = outcome.plan, provenance(command)
-    records = [(one, ledger.read(one.record) or {}) for one in plan.trainings]
     runs = [
-        [one.directory.name, count(record["steps"]), f"{record['seconds']:,.0f} s", record["device"]]
-        for one, record in records
-        if record
+        [training.directory.name, count(record["steps"]), f"{record['seconds']:,.0f} s", record["device"]]
+        for training in plan.trainings
+        if (record := read_record(training.record))
     ]
     facts = [
         ("Versions", f"mmcl_jax {made['mmcl_jax']}, JAX {made['jax']}, Python {made['python']}"),
@@ -190,7 +233,9 @@ def _made(outcome: TableOutcome, command: str) -> Html:
         "made",
         "How it was made",
         element("pre", element("code", command)) if command else None,
-        element("dl", [element("div", element("dt", a), element("dd", b)) for a, b in facts], class_="facts"),
+        element(
+            "dl", [element("div", element("dt", name), element("dd", value)) for name, value in facts], class_="facts"
+        ),
         folded(
             counted(len(runs), "pretraining"),
             table("Pretrainings", ["Run", "Steps", "Time", "Device"], runs, numeric=(1, 2)),

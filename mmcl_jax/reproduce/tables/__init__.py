@@ -1,1 +1,0 @@
-"""The tables of the papers: rows, columns, claims and published numbers."""
