@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.record import RESULTS
 
-# Colours of text, background and lines: those of GitHub's two themes, on which Wong's palette can be read.
-_THEMES = {"light": ("#1f2328", "#ffffff", "#d1d9e0"), "dark": ("#f0f6fc", "#0d1117", "#3d444d")}
+# Colours of text and lines: those of GitHub's two themes. The background is that of the page.
+_THEMES = {"light": ("#1f2328", "#d1d9e0"), "dark": ("#f0f6fc", "#3d444d")}
 _METHODS = {
     "digits_mmcl": ("image and table (MMCL)", "#3d9bd6", "-"),
     "digits_simclr": ("image only (SimCLR)", "#e07b39", "-"),
@@ -32,13 +32,13 @@ def draw(folder: Path, results: Path = RESULTS) -> list[Path]:
     top1 = json.loads((results / "quickstart-cpu-jax0.10.2.json").read_text())["summary"]["top1"]
     compiled = json.loads((results / "compiled-cpu-jax0.10.2.json").read_text())["rows"]
     files = []
-    for theme, (text, background, grid) in _THEMES.items():
-        figure = Figure(figsize=(9, 3.1), layout="constrained", facecolor=background)
+    for theme, (text, grid) in _THEMES.items():
+        figure = Figure(figsize=(9, 3.1), layout="constrained", facecolor="none")
         left, right = figure.subplots(1, 2)
         _accuracy(left, top1)
         _memory(right, [row for row in compiled if row["program"] == "kernel"])
         for axes in (left, right):
-            axes.set_facecolor(background)
+            axes.set_facecolor("none")
             axes.grid(axis="y", color=grid, linewidth=0.7)
             axes.spines[["top", "right"]].set_visible(False)
             axes.spines[["left", "bottom"]].set_color(grid)

@@ -15,9 +15,8 @@ from mmcl_jax.files import atomic
 
 def store_of_arrays(
     directory: Path,
-    arrays: Mapping[str, np.ndarray],
+    arrays: Mapping[str, tuple[str, np.ndarray]],
     *,
-    kinds: Mapping[str, str],
     split: tuple[float, float, float] = (0.7, 0.1, 0.2),
     seed: int = 0,
 ) -> Store:
@@ -25,34 +24,34 @@ def store_of_arrays(
 
     Args:
       directory: the new folder of the store.
-      arrays: `[N, ...]` by the name of the entry, in a type that its kind stores.
-      kinds: the kind of every entry, such as "vector".
+      arrays: by the name of the entry, its kind, such as "vector", and its rows `[N, ...]` in a type that the kind
+        stores.
       split: shares of train, val and test, which are drawn at random.
       seed: of the draw.
 
     Raises:
-      UserError: the folder exists, an array has no kind or another number of rows, or rows are not as the kind stores
-        them; nothing is written.
+      UserError: the folder exists, there is no array, the arrays differ in their number of rows, there is no such
+        kind, or a row is not as its kind stores it; nothing is written.
 
     Example:
       >>> import tempfile
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     rows = np.ones((20, 3), np.float32)
-      ...     store = store_of_arrays(Path(folder) / "store", {"scores": rows}, kinds={"scores": "vector"})
+      ...     store = store_of_arrays(Path(folder) / "store", {"scores": ("vector", rows)})
       >>> store.sizes
       {'train': 14, 'val': 2, 'test': 4}
     """
     check(not directory.exists(), f"{directory} exists already; choose another folder, or remove it first.")
-    check(arrays.keys() == kinds.keys(), f"Give arrays and kinds of the same names: {list(arrays)} and {list(kinds)}.")
-    rows = {name: len(array) for name, array in arrays.items()}
+    check(len(arrays) > 0, "There is no array to store; give one or more.")
+    rows = {name: len(array) for name, (_, array) in arrays.items()}
     check(len(set(rows.values())) == 1, f"All arrays need the same number of rows, not {rows}.")
     total = next(iter(rows.values()))
     shares = np.cumsum(split[:2])
     splits = np.split(np.random.default_rng(seed).permutation(total), np.round(total * shares).astype(int))
     content = Content(
         parts={
-            name: Part(entry=Entry(kind=kinds[name], shape=array.shape[1:], dtype=array.dtype.name), values=array)
-            for name, array in arrays.items()
+            name: Part(entry=Entry(kind=kind, shape=array.shape[1:], dtype=array.dtype.name), values=array)
+            for name, (kind, array) in arrays.items()
         },
         id=np.arange(total),
         keys=[str(row) for row in range(total)],

@@ -74,7 +74,7 @@ def test_slices_and_devices_change_nothing(method: str, small) -> None:
     largest = max(np.abs(moment).max() for moment in expected_moments)
     for mine, theirs in zip(moments, expected_moments, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6 * largest)
-    assert_same(state.queues, expected.memory, rtol=1e-5, atol=1e-6)
+    assert_same(state.queues, expected.queues, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.core
@@ -220,7 +220,10 @@ def test_columns_are_chosen_by_tag(tagged: Store, tmp_path: Path) -> None:
     assert names == {
         "all": ["price", "seats", "gearbox"], "money": ["price"], "not money": ["seats", "gearbox"],
     }  # fmt: skip
-    for columns, sentence in [("weight", "no column has the tag 'weight'; there are money"), ("not x", "the tag 'x'")]:
+    for columns, sentence in [
+        ("weight", "no column has the tag 'weight'; the tags are money"),
+        ("not x", "the tag 'x'"),
+    ]:
         with pytest.raises(UserError, match=sentence):
             select_columns(tagged.schema, columns)
     whole = fit_inputs(load("mmcl"), tagged)
