@@ -1,4 +1,4 @@
-"""MMCL on the digits that ship with the package: `mmcl/mmcl:digits` by the name it has in the quickstart's results."""
+"""MMCL on the shipped digits: another name of `mmcl/mmcl:digits`, which the quickstart's results use."""
 
 from mmcl_jax.config import alias
 

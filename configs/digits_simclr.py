@@ -1,4 +1,4 @@
-"""SimCLR on the shipped digits, the rival of `digits_mmcl`: `mmcl/simclr:digits` by its name in the quickstart."""
+"""SimCLR on the shipped digits, to compare with `digits_mmcl`: the quickstart's name of `mmcl/simclr:digits`."""
 
 from mmcl_jax.config import alias
 

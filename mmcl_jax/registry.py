@@ -2,8 +2,8 @@
 
 A factory's keyword parameters *with* a default are its options: they are config keys, a new config has their defaults,
 and their types are checked when the part is built. The program passes the parameters *without* a default (shapes,
-dtypes, random streams), and those that the registry lists as `given`, whose defaults are for calls without a config. So
-a new encoder, view or term is one function and one `register` line, without a table of its keys.
+dtypes, random streams), and those that the registry lists as `arguments`, whose defaults are for calls without a
+config. So a new encoder, view or term is one function and one `register` line, without a table of its keys.
 """
 
 import inspect
@@ -20,10 +20,10 @@ Factory = Callable[..., Any]
 
 
 class Registry:
-    """Factories of one kind (`what`), by name; parameters listed in `given` are passed by the program, not options."""
+    """Factories of one kind (`what`), by name; the program passes the parameters listed in `arguments`."""
 
-    def __init__(self, what: str, *, given: tuple[str, ...] = ()) -> None:
-        self.what, self.given = what, given
+    def __init__(self, what: str, *, arguments: tuple[str, ...] = ()) -> None:
+        self.what, self.arguments = what, arguments
         self._factories: dict[str, Factory] = {}
 
     def register(self, name: str) -> Callable[[Factory], Factory]:
@@ -55,7 +55,7 @@ class Registry:
         return {
             p.name: p
             for p in parameters
-            if p.kind is p.KEYWORD_ONLY and p.default is not p.empty and p.name not in self.given
+            if p.kind is p.KEYWORD_ONLY and p.default is not p.empty and p.name not in self.arguments
         }
 
     def spec(self, name: str, /, **options: Any) -> ConfigDict:

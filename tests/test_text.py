@@ -131,7 +131,7 @@ def test_nothing_that_a_command_prints_or_writes_acts(hostile: Path) -> None:
     [
         (["--label", f"x{NAME[:10]}"], "There is no column"),
         (["--schema", "no\x1b\udc80.json"], r"The schema no\x1b\udc80.json does not exist"),
-        (["--categorical", "n\x07", "--ignore", "n\x07", "--label", "n\x07"], "and ignore is asked for"),
+        (["--categorical", "n\x07", "--ignore", "n\x07", "--label", "n\x07"], "and given ignore by an option"),
         (["--max-bad", "\x1b"], r"invalid float value: '\x1b'"),
         (["--key-column", "all one\x1b"], r"'\x1b]0;title\x07'"),
         (["--no-such-option\x1b"], r"unrecognized arguments: --no-such-option\x1b"),

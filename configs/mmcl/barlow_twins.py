@@ -1,4 +1,4 @@
-"""Barlow Twins (Zbontar et al., ICML 2021) as MMCL's baseline: a projector with one hidden layer, its paper has two."""
+"""Barlow Twins (Zbontar et al., ICML 2021) as MMCL's baseline: a projector with one hidden layer, not two."""
 
 import dataclasses
 

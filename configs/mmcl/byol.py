@@ -1,6 +1,6 @@
 """BYOL (Grill et al., NeurIPS 2020) as MMCL's baseline: projector and predictor with a hidden layer of 4096.
 
-On the small sets the target starts at 0.99, since 0.9996 would hardly move it in their few hundred steps.
+On the small data sets the EMA decay starts at 0.99: at 0.9996 the target would hardly change in a few hundred steps.
 """
 
 import dataclasses

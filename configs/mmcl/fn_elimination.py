@@ -1,4 +1,4 @@
-"""MMCL with false-negative elimination: other samples of the class are left out of the denominator."""
+"""MMCL with false-negative elimination: the denominator excludes other samples of the class."""
 
 from ml_collections import ConfigDict
 

@@ -1,4 +1,4 @@
-"""False-negative elimination and the label as a feature."""
+"""MMCL with false-negative elimination and the label as a feature."""
 
 from ml_collections import ConfigDict
 

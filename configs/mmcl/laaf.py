@@ -1,4 +1,4 @@
-"""MMCL with the label as a feature (LaaF, section 3.3): one more column of the table, corrupted as often as others."""
+"""MMCL with the label as a feature (LaaF, section 3.3): one more table column, corrupted as often as others."""
 
 from ml_collections import ConfigDict
 

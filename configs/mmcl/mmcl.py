@@ -1,9 +1,8 @@
-"""MMCL (Hager et al., CVPR 2023): contrast of images with their rows of the table, at temperature 0.1.
+"""MMCL (Hager et al., CVPR 2023): contrast of images with their table rows, at temperature 0.1.
 
-"dvm": DVM-CAR, the default. "cardiac": UK Biobank. "digits": the set that ships with the package. "cars": drawn cars
-at 32 pixels. Their values are in `mmcl_jax/config/presets.py`. "own": a store of one's own, see
-`mmcl_jax/config/own.py`. The table's projector is that of the released code; `mmcl/mmcl_linear_projector` has the
-paper's.
+The data are "dvm" (DVM-CAR, the default), "cardiac" (UK Biobank), "digits" (shipped with the package), "cars" (drawn
+cars at 32 pixels) or "own" (your own store, see `mmcl_jax/config/own.py`); `mmcl_jax/config/presets.py` has the values.
+The table's projector is that of the released code; `mmcl/mmcl_linear_projector` has the paper's.
 """
 
 from ml_collections import ConfigDict

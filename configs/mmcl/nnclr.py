@@ -1,4 +1,4 @@
-"""NNCLR (Dwibedi et al., ICCV 2021); ContIG's baseline, not in MMCL's paper. The queue is below the training rows."""
+"""NNCLR (Dwibedi et al., ICCV 2021); ContIG's baseline, not in MMCL's paper. The queue is smaller than the split."""
 
 from ml_collections import ConfigDict
 

@@ -1,6 +1,6 @@
 """SCARF (Bahri et al., ICLR 2022) on the table alone: a row and its corruption (60 %) attract, temperature 1.
 
-As MMCL's successors run it, with a width of 512. (MMCL's shared defaults would be 30 % and temperature 0.1.)
+These are the values of MMCL's successors, with a width of 512. (MMCL's own defaults are 30 % and temperature 0.1.)
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""SimSiam (Chen and He, CVPR 2021) as MMCL's baseline: a projector with one hidden layer, where its paper has two."""
+"""SimSiam (Chen and He, CVPR 2021) as MMCL's baseline: a projector with one hidden layer, not two."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""SupCon and the label as a feature: the best of the paper's table 3 on DVM."""
+"""MMCL with SupCon and the label as a feature: the best method on DVM in table 3 of the paper."""
 
 from ml_collections import ConfigDict
 

@@ -1,6 +1,6 @@
 """Supervised training of the image encoder: MMCL's first baseline.
 
-Trained with labels from the start, by every epoch of its budget; `mmcl evaluate --protocol finetune` stops early.
+It trains with labels for all epochs of the budget; `mmcl evaluate --protocol finetune` stops early.
 """
 
 import dataclasses

@@ -16,8 +16,8 @@ from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check as require
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.images.levels import Intensity, Nan
-from mmcl_jax.prepare.make import look
 from mmcl_jax.prepare.make import prepare as make
+from mmcl_jax.prepare.make import preview
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.table import Tables
 from mmcl_jax.targets import check_file
@@ -166,7 +166,7 @@ def _checked(request: Request, recipe: recipes.Recipe | None, path: Path | None)
     if path is not None:
         require(not path.is_file(), f"--write-schema: {path} exists already.")
         check_file(path, "--write-schema")
-    findings, declared = look(request, recipe=recipe)
+    findings, declared = preview(request, recipe=recipe)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(declared.to_json(), indent=2) + "\n")

@@ -75,7 +75,7 @@ def pretrain_to_result(
         experiment = copied(config)
         apply(experiment, texts, log=said.append)
     else:
-        kept = OwnData.kept(workdir) if config.endswith(":own") else None
+        kept = OwnData.of_run(workdir) if config.endswith(":own") else None
         experiment = load(config, texts, data=kept, log=said.append)
     check(
         not begun or (Path(experiment.data) / "store.json").is_file(),

@@ -1,1 +1,1 @@
-"""The command line: one small file per command, with no logic of its own."""
+"""The command line: one small file per command, which only declares options and calls a function of `api`."""

@@ -1,4 +1,4 @@
-"""What the operating system refuses, as one sentence."""
+"""Messages for errors of the operating system, such as a full disk."""
 
 import errno
 
@@ -7,20 +7,20 @@ _REMEDIES = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
     errno.EFBIG: _FULL,
-    errno.EACCES: "give yourself the right to it, or choose another place",
-    errno.EPERM: "give yourself the right to it, or choose another place",
-    errno.EROFS: "choose a place that can be written",
+    errno.EACCES: "change its permissions, or choose another path",
+    errno.EPERM: "change its permissions, or choose another path",
+    errno.EROFS: "choose a path that can be written",
     errno.ENOENT: "check the path",
-    errno.ENOTDIR: "a part of this path is a file; choose another place",
-    errno.EISDIR: "this is a folder where a file is needed; choose another place",
-    errno.EEXIST: "a file is where a folder is needed; choose another place",
-    errno.EIO: "look after the disk; what was saved remains, and the same command continues",
+    errno.ENOTDIR: "a part of this path is a file; choose another path",
+    errno.EISDIR: "a folder has the name of a file that the command writes; choose another path",
+    errno.EEXIST: "a file has the name of a folder that the command makes; choose another path",
+    errno.EIO: "check the disk; what was saved remains, and the same command continues",
     errno.EMFILE: "raise the limit of open files (ulimit -n); the same command continues",
 }
 
 
 def sentence_of(error: OSError) -> str:
-    """Return the file, the reason and the remedy.
+    """Return a sentence with the file, the reason and the remedy.
 
     Example:
       >>> sentence_of(OSError(errno.ENOSPC, "No space left on device", "runs/a/metrics.jsonl"))[:46]
@@ -29,5 +29,5 @@ def sentence_of(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     where = f"{' -> '.join(names)}: " if names else ""
-    remedy = _REMEDIES.get(error.errno or 0, "mend that; the same command continues")
+    remedy = _REMEDIES.get(error.errno or 0, "when that is fixed, the same command continues")
     return f"{where}{reason[:1].lower()}{reason[1:]}; {remedy}."

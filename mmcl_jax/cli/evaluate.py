@@ -1,4 +1,4 @@
-"""`mmcl evaluate`: what runs are worth."""
+"""`mmcl evaluate`: measure the features of runs."""
 
 import argparse
 from pathlib import Path
@@ -15,29 +15,37 @@ from mmcl_jax.tasks import TASKS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("--run", type=Path, nargs="+", required=True, help="runs; those of one experiment differ by seed")
+    add("--run", type=Path, nargs="+", required=True, help="runs to evaluate; seeds of one experiment form one row")
     add(
         "--checkpoint",
         type=types.checkpoint,
-        help="of each run: latest (the default), best (by validation loss), or a step",
+        help="checkpoint of each run: latest (the default), best (by validation loss), or a step such as 2000",
     )
-    add("--store", type=Path, help="store to evaluate on, or where that has moved which the first run was trained on")
-    add("--allow-overlap", action="store_true", help="test rows may be rows that a run was trained on")
-    add("--protocol", type=types.names, help=f"how to evaluate, some of {','.join(PROTOCOLS)}")
-    add("--input", type=types.names, help="what to predict from, such as image,table,image+table")
+    add(
+        "--store",
+        type=Path,
+        help="store to evaluate on, or the new path of the runs' store; by default the runs' store",
+    )
+    add("--allow-overlap", action="store_true", help="evaluate even if runs were trained on test rows")
+    add("--protocol", type=types.names, help=f"protocols, some of {','.join(PROTOCOLS)}, such as probe,knn")
+    add("--input", type=types.names, help="inputs to predict from, such as image,table,image+table")
     add("--fraction", type=types.fractions, help="shares of the training labels, such as 1,0.1,0.01")
     add("--per-class", type=types.counts, help="labels per class, such as 5,20")
     add("--subset", type=types.names, help="named subsets of the store, such as train_10,train_balanced")
-    add("--label", type=types.names, help="labels to predict, the first that is a class by default; a+b is one task")
-    add("--task", help=f"what the labels are, where they can be several of {','.join(TASKS)}: an ordinal one, class")
-    add("--seeds", type=types.count, help="random draws of labels and starts of training, per run and budget")
-    add("--baselines", type=types.names, help="also evaluate these; empty for none")
-    add("--learning-rates", type=types.rates, help="to choose from on validation, such as 1e-2,1e-3")
-    add("--max-epochs", type=types.count, help="most epochs; in probe, one has at least 25 steps")
+    add(
+        "--label",
+        type=types.names,
+        help="labels to predict, such as model,price; a+b is one task; the first class label by default",
+    )
+    add("--task", help=f"task of the labels, one of {','.join(TASKS)}, in place of the label's own")
+    add("--seeds", type=types.count, help="random draws of labels and initial weights, per run and budget")
+    add("--baselines", type=types.names, help='baselines to evaluate, too; "" for none')
+    add("--learning-rates", type=types.rates, help="rates of which validation selects one, such as 1e-2,1e-3")
+    add("--max-epochs", type=types.count, help="limit of epochs; an epoch of probe has at least 25 steps")
     add(
         "--out",
         type=Path,
-        help="results file, which is added to; RUN/evaluation.json by default for a single run",
+        help="results file to write, or to add scores to; RUN/evaluation.json by default for a single run",
     )
     add(
         "--keep",
@@ -45,14 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=True,
         metavar="DIR",
-        help="keep the heads that are trained, in RUN/heads, or in DIR; `load_head` reads them",
+        help="save the trained heads in RUN/heads, or in DIR; `load_head` reads them",
     )
-    add("--again", action="store_true", help="compute what is in the results file already, and replace it")
-    types.default_as(evaluate, parser)
+    add("--again", action="store_true", help="compute scores that the results file has again, and replace them")
+    types.set_defaults(parser, evaluate)
 
 
 def run(options: argparse.Namespace) -> None:
     """Evaluate, print the tables and write the results."""
-    scores = evaluate(**types.given_to(evaluate, options))
+    scores = evaluate(**types.arguments_of(evaluate, options))
     show(scores.grids, Console())
     print(scores.note)

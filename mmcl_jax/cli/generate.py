@@ -1,4 +1,4 @@
-"""`mmcl generate`: drawn data in the on-disk format of a data set that cannot be shipped."""
+"""`mmcl generate`: write artificial data in the files of a data set that cannot be shipped."""
 
 import argparse
 from pathlib import Path
@@ -11,21 +11,20 @@ from mmcl_jax.synthetic import GENERATORS
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("name", choices=GENERATORS.names(), help="whose format")
-    parser.add_argument("--out", type=Path, required=True, help="folder to make")
+    parser.add_argument("name", choices=GENERATORS.names(), help="data set whose format to write")
+    parser.add_argument("--out", type=Path, required=True, help="folder to make, such as raw/dvm")
     parser.epilog = options_text(GENERATORS)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
 
 
 def run(options: argparse.Namespace) -> None:
-    """Draw and write."""
+    """Draw the data and write them."""
     options.options = options.overrides
-    generate(**types.given_to(generate, options))
+    generate(**types.arguments_of(generate, options))
 
 
 def options_text(registry: Registry) -> str:
-    """Return the options of every entry, as they are typed."""
-    lines = ["options of each, with their defaults:"]
+    """Return the options of every data set, in the form of the command line."""
+    lines = ["Options of each data set, with their defaults:"]
     for name in registry.names():
         lines.append(f"  {name}")
         lines += [f"    --dataset.{key}={parameter.default}" for key, parameter in registry.options(name).items()]

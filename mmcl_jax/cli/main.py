@@ -1,9 +1,10 @@
-"""`mmcl`: the entry point."""
+"""`mmcl`: the entry point of the command line."""
 
 import argparse
 import importlib
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import NoReturn
@@ -15,16 +16,38 @@ from mmcl_jax.signals import ends_at_sigterm
 from mmcl_jax.text import visible
 
 COMMANDS = {
-    "prepare": "a table and a folder of images become a store",
-    "generate": "drawn data in the format of a data set that cannot be shipped",
-    "pretrain": "train the encoders of an experiment; the same command resumes",
-    "evaluate": "what runs are worth: linear probes, fine-tuning, nearest neighbours and retrieval",
-    "reproduce": "a table of a paper, ours beside the published numbers; the same command continues",
-    "upgrade": "a store or run of an earlier version becomes one of today's",
-    "quickstart": "all of it on the small real data set that ships with the package",
+    "prepare": "make a store from a table and a folder of images",
+    "generate": "write artificial data in the format of a data set that cannot be shipped",
+    "pretrain": "train the encoders of an experiment; the same command continues a run",
+    "evaluate": "measure runs by linear probes, fine-tuning, nearest neighbours and retrieval",
+    "reproduce": "make a table of a paper, with our numbers beside the published ones",
+    "upgrade": "convert a store or run of an earlier version to the current format",
+    "quickstart": "prepare, pretrain and evaluate on the small real data set of the package",
 }
 
-# The same from Python, which `--help` shows beside the options; `mj` is `import mmcl_jax as mj`.
+# Examples of every command, which `--help` shows before the options.
+EXAMPLES = {
+    "prepare": (
+        "mmcl prepare --table ads.csv --images photos/ --image-column file --label model --out stores/ads",
+        "mmcl prepare --table ads.csv --images photos/ --image-column file --check",
+        "mmcl prepare --table may.csv --images may/ --like runs/ads --out stores/may",
+    ),
+    "generate": ("mmcl generate dvm --out raw/dvm --dataset.ads=4000",),
+    "pretrain": (
+        "mmcl pretrain --config mmcl/mmcl:own --config.data=stores/ads --workdir runs/ads",
+        "mmcl pretrain --config mine.py --config.data=stores/ads --config.epochs=20 --workdir runs/mine",
+    ),
+    "evaluate": (
+        "mmcl evaluate --run runs/ads --protocol probe,knn --per-class 5,20",
+        "mmcl evaluate --run runs/ads --protocol finetune --learning-rates 1e-3,1e-4",
+        "mmcl evaluate --run runs/ads-0 runs/ads-1 runs/simclr-0 --out comparison.json",
+    ),
+    "reproduce": ("mmcl reproduce mmcl/table1 --data stores/ads --variant own --out tables",),
+    "upgrade": ("mmcl upgrade stores/ads", "mmcl upgrade runs/ads"),
+    "quickstart": ("mmcl quickstart --seeds 3",),
+}
+
+# The same from Python, which `--help` shows, too; `mj` is `import mmcl_jax as mj`.
 FROM_PYTHON = {
     "prepare": 'mj.prepare("ads.csv", "photos/", image_column="file", label="model", out="stores/ads")',
     "generate": 'mj.generate("dvm", out="raw/dvm")',
@@ -35,15 +58,15 @@ FROM_PYTHON = {
     "quickstart": 'mj.quickstart("mmcl_quickstart", seeds=3)',
 }
 
-# Options whose keys are not fixed, and the commands that take them.
+# Options with any key of a config or data set, and the commands that take them.
 DOTTED = {"--config.": ("pretrain", "reproduce"), "--dataset.": ("prepare", "generate")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
+    """Run a command and return its exit status.
 
-    Returns the exit status: 0, 1 if a worker process died, 2 for bad input or a file or disk that cannot be used, 75 if
-    it was asked to stop (SIGTERM) and the same command continues, 130 for Ctrl-C.
+    The status is 0 for success, 1 if a worker process died, 2 for bad input and for a file or disk that cannot be used,
+    75 after a stop (SIGTERM) from which the same command continues, and 130 for Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     with ends_at_sigterm(words[0] if words else "", leaves=arguments is None):
@@ -52,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(words: list[str]) -> int:
     parser = _parser()
-    # Only the command that is asked for is imported: `mmcl --help` need not load JAX.
+    # Only the module of the command is imported, so that `mmcl --help` does not load JAX.
     if words and words[0] in COMMANDS:
         command = importlib.import_module(f"mmcl_jax.cli.{words[0]}")
         command.add_arguments(parser.commands[words[0]])
@@ -61,7 +84,7 @@ def _main(words: list[str]) -> int:
     for word in dotted:
         prefix = next(prefix for prefix in DOTTED if word.startswith(prefix))
         if options.command not in DOTTED[prefix]:
-            parser.error(f"{word} belongs to mmcl {DOTTED[prefix][0]}")
+            parser.error(f"{word} is an option of mmcl {' and '.join(DOTTED[prefix])}, not of mmcl {options.command}")
     options.overrides = [word.partition(".")[2] for word in dotted]
     _quiet()
     try:
@@ -72,16 +95,15 @@ def _main(words: list[str]) -> int:
         print(f"mmcl {options.command}: {error}", file=sys.stderr)
         return 2
     except BrokenProcessPool:
-        sentence = (
-            "a worker process died, perhaps for want of memory; the same command continues, also with fewer --workers."
-        )
-        print(f"mmcl {options.command}: {sentence}", file=sys.stderr)
+        sentence = "a worker process died, perhaps for lack of memory; the same command continues"
+        fewer = ", also with fewer --workers" if "workers" in options else ""
+        print(f"mmcl {options.command}: {sentence}{fewer}.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        again = "begins anew" if options.command == "generate" else "continues"
+        again = "starts again" if options.command == "generate" else "continues"
         print(f"mmcl {options.command}: interrupted; the same command {again}.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output left
+    except BrokenPipeError:  # the program that read the output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if options.debug:
@@ -92,22 +114,30 @@ def _main(words: list[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser that knows the parsers of its commands."""
+    """An argument parser with the parsers of its commands."""
 
     commands: dict[str, argparse.ArgumentParser]
 
     def error(self, message: str) -> NoReturn:
-        """Print the usage and the message, which may quote what was typed, and exit with status 2."""
+        """Print the usage and the message, which may quote the arguments, and exit with status 2."""
         super().error(visible(message))
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows defaults, where there is one."""
+    """A help formatter that shows defaults, fills paragraphs, and keeps indented lines, which are examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(
+            line if line.startswith(" ") else textwrap.fill(line, width, break_long_words=False)
+            for line in text.splitlines()
+        )
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if isinstance(action.default, tuple) and action.default:
             return f"{action.help} (default: {','.join(map(str, action.default))})"
-        return action.help if action.default in (None, (), False) else super()._get_help_string(action)
+        if isinstance(action.default, bool) or action.default in (None, (), 0, ""):
+            return action.help
+        return super()._get_help_string(action)
 
 
 def _parser() -> _Parser:
@@ -116,15 +146,24 @@ def _parser() -> _Parser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     parser.commands = {}
     for name, help_text in COMMANDS.items():
-        description = f"{help_text}. The same from Python (import mmcl_jax as mj): {FROM_PYTHON[name]}"
-        sub = subparsers.add_parser(name, help=help_text, description=description, formatter_class=_Formatter)
-        sub.add_argument("--debug", action="store_true", help="show the traceback of bad input")
+        usage = f"mmcl {name} ..., as in the examples of mmcl {name} --help"
+        sub = subparsers.add_parser(
+            name, usage=usage, help=help_text, description=_description(name), formatter_class=_Formatter
+        )
+        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
         parser.commands[name] = sub
     return parser
 
 
+def _description(name: str) -> str:
+    """Return the description of a command with its examples, in the shell and in Python."""
+    examples = "\n".join(f"  {line}" for line in EXAMPLES[name])
+    summary = COMMANDS[name][:1].upper() + COMMANDS[name][1:]
+    return f"{summary}.\n\n{examples}\n\nThe same from Python, with import mmcl_jax as mj:\n\n  {FROM_PYTHON[name]}"
+
+
 def _quiet() -> None:
-    """Silence what libraries log of their success; keep their warnings and errors."""
+    """Silence the progress messages of libraries, but not their errors."""
     import logging
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

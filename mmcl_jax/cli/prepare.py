@@ -1,4 +1,4 @@
-"""`mmcl prepare`: raw data to store."""
+"""`mmcl prepare`: make a store from raw data."""
 
 import argparse
 import os
@@ -17,85 +17,132 @@ from mmcl_jax.text import visible
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    what = parser.add_argument_group("what to read")
-    what.add_argument("--table", type=Path, help="CSV, TSV or Parquet file with a header")
-    what.add_argument("--images", type=Path, help="folder the image paths are relative to")
-    what.add_argument("--follow-links", type=Path, help="another folder that links in --images may lead into")
-    what.add_argument("--image-column", type=types.names, help="column with the image path, or several")
-    what.add_argument("--dataset", choices=recipes.RECIPES.names(), help="a named data set instead of a table")
-    what.add_argument("--root", type=Path, help="its folder (of tfds, the name; of measured, where its pictures go)")
-    what.add_argument("--separator", help="between cells; by default a comma, or a tab in .tsv")
-    what.add_argument("--encoding", help="of the table")
-    what.add_argument("--decimal", help="mark before the fraction of numbers, in text files; a point by default")
+    what = parser.add_argument_group("files to read")
+    what.add_argument("--table", type=Path, help="CSV, TSV or Parquet file with a header, such as ads.csv")
+    what.add_argument(
+        "--images", type=Path, help="folder of the images, such as photos/; image paths are relative to it"
+    )
+    what.add_argument("--follow-links", type=Path, help="another folder that links in --images may point into")
+    what.add_argument(
+        "--image-column", type=types.names, help="column of image paths, such as file, or several: front,side"
+    )
+    what.add_argument(
+        "--dataset", choices=recipes.RECIPES.names(), help="named data set, in place of --table and --images"
+    )
+    what.add_argument(
+        "--root",
+        type=Path,
+        help="folder of the named data set (for tfds, its name there; for measured, a folder to write its images into)",
+    )
+    what.add_argument("--separator", help="separator of cells; by default a comma, or a tab in .tsv files")
+    what.add_argument("--encoding", help="encoding of text files, such as latin-1")
+    what.add_argument("--decimal", help="decimal mark of numbers in text files, such as ,; a point by default")
     what.add_argument("--thousands", help="mark between groups of three digits (, . ' or a blank); none by default")
-    what.add_argument("--missing", type=types.names, help="words for no value; by default NA, NaN, null and so on")
+    what.add_argument(
+        "--missing", type=types.names, help="words for missing values, such as NA,-99; by default NA, NaN, null, ..."
+    )
     what.add_argument(
         "--request",
         type=Path,
-        help="JSON file of options, and of any number of entries and targets (docs/data.md); store.json holds it, too",
+        help="JSON file with these options, and with further entries and targets (docs/data.md); a store's store.json "
+        "is one, too",
     )
-    what.add_argument("--cohort", choices=["outer", "inner"], help="of several entries: any, or all of them")
+    what.add_argument(
+        "--cohort", choices=["outer", "inner"], help="rows to keep: with any entry (outer), or with all entries (inner)"
+    )
 
-    columns = parser.add_argument_group("what the columns are")
-    columns.add_argument("--schema", type=Path, help="JSON file that declares columns; see docs/data.md")
+    columns = parser.add_argument_group("meaning of the columns")
+    columns.add_argument(
+        "--schema", type=Path, help="JSON file that declares columns, from --write-schema; see docs/data.md"
+    )
     columns.add_argument(
         "--like",
         type=Path,
-        help="run or store: columns, categories, classes and pictures as there, to evaluate the run",
+        help="run or store, such as runs/ads, whose columns, categories, classes and image size the new store has, to "
+        "evaluate the run on new rows",
     )
-    columns.add_argument("--label", type=types.names, help="columns to predict; not used as features")
-    columns.add_argument("--key-column", help="column that identifies a row; the image path by default")
-    columns.add_argument("--group-column", help="column of the subject; a subject is never in two splits")
-    columns.add_argument("--ignore", type=types.names, help="columns to leave out")
-    columns.add_argument("--categorical", type=types.names, help="number columns that are categories")
+    columns.add_argument("--label", type=types.names, help="columns to predict, such as model; they are no features")
+    columns.add_argument("--key-column", help="column that identifies a row; by default the image path")
+    columns.add_argument("--group-column", help="column of subjects, such as owner; a subject is never in two splits")
+    columns.add_argument("--ignore", type=types.names, help="columns to leave out, such as notes,url")
+    columns.add_argument("--categorical", type=types.names, help="columns of numbers that are categories, such as year")
 
-    pictures = parser.add_argument_group("how images are stored")
-    pictures.add_argument("--image-size", type=types.size, help="128, or 96x128 (height x width); else as they are")
-    pictures.add_argument("--channels", type=types.count, help="1 or 3; else what the images have")
-    pictures.add_argument("--bits", type=int, choices=[8, 16], help="16 keeps deep pixels without loss")
-    pictures.add_argument("--stack", choices=["channels", "views"], help="several image columns")
-    pictures.add_argument("--resize", choices=FILTERS, help="filter")
-    pictures.add_argument("--no-antialias", action="store_false", dest="antialias", help="interpolate at points")
-    pictures.add_argument("--aspect", choices=["stretch", "crop", "pad"], help="if it differs")
-    pictures.add_argument("--transparent", choices=["white", "black"], help="becomes this")
-    pictures.add_argument(
+    images = parser.add_argument_group("stored images")
+    images.add_argument(
+        "--image-size",
+        type=types.size,
+        help="size to store, 128 or 96x128 (height x width); by default the files' size",
+    )
+    images.add_argument("--channels", type=types.count, help="1 or 3; by default the channels of the files")
+    images.add_argument("--bits", type=int, choices=[8, 16], help="16 stores pixels of 16 bits without loss")
+    images.add_argument(
+        "--stack",
+        choices=["channels", "views"],
+        help="store several image columns as channels of one image, or as separate views",
+    )
+    images.add_argument("--resize", choices=FILTERS, help="filter for resizing")
+    images.add_argument(
+        "--no-antialias", action="store_false", dest="antialias", help="resize by interpolation at points"
+    )
+    images.add_argument(
+        "--aspect",
+        choices=["stretch", "crop", "pad"],
+        help="treatment of other aspect ratios than that of --image-size",
+    )
+    images.add_argument("--transparent", choices=["white", "black"], help="background behind transparent pixels")
+    images.add_argument(
         "--intensity",
         type=types.intensity,
-        help="range of deep pixels: minmax, full, 0:4095",
+        help="range of pixels of more than 8 bits: minmax (of each image), full (of the type), or numbers: 0:4095",
     )
-    pictures.add_argument("--nan", choices=["refuse", "background"], help="pictures with values that are not finite")
-    pictures.add_argument("--max-pixels", type=types.count, help="larger ones are bad")
-    pictures.add_argument("--duplicates", choices=["quarantine", "keep"], help="same pixels")
+    images.add_argument(
+        "--nan",
+        choices=["refuse", "background"],
+        help="treatment of values that are not finite: quarantine the row (refuse), or make them black (background)",
+    )
+    images.add_argument("--max-pixels", type=types.count, help="limit of pixels per image file; larger images are bad")
+    images.add_argument(
+        "--duplicates", choices=["quarantine", "keep"], help="treatment of images that are equal, pixel by pixel"
+    )
 
-    rows = parser.add_argument_group("how rows are divided")
-    rows.add_argument("--split-column", help="column that holds train, val or test")
-    rows.add_argument("--split-ids", type=types.paths, help="files of identifiers: TRAIN,VAL,TEST")
-    rows.add_argument("--split", type=types.three_fractions, help="shares of train, val, test")
+    rows = parser.add_argument_group("splits")
+    rows.add_argument("--split-column", help="column with the words train, val and test")
+    rows.add_argument("--split-ids", type=types.paths, help="three files of identifiers: train.txt,val.txt,test.txt")
+    rows.add_argument("--split", type=types.three_fractions, help="shares of train, val and test")
     rows.add_argument(
-        "--group-near-duplicates", action="store_true", help="nearly equal pictures are never in two splits"
+        "--group-near-duplicates", action="store_true", help="never put near-duplicate images into different splits"
     )
-    rows.add_argument("--folds", type=types.count, help="also divide all rows into so many folds, for cross-validation")
-    rows.add_argument("--subsets", type=types.fractions, help="nested shares of train with labels")
-    rows.add_argument("--seed", type=int, help="of the draws")
-    rows.add_argument("--max-bad", type=float, help="share of rows that may be quarantined")
+    rows.add_argument("--folds", type=types.count, help="number of folds for cross-validation, such as 5")
+    rows.add_argument("--subsets", type=types.fractions, help="shares of train for few labels, as nested subsets")
+    rows.add_argument("--seed", type=int, help="seed of the random draws")
+    rows.add_argument(
+        "--max-bad", type=float, help="largest share of rows that may be bad; with more, the command stops"
+    )
 
-    parser.add_argument("--out", type=Path, help="store to make")
-    parser.add_argument("--workers", type=types.count, help="processes")
-    parser.add_argument("--check", action="store_true", help="only say what is understood, and what a forest gets")
-    parser.add_argument("--write-schema", type=Path, help="write what is understood as a --schema file to edit")
-    types.default_as(prepare, parser)
-    parser.set_defaults(workers=os.cpu_count() or 1)  # a function is called where processes may not be begun
-    sets = [f"{name} ({', '.join(recipes.RECIPES.options(name))})" for name in recipes.RECIPES.names()]
-    parser.epilog = f"Options of a data set are given as --dataset.KEY=VALUE: {'; '.join(sets)}."
+    parser.add_argument("--out", type=Path, help="folder of the store to make, such as stores/ads")
+    parser.add_argument("--workers", type=types.count, help="number of processes")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="print how the columns are read, and a random forest's score; write nothing",
+    )
+    parser.add_argument(
+        "--write-schema", type=Path, help="write how the columns are read as a file for --schema, to edit"
+    )
+    types.set_defaults(parser, prepare)
+    parser.set_defaults(workers=os.cpu_count() or 1)  # the function has 1: its caller may be unable to start processes
+    keys = {name: ", ".join(recipes.RECIPES.options(name)) for name in recipes.RECIPES.names()}
+    sets = [f"{name} ({options})" for name, options in keys.items() if options]
+    parser.epilog = f"Options of a named data set are --dataset.KEY=VALUE, with these keys: {'; '.join(sets)}."
 
 
 def run(options: argparse.Namespace) -> None:
     """Prepare and print a summary."""
     options.options = options.overrides
-    made = prepare(**types.given_to(prepare, options))
-    if isinstance(made, Findings):
-        show(made, Console())
+    result = prepare(**types.arguments_of(prepare, options))
+    if isinstance(result, Findings):
+        show(result, Console())
         return
-    show(Findings.of(made), Console())
-    print(made.describe())
-    print(f"Look at {visible(made.directory / 'card.html')}.")
+    show(Findings.of(result), Console())
+    print(result.describe())
+    print(f"Look at {visible(result.directory / 'card.html')}.")

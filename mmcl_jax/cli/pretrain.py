@@ -1,4 +1,4 @@
-"""`mmcl pretrain`: train an experiment, or continue it."""
+"""`mmcl pretrain`: train an experiment, or continue a run of it."""
 
 import argparse
 import os
@@ -14,20 +14,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         required=True,
-        help=f"a shipped experiment ({', '.join(shipped())}) or the path of a config file. Behind mmcl/NAME a colon "
-        f"and the data, one of {', '.join(data_names())}: mmcl/mmcl:own chooses encoder, view and length from "
-        "your store and device, and says so",
+        help=f"experiment ({', '.join(shipped())}), or path of a config file. mmcl/NAME may name its data set after a "
+        f"colon, one of {', '.join(data_names())}, such as mmcl/simclr:digits. mmcl/NAME:own is for your own store: "
+        "it chooses encoders, views and length from the store and the device, and prints its choices",
     )
-    parser.add_argument("--workdir", type=Path, required=True, help="run to make or continue")
     parser.add_argument(
-        "--distributed", action="store_true", help="this is one of several processes of a cluster's job; see launch/"
+        "--workdir", type=Path, required=True, help="folder of the run to make or continue, such as runs/ads"
     )
-    types.default_as(pretrain_to_result, parser)
-    parser.epilog = "Override config keys with --config.KEY=VALUE, for example --config.batch_size=256."
+    parser.add_argument(
+        "--distributed", action="store_true", help="join the other processes of a cluster's job; see launch/"
+    )
+    types.set_defaults(parser, pretrain_to_result)
+    parser.epilog = (
+        "Override any key of the config with --config.KEY=VALUE, for example --config.batch_size=256 or "
+        "--config.objective.0.temperature=0.2. The run's config.json lists all keys."
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train. Returns 75 (EX_TEMPFAIL) if it was asked to stop before the end: the same command continues."""
+    """Train; return 0, or 75 (EX_TEMPFAIL) after a stop before the end, from which the same command continues."""
     result = pretrain_to_result(
         options.config, options.workdir, overrides=options.overrides, distributed=options.distributed
     )

@@ -10,12 +10,12 @@ from mmcl_jax.cli import types
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--out", type=Path, help="folder for everything it writes")
-    parser.add_argument("--seeds", type=types.count, help="pretrainings of each method")
-    parser.add_argument("--epochs", type=types.count, help="of each pretraining")
-    types.default_as(quickstart, parser)
+    parser.add_argument("--out", type=Path, help="folder for the store, the runs and the results")
+    parser.add_argument("--seeds", type=types.count, help="number of pretraining seeds per method")
+    parser.add_argument("--epochs", type=types.count, help="epochs of each pretraining")
+    types.set_defaults(parser, quickstart)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run it. Returns 75 (EX_TEMPFAIL) if it was asked to stop before the end: the same command continues."""
-    return 0 if quickstart(**types.given_to(quickstart, options)) else os.EX_TEMPFAIL
+    """Run all steps; return 0, or 75 (EX_TEMPFAIL) after a stop, from which the same command continues."""
+    return 0 if quickstart(**types.arguments_of(quickstart, options)) else os.EX_TEMPFAIL

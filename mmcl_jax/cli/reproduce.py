@@ -1,4 +1,4 @@
-"""`mmcl reproduce`: a table of a paper in one command; the same command continues."""
+"""`mmcl reproduce`: make a paper's table; the same command continues after a stop."""
 
 import argparse
 import os
@@ -11,27 +11,43 @@ from mmcl_jax.reproduce.tables import TABLES, VARIANTS
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("table", metavar="TABLE", help=f"one of {', '.join(TABLES)}")
+    parser.add_argument("table", metavar="TABLE", help=f"table to make, one of {', '.join(TABLES)}")
     what = parser.add_argument_group("what to train")
     what.add_argument("--data", type=Path, required=True, help="store to train and evaluate on")
-    what.add_argument("--out", type=Path, required=True, help="folder of all tables of this store; they share runs")
-    what.add_argument("--variant", choices=VARIANTS, help="size and settings of the configs")
-    what.add_argument("--seeds", type=types.count, help="pretrainings of each method")
-    what.add_argument("--epochs", type=types.count, help="of each pretraining; by default as the config says")
-    what.add_argument("--methods", type=types.names, help="rows of the table; all by default, and the reference always")
+    what.add_argument(
+        "--out", type=Path, required=True, help="folder for the tables of this store, which share their runs"
+    )
+    what.add_argument(
+        "--variant", choices=VARIANTS, help="data set whose settings the configs have; own chooses them from your store"
+    )
+    what.add_argument("--seeds", type=types.count, help="number of pretraining seeds per method")
+    what.add_argument("--epochs", type=types.count, help="epochs of each pretraining; by default those of the config")
+    what.add_argument(
+        "--methods",
+        type=types.names,
+        help="methods to train, such as mmcl,simclr; all by default; the reference is always added",
+    )
     how = parser.add_argument_group("how to evaluate")
-    how.add_argument("--label", help="label to predict; the store's first that is a class by default")
-    how.add_argument("--draws", type=types.count, help="of labels, per pretraining; 3 for probes, else 1 by default")
-    how.add_argument("--learning-rates", type=types.fractions, help="to choose from; by default the protocol's own")
-    how.add_argument("--max-epochs", type=types.count, help="of probes and fine-tuning; by default the protocol's own")
-    parser.add_argument("--title", help="of the page; by default the table's and the store's name")
-    types.default_as(reproduce, parser)
+    how.add_argument("--label", help="label to predict; by default the store's first class label")
+    how.add_argument(
+        "--draws", type=types.count, help="draws of labels per pretraining; by default 3 for probes, else 1"
+    )
+    how.add_argument(
+        "--learning-rates",
+        type=types.fractions,
+        help="rates of which validation selects one; by default the protocol's",
+    )
+    how.add_argument(
+        "--max-epochs", type=types.count, help="limit of epochs of probes and fine-tuning; by default the protocol's"
+    )
+    parser.add_argument("--title", help="title of the page; by default the names of the table and the store")
+    types.set_defaults(parser, reproduce)
     parser.epilog = (
-        "Override keys of every pretraining with --config.KEY=VALUE, for example --config.dtype=bfloat16. A key that "
-        "only some methods have is set in these."
+        "Override keys of every pretraining's config with --config.KEY=VALUE, for example --config.dtype=bfloat16. A "
+        "key that only some methods have is set for those methods."
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Reproduce. Returns 75 (EX_TEMPFAIL) if it was asked to stop before the end: the same command continues."""
-    return 0 if reproduce(**types.given_to(reproduce, options)).finished else os.EX_TEMPFAIL
+    """Make the table; return 0, or 75 (EX_TEMPFAIL) after a stop, from which the same command continues."""
+    return 0 if reproduce(**types.arguments_of(reproduce, options)).finished else os.EX_TEMPFAIL

@@ -1,4 +1,4 @@
-"""Types of command-line options, and their defaults."""
+"""Types and defaults of command-line options."""
 
 import argparse
 import csv
@@ -17,13 +17,13 @@ def size(text: str) -> tuple[int, int]:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Read comma-separated names; a name with a comma stands in quotation marks, as in a CSV file: `"a,b",c`."""
+    """Read comma-separated names; a name with a comma is written in quotation marks, as in a CSV file: `"a,b",c`."""
     try:
         (record,) = csv.reader([text], strict=True, skipinitialspace=True) if text else ([],)
     except (csv.Error, ValueError) as error:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a list of names such as a,b; a name that has a comma or begins with a quotation mark "
-            f"stands in quotation marks, with its own ones doubled: '\"a,b\",c' ({error})"
+            f"{text!r} is not a list of names such as a,b; write a name with a comma, or with a quotation mark at its "
+            f"start, in quotation marks, and double its own: '\"a,b\",c' ({error})"
         ) from error
     return tuple(part for part in record if part)
 
@@ -32,14 +32,14 @@ def _numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 0.1,0.01") from error
 
 
 def rates(text: str) -> tuple[float, ...]:
     """Read comma-separated numbers above 0."""
     numbers = _numbers(text)
     if not all(0 < number < float("inf") for number in numbers):
-        raise argparse.ArgumentTypeError(f"{text!r}: a learning rate lies above 0")
+        raise argparse.ArgumentTypeError(f"{text!r}: a learning rate must be above 0, such as 0.001")
     return numbers
 
 
@@ -47,7 +47,7 @@ def fractions(text: str) -> tuple[float, ...]:
     """Read comma-separated numbers in (0, 1]."""
     numbers = _numbers(text)
     if not all(0 < number <= 1 for number in numbers):
-        raise argparse.ArgumentTypeError(f"{text!r}: a fraction lies above 0 and is at most 1")
+        raise argparse.ArgumentTypeError(f"{text!r}: a fraction must be above 0 and at most 1, such as 0.1")
     return numbers
 
 
@@ -66,7 +66,7 @@ def checkpoint(text: str) -> int | Literal["latest", "best"]:
     if text == "best":
         return "best"
     if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not latest, best or a step")
+        raise argparse.ArgumentTypeError(f"{text!r} is not latest, best or a step such as 2000")
     return int(text)
 
 
@@ -74,7 +74,7 @@ def counts(text: str) -> tuple[int, ...]:
     """Read comma-separated positive integers."""
     parts = text.split(",")
     if not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of positive numbers")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of positive whole numbers such as 5,20")
     return tuple(int(part) for part in parts)
 
 
@@ -82,7 +82,7 @@ def count(text: str) -> int:
     """Read a positive integer."""
     numbers = counts(text)
     if len(numbers) != 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not one number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not one number such as 5")
     return numbers[0]
 
 
@@ -102,17 +102,17 @@ def intensity(text: str) -> str | tuple[float, float]:
         raise argparse.ArgumentTypeError(f"{text!r} is not minmax, full, or a range such as 0:4095") from error
 
 
-def default_as(function: Callable[..., Any], parser: argparse.ArgumentParser) -> None:
-    """Give the options of a command the defaults that the parameters of its function have.
+def set_defaults(parser: argparse.ArgumentParser, function: Callable[..., Any]) -> None:
+    """Give the options of a command the defaults of its function's parameters.
 
     Args:
-      function: from `mmcl_jax.api`; its parameters without a default are required options.
-      parser: with all options declared.
+      parser: the command's parser, with all its options.
+      function: a function of `mmcl_jax.api`; its parameters without a default are required options.
     """
     parameters = inspect.signature(function).parameters.values()
-    parser.set_defaults(**{one.name: one.default for one in parameters if one.default is not inspect.Parameter.empty})
+    parser.set_defaults(**{p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty})
 
 
-def given_to(function: Callable[..., Any], options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of a command as the arguments of its function."""
+def arguments_of(function: Callable[..., Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Return the function's arguments from the options of its command."""
     return {name: getattr(options, name) for name in inspect.signature(function).parameters}

@@ -1,4 +1,4 @@
-"""`mmcl upgrade`: a store or run of an earlier version becomes one of today's."""
+"""`mmcl upgrade`: convert a store or run of an earlier version to the current format."""
 
 import argparse
 from pathlib import Path
@@ -9,11 +9,13 @@ from mmcl_jax.cli import types
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("path", metavar="STORE|RUN", type=Path, help="folder of the store or run")
-    parser.add_argument("--out", type=Path, help="of a store: make a copy there, and leave the old one as it is")
-    types.default_as(upgrade, parser)
+    parser.add_argument("path", metavar="STORE|RUN", type=Path, help="folder of the store or run, such as stores/ads")
+    parser.add_argument(
+        "--out", type=Path, help="folder for an upgraded copy of a store; by default the store itself is upgraded"
+    )
+    types.set_defaults(parser, upgrade)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Upgrade in place, or to `--out`, and say what was done."""
-    upgrade(**types.given_to(upgrade, options))
+    """Upgrade in place, or into `--out`, and print a summary."""
+    upgrade(**types.arguments_of(upgrade, options))

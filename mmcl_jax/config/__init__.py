@@ -1,7 +1,8 @@
-"""Configs: how an experiment is written down, loaded, overridden and kept.
+"""Configs: the definition, loading and overriding of experiments.
 
-An experiment is a file with a function `get_config()`; see `configs/` for the shipped ones. Every option of every
-encoder, view, term and optimizer is in the resolved config, because their factories' signatures fill it (`registry`).
+An experiment is a file with a function `get_config()`; `configs/` has the shipped experiments. The resolved config has
+every option of every encoder, view, term and optimizer, since the signatures of their factories complete it (see
+`registry`).
 """
 
 from mmcl_jax.config.data import Data, data_names, preset

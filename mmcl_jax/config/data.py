@@ -1,4 +1,4 @@
-"""The data sets that the experiments of a paper come for, and the preset of each."""
+"""The data sets that shipped experiments are defined for, with the preset of each."""
 
 from collections.abc import Mapping
 from typing import Literal, get_args
@@ -9,18 +9,18 @@ from mmcl_jax.config.preset import Preset
 from mmcl_jax.config.presets import CARDIAC, CARS, DIGITS, DVM
 from mmcl_jax.errors import check
 
-# DVM-CAR and UK Biobank cardiac at the published size; the shipped digits and drawn cars at one for two cores; and a
-# store of one's own, "own" on the command line.
+# DVM-CAR and UK Biobank cardiac at the published size; the shipped digits and drawn cars at a size for two cores; and
+# the user's own store, "own" on the command line.
 Data = Literal["dvm", "cardiac", "digits", "cars"] | OwnData
 
 _PRESETS: Mapping[str, Preset] = {"dvm": DVM, "cardiac": CARDIAC, "digits": DIGITS, "cars": CARS}
 
 
 def preset(data: Data) -> Preset:
-    """Return the preset of a data set, or the preset that a store and the devices decide.
+    """Return the preset of a data set, or the preset that is chosen for the user's own store and devices.
 
     Raises:
-      UserError: there is no such data set.
+      UserError: there is no preset for the data set.
     """
     if isinstance(data, OwnData):
         return choose(data)
@@ -29,5 +29,5 @@ def preset(data: Data) -> Preset:
 
 
 def data_names() -> tuple[str, ...]:
-    """Return the names of data sets that may follow the colon of a config's name on the command line."""
+    """Return the names that may follow the colon in a config's name, as in `mmcl/mmcl:digits`."""
     return (*get_args(get_args(Data)[0]), "own")

@@ -1,4 +1,4 @@
-"""The parts a config is made of."""
+"""The parts of a config, and the keys that all experiments share."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ optimizer = OPTIMIZERS.spec
 schedule = SCHEDULES.spec
 sampler = SAMPLERS.spec
 
-# Entries of a config that name a factory: a group of them by the user's names, a list of them, or a single one.
+# Keys of a config with the registries of their parts: a group of parts by name, a tuple of parts, or a single part.
 PARTS: dict[str, Registry] = {
     "encoders": ENCODERS,
     "projectors": PROJECTORS,
@@ -40,24 +40,24 @@ def input(**options: Any) -> ConfigDict:
     """Return one entry of `config.inputs`; the name of that entry is the modality.
 
     Options:
-      of: entry of the store that the input is read from; "" for that of the modality's name.
-      missing: what becomes of missing values of a table: "refuse", "mean" (or most frequent category), "iterative"
-        imputation as in MMCL, a learned "token", or an "indicator" beside a zero. Of a vector: "refuse" or "mean".
-      outside: what becomes of a table's numbers beyond the training range in later rows: "keep", "clip" or "missing".
-      columns: which columns of a table are used: "all", those with a tag, such as "morphometric", or those without,
-        "not morphometric".
-      label_as_feature: append the store's class label to the table as one more categorical column (MMCL's LaaF).
+      of: entry of the store that the input is read from; "" for the entry with the modality's name.
+      missing: policy for missing values of a table: "refuse", "mean" (or most frequent category), "iterative"
+        imputation as in MMCL, a learned "token", or an "indicator" beside a zero. For a vector: "refuse" or "mean".
+      outside: policy for a table's numbers outside of the training range: "keep", "clip" or "missing".
+      columns: columns of a table to use: "all", those with a tag, such as "morphometric", or those without it, "not
+        morphometric".
+      label_as_feature: whether the store's class label is appended to the table as a categorical column (MMCL's LaaF).
 
     Raises:
-      UserError: there is no such option.
+      UserError: an option does not exist.
     """
     for option in options:
-        check(option in OPTIONS, f"An input has no option {option!r}; it has {', '.join(OPTIONS)}.")
+        check(option in OPTIONS, f"An input has no option {option!r}; its options are {', '.join(OPTIONS)}.")
     return ConfigDict({**OPTIONS, **options})
 
 
 class Config(ConfigDict):
-    """A config whose groups may have names with dots, such as the projector `"image.local"`."""
+    """A config whose keys may contain dots, such as the projector `"image.local"`."""
 
     def __init__(self, entries: Mapping[str, Any] | None = None) -> None:
         super().__init__(entries, allow_dotted_keys=True)
@@ -67,47 +67,47 @@ class Config(ConfigDict):
 
 
 def experiment() -> ConfigDict:
-    """Return a config with the keys all experiments share, at MMCL's published values; `get_config` fills in the rest.
+    """Return a config with the keys that all experiments share, at MMCL's published values; `get_config` adds the rest.
 
     Keys:
       data: folder of the store.
-      seed: of parameters, order of the data, and views.
-      dtype: of the computation, "float32" or "bfloat16"; parameters are float32.
-      batch_size: examples per step, over all devices.
-      micro_batch: examples that are encoded at a time, over all devices, to save memory; None for all. The loss still
-        contrasts the whole batch.
+      seed: seed of the parameters, the order of the rows, and the views.
+      dtype: type of the computation, "float32" or "bfloat16"; parameters are float32.
+      batch_size: samples per step, over all devices.
+      micro_batch: samples that are encoded at a time, over all devices, to save memory; None for the whole batch. The
+        loss still contrasts the whole batch.
       epochs: passes over the training split.
-      inputs: what the experiment reads of the store, by modality, see `input`.
-      cohort: which rows take part: "outer" keeps those that have at least one of the inputs, "inner" those with all.
-      fold: which of the store's folds is left out of the training rows; None for none.
+      inputs: entries of the store that the experiment reads, by modality, see `input`.
+      cohort: rows that take part: "outer" for rows with at least one of the inputs, "inner" for rows with all.
+      fold: index of the store's fold that is held out as the test split; None for the store's own splits.
       loader: `images` are read "mapped" (from memory-mapped arrays), "streamed" (from the shards), or "auto": streamed
-        where they are larger than memory. `workers` processes draw batches ahead (0: a thread of this one; None: 2
-        where images are streamed, else 0).
-      batch_norm: `group_size` examples are normalised together (None: the whole batch); `momentum`; `epsilon`.
+        if they are larger than memory. `workers` processes draw batches ahead (0: a thread; None: 2 where images are
+        streamed, else 0).
+      batch_norm: `group_size` samples are normalised together (None: the whole batch); `momentum`; `epsilon`.
       log_every: steps between log lines.
       checkpoint_every: steps between checkpoints.
-      keep_checkpoints: how many of the latest are kept, beside the best.
-      keep_every: checkpoints of steps that are multiples of it are kept for good, and made if `checkpoint_every` does
-        not; None for none.
-      skip_nonfinite: a step whose loss, gradient or update is not finite is skipped; so many in a row end the run.
+      keep_checkpoints: number of latest checkpoints to keep, beside the best one.
+      keep_every: checkpoints at multiples of this step are written and never deleted; None for none.
+      skip_nonfinite: a step whose loss, gradient or update is not finite is skipped; this many in a row end the run.
       mesh: `model` devices share each parameter and its optimizer state, if it has more than `shard_above` elements.
-      pairs: how terms walk all pairs: `execution` "gathered", "ring" or "dense", in tiles of `tile` (None: chosen).
-      normalise_terms: "present" divides the loss by the weights of the terms for which any row of the batch has all
-        that they read; None leaves it a sum.
-      target: the moving average that BYOL predicts: `decay` is its first, which rises to 1.
+      pairs: computation of all pairs by the terms: `execution` "gathered", "ring" or "dense", in tiles of `tile` rows
+        (None: chosen automatically).
+      normalise_terms: "present" divides the loss by the weights of the terms whose inputs any row of the batch has;
+        None leaves it a sum.
+      target: EMA of the weights whose embeddings BYOL predicts; `decay` is its initial decay, which rises to 1.
       frozen: path patterns of parameters that are not trained, such as ("encoders.image.*",).
-      rates: what the learning rate is multiplied by, by path pattern, such as {"encoders.table.*": 0.1}.
-      average: `kind` "ema" or "mean" keeps an average of the weights over the steps from epoch `start` on, which is
-        what is evaluated; "ema" has a `decay`. None for none.
-      validation: every so many `epochs`, the loss of the validation rows is measured, and the best checkpoint is kept;
+      rates: factors of the learning rate, by path pattern, such as {"encoders.table.*": 0.1}.
+      average: `kind` "ema" or "mean" evaluates an average of the weights over the steps from epoch `start` on; "ema"
+        has a `decay`. None evaluates the weights themselves.
+      validation: every `epochs` epochs, the loss of the validation rows is measured and the best checkpoint is kept;
         None for never.
-      stop: ends the training when `patience` validation passes in a row (None: any number) gave no loss that is lower
-        by more than `min_delta`.
-      monitor: what is measured between steps every so many `epochs` (None: never), on at most `rows` rows: kNN accuracy
-        with so many `neighbours`, where there are labels, and retrieval between modalities.
-      views, encoders, projectors, predictors: named parts; projectors and predictors by what they project,
-        `MODALITY[.local][:HEAD]`. `objective`: a tuple of terms. `optimizer`, `schedule`, `sampler` (which rows an
-        epoch has): one part each.
+      stop: ends the training after `patience` validation passes in a row (None: never) without a loss that is lower by
+        more than `min_delta`.
+      monitor: every `epochs` epochs (None: never), on at most `rows` rows: the accuracy of kNN with this many
+        `neighbours`, in a store with labels, and retrieval between modalities.
+      views, encoders, projectors, predictors: named parts; the name of a projector or predictor is what it projects,
+        `MODALITY[.local][:HEAD]`. `objective`: a tuple of terms. `optimizer`, `schedule`, `sampler` (the choice and
+        order of an epoch's rows): one part each.
     """
     config = Config(
         {

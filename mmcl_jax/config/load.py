@@ -1,4 +1,4 @@
-"""Finding a config file, and applying `--config.key=value` to what it returns."""
+"""Loading a config file by name or path, and applying overrides `--config.key=value`."""
 
 import ast
 import contextlib
@@ -21,18 +21,18 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.training.runs.renamed import check_key, renamed
 
-OWN = "own"  # what stands for an `OwnData` on the command line, and its key in the config
+OWN = "own"  # the argument that stands for an `OwnData` on the command line, and its key in the config
 
 
 def shipped() -> dict[str, Path]:
-    """Return the path of each experiment that comes with the package, by name."""
+    """Return the path of every experiment that ships with the package, by name."""
     package = Path(str(files("mmcl_jax")))
     folder = package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
     return {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*.py"))}
 
 
 def experiments() -> list[str]:
-    """Return the names of all shipped experiments, as `load` takes them: `NAME`, or `NAME:ARGUMENT` per argument."""
+    """Return the names of all shipped experiments, as `load` takes them: `NAME`, or `NAME:ARGUMENT`."""
     names = []
     for name, path in shipped().items():
         arguments = _arguments(runpy.run_path(str(path))["get_config"])
@@ -47,28 +47,28 @@ def load(
     data: Data | None = None,
     log: Callable[[str], object] = lambda line: None,
 ) -> ConfigDict:
-    """Return the config called `name` (a shipped experiment, or the path of a file with `get_config()`), overridden.
+    """Return the config called `name` with the overrides applied.
 
     Args:
-      name: name or path; behind a colon the argument of `get_config`, if it takes one ("mmcl/byol:cardiac"). A config
-        file is Python: run only those you trust.
-      overrides: texts `key.path=value`; a value is read as a Python literal, or else as text. One that makes `epochs`
-        smaller shortens the warm-up in proportion, unless another sets it. Those of `own.KEY` change what an `:own`
-        config is chosen from.
-      data: the argument itself, in place of its name. For ":own", the description of the store and the devices, by
-        default that of the store in the override `data`, on the devices that JAX sees.
-      log: is told when a warm-up is shortened.
+      name: name of a shipped experiment, or path of a file with `get_config()`; after a colon, the argument of
+        `get_config`, if it takes one ("mmcl/byol:cardiac"). A config file is a program: load only files you trust.
+      overrides: texts `key.path=value`; a value is read as a Python literal, or else as text. An override that reduces
+        `epochs` shortens the warm-up in proportion, unless another override sets the warm-up. Overrides of `own.KEY`
+        change the description that an `:own` config is chosen from.
+      data: the argument itself, in place of its name. For ":own", the description of the store and the devices; by
+        default, it describes the store in the override `data` and the devices that JAX sees.
+      log: called with a line when a warm-up is shortened.
 
     Raises:
-      UserError: there is no such config, it takes no such argument, or an override names no key; ":own" has no store,
-        or a store without columns for a method with a table.
+      UserError: the config does not exist, it does not take the argument, or an override names no key; ":own" has no
+        store, or has a store without columns for a method with a table.
     """
-    known, overrides = shipped(), list(overrides)
+    paths, overrides = shipped(), list(overrides)
     stem, _, argument = name.partition(":")
-    path = known.get(stem, Path(stem))
+    path = paths.get(stem, Path(stem))
     check(
         path.is_file(),
-        f"There is no config {stem!r}: neither a file nor one of the shipped experiments ({', '.join(known)}).",
+        f"There is no config {stem!r}: neither a file nor one of the shipped experiments ({', '.join(paths)}).",
     )
     module = runpy.run_path(str(path))
     check("get_config" in module, f"The config {path} has no function get_config().")
@@ -78,12 +78,12 @@ def load(
         f"The config {stem!r} takes no argument {argument!r}; it takes {', '.join(choices) or 'none'}.",
     )
     if argument == OWN and OwnData in _annotated(module["get_config"]):
-        data = _described(name, overrides, data)
+        data = _own_data(name, overrides, data)
     elif argument and data is not None:
-        raise ValueError(f"the data are said in the name {name!r} and as an argument; say them once")
-    given = data or argument
+        raise ValueError(f"the name {name!r} has the data, and the argument `data` has them too; give one of them")
+    value = data or argument
     with _old_keys(path):
-        config = module["get_config"](given) if given else module["get_config"]()
+        config = module["get_config"](value) if value else module["get_config"]()
         for key in config:
             check_key(key)
     config.name = config.name or path.stem
@@ -99,7 +99,7 @@ def load(
 
 
 def apply(config: ConfigDict, overrides: Sequence[str], *, log: Callable[[str], object] = lambda line: None) -> None:
-    """Override keys of a config in place, by texts `key.path=value`; see `load`.
+    """Apply overrides `key.path=value` to a config, in place; see `load`.
 
     Raises:
       UserError: an override names no key, or has no value.
@@ -107,7 +107,7 @@ def apply(config: ConfigDict, overrides: Sequence[str], *, log: Callable[[str], 
     epochs = config.epochs
     for override in overrides:
         key, separator, text = override.partition("=")
-        check(separator == "=", f"config.{override}: give it a value, as in --config.{override}=VALUE.")
+        check(separator == "=", f"config.{override}: this override has no value; write --config.{override}=VALUE.")
         _assign(config, key, text)
     shortened = shorten_warmup(config, epochs, overrides)
     if shortened is not None:
@@ -115,9 +115,9 @@ def apply(config: ConfigDict, overrides: Sequence[str], *, log: Callable[[str], 
 
 
 def alias(name: str) -> Callable[[], ConfigDict]:
-    """Return a `get_config` that returns the config called `name`, for a file whose name is to be the config's too.
+    """Return a `get_config` that loads the config called `name`, to give an experiment a second name.
 
-    A second name of an experiment is the line `get_config = alias("mmcl/mmcl:digits")`.
+    The file of the second name has the line `get_config = alias("mmcl/mmcl:digits")`.
     """
 
     def get_config() -> ConfigDict:
@@ -131,7 +131,7 @@ def alias(name: str) -> Callable[[], ConfigDict]:
 
 @contextlib.contextmanager
 def _old_keys(path: Path) -> Iterator[None]:
-    """Name the file in which a key has an old name: one that is set, or one that is read, which is no key any more."""
+    """Name the config file in errors about a key that has been renamed, whether the file sets the key or reads it."""
     try:
         yield
     except UserError as error:
@@ -139,27 +139,27 @@ def _old_keys(path: Path) -> Iterator[None]:
     except AttributeError as error:
         name = str(error.name)
         if isinstance(error.obj, ConfigDict) and renamed(name) != name:
-            raise UserError(f"{path}: config.{name}: this key is config.{renamed(name)} now.") from error
+            raise UserError(f"{path}: config.{name}: this key was renamed; write config.{renamed(name)}.") from error
         raise
 
 
 def _annotated(get_config: Callable[..., ConfigDict]) -> tuple[Any, ...]:
-    """Return the values that the parameter of a `get_config` is annotated with: literals and `OwnData`; () if none."""
+    """Return the literals and `OwnData` in the annotation of `get_config`'s parameter, () without a parameter."""
     parameters = list(inspect.signature(get_config).parameters.values())
     options = typing.get_args(parameters[0].annotation) if parameters else ()
     return tuple(value for option in options for value in typing.get_args(option) or (option,))
 
 
 def _arguments(get_config: Callable[..., ConfigDict]) -> tuple[str, ...]:
-    """Return the names that may follow the colon in a config's name; "own" stands for an `OwnData`."""
+    """Return the names that may follow the colon in a config's name; `OwnData` has the name "own"."""
     return tuple(OWN if value is OwnData else value for value in _annotated(get_config))
 
 
-def _described(name: str, overrides: Sequence[str], data: Data | None) -> OwnData:
-    """Return the data an `:own` config is chosen from: `data`, or the store to be trained on, overrides included."""
+def _own_data(name: str, overrides: Sequence[str], data: Data | None) -> OwnData:
+    """Return the description that an `:own` config is chosen from: `data`, or that of the store, with overrides."""
     if not isinstance(data, OwnData):
-        stores = [text for key, _, text in (one.partition("=") for one in overrides) if key == "data"]
-        check(bool(stores), f"config.data: {name} is chosen from your store; name it with --config.data=stores/NAME.")
+        stores = [text for key, _, text in (override.partition("=") for override in overrides) if key == "data"]
+        check(bool(stores), f"config.data: {name} is chosen for your store; give it with --config.data=stores/NAME.")
         data = OwnData.of(Store.open(stores[-1]))
     described = ConfigDict({OWN: data.to_config()})
     for override in overrides:
@@ -176,10 +176,12 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
     for depth, part in enumerate(parts[:-1]):
         parent = _child(parent, part, parts[:depth])
     last = parts[-1]
-    current = None if parts[:-1] == ["rates"] else _child(parent, last, parts[:-1])  # rates are by any pattern
+    current = (
+        None if parts[:-1] == ["rates"] else _child(parent, last, parts[:-1])
+    )  # the keys of `rates` are arbitrary patterns
     check(
         isinstance(parent, ConfigDict) and not _is_group(current),
-        f"config.{key}: this is a group of keys; set one of them.",
+        f"config.{key}: this is a group of keys; set a key in it, as in --config.{key}.KEY=VALUE.",
     )
     value = text if isinstance(current, str) else _literal(text)
     with parent.ignore_type():
@@ -194,7 +196,7 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
 
 
 def _parts(config: ConfigDict, key: str) -> list[str]:
-    """Return the names on the path to a key; those of projectors may have dots, as in `projectors.image.local.out`."""
+    """Return the names on the path to a key; names of projectors may have dots, as in `projectors.image.local.out`."""
     group, _, rest = key.partition(".")
     if group == "rates" and rest:
         return [group, rest]
@@ -204,16 +206,18 @@ def _parts(config: ConfigDict, key: str) -> list[str]:
 
 
 def _child(parent: Any, part: str, path: list[str]) -> Any:
-    here = ".".join(["config", *path])
+    prefix = ".".join(["config", *path])
     if isinstance(parent, tuple):
-        check(part.isdigit() and int(part) < len(parent), f"{here}.{part}: {here} has entries 0 to {len(parent) - 1}.")
+        check(
+            part.isdigit() and int(part) < len(parent), f"{prefix}.{part}: {prefix} has entries 0 to {len(parent) - 1}."
+        )
         return parent[int(part)]
     if not isinstance(parent, ConfigDict):
-        raise UserError(f"{here}.{part}: {here} has no keys below it.")
+        raise UserError(f"{prefix}.{part}: {prefix} has no keys below it.")
     if part not in parent:
         near = difflib.get_close_matches(part, list(parent), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(parent))}."
-        raise UserError(f"{here}.{part}: there is no such key; {hint}")
+        hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(sorted(parent))}."
+        raise UserError(f"{prefix}.{part}: there is no such key; {hint}")
     return parent[part]
 
 

@@ -1,4 +1,4 @@
-"""What `:own` configs are chosen from: the training rows of a store, and the devices that train."""
+"""The description of a store and its devices that an `:own` config is chosen from."""
 
 import dataclasses
 import functools
@@ -15,24 +15,25 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 
 Device = Literal["cpu", "gpu", "tpu"]
-_LOOKED_AT = 256  # pictures that are compared with their mirror images
+_SAMPLE = 256  # images that are compared with their mirror images
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OwnData:
-    """A store and the devices. A run keeps it in its config under `own`, so that a later sitting chooses the same.
+    """The description of a store and the devices. A run stores it in its config as `own`, and so resumes with it.
 
     Attributes:
-      rows: training rows.
-      height: of a stored picture, in pixels.
-      width: of a stored picture, in pixels.
-      channels: of a picture.
-      columns: of the table.
-      incomplete: columns that lack a value in some training row, with the class label, which may become a column.
-      one_sided: share of the difference between pictures and their mirror images that all pictures have in common, see
-        `one_sided`.
+      rows: number of training rows.
+      height: height of a stored image, in pixels.
+      width: width of a stored image, in pixels.
+      channels: number of channels of an image.
+      columns: number of columns of the table.
+      incomplete: number of columns with a missing value in the training rows; the class label, which may become a
+        column, counts too.
+      one_sided: share of the difference between images and their mirror images that all images have in common, see the
+        function `one_sided`.
       device: kind of the devices.
-      devices: number of the devices, of all processes.
+      devices: number of devices over all processes.
     """
 
     rows: int
@@ -46,16 +47,17 @@ class OwnData:
     devices: int
 
     def __post_init__(self) -> None:
-        """Check the values, which an override may have set. Raises `UserError` naming the key."""
+        """Raise `UserError` naming the key if a value, which an override may have set, is invalid."""
         least = {"rows": 2, "height": 1, "width": 1, "channels": 1, "columns": 0, "incomplete": 0, "devices": 1}
         for name, low in least.items():
             value = getattr(self, name)
             check(
-                isinstance(value, int) and value >= low, f"config.own.{name}: {value!r} is no whole number from {low}."
+                isinstance(value, int) and value >= low,
+                f"config.own.{name}: {value!r} is not a whole number of at least {low}.",
             )
         devices = get_args(Device)
         check(self.device in devices, f"config.own.device: {self.device!r} is not one of {', '.join(devices)}.")
-        check(isinstance(self.one_sided, int | float), f"config.own.one_sided: {self.one_sided!r} is no number.")
+        check(isinstance(self.one_sided, int | float), f"config.own.one_sided: {self.one_sided!r} is not a number.")
 
     @classmethod
     def of(cls, store: Store) -> "OwnData":
@@ -80,14 +82,14 @@ class OwnData:
         )
 
     @classmethod
-    def kept(cls, run: Path) -> "OwnData | None":
-        """Return the description that a run was begun with; None without such a run or such a description."""
+    def of_run(cls, run: Path) -> "OwnData | None":
+        """Return the description in the config of a run; None if there is no such run, or it has no description."""
         path = run / "config.json"
-        described = json.loads(path.read_text()).get("own") if path.is_file() else None
-        return None if described is None else cls(**described)
+        fields = json.loads(path.read_text()).get("own") if path.is_file() else None
+        return None if fields is None else cls(**fields)
 
     def to_config(self) -> ConfigDict:
-        """Return the fields as a section of a config."""
+        """Return the fields as the section `own` of a config."""
         return ConfigDict(dataclasses.asdict(self))
 
 
@@ -98,8 +100,8 @@ def this_device() -> Device:
 
 @functools.lru_cache(maxsize=4)
 def _measured(directory: Path, fingerprint: str) -> dict[str, Any]:
-    """Measure what takes a pass over a store's rows, once for the many configs of a table."""
-    del fingerprint  # a store that was made anew in the same folder is read again
+    """Return the fields that need a pass over the rows; cached, since many configs may be chosen for one store."""
+    del fingerprint  # part of the cache key: a new store in the same folder is measured again
     store = Store.open(directory)
     arrays = store.arrays("train", streamed=is_streamed("auto", store))
     unlabelled = "label" in arrays and bool((np.asarray(arrays["label"]) < 0).any())
@@ -110,25 +112,25 @@ def _measured(directory: Path, fingerprint: str) -> dict[str, Any]:
 
 
 def one_sided(images: Any) -> float:
-    """Return how alike the differences d_i between pictures and their mirror images are.
+    """Return how similar the differences d_i between images and their mirror images are.
 
-    |mean_i d_i|^2 / mean_i |d_i|^2, less what chance adds to it: 0 if a picture and its mirror image are equally likely
-    (or equal), 1 if all pictures differ from their mirror images in the same way. Of photos that show things from
-    either side it is near 0; of scans, letters and shoes that all point to the left it is not.
+    This is |mean_i d_i|^2 / mean_i |d_i|^2, corrected for its expectation under chance: 0 if an image and its mirror
+    image are equally likely (or equal), 1 if all images differ from their mirror images in the same way. Photos that
+    show things from either side have values near 0; scans, letters, and shoes that all point to the left do not.
 
     Args:
-      images: pictures `[N, H, W, C]` or `[N, V, H, W, C]`, of which up to 256 are read, with at most 64 x 64 pixels.
+      images: `[N, H, W, C]` or `[N, V, H, W, C]`; up to 256 images are read, subsampled to at most 64 x 64 pixels.
     """
-    count = min(len(images), _LOOKED_AT)
+    count = min(len(images), _SAMPLE)
     if count < 2:
         return 0.0
     total: Any = 0.0
     squares = 0.0
     for row in np.linspace(0, len(images) - 1, count).astype(int):
-        picture = np.asarray(images[row], np.float64)
-        down, right = (-(-side // 64) for side in picture.shape[-3:-1])
-        mirrored = picture[..., ::-1, :]
-        difference = (picture - mirrored)[..., ::down, ::right, :]
+        image = np.asarray(images[row], np.float64)
+        row_stride, column_stride = (-(-side // 64) for side in image.shape[-3:-1])
+        mirrored = image[..., ::-1, :]
+        difference = (image - mirrored)[..., ::row_stride, ::column_stride, :]
         total, squares = total + difference, squares + np.square(difference).sum()
     if squares == 0:
         return 0.0

@@ -1,4 +1,4 @@
-"""What a data set decides of every experiment on it, as the parts that configs are composed of."""
+"""The values and parts that a data set contributes to every experiment on it."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -11,26 +11,26 @@ from mmcl_jax.config.experiment import encoder, experiment, input, optimizer, pr
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preset:
-    """The values of a data set, and the parts made of them. Every method returns a new part.
+    """The values of a data set, and methods that return new parts of a config made of them.
 
-    The defaults are the values that are published for DVM-CAR. `dataclasses.replace` changes some of them.
+    The defaults are the published values for DVM-CAR. Use `dataclasses.replace` to change some.
 
     Attributes:
       augmentation: options of the view `augment`.
-      image_encoder: makes the encoder of images.
-      small: whether encoders and projectors are of a size for two cores.
-      dtype: of the computation.
-      batch_size: examples per step.
-      group_size: examples that are normalised together; None for the whole batch.
+      image_encoder: function that returns the encoder of images.
+      small: whether encoders and projectors have a size for two cores.
+      dtype: type of the computation.
+      batch_size: samples per step.
+      group_size: samples that are normalised together; None for the whole batch.
       epochs: passes over the training split.
-      warmup_epochs: of these, with a rising learning rate.
+      warmup_epochs: epochs at the beginning in which the learning rate rises.
       checkpoint_every: steps between checkpoints.
-      learning_rate: the highest.
-      weight_decay: of the optimizer.
-      missing: what becomes of missing values of the table, see `input`.
+      learning_rate: peak learning rate.
+      weight_decay: weight decay of the optimizer.
+      missing: policy for missing values of the table, see `input`.
       corruption: share of the table's columns that the view `scarf` replaces.
-      queue: features that NNCLR's queue may hold; fewer than the training rows.
-      background: class whose members have nothing in common that the others lack, and so do not attract; None for none.
+      queue: size of NNCLR's queue, less than the number of training rows.
+      background: class whose samples share no trait, such as "healthy", and so are no positives; None for none.
     """
 
     augmentation: Mapping[str, Any]
@@ -50,7 +50,7 @@ class Preset:
     background: int | None = None
 
     def experiment(self) -> ConfigDict:
-        """Return a config with batch, length, optimizer and schedule; inputs, views, models and objective are empty."""
+        """Return a config with batch size, length, optimizer and schedule; inputs, views, models, terms are empty."""
         config = experiment()
         config.dtype = self.dtype
         config.batch_size = self.batch_size
@@ -62,22 +62,22 @@ class Preset:
         return config
 
     def table_input(self, **options: Any) -> ConfigDict:
-        """Return the input of the table; `options` are those of `input`, such as `label_as_feature=True`."""
+        """Return the input of the table; `options` are options of `input`, such as `label_as_feature=True`."""
         return input(**{"missing": self.missing, **options})
 
     def augment(self, **options: Any) -> ConfigDict:
-        """Return the view of augmented images; `options` take the place of those of the data set."""
+        """Return the view of augmented images; `options` override the data set's."""
         return view("augment", **{**self.augmentation, **options})
 
     def augment_twice(self) -> dict[str, ConfigDict]:
         """Return the views `image_1` and `image_2` that methods on images alone compare.
 
-        As in MMCL's code the first is always augmented, and the second with the data set's probability (0.95).
+        As in MMCL's code, the first view is always augmented, and the second with the data set's probability (0.95).
         """
         return {"image_1": self.augment(probability=1.0), "image_2": self.augment()}
 
     def corrupt(self) -> ConfigDict:
-        """Return the view of corrupted rows of the table."""
+        """Return the view of the table with corrupted rows."""
         return view("scarf", rate=self.corruption)
 
     def table_encoder(self) -> ConfigDict:
@@ -85,5 +85,5 @@ class Preset:
         return encoder("table_mlp", hidden=256, features=128) if self.small else encoder("table_mlp")
 
     def projector(self) -> ConfigDict:
-        """Return MMCL's projector, for images as for tables."""
+        """Return MMCL's projector, which images and tables share in form."""
         return projector("mlp", hidden=128, out=64) if self.small else projector("mlp")

@@ -1,10 +1,10 @@
-"""The presets of the data sets that the MMCL paper's tables are made for.
+"""The presets of the shipped data sets.
 
-DVM-CAR has the hyper-parameters that MMCL's successors reproduce it with, at 128 pixels, and UK Biobank's hearts those
-of the released code. Digits and cars are of a size that two cores train in minutes, and alike for all methods. The
-values of the digits were fixed before any result was looked at, from the paper's (temperature, corruption, optimizer)
-and from the time two cores need; those of the cars were chosen by online kNN on validation: at the digits' length no
-method left the floor.
+DVM-CAR has the hyper-parameters with which MMCL's successors reproduce it, at 128 pixels; UK Biobank cardiac has those
+of the released code. Digits and cars have a size that two cores train in minutes, and equal values for all methods. The
+digits' values were fixed before any result was known, from the paper (temperature, corruption, optimizer) and from the
+training time on two cores. The cars' values were chosen by online kNN on the validation split, because no method rose
+above the floor in as few epochs as the digits have.
 """
 
 import dataclasses
@@ -13,8 +13,8 @@ import functools
 from mmcl_jax.config.experiment import encoder
 from mmcl_jax.config.preset import Preset
 
-# Views crop and blur the stored images and resize to 128 pixels afterwards, so a store may hold larger images, as that
-# of DVM-CAR does (300). Smaller images are enlarged; `--config.views.image.size=None` keeps the stored size.
+# Views crop and blur the stored images and then resize them to 128 pixels, so a store may hold larger images (300 in
+# DVM-CAR's). Smaller images are enlarged; `--config.views.image.size=None` keeps the stored size.
 DVM = Preset(
     augmentation={"size": (128, 128), "probability": 0.95},
     image_encoder=functools.partial(encoder, "resnet50"),
@@ -39,7 +39,7 @@ CARDIAC = dataclasses.replace(
     background=0,  # healthy people
 )
 DIGITS = Preset(
-    # Digits are not mirrored (flip), and their grey images have no colour; weak rotation stands in for slanted writing.
+    # Digits are not mirrored (flip), and have no colour to change; weak rotation imitates slanted writing.
     augmentation={
         "crop_scale": (0.5, 1.0),
         "flip": 0.0,
@@ -61,8 +61,8 @@ DIGITS = Preset(
 )
 CARS = dataclasses.replace(
     DIGITS,
-    # Proportions and paint tell the drawn models apart: weak crops keep proportions, and nothing turns grey. A blur of
-    # 2 pixels would leave nothing of 32.
+    # Proportions and paint distinguish the drawn models, so crops are weak and no image turns grey. A blur of 2 pixels
+    # would erase images of 32 pixels.
     augmentation={
         "crop_scale": (0.6, 1.0),
         "crop_ratio": (0.9, 1.1),

@@ -1,1 +1,1 @@
-"""From raw files to batches: table schema and encoding, image reading, `prepare`, the store, Grain input."""
+"""The store of a prepared data set, and the way from its rows to training batches."""

@@ -1,4 +1,4 @@
-"""Which rows of a split take part in an experiment."""
+"""The cohort: the rows of a split that take part in an experiment."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,51 +20,51 @@ def cohort_rows(
     fold: int | None = None,
     streamed: bool = False,
 ) -> np.ndarray | None:
-    """Return the numbers of the rows of a split that take part, in order; None if all do.
+    """Return the sorted indices of the rows of a split that take part; None if all do.
 
     Args:
-      entries: of the inputs, by input.
-      store: with the entries.
-      split: of it.
-      cohort: "outer" keeps rows that have at least one of the inputs, "inner" those that have all.
-      fold: of the store; None for its own splits.
+      entries: name of the entry of every input, by input.
+      store: the store with the entries.
+      split: a split of the store.
+      cohort: "outer" keeps rows that have at least one of the inputs, "inner" rows that have all.
+      fold: fold of the store; None for its own splits.
       streamed: whether images and volumes are read from the shards.
 
     Raises:
       UserError: no row takes part.
     """
     rows = store.read(split, list(dict.fromkeys(entries.values())), fold=fold, streamed=streamed)
-    absent = [entry.present for entry in rows.values() if entry.present is not None]
-    if not absent or (cohort == "outer" and len(absent) < len(rows)):
+    present = [entry.present for entry in rows.values() if entry.present is not None]
+    if not present or (cohort == "outer" and len(present) < len(rows)):
         return None
-    keep = np.flatnonzero(np.all(absent, axis=0) if cohort == "inner" else np.any(absent, axis=0))
-    what, remedy = "all", "give --config.cohort=outer, or leave an input out of config.inputs"
+    keep = np.flatnonzero(np.all(present, axis=0) if cohort == "inner" else np.any(present, axis=0))
+    quantity, remedy = "all", "use --config.cohort=outer, or remove an input from config.inputs"
     if cohort == "outer":
-        what, remedy = "any", "prepare the store again with rows that have one"
+        quantity, remedy = "any", "prepare the store again with rows that have an input"
     check(
         len(keep) > 0,
-        f"config.cohort: no row of the split {split!r} of {store.directory} has {what} of the inputs "
+        f"config.cohort: no row of the split {split!r} of {store.directory} has {quantity} of the inputs "
         f"{', '.join(entries)}; {remedy}.",
     )
-    return None if len(keep) == len(absent[0]) else keep
+    return None if len(keep) == len(present[0]) else keep
 
 
 class Taken:
-    """Some rows of what `Store.read` returns, which can be read like it.
+    """The taken rows of an entry that are present; a view on the result of `Store.read` that is indexed like it.
 
     Attributes:
-      there: `[n]`, the numbers of the taken rows that are present.
+      rows: `[n]`, indices of these rows in the entry.
     """
 
-    def __init__(self, rows: Any, take: np.ndarray | None) -> None:
-        """Take the rows, and the numbers of those that take part; None for all."""
-        take = np.arange(len(rows)) if take is None else take
-        self._rows = rows
-        self.there = take if rows.present is None else take[rows.present[take]]
-        self.shape, self.dtype = (len(self.there), *rows.shape[1:]), rows.dtype
+    def __init__(self, entry: Any, take: np.ndarray | None) -> None:
+        """Store the entry, and select its rows `take` (None: all) that are present."""
+        take = np.arange(len(entry)) if take is None else take
+        self._entry = entry
+        self.rows = take if entry.present is None else take[entry.present[take]]
+        self.shape, self.dtype = (len(self.rows), *entry.shape[1:]), entry.dtype
 
     def __len__(self) -> int:
-        return len(self.there)
+        return len(self.rows)
 
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        return self._rows[self.there[rows]]
+    def __getitem__(self, indices: Any) -> np.ndarray:
+        return self._entry[self.rows[indices]]

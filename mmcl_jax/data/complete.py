@@ -1,4 +1,4 @@
-"""Vectors none of whose values may be missing."""
+"""Vectors without missing values, under the policy "refuse"."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from mmcl_jax.errors import check
 
 
 class CompleteRows:
-    """Rows of vectors, as `Store.read` gives them, every gather of which is checked for missing values."""
+    """Rows of vectors, as `Store.read` returns them; indexing raises `UserError` if a value is missing."""
 
     def __init__(self, rows: Any, name: str) -> None:
-        """Take the rows and the name of their input."""
+        """Store the rows and the name of their input."""
         self._rows, self._name = rows, name
         self.shape, self.dtype, self.ndim, self.present = rows.shape, rows.dtype, rows.ndim, rows.present
 
@@ -26,7 +26,7 @@ class CompleteRows:
             missing &= self.present[rows][..., None]
         check(
             not missing.any(),
-            f"config.inputs.{self._name}.missing: {int(missing.sum())} of the values that were read are missing; put "
-            f"the training mean in their place with --config.inputs.{self._name}.missing=mean.",
+            f"config.inputs.{self._name}.missing: {int(missing.sum())} of the values that were read are missing; "
+            f"replace them by the training mean with --config.inputs.{self._name}.missing=mean.",
         )
         return values

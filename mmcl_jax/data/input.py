@@ -1,7 +1,7 @@
-"""Store to batches, by Grain.
+"""Training batches of a store, drawn ahead by Grain.
 
-The *batch* is the Grain element, not the sample: one index gives one gather from memory-mapped arrays, which is more
-than ten times faster than one Python call per sample, and the iterator's whole state is one integer.
+A Grain element is a *batch*, not a sample: one index means one gather from memory-mapped arrays, which is more than ten
+times faster than one Python call per sample, and the state of the iterator is a single integer.
 """
 
 import gc
@@ -26,9 +26,9 @@ HostBatch = dict[str, np.ndarray]
 class Batches:
     """A random-access source of training batches; element `i` is this process's rows of global batch `i`.
 
-    The sampler gives the rows of every epoch, by default a fresh permutation of the split, as a pure function of (seed,
-    epoch); those that do not fill a batch at the end of an epoch are left out of that epoch. The order does not depend
-    on the number of processes.
+    The sampler returns the rows of every epoch, by default a fresh permutation of the split, as a pure function of
+    (seed, epoch). Rows that do not fill a batch at the end of an epoch are left out of that epoch. The order does not
+    depend on the number of processes.
 
     Example:
       >>> batches = Batches({"id": np.arange(5)}, batch_size=2, epochs=3, seed=0)
@@ -48,39 +48,44 @@ class Batches:
         processes: int = 1,
         sampler: Sampler | None = None,
     ) -> None:
-        """Take `arrays` of equal length, the global batch size, and the rows that take part (None: all).
+        """Store `arrays` of equal length, the global batch size, and the rows to draw from (None: all).
 
         Raises:
-          UserError: the batch is larger than an epoch, or does not divide among the processes.
+          UserError: the batch is larger than an epoch, or cannot be divided equally among the processes.
         """
         self.arrays, self.take = arrays, take
         self.rows = len(arrays["id"]) if take is None else len(take)
         self.sampler = sampler or Shuffle(rows=self.rows)
         size = self.sampler.size
-        every = "the training split" if take is None else "the part of the training split that config.cohort keeps"
-        epoch = every if size == self.rows else "an epoch of config.sampler"
-        check(batch_size <= size, f"config.batch_size: {batch_size} is larger than {epoch}, which has {size} rows.")
+        rows = "the training split" if take is None else "the part of the training split that config.cohort keeps"
+        epoch = rows if size == self.rows else "an epoch of config.sampler"
         check(
-            batch_size % processes == 0, f"config.batch_size: {batch_size} does not divide among {processes} processes."
+            batch_size <= size,
+            f"config.batch_size: {batch_size} is larger than {epoch}, which has {size} rows; use {size} or fewer.",
+        )
+        check(
+            batch_size % processes == 0,
+            f"config.batch_size: {batch_size} does not divide among {processes} processes; "
+            f"use a multiple of {processes}.",
         )
         self.batch_size, self.seed = batch_size, seed
         self.steps_per_epoch = size // batch_size
         self.steps = self.steps_per_epoch * epochs
         share = batch_size // processes
-        self.mine = slice(process * share, (process + 1) * share)
-        self._cached = -1, np.arange(0)  # in one piece: several threads ask for batches
+        self._share = slice(process * share, (process + 1) * share)  # of this process in every batch
+        self._cached = -1, np.arange(0)  # one tuple, assigned at once: several threads index this object
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, index: Any) -> HostBatch:
-        every = self.rows_of(int(index))
-        rows = every[self.mine]
+        batch_rows = self.rows_of(int(index))
+        rows = batch_rows[self._share]
         batch = {name: np.asarray(array[rows]) for name, array in self.arrays.items()}
-        return {**batch, "occurrence": _occurrence(every)[self.mine]} if self.sampler.repeats else batch
+        return {**batch, "occurrence": _occurrence(batch_rows)[self._share]} if self.sampler.repeats else batch
 
     def describe(self) -> str:
-        """Return in words how many rows an epoch has."""
+        """Return a sentence on the rows and steps of an epoch."""
         left = self.sampler.size - self.steps_per_epoch * self.batch_size
         drawn = "" if self.sampler.size == self.rows else f"{self.sampler.size} drawn in an epoch, "
         steps = f"{self.steps_per_epoch} steps per epoch"
@@ -101,18 +106,18 @@ class Batches:
 
 
 def _occurrence(rows: np.ndarray) -> np.ndarray:
-    """Return of each row `[B]` how many of the same are before it, int32."""
+    """Return how many copies of each row `[B]` come before it, int32."""
     order = np.argsort(rows, kind="stable")
-    ordered, found = rows[order], np.empty(len(rows), np.int32)
-    found[order] = np.arange(len(rows)) - np.searchsorted(ordered, ordered)
-    return found
+    ordered, counts = rows[order], np.empty(len(rows), np.int32)
+    counts[order] = np.arange(len(rows)) - np.searchsorted(ordered, ordered)
+    return counts
 
 
 STREAMING_WORKERS = 2
 
 
 def is_streamed(images: str, store: Store) -> bool:
-    """Return whether images are read from the shards: if asked for, or, with "auto", if memory cannot hold them."""
+    """Return whether images are read from the shards: with "streamed", or with "auto" if memory cannot hold them."""
     if images != "auto":
         return images == "streamed"
     pictures = [entry for entry in store.schema.entries.values() if entry.kind in ("image", "volume")]
@@ -121,9 +126,9 @@ def is_streamed(images: str, store: Store) -> bool:
 
 
 class BatchIterator:
-    """A Grain iterator over all batches of all epochs, which are drawn ahead.
+    """A Grain iterator over the batches of all epochs, drawn ahead by a thread or by worker processes.
 
-    Its state is the number of the next batch, whoever draws them; so a run may continue with other `workers`.
+    Its state is the index of the next batch, whatever the number of `workers`; so a run may continue with another one.
     """
 
     def __init__(self, batches: Batches, *, workers: int) -> None:
@@ -143,14 +148,14 @@ class BatchIterator:
         return {name: out_of_shared_memory(array) for name, array in batch.items()}
 
     def close(self) -> None:
-        """End the thread or the processes, with what they have drawn ahead; no batch may be asked for afterwards."""
+        """End the thread or the processes, and drop the batches that they have drawn ahead; `next` must not follow."""
         if self._ahead is not None:
             self._ahead.close()
         self._ahead = None
-        gc.collect()  # cycles of Grain's hold batches that were drawn ahead, in shared memory
+        gc.collect()  # reference cycles in Grain hold batches, which lie in shared memory
 
     def get_state(self) -> dict[str, int]:
-        """Return the position in the data, for `set_state` in this or another process."""
+        """Return the index of the next batch, for `set_state` in this or another process."""
         return {"next_index": self._next}
 
     def set_state(self, state: Mapping[str, int]) -> None:
@@ -160,21 +165,21 @@ class BatchIterator:
         self._ahead = self._begin(self._next)
 
     def _begin(self, first: int) -> grain.DatasetIterator:
-        """Return what draws ahead, from the batch `first`."""
+        """Return an iterator that draws batches ahead, beginning with batch `first`."""
         rest = grain.MapDataset.source(self._batches)[first:]
         if self._workers == 0:
             return iter(rest.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
         if not flags.FLAGS.is_parsed():  # Grain reads flags, which a program without absl's `app.run` has not parsed
             flags.FLAGS.mark_as_parsed()
-        here = rest.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
+        unbuffered = rest.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
         options = grain.MultiprocessingOptions(num_workers=self._workers)
-        return iter(here.mp_prefetch(options, worker_init_fn=begin_streaming))
+        return iter(unbuffered.mp_prefetch(options, worker_init_fn=begin_streaming))
 
 
 def iterate(batches: Batches, *, workers: int | None = None) -> BatchIterator:
-    """Return an iterator over the batches, drawn ahead by one thread of this process, or by worker processes.
+    """Return an iterator over the batches, drawn ahead by a thread (`workers=0`) or by that many processes.
 
-    A thread is enough for mapped arrays. By default, `STREAMING_WORKERS` processes draw where images are streamed.
+    A thread is enough for mapped arrays. The default is 0, or `STREAMING_WORKERS` where images are streamed.
     """
     if workers is None:
         streams = any(isinstance(array, StreamedRows) for array in batches.arrays.values())

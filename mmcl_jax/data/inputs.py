@@ -1,4 +1,4 @@
-"""What an experiment reads of a store: its inputs by the names of `config.inputs`, which are its modalities."""
+"""The inputs of an experiment: entries of a store under the names of `config.inputs`, which are the modalities."""
 
 import dataclasses
 from collections.abc import Collection, Mapping
@@ -20,7 +20,7 @@ from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import check
 from mmcl_jax.files import reading
 
-# Options of one input, `config.inputs.NAME`, and where they start.
+# Options of one input, `config.inputs.NAME`, with their defaults.
 TABLE_OPTIONS: dict[str, Any] = {"missing": "refuse", "outside": "keep", "columns": "all", "label_as_feature": False}
 OPTIONS: dict[str, Any] = {"of": "", **TABLE_OPTIONS}
 VECTOR_POLICIES = ("refuse", "mean")
@@ -32,16 +32,16 @@ Options = Mapping[str, Mapping[str, Any]]  # `config.inputs`
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """What one input of an experiment is, for views, encoders and terms.
+    """The description of one input of an experiment, for views, encoders and terms.
 
     Attributes:
-      kind: of its entry, such as "image" or "table".
-      shape: of one row in the batch.
-      dtype: of the rows in the batch, such as "uint8".
-      widths: one-hot widths of a table's columns; of a text, the size of its vocabulary alone.
-      missing: what becomes of missing values.
-      optional: whether rows may lack it; the batch then has `present/NAME`.
-      of: the entry that it is read from.
+      kind: kind of its entry, such as "image" or "table".
+      shape: shape of one row in the batch.
+      dtype: type of the rows in the batch, such as "uint8".
+      widths: one-hot width of every column of a table; for a text, one number, the size of its vocabulary.
+      missing: policy for missing values.
+      optional: whether rows may lack the input; the batch then has `present/NAME`.
+      of: name of the entry that the input is read from.
     """
 
     kind: str
@@ -55,16 +55,16 @@ class InputSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """The inputs of an experiment and what was fitted on its training rows: all that leads from a row to a batch.
+    """The inputs of an experiment, with the encodings and statistics that were fitted on its training rows.
 
     Attributes:
-      specs: by input.
-      encoding: of the store's first table, by the options of the first input that reads it; by the default ones if none
-        does, for what else is measured on that table.
-      tables: the encodings of inputs that are tables.
-      fitted: what views are given of the training rows, by input: `mean` and `std` `[F]` float32 of a vector; of a
-        text, which `tokens` `[V]` the training rows have, and the token `unknown`.
-      fold: of the store, whose training rows they were fitted on; None for its own split.
+      specs: description of every input, by name.
+      encoding: encoding of the store's first table, by the options of the first input that reads it; by the default
+        options if no input reads it, for baselines on that table.
+      tables: encodings of the inputs that are tables, by name.
+      fitted: statistics of the training rows that views need, by input: `mean` and `std` `[F]` float32 of a vector; for
+        a text, `tokens` `[V]` (whether the training rows have each token) and the token `unknown`.
+      fold: fold of the store whose training rows they were fitted on; None for the store's own training split.
     """
 
     specs: Mapping[str, InputSpec]
@@ -75,24 +75,24 @@ class Inputs:
 
     @property
     def schema(self) -> Schema:
-        """The store's schema, with the columns of the first table that are used."""
+        """The store's schema, whose first table has the columns that are used."""
         return self.encoding.schema
 
     @classmethod
     def fit(
         cls, options: Options, store: Store, take: np.ndarray | None = None, *, fold: int | None = None
     ) -> "Inputs":
-        """Fit on training rows.
+        """Fit encodings and statistics on the training rows.
 
         Args:
           options: `config.inputs`.
-          store: with the entries.
-          take: numbers of the training rows that take part; None for all.
-          fold: of the store; None for its own splits.
+          store: the store with the entries.
+          take: indices of the training rows that take part; None for all.
+          fold: fold of the store; None for its own splits.
 
         Raises:
-          UserError: naming the key: there is no such entry, an option is none of its kind, the label is to be a feature
-            and the store has none, or no column has the tag.
+          UserError: naming the key: the store has no such entry, the kind of the entry has no such option, the label is
+            to be a feature and the store has none, or no column has the tag.
         """
         first = store.schema.first("table")
         tables, fitted = {}, {}
@@ -118,12 +118,12 @@ class Inputs:
         fold: int | None,
     ) -> "Inputs":
         widths = {name: table.schema.widths for name, table in tables.items()}
-        widths |= {name: (len(found["tokens"]),) for name, found in fitted.items() if "tokens" in found}
+        widths |= {name: (len(arrays["tokens"]),) for name, arrays in fitted.items() if "tokens" in arrays}
         specs = specs_of(options, encoding.schema, widths)
         return cls(specs=specs, encoding=encoding, tables=tables, fitted=fitted, fold=fold)
 
     def including(self, names: Collection[str]) -> "Inputs":
-        """Return the inputs with the store's entries of these names beside them, for baselines on what is stored."""
+        """Return the inputs and, beside them, these entries of the store with default options, for baselines."""
         others = {name: OPTIONS for name in names if name not in self.specs}
         tables = {name: self.encoding for name in others if name == self.schema.first("table")}
         widths = {name: table.schema.widths for name, table in tables.items()}
@@ -131,7 +131,7 @@ class Inputs:
         return dataclasses.replace(self, specs=specs, tables={**self.tables, **tables})
 
     def write(self, directory: Path) -> None:
-        """Write the encoding, and into `inputs/NAME` other encodings and what else was fitted."""
+        """Write `encoding` into the folder, and further encodings and statistics into its folders `inputs/NAME`."""
         self.encoding.write(directory)
         for name, table in self.tables.items():
             if table is not self.encoding:
@@ -143,7 +143,7 @@ class Inputs:
 
     @classmethod
     def read(cls, directory: Path, options: Options, *, fold: int | None = None) -> "Inputs":
-        """Read what `write` wrote.
+        """Read the files that `write` wrote.
 
         Raises:
           UserError: a file is missing or damaged.
@@ -167,19 +167,19 @@ def entry_of(schema: Schema, name: str, chosen: Mapping[str, Any]) -> Entry:
     """Return the entry that an input reads.
 
     Raises:
-      UserError: the store has none of this name, it is a target, or an option is none of its kind.
+      UserError: the store has no such entry, the entry is a target, or its kind has no such option.
     """
     of = chosen["of"] or name
-    inputs = [other for other, entry in schema.entries.items() if entry.role == "input"]
+    inputs = [entry_name for entry_name, entry in schema.entries.items() if entry.role == "input"]
     key = f"config.inputs.{name}.of: {of!r}" if chosen["of"] else f"config.inputs.{name}: {name!r}"
-    check(of in inputs, f"{key} is no input of the store, which has {', '.join(inputs) or 'none'}.")
+    check(of in inputs, f"{key} is no input of the store; its inputs are {', '.join(inputs) or 'none'}.")
     entry = schema.entries[of]
     for option, default in TABLE_OPTIONS.items():
         if option not in _OF_KIND.get(entry.kind, ()):
-            where = f"config.inputs.{name}.{option}: the {entry.kind} {of!r} has no such option"
-            check(chosen[option] == default, f"{where}; leave it at {default!r}.")
+            problem = f"config.inputs.{name}.{option}: the {entry.kind} {of!r} has no such option"
+            check(chosen[option] == default, f"{problem}; leave it at {default!r}.")
     policies = ", ".join(VECTOR_POLICIES)
-    sentence = f"config.inputs.{name}.missing: {chosen['missing']!r} is none of a vector's, which are {policies}."
+    sentence = f"config.inputs.{name}.missing: {chosen['missing']!r} is no policy of a vector; choose from {policies}."
     check(entry.kind != "vector" or chosen["missing"] in VECTOR_POLICIES, sentence)
     return entry
 
@@ -187,27 +187,26 @@ def entry_of(schema: Schema, name: str, chosen: Mapping[str, Any]) -> Entry:
 def specs_of(
     options: Options, schema: Schema, widths: Mapping[str, tuple[int, ...]] | None = None
 ) -> dict[str, InputSpec]:
-    """Return what the inputs are, by name.
+    """Return the description of every input, by name.
 
     Args:
       options: `config.inputs`.
-      schema: of the store.
-      widths: one-hot widths of the columns that are used, of inputs that are tables, by default of all columns; and the
-        sizes of the vocabularies of texts.
+      schema: schema of the store.
+      widths: `InputSpec.widths` by name; by default, the one-hot widths of all columns of a table.
 
     Raises:
-      UserError: an input has no entry, or an option that is none of its kind.
+      UserError: an input has no entry, or an option that its kind does not have.
     """
     specs = {}
     for name, chosen in options.items():
         entry = entry_of(schema, name, chosen)
         is_table = entry.kind == "table"
-        of_input = (widths or {}).get(name, tuple(column.width for column in entry.columns))
+        input_widths = (widths or {}).get(name, tuple(column.width for column in entry.columns))
         specs[name] = InputSpec(
             kind=entry.kind,
-            shape=(len(of_input),) if is_table else entry.stored,
+            shape=(len(input_widths),) if is_table else entry.stored,
             dtype="float32" if is_table else entry.dtype,
-            widths=of_input,
+            widths=input_widths,
             missing=chosen["missing"],
             optional=entry.optional,
             of=chosen["of"] or name,
@@ -216,10 +215,10 @@ def specs_of(
 
 
 def shared(specs: Mapping[str, InputSpec]) -> dict[str, str]:
-    """Return of every input the first that has the same array: of the same entry, read alike.
+    """Return, for every input, the first input with the same array: inputs of one entry with the same options.
 
-    A batch holds the array once, under the name of that first input (see `with_shared`). Inputs that are tables have
-    arrays of their own: each is encoded by its own options.
+    A batch holds the array once, under the name of that first input (see `with_shared`). A table shares its array with
+    no other input, since each is encoded by its own options.
     """
     first: dict[tuple[str, str], str] = {}
     return {
@@ -229,7 +228,7 @@ def shared(specs: Mapping[str, InputSpec]) -> dict[str, str]:
 
 
 def with_shared(batch: Mapping[str, Any], specs: Mapping[str, InputSpec]) -> dict[str, Any]:
-    """Return the batch with an array under the name of every input, which is another's where inputs share it."""
+    """Return the batch with an array under the name of every input; inputs that are `shared` have the same array."""
     return {**batch, **{name: batch[first] for name, first in shared(specs).items()}}
 
 
@@ -242,28 +241,28 @@ def input_arrays(
     targets: Collection[str] | None = None,
     streamed: bool = False,
 ) -> dict[str, Any]:
-    """Return what training and evaluation read of a split, by the names of the batch; all rows of the split.
+    """Return the arrays of all rows of a split, by their names in a batch.
 
     `id` uint32 [N]; `group` int32 [N] where the store has groups; an array per input; `present/NAME` bool [N] for each
-    that is optional; `target/LABEL` [N]: int32 codes of a class, -1 for none, or float32 numbers, NaN for none. Images,
-    volumes, texts and vectors are what is stored, tables encoded float32 [N, F], large ones as they are read (see
-    `encoded_rows`). Inputs that are `shared` have the same array.
+    optional input; `target/LABEL` [N]: int32 class codes, -1 for none, or float32 numbers, NaN for none. Images,
+    volumes, texts and vectors are as they are stored; tables are encoded, float32 [N, F], a large one when it is
+    indexed (see `encoded_rows`). Inputs that are `shared` have the same array.
 
     Args:
-      store: to read.
-      split: of it, or of the fold that the inputs were fitted on.
-      inputs: fitted.
-      names: of the inputs; all by default.
-      targets: names of labels, and of entries such as masks, which are `target/ENTRY` then; all labels by default.
+      store: the store to read.
+      split: a split of the store, or of the fold that the inputs were fitted on.
+      inputs: the fitted inputs.
+      names: names of the inputs to read; all by default.
+      targets: names of labels, and of target entries such as masks (`target/ENTRY`); all labels by default.
       streamed: whether images and volumes are read from the shards, not from the mapped array.
 
     Raises:
-      UserError: there is no such split, or a value is missing and the policy is "refuse".
+      UserError: the store has no such split, or a value is missing and the policy is "refuse".
     """
     names = list(inputs.specs if names is None else names)
-    labels = {column.name: place for place, column in enumerate(store.schema.labels)}
-    wanted = list(labels if targets is None else targets)
-    dense = [name for name in wanted if name not in labels and name in store.schema.entries]
+    labels = {column.name: index for index, column in enumerate(store.schema.labels)}
+    targets = list(labels if targets is None else targets)
+    dense = [name for name in targets if name not in labels and name in store.schema.entries]
     rows, group = store.labels(split, fold=inputs.fold), store.group(split, inputs.fold)
     arrays: dict[str, Any] = {"id": rows["id"].astype(np.uint32)}
     if group is not None:
@@ -283,7 +282,7 @@ def input_arrays(
             arrays[name] = CompleteRows(entry, name)
         if spec.optional:
             arrays[f"present/{name}"] = np.ones(len(entry), bool) if entry.present is None else entry.present
-    for name in wanted:
+    for name in targets:
         if name in labels:
             values, column = rows["labels"][:, labels[name]], store.schema.labels[labels[name]]
             codes = np.nan_to_num(values, nan=-1).astype(np.int32) if column.coded else values.astype(np.float32)
@@ -299,24 +298,24 @@ def _fit_table(
     schema = select_columns(stored, chosen["columns"], key=f"config.inputs.{name}.columns")
     if chosen["label_as_feature"]:
         schema = append_label(schema, store, key=f"config.inputs.{name}.label_as_feature")
-    every = store.read("train", [of], fold=fold)[of]
-    there = Taken(every, take).there
+    stored_rows = store.read("train", [of], fold=fold)[of]
+    rows = Taken(stored_rows, take).rows
     labels = store.labels("train", fold=fold)
-    table = raw_table({key: rows[there] for key, rows in {**labels, "table": every}.items()}, stored, schema)
-    whole = len(there) == len(every) and fold is None
-    statistics = store.statistics if whole and schema == store.schema else Statistics.fit(table, schema)
+    table = raw_table({key: array[rows] for key, array in {**labels, "table": stored_rows}.items()}, stored, schema)
+    all_rows = len(rows) == len(stored_rows) and fold is None
+    statistics = store.statistics if all_rows and schema == store.schema else Statistics.fit(table, schema)
     return Encoding.fit(table, schema, statistics, missing=chosen["missing"], outside=chosen["outside"], input=name)
 
 
 def _arrays(fitted: Any) -> dict[str, np.ndarray]:
-    """Return the arrays that a kind fitted, for the accelerator."""
+    """Return the statistics that a kind fitted as arrays of the accelerator's types."""
     values = {key: np.asarray(value) for key, value in dataclasses.asdict(fitted).items()}
     types = {"f": np.float32, "i": np.int32}
     return {key: value.astype(types.get(value.dtype.kind, value.dtype)) for key, value in values.items()}
 
 
 def _with_columns(schema: Schema, of: str) -> Schema:
-    """Return the schema with this table as the first one."""
+    """Return the schema with the columns of the table `of` in place of the first table's."""
     return schema if of == schema.first("table") else schema.with_columns(schema.entries[of].columns)
 
 

@@ -1,4 +1,4 @@
-"""What a store holds: its entries, and the columns of those that are tables."""
+"""The schema of a store: its entries, and the columns of its tables."""
 
 import dataclasses
 import json
@@ -14,16 +14,16 @@ from mmcl_jax.errors import UserError
 Kind = Literal["continuous", "categorical", "ordinal", "boolean", "date"]
 SPLITS = ("train", "val", "test")
 KINDS: tuple[str, ...] = get_args(Kind)
-LABEL_TAG = "label as a feature"  # of a column that was made of the label, and that raw tables do not have
+LABEL_TAG = "label as a feature"  # tag of a column that was copied from the label, and that raw tables do not have
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Column:
     """One table column.
 
-    `categories` are the texts that a categorical, ordinal or boolean column takes, in code order (for an ordinal one,
-    lowest first; for a boolean one, false first). A date is stored as days since 1970-01-01. `tags` name groups of
-    columns, such as "morphometric". `scaling` says in what scale a number is standardised; see `scaling`.
+    `categories` are the values of a categorical, ordinal or boolean column, as texts in code order (lowest first if
+    ordinal, false first if boolean). A date is stored as days since 1970-01-01. `tags` name groups of columns, such as
+    "morphometric". `scaling` is the scale in which a number is standardised; see `table.scaling`.
     """
 
     name: str
@@ -35,24 +35,24 @@ class Column:
 
     @property
     def coded(self) -> bool:
-        """Whether values are codes of `categories`."""
+        """Whether the values are codes of `categories`."""
         return self.kind in ("categorical", "ordinal", "boolean")
 
     @property
     def width(self) -> int:
-        """Values after one-hot coding: the number of categories of a categorical or boolean column, else 1."""
+        """The number of values after one-hot coding: that of categories if categorical or boolean, else 1."""
         return len(self.categories) if self.kind in ("categorical", "boolean") else 1
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> "Column":
-        """Return the column that `dataclasses.asdict` turned into a dict."""
+        """Return the column of a dict that `dataclasses.asdict` made."""
         return cls(**{**raw, "categories": tuple(raw["categories"]), "tags": tuple(raw["tags"])})
 
 
 def class_codes(labels: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray | None:
-    """Return `Schema.codes` of these label columns; None if no column is a class."""
-    place = next((place for place, column in enumerate(columns) if column.coded), None)
-    return None if place is None else np.nan_to_num(np.asarray(labels[:, place]), nan=-1).astype(np.int64)
+    """Return `Schema.codes` of labels `[N, L]` with these columns; None if no column is a class."""
+    index = next((index for index, column in enumerate(columns) if column.coded), None)
+    return None if index is None else np.nan_to_num(np.asarray(labels[:, index]), nan=-1).astype(np.int64)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,15 +61,14 @@ class Entry:
 
     Attributes:
       kind: a name of `data.kinds.KINDS`.
-      shape: of one stored row. A row with several pictures has the shape of one of them here, and their number in
-        `pictures`.
+      shape: shape of one stored row; where rows have several images, the shape of one image.
       dtype: name of the stored type, such as "uint8".
-      role: whether the entry is an input, or a target.
-      optional: whether rows may lack it.
-      columns: of a table.
+      role: whether the entry is an input or a target.
+      optional: whether rows may lack the entry.
+      columns: columns of a table.
       of: name of the image or volume that a mask or boxes belong to.
-      pictures: the largest number of pictures in one row.
-      fit: in words, how pictures were made to fit the shape.
+      pictures: the largest number of images in one row.
+      fit: in words, how images were fitted to the shape.
     """
 
     kind: str
@@ -84,7 +83,7 @@ class Entry:
 
     @property
     def stored(self) -> tuple[int, ...]:
-        """The shape of all that one sample has: `shape`, behind the number of pictures where there are several."""
+        """The shape of one whole row: `shape`, or `(pictures, *shape)` where rows have several images."""
         return self.shape if self.pictures == 1 else (self.pictures, *self.shape)
 
     @classmethod
@@ -94,21 +93,21 @@ class Entry:
 
     @classmethod
     def image(cls, spec: "ImageSpec") -> "Entry":
-        """Return the entry of these images."""
+        """Return the entry of images with this specification."""
         return cls(kind="image", shape=spec.shape, dtype=spec.dtype, pictures=spec.pictures, fit=spec.fit)
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> "Entry":
-        """Return the entry that `dataclasses.asdict` made a dict of."""
+        """Return the entry of a dict that `dataclasses.asdict` made."""
         columns = tuple(map(Column.from_json, raw["columns"]))
         return cls(**{**raw, "shape": tuple(map(int, raw["shape"])), "columns": columns})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """The images of a store, `[height, width, channels]`, and in words how they were made to fit.
+    """The specification of a store's images, `[height, width, channels]`, and in words how they were fitted to it.
 
-    With several pictures per row, one row's image is `[pictures, height, width, channels]`.
+    With several images per row, one row is `[pictures, height, width, channels]`.
     """
 
     height: int
@@ -120,12 +119,12 @@ class ImageSpec:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """`(height, width, channels)` of one picture."""
+        """`(height, width, channels)` of one image."""
         return self.height, self.width, self.channels
 
     @property
     def stored(self) -> tuple[int, ...]:
-        """The shape of one row's image."""
+        """The shape of one row, with all of its images."""
         return self.shape if self.pictures == 1 else (self.pictures, *self.shape)
 
 
@@ -134,7 +133,7 @@ class Schema:
     """The entries of a store by name, in order.
 
     A store of one image folder and one table has the entries `image` and `table` and, with labels, `labels`. The
-    properties below are about those: the first image, the first table that is an input, and the first that is a target.
+    properties below describe these: the first image, the first input table, and the first target table.
     """
 
     entries: Mapping[str, Entry]
@@ -147,32 +146,32 @@ class Schema:
         image: ImageSpec | None = None,
         labels: tuple[Column, ...] | None = None,
     ) -> None:
-        """Take entries, or those of one image and one table, which take the place of entries given beside them."""
-        made = dict(entries or {})
+        """Store the entries; `columns`, `image` and `labels` replace or add the first entry of their kind."""
+        all_entries = dict(entries or {})
         if image is not None:
-            made[_first(made, "image") or "image"] = Entry.image(image)
-        for given, default, role in ((columns, "table", "input"), (labels, "labels", "target")):
-            name = _first(made, "table", role) or default
-            if given:
-                made[name] = Entry.table(given, role=cast(Literal["input", "target"], role))
-            elif given is not None:  # a table without columns is no entry
-                made.pop(name, None)
-        object.__setattr__(self, "entries", made)
+            all_entries[_first(all_entries, "image") or "image"] = Entry.image(image)
+        for table_columns, default, role in ((columns, "table", "input"), (labels, "labels", "target")):
+            name = _first(all_entries, "table", role) or default
+            if table_columns:
+                all_entries[name] = Entry.table(table_columns, role=cast(Literal["input", "target"], role))
+            elif table_columns is not None:  # a table without columns is no entry
+                all_entries.pop(name, None)
+        object.__setattr__(self, "entries", all_entries)
 
     def __hash__(self) -> int:
         return hash(tuple(self.entries.items()))
 
     def first(self, kind: str, role: str = "input") -> str | None:
-        """Return the name of the first entry of this kind and role; None if there is none."""
+        """Return the name of the first entry of this kind and role, or None."""
         return _first(self.entries, kind, role)
 
     def with_columns(self, columns: tuple[Column, ...]) -> "Schema":
-        """Return the schema in which the first table that is an input has these columns."""
+        """Return the schema whose first input table has these columns."""
         return Schema(self.entries, columns=columns)
 
     @property
     def image(self) -> ImageSpec:
-        """The first image that is an input. Raises `UserError` if no entry is one."""
+        """The first image that is an input. Raises `UserError` if the store has none."""
         name = self.first("image")
         if name is None:
             raise UserError(f"The store has no image; its entries are {', '.join(self.entries) or 'none'}.")
@@ -189,28 +188,28 @@ class Schema:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns of the first table that is an input, () if there is none."""
+        """The columns of the first input table, () without one."""
         name = self.first("table")
         return self.entries[name].columns if name else ()
 
     @property
     def labels(self) -> tuple[Column, ...]:
-        """The columns of the first table that is a target, which are no features; () if there is none."""
+        """The columns of the first target table, () without one."""
         name = self.first("table", "target")
         return self.entries[name].columns if name else ()
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """One-hot width of every column, in order."""
+        """The one-hot width of every column, in order."""
         return tuple(column.width for column in self.columns)
 
     @property
     def label(self) -> Column | None:
-        """The first label that is a class."""
+        """The first label that is a class, or None."""
         return next((label for label in self.labels if label.coded), None)
 
     def codes(self, labels: np.ndarray) -> np.ndarray | None:
-        """Return the codes `[N]` int64 of the first label that is a class, of labels `[N, L]`; -1 for NaN."""
+        """Return the codes `[N]` int64 of the first class label in labels `[N, L]`, -1 for NaN; None without one."""
         return class_codes(labels, self.labels)
 
     def to_json(self) -> str:
@@ -220,7 +219,7 @@ class Schema:
 
     @classmethod
     def from_json(cls, text: str) -> "Schema":
-        """Return the schema of which `to_json` made a text, in this version or in one of store format 2."""
+        """Return the schema of a text that `to_json` made, in this version or for store format 2."""
         raw = json.loads(text)
         if "entries" in raw:
             return cls({name: Entry.from_json(entry) for name, entry in raw["entries"].items()})
@@ -232,7 +231,7 @@ class Schema:
 
     @classmethod
     def read(cls, path: Path) -> "Schema":
-        """Read the file of a schema."""
+        """Read a schema from its JSON file."""
         return cls.from_json(path.read_text())
 
 

@@ -1,4 +1,4 @@
-"""How a store shows itself in a notebook: its entries, its rows, and a few of its pictures."""
+"""The HTML by which a store shows itself in a notebook: its entries, its rows, and a few of its images."""
 
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,12 @@ def shown(store: "Store") -> Html:
     rows = []
     for entry_name, entry in store.schema.entries.items():
         if entry_name == store.schema.first("table", "target"):
-            said = ", ".join(f"{one.name} ({len(one.categories) or one.kind})" for one in store.schema.labels)
+            labels = (f"{label.name} ({len(label.categories) or label.kind})" for label in store.schema.labels)
+            content = ", ".join(labels)
         else:
-            said = "; ".join(KINDS[entry.kind].describe(entry_name, store.schema, store.names(entry_name)))
+            content = "; ".join(KINDS[entry.kind].describe(entry_name, store.schema, store.names(entry_name)))
         missing = "some rows lack it" if entry.optional else ""
-        rows.append((entry_name, entry.kind, entry.role, said, missing))
+        rows.append((entry_name, entry.kind, entry.role, content, missing))
     sizes = ", ".join(f"{split} {size:,}" for split, size in store.sizes.items())
     return fragment(
         element("p", element("b", "Store "), name(store.directory), f": {sizes} rows"),
@@ -35,18 +36,18 @@ def shown(store: "Store") -> Html:
 
 
 def _pictures(store: "Store") -> list[Html]:
-    """Return a few pictures of the training split, as wide as they are on the screen."""
+    """Return a few images of the training split as `<img>` elements, `_SIDE` pixels wide."""
     entry = store.schema.first("image")
     if entry is None:
         return []
     rows = store.read("train", [entry])[entry]
-    found = []
+    pictures = []
     for row in np.linspace(0, len(rows) - 1, min(len(rows), _PICTURES)).astype(int):
         pixels = np.asarray(rows[int(row)])
-        pixels = pixels[0] if pixels.ndim == 4 else pixels  # the first of several pictures of a row
+        pixels = pixels[0] if pixels.ndim == 4 else pixels  # the first of several images of a row
         if pixels.dtype == np.uint16:
             pixels = (pixels >> 8).astype(np.uint8)
         pixels = pixels if pixels.shape[2] == 3 else pixels[..., :1]
         height = round(_SIDE * pixels.shape[0] / pixels.shape[1])
-        found.append(picture(png(pixels), f"row {row} of train", width=_SIDE, height=height, style="margin:2px"))
-    return found
+        pictures.append(picture(png(pixels), f"row {row} of train", width=_SIDE, height=height, style="margin:2px"))
+    return pictures

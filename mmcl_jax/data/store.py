@@ -1,19 +1,19 @@
 """A store: a prepared data set on disk.
 
-store.json        what it was made of and with; written last, so a folder without it is not a store
+store.json        request, versions and sizes; written last, so a folder without it is not a store
 entries.json      the schema: kind, shape, type and columns of every entry
-declaration.json  how cells of the raw table are read, and declaration.NAME.json those of further tables
+declaration.json  how cells of the raw table are read; declaration.NAME.json is for further tables
 statistics.json   mean, std, fill and range of every column of the first table, from the training split alone
 rows.npz          the rows of splits, subsets and folds; id and group of every row (see `lists`)
 keys.json         the key (identifier or image path) of every row
-NAME.names.txt    the features of a vector, or the tokens of a text, one a line
-quarantine.jsonl  every row left out, with its reason
-findings.json     what was found out about columns, images and splits, and
-card.html         the same to look at
+NAME.names.txt    the features of a vector, or the tokens of a text, one per line
+quarantine.jsonl  every row that was left out, with the reason
+findings.json     findings about columns, images and splits
+card.html         the data card, which shows these findings
 manifest.json     size and SHA-256 of every other file
-*.array_record-*  the examples, in TFDS layout (see `shards`), and
-NAME/             the same of an entry that rows share or lack
-flat/             the same as memory-mapped arrays (see `flat`), which is what training reads
+*.array_record-*  the examples, in TFDS layout (see `shards`)
+NAME/             the examples of an entry that rows share or lack, in the same layout
+flat/             memory-mapped arrays of all entries (see `flat`), which training reads
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ from mmcl_jax.text import visible
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Store:
-    """An opened store. `fingerprint` identifies its content, `sizes` the number of rows per split."""
+    """An opened store. `fingerprint` identifies its content; `sizes` are the numbers of rows per split."""
 
     directory: Path
     schema: Schema
@@ -53,10 +53,10 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path | str) -> "Store":
-        """Open a store, of today's format or of format 2.
+        """Open a store of the current format or of format 2.
 
         Raises:
-          UserError: the folder is not a store, one of another format, or damaged.
+          UserError: the folder is not a store, has another format, or is damaged.
         """
         path = Path(directory)
         check(
@@ -69,7 +69,7 @@ class Store:
         formats: dict[int, type[Format2] | type[Format3]] = {2: Format2, FORMAT: Format3}
         check(
             number in formats,
-            f"The store {path} has format {number}, which this version does not read; prepare it again.",
+            f"The store {path} has format {number}, which this version does not read; make it again with mmcl prepare.",
         )
         layout = formats[number](path)
         return cls(
@@ -85,51 +85,51 @@ class Store:
 
     @property
     def lists(self) -> Lists:
-        """The rows of splits, subsets and folds, and the numbers that rows have."""
+        """The rows of splits, subsets and folds, and the id and group of every row."""
         return self.layout.lists
 
     @property
     def folds(self) -> Sequence[np.ndarray]:
-        """The sorted rows of every fold, () for none."""
+        """The sorted rows of every fold, () without folds."""
         return self.lists.folds
 
     def rows_of(self, split: str, fold: int | None = None) -> np.ndarray:
-        """Return the sorted rows of the store that make up a split.
+        """Return the sorted indices of the rows of a split.
 
-        With a fold, "test" are the rows of that fold, "val" those of the next one (of the first, behind the last), and
-        "train" all others.
+        With a fold, "test" is that fold, "val" the next fold (the first fold after the last), and "train" all other
+        rows.
 
         Raises:
-          UserError: there is no such split or fold.
+          UserError: the store has no such split or fold.
         """
         return self.lists.rows_of(split, fold, self.directory)
 
     def read(
         self, split: str, names: Sequence[str], *, streamed: bool = False, fold: int | None = None
     ) -> dict[str, Rows]:
-        """Return the rows of entries, each of which can be indexed by row of the split like an array.
+        """Return the rows of entries by name, each an object that is indexed by row of the split like an array.
 
-        Rows that are absent have NaN, 0 in pixels, -1 in a text, -127 in int8; `present` of what is returned says which
-        are not. Memory-mapped files are read, which are written again from the shards if the folder `flat` was deleted
-        to save space; `streamed`, images, volumes and vectors are read from the shards, one record per row.
+        A row that lacks the entry holds NaN, 0 in pixels, -1 in a text, -127 in int8, and is false in the attribute
+        `present`. The rows come from memory-mapped files, which are restored from the shards if the folder `flat` was
+        deleted to save space. With `streamed`, images, volumes and vectors come from the shards, one record per row.
 
         Raises:
-          UserError: there is no such split, fold or entry.
+          UserError: the store has no such split, fold or entry.
         """
         rows = self.rows_of(split, fold)
         for name in names:
-            known = ", ".join(self.schema.entries)
-            check(name in self.schema.entries, f"The store {self.directory} has no entry {name!r}; it has {known}.")
+            entries = ", ".join(self.schema.entries)
+            check(name in self.schema.entries, f"The store {self.directory} has no entry {name!r}; it has {entries}.")
         return self.layout.read(names, rows, streamed=streamed)
 
     def arrays(self, split: str, *, streamed: bool = False, fold: int | None = None) -> dict[str, Any]:
-        """Return the rows of a split: `id` [N], the first image, the first table and the first labels.
+        """Return arrays of a split: `id` [N], and the first image, table and labels of the store.
 
-        `image` is [N, ...], `table` [N, F] and, if there are labels, `labels` [N, L] and `label` [N] (the code of the
-        first that is a class, -1 for none). `image` is as `read` returns it.
+        `image` is [N, ...], as `read` returns it, `table` [N, F] and, in a store with labels, `labels` [N, L] and
+        `label` [N] (the code of the first class label, -1 for none).
 
         Raises:
-          UserError: there is no such split or fold.
+          UserError: the store has no such split or fold.
         """
         arrays = self.rows(split, fold=fold)
         if image := self.schema.first("image"):
@@ -140,7 +140,7 @@ class Store:
         """Return `arrays` without the images.
 
         Raises:
-          UserError: there is no such split or fold.
+          UserError: the store has no such split or fold.
         """
         arrays = self.labels(split, fold=fold)
         table = self.schema.first("table")
@@ -152,7 +152,7 @@ class Store:
         """Return `rows` without the table.
 
         Raises:
-          UserError: there is no such split or fold.
+          UserError: the store has no such split or fold.
         """
         arrays: dict[str, Any] = {"id": self.lists.id[self.rows_of(split, fold)]}
         if entry := self.schema.first("table", "target"):
@@ -162,7 +162,7 @@ class Store:
         return arrays
 
     def group(self, split: str, fold: int | None = None) -> np.ndarray | None:
-        """Return the group `[N]` int64 of each row of the split, such as a number of the person; None for no groups."""
+        """Return the group `[N]` int64 of each row, such as its person; None for a store without groups."""
         rows = self.rows_of(split, fold)
         return None if self.lists.group is None else self.lists.group[rows]
 
@@ -172,20 +172,20 @@ class Store:
         return [keys[row] for row in self.rows_of(split, fold)]
 
     def names(self, name: str) -> tuple[str, ...]:
-        """Return the names of a vector's features, or the tokens of a text in their order; () where there are none."""
+        """Return the names of a vector's features, or the vocabulary of a text in the order of its tokens; else ()."""
         return self.layout.names(name)
 
     def fitted(self, name: str, fold: int | None = None) -> Any:
-        """Return what the kind of an entry fits on the training rows, of a fold if asked (see `data.kinds`)."""
+        """Return the statistics that an entry's kind fits on the training rows (see `Kind.fit`)."""
         rows = self.read("train", [name], fold=fold)[name]
         return KINDS[self.schema.entries[name].kind].fit(rows, name, self.schema, self.names(name))
 
     def subset(self, name: str, *, fold: int | None = None) -> tuple[str, np.ndarray]:
-        """Return the split that a named subset is of, and its rows within that split.
+        """Return the split that a named subset was drawn from, and the indices of its rows within that split.
 
         Raises:
-          UserError: there is no such subset, or a fold is given: subsets are drawn from the store's own splits, and
-            what a fold's split has of a subset is another share.
+          UserError: the store has no such subset, or `fold` is not None: subsets are drawn from the store's own splits,
+            and are another share of a fold's training rows.
         """
         subsets = self.lists.subsets
         check(
@@ -193,7 +193,10 @@ class Store:
             f"--subset: {name!r} is of the store's own splits, and the run was trained on a fold (config.fold={fold}); "
             f"use --fraction or --per-class.",
         )
-        check(name in subsets, f"The store {self.directory} has no subset {name!r}; it has {', '.join(subsets)}.")
+        check(
+            name in subsets,
+            f"--subset: the store {self.directory} has no subset {name!r}; it has {', '.join(subsets) or 'none'}.",
+        )
         split = name.split("_")[0]
         return split, np.searchsorted(self.rows_of(split), subsets[name])
 
@@ -210,26 +213,26 @@ class Store:
         return shown(self)
 
     def describe(self) -> str:
-        """Describe the content of the store, in a few lines."""
+        """Return a description of the store, one line per entry."""
         quarantined = len((self.directory / "quarantine.jsonl").read_text().splitlines())
         sizes = ", ".join(f"{split} {size}" for split, size in self.sizes.items())
         folds = f"; {len(self.folds)} folds" if self.folds else ""
         lines = {"rows": f"{sizes}{folds}; {quarantined} quarantined"}
         for name, entry in self.schema.entries.items():
             if name != self.schema.first("table", "target"):
-                said = KINDS[entry.kind].describe(name, self.schema, self.names(name))
-                lines[name] = "; ".join(said) + (", not in every row" if entry.optional else "")
+                content = KINDS[entry.kind].describe(name, self.schema, self.names(name))
+                lines[name] = "; ".join(content) + (", not in every row" if entry.optional else "")
         labels = [
-            f"{visible(one.name)} ({f'{len(one.categories)} classes' if one.coded else one.kind})"
-            for one in self.schema.labels
+            f"{visible(label.name)} ({f'{len(label.categories)} classes' if label.coded else label.kind})"
+            for label in self.schema.labels
         ]
         lines["labels"] = ", ".join(labels) or "none"
         width = max(map(len, lines))
-        return "\n".join([visible(self.directory), *(f"  {name:{width}}  {said}" for name, said in lines.items())])
+        return "\n".join([visible(self.directory), *(f"  {name:{width}}  {text}" for name, text in lines.items())])
 
 
 def _fingerprint(path: Path, made_by: dict[str, Any]) -> str:
-    """Return what identifies the content: of an upgraded store, what did so before."""
+    """Return the fingerprint of the content; an upgraded store keeps the fingerprint that it had before."""
     sums = sha256(path / (SUMS if made_by["format"] == 2 else MANIFEST))
     if "upgraded" not in made_by:
         return sums

@@ -1,4 +1,4 @@
-"""Worker processes that leave with the process that began them."""
+"""Worker processes that end with the process that started them."""
 
 import ctypes
 import os
@@ -19,29 +19,29 @@ _PR_SET_PDEATHSIG = 1  # of Linux, <linux/prctl.h>
 def pool(workers: int, begin: Callable[..., object] | None = None, *arguments: Any) -> ProcessPoolExecutor:
     """Return a pool of spawned processes, each of which calls `begin(*arguments)` first.
 
-    Spawned, not forked: the libraries that are loaded here have threads. A worker imports the file of what it is to do,
-    and the main program; a program that is a script has to be guarded by `if __name__ == "__main__":`.
+    They are not forked, since the libraries of this process have threads. A worker imports the module of the function
+    that it runs, and the main program; a script must therefore be guarded by `if __name__ == "__main__":`.
     """
     return ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(begin, arguments))
 
 
 def leave_with_parent(*, at_once: bool = True) -> None:
-    """Make this worker process end when the process that began it is dead, however that died.
+    """End this worker process when its parent process has ended, for whatever reason.
 
-    On Linux the kernel kills the worker `at_once`. It does so when the *thread* that began the worker ends, so pass
-    false if that thread may end first. Everywhere, a thread of the worker looks every second.
+    A thread of the worker checks for its parent every second. On Linux, with `at_once`, the kernel also kills the
+    worker as soon as the *thread* that started it ends; pass false if that thread may end before its process.
     """
     parent = parent_process()
     assert parent is not None
     assert parent.pid is not None
-    number = parent.pid
+    parent_pid = parent.pid
     if at_once and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != number:  # dead before any of this
+    if os.getppid() != parent_pid:  # the parent ended before this call
         os._exit(1)
 
     def watch() -> None:
-        while os.getppid() == number:
+        while os.getppid() == parent_pid:
             time.sleep(1)
         os._exit(1)
 
@@ -49,17 +49,16 @@ def leave_with_parent(*, at_once: bool = True) -> None:
 
 
 def begin_streaming(worker: int, workers: int) -> None:
-    """Prepare a process that Grain began; it says which worker of how many this is."""
+    """Set up worker `worker` of `workers` that Grain started."""
     _leave_signals_to_parent()
-    leave_with_parent(at_once=False)  # Grain does not say which thread begins it
+    leave_with_parent(at_once=False)  # Grain may start it from a thread that ends early
 
 
 def out_of_shared_memory(array: np.ndarray) -> np.ndarray:
-    """Return a copy of an array that a Grain worker drew, and free the shared memory that it lies in.
+    """Return a copy of an array from a Grain worker, and free the shared memory of the original.
 
-    Grain frees the memory when the array dies. That may be never: JAX uses the array where it lies and lets go of it
-    when it is called again, and exceptions of Grain's hold the last ones. Python reports such memory as leaked at the
-    end.
+    Grain frees the memory when the array is collected, which may never happen: JAX keeps a reference to the array until
+    its next call, and exceptions in Grain keep the last arrays. Python reports such memory as leaked at exit.
     """
     copy, memory = np.array(array), getattr(array, "shm", None)
     if memory is not None:
@@ -69,7 +68,7 @@ def out_of_shared_memory(array: np.ndarray) -> np.ndarray:
 
 
 def _leave_signals_to_parent() -> None:
-    """Ignore Ctrl-C and SIGTERM: both may reach the whole group of processes, and the parent deals with them."""
+    """Ignore Ctrl-C and SIGTERM, which may reach the whole process group; the parent handles them."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

@@ -1,4 +1,4 @@
-"""Named data sets: each turns its published files into rows and image files that `prepare` takes."""
+"""Named data sets: each turns its published files into the rows and image files that `prepare` reads."""
 
 import ast
 import dataclasses
@@ -27,24 +27,24 @@ RECIPES.register("measured")(measured)
 
 
 def make(name: str, root: Path | None, options: Sequence[str]) -> Recipe:
-    """Return the data set `name` in the folder `root`, with options written as "key=value".
+    """Return the recipe of the data set `name` in the folder `root`, with options written as "key=value".
 
     Raises:
-      UserError: an option is unknown or ill-typed, or the folder is not such a data set.
+      UserError: an option is unknown or ill-typed, or the folder does not hold the data set.
     """
     if root is None:
-        raise UserError(f"Say where the data set {name!r} lies, with --root.")
+        raise UserError(f"--root: this option is missing; give the folder of the data set {name!r}.")
     for option in options:
         check(
             option.partition("=")[0] != "label_as_feature",
-            "--dataset.label_as_feature: a label becomes a feature when a model is trained, not in the store; leave "
-            "the option out, and train with --config.inputs.table.label_as_feature=True.",
+            "--dataset.label_as_feature: a label becomes a feature in training, not in the store; leave the option "
+            "out, and train with --config.inputs.table.label_as_feature=True.",
         )
     return dataclasses.replace(call(RECIPES, name, options, root=root), options=tuple(options))
 
 
-def call(registry: Registry, name: str, options: Sequence[str], **given: Any) -> Any:
-    """Call the factory `name` with options written as "key=value".
+def call(registry: Registry, name: str, options: Sequence[str], **arguments: Any) -> Any:
+    """Call the factory `name` with options written as "key=value", and with further keyword arguments.
 
     Raises:
       UserError: an option is unknown or ill-typed.
@@ -53,13 +53,13 @@ def call(registry: Registry, name: str, options: Sequence[str], **given: Any) ->
     spec: dict[str, Any] = {"name": name}
     for option in options:
         key, equals, text = option.partition("=")
-        check(bool(equals), f"--dataset.{option}: give a value, as --dataset.{key}=VALUE.")
+        check(bool(equals), f"--dataset.{option}: this option has no value; write --dataset.{key}=VALUE.")
         spec[key] = _value(text, typing.get_type_hints(factory).get(key))
-    return registry.build(ConfigDict(spec, convert_dict=False), "--dataset", **given)
+    return registry.build(ConfigDict(spec, convert_dict=False), "--dataset", **arguments)
 
 
 def _value(text: str, hint: Any) -> Any:
-    """Return the value of a command-line text: a Python literal if it is one, else the text; a path where `hint` is."""
+    """Return the value of a command-line text: a path if `hint` is `Path`, else a Python literal, else the text."""
     if Path in (hint, *typing.get_args(hint)):
         return Path(text)
     try:

@@ -1,4 +1,4 @@
-"""A table that is merely computed from the picture: the control for what a table adds."""
+"""Digits with a table that is computed from the image alone: the control for what a table adds."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.files import atomic
 from mmcl_jax.prepare.recipe import Recipe, Step
 
-INK = 16  # grey levels above white in scikit-learn's pictures
+INK = 16  # grey levels above white in scikit-learn's images
 _TAGS = {
     "morphometric": (
         *("area", "height", "width", "aspect", "extent", "perimeter", "compactness", "holes", "parts"),
@@ -31,34 +31,34 @@ _UNITS = dict.fromkeys(("height", "width", "perimeter", "long_axis", "short_axis
 def measured(*, root: Path) -> Recipe:
     """Return scikit-learn's 1,797 scanned digits, 8 x 8 pixels, and 28 numbers measured on each image.
 
-    The table holds nothing that is not in the picture, so image and table are two views of the same information. Where
-    a table of its own says what the picture hides (as that of the quickstart's digits does), contrasting the two can
-    teach an image encoder; here it has nothing to teach, and multimodal pretraining is not expected to beat pretraining
-    on images alone. What seems to help here helps for another reason than the table's information.
+    The table holds nothing that is not in the image, so both are views of the same information. A table of facts that
+    the image hides, such as that of the quickstart's digits, can teach an image encoder by contrast; this table cannot,
+    and multimodal pretraining is not expected to beat pretraining on images alone. A method that seems to help here
+    helps for another reason than the table's information.
 
     The data set comes with scikit-learn (UCI Optical Recognition of Handwritten Digits, Alpaydin and Kaynak 1998, test
     part), so nothing is downloaded. The label is `digit`. Numbers that measure size and shape are tagged
     "morphometric"; the others "moments", "symmetry" and "profile".
 
     Args:
-      root: folder where the pictures are written, as PNG files with 15 times the grey level; made if it is not there.
+      root: folder for the images, which are written as PNG files with 15 times the grey level; made if missing.
 
     Raises:
-      UserError: the folder is a file, or a file in it is another picture.
+      UserError: `root` is a file, or a file in it is another image.
     """
     from sklearn.datasets import load_digits
 
     source = load_digits()
-    pictures = source.images.astype(np.uint8)
+    images = source.images.astype(np.uint8)
     folder = root / "images"
-    check(not root.is_file(), f"--root: {root} is a file; name a folder for the pictures.")
+    check(not root.is_file(), f"--root: {root} is a file; name a folder for the images.")
     folder.mkdir(parents=True, exist_ok=True)
-    names = [f"{place:04d}.png" for place in range(len(pictures))]
-    for name, picture in zip(names, pictures, strict=True):
-        _write_once(folder / name, picture * (240 // INK))
+    names = [f"{index:04d}.png" for index in range(len(images))]
+    for name, image in zip(names, images, strict=True):
+        _write_once(folder / name, image * (240 // INK))
     rows = pl.DataFrame(
         {"id": [f"digit_{name[:4]}" for name in names], "file": names, "digit": [str(y) for y in source.target]}
-    ).hstack(pl.DataFrame([measures(picture / INK) for picture in pictures]))
+    ).hstack(pl.DataFrame([measures(image / INK) for image in images]))
     declared = {
         "id": Declared(role="identifier"),
         "file": Declared(role="image"),
@@ -77,22 +77,23 @@ def measured(*, root: Path) -> Recipe:
     )
 
 
-def measures(picture: np.ndarray) -> dict[str, float]:
+def measures(image: np.ndarray) -> dict[str, float]:
     """Return the measurements of one image, by column.
 
-    x runs to the right and y downwards, both from the middle of the picture, in pixels. "Shape" is where there is at
-    least half of the ink that a pixel can hold, with pixels that touch at a corner connected; moments weigh by ink.
+    x runs to the right and y downwards, both from the middle of the image, in pixels. The shape consists of the pixels
+    with at least half of the ink that a pixel can hold; pixels that touch at a corner are connected. Moments are
+    weighted by ink.
 
     Args:
-      picture: `[H, W]`, ink from 0 to 1.
+      image: `[H, W]`, ink from 0 to 1.
 
     Raises:
       ValueError: no pixel holds half of the ink, so there is no shape.
     """
-    shape = picture >= 0.5
+    shape = image >= 0.5
     if not shape.any():
-        raise ValueError("no pixel of the picture holds half of the ink")
-    return {**_size(shape), **_moments(picture), **_looks(picture, shape)}
+        raise ValueError("no pixel of the image holds half of the ink")
+    return {**_size(shape), **_moments(image), **_symmetry_and_strokes(image, shape)}
 
 
 def _size(shape: np.ndarray) -> dict[str, float]:
@@ -113,10 +114,10 @@ def _size(shape: np.ndarray) -> dict[str, float]:
     }
 
 
-def _moments(picture: np.ndarray) -> dict[str, float]:
-    ink = picture.sum()
-    y, x = (np.arange(n) - (n - 1) / 2 for n in picture.shape)
-    weight = picture / ink
+def _moments(image: np.ndarray) -> dict[str, float]:
+    ink = image.sum()
+    y, x = (np.arange(n) - (n - 1) / 2 for n in image.shape)
+    weight = image / ink
     centre_y, centre_x = weight.sum(axis=1) @ y, weight.sum(axis=0) @ x
     y, x = y - centre_y, x - centre_x
 
@@ -144,11 +145,11 @@ def _moments(picture: np.ndarray) -> dict[str, float]:
     }
 
 
-def _looks(picture: np.ndarray, shape: np.ndarray) -> dict[str, float]:
-    """Return how mirror-symmetric the image is (1: entirely), its profiles' peaks, and strokes that lines cross."""
+def _symmetry_and_strokes(image: np.ndarray, shape: np.ndarray) -> dict[str, float]:
+    """Return mirror symmetries (1: perfect), the peaks of the profiles, and the most strokes that a line crosses."""
 
     def mirrored(axis: int) -> float:
-        return 1 - np.abs(picture - np.flip(picture, axis)).sum() / (2 * picture.sum())
+        return 1 - np.abs(image - np.flip(image, axis)).sum() / (2 * image.sum())
 
     def strokes(axis: int) -> int:
         return int((np.diff(np.pad(shape, 1).astype(np.int8), axis=axis) == 1).sum(axis=axis).max())
@@ -156,24 +157,24 @@ def _looks(picture: np.ndarray, shape: np.ndarray) -> dict[str, float]:
     return {
         "symmetry_x": mirrored(1),
         "symmetry_y": mirrored(0),
-        "peak_row": int(picture.sum(axis=1).argmax()),
-        "peak_column": int(picture.sum(axis=0).argmax()),
+        "peak_row": int(image.sum(axis=1).argmax()),
+        "peak_column": int(image.sum(axis=0).argmax()),
         "strokes_across": strokes(1),
         "strokes_down": strokes(0),
     }
 
 
-def _write_once(path: Path, picture: np.ndarray) -> None:
+def _write_once(path: Path, image: np.ndarray) -> None:
     if path.exists():
-        check(_holds(path, picture), f"--root: {path} is not the picture that belongs there; name a new folder.")
+        check(_holds(path, image), f"--root: {path} exists and is another image; name a new folder.")
         return
     with atomic(path) as partial:
-        Image.fromarray(picture).save(partial, format="PNG")
+        Image.fromarray(image).save(partial, format="PNG")
 
 
-def _holds(path: Path, picture: np.ndarray) -> bool:
+def _holds(path: Path, image: np.ndarray) -> bool:
     try:
-        with Image.open(path) as there:
-            return np.array_equal(np.asarray(there), picture)
-    except OSError:  # no picture at all
+        with Image.open(path) as stored:
+            return np.array_equal(np.asarray(stored), image)
+    except OSError:  # not an image
         return False

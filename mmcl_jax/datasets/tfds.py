@@ -1,4 +1,4 @@
-"""Any TFDS data set of images, by name or folder."""
+"""TFDS data sets of images, by name or folder."""
 
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,21 @@ from mmcl_jax.prepare.recipe import Recipe, Step
 def tfds_images(
     *, root: Path, cache: Path | None = None, data_dir: Path | None = None, image: str = "image", label: str = "label"
 ) -> Recipe:
-    """Convert a prepared TFDS data set; write its images once, as lossless files that `prepare` and people can read.
+    """Return the recipe of a prepared TFDS data set, and write its images as PNG files.
 
-    Every scalar feature becomes a column; a class label keeps the names of its classes; a vector of numbers becomes one
-    column per element. The data set must lie on disk in a format that is read without TensorFlow (`array_record`), as
-    `tfds build --file_format=array_record NAME` makes it.
+    Every scalar feature becomes a column, a class label with the names of its classes; a vector of numbers becomes one
+    column per element. The data set must be on disk in a format that is read without TensorFlow (`array_record`), as
+    `tfds build --file_format=array_record NAME` writes it.
 
     Args:
       root: a name such as `mnist` or `mnist:3.0.1`, or the folder of a prepared data set.
-      cache: where image files go; `NAME_images` in the working directory by default. What is there stays.
-      data_dir: where TFDS keeps data sets, for a name.
-      image: the image feature: `[H, W, 1]` or `[H, W, 3]` uint8.
-      label: the feature to predict; "" for none.
+      cache: folder of the image files, by default `NAME_images` in the working directory; existing files stay.
+      data_dir: folder in which TFDS stores data sets, if `root` is a name.
+      image: name of the image feature: `[H, W, 1]` or `[H, W, 3]` uint8.
+      label: name of the feature to predict; "" for none.
 
     Raises:
-      UserError: there is no such data set on disk, or no such feature.
+      UserError: the data set is not on disk, or has no such feature.
     """
     import tensorflow_datasets as tfds
 
@@ -44,8 +44,8 @@ def tfds_images(
         raise UserError(f"--root: the TFDS data set {str(root)!r} cannot be read: {reason}") from error
     features = builder.info.features
     for name in (image, label):
-        known = ", ".join(features)
-        check(not name or name in features, f"--dataset: {builder.name} has no feature {name!r}; it has {known}.")
+        names = ", ".join(features)
+        check(not name or name in features, f"--dataset: {builder.name} has no feature {name!r}; it has {names}.")
     folder = cache or Path(f"{builder.name}_images")
     records: list[dict[str, Any]] = []
     for split, examples in source.items():
@@ -58,35 +58,35 @@ def tfds_images(
             }
             records.append({"tfds_id": f"{split}/{row}", "tfds_split": split, "image_file": path, **columns})
     rows = pl.DataFrame(records, infer_schema_length=None)
-    names = getattr(features[label], "names", None) if label else None
-    if names:
-        rows = rows.with_columns(rows[label].replace_strict(dict(enumerate(names)), return_dtype=pl.String))
+    classes = getattr(features[label], "names", None) if label else None
+    if classes:
+        rows = rows.with_columns(rows[label].replace_strict(dict(enumerate(classes)), return_dtype=pl.String))
     declared = {"tfds_id": Declared(role="identifier"), "image_file": Declared(role="image")}
     declared["tfds_split"] = Declared(role="ignore")
     if label:
-        declared[label] = Declared(role="label", present=tuple(filter(None, names or ())))  # a class may be called None
+        declared[label] = Declared(role="label", present=tuple(filter(None, classes or ())))  # a class name may be None
     splits = {"train": "train", "validation": "val", "val": "val", "test": "test"}
-    found = {ours: rows.filter(pl.col("tfds_split") == theirs) for theirs, ours in splits.items()}
-    given = {ours: part["tfds_id"].to_list() for ours, part in found.items() if part.height}
+    parts = {ours: rows.filter(pl.col("tfds_split") == theirs) for theirs, ours in splits.items()}
+    split_ids = {split: part["tfds_id"].to_list() for split, part in parts.items() if part.height}
     return Recipe(
         name=f"{builder.name} {builder.version}",
         rows=rows,
         images=folder,
         image_columns=("image_file",),
         declaration=Declaration(columns=declared),
-        splits=given if len(given) == 3 else None,  # drawn by us where TFDS has not all three
+        splits=split_ids if len(split_ids) == 3 else None,  # `prepare` draws splits unless TFDS has all three
         steps=(Step(f"read {builder.name} {builder.version} ({', '.join(source)})", rows.height, rows.height),),
     )
 
 
 def _columns(name: str, value: Any) -> dict[str, Any]:
-    """Return a feature as columns of the table."""
+    """Return a feature of one example as values by column; {} for a feature that cannot be a column."""
     array = np.asarray(value)
     if array.ndim == 0:
         item = array.item()
         return {name: item.decode("utf-8", "replace") if isinstance(item, bytes) else item}
     if array.ndim == 1 and array.dtype.kind in "fiub":
-        return {f"{name}_{place}": item.item() for place, item in enumerate(array)}
+        return {f"{name}_{index}": item.item() for index, item in enumerate(array)}
     return {}
 
 

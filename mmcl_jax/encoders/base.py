@@ -12,8 +12,8 @@ from mmcl_jax.arrays import ArrayError, ArrayLike, as_array
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.registry import Registry
 
-ENCODERS = Registry("encoder", given=("kind", "shape", "widths", "missing", "parts", "norm", "rngs", "dtype"))
-PROJECTORS = Registry("projector", given=("features", "norm", "rngs", "dtype"))
+ENCODERS = Registry("encoder", arguments=("kind", "shape", "widths", "missing", "parts", "norm", "rngs", "dtype"))
+PROJECTORS = Registry("projector", arguments=("features", "norm", "rngs", "dtype"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""What trained encoders are worth: frozen features, label budgets, linear probes, and the tables of them."""
+"""The evaluation of pretrained encoders on downstream tasks: protocols, label budgets, baselines, and their results."""

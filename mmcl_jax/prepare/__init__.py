@@ -1,1 +1,1 @@
-"""From raw files to a store: reading the table and the images, dividing the rows, and the data card."""
+"""Preparing a store from raw files: reading tables and images, dividing the rows, and writing the data card."""

@@ -1,4 +1,4 @@
-"""What there is to say about a table and its images: columns, labels, splits, warnings."""
+"""Findings on a table: statistics of columns, and warnings on columns, labels and splits."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ BINS = 24
 TOP = 12
 SKEWED = 0.1
 _NAMED = 5  # classes that a sentence names
-_UNEVEN = 0.1  # by what share of it a size may differ from what was asked for
+_UNEVEN = 0.1  # how far the size of a split or class may be from the requested or expected size, as a share of it
 _DEVIATIONS = 4.0
 
 
@@ -29,64 +29,67 @@ def describe_columns(
     splits: Mapping[str, np.ndarray],
     left_out: Mapping[str, str],
 ) -> list[ColumnFinding]:
-    """Return a finding per raw column.
+    """Return a finding on every column of the raw table.
 
     Args:
-      columns: all of them, understood, with the values of the rows that are kept.
+      columns: all parsed columns, with the values of the rows of the store.
       schema: of the store.
-      table: raw rows `[N, F]` of the schema's columns, all rows that are kept.
+      table: `[N, F]`, raw values of the schema's columns in all rows of the store.
       statistics: of the training rows.
       splits: row numbers by split.
-      left_out: reasons why columns that were understood are not used.
+      left_out: by name, the reasons why parsed columns are not used.
     """
-    places = {column.name: place for place, column in enumerate(schema.columns)}
+    indices = {column.name: index for index, column in enumerate(schema.columns)}
     later = {name: rows for name, rows in splits.items() if name != "train"}
     unseen, outside = statistics.unseen(table, schema), statistics.outside(table, schema)
     return [
         _describe(
             parsed,
             parsed.values,
-            schema.columns[places[parsed.name]] if parsed.name in places else None,
+            schema.columns[indices[parsed.name]] if parsed.name in indices else None,
             left_out.get(parsed.name, ""),
-            {name: _count(unseen, rows, places.get(parsed.name)) for name, rows in later.items()},
-            {name: _count(outside, rows, places.get(parsed.name)) for name, rows in later.items()},
+            {name: _count(unseen, rows, indices.get(parsed.name)) for name, rows in later.items()},
+            {name: _count(outside, rows, indices.get(parsed.name)) for name, rows in later.items()},
         )
         for parsed in columns
     ]
 
 
 def balance(labels: np.ndarray, columns: Sequence[Column], splits: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Count the rows per class and split, of every label that is a class."""
-    found: dict[str, Any] = {}
-    for place, column in enumerate(columns):
+    """Count the rows per class and split for every class label."""
+    counts: dict[str, Any] = {}
+    for index, column in enumerate(columns):
         if column.coded:
-            found[column.name] = {
-                split: {text: int((labels[rows, place] == code).sum()) for code, text in enumerate(column.categories)}
+            counts[column.name] = {
+                split: {text: int((labels[rows, index] == code).sum()) for code, text in enumerate(column.categories)}
                 for split, rows in splits.items()
             }
-    return found
+    return counts
 
 
 def warn_of_groups(groups: pl.Series, splits: Mapping[str, np.ndarray], name: str) -> list[str]:
-    """Return a sentence if members of one group are in two splits."""
-    seen: dict[Any, str] = {}
+    """Return a sentence if rows of one group are in two splits."""
+    split_of: dict[Any, str] = {}
     both = set()
     for split, rows in splits.items():
         for group in groups.gather(rows).drop_nulls().unique():
-            if seen.setdefault(group, split) != split:
+            if split_of.setdefault(group, split) != split:
                 both.add(group)
     if not both:
         return []
     first = sorted(map(str, both))[0]
-    return [f"{len(both)} groups of {name!r} have rows in two splits, for example {first!r}: results will flatter."]
+    return [
+        f"{len(both)} groups of {name!r} have rows in two splits, for example {first!r}; results on val and test will "
+        "be too good."
+    ]
 
 
 def warn_of_labels(balances: Mapping[str, Any], remedy: str, *, declarable: bool) -> list[str]:
-    """Return sentences on classes that a split lacks, and on labels with one class.
+    """Return sentences on classes that a split lacks, and on labels with a single class.
 
     Args:
       balances: see `balance`.
-      remedy: what gives every class a row in every split.
+      remedy: a phrase that says how every class gets a row in every split.
       declarable: whether `--schema` can take a class out of a label.
     """
     sentences = []
@@ -100,55 +103,55 @@ def warn_of_labels(balances: Mapping[str, Any], remedy: str, *, declarable: bool
         for split, counts in splits.items():
             absent = [text for text, rows in counts.items() if rows == 0 and text not in nowhere]
             if absent:
-                said = remedy
+                advice = remedy
                 if declarable and len(classes) - len(nowhere) > 2:
                     declared = json.dumps({"columns": {name: {"missing": absent[:_NAMED]}}}, ensure_ascii=False)
-                    said += (
+                    advice += (
                         f", or take {'it' if len(absent) == 1 else 'them'} out of the label by {declared} in --schema"
                     )
-                sentences.append(f"The split {split} has no row of {_quoted(absent)} of {name!r}: {said}.")
+                sentences.append(f"The split {split} has no row of {_quoted(absent)} of {name!r}: {advice}.")
     return sentences
 
 
 def warn_of_sizes(splits: Mapping[str, np.ndarray], fractions: Sequence[float], why: str) -> list[str]:
-    """Return a sentence if val or test is over a tenth larger or smaller than its share of the rows, with `why`."""
+    """Return a sentence, with the reason `why`, if val or test is over a tenth larger or smaller than its fraction."""
     total = sum(map(len, splits.values()))
     off = [
         f"{name} has {count(len(members))} of {counted(total, 'row')} "
-        f"({share(len(members), total)} for {100 * asked:g} %)"
-        for (name, members), asked in zip(splits.items(), fractions, strict=True)
-        if name != "train" and abs(len(members) - asked * total) > max(1, _UNEVEN * asked * total)
+        f"({share(len(members), total)} for {100 * fraction:g} %)"
+        for (name, members), fraction in zip(splits.items(), fractions, strict=True)
+        if name != "train" and abs(len(members) - fraction * total) > max(1, _UNEVEN * fraction * total)
     ]
     return [f"The splits have other sizes than asked for, since {why}: {', '.join(off)}."] if off else []
 
 
 def warn_of_shares(balances: Mapping[str, Any]) -> list[str]:
-    """Return sentences on labels of which a class is rarer or more frequent in val or test than by chance.
+    """Return a sentence on every label with a class much rarer or more frequent in val or test than in all rows.
 
-    That is by more than four standard deviations of a random draw of so many rows, and by a tenth.
+    Much means by more than four standard deviations of a random draw of as many rows, and by more than a tenth.
     """
     sentences = []
     for name, splits in balances.items():
         rows = np.array([list(counts.values()) for counts in splits.values()], float)
-        every = rows.sum(axis=0) / max(rows.sum(), 1)
-        expected = rows.sum(axis=1, keepdims=True) * every
-        deviation = np.abs(rows - expected) / np.sqrt(np.maximum(expected * (1 - every), 1))
+        shares = rows.sum(axis=0) / max(rows.sum(), 1)
+        expected = rows.sum(axis=1, keepdims=True) * shares
+        deviation = np.abs(rows - expected) / np.sqrt(np.maximum(expected * (1 - shares), 1))
         far = (deviation > _DEVIATIONS) & (np.abs(rows - expected) > _UNEVEN * expected)
         far[list(splits).index("train")] = False
         if far.any():
-            split, place = np.unravel_index(np.where(far, deviation, 0).argmax(), far.shape)
-            text, size = list(next(iter(splits.values())))[place], rows[split].sum()
+            split, code = np.unravel_index(np.where(far, deviation, 0).argmax(), far.shape)
+            text, size = list(next(iter(splits.values())))[code], rows[split].sum()
             others = int(far.any(axis=0).sum()) - 1
             more = f", and {counted(others, 'more class differs', 'more classes differ')}" if others else ""
             sentences.append(
-                f"Classes of {name!r} have other shares in val or test: {text!r} is {share(rows[split, place], size)} "
-                f"of {list(splits)[split]} and {share(rows[:, place].sum(), rows.sum())} of all rows{more}."
+                f"Classes of {name!r} have other shares in val or test: {text!r} is {share(rows[split, code], size)} "
+                f"of {list(splits)[split]} and {share(rows[:, code].sum(), rows.sum())} of all rows{more}."
             )
     return sentences
 
 
 def _quoted(texts: Sequence[str]) -> str:
-    """Quote classes for a sentence: the class 'a'; the 2 classes 'a', 'b'; 30 classes, such as 'a'."""
+    """Return classes as a sentence names them: the class 'a'; the 2 classes 'a', 'b'; 30 classes, such as 'a'."""
     if len(texts) == 1:
         return f"the class {texts[0]!r}"
     if len(texts) <= _NAMED:
@@ -165,35 +168,35 @@ def _describe(
     outside: dict[str, int],
 ) -> ColumnFinding:
     role = "ignore" if left_out else parsed.role
-    found: dict[str, Any] = {"missing": values.null_count(), "distinct": values.drop_nulls().n_unique()}
+    finding: dict[str, Any] = {"missing": values.null_count(), "distinct": values.drop_nulls().n_unique()}
     if parsed.kind in ("continuous", "date") and len(values.drop_nulls()):
         numbers = values.drop_nulls().to_numpy().astype(np.float64)
         with np.errstate(over="ignore"):
             statistics = {"min": numbers.min(), "max": numbers.max(), "mean": numbers.mean(), "sd": numbers.std()}
-        found["numbers"] = {name: float(value) for name, value in statistics.items()} | {
+        finding["numbers"] = {name: float(value) for name, value in statistics.items()} | {
             "median": float(np.median(numbers))
         }
-        found["middle"] = middle_share(numbers)
-        found["scaling"] = column.scaling if column is not None else "standard"
-        narrow = found["middle"] < SKEWED or found["scaling"] != "standard"
-        edges, found["axis"] = _readable_edges(numbers) if narrow else (None, "linear")
-        found["histogram"] = _histogram(numbers, min(BINS, max(1, found["distinct"])) if edges is None else edges)
+        finding["middle"] = middle_share(numbers)
+        finding["scaling"] = column.scaling if column is not None else "standard"
+        narrow = finding["middle"] < SKEWED or finding["scaling"] != "standard"
+        edges, finding["axis"] = _readable_edges(numbers) if narrow else (None, "linear")
+        finding["histogram"] = _histogram(numbers, min(BINS, max(1, finding["distinct"])) if edges is None else edges)
     elif parsed.kind:
         counted = values.drop_nulls().alias("text").value_counts(name="rows")
-        found["top"] = list(counted.sort("rows", "text", descending=[True, False]).head(TOP).iter_rows())
+        finding["top"] = list(counted.sort("rows", "text", descending=[True, False]).head(TOP).iter_rows())
     if column is not None:
-        found["unseen"] = {split: count for split, count in unseen.items() if count}
-        found["outside"] = {split: count for split, count in outside.items() if count}
+        finding["unseen"] = {split: count for split, count in unseen.items() if count}
+        finding["outside"] = {split: count for split, count in outside.items() if count}
     why = left_out or parsed.why
     return ColumnFinding(
-        name=parsed.name, role=role, kind=parsed.kind, why=why, missing_words=parsed.missing_words, **found
+        name=parsed.name, role=role, kind=parsed.kind, why=why, missing_words=parsed.missing_words, **finding
     )
 
 
 def middle_share(numbers: np.ndarray) -> float:
-    """Return the share of the range of numbers `[N]` that their middle nine tenths span; 1 for fewer than eleven.
+    """Return which share of the range of numbers `[N]` their middle nine tenths span; 1 for up to ten distinct numbers.
 
-    0.5 for many normal numbers, 0.9 for uniform ones; less than `SKEWED` is a heavily skewed column.
+    It is about 0.5 for normal numbers and 0.9 for uniform numbers; a column below `SKEWED` is heavily skewed.
     """
     if len(np.unique(numbers)) <= 10:
         return 1.0
@@ -204,7 +207,7 @@ def middle_share(numbers: np.ndarray) -> float:
 
 
 def warn_of_skew(table: np.ndarray, columns: Sequence[Column]) -> list[str]:
-    """Return a sentence on the columns whose histogram is nearly empty, and the scaling that spreads them out."""
+    """Return a sentence on the heavily skewed columns, and the scaling that spreads their values out."""
     names = []
     for values, column in zip(table.T, columns, strict=True):
         numbers = values[~np.isnan(values)]
@@ -219,19 +222,19 @@ def warn_of_skew(table: np.ndarray, columns: Sequence[Column]) -> list[str]:
     return [
         f"Heavily skewed: {', '.join(names[:_NAMED])}{more}. To spread them out for an encoder, declare "
         '{"kind": "continuous", "scaling": "quantile"}, or log where it is named, in --schema; or declare extreme '
-        "values as missing, if that is what they are."
+        "values as missing, if they stand for no value."
     ]
 
 
 def _readable_edges(numbers: np.ndarray) -> tuple[np.ndarray, str]:
-    """Return edges of bins in which skewed numbers are spread out, and the axis on which the edges are even."""
+    """Return edges of bins that spread skewed numbers out, and the name of the axis on which they are evenly spaced."""
     sizes = np.abs(numbers[numbers != 0])
     unit = np.quantile(sizes, 0.05) if len(sizes) else 1.0
     with np.errstate(over="ignore", under="ignore"):
-        places = np.arcsinh(numbers / unit)  # logarithms, above the smallest sizes, and of either sign
-        edges = unit * np.sinh(np.linspace(places.min(), places.max(), BINS + 1))
+        logs = np.arcsinh(numbers / unit)  # linear near zero and logarithmic beyond, for either sign
+        edges = unit * np.sinh(np.linspace(logs.min(), logs.max(), BINS + 1))
     edges[[0, -1]] = numbers.min(), numbers.max()
-    if np.isfinite(edges).all() and (np.diff(edges) > 0).all() and middle_share(places) >= SKEWED:
+    if np.isfinite(edges).all() and (np.diff(edges) > 0).all() and middle_share(logs) >= SKEWED:
         return edges, "log"
     low, high = np.quantile(numbers, [0.05, 0.95])
     return np.unique([numbers.min(), *np.linspace(low, high, BINS - 1), numbers.max()]), "middle"
@@ -241,10 +244,10 @@ def _histogram(numbers: np.ndarray, bins: int | np.ndarray) -> dict[str, list[fl
     try:
         with np.errstate(over="raise", invalid="raise"):
             counts, edges = np.histogram(numbers, bins=bins)
-    except (ValueError, FloatingPointError):  # too close together, or too far apart
+    except (ValueError, FloatingPointError):  # the numbers are too close together or too far apart for float64 bins
         counts, edges = np.array([len(numbers)]), np.array([numbers.min(), numbers.max()])
     return {"edges": edges.tolist(), "counts": counts.tolist()}
 
 
-def _count(where: np.ndarray, rows: np.ndarray, place: int | None) -> int:
-    return 0 if place is None else int(where[rows, place].sum())
+def _count(where: np.ndarray, rows: np.ndarray, index: int | None) -> int:
+    return 0 if index is None else int(where[rows, index].sum())

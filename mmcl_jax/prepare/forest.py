@@ -1,4 +1,4 @@
-"""Trees are the honest rival: what a random forest gets from the table alone."""
+"""The baseline that a model must beat: a random forest on the table alone."""
 
 import warnings
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 
 from mmcl_jax.data.schema import Column
 
-TRAIN_ROWS = 10_000  # more make the forest larger than memory where there are hundreds of classes
+TRAIN_ROWS = 10_000  # with more rows, the forest of hundreds of classes does not fit into memory
 TEST_ROWS = 20_000
 
 
@@ -24,21 +24,21 @@ def forest_score(
     test: np.ndarray,
     seed: int = 0,
 ) -> dict[str, Any] | None:
-    """Fit scikit-learn's default random forest (100 trees) to raw rows, in which missing values stay missing.
+    """Fit and score scikit-learn's default random forest (100 trees) on raw rows, whose missing values stay missing.
 
     Args:
       table: raw rows `[N, F]`.
-      target: `[N]`, raw values of the label, NaN for none.
-      label: its column.
+      target: `[N]`, raw values of the label, NaN for missing.
+      label: the label's column.
       names: of the table's columns.
       train: row numbers to fit to; at most `TRAIN_ROWS`, drawn by `seed`, are used.
       test: row numbers to score; at most `TEST_ROWS`.
       seed: of the draws and the trees.
 
     Returns:
-      `metric` ("top-1" and `balanced_accuracy`, "AUROC" for two classes, "R2" for numbers), its `value`, what guessing
-      gets (`chance`), `train_rows`, `test_rows`, and the most important columns as (name, share). None if there is
-      nothing to fit or score: one class, or no rows.
+      `metric` ("top-1" and `balanced_accuracy`, "AUROC" for two classes, "R2" for numbers), its `value`, the value of
+      guessing (`chance`), `train_rows`, `test_rows`, and the `importance` of the most important columns as (name,
+      share). None if there is nothing to fit or score: a single class, or no rows.
     """
     rng = np.random.default_rng(seed)
     fit = rng.permutation(train[~np.isnan(target[train])])[:TRAIN_ROWS]
@@ -49,7 +49,7 @@ def forest_score(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The number of unique classes")  # the card says how few rows each has
         forest = kind(random_state=seed, n_jobs=-1).fit(_finite(table[fit]), target[fit])
-    forest.n_jobs = 1  # several threads add the trees' votes in any order, and a store has to have the same bits
+    forest.n_jobs = 1  # several threads would add votes in any order, and a store must have the same bits every time
     truth, guesses = target[held_out], forest.predict(_finite(table[held_out]))
     result: dict[str, Any] = {"train_rows": len(fit), "test_rows": len(held_out)}
     if not label.coded:
@@ -63,7 +63,7 @@ def forest_score(
         recalls = [(guesses[truth == code] == code).mean() for code in np.unique(truth) if code in forest.classes_]
         result["balanced_accuracy"] = float(np.mean(recalls)) if recalls else 0.0
     order = np.argsort(-forest.feature_importances_)[:20]
-    result["importance"] = [(names[place], round(float(forest.feature_importances_[place]), 4)) for place in order]
+    result["importance"] = [(names[index], round(float(forest.feature_importances_[index]), 4)) for index in order]
     return result
 
 

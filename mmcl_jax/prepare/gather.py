@@ -1,4 +1,4 @@
-"""All that a request names, read and joined, but for pictures, which take long."""
+"""Reading and joining everything that a request names except images, which take long."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.page.wording import counted
 from mmcl_jax.prepare.entries.columns import is_column, is_table, parsed_columns
 from mmcl_jax.prepare.entries.matrix import Matrix
-from mmcl_jax.prepare.inspection import given_ids
+from mmcl_jax.prepare.inspection import listed_ids
 from mmcl_jax.prepare.join.joined import Join, join
 from mmcl_jax.prepare.join.main import Main, main_table
 from mmcl_jax.prepare.join.tables import Keys
@@ -24,13 +24,13 @@ from mmcl_jax.prepare.table.rows import Rows, understand
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GatheredEntries:
-    """What was read.
+    """The joined rows of a request, with the values of everything except images.
 
     Attributes:
       main: the main table.
-      join: all rows, and where the entries of each are.
-      columns: of every further table and every target in columns, the values of all rows.
-      ids: the identifiers of every split, where they are given.
+      join: all rows with their entries.
+      columns: the columns of every further table and column target, by entry, with the values of all rows.
+      ids: the identifiers of every split, or None if splits are not lists of identifiers.
       named: the names of the request's entries, in its order.
     """
 
@@ -47,16 +47,16 @@ class GatheredEntries:
 
     @property
     def inputs(self) -> list[str]:
-        """The names of the inputs: those of the simple command line, and then as the request has them."""
+        """The names of the inputs: first `table` and `image` of the simple command line, then the request's entries."""
         return list(dict.fromkeys([*(name for name in self.join.main if name not in self.named), *self.named]))
 
     @property
     def targets(self) -> list[Parsed]:
         """The targets that are one column each."""
-        return [self.columns[name][0] for name, one in self.join.entries.items() if is_column(one)]
+        return [self.columns[name][0] for name, entry in self.join.entries.items() if is_column(entry)]
 
     def usable(self, quarantine: Quarantine) -> "GatheredEntries":
-        """Return what was read without the entries that are bad; rows of which no entry is left are left out."""
+        """Return these rows without bad entries; rows that have no entry left go to the quarantine."""
         joined = self.join.usable(quarantine, self.main.table)
         columns = {
             name: [_only(column, joined.entries[name].at >= 0) for column in parsed]
@@ -68,12 +68,12 @@ class GatheredEntries:
 def gather(
     request: Request, recipe: Recipe | None, quarantine: Quarantine, like: Like | None = None
 ) -> GatheredEntries:
-    """Read all tables and matrices, as an earlier store has them if they are to be `like` that, and join them.
+    """Read all tables and matrices, as the earlier store `like` does if there is one, and join them.
 
-    Rows that cannot be used, that the cohort does not keep, or that no list of identifiers has, go to the quarantine.
+    Rows that cannot be used, that are outside the cohort, or that no list of identifiers has, go to the quarantine.
 
     Raises:
-      UserError: anything wrong with the input, naming the file, row or column.
+      UserError: something is wrong with the input; the message names the file, row or column.
     """
     main, tables = main_table(request), Keys()
     alone = not (request.entries or request.targets)
@@ -85,37 +85,35 @@ def gather(
     rows = joined.rows
     check(len(rows.keys) > 0, "--request: no entry has a key.")
     columns = {
-        name: parsed_columns(one, rows, quarantine, *(like.reading(name) if like else ()))
-        for name, one in joined.entries.items()
-        if is_column(one) or is_table(one)
+        name: parsed_columns(entry, rows, quarantine, *(like.reading(name) if like else ()))
+        for name, entry in joined.entries.items()
+        if is_column(entry) or is_table(entry)
     }
-    labels = [one.name for one in rows.named("label")]
-    for name, one in joined.entries.items():
-        twice = (
-            f"{one.where}: there is a label {name!r} already, of {rows.source}; rename one, or leave it out of label."
-        )
-        check(not (is_column(one) and name in labels), twice)
-    for one in joined.entries.values():
-        if isinstance(one.content, Matrix):
-            for row in np.flatnonzero(np.isin(one.at, list(one.content.bad))).tolist():
-                reason = f"{one.content.bad[int(one.at[row])]} (key {rows.keys[row]!r})"
-                rows.leave_out(row, quarantine, "wrong number", reason, entry=one.name)
-    ids = given_ids(request, recipe)
+    labels = [label.name for label in rows.named("label")]
+    for name, entry in joined.entries.items():
+        twice = f"{entry.where}: {rows.source} has a label {name!r}, too; rename the target, or take it out of label."
+        check(not (is_column(entry) and name in labels), twice)
+    for entry in joined.entries.values():
+        if isinstance(entry.content, Matrix):
+            for row in np.flatnonzero(np.isin(entry.at, list(entry.content.bad))).tolist():
+                reason = f"{entry.content.bad[int(entry.at[row])]} (key {rows.keys[row]!r})"
+                rows.leave_out(row, quarantine, "wrong number", reason, entry=entry.name)
+    ids = listed_ids(request, recipe)
     check(
         not request.group_near_duplicates or (ids is None and not rows.named("split")),
-        f"--group-near-duplicates is for splits that are drawn, and those of {rows.source} are given; leave it out.",
+        f"--group-near-duplicates needs splits that are drawn, but {rows.source} comes with its splits; leave it out.",
     )
     if ids is not None:
         ids = {split: rows.keys_of(names) for split, names in ids.items()}
         listed = {key for keys in ids.values() for key in keys}
         for row, key in enumerate(rows.keys):
             if key not in listed:
-                reason = f"Its identifier {key!r} is in no list of a split."
+                reason = f"Its identifier {key!r} is in none of the lists of the splits."
                 rows.leave_out(row, quarantine, "in no split", reason, chosen=True)
     rows.refuse(quarantine, request.max_bad)
     if not alone:
-        for name, there in joined.present().items():
-            quarantine.refuse_entry(request.max_bad, int(there.sum()), name)
+        for name, present in joined.present().items():
+            quarantine.refuse_entry(request.max_bad, int(present.sum()), name)
         for name in labels:
             quarantine.refuse_entry(request.max_bad, rows.own, name)
     gathered = GatheredEntries(main=main, join=joined, columns=columns, ids=ids, named=tuple(request.entries))
@@ -125,15 +123,15 @@ def gather(
 
 
 def check_left(rows: Rows, quarantine: Quarantine) -> np.ndarray:
-    """Return the rows that are left. Raises `UserError` if there are none."""
+    """Return the indices of the rows that are not in the quarantine. Raises `UserError` if there are none."""
     left = rows.left(quarantine)
     check(len(left) > 0, f"No row of {rows.source} is left: {_causes(quarantine)}.")
     return left
 
 
-def _only(column: Parsed, there: np.ndarray) -> Parsed:
-    """Return the column without the values of the rows where bool `[N]` is false."""
-    return dataclasses.replace(column, values=column.values.set(pl.Series(~there), None))
+def _only(column: Parsed, present: np.ndarray) -> Parsed:
+    """Return the column without the values of the rows where `present`, bool `[N]`, is false."""
+    return dataclasses.replace(column, values=column.values.set(pl.Series(~present), None))
 
 
 def _causes(quarantine: Quarantine) -> str:

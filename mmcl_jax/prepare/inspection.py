@@ -1,8 +1,9 @@
-"""What the table says: which columns are used, how rows are divided, and what the training split looks like."""
+"""Inspecting the table: which columns are used, how rows are divided, and the statistics of the training split."""
 
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -26,22 +27,25 @@ from mmcl_jax.prepare.splits.folds import draw_folds
 from mmcl_jax.prepare.table.parse import Parsed
 from mmcl_jax.prepare.table.rows import Rows, matrix
 
+if TYPE_CHECKING:
+    from mmcl_jax.prepare.gather import GatheredEntries
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inspected:
-    """The `K` rows that are kept, ready to be written.
+    """The `K` rows of the store, ready to be written.
 
     Attributes:
-      rows: `[K]`, their places among the rows read.
+      rows: `[K]`, their indices among the rows that were read.
       schema: of the store.
       table: `[K, F]` raw values, NaN for missing.
-      labels: `[K, L]`, the same way.
-      splits: places among the kept rows, by split.
-      subsets: the same, by subset.
-      folds: the same, for each fold; () unless asked for.
+      labels: `[K, L]` raw values, NaN for missing.
+      splits: indices into the `K` rows, by split.
+      subsets: indices into the `K` rows, by subset.
+      folds: indices into the `K` rows, for each fold; () without folds.
       statistics: of the training rows.
-      left_out: features that are not used after all, each with the reason.
-      balance: rows per class and split, of every label that is a class.
+      left_out: features that are not used, each with the reason.
+      balance: number of rows per class and split, for every class label.
       warnings: sentences on columns, labels and groups.
     """
 
@@ -59,16 +63,15 @@ class Inspected:
 
     def columns(self, rows: Rows) -> list[ColumnFinding]:
         """Return the findings on every column."""
-        parsed = [dataclasses.replace(one, values=one.values.gather(self.rows)) for one in rows.columns]
-        found = audit.describe_columns(parsed, self.schema, self.table, self.statistics, self.splits, self.left_out)
-        said = rows.declaration
-        for place, column in enumerate(found):
-            declared = said.columns.get(column.name)
+        parsed = [dataclasses.replace(column, values=column.values.gather(self.rows)) for column in rows.columns]
+        findings = audit.describe_columns(parsed, self.schema, self.table, self.statistics, self.splits, self.left_out)
+        for index, column in enumerate(findings):
+            declared = rows.declaration.columns.get(column.name)
             more: dict = {"unit": declared.unit, "tags": list(declared.tags)} if declared else {}
             if column.role == "ignore" and not column.why:
                 more["why"] = "it is declared so" if declared else "it is not among the columns that were declared"
-            found[place] = dataclasses.replace(column, **more)
-        return found
+            findings[index] = dataclasses.replace(column, **more)
+        return findings
 
     def forests(self, seed: int) -> dict[str, dict]:
         """Return the scores of a random forest on the table, by label."""
@@ -77,73 +80,75 @@ class Inspected:
         names = [column.name for column in self.schema.columns]
         train, test = self.splits["train"], self.splits["test"]
         scores = {
-            label.name: forest_score(self.table, self.labels[:, place], label, names, train=train, test=test, seed=seed)
-            for place, label in enumerate(self.schema.labels)
+            label.name: forest_score(self.table, self.labels[:, index], label, names, train=train, test=test, seed=seed)
+            for index, label in enumerate(self.schema.labels)
         }
         return {name: score for name, score in scores.items() if score is not None}
 
 
 def inspect(
-    rows: Rows,
+    gathered: "GatheredEntries",
     kept: np.ndarray,
     request: Request,
     recipe: Recipe | None,
-    ids: Mapping[str, list[str]] | None,
+    *,
     alike: np.ndarray | None = None,
     like: Like | None = None,
-    targets: Sequence[Parsed] = (),
-    table: bool = True,
 ) -> Inspected:
-    """Divide the rows `kept` and decide which columns are used.
+    """Divide the rows `kept` into splits and decide which columns are used.
 
-    `targets` are labels of other tables, with the values of all rows; `table` says whether there is to be a table.
-    `alike` `[K]` are numbers of the sets of rows with nearly equal images, which the splits shall not divide.
+    A column from which a label can be read off is left out, unless its role or kind was declared.
 
-    A column from which a label can be read off is left out, unless its kind was declared. `ids` are those of
-    `given_ids`. With `like`, columns, categories and classes are those of an earlier store or run.
+    Args:
+      gathered: all rows, the targets of further tables, and the identifiers of the splits.
+      kept: `[K]`, indices of the rows of the store.
+      request: declares how rows are divided.
+      recipe: the named data set, or None.
+      alike: `[K]`, the group of rows with nearly equal images that each row is in, which no split divides; or None.
+      like: the earlier store or run whose columns, categories and classes hold; or None.
 
     Raises:
-      UserError: the rows cannot be divided as asked.
+      UserError: the rows cannot be divided as requested.
     """
-    features, labels = rows.named("feature"), [*rows.named("label"), *targets]
+    rows, ids = gathered.rows, gathered.ids
+    features, labels = rows.named("feature"), [*rows.named("label"), *gathered.targets]
     if like is None:
-        label_columns, columns = (tuple(one.column(kept) for one in parsed) for parsed in (labels, features))
+        label_columns, columns = (tuple(column.column(kept) for column in parsed) for parsed in (labels, features))
     else:
         label_columns, columns = like.labels(labels), like.columns
         features, labels = like.ordered(features, columns), like.ordered(labels, label_columns)
     label_values, _ = matrix(labels, label_columns, kept)
     codes = class_codes(label_values, label_columns)
-    classes = [place for place, one in enumerate(label_columns) if one.coded]
-    every = np.nan_to_num(label_values[:, classes], nan=-1).astype(np.int64)
-    divided, warnings = divide(rows, kept, every, request, ids, alike)
+    classes = [index for index, label in enumerate(label_columns) if label.coded]
+    all_codes = np.nan_to_num(label_values[:, classes], nan=-1).astype(np.int64)
+    divided, warnings = divide(rows, kept, all_codes, request, ids, alike)
     values, _ = matrix(features, columns, kept)
 
     left_out: dict[str, str] = {}
-    used_all_the_same: list[str] = []
+    leaky_warnings: list[str] = []
     if like is None:
-        left_out, used_all_the_same = leaky(
+        left_out, leaky_warnings = find_leaky(
             features, values, label_values, label_columns, divided["train"], request.seed
         )
     else:
         warnings += like.warn(features, columns, values, kept) + like.warn(labels, label_columns, label_values, kept)
-    used = [place for place, one in enumerate(features) if one.name not in left_out]
-    schema = Schema(columns=tuple(columns[place] for place in used), labels=label_columns)
+    used = [index for index, feature in enumerate(features) if feature.name not in left_out]
+    schema = Schema(columns=tuple(columns[index] for index in used), labels=label_columns)
     values = values[:, used]
     _check_logarithms(values, schema, rows, kept)
     warnings += audit.warn_of_skew(values, schema.columns)
-    if not used and table:
-        warnings.append("No column is left to use as the table; only images can be used.")
-    warnings += [f"Column {one.name!r}: {one.remark}." for one in rows.columns if one.remark]
+    if not used and gathered.main.table:
+        warnings.append("No column is left for the table, so that the store has none.")
+    warnings += [f"Column {column.name!r}: {column.remark}." for column in rows.columns if column.remark]
     for name, reason in left_out.items():
         warnings.append(f"Column {name!r} is left out: {reason}.")
-    warnings += used_all_the_same
+    warnings += leaky_warnings
     balance = audit.balance(label_values, label_columns, divided)
     warnings += audit.warn_of_shares(balance)
     warnings += audit.warn_of_labels(balance, _remedy(rows, request, recipe, ids), declarable=recipe is None)
-    missing = {one.name: int(np.isnan(label_values[:, place]).sum()) for place, one in enumerate(labels)}
-    for one in labels:
-        if count := missing[one.name]:
-            warnings.append(f"{count} rows have no value of the label {one.name!r}{_by_words(one)}.")
+    for index, label in enumerate(labels):
+        if count := int(np.isnan(label_values[:, index]).sum()):
+            warnings.append(f"{count} rows have no value of the label {label.name!r}{_by_words(label)}.")
     return Inspected(
         rows=kept,
         schema=schema,
@@ -151,7 +156,9 @@ def inspect(
         labels=label_values,
         splits=divided,
         subsets=_subsets(rows, kept, divided, codes, label_columns, request, recipe),
-        folds=draw_folds(len(kept), request.folds, seed=request.seed, label=codes, group=members(rows, kept, alike)[0]),
+        folds=draw_folds(
+            len(kept), request.folds, seed=request.seed, label=codes, group=_undivided(rows, kept, alike)[0]
+        ),
         statistics=Statistics.fit(values[divided["train"]], schema),
         left_out=left_out,
         balance=balance,
@@ -160,28 +167,29 @@ def inspect(
 
 
 def _by_words(label: Parsed) -> str:
-    """Return how to keep a word that may name a class, if some such words were taken for missing."""
+    """Return how to keep a word that was taken for a missing value, if it may be the name of a class."""
     words = [word for word in label.missing_words if label.coded and word.isalpha() and word.lower() != "nan"]
     if not words:
         return ""
-    said = json.dumps({"present": words}, ensure_ascii=False)
-    return f": {label.missing_words[words[0]]} of them say {words[0]!r}; if that is a class, declare {said} in --schema"
+    present = json.dumps({"present": words}, ensure_ascii=False)
+    return f": {label.missing_words[words[0]]} hold {words[0]!r}; if that is a class, declare {present} in --schema"
 
 
 def _check_logarithms(table: np.ndarray, schema: Schema, rows: Rows, kept: np.ndarray) -> None:
-    for place, column in enumerate(schema.columns):
-        low = np.flatnonzero(table[:, place] <= 0)
+    """Raise `UserError` for a column of logarithmic scaling with a value that is not positive."""
+    for index, column in enumerate(schema.columns):
+        low = np.flatnonzero(table[:, index] <= 0)
         if column.scaling == "log" and len(low):
-            value = f"{table[low[0], place]:g}"
+            value = f"{table[low[0], index]:g}"
             raise UserError(
                 f"Column {column.name!r} has {counted(len(low), 'value')} without a logarithm, the first, {value}, in "
-                f'row {rows.numbers[kept[low[0]]]}; declare "scaling": "quantile", or, if it stands for no value, '
+                f'row {rows.numbers[kept[low[0]]]}; declare "scaling": "quantile", or, if it stands for "no value", '
                 f'"missing": ["{value}"], in --schema.'
             )
 
 
-def given_ids(request: Request, recipe: Recipe | None) -> Mapping[str, list[str]] | None:
-    """Return the identifiers of every split, if files or the recipe give them."""
+def listed_ids(request: Request, recipe: Recipe | None) -> Mapping[str, list[str]] | None:
+    """Return the identifiers of every split, if files or the recipe list them."""
     if request.split_ids:
         return splits.read_ids(request.split_ids)
     return recipe.splits if recipe else None
@@ -204,47 +212,47 @@ def divide(
         divided, absent = splits.splits_from_ids([rows.keys[row] for row in kept], ids)
         for split, count in absent.items():
             if count:
-                warnings.append(f"Identifiers given for {split} that no row in the store has: {count:,}.")
+                warnings.append(f"Identifiers listed for {split} that no row in the store has: {count:,}.")
     elif column:
         divided = splits.splits_from_column(column[0].values.gather(kept).cast(pl.String).to_list(), column[0].name)
     else:
-        together, what = members(rows, kept, alike)
+        together, phrase = _undivided(rows, kept, alike)
         divided = splits.random_splits(len(kept), request.split, seed=request.seed, label=codes, group=together)
         why = "every class of three rows is in every split"
         if together is not None:
             largest = np.bincount(together).max()
-            why = f"{what} are not divided (the largest group has {counted(int(largest), 'row')})"
+            why = f"{phrase} are not divided (the largest group has {counted(int(largest), 'row')})"
         warnings += audit.warn_of_sizes(divided, request.split, why)
     if group is not None:
         warnings += audit.warn_of_groups(group, divided, groups[0].name)
     return divided, warnings
 
 
-def members(rows: Rows, kept: np.ndarray, alike: np.ndarray | None) -> tuple[np.ndarray | None, str]:
-    """Return the set `[K]` of rows that each row is kept together with, None for no sets; and its name in words."""
+def _undivided(rows: Rows, kept: np.ndarray, alike: np.ndarray | None) -> tuple[np.ndarray | None, str]:
+    """Return the group `[K]` of every row that no split may divide, or None without groups; and a phrase for them."""
     groups = rows.named("group")
     if not groups:
-        return alike, "" if alike is None else "near-duplicate pictures"
+        return alike, "" if alike is None else "near-duplicate images"
     together = group_codes(groups[0].values.gather(kept).cast(pl.String))
-    what = f"groups of {groups[0].name!r}"
+    phrase = f"groups of {groups[0].name!r}"
     if alike is None:
-        return together, what
-    return joined(together, alike), f"{what} and near-duplicate pictures"
+        return together, phrase
+    return merge_groups(together, alike), f"{phrase} and near-duplicate images"
 
 
 def _remedy(rows: Rows, request: Request, recipe: Recipe | None, ids: Mapping[str, list[str]] | None) -> str:
-    """Return the remedy that gives every class a row in every split."""
+    """Return a phrase that says how every class gets a row in every split."""
     if recipe is not None and ids is recipe.splits and ids is not None:
-        return f"so the data set {recipe.name} divides its rows"
+        return f"the data set {recipe.name} divides its rows in this way"
     column = rows.named("split")
     if ids is not None or column:
-        given = "--split-ids" if ids is not None else f"the split column {column[0].name!r}"
-        return f"give the split such rows, have the splits drawn (without {given})"
+        option = "--split-ids" if ids is not None else f"the split column {column[0].name!r}"
+        return f"move such rows into the split, have the splits drawn (without {option})"
     group = rows.named("group")
-    return f"it takes three {f'groups of {group[0].name!r}' if group else 'rows'} of a class to have it in every split"
+    return f"a class needs three {f'groups of {group[0].name!r}' if group else 'rows'} to be in every split"
 
 
-def leaky(
+def find_leaky(
     features: Sequence[Parsed],
     table: np.ndarray,
     labels: np.ndarray,
@@ -252,23 +260,23 @@ def leaky(
     train: np.ndarray,
     seed: int,
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the columns that give a label away, with the reason; and warnings of such columns that are declared."""
-    found: dict[str, str] = {}
+    """Return the columns to leave out, since they give a label away, with the reason; and warnings of declared ones."""
+    left_out: dict[str, str] = {}
     used: dict[str, str] = {}
-    for place, label in enumerate(label_columns):
+    for index, label in enumerate(label_columns):
         if label.coded:
-            codes = np.nan_to_num(labels[:, place], nan=-1).astype(int)
+            codes = np.nan_to_num(labels[:, index], nan=-1).astype(int)
             leaky = leaky_columns(table, codes, train=train, seed=seed)
         else:
-            leaky = same_order(table, labels[:, place], train=train)
+            leaky = same_order(table, labels[:, index], train=train)
         for column, (measure, score) in leaky.items():
             name, declared = features[column].name, features[column].declared
-            told = f"the label {label.name!r} can be read off it ({measure} {score:.3f})"
+            reason = f"the label {label.name!r} can be read off it ({measure} {score:.3f})"
             if declared.kind or declared.role:
-                used.setdefault(name, f"Column {name!r} is used as declared, though {told}.")
+                used.setdefault(name, f"Column {name!r} is used as declared, though {reason}.")
             else:
-                found.setdefault(name, f"{told}; to use it, declare its kind in --schema")
-    return found, list(used.values())
+                left_out.setdefault(name, f"{reason}; to use it, declare its kind in --schema")
+    return left_out, list(used.values())
 
 
 def _subsets(
@@ -280,27 +288,28 @@ def _subsets(
     request: Request,
     recipe: Recipe | None,
 ) -> dict[str, np.ndarray]:
-    if recipe is not None and recipe.subsets:  # published ones; rows that were lost are lost there, too
-        places = {rows.keys[row]: place for place, row in enumerate(kept)}
+    """Return the recipe's published subsets, without the rows that are left out, or else the standard subsets."""
+    if recipe is not None and recipe.subsets:
+        index_of = {rows.keys[row]: index for index, row in enumerate(kept)}
         return {
-            name: np.array(sorted(places[key] for key in keys if key in places), int)
+            name: np.array(sorted(index_of[key] for key in keys if key in index_of), int)
             for name, keys in recipe.subsets.items()
         }
-    label = next((one for one in labels if one.coded), None)
+    label = next((column for column in labels if column.coded), None)
     classes = len(label.categories) if label else 0
     return subsets.standard_subsets(divided, codes, classes, request.subsets, seed=request.seed)
 
 
-def joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the smallest groups `[K]` that divide neither those of `one` nor of `other`, `[K]` numbers from 0."""
-    shape = (one.max() + 1, other.max() + 1)
-    shared = sparse.coo_matrix((np.ones(len(one)), (one, other)), shape)
+def merge_groups(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the smallest groups `[K]` that divide no group of `first` or `second`, which are `[K]` numbers from 0."""
+    shape = (first.max() + 1, second.max() + 1)
+    shared = sparse.coo_matrix((np.ones(len(first)), (first, second)), shape)
     graph = sparse.bmat([[None, shared], [shared.T, None]])
-    return connected_components(graph, directed=False)[1][one]
+    return connected_components(graph, directed=False)[1][first]
 
 
 def group_numbers(rows: Rows, kept: np.ndarray) -> np.ndarray | None:
-    """Return a number `[K]` for each group of the rows `kept`; None where rows have no groups."""
+    """Return the number of the group of each row of `kept`, `[K]`; None if rows have no groups."""
     groups = rows.named("group")
     return group_codes(groups[0].values.gather(kept).cast(pl.String)) if groups else None
 

@@ -1,4 +1,4 @@
-"""Entries and targets of later rows: where they come from is new, and how they are read is as in an earlier store."""
+"""Entries and targets of later data, which come from new files and are read as in an earlier store."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from mmcl_jax.prepare.sources import Source
 if TYPE_CHECKING:
     from mmcl_jax.prepare.like import Like
 
-# What says where values are, or which rows are kept; every other key says how values are read.
+# Keys that say where values are, or which rows are kept; every other key says how values are read.
 _WHERE = (
     *("file", "key", "separator", "encoding", "column", "folder", "files", "names", "keys", "dataset", "ignore"),
     *("required", "duplicates", "max_pixels"),
@@ -20,74 +20,73 @@ _WHERE = (
 
 
 def sources_like(like: "Like", request: Request, main: Declaration) -> tuple[dict[str, Source], dict[str, Source]]:
-    """Return the entries and targets of a request with everything that is as it was there.
+    """Return the entries and targets of a request, completed by those of the earlier store.
 
-    A target may be left out of the request; an entry may not. `main` is what is said about the main table.
+    A target may be left out of the request; an entry may not. `main` is the declaration of the main table.
 
     Raises:
-      UserError: an entry is missing or unknown, or a key of it says otherwise than the store does.
+      UserError: an entry is missing or unknown, or one of its keys contradicts the earlier store.
     """
-    made: dict[str, dict[str, Source]] = {}
+    sources: dict[str, dict[str, Source]] = {}
     for group in ("entries", "targets"):
-        theirs: Mapping[str, Source] = getattr(like.request, group)
-        mine: Mapping[str, Source] = getattr(request, group)
-        for name in mine:
+        earlier: Mapping[str, Source] = getattr(like.request, group)
+        later: Mapping[str, Source] = getattr(request, group)
+        for name in later:
             unknown = f"--request: {group}.{name}: {like.directory} has no such {_WORDS[group]}; leave it out."
-            check(name in theirs, unknown)
-        for name in theirs if group == "entries" else ():
-            check(name in mine, f"--like: {like.directory} has the entry {name!r}; say where it is, with --request.")
-        made[group] = {
-            name: _source(like, name, theirs[name], mine[name], f"--request: {group}.{name}", main)
-            for name in theirs
-            if name in mine
+            check(name in earlier, unknown)
+        for name in earlier if group == "entries" else ():
+            check(name in later, f"--like: {like.directory} has the entry {name!r}; name its files with --request.")
+        sources[group] = {
+            name: _source(like, name, earlier[name], later[name], f"--request: {group}.{name}", main)
+            for name in earlier
+            if name in later
         }
-    return made["entries"], made["targets"]
+    return sources["entries"], sources["targets"]
 
 
 _WORDS = {"entries": "entry", "targets": "target"}
 
 
-def _source(like: "Like", name: str, theirs: Source, mine: Source, where: str, main: Declaration) -> Source:
-    """Return the source of later rows. Raises `UserError` if it is said to be read otherwise."""
-    kind = f"{where}: its kind is {theirs.kind!r} in {like.directory}, and {mine.kind!r} is asked for."
-    check(mine.kind == theirs.kind, kind)
+def _source(like: "Like", name: str, earlier: Source, later: Source, where: str, main: Declaration) -> Source:
+    """Return the source of later data. Raises `UserError` if it is declared to be read differently."""
+    kind = f"{where}: the kind must be {earlier.kind!r}, as in {like.directory}, and not {later.kind!r}."
+    check(later.kind == earlier.kind, kind)
     keys = [field.name for field in dataclasses.fields(Source) if field.name not in (*_WHERE, "kind")]
-    own = {key: getattr(theirs, key) for key in keys} | _stored(like, name, theirs, main)
-    default = Source(kind=theirs.kind)
+    own = {key: getattr(earlier, key) for key in keys} | _stored(like, name, earlier, main)
+    default = Source(kind=earlier.kind)
     for key in keys:
-        said = getattr(mine, key)
-        as_there = said in (getattr(default, key), getattr(theirs, key), own[key])
-        check(as_there, f"{where}: {key}: with --like this is as in {like.directory}; leave it out.")
-    if theirs.kind in ("multi-label", "numbers") and not theirs.between:
-        others = f"{where}: column: with --like the columns are {', '.join(theirs.column)}."
-        check(set(mine.column) == set(theirs.column), others)
-        own["column"] = theirs.column
-    return dataclasses.replace(mine, **own)
+        same = getattr(later, key) in (getattr(default, key), getattr(earlier, key), own[key])
+        check(same, f"{where}: {key}: --like takes this from {like.directory}; leave it out.")
+    if earlier.kind in ("multi-label", "numbers") and not earlier.between:
+        others = f"{where}: column: --like needs exactly the columns {', '.join(earlier.column)}."
+        check(set(later.column) == set(earlier.column), others)
+        own["column"] = earlier.column
+    return dataclasses.replace(later, **own)
 
 
-def _stored(like: "Like", name: str, theirs: Source, main: Declaration) -> dict[str, Any]:
-    """Return what was not said there and is known from the store."""
-    if theirs.kind == "table":
+def _stored(like: "Like", name: str, earlier: Source, main: Declaration) -> dict[str, Any]:
+    """Return the values of keys that the earlier request left open and the earlier store settled."""
+    if earlier.kind == "table":
         if name == like.main.table:
             return {"schema": main}
-        said, _ = like.reading(name)
+        declaration, _ = like.reading(name)
         columns = {
-            column.name: dataclasses.replace(said.columns[column.name], unit=column.unit, tags=column.tags)
+            column.name: dataclasses.replace(declaration.columns[column.name], unit=column.unit, tags=column.tags)
             for column in like.columns_of(name)
         }
-        return {"schema": dataclasses.replace(said, columns=columns, others="ignore")}
-    if theirs.kind not in ("image", "volume", "mask", "boxes", "text"):
+        return {"schema": dataclasses.replace(declaration, columns=columns, others="ignore")}
+    if earlier.kind not in ("image", "volume", "mask", "boxes", "text"):
         return {}
     entry = like.schema.entries[name]
-    if theirs.kind in ("image", "volume"):
+    if earlier.kind in ("image", "volume"):
         size: dict[str, Any] = {"size": entry.shape[:-1]}
-        if theirs.kind == "image":
-            views = (theirs.stack or like.request.stack) == "views"
-            size["channels"] = entry.shape[-1] // (1 if views else max(1, len(theirs.column)))
+        if earlier.kind == "image":
+            views = (earlier.stack or like.request.stack) == "views"
+            size["channels"] = entry.shape[-1] // (1 if views else max(1, len(earlier.column)))
         return size
-    if theirs.kind == "mask":
+    if earlier.kind == "mask":
         categories = entry.columns[0].categories
-        return {"classes": theirs.classes or tuple((text, int(text)) for text in categories)}
-    if theirs.kind == "boxes":
+        return {"classes": earlier.classes or tuple((text, int(text)) for text in categories)}
+    if earlier.kind == "boxes":
         return {"categories": entry.columns[0].categories}
     return {"vocabulary": like.directory / f"tokenizer.{name}.json", "length": entry.shape[0]}

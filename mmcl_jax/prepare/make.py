@@ -1,4 +1,4 @@
-"""Raw data to store: tables with headers, folders of images and other files become what training reads."""
+"""Making the store that training reads from tables with headers, folders of images and other files."""
 
 import contextlib
 import functools
@@ -38,22 +38,22 @@ from mmcl_jax.progress import Bar
 def prepare(
     request: Request, out: Path, *, recipe: Recipe | None = None, workers: int = 1, progress: bool = False
 ) -> Store:
-    """Write the store `out`; it appears whole or not at all.
+    """Write the store `out`, which appears complete or not at all.
 
-    Stopped at any moment and called again with the same request, it continues with the images that are not decoded yet.
+    If it is stopped and called again with the same request, it continues with the images that are not decoded yet.
 
     Args:
       request: what to prepare.
-      out: the folder to make; it must not exist.
-      recipe: a named data set, which gives the table and where the images are.
-      workers: processes. With more than one, call it under `if __name__ == "__main__":`.
-      progress: whether to show it.
+      out: the folder of the store; it must not exist.
+      recipe: a named data set, which provides the table and the folder of the images.
+      workers: number of processes. With more than one, call this under `if __name__ == "__main__":`.
+      progress: whether to show progress bars.
 
     Returns:
       The opened store.
 
     Raises:
-      UserError: anything wrong with the input, naming the file, row or column; nothing is left behind.
+      UserError: something is wrong with the input; the message names the file, row or column. Nothing is left behind.
     """
     check(not out.exists(), f"{out} exists already; choose another --out, or remove it first.")
     request, like = open_like(request)
@@ -68,20 +68,24 @@ def prepare(
             pixels[source.name] = decode_rows(
                 source, request, rows, quarantine, partial, of=of, workers=workers, progress=progress
             )
-        image = next((one for one in pixels.values() if one.source.kind == "image"), None)
+        image = next((image for image in pixels.values() if image.source.kind == "image"), None)
         if like is not None:
-            for name, one in pixels.items():
-                like.check_pictures(name, one.entry)
+            for name, decoded in pixels.items():
+                like.check_images(name, decoded.entry)
         boxes = {
             name: read_boxes(
-                one, pixels[one.source.of], rows, quarantine, most=like.schema.entries[name].shape[0] if like else 0
+                target,
+                pixels[target.source.of],
+                rows,
+                quarantine,
+                most=like.schema.entries[name].shape[0] if like else 0,
             )
-            for name, one in gathered.join.entries.items()
-            if one.source.kind == "boxes"
+            for name, target in gathered.join.entries.items()
+            if target.source.kind == "boxes"
         }
         for name in boxes:
-            there = int((gathered.join.entries[name].at >= 0).sum())
-            quarantine.refuse_entry(request.max_bad, there, name)
+            present = int((gathered.join.entries[name].at >= 0).sum())
+            quarantine.refuse_entry(request.max_bad, present, name)
         rows.refuse(quarantine, request.max_bad)
         if gathered.join.entries:
             gathered = gathered.usable(quarantine)
@@ -91,15 +95,12 @@ def prepare(
         thumbs = None if image is None else np.load(image.thumbs, mmap_mode="r")
         if request.group_near_duplicates:
             alike = _alike(image, kept)
-        found = inspect(
-            rows, kept, request, recipe, gathered.ids, alike=alike, like=like, targets=gathered.targets,
-            table=bool(gathered.main.table),
-        )  # fmt: skip
-        assembled = Assembler(gathered, found, pixels, boxes, partial, like).content()
+        inspected = inspect(gathered, kept, request, recipe, alike=alike, like=like)
+        assembled = Assembler(gathered, inspected, pixels, boxes, partial, like).content()
         with Bar("shards", len(kept), quiet=not progress) as bar:
             title = f"{', '.join(assembled.content.parts)} of {Path(rows.source).name}"
             schema = writing.write(partial, assembled.content, description=title, workers=workers, progress=bar.advance)
-        findings = report(rows, found, quarantine, recipe, seed=request.seed)
+        findings = report(rows, inspected, quarantine, recipe, seed=request.seed)
         add_entries(findings, gathered, assembled, quarantine)
         if alike is not None:
             sizes = np.bincount(alike)
@@ -107,8 +108,8 @@ def prepare(
                 groups=int((sizes > 1).sum()), rows=int(sizes[sizes > 1].sum()), largest=int(sizes.max())
             )
         if image is not None and thumbs is not None:
-            given = gathered.ids is not None or bool(rows.named("split"))
-            add_images(findings, rows, found, image, thumbs, splits_given=given)
+            listed = gathered.ids is not None or bool(rows.named("split"))
+            add_images(findings, rows, inspected, image, thumbs, splits_given=listed)
         (partial / "findings.json").write_text(findings.to_json())
         (partial / "card.html").write_text(card(findings, schema, assembled, quarantine))
         quarantine.write(partial / "quarantine.jsonl")
@@ -126,66 +127,63 @@ def prepare(
     return Store.open(out)
 
 
-def look(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, Declaration]:
-    """Return what `prepare` would find in the tables, and how well a random forest does; decode no image.
+def preview(request: Request, *, recipe: Recipe | None = None) -> tuple[Findings, Declaration]:
+    """Return the findings of `prepare` on the tables, with the score of a random forest, without decoding an image.
 
     Returns:
-      What was found, and a declaration that says it, to be edited.
+      The findings, and a declaration of the role and kind of every column, for a person to edit.
 
     Raises:
-      UserError: anything wrong with the tables.
+      UserError: something is wrong with the tables; the message names the file, row or column.
     """
     request, like = open_like(request)
     quarantine = request.quarantine()
     gathered = gather(request, recipe, quarantine, like)
     rows = gathered.rows
-    found = inspect(
-        rows, rows.left(quarantine), request, recipe, gathered.ids, like=like, targets=gathered.targets,
-        table=bool(gathered.main.table),
-    )  # fmt: skip
-    findings = report(rows, found, quarantine, recipe, seed=request.seed)
-    findings.entries.extend(foreseen(gathered, found.rows))
+    inspected = inspect(gathered, rows.left(quarantine), request, recipe, like=like)
+    findings = report(rows, inspected, quarantine, recipe, seed=request.seed)
+    findings.entries.extend(foreseen(gathered, inspected.rows))
     findings.warnings.extend(gathered.join.warnings)
     if request.group_near_duplicates:
         findings.warnings.append(
-            "Splits are shown as without --group-near-duplicates: no picture is decoded by --check."
+            "The splits are shown without --group-near-duplicates, since --check decodes no image."
         )
     return findings, template(rows)
 
 
 def _alike(image: Pixels | None, kept: np.ndarray) -> np.ndarray:
-    """Return numbers of the sets of kept rows with nearly equal images; a row without an image is a set of its own."""
+    """Return the group `[K]` of every kept row: rows of nearly equal images share one, rows without image do not."""
     if image is None:
-        raise UserError("--group-near-duplicates compares images, and there are none; leave it out.")
+        raise UserError("--group-near-duplicates compares images, but the request has none; leave it out.")
     thumbs, at = np.load(image.thumbs, mmap_mode="r"), image.at(kept)
-    there = at >= 0
-    groups = near_groups(thumbs[at[there]])
+    present = at >= 0
+    groups = near_groups(thumbs[at[present]])
     alike = groups.max(initial=-1) + 1 + np.arange(len(kept))
-    alike[there] = groups
+    alike[present] = groups
     return np.unique(alike, return_inverse=True)[1]
 
 
 def _identity(request: Request, recipe: Recipe | None, gathered: GatheredEntries) -> str:
-    """Return a hash of everything that decides the result, except the image files, which `decode` watches."""
+    """Return a hash of everything that determines the result except the image files, whose changes `decode` notices."""
     rows = gathered.rows
-    said: dict[str, Any] = {**request.to_json(), "version": __version__, "source": rows.source, "keys": rows.keys}
+    contents: dict[str, Any] = {**request.to_json(), "version": __version__, "source": rows.source, "keys": rows.keys}
     if isinstance(request.images, ImageArrays):
-        said["images"] = request.images.fingerprint()
+        contents["images"] = request.images.fingerprint()
     if recipe is not None:
-        said["read"] = _named(recipe.read)
+        contents["read"] = _named(recipe.read)
     for source in (*request.entries.values(), *request.targets.values()):
         for path in (source.file, source.names, source.keys, source.vocabulary):
             if path is not None:
                 stat = path.stat()
-                said[str(path)] = [stat.st_size, stat.st_mtime_ns]
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode())
+                contents[str(path)] = [stat.st_size, stat.st_mtime_ns]
+    digest = hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode())
     for column in rows.columns:
         digest.update(column.values.hash().to_numpy().tobytes())
     return digest.hexdigest()
 
 
 def _named(read: Any) -> Any:
-    """Return a reader as its name and the values bound to it."""
+    """Return a reader as JSON values: its name, and the arguments that are bound to it."""
     if isinstance(read, functools.partial):
         return [_named(read.func), read.args, read.keywords]
     return None if read is None else f"{read.__module__}.{read.__qualname__}"
@@ -193,9 +191,9 @@ def _named(read: Any) -> Any:
 
 @contextlib.contextmanager
 def _claimed(partial: Path, identity: str) -> Iterator[None]:
-    """Claim the folder being made for this process; a folder that another request began is begun anew.
+    """Claim the unfinished folder for this process, and empty it if another request began it.
 
-    It goes when the input turns out to be wrong, and stays when the work is interrupted.
+    The folder is removed if the input is wrong, and stays if the work is interrupted.
     """
     with locked(partial.with_name(f"{partial.name}.lock"), what=f"makes {partial}"), naming(partial):
         try:

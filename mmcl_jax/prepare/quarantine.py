@@ -1,4 +1,4 @@
-"""The list of rows that are left out or lack an entry, each with its reason, and how many of them stop the build."""
+"""The quarantine: rows that are left out or lack an entry, each with its reason, and the limit on their number."""
 
 import json
 from collections import Counter
@@ -10,10 +10,10 @@ from mmcl_jax.errors import UserError
 
 
 class QuarantineEntry(NamedTuple):
-    """A row (1 is the first after the header), its image, the short cause it is counted by, and the whole reason.
+    """A row (1 is the first after the header), its image, the short cause that it counts under, and the full reason.
 
-    `file` is where the row is, if that is not the table that gives the rows their numbers. `entry` is what cannot be
-    used of the row, where other entries can be.
+    `file` is the file of the row, if that is not the main table. `entry` is the entry of the row that cannot be used,
+    if the reason concerns that entry alone.
     """
 
     row: int
@@ -25,11 +25,11 @@ class QuarantineEntry(NamedTuple):
 
 
 class Quarantine:
-    """Rows that are left out, and entries that rows lack, because they are bad; of several reasons the first counts.
+    """The rows that are left out, and the entries that rows lack, because they are bad; the first reason counts.
 
     Args:
-      outer: whether a row may lack an entry. If not, a row with a bad one is left out.
-      required: entries that no row may lack all the same.
+      outer: whether a row may lack an entry. If not, a row with a bad entry is left out.
+      required: entries that no row may lack, though `outer` is true.
     """
 
     def __init__(self, *, outer: bool = False, required: Collection[str] = ()) -> None:
@@ -50,9 +50,9 @@ class Quarantine:
         file: str = "",
         entry: str = "",
     ) -> None:
-        """Leave out a row, or what is wrong in it: the `entry`, if rows may lack that.
+        """Leave out a row, or only its bad `entry`, if rows may lack that entry.
 
-        A row that was `chosen` to be left out, as by id files, does not count as bad.
+        A row that is left out by choice (`chosen`), for example by files of identifiers, does not count as bad.
         """
         added = QuarantineEntry(row, image, cause, reason, file, entry)
         if entry:
@@ -67,27 +67,27 @@ class Quarantine:
 
     @property
     def entries(self) -> list[QuarantineEntry]:
-        """The rows that are left out, and then the entries that rows lack, each by row."""
+        """The rows that are left out, followed by the entries that rows lack, both in the order of the rows."""
         rows = [entry for _, entry in sorted({**self._chosen, **self._entries}.items())]
         return rows + [entry for _, entry in sorted(self._absent.items())]
 
     def absent(self, entry: str) -> list[int]:
-        """Return the numbers of the rows that lack an entry because it is bad."""
+        """Return the numbers of the rows that lack an entry because the entry is bad."""
         return [row for name, row in self._absent if name == entry]
 
     def causes(self) -> dict[str, int]:
-        """Count the rows of each cause, most first; only rows that have numbers, not those of other files."""
+        """Count the rows of the main table by cause, the most frequent cause first."""
         rows = {**self._chosen, **self._entries}.values()
         return dict(Counter(entry.cause for entry in rows if not entry.file).most_common())
 
     def causes_of(self, entry: str) -> dict[str, int]:
-        """Return how many rows lack an entry for each cause, most first."""
-        return dict(Counter(one.cause for (name, _), one in self._absent.items() if name == entry).most_common())
+        """Count the rows that lack an entry by cause, the most frequent cause first."""
+        return dict(Counter(row.cause for (name, _), row in self._absent.items() if name == entry).most_common())
 
     def refuse_entry(self, rate: float, rows: int, entry: str) -> None:
-        """Raise `UserError` about the first row with a bad entry if more than `rate` of the `rows` that have it are.
+        """Raise `UserError` about the first row with a bad entry if more than `rate` of the `rows` with it are bad.
 
-        In a row that is left out for it, the entry is bad, too.
+        Rows that are left out for a bad entry count, too.
         """
         bad = self._bad.get(entry, {})
         if len(bad) <= rate * rows * (1 + 1e-12):
@@ -95,8 +95,8 @@ class Quarantine:
         more = f" {len(bad) - 1} more are bad." if len(bad) > 1 else ""
         raise UserError(
             f"{bad[min(bad)].reason}{more} In {len(bad)} of the {rows} rows that have it, {entry!r} cannot be used, "
-            f"which is more than --max-bad {rate:g} allows; mend them, or allow more, and they are listed in "
-            f"quarantine.jsonl."
+            f"which is more than --max-bad {rate:g} allows; correct them, or allow a larger share with --max-bad, and "
+            f"quarantine.jsonl lists them."
         )
 
     def refuse_above(self, rate: float, rows: int, source: str, *, file: str = "", own: int | None = None) -> None:
@@ -107,8 +107,8 @@ class Quarantine:
           rows: of the file.
           source: its name.
           file: the `file` of the entries that are counted.
-          own: rows of the source itself; those with larger numbers are of other files. Their reasons say which, and so
-            do other reasons that begin with a row.
+          own: number of rows of the source itself; rows with larger numbers come from other files, which their reasons
+            name. So do all reasons that begin with "Row".
         """
         entries = {row: entry for (name, row), entry in self._entries.items() if name == file}
         bad = len(entries)
@@ -120,7 +120,7 @@ class Quarantine:
         more = f" {bad - 1} more rows are bad." if bad > 1 else ""
         raise UserError(
             f"{where}{first.reason}{more} {bad} of {rows} rows are more than --max-bad {rate:g} "
-            f"allows; mend them, or allow more, and they are listed in quarantine.jsonl."
+            f"allows; correct them, or allow a larger share with --max-bad, and quarantine.jsonl lists them."
         )
 
     def write(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a named data set gives to `prepare`."""
+"""A named data set in the form that `prepare` takes."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -10,12 +10,12 @@ import polars as pl
 
 from mmcl_jax.data.table.declaration import Declaration
 
-# Reads one image file: `[H, W, C]` of any real type, or raises `UserError` with the reason it cannot be used.
+# Reads an image file as `[H, W, C]` of any real type, or raises `UserError` with the reason why it cannot be used.
 Reader = Callable[[Path], np.ndarray]
 
 
 class Step(NamedTuple):
-    """One step of a recipe: what it does, and the number of rows before and after."""
+    """A step of a recipe, in words, with the number of rows before and after it."""
 
     what: str
     before: int
@@ -28,16 +28,16 @@ class Recipe:
 
     Attributes:
       name: of the data set.
-      options: it was made with, as "key=value".
+      options: of the recipe, as "key=value".
       rows: one row per image; typed columns, null for missing.
       images: folder that image paths are relative to.
-      image_columns: columns with the image path; several are stacked.
+      image_columns: columns with the image paths; the images of several columns are stacked.
       declaration: role and kind of every column.
-      splits: identifiers of the rows in "train", "val" and "test", or None to have them drawn by fractions.
+      splits: identifiers of the rows in "train", "val" and "test", or None to draw splits by fractions.
       subsets: identifiers of rows by name of a subset, such as "train_10".
-      steps: what happened to the rows before.
-      image_size: (height, width) to store where none is asked for; pictures that all have one smaller size keep it.
-      read: reads an image file where the ordinary readers do not do; a function of a module, for worker processes.
+      steps: by which the rows were joined and cleaned.
+      image_size: default (height, width) to store; images that all have one smaller size keep it.
+      read: reader of image files that the ordinary readers cannot read; a module's function, for worker processes.
     """
 
     name: str

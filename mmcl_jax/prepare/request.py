@@ -1,4 +1,4 @@
-"""What to prepare."""
+"""The request: everything that `prepare` is asked to do."""
 
 import dataclasses
 import json
@@ -20,11 +20,11 @@ from mmcl_jax.prepare.sources import INPUTS, TARGETS, Source, read_sources
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to prepare; one field per option of `mmcl prepare`, where they are described.
+    """The options of `mmcl prepare`, one field per option; the command describes them.
 
-    `table` and `images` are the entries `table` and `image` of the simple command line. A request file may name more
-    `entries`, and `targets`, from other files (see `sources`), which are joined by their keys; values may be given as
-    `Source` objects or as the dicts of the file. `cohort` says whether a row may lack an entry.
+    `table` and `images` are the entries `table` and `image` of the simple command line. A request file may name further
+    `entries` and `targets` from other files (see `sources`), which are joined by their keys; their values are `Source`
+    objects or the dicts of the file. `cohort` says whether a row may lack an entry.
 
     From Python, `table` may be a data frame, and `images` pictures in memory, which the image column names by index.
     """
@@ -70,7 +70,7 @@ class Request:
     targets: Mapping[str, Source] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the numbers. Raises `UserError` naming the option."""
+        """Check all options. Raises `UserError` that names the wrong option."""
         for key, kinds in (("entries", INPUTS), ("targets", TARGETS)):
             object.__setattr__(self, key, read_sources(getattr(self, key), f"--request: {key}", kinds))
         self._check_sources()
@@ -87,18 +87,21 @@ class Request:
             f"--folds: {self.folds} is too few; one fold is for test, one for validation, and the others for training.",
         )
         check(len(self.split_ids) in (0, 3), "--split-ids takes three files: of train, val and test.")
-        check(not (self.split_ids and self.split_column), "--split-ids and --split-column both say the split.")
-        for key, mark, known in (("decimal", self.decimal, DECIMALS), ("thousands", self.thousands, THOUSANDS)):
-            check(mark in (None, *known), f"--{key}: {mark!r} is not one of {' '.join(map(repr, known))}.")
+        check(
+            not (self.split_ids and self.split_column),
+            "--split-ids and --split-column both define the splits; use one.",
+        )
+        for key, mark, marks in (("decimal", self.decimal, DECIMALS), ("thousands", self.thousands, THOUSANDS)):
+            check(mark in (None, *marks), f"--{key}: {mark!r} is not one of {' '.join(map(repr, marks))}.")
         check(
             not (self.group_near_duplicates and (self.split_ids or self.split_column)),
             "--group-near-duplicates is for splits that are drawn; leave it out, or --split-ids and --split-column.",
         )
         check(self.nan in ("refuse", "background"), f"--nan: {self.nan!r} is neither refuse nor background.")
-        _ = self.fit  # checks itself
+        _ = self.fit  # checks its own options
         if isinstance(self.intensity, tuple):
             low, high = self.intensity
-            check(low < high, f"--intensity: {low}:{high} is no range.")
+            check(low < high, f"--intensity: {low}:{high} is not a range; write the lower end first.")
 
     def _check_sources(self) -> None:
         """Raise `UserError` if two entries have one name, or a mask or boxes belong to no image."""
@@ -108,17 +111,16 @@ class Request:
             check(name not in names, f"--request: two entries are called {name!r}; rename one.")
             alike = [other for other in names if other.lower() == name.lower()]
             case = f"--request: the entries {' and '.join(map(repr, [*alike, name]))} differ in case alone; rename one."
-            check(not alike, case)  # they would be one file where file names have no case
+            check(not alike, case)  # some file systems would store both in the same file
             names.append(name)
-        images = [name for name, one in self.entries.items() if one.kind in ("image", "volume")]
+        images = [name for name, entry in self.entries.items() if entry.kind in ("image", "volume")]
         images += ["image"] if self.images is not None else []
-        for name, one in self.targets.items():
-            there = (
-                f"--request: targets.{name}: of: there is no image {one.of!r}; there are {', '.join(images) or 'none'}."
-            )
-            check(not one.of or one.of in images, there)
-            flat = one.kind != "boxes" or one.of not in self.entries or self.entries[one.of].kind == "image"
-            check(flat, f"--request: targets.{name}: boxes belong to an image, and {one.of!r} is a volume.")
+        for name, target in self.targets.items():
+            where, choices = f"--request: targets.{name}", ", ".join(images) or "none"
+            absent = f"{where}: of: there is no image {target.of!r}; the images are {choices}."
+            check(not target.of or target.of in images, absent)
+            flat = target.kind != "boxes" or target.of not in self.entries or self.entries[target.of].kind == "image"
+            check(flat, f"{where}: boxes must belong to an image, but {target.of!r} is a volume.")
 
     @property
     def fit(self) -> Fit:
@@ -130,33 +132,36 @@ class Request:
         return name in self.entries and self.entries[name].required
 
     def quarantine(self) -> Quarantine:
-        """Return an empty quarantine, which knows what rows may lack."""
+        """Return an empty quarantine, which is told the entries that rows may lack."""
         several = bool(self.entries or self.targets)
         required = [name for name in self.entries if self.requires(name)]
         return Quarantine(outer=several and self.cohort == "outer", required=required)
 
     def declaration(self, base: Declaration | None = None) -> Declaration:
-        """Return all declarations of columns, here and in `base`.
+        """Return the declarations of columns in `base`, or else in the schema, with those of the other options.
 
         Raises:
-          UserError: a column is said to be two things.
+          UserError: a column is declared to have two roles, or two columns to have a role that only one can have.
         """
-        said = (base or self.schema).for_all(decimal=self.decimal, thousands=self.thousands, missing=self.missing)
+        base = base or self.schema
+        declaration = base.for_all(decimal=self.decimal, thousands=self.thousands, missing=self.missing)
         single = {"identifier": self.key_column, "group": self.group_column, "split": self.split_column}
         roles = {"image": self.image_column, "label": self.label, "ignore": self.ignore}
         for role, names in {**roles, **{role: (name,) if name else () for role, name in single.items()}}.items():
-            others = [name for name in said.named(role) if name not in names]
+            others = [name for name in declaration.named(role) if name not in names]
             if names and others and role in single:
-                raise UserError(f"Columns {names[0]!r} and {others[0]!r} are both said to be the {role}.")
-            said = said.adding(role, names)
-        return said.adding("", self.categorical, kind="categorical")
+                raise UserError(
+                    f"Columns {names[0]!r} and {others[0]!r} are both declared to be the {role}; choose one."
+                )
+            declaration = declaration.adding(role, names)
+        return declaration.adding("", self.categorical, kind="categorical")
 
     @classmethod
     def read(cls, path: Path, over: Mapping[str, Any]) -> "Request":
-        """Read the request in a JSON file, by itself or under the key `request`, and set the fields `over` in it.
+        """Read the request in a JSON file, alone or under the key `request`, and replace the fields in `over`.
 
         Raises:
-          UserError: the file is missing, no JSON, or holds an unknown key.
+          UserError: the file is missing, is not JSON, or holds an unknown key.
         """
         check(path.is_file(), f"--request: {path} does not exist.")
         try:
@@ -164,32 +169,30 @@ class Request:
         except ValueError as error:
             raise UserError(f"--request: {path} is not JSON: {error}.") from error
         check(isinstance(raw, dict), f"--request: {path} must hold an object.")
-        said = raw.get("request", raw)
-        check(isinstance(said, dict), f"--request: {path}: request must be an object, not {said!r}.")
-        return cls.from_json({**said, **over}, str(path))
+        fields = raw.get("request", raw)
+        check(isinstance(fields, dict), f"--request: {path}: request must be an object, not {fields!r}.")
+        return cls.from_json({**fields, **over}, str(path))
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any], where: str = "the request") -> "Request":
-        """Return the request of JSON values, or of Python values in their place.
+        """Return the request of JSON values, which may also be Python values.
 
         Args:
-          raw: fields by name.
-          where: what errors call it.
+          raw: the fields by name.
+          where: how errors name the request.
 
         Raises:
-          UserError: naming the key that is unknown or wrong.
+          UserError: a key is unknown or wrong; the message names it.
         """
-        known = {field.name for field in dataclasses.fields(cls)}
+        keys = sorted(field.name for field in dataclasses.fields(cls))
         for name in raw:
-            check(
-                name in known, f"--request: {where} has an unknown key {name!r}; known are {', '.join(sorted(known))}."
-            )
+            check(name in keys, f"--request: {where} has an unknown key {name!r}; the keys are {', '.join(keys)}.")
         return cls(**{name: _typed(name, value, f"--request: {where}: {name}") for name, value in raw.items()})
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON values."""
         raw = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        raw |= {name: None for name in ("table", "images") if not isinstance(raw[name], Path)}  # what has no path
+        raw |= {name: None for name in ("table", "images") if not isinstance(raw[name], Path)}  # objects in memory
         raw["schema"] = self.schema.to_json()
         for key in ("entries", "targets"):
             raw[key] = {name: source.to_json() for name, source in raw[key].items()}
@@ -197,12 +200,12 @@ class Request:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object as a dict. Raises `ValueError` if a key is in it twice, of which one would be lost."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    """Return a JSON object as a dict. Raises `ValueError` if it has a key twice, since one value would be lost."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         keys = [key for key, _ in pairs]
         raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is twice in one object")
-    return made
+    return fields
 
 
 _IN_MEMORY = {"table": pl.DataFrame, "images": ImageArrays}
@@ -212,7 +215,7 @@ _NUMBERS = ("split", "subsets")
 
 
 def _typed(name: str, raw: Any, where: str) -> Any:
-    """Return the value of a field in its type. Raises `UserError` if it has another one."""
+    """Return the value of a field in its Python type. Raises `UserError` for a value of another type."""
     default = getattr(_DEFAULT, name)
     if raw is None and default is None:
         return None

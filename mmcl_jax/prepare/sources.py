@@ -1,4 +1,4 @@
-"""What a request says about one entry or target: its kind, where its values come from, and how they are read.
+"""The declaration of an entry or target in a request: its kind, where its values come from, and how they are read.
 
     "entries": {
       "image":  {"kind": "image", "folder": "photos/", "files": "{key}.png"},
@@ -10,7 +10,7 @@
       "disc":   {"kind": "mask", "of": "image", "folder": "discs/", "files": "{key}.png"}
     }
 
-Every key of `Source` that a kind does not take is refused.
+A key of `Source` that the kind does not take is an error.
 """
 
 import dataclasses
@@ -70,32 +70,32 @@ _TAKEN = ("id", "key", "group", "valid", "present", "target", "label", "labels",
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
-    """One entry or target of a request. Options of pictures that are None are as the request has them for all.
+    """An entry or target of a request. Options of images that are None take the value of the request.
 
     Attributes:
       kind: one of `INPUTS` or `TARGETS`.
-      file: a table with a key; of pictures and texts, with a column of paths or texts; of a vector, the matrix.
+      file: a table with a key column; for images and texts, with a column of paths or texts; for a vector, the matrix.
       key: the column of the table that holds the key; by default the request's `key_column`.
-      separator: between the cells of a text file.
+      separator: character between the cells of a text file.
       encoding: of a text file.
-      column: the column with the paths (several are several pictures), the text, or the target's values.
-      folder: of the pictures.
-      files: names of the pictures in it, such as `{key}_left.png`; a `*` stands for anything.
+      column: the column of the paths (one per image of a row), of the text, or of the target's values.
+      folder: of the image files.
+      files: pattern of the file names in the folder, such as `{key}_left.png`; a `*` matches anything.
       required: whether a row without this entry is left out, though the cohort is `outer`.
       of: the image that a mask or boxes belong to.
-      schema: what is said about the columns of a table.
-      ignore: columns of a matrix that are no features.
+      schema: the declarations of the columns of a table.
+      ignore: columns of a matrix that are not features.
       names: a file with the names of the columns of a matrix, one per line.
       keys: a file with the keys of the rows of a matrix without a key column, one per line.
-      dataset: the matrix in an HDF5 file.
-      dtype: a vector is stored as.
+      dataset: name of the matrix in an HDF5 file.
+      dtype: in which the store holds a vector.
       size: (height, width), or (depth, height, width) of a volume.
       categories: of a class, of an ordinal target (lowest first), or of the class of boxes.
-      between: what separates the labels in a cell of a multi-label target.
-      classes: the pixel value of every class of a mask; by default the values that are met.
+      between: the text between the labels in a cell of a multi-label target.
+      classes: the pixel value of every class of a mask; by default every value that occurs is a class.
       vocabulary: a tokenizer.json, or a vocab.txt of word pieces; by default byte pairs are fitted on training rows.
-      vocabulary_size: of a fitted one, at most.
-      length: tokens that are kept of a text, at most; by default all.
+      vocabulary_size: largest size of a fitted vocabulary.
+      length: largest number of tokens that are kept of a text; by default all of them.
     """
 
     kind: str
@@ -134,85 +134,88 @@ class Source:
     length: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the declaration of the source as JSON values."""
-        said: dict[str, Any] = {"kind": self.kind}
+        """Return the source as JSON values, without defaults."""
+        values: dict[str, Any] = {"kind": self.kind}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name in _TAKES[self.kind] and value != _DEFAULT[field.name]:
                 special = {"schema": lambda: self.schema.to_json(), "classes": lambda: dict(self.classes)}
-                said[field.name] = special.get(field.name, lambda value=value: value)()
-        return {name: str(value) if isinstance(value, Path) else value for name, value in said.items()}
+                values[field.name] = special.get(field.name, lambda value=value: value)()
+        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
     @classmethod
     def from_json(cls, raw: Any, where: str, kinds: tuple[str, ...]) -> "Source":
-        """Return the inverse of `to_json`.
+        """Return the source of JSON values, as `to_json` writes them.
 
         Args:
           raw: the JSON value.
-          where: what errors call it.
-          kinds: that are possible here.
+          where: how errors name it.
+          kinds: the permitted kinds.
 
         Raises:
-          UserError: naming the key that is unknown, missing or wrong.
+          UserError: a key is unknown, missing or wrong; the message names it.
         """
         check(isinstance(raw, Mapping), f"{where} must be an object, not {raw!r}.")
         kind = raw.get("kind")
-        check("kind" in raw, f"{where} has no kind; say one of {', '.join(kinds)}.")
+        check("kind" in raw, f"{where} has no kind; set kind to one of {', '.join(kinds)}.")
         elsewhere = "targets" if kind in TARGETS else "entries"
-        check(kind in kinds or kind not in (*INPUTS, *TARGETS), f"{where}: {kind!r} belongs into {elsewhere!r}.")
-        check(kind in kinds, f"{where}: there is no kind {kind!r}; there are {', '.join(kinds)}.")
+        moved = f"{where}: the kind {kind!r} belongs in {elsewhere!r}; move it there."
+        check(kind in kinds or kind not in (*INPUTS, *TARGETS), moved)
+        check(kind in kinds, f"{where}: there is no kind {kind!r}; the kinds are {', '.join(kinds)}.")
         takes = _TAKES[kind]
         for name in raw:
-            known = f"{where}: the kind {kind} has no key {name!r}; it has {', '.join(takes)}."
-            check(name in ("kind", *takes), known)
+            unknown = f"{where}: the kind {kind} has no key {name!r}; its keys are {', '.join(takes)}."
+            check(name in ("kind", *takes), unknown)
         made = cls(kind=kind, **{name: _value(name, raw[name], f"{where}: {name}") for name in raw if name != "kind"})
         made.check(where)
         return made
 
     def check(self, where: str) -> None:
-        """Raise `UserError` if something is missing, or does not go with something else."""
+        """Raise `UserError` if a key is missing, or two keys contradict each other."""
         kind = self.kind
         plink = 'write them as a table with "plink2 --export A", rename it to end in .tsv, and read it as a vector'
         check(kind != "plink", f"{where}: PLINK genotypes are not read yet; {plink} with the key IID.")
         if kind in PICTURES:
-            check(self.folder is not None, f"{where}: say where the files are, with folder.")
-            both = f"{where}: say either files, with {KEY} in it, or column, with the table as file."
+            check(self.folder is not None, f"{where}: name the folder of the files with folder.")
+            both = f"{where}: set either files, with {KEY} in it, or column, with the table as file."
             check(bool(self.files) != bool(self.column), both)
-            check(not self.files or self.files.count(KEY) == 1, f"{where}: files must have {KEY} in it once.")
+            check(not self.files or self.files.count(KEY) == 1, f"{where}: files must contain {KEY} exactly once.")
             check(not self.files or self.file is None, both)
             inside = not self.files.startswith("/") and ".." not in self.files.split("/")
             check(inside, f"{where}: files must be relative to the folder and stay in it, not {self.files!r}.")
-            single = f"{where}: one column names the files of a {kind}."
+            single = f"{where}: column must name a single column for a {kind}."
             check(kind == "image" or len(self.column) <= 1, single)
         else:
-            check(self.file is not None, f"{where}: say which file, with file.")
+            check(self.file is not None, f"{where}: name its file with file.")
         if kind in ("mask", "boxes"):
-            check(bool(self.of), f"{where}: say which image it belongs to, with of.")
+            check(bool(self.of), f"{where}: name the image that it belongs to with of.")
         if kind in COLUMNS or kind == "text":
-            check(bool(self.column), f"{where}: say which column, with column.")
+            check(bool(self.column), f"{where}: name its column with column.")
             several = kind in ("multi-label", "numbers") and not self.between
-            check(several or len(self.column) == 1, f"{where}: it takes one column.")
+            check(several or len(self.column) == 1, f"{where}: column must name a single column.")
         if kind == "boxes" and self.column:
-            needed = f"{where}: column names five columns: left, top, right, bottom and class."
+            needed = f"{where}: column must name five columns: left, top, right, bottom and class."
             check(len(self.column) == 5, needed)
         if kind in ("image", "volume") and self.size is not None:
             dimensions = 2 if kind == "image" else 3
-            sized = f"{where}: size must be a number, or {dimensions} of them, not {list(self.size)}."
+            sized = f"{where}: size must be one number or {dimensions} numbers, not {list(self.size)}."
             check(len(self.size) in (1, dimensions), sized)
         if kind == "vector":
             self._check_matrix(where)
 
     def _check_matrix(self, where: str) -> None:
-        """Raise `UserError` unless the matrix's file, names and keys go together."""
+        """Raise `UserError` if a key does not fit the type of the matrix's file."""
         suffix = self.file.suffix.lower() if self.file else ""
         check(suffix in MATRICES, f"{where}: the matrix {self.file} must end in {', '.join(MATRICES)}.")
         bare = suffix in (".npy", ".h5", ".hdf5")
-        check(bare or not (self.keys or self.dataset), f"{where}: keys and dataset are for .npy and HDF5 files.")
-        check(not bare or self.keys is not None, f"{where}: say where the keys of {self.file}'s rows are, with keys.")
+        only = f"{where}: keys and dataset are for .npy and HDF5 files; leave them out."
+        check(bare or not (self.keys or self.dataset), only)
+        keyless = f"{where}: {self.file} has no key column; name a text file of its rows' keys with keys."
+        check(not bare or self.keys is not None, keyless)
         check(not (bare and self.ignore), f"{where}: ignore is for matrices in tables; leave it out.")
         check(not (bare and self.key), f"{where}: {self.file} has no key column; leave key out.")
         check(suffix != ".npy" or not self.dataset, f"{where}: dataset is for HDF5 files; leave it out.")
-        hdf5 = f"{where}: say which data set of {self.file} is the matrix, with dataset."
+        hdf5 = f"{where}: name the data set of {self.file} that holds the matrix with dataset."
         check(suffix in (".csv", ".tsv", ".parquet", ".npy") or bool(self.dataset), hdf5)
 
 
@@ -220,27 +223,27 @@ _DEFAULT = {field.name: getattr(Source(kind=""), field.name) for field in datacl
 
 
 def read_sources(raw: Any, where: str, kinds: tuple[str, ...]) -> dict[str, Source]:
-    """Return the entries or targets of a request by name; values may be `Source` objects already.
+    """Return the entries or targets of a request by name, from JSON values or `Source` objects.
 
     Raises:
-      UserError: naming the entry and key that are wrong.
+      UserError: an entry or key is wrong; the message names it.
     """
     check(isinstance(raw, Mapping), f"{where} must be an object of names, not {raw!r}.")
-    made = {}
+    sources = {}
     for name, value in raw.items():
-        letters = f"{where}: {name!r} is no name of an entry; take letters, digits and underscores, a letter first."
+        letters = f"{where}: {name!r} cannot name an entry; use letters, digits and underscores, a letter first."
         check(isinstance(name, str) and bool(_NAME.fullmatch(name)), letters)
-        check(name.lower() not in _TAKEN, f"{where}: the name {name!r} means something else already; take another.")
+        check(name.lower() not in _TAKEN, f"{where}: the name {name!r} is reserved; rename the entry.")
         if isinstance(value, Source):
             check(value.kind in kinds, f"{where}.{name}: the kind {value.kind!r} is not one of {', '.join(kinds)}.")
-            made[name] = Source.from_json(value.to_json(), f"{where}.{name}", kinds)
+            sources[name] = Source.from_json(value.to_json(), f"{where}.{name}", kinds)
         else:
-            made[name] = Source.from_json(value, f"{where}.{name}", kinds)
-    return made
+            sources[name] = Source.from_json(value, f"{where}.{name}", kinds)
+    return sources
 
 
 def _value(name: str, raw: Any, where: str) -> Any:
-    """Return the value of a key in its type. Raises `UserError` if it has another one."""
+    """Return the value of a key in its Python type. Raises `UserError` for a value of another type."""
     if name == "schema":
         return Declaration.from_json(raw, where)
     if name == "classes":
@@ -248,14 +251,14 @@ def _value(name: str, raw: Any, where: str) -> Any:
     if name in _TEXTS:
         texts = [raw] if isinstance(raw, str) else raw
         check(isinstance(texts, list | tuple) and all(map(_is_text, texts)), f"{where} must be texts, not {raw!r}.")
-        check(len(set(texts)) == len(texts), f"{where}: {listed(texts)} names something twice.")
+        check(len(set(texts)) == len(texts), f"{where}: {listed(texts)} contains a text twice.")
         return tuple(texts)
     if name in ("required", "antialias"):
         check(isinstance(raw, bool), f"{where} must be true or false, not {raw!r}.")
         return raw
     if name == "size":
         lengths = [raw] if isinstance(raw, int) else raw
-        positive = f"{where} must be a positive number or a list of them, not {raw!r}."
+        positive = f"{where} must be a positive number or a list of positive numbers, not {raw!r}."
         check(isinstance(lengths, list | tuple) and all(_count(length) for length in lengths), positive)
         return tuple(lengths)
     if name == "intensity" and not isinstance(raw, str):
@@ -275,11 +278,11 @@ def _value(name: str, raw: Any, where: str) -> Any:
 
 def _classes(raw: Any, where: str) -> tuple[tuple[str, int], ...]:
     """Return the classes of a mask with their pixel values, in order."""
-    check(isinstance(raw, Mapping) and len(raw) > 1, f"{where} must be an object of two classes or more.")
+    check(isinstance(raw, Mapping) and len(raw) > 1, f"{where} must be an object of at least two classes.")
     for name, value in raw.items():
         byte = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
         check(byte, f"{where}: the value of {name!r} must be a whole number from 0 to 255, not {value!r}.")
-    check(len(set(raw.values())) == len(raw), f"{where}: two classes have one value.")
+    check(len(set(raw.values())) == len(raw), f"{where}: two classes have the same value.")
     return tuple(raw.items())
 
 

@@ -262,7 +262,7 @@ def _write(plan: Plan, request: Reproduction, log: Log) -> None:
 
 def _described(request: Reproduction) -> OwnData | None:
     """Return the description of the data in the first existing run, so that all runs of a table agree; else None."""
-    descriptions = (OwnData.kept(run) for run in sorted((request.out / "runs").glob("*")))
+    descriptions = (OwnData.of_run(run) for run in sorted((request.out / "runs").glob("*")))
     return next((description for description in descriptions if description is not None), None)
 
 

@@ -100,7 +100,8 @@ def test_overrides_belong_to_pretrain(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit) as leaving:
         main(["evaluate", "--run", "x", "--config.epochs=3"])
     assert leaving.value.code == 2
-    assert "--config.epochs=3 belongs to mmcl pretrain" in capsys.readouterr().err
+    sentence = "--config.epochs=3 is an option of mmcl pretrain and reproduce, not of mmcl evaluate"
+    assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.core

@@ -101,13 +101,15 @@ def test_rows_that_were_trained_on_are_not_the_test(
     for way in ([], ["--protocol", "finetune"], ["--protocol", "retrieval"]):
         assert evaluate(run, "--store", str(other), "--label", "sold", *way) == 2
         error = capsys.readouterr().err
-        assert f"was trained on {trained} and watched {watched} as validation rows" in error
+        assert f"was trained on {trained} and validated on {watched} (rows" in error
         assert "--allow-overlap" in error
         assert error.count("\n") == 1
     assert not (run / "evaluation.json").exists()
     assert evaluate(run, "--store", str(other), "--label", "sold", "--allow-overlap") == 0
     printed = capsys.readouterr().out
-    assert f"on {trained} and watched {watched} as validation rows (the same key or picture): scores flatter" in printed
+    assert (
+        f"on {trained} and validated on {watched} (rows with the same key or image), so scores are too high" in printed
+    )
 
 
 def test_rows_that_no_run_has_seen_are_a_test(ads: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,7 +182,7 @@ def test_the_classes_that_are_there_are_measured(
     for split, (text,) in absent.items():
         assert f"The split {split!r} has no row of 1 class of {label!r} ({text!r})" in printed
         assert f"{split}: {text!r}" in printed
-    assert "--per-class 90: of smaller classes all training rows are taken ('" in printed
+    assert "--per-class 90: of smaller classes all training rows are used ('" in printed
 
 
 @pytest.mark.parametrize("out", ["folder", "file/inside.json", "/proc/nowhere/results.json"])
@@ -257,17 +259,17 @@ def test_heads_are_kept_beside_their_run_and_go_with_it(
     shutil.move(run, tmp_path / "moved")
     head = load_head(tmp_path / "moved" / "heads" / own.name)
     assert head.score.metrics == score["metrics"]
-    with pytest.raises(UserError, match=r"The run .* is not there; say where it is"):
+    with pytest.raises(UserError, match=r"The run .* is missing; pass the run to load_head"):
         load_head(other)
     moved = Run.open(tmp_path / "moved")
     assert load_head(other, moved).outputs({"image": np.zeros((3, 12, 10, 3), np.uint8)}).shape == (3, 2)
-    with pytest.raises(UserError, match="The head reads image; give it rows of 'image'"):
+    with pytest.raises(UserError, match="The head reads image; pass rows of 'image' too"):
         head.outputs({})
 
 
 def test_protocols_that_train_nothing_have_no_head_to_keep(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(run, "--protocol", "knn,retrieval", "--keep") == 2
-    assert "--keep: no head is trained by knn and retrieval; leave --keep, or add" in capsys.readouterr().err
+    assert "--keep: no head is trained by knn and retrieval; leave --keep out, or add" in capsys.readouterr().err
     assert not (run / "heads").exists()
 
 
@@ -299,9 +301,9 @@ def changed(path: Path, **values: object) -> None:
         (lambda head: changed(head, head={"name": "forest"}), "head.json is damaged"),
         (lambda head: changed(head, of={}), "head.json is damaged"),
         (lambda head: changed(head, task={"name": "class", "label": "sold", "classes": 5}), "not those of 5 outputs"),
-        (lambda head: changed(head, arrays={"more": np.zeros(2)}), "it holds 'more', which the head has not"),
+        (lambda head: changed(head, arrays={"more": np.zeros(2)}), "it holds 'more', which is no array of the head"),
         (lambda head: changed(head, arrays={"head/bias": np.zeros(9)}), "arrays.npz is damaged"),
-        (lambda head: changed(head, fingerprint="another"), "name the run that it was trained on"),
+        (lambda head: changed(head, fingerprint="another"), "pass the run that the head was trained on"),
         (lambda head: shutil.rmtree(head.parents[1] / "checkpoints" / "1"), "has no checkpoint of step 1"),
     ],
 )  # fmt: skip

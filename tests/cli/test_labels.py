@@ -112,13 +112,13 @@ def test_both_is_image_and_table(run: Path, tmp_path: Path, capsys: pytest.Captu
     [
         (["--input", "image+sound"], "--input: there is no input 'sound'; choose from image, table, both"),
         (["--input", "image+both"], "--input: there is no input 'both'"),
-        (["--input", "image+image"], "--input image+image: 'image' is there twice"),
-        (["--input", "both,image+table"], "--input: 'both' is there twice"),
+        (["--input", "image+image"], "--input image+image: 'image' is named twice"),
+        (["--input", "both,image+table"], "--input: 'both' is named twice"),
         (["--label", "sold,model"], "has no label 'model'; it has state, sold, leased, price, weight"),
         (["--label", "seats"], "has no label 'seats'; it has state, sold, leased, price, weight"),
         (["--label", "sold+price"], "--label sold+price: labels joined by '+' must all have two classes"),
-        (["--label", "sold+sold"], "--label sold+sold: 'sold' is there twice"),
-        (["--label", "sold,sold"], "--label: 'sold' is there twice"),
+        (["--label", "sold+sold"], "--label sold+sold: 'sold' is named twice"),
+        (["--label", "sold,sold"], "--label: 'sold' is named twice"),
         (
             ["--label", "price", "--task", "class"],
             "--task class: the label 'price' (price is continuous) is no such task",

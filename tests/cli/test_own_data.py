@@ -182,7 +182,10 @@ def test_generate_leaves_nothing_behind(
     ("options", "sentence"),
     [
         (["--out", "store"], "Give --table and --images, or a named data set"),
-        (["--dataset", "dvm", "--out", "store"], "Say where the data set 'dvm' lies, with --root."),
+        (
+            ["--dataset", "dvm", "--out", "store"],
+            "--root: this option is missing; give the folder of the data set 'dvm'.",
+        ),
         (
             ["--dataset", "dvm", "--root", ".", "--dataset.colour=1", "--out", "s"],
             "--dataset.colour: data set 'dvm' has",

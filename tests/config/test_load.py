@@ -1,4 +1,4 @@
-"""Configs: names, overrides, and what is refused."""
+"""Configs: names, overrides, and errors."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ NAMES = [name for name in experiments() if not name.endswith(":own")]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_resolved_experiment_is_the_reviewed_one(name: str) -> None:
-    """A changed default shows here. After a deliberate change, write the file anew as the message says."""
+    """A changed default fails here. After a deliberate change, write the golden file again as the message says."""
     resolved = json.dumps(to_plain(load(name)), indent=2) + "\n"
     path = golden(name)
     hint = f"python -c \"from tests.config.test_load import write; write('{name}')\""
@@ -29,12 +29,12 @@ def test_the_resolved_experiment_is_the_reviewed_one(name: str) -> None:
 
 
 def golden(name: str) -> Path:
-    """Where the reviewed file of an experiment is."""
+    """Return the path of an experiment's golden file."""
     return GOLDEN / f"{name.replace(':', '/')}.json"
 
 
 def write(name: str) -> None:
-    """Writes the golden file of an experiment."""
+    """Write the golden file of an experiment."""
     golden(name).parent.mkdir(exist_ok=True, parents=True)
     golden(name).write_text(json.dumps(to_plain(load(name)), indent=2) + "\n")
 
@@ -111,12 +111,12 @@ def test_a_config_file_by_path(tmp_path: Path) -> None:
     [
         ("batchsize=3", r"config.batchsize: there is no such key; did you mean 'batch_size'\?"),
         ("encoders.image.widht=2", r"config.encoders.image.widht: there is no such key; did you mean 'width'\?"),
-        ("xyzzy=3", "config.xyzzy: there is no such key; there are average, batch_norm, batch_size"),
+        ("xyzzy=3", "config.xyzzy: there is no such key; the keys are average, batch_norm, batch_size"),
         ("objective.1.weight=3", "config.objective.1: config.objective has entries 0 to 0"),
         ("seed.x=3", "config.seed.x: config.seed has no keys below it"),
         ("encoders=3", "config.encoders: this is a group of keys"),
         ("objective=3", "config.objective: this is a group of keys"),
-        ("epochs", "config.epochs: give it a value, as in --config.epochs=VALUE"),
+        ("epochs", "config.epochs: this override has no value; write --config.epochs=VALUE"),
         ("encoders.image.name=vit", "config.encoders.image.name: there is no encoder 'vit'; choose from cnn"),
     ],
 )

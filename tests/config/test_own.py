@@ -1,4 +1,4 @@
-"""Configs that are chosen from a store and the devices: the rules, and what a user sees of them."""
+"""Configs that are chosen for a store and its devices: the rules, and their explanation to the user."""
 
 import dataclasses
 import json
@@ -43,7 +43,7 @@ def resolved(method: str, store: str) -> str:
 
 
 def write() -> None:
-    """Writes the golden files."""
+    """Write the golden files."""
     GOLDEN.mkdir(exist_ok=True)
     for method, store in EXAMPLES:
         (GOLDEN / f"{method}-{store}.json").write_text(resolved(method, store))
@@ -62,7 +62,7 @@ def test_every_method_has_it() -> None:
 
 
 def described(seed: int) -> OwnData:
-    """Any store and devices: sizes are drawn over their orders of magnitude."""
+    """Return a random store and devices, whose sizes are drawn over orders of magnitude."""
     rng = np.random.default_rng(seed)
 
     def drawn(low: int, high: int) -> int:
@@ -81,10 +81,10 @@ def described(seed: int) -> OwnData:
     )
 
 
-@pytest.mark.parametrize("place", range(len(METHODS)))
-def test_whatever_the_store_the_config_can_be_trained(place: int) -> None:
+@pytest.mark.parametrize("index", range(len(METHODS)))
+def test_whatever_the_store_the_config_can_be_trained(index: int) -> None:
     for seed in range(12):
-        can_be_trained(METHODS[place], described(100 * place + seed))
+        can_be_trained(METHODS[index], described(100 * index + seed))
 
 
 def can_be_trained(method: str, data: OwnData) -> None:
@@ -114,12 +114,12 @@ def can_be_trained(method: str, data: OwnData) -> None:
 
 
 def test_an_override_wins_and_is_said() -> None:
-    given = ["epochs=3", "encoders.image.name=resnet18"]
-    config = load("mmcl/mmcl:own", given, data=CARS)
+    overrides = ["epochs=3", "encoders.image.name=resnet18"]
+    config = load("mmcl/mmcl:own", overrides, data=CARS)
     assert (config.epochs, config.encoders.image.name) == (3, "resnet18")
-    said = "\n".join(explain(config, given))
-    assert "3 epochs of 20 steps (as given)" in said
-    assert "encoder resnet18 (as given)" in said
+    said = "\n".join(explain(config, overrides))
+    assert "3 epochs of 20 steps (from your override)" in said
+    assert "encoder resnet18 (from your override)" in said
     assert "batches of 128 (at most" in said
 
 
@@ -129,7 +129,7 @@ def test_the_description_can_be_overridden_too() -> None:
     assert "though this device is a cpu" in "\n".join(explain(config, []))
     for override, sentence in (
         ("own.device=abacus", "config.own.device: 'abacus' is not one of cpu, gpu, tpu"),
-        ("own.rows=1", "config.own.rows: 1 is no whole number from 2"),
+        ("own.rows=1", "config.own.rows: 1 is not a whole number of at least 2"),
         ("own.row=1", "config.own.row: there is no such key; did you mean 'rows'"),
     ):
         with pytest.raises(UserError, match=sentence):
@@ -138,12 +138,12 @@ def test_the_description_can_be_overridden_too() -> None:
 
 def test_data_are_said_once() -> None:
     assert load("mmcl/byol", data="cars") == load("mmcl/byol:cars")
-    with pytest.raises(ValueError, match="say them once"):
+    with pytest.raises(ValueError, match="give one of them"):
         load("mmcl/byol:dvm", data="cars")
 
 
 def test_own_needs_a_store_and_a_table_needs_columns() -> None:
-    with pytest.raises(UserError, match=r"config.data: mmcl/byol:own is chosen from your store; name it with"):
+    with pytest.raises(UserError, match=r"config.data: mmcl/byol:own is chosen for your store; give it with"):
         load("mmcl/byol:own")
     bare = dataclasses.replace(CARS, columns=0)
     with pytest.raises(UserError, match=r"no columns to make a table of; mmcl/simclr:own"):
@@ -153,7 +153,7 @@ def test_own_needs_a_store_and_a_table_needs_columns() -> None:
 
 @pytest.mark.parametrize("pictures", [0, 3])
 def test_one_sided(pictures: int) -> None:
-    """All alike: 1. As likely as their mirror images, or equal to them: 0. `pictures` of a row, if it has several."""
+    """1 for equal images; 0 for images that are as likely as their mirror images, or equal to them."""
     rng = np.random.default_rng(0)
     shape = (pictures, 20, 10, 3) if pictures else (20, 10, 3)
     left = np.zeros((400, *shape), np.uint8)
@@ -167,7 +167,7 @@ def test_one_sided(pictures: int) -> None:
 
 @pytest.fixture
 def holey(raw: Request, tmp_path: Path) -> Store:
-    """40 rows with missing values and pictures of 5 x 7 pixels."""
+    """Return a store of 40 rows with missing values and images of 5 x 7 pixels."""
     table = pl.read_csv(raw.table).with_columns(
         price=pl.when(pl.int_range(40) % 5 == 0).then(None).otherwise(pl.col("price"))
     )
@@ -178,15 +178,15 @@ def holey(raw: Request, tmp_path: Path) -> Store:
 def test_pretraining_says_what_it_chose_and_does(
     holey: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On the first try: holes, few rows and tiny pictures; again, it goes on with what it chose then."""
+    """It trains on few rows with missing values and tiny images, and a second call continues with the same choices."""
     run = tmp_path / "run"
     command = ["pretrain", "--config", "mmcl/mmcl:own", f"--config.data={holey.directory}", "--workdir", str(run)]
     command += ["--config.epochs=1", "--config.schedule.warmup_epochs=0"]
     assert main(command) == 0
     out, error = capsys.readouterr()
-    assert out.startswith("own: 20 training rows, pictures of 5 x 7 x 3, 3 columns, 8 cpus. So:\n")
-    assert "missing values: token (training rows lack values of 1 column; what stands for them is learned)" in out
-    assert "1 epoch of 2 steps (as given)" in out
+    assert out.startswith("own: 20 training rows, images of 5 x 7 x 3, 3 columns, 8 cpus. Chosen for these:\n")
+    assert "missing values: token (training rows lack values of 1 column; a token for them is learned)" in out
+    assert "1 epoch of 2 steps (from your override)" in out
     assert "compiling the training step ...\n" in error
     assert "compiling the training step: " in error
     kept = json.loads((run / "config.json").read_text())
@@ -195,11 +195,10 @@ def test_pretraining_says_what_it_chose_and_does(
     config, text = run / "config.json", (run / "config.json").read_text()
     config.write_text(text.replace('"device": "cpu"', '"device": "gpu"'))
     (run / "checksums.json").unlink()  # which would call the changed config damage
-    assert OwnData.kept(run).device == "gpu"
+    assert OwnData.of_run(run).device == "gpu"
     assert main(command) == 0
-    assert (
-        "chosen for a gpu, as the run was begun or as you say, though this device is a cpu" in capsys.readouterr().out
-    )
+    expected = "for a gpu, as in the run's config or --config.own.device, though this device is a cpu"
+    assert expected in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -207,11 +206,11 @@ def test_pretraining_says_what_it_chose_and_does(
     [(method, "cpu") for method in METHODS] + [(f"mmcl/{name}", "gpu") for name in ("mmcl", "barlow_twins", "nnclr")],
 )
 def test_every_method_fits_a_real_store(method: str, device: str, holey: Store) -> None:
-    """The step is traced for the shapes of the store: parts fit together, and missing values are taken."""
+    """The step can be traced for the shapes of the store: parts fit together, and missing values are allowed."""
     config = load(f"{method}:own", [f"data={holey.directory}", f"own.device={device}"])
     if device == "gpu":  # of few and small pictures it is the CNN, too
-        given = dataclasses.replace(OwnData(**config.own), height=64, width=64)
-        config = load(f"{method}:own", [f"data={holey.directory}"], data=given)
+        larger = dataclasses.replace(OwnData(**config.own), height=64, width=64)
+        config = load(f"{method}:own", [f"data={holey.directory}"], data=larger)
         assert config.encoders.image.name == "resnet18"
     experiment = build_experiment(config, holey)
     check_step(make_step(experiment), *experiment.shapes())
@@ -232,4 +231,4 @@ def test_large_pictures_are_seen_smaller(raw: Request, tmp_path: Path) -> None:
     store = prepare(raw, tmp_path / "store")
     config = load("mmcl/simclr:own", [f"data={store.directory}"])
     assert config.views.image_1.size == config.views.image_2.size == (64, 32)
-    assert "pictures seen at 64 x 32 pixels" in "\n".join(explain(config, []))
+    assert "views of 64 x 32 pixels" in "\n".join(explain(config, []))

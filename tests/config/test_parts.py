@@ -1,4 +1,4 @@
-"""How configs are written: whole, from parts, with short names as aliases, and by users as by ourselves."""
+"""Config files: complete, made of parts, with aliases as short names, and written by users like the shipped ones."""
 
 import ast
 import dataclasses
@@ -29,7 +29,7 @@ NAMED = [name for name in data_names() if name != "own"]
 
 @pytest.mark.parametrize("name", sorted(set(shipped()) - set(ALIASES)))
 def test_a_config_states_its_whole_experiment(name: str) -> None:
-    """It changes no other config, takes nothing away, and copies no part of itself."""
+    """The file changes no other config, deletes no key, and copies no part of itself."""
     nodes = list(ast.walk(ast.parse(shipped()[name].read_text())))
     called = {ast.unparse(node.func).rpartition(".")[2] for node in nodes if isinstance(node, ast.Call)}
     assert not any(isinstance(node, ast.Delete) for node in nodes)
@@ -42,7 +42,7 @@ def test_a_config_states_its_whole_experiment(name: str) -> None:
 
 @pytest.mark.parametrize(("short", "long"), ALIASES.items())
 def test_a_short_name_is_an_alias(short: str, long: str) -> None:
-    """The experiment is that of the long name, and runs and results have the short name."""
+    """The experiment equals that of the long name, but runs and results have the short name."""
     docstring, _, line = map(ast.unparse, ast.parse(shipped()[short].read_text()).body)
     assert f"`{long}`" in docstring
     assert line == f"get_config = alias('{long}')"
@@ -53,7 +53,7 @@ def test_a_short_name_is_an_alias(short: str, long: str) -> None:
 
 @pytest.mark.parametrize("data", [*NAMED, CARS], ids=[*NAMED, "own"])
 def test_parts_of_a_preset_are_new_each_time(data: Data) -> None:
-    """Whoever changes a part of a config changes no other config."""
+    """Changing a part of a config changes no other config."""
     base = preset(data)
     for make in (
         base.experiment, base.table_input, base.augment, base.corrupt, base.image_encoder, base.table_encoder,
@@ -90,7 +90,7 @@ def test_the_page_shows_a_config_of_each_kind() -> None:
 
 @pytest.mark.parametrize("text", examples(), ids=["alone", "of_any_data"])
 def test_the_configs_of_the_page_can_be_trained(text: str, digits_store: Store, tmp_path: Path) -> None:
-    """They are whole files, which lie outside of the checkout. The step is traced."""
+    """They are complete files outside of the checkout, and their step can be traced."""
     path, data = tmp_path / "mine.py", f"data={digits_store.directory}"
     path.write_text(text)
     for choice in data_names() if "data: Data" in text else ("",):

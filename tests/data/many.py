@@ -1,4 +1,4 @@
-"""A store of every kind of input, drawn: 24 rows, some of which lack the vectors, the second table or the text."""
+"""A generated store with every kind of input: 24 rows, some of which lack the vectors, the second table or the text."""
 
 import dataclasses
 from pathlib import Path
@@ -71,7 +71,7 @@ def content() -> Content:
 
 
 def store_of(directory: Path, **copies: str) -> Store:
-    """The store, written, with copies of entries under other names."""
+    """Write the store, with copies of entries under other names."""
     made = content()
     parts = {**made.parts, **{name: made.parts[of] for name, of in copies.items()}}
     directory.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Tables that are encoded as they are read: the same bits and the same sentences as at once."""
+"""Tables that are encoded when they are indexed: bits and messages equal those of encoding at once."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.core
 
 ROWS = 200
 COLUMNS = (
-    Column(name="weight", kind="continuous"),  # stored, and not wanted
+    Column(name="weight", kind="continuous"),  # stored, but not selected
     Column(name="age", kind="continuous"),
     Column(name="price", kind="continuous", scaling="log"),
     Column(name="mileage", kind="continuous", scaling="quantile"),
@@ -27,7 +27,7 @@ LAZY = "mmcl_jax.data.table.encoded.EAGER_BYTES"
 
 
 def drawn(missing: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
-    """A raw table and the codes of the label."""
+    """Return a raw table and the codes of the label."""
     rng = np.random.default_rng(0)
     numbers = np.exp(rng.normal(size=(ROWS, 4)) * 2)
     table = np.column_stack([numbers, rng.integers(0, 2, ROWS), rng.integers(0, 3, ROWS)])

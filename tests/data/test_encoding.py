@@ -1,4 +1,4 @@
-"""From raw rows to encoded ones: fitted on the training split, the same for each row wherever it is met."""
+"""Encoding of raw rows: it is fitted on the training split, and does not depend on the other rows of a batch."""
 
 from pathlib import Path
 
@@ -56,11 +56,11 @@ def fitted(missing: str, train: np.ndarray = TRAIN, **options: str) -> Encoding:
 def test_scores_are_of_the_training_rows_alone() -> None:
     encoded = fitted("token").encode(TRAIN)
     assert encoded.dtype == np.float32
-    for place in (0, 1, 2, 5):  # numbers, and ordinal codes
-        assert abs(np.nanmean(encoded[:, place])) < 1e-5
-        assert abs(np.nanstd(encoded[:, place]) - 1) < 1e-5
-        expected = (LATER[:, place] - np.nanmean(TRAIN[:, place])) / np.nanstd(TRAIN[:, place])
-        np.testing.assert_allclose(fitted("token").encode(LATER)[:, place], expected, rtol=1e-6, atol=1e-6)
+    for index in (0, 1, 2, 5):  # numbers, and ordinal codes
+        assert abs(np.nanmean(encoded[:, index])) < 1e-5
+        assert abs(np.nanstd(encoded[:, index]) - 1) < 1e-5
+        expected = (LATER[:, index] - np.nanmean(TRAIN[:, index])) / np.nanstd(TRAIN[:, index])
+        np.testing.assert_allclose(fitted("token").encode(LATER)[:, index], expected, rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(encoded[:, 3:5], TRAIN[:, 3:5].astype(np.float32))
     np.testing.assert_array_equal(np.isnan(encoded), np.isnan(TRAIN))
 
@@ -86,11 +86,11 @@ def test_refuse_and_mean() -> None:
     assert np.isfinite(fitted("refuse").encode(raw(20, missing=0))).all()
     encoding = fitted("mean")
     encoded = encoding.encode(LATER)
-    for place in (1, 5):
-        np.testing.assert_allclose(encoded[np.isnan(LATER[:, place]), place], 0, atol=1e-6)
-    for place in (3, 4):
-        codes, counts = np.unique(TRAIN[~np.isnan(TRAIN[:, place]), place], return_counts=True)
-        assert set(encoded[np.isnan(LATER[:, place]), place]) == {codes[counts.argmax()]}
+    for index in (1, 5):
+        np.testing.assert_allclose(encoded[np.isnan(LATER[:, index]), index], 0, atol=1e-6)
+    for index in (3, 4):
+        codes, counts = np.unique(TRAIN[~np.isnan(TRAIN[:, index]), index], return_counts=True)
+        assert set(encoded[np.isnan(LATER[:, index]), index]) == {codes[counts.argmax()]}
 
 
 @pytest.mark.core
@@ -99,8 +99,8 @@ def test_imputation_is_that_of_scikit_learn() -> None:
     ours = IterativeImputer.fit(TRAIN)
     assert np.abs(ours.fill(TRAIN) - reference.fit_transform(TRAIN)).max() < 1e-10
     assert np.abs(ours.fill(LATER) - reference.transform(LATER)).max() < 1e-10
-    known = ~np.isnan(LATER)
-    np.testing.assert_array_equal(ours.fill(LATER)[known], LATER[known])
+    present = ~np.isnan(LATER)
+    np.testing.assert_array_equal(ours.fill(LATER)[present], LATER[present])
     later = LATER.copy()
     later[:, 0] = np.nan  # never missing in training
     assert np.abs(ours.fill(later) - reference.transform(later)).max() < 1e-10
@@ -128,7 +128,7 @@ def test_imputation_where_there_is_nothing_to_fit() -> None:
     assert np.abs(IterativeImputer.fit(complete).fill(LATER) - reference.transform(LATER)).max() < 1e-10
     one = IterativeImputer.fit(complete[:, :1])  # with nothing to regress it on
     np.testing.assert_array_equal(one.fill(np.array([[np.nan], [2.0]])), [[complete[:, 0].mean()], [2]])
-    with pytest.raises(UserError, match="1001 columns takes too much memory"):
+    with pytest.raises(UserError, match="1001 columns takes too much memory; the limit is 1000"):
         IterativeImputer.fit(np.zeros((2, 1001)))
 
 
@@ -138,12 +138,12 @@ def test_imputed_categories_are_valid_ones() -> None:
     encoded = encoding.encode(LATER)
     assert np.isfinite(encoded).all()
     statistics = encoding.statistics
-    for place in (2, 3, 4):
-        codes = encoded[:, place] * statistics.std[place] + statistics.mean[place]
+    for index in (2, 3, 4):
+        codes = encoded[:, index] * statistics.std[index] + statistics.mean[index]
         np.testing.assert_allclose(codes, np.rint(codes), atol=1e-5)
-        assert set(np.rint(codes)) <= set(range(len(COLUMNS[place].categories)))
-    known = ~np.isnan(LATER)
-    np.testing.assert_array_equal(encoded[known], fitted("token").encode(LATER)[known])
+        assert set(np.rint(codes)) <= set(range(len(COLUMNS[index].categories)))
+    present = ~np.isnan(LATER)
+    np.testing.assert_array_equal(encoded[present], fitted("token").encode(LATER)[present])
 
 
 def test_unseen_categories_and_numbers_outside() -> None:
@@ -188,20 +188,20 @@ def test_table_input(missing: str) -> None:
     assert module.size == 4 + 5 + 3 + (4 if missing == "indicator" else 0)
     rows = jnp.asarray(fitted(missing).encode(LATER))
     absent = np.isnan(np.asarray(rows))
-    found = np.asarray(module(rows))
-    assert found.shape == (50, module.size)
-    assert np.isfinite(found).all()
+    actual = np.asarray(module(rows))
+    assert actual.shape == (50, module.size)
+    assert np.isfinite(actual).all()
     numbers, starts = [0, 1, 2, 5], [0, 1, 2, 11]
     for column, start in zip(numbers, starts, strict=True):
-        np.testing.assert_array_equal(found[:, start], np.where(absent[:, column], 0, rows[:, column]))
+        np.testing.assert_array_equal(actual[:, start], np.where(absent[:, column], 0, rows[:, column]))
     for column, start, width in ((3, 3, 5), (4, 8, 3)):
-        hot = found[:, start : start + width]
+        hot = actual[:, start : start + width]
         np.testing.assert_array_equal(hot.sum(axis=1), 1)
         np.testing.assert_array_equal(
             hot.argmax(axis=1), np.where(absent[:, column], width - 1, np.nan_to_num(np.asarray(rows)[:, column]))
         )
     if missing == "indicator":
-        np.testing.assert_array_equal(found[:, 12:], absent[:, numbers])
+        np.testing.assert_array_equal(actual[:, 12:], absent[:, numbers])
 
 
 def test_the_token_is_learned_only_where_values_are_missing() -> None:
@@ -217,15 +217,15 @@ def test_the_token_is_learned_only_where_values_are_missing() -> None:
     assert counts[0] == 0 < counts[1]
     assert np.isfinite(np.asarray(to_rows)).all()
     module.token[...] = jnp.array([1.0, 2, 3, 4])
-    found = np.asarray(module(jnp.asarray(rows)))
-    assert set(found[np.isnan(rows[:, 1]), 1]) == {2.0}
-    assert set(found[np.isnan(rows[:, 5]), 11]) == {4.0}
+    actual = np.asarray(module(jnp.asarray(rows)))
+    assert set(actual[np.isnan(rows[:, 1]), 1]) == {2.0}
+    assert set(actual[np.isnan(rows[:, 5]), 11]) == {4.0}
 
 
 def test_plain_table_input_is_one_hot() -> None:
     module = TableInput(WIDTHS, missing="mean")
     rows = fitted("mean").encode(LATER)
-    found = np.asarray(module(jnp.asarray(rows)))
-    assert found.shape == (50, module.size) == (50, sum(WIDTHS))
-    np.testing.assert_array_equal(found[:, [0, 1, 2, 9]], rows[:, [0, 1, 2, 5]])
-    np.testing.assert_array_equal(found[:, 3:7].argmax(axis=1), rows[:, 3])
+    actual = np.asarray(module(jnp.asarray(rows)))
+    assert actual.shape == (50, module.size) == (50, sum(WIDTHS))
+    np.testing.assert_array_equal(actual[:, [0, 1, 2, 9]], rows[:, [0, 1, 2, 5]])
+    np.testing.assert_array_equal(actual[:, 3:7].argmax(axis=1), rows[:, 3])

@@ -1,4 +1,4 @@
-"""Stores of entries of every kind: what is written is read, mapped and streamed, restored and opened by TFDS."""
+"""Stores with entries of every kind: rows are read as they were written, mapped, streamed, restored and by TFDS."""
 
 import dataclasses
 import pickle
@@ -30,12 +30,12 @@ WORDS = ("[UNK]", "heart", "lung", "normal")
 
 
 def absent(rng: np.random.Generator, rows: int = ROWS) -> np.ndarray:
-    """Indices of values of which a third are absent, and some are shared."""
+    """Return indices of values: a third of the rows lack the entry, and some rows share a value."""
     return np.where(rng.random(rows) < 0.33, -1, rng.integers(0, rows - 5, rows))
 
 
 def parts() -> dict[str, Part]:
-    """Entries of every kind and type: inline, shared, absent, and several pictures of a row."""
+    """Return entries of every kind and type: one value per row, shared, absent, and several images per row."""
     rng = np.random.default_rng(0)
 
     def pixels(*shape: int, dtype: str) -> np.ndarray:
@@ -118,21 +118,21 @@ def test_what_is_written_is_read(how: str, store: Store, tmp_path: Path) -> None
     for fold in (None, 2):
         for split in store.sizes:
             rows = store.rows_of(split, fold)
-            found = store.read(split, list(store.schema.entries), streamed="streamed" in how, fold=fold)
+            actual = store.read(split, list(store.schema.entries), streamed="streamed" in how, fold=fold)
             for name, part in parts().items():
                 want = expected(part, rows)
-                assert found[name].shape == want.shape
-                assert found[name].dtype == want.dtype == part.values.dtype
-                np.testing.assert_array_equal(np.asarray(found[name]), want, err_msg=name)
+                assert actual[name].shape == want.shape
+                assert actual[name].dtype == want.dtype == part.values.dtype
+                np.testing.assert_array_equal(np.asarray(actual[name]), want, err_msg=name)
                 for index in (3, np.array([2, 0, 0]), slice(1, 3)):
-                    np.testing.assert_array_equal(found[name][index], want[index], err_msg=name)
+                    np.testing.assert_array_equal(actual[name][index], want[index], err_msg=name)
                 at = np.arange(ROWS) if part.at is None else part.at
-                there = (at if at.ndim == 1 else at[:, 0])[rows] >= 0
-                present = found[name].present
+                has_entry = (at if at.ndim == 1 else at[:, 0])[rows] >= 0
+                present = actual[name].present
                 assert (present is not None) == store.schema.entries[name].optional
-                np.testing.assert_array_equal(there if present is None else present, there)
+                np.testing.assert_array_equal(has_entry if present is None else present, has_entry)
                 if at.ndim == 2:
-                    np.testing.assert_array_equal(found[name].counts, (at[rows] >= 0).sum(axis=1))
+                    np.testing.assert_array_equal(actual[name].counts, (at[rows] >= 0).sum(axis=1))
 
 
 def test_rows_have_numbers_keys_groups_and_lists(store: Store) -> None:
@@ -141,8 +141,8 @@ def test_rows_have_numbers_keys_groups_and_lists(store: Store) -> None:
         np.testing.assert_array_equal(store.rows(split)["id"], 100 + rows)
         assert store.keys(split) == [made.keys[row] for row in rows]
         np.testing.assert_array_equal(store.group(split), rows // 2)
-    split, places = store.subset("train_50")
-    np.testing.assert_array_equal(store.rows_of(split)[places], made.subsets["train_50"])
+    split, rows = store.subset("train_50")
+    np.testing.assert_array_equal(store.rows_of(split)[rows], made.subsets["train_50"])
     with pytest.raises(UserError, match=r"--subset: 'train_50' is of the store's own splits, .* use --fraction"):
         store.subset("train_50", fold=1)
     assert store.names("snps")[:2] == ("rs0", "rs1")
@@ -164,19 +164,19 @@ def test_a_fold_is_test_once_and_the_next_one_is_val(store: Store) -> None:
         clinical = np.asarray(store.read("train", ["clinical"], fold=fold)["clinical"])
         fitted = store.fitted("clinical", fold)
         assert fitted.statistics.mean[0] == pytest.approx(np.nanmean(clinical[:, 0]))
-    with pytest.raises(UserError, match=r"config\.fold: 5 is no fold of .*, which has 5, from 0"):
+    with pytest.raises(UserError, match=r"config\.fold: 5 is no fold of .*, which has 5, numbered from 0"):
         store.rows_of("train", 5)
 
 
 def test_tfds_opens_the_store_and_the_entries_that_rows_share_or_lack(store: Store) -> None:
     source = tfds.builder_from_directory(str(store.directory)).as_data_source("train")
     rows, made = store.rows_of("train"), parts()
-    for place in (0, 7, len(rows) - 1):
-        example, row = source[place], rows[place]
+    for number in (0, 7, len(rows) - 1):
+        example, row = source[number], rows[number]
         assert (int(example["id"]), example["key"].decode()) == (100 + row, f"key {row}\n")
         assert int(example["group"]) == row // 2
         for name, part in made.items():
-            want = expected(part, rows[place : place + 1])[0]
+            want = expected(part, rows[number : number + 1])[0]
             folder = store.directory / name
             if not folder.is_dir():
                 np.testing.assert_array_equal(example[name], want, err_msg=name)
@@ -184,8 +184,10 @@ def test_tfds_opens_the_store_and_the_entries_that_rows_share_or_lack(store: Sto
             values = tfds.builder_from_directory(str(folder)).as_data_source("rows")
             fill = KINDS[part.entry.kind].fill(part.values.dtype)
             index = np.atleast_1d(example[name])
-            found = [values[int(i)][name] if i >= 0 else np.full(part.entry.shape, fill) for i in index]
-            np.testing.assert_array_equal(found if want.ndim > len(part.entry.shape) else found[0], want, err_msg=name)
+            actual = [values[int(i)][name] if i >= 0 else np.full(part.entry.shape, fill) for i in index]
+            np.testing.assert_array_equal(
+                actual if want.ndim > len(part.entry.shape) else actual[0], want, err_msg=name
+            )
     apart = {path.name for path in store.directory.iterdir() if path.is_dir()} - {"flat"}
     assert apart == {"xray", "slices", "brain", "visit", "snps", "report", "findings"}
 
@@ -232,10 +234,10 @@ def with_value(name: str, index: Any, value: float) -> dict[str, Part]:
 BAD: dict[str, tuple[Callable[[], dict[str, Part]], str]] = {
     "kind": (
         lambda: changed("photo", entry_kind="picture"),
-        "The entry 'photo' is of the kind 'picture'; the kinds are image, volume, table, vector, text, boxes.",
+        "The entry 'photo' has the unknown kind 'picture'; choose from image, volume, table, vector, text, boxes.",
     ),
-    "name": (lambda: {"a/b": parts()["photo"]}, "The entry 'a/b' cannot be called so"),
-    "taken name": (lambda: {"flat": parts()["photo"]}, "The entry 'flat' cannot be called so"),
+    "name": (lambda: {"a/b": parts()["photo"]}, "The entry 'a/b' needs another name"),
+    "taken name": (lambda: {"flat": parts()["photo"]}, "The entry 'flat' needs another name"),
     "type": (
         lambda: changed("photo", values=np.zeros((ROWS, 4, 6, 3), np.int64), entry_dtype="int64"),
         "The entry 'photo' is of the type int64; an image is stored as uint8 or uint16 or float16.",
@@ -246,7 +248,7 @@ BAD: dict[str, tuple[Callable[[], dict[str, Part]], str]] = {
     ),
     "mask size": (
         lambda: changed("mask", values=np.zeros((ROWS, 6, 4, 1), np.uint8), entry_shape=(6, 4, 1)),
-        "The entry 'mask' has the size 6 x 4, and 'photo', which it belongs to, has the size 4 x 6",
+        "The mask 'mask' has the size 6 x 4 and its image 'photo' the size 4 x 6",
     ),
     "mask of nothing": (
         lambda: changed("mask", entry_of="phot"),
@@ -260,15 +262,15 @@ BAD: dict[str, tuple[Callable[[], dict[str, Part]], str]] = {
     "half a box": (lambda: with_value("findings", (9, 0, 2), np.nan), "a box lacks some of its five numbers"),
     "token": (
         lambda: with_value("report", (11, 2, 0), 4),
-        r"The entry 'report' of the row 'key 11\n': it has the token 4, and the vocabulary has 4, from 0.",
+        r"The entry 'report' of the row 'key 11\n': it has the token 4, and the vocabulary has 4 tokens",
     ),
-    "token behind the end": (lambda: with_value("report", (11, 5), 1), "it has a token behind its end (-1)"),
+    "token behind the end": (lambda: with_value("report", (11, 5), 1), "it has a token after the end of its text (-1)"),
     "vocabulary": (lambda: changed("report", names=WORDS[1:]), "'report' has no token [UNK]; add it."),
     "names": (
         lambda: changed("snps", names=[f"rs{i}" for i in range(39)]),
-        "The entry 'snps' has 40 features and 39 names; give one name for each.",
+        "The entry 'snps' has 40 features but 39 names; give one name per feature, or none.",
     ),
-    "same names": (lambda: changed("snps", names=["rs0"] * 40), "a name is empty, given twice, or has a line break"),
+    "same names": (lambda: changed("snps", names=["rs0"] * 40), "a name of its features is empty, appears twice"),
     "infinite": (lambda: with_value("scores", (4, 1), np.inf), r"of the row 'key 4\n': it has an infinite value."),
     "pixel": (lambda: with_value("map", (4, 1), np.nan), r"of the row 'key 4\n': it has a value that is not finite."),
     "code": (lambda: with_value("clinical", (4, 1), 2), "in the column 'fuel' no category has the code 2."),
@@ -286,7 +288,7 @@ def test_what_a_kind_does_not_store_is_one_sentence(case: str, tmp_path: Path) -
 
 
 def test_a_wide_vector_is_written_where_it_was_allocated(tmp_path: Path) -> None:
-    """No second copy, no feature in a JSON file, and no row in memory but those that are read."""
+    """It is not copied, no JSON file has its features, and only rows that are read are in memory."""
     values = flat.allocate(tmp_path, "snps", (ROWS, 20_000), "int8")
     values[:] = np.arange(20_000) % 3
     inode = (tmp_path / "flat" / "snps.npy").stat().st_ino
@@ -302,7 +304,7 @@ def test_a_wide_vector_is_written_where_it_was_allocated(tmp_path: Path) -> None
 
 
 def present_rows(store: Store, name: str) -> np.ndarray:
-    """The training rows that have an entry."""
+    """Return the training rows that have an entry."""
     rows = store.read("train", [name])[name]
     return np.asarray(rows if rows.present is None else rows[rows.present])
 
@@ -318,7 +320,7 @@ def test_a_vector_is_scaled_by_its_training_rows(name: str, store: Store) -> Non
 
 @pytest.mark.parametrize("name", ["photo", "xray", "slices", "brain"])
 def test_pixels_are_scaled_by_their_range(name: str, store: Store) -> None:
-    """Of 16 bits, that of the training rows: absent ones, which are 0, do not set it."""
+    """The range of 16-bit pixels is that of the training rows; absent rows, filled with 0, do not count."""
     rows = store.read("train", [name])[name]
     kind, entry = KINDS[store.schema.entries[name].kind], parts()[name]
     taken = np.ravel((np.arange(ROWS) if entry.at is None else entry.at)[store.rows_of("train")])

@@ -76,20 +76,20 @@ def test_input_arrays(digits_store: Store) -> None:
 
 @pytest.mark.parametrize("workers", [0, None])
 def test_streamed_batches_are_the_mapped_ones(digits_store: Store, workers: int | None) -> None:
-    """Also when they are drawn by other processes, and after a restart in the middle."""
+    """This also holds for batches from worker processes, and after a restart in the middle."""
     mapped, streamed = (
         Batches(encoded(digits_store, "train", ["image", "table"], streamed=streamed), batch_size=256, epochs=2, seed=3)
         for streamed in (False, True)
     )
     expected = list(iterate(mapped))
     iterator = iterate(streamed, workers=workers)
-    found = [next(iterator) for _ in range(3)]
+    actual = [next(iterator) for _ in range(3)]
     state = iterator.get_state()
     iterator = iterate(streamed, workers=1)  # a run may be continued with other workers
     iterator.set_state(json.loads(json.dumps(state)))
-    found += list(iterator)
-    assert len(found) == len(expected) == 8
-    for one, other in zip(found, expected, strict=True):
+    actual += list(iterator)
+    assert len(actual) == len(expected) == 8
+    for one, other in zip(actual, expected, strict=True):
         assert one.keys() == other.keys()
         for name, array in one.items():
             np.testing.assert_array_equal(array, other[name])
@@ -108,5 +108,5 @@ def test_a_row_without_a_label_has_the_code_minus_one(digits_store: Store, monke
     labels, codes = np.array(rows["labels"]), np.array(rows["label"])
     labels[[3, 7, 9]], codes[[3, 7, 9]] = np.nan, -1
     monkeypatch.setattr(Store, "labels", lambda *a, **k: {**rows, "labels": labels, "label": codes})
-    given = encoded(digits_store, "val", ["image"])
-    np.testing.assert_array_equal(given["target/digit"], codes)
+    arrays = encoded(digits_store, "val", ["image"])
+    np.testing.assert_array_equal(arrays["target/digit"], codes)

@@ -1,4 +1,4 @@
-"""Inputs by name: what a batch has of every kind, who takes part, and what is fitted on which rows."""
+"""Inputs: their arrays in a batch, the cohort of rows that take part, and the rows that statistics are fitted on."""
 
 from pathlib import Path
 
@@ -42,13 +42,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def config_of(store: Store, *names: str, **inputs: ConfigDict) -> ConfigDict:
-    """An experiment on entries by their names, and on inputs as they are given; the first is contrasted with each."""
+    """Return an experiment on entries and on further inputs, which contrasts the first modality with each other one."""
     config = experiment()
     config.data, config.batch_size, config.epochs, config.batch_norm.group_size = str(store.directory), 4, 1, 4
     config.schedule.warmup_epochs = 0
-    for name, given in {**{name: input() for name in names}, **inputs}.items():
-        kind = VIEWS[given.of or name]
-        config.inputs[name], config.views[name] = given, view(kind, modality=name)
+    for name, options in {**{name: input() for name in names}, **inputs}.items():
+        kind = VIEWS[options.of or name]
+        config.inputs[name], config.views[name] = options, view(kind, modality=name)
         config.encoders[name], config.projectors[name] = ENCODERS[kind], projector("mlp", hidden=4, out=4)
     first, *others = config.inputs
     config.objective = tuple(term("clip", between=(first, other)) for other in others)
@@ -118,8 +118,8 @@ def test_statistics_are_those_of_the_training_rows_that_take_part_and_are_there(
     np.testing.assert_allclose(inputs.fitted["scores"]["std"], raw["scores"][keep].std(axis=0), rtol=1e-5)
     np.testing.assert_allclose(inputs.tables["lab"].statistics.mean, raw["lab"][keep].mean(axis=0))
     config.cohort, config.fold = "outer", 1
-    fold, there = fit_inputs(config, store), store.read("train", ["lab"], fold=1)["lab"]
-    np.testing.assert_allclose(fold.tables["lab"].statistics.mean, np.nanmean(np.asarray(there), axis=0))
+    fold, rows = fit_inputs(config, store), store.read("train", ["lab"], fold=1)["lab"]
+    np.testing.assert_allclose(fold.tables["lab"].statistics.mean, np.nanmean(np.asarray(rows), axis=0))
     batches = build(config, store).batches
     assert set(batches.arrays["id"] - 100) == set(store.rows_of("train", 1))
     assert not set(batches[0]["id"] - 100) & set(store.rows_of("test", 1))
@@ -224,9 +224,9 @@ def test_vectors_are_read_a_batch_at_a_time_and_devices_hold_no_more_than_a_samp
     sample = build(config, store).constants()["fitted"]["scores"]["population"]
     every = np.asarray(store.read("train", ["scores"])["scores"])
     present = np.setdiff1d(np.arange(16), LACKS["scores"])
-    places = [np.flatnonzero((every == row).all(axis=1)).item() for row in sample]
-    assert len(set(places)) == 5
-    assert set(places) <= set(present)
+    indices = [np.flatnonzero((every == row).all(axis=1)).item() for row in sample]
+    assert len(set(indices)) == 5
+    assert set(indices) <= set(present)
     asked: list[int] = []
     read = MappedRows.__getitem__
 
@@ -250,10 +250,10 @@ def test_all_rows_are_the_population_of_a_small_table(store: Store, monkeypatch:
 
 
 def test_what_was_fitted_is_read_as_it_was_written(store: Store, tmp_path: Path) -> None:
-    given = {"scores": input(), "lab": input(), "table": input(), "some": input(of="table"), "report": input()}
-    inputs = Inputs.fit(given, store)
+    options = {"scores": input(), "lab": input(), "table": input(), "some": input(of="table"), "report": input()}
+    inputs = Inputs.fit(options, store)
     inputs.write(tmp_path)
-    again = Inputs.read(tmp_path, given)
+    again = Inputs.read(tmp_path, options)
     assert again.specs == inputs.specs
     assert again.specs["report"].widths == (5,)
     assert again.fitted["report"]["tokens"].tolist() == [False, True, True, True, False]
@@ -271,12 +271,12 @@ def test_what_was_fitted_is_read_as_it_was_written(store: Store, tmp_path: Path)
     [
         ({"inputs": {"genes": input()}, "encoders": {"genes": ENCODERS["vector"]},
           "views": {"genes": view("vector", modality="genes")}},
-         "config.inputs.genes: 'genes' is no input of the store, which has image, deep"),
+         "config.inputs.genes: 'genes' is no input of the store; its inputs are image, deep"),
         ({"inputs": {"image": input(of="photo")}}, "config.inputs.image.of: 'photo' is no input of the store"),
         ({"inputs": {"image": input(of="organ")}}, "config.inputs.image.of: 'organ' is no input of the store"),
         ({"inputs": {"image": input(missing="mean")}}, "config.inputs.image.missing: the image 'image' has no"),
         ({"inputs": {"scores": input(columns="x")}}, "config.inputs.scores.columns: the vector 'scores' has"),
-        ({"inputs": {"scores": input(missing="token")}}, "config.inputs.scores.missing: 'token' is none of a vector's"),
+        ({"inputs": {"scores": input(missing="token")}}, "scores.missing: 'token' is no policy of a vector"),
         ({"inputs": {"image": input(of="lab", columns="x")}}, "config.inputs.image.columns: no column has the tag 'x'"),
         ({"inputs": {"scores": input(missing="best")}}, "config.inputs.scores.missing: 'best' must be one of refuse"),
         ({"inputs": {"scores": ConfigDict({"of": ""})}}, r"config.inputs.scores: this is not a complete input; "),
@@ -285,12 +285,12 @@ def test_what_was_fitted_is_read_as_it_was_written(store: Store, tmp_path: Path)
         ({"views": {"lab": view("rows", modality="lab")}}, "config.views.lab.modality: 'lab' is not one of"),
         ({"views": {"image": view("resized", picture=2)}}, "config.views.image: picture is 2, and rows have"),
         ({"views": {"scores": view("vector_scarf", modality="scores", population=13)}},
-         "config.views.scores.population: 13 rows are to be drawn from, and 12 training rows have the input"),
+         "config.views.scores.population: a sample of 13 rows is too large, since 12 training rows have the input"),
         ({"views": {"scores": view("vector_scarf", modality="scores"),
                     "two": view("vector_scarf", modality="scores", population=3)}},
          "config.views.two.population: this is 3, and the view 'scores' of the same input has None"),
         ({"cohort": "left"}, "config.cohort: 'left' must be one of outer, inner"),
-        ({"fold": 4}, "config.fold: 4 is no fold of .*, which has 4, from 0"),
+        ({"fold": 4}, "config.fold: 4 is no fold of .*, which has 4, numbered from 0"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_refused_by_its_key(store: Store, change: dict, sentence: str) -> None:

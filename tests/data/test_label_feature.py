@@ -1,4 +1,4 @@
-"""The label as a feature: one more column, encoded, corrupted and trained as the others."""
+"""The label as a feature: one more column, encoded, corrupted and trained on like the others."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The moments of vectors: exact however rows are cut into blocks, in little memory, and sane where nothing varies."""
+"""The moments of vectors: exact for any block size, in little memory, and finite for constant features."""
 
 import tracemalloc
 
@@ -30,22 +30,22 @@ def test_moments_do_not_depend_on_blocks(dtype: str, block: int, monkeypatch: py
     values[missing] = KINDS["vector"].fill(values.dtype)
     expected = np.ma.masked_array(values.astype(np.float64), missing)
     monkeypatch.setattr("mmcl_jax.data.kinds.vector._BLOCK_BYTES", block)
-    found = fit(values)
-    np.testing.assert_allclose(found.mean, expected.mean(axis=0).filled(0), rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(found.std, expected.std(axis=0).filled(1), rtol=1e-12)
+    actual = fit(values)
+    np.testing.assert_allclose(actual.mean, expected.mean(axis=0).filled(0), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(actual.std, expected.std(axis=0).filled(1), rtol=1e-12)
 
 
 @pytest.mark.parametrize("block", [100, 2**20])
 def test_a_constant_has_the_deviation_one(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rounding must not make a deviation of it, by which the first other value of a later row would be huge."""
+    """Rounding must not give a constant a tiny deviation, which would make the z-score of a later value huge."""
     constant = np.array([0.1, -7e8, 1e-20, 0.0, 1.0])
     values = np.tile(constant.astype(np.float32), (3000, 1))
     values[5, 4] = np.nextafter(np.float32(1), np.float32(2))  # the least that float32 can differ is no constant
     monkeypatch.setattr("mmcl_jax.data.kinds.vector._BLOCK_BYTES", block)
-    found = fit(values)
-    np.testing.assert_allclose(found.mean, values[0].astype(np.float64), rtol=1e-9)
-    np.testing.assert_array_equal(found.std[:4], 1)
-    np.testing.assert_allclose(found.std[4], np.std(values[:, 4].astype(np.float64)), rtol=1e-3)
+    actual = fit(values)
+    np.testing.assert_allclose(actual.mean, values[0].astype(np.float64), rtol=1e-9)
+    np.testing.assert_array_equal(actual.std[:4], 1)
+    np.testing.assert_allclose(actual.std[4], np.std(values[:, 4].astype(np.float64)), rtol=1e-3)
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:

@@ -1,4 +1,4 @@
-"""Numbers and dates that are written in other ways: what would read them is named, works, and is never guessed."""
+"""Numbers and dates in other notations: a suggestion names the declaration that reads them, and it works."""
 
 import json
 import re
@@ -76,10 +76,10 @@ def read(cells: list[str], role: str = "", **declared: str) -> Parsed:
 
 
 def named(sentence: str) -> list[dict[str, str]]:
-    """The declarations that a sentence names, but for the last, which makes categories."""
-    found = [json.loads(text) for text in re.findall(r"\{[^{}]*\}", sentence)]
-    assert found[-1] == {"kind": "categorical"}
-    return [one for one in found[:-1] if "kind" not in one]
+    """Return the declarations that a message names, without the last one, which makes categories."""
+    actual = [json.loads(text) for text in re.findall(r"\{[^{}]*\}", sentence)]
+    assert actual[-1] == {"kind": "categorical"}
+    return [one for one in actual[:-1] if "kind" not in one]
 
 
 @pytest.mark.core
@@ -96,10 +96,10 @@ def test_the_reading_is_named_and_works_and_is_not_guessed(name: str) -> None:
         assert len(str(error.value)) < 500
         assert len(read(cells, role, kind="categorical").column(np.arange(len(cells))).categories) == len(set(cells))
     for declared, value in readings:
-        found = read(cells, "feature", **declared)
-        assert found.kind == ("date" if "format" in declared else "continuous")
-        assert found.bad == []
-        assert found.values[0] == pytest.approx(value)
+        actual = read(cells, "feature", **declared)
+        assert actual.kind == ("date" if "format" in declared else "continuous")
+        assert actual.bad == []
+        assert actual.values[0] == pytest.approx(value)
         assert read(cells, "label", **declared).kind != ""
     kind = "date" if "format" in readings[0][0] else "continuous"
     if name not in ("whole numbers", "whole floats"):
@@ -115,9 +115,9 @@ def test_what_has_no_reading_is_said_to_have_none(name: str) -> None:
         read(cells, "label")
     assert what in str(error.value)
     assert remedy in str(error.value)
-    found = read(cells)
-    assert what in found.why
-    assert found.kind != "categorical"
+    actual = read(cells)
+    assert what in actual.why
+    assert actual.kind != "categorical"
     if "limits" in name:
         missing = [cell for cell in cells if cell[0] in "<>"]
         later = Declaration.from_json({"columns": {"c": {"missing": list(set(missing))}}}, "s")
@@ -135,8 +135,8 @@ def test_what_has_no_reading_is_said_to_have_none(name: str) -> None:
 )  # fmt: skip
 def test_texts_that_are_no_numbers_stay_categories(cells: list[str]) -> None:
     for role in ("", "label"):
-        found = read(cells * 9, role)
-        assert (found.kind, found.why) == ("categorical", "")
+        actual = read(cells * 9, role)
+        assert (actual.kind, actual.why) == ("categorical", "")
 
 
 @pytest.mark.parametrize(

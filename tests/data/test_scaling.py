@@ -1,4 +1,4 @@
-"""Columns in other scales: the logarithm and normal quantiles, fitted once and the same for every later row."""
+"""Scalings of columns: the logarithm and normal quantiles, fitted once and equal for every later row."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.audit import SKEWED, describe_columns, middle_share
 from mmcl_jax.prepare.card.columns import distribution
 from mmcl_jax.prepare.card.findings import Findings
-from mmcl_jax.prepare.make import look, prepare
+from mmcl_jax.prepare.make import prepare, preview
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.parse import parse
 from mmcl_jax.prepare.table.rows import raw_rows
@@ -33,7 +33,7 @@ SCHEMA = Schema(columns=COLUMNS, image=ImageSpec(height=1, width=1, channels=1, 
 
 
 def skewed(rows: int, seed: int, missing: float = 0.1) -> np.ndarray:
-    """Three columns of one lognormal number."""
+    """Return three columns with the same lognormal number."""
     rng = np.random.default_rng(seed)
     table = np.repeat(rng.lognormal(0, 2, rows)[:, None], 3, axis=1)
     return np.where(rng.random(table.shape) < missing, np.nan, table)
@@ -69,14 +69,14 @@ def test_quantiles_are_scikit_learns(kind: str) -> None:
     reference.fit(train[:, None])
     np.testing.assert_allclose(landmarks(train), reference.quantiles_[:, 0], rtol=1e-12)
     asked = np.concatenate([train, rng.normal(0, 5, 200), [-1e9, 1e9]])
-    expected, found = reference.transform(asked[:, None])[:, 0], rescaled(asked, "quantile", landmarks(train))
-    ends = [end for end in (train.min(), train.max()) if (train == end).sum() > 2]  # there, ours is in the middle
-    np.testing.assert_allclose(found[~np.isin(asked, ends)], expected[~np.isin(asked, ends)], atol=1e-6)
+    expected, actual = reference.transform(asked[:, None])[:, 0], rescaled(asked, "quantile", landmarks(train))
+    ends = [end for end in (train.min(), train.max()) if (train == end).sum() > 2]  # ties: ours has the middle rank
+    np.testing.assert_allclose(actual[~np.isin(asked, ends)], expected[~np.isin(asked, ends)], atol=1e-6)
     for end in ends:
         below, above = ((train < end).mean(), (train <= end).mean())
-        np.testing.assert_allclose(ndtr(found[asked == end]), (below + above) / 2, atol=0.01)
+        np.testing.assert_allclose(ndtr(actual[asked == end]), (below + above) / 2, atol=0.01)
     order = np.argsort(asked)
-    assert (np.diff(found[order]) >= 0).all()
+    assert (np.diff(actual[order]) >= 0).all()
 
 
 @pytest.mark.parametrize("missing", ["mean", "iterative", "token", "indicator"])
@@ -92,8 +92,8 @@ def test_a_run_encodes_any_row_alone_to_the_same_bits(tmp_path: Path, missing: s
     if missing == "mean":
         np.testing.assert_allclose(together[:100][np.isnan(LATER)], 0, atol=1e-6)
     if missing == "iterative":  # two of three columns say what the third is
-        known = skewed(100, 1, missing=0)
-        truth = encoding.encode(known)[:, 1]
+        rows = skewed(100, 1, missing=0)
+        truth = encoding.encode(rows)[:, 1]
         lacks = np.isnan(LATER[:, 1]) & ~np.isnan(LATER[:, 2])
         assert np.abs(together[:100, 1] - truth)[lacks].max() < 0.5
     if outside == "clip":
@@ -129,7 +129,7 @@ def test_stores_and_runs_of_before_are_read(tmp_path: Path) -> None:
 
 @pytest.fixture
 def priced(raw: Request) -> Request:
-    """The small table with a heavily skewed price."""
+    """Return the small table with a heavily skewed price."""
     price = np.exp(np.linspace(0, 60, 40))
     pl.read_csv(raw.table).with_columns(price=pl.Series(price)).write_csv(raw.table)
     return raw
@@ -142,7 +142,7 @@ def said(request: Request, column: str, **declared: object) -> Request:
 
 @pytest.mark.parametrize("scaling", ["log", "quantile"])
 def test_from_the_warning_to_the_store_and_back(priced: Request, tmp_path: Path, scaling: str) -> None:
-    findings, _ = look(priced)
+    findings, _ = preview(priced)
     (sentence,) = [one for one in findings.warnings if "skewed" in one]
     assert re.search(r"'price' \(nine tenths of its values in [\d.]+ % of its range; log or quantile\)", sentence)
     assert "'seats'" not in sentence
@@ -156,7 +156,7 @@ def test_from_the_warning_to_the_store_and_back(priced: Request, tmp_path: Path,
     assert np.corrcoef(encoding.encode(rows)[:, 0], np.log(rows[:, 0]))[0, 1] > 0.8  # of the numbers themselves, 0.4
     later, _ = raw_rows(pl.read_csv(priced.table), store.schema, store.declaration, "ads.csv")
     np.testing.assert_array_equal(np.sort(later[:, 0]), np.exp(np.linspace(0, 60, 40)))
-    template = look(declared)[1]
+    template = preview(declared)[1]
     assert template.columns["price"].scaling == scaling
     assert Declaration.from_json(template.to_json(), "again") == template
 
@@ -164,7 +164,7 @@ def test_from_the_warning_to_the_store_and_back(priced: Request, tmp_path: Path,
 def test_what_has_no_logarithm_is_refused(priced: Request, tmp_path: Path) -> None:
     price = [0.0, -2.0, *np.exp(np.linspace(0, 60, 38))]
     pl.read_csv(priced.table).with_columns(price=pl.Series(price)).write_csv(priced.table)
-    assert "of its range; quantile)" in " ".join(look(priced)[0].warnings)
+    assert "of its range; quantile)" in " ".join(preview(priced)[0].warnings)
     with pytest.raises(UserError, match=r"'price' has 2 values without a logarithm, the first, 0, in row 1; declare"):
         prepare(said(priced, "price", scaling="log"), tmp_path / "store")
     assert not (tmp_path / "store").exists()
@@ -203,8 +203,8 @@ def test_the_histogram_of_a_skewed_column_is_not_nearly_empty(shape: str) -> Non
     schema = Schema(columns=(parsed.column(np.arange(3)),), image=SCHEMA.image)
     with np.errstate(over="ignore"), warnings.catch_warnings():
         statistics = Statistics(mean=(0.0,), std=(1.0,), fill=(0.0,), low=(-np.inf,), high=(np.inf,), counts=((),))
-        (found,) = describe_columns([parsed], schema, values[:, None], statistics, {"train": np.arange(3)}, {})
-    counts, edges = np.array(found.histogram["counts"]), np.array(found.histogram["edges"])
+        (actual,) = describe_columns([parsed], schema, values[:, None], statistics, {"train": np.arange(3)}, {})
+    counts, edges = np.array(actual.histogram["counts"]), np.array(actual.histogram["edges"])
     assert counts.sum() == len(values)
     assert (np.diff(edges) > 0).all()
     assert (edges[0], edges[-1]) == (values.min(), values.max())
@@ -212,8 +212,8 @@ def test_the_histogram_of_a_skewed_column_is_not_nearly_empty(shape: str) -> Non
     if distinct > 30:
         assert (counts > 0.01 * len(values)).sum() >= 5
         assert counts.max() < 0.6 * len(values)
-    assert found.axis in ("log", "middle")
-    drawn = str(distribution(found, len(values)))
+    assert actual.axis in ("log", "middle")
+    drawn = str(distribution(actual, len(values)))
     assert "logarithmic axis" in drawn or "outer bars" in drawn
     widths = [float(width) for width in re.findall(r'width="([\d.]+)"', drawn)]
     assert max(widths) - min(widths) < 0.1

@@ -1,4 +1,4 @@
-"""`mmcl upgrade`: the store and run of version 0.1.0 become today's, wherever a call is killed."""
+"""`mmcl upgrade`: it upgrades the store and run of version 0.1.0, also after a call that was killed at any point."""
 
 import json
 import shutil
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.core
 
 @pytest.fixture
 def legacy(tmp_path: Path) -> Path:
-    """The folder with `store` and `run` of version 0.1.0."""
+    """Return the folder with `store` and `run` of version 0.1.0."""
     with tarfile.open(Path(__file__).parents[1] / "legacy" / "v0.1.0.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     return tmp_path
 
 
 def held(directory: Path, *, streamed: bool = False) -> dict[str, Any]:
-    """All that a store tells."""
+    """Return everything that can be read from a store."""
     store = Store.open(directory)
     arrays = {split: store.arrays(split, streamed=streamed) for split in store.sizes}
     return {
@@ -67,12 +67,12 @@ def test_an_upgraded_store_holds_the_same(out: str | None, with_flat: bool, lega
 
 
 class Killed(BaseException):
-    """A kill."""
+    """The simulated kill of a process."""
 
 
 @pytest.mark.parametrize("moment", range(1, 15))
 def test_a_killed_upgrade_loses_nothing(moment: int, legacy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopped before its n-th file is written or removed, the store opens and a second call ends as if nothing was."""
+    """A call that stops at any file leaves a store that opens, and a second call completes it."""
     before, calls = held(legacy / "store"), 0
 
     def killing(how: Any) -> Any:
@@ -87,7 +87,7 @@ def test_a_killed_upgrade_loses_nothing(moment: int, legacy: Path, monkeypatch: 
 
     with monkeypatch.context() as patch:
         for owner, name in (
-            (upgrade.flat, "write_places"),
+            (upgrade.flat, "write_at"),
             (upgrade.Lists, "write"),
             (Path, "write_text"),
             (upgrade, "write_manifest"),

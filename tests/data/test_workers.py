@@ -1,4 +1,4 @@
-"""Worker processes leave with the process that began them, however that died."""
+"""Worker processes end with the process that started them, however it ends."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(("kind", "code"), [("busy", POOL), ("idle", IDLE), ("streamed", STREAMED)])
 @pytest.mark.parametrize("wait", [0.0, 4.0])
 def test_no_worker_outlives_a_killed_parent(kind: str, code: str, wait: float, tmp_path: Path) -> None:
-    """Soon after SIGKILL nothing is left, were the workers at work or still in their imports."""
+    """Soon after SIGKILL no worker is alive, whether the workers were busy or still importing."""
     script = tmp_path / "script.py"
     script.write_text(code)
     parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=dict(os.environ))
@@ -70,7 +70,7 @@ if __name__ == "__main__":
 
 
 def test_workers_that_are_closed_leave_no_shared_memory(tmp_path: Path) -> None:
-    """In the middle, and at the end, when JAX still holds the last batch: Python has nothing to say at its exit."""
+    """In the middle and at the end, when JAX still holds the last batch, Python reports no leak at exit."""
     script = tmp_path / "script.py"
     script.write_text(PUT)
     ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)

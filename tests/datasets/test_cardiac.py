@@ -1,4 +1,4 @@
-"""The cardiac recipe on generated hearts, whose volumes, diagnoses and faults are known."""
+"""The cardiac recipe on generated hearts with known volumes, diagnoses and faults."""
 
 import functools
 import pickle
@@ -14,7 +14,7 @@ from mmcl_jax.datasets.cardiac.fields import FIELDS
 from mmcl_jax.datasets.cardiac.image import es_frames, load_cine, read_heart
 from mmcl_jax.datasets.cardiac.recipe import cardiac, find_hearts
 from mmcl_jax.datasets.cardiac.splits import split, subsets
-from mmcl_jax.datasets.cardiac.ukb import Field, Table
+from mmcl_jax.datasets.cardiac.ukb import Field, UkbTable
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.synthetic.hearts.generator import generate_cardiac
@@ -42,21 +42,21 @@ def truth(raw: Path) -> pl.DataFrame:
 
 
 def sound(truth: pl.DataFrame, raw: Path) -> list[dict]:
-    """Subjects without a fault."""
-    found = find_hearts(raw / "images")
-    return [row | {"path": raw / "images" / found[row["eid"]]} for row in truth.to_dicts() if not row["fault"]]
+    """Return the subjects without a fault."""
+    actual = find_hearts(raw / "images")
+    return [row | {"path": raw / "images" / actual[row["eid"]]} for row in truth.to_dicts() if not row["fault"]]
 
 
 def field(name: str) -> Field:
     return next(one for one in FIELDS if one.name == name)
 
 
-def table(folder: Path, cells: dict[str, list[object]]) -> Table:
-    """A main table with these columns, quoted as UK Biobank's are."""
+def table(folder: Path, cells: dict[str, list[object]]) -> UkbTable:
+    """Write a main table with these columns, quoted like UK Biobank's."""
     rows = len(next(iter(cells.values())))
     frame = pl.DataFrame({"eid": [str(1000 + row) for row in range(rows)], **cells}, strict=False)
     frame.with_columns(pl.all().cast(pl.String).fill_null("")).write_csv(folder / "table.csv", quote_style="always")
-    return Table(folder / "table.csv", {n for one in FIELDS for n in one.needs}, frame["eid"].to_list())
+    return UkbTable(folder / "table.csv", {n for one in FIELDS for n in one.needs}, frame["eid"].to_list())
 
 
 # Images
@@ -69,13 +69,13 @@ def test_every_way_of_saying_end_systole_gives_the_drawn_frames(raw: Path, recip
         path, es = subject["path"], subject["es_frame"]
         cine = load_cine(path)
         highest = np.percentile(cine, 99)
-        wanted = np.minimum(cine[:, :, cine.shape[2] // 2, [es, es // 2, 0]], highest)
+        expected = np.minimum(cine[:, :, cine.shape[2] // 2, [es, es // 2, 0]], highest)
         made = recipe.read(path)
         assert made.shape == (210, 210, 3)
         assert made.dtype == np.uint8
-        top, left = (210 - wanted.shape[0]) // 2, (210 - wanted.shape[1]) // 2
-        inside = made[top : top + wanted.shape[0], left : left + wanted.shape[1]]
-        np.testing.assert_allclose(inside, 255 * wanted / wanted.max(), atol=0.51)  # min-max over all channels
+        top, left = (210 - expected.shape[0]) // 2, (210 - expected.shape[1]) // 2
+        inside = made[top : top + expected.shape[0], left : left + expected.shape[1]]
+        np.testing.assert_allclose(inside, 255 * expected / expected.max(), atol=0.51)  # min-max over all channels
         assert made.astype(int).sum() == inside.astype(int).sum()  # zeros around
         ways.add("".join(sorted(file.name for file in path.parent.glob("s*.nii.gz"))))
     assert len(ways) == 4  # DICOM, and three kinds of NIfTI folders
@@ -127,7 +127,7 @@ def test_dicom_folder_and_zip_equal_nifti(raw: Path, tmp_path: Path) -> None:
 
 def test_a_repeated_slice_counts_as_it_was_taken_last(raw: Path, truth: pl.DataFrame, tmp_path: Path) -> None:
     path = next(one["path"] for one in sound(truth, raw) if one["path"].suffix == ".dcm")
-    wanted = load_cine(path)
+    expected = load_cine(path)
     for file in path.parent.iterdir():
         data = pydicom.dcmread(file)
         data.save_as(tmp_path / file.name)
@@ -135,7 +135,7 @@ def test_a_repeated_slice_counts_as_it_was_taken_last(raw: Path, truth: pl.DataF
             data.SeriesNumber, data.SeriesInstanceUID = 1, "1.2.3"
             data.PixelData = bytes(len(data.PixelData))
             data.save_as(tmp_path / f"a{file.name}")
-    np.testing.assert_array_equal(load_cine(tmp_path / path.name), wanted)
+    np.testing.assert_array_equal(load_cine(tmp_path / path.name), expected)
     (tmp_path / path.name).unlink()
     with pytest.raises(UserError, match="different numbers of frames"):
         load_cine(next(tmp_path.glob("0*.dcm")))
@@ -217,12 +217,12 @@ def test_the_visit_of_the_images_before_the_first(tmp_path: Path) -> None:
 
 def test_columns_named_as_in_r(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("f.eid,f.49.2.0\n1,100\n2,101\n")
-    cells = Table(tmp_path / "table.csv", {49}, ["2"])
+    cells = UkbTable(tmp_path / "table.csv", {49}, ["2"])
     assert cells.values(field("Hip circumference"), (2,)).to_list() == [101]
 
 
 def test_the_platform_s_export_gives_the_same_rows(raw: Path, recipe: Recipe, tmp_path: Path) -> None:
-    """Its names, and several answers in one cell, written in either of its ways."""
+    """Its column names are read, and several answers in one cell, in both notations."""
     cells = pl.read_csv(raw / "table.csv", infer_schema=False)
     renamed: dict[str, pl.Series] = {"eid": cells["eid"]}
     arrays: dict[str, list[str]] = {}
@@ -233,10 +233,10 @@ def test_the_platform_s_export_gives_the_same_rows(raw: Path, recipe: Recipe, tm
         else:
             several = sum(other.startswith(f"{number}-{visit}.") for other in cells.columns) > 1
             renamed[f"p{number}_i{visit}" + (f"_a{array}" if several else "")] = cells[name]
-    for place, (name, parts) in enumerate(arrays.items()):
-        given = [[cell for cell in row if cell] for row in cells.select(parts).rows()]
-        forms = ["|".join(row) if place % 2 else f"[{','.join(map(repr, row))}]".replace("'", '"') for row in given]
-        renamed[name] = pl.Series([form if row else None for form, row in zip(forms, given, strict=True)])
+    for index, (name, parts) in enumerate(arrays.items()):
+        answers = [[cell for cell in row if cell] for row in cells.select(parts).rows()]
+        forms = ["|".join(row) if index % 2 else f"[{','.join(map(repr, row))}]".replace("'", '"') for row in answers]
+        renamed[name] = pl.Series([form if row else None for form, row in zip(forms, answers, strict=True)])
     pl.DataFrame(renamed).write_csv(tmp_path / "table.csv")
     (tmp_path / "images").symlink_to(raw / "images")
     assert cardiac(tmp_path).rows.equals(recipe.rows)
@@ -245,7 +245,7 @@ def test_the_platform_s_export_gives_the_same_rows(raw: Path, recipe: Recipe, tm
 def test_readings_are_averaged(tmp_path: Path) -> None:
     cells = table(tmp_path, {"4080-2.0": [140, 140, 600], "4080-2.1": [150, None, 610], "93-2.0": [None, 120, None]})
     assert cells.values(field("Systolic blood pressure"), (2, 0)).to_list() == [145, 130, None]
-    assert cells.done["beyond what can be measured, now missing"] == {"Systolic blood pressure": 1}
+    assert cells.changes["beyond what can be measured, now missing"] == {"Systolic blood pressure": 1}
 
 
 def test_codes_that_are_no_answer(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_codes_that_are_no_answer(tmp_path: Path) -> None:
     assert cells.values(field("Cooked vegetable intake"), (2,)).to_list() == [2, 0, None]
     assert cells.values(field("Alcohol intake frequency"), (2,)).to_list() == ["daily or almost daily", "never", None]
     assert cells.values(field("Augmentation index for PWA"), (2,)).to_list() == [-1, -3, 20]  # measured, not asked
-    assert cells.done["no answer, now missing"] == {
+    assert cells.changes["no answer, now missing"] == {
         "Sleep duration": 2,
         "Cooked vegetable intake": 1,
         "Alcohol intake frequency": 1,
@@ -304,10 +304,10 @@ def test_tables_that_are_refused(tmp_path: Path) -> None:
         table(tmp_path, {"49-2.0": ["wide"]}).values(field("Hip circumference"), (2,))
     (tmp_path / "table.csv").write_text("eid,49-2.0\n1,2\n1,3\n")
     with pytest.raises(UserError, match="subject 1 more than once"):
-        Table(tmp_path / "table.csv", {49}, ["1"])
+        UkbTable(tmp_path / "table.csv", {49}, ["1"])
     (tmp_path / "table.csv").write_text("id,49-2.0\n1,2\n")
     with pytest.raises(UserError, match="no column eid"):
-        Table(tmp_path / "table.csv", {49}, ["1"])
+        UkbTable(tmp_path / "table.csv", {49}, ["1"])
     (tmp_path / "images").mkdir()
     with pytest.raises(UserError, match="no <eid>"):
         cardiac(tmp_path)
@@ -317,7 +317,7 @@ def test_field_list() -> None:
     assert len(FIELDS) == len({one.name for one in FIELDS}) == 118
     kinds = [one.how for one in FIELDS]
     assert kinds.count("number") + kinds.count("count of") == 68
-    # The released one-hot block is 179 wide: it has a place for the code 0 of 20403, which does not exist.
+    # The released one-hot block is 179 wide: it has a column for the code 0 of 20403, which does not exist.
     assert sum(len(one.coding) for one in FIELDS[86:]) == 178
 
 
@@ -358,7 +358,7 @@ def test_subsets_are_balanced_and_nested() -> None:
     made = subsets(positive, parts, 2023)
     train = int(positive[parts["train"]].sum())
     for name, count in (("train_balanced", train), ("train_balanced_10", round(train / 10)), ("train_balanced_1", 2)):
-        assert [int((positive[made[name]] == wanted).sum()) for wanted in (True, False)] == [count, count]
+        assert [int((positive[made[name]] == is_positive).sum()) for is_positive in (True, False)] == [count, count]
     for outer, inner in (
         (parts["train"], made["train_balanced"]),
         (made["train_balanced"], made["train_balanced_10"]),
@@ -391,7 +391,7 @@ def test_splits_do_not_depend_on_the_order_of_the_table(raw: Path, recipe: Recip
 def test_whole_numbers_that_a_program_wrote_with_a_fraction_are_the_same_subjects(
     raw: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
-    """In the main table and in the table of frames, which images and tables are joined by."""
+    """This holds in the main table and in the table of frames, whose identifiers join images and rows."""
     table = pl.read_csv(raw / "table.csv", infer_schema=False)
     numbers = [name for name in table.columns if table[name].str.contains(r"^-?[0-9]+$").any()]
     assert len(numbers) > 20

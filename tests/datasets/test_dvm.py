@@ -1,4 +1,4 @@
-"""The DVM-CAR recipe, on a drawn tree of the same files."""
+"""The DVM-CAR recipe on a generated tree of the published files."""
 
 import dataclasses
 import random
@@ -49,7 +49,7 @@ def recipe(tree: Path) -> Recipe:
 
 @pytest.fixture
 def tables(tree: Path, tmp_path: Path) -> Path:
-    """A root with a copy of the tables, to be spoilt."""
+    """Return a root with a copy of the tables, for tests that damage them."""
     shutil.copytree(tree / "tables_V2.0", tmp_path / "tables_V2.0")
     return tmp_path
 
@@ -105,7 +105,7 @@ def test_broken_images_are_the_planted_ones(tree: Path, truth: pl.DataFrame):
 
 
 def box(car: Car, scene: Scene, size: int = 150) -> tuple[int, int]:
-    """Width and height in pixels of what has the car's paint: where two pictures differ that differ in paint alone."""
+    """Width and height in pixels of what has the car's paint: where two images differ that differ in paint alone."""
     red, blue = (
         np.asarray(draw(dataclasses.replace(car, paint=p), scene, size), int) for p in ((200, 0, 0), (0, 0, 200))
     )
@@ -153,7 +153,7 @@ CAR = Car(
 
 
 def plain(viewpoint: int) -> Scene:
-    """A scene without chance in it, but for the grain."""
+    """Return a scene without randomness, except for the grain."""
     scene = Scene.random(random.Random(1))
     still = {"yaw": 0.0, "shift": (0.0, 0.0), "sun": 0.0, "place": "studio", "zoom": 0.18}
     return dataclasses.replace(scene, viewpoint=viewpoint, **still)
@@ -163,7 +163,7 @@ def test_axles_are_drawn_a_wheelbase_apart():
     apart = []
     for wheelbase in (2300, 2900):
         car = dataclasses.replace(CAR, wheelbase=wheelbase)
-        # Pictures that differ in the spokes alone differ at the two wheels.
+        # Images that differ in the spokes alone differ at the two wheels.
         five, eight = (
             np.asarray(draw(dataclasses.replace(car, spokes=k), plain(90), 300), int).sum(-1) for k in (5, 8)
         )
@@ -398,8 +398,8 @@ def test_a_missing_table_is_named(tables: Path, name: str):
         ("Ad_table.csv", "Gearbox", "Gear", r"Ad_table.csv has no column 'Gearbox'; it has Maker, Genmodel, "),
         ("Price_table.csv", " Year", " Jahr", r"Price_table.csv has no column 'Year'"),
         ("Ad_table (extra).csv", "Wheelbase", "Base", r"has no column 'Wheelbase'"),
-        ("Image_table.csv", "$$image", "image", r"Image_table.csv, row 1, column Image_name: .* is not 7 parts"),
-        ("Image_table.csv", "$$1$$", "$$1", r"Image_table.csv, row 1, column Image_ID: .* is not 3 parts"),
+        ("Image_table.csv", "$$image", "image", r"Image_table.csv, row 1, column Image_name: .* does not have 7 parts"),
+        ("Image_table.csv", "$$1$$", "$$1", r"Image_table.csv, row 1, column Image_ID: .* does not have 3 parts"),
     ],
 )
 def test_a_wrong_table_is_refused(tables: Path, name: str, old: str, new: str, sentence: str):
@@ -436,7 +436,7 @@ def test_cells_that_are_no_numbers_and_rows_that_are_there_twice_are_refused(tab
 def test_too_few_advertisements_are_refused(tree: Path):
     with pytest.raises(UserError, match=r"No model in .* has 5000 usable advertisements"):
         dvm(tree, min_ads=5000)
-    with pytest.raises(UserError, match=r"5 rows of 2 classes cannot be split by class .* raise min_ads"):
+    with pytest.raises(UserError, match=r"5 rows of 2 classes cannot be split by class .* raise --dataset.min_ads"):
         draw_splits(list("vwxyz"), list("aaaab"), 2022)
     with pytest.raises(UserError, match="physical_jitter must be a whole number"):
         dvm(tree, physical_jitter=0.5)

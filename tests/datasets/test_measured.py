@@ -1,4 +1,4 @@
-"""The data set whose table is computed from its pictures, its measures on pictures with known ones; and column tags."""
+"""The data set with a table that is computed from its images; the measures on known images; and column tags."""
 
 import json
 from collections import Counter
@@ -23,7 +23,7 @@ def tags(store: Store) -> Counter:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The data set, prepared by the command."""
+    """Return the data set, prepared by the command."""
     folder = tmp_path_factory.mktemp("measured")
     command = ["prepare", "--dataset", "measured", "--root", str(folder / "raw"), "--workers", "1"]
     assert main([*command, "--out", str(folder / "store")]) == 0
@@ -64,10 +64,10 @@ def test_pictures_that_are_there_stay_and_others_are_refused(tmp_path: Path) -> 
     recipes.make("measured", tmp_path, [])
     assert first.stat().st_mtime_ns == before
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(first)
-    with pytest.raises(UserError, match=r"0000\.png is not the picture that belongs there"):
+    with pytest.raises(UserError, match=r"0000\.png exists and is another image"):
         recipes.make("measured", tmp_path, [])
     first.write_text("no picture")
-    with pytest.raises(UserError, match=r"0000\.png is not the picture that belongs there"):
+    with pytest.raises(UserError, match=r"0000\.png exists and is another image"):
         recipes.make("measured", tmp_path, [])
     with pytest.raises(UserError, match="is a file; name a folder"):
         recipes.make("measured", first, [])
@@ -76,7 +76,7 @@ def test_pictures_that_are_there_stay_and_others_are_refused(tmp_path: Path) -> 
 def test_a_rectangle() -> None:
     picture = np.zeros((8, 10))
     picture[1:7, 2:5] = 1  # 6 rows, 3 columns
-    found = measures(picture)
+    actual = measures(picture)
     expected = {
         "area": 18,
         "height": 6,
@@ -106,19 +106,19 @@ def test_a_rectangle() -> None:
         "strokes_across": 1,
         "strokes_down": 1,
     }
-    assert found.keys() == {*expected, "orientation"}
+    assert actual.keys() == {*expected, "orientation"}
     for name, value in expected.items():
-        assert found[name] == pytest.approx(value, abs=1e-12), name
-    assert abs(found["orientation"]) == pytest.approx(np.pi / 2)  # upright
+        assert actual[name] == pytest.approx(value, abs=1e-12), name
+    assert abs(actual["orientation"]) == pytest.approx(np.pi / 2)  # upright
 
 
 def test_a_ring_has_one_hole_and_is_round() -> None:
     y, x = np.mgrid[:9, :9] - 4
     ring = (np.hypot(x, y) < 4) & (np.hypot(x, y) > 2)
-    found = measures(ring.astype(float))
-    assert (found["holes"], found["parts"], found["strokes_across"], found["strokes_down"]) == (1, 1, 2, 2)
-    assert found["eccentricity"] == pytest.approx(0, abs=1e-6)
-    assert (found["symmetry_x"], found["symmetry_y"]) == (1, 1)
+    actual = measures(ring.astype(float))
+    assert (actual["holes"], actual["parts"], actual["strokes_across"], actual["strokes_down"]) == (1, 1, 2, 2)
+    assert actual["eccentricity"] == pytest.approx(0, abs=1e-6)
+    assert (actual["symmetry_x"], actual["symmetry_y"]) == (1, 1)
     ring[4, :4] = False  # open to the left
     assert measures(ring.astype(float))["holes"] == 0
     assert measures(ring.astype(float))["skewness_x"] < 0  # more ink to the right, a tail to the left
@@ -161,7 +161,7 @@ def test_a_picture_without_ink_has_no_shape() -> None:
 def test_the_shipped_digits_are_tagged(digits_raw: Request, digits_store: Store) -> None:
     assert tags(digits_store) == {"morphometric": 6, "zernike": 47, "fourier": 76}
     assert [c.name for c in digits_store.schema.columns if "morphometric" in c.tags] == [
-        f"morphology_{place}" for place in range(1, 7)
+        f"morphology_{number}" for number in range(1, 7)
     ]
     assert digits_raw.table is not None
     beside = Declaration.read(digits_raw.table.with_name("schema.json"))  # for --schema

@@ -1,4 +1,4 @@
-"""Every documented option of every recipe: a tiny data set is prepared with it, and an epoch is trained on that."""
+"""Every documented option of every recipe: it prepares a tiny data set, on which an epoch is trained."""
 
 import typing
 from collections import defaultdict
@@ -43,7 +43,7 @@ RUNS = (
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory, digits_store: Store) -> dict[str, tuple[Path, Path]]:
-    """By recipe, the folder of its files and what --root is."""
+    """Return, by recipe, the folder of its files and the value of --root."""
     made = {name: tmp_path_factory.mktemp("raw") / name for name in ("dvm", "cardiac", "measured")}
     generate_dvm(made["dvm"], models=6, ads=260, image_size=32, min_ads=12)
     generate_cardiac(made["cardiac"], subjects=90)

@@ -1,4 +1,4 @@
-"""The size that is stored, and that of the views: of DVM-CAR and the cardiac data, as the released code has them."""
+"""The sizes of stored images and of views, which for DVM-CAR and the cardiac data are those of the released code."""
 
 import shutil
 from pathlib import Path
@@ -25,9 +25,9 @@ def test_views_of_the_papers_data_have_128_pixels_and_those_of_small_data_their_
     sizes = {"mmcl": (128, 128), "simclr": (128, 128), "digits_mmcl": None, "digits_simclr": None}
     for name in experiments():
         data = name.partition(":")[2]
-        wanted = sizes.get(name, (128, 128) if data in ("dvm", "cardiac") else None)
+        expected = sizes.get(name, (128, 128) if data in ("dvm", "cardiac") else None)
         if data in ("dvm", "cardiac", "digits", "cars") or name in sizes:
-            assert {v.size for v in load(name).views.values() if v.modality == "image"} <= {wanted}
+            assert {v.size for v in load(name).views.values() if v.modality == "image"} <= {expected}
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_dvm_is_stored_at_300_pixels_at_most(
 ) -> None:
     root = tmp_path / "raw"
     shutil.copytree(tree, root)
-    for place, file in enumerate(sorted(root.rglob("*.jpg"))):
+    for index, file in enumerate(sorted(root.rglob("*.jpg"))):
         with Image.open(file) as image:
-            changed = image.resize((sides[place % len(sides)],) * 2)
+            changed = image.resize((sides[index % len(sides)],) * 2)
         changed.save(file)
     recipe = make("dvm", root, ["min_ads=12"])
     store = prepare(Request(image_size=asked, max_bad=0.2), tmp_path / "store", recipe=recipe)
@@ -56,7 +56,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_evaluation_sees_the_size_that_was_trained(tiny_config) -> None:
-    """Pictures of twice the size, every pixel four times, are resized to the same pictures."""
+    """Images of twice the size, with every pixel four times, are resized to the original images."""
     config = tiny_config("digits_mmcl", "views.image.size=(16, 16)")
     schema = build_experiment(config, Store.open(config.data)).schema
     model = trained_model(config, schema, rngs=nnx.Rngs(0))
@@ -70,7 +70,7 @@ def test_that_views_enlarge_what_is_stored_is_said(tiny_config, tmp_path: Path, 
     config = tiny_config("digits_mmcl", f"views.image.size={size}", "epochs=1", "schedule.warmup_epochs=0")
     lines: list[str] = []
     pretrain(config, tmp_path / "run", log=lines.append)
-    found = [line for line in lines if "they are enlarged" in line]
-    assert len(found) == said
+    actual = [line for line in lines if "they are enlarged" in line]
+    assert len(actual) == said
     if said:
-        assert "config.views.image.size is 24 x 20 and stored images have 16 x 15" in found[0]
+        assert "config.views.image.size is 24 x 20 and stored images have 16 x 15" in actual[0]

@@ -359,8 +359,8 @@ def test_tpu_keep_gives_up(tpu: Cluster, slices: str, hosts: list[str], code: in
 @pytest.mark.parametrize(
     ("arguments", "missing", "sentence"),
     [
-        ([], None, "must be create, setup"),
-        (["begin"], None, "must be create, setup"),
+        ([], None, "the first argument must be create, setup"),
+        (["begin"], None, "the first argument must be create, setup"),
         (["run"], None, "give the arguments of mmcl pretrain after run"),
         (["keep"], None, "give the arguments of mmcl pretrain after keep"),
         *((["status"], name, f"set {name}") for name in ("TPU_NAME", "ZONE")),

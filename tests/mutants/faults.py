@@ -235,7 +235,7 @@ _TASKS = "tests/tasks/test_every_task.py::"
 _TUNE = f"{_PROTOCOL_TESTS}/test_finetune.py::"
 
 DATA_AND_EVALUATION = (
-    Mutant("statistics: ddof 1", "mmcl_jax/data/table/statistics.py", "seen.std()", "seen.std(ddof=1)",
+    Mutant("statistics: ddof 1", "mmcl_jax/data/table/statistics.py", "observed.std()", "observed.std(ddof=1)",
            f"{_ENCODING}test_scores_are_of_the_training_rows_alone"),
     Mutant("encoding: the rarest category fills", "mmcl_jax/data/table/statistics.py",
            "counts.argmax()", "counts.argmin()",
@@ -275,7 +275,8 @@ DATA_AND_EVALUATION = (
     Mutant("early stopping: patience one too long", "mmcl_jax/evaluation/heads/programs.py",
            "(waited >= recipe.patience)", "(waited > recipe.patience)", f"{_TUNE}test_early_stopping_by_hand"),
     Mutant("retrieval: ties count as hits", f"{_PROTOCOLS}/retrieval.py",
-           "(~(cosines < mine)).sum(axis=1, dtype=jnp.int32)", "1 + (cosines > mine).sum(axis=1, dtype=jnp.int32)",
+           "(~(cosines < own_cosine)).sum(axis=1, dtype=jnp.int32)",
+           "1 + (cosines > own_cosine).sum(axis=1, dtype=jnp.int32)",
            f"{_PROTOCOL_TESTS}/test_retrieval.py::test_collapsed_projections_find_nothing"),
     Mutant("tasks: grades have no order", "mmcl_jax/tasks/ordinal.py", "targets[..., None] > thresholds",
            "targets[..., None] == thresholds", f"{_TASKS}test_the_order_of_grades_counts"),

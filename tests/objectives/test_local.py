@@ -35,9 +35,9 @@ def weights(shape: tuple[int, int], seed: int, mask: np.ndarray | None = None) -
 )
 def test_position_contrast_has_the_values_of_lovt(seed, shape, options, golden) -> None:
     x, y = jnp.asarray(lcg(shape, seed)), jnp.asarray(lcg(shape, seed + 1))
-    given = {name: jnp.asarray(value) for name, value in options.items()}
-    found = position_contrast(x, y, temperature=0.3, **given)
-    np.testing.assert_allclose([loss.mean() for loss in found], golden, rtol=2e-6)
+    arguments = {name: jnp.asarray(value) for name, value in options.items()}
+    actual = position_contrast(x, y, temperature=0.3, **arguments)
+    np.testing.assert_allclose([loss.mean() for loss in actual], golden, rtol=2e-6)
 
 
 def test_attention_has_the_values_of_lovt() -> None:
@@ -79,11 +79,11 @@ def test_masked_positions_change_nothing(junk: float) -> None:
 
 def test_the_term_adds_the_losses_of_both_modalities() -> None:
     """With an attention that gives each side what LoVT's golden values compare it with."""
-    x, seen, z, found = (jnp.asarray(lcg((2, n, 5), seed)) for n, seed in ((9, 31), (9, 32), (4, 34), (4, 35)))
+    x, seen, z, actual = (jnp.asarray(lcg((2, n, 5), seed)) for n, seed in ((9, 31), (9, 32), (4, 34), (4, 35)))
 
     class Fixed(nnx.Module):
         def __call__(self, own: jax.Array, other: jax.Array, mask: jax.Array | None) -> jax.Array:
-            return seen if own.shape[1] == 9 else found
+            return seen if own.shape[1] == 9 else actual
 
     features = (
         Features(pooled=x[:, 0], local=x, weight=jnp.asarray(weights((2, 9), 33)), grid=(3, 3)),

@@ -72,23 +72,23 @@ def test_golden_values_of_the_taxonomy(name: str) -> None:
         "RR reversed": 4.537112,
         "RR penalty": 0.239189,
     }
-    found = values(*on(walk, (local.swapaxes(1, 2), pooled, other, ids)))
+    actual = values(*on(walk, (local.swapaxes(1, 2), pooled, other, ids)))
     for key, value in golden.items():
-        np.testing.assert_allclose(found[key], value, rtol=3e-6, err_msg=key)
+        np.testing.assert_allclose(actual[key], value, rtol=3e-6, err_msg=key)
 
 
 def reference(x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """In float64, one location after another: the weighted sum, and the losses of rows and of locations."""
     s = CLIP * np.tanh(np.einsum("id,jld->ijl", x, y) / np.sqrt(D) / CLIP)
-    there = PRESENT[:, None] & MASK
+    valid = PRESENT[:, None] & MASK
     rows, locations = np.zeros(B), np.zeros((B, L))
     for i in range(B):
         near = [j for j in range(B) if j // SLICE == i // SLICE and PRESENT[j] and j != i]
-        negatives = sum(np.exp(s[i, j][there[j]]).sum() for j in near)
-        losses = [np.log(np.exp(s[i, i, k]) + negatives) - s[i, i, k] for k in range(L) if there[i, k]]
+        negatives = sum(np.exp(s[i, j][valid[j]]).sum() for j in near)
+        losses = [np.log(np.exp(s[i, i, k]) + negatives) - s[i, i, k] for k in range(L) if valid[i, k]]
         rows[i] = np.mean(losses) if losses else 0
         for k in range(L):
-            if there[i, k]:
+            if valid[i, k]:
                 negatives = sum(np.exp(s[j, i, k]) for j in near)
                 locations[i, k] = np.log(np.exp(s[i, i, k]) + negatives) - s[i, i, k]
     return float(WEIGHTS @ rows + np.sum(LOCAL_WEIGHTS * locations)), rows, locations

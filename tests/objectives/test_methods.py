@@ -46,7 +46,7 @@ def cosine(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean([a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(x, y, strict=True)]))
 
 
-def slope(function, arrays: tuple[np.ndarray, ...], which: int, index: tuple[int, int]) -> float:
+def difference_quotient(function, arrays: tuple[np.ndarray, ...], which: int, index: tuple[int, int]) -> float:
     """A float64 difference quotient."""
     ends = []
     for sign in (1, -1):
@@ -71,7 +71,9 @@ def test_agreement_terms_agree_with_float64(name: str, reference) -> None:
     np.testing.assert_allclose(value, reference(*arrays), rtol=1e-5)
     for which in (0, 1):
         for index in [(0, 0), (7, 3)]:
-            np.testing.assert_allclose(gradients[which][index], slope(reference, arrays, which, index), rtol=1e-3)
+            np.testing.assert_allclose(
+                gradients[which][index], difference_quotient(reference, arrays, which, index), rtol=1e-3
+            )
     if name == "simsiam":  # embeddings get no gradient
         assert not np.any(gradients[2])
         assert not np.any(gradients[3])
@@ -96,14 +98,14 @@ def test_nnclr_agrees_with_float64() -> None:
     arrays = draw(B, D)
     queue = np.random.default_rng(1).normal(size=(20, D))
     queue /= np.linalg.norm(queue, axis=1, keepdims=True)
-    given = f32(*arrays, queue)
+    inputs = f32(*arrays, queue)
 
     def loss(p1, p2, z1, z2, queue) -> jax.Array:
         return term("nnclr", queue=20)(z1, z2, predictions=(p1, p2), queue=queue)
 
-    value, gradient = jax.value_and_grad(loss)(*given)
+    value, gradient = jax.value_and_grad(loss)(*inputs)
     np.testing.assert_allclose(value, nnclr(*arrays, queue), rtol=1e-5)
-    expected = slope(lambda *a: nnclr(*a, queue), arrays, 0, (3, 2))
+    expected = difference_quotient(lambda *a: nnclr(*a, queue), arrays, 0, (3, 2))
     np.testing.assert_allclose(gradient[3, 2], expected, rtol=1e-3)
 
 
@@ -126,14 +128,14 @@ def test_supervised_is_the_cross_entropy_of_rows_that_have_a_label() -> None:
     layers = {name: Identity() for name in ("image", "table")}
     features = tuple(Features(pooled=pooled) for pooled in f32(first, second))
     summed = supervised.each(Each(ids=IDS, features=features, layers=layers))
-    found = supervised.with_metrics(each=summed, targets={"label": jnp.asarray(label)})
-    value, metrics = found.value, found.metrics
+    actual = supervised.with_metrics(each=summed, targets={"label": jnp.asarray(label)})
+    value, metrics = actual.value, actual.metrics
     logits = first + second
     rows = np.flatnonzero(label >= 0)
     expected = [np.log(np.exp(logits[i]).sum()) - logits[i, label[i]] for i in rows]
     np.testing.assert_allclose(value, np.mean(expected), rtol=1e-5)
     np.testing.assert_allclose(metrics["top1"], np.mean(logits[rows].argmax(1) == label[rows]), rtol=1e-6)
-    assert found.rows == len(rows)
+    assert actual.rows == len(rows)
     nobody = supervised.with_metrics(each=summed, targets={"label": jnp.full(B, -1)})
     assert nobody.value == 0
     assert nobody.rows == 0
@@ -166,16 +168,16 @@ def test_vime_agrees_with_float64() -> None:
     )
     np.testing.assert_allclose(value, vime(head, view, row), rtol=1e-5)
     for index in [(0, 0), (2, 0), (5, 4), (7, 7)]:
-        expected = slope(lambda h: vime(h, view, row), (head,), 0, index)
+        expected = difference_quotient(lambda h: vime(h, view, row), (head,), 0, index)
         np.testing.assert_allclose(gradient[index], expected, rtol=1e-3, atol=1e-8)
 
 
 def test_spread_tells_collapse() -> None:
     rng = np.random.default_rng(0)
     everywhere = jnp.asarray(rng.normal(size=(4096, 16)), jnp.float32)
-    found = spread(everywhere)
-    np.testing.assert_allclose(found["deviation"], 1, atol=0.02)
-    np.testing.assert_allclose(found["rank"], 16, atol=0.3)
+    actual = spread(everywhere)
+    np.testing.assert_allclose(actual["deviation"], 1, atol=0.02)
+    np.testing.assert_allclose(actual["rank"], 16, atol=0.3)
     point = spread(1 + 1e-4 * everywhere)
     assert point["deviation"] < 0.05
     plane = jnp.concatenate([everywhere[:, :2], jnp.zeros((4096, 14))], axis=1)

@@ -65,7 +65,7 @@ class Case:
         return np.array([[self.of(i, j) for j in range(B)] for i in range(B)]).transpose(2, 0, 1)
 
 
-def known(i: int, j: int) -> bool:
+def same_label(i: int, j: int) -> bool:
     """Whether two rows have the same label, and have any."""
     return bool(LABEL[i] == LABEL[j] >= 0)
 
@@ -89,16 +89,16 @@ CASES = {
     ),
     "slices by a key": Case(rule=within(same("id"), "group"), of=lambda i, j: (i == j, GROUP[i] == GROUP[j])),
     "labels that may be missing": Case(
-        rule=also(same("id"), "label", missing=-1), of=lambda i, j: (i == j or known(i, j), True)
+        rule=also(same("id"), "label", missing=-1), of=lambda i, j: (i == j or same_label(i, j), True)
     ),
-    "missing labels have nothing": Case(rule=same("label", missing=-1), of=lambda i, j: (known(i, j), True)),
+    "missing labels have nothing": Case(rule=same("label", missing=-1), of=lambda i, j: (same_label(i, j), True)),
     "missing labels repel": Case(
-        rule=exclude(same("id"), "label", missing=-1), of=lambda i, j: (i == j, i == j or not known(i, j))
+        rule=exclude(same("id"), "label", missing=-1), of=lambda i, j: (i == j, i == j or not same_label(i, j))
     ),
     "softly clipped": Case(rule=same("id"), of=lambda i, j: (i == j, True), scale=3.0, normalise=False, clip=2.5),
     "softly clipped, several positives": Case(
         rule=also(same("id"), "label", missing=-1),
-        of=lambda i, j: (i == j or known(i, j), True),
+        of=lambda i, j: (i == j or same_label(i, j), True),
         kind="negatives",
         normalise=False,
         clip=2.5,
@@ -131,8 +131,8 @@ CASES = {
     "absent rows inside other rules": Case(
         rule=exclude(within(also(present(same("id")), "label", missing=-1), size=8), "group"),
         of=lambda i, j: (
-            here(i, j) and i // 8 == j // 8 and (i == j or known(i, j)),
-            here(i, j) and i // 8 == j // 8 and (i == j or known(i, j) or GROUP[i] != GROUP[j]),
+            here(i, j) and i // 8 == j // 8 and (i == j or same_label(i, j)),
+            here(i, j) and i // 8 == j // 8 and (i == j or same_label(i, j) or GROUP[i] != GROUP[j]),
         ),
     ),
 }
@@ -194,19 +194,19 @@ def results(request: pytest.FixtureRequest) -> dict[str, tuple]:
         weights = jnp.asarray(WEIGHTS, jnp.float32)
         return weights[0] @ both.forward.loss + weights[1] @ both.backward.loss, both
 
-    def everything(clean, junk, metadata):
-        found = {}
+    def losses_and_gradients(clean, junk, metadata):
+        actual = {}
         for name in SWEPT:
             case = CASES[name]
             gradients = jax.grad(total, argnums=(0, 1), has_aux=True)
             gradient, both = gradients(*(junk if name in ABSENT else clean), metadata, case)
-            found[name] = both, gradient
-        return found
+            actual[name] = both, gradient
+        return actual
 
     junk = np.stack([X, Y])
     junk[0, ~PRESENT] = JUNK
     junk[1, ~PRESENT] = JUNK[::-1]
-    return jax.jit(everything)(*on(walk, ((X, Y), tuple(junk), METADATA)))
+    return jax.jit(losses_and_gradients)(*on(walk, ((X, Y), tuple(junk), METADATA)))
 
 
 @pytest.mark.core
@@ -214,10 +214,10 @@ def results(request: pytest.FixtureRequest) -> dict[str, tuple]:
 def test_rules_say_which_pairs_are_positives_and_which_count(name: str) -> None:
     rows = {key: jnp.asarray(values)[:, None] for key, values in METADATA.items()}
     columns = {key: jnp.asarray(values)[None] for key, values in METADATA.items()}
-    found = [np.broadcast_to(mask, (B, B)) for mask in CASES[name].rule(rows, columns)]
+    actual = [np.broadcast_to(mask, (B, B)) for mask in CASES[name].rule(rows, columns)]
     if CASES[name].present:
-        found = [mask & PRESENT[:, None] & PRESENT for mask in found]
-    np.testing.assert_array_equal(found, CASES[name].masks())
+        actual = [mask & PRESENT[:, None] & PRESENT for mask in actual]
+    np.testing.assert_array_equal(actual, CASES[name].masks())
 
 
 @pytest.mark.core
@@ -266,7 +266,7 @@ def test_golden_values_of_contig_and_lovt_among_absent_rows(name: str) -> None:
     metadata = {"id": np.arange(8, dtype=np.uint32), "present": np.isin(np.arange(8), COMPLETE)}
 
     def means(x, y, metadata):
-        found = {}
+        actual = {}
         for scale, denominator in GOLDEN:
             both = contrast(
                 x,
@@ -278,15 +278,15 @@ def test_golden_values_of_contig_and_lovt_among_absent_rows(name: str) -> None:
                 denominator=denominator,
                 execution=walk,
             )
-            found[scale, denominator] = both.forward.mean(), both.backward.mean()
-        return list(found.values())
+            actual[scale, denominator] = both.forward.mean(), both.backward.mean()
+        return list(actual.values())
 
-    found = dict(zip(GOLDEN, jax.jit(means)(*on(walk, (x, y, metadata))), strict=True))
+    actual = dict(zip(GOLDEN, jax.jit(means)(*on(walk, (x, y, metadata))), strict=True))
     for case, values in GOLDEN.items():
-        np.testing.assert_allclose(found[case], values, rtol=2e-6)
-    np.testing.assert_allclose(np.dot(found[10.0, "all"], (0.75, 0.25)), 6.014701, rtol=2e-6)
-    np.testing.assert_allclose(np.mean(found[1.0, "all"]), 1.551961, rtol=2e-6)
-    np.testing.assert_allclose(4 * np.dot(found[10.0, "negatives"], (0.75, 0.25)), 23.895346, rtol=2e-6)
+        np.testing.assert_allclose(actual[case], values, rtol=2e-6)
+    np.testing.assert_allclose(np.dot(actual[10.0, "all"], (0.75, 0.25)), 6.014701, rtol=2e-6)
+    np.testing.assert_allclose(np.mean(actual[1.0, "all"]), 1.551961, rtol=2e-6)
+    np.testing.assert_allclose(4 * np.dot(actual[10.0, "negatives"], (0.75, 0.25)), 23.895346, rtol=2e-6)
 
 
 def test_presence_by_side_is_another_loss_backward() -> None:

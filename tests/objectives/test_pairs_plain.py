@@ -36,9 +36,9 @@ def clip_loss(x: np.ndarray, y: np.ndarray) -> float:
 def test_two_arrays_are_enough() -> None:
     """Row i and column i are a pair, the temperature is 0.1, and every execution has a name."""
     for read in (np.asarray, torch.from_numpy, jnp.asarray):
-        found = pairs.contrast(read(X), read(Y))
-        np.testing.assert_allclose(found.mean(), clip_loss(X, Y), rtol=1e-6)
-        assert found.forward.loss.shape == found.backward.loss.shape == (B,)
+        actual = pairs.contrast(read(X), read(Y))
+        np.testing.assert_allclose(actual.mean(), clip_loss(X, Y), rtol=1e-6)
+        assert actual.forward.loss.shape == actual.backward.loss.shape == (B,)
     for name in EXECUTIONS:
         np.testing.assert_allclose(pairs.contrast(X, Y, execution=name).mean(), clip_loss(X, Y), rtol=1e-6)
     np.testing.assert_allclose(pairs.contrast(X.astype(np.float64), Y, scale=10).mean(), clip_loss(X, Y), rtol=1e-6)
@@ -56,7 +56,7 @@ def test_indices_of_the_batch_are_known_to_rules() -> None:
 
 
 @functools.cache
-def slopes() -> tuple[jax.Array, jax.Array]:
+def dense_gradients() -> tuple[jax.Array, jax.Array]:
     """The gradients on one device, of all pairs at once."""
     loss = jax.jit(jax.grad(lambda x, y: pairs.contrast(x, y, present=PRESENT, execution="dense").mean(), (0, 1)))
     return loss(X, Y)
@@ -87,7 +87,7 @@ def test_arrays_on_a_mesh_give_the_losses_of_those_on_one_device(kind: str, name
     for given in (mesh,) if kind == "auto" else (mesh, None):  # explicit axes are seen in what is traced
         loss, gradients = compiled(x, y, given)
         np.testing.assert_allclose(loss, expected, rtol=1e-6)
-        for gradient, other in zip(gradients, slopes(), strict=True):
+        for gradient, other in zip(gradients, dense_gradients(), strict=True):
             np.testing.assert_allclose(gradient, other, rtol=1e-4, atol=1e-6)
             np.testing.assert_array_equal(np.asarray(gradient)[~PRESENT], 0)
 
@@ -106,7 +106,7 @@ def test_presence_is_an_argument_of_all_that_compare_pairs() -> None:
     key = jax.random.key(0)
 
     @jax.jit
-    def everything() -> Any:
+    def all_functions() -> Any:
         return (
             pairs.draw_partners(*SPOILT, key=key, rule=rule, metadata=given, present=PRESENT),
             pairs.draw_partners(X[index], Y[index], key=key, rule=rule, metadata=few),
@@ -115,12 +115,12 @@ def test_presence_is_an_argument_of_all_that_compare_pairs() -> None:
             pairs.contrast(SPOILT[0], Y[index], **own, present=(PRESENT, np.ones(len(index), bool))).mean(),
         )
 
-    drawn, fewer, by_place, short, unequal = everything()
+    drawn, fewer, by_index, short, unequal = all_functions()
     for side, other in ((drawn.forward, fewer.forward), (drawn.backward, fewer.backward)):
         np.testing.assert_array_equal(np.asarray(side.index)[~PRESENT], -1)
         np.testing.assert_array_equal(np.asarray(side.id)[index], other.id)
-    np.testing.assert_allclose(np.asarray(by_place.forward.loss)[index], short.forward.loss, rtol=1e-5)
-    np.testing.assert_allclose(by_place.mean(), short.mean(), rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(by_index.forward.loss)[index], short.forward.loss, rtol=1e-5)
+    np.testing.assert_allclose(by_index.mean(), short.mean(), rtol=1e-5)
     np.testing.assert_allclose(unequal, clip_loss(X[index], Y[index]), rtol=1e-5)
 
 

@@ -128,10 +128,10 @@ def test_partners_are_drawn_from_the_softmax_and_its_floor(scale: float, floor: 
     """At a scale of 400 all probabilities but the own pair's are below what float32 holds."""
     n, count = 6, 4000
     x, y = X[:n], X[:n] + 0.1 * Y[:n]
-    found = np.stack(_many(x, y, jnp.float32(scale), floor, count))
+    actual = np.stack(_many(x, y, jnp.float32(scale), floor, count))
     unit = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (x.astype(np.float64), y.astype(np.float64))]
     logits = scale * unit[0] @ unit[1].T
-    for indices, s in zip(found, (logits, logits.T), strict=True):
+    for indices, s in zip(actual, (logits, logits.T), strict=True):
         softmax = np.exp(s - s.max(axis=1, keepdims=True))
         p = (softmax / softmax.sum(axis=1, keepdims=True) + floor) * (1 - np.eye(n))
         p /= p.sum(axis=1, keepdims=True)

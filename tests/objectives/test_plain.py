@@ -51,12 +51,12 @@ CALLS: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, Any]]] = {
 
 def call(name: str, change: Callable[[Any], Any] = jnp.asarray) -> tuple[Callable[..., Any], tuple[Any, ...], Any]:
     """The term with its layers, and what it is called on, every array changed."""
-    options, arrays, given = CALLS[name]
+    options, arrays, arguments = CALLS[name]
     term = getattr(objectives, name.partition(",")[0])(**options)
     if term.layers and arrays:
-        given = {**given, "layers": term.init(nnx.Rngs(0), *arrays)}
-    layers = {"layers": given["layers"]} if "layers" in given else {}
-    rest = {key: value for key, value in given.items() if key != "layers"}
+        arguments = {**arguments, "layers": term.init(nnx.Rngs(0), *arrays)}
+    layers = {"layers": arguments["layers"]} if "layers" in arguments else {}
+    rest = {key: value for key, value in arguments.items() if key != "layers"}
     return lambda *a, **k: term.with_metrics(*a, **k, **layers), *jax.tree.map(change, (arrays, rest))
 
 
@@ -70,14 +70,14 @@ def test_every_registered_term_is_called_here_and_by_its_name() -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_term_takes_arrays_of_another_library_and_is_compiled_and_differentiated(name: str) -> None:
-    term, arrays, given = call(name)
-    compiled = jax.jit(jax.value_and_grad(lambda given: term(*given[0], **given[1]).value, allow_int=True))
-    loss, gradient = compiled((arrays, given))
+    term, arrays, arguments = call(name)
+    compiled = jax.jit(jax.value_and_grad(lambda arguments: term(*arguments[0], **arguments[1]).value, allow_int=True))
+    loss, gradient = compiled((arrays, arguments))
     assert loss.shape == ()
     assert np.isfinite(loss)
-    slopes = [leaf for leaf in jax.tree.leaves(gradient) if leaf.dtype == jnp.float32]
-    assert all(np.isfinite(leaf).all() for leaf in slopes)
-    assert any(np.any(leaf != 0) for leaf in slopes)
+    gradients = [leaf for leaf in jax.tree.leaves(gradient) if leaf.dtype == jnp.float32]
+    assert all(np.isfinite(leaf).all() for leaf in gradients)
+    assert any(np.any(leaf != 0) for leaf in gradients)
     foreign, same_arrays, same_given = call(name, lambda array: torch.from_numpy(array.copy()))
     traced = jax.eval_shape(lambda: foreign(*same_arrays, **same_given).value)  # the arrays are read, and none compiled
     assert (traced.shape, traced.dtype) == ((), loss.dtype)
@@ -87,15 +87,15 @@ def test_a_term_takes_arrays_of_another_library_and_is_compiled_and_differentiat
 
 @pytest.mark.parametrize("name", ["supervised", "vime", "local_alignment"])
 def test_absent_rows_change_no_term_with_layers_whatever_they_hold(name: str) -> None:
-    term, arrays, given = call(name)
+    term, arrays, arguments = call(name)
     compiled = jax.jit(jax.value_and_grad(lambda a, g, present: term(*a, **g, present=present).value))
 
     def spoiled(array: jax.Array) -> jax.Array:
         rows = jnp.asarray(PRESENT).reshape(-1, *[1] * (array.ndim - 1))
         return jnp.where(rows, array, jnp.nan) if array.dtype == jnp.float32 else array
 
-    loss, gradient = compiled(*jax.tree.map(spoiled, (arrays, given)), jnp.asarray(PRESENT))
-    few, fewer = jax.tree.map(lambda array: array[np.flatnonzero(PRESENT)], (arrays, given))
+    loss, gradient = compiled(*jax.tree.map(spoiled, (arrays, arguments)), jnp.asarray(PRESENT))
+    few, fewer = jax.tree.map(lambda array: array[np.flatnonzero(PRESENT)], (arrays, arguments))
     np.testing.assert_allclose(loss, compiled(few, fewer, None)[0], rtol=1e-5)
     for leaf in gradient:
         assert np.any(np.asarray(leaf) != 0)
@@ -104,9 +104,9 @@ def test_absent_rows_change_no_term_with_layers_whatever_they_hold(name: str) ->
 
 def test_a_call_gives_the_loss_and_with_metrics_more() -> None:
     term = objectives.clip(temperature=0.5, weight=3.0)  # the weight is the objective's
-    found = term.with_metrics(X, Y)
-    assert term(X, Y) == found.value
-    assert set(found.metrics) == {"top1", "top1_back"}
+    actual = term.with_metrics(X, Y)
+    assert term(X, Y) == actual.value
+    assert set(actual.metrics) == {"top1", "top1_back"}
     learned = jax.grad(lambda scalars: objectives.siglip()(X, Y, learned=scalars))
     assert np.all(list(learned({"log_scale": jnp.float32(2.0), "bias": jnp.float32(-5.0)}).values()))
 
@@ -145,11 +145,11 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("name", "arrays", "given", "sentence"), BAD, ids=[sentence for *_, sentence in BAD])
-def test_what_does_not_fit_is_refused_in_a_sentence(name: str, arrays: Any, given: Any, sentence: str) -> None:
+@pytest.mark.parametrize(("name", "arrays", "arguments", "sentence"), BAD, ids=[sentence for *_, sentence in BAD])
+def test_what_does_not_fit_is_refused_in_a_sentence(name: str, arrays: Any, arguments: Any, sentence: str) -> None:
     options = {"supervised": {"classes": 3}, "vime": {"widths": (1, 3, 1)}}.get(name, {})
     with pytest.raises(UserError) as raised:
-        getattr(objectives, name)(**options)(*arrays, **given)
+        getattr(objectives, name)(**options)(*arrays, **arguments)
     assert sentence in str(raised.value)
     assert "\n" not in str(raised.value)
 

@@ -45,11 +45,11 @@ def arrays(term: Term) -> tuple[dict[str, Any], dict[str, Any]]:
         view = np.where(rng.random((B, 3)) < 0.5, row[::-1], row)
         made = {"each": {"head": rng.normal(size=(B, 8)).astype(np.float32), "view": view, "row": row}}
     label = rng.integers(-1, 3, B).astype(np.int32)
-    given: dict[str, Any] = {"ids": np.arange(B, dtype=np.uint32), "targets": {"label": label}}
+    arguments: dict[str, Any] = {"ids": np.arange(B, dtype=np.uint32), "targets": {"label": label}}
     if term.queue:
         queue = rng.normal(size=(term.queue, D)).astype(np.float32)
-        given["queue"] = queue / np.linalg.norm(queue, axis=1, keepdims=True)
-    return made, given
+        arguments["queue"] = queue / np.linalg.norm(queue, axis=1, keepdims=True)
+    return made, arguments
 
 
 def rows(tree: Any, index: np.ndarray) -> Any:
@@ -59,9 +59,9 @@ def rows(tree: Any, index: np.ndarray) -> Any:
 def with_gradient(term: Term) -> Any:
     """A compiled function of (what the model made, what else is given, rows that are present): loss and gradients."""
 
-    def value(made: Any, given: Any, present: Any) -> tuple[jax.Array, Loss]:
+    def value(made: Any, arguments: Any, present: Any) -> tuple[jax.Array, Loss]:
         fields = {name: part for name, part in made.items() if name != "embeddings"}
-        loss = term.with_metrics(*made.get("embeddings", ()), **fields, **given, present=present)
+        loss = term.with_metrics(*made.get("embeddings", ()), **fields, **arguments, present=present)
         return loss.value, loss
 
     return jax.jit(jax.grad(value, has_aux=True))
@@ -70,29 +70,29 @@ def with_gradient(term: Term) -> Any:
 @pytest.mark.parametrize(("name", "options"), NAMES, ids=str)
 def test_a_batch_with_absent_rows_is_the_batch_without_them(name: str, options: dict[str, Any]) -> None:
     term = built(name, options)
-    made, given = arrays(term)
+    made, arguments = arrays(term)
     compiled, index = with_gradient(term), np.flatnonzero(PRESENT)
-    fewer = {key: part if key == "queue" else rows(part, index) for key, part in given.items()}
+    fewer = {key: part if key == "queue" else rows(part, index) for key, part in arguments.items()}
     by_expected, expected = compiled(rows(made, index), fewer, None)
-    given["ids"] = np.where(PRESENT, given["ids"], np.uint32(0))  # padding repeats an id, and a class
-    given["targets"] = {"label": np.where(PRESENT, given["targets"]["label"], np.int32(1))}
-    counted = (given["targets"]["label"] >= 0) & PRESENT if name == "supervised" else PRESENT
+    arguments["ids"] = np.where(PRESENT, arguments["ids"], np.uint32(0))  # padding repeats an id, and a class
+    arguments["targets"] = {"label": np.where(PRESENT, arguments["targets"]["label"], np.int32(1))}
+    counted = (arguments["targets"]["label"] >= 0) & PRESENT if name == "supervised" else PRESENT
     for junk in (np.nan, 1e30, -127.0):
-        by_found, found = compiled(filled(made, junk, PRESENT), given, PRESENT)
-        np.testing.assert_allclose(found.value, expected.value, rtol=2e-6)
-        assert found.metrics.keys() == expected.metrics.keys()
+        gradients, actual = compiled(filled(made, junk, PRESENT), arguments, PRESENT)
+        np.testing.assert_allclose(actual.value, expected.value, rtol=2e-6)
+        assert actual.metrics.keys() == expected.metrics.keys()
         for metric, value in expected.metrics.items():
-            np.testing.assert_allclose(found.metrics[metric], value, rtol=2e-6, err_msg=metric)
-        assert float(found.rows) == counted.sum()
-        for gradient, reference in zip(jax.tree.leaves(by_found), jax.tree.leaves(by_expected), strict=True):
+            np.testing.assert_allclose(actual.metrics[metric], value, rtol=2e-6, err_msg=metric)
+        assert float(actual.rows) == counted.sum()
+        for gradient, reference in zip(jax.tree.leaves(gradients), jax.tree.leaves(by_expected), strict=True):
             np.testing.assert_allclose(gradient[index], reference, rtol=2e-5, atol=2e-6)
             np.testing.assert_array_equal(gradient[~PRESENT], 0)
     nobody = np.zeros(B, bool)
-    by_found, found = compiled(filled(made, np.nan, nobody), given, nobody)
-    assert found.value == 0
-    assert found.rows == 0
-    assert all(np.isfinite(value) for value in found.metrics.values())
-    for gradient in jax.tree.leaves(by_found):
+    gradients, actual = compiled(filled(made, np.nan, nobody), arguments, nobody)
+    assert actual.value == 0
+    assert actual.rows == 0
+    assert all(np.isfinite(value) for value in actual.metrics.values())
+    for gradient in jax.tree.leaves(gradients):
         np.testing.assert_array_equal(gradient, 0)
 
 
@@ -126,8 +126,8 @@ def objective(*, normalise: str | None = None) -> Objective:
 
 
 def batch_of(**present: np.ndarray) -> dict[str, jax.Array]:
-    there = {f"present/{name}": jnp.asarray(rows) for name, rows in present.items()}
-    return {"id": jnp.arange(B, dtype=jnp.uint32), **there}
+    masks = {f"present/{name}": jnp.asarray(rows) for name, rows in present.items()}
+    return {"id": jnp.arange(B, dtype=jnp.uint32), **masks}
 
 
 EMBEDDINGS = {
@@ -176,12 +176,12 @@ def test_absent_rows_do_not_enter_the_queue() -> None:
     queues = {"term_0": jnp.eye(6)[:, :D]}
     embeddings = {"a": EMBEDDINGS["embedding"]["image"], "b": EMBEDDINGS["embedding"]["table"]}
     for present, kept in ((np.arange(B) >= 8, 4), (PRESENT, 6), (np.zeros(B, bool), 0)):
-        there = np.flatnonzero(present)[:kept]
-        unit = np.asarray(embeddings["a"])[there]
+        rows_present = np.flatnonzero(present)[:kept]
+        unit = np.asarray(embeddings["a"])[rows_present]
         expected = np.concatenate([unit / np.linalg.norm(unit, axis=1, keepdims=True), np.eye(6)[:, :D]])[:6]
         spoiled = {name: jnp.where(jnp.asarray(present)[:, None], array, jnp.nan) for name, array in embeddings.items()}
-        found = made.enqueue(queues, {"embedding": spoiled}, batch_of(scores=present))
-        np.testing.assert_allclose(found["term_0"], expected, rtol=1e-5)
+        actual = made.enqueue(queues, {"embedding": spoiled}, batch_of(scores=present))
+        np.testing.assert_allclose(actual["term_0"], expected, rtol=1e-5)
 
 
 def test_equal_terms_have_names_of_their_own() -> None:

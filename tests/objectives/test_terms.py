@@ -25,8 +25,8 @@ def loss(name: str, *, execution: Execution | None = None, **options: object):
 
     def value(first, second, batch):
         targets = {"label": batch["label"]} if "label" in batch else {}
-        found = term.with_metrics(first, second, ids=batch["id"], targets=targets, execution=execution)
-        return found.value, found.metrics
+        actual = term.with_metrics(first, second, ids=batch["id"], targets=targets, execution=execution)
+        return actual.value, actual.metrics
 
     return value
 
@@ -58,8 +58,8 @@ def reference_clip(x: np.ndarray, y: np.ndarray, *, temperature: float, balance:
     for logits in (s, s.T):
         losses = []
         for i, row in enumerate(logits):
-            kept = [v for j, v in enumerate(row) if denominator == "all" or j != i]
-            losses.append(np.log(np.sum(np.exp(kept))) - row[i])
+            included = [v for j, v in enumerate(row) if denominator == "all" or j != i]
+            losses.append(np.log(np.sum(np.exp(included))) - row[i])
         directions.append(np.mean(losses))
     return balance * directions[0] + (1 - balance) * directions[1]
 
@@ -85,12 +85,12 @@ def test_contrast_with_labels_agrees_with_float64(how: str) -> None:
     rng = np.random.default_rng(1)
     x, y, classes = rng.normal(size=(12, 5)), rng.normal(size=(12, 5)), rng.integers(0, 3, 12).tolist()
     batch = {"id": jnp.arange(12, dtype=jnp.uint32), "label": jnp.array(classes, jnp.int32)}
-    given = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
+    embeddings = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
     both = (reference_labels(x, y, classes, how, views=1) + reference_labels(y, x, classes, how, views=1)) / 2
-    np.testing.assert_allclose(loss("clip", labels=how)(*given, batch)[0], both, rtol=1e-5)
+    np.testing.assert_allclose(loss("clip", labels=how)(*embeddings, batch)[0], both, rtol=1e-5)
     views = np.stack([x, y], axis=1).reshape(24, 5)
     expected = reference_labels(views, views, classes, how, views=2)
-    np.testing.assert_allclose(loss("nt_xent", labels=how)(*given, batch)[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(loss("nt_xent", labels=how)(*embeddings, batch)[0], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("background", [0, 1, 2])
@@ -101,16 +101,18 @@ def test_rows_of_the_background_have_no_fellows(how: str, background: int) -> No
     x, y, classes = rng.normal(size=(12, 5)), rng.normal(size=(12, 5)), np.arange(12) % 3
     apart = [100 + row if code == background else int(code) for row, code in enumerate(classes)]
     batch = {"id": jnp.arange(12, dtype=jnp.uint32), "label": jnp.asarray(classes, jnp.int32)}
-    given = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
+    embeddings = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
     views = np.stack([x, y], axis=1).reshape(24, 5)
 
     def expected(codes: list[int]) -> list[float]:
         both = [reference_labels(a, b, codes, how, views=1) for a, b in ((x, y), (y, x))]
         return [float(np.mean(both)), reference_labels(views, views, codes, how, views=2)]
 
-    found = [float(loss(name, labels=how, background=background)(*given, batch)[0]) for name in ("clip", "nt_xent")]
-    np.testing.assert_allclose(found, expected(apart), rtol=1e-5)
-    assert (np.abs(np.subtract(found, expected(classes.tolist()))) > 1e-3).all()
+    actual = [
+        float(loss(name, labels=how, background=background)(*embeddings, batch)[0]) for name in ("clip", "nt_xent")
+    ]
+    np.testing.assert_allclose(actual, expected(apart), rtol=1e-5)
+    assert (np.abs(np.subtract(actual, expected(classes.tolist()))) > 1e-3).all()
 
 
 @pytest.mark.parametrize("denominator", ["all", "negatives"])
@@ -202,9 +204,9 @@ def test_a_learned_temperature_starts_at_the_fixed_one_and_is_bounded() -> None:
     def learned(scale: float | jax.Array) -> jax.Array:
         return term(FIRST, SECOND, learned={"log_scale": jnp.float32(scale)})
 
-    value, slope = jax.value_and_grad(learned)(jnp.float32(term.learned["log_scale"]))
+    value, derivative = jax.value_and_grad(learned)(jnp.float32(term.learned["log_scale"]))
     np.testing.assert_allclose(value, fixed, rtol=1e-6)
-    assert slope != 0
+    assert derivative != 0
     bounded = [learned(scale) for scale in (np.log(100), 9.0)]
     np.testing.assert_allclose(*bounded, rtol=1e-6)
 
@@ -262,17 +264,17 @@ def test_terms_of_moments_agree_with_float64(name: str, reference) -> None:
     def value(x, y):
         return loss(name)(x, y, batch)[0]
 
-    given = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
-    np.testing.assert_allclose(value(*given), reference(x, y), rtol=1e-5)
-    gradients = jax.grad(value, argnums=(0, 1))(*given)
+    embeddings = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
+    np.testing.assert_allclose(value(*embeddings), reference(x, y), rtol=1e-5)
+    gradients = jax.grad(value, argnums=(0, 1))(*embeddings)
     step = 1e-5
     for which, gradient in enumerate(gradients):
         for index in [(0, 0), (7, 3), (23, 5)]:
             moved = [[x.copy(), y.copy()] for _ in range(2)]
             moved[0][which][index] += step
             moved[1][which][index] -= step
-            slope = (reference(*moved[0]) - reference(*moved[1])) / (2 * step)
-            np.testing.assert_allclose(gradient[index], slope, rtol=2e-3, atol=1e-5)
+            derivative = (reference(*moved[0]) - reference(*moved[1])) / (2 * step)
+            np.testing.assert_allclose(gradient[index], derivative, rtol=2e-3, atol=1e-5)
 
 
 def test_limits_of_the_terms_of_moments() -> None:

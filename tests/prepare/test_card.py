@@ -180,8 +180,8 @@ def test_whatever_the_data_says_stays_text() -> None:
         forest={bad("target"): {"metric": bad("metric"), "value": 0.5, "importance": [[bad("leaf"), 0.1]]}},
     )
     lost = [{"row": 1, "image": bad("image"), "cause": bad("lost"), "reason": bad("broken")}]
-    picture = (bad("caption"), np.zeros((4, 4, 3), np.uint8))
-    raw = card(findings, title=bad("title"), images=[picture], quarantine=lost)
+    image = (bad("caption"), np.zeros((4, 4, 3), np.uint8))
+    raw = card(findings, title=bad("title"), images=[image], quarantine=lost)
     page = Page(raw)
     assert "script" not in page.tags
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
@@ -360,7 +360,7 @@ def test_odd_numbers(kind: str, numbers: dict, edges: list, counts: list) -> Non
 
 
 @pytest.mark.parametrize(("channels", "shown"), [(1, 1), (2, 1), (3, 3), (4, 3), (7, 3)])
-def test_small_pictures_keep_their_pixels(channels: int, shown: int) -> None:
+def test_small_images_keep_their_pixels(channels: int, shown: int) -> None:
     pixels = np.random.default_rng(channels).integers(0, 256, (9, 14, channels), np.uint8)
     page = Page(card(cars(), images=[("<p>", pixels)]))
     for address in page.values("src"):
@@ -369,7 +369,7 @@ def test_small_pictures_keep_their_pixels(channels: int, shown: int) -> None:
         np.testing.assert_array_equal(decoded.reshape(9, 14, -1), pixels[..., :shown])
 
 
-def test_large_pictures_are_small_files() -> None:
+def test_large_images_are_small_files() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (1500, 1000, 3), np.uint8)
     address = data_uri(noise)
     decoded = Image.open(io.BytesIO(base64.b64decode(address.split(",")[1])))

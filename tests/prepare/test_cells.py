@@ -13,13 +13,14 @@ from PIL import Image
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import UserError
-from mmcl_jax.prepare.inspection import given_ids, inspect
+from mmcl_jax.prepare.gather import gather
+from mmcl_jax.prepare.inspection import inspect
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.cells import canonical_integers, is_verbatim, match_words
 from mmcl_jax.prepare.table.parse import parse
-from mmcl_jax.prepare.table.rows import raw_rows, resolved, understand
+from mmcl_jax.prepare.table.rows import raw_rows, resolved
 from mmcl_jax.prepare.table.table import read_table
 
 
@@ -159,7 +160,7 @@ def test_a_declared_category_is_never_missing() -> None:
     grade = Declaration.from_json({"missing": ["-9"], "columns": {"c": {"categories": ["-9", "1"]}}}, "s")
     assert parse(pl.Series("c", ["-9.0", "1"]), grade).values.to_list() == ["-9", "1"]
     for key in ("categories", "present"):
-        with pytest.raises(UserError, match=f"'None' is in both missing and {key}; leave it in one of them"):
+        with pytest.raises(UserError, match=f"'None' is in both missing and {key}; remove it from one of them"):
             said(c={key: ["None", "a"], "missing": ["None"]})
 
 
@@ -168,7 +169,7 @@ def test_a_class_taken_for_missing_is_warned_of_with_the_choice(raw: Request) ->
     table.write_csv(raw.table)
     found, _, rows = looked(raw)
     (warning,) = [text for text in found.warnings if "no value of the label" in text]
-    assert '20 of them say \'None\'; if that is a class, declare {"present": ["None"]} in --schema' in warning
+    assert '20 hold \'None\'; if that is a class, declare {"present": ["None"]} in --schema' in warning
     present = dataclasses.replace(raw, schema=said(model={"present": ["None"]}))
     found, _, rows = looked(present)
     assert found.schema.labels[0].categories == ("Mild", "None")
@@ -179,10 +180,11 @@ def test_a_class_taken_for_missing_is_warned_of_with_the_choice(raw: Request) ->
 
 
 def looked(request: Request) -> tuple:
-    """What a table says, without its images: (inspected, quarantine, rows)."""
+    """Inspect a table without its images: (inspected, quarantine, rows)."""
     quarantine = Quarantine()
-    rows = understand(request, None, quarantine)
-    return inspect(rows, rows.left(quarantine), request, None, given_ids(request, None)), quarantine, rows
+    gathered = gather(dataclasses.replace(request, max_bad=1.0), None, quarantine)
+    rows = gathered.rows
+    return inspect(gathered, rows.left(quarantine), request, None), quarantine, rows
 
 
 def a_table(seed: int, rows: int = 60) -> tuple[pl.DataFrame, dict]:

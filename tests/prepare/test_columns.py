@@ -149,26 +149,29 @@ def test_missing_words_of_a_column_and_of_all() -> None:
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        ([], "s.json: must be an object"),
-        ({"colums": {}}, "no key 'colums'; there are columns, decimal, missing, others, thousands"),
+        ([], "s.json: this must be a JSON object"),
+        ({"colums": {}}, "no key 'colums'; the keys are columns, decimal, missing, others, thousands"),
         ({"columns": []}, "columns must be an object"),
         ({"others": "drop"}, "others must be infer or ignore, not 'drop'"),
         ({"missing": "NA"}, "missing must be a list"),
         ({"missing": [-99]}, "-99 is not a text; put it in quotes"),
-        ({"columns": {"a": "label"}}, "s.json, column 'a': must be an object"),
+        ({"columns": {"a": "label"}}, "s.json, column 'a': this must be a JSON object"),
         ({"columns": {"a": {"type": "x"}}}, "column 'a': there is no key 'type'"),
         ({"columns": {"a": {"role": "target"}}}, "role 'target' is not one of feature, label"),
         ({"columns": {"a": {"kind": "number"}}}, "kind 'number' is not one of continuous"),
         ({"columns": {"a": {"kind": ["date"]}}}, "is not one of continuous"),
         ({"columns": {"a": {"kind": "ordinal"}}}, "needs its categories in order"),
         ({"columns": {"a": {"kind": "boolean", "categories": ["a", "b", "c"]}}}, "two categories, false first, not 3"),
-        ({"columns": {"a": {"kind": "continuous", "categories": ["a"]}}}, "a continuous column has no categories"),
+        ({"columns": {"a": {"kind": "continuous", "categories": ["a"]}}}, "a continuous column cannot have categories"),
         ({"columns": {"a": {"categories": ["a", "a"]}}}, "a category is named twice"),
-        ({"columns": {"a": {"categories": ["a", ""]}}}, "an empty text is no category"),
+        ({"columns": {"a": {"categories": ["a", ""]}}}, "an empty text means that a value is missing"),
         ({"columns": {"a": {"categories": [1]}}}, "1 is not a text"),
         ({"columns": {"a": {"kind": "continuous", "format": "%Y"}}}, "only a date has a format"),
         ({"columns": {"a": {"format": 3}}}, "format must be a text"),
-        ({"columns": {"a": {"role": "group"}, "b": {"role": "group"}}}, "['a', 'b'] are all declared to be the group"),
+        (
+            {"columns": {"a": {"role": "group"}, "b": {"role": "group"}}},
+            "the columns ['a', 'b'] all have the role group",
+        ),
     ],
 )
 def test_declarations_that_are_refused(raw: object, words: str) -> None:
@@ -191,9 +194,9 @@ def test_declaration_files(tmp_path) -> None:
 def test_options_beside_a_declaration() -> None:
     base = said(a={"role": "label"}, b={"kind": "continuous"})
     assert base.adding("", ("a",), kind="categorical").of("a").role == "label"
-    with pytest.raises(UserError, match="'a' is declared to have the role label, and ignore is asked for"):
+    with pytest.raises(UserError, match="'a' is declared with the role label and given ignore by an option"):
         base.adding("ignore", ("a",))
-    with pytest.raises(UserError, match="'b' is declared to have the kind continuous, and categorical is asked for"):
+    with pytest.raises(UserError, match="'b' is declared with the kind continuous and given categorical by an option"):
         base.adding("", ("b",), kind="categorical")
 
 

@@ -22,7 +22,7 @@ DEEP = np.arange(35, dtype=np.uint16).reshape(SHAPE) * 117  # up to 3978, of 12 
 
 
 def deep_files(folder: Path) -> list[Path]:
-    """One picture in every format that has 16 bits."""
+    """One image in every format that has 16 bits."""
     Image.fromarray(DEEP).save(folder / "a.png")
     Image.fromarray(DEEP).save(folder / "a.tif")
     Image.fromarray(DEEP).save(folder / "compressed.tif", compression="tiff_lzw")
@@ -68,10 +68,10 @@ def test_whole_numbers_lose_nothing(values: np.ndarray, low: int) -> None:
 
 
 def test_eight_bits_take_the_range_of_sixteen(tmp_path: Path) -> None:
-    picture = np.arange(35, dtype=np.uint8).reshape(SHAPE)
-    Image.fromarray(picture).save(tmp_path / "a.png")
+    image = np.arange(35, dtype=np.uint8).reshape(SHAPE)
+    Image.fromarray(image).save(tmp_path / "a.png")
     made, _ = read_image(str(tmp_path / "a.png"), (*SHAPE, 1), Fit(), dtype="uint16")
-    np.testing.assert_array_equal(made[..., 0], picture.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(made[..., 0], image.astype(np.uint16) * 257)
 
 
 def test_colours_of_sixteen_bits_are_refused(tmp_path: Path) -> None:
@@ -93,9 +93,9 @@ def test_colours_of_sixteen_bits_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("aspect", ["stretch", "crop", "pad"])
 def test_deep_pixels_are_resized_as_those_of_eight_bits_are(aspect: str, tmp_path: Path) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (12, 18), np.uint8)
-    Image.fromarray(picture).save(tmp_path / "a.png")
-    Image.fromarray(picture.astype(np.uint16) * 257).save(tmp_path / "b.png")
+    image = np.random.default_rng(0).integers(0, 256, (12, 18), np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    Image.fromarray(image.astype(np.uint16) * 257).save(tmp_path / "b.png")
     fit = Fit(aspect=aspect)
     shallow, _ = read_image(str(tmp_path / "a.png"), (6, 6, 1), fit)
     deep, _ = read_image(str(tmp_path / "b.png"), (6, 6, 1), fit, dtype="uint16")
@@ -142,7 +142,7 @@ def test_volumes_of_floats(tmp_path: Path) -> None:
 
 
 def test_masks_keep_their_values(tmp_path: Path) -> None:
-    """Of grey pictures, palettes, single bits and volumes; and none is ever mixed from its neighbours."""
+    """Of grey images, palettes, single bits and volumes; and none is ever mixed from its neighbours."""
     mask = np.random.default_rng(0).choice([0, 3, 9], (12, 10)).astype(np.uint8)
     Image.fromarray(mask).save(tmp_path / "grey.png")
     palette = Image.fromarray(mask, "L").convert("P")
@@ -166,11 +166,11 @@ def test_masks_keep_their_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize("aspect", ["stretch", "crop", "pad"])
 @pytest.mark.parametrize(("size", "stored"), [((12, 24), (6, 6)), ((20, 10), (5, 15)), ((7, 9), (7, 9))])
 def test_boxes_are_where_their_pixels_are(aspect: str, size: tuple, stored: tuple, tmp_path: Path) -> None:
-    """A bright rectangle is made to fit; where its box goes by `scale_and_shift`, the stored picture is bright."""
+    """A bright rectangle is made to fit; where its box goes by `scale_and_shift`, the stored image is bright."""
     box = np.array([size[1] // 4, size[0] // 4, 3 * size[1] // 4, 3 * size[0] // 4])
-    picture = np.zeros(size, np.uint8)
-    picture[box[1] : box[3], box[0] : box[2]] = 255
-    Image.fromarray(picture).save(tmp_path / "a.png")
+    image = np.zeros(size, np.uint8)
+    image[box[1] : box[3], box[0] : box[2]] = 255
+    Image.fromarray(image).save(tmp_path / "a.png")
     fit = Fit(aspect=aspect, resize="nearest")
     made = read_image(str(tmp_path / "a.png"), (*stored, 1), fit)[0][..., 0]
     scale, shift = scale_and_shift(size, stored, fit)

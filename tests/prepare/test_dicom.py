@@ -38,7 +38,7 @@ def test_grey_levels(tmp_path: Path, photometric: str, signed: bool, allocated: 
         "BitsAllocated": allocated, "BitsStored": stored, "HighBit": stored - 1, "PixelRepresentation": int(signed),
         "PhotometricInterpretation": photometric,
     }  # fmt: skip
-    padding = low  # a level that the picture itself does not have
+    padding = low  # a level that the image itself does not have
     for slope, window, padded in itertools.product((1, 2.5), (False, True), (None, "value", "range")):
         values = levels.copy()
         hidden = np.zeros(SHAPE, bool)

@@ -111,7 +111,7 @@ ONCE = {
 TOLERANCE = {"LA": 1, "RGBA": 1, "PA": 1, "CMYK": 1, "YCbCr": 2, "LAB": 2}
 
 
-def picture(mode: str, array: np.ndarray) -> Image.Image:
+def pillow_image(mode: str, array: np.ndarray) -> Image.Image:
     if mode == "1":
         return Image.fromarray(array)
     image = Image.frombytes(mode, (array.shape[1], array.shape[0]), np.ascontiguousarray(array).tobytes())
@@ -131,7 +131,7 @@ def write(path: Path, form: str, mode: str, turn: int, **options: object) -> Pat
     options |= {"exif": turned(turn)} if turn > 1 else {}
     options |= {"compression": compression} if compression else {}
     options |= {"lossless": True, "exact": True} if name == "WEBP" else {}
-    picture(mode, as_stored(ARRAYS[mode], turn)).save(path, name, **options)
+    pillow_image(mode, as_stored(ARRAYS[mode], turn)).save(path, name, **options)
     return path
 
 
@@ -165,7 +165,7 @@ def test_lossy_formats_in_every_orientation(tmp_path: Path, form: str, turn: int
         array = {"RGB": upright, "L": upright[..., 0], "CMYK": np.dstack([upright, upright[..., 0] // 4])}[mode]
         path = tmp_path / f"{mode}{large}"
         options = {} if form == "AVIF" else {"subsampling": 0}
-        picture(mode, as_stored(array, turn)).save(path, form, quality=100, exif=turned(turn), **options)
+        pillow_image(mode, as_stored(array, turn)).save(path, form, quality=100, exif=turned(turn), **options)
         found, size = read_image(str(path), (HEIGHT, WIDTH, 3), Fit())
         assert size == upright.shape[:2] == read_shape(str(path))[:2]
         assert np.abs(found - shrunk(shown(mode, array), HEIGHT, WIDTH)).mean() < 4
@@ -177,7 +177,7 @@ def test_one_transparent_colour_in_every_orientation(tmp_path: Path, turn: int) 
         array = ARRAYS[mode].copy()
         array[2:5, 3:6] = clear
         path = tmp_path / f"{mode}.png"
-        picture(mode, as_stored(array, turn)).save(path, transparency=clear, exif=turned(turn))
+        pillow_image(mode, as_stored(array, turn)).save(path, transparency=clear, exif=turned(turn))
         hidden = (array == clear) if mode != "RGB" else (array == clear).all(axis=2)
         for name, value in {"white": 255, "black": 0}.items():
             check(path, np.where(hidden[..., None], value, shown(mode, array)), transparent=name)
@@ -282,15 +282,15 @@ def test_values_that_are_not_finite_are_background_where_that_is_said(tmp_path: 
     check(tmp_path / "x.tif", np.zeros((HEIGHT, WIDTH, 1)), nan="background")
 
 
-def test_a_large_deep_picture_is_mapped_in_parts(tmp_path: Path) -> None:
+def test_a_large_deep_image_is_mapped_in_parts(tmp_path: Path) -> None:
     values = np.arange(700 * 4, dtype=np.uint16).reshape(700, 4)
     Image.fromarray(values).save(tmp_path / "x.png")
     found = read_image(str(tmp_path / "x.png"), (700, 4, 1), Fit())[0]
     np.testing.assert_array_equal(found, mapped(values, 0, 2799))
 
 
-def test_the_same_picture_in_two_formats_is_one_picture(tmp_path: Path) -> None:
-    """So duplicates, near ones and the card's pictures are compared upright."""
+def test_the_same_image_in_two_formats_is_one_image(tmp_path: Path) -> None:
+    """So duplicates, near ones and the card's images are compared upright."""
     found = set()
     for form, turn in itertools.product(("TIFF", "PNG", "TIFF tiff_lzw"), TURNS):
         path = write(tmp_path / "x", form, "L", turn)

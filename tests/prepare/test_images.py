@@ -1,4 +1,4 @@
-"""Image files of every kind, and hostile ones; how pictures are made to fit; and decoding that is interrupted."""
+"""Image files of every kind, and hostile ones; how images are made to fit; and decoding that is interrupted."""
 
 import io
 import json
@@ -98,7 +98,7 @@ def test_several_frames(tmp_path: Path, form: str) -> None:
     refused(tmp_path / "x", "several frames", "has 2 frames; split it")
 
 
-def test_a_cameras_jpeg_with_a_preview_is_its_first_picture(tmp_path: Path) -> None:
+def test_a_cameras_jpeg_with_a_preview_is_its_first_image(tmp_path: Path) -> None:
     preview = [Image.fromarray(255 - SMOOTH)]
     saved(tmp_path / "x.jpg", Image.fromarray(SMOOTH), format="MPO", save_all=True, append_images=preview)
     assert np.abs(read(tmp_path / "x.jpg", SMOOTH.shape).astype(int) - SMOOTH).mean() < 3
@@ -310,7 +310,7 @@ def picky_reader(path: Path) -> np.ndarray:
 
 @pytest.fixture
 def many(tmp_path: Path) -> tuple[DecodeJob, list[tuple[str, ...]], Path]:
-    """Three chunks of small pictures, the seventh of which is broken."""
+    """Three chunks of small images, the seventh of which is broken."""
     names = []
     for place in range(2 * CHUNK + 20):
         saved(tmp_path / f"{place}.png", RNG.integers(0, 256, (6, 5), np.uint8))
@@ -373,12 +373,12 @@ def test_decoding_continues_and_notices_what_has_changed(many) -> None:
     assert {name: (to / name).read_bytes() for name in whole} == whole
 
 
-def test_several_pictures_become_channels_or_views(tmp_path: Path) -> None:
-    pictures = RNG.integers(0, 256, (2, 3, 6, 5), np.uint8)
+def test_several_images_become_channels_or_views(tmp_path: Path) -> None:
+    images = RNG.integers(0, 256, (2, 3, 6, 5), np.uint8)
     names = [tuple(f"{row}_{view}.png" for view in range(3)) for row in range(2)]
     for row, view in np.ndindex(2, 3):
-        saved(tmp_path / names[row][view], pictures[row, view])
-    for stack, expected in {"channels": np.moveaxis(pictures, 1, -1), "views": pictures[..., None]}.items():
+        saved(tmp_path / names[row][view], images[row, view])
+    for stack, expected in {"channels": np.moveaxis(images, 1, -1), "views": images[..., None]}.items():
         (to := tmp_path / stack).mkdir()
         job = DecodeJob(root=os.path.realpath(tmp_path), shape=(6, 5, 1), stack=stack)
         decode(job, names, to)

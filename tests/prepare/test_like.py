@@ -121,10 +121,10 @@ def test_every_kind_of_column_is_read_as_there(of: str, first: Request, later: R
         assert store.keys(split) == frame["ad"].gather(arrays["id"]).to_list()
     said = "\n".join(Findings.of(store).warnings)
     assert (
-        f"Column 'gearbox': 20 cells are categories that {source} does not know, and are missing: 'robotic' (20)."
+        f"Column 'gearbox': 20 cells are categories that {source} does not have, and are missing: 'robotic' (20)."
         in said
     )
-    assert f"Column 'model': 10 cells are classes that {source} does not know, and have no label: 'm9' (10)." in said
+    assert f"Column 'model': 10 cells are classes that {source} does not have, and have no label: 'm9' (10)." in said
 
 
 def test_pictures_are_made_to_fit_as_there(first: Request, tmp_path: Path) -> None:
@@ -166,15 +166,15 @@ def test_a_label_that_was_a_feature_is_no_column(first: Request, tmp_path: Path)
     [
         ("gearbox", {}, "There is no column 'gearbox' in"),
         ("model", {}, "There is no column 'model' in"),
-        ("", {"label": ("used",)}, "--label: with --like this is as in"),
-        ("", {"image_size": (9, 9)}, "--image-size: with --like this is as in"),
-        ("", {"categorical": ("price",)}, "--categorical: with --like this is as in"),
-        ("", {"decimal": ","}, "--decimal: with --like this is as in"),
-        ("", {"thousands": "."}, "--thousands: with --like this is as in"),
-        ("", {"missing": ("-9",)}, "--missing: with --like this is as in"),
-        ("", {"ignore": ("price",)}, "--ignore: .* needs the column 'price' as it is a feature there"),
+        ("", {"label": ("used",)}, "--label: --like takes this from"),
+        ("", {"image_size": (9, 9)}, "--image-size: --like takes this from"),
+        ("", {"categorical": ("price",)}, "--categorical: --like takes this from"),
+        ("", {"decimal": ","}, "--decimal: --like takes this from"),
+        ("", {"thousands": "."}, "--thousands: --like takes this from"),
+        ("", {"missing": ("-9",)}, "--missing: --like takes this from"),
+        ("", {"ignore": ("price",)}, "--ignore: .* needs the column 'price', which is one of its features"),
         ("", {"ignore": ("colour",)}, "There is no column 'colour' in"),
-        ("", {"key_column": "price"}, "Column 'price' is declared to have the role feature, and identifier is asked"),
+        ("", {"key_column": "price"}, "Column 'price' is declared with the role feature and given identifier by"),
         ("", {"like": Path("nowhere")}, "--like: nowhere is neither a run .* nor a store"),
     ],
 )
@@ -203,7 +203,7 @@ def test_pictures_of_another_size_are_refused_where_none_was_asked_for(
     assert prepare(dataclasses.replace(later, like=store.directory), tmp_path / "new").schema == store.schema
     for path in later.images.glob("*.png"):
         Image.open(path).resize((9, 9)).save(path)
-    with pytest.raises(UserError, match=r"have the shape 12 x 10 x 3, the new ones 9 x 9 x 3"):
+    with pytest.raises(UserError, match=r"have the shape 12 x 10 x 3, the new images 9 x 9 x 3"):
         prepare(dataclasses.replace(later, like=store.directory), tmp_path / "other")
 
 

@@ -99,20 +99,20 @@ def test_how_cells_of_every_table_are_read_is_kept(drawn: tuple[Path, dict, Stor
 
 
 OTHERWISE = {
-    "an entry less": (lambda f, r: r["entries"].pop("pgs"), "has the entry 'pgs'; say where it is, with --request"),
+    "an entry less": (lambda f, r: r["entries"].pop("pgs"), "has the entry 'pgs'; name its files with --request"),
     "an entry more": (
         lambda f, r: r["entries"].update(more=r["entries"]["pgs"]),
         "entries.more: .* has no such entry; leave it out",
     ),
     "another kind": (
         lambda f, r: r["targets"].update(pressure={**r["targets"]["pressure"], "kind": "class"}),
-        "targets.pressure: its kind is 'number'",
+        "targets.pressure: the kind must be 'number'",
     ),
-    "another size": (lambda f, r: entry(r, "right", size=9), "entries.right: size: with --like this is as in"),
-    "another type": (lambda f, r: entry(r, "pgs", dtype="float16"), "entries.pgs: dtype: with --like this is as in"),
+    "another size": (lambda f, r: entry(r, "right", size=9), "entries.right: size: --like takes this from"),
+    "another type": (lambda f, r: entry(r, "pgs", dtype="float16"), "entries.pgs: dtype: --like takes this from"),
     "other categories": (
         lambda f, r: entry(r, "grade", categories=["none", "mild"]),
-        "targets.grade: categories: with --like this is as in",
+        "targets.grade: categories: --like takes this from",
     ),
     "a feature less": (
         lambda f, r: pl.read_csv(f / "pgs.tsv", separator="\t").drop("PGS2").write_csv(f / "pgs.tsv", separator="\t"),
@@ -136,7 +136,7 @@ OTHERWISE = {
     ),
     "volumes of another type": (
         lambda f, r: [np.save(path, np.load(path).view(np.uint8)[..., :6]) for path in (f / "scans").iterdir()],
-        "pictures of 'scan' in .* are stored as float16, the new ones as uint16",
+        "images of 'scan' in .* are stored as float16, the new images as uint16",
     ),
 }
 
@@ -174,7 +174,5 @@ def test_a_run_is_like_its_store(drawn: tuple[Path, dict, Store], later: tuple[P
     new = prepare(like(raw, run), folder / "new")
     assert new.fingerprint == prepare(like(raw, drawn[2].directory), folder / "other").fingerprint
     shutil.rmtree(moved)
-    with pytest.raises(
-        UserError, match=r"the store .* of the run .* is gone; name it where it is now, with --like STORE"
-    ):
+    with pytest.raises(UserError, match=r"the store .* of the run .* is gone; name its new folder with --like STORE"):
         prepare(like(raw, run), folder / "again")

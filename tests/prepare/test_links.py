@@ -1,4 +1,4 @@
-"""Image folders full of links, as caches of data sets make them, absolute paths, and pictures without numbers."""
+"""Image folders full of links, as caches of data sets make them, absolute paths, and images without numbers."""
 
 from pathlib import Path
 
@@ -85,7 +85,7 @@ def test_absolute_paths_inside_of_the_image_folder(cache: Path, capsys: pytest.C
         assert sum(Store.open(out).sizes.values()) == ROWS
 
 
-def test_pictures_with_values_that_are_not_finite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_with_values_that_are_not_finite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nibabel = pytest.importorskip("nibabel")
     rng = np.random.default_rng(0)
     lines = ["file,x"]

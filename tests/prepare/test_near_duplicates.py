@@ -1,4 +1,4 @@
-"""Near-duplicate pictures kept in one split: exactly those that the card would warn of, joined with groups."""
+"""Near-duplicate images kept in one split: exactly those that the card would warn of, joined with groups."""
 
 import dataclasses
 import io
@@ -14,18 +14,18 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.summary import show
-from mmcl_jax.prepare.inspection import joined
+from mmcl_jax.prepare.inspection import merge_groups
 from mmcl_jax.prepare.leaks import near_duplicates, near_groups
-from mmcl_jax.prepare.make import look, prepare
+from mmcl_jax.prepare.make import prepare, preview
 from mmcl_jax.prepare.request import Request
 
 pytestmark = pytest.mark.core
-SCENES, COPIES = 60, 4  # every scene has this many pictures that differ by a grey level here and there
+SCENES, COPIES = 60, 4  # every scene has this many images that differ by a grey level here and there
 
 
 @pytest.fixture
 def album(tmp_path: Path) -> Request:
-    """Pictures of 60 scenes; persons `g` own two scenes each, and the first two persons share a scene."""
+    """Images of 60 scenes; persons `g` own two scenes each, and the first two persons share a scene."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -34,9 +34,9 @@ def album(tmp_path: Path) -> Request:
         base = rng.integers(10, 245, (16, 16))
         for copy in range(COPIES):
             name = f"{scene}_{copy}.png"
-            picture = base.copy()
-            picture[copy, copy] += 1 + copy
-            Image.fromarray(picture.astype(np.uint8)).save(folder / name)
+            image = base.copy()
+            image[copy, copy] += 1 + copy
+            Image.fromarray(image.astype(np.uint8)).save(folder / name)
             owner = scene // 2 if (scene, copy) != (0, 3) else 1
             lines.append({"file": name, "scene": scene, "g": f"p{owner}", "c": "ab"[scene % 2], "x": rng.normal()})
     pl.DataFrame(lines).write_csv(tmp_path / "album.csv")
@@ -46,7 +46,7 @@ def album(tmp_path: Path) -> Request:
 
 
 def places(store: Store) -> dict[str, set[str]]:
-    """The splits in which each scene has pictures."""
+    """The splits in which each scene has images."""
     found: dict[str, set[str]] = {}
     for split in store.sizes:
         for key in store.keys(split):
@@ -92,8 +92,8 @@ def test_with_given_splits_it_is_refused(album: Request, tmp_path: Path) -> None
         dataclasses.replace(album, split_column="part", group_near_duplicates=True)
     given = prepare(dataclasses.replace(album, split_column="part"), tmp_path / "given")
     assert any("if the splits are drawn, but these were given" in one for one in Findings.of(given).warnings)
-    findings, _ = look(dataclasses.replace(album, group_near_duplicates=True, ignore=("scene", "g", "part")))
-    assert any("no picture is decoded by --check" in one for one in findings.warnings)
+    findings, _ = preview(dataclasses.replace(album, group_near_duplicates=True, ignore=("scene", "g", "part")))
+    assert any("--check decodes no image" in one for one in findings.warnings)
 
 
 def test_groups_are_what_pairs_link_and_nothing_else() -> None:
@@ -119,7 +119,7 @@ def test_groups_are_what_pairs_link_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("kind", ["blank", "noise"])
-def test_many_pictures_alike_take_bounded_time(kind: str) -> None:
+def test_many_images_alike_take_bounded_time(kind: str) -> None:
     thumbs = np.zeros((20_000, 16, 16), np.uint8)
     if kind == "noise":
         thumbs = np.random.default_rng(0).integers(0, 256, thumbs.shape).astype(np.uint8)
@@ -128,8 +128,8 @@ def test_many_pictures_alike_take_bounded_time(kind: str) -> None:
 
 
 def test_joined_groups() -> None:
-    assert len(set(joined(np.array([0, 0, 1, 1, 2, 3]), np.array([0, 1, 1, 2, 3, 4])))) == 3
+    assert len(set(merge_groups(np.array([0, 0, 1, 1, 2, 3]), np.array([0, 1, 1, 2, 3, 4])))) == 3
     one, other = np.random.default_rng(0).integers(0, 40, (2, 60))
-    groups = joined(one, other)
+    groups = merge_groups(one, other)
     for codes in (one, other):
         assert all(len(set(groups[codes == code])) == 1 for code in set(codes))

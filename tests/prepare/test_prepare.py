@@ -121,7 +121,7 @@ def test_missing_values_stay_missing_in_the_store(raw: Request, tmp_path: Path) 
     np.testing.assert_array_equal(np.isnan(train[:, 0]), absent)
     with pytest.raises(
         UserError,
-        match=r"'price' has \d+ missing values; say what becomes of them with --config.inputs.table.missing=mean",
+        match=r"'price' has \d+ missing values; choose a policy for them with --config.inputs.table.missing=mean",
     ):
         encoding(store, "refuse").encode(train)
     filled = encoding(store, "mean").encode(train)

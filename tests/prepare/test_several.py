@@ -19,7 +19,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.entries import matrix
 from mmcl_jax.prepare.images import decode
-from mmcl_jax.prepare.make import look, prepare
+from mmcl_jax.prepare.make import prepare, preview
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import Source
 
@@ -255,7 +255,7 @@ def test_a_stopped_build_continues_behind_the_entries_that_are_decoded(
 
 def test_a_look_decodes_nothing(made: tuple[Path, dict, Store], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "decode_chunk", None)
-    findings, _ = look(Request.from_json(made[1]))
+    findings, _ = preview(Request.from_json(made[1]))
     assert findings.kept == PEOPLE
     assert set(findings.labels) == {"grade"}
 
@@ -347,7 +347,7 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     "no kind": (lambda f, r: entry(r, "pgs", kind=None), ("entries.pgs has no kind",)),
     "a target among entries": (
         lambda f, r: entry(r, "pgs", kind="mask"),
-        ("entries.pgs", "'mask' belongs into 'targets'"),
+        ("entries.pgs", "'mask' belongs in 'targets'"),
     ),
     "unknown key": (lambda f, r: r.update(colour=1), ("cohort.json", "unknown key 'colour'")),
     "unknown key of an entry": (lambda f, r: entry(r, "pgs", colour=1), ("entries.pgs", "vector has no key 'colour'")),
@@ -533,15 +533,15 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     ),
     "a name of the batch": (
         lambda f, r: r["entries"].update(id=r["entries"]["pgs"]),
-        ("the name 'id' means something",),
+        ("the name 'id' is reserved",),
     ),
     "a name that leaves the folder": (
         lambda f, r: r["entries"].update({"../x": r["entries"]["pgs"]}),
-        ("'../x' is no name of an entry",),
+        ("'../x' cannot name an entry",),
     ),
     "a name that is none": (
         lambda f, r: r["entries"].update({"a b": r["entries"]["pgs"]}),
-        ("'a b' is no name of an entry",),
+        ("'a b' cannot name an entry",),
     ),
 }
 
@@ -665,7 +665,7 @@ def test_pieces_of_a_matrix_are_the_whole(types: type, tmp_path: Path, monkeypat
 def test_a_request_that_is_wrong_in_python(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"entries.a: the matrix x.txt must end in .csv"):
         Request(entries={"a": {"kind": "vector", "file": "x.txt"}})  # type: ignore[dict-item]
-    with pytest.raises(UserError, match=r"say where the keys of x.npy's rows are"):
+    with pytest.raises(UserError, match=r"x.npy has no key column; name a text file of its rows' keys"):
         Request(entries={"a": Source(kind="vector", file=Path("x.npy"))})
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.prepare.card.summary import show
-from mmcl_jax.prepare.make import look
+from mmcl_jax.prepare.make import preview
 from mmcl_jax.prepare.request import Request
 
 pytestmark = pytest.mark.core
@@ -31,7 +31,7 @@ def asked(folder: Path, classes: list[str], **columns: list) -> Request:
 
 
 def warnings(request: Request) -> list[str]:
-    return look(request)[0].warnings
+    return preview(request)[0].warnings
 
 
 def shortages(request: Request) -> dict[str, str]:
@@ -60,7 +60,7 @@ def test_sizes_that_groups_do_not_allow(tmp_path: Path) -> None:
         r"val has \d+ of 300 rows \([\d.]+ % for 10 %\), test has \d+ of 300 rows \([\d.]+ % for 20 %\)", sentence
     )
     console = Console(width=400, file=io.StringIO(), record=True)
-    show(look(request)[0], console)
+    show(preview(request)[0], console)
     assert sentence in console.export_text()
     many = asked(tmp_path, [f"c{i // 3}" for i in range(ROWS)])
     assert any("100 of 300 rows (33 % for 10 %)" in one for one in warnings(many))

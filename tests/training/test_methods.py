@@ -23,7 +23,7 @@ from mmcl_jax.training.build import build_experiment, fit_inputs
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
-from mmcl_jax.training.state.target import moved
+from mmcl_jax.training.state.target import ema_update
 from mmcl_jax.training.step.train_step import make_step
 from mmcl_jax.views import apply_views
 from tests.training.test_loop import bits, losses, quiet, stop_at
@@ -74,7 +74,7 @@ def test_slices_and_devices_change_nothing(method: str, small) -> None:
     largest = max(np.abs(moment).max() for moment in expected_moments)
     for mine, theirs in zip(moments, expected_moments, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6 * largest)
-    assert_same(state.queues, expected.memory, rtol=1e-5, atol=1e-6)
+    assert_same(state.queues, expected.queues, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.core
@@ -95,7 +95,7 @@ def test_the_targets_decay_rises_to_one_along_a_cosine() -> None:
     old, new = {"w": np.float32([1.0, -2.0])}, {"w": np.float32([3.0, 5.0])}
     for step in (0, 1, 25, 50, 99, 100):
         tau = 1 - (1 - 0.9) * (np.cos(np.pi * step / 100) + 1) / 2
-        found = moved(old, new, decay=0.9, at=np.int32(step), of=100)["w"]
+        found = ema_update(old, new, decay=0.9, at=np.int32(step), of=100)["w"]
         np.testing.assert_allclose(found, tau * old["w"] + (1 - tau) * new["w"], rtol=1e-6, err_msg=str(step))
 
 
@@ -220,7 +220,10 @@ def test_columns_are_chosen_by_tag(tagged: Store, tmp_path: Path) -> None:
     assert names == {
         "all": ["price", "seats", "gearbox"], "money": ["price"], "not money": ["seats", "gearbox"],
     }  # fmt: skip
-    for columns, sentence in [("weight", "no column has the tag 'weight'; there are money"), ("not x", "the tag 'x'")]:
+    for columns, sentence in [
+        ("weight", "no column has the tag 'weight'; the tags are money"),
+        ("not x", "the tag 'x'"),
+    ]:
         with pytest.raises(UserError, match=sentence):
             select_columns(tagged.schema, columns)
     whole = fit_inputs(load("mmcl"), tagged)

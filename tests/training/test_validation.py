@@ -172,7 +172,7 @@ def test_the_best_and_every_so_many_checkpoints_are_kept(tmp_path: Path) -> None
             control["best"]["step"] = jnp.int32(3 if 3 <= step < 7 else min(step, 7))
             array = {"array": jnp.full(2, step, jnp.float32)}
             state = TrainState(
-                step=jnp.int32(step), params=array, model_state={}, optimizer_state=(), target={}, memory={},
+                step=jnp.int32(step), params=array, model_state={}, optimizer_state=(), target={}, queues={},
                 control=control,
             )  # fmt: skip
             checkpoints.save(step, state, data={"next_index": step}, seconds=0.0, skipped=Skipped())

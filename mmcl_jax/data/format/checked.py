@@ -1,4 +1,4 @@
-"""Files of a store, each compared with its checksum before it is read."""
+"""Files of a store that are compared with their checksums before they are read."""
 
 import json
 from collections.abc import Callable, Collection, Iterable
@@ -13,7 +13,7 @@ ANEW = "put a copy of the file back, or prepare the store again"
 
 
 class Checked:
-    """The files of a folder, and a file in it that holds their checksums."""
+    """The files of a folder, with checksums from the file `sums` in it."""
 
     def __init__(self, directory: Path, sums: str) -> None:
         """Read the checksums.
@@ -24,29 +24,31 @@ class Checked:
         self._directory = directory
         with reading(directory / sums, ANEW):
             raw = json.loads((directory / sums).read_text())
-            # In store format 2, the checksum stands there without the size.
-            self._sums = {name: one if isinstance(one, str) else str(one["sha256"]) for name, one in raw.items()}
+            # Store format 2 has the checksum alone, without the size.
+            self._sums = {
+                name: record if isinstance(record, str) else str(record["sha256"]) for name, record in raw.items()
+            }
 
     def check(self, names: Iterable[str]) -> None:
-        """Raise `UserError` unless these files are what was written."""
+        """Raise `UserError` if one of these files is missing or does not have its checksum."""
         for name in names:
             path = self._directory / name
             check(path.is_file(), f"{path} is missing; {ANEW}.")
             check(
                 self._sums.get(name) == sha256(path),
-                f"{path} is damaged (its checksum is not that of what was written); {ANEW}.",
+                f"{path} is damaged (its checksum differs from the recorded one); {ANEW}.",
             )
 
     def check_all(self, without: Collection[str] = ()) -> None:
-        """Raise `UserError` unless all files that have a checksum are what was written, but for some."""
+        """Raise `UserError` if a file with a checksum, except `without`, is missing or damaged."""
         self.check(name for name in self._sums if name not in without)
 
-    def read(self, name: str, how: Callable[[Path], T]) -> T:
-        """Return what `how` reads of a file that is what was written.
+    def read(self, name: str, parse: Callable[[Path], T]) -> T:
+        """Return `parse(path)` of the file `name` after its checksum was compared.
 
         Raises:
-          UserError: it is missing or damaged.
+          UserError: the file is missing or damaged.
         """
         self.check([name])
         with reading(self._directory / name, ANEW):
-            return how(self._directory / name)
+            return parse(self._directory / name)

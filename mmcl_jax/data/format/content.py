@@ -1,4 +1,4 @@
-"""What a store is made of, as whoever prepares one hands it over; `writing.write` makes the files of it."""
+"""The content of a store in memory; `writing.write` writes its files."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,12 @@ class Part:
     """One entry with its values.
 
     Attributes:
-      entry: what the values are. `optional` and `pictures` are set by `writing.write` to what `at` says.
-      values: `[R, *entry.shape]`, the rows that exist. They may be a mapped file; one that is `flat/NAME.npy` in the
-        folder of the store already (see `flat.allocate`) is left there and not copied. Rows that `at` never names are
-        in no shard.
-      at: `[N]` or, with several pictures of a row, `[N, V]` integers: the index in `values` of each row of the store,
-        -1 for absent and behind the last picture. None if the row n of the store is the row n of `values`.
-      names: of a vector, one per feature; of a text, the vocabulary in the order of its tokens; else ().
+      entry: description of the values. `writing.write` sets its `optional` and `pictures` as `at` implies.
+      values: `[R, *entry.shape]`, the distinct rows. A mapped file that is already `flat/NAME.npy` in the folder of the
+        store (see `flat.allocate`) is not copied. Rows that `at` does not refer to are in no shard.
+      at: `[N]` or, with several images per row, `[N, V]` integers: the index in `values` of each row of the store, -1
+        for a row that lacks the entry and after the last image. None if row n of the store is row n of `values`.
+      names: one name per feature of a vector; the vocabulary of a text in the order of its tokens; else ().
     """
 
     entry: Entry
@@ -31,18 +30,18 @@ class Part:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Content:
-    """All that a store holds; `N` is the number of its rows.
+    """The entries, splits and declarations of a store with `N` rows.
 
     Attributes:
-      parts: the entries by name.
-      id: `[N]` integers, which identify a row within the source.
-      keys: `N` texts, which identify it for a user.
-      splits: `train`, `val` and `test`: sorted rows. Every row is in one of them.
-      subsets: sorted rows of one split, whose name the subset's begins with (`train_10`).
-      folds: sorted rows of each; every row is in one of them. () for none.
-      group: `[N]` integers, such as a number of the person; None where rows belong together in no way.
+      parts: entries with their values, by name.
+      id: `[N]` integers that identify the rows within the source.
+      keys: `N` texts that identify the rows for a user.
+      splits: sorted rows of `train`, `val` and `test`; every row is in one split.
+      subsets: sorted rows of every subset. A subset lies within one split, with which its name begins (`train_10`).
+      folds: sorted rows of every fold; every row is in one fold. () for a store without folds.
+      group: `[N]` integers, such as the number of the person; None for a store without groups.
       declaration: how cells of the source table are read.
-      declarations: the same for entries and labels that come from further tables, by name.
+      declarations: how cells of further tables are read, by the name of the entry or label.
     """
 
     parts: Mapping[str, Part]

@@ -1,9 +1,10 @@
-"""The flat arrays of a store: what training reads, at the speed of memory.
+"""The flat arrays of a store: memory-mapped files, which training reads at the speed of memory.
 
-flat/NAME.npy      [R, ...]: the rows of an entry that exist
-flat/NAME.at.npy   [N] int64: the index in it of every row of the store, -1 for absent; [N, V] for several pictures
+flat/NAME.npy      [R, ...]: the distinct rows of an entry
+flat/NAME.at.npy   [N] int64: the index in NAME.npy of every row of the store, -1 if it lacks the entry; [N, V] where
+                   rows have several images
 
-They hold nothing that the shards do not, and are restored from them.
+The shards hold the same data, and the arrays can be restored from them.
 """
 
 import shutil
@@ -20,24 +21,24 @@ from mmcl_jax.data.schema import Entry, Schema
 from mmcl_jax.errors import check
 from mmcl_jax.files import reading
 
-_REMEDY = "remove the folder flat of the store, and it is made again from the shards"
+_REMEDY = "remove the folder flat of the store, which is then made again from the shards"
 
 
 def allocate(directory: Path, name: str, shape: tuple[int, ...], dtype: str) -> np.memmap:
-    """Return a new mapped array that is `flat/NAME.npy` of the store that is made in `directory`."""
+    """Return a new mapped array, the file `flat/NAME.npy` of the store that is being made in `directory`."""
     path = directory / "flat" / f"{name}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     return open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
 
 
 def has(directory: Path, name: str, *, values: bool = True) -> bool:
-    """Return whether the folder has the arrays of an entry, with its values or without."""
+    """Return whether `flat/NAME.at.npy` and, with `values`, `flat/NAME.npy` exist."""
     folder = directory / "flat"
     return (folder / f"{name}.at.npy").is_file() and (not values or (folder / f"{name}.npy").is_file())
 
 
-def places(directory: Path, name: str, entry: Entry, rows: int) -> np.ndarray:
-    """Return `flat/NAME.at.npy`, `[N]` or `[N, V]`."""
+def read_at(directory: Path, name: str, entry: Entry, rows: int) -> np.ndarray:
+    """Return the mapped file `flat/NAME.at.npy`, `[N]` or `[N, V]`."""
     path = directory / "flat" / f"{name}.at.npy"
     at = _mapped(path, np.dtype(np.int64))
     _check(path, at.shape == ((rows,) if entry.pictures == 1 else (rows, entry.pictures)))
@@ -45,22 +46,22 @@ def places(directory: Path, name: str, entry: Entry, rows: int) -> np.ndarray:
 
 
 def values(directory: Path, name: str, entry: Entry) -> np.ndarray:
-    """Return `flat/NAME.npy`, `[R, *entry.shape]`."""
+    """Return the mapped file `flat/NAME.npy`, `[R, *entry.shape]`."""
     path = directory / "flat" / f"{name}.npy"
     array = _mapped(path, np.dtype(entry.dtype))
     _check(path, array.shape[-len(entry.shape) :] == entry.shape)
-    return array.reshape(-1, *entry.shape)  # in older stores, several pictures of a row have an axis of their own
+    return array.reshape(-1, *entry.shape)  # older stores have an axis for the images of a row
 
 
 def read(directory: Path, name: str, entry: Entry, rows: np.ndarray, total: int) -> MappedRows:
-    """Return these of the store's `total` rows of an entry."""
-    array, at = values(directory, name, entry), places(directory, name, entry, total)
+    """Return the rows `rows` of an entry; `total` is the number of rows of the store."""
+    array, at = values(directory, name, entry), read_at(directory, name, entry, total)
     _check(directory / "flat" / f"{name}.at.npy", int(at.max(initial=-1)) < len(array) and at.min(initial=0) >= -1)
     return MappedRows(array, at[rows], fill=KINDS[entry.kind].fill(array.dtype), optional=entry.optional)
 
 
-def write_places(directory: Path, name: str, at: np.ndarray) -> None:
-    """Write `flat/NAME.at.npy` of the store that is made in `directory`."""
+def write_at(directory: Path, name: str, at: np.ndarray) -> None:
+    """Write `flat/NAME.at.npy` of the store that is being made in `directory`."""
     (directory / "flat").mkdir(parents=True, exist_ok=True)
     np.save(directory / "flat" / f"{name}.at.npy", np.asarray(at, np.int64), allow_pickle=False)
 
@@ -73,10 +74,10 @@ def restore(
     *,
     without_values: Collection[str] = (),
 ) -> None:
-    """Write the arrays of these entries again from the shards; hold the store's lock meanwhile.
+    """Restore the flat arrays of these entries from the shards; the caller holds the store's lock.
 
-    They are moved into the folder when all are written. `NAME.at.npy` is away until both files of an entry fit
-    together, so who reads meanwhile finds a whole entry or none.
+    The files are moved into the folder when all of them have been written. `NAME.at.npy` is removed first and
+    moved last, so another process reads both files of an entry or neither.
     """
     partial = directory / "flat.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -84,18 +85,18 @@ def restore(
     total = sum(map(len, splits.values()))
     apart = shards.apart(directory, schema)
     arrays: dict[str, np.memmap] = {}
-    places: dict[str, np.ndarray] = {}
+    indices: dict[str, np.ndarray] = {}
     for name in names:
         entry = schema.entries[name]
         several = () if entry.pictures == 1 else (entry.pictures,)
-        places[name] = np.arange(total * entry.pictures).reshape(total, *several)
+        indices[name] = np.arange(total * entry.pictures).reshape(total, *several)
         if name not in without_values:
-            count = sum(shards.lengths(directory / name, shards.ROWS)) if name in apart else places[name].size
+            count = sum(shards.lengths(directory / name, shards.ROWS)) if name in apart else indices[name].size
             arrays[name] = allocate(partial, name, (count, *entry.shape), entry.dtype)
-    if arrays.keys() - apart or apart & places.keys():
+    if arrays.keys() - apart or apart & indices.keys():
         for split, rows in splits.items():
             for row, example in zip(rows, shards.examples(directory, shards.NAME, split), strict=True):
-                for name, at in places.items():
+                for name, at in indices.items():
                     if name in apart:
                         at[row] = np.array(example[name].int64_list.value).reshape(at.shape[1:])
                     elif name in arrays:
@@ -105,13 +106,13 @@ def restore(
             arrays[name][row] = shards.decoded(example[name], arrays[name])[0]
     for array in arrays.values():
         array.flush()
-    for name, at in places.items():
-        write_places(partial, name, at)
+    for name, at in indices.items():
+        write_at(partial, name, at)
     folder = directory / "flat"
     folder.mkdir(exist_ok=True)
     for name in names:
         (folder / f"{name}.at.npy").unlink(missing_ok=True)
-        (folder / f"{name}.npy").unlink(missing_ok=True)  # its rows may be in another order than `at` will say
+        (folder / f"{name}.npy").unlink(missing_ok=True)  # its rows may be in another order than the new `at` assumes
         if name in arrays:
             (partial / "flat" / f"{name}.npy").replace(folder / f"{name}.npy")
         (partial / "flat" / f"{name}.at.npy").replace(folder / f"{name}.at.npy")

@@ -1,12 +1,12 @@
-"""A store of format 2, as version 0.1.0 made it, read as one of today's format.
+"""The files of a store of format 2, which version 0.1.0 made, read like those of the current format.
 
 schema.json         columns, labels and the image's shape
 splits.json         the keys of the rows of every split, and subsets.json of every subset
 checksums.json      SHA-256 of every file
 flat/image.npy      [R, ...] uint8: the images of all splits, in any order
-flat/SPLIT/*.npy    of each split: place (where in it its images are), id, table, labels
+flat/SPLIT/*.npy    arrays of a split: place (the index of each image in image.npy), id, table, labels
 
-Its rows are numbered as in the shards: those of train, then val, then test.
+The rows of the store are numbered as in the shards: those of train, then val, then test.
 """
 
 import functools
@@ -31,14 +31,19 @@ from mmcl_jax.lock import locked
 
 FORMAT = 2
 SUMS = "checksums.json"
-REPLACED = ("schema.json", "splits.json", "subsets.json", SUMS)  # files that a store of today's format has not
+REPLACED = (
+    "schema.json",
+    "splits.json",
+    "subsets.json",
+    SUMS,
+)  # files that the current format does not have
 
 
 class Format2:
-    """An opened store's files; the attributes and methods of `Format3`."""
+    """The files of an opened store of format 2, with the attributes and methods of `Format3`."""
 
     def __init__(self, directory: Path) -> None:
-        """Read what describes the store.
+        """Read the schema and the keys of the store.
 
         Raises:
           UserError: a file is missing or damaged.
@@ -52,7 +57,7 @@ class Format2:
 
     @functools.cached_property
     def lists(self) -> Lists:
-        """The lists of rows."""
+        """The rows of splits and subsets, and the id of every row."""
         ends = np.cumsum(list(self._sizes.values()))
         splits = {split: np.arange(end - n, end) for (split, n), end in zip(self._sizes.items(), ends, strict=True)}
         row = {key: number for number, key in enumerate(self.keys())}
@@ -69,10 +74,10 @@ class Format2:
 
     def has_values(self, names: Collection[str]) -> bool:
         """Return whether the mapped arrays of all these entries exist."""
-        return self._whole(images="image" in names)
+        return self._has_arrays(images="image" in names)
 
     def read(self, names: Sequence[str], rows: np.ndarray, *, streamed: bool) -> dict[str, Rows]:
-        """Return these rows of the entries; mapped arrays that were deleted are written again from the shards."""
+        """Return these rows of the entries; mapped arrays that were deleted are restored from the shards first."""
         self._restore(images="image" in names and not streamed)
         return {
             name: self._image(rows, streamed=streamed) if name == "image" else self._table(name, rows) for name in names
@@ -91,34 +96,34 @@ class Format2:
         return MappedRows(values, self.image_at()[rows], fill=0)
 
     def image_at(self) -> np.ndarray:
-        """Return where in the mapped array the images of every row are, `[N]` or `[N, V]`."""
+        """Return the indices in the mapped array of the images of every row, `[N]` or `[N, V]`."""
         pictures = self.schema.entries["image"].pictures
-        place = self._joined("place")
-        return place if pictures == 1 else place[:, None] * pictures + np.arange(pictures)
+        index = self._joined("place")
+        return index if pictures == 1 else index[:, None] * pictures + np.arange(pictures)
 
     def _joined(self, name: str) -> np.ndarray:
-        """Return a small array of all splits, one after the other."""
+        """Return the arrays `NAME.npy` of all splits, concatenated."""
         self._restore(images=False)
         return np.concatenate([_mapped(self.directory / "flat" / split / f"{name}.npy") for split in self._sizes])
 
-    def _whole(self, *, images: bool) -> bool:
+    def _has_arrays(self, *, images: bool) -> bool:
         folder = self.directory / "flat"
         return all((folder / split / "place.npy").is_file() for split in self._sizes) and (
             not images or (folder / "image.npy").is_file()
         )
 
     def _restore(self, *, images: bool) -> None:
-        """Write the mapped arrays again from the shards, where they were deleted."""
-        if self._whole(images=images):
+        """Restore mapped arrays that were deleted, from the shards."""
+        if self._has_arrays(images=images):
             return
         with locked(self.directory / "flat.lock", what=f"restores {self.directory / 'flat'}", wait=True):
-            if not self._whole(images=images):  # now that nobody else writes
+            if not self._has_arrays(images=images):  # another process may have restored them meanwhile
                 self.files.check(path.name for path in self.directory.glob("*.array_record-*"))
-                self._write_again(images=images)
+                self._write_flat(images=images)
 
-    def _write_again(self, *, images: bool) -> None:
-        """Write all arrays beside the folder and move them into it, the images last: they say that all fit together."""
-        partial, whole, entries = self.directory / "flat.partial", self.directory / "flat", self.schema.entries
+    def _write_flat(self, *, images: bool) -> None:
+        """Write all arrays beside the folder `flat`, then move them into it, the images last."""
+        partial, folder, entries = self.directory / "flat.partial", self.directory / "flat", self.schema.entries
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         pixels, done = None, 0
@@ -140,14 +145,14 @@ class Format2:
             done += count
         if pixels is not None:
             pixels.flush()
-        whole.mkdir(exist_ok=True)
-        (whole / "image.npy").unlink(missing_ok=True)  # its rows may be in another order than those that are moved here
+        folder.mkdir(exist_ok=True)
+        (folder / "image.npy").unlink(missing_ok=True)  # its rows may be in another order than the new arrays
         for split in self._sizes:
-            (whole / split).mkdir(exist_ok=True)
+            (folder / split).mkdir(exist_ok=True)
             for name in ("id", "table", "labels", "place"):
-                (partial / split / f"{name}.npy").replace(whole / split / f"{name}.npy")
+                (partial / split / f"{name}.npy").replace(folder / split / f"{name}.npy")
         if images:
-            (partial / "image.npy").replace(whole / "image.npy")
+            (partial / "image.npy").replace(folder / "image.npy")
         shutil.rmtree(partial)
 
     def _columns(self, name: str) -> tuple[Any, ...]:
@@ -159,5 +164,5 @@ def _json(path: Path) -> Any:
 
 
 def _mapped(path: Path) -> np.ndarray:
-    with reading(path, "remove the folder flat of the store, and it is made again from the shards"):
+    with reading(path, "remove the folder flat of the store, which is then made again from the shards"):
         return np.load(path, mmap_mode="r", allow_pickle=False)

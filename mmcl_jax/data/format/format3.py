@@ -1,4 +1,4 @@
-"""Where a store of today's format keeps what (see `store`)."""
+"""The files of a store of the current format (see `store`)."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -18,31 +18,31 @@ FORMAT = 3
 MANIFEST = "manifest.json"
 ENTRIES = "entries.json"
 KEYS = "keys.json"
-STREAMED = ("image", "volume", "vector")  # kinds of which the mapped array may be larger than memory
+STREAMED = ("image", "volume", "vector")  # kinds whose mapped array may be larger than memory
 
 Rows = MappedRows | StreamedRows
 
 
 def names_file(name: str) -> str:
-    """Return the name of the file with the features of a vector or the tokens of a text, one a line."""
+    """Return the name of the file with the features of a vector or the tokens of a text, one per line."""
     return f"{name}.names.txt"
 
 
 def declaration_file(name: str) -> str:
-    """Return the name of the file that says how the cells of a further table, or of a label of one, are read."""
+    """Return the name of the file with the declaration of a further table, or of a label from one."""
     return f"declaration.{name}.json"
 
 
 class Format3:
-    """An opened store's files.
+    """The files of an opened store.
 
     Attributes:
-      schema: of the store.
-      lists: of rows.
+      schema: schema of the store.
+      lists: rows of its splits, subsets and folds.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Read what describes the store.
+        """Read the schema and the lists of the store.
 
         Raises:
           UserError: a file is missing or damaged.
@@ -58,7 +58,7 @@ class Format3:
         return self.files.read(KEYS, lambda path: json.loads(path.read_text()))
 
     def names(self, name: str) -> tuple[str, ...]:
-        """Return the names of a vector's features or a text's tokens, () where there are none."""
+        """Return the names of a vector's features or a text's tokens, () without them."""
         if not (self.directory / names_file(name)).is_file():
             return ()
         return tuple(self.files.read(names_file(name), lambda path: path.read_text(encoding="utf-8").split("\n")[:-1]))
@@ -68,7 +68,7 @@ class Format3:
         return all(flat.has(self.directory, name) for name in names)
 
     def read(self, names: Sequence[str], rows: np.ndarray, *, streamed: bool) -> dict[str, Rows]:
-        """Return these rows of the entries; mapped arrays that were deleted are written again from the shards."""
+        """Return these rows of the entries; mapped arrays that were deleted are restored from the shards first."""
         entries = self.schema.entries
         from_shards = [name for name in names if streamed and entries[name].kind in STREAMED]
         self._restore(names, from_shards)
@@ -87,18 +87,18 @@ class Format3:
         if not lacking():
             return
         with locked(self.directory / "flat.lock", what=f"restores {self.directory / 'flat'}", wait=True):
-            if wanted := lacking():  # now that nobody else writes
+            if missing := lacking():  # another process may have restored them while this one waited
                 files = self.directory.rglob("*.array_record-*")
                 self.files.check(str(path.relative_to(self.directory)) for path in files)
-                flat.restore(self.directory, self.schema, self.lists.splits, wanted, without_values=from_shards)
+                flat.restore(self.directory, self.schema, self.lists.splits, missing, without_values=from_shards)
 
     def _streamed(self, name: str, rows: np.ndarray) -> StreamedRows:
         entry = self.schema.entries[name]
         splits = self.lists.splits
         if name in shards.apart(self.directory, self.schema):
             folder, of, parts = self.directory / name, name, [shards.ROWS]
-            # The data set has the rows that some row of the store names, in order.
-            at = flat.places(self.directory, name, entry, len(self.lists.id))
+            # The entry's own data set has the rows that `at` refers to, in order.
+            at = flat.read_at(self.directory, name, entry, len(self.lists.id))
             records = np.where(at < 0, -1, np.searchsorted(np.unique(at[at >= 0]), at))
         else:
             folder, of, parts = self.directory, shards.NAME, list(splits)

@@ -1,9 +1,9 @@
-"""Which rows of a store make up its splits, subsets and folds, and the numbers that rows have: `rows.npz`.
+"""The rows of a store's splits, subsets and folds, and the id and group of every row: the file `rows.npz`.
 
-id, group      [N] int64; group where rows have one
+id, group      [N] int64; no `group` in a store without groups
 split/NAME     [n] int64, sorted rows; every row of the store is in one split
-subset/NAME    the same way, of one split
-fold/K         the same way, from 0; every row is in one fold
+subset/NAME    [n] int64, sorted rows of one split
+fold/K         [n] int64, sorted rows, K from 0; every row is in one fold
 """
 
 import dataclasses
@@ -28,18 +28,18 @@ class Lists:
     subsets: Mapping[str, np.ndarray]
     folds: Sequence[np.ndarray]
 
-    def rows_of(self, split: str, fold: int | None, where: Path) -> np.ndarray:
-        """Return the sorted rows of a split; of a fold, see `Store.rows_of`.
+    def rows_of(self, split: str, fold: int | None, directory: Path) -> np.ndarray:
+        """Return the sorted rows of a split; with a fold, see `Store.rows_of`.
 
         Raises:
-          UserError: the store `where` has no such split or fold.
+          UserError: the store in `directory` has no such split or fold.
         """
-        check(split in self.splits, f"The store {where} has no split {split!r}; it has {', '.join(self.splits)}.")
+        check(split in self.splits, f"The store {directory} has no split {split!r}; it has {', '.join(self.splits)}.")
         if fold is None:
             return self.splits[split]
         count = len(self.folds)
-        check(count > 0, f"config.fold: the store {where} has no folds; prepare it with --folds 5.")
-        check(0 <= fold < count, f"config.fold: {fold} is no fold of {where}, which has {count}, from 0.")
+        check(count > 0, f"config.fold: the store {directory} has no folds; prepare it with --folds 5.")
+        check(0 <= fold < count, f"config.fold: {fold} is no fold of {directory}, which has {count}, numbered from 0.")
         test, val = self.folds[fold], self.folds[(fold + 1) % count]
         if split == "train":
             return np.setdiff1d(np.arange(len(self.id)), np.concatenate([test, val]))
@@ -51,8 +51,8 @@ class Lists:
         arrays |= {f"subset/{name}": rows for name, rows in self.subsets.items()}
         arrays |= {f"fold/{number}": rows for number, rows in enumerate(self.folds)}
         arrays |= {"id": self.id} if self.group is None else {"id": self.id, "group": self.group}
-        whole: dict[str, Any] = {name: np.asarray(array, np.int64) for name, array in arrays.items()}
-        np.savez(directory / FILE, **whole)
+        stored: dict[str, Any] = {name: np.asarray(array, np.int64) for name, array in arrays.items()}
+        np.savez(directory / FILE, **stored)
 
     @classmethod
     def read(cls, path: Path) -> "Lists":
@@ -61,9 +61,9 @@ class Lists:
             arrays = dict(file)
         parts: dict[str, dict[str, np.ndarray]] = {"split": {}, "subset": {}, "fold": {}}
         for name, rows in arrays.items():
-            sort, _, part = name.partition("/")
+            section, _, part = name.partition("/")
             if part:
-                parts[sort][part] = rows
+                parts[section][part] = rows
         folds = [parts["fold"][str(number)] for number in range(len(parts["fold"]))]
         return cls(
             id=arrays["id"], group=arrays.get("group"), splits=parts["split"], subsets=parts["subset"], folds=folds
@@ -71,14 +71,14 @@ class Lists:
 
 
 def check_lists(lists: Lists, rows: int) -> None:
-    """Raise `ValueError` unless splits and folds are sorted rows that make up the store, and subsets are of a split."""
-    parts = [list(lists.splits.values())] + ([list(lists.folds)] if lists.folds else [])
-    for part in parts:
-        if not np.array_equal(np.sort(np.concatenate(part)), np.arange(rows)):
-            raise ValueError("every row is in one split, and in one fold")
+    """Raise `ValueError` unless splits and folds are sorted and partition the rows, and subsets lie within a split."""
+    partitions = [list(lists.splits.values())] + ([list(lists.folds)] if lists.folds else [])
+    for partition in partitions:
+        if not np.array_equal(np.sort(np.concatenate(partition)), np.arange(rows)):
+            raise ValueError("every row must be in exactly one split, and in one fold")
     for members in (*lists.splits.values(), *lists.subsets.values(), *lists.folds):
         if (np.diff(members) <= 0).any():
-            raise ValueError("rows of splits, subsets and folds are sorted")
+            raise ValueError("rows of splits, subsets and folds must be sorted")
     for name, members in lists.subsets.items():
         if not np.isin(members, lists.splits[name.split("_")[0]]).all():
             raise ValueError(f"the subset {name} has rows of other splits")

@@ -1,9 +1,9 @@
 """The store's shards: ArrayRecord files in TFDS layout, written and read without TensorFlow.
 
-`tfds.builder_from_directory(store)` opens them. Every example is `id` (row number in the source table, from 0), `key`
-(the row's identifier, or its image path), `group` where rows have one, and every entry: an array of fixed shape or, of
-an entry that rows share or lack, its index (-1 for absent) in the data set `store/NAME`, whose split is `rows`. Where
-there are labels, `label` is the code of the first that is a class, -1 for none.
+`tfds.builder_from_directory(store)` opens them. Every example has `id` (row number in the source table, from 0), `key`
+(the row's identifier or image path), `group` in a store with groups, `label` in a store with a class label (its code,
+-1 for none), and all entries. An entry is an array of fixed shape; or, if rows share or lack it, an index (-1 for
+absent) into the data set `store/NAME`, whose split is `rows`.
 """
 
 import dataclasses
@@ -27,22 +27,22 @@ SHARD_BYTES = 128 * 2**20
 NAME = "store"
 ROWS = "rows"  # the split of the data set of one entry
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-_READ = 64  # records at once
+_READ = 64  # records that are read at once
 
-Feature = Any  # of the protocol buffer
+Feature = Any  # `tf.train.Feature`, a protocol buffer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Records:
-    """Consecutive records to be written: by feature, integers, texts, and arrays `[R, ...]` with indices of rows."""
+    """Consecutive records to write. `arrays` has, by feature, the file of an array `[R, ...]` and the rows to take."""
 
     integers: Mapping[str, np.ndarray]
     texts: Mapping[str, Sequence[str]]
     arrays: Mapping[str, tuple[Path, np.ndarray]]
 
     def __len__(self) -> int:
-        some = [*self.integers.values(), *(at for _, at in self.arrays.values())]
-        return len(some[0])
+        columns = [*self.integers.values(), *(at for _, at in self.arrays.values())]
+        return len(columns[0])
 
     def part(self, start: int, stop: int) -> "Records":
         """Return the records `start` to `stop`."""
@@ -52,18 +52,18 @@ class Records:
             arrays={name: (path, at[start:stop]) for name, (path, at) in self.arrays.items()},
         )
 
-    def bytes_each(self) -> int:
-        """Return about how long a record is."""
+    def record_bytes(self) -> int:
+        """Return the approximate size of a record."""
         mapped = (np.load(path, mmap_mode="r", allow_pickle=False) for path, _ in self.arrays.values())
         rows = zip(mapped, (at for _, at in self.arrays.values()), strict=True)
         return 64 + sum(array[:1].nbytes * int(np.prod(at.shape[1:], initial=1)) for array, at in rows)
 
     def write(self, file: Path) -> int:
-        """Write the records as one file; return the bytes of all."""
+        """Write the records as one file, and return their total size in bytes."""
         arrays = {
             name: (np.load(path, mmap_mode="r", allow_pickle=False), at) for name, (path, at) in self.arrays.items()
         }
-        # Not compressed: pixels gain little, and writing would take longer than decoding them did.
+        # Pixels hardly compress, and compressing them would take longer than decoding the images did.
         writer = array_record_module.ArrayRecordWriter(str(file), "group_size:1,uncompressed")
         written = 0
         for row in range(len(self)):
@@ -75,7 +75,7 @@ class Records:
                 feature[name].bytes_list.value.append(texts[row].encode())
             for name, (array, at) in arrays.items():
                 feature[name].bytes_list.value.append(array[at[row]].tobytes())
-            # The same bytes in every process: a protocol buffer's map is otherwise in the order of a random hash.
+            # The map of a protocol buffer is otherwise in the order of a hash that differs between processes.
             record = message.SerializeToString(deterministic=True)
             writer.write(record)
             written += len(record)
@@ -85,7 +85,7 @@ class Records:
 
 @dataclasses.dataclass(frozen=True)
 class _Shard:
-    """One file to write."""
+    """One file and the records to write into it."""
 
     file: Path
     records: Records
@@ -95,16 +95,15 @@ class _Shard:
 
 
 def features_of(schema: Schema, indexed: Iterable[str], *, group: bool) -> dict[str, Any]:
-    """Return the TFDS features of a store; the entries `indexed` are in data sets of their own."""
+    """Return the TFDS features of a store; the entries `indexed` are indices into their own data sets."""
     features = {"id": tfds.features.Scalar(np.int64), "key": tfds.features.Text()}
     if group:
         features["group"] = tfds.features.Scalar(np.int64)
     for name, entry in schema.entries.items():
         if name in indexed:
-            several = entry.pictures > 1
             features[name] = (
                 tfds.features.Tensor(shape=(entry.pictures,), dtype=np.int64)
-                if several
+                if entry.pictures > 1
                 else tfds.features.Scalar(np.int64)
             )
         else:
@@ -115,8 +114,8 @@ def features_of(schema: Schema, indexed: Iterable[str], *, group: bool) -> dict[
 
 
 def tensor(shape: tuple[int, ...], entry: Entry) -> Any:
-    """Return the TFDS feature of an array."""
-    # As bytes: faster to read, and exact (by default TFDS keeps every float as float32).
+    """Return the TFDS feature of an array of the entry."""
+    # Bytes are faster to read, and exact: by default TFDS stores every float as float32.
     return tfds.features.Tensor(shape=shape, dtype=np.dtype(entry.dtype).type, encoding=tfds.features.Encoding.BYTES)
 
 
@@ -130,25 +129,27 @@ def write(
     workers: int = 1,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> None:
-    """Write the data set `name` of these splits into a folder, in several processes if asked.
+    """Write the data set `name` with these splits into a folder, with `workers` processes.
 
-    `progress` is told the number of rows that are written.
+    `progress` is called with the number of rows of every file that has been written.
     """
     directory.mkdir(exist_ok=True)
-    for file in directory.glob(f"{name}-*.array_record-*"):  # of an earlier call that was stopped
+    for file in directory.glob(f"{name}-*.array_record-*"):  # left by an earlier call that was stopped
         file.unlink()
     planned: list[tuple[str, _Shard]] = []
     for split, records in splits.items():
-        count = max(1, -(-len(records) * records.bytes_each() // SHARD_BYTES))
+        count = max(1, -(-len(records) * records.record_bytes() // SHARD_BYTES))
         bounds = np.linspace(0, len(records), count + 1).astype(int).tolist()
         for index, (start, stop) in enumerate(itertools.pairwise(bounds)):
             file = directory / f"{name}-{split}.array_record-{index:05d}-of-{count:05d}"
             planned.append((split, _Shard(file, records.part(start, stop))))
     written: list[int] = []
-    # A few rows are written sooner than a process is begun.
+    # Writing a few rows takes less time than starting a process.
     parallel = min(workers, len(planned)) > 1 and sum(map(len, splits.values())) > 2000
-    with pool(min(workers, len(planned))) if parallel else _Here() as processes:
-        for (_, shard), size in zip(planned, processes.map(_Shard.__call__, [one for _, one in planned]), strict=True):
+    with pool(min(workers, len(planned))) if parallel else _InProcess() as processes:
+        for (_, shard), size in zip(
+            planned, processes.map(_Shard.__call__, [shard for _, shard in planned]), strict=True
+        ):
             written.append(size)
             progress(len(shard.records))
     infos = [
@@ -172,10 +173,10 @@ def write(
     )
 
 
-class _Here:
-    """A pool that works in this process."""
+class _InProcess:
+    """A pool that runs its function in this process."""
 
-    def __enter__(self) -> "_Here":
+    def __enter__(self) -> "_InProcess":
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -186,16 +187,16 @@ class _Here:
 
 
 def apart(directory: Path, schema: Schema) -> set[str]:
-    """Return the entries that are data sets of their own."""
+    """Return the names of the entries that have data sets of their own."""
     return {name for name in schema.entries if (directory / name).is_dir()}
 
 
 def lengths(directory: Path, split: str) -> list[int]:
-    """Return the number of records in each file of a split, as TFDS's `dataset_info.json` has it."""
+    """Return the number of records in each file of a split, from `dataset_info.json`."""
     path = directory / "dataset_info.json"
     with reading(path, "put a copy of the file back, or prepare the store again"):
-        found = next(one for one in json.loads(path.read_text())["splits"] if one["name"] == split)
-        return [int(length) for length in found["shardLengths"]]
+        info = next(info for info in json.loads(path.read_text())["splits"] if info["name"] == split)
+        return [int(length) for length in info["shardLengths"]]
 
 
 def files(directory: Path, name: str, split: str) -> list[Path]:
@@ -213,14 +214,14 @@ def examples(directory: Path, name: str, split: str) -> Iterator[Mapping[str, Fe
 
 
 def decoded(feature: Feature, like: np.ndarray) -> np.ndarray:
-    """Return the array in a feature, `[n, ...]`, where `like` is `[R, ...]` of the same rows."""
+    """Return the array `[n, ...]` in a feature, with the type and row shape of `like` `[R, ...]`."""
     return np.frombuffer(feature.bytes_list.value[0], like.dtype).reshape(-1, *like.shape[1:])
 
 
 class StreamedRows:
-    """Rows of an entry that are read from the shards; it can be indexed by row like an array (see `MappedRows`).
+    """Rows of an entry that are read from the shards when they are indexed, like `MappedRows`.
 
-    It opens its files when it first reads, so it can be sent to worker processes.
+    The files are opened at the first read, so the object can be sent to worker processes.
     """
 
     def __init__(
@@ -233,43 +234,44 @@ class StreamedRows:
         *,
         fill: float,
     ) -> None:
-        """Take the files, the first record of each (and behind the last), and what to read.
+        """Store the files, and the records to read from them.
 
         Args:
-          paths: of the files.
-          starts: `[len(paths) + 1]`.
-          name: of the entry, which is the feature's.
-          records: `[N]`, each of which has all pictures of a row, or `[N, V]`, of one picture each, -1 for absent.
-          entry: what they are.
-          fill: what is absent.
+          paths: paths of the files.
+          starts: `[len(paths) + 1]`, the index of the first record of each file, and the number of all records.
+          name: name of the entry and of its feature.
+          records: index of the record of each row, `[N]`, with all images of the row, or `[N, V]`, with one image per
+            record; -1 for absent.
+          entry: description of the entry.
+          fill: value of absent rows.
         """
         self._paths, self._starts, self._name, self._fill = list(map(str, paths)), starts, name, fill
         self._records, self._readers = records, dict[int, Any]()
         self.entry_shape, self.dtype = entry.shape, np.dtype(entry.dtype)
         self.shape = (len(records), *entry.stored)
         self.ndim = len(self.shape)
-        self._one = self.shape[records.ndim :]  # of a record
+        self._record_shape = self.shape[records.ndim :]
         first = records if records.ndim == 1 else records[:, 0]
         self.present = first >= 0 if entry.optional else None
-        every = np.full(len(records), entry.pictures) if records.ndim == 1 else (records >= 0).sum(axis=1)
-        self.counts = every if entry.pictures > 1 else None
+        counts = np.full(len(records), entry.pictures) if records.ndim == 1 else (records >= 0).sum(axis=1)
+        self.counts = counts if entry.pictures > 1 else None
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        wanted = self._records[rows]
-        flat = np.ravel(wanted)
-        out = np.full((len(flat), *self._one), self._fill, self.dtype)
+        indices = self._records[rows]
+        flat = np.ravel(indices)
+        out = np.full((len(flat), *self._record_shape), self._fill, self.dtype)
         owners = np.searchsorted(self._starts, flat, side="right") - 1
         for shard in np.unique(owners[flat >= 0]):
-            here = np.flatnonzero((owners == shard) & (flat >= 0))
-            records = self._reader(int(shard)).read((flat[here] - self._starts[shard]).tolist())
-            for place, record in zip(here, records, strict=True):
-                # The part of TFDS's decoder that is needed here; the whole of it takes ten times as long.
+            in_shard = np.flatnonzero((owners == shard) & (flat >= 0))
+            records = self._reader(int(shard)).read((flat[in_shard] - self._starts[shard]).tolist())
+            for index, record in zip(in_shard, records, strict=True):
+                # The decoder of TFDS does more than this, and takes ten times as long.
                 feature = tf_example_pb2.Example.FromString(record).features.feature[self._name]
-                out[place] = np.frombuffer(feature.bytes_list.value[0], self.dtype).reshape(self._one)
-        return out.reshape(*np.shape(wanted), *self._one)
+                out[index] = np.frombuffer(feature.bytes_list.value[0], self.dtype).reshape(self._record_shape)
+        return out.reshape(*np.shape(indices), *self._record_shape)
 
     def _reader(self, shard: int) -> Any:
         if shard not in self._readers:

@@ -1,8 +1,8 @@
-"""A store of format 2 becomes one of today's, without a picture being decoded or a shard being written again.
+"""The upgrade of a store of format 2 to the current format, which decodes no image and writes no shard again.
 
-The new files have other names than the old ones, and `store.json`, which says the format, is replaced in one piece when
-they are all written; the old files are removed after that. So the store can be opened at every moment, and a call that
-was killed is finished by the next one. The shards and the array of pixels stay as they are.
+The new files have other names than the old ones. When all are written, `store.json`, which holds the format, is
+replaced in one step, and only then are the old files removed. So the store can be opened at any moment, and the next
+call completes one that was killed. The shards and the array of pixels stay as they are.
 """
 
 import json
@@ -24,15 +24,15 @@ from mmcl_jax.lock import locked
 
 
 def upgrade_store(directory: Path, out: Path | None = None) -> bool:
-    """Make a store one of today's format: in its folder, or as a copy in `out`.
+    """Upgrade a store to the current format, in its folder or as a copy in `out`.
 
-    Runs that were trained on it accept it as before, since it keeps the fingerprint by which they know it.
+    The store keeps its fingerprint, so runs that were trained on it accept the upgraded one.
 
     Returns:
-      Whether it was of an older format; one of today's is left as it is, and not copied.
+      Whether the store had an older format. A store of the current format is neither changed nor copied.
 
     Raises:
-      UserError: it is no store, damaged, or `out` exists.
+      UserError: the folder is not a store, is damaged, or `out` exists.
     """
     store = Store.open(directory)
     if isinstance(store.layout, Format2):
@@ -45,33 +45,34 @@ def upgrade_store(directory: Path, out: Path | None = None) -> bool:
                 upgrade_store(partial)
         return True
     if out is None:
-        _remove_old(directory, store.lists)  # of a call that was killed before it did
+        _remove_old(directory, store.lists)  # a call that was killed may have left them
     return False
 
 
 def _upgrade(store: Store, old: Format2) -> None:
     directory, lists = store.directory, old.lists
-    old.files.check_all(without=("request.sha256",))  # which `prepare` removed: what is damaged gets no new checksum
+    old.files.check_all(without=("request.sha256",))  # no damaged file gets a new checksum; `prepare` removed this one
     with locked(directory / "flat.lock", what=f"works on {directory / 'flat'}", wait=True):
         if old.has_values(["image"]):
-            flat.write_places(directory, "image", old.image_at())
-            every = np.arange(len(lists.id))
+            flat.write_at(directory, "image", old.image_at())
+            all_rows = np.arange(len(lists.id))
             for name in (name for name in store.schema.entries if name != "image"):
-                np.save(directory / "flat" / f"{name}.npy", np.asarray(old.read([name], every, streamed=False)[name]))
-                flat.write_places(directory, name, every)
+                values = old.read([name], all_rows, streamed=False)[name]
+                np.save(directory / "flat" / f"{name}.npy", np.asarray(values))
+                flat.write_at(directory, name, all_rows)
         lists.write(directory)
         (directory / ENTRIES).write_text(store.schema.to_json())
         (directory / KEYS).write_text(json.dumps(old.keys()) + "\n")
         write_manifest(directory, without=(*REPLACED, MANIFEST, "flat.lock", "flat.partial"))
         before = {"format": store.made_by["format"], "version": store.made_by["version"]}
         upgraded = {**before, "fingerprint": store.fingerprint, "manifest": sha256(directory / MANIFEST)}
-        said = {**store.made_by, "format": FORMAT, "version": __version__, "upgraded": upgraded}
-        write_text(directory / "store.json", json.dumps(said, indent=2) + "\n")
+        made_by = {**store.made_by, "format": FORMAT, "version": __version__, "upgraded": upgraded}
+        write_text(directory / "store.json", json.dumps(made_by, indent=2) + "\n")
         _remove_old(directory, lists)
 
 
 def _remove_old(directory: Path, lists: Lists) -> None:
-    """Remove the files of format 2 from a store of today's."""
+    """Remove the files of format 2 from a store of the current format."""
     for name in REPLACED:
         (directory / name).unlink(missing_ok=True)
     for split in lists.splits:

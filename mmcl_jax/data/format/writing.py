@@ -1,4 +1,4 @@
-"""A store's files, made of its content."""
+"""Writes the files of a store from its content."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import write_checksums
 
-_NOT_CHECKED = ("store.json", "request.sha256")  # the last file, and one that `prepare` removes
+_WITHOUT_CHECKSUM = ("store.json", "request.sha256")  # the file that is written last, and one that `prepare` removes
 
 
 def write(
@@ -34,29 +34,29 @@ def write(
     workers: int = 1,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> Schema:
-    """Write the arrays, the shards and what describes them into the folder of a store.
+    """Write the arrays, the shards and their descriptions into the folder of a store.
 
-    It is no store before `finish` is called.
+    The folder is not a store before `finish` is called.
 
     Args:
-      directory: the folder; what an earlier call that was stopped left in it is written again.
-      content: of the store.
+      directory: the folder; files of an earlier call that was stopped are written again.
+      content: content of the store.
       description: one sentence on the data set, for TFDS.
-      workers: processes that write the shards.
-      progress: is told the number of rows that are in the shards, as they come.
+      workers: number of processes that write the shards.
+      progress: is called with the number of rows of every shard that has been written.
 
     Returns:
       The schema as it is stored.
 
     Raises:
-      UserError: an entry does not fit its kind, its rows, or the image it belongs to.
+      UserError: an entry does not fit its kind, its rows, or its image.
     """
     total = len(content.id)
     lists = Lists(
         id=content.id, group=content.group, splits=content.splits, subsets=content.subsets, folds=content.folds
     )
     check_lists(lists, total)
-    at = {name: _places(part, total) for name, part in content.parts.items()}
+    at = {name: _checked_at(part, total) for name, part in content.parts.items()}
     schema = Schema({name: _stored(part, at[name]) for name, part in content.parts.items()})
     check_schema(schema, {name: part.names for name, part in content.parts.items()})
     for name, part in content.parts.items():
@@ -64,7 +64,7 @@ def write(
         _check(name, rows, schema, part, content.keys)
     for name, part in content.parts.items():
         _flatten(directory, name, part)
-        flat.write_places(directory, name, at[name])
+        flat.write_at(directory, name, at[name])
     codes = _codes(content, at, schema)
     _write_shards(directory, content, at, schema, codes, description, workers, progress)
     lists.write(directory)
@@ -76,43 +76,44 @@ def write(
     (directory / "statistics.json").write_text(_statistics(content, at, schema).to_json())
     for name, part in content.parts.items():
         if part.names:
-            text = "".join(f"{one}\n" for one in part.names)
+            text = "".join(f"{line}\n" for line in part.names)
             (directory / names_file(name)).write_text(text, encoding="utf-8")
     return schema
 
 
 def finish(directory: Path, *, made_by: Mapping[str, Any] | None = None) -> None:
-    """Write the checksums and, last, `store.json`: the folder is a store now.
+    """Write the checksums and, last, `store.json`, which makes the folder a store.
 
     Args:
-      directory: of the store; files that were added beside those of `write`, such as the card, get a checksum too.
-      made_by: what `store.json` says beside the format and version: `request`, `recipe`; None for a store that no
-        request describes, because a program made its content.
+      directory: folder of the store; files that `write` did not make, such as the card, get a checksum too.
+      made_by: further keys of `store.json`, such as `request` and `recipe`; None for a store that no request describes,
+        because a program made its content.
     """
     write_manifest(directory)
     sizes = {split: len(rows) for split, rows in Lists.read(directory / FILE).splits.items()}
-    by = {"request": {}} if made_by is None else made_by
-    said = {"format": FORMAT, "version": __version__, **by, "sizes": sizes}
-    (directory / "store.json").write_text(json.dumps(said, indent=2) + "\n")
+    origin = {"request": {}} if made_by is None else made_by
+    described = {"format": FORMAT, "version": __version__, **origin, "sizes": sizes}
+    (directory / "store.json").write_text(json.dumps(described, indent=2) + "\n")
 
 
 def write_manifest(directory: Path, *, without: tuple[str, ...] = ()) -> None:
-    """Write size and SHA-256 of every file, except the flat arrays, which the shards can restore."""
+    """Write size and SHA-256 of every file except `without` and the flat arrays, which the shards can restore."""
     files = (path for path in directory.rglob("*") if path.is_file())
-    kept = [path for path in files if path.relative_to(directory).parts[0] not in ("flat", *_NOT_CHECKED, *without)]
-    write_checksums(directory, kept, name=MANIFEST)
+    left_out = ("flat", *_WITHOUT_CHECKSUM, *without)
+    listed = [path for path in files if path.relative_to(directory).parts[0] not in left_out]
+    write_checksums(directory, listed, name=MANIFEST)
 
 
-def _places(part: Part, rows: int) -> np.ndarray:
-    """Return the index in the values of every row, `[N]` or `[N, V]`."""
+def _checked_at(part: Part, rows: int) -> np.ndarray:
+    """Return `part.at` as an array `[N]` or `[N, V]`, checked against the number of rows and values."""
     at: np.ndarray = np.arange(rows) if part.at is None else np.asarray(part.at)
     if at.shape[:1] != (rows,) or at.ndim > 2 or at.max(initial=-1) >= len(part.values) or at.min(initial=0) < -1:
-        raise ValueError(f"places of the shape {at.shape} do not fit {rows} rows and {len(part.values)} values")
+        raise ValueError(f"indices `at` of shape {at.shape} do not fit {rows} rows and {len(part.values)} values")
     return at[:, 0] if at.ndim == 2 and at.shape[1] == 1 else at
 
 
 def _stored(part: Part, at: np.ndarray) -> Any:
-    """Return the entry with what `at` says of it."""
+    """Return the entry with `optional` and `pictures` as `at` implies them."""
     if part.values.shape[1:] != part.entry.shape or part.values.dtype != part.entry.dtype:
         raise ValueError(f"{part.values.dtype} values of the shape {part.values.shape} are no rows of {part.entry}")
     absent = (at if at.ndim == 1 else at[:, 0]) < 0
@@ -122,36 +123,37 @@ def _stored(part: Part, at: np.ndarray) -> Any:
 
 
 def _check(name: str, rows: MappedRows, schema: Schema, part: Part, keys: Any) -> None:
-    """Raise `UserError` naming the entry and the row if a stored row is not as its kind stores it."""
+    """Raise `UserError` naming the entry and the row if a stored row has a fault."""
     kind = kind_of(part.entry, name)
-    if not kind.inspects(part.entry):
+    if not kind.can_have_faults(part.entry):
         return
     used = np.unique(rows.at[rows.at >= 0])
     start = 0
     for values in chunks(MappedRows(rows.values, used, fill=0)):
-        if wrong := kind.wrong(values, name, schema, part.names):
-            row = np.argwhere(rows.at == used[start + wrong[0]])[0][0]
-            raise UserError(f"The entry {name!r} of the row {keys[row]!r}: {wrong[1]}.")
+        if fault := kind.fault(values, name, schema, part.names):
+            index, reason = fault
+            row = np.argwhere(rows.at == used[start + index])[0][0]
+            raise UserError(f"The entry {name!r} of the row {keys[row]!r}: {reason}.")
         start += len(values)
 
 
 def _flatten(directory: Path, name: str, part: Part) -> None:
-    """Write `flat/NAME.npy`, unless the values are that file."""
+    """Write `flat/NAME.npy`, unless the values are already that file."""
     path = directory / "flat" / f"{name}.npy"
     mapped = part.values.filename if isinstance(part.values, np.memmap) else None
     if mapped is not None and Path(mapped) == path.resolve():
         return
-    made = flat.allocate(directory, name, part.values.shape, part.entry.dtype)
+    array = flat.allocate(directory, name, part.values.shape, part.entry.dtype)
     size = max(1, (64 * 2**20) // max(1, part.values[:1].nbytes))
-    for start in range(0, len(made), size):
-        made[start : start + size] = part.values[start : start + size]
-    made.flush()
+    for start in range(0, len(array), size):
+        array[start : start + size] = part.values[start : start + size]
+    array.flush()
 
 
 def _codes(content: Content, at: Mapping[str, np.ndarray], schema: Schema) -> np.ndarray | None:
-    """Return the codes `[N]` of the first label that is a class, -1 for none; None if there is no such label."""
+    """Return the codes `[N]` of the first class label, -1 for a row without one; None if no label is a class."""
     name = schema.first("table", "target")
-    return schema.codes(MappedRows(content.parts[name].values, at[name], fill=np.nan).whole()) if name else None
+    return schema.codes(MappedRows(content.parts[name].values, at[name], fill=np.nan).all_rows()) if name else None
 
 
 def _statistics(content: Content, at: Mapping[str, np.ndarray], schema: Schema) -> Statistics:
@@ -160,7 +162,7 @@ def _statistics(content: Content, at: Mapping[str, np.ndarray], schema: Schema) 
     train = content.splits["train"]
     if name is None:
         return Statistics.fit(np.zeros((len(train), 0)), schema)
-    return Statistics.fit(MappedRows(content.parts[name].values, at[name][train], fill=np.nan).whole(), schema)
+    return Statistics.fit(MappedRows(content.parts[name].values, at[name][train], fill=np.nan).all_rows(), schema)
 
 
 def _write_shards(
@@ -181,16 +183,16 @@ def _write_shards(
     if codes is not None:
         integers["label"] = codes
     indexed = []
-    for name, places in at.items():
+    for name, indices in at.items():
         path = directory / "flat" / f"{name}.npy"
         shutil.rmtree(directory / name, ignore_errors=True)
-        used = np.unique(places)
-        if len(used) == places.size and used.min(initial=0) >= 0:
-            arrays[name] = path, places
+        used = np.unique(indices)
+        if len(used) == indices.size and used.min(initial=0) >= 0:
+            arrays[name] = path, indices
             continue
         used = used[used >= 0]
         indexed.append(name)
-        integers[name] = np.where(places < 0, -1, np.searchsorted(used, places))
+        integers[name] = np.where(indices < 0, -1, np.searchsorted(used, indices))
         entry = dataclasses.replace(schema.entries[name], pictures=1)
         shards.write(
             directory / name,
@@ -204,7 +206,7 @@ def _write_shards(
         split: Records(
             integers={name: array[rows] for name, array in integers.items()},
             texts={"key": [content.keys[row] for row in rows]},
-            arrays={name: (path, places[rows]) for name, (path, places) in arrays.items()},
+            arrays={name: (path, indices[rows]) for name, (path, indices) in arrays.items()},
         )
         for split, rows in content.splits.items()
     }

@@ -19,7 +19,7 @@ from mmcl_jax.errors import check
 KINDS: dict[str, Kind] = {
     kind.name: kind for kind in (ImageKind(), VolumeKind(), TableKind(), VectorKind(), TextKind(), BoxesKind())
 }
-_TAKEN = ("id", "key", "group", "label", "flat", "store", "valid", "present", "target")  # by the store or the batch
+_RESERVED = ("id", "key", "group", "label", "flat", "store", "valid", "present", "target")  # in the store or the batch
 
 
 def register_kind(kind: Kind) -> None:
@@ -40,22 +40,22 @@ def kind_of(entry: Entry, name: str) -> Kind:
     """Return the kind of the entry `name`.
 
     Raises:
-      UserError: there is no such kind.
+      UserError: the kind of the entry does not exist.
     """
     check(
         entry.kind in KINDS,
-        f"The entry {name!r} is of the kind {entry.kind!r}; the kinds are {', '.join(KINDS)}.",
+        f"The entry {name!r} has the unknown kind {entry.kind!r}; choose from {', '.join(KINDS)}.",
     )
     return KINDS[entry.kind]
 
 
 def check_schema(schema: Schema, names: Mapping[str, Sequence[str]]) -> None:
-    """Raise `UserError` unless all entries can be stored; `names` are those of features and tokens, by entry."""
-    check(len(schema.entries) > 0, "A store has one entry or more, and none is given.")
+    """Raise `UserError` unless all entries can be stored; `names` are those of features or tokens, by entry."""
+    check(len(schema.entries) > 0, "The store has no entry; give it at least one.")
     for name, entry in schema.entries.items():
         check(
-            re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is not None and name.lower() not in _TAKEN,
-            f"The entry {name!r} cannot be called so: a name has letters, digits and _, begins with a letter, and is "
-            f"none of {', '.join(_TAKEN)}.",
+            re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is not None and name.lower() not in _RESERVED,
+            f"The entry {name!r} needs another name: letters, digits and _, beginning with a letter, and "
+            f"none of {', '.join(_RESERVED)}.",
         )
         kind_of(entry, name).check(name, schema, names.get(name, ()))

@@ -18,7 +18,7 @@ class TableKind(Kind):
       >>> from mmcl_jax.data.schema import Column, Entry
       >>> columns = (Column(name="age", kind="continuous"), Column(name="sex", kind="boolean", categories=("f", "m")))
       >>> schema = Schema({"table": Entry(kind="table", shape=(2,), dtype="float64", columns=columns)})
-      >>> TableKind().wrong(np.array([[61.0, 1.0], [np.nan, 2.0]]), "table", schema, ())
+      >>> TableKind().fault(np.array([[61.0, 1.0], [np.nan, 2.0]]), "table", schema, ())
       (1, "in the column 'sex' no category has the code 2")
     """
 
@@ -28,33 +28,35 @@ class TableKind(Kind):
     baseline = "columns"
 
     def check(self, name: str, schema: Schema, names: Sequence[str]) -> None:
-        """Also raise `UserError` unless there are as many columns as values."""
+        """Raise `UserError` as `Kind.check` does, and unless a row has one value per column."""
         super().check(name, schema, names)
         entry = schema.entries[name]
+        columns = len(entry.columns)
         check(
-            entry.shape == (len(entry.columns),),
-            f"The entry {name!r} has rows of {entry.shape[0]} values, and {len(entry.columns)} columns.",
+            entry.shape == (columns,),
+            f"The entry {name!r} has rows of {entry.shape[0]} values but {columns} columns; make them equal.",
         )
 
     def fill(self, dtype: np.dtype) -> float | int:
         """Return NaN."""
         return np.nan
 
-    def wrong(self, rows: np.ndarray, name: str, schema: Schema, names: Sequence[str]) -> tuple[int, str] | None:
+    def fault(self, rows: np.ndarray, name: str, schema: Schema, names: Sequence[str]) -> tuple[int, str] | None:
         """Return the first row with an infinite value, or a code without a category."""
         for values, column in zip(rows.T, schema.entries[name].columns, strict=True):
-            known = ~np.isnan(values)
-            bad = np.isinf(values)
+            present = ~np.isnan(values)
+            invalid = np.isinf(values)
             if column.coded:
-                bad |= known & ((values < 0) | (values >= len(column.categories)) | (np.rint(values) != values))
-            if bad.any():
-                row = int(bad.argmax())
-                what = f"no category has the code {values[row]:g}" if column.coded else f"its value is {values[row]:g}"
-                return row, f"in the column {column.name!r} {what}"
+                invalid |= present & ((values < 0) | (values >= len(column.categories)) | (np.rint(values) != values))
+            if invalid.any():
+                row = int(invalid.argmax())
+                value = values[row]
+                reason = f"no category has the code {value:g}" if column.coded else f"its value is {value:g}"
+                return row, f"in the column {column.name!r} {reason}"
         return None
 
     def fit(self, rows: object, name: str, schema: Schema, names: Sequence[str]) -> Encoding:
-        """Return the encoding that leaves missing values NaN."""
+        """Return an encoding that leaves missing values NaN."""
         entry = schema.entries[name]
         parts = list(chunks(rows))
         table = np.concatenate(parts) if parts else np.zeros((0, *entry.shape))

@@ -1,11 +1,11 @@
-"""Texts: tokens of the store's vocabulary, each with the number of its sentence."""
+"""Texts: tokens of the store's vocabulary, each with the index of its sentence."""
 
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
-from mmcl_jax.data.kinds.kind import Kind, chunks, first_of
+from mmcl_jax.data.kinds.kind import Kind, chunks, first_true_row
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.errors import check
 
@@ -14,14 +14,14 @@ UNKNOWN = "[UNK]"
 
 @dataclasses.dataclass(frozen=True)
 class TokenCounts:
-    """Which tokens `[V]` of the vocabulary the training rows have, and the token that stands for all others."""
+    """The mask `[V]` of tokens that occur in training rows, and the token `unknown` that replaces all others."""
 
     tokens: np.ndarray
     unknown: int
 
 
 class TextKind(Kind):
-    """`[length, 2]`: token and sentence, -1 behind the end. The vocabulary, in a file beside it, has `[UNK]` in it.
+    """`[length, 2]`: token and sentence, padded with -1. The vocabulary, in `NAME.names.txt`, contains `[UNK]`.
 
     Example:
       >>> from mmcl_jax.data.schema import Entry
@@ -39,7 +39,7 @@ class TextKind(Kind):
     named = "tokens"
 
     def check(self, name: str, schema: Schema, names: Sequence[str]) -> None:
-        """Also raise `UserError` unless there is a vocabulary, with a token for unknown words."""
+        """Raise `UserError` as `Kind.check` does, and unless the vocabulary has a token for unknown words."""
         super().check(name, schema, names)
         shape = schema.entries[name].shape
         check(shape[1] == 2, f"The entry {name!r} has rows of the shape {shape}; a text has [length, 2].")
@@ -49,21 +49,21 @@ class TextKind(Kind):
         """Return -1."""
         return -1
 
-    def wrong(self, rows: np.ndarray, name: str, schema: Schema, names: Sequence[str]) -> tuple[int, str] | None:
-        """Return the first row with a token beyond the vocabulary, or one behind the end."""
+    def fault(self, rows: np.ndarray, name: str, schema: Schema, names: Sequence[str]) -> tuple[int, str] | None:
+        """Return the first row with a token outside of the vocabulary, or after the end of its text, and the reason."""
         tokens, sentences = rows[..., 0], rows[..., 1]
-        if (row := first_of((tokens >= len(names)) | (tokens < -1))) is not None:
+        if (row := first_true_row((tokens >= len(names)) | (tokens < -1))) is not None:
             token = tokens[row][(tokens[row] >= len(names)) | (tokens[row] < -1)][0]
-            return row, f"it has the token {token}, and the vocabulary has {len(names)}, from 0"
-        behind = (tokens[:, :-1] < 0) & (tokens[:, 1:] >= 0)
-        if (row := first_of(behind)) is not None:
-            return row, "it has a token behind its end (-1)"
-        if (row := first_of((tokens >= 0) != (sentences >= 0))) is not None:
+            return row, f"it has the token {token}, and the vocabulary has {len(names)} tokens, numbered from 0"
+        after_end = (tokens[:, :-1] < 0) & (tokens[:, 1:] >= 0)
+        if (row := first_true_row(after_end)) is not None:
+            return row, "it has a token after the end of its text (-1)"
+        if (row := first_true_row((tokens >= 0) != (sentences >= 0))) is not None:
             return row, "it has a token without a sentence, or a sentence without a token"
         return None
 
     def fit(self, rows: object, name: str, schema: Schema, names: Sequence[str]) -> TokenCounts:
-        """Return which tokens the training rows have."""
+        """Return the mask of tokens that occur in the training rows."""
         counts = np.zeros(len(names), np.int64)
         for part in chunks(rows):
             tokens = part[..., 0]
@@ -71,11 +71,11 @@ class TextKind(Kind):
         return TokenCounts(counts > 0, list(names).index(UNKNOWN))
 
     def encode(self, rows: np.ndarray, fitted: TokenCounts) -> np.ndarray:
-        """Return the rows with `[UNK]` for every token that no training row has."""
+        """Return the rows with `[UNK]` in place of every token that no training row has."""
         tokens = rows[..., 0]
         unknown = (tokens >= 0) & ~fitted.tokens[np.maximum(tokens, 0)]
         return np.stack([np.where(unknown, fitted.unknown, tokens), rows[..., 1]], axis=-1).astype(np.int32)
 
     def describe(self, name: str, schema: Schema, names: Sequence[str]) -> list[str]:
-        """Return the length and the size of the vocabulary."""
+        """Return the largest length, and the size of the vocabulary."""
         return [f"up to {schema.entries[name].shape[0]} tokens of a vocabulary of {len(names)}"]

@@ -1,4 +1,4 @@
-"""Vectors: many numbers of one sort, such as genotypes or polygenic scores, which no column describes."""
+"""Vectors: many numbers of one sort, such as genotypes or polygenic scores, without columns in the schema."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_jax.data.kinds.kind import Kind, chunks, first_of
+from mmcl_jax.data.kinds.kind import Kind, chunks, first_true_row
 from mmcl_jax.data.schema import Entry, Schema
 from mmcl_jax.errors import check
 
-MISSING = -127  # of int8
-_BLOCK_BYTES = 2**20  # of stored rows that are fitted at once: as float64 they stay in a processor's cache
+MISSING = -127  # in int8
+_BLOCK_BYTES = 2**20  # stored rows that are fitted at once: as float64 they stay in a processor's cache
 
 
 @dataclasses.dataclass(frozen=True)
 class Moments:
-    """Mean and population standard deviation `[F]` of the values that are not missing, 0 and 1 where there is none.
+    """The mean and population standard deviation `[F]` of the present values; 0 and 1 for a feature without values.
 
-    The standard deviation of a feature that is constant is 1, too.
+    The standard deviation of a constant feature is 1, too.
     """
 
     mean: np.ndarray
@@ -26,7 +26,7 @@ class Moments:
 
 
 class VectorKind(Kind):
-    """`[features]`; missing is NaN in floats and -127 in int8. The names of features are in a file beside it.
+    """`[features]`; a missing value is NaN in floats and -127 in int8. `NAME.names.txt` has the features' names.
 
     Example:
       >>> schema = Schema({"genes": Entry(kind="vector", shape=(2,), dtype="float32")})
@@ -43,47 +43,47 @@ class VectorKind(Kind):
     named = "features"
 
     def check(self, name: str, schema: Schema, names: Sequence[str]) -> None:
-        """Also raise `UserError` unless there are as many names as features."""
+        """Raise `UserError` as `Kind.check` does, and unless every feature or none has a name."""
         super().check(name, schema, names)
         features = schema.entries[name].shape[0]
         check(features > 0, f"The entry {name!r} has no features.")
         check(
             len(names) in (0, features),
-            f"The entry {name!r} has {features} features and {len(names)} names; give one name for each.",
+            f"The entry {name!r} has {features} features but {len(names)} names; give one name per feature, or none.",
         )
 
     def fill(self, dtype: np.dtype) -> float | int:
         """Return NaN, or -127 for int8."""
         return np.nan if dtype.kind == "f" else MISSING
 
-    def inspects(self, entry: Entry) -> bool:
-        """Return whether numbers can be infinite."""
+    def can_have_faults(self, entry: Entry) -> bool:
+        """Return whether the type has infinite values."""
         return entry.dtype != "int8"
 
-    def wrong(self, rows: np.ndarray, name: str, schema: Schema, names: Sequence[str]) -> tuple[int, str] | None:
+    def fault(self, rows: np.ndarray, name: str, schema: Schema, names: Sequence[str]) -> tuple[int, str] | None:
         """Return the first row with an infinite value."""
-        row = first_of(np.isinf(rows))
+        row = first_true_row(np.isinf(rows))
         return None if row is None else (row, "it has an infinite value")
 
     def fit(self, rows: object, name: str, schema: Schema, names: Sequence[str]) -> Moments:
-        """Return the moments of the training rows, gathered in float64 in one pass (Chan et al., 1979).
+        """Return the moments of the training rows, computed in float64 in one pass (Chan et al., 1979).
 
-        The pass holds a few blocks of `_BLOCK_BYTES` and a few arrays `[F]`, however many rows there are.
+        Memory is a few blocks of `_BLOCK_BYTES` and a few arrays `[F]`, whatever the number of rows.
         """
         features = schema.entries[name].shape[0]
         count, mean, squares = np.zeros(features), np.zeros(features), np.zeros(features)
         for part in chunks(rows, most=_BLOCK_BYTES):
             values, missing = part.astype(np.float64), is_missing(part)
             values[missing] = 0
-            here = len(part) - missing.sum(axis=0)
-            own = values.sum(axis=0) / np.maximum(here, 1)
-            values -= own
+            part_count = len(part) - missing.sum(axis=0)
+            part_mean = values.sum(axis=0) / np.maximum(part_count, 1)
+            values -= part_mean
             values[missing] = 0
-            difference, total = own - mean, np.maximum(count + here, 1)
-            squares += np.einsum("ij,ij->j", values, values) + difference**2 * count * here / total
-            mean += difference * here / total
-            count += here
-        # The sums of a constant are exact: the types that are stored have at most 24 bits.
+            difference, total = part_mean - mean, np.maximum(count + part_count, 1)
+            squares += np.einsum("ij,ij->j", values, values) + difference**2 * count * part_count / total
+            mean += difference * part_count / total
+            count += part_count
+        # The sums of a constant feature are exact, since stored types have at most 24 bits.
         std = np.sqrt(squares / np.maximum(count, 1))
         return Moments(mean, np.where(std > 0, std, 1.0))
 
@@ -93,14 +93,14 @@ class VectorKind(Kind):
 
 
 def is_missing(values: Any) -> Any:
-    """Return which values of vectors, a NumPy or JAX array, are missing, bool: NaN in floats, -127 in int8."""
+    """Return the mask of missing values (NaN in floats, -127 in int8) of vectors, a NumPy or JAX array."""
     return values == MISSING if values.dtype.kind == "i" else values != values
 
 
 def z_scores(values: Any, mean: Any, std: Any) -> Any:
-    """Return vectors `[N, F]` in standard deviations of their features `[F]`, float32; a missing value is the mean, 0.
+    """Return the z-scores `[N, F]` float32 of vectors, with 0 (the mean) for a missing value.
 
-    Arrays are of NumPy or of JAX, and so is the result.
+    Arrays are of NumPy or of JAX, and so is the result. `mean` and `std` are `[F]`.
 
     Example:
       >>> z_scores(np.array([[3, -127]], np.int8), np.array([1.0, 0.0]), np.array([2.0, 1.0])).tolist()
@@ -112,5 +112,5 @@ def z_scores(values: Any, mean: Any, std: Any) -> Any:
 
 
 def _numbers(rows: np.ndarray) -> np.ndarray:
-    """Return rows as floats with NaN for missing."""
+    """Return the rows as floats, with NaN for a missing value."""
     return rows if rows.dtype.kind == "f" else np.where(is_missing(rows), np.nan, rows.astype(np.float32))

@@ -1,10 +1,10 @@
-"""Volumes: images with one more axis."""
+"""Volumes: images with an axis of depth."""
 
 from mmcl_jax.data.kinds.image import ImageKind
 
 
 class VolumeKind(ImageKind):
-    """`[depth, height, width, channels]`; otherwise as images.
+    """`[depth, height, width, channels]`; otherwise like images.
 
     Example:
       >>> import numpy as np
@@ -12,7 +12,7 @@ class VolumeKind(ImageKind):
       >>> schema = Schema({"ct": Entry(kind="volume", shape=(2, 4, 4, 1), dtype="float16")})
       >>> rows = np.zeros((3, 2, 4, 4, 1), np.float16)
       >>> rows[1, 0, 0, 0, 0] = np.nan
-      >>> VolumeKind().wrong(rows, "ct", schema, ())
+      >>> VolumeKind().fault(rows, "ct", schema, ())
       (1, 'it has a value that is not finite')
     """
 

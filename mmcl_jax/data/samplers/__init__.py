@@ -1,6 +1,6 @@
-"""Samplers: which rows an epoch has, and in which order. One file each.
+"""Samplers, one file each: they choose and order the rows of every epoch.
 
-The import of a sampler registers it: a new sampler is a file here and a line in this list.
+Importing a sampler registers it: a new sampler is a new file and an import below.
 """
 
 from mmcl_jax.data.samplers.balanced import Balanced as Balanced

@@ -1,4 +1,4 @@
-"""Classes drawn evenly."""
+"""A sampler that draws every class equally often."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -13,18 +13,18 @@ from mmcl_jax.data.samplers.base import SAMPLERS, Targets
 @SAMPLERS.register("balanced")
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Balanced:
-    """Every epoch has as many rows of one class as of another, up to one row.
+    """A sampler whose epochs have equally many rows of every class, up to one row.
 
-    An epoch has as many rows as the split has labelled ones. A class's rows take turns: none is drawn again before all
-    of its class were, within an epoch. So of a large class an epoch has some rows, and of a small one each several
-    times. Rows without the label are not drawn.
+    An epoch has as many rows as the split has labelled rows. Within an epoch, no row is drawn again before all rows of
+    its class were: an epoch has some rows of a large class, and every row of a small class several times. Rows without
+    the label are not drawn.
 
     Attributes:
-      targets: of the rows.
-      label: which label says the class; "" for the first that is a class.
+      targets: labels of the rows.
+      label: name of the label to balance; "" for the first label that is a class.
 
     Raises:
-      ValueError: there is no such label, it is a number, or the rows do not have two classes.
+      ValueError: the rows have no such label, it is a number, or they have fewer than two classes.
 
     Example:
       >>> targets = Targets(labels={"sex": np.array([0, 0, 0, 0, 0, 1, -1])})
@@ -42,22 +42,23 @@ class Balanced:
         if self.label in numbers:
             raise ValueError(f"the label {self.label!r} is a number, and has no classes to balance; {_choice(labels)}")
         if not labels or (self.label and self.label not in labels):
-            wanted = f"no label {self.label!r}" if self.label else "no label that is a class"
-            raise ValueError(f"the store has {wanted}; {_choice(labels)}")
+            lack = f"no label {self.label!r}" if self.label else "no label that is a class"
+            raise ValueError(f"the store has {lack}; {_choice(labels)}")
         if len(np.unique(self._codes[self._codes >= 0])) < 2:
-            raise ValueError(f"the training rows have fewer than two classes of {self.label or next(iter(labels))!r}")
+            name = self.label or next(iter(labels))
+            raise ValueError(f"the training rows have fewer than two classes of {name!r}; use the sampler 'shuffle'")
 
     @property
     def size(self) -> int:
-        """The labelled rows."""
+        """The number of labelled rows."""
         return int((self._codes >= 0).sum())
 
     def order(self, seed: int, epoch: int) -> Int[np.ndarray, "size"]:
         """Return the rows of an epoch, shuffled."""
         rng, codes = np.random.default_rng([seed, epoch]), self._codes
-        classes = rng.permutation(np.unique(codes[codes >= 0]))  # the first ones get a row more
+        classes = rng.permutation(np.unique(codes[codes >= 0]))  # the first ones may have one row more
         counts = [self.size // len(classes) + (turn < self.size % len(classes)) for turn in range(len(classes))]
-        drawn = [_turns(rng, np.flatnonzero(codes == one), count) for one, count in zip(classes, counts, strict=True)]
+        drawn = [_turns(rng, np.flatnonzero(codes == code), count) for code, count in zip(classes, counts, strict=True)]
         return rng.permutation(np.concatenate(drawn))
 
     @property
@@ -66,7 +67,7 @@ class Balanced:
 
 
 def _turns(rng: np.random.Generator, rows: Int[np.ndarray, "n"], count: int) -> Int[np.ndarray, "count"]:
-    """Return `count` of the rows: one permutation of them after another."""
+    """Return `count` rows: permutations of the rows, one after another."""
     return np.concatenate([rng.permutation(rows) for _ in range(-(-count // len(rows)))])[:count]
 
 

@@ -1,4 +1,4 @@
-"""What a sampler is, what it may choose by, and the registry of samplers."""
+"""The protocol of samplers, the targets that they choose rows by, and their registry."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,29 +14,30 @@ SAMPLERS = Registry("sampler")
 
 
 class Sampler(Protocol):
-    """Gives the rows of every epoch, as a pure function of seed and epoch. It is picklable: workers have one each.
+    """The choice and order of the rows of every epoch, a pure function of seed and epoch.
 
-    `repeats` says whether a batch may hold a row more than once; its copies get other views then.
+    A sampler is picklable, since every worker process has a copy. `repeats` is whether a batch may hold a row more than
+    once; the copies then get different views.
     """
 
     repeats: ClassVar[bool]
 
     @property
     def size(self) -> int:
-        """The number of rows in an epoch, the same in all."""
+        """The number of rows in an epoch, which is the same for all epochs."""
 
     def order(self, seed: int, epoch: int) -> Int[np.ndarray, "size"]:
-        """Return the rows of an epoch in order; a batch is the next `batch_size` of them."""
+        """Return the rows of an epoch in order; each batch takes the next `batch_size` rows."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Targets:
-    """What samplers choose rows by.
+    """The labels and groups by which samplers choose rows.
 
     Attributes:
-      labels: class codes by label, -1 for a row without one.
-      numbers: names of the labels that are no classes.
-      groups: code of the group (person) of every row, negative for none; None where the store has no groups.
+      labels: class codes by label, -1 for a row without that label.
+      numbers: names of the labels that are numbers.
+      groups: code of the group (such as the person) of every row, negative for none; None in a store without groups.
     """
 
     labels: Mapping[str, Int[np.ndarray, "N"]] = dataclasses.field(default_factory=dict)
@@ -45,10 +46,10 @@ class Targets:
 
     @classmethod
     def of(cls, store: Store, split: str, take: np.ndarray | None = None, *, fold: int | None = None) -> "Targets":
-        """Read those of the rows `take` of a split (of a fold), or of all.
+        """Read the targets of the rows `take` (None: all) of a split.
 
         Raises:
-          UserError: there is no such split.
+          UserError: the store has no such split or fold.
         """
         rows = slice(None) if take is None else take
         groups = store.group(split, fold)
@@ -56,8 +57,8 @@ class Targets:
         values = store.labels(split, fold=fold)["labels"][rows] if columns else np.empty((0, 0))
         return cls(
             labels={
-                column.name: np.nan_to_num(values[:, place], nan=-1).astype(np.int64)
-                for place, column in enumerate(columns)
+                column.name: np.nan_to_num(values[:, index], nan=-1).astype(np.int64)
+                for index, column in enumerate(columns)
                 if column.coded
             },
             numbers=tuple(column.name for column in columns if not column.coded),

@@ -1,4 +1,4 @@
-"""One row per person, or whatever else a group is."""
+"""A sampler that keeps the rows of a group, such as a person, out of each other's batches."""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -12,16 +12,16 @@ from mmcl_jax.data.samplers.base import SAMPLERS, Targets
 @SAMPLERS.register("one_per_group")
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class OnePerGroup:
-    """No two rows of a group meet in a batch, where they would be each other's negatives.
+    """A sampler whose batches have at most one row of a group: two rows would be each other's negatives.
 
     A row without a group is a group of its own.
 
     Attributes:
-      targets: of the rows.
-      rows: how many there are.
-      batch_size: global.
-      per: "epoch" takes one random row of every group, another one in the next epoch. "batch" takes all rows, and
-        puts those of one group into different batches.
+      targets: groups of the rows.
+      rows: number of rows.
+      batch_size: global batch size.
+      per: "epoch" draws one random row of every group per epoch. "batch" draws all rows, and puts the rows of a group
+        into different batches.
 
     Raises:
       ValueError: the store has no groups; or a group has more rows than an epoch has batches.
@@ -51,7 +51,7 @@ class OnePerGroup:
 
     @property
     def size(self) -> int:
-        """The number of groups, or, per batch, of rows."""
+        """The number of groups with `per="epoch"`, the number of rows with `per="batch"`."""
         return int(self._codes.max()) + 1 if self.per == "epoch" else self.rows
 
     def order(self, seed: int, epoch: int) -> Int[np.ndarray, "size"]:
@@ -61,10 +61,10 @@ class OnePerGroup:
         if self.per == "epoch":
             _, first = np.unique(codes[shuffled], return_index=True)
             return rng.permutation(shuffled[first])
-        # Rows of a group are made neighbours, and neighbours are dealt to different batches, like cards.
+        # Sorting makes rows of a group neighbours; neighbours are then dealt to different batches, like cards.
         rank = rng.permutation(int(codes.max()) + 1)
-        kept, rest = np.split(shuffled, [self.rows // self.batch_size * self.batch_size])
-        dealt = kept[np.argsort(rank[codes[kept]], kind="stable")].reshape(self.batch_size, -1).T
+        in_batches, rest = np.split(shuffled, [self.rows // self.batch_size * self.batch_size])
+        dealt = in_batches[np.argsort(rank[codes[in_batches]], kind="stable")].reshape(self.batch_size, -1).T
         return np.concatenate([rng.permuted(rng.permutation(dealt), axis=1).reshape(-1), rest])
 
     @property

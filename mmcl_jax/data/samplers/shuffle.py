@@ -1,4 +1,4 @@
-"""Every row once per epoch."""
+"""The default sampler: every row once per epoch."""
 
 import dataclasses
 from typing import ClassVar
@@ -12,7 +12,7 @@ from mmcl_jax.data.samplers.base import SAMPLERS
 @SAMPLERS.register("shuffle")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shuffle:
-    """Every epoch is a fresh permutation of the `rows`.
+    """A sampler whose epochs are fresh permutations of all `rows` rows.
 
     Example:
       >>> Shuffle(rows=5).order(seed=0, epoch=0).tolist()
@@ -25,7 +25,7 @@ class Shuffle:
 
     @property
     def size(self) -> int:
-        """All rows."""
+        """The number of rows."""
         return self.rows
 
     def order(self, seed: int, epoch: int) -> Int[np.ndarray, "size"]:

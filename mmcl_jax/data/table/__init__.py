@@ -1,1 +1,1 @@
-"""Tables: how cells are read, and how rows are encoded."""
+"""Tables: the reading of their cells, and the encoding of their rows."""

@@ -1,4 +1,4 @@
-"""From raw rows to what encoders take, by what was fitted on the training split."""
+"""The encoding of raw rows for encoders, fitted on the training split."""
 
 import dataclasses
 import json
@@ -21,18 +21,18 @@ OUTSIDE_POLICIES = ("keep", "clip", "missing")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """How raw rows become encoded rows; a run keeps it, so that a new row is encoded as its training rows were.
+    """The fitted encoding of a table. A run stores it, so that new rows are encoded like its training rows.
 
     Attributes:
-      schema: the columns.
-      statistics: of the training split.
-      missing: what becomes of missing values: "refuse" raises; "mean" puts in the training mean or most frequent
-        category; "iterative" imputes as MMCL does; with "token" and "indicator" they stay NaN, and the encoder puts in
-        something learned, or a zero and a mark.
-      outside: what becomes of numbers beyond the training range: "keep" them, "clip" them to it, or take them for
-        "missing". A category that no training row has is missing.
-      imputer: the fitted one of "iterative".
-      input: name of the input, for errors.
+      schema: schema with the columns.
+      statistics: statistics of the training split.
+      missing: policy for missing values. "refuse" raises; "mean" fills in the training mean or most frequent category;
+        "iterative" imputes as MMCL does; "token" and "indicator" leave NaN, which the encoder replaces by a learned
+        value, or by a zero and an indicator.
+      outside: policy for numbers outside of the training range: "keep" them, "clip" them to the range, or treat them
+        as "missing". A category that no training row has is always missing.
+      imputer: the fitted imputer, for "iterative".
+      input: name of the input, for messages.
     """
 
     schema: Schema
@@ -54,19 +54,20 @@ class Encoding:
         input: str = "table",
     ) -> "Encoding":
         """Fit the encoding of raw training rows `[N, F]` float64 with NaN for missing."""
-        made = cls(schema=schema, statistics=statistics, missing=missing, outside=outside, input=input)
+        encoding = cls(schema=schema, statistics=statistics, missing=missing, outside=outside, input=input)
         if missing != "iterative":
-            return made
-        return dataclasses.replace(made, imputer=IterativeImputer.fit(made._scaled(np.asarray(table)), input=input))
+            return encoding
+        imputer = IterativeImputer.fit(encoding._scaled(np.asarray(table)), input=input)
+        return dataclasses.replace(encoding, imputer=imputer)
 
     def encode(self, table: np.ndarray) -> np.ndarray:
-        """Encode raw rows `[N, F]` float64 as rows `[N, F]` float32: z-scores, and codes of categories.
+        """Return raw rows `[N, F]` float64 encoded as float32 `[N, F]`: z-scores, and codes of categories.
 
-        z-scores are of logarithms or normal quantiles where a column's `scaling` says so. Ordinal columns are z-scores
-        of their codes.
+        z-scores are of logarithms or normal quantiles if the column's `scaling` is "log" or "quantile". Ordinal columns
+        are z-scores of their codes.
 
         Raises:
-          UserError: a value is missing and the policy is "refuse", or too far from the others for float32.
+          UserError: a value is missing and the policy is "refuse", or its z-score exceeds float32.
         """
         rows = self._scaled(np.asarray(table, np.float64))
         absent = np.isnan(rows)
@@ -76,15 +77,19 @@ class Encoding:
             rows = np.where(absent, self._scaled_fill(), rows)
         if self.imputer is not None:
             rows = np.where(absent, self._valid(self.imputer.fill(rows)), rows)
-        beyond = np.abs(rows) > np.finfo(np.float32).max
-        if beyond.any():
-            row, column = map(int, np.argwhere(beyond)[0])
+        overflow = np.abs(rows) > np.finfo(np.float32).max
+        if overflow.any():
+            row, column = map(int, np.argwhere(overflow)[0])
             value, name = table[row][column], self.schema.columns[column].name
-            check(False, f"Column {name!r} has the value {value:g}, too far from the training rows' to be encoded.")
+            check(
+                False,
+                f"Column {name!r} has the value {value:g}, too far from the training values to be encoded; correct it, "
+                f"or treat it as missing with --config.inputs.{self.input}.outside=missing.",
+            )
         return rows.astype(np.float32)
 
     def check(self, parts: Iterable[np.ndarray]) -> None:
-        """Raise the `UserError` of `encode` if one of the parts of a table, raw rows `[n, F]`, cannot be encoded."""
+        """Raise the `UserError` of `encode` if a part of a table, raw rows `[n, F]`, cannot be encoded."""
         lenient = dataclasses.replace(self, missing="token") if self.missing == "refuse" else self
         absent = np.zeros(len(self.schema.columns), np.int64)
         for part in parts:
@@ -93,18 +98,18 @@ class Encoding:
             self._refuse(absent)
 
     def _refuse(self, absent: np.ndarray) -> None:
-        """Raise `UserError` if a column lacks values, of which `absent` `[F]` are the numbers."""
+        """Raise `UserError` if the number of missing values `absent` `[F]` of a column is not 0."""
         if absent.any():
             column = int(absent.astype(bool).argmax())
             check(
                 False,
-                f"Column {self.schema.columns[column].name!r} has {int(absent[column])} missing values; say what "
-                f"becomes of them with --config.inputs.{self.input}.missing={'|'.join(MISSING_POLICIES[1:])}, or leave "
-                f"the column out with --ignore when preparing.",
+                f"Column {self.schema.columns[column].name!r} has {int(absent[column])} missing values; choose a "
+                f"policy for them with --config.inputs.{self.input}.missing={'|'.join(MISSING_POLICIES[1:])}, or leave "
+                f"the column out with mmcl prepare --ignore.",
             )
 
     def _scaled(self, table: np.ndarray) -> np.ndarray:
-        """Return z-scores, each in its column's scale, and codes; NaN for missing."""
+        """Return z-scores, in the scale of their column, and codes; NaN for missing."""
         statistics = self.statistics
         table = np.where(statistics.unseen(table, self.schema), np.nan, table)
         if self.outside == "clip":
@@ -112,21 +117,21 @@ class Encoding:
             table = np.where(numbers, np.clip(table, statistics.low, statistics.high), table)
         elif self.outside == "missing":
             table = np.where(statistics.outside(table, self.schema), np.nan, table)
-        for place, column in enumerate(self.schema.columns):
+        for index, column in enumerate(self.schema.columns):
             if column.scaling != "standard":
-                table[:, place] = self._rescaled(table[:, place], place)
+                table[:, index] = self._rescaled(table[:, index], index)
         return (table - np.array(statistics.mean)) / np.array(statistics.std)
 
-    def _rescaled(self, values: np.ndarray, place: int) -> np.ndarray:
-        column = self.schema.columns[place]
+    def _rescaled(self, values: np.ndarray, index: int) -> np.ndarray:
+        column = self.schema.columns[index]
         if column.scaling == "log" and (values <= 0).any():
             check(
                 False,
                 f"Column {column.name!r} has the value {np.nanmin(values):g}, which has no logarithm; train with "
-                f"--config.inputs.{self.input}.outside=clip (the smallest training value is taken for it) or "
+                f"--config.inputs.{self.input}.outside=clip (which replaces it by the smallest training value) or "
                 f'missing, or prepare the store with "scaling": "quantile".',
             )
-        quantiles = np.array(self.statistics.quantiles[place] if self.statistics.quantiles else ())
+        quantiles = np.array(self.statistics.quantiles[index] if self.statistics.quantiles else ())
         if column.scaling == "quantile" and len(quantiles) == 0:  # no training row has a value
             return np.where(np.isnan(values), np.nan, 0.0)
         return rescaled(values, column.scaling, quantiles)
@@ -135,16 +140,16 @@ class Encoding:
         return (np.array(self.statistics.fill) - np.array(self.statistics.mean)) / np.array(self.statistics.std)
 
     def _valid(self, rows: np.ndarray) -> np.ndarray:
-        """Return the rows with the values of columns with categories rounded to a valid code."""
+        """Return the rows with every column of categories rounded to valid codes."""
         mean, std = np.array(self.statistics.mean), np.array(self.statistics.std)
-        for place, column in enumerate(self.schema.columns):
+        for index, column in enumerate(self.schema.columns):
             if column.categories:
-                codes = np.rint(rows[:, place] * std[place] + mean[place])
-                rows[:, place] = (np.clip(codes, 0, len(column.categories) - 1) - mean[place]) / std[place]
+                codes = np.rint(rows[:, index] * std[index] + mean[index])
+                rows[:, index] = (np.clip(codes, 0, len(column.categories) - 1) - mean[index]) / std[index]
         return rows
 
     def write(self, directory: Path) -> None:
-        """Write `schema.json`, `statistics.json`, `encoding.json` and, if there is one, `imputer.npz`."""
+        """Write `schema.json`, `statistics.json`, `encoding.json` and, for "iterative", `imputer.npz`."""
         (directory / "schema.json").write_text(self.schema.to_json())
         (directory / "statistics.json").write_text(self.statistics.to_json())
         policies = {"missing": self.missing, "outside": self.outside}
@@ -154,18 +159,18 @@ class Encoding:
 
     @classmethod
     def read(cls, directory: Path) -> "Encoding":
-        """Read what `write` wrote.
+        """Read the files that `write` wrote.
 
         Raises:
           UserError: a file is missing or damaged.
         """
-        read: dict[str, Any] = {}
-        for name, file, how in (
+        parts: dict[str, Any] = {}
+        for name, file, parse in (
             ("schema", "schema.json", Schema.read),
             ("statistics", "statistics.json", Statistics.read),
             ("policies", "encoding.json", lambda path: json.loads(path.read_text())),
             ("imputer", "imputer.npz", lambda path: IterativeImputer.read(path) if path.is_file() else None),
         ):
             with reading(directory / file, "put a copy of the file back"):
-                read[name] = how(directory / file)
-        return cls(**read.pop("policies"), **read)
+                parts[name] = parse(directory / file)
+        return cls(**parts.pop("policies"), **parts)

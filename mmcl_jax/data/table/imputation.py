@@ -16,8 +16,8 @@ class IterativeImputer:
     """Linear regressions, applied in order: value of column `target[t]` = `coefficients[t] @ row + intercept[t]`.
 
     Attributes:
-      initial: `[F]`, what missing values start from: the means.
-      target: `[T]`, the column that each regression gives.
+      initial: `[F]`, the means of the columns, from which missing values start.
+      target: `[T]`, index of the column that each regression predicts.
       coefficients: `[T, F]`, 0 for the column itself.
       intercept: `[T]`.
     """
@@ -31,11 +31,11 @@ class IterativeImputer:
     def fit(
         cls, rows: np.ndarray, *, rounds: int = 10, tolerance: float = 1e-3, input: str = "table"
     ) -> "IterativeImputer":
-        """Fit on training rows `[N, F]` with NaN for missing (Hager et al., CVPR 2023, section 4.1).
+        """Fit the regressions on training rows `[N, F]`, NaN for missing (Hager et al., CVPR 2023, section 4.1).
 
         Missing values start from their column's mean. In each round every column, the one with the fewest missing
-        values first, is regressed on all others (Bayesian ridge regression, by scikit-learn). Rounds
-        end after `rounds`, or when max |X_t - X_{t-1}| / max |X| < `tolerance`. `input` is named in errors.
+        values first, is regressed on all others (Bayesian ridge regression, by scikit-learn). Rounds end
+        after `rounds`, or when max |X_t - X_{t-1}| / max |X| < `tolerance`. `input` is the name in messages.
 
         Raises:
           UserError: there are more than `MOST_COLUMNS` columns; the regressions would not fit into memory.
@@ -48,17 +48,17 @@ class IterativeImputer:
         check(
             columns <= MOST_COLUMNS,
             f"config.inputs.{input}.missing: iterative imputation of {columns} columns takes too much memory; "
-            f"{MOST_COLUMNS} are possible. Take mean, token or indicator.",
+            f"the limit is {MOST_COLUMNS}. Choose mean, token or indicator, or fewer columns.",
         )
         fitted = Fitted(max_iter=rounds, tol=tolerance, keep_empty_features=True, imputation_order="ascending")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the paper stops after so many rounds, too
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the paper stops after a fixed number of rounds, too
             fitted.fit(rows)
-        # One column alone is not regressed, and what a later row lacks is filled with the mean.
+        # A single column has no regression; a missing value of a later row is filled with the mean.
         sequence = getattr(fitted, "imputation_sequence_", [])
         coefficients = np.zeros((len(sequence), columns))
-        for place, (_, others, model) in enumerate(sequence):
-            coefficients[place, others] = model.coef_
+        for step, (_, others, model) in enumerate(sequence):
+            coefficients[step, others] = model.coef_
         return cls(
             initial=np.asarray(fitted.initial_imputer_.statistics_, np.float64),
             target=np.array([target for target, _, _ in sequence], np.int64),
@@ -67,18 +67,18 @@ class IterativeImputer:
         )
 
     def fill(self, rows: np.ndarray) -> np.ndarray:
-        """Return rows `[N, F]` with every NaN replaced. A row's result does not depend on the rows beside it."""
+        """Return rows `[N, F]` with every NaN filled. A row's result does not depend on the other rows."""
         absent = np.isnan(rows)
         rows = np.ascontiguousarray(np.where(absent, self.initial, rows))  # sums depend on the order in memory
         if not absent.any():
             return rows
-        some = np.flatnonzero(absent.any(axis=1))
-        part, lacks = rows[some], absent[some]
+        incomplete = np.flatnonzero(absent.any(axis=1))
+        part, part_absent = rows[incomplete], absent[incomplete]
         for target, coefficients, intercept in zip(self.target, self.coefficients, self.intercept, strict=True):
-            at = lacks[:, target]
-            if at.any():  # a sum along each row, not a matrix product, whose rounding depends on its size
-                part[at, target] = (part[at] * coefficients).sum(axis=1) + intercept
-        rows[some] = part
+            mask = part_absent[:, target]
+            if mask.any():  # a sum along each row, since the rounding of a matrix product depends on its size
+                part[mask, target] = (part[mask] * coefficients).sum(axis=1) + intercept
+        rows[incomplete] = part
         return rows
 
     def write(self, path: Path) -> None:

@@ -1,7 +1,7 @@
-"""How numbers and dates are written, such as 34,5 or 1 234 or 12 mm or 05-Jan-2020.
+"""Notations of numbers and dates, such as 34,5 or 1 234 or 12 mm or 05-Jan-2020.
 
-Nothing is guessed. A declared `Reading` turns texts into numbers. For a column that is written in a way nobody
-declared, `suggest` tries readings and date formats on its cells and names those that work.
+Nothing is guessed. A declared `Reading` turns texts into numbers. For a column in a notation that was not declared,
+`suggest` tries readings and date formats on its cells, and names those that work.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-SHARE = 0.9  # of the cells are numbers in a reading that is named, as in a column that is taken to be of numbers
+SHARE = 0.9  # smallest share of numbers among the cells, for a suggested reading and for an inferred numeric column
 DECIMALS = (".", ",")
 THOUSANDS = (",", ".", " ", "'")
 DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f")
@@ -46,10 +46,10 @@ _OR_CATEGORIES = 'or {"kind": "categorical"}'
 
 
 class Reading(NamedTuple):
-    """How the numbers of a column are written.
+    """The notation of the numbers in a column.
 
-    `decimal` stands before a fraction, `thousands` between groups of three digits ("" for no groups; " " for a blank of
-    any width), and `unit` may stand behind or before the number.
+    `decimal` precedes the fraction, `thousands` separates groups of three digits ("" for no groups; " " for a space of
+    any width), and `unit` may precede or follow the number.
     """
 
     decimal: str = "."
@@ -57,8 +57,8 @@ class Reading(NamedTuple):
     unit: str = ""
 
     def plain(self, texts: pl.Series) -> pl.Series:
-        """Return the numbers as programs write them, such as -1234.5, and null for texts that are no numbers."""
-        texts = texts.str.replace_all("\u2212", "-", literal=True)  # the minus sign of typesetters
+        """Return the numbers in plain notation, such as -1234.5, and null for texts that are not numbers."""
+        texts = texts.str.replace_all("\u2212", "-", literal=True)  # the typographic minus sign
         if self == PLAIN:
             return texts.set(texts.cast(pl.Float64, strict=False).is_null(), None)
         if self.unit:
@@ -72,11 +72,11 @@ class Reading(NamedTuple):
         return texts.str.replace(self.decimal, ".", literal=True)
 
     def numbers(self, texts: pl.Series) -> pl.Series:
-        """Return the numbers as Float64, null for texts that are none; a word such as inf can be a number."""
+        """Return the numbers as Float64, null for texts that are not numbers; words such as inf are numbers."""
         return self.plain(texts).cast(pl.Float64, strict=False)
 
     def declared(self) -> dict[str, str]:
-        """Return the keys of a column that declare it."""
+        """Return the keys of a column's declaration that mean this reading."""
         decimal = {} if self.decimal == PLAIN.decimal else {"decimal": self.decimal}
         return decimal | {key: value for key, value in (("thousands", self.thousands), ("unit", self.unit)) if value}
 
@@ -85,7 +85,7 @@ PLAIN = Reading()
 
 
 class Suggestion(NamedTuple):
-    """What the cells of a column seem to be, `what`, and the `remedy` that would make them be read."""
+    """The presumed content `what` of a column's cells, and the `remedy` that makes them readable."""
 
     what: str
     remedy: str
@@ -95,29 +95,29 @@ class Suggestion(NamedTuple):
 
 
 def days(texts: pl.Series, pattern: str = "") -> pl.Series:
-    """Return dates as days since 1970-01-01, null for what is none; in `pattern`, or else in any of `DATE_FORMATS`."""
+    """Return dates in the format `pattern`, or else in any of `DATE_FORMATS`, as days since 1970-01-01; else null."""
     values = pl.Series(texts.name, [], pl.Float64).extend_constant(None, len(texts))
-    for one in (pattern,) if pattern else DATE_FORMATS:
+    for form in (pattern,) if pattern else DATE_FORMATS:
         if values.null_count() == 0:
             break
-        moments = texts.str.strptime(pl.Datetime, one, strict=False)
+        moments = texts.str.strptime(pl.Datetime, form, strict=False)
         values = values.zip_with(values.is_not_null(), moments.dt.epoch("ms").cast(pl.Float64) / 86_400_000)
     return values
 
 
 def suggest(texts: pl.Series) -> Suggestion | None:
-    """Return what would make these texts numbers or dates, or None if no reading does or the plain one does best.
+    """Return a suggestion for texts that are numbers or dates in another notation; else None.
 
     Args:
-      texts: without nulls.
+      texts: cells without nulls.
     """
     different = texts.unique(maintain_order=True)
     if not len(different) or float(different.str.contains("[0-9]").mean() or 0) < SHARE:  # type: ignore[arg-type]
         return None
     formats = date_formats(different)
     if formats:
-        said = _alternatives(({"format": one}, days(different[:1], one)[0]) for one in formats)
-        return Suggestion(f"a date, such as {_quoted(different[0])}", f"declare {said} in --schema, {_OR_CATEGORIES}")
+        keys = _alternatives(({"format": form}, days(different[:1], form)[0]) for form in formats)
+        return Suggestion(f"a date, such as {_quoted(different[0])}", f"declare {keys} in --schema, {_OR_CATEGORIES}")
     limited = different.str.contains(_LIMIT)
     readings = _readings(different.str.replace(_LIMIT, ""))
     if limited.any() and readings:
@@ -132,48 +132,48 @@ def suggest(texts: pl.Series) -> Suggestion | None:
     if not readings or PLAIN in readings:
         return None
     example = different.filter(PLAIN.numbers(different).is_null())[0]
-    said = _alternatives((one.declared(), one.numbers(pl.Series([example]))[0]) for one in readings)
-    table = [words for words in map(_options, readings) if words]
-    wide = f" (or give {' or '.join(table)} for the whole table)" if table else ""
+    keys = _alternatives((reading.declared(), reading.numbers(pl.Series([example]))[0]) for reading in readings)
+    options = [words for words in map(_options, readings) if words]
+    for_table = f" (or give {' or '.join(options)} for the whole table)" if options else ""
     mark = " with commas" if "," in example else f" with the unit {readings[0].unit!r}" if readings[0].unit else ""
     return Suggestion(
         f"numbers written{mark or ' in groups'}, such as {_quoted(example)}",
-        f"declare {said} in --schema{wide}, {_OR_CATEGORIES}",
+        f"declare {keys} in --schema{for_table}, {_OR_CATEGORIES}",
     )
 
 
 def whole_dates(texts: pl.Series) -> Suggestion | None:
-    """Return the suggestion for whole numbers that are all dates, such as 20200105, and None for other ones."""
+    """Return the suggestion for whole numbers that are all dates, such as 20200105; else None."""
     if not len(texts) or not texts.str.contains(r"^(?:1[5-9]|2[0-4])[0-9]{6}(?:[0-9]{6})?$").all():
         return None
     different = texts.unique(maintain_order=True)
-    formats = [one for one in _WHOLE_DAYS if days(different, one).null_count() == 0]
+    formats = [form for form in _WHOLE_DAYS if days(different, form).null_count() == 0]
     if not formats:
         return None
-    said = _alternatives(({"format": one}, days(different[:1], one)[0]) for one in formats)
+    keys = _alternatives(({"format": form}, days(different[:1], form)[0]) for form in formats)
     what = f"dates written as whole numbers, such as {_quoted(different[0])}"
-    return Suggestion(what, f'declare {said} in --schema, or {{"kind": "continuous"}} or {{"kind": "categorical"}}')
+    return Suggestion(what, f'declare {keys} in --schema, or {{"kind": "continuous"}} or {{"kind": "categorical"}}')
 
 
 def date_formats(different: pl.Series) -> list[str]:
-    """Return the formats in which every one of the texts is a date, day first before month first."""
-    found: dict[tuple, str] = {}
+    """Return the formats in which all texts are dates; the day-first formats precede the month-first ones."""
+    formats: dict[tuple, str] = {}
     for day, time in itertools.product(_DAYS, _TIMES[1:] if ":" in different[0] else _TIMES[:1]):
-        one = day + time
-        if days(different[:1], one)[0] is None:
+        form = day + time
+        if days(different[:1], form)[0] is None:
             continue
-        values = days(different, one)
+        values = days(different, form)
         years = pl.select(pl.from_epoch((values * 86400).cast(pl.Int64), "s")).to_series().dt.year()
         if values.null_count() == 0 and years.is_between(*_YEARS).all():
             month_first = day.lower().find("m") < day.find("d")
-            found.setdefault((month_first, *values), one)  # %b and %B read May alike
-    return list(found.values())
+            formats.setdefault((month_first, *values), form)  # %b and %B read May alike
+    return list(formats.values())
 
 
 def _readings(different: pl.Series) -> list[Reading]:
-    """Return the readings in which most of the texts are numbers, and as many as in any; the plain one first.
+    """Return the readings that turn the most texts into numbers, if these are at least `SHARE`; the plain one first.
 
-    Of two readings that give the same numbers, the simpler one is named.
+    Of readings with the same numbers, only the simplest is returned.
     """
     shares: dict[Reading, float] = {}
     values: dict[Reading, pl.Series] = {}
@@ -184,15 +184,15 @@ def _readings(different: pl.Series) -> list[Reading]:
     most = max(shares.values())
     if most < SHARE:
         return []
-    kept: list[Reading] = []
+    best: list[Reading] = []
     for reading, share in shares.items():
-        if share == most and not any(values[reading].equals(values[one], null_equal=True) for one in kept):
-            kept.append(reading)
-    return kept
+        if share == most and not any(values[reading].equals(values[other], null_equal=True) for other in best):
+            best.append(reading)
+    return best
 
 
 def _units(different: pl.Series) -> list[str]:
-    """Return the unit that most texts have behind or before a number, if they have."""
+    """Return the most frequent unit before or after the numbers, as a list of at most one."""
     signed = different.str.replace("\u2212", "-", literal=True)
     before = signed.str.extract(_CURRENCY).drop_nulls()
     blank, behind = signed.str.extract(_UNIT, 1), signed.str.extract(_UNIT, 2)
@@ -201,7 +201,7 @@ def _units(different: pl.Series) -> list[str]:
         return []
     unit = counts["unit"][0]
     apart = bool((blank.filter((behind == unit).fill_null(False)) != "").any())
-    # Without a blank between, letters behind a few numbers may be their name: 2D and 3D, 4wd.
+    # Letters that follow a few numbers without a space may be part of a name: 2D, 3D, 4wd.
     is_unit = apart or f" {unit} " in _COMMON_UNITS or not unit.isalpha() or len(different) > _FEW
     return [unit] if is_unit and len(unit) <= _LONGEST_UNIT else []
 
@@ -214,24 +214,24 @@ def _of_several_units(different: pl.Series) -> bool:
 
 def _alternatives(pairs: Iterable[tuple[dict[str, str], float]]) -> str:
     pairs = list(pairs)
-    words = [json.dumps(said, ensure_ascii=False) for said, _ in pairs]
+    words = [json.dumps(keys, ensure_ascii=False) for keys, _ in pairs]
     if len(pairs) == 1:
         return words[0]
-    read = [_shown(said, value) for said, value in pairs]
+    read = [_shown(keys, value) for keys, value in pairs]
     return " or ".join(f"{word} (which reads {value})" for word, value in zip(words, read, strict=True))
 
 
-def _shown(said: dict[str, str], value: float) -> str:
-    if "format" in said:
+def _shown(keys: dict[str, str], value: float) -> str:
+    if "format" in keys:
         moment = pl.select(pl.from_epoch(pl.lit(round(value * 86400)), "s")).item()
         return moment.isoformat(" ").removesuffix(" 00:00:00")
     return f"{value:.15g}"
 
 
 def _options(reading: Reading) -> str:
-    """Return the command-line options that declare a reading for the whole table; "" if it has a unit."""
-    said = reading.declared()
-    return "" if reading.unit else " ".join(f"--{key} {shlex.quote(value)}" for key, value in said.items())
+    """Return the command-line options that declare a reading for the whole table; "" for a reading with a unit."""
+    marks = reading.declared()
+    return "" if reading.unit else " ".join(f"--{key} {shlex.quote(value)}" for key, value in marks.items())
 
 
 def _quoted(text: str, most: int = 60) -> str:

@@ -1,4 +1,4 @@
-"""What the training split says about each column."""
+"""Statistics of each column over the training split."""
 
 import dataclasses
 import json
@@ -13,17 +13,17 @@ from mmcl_jax.errors import check
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """Per column, over the training rows that have a value.
+    """Statistics per column, over the training rows that have a value.
 
     Attributes:
-      mean: of the values in the scale of the column (its `scaling`); 0 for categorical and boolean columns, which are
-        not scaled.
-      std: population standard deviation (ddof 0); 1 for those, and where all values are equal.
-      fill: the mean, or the code of the most frequent category: what the policy "mean" puts in.
+      mean: mean of the values in the scale of the column (its `scaling`); 0 for categorical and boolean columns, which
+        are not standardised.
+      std: population standard deviation (ddof 0) in that scale; 1 for those columns, and where all values are equal.
+      fill: the value that the policy "mean" fills in: the mean, or the code of the most frequent category.
       low: smallest value.
       high: largest value.
-      counts: of a column with categories, rows of each; () for the others.
-      quantiles: of a column with that scaling, its landmarks; () for the others.
+      counts: number of rows per category; () for a column without categories.
+      quantiles: landmarks of a column with the scaling "quantile"; () for other columns.
     """
 
     mean: tuple[float, ...]
@@ -36,48 +36,52 @@ class Statistics:
 
     @classmethod
     def fit(cls, table: np.ndarray, schema: Schema) -> "Statistics":
-        """Fit raw training rows `[N, F]` float64 with NaN for missing; zeros for a column without values.
+        """Return the statistics of raw training rows `[N, F]` float64, NaN for missing; an empty column has zeros.
 
         Raises:
-          UserError: naming the column whose values are too large.
+          UserError: a column has values that are too large.
         """
-        found: dict[str, list] = {field.name: [] for field in dataclasses.fields(cls)}
+        statistics: dict[str, list] = {field.name: [] for field in dataclasses.fields(cls)}
         for values, column in zip(table.T, schema.columns, strict=True):
-            seen = values[~np.isnan(values)]
-            counts = np.bincount(seen.astype(int), minlength=len(column.categories)) if column.coded else np.zeros(0)
-            quantiles = landmarks(seen) if column.scaling == "quantile" and len(seen) else np.zeros(0)
-            seen = seen if len(seen) else np.full(1, 1.0 if column.scaling == "log" else 0.0)
-            found["low"].append(float(seen.min()))
-            found["high"].append(float(seen.max()))
-            found["quantiles"].append(tuple(map(float, quantiles)))
+            observed = values[~np.isnan(values)]
+            counts = (
+                np.bincount(observed.astype(int), minlength=len(column.categories)) if column.coded else np.zeros(0)
+            )
+            quantiles = landmarks(observed) if column.scaling == "quantile" and len(observed) else np.zeros(0)
+            observed = observed if len(observed) else np.full(1, 1.0 if column.scaling == "log" else 0.0)
+            statistics["low"].append(float(observed.min()))
+            statistics["high"].append(float(observed.max()))
+            statistics["quantiles"].append(tuple(map(float, quantiles)))
             if column.scaling == "log" or len(quantiles):
-                seen = rescaled(seen, column.scaling, quantiles)
+                observed = rescaled(observed, column.scaling, quantiles)
             with np.errstate(over="ignore"):
-                std = float(seen.std())
+                std = float(observed.std())
             check(
                 np.isfinite(std),
-                f"Column {column.name!r} has values up to {np.abs(seen).max():g}, whose squares are no numbers; "
+                f"Column {column.name!r} has values up to {np.abs(observed).max():g}, whose squares overflow; "
                 f"give them in another unit, or leave the column out with --ignore.",
             )
             scaled = column.width == 1
-            found["mean"].append(float(seen.mean()) if scaled else 0.0)
-            found["std"].append(std if scaled and seen.min() < seen.max() else 1.0)
-            found["fill"].append(float(counts.argmax() if counts.size else 0) if column.coded else float(seen.mean()))
-            found["counts"].append(tuple(map(int, counts)))
-        return cls(**{name: tuple(values) for name, values in found.items()})
+            statistics["mean"].append(float(observed.mean()) if scaled else 0.0)
+            statistics["std"].append(std if scaled and observed.min() < observed.max() else 1.0)
+            statistics["fill"].append(
+                float(counts.argmax() if counts.size else 0) if column.coded else float(observed.mean())
+            )
+            statistics["counts"].append(tuple(map(int, counts)))
+        return cls(**{name: tuple(values) for name, values in statistics.items()})
 
     def unseen(self, table: np.ndarray, schema: Schema) -> np.ndarray:
-        """Return which values `[N, F]` of raw rows are categories that no training row has."""
+        """Return the mask `[N, F]` of values in raw rows that are categories without a training row."""
         result = np.zeros(table.shape, bool)
-        for place, (column, counts) in enumerate(zip(schema.columns, self.counts, strict=True)):
+        for index, (column, counts) in enumerate(zip(schema.columns, self.counts, strict=True)):
             if column.coded:
                 absent = np.array([count == 0 for count in counts])
-                present = ~np.isnan(table[:, place])
-                result[present, place] = absent[table[present, place].astype(int)]
+                present = ~np.isnan(table[:, index])
+                result[present, index] = absent[table[present, index].astype(int)]
         return result
 
     def outside(self, table: np.ndarray, schema: Schema) -> np.ndarray:
-        """Return which numbers `[N, F]` of raw rows lie beyond the range of the training rows."""
+        """Return the mask `[N, F]` of numbers in raw rows that lie outside of the training rows' range."""
         numbers = np.array([not column.coded for column in schema.columns], bool)
         return numbers & ((table < np.array(self.low)) | (table > np.array(self.high)))
 

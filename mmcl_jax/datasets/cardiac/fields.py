@@ -1,16 +1,16 @@
 """The fields of UK Biobank that become the cardiac table.
 
-The list is that of the released code: 68 numbers, 18 yes/no and 32 choices, 118 in all. The paper counts 117 (24 of
-them morphometric) and in another place 120, and its own list is in a supplement; which field it leaves out is not
-known. Neither is which 24 it calls morphometric: tagged here are the 23 that measure the size of the body or of the
-ventricles. Age is not on the list. The 10 image-derived values came from a file of the authors; fields 24100-24109, in
-which UK Biobank has since returned the same measures, stand for them.
+The list is that of the released code: 68 numbers, 18 yes/no and 32 choices, 118 in all. The paper counts 117 fields (24
+of them morphometric), in another section 120, and lists them in a supplement. It is not known which field it lacks, or
+which 24 it calls morphometric; the 23 fields that measure the size of the body or of the ventricles have the tag
+here. Age is not on the list. The 10 image-derived values came from a file of the authors; here they are fields
+24100-24109, in which UK Biobank has since returned the same measures.
 
-Most field numbers were found in public listings of the Data Showcase; these were not, so compare them with your own:
+Most field numbers are in public listings of the Data Showcase. These are not, so compare them with your own export:
 12143, 12144, 12336, 12338, 12340, 20403, 20414, 20416, 22330, 22333, 22334, 23283.
 
-Names are close to those of the Data Showcase. The rules for values are the released code's: which answers mean less
-than one, what a question that was not asked stands for, and beyond which limits a measurement is taken for an error.
+Names are close to those of the Data Showcase. The rules for values are the released code's: the answers that mean less
+than one, the value of a question that was not asked, and the limits of plausible measurements.
 """
 
 import math
@@ -21,7 +21,7 @@ from mmcl_jax.datasets.cardiac.ukb import Field
 
 BODY = ("body", "morphometric")
 HEART = ("heart", "morphometric")
-UNKNOWN = (-1, -3, -818, -121)  # do not know and prefer not to answer, in both questionnaires
+UNKNOWN = (-1, -3, -818, -121)  # "do not know" and "prefer not to answer", in both questionnaires
 
 
 def _measured(theme: str | tuple[str, ...], unit: str, *named: tuple[str, int], low: float = -math.inf) -> list[Field]:
@@ -29,7 +29,7 @@ def _measured(theme: str | tuple[str, ...], unit: str, *named: tuple[str, int], 
     return [Field(name, (number,), unit=unit, tags=tags, low=low) for name, number in named]
 
 
-def _asked(theme: str, name: str, number: int, unit: str, **rules: Any) -> Field:
+def _question(theme: str, name: str, number: int, unit: str, **rules: Any) -> Field:
     return Field(name, (number,), unit=unit, tags=(theme,), missing=UNKNOWN, **rules)
 
 
@@ -38,7 +38,7 @@ def _choice(theme: str, name: str, number: int, coding: Mapping[int, str], *none
     return Field(name, (number,), how="choice", tags=(theme,), coding=coding, missing=missing, **rules)
 
 
-def _told(name: str, ids: tuple[int, ...], code: int, *evidence: int, theme: str = "diagnoses") -> Field:
+def _reported(name: str, ids: tuple[int, ...], code: int, *evidence: int, theme: str = "diagnoses") -> Field:
     return Field(name, ids, how="any of", tags=(theme,), missing=UNKNOWN, codes=(code,), evidence=evidence)
 
 
@@ -83,7 +83,7 @@ STAIRS = (
 )
 DRINKS = ("daily or almost daily", "3 or 4 times a week", "1 or 2 times a week", "1 to 3 times a month",
           "special occasions only", "never")  # fmt: skip
-MEDICINES = (6153, 6177)  # asked of women and of men
+MEDICINES = (6153, 6177)  # the question for women, and the question for men
 OPERATIONS = (
     1069, 1070, 1071, *range(1095, 1111), 1393, 1476, 1479, 1514, 1515, 1516, 1523, 1524, 1545, *range(1548, 1556),
     1599, 1604,
@@ -98,8 +98,8 @@ NUMBERS = [
     *_measured(BODY, "kg", ("Whole body fat mass", 23100), ("Whole body fat-free mass", 23101)),
     *_measured(BODY, "kg", ("Whole body water mass", 23102)),
     *_measured(BODY, "kg/m2", ("Body mass index", 21001)),
-    _asked("diet", "Cooked vegetable intake", 1289, "tablespoons/day", below=(-10,)),
-    _asked("diet", "Salad / raw vegetable intake", 1299, "tablespoons/day", below=(-10,)),
+    _question("diet", "Cooked vegetable intake", 1289, "tablespoons/day", below=(-10,)),
+    _question("diet", "Salad / raw vegetable intake", 1299, "tablespoons/day", below=(-10,)),
     Field("Cardiac operations performed", (20004,), how="count of", tags=("diagnoses",), codes=OPERATIONS),
     *_measured(BODY, "g", ("Total mass", 23283), low=100),
     *_measured("body", "kJ", ("Basal metabolic rate", 23105), low=10),
@@ -117,12 +117,12 @@ NUMBERS = [
     *_measured("heart", "L/min/m2", ("Cardiac index", 22425)),
     *_measured("heart", "bpm", ("Average heart rate", 22426)),
     *_measured(BODY, "m2", ("Body surface area", 22427)),
-    _asked("activity", "Duration of walks", 874, "min/day", unasked=0, unasked_where=864, high=1000),
-    _asked("activity", "Duration of moderate activity", 894, "min/day", unasked=0, unasked_where=884, high=1000),
-    _asked("activity", "Duration of vigorous activity", 914, "min/day", unasked=0, unasked_where=904, high=1000),
-    _asked("activity", "Time spent watching television", 1070, "h/day", below=(-10,), unasked=0),
-    _asked("activity", "Time spent using computer", 1080, "h/day", below=(-10,), unasked=0),
-    _asked("activity", "Time spent driving", 1090, "h/day", below=(-10,), unasked=0),
+    _question("activity", "Duration of walks", 874, "min/day", unasked=0, unasked_where=864, high=1000),
+    _question("activity", "Duration of moderate activity", 894, "min/day", unasked=0, unasked_where=884, high=1000),
+    _question("activity", "Duration of vigorous activity", 914, "min/day", unasked=0, unasked_where=904, high=1000),
+    _question("activity", "Time spent watching television", 1070, "h/day", below=(-10,), unasked=0),
+    _question("activity", "Time spent using computer", 1080, "h/day", below=(-10,), unasked=0),
+    _question("activity", "Time spent driving", 1090, "h/day", below=(-10,), unasked=0),
     *_measured("pulse wave", "bpm", ("Heart rate during PWA", 12673)),
     *_measured(
         "pulse wave",
@@ -143,9 +143,9 @@ NUMBERS = [
     *_measured("pulse wave", "mL", ("Stroke volume during PWA", 12686)),
     *_measured("pulse wave", "mmHg", ("Mean arterial pressure during PWA", 12687)),
     *_measured("pulse wave", "L/min/m2", ("Cardiac index during PWA", 12702)),
-    _asked("sleep", "Sleep duration", 1160, "h/day"),
-    _asked("smoking", "Exposure to tobacco smoke at home", 1269, "h/week", unasked=7, high=50),
-    _asked("smoking", "Exposure to tobacco smoke outside home", 1279, "h/week", unasked=7, high=50),
+    _question("sleep", "Sleep duration", 1160, "h/day"),
+    _question("smoking", "Exposure to tobacco smoke at home", 1269, "h/week", unasked=7, high=50),
+    _question("smoking", "Exposure to tobacco smoke outside home", 1279, "h/week", unasked=7, high=50),
     Field("Pack years of smoking", (20161,), unit="years", tags=("smoking",), unasked=0),
     Field("Pack years as proportion of life span exposed to smoking", (20162,), tags=("smoking",), unasked=0),
     *_measured(HEART, "mL", ("LVEDV", 24100), ("LVESV", 24101), ("LVSV", 24102)),
@@ -160,16 +160,16 @@ YES_OR_NO = [
     _choice("anxiety", "Worrier / anxious feelings", 1980, YES_NO),
     _choice("health", "Shortness of breath walking on level ground", 4717, YES_NO),
     _choice("body", "Sex", 31, _numbered(0, "female", "male")),
-    _told("Diabetes diagnosed by doctor", (2443,), 1, 2976),
-    _told("Heart attack diagnosed by doctor", (6150,), 1, 3894, 42000, 42002, 42004),
-    _told("Angina diagnosed by doctor", (6150,), 2, 3627),
-    _told("Stroke diagnosed by doctor", (6150,), 3, 4056, 42006, 42008, 42010, 42012),
-    _told("High blood pressure diagnosed by doctor", (6150,), 4, 2966),
-    _told("Cholesterol lowering medication", MEDICINES, 1, theme="medication"),
-    _told("Blood pressure medication", MEDICINES, 2, theme="medication"),
-    _told("Insulin", MEDICINES, 3, theme="medication"),
-    _told("Hormone replacement therapy", MEDICINES, 4, theme="medication"),
-    _told("Oral contraceptive pill or minipill", MEDICINES, 5, theme="medication"),
+    _reported("Diabetes diagnosed by doctor", (2443,), 1, 2976),
+    _reported("Heart attack diagnosed by doctor", (6150,), 1, 3894, 42000, 42002, 42004),
+    _reported("Angina diagnosed by doctor", (6150,), 2, 3627),
+    _reported("Stroke diagnosed by doctor", (6150,), 3, 4056, 42006, 42008, 42010, 42012),
+    _reported("High blood pressure diagnosed by doctor", (6150,), 4, 2966),
+    _reported("Cholesterol lowering medication", MEDICINES, 1, theme="medication"),
+    _reported("Blood pressure medication", MEDICINES, 2, theme="medication"),
+    _reported("Insulin", MEDICINES, 3, theme="medication"),
+    _reported("Hormone replacement therapy", MEDICINES, 4, theme="medication"),
+    _reported("Oral contraceptive pill or minipill", MEDICINES, 5, theme="medication"),
     _choice("diagnoses", "Pace-maker", 3079, YES_NO),
     _choice("diagnoses", "Ever had diabetes (type I or type II)", 120007, YES_NO),
     _choice("health", "Long-standing illness, disability or infirmity", 2188, YES_NO),

@@ -3,9 +3,9 @@
 root/table.csv                      the main table: eid, 31-0.0, 21002-2.0, ..., 41270-0.0, 41270-0.1, ...
 root/images/<eid>/sa.nii.gz         the short-axis cine, as the usual conversion makes it; or
 root/images/<eid>/*.dcm             one file per slice and frame; or
-root/images/<eid>_20209_2_0.zip     the same as UK Biobank ships it
-root/frames.csv                     eid,es_frame: where end-systole is, for subjects without sa_ES.nii.gz or
-seg_sa.nii.gz beside their cine
+root/images/<eid>_20209_2_0.zip     these DICOM files as UK Biobank ships them
+root/frames.csv                     eid,es_frame: the end-systolic frame, for subjects without sa_ES.nii.gz or
+                                    seg_sa.nii.gz beside their cine
 """
 
 import functools
@@ -45,54 +45,55 @@ def cardiac(
     split_as: CardiacSplit = "paper",
     seed: int = 2023,
 ) -> Recipe:
-    """Join the subjects that have a cine and a row of the table, with both labels.
+    """Return the recipe of all subjects that have a cine and a row of the table, with both labels.
 
-    A subject is positive whose hospital diagnoses, past or future, have a code of the list; who has no diagnosis is
-    negative. Fields that the table does not have, and those with values for too few subjects, are left out and named in
-    the steps, as is every rule that changed values. Missing values stay missing.
+    A subject is positive if a hospital diagnosis, past or future, is in the list of codes, and negative otherwise, also
+    without any diagnosis. Fields that the table lacks, and fields with values for too few subjects, are left out and
+    named in the steps, as is every rule that changed values. Missing values stay missing.
 
     Args:
       root: folder of the raw files, as above.
-      target: label to stratify splits and balance subsets by; it comes first.
+      target: the label that splits are stratified and subsets are balanced by; it comes first.
       code_list: see `icd10.codes`.
-      channels: see `read_heart`, also for `clip` and `es_share`.
+      channels: see `read_heart`, as for `clip` and `es_share`.
       clip: percentile to clip images at.
-      es_share: where to assume end-systole if nothing says it.
-      ethnicity: only subjects of this code are kept, 1001 (British) as in the released code; None keeps all.
-      visits: of these, the first with a value counts. The released code takes the imaging visit alone, (2,), but for
-        what was asked only at the first, and says in its text that the first visit stands in.
-      min_coverage: share of the subjects that a field must have values of.
-      split_as: see `cardiac_splits.split`; subsets see `cardiac_splits.subsets`.
-      seed: of splits and subsets.
+      es_share: share of the beat after which end-systole is assumed if no file names its frame.
+      ethnicity: code of the subjects to keep, 1001 (British) as in the released code; None keeps all subjects.
+      visits: visits in order of preference; the first with a value is used. The released code uses the imaging visit
+        alone, (2,), except for questions that were asked only at the first visit; its text says that the first visit
+        fills gaps.
+      min_coverage: smallest share of subjects with values of a field that is used.
+      split_as: see `splits.split`; `splits.subsets` describes the subsets.
+      seed: seed of splits and subsets.
 
     Raises:
       UserError: naming the file, column or subject that is wrong.
     """
-    check(target in LABELS, f"The target must be one of {', '.join(LABELS)}, not {target!r}.")
-    check(0 <= min_coverage <= 1, f"The coverage must be a share from 0 to 1, not {min_coverage}.")
+    check(target in LABELS, f"--dataset.target must be one of {', '.join(LABELS)}, not {target!r}.")
+    check(0 <= min_coverage <= 1, f"--dataset.min_coverage must be a share from 0 to 1, not {min_coverage}.")
     hearts = find_hearts(root / "images")
     needed = {number for field in FIELDS for number in field.needs} | {icd10.DIAGNOSES, ETHNICITY}
     table = UkbTable(root / "table.csv", needed, list(hearts))
     steps = [Step("subjects with a short-axis cine", table.total, len(table.rows))]
-    if alone := sorted(hearts.keys() - set(table.rows["eid"]), key=int):
-        what = f"{len(alone)} cines without a row of the table are left out: {_listed(alone)}"
-        steps.append(Step(what, len(table.rows), len(table.rows)))
+    if without_row := sorted(hearts.keys() - set(table.rows["eid"]), key=int):
+        description = f"{len(without_row)} cines without a row of the table are left out: {_listed(without_row)}"
+        steps.append(Step(description, len(table.rows), len(table.rows)))
     if ethnicity is not None:
         steps.append(_only(table, ethnicity))
-    check(len(table.rows) > 0, f"No subject of {table.path} is left.")
+    check(len(table.rows) > 0, f"No subject of {table.path} has a cine and passes --dataset.ethnicity={ethnicity}.")
     columns, declared = _features(table, visits, min_coverage, steps)
     eids = table.rows["eid"]
     diagnoses = table.columns(icd10.DIAGNOSES)
     check(bool(diagnoses), f"The table {table.path} has no diagnoses (41270-0.0, 41270-0.1, ...).")
     labels: list[str] = [target, *(label for label in LABELS if label != target)]
-    made = {label: icd10.diagnosed(table.rows, diagnoses, icd10.codes(label, code_list)) for label in labels}
-    rows = pl.DataFrame({"eid": eids, "image": [hearts[eid] for eid in eids], **made, **columns})
+    diagnosed = {label: icd10.diagnosed(table.rows, diagnoses, icd10.codes(label, code_list)) for label in labels}
+    rows = pl.DataFrame({"eid": eids, "image": [hearts[eid] for eid in eids], **diagnosed, **columns})
     rows = rows.sort(pl.col("eid").cast(pl.Int64))
     positive = rows[target].to_numpy()
     parts = split(positive, split_as, seed)
     frames = root / "frames.csv"
     if frames.is_file():
-        es_frames(frames)  # so that a wrong one is refused once, and not with every image
+        es_frames(frames)  # an invalid table is refused once, not once per image
     reader = functools.partial(
         read_heart, channels=channels, clip=clip, es_share=es_share, frames=frames if frames.is_file() else None
     )
@@ -116,25 +117,29 @@ def cardiac(
 
 
 def find_hearts(images: Path) -> dict[str, str]:
-    """Return the path of the cine below `images`, by subject: NIfTI before DICOM before a zip, visit 2 before 3."""
+    """Return the path of each subject's cine below `images`; NIfTI is preferred to DICOM to a zip, visit 2 to 3."""
     check(images.is_dir(), f"The image folder {images} does not exist.")
-    found: dict[str, str] = {}
+    cines: dict[str, str] = {}
     for entry in sorted(images.iterdir()):
         if entry.name.isdigit() and entry.is_dir():
             names = sorted(file.name for file in entry.iterdir())
             dicoms = [name for name in names if name.endswith(".dcm")]
             cine = ["sa.nii.gz"] if "sa.nii.gz" in names else dicoms[:1]
             if cine:
-                found[entry.name] = f"{entry.name}/{cine[0]}"
+                cines[entry.name] = f"{entry.name}/{cine[0]}"
         elif match := _ZIP.fullmatch(entry.name):
-            found.setdefault(match[1], entry.name)
-    check(bool(found), f"The folder {images} has no <eid>/sa.nii.gz, no <eid>/*.dcm and no <eid>_20209_2_0.zip.")
-    return found
+            cines.setdefault(match[1], entry.name)
+    check(bool(cines), f"The folder {images} has no <eid>/sa.nii.gz, no <eid>/*.dcm and no <eid>_20209_2_0.zip.")
+    return cines
 
 
 def _only(table: UkbTable, ethnicity: int) -> Step:
     names = table.columns(ETHNICITY, (0,))
-    check(bool(names), f"The table {table.path} has no column {ETHNICITY}-0.0 (ethnic background); keep all with None.")
+    check(
+        bool(names),
+        f"The table {table.path} has no column {ETHNICITY}-0.0 (ethnic background); keep all subjects with "
+        "--dataset.ethnicity=None.",
+    )
     before = len(table.rows)
     table.keep(table.rows[names[0]].cast(pl.Float64, strict=False).eq_missing(float(ethnicity)))
     return Step(f"subjects of ethnic background {ethnicity}", before, len(table.rows))
@@ -144,23 +149,27 @@ def _features(
     table: UkbTable, visits: tuple[int, ...], min_coverage: float, steps: list[Step]
 ) -> tuple[dict[str, pl.Series], dict[str, Declared]]:
     subjects = len(table.rows)
-    there = [field for field in FIELDS if any(map(table.has, field.ids))]
-    if absent := [field.name for field in FIELDS if field not in there]:
+    available = [field for field in FIELDS if any(map(table.has, field.ids))]
+    if absent := [field.name for field in FIELDS if field not in available]:
         steps.append(Step(f"{len(absent)} fields are not in the table: {_listed(absent)}", subjects, subjects))
-    columns = {field.name: table.values(field, visits) for field in there}
-    for what, changed in table.done.items():
-        total = f"{sum(changed.values()):,} values {what}"
+    columns = {field.name: table.values(field, visits) for field in available}
+    for rule, changed in table.changes.items():
+        total = f"{sum(changed.values()):,} values {rule}"
         steps.append(Step(f"{total}: {_listed([f'{name} {n:,}' for name, n in changed.items()])}", subjects, subjects))
     declared = {}
-    for field in there:
+    for field in available:
         coverage = 1 - columns[field.name].null_count() / subjects
         declared[field.name] = _declared(field, columns[field.name])
         if coverage < min_coverage:
             declared[field.name] = Declared(role="ignore")
-            why = f"{field.name} has values of {coverage:.1%} of subjects, fewer than {min_coverage:.0%}: left out"
-            steps.append(Step(why, subjects, subjects))
+            reason = f"{field.name} has values of {coverage:.1%} of subjects, fewer than {min_coverage:.0%}: left out"
+            steps.append(Step(reason, subjects, subjects))
     used = [name for name, column in declared.items() if column.role == "feature"]
-    check(bool(used), f"No field of the table {table.path} has values of {min_coverage:.0%} of subjects.")
+    check(
+        bool(used),
+        f"No field of the table {table.path} has values of {min_coverage:.0%} of subjects; lower "
+        "--dataset.min_coverage.",
+    )
     return columns, declared
 
 

@@ -1,4 +1,4 @@
-"""DVM-CAR: car advertisements, with one image each, as MMCL (Hager et al., CVPR 2023) prepared them."""
+"""DVM-CAR: car advertisements with one image each, as MMCL (Hager et al., CVPR 2023) prepared them."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ CONTINUOUS = (
 CATEGORICAL = ("Color", "Bodytype", "Gearbox", "Fuel_type")
 MORPHOMETRIC = ("Wheelbase", "Height", "Width", "Length", "Bodytype")
 LABEL = "Genmodel_ID"
-IMAGE_SIZE = (300, 300)  # of the published files; the released code crops and blurs these, and then resizes to 128
+IMAGE_SIZE = (300, 300)  # of the published files, which the released code crops and blurs before it resizes to 128
 GROUPS = ("all", "morphometric", "non-morphometric")
 _UNITS = dict.fromkeys(SIZES, "mm") | {
     "Price": "GBP",
@@ -58,41 +58,41 @@ def dvm(
     min_ads: int = 100,
     columns: str = "all",
 ) -> Recipe:
-    """Join and clean the tables of DVM-CAR V2.0 for the prediction of a car's model from its image.
+    """Return the recipe of DVM-CAR V2.0, for the prediction of a car's model from its image.
 
-    Expects the published files: `Ad_table.csv`, `Ad_table (extra).csv`, `Image_table.csv` and `Price_table.csv` in
+    It reads the published files: `Ad_table.csv`, `Ad_table (extra).csv`, `Image_table.csv` and `Price_table.csv` in
     `root/tables_V2.0`, `root/tables` or `root`, and the images in `root/resized_DVM/<make>/<model>/<year>/<colour>/`.
 
     Where the paper and the published notebook differ, this follows the notebook, because the published split lists,
     and so the published numbers, come from it:
 
     - The image is the first of the advertisement in Image_table, not a random one.
-    - There are 17 features, with year of registration, month of advertisement and colour; the paper speaks of 16, and
-      of none that tells the model year.
-    - Advertisements with a missing value are dropped, not imputed, and so are those whose price or mileage is no
-      number.
+    - There are 17 features, among them year of registration, month of advertisement and colour; the paper mentions 16,
+      and no feature that reveals the model year.
+    - Advertisements with a missing value are dropped, not imputed; so are advertisements whose price or mileage is not
+      a number.
 
-    Three things differ from the notebook. Numbers are left as they are: `prepare` standardises them by the training
-    split, where the notebook used all advertisements, and each split by itself for the physical sizes. Splits that are
-    drawn here are stratified throughout; the notebook's validation split was not, since its labels were in another
-    order than its rows, so give `ids` to have the published one. And a size that is wrong in the table for three models
-    (29_30, 59_29, 43_9), which a remark in the notebook says was corrected by hand, is corrected before the jitter.
+    Three things differ from the notebook. Numbers are standardised later, by the training split; the notebook used all
+    advertisements, and for physical sizes each split by itself. Splits that are drawn here are stratified; the
+    notebook's validation split was not, since its labels were in another order than its rows (`ids` gives the published
+    split). And the wrong sizes of three models (29_30, 59_29, 43_9), which according to a remark in the notebook were
+    corrected by hand, are corrected before the jitter.
 
-    A random forest on the 17 features finds the model of 98.5 % of the published test split, mostly by Entry_price. So
-    only images as input make this data set demanding.
+    A random forest on the 17 features predicts the model of 98.5 % of the published test split, mostly by Entry_price;
+    the data set is demanding only with images alone as input.
 
     Args:
       root: folder with the unpacked data set.
-      ids: folder with the published lists `{train,val,test}_ids_dvm_all_views.txt`. Advertisements in none of them are
-        dropped as a step; one that is listed and not there is an error. Without, splits are drawn: half for the test,
-        then a fifth of the others for validation.
-      physical_jitter: whole number of mm by which physical sizes are moved at most, so that they do not tell the model.
-      seed: of jitter and splits; subsets are drawn with `seed + 1`.
-      min_ads: advertisements that a model needs to be a class.
-      columns: "all", "morphometric" (sizes and body type) or "non-morphometric" features. Rows are the same.
+      ids: folder with the published lists `{train,val,test}_ids_dvm_all_views.txt`. Advertisements in no list are
+        dropped; a listed advertisement without a usable row is an error. None draws splits: half of the rows for the
+        test, then a fifth of the others for validation.
+      physical_jitter: largest change of physical sizes, a whole number of mm, so that sizes do not reveal the model.
+      seed: seed of jitter and splits; subsets are drawn with `seed + 1`.
+      min_ads: smallest number of advertisements of a model that is a class.
+      columns: "all", "morphometric" (sizes and body type) or "non-morphometric" features; the rows are the same.
 
     Returns:
-      The recipe. Its subsets "train_10" and "train_1" are nested, and have every class.
+      The recipe. Its subset "train_1" lies within "train_10", and both have every class.
 
     Raises:
       UserError: naming the table and column, or the list and identifier, that are wrong or missing.
@@ -136,7 +136,7 @@ def _rows(root: Path, jitter: int, seed: int, min_ads: int) -> tuple[pl.DataFram
     prices = prices.rename({"Year": "Reg_year"}).join(ads, on=[LABEL, "Reg_year"], how="semi", maintain_order="left")
     prices = unique(prices, name, [LABEL, "Reg_year"]).drop(ROW)
     images = first_images(root)
-    sizes, done = physical_sizes(root, jitter, seed)
+    sizes, changes = physical_sizes(root, jitter, seed)
 
     step = Steps(ads)
     rows = step(
@@ -148,8 +148,8 @@ def _rows(root: Path, jitter: int, seed: int, min_ads: int) -> tuple[pl.DataFram
     rows = number(rows, "Ad_table.csv", ["Engin_size"], unit="L").rename({"Engin_size": "Engine_size"})
     rows = rows.with_columns(pl.col("Price", "Runned_Miles").cast(pl.Float64, strict=False))
     rows = step("whose price and mileage are numbers", rows.drop_nulls())
-    for what in done:
-        step(what)
+    for change in changes:
+        step(change)
     sizes = sizes.join(rows, on="Adv_ID", how="semi", maintain_order="left")
     sizes = unique(sizes, "Ad_table (extra).csv", ["Adv_ID"]).drop(ROW)
     rows = step(
@@ -157,21 +157,21 @@ def _rows(root: Path, jitter: int, seed: int, min_ads: int) -> tuple[pl.DataFram
         rows.join(sizes, on="Adv_ID", how="inner", maintain_order="left").drop_nulls(),
     )
     rows = step(f"of models with {min_ads} advertisements or more", rows.filter(pl.len().over(LABEL) >= min_ads))
-    check(len(rows) > 0, f"No model in {root} has {min_ads} usable advertisements; lower min_ads.")
-    known = ["Adv_ID", "Image_path", "Maker", "Genmodel", "Predicted_viewpoint"]
-    return rows.select(*known, *CONTINUOUS, *CATEGORICAL, LABEL), step.steps
+    check(len(rows) > 0, f"No model in {root} has {min_ads} usable advertisements; lower --dataset.min_ads.")
+    others = ["Adv_ID", "Image_path", "Maker", "Genmodel", "Predicted_viewpoint"]
+    return rows.select(*others, *CONTINUOUS, *CATEGORICAL, LABEL), step.steps
 
 
 def _listed(
     rows: pl.DataFrame, steps: list[Step], splits: dict[str, list[str]], ids: Path
 ) -> tuple[pl.DataFrame, list[Step]]:
-    there = set(rows["Adv_ID"])
+    usable = set(rows["Adv_ID"])
     for split, keys in splits.items():
-        unknown = [key for key in keys if key not in there]
+        unknown = [key for key in keys if key not in usable]
         if unknown:
             raise UserError(
-                f"{ids / f'{split}_ids_dvm_all_views.txt'} lists {unknown[0]}, which no usable row has, nor"
-                f" {len(unknown) - 1} others of it; the list must come from the same tables, with this min_ads or more."
+                f"{ids / f'{split}_ids_dvm_all_views.txt'} lists {unknown[0]}, and {len(unknown) - 1} others, "
+                f"which no usable row has; the list must come from the same tables, with this min_ads or more."
             )
     listed = rows.filter(pl.col("Adv_ID").is_in({key for keys in splits.values() for key in keys}))
     return listed, [*steps, Step("in the lists of identifiers", len(rows), len(listed))]

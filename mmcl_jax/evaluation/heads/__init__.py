@@ -1,1 +1,1 @@
-"""Trainable heads on features, and the one engine that trains them."""
+"""Trainable heads on features, and the engine that trains all of them."""

@@ -14,11 +14,11 @@ FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8
 
 
 def adam(second_moment: SecondMoment) -> optax.GradientTransformation:
-    """Return Adam's directions, before the learning rate, of `(heads [G, L, ...], parameters of encoders)`.
+    """Return Adam's update directions for `(heads [G, L, ...], parameters of encoders)`, before the learning rate.
 
-    With one second moment per "head", it is the mean over the kernel: per weight, weights of noise move as fast as
-    those of signal, and with few labels such a head falls behind logistic regression by points. It has no encoder to
-    train.
+    The second moment per "head" is the mean over its kernel, and supports no trained encoder. With a second moment per
+    weight, weights of noise move as fast as weights of signal, and with few labels such a head falls points behind
+    logistic regression.
     """
     if second_moment == "weight":
         return optax.scale_by_adam(b1=FIRST_DECAY, b2=SECOND_DECAY, eps=EPSILON)

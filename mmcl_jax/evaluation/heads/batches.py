@@ -1,4 +1,4 @@
-"""The examples that heads are trained on, and the batches they are put into."""
+"""The training examples of heads, and their order in batches."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,11 +13,11 @@ HeadBatch = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """One split, or the part of it that has labels.
+    """The examples of a split that have labels.
 
     Attributes:
-      inputs: per modality an array, or what an array of rows can index: `image` uint8 `[N, H, W, C]` (or
-        `[N, V, H, W, C]` of V pictures per row), `table` float32 `[N, F]`, encoded rows.
+      inputs: by modality the rows, as an array or anything that an array of row numbers can index: `image` uint8
+        `[N, H, W, C]` (`[N, V, H, W, C]` with V images per row), `table` float32 `[N, F]`.
       targets: `[N]` or `[N, ...]`: integer class codes, or numbers in units of the label.
     """
 
@@ -28,18 +28,18 @@ class Examples:
         return len(self.targets)
 
     def take(self, rows: np.ndarray) -> "Examples":
-        """Return some of the rows."""
+        """Return the examples in these rows."""
         inputs = {modality: np.asarray(values[rows]) for modality, values in self.inputs.items()}
         return Examples(inputs, self.targets[rows])
 
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """How `rows` training rows that every head sees are put into full batches of `size`.
+    """The order of `rows` training rows, which all heads share, in full batches of `size`.
 
-    Every epoch is a random permutation. Its last batch is filled up from its beginning (several times over, where there
-    are fewer rows than a batch has): the copies complete the groups of batch normalisation, and weigh nothing in the
-    loss. So every row counts once in an epoch, none is dropped, and one compiled step serves all batches.
+    Every epoch is a random permutation. Its last batch is filled with copies of the first rows (repeatedly if a batch
+    is larger than an epoch); copies complete the groups of batch normalisation and have weight 0 in the loss. So every
+    row counts once per epoch, and one compiled step serves all batches.
     """
 
     rows: int
@@ -47,7 +47,7 @@ class Order:
 
     @classmethod
     def of(cls, rows: int, *, batch_size: int, group_size: int | None) -> "Order":
-        """Return batches of at most `batch_size` and, if possible, no more than `rows`, in whole groups.
+        """Return the order with batches of at most `batch_size` and, if possible, `rows` rows, in complete groups.
 
         Raises:
           UserError: a group is larger than `batch_size`.
@@ -60,20 +60,20 @@ class Order:
 
     @property
     def steps(self) -> int:
-        """Batches in an epoch."""
+        """The number of batches in an epoch."""
         return -(-self.rows // self.size)
 
     def epoch(self, number: int, *, seed: int) -> Iterator[HeadBatch]:
         """Yield the batches of an epoch: `row` [B]; `weight` [B] float32, 0 for copies; `id` [B] uint32.
 
-        An id is the row, except that every copy has another, so that it is augmented in another way.
+        An id is the number of the row; every copy has an id of its own, so that it is augmented differently.
         """
         permutation = np.random.default_rng([seed, number]).permutation(self.rows)
-        places = np.arange(self.steps * self.size)
-        rows = permutation[places % self.rows]
-        ids = rows + places // self.rows * self.rows
-        weights = places < self.rows
-        for start in range(0, len(places), self.size):
+        indices = np.arange(self.steps * self.size)
+        rows = permutation[indices % self.rows]
+        ids = rows + indices // self.rows * self.rows
+        weights = indices < self.rows
+        for start in range(0, len(indices), self.size):
             part = slice(start, start + self.size)
             yield {"row": rows[part], "weight": weights[part].astype(np.float32), "id": ids[part].astype(np.uint32)}
 
@@ -81,17 +81,17 @@ class Order:
 def drawn_batches(
     rows: np.ndarray, seeds: Sequence[tuple[int, int]], *, batch_size: int, least_steps: int
 ) -> Iterator[HeadBatch]:
-    """Round after round, minibatches of each group's own rows: `row` `[K, G, b]` int32 and `weight`, 0 where it is -1.
+    """Yield rounds of minibatches of each group's rows: `row` `[K, G, b]` int32, and `weight`, 0 where the row is -1.
 
-    A round is the fewest whole epochs that make `least_steps`, so that "no better for ten rounds" means something with
-    few labels. The last minibatch of an epoch may not be full; b is the smallest size that makes as few minibatches as
-    `batch_size` does.
+    A round is the fewest epochs with at least `least_steps` minibatches, so that "no better for ten rounds" means
+    something with few labels. b is the smallest size that needs no more minibatches than `batch_size`; the last
+    minibatch of an epoch is padded with the row -1.
 
     Args:
       rows: `[G, n]` training rows.
-      seeds: of the groups; their minibatches are shuffled by them, and do not depend on the others.
-      batch_size: rows of a minibatch, at most.
-      least_steps: minibatches of a round.
+      seeds: of the groups; each alone decides how the rows of its group are shuffled.
+      batch_size: most rows of a minibatch.
+      least_steps: fewest minibatches of a round.
     """
     groups, count = rows.shape
     steps = -(-count // batch_size)
@@ -101,7 +101,7 @@ def drawn_batches(
         order = np.full((epochs, groups, steps * size), -1, np.int32)
         for group, generator in enumerate(generators):
             shuffled = np.tile(rows[group], (epochs, 1))
-            # With all rows in one minibatch their order means nothing.
+            # The order of rows within one minibatch has no effect.
             order[:, group, :count] = shuffled if steps == 1 else generator.permuted(shuffled, axis=1)
         row = order.reshape(epochs, groups, steps, size).swapaxes(1, 2).reshape(epochs * steps, groups, size)
         yield {"row": row, "weight": (row >= 0).astype(np.float32)}

@@ -1,4 +1,4 @@
-"""A head whose outputs are a map: linear segmentation."""
+"""The head of dense tasks: linear segmentation."""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -11,10 +11,10 @@ from mmcl_jax.evaluation.heads.linear import LinearHead, Params
 
 @dataclasses.dataclass(frozen=True)
 class LinearSegmentation(LinearHead):
-    """A linear layer on every cell of a feature map (a 1 x 1 convolution), enlarged bilinearly to the mask's size.
+    """A linear layer on every cell of a feature map (a 1 x 1 convolution), enlarged bilinearly to the size of the mask.
 
-    This is the linear segmentation protocol of LoVT (Mueller et al., ECCV 2022); corners of cells, not their centres,
-    lie on the borders (PyTorch's `align_corners=False`).
+    This is the linear segmentation protocol of LoVT (Mueller et al., ECCV 2022). As in PyTorch's
+    `align_corners=False`, corners of cells, and not their centres, are aligned with the corners of the mask.
 
     Attributes:
       size: height and width of the mask.

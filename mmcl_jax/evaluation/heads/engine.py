@@ -1,4 +1,4 @@
-"""The engine that trains all heads: rounds of steps, validation after each, early stopping, the choice of a rate."""
+"""The engine that trains all heads: rounds of steps with validation, early stopping, and the choice of a rate."""
 
 import collections
 import dataclasses
@@ -15,24 +15,24 @@ from mmcl_jax.evaluation.heads.linear import LinearHead, Params
 from mmcl_jax.evaluation.heads.programs import Programs, Progress, Weights
 from mmcl_jax.tasks import Task, Units
 
-_AHEAD = 2  # steps the host may be ahead of the device; every one has a batch there
+_AHEAD = 2  # steps that the host may run ahead of the device; each holds a batch in device memory
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trained:
-    """One head with all that its predictions take, at its best round on validation.
+    """A trained head at its best round on validation, with everything that its predictions need.
 
     Attributes:
-      reads: the modalities whose features, side by side, it takes.
-      task: what it predicts.
+      reads: the modalities whose features, concatenated, are its input.
+      task: that it predicts.
       head: its kind.
       params: its weights, for standardised targets.
       units: of the label.
-      encoder: the arrays of the encoders, if they were trained with it; else they are the run's.
+      encoder: the arrays of the encoders if they were trained with it; None for the arrays of the run.
       rate: the learning rate.
-      round: the best, from 1.
-      rounds: trained until all heads beside it had stopped.
-      reached: the primary metric on validation, float32.
+      round: the best round, from 1.
+      rounds: number of rounds until all heads that were trained together had stopped.
+      reached: the primary metric on validation at the best round, float32.
     """
 
     reads: tuple[str, ...]
@@ -47,21 +47,21 @@ class Trained:
     reached: float
 
     def outputs(self, features: np.ndarray | jax.Array) -> np.ndarray:
-        """Return logits, or predictions in units of the label, of features `[N, ...]`: `[N, outputs]`."""
+        """Return logits, or numbers in units of the label, `[N, outputs]` of features `[N, ...]`."""
         return self.units.restore(np.asarray(_outputs(self.head, self.params, features)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Search:
-    """How heads of many seeds and rates are trained together, and which of the rates is chosen.
+    """The settings of a search over learning rates for heads that are trained together.
 
     Attributes:
       reads: the modalities of the features.
       rates: learning rates to choose from.
       seed: of the augmentation.
-      max_rounds: after which training ends in any case.
-      ties: between rates that reached the same metric, the "first" wins, or the smallest validation "loss".
-      report: is told after every round how far the training is.
+      max_rounds: most rounds of the training.
+      ties: which of several rates with the same metric wins: the "first", or that of the smallest validation "loss".
+      report: called with a progress text after every round.
     """
 
     reads: tuple[str, ...]
@@ -75,53 +75,45 @@ class Search:
 def fit(
     programs: Programs, feed: Feed, heads: Params, encoder: FeatureEncoder | None, search: Search
 ) -> list[Trained | None]:
-    """Train heads of many seeds and rates together until all have stopped; return the best rate's of each seed.
+    """Train heads of many seeds and rates together until all have stopped; return the best head of each seed.
 
     Args:
       programs: compiled.
-      feed: what is trained on.
-      heads: the initial ones, `[T, ...]`, one per seed or draw; each is trained at every rate. They are the groups of
-        the feed, or all in its only one.
-      encoder: the initial arrays of encoders that are trained with the only head; None if none is.
-      search: the rates, and when training ends.
+      feed: the training and validation data.
+      heads: the initial weights `[T, ...]`, one head per seed or draw; each is trained at every rate. Either every head
+        is a group of the feed, or the feed has a single group of all heads.
+      encoder: the initial arrays of encoders to train with a single head; None for frozen encoders.
+      search: the settings.
 
     Returns:
-      One per seed or draw; None if it diverged at every rate.
+      One head per seed or draw; None for a seed that diverged at every rate.
     """
     recipe, rates, starts = programs.recipe, search.rates, len(heads["bias"])
     every = jax.tree.map(lambda x: jnp.repeat(x, len(rates), axis=0).reshape(feed.groups, -1, *x.shape[1:]), heads)
     speeds = np.tile(np.array(rates, np.float32), starts).reshape(feed.groups, -1)
-    best, progress, rounds = optimise(
-        programs,
-        feed,
-        Weights(heads=every, encoder=encoder),
-        rates=speeds,
-        seed=search.seed,
-        max_rounds=search.max_rounds,
-        report=search.report,
-    )
+    best, progress, rounds = optimise(programs, feed, Weights(heads=every, encoder=encoder), speeds, search)
     metrics, losses = (x.reshape(starts, len(rates)) for x in (progress.metric, progress.loss))
     chosen: list[Trained | None] = []
     for start in range(starts):
         by_loss = losses[start] if search.ties == "loss" else np.zeros(len(rates))
-        at = int(np.lexsort((by_loss, -metrics[start]))[0])
-        place = divmod(start * len(rates) + at, speeds.shape[1])
-        if not np.isfinite(metrics[start, at]):
+        rate = int(np.lexsort((by_loss, -metrics[start]))[0])
+        index = divmod(start * len(rates) + rate, speeds.shape[1])
+        if not np.isfinite(metrics[start, rate]):
             chosen.append(None)
             continue
-        units = feed.units[place[0]]
+        units = feed.units[index[0]]
         chosen.append(
             Trained(
                 reads=search.reads,
                 task=recipe.task,
                 head=recipe.head,
-                params={name: x[place] for name, x in best.heads.items()},
+                params={name: x[index] for name, x in best.heads.items()},
                 units=units,
                 encoder=best.encoder,
-                rate=float(rates[at]),
-                round=int(progress.round[place]),
+                rate=float(rates[rate]),
+                round=int(progress.round[index]),
                 rounds=rounds,
-                reached=recipe.task.natural(float(metrics[start, at]), units),
+                reached=recipe.task.natural(float(metrics[start, rate]), units),
             )
         )
     return chosen
@@ -131,15 +123,12 @@ def optimise(
     programs: Programs,
     feed: Feed,
     weights: Weights,
-    *,
     rates: np.ndarray,
-    seed: int,
-    max_rounds: int,
-    report: Callable[[str], None] | None,
+    search: Search,
 ) -> tuple[Weights, Progress, int]:
     """Train heads at `rates` `[G, L]`; return the best weights and the progress of each, and the number of rounds."""
     task = programs.recipe.task
-    # Steps take over the memory of the weights they are given, so the caller's are copied.
+    # Steps donate the memory of their weights, so the weights of the caller are copied.
     weights = jax.device_put(jax.tree.map(jnp.copy, weights), programs.everywhere)
     best = jax.tree.map(jnp.copy, weights)
     moments = jax.device_put(programs.first_moments(weights), programs.everywhere)
@@ -148,10 +137,10 @@ def optimise(
     advance = programs.steps if programs.recipe.encoders is None else programs.step
     running: collections.deque[jax.Array] = collections.deque()
     step, number = 0, 0
-    for number in range(1, max_rounds + 1):
+    for number in range(1, search.max_rounds + 1):
         for batch in feed.round(number):
             weights, moments, losses = advance(
-                weights, moments, feed.fixed, batch, speeds, np.uint32(seed), np.int32(step)
+                weights, moments, feed.fixed, batch, speeds, np.uint32(search.seed), np.int32(step)
             )
             step += 1
             running.append(losses)
@@ -159,10 +148,12 @@ def optimise(
                 running.popleft().block_until_ready()
         metric, loss = measured(programs, weights.heads, feed.val_features(weights.encoder), val_targets)
         progress, best = programs.follow(progress, best, weights, metric, loss, np.int32(number))
-        if report is not None:
+        if search.report is not None:
             reached = task.natural(float(progress.metric.max()), feed.units[0])
-            which = f"learning rate {rates[0, 0]:g}" if rates.size == 1 else f"{rates.size} heads"
-            report(f"{which}, epoch {number} of at most {max_rounds}, validation {task.primary} {reached:.3f}")
+            name = f"learning rate {rates[0, 0]:g}" if rates.size == 1 else f"{rates.size} heads"
+            search.report(
+                f"{name}, epoch {number} of at most {search.max_rounds}, validation {task.primary} {reached:.3f}"
+            )
         if np.asarray(progress.stopped).all():
             break
     return best, jax.device_get(progress), number

@@ -1,4 +1,4 @@
-"""Where a step gets its features from: an array of them, or rows that go through encoders."""
+"""The data of head training: an array of features, or rows that every step encodes."""
 
 import abc
 import dataclasses
@@ -15,19 +15,19 @@ from mmcl_jax.tasks import Units
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """Features `[N, ...]` and targets `[N, ...]`, in units of the label, of one split."""
+    """The features `[N, ...]` of one split, with targets `[N, ...]` in units of the label."""
 
     features: np.ndarray
     targets: np.ndarray
 
 
 class Feed(abc.ABC):
-    """What heads are trained on, in G groups that each have their own rows, and validated on.
+    """The training data of heads, in G groups that each have rows of their own, and their validation data.
 
     Attributes:
-      fixed: what no step changes.
+      fixed: the arrays that no step changes.
       units: of the targets of each group.
-      val_targets: `[G, M, ...]` of validation, standardised by these.
+      val_targets: `[G, M, ...]` targets of validation, standardised by the units of each group.
     """
 
     fixed: Fixed
@@ -36,20 +36,20 @@ class Feed(abc.ABC):
 
     @property
     def groups(self) -> int:
-        """How many groups there are."""
+        """The number of groups."""
         return len(self.units)
 
     @abc.abstractmethod
     def round(self, number: int) -> Iterator[HeadBatch]:
-        """Yield the batches of a round, from 1 on; of an array of features, all of them in one, `[K, ...]`."""
+        """Yield the batches of a round (from 1 on); a feed of features yields them stacked, `[K, ...]`."""
 
     @abc.abstractmethod
     def val_features(self, encoder: FeatureEncoder | None) -> jax.Array:
-        """Return features `[M, ...]` of validation, by the encoder if one is trained."""
+        """Return the features `[M, ...]` of validation, of the trained encoder if there is one."""
 
 
 class FeatureFeed(Feed):
-    """Features that were computed before; every group has rows of its own, which are shuffled by its seed."""
+    """A feed of features that were computed before; every group shuffles its own rows by its seed."""
 
     def __init__(
         self,
@@ -62,16 +62,16 @@ class FeatureFeed(Feed):
         batch_size: int,
         least_steps: int,
     ) -> None:
-        """Take `rows` `[G, n]` of the training split, a draw of labels for each group."""
+        """Use `rows` `[G, n]` of the training split: a draw of labels for each group."""
         task = programs.recipe.task
         self.units = [task.units(train.targets[drawn]) for drawn in rows]
 
         def standardised(targets: np.ndarray) -> np.ndarray:
-            return np.stack([one.standardise(targets).astype(task.dtype) for one in self.units])
+            return np.stack([units.standardise(targets).astype(task.dtype) for units in self.units])
 
         self.val_targets = standardised(val.targets)
-        given = train.features.astype(np.float32), standardised(train.targets)
-        features, targets = jax.device_put(given, programs.everywhere)
+        arrays = train.features.astype(np.float32), standardised(train.targets)
+        features, targets = jax.device_put(arrays, programs.everywhere)
         self.fixed = Fixed(features=features, targets=targets)
         self._val = jax.device_put(val.features.astype(np.float32), programs.everywhere)
         self._batches = drawn_batches(rows, seeds, batch_size=batch_size, least_steps=least_steps)
@@ -81,12 +81,12 @@ class FeatureFeed(Feed):
         yield next(self._batches)
 
     def val_features(self, encoder: FeatureEncoder | None) -> jax.Array:
-        """Return the features."""
+        """Return the features of the validation split."""
         return self._val
 
 
 class EncodedFeed(Feed):
-    """Rows that go through encoders in every step, augmented; all heads are one group, and see the same batches."""
+    """A feed of rows that every step augments and encodes; all heads are one group, and see the same batches."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class EncodedFeed(Feed):
         seed: int,
         frozen: FeatureEncoder | None,
     ) -> None:
-        """Take the training rows, their order and its seed, and the encoder if it is not trained."""
+        """Use the training rows in the `order` of the `seed`, and the `frozen` encoder unless it is trained."""
         task = programs.recipe.task
         units = task.units(train.targets)
         self.units = [units]
@@ -117,26 +117,26 @@ class EncodedFeed(Feed):
             yield {**by_example, "target": self._targets[rows][None], "weight": weight[None]}
 
     def val_features(self, encoder: FeatureEncoder | None) -> jax.Array:
-        """Return what the encoder gives."""
+        """Return the features of the validation split by the encoder."""
         return self._val.features(encoder, self._frozen)
 
 
 class EncodedSplit:
-    """A split as it is, without augmentation, `size` rows at a time; a frozen encoder's features are kept."""
+    """A split without augmentation, encoded `size` rows at a time; the features of a frozen encoder are cached."""
 
     def __init__(self, programs: Programs, examples: Examples, *, size: int) -> None:
         self.targets = examples.targets
         self._programs, self._examples, self._size = programs, examples, size
-        self._kept: jax.Array | None = None
+        self._cached: jax.Array | None = None
 
     def features(self, trained: FeatureEncoder | None, frozen: FeatureEncoder | None) -> jax.Array:
-        """Return the features `[M, D]` of the trained encoder, or else of the frozen one."""
+        """Return the features `[M, D]` by the trained encoder, or by the frozen encoder if none is trained."""
         if trained is not None:
             return self._compute(trained)
         assert frozen is not None
-        if self._kept is None:
-            self._kept = self._compute(frozen)
-        return self._kept
+        if self._cached is None:
+            self._cached = self._compute(frozen)
+        return self._cached
 
     def _compute(self, encoder: FeatureEncoder) -> jax.Array:
         parts = [

@@ -1,4 +1,4 @@
-"""Linear heads, many side by side: their initial weights and their outputs."""
+"""Linear heads, trained many at a time: their initial weights and their outputs."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,26 +11,26 @@ from jaxtyping import Array, Float
 
 from mmcl_jax.encoders.layers import linear
 
-Params = dict[str, Array]  # "kernel" [D, outputs] and "bias" [outputs]; of many heads with axes before these
+Params = dict[str, Array]  # "kernel" [D, outputs] and "bias" [outputs]; many heads have leading axes
 
 
 @dataclasses.dataclass(frozen=True)
 class LinearHead:
-    """One linear layer from features to the outputs of a task.
+    """One linear layer from features `[B, ..., D]` to the outputs `[B, ..., outputs]` of a task.
 
-    A head maps features `[B, ..., D]` to outputs `[B, ..., outputs]`. It is static; its weights are an argument.
+    A head is a static argument of compiled programs; its weights are passed in.
 
     Attributes:
-      name: of the kind of head, as a kept head says it.
-      reads: what of an encoder's features it takes: "pooled" `[B, D]`, or "maps" `[B, h, w, D]`.
-      zeros: whether weights begin at 0; else as PyTorch's, uniform in +-1/sqrt(D).
+      name: of the kind of head, in the files of saved heads.
+      reads: the encoder features that are the input: "pooled" `[B, D]`, or "maps" `[B, h, w, D]`.
+      zeros: whether initial weights are 0; else they are uniform in +-1/sqrt(D), as in PyTorch.
 
     Example:
       >>> head = LinearHead(zeros=True)
       >>> weights = head.new(features=3, outputs=2, seeds=[0, 1])
       >>> weights["kernel"].shape, weights["bias"].shape
       ((2, 3, 2), (2, 2))
-      >>> head({name: of_head[0] for name, of_head in weights.items()}, jnp.ones((4, 3))).shape
+      >>> head({name: arrays[0] for name, arrays in weights.items()}, jnp.ones((4, 3))).shape
       (4, 2)
     """
 
@@ -39,7 +39,7 @@ class LinearHead:
     zeros: bool = False
 
     def new(self, features: int, outputs: int, *, seeds: Sequence[int]) -> Params:
-        """Return the initial weights of a head per seed, `[R, D, outputs]` and `[R, outputs]`."""
+        """Return the initial weights of one head per seed, `[R, D, outputs]` and `[R, outputs]`."""
         if self.zeros:
             return {
                 "kernel": jnp.zeros((len(seeds), features, outputs)),
@@ -57,10 +57,10 @@ class LinearHead:
 
 
 def every_output(head: LinearHead, heads: Params, features: Float[Array, "G B ..."]) -> Float[Array, "G L B ..."]:
-    """Return the outputs of heads `[G, L, ...]` on G groups of features; the L heads of a group share its features."""
+    """Return the outputs of heads `[G, L, ...]` on G groups of features; the L heads of a group share features."""
     return jax.vmap(jax.vmap(head, in_axes=(0, None)))(heads, features)
 
 
 def per_head(values: Float[Array, "G L"], like: Array) -> Array:
-    """Return one number per head, shaped to be combined with an array `[G, L, ...]` of the heads."""
+    """Return one number per head, reshaped to broadcast with an array `like` `[G, L, ...]`."""
     return values.reshape(*values.shape, *[1] * (like.ndim - values.ndim))

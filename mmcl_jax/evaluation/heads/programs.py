@@ -1,4 +1,4 @@
-"""The compiled programs of training heads: steps, features of rows as they are, and what validation decides."""
+"""The compiled programs of head training: steps, plain features, and validation with early stopping."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from mmcl_jax.backend import compiler_options
 from mmcl_jax.evaluation.heads.adam import SecondMoment, adam
-from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, Seen
+from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, ViewValues
 from mmcl_jax.evaluation.heads.linear import LinearHead, Params, every_output, per_head
 from mmcl_jax.tasks import Task
 from mmcl_jax.training.mesh import by_example, replicated
@@ -22,18 +22,18 @@ from mmcl_jax.views.randomness import example_keys
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HeadRecipe:
-    """What decides about the programs, apart from shapes.
+    """The settings that the compiled programs depend on, besides shapes.
 
     Attributes:
-      head: which kind is trained.
+      head: the kind of head.
       task: for its loss and its primary metric.
-      encoders: that the features come from in every step; None if features are computed once, before.
+      encoders: that compute the features in every step; None if the features were computed before.
       second_moment: of Adam, one per weight or one per head.
-      patience: rounds in a row without improvement after which a head stops.
-      min_delta: what counts as an improvement of the primary metric (of standardised targets).
-      since: what a metric must exceed by it: the "best" there was, or the last that was an "improvement".
+      patience: number of rounds in a row without improvement after which a head stops.
+      min_delta: smallest improvement of the primary metric (of standardised targets).
+      since: the metric to improve on: the "best" so far, or that of the last round that was an "improvement".
       dtype: of the computation.
-      mesh: what batches are divided over; all arrays of the model are on each of its devices.
+      mesh: that batches are divided over; every device holds all arrays of the model.
     """
 
     head: LinearHead
@@ -50,14 +50,14 @@ class HeadRecipe:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Weights:
-    """What training changes: heads `[G, L, ...]`, and the encoder, None where it is frozen."""
+    """The weights of heads `[G, L, ...]` and of the encoder; None for a frozen encoder."""
 
     heads: Params
     encoder: FeatureEncoder | None
 
     @property
     def trained(self) -> tuple[Params, Arrays]:
-        """The part that has gradients."""
+        """The arrays that have gradients."""
         return self.heads, self.encoder.params if self.encoder else {}
 
 
@@ -67,7 +67,7 @@ _Carry = tuple[Weights, optax.OptState]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fixed:
-    """What no step changes: a frozen encoder; or features `[N, ...]` and the targets of each group `[G, N, ...]`."""
+    """The arrays that no step changes: a frozen encoder; or features `[N, ...]` and group targets `[G, N, ...]`."""
 
     encoder: FeatureEncoder | None = None
     features: Array | None = None
@@ -77,15 +77,15 @@ class Fixed:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Of every head `[G, L]`: what validation gave.
+    """The progress of every head `[G, L]` on validation.
 
     Attributes:
-      metric: the best score, -inf before the first; higher is better.
-      loss: there.
-      round: in which it was, from 1; the first of equals.
-      reference: what the next improvement must exceed.
-      waited: rounds since the last improvement.
-      stopped: whether training has ended.
+      metric: the best score so far, higher is better; -inf before the first round.
+      loss: in the best round.
+      round: the first round with the best score, from 1.
+      reference: the score that the next improvement must exceed.
+      waited: number of rounds since the last improvement.
+      stopped: whether the training of the head has ended.
     """
 
     metric: Float[Array, "G L"]
@@ -106,7 +106,7 @@ class Progress:
 
 
 class Programs:
-    """Compiled once per recipe and shapes; seeds, rates, labels and weights are arguments."""
+    """The compiled programs of a recipe; seeds, rates, labels and weights are their arguments."""
 
     def __init__(self, recipe: HeadRecipe) -> None:
         self.recipe = recipe
@@ -156,36 +156,36 @@ class Programs:
     ) -> tuple[Weights, optax.OptState, Float[Array, "G L"]]:
         """Take a step of Adam for every head at its rate, and for an encoder trained with it (G = L = 1).
 
-        The L heads of a group see the same batch. As the gradient of a sum over heads is every head's own, heads are
-        trained together as if each were alone. A frozen encoder sees the augmented batch once for all heads, and
+        The L heads of a group see the same batch. The gradient of the sum of their losses is the gradient of each, so
+        every head is trained as if it were alone. A frozen encoder encodes the augmented batch once for all heads, and
         normalises by its running statistics.
         """
         encoders, task = self.recipe.encoders, self.recipe.task
-        targets, seen = batch.get("target"), Seen()
+        targets, views = batch.get("target"), ViewValues()
         features = None
         if encoders is None:
             assert fixed.features is not None
             assert fixed.targets is not None
             features = fixed.features[batch["row"]]
-            targets = jax.vmap(lambda of, rows: of[rows])(fixed.targets, batch["row"])
+            targets = jax.vmap(lambda group, rows: group[rows])(fixed.targets, batch["row"])
         else:
-            keys, given = example_keys(seed, number, "finetune", batch["id"]), fixed.encoder or weights.encoder
-            assert given is not None
-            seen = encoders.augmented(given, batch, keys)
+            keys, encoder = example_keys(seed, number, "finetune", batch["id"]), fixed.encoder or weights.encoder
+            assert encoder is not None
+            views = encoders.augmented(encoder, batch, keys)
             if fixed.encoder is not None:
-                features = encoders.pooled(fixed.encoder, seen, train=False)[0][None]
+                features = encoders.pooled(fixed.encoder, views, train=False)[0][None]
         assert targets is not None
 
         def loss(trained: tuple[Params, Arrays]) -> tuple[Array, tuple[Array, Arrays]]:
             heads, params = trained
-            found, statistics = features, Arrays()
-            if found is None:
+            inputs, statistics = features, Arrays()
+            if inputs is None:
                 assert encoders is not None
                 assert weights.encoder is not None
                 encoder = dataclasses.replace(weights.encoder, params=params)
-                pooled, statistics = encoders.pooled(encoder, seen, train=True)
-                found = pooled[None]
-            outputs = every_output(self.recipe.head, heads, found)
+                pooled, statistics = encoders.pooled(encoder, views, train=True)
+                inputs = pooled[None]
+            outputs = every_output(self.recipe.head, heads, inputs)
             losses = task.mean_loss(outputs, targets[:, None], batch["weight"][:, None])
             return losses.sum(), (losses, statistics)
 
@@ -204,7 +204,7 @@ class Programs:
     ) -> tuple[Float[Array, "G L"], Float[Array, "G L"]]:
         """Return the score and the loss of every head on validation, whose targets are `[G, M, ...]`.
 
-        Heads are measured one after the other: their outputs together may be more than memory can hold.
+        Heads are measured one after the other, since the outputs of all may exceed the memory.
         """
 
         def measured(head: Params, targets: Array) -> tuple[Array, Array]:
@@ -225,10 +225,10 @@ class Programs:
         loss: Float[Array, "G L"],
         number: Int[Array, ""],
     ) -> tuple[Progress, Weights]:
-        """Return the progress after a round and, of every head, the weights of its best; an encoder's go with its head.
+        """Return the progress after a round, and the best weights so far of every head and of a trained encoder.
 
-        A head stops when `patience` rounds in a row have not improved by more than `min_delta`, or when its metric is
-        not finite.
+        A head stops after `patience` rounds in a row that did not improve its metric by more than `min_delta`, or as
+        soon as its metric is not finite.
         """
         progress, better = judged(progress, metric, loss, number, self.recipe)
         heads = jax.tree.map(lambda b, n: jnp.where(per_head(better, n), n, b), best.heads, weights.heads)
@@ -243,7 +243,7 @@ def judged(
     number: Int[Array, ""],
     recipe: HeadRecipe,
 ) -> tuple[Progress, Bool[Array, "G L"]]:
-    """Return the progress after a round, and which heads were never as good before; after its end none is."""
+    """Return the progress after a round, and a mask of the heads with a new best; a stopped head has none."""
     finite = jnp.isfinite(metric)
     going_on = ~progress.stopped & finite
     better = going_on & (metric > progress.metric)
@@ -262,5 +262,5 @@ def judged(
 
 @functools.lru_cache(maxsize=16)
 def programs_of(recipe: HeadRecipe) -> Programs:
-    """Return the programs of a recipe, made once: other seeds, rates, labels and label budgets of a size share them."""
+    """Return the programs of a recipe, which is cached: other seeds, rates and labels share the compilation."""
     return Programs(recipe)

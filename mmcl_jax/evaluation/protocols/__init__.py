@@ -1,1 +1,1 @@
-"""Protocols: how runs are evaluated, and what is trained for it."""
+"""The evaluation protocols: probes, fine-tuning, nearest neighbours and retrieval."""

@@ -1,4 +1,4 @@
-"""Supervised training of a linear head on one or several encoders, frozen or trained with it."""
+"""The supervised training of a linear head on one or several encoders, frozen or trained with the head."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from mmcl_jax.evaluation.heads.encoded import (
     FeatureEncoder,
     ViewSpec,
     built,
-    pictured,
+    image_axes,
     trained_spec,
     views_of_inputs,
 )
@@ -40,13 +40,13 @@ Seed = tuple[int, int]
 
 @dataclasses.dataclass(frozen=True)
 class FineTuned:
-    """What one seed gave.
+    """The result of one seed.
 
     Attributes:
-      metrics: `task.metrics` on test, of the best validation epoch, and `val_<primary>`, the validation metric there.
-      chosen: `learning_rate` and `epoch` (from 1), by validation.
+      metrics: `task.metrics` on test at the best validation epoch; `val_<primary>` is the primary on validation.
+      chosen: `learning_rate` and `epoch` (from 1), which validation chose.
       outputs: `[N, outputs]` on test.
-      trained: the head, and the encoders where they were trained with it.
+      trained: the head, and the encoders if they were trained with it.
     """
 
     metrics: dict[str, float]
@@ -57,23 +57,23 @@ class FineTuned:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinetuneSettings:
-    """How a head, and the encoders below it unless they are `frozen`, are trained.
+    """The settings of training a head, and its encoders unless they are `frozen`.
 
     Attributes:
-      task: what is predicted.
+      task: to predict.
       modalities: whose encoders are used.
-      frozen: whether the encoders stay as they are.
-      learning_rates: to choose from; the first of equals is taken.
-      seeds: of the head's initial weights and, if not frozen, of order and augmentation.
+      frozen: whether the encoders stay unchanged.
+      learning_rates: to choose from; ties go to the first.
+      seeds: of the initial weights of the head and, if not frozen, of order and augmentation.
       max_epochs: the longest training.
-      batch_size: rows per step, at most.
-      patience: epochs without improvement after which a training ends.
-      min_delta: what counts as an improvement there: of the metric; for regression, of the share of the training
-        targets' variance, so that it does not depend on the label's unit.
+      batch_size: most rows per step.
+      patience: number of epochs without improvement after which a training ends.
+      min_delta: smallest improvement of the metric; for regression, of the metric on standardised targets, so that it
+        does not depend on the unit of the label.
       augment_probability: share of training images that are augmented.
 
     Raises:
-      UserError: nothing could be trained with these.
+      UserError: a number is out of range.
     """
 
     task: Task
@@ -106,36 +106,37 @@ def finetune(
 ) -> list[FineTuned]:
     """Fine-tune, probe on augmented images, or train MMCL's supervised baselines (from an untrained model).
 
-    A linear layer on the pooled features of the encoders, concatenated where there are several (Hager et al., CVPR
-    2023, section 4.2, and their released code, whose numbers the defaults are). Adam at a constant rate, without weight
-    decay; cross-entropy, or the squared error of targets standardised by the training rows. Images are augmented, with
-    probability 0.8, as in pretraining but with crops of 0.6 to 1 of the area, and else resized; table rows stay as they
-    are. Validation and test are not augmented; of rows with several pictures the outputs are averaged.
+    The head is a linear layer on the pooled features of the encoders, which are concatenated (Hager et al., CVPR 2023,
+    section 4.2; the defaults are those of their released code). It is trained by Adam at a constant rate, without
+    weight decay, on the cross-entropy, or on the squared error of targets standardised by the training rows. Training
+    images are augmented with probability 0.8, as in pretraining but with crops of 0.6 to 1 of the area, and only
+    resized otherwise; table rows are not augmented, nor are validation and test. The outputs of a row with several
+    images are averaged.
 
-    Frozen: only the head is trained, the encoder uses its running statistics and nothing of it changes. All seeds and
-    rates share every encoded batch; a head does not depend on those beside it. Not frozen: every seed and rate is a
-    training of its own, of head and encoders at the same rate, in batches of whole groups of batch normalisation (see
-    `Order`), which uses the batch in training and running statistics in evaluation.
+    If frozen, only the head is trained, and the encoders use their running statistics and do not change. All seeds and
+    rates share every encoded batch, and no head depends on another. If not frozen, every seed and rate is a training of
+    its own, of head and encoders at the same rate, in batches of complete groups of batch normalisation (see `Order`),
+    which uses the batch in training and running statistics in evaluation.
 
-    Two defects of the released code are not reproduced: it does not shuffle its training rows, and its "frozen"
-    encoders stay in train mode, so they normalise by, and keep adapting to, the batch.
+    Two defects of the released code are not reproduced: it does not shuffle the training rows, and its "frozen"
+    encoders stay in train mode, where they normalise by the batch and keep adapting to it.
 
     Args:
       model: pretrained, or untrained for a baseline; it is not changed.
-      config: of its run; the augmentation, the compute dtype, and the run's seed, which orders and augments the data of
-        frozen probes, are taken from here.
+      config: of its run, for the augmentation, the compute dtype, and the seed that orders and augments the data of
+        frozen probes.
       splits: `train`, the rows to train on, the same for all seeds; `val`, which chooses epoch and learning rate by
-        `task.primary`; `test`, measured once per seed.
-      settings: what is trained, and how.
-      fitted: what views were fitted with, by input.
-      report: is told after every epoch how far it is.
+        `task.primary`; `test`, which is measured once per seed.
+      settings: of the training.
+      fitted: the fitted values of the views, by input.
+      report: called with a progress text after every epoch.
 
     Returns:
-      One outcome per seed.
+      One result per seed.
 
     Raises:
-      UserError: the model's weights are not finite, inputs do not fit the model or the task, no image is augmented by
-        the run, a batch has no whole group, or training diverges at every rate.
+      UserError: the model's weights are not finite, inputs do not fit the model or the task, the run does not
+        augment images, a batch has no complete group, or training diverges at every rate.
     """
     task, modalities, frozen = settings.task, settings.modalities, settings.frozen
     inputs = tuple(dict.fromkeys(name for modality in modalities for name in inputs_of(config.views, modality)))
@@ -160,17 +161,16 @@ def finetune(
         )
     )
     params, statistics = jax.device_put(split_model(module), programs.everywhere)
-    known = jax.device_put({name: dict((fitted or {}).get(name, {})) for name in inputs}, programs.everywhere)
-    encoder = FeatureEncoder(params=params, statistics=statistics, fitted=known)
-    # One size for both splits, so that they share compiled programs; pictures of a row go through the encoder at once.
-    size = min(max(1, settings.batch_size // most_pictures(val.inputs, encoders)), max(len(val), len(test)))
+    by_input = jax.device_put({name: dict((fitted or {}).get(name, {})) for name in inputs}, programs.everywhere)
+    encoder = FeatureEncoder(params=params, statistics=statistics, fitted=by_input)
+    # Both splits have one size, so that they share compiled programs; it leaves room for all images of a row.
+    size = min(max(1, settings.batch_size // most_images(val.inputs, encoders)), max(len(val), len(test)))
     size = -(-size // mesh.size) * mesh.size
     val_split, test_split = (EncodedSplit(programs, part, size=size) for part in (val, test))
     features = sum(model.encoders[modality].out_features for modality in modalities)
 
     def trained_on(seeds: Sequence[Seed], rates: Sequence[float], *, seed: int) -> list[Trained | None]:
-        kept = encoder if frozen else None
-        feed = EncodedFeed(programs, train, val_split, order=order, seed=seed, frozen=kept)
+        feed = EncodedFeed(programs, train, val_split, order=order, seed=seed, frozen=encoder if frozen else None)
         heads = head.new(features, task.outputs, seeds=[seed_word(seed) for seed in seeds])
         search = Search(
             reads=modalities, rates=rates, seed=seed, max_rounds=settings.max_epochs, ties="first", report=report
@@ -182,18 +182,18 @@ def finetune(
     else:
         trained = []
         for seed in settings.seeds:
-            best: Trained | None = None
+            chosen: Trained | None = None
             for rate in settings.learning_rates:
-                (one,) = trained_on([seed], [rate], seed=seed_word(seed))
-                if one is not None and (best is None or task.better(one.reached, best.reached)):
-                    best = one
-            trained.append(best)
+                (candidate,) = trained_on([seed], [rate], seed=seed_word(seed))
+                if candidate is not None and (chosen is None or task.better(candidate.reached, chosen.reached)):
+                    chosen = candidate
+            trained.append(chosen)
     outcomes = []
-    for found in all_trained(trained, task):
-        reached = task.metrics(found.outputs(val_split.features(found.encoder, encoder)), val.targets)[task.primary]
-        outputs = found.outputs(test_split.features(found.encoder, encoder))
+    for best in all_trained(trained, task):
+        reached = task.metrics(best.outputs(val_split.features(best.encoder, encoder)), val.targets)[task.primary]
+        outputs = best.outputs(test_split.features(best.encoder, encoder))
         metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": reached}
-        outcomes.append(FineTuned(metrics, {"learning_rate": found.rate, "epoch": float(found.round)}, outputs, found))
+        outcomes.append(FineTuned(metrics, {"learning_rate": best.rate, "epoch": float(best.round)}, outputs, best))
     return outcomes
 
 
@@ -201,23 +201,23 @@ def _only(inputs: tuple[str, ...], examples: Examples) -> Examples:
     return Examples({name: examples.inputs[name] for name in inputs}, np.asarray(examples.targets))
 
 
-def most_pictures(inputs: Mapping[str, Any], encoders: Encoders) -> int:
-    """Return the largest number of pictures that a row of an input has."""
-    return max(_pictures(inputs[built(spec).modality], spec) for spec in views_of_inputs(encoders.views))
+def most_images(inputs: Mapping[str, Any], encoders: Encoders) -> int:
+    """Return the largest number of images that a row of an input has."""
+    return max(_image_count(inputs[built(spec).modality], spec) for spec in views_of_inputs(encoders.views))
 
 
-def _pictures(values: Any, spec: ViewSpec) -> int:
-    """Return the number of pictures in a row."""
-    return int(values.shape[1]) if values.ndim == pictured(spec) + 1 else 1
+def _image_count(values: Any, spec: ViewSpec) -> int:
+    """Return the number of images in a row."""
+    return int(values.shape[1]) if values.ndim == image_axes(spec) + 1 else 1
 
 
 def encoders_of(
     model: Model, config: ConfigDict, modalities: tuple[str, ...], *, augment_probability: float = 0.8
 ) -> tuple[Encoders, nnx.Dict]:
-    """Return how rows become features while a head is trained, and the module of the model's encoders.
+    """Return the `Encoders` that turn rows into features while a head is trained, and the module of the encoders.
 
     Raises:
-      UserError: the run augments no pictures of a modality that has some.
+      UserError: the run does not augment the images of a modality.
     """
     inputs = [name for modality in modalities for name in inputs_of(config.views, modality)]
     module = nnx.Dict({modality: model.encoders[modality] for modality in dict.fromkeys([*modalities, *inputs])})
@@ -233,22 +233,25 @@ def check_inputs(
     modalities: tuple[str, ...],
     inputs: tuple[str, ...],
 ) -> None:
-    """Raise `UserError` if the splits `train`, `val` and `test` do not fit the model's encoders or the task."""
+    """Raise `UserError` unless the splits `train`, `val` and `test` fit the encoders of the model and the task."""
     check(len(modalities) > 0, "modalities: name at least one.")
-    check(len(set(modalities)) == len(modalities), f"modalities: {', '.join(modalities)} names one twice.")
+    check(
+        len(set(modalities)) == len(modalities),
+        f"modalities: {', '.join(modalities)} has a name twice; name each once.",
+    )
     for modality in modalities:
-        known = ", ".join(model.encoders)
-        check(modality in model.encoders, f"modalities: the run has no encoder of {modality!r}; it has {known}.")
+        encoders = ", ".join(model.encoders)
+        check(modality in model.encoders, f"modalities: the run has no encoder of {modality!r}; it has {encoders}.")
     for split, examples in splits.items():
         where = f"The split {split!r}"
         targets = np.asarray(examples.targets)
         check(len(targets) > 0, f"{where} has no row with the label {task.label!r}.")
         numbers = np.issubdtype(targets.dtype, np.number) and not np.isinf(targets).any()
-        some = numbers and bool((~np.isnan(targets)).reshape(len(targets), -1).any(axis=1).all())
-        check(some, f"{where} has rows without a number as label {task.label!r}; leave them out.")
+        labelled = numbers and bool((~np.isnan(targets)).reshape(len(targets), -1).any(axis=1).all())
+        check(labelled, f"{where} has rows without a number as label {task.label!r}; leave them out.")
         if isinstance(task, Class | Ordinal):
             codes = bool(np.isin(targets, np.arange(task.classes)).all())
-            check(codes, f"{where} has labels {task.label!r} that are no class codes below {task.classes}.")
+            check(codes, f"{where} has labels {task.label!r} that are no class codes from 0 to {task.classes - 1}.")
         for modality in inputs:
             check(modality in examples.inputs, f"{where} has no {modality!r} to predict from.")
             rows = len(examples.inputs[modality])

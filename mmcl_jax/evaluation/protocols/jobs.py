@@ -1,4 +1,4 @@
-"""What there is to evaluate: a method, by a protocol, from an input, with a budget of labels."""
+"""The jobs of an evaluation: a method, by a protocol, from an input, with a label budget."""
 
 import dataclasses
 import itertools
@@ -19,18 +19,18 @@ from mmcl_jax.tasks import Segmentation
 from mmcl_jax.training.runs.run import Run
 
 NO_LABELS = "no labels"
-_ALWAYS = ("class", "number")  # the tasks there were before scores said which they are of
+_UNNAMED = ("class", "number")  # the tasks of earlier versions, whose identities do not name the task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Of protocols that train.
+class JobSettings:
+    """The settings of protocols that train.
 
     Attributes:
       learning_rates: to choose from.
       max_epochs: the longest training.
-      log: shows how far one is.
-      keep: the folder that the heads of a run are kept in; None if none is kept.
+      log: shows the progress of a training.
+      keep: returns the folder to save the heads of a run in; None to save none.
     """
 
     learning_rates: tuple[float, ...]
@@ -41,14 +41,21 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
-    """One method, input, protocol and budget, with the draws of labels (`rows` `[R, n]`) or the random starts of it.
+    """One method, input, protocol and label budget.
 
-    `data` is None for retrieval, which has no labels.
+    Attributes:
+      source: of the features.
+      data: the labelled rows; None for retrieval, which has no labels.
+      input: name of the input, as scores have it.
+      protocol: one of `options.PROTOCOLS`.
+      budget: of labels, in words.
+      rows: the draws of training labels `[R, n]`.
+      count: number of scores: one per draw, or per random start on a single draw.
     """
 
     source: Source
     data: LabelledStore | None
-    given: str
+    input: str
     protocol: str
     budget: str
     rows: np.ndarray
@@ -56,54 +63,51 @@ class Job:
 
     @property
     def method(self) -> str:
-        """The name that its scores have."""
-        return self.source.method(self.protocol, self.given)
+        """The name of the method in scores."""
+        return self.source.method(self.protocol, self.input)
 
     def parts(self) -> list[list[int]]:
-        """Return the numbers of the draws, divided into those that are computed, and kept, together."""
+        """Return the numbers of the draws in groups that are computed and stored together."""
         numbers = list(range(self.count))
         alone = self.protocol == "finetune" or (self.protocol == "augmented_probe" and len(self.rows) > 1)
         return [[number] for number in numbers] if alone else [numbers]
 
-    def of(self, store: Store, how: Settings) -> dict[str, Any]:
-        """Return what is evaluated, and all that can change its scores."""
+    def of(self, store: Store, settings: JobSettings) -> dict[str, Any]:
+        """Return the identity of the job in results files: everything that can change its scores."""
         trains = self.protocol in TRAINING
         return {
             **self.source.of(),
             "store": store.fingerprint,
             "method": self.method,
             "protocol": self.protocol,
-            "input": self.given,
+            "input": self.input,
             "label": self.data.task.label if self.data else "",
             "budget": self.budget,
-            "learning_rates": list(how.learning_rates) if trains else None,
-            "max_epochs": how.max_epochs if trains else None,
+            "learning_rates": list(settings.learning_rates) if trains else None,
+            "max_epochs": settings.max_epochs if trains else None,
             **({"fold": self.source.run.inputs.fold} if self.source.run.inputs.fold is not None else {}),
-            **({"task": self.data.task.name} if self.data and self.data.task.name not in _ALWAYS else {}),
+            **({"task": self.data.task.name} if self.data and self.data.task.name not in _UNNAMED else {}),
         }
 
 
 def jobs_of(
     source: Source,
-    asked: Sequence[tuple[LabelledStore, str]],
+    labelled_inputs: Sequence[tuple[LabelledStore, str]],
     options: EvaluationOptions,
     pairs: Sequence[Pair] = (),
 ) -> Iterator[Job]:
-    """Yield what there is to evaluate of a source: every label and input that is `asked` for, by every protocol.
-
-    What is asked for is of several folds, if runs are; a source is evaluated on its own. Retrieval is between `pairs`.
-    """
-    for (data, given), protocol in itertools.product(asked, options.predicting):
-        if data.fold != source.run.inputs.fold or not _applies(source, data, given, protocol, options.baselines):
+    """Yield the jobs of a source: the labels and inputs of its fold by all protocols, and retrieval of `pairs`."""
+    for (data, input), protocol in itertools.product(labelled_inputs, options.predicting):
+        if data.fold != source.run.inputs.fold or not _applies(source, data, input, protocol, options.baselines):
             continue
         for budget in options.budgets:
             rows = data.draws(budget, seed=source.run.config.seed, count=options.draws)
-            # Labels that are drawn once are learnt from several random starts, where there are such.
+            # Protocols with random starts use several on labels that are drawn once.
             starts = options.draws if protocol in ("augmented_probe", "finetune") else 1
             yield Job(
                 source=source,
                 data=data,
-                given=given,
+                input=input,
                 protocol=protocol,
                 budget=str(budget),
                 rows=rows,
@@ -113,7 +117,7 @@ def jobs_of(
         yield Job(
             source=source,
             data=None,
-            given=pair_name(pair),
+            input=pair_name(pair),
             protocol="retrieval",
             budget=NO_LABELS,
             rows=np.zeros((1, 0), int),
@@ -122,17 +126,17 @@ def jobs_of(
 
 
 def so_far(job: Job, scores: Sequence[Score]) -> str:
-    """Return the mean over the draws that are done, in a few words."""
+    """Return the mean over the finished draws, in a few words."""
     metric = job.data.task.primary if job.data else next(iter(scores[0].metrics))
     values = [score.metrics[metric] for score in scores]
     over = f" (mean of {len(values)} of {job.count} draws)" if job.count > 1 else ""
     label = f" of {job.data.task.label}" if job.data else ""
-    return f"{job.method}, {job.protocol} on {job.given}{label}, {job.budget}: {metric} {np.mean(values):.3f}{over}"
+    return f"{job.method}, {job.protocol} on {job.input}{label}, {job.budget}: {metric} {np.mean(values):.3f}{over}"
 
 
-def _applies(source: Source, data: LabelledStore, given: str, protocol: str, baselines: Sequence[str]) -> bool:
-    """Return whether the method exists: raw inputs have nothing to fine-tune or augment, and are asked for by name."""
+def _applies(source: Source, data: LabelledStore, input: str, protocol: str, baselines: Sequence[str]) -> bool:
+    """Return whether the method exists: raw inputs are not fine-tuned or augmented, and must be in `baselines`."""
     if source.kind != "raw":
         return True
-    needed = {source.baseline(modality) for modality in modalities_of(given)}
+    needed = {source.baseline(modality) for modality in modalities_of(input)}
     return protocol in ("probe", "knn") and needed <= set(baselines) and not isinstance(data.task, Segmentation)

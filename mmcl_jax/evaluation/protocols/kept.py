@@ -1,9 +1,9 @@
-"""Heads that `mmcl evaluate --keep` saves, and that predict again.
+"""The heads that `mmcl evaluate --keep` saves, and their predictions.
 
 A head is a folder:
 
-head.json        what it reads and predicts, the run, and the score that it got
-arrays.npz       its weights, what its features and targets are standardised by, and the encoders if they were trained
+head.json        its inputs, its task, its run, and its score
+arrays.npz       its weights, the moments that standardise features and targets, and the encoders if they were trained
 checksums.json   size and SHA-256 of both
 """
 
@@ -30,7 +30,7 @@ from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder
 from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.standard import Standard
-from mmcl_jax.evaluation.protocols.finetune import encoders_of, most_pictures
+from mmcl_jax.evaluation.protocols.finetune import encoders_of, most_images
 from mmcl_jax.evaluation.results.file import identity
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.source import Source
@@ -44,21 +44,21 @@ FORMAT = 1
 FOLDER, ABOUT, ARRAYS = "heads", "head.json", "arrays.npz"
 HEADS: dict[str, type[LinearHead]] = {head.name: head for head in (LinearHead, LinearSegmentation)}
 _ANEW = "put a copy of it back, or keep the head again with mmcl evaluate --keep"
-_LONGEST = 120  # characters of a folder's name, without those that tell equal names apart
+_LONGEST = 120  # characters of a folder's name before the hash
 _CHUNK = 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KeptHead:
-    """A trained head with all that its predictions take.
+    """A saved head with everything that its predictions need.
 
     Attributes:
-      source: the run, or the baseline, whose inputs and encoders the head takes.
-      trained: what was trained: reads, task, head, weights, and encoders if they were trained too.
-      standard: what the features are standardised by; None for a head that takes them as they are.
-      labels: the texts of the classes of each label; () of a number.
-      of: what was evaluated and how, as it stands in the results file.
-      score: what the head got on test.
+      source: the run or the baseline that reads the inputs and encodes them.
+      trained: the head, and the encoders if they were trained with it.
+      standard: the standardisation of the features; None for a head on features that are not standardised.
+      labels: the texts of the classes of each label; () for a number.
+      of: the identity of the evaluation in the results file.
+      score: of the head on test.
     """
 
     source: Source
@@ -69,54 +69,54 @@ class KeptHead:
     score: Score
 
     def outputs(self, rows: Mapping[str, Any]) -> np.ndarray:
-        """Return what the head predicts: logits, or numbers in units of the label.
+        """Return the predictions of the head: logits, or numbers in units of the label.
 
         Args:
-          rows: by input, rows as the encoders take them (`Source.inputs`; tables are encoded).
+          rows: by input, rows in the form that the encoders read (`Source.inputs`; tables are encoded).
 
         Returns:
-          `[N, outputs]`, of a mask `[N, H, W, classes]`.
+          `[N, outputs]`; for a mask `[N, H, W, classes]`.
 
         Raises:
           UserError: an input is missing, or the run's weights are not finite.
         """
         inputs = self.source.inputs_of(self.trained.reads)
         for name in inputs:
-            check(name in rows, f"The head reads {' and '.join(inputs)}; give it rows of {name!r}.")
+            check(name in rows, f"The head reads {' and '.join(inputs)}; pass rows of {name!r} too.")
         if self.standard is None:
             return self.trained.outputs(self._encoded({name: rows[name] for name in inputs}))
-        found = []
+        features = []
         for modality in self.trained.reads:
             encode = self.source.encoder(modality, self.trained.head.reads)
-            found.append(encode({name: rows[name] for name in self.source.inputs_of([modality])}))
-        return self.trained.outputs(self.standard.apply(np.concatenate(found, axis=-1)))
+            features.append(encode({name: rows[name] for name in self.source.inputs_of([modality])}))
+        return self.trained.outputs(self.standard.apply(np.concatenate(features, axis=-1)))
 
     def _encoded(self, rows: Mapping[str, Any]) -> np.ndarray:
-        """Return pooled features `[N, D]` by the encoders that were trained, or else by the run's."""
+        """Return pooled features `[N, D]` by the encoders that were trained with the head, or by those of the run."""
         run, reads, encoder = self.source.run, self.trained.reads, self.trained.encoder
         model = self.source.model if encoder is None else nnx.eval_shape(run.untrained_model)
         encoders, module = encoders_of(model, run.config, reads)
         if encoder is None:
             params, statistics = split_model(module)
             encoder = FeatureEncoder(params=params, statistics=statistics, fitted=_fitted(self.source, reads))
-        size = max(1, _CHUNK // most_pictures(rows, encoders))
+        size = max(1, _CHUNK // most_images(rows, encoders))
         mesh = local_mesh(size)
         encode, encoder = _program(encoders, run.config.dtype), jax.device_put(encoder, replicated(mesh))
         count = len(next(iter(rows.values())))
-        found = [
+        features = [
             np.asarray(encode(encoder, jax.device_put(part, by_example(mesh))))
             for part in in_parts(Examples(rows, np.zeros(count)), size)
         ]
-        return np.concatenate(found)[:count]
+        return np.concatenate(features)[:count]
 
     def write(self, folder: Path) -> Path:
-        """Write the head in one piece into a folder of its own in `folder`, and return that."""
+        """Write the head atomically into a new folder in `folder`, and return its path."""
         path = folder / name_of(self.of, self.score.draw)
-        at = os.path.relpath(self.source.run.directory, path) if folder == heads_of(self.source.run) else None
+        relative = os.path.relpath(self.source.run.directory, path) if folder == heads_of(self.source.run) else None
         about = {
             "format": FORMAT,
             "mmcl_jax": __version__,
-            "run": at or str(self.source.run.directory.absolute()),
+            "run": relative or str(self.source.run.directory.absolute()),
             "fingerprint": self.source.run.fingerprint,
             "reads": list(self.trained.reads),
             "task": {"name": self.trained.task.name, **dataclasses.asdict(self.trained.task)},
@@ -138,33 +138,33 @@ class KeptHead:
 
 
 def heads_of(run: Run, keep: bool | Path = True) -> Path:
-    """Return the folder that the heads of a run are kept in: its own, or the one that `--keep` names."""
+    """Return the folder of the heads of a run: `heads` in the run, or the folder that `--keep` names."""
     return run.directory / FOLDER if isinstance(keep, bool) else keep
 
 
 def name_of(of: Mapping[str, Any], draw: int) -> str:
-    """Return the name of a head's folder: what was evaluated, in words, and a hash that no other head has."""
-    said = (of["run"], of["method"], of["protocol"], of["input"], of["label"], of["budget"], draw)
-    words = "-".join(re.sub(r"[^A-Za-z0-9]+", "_", str(part)).strip("_") for part in said)
+    """Return the name of the folder of a head: the evaluation in words, and a hash of its identity."""
+    parts = (of["run"], of["method"], of["protocol"], of["input"], of["label"], of["budget"], draw)
+    words = "-".join(re.sub(r"[^A-Za-z0-9]+", "_", str(part)).strip("_") for part in parts)
     return f"{words[:_LONGEST]}-{identity(of, draw)[:8]}"
 
 
 def is_kept(folder: Path, of: Mapping[str, Any], draw: int) -> bool:
-    """Return whether a head is in `folder`, as it was written."""
+    """Return whether `folder` has the head, undamaged."""
     path = folder / name_of(of, draw)
     return (path / CHECKSUMS).is_file() and damage(path) is None
 
 
 def load_head(directory: Path, run: Run | None = None) -> KeptHead:
-    """Return a head that was kept.
+    """Return a saved head.
 
     Args:
       directory: of the head.
-      run: that it is of, if that is not where it was.
+      run: of the head; needed only if the run was moved.
 
     Raises:
-      UserError: the folder is no head or is damaged, or the run is another one, or has other weights than the head was
-        trained on.
+      UserError: the folder is no head or is damaged, or `run` is another run, or has other weights than those that the
+        head was trained on.
     """
     about = directory / ABOUT
     check(about.is_file(), f"{directory} is no head of mmcl evaluate --keep (it has no {ABOUT}).")
@@ -180,9 +180,9 @@ def load_head(directory: Path, run: Run | None = None) -> KeptHead:
         reads = tuple(map(str, raw["reads"]))
         tuned = of["protocol"] != "probe"
         if run is None:
-            at = (directory / raw["run"]).resolve()
-            check(Run.exists(at), f"The run {at} of the head {directory} is not there; say where it is.")
-            run = Run.open(at)
+            path = (directory / raw["run"]).resolve()
+            check(Run.exists(path), f"The run {path} of the head {directory} is missing; pass the run to load_head.")
+            run = Run.open(path)
         source = Source(of["source"], run if of["step"] is None else run.at(int(of["step"])))
         _check_run(directory, source, raw)
     with reading(directory / ARRAYS, _ANEW), np.load(directory / ARRAYS, allow_pickle=False) as file:
@@ -210,23 +210,23 @@ def load_head(directory: Path, run: Run | None = None) -> KeptHead:
             raise ValueError(f"its weights {shape} are not those of {task.outputs} outputs")
         standard = Standard(arrays.pop("standard/mean"), arrays.pop("standard/scale")) if not tuned else None
         if arrays:
-            raise ValueError(f"it holds {next(iter(arrays))!r}, which the head has not")
+            raise ValueError(f"it holds {next(iter(arrays))!r}, which is no array of the head")
     return KeptHead(source=source, trained=trained, standard=standard, labels=labels, of=of, score=score)
 
 
 def _check_run(directory: Path, source: Source, raw: Mapping[str, Any]) -> None:
-    """Raise `UserError` unless the run is that of the head."""
+    """Raise `UserError` unless the run of the source is the run of the head."""
     run, name = source.run, raw["of"]["run"]
-    mine = f"{run.config.name}, seed {run.config.seed}"
+    own_name = f"{run.config.name}, seed {run.config.seed}"
     check(
-        run.fingerprint == raw["fingerprint"] and name.startswith(mine),
-        f"The head {directory} is of the run {name!r}, and {run.directory} is {mine!r} or has other data; name the run "
-        "that it was trained on.",
+        run.fingerprint == raw["fingerprint"] and name.startswith(own_name),
+        f"The head {directory} is of the run {name!r}, and {run.directory} is {own_name!r} or has other data; pass the "
+        "run that the head was trained on.",
     )
 
 
 def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of a dataclass, with JSON's lists as tuples."""
+    """Return the options with tuples in place of lists, which JSON makes of tuples."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
@@ -250,24 +250,24 @@ def _path(path: Any) -> str:
 
 
 def _encoder(arrays: dict[str, np.ndarray], source: Source, reads: tuple[str, ...]) -> FeatureEncoder:
-    """Take the encoders' arrays out of all arrays.
+    """Remove the arrays of the encoders from `arrays` and return them.
 
     Raises:
-      ValueError: an array is not as the run's encoders have it.
+      ValueError: an array has another shape or dtype than in the encoders of the run.
       KeyError: an array is missing.
     """
     _, module = encoders_of(nnx.eval_shape(source.run.untrained_model), source.run.config, reads)
     params, statistics = split_model(module)
 
     def taken(path: Any, like: Any) -> np.ndarray:
-        found = arrays.pop(_path(path))
-        if (found.shape, found.dtype) != (like.shape, like.dtype):
-            raise ValueError(f"{_path(path)} is {found.dtype} {found.shape}, not {like.dtype} {like.shape}")
-        return found
+        array = arrays.pop(_path(path))
+        if (array.shape, array.dtype) != (like.shape, like.dtype):
+            raise ValueError(f"{_path(path)} is {array.dtype} {array.shape}, not {like.dtype} {like.shape}")
+        return array
 
     tree = {"encoder": {"params": params, "statistics": statistics}}
-    found = jax.tree_util.tree_map_with_path(taken, tree)["encoder"]
-    return FeatureEncoder(**found, fitted=_fitted(source, reads))
+    encoder = jax.tree_util.tree_map_with_path(taken, tree)["encoder"]
+    return FeatureEncoder(**encoder, fitted=_fitted(source, reads))
 
 
 def _fitted(source: Source, reads: tuple[str, ...]) -> dict[str, Any]:
@@ -276,5 +276,5 @@ def _fitted(source: Source, reads: tuple[str, ...]) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=16)
 def _program(encoders: Encoders, dtype: str) -> Callable[..., jax.Array]:
-    """Return the compiled encoders; heads of one structure share them."""
+    """Return the compiled encoders; heads of the same structure share them."""
     return jax.jit(encoders.plain, compiler_options=compiler_options(jax.local_devices()[0], dtype))

@@ -1,4 +1,4 @@
-"""What `mmcl evaluate` is asked for: protocols, inputs, labels, budgets, and how heads are trained."""
+"""The options of `mmcl evaluate`: protocols, inputs, labels, budgets, and the training of heads."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from mmcl_jax.evaluation.sources.checks import check_choice
 from mmcl_jax.evaluation.sources.source import BASELINES
 
 PROTOCOLS = ("probe", "augmented_probe", "finetune", "knn", "retrieval")
-TRAINING = PROTOCOLS[:3]  # those that train a head
+TRAINING = PROTOCOLS[:3]  # the protocols that train a head
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,30 +19,29 @@ class EvaluationOptions:
     """The options of an evaluation; the defaults are those of the command line.
 
     Attributes:
-      protocols: "probe", a linear head on frozen features (`probe.train_heads`); "knn", their nearest neighbours;
-        "augmented_probe" and "finetune", Hager et al.'s own, with augmented images, of the head or of all weights (see
-        `finetune`); "retrieval" between projections of two modalities that the run compares,
-        of the test split.
-      inputs: what is predicted from: names of modalities joined by "+", whose features are side by side (for kNN, each
-        of length 1); "both" is "image+table". Retrieval is between the two of every `a+b` or, where no input joins
-        two, between all pairs that the run's objective compares.
-      budgets: how many labels.
-      draws: of labels, per seed and budget. A budget of all labels, or of a named subset, is drawn once; the protocols
-        that train from a random start then do so from so many.
-      baselines: "random" (the runs' encoders before training; fine-tuned, it is the supervised baseline and is called
-        so), "pixels" and "columns" (the input itself, where it is the image or the table, and frozen).
-      only_baselines: of the runs, evaluate nothing but the baselines that they lend their encoders and inputs to.
-      label: the column to predict, or several that are one task, joined by "+", or a sequence of such labels; by
-        default the store's first that is a class, or its first. Rows without it are left out.
-      task: what kind of task the labels are, where they can be several: an ordinal label is "ordinal" by default, or
-        "class", which takes no notice of its order.
+      protocols: "probe", a linear head on frozen features (`probe.train_heads`); "knn", nearest neighbours of frozen
+        features; "augmented_probe" and "finetune", the protocols of Hager et al. on augmented images, which train the
+        head alone or all weights (see `finetune`); "retrieval" between projections of two modalities of test rows.
+      inputs: to predict from: names of modalities joined by "+", whose features are concatenated (for kNN, each is
+        scaled to length 1 first); "both" is "image+table". Retrieval is between the two of every `a+b` or, if no input
+        joins two, between all pairs that the objective of the run compares.
+      budgets: of training labels.
+      draws: of labels, per seed and budget. A budget of all labels, or of a named subset, is drawn once, and protocols
+        with random starts use as many starts.
+      baselines: "random" (the encoders of the runs before training; fine-tuned, they are the supervised baseline),
+        "pixels" and "columns" (the raw image or table as frozen features).
+      only_baselines: evaluate the baselines and not the runs, which only lend them encoders and inputs.
+      label: the column to predict, several columns that are one task, joined by "+", or a sequence of such labels; by
+        default the store's first label that is a class, or else its first label. Rows without the label are left out.
+      task: name of the task, for labels that can be several: an ordinal label is "ordinal" by default, and "class"
+        ignores its order.
       learning_rates: to choose from on validation; None for the six of Hager et al.
       max_epochs: the longest training; None for 500.
       allow_overlap: whether test rows may be rows that a run has seen in pretraining.
-      keep: whether heads are kept, in the folder `heads` of their run, or else the folder that they are kept in.
+      keep: whether to save heads in the folder `heads` of their run; or another folder to save them in.
 
     Raises:
-      UserError: a protocol or baseline is unknown or given twice, or nothing could be trained with the numbers.
+      UserError: a protocol or baseline is unknown or named twice, or a number is out of range.
     """
 
     protocols: Sequence[str] = ("probe",)
@@ -60,12 +59,12 @@ class EvaluationOptions:
 
     def __post_init__(self) -> None:
         check_choice("--protocol", "protocol", self.protocols, PROTOCOLS)
-        check_choice("--baselines", "baseline", self.baselines, BASELINES, some=False)
+        check_choice("--baselines", "baseline", self.baselines, BASELINES, required=False)
         check(len(self.rates) > 0 and min(self.rates) > 0, "--learning-rates: give at least one, all above 0.")
         check(self.epochs > 0, f"--max-epochs: must be positive, not {self.max_epochs}.")
         check(
             not self.keep or any(name in TRAINING for name in self.protocols),
-            f"--keep: no head is trained by {' and '.join(self.protocols)}; leave --keep, or add --protocol probe.",
+            f"--keep: no head is trained by {' and '.join(self.protocols)}; leave --keep out, or add --protocol probe.",
         )
         check(self.draws > 0, f"--seeds: must be positive, not {self.draws}.")
 
@@ -86,10 +85,10 @@ class EvaluationOptions:
 
     @property
     def labels(self) -> list[str | None]:
-        """The labels; None for the store's first.
+        """The names of the labels; None for the default label of the store.
 
         Raises:
-          UserError: none is named.
+          UserError: the sequence of labels is empty.
         """
         if self.label is None or isinstance(self.label, str):
             return [self.label]

@@ -1,4 +1,4 @@
-"""Heads on frozen features: all draws of labels and all learning rates of one budget are trained together."""
+"""Heads on frozen features; all draws of labels and learning rates of one budget are trained together."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,26 +18,26 @@ __all__ = ["Labelled", "ProbeSettings", "train_heads"]
 # The sweep of Hager et al. (CVPR 2023), and the other settings of their fine-tuning.
 LEARNING_RATES = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
 BATCH_SIZE = 512
-DENSE_BATCH_SIZE = 16  # of outputs that are maps
+DENSE_BATCH_SIZE = 16  # for masks, which have an output per pixel
 PATIENCE = 10
 MIN_DELTA = 2e-4
 MAX_EPOCHS = 500
 
 _FROM_ZERO = LinearHead(zeros=True)
-ROUND_STEPS = 25  # a round is at least so many steps, so that "no better for ten" means something with few labels
+ROUND_STEPS = 25  # least steps of a round, so that "no better for ten rounds" means something with few labels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ProbeSettings:
-    """How heads on frozen features are trained.
+    """The settings of training heads on frozen features.
 
     Attributes:
-      task: what is predicted.
+      task: to predict.
       reads: the modalities of the features.
       head: the kind of head.
       learning_rates: to choose from.
       max_epochs: most rounds.
-      batch_size: rows of a minibatch, at most.
+      batch_size: most rows of a minibatch.
     """
 
     task: Task
@@ -51,23 +51,24 @@ class ProbeSettings:
 def train_heads(
     train: Labelled, val: Labelled, rows: np.ndarray, settings: ProbeSettings, *, seeds: Sequence[tuple[int, int]]
 ) -> list[Trained]:
-    """Train a head per draw and learning rate, and keep each draw's best by the primary metric on validation.
+    """Train a head per draw and learning rate; return the best of each draw by the primary metric on validation.
 
-    Adam with one second moment per head, on minibatches of up to 512, at a constant rate and without weight decay, from
-    zero; the best round is kept. (With Adam's second moment per weight, weights of noise move as fast as those of
-    signal, and with few labels such a head falls behind logistic regression by points: see `tests/evaluation/`.) A
-    *round* is the fewest whole epochs that make 25 steps: one epoch, unless labels are few. A head stops when for ten
-    rounds no validation metric was above its best by 2e-4. Numbers are predicted in standard deviations of the draw's
-    labels, with the squared error. Between learning rates, ties go to the smaller validation loss.
+    Heads start at zero and are trained by Adam with one second moment per head, on minibatches of up to 512, at a
+    constant rate and without weight decay. (With a second moment per weight, weights of noise move as fast as weights
+    of signal, and with few labels such a head falls points behind logistic regression: see `tests/evaluation/`.) A
+    *round* is the fewest epochs with at least 25 steps: one epoch, unless labels are few. A head stops after ten rounds
+    without a validation metric that is 2e-4 above its best, and its best round is returned. Numbers are predicted in
+    standard deviations of the draw's labels, with the squared error. Between learning rates, ties go to the smaller
+    validation loss.
 
-    A head depends on its draw alone, whose seed shuffles its minibatches, and not on what is trained beside it.
+    A head depends on its draw alone, whose seed shuffles its minibatches, and not on heads that are trained with it.
 
     Args:
-      train: features in standard deviations (see `Standard`), float32.
-      val: the same of the validation split.
+      train: standardised features (see `Standard`), float32, with their targets.
+      val: the same for the validation split.
       rows: `[R, n]` training rows of each draw.
-      settings: how they are trained.
-      seeds: `R` of them, non-negative integers.
+      settings: of the training.
+      seeds: one per draw, of non-negative integers.
 
     Raises:
       UserError: training diverges at every rate.
@@ -92,8 +93,10 @@ def train_heads(
 
 
 def all_trained(trained: Sequence[Trained | None], task: Task) -> list[Trained]:
-    """Return the heads; raises `UserError` if one has diverged."""
-    found = [one for one in trained if one is not None]
-    if len(found) < len(trained):
-        raise UserError(f"Training on {task.label!r} diverged at every learning rate; try lower ones.")
-    return found
+    """Return the heads; raise `UserError` if one has diverged."""
+    heads = [head for head in trained if head is not None]
+    if len(heads) < len(trained):
+        raise UserError(
+            f"Training on {task.label!r} diverged at every learning rate; try lower ones with --learning-rates."
+        )
+    return heads

@@ -1,4 +1,4 @@
-"""The scores of a job: what each protocol does."""
+"""The scores of a job, by each of the protocols."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.standard import Standard
 from mmcl_jax.evaluation.protocols.finetune import Examples, FinetuneSettings, finetune
-from mmcl_jax.evaluation.protocols.jobs import NO_LABELS, Job, Settings
+from mmcl_jax.evaluation.protocols.jobs import NO_LABELS, Job, JobSettings
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.protocols.knn import knn
 from mmcl_jax.evaluation.protocols.probe import (
@@ -35,7 +35,7 @@ from mmcl_jax.tasks import Segmentation
 
 @dataclasses.dataclass(frozen=True)
 class HeadScores:
-    """What one draw of labels gave: parts of its `Score`, the head, and what the head's features are scaled by."""
+    """The result of one draw of labels: parts of its `Score`, the head, and the standardisation of its features."""
 
     metrics: dict[str, float]
     chosen: dict[str, float]
@@ -44,30 +44,30 @@ class HeadScores:
     standard: Standard | None = None
 
 
-def score_job(job: Job, store: Store, numbers: Sequence[int], how: Settings) -> list[Score]:
+def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSettings) -> list[Score]:
     """Return the scores of some draws of a job."""
     source, data, seed = job.source, job.data, job.source.run.config.seed
     if data is None:
-        return [_retrieve(source, store, job.given)]
+        return [_retrieve(source, store, job.input)]
     if job.protocol == "probe":
-        results = _probe(source, data, job.given, job.rows, how)
+        results = _probe(source, data, job.input, job.rows, settings)
     elif job.protocol == "knn":
-        results = [_knn(source, data, job.given, job.rows[number]) for number in numbers]
+        results = [_knn(source, data, job.input, job.rows[number]) for number in numbers]
     else:
         name = f"{job.method}, {job.protocol}, {job.budget}"
 
         def log(text: str) -> None:
-            how.log(f"{name}: {text}")
+            settings.log(f"{name}: {text}")
 
-        mine = dataclasses.replace(how, log=log)
-        results = _finetune(job, data, numbers, mine, frozen=job.protocol == "augmented_probe")
+        named = dataclasses.replace(settings, log=log)
+        results = _finetune(job, data, numbers, named, frozen=job.protocol == "augmented_probe")
     scores = []
     for draw, result in zip(numbers, results, strict=True):
         score = Score(
             method=job.method,
             seed=seed,
             protocol=job.protocol,
-            input=job.given,
+            input=job.input,
             label=data.task.label,
             budget=job.budget,
             draw=draw,
@@ -79,59 +79,63 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], how: Settings) -> 
             fold=data.fold,
         )
         scores.append(score)
-        if how.keep is not None and result.trained is not None:
+        if settings.keep is not None and result.trained is not None:
             kept = KeptHead(
                 source=source,
                 trained=result.trained,
                 standard=result.standard,
                 labels=data.classes,
-                of=job.of(store, how),
+                of=job.of(store, settings),
                 score=score,
             )
-            kept.write(how.keep(source.run))
+            kept.write(settings.keep(source.run))
     return scores
 
 
-def _probe(source: Source, data: LabelledStore, given: str, rows: np.ndarray, how: Settings) -> list[HeadScores]:
+def _probe(
+    source: Source, data: LabelledStore, input: str, rows: np.ndarray, settings: JobSettings
+) -> list[HeadScores]:
     seed, task = source.run.config.seed, data.task
     dense = isinstance(task, Segmentation)
     what: What = "maps" if dense else "pooled"
-    features = [source.features(data, modality, what=what) for modality in modalities_of(given)]
-    joined = [np.concatenate([one[split] for one in features], axis=-1) for split in SPLITS]
+    features = [source.features(data, modality, what=what) for modality in modalities_of(input)]
+    joined = [np.concatenate([by_split[split] for by_split in features], axis=-1) for split in SPLITS]
     scale = Standard.of(joined[0])
     standard = [scale.apply(part) for part in joined]
     train, val, test = (Labelled(x, data.targets[split]) for x, split in zip(standard, SPLITS, strict=True))
-    settings = ProbeSettings(
+    probe = ProbeSettings(
         task=task,
-        reads=modalities_of(given),
+        reads=modalities_of(input),
         head=LinearSegmentation(zeros=True, size=data.targets["train"].shape[1:3]) if dense else LinearHead(zeros=True),
         batch_size=DENSE_BATCH_SIZE if dense else BATCH_SIZE,
-        learning_rates=how.learning_rates,
-        max_epochs=how.max_epochs,
+        learning_rates=settings.learning_rates,
+        max_epochs=settings.max_epochs,
     )
-    heads = train_heads(train, val, rows, settings, seeds=[(seed, draw) for draw in range(len(rows))])
+    heads = train_heads(train, val, rows, probe, seeds=[(seed, draw) for draw in range(len(rows))])
     results = []
     for head in heads:
         reached = task.metrics(head.outputs(val.features), val.targets)[task.primary]
         outputs = head.outputs(test.features)
         metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": reached}
-        rows_add = packed(parts(task, outputs, test.targets))
-        results.append(HeadScores(metrics, {"learning_rate": head.rate}, rows_add, head, scale))
+        contributions = packed(parts(task, outputs, test.targets))
+        results.append(HeadScores(metrics, {"learning_rate": head.rate}, contributions, head, scale))
     return results
 
 
-def _knn(source: Source, data: LabelledStore, given: str, rows: np.ndarray) -> HeadScores:
-    features = [source.features(data, modality) for modality in modalities_of(given)]
-    train, val, test = (np.concatenate([unit_rows(one[split]) for one in features], axis=1) for split in SPLITS)
+def _knn(source: Source, data: LabelledStore, input: str, rows: np.ndarray) -> HeadScores:
+    features = [source.features(data, modality) for modality in modalities_of(input)]
+    train, val, test = (
+        np.concatenate([unit_rows(by_split[split]) for by_split in features], axis=1) for split in SPLITS
+    )
     queries = (val, data.targets["val"]), (test, data.targets["test"])
     return HeadScores(*knn(train[rows], data.targets["train"][rows], *queries, task=data.task), "")
 
 
 def _finetune(
-    job: Job, data: LabelledStore, numbers: Sequence[int], how: Settings, *, frozen: bool
+    job: Job, data: LabelledStore, numbers: Sequence[int], settings: JobSettings, *, frozen: bool
 ) -> list[HeadScores]:
-    """Return the results of one draw of labels, or of several random starts on labels that are drawn once."""
-    source, modalities = job.source, modalities_of(job.given)
+    """Return the result of one draw of labels, or the results of several random starts on the only draw."""
+    source, modalities = job.source, modalities_of(job.input)
     names = source.inputs_of(modalities)
 
     def examples(split: str) -> Examples:
@@ -145,30 +149,30 @@ def _finetune(
     drawn = job.rows[numbers[0] if len(job.rows) > 1 else 0]
     if len(drawn) < len(splits["train"]):
         splits["train"] = splits["train"].take(drawn)
-    settings = FinetuneSettings(
+    training = FinetuneSettings(
         task=data.task,
         modalities=modalities,
         frozen=frozen,
-        learning_rates=how.learning_rates,
+        learning_rates=settings.learning_rates,
         seeds=[(source.run.config.seed, number) for number in numbers],
-        max_epochs=how.max_epochs,
+        max_epochs=settings.max_epochs,
     )
     outcomes = finetune(
-        source.model, source.run.config, splits, settings, fitted=source.run.inputs.fitted, report=how.log
+        source.model, source.run.config, splits, training, fitted=source.run.inputs.fitted, report=settings.log
     )
     targets = splits["test"].targets
     return [
-        HeadScores(one.metrics, one.chosen, packed(parts(data.task, one.outputs, targets)), one.trained)
-        for one in outcomes
+        HeadScores(tuned.metrics, tuned.chosen, packed(parts(data.task, tuned.outputs, targets)), tuned.trained)
+        for tuned in outcomes
     ]
 
 
-def _retrieve(source: Source, store: Store, given: str) -> Score:
-    first, second = pair = modalities_of(given)
+def _retrieve(source: Source, store: Store, input: str) -> Score:
+    first, second = pair = modalities_of(input)
     keep = with_both(source.run, store, (first, second))
     metrics = retrieval(*(source.projections(store, "test", key)[keep] for key in pair), names=(first, second))
     return Score(
-        method=source.method("retrieval", given),
+        method=source.method("retrieval", input),
         seed=source.run.config.seed,
         protocol="retrieval",
         input="-".join(pair),

@@ -1,1 +1,1 @@
-"""Scores: kept in files, summarised, and shown."""
+"""Scores: how they are stored in files, summarised, and shown."""

@@ -1,11 +1,11 @@
-"""The results file of `mmcl evaluate`: every score with what was evaluated, merged by it, written as scores come.
+"""The results file of `mmcl evaluate`, which grows as scores are computed.
 
-{"scores": [...],   the scores of this store, and of the checkpoint of every run that was evaluated last
- "others": [...],   those of other checkpoints and stores
+{"scores": [...],   the scores on this store of the last evaluated checkpoint of every run
+ "others": [...],   the scores of other checkpoints, and on other stores
  "store": ..., "runs": {directory: step}, "command": ..., ...}  of the last command
 
-Every entry is a `Score` with `of`, which says what was evaluated and how. An entry replaces one that has the same `of`
-and the same draw, and a command computes only what has no entry yet: so one that was interrupted continues.
+Every entry is a `Score` with a key `of`, which identifies what was evaluated and how. A new entry replaces the entry
+with the same `of` and draw, and a command computes only scores without an entry, so an interrupted command continues.
 """
 
 import fcntl
@@ -27,17 +27,17 @@ _ADDED = ("of", "mmcl_jax")
 
 
 class ResultRecords(Protocol):
-    """Where scores are found that are there already, and kept as they come."""
+    """A store of finished scores."""
 
     def find(self, of: Of, draws: Iterable[int]) -> list[Score] | None:
         """Return the scores of these draws; None unless all are there."""
 
     def keep(self, of: Of, scores: Sequence[Score]) -> None:
-        """Keep scores."""
+        """Add scores to the records."""
 
 
 class NoRecords:
-    """Nothing is found and nothing is kept."""
+    """Records that hold nothing and forget everything."""
 
     def find(self, of: Of, draws: Iterable[int]) -> list[Score] | None:
         """Return None."""
@@ -52,47 +52,47 @@ class ResultsFile:
 
     Attributes:
       path: of the file.
-      found: how many scores of this command were there already.
+      reused: number of scores that this command did not have to compute.
     """
 
     def __init__(
         self, path: Path, *, store: str, sources: Sequence[Of], head: Mapping[str, Any], again: bool = False
     ) -> None:
-        """Read the file if it is there.
+        """Read the file if it exists.
 
         Args:
           path: of the file.
-          store: fingerprint of the store that is evaluated on.
-          sources: the runs and baselines that are evaluated, as `Source.of` says them.
-          head: what is written at the head of the file.
-          again: whether scores that are there already are computed again.
+          store: fingerprint of the store that runs are evaluated on.
+          sources: `Source.of` of the runs and baselines.
+          head: the keys before the scores, such as the command.
+          again: whether to compute scores again that the file has.
 
         Raises:
-          UserError: the file is damaged, or is no results file; it is left as it is.
+          UserError: the file is damaged, or is no results file; it stays unchanged.
         """
-        self.path, self.found = path, 0
+        self.path, self.reused = path, 0
         self._store, self._head, self._again = store, head, again
         self._states = {(of["source"], of["run"]): of["state"] for of in sources}
         read_entries(path)
 
     def find(self, of: Of, draws: Iterable[int]) -> list[Score] | None:
-        """Return the scores of these draws; None unless all are there and of this version of the software."""
-        wanted = [identity(of, draw) for draw in draws]
-        here = {
+        """Return the scores of these draws; None unless the file has all of them, from this version of the software."""
+        keys = [identity(of, draw) for draw in draws]
+        entries = {
             _identity(entry): entry
             for entry in read_entries(self.path)
             if not self._again and entry.get("mmcl_jax") == __version__
         }
-        if any(key not in here for key in wanted):
+        if any(key not in entries for key in keys):
             return None
-        self.found += len(wanted)
-        return [_score(here[key]) for key in wanted]
+        self.reused += len(keys)
+        return [_score(entries[key]) for key in keys]
 
     def keep(self, of: Of, scores: Sequence[Score]) -> None:
-        """Merge scores into the file, and write it in one piece.
+        """Merge scores into the file, which is replaced atomically.
 
         Raises:
-          UserError: it cannot be written.
+          UserError: the file cannot be written.
         """
         new = [{**score.to_json(), "of": dict(of), "mmcl_jax": __version__} for score in scores]
         try:
@@ -100,7 +100,7 @@ class ResultsFile:
             with self.path.with_name(f".{self.path.name}.lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)  # another command may evaluate the same run by another protocol
                 merged = {_identity(entry): entry for entry in [*read_entries(self.path), *new]}
-                content = {**self._head, "format": FORMAT, **self._parted(merged.values())}
+                content = {**self._head, "format": FORMAT, **self._divided(merged.values())}
                 write_text(self.path, json.dumps(content, indent=2) + "\n")
         except OSError as error:
             raise UserError(
@@ -108,29 +108,29 @@ class ResultsFile:
             ) from error
 
     def finish(self) -> str:
-        """Write the head of this command, and return a sentence on where its scores are."""
+        """Write the head of this command, and return a sentence that names the file and what else it holds."""
         self.keep({}, [])
-        others = len(self._parted(read_entries(self.path))["others"])
+        others = len(self._divided(read_entries(self.path))["others"])
         kept = f'; it also keeps {others} of other checkpoints or stores, under "others"' if others else ""
-        found = counted(self.found, "score")
-        there = f"; found {found} of this command in it (--again computes anew)" if self.found else ""
-        return f"Written to {self.path}{there}{kept}."
+        count = counted(self.reused, "score")
+        reused = f"; found {count} of this command in it (--again computes anew)" if self.reused else ""
+        return f"Written to {self.path}{reused}{kept}."
 
-    def _parted(self, entries: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-        """Divide the entries into the current ones and the others."""
-        parted: dict[str, list[Mapping[str, Any]]] = {"scores": [], "others": []}
+    def _divided(self, entries: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+        """Divide the entries into "scores", which are current, and "others"."""
+        divided: dict[str, list[Mapping[str, Any]]] = {"scores": [], "others": []}
         for entry in entries:
             of = entry.get("of")
             current = False
-            if of:  # entries of earlier versions do not say what was evaluated
+            if of:  # entries of earlier versions have no such key
                 state = self._states.get((of["source"], of["run"]), of["state"])
                 current = (of["store"], of["state"]) == (self._store, state)
-            parted["scores" if current else "others"].append(entry)
-        return parted
+            divided["scores" if current else "others"].append(entry)
+        return divided
 
 
 def read_entries(path: Path) -> list[dict[str, Any]]:
-    """Return all entries of a results file, none if there is no file.
+    """Return all entries of a results file; [] if there is no file.
 
     Raises:
       UserError: the file is damaged, or is no results file.
@@ -155,12 +155,12 @@ def _score(entry: Mapping[str, Any]) -> Score:
 
 
 def identity(of: Of, draw: int) -> str:
-    """Return a hash that tells what was evaluated, how, and by which draw, from everything else."""
+    """Return a hash of what was evaluated, how, and by which draw."""
     return _hash({"of": dict(of), "draw": draw})
 
 
 def _identity(entry: Mapping[str, Any]) -> str:
-    """Return what tells an entry from others; of earlier versions, whose entries do not say it, everything does."""
+    """Return the identity of an entry; of an entry of earlier versions, which has no `of`, a hash of all its values."""
     return identity(entry["of"], entry["draw"]) if entry.get("of") else _hash(entry)
 
 

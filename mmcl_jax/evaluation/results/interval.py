@@ -1,4 +1,4 @@
-"""The interval of a mean over few repeats."""
+"""The confidence interval of a mean over few repeats."""
 
 import math
 
@@ -9,8 +9,8 @@ def t_half_width(sd: float, repeats: int) -> float:
     """Return half the width of the 95 % t-interval of a mean of `repeats` values; NaN for one.
 
     Args:
-      sd: their standard deviation (ddof 1).
-      repeats: how many there are.
+      sd: standard deviation of the values (ddof 1).
+      repeats: number of values.
 
     Example:
       >>> round(t_half_width(1.0, 3), 3)

@@ -1,4 +1,4 @@
-"""What every test row adds to the primary metric, for intervals that know how few test rows there are."""
+"""The contribution of every test row to the primary metric, for intervals that count the size of the test set."""
 
 import base64
 
@@ -8,12 +8,12 @@ from mmcl_jax.tasks import Class, Task
 
 
 def parts(task: Task, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
-    """Return values `[N]` float32 of the test rows, whose mean is the metric and whose variance / N is that of it.
+    """Return one value per test row, `[N]` float32, whose mean is the metric and whose variance / N is the metric's.
 
-    For top-1 they are the hits, 0 or 1. For the AUROC of two classes they are its structural components, scaled so that
-    the two classes can be averaged together: with m of N rows in the class of the row, and V the share of the rows of
-    the other class that are ranked on the right side of it, `A + (V - A) N / m` (DeLong et al., Biometrics 1988). None
-    for other metrics, where all rows are of one class, and where an output is not finite.
+    For top-1 the values are the hits, 0 or 1. For the AUROC of two classes they are its structural components (DeLong
+    et al., Biometrics 1988), scaled so that one mean over both classes is the AUROC A: `A + (V - A) N / m`, where m of
+    the N rows are in the class of the row, and V is the share of the rows of the other class that are ranked on the
+    right side of it. None for other metrics, if all rows are of one class, or if an output is not finite.
     """
     if not isinstance(task, Class) or not np.isfinite(outputs).all():
         return None
@@ -25,8 +25,8 @@ def parts(task: Task, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray | 
         return None
     shares = np.empty(len(scores))
     for code, sign in ((0, -1), (1, 1)):
-        others, mine = np.sort(sign * classes[1 - code]), sign * classes[code]
-        below, upto = (np.searchsorted(others, mine, side=side) for side in ("left", "right"))
+        others, own = np.sort(sign * classes[1 - code]), sign * classes[code]
+        below, upto = (np.searchsorted(others, own, side=side) for side in ("left", "right"))
         shares[targets == code] = (below + upto) / 2 / len(others)
     auroc = float(shares[targets == 1].mean())
     sizes = np.where(targets == 1, len(classes[1]), len(classes[0]))
@@ -34,7 +34,7 @@ def parts(task: Task, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray | 
 
 
 def packed(values: np.ndarray | None) -> str:
-    """Return the values as text: one bit each where all are 0 or 1, else four bytes; empty for None."""
+    """Return the values as text: a bit each if all are 0 or 1, else four bytes each; "" for None."""
     if values is None:
         return ""
     if np.isin(values, (0, 1)).all():
@@ -43,7 +43,7 @@ def packed(values: np.ndarray | None) -> str:
 
 
 def unpacked(text: str) -> np.ndarray | None:
-    """Return the inverse of `packed`, float64.
+    """Return the values, float64, that `packed` wrote; None for "".
 
     Example:
       >>> unpacked(packed(np.array([1.0, 0.0, 1.0]))).tolist()

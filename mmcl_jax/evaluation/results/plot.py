@@ -1,4 +1,4 @@
-"""The picture of a table: metrics against labels."""
+"""The figure of a table: metrics against label budgets."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,13 +25,13 @@ def plot_scores(
 
     Args:
       scores: of one protocol and input.
-      path: of the picture.
-      title: above it.
-      metrics: on test, such as "mae" and "pearson" for regression.
+      path: of the PNG file.
+      title: above the figure.
+      metrics: two names of metrics on test, such as "mae" and "pearson" for regression.
     """
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     budgets = budgets_of(scores)
-    places = np.arange(len(budgets))
+    positions = np.arange(len(budgets))
     for axes, metric in zip(figure.subplots(1, 2), metrics, strict=True):
         cells = summarise(scores, metric)
         trained = [method for method in cells if method not in _COLOURS]
@@ -41,7 +41,7 @@ def plot_scores(
             spreads = [np.nan_to_num(row[budget].sd) if budget in row else 0.0 for budget in budgets]
             shift = 0.03 * (index - (len(cells) - 1) / 2)
             axes.errorbar(
-                places + shift,
+                positions + shift,
                 means,
                 yerr=spreads,
                 label=method,
@@ -50,7 +50,7 @@ def plot_scores(
                 capsize=3,
                 linestyle="--" if method in _COLOURS else "-",
             )
-        axes.set_xticks(places, budgets)
+        axes.set_xticks(positions, budgets)
         axes.set_xlabel("Labels used")
         axes.set_ylabel(f"Test {NAMES[metric]}{_DETAILS.get(metric, '')}")
         axes.grid(axis="y", alpha=0.3)

@@ -1,4 +1,4 @@
-"""What results were made with, as every results file says it."""
+"""The command, software and machine that results were made with, for every results file."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ from mmcl_jax import __version__
 
 
 def provenance(command: str) -> dict[str, Any]:
-    """Return the command, the versions of the software, and the machine, as JSON values."""
+    """Return the command, the versions of the software and the machine as JSON values."""
     return {
         "command": command,
         "mmcl_jax": __version__,

@@ -1,4 +1,4 @@
-"""One measured number of one method, with everything that says what it is."""
+"""The score of one method on one draw of labels, with everything that identifies it."""
 
 import dataclasses
 import math
@@ -8,21 +8,21 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Score:
-    """What a method reached on test.
+    """The metrics that a method reached on test.
 
     Attributes:
-      method: the experiment's name, or that of a baseline.
+      method: name of the experiment or of the baseline.
       seed: of pretraining.
-      protocol: one of `protocol.PROTOCOLS`.
-      input: the modalities, joined by "+" ("both" is image and table); for retrieval the two, "image-table".
-      label: the column that was predicted, or several, joined by "+"; empty for retrieval.
+      protocol: one of `options.PROTOCOLS`.
+      input: the modalities, joined by "+" ("both" is image and table); for retrieval the pair, such as "image-table".
+      label: the column that was predicted, or several columns, joined by "+"; empty for retrieval.
       budget: the labels used, as `str(Budget)`; "no labels" for retrieval.
-      draw: number of the draw of labels (and, where training is random beyond that, of its seed).
-      metrics: on test, by name, and "val_" + the primary metric: that on validation of the settings chosen by it.
-      chosen: these settings, such as `{"learning_rate": 0.003}`.
-      absent: per split, the classes that it has no row of (for train: among the rows of the draws).
-      rows: what every test row adds to the primary metric, packed (see `per_row`); empty where that is not known.
-      fold: of the store that the run was trained on, whose test rows these are; None for the store's own splits.
+      draw: number of the draw of labels and of the random start.
+      metrics: on test, by name; "val_" + the primary metric is its value on validation at the chosen settings.
+      chosen: the settings that validation chose, such as `{"learning_rate": 0.003}`.
+      absent: per split, the classes without rows (for train: without rows in the draws).
+      rows: the contribution of every test row to the primary metric, packed (see `per_row`); empty if it has none.
+      fold: of the store, whose splits the run was trained and tested on; None for the store's own splits.
       task: the kind of task, such as "ordinal"; empty for retrieval, and for scores of earlier versions.
     """
 

@@ -1,4 +1,4 @@
-"""From scores to what is printed: means and spreads over seeds, paired differences, a table."""
+"""The summaries of scores: means and spreads over seeds, paired differences, and printed tables."""
 
 import dataclasses
 import io
@@ -34,7 +34,7 @@ NAMES = {
     "dice": "Dice coefficient",
     "iou": "intersection over union",
 }
-_WIDEST = 10_000  # characters: a table is as wide as its cells
+_WIDEST = 10_000  # characters, so that a table is as wide as its cells
 _PROTOCOLS = {
     "probe": "Linear probe",
     "augmented_probe": "Linear probe with augmented images",
@@ -46,7 +46,7 @@ _PROTOCOLS = {
 
 @dataclasses.dataclass(frozen=True)
 class ScoreCell:
-    """Mean and standard deviation (ddof 1; NaN for one repeat) over repeats."""
+    """The mean and the standard deviation (ddof 1; NaN for one repeat) over repeats."""
 
     mean: float
     sd: float
@@ -70,7 +70,7 @@ def only(scores: Sequence[Score], *, protocol: str | None = None, input: str | N
 
 
 def groups_of(scores: Sequence[Score]) -> list[tuple[str, str]]:
-    """Return the pairs of protocol and input that occur, in order of appearance."""
+    """Return the pairs of protocol and input of the scores, in order of appearance."""
     return list(dict.fromkeys((score.protocol, score.input) for score in scores))
 
 
@@ -85,7 +85,7 @@ def budgets_of(scores: Sequence[Score]) -> list[str]:
 
 
 def repeats_of(scores: Sequence[Score]) -> str:
-    """Return what the spread is over: "seed" if methods were pretrained at several, or "fold", or "draw" of labels."""
+    """Return what the spread is over: "seed" if the scores have several, else "fold" if several, else "draw"."""
     if len({score.seed for score in scores}) > 1:
         return "seed"
     return "fold" if len({score.fold for score in scores}) > 1 else "draw"
@@ -115,26 +115,26 @@ def summarise(scores: Sequence[Score], metric: str = "top1") -> dict[str, dict[s
         raise ValueError(f"scores of several protocols, inputs or labels: {groups_of(scores)}")
     cells: dict[str, dict[str, ScoreCell]] = {}
     for method in methods_of(scores):
-        found = {budget: by_repeat(scores, method, budget, metric) for budget in budgets_of(scores)}
-        cells[method] = {budget: _cell(list(values.values())) for budget, values in found.items() if values}
+        by_budget = {budget: by_repeat(scores, method, budget, metric) for budget in budgets_of(scores)}
+        cells[method] = {budget: _cell(list(values.values())) for budget, values in by_budget.items() if values}
     return cells
 
 
 def paired(
     scores: Sequence[Score], first: str, second: str, budget: str, metric: str = "top1"
 ) -> tuple[ScoreCell, int]:
-    """Return `first - second` at the repeats both have, and at how many of them it is above 0.
+    """Return `first - second` over the repeats that both have, and the number of repeats where it is above 0.
 
     The cell's `interval` is the 95 % t-interval of the paired difference.
     """
-    one, other = by_repeat(scores, first, budget, metric), by_repeat(scores, second, budget, metric)
-    differences = [one[repeat] - other[repeat] for repeat in one if repeat in other]
+    values, others = by_repeat(scores, first, budget, metric), by_repeat(scores, second, budget, metric)
+    differences = [values[repeat] - others[repeat] for repeat in values if repeat in others]
     return _cell(differences), sum(difference > 0 for difference in differences)
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """A table of texts: a title, a head, rows whose first `labels` cells say what they are, and a note below."""
+    """A table of texts: a title, a head, rows whose first `labels` cells name the row, and a note below."""
 
     title: str
     head: list[str]
@@ -143,7 +143,7 @@ class Grid:
     note: str = ""
 
     def blocks(self, width: int) -> list["Grid"]:
-        """Divide the columns into blocks of at most `width` characters, or of one column; each has the labels."""
+        """Divide the columns into blocks of at most `width` characters (or one column), each with the label cells."""
         sizes = [3 + max(map(len, cells)) for cells in zip(self.head, *self.rows, strict=True)]
         labels = list(range(self.labels))
         blocks, left = list[list[int]](), 0
@@ -163,10 +163,10 @@ class Grid:
         ]
 
     def render(self, *, plain: bool) -> str:
-        """Return it for the terminal or, `plain`, as a Markdown table, which scripts read; no cell is wrapped."""
+        """Return the table for the terminal or, if `plain`, as a Markdown table for scripts; no cell is wrapped."""
         table = Table(box=box.MARKDOWN if plain else box.HEAVY_HEAD)
-        for place, name in enumerate(self.head):
-            table.add_column(name, justify="left" if place < self.labels else "right", no_wrap=True)
+        for index, name in enumerate(self.head):
+            table.add_column(name, justify="left" if index < self.labels else "right", no_wrap=True)
         for row in self.rows:
             table.add_row(*row)
         console = Console(file=io.StringIO(), width=_WIDEST, record=True, color_system=None, markup=False, emoji=False)
@@ -178,19 +178,18 @@ def accuracy_grid(scores: Sequence[Score], metric: str = "top1", *, label: str =
     """Return the table of one protocol, input and label: a row per method, a column per budget.
 
     Args:
-      scores: of it.
+      scores: of one protocol, input and label.
       metric: on test.
-      label: what the title says of it, where there are several.
+      label: its name in the title; empty if there is only one label.
     """
-    (protocol, given) = groups_of(scores)[0]
+    protocol, _ = groups_of(scores)[0]
     over = {"seed": "pretraining seeds", "fold": "folds", "draw": "draws of labels"}[repeats_of(scores)]
     folds = len({score.fold for score in scores})
     over += f", each of the mean over {folds} folds" if repeats_of(scores) == "seed" and folds > 1 else ""
     cells = summarise(scores, metric)
-    most = max(cell.repeats for row in cells.values() for cell in row.values())
-    spread = f", mean ± sd over {most} {over}" if most > 1 else ""
-    what = f"{_PROTOCOLS[protocol]} on {_inputs(given)}, test {NAMES.get(metric, metric.replace('_', ' '))}"
-    title = f"{what}{f' of {visible(label)}' if label else ''}{spread}"
+    repeats = max(cell.repeats for row in cells.values() for cell in row.values())
+    spread = f", mean ± sd over {repeats} {over}" if repeats > 1 else ""
+    title = f"{_title(scores, metric, label)}{spread}"
     budgets = budgets_of(scores)
     rows = [
         [visible(method), *(str(row[budget]) if budget in row else "" for budget in budgets)]
@@ -201,30 +200,39 @@ def accuracy_grid(scores: Sequence[Score], metric: str = "top1", *, label: str =
 
 
 def fold_grid(scores: Sequence[Score], metric: str, *, label: str = "") -> Grid:
-    """Return the scores of runs that were trained on folds, fold by fold: a row per method and budget.
+    """Return the table of runs that were trained on folds: a row per method and budget, a column per fold.
 
     Args:
       scores: of one protocol, input and label.
       metric: on test.
-      label: what the title says of it, where there are several.
+      label: its name in the title; empty if there is only one label.
     """
-    (protocol, given) = groups_of(scores)[0]
     folds = sorted({score.fold for score in scores if score.fold is not None})
     rows = []
     for method, budget in itertools.product(methods_of(scores), budgets_of(scores)):
-        mine = [score for score in scores if (score.method, score.budget) == (method, budget)]
-        found = [[score.metrics[metric] for score in mine if score.fold == fold] for fold in folds]
-        if mine:
+        part = [score for score in scores if (score.method, score.budget) == (method, budget)]
+        by_fold = [[score.metrics[metric] for score in part if score.fold == fold] for fold in folds]
+        if part:
             rows.append(
-                [visible(method), visible(budget), *(str(_cell([float(np.mean(v))])) if v else "" for v in found)]
+                [visible(method), visible(budget), *(str(_cell([float(np.mean(v))])) if v else "" for v in by_fold)]
             )
-    what = f"{_PROTOCOLS[protocol]} on {_inputs(given)}, test {NAMES.get(metric, metric.replace('_', ' '))}"
-    title = f"{what}{f' of {visible(label)}' if label else ''}, by fold"
-    return Grid(title, ["features", "labels", *(f"fold {fold}" for fold in folds)], rows, labels=2)
+    return Grid(
+        f"{_title(scores, metric, label)}, by fold",
+        ["features", "labels", *(f"fold {fold}" for fold in folds)],
+        rows,
+        labels=2,
+    )
+
+
+def _title(scores: Sequence[Score], metric: str, label: str) -> str:
+    """Return the protocol, the input, the metric and the label in words."""
+    protocol, input = groups_of(scores)[0]
+    words = f"{_PROTOCOLS[protocol]} on {_inputs(input)}, test {NAMES.get(metric, metric.replace('_', ' '))}"
+    return f"{words} of {visible(label)}" if label else words
 
 
 def _shared(scores: Sequence[Score]) -> str:
-    """Return what the spread over folds does not say."""
+    """Return a warning on the spread over folds; "" for other spreads."""
     if repeats_of(scores) != "fold":
         return ""
     return (
@@ -233,29 +241,29 @@ def _shared(scores: Sequence[Score]) -> str:
     )
 
 
-def _inputs(given: str) -> str:
+def _inputs(input: str) -> str:
     """Return the names of an input in words, such as "images and tables"."""
-    modalities = modalities_of(given)
+    modalities = modalities_of(input)
     plural = {"image": "images", "table": "tables"}
     words = [plural.get(modality, visible(modality)) for modality in modalities]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _absent(scores: Sequence[Score]) -> str:
-    """Return which classes have no rows."""
+    """Return a sentence on the classes without rows; "" if every class has some."""
     lacking: dict[str, list[str]] = {}
     for score in scores:
         for split, texts in score.absent.items():
-            known = lacking.setdefault(split, [])
-            known += [text for text in texts if text not in known]
+            names_of_split = lacking.setdefault(split, [])
+            names_of_split += [text for text in texts if text not in names_of_split]
     if not lacking:
         return ""
-    said = "; ".join(f"{split}: {names(texts)}" for split, texts in lacking.items())
-    return f"Classes without rows: {said}. Top-1 is over all rows, other metrics over the classes that test has."
+    by_split = "; ".join(f"{split}: {names(texts)}" for split, texts in lacking.items())
+    return f"Classes without rows: {by_split}. Top-1 is over all rows, other metrics over the classes that test has."
 
 
 def retrieval_grid(scores: Sequence[Score]) -> Grid:
-    """Return the table of retrieval: a row per method and direction and one for chance, a column per metric."""
+    """Return the table of retrieval: a row per method and direction, a row for chance, and a column per metric."""
     measures = {
         "recall@1": "recall at 1",
         "recall@5": "recall at 5",
@@ -267,45 +275,45 @@ def retrieval_grid(scores: Sequence[Score]) -> Grid:
     spread = over[repeats_of(scores)]
     rows = []
     for method in methods_of(scores):
-        for query, found in ((first, second), (second, first)):
-            cells = [summarise(scores, f"{query}_to_{found}_{name}")[method][scores[0].budget] for name in measures]
-            rows.append([visible(method), f"{query} to {found}", *map(str, cells)])
+        for query, candidate in ((first, second), (second, first)):
+            cells = [summarise(scores, f"{query}_to_{candidate}_{name}")[method][scores[0].budget] for name in measures]
+            rows.append([visible(method), f"{query} to {candidate}", *map(str, cells)])
     rows.append(["chance", "", *(f"{scores[0].metrics[f'chance_{name}']:.3f}" for name in measures)])
     title = f"Retrieval of the test split's {_inputs(f'{first}+{second}')}{spread}"
     return Grid(title, ["projections", "from", *measures.values()], rows, labels=2, note=_shared(scores))
 
 
 def _sides(score: Score) -> tuple[str, str]:
-    """Return the two names of a score of retrieval, which are joined by "-" and may have one themselves."""
+    """Return the two names of a retrieval score, which are joined by "-" and may contain a "-" themselves."""
     words = score.input.split("-")
     sides = [("-".join(words[:at]), "-".join(words[at:])) for at in range(1, len(words))]
     return next(pair for pair in sides if "{}_to_{}_recall@1".format(*pair) in score.metrics)
 
 
 def grids(scores: Sequence[Score]) -> list[Grid]:
-    """Return every table: per label, protocol and input, the two metrics that the task shows; and retrieval's."""
+    """Return all tables: for every label, protocol and input the two metrics that the task shows, and retrieval."""
     labels = list(dict.fromkeys(score.label for score in scores if score.label))
-    made = []
-    for label, protocol, given in dict.fromkeys((score.label, score.protocol, score.input) for score in scores):
-        part = [score for score in only(scores, protocol=protocol, input=given) if score.label == label]
+    tables = []
+    for label, protocol, input in dict.fromkeys((score.label, score.protocol, score.input) for score in scores):
+        part = [score for score in only(scores, protocol=protocol, input=input) if score.label == label]
         if protocol == "retrieval":
-            made.append(retrieval_grid(part))
+            tables.append(retrieval_grid(part))
         else:
-            named = label if len(labels) > 1 else ""
-            made += [accuracy_grid(part, metric, label=named) for metric in shown(part[0])]
+            name = label if len(labels) > 1 else ""
+            tables += [accuracy_grid(part, metric, label=name) for metric in shown(part[0])]
             if len({score.fold for score in part}) > 1:
-                made.append(fold_grid(part, shown(part[0])[0], label=named))
-    return made
+                tables.append(fold_grid(part, shown(part[0])[0], label=name))
+    return tables
 
 
 def shown(score: Score) -> tuple[str, str]:
-    """Return the two metrics of a score's task that tables show; scores of earlier versions do not say the task."""
+    """Return the two metrics that tables show for the task of a score, which scores of earlier versions do not name."""
     return TASKS[score.task or ("number" if "mse" in score.metrics else "class")].shown
 
 
-def show(made: Sequence[Grid], console: Console) -> None:
-    """Print tables, each in blocks as wide as the console: in a pipe 80 characters, or what `COLUMNS` says."""
-    for grid in made:
+def show(tables: Sequence[Grid], console: Console) -> None:
+    """Print tables in blocks as wide as the console (in a pipe 80 characters, or the variable `COLUMNS`)."""
+    for grid in tables:
         _log("\n" + textwrap.fill(grid.title, console.width), console)
         for block in grid.blocks(console.width):
             _log(block.render(plain=not console.is_terminal) + "\n", console)

@@ -1,1 +1,1 @@
-"""What is evaluated: runs and baselines, their features, and the rows and labels of a store."""
+"""The sources of features (runs and baselines), and the labelled rows of a store that they are evaluated on."""

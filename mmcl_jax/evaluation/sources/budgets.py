@@ -1,4 +1,4 @@
-"""Label budgets: which training labels a probe may use."""
+"""Label budgets: the training labels that a head may use."""
 
 import dataclasses
 
@@ -9,9 +9,9 @@ from mmcl_jax.errors import check
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """`per_class` labels of every class, a `fraction` of each class (1.0: all labels), or a named `subset` of a store.
+    """A label budget: `per_class` labels of every class, a `fraction` of each class, or a named `subset` of a store.
 
-    A class that has fewer than `per_class` gives all of its labels.
+    Of a class that has fewer than `per_class` labels, all are used. The fraction 1.0 is all labels.
 
     Example:
       >>> labels = np.array([0, 0, 0, 1, 1])
@@ -24,7 +24,7 @@ class Budget:
     subset: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise `UserError` if the numbers say no budget."""
+        """Raise `UserError` if a number is out of range."""
         check(0 < self.fraction <= 1, f"--fraction: {self.fraction:g} is not above 0 and at most 1.")
         check(self.per_class is None or self.per_class > 0, f"--per-class: {self.per_class} is not positive.")
 
@@ -37,15 +37,15 @@ class Budget:
 
     @property
     def takes_all(self) -> bool:
-        """Whether every label that may be used is, so that all draws are the same."""
+        """Whether the budget is all labels, so that all draws are the same."""
         return self.per_class is None and self.fraction == 1
 
     def draw(self, labels: np.ndarray, seed: tuple[int, int], *, stratified: bool = True) -> np.ndarray:
         """Draw a random subset of rows, sorted, with at least one row per class.
 
-        Every class is put into a random order by `seed` and its first rows are taken: the draws of one seed are nested,
-        a smaller budget lying within a larger one. If `labels` are numbers, all rows are put into one order instead,
-        and a share of them has at least two.
+        `seed` puts the rows of every class into a random order, and the first of them are drawn: so the draws of one
+        seed are nested, smaller budgets within larger ones. If `labels` are numbers, all rows are put into one order,
+        and at least two are drawn.
 
         Args:
           labels: `[N]` class codes, or numbers.

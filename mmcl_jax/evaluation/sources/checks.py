@@ -1,4 +1,4 @@
-"""What must hold before runs are evaluated: everything is said before anything is computed."""
+"""The checks of options, runs and stores, which run before anything is computed."""
 
 from collections.abc import Sequence
 
@@ -13,48 +13,52 @@ from mmcl_jax.tasks import Segmentation
 from mmcl_jax.training.runs.run import Run
 
 
-def check_choice(option: str, what: str, chosen: Sequence[str], known: Sequence[str], *, some: bool = True) -> None:
-    """Raise `UserError` unless every name is known, none is given twice and, if `some` must be, one is."""
-    check(len(chosen) > 0 or not some, f"{option}: name at least one of {', '.join(known)}.")
+def check_choice(
+    option: str, kind: str, chosen: Sequence[str], options: Sequence[str], *, required: bool = True
+) -> None:
+    """Raise `UserError` unless all names are among the options and differ, and, if `required`, there is one."""
+    check(len(chosen) > 0 or not required, f"{option}: name at least one of {', '.join(options)}.")
     for name in chosen:
-        check(name in known, f"{option}: there is no {what} {name!r}; choose from {', '.join(known)}.")
-        check(chosen.count(name) == 1, f"{option}: {name!r} is there twice.")
+        check(name in options, f"{option}: there is no {kind} {name!r}; choose from {', '.join(options)}.")
+        check(chosen.count(name) == 1, f"{option}: {name!r} is named twice; name it once.")
 
 
 def check_distinct(runs: Sequence[Run]) -> None:
-    """Raise `UserError` if there is no run, or two are of the same experiment and seed."""
+    """Raise `UserError` if there is no run, two have the same experiment, seed and fold, or only some have folds."""
     check(len(runs) > 0, "--run: name at least one run.")
     seen = set()
     for run in runs:
         name, seed, fold = run.config.name, run.config.seed, run.inputs.fold
         on = "" if fold is None else f" on the fold {fold}"
-        check((name, seed, fold) not in seen, f"Two runs are of the experiment {name!r} with the seed {seed}{on}.")
+        check(
+            (name, seed, fold) not in seen,
+            f"--run: two runs have the experiment {name!r} and the seed {seed}{on}; name one of them.",
+        )
         seen.add((name, seed, fold))
-    whole = [run for run in runs if run.inputs.fold is None]
+    without_fold = [run for run in runs if run.inputs.fold is None]
     check(
-        len(whole) in (0, len(runs)),
-        f"--run: {', '.join(str(run.directory) for run in whole[:1])} was trained on the splits of its store and "
-        "others on folds, whose test rows are others; evaluate these in two commands.",
+        len(without_fold) in (0, len(runs)),
+        f"--run: {', '.join(str(run.directory) for run in without_fold[:1])} was trained on the splits of its store, "
+        "and other runs on folds, which have other test rows; evaluate them in two commands.",
     )
 
 
-def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
-    """Raise `UserError` unless the run has the encoders of this input, and the store rows for them.
+def check_inputs(run: Run, data: LabelledStore, input: str) -> None:
+    """Raise `UserError` unless the run has the encoders of this input, and the store has rows for them.
 
-    A run that has a label that shall be predicted as a feature has no table to predict it from.
+    A run that was trained with the label as a table column cannot predict the label from the table.
     """
     store = data.store
-    for modality in modalities_of(given):
+    for modality in modalities_of(input):
         check(
             modality in run.config.encoders,
-            f"--input {given}: {run.directory} has no {modality} encoder; it has {', '.join(run.config.encoders)}.",
+            f"--input {input}: {run.directory} has no {modality} encoder; it has {', '.join(run.config.encoders)}.",
         )
-    inputs = [name for modality in modalities_of(given) for name in inputs_of(run.config.views, modality)]
+    inputs = [name for modality in modalities_of(input) for name in inputs_of(run.config.views, modality)]
     for name in dict.fromkeys(inputs):
         check(
             name in run.inputs.specs,
-            f"--input {given}: {name!r} is no input of {run.directory}, whose features are its own; it reads "
-            f"{', '.join(run.inputs.specs)}.",
+            f"--input {input}: {run.directory} does not read {name!r}; it reads {', '.join(run.inputs.specs)}.",
         )
         check_rows(run, store, name)
     tables = any(run.inputs.specs[name].kind == "table" for name in inputs)
@@ -62,44 +66,46 @@ def check_inputs(run: Run, data: LabelledStore, given: str) -> None:
         leaks = columns_with_label(run.schema, store, label.name)
         check(
             not leaks,
-            f"--input {given}: {run.directory} was trained with the label {label.name!r} as a table column "
-            f"({', '.join(map(repr, leaks))}), so its table encoder needs what it would have to predict; evaluate "
+            f"--input {input}: {run.directory} was trained with the label {label.name!r} as a table column "
+            f"({', '.join(map(repr, leaks))}), so its table encoder reads what it should predict; evaluate "
             "--input image, or train without that column (--ignore when preparing, "
             "config.inputs.table.label_as_feature=False).",
         )
 
 
-def check_dense(data: LabelledStore, given: str, protocols: Sequence[str]) -> None:
-    """Raise `UserError` if a mask is to be predicted by a protocol other than the probe, or not from one image."""
+def check_dense(data: LabelledStore, input: str, protocols: Sequence[str]) -> None:
+    """Raise `UserError` if a mask is to be predicted by another protocol than the probe, or from several inputs."""
     if not isinstance(data.task, Segmentation):
         return
-    mask, modalities = data.task.label, modalities_of(given)
+    mask, modalities = data.task.label, modalities_of(input)
     for protocol in protocols:
         check(
             protocol == "probe",
-            f"--protocol {protocol}: the label {mask!r} is a mask, which a linear head on frozen feature maps is "
-            "trained for; use --protocol probe.",
+            f"--protocol {protocol}: the label {mask!r} is a mask, which only a linear head on frozen feature maps "
+            "predicts; use --protocol probe.",
         )
-    check(len(modalities) == 1, f"--input {given}: the mask {mask!r} is predicted from one image; name one.")
+    check(len(modalities) == 1, f"--input {input}: the mask {mask!r} is predicted from one image; name one input.")
 
 
 def check_rows(run: Run, store: Store, modality: str) -> None:
-    """Raise `UserError` if the store has no such entry, or images or columns unlike those the run was trained with."""
+    """Raise `UserError` if the store lacks an entry of the run, or has it with another image shape or other columns."""
     spec = run.inputs.including([modality]).specs[modality]
     trained, stored = run.schema.entries[spec.of], store.schema.entries.get(spec.of)
-    there = stored is not None and stored.kind == trained.kind
-    check(there, f"{run.directory} was trained with the {trained.kind} {spec.of!r}, which {store.directory} has not.")
+    same = stored is not None and stored.kind == trained.kind
+    check(same, f"{run.directory} was trained with the {trained.kind} {spec.of!r}, which {store.directory} lacks.")
     assert stored is not None
     if trained.kind != "table":
-        what = {"image": "images", "volume": "volumes"}.get(trained.kind, f"{trained.kind}s")
-        sentence = f"{run.directory} is of {what} of shape {trained.stored}, {store.directory} has {stored.stored}."
-        check(trained.stored == stored.stored, sentence)
+        check(
+            trained.stored == stored.stored,
+            f"{run.directory} was trained on {trained.kind}s of shape {trained.stored}, and {store.directory} has the "
+            f"shape {stored.stored}; prepare the store with the shape of the run.",
+        )
         return
-    known = {column.name: column for column in stored.columns}
+    columns = {column.name: column for column in stored.columns}
     for column in trained.columns:
         if LABEL_TAG in column.tags:
             continue
         where = f"{run.directory} was trained with the column {column.name!r}"
-        check(column.name in known, f"{where}, which {store.directory} has not.")
-        same = (known[column.name].kind, known[column.name].categories) == (column.kind, column.categories)
-        check(same, f"{where} as {column.kind} with other categories or of another kind than {store.directory} has it.")
+        check(column.name in columns, f"{where}, which {store.directory} lacks.")
+        same = (columns[column.name].kind, columns[column.name].categories) == (column.kind, column.categories)
+        check(same, f"{where}, which has another kind or other categories in {store.directory}.")

@@ -1,4 +1,4 @@
-"""The rows of a store that have a label, and the draws of them that methods may learn from."""
+"""The rows of a store that have a label, and the draws of training labels from them."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -17,16 +17,16 @@ _REMEDY = "predict another --label, or prepare the store again with other splits
 
 @dataclasses.dataclass(frozen=True)
 class LabelledStore:
-    """A store with a label to predict, or with several that are predicted together.
+    """A store with a label to predict, or with several labels that are predicted together.
 
     Attributes:
       store: the store.
       task: the prediction of the label.
-      rows: per split, the rows `[N]` that have the label (of several, at least one).
-      targets: per split, their labels: int64 class codes `[N]`, float64 numbers `[N]`, of several labels float64
-        `[N, K]` with NaN where a row lacks one, or masks `[N, H, W]` int64, -1 for pixels without a label.
+      rows: per split, the rows `[N]` that have the label (of several labels, at least one).
+      targets: per split, the labels of these rows: int64 class codes `[N]`; float64 numbers `[N]`; for several labels
+        float64 `[N, K]`, NaN where a row lacks one; or masks `[N, H, W]` int64, -1 for pixels without a label.
       columns: the label or labels; their categories are the texts of the class codes. () for a mask.
-      fold: of the store, whose splits these are; None for the store's own.
+      fold: of the store, whose splits are used; None for the store's own splits.
     """
 
     store: Store
@@ -40,28 +40,28 @@ class LabelledStore:
     def of(
         cls, store: Store, label: str | None, task: str | None = None, *, fold: int | None = None
     ) -> "LabelledStore":
-        """Return the store with this label, by default its first that is a class, or its first.
+        """Return the store with this label; by default the first label that is a class, or else the first label.
 
         Args:
           store: with label columns or masks.
           label: the name of a label column, of a target of several columns, or of a mask; or the names of several label
             columns that are one task, joined by "+".
-          task: what it is, where it can be more than one task; see `task_of`.
+          task: name of the task, for labels that can be several; see `task_of`.
           fold: of the store; None for its own splits.
 
         Raises:
-          UserError: there is no such label, it is no such task, a split has no row with it, or the training rows no two
-            values of it.
+          UserError: there is no such label, it is no such task, a split has no row with it, or all training rows have
+            the same value of it.
         """
         if label is not None and label in masks_of(store.schema):
             check(task in (None, "segmentation"), f"--task {task}: the label {label!r} is a mask: segmentation.")
             return cls(store, *read_masks(store, label, fold), (), fold)
         entry, columns = _columns(store, label)
-        places = [store.schema.entries[entry].columns.index(column) for column in columns]
+        indices = [store.schema.entries[entry].columns.index(column) for column in columns]
         single = len(columns) == 1
         rows, targets = {}, {}
         for split in SPLITS:
-            values = np.asarray(store.read(split, [entry], fold=fold)[entry])[:, places].astype(np.float64)
+            values = np.asarray(store.read(split, [entry], fold=fold)[entry])[:, indices].astype(np.float64)
             rows[split] = np.flatnonzero(~np.isnan(values).all(axis=1))
             targets[split] = values[rows[split], 0] if single else values[rows[split]]
             if single and columns[0].coded:
@@ -71,10 +71,10 @@ class LabelledStore:
         return cls(store, task_of(columns, task, val=targets["val"], label=name), rows, targets, columns, fold)
 
     def having(self, entries: Sequence[str]) -> "LabelledStore":
-        """Return the same of the rows that have all these entries of the store.
+        """Return the part of the rows that have all these entries of the store.
 
         Raises:
-          UserError: a split has no such row, or the training rows no two values of the label.
+          UserError: a split has no such row, or all such training rows have the same label.
         """
         rows, targets = dict(self.rows), dict(self.targets)
         for split in SPLITS:
@@ -98,33 +98,33 @@ class LabelledStore:
 
     @property
     def classes(self) -> dict[str, tuple[str, ...]]:
-        """The texts of the classes of each label, or of the mask; () of a number."""
+        """The texts of the classes of each label, or of the mask; () for a number."""
         if self.columns:
             return {column.name: column.categories for column in self.columns}
         (classes,) = self.store.schema.entries[self.task.label].columns
         return {self.task.label: classes.categories}
 
     def absent(self, rows: np.ndarray) -> dict[str, list[str]]:
-        """Return the classes, by their texts, that validation, test, or the draws `[R, n]` of training rows lack.
+        """Return by split the texts of the classes that validation, test or the draws `[R, n]` of training rows lack.
 
-        Of several labels a class is `LABEL=TEXT`.
+        With several labels, the text of a class is `LABEL=TEXT`.
         """
         if not self.columns:
             return {}
-        there = {"train": self.targets["train"][rows], "val": self.targets["val"], "test": self.targets["test"]}
+        by_split = {"train": self.targets["train"][rows], "val": self.targets["val"], "test": self.targets["test"]}
         lacking: dict[str, list[str]] = {}
-        for split, targets in there.items():
+        for split, targets in by_split.items():
             by_label = targets.reshape(-1, len(self.columns))
             for column, values in zip(self.columns, by_label.T, strict=True):
-                named = f"{column.name}=" if len(self.columns) > 1 else ""
+                prefix = f"{column.name}=" if len(self.columns) > 1 else ""
                 present = set(np.unique(values[~np.isnan(values)]).tolist())
-                texts = [f"{named}{text}" for code, text in enumerate(column.categories) if code not in present]
+                texts = [f"{prefix}{text}" for code, text in enumerate(column.categories) if code not in present]
                 if texts:
                     lacking.setdefault(split, []).extend(texts)
         return lacking
 
     def short(self, budget: Budget) -> dict[str, int]:
-        """Return the classes that have fewer training rows than `--per-class` asks for, with their numbers of rows."""
+        """Return the number of training rows of every class that has fewer than the budget's `per_class`."""
         if budget.per_class is None:
             return {}
         (column,) = self.columns
@@ -133,30 +133,30 @@ class LabelledStore:
         return {text: count for text, count in named if 0 < count < budget.per_class}
 
     def draws(self, budget: Budget, *, seed: int, count: int) -> np.ndarray:
-        """Return indices `[R, n]` into the labelled training rows: `count` draws, or the single draw of a fixed budget.
+        """Return indices `[R, n]` into the labelled training rows: `count` draws, or one if all draws are the same.
 
-        They depend on the seed and the number of the draw alone, so all methods get the same ones.
+        A draw depends only on the seed and its number, so all methods get the same draws.
 
         Raises:
-          UserError: the budget does not go with the label, or asks for more rows than there are.
+          UserError: the budget does not fit the label, or has no rows with it.
         """
         label = self.task.label
         if budget.subset is not None:
             split, rows = self.store.subset(budget.subset, fold=self.fold)
             check(
                 split == "train",
-                f"--subset: {budget.subset!r} is of the split {split}, and heads are trained on train.",
+                f"--subset: {budget.subset!r} is a subset of the split {split}; name a subset of train.",
             )
-            places = np.flatnonzero(np.isin(self.rows["train"], rows))
-            check(len(places) > 0, f"--subset: no row of {budget.subset!r} has the label {label!r}.")
-            one = self.task.per_class and len(np.unique(self.targets["train"][places])) == 1
-            check(not one, f"--subset: all rows of {budget.subset!r} have the same class of {label!r}.")
-            self._check_drawn(f"--subset {budget.subset}", places)
-            return places[None]
-        what = {0: "is a mask and has", 1: "is a number and has"}.get(len(self.columns), "are several labels and have")
+            indices = np.flatnonzero(np.isin(self.rows["train"], rows))
+            check(len(indices) > 0, f"--subset: no row of {budget.subset!r} has the label {label!r}.")
+            one_class = self.task.per_class and len(np.unique(self.targets["train"][indices])) == 1
+            check(not one_class, f"--subset: all rows of {budget.subset!r} have the same class of {label!r}.")
+            self._check_drawn(f"--subset {budget.subset}", indices)
+            return indices[None]
+        kind = {0: "is a mask and has", 1: "is a number and has"}.get(len(self.columns), "are several labels and have")
         check(
             self.task.per_class or budget.per_class is None,
-            f"--per-class: {label!r} {what} no classes; use --fraction.",
+            f"--per-class: {label!r} {kind} no classes; use --fraction.",
         )
         drawn = np.stack(
             [
@@ -164,52 +164,55 @@ class LabelledStore:
                 for draw in range(1 if budget.takes_all else count)
             ]
         )
-        for places in drawn:
-            self._check_drawn(f"--fraction {budget.fraction:g}", places)
+        for indices in drawn:
+            self._check_drawn(f"--fraction {budget.fraction:g}", indices)
         return drawn
 
-    def _check_drawn(self, option: str, places: np.ndarray) -> None:
-        """Raise `UserError` if drawn training rows lack one of several labels altogether."""
+    def _check_drawn(self, option: str, indices: np.ndarray) -> None:
+        """Raise `UserError` if no drawn training row has one of several labels."""
         if len(self.columns) > 1:
-            known = ~np.isnan(self.targets["train"][places])
-            for column, some in zip(self.columns, known.any(axis=0), strict=True):
-                check(bool(some), f"{option}: none of the {len(places)} rows has the label {column.name!r}; take more.")
+            labelled = ~np.isnan(self.targets["train"][indices])
+            for column, present in zip(self.columns, labelled.any(axis=0), strict=True):
+                sentence = (
+                    f"{option}: none of the {len(indices)} rows has the label {column.name!r}; use a larger budget."
+                )
+                check(bool(present), sentence)
 
 
 def _columns(store: Store, name: str | None) -> tuple[str, tuple[Column, ...]]:
-    """Return the target table that has a label, and the label's columns: all of the table, or those that are named."""
+    """Return the target table that has a label, and the columns of the label."""
     schema = store.schema
     tables = {
         of: entry.columns for of, entry in schema.entries.items() if (entry.role, entry.kind) == ("target", "table")
     }
     masks = masks_of(schema)
     if not tables or (name is None and not schema.labels):
-        named = f", or name one of its masks: --label {', '.join(masks)}" if masks else ""
-        raise UserError(f"The store {store.directory} has no label; prepare it with --label COLUMN{named}.")
+        or_mask = f", or name one of its masks: --label {', '.join(masks)}" if masks else ""
+        raise UserError(f"The store {store.directory} has no label; prepare it with --label COLUMN{or_mask}.")
     main = next(iter(tables))
     labels = {column.name: column for column in schema.labels}
     if name is None:
         return main, (schema.label or schema.labels[0],)
     if name in tables and name not in labels:
         return name, tables[name]
-    known = ", ".join([*labels, *(of for of in tables if of != main), *masks])
+    options = ", ".join([*labels, *(of for of in tables if of != main), *masks])
     names = [name] if name in labels else name.split("+")  # a label's own name may have a plus in it
-    for one in names:
-        alone = one in masks or (one in tables and one not in labels)
-        check(not alone, f"--label {name}: {one!r} is a task of its own; separate it from others by a comma.")
-        check(one in labels, f"--label: the store {store.directory} has no label {one!r}; it has {known}.")
-        check(names.count(one) == 1, f"--label {name}: {one!r} is there twice.")
-    return main, tuple(labels[one] for one in names)
+    for part in names:
+        alone = part in masks or (part in tables and part not in labels)
+        check(not alone, f"--label {name}: {part!r} is a task of its own; separate it from other labels by a comma.")
+        check(part in labels, f"--label: the store {store.directory} has no label {part!r}; it has {options}.")
+        check(names.count(part) == 1, f"--label {name}: {part!r} is named twice; name it once.")
+    return main, tuple(labels[part] for part in names)
 
 
 def _check(store: Store, columns: Sequence[Column], targets: Mapping[str, np.ndarray]) -> None:
-    """Raise `UserError` unless every split has rows with each label, and train two values of it."""
+    """Raise `UserError` unless every split has rows with each label, and the training rows have two values of it."""
     for split in SPLITS:
         where = f"The split {split!r} of {store.directory}"
         by_label = list(targets[split].reshape(-1, len(columns)).T) if columns else []
         for column, values in zip(columns, by_label, strict=True):
-            known = values[~np.isnan(values)]
-            check(len(known) > 0, f"{where} has no row with the label {column.name!r}; {_REMEDY}.")
+            valid = values[~np.isnan(values)]
+            check(len(valid) > 0, f"{where} has no row with the label {column.name!r}; {_REMEDY}.")
             if split == "train":
                 rows = f"rows with two {'classes' if column.coded else 'values'} of {column.name!r}"
-                check(len(np.unique(known)) > 1, f"{where} has no {rows}, so there is nothing to learn; {_REMEDY}.")
+                check(len(np.unique(valid)) > 1, f"{where} has no {rows}, so there is nothing to learn; {_REMEDY}.")

@@ -1,4 +1,4 @@
-"""Masks of a store: entries of images that are targets."""
+"""The masks of a store: image entries that are targets."""
 
 import numpy as np
 
@@ -10,8 +10,8 @@ from mmcl_jax.tasks import Segmentation
 
 def masks_of(schema: Schema) -> list[str]:
     """Return the names of the entries that are masks."""
-    pictures = ("image", "volume")
-    return [name for name, entry in schema.entries.items() if entry.role == "target" and entry.kind in pictures]
+    kinds = ("image", "volume")
+    return [name for name, entry in schema.entries.items() if entry.role == "target" and entry.kind in kinds]
 
 
 def read_masks(
@@ -19,14 +19,14 @@ def read_masks(
 ) -> tuple[Segmentation, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return the task of predicting a mask and, per split, the rows `[N]` that have it and their codes `[N, H, W]`.
 
-    The codes are classes from 0, the background.
+    Code 0 is the background.
 
     Raises:
-      UserError: the mask is a volume, a split has no row with it, or the training rows no foreground.
+      UserError: the mask is a volume, a split has no row with it, or no training row has a foreground.
     """
     entry = store.schema.entries[name]
     where = f"--label {name}: the mask of {store.directory}"
-    check(entry.kind == "image", f"{where} is a volume; masks of images can be predicted.")
+    check(entry.kind == "image", f"{where} is a volume, and only masks of images can be predicted.")
     rows, codes = {}, {}
     for split in SPLITS:
         every = store.read(split, [name], fold=fold)[name]

@@ -1,4 +1,4 @@
-"""Rows that are in no store: read as the rows of a run's store were, and encoded by its frozen encoders."""
+"""New rows, which are in no store, in the form that the encoders of a run read."""
 
 import warnings
 from collections.abc import Sequence
@@ -22,18 +22,19 @@ Names = Sequence[tuple[str | None, ...]]
 
 
 def table_rows(frame: pl.DataFrame, inputs: Inputs, declaration: Declaration, modality: str) -> np.ndarray:
-    """Return new rows of a table, encoded `[N, F]` float32 as those of training are.
+    """Return new rows of a table, encoded `[N, F]` float32 like the rows of training.
 
-    A category that no training row has is a missing value, which a warning says.
+    A category that no training row has is a missing value, with a warning.
 
     Args:
       frame: with the columns of the input; others are not read.
       inputs: of the run.
-      declaration: of the run, by which cells are read.
-      modality: whose input it is.
+      declaration: of the run, which decides how cells are read.
+      modality: of the table.
 
     Raises:
-      UserError: a column is absent, a cell is not of its column's kind, or a value is missing and the run refuses that.
+      UserError: a column is absent, a cell is not of its column's kind, or a value is missing and the run refuses
+        missing values.
     """
     encoding = inputs.tables[modality]
     values, unknown = raw_rows(in_memory(frame).frame, encoding.schema, declaration, IN_MEMORY)
@@ -47,17 +48,17 @@ def table_rows(frame: pl.DataFrame, inputs: Inputs, declaration: Declaration, mo
 
 
 class ImageRows:
-    """The pictures of new rows, decoded when they are asked for: `rows[a:b]` is `[b - a, H, W, C]`.
+    """The images of new rows, decoded on access: `rows[a:b]` is `[b - a, H, W, C]`.
 
-    With several pictures of a row that are views, it is `[b - a, V, H, W, C]`.
+    With several images per row that are not stacked as channels, it is `[b - a, V, H, W, C]`.
 
     Args:
-      names: of the pictures of every row, relative to `root`, or as `memory` has them.
-      inputs: of the run, which say the shape.
-      request: by which the pictures of the run's store were made to fit.
-      modality: whose input it is.
+      names: of the images of every row: paths relative to `root`, or keys of `memory`.
+      inputs: of the run, which decide the shape.
+      request: that prepared the store of the run, which decides how images are resized.
+      modality: of the images.
       root: the folder of the files.
-      memory: or pictures in memory.
+      memory: the images, in place of files.
     """
 
     def __init__(
@@ -86,15 +87,16 @@ class ImageRows:
             links=None if links is None else str(links.resolve()),
             memory=memory,
         )
-        there = self._job.stored(count)
-        sizes = " x ".join(map(str, entry.stored)), " x ".join(map(str, there))
+        stored = self._job.stored(count)
+        sizes = " x ".join(map(str, entry.stored)), " x ".join(map(str, stored))
         check(
-            there == entry.stored, f"The run reads pictures of {sizes[0]}, and the columns of {IN_MEMORY} {sizes[1]}."
+            stored == entry.stored,
+            f"The run reads images of {sizes[0]}, and the columns of {IN_MEMORY} hold images of {sizes[1]}.",
         )
 
     @property
     def ndim(self) -> int:
-        """Axes of the rows."""
+        """The number of axes of the rows."""
         return 1 + len(self._stored)
 
     def __len__(self) -> int:
@@ -104,24 +106,24 @@ class ImageRows:
         return self[:].astype(dtype or self._dtype)
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        """Return the pictures of some rows.
+        """Return the images of a slice of rows.
 
         Raises:
-          UserError: a picture is absent or cannot be used; the row is named.
+          UserError: naming the row whose image is absent or cannot be used.
         """
         numbers = range(len(self))[rows]
-        found = np.zeros((len(numbers), *self._stored), self._dtype)
+        images = np.zeros((len(numbers), *self._stored), self._dtype)
         channels = self._job.shape[-1]
-        for out, row in zip(found, numbers, strict=True):
-            for place, name in enumerate(self._names[row]):
+        for out, row in zip(images, numbers, strict=True):
+            for index, name in enumerate(self._names[row]):
                 if not name:
-                    raise UserError(f"Row {row + 1} of {IN_MEMORY} has no picture, which the encoder needs.")
+                    raise UserError(f"Row {row + 1} of {IN_MEMORY} has no image, which the encoder needs.")
                 try:
                     picture, _ = self._job.image(name)
                 except UserError as error:
                     raise UserError(f"Row {row + 1} of {IN_MEMORY}: {error}") from error
                 if out.ndim > len(self._job.shape):
-                    out[place] = picture
+                    out[index] = picture
                 else:
-                    out[..., place * channels : (place + 1) * channels] = picture
-        return found
+                    out[..., index * channels : (index + 1) * channels] = picture
+        return images

@@ -1,4 +1,4 @@
-"""Pairs of modalities whose features a run compares, between which retrieval makes sense."""
+"""The pairs of modalities whose features a run compares, for retrieval between them."""
 
 import itertools
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ Pair = tuple[str, str]  # keys of the features that are compared, `MODALITY` or 
 
 
 def compared(config: ConfigDict, inputs: Inputs) -> list[Pair]:
-    """Return the pairs of modalities whose pooled features a term of the objective compares, behind which projectors.
+    """Return the pairs of modalities whose pooled features a term of the objective compares, with their projectors.
 
-    Two views of one modality are no pair, and neither are a fusion and what it is made of: a row would find itself.
+    Two views of one modality are no pair, nor are a fusion and one of its parts: every row would retrieve itself.
     """
     modalities = {name: view.modality for name, view in config.views.items()}
     parts = parts_of_views(config.views)
@@ -39,10 +39,10 @@ def compared(config: ConfigDict, inputs: Inputs) -> list[Pair]:
 
 
 def pairs_of(run: Run, store: Store, inputs: Sequence[str]) -> list[Pair]:
-    """Return the pairs that a run is evaluated on: those of the `inputs` that join two names, or else all.
+    """Return the pairs to evaluate a run on: the `inputs` that join two names, or all pairs if no input does.
 
     Raises:
-      UserError: the run compares no two modalities, or not those of an input; or the store lacks one.
+      UserError: the run compares no two modalities, or not the two of an input; or the store lacks one of them.
     """
     every = compared(run.config, run.inputs)
     check(
@@ -50,17 +50,17 @@ def pairs_of(run: Run, store: Store, inputs: Sequence[str]) -> list[Pair]:
         f"--protocol retrieval: {run.directory} compares no two inputs (no term of its objective is between features "
         "of two modalities); leave retrieval out.",
     )
-    named = [given for given in inputs if len(modalities_of(given)) == 2]
+    named = [input for input in inputs if len(modalities_of(input)) == 2]
     pairs = every
     if named:
-        wanted = [set(modalities_of(given)) for given in named]
-        for given, two in zip(named, wanted, strict=True):
+        chosen = [set(modalities_of(input)) for input in named]
+        for input, two in zip(named, chosen, strict=True):
             check(
                 any(_modalities(pair) == two for pair in every),
-                f"--input {given}: {run.directory} does not compare these two, between which retrieval would be; it "
+                f"--input {input}: {run.directory} does not compare these two, so neither retrieves the other; it "
                 f"compares {', '.join('+'.join(pair) for pair in every)}.",
             )
-        pairs = [pair for pair in every if _modalities(pair) in wanted]
+        pairs = [pair for pair in every if _modalities(pair) in chosen]
     for pair in pairs:
         for name in _inputs(run, pair):
             check_rows(run, store, name)
@@ -68,10 +68,10 @@ def pairs_of(run: Run, store: Store, inputs: Sequence[str]) -> list[Pair]:
 
 
 def with_both(run: Run, store: Store, pair: Pair) -> np.ndarray:
-    """Return which test rows of the run's fold have both sides of a pair, bool `[N]`.
+    """Return a mask, bool `[N]`, of the test rows of the run's fold that have both sides of a pair.
 
     Raises:
-      UserError: none has.
+      UserError: no test row has both.
     """
     fold = run.inputs.fold
     keep = np.ones(len(store.rows_of("test", fold)), bool)
@@ -84,7 +84,7 @@ def with_both(run: Run, store: Store, pair: Pair) -> np.ndarray:
 
 
 def lacking(run: Run, store: Store, pair: Pair) -> list[str]:
-    """Return a sentence on test rows that take no part in the retrieval of a pair, if there are any."""
+    """Return a remark on the test rows that lack a side of a pair and take no part in retrieval; [] if none does."""
     keep = with_both(run, store, pair)
     without = int((~keep).sum())
     if without == 0:
@@ -98,6 +98,6 @@ def _modalities(pair: Pair) -> set[str]:
 
 
 def _inputs(run: Run, pair: Pair) -> list[str]:
-    """Return the inputs behind a pair."""
+    """Return the inputs that the features of a pair are computed from."""
     views = run.config.views
     return list(dict.fromkeys(name for key in pair for name in inputs_of(views, parse_key(key).modality)))

@@ -1,4 +1,4 @@
-"""What is predicted from: the modalities that `--input` names."""
+"""The names of `--input`: the modalities that a label is predicted from."""
 
 from collections.abc import Collection
 
@@ -8,33 +8,33 @@ BOTH = ("image", "table")
 STANDARD = ("image", "table", "both")
 
 
-def modalities_of(given: str) -> tuple[str, ...]:
-    """Return the modalities whose features are taken side by side.
+def modalities_of(input: str) -> tuple[str, ...]:
+    """Return the modalities of an input, whose features are concatenated.
 
     Example:
       >>> modalities_of("image+pgs"), modalities_of("both")
       (('image', 'pgs'), ('image', 'table'))
     """
-    return BOTH if given == "both" else tuple(given.split("+"))
+    return BOTH if input == "both" else tuple(input.split("+"))
 
 
-def input_name(given: str) -> str:
-    """Return the name that scores have of an input: "both" is image and table, however it was written."""
-    return "both" if modalities_of(given) == BOTH else given
+def input_name(input: str) -> str:
+    """Return the name of an input in scores: "both" for image and table, however it was written."""
+    return "both" if modalities_of(input) == BOTH else input
 
 
 def pair_name(pair: tuple[str, str]) -> str:
-    """Return the name of what is retrieved from one another: "both" for image and table."""
+    """Return the name of a pair in jobs of retrieval: "both" for image and table."""
     return input_name("+".join(pair))
 
 
-def check_names(given: str, known: Collection[str]) -> None:
-    """Raise `UserError` unless an input names modalities that are `known`, each once."""
-    modalities = modalities_of(given)
-    every = dict.fromkeys([*STANDARD, *known])
+def check_names(input: str, encoders: Collection[str]) -> None:
+    """Raise `UserError` unless an input names modalities that have encoders or baselines, each once."""
+    modalities = modalities_of(input)
+    options = dict.fromkeys([*STANDARD, *encoders])
     for name in modalities:
         check(
-            name in every and (name != "both" or len(modalities) == 1),
-            f"--input: there is no input {name!r}; choose from {', '.join(every)}, or join several by +.",
+            name in options and (name != "both" or len(modalities) == 1),
+            f"--input: there is no input {name!r}; choose from {', '.join(options)}, or join several by +.",
         )
-        check(modalities.count(name) == 1, f"--input {given}: {name!r} is there twice.")
+        check(modalities.count(name) == 1, f"--input {input}: {name!r} is named twice; name it once.")

@@ -1,4 +1,4 @@
-"""What is evaluated: runs, and the baselines beside them, each with what a protocol needs of it."""
+"""The sources of features: runs, and the baselines beside them."""
 
 import dataclasses
 import hashlib
@@ -23,21 +23,21 @@ from mmcl_jax.training.runs.run import Run
 
 _RAW = ("image", "table", "volume", "vector")  # kinds whose stored values are features
 BASELINES = ("random", *(KINDS[kind].baseline for kind in _RAW))
-_DECIDE = {"raw": (), "random": ("encoders", "projectors", "views", "batch_norm", "dtype")}
+_STATE_KEYS = {"raw": (), "random": ("encoders", "projectors", "views", "batch_norm", "dtype")}
 
 
-class _Kept:
-    """The features of those rows of a split that were encoded."""
+class _Encoded:
+    """The features of the rows of a split that were encoded so far."""
 
     def __init__(self, rows: int) -> None:
-        self.known = np.zeros(rows, bool)
+        self.done = np.zeros(rows, bool)
         self._values: np.ndarray | None = None
 
     def add(self, rows: np.ndarray, values: np.ndarray) -> None:
-        """Keep the features `[n, ...]` of rows `[n]`."""
+        """Store the features `[n, ...]` of rows `[n]`."""
         if self._values is None:
-            self._values = np.zeros((len(self.known), *values.shape[1:]), values.dtype)
-        self._values[rows], self.known[rows] = values, True
+            self._values = np.zeros((len(self.done), *values.shape[1:]), values.dtype)
+        self._values[rows], self.done[rows] = values, True
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return the features of rows that were added."""
@@ -49,12 +49,13 @@ class _Kept:
 class Source:
     """A run with its trained model ("run"); the same before training ("random"); or the run's raw inputs ("raw").
 
-    `run` says how rows become inputs. The model is loaded when it is needed, and kept as features are.
+    The `run` decides how rows are turned into inputs. Models and features are computed on first use, and cached until
+    `forget`.
     """
 
     kind: str
     run: Run
-    _kept: dict[str, Any] = dataclasses.field(default_factory=dict)
+    _cache: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def model(self) -> Model:
@@ -66,9 +67,9 @@ class Source:
         assert self.kind != "raw"
         return self._once("model", self.run.model if self.kind == "run" else self.run.untrained_model)
 
-    def method(self, protocol: str, given: str) -> str:
-        """Return the method's name in scores. An untrained model that is fine-tuned is the supervised baseline."""
-        modalities = modalities_of(given)
+    def method(self, protocol: str, input: str) -> str:
+        """Return the name of the method in scores; an untrained model that is fine-tuned is the supervised baseline."""
+        modalities = modalities_of(input)
         if self.kind == "raw":
             return " and ".join(dict.fromkeys(str(self.baseline(modality)) for modality in modalities))
         if self.kind == "random":
@@ -76,20 +77,21 @@ class Source:
         return self.run.config.name
 
     def spec(self, modality: str) -> InputSpec:
-        """Return what a modality is."""
+        """Return the input specification of a modality."""
         return self.run.inputs.including([modality]).specs[modality]
 
     def baseline(self, modality: str) -> str | None:
-        """Return the name of the baseline that is the modality itself; None of a fusion, or if its kind has none."""
+        """Return the name of the baseline of raw rows of a modality; None for a fusion, or a kind without baseline."""
         if modality not in self.inputs_of([modality]):
             return None
         kind = self.spec(modality).kind
         return KINDS[kind].baseline if kind in _RAW else None
 
     def of(self) -> dict[str, Any]:
-        """Return what is evaluated: the run, and the `state` of its weights.
+        """Return the identity of the source in results files: the run, and the `state` of its weights.
 
-        The state of a trained model is its checkpoint, at `step`; that of a baseline, what of the run decides about it.
+        The state of a trained model is a hash of its checkpoint at `step`; the state of a baseline is a hash of the
+        config keys that it depends on.
         """
         return self._once("of", self._of)
 
@@ -101,8 +103,8 @@ class Source:
             state = (run.checkpoints / str(step) / "_CHECKPOINT_METADATA").read_text()  # with the time it was written
         else:
             plain = to_plain(run.config)
-            decide = [*_encoded_by(plain["inputs"]), *(plain.get(key) for key in _DECIDE[self.kind])]
-            state = json.dumps([run.fingerprint, *decide], sort_keys=True)
+            values = [*_input_keys(plain["inputs"]), *(plain.get(key) for key in _STATE_KEYS[self.kind])]
+            state = json.dumps([run.fingerprint, *values], sort_keys=True)
         return {
             "source": self.kind,
             "run": f"{run.config.name}, seed {run.config.seed}{on}",
@@ -111,14 +113,14 @@ class Source:
         }
 
     def inputs(self, store: Store, split: str, modality: str) -> Any:
-        """Return all rows of a split of the run's fold, as the encoder takes them."""
+        """Return all rows of a split of the run's fold in the form that the encoder reads."""
         return self._once(
             f"inputs {split} {modality}",
             lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
         )
 
     def inputs_of(self, modalities: Sequence[str]) -> tuple[str, ...]:
-        """Return the inputs that the features of these come from: themselves, or what is fused."""
+        """Return the inputs that the features of these modalities are computed from; a fusion has several."""
         views = self.run.config.views
         return tuple(dict.fromkeys(name for modality in modalities for name in inputs_of(views, modality)))
 
@@ -129,23 +131,23 @@ class Source:
           UserError: they are not finite.
         """
         encode = None
-        found = {}
+        by_split = {}
         for split in SPLITS:
             rows, count = data.rows[split], len(data.store.rows_of(split, data.fold))
-            kept: _Kept = self._once(f"{what} features {split} {modality}", lambda count=count: _Kept(count))
-            new = rows[~kept.known[rows]]
+            done: _Encoded = self._once(f"{what} features {split} {modality}", lambda count=count: _Encoded(count))
+            new = rows[~done.done[rows]]
             if len(new):
                 encode = encode or self.encoder(modality, what)
                 every = {name: self.inputs(data.store, split, name) for name in self.inputs_of([modality])}
                 part = encode(every if len(new) == count else {name: rows[new] for name, rows in every.items()})
-                kept.add(new, self._finite(part, f"features that {{}} gives for the {modality}"))
-            found[split] = kept.take(rows)
-        return found
+                done.add(new, self._finite(part, f"features that {{}} gives for the {modality}"))
+            by_split[split] = done.take(rows)
+        return by_split
 
     def projections(self, store: Store, split: str, key: str) -> np.ndarray:
-        """Return what terms compare, `[N, d]` of all rows of a split: the projections that `MODALITY[:HEAD]` names.
+        """Return the projections `[N, d]` of all rows of a split by the projector `MODALITY[:HEAD]`.
 
-        The head "none" is the features themselves.
+        The head "none" is no projector: it returns the features.
         """
         modality, _, head = parse_key(key)
         config, fitted = self.run.config, self.run.inputs.fitted
@@ -153,19 +155,22 @@ class Source:
         project = frozen_encoder(
             self.model, config=config, modality=modality, what=what, head="" if head == "none" else head, fitted=fitted
         )
-        found = project({name: self.inputs(store, split, name) for name in self.inputs_of([modality])})
-        return self._finite(found, f"projections that {{}} gives for the {modality}")
+        projections = project({name: self.inputs(store, split, name) for name in self.inputs_of([modality])})
+        return self._finite(projections, f"projections that {{}} gives for the {modality}")
 
     def forget(self) -> None:
-        """Let go of the model and the features, so that those of one source are in memory."""
-        self._kept.clear()
+        """Drop the model and the features, so that only one source is in memory at a time."""
+        self._cache.clear()
 
     def _finite(self, rows: np.ndarray, what: str) -> np.ndarray:
-        check(bool(np.isfinite(rows).all()), f"The {what.format(self.run.directory)} are not finite.")
+        check(
+            bool(np.isfinite(rows).all()),
+            f"The {what.format(self.run.directory)} are not finite; evaluate an earlier step with --checkpoint.",
+        )
         return rows
 
     def encoder(self, modality: str, what: What) -> Callable[[Any], np.ndarray]:
-        """Return a function from rows of each input (`inputs_of`) to features; of raw inputs these are the values."""
+        """Return a function from rows of each input (`inputs_of`) to features; for raw inputs, to their values."""
         config = self.run.config
         if self.kind != "raw":
             fitted = self.run.inputs.fitted
@@ -178,28 +183,28 @@ class Source:
         return lambda rows: column_features(rows[modality], spec.widths, missing=spec.missing)
 
     def _once(self, key: str, compute: Any) -> Any:
-        if key not in self._kept:
-            self._kept[key] = compute()
-        return self._kept[key]
+        if key not in self._cache:
+            self._cache[key] = compute()
+        return self._cache[key]
 
 
-def _encoded_by(inputs: Mapping[str, Mapping[str, Any]]) -> list[Any]:
-    """Return everything that decides how rows become inputs.
+def _input_keys(inputs: Mapping[str, Mapping[str, Any]]) -> list[Any]:
+    """Return the values of the config that decide how rows are turned into inputs.
 
-    Of one image and one table it is what results of version 0.1 were marked with, so that they are found again.
+    For one image and one table they are the values of version 0.1, so that its results keep their identity.
     """
     table = {**OPTIONS, **inputs.get("table", {})}
     others = {name: chosen for name, chosen in inputs.items() if name not in ("image", "table") or chosen["of"]}
-    decide = [table[key] for key in ("columns", "label_as_feature", "missing", "outside")]
-    return [*decide, others] if others else decide
+    values = [table[key] for key in ("columns", "label_as_feature", "missing", "outside")]
+    return [*values, others] if others else values
 
 
 def sources(runs: Sequence[Run], baselines: Sequence[str], *, only_baselines: bool = False) -> list[Source]:
-    """Return the baselines at every seed and fold that occur and, unless `only_baselines`, the runs; none is loaded."""
-    own = -1  # the fold of a run that has none, for sorting
+    """Return the baselines at every seed and fold of the runs and, unless `only_baselines`, the runs; load no model."""
+    no_fold = -1  # for sorting
     lending = {
-        (run.config.seed, own if run.inputs.fold is None else run.inputs.fold): run
-        for run in reversed(runs)  # the first lends its encoder
+        (run.config.seed, no_fold if run.inputs.fold is None else run.inputs.fold): run
+        for run in reversed(runs)  # the first run of a seed and fold lends its encoder
     }
     every = []
     for _, run in sorted(lending.items()):

@@ -36,13 +36,13 @@ def features(findings: Findings) -> Html | None:
     return section("table", "The table", lead, cards, _others(columns[CHARTED:], findings.kept))
 
 
-def distribution(column: ColumnFinding, kept: int) -> Html:
+def distribution(column: ColumnFinding, stored: int) -> Html:
     """Draw the values of one column: a histogram with its ends, or bars of the most frequent categories."""
     if column.histogram:
         chart = charts.histogram(
             column.histogram["edges"],
             column.histogram["counts"],
-            label=f"Histogram of {visible(column.name)}: {spread_of(column, kept)}",
+            label=f"Histogram of {visible(column.name)}: {spread_of(column, stored)}",
             written=lambda value: value_of(column, value),
             median=column.numbers.get("median"),
             even=column.axis == "linear",
@@ -50,8 +50,8 @@ def distribution(column: ColumnFinding, kept: int) -> Html:
         if chart is not None:
             return element("div", chart, _ends(column), _moments(column))
     if column.top:
-        return _categories(column, kept)
-    return element("p", spread_of(column, kept), class_="calm")
+        return _categories(column, stored)
+    return element("p", spread_of(column, stored), class_="calm")
 
 
 def left_out(findings: Findings) -> Html:
@@ -67,7 +67,7 @@ def left_out(findings: Findings) -> Html:
     return section("left-out", "Columns left out", element("p", lead, class_="lead"), listing)
 
 
-def _card(column: ColumnFinding, kept: int) -> Html:
+def _card(column: ColumnFinding, stored: int) -> Html:
     kind = ", ".join([column.kind, *([column.unit] if column.unit else []), *column.tags])
     heading = element("h3", name(column.name, 60), " ", element("small", kind, class_="kind"))
     why = element("p", column.why, class_="why") if column.why else None
@@ -76,8 +76,8 @@ def _card(column: ColumnFinding, kept: int) -> Html:
         "li",
         heading,
         why,
-        distribution(column, kept),
-        element("div", _missing(column, kept), class_="foot"),
+        distribution(column, stored),
+        element("div", _missing(column, stored), class_="foot"),
         element("ul", notes, class_="notes") if notes else None,
     )
 
@@ -96,8 +96,8 @@ def _moments(column: ColumnFinding) -> Html:
     return element("p", " · ".join(moments), class_="moments")
 
 
-def _categories(column: ColumnFinding, kept: int) -> Html:
-    present = kept - column.missing
+def _categories(column: ColumnFinding, stored: int) -> Html:
+    present = stored - column.missing
     shown = column.top[:_CATEGORIES]
     lines = [(name(text, 40), float(rows), share(rows, present)) for text, rows in shown]
     hidden = max(column.distinct, len(column.top)) - len(shown)
@@ -106,16 +106,16 @@ def _categories(column: ColumnFinding, kept: int) -> Html:
     return element("div", charts.bars(lines, present), element("p", more, class_="moments") if more else None)
 
 
-def _missing(column: ColumnFinding, kept: int) -> Child:
+def _missing(column: ColumnFinding, stored: int) -> Child:
     different = f"{count(column.distinct)} different"
     if not column.missing:
         return [element("span", "none missing"), element("span", different)]
     by_count = sorted(column.missing_words.items(), key=lambda item: -item[1])
     words = ", ".join(f"{_quoted(word)} × {count(rows)}" for word, rows in by_count)
     return [
-        element("span", f"{share(column.missing, kept)} missing"),
+        element("span", f"{share(column.missing, stored)} missing"),
         element("span", different),
-        charts.bar(column.missing, kept, "gap"),
+        charts.bar(column.missing, stored, "gap"),
         element("small", f"as {words}") if words else None,
     ]
 
@@ -124,16 +124,16 @@ def _quoted(word: str) -> str:
     return f"“{visible(word)}”" if word.strip() else "empty cell"
 
 
-def _others(columns: list[ColumnFinding], kept: int) -> Html | None:
+def _others(columns: list[ColumnFinding], stored: int) -> Html | None:
     if not columns:
         return None
     lines: list[tuple[Child, ...]] = [
         (
             name(column.name, 60),
             column.kind,
-            share(column.missing, kept),
+            share(column.missing, stored),
             count(column.distinct),
-            " ".join([spread_of(column, kept), *beyond_train(column)]),
+            " ".join([spread_of(column, stored), *beyond_train(column)]),
         )
         for column in columns
     ]

@@ -43,10 +43,10 @@ def entries(findings: Findings, glances: Mapping[str, Glance]) -> Html | None:
     )
 
 
-def _line(entry: Mapping[str, Any], kept: int) -> tuple[Child, ...]:
+def _line(entry: Mapping[str, Any], stored: int) -> tuple[Child, ...]:
     kind = f"{entry['kind']}{' (target)' if entry['role'] == 'target' else ''}"
     of: Child = fragment(", of ", name(entry["of"])) if entry["of"] else None
-    missing = f"{count(entry['missing'])} ({share(entry['missing'], kept)})" if entry["missing"] else "–"
+    missing = f"{count(entry['missing'])} ({share(entry['missing'], stored)})" if entry["missing"] else "–"
     bad = ", ".join(f"{cause} {count(rows)}" for cause, rows in entry.get("bad", {}).items())
     shape = str(entry["stored"]).replace(" x ", "×")
     return (

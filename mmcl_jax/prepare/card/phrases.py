@@ -19,12 +19,12 @@ def value_of(column: ColumnFinding, value: float) -> str:
     return datetime.date.fromordinal(day).isoformat() if 1 <= day <= 3652059 else f"day {number(value)}"
 
 
-def spread_of(column: ColumnFinding, kept: int, *, most: int = 3) -> str:
+def spread_of(column: ColumnFinding, stored: int, *, most: int = 3) -> str:
     """Summarise the values of a column: "12.5 … 99 (mean 40)" or "5 categories: petrol 40 %, diesel 30 %, …".
 
     Args:
       column: a feature or label.
-      kept: number of rows in the store; shares are of the rows with a value.
+      stored: number of rows in the store; shares are of the rows with a value.
       most: number of categories that are named.
     """
     if column.numbers:
@@ -33,7 +33,7 @@ def spread_of(column: ColumnFinding, kept: int, *, most: int = 3) -> str:
         return f"{ends} (mean {words['mean']})" if "mean" in words and column.kind != "date" else ends
     if not column.top:
         return counted(column.distinct, "different value") if column.distinct else "no value"
-    named = [f"{category(text)} {share(rows, kept - column.missing)}" for text, rows in column.top[:most]]
+    named = [f"{category(text)} {share(rows, stored - column.missing)}" for text, rows in column.top[:most]]
     total = max(column.distinct, len(column.top))
     return f"{counted(total, 'category', 'categories')}: {', '.join(named)}{', …' if total > len(named) else ''}"
 

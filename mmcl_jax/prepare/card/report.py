@@ -113,11 +113,11 @@ def add_entries(findings: Findings, gathered: GatheredEntries, assembled: Assemb
     findings.warnings.extend([*gathered.join.warnings, *assembled.warnings])
 
 
-def foreseen(gathered: GatheredEntries, kept: np.ndarray) -> list[dict[str, Any]]:
+def foreseen(gathered: GatheredEntries, rows: np.ndarray) -> list[dict[str, Any]]:
     """Return the findings on the entries before any image is decoded, as `prepare --check` prints them."""
     joined = gathered.join
-    present = {name: mask[kept] for name, mask in joined.main.items()}
-    present |= {name: entry.at[kept] >= 0 for name, entry in joined.entries.items() if not is_column(entry)}
+    present = {name: mask[rows] for name, mask in joined.main.items()}
+    present |= {name: entry.at[rows] >= 0 for name, entry in joined.entries.items() if not is_column(entry)}
     findings: list[dict[str, Any]] = []
     for name, mask in present.items():
         source = joined.entries[name].source if name in joined.entries else None

@@ -85,11 +85,11 @@ class Matrix:
             present = ~np.isnan(values)
             has_value[chunk] = present.any(axis=1)
             outside = present & ((np.abs(values) > _LIMIT[self.dtype]) | self._fractional(values))
-            for place in np.flatnonzero(outside.any(axis=1)):
-                row, column = int(chunk[place]), int(outside[place].argmax())
+            for number in np.flatnonzero(outside.any(axis=1)):
+                row, column = int(chunk[number]), int(outside[number].argmax())
                 sentence = (
                     f"Row {row + 1} of {self.file}: column {self.names[column]!r} holds "
-                    f"{values[place, column]:g}, which {self.dtype} does not hold."
+                    f"{values[number, column]:g}, which {self.dtype} does not hold."
                 )
                 bad.setdefault(row, sentence)
         index = {key: row for key, row in self.index.items() if has_value[row] or row in bad}

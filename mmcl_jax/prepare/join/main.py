@@ -61,9 +61,9 @@ def main_table(request: Request) -> Main:
     key = source.key or request.key_column or ""
     check(key != "", f"--request: name the key column of {source.file or 'the table'} with key_column.")
     columns = dict(schema.columns)
-    used = [column for one in sources.values() if one.file and one.file == source.file for column in one.column]
+    used = [column for other in sources.values() if other.file and other.file == source.file for column in other.column]
     for column in used:
-        twice = f"--request: column {column!r} of {source.file} is both a label and part of another entry; drop one."
+        twice = f"--request: column {column!r} of {source.file} is a label and is in another entry; remove one."
         check(column not in request.label, twice)
         declared = columns.get(column, Declared())
         columns[column] = declared if declared.role else dataclasses.replace(declared, role="ignore")

@@ -66,8 +66,8 @@ def generate_dvm(
     prices = {key: price for key, price in prices.items() if random.Random(f"price {seed} {key}").random() >= missing}
     listings: list[Listing] = []
     for model, number in sorted(zip(cars, class_sizes(models, ads, seed), strict=True), key=lambda pair: pair[0].key):
-        made = (advertise(model, k, seed) for k in range(1, number + 1))
-        listings += [listed(ad, missing, (model.key, ad.registered) in prices, seed) for ad in made]
+        ads_of_model = (advertise(model, k, seed) for k in range(1, number + 1))
+        listings += [listed(ad, missing, (model.key, ad.registered) in prices, seed) for ad in ads_of_model]
     complete = [listing for listing in listings if not listing.planted]
     most = len(complete)
     check(broken <= most, f"--dataset.broken={broken} is more than the {most} advertisements without a fault.")

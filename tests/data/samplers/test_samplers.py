@@ -1,4 +1,4 @@
-"""Samplers: functions of seed and epoch alone, that draw what they say."""
+"""Samplers: functions of seed and epoch alone, which draw the documented rows."""
 
 import dataclasses
 import pickle

@@ -202,7 +202,7 @@ def test_retrieval_needs_no_label(raw: Request, tmp_path: Path) -> None:
     [
         ({"protocols": ("forest",)}, "--protocol: there is no protocol 'forest'; choose from probe, augmented_probe"),
         ({"protocols": ()}, "--protocol: name at least one"),
-        ({"protocols": ("knn", "knn")}, "--protocol: 'knn' is there twice"),
+        ({"protocols": ("knn", "knn")}, "--protocol: 'knn' is named twice"),
         ({"inputs": ("sound",)}, "--input: there is no input 'sound'"),
         ({"inputs": ("both",)}, "--input both: .* has no table encoder; it has image"),
         ({"protocols": ("retrieval",)}, "--protocol retrieval: .* compares no two inputs"),
@@ -223,9 +223,9 @@ def test_bad_requests_are_named_before_anything_is_computed(
 
 def test_runs_that_do_not_fit(runs, digits_store: Store, ads: Store) -> None:
     run = runs["digits_mmcl", 0]
-    with pytest.raises(UserError, match="Two runs are of the experiment 'digits_mmcl' with the seed 0"):
+    with pytest.raises(UserError, match="two runs have the experiment 'digits_mmcl' and the seed 0"):
         evaluate_runs([run, run], digits_store)
-    with pytest.raises(UserError, match="is of images of shape"):
+    with pytest.raises(UserError, match="was trained on images of shape"):
         evaluate_runs([run], ads)
-    with pytest.raises(UserError, match=r"was trained with the column .*, which .* has not"):
+    with pytest.raises(UserError, match=r"was trained with the column .*, which .* lacks"):
         evaluate_runs([run], ads, EvaluationOptions(inputs=("table",)))

@@ -14,7 +14,7 @@ from mmcl_jax.data.inputs import input_arrays
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders.fusions import part_of
 from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, seen_by, trained_spec
+from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, trained_spec, view_values
 from mmcl_jax.evaluation.monitor import OnlineKNN
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
@@ -73,7 +73,7 @@ def test_what_is_trained_sees_each_view_once_and_the_mean_of_several_pictures(ru
     views = tuple(trained_spec(run.config, name, probability=0.8) for name in names)
     encoders = Encoders(graphdef=nnx.graphdef(module), modalities=names, views=views)
     given, fitted = jax.tree.map(jnp.asarray, (arrays, dict(run.inputs.fitted)))
-    seen = seen_by(views, given, jax.random.split(jax.random.key(0), 5), fitted, train=True)
+    seen = view_values(views, given, jax.random.split(jax.random.key(0), 5), fitted, train=True)
     assert sorted(dict(spec)["modality"] for spec in seen) == ["image", "scores0"]
     pictures = {**arrays, "image": np.stack([arrays["image"], arrays["image"][::-1]], axis=1)}
     mirrored = by_hand(run, {**arrays, "image": arrays["image"][::-1]})
@@ -100,7 +100,10 @@ def test_a_fusion_is_evaluated_by_its_name_on_the_rows_that_have_its_parts(run: 
         *(("image+fusion", name, "random encoder") for name in ("probe", "knn")),
         ("image+fusion", "finetune", "supervised image+fusion"),
     }
-    assert any(line.startswith("--input image+fusion: rows with the label 'quarter' that lack it") for line in said)
+    assert any(
+        line.startswith("--input image+fusion: rows with the label 'quarter' that lack this input are left out")
+        for line in said
+    )
     with pytest.raises(UserError, match="there is no input 'fused'; choose from image, table, both, fusion, scores0"):
         evaluate_runs([run], run.store(), EvaluationOptions(inputs=("fused",)))
 
