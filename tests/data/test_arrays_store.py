@@ -46,7 +46,7 @@ def test_rows_come_back_in_three_splits(tmp_path: Path, signal: str) -> None:
     ("arrays", "sentence"),
     [
         ({"a": ("vector", VECTORS), "b": ("vector", VECTORS[:7])}, "number of rows"),
-        ({"a": ("wave", VECTORS)}, "the kinds are image, "),
+        ({"a": ("wave", VECTORS)}, "unknown kind 'wave'"),
         ({"a": ("vector", VECTORS.astype(np.float64))}, "float64; a vector is stored as"),
         ({"a": ("vector", np.where(VECTORS == 4, np.inf, VECTORS))}, "'1': it has an infinite value"),
         ({}, "no array"),
