@@ -51,8 +51,9 @@ def test_a_part_of_ones_own_learns(name: str, share: float, tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("name", ["embed", "new_term", "new_encoder", "new_kind"])
-def test_an_example_is_short(name: str) -> None:
+def test_an_example_is_short_and_in_the_docs(name: str) -> None:
     assert len((ROOT / "examples" / f"{name}.py").read_text().splitlines()) < 60
+    assert f'\n--8<-- "examples/{name}.py"\n' in (ROOT / "docs" / "examples.md").read_text()
 
 
 # Encoders, batches and lengths that compile and train in seconds.
@@ -63,7 +64,7 @@ TINY = {
 }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:.*nearly equal images")
+@pytest.mark.filterwarnings("ignore:.*near")
 def test_the_script_embeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     script = runpy.run_path(str(ROOT / "examples" / "embed.py"))
     script["SHORT"].update(TINY)

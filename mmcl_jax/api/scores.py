@@ -65,7 +65,7 @@ class Scores(Sequence[Score]):
 
     def __repr__(self) -> str:
         text = io.StringIO()
-        show(self.grids, Console(file=text, width=120, color_system=None))
+        show(self.grids, Console(file=text, width=120, color_system=None, force_jupyter=False))
         return "\n".join(filter(None, [text.getvalue().strip() or "no scores", self.note]))
 
     def _repr_html_(self) -> str:

@@ -139,7 +139,7 @@ def _old_keys(path: Path) -> Iterator[None]:
     except AttributeError as error:
         name = str(error.name)
         if isinstance(error.obj, ConfigDict) and renamed(name) != name:
-            raise UserError(f"{path}: config.{name}: this key is config.{renamed(name)} now.") from error
+            raise UserError(f"{path}: config.{name}: this key was renamed; write config.{renamed(name)}.") from error
         raise
 
 

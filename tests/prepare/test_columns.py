@@ -162,7 +162,7 @@ def test_missing_words_of_a_column_and_of_all() -> None:
         ({"columns": {"a": {"kind": ["date"]}}}, "is not one of continuous"),
         ({"columns": {"a": {"kind": "ordinal"}}}, "needs its categories in order"),
         ({"columns": {"a": {"kind": "boolean", "categories": ["a", "b", "c"]}}}, "two categories, false first, not 3"),
-        ({"columns": {"a": {"kind": "continuous", "categories": ["a"]}}}, "a continuous column has no categories"),
+        ({"columns": {"a": {"kind": "continuous", "categories": ["a"]}}}, "a continuous column cannot have categories"),
         ({"columns": {"a": {"categories": ["a", "a"]}}}, "a category is named twice"),
         ({"columns": {"a": {"categories": ["a", ""]}}}, "an empty text means that a value is missing"),
         ({"columns": {"a": {"categories": [1]}}}, "1 is not a text"),

@@ -23,7 +23,7 @@ from mmcl_jax.training.build import build_experiment, fit_inputs
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
-from mmcl_jax.training.state.target import moved
+from mmcl_jax.training.state.target import ema_update
 from mmcl_jax.training.step.train_step import make_step
 from mmcl_jax.views import apply_views
 from tests.training.test_loop import bits, losses, quiet, stop_at
@@ -95,7 +95,7 @@ def test_the_targets_decay_rises_to_one_along_a_cosine() -> None:
     old, new = {"w": np.float32([1.0, -2.0])}, {"w": np.float32([3.0, 5.0])}
     for step in (0, 1, 25, 50, 99, 100):
         tau = 1 - (1 - 0.9) * (np.cos(np.pi * step / 100) + 1) / 2
-        found = moved(old, new, decay=0.9, at=np.int32(step), of=100)["w"]
+        found = ema_update(old, new, decay=0.9, at=np.int32(step), of=100)["w"]
         np.testing.assert_allclose(found, tau * old["w"] + (1 - tau) * new["w"], rtol=1e-6, err_msg=str(step))
 
 

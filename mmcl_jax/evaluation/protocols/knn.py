@@ -72,7 +72,7 @@ def knn_outputs(
     Args:
       cosines: `[M, k]`.
       targets: `[M, k]` class codes or labels of the neighbours (`[M, k, K]` of several).
-      task: what is predicted.
+      task: to predict.
       temperature: with smaller ones, nearer neighbours count more.
     """
     cosines = np.asarray(cosines, np.float64)
@@ -100,7 +100,7 @@ def knn(
       labels: their targets `[N]`, or `[N, K]` with NaN for missing.
       val: features and targets of the validation split.
       test: features and targets of the test split.
-      task: what is predicted.
+      task: to predict.
       neighbours: numbers of neighbours to choose from.
       temperature: of the weights of the votes.
 

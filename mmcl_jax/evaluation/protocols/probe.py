@@ -32,7 +32,7 @@ class ProbeSettings:
     """The settings of training heads on frozen features.
 
     Attributes:
-      task: what is predicted.
+      task: to predict.
       reads: the modalities of the features.
       head: the kind of head.
       learning_rates: to choose from.

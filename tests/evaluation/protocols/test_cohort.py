@@ -187,7 +187,9 @@ def test_runs_of_folds_are_evaluated_on_their_own(run: Run, store: Store) -> Non
     how["baselines"] = ()
     evaluate_runs(runs[1:2], store, EvaluationOptions(**how, **FAST), log=said.append)
     assert said == ["scores, seed 2022, has no run of the folds 0, 2: its scores are over 1 of 3 folds."]
-    with pytest.raises(UserError, match=r"--run: .*/run was trained on the splits of its store and others on folds"):
+    with pytest.raises(
+        UserError, match=r"--run: .*/run was trained on the splits of its store, and other runs on folds"
+    ):
         evaluate_runs([run, *runs], store, EvaluationOptions(**how, **FAST), log=quiet)
     with pytest.raises(UserError, match="two runs have the experiment 'scores' and the seed 2022 on the fold 0"):
         evaluate_runs([runs[0], runs[0]], store, EvaluationOptions(**how, **FAST), log=quiet)

@@ -89,7 +89,7 @@ def test_a_small_budget_is_asked_for_no_more_neighbours_than_it_has() -> None:
     assert chosen["neighbours"] in (1, 5)
     with pytest.raises(ValueError, match="6 labelled rows are fewer than 7 neighbours"):
         knn(bank, labels, val, test, task=KIND, neighbours=(7, 9))
-    with pytest.raises(ValueError, match="20 neighbours of 6 rows"):
+    with pytest.raises(ValueError, match="count 20 is larger than the bank of 6 rows"):
         nearest(bank, val[0], 20)
 
 
