@@ -7,6 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import jax
 import nbformat
 import numpy as np
 import polars as pl
@@ -31,6 +32,13 @@ def forget_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(registry, "_factories", dict(registry._factories))
     for kind in KINDS:
         monkeypatch.setitem(KINDS, kind, KINDS[kind])
+
+
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examples run on one device, for which programs compile sooner; other tests train on all eight."""
+    (first, *_) = jax.devices()
+    monkeypatch.setattr(jax, "devices", lambda *backend: [first])
 
 
 def run_example(name: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
@@ -130,10 +138,13 @@ def test_the_notebook_runs_and_shows_what_it_says(tmp_path: Path) -> None:
     resources = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
     assert [outputs_of(cell) for cell in notebook.cells] == committed
+    texts = [one.data["text/plain"] for cell in notebook.cells for one in cell.get("outputs", ()) if "data" in one]
+    assert any(" mmcl " in text and "Written to" in text for text in texts)  # scores print themselves in a notebook
     text = (ROOT / "examples" / "quickstart.ipynb").read_text()
     assert not re.search(r"/(home|root|tmp|work|Users)/", text)
 
 
 def outputs_of(cell: nbformat.NotebookNode) -> list[list[str]]:
-    """Return the kinds of results of a cell; how many lines of progress there are depends on the machine."""
-    return [sorted(one.data) for one in cell.get("outputs", ()) if "data" in one]
+    """Return the forms of the results and pictures of a cell; lines of progress depend on the machine."""
+    shown = [one for one in cell.get("outputs", ()) if "data" in one]
+    return [sorted(one.data) for one in shown if one.output_type == "execute_result" or "image/png" in one.data]
