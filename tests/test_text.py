@@ -64,7 +64,7 @@ def test_lists_of_names() -> None:
     assert types.names("") == types.names(",") == ()
     assert types.names('"a,b",c') == ("a,b", "c")
     for text in ('"a', '"a"b'):
-        with pytest.raises(types.argparse.ArgumentTypeError, match="stands in quotation marks"):
+        with pytest.raises(types.argparse.ArgumentTypeError, match="in quotation marks"):
             types.names(text)
 
 
@@ -135,7 +135,7 @@ def test_nothing_that_a_command_prints_or_writes_acts(hostile: Path) -> None:
         (["--max-bad", "\x1b"], r"invalid float value: '\x1b'"),
         (["--key-column", "all one\x1b"], r"'\x1b]0;title\x07'"),
         (["--no-such-option\x1b"], r"unrecognized arguments: --no-such-option\x1b"),
-        (["--label", '"a,b'], "stands in quotation marks"),
+        (["--label", '"a,b'], "in quotation marks"),
     ],
 )
 def test_errors_are_one_sentence_that_does_not_act(hostile: Path, more: list[str], words: str) -> None:
