@@ -221,7 +221,7 @@ def test_help_lists_the_data(capsys: pytest.CaptureFixture[str]) -> None:
         main(["pretrain", "--help"])
     said = " ".join(capsys.readouterr().out.split())
     assert "one of dvm, cardiac, digits, cars, own" in said
-    assert "mmcl/mmcl:own chooses" in said
+    assert "mmcl/NAME:own is for your own store" in said
 
 
 def test_large_pictures_are_seen_smaller(raw: Request, tmp_path: Path) -> None:
