@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mmcl_jax.api.frames import frame_of
 from mmcl_jax.api.given import AnyPath, copied, overriding, path_of, several
-from mmcl_jax.api.pictures import COLUMN, located
+from mmcl_jax.api.images import COLUMN, located
 from mmcl_jax.api.prepare import prepare
 from mmcl_jax.api.snapshot import Snapshot, check_encoders, folder_for
 from mmcl_jax.config import apply, load
@@ -29,9 +29,9 @@ class ContrastiveEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     folder after `fit`, and can be pickled. (Load only pickles that you made yourself: a pickle can run any code.)
 
     `X` is a data frame of any library with Arrow's PyCapsule interface, with N rows; or, for experiments on images
-    alone, a uint8 array `[N, H, W, C]`. The pictures of the rows are files that `image_column` names in the folder
+    alone, a uint8 array `[N, H, W, C]`. The images of the rows are files that `image_column` names in the folder
     `images`, which works in a `Pipeline` and with cross-validation; or they are given to `fit` and `transform` as
-    `images=`, a picture per row. `transform` reads only what `input` needs: with "table" no picture, with "image" no
+    `images=`, an image per row. `transform` reads only what `input` needs: with "table" no image, with "image" no
     column but those of the paths.
 
     Args:
@@ -39,15 +39,15 @@ class ContrastiveEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         `input`.
       overrides: values of config keys, such as `{"epochs": 20, "encoders.image.name": "resnet18"}`.
       input: what is embedded: "image", "table" or "image+table", whose features are side by side.
-      images: the folder of the pictures.
+      images: the folder of the images.
       image_column: the column with the paths in that folder, or several columns.
       label: columns of `X` that are no features, and that supervised terms read; `transform` does not need them.
       ignore: columns of `X` that are not read.
       categorical: columns of numbers that are categories.
       group_column: the column of the subject, such as a patient.
       schema: declares columns, as `mj.prepare` takes it.
-      image_size: a side, or (height, width), that pictures are stored in; by default as they are.
-      channels: 1 or 3; by default as the pictures are.
+      image_size: a side, or (height, width), that images are stored in; by default as they are.
+      channels: 1 or 3; by default as the images are.
       held_out: the share of rows that the encoders do not learn from; they are the validation and test splits of the
         store, at least one row each.
       random_state: the seed of splits, initial weights, augmentation and order.
@@ -115,7 +115,7 @@ class ContrastiveEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
           X: N rows.
           y: not used; it is there so that the estimator can stand in a pipeline. Labels that an experiment learns from
             are columns of `X`, named by `label`.
-          images: a picture per row, instead of the folder.
+          images: an image per row, instead of the folder.
 
         Returns:
           The estimator.
@@ -179,7 +179,7 @@ class ContrastiveEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         `set_output(transform="pandas")` gives a data frame with the index of `X`.
 
         Raises:
-          UserError: a row cannot be read, or lacks its picture; it is named. No row is left out.
+          UserError: a row cannot be read, or lacks its image; it is named. No row is left out.
         """
         check_is_fitted(self)
         frame, images = self._read(X, images)
@@ -197,12 +197,12 @@ class ContrastiveEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return self.snapshot_.embed(frame, lambda: located(frame, images, columns), self.input)
 
     def _read(self, X: Any, images: Any) -> tuple[pl.DataFrame, Any]:
-        """Return the rows as a data frame, and where their pictures are."""
+        """Return the rows as a data frame, and where their images are."""
         if isinstance(X, np.ndarray):
             shape = " x ".join(map(str, X.shape))
-            check(X.ndim in (2, 3, 4), f"X has the shape {shape}; give a table [N, F] or pictures [N, H, W, C].")
+            check(X.ndim in (2, 3, 4), f"X has the shape {shape}; give a table [N, F] or images [N, H, W, C].")
             if X.ndim > 2:
-                check(images is None, "X is an array of pictures, and images gives others; leave images out.")
+                check(images is None, "X is an array of images, and images gives others; leave images out.")
                 check(len(X) > 0, "X has no rows.")
                 return pl.DataFrame({COLUMN: map(str, range(len(X)))}), X
             X = pl.DataFrame(X, schema=[f"x{place}" for place in range(X.shape[1])])

@@ -3,19 +3,19 @@
 from typing import Any
 
 from mmcl_jax.api.embedder import ContrastiveEmbedder
-from mmcl_jax.api.pictures import is_folder
+from mmcl_jax.api.images import is_folder
 
 
 def fit(table: Any, images: Any = None, **parameters: Any) -> ContrastiveEmbedder:
     """Train encoders on a table and its images, and return the estimator that embeds new rows.
 
     Args:
-      table: a data frame with a row per sample; or an array of pictures `[N, H, W, C]`, without `images`.
-      images: the folder of the pictures, whose paths `image_column` holds; or a picture per row.
+      table: a data frame with a row per sample; or an array of images `[N, H, W, C]`, without `images`.
+      images: the folder of the images, whose paths `image_column` holds; or an image per row.
       **parameters: of `ContrastiveEmbedder`, such as `config`, `input`, `image_column` and `workdir`.
 
     Returns:
-      The fitted estimator: `transform(table)` gives embeddings. Pictures that were given as an array are given to
+      The fitted estimator: `transform(table)` gives embeddings. Images that were given as an array are given to
       `transform` as `images=`.
 
     Raises:

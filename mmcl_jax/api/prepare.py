@@ -10,7 +10,7 @@ from typing import Any, Literal
 from mmcl_jax import datasets as recipes
 from mmcl_jax.api.frames import frame_of, is_frame
 from mmcl_jax.api.given import AnyPath, overriding, path_of, several
-from mmcl_jax.api.pictures import beside, folder_of, is_folder
+from mmcl_jax.api.images import beside, folder_of, is_folder
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check as require
@@ -78,12 +78,12 @@ def prepare(
 
     The same from the command line: `mmcl prepare --table TABLE --images IMAGES --out OUT`, with the same options. A
     call that was stopped continues with the images that are not decoded yet. A store from a data frame and arrays holds
-    the same as one from the same table and pictures in files.
+    the same as one from the same table and images in files.
 
     Args:
       table: a CSV, TSV or Parquet file with a header; or a data frame of polars, pandas, pyarrow or any other library
         with Arrow's PyCapsule interface; or a dict of columns. The index of a pandas data frame is no column.
-      images: the folder that paths in `image_column` are relative to; or a picture per row of the table, as a uint8
+      images: the folder that paths in `image_column` are relative to; or an image per row of the table, as a uint8
         array `[N, H, W, C]` or `[N, H, W]`, or a list of arrays, PIL images or paths (None for a row without).
       follow_links: another folder that links in `images` may lead into.
       image_column: the column with the image path, or several.
@@ -98,7 +98,7 @@ def prepare(
       request: a JSON file (or a dict) of these options, and of any number of entries and targets.
       cohort: of several entries, whether a row needs any or all of them.
       schema: a JSON file (or a dict) that declares columns.
-      like: a run or store; columns, categories, classes and pictures are read as there.
+      like: a run or store; columns, categories, classes and images are read as there.
       label: columns to predict, which are not used as features.
       key_column: the column that identifies a row; by default the image path.
       group_column: the column of the subject; a subject is never in two splits.
@@ -107,19 +107,19 @@ def prepare(
       image_size: a side, or (height, width), to store; by default as the images are.
       channels: 1 or 3; by default as the images are.
       bits: 16 keeps deep pixels without loss.
-      stack: whether several image columns become channels of one picture, or views.
+      stack: whether several image columns become channels of one image, or views.
       resize: the filter.
       antialias: whether shrinking averages over what it leaves out.
       aspect: what is done where the aspect ratio differs.
       transparent: the colour of transparent pixels.
       intensity: the range of deep pixels: "minmax", "full" or (low, high).
-      nan: what becomes of pictures with values that are not finite.
-      max_pixels: larger pictures are bad.
+      nan: what becomes of images with values that are not finite.
+      max_pixels: larger images are bad.
       duplicates: whether rows with the very same pixels are kept.
       split_column: the column that holds train, val or test.
       split_ids: three files of identifiers, of train, val and test.
       split: shares of train, val and test.
-      group_near_duplicates: whether nearly equal pictures are never in two splits.
+      group_near_duplicates: whether nearly equal images are never in two splits.
       folds: also divide all rows into so many folds, for cross-validation; 0 for none.
       subsets: nested shares of train that keep labels.
       seed: of the draws.
@@ -189,7 +189,7 @@ def _request(given: Mapping[str, Any]) -> Request:
         if is_folder(said["images"]):
             said["images"] = folder_of(said["images"])
         else:
-            require(not several(given["image_column"]), "image_column: pictures in memory are named by their index.")
+            require(not several(given["image_column"]), "image_column: images in memory are named by their index.")
             if "table" not in said:
                 said["table"] = None
             elif not is_frame(said["table"]):

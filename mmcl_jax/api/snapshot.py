@@ -14,7 +14,7 @@ import polars as pl
 from flax import nnx
 from ml_collections import ConfigDict
 
-from mmcl_jax.api.pictures import Located
+from mmcl_jax.api.images import Located
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.evaluation.sources.new_rows import ImageRows, table_rows
@@ -32,7 +32,7 @@ class Snapshot:
     """What of a run leads from a raw row to an embedding, without its folder and its store.
 
     Attributes:
-      files: the files that describe the run, by name: config, schema, statistics, encodings, how pictures fit.
+      files: the files that describe the run, by name: config, schema, statistics, encodings, how images fit.
       weights: parameters and normalisation statistics, nested by name.
     """
 
@@ -84,7 +84,7 @@ class Snapshot:
 
         Args:
           frame: the rows.
-          located: gives the names of their pictures and where these are; called if the input has pictures.
+          located: gives the names of their images and where these are; called if the input has images.
           given: names of modalities joined by "+", whose features are side by side.
 
         Raises:

@@ -163,16 +163,16 @@ def test_a_row_without_a_picture_is_quarantined(tmp_path: Path) -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "too few": ({"images": COLOUR[:-1]}, "there are 23 pictures and 24 rows"),
-    "floats": ({"images": COLOUR / 255}, "index 0 is of the type float64, not uint8 or uint16; multiply values"),
+    "too few": ({"images": COLOUR[:-1]}, "there are 23 images and 24 rows"),
+    "floats": ({"images": COLOUR / 255}, "index 0 has the type float64, not uint8 or uint16; multiply values"),
     "channels first": ({"images": COLOUR.transpose(0, 3, 1, 2)}, "has the shape 3 x 12 x 10"),
-    "no pictures": ({"images": 3}, "int is no array or list of pictures"),
+    "no pictures": ({"images": 3}, "int is no array or list of images"),
     "a list of numbers": ({"images": [1] * N}, "index 0 is of the type int"),
     "no table": ({"table": 3}, "table.* must be a path, not int"),
     "a lazy frame": ({"table": frame().lazy()}, "must be a path, not LazyFrame"),
     "empty": ({"table": frame()[:0], "images": COLOUR[:0]}, "The data frame is empty"),
     "a column of lists": ({"table": {"a": [1, 2], "b": [1]}, "images": COLOUR[:2]}, "table cannot be read as a table"),
-    "a column for arrays": ({"image_column": "ad"}, "pictures in memory are named by their index"),
+    "a column for arrays": ({"image_column": "ad"}, "images in memory are named by their index"),
     "the label": ({"label": "modle"}, "There is no column 'modle' in the data frame"),
     "a wrong option": ({"resize": "round"}, "resize"),
     "sizes": ({"images": [*COLOUR[1:], COLOUR[0, :6]]}, "different sizes .*--image-size"),

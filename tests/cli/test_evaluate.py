@@ -134,7 +134,7 @@ def test_a_run_of_an_earlier_version_asks_its_store(
     origin = json.loads((run / "store.json").read_text())
     (run / "store.json").write_text(json.dumps({**origin, "directory": str(tmp_path / "gone")}))
     assert evaluate(run, "--store", str(other), "--label", "sold") == 0
-    assert "could not be checked" in capsys.readouterr().out
+    assert "could not be compared" in capsys.readouterr().out
 
 
 def test_weights_that_are_not_finite_are_not_evaluated(
