@@ -178,7 +178,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a column that is absent": (FRAME.drop("price"), "There is no column 'price'"),
     "a cell that is no number": (FRAME.with_columns(price=pl.lit("cheap")), "Row 1 of the data frame: .*price"),
     "a picture that is absent": (FRAME.with_columns(file=pl.lit("no.png")), "Row 1 of the data frame: .*no.png does"),
-    "no picture": (FRAME.with_columns(file=pl.lit(None, pl.String)), "Row 1 of the data frame has no picture"),
+    "no picture": (FRAME.with_columns(file=pl.lit(None, pl.String)), "Row 1 of the data frame has no image"),
     "a path that leaves the folder": (FRAME.with_columns(file=pl.lit("../x.png")), "leaves the image folder"),
     "no frame": ([[1, 2]], "X must be a data frame, not list"),
     "no rows": (FRAME[:0], "X has no rows"),
