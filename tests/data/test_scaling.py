@@ -150,7 +150,7 @@ def test_from_the_warning_to_the_store_and_back(priced: Request, tmp_path: Path,
     store = prepare(declared, tmp_path / "store")
     assert not any("skewed" in one for one in Findings.of(store).warnings)
     assert store.schema.columns[0].scaling == Store.open(tmp_path / "store").schema.columns[0].scaling == scaling
-    assert f"Standardised in the scale {scaling}" in (tmp_path / "store" / "card.html").read_text()
+    assert f"Standardised on the scale {scaling}" in (tmp_path / "store" / "card.html").read_text()
     rows = np.asarray(store.arrays("train")["table"])
     encoding = Encoding.fit(rows, store.schema, store.statistics, missing="refuse")
     assert np.corrcoef(encoding.encode(rows)[:, 0], np.log(rows[:, 0]))[0, 1] > 0.8  # of the numbers themselves, 0.4

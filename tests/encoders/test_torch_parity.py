@@ -293,7 +293,7 @@ def test_the_same_as_pytorch(make: Callable[[np.random.Generator], Case], train:
     # Numbers that float32 holds, so that both precisions get the same.
     case = case._replace(**{key: getattr(case, key).astype(np.float32) for key in ("input", "their_input")})
     case = case._replace(their_input=case.their_input.astype(np.float64))
-    target = np.random.default_rng(1).normal(size=(BATCH, case.ours.features)).astype(np.float32).astype(np.float64)
+    target = np.random.default_rng(1).normal(size=(BATCH, case.ours.out_features)).astype(np.float32).astype(np.float64)
     before = [their_arrays(layer, "statistics") for _, layer in case.pairs(case.ours, case.theirs)]
     before = [{name: value.copy() for name, value in layer.items()} for layer in before]
     found, true = our_step(case, target, train=train), their_step(case, target, train=train)

@@ -206,7 +206,7 @@ def test_terms_that_need_labels(raw: Request, tiny_config, tmp_path: Path) -> No
     curve = losses(tmp_path / "run")
     assert curve[-1] < curve[0]
     store = prepare(dataclasses.replace(raw, label=(), ignore=("model",)), tmp_path / "store")
-    with pytest.raises(UserError, match=r"config.objective.0: this term needs the label of every row"):
+    with pytest.raises(UserError, match=r"config.objective.0: this term needs labels; prepare the store with --label"):
         pretrain(tiny_config("digits_mmcl", *labels, f"data={store.directory}", "batch_size=16"), tmp_path / "other")
 
 
