@@ -180,7 +180,7 @@ def state_with_partners(config: Any) -> None:
         ),
         (no_predictor, r"0.between: 'image' needs 'image' in config.predictors, which has no keys; add it"),
         (no_projector, r"0.between: 'image.local' needs 'image.local' in config.projectors"),
-        (state_with_partners, r"'scaled' is no layer without model state of the term; layers with model state"),
+        (state_with_partners, r"the term has no layer 'scaled' without model state; layers with model state"),
     ],
 )
 def test_what_a_model_does_not_have_is_refused_before_it_is_compiled(experiment, change, sentence: str) -> None:
