@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from flax import nnx
 
 import mmcl_jax.encoders as encoders
@@ -15,6 +14,7 @@ import mmcl_jax.views as views
 from mmcl_jax.encoders import ENCODERS
 from mmcl_jax.errors import UserError
 from mmcl_jax.views import VIEWS
+from tests.foreign import Foreign
 
 pytestmark = pytest.mark.core
 
@@ -65,7 +65,7 @@ def test_every_registered_encoder_and_view_has_its_name_and_a_call_here() -> Non
 def test_an_encoder_is_made_of_a_shape_and_called_on_an_array(name: str) -> None:
     options, view = ENCODED[name]
     encoder = getattr(encoders, name)(**options, rngs=nnx.Rngs(0))
-    read = view if isinstance(view, tuple) else torch.from_numpy(view)
+    read = view if isinstance(view, tuple) else Foreign(view)
     pooled = nnx.eval_shape(lambda encoder: encoder(read, train=False).pooled, encoder)
     assert (pooled.shape, pooled.dtype) == ((B, encoder.out_features), jnp.float32)
     if name == "cnn":
@@ -92,7 +92,7 @@ def test_a_view_is_made_of_an_array_and_a_key(name: str) -> None:
     options, array, fitted, shape = VIEWED[name]
     view = getattr(views, name)(**options)
     key = jax.random.key(0)
-    read = torch.from_numpy(array)
+    read = Foreign(array)
     for train, keys in ((True, key), (True, jax.random.split(key, B)), (False, None)):
         made = jax.eval_shape(lambda keys, train=train: view(read, keys, train=train, **fitted).values, keys)
         assert made.shape == (B, *shape)

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from examples.foreign_loop import train
 from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import pairs
+from tests.foreign import Foreign
 
 pytestmark = pytest.mark.core
 
@@ -35,7 +35,7 @@ def clip_loss(x: np.ndarray, y: np.ndarray) -> float:
 
 def test_two_arrays_are_enough() -> None:
     """Row i and column i are a pair, the temperature is 0.1, and every execution has a name."""
-    for read in (np.asarray, torch.from_numpy, jnp.asarray):
+    for read in (np.asarray, Foreign, jnp.asarray):
         actual = pairs.contrast(read(X), read(Y))
         np.testing.assert_allclose(actual.mean(), clip_loss(X, Y), rtol=1e-6)
         assert actual.forward.loss.shape == actual.backward.loss.shape == (B,)

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from flax import nnx
 
 import mmcl_jax.objectives as objectives
 from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import TERMS
+from tests.foreign import Foreign
 
 pytestmark = pytest.mark.core
 
@@ -78,7 +78,7 @@ def test_a_term_takes_arrays_of_another_library_and_is_compiled_and_differentiat
     gradients = [leaf for leaf in jax.tree.leaves(gradient) if leaf.dtype == jnp.float32]
     assert all(np.isfinite(leaf).all() for leaf in gradients)
     assert any(np.any(leaf != 0) for leaf in gradients)
-    foreign, same_arrays, same_given = call(name, lambda array: torch.from_numpy(array.copy()))
+    foreign, same_arrays, same_given = call(name, Foreign)
     traced = jax.eval_shape(lambda: foreign(*same_arrays, **same_given).value)  # the arrays are read, and none compiled
     assert (traced.shape, traced.dtype) == ((), loss.dtype)
     if name in ("clip, eliminate", "supervised, logits"):
@@ -155,6 +155,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(name: str, arrays: Any, argu
 
 
 def test_a_tensor_that_has_a_gradient_is_refused_and_strides_are_read() -> None:
+    torch = pytest.importorskip("torch")
     with pytest.raises(UserError, match="give a detached, contiguous array"):
         objectives.clip()(torch.from_numpy(X).requires_grad_(), Y)
     wide = torch.from_numpy(np.repeat(X, 2, axis=1))[:, ::2]
