@@ -38,14 +38,13 @@ def beside(frame: pl.DataFrame | None, images: Any) -> tuple[pl.DataFrame, Image
         images = np.asarray(images)
     if isinstance(images, np.ndarray) and images.ndim == 1:  # a series of paths or images
         images = images.tolist()
-    check(
-        isinstance(images, np.ndarray | Sequence), f"images: {type(images).__name__} is no array or list of images."
-    )
+    check(isinstance(images, np.ndarray | Sequence), f"images: {type(images).__name__} is no array or list of images.")
     if frame is None:
         frame = pl.DataFrame({COLUMN: [""] * len(images)})
     else:
         check(
-            COLUMN not in frame.columns, f"The table has a column {COLUMN!r}, the name that images without a column get; rename it."
+            COLUMN not in frame.columns,
+            f"The table has a column {COLUMN!r}, the name that images without a column get; rename it.",
         )
     count, rows = len(images), frame.height
     check(count == rows, f"images: there are {count} images and {rows} rows of the table; give one for every row.")
