@@ -1,6 +1,7 @@
 """Multilayer perceptrons, and the table encoder of MMCL: a perceptron on one-hot rows."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,21 +14,35 @@ from mmcl_jax.encoders.layers import Norm, batch_norm, kaiming_fan_in, linear
 from mmcl_jax.encoders.table_input import TableInput
 
 
+def perceptron_sizes(inputs: int, hidden: int, features: int, layers: int) -> list[int]:
+    """Return the widths between `layers` linear layers, from the input to the output.
+
+    Raises:
+      ValueError: a size is not positive.
+    """
+    if min(hidden, features, layers) <= 0:
+        raise ValueError(f"hidden, features and layers must be positive, not {hidden}, {features}, {layers}")
+    return [inputs, *[hidden] * (layers - 1), features]
+
+
+def perceptron_layers(sizes: Sequence[int], *, rngs: nnx.Rngs, dtype: DTypeLike) -> nnx.List[nnx.Linear]:
+    """Return linear layers between these widths, with Kaiming normal kernels over the fan-in and biases 0."""
+    return nnx.List(
+        [
+            linear(i, o, rngs=rngs, dtype=dtype, kernel_init=kaiming_fan_in, zero_bias=True)
+            for i, o in itertools.pairwise(sizes)
+        ]
+    )
+
+
 class MLP(Encoder):
     """`layers - 1` times (linear, norm, ReLU), then one linear layer."""
 
     def __init__(
         self, *, inputs: int, hidden: int, features: int, layers: int, norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike
     ) -> None:
-        if min(hidden, features, layers) <= 0:
-            raise ValueError(f"hidden, features and layers must be positive, not {hidden}, {features}, {layers}")
-        sizes = [inputs, *[hidden] * (layers - 1), features]
-        self.layers = nnx.List(
-            [
-                linear(i, o, rngs=rngs, dtype=dtype, kernel_init=kaiming_fan_in, zero_bias=True)
-                for i, o in itertools.pairwise(sizes)
-            ]
-        )
+        sizes = perceptron_sizes(inputs, hidden, features, layers)
+        self.layers = perceptron_layers(sizes, rngs=rngs, dtype=dtype)
         self.norms = nnx.List([norm(size) for size in sizes[1:-1]])
         self.out_features, self.dtype = features, dtype
 

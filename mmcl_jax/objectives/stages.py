@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, Shaped, UInt32
 
 from mmcl_jax.encoders import Features
 from mmcl_jax.encoders.fusions import Part
-from mmcl_jax.encoders.layers import linear
+from mmcl_jax.encoders.layers import linear, zero_absent
 from mmcl_jax.objectives.pairs import Execution
 from mmcl_jax.views import Viewed
 
@@ -249,8 +249,4 @@ def zeroed(tree: Any, present: Bool[Array, "B"]) -> Any:
 
     The gradient with respect to those rows is exactly 0, whatever they hold.
     """
-
-    def zero_absent(array: Array) -> Array:
-        return jnp.where(present.reshape(-1, *[1] * (array.ndim - 1)), array, jnp.zeros_like(array))
-
-    return jax.tree.map(zero_absent, tree)
+    return jax.tree.map(lambda array: zero_absent(array, present), tree)

@@ -1,7 +1,5 @@
 """Late fusion: a multilayer perceptron on concatenated features."""
 
-import itertools
-
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Key
@@ -9,7 +7,7 @@ from jaxtyping import Array, Bool, DTypeLike, Key
 from mmcl_jax.encoders.base import ENCODERS
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.fusions.fusion import Fusion, Parts
-from mmcl_jax.encoders.layers import kaiming_fan_in, linear
+from mmcl_jax.encoders.mlp import perceptron_layers, perceptron_sizes
 
 
 class ConcatMLP(Fusion):
@@ -18,13 +16,8 @@ class ConcatMLP(Fusion):
     def __init__(
         self, *, parts: tuple[int, ...], hidden: int, features: int, layers: int, rngs: nnx.Rngs, dtype: DTypeLike
     ) -> None:
-        sizes = [sum(parts), *[hidden] * (layers - 1), features]
-        self.layers = nnx.List(
-            [
-                linear(i, o, rngs=rngs, dtype=dtype, kernel_init=kaiming_fan_in, zero_bias=True)
-                for i, o in itertools.pairwise(sizes)
-            ]
-        )
+        sizes = perceptron_sizes(sum(parts), hidden, features, layers)
+        self.layers = perceptron_layers(sizes, rngs=rngs, dtype=dtype)
         self.out_features, self.dtype = features, dtype
 
     def body(
@@ -73,6 +66,4 @@ def concat_mlp(
       >>> fusion((image, table), train=False).pooled.shape
       (2, 16)
     """
-    if min(hidden, features, layers) <= 0:
-        raise ValueError(f"hidden, features and layers must be positive, not {hidden}, {features}, {layers}")
     return ConcatMLP(parts=parts, hidden=hidden, features=features, layers=layers, rngs=rngs, dtype=dtype)
