@@ -11,7 +11,8 @@ of scikit-learn. `mj.objectives`, `mj.pairs`, `mj.encoders` and `mj.views` hold 
 itself. A name is imported when it is first used, so `import mmcl_jax` loads neither JAX nor polars.
 
 The package reads in the order of its folders: `data` (raw files to a store to batches), `views` (augmentation),
-`encoders`, `tasks`, `objectives`, `training`, `evaluation`, `api`, `cli`. A folder never imports one to its right.
+`encoders`, `tasks`, `objectives`, `training`, `evaluation`, `reproduce`, `explain`, `export`,
+`report`, `api`, `cli`. A folder never imports one to its right.
 """
 
 import importlib
@@ -24,15 +25,15 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax import encoders as encoders
     from mmcl_jax import objectives as objectives
     from mmcl_jax import views as views
+    from mmcl_jax.api.commands.evaluate import evaluate as evaluate
+    from mmcl_jax.api.commands.generate import generate as generate
+    from mmcl_jax.api.commands.prepare import prepare as prepare
+    from mmcl_jax.api.commands.pretrain import pretrain as pretrain
+    from mmcl_jax.api.commands.quickstart import quickstart as quickstart
+    from mmcl_jax.api.commands.reproduce import reproduce as reproduce
+    from mmcl_jax.api.commands.upgrade import upgrade as upgrade
     from mmcl_jax.api.embedder import ContrastiveEmbedder as ContrastiveEmbedder
-    from mmcl_jax.api.evaluate import evaluate as evaluate
     from mmcl_jax.api.fit import fit as fit
-    from mmcl_jax.api.generate import generate as generate
-    from mmcl_jax.api.prepare import prepare as prepare
-    from mmcl_jax.api.pretrain import pretrain as pretrain
-    from mmcl_jax.api.quickstart import quickstart as quickstart
-    from mmcl_jax.api.reproduce import reproduce as reproduce
-    from mmcl_jax.api.upgrade import upgrade as upgrade
     from mmcl_jax.data.store import Store as Store
     from mmcl_jax.errors import UserError as UserError
     from mmcl_jax.objectives import pairs as pairs
@@ -40,7 +41,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
 
 __version__ = version("mmcl_jax")
 
-_COMMANDS = ("prepare", "generate", "pretrain", "evaluate", "reproduce", "upgrade", "quickstart", "fit")
+_COMMANDS = ("prepare", "generate", "pretrain", "evaluate", "reproduce", "upgrade", "quickstart")
 _MODULES = {
     "encoders": "mmcl_jax.encoders",
     "objectives": "mmcl_jax.objectives",
@@ -48,7 +49,8 @@ _MODULES = {
     "views": "mmcl_jax.views",
 }
 _HOMES = {
-    **{name: f"mmcl_jax.api.{name}" for name in _COMMANDS},
+    **{name: f"mmcl_jax.api.commands.{name}" for name in _COMMANDS},
+    "fit": "mmcl_jax.api.fit",
     "ContrastiveEmbedder": "mmcl_jax.api.embedder",
     "Run": "mmcl_jax.training.runs.run",
     "Store": "mmcl_jax.data.store",

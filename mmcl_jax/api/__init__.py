@@ -1,1 +1,1 @@
-"""The commands of `mmcl` as functions, one file each, and the estimator; `import mmcl_jax as mj` offers them."""
+"""What `import mmcl_jax as mj` offers: the commands of `mmcl` as functions, and an estimator."""

@@ -11,10 +11,10 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from mmcl_jax.api.commands.prepare import prepare
 from mmcl_jax.api.frames import frame_of
 from mmcl_jax.api.given import AnyPath, copied, overriding, path_of, several
 from mmcl_jax.api.images import COLUMN, located
-from mmcl_jax.api.prepare import prepare
 from mmcl_jax.api.snapshot import Snapshot, check_encoders, folder_for
 from mmcl_jax.config import apply, load
 from mmcl_jax.errors import check

@@ -1,1 +1,1 @@
-"""The command line: one small file per command, which only declares options and calls a function of `api`."""
+"""The command line; it has no logic of its own."""

@@ -77,7 +77,7 @@ def _main(words: list[str]) -> int:
     parser = _parser()
     # Only the module of the command is imported, so that `mmcl --help` does not load JAX.
     if words and words[0] in COMMANDS:
-        command = importlib.import_module(f"mmcl_jax.cli.{words[0]}")
+        command = importlib.import_module(f"mmcl_jax.cli.commands.{words[0]}")
         command.add_arguments(parser.commands[words[0]])
     dotted = [word for word in words if word.startswith(tuple(DOTTED))]
     options = parser.parse_args([word for word in words if word not in dotted])

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import mmcl_jax as mj
+from mmcl_jax.api.commands.pretrain import pretrain_to_result
 from mmcl_jax.api.given import command_of
-from mmcl_jax.api.pretrain import pretrain_to_result
 from mmcl_jax.cli.main import COMMANDS, FROM_PYTHON, _parser
 
 # Options whose keys are not fixed are one mapping in Python.
@@ -26,7 +26,7 @@ ONLY_TYPED = {"help", "debug"}
 
 def options_of(command: str) -> dict[str, argparse.Action]:
     parser = _parser().commands[command]
-    importlib.import_module(f"mmcl_jax.cli.{command}").add_arguments(parser)
+    importlib.import_module(f"mmcl_jax.cli.commands.{command}").add_arguments(parser)
     return {action.dest: action for action in parser._actions if action.dest not in ONLY_TYPED}
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import mmcl_jax as mj
-from mmcl_jax.api.reproduce import Reproduced
+from mmcl_jax.api.commands.reproduce import Reproduced
 from mmcl_jax.api.scores import Scores
 from mmcl_jax.config import load
 from mmcl_jax.data.inputs import Inputs

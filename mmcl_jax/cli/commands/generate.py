@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from mmcl_jax.api.generate import generate
+from mmcl_jax.api.commands.generate import generate
 from mmcl_jax.cli import types
 from mmcl_jax.registry import Registry
 from mmcl_jax.synthetic import GENERATORS

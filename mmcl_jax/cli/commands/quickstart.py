@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from mmcl_jax.api.quickstart import quickstart
+from mmcl_jax.api.commands.quickstart import quickstart
 from mmcl_jax.cli import types
 
 

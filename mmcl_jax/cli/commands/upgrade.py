@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from mmcl_jax.api.upgrade import upgrade
+from mmcl_jax.api.commands.upgrade import upgrade
 from mmcl_jax.cli import types
 
 

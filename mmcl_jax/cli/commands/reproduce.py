@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from mmcl_jax.api.reproduce import reproduce
+from mmcl_jax.api.commands.reproduce import reproduce
 from mmcl_jax.cli import types
 from mmcl_jax.reproduce.tables import TABLES, VARIANTS
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmcl_jax.api.evaluate import evaluate
+from mmcl_jax.api.commands.evaluate import evaluate
 from mmcl_jax.cli import types
 from mmcl_jax.evaluation.protocols.options import PROTOCOLS
 from mmcl_jax.evaluation.results.summary import show

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mmcl_jax import datasets as recipes
-from mmcl_jax.api.prepare import prepare
+from mmcl_jax.api.commands.prepare import prepare
 from mmcl_jax.cli import types
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.summary import show

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from mmcl_jax.api.pretrain import pretrain_to_result
+from mmcl_jax.api.commands.pretrain import pretrain_to_result
 from mmcl_jax.cli import types
 from mmcl_jax.config import data_names, shipped
 

@@ -1,0 +1,1 @@
+"""The commands of `mmcl` as functions, with the same names and defaults."""

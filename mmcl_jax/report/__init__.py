@@ -1,0 +1,1 @@
+"""The report of a run, or of a comparison of runs: one HTML page that needs no network."""
