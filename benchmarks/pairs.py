@@ -24,7 +24,7 @@ SIZES: dict[str, Any] = {
     "full": {
         "batches": {"float32": (4096, 32768, 131072), "bfloat16": (4096, 32768, 131072, 1048576)},
         "dense_up_to": 32768,
-        "tiles": (None, 4096, 8192),
+        "tiles": (None, 1024, 4096),
     },
 }
 
