@@ -1,0 +1,237 @@
+"""Every code block of the pages and of the README runs as it is written, on small data and with small encoders."""
+
+import contextlib
+import functools
+import json
+import os
+import re
+import runpy
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mmcl_jax as mj
+from benchmarks.__main__ import NAMES as BENCHMARKS
+from mmcl_jax.cli.main import main
+from mmcl_jax.config import load
+from mmcl_jax.datasets import digits
+from mmcl_jax.encoders import ENCODERS
+from mmcl_jax.training import loop
+from tests.docs.blocks import PAGES, ROOT, Block, blocks_of, commands_of
+
+# Values that compile and train in seconds, for the keys that a config has.
+SMALL = {
+    "epochs": 1, "schedule.warmup_epochs": 0, "batch_size": 32, "batch_norm.group_size": 4, "monitor.epochs": None,
+    "encoders.image.channels": (4, 8), "encoders.table.hidden": 8, "encoders.table.features": 8,
+    "projectors.image.hidden": 8, "projectors.table.hidden": 8,
+}  # fmt: skip
+
+# Commands that are not run here, and why; each is the beginning of a command of a page.
+NOT_RUN = {
+    "python -m venv": "the tests of every change begin with it",
+    "mmcl quickstart": "tests/cli/test_commands.py runs it",
+    "mmcl reproduce": "tests/reproduce runs them",
+    "mmcl generate": "tests/cli/test_own_data.py runs them",
+    "python launch/local.py": "tests/launch/test_local.py runs it",
+    "python examples/modalities.py": "tests/training/test_modalities.py runs it",
+    "mmcl prepare --request request.json": "examples/modalities.py writes such requests",
+    "mmcl pretrain --config config.py": "examples/modalities.py writes such configs",
+    "mmcl evaluate --run runs/cohort": "examples/modalities.py evaluates such runs",
+    "mmcl evaluate --run runs/eyes": "tests/evaluation/protocols/test_cohort.py has such inputs and labels",
+    "mmcl evaluate --run runs/f0": "tests/evaluation has runs of folds",
+    "mmcl evaluate --run runs/ads-0": "tests/evaluation has several runs of several methods",
+    "mmcl evaluate --run runs/digits-0": "tests/evaluation has several runs of one method",
+    "mmcl evaluate --run runs/cars-0": "needs hours of training",
+    "mmcl evaluate --run runs/64_*": "needs hours of training",
+    "mmcl prepare --dataset dvm": "tests/datasets/test_dvm.py draws the files",
+    "mmcl prepare --dataset cardiac": "tests/datasets/test_cardiac.py draws the files",
+    "mmcl prepare --dataset tfds": "tests/datasets/test_recipe_options.py makes such a data set",
+    "mmcl prepare --dataset measured": "tests/datasets/test_measured.py runs it",
+    "mmcl pretrain --config mmcl/mmcl:cars": "in a loop of the shell, whose variables it reads",
+    "mmcl pretrain --config mmcl/byol:cardiac": "tests/config loads every experiment",
+}
+# Stores of other pages, in whose place the advertisements are taken.
+STORES = {"stores/cars32": "stores/ads"}
+SHORT = ("--max-epochs", "1", "--seeds", "1", "--learning-rates", "1e-2")  # for every evaluation
+# What the fragments of a page read before they are given it.
+BEFORE = {
+    "docs/pairs.md": """
+import jax, numpy as np, types
+from flax import nnx
+eqx = types.SimpleNamespace(filter_jit=lambda function: function)
+images, tables = np.random.default_rng(0).normal(size=(2, 4, 8)).astype("float32")
+pooled, local = images, np.repeat(images[:, None], 3, axis=1)
+ids, ages, has_table = np.arange(4), np.arange(4.0), np.ones(4, bool)
+seed = step = 0
+""",
+    "docs/experiments.md": """
+from mmcl_jax.config import encoder, experiment, projector, term, view
+config = experiment()
+ViT = None
+""",
+    "docs/python.md": """
+import numpy as np, polars as pl
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+frame = ads = new_ads = pl.read_csv("ads.csv").drop_nulls()
+paths = [f"photos/{name}" for name in frame["file"]]
+pixels, models = np.stack([np.asarray(Image.open(path)) for path in paths]), frame["model"]
+""",
+    "docs/evaluation.md": """
+import mmcl_jax as mj
+store = mj.Store.open("stores/ads")
+""",
+}
+PROGRAMS = {  # of others, and the scripts that tests/launch runs against stand-ins of a cluster
+    "docker", "kubectl", "gcloud", "sbatch", "squeue", "scontrol", "scancel", "tail", "tensorboard", "export", "ls", "grep",
+    "pip", ".venv/bin/pip", ".venv/bin/pytest", ".", "launch/tpu_vm.sh", "for", "done",
+}  # fmt: skip
+
+
+class Assembled(BaseException):
+    """The experiment was built and its step traced; nothing is compiled."""
+
+
+def small(config: Any) -> list[str]:
+    """Return the overrides of `SMALL` that an experiment has keys for."""
+    keys = []
+    for key, value in SMALL.items():
+        node = config
+        for part in key.split("."):
+            node = node.get(part) if hasattr(node, "get") else None
+        if node is not None or key == "monitor.epochs":
+            keys.append(f"{key}={value!r}")
+    return keys
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the files that the pages speak of, and runs that were trained for an epoch."""
+    folder = tmp_path_factory.mktemp("pages")
+    with contextlib.chdir(folder):
+        run_example("draw_ads.py", ".")
+        mj.prepare("ads.csv", "photos/", image_column="file", label="model", out="stores/ads")
+        mj.prepare("may.csv", "may/", like="stores/ads", out="stores/may")
+        mj.prepare(request=vars(digits.unpack(Path("mmcl_quickstart/raw"))), out="mmcl_quickstart/store")
+        for name, store, run in (
+            ("mmcl/mmcl:own", "stores/ads", "runs/ads"),
+            ("mmcl/simclr:own", "stores/ads", "runs/simclr"),
+            ("digits_mmcl", "mmcl_quickstart/store", "mmcl_quickstart/runs/digits_mmcl-0"),
+        ):
+            config = load(name, [f"data={store}"])
+            mj.pretrain(load(name, [f"data={store}", *small(config)]), workdir=run)
+        yield folder
+
+
+def run_example(name: str, *arguments: str) -> None:
+    before, sys.argv = sys.argv, [name, *arguments]
+    try:
+        runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
+    finally:
+        sys.argv = before
+
+
+@pytest.fixture(autouse=True)
+def forget_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a page registers is not known to the tests behind it."""
+    monkeypatch.setattr(ENCODERS, "_factories", dict(ENCODERS._factories))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_the_blocks_of_a_page_run(page: Path, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "page"
+    shutil.copytree(world, folder, copy_function=os.link)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(loop, "check_step", functools.partial(assembled, loop.check_step))
+    monkeypatch.setattr(mj, "prepare", replacing(mj.prepare))
+    monkeypatch.setattr(mj, "pretrain", lambda *_, **options: mj.Run.open(Path(options["workdir"])))
+    monkeypatch.setattr(mj, "fit", functools.partial(mj.fit, overrides=SMALL))
+    names: dict[str, Any] = {}
+    exec(BEFORE.get(str(page), ""), names)
+    for block in blocks_of(page):
+        if block.language == "sh":
+            for words in commands_of(block):
+                run_command(words, block)
+        elif block.language == "json":
+            json.loads(block.text)
+        elif block.language == "{ .python }":  # a file of examples/, which tests/test_examples.py runs
+            (name,) = re.findall(r'--8<-- "(examples/.*?)"', block.text)
+            assert (ROOT / name).is_file()
+        elif block.language == "python":
+            exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
+            if "def get_config" in block.text:  # the file that the next commands name
+                Path("mine.py").write_text(block.text)
+        else:
+            assert block.language in ("", "text"), f"{block}: what is {block.language!r}?"
+
+
+def run_command(words: list[str], block: Block) -> None:
+    words = [words[0].removeprefix(".venv/bin/"), *words[1:]]
+    line = " ".join(words)
+    if line.startswith(tuple(NOT_RUN)) or words[0] in PROGRAMS:
+        for word in words:
+            if word.startswith(("launch/", "examples/")):
+                assert (ROOT / word).is_file(), f"{block}: there is no {word}"
+    elif words[:3] == ["python", "-m", "benchmarks"]:
+        assert words[3] in BENCHMARKS, f"{block}: {line}"
+    elif words[0] == "python" and words[1].startswith("examples/"):
+        run_example(words[1].removeprefix("examples/"), *words[2:])
+    elif words[0] == "mmcl":
+        run_mmcl(words[1:], block)
+    else:
+        raise AssertionError(f"{block}: nothing runs {line!r}")
+
+
+def run_mmcl(words: list[str], block: Block) -> None:
+    """Run a command; a training ends before it is compiled, and an evaluation takes short trainings."""
+    if words[0] == "pretrain":
+        words = [
+            f"--config.data={STORES.get(w[14:]) or w[14:]}" if w.startswith("--config.data=") else w for w in words
+        ]
+        words[words.index("--workdir") + 1] += "-new"
+        try:
+            status = main(words)
+        except Assembled:
+            return
+    elif words[0] == "prepare":
+        status = replacing(lambda *_, out: main(words))(
+            out=words[words.index("--out") + 1] if "--out" in words else "-"
+        )
+    else:
+        status = main([*words, *(SHORT if words[0] == "evaluate" else ())])
+    assert status == 0, f"{block}: mmcl {' '.join(words)}"
+
+
+def replacing(prepare: Any) -> Any:
+    """Return a function that prepares a store anew, and puts back the one that runs were trained on."""
+
+    @functools.wraps(prepare)
+    def prepared(*arguments: Any, out: Any, **options: Any) -> Any:
+        out, aside = Path(out), Path("aside")
+        if not out.exists():
+            return prepare(*arguments, out=out, **options)
+        out.rename(aside)
+        result = prepare(*arguments, out=out, **options)
+        shutil.rmtree(out)
+        aside.rename(out)
+        return result
+
+    return prepared
+
+
+def assembled(check_step: Any, *arguments: Any) -> None:
+    check_step(*arguments)
+    raise Assembled
+
+
+def test_what_is_not_run_is_in_a_page() -> None:
+    lines = [
+        " ".join(w) for page in PAGES for block in blocks_of(page) if block.language == "sh" for w in commands_of(block)
+    ]
+    for start in NOT_RUN:
+        assert any(line.removeprefix(".venv/bin/").startswith(start) for line in lines), start
