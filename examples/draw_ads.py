@@ -31,10 +31,13 @@ def draw(table: Path, photos: Path, rows: int, seed: int) -> None:
         pen.rectangle((x + length // 4, y - height, x + length - 5, y), fill=colour)
         for wheel in (x + 3, x + length - 6):
             pen.ellipse((wheel, y + 4, wheel + 5, y + 9), fill=(10, 10, 10))
-        image.save(photos / f"{row}.png")
+        grain = rng.normal(0, 12, (32, 32, 3))
+        Image.fromarray((np.asarray(image) + grain).clip(0, 255).astype(np.uint8)).save(
+            photos / f"{photos.name}_{row}.png"
+        )
         ads.append(
             {
-                "file": f"{row}.png",
+                "file": f"{photos.name}_{row}.png",
                 "model": model if rng.random() > 0.1 else None,  # not every advertisement names it
                 "year": year,
                 "length": round(180.0 * length + rng.normal(0, 120)),

@@ -36,7 +36,7 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def commands_of(block: Block) -> list[list[str]]:
-    """Return the commands of a shell block, as words; a here-document and a loop are left to the shell that reads them."""
+    """Return the commands of a shell block, as words; a here-document is left out."""
     text = re.sub(r"<<(\w+)\n(?:.*\n)*?\1\n", "", block.text + "\n").replace("\\\n", " ")
     commands: list[list[str]] = []
     for line in text.splitlines():

@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax.sharding import AbstractMesh, Mesh
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from mmcl_jax.arrays import ArrayError, ArrayLike, as_array, as_floats
 from mmcl_jax.objectives.pairs.arguments import ExecutionLike, MetadataLike, Number, read_pairs, read_scale
@@ -139,12 +139,12 @@ def local_contrast(
 
 
 def mean_squared_product(
-    x: Float[Array, "A d"],
-    y: Float[Array, "B d"],
+    x: ArrayLike,
+    y: ArrayLike,
     *,
     scale: Number | None = None,
-    x_present: Bool[Array, "A"] | None = None,
-    y_present: Bool[Array, "B"] | None = None,
+    x_present: ArrayLike | None = None,
+    y_present: ArrayLike | None = None,
 ) -> Float[Array, ""]:
     r"""Return the mean over all pairs of $(\langle x_i, y_j \rangle / \tau)^2$, in float32.
 
@@ -152,8 +152,8 @@ def mean_squared_product(
     included. It equals $\operatorname{tr}(X^\top X Y^\top Y) / (A B \tau^2)$: two d x d moments, no pairs.
 
     Args:
-      x: features of the rows; give each local feature as a row.
-      y: features of the columns.
+      x: features `[A, d]` of the rows; give each local feature as a row.
+      y: features `[B, d]` of the columns.
       scale: 1 / tau; by default $1 / \sqrt d$.
       x_present: True where a row is included; other rows may hold anything.
       y_present: True where a column is included.
@@ -161,16 +161,21 @@ def mean_squared_product(
     Returns:
       The mean, 0 if there are no pairs.
 
+    Raises:
+      ArrayError: (a `UserError`) an argument is no array of numbers.
+
     Example:
       >>> import jax.numpy as jnp
       >>> float(mean_squared_product(jnp.eye(2), 3 * jnp.ones((1, 2)), scale=1.0))
       9.0
     """
+    x, y = as_floats(x, "x"), as_floats(y, "y")
     scale = 1 / math.sqrt(x.shape[1]) if scale is None else scale
     moments, pairs = [], jnp.float32(1)
     for side, present in ((x, x_present), (y, y_present)):
         wide = side.astype(jnp.float32)
         if present is not None:
+            present = as_array(present, "present")
             wide = jnp.where(present[:, None], wide, 0)
         moments.append(jnp.matmul(wide.T, wide, precision="highest"))
         pairs *= len(side) if present is None else jnp.sum(present, dtype=jnp.float32)
