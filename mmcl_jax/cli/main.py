@@ -58,6 +58,9 @@ EXAMPLES = {
     "quickstart": ("mmcl quickstart --seeds 3",),
 }
 
+# The commands from raw data to everything that comes out of them, whose first examples `mmcl --help` shows.
+STORY = ("prepare", "pretrain", "runs", "evaluate", "embed", "explain", "export", "report")
+
 # The same from Python, which `--help` shows, too; `mj` is `import mmcl_jax as mj`.
 FROM_PYTHON = {
     "prepare": 'mj.prepare("ads.csv", "photos/", image_column="file", label="model", out="stores/ads")',
@@ -173,6 +176,22 @@ class _Parser(argparse.ArgumentParser):
         raise BadUsage(sentence)
 
 
+class _PrintCompletion(argparse.Action):
+    """The option that prints the completion script of a shell, for which it loads all commands."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: object, option: object = None
+    ) -> None:
+        """Print the script and exit."""
+        from mmcl_jax.cli.completion import script
+
+        assert isinstance(parser, _Parser)
+        for name, command in parser.commands.items():
+            importlib.import_module(f"mmcl_jax.cli.commands.{name}").add_arguments(command)
+        print(script(parser, parser.commands, str(values)))
+        parser.exit()
+
+
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
     """A help formatter that shows defaults, fills paragraphs, and keeps indented lines, which are examples."""
 
@@ -192,7 +211,14 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
 
 def make_parser() -> _Parser:
     """Return the parser of `mmcl`, whose commands have only the options that all commands have."""
-    parser = _Parser(prog="mmcl", description="Multimodal contrastive pretraining of images paired with tables.")
+    parser = _Parser(prog="mmcl", description=_story(), formatter_class=_Formatter)
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "fish"),
+        metavar="SHELL",
+        help="print the script that completes commands, options and experiments in bash, zsh or fish, and exit",
+    )
     parser.add_argument("--version", action="version", version=f"mmcl_jax {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     parser.commands = {}
@@ -209,6 +235,16 @@ def make_parser() -> _Parser:
         )
         parser.commands[name] = sub
     return parser
+
+
+def _story() -> str:
+    """Return the description of the program with the steps of a whole project."""
+    steps = "\n".join(f"  {EXAMPLES[name][0]}" for name in STORY if name in EXAMPLES)
+    return (
+        "Multimodal contrastive pretraining of images paired with tables, from raw files to encoders, scores and "
+        f"exports:\n\n{steps}\n\nThe same command continues after a stop. The options of a command, and more examples, "
+        "are in mmcl COMMAND --help. mmcl quickstart takes these steps on a small real data set of the package."
+    )
 
 
 def _description(name: str) -> str:

@@ -14,6 +14,7 @@ metrics.jsonl    one line per logged step
 skipped.jsonl    the steps that were skipped, with their examples
 status.json      the length of the training, and how its last session ended
 events/          the metrics for TensorBoard
+sinks/           what other programs of `config.sinks` call the run
 """
 
 import contextlib
@@ -66,6 +67,7 @@ _FREE = (
     "keep_every",
     "stop.patience",
     "skip_nonfinite",
+    "sinks",
     "micro_batch",
     "mesh.*",
     "pairs.*",
