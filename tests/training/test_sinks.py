@@ -9,13 +9,16 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 from mmcl_jax.config import load
 from mmcl_jax.errors import UserError
 from mmcl_jax.training import sinks
+from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.renamed import translated
-from mmcl_jax.training.sinks import SINKS, Session, check_sinks, threads
+from mmcl_jax.training.sinks import SINKS, Session, check_sinks, open_sink, threads
 from mmcl_jax.training.sinks.threads import Sinks
 from mmcl_jax.training.validate import check_config
 
@@ -139,6 +142,28 @@ def test_a_sink_that_fails_says_so_once(where: str, tmp_path: Path, monkeypatch:
     assert line.startswith("config.sinks: wandb failed, and gets no more metrics: ")
     assert line.endswith("within 0 s of the end" if where == "never" else "the network is down")
     assert time.monotonic() - began < 10
+
+
+def test_no_sink_changes_a_bit_of_a_training(
+    tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trainings with TensorBoard, without sinks, and with a sink whose server is gone, end alike."""
+    monkeypatch.setattr(sinks.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(
+        threads, "open_sink", lambda name, session: Broken("log") if name == "mlflow" else open_sink(name, session)
+    )
+    results = []
+    for index, names in enumerate([("tensorboard",), (), ("mlflow", "tensorboard")]):
+        config = tiny_config("digits_simclr", "batch_size=512", "log_every=2", f"sinks={names}")
+        results.append(pretrain(config, tmp_path / str(index)))
+    assert capsys.readouterr().out.count("config.sinks: mlflow failed") == 1
+    losses = [[line["loss"] for line in result.run.metrics()] for result in results]
+    assert losses[0] == losses[1] == losses[2]
+    states = [jax.tree.leaves(jax.device_get(result.state.params)) for result in results]
+    assert all(
+        np.array_equal(first, other) for state in states[1:] for first, other in zip(states[0], state, strict=True)
+    )
+    assert [any((tmp_path / str(index) / "events").glob("*")) for index in range(3)] == [True, False, True]
 
 
 @pytest.mark.core
