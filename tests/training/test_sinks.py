@@ -147,23 +147,20 @@ def test_a_sink_that_fails_says_so_once(where: str, tmp_path: Path, monkeypatch:
 def test_no_sink_changes_a_bit_of_a_training(
     tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Trainings with TensorBoard, without sinks, and with a sink whose server is gone, end alike."""
+    """A training with TensorBoard, and one with a sink whose server is gone, end alike."""
     monkeypatch.setattr(sinks.importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(
         threads, "open_sink", lambda name, session: Broken("log") if name == "mlflow" else open_sink(name, session)
     )
     results = []
-    for index, names in enumerate([("tensorboard",), (), ("mlflow", "tensorboard")]):
+    for index, names in enumerate([("tensorboard",), ("mlflow",)]):
         config = tiny_config("digits_simclr", "batch_size=512", "log_every=2", f"sinks={names}")
         results.append(pretrain(config, tmp_path / str(index)))
     assert capsys.readouterr().out.count("config.sinks: mlflow failed") == 1
     losses = [[line["loss"] for line in result.run.metrics()] for result in results]
-    assert losses[0] == losses[1] == losses[2]
-    states = [jax.tree.leaves(jax.device_get(result.state.params)) for result in results]
-    assert all(
-        np.array_equal(first, other) for state in states[1:] for first, other in zip(states[0], state, strict=True)
-    )
-    assert [any((tmp_path / str(index) / "events").glob("*")) for index in range(3)] == [True, False, True]
+    assert losses[0] == losses[1]
+    jax.tree.map(np.testing.assert_array_equal, *(jax.device_get(result.state.params) for result in results))
+    assert [(tmp_path / str(index) / "events").exists() for index in range(2)] == [True, False]
 
 
 @pytest.mark.core
