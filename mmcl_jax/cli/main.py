@@ -120,6 +120,9 @@ def _main(words: list[str], output: Output) -> int:
         if options.debug:
             raise
         return status
+    except Exception as error:
+        output.fail(f"{type(error).__name__}: {error}", 1, printed=True)
+        raise
     return 0
 
 
