@@ -57,7 +57,8 @@ def untrained_run(config: ConfigDict, store: Store, folder: Path) -> Run:
         average=averages if config.average.kind else {},
     )
     with contextlib.closing(Checkpoints(run.checkpoints, keep=1)) as checkpoints:
-        checkpoints.save(STEP, jax.tree.map(jax.numpy.asarray, state), data={"position": 0}, seconds=0.0, skipped=Skipped())
+        state = jax.tree.map(jax.numpy.asarray, state)
+        checkpoints.save(STEP, state, data={"position": 0}, seconds=0.0, skipped=Skipped())
     return run
 
 
