@@ -333,10 +333,10 @@ class Run:
             self.config, self.schema, self.inputs.specs, rngs=nnx.Rngs(jax.random.key(self.config.seed))
         )
 
-    def model(self) -> Model:
+    def model(self, *, average: bool = True) -> Model:
         """Return the model of the selected checkpoint, by default the newest that is intact.
 
-        If the run averages its weights, the model has the averages.
+        If the run averages its weights, the model has the averages, or with `average=False` the last weights.
 
         Raises:
           UserError: the run has no checkpoint that can be used, or its weights are not finite.
@@ -344,7 +344,7 @@ class Run:
         abstract = nnx.eval_shape(lambda: trained_model(self.config, self.schema, self.inputs.specs, rngs=nnx.Rngs(0)))
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         params, model_state = placed(split_model(abstract), device)
-        averaged = split_frozen(params, self.config.frozen)[0] if self.config.average.kind else None
+        averaged = split_frozen(params, self.config.frozen)[0] if average and self.config.average.kind else None
         with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
             try:
                 arrays = checkpoints.restore_model(self._step, params, model_state, averaged=averaged)
