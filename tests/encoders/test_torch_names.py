@@ -60,9 +60,9 @@ def test_a_square_kernel_is_transposed() -> None:
 @pytest.mark.parametrize(
     ("tensors", "sentence"),
     [
-        ({}, "w.pt: there is no tensor 'layer.weight', which the encoder has."),
+        ({}, "w.pt: the names do not fit: it lacks layer.weight, which the encoder has; give the weights"),
         ({"layer.weight": np.ones((2, 3))}, "'layer.weight' is of shape [2, 3], and the encoder needs [3, 2]"),
-        ({"layer.weight": np.ones((3, 2)), "layer.scale": 0}, "the encoder has no tensor 'layer.scale'"),
+        ({"layer.weight": np.ones((3, 2)), "layer.scale": 0}, "it has layer.scale, which the encoder lacks"),
     ],
 )
 def test_tensors_of_another_model_are_refused(tensors, sentence) -> None:

@@ -87,7 +87,7 @@ def read_pickle(file: Any, source: str) -> Any:
     """Return the content of the pickle at the position of a file, which is left behind the pickle.
 
     Args:
-      file: a binary file, such as `io.BytesIO` or `mmap.mmap`, whose `read(n)` returns at most what is left, without allocating n bytes.
+      file: a binary file, such as `io.BytesIO` or `mmap.mmap`, whose `read(n)` allocates no more than what is left.
       source: the name of the file, for messages.
 
     Raises:

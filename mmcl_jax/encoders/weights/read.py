@@ -1,7 +1,6 @@
 """Read a state dict, arrays by name, from a file of any of the formats that weights are passed on in."""
 
 import dataclasses
-import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from mmcl_jax.encoders.weights.pickled import TensorRef
 from mmcl_jax.encoders.weights.torch_file import read_torch
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.text import first_few
 
 # Where programs keep the state dict in what they save, in the order in which it is looked for.
 _NESTED = ("state_dict", "model_state_dict", "model", "net", "module")
@@ -53,7 +53,7 @@ def read_state_dict(path: Path) -> StateDict:
     assert state is not None
     tensors = {name: fetch(ref) for name, ref in state.items() if isinstance(ref, TensorRef)}
     other = [name for name, value in state.items() if not isinstance(value, TensorRef)]
-    check(not other, f"{path}: the state dict has {listed(other)}, which are no tensors; save tensors alone.")
+    check(not other, f"{path}: the state dict has {first_few(other)}, which are no tensors; save tensors alone.")
     settings = content.get("hyper_parameters")
     plain = settings.items() if isinstance(settings, dict) else ()
     return StateDict(tensors, {key: value for key, value in plain if isinstance(value, str | int | float)})
@@ -96,7 +96,7 @@ def _orbax(path: Path) -> dict[str, np.ndarray]:
     from orbax.checkpoint import v1 as ocp
 
     try:
-        content = ocp.load_pytree(path.absolute())
+        content = ocp.load(path.absolute())
     except Exception as error:  # Orbax, TensorStore and JSON raise errors of many kinds for a damaged file
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
         raise UserError(f"{path} is no Orbax checkpoint of arrays ({reason}); give another folder.") from error
@@ -109,15 +109,3 @@ def _flat(tree: Mapping[Any, Any], prefix: str) -> list[tuple[str, np.ndarray]]:
         name = f"{prefix}{key}"
         flat += _flat(value, f"{name}.") if isinstance(value, Mapping) else [(name, np.asarray(value))]
     return flat
-
-
-def listed(names: Any, most: int = 5) -> str:
-    """Return names as a list in words, shortened to `most`.
-
-    Example:
-      >>> listed(["a", "b"]), listed("abcdefg")
-      ('a, b', 'a, b, c, d, e and 2 more')
-    """
-    names = list(names)
-    shown = ", ".join(itertools.islice(names, most))
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -1,29 +1,30 @@
 """Match a state dict with the arrays of an encoder: names, layouts and shapes."""
 
 import dataclasses
+import hashlib
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from mmcl_jax.encoders.torch_names import (
     TORCHVISION_ONLY,
     Arrays,
+    Layout,
     Namer,
     from_torch,
     leaves_of,
-    torch_layout,
     torch_name,
     torchvision_name,
 )
-from mmcl_jax.encoders.weights.read import listed, read_state_dict
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.encoders.weights.read import read_state_dict
+from mmcl_jax.errors import check
 from mmcl_jax.files import reading, sha256
+from mmcl_jax.text import first_few
 
-Layout = Literal["torch", "flax"]
 # Mean and standard deviation of the pixels of ImageNet in [0, 1], by which torchvision's and timm's weights expect
 # pixels to be normalised.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -46,7 +47,7 @@ class TowerWeights:
     def describe(self, key: str) -> str:
         """Return a line that says what was read."""
         left_out = self.record["left_out"]
-        out = f"; left out: {listed(left_out)}" if left_out else ""
+        out = f"; left out: {first_few(left_out)}" if left_out else ""
         return (
             f"{key}: {self.record['tensors']} tensors of {self.record['file']} (SHA-256 {self.record['sha256'][:12]})"
             f", for pixels {'normalised as ImageNet' if self.record['pixels'] == 'imagenet' else 'in [0, 1]'}{out}"
@@ -119,31 +120,146 @@ def read_tower(
     Raises:
       UserError: the file cannot be read, or its tensors do not fit the encoder: one sentence lists the names.
     """
-    state, digest = read_state_dict(path).tensors, sha256(path) if path.is_file() else ""
-    names = names or NameMap()
-    choice = _choose(state, params, statistics, is_resnet=is_resnet, names=names, where=f"{key}: {path}")
-    inside = {choice.names.get(name, name): array for name, array in choice.inside.items()}
+    state, names = read_state_dict(path).tensors, names or NameMap()
+    source = f"{key}: {path}"
+    naming = _naming(state, params, statistics, is_resnet=is_resnet, names=names, source=source, key=f"{key}_map")
+    prefix = naming.prefix
+    theirs = {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+    inside = {names.names.get(name, name): array for name, array in theirs.items()}
     for name, array in inside.items():
-        check(
-            name.endswith("num_batches_tracked") or np.issubdtype(np.dtype(array.dtype), np.inexact)
-            or str(array.dtype) == "bfloat16",
-            f"{key}: {path}: the tensor {name!r} is of type {array.dtype}; weights are floats.",
-        )  # fmt: skip
-    loaded = from_torch(
-        inside, params, statistics, name=choice.namer, layout=choice.layout, source=f"{key}: {path}",
-    )  # fmt: skip
-    for name, array in leaves_of(*loaded):
-        check(bool(np.isfinite(array).all()), f"{key}: {path}: {'.'.join(name)} holds numbers that are not finite.")
+        if not re.fullmatch("|".join(TORCHVISION_ONLY), name):
+            _check_floats(name, array, source)
+    if is_resnet:
+        _check_stem(inside, naming, params, source=source, key=key.removesuffix(".weights"))
+    loaded = from_torch(inside, params, statistics, name=naming.name, layout=naming.layout, source=source)
     if pixels == "imagenet":
         loaded = _for_unit_pixels(*loaded, key=key)
-    left_out = [name for name in state if not name.startswith(choice.prefix)]
-    left_out += [choice.prefix + name for name in choice.inside if re.fullmatch(r"fc\.(weight|bias)", name)]
-    record = {
-        "file": str(path),
-        "sha256": digest,
-        "tensors": len(list(leaves_of(*loaded))),
-        "prefix": choice.prefix,
-        "pixels": pixels,
-        "left_out": left_out,
-    }
-    return TowerWeights(*loaded, record)
+    return TowerWeights(
+        *loaded,
+        {
+            "file": str(path),
+            "sha256": digest(path),
+            "tensors": len(list(leaves_of(params, statistics))),
+            "prefix": prefix,
+            "pixels": pixels,
+            "left_out": [name for name in state if not name.startswith(prefix)]
+            + [prefix + name for name in inside if re.fullmatch(TORCHVISION_ONLY[0], name)],
+        },
+    )
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the paths and contents of all files in a folder."""
+    if path.is_file():
+        return sha256(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    text = "".join(f"{file.relative_to(path)} {sha256(file)}\n" for file in files)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _Naming(NamedTuple):
+    """How a state dict names the arrays of an encoder: a function of our paths, and what all names begin with."""
+
+    name: Namer
+    layout: Layout
+    prefix: str
+
+
+def _naming(
+    state: Mapping[str, Any],
+    params: Arrays,
+    statistics: Arrays,
+    *,
+    is_resnet: bool,
+    names: NameMap,
+    source: str,
+    key: str,
+) -> _Naming:
+    """Return the naming and the prefix by which a state dict has most of the encoder's arrays.
+
+    `key` is the config key of the name map.
+
+    Raises:
+      UserError: there is none, or several prefixes fit alike.
+    """
+    namings: list[tuple[Namer, Layout]] = [(_ours, names.layout or "flax")]
+    if not names.names:
+        namings += [(torchvision_name, names.layout or "torch")] if is_resnet else []
+        namings += [(torch_name, names.layout or "torch")]
+    paths = [path for path, _ in leaves_of(params, statistics)]
+    counts: dict[_Naming, int] = {}
+    for name, layout in namings:
+        wanted = {name(path) for path in paths}
+        theirs = {ours: their for their, ours in names.names.items()}
+        first = theirs.get(name(paths[0]), name(paths[0]))
+        prefixes = {their.removesuffix(first) for their in state if their.endswith(first)}
+        for prefix in prefixes if names.prefix is None else {names.prefix}:
+            inside = {their.removeprefix(prefix) for their in state if their.startswith(prefix)}
+            counts[_Naming(name, layout, prefix)] = len(wanted & {names.names.get(their, their) for their in inside})
+    most = max(counts.values(), default=0)
+    best = [naming for naming, count in counts.items() if count == most]
+    check(
+        most > len(paths) / 2,
+        f"{source}: its names, such as {first_few(state)}, are not those of the encoder, such as "
+        f"{first_few([namings[:2][-1][0](path) for path in paths], 2)}; map them with {key}.",
+    )
+    check(
+        len({naming.prefix for naming in best}) == 1,
+        f"{source}: it has several encoders, {first_few(sorted(naming.prefix for naming in best))}; choose one "
+        f'with {key}, a JSON file such as {{"prefix": "{best[0].prefix}"}}.',
+    )
+    return best[0]
+
+
+def _check_stem(tensors: Mapping[str, np.ndarray], naming: _Naming, params: Arrays, *, source: str, key: str) -> None:
+    """Check the first convolution of a ResNet, whose shape depends on the images and on `stem`."""
+    first = naming.name(("conv", "kernel"))
+    if first not in tensors or tensors[first].ndim != 4:
+        return  # `from_torch` says so
+    shape = tensors[first].shape
+    theirs = (*shape[2:], shape[1]) if naming.layout == "torch" else shape[:3]
+    (height, _, channels), ours = theirs, params["conv"]["kernel"].shape
+    check(
+        channels == ours[2],
+        f"{source}: the weights are for images of {channels} channels, and those of the store have {ours[2]}; prepare "
+        f"the store with --channels {channels}.",
+    )
+    check(
+        height == ours[0],
+        f"{source}: the first convolution of the weights is {height} x {height}, and that of the stem {_stem(ours[0])} "
+        f"is {ours[0]} x {ours[0]}; set {key}.stem to {_stem(height)}.",
+    )
+
+
+def _stem(side: int) -> str:
+    return {7: "'imagenet'", 3: "'cifar'"}.get(side, "another network")
+
+
+def _ours(path: tuple[str, ...]) -> str:
+    return ".".join(path)
+
+
+def _check_floats(name: str, array: np.ndarray, source: str) -> None:
+    is_float = np.issubdtype(array.dtype, np.floating) or str(array.dtype) == "bfloat16"
+    check(is_float, f"{source}: the tensor {name!r} is of type {array.dtype}; weights are floats.")
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(array.astype(np.float32)).all()
+    check(bool(finite), f"{source}: the tensor {name!r} holds numbers that are not finite in float32.")
+
+
+def _for_unit_pixels(params: Arrays, statistics: Arrays, *, key: str) -> tuple[Arrays, Arrays]:
+    """Return weights for pixels x in [0, 1] from those for (x - mean) / std.
+
+    The convolution of (x - mean) / std by W is that of x by W / std, less the sum of W mean / std over the kernel,
+    which the running mean of the norm behind the convolution takes in.
+    """
+    mean, std = (np.array(values, np.float32) for values in IMAGENET)
+    kernel = params.get("conv", {}).get("kernel")
+    check(
+        kernel is not None and kernel.shape[2] == len(mean),
+        f"{key}_pixels: 'imagenet' is for ResNets on images of 3 channels; use 'unit'.",
+    )
+    scaled = kernel / std[:, None]
+    shift = (scaled * mean[:, None]).sum(axis=(0, 1, 2))
+    params = {**params, "conv": {**params["conv"], "kernel": scaled}}
+    return params, {**statistics, "norm": {**statistics["norm"], "mean": statistics["norm"]["mean"] + shift}}
