@@ -199,7 +199,7 @@ def _naming(
     most = max(counts.values(), default=0)
     best = [naming for naming, count in counts.items() if count == most]
     check(
-        most > len(paths) / 2,
+        most > len(paths) / 10,
         f"{source}: its names, such as {first_few(state)}, are not those of the encoder, such as "
         f"{first_few([namings[:2][-1][0](path) for path in paths], 2)}; map them with {key}.",
     )
