@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax import views as views
     from mmcl_jax.api.commands.evaluate import evaluate as evaluate
     from mmcl_jax.api.commands.generate import generate as generate
+    from mmcl_jax.api.commands.import_weights import import_weights as import_weights
     from mmcl_jax.api.commands.prepare import prepare as prepare
     from mmcl_jax.api.commands.pretrain import pretrain as pretrain
     from mmcl_jax.api.commands.quickstart import quickstart as quickstart
@@ -42,7 +43,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
 
 __version__ = version("mmcl_jax")
 
-_COMMANDS = ("prepare", "generate", "pretrain", "evaluate", "runs", "reproduce", "upgrade", "quickstart")
+_COMMANDS = (
+    "prepare", "generate", "pretrain", "import_weights", "evaluate", "runs", "reproduce", "upgrade", "quickstart",
+)  # fmt: skip
 _MODULES = {
     "encoders": "mmcl_jax.encoders",
     "objectives": "mmcl_jax.objectives",

@@ -128,7 +128,7 @@ def read_tower(
     inside = {names.names.get(name, name): array for name, array in theirs.items()}
     for name, array in inside.items():
         if not re.fullmatch("|".join(TORCHVISION_ONLY), name):
-            _check_floats(name, array, source)
+            check_floats(name, array, source)
     if is_resnet:
         _check_stem(inside, naming, params, source=source, key=key.removesuffix(".weights"))
     loaded = from_torch(inside, params, statistics, name=naming.name, layout=naming.layout, source=source)
@@ -239,7 +239,12 @@ def _ours(path: tuple[str, ...]) -> str:
     return ".".join(path)
 
 
-def _check_floats(name: str, array: np.ndarray, source: str) -> None:
+def check_floats(name: str, array: np.ndarray, source: str) -> None:
+    """Check that a tensor holds floats that are finite in float32.
+
+    Raises:
+      UserError: it does not; naming the source and the tensor.
+    """
     is_float = np.issubdtype(array.dtype, np.floating) or str(array.dtype) == "bfloat16"
     check(is_float, f"{source}: the tensor {name!r} is of type {array.dtype}; weights are floats.")
     with np.errstate(over="ignore"):

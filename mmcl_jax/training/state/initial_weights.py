@@ -17,6 +17,7 @@ from mmcl_jax.files import reading
 from mmcl_jax.training.state.train_state import Arrays, split_model
 
 WEIGHTS = "weights.json"  # of a run: what was read, by encoder
+CHECKPOINT = "checkpoint"  # in place of an encoder, of a run whose weights were imported all at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +93,10 @@ def check_recorded(config: ConfigDict, directory: Path, *, needed: bool) -> None
     Raises:
       UserError: a file has other content, or is needed and missing.
     """
-    for name, record in recorded(directory).items():
+    records = dict(recorded(directory))
+    imported = records.pop(CHECKPOINT, None)
+    check(not (imported and needed), f"{directory} has no checkpoint yet; complete it by the same mmcl import.")
+    for name, record in records.items():
         key, path = f"config.encoders.{name}.weights", Path(config.encoders[name].weights)
         check(
             path.exists() or not needed,
