@@ -79,7 +79,7 @@ def read_released(path: Path, model: Model) -> InitialWeights:
         arrays = from_torch(
             tensors,
             *split_model(part.module),
-            name=lambda leaf, part=part, prefix=prefix: prefix + _inner(part.module, leaf),
+            name=_namer(part.module, prefix),
             ignored=(r".*\bnum_batches_tracked",),
             source=f"{path}, for config.{part.group}.{part.key}",
         )
@@ -143,6 +143,11 @@ def _prefix(part: _Part, state: Mapping[str, Any], path: Path) -> str:
 def _is_of(part: _Part, name: str) -> bool:
     """Return whether a name after the prefix is one of this kind of part: `model.encoder.` has images or rows."""
     return name.startswith(("conv1.", "bn1.", "layer")) if isinstance(part.module, ResNet) else name[0].isdigit()
+
+
+def _namer(module: nnx.Module, prefix: str) -> Namer:
+    """Return the function from our path to the whole name of an array of a part."""
+    return lambda path: prefix + _inner(module, path)
 
 
 def _inner(module: nnx.Module, path: LeafPath) -> str:
