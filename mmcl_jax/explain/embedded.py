@@ -98,6 +98,7 @@ class EmbeddedInput:
         rows = jax.ShapeDtypeStruct((1, *subject.spec.shape), subject.spec.dtype)
         embed = functools.partial(_embed, self._graphdef, name, self.spec)
         embedded = jax.eval_shape(embed, self._state, rows, self._fitted)
+        self._mean: np.ndarray | None = None
         self.width = subject.spec.shape[0]
         self.layout = Layout.of(embedded)
         self.columns = self.layout.columns(model.encoders[name], self.width, name)
@@ -116,6 +117,8 @@ class EmbeddedInput:
         """
         if name == "zero":
             return np.zeros(len(self.columns), np.float32)
+        if self._mean is not None:
+            return self._mean
         subject = self._subject
         check(
             subject.spec.kind != "text",
@@ -129,7 +132,8 @@ class EmbeddedInput:
             part = indices[start : start + size]
             flat, _ = self(every[padded(part, size)], mesh)
             total += np.asarray(flat[: len(part)], np.float64).sum(axis=0)
-        return (total / len(indices)).astype(np.float32)
+        self._mean = (total / len(indices)).astype(np.float32)
+        return self._mean
 
 
 def padded(indices: np.ndarray, size: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from mmcl_jax.explain.attributed import explained_columns
 from mmcl_jax.explain.base import COLUMN_KINDS, METHODS, ExplainOptions, Result, Subject
 from mmcl_jax.explain.embedded import EmbeddedInput, Layout, padded
 from mmcl_jax.objectives import Execution, Objective, Outputs, Read, build_objective
-from mmcl_jax.training.mesh import by_example
+from mmcl_jax.training.mesh import by_example, replicated
 from mmcl_jax.training.runs.plain import from_plain, to_plain
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.state.model import fuse_by, stateless_layers
@@ -121,6 +121,7 @@ class LossOfRows:
     def context(self, indices: np.ndarray, mesh: Mesh) -> Any:
         """Return the rows of a batch, and the features of the other inputs."""
         batch = {name: np.asarray(values[indices]) for name, values in self._rows.items()}
+        self.arrays = jax.device_put(self.arrays, replicated(mesh))
         batch = jax.device_put(batch, by_example(mesh))
         return {"batch": batch, "features": self.function.other_features(self.arrays, batch)}
 
