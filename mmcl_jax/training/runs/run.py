@@ -12,6 +12,7 @@ checksums.json   size and SHA-256 of the files above, with which the run can be 
 checkpoints/     the checkpoints by step; damaged/ has checkpoints that could not be used
 metrics.jsonl    one line per logged step
 skipped.jsonl    the steps that were skipped, with their examples
+status.json      the length of the training, and how its last session ended
 events/          the metrics for TensorBoard
 """
 
@@ -108,6 +109,18 @@ class Run:
     def metrics(self) -> list[dict[str, float]]:
         """Return the logged steps: "step", "seconds" and every metric by name; NaN where a number was not finite."""
         return read_metrics(self.directory)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what identifies the run, its encoders and the last logged metrics by name."""
+        logged = self.metrics()
+        return {
+            "run": self.directory,
+            "experiment": self.config.name,
+            "seed": self.config.seed,
+            "data": self.config.data,
+            "encoders": {modality: spec.name for modality, spec in self.config.encoders.items()},
+            "metrics": logged[-1] if logged else {},
+        }
 
     def __repr__(self) -> str:
         return describe_run(self)
