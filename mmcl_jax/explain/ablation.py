@@ -58,11 +58,12 @@ def ablation(subject: Subject, folder: FilePath) -> Result:
     rows = Replaceable.of(subject, explained)
     intact, replaced = rows.outputs(np.zeros(len(explained.embedded.columns), bool)), []
     with Bar("Ablation: columns and groups", len(sets)) as bar:
-        for members in sets:
+        for index, members in enumerate(sets):
             outputs = rows.outputs(np.isin(explained.embedded.columns, members))
             change = _change(intact, outputs, relative=subject.head is None)
             by_output = np.abs(outputs - intact).mean(axis=0)
-            replaced.append((change, by_output, {} if scored is None else scored.metrics(outputs)))
+            of_group = scored is not None and index >= len(sets) - len(columns.colours)
+            replaced.append((change, by_output, scored.metrics(outputs) if scored and of_group else {}))
             bar.advance(1)
     count = len(columns.names) if single else 0
     changes = np.stack([change for change, *_ in replaced], axis=1)

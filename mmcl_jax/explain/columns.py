@@ -10,8 +10,9 @@ import numpy as np
 
 from mmcl_jax.data.inputs import Inputs, InputSpec
 from mmcl_jax.data.store import Store
-from mmcl_jax.errors import check
+from mmcl_jax.errors import UserError, check
 from mmcl_jax.files import reading
+from mmcl_jax.text import nearest
 
 OTHER = "other"
 # Wong's palette, which colour-blind readers can tell apart. The paper's figures 3 and 4 draw morphometric columns in
@@ -46,7 +47,7 @@ class Columns:
             names = store.names(spec.of) or tuple(f"{name} {index}" for index in range(count))
             groups = (OTHER,) * count
         if file is not None:
-            given = read_groups(file, names)
+            given = read_groups(file, names, name)
             groups = tuple(given.get(column, OTHER) for column in names)
         return cls(names, groups)
 
@@ -99,7 +100,7 @@ class Columns:
         return sums
 
 
-def read_groups(file: Path, names: Sequence[str]) -> dict[str, str]:
+def read_groups(file: Path, names: Sequence[str], input: str) -> dict[str, str]:
     """Return the group of each column that a file names: JSON, `{"GROUP": ["COLUMN", ...], ...}`.
 
     Raises:
@@ -112,11 +113,12 @@ def read_groups(file: Path, names: Sequence[str]) -> dict[str, str]:
     groups: dict[str, str] = {}
     for group, columns in raw.items():
         for column in columns:
-            check(
-                column in names,
-                f"--groups {file}: the group {group!r} names the column {column!r}, which the input does not have; its "
-                f"columns are {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}.",
-            )
+            if column not in names:
+                listed = f"{', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
+                raise UserError(
+                    f"--groups {file}: the group {group!r} names the column {column!r}{nearest(column, names)}, which "
+                    f"{input!r} does not have; its columns are {listed}."
+                )
             check(
                 column not in groups,
                 f"--groups {file}: the column {column!r} is in {groups.get(column)!r} and in {group!r}; name it once.",

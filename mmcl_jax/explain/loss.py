@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from mmcl_jax.data.inputs import input_arrays
 from mmcl_jax.encoders import Features, Model
 from mmcl_jax.encoders.fusions import parts_of_views
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.explain.attributed import explained_columns
@@ -211,10 +211,8 @@ def objective_of(run: Run, options: ExplainOptions) -> Objective:
     parts, execution = parts_of_views(config.views), Execution(name="dense")
     whole = build_objective(specs, modalities, parts=parts, schema=run.schema, inputs=run.inputs.specs)
     names = {name: key for key, name in whole.names.items()}
-    check(
-        options.term is None or options.term in names,
-        f"--term: the objective has no term {options.term!r}; choose from {', '.join(names)}.",
-    )
+    if options.term is not None:
+        check_name(options.term, names, "--term: the objective has no term")
     terms = whole.terms if options.term is None else {names[options.term]: whole.terms[names[options.term]]}
     for key, term in terms.items():
         kept = "a target network" if "teacher" in term.outputs else "a queue" if term.queue else ""

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from mmcl_jax.encoders import Features, Model
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.heads.encoded import (
     ViewSpec,
     built,
@@ -193,12 +193,8 @@ def chosen_outputs(subject: Subject, head: KeptHead) -> tuple[np.ndarray, str]:
             name: np.asarray(subject.inputs(name)[subject.rows]) for name in subject.source.inputs_of(subject.reads)
         }
         return head.outputs(inputs).argmax(axis=1).astype(np.int32), f"the predicted class of {task.label}"
-    also = " or predicted" if isinstance(task, Class) else ""
-    check(
-        output in names,
-        f"--output: the head has no output {output!r}; choose from {', '.join(names[:20])}"
-        f"{', ...' if len(names) > 20 else ''}{also}.",
-    )
+    choices = (*names, "predicted") if isinstance(task, Class) else names
+    check_name(output, choices, "--output: the head has no output")
     return np.full(len(subject.rows), names.index(output), np.int32), f"the output {output} for {task.label}"
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
 from mmcl_jax.data.store import Store
@@ -37,6 +37,10 @@ class Explanations(Sequence[Explanation]):
 
     def __iter__(self) -> Iterator[Explanation]:
         return iter(self.explanations)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of every `explanation.json`, with its folder."""
+        return {"explanations": [{"directory": str(one.directory), **one.about} for one in self]}
 
     def __repr__(self) -> str:
         return "\n\n".join(map(repr, self.explanations))

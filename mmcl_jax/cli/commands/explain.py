@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmcl_jax.api.commands.explain import explain
+from mmcl_jax.api.commands.explain import Explanations, explain
 from mmcl_jax.cli import types
 from mmcl_jax.explain import METHODS
 from mmcl_jax.explain.base import BASELINES, REPLACEMENTS
@@ -41,8 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     types.set_defaults(parser, explain)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Explain, print the ranked columns, and say where the files are."""
-    for explanation in explain(**types.arguments_of(explain, options)):
+def run(options: argparse.Namespace) -> Explanations:
+    """Explain, print the ranked columns and where the files are, and return the explanations."""
+    explanations = explain(**types.arguments_of(explain, options))
+    for explanation in explanations:
         explanation.show(Console(), top=options.top)
         print(f"Written to {visible(explanation.directory)}")
+    return explanations
