@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax import objectives as objectives
     from mmcl_jax import views as views
     from mmcl_jax.api.commands.evaluate import evaluate as evaluate
+    from mmcl_jax.api.commands.explain import explain as explain
     from mmcl_jax.api.commands.generate import generate as generate
     from mmcl_jax.api.commands.import_weights import import_weights as import_weights
     from mmcl_jax.api.commands.prepare import prepare as prepare
@@ -44,7 +45,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
 __version__ = version("mmcl_jax")
 
 _COMMANDS = (
-    "prepare", "generate", "pretrain", "import_weights", "evaluate", "runs", "reproduce", "upgrade", "quickstart",
+    "prepare", "generate", "pretrain", "import_weights", "evaluate", "explain", "runs", "reproduce", "upgrade",
+    "quickstart",
 )  # fmt: skip
 _MODULES = {
     "encoders": "mmcl_jax.encoders",

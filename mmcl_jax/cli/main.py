@@ -25,6 +25,7 @@ COMMANDS = {
     "pretrain": "train the encoders of an experiment; the same command continues a run",
     "import": "make a run of a PyTorch checkpoint of MMCL's released code",
     "evaluate": "measure runs by linear probes, fine-tuning, nearest neighbours and retrieval",
+    "explain": "show which columns, and which pixels, encoders and kept heads depend on",
     "runs": "list the runs below a folder, with state, progress and headline metrics",
     "reproduce": "make a table of a paper, with our numbers beside the published ones",
     "upgrade": "convert a store or run of an earlier version to the current format",
@@ -51,6 +52,11 @@ EXAMPLES = {
         "mmcl evaluate --run runs/ads --protocol finetune --learning-rates 1e-3,1e-4",
         "mmcl evaluate --run runs/ads-0 runs/ads-1 runs/simclr-0 --out comparison.json",
     ),
+    "explain": (
+        "mmcl explain --run runs/ads",
+        "mmcl explain --run runs/ads --method ablation,loss --groups groups.json",
+        "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --output predicted",
+    ),
     "runs": (
         "mmcl runs runs/",
         "mmcl runs runs/ --sort score --state finished",
@@ -69,6 +75,7 @@ FROM_PYTHON = {
     "pretrain": 'mj.pretrain("mmcl/mmcl:own", data="stores/ads", workdir="runs/ads", overrides={"epochs": 20})',
     "import": 'mj.import_weights("last.ckpt", "mmcl/mmcl:dvm", "runs/released", data="stores/dvm")',
     "evaluate": 'mj.evaluate("runs/ads", protocol=["probe", "knn"], per_class=[5, 20])',
+    "explain": 'mj.explain("runs/ads", method=["integrated_gradients", "ablation"])',
     "runs": 'mj.runs("runs", sort="score").to_frame()',
     "reproduce": 'mj.reproduce("mmcl/table1", data="stores/ads", out="tables", variant="own")',
     "upgrade": 'mj.upgrade("stores/ads")',

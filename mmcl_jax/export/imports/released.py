@@ -16,7 +16,7 @@ from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.mlp import TableMLP
 from mmcl_jax.encoders.projectors import MLPProjector, NormProjector
 from mmcl_jax.encoders.resnet import ResNet
-from mmcl_jax.encoders.torch_names import Arrays, from_torch, torch_name, torchvision_name
+from mmcl_jax.encoders.torch_names import Arrays, Namer, from_torch, torch_name, torchvision_name
 from mmcl_jax.encoders.torch_names import Path as LeafPath
 from mmcl_jax.encoders.weights.read import read_state_dict
 from mmcl_jax.encoders.weights.tower import check_floats, digest
