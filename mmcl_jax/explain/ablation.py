@@ -16,7 +16,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.explain.base import METHODS, Result, Subject
-from mmcl_jax.explain.integrate import Path, RowFunction
+from mmcl_jax.explain.integrate import Path, RowFunction, over_rows
 from mmcl_jax.explain.outputs import Explained, Outputs, paths
 from mmcl_jax.explain.ranking import draw_ranking
 from mmcl_jax.explain.result import ATTRIBUTIONS
@@ -150,7 +150,7 @@ def _outputs(
     function: RowFunction, arrays: Any, rows: Float[Array, "R E"], source: Array, mask: Array, context: Any
 ) -> Float[Array, "R K"]:
     values = jnp.where(mask[None], source, rows)
-    return jax.vmap(lambda row, own: function(arrays, row, own))(values, context)
+    return over_rows(lambda row, own: function(arrays, row, own), values, context)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ _BYTES = 2**28  # of the Jacobians of all rows and steps of a program
 _BYTES_OF_ROW = 2**24  # of a row's Jacobian; outputs beyond that are differentiated in a program of their own
 _ROWS = 64
 
-# From arrays, the embedded row [E] and what else belongs to the row, to the outputs [K].
+# From arrays, the embedded row [E] and what else belongs to the row, a tree of arrays [1, ...], to the outputs [K].
 RowFunction = Callable[[Any, Float[Array, "E"], Any], Float[Array, "K"]]
 
 
@@ -110,7 +110,17 @@ def _change(function: RowFunction, arrays: Any, rows: Array, baseline: Array, co
     def change(row: Array, own: Any) -> Array:
         return function(arrays, row, own) - function(arrays, baseline, own)
 
-    return jax.vmap(change)(rows, context)
+    return over_rows(change, rows, context)
+
+
+def over_rows(function: Callable[[Array, Any], Array], rows: Float[Array, "R E"], context: Any) -> Array:
+    """Return the results of a function for every row; the function gets the row's part of the context as `[1, ...]`."""
+    leaves, treedef = jax.tree.flatten(context)  # a part without its first axis would not be a `Features`
+
+    def of_row(row: Array, own: list[Array]) -> Array:
+        return function(row, jax.tree.unflatten(treedef, [leaf[None] for leaf in own]))
+
+    return jax.vmap(of_row)(rows, leaves)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
@@ -141,7 +151,7 @@ def _add(
         points = baseline[None] + shares[:, None] * (row - baseline)[None]
         return jnp.tensordot(weights, jax.vmap(jacobian, in_axes=(0, None))(points, own), axes=1)
 
-    return total + jax.vmap(of_row)(rows, context)
+    return total + over_rows(of_row, rows, context)
 
 
 @dataclasses.dataclass(frozen=True)

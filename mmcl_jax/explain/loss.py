@@ -145,7 +145,7 @@ class LossOfRow:
     def __call__(self, arrays: Any, row: Float[Array, "E"], context: Any) -> Float[Array, "1"]:
         """Return the loss `[1]` for one embedded row."""
         model = nnx.merge(self._graphdef, arrays["model"])
-        batch, features = jax.tree.map(lambda leaf: leaf[None], (context["batch"], context["features"]))
+        batch, features = context["batch"], dict(context["features"])
         embedded = self._layout.join(row, context["rest"])
         own = model.encoders[self._input].body(embedded, train=False)
         features |= {name: own for name, view in self._views.items() if view.modality == self._input}

@@ -84,7 +84,7 @@ class OutputsOfRow:
     def __call__(self, arrays: Any, row: Float[Array, "E"], context: Any) -> Float[Array, "K"]:
         """Return the outputs of one embedded row."""
         encoders = nnx.merge(self.graphdef, arrays["model"]).encoders
-        given = jax.tree.map(lambda leaf: leaf[None], context["features"])
+        given = dict(context["features"])
         given[self.input] = encoders[self.input].body(self.layout.join(row, context["rest"]), train=False)
         features = {
             spec: given[name] for spec in views_of_inputs(self.specs) if (name := built(spec).modality) in given
@@ -92,7 +92,7 @@ class OutputsOfRow:
         parts = []
         for modality, spec in zip(self.reads, self.specs, strict=True):
             if modality in context["pooled"]:
-                parts.append(context["pooled"][modality])
+                parts.append(context["pooled"][modality][0])
             else:
                 parts.append(encoded(encoders, modality, spec, features, train=False).pooled[0].astype(jnp.float32))
         outputs = jnp.concatenate(parts)
@@ -110,7 +110,7 @@ class OneOutput:
 
     def __call__(self, arrays: Any, row: Float[Array, "E"], context: Any) -> Float[Array, "1"]:
         """Return the output at the index `context["chosen"]`."""
-        return self.function(arrays, row, context)[context["chosen"]][None]
+        return self.function(arrays, row, context)[context["chosen"]]
 
 
 class Outputs:

@@ -23,7 +23,7 @@ def product(x: jax.Array) -> jax.Array:
 
 def of_row(arrays: jax.Array, row: jax.Array, own: jax.Array) -> jax.Array:
     """Three outputs: the product, a product of three factors, and one that the row's own number scales."""
-    return jnp.stack([product(row[None])[0], row.prod() * arrays, own * row.sum()])
+    return jnp.stack([product(row[None])[0], row.prod() * arrays, own[0] * row.sum()])
 
 
 @pytest.mark.parametrize("chunk", [8, 64])
