@@ -10,25 +10,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from mmcl_jax.encoders import Features
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.encoded import (
     ViewSpec,
     built,
     encoded,
-    features_of,
     plain_spec,
     view_values,
     views_of_inputs,
 )
 from mmcl_jax.evaluation.heads.linear import LinearHead
-from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.explain.base import METHODS, Result, Subject
 from mmcl_jax.explain.embedded import padded
-from mmcl_jax.explain.outputs import chosen_outputs, head_arrays, model_of
+from mmcl_jax.explain.outputs import OtherFeatures, chosen_outputs, head_arrays, model_of
 from mmcl_jax.explain.overlays import write_overlays
 from mmcl_jax.explain.replay import guided_relu, has_relu, is_read, replay
 from mmcl_jax.page.wording import counted
@@ -120,8 +116,9 @@ class _Program:
             else encoded(encoders, modality, spec, features, train=False).pooled.astype(jnp.float32)
             for modality, spec in zip(self.reads, self.specs, strict=True)
         ]
-        values = (jnp.concatenate(parts, axis=1) - arrays["mean"]) / arrays["scale"]
-        return self.head(arrays["head"], values) * arrays["unit"] + arrays["shift"], own.stages
+        mean, scale, unit, shift = (arrays[name][None] for name in ("mean", "scale", "unit", "shift"))
+        values = (jnp.concatenate(parts, axis=1) - mean) / scale
+        return self.head(arrays["head"], values) * unit + shift, own.stages
 
     def __call__(
         self, arrays: Any, rows: Array, fitted: Any, context: Any, chosen: Int[Array, "B"], sign: Float[Array, ""]
@@ -180,7 +177,8 @@ def _compiled(program: _Program) -> Callable[..., dict[str, Array]]:
 def _explained(subject: Subject, folder: Path, *, guided: bool) -> Result:
     assert subject.head is not None
     chosen, sign, of = _score(subject)
-    maps, shown = [], []
+    maps: list[np.ndarray] = []
+    shown: list[dict[str, np.ndarray]] = []
     options, name = subject.options, "Guided Grad-CAM" if guided else "Grad-CAM"
     file: np.memmap | None = None
     with Bar(f"{name}: rows", len(subject.rows)) as bar:
@@ -193,8 +191,8 @@ def _explained(subject: Subject, folder: Path, *, guided: bool) -> Result:
                     shape = (len(subject.rows), *values.shape[1:])
                     file = np.lib.format.open_memmap(folder / GUIDED, mode="w+", dtype=np.float32, shape=shape)
                 file[block] = values
-            for index in range(min(count, options.top - len(shown))):
-                shown.append({name: values[index] for name, values in result.items()})
+            few = range(min(count, options.top - len(shown)))
+            shown.extend({name: values[index] for name, values in result.items()} for index in few)
             bar.advance(count)
     if file is not None:
         file.flush()
@@ -215,7 +213,7 @@ def _explained(subject: Subject, folder: Path, *, guided: bool) -> Result:
 def _score(subject: Subject) -> tuple[np.ndarray, float, str]:
     """Return the index of the explained output of each row, 1 or -1 for its sign, and the output in words.
 
-    A class has a logit of its own. A label that is yes or no has one logit, so "not LABEL" is explained by its negative.
+    A class has a logit of its own. A label that is yes or no has one, so "not LABEL" is explained by its negative.
 
     Raises:
       UserError: the head has no such output, or has several and none was chosen.
@@ -267,7 +265,7 @@ def _blocks(
     arrays = {"model": state, **head_arrays(head, width)}
     fitted = dict(run.inputs.fitted.get(subject.input, {}))
     arrays, fitted = jax.device_put((arrays, fitted), replicated(mesh))
-    context = Context(subject, model)
+    context = OtherFeatures(subject, model, batch_size=_ROWS)
     every = subject.inputs(subject.input)
     for first in range(0, len(subject.rows), _ROWS):
         block = slice(first, min(first + _ROWS, len(subject.rows)))

@@ -78,8 +78,7 @@ def _run(jaxpr: Jaxpr, consts: Sequence[Any], arguments: Sequence[Any], relu: Re
                 raise NotImplementedError(f"a ReLU inside of {equation.primitive.name}")
             results = _run(closed.jaxpr, closed.consts, operands, relu, None)
         else:
-            functions, params = equation.primitive.get_bind_params(equation.params)
-            results = equation.primitive.bind(*functions, *operands, **params)
+            results = equation.primitive.bind(*operands, **equation.primitive.get_bind_params(equation.params))
             results = results if equation.primitive.multiple_results else [results]
         for variable, result in zip(equation.outvars, results, strict=True):
             values[variable] = result + tap[1] if tap is not None and variable is tap[0] else result

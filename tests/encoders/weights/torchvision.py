@@ -19,6 +19,7 @@ class Block(nn.Module):
             conv = nn.Conv2d(sizes[index], sizes[index + 1], side, step, side // 2, bias=False)
             setattr(self, f"conv{index + 1}", conv)
             setattr(self, f"bn{index + 1}", nn.BatchNorm2d(sizes[index + 1]))
+            setattr(self, f"relu{index + 1}", nn.ReLU())  # a module each, which captum can replace
         self.downsample = None
         if inputs != outputs or stride != 1:
             self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
@@ -27,8 +28,9 @@ class Block(nn.Module):
         y = x
         for index in range(1, self.convs + 1):
             y = getattr(self, f"bn{index}")(getattr(self, f"conv{index}")(y))
-            y = torch.relu(y) if index < self.convs else y
-        return torch.relu(y + (x if self.downsample is None else self.downsample(x)))
+            y = getattr(self, f"relu{index}")(y) if index < self.convs else y
+        y = y + (x if self.downsample is None else self.downsample(x))
+        return getattr(self, f"relu{self.convs}")(y)
 
 
 class ResNet(nn.Module):
@@ -39,6 +41,7 @@ class ResNet(nn.Module):
         depths, sides, expansion = {"resnet18": ((2, 2, 2, 2), (3, 3), 1), "resnet50": ((3, 4, 6, 3), (1, 3, 1), 4)}[
             name
         ]
+        self.relu = nn.ReLU()
         self.conv1, self.bn1 = nn.Conv2d(3, base, 7, 2, 3, bias=False), nn.BatchNorm2d(base)
         inputs = base
         for stage, depth in enumerate(depths):
@@ -51,7 +54,7 @@ class ResNet(nn.Module):
             setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
 
     def forward(self, x: Any) -> list[Any]:
-        x = nn.functional.max_pool2d(torch.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+        x = nn.functional.max_pool2d(self.relu(self.bn1(self.conv1(x))), 3, 2, 1)
         maps = []
         for stage in range(1, 5):
             x = getattr(self, f"layer{stage}")(x)
