@@ -32,8 +32,16 @@ _CHUNK = 128  # rows that are encoded together
 
 
 def inputs_of_loss(source: Source, input: str, head: KeptHead | None, options: ExplainOptions) -> tuple[str, ...]:
-    """Return the inputs that the explained terms read, which a row must have."""
+    """Return the inputs that the explained terms read, which a row must have.
+
+    Raises:
+      UserError: no term reads the input, or another option of the loss is wrong.
+    """
     del head
+    check(
+        options.reference_split != options.split,
+        f"--reference-split: the reference batch must be of another split than the explained rows, {options.split!r}.",
+    )
     run = source.run
     names = set(objective_of(run, options).modalities.values()) & set(run.inputs.specs)
     check(
@@ -60,11 +68,6 @@ def loss(subject: Subject, folder: FilePath) -> Result:
       UserError: there is no such term, a term reads a target network or a queue, which a checkpoint's model lacks, or
         the reference batch is of the explained split.
     """
-    options = subject.options
-    check(
-        options.reference_split != options.split,
-        f"--reference-split: the reference batch must be of another split than the explained rows, {options.split!r}.",
-    )
     return explained_columns(subject, LossOfRows(subject), folder, title="Integrated gradients")
 
 
