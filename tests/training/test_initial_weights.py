@@ -46,9 +46,7 @@ def test_a_run_begins_with_the_weights_and_needs_the_file_once(
     again = pretrain(config, tmp_path / "stopped", log=quiet)
     assert bits(again.state) == bits(whole.state)
     assert recorded(tmp_path / "stopped")["image"]["tensors"] == 10
-    with pytest.raises(
-        UserError, match=r"config\.encoders\.image\.weights: .* and .* has no checkpoint"
-    ):
+    with pytest.raises(UserError, match=r"config\.encoders\.image\.weights: .* and .* has no checkpoint"):
         check_recorded(config, tmp_path / "stopped", needed=True)
     write(path, scale=2)
     with pytest.raises(UserError, match=r"is not the file that .* was begun with"):
