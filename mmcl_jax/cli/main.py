@@ -23,7 +23,9 @@ COMMANDS = {
     "prepare": "make a store from a table and a folder of images",
     "generate": "write artificial data in the format of a data set that cannot be shipped",
     "pretrain": "train the encoders of an experiment; the same command continues a run",
+    "import": "make a run of a PyTorch checkpoint of MMCL's released code",
     "evaluate": "measure runs by linear probes, fine-tuning, nearest neighbours and retrieval",
+    "explain": "show which columns, and which pixels, encoders and kept heads depend on",
     "runs": "list the runs below a folder, with state, progress and headline metrics",
     "export": "write the encoders of a run for PyTorch, Flax and other programs",
     "reproduce": "make a table of a paper, with our numbers beside the published ones",
@@ -43,10 +45,18 @@ EXAMPLES = {
         "mmcl pretrain --config mmcl/mmcl:own --config.data=stores/ads --workdir runs/ads",
         "mmcl pretrain --config mine.py --config.data=stores/ads --config.epochs=20 --workdir runs/mine",
     ),
+    "import": (
+        "mmcl import --checkpoint last.ckpt --config mmcl/mmcl:dvm --config.data=stores/dvm --out runs/released",
+    ),
     "evaluate": (
         "mmcl evaluate --run runs/ads --protocol probe,knn --per-class 5,20",
         "mmcl evaluate --run runs/ads --protocol finetune --learning-rates 1e-3,1e-4",
         "mmcl evaluate --run runs/ads-0 runs/ads-1 runs/simclr-0 --out comparison.json",
+    ),
+    "explain": (
+        "mmcl explain --run runs/ads",
+        "mmcl explain --run runs/ads --method ablation,loss --groups groups.json",
+        "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --output predicted",
     ),
     "runs": (
         "mmcl runs runs/",
@@ -71,7 +81,9 @@ FROM_PYTHON = {
     "prepare": 'mj.prepare("ads.csv", "photos/", image_column="file", label="model", out="stores/ads")',
     "generate": 'mj.generate("dvm", out="raw/dvm")',
     "pretrain": 'mj.pretrain("mmcl/mmcl:own", data="stores/ads", workdir="runs/ads", overrides={"epochs": 20})',
+    "import": 'mj.import_weights("last.ckpt", "mmcl/mmcl:dvm", "runs/released", data="stores/dvm")',
     "evaluate": 'mj.evaluate("runs/ads", protocol=["probe", "knn"], per_class=[5, 20])',
+    "explain": 'mj.explain("runs/ads", method=["integrated_gradients", "ablation"])',
     "runs": 'mj.runs("runs", sort="score").to_frame()',
     "export": 'mj.export("runs/ads", out="release", format=["safetensors", "orbax"])',
     "reproduce": 'mj.reproduce("mmcl/table1", data="stores/ads", out="tables", variant="own")',
@@ -80,7 +92,12 @@ FROM_PYTHON = {
 }
 
 # Options with any key of a config or data set, and the commands that take them.
-DOTTED = {"--config.": ("pretrain", "reproduce"), "--dataset.": ("prepare", "generate")}
+DOTTED = {"--config.": ("pretrain", "import", "reproduce"), "--dataset.": ("prepare", "generate")}
+
+
+def function_of(command: str) -> str:
+    """Return the name of a command's function and module: its own name, unless that is a keyword of Python."""
+    return {"import": "import_weights"}.get(command, command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -142,7 +159,7 @@ def _parsed(words: list[str]) -> tuple[ModuleType, argparse.Namespace]:
     parser = make_parser()
     # Only the module of the command is imported, so that `mmcl --help` does not load JAX.
     if words and words[0] in COMMANDS:
-        command = importlib.import_module(f"mmcl_jax.cli.commands.{words[0]}")
+        command = importlib.import_module(f"mmcl_jax.cli.commands.{function_of(words[0])}")
         command.add_arguments(parser.commands[words[0]])
     dotted = [word for word in words if word.startswith(tuple(DOTTED))]
     options, unknown = parser.parse_known_args([word for word in words if word not in dotted])
