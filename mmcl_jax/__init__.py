@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax import encoders as encoders
     from mmcl_jax import objectives as objectives
     from mmcl_jax import views as views
+    from mmcl_jax.api.commands.embed import embed as embed
     from mmcl_jax.api.commands.evaluate import evaluate as evaluate
     from mmcl_jax.api.commands.generate import generate as generate
     from mmcl_jax.api.commands.prepare import prepare as prepare
@@ -41,7 +42,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
 
 __version__ = version("mmcl_jax")
 
-_COMMANDS = ("prepare", "generate", "pretrain", "evaluate", "reproduce", "upgrade", "quickstart")
+_COMMANDS = ("prepare", "generate", "pretrain", "evaluate", "embed", "reproduce", "upgrade", "quickstart")
 _MODULES = {
     "encoders": "mmcl_jax.encoders",
     "objectives": "mmcl_jax.objectives",
