@@ -237,8 +237,8 @@ class NewRows:
     def _keys(self, frame: pl.DataFrame, names: Names) -> list[str | None]:
         """Return the key of every readable record: of its column, or else the path of its first image."""
         if self._key_column is not None:
-            return keys_of(frame[self._key_column]).to_list()
-        return [next(iter(row), None) for row in names]
+            return [key or None for key in keys_of(frame[self._key_column])]
+        return [next(iter(row), None) or None for row in names]
 
 
 def _at(positions: np.ndarray, reasons: Mapping[int, str]) -> Reasons:
