@@ -1,9 +1,8 @@
-"""Rows/s of `mmcl embed`, end to end: a table alone, and small images with the table.
+"""Rows/s of `mmcl embed`, end to end: a table alone, and small images.
 
-    python -m benchmarks embed                                  # a million rows on an accelerator, fewer on a CPU
-    python -m benchmarks embed --table-rows 1000000 --image-rows 20000
+    python -m benchmarks embed --size full     # a million rows of each; the default on accelerators
 
-The files are made first, which is not timed: a Parquet table, and PNG files of 32 pixels of which many rows are copies.
+The files are made first, which is not timed: a Parquet table, and PNG files of 32 pixels, each of which many rows name.
 Each case runs in a process of its own, so that its peak of memory is its own.
 """
 
@@ -14,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,31 +22,34 @@ import polars as pl
 from PIL import Image
 
 import mmcl_jax as mj
+from mmcl_jax.export.embeddings.encoders import Reader
 
-SIZES = {"small": (200_000, 10_000), "full": (1_000_000, 1_000_000)}  # rows of a table, rows with images
+SIZES = {"small": (200_000, 5_000), "full": (1_000_000, 1_000_000)}  # rows of a table, rows with images
 PIXELS, FILES, COLUMNS, SHORT = 32, 10_000, 16, 4_096
+WIDTHS = {"small": 0.25, "full": 1.0}  # of the ResNet-18
 OVERRIDES = {
-    "small": {"encoders.image.name": "resnet18", "encoders.image.width": 0.25},
-    "full": {"encoders.image.name": "resnet50"},
-}
-COMMON = {
     "epochs": 1, "schedule.warmup_epochs": 0, "batch_size": 64, "batch_norm.group_size": 32, "monitor.epochs": None,
-    "validation.epochs": None, "inputs.table.missing": "mean", "encoders.image.stem": "cifar",
+    "validation.epochs": None, "inputs.table.missing": "mean", "encoders.image.name": "resnet18",
+    "encoders.image.stem": "cifar",
 }  # fmt: skip
 
 
-def run(size: str, *, table_rows: int | None = None, image_rows: int | None = None) -> list[dict[str, Any]]:
-    """Return rows per second, share of time in which the devices computed, and peak memory, by case.
+def run(size: str) -> Iterator[dict[str, Any]]:
+    """Yield rows per second, the share of the time in which the devices were busy, and peak memory, by case.
 
-    The first case embeds a short table, so that the peak of the long one beside it shows what a row costs.
+    The first case embeds a short table: the difference of its peak to that of the long one is what further rows cost.
     """
-    rows, pictures = (given or default for given, default in zip((table_rows, image_rows), SIZES[size], strict=True))
+    rows, pictures = SIZES[size]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         _write(root, max(rows, pictures))
         _train(root, size)
-        cases = [("table, few rows", "table", min(SHORT, rows)), ("table", "table", rows), ("image", "image", pictures)]
-        return [_timed(root, what, input, count) for what, input, count in cases]
+        for what, input, count in (
+            ("few rows of a table", "table", SHORT),
+            ("table", "table", rows),
+            ("image", "image", pictures),
+        ):
+            yield _timed(root, what, input, count)
 
 
 def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -72,63 +75,50 @@ def _train(root: Path, size: str) -> None:
     store = mj.prepare(
         frame, root / "photos", image_column="file", key_column="id", duplicates="keep", out=root / "store"
     )
-    mj.pretrain("digits_mmcl", root / "run", data=store, overrides={**COMMON, **OVERRIDES[size]})
+    mj.pretrain("digits_mmcl", root / "run", data=store, overrides={**OVERRIDES, "encoders.image.width": WIDTHS[size]})
 
 
 def _timed(root: Path, what: str, input: str, rows: int) -> dict[str, Any]:
     """Embed the first rows in a process of its own, and return what it took."""
     table = root / "asked.parquet"
     pl.scan_parquet(root / "rows.parquet").head(rows).sink_parquet(table)
-    out = root / f"{what.replace(', ', '-').replace(' ', '-')}.parquet"
+    out = root / "embeddings.parquet"
     arguments = json.dumps({"root": str(root), "input": input, "out": str(out)})
     program = [sys.executable, "-m", "benchmarks.embed", arguments]
-    printed = subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True).stdout
+    environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # this process holds a part of the memory
+    printed = subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
     measured = json.loads(printed.splitlines()[-1])
-    assert measured.pop("rows") == rows
-    return {
-        "what": what,
-        "rows": rows,
-        "seconds": measured["seconds"],
-        "rows_per_s": rows / measured["seconds"],
-        **{name: value for name, value in measured.items() if name != "seconds"},
-        "output_mb": out.stat().st_size / 1e6,
-    }
+    assert pl.scan_parquet(out).select(pl.len()).collect().item() == rows
+    size = out.stat().st_size / 1e6
+    out.unlink()
+    return {"what": what, "rows": rows, "rows_per_s": rows / measured["seconds"], **measured, "output_mb": size}
 
 
 def _embed(root: str, input: str, out: str) -> None:
     """Embed, and print the measurements as JSON."""
-    from mmcl_jax.export.embeddings import make
+    busy, read = 0.0, Reader.__call__
 
-    computing = 0.0
-    part = make.Embedding.part
-
-    def timed(self: make.Embedding, *arguments: Any) -> Any:
-        nonlocal computing
+    def timed(self: Reader, rows: Any) -> Any:
+        nonlocal busy
         began = time.perf_counter()
-        result = part(self, *arguments)
-        computing += time.perf_counter() - began
+        result = read(self, rows)
+        busy += time.perf_counter() - began
         return result
 
-    make.Embedding.part = timed  # type: ignore[method-assign]
-    folder = Path(root)
+    Reader.__call__ = timed  # type: ignore[method-assign]
+    folder, workers = Path(root), os.cpu_count() or 1
     began = time.perf_counter()
-    made = mj.embed(
-        folder / "run", folder / "asked.parquet", folder / "photos", input=input, out=out, workers=os.cpu_count() or 1
-    )
+    made = mj.embed(folder / "run", folder / "asked.parquet", folder / "photos", input=input, out=out, workers=workers)
     seconds = time.perf_counter() - began
-    print(
-        json.dumps(
-            {
-                "rows": made.to_frame().height if made.rows <= SHORT else made.rows,
-                "width": made.metadata["width"],
-                "seconds": seconds,
-                "device_share": computing / seconds,
-                "workers": os.cpu_count(),
-                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
-                "peak_worker_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3,
-            }
-        )
-    )
+    measured = {
+        "seconds": seconds,
+        "device_share": busy / seconds,
+        "width": made.metadata["width"],
+        "workers": workers,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        "peak_worker_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3,
+    }
+    print(json.dumps(measured))
 
 
 if __name__ == "__main__":

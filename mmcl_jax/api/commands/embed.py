@@ -1,8 +1,7 @@
 """`mj.embed`: rows to a Parquet file of embeddings."""
 
-import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ from mmcl_jax.api.given import AnyPath, path_of, several
 from mmcl_jax.api.images import beside, is_folder
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.protocols.kept import load_head
+from mmcl_jax.evaluation.protocols.kept import KeptHead, load_head
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.export.embeddings.chunk import RowSource
 from mmcl_jax.export.embeddings.encoders import Output, check_head, check_name, inputs_of_reader, readers
@@ -31,12 +30,11 @@ from mmcl_jax.export.embeddings.parts import Parts, metadata_of
 from mmcl_jax.export.embeddings.requested import RequestedRows
 from mmcl_jax.export.embeddings.result import Embeddings
 from mmcl_jax.export.embeddings.stored import StoredRows
-from mmcl_jax.lock import locked
 from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.like import Like
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.targets import check_file
-from mmcl_jax.training.processes import broadcast_from_primary, initialize, is_primary
+from mmcl_jax.training.processes import initialize
 from mmcl_jax.training.runs.run import Checkpoint, Run
 
 
@@ -135,60 +133,61 @@ def embed(
     for name in names:
         check_name(opened, name, output)
 
-    devices = jax.local_devices()
-    source = Source("run", opened) if kept is None else kept.source
-    made, of_head = list(readers(source, names, output, devices)), None
-    if kept is not None and kept.standard is not None:
-        (of_head,) = readers(source, ["+".join(kept.trained.reads)], "features", devices)
-        made = [of_head if one.name == of_head.name and output == "features" else one for one in made]
-    embedding = Embedding(
-        readers=tuple(made), output=output, dtype=dtype, head=kept, head_reader=of_head, with_split=store is not None
-    )
+    embedding = _embedding(opened, kept, names, output, dtype, with_split=store is not None)
+    asked = None if request is None else _request(request, follow_links)
+    if store is not None and not isinstance(store, Store):
+        store = Store.open(path_of(store, "--store"))
     arguments = {
         "version": __version__,
-        "run": [str(opened.directory.absolute()), *source.of().values()],
+        "run": [str(opened.directory.absolute()), *Source("run", opened).of().values()],
         "input": list(names),
         "output": output,
         "dtype": dtype,
         "head": None if kept is None else dict(kept.of),
+        **({} if data is None else data.identity()),
+        **({} if asked is None else {"request": asked.to_json(), "files": _files(asked)}),
+        **({} if store is None else {"store": store.fingerprint, "split": split}),
     }
-    asked: Request | None = None
-    if data is not None:
-        arguments |= data.identity()
-    elif request is not None:
-        asked = _request(request, follow_links)
-        arguments |= {"request": asked.to_json(), "files": _files(asked)}
-    else:
-        store = store if isinstance(store, Store) else Store.open(path_of(store, "--store"))
-        arguments |= {"store": store.fingerprint, "split": split}
-    arguments = json.loads(json.dumps(arguments))
-
-    parts = Parts(path)
-    with contextlib.ExitStack() as resources:
-
-        def begin() -> bool:
-            resources.enter_context(locked(parts.lock, what=f"makes {path}"))
-            return parts.begin(arguments)
-
-        if not broadcast_from_primary(begin):
-            inputs = embedding.inputs
-            shapes = {name: (opened.inputs.specs[name].shape, opened.inputs.specs[name].dtype) for name in inputs}
-            size = rows_of_chunk(shapes)
-            rows: RowSource
+    arguments, parts = json.loads(json.dumps(arguments)), Parts(path)
+    with parts.making(arguments) as complete:
+        if not complete:
+            specs = {name: opened.inputs.specs[name] for name in embedding.inputs}
+            size = rows_of_chunk(specs)
+            rows: RowSource | None = None
             if data is not None:
-                rows = NewRows(opened, _fit(opened, data), data, inputs, size=size, workers=workers)
+                rows = NewRows(opened, _fit(opened, data), data, list(specs), size=size, workers=workers)
             elif asked is not None:
                 folder = parts.folder / f"rows-{jax.process_index()}"
-                rows = RequestedRows(opened, asked, inputs, folder, size=size, workers=workers, progress=is_primary())
-            else:
-                assert isinstance(store, Store)
-                rows = StoredRows(opened, store, inputs, split=split, size=size)
-            width = embedding.width(shapes)
+                rows = RequestedRows(opened, asked, list(specs), folder, size=size, workers=workers)
+            elif store is not None:
+                rows = StoredRows(opened, store, list(specs), split=split, size=size)
+            width = embedding.width(specs)
             about = {**about_file(opened, embedding, width), "arguments": arguments}
+            assert rows is not None
             write_embeddings(rows, embedding, parts, embedding.empty(width), about)
-        metadata = metadata_of(path)
+    metadata = metadata_of(path)
     assert metadata is not None
     return Embeddings(path=path, unembedded=parts.unembedded, metadata=metadata)
+
+
+def _embedding(
+    run: Run,
+    head: KeptHead | None,
+    names: Sequence[str],
+    output: Output,
+    dtype: Literal["float32", "float16"],
+    *,
+    with_split: bool,
+) -> Embedding:
+    """Return how rows are embedded, on all devices of this process."""
+    devices, source = jax.local_devices(), Source("run", run) if head is None else head.source
+    made, of_head = list(readers(source, names, output, devices)), None
+    if head is not None and head.standard is not None:
+        (of_head,) = readers(source, ["+".join(head.trained.reads)], "features", devices)
+        made = [of_head if one.name == of_head.name and output == "features" else one for one in made]
+    return Embedding(
+        readers=tuple(made), output=output, dtype=dtype, head=head, head_reader=of_head, with_split=with_split
+    )
 
 
 def _data(

@@ -12,6 +12,7 @@ import polars as pl
 from jax.experimental import multihost_utils
 
 from mmcl_jax import __version__
+from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.sources.blocks import BLOCK
@@ -52,13 +53,13 @@ class Embedding:
         head = () if self.head is None else self.head.source.inputs_of(self.head.trained.reads)
         return tuple(dict.fromkeys([*(name for reader in self.readers for name in reader.inputs), *head]))
 
-    def width(self, shapes: Mapping[str, tuple[tuple[int, ...], str]]) -> int:
-        """Return the width of the embeddings, for the shape and dtype of a row of each input.
+    def width(self, specs: Mapping[str, InputSpec]) -> int:
+        """Return the width of the embeddings, for the specifications of all inputs.
 
         Raises:
           UserError: two names have embeddings of different widths.
         """
-        row = {name: np.zeros((1, *shape), dtype) for name, (shape, dtype) in shapes.items()}
+        row = {name: np.zeros((1, *spec.shape), spec.dtype) for name, spec in specs.items()}
         widths = {reader.name: reader(row).shape[1] for reader in self.readers}
         names = " and ".join(f"{name} {width}" for name, width in widths.items())
         check(
@@ -143,12 +144,12 @@ def _no_rows() -> Chunk:
     return Chunk(keys=[], rows=np.zeros(0, np.int64), inputs={}, refused={})
 
 
-def rows_of_chunk(shapes: Mapping[str, tuple[tuple[int, ...], str]]) -> int:
+def rows_of_chunk(specs: Mapping[str, InputSpec]) -> int:
     """Return the rows of a chunk: whole blocks, for eight devices if `CHUNK_BYTES` suffice.
 
     It does not depend on the devices, so that a call that was stopped may continue on others.
     """
-    row = sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in shapes.values())
+    row = sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in specs.values())
     most = min(MOST_ROWS, CHUNK_BYTES // max(1, row))
     unit = 8 * BLOCK if most >= 8 * BLOCK else BLOCK
     return max(1, most // unit) * unit
@@ -160,8 +161,6 @@ def write_embeddings(
     parts: Parts,
     empty: pl.DataFrame,
     about: Mapping[str, Any],
-    *,
-    progress: bool = True,
 ) -> None:
     """Embed the rows that are not embedded yet, and write the file.
 
@@ -173,13 +172,11 @@ def write_embeddings(
       parts: of the file, begun.
       empty: a frame without rows, with the columns of the file.
       about: the metadata of the file, beside its summary.
-      progress: whether to show a bar.
     """
     processes, process = jax.process_count(), jax.process_index()
     error: Exception | None = None
     try:
-        quiet = not (progress and is_primary())
-        with Bar("rows", source.rows, quiet=quiet) as bar, ThreadPoolExecutor(1, "write") as writer:
+        with Bar("rows", source.rows, quiet=not is_primary()) as bar, ThreadPoolExecutor(1, "write") as writer:
             skip, writing = _Skip(parts, source, processes, process, bar), Future[None]()
             writing.set_result(None)
             for index, chunk in drawn_ahead(source.chunks(skip)):

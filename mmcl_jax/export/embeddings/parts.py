@@ -6,6 +6,7 @@
   000000.json, ...      its rows that could not be embedded, and counts; written after the rows, so the chunk is done
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -20,6 +21,8 @@ import polars as pl
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.export.embeddings.chunk import Cells, Lost
 from mmcl_jax.files import atomic, sha256, write_text
+from mmcl_jax.lock import locked
+from mmcl_jax.training.processes import broadcast_from_primary, is_primary
 
 ARGUMENTS = "arguments.json"
 _LOST = {"row": pl.Int64, "key": pl.String, "split": pl.String, "modality": pl.String, "reason": pl.String}
@@ -57,7 +60,7 @@ class Parts:
         return self.out.with_name(f".{self.out.name}.embedding")
 
     @property
-    def lock(self) -> Path:
+    def _lock(self) -> Path:
         """The lock file of the folder."""
         return self.out.with_name(f".{self.out.name}.embedding.lock")
 
@@ -66,12 +69,32 @@ class Parts:
         """The file of the rows that could not be embedded."""
         return self.out.with_name(f"{self.out.stem}.unembedded.csv")
 
-    def begin(self, arguments: Mapping[str, Any]) -> bool:
-        """Make the folder, or continue in it; return whether the file is complete already.
+    @contextlib.contextmanager
+    def making(self, arguments: Mapping[str, Any]) -> Iterator[bool]:
+        """Claim the file for this call within the block; give whether it is complete already.
+
+        The parts are removed if the block raises a `UserError`, and stay if it is interrupted.
 
         Raises:
-          UserError: the file exists and was made by another call, or its parts were begun with other arguments.
+          UserError: another process makes the file; it exists and was made by another call; or its parts were begun
+            with other arguments.
         """
+        with contextlib.ExitStack() as resources:
+
+            def begin() -> bool:
+                resources.enter_context(locked(self._lock, what=f"makes {self.out}"))
+                return self._begin(arguments)
+
+            complete = broadcast_from_primary(begin)
+            try:
+                yield complete
+            except UserError:
+                if is_primary():
+                    shutil.rmtree(self.folder, ignore_errors=True)
+                raise
+
+    def _begin(self, arguments: Mapping[str, Any]) -> bool:
+        """Make the folder, or continue in it; return whether the file is complete already."""
         if self.out.exists():
             made = metadata_of(self.out)
             check(

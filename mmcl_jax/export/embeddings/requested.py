@@ -26,6 +26,7 @@ from mmcl_jax.prepare.like import Like, open_like
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import matrix
+from mmcl_jax.training.processes import is_primary
 from mmcl_jax.training.runs.run import Run
 
 
@@ -41,7 +42,6 @@ class RequestedRows:
         *,
         size: int,
         workers: int,
-        progress: bool,
     ) -> None:
         """Read all tables, and decode all images into `folder`.
 
@@ -52,7 +52,6 @@ class RequestedRows:
           folder: for decoded images; work that an earlier call left there is resumed.
           size: rows of a chunk.
           workers: processes that decode.
-          progress: whether to show bars.
 
         Raises:
           UserError: a file, entry or column is missing or wrong.
@@ -74,7 +73,7 @@ class RequestedRows:
         pixels: dict[str, Pixels] = {}
         for source in image_sources(request, None, gathered.join):
             pixels[source.name] = decode_rows(
-                source, request, gathered.rows, quarantine, folder, workers=workers, progress=progress
+                source, request, gathered.rows, quarantine, folder, workers=workers, progress=is_primary()
             )
             like.check_images(source.name, pixels[source.name].entry)
         if gathered.join.entries:

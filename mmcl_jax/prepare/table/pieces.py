@@ -46,7 +46,7 @@ class TablePieces:
         self.source = IN_MEMORY if self._path is None else str(table)
         self._lazy = None if self._path is None else scan_parquet(self._path) if is_parquet(self._path) else None
         if isinstance(table, pl.DataFrame):
-            self._lazy = table.lazy()
+            self._lazy = table.rename({name: name.strip() for name in table.columns}).lazy()
         if self._lazy is not None:
             self.columns = self._lazy.collect_schema().names()
             self.rows = int(self._lazy.select(pl.len()).collect().item())
