@@ -25,7 +25,7 @@ from mmcl_jax.export.embeddings.make import (
     rows_of_chunk,
     write_embeddings,
 )
-from mmcl_jax.export.embeddings.new import NewData, NewRows, path_identity
+from mmcl_jax.export.embeddings.new import FILE, NewData, NewRows, path_identity
 from mmcl_jax.export.embeddings.parts import Parts, metadata_of
 from mmcl_jax.export.embeddings.requested import RequestedRows
 from mmcl_jax.export.embeddings.result import Embeddings
@@ -216,7 +216,7 @@ def _data(
         separator=separator,
         encoding=encoding,
         follow_links=None if follow_links is None else path_of(follow_links, "--follow-links"),
-    )
+    ).with_table()
 
 
 def _names(run: Run, input: Any, of_head: str | None, data: NewData | None) -> tuple[str, ...]:
@@ -226,7 +226,8 @@ def _names(run: Run, input: Any, of_head: str | None, data: NewData | None) -> t
         check(names.count(name) == 1, f"--input: {name!r} is named twice; name it once.")
     if names or of_head is not None:
         return names or (str(of_head),)
-    given = {} if data is None else {"image": data.images is not None, "table": data.table is not None}
+    pictures_alone = data is not None and data.image_column == (FILE,)
+    given = {} if data is None else {"image": data.images is not None, "table": not pictures_alone}
     for name in run.config.encoders:
         kinds = [run.inputs.specs[of].kind for of in inputs_of_reader(run, name) if of in run.inputs.specs]
         if data is None or all(given.get(kind, False) for kind in kinds):

@@ -7,6 +7,7 @@ from pathlib import Path
 from mmcl_jax.api.commands.embed import embed
 from mmcl_jax.cli import types
 from mmcl_jax.export.embeddings.result import Embeddings
+from mmcl_jax.training.processes import is_primary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,5 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> Embeddings:
     """Embed, and print what became of the rows."""
     embeddings = embed(**types.arguments_of(embed, options))
-    print(embeddings.describe())
+    if is_primary():
+        print(embeddings.describe())
     return embeddings

@@ -24,7 +24,7 @@ from mmcl_jax.progress import Bar
 from mmcl_jax.training.processes import is_primary
 
 DTYPES: dict[str, type[np.floating]] = {"float32": np.float32, "float16": np.float16}
-CHUNK_BYTES, MOST_ROWS = 2**28, 2**14  # of the inputs of a chunk
+CHUNK_BYTES, MOST_ROWS = 2**27, 2**14  # of the inputs of a chunk
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.pieces import TablePieces
 from mmcl_jax.prepare.table.rows import keys_of, read_rows
-from mmcl_jax.prepare.table.table import RawTable, require_columns
+from mmcl_jax.prepare.table.table import RawTable, is_parquet, require_columns
 from mmcl_jax.training.runs.run import Run
 
 FILE = "file"  # the column of the images of a folder that is embedded without a table
@@ -60,7 +60,7 @@ class NewData:
         """Return the same with a table: of the files in the folder of the images, in the order of their paths.
 
         Raises:
-          UserError: there is no such folder, or it holds no file.
+          UserError: there is no such folder.
         """
         if self.table is not None:
             return self
@@ -69,35 +69,45 @@ class NewData:
         check(folder.is_dir(), f"--images: the folder {folder} does not exist.")
         column = f"--image-column names a column of a table; give --table, or leave it out to embed all of {folder}."
         check(not self.image_column and not self.key_column, column)
-        paths = (
-            os.path.relpath(os.path.join(directory, name), folder)
-            for directory, folders, names in os.walk(folder, followlinks=self.follow_links is not None)
-            for name in names
-            if not name.startswith(".")
-        )
-        frame = pl.DataFrame({FILE: sorted(paths)}, schema={FILE: pl.String})
+        frame = pl.DataFrame({FILE: _files(folder)}, schema={FILE: pl.String})
         return dataclasses.replace(self, table=frame, image_column=(FILE,))
 
     def identity(self) -> dict[str, Any]:
         """Return what tells whether other data is given, as JSON values."""
-        digest = hashlib.sha256()
-        if isinstance(self.table, pl.DataFrame):
-            digest.update(f"{self.table.schema}".encode())
-            digest.update(self.table.hash_rows().to_numpy().tobytes())
-        of_table = path_identity(self.table) if isinstance(self.table, Path) else digest.hexdigest()
-        memory = self.images.fingerprint() if isinstance(self.images, ImageArrays) else None
-        folder = str(self.images.absolute()) if isinstance(self.images, Path) else None
         options = ("image_column", "key_column", "separator", "encoding", "follow_links")
         return {
-            "table": None if self.table is None else of_table,
-            "images": memory or folder,
-            **{name: None if (value := getattr(self, name)) is None else str(value) for name in options},
+            "table": _table_identity(self.table),
+            "images": self.images.fingerprint() if isinstance(self.images, ImageArrays) else _absolute(self.images),
+            **{name: str(getattr(self, name)) for name in options},
         }
+
+
+def _table_identity(table: Path | pl.DataFrame | None) -> Any:
+    if isinstance(table, Path):
+        is_parquet(table)  # raises if there is no such table
+        return path_identity(table)
+    if table is None:
+        return None
+    digest = hashlib.sha256(str(table.schema).encode())
+    digest.update(table.hash_rows().to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
+
+
+def _files(folder: Path) -> list[str]:
+    """Return the paths of all files in a folder and its folders, but hidden ones, relative to it and sorted."""
+    paths = []
+    for directory, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths += [os.path.relpath(os.path.join(directory, name), folder) for name in names if not name.startswith(".")]
+    return sorted(paths)
 
 
 def path_identity(path: Path) -> list[Any]:
     """Return what tells whether a file has changed: its path, size and time of change."""
-    check(path.is_file(), f"The table {path} does not exist.")
     status = path.stat()
     return [str(path.absolute()), status.st_size, status.st_mtime_ns]
 
@@ -124,7 +134,6 @@ class NewRows:
         Raises:
           UserError: a file, a folder or a column is missing.
         """
-        data = data.with_table()
         assert data.table is not None
         self._run, self._inputs, self.size, self._workers = run, inputs, size, workers
         self._table = TablePieces(data.table, separator=data.separator, encoding=data.encoding)

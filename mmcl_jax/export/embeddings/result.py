@@ -55,7 +55,8 @@ class Embeddings:
     def to_dict(self) -> dict[str, Any]:
         """Return the files, the numbers of rows, and what made the file."""
         arguments = {name: value for name, value in self.metadata.items() if name not in ("arguments", "summary")}
-        return {"path": self.path, "unembedded": self.unembedded, **self.metadata["summary"], "made": arguments}
+        summary = self.metadata["summary"]
+        return {"path": self.path, "unembedded_path": self.unembedded, **summary, "remarks": self.remarks, **arguments}
 
     def describe(self) -> str:
         """Return what became of the rows, a line per remark."""

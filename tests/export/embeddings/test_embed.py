@@ -18,9 +18,7 @@ from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.export.embeddings import make
-from tests.export.embeddings.drawn import Drawn, drawn
-
-__all__ = ["drawn"]  # a fixture
+from tests.export.embeddings.conftest import Drawn
 
 
 def matrix(frame: pl.DataFrame, column: str = "features") -> np.ndarray:

@@ -27,7 +27,7 @@ class Drawn:
     rows: int = ROWS
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     """A run on images and a table of prices, gearboxes, with two labels."""
     root, rng = tmp_path_factory.mktemp("drawn"), np.random.default_rng(0)
