@@ -71,7 +71,7 @@ def _write(root: Path, rows: int) -> None:
 
 def _train(root: Path, size: str) -> None:
     """Train a run for a moment on the first rows."""
-    frame = pl.read_parquet(root / "rows.parquet", n_rows=512)
+    frame = pl.read_parquet(root / "rows.parquet", n_rows=128)
     store = mj.prepare(
         frame, root / "photos", image_column="file", key_column="id", duplicates="keep", out=root / "store"
     )

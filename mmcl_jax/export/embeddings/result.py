@@ -39,13 +39,17 @@ class Embeddings:
     def remarks(self) -> list[str]:
         """Sentences on cells that differ from those of the training rows."""
         summary, policies = self.metadata["summary"], self.metadata["outside"]
-        unseen = "cells with categories that no training row has, which are missing values"
-        outside = "numbers outside the range of the training rows, which are"
-        words = {"keep": "kept", "clip": "clipped to it", "missing": "missing values"}
+        became = {"keep": "kept", "clip": "clipped to it", "missing": "taken for missing values"}
         return [
             *self.metadata["remarks"],
-            *(f"{_cells(cell)} {unseen}" for cell in summary["unseen"]),
-            *(f"{_cells(cell)} {outside} {words[policies[cell['input']]]}" for cell in summary["outside"]),
+            *(
+                f"{_cells(cell, 'cell')} of a category that no training row has, taken for missing values"
+                for cell in summary["unseen"]
+            ),
+            *(
+                f"{_cells(cell, 'number')} outside the range of the training rows, {became[policies[cell['input']]]}"
+                for cell in summary["outside"]
+            ),
         ]
 
     def to_frame(self) -> pl.DataFrame:
@@ -75,5 +79,5 @@ class Embeddings:
         return self.describe()
 
 
-def _cells(cell: Mapping[str, Any]) -> str:
-    return f"column {cell['column']!r} of {cell['input']!r}: {cell['cells']:,}"
+def _cells(cell: Mapping[str, Any], what: str) -> str:
+    return f"column {cell['column']!r} of {cell['input']!r}: {counted(cell['cells'], what)}"

@@ -116,8 +116,8 @@ def test_rows_that_cannot_be_embedded_are_listed_with_the_reason(drawn: Drawn, t
     assert reasons.keys() == words.keys()
     for number, word in words.items():
         assert word in reasons[number]
-    assert "column 'gearbox' of 'table': 1 cells with categories that no training row has" in made.describe()
-    assert "column 'price' of 'table': 1 numbers outside the range" in made.describe()
+    assert "column 'gearbox' of 'table': 1 cell of a category that no training row has" in made.describe()
+    assert "column 'price' of 'table': 1 number outside the range" in made.describe()
     whole = mj.embed(
         drawn.run, drawn.table, drawn.photos, input="image+table", out=tmp_path / "whole.parquet"
     ).to_frame()
@@ -135,7 +135,7 @@ def test_no_rows_give_an_empty_file_of_the_same_types(drawn: Drawn, tmp_path: Pa
 
 
 def test_a_folder_of_images_needs_no_table(drawn: Drawn, tmp_path: Path) -> None:
-    made = mj.embed(drawn.run, images=drawn.photos, dtype="float16", out=tmp_path / "photos.parquet")
+    made = mj.embed(drawn.run, images=drawn.photos, dtype="float16", workers=2, out=tmp_path / "photos.parquet")
     frame = made.to_frame()
     assert frame["key"].to_list() == sorted(f"{row}.png" for row in range(drawn.rows))
     assert frame.schema["features"] == pl.Array(pl.Float16, 8)
