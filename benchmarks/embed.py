@@ -26,11 +26,13 @@ from mmcl_jax.export.embeddings.encoders import Reader
 
 SIZES = {"small": (200_000, 5_000), "full": (1_000_000, 1_000_000)}  # rows of a table, rows with images
 PIXELS, FILES, COLUMNS, SHORT = 32, 10_000, 16, 4_096
-WIDTHS = {"small": 0.25, "full": 1.0}  # of the ResNet-18
+ENCODERS = {
+    "small": {"encoders.image.channels": (16, 32, 64)},  # of the small CNN
+    "full": {"encoders.image.name": "resnet18", "encoders.image.stem": "cifar", "encoders.image.width": 1.0},
+}
 OVERRIDES = {
     "epochs": 1, "schedule.warmup_epochs": 0, "batch_size": 64, "batch_norm.group_size": 32, "monitor.epochs": None,
-    "validation.epochs": None, "inputs.table.missing": "mean", "encoders.image.name": "resnet18",
-    "encoders.image.stem": "cifar",
+    "validation.epochs": None, "inputs.table.missing": "mean",
 }  # fmt: skip
 
 
@@ -75,7 +77,7 @@ def _train(root: Path, size: str) -> None:
     store = mj.prepare(
         frame, root / "photos", image_column="file", key_column="id", duplicates="keep", out=root / "store"
     )
-    mj.pretrain("digits_mmcl", root / "run", data=store, overrides={**OVERRIDES, "encoders.image.width": WIDTHS[size]})
+    mj.pretrain("digits_mmcl", root / "run", data=store, overrides={**OVERRIDES, **ENCODERS[size]})
 
 
 def _timed(root: Path, what: str, input: str, rows: int) -> dict[str, Any]:
