@@ -103,6 +103,9 @@ def _files(folder: Path) -> list[str]:
     for directory, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths += [os.path.relpath(os.path.join(directory, name), folder) for name in names if not name.startswith(".")]
+    for path in paths:
+        unicode = path.encode("utf-8", "replace").decode() == path
+        check(unicode, f"--images: the name of {os.path.join(folder, path)} is not in UTF-8; rename the file.")
     return sorted(paths)
 
 

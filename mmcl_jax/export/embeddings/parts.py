@@ -98,7 +98,7 @@ class Parts:
         if self.out.exists():
             made = metadata_of(self.out)
             check(
-                made is not None and made["arguments"] == arguments,
+                made is not None and made.get("arguments") == arguments,
                 f"{self.out} exists already; choose another --out, or remove it first.",
             )
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import itertools
+import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -56,7 +57,9 @@ class TablePieces:
         with self._records() as of_table:
             self.columns = header_of(of_table, self._separator, self._path)
         with self._path.open("rb") as file:
-            self.rows = max(0, sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b"")) - 1)
+            lines = sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))
+            file.seek(-1, os.SEEK_END)
+            self.rows = lines - (file.read(1) == b"\n")  # without the header
 
     def read(
         self, size: int, *, columns: Collection[str], skip: Callable[[int], bool] = lambda index: False

@@ -1,5 +1,6 @@
 """Embeddings in a file are the features that `mmcl evaluate` measures, whatever the rows come from."""
 
+import os
 from pathlib import Path
 
 import jax
@@ -239,3 +240,9 @@ def test_a_call_that_was_stopped_continues(drawn: Drawn, tmp_path: Path, monkeyp
     assert made.path.read_bytes() == whole.path.read_bytes()
     assert made.unembedded.read_bytes() == whole.unembedded.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+def test_a_file_name_that_is_no_text_is_refused(drawn: Drawn, tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"gr\xfcn.png")).write_bytes(b"")
+    with pytest.raises(UserError, match="is not in UTF-8; rename the file"):
+        mj.embed(drawn.run, images=tmp_path, out=tmp_path / "e.parquet")
