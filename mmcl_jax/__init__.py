@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax import encoders as encoders
     from mmcl_jax import objectives as objectives
     from mmcl_jax import views as views
+    from mmcl_jax.api.commands.embed import embed as embed
     from mmcl_jax.api.commands.evaluate import evaluate as evaluate
     from mmcl_jax.api.commands.export import export as export
     from mmcl_jax.api.commands.explain import explain as explain
