@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax import objectives as objectives
     from mmcl_jax import views as views
     from mmcl_jax.api.commands.evaluate import evaluate as evaluate
+    from mmcl_jax.api.commands.export import export as export
     from mmcl_jax.api.commands.generate import generate as generate
     from mmcl_jax.api.commands.prepare import prepare as prepare
     from mmcl_jax.api.commands.pretrain import pretrain as pretrain
@@ -41,7 +42,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
 
 __version__ = version("mmcl_jax")
 
-_COMMANDS = ("prepare", "generate", "pretrain", "evaluate", "reproduce", "upgrade", "quickstart")
+_COMMANDS = ("prepare", "generate", "pretrain", "evaluate", "export", "reproduce", "upgrade", "quickstart")
 _MODULES = {
     "encoders": "mmcl_jax.encoders",
     "objectives": "mmcl_jax.objectives",

@@ -97,7 +97,9 @@ def release_of(
     for one in asked:
         for modality in (names := modalities_of(one)):
             encoders = ", ".join(run.config.encoders)
-            check(modality in run.config.encoders, f"--input: the run has no encoder of {modality!r}; it has {encoders}.")
+            check(
+                modality in run.config.encoders, f"--input: the run has no encoder of {modality!r}; it has {encoders}."
+            )
             check(names.count(modality) == 1, f"--input {one}: {modality!r} is named twice; name it once.")
     check(len(set(map(input_name, asked))) == len(asked), "--input: an input is named twice; name it once.")
     if head is None:

@@ -7,7 +7,7 @@ from flax import nnx
 
 from mmcl_jax.encoders.resnet import resnet18, resnet50
 from mmcl_jax.errors import UserError
-from mmcl_jax.export.torch_names import from_torch, leaves_of, to_torch, torch_name, torchvision_name
+from mmcl_jax.encoders.torch_names import from_torch, leaves_of, to_torch, torch_name, torchvision_name
 from mmcl_jax.training.state.train_state import Arrays, split_model
 
 LIKE = np.float32
