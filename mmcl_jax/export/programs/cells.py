@@ -40,7 +40,7 @@ def encoded_cells(encoding: Encoding, cells: Cells) -> tuple[Cells, Bool[Array, 
         rows = jnp.where(absent, (_row(statistics.fill) - mean) / std, rows)
     if encoding.imputer is not None:
         rows = jnp.where(absent, _valid_codes(encoding, _imputed(encoding.imputer, rows, absent)), rows)
-    refused |= (jnp.abs(rows) > np.finfo(np.float32).max).any(axis=1)
+    refused |= (jnp.abs(rows) > float(np.finfo(np.float32).max)).any(axis=1)
     return rows.astype(jnp.float32), refused
 
 

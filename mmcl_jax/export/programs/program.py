@@ -218,36 +218,3 @@ def _prediction(head: KeptHead, features: Array) -> Array:
         scale, shift = (np.asarray(one, np.float32).reshape((1,) * (outputs.ndim - 1) + (-1,)) for one in
                         (units.scale, units.shift))
         return outputs * scale + shift
-
-
-def random_rows(program: Program, inputs: Inputs, count: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Return random rows that the program accepts: cells in the range of the training rows, every pixel and token."""
-    rng = np.random.default_rng(seed)
-    return {name: _random(rng, one, inputs, name, count) for name, one in program.inputs.items()}
-
-
-def _random(rng: np.random.Generator, one: ProgramInput, inputs: Inputs, name: str, count: int) -> np.ndarray:
-    shape = (count, *one.shape)
-    if one.kind == "table":
-        encoding = inputs.tables[name]
-        columns, statistics = encoding.schema.columns, encoding.statistics
-        cells = np.empty(shape)
-        for index, column in enumerate(columns):
-            if column.coded:
-                known = np.flatnonzero(statistics.counts[index])
-                cells[:, index] = rng.choice(known, count) if len(known) else np.nan
-            else:
-                cells[:, index] = rng.uniform(statistics.low[index], statistics.high[index], count)
-        if encoding.missing != "refuse":
-            cells[rng.random(shape) < 0.1] = np.nan
-        return cells
-    if one.kind == "text":
-        tokens = np.stack([rng.integers(0, inputs.specs[name].widths[0], shape[:-1]), np.zeros(shape[:-1], int)], -1)
-        tokens[np.arange(shape[1])[None] >= rng.integers(0, shape[1] + 1, (count, 1))] = -1
-        return tokens.astype(one.dtype)
-    if np.issubdtype(one.dtype, np.integer):
-        low, high = (0, 3) if one.kind == "vector" else (0, int(np.iinfo(one.dtype).max) + 1)
-        return rng.integers(low, high, shape).astype(one.dtype)
-    values = rng.random(shape) if one.kind in ("image", "volume") else rng.normal(size=shape)
-    return values.astype(one.dtype)
-

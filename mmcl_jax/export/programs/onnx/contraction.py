@@ -39,20 +39,23 @@ def conv_general_dilated(graph: Graph, equation: JaxprEqn, x: Tensor, kernel: Te
 
 
 def dot_general(graph: Graph, equation: JaxprEqn, x: Tensor, y: Tensor) -> Tensor:
+    """Multiply matrices, or stacks of matrices."""
     x, y = _whole(graph, equation, x, y)
     (x_sum, y_sum), (x_batch, y_batch) = equation.params["dimension_numbers"]
+    x_free = [axis for axis in range(len(x.shape)) if axis not in (*x_sum, *x_batch)]
+    y_free = [axis for axis in range(len(y.shape)) if axis not in (*y_sum, *y_batch)]
     out = equation.outvars[0].aval
-    if len(y.shape) == 2 and not x_batch and tuple(x_sum) == (len(x.shape) - 1,):
-        y = transposed(graph, y, (*y_sum, 1 - y_sum[0]))
+    one_each = len(y_free) == len(x_sum) == 1 and (len(x_free) == 1 or not x_batch)
+    if one_each:
+        x = transposed(graph, x, (*x_batch, *x_free, *x_sum))
+        y = transposed(graph, y, (*y_batch, *y_sum, *y_free))
         return graph.result(graph.node("MatMul", graph.name(x), graph.name(y)), out)
     letters = iter(string.ascii_lowercase)
     in_x, in_y = [next(letters) for _ in x.shape], [next(letters) for _ in y.shape]
     for first, second in zip((*x_sum, *x_batch), (*y_sum, *y_batch), strict=True):
         in_y[second] = in_x[first]
-    free = [in_x[axis] for axis in x_batch]
-    free += [letter for axis, letter in enumerate(in_x) if axis not in (*x_sum, *x_batch)]
-    free += [letter for axis, letter in enumerate(in_y) if axis not in (*y_sum, *y_batch)]
-    text = f"{''.join(in_x)},{''.join(in_y)}->{''.join(free)}"
+    result = [in_x[axis] for axis in (*x_batch, *x_free)] + [in_y[axis] for axis in y_free]
+    text = f"{''.join(in_x)},{''.join(in_y)}->{''.join(result)}"
     return graph.result(graph.node("Einsum", graph.name(x), graph.name(y), equation=text), out)
 
 

@@ -116,18 +116,37 @@ def iota(graph: Graph, equation: JaxprEqn, *sizes: Tensor) -> Tensor:
 
 
 def gather(graph: Graph, equation: JaxprEqn, x: Tensor, indices: Tensor) -> Tensor:
-    """Take slices along one axis, as `jnp.take` and indexing by one array do."""
+    """Take slices along one axis, as `jnp.take` and indexing by one array do, or the slice at a constant index."""
     x, indices = _whole(graph, equation, x, indices)
-    numbers, sizes, out = equation.params["dimension_numbers"], equation.params["slice_sizes"], equation.outvars[0].aval
+    numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
     axes = numbers.start_index_map
+    if indices.value is not None and indices.value.ndim == 1 and not numbers.operand_batching_dims:
+        return _slice_at(graph, equation, x, indices.value)
     others = [size for axis, size in enumerate(sizes) if axis not in axes]
     full = [size for axis, size in enumerate(x.shape) if axis not in axes]
     if len(axes) != 1 or numbers.collapsed_slice_dims != axes or others != full or numbers.operand_batching_dims:
         raise UnsupportedError("it gathers along several axes, or slices")
-    (axis,) = axes
-    count, mode = x.shape[axis], str(equation.params["mode"]).rsplit(".", 1)[-1]
+    return _taken(graph, equation, x, indices)
+
+
+def _slice_at(graph: Graph, equation: JaxprEqn, x: Tensor, starts: np.ndarray) -> Tensor:
+    numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
+    axes = numbers.start_index_map
+    parts = []
+    for axis, start in zip(axes, starts.tolist(), strict=True):
+        if not 0 <= start <= x.shape[axis] - sizes[axis]:
+            raise UnsupportedError("it takes what lies beyond an array")
+        parts.append((axis, start, start + sizes[axis], 1))
+    sliced = _sliced(graph, x, tuple(sizes), parts)
+    return reshaped(graph, sliced, equation.outvars[0].aval.shape)
+
+
+def _taken(graph: Graph, equation: JaxprEqn, x: Tensor, indices: Tensor) -> Tensor:
+    numbers, out = equation.params["dimension_numbers"], equation.outvars[0].aval
+    (axis,) = numbers.start_index_map
+    mode = str(equation.params["mode"])
     at = reshaped(graph, indices, indices.shape[:-1])
-    zero, last = (graph.name(constant(np.array(number, indices.dtype))) for number in (0, count - 1))
+    zero, last = (graph.name(constant(np.array(number, indices.dtype))) for number in (0, x.shape[axis] - 1))
     safe = graph.node("Min", graph.node("Max", graph.name(at), zero), last)
     taken = graph.node("Gather", graph.name(x), safe, axis=axis)
     # ONNX puts the axes of the indices where the axis was; JAX says where the others go.
