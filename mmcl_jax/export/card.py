@@ -150,7 +150,7 @@ def _summarised(scores: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     keys = ("protocol", "input", "label", "budget", "task", "fold")
     for score in scores:
         store = (score.get("of") or {}).get("store")
-        groups[(*(score[key] for key in keys), store)].append(score["metrics"])
+        groups[(*(score.get(key) for key in keys), store)].append(score["metrics"])
     summaries = []
     for key, several in groups.items():
         names = dict.fromkeys(name for metrics in several for name in metrics)

@@ -1,8 +1,8 @@
 """The format "orbax": an Orbax checkpoint of parameters and statistics alone, for any program with Flax or JAX.
 
-    import orbax.checkpoint.v1 as ocp
+    from orbax.checkpoint import v1 as ocp
 
-    weights = ocp.load_pytree("release/orbax")  # {"params": {"encoders": ...}, "statistics": {"encoders": ...}}
+    weights = ocp.load("/release/orbax")  # {"params": {"encoders": ...}, "statistics": {"encoders": ...}}
 
 Both are nested dicts of arrays in the structure of the Flax NNX modules; the keys of lists are texts of numbers.
 """
@@ -19,12 +19,14 @@ from mmcl_jax.export.release import Release
 
 FOLDER = "orbax"
 
-_USAGE = """With Orbax, in plain Flax (see `examples/load_orbax.py` of mmcl_jax):
+_USAGE = """With Orbax, for Flax or JAX:
 
 ```python
-import orbax.checkpoint.v1 as ocp
+from pathlib import Path
 
-weights = ocp.load_pytree("orbax")
+from orbax.checkpoint import v1 as ocp
+
+weights = ocp.load(Path("orbax").absolute())
 weights["params"]["encoders"]  # nested dicts in the structure of the Flax NNX modules
 weights["statistics"]["encoders"]  # of batch normalisation
 ```"""
@@ -43,7 +45,7 @@ def write(release: Release, folder: Path) -> list[Written]:
         statistics["head"] = {"shift": np.float32(trained.units.shift), "scale": np.float32(trained.units.scale)}
         if standard is not None:
             statistics["head"] |= {"mean": standard.mean, "std": standard.scale}
-    ocp.save_pytree((folder / FOLDER).absolute(), {"params": _named(params), "statistics": _named(statistics)})
+    ocp.save((folder / FOLDER).absolute(), {"params": _named(params), "statistics": _named(statistics)})
     about = "An Orbax checkpoint of the parameters and of the statistics of batch normalisation, nothing else."
     return [Written(file=FOLDER, about=about, usage=_USAGE)]
 

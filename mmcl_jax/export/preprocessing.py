@@ -50,7 +50,7 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
     if spec.kind == "table":
         encoding = run.inputs.tables[name]
         policies = {"missing": encoding.missing, "outside": encoding.outside}
-        return {**card, **policies, "missing_words": run.declaration.missing, "columns": _columns(encoding)}
+        return {**card, **policies, "missing_words": run.declaration.missing, "columns": table_columns(encoding)}
     return card
 
 
@@ -61,7 +61,7 @@ def arrays_of(release: Release) -> dict[str, np.ndarray]:
         for key, array in release.run.inputs.fitted.get(name, {}).items():
             arrays[f"{name}/{key}"] = np.ascontiguousarray(array)
         if name in release.run.inputs.tables:
-            arrays |= {f"{name}/{key}": array for key, array in _table_arrays(release.run.inputs.tables[name]).items()}
+            arrays |= {f"{name}/{key}": array for key, array in table_arrays(release.run.inputs.tables[name]).items()}
     return arrays
 
 
@@ -70,7 +70,8 @@ def views_of(release: Release) -> dict[str, str]:
     return {name: str(dict(plain_spec(release.run.config, name))["name"]) for name in release.sources}
 
 
-def _columns(encoding: Encoding) -> list[dict[str, Any]]:
+def table_columns(encoding: Encoding) -> list[dict[str, Any]]:
+    """Return the columns of a table with their fitted statistics, and whether training rows have each category."""
     statistics, columns = encoding.statistics, []
     for index, column in enumerate(encoding.schema.columns):
         numbers = {key: getattr(statistics, key)[index] for key in ("mean", "std", "fill", "low", "high")}
@@ -79,7 +80,8 @@ def _columns(encoding: Encoding) -> list[dict[str, Any]]:
     return columns
 
 
-def _table_arrays(encoding: Encoding) -> dict[str, np.ndarray]:
+def table_arrays(encoding: Encoding) -> dict[str, np.ndarray]:
+    """Return the quantiles of columns, by their index, and the arrays of the imputer."""
     arrays = {
         f"quantiles.{index}": np.array(quantiles, np.float64)
         for index, quantiles in enumerate(encoding.statistics.quantiles)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.protocols.kept import KeptHead, load_head
+from mmcl_jax.evaluation.protocols.kept import KeptHead, load_head, name_of
 from mmcl_jax.export.folder import check_formats, check_out, write_release
 from mmcl_jax.export.hub import check_push, uploaded
 from mmcl_jax.export.release import Weights, release_of
@@ -96,6 +96,8 @@ def export(
     elif checkpoint is not None:
         opened = opened.at(checkpoint)
     release = release_of(opened, inputs=several(input), head=kept, average=average)
+    if isinstance(head, KeptHead):  # which does not know its folder
+        arguments["head"] = name_of(head.of, head.score.draw)
     card = write_release(release, names, folder, command=command_of(export, arguments), license=license)
     address = None if push is None else uploaded(folder, push, private=not public)
     files = tuple(one["file"] for one in card["files"])
