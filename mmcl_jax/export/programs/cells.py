@@ -119,7 +119,7 @@ def _imputed(imputer: IterativeImputer, rows: Cells, absent: Bool[Array, "B F"])
     rows = jnp.where(absent, _row(imputer.initial), rows)
     if len(imputer.target) == 0:
         return rows
-    columns = np.arange(rows.shape[1])
+    columns = np.arange(rows.shape[1], dtype=np.int32)
 
     def regress(rows: Cells, step: tuple[Array, Array, Array]) -> tuple[Cells, None]:
         target, coefficients, intercept = step

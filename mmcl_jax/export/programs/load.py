@@ -127,11 +127,15 @@ def _deserialized(file: Path, details: Mapping[str, Any], command: str) -> expor
         blob = bytearray(file.read_bytes())
     try:
         exported = export.deserialize(blob)
-        # StableHLO of another age is refused when it is called; tracing the call reads it without compiling it.
+        version = exported.calling_convention_version
+        oldest = export.minimum_supported_calling_convention_version
+        newest = export.maximum_supported_calling_convention_version
+        if not oldest <= version <= newest:
+            raise ValueError(f"its calling convention is {version}, and {oldest} to {newest} are supported")
         with jax.enable_x64(details["needs_x64"]):
-            jax.eval_shape(exported.call, _arguments(details))
-    except Exception as error:  # JAX names no type for it: ValueError, AssertionError and errors of MLIR occur
-        raise refused(file, dict(details), command, error) from error
+            jax.jit(exported.call).lower(_arguments(details))  # reads the operators, which have versions, too
+    except Exception as error:  # JAX promises no type: ValueError, AssertionError and errors of MLIR occur
+        raise refused(file, details, command, error) from error
     return exported
 
 

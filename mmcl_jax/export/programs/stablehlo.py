@@ -9,6 +9,7 @@
 """
 
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def shapes_in_words(program: Program) -> str:
     return f"It takes {inputs}, and gives {outputs}, float32.{tables}"
 
 
-def refused(file: Path, details: dict[str, Any], command: str, error: Exception) -> UserError:
+def refused(file: Path, details: Mapping[str, Any], command: str, error: Exception) -> UserError:
     """Return the error for a file that this version of JAX does not read."""
     reason = next(iter(str(error).splitlines()), type(error).__name__)
     return UserError(
