@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax.api.fit import fit as fit
     from mmcl_jax.data.store import Store as Store
     from mmcl_jax.errors import UserError as UserError
+    from mmcl_jax.export.programs.load import load_program as load_program
     from mmcl_jax.objectives import pairs as pairs
     from mmcl_jax.training.runs.run import Run as Run
 
@@ -59,6 +60,7 @@ _MODULES = {
 _HOMES = {
     **{name: f"mmcl_jax.api.commands.{name}" for name in _COMMANDS},
     "fit": "mmcl_jax.api.fit",
+    "load_program": "mmcl_jax.export.programs.load",
     "ContrastiveEmbedder": "mmcl_jax.api.embedder",
     "Run": "mmcl_jax.training.runs.run",
     "Store": "mmcl_jax.data.store",
