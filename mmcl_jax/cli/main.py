@@ -1,16 +1,20 @@
 """`mmcl`: the entry point of the command line."""
 
 import argparse
+import contextlib
+import functools
 import importlib
 import os
 import sys
 import textwrap
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
+from types import ModuleType
 from typing import NoReturn
 
 from mmcl_jax import __version__
 from mmcl_jax.cli.disk import sentence_of
+from mmcl_jax.cli.output import Output, redirected
 from mmcl_jax.errors import UserError
 from mmcl_jax.signals import ends_at_sigterm
 from mmcl_jax.text import visible
@@ -69,12 +73,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     75 after a stop (SIGTERM) from which the same command continues, and 130 for Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with ends_at_sigterm(words[0] if words else "", leaves=arguments is None):
-        return _main(words)
+    name = words[0] if words else ""
+    with contextlib.ExitStack() as resources:
+        output = Output(name, resources.enter_context(redirected()) if _asks_json(words) else None)
+        stopped = functools.partial(output.fail, printed=True)
+        resources.enter_context(ends_at_sigterm(name, leaves=arguments is None, report=stopped))
+        return _main(words, output)
 
 
-def _main(words: list[str]) -> int:
-    parser = _parser()
+def _main(words: list[str], output: Output) -> int:
+    try:
+        command, options = _parsed(words)
+    except BadUsage as error:
+        output.fail(error.sentence, 2, printed=True)
+        raise
+    _quiet()
+    try:
+        return output.succeed(command.run(options))
+    except UserError as error:
+        status = output.fail(str(error), 2)
+        if options.debug:
+            raise
+        return status
+    except BrokenProcessPool:
+        sentence = "a worker process died, perhaps for lack of memory; the same command continues"
+        fewer = ", also with fewer --workers" if "workers" in options else ""
+        return output.fail(f"{sentence}{fewer}.", 1)
+    except KeyboardInterrupt:
+        again = "starts again" if options.command == "generate" else "continues"
+        return output.fail(f"interrupted; the same command {again}.", 130)
+    except BrokenPipeError:  # the program that read the output has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        status = output.fail(sentence_of(error), 2)
+        if options.debug:
+            raise
+        return status
+    return 0
+
+
+def _asks_json(words: list[str]) -> bool:
+    """Return whether the arguments have `--json`, which the parser also takes as `--js`."""
+    return any(len(word) > 2 and "--json".startswith(word) for word in words)
+
+
+def _parsed(words: list[str]) -> tuple[ModuleType, argparse.Namespace]:
+    """Return the module of the command, and its options."""
+    parser = make_parser()
     # Only the module of the command is imported, so that `mmcl --help` does not load JAX.
     if words and words[0] in COMMANDS:
         command = importlib.import_module(f"mmcl_jax.cli.commands.{words[0]}")
@@ -86,31 +131,15 @@ def _main(words: list[str]) -> int:
         if options.command not in DOTTED[prefix]:
             parser.error(f"{word} is an option of mmcl {' and '.join(DOTTED[prefix])}, not of mmcl {options.command}")
     options.overrides = [word.partition(".")[2] for word in dotted]
-    _quiet()
-    try:
-        return command.run(options) or 0
-    except UserError as error:
-        if options.debug:
-            raise
-        print(f"mmcl {options.command}: {error}", file=sys.stderr)
-        return 2
-    except BrokenProcessPool:
-        sentence = "a worker process died, perhaps for lack of memory; the same command continues"
-        fewer = ", also with fewer --workers" if "workers" in options else ""
-        print(f"mmcl {options.command}: {sentence}{fewer}.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        again = "starts again" if options.command == "generate" else "continues"
-        print(f"mmcl {options.command}: interrupted; the same command {again}.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the program that read the output has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if options.debug:
-            raise
-        print(f"mmcl {options.command}: {sentence_of(error)}", file=sys.stderr)
-        return 2
-    return 0
+    return command, options
+
+
+class BadUsage(SystemExit):
+    """The end of the program because its arguments cannot be parsed, with the sentence that was printed."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(2)
+        self.sentence = sentence
 
 
 class _Parser(argparse.ArgumentParser):
@@ -120,7 +149,10 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and the message, which may quote the arguments, and exit with status 2."""
-        super().error(visible(message))
+        sentence = visible(message)
+        self.print_usage(sys.stderr)
+        print(f"{self.prog}: error: {sentence}", file=sys.stderr)
+        raise BadUsage(sentence)
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -140,7 +172,8 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
-def _parser() -> _Parser:
+def make_parser() -> _Parser:
+    """Return the parser of `mmcl`, whose commands have only the options that all commands have."""
     parser = _Parser(prog="mmcl", description="Multimodal contrastive pretraining of images paired with tables.")
     parser.add_argument("--version", action="version", version=f"mmcl_jax {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -151,6 +184,11 @@ def _parser() -> _Parser:
             name, usage=usage, help=help_text, description=_description(name), formatter_class=_Formatter
         )
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        sub.add_argument(
+            "--json",
+            action="store_true",
+            help="print the results as one JSON object on standard output, and all other text on standard error",
+        )
         parser.commands[name] = sub
     return parser
 

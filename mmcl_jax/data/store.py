@@ -212,12 +212,32 @@ class Store:
     def _repr_html_(self) -> str:
         return shown(self)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rows, entries and labels of the store by name."""
+        return {
+            "directory": self.directory,
+            "fingerprint": self.fingerprint,
+            "rows": self.sizes,
+            "folds": len(self.folds),
+            "quarantined": self._quarantined(),
+            "entries": {
+                name: {"kind": entry.kind, "role": entry.role, "optional": entry.optional, "shape": entry.shape}
+                for name, entry in self.schema.entries.items()
+            },
+            "labels": {
+                label.name: {"kind": label.kind, "classes": list(label.categories) if label.coded else None}
+                for label in self.schema.labels
+            },
+        }
+
+    def _quarantined(self) -> int:
+        return len((self.directory / "quarantine.jsonl").read_text().splitlines())
+
     def describe(self) -> str:
         """Return a description of the store, one line per entry."""
-        quarantined = len((self.directory / "quarantine.jsonl").read_text().splitlines())
         sizes = ", ".join(f"{split} {size}" for split, size in self.sizes.items())
         folds = f"; {len(self.folds)} folds" if self.folds else ""
-        lines = {"rows": f"{sizes}{folds}; {quarantined} quarantined"}
+        lines = {"rows": f"{sizes}{folds}; {self._quarantined()} quarantined"}
         for name, entry in self.schema.entries.items():
             if name != self.schema.first("table", "target"):
                 content = KINDS[entry.kind].describe(name, self.schema, self.names(name))

@@ -73,6 +73,17 @@ class Result:
         """Whether the training is complete."""
         return self.step == self.steps or self.exhausted
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the outcome and the last logged metrics by name, without the train state."""
+        told = ("finished", "step", "steps", "seconds", "host_ms", "collapsed", "skipped", "exhausted")
+        logged = self.run.metrics()
+        return {
+            "run": self.run.directory,
+            **{name: getattr(self, name) for name in told},
+            "best": self.best if self.best >= 0 else None,
+            "metrics": logged[-1] if logged else {},
+        }
+
     def describe(self) -> str:
         """Return a line that tells how the training ended."""
         if not self.finished:

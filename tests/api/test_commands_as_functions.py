@@ -12,7 +12,7 @@ import pytest
 import mmcl_jax as mj
 from mmcl_jax.api.commands.pretrain import pretrain_to_result
 from mmcl_jax.api.given import command_of
-from mmcl_jax.cli.main import COMMANDS, FROM_PYTHON, _parser
+from mmcl_jax.cli.main import COMMANDS, FROM_PYTHON, make_parser
 
 # Options whose keys are not fixed are one mapping in Python.
 MAPPINGS = {
@@ -21,11 +21,11 @@ MAPPINGS = {
     "pretrain": {"overrides", "data"},
     "reproduce": {"overrides"},
 }
-ONLY_TYPED = {"help", "debug"}
+ONLY_TYPED = {"help", "debug", "json"}
 
 
 def options_of(command: str) -> dict[str, argparse.Action]:
-    parser = _parser().commands[command]
+    parser = make_parser().commands[command]
     importlib.import_module(f"mmcl_jax.cli.commands.{command}").add_arguments(parser)
     return {action.dest: action for action in parser._actions if action.dest not in ONLY_TYPED}
 
@@ -71,4 +71,4 @@ def test_the_example_in_the_help_fits_the_function(command: str) -> None:
     assert isinstance(call.value, ast.Call)
     names = [word.arg for word in call.value.keywords if word.arg]
     inspect.signature(getattr(mj, command)).bind(*call.value.args, **dict.fromkeys(names))
-    assert "mj." in (_parser().commands[command].description or "")
+    assert "mj." in (make_parser().commands[command].description or "")

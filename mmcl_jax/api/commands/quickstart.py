@@ -46,7 +46,7 @@ def quickstart(out: AnyPath = Path("mmcl_quickstart"), *, seeds: int = 3, epochs
       epochs: of each pretraining.
 
     Returns:
-      The scores; none if a training was asked to stop.
+      The scores; if a training was asked to stop, there are none, and they are not `finished`.
 
     Raises:
       UserError: `out` holds something else.
@@ -54,7 +54,8 @@ def quickstart(out: AnyPath = Path("mmcl_quickstart"), *, seeds: int = 3, epochs
     folder = path_of(out, "--out")
     check_folder(folder, "--out")
     with locked(folder / "lock.json", what=f"works in {folder}"), writing(folder):
-        return Scores(tuple(_quickstart(folder, seeds=seeds, epochs=epochs)))
+        scores = _quickstart(folder, seeds=seeds, epochs=epochs)
+    return Scores(tuple(scores), folder / "results.json" if scores else None, finished=bool(scores))
 
 
 def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:

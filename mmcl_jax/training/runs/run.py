@@ -109,6 +109,18 @@ class Run:
         """Return the logged steps: "step", "seconds" and every metric by name; NaN where a number was not finite."""
         return read_metrics(self.directory)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what identifies the run, its encoders and the last logged metrics by name."""
+        logged = self.metrics()
+        return {
+            "run": self.directory,
+            "experiment": self.config.name,
+            "seed": self.config.seed,
+            "data": self.config.data,
+            "encoders": {modality: spec.name for modality, spec in self.config.encoders.items()},
+            "metrics": logged[-1] if logged else {},
+        }
+
     def __repr__(self) -> str:
         return describe_run(self)
 
