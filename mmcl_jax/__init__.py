@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax.api.commands.prepare import prepare as prepare
     from mmcl_jax.api.commands.pretrain import pretrain as pretrain
     from mmcl_jax.api.commands.quickstart import quickstart as quickstart
+    from mmcl_jax.api.commands.report import report as report
     from mmcl_jax.api.commands.reproduce import reproduce as reproduce
     from mmcl_jax.api.commands.upgrade import upgrade as upgrade
     from mmcl_jax.api.embedder import ContrastiveEmbedder as ContrastiveEmbedder
@@ -41,7 +42,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
 
 __version__ = version("mmcl_jax")
 
-_COMMANDS = ("prepare", "generate", "pretrain", "evaluate", "reproduce", "upgrade", "quickstart")
+_COMMANDS = ("prepare", "generate", "pretrain", "evaluate", "report", "reproduce", "upgrade", "quickstart")
 _MODULES = {
     "encoders": "mmcl_jax.encoders",
     "objectives": "mmcl_jax.objectives",

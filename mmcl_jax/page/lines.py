@@ -88,8 +88,8 @@ def line_chart(heading: str, lines: Sequence[Line], *, x: str, level: str = "h3"
     for value in _marks(low, high):
         parts.append(element("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=down(value), y2=down(value), class_="rule"))
         parts.append(element("text", _short(value), x=_LEFT - 7, y=down(value) + 4, text_anchor="end"))
-    for value in _marks(left, right) if right > left else [left]:
-        parts.append(element("text", _short(value), x=across(value), y=_HEIGHT - 8, text_anchor="middle"))
+    across_marks = _marks(left, right) if right > left else [left]
+    parts.append([element("text", _short(v), x=across(v), y=_HEIGHT - 8, text_anchor="middle") for v in across_marks])
     for line, points in reversed(drawn):
         colour = line.colour % SERIES
         if len(points) == 1:

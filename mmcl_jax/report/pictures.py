@@ -120,6 +120,7 @@ def facts(cells: Mapping[str, str]) -> Html | None:
     if not cells:
         return None
     lines = [
-        element("div", element("dt", clipped(key, 24)), element("dd", clipped(value, 24))) for key, value in cells.items()
+        element("div", element("dt", clipped(key, 24)), element("dd", clipped(value, 24)))
+        for key, value in cells.items()
     ]
     return element("dl", lines, class_="cells")

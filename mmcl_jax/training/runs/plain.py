@@ -43,4 +43,3 @@ def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
     for key, item in items:
         flat.update(flattened(item, f"{prefix}.{key}" if prefix else key))
     return flat
-

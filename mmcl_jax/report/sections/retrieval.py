@@ -80,7 +80,9 @@ def _shown(
     own = None if within else ranks(queries, candidates)
     lines = []
     for at, position in enumerate(chosen):
-        found = [(int(i), float(c)) for i, c in zip(indices[at], cosines[at], strict=True) if not within or i != position]
+        found = [
+            (int(i), float(c)) for i, c in zip(indices[at], cosines[at], strict=True) if not within or i != position
+        ]
         cells = [_row(shown, int(rows[position]), "query", "Query")]
         for rank, (index, cosine) in enumerate(found[:_NEAREST], start=1):
             hit = index == position
@@ -91,7 +93,8 @@ def _shown(
     if own is None:
         words = f"A row itself is left out. Among {subject.sampled(rows)}."
     else:
-        words = f"The own row is nearest for {np.mean(own == 1):.1%} of {subject.sampled(rows)} (chance {1 / len(rows):.1%})."
+        hits = f"{np.mean(own == 1):.1%} of {subject.sampled(rows)}"
+        words = f"The own row is nearest for {hits} (chance {1 / len(rows):.1%})."
     if not shown.has_pictures:
         words += " The store has no images; rows are shown by their columns."
     return element(

@@ -59,14 +59,20 @@ def _against_shipped(group: Group) -> Html:
     found = _closest(config)
     if found is None:
         return paragraph(
-            f"{clipped(group.name)} is no experiment of the package, so it has no defaults to compare with.", kind="calm"
+            f"{clipped(group.name)} is no experiment of the package, so it has no defaults to compare with.",
+            kind="calm",
         )
     shipped, defaults = found
     values = _flat(config)
     changed = _different(values, defaults)
     if not changed:
         return element(
-            "p", name(group.name), " is the shipped experiment ", element("code", shipped), ", unchanged.", class_="lead"
+            "p",
+            name(group.name),
+            " is the shipped experiment ",
+            element("code", shipped),
+            ", unchanged.",
+            class_="lead",
         )
     rows = [(name(key), _text(values.get(key, _ABSENT)), _text(defaults.get(key, _ABSENT))) for key in changed]
     caption = f"{clipped(group.name)}: {counted(len(changed), 'key')} changed from {shipped}"

@@ -61,9 +61,7 @@ def _chart(heading: str, takes: Callable[[str], bool], groups: Sequence[Group]) 
 
 def logged(groups: Sequence[Group]) -> list[str]:
     """Return the names of all metrics that a run logged, losses first."""
-    names = {
-        key: None for group in groups for subject in group.subjects for line in subject.metrics for key in line
-    }
+    names = {key: None for group in groups for subject in group.subjects for line in subject.metrics for key in line}
     return sorted(names, key=lambda key: (key != "loss", key))
 
 

@@ -6,8 +6,8 @@ from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.results.summary import NAMES, Grid, grids, shown
 from mmcl_jax.page.html import Html, element, folded, name, section, table
 from mmcl_jax.page.wording import clipped, counted
-from mmcl_jax.report.configs import shipped_name
 from mmcl_jax.report.scored import Scored
+from mmcl_jax.report.sections.configs import shipped_name
 from mmcl_jax.report.subject import Group, Subject, paragraph
 from mmcl_jax.reproduce.published import TARGETS
 from mmcl_jax.reproduce.tables import TABLES

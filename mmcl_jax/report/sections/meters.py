@@ -10,7 +10,7 @@ from mmcl_jax.evaluation.sources.pairs import compared
 from mmcl_jax.objectives import COLLAPSED
 from mmcl_jax.page.html import Html, element, section, table
 from mmcl_jax.page.lines import line_chart
-from mmcl_jax.report.curves import lines_of, logged
+from mmcl_jax.report.sections.curves import lines_of, logged
 from mmcl_jax.report.subject import Group, paragraph
 
 _PAIRS = 1000  # rows whose distances to one another are averaged

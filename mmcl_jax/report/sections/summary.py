@@ -1,0 +1,143 @@
+"""The head of the page: what was trained, on what, the headline result, and whether the training is healthy."""
+
+from collections.abc import Sequence
+
+from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.results.summary import NAMES
+from mmcl_jax.page.html import Child, Html, element, fragment, name
+from mmcl_jax.page.wording import clipped, count, counted, number
+from mmcl_jax.report.health import checks
+from mmcl_jax.report.pictures import StoreRows
+from mmcl_jax.report.scored import Scored, baselines
+from mmcl_jax.report.sections.data import different, source_of
+from mmcl_jax.report.sections.timing import duration
+from mmcl_jax.report.subject import Group, Subject, paragraph
+
+_STRIP = 8
+_TILES = 3  # experiments whose headline has a tile
+_PROTOCOLS = {"probe": "linear probe", "knn": "nearest neighbours", "finetune": "fine-tuning"}
+
+
+def title_of(groups: Sequence[Group]) -> str:
+    """Return the title of the page."""
+    if len(groups) == 1:
+        return f"{groups[0].name}, {groups[0].repeats}"
+    names = [clipped(group.name, 40) for group in groups]
+    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+
+
+def summary(subjects: Sequence[Subject], groups: Sequence[Group], found: Scored) -> Html:
+    """Return the content of the header."""
+    what = "Run report" if len(subjects) == 1 else f"Comparison of {len(subjects)} runs"
+    mixed = different(subjects)
+    return fragment(
+        element("p", what, class_="eyebrow"),
+        element("h1", name(title_of(groups), 120)),
+        element("p", _sentence(subjects, groups), class_="headline"),
+        paragraph(mixed) if mixed else None,
+        _strip(subjects[0]),
+        element("dl", [*_results(groups, found), *_facts(subjects)], class_="tiles"),
+        _health(subjects),
+    )
+
+
+def _sentence(subjects: Sequence[Subject], groups: Sequence[Group]) -> list[Child]:
+    config = groups[0].first.run.config
+    encoders = " and ".join(f"{modality} ({spec.name})" for modality, spec in config.encoders.items())
+    terms = " + ".join(term.name for term in config.objective) or "no term"
+    trained: list[Child] = [
+        f"Encoders of {encoders}" if len(groups) == 1 else f"{counted(len(groups), 'experiment')}",
+        f", trained by {terms}" if len(groups) == 1 else f", {counted(len(subjects), 'run')}",
+        f" for {counted(config.epochs, 'epoch')} at batch size {config.batch_size}" if len(groups) == 1 else "",
+    ]
+    try:
+        store = subjects[0].store
+    except UserError:
+        return [*trained, "; the store is not here."]
+    source = source_of(store)
+    rows = counted(len(store.rows_of("train", subjects[0].run.inputs.fold)), "training row")
+    return [*trained, ", on ", rows, " of " if source else "", name(source, 40) if source else "", "."]
+
+
+def _results(groups: Sequence[Group], found: Scored) -> list[Html]:
+    """Return a tile with the headline score of every experiment, or what the log has in its place."""
+    head = found.headline()
+    tiles = []
+    if head is not None:
+        metric, budget, cells = head
+        score = found.part()[0]
+        others = [
+            f"{clipped(method, 24)} {cells[method].mean:.3f}"
+            for method in baselines(found.scores, groups)
+            if method in cells
+        ]
+        how = f"{_PROTOCOLS.get(score.protocol, score.protocol)} on {score.input}, {budget} labels"
+        for group in groups[:_TILES]:
+            cell = cells.get(group.first.run.config.name)
+            if cell is not None:
+                caption = NAMES.get(metric, metric).capitalize() if metric != "auroc" else "AUROC"
+                title = caption if len(groups) == 1 else f"{caption}, {clipped(group.name, 30)}"
+                words = f"{how}; {', '.join(others)}" if others else how
+                tiles.append(_tile(title, str(cell), words))
+        return tiles
+    for group in groups[:_TILES]:
+        last = group.first.metrics[-1] if group.first.metrics else {}
+        key = next((key for key in last if key.startswith("online/knn")), "loss")
+        if key in last:
+            tiles.append(
+                _tile(f"{key}, {clipped(group.name, 30)}", number(last[key]), "at the last logged step; no score yet")
+            )
+    return tiles
+
+
+def _facts(subjects: Sequence[Subject]) -> list[Html]:
+    first = subjects[0]
+    logged = [subject.metrics[-1] for subject in subjects if subject.metrics]
+    seconds = sum(line["seconds"] for line in logged)
+    steps = sum(int(line["step"]) for line in logged)
+    of = "" if len(subjects) == 1 else f" of {counted(len(logged), 'run')}"
+    tiles = [_tile("Training", duration(seconds) if logged else "–", f"{counted(steps, 'step')}{of}")]
+    try:
+        sizes = first.store.sizes
+        words = ", ".join(f"{split} {count(size)}" for split, size in sizes.items())
+        tiles.append(_tile("Rows", count(sum(sizes.values())), words))
+    except UserError:
+        tiles.append(_tile("Rows", "–", "the store is not here"))
+    failed = sum(not check.good for subject in subjects for check in checks(subject.metrics))
+    tiles.append(_tile("Health", "good" if not failed else counted(failed, "problem"), "checks below"))
+    return tiles
+
+
+def _tile(what: str, value: str, more: str) -> Html:
+    return element("div", element("dt", what), element("dd", element("b", value), element("small", more)))
+
+
+def _health(subjects: Sequence[Subject]) -> Html:
+    """List the checks of one run; of several the failed ones, and how many passed."""
+    lines = []
+    for subject in subjects:
+        every = checks(subject.metrics)
+        whose = fragment(element("span", name(subject.name), ": ", class_="whose")) if len(subjects) > 1 else None
+        shown = every if len(subjects) == 1 else [check for check in every if not check.good]
+        lines += [_check(check.good, fragment(whose, check.sentence)) for check in shown]
+        if not shown:
+            lines.append(_check(True, fragment(whose, f"{counted(len(every), 'check')} passed.")))
+    return element("ul", lines, class_="health")
+
+
+def _check(good: bool, words: Html) -> Html:
+    badge = element("span", "good" if good else "look", class_="badge yes" if good else "badge no")
+    return element("li", badge, element("span", words))
+
+
+def _strip(subject: Subject) -> Html | None:
+    """Return a few images of the store side by side; they repeat what the page shows below, with descriptions."""
+    try:
+        fold = subject.run.inputs.fold
+        rows = StoreRows(subject.store, "train", fold)
+        total = len(subject.store.rows_of("train", fold))
+        pictures = [rows.picture(int(row) * total // (4 * _STRIP), "") for row in range(4 * _STRIP) if total]
+    except UserError:
+        return None
+    shown = [one for one in pictures if one is not None][::4][:_STRIP]
+    return element("div", shown, class_="hero", aria_hidden="true") if shown else None
