@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax import objectives as objectives
     from mmcl_jax import views as views
     from mmcl_jax.api.commands.evaluate import evaluate as evaluate
+    from mmcl_jax.api.commands.explain import explain as explain
     from mmcl_jax.api.commands.generate import generate as generate
     from mmcl_jax.api.commands.prepare import prepare as prepare
     from mmcl_jax.api.commands.pretrain import pretrain as pretrain
@@ -42,7 +43,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
 
 __version__ = version("mmcl_jax")
 
-_COMMANDS = ("prepare", "generate", "pretrain", "evaluate", "report", "reproduce", "upgrade", "quickstart")
+_COMMANDS = ("prepare", "generate", "pretrain", "evaluate", "explain", "report", "reproduce", "upgrade", "quickstart")
 _MODULES = {
     "encoders": "mmcl_jax.encoders",
     "objectives": "mmcl_jax.objectives",

@@ -24,6 +24,7 @@ COMMANDS = {
     "generate": "write artificial data in the format of a data set that cannot be shipped",
     "pretrain": "train the encoders of an experiment; the same command continues a run",
     "evaluate": "measure runs by linear probes, fine-tuning, nearest neighbours and retrieval",
+    "explain": "show which columns, and which pixels, encoders and kept heads depend on",
     "report": "write a page that shows runs: results, curves, pictures, data and configs",
     "reproduce": "make a table of a paper, with our numbers beside the published ones",
     "upgrade": "convert a store or run of an earlier version to the current format",
@@ -47,6 +48,11 @@ EXAMPLES = {
         "mmcl evaluate --run runs/ads --protocol finetune --learning-rates 1e-3,1e-4",
         "mmcl evaluate --run runs/ads-0 runs/ads-1 runs/simclr-0 --out comparison.json",
     ),
+    "explain": (
+        "mmcl explain --run runs/ads",
+        "mmcl explain --run runs/ads --method ablation,loss --groups groups.json",
+        "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --output predicted",
+    ),
     "report": (
         "mmcl report --run runs/ads",
         "mmcl report --run runs/ads-0 runs/simclr-0 --results comparison.json --out comparison.html",
@@ -62,6 +68,7 @@ FROM_PYTHON = {
     "generate": 'mj.generate("dvm", out="raw/dvm")',
     "pretrain": 'mj.pretrain("mmcl/mmcl:own", data="stores/ads", workdir="runs/ads", overrides={"epochs": 20})',
     "evaluate": 'mj.evaluate("runs/ads", protocol=["probe", "knn"], per_class=[5, 20])',
+    "explain": 'mj.explain("runs/ads", method=["integrated_gradients", "ablation"])',
     "report": 'mj.report("runs/ads", colour="price")',
     "reproduce": 'mj.reproduce("mmcl/table1", data="stores/ads", out="tables", variant="own")',
     "upgrade": 'mj.upgrade("stores/ads")',
