@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax.api.commands.quickstart import quickstart as quickstart
     from mmcl_jax.api.commands.report import report as report
     from mmcl_jax.api.commands.reproduce import reproduce as reproduce
+    from mmcl_jax.api.commands.runs import runs as runs
     from mmcl_jax.api.commands.upgrade import upgrade as upgrade
     from mmcl_jax.api.embedder import ContrastiveEmbedder as ContrastiveEmbedder
     from mmcl_jax.api.fit import fit as fit
@@ -43,7 +44,18 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
 
 __version__ = version("mmcl_jax")
 
-_COMMANDS = ("prepare", "generate", "pretrain", "evaluate", "explain", "report", "reproduce", "upgrade", "quickstart")
+_COMMANDS = (
+    "prepare",
+    "generate",
+    "pretrain",
+    "evaluate",
+    "runs",
+    "explain",
+    "report",
+    "reproduce",
+    "upgrade",
+    "quickstart",
+)
 _MODULES = {
     "encoders": "mmcl_jax.encoders",
     "objectives": "mmcl_jax.objectives",

@@ -24,6 +24,7 @@ COMMANDS = {
     "generate": "write artificial data in the format of a data set that cannot be shipped",
     "pretrain": "train the encoders of an experiment; the same command continues a run",
     "evaluate": "measure runs by linear probes, fine-tuning, nearest neighbours and retrieval",
+    "runs": "list the runs below a folder, with state, progress and headline metrics",
     "explain": "show which columns, and which pixels, encoders and kept heads depend on",
     "report": "write a page that shows runs: results, curves, pictures, data and configs",
     "reproduce": "make a table of a paper, with our numbers beside the published ones",
@@ -48,6 +49,12 @@ EXAMPLES = {
         "mmcl evaluate --run runs/ads --protocol finetune --learning-rates 1e-3,1e-4",
         "mmcl evaluate --run runs/ads-0 runs/ads-1 runs/simclr-0 --out comparison.json",
     ),
+    "runs": (
+        "mmcl runs runs/",
+        "mmcl runs runs/ --sort score --state finished",
+        "watch -n 60 mmcl runs runs/ --state running",
+        "mmcl runs runs/ --json",
+    ),
     "explain": (
         "mmcl explain --run runs/ads",
         "mmcl explain --run runs/ads --method ablation,loss --groups groups.json",
@@ -68,6 +75,7 @@ FROM_PYTHON = {
     "generate": 'mj.generate("dvm", out="raw/dvm")',
     "pretrain": 'mj.pretrain("mmcl/mmcl:own", data="stores/ads", workdir="runs/ads", overrides={"epochs": 20})',
     "evaluate": 'mj.evaluate("runs/ads", protocol=["probe", "knn"], per_class=[5, 20])',
+    "runs": 'mj.runs("runs", sort="score").to_frame()',
     "explain": 'mj.explain("runs/ads", method=["integrated_gradients", "ablation"])',
     "report": 'mj.report("runs/ads", colour="price")',
     "reproduce": 'mj.reproduce("mmcl/table1", data="stores/ads", out="tables", variant="own")',

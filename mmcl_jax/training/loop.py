@@ -31,6 +31,7 @@ from mmcl_jax.training.runs.checkpoint import Checkpoints, Progress
 from mmcl_jax.training.runs.resume import resume
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.runs.skips import SKIPPED_STEPS, SkippedSteps
+from mmcl_jax.training.runs.status import RunStatus
 from mmcl_jax.training.sizes import enlargement_notice
 from mmcl_jax.training.state.control import best_step, exhausted
 from mmcl_jax.training.state.train_state import TrainState
@@ -147,6 +148,8 @@ def pretrain(
         run = Run.begin(workdir, config, store, inputs, lengthen=True)
         if not begun:
             _lock(workdir, resources)
+        length = {"steps": batches.steps, "steps_per_epoch": batches.steps_per_epoch}
+        status = resources.enter_context(RunStatus(workdir, **length, writes=primary))
 
         data = iterate(batches, workers=config.loader.workers)
         resources.callback(data.close)
@@ -171,6 +174,7 @@ def pretrain(
             exhausted=exhausted(state.control, config.stop.patience),
             best=best_step(state.control),
         )
+        status.step, status.finished = step, result.finished
         if result.finished:
             return result
 
@@ -216,6 +220,7 @@ def pretrain(
                 best = validation_pass.best == step
             early = validation_pass is not None and validation_pass.exhausted
             done = stop.at(step) or step == batches.steps or early
+            status.step, status.finished = step, step == batches.steps or early
             if monitor_pass is not None:
                 measured |= monitor_pass.at(step, state, last=early)
             if measured or step == batches.steps or step % config.log_every == 0:

@@ -12,6 +12,7 @@ checksums.json   size and SHA-256 of the files above, with which the run can be 
 checkpoints/     the checkpoints by step; damaged/ has checkpoints that could not be used
 metrics.jsonl    one line per logged step
 skipped.jsonl    the steps that were skipped, with their examples
+status.json      the length of the training, and how its last session ended
 events/          the metrics for TensorBoard
 """
 
