@@ -1,13 +1,16 @@
 """The checks that tell at a glance whether a training went well, from its log."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from mmcl_jax.objectives import COLLAPSED
-from mmcl_jax.page.wording import counted, number
+from mmcl_jax.page.wording import count, counted, number
+from mmcl_jax.training.runs.status import FILE as STATUS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,15 +21,17 @@ class Check:
     sentence: str
 
 
-def checks(metrics: Sequence[Mapping[str, float]]) -> list[Check]:
-    """Return the checks of a log, the failed first: the loss, steps that were skipped, collapse, and overfitting.
+def checks(directory: Path, metrics: Sequence[Mapping[str, float]]) -> list[Check]:
+    """Return the checks of a run, the failed first: its end, the loss, skipped steps, collapse, and overfitting.
 
-    A run without a log has one failed check.
+    Args:
+      directory: of the run, for its `status.json`.
+      metrics: its log; a run without a log has one failed check.
     """
     if not metrics:
         return [Check(False, "No step is logged yet.")]
     last = metrics[-1]
-    found = [_loss(metrics), _skipped(last), _finite(metrics)]
+    found = [*_end(directory), _loss(metrics), _skipped(last), _finite(metrics)]
     deviations = {key.removeprefix("deviation/"): last[key] for key in last if key.startswith("deviation/")}
     collapsed = [view for view, value in deviations.items() if value < COLLAPSED]
     if collapsed:
@@ -43,6 +48,21 @@ def checks(metrics: Sequence[Mapping[str, float]]) -> list[Check]:
             Check(not worse, f"{words}: the run overfits, so evaluate --checkpoint best." if worse else f"{words}.")
         )
     return sorted(found, key=lambda check: check.good)
+
+
+def _end(directory: Path) -> list[Check]:
+    """Return whether the training is complete; [] if an earlier version trained the run, which did not record it."""
+    try:
+        raw = json.loads((directory / STATUS).read_text())
+        state, step, steps = str(raw["state"]), int(raw["step"]), int(raw["steps"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    if state == "finished":
+        return [Check(True, f"The training is complete, after {counted(step, 'step')}.")]
+    words = {"training": "is running, or was killed", "failed": "failed"}.get(state, "was stopped")
+    return [
+        Check(False, f"The training {words}; the command that began it continues it ({count(steps)} steps in all).")
+    ]
 
 
 def _loss(metrics: Sequence[Mapping[str, float]]) -> Check:

@@ -1,6 +1,5 @@
 """The page of a report, from its head to its footer."""
 
-import shlex
 from collections.abc import Callable, Sequence
 
 from mmcl_jax.errors import UserError
@@ -47,17 +46,13 @@ def render_report(
       command: that makes the page, for its footer.
       log: is called with the heading of every section, before it is made.
     """
-    runs = " ".join(shlex.quote(str(subject.run.directory)) for subject in subjects)
-    first = shlex.quote(str(groups[0].first.run.directory))
-    out = " --out comparison.json" if len(subjects) > 1 else ""
-    evaluate = f"mmcl evaluate --run {runs}{out} --protocol probe,knn --keep"
     sections: list[tuple[str, str, Callable[[], Html]]] = [
-        ("results", "Results", lambda: results(subjects, groups, found, evaluate)),
-        ("curves", "Curves", lambda: curves(groups, f"mmcl pretrain --config CONFIG --workdir {first}")),
+        ("results", "Results", lambda: results(groups, found)),
+        ("curves", "Curves", lambda: curves(groups)),
         ("map", "Map of the embeddings", lambda: embedding_map(groups, colour)),
         ("retrieval", "Retrieval examples", lambda: retrieval(groups)),
-        ("predictions", "Predictions", lambda: predictions(groups, evaluate)),
-        ("explained", "What mattered", lambda: explained(groups, f"mmcl explain --run {first}")),
+        ("predictions", "Predictions", lambda: predictions(groups)),
+        ("explained", "What mattered", lambda: explained(groups)),
         ("meters", "Collapse meters", lambda: meters(groups)),
         ("time", "Where the time went", lambda: timing(groups)),
         ("data", "Data", lambda: data(subjects)),

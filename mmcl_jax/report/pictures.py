@@ -60,7 +60,7 @@ class StoreRows:
         values = np.asarray(self._rows[self._labels][row], np.float64)
         return written(column, values[self._store.schema.labels.index(column)])
 
-    def cells(self, row: int, most: int = 3) -> list[tuple[str, str]]:
+    def cells(self, row: int, most: int = 2) -> list[tuple[str, str]]:
         """Return the first columns of a row's table, as (name, value); [] without a table."""
         if self._table is None:
             return []

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from mmcl_jax.errors import UserError
+from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.results.file import read_entries
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.results.summary import ScoreCell, budgets_of, methods_of, shown, summarise
+from mmcl_jax.evaluation.results.summary import methods_of
 from mmcl_jax.report.subject import Group, Subject
 
 _BASELINES = "raw", "random"
@@ -38,61 +39,62 @@ class Scored:
         same = (first.label, first.protocol, first.input)
         return [score for score in trained if (score.label, score.protocol, score.input) == same]
 
-    def headline(self) -> tuple[str, str, dict[str, ScoreCell]] | None:
-        """Return a metric, a label budget (all labels if they were used), and the cell of every method; None without.
 
-        Methods are in the order of the table.
-        """
-        part = self.part()
-        if not part:
-            return None
-        metric, budgets = shown(part[0])[0], budgets_of(part)
-        budget = "all" if "all" in budgets else budgets[-1]
-        cells = {method: row[budget] for method, row in summarise(part, metric).items() if budget in row}
-        return metric, budget, cells
-
-
-def scored(subjects: Sequence[Subject], results: Sequence[Path]) -> Scored:
+def scored(groups: Sequence[Group], results: Sequence[Path]) -> Scored:
     """Read the scores of runs, and of the baselines that were evaluated with them, in the order of the runs.
 
+    The method of a score is the name of its group, which tells two experiments with one name apart. A baseline that
+    several runs have is kept once.
+
     Args:
-      subjects: the runs.
+      groups: the runs.
       results: results files of `mmcl evaluate --out`; without any, each run's own `evaluation.json`.
 
     Raises:
       UserError: a file that was named does not exist, or a file is damaged or is no results file.
     """
-    own = [subject.run.directory / "evaluation.json" for subject in subjects]
+    subjects = [subject for group in groups for subject in group.subjects]
     for path in results:
-        if not path.is_file():
-            raise UserError(f"--results: {path} does not exist; make it with mmcl evaluate --out {path}.")
+        check(path.is_file(), f"--results: {path} does not exist; make it with mmcl evaluate --out {path}.")
+    own = [subject.run.directory / "evaluation.json" for subject in subjects]
     files = [*results] or [path for path in own if path.is_file()]
-    states = {_state(subject) for subject in subjects}
+    methods = {_state(subject): group.name for group in groups for subject in group.subjects}
     names = {(subject.run.config.name, subject.run.config.seed) for subject in subjects}
-    kept: dict[str, Score] = {}
+    kept: dict[tuple[object, ...], Score] = {}
     others = 0
     for path in files:
         read_entries(path)  # which checks every entry
         raw = json.loads(path.read_text())
         for entry in raw["scores"]:
             of = entry.get("of") or {}
-            baseline = of.get("source") in _BASELINES and any(
-                str(of.get("run", "")).startswith(f"{name}, seed {seed}") for name, seed in names
-            )
-            if baseline or of.get("state") in states:
-                score = Score.from_json({key: value for key, value in entry.items() if key in _FIELDS})
-                kept[json.dumps([of, score.draw], sort_keys=True)] = score
+            score = Score.from_json({key: value for key, value in entry.items() if key in _FIELDS})
+            if of.get("source") in _BASELINES and any(_is_of(of, *name) for name in names):
+                kept.setdefault(_identity(score, ""), score)
+            elif of.get("state") in methods:
+                state = str(of["state"])
+                kept[_identity(score, state)] = dataclasses.replace(score, method=methods[state])
             else:
-                others += (entry["method"], entry["seed"]) in names
+                others += (score.method, score.seed) in names
         others += sum((entry["method"], entry["seed"]) in names for entry in raw.get("others", ()))
-    order = list(dict.fromkeys(subject.run.config.name for subject in subjects))
+    order = [group.name for group in groups]
     ranked = sorted(kept.values(), key=lambda score: order.index(score.method) if score.method in order else -1)
     return Scored(tuple(ranked), others, tuple(files))
 
 
+def _is_of(of: Mapping[str, Any], name: str, seed: int) -> bool:
+    """Return whether a baseline was evaluated at the seed of a run."""
+    run = str(of.get("run", ""))
+    return run == f"{name}, seed {seed}" or run.startswith(f"{name}, seed {seed}, fold ")
+
+
+def _identity(score: Score, state: str) -> tuple[object, ...]:
+    told = (score.method, score.seed, score.fold, score.protocol, score.input, score.label, score.task, score.budget)
+    return (*told, score.draw, state)
+
+
 def baselines(scores: Sequence[Score], groups: Sequence[Group]) -> list[str]:
     """Return the methods of scores that are no run of the report."""
-    names = {group.first.run.config.name for group in groups}
+    names = {group.name for group in groups}
     return [method for method in methods_of(scores) if method not in names]
 
 

@@ -19,8 +19,8 @@ REPORT_STYLE = (
 .health li { display: grid; grid-template-columns: 4.25rem 1fr; gap: .625rem; align-items: baseline; }
 .health .badge { text-align: center; }
 .health .whose { color: var(--soft); }
-.tiles dd b { overflow-wrap: anywhere; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(21rem, 100%), 1fr)); gap: 2rem 2.5rem;
+.tiles dd b { overflow-wrap: anywhere; } .tiles dd small { display: block; line-height: 1.4; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); gap: 2rem 2.5rem;
   margin: 1rem 0; }
 .charts > * { min-width: 0; } .charts h3, .charts h4 { margin: 0 0 .5rem; }
 .map { width: 100%; height: auto; max-width: 34rem; background: var(--wash); border-radius: .75rem; margin: .5rem 0; }
@@ -37,8 +37,9 @@ REPORT_STYLE = (
 .heat { display: block; padding: .1875rem .375rem; border-radius: .1875rem; min-width: 1.875rem; text-align: right;
   background: color-mix(in srgb, var(--accent) calc(var(--v) * var(--heat)), var(--paper)); }
 .zero { color: var(--soft); }
-.examples { display: grid; gap: 1.25rem; margin: 1rem 0 1.5rem; }
-.strip-of { display: grid; grid-template-columns: repeat(5, minmax(0, 7rem)); gap: .625rem; }
+.examples { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(28rem, 100%), 1fr)); gap: 1.5rem 2.5rem;
+  margin: .75rem 0 1.75rem; }
+.strip-of { display: grid; grid-template-columns: repeat(5, minmax(0, 6rem)); gap: .5rem; }
 .strip-of img { display: block; width: 100%; height: auto; border-radius: .375rem; background: var(--track); }
 .strip-of .pixels { image-rendering: pixelated; }
 .strip-of .query img, .strip-of .query .blank { outline: 3px solid var(--accent); outline-offset: 1px; }

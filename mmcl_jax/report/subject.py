@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import numpy as np
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import parse_key
-from mmcl_jax.errors import check
+from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.sources.features import What, frozen_encoder
+from mmcl_jax.evaluation.sources.masks import masks_of
+from mmcl_jax.evaluation.sources.pairs import compared
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.page.html import Html, element, fragment
 from mmcl_jax.page.wording import counted
@@ -158,11 +161,12 @@ def subjects_of(runs: Sequence[Run], *, store: Store | None, most: int) -> list[
 
 
 def groups_of(subjects: Sequence[Subject]) -> list[Group]:
-    """Return the runs by experiment, in order of appearance."""
+    """Return the runs by experiment and data, in order of appearance; groups of one name are named by their folders."""
     by_config: dict[str, list[Subject]] = {}
     for subject in subjects:
         plain = {key: value for key, value in to_plain(subject.run.config).items() if key not in _REPEATS}
-        by_config.setdefault(json.dumps(plain, sort_keys=True), []).append(subject)
+        key = json.dumps([plain, subject.run.fingerprint], sort_keys=True)
+        by_config.setdefault(key, []).append(subject)
     names = [members[0].run.config.name for members in by_config.values()]
     return [
         Group(name if names.count(name) == 1 else members[0].name, tuple(members))
@@ -178,7 +182,31 @@ def _shortest(path: Path, paths: Sequence[Path]) -> str:
     return "/".join(end)
 
 
-def paragraph(text: str, command: str = "", *, kind: str = "absent") -> Html:
-    """Return a sentence on something that the page lacks, with the command that adds it."""
-    sentence = re.sub(r"\s+", " ", text)
+def how_to_evaluate(group: Group) -> tuple[str, str]:
+    """Return a sentence and a command that give the first run of a group scores and kept heads.
+
+    Without a label to predict the sentence names the remedy, and the command is "".
+    """
+    subject = group.first
+    run = shlex.quote(str(subject.run.directory))
+    modality = subject.modalities()[0]
+    try:
+        schema = subject.store.schema
+    except UserError as error:
+        return f"{error} Then evaluate the run with mmcl evaluate --keep.", ""
+    masks = masks_of(schema)
+    if not schema.labels and not masks:
+        if compared(subject.run.config, subject.run.inputs):
+            return (
+                "The store has no label to predict; retrieval needs none:",
+                f"mmcl evaluate --run {run} --protocol retrieval",
+            )
+        return "The store has no label to predict; prepare it with --label COLUMN, and evaluate with mmcl evaluate.", ""
+    words = ["" if modality == "image" else f"--input {modality}", "" if schema.labels else f"--label {masks[0]}"]
+    return "This command evaluates it:", " ".join(filter(None, [f"mmcl evaluate --run {run} --keep", *words]))
+
+
+def paragraph(text: str, more: str = "", command: str = "", *, kind: str = "absent") -> Html:
+    """Return a sentence on something that the page lacks, with `more` on the remedy, and the command that adds it."""
+    sentence = re.sub(r"\s+", " ", f"{text} {more}").strip()
     return element("p", sentence, fragment(" ", element("code", command)) if command else None, class_=kind)

@@ -106,8 +106,9 @@ def report(
     subjects = subjects_of(runs, store=shown, most=rows)
     if colour is not None:
         column_of(subjects[0].store, colour)
-    found = scored(subjects, [path_of(one, "--results") for one in several(results)])
-    page = render_report(subjects, groups_of(subjects), found, colour=colour, command=command_of(report, arguments))
+    groups = groups_of(subjects)
+    found = scored(groups, [path_of(one, "--results") for one in several(results)])
+    page = render_report(subjects, groups, found, colour=colour, command=command_of(report, arguments))
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, page)

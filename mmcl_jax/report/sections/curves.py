@@ -18,12 +18,13 @@ CHARTS: tuple[tuple[str, Callable[[str], bool]], ...] = (
 )
 
 
-def curves(groups: Sequence[Group], command: str) -> Html:
+def curves(groups: Sequence[Group]) -> Html:
     """Return the section; every chart has the runs side by side."""
     charts = [chart for heading, takes in CHARTS if (chart := _chart(heading, takes, groups)) is not None]
     terms = _chart("Terms of the objective", _is_term, groups) if _terms(groups) > 1 else None
     if not charts:
-        return section("curves", "Curves", paragraph("No step is logged yet; this command trains the run:", command))
+        words = "No step is logged yet; the mmcl pretrain command that began the run trains it."
+        return section("curves", "Curves", paragraph(words))
     lead = "As logged during training. A number in the legend is the last of its line."
     if any(len(group.subjects) > 1 for group in groups):
         lead += " Runs of one experiment, which differ by seed or fold, have one colour."

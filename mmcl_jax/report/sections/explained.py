@@ -1,5 +1,6 @@
 """The section of explanations: the columns and pixels that mattered, from the folders of `mmcl explain`."""
 
+import shlex
 from collections.abc import Sequence
 
 from mmcl_jax.errors import UserError
@@ -14,8 +15,8 @@ _COLUMNS, _PICTURES = 20, 12
 _LARGEST = 2**20  # bytes of a picture
 
 
-def explained(groups: Sequence[Group], command: str) -> Html:
-    """Return the section, with the first run of every experiment; `command` makes an explanation."""
+def explained(groups: Sequence[Group]) -> Html:
+    """Return the section, with the first run of every experiment."""
     parts: list[Child] = []
     for group in groups:
         run = group.first.run
@@ -26,7 +27,8 @@ def explained(groups: Sequence[Group], command: str) -> Html:
             found = explanations_of(run)
             parts += [_explanation(one, level, _is_old(one, group)) for one in found]
             if not found:
-                parts.append(paragraph("The run is not explained yet; this command ranks columns and pixels:", command))
+                command = f"mmcl explain --run {shlex.quote(str(run.directory))}"
+                parts.append(paragraph("The run is not explained yet.", "This command ranks its columns:", command))
         except UserError as error:
             parts.append(paragraph(str(error)))
     return section("explained", "What mattered", *parts)

@@ -14,7 +14,7 @@ from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.files import reading
 from mmcl_jax.page.html import Child, Html, element, fragment, name, section, table
 from mmcl_jax.page.wording import clipped, count, counted, number
-from mmcl_jax.report.subject import Group, Subject, paragraph
+from mmcl_jax.report.subject import Group, Subject, how_to_evaluate, paragraph
 from mmcl_jax.tasks import Class, Number, Ordinal
 
 _HEADS = 3  # of a run
@@ -24,23 +24,23 @@ _BINS = 10
 _POINTS = 1000  # of a scatter plot
 
 
-def predictions(groups: Sequence[Group], command: str) -> Html:
-    """Return the section, with the heads of the first run of every experiment; `command` keeps some."""
+def predictions(groups: Sequence[Group]) -> Html:
+    """Return the section, with the heads of the first run of every experiment."""
     parts: list[Child] = []
     for group in groups:
         if len(groups) > 1:
             parts.append(element("h3", name(group.name), f", {group.first.name}", class_="of"))
-        parts += _of_run(group.first, command, "h4" if len(groups) > 1 else "h3")
+        parts += _of_run(group, "h4" if len(groups) > 1 else "h3")
     return section("predictions", "Predictions", *parts)
 
 
-def _of_run(subject: Subject, command: str, level: str) -> list[Html]:
+def _of_run(group: Group, level: str) -> list[Html]:
+    subject = group.first
     kept, faults = kept_heads(subject)
     parts = [paragraph(fault) for fault in faults]
     if not kept and not faults:
-        parts.append(
-            paragraph("No head of this run is kept, so its predictions are unknown; this command keeps some:", command)
-        )
+        words = "No head of this run is kept, so its predictions are unknown."
+        parts.append(paragraph(words, *how_to_evaluate(group)))
     for head in kept[:_HEADS]:
         try:
             parts.append(_of_head(subject, head, level))

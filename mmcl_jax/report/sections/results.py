@@ -8,24 +8,24 @@ from mmcl_jax.page.html import Html, element, folded, name, section, table
 from mmcl_jax.page.wording import clipped, counted
 from mmcl_jax.report.scored import Scored
 from mmcl_jax.report.sections.configs import shipped_name
-from mmcl_jax.report.subject import Group, Subject, paragraph
+from mmcl_jax.report.subject import Group, how_to_evaluate, paragraph
 from mmcl_jax.reproduce.published import TARGETS
 from mmcl_jax.reproduce.tables import TABLES
 
 _MOST = 400  # scores that are listed one by one
 
 
-def results(subjects: Sequence[Subject], groups: Sequence[Group], found: Scored, command: str) -> Html:
+def results(groups: Sequence[Group], found: Scored) -> Html:
     """Return the section."""
     parts: list[Html] = []
     if found.scores:
         files = ", ".join(clipped(path) for path in found.files)
-        parts.append(element("p", f"From {files}. Every score is on rows that no model was trained on.", class_="lead"))
+        parts.append(element("p", f"Scores on the test split, from {files}.", class_="lead"))
         parts += [_grid(grid) for grid in grids(found.scores)]
         parts.append(_each(found.scores))
     else:
-        runs = "this run" if len(subjects) == 1 else "these runs"
-        parts.append(paragraph(f"There is no score of {runs} yet; this command adds some:", command))
+        for group in groups:
+            parts.append(paragraph(f"{clipped(group.name)} has no score yet.", *how_to_evaluate(group)))
     if found.others:
         parts.append(
             paragraph(
@@ -42,8 +42,8 @@ def _grid(grid: Grid) -> Html:
     numbers = set(range(grid.labels, len(grid.head)))
     note = element("p", grid.note, class_="calm narrow") if grid.note else None
     rows = [[name(cell) if index < grid.labels else cell for index, cell in enumerate(row)] for row in grid.rows]
-    content = table(grid.title, [clipped(text) for text in grid.head], rows, numeric=numbers, captioned=True)
-    return element("div", content, note)
+    content = table(grid.title, [clipped(text) for text in grid.head], rows, numeric=numbers)
+    return element("div", element("h3", clipped(grid.title, 200)), content, note)
 
 
 def _each(scores: Sequence[Score]) -> Html:

@@ -14,7 +14,7 @@ from mmcl_jax.page.wording import clipped, count
 from mmcl_jax.report.pictures import StoreRows, facts
 from mmcl_jax.report.subject import Group, Subject, paragraph
 
-_QUERIES, _NEAREST, _PAIRS = 5, 4, 3
+_QUERIES, _NEAREST, _PAIRS = 4, 4, 3
 
 
 def retrieval(groups: Sequence[Group]) -> Html:
@@ -78,16 +78,20 @@ def _shown(
     wanted = min(_NEAREST + within, len(rows))
     cosines, indices = nearest(candidates, queries[chosen], wanted)
     own = None if within else ranks(queries, candidates)
+    specs = subject.run.inputs.specs
+    tables = [
+        key for key in (query, candidate) if (one := parse_key(key).modality) in specs and specs[one].kind == "table"
+    ]
     lines = []
     for at, position in enumerate(chosen):
         found = [
             (int(i), float(c)) for i, c in zip(indices[at], cosines[at], strict=True) if not within or i != position
         ]
-        cells = [_row(shown, int(rows[position]), "query", "Query")]
+        cells = [_row(shown, int(rows[position]), "query", "Query", query in tables)]
         for rank, (index, cosine) in enumerate(found[:_NEAREST], start=1):
             hit = index == position
             words = f"{rank}. {cosine:.2f}" + (", own row" if hit else "")
-            cells.append(_row(shown, int(rows[index]), "hit" if hit else "near", words))
+            cells.append(_row(shown, int(rows[index]), "hit" if hit else "near", words, candidate in tables))
         note = "" if own is None else f"own row: rank {count(int(own[position]))} of {count(len(rows))}"
         lines.append(element("li", element("ul", cells, class_="strip-of"), element("p", note, class_="calm")))
     if own is None:
@@ -102,7 +106,8 @@ def _shown(
     )
 
 
-def _row(shown: StoreRows, row: int, kind: str, words: str) -> Html:
+def _row(shown: StoreRows, row: int, kind: str, words: str, is_table: bool) -> Html:
+    """Show a row by its picture and label; by its first columns too if its table is compared, or it has no picture."""
     label, key = shown.label(row), shown.key(row)
     what = clipped(label or key, 40)
     picture = shown.picture(row, f"{words.partition('.')[0]}: {what}")
@@ -116,7 +121,7 @@ def _row(shown: StoreRows, row: int, kind: str, words: str) -> Html:
                 "figcaption",
                 element("b", words),
                 element("span", name(what, 40)),
-                None if picture else facts(dict(shown.cells(row))),
+                facts(dict(shown.cells(row))) if is_table or not picture else None,
                 element("span", text) if text else None,
             ),
         ),

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation.results.summary import NAMES
+from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.evaluation.results.summary import NAMES, budgets_of, paired, repeats_of, shown, summarise
 from mmcl_jax.page.html import Child, Html, element, fragment, name
 from mmcl_jax.page.wording import clipped, count, counted, number
 from mmcl_jax.report.health import checks
@@ -34,6 +35,7 @@ def summary(subjects: Sequence[Subject], groups: Sequence[Group], found: Scored)
         element("p", what, class_="eyebrow"),
         element("h1", name(title_of(groups), 120)),
         element("p", _sentence(subjects, groups), class_="headline"),
+        _difference(groups, found),
         paragraph(mixed) if mixed else None,
         _strip(subjects[0]),
         element("dl", [*_results(groups, found), *_facts(subjects)], class_="tiles"),
@@ -59,34 +61,69 @@ def _sentence(subjects: Sequence[Subject], groups: Sequence[Group]) -> list[Chil
     return [*trained, ", on ", rows, " of " if source else "", name(source, 40) if source else "", "."]
 
 
+def _difference(groups: Sequence[Group], found: Scored) -> Html | None:
+    """Return the difference of two experiments by labels used, paired by seed; None unless both have scores."""
+    part = found.part()
+    names = [group.name for group in groups]
+    if len(groups) != 2 or not set(names) <= {score.method for score in part}:
+        return None
+    metric, words = shown(part[0])[0], []
+    for budget in budgets_of(part):
+        cell, wins = paired(part, names[0], names[1], budget, metric)
+        if cell.repeats:
+            won = f", above 0 at {wins} of {counted(cell.repeats, repeats_of(part))}" if cell.repeats > 1 else ""
+            words.append(f"{cell.mean:+.3f} with {budget} labels{won}")
+    how = f"{_PROTOCOLS.get(part[0].protocol, part[0].protocol)} on {part[0].input}"
+    sentence = f" in {NAMES.get(metric, metric)} ({how}): {'; '.join(words)}."
+    return (
+        element("p", name(names[0], 40), " minus ", name(names[1], 40), sentence, class_="headline") if words else None
+    )
+
+
 def _results(groups: Sequence[Group], found: Scored) -> list[Html]:
     """Return a tile with the headline score of every experiment, or what the log has in its place."""
-    head = found.headline()
+    part = found.part()
+    if part:
+        return _scores(groups, found, part)
     tiles = []
-    if head is not None:
-        metric, budget, cells = head
-        score = found.part()[0]
-        others = [
-            f"{clipped(method, 24)} {cells[method].mean:.3f}"
-            for method in baselines(found.scores, groups)
-            if method in cells
-        ]
-        how = f"{_PROTOCOLS.get(score.protocol, score.protocol)} on {score.input}, {budget} labels"
-        for group in groups[:_TILES]:
-            cell = cells.get(group.first.run.config.name)
-            if cell is not None:
-                caption = NAMES.get(metric, metric).capitalize() if metric != "auroc" else "AUROC"
-                title = caption if len(groups) == 1 else f"{caption}, {clipped(group.name, 30)}"
-                words = f"{how}; {', '.join(others)}" if others else how
-                tiles.append(_tile(title, str(cell), words))
-        return tiles
     for group in groups[:_TILES]:
+        title = "" if len(groups) == 1 else f", {clipped(group.name, 30)}"
+        recall = [score for score in found.scores if score.method == group.name]
+        key = next((key for score in recall for key in score.metrics if key.endswith("_recall@1")), "")
         last = group.first.metrics[-1] if group.first.metrics else {}
-        key = next((key for key in last if key.startswith("online/knn")), "loss")
-        if key in last:
-            tiles.append(
-                _tile(f"{key}, {clipped(group.name, 30)}", number(last[key]), "at the last logged step; no score yet")
-            )
+        logged = next((key for key in last if key.startswith("online/knn")), "loss")
+        if key:
+            words = key.removesuffix("_recall@1").replace("_", " ")
+            chance = recall[0].metrics["chance_recall@1"]
+            tiles.append(_tile(f"Recall at 1{title}", f"{recall[0].metrics[key]:.3f}", f"{words}; chance {chance:.3f}"))
+        elif logged in last:
+            tiles.append(_tile(f"{logged}{title}", number(last[logged]), "last logged; the run has no score yet"))
+    return tiles
+
+
+def _scores(groups: Sequence[Group], found: Scored, part: Sequence[Score]) -> list[Html]:
+    metric = shown(part[0])[0]
+    table, budgets = summarise(part, metric), budgets_of(part)
+    main = "all" if "all" in budgets else budgets[-1]
+    how = f"{_PROTOCOLS.get(part[0].protocol, part[0].protocol)} on {part[0].input}"
+    title = NAMES.get(metric, metric)
+    others = [
+        f"{clipped(method, 24)} {table[method][main].mean:.3f}"
+        for method in baselines(part, groups)
+        if main in table[method]
+    ]
+    tiles = []
+    for group in groups[:_TILES]:
+        cells = table.get(group.name, {})
+        if main not in cells:
+            continue
+        cell = cells[main]
+        lines = [f"± {cell.sd:.3f} over {counted(cell.repeats, repeats_of(part))}"] if cell.repeats > 1 else []
+        lines.append(f"{how}, {main} labels")
+        lines += [f"{budget}: {cells[budget].mean:.3f}" for budget in budgets if budget != main and budget in cells][:2]
+        lines += others
+        words = title[0].upper() + title[1:] if len(groups) == 1 else f"{clipped(group.name, 30)}, {title}"
+        tiles.append(_tile(words, f"{cell.mean:.3f}" if abs(cell.mean) < 100 else f"{cell.mean:.1f}", lines))
     return tiles
 
 
@@ -103,20 +140,22 @@ def _facts(subjects: Sequence[Subject]) -> list[Html]:
         tiles.append(_tile("Rows", count(sum(sizes.values())), words))
     except UserError:
         tiles.append(_tile("Rows", "–", "the store is not here"))
-    failed = sum(not check.good for subject in subjects for check in checks(subject.metrics))
+    failed = sum(not check.good for subject in subjects for check in checks(subject.run.directory, subject.metrics))
     tiles.append(_tile("Health", "good" if not failed else counted(failed, "problem"), "checks below"))
     return tiles
 
 
-def _tile(what: str, value: str, more: str) -> Html:
-    return element("div", element("dt", what), element("dd", element("b", value), element("small", more)))
+def _tile(what: str, value: str, more: str | Sequence[str]) -> Html:
+    lines = [more] if isinstance(more, str) else more
+    small = [element("small", line) for line in lines]
+    return element("div", element("dt", what), element("dd", element("b", value), small))
 
 
 def _health(subjects: Sequence[Subject]) -> Html:
     """List the checks of one run; of several the failed ones, and how many passed."""
     lines = []
     for subject in subjects:
-        every = checks(subject.metrics)
+        every = checks(subject.run.directory, subject.metrics)
         whose = fragment(element("span", name(subject.name), ": ", class_="whose")) if len(subjects) > 1 else None
         shown = every if len(subjects) == 1 else [check for check in every if not check.good]
         lines += [_check(check.good, fragment(whose, check.sentence)) for check in shown]
