@@ -15,6 +15,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmcl_jax.errors import UserError
+from mmcl_jax.text import nearest
 
 Factory = Callable[..., Any]
 
@@ -45,7 +46,8 @@ class Registry:
         """Return the factory called `name`, or raise a `UserError` that names `path` and the choices."""
         if name not in self._factories:
             raise UserError(
-                f"{path or self.what}: there is no {self.what} {name!r}; choose from {_list(self.names())}."
+                f"{path or self.what}: there is no {self.what} {name!r}{nearest(name, self._factories)}; choose from "
+                f"{_list(self.names())}."
             )
         return self._factories[name]
 
@@ -64,7 +66,8 @@ class Registry:
         spec = {key: options.get(key, parameter.default) for key, parameter in parameters.items()}
         unknown = sorted(set(options) - set(parameters))
         if unknown:
-            raise UserError(f"{self.what} {name!r} has no option {unknown[0]!r}; it has {_list(parameters)}.")
+            hint = nearest(unknown[0], parameters)
+            raise UserError(f"{self.what} {name!r} has no option {unknown[0]!r}{hint}; it has {_list(parameters)}.")
         return ConfigDict({"name": name, **spec}, convert_dict=False)
 
     def complete(self, spec: ConfigDict) -> ConfigDict:
@@ -86,7 +89,8 @@ class Registry:
             if key == "name":
                 continue
             if key not in options:
-                raise UserError(f"{path}.{key}: {self.what} {spec.name!r} has no such option; it has {_list(options)}.")
+                hint = f"no such option{nearest(key, options)}"
+                raise UserError(f"{path}.{key}: {self.what} {spec.name!r} has {hint}; it has {_list(options)}.")
             if not _fits(value, hints[key]):
                 raise UserError(f"{path}.{key}: {value!r} is not of type {_type_name(hints[key])}.")
         accepted = inspect.signature(factory).parameters

@@ -1,6 +1,7 @@
 """Safe display of text from files and tables, in messages, on the terminal and on pages."""
 
 import csv
+import difflib
 import io
 import unicodedata
 from collections.abc import Iterable
@@ -25,6 +26,17 @@ def visible(text: object) -> str:
         repr(mark)[1:-1] if unicodedata.category(mark) in _INVISIBLE and mark not in _JOINERS else mark
         for mark in plain
     )
+
+
+def nearest(name: object, options: Iterable[object]) -> str:
+    """Return a question that names the option most like an unknown name, for the middle of a sentence; "" if none is.
+
+    >>> nearest("Reset18", ["resnet18", "cnn"]), nearest("cnm", ["resnet18"])
+    (" (did you mean 'resnet18'?)", '')
+    """
+    by_lower = {str(option).lower(): str(option) for option in options}
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
+    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
 
 
 def listed(names: Iterable[str], between: str = ", ") -> str:

@@ -10,14 +10,14 @@ import textwrap
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mmcl_jax import __version__
 from mmcl_jax.cli.disk import sentence_of
 from mmcl_jax.cli.output import Output, redirected
 from mmcl_jax.errors import UserError
 from mmcl_jax.signals import ends_at_sigterm
-from mmcl_jax.text import visible
+from mmcl_jax.text import nearest, visible
 
 COMMANDS = {
     "prepare": "make a store from a table and a folder of images",
@@ -146,7 +146,11 @@ def _parsed(words: list[str]) -> tuple[ModuleType, argparse.Namespace]:
         command = importlib.import_module(f"mmcl_jax.cli.commands.{words[0]}")
         command.add_arguments(parser.commands[words[0]])
     dotted = [word for word in words if word.startswith(tuple(DOTTED))]
-    options = parser.parse_args([word for word in words if word not in dotted])
+    options, unknown = parser.parse_known_args([word for word in words if word not in dotted])
+    if unknown:
+        sub = parser.commands[options.command]
+        hint = nearest(unknown[0].partition("=")[0], [*sub._option_string_actions, *DOTTED])
+        sub.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     for word in dotted:
         prefix = next(prefix for prefix in DOTTED if word.startswith(prefix))
         if options.command not in DOTTED[prefix]:
@@ -167,6 +171,12 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser with the parsers of its commands."""
 
     commands: dict[str, argparse.ArgumentParser]
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Suggest the nearest choice for a value that is no choice, or for an unknown command."""
+        if action.choices is not None and value not in action.choices:
+            known = f"{nearest(value, action.choices)}; choose from {', '.join(map(str, action.choices))}"
+            raise argparse.ArgumentError(action, f"invalid choice: {value!r}{known}")
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and the message, which may quote the arguments, and exit with status 2."""

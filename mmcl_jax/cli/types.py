@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from mmcl_jax.text import nearest
+
 
 def size(text: str) -> tuple[int, int]:
     """Read a size: `128`, or `16x15` (height x width)."""
@@ -66,7 +68,8 @@ def checkpoint(text: str) -> int | Literal["latest", "best"]:
     if text == "best":
         return "best"
     if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not latest, best or a step such as 2000")
+        hint = nearest(text, ("latest", "best"))
+        raise argparse.ArgumentTypeError(f"{text!r}{hint} is not latest, best or a step such as 2000")
     return int(text)
 
 

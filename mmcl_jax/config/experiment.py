@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.data.inputs import OPTIONS
 from mmcl_jax.data.samplers import SAMPLERS
 from mmcl_jax.encoders import ENCODERS, PROJECTORS
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check_name
 from mmcl_jax.objectives import TERMS
 from mmcl_jax.registry import Registry
 from mmcl_jax.training.optim.optimizer import OPTIMIZERS
@@ -52,7 +52,7 @@ def input(**options: Any) -> ConfigDict:
       UserError: an option does not exist.
     """
     for option in options:
-        check(option in OPTIONS, f"An input has no option {option!r}; its options are {', '.join(OPTIONS)}.")
+        check_name(option, OPTIONS.keys(), "An input has no option", "its options are")
     return ConfigDict({**OPTIONS, **options})
 
 

@@ -53,6 +53,14 @@ class Encoder(nnx.Module):
     out_features: int
     out_local_features: int = 0
 
+    @property
+    def embedded_columns(self) -> tuple[int, ...] | None:
+        """The column of the view of each index of axis 1 of what `embed` returns; None where they are the same.
+
+        Explanations sum the attributions of a column by it.
+        """
+        return None
+
     def embed(self, view: Any) -> Any:
         """Return the view as arrays of floats, which have gradients, and masks where rows have any."""
         raise NotImplementedError

@@ -35,6 +35,9 @@ else is shared: the choice of rows, the head, the groups of columns, and the fol
 Every number is finite or null. `Explanation.read` reads a folder, and `explanations_of(run)` lists those of a run.
 """
 
+from mmcl_jax.explain import ablation as ablation
+from mmcl_jax.explain import integrated_gradients as integrated_gradients
+from mmcl_jax.explain import loss as loss
 from mmcl_jax.explain.base import METHODS
 from mmcl_jax.explain.result import Explanation, explanations_of
 

@@ -1,9 +1,11 @@
 """The explanation of a run: the choice of inputs and rows, and a folder for every method and input."""
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from mmcl_jax.data.store import Store
@@ -15,6 +17,7 @@ from mmcl_jax.explain.base import BASELINES, COLUMN_KINDS, METHODS, REPLACEMENTS
 from mmcl_jax.explain.columns import Columns
 from mmcl_jax.explain.result import Explanation, write
 from mmcl_jax.files import atomic
+from mmcl_jax.training.runs.plain import from_plain, to_plain
 from mmcl_jax.training.runs.run import Run
 
 
@@ -48,6 +51,9 @@ def explain_run(
     """
     _check_options(options)
     source = Source("run", run) if head is None else head.source
+    source = dataclasses.replace(source, run=in_float32(source.run), _cache={})
+    if head is not None:
+        head = dataclasses.replace(head, source=source)
     check(
         source.kind != "raw",
         "--head: this head reads raw columns or pixels without an encoder, so its weights explain it; give a head of "
@@ -70,9 +76,18 @@ def explain_run(
         folder.mkdir(parents=True, exist_ok=True)
         with atomic(path) as partial:
             partial.mkdir()
-            write(subject, name, METHODS[name].explain(subject, partial), partial, made_by)
+            with jax.default_matmul_precision("highest"):
+                result = METHODS[name].explain(subject, partial)
+            write(subject, name, result, partial, made_by)
         explanations.append(Explanation.read(path))
     return explanations
+
+
+def in_float32(run: Run) -> Run:
+    """Return the run with the compute dtype float32: sums of bfloat16 gradients would not reach the tolerance."""
+    config = from_plain(to_plain(run.config))
+    config.dtype = "float32"
+    return dataclasses.replace(run, config=config)
 
 
 def _check_options(options: ExplainOptions) -> None:

@@ -10,7 +10,7 @@ from mmcl_jax.data.inputs import OPTIONS
 from mmcl_jax.data.table.encoding import MISSING_POLICIES, OUTSIDE_POLICIES
 from mmcl_jax.encoders import parse_key
 from mmcl_jax.encoders.fusions import check_fused, parts_of_views
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 from mmcl_jax.objectives.pairs import EXECUTIONS
 from mmcl_jax.training.optim.optimizer import OPTIMIZERS
 from mmcl_jax.training.optim.schedules import Schedule
@@ -101,11 +101,8 @@ def check_config(config: ConfigDict) -> None:
     check_fused(config)
     fusions = parts_of_views(config.views)
     for name, spec in config.views.items():
-        check(
-            name in fusions or spec.modality in config.inputs,
-            f"config.views.{name}.modality: {spec.modality!r} is not one of config.inputs, which are "
-            f"{', '.join(config.inputs) or 'none'}.",
-        )
+        if name not in fusions:
+            check_name(spec.modality, list(config.inputs), f"config.views.{name}.modality: there is no input")
         check(
             spec.modality in config.encoders,
             f"config.views.{name}.modality: config.encoders has no {spec.modality!r}; add it.",

@@ -8,7 +8,7 @@ from typing import Any
 from mmcl_jax.api.given import AnyPath, path_of, several
 from mmcl_jax.api.run_folders import STATES, read_run, run_folders
 from mmcl_jax.api.runs import SORTS, Runs
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 
 
 def runs(directory: AnyPath = Path("runs"), *, sort: str = "run", state: str | Iterable[str] = ()) -> Runs:
@@ -39,8 +39,8 @@ def runs(directory: AnyPath = Path("runs"), *, sort: str = "run", state: str | I
     check(folder.is_dir(), f"{folder} is no folder; give a folder with runs, such as runs.")
     check(os.access(folder, os.R_OK | os.X_OK), f"{folder} cannot be read; change its permissions.")
     states: tuple[Any, ...] = several(state)
-    check(sort in SORTS, f"--sort: there is no order {sort!r}; choose from {', '.join(SORTS)}.")
+    check_name(sort, SORTS.keys(), "--sort: there is no order")
     for name in states:
-        check(name in STATES, f"--state: there is no state {name!r}; choose from {', '.join(STATES)}.")
+        check_name(name, STATES, "--state: there is no state")
     rows = (read_run(path) for path in run_folders(folder))
     return Runs(folder, tuple(row for row in rows if not states or row.state in states)).sorted(sort)
