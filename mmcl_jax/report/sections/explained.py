@@ -4,12 +4,15 @@ import shlex
 from collections.abc import Sequence
 
 from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.protocols.kept import ABOUT, heads_of
+from mmcl_jax.explain import METHODS
+from mmcl_jax.explain.base import COLUMN_KINDS
 from mmcl_jax.explain.result import Explanation, explanations_of
 from mmcl_jax.page import charts
 from mmcl_jax.page.html import Child, Html, element, name, section, table
 from mmcl_jax.page.inline import picture
 from mmcl_jax.page.wording import clipped, counted, share
-from mmcl_jax.report.subject import Group, paragraph
+from mmcl_jax.report.subject import Group, Subject, paragraph
 
 _COLUMNS, _PICTURES = 20, 12
 _LARGEST = 2**20  # bytes of a picture
@@ -27,11 +30,26 @@ def explained(groups: Sequence[Group]) -> Html:
             found = explanations_of(run)
             parts += [_explanation(one, level, _is_old(one, group)) for one in found]
             if not found:
-                command = f"mmcl explain --run {shlex.quote(str(run.directory))}"
-                parts.append(paragraph("The run is not explained yet.", "This command ranks its columns:", command))
+                parts.append(paragraph("The run is not explained yet.", *_how(group.first)))
         except UserError as error:
             parts.append(paragraph(str(error)))
     return section("explained", "What mattered", *parts)
+
+
+def _how(subject: Subject) -> tuple[str, str]:
+    """Return a sentence and the command that explains a run: its columns, or else the pixels that a head looks at."""
+    run = subject.run
+    command = f"mmcl explain --run {shlex.quote(str(run.directory))}"
+    if any(spec.kind in COLUMN_KINDS for spec in run.inputs.specs.values()):
+        return "This command ranks its columns:", command
+    methods = [name for name, method in METHODS.items() if {"image", "volume"} & set(method.takes)]
+    heads = [path.parent for path in sorted(heads_of(run).glob(f"*/{ABOUT}"))]
+    if not methods:
+        return "It has no columns to rank.", ""
+    if METHODS[methods[0]].head == "needed" and not heads:
+        return "It has no columns to rank; pixels are explained for a head, which mmcl evaluate --keep keeps.", ""
+    head = f" --head {shlex.quote(str(heads[0]))}" if METHODS[methods[0]].head == "needed" else ""
+    return "This command shows the pixels that matter:", f"{command} --method {methods[0]}{head}"
 
 
 def _is_old(explanation: Explanation, group: Group) -> bool:
@@ -99,10 +117,12 @@ def _columns(one: Explanation, title: str) -> Html | None:
 
 
 def _pictures(one: Explanation) -> Html | None:
-    """Embed the pictures that are small enough, and name the folder of the others."""
+    """Embed the pictures that are small enough, and name the folder of the others; the page draws rankings itself."""
     shown: list[Html] = []
     left = 0
     for path, alternative in one.pictures.items():
+        if one.columns and path.stem == "ranking":
+            continue
         if len(shown) < _PICTURES and path.suffix == ".png" and path.stat().st_size <= _LARGEST:
             caption = element("figcaption", clipped(alternative, 120))
             shown.append(element("li", element("figure", picture(path.read_bytes(), alternative), caption)))

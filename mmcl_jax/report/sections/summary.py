@@ -97,7 +97,7 @@ def _results(groups: Sequence[Group], found: Scored) -> list[Html]:
             chance = recall[0].metrics["chance_recall@1"]
             tiles.append(_tile(f"Recall at 1{title}", f"{recall[0].metrics[key]:.3f}", f"{words}; chance {chance:.3f}"))
         elif logged in last:
-            tiles.append(_tile(f"{logged}{title}", number(last[logged]), "last logged; the run has no score yet"))
+            tiles.append(_tile(f"{logged}{title}", number(last[logged]), "at the last logged step; not evaluated yet"))
     return tiles
 
 
