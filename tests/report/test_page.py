@@ -263,7 +263,7 @@ def test_two_experiments_of_one_name_are_not_averaged(made: Made, tmp_path: Path
         (["--run", "RUN", "RUN"], "is named twice; name it once."),
         (["--run", "RUN", "OTHER"], "Say where the report of several runs goes, with --out FILE."),
         (["--run", "RUN", "--out", "."], "--out: . is a folder"),
-        (["--run", "RUN", "--colour", "prize"], "has no label or column 'prize'; it has model"),
+        (["--run", "RUN", "--colour", "prize"], "has no label or column 'prize' (did you mean 'price'?)"),
         (["--run", "RUN", "--results", "none.json"], "--results: none.json does not exist"),
         (["--run", "RUN", "--checkpoint", "77"], "has no checkpoint of step 77"),
         (["--run", "RUN", "--store", "nowhere"], "nowhere is not a store"),

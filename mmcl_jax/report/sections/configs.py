@@ -1,5 +1,6 @@
 """The section of configs: what the runs changed in the shipped experiment, and where they differ."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,52 +31,49 @@ def configs(subjects: Sequence[Subject], groups: Sequence[Group]) -> Html:
     return section("config", "Config", *parts)
 
 
-def shipped_name(config: ConfigDict) -> str | None:
-    """Return the name of the shipped experiment that a config is closest to, such as "mmcl/mmcl:dvm"; None without.
+@dataclasses.dataclass(frozen=True)
+class Shipped:
+    """The shipped experiment that a config is closest to: its name, its values, and the keys that differ."""
+
+    name: str
+    defaults: Mapping[str, Any]
+    changed: tuple[str, ...]
+
+
+def closest_shipped(config: ConfigDict) -> Shipped | None:
+    """Return the shipped experiment that a config comes from, such as "mmcl/mmcl:dvm"; None without one of its name.
 
     A run keeps its resolved config, not the name that it was loaded by: among the shipped experiments with the
     config's name it is the experiment with the fewest different keys.
     """
-    found = _closest(config)
-    return None if found is None else found[0]
-
-
-def _closest(config: ConfigDict) -> tuple[str, dict[str, Any]] | None:
-    values = _flat(config)
-    candidates = {}
+    values, candidates = _flat(config), []
     for candidate in experiments():
         stem, _, argument = candidate.partition(":")
         if Path(stem).name != config.name or (argument == "own") != bool(config.get("own")):
             continue
         data = OwnData(**config.own) if argument == "own" else None
-        candidates[candidate] = _flat(load(candidate, data=data))
-    # The longer name is the experiment itself; the shorter is another name of it.
-    ranked = sorted(candidates, key=lambda key: (len(_different(values, candidates[key])), -len(key)))
-    return (ranked[0], candidates[ranked[0]]) if ranked else None
+        defaults = _flat(load(candidate, data=data))
+        changed = sorted(
+            key for key in values.keys() | defaults.keys() if values.get(key, _ABSENT) != defaults.get(key, _ABSENT)
+        )
+        candidates.append(Shipped(candidate, defaults, tuple(changed)))
+    # Of two names of one experiment the longer is that of its file; the shorter is an alias.
+    return min(candidates, key=lambda one: (len(one.changed), -len(one.name)), default=None)
 
 
 def _against_shipped(group: Group) -> Html:
     config = group.first.run.config
-    found = _closest(config)
-    if found is None:
-        return paragraph(
-            f"{clipped(group.name)} is no experiment of the package, so it has no defaults to compare with.",
-            kind="calm",
-        )
-    shipped, defaults = found
-    values = _flat(config)
-    changed = _different(values, defaults)
-    if not changed:
-        return element(
-            "p",
-            name(group.name),
-            " is the shipped experiment ",
-            element("code", shipped),
-            ", unchanged.",
-            class_="lead",
-        )
-    rows = [(name(key), _text(values.get(key, _ABSENT)), _text(defaults.get(key, _ABSENT))) for key in changed]
-    caption = f"{clipped(group.name)}: {counted(len(changed), 'key')} changed from {shipped}"
+    shipped = closest_shipped(config)
+    title = clipped(group.name)
+    if shipped is None:
+        words = f"{title} is no experiment of the package, so it has no defaults to compare with."
+        return paragraph(words, kind="calm")
+    if not shipped.changed:
+        code = element("code", shipped.name)
+        return element("p", title, " is the shipped experiment ", code, ", unchanged.", class_="lead")
+    values, defaults = _flat(config), shipped.defaults
+    rows = [(name(key), _text(values.get(key, _ABSENT)), _text(defaults.get(key, _ABSENT))) for key in shipped.changed]
+    caption = f"{title}: {counted(len(rows), 'key')} changed from {shipped.name}"
     return table(caption, ["Key", "This run", "Default"], rows, captioned=True)
 
 
@@ -99,10 +97,6 @@ def _flat(config: ConfigDict) -> dict[str, Any]:
     return {
         key: value for key, value in flat.items() if key not in ("data", "name", "own") and not key.startswith("own.")
     }
-
-
-def _different(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    return sorted(key for key in first.keys() | second.keys() if first.get(key, _ABSENT) != second.get(key, _ABSENT))
 
 
 def _fold(subject: Subject) -> str:

@@ -44,19 +44,26 @@ def lines_of(key: str, groups: Sequence[Group], *, dash: int = 0, words: str = "
             points = [(line["step"], line[key]) for line in subject.metrics if key in line]
             if points:
                 steps, values = zip(*points, strict=True)
-                lines.append(Line(_named(subject, groups, words), steps, values, colour, dash))
+                # Colours tell runs apart or, on the page of one run, its metrics.
+                lines.append(
+                    Line(_named(subject, groups, words), steps, values, dash if alone(groups) else colour, dash)
+                )
     return lines
 
 
 def _named(subject: Subject, groups: Sequence[Group], words: str) -> str:
-    alone = sum(len(group.subjects) for group in groups) == 1
-    return words or subject.name if alone else " · ".join(filter(None, [subject.name, words]))
+    return words or subject.name if alone(groups) else " · ".join(filter(None, [subject.name, words]))
+
+
+def alone(groups: Sequence[Group]) -> bool:
+    """Return whether the page shows a single run."""
+    return sum(len(group.subjects) for group in groups) == 1
 
 
 def _chart(heading: str, takes: Callable[[str], bool], groups: Sequence[Group]) -> Html | None:
     keys = [key for key in logged(groups) if takes(key)]
-    alone = len(keys) == 1
-    lines = [lines_of(key, groups, dash=dash, words="" if alone else _short(key)) for dash, key in enumerate(keys)]
+    single = len(keys) == 1
+    lines = [lines_of(key, groups, dash=dash, words="" if single else _short(key)) for dash, key in enumerate(keys)]
     return line_chart(heading, list(itertools.chain.from_iterable(lines)), x="step")
 
 
@@ -71,10 +78,8 @@ def _short(key: str) -> str:
 
 
 def _is_term(key: str) -> bool:
-    """Return whether a metric is the loss of a term: the names of terms hold no suffix after the compared views."""
-    known = ("online/", "deviation/", "rank/", "validation/")
-    plain = ("loss", "step", "seconds", "skipped", "learning_rate", "gradient_norm")
-    return key not in plain and not key.startswith(known) and "/top1" not in key
+    """Return whether a metric is the loss of a term, `TERM/VIEWS`; its other metrics have a further name behind."""
+    return key.count("/") == 1 and not key.startswith(("online/", "deviation/", "rank/", "validation/"))
 
 
 def _terms(groups: Sequence[Group]) -> int:

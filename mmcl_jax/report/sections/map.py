@@ -7,7 +7,7 @@ import numpy as np
 from openTSNE import TSNE
 
 from mmcl_jax.data.store import Store
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.page.charts import SERIES
 from mmcl_jax.page.html import Html, element, name, section
 from mmcl_jax.page.wording import clipped, count, number
@@ -33,7 +33,7 @@ def embedding_map(groups: Sequence[Group], colour: str | None) -> Html:
     for group in groups:
         subject = group.first
         for modality in subject.modalities()[:_MODALITIES]:
-            heading = f"{clipped(group.name)}: {modality}" if len(groups) > 1 else modality.capitalize()
+            heading = f"{clipped(group.name)}: {modality}" if len(groups) > 1 else f"By the encoder of {modality}"
             try:
                 parts.append(_map(subject, modality, heading, colour))
             except UserError as error:
@@ -178,10 +178,8 @@ def column_of(store: Store, name: str | None) -> tuple[str, int] | None:
             if column.name == name:
                 return key, index
     names = [column.name for entry in tables.values() for column in entry.columns]
-    raise UserError(
-        f"--colour: the store {store.directory} has no label or column {name!r}; it has "
-        f"{', '.join(names[:20]) or 'none'}{', ...' if len(names) > 20 else ''}."
-    )
+    check_name(name, names, f"--colour: the store {store.directory} has no label or column", "it has")
+    return None
 
 
 def _mark(code: int, texts: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from mmcl_jax.evaluation.results.summary import NAMES, Grid, grids, shown
 from mmcl_jax.page.html import Html, element, folded, name, section, table
 from mmcl_jax.page.wording import clipped, counted
 from mmcl_jax.report.scored import Scored
-from mmcl_jax.report.sections.configs import shipped_name
+from mmcl_jax.report.sections.configs import closest_shipped
 from mmcl_jax.report.subject import Group, how_to_evaluate, paragraph
 from mmcl_jax.reproduce.published import TARGETS
 from mmcl_jax.reproduce.tables import TABLES
@@ -70,12 +70,14 @@ def _each(scores: Sequence[Score]) -> Html:
 
 
 def _published(group: Group) -> Html | None:
-    """Return the published numbers of a paper's method; None for another experiment."""
-    config = shipped_name(group.first.run.config) or ""
+    """Return the published numbers of a paper's method; None for another experiment, or with other inputs or terms."""
+    found = closest_shipped(group.first.run.config)
+    if found is None or any(key.startswith(("objective", "inputs", "views")) for key in found.changed):
+        return None
     rows = []
     for paper in TABLES.values():
         for row in paper.rows:
-            if row.config != config.partition(":")[0] or row.overrides:
+            if row.config != found.name.partition(":")[0] or row.overrides:
                 continue
             for target, numbers in row.published.items():
                 cells = [str(numbers[key]) if key in numbers else "–" for key in ("frozen", "trainable")]

@@ -6,8 +6,8 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.results.summary import NAMES, budgets_of, paired, repeats_of, shown, summarise
 from mmcl_jax.page.html import Child, Html, element, fragment, name
-from mmcl_jax.page.wording import clipped, count, counted, number
-from mmcl_jax.report.health import checks
+from mmcl_jax.page.wording import LOWER_IS_BETTER, clipped, count, counted, number
+from mmcl_jax.report.health import Check, checks
 from mmcl_jax.report.pictures import StoreRows
 from mmcl_jax.report.scored import Scored, baselines
 from mmcl_jax.report.sections.data import different, source_of
@@ -30,7 +30,7 @@ def title_of(groups: Sequence[Group]) -> str:
 def summary(subjects: Sequence[Subject], groups: Sequence[Group], found: Scored) -> Html:
     """Return the content of the header."""
     what = "Run report" if len(subjects) == 1 else f"Comparison of {len(subjects)} runs"
-    mixed = different(subjects)
+    mixed, beside = different(subjects), _beside_baselines(groups, found)
     return fragment(
         element("p", what, class_="eyebrow"),
         element("h1", name(title_of(groups), 120)),
@@ -38,8 +38,8 @@ def summary(subjects: Sequence[Subject], groups: Sequence[Group], found: Scored)
         _difference(groups, found),
         paragraph(mixed) if mixed else None,
         _strip(subjects[0]),
-        element("dl", [*_results(groups, found), *_facts(subjects)], class_="tiles"),
-        _health(subjects),
+        element("dl", [*_results(groups, found), *_facts(subjects), _health_tile(subjects, beside)], class_="tiles"),
+        _health(subjects, beside),
     )
 
 
@@ -104,7 +104,7 @@ def _results(groups: Sequence[Group], found: Scored) -> list[Html]:
 def _scores(groups: Sequence[Group], found: Scored, part: Sequence[Score]) -> list[Html]:
     metric = shown(part[0])[0]
     table, budgets = summarise(part, metric), budgets_of(part)
-    main = "all" if "all" in budgets else budgets[-1]
+    main = _main(part)
     how = f"{_PROTOCOLS.get(part[0].protocol, part[0].protocol)} on {part[0].input}"
     title = NAMES.get(metric, metric)
     others = [
@@ -140,9 +140,41 @@ def _facts(subjects: Sequence[Subject]) -> list[Html]:
         tiles.append(_tile("Rows", count(sum(sizes.values())), words))
     except UserError:
         tiles.append(_tile("Rows", "–", "the store is not here"))
-    failed = sum(not check.good for subject in subjects for check in checks(subject.run.directory, subject.metrics))
-    tiles.append(_tile("Health", "good" if not failed else counted(failed, "problem"), "checks below"))
     return tiles
+
+
+def _health_tile(subjects: Sequence[Subject], beside: Sequence[tuple[str, Check]]) -> Html:
+    every = [check for subject in subjects for check in checks(subject.run.directory, subject.metrics)]
+    failed = sum(not check.good for check in [*every, *(check for _, check in beside)])
+    return _tile("Health", "good" if not failed else counted(failed, "problem"), "checks below")
+
+
+def _beside_baselines(groups: Sequence[Group], found: Scored) -> list[tuple[str, Check]]:
+    """Return whether the headline score of each experiment is above those of the baselines, by its name."""
+    part = found.part()
+    if not part:
+        return []
+    metric = shown(part[0])[0]
+    table, main = summarise(part, metric), _main(part)
+    means = {method: cells[main].mean for method, cells in table.items() if main in cells}
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    found_checks = []
+    for group in groups:
+        others = {method: means[method] for method in baselines(part, groups) if method in means}
+        if group.name not in means or not others:
+            continue
+        better = [method for method, mean in others.items() if sign * mean >= sign * means[group.name]]
+        listed = " and ".join(f"{clipped(method, 24)} ({others[method]:.3f})" for method in better or others)
+        words = f"With {main} labels, {NAMES.get(metric, metric)} is {means[group.name]:.3f},"
+        words += f" no better than {listed}." if better else f" better than {listed}."
+        found_checks.append((group.name, Check(not better, words)))
+    return found_checks
+
+
+def _main(part: Sequence[Score]) -> str:
+    """Return the label budget of the headline: all labels if they were used."""
+    budgets = budgets_of(part)
+    return "all" if "all" in budgets else budgets[-1]
 
 
 def _tile(what: str, value: str, more: str | Sequence[str]) -> Html:
@@ -151,9 +183,16 @@ def _tile(what: str, value: str, more: str | Sequence[str]) -> Html:
     return element("div", element("dt", what), element("dd", element("b", value), small))
 
 
-def _health(subjects: Sequence[Subject]) -> Html:
+def _health(subjects: Sequence[Subject], beside: Sequence[tuple[str, Check]]) -> Html:
     """List the checks of one run; of several the failed ones, and how many passed."""
-    lines = []
+    several = len(beside) > 1
+    lines = [
+        _check(
+            check.good,
+            fragment(element("span", name(whose), ": ", class_="whose") if several else None, check.sentence),
+        )
+        for whose, check in sorted(beside, key=lambda pair: pair[1].good)
+    ]
     for subject in subjects:
         every = checks(subject.run.directory, subject.metrics)
         whose = fragment(element("span", name(subject.name), ": ", class_="whose")) if len(subjects) > 1 else None
