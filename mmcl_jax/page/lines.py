@@ -1,7 +1,6 @@
 """Line charts as inline SVG, with a legend that names every line and its last value."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -85,11 +84,11 @@ def line_chart(heading: str, lines: Sequence[Line], *, x: str, level: str = "h3"
         return _TOP + (_HEIGHT - _BOTTOM - _TOP) * (high - value) / (high - low)
 
     parts: list[Child] = []
-    for value in _marks(low, high):
+    for value, text in _marks(low, high):
         parts.append(element("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=down(value), y2=down(value), class_="rule"))
-        parts.append(element("text", _short(value), x=_LEFT - 7, y=down(value) + 4, text_anchor="end"))
-    across_marks = _marks(left, right) if right > left else [left]
-    parts.append([element("text", _short(v), x=across(v), y=_HEIGHT - 8, text_anchor="middle") for v in across_marks])
+        parts.append(element("text", text, x=_LEFT - 7, y=down(value) + 4, text_anchor="end"))
+    for value, text in _marks(left, right):
+        parts.append(element("text", text, x=across(value), y=_HEIGHT - 8, text_anchor="middle"))
     for line, points in reversed(drawn):
         colour = line.colour % SERIES
         if len(points) == 1:
@@ -119,14 +118,18 @@ def _key(line: Line, points: np.ndarray) -> Html:
     return element("li", sample, element("span", named(line.name, 60), f" {number(float(points[-1, 1]))}"))
 
 
-def _marks(low: float, high: float) -> list[float]:
-    """Return round values between two ends."""
+def _marks(low: float, high: float) -> list[tuple[float, str]]:
+    """Return round values between two ends, with as many digits as tell them apart."""
+    if not high > low:
+        return [(low, f"{low:g}")]
     ticks = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-    margin = 1e-9 * (high - low)
-    return [float(tick) for tick in ticks if low - margin <= tick <= high + margin]
+    step, margin = float(ticks[1] - ticks[0]), 1e-9 * (high - low)
+    digits = next((n for n in range(12) if abs(round(step, n) - step) < 1e-6 * step), 12)
+    inside = [float(tick) for tick in ticks if low - margin <= tick <= high + margin]
+    return [(tick, _written(tick, step, digits)) for tick in inside]
 
 
-def _short(value: float) -> str:
-    """Return the text of a mark, such as "20k"."""
-    value = 0.0 if math.isclose(value, 0, abs_tol=1e-12) else value
-    return f"{value / 1000:g}k" if 10_000 <= abs(value) < 1e6 else f"{value:.3g}" if abs(value) < 1000 else f"{value:g}"
+def _written(tick: float, step: float, digits: int) -> str:
+    if step >= 1000:
+        return f"{tick / 1000:g}k"
+    return f"{tick:.3g}" if 0 < abs(tick) < 1e-3 else f"{tick:z.{digits}f}"

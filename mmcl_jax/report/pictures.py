@@ -16,6 +16,7 @@ from mmcl_jax.prepare.card.glance import grey_or_colour
 
 _SIDE = 112  # pixels of the longer side of a picture
 _PLAIN = 64  # images of at most this side are drawn as squares: smoothing would hide how few pixels they have
+_SPACE = "\u2581"
 _TEXT = 140  # characters of a text
 
 
@@ -75,7 +76,10 @@ class StoreRows:
         if self._vocabulary is None:
             self._vocabulary = self._store.names(self._text)
         tokens = [int(token) for token in np.asarray(self._rows[self._text][row])[:, 0] if token >= 0]
-        return clipped(" ".join(self._vocabulary[token] for token in tokens if token < len(self._vocabulary)), _TEXT)
+        pieces = [self._vocabulary[token] for token in tokens if token < len(self._vocabulary)]
+        spaced = any(piece.startswith(_SPACE) for piece in pieces)  # as SentencePiece writes the beginning of a word
+        text = "".join(pieces).replace(_SPACE, " ") if spaced else " ".join(pieces).replace(" ##", "")
+        return clipped(text.strip(), _TEXT)
 
     def picture(self, row: int, alternative: str) -> Html | None:
         """Return the image of a row, the first of several, or the middle slice of its volume; None without."""

@@ -19,6 +19,7 @@ from mmcl_jax.evaluation.sources.features import What, frozen_encoder
 from mmcl_jax.evaluation.sources.masks import masks_of
 from mmcl_jax.evaluation.sources.pairs import compared
 from mmcl_jax.evaluation.sources.source import Source
+from mmcl_jax.files import reading
 from mmcl_jax.page.html import Html, element, fragment
 from mmcl_jax.page.wording import counted
 from mmcl_jax.training.runs.plain import to_plain
@@ -45,8 +46,20 @@ class Subject:
 
     @functools.cached_property
     def metrics(self) -> list[dict[str, float]]:
-        """The logged steps; see `Run.metrics`."""
-        return self.run.metrics()
+        """The logged steps; see `Run.metrics`.
+
+        Raises:
+          UserError: the log is damaged.
+        """
+        path = self.run.directory / "metrics.jsonl"
+        with reading(path, "put a copy of it back, or move it away"):
+            logged = self.run.metrics()
+            for line in logged:
+                if not {"step", "seconds"} <= line.keys():
+                    raise ValueError("a line has no step or no seconds")
+                if not all(isinstance(value, int | float) for value in line.values()):
+                    raise ValueError("a line has a value that is no number")
+        return logged
 
     @functools.cached_property
     def store(self) -> Store:

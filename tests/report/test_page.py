@@ -296,6 +296,18 @@ def test_damaged_parts_are_said_and_the_rest_is_shown(made: Made, page: str, tmp
     assert "Linear probe on images" in damaged
 
 
+@pytest.mark.parametrize(
+    "line", ['{"step": 1', '{"step": 1, "loss": 2.0}', "[1]", '{"step": 1, "seconds": 1, "loss": "low"}']
+)
+def test_a_damaged_log_is_one_sentence(made: Made, line: str, tmp_path: Path) -> None:
+    shutil.copytree(made.run.directory, tmp_path / "run", ignore=shutil.ignore_patterns("heads", "checkpoints"))
+    (tmp_path / "run" / "metrics.jsonl").write_text(f"{line}\n")
+    with pytest.raises(mj.UserError, match=r"metrics\.jsonl is damaged \(.*\); put a copy of it back, or move it away"):
+        mj.report(tmp_path / "run", out=tmp_path / "page.html")
+    (tmp_path / "run" / "metrics.jsonl").unlink()  # the remedy
+    assert "No step is logged yet" in mj.report(tmp_path / "run", out=tmp_path / "page.html").path.read_text()
+
+
 def test_what_the_command_returns(made: Made, tmp_path: Path) -> None:
     written = Report(tmp_path / "a page.html", (made.run.directory,), 3)
     (tmp_path / "a page.html").write_text(f"<p>{EVIL}</p>")

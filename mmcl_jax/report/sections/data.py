@@ -3,9 +3,11 @@
 import json
 from collections.abc import Sequence
 
+from mmcl_jax.data.format.checked import ANEW
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
+from mmcl_jax.files import reading
 from mmcl_jax.page import charts
 from mmcl_jax.page.html import Child, Html, element, name, section, table
 from mmcl_jax.page.wording import count, counted
@@ -52,9 +54,11 @@ def _store(store: Store) -> Html:
         missing = "not in every row" if entry.optional else "in every row"
         rows.append([name(entry_name, 40), f"{entry.kind}, {entry.role}", name(words, 160), missing])
     sizes = list(store.sizes.items())
-    warnings = store.warnings
+    with reading(store.directory / "findings.json", ANEW):
+        warnings = [str(line) for line in store.warnings]
     card = store.directory / "card.html"
-    lines = (store.directory / "quarantine.jsonl").read_text().splitlines()
+    with reading(store.directory / "quarantine.jsonl", ANEW):
+        lines = (store.directory / "quarantine.jsonl").read_text().splitlines()
     left_out = f"; {counted(len(lines), 'row')} left out in quarantine" if lines else ""
     folds = f"; {counted(len(store.folds), 'fold')}" if store.folds else ""
     return element(

@@ -63,7 +63,7 @@ def _alignment(groups: Sequence[Group]) -> Html | None:
     note = (
         "Alignment is the mean squared distance of a row's own pair, 0 to 4, lower is better; uniformity is the "
         "logarithm of the mean of exp(-2 d²) over pairs of rows, 0 when they coincide and about -4 at best (Wang and "
-        "Isola, ICML 2020). Of plain views of rows that no model was trained on."
+        "Isola, ICML 2020). Of plain views of the rows that the map shows."
     )
     caption = "Alignment and uniformity"
     return element(

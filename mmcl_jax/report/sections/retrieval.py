@@ -71,9 +71,7 @@ def _shown(
 ) -> Html:
     """Return the examples of one direction; `queries` and `candidates` `[n, d]` are of the same `rows`."""
     within = query == candidate
-    inputs = subject.source.inputs_of([parse_key(candidate).modality, parse_key(query).modality])
-    prefer = [subject.source.spec(one).of for one in inputs]
-    shown = StoreRows(subject.store, subject.split, subject.run.inputs.fold, prefer)
+    asked, shown = (_rows_of(subject, key) for key in (query, candidate))
     chosen = np.sort(np.random.default_rng(1).permutation(len(rows))[:_QUERIES])
     wanted = min(_NEAREST + within, len(rows))
     cosines, indices = nearest(candidates, queries[chosen], wanted)
@@ -87,10 +85,10 @@ def _shown(
         found = [
             (int(i), float(c)) for i, c in zip(indices[at], cosines[at], strict=True) if not within or i != position
         ]
-        cells = [_row(shown, int(rows[position]), "query", "Query", query in tables)]
+        cells = [_row(asked, int(rows[position]), "query", "Query", query in tables)]
         for rank, (index, cosine) in enumerate(found[:_NEAREST], start=1):
             hit = index == position
-            words = f"{rank}. {cosine:.2f}" + (", own row" if hit else "")
+            words = f"{rank}. {cosine:z.2f}" + (", own row" if hit else "")
             cells.append(_row(shown, int(rows[index]), "hit" if hit else "near", words, candidate in tables))
         note = "" if own is None else f"own row: rank {count(int(own[position]))} of {count(len(rows))}"
         lines.append(element("li", element("ul", cells, class_="strip-of"), element("p", note, class_="calm")))
@@ -104,6 +102,13 @@ def _shown(
     return element(
         "div", element(level, heading), element("p", words, class_="calm"), element("ul", lines, class_="examples")
     )
+
+
+def _rows_of(subject: Subject, key: str) -> StoreRows:
+    """Return the rows as one side of a pair shows them: with the picture of its own input where that has pictures."""
+    inputs = subject.source.inputs_of([parse_key(key).modality])
+    prefer = [subject.source.spec(one).of for one in inputs]
+    return StoreRows(subject.store, subject.split, subject.run.inputs.fold, prefer)
 
 
 def _row(shown: StoreRows, row: int, kind: str, words: str, is_table: bool) -> Html:

@@ -72,7 +72,7 @@ def _difference(groups: Sequence[Group], found: Scored) -> Html | None:
         cell, wins = paired(part, names[0], names[1], budget, metric)
         if cell.repeats:
             won = f", above 0 at {wins} of {counted(cell.repeats, repeats_of(part))}" if cell.repeats > 1 else ""
-            words.append(f"{cell.mean:+.3f} with {budget} labels{won}")
+            words.append(f"{cell.mean:+.3f} (labels: {budget}{won})")
     how = f"{_PROTOCOLS.get(part[0].protocol, part[0].protocol)} on {part[0].input}"
     sentence = f" in {NAMES.get(metric, metric)} ({how}): {'; '.join(words)}."
     return (
@@ -107,11 +107,6 @@ def _scores(groups: Sequence[Group], found: Scored, part: Sequence[Score]) -> li
     main = _main(part)
     how = f"{_PROTOCOLS.get(part[0].protocol, part[0].protocol)} on {part[0].input}"
     title = NAMES.get(metric, metric)
-    others = [
-        f"{clipped(method, 24)} {table[method][main].mean:.3f}"
-        for method in baselines(part, groups)
-        if main in table[method]
-    ]
     tiles = []
     for group in groups[:_TILES]:
         cells = table.get(group.name, {})
@@ -121,7 +116,6 @@ def _scores(groups: Sequence[Group], found: Scored, part: Sequence[Score]) -> li
         lines = [f"± {cell.sd:.3f} over {counted(cell.repeats, repeats_of(part))}"] if cell.repeats > 1 else []
         lines.append(f"{how}, {main} labels")
         lines += [f"{budget}: {cells[budget].mean:.3f}" for budget in budgets if budget != main and budget in cells][:2]
-        lines += others
         words = title[0].upper() + title[1:] if len(groups) == 1 else f"{clipped(group.name, 30)}, {title}"
         tiles.append(_tile(words, f"{cell.mean:.3f}" if abs(cell.mean) < 100 else f"{cell.mean:.1f}", lines))
     return tiles
