@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax.api.commands.prepare import prepare as prepare
     from mmcl_jax.api.commands.pretrain import pretrain as pretrain
     from mmcl_jax.api.commands.quickstart import quickstart as quickstart
+    from mmcl_jax.api.commands.report import report as report
     from mmcl_jax.api.commands.reproduce import reproduce as reproduce
     from mmcl_jax.api.commands.runs import runs as runs
     from mmcl_jax.api.commands.upgrade import upgrade as upgrade

@@ -89,7 +89,7 @@ def command_of(function: Callable[..., object], given: Mapping[str, Any], *, bar
             continue
         texts = [str(getattr(one, "directory", one)) for one in several(value)]
         words += [] if name in bare else [f"--{name.replace('_', '-')}"]
-        words += [] if value is True else texts if name == "run" else [listed(texts, ",")]
+        words += [] if value is True else texts if name in ("run", "results") else [listed(texts, ",")]
     return shlex.join(words)
 
 
