@@ -3,6 +3,7 @@
 import argparse
 import importlib
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -34,11 +35,14 @@ def main() -> None:
         jax.config.update("jax_num_cpu_devices", 8)
     size = options.size or ("small" if jax.default_backend() == "cpu" else "full")
     benchmark = importlib.import_module(f"benchmarks.{options.name}")
-    rows = benchmark.run(size)
-    record.show(options.name, benchmark.brief(rows))
     where = jax.devices()[0].device_kind.lower().replace(" ", "-")
     suffix = f"jax{jax.__version__}" if options.name == "compiled" else size
-    print(record.save(f"{options.name}-{where}-{suffix}", rows, options.out))
+    rows: list[dict[str, Any]] = []
+    for row in benchmark.run(size):  # saved one by one, so that a lease that ends early has cost nothing
+        rows.append(row)
+        path = record.save(f"{options.name}-{where}-{suffix}", rows, options.out)
+    record.show(options.name, benchmark.brief(rows))
+    print(path)
 
 
 if __name__ == "__main__":
