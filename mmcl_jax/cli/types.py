@@ -73,6 +73,14 @@ def checkpoint(text: str) -> int | Literal["latest", "best"]:
     return int(text)
 
 
+def positive(text: str) -> float:
+    """Read a number above 0."""
+    numbers = _numbers(text)
+    if len(numbers) != 1 or not 0 < numbers[0] < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, such as 0.01")
+    return numbers[0]
+
+
 def counts(text: str) -> tuple[int, ...]:
     """Read comma-separated positive integers."""
     parts = text.split(",")

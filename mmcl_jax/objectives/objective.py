@@ -49,7 +49,7 @@ class Objective:
 
     def __init__(
         self,
-        terms: Sequence[Term],
+        terms: Sequence[Term] | Mapping[str, Term],
         modalities: Mapping[str, str],
         *,
         parts: Mapping[str, tuple[str, ...]] | None = None,
@@ -58,9 +58,12 @@ class Objective:
     ) -> None:
         """Take the terms, the views' modalities and parts, the execution of pairs, and the normalisation of the sum.
 
+        Terms in a mapping keep their keys, by which the train state has their layers and learned scalars.
         With `normalise="present"` the loss is the weighted mean over the terms that have a complete row in the batch.
         """
-        self.terms = {f"term_{index}": term for index, term in enumerate(terms)}
+        if not isinstance(terms, Mapping):
+            terms = {f"term_{index}": term for index, term in enumerate(terms)}
+        self.terms = dict(terms)
         self.modalities, self.parts, self.normalise = dict(modalities), dict(parts or {}), normalise
         self.execution = execution or Execution()
         self.names: dict[str, str] = {}
