@@ -11,9 +11,6 @@ import yaml
 from safetensors.numpy import load_file, save_file
 
 import mmcl_jax as mj
-from mmcl_jax.cli.main import main
-from mmcl_jax.config import load
-from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import ENCODERS
 from mmcl_jax.errors import UserError
 from mmcl_jax.export import folder, weights
@@ -21,21 +18,7 @@ from mmcl_jax.export.card import strict
 from mmcl_jax.export.readme import escaped, readme_of
 from mmcl_jax.files import damage
 from mmcl_jax.training.runs.run import Run
-from tests.export.untrained import STEP, untrained_run
-
-
-@pytest.fixture(scope="module")
-def digits_run(digits_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The encoders of the quickstart, with averages of the weights beside the last weights."""
-    config = load("digits_mmcl", [f"data={digits_store.directory}", "average.kind=ema", "encoders.table.hidden=8"])
-    return untrained_run(config, digits_store, tmp_path_factory.mktemp("runs") / "digits")
-
-
-@pytest.fixture(scope="module")
-def release(digits_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("release") / "release"
-    assert main(["export", "--run", str(digits_run.directory), "--format", "safetensors,orbax", "--out", str(out)]) == 0
-    return out
+from tests.export.untrained import STEP
 
 
 def card_of(path: Path) -> dict[str, Any]:
