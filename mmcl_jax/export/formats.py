@@ -27,6 +27,8 @@ from mmcl_jax.export.release import Release
 FORMATS = {
     "safetensors": "mmcl_jax.export.weights",
     "orbax": "mmcl_jax.export.parameters",
+    "stablehlo": "mmcl_jax.export.programs.stablehlo",
+    "onnx": "mmcl_jax.export.programs.onnx_file",
 }
 
 
