@@ -18,6 +18,7 @@ from mmcl_jax.export import folder, weights
 from mmcl_jax.export.card import strict
 from mmcl_jax.export.readme import escaped, readme_of
 from mmcl_jax.files import damage
+from mmcl_jax.lock import locked
 from mmcl_jax.training.runs.run import Run
 from tests.export.untrained import STEP
 
@@ -166,6 +167,13 @@ def test_an_encoder_without_a_form_in_pytorch_is_refused(
         mj.export(digits_run, out=tmp_path / "out")
     assert mj.export(digits_run, out=tmp_path / "out", format="orbax").files == ("orbax",)  # the remedy
     assert mj.export(digits_run, out=tmp_path / "other", input="table").files[0] == "model.safetensors"
+
+
+def test_two_exports_to_one_folder_do_not_mix(digits_run: Run, tmp_path: Path) -> None:
+    with locked(tmp_path / ".out.lock", what="exports"), pytest.raises(UserError, match=r"exports to .*; wait until"):
+        mj.export(digits_run, out=tmp_path / "out", input="table")
+    mj.export(digits_run, out=tmp_path / "out", input="table")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_failure_while_writing_leaves_nothing(
