@@ -16,9 +16,9 @@ from mmcl_jax.text import nearest
 
 OTHER = "other"
 # Wong's palette, which colour-blind readers can tell apart. The paper's figures 3 and 4 draw morphometric columns in
-# orange and all others in blue, so the first group is orange, and columns without a group are blue.
-_COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
-_OTHER_COLOUR, _LATER_COLOUR = "#0072B2", "#999999"
+# orange and all others in blue, so a first group is orange, and a second, or columns without a group, are blue.
+_COLOURS = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+_GREY = "#999999"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Columns:
 
     @property
     def colours(self) -> dict[str, str]:
-        """The colour of each group, in the order of the first columns; groups after the seventh are grey."""
+        """The colour of each group, in the order of the first columns; later groups than the seventh are grey."""
         named = [group for group in dict.fromkeys(self.groups) if group != OTHER]
-        colours = {group: _COLOURS[index] if index < 7 else _LATER_COLOUR for index, group in enumerate(named)}
-        return colours | ({OTHER: _OTHER_COLOUR} if OTHER in self.groups else {})
+        colours = {group: _COLOURS[index] if index < len(_COLOURS) else _GREY for index, group in enumerate(named)}
+        return colours | ({OTHER: _COLOURS[1] if len(named) < 2 else _GREY} if OTHER in self.groups else {})
 
     def members(self, group: str) -> np.ndarray:
         """Return the indices of the columns of a group."""
