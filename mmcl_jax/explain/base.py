@@ -16,6 +16,7 @@ from mmcl_jax.explain.columns import Columns
 
 BASELINES = ("zero", "mean")
 REPLACEMENTS = ("mean", "zero", "permuted")
+INTERPOLATIONS = ("bilinear", "nearest")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,8 @@ class ExplainOptions:
     term: str | None = None
     temperature: float | None = None
     top: int = 20
+    layer: int = -1
+    interpolation: str = "bilinear"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

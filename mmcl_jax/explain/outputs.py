@@ -115,6 +115,34 @@ class OneOutput:
         return self.function(arrays, row, context)[context["chosen"]]
 
 
+class OtherFeatures:
+    """The features of rows that a head reads beside those of the explained input."""
+
+    def __init__(self, subject: Subject, model: Model, *, batch_size: int) -> None:
+        """Compile nothing yet; `batch_size` rows are encoded at a time."""
+        self._subject, self._model, run = subject, model, subject.source.run
+        self._depends = tuple(name for name in subject.reads if subject.input in subject.source.inputs_of([name]))
+        self._encode = {
+            name: frozen_encoder(
+                model, config=run.config, modality=name, fitted=run.inputs.fitted, batch_size=batch_size
+            )
+            for name in subject.reads
+            if name not in self._depends
+        }
+
+    def __call__(self, indices: np.ndarray, mesh: Mesh) -> dict[str, Any]:
+        """Return the "features" of the parts of fusions, and the "pooled" features of other modalities."""
+        subject, inputs_of = self._subject, self._subject.source.inputs_of
+        pooled = {
+            modality: encode({name: np.asarray(subject.inputs(name)[indices]) for name in inputs_of([modality])})
+            for modality, encode in self._encode.items()
+        }
+        features: dict[str, Features] = {}
+        for name in sorted(set(inputs_of(self._depends)) - {subject.input}):
+            features[name] = part_features(subject, self._model, name, indices, mesh)
+        return {"features": features, "pooled": jax.device_put(pooled, by_example(mesh))}
+
+
 class Outputs:
     """The embedding of an input, or the outputs of a kept head, as a function of the embedded rows of the input.
 
@@ -136,10 +164,9 @@ class Outputs:
         )
         self.settings: Mapping[str, Any] = {"output": subject.options.output}
         model = model_of(subject)
-        self._subject, self._model = subject, model
+        self._subject = subject
         self.embedded = EmbeddedInput(subject, model)
         specs = tuple(plain_spec(run.config, modality) for modality in subject.reads)
-        self._depends = tuple(name for name in subject.reads if subject.input in subject.source.inputs_of([name]))
         graphdef, state = nnx.split(model)
         self.function: RowFunction = OutputsOfRow(
             graphdef, self.embedded.layout, subject.input, subject.reads, specs, head.trained.head if head else None
@@ -147,12 +174,7 @@ class Outputs:
         width = sum(model.encoders[name].out_features for name in subject.reads)
         self.arrays = {"model": state, **({} if head is None else head_arrays(head, width))}
         self.outputs = width if head is None else head.trained.task.outputs
-        size = rows_of(len(self.embedded.columns), self.outputs)
-        self._encode = {
-            name: frozen_encoder(model, config=run.config, modality=name, fitted=run.inputs.fitted, batch_size=size)
-            for name in subject.reads
-            if name not in self._depends
-        }
+        self._others = OtherFeatures(subject, model, batch_size=rows_of(len(self.embedded.columns), self.outputs))
         self._chosen: np.ndarray | None = None
         if head is None:
             self.of = f"the {counted(width, 'dimension')} of the embedding"
@@ -163,16 +185,8 @@ class Outputs:
             self.function, self.outputs = OneOutput(self.function), 1
 
     def context(self, indices: np.ndarray, mesh: Mesh) -> Any:
-        """Return the features of the parts of fusions, and the pooled features of other modalities."""
-        subject, inputs_of = self._subject, self._subject.source.inputs_of
-        pooled = {
-            modality: encode({name: np.asarray(subject.inputs(name)[indices]) for name in inputs_of([modality])})
-            for modality, encode in self._encode.items()
-        }
-        features: dict[str, Features] = {}
-        for name in sorted(set(inputs_of(self._depends)) - {subject.input}):
-            features[name] = part_features(subject, self._model, name, indices, mesh)
-        context = {"features": features, "pooled": jax.device_put(pooled, by_example(mesh))}
+        """Return what `OtherFeatures` returns and, if an output was chosen, its index as "chosen"."""
+        subject, context = self._subject, self._others(indices, mesh)
         if self._chosen is not None:
             chosen = self._chosen[np.searchsorted(subject.rows, indices)]
             context["chosen"] = jax.device_put(chosen, by_example(mesh))

@@ -13,7 +13,16 @@ from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.sources.source import Source
-from mmcl_jax.explain.base import BASELINES, COLUMN_KINDS, METHODS, REPLACEMENTS, ExplainOptions, Method, Subject
+from mmcl_jax.explain.base import (
+    BASELINES,
+    COLUMN_KINDS,
+    INTERPOLATIONS,
+    METHODS,
+    REPLACEMENTS,
+    ExplainOptions,
+    Method,
+    Subject,
+)
 from mmcl_jax.explain.columns import Columns
 from mmcl_jax.explain.result import Explanation, write
 from mmcl_jax.files import atomic
@@ -94,6 +103,7 @@ def _check_options(options: ExplainOptions) -> None:
     for name, value, choices in (
         ("baseline", options.baseline, BASELINES),
         ("replacement", options.replacement, REPLACEMENTS),
+        ("interpolation", options.interpolation, INTERPOLATIONS),
     ):
         check_name(value, choices, f"--{name}: there is no {name}")
     numbers = {"rows": options.rows, "max-steps": options.max_steps, "top": options.top, "reference": options.reference}
