@@ -25,8 +25,11 @@ COMMANDS = {
     "pretrain": "train the encoders of an experiment; the same command continues a run",
     "import": "make a run of a PyTorch checkpoint of MMCL's released code",
     "evaluate": "measure runs by linear probes, fine-tuning, nearest neighbours and retrieval",
-    "explain": "show which columns, and which pixels, encoders and kept heads depend on",
     "runs": "list the runs below a folder, with state, progress and headline metrics",
+    "export": "write the encoders of a run for PyTorch, Flax and other programs",
+    "embed": "write embeddings of new rows, or of a store, into a Parquet file; the same command continues",
+    "explain": "show which columns, and which pixels, encoders and kept heads depend on",
+    "report": "write a page that shows runs: results, curves, pictures, data and configs",
     "reproduce": "make a table of a paper, with our numbers beside the published ones",
     "upgrade": "convert a store or run of an earlier version to the current format",
     "quickstart": "prepare, pretrain and evaluate on the small real data set of the package",
@@ -52,22 +55,38 @@ EXAMPLES = {
         "mmcl evaluate --run runs/ads --protocol finetune --learning-rates 1e-3,1e-4",
         "mmcl evaluate --run runs/ads-0 runs/ads-1 runs/simclr-0 --out comparison.json",
     ),
-    "explain": (
-        "mmcl explain --run runs/ads",
-        "mmcl explain --run runs/ads --method ablation,loss --groups groups.json",
-        "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --output predicted",
-        "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --method guided_grad_cam",
-    ),
     "runs": (
         "mmcl runs runs/",
         "mmcl runs runs/ --sort score --state finished",
         "watch -n 60 mmcl runs runs/ --state running",
         "mmcl runs runs/ --json",
     ),
+    "export": (
+        "mmcl export --run runs/ads --format safetensors,orbax --out release",
+        "mmcl export --run runs/ads --head runs/ads/heads/NAME --out release --push OWNER/NAME",
+    ),
+    "embed": (
+        "mmcl embed --run runs/ads --table new.csv --images new/ --out embeddings.parquet",
+        "mmcl embed --run runs/ads --images photos/ --input image --dtype float16 --out photos.parquet",
+        "mmcl embed --run runs/ads --store stores/ads --split test --output projection --out test.parquet",
+    ),
+    "explain": (
+        "mmcl explain --run runs/ads",
+        "mmcl explain --run runs/ads --method ablation,loss --groups groups.json",
+        "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --output predicted",
+        "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --method guided_grad_cam",
+    ),
+    "report": (
+        "mmcl report --run runs/ads",
+        "mmcl report --run runs/ads-0 runs/simclr-0 --results comparison.json --out comparison.html",
+    ),
     "reproduce": ("mmcl reproduce mmcl/table1 --data stores/ads --variant own --out tables",),
     "upgrade": ("mmcl upgrade stores/ads", "mmcl upgrade runs/ads"),
     "quickstart": ("mmcl quickstart --seeds 3",),
 }
+
+# The commands from raw data to everything that comes out of them, whose first examples `mmcl --help` shows.
+STORY = ("prepare", "pretrain", "runs", "evaluate", "embed", "explain", "export", "report")
 
 # The same from Python, which `--help` shows, too; `mj` is `import mmcl_jax as mj`.
 FROM_PYTHON = {
@@ -76,8 +95,11 @@ FROM_PYTHON = {
     "pretrain": 'mj.pretrain("mmcl/mmcl:own", data="stores/ads", workdir="runs/ads", overrides={"epochs": 20})',
     "import": 'mj.import_weights("last.ckpt", "mmcl/mmcl:dvm", "runs/released", data="stores/dvm")',
     "evaluate": 'mj.evaluate("runs/ads", protocol=["probe", "knn"], per_class=[5, 20])',
-    "explain": 'mj.explain("runs/ads", method=["integrated_gradients", "ablation"])',
     "runs": 'mj.runs("runs", sort="score").to_frame()',
+    "export": 'mj.export("runs/ads", out="release", format=["safetensors", "orbax"])',
+    "embed": 'mj.embed("runs/ads", "new.csv", "new/", out="embeddings.parquet")',
+    "explain": 'mj.explain("runs/ads", method=["integrated_gradients", "ablation"])',
+    "report": 'mj.report("runs/ads", colour="price")',
     "reproduce": 'mj.reproduce("mmcl/table1", data="stores/ads", out="tables", variant="own")',
     "upgrade": 'mj.upgrade("stores/ads")',
     "quickstart": 'mj.quickstart("mmcl_quickstart", seeds=3)',
@@ -135,6 +157,9 @@ def _main(words: list[str], output: Output) -> int:
         if options.debug:
             raise
         return status
+    except Exception as error:
+        output.fail(f"{type(error).__name__}: {error}", 1, printed=True)
+        raise
     return 0
 
 
@@ -191,6 +216,22 @@ class _Parser(argparse.ArgumentParser):
         raise BadUsage(sentence)
 
 
+class _PrintCompletion(argparse.Action):
+    """The option that prints the completion script of a shell, for which it loads all commands."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: object, option: object = None
+    ) -> None:
+        """Print the script and exit."""
+        from mmcl_jax.cli.completion import script
+
+        assert isinstance(parser, _Parser)
+        for name, command in parser.commands.items():
+            importlib.import_module(f"mmcl_jax.cli.commands.{name}").add_arguments(command)
+        print(script(parser, parser.commands, str(values)))
+        parser.exit()
+
+
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
     """A help formatter that shows defaults, fills paragraphs, and keeps indented lines, which are examples."""
 
@@ -210,7 +251,14 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
 
 def make_parser() -> _Parser:
     """Return the parser of `mmcl`, whose commands have only the options that all commands have."""
-    parser = _Parser(prog="mmcl", description="Multimodal contrastive pretraining of images paired with tables.")
+    parser = _Parser(prog="mmcl", description=_story(), formatter_class=_Formatter)
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "fish"),
+        metavar="SHELL",
+        help="print the script that completes commands, options and experiments in bash, zsh or fish, and exit",
+    )
     parser.add_argument("--version", action="version", version=f"mmcl_jax {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     parser.commands = {}
@@ -227,6 +275,16 @@ def make_parser() -> _Parser:
         )
         parser.commands[name] = sub
     return parser
+
+
+def _story() -> str:
+    """Return the description of the program with the steps of a whole project."""
+    steps = "\n".join(f"  {EXAMPLES[name][0]}" for name in STORY if name in EXAMPLES)
+    return (
+        "Multimodal contrastive pretraining of images paired with tables, from raw files to encoders, scores and "
+        f"exports:\n\n{steps}\n\nThe same command continues after a stop. The options of a command, and more examples, "
+        "are in mmcl COMMAND --help. mmcl quickstart takes these steps on a small real data set of the package."
+    )
 
 
 def _description(name: str) -> str:

@@ -42,7 +42,7 @@ def torch_name(path: Path) -> str:
       ('layers.0.weight', 'norm.running_var')
     """
     *module, leaf = path
-    return ".".join((*module, _LEAVES.get(leaf, leaf)))
+    return ".".join(part.replace(".", "/") for part in (*module, _LEAVES.get(leaf, leaf)))
 
 
 def torchvision_name(path: Path) -> str:

@@ -99,7 +99,7 @@ def ablation(subject: Subject, folder: FilePath) -> Result:
         columns=ranked,
         groups=groups,
         pictures=draw_ranking(
-            bars, groups, folder, title=title, rows=len(subject.rows), top=options.top, axis="mean change"
+            bars, groups, folder, title=title, rows=len(subject.rows), top=options.top, axis="mean change", shares=False
         ),
         details=details,
         notes=notes,

@@ -84,13 +84,14 @@ class Path:
 
         Args:
           steps: number of steps of the quadrature.
-          chunk: steps per program; None for as many as memory holds. It changes nothing but rounding.
+          chunk: steps per program; None for 8, by which all numbers of steps share a program, or fewer if memory holds
+            fewer. It changes nothing but rounding.
         """
         (count, inputs), outputs = self.rows.shape, self.change.shape[1]
         forward = inputs < outputs  # the derivatives by one input cost one pass, and so do those of one output
         size = block_of(inputs, outputs)
         if chunk is None:
-            chunk = max(1, min(steps, points_of(inputs, outputs, self.extra) // count))
+            chunk = max(1, min(FIRST_STEPS, points_of(inputs, outputs, self.extra) // count))
         shares, weights = steps_of(steps)
         padding = -steps % chunk
         shares = np.concatenate([shares, np.repeat(shares[-1:], padding)]).reshape(-1, chunk)

@@ -5,17 +5,24 @@ The layout is that which model hubs show: weights and a README with metadata at 
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmcl_jax.errors import check
-from mmcl_jax.export.card import CARD, card_of
+from mmcl_jax.export.card import CARD, card_of, dumped
 from mmcl_jax.export.formats import Written, format_of
 from mmcl_jax.export.readme import README, readme_of
 from mmcl_jax.export.release import Release
 from mmcl_jax.files import CHECKSUMS, atomic, damage, write_checksums
 from mmcl_jax.targets import check_folder
+
+
+def check_formats(names: Sequence[str]) -> None:
+    """Raise `UserError` unless there is a format of each name, and at least one is named."""
+    check(len(names) > 0, "--format: name at least one format, such as safetensors.")
+    for name in names:
+        format_of(name)
 
 
 def check_out(out: Path) -> None:
@@ -56,7 +63,7 @@ def write_release(
     check_out(out)
     modules = [format_of(name) for name in formats]
     for module in modules:
-        module.check(release)
+        module.check_release(release)
     with atomic(Path(os.path.abspath(out))) as partial:
         partial.mkdir(parents=True)
         files: dict[str, list[Written]] = {
@@ -68,8 +75,3 @@ def write_release(
         (partial / README).write_text(readme_of(card, written, license=license), encoding="utf-8")
         write_checksums(partial, [path for path in partial.rglob("*") if path.is_file()])
     return card
-
-
-def dumped(card: Mapping[str, Any]) -> str:
-    """Return the card as strict JSON, in which NaN and infinities do not occur."""
-    return json.dumps(card, indent=2, allow_nan=False, ensure_ascii=False) + "\n"

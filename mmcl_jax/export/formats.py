@@ -2,7 +2,7 @@
 
 A format is a module with two functions:
 
-    def check(release: Release) -> None:
+    def check_release(release: Release) -> None:
         # Raise UserError, before anything is computed or written, if the format cannot hold this release (an encoder
         # without a form in it, an extra that is not installed).
 
@@ -27,6 +27,8 @@ from mmcl_jax.export.release import Release
 FORMATS = {
     "safetensors": "mmcl_jax.export.weights",
     "orbax": "mmcl_jax.export.parameters",
+    "stablehlo": "mmcl_jax.export.programs.stablehlo",
+    "onnx": "mmcl_jax.export.programs.onnx_file",
 }
 
 
@@ -50,7 +52,7 @@ class Written:
 class Format(Protocol):
     """The functions of the module of a format."""
 
-    def check(self, release: Release) -> None:
+    def check_release(self, release: Release) -> None:
         """Raise `UserError` if the format cannot hold the release; compute and write nothing."""
 
     def write(self, release: Release, folder: Path) -> list[Written]:

@@ -200,8 +200,8 @@ def pretrain(
         keys = functools.partial(store.keys, "train", config.fold)
         limit = config.skip_nonfinite
         skips = SkippedSteps(workdir, batches, keys, limit=limit, start=step, before=start.skipped, log=log)
-        metric_log = MetricLog(workdir, skips, start=step, began=began)
-        resources.callback(metric_log.close)
+        metric_log = MetricLog(workdir, skips, config, start=step, began=began, log=log)
+        resources.callback(lambda: metric_log.close(finished=status.finished))
         estimate = TimeEstimate(first=step, steps=batches.steps, epochs=config.epochs, log=log)
         stop.listen()
         bar = resources.enter_context(Bar(f"pretrain {workdir.name}", batches.steps, start=step, quiet=not primary))

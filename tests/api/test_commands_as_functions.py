@@ -38,7 +38,10 @@ def test_options_are_parameters(command: str) -> None:
     assert options.keys() == parameters.keys() - MAPPINGS.get(command, set())
     for name, action in options.items():
         default = parameters[name].default
-        if (command, name) == ("prepare", "workers"):  # a function may be called where no process can be begun
+        if (command, name) in (
+            ("prepare", "workers"),
+            ("embed", "workers"),
+        ):  # a function may be called where no process can be begun
             assert (action.default, default) == (os.cpu_count(), 1)
         elif default is inspect.Parameter.empty:
             assert action.required

@@ -122,6 +122,25 @@ def test_bad_input_is_a_json_object(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.core
+def test_an_error_in_the_software_is_a_json_object_and_a_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = importlib.import_module("mmcl_jax.cli.commands.runs")
+    monkeypatch.setattr(command, "runs", lambda **options: 1 / 0)
+    monkeypatch.setattr(command.types, "arguments_of", lambda function, options: {})
+    with pytest.raises(ZeroDivisionError):
+        main(["runs", "--json"])
+    assert strict(capsys.readouterr().out) == {"status": 1, "error": "ZeroDivisionError: division by zero"}
+
+
+@pytest.mark.core
+def test_a_reader_that_has_ended_is_no_error(tmp_path: Path) -> None:
+    line = f"{sys.executable} -m mmcl_jax runs {tmp_path} --json | true; echo ${{PIPESTATUS[0]}}"
+    ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("0\n", f"No run lies in {tmp_path}.\n")
+
+
+@pytest.mark.core
 def test_generated_data_have_a_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["generate", "cardiac", "--out", str(tmp_path / "raw"), "--dataset.subjects=8", "--json"]
     assert main(words) == 0

@@ -15,6 +15,7 @@ metrics.jsonl    one line per logged step
 skipped.jsonl    the steps that were skipped, with their examples
 status.json      the length of the training, and how its last session ended
 events/          the metrics for TensorBoard
+sinks/           what other programs of `config.sinks` call the run
 """
 
 import contextlib
@@ -48,7 +49,7 @@ from mmcl_jax.training.processes import broadcast_from_primary
 from mmcl_jax.training.runs.checkpoint import Checkpoints, UnreadableError, newest_intact, steps_of
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.training.runs.length import check_length
-from mmcl_jax.training.runs.plain import from_plain, to_plain
+from mmcl_jax.training.runs.plain import flattened, from_plain, to_plain
 from mmcl_jax.training.runs.renamed import is_old, translated
 from mmcl_jax.training.runs.resume import unusable_message
 from mmcl_jax.training.runs.seen import Seen
@@ -69,6 +70,7 @@ _FREE = (
     "keep_every",
     "stop.patience",
     "skip_nonfinite",
+    "sinks",
     "micro_batch",
     "mesh.*",
     "pairs.*",
@@ -190,7 +192,7 @@ class Run:
 
     def _check_same(self, config: ConfigDict, keys: str = "*") -> None:
         """Raise `UserError` naming the first of these keys whose value differs from that of the run."""
-        old, new = _flat(to_plain(self.config)), _flat(to_plain(config))
+        old, new = flattened(to_plain(self.config)), flattened(to_plain(config))
         for key in sorted(fnmatch_filter(old.keys() | new.keys(), keys)):
             same = old.get(key) == new.get(key) or any(fnmatch(key, pattern) for pattern in _FREE)
             check(
@@ -383,17 +385,3 @@ class Run:
                 ) from error
         check_finite(arrays, f"the checkpoint {self.checkpoints / str(self._step)}")
         return nnx.merge(nnx.graphdef(abstract), *arrays)
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested dicts and lists to one dict with dotted keys."""
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        items = {str(index): item for index, item in enumerate(value)}.items()
-    else:
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, item in items:
-        flat.update(_flat(item, f"{prefix}.{key}" if prefix else key))
-    return flat
