@@ -74,6 +74,7 @@ EXAMPLES = {
         "mmcl explain --run runs/ads",
         "mmcl explain --run runs/ads --method ablation,loss --groups groups.json",
         "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --output predicted",
+        "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --method guided_grad_cam",
     ),
     "report": (
         "mmcl report --run runs/ads",
