@@ -17,8 +17,9 @@ from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.data.table.label_feature import append_label, raw_table
 from mmcl_jax.data.table.selection import select_columns
 from mmcl_jax.data.table.statistics import Statistics
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 from mmcl_jax.files import reading
+from mmcl_jax.text import nearest
 
 # Options of one input, `config.inputs.NAME`, with their defaults.
 TABLE_OPTIONS: dict[str, Any] = {"missing": "refuse", "outside": "keep", "columns": "all", "label_as_feature": False}
@@ -172,15 +173,15 @@ def entry_of(schema: Schema, name: str, chosen: Mapping[str, Any]) -> Entry:
     of = chosen["of"] or name
     inputs = [entry_name for entry_name, entry in schema.entries.items() if entry.role == "input"]
     key = f"config.inputs.{name}.of: {of!r}" if chosen["of"] else f"config.inputs.{name}: {name!r}"
-    check(of in inputs, f"{key} is no input of the store; its inputs are {', '.join(inputs) or 'none'}.")
+    known = f"{nearest(of, inputs)}; its inputs are {', '.join(inputs) or 'none'}" if of not in inputs else ""
+    check(of in inputs, f"{key} is no input of the store{known}.")
     entry = schema.entries[of]
     for option, default in TABLE_OPTIONS.items():
         if option not in _OF_KIND.get(entry.kind, ()):
             problem = f"config.inputs.{name}.{option}: the {entry.kind} {of!r} has no such option"
             check(chosen[option] == default, f"{problem}; leave it at {default!r}.")
-    policies = ", ".join(VECTOR_POLICIES)
-    sentence = f"config.inputs.{name}.missing: {chosen['missing']!r} is no policy of a vector; choose from {policies}."
-    check(entry.kind != "vector" or chosen["missing"] in VECTOR_POLICIES, sentence)
+    if entry.kind == "vector":
+        check_name(chosen["missing"], VECTOR_POLICIES, f"config.inputs.{name}.missing: a vector has no policy")
     return entry
 
 

@@ -14,7 +14,7 @@ from polars.selectors import by_name
 
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.table.cells import is_text, nameless, text_of
-from mmcl_jax.text import listed
+from mmcl_jax.text import listed, nearest
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _LARGEST_CELL = 1 << 27
@@ -136,7 +136,9 @@ def require_columns(columns: Sequence[str], names: Sequence[str], source: object
     """Raise `UserError` for the first of `names` that is not among `columns`."""
     present = set(columns)
     for name in names:
-        check(name in present, f"There is no column {name!r} in {source}; it has {_shortened(columns)}.")
+        if name not in present:
+            hint = nearest(name, columns)
+            raise UserError(f"There is no column {name!r} in {source}{hint}; it has {_shortened(columns)}.")
 
 
 def scan_parquet(path: Path) -> pl.LazyFrame:
