@@ -67,8 +67,8 @@ def embed(
     stopped continues, and the file is the same to the byte as that of a call that was not.
 
     The file has a row per row of the input, in its order: `key`, `row` (its number in the table, from 0), `split` (of a
-    store), `modality` and `features` (or `projection`), a list of fixed size. Rows that cannot be embedded are in
-    `OUT.unembedded.csv` instead, each with the reason.
+    store), `modality` and `features` (or `projection`), a list of fixed size. Rows that cannot be embedded are listed
+    beside it, with the reasons: beside `new.parquet` in `new.unembedded.csv`.
 
     Args:
       run: whose encoders embed, opened or its folder.
