@@ -24,7 +24,7 @@ import mmcl_jax as mj
 
 SIZES = {"small": (200_000, 5_000), "full": (1_000_000, 1_000_000)}  # rows of a table, rows with images
 PIXELS, FILES, COLUMNS, SHORT = 32, 10_000, 16, 50_000
-ENCODERS = {
+ENCODERS: dict[str, dict[str, Any]] = {
     "small": {"encoders.image.channels": (16, 32, 64)},  # of the small CNN
     "full": {"encoders.image.name": "resnet18", "encoders.image.stem": "cifar", "encoders.image.width": 1.0},
 }

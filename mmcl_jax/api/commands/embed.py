@@ -121,10 +121,14 @@ def embed(
     raw = table is not None or images is not None
     one = (raw, request is not None, store is not None)
     check(sum(one) == 1, "Give either --table and --images, or --request, or --store.")
-    of_table = {"image-column": several(image_column), "key-column": key_column, "separator": separator}
-    of_table["encoding"] = encoding != "utf-8"
-    for option, value in of_table.items():
-        check(raw or not value, f"--{option}: it tells how --table is read; leave it out.")
+    given = {
+        "image-column": bool(several(image_column)),
+        "key-column": key_column is not None,
+        "separator": separator is not None,
+        "encoding": encoding != "utf-8",
+    }
+    for option, is_given in given.items():
+        check(raw or not is_given, f"--{option}: it tells how --table is read; leave it out.")
     check(store is None or follow_links is None, "--follow-links: a store holds its images; leave it out.")
     check(split is None or store is not None, "--split: only a store has splits; leave it out, or give --store.")
     kept = None if head is None else load_head(path_of(head, "--head"), opened)
