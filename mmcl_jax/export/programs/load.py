@@ -1,6 +1,7 @@
 """`mj.load_program`: an exported StableHLO program as a function of NumPy arrays."""
 
 import dataclasses
+import importlib.util
 import json
 import os
 from collections.abc import Mapping
@@ -125,6 +126,8 @@ def load_program(directory: str | os.PathLike[str], input: str | None = None) ->
 def _deserialized(file: Path, details: Mapping[str, Any], command: str) -> export.Exported:
     with reading(file, _REMEDY):
         blob = bytearray(file.read_bytes())
+    found = importlib.util.find_spec("flatbuffers") is not None
+    check(found, f"JAX reads {file} with the package flatbuffers; run pip install flatbuffers.")
     try:
         exported = export.deserialize(blob)
         version = exported.calling_convention_version

@@ -14,6 +14,7 @@ from mmcl_jax.data.inputs import InputSpec, Inputs
 from mmcl_jax.data.kinds.vector import is_missing
 from mmcl_jax.encoders import Features, parse_key
 from mmcl_jax.encoders.fusions import inputs_of
+from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.encoded import (
     ViewSpec,
     ViewValues,
@@ -98,7 +99,8 @@ def _program(release: Release, modalities: tuple[str, ...]) -> Program:
     config, inputs, head = release.run.config, release.run.inputs, release.head
     names = tuple(dict.fromkeys(name for modality in modalities for name in inputs_of(config.views, modality)))
     graphdef, arrays = nnx.split(release.model)
-    fitted = jax.tree.map(jnp.asarray, {name: dict(inputs.fitted.get(name, {})) for name in names})
+    fitted = {name: dict(inputs.fitted.get(name, {})) for name in names}
+    arrays, fitted = jax.tree.map(jnp.asarray, (arrays, fitted))
     # A head without standardised features was trained, and is scored, on the plain form of the augmented view.
     own = head is not None and head.standard is None
     specs = [
@@ -140,6 +142,11 @@ def _program(release: Release, modalities: tuple[str, ...]) -> Program:
     program = Program(name="+".join(modalities), inputs=taken, outputs={}, function=function, wide=wide)
     with jax.enable_x64(wide):
         shapes = jax.eval_shape(function, program.arguments(1))
+    for name in shapes:
+        check(
+            name not in taken,
+            f"--format: the input {name!r} of the run has the name of an output of programs; export weights instead.",
+        )
     return dataclasses.replace(program, outputs={name: array.shape[1:] for name, array in shapes.items()})
 
 

@@ -9,6 +9,7 @@
 """
 
 import datetime
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 from jax import export
 
 from mmcl_jax.backend import compiler_options
-from mmcl_jax.errors import UserError
+from mmcl_jax.errors import UserError, check
 from mmcl_jax.export.formats import Written
 from mmcl_jax.export.programs.agreement import agreement
 from mmcl_jax.export.programs.jaxprs import traced
@@ -30,7 +31,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 # What JAX promises: a file is read by versions of about half a year after that which wrote it.
 READABLE_DAYS = 180
 
-_USAGE = """`{file}` in a process that has only JAX, on {platforms} (products of matrices are in full float32 on all of them):
+_USAGE = """`{file}` in a process that has only JAX (`pip install jax flatbuffers`), on {platforms} (products of matrices are in full float32 on all of them):
 
 ```python
 import jax
@@ -45,7 +46,9 @@ program = export.deserialize(open("{file}", "rb").read())
 
 
 def check_release(release: Release) -> None:
-    """Raise `UserError` if a program of the release draws at random."""
+    """Raise `UserError` if flatbuffers is not installed, or a program of the release draws at random."""
+    found = importlib.util.find_spec("flatbuffers") is not None
+    check(found, "--format stablehlo: JAX writes it with the package flatbuffers; run pip install flatbuffers.")
     for program in programs_of(release):
         traced(program)
 
@@ -84,10 +87,7 @@ def serialized(program: Program) -> bytes:
     (rows,) = export.symbolic_shape("b")
     with jax.enable_x64(program.wide):
         exported = export.export(jax.jit(program.function), platforms=PLATFORMS)(program.arguments(rows))
-    try:
-        return bytes(exported.serialize())
-    except ImportError as error:
-        raise UserError("--format stablehlo: JAX writes it by flatbuffers; run pip install flatbuffers.") from error
+    return bytes(exported.serialize())
 
 
 def called(exported: export.Exported, rows: dict[str, np.ndarray], *, wide: bool, dtype: str) -> dict[str, np.ndarray]:

@@ -86,11 +86,11 @@ def test_resnets_at_odd_and_even_sizes(ort: Any, name: str) -> None:
 
     def pooled(images: dict[str, jax.Array]) -> dict[str, jax.Array]:
         encode = nnx.merge(graph, *arrays)
-        return {side: encode(batch, train=False).pooled for side, batch in images.items()}
+        return {f"of {side}": encode(batch, train=False).pooled for side, batch in images.items()}
 
-    found = in_onnxruntime(ort, translated(pooled, images), {side: batch for side, batch in images.items()})
-    for side, features in jax.jit(pooled)(images).items():
-        assert relative_difference(found[side], features) < BOUND, side
+    found = in_onnxruntime(ort, translated(pooled, images), images)
+    for name, features in jax.jit(pooled)(images).items():
+        assert relative_difference(found[name], features) < BOUND, name
 
 
 @pytest.mark.parametrize("name", ["probe", "fine-tuned", "mask"])
@@ -146,6 +146,8 @@ def primitives(rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
         "filled": jnp.take(table.T, n * 3 - 2, axis=1, mode="fill").transpose(1, 0, 2),
         "columns": x[:, :, np.array([1, 0, 1])],
         "one": x[..., 1],
+        "tiled": jnp.tile(x, (1, 2, 3)) + lax.tile(x, (1, 2, 3)),
+        "apart": jnp.concatenate(jnp.unstack(x, axis=1), axis=1),
         "moved": jnp.pad(x, ((0, 0), (1, 2), (0, 1)), constant_values=3).transpose(0, 2, 1)[:, ::-1, 1::2],
         "parts": jnp.concatenate(jnp.split(x, [1], axis=1)[::-1], axis=1),
         "products": jnp.einsum("bij,bkj->bik", x, x) + jnp.einsum("bij,bji->b", x, x.transpose(0, 2, 1))[:, None, None],

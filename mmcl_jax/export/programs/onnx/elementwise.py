@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from jax import lax
 from jax.extend.core import JaxprEqn
 
 from mmcl_jax.export.programs.onnx.graph import Graph, Tensor, UnsupportedError, constant, is_float, storage
@@ -83,7 +84,7 @@ def _is_finite(graph: Graph, equation: JaxprEqn, x: Tensor) -> str:
 
 
 def _round(graph: Graph, equation: JaxprEqn, x: Tensor) -> str:
-    if "EVEN" not in str(equation.params["rounding_method"]):
+    if equation.params["rounding_method"] != lax.RoundingMethod.TO_NEAREST_EVEN:
         raise UnsupportedError("it rounds halves away from zero")
     return graph.node("Round", graph.name(x))
 

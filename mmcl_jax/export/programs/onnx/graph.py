@@ -60,7 +60,7 @@ class Graph:
     def new_name(self, hint: str) -> str:
         """Return a name that nothing else in the graph, its parent or its subgraphs has."""
         self._count[0] += 1
-        return f"{hint}_{self._count[0]}"
+        return f"{hint}/{self._count[0]}"  # no input or output has a slash
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output, and return the name of the output."""

@@ -63,6 +63,27 @@ def concatenate(graph: Graph, equation: JaxprEqn, *operands: Tensor) -> Tensor:
     return Tensor(operands[0].dtype, equation.outvars[0].aval.shape, graph.node("Concat", *names, axis=axis))
 
 
+def stack(graph: Graph, equation: JaxprEqn, *operands: Tensor) -> Tensor:
+    axis = equation.params["axis"]
+    whole = _whole(graph, equation, *operands)
+    names = [graph.name(reshaped(graph, x, (*x.shape[:axis], 1, *x.shape[axis:]))) for x in whole]
+    return Tensor(operands[0].dtype, equation.outvars[0].aval.shape, graph.node("Concat", *names, axis=axis))
+
+
+def unstack(graph: Graph, equation: JaxprEqn, x: Tensor) -> list[Tensor]:
+    (x,) = _whole(graph, equation, x)
+    axis, outs = equation.params["axis"], equation.outvars
+    names = graph.nodes_with("Split", [graph.name(x), graph.integers(*[1] * len(outs))], len(outs), axis=axis)
+    shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    return [reshaped(graph, Tensor(x.dtype, shape, name), outs[0].aval.shape) for name in names]
+
+
+def tile(graph: Graph, equation: JaxprEqn, x: Tensor) -> Tensor:
+    (x,) = _whole(graph, equation, x)
+    name = graph.node("Tile", graph.name(x), graph.integers(*equation.params["reps"]))
+    return Tensor(x.dtype, equation.outvars[0].aval.shape, name)
+
+
 def split(graph: Graph, equation: JaxprEqn, x: Tensor) -> list[Tensor]:
     (x,) = _whole(graph, equation, x)
     sizes, axis = equation.params["sizes"], equation.params["axis"]
@@ -97,7 +118,7 @@ def _sliced(graph: Graph, x: Tensor, shape: Any, parts: list[tuple[int, int, int
 
 
 def pad(graph: Graph, equation: JaxprEqn, x: Tensor, fill: Tensor) -> Tensor:
-    (x,) = _whole(graph, equation, x)[:1]
+    x, fill = _whole(graph, equation, x, fill)
     low, high, between = zip(*equation.params["padding_config"], strict=True)
     if any(between) or min((*low, *high)) < 0:
         raise UnsupportedError("it pads between values, or by less than 0")
@@ -174,6 +195,9 @@ FORMS: dict[str, Callable[..., Any]] = {
     "transpose": transpose,
     "concatenate": concatenate,
     "split": split,
+    "stack": stack,
+    "unstack": unstack,
+    "tile": tile,
     "slice": slice_,
     "rev": rev,
     "pad": pad,
