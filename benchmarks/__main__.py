@@ -3,6 +3,7 @@
 import argparse
 import importlib
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -14,6 +15,7 @@ NAMES = {
     "step": "images/s, MFU, memory and input wait of the train step, beside PyTorch",
     "input": "samples/s of a mapped and a streamed store, beside a bare gather and a pipeline of single samples",
     "prepare": "images/s of mmcl prepare, beside a bare decode loop",
+    "embed": "rows/s of mmcl embed, a table alone and small images, with peak memory",
     "stored": "sharpness, crops and blur of views of 128 pixels from images stored at 128 and at 300 pixels",
     "host": "processor time of the Python thread per train step",
 }
@@ -34,11 +36,14 @@ def main() -> None:
         jax.config.update("jax_num_cpu_devices", 8)
     size = options.size or ("small" if jax.default_backend() == "cpu" else "full")
     benchmark = importlib.import_module(f"benchmarks.{options.name}")
-    rows = benchmark.run(size)
-    record.show(options.name, benchmark.brief(rows))
     where = jax.devices()[0].device_kind.lower().replace(" ", "-")
     suffix = f"jax{jax.__version__}" if options.name == "compiled" else size
-    print(record.save(f"{options.name}-{where}-{suffix}", rows, options.out))
+    rows: list[dict[str, Any]] = []
+    for row in benchmark.run(size):  # saved one by one, so that a lease that ends early has cost nothing
+        rows.append(row)
+        path = record.save(f"{options.name}-{where}-{suffix}", rows, options.out)
+    record.show(options.name, benchmark.brief(rows))
+    print(path)
 
 
 if __name__ == "__main__":

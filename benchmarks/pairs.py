@@ -8,7 +8,7 @@ reported only on GPUs.
 """
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -20,12 +20,11 @@ from mmcl_jax.objectives.pairs import Execution, contrast, same
 
 WIDTH, SCALE = 128, 10.0
 SIZES: dict[str, Any] = {
-    "small": {"batches": (1024, 4096, 8192), "dense_up_to": 8192, "dtypes": ("float32",), "tiles": (None,)},
+    "small": {"batches": {"float32": (1024, 4096, 8192)}, "dense_up_to": 8192, "tiles": (None,)},
     "full": {
-        "batches": (4096, 32768, 65536, 131072, 1048576),
-        "dense_up_to": 65536,
-        "dtypes": ("float32", "bfloat16"),
-        "tiles": (None, 4096, 8192),
+        "batches": {"float32": (4096, 32768, 131072), "bfloat16": (4096, 32768, 131072, 1048576)},
+        "dense_up_to": 32768,
+        "tiles": (None, 1024, 4096),
     },
 }
 
@@ -50,12 +49,11 @@ def embeddings(batch: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(2, batch, WIDTH)).astype(np.float32)
 
 
-def run(size: str) -> list[dict[str, Any]]:
-    """Return one row for each combination of dtype, batch size and contestant."""
+def run(size: str) -> Iterator[dict[str, Any]]:
+    """Yield one row for each combination of dtype, batch size and contestant."""
     options = SIZES[size]
-    rows = []
-    for dtype in options["dtypes"]:
-        for batch in options["batches"]:
+    for dtype, batches in options["batches"].items():
+        for batch in batches:
             forms: dict[str, Callable[[], object]] = {}
             memory: dict[str, int | None] = {}
             for tile in options["tiles"]:
@@ -69,9 +67,9 @@ def run(size: str) -> list[dict[str, Any]]:
                     from benchmarks.torch_forms import openclip_loss
 
                     forms["torch openclip"], memory["torch openclip"] = openclip_loss(embeddings(batch), SCALE, dtype)
-            seconds = race(forms, rounds=3 if batch > 100_000 else 5)
-            rows += [
-                {
+            seconds = race(forms, rounds=1 if batch > 1_000_000 else 5)
+            for name in forms:
+                yield {
                     "batch": batch,
                     "dtype": dtype,
                     "form": name,
@@ -80,9 +78,6 @@ def run(size: str) -> list[dict[str, Any]]:
                     "ps_per_pair": 1e12 * seconds[name] / batch**2,
                     "temporary_bytes": memory[name],
                 }
-                for name in forms
-            ]
-    return rows
 
 
 def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

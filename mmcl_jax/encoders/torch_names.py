@@ -7,15 +7,17 @@ names of torchvision and timm, in which `stages/0/blocks/1/norm2/scale` is `laye
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from mmcl_jax.errors import check
+from mmcl_jax.text import first_few
 
 Arrays = dict[Any, Any]  # nested; the keys of lists are numbers
 Path = tuple[str, ...]
 Namer = Callable[[Path], str]
+Layout = Literal["torch", "flax"]
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 # Kernels by their number of axes: linear [I, O], and convolutions [*space, I, O], in PyTorch [O, I, *space].
@@ -96,6 +98,7 @@ def from_torch(
     statistics: Arrays,
     *,
     name: Namer = torch_name,
+    layout: Layout = "torch",
     ignored: Collection[str] = TORCHVISION_ONLY,
     source: str = "the weights",
 ) -> tuple[Arrays, Arrays]:
@@ -105,14 +108,20 @@ def from_torch(
       tensors: arrays by PyTorch's names.
       params: nested dicts whose leaves have the `shape` and `dtype` of the results, such as `jax.ShapeDtypeStruct`.
       statistics: likewise.
-      name: `torch_name`, or for the tree of a ResNet `torchvision_name`.
+      name: `torch_name`, or for the tree of a ResNet `torchvision_name`; another function for other names.
+      layout: of kernels; "flax" for ours.
       ignored: regular expressions for the names of further tensors, which are left out.
       source: of the tensors, such as a file, for messages.
 
     Raises:
-      UserError: a tensor is missing or has another shape, or a further tensor is not `ignored`.
+      UserError: tensors are missing or have other shapes, or further tensors are not `ignored`; a sentence names them.
     """
-    taken: set[str] = set()
+    names = {name(path) for path, _ in leaves_of(params, statistics)}
+    missing = sorted(names - tensors.keys())
+    unexpected = [n for n in tensors if n not in names and not any(re.fullmatch(pattern, n) for pattern in ignored)]
+    words = [f"it lacks {first_few(missing)}, which the encoder has"] if missing else []
+    words += [f"it has {first_few(unexpected)}, which the encoder lacks"] if unexpected else []
+    check(not words, f"{source}: the names do not fit: {', and '.join(words)}; give the weights of the same encoder.")
 
     def filled(tree: Arrays, above: Path) -> Arrays:
         return {
@@ -121,20 +130,15 @@ def from_torch(
         }
 
     def leaf(path: Path, like: Any) -> np.ndarray:
-        named = name(path)
-        check(named in tensors, f"{source}: there is no tensor {named!r}, which the encoder has.")
-        array, axes = np.asarray(tensors[named]), _AXES.get(len(like.shape)) if path[-1] == "kernel" else None
+        axes = _AXES.get(len(like.shape)) if path[-1] == "kernel" and layout == "torch" else None
+        array = np.asarray(tensors[name(path)])
         expected = tuple(like.shape) if axes is None else tuple(like.shape[axis] for axis in axes)
         check(
             array.shape == expected,
-            f"{source}: the tensor {named!r} is of shape {list(array.shape)}, and the encoder needs {list(expected)}.",
+            f"{source}: the tensor {name(path)!r} is of shape {list(array.shape)}, and the encoder needs "
+            f"{list(expected)}.",
         )
-        taken.add(named)
         ours = array if axes is None else array.transpose(np.argsort(axes))
         return np.array(ours, dtype=like.dtype, order="C")
 
-    result = filled(params, ()), filled(statistics, ())
-    for named in tensors:
-        known = named in taken or any(re.fullmatch(pattern, named) for pattern in ignored)
-        check(known, f"{source}: the encoder has no tensor {named!r}.")
-    return result
+    return filled(params, ()), filled(statistics, ())

@@ -1,12 +1,13 @@
 """The upload of an export's folder to a model hub, by the package huggingface-hub (extra `hub`)."""
 
+import os
 import re
 from pathlib import Path
 from types import ModuleType
 
 from mmcl_jax.errors import UserError, check
 
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _REFUSALS = {401: "it does not accept the token", 403: "the token may not write there"}
 
 
@@ -16,11 +17,9 @@ def check_push(repository: str) -> None:
     Raises:
       UserError: one of these is missing or wrong.
     """
-    named = _REPOSITORY.fullmatch(repository) and "--" not in repository and ".." not in repository
-    check(
-        bool(named),
-        f"--push: {repository!r} is no repository such as OWNER/NAME, of letters, digits, '-', '_' and '.'.",
-    )
+    named = _REPOSITORY.fullmatch(repository) and not re.search(r"--|\.\.|[-.](/|$)", repository)
+    letters = "letters, digits, '-', '_' and '.'"
+    check(bool(named), f"--push: {repository!r} is no repository OWNER/NAME; give two names of {letters}.")
     check(
         bool(_hub().get_token()),
         "--push: there is no token of the hub; log in with hf auth login, or set the variable HF_TOKEN.",
@@ -34,22 +33,22 @@ def uploaded(folder: Path, repository: str, *, private: bool = True) -> str:
       UserError: the hub cannot be reached or refuses; the folder stays as it is.
     """
     hub = _hub()
-    import httpx
-
     kept = f"the export in {folder} is complete, and the same command uploads it again"
     try:
-        api = hub.HfApi(library_name="mmcl_jax")
+        api = hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"), library_name="mmcl_jax")
         address = api.create_repo(repository, repo_type="model", private=private, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload an export of mmcl_jax")
     except hub.errors.HfHubHTTPError as error:
         status = 0 if error.response is None else error.response.status_code
-        reason = _REFUSALS.get(status) or next(iter(str(error).splitlines()), "it answered with an error")
-
-        raise UserError(f"--push {repository}: the hub refused ({reason}); {kept}.") from error
-    except (httpx.HTTPError, OSError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"--push {repository}: the hub cannot be reached ({reason}); {kept}.") from error
+        reason = f"the hub refused ({_REFUSALS.get(status) or _line(error)})"
+        raise UserError(f"--push {repository}: {reason}; {kept}.") from error
+    except Exception as error:  # of httpx, of the transfer of large files, or of metadata that the hub does not accept
+        raise UserError(f"--push {repository}: the upload failed ({_line(error)}); {kept}.") from error
     return str(address)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
 
 
 def _hub() -> ModuleType:

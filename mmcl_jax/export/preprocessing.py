@@ -22,8 +22,9 @@ _PICTURES = ("channels", "image_size", "resize", "antialias", "aspect", "transpa
 def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
     """Return how stored rows of an input become what its encoder reads, as JSON values.
 
-    Every kind has `kind`, `view` (its name) and the `shape` of one stored row. An image or volume has its `dtype`, the
-    number to `divide_by` and the `size` that it is resized to; a table its columns with their fitted statistics.
+    Every kind has `kind`, `view` (its name) and the `shape` of one stored row, or of one image where rows have several
+    `images`. An image or volume has its `dtype`, the number to `divide_by` and the `size` that it is resized to; a
+    table has its columns with their fitted statistics.
     """
     run = release.run
     spec, view = run.inputs.specs[name], plain_spec(run.config, name)
@@ -40,6 +41,7 @@ def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
         images = entry.pictures if entry is not None else 1
         return {
             **card,
+            "shape": spec.shape[-len(size) - 1 :],
             "images": images,
             "divide_by": _DIVIDE_BY[spec.dtype],
             "size": size,

@@ -11,7 +11,7 @@ from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.finetune import encoders_of
 from mmcl_jax.evaluation.protocols.kept import KeptHead
-from mmcl_jax.evaluation.sources.reads import input_name, modalities_of
+from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.state.train_state import Arrays, split_model
 
@@ -94,6 +94,7 @@ def release_of(
         f"--average: {run.directory} does not average its weights (config.average.kind); leave the option out.",
     )
     asked = tuple(inputs) or (("+".join(head.trained.reads),) if head else tuple(run.config.encoders))
+    asked = tuple("+".join(modalities_of(one)) for one in asked)  # "both" is image+table
     for one in asked:
         for modality in (names := modalities_of(one)):
             encoders = ", ".join(run.config.encoders)
@@ -101,7 +102,7 @@ def release_of(
                 modality in run.config.encoders, f"--input: the run has no encoder of {modality!r}; it has {encoders}."
             )
             check(names.count(modality) == 1, f"--input {one}: {modality!r} is named twice; name it once.")
-    check(len(set(map(input_name, asked))) == len(asked), "--input: an input is named twice; name it once.")
+    check(len(set(asked)) == len(asked), "--input: an input is named twice; name it once.")
     if head is None:
         model = run.model() if average is None or average == has_average else run.model(average=False)
         weights: Weights = "last" if average is False or not has_average else "average"

@@ -7,6 +7,7 @@ modeling_torch/                 the encoders in PyTorch, which load these files
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -41,13 +42,12 @@ model = modeling_torch.load()
 features = model({{{inputs}}})  # features [N, D] by modality
 ```
 
-`card.json` says what rows of each input are (key `preprocessing`); `model.rows("table", cells)` encodes raw cells."""
+`card.json` says what rows of each input are (key `preprocessing`).{tables}"""
 
 
-def check_torch_form(release: Release) -> None:
+def check_release(release: Release) -> None:
     """Raise `UserError` if an encoder, a projector or a view of the release has no form in `modeling_torch`."""
     config = release.run.config
-
     parts: list[tuple[str, tuple[str, ...], str, str]] = []
     parts += [("encoder", ENCODERS, name, config.encoders[name].name) for name in release.modalities]
     parts += [("projector", PROJECTORS, key, config.projectors[key].name) for key in release.projectors]
@@ -58,11 +58,6 @@ def check_torch_form(release: Release) -> None:
             f"--format: the {what} {name!r} of {key!r} has no form in PyTorch, which has {', '.join(known)}; export "
             f"with --format orbax, or other inputs with --input.",
         )
-
-
-def check_release(release: Release) -> None:
-    """Raise `UserError` if a part of the release has no form in PyTorch."""
-    check_torch_form(release)
 
 
 def write(release: Release, folder: Path) -> list[Written]:
@@ -98,12 +93,14 @@ def _about(release: Release) -> str:
 
 def _usage(release: Release) -> str:
     inputs = ", ".join(f"{json.dumps(name)}: rows" for name in release.sources)
-    return _USAGE.format(inputs=inputs)
+    tables = [name for name in release.sources if name in release.run.inputs.tables]
+    cells = f" `model.rows({json.dumps(tables[0])}, cells)` encodes raw cells of a table." if tables else ""
+    return _USAGE.format(inputs=inputs, tables=cells)
 
 
 def _torchvision(release: Release, name: str, folder: Path) -> Written:
     encoder = release.model.encoders[name]
-    file = f"{name}.torchvision.safetensors"
+    file = re.sub(r"[^\w.-]", "_", name) + ".torchvision.safetensors"
     save(folder / file, to_torch(*split_model(encoder), name=torchvision_name))
     spec = release.run.config.encoders[name]
     differs = [f"a width of {spec.width:g}"] if spec.width != 1 else []

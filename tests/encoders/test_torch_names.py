@@ -6,8 +6,8 @@ import pytest
 from flax import nnx
 
 from mmcl_jax.encoders.resnet import resnet18, resnet50
-from mmcl_jax.errors import UserError
 from mmcl_jax.encoders.torch_names import from_torch, leaves_of, to_torch, torch_name, torchvision_name
+from mmcl_jax.errors import UserError
 from mmcl_jax.training.state.train_state import Arrays, split_model
 
 LIKE = np.float32
@@ -60,9 +60,9 @@ def test_a_square_kernel_is_transposed() -> None:
 @pytest.mark.parametrize(
     ("tensors", "sentence"),
     [
-        ({}, "w.pt: there is no tensor 'layer.weight', which the encoder has."),
+        ({}, "w.pt: the names do not fit: it lacks layer.weight, which the encoder has; give the weights"),
         ({"layer.weight": np.ones((2, 3))}, "'layer.weight' is of shape [2, 3], and the encoder needs [3, 2]"),
-        ({"layer.weight": np.ones((3, 2)), "layer.scale": 0}, "the encoder has no tensor 'layer.scale'"),
+        ({"layer.weight": np.ones((3, 2)), "layer.scale": 0}, "it has layer.scale, which the encoder lacks"),
     ],
 )
 def test_tensors_of_another_model_are_refused(tensors, sentence) -> None:

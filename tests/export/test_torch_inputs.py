@@ -64,11 +64,34 @@ def test_raw_rows_are_encoded_as_the_run_encodes_them(missing: str, outside: str
     np.testing.assert_allclose(module(torch.from_numpy(new)).numpy(), ours.encode(new), rtol=1e-5, atol=1e-5)
 
 
-def export_of(torch: Any, **inputs: dict) -> Any:
+def export_of(torch: Any, encoders: dict | None = None, arrays: dict | None = None, **inputs: dict) -> Any:
+    """The modules of a card with these inputs, alone or with encoders of any weights."""
     from mmcl_jax.export.modeling_torch.export import Export
 
-    card = {"batch_norm": {"epsilon": 1e-5}, "encoders": {}, "projectors": {}, "head": None, "preprocessing": inputs}
-    return Export(card, {})
+    card = {"batch_norm": {"epsilon": 1e-5}, "projectors": {}, "head": None, "preprocessing": inputs}
+    torch.manual_seed(0)
+    return Export({**card, "encoders": encoders or {}}, arrays or {})
+
+
+def test_rows_of_several_images_have_the_mean_of_their_features() -> None:
+    torch = pytest.importorskip("torch")
+    image = {"kind": "image", "dtype": "uint8", "shape": [8, 8, 3], "divide_by": 255, "size": [8, 8], "images": 3}
+    encoder = {"name": "cnn", "kind": "image", "reads": ["image"], "shape": [8, 8, 3], "options": {"channels": [4]}}
+    mixed = {"name": "concat_mlp", "kind": "fusion", "reads": ["image", "pgs"], "of": ["image.local", "pgs"],
+             "parts": [4, 2], "options": {"hidden": 4, "features": 2, "layers": 2}}  # fmt: skip
+    scores = {"name": "vector_mlp", "kind": "vector", "reads": ["pgs"], "shape": [2], "widths": [],
+              "options": {"hidden": 4, "features": 2, "layers": 2}}  # fmt: skip
+    inputs = {"image": image, "pgs": {"kind": "vector", "dtype": "float32", "shape": [2]}}
+    moments = {"pgs/mean": torch.zeros(2), "pgs/std": torch.ones(2)}
+    export = export_of(torch, {"image": encoder, "mixed": mixed, "pgs": scores}, moments, **inputs).eval()
+    rows = {"image": torch.randint(0, 256, (2, 3, 8, 8, 3), dtype=torch.uint8), "pgs": torch.randn(2, 2)}
+    found = export(rows)
+    one_image = export_of(torch, export.card["encoders"], moments, **{**inputs, "image": {**image, "images": 1}}).eval()
+    one_image.load_state_dict(export.state_dict())
+    singly = [one_image({"image": rows["image"][:, index], "pgs": rows["pgs"]}) for index in range(3)]
+    for name in ("image", "mixed", "pgs"):
+        expected = torch.stack([one[name] for one in singly]).mean(0)
+        torch.testing.assert_close(found[name], expected)
 
 
 def test_cells_become_raw_rows() -> None:

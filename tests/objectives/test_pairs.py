@@ -257,6 +257,12 @@ def test_the_default_tile_grows_with_the_root_of_the_batch() -> None:
     assert Execution(tile=7).tile_for(2**20, 128) == 7
 
 
+def test_the_default_tile_keeps_a_gpu_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert [Execution().tile_for(columns, 128) for columns in (512, 2**20, 2**26)] == [8192, 8192, 16384]
+    assert Execution(mesh=make_mesh(jax.devices()[:2])).tile_for(2**20, 128) == 2048  # the devices of the mesh decide
+
+
 def test_embeddings_that_do_not_divide_are_refused() -> None:
     x = jnp.asarray(X, jnp.float32)
     with pytest.raises(ValueError, match="48 embeddings do not divide among 5 devices"):

@@ -66,39 +66,37 @@ class Export(nn.Module):
         """Return the features [N, D] of every modality whose inputs are given.
 
         Args:
-          inputs: by name, rows as `view` takes them. Features of rows with several images are the mean over them.
+          inputs: by name, rows as `view` takes them, or [N, V, ...] if rows have V images, whose mean the features
+            are.
         """
         every = {}
         for modality, spec in self.card["encoders"].items():
             if all(name in inputs for name in spec["reads"]):
-                every[modality] = self._by_image(modality, inputs)
+                every[modality] = self._over_images(modality, inputs)
         return every
 
     def predict(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the outputs of the head: logits, or numbers in units of the label."""
         if self.head is None:
             raise ValueError("this export has no head; make one with mmcl export --head")
-        modalities = self.card["head"]["modalities"]
-        if self.head.reads == "maps":
-            parts = [self.encode(modality, inputs).stages[-1].movedim(1, -1) for modality in modalities]
-        else:
-            parts = [self._by_image(modality, inputs) for modality in modalities]
+        maps = self.head.reads == "maps"
+        parts = [self._over_images(name, inputs, maps=maps) for name in self.card["head"]["modalities"]]
         return self.head(torch.cat(parts, -1))
 
-    def _by_image(self, modality: str, inputs: Mapping[str, Tensor]) -> Tensor:
-        several = {
-            name: inputs[name].shape[1]
-            for name in self.card["encoders"][modality]["reads"]
-            if self.card["preprocessing"][name].get("images", 1) > 1
-        }
-        if not several:
-            return self.encode(modality, inputs).pooled
-        times = max(several.values())
-        rows = {
-            name: values.flatten(0, 1) if name in several else values.repeat_interleave(times, 0)
-            for name, values in inputs.items()
-        }
-        return self.encode(modality, rows).pooled.unflatten(0, (-1, times)).mean(1)
+    def _over_images(self, modality: str, inputs: Mapping[str, Tensor], *, maps: bool = False) -> Tensor:
+        """Return the mean over the images of every row of the pooled features, or of the last maps [N, h, w, C]."""
+        reads = self.card["encoders"][modality]["reads"]
+        images = {name: self.card["preprocessing"][name].get("images", 1) for name in reads}
+        times = max(images.values())
+        rows = {name: inputs[name] for name in reads}
+        if times > 1:
+            rows = {
+                name: values.flatten(0, 1) if images[name] > 1 else values.repeat_interleave(times, 0)
+                for name, values in rows.items()
+            }
+        features = self.encode(modality, rows)
+        found = features.stages[-1].movedim(1, -1) if maps else features.pooled
+        return found.unflatten(0, (-1, times)).mean(1) if times > 1 else found
 
     def encode(self, modality: str, inputs: Mapping[str, Tensor]) -> Features:
         """Return all features of a modality, of rows with one image each."""
