@@ -1,7 +1,6 @@
 """The check of a written program: on random rows it gives what the run's own encoders give."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import numpy as np

@@ -7,8 +7,8 @@ differ by 1, would be the same number. Everything behind the encoding is float32
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
 from jax.scipy.special import ndtri
+from jaxtyping import Array, Bool, Float
 
 from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.data.table.imputation import IterativeImputer

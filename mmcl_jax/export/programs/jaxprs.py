@@ -44,7 +44,9 @@ def live(jaxpr: Jaxpr, outputs: Sequence[Any]) -> list[JaxprEqn]:
 def inner(equation: JaxprEqn) -> list[Jaxpr]:
     """Return the jaxprs in the parameters of an equation."""
     values = [one for value in equation.params.values() for one in (value if isinstance(value, tuple) else (value,))]
-    return [one.jaxpr if isinstance(one, ClosedJaxpr) else one for one in values if isinstance(one, ClosedJaxpr | Jaxpr)]
+    return [
+        one.jaxpr if isinstance(one, ClosedJaxpr) else one for one in values if isinstance(one, ClosedJaxpr | Jaxpr)
+    ]
 
 
 def _nested(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool
 
-from mmcl_jax.data.inputs import InputSpec, Inputs
+from mmcl_jax.data.inputs import Inputs, InputSpec
 from mmcl_jax.data.kinds.vector import is_missing
 from mmcl_jax.encoders import Features, parse_key
 from mmcl_jax.encoders.fusions import inputs_of
@@ -160,7 +160,9 @@ def _projectors(release: Release, modalities: tuple[str, ...]) -> dict[str, str]
         return {}
     keys = [parse_key(key) for key in release.projectors]
     return {
-        f"projection_{key.head}" if key.head else "projection": f"{key.modality}:{key.head}" if key.head else key.modality
+        f"projection_{key.head}" if key.head else "projection": f"{key.modality}:{key.head}"
+        if key.head
+        else key.modality
         for key in keys
         if key.modality == modalities[0] and not key.local
     }
@@ -216,12 +218,14 @@ def _map(features: Features) -> Array:
 def _prediction(head: KeptHead, features: Array) -> Array:
     """Return the outputs of a head on the features that it reads; see `KeptHead.outputs`."""
     if head.standard is not None:
-        mean, scale = (moment.reshape((1,) * (features.ndim - 1) + (-1,)) for moment in
-                       (head.standard.mean, head.standard.scale))
+        mean, scale = (
+            moment.reshape((1,) * (features.ndim - 1) + (-1,)) for moment in (head.standard.mean, head.standard.scale)
+        )
         features = ((features.astype(jnp.float64) - mean) / scale).astype(jnp.float32)
     with jax.enable_x64(False):
         outputs = head.trained.head(head.trained.params, features)
         units = head.trained.units
-        scale, shift = (np.asarray(one, np.float32).reshape((1,) * (outputs.ndim - 1) + (-1,)) for one in
-                        (units.scale, units.shift))
+        scale, shift = (
+            np.asarray(one, np.float32).reshape((1,) * (outputs.ndim - 1) + (-1,)) for one in (units.scale, units.shift)
+        )
         return outputs * scale + shift

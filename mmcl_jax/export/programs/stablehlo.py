@@ -112,7 +112,7 @@ def described(program: Program) -> dict[str, Any]:
 def _usage(program: Program, details: dict[str, Any]) -> str:
     call = "program.call({" + ", ".join(f'"{name}": {name}' for name in program.inputs) + "})"
     result = next(reversed(program.outputs))
-    lines = f'{call}["{result}"]'
+    lines = f'output = {call}["{result}"]'
     if program.wide:
         lines = f"with jax.enable_x64(True):  # cells are float64\n    {lines}"
     return _USAGE.format(
@@ -130,10 +130,10 @@ def shapes_in_words(program: Program) -> str:
     inputs = ", ".join(
         f"`{name}` {one.dtype} [{', '.join(map(str, ('B', *one.shape)))}]" for name, one in program.inputs.items()
     )
-    outputs = ", ".join(
-        f"`{name}` [{', '.join(map(str, ('B', *shape)))}]" for name, shape in program.outputs.items()
+    outputs = ", ".join(f"`{name}` [{', '.join(map(str, ('B', *shape)))}]" for name, shape in program.outputs.items())
+    cells = (
+        " Cells are numbers, days since 1970-01-01, or codes of the categories listed below, from 0; NaN is missing."
     )
-    cells = " Cells are numbers, days since 1970-01-01, or codes of the categories listed below, from 0; NaN is missing."
     tables = cells if any(one.kind == "table" for one in program.inputs.values()) else ""
     return f"It takes {inputs}, and gives {outputs}, float32.{tables}"
 
@@ -146,4 +146,3 @@ def refused(file: Path, details: Mapping[str, Any], command: str, error: Excepti
         f"{jax.__version__} does not read it ({reason.rstrip('.')}); make it again with {command}, or use a version of "
         "JAX nearer to that date."
     )
-

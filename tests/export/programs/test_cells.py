@@ -11,7 +11,10 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.export.programs.cells import encoded_cells
 from tests.export.test_torch_inputs import COLUMNS, raw_rows
 
-CASES = [*((missing, "keep") for missing in MISSING_POLICIES), *(("iterative", outside) for outside in OUTSIDE_POLICIES[1:])]
+CASES = [
+    *((missing, "keep") for missing in MISSING_POLICIES),
+    *(("iterative", outside) for outside in OUTSIDE_POLICIES[1:]),
+]
 # A day near 2040, a number near 1e9 whose values differ by 1, and a time in seconds: float32 holds none but the first.
 LARGE = (Column(name="day", kind="date"), *(Column(name=name, kind="continuous") for name in ("serial", "seconds")))
 

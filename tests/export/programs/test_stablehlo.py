@@ -170,7 +170,10 @@ def test_what_does_not_fit_is_refused_with_a_sentence(folder: Path, rows: dict[s
         ({"table": table, "snps": snps, "image": table}, "has no input 'image'; it takes table and snps."),
         ({"table": table[:, 1:], "snps": snps}, "table: the shape [2, 2] does not fit; give rows [B, 3]"),
         ({"table": table[0], "snps": snps}, "table: the shape [3] does not fit"),
-        ({"table": table.astype(complex), "snps": snps}, "table: the array is complex128, and the program takes float64"),
+        (
+            {"table": table.astype(complex), "snps": snps},
+            "table: the array is complex128, and the program takes float64",
+        ),
         ({"table": table[:1], "snps": snps}, "The inputs have 1 and 2 rows; give as many of each."),
     ):
         with pytest.raises(UserError) as error:

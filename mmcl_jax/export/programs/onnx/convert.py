@@ -145,9 +145,7 @@ def _scan(graph: Graph, equation: JaxprEqn, operands: list[Tensor]) -> list[Tens
     body, jaxpr = Graph(parent=graph), params["jaxpr"]
     whole = [graph.whole(x, var.aval.shape) for x, var in zip(operands, equation.invars, strict=True)]
     outside = [x if x.value is None else Tensor(x.dtype, x.shape, graph.name(x)) for x in whole[:fixed]]
-    inside = [
-        Tensor(np.dtype(aval.dtype), aval.shape, graph.new_name("scanned")) for aval in jaxpr.in_avals[fixed:]
-    ]
+    inside = [Tensor(np.dtype(aval.dtype), aval.shape, graph.new_name("scanned")) for aval in jaxpr.in_avals[fixed:]]
     results = [
         body.whole(result, aval.shape)
         for result, aval in zip(_walked(body, jaxpr, [*outside, *inside]), jaxpr.out_avals, strict=True)
@@ -167,8 +165,8 @@ def _scan(graph: Graph, equation: JaxprEqn, operands: list[Tensor]) -> list[Tens
         [numpy_helper.from_array(stored(value), one) for one, value in body.constants.items()],
     )
     scanned = [graph.name(x) for x in whole[fixed:]]
-    outputs = graph.nodes_with(
-        "Scan", scanned, carried, body=part, num_scan_inputs=len(inside) - carried
-    )
-    return [Tensor(x.dtype, var.aval.shape, name) for x, var, name in zip(whole[fixed:], equation.outvars, outputs, strict=False)]
-
+    outputs = graph.nodes_with("Scan", scanned, carried, body=part, num_scan_inputs=len(inside) - carried)
+    return [
+        Tensor(x.dtype, var.aval.shape, name)
+        for x, var, name in zip(whole[fixed:], equation.outvars, outputs, strict=False)
+    ]
