@@ -102,7 +102,7 @@ def _written(release: Release, program: Program, folder: Path) -> Written:
     usage = _USAGE.format(
         file=path.name,
         opset=opset,
-        output=next(reversed(program.outputs)),
+        output=list(program.outputs)[-1],
         inputs=", ".join(f'"{name}": {name}' for name in program.inputs),
         shapes=shapes_in_words(program),
     )

@@ -211,7 +211,8 @@ def _mean(values: Array, images: int) -> Array:
 
 
 def _map(features: Features) -> Array:
-    assert features.local is not None and features.grid is not None  # a head was trained on it
+    assert features.local is not None  # a head was trained on the map
+    assert features.grid is not None
     return features.local.reshape(features.local.shape[0], *features.grid, -1)
 
 

@@ -31,7 +31,8 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 # What JAX promises: a file is read by versions of about half a year after that which wrote it.
 READABLE_DAYS = 180
 
-_USAGE = """`{file}` in a process that has only JAX (`pip install jax flatbuffers`), on {platforms} (products of matrices are in full float32 on all of them):
+_USAGE = """`{file}` in a process that has only JAX (`pip install jax flatbuffers`), on {platforms}. Products of
+matrices are in full float32 on all of them.
 
 ```python
 import jax
@@ -41,8 +42,9 @@ program = export.deserialize(open("{file}", "rb").read())
 {call}
 ```
 
-{shapes} {version} made the file, and newer versions read it for about six months after {date}; afterwards, or for batches of 0 rows, use
-`mmcl_jax.load_program`, which says what to do."""
+{shapes}
+{version} made the file, and newer versions read it for about six months after {date}. For older files, and for batches
+of 0 rows, use `mmcl_jax.load_program`, which says what to do."""
 
 
 def check_release(release: Release) -> None:
@@ -111,7 +113,7 @@ def described(program: Program) -> dict[str, Any]:
 
 def _usage(program: Program, details: dict[str, Any]) -> str:
     call = "program.call({" + ", ".join(f'"{name}": {name}' for name in program.inputs) + "})"
-    result = next(reversed(program.outputs))
+    *_, result = program.outputs
     lines = f'output = {call}["{result}"]'
     if program.wide:
         lines = f"with jax.enable_x64(True):  # cells are float64\n    {lines}"

@@ -1,4 +1,4 @@
-"""Raw cells inside a program are encoded as the run encodes them, under every policy, and large numbers keep their bits."""
+"""Raw cells inside a program are encoded as the run encodes them, whatever the policies and however large."""
 
 import jax
 import numpy as np

@@ -139,7 +139,7 @@ def primitives(rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
         "limited": jnp.clip(x, -0.5, 0.5) + lax.clamp(jnp.float32(-1), x, jnp.float32(1)),
         "logic": jnp.where((flag & (x < 1)) ^ ~(flag | jnp.isfinite(x)), x, jnp.float32(2)),
         "chosen": jnp.where(flag, flag, n[:, :, None] > 1).astype(jnp.int32),
-        "reduced": jnp.stack([getattr(x, name)((1, 2)) for name in ("sum", "max", "min", "prod", "mean", "var")], axis=1),
+        "reduced": jnp.stack([getattr(x, name)((1, 2)) for name in ("sum", "max", "min", "prod", "var")], axis=1),
         "any": jnp.stack([flag.any(2), flag.all(2)], axis=1),
         "order": jnp.concatenate([x.argmax(2), x.argmin(2), n], axis=1),
         "taken": table[n],
