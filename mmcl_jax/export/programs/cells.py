@@ -126,7 +126,8 @@ def _imputed(imputer: IterativeImputer, rows: Cells, absent: Bool[Array, "B F"])
         value = (rows * coefficients[None]).sum(axis=1) + intercept
         return jnp.where(absent & (columns == target)[None], value[:, None], rows), None
 
-    steps = tuple(map(jnp.asarray, (imputer.target.astype(np.int32), imputer.coefficients, imputer.intercept)))
+    targets = jnp.asarray(imputer.target, jnp.int32)
+    steps = (targets, jnp.asarray(imputer.coefficients), jnp.asarray(imputer.intercept))
     return jax.lax.scan(regress, rows, steps)[0]
 
 

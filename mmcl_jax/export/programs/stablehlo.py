@@ -57,10 +57,10 @@ def check_release(release: Release) -> None:
 
 def write(release: Release, folder: Path) -> list[Written]:
     """Write a program for each input of the release, after it gave the features of the run."""
-    return [_written(release, program, folder) for program in programs_of(release)]
+    return [_written(release, program, folder, brief=n > 0) for n, program in enumerate(programs_of(release))]
 
 
-def _written(release: Release, program: Program, folder: Path) -> Written:
+def _written(release: Release, program: Program, folder: Path, *, brief: bool) -> Written:
     blob = serialized(program)
     (folder / f"{program.name}{SUFFIX}").write_bytes(blob)
     exported = export.deserialize(bytearray(blob))
@@ -81,7 +81,8 @@ def _written(release: Release, program: Program, folder: Path) -> Written:
         "checked": agreement(release, program, run, what=f"The program {program.name}{SUFFIX}"),
     }
     about = f"The encoder of {program.name} with its preprocessing and weights, for JAX on {', '.join(PLATFORMS)}."
-    return Written(file=f"{program.name}{SUFFIX}", about=about, usage=_usage(program, details), details=details)
+    usage = shapes_in_words(program, f"{program.name}{SUFFIX}") if brief else _usage(program, details)
+    return Written(file=f"{program.name}{SUFFIX}", about=about, usage=usage, details=details)
 
 
 def serialized(program: Program) -> bytes:
@@ -121,14 +122,14 @@ def _usage(program: Program, details: dict[str, Any]) -> str:
         file=f"{program.name}{SUFFIX}",
         platforms=", ".join(details["platforms"]),
         call=lines,
-        shapes=shapes_in_words(program),
+        shapes=shapes_in_words(program, f"{program.name}{SUFFIX}"),
         version=f"JAX {details['jax']}",
         date=details["date"],
     )
 
 
-def shapes_in_words(program: Program) -> str:
-    """Return sentences on the inputs and outputs of a program."""
+def shapes_in_words(program: Program, file: str) -> str:
+    """Return sentences on the inputs and outputs of the program in a file."""
     inputs = ", ".join(
         f"`{name}` {one.dtype} [{', '.join(map(str, ('B', *one.shape)))}]" for name, one in program.inputs.items()
     )
@@ -137,7 +138,7 @@ def shapes_in_words(program: Program) -> str:
         " Cells are numbers, days since 1970-01-01, or codes of the categories listed below, from 0; NaN is missing."
     )
     tables = cells if any(one.kind == "table" for one in program.inputs.values()) else ""
-    return f"It takes {inputs}, and gives {outputs}, float32.{tables}"
+    return f"`{file}` takes {inputs}, and gives {outputs}, float32.{tables}"
 
 
 def refused(file: Path, details: Mapping[str, Any], command: str, error: Exception) -> UserError:

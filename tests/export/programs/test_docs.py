@@ -46,7 +46,9 @@ def expected(run: Run, digits_store: Store) -> np.ndarray:
     return np.concatenate([encoders[name](rows[name]) for name in rows], axis=1)
 
 
+@pytest.mark.foreign
 def test_jax_and_our_loader(run: Run, given: dict[str, np.ndarray], expected: np.ndarray) -> None:
+    pytest.importorskip("flatbuffers")
     mj.export(run, out="release", format="stablehlo", input="image+table")
     names: dict[str, Any] = {}
     for block in BLOCKS[:2]:

@@ -16,6 +16,7 @@ from mmcl_jax.views import resized
 from tests.export.programs.test_onnx import in_onnxruntime, translated
 from tests.export.untrained import untrained_run
 
+pytestmark = pytest.mark.foreign
 SIZES = {"down": (40, 25), "odd": (96, 62), "same": (97, 61), "up": (150, 100)}
 
 
@@ -44,6 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def folder(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("flatbuffers")
     out = tmp_path_factory.mktemp("release") / "stripes"
     mj.export(run, out=out, format="stablehlo")
     return out
@@ -66,7 +68,6 @@ def test_another_size_is_refused(shape: tuple[int, ...], folder: Path) -> None:
         mj.load_program(folder)(image=np.zeros(shape, np.uint8))
 
 
-@pytest.mark.foreign
 def test_onnx(run: Run, expected: np.ndarray, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     ort: Any = pytest.importorskip("onnxruntime")
@@ -78,7 +79,6 @@ def test_onnx(run: Run, expected: np.ndarray, tmp_path: Path) -> None:
         session.run(None, {"image": np.zeros((4, 40, 25, 3), np.uint8)})
 
 
-@pytest.mark.foreign
 def test_every_direction_of_resizing_in_onnx() -> None:
     pytest.importorskip("onnx")
     ort = pytest.importorskip("onnxruntime")

@@ -40,6 +40,7 @@ assert not {"mmcl_jax", "flax", "polars"} & set(sys.modules)
 np.savez(sys.argv[3], **results)
 """
 BOUND = 1e-4
+pytestmark = pytest.mark.foreign
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,7 @@ def expected(release: Release, program: Program, rows: dict[str, np.ndarray]) ->
 
 @pytest.fixture(scope="module")
 def folder(every_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("flatbuffers")
     out = tmp_path_factory.mktemp("release") / "programs"
     mj.export(every_run, out=out, format="stablehlo", input="table+snps")
     return out
