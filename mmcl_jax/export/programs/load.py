@@ -18,7 +18,7 @@ from mmcl_jax.export.programs.stablehlo import called, refused
 from mmcl_jax.files import damage, reading
 
 _REMEDY = "put a copy of it back, or export the run again"
-BLOCK = 256  # rows that are computed at once; all calls share the program that is compiled for this size
+BLOCK = 256  # most rows that are computed at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,8 @@ class LoadedProgram:
     def __call__(self, **rows: Any) -> dict[str, np.ndarray]:
         """Return the outputs by name, float32 `[B, ...]`.
 
-        Rows are computed in blocks of one size, so that the outputs of a row do not depend on the other rows.
+        Rows are computed in blocks of 256, and the last block is padded to a power of two: that is at most nine
+        compilations for any number of rows. Outputs of a row may differ in their last bits between sizes of blocks.
 
         Args:
           rows: by input, arrays `[B, *shape]` of any number of rows, also 0, in the dtype of the input or one that it
@@ -150,7 +151,6 @@ def _arguments(details: Mapping[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:
-    """Return the rows with rows of zeros behind them, `BLOCK` in all."""
-    if len(rows) == BLOCK:
-        return rows
-    return np.concatenate([rows, np.zeros((BLOCK - len(rows), *rows.shape[1:]), rows.dtype)])
+    """Return the rows with rows of zeros behind them, a power of two in all."""
+    padding = (1 << (len(rows) - 1).bit_length()) - len(rows)
+    return np.concatenate([rows, np.zeros((padding, *rows.shape[1:]), rows.dtype)])

@@ -1,5 +1,6 @@
 """Programs in ONNX give in onnxruntime what the run gives."""
 
+import dataclasses
 import importlib.util
 from typing import Any
 
@@ -14,7 +15,7 @@ from mmcl_jax.encoders import ENCODERS
 from mmcl_jax.errors import UserError
 from mmcl_jax.export import formats
 from mmcl_jax.export.programs import onnx_file
-from mmcl_jax.export.programs.agreement import random_rows, relative_difference
+from mmcl_jax.export.programs.agreement import expected_outputs, random_rows, relative_difference
 from mmcl_jax.export.programs.program import Program, programs_of
 from mmcl_jax.export.release import release_of
 from mmcl_jax.training.runs.run import Run
@@ -119,6 +120,28 @@ def sessions(ort: Any, every_run: Run) -> dict[str, tuple[Program, Any, np.ndarr
         expected = program(random_rows(program, every_run.inputs, 1000))["features"]
         made[program.name] = program, session, expected
     return made
+
+
+def test_rows_with_several_images(ort: Any, every_run: Run) -> None:
+    """The features are the mean over the images, each of them fused with the other parts of its row."""
+    specs = dict(every_run.inputs.specs)
+    specs["right"] = dataclasses.replace(specs["right"], shape=(2, *specs["right"].shape))
+    run = dataclasses.replace(every_run, inputs=dataclasses.replace(every_run.inputs, specs=specs))
+    release = release_of(run, inputs=("attended",))
+    (program,) = programs_of(release)
+    rows = random_rows(program, run.inputs, 3)
+    assert rows["right"].ndim == 5
+    found = in_onnxruntime(ort, onnx_file.model_of(program), rows)["features"]
+    assert relative_difference(found, expected_outputs(release, program, rows)["features"]) < BOUND
+
+
+def test_a_row_that_the_run_refuses_is_nan(ort: Any, every_run: Run) -> None:
+    (program,) = programs_of(release_of(every_run, inputs=("pgs",)))
+    rows = random_rows(program, every_run.inputs, 4)
+    rows["pgs"][1, 2] = np.nan  # config.inputs.pgs.missing is "refuse"
+    for outputs in (in_onnxruntime(ort, onnx_file.model_of(program), rows), program(rows)):
+        assert np.isnan(outputs["features"]).all(axis=1).tolist() == [False, True, False, False]
+        assert np.isnan(outputs["features"]).any(axis=1).tolist() == [False, True, False, False]
 
 
 def primitives(rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
