@@ -2,7 +2,7 @@
 
     from jax import export
 
-    program = export.deserialize(open("release/image.stablehlo", "rb").read())
+    program = export.deserialize(Path("release/image.stablehlo").read_bytes())
     program.call({"image": pixels})["features"]  # pixels uint8 [B, H, W, C], any B above 0
 
 `export.load_program` reads the same files, for any number of rows, and says what is wrong with a file.
@@ -35,10 +35,12 @@ _USAGE = """`{file}` in a process that has only JAX (`pip install jax flatbuffer
 matrices are in full float32 on all of them.
 
 ```python
+from pathlib import Path
+
 import jax
 from jax import export
 
-program = export.deserialize(open("{file}", "rb").read())
+program = export.deserialize(Path("{file}").read_bytes())
 {call}
 ```
 

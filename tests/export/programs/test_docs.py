@@ -55,7 +55,7 @@ def test_jax_and_our_loader(run: Run, given: dict[str, np.ndarray], expected: np
         exec(block, names)
         np.testing.assert_allclose(names.pop("features"), expected, rtol=1e-5, atol=1e-5)
     (usage,) = BLOCK.findall(Path("release/README.md").read_text())
-    exec(usage.replace('open("', 'open("release/'), names := dict(given))
+    exec(usage.replace('Path("', 'Path("release/'), names := dict(given))
     np.testing.assert_allclose(names["output"], expected, rtol=1e-5, atol=1e-5)
 
 
