@@ -1,10 +1,11 @@
 """`mj.load_program`: an exported StableHLO program as a function of NumPy arrays."""
 
 import dataclasses
+import functools
 import importlib.util
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from jax import export
 
 from mmcl_jax.errors import check
 from mmcl_jax.export.card import CARD
-from mmcl_jax.export.programs.stablehlo import called, refused
+from mmcl_jax.export.programs.stablehlo import Rows, callable_of, refused
 from mmcl_jax.files import damage, reading
 
 _REMEDY = "put a copy of it back, or export the run again"
@@ -60,8 +61,9 @@ class LoadedProgram:
             parts.append(self._run(block))
         return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
 
-    def _run(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return called(self._exported, block, wide=self.details["needs_x64"], dtype=self.details["dtype"])
+    @functools.cached_property
+    def _run(self) -> Callable[[Rows], Rows]:
+        return callable_of(self._exported, wide=self.details["needs_x64"], dtype=self.details["dtype"])
 
     def _checked(self, rows: Mapping[str, Any]) -> dict[str, np.ndarray]:
         arguments = self.details["arguments"]

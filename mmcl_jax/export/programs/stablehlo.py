@@ -10,7 +10,7 @@
 
 import datetime
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from mmcl_jax.export.programs.agreement import agreement
 from mmcl_jax.export.programs.jaxprs import traced
 from mmcl_jax.export.programs.program import PRECISION, Program, programs_of
 from mmcl_jax.export.release import Release
+
+Rows = dict[str, np.ndarray]
 
 SUFFIX = ".stablehlo"
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -66,10 +68,7 @@ def _written(release: Release, program: Program, folder: Path, *, brief: bool) -
     blob = serialized(program)
     (folder / f"{program.name}{SUFFIX}").write_bytes(blob)
     exported = export.deserialize(bytearray(blob))
-
-    def run(rows: dict[str, np.ndarray]) -> dict[str, Any]:
-        return called(exported, rows, wide=program.wide, dtype=release.run.config.dtype)
-
+    run = callable_of(exported, wide=program.wide, dtype=release.run.config.dtype)
     details = {
         **described(program),
         "jax": jax.__version__,
@@ -95,11 +94,21 @@ def serialized(program: Program) -> bytes:
     return bytes(exported.serialize())
 
 
-def called(exported: export.Exported, rows: dict[str, np.ndarray], *, wide: bool, dtype: str) -> dict[str, np.ndarray]:
-    """Return the outputs of a program for at least one row, computed on the default device."""
-    options = compiler_options(jax.local_devices()[0], dtype)
-    with jax.enable_x64(wide):
-        return jax.device_get(jax.jit(exported.call, compiler_options=options)(rows))
+def callable_of(exported: export.Exported, *, wide: bool, dtype: str) -> Callable[[Rows], Rows]:
+    """Return a function that runs a program on the default device, for at least one row; it compiles each number once.
+
+    Args:
+      exported: the program.
+      wide: whether it takes or computes float64.
+      dtype: of the computation.
+    """
+    run = jax.jit(exported.call, compiler_options=compiler_options(jax.local_devices()[0], dtype))
+
+    def call(rows: Rows) -> Rows:
+        with jax.enable_x64(wide):
+            return jax.device_get(run(rows))
+
+    return call
 
 
 def described(program: Program) -> dict[str, Any]:

@@ -99,6 +99,19 @@ def test_our_loader_takes_any_number_of_rows(
     np.testing.assert_allclose(found, expected[:count], rtol=1e-5, atol=1e-5)
 
 
+def test_a_number_of_rows_is_compiled_once(
+    folder: Path, rows: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, jit = [], jax.jit
+    monkeypatch.setattr(jax, "jit", lambda *args, **options: made.append(jit(*args, **options)) or made[-1])
+    program = mj.load_program(folder)
+    made.clear()  # loading reads the operators
+    for count in (3, 4, 3):  # all are padded to 4
+        program(**{name: array[:count] for name, array in rows.items()})
+    (compiled,) = made
+    assert compiled._cache_size() == 1
+
+
 def test_the_card_names_version_date_platforms_and_precision(folder: Path) -> None:
     details = details_of(folder)
     assert details["jax"] == jax.__version__
