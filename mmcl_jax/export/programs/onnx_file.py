@@ -103,7 +103,7 @@ def _written(release: Release, program: Program, folder: Path, *, brief: bool) -
     usage = _USAGE.format(
         file=path.name,
         opset=opset,
-        output=list(program.outputs)[-1],
+        output=program.result,
         inputs=", ".join(f'"{name}": {name}' for name in program.inputs),
         shapes=shapes,
     )

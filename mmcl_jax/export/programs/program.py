@@ -77,6 +77,11 @@ class Program:
     function: Callable[[Rows], dict[str, Array]]
     wide: bool
 
+    @property
+    def result(self) -> str:
+        """The name of the output that most people want: the prediction of the head, or else the features."""
+        return "prediction" if "prediction" in self.outputs else "features"
+
     def arguments(self, rows: Any) -> dict[str, jax.ShapeDtypeStruct]:
         """Return the shapes and types of the arguments for a number of rows."""
         with jax.enable_x64(self.wide):

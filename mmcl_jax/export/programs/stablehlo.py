@@ -125,8 +125,7 @@ def described(program: Program) -> dict[str, Any]:
 
 def _usage(program: Program, details: dict[str, Any]) -> str:
     call = "program.call({" + ", ".join(f'"{name}": {name}' for name in program.inputs) + "})"
-    *_, result = program.outputs
-    lines = f'output = {call}["{result}"]'
+    lines = f'output = {call}["{program.result}"]'
     if program.wide:
         lines = f"with jax.enable_x64(True):  # cells are float64\n    {lines}"
     return _USAGE.format(
