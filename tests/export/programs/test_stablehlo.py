@@ -15,6 +15,7 @@ import pytest
 from jax import export
 
 import mmcl_jax as mj
+from benchmarks import programs
 from mmcl_jax.cli.main import main
 from mmcl_jax.errors import UserError
 from mmcl_jax.export.programs.agreement import expected_outputs, random_rows
@@ -175,6 +176,23 @@ def test_the_remedy_for_a_refused_file_works(folder: Path) -> None:
     (folder / "table+snps.stablehlo").touch()
     assert main(arguments) == 0
     assert mj.load_program(folder).details["input"] == "table+snps"
+
+
+def test_the_check_on_another_machine_finds_a_difference(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(programs, "COUNTS", (1, 7))
+    programs.make(folder, tmp_path / "out")
+    assert programs.check(tmp_path / "out")
+    line = json.loads(capsys.readouterr().out)
+    assert line["file"] == "table+snps.stablehlo"
+    assert line["difference"].keys() == {"1", "7"}
+    path = tmp_path / "out" / "table+snps.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["outputs/features"][6, 0] += 0.1
+    np.savez(path, **arrays)
+    assert not programs.check(tmp_path / "out")
 
 
 def test_what_does_not_fit_is_refused_with_a_sentence(folder: Path, rows: dict[str, np.ndarray]) -> None:
