@@ -187,13 +187,17 @@ def _health(subjects: Sequence[Subject], beside: Sequence[tuple[str, Check]]) ->
         )
         for whose, check in sorted(beside, key=lambda pair: pair[1].good)
     ]
+    passed = 0
     for subject in subjects:
         every = checks(subject.run.directory, subject.metrics)
-        whose = fragment(element("span", name(subject.name), ": ", class_="whose")) if len(subjects) > 1 else None
-        shown = every if len(subjects) == 1 else [check for check in every if not check.good]
-        lines += [_check(check.good, fragment(whose, check.sentence)) for check in shown]
-        if not shown:
-            lines.append(_check(True, fragment(whose, f"{counted(len(every), 'check')} passed.")))
+        failed = [check for check in every if not check.good]
+        whose = element("span", name(subject.name), ": ", class_="whose") if len(subjects) > 1 else None
+        passed += len(subjects) > 1 and not failed
+        lines += [_check(check.good, fragment(whose, check.sentence)) for check in (failed if whose else every)]
+    if passed:
+        which = f"all {passed}" if passed == len(subjects) else f"{passed} of {len(subjects)}"
+        words = f"The trainings of {which} runs passed every check: their end, losses, skipped steps and collapse."
+        lines.append(_check(True, fragment(words)))
     return element("ul", lines, class_="health")
 
 
