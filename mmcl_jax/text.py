@@ -48,6 +48,17 @@ def listed(names: Iterable[str], between: str = ", ") -> str:
     return between.join(_quoted(name) for name in names)
 
 
+def first_few(names: Iterable[str], most: int = 5) -> str:
+    """Return the first names as a list in words, and the number of the others.
+
+    >>> print(first_few(["a", "b"]), "/", first_few("abcdefg"))
+    a, b / a, b, c, d, e and 2 more
+    """
+    names = list(names)
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
 def _quoted(name: str) -> str:
     special = any(mark in name for mark in ',"\r\n') or name != name.strip() or not name
     if not special:

@@ -56,7 +56,7 @@ CASES: dict[str, tuple[Call, str]] = {
     "term": (lambda s: load("digits_mmcl", ["objective.0.name=clipp"]), "clip"),
     "optimizer": (lambda s: load("digits_mmcl", ["optimizer.name=adamm_l2"]), "adam_l2"),
     "view of a term": (
-        lambda s: build_objective((TERMS.spec("clip", between=("imge", "table")),), dict.fromkeys(["image", "table"], "")),
+        lambda s: build_objective((TERMS.spec("clip", between=("imge", "table")),), {"image": "", "table": ""}),
         "image",
     ),
     "modality of a view": (lambda s: view_modality(), "image"),

@@ -79,6 +79,9 @@ def command_of(function: Callable[..., object], given: Mapping[str, Any], *, bar
     words = ["mmcl", function.__name__]
     for name, parameter in inspect.signature(function).parameters.items():
         value = given[name]
+        if value is False and parameter.default is None:  # of an option that is spelled out to be turned off
+            words.append(f"--no-{name.replace('_', '-')}")
+            continue
         if value is None or value is False or value == parameter.default:
             continue
         if name == "overrides":

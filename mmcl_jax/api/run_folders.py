@@ -170,7 +170,7 @@ def _status(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
     text = (path / STATUS).read_bytes()
     with _parsing(STATUS):
         status = json.loads(text)
-        if status["state"] not in ("training", *STATES):
+        if status["state"] not in ("training", "stopped", "finished", "failed"):
             raise ValueError(status["state"])
         step = int(status["step"])
         return {

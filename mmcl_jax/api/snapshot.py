@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.api.images import Located
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.sources.features import frozen_encoder
-from mmcl_jax.evaluation.sources.new_rows import ImageRows, table_rows
+from mmcl_jax.evaluation.sources.new_rows import ImageRows, image_job, table_rows
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.runs.run import Run
@@ -102,7 +102,9 @@ class Snapshot:
                 rows = table_rows(frame, run.inputs, run.declaration, modality)
             else:
                 found = located()
-                rows = ImageRows(found.names, run.inputs, request, modality, root=found.root, memory=found.memory)
+                images = len(found.names[0])
+                job = image_job(run.inputs, request, modality, images=images, root=found.root, memory=found.memory)
+                rows = ImageRows(found.names, job)
             parts.append(self._encoder(modality)(rows))
         return np.concatenate(parts, axis=1)
 

@@ -23,8 +23,11 @@ COMMANDS = {
     "prepare": "make a store from a table and a folder of images",
     "generate": "write artificial data in the format of a data set that cannot be shipped",
     "pretrain": "train the encoders of an experiment; the same command continues a run",
+    "import": "make a run of a PyTorch checkpoint of MMCL's released code",
     "evaluate": "measure runs by linear probes, fine-tuning, nearest neighbours and retrieval",
     "runs": "list the runs below a folder, with state, progress and headline metrics",
+    "export": "write the encoders of a run for PyTorch, Flax and other programs",
+    "embed": "write embeddings of new rows, or of a store, into a Parquet file; the same command continues",
     "explain": "show which columns, and which pixels, encoders and kept heads depend on",
     "report": "write a page that shows runs: results, curves, pictures, data and configs",
     "reproduce": "make a table of a paper, with our numbers beside the published ones",
@@ -44,6 +47,9 @@ EXAMPLES = {
         "mmcl pretrain --config mmcl/mmcl:own --config.data=stores/ads --workdir runs/ads",
         "mmcl pretrain --config mine.py --config.data=stores/ads --config.epochs=20 --workdir runs/mine",
     ),
+    "import": (
+        "mmcl import --checkpoint last.ckpt --config mmcl/mmcl:dvm --config.data=stores/dvm --out runs/released",
+    ),
     "evaluate": (
         "mmcl evaluate --run runs/ads --protocol probe,knn --per-class 5,20",
         "mmcl evaluate --run runs/ads --protocol finetune --learning-rates 1e-3,1e-4",
@@ -54,6 +60,15 @@ EXAMPLES = {
         "mmcl runs runs/ --sort score --state finished",
         "watch -n 60 mmcl runs runs/ --state running",
         "mmcl runs runs/ --json",
+    ),
+    "export": (
+        "mmcl export --run runs/ads --format safetensors,orbax --out release",
+        "mmcl export --run runs/ads --head runs/ads/heads/NAME --out release --push OWNER/NAME",
+    ),
+    "embed": (
+        "mmcl embed --run runs/ads --table new.csv --images new/ --out embeddings.parquet",
+        "mmcl embed --run runs/ads --images photos/ --input image --dtype float16 --out photos.parquet",
+        "mmcl embed --run runs/ads --store stores/ads --split test --output projection --out test.parquet",
     ),
     "explain": (
         "mmcl explain --run runs/ads",
@@ -69,13 +84,19 @@ EXAMPLES = {
     "quickstart": ("mmcl quickstart --seeds 3",),
 }
 
+# The commands from raw data to everything that comes out of them, whose first examples `mmcl --help` shows.
+STORY = ("prepare", "pretrain", "runs", "evaluate", "embed", "explain", "export", "report")
+
 # The same from Python, which `--help` shows, too; `mj` is `import mmcl_jax as mj`.
 FROM_PYTHON = {
     "prepare": 'mj.prepare("ads.csv", "photos/", image_column="file", label="model", out="stores/ads")',
     "generate": 'mj.generate("dvm", out="raw/dvm")',
     "pretrain": 'mj.pretrain("mmcl/mmcl:own", data="stores/ads", workdir="runs/ads", overrides={"epochs": 20})',
+    "import": 'mj.import_weights("last.ckpt", "mmcl/mmcl:dvm", "runs/released", data="stores/dvm")',
     "evaluate": 'mj.evaluate("runs/ads", protocol=["probe", "knn"], per_class=[5, 20])',
     "runs": 'mj.runs("runs", sort="score").to_frame()',
+    "export": 'mj.export("runs/ads", out="release", format=["safetensors", "orbax"])',
+    "embed": 'mj.embed("runs/ads", "new.csv", "new/", out="embeddings.parquet")',
     "explain": 'mj.explain("runs/ads", method=["integrated_gradients", "ablation"])',
     "report": 'mj.report("runs/ads", colour="price")',
     "reproduce": 'mj.reproduce("mmcl/table1", data="stores/ads", out="tables", variant="own")',
@@ -84,7 +105,12 @@ FROM_PYTHON = {
 }
 
 # Options with any key of a config or data set, and the commands that take them.
-DOTTED = {"--config.": ("pretrain", "reproduce"), "--dataset.": ("prepare", "generate")}
+DOTTED = {"--config.": ("pretrain", "import", "reproduce"), "--dataset.": ("prepare", "generate")}
+
+
+def function_of(command: str) -> str:
+    """Return the name of a command's function and module: its own name, unless that is a keyword of Python."""
+    return {"import": "import_weights"}.get(command, command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -130,6 +156,9 @@ def _main(words: list[str], output: Output) -> int:
         if options.debug:
             raise
         return status
+    except Exception as error:
+        output.fail(f"{type(error).__name__}: {error}", 1, printed=True)
+        raise
     return 0
 
 
@@ -143,7 +172,7 @@ def _parsed(words: list[str]) -> tuple[ModuleType, argparse.Namespace]:
     parser = make_parser()
     # Only the module of the command is imported, so that `mmcl --help` does not load JAX.
     if words and words[0] in COMMANDS:
-        command = importlib.import_module(f"mmcl_jax.cli.commands.{words[0]}")
+        command = importlib.import_module(f"mmcl_jax.cli.commands.{function_of(words[0])}")
         command.add_arguments(parser.commands[words[0]])
     dotted = [word for word in words if word.startswith(tuple(DOTTED))]
     options, unknown = parser.parse_known_args([word for word in words if word not in dotted])
@@ -186,6 +215,22 @@ class _Parser(argparse.ArgumentParser):
         raise BadUsage(sentence)
 
 
+class _PrintCompletion(argparse.Action):
+    """The option that prints the completion script of a shell, for which it loads all commands."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: object, option: object = None
+    ) -> None:
+        """Print the script and exit."""
+        from mmcl_jax.cli.completion import script
+
+        assert isinstance(parser, _Parser)
+        for name, command in parser.commands.items():
+            importlib.import_module(f"mmcl_jax.cli.commands.{name}").add_arguments(command)
+        print(script(parser, parser.commands, str(values)))
+        parser.exit()
+
+
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
     """A help formatter that shows defaults, fills paragraphs, and keeps indented lines, which are examples."""
 
@@ -205,7 +250,14 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
 
 def make_parser() -> _Parser:
     """Return the parser of `mmcl`, whose commands have only the options that all commands have."""
-    parser = _Parser(prog="mmcl", description="Multimodal contrastive pretraining of images paired with tables.")
+    parser = _Parser(prog="mmcl", description=_story(), formatter_class=_Formatter)
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "fish"),
+        metavar="SHELL",
+        help="print the script that completes commands, options and experiments in bash, zsh or fish, and exit",
+    )
     parser.add_argument("--version", action="version", version=f"mmcl_jax {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     parser.commands = {}
@@ -222,6 +274,16 @@ def make_parser() -> _Parser:
         )
         parser.commands[name] = sub
     return parser
+
+
+def _story() -> str:
+    """Return the description of the program with the steps of a whole project."""
+    steps = "\n".join(f"  {EXAMPLES[name][0]}" for name in STORY if name in EXAMPLES)
+    return (
+        "Multimodal contrastive pretraining of images paired with tables, from raw files to encoders, scores and "
+        f"exports:\n\n{steps}\n\nThe same command continues after a stop. The options of a command, and more examples, "
+        "are in mmcl COMMAND --help. mmcl quickstart takes these steps on a small real data set of the package."
+    )
 
 
 def _description(name: str) -> str:

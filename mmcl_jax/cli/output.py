@@ -8,7 +8,8 @@ values of the returned object on standard output:
 - a mapping and a dataclass give their items, and a path gives `{"path": ...}`.
 
 A returned object whose attribute `finished` is False was asked to stop, and the command ends with status 75. Every
-JSON object has the exit status as "status"; that of an error has only this and the sentence, as "error".
+JSON object has the exit status as "status"; that of an error has only this and the sentence, as "error". An error in
+this software has the status 1 and, on standard error, its traceback.
 """
 
 import contextlib
@@ -96,6 +97,11 @@ def _answers() -> bool:
     return jax is None or not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
+def _close(file: TextIO) -> None:
+    with contextlib.suppress(BrokenPipeError):  # the program that read the output has ended
+        file.close()
+
+
 @contextlib.contextmanager
 def redirected() -> Iterator[TextIO]:
     """Send all that is printed within the block to standard error; yield a file that is the former standard output.
@@ -110,7 +116,8 @@ def redirected() -> Iterator[TextIO]:
             is_process_output = False
         if is_process_output:
             stdout.flush()
-            stdout = resources.enter_context(os.fdopen(os.dup(1), "w", encoding="utf-8"))
+            stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
+            resources.callback(_close, stdout)
             resources.callback(os.dup2, stdout.fileno(), 1)
             os.dup2(2, 1)
         with contextlib.redirect_stdout(sys.stderr):

@@ -85,6 +85,8 @@ def experiment() -> ConfigDict:
         streamed, else 0).
       batch_norm: `group_size` samples are normalised together (None: the whole batch); `momentum`; `epsilon`.
       log_every: steps between log lines.
+      sinks: programs that logged metrics go to, beside the file `metrics.jsonl`, some of "tensorboard", "wandb",
+        "mlflow" and "trackio"; their settings are their environment variables.
       checkpoint_every: steps between checkpoints.
       keep_checkpoints: number of latest checkpoints to keep, beside the best one.
       keep_every: checkpoints at multiples of this step are written and never deleted; None for none.
@@ -123,6 +125,7 @@ def experiment() -> ConfigDict:
             "fold": None,
             "loader": {"images": "auto", "workers": None},
             "log_every": 20,
+            "sinks": ("tensorboard",),
             "checkpoint_every": 500,
             "keep_checkpoints": 2,
             "keep_every": None,

@@ -173,9 +173,11 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
     for depth, part in enumerate(parts[:-1]):
         parent = _child(parent, part, parts[:depth])
     last = parts[-1]
-    current = (
-        None if parts[:-1] == ["rates"] else _child(parent, last, parts[:-1])
-    )  # the keys of `rates` are arbitrary patterns
+    current: Any = None
+    if parts[0] in PARTS and len(parts) == 3 and last in PARTS[parts[0]].extra:
+        current = ""  # a text that the config may lack
+    elif parts[:-1] != ["rates"]:  # the keys of `rates` are arbitrary patterns
+        current = _child(parent, last, parts[:-1])
     check(
         isinstance(parent, ConfigDict) and not _is_group(current),
         f"config.{key}: this is a group of keys; set a key in it, as in --config.{key}.KEY=VALUE.",

@@ -275,7 +275,7 @@ def input_arrays(
         spec = inputs.specs[name]
         entry = arrays[name] = entries[spec.of]
         if spec.kind == "table":
-            stored = _with_columns(store.schema, spec.of)
+            stored = with_columns(store.schema, spec.of)
             arrays[name] = encoded_rows(entry, stored, inputs.tables[name], rows.get("label"))
         elif first[name] != name:
             arrays[name] = arrays[first[name]]
@@ -295,7 +295,7 @@ def _fit_table(
     name: str, chosen: Mapping[str, Any], store: Store, take: np.ndarray | None, fold: int | None
 ) -> Encoding:
     of = chosen["of"] or name
-    stored = _with_columns(store.schema, of)
+    stored = with_columns(store.schema, of)
     schema = select_columns(stored, chosen["columns"], key=f"config.inputs.{name}.columns")
     if chosen["label_as_feature"]:
         schema = append_label(schema, store, key=f"config.inputs.{name}.label_as_feature")
@@ -315,7 +315,7 @@ def _arrays(fitted: Any) -> dict[str, np.ndarray]:
     return {key: value.astype(types.get(value.dtype.kind, value.dtype)) for key, value in values.items()}
 
 
-def _with_columns(schema: Schema, of: str) -> Schema:
+def with_columns(schema: Schema, of: str) -> Schema:
     """Return the schema with the columns of the table `of` in place of the first table's."""
     return schema if of == schema.first("table") else schema.with_columns(schema.entries[of].columns)
 

@@ -12,7 +12,11 @@ else is shared: the choice of rows, the head, the groups of columns, and the fol
                                               explanation.json; `change`, f(x) - f(baseline); `error`, what the
                                               attributions leave of it
       ranking.png, ranking.svg                the ranked columns, coloured by group
-      *.png                                   other pictures, such as overlays
+      maps.npz                                Grad-CAM: `keys` of the rows, `maps` `[N, h, w]` at the resolution of the
+                                              stage, and the index of the explained `output` of each row
+      guided.npy                              guided Grad-CAM `[N, H, W, C]`, in the size of the view
+      overlay-*.png                           of the first rows: the image, and the map over it
+      *.png                                   other pictures
       checksums.json                          size and SHA-256 of these files, written last
 
 `explanation.json` has the keys
@@ -36,6 +40,7 @@ Every number is finite or null. `Explanation.read` reads a folder, and `explanat
 """
 
 from mmcl_jax.explain import ablation as ablation
+from mmcl_jax.explain import grad_cam as grad_cam
 from mmcl_jax.explain import integrated_gradients as integrated_gradients
 from mmcl_jax.explain import loss as loss
 from mmcl_jax.explain.base import METHODS

@@ -12,11 +12,12 @@ import numpy as np
 import polars as pl
 from jaxtyping import Array, Bool, Float
 
+from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.explain.base import METHODS, Result, Subject
-from mmcl_jax.explain.integrate import Path, RowFunction
+from mmcl_jax.explain.integrate import Path, RowFunction, over_rows
 from mmcl_jax.explain.outputs import Explained, Outputs, paths
 from mmcl_jax.explain.ranking import draw_ranking
 from mmcl_jax.explain.result import ATTRIBUTIONS
@@ -58,11 +59,12 @@ def ablation(subject: Subject, folder: FilePath) -> Result:
     rows = Replaceable.of(subject, explained)
     intact, replaced = rows.outputs(np.zeros(len(explained.embedded.columns), bool)), []
     with Bar("Ablation: columns and groups", len(sets)) as bar:
-        for members in sets:
+        for index, members in enumerate(sets):
             outputs = rows.outputs(np.isin(explained.embedded.columns, members))
             change = _change(intact, outputs, relative=subject.head is None)
             by_output = np.abs(outputs - intact).mean(axis=0)
-            replaced.append((change, by_output, {} if scored is None else scored.metrics(outputs)))
+            of_group = scored is not None and index >= len(sets) - len(columns.colours)
+            replaced.append((change, by_output, scored.metrics(outputs) if scored and of_group else {}))
             bar.advance(1)
     count = len(columns.names) if single else 0
     changes = np.stack([change for change, *_ in replaced], axis=1)
@@ -79,7 +81,7 @@ def ablation(subject: Subject, folder: FilePath) -> Result:
         }
         for group in groups
     ]
-    details: dict[str, Any] = {"groups": {}}
+    details: dict[str, Any] = {"additive": False, "groups": {}}
     for name, (change, by_output, metrics) in zip(columns.colours, replaced[count:], strict=True):
         order = np.argsort(-by_output)[:_MOST_OUTPUTS]
         details["groups"][name] = {
@@ -98,7 +100,7 @@ def ablation(subject: Subject, folder: FilePath) -> Result:
         columns=ranked,
         groups=groups,
         pictures=draw_ranking(
-            bars, groups, folder, title=title, rows=len(subject.rows), top=options.top, axis="mean change"
+            bars, groups, folder, title=title, rows=len(subject.rows), top=options.top, axis="mean change", shares=False
         ),
         details=details,
         notes=notes,
@@ -149,7 +151,7 @@ def _outputs(
     function: RowFunction, arrays: Any, rows: Float[Array, "R E"], source: Array, mask: Array, context: Any
 ) -> Float[Array, "R K"]:
     values = jnp.where(mask[None], source, rows)
-    return jax.vmap(lambda row, own: function(arrays, row, own))(values, context)
+    return over_rows(lambda row, own: function(arrays, row, own), values, context)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +165,9 @@ class Scored:
     @classmethod
     def of(cls, subject: Subject, head: KeptHead) -> "Scored | None":
         """Return the labels of the explained rows; None if no row has one, or one output alone is explained."""
-        if subject.options.output is not None or subject.options.split not in ("train", "val", "test"):
+        targets = (entry for entry in subject.store.schema.entries.values() if entry.role == "target")
+        named = {column.name for entry in targets for column in entry.columns}
+        if subject.options.output is not None or subject.options.split not in SPLITS or not set(head.labels) <= named:
             return None
         data = LabelledStore.of(subject.store, head.score.label, head.score.task, fold=subject.source.run.inputs.fold)
         labelled = data.rows[subject.options.split]

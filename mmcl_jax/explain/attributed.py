@@ -112,13 +112,17 @@ def chosen_steps(subject: Subject, explained: Explained) -> tuple[int, bool | No
     few = np.unique(np.linspace(0, len(subject.rows) - 1, _PILOT).astype(int))
     pilot = dataclasses.replace(subject, rows=subject.rows[few])
     blocks = list(paths(pilot, explained, options.baseline))
-    columns, width = explained.embedded.columns, explained.embedded.width
-    steps = min(FIRST_STEPS, options.max_steps)
-    while True:
-        reached = attributed(blocks, columns, width, steps).relative <= options.tolerance
-        if reached or steps >= options.max_steps:
-            return steps, reached
-        steps = min(2 * steps, options.max_steps)
+    tries = [min(FIRST_STEPS, options.max_steps)]
+    while tries[-1] < options.max_steps:
+        tries.append(min(2 * tries[-1], options.max_steps))
+    with Bar("Choosing the number of steps", len(tries)) as bar:
+        for steps in tries:
+            tried = attributed(blocks, explained.embedded.columns, explained.embedded.width, steps)
+            reached = tried.relative <= options.tolerance
+            bar.update(tries.index(steps) + 1, text=f"{steps} steps leave {share(tried.relative, 1)}")
+            if reached:
+                break
+    return steps, reached
 
 
 def explained_columns(subject: Subject, explained: Explained, folder: FilePath, *, title: str) -> Result:
@@ -148,7 +152,7 @@ def explained_columns(subject: Subject, explained: Explained, folder: FilePath, 
     completeness = {"error": rows.relative, "worst_row": rows.worst, "tolerance": options.tolerance, "reached": reached}
     return Result(
         of=explained.of,
-        settings={"baseline": options.baseline, "steps": steps, "output": options.output},
+        settings={"baseline": options.baseline, "steps": steps, **explained.settings},
         columns=ranked,
         groups=groups,
         pictures=draw_ranking(

@@ -9,13 +9,14 @@ import numpy as np
 
 from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.data.store import Store
-from mmcl_jax.errors import UserError
+from mmcl_jax.errors import check_name
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.explain.columns import Columns
 
 BASELINES = ("zero", "mean")
 REPLACEMENTS = ("mean", "zero", "permuted")
+INTERPOLATIONS = ("bilinear", "nearest")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,8 @@ class ExplainOptions:
     term: str | None = None
     temperature: float | None = None
     top: int = 20
+    layer: int = -1
+    interpolation: str = "bilinear"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,8 +155,10 @@ class Methods(dict[str, Method]):
 
         return add
 
-    def __missing__(self, name: str) -> Method:
-        raise UserError(f"--method: there is no method {name!r}; choose from {', '.join(sorted(self))}.")
+    def named(self, name: str) -> Method:
+        """Return the method of a name; raise `UserError` if there is none."""
+        check_name(name, sorted(self), "--method: there is no method")
+        return self[name]
 
 
 METHODS = Methods()

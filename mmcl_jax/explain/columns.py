@@ -10,14 +10,15 @@ import numpy as np
 
 from mmcl_jax.data.inputs import Inputs, InputSpec
 from mmcl_jax.data.store import Store
-from mmcl_jax.errors import check
+from mmcl_jax.errors import UserError, check
 from mmcl_jax.files import reading
+from mmcl_jax.text import nearest
 
 OTHER = "other"
 # Wong's palette, which colour-blind readers can tell apart. The paper's figures 3 and 4 draw morphometric columns in
-# orange and all others in blue, so the first group is orange, and columns without a group are blue.
-_COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
-_OTHER_COLOUR, _LATER_COLOUR = "#0072B2", "#999999"
+# orange and all others in blue, so a first group is orange, and a second, or columns without a group, are blue.
+_COLOURS = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+_GREY = "#999999"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +47,16 @@ class Columns:
             names = store.names(spec.of) or tuple(f"{name} {index}" for index in range(count))
             groups = (OTHER,) * count
         if file is not None:
-            given = read_groups(file, names)
+            given = read_groups(file, names, name)
             groups = tuple(given.get(column, OTHER) for column in names)
         return cls(names, groups)
 
     @property
     def colours(self) -> dict[str, str]:
-        """The colour of each group, in the order of the first columns; groups after the seventh are grey."""
+        """The colour of each group, in the order of the first columns; later groups than the seventh are grey."""
         named = [group for group in dict.fromkeys(self.groups) if group != OTHER]
-        colours = {group: _COLOURS[index] if index < 7 else _LATER_COLOUR for index, group in enumerate(named)}
-        return colours | ({OTHER: _OTHER_COLOUR} if OTHER in self.groups else {})
+        colours = {group: _COLOURS[index] if index < len(_COLOURS) else _GREY for index, group in enumerate(named)}
+        return colours | ({OTHER: _COLOURS[1] if len(named) < 2 else _GREY} if OTHER in self.groups else {})
 
     def members(self, group: str) -> np.ndarray:
         """Return the indices of the columns of a group."""
@@ -99,7 +100,7 @@ class Columns:
         return sums
 
 
-def read_groups(file: Path, names: Sequence[str]) -> dict[str, str]:
+def read_groups(file: Path, names: Sequence[str], input: str) -> dict[str, str]:
     """Return the group of each column that a file names: JSON, `{"GROUP": ["COLUMN", ...], ...}`.
 
     Raises:
@@ -112,11 +113,12 @@ def read_groups(file: Path, names: Sequence[str]) -> dict[str, str]:
     groups: dict[str, str] = {}
     for group, columns in raw.items():
         for column in columns:
-            check(
-                column in names,
-                f"--groups {file}: the group {group!r} names the column {column!r}, which the input does not have; its "
-                f"columns are {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}.",
-            )
+            if column not in names:
+                listed = f"{', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
+                raise UserError(
+                    f"--groups {file}: the group {group!r} names the column {column!r}{nearest(column, names)}, which "
+                    f"{input!r} does not have; its columns are {listed}."
+                )
             check(
                 column not in groups,
                 f"--groups {file}: the column {column!r} is in {groups.get(column)!r} and in {group!r}; name it once.",

@@ -42,7 +42,7 @@ class Layout:
         return jnp.concatenate([part.astype(jnp.float32) for part in flat], axis=1), rest
 
     def join(self, row: Float[Array, "E"], rest: list[Array]) -> Any:
-        """Return what `embed` returned for one row, `[1, ...]`, from the row's parts."""
+        """Return what `embed` returned for one row, `[1, ...]`, from its floats and its other arrays `[1, ...]`."""
         leaves, others, start = [], iter(rest), 0
         for shape, is_float in zip(self.shapes, self.floats, strict=True):
             if is_float:
@@ -50,7 +50,7 @@ class Layout:
                 leaves.append(row[start:end].reshape(1, *shape))
                 start = end
             else:
-                leaves.append(next(others)[None])
+                leaves.append(next(others))
         return jax.tree.unflatten(self.treedef, leaves)
 
     def columns(self, encoder: Encoder, count: int, input: str) -> np.ndarray:

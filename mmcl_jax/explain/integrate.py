@@ -17,7 +17,7 @@ _BYTES = 2**28  # of the Jacobians of all rows and steps of a program
 _BYTES_OF_ROW = 2**24  # of a row's Jacobian; outputs beyond that are differentiated in a program of their own
 _ROWS = 64
 
-# From arrays, the embedded row [E] and what else belongs to the row, to the outputs [K].
+# From arrays, the embedded row [E] and what else belongs to the row, a tree of arrays [1, ...], to the outputs [K].
 RowFunction = Callable[[Any, Float[Array, "E"], Any], Float[Array, "K"]]
 
 
@@ -84,13 +84,14 @@ class Path:
 
         Args:
           steps: number of steps of the quadrature.
-          chunk: steps per program; None for as many as memory holds. It changes nothing but rounding.
+          chunk: steps per program; None for 8, by which all numbers of steps share a program, or fewer if memory holds
+            fewer. It changes nothing but rounding.
         """
         (count, inputs), outputs = self.rows.shape, self.change.shape[1]
         forward = inputs < outputs  # the derivatives by one input cost one pass, and so do those of one output
         size = block_of(inputs, outputs)
         if chunk is None:
-            chunk = max(1, min(steps, points_of(inputs, outputs, self.extra) // count))
+            chunk = max(1, min(FIRST_STEPS, points_of(inputs, outputs, self.extra) // count))
         shares, weights = steps_of(steps)
         padding = -steps % chunk
         shares = np.concatenate([shares, np.repeat(shares[-1:], padding)]).reshape(-1, chunk)
@@ -110,7 +111,17 @@ def _change(function: RowFunction, arrays: Any, rows: Array, baseline: Array, co
     def change(row: Array, own: Any) -> Array:
         return function(arrays, row, own) - function(arrays, baseline, own)
 
-    return jax.vmap(change)(rows, context)
+    return over_rows(change, rows, context)
+
+
+def over_rows(function: Callable[[Array, Any], Array], rows: Float[Array, "R E"], context: Any) -> Array:
+    """Return the results of a function for every row; the function gets the row's part of the context as `[1, ...]`."""
+    leaves, treedef = jax.tree.flatten(context)  # a part without its first axis would not be a `Features`
+
+    def of_row(row: Array, own: list[Array]) -> Array:
+        return function(row, jax.tree.unflatten(treedef, [leaf[None] for leaf in own]))
+
+    return jax.vmap(of_row)(rows, leaves)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
@@ -141,7 +152,7 @@ def _add(
         points = baseline[None] + shares[:, None] * (row - baseline)[None]
         return jnp.tensordot(weights, jax.vmap(jacobian, in_axes=(0, None))(points, own), axes=1)
 
-    return total + jax.vmap(of_row)(rows, context)
+    return total + over_rows(of_row, rows, context)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from mmcl_jax.data.inputs import input_arrays
 from mmcl_jax.encoders import Features, Model
 from mmcl_jax.encoders.fusions import parts_of_views
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.explain.attributed import explained_columns
@@ -32,8 +32,16 @@ _CHUNK = 128  # rows that are encoded together
 
 
 def inputs_of_loss(source: Source, input: str, head: KeptHead | None, options: ExplainOptions) -> tuple[str, ...]:
-    """Return the inputs that the explained terms read, which a row must have."""
+    """Return the inputs that the explained terms read, which a row must have.
+
+    Raises:
+      UserError: no term reads the input, or another option of the loss is wrong.
+    """
     del head
+    check(
+        options.reference_split != options.split,
+        f"--reference-split: the reference batch must be of another split than the explained rows, {options.split!r}.",
+    )
     run = source.run
     names = set(objective_of(run, options).modalities.values()) & set(run.inputs.specs)
     check(
@@ -60,11 +68,6 @@ def loss(subject: Subject, folder: FilePath) -> Result:
       UserError: there is no such term, a term reads a target network or a queue, which a checkpoint's model lacks, or
         the reference batch is of the explained split.
     """
-    options = subject.options
-    check(
-        options.reference_split != options.split,
-        f"--reference-split: the reference batch must be of another split than the explained rows, {options.split!r}.",
-    )
     return explained_columns(subject, LossOfRows(subject), folder, title="Integrated gradients")
 
 
@@ -93,6 +96,12 @@ class LossOfRows:
         batch, indices = self._batch(options.reference_split)
         if options.reference < len(indices):
             indices = np.sort(np.random.default_rng(0).choice(indices, options.reference, replace=False))
+        self.settings: Mapping[str, Any] = {
+            "term": options.term,
+            "temperature": options.temperature,
+            "reference": len(indices),
+            "reference_split": options.reference_split,
+        }
         self.extra = 32 * (len(indices) + 1) ** 2  # matrices of all pairs, and their gradients
         parts = []
         for start in range(0, len(indices), _CHUNK):
@@ -145,7 +154,7 @@ class LossOfRow:
     def __call__(self, arrays: Any, row: Float[Array, "E"], context: Any) -> Float[Array, "1"]:
         """Return the loss `[1]` for one embedded row."""
         model = nnx.merge(self._graphdef, arrays["model"])
-        batch, features = jax.tree.map(lambda leaf: leaf[None], (context["batch"], context["features"]))
+        batch, features = context["batch"], dict(context["features"])
         embedded = self._layout.join(row, context["rest"])
         own = model.encoders[self._input].body(embedded, train=False)
         features |= {name: own for name, view in self._views.items() if view.modality == self._input}
@@ -211,10 +220,8 @@ def objective_of(run: Run, options: ExplainOptions) -> Objective:
     parts, execution = parts_of_views(config.views), Execution(name="dense")
     whole = build_objective(specs, modalities, parts=parts, schema=run.schema, inputs=run.inputs.specs)
     names = {name: key for key, name in whole.names.items()}
-    check(
-        options.term is None or options.term in names,
-        f"--term: the objective has no term {options.term!r}; choose from {', '.join(names)}.",
-    )
+    if options.term is not None:
+        check_name(options.term, names, "--term: the objective has no term")
     terms = whole.terms if options.term is None else {names[options.term]: whole.terms[names[options.term]]}
     for key, term in terms.items():
         kept = "a target network" if "teacher" in term.outputs else "a queue" if term.queue else ""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import jax
@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from mmcl_jax.encoders import Features, Model
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.heads.encoded import (
     ViewSpec,
     built,
@@ -45,6 +45,7 @@ class Explained(Protocol):
       arrays: the function's first argument.
       outputs: number K of its outputs.
       extra: bytes that the function takes for one row.
+      settings: the options that chose it, for `explanation.json`.
     """
 
     of: str
@@ -52,6 +53,7 @@ class Explained(Protocol):
     arrays: Any
     outputs: int
     extra: int
+    settings: Mapping[str, Any]
 
     @property
     def function(self) -> RowFunction: ...
@@ -84,7 +86,7 @@ class OutputsOfRow:
     def __call__(self, arrays: Any, row: Float[Array, "E"], context: Any) -> Float[Array, "K"]:
         """Return the outputs of one embedded row."""
         encoders = nnx.merge(self.graphdef, arrays["model"]).encoders
-        given = jax.tree.map(lambda leaf: leaf[None], context["features"])
+        given = dict(context["features"])
         given[self.input] = encoders[self.input].body(self.layout.join(row, context["rest"]), train=False)
         features = {
             spec: given[name] for spec in views_of_inputs(self.specs) if (name := built(spec).modality) in given
@@ -92,7 +94,7 @@ class OutputsOfRow:
         parts = []
         for modality, spec in zip(self.reads, self.specs, strict=True):
             if modality in context["pooled"]:
-                parts.append(context["pooled"][modality])
+                parts.append(context["pooled"][modality][0])
             else:
                 parts.append(encoded(encoders, modality, spec, features, train=False).pooled[0].astype(jnp.float32))
         outputs = jnp.concatenate(parts)
@@ -110,7 +112,35 @@ class OneOutput:
 
     def __call__(self, arrays: Any, row: Float[Array, "E"], context: Any) -> Float[Array, "1"]:
         """Return the output at the index `context["chosen"]`."""
-        return self.function(arrays, row, context)[context["chosen"]][None]
+        return self.function(arrays, row, context)[context["chosen"]]
+
+
+class OtherFeatures:
+    """The features of rows that a head reads beside those of the explained input."""
+
+    def __init__(self, subject: Subject, model: Model, *, batch_size: int) -> None:
+        """Compile nothing yet; `batch_size` rows are encoded at a time."""
+        self._subject, self._model, run = subject, model, subject.source.run
+        self._depends = tuple(name for name in subject.reads if subject.input in subject.source.inputs_of([name]))
+        self._encode = {
+            name: frozen_encoder(
+                model, config=run.config, modality=name, fitted=run.inputs.fitted, batch_size=batch_size
+            )
+            for name in subject.reads
+            if name not in self._depends
+        }
+
+    def __call__(self, indices: np.ndarray, mesh: Mesh) -> dict[str, Any]:
+        """Return the "features" of the parts of fusions, and the "pooled" features of other modalities."""
+        subject, inputs_of = self._subject, self._subject.source.inputs_of
+        pooled = {
+            modality: encode({name: np.asarray(subject.inputs(name)[indices]) for name in inputs_of([modality])})
+            for modality, encode in self._encode.items()
+        }
+        features: dict[str, Features] = {}
+        for name in sorted(set(inputs_of(self._depends)) - {subject.input}):
+            features[name] = part_features(subject, self._model, name, indices, mesh)
+        return {"features": features, "pooled": jax.device_put(pooled, by_example(mesh))}
 
 
 class Outputs:
@@ -132,11 +162,11 @@ class Outputs:
             head is None or head.trained.head.reads == "pooled",
             "--head: this head predicts a mask from feature maps; explain a head on pooled features.",
         )
+        self.settings: Mapping[str, Any] = {"output": subject.options.output}
         model = model_of(subject)
-        self._subject, self._model = subject, model
+        self._subject = subject
         self.embedded = EmbeddedInput(subject, model)
         specs = tuple(plain_spec(run.config, modality) for modality in subject.reads)
-        self._depends = tuple(name for name in subject.reads if subject.input in subject.source.inputs_of([name]))
         graphdef, state = nnx.split(model)
         self.function: RowFunction = OutputsOfRow(
             graphdef, self.embedded.layout, subject.input, subject.reads, specs, head.trained.head if head else None
@@ -144,12 +174,7 @@ class Outputs:
         width = sum(model.encoders[name].out_features for name in subject.reads)
         self.arrays = {"model": state, **({} if head is None else head_arrays(head, width))}
         self.outputs = width if head is None else head.trained.task.outputs
-        size = rows_of(len(self.embedded.columns), self.outputs)
-        self._encode = {
-            name: frozen_encoder(model, config=run.config, modality=name, fitted=run.inputs.fitted, batch_size=size)
-            for name in subject.reads
-            if name not in self._depends
-        }
+        self._others = OtherFeatures(subject, model, batch_size=rows_of(len(self.embedded.columns), self.outputs))
         self._chosen: np.ndarray | None = None
         if head is None:
             self.of = f"the {counted(width, 'dimension')} of the embedding"
@@ -160,16 +185,8 @@ class Outputs:
             self.function, self.outputs = OneOutput(self.function), 1
 
     def context(self, indices: np.ndarray, mesh: Mesh) -> Any:
-        """Return the features of the parts of fusions, and the pooled features of other modalities."""
-        subject, inputs_of = self._subject, self._subject.source.inputs_of
-        pooled = {
-            modality: encode({name: np.asarray(subject.inputs(name)[indices]) for name in inputs_of([modality])})
-            for modality, encode in self._encode.items()
-        }
-        features: dict[str, Features] = {}
-        for name in sorted(set(inputs_of(self._depends)) - {subject.input}):
-            features[name] = part_features(subject, self._model, name, indices, mesh)
-        context = {"features": features, "pooled": jax.device_put(pooled, by_example(mesh))}
+        """Return what `OtherFeatures` returns and, if an output was chosen, its index as "chosen"."""
+        subject, context = self._subject, self._others(indices, mesh)
         if self._chosen is not None:
             chosen = self._chosen[np.searchsorted(subject.rows, indices)]
             context["chosen"] = jax.device_put(chosen, by_example(mesh))
@@ -193,12 +210,8 @@ def chosen_outputs(subject: Subject, head: KeptHead) -> tuple[np.ndarray, str]:
             name: np.asarray(subject.inputs(name)[subject.rows]) for name in subject.source.inputs_of(subject.reads)
         }
         return head.outputs(inputs).argmax(axis=1).astype(np.int32), f"the predicted class of {task.label}"
-    also = " or predicted" if isinstance(task, Class) else ""
-    check(
-        output in names,
-        f"--output: the head has no output {output!r}; choose from {', '.join(names[:20])}"
-        f"{', ...' if len(names) > 20 else ''}{also}.",
-    )
+    choices = (*names, "predicted") if isinstance(task, Class) else names
+    check_name(output, choices, "--output: the head has no output")
     return np.full(len(subject.rows), names.index(output), np.int32), f"the output {output} for {task.label}"
 
 

@@ -24,8 +24,8 @@ def draw_ranking(
     title: str,
     rows: int,
     top: int,
-    value: str = "importance",
     axis: str = "mean absolute attribution",
+    shares: bool = True,
 ) -> list[Picture]:
     """Draw a bar for each of the most important columns, the most important on top; return the pictures.
 
@@ -36,8 +36,8 @@ def draw_ranking(
       title: above the bars.
       rows: number of explained rows, for the title.
       top: most bars.
-      value: key of the columns that the bars show.
-      axis: what the bars show.
+      axis: what the bars, the importance of columns, are.
+      shares: whether the importances of columns add up, so that shares of them mean something.
     """
     shown = sorted(columns, key=lambda column: column["rank"])[:top]
     colours = {group["name"]: group["colour"] for group in groups}
@@ -47,7 +47,7 @@ def draw_ranking(
         axes = figure.subplots()
         positions = range(len(shown), 0, -1)
         bars = [colours[column["group"]] for column in shown]
-        axes.barh(positions, [column[value] for column in shown], color=bars, height=0.75)
+        axes.barh(positions, [column["importance"] for column in shown], color=bars, height=0.75)
         axes.set_yticks(positions, [clipped(column["name"], 40) for column in shown])
         axes.set_ylim(0.4, len(shown) + 0.6)
         axes.set_xlabel(axis)
@@ -59,20 +59,31 @@ def draw_ranking(
         figure.suptitle(f"{title}\n{counted(rows, 'row')}{of}", fontsize=10)
         if len(colours) > 1:
             keys = [
-                Patch(color=group["colour"], label=f"{clipped(group['name'], 24)} ({share(group['share'], 1)})")
+                Patch(color=group["colour"], label=clipped(group["name"], 24) + (_part(group) if shares else ""))
                 for group in groups
             ]
-            axes.legend(handles=keys, loc="lower right", frameon=False)
-        words = alternative(shown, len(columns), groups, title)
+            figure.legend(handles=keys, loc="outside lower center", ncols=min(3, len(keys)), frameon=False)
+        words = alternative(shown, len(columns), groups, title, shares=shares)
         for name in FILES:
             metadata = {"Title": title, "Description": words} | ({"Date": None} if name.endswith(".svg") else {})
             figure.savefig(folder / name, dpi=150, metadata=metadata)
     return [Picture(name, words) for name in FILES]
 
 
-def alternative(shown: Sequence[Mapping[str, Any]], count: int, groups: Sequence[Mapping[str, Any]], title: str) -> str:
+def alternative(
+    shown: Sequence[Mapping[str, Any]],
+    count: int,
+    groups: Sequence[Mapping[str, Any]],
+    title: str,
+    *,
+    shares: bool = True,
+) -> str:
     """Return the description of the plot in words, for those who do not see it."""
-    first = ", ".join(f"{clipped(column['name'])} ({share(column['share'], 1)})" for column in shown[:5])
-    sums = ", ".join(f"{clipped(group['name'])} {share(group['share'], 1)}" for group in groups)
-    of_groups = f" By group: {sums}." if len(groups) > 1 else ""
+    first = ", ".join(clipped(column["name"]) + (_part(column) if shares else "") for column in shown[:5])
+    sums = ", ".join(clipped(group["name"]) + _part(group) for group in groups)
+    of_groups = f" By group: {sums}." if len(groups) > 1 and shares else ""
     return f"{title}: a bar per column, {len(shown)} of {count}. The largest are {first}.{of_groups}"
+
+
+def _part(column: Mapping[str, Any]) -> str:
+    return f" ({share(column['share'], 1)})"

@@ -9,11 +9,20 @@ import jax
 import numpy as np
 
 from mmcl_jax.data.store import Store
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.sources.source import Source
-from mmcl_jax.explain.base import BASELINES, COLUMN_KINDS, METHODS, REPLACEMENTS, ExplainOptions, Method, Subject
+from mmcl_jax.explain.base import (
+    BASELINES,
+    COLUMN_KINDS,
+    INTERPOLATIONS,
+    METHODS,
+    REPLACEMENTS,
+    ExplainOptions,
+    Method,
+    Subject,
+)
 from mmcl_jax.explain.columns import Columns
 from mmcl_jax.explain.result import Explanation, write
 from mmcl_jax.files import atomic
@@ -62,7 +71,7 @@ def explain_run(
     # Everything is checked before the first method computes for minutes.
     subjects = []
     for name in options.methods:
-        method = METHODS[name]
+        method = METHODS.named(name)
         check(head is not None or method.head != "needed", f"--method {name}: it explains a kept head; give --head.")
         check(head is None or method.head != "refused", f"--method {name}: it explains no head; leave --head out.")
         inputs = _inputs(source, head, name, method, options.inputs)
@@ -94,8 +103,9 @@ def _check_options(options: ExplainOptions) -> None:
     for name, value, choices in (
         ("baseline", options.baseline, BASELINES),
         ("replacement", options.replacement, REPLACEMENTS),
+        ("interpolation", options.interpolation, INTERPOLATIONS),
     ):
-        check(value in choices, f"--{name}: {value!r} is no choice; choose from {', '.join(choices)}.")
+        check_name(value, choices, f"--{name}: there is no {name}")
     numbers = {"rows": options.rows, "max-steps": options.max_steps, "top": options.top, "reference": options.reference}
     for name, number in (*numbers.items(), *(() if options.steps is None else (("steps", options.steps),))):
         check(number > 0, f"--{name}: give a positive whole number, not {number}.")
@@ -114,7 +124,7 @@ def _inputs(source: Source, head: KeptHead | None, name: str, method: Method, as
     read = tuple(source.run.config.encoders) if head is None else source.inputs_of(head.trained.reads)
     options = [one for one in read if one in specs]
     for one in asked:
-        check(one in options, f"--input: there is no input {one!r}; choose from {', '.join(options)}.")
+        check_name(one, options, "--input: there is no input")
         check(
             specs[one].kind in method.takes,
             f"--input {one}: the method {name!r} explains inputs of the kind {' or '.join(method.takes)}, and {one!r} "

@@ -14,6 +14,7 @@ from mmcl_jax.errors import check, check_name
 from mmcl_jax.objectives.pairs import EXECUTIONS
 from mmcl_jax.training.optim.optimizer import OPTIMIZERS
 from mmcl_jax.training.optim.schedules import Schedule
+from mmcl_jax.training.sinks import check_sinks
 from mmcl_jax.training.state.average import KINDS
 
 
@@ -59,6 +60,11 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
         "must have positive numbers by path pattern, such as {'encoders.table.*': 0.1}",
     ),
     "log_every": ((int,), *_positive),
+    "sinks": (
+        (tuple,),
+        lambda v: all(isinstance(name, str) for name in v) and len(set(v)) == len(v),
+        "must be a tuple of different names, such as ('tensorboard', 'wandb')",
+    ),
     "checkpoint_every": ((int,), *_positive),
     "keep_checkpoints": ((int,), *_positive),
     "keep_every": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
@@ -93,6 +99,7 @@ def check_config(config: ConfigDict) -> None:
         typed = isinstance(value, types) and not (isinstance(value, bool) and bool not in types)
         check(typed, f"config.{key}: {value!r} is not of type {' or '.join(t.__name__ for t in types)}.")
         check(holds(value), f"config.{key}: {value!r} {sentence}.")
+    check_sinks(config.sinks)
     group = config.batch_norm.group_size
     check(
         group is None or config.batch_size % group == 0,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -124,6 +125,7 @@ def test_every_state(make: Maker) -> None:
         ("metrics.jsonl", b"{}\n", "metrics.jsonl is damaged"),
         ("metrics.jsonl", b"x" * 9 + b"\n", "metrics.jsonl is damaged"),
         ("status.json", b'{"state": "asleep"}', "status.json is damaged"),
+        ("status.json", b'{"state": "running", "step": 1, "steps": 2, "steps_per_epoch": 1, "time": 0}', "is damaged"),
         ("evaluation.json", b'{"scores": 3}', "evaluation.json is damaged"),
         ("checksums.json", b"3", "checksums.json cannot be read"),
         ("checkpoints/30/weights", b"1", "checkpoints/30/weights has 1 bytes, not 8"),
@@ -216,6 +218,15 @@ def test_a_run_of_an_earlier_version(tmp_path: Path) -> None:
     assert {row.state for row in rows} == {"unknown"}
     assert all(row.step and row.loss and row.experiment for row in rows)
     assert set(STATES) >= {row.state for row in rows}
+
+
+def test_the_example_of_the_docs(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(make("a").parents[1])
+    page = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["frame"]["state"].to_list() == ["stopped"]
 
 
 def test_a_hundred_runs_are_listed_without_jax_in_less_than_a_second(make: Maker) -> None:

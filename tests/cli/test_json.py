@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmcl_jax.cli.main import COMMANDS, main
+from mmcl_jax.cli.main import COMMANDS, function_of, main
 from mmcl_jax.cli.output import redirected, values_of
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.prepare.request import Request
@@ -79,7 +79,7 @@ def test_every_command_answers_in_json_where_it_is_called_wrongly(
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_returns_what_has_values(command: str) -> None:
     """The mechanism prints what `run` returns, so it returns an object, and no exit status."""
-    run = importlib.import_module(f"mmcl_jax.cli.commands.{command}").run
+    run = importlib.import_module(f"mmcl_jax.cli.commands.{function_of(command)}").run
     from mmcl_jax.data.store import Store
     from mmcl_jax.training.runs.run import Run
 
@@ -119,6 +119,25 @@ def test_bad_input_is_a_json_object(capsys: pytest.CaptureFixture[str]) -> None:
     answer = strict(out)
     assert answer == {"status": 2, "error": err.removeprefix("mmcl upgrade: ").rstrip("\n")}
     assert "nowhere is neither a store" in answer["error"]
+
+
+@pytest.mark.core
+def test_an_error_in_the_software_is_a_json_object_and_a_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = importlib.import_module("mmcl_jax.cli.commands.runs")
+    monkeypatch.setattr(command, "runs", lambda **options: 1 / 0)
+    monkeypatch.setattr(command.types, "arguments_of", lambda function, options: {})
+    with pytest.raises(ZeroDivisionError):
+        main(["runs", "--json"])
+    assert strict(capsys.readouterr().out) == {"status": 1, "error": "ZeroDivisionError: division by zero"}
+
+
+@pytest.mark.core
+def test_a_reader_that_has_ended_is_no_error(tmp_path: Path) -> None:
+    line = f"{sys.executable} -m mmcl_jax runs {tmp_path} --json | true; echo ${{PIPESTATUS[0]}}"
+    ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("0\n", f"No run lies in {tmp_path}.\n")
 
 
 @pytest.mark.core

@@ -90,6 +90,7 @@ def test_a_masked_token_is_as_one_that_is_not_there(name: str) -> None:
     np.testing.assert_allclose(pooled[2], alone, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.foreign
 def test_the_attention_is_pytorchs() -> None:
     torch = pytest.importorskip("torch")
     ours = Attention(8, 2, rngs=nnx.Rngs(0), dtype=jnp.float32)

@@ -23,6 +23,7 @@ nn = torch.nn
 
 from benchmarks import torch_forms  # noqa: E402
 
+pytestmark = pytest.mark.foreign
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}  # of an array's error in norm, relative to the array
 SIDES = {"float32": 64, "float64": 32}  # of pictures; small ones round off more
 BATCH = 8

@@ -154,6 +154,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(name: str, arrays: Any, argu
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.foreign
 def test_a_tensor_that_has_a_gradient_is_refused_and_strides_are_read() -> None:
     torch = pytest.importorskip("torch")
     with pytest.raises(UserError, match="give a detached, contiguous array"):

@@ -17,7 +17,7 @@ from mmcl_jax.training.state.train_state import TrainState
 from mmcl_jax.training.step.finite_step import skipped
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.core
+pytestmark = [pytest.mark.core, pytest.mark.foreign]
 
 EPOCHS, STEPS = 6, 7  # of an epoch
 

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
 from mmcl_jax.data.store import Store
@@ -38,6 +38,10 @@ class Explanations(Sequence[Explanation]):
     def __iter__(self) -> Iterator[Explanation]:
         return iter(self.explanations)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of every `explanation.json`, with its folder."""
+        return {"explanations": [{"directory": str(one.directory), **one.about} for one in self]}
+
     def __repr__(self) -> str:
         return "\n\n".join(map(repr, self.explanations))
 
@@ -64,6 +68,8 @@ def explain(
     reference_split: str = _DEFAULT.reference_split,
     term: str | None = _DEFAULT.term,
     temperature: float | None = _DEFAULT.temperature,
+    layer: int = _DEFAULT.layer,
+    interpolation: str = _DEFAULT.interpolation,
     out: AnyPath | None = None,
 ) -> Explanations:
     """Explain the encoders of a run, a kept head, or the loss: which columns matter, and which pixels.
@@ -75,11 +81,13 @@ def explain(
       run: the run, opened or its folder.
       method: "integrated_gradients" (of every dimension of the embedding, as in Hager et al., CVPR 2023, section 3.2),
         "ablation" (what changes when a group of columns is replaced), "loss" (integrated gradients of the loss against
-        a fixed reference batch, as in Taleb et al., CVPR 2022, section 3.3), or several of them.
+        a fixed reference batch, as in Taleb et al., CVPR 2022, section 3.3), "grad_cam" and "guided_grad_cam" (pixels
+        that speak for an output of a head), or several of them.
       input: inputs of the run to explain; by default all of the kinds that the method takes.
       head: folder of a head that `mmcl evaluate --keep` saved; its outputs are explained in place of the embedding.
       output: the class of the head whose logit is explained, with its sign, or "predicted" for that of every row; by
-        default the mean over the absolute values of all outputs.
+        default the mean over the absolute values of all outputs and, of Grad-CAM, the predicted class. Grad-CAM takes
+        "not LABEL" for a label that is yes or no.
       checkpoint: "latest", "best" (the lowest validation loss) or a step; by default that of an opened run, and else
         the latest.
       store: with the rows; by default the one that the run was trained on.
@@ -91,13 +99,15 @@ def explain(
       max_steps: the largest number of steps that is tried.
       tolerance: largest completeness error, relative to the change of the outputs.
       groups: a JSON file, `{"GROUP": ["COLUMN", ...]}`; by default the first tag of each column is its group.
-      top: number of columns in the plot.
+      top: number of columns in the plot, or of overlays.
       replacement: what "ablation" puts in place of a group: "mean" (of the training rows), "zero", or "permuted"
         (values of other rows).
       reference: size of the reference batch of "loss".
       reference_split: whose rows are the reference batch; it must be another split than `split`.
       term: the term of the objective that "loss" explains, such as "clip/image-table"; by default the whole objective.
       temperature: of the terms that "loss" explains, in place of the training's; the paper's released explainer has 1.
+      layer: the stage of the encoder whose maps Grad-CAM reads, from 0; -1 is the last.
+      interpolation: how guided Grad-CAM enlarges its maps to the image, "bilinear" or "nearest" (captum's default).
       out: folder of the explanations; by default `explanations` in the folder of the run.
 
     Returns:
@@ -143,6 +153,8 @@ def explain(
         reference_split=reference_split,
         term=term,
         temperature=temperature,
+        layer=layer,
+        interpolation=interpolation,
     )
     explanations = explain_run(
         opened,

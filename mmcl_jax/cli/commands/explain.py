@@ -5,10 +5,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmcl_jax.api.commands.explain import explain
+from mmcl_jax.api.commands.explain import Explanations, explain
 from mmcl_jax.cli import types
 from mmcl_jax.explain import METHODS
-from mmcl_jax.explain.base import BASELINES, REPLACEMENTS
+from mmcl_jax.explain.base import BASELINES, INTERPOLATIONS, REPLACEMENTS
 from mmcl_jax.text import visible
 
 
@@ -31,18 +31,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-steps", type=types.count, help="most steps that are tried")
     add("--tolerance", type=types.positive, help="largest relative error of completeness")
     add("--groups", type=Path, help='JSON file with groups of columns, {"GROUP": ["COLUMN", ...]}; by default tags')
-    add("--top", type=types.count, help="columns in the plot")
+    add("--top", type=types.count, help="columns in the plot, or overlays")
     add("--replacement", help=f"what ablation puts in place of columns, one of {','.join(REPLACEMENTS)}")
     add("--reference", type=types.count, help="rows of the reference batch of the loss")
     add("--reference-split", help="split of the reference batch, another than --split")
     add("--term", help="term that the method loss explains, such as clip/image-table; by default the whole objective")
     add("--temperature", type=types.positive, help="temperature of the explained loss; by default the training's")
+    add("--layer", type=int, help="stage of the encoder whose maps Grad-CAM reads, from 0; -1 is the last")
+    add("--interpolation", help=f"how guided Grad-CAM enlarges its maps, one of {','.join(INTERPOLATIONS)}")
     add("--out", type=Path, help="folder of the explanations; RUN/explanations by default")
     types.set_defaults(parser, explain)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Explain, print the ranked columns, and say where the files are."""
-    for explanation in explain(**types.arguments_of(explain, options)):
+def run(options: argparse.Namespace) -> Explanations:
+    """Explain, print the ranked columns and where the files are, and return the explanations."""
+    explanations = explain(**types.arguments_of(explain, options))
+    for explanation in explanations:
         explanation.show(Console(), top=options.top)
         print(f"Written to {visible(explanation.directory)}")
+    return explanations
