@@ -16,6 +16,7 @@ from mmcl_jax.report.subject import Group, Subject, paragraph
 
 _COLUMNS, _PICTURES = 20, 12
 _LARGEST = 2**20  # bytes of a picture
+_NAMES = {"grad_cam": "Grad-CAM", "guided_grad_cam": "Guided Grad-CAM", "loss": "Integrated gradients"}
 
 
 def explained(groups: Sequence[Group]) -> Html:
@@ -56,7 +57,7 @@ def _is_old(explanation: Explanation, group: Group) -> bool:
 
 def _explanation(one: Explanation, level: str, old: bool) -> Html:
     about = one.about
-    title = f"{one.method.replace('_', ' ').capitalize()} of {about['of']} by {about['input']}"
+    title = f"{_NAMES.get(one.method, one.method.replace('_', ' ').capitalize())} of {about['of']} by {about['input']}"
     head = about["head"]["name"] if about["head"] else ""
     where = f"On {counted(about['rows'], about['split'] + ' row')}, step {about['step']}"
     where += f", by the head {clipped(head, 60)}." if head else "."
