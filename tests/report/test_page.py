@@ -218,6 +218,18 @@ def test_a_run_without_a_checkpoint_or_a_store_has_a_page(made: Made, tmp_path: 
     assert "does not exist" not in given
 
 
+def test_a_store_of_images_alone(tmp_path: Path) -> None:
+    """No table, no label: nothing to colour by, nothing to predict, no columns to rank; the page says so."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 15, 1), np.uint8)
+    store = mj.prepare(pl.DataFrame({"k": [f"k{i}" for i in range(40)]}), images, out=tmp_path / "store")
+    config = load("digits_simclr", [f"data={store.directory}", *SMALL[:7]])
+    run = mj.Run.begin(tmp_path / "run", config, store, Inputs.fit(config.inputs, store))
+    page = mj.report(run).path.read_text()
+    assert "The store has no label to predict; prepare it again with --label COLUMN" in page
+    assert "It has no columns to rank" in page
+    assert "40 rows" in page
+
+
 def test_runs_side_by_side(made: Made, tmp_path: Path) -> None:
     """Two experiments of one name and seed are kept apart, and runs on several stores are said to be so."""
     other = make_store(tmp_path / "other", seed=1)
