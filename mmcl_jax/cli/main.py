@@ -227,7 +227,7 @@ class _PrintCompletion(argparse.Action):
 
         assert isinstance(parser, _Parser)
         for name, command in parser.commands.items():
-            importlib.import_module(f"mmcl_jax.cli.commands.{name}").add_arguments(command)
+            importlib.import_module(f"mmcl_jax.cli.commands.{function_of(name)}").add_arguments(command)
         print(script(parser, parser.commands, str(values)))
         parser.exit()
 
