@@ -51,7 +51,8 @@ def augmented(size: int, batch: int, dtype: str, *, steps: int) -> dict[str, Any
     """Time steps of the experiment, with augmentation and its input pipeline."""
     mmcl = experiment("mmcl", f"dtype={dtype}", size=size, batch_size=batch)
     compiled, state, constants = prepared(mmcl)
-    flops = jax.jit(make_step(mmcl)).lower(*mmcl.shapes()).cost_analysis()["flops"]
+    lowered: Any = jax.jit(make_step(mmcl)).lower(*mmcl.shapes())
+    flops = lowered.cost_analysis()["flops"]
     data, waited, began = iterate(mmcl.batches), 0.0, 0.0
     for step in range(steps + 2):
         if step == 2:  # the first two steps warm up
