@@ -15,6 +15,7 @@ NAMES = {
     "step": "images/s, MFU, memory and input wait of the train step, beside PyTorch",
     "input": "samples/s of a mapped and a streamed store, beside a bare gather and a pipeline of single samples",
     "prepare": "images/s of mmcl prepare, beside a bare decode loop",
+    "embed": "rows/s of mmcl embed, a table alone and small images, with peak memory",
     "stored": "sharpness, crops and blur of views of 128 pixels from images stored at 128 and at 300 pixels",
     "host": "processor time of the Python thread per train step",
 }

@@ -25,23 +25,33 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax import encoders as encoders
     from mmcl_jax import objectives as objectives
     from mmcl_jax import views as views
+    from mmcl_jax.api.commands.embed import embed as embed
     from mmcl_jax.api.commands.evaluate import evaluate as evaluate
+    from mmcl_jax.api.commands.export import export as export
+    from mmcl_jax.api.commands.explain import explain as explain
     from mmcl_jax.api.commands.generate import generate as generate
+    from mmcl_jax.api.commands.import_weights import import_weights as import_weights
     from mmcl_jax.api.commands.prepare import prepare as prepare
     from mmcl_jax.api.commands.pretrain import pretrain as pretrain
     from mmcl_jax.api.commands.quickstart import quickstart as quickstart
+    from mmcl_jax.api.commands.report import report as report
     from mmcl_jax.api.commands.reproduce import reproduce as reproduce
+    from mmcl_jax.api.commands.runs import runs as runs
     from mmcl_jax.api.commands.upgrade import upgrade as upgrade
     from mmcl_jax.api.embedder import ContrastiveEmbedder as ContrastiveEmbedder
     from mmcl_jax.api.fit import fit as fit
     from mmcl_jax.data.store import Store as Store
     from mmcl_jax.errors import UserError as UserError
+    from mmcl_jax.export.programs.load import load_program as load_program
     from mmcl_jax.objectives import pairs as pairs
     from mmcl_jax.training.runs.run import Run as Run
 
 __version__ = version("mmcl_jax")
 
-_COMMANDS = ("prepare", "generate", "pretrain", "evaluate", "reproduce", "upgrade", "quickstart")
+_COMMANDS = (
+    "prepare", "generate", "pretrain", "import_weights", "evaluate", "embed", "explain", "export", "report", "runs",
+    "reproduce", "upgrade", "quickstart",
+)  # fmt: skip
 _MODULES = {
     "encoders": "mmcl_jax.encoders",
     "objectives": "mmcl_jax.objectives",
@@ -51,6 +61,7 @@ _MODULES = {
 _HOMES = {
     **{name: f"mmcl_jax.api.commands.{name}" for name in _COMMANDS},
     "fit": "mmcl_jax.api.fit",
+    "load_program": "mmcl_jax.export.programs.load",
     "ContrastiveEmbedder": "mmcl_jax.api.embedder",
     "Run": "mmcl_jax.training.runs.run",
     "Store": "mmcl_jax.data.store",

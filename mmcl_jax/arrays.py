@@ -1,11 +1,11 @@
-"""Conversion of arrays of any library to JAX arrays."""
+"""Conversion of arrays of any library to JAX arrays, and the masking of absent rows."""
 
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 from mmcl_jax.errors import UserError
 
@@ -79,3 +79,16 @@ def as_floats(values: Any, name: str) -> Array:
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise ArrayError(f"{name} is an array of {array.dtype}; give floats.")
     return array.astype(jnp.float32)
+
+
+def zero_absent(x: Array, present: Bool[Array, "..."], *, fill: int = 0) -> Array:
+    """Return the array with `fill` where `present`, whose axes are its first axes, is false.
+
+    Values of absent rows may be NaN, and 0 times NaN is NaN, so they are replaced and not multiplied.
+
+    Example:
+      >>> zero_absent(jnp.array([[1.0, 2.0], [jnp.nan, 3.0]]), jnp.array([True, False])).tolist()
+      [[1.0, 2.0], [0.0, 0.0]]
+    """
+    mask = present.reshape(*present.shape, *[1] * (x.ndim - present.ndim))
+    return jnp.where(mask, x, jnp.full((), fill, x.dtype))

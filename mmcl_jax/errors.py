@@ -1,6 +1,8 @@
 """The exception for bad input."""
 
-from mmcl_jax.text import visible
+from collections.abc import Collection
+
+from mmcl_jax.text import nearest, visible
 
 
 class UserError(Exception):
@@ -18,3 +20,17 @@ def check(condition: bool, sentence: str) -> None:
     """Raise `UserError(sentence)` unless `condition` holds."""
     if not condition:
         raise UserError(sentence)
+
+
+def check_name(name: object, options: Collection[str], start: str, lead: str = "choose from", end: str = ".") -> None:
+    """Raise a `UserError` that suggests the nearest option unless `name` is among the options.
+
+    Args:
+      name: a name that the user gave.
+      options: the names that exist.
+      start: the sentence up to the unknown name, such as "--task: there is no task".
+      lead: the words before the list of options.
+      end: the end of the sentence behind the list.
+    """
+    if name not in options:
+        raise UserError(f"{start} {name!r}{nearest(name, options)}; {lead} {', '.join(options) or 'none'}{end}")

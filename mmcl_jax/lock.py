@@ -58,6 +58,22 @@ def locked(path: Path, *, what: str, wait: bool = False, log: Callable[[str], No
         file.close()
 
 
+def is_held(path: Path) -> bool:
+    """Return at once whether a live process seems to hold a lock file, without taking it.
+
+    A holder on another host counts as alive while the file was renewed in the last minute, by the clock of this host.
+    """
+    holder = _holder(path)
+    if not holder:
+        return False
+    if holder.get("host") == socket.gethostname():
+        return _started(holder["pid"]) == holder.get("started")
+    try:
+        return abs(time.time() - path.stat().st_mtime) < 12 * BEAT
+    except OSError:
+        return False
+
+
 def _take(path: Path) -> TextIO | None:
     """Take the lock and return the open file; return None if another process holds it."""
     file, kernel = path.open("a+"), True

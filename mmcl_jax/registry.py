@@ -3,27 +3,33 @@
 A factory's keyword parameters *with* a default are its options: they are config keys, a new config has their defaults,
 and their types are checked when the part is built. The program passes the parameters *without* a default (shapes,
 dtypes, random streams), and those that the registry lists as `arguments`, whose defaults are for calls without a
-config. So a new encoder, view or term is one function and one `register` line, without a table of its keys.
+config. Keys that the registry lists as `extra` may stand beside the options of any part; the program reads these, and a
+config has them only where they are set. So a new encoder, view or term is one function and one `register` line, without
+a table of its keys.
 """
 
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from mmcl_jax.errors import UserError
+from mmcl_jax.text import nearest
 
 Factory = Callable[..., Any]
 
 
 class Registry:
-    """Factories of one kind (`what`), by name; the program passes the parameters listed in `arguments`."""
+    """Factories of one kind (`what`), by name; the program passes the parameters listed in `arguments`.
 
-    def __init__(self, what: str, *, arguments: tuple[str, ...] = ()) -> None:
-        self.what, self.arguments = what, arguments
+    `extra` are keys, with their types, that an entry of any part may have and that no factory takes.
+    """
+
+    def __init__(self, what: str, *, arguments: tuple[str, ...] = (), extra: Mapping[str, Any] | None = None) -> None:
+        self.what, self.arguments, self.extra = what, arguments, dict(extra or {})
         self._factories: dict[str, Factory] = {}
 
     def register(self, name: str) -> Callable[[Factory], Factory]:
@@ -45,7 +51,8 @@ class Registry:
         """Return the factory called `name`, or raise a `UserError` that names `path` and the choices."""
         if name not in self._factories:
             raise UserError(
-                f"{path or self.what}: there is no {self.what} {name!r}; choose from {_list(self.names())}."
+                f"{path or self.what}: there is no {self.what} {name!r}{nearest(name, self._factories)}; choose from "
+                f"{_list(self.names())}."
             )
         return self._factories[name]
 
@@ -62,15 +69,17 @@ class Registry:
         """Return a complete config entry: `name` and every option, defaults filled in."""
         parameters = self.options(name)
         spec = {key: options.get(key, parameter.default) for key, parameter in parameters.items()}
-        unknown = sorted(set(options) - set(parameters))
+        spec |= {key: value for key, value in options.items() if key in self.extra}
+        unknown = sorted(set(options) - set(spec))
         if unknown:
-            raise UserError(f"{self.what} {name!r} has no option {unknown[0]!r}; it has {_list(parameters)}.")
+            hint = nearest(unknown[0], parameters)
+            raise UserError(f"{self.what} {name!r} has no option {unknown[0]!r}{hint}; it has {_list(parameters)}.")
         return ConfigDict({"name": name, **spec}, convert_dict=False)
 
     def complete(self, spec: ConfigDict) -> ConfigDict:
         """Complete `spec` after a change of its name: options of both parts keep their value, others get defaults."""
         parameters = self.options(spec.name)
-        return self.spec(spec.name, **{k: v for k, v in spec.items() if k in parameters})
+        return self.spec(spec.name, **{k: v for k, v in spec.items() if k in parameters or k in self.extra})
 
     def build(self, spec: ConfigDict, path: str, /, **arguments: Any) -> Any:
         """Call the factory with the options of `spec` and those of the program's `arguments` that it takes.
@@ -81,18 +90,19 @@ class Registry:
         """
         factory = self.factory(spec.name, f"{path}.name")
         options = self.options(spec.name)
-        hints = typing.get_type_hints(factory)
+        hints = {**typing.get_type_hints(factory), **self.extra}
         for key, value in spec.items():
             if key == "name":
                 continue
-            if key not in options:
-                raise UserError(f"{path}.{key}: {self.what} {spec.name!r} has no such option; it has {_list(options)}.")
+            if key not in options and key not in self.extra:
+                hint = f"no such option{nearest(key, options)}"
+                raise UserError(f"{path}.{key}: {self.what} {spec.name!r} has {hint}; it has {_list(options)}.")
             if not _fits(value, hints[key]):
                 raise UserError(f"{path}.{key}: {value!r} is not of type {_type_name(hints[key])}.")
         accepted = inspect.signature(factory).parameters
         arguments = {key: value for key, value in arguments.items() if key in accepted}
         try:
-            return factory(**arguments, **{k: v for k, v in spec.items() if k != "name"})
+            return factory(**arguments, **{k: v for k, v in spec.items() if k != "name" and k not in self.extra})
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -11,7 +11,9 @@ _SENTENCE = "stopped; the same command continues."
 
 
 @contextmanager
-def ends_at_sigterm(command: str, *, leaves: bool) -> Iterator[None]:
+def ends_at_sigterm(
+    command: str, *, leaves: bool, report: Callable[[str, int], object] = lambda sentence, status: None
+) -> Iterator[None]:
     """End the process with status 75 at SIGTERM within the block; the training loop has a handler of its own.
 
     A thread ends the process at once: XLA's compiler returns to Python only when it is done, and an interrupted import
@@ -21,6 +23,7 @@ def ends_at_sigterm(command: str, *, leaves: bool) -> Iterator[None]:
     Args:
       command: name of the command, for the sentence on standard error.
       leaves: whether the process ends after the block; from then on SIGTERM is ignored, since the status is decided.
+      report: called with the sentence and the status before the process ends.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
@@ -33,7 +36,10 @@ def ends_at_sigterm(command: str, *, leaves: bool) -> Iterator[None]:
         while number := os.read(reading, 1):
             if number[0] == signal.SIGTERM and signal.getsignal(signal.SIGTERM) is handler:
                 os.write(2, f"mmcl {command}: {_SENTENCE}\n".encode())
-                os._exit(os.EX_TEMPFAIL)
+                try:
+                    report(_SENTENCE, os.EX_TEMPFAIL)
+                finally:
+                    os._exit(os.EX_TEMPFAIL)
 
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

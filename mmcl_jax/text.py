@@ -1,6 +1,7 @@
 """Safe display of text from files and tables, in messages, on the terminal and on pages."""
 
 import csv
+import difflib
 import io
 import unicodedata
 from collections.abc import Iterable
@@ -27,6 +28,17 @@ def visible(text: object) -> str:
     )
 
 
+def nearest(name: object, options: Iterable[object]) -> str:
+    """Return a question that names the option most like an unknown name, for the middle of a sentence; "" if none is.
+
+    >>> nearest("Reset18", ["resnet18", "cnn"]), nearest("cnm", ["resnet18"])
+    (" (did you mean 'resnet18'?)", '')
+    """
+    by_lower = {str(option).lower(): str(option) for option in options}
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
+    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
+
+
 def listed(names: Iterable[str], between: str = ", ") -> str:
     """Return names as a command-line option takes them: a name with a comma or quotation marks is quoted as in CSV.
 
@@ -34,6 +46,17 @@ def listed(names: Iterable[str], between: str = ", ") -> str:
     a, "b, c", "a ""d"" e"
     """
     return between.join(_quoted(name) for name in names)
+
+
+def first_few(names: Iterable[str], most: int = 5) -> str:
+    """Return the first names as a list in words, and the number of the others.
+
+    >>> print(first_few(["a", "b"]), "/", first_few("abcdefg"))
+    a, b / a, b, c, d, e and 2 more
+    """
+    names = list(names)
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def _quoted(name: str) -> str:

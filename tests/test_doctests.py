@@ -30,8 +30,11 @@ for file in pkgutil.iter_modules(heads.__path__, f"{heads.__name__}."):
     importlib.import_module(file.name)
 PARTS |= {f"head {head.__name__}": head for head in (LinearHead, *LinearHead.__subclasses__())}
 
+# Configs are no modules of the package, and `modeling_torch` imports PyTorch.
 MODULES = [
-    module.name for module in pkgutil.walk_packages(mmcl_jax.__path__, "mmcl_jax.") if ".configs" not in module.name
+    module.name
+    for module in pkgutil.walk_packages(mmcl_jax.__path__, "mmcl_jax.")
+    if not {"configs", "modeling_torch"} & set(module.name.split("."))
 ]
 PROMOTE = {"mmcl_jax.training.optim.optimizer"}  # optax raises floats to integer powers
 

@@ -26,7 +26,7 @@ def imported(path: Path) -> Iterator[str]:
 
 def test_every_room_has_its_place() -> None:
     assert {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()} - {
-        "__init__", "__pycache__", "py", "configs",
+        "__init__", "__main__", "__pycache__", "py", "configs",
     } == set(ORDER)  # fmt: skip
 
 

@@ -7,8 +7,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from mmcl_jax.errors import check
 from mmcl_jax.text import listed
 
@@ -81,6 +79,9 @@ def command_of(function: Callable[..., object], given: Mapping[str, Any], *, bar
     words = ["mmcl", function.__name__]
     for name, parameter in inspect.signature(function).parameters.items():
         value = given[name]
+        if value is False and parameter.default is None:  # of an option that is spelled out to be turned off
+            words.append(f"--no-{name.replace('_', '-')}")
+            continue
         if value is None or value is False or value == parameter.default:
             continue
         if name == "overrides":
@@ -88,12 +89,14 @@ def command_of(function: Callable[..., object], given: Mapping[str, Any], *, bar
             continue
         texts = [str(getattr(one, "directory", one)) for one in several(value)]
         words += [] if name in bare else [f"--{name.replace('_', '-')}"]
-        words += [] if value is True else texts if name == "run" else [listed(texts, ",")]
+        words += [] if value is True else texts if name in ("run", "results") else [listed(texts, ",")]
     return shlex.join(words)
 
 
 def copied(config: Any) -> Any:
     """Return a config whose sections are copies; `copy.deepcopy` refuses keys with a dot, such as "image.local"."""
+    from ml_collections import ConfigDict  # whose import takes longer than a command that only looks
+
     if isinstance(config, ConfigDict):
         made = ConfigDict(allow_dotted_keys=True)
         for name, value in config.items():

@@ -4,13 +4,13 @@ import dataclasses
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import polars as pl
 from rich.console import Console
 
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.results.summary import Grid, grids, show
+from mmcl_jax.evaluation.results.summary import Grid, grids, means, show
 from mmcl_jax.page.html import Html, element, fragment, table
 
 
@@ -22,12 +22,14 @@ class Scores(Sequence[Score]):
       scores: all of them.
       path: the results file that has them, None for none.
       note: where they are, in a sentence.
+      finished: False if a training that they need was asked to stop.
       beside: further tables, such as of a benchmark's published scores.
     """
 
     scores: tuple[Score, ...]
     path: Path | None = None
     note: str = ""
+    finished: bool = True
     beside: tuple[Grid, ...] = ()
 
     @overload
@@ -64,6 +66,15 @@ class Scores(Sequence[Score]):
             for score in self.scores
         ]
         return pl.DataFrame(rows, infer_schema_length=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the results file, the means that the tables show, and every score."""
+        return {
+            "path": self.path,
+            "finished": self.finished,
+            "means": means(self.scores),
+            "scores": [{name: v for name, v in score.to_json().items() if name != "rows"} for score in self.scores],
+        }
 
     def __repr__(self) -> str:
         text = io.StringIO()

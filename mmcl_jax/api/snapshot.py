@@ -15,9 +15,9 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from mmcl_jax.api.images import Located
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.sources.features import frozen_encoder
-from mmcl_jax.evaluation.sources.new_rows import ImageRows, table_rows
+from mmcl_jax.evaluation.sources.new_rows import ImageRows, image_job, table_rows
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.runs.run import Run
@@ -102,7 +102,9 @@ class Snapshot:
                 rows = table_rows(frame, run.inputs, run.declaration, modality)
             else:
                 found = located()
-                rows = ImageRows(found.names, run.inputs, request, modality, root=found.root, memory=found.memory)
+                images = len(found.names[0])
+                job = image_job(run.inputs, request, modality, images=images, root=found.root, memory=found.memory)
+                rows = ImageRows(found.names, job)
             parts.append(self._encoder(modality)(rows))
         return np.concatenate(parts, axis=1)
 
@@ -118,8 +120,7 @@ class Snapshot:
 def check_encoders(config: ConfigDict, given: str) -> None:
     """Raise `UserError` unless the experiment has the encoders of an input, such as "image+table"."""
     for modality in modalities_of(given):
-        known = " and ".join(config.encoders)
-        check(modality in config.encoders, f"input: {config.name} has no {modality!r} encoder; it has {known}.")
+        check_name(modality, list(config.encoders), f"input: {config.name} has no encoder of", "it has those of")
 
 
 @contextlib.contextmanager

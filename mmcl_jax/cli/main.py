@@ -1,25 +1,35 @@
 """`mmcl`: the entry point of the command line."""
 
 import argparse
+import contextlib
+import functools
 import importlib
 import os
 import sys
 import textwrap
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
-from typing import NoReturn
+from types import ModuleType
+from typing import Any, NoReturn
 
 from mmcl_jax import __version__
 from mmcl_jax.cli.disk import sentence_of
+from mmcl_jax.cli.output import Output, redirected
 from mmcl_jax.errors import UserError
 from mmcl_jax.signals import ends_at_sigterm
-from mmcl_jax.text import visible
+from mmcl_jax.text import nearest, visible
 
 COMMANDS = {
     "prepare": "make a store from a table and a folder of images",
     "generate": "write artificial data in the format of a data set that cannot be shipped",
     "pretrain": "train the encoders of an experiment; the same command continues a run",
+    "import": "make a run of a PyTorch checkpoint of MMCL's released code",
     "evaluate": "measure runs by linear probes, fine-tuning, nearest neighbours and retrieval",
+    "runs": "list the runs below a folder, with state, progress and headline metrics",
+    "export": "write the encoders of a run for PyTorch, Flax and other programs",
+    "embed": "write embeddings of new rows, or of a store, into a Parquet file; the same command continues",
+    "explain": "show which columns, and which pixels, encoders and kept heads depend on",
+    "report": "write a page that shows runs: results, curves, pictures, data and configs",
     "reproduce": "make a table of a paper, with our numbers beside the published ones",
     "upgrade": "convert a store or run of an earlier version to the current format",
     "quickstart": "prepare, pretrain and evaluate on the small real data set of the package",
@@ -37,29 +47,70 @@ EXAMPLES = {
         "mmcl pretrain --config mmcl/mmcl:own --config.data=stores/ads --workdir runs/ads",
         "mmcl pretrain --config mine.py --config.data=stores/ads --config.epochs=20 --workdir runs/mine",
     ),
+    "import": (
+        "mmcl import --checkpoint last.ckpt --config mmcl/mmcl:dvm --config.data=stores/dvm --out runs/released",
+    ),
     "evaluate": (
         "mmcl evaluate --run runs/ads --protocol probe,knn --per-class 5,20",
         "mmcl evaluate --run runs/ads --protocol finetune --learning-rates 1e-3,1e-4",
         "mmcl evaluate --run runs/ads-0 runs/ads-1 runs/simclr-0 --out comparison.json",
+    ),
+    "runs": (
+        "mmcl runs runs/",
+        "mmcl runs runs/ --sort score --state finished",
+        "watch -n 60 mmcl runs runs/ --state running",
+        "mmcl runs runs/ --json",
+    ),
+    "export": (
+        "mmcl export --run runs/ads --format safetensors,orbax --out release",
+        "mmcl export --run runs/ads --head runs/ads/heads/NAME --out release --push OWNER/NAME",
+    ),
+    "embed": (
+        "mmcl embed --run runs/ads --table new.csv --images new/ --out embeddings.parquet",
+        "mmcl embed --run runs/ads --images photos/ --input image --dtype float16 --out photos.parquet",
+        "mmcl embed --run runs/ads --store stores/ads --split test --output projection --out test.parquet",
+    ),
+    "explain": (
+        "mmcl explain --run runs/ads",
+        "mmcl explain --run runs/ads --method ablation,loss --groups groups.json",
+        "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --output predicted",
+    ),
+    "report": (
+        "mmcl report --run runs/ads",
+        "mmcl report --run runs/ads-0 runs/simclr-0 --results comparison.json --out comparison.html",
     ),
     "reproduce": ("mmcl reproduce mmcl/table1 --data stores/ads --variant own --out tables",),
     "upgrade": ("mmcl upgrade stores/ads", "mmcl upgrade runs/ads"),
     "quickstart": ("mmcl quickstart --seeds 3",),
 }
 
+# The commands from raw data to everything that comes out of them, whose first examples `mmcl --help` shows.
+STORY = ("prepare", "pretrain", "runs", "evaluate", "embed", "explain", "export", "report")
+
 # The same from Python, which `--help` shows, too; `mj` is `import mmcl_jax as mj`.
 FROM_PYTHON = {
     "prepare": 'mj.prepare("ads.csv", "photos/", image_column="file", label="model", out="stores/ads")',
     "generate": 'mj.generate("dvm", out="raw/dvm")',
     "pretrain": 'mj.pretrain("mmcl/mmcl:own", data="stores/ads", workdir="runs/ads", overrides={"epochs": 20})',
+    "import": 'mj.import_weights("last.ckpt", "mmcl/mmcl:dvm", "runs/released", data="stores/dvm")',
     "evaluate": 'mj.evaluate("runs/ads", protocol=["probe", "knn"], per_class=[5, 20])',
+    "runs": 'mj.runs("runs", sort="score").to_frame()',
+    "export": 'mj.export("runs/ads", out="release", format=["safetensors", "orbax"])',
+    "embed": 'mj.embed("runs/ads", "new.csv", "new/", out="embeddings.parquet")',
+    "explain": 'mj.explain("runs/ads", method=["integrated_gradients", "ablation"])',
+    "report": 'mj.report("runs/ads", colour="price")',
     "reproduce": 'mj.reproduce("mmcl/table1", data="stores/ads", out="tables", variant="own")',
     "upgrade": 'mj.upgrade("stores/ads")',
     "quickstart": 'mj.quickstart("mmcl_quickstart", seeds=3)',
 }
 
 # Options with any key of a config or data set, and the commands that take them.
-DOTTED = {"--config.": ("pretrain", "reproduce"), "--dataset.": ("prepare", "generate")}
+DOTTED = {"--config.": ("pretrain", "import", "reproduce"), "--dataset.": ("prepare", "generate")}
+
+
+def function_of(command: str) -> str:
+    """Return the name of a command's function and module: its own name, unless that is a keyword of Python."""
+    return {"import": "import_weights"}.get(command, command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,48 +120,80 @@ def main(arguments: Sequence[str] | None = None) -> int:
     75 after a stop (SIGTERM) from which the same command continues, and 130 for Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with ends_at_sigterm(words[0] if words else "", leaves=arguments is None):
-        return _main(words)
+    name = words[0] if words else ""
+    with contextlib.ExitStack() as resources:
+        output = Output(name, resources.enter_context(redirected()) if _asks_json(words) else None)
+        stopped = functools.partial(output.fail, printed=True)
+        resources.enter_context(ends_at_sigterm(name, leaves=arguments is None, report=stopped))
+        return _main(words, output)
 
 
-def _main(words: list[str]) -> int:
-    parser = _parser()
+def _main(words: list[str], output: Output) -> int:
+    try:
+        command, options = _parsed(words)
+    except BadUsage as error:
+        output.fail(error.sentence, 2, printed=True)
+        raise
+    _quiet()
+    try:
+        return output.succeed(command.run(options))
+    except UserError as error:
+        status = output.fail(str(error), 2)
+        if options.debug:
+            raise
+        return status
+    except BrokenProcessPool:
+        sentence = "a worker process died, perhaps for lack of memory; the same command continues"
+        fewer = ", also with fewer --workers" if "workers" in options else ""
+        return output.fail(f"{sentence}{fewer}.", 1)
+    except KeyboardInterrupt:
+        again = "starts again" if options.command == "generate" else "continues"
+        return output.fail(f"interrupted; the same command {again}.", 130)
+    except BrokenPipeError:  # the program that read the output has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        status = output.fail(sentence_of(error), 2)
+        if options.debug:
+            raise
+        return status
+    except Exception as error:
+        output.fail(f"{type(error).__name__}: {error}", 1, printed=True)
+        raise
+    return 0
+
+
+def _asks_json(words: list[str]) -> bool:
+    """Return whether the arguments have `--json`, which the parser also takes as `--js`."""
+    return any(len(word) > 2 and "--json".startswith(word) for word in words)
+
+
+def _parsed(words: list[str]) -> tuple[ModuleType, argparse.Namespace]:
+    """Return the module of the command, and its options."""
+    parser = make_parser()
     # Only the module of the command is imported, so that `mmcl --help` does not load JAX.
     if words and words[0] in COMMANDS:
-        command = importlib.import_module(f"mmcl_jax.cli.commands.{words[0]}")
+        command = importlib.import_module(f"mmcl_jax.cli.commands.{function_of(words[0])}")
         command.add_arguments(parser.commands[words[0]])
     dotted = [word for word in words if word.startswith(tuple(DOTTED))]
-    options = parser.parse_args([word for word in words if word not in dotted])
+    options, unknown = parser.parse_known_args([word for word in words if word not in dotted])
+    if unknown:
+        sub = parser.commands[options.command]
+        hint = nearest(unknown[0].partition("=")[0], [*sub._option_string_actions, *DOTTED])
+        sub.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     for word in dotted:
         prefix = next(prefix for prefix in DOTTED if word.startswith(prefix))
         if options.command not in DOTTED[prefix]:
             parser.error(f"{word} is an option of mmcl {' and '.join(DOTTED[prefix])}, not of mmcl {options.command}")
     options.overrides = [word.partition(".")[2] for word in dotted]
-    _quiet()
-    try:
-        return command.run(options) or 0
-    except UserError as error:
-        if options.debug:
-            raise
-        print(f"mmcl {options.command}: {error}", file=sys.stderr)
-        return 2
-    except BrokenProcessPool:
-        sentence = "a worker process died, perhaps for lack of memory; the same command continues"
-        fewer = ", also with fewer --workers" if "workers" in options else ""
-        print(f"mmcl {options.command}: {sentence}{fewer}.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        again = "starts again" if options.command == "generate" else "continues"
-        print(f"mmcl {options.command}: interrupted; the same command {again}.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the program that read the output has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if options.debug:
-            raise
-        print(f"mmcl {options.command}: {sentence_of(error)}", file=sys.stderr)
-        return 2
-    return 0
+    return command, options
+
+
+class BadUsage(SystemExit):
+    """The end of the program because its arguments cannot be parsed, with the sentence that was printed."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(2)
+        self.sentence = sentence
 
 
 class _Parser(argparse.ArgumentParser):
@@ -118,9 +201,34 @@ class _Parser(argparse.ArgumentParser):
 
     commands: dict[str, argparse.ArgumentParser]
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Suggest the nearest choice for a value that is no choice, or for an unknown command."""
+        if action.choices is not None and value not in action.choices:
+            known = f"{nearest(value, action.choices)}; choose from {', '.join(map(str, action.choices))}"
+            raise argparse.ArgumentError(action, f"invalid choice: {value!r}{known}")
+
     def error(self, message: str) -> NoReturn:
         """Print the usage and the message, which may quote the arguments, and exit with status 2."""
-        super().error(visible(message))
+        sentence = visible(message)
+        self.print_usage(sys.stderr)
+        print(f"{self.prog}: error: {sentence}", file=sys.stderr)
+        raise BadUsage(sentence)
+
+
+class _PrintCompletion(argparse.Action):
+    """The option that prints the completion script of a shell, for which it loads all commands."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: object, option: object = None
+    ) -> None:
+        """Print the script and exit."""
+        from mmcl_jax.cli.completion import script
+
+        assert isinstance(parser, _Parser)
+        for name, command in parser.commands.items():
+            importlib.import_module(f"mmcl_jax.cli.commands.{name}").add_arguments(command)
+        print(script(parser, parser.commands, str(values)))
+        parser.exit()
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -140,8 +248,16 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(prog="mmcl", description="Multimodal contrastive pretraining of images paired with tables.")
+def make_parser() -> _Parser:
+    """Return the parser of `mmcl`, whose commands have only the options that all commands have."""
+    parser = _Parser(prog="mmcl", description=_story(), formatter_class=_Formatter)
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "fish"),
+        metavar="SHELL",
+        help="print the script that completes commands, options and experiments in bash, zsh or fish, and exit",
+    )
     parser.add_argument("--version", action="version", version=f"mmcl_jax {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     parser.commands = {}
@@ -151,8 +267,23 @@ def _parser() -> _Parser:
             name, usage=usage, help=help_text, description=_description(name), formatter_class=_Formatter
         )
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        sub.add_argument(
+            "--json",
+            action="store_true",
+            help="print the results as one JSON object on standard output, and all other text on standard error",
+        )
         parser.commands[name] = sub
     return parser
+
+
+def _story() -> str:
+    """Return the description of the program with the steps of a whole project."""
+    steps = "\n".join(f"  {EXAMPLES[name][0]}" for name in STORY if name in EXAMPLES)
+    return (
+        "Multimodal contrastive pretraining of images paired with tables, from raw files to encoders, scores and "
+        f"exports:\n\n{steps}\n\nThe same command continues after a stop. The options of a command, and more examples, "
+        "are in mmcl COMMAND --help. mmcl quickstart takes these steps on a small real data set of the package."
+    )
 
 
 def _description(name: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from mmcl_jax.text import nearest
+
 
 def size(text: str) -> tuple[int, int]:
     """Read a size: `128`, or `16x15` (height x width)."""
@@ -66,8 +68,17 @@ def checkpoint(text: str) -> int | Literal["latest", "best"]:
     if text == "best":
         return "best"
     if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not latest, best or a step such as 2000")
+        hint = nearest(text, ("latest", "best"))
+        raise argparse.ArgumentTypeError(f"{text!r}{hint} is not latest, best or a step such as 2000")
     return int(text)
+
+
+def positive(text: str) -> float:
+    """Read a number above 0."""
+    numbers = _numbers(text)
+    if len(numbers) != 1 or not 0 < numbers[0] < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, such as 0.01")
+    return numbers[0]
 
 
 def counts(text: str) -> tuple[int, ...]:

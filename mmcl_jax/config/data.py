@@ -7,7 +7,7 @@ from mmcl_jax.config.own import choose
 from mmcl_jax.config.own_data import OwnData
 from mmcl_jax.config.preset import Preset
 from mmcl_jax.config.presets import CARDIAC, CARS, DIGITS, DVM
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check_name
 
 # DVM-CAR and UK Biobank cardiac at the published size; the shipped digits and drawn cars at a size for two cores; and
 # the user's own store, "own" on the command line.
@@ -24,7 +24,7 @@ def preset(data: Data) -> Preset:
     """
     if isinstance(data, OwnData):
         return choose(data)
-    check(data in _PRESETS, f"There is no preset for the data {data!r}; choose from {', '.join(_PRESETS)}.")
+    check_name(data, _PRESETS.keys(), "There is no preset for the data")
     return _PRESETS[data]
 
 

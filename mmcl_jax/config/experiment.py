@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.data.inputs import OPTIONS
 from mmcl_jax.data.samplers import SAMPLERS
 from mmcl_jax.encoders import ENCODERS, PROJECTORS
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check_name
 from mmcl_jax.objectives import TERMS
 from mmcl_jax.registry import Registry
 from mmcl_jax.training.optim.optimizer import OPTIMIZERS
@@ -52,7 +52,7 @@ def input(**options: Any) -> ConfigDict:
       UserError: an option does not exist.
     """
     for option in options:
-        check(option in OPTIONS, f"An input has no option {option!r}; its options are {', '.join(OPTIONS)}.")
+        check_name(option, OPTIONS.keys(), "An input has no option", "its options are")
     return ConfigDict({**OPTIONS, **options})
 
 
@@ -85,6 +85,8 @@ def experiment() -> ConfigDict:
         streamed, else 0).
       batch_norm: `group_size` samples are normalised together (None: the whole batch); `momentum`; `epsilon`.
       log_every: steps between log lines.
+      sinks: programs that logged metrics go to, beside the file `metrics.jsonl`, some of "tensorboard", "wandb",
+        "mlflow" and "trackio"; their settings are their environment variables.
       checkpoint_every: steps between checkpoints.
       keep_checkpoints: number of latest checkpoints to keep, beside the best one.
       keep_every: checkpoints at multiples of this step are written and never deleted; None for none.
@@ -123,6 +125,7 @@ def experiment() -> ConfigDict:
             "fold": None,
             "loader": {"images": "auto", "workers": None},
             "log_every": 20,
+            "sinks": ("tensorboard",),
             "checkpoint_every": 500,
             "keep_checkpoints": 2,
             "keep_every": None,

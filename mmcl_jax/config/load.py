@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import difflib
 import inspect
 import runpy
 import typing
@@ -18,7 +17,8 @@ from mmcl_jax.config.experiment import PARTS
 from mmcl_jax.config.length import shorten_warmup
 from mmcl_jax.config.own_data import OwnData
 from mmcl_jax.data.store import Store
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import UserError, check, check_name
+from mmcl_jax.text import nearest
 from mmcl_jax.training.runs.renamed import check_key, renamed
 
 OWN = "own"  # the argument that stands for an `OwnData` on the command line, and its key in the config
@@ -66,17 +66,14 @@ def load(
     paths, overrides = shipped(), list(overrides)
     stem, _, argument = name.partition(":")
     path = paths.get(stem, Path(stem))
-    check(
-        path.is_file(),
-        f"There is no config {stem!r}: neither a file nor one of the shipped experiments ({', '.join(paths)}).",
-    )
+    if not path.is_file():
+        known = f"neither a file nor one of the shipped experiments ({', '.join(paths)})"
+        raise UserError(f"There is no config {stem!r}{nearest(stem, paths)}: {known}.")
     module = runpy.run_path(str(path))
     check("get_config" in module, f"The config {path} has no function get_config().")
     choices = _arguments(module["get_config"])
-    check(
-        not argument or argument in choices,
-        f"The config {stem!r} takes no argument {argument!r}; it takes {', '.join(choices) or 'none'}.",
-    )
+    if argument:
+        check_name(argument, choices, f"The config {stem!r} takes no argument", "it takes")
     if argument == OWN and OwnData in _annotated(module["get_config"]):
         data = _own_data(name, overrides, data)
     elif argument and data is not None:
@@ -176,9 +173,11 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
     for depth, part in enumerate(parts[:-1]):
         parent = _child(parent, part, parts[:depth])
     last = parts[-1]
-    current = (
-        None if parts[:-1] == ["rates"] else _child(parent, last, parts[:-1])
-    )  # the keys of `rates` are arbitrary patterns
+    current: Any = None
+    if parts[0] in PARTS and len(parts) == 3 and last in PARTS[parts[0]].extra:
+        current = ""  # a text that the config may lack
+    elif parts[:-1] != ["rates"]:  # the keys of `rates` are arbitrary patterns
+        current = _child(parent, last, parts[:-1])
     check(
         isinstance(parent, ConfigDict) and not _is_group(current),
         f"config.{key}: this is a group of keys; set a key in it, as in --config.{key}.KEY=VALUE.",
@@ -215,9 +214,8 @@ def _child(parent: Any, part: str, path: list[str]) -> Any:
     if not isinstance(parent, ConfigDict):
         raise UserError(f"{prefix}.{part}: {prefix} has no keys below it.")
     if part not in parent:
-        near = difflib.get_close_matches(part, list(parent), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(sorted(parent))}."
-        raise UserError(f"{prefix}.{part}: there is no such key; {hint}")
+        keys = ", ".join(sorted(parent))
+        raise UserError(f"{prefix}.{part}: there is no such key{nearest(part, parent)}; the keys are {keys}.")
     return parent[part]
 
 

@@ -17,8 +17,9 @@ from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.data.table.label_feature import append_label, raw_table
 from mmcl_jax.data.table.selection import select_columns
 from mmcl_jax.data.table.statistics import Statistics
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 from mmcl_jax.files import reading
+from mmcl_jax.text import nearest
 
 # Options of one input, `config.inputs.NAME`, with their defaults.
 TABLE_OPTIONS: dict[str, Any] = {"missing": "refuse", "outside": "keep", "columns": "all", "label_as_feature": False}
@@ -172,15 +173,15 @@ def entry_of(schema: Schema, name: str, chosen: Mapping[str, Any]) -> Entry:
     of = chosen["of"] or name
     inputs = [entry_name for entry_name, entry in schema.entries.items() if entry.role == "input"]
     key = f"config.inputs.{name}.of: {of!r}" if chosen["of"] else f"config.inputs.{name}: {name!r}"
-    check(of in inputs, f"{key} is no input of the store; its inputs are {', '.join(inputs) or 'none'}.")
+    known = f"{nearest(of, inputs)}; its inputs are {', '.join(inputs) or 'none'}" if of not in inputs else ""
+    check(of in inputs, f"{key} is no input of the store{known}.")
     entry = schema.entries[of]
     for option, default in TABLE_OPTIONS.items():
         if option not in _OF_KIND.get(entry.kind, ()):
             problem = f"config.inputs.{name}.{option}: the {entry.kind} {of!r} has no such option"
             check(chosen[option] == default, f"{problem}; leave it at {default!r}.")
-    policies = ", ".join(VECTOR_POLICIES)
-    sentence = f"config.inputs.{name}.missing: {chosen['missing']!r} is no policy of a vector; choose from {policies}."
-    check(entry.kind != "vector" or chosen["missing"] in VECTOR_POLICIES, sentence)
+    if entry.kind == "vector":
+        check_name(chosen["missing"], VECTOR_POLICIES, f"config.inputs.{name}.missing: a vector has no policy")
     return entry
 
 
@@ -274,7 +275,7 @@ def input_arrays(
         spec = inputs.specs[name]
         entry = arrays[name] = entries[spec.of]
         if spec.kind == "table":
-            stored = _with_columns(store.schema, spec.of)
+            stored = with_columns(store.schema, spec.of)
             arrays[name] = encoded_rows(entry, stored, inputs.tables[name], rows.get("label"))
         elif first[name] != name:
             arrays[name] = arrays[first[name]]
@@ -294,7 +295,7 @@ def _fit_table(
     name: str, chosen: Mapping[str, Any], store: Store, take: np.ndarray | None, fold: int | None
 ) -> Encoding:
     of = chosen["of"] or name
-    stored = _with_columns(store.schema, of)
+    stored = with_columns(store.schema, of)
     schema = select_columns(stored, chosen["columns"], key=f"config.inputs.{name}.columns")
     if chosen["label_as_feature"]:
         schema = append_label(schema, store, key=f"config.inputs.{name}.label_as_feature")
@@ -314,7 +315,7 @@ def _arrays(fitted: Any) -> dict[str, np.ndarray]:
     return {key: value.astype(types.get(value.dtype.kind, value.dtype)) for key, value in values.items()}
 
 
-def _with_columns(schema: Schema, of: str) -> Schema:
+def with_columns(schema: Schema, of: str) -> Schema:
     """Return the schema with the columns of the table `of` in place of the first table's."""
     return schema if of == schema.first("table") else schema.with_columns(schema.entries[of].columns)
 

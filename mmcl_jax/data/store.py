@@ -33,7 +33,7 @@ from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.shown import shown
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.statistics import Statistics
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.files import reading, sha256
 from mmcl_jax.text import visible
 
@@ -118,8 +118,7 @@ class Store:
         """
         rows = self.rows_of(split, fold)
         for name in names:
-            entries = ", ".join(self.schema.entries)
-            check(name in self.schema.entries, f"The store {self.directory} has no entry {name!r}; it has {entries}.")
+            check_name(name, self.schema.entries.keys(), f"The store {self.directory} has no entry", "it has")
         return self.layout.read(names, rows, streamed=streamed)
 
     def arrays(self, split: str, *, streamed: bool = False, fold: int | None = None) -> dict[str, Any]:
@@ -193,10 +192,7 @@ class Store:
             f"--subset: {name!r} is of the store's own splits, and the run was trained on a fold (config.fold={fold}); "
             f"use --fraction or --per-class.",
         )
-        check(
-            name in subsets,
-            f"--subset: the store {self.directory} has no subset {name!r}; it has {', '.join(subsets) or 'none'}.",
-        )
+        check_name(name, subsets.keys(), f"--subset: the store {self.directory} has no subset", "it has")
         split = name.split("_")[0]
         return split, np.searchsorted(self.rows_of(split), subsets[name])
 
@@ -212,12 +208,32 @@ class Store:
     def _repr_html_(self) -> str:
         return shown(self)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rows, entries and labels of the store by name."""
+        return {
+            "directory": self.directory,
+            "fingerprint": self.fingerprint,
+            "rows": self.sizes,
+            "folds": len(self.folds),
+            "quarantined": self._quarantined(),
+            "entries": {
+                name: {"kind": entry.kind, "role": entry.role, "optional": entry.optional, "shape": entry.shape}
+                for name, entry in self.schema.entries.items()
+            },
+            "labels": {
+                label.name: {"kind": label.kind, "classes": list(label.categories) if label.coded else None}
+                for label in self.schema.labels
+            },
+        }
+
+    def _quarantined(self) -> int:
+        return len((self.directory / "quarantine.jsonl").read_text().splitlines())
+
     def describe(self) -> str:
         """Return a description of the store, one line per entry."""
-        quarantined = len((self.directory / "quarantine.jsonl").read_text().splitlines())
         sizes = ", ".join(f"{split} {size}" for split, size in self.sizes.items())
         folds = f"; {len(self.folds)} folds" if self.folds else ""
-        lines = {"rows": f"{sizes}{folds}; {quarantined} quarantined"}
+        lines = {"rows": f"{sizes}{folds}; {self._quarantined()} quarantined"}
         for name, entry in self.schema.entries.items():
             if name != self.schema.first("table", "target"):
                 content = KINDS[entry.kind].describe(name, self.schema, self.names(name))

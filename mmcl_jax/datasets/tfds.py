@@ -8,7 +8,7 @@ import polars as pl
 from PIL import Image
 
 from mmcl_jax.data.table.declaration import Declaration, Declared
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.files import atomic
 from mmcl_jax.prepare.recipe import Recipe, Step
 
@@ -44,8 +44,8 @@ def tfds_images(
         raise UserError(f"--root: the TFDS data set {str(root)!r} cannot be read: {reason}") from error
     features = builder.info.features
     for name in (image, label):
-        names = ", ".join(features)
-        check(not name or name in features, f"--dataset: {builder.name} has no feature {name!r}; it has {names}.")
+        if name:
+            check_name(name, list(features), f"--dataset: {builder.name} has no feature", "it has")
     folder = cache or Path(f"{builder.name}_images")
     records: list[dict[str, Any]] = []
     for split, examples in source.items():

@@ -1,7 +1,7 @@
 """The contracts of an encoder and of a projector, and the registries."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,12 @@ from mmcl_jax.arrays import ArrayError, ArrayLike, as_array
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.registry import Registry
 
-ENCODERS = Registry("encoder", arguments=("kind", "shape", "widths", "missing", "parts", "norm", "rngs", "dtype"))
+ENCODERS = Registry(
+    "encoder",
+    arguments=("kind", "shape", "widths", "missing", "parts", "norm", "rngs", "dtype"),
+    # The file of the initial weights, the JSON file of its names, and the pixels that they expect; see `weights.tower`.
+    extra={"weights": str, "weights_map": str, "weights_pixels": Literal["unit", "imagenet"]},
+)
 PROJECTORS = Registry("projector", arguments=("features", "norm", "rngs", "dtype"))
 
 
@@ -52,6 +57,14 @@ class Encoder(nnx.Module):
     takes: tuple[str, ...] = ()
     out_features: int
     out_local_features: int = 0
+
+    @property
+    def embedded_columns(self) -> tuple[int, ...] | None:
+        """The column of the view of each index of axis 1 of what `embed` returns; None where they are the same.
+
+        Explanations sum the attributions of a column by it.
+        """
+        return None
 
     def embed(self, view: Any) -> Any:
         """Return the view as arrays of floats, which have gradients, and masks where rows have any."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float
 
+from mmcl_jax.arrays import zero_absent
 from mmcl_jax.encoders.statistics import Record, update_statistic
 
 kaiming_fan_out = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -65,11 +66,6 @@ def conv(
         dtype=dtype,
         rngs=rngs,
     )
-
-
-def zero_absent(x: Array, present: Bool[Array, "..."]) -> Array:
-    """Return the array with zeros where `present`, whose axes are its first axes, is false."""
-    return jnp.where(present.reshape(*present.shape, *[1] * (x.ndim - present.ndim)), x, jnp.zeros((), x.dtype))
 
 
 class BatchNorm(nnx.Module):

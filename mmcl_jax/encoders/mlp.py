@@ -71,6 +71,11 @@ class TableMLP(MLP):
         self.input = TableInput(widths, missing=missing)
         super().__init__(inputs=self.input.size, **sizes)
 
+    @property
+    def embedded_columns(self) -> tuple[int, ...]:
+        """The column of each one-hot column."""
+        return self.input.columns
+
     def embed(self, view: Float[Array, "B F"]) -> Float[Array, "B E"]:
         """Return one-hot rows, in which missing values are replaced (see `TableInput`)."""
         return self.input(view)

@@ -11,13 +11,14 @@ from flax import nnx
 from jaxtyping import Array, Bool, Key
 from ml_collections import ConfigDict
 
+from mmcl_jax.arrays import zero_absent
 from mmcl_jax.data.inputs import InputSpec, specs_of
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.encoders.base import ENCODERS, PROJECTORS, Encoder, Projector, ViewSpec
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.fusions import parts_of_views
 from mmcl_jax.encoders.keys import parse_key
-from mmcl_jax.encoders.layers import BatchNorm, linear, zero_absent
+from mmcl_jax.encoders.layers import BatchNorm, linear
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.views import VIEWS, view_shape
 

@@ -38,6 +38,17 @@ class TableInput(nnx.Module):
         if missing == "token":
             self.token = nnx.Param(jnp.zeros(len(self.numeric)))
 
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """The column of each of the E one-hot columns and indicators.
+
+        Example:
+          >>> TableInput((1, 3), missing="indicator").columns
+          (0, 1, 1, 1, 1, 0)
+        """
+        coded = np.repeat(np.arange(len(self.widths)), self.code_widths).tolist()
+        return (*coded, *(self.numeric if self.missing == "indicator" else ()))
+
     def __call__(self, rows: Float[Array, "B F"]) -> Float[Array, "B E"]:
         if not self.replaces:
             return one_hot(rows, self.widths)

@@ -1,1 +1,49 @@
-"""Explanations: which columns and which pixels an embedding, a loss or a prediction depends on."""
+"""Explanations of encoders, of kept heads and of the loss: which columns matter, and which pixels.
+
+A method is one file here and a line in this list; `mmcl explain --method NAME` runs it. It is a function
+`(Subject, folder) -> Result` that is registered under its name and writes its own files into the folder. Everything
+else is shared: the choice of rows, the head, the groups of columns, and the folder of an explanation:
+
+    RUN/explanations/METHOD-INPUT/            or, of a kept head, METHOD-INPUT-HEAD/; under --out in place of
+                                              RUN/explanations where that is given
+      explanation.json                        what was explained and how, and the result; see below
+      attributions.parquet                    a row per explained row (methods on columns): `key`; `attributions`, a
+                                              fixed-size list with a number per column, in the order of
+                                              explanation.json; `change`, f(x) - f(baseline); `error`, what the
+                                              attributions leave of it
+      ranking.png, ranking.svg                the ranked columns, coloured by group
+      maps.npz                                Grad-CAM: `keys` of the rows, `maps` `[N, h, w]` at the resolution of the
+                                              stage, and the index of the explained `output` of each row
+      guided.npy                              guided Grad-CAM `[N, H, W, C]`, in the size of the view
+      overlay-*.png                           of the first rows: the image, and the map over it
+      *.png                                   other pictures
+      checksums.json                          size and SHA-256 of these files, written last
+
+`explanation.json` has the keys
+
+    format          1
+    method          name of the method, such as "integrated_gradients"
+    input, kind     the explained input of the run and its kind, such as "table"
+    of              what is explained, in words, such as "the 2,048 dimensions of the embedding"
+    run, step, split, rows, store, head
+                    the run's folder, the step of its checkpoint, the split, the number of explained rows, the
+                    fingerprint of the store, and the folder of the head or null
+    settings        the options of the method
+    columns         per column, in the order of the input: name, group, importance, share (of the sum of importances),
+                    rank (from 1) and, where the attributions have a sign, mean; [] for images
+    groups          per group: name, colour, columns (their number), importance and share (their sums); [] for images
+    pictures        per picture: file, alternative (its description in a sentence)
+    details         what only this method reports, such as `completeness` of integrated gradients
+    made_by         command, versions and machine
+
+Every number is finite or null. `Explanation.read` reads a folder, and `explanations_of(run)` lists those of a run.
+"""
+
+from mmcl_jax.explain import ablation as ablation
+from mmcl_jax.explain import grad_cam as grad_cam
+from mmcl_jax.explain import integrated_gradients as integrated_gradients
+from mmcl_jax.explain import loss as loss
+from mmcl_jax.explain.base import METHODS
+from mmcl_jax.explain.result import Explanation, explanations_of
+
+__all__ = ["METHODS", "Explanation", "explanations_of"]

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.data.schema import Schema
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.objectives.base import TERMS, Output, Term
 from mmcl_jax.objectives.collapse import spread
 from mmcl_jax.objectives.pairs import Execution
@@ -49,7 +49,7 @@ class Objective:
 
     def __init__(
         self,
-        terms: Sequence[Term],
+        terms: Sequence[Term] | Mapping[str, Term],
         modalities: Mapping[str, str],
         *,
         parts: Mapping[str, tuple[str, ...]] | None = None,
@@ -58,9 +58,12 @@ class Objective:
     ) -> None:
         """Take the terms, the views' modalities and parts, the execution of pairs, and the normalisation of the sum.
 
+        Terms in a mapping keep their keys, by which the train state has their layers and learned scalars.
         With `normalise="present"` the loss is the weighted mean over the terms that have a complete row in the batch.
         """
-        self.terms = {f"term_{index}": term for index, term in enumerate(terms)}
+        if not isinstance(terms, Mapping):
+            terms = {f"term_{index}": term for index, term in enumerate(terms)}
+        self.terms = dict(terms)
         self.modalities, self.parts, self.normalise = dict(modalities), dict(parts or {}), normalise
         self.execution = execution or Execution()
         self.names: dict[str, str] = {}
@@ -247,10 +250,8 @@ def build_objective(
     for index, spec in enumerate(specs):
         path = f"config.objective.{index}"
         target = spec.get("target")
-        check(
-            target is None or target in labels,
-            f"{path}.target: there is no class label {target!r}; the store has {', '.join(labels) or 'none'}.",
-        )
+        if target is not None:
+            check_name(target, labels.keys(), f"{path}.target: there is no class label", "the store has")
         chosen = target or next(iter(labels), None)
         reads_target = "target" in TERMS.options(spec.name, f"{path}.name")
         options = ConfigDict({**spec, "target": chosen} if reads_target else spec, convert_dict=False)
@@ -275,7 +276,7 @@ def check_reads(term: Term, path: str, views: Iterable[str]) -> None:
             read = Read.parse(text)
         except ValueError as error:
             raise UserError(f"{path}: {error}.") from error
-        check(read.view in views, f"{path}: there is no view {read.view!r}; config.views has {', '.join(views)}.")
+        check_name(read.view, list(views), f"{path}: there is no view", "config.views has")
         check(
             term.local or not read.local,
             f"{path}: {text!r} is local, and the term {term.name!r} compares pooled features; write {read.view!r}, or "

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped, UInt32
 
+from mmcl_jax.arrays import zero_absent
 from mmcl_jax.encoders import Features
 from mmcl_jax.encoders.fusions import Part
-from mmcl_jax.encoders.layers import linear, zero_absent
+from mmcl_jax.encoders.layers import linear
 from mmcl_jax.objectives.pairs import Execution
 from mmcl_jax.views import Viewed
 

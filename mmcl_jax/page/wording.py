@@ -4,6 +4,8 @@ import math
 
 from mmcl_jax.text import visible
 
+LOWER_IS_BETTER = ("mse", "mae", "rmse", "log_loss")  # metrics whose lower values are better
+
 
 def clipped(text: object, most: int = 80) -> str:
     """Return `visible(text)` in at most `most` characters, cut in its middle, since names often differ at the end."""

@@ -10,7 +10,7 @@ import polars as pl
 
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.readings import DECIMALS, THOUSANDS
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.prepare.images.files import FILTERS, Fit
 from mmcl_jax.prepare.images.levels import Intensity, Nan
 from mmcl_jax.prepare.images.memory import ImageArrays
@@ -116,9 +116,9 @@ class Request:
         images = [name for name, entry in self.entries.items() if entry.kind in ("image", "volume")]
         images += ["image"] if self.images is not None else []
         for name, target in self.targets.items():
-            where, choices = f"--request: targets.{name}", ", ".join(images) or "none"
-            absent = f"{where}: of: there is no image {target.of!r}; the images are {choices}."
-            check(not target.of or target.of in images, absent)
+            where = f"--request: targets.{name}"
+            if target.of:
+                check_name(target.of, images, f"{where}: of: there is no image", "the images are")
             flat = target.kind != "boxes" or target.of not in self.entries or self.entries[target.of].kind == "image"
             check(flat, f"{where}: boxes must belong to an image, but {target.of!r} is a volume.")
 
@@ -186,7 +186,7 @@ class Request:
         """
         keys = sorted(field.name for field in dataclasses.fields(cls))
         for name in raw:
-            check(name in keys, f"--request: {where} has an unknown key {name!r}; the keys are {', '.join(keys)}.")
+            check_name(name, keys, f"--request: {where} has an unknown key", "the keys are")
         return cls(**{name: _typed(name, value, f"--request: {where}: {name}") for name, value in raw.items()})
 
     def to_json(self) -> dict[str, Any]:

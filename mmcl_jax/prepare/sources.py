@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mmcl_jax.data.table.declaration import Declaration
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 from mmcl_jax.prepare.images.files import FILTERS
 from mmcl_jax.text import listed
 
@@ -161,11 +161,9 @@ class Source:
         elsewhere = "targets" if kind in TARGETS else "entries"
         moved = f"{where}: the kind {kind!r} belongs in {elsewhere!r}; move it there."
         check(kind in kinds or kind not in (*INPUTS, *TARGETS), moved)
-        check(kind in kinds, f"{where}: there is no kind {kind!r}; the kinds are {', '.join(kinds)}.")
-        takes = _TAKES[kind]
-        for name in raw:
-            unknown = f"{where}: the kind {kind} has no key {name!r}; its keys are {', '.join(takes)}."
-            check(name in ("kind", *takes), unknown)
+        check_name(kind, kinds, f"{where}: there is no kind", "the kinds are")
+        for name in raw.keys() - {"kind"}:
+            check_name(name, _TAKES[kind], f"{where}: the kind {kind} has no key", "its keys are")
         made = cls(kind=kind, **{name: _value(name, raw[name], f"{where}: {name}") for name in raw if name != "kind"})
         made.check(where)
         return made

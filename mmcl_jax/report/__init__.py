@@ -1,1 +1,1 @@
-"""The report of a run, or of a comparison of runs: one HTML page that needs no network."""
+"""The report of `mmcl report`: a page that shows what runs learned, how well, and on what, a file per section."""

@@ -10,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmcl_jax.data.store import Store
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import UserError, check_name
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.files import write_text
@@ -135,7 +135,7 @@ def choose_rows(table: PaperTable, methods: Sequence[str]) -> tuple[TableRow, ..
     """
     keys = [row.key for row in table.rows]
     for method in methods:
-        check(method in keys, f"--methods: {table.name} has no method {method!r}; it has {', '.join(keys)}.")
+        check_name(method, keys, f"--methods: {table.name} has no method", "it has")
     return tuple(row for row in table.rows if not methods or row.key in (*methods, table.reference))
 
 

@@ -12,7 +12,7 @@ import jax
 from mmcl_jax.config import OwnData, explain
 from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.results.scores import Score
@@ -89,7 +89,7 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
       UserError: the input is bad; this is raised before anything is trained.
     """
     table = find(request.table)
-    check(request.variant in VARIANTS, f"--variant: {request.variant!r} is none of {', '.join(VARIANTS)}.")
+    check_name(request.variant, VARIANTS, "--variant: there is no variant")
     check_folder(request.out, "--out")
     store = Store.open(request.data)
     label = _label(store, request.label)
@@ -275,10 +275,7 @@ def _label(store: Store, name: str | None) -> Column:
                 f"The store {store.directory} has no label that is a class; prepare it with --label COLUMN."
             )
         return store.schema.label
-    check(
-        name in labels,
-        f"--label: the store {store.directory} has no label {name!r}; it has {', '.join(labels) or 'none'}.",
-    )
+    check_name(name, labels.keys(), f"--label: the store {store.directory} has no label", "it has")
     kind = labels[name].kind
     check(labels[name].coded, f"--label: {name!r} is {kind}, and the paper's tables predict classes; name a class.")
     return labels[name]

@@ -7,7 +7,7 @@ fine-tuning.
 import dataclasses
 
 from mmcl_jax.config import data_names
-from mmcl_jax.errors import UserError
+from mmcl_jax.errors import check_name
 from mmcl_jax.reproduce import published
 from mmcl_jax.reproduce.spec import Claim, Contrast, PaperTable, TableColumn, TableRow, difference
 
@@ -255,6 +255,5 @@ def find(name: str) -> PaperTable:
     Raises:
       UserError: there is no such table.
     """
-    if name not in TABLES:
-        raise UserError(f"There is no table {name!r}; choose from {', '.join(TABLES)}.")
+    check_name(name, TABLES.keys(), "There is no table")
     return TABLES[name]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmcl_jax.data.schema import Column
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 from mmcl_jax.tasks.classes import Class
 from mmcl_jax.tasks.multi_label import MultiLabel
 from mmcl_jax.tasks.number import Number
@@ -59,8 +59,8 @@ def task_of(
         f"--label {label}: labels joined by '+' must all have two classes, or all be numbers, but {kinds}; separate "
         "them by commas to predict each by itself.",
     )
-    check(name is None or name in TASKS, f"--task: there is no task {name!r}; choose from {', '.join(TASKS)}.")
     name = name or options[0]
+    check_name(name, TASKS.keys(), "--task: there is no task")
     check(
         name in options,
         f"--task {name}: the label {label!r} ({kinds}) is no such task; choose --task {' or --task '.join(options)}.",

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-LOWER_IS_BETTER = ("mse", "mae", "rmse", "log_loss")
+from mmcl_jax.page.wording import LOWER_IS_BETTER
+
 TINY = 1e-12  # the share of a class without a vote, in the logarithm
 
 

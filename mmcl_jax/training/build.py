@@ -28,7 +28,7 @@ from mmcl_jax.training.optim.schedules import SCHEDULES, Schedule
 from mmcl_jax.training.state.control import first_control
 from mmcl_jax.training.state.groups import check_groups
 from mmcl_jax.training.state.model import trained_model
-from mmcl_jax.training.state.train_state import TrainState, initial_state, split_model
+from mmcl_jax.training.state.train_state import Arrays, TrainState, initial_state, split_model
 from mmcl_jax.training.validate import check_config, check_control, check_split
 from mmcl_jax.views import VIEWS, View
 
@@ -56,8 +56,11 @@ class Experiment:
     validation: PaddedBatches | None = None
     fitted_inputs: Inputs | None = None
 
-    def init(self, seed: jax.Array) -> TrainState:
-        """Return the initial state. Under `jax.jit` with `out_shardings`, its arrays are created in place."""
+    def init(self, seed: jax.Array, loaded: tuple[Arrays, Arrays] = ({}, {})) -> TrainState:
+        """Return the initial state. Under `jax.jit` with `out_shardings`, its arrays are created in place.
+
+        `loaded` are parameters and normalisation statistics in place of random ones; see `initial_weights`.
+        """
         key = jax.random.key(seed)
         model = trained_model(self.config, self.schema, self.inputs, rngs=nnx.Rngs(key))
         queued = (self.objective.terms[key].between[0] for key in self.objective.queues)
@@ -71,6 +74,7 @@ class Experiment:
             frozen=self.config.frozen,
             has_average=self.config.average.kind is not None,
             control=first_control(self.schedule.plateau) if self.config.validation.epochs else None,
+            loaded=loaded,
         )
 
     def averaging(self) -> dict[str, Any]:

@@ -1,18 +1,21 @@
-"""The log of a training: `metrics.jsonl` and TensorBoard events."""
+"""The log of a training: `metrics.jsonl`, and the sinks that `config.sinks` names."""
 
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
-from tensorboardX import SummaryWriter
+from ml_collections import ConfigDict
 
 from mmcl_jax.files import write_text, writing
 from mmcl_jax.objectives import COLLAPSED
 from mmcl_jax.training.processes import is_primary
+from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.skips import SkippedSteps
+from mmcl_jax.training.sinks import Session
+from mmcl_jax.training.sinks.threads import Sinks
 
 
 class MetricLog:
@@ -23,17 +26,29 @@ class MetricLog:
     number that is not finite is null.
     """
 
-    def __init__(self, directory: Path, skips: SkippedSteps, *, start: int, began: float) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        skips: SkippedSteps,
+        config: ConfigDict,
+        *,
+        start: int,
+        began: float,
+        log: Callable[[str], None],
+    ) -> None:
         self._began, self._writes, self._skips = began, is_primary(), skips
         self._deferred: tuple[int, Mapping[str, jax.Array | float]] | None = None
         self.collapsed: tuple[str, ...] = ()  # views whose embeddings were one point at the last logged step
         if not self._writes:
             return
         path = directory / "metrics.jsonl"
-        lines = [line for line in _lines(path) if _step(line) <= start]
-        write_text(path, "".join(lines))
+        lines = _lines(path)
+        steps = list(map(_step, lines))
+        write_text(path, "".join(line for line, step in zip(lines, steps, strict=True) if step <= start))
         self._file = path.open("a")
-        self._events = SummaryWriter(str(directory / "events"), purge_step=start + 1 if start else None)
+        delivered = max(steps, default=0)
+        session = Session(directory=directory, config=to_plain(config), start=start, delivered=delivered)
+        self._sinks = Sinks(config.sinks, session, log=log)
 
     def defer(self, step: int, metrics: Mapping[str, jax.Array | float]) -> None:
         """Store the metrics of a step, which may not be computed yet, for the next `flush`."""
@@ -57,8 +72,7 @@ class MetricLog:
             with writing(Path(self._file.name)):
                 self._file.write(json.dumps(line, allow_nan=False) + "\n")
                 self._file.flush()
-            for name, value in metrics.items():
-                self._events.add_scalar(name, value, step)
+            self._sinks.log(step, metrics)
         self.collapsed = tuple(
             name.removeprefix("deviation/")
             for name, value in metrics.items()
@@ -71,11 +85,11 @@ class MetricLog:
         words += [f"{skipped} skipped"] if skipped else []
         return ", ".join(words)
 
-    def close(self) -> None:
-        """Close the log file and the TensorBoard writer."""
+    def close(self, *, finished: bool) -> None:
+        """Close the log file and the sinks, which are told whether the training is complete."""
         if self._writes:
             self._file.close()
-            self._events.close()
+            self._sinks.close(finished=finished)
 
 
 def read_metrics(directory: Path) -> list[dict[str, float]]:

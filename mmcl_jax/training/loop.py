@@ -31,8 +31,10 @@ from mmcl_jax.training.runs.checkpoint import Checkpoints, Progress
 from mmcl_jax.training.runs.resume import resume
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.runs.skips import SKIPPED_STEPS, SkippedSteps
+from mmcl_jax.training.runs.status import RunStatus
 from mmcl_jax.training.sizes import enlargement_notice
 from mmcl_jax.training.state.control import best_step, exhausted
+from mmcl_jax.training.state.initial_weights import InitialWeights, check_recorded, initial_weights
 from mmcl_jax.training.state.train_state import TrainState
 from mmcl_jax.training.step.train_step import check_step, compile_step, make_step, memory_report
 from mmcl_jax.training.step.validation_pass import ValidationPass
@@ -72,6 +74,17 @@ class Result:
     def finished(self) -> bool:
         """Whether the training is complete."""
         return self.step == self.steps or self.exhausted
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the outcome and the last logged metrics by name, without the train state."""
+        told = ("finished", "step", "steps", "seconds", "host_ms", "collapsed", "skipped", "exhausted")
+        logged = self.run.metrics()
+        return {
+            "run": self.run.directory,
+            **{name: getattr(self, name) for name in told},
+            "best": self.best if self.best >= 0 else None,
+            "metrics": logged[-1] if logged else {},
+        }
 
     def describe(self) -> str:
         """Return a line that tells how the training ended."""
@@ -131,22 +144,32 @@ def pretrain(
         batches, mesh, inputs = experiment.batches, experiment.mesh, experiment.fitted_inputs
         assert inputs is not None
         shapes, step_function = experiment.shapes(), make_step(experiment)
-        if not begun:
-            check_step(step_function, *shapes)  # before the run is written
-        run = Run.begin(workdir, config, store, inputs, lengthen=True)
+        weights = InitialWeights()
+        if not begun:  # before the run is written
+            weights = initial_weights(config, experiment.graphdef, shapes[0].weights())
+            check_step(step_function, *shapes)
+        run = Run.begin(workdir, config, store, inputs, lengthen=True, weights=weights.records)
         if not begun:
             _lock(workdir, resources)
+        length = {"steps": batches.steps, "steps_per_epoch": batches.steps_per_epoch}
+        status = resources.enter_context(RunStatus(workdir, **length, writes=primary))
 
         data = iterate(batches, workers=config.loader.workers)
         resources.callback(data.close)
         constants = put_whole(experiment.constants(), replicated(mesh))
         start = resume(run.checkpoints, shapes[0], log=log)
+        check_recorded(config, workdir, needed=start is None)
         if start is not None:
             data.set_state(start.data)
         else:
+            if begun:
+                weights = initial_weights(config, experiment.graphdef, shapes[0].weights())
+            for line in weights.lines:
+                log(line)
+            loaded = put_whole(weights.arrays, replicated(mesh))
             with working("initialising the parameters", quiet=not primary):
                 initialise = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))
-                start = Progress(state=jax.block_until_ready(initialise(constants["seed"])))
+                start = Progress(state=jax.block_until_ready(initialise(constants["seed"], loaded)))
         checkpoints = Checkpoints(run.checkpoints, keep=config.keep_checkpoints, every=config.keep_every)
         resources.callback(checkpoints.close)
         state, step = start.state, int(jax.device_get(start.state.step))
@@ -160,6 +183,7 @@ def pretrain(
             exhausted=exhausted(state.control, config.stop.patience),
             best=best_step(state.control),
         )
+        status.step, status.finished = step, result.finished
         if result.finished:
             return result
 
@@ -176,8 +200,8 @@ def pretrain(
         keys = functools.partial(store.keys, "train", config.fold)
         limit = config.skip_nonfinite
         skips = SkippedSteps(workdir, batches, keys, limit=limit, start=step, before=start.skipped, log=log)
-        metric_log = MetricLog(workdir, skips, start=step, began=began)
-        resources.callback(metric_log.close)
+        metric_log = MetricLog(workdir, skips, config, start=step, began=began, log=log)
+        resources.callback(lambda: metric_log.close(finished=status.finished))
         estimate = TimeEstimate(first=step, steps=batches.steps, epochs=config.epochs, log=log)
         stop.listen()
         bar = resources.enter_context(Bar(f"pretrain {workdir.name}", batches.steps, start=step, quiet=not primary))
@@ -205,6 +229,7 @@ def pretrain(
                 best = validation_pass.best == step
             early = validation_pass is not None and validation_pass.exhausted
             done = stop.at(step) or step == batches.steps or early
+            status.step, status.finished = step, step == batches.steps or early
             if monitor_pass is not None:
                 measured |= monitor_pass.at(step, state, last=early)
             if measured or step == batches.steps or step % config.log_every == 0:

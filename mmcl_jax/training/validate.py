@@ -10,10 +10,11 @@ from mmcl_jax.data.inputs import OPTIONS
 from mmcl_jax.data.table.encoding import MISSING_POLICIES, OUTSIDE_POLICIES
 from mmcl_jax.encoders import parse_key
 from mmcl_jax.encoders.fusions import check_fused, parts_of_views
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 from mmcl_jax.objectives.pairs import EXECUTIONS
 from mmcl_jax.training.optim.optimizer import OPTIMIZERS
 from mmcl_jax.training.optim.schedules import Schedule
+from mmcl_jax.training.sinks import check_sinks
 from mmcl_jax.training.state.average import KINDS
 
 
@@ -59,6 +60,11 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
         "must have positive numbers by path pattern, such as {'encoders.table.*': 0.1}",
     ),
     "log_every": ((int,), *_positive),
+    "sinks": (
+        (tuple,),
+        lambda v: all(isinstance(name, str) for name in v) and len(set(v)) == len(v),
+        "must be a tuple of different names, such as ('tensorboard', 'wandb')",
+    ),
     "checkpoint_every": ((int,), *_positive),
     "keep_checkpoints": ((int,), *_positive),
     "keep_every": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
@@ -93,6 +99,7 @@ def check_config(config: ConfigDict) -> None:
         typed = isinstance(value, types) and not (isinstance(value, bool) and bool not in types)
         check(typed, f"config.{key}: {value!r} is not of type {' or '.join(t.__name__ for t in types)}.")
         check(holds(value), f"config.{key}: {value!r} {sentence}.")
+    check_sinks(config.sinks)
     group = config.batch_norm.group_size
     check(
         group is None or config.batch_size % group == 0,
@@ -101,11 +108,8 @@ def check_config(config: ConfigDict) -> None:
     check_fused(config)
     fusions = parts_of_views(config.views)
     for name, spec in config.views.items():
-        check(
-            name in fusions or spec.modality in config.inputs,
-            f"config.views.{name}.modality: {spec.modality!r} is not one of config.inputs, which are "
-            f"{', '.join(config.inputs) or 'none'}.",
-        )
+        if name not in fusions:
+            check_name(spec.modality, list(config.inputs), f"config.views.{name}.modality: there is no input")
         check(
             spec.modality in config.encoders,
             f"config.views.{name}.modality: config.encoders has no {spec.modality!r}; add it.",

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped, UInt32
 
-from mmcl_jax.arrays import ArrayError, ArrayLike, as_array
+from mmcl_jax.arrays import ArrayError, ArrayLike, as_array, zero_absent
 from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.registry import Registry
 from mmcl_jax.views.randomness import example_keys
@@ -141,7 +141,8 @@ def apply_views(
         result = transform(batch[view.modality], keys, fitted.get(view.modality, {}))
         present = batch.get(f"present/{view.modality}")
         if present is not None:
-            result = dataclasses.replace(result, values=_masked(result.values, present))
+            fill = 0 if jnp.issubdtype(result.values.dtype, jnp.floating) else -1
+            result = dataclasses.replace(result, values=zero_absent(result.values, present, fill=fill))
         viewed[name] = result
     return viewed
 
@@ -158,8 +159,3 @@ def view_shape(view: View, spec: InputSpec) -> tuple[int, ...]:
     tokens, unknown = jax.ShapeDtypeStruct(spec.widths, bool), jax.ShapeDtypeStruct((), jnp.int32)
     fitted = {"mean": scale, "std": scale, "tokens": tokens, "unknown": unknown}
     return jax.eval_shape(lambda *arguments: view.plain(*arguments).values, rows, keys, fitted).shape[1:]
-
-
-def _masked(values: Shaped[Array, "B ..."], present: Bool[Array, "B"]) -> Shaped[Array, "B ..."]:
-    fill = jnp.zeros_like(values) if jnp.issubdtype(values.dtype, jnp.floating) else jnp.full_like(values, -1)
-    return jnp.where(present.reshape(-1, *[1] * (values.ndim - 1)), values, fill)

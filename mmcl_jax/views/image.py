@@ -163,7 +163,7 @@ def _resized(size: Size, picture: Picture) -> Apply:
         target = size or stored
         geometry = affine.resized(stored, target)[:2]
         resized = jax.vmap(lambda image: ops.resize(image, target))(to_unit(images))
-        return Viewed(resized, geometry=jnp.broadcast_to(geometry, (len(images), 2, 3)))
+        return Viewed(resized, geometry=jnp.broadcast_to(geometry, (images.shape[0], 2, 3)))
 
     return view
 

@@ -39,7 +39,8 @@ def _without_unknown(texts: Texts, keys: Key[Array, "B"], fitted: Fitted) -> Vie
     del keys
     token = texts[..., 0]
     in_training = (token < 0) | fitted["tokens"][jnp.maximum(token, 0)]
-    return Viewed(texts.at[..., 0].set(jnp.where(in_training, token, fitted["unknown"])))
+    token = jnp.where(in_training, token, fitted["unknown"])
+    return Viewed(jnp.concatenate([token[..., None], texts[..., 1:]], axis=-1))
 
 
 def _dropped(text: Int[Array, "T 2"], key: Key[Array, ""], drop: float) -> Int[Array, "T 2"]:

@@ -110,7 +110,7 @@ def _resized(size: Size, picture: int | None) -> Apply:
         target = size or stored
         geometry = affine.resized(stored, target)
         values = jax.vmap(lambda volume: _sampled(volume, geometry, target))(to_unit(volumes))
-        return Viewed(values, geometry=jnp.broadcast_to(geometry[:3], (len(volumes), 3, 4)))
+        return Viewed(values, geometry=jnp.broadcast_to(geometry[:3], (volumes.shape[0], 3, 4)))
 
     return view
 

@@ -12,32 +12,36 @@ import pytest
 import mmcl_jax as mj
 from mmcl_jax.api.commands.pretrain import pretrain_to_result
 from mmcl_jax.api.given import command_of
-from mmcl_jax.cli.main import COMMANDS, FROM_PYTHON, _parser
+from mmcl_jax.cli.main import COMMANDS, FROM_PYTHON, function_of, make_parser
 
 # Options whose keys are not fixed are one mapping in Python.
 MAPPINGS = {
     "prepare": {"options"},
     "generate": {"options"},
     "pretrain": {"overrides", "data"},
+    "import": {"overrides", "data"},
     "reproduce": {"overrides"},
 }
-ONLY_TYPED = {"help", "debug"}
+ONLY_TYPED = {"help", "debug", "json"}
 
 
 def options_of(command: str) -> dict[str, argparse.Action]:
-    parser = _parser().commands[command]
-    importlib.import_module(f"mmcl_jax.cli.commands.{command}").add_arguments(parser)
+    parser = make_parser().commands[command]
+    importlib.import_module(f"mmcl_jax.cli.commands.{function_of(command)}").add_arguments(parser)
     return {action.dest: action for action in parser._actions if action.dest not in ONLY_TYPED}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_options_are_parameters(command: str) -> None:
-    parameters = inspect.signature(getattr(mj, command)).parameters
+    parameters = inspect.signature(getattr(mj, function_of(command))).parameters
     options = options_of(command)
     assert options.keys() == parameters.keys() - MAPPINGS.get(command, set())
     for name, action in options.items():
         default = parameters[name].default
-        if (command, name) == ("prepare", "workers"):  # a function may be called where no process can be begun
+        if (command, name) in (
+            ("prepare", "workers"),
+            ("embed", "workers"),
+        ):  # a function may be called where no process can be begun
             assert (action.default, default) == (os.cpu_count(), 1)
         elif default is inspect.Parameter.empty:
             assert action.required
@@ -70,5 +74,5 @@ def test_the_example_in_the_help_fits_the_function(command: str) -> None:
     assert isinstance(call, ast.Expr)
     assert isinstance(call.value, ast.Call)
     names = [word.arg for word in call.value.keywords if word.arg]
-    inspect.signature(getattr(mj, command)).bind(*call.value.args, **dict.fromkeys(names))
-    assert "mj." in (_parser().commands[command].description or "")
+    inspect.signature(getattr(mj, function_of(command))).bind(*call.value.args, **dict.fromkeys(names))
+    assert "mj." in (make_parser().commands[command].description or "")

@@ -200,7 +200,7 @@ def test_unknown_categories_are_said(fitted: mj.ContrastiveEmbedder) -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"input": "report"}, "input: digits_mmcl has no 'report' encoder; it has image and table"),
+        ({"input": "report"}, "input: digits_mmcl has no encoder of 'report'; it has those of image, table"),
         ({"held_out": 1.5}, "held_out: 1.5 is not between 0 and 1"),
         ({"random_state": None}, "random_state must be a whole number"),
         ({"image_column": ()}, "image-column"),

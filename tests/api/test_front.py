@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import mmcl_jax as mj
-from mmcl_jax.cli.main import COMMANDS
+from mmcl_jax.cli.main import COMMANDS, function_of
 
 CODE = """
 import time
@@ -31,7 +31,7 @@ def test_the_import_is_quick_and_starts_no_backend() -> None:
     assert found["backends"] == []
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "fit"])
+@pytest.mark.parametrize("name", [*map(function_of, COMMANDS), "fit"])
 def test_commands_are_functions_though_folders_have_their_names(name: str) -> None:
     import mmcl_jax.prepare.make
     import mmcl_jax.reproduce.run  # noqa: F401 - Python sets folders that are imported as attributes

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import mmcl_jax as mj
 from mmcl_jax.cli.main import COMMANDS, main
 from mmcl_jax.data.store import Store
 from mmcl_jax.prepare.request import Request
@@ -37,12 +38,34 @@ def test_prepare_pretrain_evaluate(digits_raw: Request, tmp_path: Path, capsys: 
     pretrain = ["pretrain", "--config", "digits_mmcl", f"--config.data={store}", "--workdir", str(run), *TINY]
     assert main(pretrain) == 0
     assert "21 steps in" in capsys.readouterr().out
-    assert main(pretrain) == 0  # the same command again has nothing left to do
-    assert main(["evaluate", "--run", str(run), "--per-class", "3", "--fraction", "1,0.1", "--seeds", "2"]) == 0
-    out = capsys.readouterr().out
-    assert "labels: 3 per class" in out
-    assert "random encoder" in out
+    assert main([*pretrain, "--json"]) == 0  # the same command again has nothing left to do
+    told = json.loads(capsys.readouterr().out)
+    assert (told["status"], told["run"], told["finished"], told["step"], told["host_ms"]) == (
+        0, str(run), True, 21, None,
+    )  # fmt: skip
+    assert told["metrics"]["loss"] > 0
+    evaluate = ["evaluate", "--run", str(run), "--per-class", "3", "--fraction", "1,0.1", "--seeds", "2"]
+    assert main([*evaluate, "--json"]) == 0
+    out, tables = capsys.readouterr()
+    assert "labels: 3 per class" in tables
+    assert "random encoder" in tables
     scores = json.loads((run / "evaluation.json").read_text())["scores"]
+    told = json.loads(out)
+    hidden = {"rows", "of", "mmcl_jax"}
+    assert sorted(map(str, told["scores"])) == sorted(
+        str({name: value for name, value in score.items() if name not in hidden}) for score in scores
+    )
+    (mean,) = (
+        row["mean"] for row in told["means"]
+        if (row["method"], row["budget"], row["metric"]) == ("digits_mmcl", "10 %", "top1")
+    )  # fmt: skip
+    ours = [s["metrics"]["top1"] for s in scores if (s["method"], s["budget"]) == ("digits_mmcl", "10 %")]
+    assert mean == pytest.approx(sum(ours) / 2)
+    (row,) = mj.runs(tmp_path)
+    assert (row.state, row.step, row.steps, row.epochs_done, row.seed) == ("finished", 21, 21, 1.0, 2022)
+    assert row.score == max(
+        one["mean"] for one in told["means"] if (one["method"], one["metric"]) == ("digits_mmcl", "top1")
+    )
     assert {score["budget"] for score in scores} == {"3 per class", "all", "10 %"}
     assert all(0.1 < score["metrics"]["top1"] <= 1 for score in scores)
 
@@ -50,8 +73,10 @@ def test_prepare_pretrain_evaluate(digits_raw: Request, tmp_path: Path, capsys: 
 @pytest.mark.core
 def test_quickstart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "first look"
-    assert main(["quickstart", "--out", str(out), "--seeds", "1", "--epochs", "2"]) == 0
-    printed = capsys.readouterr().out
+    assert main(["quickstart", "--out", str(out), "--seeds", "1", "--epochs", "2", "--json"]) == 0
+    told, printed = capsys.readouterr()
+    assert json.loads(told)["path"] == f"{out}/results.json"
+    assert len(json.loads(told)["scores"]) == 4 * (3 + 3 + 1)
     for word in ("pixels", "random encoder", "digits_mmcl", "digits_simclr", "results.json", "Next:"):
         assert word in printed
     assert f"--run '{out}/runs/digits_mmcl-0'" in printed  # what is printed can be typed

@@ -109,8 +109,8 @@ def test_a_config_file_by_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("batchsize=3", r"config.batchsize: there is no such key; did you mean 'batch_size'\?"),
-        ("encoders.image.widht=2", r"config.encoders.image.widht: there is no such key; did you mean 'width'\?"),
+        ("batchsize=3", r"config.batchsize: there is no such key \(did you mean 'batch_size'\?\)"),
+        ("encoders.image.widht=2", r"config.encoders.image.widht: there is no such key \(did you mean 'width'\?\)"),
         ("xyzzy=3", "config.xyzzy: there is no such key; the keys are average, batch_norm, batch_size"),
         ("objective.1.weight=3", "config.objective.1: config.objective has entries 0 to 0"),
         ("seed.x=3", "config.seed.x: config.seed has no keys below it"),

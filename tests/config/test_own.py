@@ -130,7 +130,7 @@ def test_the_description_can_be_overridden_too() -> None:
     for override, sentence in (
         ("own.device=abacus", "config.own.device: 'abacus' is not one of cpu, gpu, tpu"),
         ("own.rows=1", "config.own.rows: 1 is not a whole number of at least 2"),
-        ("own.row=1", "config.own.row: there is no such key; did you mean 'rows'"),
+        ("own.row=1", "config.own.row: there is no such key \\(did you mean 'rows'\\?\\)"),
     ):
         with pytest.raises(UserError, match=sentence):
             load("mmcl/mmcl:own", [override], data=CARS)

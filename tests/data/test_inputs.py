@@ -276,7 +276,7 @@ def test_what_was_fitted_is_read_as_it_was_written(store: Store, tmp_path: Path)
         ({"inputs": {"image": input(of="organ")}}, "config.inputs.image.of: 'organ' is no input of the store"),
         ({"inputs": {"image": input(missing="mean")}}, "config.inputs.image.missing: the image 'image' has no"),
         ({"inputs": {"scores": input(columns="x")}}, "config.inputs.scores.columns: the vector 'scores' has"),
-        ({"inputs": {"scores": input(missing="token")}}, "scores.missing: 'token' is no policy of a vector"),
+        ({"inputs": {"scores": input(missing="token")}}, "scores.missing: a vector has no policy 'token'"),
         ({"inputs": {"image": input(of="lab", columns="x")}}, "config.inputs.image.columns: no column has the tag 'x'"),
         ({"inputs": {"scores": input(missing="best")}}, "config.inputs.scores.missing: 'best' must be one of refuse"),
         ({"inputs": {"scores": ConfigDict({"of": ""})}}, r"config.inputs.scores: this is not a complete input; "),

@@ -144,7 +144,7 @@ def test_a_training_that_is_asked_to_stop_ends_with_75(
             "--methods: mmcl/table1 has no method 'swav'; it has supervised,",
         ),
         ("mmcl/table1", ["--label", "price"], "has no label 'price'; it has digit."),
-        ("mmcl/table1", ["--config.optimiser.name=sgd"], "config.optimiser: there is no such key; did you mean"),
+        ("mmcl/table1", ["--config.optimiser.name=sgd"], "config.optimiser: there is no such key (did you mean"),
         (
             "mmcl/table1",
             ["--config.seed=3"],

@@ -237,7 +237,7 @@ def test_images_alone_do_not_mind_missing_table_values(raw: Request, tmp_path: P
         ("objective.0.between=('image','x')", "there is no view 'x'"),
         (
             "views.table.modality=genes",
-            "config.views.table.modality: 'genes' is not one of config.inputs, which are image, table",
+            "config.views.table.modality: there is no input 'genes'; choose from image, table",
         ),
         ("data=nowhere", "nowhere is not a store"),
         ("projectors.image.out=5", "do not fit together: "),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import mmcl_jax as mj
 from mmcl_jax.signals import ends_at_sigterm
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.stop import stop_on_signal
@@ -121,6 +122,10 @@ def test_a_training_ends_with_75_whenever_it_is_asked(when: str, config_file: Pa
     assert "Traceback" not in output
     if process.returncode:
         assert "the same command continues" in output
+    if when in ("between saves", "at the end"):
+        (row,) = mj.runs(run)
+        assert row.state == ("stopped" if process.returncode else "finished")
+        assert (row.step, row.steps, row.epochs_done) == (row.step, 54, (row.step or 0) / 18)
 
 
 def handles_sigterm(pid: int) -> bool:

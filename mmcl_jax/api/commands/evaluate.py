@@ -120,4 +120,4 @@ def evaluate(
     for directory, step in steps.items():
         print(f"{visible(directory)}: the checkpoint of step {step}")
     scores = evaluate_runs(runs, store, options, records=results)
-    return Scores(tuple(scores), file, results.finish(), tuple(leaderboard(scores, store)))
+    return Scores(tuple(scores), file, results.finish(), beside=tuple(leaderboard(scores, store)))

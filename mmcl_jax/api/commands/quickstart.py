@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
+from mmcl_jax.api.commands.report import Report, report
 from mmcl_jax.api.given import AnyPath, path_of
 from mmcl_jax.api.scores import Scores
 from mmcl_jax.config import load
@@ -17,15 +18,18 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.datasets import digits
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
+from mmcl_jax.evaluation.results.file import ResultsFile
 from mmcl_jax.evaluation.results.plot import plot_scores
 from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.results.summary import ScoreCell, budgets_of, grids, paired, repeats_of, show, summarise
 from mmcl_jax.evaluation.sources.budgets import Budget
+from mmcl_jax.evaluation.sources.source import BASELINES, sources
 from mmcl_jax.files import write_text, writing
 from mmcl_jax.lock import locked
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.targets import check_folder
+from mmcl_jax.text import visible
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.run import Run
@@ -36,7 +40,7 @@ DRAWS = 3
 
 
 def quickstart(out: AnyPath = Path("mmcl_quickstart"), *, seeds: int = 3, epochs: int = 60) -> Scores:
-    """Prepare, pretrain and evaluate on the small real data set that ships with the package.
+    """Prepare, pretrain, evaluate and report on the small real data set that ships with the package.
 
     The same from the command line: `mmcl quickstart`.
 
@@ -46,7 +50,7 @@ def quickstart(out: AnyPath = Path("mmcl_quickstart"), *, seeds: int = 3, epochs
       epochs: of each pretraining.
 
     Returns:
-      The scores; none if a training was asked to stop.
+      The scores; if a training was asked to stop, there are none, and they are not `finished`.
 
     Raises:
       UserError: `out` holds something else.
@@ -54,7 +58,8 @@ def quickstart(out: AnyPath = Path("mmcl_quickstart"), *, seeds: int = 3, epochs
     folder = path_of(out, "--out")
     check_folder(folder, "--out")
     with locked(folder / "lock.json", what=f"works in {folder}"), writing(folder):
-        return Scores(tuple(_quickstart(folder, seeds=seeds, epochs=epochs)))
+        scores = _quickstart(folder, seeds=seeds, epochs=epochs)
+    return Scores(tuple(scores), folder / "results.json" if scores else None, finished=bool(scores))
 
 
 def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
@@ -73,14 +78,14 @@ def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
         jax.config.update("jax_compilation_cache_dir", str((out / ".jax_cache").absolute()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
-    _heading(console, "1/3  Prepare", "2,000 scanned digits: 16 x 15 images, a table of 129 features, 10 classes")
+    _heading(console, "1/4  Prepare", "2,000 scanned digits: 16 x 15 images, a table of 129 features, 10 classes")
     if not (out / "store").exists():
         prepare(digits.unpack(out / "raw"), out / "store", progress=True)
     store = Store.open(out / "store")
     console.print(store.describe(), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     _heading(
-        console, "2/3  Pretrain", f"{' and '.join(EXPERIMENTS)}, {seeds} seeds, {epochs} epochs; no labels are used"
+        console, "2/4  Pretrain", f"{' and '.join(EXPERIMENTS)}, {seeds} seeds, {epochs} epochs; no labels are used"
     )
     runs = []
     for seed in range(seeds):
@@ -95,17 +100,25 @@ def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
 
     _heading(
         console,
-        "3/3  Evaluate",
+        "3/4  Evaluate",
         "linear probe on frozen features of the images alone; the table is not needed any more",
     )
-    scores = evaluate_runs(runs, store, EvaluationOptions(budgets=BUDGETS, draws=DRAWS))
+    records = ResultsFile(
+        out / "evaluation.json",
+        store=store.fingerprint,
+        sources=[source.of() for source in sources(runs, BASELINES)],
+        head={**provenance("mmcl quickstart"), "store": str(store.directory)},
+    )
+    scores = evaluate_runs(runs, store, EvaluationOptions(budgets=BUDGETS, draws=DRAWS, keep=True), records=records)
     show(grids(scores), console)
     for line in _differences(scores):
         console.print(line, highlight=False, soft_wrap=True)
     plot_scores(scores, out / "curves.png", title="Linear probe on images of digits, by labels used")
+    _heading(console, "4/4  Report", "one page: results, curves, a map of the embeddings, pictures, data and configs")
+    page = report(runs, out=out / "report.html", results=out / "evaluation.json")
     seconds = time.monotonic() - began
     _write_results(out / "results.json", runs, scores, seconds)
-    console.print(f"\n{_closing(out, runs, seconds)}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"\n{_closing(out, runs, page, seconds)}", highlight=False, markup=False, soft_wrap=True)
     return scores
 
 
@@ -150,15 +163,25 @@ def _write_results(path: Path, runs: Sequence[Run], scores: Sequence[Score], sec
     write_text(path, json.dumps(results, indent=2) + "\n")
 
 
-def _closing(out: Path, runs: Sequence[Run], seconds: float) -> str:
+def _closing(out: Path, runs: Sequence[Run], page: Report, seconds: float) -> str:
     where = shlex.quote(str(out))
     run = shlex.quote(str(runs[0].directory))
-    return f"""Done in {seconds:.0f} s. Written to {where}:
-  results.json   every score, the summary and the resolved configs
-  curves.png     the table as a picture
-  raw/           what you would have: digits.csv and images/
-  store/         the prepared data; opens with tfds.builder_from_directory
-  runs/          {len(runs)} runs: config.json, checkpoints, metrics.jsonl, TensorBoard events
+    first, second = EXPERIMENTS
+    return f"""Done in {seconds:.0f} s. Look at the report:
+
+  {visible(page.address)}
+
+One page, no network: {first} beside {second} with every seed, a map of the test digits that no label shaped,
+which digits each model takes for alike, which it confuses, and whether the trainings were healthy.
+
+Written to {where}:
+  report.html      this page
+  results.json     every score, the summary and the resolved configs
+  evaluation.json  the scores, as mmcl report --results takes them
+  curves.png       the table as a picture
+  raw/             what you would have: digits.csv and images/
+  store/           the prepared data; opens with tfds.builder_from_directory
+  runs/            {len(runs)} runs: config.json, checkpoints, metrics.jsonl, TensorBoard events, probes
 
 Next:
   mmcl evaluate --run {run} --per-class 1,10 --seeds 5

@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ class Reproduced:
 
     directory: Path
     finished: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the folder, whether the table is finished and, if it is, the content of `results.json`."""
+        results = json.loads((self.directory / "results.json").read_text()) if self.finished else None
+        return {"directory": self.directory, "finished": self.finished, "results": results}
 
     def __repr__(self) -> str:
         text = self.directory / "table.txt"

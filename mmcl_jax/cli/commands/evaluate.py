@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mmcl_jax.api.commands.evaluate import evaluate
+from mmcl_jax.api.scores import Scores
 from mmcl_jax.cli import types
 from mmcl_jax.evaluation.protocols.options import PROTOCOLS
 from mmcl_jax.evaluation.results.summary import show
@@ -59,8 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     types.set_defaults(parser, evaluate)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Evaluate, print the tables and write the results."""
+def run(options: argparse.Namespace) -> Scores:
+    """Evaluate, print the tables, and return the scores."""
     scores = evaluate(**types.arguments_of(evaluate, options))
     show(scores.grids, Console())
     print(scores.note)
+    return scores

@@ -16,10 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = options_text(GENERATORS)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Draw the data and write them."""
+def run(options: argparse.Namespace) -> Path:
+    """Draw the data, write them, and return their folder."""
     options.options = options.overrides
-    generate(**types.arguments_of(generate, options))
+    return generate(**types.arguments_of(generate, options))
 
 
 def options_text(registry: Registry) -> str:

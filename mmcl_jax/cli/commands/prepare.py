@@ -3,6 +3,7 @@
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -136,13 +137,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = f"Options of a named data set are --dataset.KEY=VALUE, with these keys: {'; '.join(sets)}."
 
 
-def run(options: argparse.Namespace) -> None:
-    """Prepare and print a summary."""
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Prepare, print a summary, and return the findings and, unless it was a check, the store."""
     options.options = options.overrides
     result = prepare(**types.arguments_of(prepare, options))
     if isinstance(result, Findings):
         show(result, Console())
-        return
-    show(Findings.of(result), Console())
+        return {"findings": result}
+    findings, card = Findings.of(result), result.directory / "card.html"
+    show(findings, Console())
     print(result.describe())
-    print(f"Look at {visible(result.directory / 'card.html')}.")
+    print(f"Look at {visible(card)}.")
+    return {"store": result, "card": card, "findings": findings}

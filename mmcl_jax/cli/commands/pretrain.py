@@ -1,12 +1,12 @@
 """`mmcl pretrain`: train an experiment, or continue a run of it."""
 
 import argparse
-import os
 from pathlib import Path
 
 from mmcl_jax.api.commands.pretrain import pretrain_to_result
 from mmcl_jax.cli import types
 from mmcl_jax.config import data_names, shipped
+from mmcl_jax.training.loop import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,9 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> int:
-    """Train; return 0, or 75 (EX_TEMPFAIL) after a stop before the end, from which the same command continues."""
-    result = pretrain_to_result(
+def run(options: argparse.Namespace) -> Result:
+    """Train, and return the outcome, which is not finished after a stop, from which the same command continues."""
+    return pretrain_to_result(
         options.config, options.workdir, overrides=options.overrides, distributed=options.distributed
     )
-    return 0 if result.finished else os.EX_TEMPFAIL

@@ -1,10 +1,10 @@
 """`mmcl quickstart`: prepare, pretrain and evaluate on the digits that ship with the package."""
 
 import argparse
-import os
 from pathlib import Path
 
 from mmcl_jax.api.commands.quickstart import quickstart
+from mmcl_jax.api.scores import Scores
 from mmcl_jax.cli import types
 
 
@@ -16,6 +16,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     types.set_defaults(parser, quickstart)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Run all steps; return 0, or 75 (EX_TEMPFAIL) after a stop, from which the same command continues."""
-    return 0 if quickstart(**types.arguments_of(quickstart, options)) else os.EX_TEMPFAIL
+def run(options: argparse.Namespace) -> Scores:
+    """Run all steps, and return the scores, which are not finished after a stop: the same command continues."""
+    return quickstart(**types.arguments_of(quickstart, options))

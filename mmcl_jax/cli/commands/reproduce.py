@@ -1,10 +1,9 @@
 """`mmcl reproduce`: make a paper's table; the same command continues after a stop."""
 
 import argparse
-import os
 from pathlib import Path
 
-from mmcl_jax.api.commands.reproduce import reproduce
+from mmcl_jax.api.commands.reproduce import Reproduced, reproduce
 from mmcl_jax.cli import types
 from mmcl_jax.reproduce.tables import TABLES, VARIANTS
 
@@ -48,6 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> int:
-    """Make the table; return 0, or 75 (EX_TEMPFAIL) after a stop, from which the same command continues."""
-    return 0 if reproduce(**types.arguments_of(reproduce, options)).finished else os.EX_TEMPFAIL
+def run(options: argparse.Namespace) -> Reproduced:
+    """Make the table, and return its files, which are not finished after a stop: the same command continues."""
+    return reproduce(**types.arguments_of(reproduce, options))

@@ -2,9 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmcl_jax.api.commands.upgrade import upgrade
 from mmcl_jax.cli import types
+from mmcl_jax.data.store import Store
+
+if TYPE_CHECKING:
+    from mmcl_jax.training.runs.run import Run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     types.set_defaults(parser, upgrade)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Upgrade in place, or into `--out`, and print a summary."""
-    upgrade(**types.arguments_of(upgrade, options))
+def run(options: argparse.Namespace) -> "Store | Run":
+    """Upgrade in place, or into `--out`, print a summary, and return the store or run."""
+    return upgrade(**types.arguments_of(upgrade, options))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 
 FILE = "rows.npz"
 
@@ -34,7 +34,7 @@ class Lists:
         Raises:
           UserError: the store in `directory` has no such split or fold.
         """
-        check(split in self.splits, f"The store {directory} has no split {split!r}; it has {', '.join(self.splits)}.")
+        check_name(split, self.splits.keys(), f"The store {directory} has no split", "it has")
         if fold is None:
             return self.splits[split]
         count = len(self.folds)

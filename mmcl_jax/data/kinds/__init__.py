@@ -14,7 +14,7 @@ from mmcl_jax.data.kinds.text import TextKind
 from mmcl_jax.data.kinds.vector import VectorKind
 from mmcl_jax.data.kinds.volume import VolumeKind
 from mmcl_jax.data.schema import Entry, Schema
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 
 KINDS: dict[str, Kind] = {
     kind.name: kind for kind in (ImageKind(), VolumeKind(), TableKind(), VectorKind(), TextKind(), BoxesKind())
@@ -42,10 +42,7 @@ def kind_of(entry: Entry, name: str) -> Kind:
     Raises:
       UserError: the kind of the entry does not exist.
     """
-    check(
-        entry.kind in KINDS,
-        f"The entry {name!r} has the unknown kind {entry.kind!r}; choose from {', '.join(KINDS)}.",
-    )
+    check_name(entry.kind, KINDS.keys(), f"The entry {name!r} has the unknown kind")
     return KINDS[entry.kind]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from mmcl_jax.data.samplers.base import SAMPLERS, Targets
+from mmcl_jax.text import nearest
 
 
 @SAMPLERS.register("balanced")
@@ -42,7 +43,7 @@ class Balanced:
         if self.label in numbers:
             raise ValueError(f"the label {self.label!r} is a number, and has no classes to balance; {_choice(labels)}")
         if not labels or (self.label and self.label not in labels):
-            lack = f"no label {self.label!r}" if self.label else "no label that is a class"
+            lack = f"no label {self.label!r}{nearest(self.label, labels)}" if self.label else "no label that is a class"
             raise ValueError(f"the store has {lack}; {_choice(labels)}")
         if len(np.unique(self._codes[self._codes >= 0])) < 2:
             name = self.label or next(iter(labels))

@@ -26,7 +26,7 @@ from typing import Any, Literal, get_args
 from mmcl_jax.data.schema import KINDS
 from mmcl_jax.data.table.readings import DECIMALS, PLAIN, THOUSANDS, Reading
 from mmcl_jax.data.table.scaling import SCALINGS
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import UserError, check, check_name
 
 Role = Literal["feature", "label", "identifier", "image", "group", "split", "ignore"]
 ROLES: tuple[str, ...] = get_args(Role)
@@ -245,7 +245,7 @@ def _marks(raw: dict[str, Any], where: str) -> dict[str, str]:
 def _check_keys(raw: Any, keys: set[str], where: str) -> None:
     check(isinstance(raw, dict), f"{where}: this must be a JSON object, not {raw!r}.")
     for key in raw:
-        check(key in keys, f"{where}: there is no key {key!r}; the keys are {', '.join(sorted(keys))}.")
+        check_name(key, sorted(keys), f"{where}: there is no key", "the keys are")
 
 
 def _texts(raw: Any, where: str) -> tuple[str, ...]:

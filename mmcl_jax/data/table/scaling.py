@@ -8,7 +8,7 @@ from scipy.special import ndtri
 Scaling = Literal["standard", "log", "quantile"]
 SCALINGS: tuple[str, ...] = get_args(Scaling)
 LANDMARKS = 1000
-_MARGIN = 1e-7  # smallest distance of a rank from 0 and 1, as in scikit-learn: 5.2 standard deviations
+MARGIN = 1e-7  # smallest distance of a rank from 0 and 1, as in scikit-learn: 5.2 standard deviations
 
 
 def landmarks(values: np.ndarray) -> np.ndarray:
@@ -36,4 +36,4 @@ def rescaled(values: np.ndarray, scaling: str, quantiles: np.ndarray) -> np.ndar
         return np.log(values)
     ranks = np.linspace(0, 1, len(quantiles))
     rank = (np.interp(values, quantiles, ranks) - np.interp(-values, -quantiles[::-1], -ranks[::-1])) / 2
-    return ndtri(np.clip(rank, _MARGIN, 1 - _MARGIN))
+    return ndtri(np.clip(rank, MARGIN, 1 - MARGIN))

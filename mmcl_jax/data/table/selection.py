@@ -1,7 +1,7 @@
 """Selection of a table's columns by their tags."""
 
 from mmcl_jax.data.schema import Schema
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 
 
 def select_columns(schema: Schema, columns: str, *, key: str = "columns") -> Schema:
@@ -16,7 +16,7 @@ def select_columns(schema: Schema, columns: str, *, key: str = "columns") -> Sch
         return schema
     tag = columns.removeprefix("not ")
     tags = sorted({tag for column in schema.columns for tag in column.tags})
-    check(tag in tags, f"{key}: no column has the tag {tag!r}; the tags are {', '.join(tags) or 'none'}.")
+    check_name(tag, tags, f"{key}: no column has the tag", "the tags are")
     selected = tuple(column for column in schema.columns if (tag in column.tags) == (tag == columns))
     check(len(selected) > 0, f"{key}: every column has the tag {tag!r}, so {columns!r} leaves none; use another.")
     return schema.with_columns(selected)

@@ -21,7 +21,7 @@ from mmcl_jax.datasets.cardiac.fields import FIELDS
 from mmcl_jax.datasets.cardiac.image import SIZE, Channels, es_frames, read_heart
 from mmcl_jax.datasets.cardiac.splits import CardiacSplit, split, subsets
 from mmcl_jax.datasets.cardiac.ukb import Field, UkbTable
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 from mmcl_jax.prepare.recipe import Recipe, Step
 
 CardiacTarget = Literal["cad", "infarction"]
@@ -69,7 +69,7 @@ def cardiac(
     Raises:
       UserError: naming the file, column or subject that is wrong.
     """
-    check(target in LABELS, f"--dataset.target must be one of {', '.join(LABELS)}, not {target!r}.")
+    check_name(target, list(LABELS), "--dataset.target: there is no target")
     check(0 <= min_coverage <= 1, f"--dataset.min_coverage must be a share from 0 to 1, not {min_coverage}.")
     hearts = find_hearts(root / "images")
     needed = {number for field in FIELDS for number in field.needs} | {icd10.DIAGNOSES, ETHNICITY}

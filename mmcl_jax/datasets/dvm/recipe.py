@@ -16,7 +16,7 @@ from mmcl_jax.datasets.dvm.tables import (
     read,
     unique,
 )
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.prepare.recipe import Recipe, Step
 
 CONTINUOUS = (
@@ -97,7 +97,7 @@ def dvm(
     Raises:
       UserError: naming the table and column, or the list and identifier, that are wrong or missing.
     """
-    check(columns in GROUPS, f"columns must be one of {', '.join(GROUPS)}, not {columns!r}.")
+    check_name(columns, list(GROUPS), "--dataset.columns: there is no group of columns")
     check(
         physical_jitter >= 0 and float(physical_jitter).is_integer(),
         f"physical_jitter must be a whole number of mm from 0 up, not {physical_jitter}.",

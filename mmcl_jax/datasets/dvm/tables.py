@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from mmcl_jax.data.table.declaration import MISSING_WORDS
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import UserError, check_name
 from mmcl_jax.prepare.recipe import Step
 
 SIZES = ("Wheelbase", "Length", "Width", "Height")  # in the order of the jitter
@@ -39,7 +39,7 @@ def read(root: Path, name: str, columns: Sequence[str]) -> pl.DataFrame:
         raise UserError(f"{path} cannot be read as CSV: {str(error).splitlines()[0]}.") from error
     table = table.rename({header: header.strip() for header in table.columns})
     for column in columns:
-        check(column in table.columns, f"{path} has no column {column!r}; it has {', '.join(table.columns)}.")
+        check_name(column, table.columns, f"{path} has no column", "it has")
     cells = pl.col(columns).str.strip_chars()
     cells = pl.when(cells.is_in(MISSING_WORDS)).then(None).otherwise(cells)
     return table.select(cells.name.keep()).with_row_index(ROW, offset=1)

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
+from mmcl_jax.arrays import zero_absent
 from mmcl_jax.encoders.base import ENCODERS
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.fusions.fusion import Fusion, Part, Parts
-from mmcl_jax.encoders.layers import linear, zero_absent
+from mmcl_jax.encoders.layers import linear
 
 _INIT = nnx.initializers.normal(0.02)
 

@@ -5,7 +5,7 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from mmcl_jax.encoders.keys import parse_key
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.views import VIEWS
 
 
@@ -74,12 +74,10 @@ def check_fused(config: ConfigDict) -> None:
         )
         for text in texts:
             view = parse_key(text).modality
-            others = ", ".join(other for other in config.views if other not in fusions) or "no view of an input"
-            check(view in config.views, f"{path}.of: there is no view {view!r}; config.views has {others}.")
-            check(
-                view not in fusions,
-                f"{path}.of: {view!r} is fused itself; name views of inputs, such as {others}.",
-            )
+            others = [other for other in config.views if other not in fusions]
+            known = ", ".join(others) or "no view of an input"
+            check(view not in fusions, f"{path}.of: {view!r} is fused itself; name views of inputs, such as {known}.")
+            check_name(view, others, f"{path}.of: there is no view", "config.views has")
         features = [text.replace(view := parse_key(text).modality, config.views[view].modality, 1) for text in texts]
         first = features_of.setdefault(modality, features)
         check(

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mmcl_jax.arrays import zero_absent
 from mmcl_jax.encoders.base import Encoder
 from mmcl_jax.encoders.features import Features
-from mmcl_jax.encoders.layers import zero_absent
 
 
 @jax.tree_util.register_dataclass

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.fusions import inputs_of
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.heads.batches import Examples, Order, seed_word
 from mmcl_jax.evaluation.heads.encoded import (
     Encoders,
@@ -240,8 +240,7 @@ def check_inputs(
         f"modalities: {', '.join(modalities)} has a name twice; name each once.",
     )
     for modality in modalities:
-        encoders = ", ".join(model.encoders)
-        check(modality in model.encoders, f"modalities: the run has no encoder of {modality!r}; it has {encoders}.")
+        check_name(modality, list(model.encoders), "modalities: the run has no encoder of", "it has those of")
     for split, examples in splits.items():
         where = f"The split {split!r}"
         targets = np.asarray(examples.targets)

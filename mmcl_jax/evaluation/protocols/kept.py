@@ -20,11 +20,10 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 
 from mmcl_jax import __version__
-from mmcl_jax.backend import compiler_options
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.heads.batches import Examples, in_parts
 from mmcl_jax.evaluation.heads.dense import LinearSegmentation
 from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder
 from mmcl_jax.evaluation.heads.engine import Trained
@@ -33,10 +32,11 @@ from mmcl_jax.evaluation.heads.standard import Standard
 from mmcl_jax.evaluation.protocols.finetune import encoders_of, most_images
 from mmcl_jax.evaluation.results.file import identity
 from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.evaluation.sources.blocks import BLOCK, block_mesh, blockwise, in_blocks, padded
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.files import CHECKSUMS, atomic, damage, reading, write_checksums
 from mmcl_jax.tasks import TASKS, Units
-from mmcl_jax.training.mesh import by_example, local_mesh, replicated
+from mmcl_jax.training.mesh import replicated
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.state.train_state import split_model
 
@@ -45,7 +45,6 @@ FOLDER, ABOUT, ARRAYS = "heads", "head.json", "arrays.npz"
 HEADS: dict[str, type[LinearHead]] = {head.name: head for head in (LinearHead, LinearSegmentation)}
 _ANEW = "put a copy of it back, or keep the head again with mmcl evaluate --keep"
 _LONGEST = 120  # characters of a folder's name before the hash
-_CHUNK = 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,25 +88,34 @@ class KeptHead:
         for modality in self.trained.reads:
             encode = self.source.encoder(modality, self.trained.head.reads)
             features.append(encode({name: rows[name] for name in self.source.inputs_of([modality])}))
-        return self.trained.outputs(self.standard.apply(np.concatenate(features, axis=-1)))
+        return self.of_features(np.concatenate(features, axis=-1))
+
+    def of_features(self, features: np.ndarray) -> np.ndarray:
+        """Return the predictions of a head on frozen features `[N, ..., D]`, side by side, of what it reads.
+
+        They are computed in blocks of one size, so that a row's prediction does not depend on the other rows.
+        """
+        assert self.standard is not None
+        starts = range(0, len(features), BLOCK)
+        blocks = (padded(self.standard.apply(features[start : start + BLOCK]), BLOCK) for start in starts)
+        return np.concatenate([self.trained.outputs(block) for block in blocks])[: len(features)]
 
     def _encoded(self, rows: Mapping[str, Any]) -> np.ndarray:
         """Return pooled features `[N, D]` by the encoders that were trained with the head, or by those of the run."""
+        encoders, mesh, encode = self._encoders
+        return in_blocks(encode, rows, mesh, block=max(1, BLOCK // most_images(rows, encoders)))
+
+    @functools.cached_property
+    def _encoders(self) -> tuple[Encoders, Mesh, Callable[[dict[str, jax.Array]], jax.Array]]:
         run, reads, encoder = self.source.run, self.trained.reads, self.trained.encoder
         model = self.source.model if encoder is None else nnx.eval_shape(run.untrained_model)
         encoders, module = encoders_of(model, run.config, reads)
         if encoder is None:
             params, statistics = split_model(module)
             encoder = FeatureEncoder(params=params, statistics=statistics, fitted=_fitted(self.source, reads))
-        size = max(1, _CHUNK // most_images(rows, encoders))
-        mesh = local_mesh(size)
-        encode, encoder = _program(encoders, run.config.dtype), jax.device_put(encoder, replicated(mesh))
-        count = len(next(iter(rows.values())))
-        features = [
-            np.asarray(encode(encoder, jax.device_put(part, by_example(mesh))))
-            for part in in_parts(Examples(rows, np.zeros(count)), size)
-        ]
-        return np.concatenate(features)[:count]
+        mesh = block_mesh()
+        program = _program(encoders, run.config.dtype, mesh)
+        return encoders, mesh, functools.partial(program, jax.device_put(encoder, replicated(mesh)))
 
     def write(self, folder: Path) -> Path:
         """Write the head atomically into a new folder in `folder`, and return its path."""
@@ -275,6 +283,6 @@ def _fitted(source: Source, reads: tuple[str, ...]) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=16)
-def _program(encoders: Encoders, dtype: str) -> Callable[..., jax.Array]:
+def _program(encoders: Encoders, dtype: str, mesh: Mesh) -> Callable[..., jax.Array]:
     """Return the compiled encoders; heads of the same structure share them."""
-    return jax.jit(encoders.plain, compiler_options=compiler_options(jax.local_devices()[0], dtype))
+    return blockwise(encoders.plain, mesh, dtype)

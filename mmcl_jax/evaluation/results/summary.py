@@ -5,6 +5,7 @@ import io
 import itertools
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from rich import box
@@ -306,6 +307,24 @@ def grids(scores: Sequence[Score]) -> list[Grid]:
             if len({score.fold for score in part}) > 1:
                 tables.append(fold_grid(part, shown(part[0])[0], label=name))
     return tables
+
+
+def means(scores: Sequence[Score]) -> list[dict[str, Any]]:
+    """Return the mean and the spread of every metric, for each label, protocol, input, method and budget.
+
+    Each item names these, the "metric", its "mean", its "sd" over "repeats", and what the repeats are "over": seeds,
+    folds or draws. The sd is NaN for one repeat.
+    """
+    rows = []
+    for label, protocol, input in dict.fromkeys((score.label, score.protocol, score.input) for score in scores):
+        part = [score for score in only(scores, protocol=protocol, input=input) if score.label == label]
+        for metric in dict.fromkeys(metric for score in part for metric in score.metrics):
+            having = [score for score in part if metric in score.metrics]
+            for method, cells in summarise(having, metric).items():
+                for budget, cell in cells.items():
+                    names = {"label": label, "protocol": protocol, "input": input, "method": method, "budget": budget}
+                    rows.append({**names, "metric": metric, **dataclasses.asdict(cell), "over": repeats_of(having)})
+    return rows
 
 
 def shown(score: Score) -> tuple[str, str]:

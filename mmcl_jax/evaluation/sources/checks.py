@@ -6,7 +6,7 @@ from mmcl_jax.data.schema import LABEL_TAG
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.label_feature import columns_with_label
 from mmcl_jax.encoders.fusions import inputs_of
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.tasks import Segmentation
@@ -19,7 +19,7 @@ def check_choice(
     """Raise `UserError` unless all names are among the options and differ, and, if `required`, there is one."""
     check(len(chosen) > 0 or not required, f"{option}: name at least one of {', '.join(options)}.")
     for name in chosen:
-        check(name in options, f"{option}: there is no {kind} {name!r}; choose from {', '.join(options)}.")
+        check_name(name, options, f"{option}: there is no {kind}")
         check(chosen.count(name) == 1, f"{option}: {name!r} is named twice; name it once.")
 
 
@@ -50,9 +50,11 @@ def check_inputs(run: Run, data: LabelledStore, input: str) -> None:
     """
     store = data.store
     for modality in modalities_of(input):
-        check(
-            modality in run.config.encoders,
-            f"--input {input}: {run.directory} has no {modality} encoder; it has {', '.join(run.config.encoders)}.",
+        check_name(
+            modality,
+            list(run.config.encoders),
+            f"--input {input}: {run.directory} has no encoder of",
+            "it has those of",
         )
     inputs = [name for modality in modalities_of(input) for name in inputs_of(run.config.views, modality)]
     for name in dict.fromkeys(inputs):

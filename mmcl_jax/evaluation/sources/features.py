@@ -1,16 +1,16 @@
 """Frozen features: the output of an encoder, or of a baseline, for rows without augmentation."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mmcl_jax.backend import compiler_options
 from mmcl_jax.data.kinds.vector import z_scores
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.features import Features
@@ -27,14 +27,15 @@ from mmcl_jax.evaluation.heads.encoded import (
     view_values,
     views_of_inputs,
 )
+from mmcl_jax.evaluation.sources.blocks import BLOCK, block_mesh, blockwise, in_blocks
 from mmcl_jax.objectives.unit import unit
-from mmcl_jax.training.mesh import by_example, local_mesh, replicated
+from mmcl_jax.training.mesh import replicated
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.views.base import Fitted
 
 What = Literal["pooled", "projected", "maps"]
 _PIXELS = 32  # the side that images are averaged down to as features
-_CHUNK = 256
+_CHUNK = 256  # rows of raw values
 
 
 def frozen_encoder(
@@ -45,13 +46,14 @@ def frozen_encoder(
     what: What = "pooled",
     head: str = "",
     fitted: Mapping[str, Mapping[str, Any]] | None = None,
-    batch_size: int = _CHUNK,
+    batch_size: int = BLOCK,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Callable[[Any], np.ndarray]:
     """Return a function from rows of a modality to the encoder's features of their plain views, float32.
 
     The function takes rows as the store has them (tables encoded; for a fusion a dict of the rows of its inputs), and
-    encodes `batch_size` of them at a time, divided over this process's devices. The features of a row with several
-    images are the mean over the images. BatchNorm uses its running statistics and nothing is updated. (In MMCL's
+    encodes blocks of `batch_size` of them, one per device (see `blocks`). The features of a row with several images
+    are the mean over the images. BatchNorm uses its running statistics and nothing is updated. (In MMCL's
     released code a "frozen" encoder stays in train mode: it normalises by the batch and keeps adapting to it.)
 
     Args:
@@ -61,19 +63,20 @@ def frozen_encoder(
       what: the "pooled" features `[N, D]`, their projections `[N, d]`, or the last feature "maps" `[N, h, w, C]`.
       head: the name of a projector of the modality; "" for its first.
       fitted: the fitted values of the views, by input.
-      batch_size: rows per forward pass.
+      batch_size: rows per forward pass of a device.
+      devices: of this process, that encode; by default `block_devices`.
 
     Raises:
       UserError: the model's weights are not finite, or its encoder has no feature maps.
     """
-    mesh = local_mesh(batch_size)
+    mesh = block_mesh(devices)
     graphdef, arrays = nnx.split(model)
     check_finite(arrays, f"the model of {config.name} (seed {config.seed})", remedy="go back to an earlier checkpoint")
     spec = plain_spec(config, modality)
     views = {built(one).modality: one for one in views_of_inputs((spec,))}
     by_input = {name: dict((fitted or {}).get(name, {})) for name in views}
-    arrays, by_input = jax.device_put((arrays, by_input), replicated(mesh))
-    encode = _program(graphdef, modality, spec, config.dtype, what, head)
+    on_devices = jax.device_put((arrays, by_input), replicated(mesh))
+    encode = functools.partial(_program(graphdef, modality, spec, config.dtype, what, head, mesh), on_devices)
 
     def features(rows: Any) -> np.ndarray:
         inputs = rows if isinstance(rows, Mapping) else {modality: rows}
@@ -84,12 +87,7 @@ def frozen_encoder(
             times = images_of_row(modality, images.values())
             by_image = features({name: _by_image(part, name in images, times) for name, part in inputs.items()})
             return by_image.reshape(count, times, *by_image.shape[1:]).mean(axis=1)
-        parts = []
-        for start in range(0, count, batch_size):
-            part = {name: _padded(values[start : start + batch_size], batch_size) for name, values in inputs.items()}
-            encoded_part = np.asarray(encode(arrays, jax.device_put(part, by_example(mesh)), by_input))
-            parts.append(encoded_part[: min(batch_size, count - start)])
-        return np.concatenate(parts)
+        return in_blocks(encode, inputs, mesh, block=batch_size)
 
     return features
 
@@ -101,22 +99,14 @@ def _by_image(rows: Any, has_images: bool, times: int) -> np.ndarray:
     return every.reshape(-1, *array.shape[2:])
 
 
-def _padded(rows: Any, size: int) -> np.ndarray:
-    """Return the rows padded with zeros to `size` rows: one shape, so one compilation."""
-    part = np.asarray(rows)
-    padded = np.zeros((size, *part.shape[1:]), part.dtype)
-    padded[: len(part)] = part
-    return padded
-
-
 @functools.lru_cache(maxsize=16)
 def _program(
-    graphdef: nnx.GraphDef, modality: str, spec: ViewSpec, dtype: str, what: What, head: str
-) -> Callable[[nnx.State, dict[str, jax.Array], Mapping[str, Fitted]], jax.Array]:
+    graphdef: nnx.GraphDef, modality: str, spec: ViewSpec, dtype: str, what: What, head: str, mesh: Mesh
+) -> Callable[[tuple[nnx.State, Mapping[str, Fitted]], dict[str, jax.Array]], jax.Array]:
     """Return the compiled encoder; models of the same structure, such as several seeds or steps, share it."""
 
-    @functools.partial(jax.jit, compiler_options=compiler_options(jax.local_devices()[0], dtype))
-    def encode(arrays: nnx.State, batch: dict[str, jax.Array], fitted: Mapping[str, Fitted]) -> jax.Array:
+    def encode(on_devices: tuple[nnx.State, Mapping[str, Fitted]], batch: dict[str, jax.Array]) -> jax.Array:
+        arrays, fitted = on_devices
         model = nnx.merge(graphdef, arrays)
         keys = jax.random.split(jax.random.key(0), len(next(iter(batch.values()))))
         views = view_values((spec,), batch, keys, fitted, train=False)
@@ -129,7 +119,7 @@ def _program(
         vectors = model.project(key, row_features, train=False) if projected else row_features.pooled
         return vectors.astype(jnp.float32)
 
-    return encode
+    return blockwise(encode, mesh, dtype)
 
 
 def _last_map(features: Features, modality: str) -> jax.Array:

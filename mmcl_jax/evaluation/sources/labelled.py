@@ -7,7 +7,7 @@ import numpy as np
 
 from mmcl_jax.data.schema import SPLITS, Column
 from mmcl_jax.data.store import Store
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.masks import masks_of, read_masks
 from mmcl_jax.tasks import Task, task_of
@@ -195,12 +195,12 @@ def _columns(store: Store, name: str | None) -> tuple[str, tuple[Column, ...]]:
         return main, (schema.label or schema.labels[0],)
     if name in tables and name not in labels:
         return name, tables[name]
-    options = ", ".join([*labels, *(of for of in tables if of != main), *masks])
+    options = [*labels, *(of for of in tables if of != main), *masks]
     names = [name] if name in labels else name.split("+")  # a label's own name may have a plus in it
     for part in names:
         alone = part in masks or (part in tables and part not in labels)
         check(not alone, f"--label {name}: {part!r} is a task of its own; separate it from other labels by a comma.")
-        check(part in labels, f"--label: the store {store.directory} has no label {part!r}; it has {options}.")
+        check_name(part, options, f"--label: the store {store.directory} has no label", "it has")
         check(names.count(part) == 1, f"--label {name}: {part!r} is named twice; name it once.")
     return main, tuple(labels[part] for part in names)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 
 BOTH = ("image", "table")
 STANDARD = ("image", "table", "both")
@@ -33,8 +33,6 @@ def check_names(input: str, encoders: Collection[str]) -> None:
     modalities = modalities_of(input)
     options = dict.fromkeys([*STANDARD, *encoders])
     for name in modalities:
-        check(
-            name in options and (name != "both" or len(modalities) == 1),
-            f"--input: there is no input {name!r}; choose from {', '.join(options)}, or join several by +.",
-        )
+        known = options if len(modalities) == 1 else [option for option in options if option != "both"]
+        check_name(name, known, "--input: there is no input", end=", or join several by +.")
         check(modalities.count(name) == 1, f"--input {input}: {name!r} is named twice; name it once.")

@@ -15,7 +15,7 @@ from mmcl_jax.arrays import ArrayError, ArrayLike, as_array, as_floats
 from mmcl_jax.objectives.pairs.execution import EXECUTIONS, Execution
 from mmcl_jax.objectives.pairs.rules import Metadata, PairRule, identity
 from mmcl_jax.objectives.pairs.rules import present as present_rule
-from mmcl_jax.text import listed
+from mmcl_jax.text import listed, nearest
 
 MetadataLike = Mapping[str, ArrayLike]
 ExecutionLike = Execution | str | None
@@ -97,7 +97,8 @@ def read_execution(execution: ExecutionLike, mesh: Mesh | AbstractMesh | None, a
     """
     if isinstance(execution, str):
         if execution not in EXECUTIONS:
-            raise ArrayError(f"there is no execution {execution!r}; choose from {listed(EXECUTIONS)}.")
+            hint = nearest(execution, EXECUTIONS)
+            raise ArrayError(f"there is no execution {execution!r}{hint}; choose from {listed(EXECUTIONS)}.")
         execution = Execution(name=execution)  # type: ignore[arg-type]  # checked above
     execution = execution or Execution()
     if mesh is not None and execution.mesh is not None and mesh != execution.mesh:

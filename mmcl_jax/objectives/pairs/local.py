@@ -11,7 +11,7 @@ from mmcl_jax.arrays import ArrayError, ArrayLike, as_array, as_floats
 from mmcl_jax.objectives.pairs.arguments import ExecutionLike, MetadataLike, Number, read_pairs, read_scale
 from mmcl_jax.objectives.pairs.execution import pair_sums
 from mmcl_jax.objectives.pairs.losses import AnchorLosses, PairLosses, check_clip, scaled
-from mmcl_jax.objectives.pairs.rules import PairRule, zero_absent
+from mmcl_jax.objectives.pairs.rules import PairRule, zero_absent_rows
 from mmcl_jax.objectives.pairs.softmax import SoftmaxSums
 from mmcl_jax.objectives.pairs.sums import LOWEST, soft_clip
 
@@ -104,8 +104,8 @@ def local_contrast(
     )
     rule, x_metadata, y_metadata = pairs.rule, pairs.x_metadata, pairs.y_metadata
     scale = width**-0.5 if scale is None else read_scale(None, scale)
-    x = scaled(zero_absent(pairs.x, rule, x_metadata), scale, normalise=normalise)
-    y = scaled(zero_absent(pairs.y, rule, y_metadata), normalise=normalise)
+    x = scaled(zero_absent_rows(pairs.x, rule, x_metadata), scale, normalise=normalise)
+    y = scaled(zero_absent_rows(pairs.y, rule, y_metadata), normalise=normalise)
     loss = SoftmaxSums("negatives")
     sides = pair_sums(
         loss,

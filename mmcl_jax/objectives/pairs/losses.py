@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 from mmcl_jax.arrays import ArrayError
 from mmcl_jax.objectives.pairs.arguments import Number, Pairs
 from mmcl_jax.objectives.pairs.execution import pair_sums
-from mmcl_jax.objectives.pairs.rules import zero_absent
+from mmcl_jax.objectives.pairs.rules import zero_absent_rows
 from mmcl_jax.objectives.pairs.sums import PairSums, Sums
 from mmcl_jax.objectives.unit import unit
 
@@ -74,8 +74,8 @@ def pair_losses(
     check_clip(clip)
     rows, columns = pair_sums(
         loss,
-        scaled(zero_absent(pairs.x, pairs.rule, pairs.x_metadata), scale, normalise=normalise),
-        scaled(zero_absent(pairs.y, pairs.rule, pairs.y_metadata), normalise=normalise),
+        scaled(zero_absent_rows(pairs.x, pairs.rule, pairs.x_metadata), scale, normalise=normalise),
+        scaled(zero_absent_rows(pairs.y, pairs.rule, pairs.y_metadata), normalise=normalise),
         rule=pairs.rule,
         x_metadata=pairs.x_metadata,
         y_metadata=pairs.y_metadata,

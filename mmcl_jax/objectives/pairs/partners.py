@@ -14,7 +14,7 @@ from mmcl_jax.arrays import ArrayError, ArrayLike, as_floats
 from mmcl_jax.objectives.pairs.arguments import ExecutionLike, MetadataLike, Number, Presence, read_pairs, read_scale
 from mmcl_jax.objectives.pairs.execution import pair_sums
 from mmcl_jax.objectives.pairs.losses import scaled
-from mmcl_jax.objectives.pairs.rules import Metadata, PairRule, identity, zero_absent
+from mmcl_jax.objectives.pairs.rules import Metadata, PairRule, identity, zero_absent_rows
 from mmcl_jax.objectives.pairs.softmax import SoftmaxSums
 from mmcl_jax.objectives.pairs.sums import LOWEST, Mask, PairSums, Sums, Tile
 
@@ -122,8 +122,8 @@ def draw_partners(
     )
     rule, execution = pairs.rule, pairs.execution
     x_metadata, y_metadata = pairs.x_metadata, pairs.y_metadata
-    x = scaled(zero_absent(pairs.x, rule, x_metadata), scale)
-    y = scaled(zero_absent(pairs.y, rule, y_metadata))
+    x = scaled(zero_absent_rows(pairs.x, rule, x_metadata), scale)
+    y = scaled(zero_absent_rows(pairs.y, rule, y_metadata))
     softmax = SoftmaxSums("all")
     sums = pair_sums(softmax, x, y, rule=rule, x_metadata=x_metadata, y_metadata=y_metadata, execution=execution)
     words = jax.random.bits(key, (2,))

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
+from mmcl_jax.arrays import zero_absent
+
 Metadata = Mapping[str, Shaped[Array, "..."]]
 # (metadata of the rows, as [A, 1]; of the columns, as [1, B]) -> (positive, valid), both broadcast to [A, B].
 PairRule = Callable[[Metadata, Metadata], tuple[Bool[Array, "A B"], Bool[Array, "A B"]]]
@@ -127,13 +129,13 @@ def exclude_self(rule: PairRule, key: str = "index") -> PairRule:
     return _Composed(narrowed, _presence(rule))
 
 
-def zero_absent(x: Float[Array, "n *d"], rule: PairRule, metadata: Metadata) -> Float[Array, "n *d"]:
+def zero_absent_rows(x: Float[Array, "n *d"], rule: PairRule, metadata: Metadata) -> Float[Array, "n *d"]:
     """Return `x` with zeros in the rows that the rule's `present` marks as absent.
 
     None of their pairs is valid, but 0 times NaN is NaN: in the products of the gradients they must be numbers.
     """
     for key in _presence(rule):
-        x = jnp.where(metadata[key].reshape(-1, *[1] * (x.ndim - 1)), x, jnp.zeros_like(x))
+        x = zero_absent(x, metadata[key])
     return x
 
 

@@ -13,7 +13,7 @@ from mmcl_jax.objectives.pairs.arguments import ExecutionLike, MetadataLike, Num
 from mmcl_jax.objectives.pairs.losses import AnchorLosses, PairLosses, ScoredSums, pair_losses
 from mmcl_jax.objectives.pairs.rules import PairRule
 from mmcl_jax.objectives.pairs.sums import LOWEST, Mask, Sums, Tile, highest, matches
-from mmcl_jax.text import listed
+from mmcl_jax.text import listed, nearest
 
 Denominator = Literal["all", "negatives"]
 
@@ -112,7 +112,9 @@ def contrast(
         mesh=mesh,
     )
     if denominator not in get_args(Denominator):
-        raise ArrayError(f"there is no denominator {denominator!r}; choose from {listed(get_args(Denominator))}.")
+        options = get_args(Denominator)
+        hint = nearest(denominator, options)
+        raise ArrayError(f"there is no denominator {denominator!r}{hint}; choose from {listed(options)}.")
     scale = read_scale(temperature, scale)
     return pair_losses(SoftmaxSums(denominator), pairs, scale=scale, normalise=normalise, clip=clip)
 

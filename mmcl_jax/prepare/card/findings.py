@@ -111,9 +111,13 @@ class Findings:
     def _repr_html_(self) -> str:
         return element("pre", *(fragment(line, Html("\n")) for line in repr(self).splitlines()))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the findings by name."""
+        return dataclasses.asdict(self)
+
     def to_json(self) -> str:
         """Return the findings as indented JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+        return json.dumps(self.to_dict(), indent=1) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> "Findings":

@@ -18,7 +18,7 @@ from polars.selectors import by_name
 
 from mmcl_jax.data.table.declaration import MISSING_WORDS
 from mmcl_jax.data.table.readings import PLAIN
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.prepare.join.keys import canonical, first_rows, some
 from mmcl_jax.prepare.join.tables import Keyed, Keys
 from mmcl_jax.prepare.quarantine import Quarantine
@@ -26,6 +26,7 @@ from mmcl_jax.prepare.sources import Source
 from mmcl_jax.prepare.table.cells import is_text, nameless, text_of
 from mmcl_jax.prepare.table.infer import shortened
 from mmcl_jax.prepare.table.table import require_columns, scan_parquet
+from mmcl_jax.text import nearest
 
 MISSING = -127  # of int8
 _LIMIT = {"float32": float(np.finfo(np.float32).max), "float16": float(np.finfo(np.float16).max), "int8": 126.0}
@@ -174,7 +175,8 @@ def _table(
     lazy = scan_parquet(source.file) if parquet else keyed.frame.lazy()
     types = lazy.collect_schema()
     for name in source.ignore:
-        check(name in types, f"{where}: ignore: {source.file} has no column {name!r}; leave it out.")
+        known = "" if name in types else nearest(name, types)
+        check(name in types, f"{where}: ignore: {source.file} has no column {name!r}{known}; leave it out.")
     chosen = features if names is None else ()
     require_columns(list(types), chosen, source.file)
     columns = list(chosen) or [name for name in types if name not in (keyed.key, *source.ignore)]
@@ -281,9 +283,9 @@ def _hdf5(source: Source, where: str) -> Any:
     except OSError as error:
         raise UserError(f"{where}: {source.file} cannot be read as HDF5: {str(error).splitlines()[0]}.") from error
     dataset = file.get(source.dataset)
-    names = ", ".join(file) or "none"
-    is_dataset = isinstance(dataset, h5py.Dataset)
-    check(is_dataset, f"{where}: {source.file} has no data set {source.dataset!r}; it has {names}.")
+    if not isinstance(dataset, h5py.Dataset):
+        names = [name for name in file if isinstance(file[name], h5py.Dataset)]
+        check_name(source.dataset, names, f"{where}: {source.file} has no data set", "it has")
     return dataset
 
 

@@ -25,7 +25,7 @@ from mmcl_jax.prepare.images.files import Fit, Reader, locate, read_image
 from mmcl_jax.prepare.images.levels import to_uint8
 from mmcl_jax.prepare.images.masks import read_mask
 from mmcl_jax.prepare.images.memory import ImageArrays
-from mmcl_jax.prepare.images.unusable import Unusable
+from mmcl_jax.prepare.images.unusable import Unusable, require
 from mmcl_jax.prepare.images.volume import read_volume
 
 CHUNK = 64
@@ -161,24 +161,15 @@ def decode_chunk(job: DecodeJob, start: int, chunk: Sequence[Names], target: "De
     """Decode a chunk into the rows from `start` on, with zeros for unusable images; return its journal line."""
     bad, sizes, sums = [], Counter[tuple[int, ...]](), []
     shapes: list[tuple[int, ...] | None] = []
-    channels = job.shape[-1]
     for row, names in enumerate(chunk):
-        out = target.pixels[row]
-        shapes.append(None)
+        out, of_row = target.pixels[row], list[tuple[int, ...]]()
         try:
-            for index, name in enumerate(names):
-                image, size = job.image(name)
-                sizes[size] += 1
-                shapes[-1] = shapes[-1] or size
-                if job.same_size and size != job.shape[:-1]:
-                    raise Unusable("other size", f"The image {name} has the size {' x '.join(map(str, size))}.")
-                if out.ndim > len(job.shape):
-                    out[index] = image
-                else:
-                    out[..., index * channels : (index + 1) * channels] = image
+            _decode_row(job, names, out, of_row)
         except Unusable as error:
             out[...] = 0
             bad.append((row, error.cause, str(error)))
+        sizes.update(of_row)
+        shapes.append(of_row[0] if of_row else None)
         sums.append(zlib.crc32(out.data))
     thumbs = target.write(start, len(chunk))
     return {
@@ -190,6 +181,41 @@ def decode_chunk(job: DecodeJob, start: int, chunk: Sequence[Names], target: "De
         "thumbs": thumbs,
         "files": _files(job, chunk),
     }
+
+
+def _decode_row(job: DecodeJob, names: Names, out: np.ndarray, sizes: list[tuple[int, ...]]) -> None:
+    """Decode the images of a row into `out`, and append the size of each that was read to `sizes`.
+
+    Raises:
+      Unusable: an image cannot be used.
+    """
+    channels = job.shape[-1]
+    for index, name in enumerate(names):
+        image, size = job.image(name)
+        sizes.append(size)
+        if job.same_size and size != job.shape[:-1]:
+            raise Unusable("other size", f"The image {name} has the size {' x '.join(map(str, size))}.")
+        if out.ndim > len(job.shape):
+            out[index] = image
+        else:
+            out[..., index * channels : (index + 1) * channels] = image
+
+
+def decode_images(
+    job: DecodeJob, chunk: Sequence[tuple[str | None, ...]], stored: tuple[int, ...]
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Return the images of rows in the shape `[rows, *stored]`, and a sentence on each row that has no usable image.
+
+    The pixels of these rows are 0.
+    """
+    images, bad = np.zeros((len(chunk), *stored), job.dtype), dict[int, str]()
+    for row, names in enumerate(chunk):
+        try:
+            require(bool(names) and all(names), "missing image", "The row has no image.")
+            _decode_row(job, tuple(map(str, names)), images[row], [])
+        except Unusable as error:
+            images[row], bad[row] = 0, str(error)
+    return images, bad
 
 
 class DecodeTarget:

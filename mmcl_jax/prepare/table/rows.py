@@ -237,27 +237,75 @@ def template(rows: Rows) -> Declaration:
     return dataclasses.replace(rows.declaration, columns=columns, others="infer")
 
 
-def raw_rows(
-    frame: pl.DataFrame, schema: Schema, declaration: Declaration, source: str
-) -> tuple[np.ndarray, list[int]]:
-    """Return new rows of a table as raw values `[N, F]` float64, by a store's or run's schema and resolved declaration.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RawRows:
+    """New rows of a table by a schema.
 
-    Returns:
-      The values, NaN for missing, and for each column how many cells are categories that the schema does not have.
+    Attributes:
+      values: `[N, F]` float64, NaN for missing.
+      unknown: by column, how many cells are categories that the schema does not have, which are missing.
+      bad: (row, reason) of every cell that is not of its column's kind, which is NaN.
+    """
+
+    values: np.ndarray
+    unknown: list[int]
+    bad: list[tuple[int, str]]
+
+
+def read_rows(frame: pl.DataFrame, schema: Schema, declaration: Declaration, source: str) -> RawRows:
+    """Return new rows of a table as raw values, by a store's or run's schema and resolved declaration.
+
+    A row's values do not depend on the other rows.
 
     Raises:
-      UserError: a column is absent, or a cell is not of the column's kind; the message names the row and column.
+      UserError: a column is absent.
     """
     columns = tuple(column for column in schema.columns if LABEL_TAG not in column.tags)
     names = [column.name for column in columns]
     require_columns(frame.columns, names, source)
+    numbers = {column.name for column in columns if not column.coded}
+    # "NaN" means "no value" in a column of numbers, even if another cell of these rows is no number.
+    declaration = dataclasses.replace(
+        declaration,
+        columns={
+            name: dataclasses.replace(declared, missing=(*declared.missing, *_NAN)) if name in numbers else declared
+            for name, declared in declaration.columns.items()
+        },
+    )
     parsed = [parse(frame[name], declaration) for name in names]
-    for column in parsed:
-        for row, reason in column.bad:
-            check(False, f"Row {row + 1} of {source}: {reason}")
     values, unknown = matrix(parsed, columns, np.arange(frame.height))
     lacking = len(schema.columns) - len(columns)  # a label that was a feature is missing in new rows
-    return np.pad(values, ((0, 0), (0, lacking)), constant_values=np.nan), unknown + [0] * lacking
+    return RawRows(
+        values=np.pad(values, ((0, 0), (0, lacking)), constant_values=np.nan),
+        unknown=unknown + [0] * lacking,
+        bad=[bad for column in parsed for bad in column.bad],
+    )
+
+
+def raw_rows(
+    frame: pl.DataFrame, schema: Schema, declaration: Declaration, source: str
+) -> tuple[np.ndarray, list[int]]:
+    """Return the values and the unknown categories of `read_rows`.
+
+    Raises:
+      UserError: a column is absent, or a cell is not of the column's kind; the message names the row and column.
+    """
+    rows = read_rows(frame, schema, declaration, source)
+    for row, reason in rows.bad:
+        check(False, f"Row {row + 1} of {source}: {reason}")
+    return rows.values, rows.unknown
+
+
+def keys_of(cells: pl.Series) -> pl.Series:
+    """Return the cells of a column of keys as texts, integers without a fraction.
+
+    Raises:
+      UserError: the column is of a type such as a list.
+    """
+    return _texts(cells, "identifier")
+
+
+_NAN = ("NaN", "nan")
 
 
 def _texts(cells: pl.Series, what: str) -> pl.Series:

@@ -4,7 +4,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from polars.selectors import by_name
 
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.table.cells import is_text, nameless, text_of
-from mmcl_jax.text import listed
+from mmcl_jax.text import listed, nearest
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _LARGEST_CELL = 1 << 27
@@ -51,18 +51,41 @@ def read_table(
     Raises:
       UserError: the file is missing, of another type or encoding, has no records, or cannot be parsed at all.
     """
+    if is_parquet(path):
+        table = _read_parquet(path, columns)
+    else:
+        table = _read_text(path, separator_of(path, separator), encoding)
+    first = f" Its first row: {table.bad[0][1]}" if table.bad else ""
+    check(table.frame.height > 0, f"The table {path} has a header but no rows that can be read.{first}")
+    return table._replace(frame=trimmed(table.frame))
+
+
+def is_parquet(path: Path) -> bool:
+    """Return whether a table is a Parquet file; else it is a text file.
+
+    Raises:
+      UserError: the file is missing, or has another ending.
+    """
     check(path.exists(), f"The table {path} does not exist.")
     check(path.is_file(), f"The table {path} is not a file.")
     suffix = path.suffix.lower()
     check(suffix in (*_SEPARATORS, ".parquet"), f"The table {path} must end in .csv, .tsv or .parquet.")
-    if suffix == ".parquet":
-        table = _read_parquet(path, columns)
-    else:
-        separator = "\t" if separator == r"\t" else separator  # messages write a tab as \t, and shells pass that on
-        table = _read_text(path, separator or _SEPARATORS[suffix], encoding)
-    first = f" Its first row: {table.bad[0][1]}" if table.bad else ""
-    check(table.frame.height > 0, f"The table {path} has a header but no rows that can be read.{first}")
-    return table._replace(frame=_trimmed(table.frame))
+    return suffix == ".parquet"
+
+
+def separator_of(path: Path, given: str | None) -> str:
+    """Return the character between the cells of a text file.
+
+    Raises:
+      UserError: the given one cannot be used.
+    """
+    separator = "\t" if given == r"\t" else given  # messages write a tab as \t, and shells pass that on
+    separator = separator or _SEPARATORS[path.suffix.lower()]
+    check(
+        len(separator) == 1 and separator not in '"\r\n',
+        f"--separator: {separator!r} is not a single character that can separate cells, such as ';'.",
+    )
+    return separator
 
 
 def in_memory(frame: pl.DataFrame) -> RawTable:
@@ -73,10 +96,10 @@ def in_memory(frame: pl.DataFrame) -> RawTable:
     """
     check(frame.width > 0 and frame.height > 0, f"{IN_MEMORY[:1].upper()}{IN_MEMORY[1:]} is empty.")
     names = _names(frame.columns, "", IN_MEMORY)
-    return RawTable(_trimmed(frame.rename(dict(zip(frame.columns, names, strict=True)))), _numbers(frame), [])
+    return RawTable(trimmed(frame.rename(dict(zip(frame.columns, names, strict=True)))), _numbers(frame), [])
 
 
-def _trimmed(frame: pl.DataFrame) -> pl.DataFrame:
+def trimmed(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the frame without white space around its texts."""
     columns = [text_of(column) if is_text(column.dtype) else column for column in map(nameless, frame)]
     return pl.DataFrame(columns, schema=frame.columns)
@@ -113,7 +136,9 @@ def require_columns(columns: Sequence[str], names: Sequence[str], source: object
     """Raise `UserError` for the first of `names` that is not among `columns`."""
     present = set(columns)
     for name in names:
-        check(name in present, f"There is no column {name!r} in {source}; it has {_shortened(columns)}.")
+        if name not in present:
+            hint = nearest(name, columns)
+            raise UserError(f"There is no column {name!r} in {source}{hint}; it has {_shortened(columns)}.")
 
 
 def scan_parquet(path: Path) -> pl.LazyFrame:
@@ -142,33 +167,47 @@ def _read_parquet(path: Path, columns: tuple[str, ...]) -> RawTable:
 
 
 def _read_text(path: Path, separator: str, encoding: str) -> RawTable:
-    check(
-        len(separator) == 1 and separator not in '"\r\n',
-        f"--separator: {separator!r} is not a single character that can separate cells, such as ';'.",
-    )
     text = _decoded(path, encoding)
-    _, header = next(_records(text, separator, path), (0, []))
-    if isinstance(header, str):
-        raise UserError(f"The header of the table {path} cannot be read: {header}.")
-    check(bool(header), f"The table {path} is empty.")
-    names = _names(header, separator, path)
+    names = header_of(records(_lines(text), separator, path, quoted='"' in text), separator, path)
     # Without quotation marks, every record is a line, so that the text need not be rewritten unless a line is left out.
     plain = '"' not in text and text.count("\r") == text.count("\r\n")
     good, bad, rewritten = _split_records(text, separator, path, rewrite=not plain)
     if plain and (bad or len(good) != text.count("\n") - text.endswith("\n")):
         good, bad, rewritten = _split_records(text, separator, path, rewrite=True)
+    frame = frame_of_text(rewritten or text, names, separator, path, quoted=bool(rewritten))
+    check(frame.height == len(good), f"The table {path} cannot be read: {len(good)} records became {frame.height}.")
+    return RawTable(frame, np.array(good, np.int64), bad)
+
+
+def header_of(of_table: Iterator[tuple[int, list[str] | str]], separator: str, path: Path) -> list[str]:
+    """Return the column names from the first of the `records` of a table.
+
+    Raises:
+      UserError: there is none, it cannot be parsed, or two columns have one name.
+    """
+    _, header = next(of_table, (0, []))
+    if isinstance(header, str):
+        raise UserError(f"The header of the table {path} cannot be read: {header}.")
+    check(bool(header), f"The table {path} is empty.")
+    return _names(header, separator, path)
+
+
+def frame_of_text(text: str, names: Sequence[str], separator: str, path: Path, *, quoted: bool) -> pl.DataFrame:
+    """Return the records of a text with a header, all of whose columns are texts; `quoted` is false without quotes."""
     try:
-        frame = pl.read_csv(
-            (rewritten or text).encode(),
-            new_columns=names,
+        return pl.read_csv(
+            text.encode(),
+            new_columns=list(names),
             separator=separator,
-            quote_char='"' if rewritten else None,
+            quote_char='"' if quoted else None,
             infer_schema=False,
         )
     except pl.exceptions.PolarsError as error:
         raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
-    check(frame.height == len(good), f"The table {path} cannot be read: {len(good)} records became {frame.height}.")
-    return RawTable(frame, np.array(good, np.int64), bad)
+
+
+def _lines(text: str) -> Iterable[str]:
+    return io.StringIO(text, newline="")
 
 
 def _decoded(path: Path, encoding: str) -> str:
@@ -196,12 +235,24 @@ def _split_records(
     text: str, separator: str, path: Path, *, rewrite: bool
 ) -> tuple[list[int], list[tuple[int, str]], str | None]:
     """Return the numbers of good records, the (number, reason) of bad ones, and on `rewrite` the good ones as text."""
-    good, bad, buffer = [0], [], io.StringIO()
-    records = _records(text, separator, path)
-    _, header = next(records)
+    of_table = records(_lines(text), separator, path, quoted='"' in text)
+    _, header = next(of_table)
+    good, bad, rewritten = divided(enumerate(of_table, start=1), list(header), separator, rewrite=rewrite)
+    return good, bad, rewritten if rewrite else None
+
+
+def divided(
+    numbered: Iterable[tuple[int, tuple[int, list[str] | str]]],
+    header: list[str],
+    separator: str,
+    *,
+    rewrite: bool = True,
+) -> tuple[list[int], list[tuple[int, str]], str]:
+    """Return the numbers of good records, the (number, reason) of bad ones, and on `rewrite` the good ones as text."""
+    good, bad, buffer = [], [], io.StringIO()
     writer = csv.writer(buffer, delimiter=separator, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(header)
-    for number, (line, cells) in enumerate(records, start=1):
+    for number, (line, cells) in numbered:
         if isinstance(cells, str):
             bad.append((number, f"Line {line} cannot be parsed: {cells}."))
         elif len(cells) != len(header):
@@ -210,18 +261,21 @@ def _split_records(
             good.append(number)
             if rewrite:
                 writer.writerow(cells)
-    return good[1:], bad, buffer.getvalue() if rewrite else None
+    return good, bad, buffer.getvalue()
 
 
-def _records(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str] | str]]:
+def records(
+    lines: Iterable[str], separator: str, path: Path, *, quoted: bool = True
+) -> Iterator[tuple[int, list[str] | str]]:
     """Yield (first line, cells) of every record, the header first, without empty lines.
 
     A line that cannot be parsed has a reason in place of its cells. A table in which an unclosed quotation mark has
-    swallowed further lines is refused, since no later record can be trusted.
+    swallowed further lines is refused, since no later record can be trusted. `quoted` is false for lines that are
+    known to have no quotation mark.
     """
     csv.field_size_limit(_LARGEST_CELL)
-    blanks, quoted = separator != " ", '"' in text  # skip the blanks before a quotation mark
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=blanks)
+    blanks = separator != " "  # skip the blanks before a quotation mark
+    reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=blanks)
     while True:
         begins = reader.line_num + 1
         try:

@@ -24,3 +24,22 @@ def from_plain(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(from_plain(item) for item in value)
     return value
+
+
+def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested dicts and lists as one dict with dotted keys.
+
+    Example:
+      >>> flattened({"a": {"b": 1}, "terms": [{"name": "clip"}], "size": [8, 8]})
+      {'a.b': 1, 'terms.0.name': 'clip', 'size': [8, 8]}
+    """
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        items = {str(index): item for index, item in enumerate(value)}.items()
+    else:
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, item in items:
+        flat.update(flattened(item, f"{prefix}.{key}" if prefix else key))
+    return flat

@@ -18,6 +18,7 @@ _ADDED: dict[str, Any] = {
     "average": {"kind": None, "decay": 0.999, "start": 0},
     "validation": {"epochs": None},
     "stop": {"patience": None, "min_delta": 0.0},
+    "sinks": ["tensorboard"],
 }
 
 

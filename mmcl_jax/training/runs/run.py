@@ -8,11 +8,14 @@ declaration.json how to read the cells of the store's raw table
 seen.npz         hashes of the rows that the run was trained on (see `seen`)
 encoding.json    how to encode rows of the first table (with imputer.npz)
 inputs/NAME/     how to encode rows of other tables, and the scale of vectors
+weights.json     the files of the initial weights, if the config names any
 checksums.json   size and SHA-256 of the files above, with which the run can be used without the store
 checkpoints/     the checkpoints by step; damaged/ has checkpoints that could not be used
 metrics.jsonl    one line per logged step
 skipped.jsonl    the steps that were skipped, with their examples
+status.json      the length of the training, and how its last session ended
 events/          the metrics for TensorBoard
+sinks/           what other programs of `config.sinks` call the run
 """
 
 import contextlib
@@ -20,6 +23,7 @@ import dataclasses
 import functools
 import json
 import sys
+from collections.abc import Mapping
 from fnmatch import filter as fnmatch_filter
 from fnmatch import fnmatch
 from pathlib import Path
@@ -45,13 +49,14 @@ from mmcl_jax.training.processes import broadcast_from_primary
 from mmcl_jax.training.runs.checkpoint import Checkpoints, UnreadableError, newest_intact, steps_of
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.training.runs.length import check_length
-from mmcl_jax.training.runs.plain import from_plain, to_plain
+from mmcl_jax.training.runs.plain import flattened, from_plain, to_plain
 from mmcl_jax.training.runs.renamed import is_old, translated
 from mmcl_jax.training.runs.resume import unusable_message
 from mmcl_jax.training.runs.seen import Seen
 from mmcl_jax.training.runs.shown import describe_run, loss_curves, run_html
 from mmcl_jax.training.state.control import first_control
 from mmcl_jax.training.state.groups import split_frozen
+from mmcl_jax.training.state.initial_weights import WEIGHTS
 from mmcl_jax.training.state.model import trained_model
 from mmcl_jax.training.state.train_state import split_model
 
@@ -65,6 +70,7 @@ _FREE = (
     "keep_every",
     "stop.patience",
     "skip_nonfinite",
+    "sinks",
     "micro_batch",
     "mesh.*",
     "pairs.*",
@@ -109,6 +115,18 @@ class Run:
         """Return the logged steps: "step", "seconds" and every metric by name; NaN where a number was not finite."""
         return read_metrics(self.directory)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what identifies the run, its encoders and the last logged metrics by name."""
+        logged = self.metrics()
+        return {
+            "run": self.directory,
+            "experiment": self.config.name,
+            "seed": self.config.seed,
+            "data": self.config.data,
+            "encoders": {modality: spec.name for modality, spec in self.config.encoders.items()},
+            "metrics": logged[-1] if logged else {},
+        }
+
     def __repr__(self) -> str:
         return describe_run(self)
 
@@ -131,18 +149,26 @@ class Run:
 
     @classmethod
     def begin(
-        cls, directory: Path, config: ConfigDict, store: Store, inputs: Inputs, *, lengthen: bool = False
+        cls,
+        directory: Path,
+        config: ConfigDict,
+        store: Store,
+        inputs: Inputs,
+        *,
+        lengthen: bool = False,
+        weights: Mapping[str, Any] | None = None,
     ) -> "Run":
         """Make the directory, or open the run in it to continue it.
 
-        With `lengthen`, a run whose steps do not depend on the number of epochs takes another number of epochs.
+        With `lengthen`, a run whose steps do not depend on the number of epochs takes another number of epochs. A new
+        run records `weights`, the files of its initial weights.
 
         Raises:
           UserError: the directory holds another experiment, this experiment on other data, or no run.
         """
         if not broadcast_from_primary(lambda: cls.exists(directory)):
             lock = locked(directory.with_name(f".{directory.name}.lock"), what=f"makes the run {directory}")
-            broadcast_from_primary(lambda: cls._make(directory, config, store, inputs, lock))
+            broadcast_from_primary(lambda: cls._make(directory, config, store, inputs, weights or {}, lock))
         run = cls.open(directory)
         if lengthen and run.config.epochs != config.epochs:
             check_length(directory, run.config, config, store)
@@ -166,7 +192,7 @@ class Run:
 
     def _check_same(self, config: ConfigDict, keys: str = "*") -> None:
         """Raise `UserError` naming the first of these keys whose value differs from that of the run."""
-        old, new = _flat(to_plain(self.config)), _flat(to_plain(config))
+        old, new = flattened(to_plain(self.config)), flattened(to_plain(config))
         for key in sorted(fnmatch_filter(old.keys() | new.keys(), keys)):
             same = old.get(key) == new.get(key) or any(fnmatch(key, pattern) for pattern in _FREE)
             check(
@@ -192,14 +218,17 @@ class Run:
         config: ConfigDict,
         store: Store,
         inputs: Inputs,
+        weights: Mapping[str, Any],
         lock: contextlib.AbstractContextManager[None],
     ) -> bool:
         """Make the directory unless it exists; return whether it was made."""
         with lock:
-            return not cls.exists(directory) and cls._write(directory, config, store, inputs)
+            return not cls.exists(directory) and cls._write(directory, config, store, inputs, weights)
 
     @classmethod
-    def _write(cls, directory: Path, config: ConfigDict, store: Store, inputs: Inputs) -> bool:
+    def _write(
+        cls, directory: Path, config: ConfigDict, store: Store, inputs: Inputs, weights: Mapping[str, Any]
+    ) -> bool:
         empty = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
         check(empty, f"{directory} is not empty and holds no run; choose another --workdir.")
         with atomic(directory) as partial:  # a kill leaves no part of a run
@@ -208,6 +237,8 @@ class Run:
             inputs.write(partial)
             (partial / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
             Seen.of(store, fold=config.fold).write(partial)
+            if weights:
+                (partial / WEIGHTS).write_text(json.dumps(weights, indent=2) + "\n")
             origin = {
                 "fingerprint": store.fingerprint,
                 "directory": str(store.directory.absolute()),
@@ -333,10 +364,10 @@ class Run:
             self.config, self.schema, self.inputs.specs, rngs=nnx.Rngs(jax.random.key(self.config.seed))
         )
 
-    def model(self) -> Model:
+    def model(self, *, average: bool = True) -> Model:
         """Return the model of the selected checkpoint, by default the newest that is intact.
 
-        If the run averages its weights, the model has the averages.
+        If the run averages its weights, the model has the averages, or with `average=False` the last weights.
 
         Raises:
           UserError: the run has no checkpoint that can be used, or its weights are not finite.
@@ -344,7 +375,7 @@ class Run:
         abstract = nnx.eval_shape(lambda: trained_model(self.config, self.schema, self.inputs.specs, rngs=nnx.Rngs(0)))
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         params, model_state = placed(split_model(abstract), device)
-        averaged = split_frozen(params, self.config.frozen)[0] if self.config.average.kind else None
+        averaged = split_frozen(params, self.config.frozen)[0] if average and self.config.average.kind else None
         with contextlib.closing(Checkpoints(self.checkpoints)) as checkpoints:
             try:
                 arrays = checkpoints.restore_model(self._step, params, model_state, averaged=averaged)
@@ -354,17 +385,3 @@ class Run:
                 ) from error
         check_finite(arrays, f"the checkpoint {self.checkpoints / str(self._step)}")
         return nnx.merge(nnx.graphdef(abstract), *arrays)
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested dicts and lists to one dict with dotted keys."""
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        items = {str(index): item for index, item in enumerate(value)}.items()
-    else:
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, item in items:
-        flat.update(_flat(item, f"{prefix}.{key}" if prefix else key))
-    return flat

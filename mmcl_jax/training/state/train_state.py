@@ -77,9 +77,13 @@ def initial_state(
     frozen: Sequence[str] = (),
     has_average: bool = False,
     control: Arrays | None = None,
+    loaded: tuple[Arrays, Arrays] = ({}, {}),
 ) -> TrainState:
-    """Return the state before the first step; the target network and the average start as copies of the model."""
-    params, model_state = split_model(model)
+    """Return the state before the first step; the target network and the average start as copies of the model.
+
+    `loaded` are parameters and normalisation statistics that replace those of the model.
+    """
+    params, model_state = map(merged, split_model(model), loaded)
     params, frozen_params = split_frozen(params, frozen)
     average = {"params": params, "model_state": model_state} if has_average else {}
     return TrainState(

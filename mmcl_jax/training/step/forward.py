@@ -37,7 +37,13 @@ class ViewedBatch:
 
 
 def forward(
-    model: Model, teacher: Model | None, objective: Objective, batch: ViewedBatch, *, train: bool = True
+    model: Model,
+    teacher: Model | None,
+    objective: Objective,
+    batch: ViewedBatch,
+    *,
+    train: bool = True,
+    known: Mapping[str, Features] | None = None,
 ) -> Outputs:
     """Return the outputs of the model that the objective reads; see `objectives.Outputs`.
 
@@ -47,8 +53,9 @@ def forward(
       objective: the objective, which names the outputs.
       batch: the rows and their views.
       train: whether normalisation layers use the batch, and update their statistics.
+      known: features of views that need not be encoded, by view, such as those that explanations differentiate.
     """
-    features: dict[str, Features] = {}
+    features: dict[str, Features] = dict(known or {})
     teacher_features: dict[str, Features] = {}
     outputs: dict[str, dict[str, Array]] = {kind: {} for kind in objective.reads}
     teacher_views = [_view(text) for text in objective.reads["teacher"]]
@@ -56,7 +63,8 @@ def forward(
     for name in (*batch.views, *objective.parts):  # fused views last, as their parts are features
         present, modality = objective.present_with(batch.rows, [name]), objective.modalities[name]
         options: dict[str, Any] = {"train": train, "present": present, "keys": batch.keys(f"{name}/encoder")}
-        features[name] = model.encode(modality, _encoder_input(objective, name, batch, features), **options)
+        if name not in features:
+            features[name] = model.encode(modality, _encoder_input(objective, name, batch, features), **options)
         reads = {kind: [text for text in texts if _view(text) == name] for kind, texts in objective.reads.items()}
         for text in reads["embedding"]:
             outputs["embedding"][text] = embedded(model, objective, text, features[name], present, train=train)

@@ -388,7 +388,7 @@ def test_the_augmentation_is_the_runs_own_with_larger_crops(config) -> None:
 
 def test_what_does_not_fit_is_refused(config) -> None:
     model = model_of(config)
-    with pytest.raises(UserError, match="no encoder of 'report'; it has image, table"):
+    with pytest.raises(UserError, match="no encoder of 'report'; it has those of image, table"):
         run(model, config, modalities=("report",), frozen=True)
     with pytest.raises(UserError, match="a batch of 4 has no whole group of 8"):
         run(model, config, frozen=False, batch_size=4)

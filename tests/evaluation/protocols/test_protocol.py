@@ -232,7 +232,7 @@ def test_retrieval_needs_no_label(raw: Request, tmp_path: Path) -> None:
         ({"protocols": ()}, "--protocol: name at least one"),
         ({"protocols": ("knn", "knn")}, "--protocol: 'knn' is named twice"),
         ({"inputs": ("sound",)}, "--input: there is no input 'sound'"),
-        ({"inputs": ("both",)}, "--input both: .* has no table encoder; it has image"),
+        ({"inputs": ("both",)}, "--input both: .* has no encoder of 'table'; it has those of image"),
         ({"protocols": ("retrieval",)}, "--protocol retrieval: .* compares no two inputs"),
         ({"baselines": ("forest",)}, "--baselines: there is no baseline 'forest'"),
         ({"label": "sign"}, "--label: .* has no label 'sign'; it has digit"),

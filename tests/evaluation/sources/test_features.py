@@ -12,6 +12,7 @@ from mmcl_jax.data.inputs import input_arrays
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import build_model
 from mmcl_jax.evaluation.heads.encoded import plain_spec
+from mmcl_jax.evaluation.sources.blocks import block_mesh
 from mmcl_jax.evaluation.sources.features import _program, column_features, frozen_encoder, pixel_features
 from mmcl_jax.training.build import fit_inputs
 from mmcl_jax.training.loop import pretrain
@@ -100,7 +101,7 @@ def test_models_of_one_structure_share_a_compiled_program(tiny_config, digits_st
     config = tiny_config("digits_mmcl")
     models = [build_model(config, digits_store.schema, rngs=nnx.Rngs(seed)) for seed in (0, 1)]
     programs = [
-        _program(nnx.graphdef(model), "image", plain_spec(config, "image"), config.dtype, "pooled", "")
+        _program(nnx.graphdef(model), "image", plain_spec(config, "image"), config.dtype, "pooled", "", block_mesh())
         for model in models
     ]
     assert programs[0] is programs[1]

@@ -1,0 +1,46 @@
+"""`mj.runs`: the runs below a folder."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mmcl_jax.api.given import AnyPath, path_of, several
+from mmcl_jax.api.run_folders import STATES, read_run, run_folders
+from mmcl_jax.api.runs import SORTS, Runs
+from mmcl_jax.errors import check, check_name
+
+
+def runs(directory: AnyPath = Path("runs"), *, sort: str = "run", state: str | Iterable[str] = ()) -> Runs:
+    """List the runs in and below a folder: state, progress and headline metrics, also of runs that are trained now.
+
+    The same from the command line: `mmcl runs DIRECTORY`, with the same options. JAX is not loaded. Checkpoints are
+    compared with their records by size, so a file whose content alone changed is not noticed; `mmcl evaluate` compares
+    contents.
+
+    Args:
+      directory: the folder.
+      sort: the order: "run" (by name), "state", "experiment", "seed", "data", "progress", "loss", "validation" (lowest
+        first), "monitor", "score" (best first) or "updated" (newest first).
+      state: only runs in this state, or in one of several: "running", "stopped", "finished", "failed", "damaged" or
+        "unknown".
+
+    Returns:
+      The runs; they print as a table, and `Runs.to_frame()` is a polars data frame with a row per run.
+
+    Raises:
+      UserError: the folder does not exist or cannot be read, or a name is unknown.
+
+    Example:
+      >>> runs(".", state="running").to_frame().height
+      0
+    """
+    folder = path_of(directory, "directory")
+    check(folder.is_dir(), f"{folder} is no folder; give a folder with runs, such as runs.")
+    check(os.access(folder, os.R_OK | os.X_OK), f"{folder} cannot be read; change its permissions.")
+    states: tuple[Any, ...] = several(state)
+    check_name(sort, SORTS.keys(), "--sort: there is no order")
+    for name in states:
+        check_name(name, STATES, "--state: there is no state")
+    rows = (read_run(path) for path in run_folders(folder))
+    return Runs(folder, tuple(row for row in rows if not states or row.state in states)).sorted(sort)

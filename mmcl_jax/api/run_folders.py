@@ -1,0 +1,254 @@
+"""What the folder of a run tells without JAX: its state, progress and headline metrics, also while it is trained."""
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmcl_jax.files import damage
+from mmcl_jax.lock import is_held
+from mmcl_jax.page.wording import LOWER_IS_BETTER
+from mmcl_jax.training.runs.status import FILE as STATUS
+
+STATES = ("running", "stopped", "finished", "failed", "damaged", "unknown")
+_PARTS = ("checkpoints", "metrics.jsonl", "encoding.json", "seen.npz", STATUS)  # that tell a run from other folders
+_RECENT = 20  # logged steps whose rate gives the time left
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """One run of a listing; None stands for what the folder does not tell.
+
+    Attributes:
+      path: the folder.
+      state: one of `STATES`: "stopped" can be continued, "failed" ended with an error, and the end of an "unknown" run
+        was not recorded, since an earlier version trained it.
+      reason: why the run is failed or damaged; "" otherwise.
+      experiment, seed, data: as its config says.
+      step, steps: done, and of the whole training.
+      epochs_done, epochs: done, and of the whole training.
+      seconds: trained so far, over all sessions, up to the last logged step.
+      seconds_left: of a running training, by the speed of its last logged steps.
+      loss: at the last logged step.
+      validation_loss: the lowest so far.
+      monitor: the last accuracy of nearest neighbours, or of retrieval, that `config.monitor` measured.
+      monitor_name: its metric, such as "online/knn_top1/image".
+      score: the best test score of the run in its `evaluation.json`, a mean over draws.
+      score_name: its metric, protocol, input, label and budget.
+      score_metric: its metric, such as "top1".
+      updated: when the run last wrote, in seconds since 1970.
+    """
+
+    path: Path
+    state: str
+    reason: str = ""
+    experiment: str | None = None
+    seed: int | None = None
+    data: str | None = None
+    step: int | None = None
+    steps: int | None = None
+    epochs_done: float | None = None
+    epochs: int | None = None
+    seconds: float | None = None
+    seconds_left: float | None = None
+    loss: float | None = None
+    validation_loss: float | None = None
+    monitor: float | None = None
+    monitor_name: str = ""
+    score: float | None = None
+    score_name: str = ""
+    score_metric: str = ""
+    updated: float | None = None
+
+
+def run_folders(folder: Path) -> Iterator[Path]:
+    """Yield the runs in and below a folder, by name; links are followed once, and hidden folders are left out."""
+    seen: set[tuple[int, int]] = set()
+    pending = [folder]
+    while pending:
+        directory = pending.pop()
+        try:
+            status = directory.stat()
+            with os.scandir(directory) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except PermissionError:
+            yield directory  # so that it is listed with the reason
+            continue
+        except OSError:  # it was removed meanwhile
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        names = {entry.name for entry in entries}
+        if _is_run(names):
+            yield directory
+        elif "entries.json" not in names:  # of a store, which holds no run
+            below = [entry for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
+            pending += [directory / entry.name for entry in reversed(below)]
+
+
+def _is_run(names: set[str]) -> bool:
+    """Return whether a folder with these files is a run, also one that lacks a file."""
+    parts = sum(part in names for part in _PARTS)
+    return parts >= 2 or ("config.json" in names and parts >= 1)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def read_run(path: Path) -> RunRow:
+    """Return what the folder of a run tells; a file that cannot be read makes the run damaged and is named."""
+    told: dict[str, Any] = {}
+    faults = []
+    for part in (_config, _status, _metrics, _score, _files):
+        try:
+            told |= part(path, told)
+        except FileNotFoundError as error:
+            faults.append(f"{Path(error.filename).name} is missing")
+        except OSError as error:
+            faults.append(f"{Path(error.filename or path).name} cannot be read ({(error.strerror or '').lower()})")
+        except _DamageError as error:
+            faults.append(str(error))
+    steps, epoch, step = told.get("steps"), told.pop("steps_per_epoch", None), told.get("step")
+    rate, state = told.pop("seconds_per_step", None), told.pop("state", "unknown")
+    held = is_held(path / "lock.json")
+    if held or state == "training":
+        state = "running" if held else "stopped"  # a session that was killed could not write how it ended
+    if state != "failed":
+        told["reason"] = ""
+    if state == "finished" and not any((path / "checkpoints").glob("[0-9]*")):
+        faults.append("checkpoints is empty")
+    if faults:
+        state, told["reason"] = "damaged", "; ".join(faults)
+    if epoch and step is not None:
+        told["epochs_done"] = step / epoch
+    if state == "running" and steps and step and rate:
+        since = max(0.0, time.time() - told["updated"]) if "updated" in told else 0.0
+        told["seconds_left"] = max(0.0, (steps - step) * rate - since)
+    return RunRow(path=path, state=state, **told)
+
+
+class _DamageError(Exception):
+    """A file of a run that has not the content it should have; the text names the file."""
+
+
+@contextlib.contextmanager
+def _parsing(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise _DamageError(f"{name} is damaged") from error
+
+
+def _config(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
+    text = (path / "config.json").read_bytes()
+    with _parsing("config.json"):
+        config = json.loads(text)
+        return {
+            "experiment": str(config["name"]),
+            "seed": int(config["seed"]),
+            "data": str(config["data"]),
+            "epochs": int(config["epochs"]),
+        }
+
+
+def _status(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of the last session; of earlier versions, the step of the newest checkpoint alone."""
+    steps = [int(entry.name) for entry in _listed(path / "checkpoints") if entry.name.isdecimal()]
+    saved = {"step": max(steps)} if steps else {}
+    if not (path / STATUS).is_file():
+        return saved
+    text = (path / STATUS).read_bytes()
+    with _parsing(STATUS):
+        status = json.loads(text)
+        if status["state"] not in ("training", "stopped", "finished", "failed"):
+            raise ValueError(status["state"])
+        step = int(status["step"])
+        return {
+            "state": status["state"],
+            "reason": str(status.get("error", "")),
+            "step": max([step, *steps]),
+            "steps": int(status["steps"]),
+            "steps_per_epoch": int(status["steps_per_epoch"]),
+            "updated": float(status["time"]),
+        }
+
+
+def _listed(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _metrics(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
+    file = path / "metrics.jsonl"
+    if not file.is_file():
+        return {}
+    lines = [line for line in file.read_bytes().split(b"\n")[:-1] if line]  # a last line may be half-written
+    if not lines:
+        return {}
+    with _parsing("metrics.jsonl"):
+        recent = [json.loads(line) for line in lines[-_RECENT:]]
+        validated = (json.loads(line)["validation/loss"] for line in lines if b'"validation/loss"' in line)
+        monitored: dict[str, Any] = next((json.loads(line) for line in reversed(lines) if b'"online/' in line), {})
+        first, last = recent[0], recent[-1]
+        begun = {"step": 0, "seconds": 0.0} if len(recent) == 1 else first
+        steps = last["step"] - begun["step"]
+        names = sorted((name for name in monitored if name.startswith("online/")), key=_monitor_order)
+        return {
+            "step": max(int(last["step"]), told.get("step", 0)),
+            "seconds": float(last["seconds"]),
+            "seconds_per_step": (last["seconds"] - begun["seconds"]) / steps if steps > 0 else None,
+            "loss": last["loss"],
+            "validation_loss": min((loss for loss in validated if loss is not None), default=None),
+            **({"monitor": monitored[names[0]], "monitor_name": names[0]} if names else {}),
+            "updated": max(file.stat().st_mtime, told.get("updated", 0.0)),
+        }
+
+
+def _monitor_order(name: str) -> tuple[bool, bool, str]:
+    """Sort nearest neighbours before retrieval, and images before other modalities."""
+    return not name.startswith("online/knn"), not name.endswith("/image"), name
+
+
+def _score(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the best test score of the run: the mean over draws of the metric that chooses settings."""
+    file = path / "evaluation.json"
+    if not file.is_file():
+        return {}
+    text = file.read_bytes()
+    with _parsing("evaluation.json"):
+        draws: dict[tuple[str, ...], list[float]] = {}
+        for score in json.loads(text)["scores"]:
+            primary = next((name[4:] for name in score["metrics"] if name.startswith("val_")), None)
+            value = score["metrics"].get(primary)
+            if score["method"] == told.get("experiment") and primary is not None and value is not None:
+                names = (score["label"], primary, score["protocol"], score["input"], score["budget"])
+                draws.setdefault(names, []).append(float(value))
+        # Scores of different labels or metrics cannot be compared, so the first label and metric count.
+        means = {key: math.fsum(v) / len(v) for key, v in draws.items() if key[:2] == next(iter(draws))[:2]}
+        if not means:
+            return {}
+        best = (min if next(iter(means))[1] in LOWER_IS_BETTER else max)(means, key=means.__getitem__)
+        label, metric, protocol, input, budget = best
+        name = f"{metric} of {label}, {protocol} on {input}, labels: {budget}"
+        return {"score": means[best], "score_name": name, "score_metric": metric}
+
+
+def _files(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Compare the sizes of the run's files, and of its newest checkpoint's, with their records."""
+    steps = [int(entry.name) for entry in _listed(path / "checkpoints") if entry.name.isdecimal()]
+    # A training writes and removes checkpoints at any moment.
+    newest = [path / "checkpoints" / str(max(steps))] if steps and not is_held(path / "lock.json") else []
+    for folder in (path, *newest):
+        fault = damage(folder, contents=False)
+        if fault is not None:
+            raise _DamageError(fault.removeprefix(f"{path}{os.sep}"))
+    return {}

@@ -1,0 +1,52 @@
+"""`mmcl explain`: which columns and which pixels matter."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from mmcl_jax.api.commands.explain import Explanations, explain
+from mmcl_jax.cli import types
+from mmcl_jax.explain import METHODS
+from mmcl_jax.explain.base import BASELINES, INTERPOLATIONS, REPLACEMENTS
+from mmcl_jax.text import visible
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("--run", type=Path, required=True, help="run to explain")
+    add("--method", type=types.names, help=f"methods, some of {','.join(sorted(METHODS))}")
+    add("--input", type=types.names, help="inputs to explain; by default all of the kinds that the method takes")
+    add("--head", type=Path, help="folder of a head that mmcl evaluate --keep saved, to explain its outputs")
+    add("--output", help='class of the head whose logit is explained, or "predicted"; by default all outputs')
+    add("--checkpoint", type=types.checkpoint, help="latest (the default), best (by validation loss), or a step")
+    add(
+        "--store", type=Path, help="store with the rows, or the new path of the run's store; by default the run's store"
+    )
+    add("--split", help="split whose rows are explained")
+    add("--rows", type=types.count, help="number of rows to explain; of more, a fixed random draw")
+    add("--baseline", help=f"start of the path of integrated gradients, one of {','.join(BASELINES)}")
+    add("--steps", type=types.count, help="steps of the path; by default as many as the tolerance needs")
+    add("--max-steps", type=types.count, help="most steps that are tried")
+    add("--tolerance", type=types.positive, help="largest relative error of completeness")
+    add("--groups", type=Path, help='JSON file with groups of columns, {"GROUP": ["COLUMN", ...]}; by default tags')
+    add("--top", type=types.count, help="columns in the plot, or overlays")
+    add("--replacement", help=f"what ablation puts in place of columns, one of {','.join(REPLACEMENTS)}")
+    add("--reference", type=types.count, help="rows of the reference batch of the loss")
+    add("--reference-split", help="split of the reference batch, another than --split")
+    add("--term", help="term that the method loss explains, such as clip/image-table; by default the whole objective")
+    add("--temperature", type=types.positive, help="temperature of the explained loss; by default the training's")
+    add("--layer", type=int, help="stage of the encoder whose maps Grad-CAM reads, from 0; -1 is the last")
+    add("--interpolation", help=f"how guided Grad-CAM enlarges its maps, one of {','.join(INTERPOLATIONS)}")
+    add("--out", type=Path, help="folder of the explanations; RUN/explanations by default")
+    types.set_defaults(parser, explain)
+
+
+def run(options: argparse.Namespace) -> Explanations:
+    """Explain, print the ranked columns and where the files are, and return the explanations."""
+    explanations = explain(**types.arguments_of(explain, options))
+    for explanation in explanations:
+        explanation.show(Console(), top=options.top)
+        print(f"Written to {visible(explanation.directory)}")
+    return explanations

@@ -1,0 +1,270 @@
+"""Match a state dict with the arrays of an encoder: names, layouts and shapes."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from mmcl_jax.encoders.torch_names import (
+    TORCHVISION_ONLY,
+    Arrays,
+    Layout,
+    Namer,
+    from_torch,
+    leaves_of,
+    torch_name,
+    torchvision_name,
+)
+from mmcl_jax.encoders.weights.read import read_state_dict
+from mmcl_jax.errors import check
+from mmcl_jax.files import reading, sha256
+from mmcl_jax.text import first_few
+
+# Mean and standard deviation of the pixels of ImageNet in [0, 1], by which torchvision's and timm's weights expect
+# pixels to be normalised.
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclasses.dataclass(frozen=True)
+class TowerWeights:
+    """The weights of an encoder that were read from a file.
+
+    Attributes:
+      params: nested dicts of the parameters.
+      statistics: nested dicts of the running statistics.
+      record: what a run records of the file: path, SHA-256, names, and the tensors that were left out.
+    """
+
+    params: Arrays
+    statistics: Arrays
+    record: dict[str, Any]
+
+    def describe(self, key: str) -> str:
+        """Return a line that says what was read."""
+        left_out = self.record["left_out"]
+        out = f"; left out: {first_few(left_out)}" if left_out else ""
+        return (
+            f"{key}: {self.record['tensors']} tensors of {self.record['file']} (SHA-256 {self.record['sha256'][:12]})"
+            f", for pixels {'normalised as ImageNet' if self.record['pixels'] == 'imagenet' else 'in [0, 1]'}{out}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class NameMap:
+    """The names of a file, from a JSON file such as `{"prefix": "encoder.", "layout": "flax", "names": {...}}`.
+
+    Attributes:
+      prefix: the names begin with it, and all other names are left out; None to choose it by the names.
+      layout: of kernels: "torch" (`[O, I, h, w]`) or "flax" (`[h, w, I, O]`); None for that of the naming.
+      names: from the file's names (after the prefix) to ours, such as "stages.0.blocks.0.conv1.kernel".
+    """
+
+    prefix: str | None = None
+    layout: Layout | None = None
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> "NameMap":
+        """Read a map.
+
+        Raises:
+          UserError: the file does not exist, or is no such map.
+        """
+        with reading(path, "write a JSON object with prefix, layout and names"):
+            content = json.loads(path.read_text())
+            result = cls(**content)
+            texts = [*result.names, *result.names.values()]
+            check(
+                isinstance(result.prefix, str | None)
+                and result.layout in (None, "torch", "flax")
+                and all(isinstance(text, str) for text in texts)
+                and len(set(result.names.values())) == len(result.names),
+                f'{path} is no name map: prefix is a text, layout "torch" or "flax", names an object of texts, each '
+                "of which is given once.",
+            )
+            return result
+
+
+def read_tower(
+    path: Path,
+    params: Arrays,
+    statistics: Arrays,
+    *,
+    key: str,
+    is_resnet: bool,
+    names: NameMap | None = None,
+    pixels: Literal["unit", "imagenet"] = "unit",
+) -> TowerWeights:
+    """Return the weights of an encoder from a file.
+
+    The names are ours (as in an Orbax or safetensors export), PyTorch's for our modules, torchvision's and timm's for a
+    ResNet, or those of a `NameMap`; whichever fits best. A prefix that they share, such as "module." or "backbone.", is
+    found; tensors without the prefix, and a classifier `fc`, are left out, and the record names them.
+
+    Args:
+      path: the file, see `read.read_state_dict`.
+      params: nested dicts of the encoder's parameters, or their shapes.
+      statistics: nested dicts of its running statistics, or their shapes.
+      key: the config key that names the file, for messages.
+      is_resnet: whether the encoder is a ResNet, which torchvision has.
+      names: of the file.
+      pixels: the weights expect: "unit" in [0, 1], as our views are, or "imagenet" normalised by ImageNet's mean and
+        standard deviation. These are then taken into the first convolution and its norm, which is exact except at the
+        border of an image, where the padding is black in place of the mean.
+
+    Raises:
+      UserError: the file cannot be read, or its tensors do not fit the encoder: one sentence lists the names.
+    """
+    state, names = read_state_dict(path).tensors, names or NameMap()
+    source = f"{key}: {path}"
+    naming = _naming(state, params, statistics, is_resnet=is_resnet, names=names, source=source, key=f"{key}_map")
+    prefix = naming.prefix
+    theirs = {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+    inside = {names.names.get(name, name): array for name, array in theirs.items()}
+    for name, array in inside.items():
+        if not re.fullmatch("|".join(TORCHVISION_ONLY), name):
+            check_floats(name, array, source)
+    if is_resnet:
+        _check_stem(inside, naming, params, source=source, key=key.removesuffix(".weights"))
+    loaded = from_torch(inside, params, statistics, name=naming.name, layout=naming.layout, source=source)
+    if pixels == "imagenet":
+        loaded = _for_unit_pixels(*loaded, key=key)
+    return TowerWeights(
+        *loaded,
+        {
+            "file": str(path),
+            "sha256": digest(path),
+            "tensors": len(list(leaves_of(params, statistics))),
+            "prefix": prefix,
+            "pixels": pixels,
+            "left_out": [name for name in state if not name.startswith(prefix)]
+            + [prefix + name for name in inside if re.fullmatch(TORCHVISION_ONLY[0], name)],
+        },
+    )
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the paths and contents of all files in a folder."""
+    if path.is_file():
+        return sha256(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    text = "".join(f"{file.relative_to(path)} {sha256(file)}\n" for file in files)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _Naming(NamedTuple):
+    """How a state dict names the arrays of an encoder: a function of our paths, and what all names begin with."""
+
+    name: Namer
+    layout: Layout
+    prefix: str
+
+
+def _naming(
+    state: Mapping[str, Any],
+    params: Arrays,
+    statistics: Arrays,
+    *,
+    is_resnet: bool,
+    names: NameMap,
+    source: str,
+    key: str,
+) -> _Naming:
+    """Return the naming and the prefix by which a state dict has most of the encoder's arrays.
+
+    `key` is the config key of the name map.
+
+    Raises:
+      UserError: there is none, or several prefixes fit alike.
+    """
+    namings: list[tuple[Namer, Layout]] = [(_ours, names.layout or "flax")]
+    if not names.names:
+        namings += [(torchvision_name, names.layout or "torch")] if is_resnet else []
+        namings += [(torch_name, names.layout or "torch")]
+    paths = [path for path, _ in leaves_of(params, statistics)]
+    counts: dict[_Naming, int] = {}
+    for name, layout in namings:
+        wanted = {name(path) for path in paths}
+        theirs = {ours: their for their, ours in names.names.items()}
+        first = theirs.get(name(paths[0]), name(paths[0]))
+        prefixes = {their.removesuffix(first) for their in state if their.endswith(first)}
+        for prefix in prefixes if names.prefix is None else {names.prefix}:
+            inside = {their.removeprefix(prefix) for their in state if their.startswith(prefix)}
+            counts[_Naming(name, layout, prefix)] = len(wanted & {names.names.get(their, their) for their in inside})
+    most = max(counts.values(), default=0)
+    best = [naming for naming, count in counts.items() if count == most]
+    check(
+        most > len(paths) / 10,
+        f"{source}: its names, such as {first_few(state)}, are not those of the encoder, such as "
+        f"{first_few([namings[:2][-1][0](path) for path in paths], 2)}; map them with {key}.",
+    )
+    check(
+        len({naming.prefix for naming in best}) == 1,
+        f"{source}: it has several encoders, {first_few(sorted(naming.prefix for naming in best))}; choose one "
+        f'with {key}, a JSON file such as {{"prefix": "{best[0].prefix}"}}.',
+    )
+    return best[0]
+
+
+def _check_stem(tensors: Mapping[str, np.ndarray], naming: _Naming, params: Arrays, *, source: str, key: str) -> None:
+    """Check the first convolution of a ResNet, whose shape depends on the images and on `stem`."""
+    first = naming.name(("conv", "kernel"))
+    if first not in tensors or tensors[first].ndim != 4:
+        return  # `from_torch` says so
+    shape = tensors[first].shape
+    theirs = (*shape[2:], shape[1]) if naming.layout == "torch" else shape[:3]
+    (height, _, channels), ours = theirs, params["conv"]["kernel"].shape
+    check(
+        channels == ours[2],
+        f"{source}: the weights are for images of {channels} channels, and those of the store have {ours[2]}; prepare "
+        f"the store with --channels {channels}.",
+    )
+    check(
+        height == ours[0],
+        f"{source}: the first convolution of the weights is {height} x {height}, and that of the stem {_stem(ours[0])} "
+        f"is {ours[0]} x {ours[0]}; set {key}.stem to {_stem(height)}.",
+    )
+
+
+def _stem(side: int) -> str:
+    return {7: "'imagenet'", 3: "'cifar'"}.get(side, "another network")
+
+
+def _ours(path: tuple[str, ...]) -> str:
+    return ".".join(path)
+
+
+def check_floats(name: str, array: np.ndarray, source: str) -> None:
+    """Check that a tensor holds floats that are finite in float32.
+
+    Raises:
+      UserError: it does not; naming the source and the tensor.
+    """
+    is_float = np.issubdtype(array.dtype, np.floating) or str(array.dtype) == "bfloat16"
+    check(is_float, f"{source}: the tensor {name!r} is of type {array.dtype}; weights are floats.")
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(array.astype(np.float32)).all()
+    check(bool(finite), f"{source}: the tensor {name!r} holds numbers that are not finite in float32.")
+
+
+def _for_unit_pixels(params: Arrays, statistics: Arrays, *, key: str) -> tuple[Arrays, Arrays]:
+    """Return weights for pixels x in [0, 1] from those for (x - mean) / std.
+
+    The convolution of (x - mean) / std by W is that of x by W / std, less the sum of W mean / std over the kernel,
+    which the running mean of the norm behind the convolution takes in.
+    """
+    mean, std = (np.array(values, np.float32) for values in IMAGENET)
+    kernel = params.get("conv", {}).get("kernel")
+    check(
+        kernel is not None and kernel.shape[2] == len(mean),
+        f"{key}_pixels: 'imagenet' is for ResNets on images of 3 channels; use 'unit'.",
+    )
+    scaled = kernel / std[:, None]
+    shift = (scaled * mean[:, None]).sum(axis=(0, 1, 2))
+    params = {**params, "conv": {**params["conv"], "kernel": scaled}}
+    return params, {**statistics, "norm": {**statistics["norm"], "mean": statistics["norm"]["mean"] + shift}}

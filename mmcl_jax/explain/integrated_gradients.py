@@ -1,0 +1,23 @@
+"""The method `integrated_gradients`: the importance of columns for every dimension of an embedding, or for a head."""
+
+from pathlib import Path as FilePath
+
+from mmcl_jax.explain.attributed import explained_columns
+from mmcl_jax.explain.base import COLUMN_KINDS, METHODS, Result, Subject
+from mmcl_jax.explain.outputs import Outputs
+
+
+@METHODS.register("integrated_gradients", takes=COLUMN_KINDS)
+def integrated_gradients(subject: Subject, folder: FilePath) -> Result:
+    """Explain an embedding, or a head, by integrated gradients (Hager et al., CVPR 2023, section 3.2).
+
+    The gradients of every dimension of the embedding are integrated from the baseline to each row. One-hot columns, or
+    the vector of a token, are summed to their column. The importance of a column is the mean of the absolute value over
+    dimensions and rows. (The paper takes absolute values before it sums one-hot columns; with its zero baseline only
+    the chosen category differs from the baseline, so both orders are equal.) With a single output, such as one logit
+    of a head, the attributions of rows keep their sign.
+
+    Raises:
+      UserError: the head has no such output, or the encoder or the head cannot be explained.
+    """
+    return explained_columns(subject, Outputs(subject), folder, title="Integrated gradients")

@@ -1,0 +1,183 @@
+"""The explanation of a run: the choice of inputs and rows, and a folder for every method and input."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from mmcl_jax.data.store import Store
+from mmcl_jax.errors import check, check_name
+from mmcl_jax.evaluation.protocols.kept import KeptHead
+from mmcl_jax.evaluation.results.provenance import provenance
+from mmcl_jax.evaluation.sources.source import Source
+from mmcl_jax.explain.base import (
+    BASELINES,
+    COLUMN_KINDS,
+    INTERPOLATIONS,
+    METHODS,
+    REPLACEMENTS,
+    ExplainOptions,
+    Method,
+    Subject,
+)
+from mmcl_jax.explain.columns import Columns
+from mmcl_jax.explain.result import Explanation, write
+from mmcl_jax.files import atomic
+from mmcl_jax.training.runs.plain import from_plain, to_plain
+from mmcl_jax.training.runs.run import Run
+
+
+def explain_run(
+    run: Run,
+    store: Store,
+    options: ExplainOptions,
+    *,
+    folder: Path,
+    head: KeptHead | None = None,
+    head_name: str = "",
+    groups: Path | None = None,
+    command: str = "",
+) -> list[Explanation]:
+    """Explain a run, or a kept head of it, by every method and input; write a folder for each, and return them.
+
+    A folder is written whole or not at all, and replaces an older one.
+
+    Args:
+      run: with the checkpoint that is explained.
+      store: with the rows.
+      options: of the command.
+      folder: of the explanations.
+      head: a kept head of the run; None for the embedding.
+      head_name: the name of its folder.
+      groups: a file with groups of columns; None for the tags of the store.
+      command: that makes the explanations, for `explanation.json`.
+
+    Raises:
+      UserError: an option is unknown or out of range, the method does not take the input, or no row has the input.
+    """
+    _check_options(options)
+    source = Source("run", run) if head is None else head.source
+    source = dataclasses.replace(source, run=in_float32(source.run), _cache={})
+    if head is not None:
+        head = dataclasses.replace(head, source=source)
+    check(
+        source.kind != "raw",
+        "--head: this head reads raw columns or pixels without an encoder, so its weights explain it; give a head of "
+        "the run or of the random encoder.",
+    )
+    # Everything is checked before the first method computes for minutes.
+    subjects = []
+    for name in options.methods:
+        method = METHODS.named(name)
+        check(head is not None or method.head != "needed", f"--method {name}: it explains a kept head; give --head.")
+        check(head is None or method.head != "refused", f"--method {name}: it explains no head; leave --head out.")
+        inputs = _inputs(source, head, name, method, options.inputs)
+        subjects += [
+            (name, _subject(source, store, input, method, options, head, head_name, groups)) for input in inputs
+        ]
+    made_by = provenance(command)
+    explanations = []
+    for name, subject in subjects:
+        path = folder / "-".join(filter(None, (name, _word(subject.input), _word(head_name))))
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as partial:
+            partial.mkdir()
+            with jax.default_matmul_precision("highest"):
+                result = METHODS[name].explain(subject, partial)
+            write(subject, name, result, partial, made_by)
+        explanations.append(Explanation.read(path))
+    return explanations
+
+
+def in_float32(run: Run) -> Run:
+    """Return the run with the compute dtype float32: sums of bfloat16 gradients would not reach the tolerance."""
+    config = from_plain(to_plain(run.config))
+    config.dtype = "float32"
+    return dataclasses.replace(run, config=config)
+
+
+def _check_options(options: ExplainOptions) -> None:
+    for name, value, choices in (
+        ("baseline", options.baseline, BASELINES),
+        ("replacement", options.replacement, REPLACEMENTS),
+        ("interpolation", options.interpolation, INTERPOLATIONS),
+    ):
+        check_name(value, choices, f"--{name}: there is no {name}")
+    numbers = {"rows": options.rows, "max-steps": options.max_steps, "top": options.top, "reference": options.reference}
+    for name, number in (*numbers.items(), *(() if options.steps is None else (("steps", options.steps),))):
+        check(number > 0, f"--{name}: give a positive whole number, not {number}.")
+    check(options.tolerance > 0, f"--tolerance: give a number above 0, such as 0.01, not {options.tolerance:g}.")
+    check(
+        options.temperature is None or options.temperature > 0,
+        f"--temperature: give a number above 0, not {options.temperature or 0:g}.",
+    )
+    check(len(options.methods) > 0, f"--method: name at least one of {', '.join(sorted(METHODS))}.")
+
+
+def _inputs(source: Source, head: KeptHead | None, name: str, method: Method, asked: tuple[str, ...]) -> Iterator[str]:
+    """Return the inputs that a method explains: those that were asked for, or all of the kinds that it takes."""
+    specs = source.run.inputs.specs
+    # The inputs of a head that reads a fusion are those behind the fusion.
+    read = tuple(source.run.config.encoders) if head is None else source.inputs_of(head.trained.reads)
+    options = [one for one in read if one in specs]
+    for one in asked:
+        check_name(one, options, "--input: there is no input")
+        check(
+            specs[one].kind in method.takes,
+            f"--input {one}: the method {name!r} explains inputs of the kind {' or '.join(method.takes)}, and {one!r} "
+            f"is of the kind {specs[one].kind}.",
+        )
+    chosen = asked or tuple(one for one in options if specs[one].kind in method.takes)
+    check(
+        len(chosen) > 0,
+        f"--method {name}: it explains inputs of the kind {' or '.join(method.takes)}, and there is none among "
+        f"{', '.join(options)}.",
+    )
+    return iter(chosen)
+
+
+def _subject(
+    source: Source,
+    store: Store,
+    input: str,
+    method: Method,
+    options: ExplainOptions,
+    head: KeptHead | None,
+    head_name: str,
+    groups: Path | None,
+) -> Subject:
+    run, spec = source.run, source.run.inputs.specs[input]
+    fold = run.inputs.fold
+    names = method.reads(source, input, head, options)
+    count = len(store.rows_of(options.split, fold))
+    entries = list(dict.fromkeys(run.inputs.specs[name].of for name in names))
+    present = [part.present for part in store.read(options.split, entries, fold=fold).values()]
+    rows = np.flatnonzero(np.all([np.ones(count, bool), *(mask for mask in present if mask is not None)], axis=0))
+    check(
+        len(rows) > 0,
+        f"--split: no row of the split {options.split!r} of {store.directory} has {' and '.join(names)}; choose "
+        "another split.",
+    )
+    if options.rows < len(rows):
+        rows = np.sort(np.random.default_rng(0).choice(rows, options.rows, replace=False))
+    keys = store.keys(options.split, fold)
+    return Subject(
+        source=source,
+        store=store,
+        input=input,
+        spec=spec,
+        head=head,
+        head_name=head_name,
+        rows=rows,
+        keys=[keys[row] for row in rows],
+        columns=Columns.of(run.inputs, spec, input, store, groups) if spec.kind in COLUMN_KINDS else None,
+        options=options,
+    )
+
+
+def _word(text: str) -> str:
+    """Return a text as a part of a folder's name."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text)

@@ -1,0 +1,1 @@
+"""Embeddings of any number of rows, as a Parquet file: `mmcl embed`."""

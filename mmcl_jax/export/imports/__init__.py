@@ -1,0 +1,1 @@
+"""Runs from the checkpoints of other programs."""

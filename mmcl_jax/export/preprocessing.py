@@ -1,0 +1,103 @@
+"""The preprocessing of an export's inputs: a description for the card, and the fitted arrays."""
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+
+from mmcl_jax.data.table.encoding import Encoding
+from mmcl_jax.encoders import view_specs
+from mmcl_jax.evaluation.heads.encoded import plain_spec
+from mmcl_jax.export.release import Release
+from mmcl_jax.files import reading
+
+ARRAYS = "preprocessing.safetensors"
+_DIVIDE_BY = {"uint8": 255, "uint16": 65535, "float16": 1}
+_RESIZE = "linear at half-pixel centres, not antialiased, edge pixels repeated"
+# What the request of a store says about its pictures.
+_PICTURES = ("channels", "image_size", "resize", "antialias", "aspect", "transparent", "intensity", "nan", "bits")
+
+
+def preprocessing_of(release: Release, name: str) -> dict[str, Any]:
+    """Return how stored rows of an input become what its encoder reads, as JSON values.
+
+    Every kind has `kind`, `view` (its name) and the `shape` of one stored row, or of one image where rows have several
+    `images`. An image or volume has its `dtype`, the number to `divide_by` and the `size` that it is resized to; a
+    table has its columns with their fitted statistics.
+    """
+    run = release.run
+    spec, view = run.inputs.specs[name], plain_spec(run.config, name)
+    entry = run.schema.entries.get(spec.of)
+    card: dict[str, Any] = {
+        "kind": spec.kind,
+        "view": dict(view)["name"],
+        "shape": spec.shape,
+        "dtype": spec.dtype,
+        "entry": spec.of,
+    }
+    if spec.kind in ("image", "volume"):
+        size = view_specs(run.config, run.inputs.specs)[name].shape[:-1]
+        images = entry.pictures if entry is not None else 1
+        return {
+            **card,
+            "shape": spec.shape[-len(size) - 1 :],
+            "images": images,
+            "divide_by": _DIVIDE_BY[spec.dtype],
+            "size": size,
+            "resize": _RESIZE,
+            "fit": entry.fit if entry is not None else "",
+            "prepared": _prepared(release),
+        }
+    if spec.kind == "table":
+        encoding = run.inputs.tables[name]
+        policies = {"missing": encoding.missing, "outside": encoding.outside}
+        return {**card, **policies, "missing_words": run.declaration.missing, "columns": table_columns(encoding)}
+    return card
+
+
+def arrays_of(release: Release) -> dict[str, np.ndarray]:
+    """Return the fitted arrays by "INPUT/NAME": imputers and quantiles of tables, moments of vectors, known tokens."""
+    arrays = {}
+    for name in release.sources:
+        for key, array in release.run.inputs.fitted.get(name, {}).items():
+            arrays[f"{name}/{key}"] = np.ascontiguousarray(array)
+        if name in release.run.inputs.tables:
+            arrays |= {f"{name}/{key}": array for key, array in table_arrays(release.run.inputs.tables[name]).items()}
+    return arrays
+
+
+def views_of(release: Release) -> dict[str, str]:
+    """Return the name of the view of every input whose plain form the export reproduces."""
+    return {name: str(dict(plain_spec(release.run.config, name))["name"]) for name in release.sources}
+
+
+def table_columns(encoding: Encoding) -> list[dict[str, Any]]:
+    """Return the columns of a table with their fitted statistics, and whether training rows have each category."""
+    statistics, columns = encoding.statistics, []
+    for index, column in enumerate(encoding.schema.columns):
+        numbers = {key: getattr(statistics, key)[index] for key in ("mean", "std", "fill", "low", "high")}
+        seen = [count > 0 for count in statistics.counts[index]]
+        columns.append({**dataclasses.asdict(column), **numbers, "seen": seen, "width": column.width})
+    return columns
+
+
+def table_arrays(encoding: Encoding) -> dict[str, np.ndarray]:
+    """Return the quantiles of columns, by their index, and the arrays of the imputer."""
+    arrays = {
+        f"quantiles.{index}": np.array(quantiles, np.float64)
+        for index, quantiles in enumerate(encoding.statistics.quantiles)
+        if len(quantiles)
+    }
+    if encoding.imputer is not None:
+        fields = dataclasses.fields(encoding.imputer)
+        arrays |= {f"imputer.{f.name}": np.ascontiguousarray(getattr(encoding.imputer, f.name)) for f in fields}
+    return arrays
+
+
+def _prepared(release: Release) -> dict[str, Any]:
+    """Return how `mmcl prepare` fitted the store's pictures; {} where the run does not know."""
+    path = release.run.directory / "store.json"
+    with reading(path, "put a copy of it back"):
+        request = json.loads(path.read_text()).get("request") or {}
+    return {key: request[key] for key in _PICTURES if key in request}

@@ -1,0 +1,1 @@
+"""The sections of the page of a report, a file each."""

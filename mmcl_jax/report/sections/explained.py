@@ -1,0 +1,136 @@
+"""The section of explanations: the columns and pixels that mattered, from the folders of `mmcl explain`."""
+
+import shlex
+from collections.abc import Sequence
+
+from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.protocols.kept import ABOUT, heads_of
+from mmcl_jax.explain import METHODS
+from mmcl_jax.explain.base import COLUMN_KINDS
+from mmcl_jax.explain.result import Explanation, explanations_of
+from mmcl_jax.page import charts
+from mmcl_jax.page.html import Child, Html, element, name, section, table
+from mmcl_jax.page.inline import picture
+from mmcl_jax.page.wording import clipped, counted, share
+from mmcl_jax.report.subject import Group, Subject, paragraph
+
+_COLUMNS, _PICTURES = 20, 12
+_LARGEST = 2**20  # bytes of a picture
+
+
+def explained(groups: Sequence[Group]) -> Html:
+    """Return the section, with the first run of every experiment."""
+    parts: list[Child] = []
+    for group in groups:
+        run = group.first.run
+        if len(groups) > 1:
+            parts.append(element("h3", name(group.name), f", {group.first.name}", class_="of"))
+        level = "h4" if len(groups) > 1 else "h3"
+        try:
+            found = explanations_of(run)
+            parts += [_explanation(one, level, _is_old(one, group)) for one in found]
+            if not found:
+                parts.append(paragraph("The run is not explained yet.", *_how(group.first)))
+        except UserError as error:
+            parts.append(paragraph(str(error)))
+    return section("explained", "What mattered", *parts)
+
+
+def _how(subject: Subject) -> tuple[str, str]:
+    """Return a sentence and the command that explains a run: its columns, or else the pixels that a head looks at."""
+    run = subject.run
+    command = f"mmcl explain --run {shlex.quote(str(run.directory))}"
+    if any(spec.kind in COLUMN_KINDS for spec in run.inputs.specs.values()):
+        return "This command ranks its columns:", command
+    methods = [name for name, method in METHODS.items() if {"image", "volume"} & set(method.takes)]
+    heads = [path.parent for path in sorted(heads_of(run).glob(f"*/{ABOUT}"))]
+    if not methods:
+        return "It has no columns to rank.", ""
+    if METHODS[methods[0]].head == "needed" and not heads:
+        return "It has no columns to rank; pixels are explained for a head, which mmcl evaluate --keep keeps.", ""
+    head = f" --head {shlex.quote(str(heads[0]))}" if METHODS[methods[0]].head == "needed" else ""
+    return "This command shows the pixels that matter:", f"{command} --method {methods[0]}{head}"
+
+
+def _is_old(explanation: Explanation, group: Group) -> bool:
+    step = explanation.about["step"]
+    return step is not None and step != group.first.run.step()
+
+
+def _explanation(one: Explanation, level: str, old: bool) -> Html:
+    about = one.about
+    title = f"{one.method.replace('_', ' ').capitalize()} of {about['of']} by {about['input']}"
+    head = about["head"]["name"] if about["head"] else ""
+    where = f"On {counted(about['rows'], about['split'] + ' row')}, step {about['step']}"
+    where += f", by the head {clipped(head, 60)}." if head else "."
+    if old:
+        where += " The report shows another step of the run."
+    return element(
+        "div",
+        element(level, clipped(title, 120)),
+        element("p", where, class_="calm"),
+        _columns(one, title),
+        _pictures(one),
+        element("ul", [element("li", note) for note in about["notes"]], class_="calm"),
+        class_="explanation",
+    )
+
+
+def _columns(one: Explanation, title: str) -> Html | None:
+    if not one.columns:
+        return None
+    groups = [group["name"] for group in one.groups]
+    most = max((abs(float(column["importance"] or 0)) for column in one.columns), default=0.0)
+    lines = []
+    for column in one.columns[:_COLUMNS]:
+        series = f"s{groups.index(column['group']) % charts.SERIES}" if column["group"] in groups else "s0"
+        part = float(column["share"] or 0)
+        bar = charts.bar(abs(float(column["importance"] or 0)), most, series)
+        label = element(
+            "span", name(column["name"], 40), f" · {clipped(column['group'], 24)}" if len(groups) > 1 else ""
+        )
+        lines.append(element("li", label, element("span", share(part, 1), class_="number"), bar))
+    every = [
+        [
+            str(column["rank"]),
+            name(column["name"], 60),
+            name(column["group"], 30),
+            share(float(column["share"] or 0), 1),
+        ]
+        for column in one.columns
+    ]
+    hidden = len(one.columns) - _COLUMNS
+    keys = [[name(group["name"], 30), f" {share(float(group['share'] or 0), 1)}"] for group in one.groups]
+    return element(
+        "div",
+        charts.legend(keys) if len(groups) > 1 else None,
+        element("ul", lines, class_="bars"),
+        element(
+            "details",
+            element("summary", f"All {counted(len(every), 'column')}"),
+            table(f"Columns: {clipped(title)}", ["Rank", "Column", "Group", "Share"], every, numeric={0, 3}),
+        )
+        if hidden > 0
+        else None,
+        class_="single",
+    )
+
+
+def _pictures(one: Explanation) -> Html | None:
+    """Embed the pictures that are small enough, and name the folder of the others; the page draws rankings itself."""
+    shown: list[Html] = []
+    left = 0
+    for path, alternative in one.pictures.items():
+        if one.columns and path.stem == "ranking":
+            continue
+        if len(shown) < _PICTURES and path.suffix == ".png" and path.stat().st_size <= _LARGEST:
+            caption = element("figcaption", clipped(alternative, 120))
+            shown.append(element("li", element("figure", picture(path.read_bytes(), alternative), caption)))
+        else:
+            left += 1
+    more = f"{counted(left, 'more picture')} in {one.directory}." if left else ""
+    return element(
+        "div",
+        element("ul", shown, class_="overlays") if shown else None,
+        element("p", more, class_="calm") if more else None,
+    )

@@ -1,0 +1,103 @@
+"""The section of results: the tables of `mmcl evaluate`, every seed, and the published numbers of a paper's method."""
+
+from collections.abc import Sequence
+
+from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.evaluation.results.summary import NAMES, Grid, grids, shown
+from mmcl_jax.page.html import Html, element, folded, name, section, table
+from mmcl_jax.page.wording import clipped, counted
+from mmcl_jax.report.scored import Scored
+from mmcl_jax.report.sections.configs import closest_shipped
+from mmcl_jax.report.subject import Group, how_to_evaluate, paragraph
+from mmcl_jax.reproduce.published import TARGETS
+from mmcl_jax.reproduce.tables import TABLES
+
+_MOST = 400  # scores that are listed one by one
+
+
+def results(groups: Sequence[Group], found: Scored) -> Html:
+    """Return the section."""
+    parts: list[Html] = []
+    if found.scores:
+        files = ", ".join(clipped(path) for path in found.files)
+        parts.append(element("p", f"Scores on the test split, from {files}.", class_="lead"))
+        parts += [_grid(grid) for grid in grids(found.scores)]
+        parts.append(_each(found.scores))
+    else:
+        for group in groups:
+            parts.append(paragraph(f"{clipped(group.name)} has no score yet.", *how_to_evaluate(group)))
+    if found.others:
+        parts.append(
+            paragraph(
+                f"{counted(found.others, 'score')} of other checkpoints or stores "
+                f"{'is' if found.others == 1 else 'are'} not shown.",
+                kind="calm",
+            )
+        )
+    parts += [part for group in groups if (part := _published(group)) is not None]
+    return section("results", "Results", *parts)
+
+
+def _grid(grid: Grid) -> Html:
+    numbers = set(range(grid.labels, len(grid.head)))
+    note = element("p", grid.note, class_="calm narrow") if grid.note else None
+    rows = [[name(cell) if index < grid.labels else cell for index, cell in enumerate(row)] for row in grid.rows]
+    content = table(grid.title, [clipped(text) for text in grid.head], rows, numeric=numbers)
+    return element("div", element("h3", clipped(grid.title, 200)), content, note)
+
+
+def _each(scores: Sequence[Score]) -> Html:
+    """List every score, so that means can be checked."""
+    rows = []
+    for score in [score for score in scores if score.protocol != "retrieval"][:_MOST]:
+        first, second = shown(score)
+        chosen = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in score.chosen.items())
+        fold = "" if score.fold is None else f", fold {score.fold}"
+        rows.append(
+            [
+                name(score.method),
+                f"{score.seed}{fold}",
+                score.protocol,
+                score.input,
+                score.budget,
+                str(score.draw),
+                *(f"{NAMES.get(m, m)} {score.metrics[m]:.3f}" for m in (first, second)),
+                chosen,
+            ]
+        )
+    head = ["Features", "Seed", "Protocol", "Input", "Labels", "Draw", "First metric", "Second metric", "Chosen"]
+    return folded(counted(len(rows), "score") + ", one by one", table("Every score", head, rows))
+
+
+def _published(group: Group) -> Html | None:
+    """Return the published numbers of a paper's method; None for another experiment, or with other inputs or terms."""
+    found = closest_shipped(group.first.run.config)
+    if found is None or any(key.startswith(("objective", "inputs", "views")) for key in found.changed):
+        return None
+    rows = []
+    for paper in TABLES.values():
+        for row in paper.rows:
+            if row.config != found.name.partition(":")[0] or row.overrides:
+                continue
+            for target, numbers in row.published.items():
+                cells = [str(numbers[key]) if key in numbers else "–" for key in ("frozen", "trainable")]
+                rows.append([TARGETS[target], *cells, paper.source])
+    if not rows:
+        return None
+    unique = list({tuple(row[:3]): row for row in rows}.values())
+    note = (
+        "In percent, mean ± standard deviation over five fine-tuning seeds: top-1 accuracy for DVM-CAR, AUROC for UK "
+        "Biobank. They are of the paper's own data and encoders, so they are a yardstick only for a store of the same "
+        "data."
+    )
+    return element(
+        "div",
+        table(
+            f"Published numbers of {clipped(group.name)}",
+            ["Data", "Linear probe", "Fine-tuning", "Source"],
+            unique,
+            numeric={1, 2},
+            captioned=True,
+        ),
+        element("p", note, class_="calm narrow"),
+    )

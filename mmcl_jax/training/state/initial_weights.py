@@ -1,0 +1,118 @@
+"""The initial weights that `config.encoders.NAME.weights` names: read and checked before a run begins."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flax import nnx
+from ml_collections import ConfigDict
+
+from mmcl_jax.encoders import Model
+from mmcl_jax.encoders.resnet import ResNet
+from mmcl_jax.encoders.weights.tower import NameMap, digest, read_tower
+from mmcl_jax.errors import check
+from mmcl_jax.files import reading
+from mmcl_jax.training.state.train_state import Arrays, split_model
+
+WEIGHTS = "weights.json"  # of a run: what was read, by encoder
+CHECKPOINT = "checkpoint"  # in place of an encoder, of a run whose weights were imported all at once
+
+
+@dataclasses.dataclass(frozen=True)
+class InitialWeights:
+    """Weights of encoders that were read from files, to begin a training with.
+
+    Attributes:
+      params: the parameters, as nested dicts with the paths of the model.
+      statistics: the running statistics, likewise.
+      records: what was read of each file, by encoder; a run keeps them in `weights.json`.
+      lines: a line for each file.
+    """
+
+    params: Arrays = dataclasses.field(default_factory=dict)
+    statistics: Arrays = dataclasses.field(default_factory=dict)
+    records: dict[str, Any] = dataclasses.field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+
+    @property
+    def arrays(self) -> tuple[Arrays, Arrays]:
+        """The parameters and statistics, for `Experiment.init`."""
+        return self.params, self.statistics
+
+
+def initial_weights(config: ConfigDict, graphdef: nnx.GraphDef, arrays: tuple[Arrays, Arrays]) -> InitialWeights:
+    """Read the weights that the config names, and check them against the model.
+
+    Args:
+      config: the experiment.
+      graphdef: structure of the model.
+      arrays: its parameters and its model state, or their shapes.
+
+    Raises:
+      UserError: a file cannot be read, or does not fit the encoder; naming the key.
+    """
+    result = InitialWeights()
+    for name, part in sorted(config.encoders.items()):
+        key = f"config.encoders.{name}.weights"
+        for option in ("map", "pixels"):
+            check(
+                not part.get(f"weights_{option}") or bool(part.get("weights")),
+                f"{key}_{option}: there are no weights to read; set {key}, or leave this key out.",
+            )
+        if not part.get("weights"):
+            continue
+        model: Model = nnx.merge(graphdef, *arrays)
+        encoder = model.encoders[name]
+        loaded = read_tower(
+            Path(part.weights),
+            *split_model(encoder),
+            key=key,
+            is_resnet=isinstance(encoder, ResNet),
+            names=NameMap.read(Path(part.weights_map)) if part.get("weights_map") else None,
+            pixels=part.get("weights_pixels") or "unit",
+        )
+        result = InitialWeights(
+            {"encoders": {**result.params.get("encoders", {}), name: loaded.params}},
+            {"encoders": {**result.statistics.get("encoders", {}), name: loaded.statistics}},
+            {**result.records, name: loaded.record},
+            (*result.lines, loaded.describe(key)),
+        )
+    return result
+
+
+def check_recorded(config: ConfigDict, directory: Path, *, needed: bool) -> None:
+    """Check that the files of weights are those that the run was begun with, where they are there.
+
+    Args:
+      config: the experiment.
+      directory: the folder of the run.
+      needed: whether the run has no checkpoint yet, so that the files are read again.
+
+    Raises:
+      UserError: a file has other content, or is needed and missing.
+    """
+    records = dict(recorded(directory))
+    imported = records.pop(CHECKPOINT, None)
+    check(not (imported and needed), f"{directory} has no checkpoint yet; complete it by the same mmcl import.")
+    for name, record in records.items():
+        key, path = f"config.encoders.{name}.weights", Path(config.encoders[name].weights)
+        check(
+            path.exists() or not needed,
+            f"{key}: {path} does not exist, and {directory} has no checkpoint yet; put the file back (SHA-256 "
+            f"{record['sha256']}).",
+        )
+        check(
+            not path.exists() or digest(path) == record["sha256"],
+            f"{key}: {path} is not the file that {directory} was begun with (SHA-256 {record['sha256']}); put that "
+            "file back, or choose another --workdir.",
+        )
+
+
+def recorded(directory: Path) -> Mapping[str, Any]:
+    """Return what a run recorded of the files of its initial weights, by encoder; {} without any."""
+    if not (directory / WEIGHTS).is_file():
+        return {}
+    with reading(directory / WEIGHTS, "put a copy of it back, or train anew in another --workdir"):
+        return dict(json.loads((directory / WEIGHTS).read_text()))
