@@ -74,6 +74,7 @@ EXAMPLES = {
         "mmcl explain --run runs/ads",
         "mmcl explain --run runs/ads --method ablation,loss --groups groups.json",
         "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --output predicted",
+        "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --method guided_grad_cam",
     ),
     "report": (
         "mmcl report --run runs/ads",
@@ -147,7 +148,7 @@ def _main(words: list[str], output: Output) -> int:
         fewer = ", also with fewer --workers" if "workers" in options else ""
         return output.fail(f"{sentence}{fewer}.", 1)
     except KeyboardInterrupt:
-        again = "starts again" if options.command == "generate" else "continues"
+        again = "starts again" if options.command in ("generate", "explain") else "continues"
         return output.fail(f"interrupted; the same command {again}.", 130)
     except BrokenPipeError:  # the program that read the output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -226,7 +227,7 @@ class _PrintCompletion(argparse.Action):
 
         assert isinstance(parser, _Parser)
         for name, command in parser.commands.items():
-            importlib.import_module(f"mmcl_jax.cli.commands.{name}").add_arguments(command)
+            importlib.import_module(f"mmcl_jax.cli.commands.{function_of(name)}").add_arguments(command)
         print(script(parser, parser.commands, str(values)))
         parser.exit()
 
