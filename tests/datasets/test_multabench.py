@@ -161,6 +161,8 @@ def test_published_scores_of_the_split_stand_in_the_same_table(store: Store, mon
     assert published(store) == [
         Published("LightGBM (dino-small)", "log_loss", 0.5), Published("CatBoost (dino-small)", "log_loss", 0.3)
     ]  # fmt: skip
+    another = types.SimpleNamespace(made_by={"recipe": {"name": "multabench", "options": ["table=mine"]}})
+    assert published(another) == []
     ours = [score("columns", 0.6), score("mmcl + columns", 0.4), score("mmcl + columns", 0.1, "1 %")]
     (grid,) = leaderboard(ours, store)
     assert [row[0] for row in grid.rows] == [

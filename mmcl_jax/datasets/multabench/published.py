@@ -27,7 +27,7 @@ def split_of(store: Store) -> tuple[str, int, str] | None:
 
 
 def published(store: Store) -> list[Published] | None:
-    """Return the leaderboard's scores on the split that the store was made from.
+    """Return the leaderboard's scores on the split that the store was made from; [] if it has none.
 
     None for a store of another data set, and where the package is not installed.
     """
@@ -39,7 +39,7 @@ def published(store: Store) -> list[Published] | None:
     except ImportError:
         return None
     table, split, size = made
-    name = package.MulTaBenchDatasetID(table).name
+    name = {one.value: one.name for one in package.MulTaBenchDatasetID}.get(table)
     runs = package.load_published_results(size=size)
     runs = runs[(runs["dataset"] == name) & (runs["fold"] == split) & (runs["status"] == "ok")]
     return [

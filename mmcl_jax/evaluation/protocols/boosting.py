@@ -162,7 +162,10 @@ def _boosted(
         def predict(rows: np.ndarray, fitted: Any = fitted) -> Iterator[tuple[dict[str, float], np.ndarray]]:
             staged = fitted.staged_predict if isinstance(task, Number) else fitted.staged_predict_proba
             for trees, predicted in enumerate(staged(rows), start=1):
-                yield {"trees": float(trees)}, _outputs(predicted, getattr(fitted, "classes_", None), task)
+                yield (
+                    {"trees": float(trees)},
+                    _outputs(predicted, None if isinstance(task, Number) else fitted.classes_, task),
+                )
 
         yield {"learning_rate": rate}, predict
 
@@ -178,7 +181,7 @@ def _prior_fitted(
 
     def predict(rows: np.ndarray) -> Iterator[tuple[dict[str, float], np.ndarray]]:
         predicted = fitted.predict(rows) if isinstance(task, Number) else fitted.predict_proba(rows)
-        yield {}, _outputs(predicted, getattr(fitted, "classes_", None), task)
+        yield {}, _outputs(predicted, None if isinstance(task, Number) else fitted.classes_, task)
 
     yield {}, predict
 

@@ -43,7 +43,7 @@ def leaderboard(scores: Sequence[Score], store: Store) -> list[Grid]:
     table, split, size = made
     notes = {
         None: "Install multabench to see the published scores here, too.",
-        0: f"multabench has no published scores in the size {size}.",
+        0: f"multabench has no published scores of this data set in the size {size}.",
     }
     return [
         Grid(
