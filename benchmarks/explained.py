@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 import mmcl_jax as mj
-from benchmarks.record import RESULTS, save, show
+from benchmarks.record import RESULTS, machine, show
 
 CARS = {"models": 60, "ads": 6000, "image_size": 32}
 VISIBLE = ("wheelbase", "height", "width", "length", "body", "doors", "red", "green", "blue")
@@ -88,7 +88,10 @@ def main(folder: Path, seeds: int) -> None:
     )
     rows = [row for seed in range(seeds) for row in explained(folder, seed)]
     show("Integrated gradients of the table encoder", rows)
-    print(save("explained-cars", rows, RESULTS))
+    command = f"python -m benchmarks.explained {folder.name} {seeds}"
+    path = RESULTS / "explained-cars.json"
+    path.write_text(json.dumps({"machine": {**machine(), "command": command}, "rows": rows}, indent=1) + "\n")
+    print(path)
 
 
 if __name__ == "__main__":

@@ -214,8 +214,8 @@ def _child(parent: Any, part: str, path: list[str]) -> Any:
     if not isinstance(parent, ConfigDict):
         raise UserError(f"{prefix}.{part}: {prefix} has no keys below it.")
     if part not in parent:
-        keys = ", ".join(sorted(parent))
-        raise UserError(f"{prefix}.{part}: there is no such key{nearest(part, parent)}; the keys are {keys}.")
+        keys = sorted([*parent, *(PARTS[path[0]].extra if len(path) == 2 and path[0] in PARTS else ())])
+        raise UserError(f"{prefix}.{part}: there is no such key{nearest(part, keys)}; the keys are {', '.join(keys)}.")
     return parent[part]
 
 

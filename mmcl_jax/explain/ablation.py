@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Array, Bool, Float
 
+from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
@@ -80,7 +81,7 @@ def ablation(subject: Subject, folder: FilePath) -> Result:
         }
         for group in groups
     ]
-    details: dict[str, Any] = {"groups": {}}
+    details: dict[str, Any] = {"additive": False, "groups": {}}
     for name, (change, by_output, metrics) in zip(columns.colours, replaced[count:], strict=True):
         order = np.argsort(-by_output)[:_MOST_OUTPUTS]
         details["groups"][name] = {
@@ -164,7 +165,9 @@ class Scored:
     @classmethod
     def of(cls, subject: Subject, head: KeptHead) -> "Scored | None":
         """Return the labels of the explained rows; None if no row has one, or one output alone is explained."""
-        if subject.options.output is not None or subject.options.split not in ("train", "val", "test"):
+        targets = (entry for entry in subject.store.schema.entries.values() if entry.role == "target")
+        named = {column.name for entry in targets for column in entry.columns}
+        if subject.options.output is not None or subject.options.split not in SPLITS or not set(head.labels) <= named:
             return None
         data = LabelledStore.of(subject.store, head.score.label, head.score.task, fold=subject.source.run.inputs.fold)
         labelled = data.rows[subject.options.split]

@@ -20,7 +20,7 @@ from mmcl_jax.page.wording import share
 from mmcl_jax.progress import Bar
 
 _PILOT = 64  # rows by which the number of steps is chosen
-_TINY = float(np.finfo(np.float32).tiny)
+_ROUNDING, _TINY = 1e-6, float(np.finfo(np.float32).tiny)  # of float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,14 +39,19 @@ class Attributed:
 
     @property
     def relative(self) -> float:
-        """The completeness error: the sum of absolute errors over that of absolute changes; 0 if nothing changes."""
-        error, change = float(np.abs(self.error).sum()), float(np.abs(self.change).sum())
-        return error / max(change, _TINY)
+        """The completeness error: the mean absolute error over the mean absolute change."""
+        return float(np.abs(self.error).mean(dtype=np.float64) / self._change)
 
     @property
     def worst(self) -> float:
-        """The largest error of a row, relative to its change."""
-        return float((np.abs(self.error) / np.maximum(np.abs(self.change), _TINY)).max())
+        """The largest absolute error of a row over the mean absolute change."""
+        return float(np.abs(self.error).max() / self._change)
+
+    @property
+    def _change(self) -> float:
+        # Where attributions cancel, the change may be nothing but rounding.
+        rounding = _ROUNDING * float(np.abs(self.attributions).sum(axis=1, dtype=np.float64).mean())
+        return max(float(np.abs(self.change).mean(dtype=np.float64)), rounding, _TINY)
 
 
 def attributed(
@@ -112,13 +117,17 @@ def chosen_steps(subject: Subject, explained: Explained) -> tuple[int, bool | No
     few = np.unique(np.linspace(0, len(subject.rows) - 1, _PILOT).astype(int))
     pilot = dataclasses.replace(subject, rows=subject.rows[few])
     blocks = list(paths(pilot, explained, options.baseline))
-    columns, width = explained.embedded.columns, explained.embedded.width
-    steps = min(FIRST_STEPS, options.max_steps)
-    while True:
-        reached = attributed(blocks, columns, width, steps).relative <= options.tolerance
-        if reached or steps >= options.max_steps:
-            return steps, reached
-        steps = min(2 * steps, options.max_steps)
+    tries = [min(FIRST_STEPS, options.max_steps)]
+    while tries[-1] < options.max_steps:
+        tries.append(min(2 * tries[-1], options.max_steps))
+    with Bar("Choosing the number of steps", len(tries)) as bar:
+        for steps in tries:
+            tried = attributed(blocks, explained.embedded.columns, explained.embedded.width, steps)
+            reached = tried.relative <= options.tolerance
+            bar.update(tries.index(steps) + 1, text=f"{steps} steps leave {share(tried.relative, 1)}")
+            if reached:
+                break
+    return steps, reached
 
 
 def explained_columns(subject: Subject, explained: Explained, folder: FilePath, *, title: str) -> Result:
@@ -148,7 +157,7 @@ def explained_columns(subject: Subject, explained: Explained, folder: FilePath, 
     completeness = {"error": rows.relative, "worst_row": rows.worst, "tolerance": options.tolerance, "reached": reached}
     return Result(
         of=explained.of,
-        settings={"baseline": options.baseline, "steps": steps, "output": options.output},
+        settings={"baseline": options.baseline, "steps": steps, **explained.settings},
         columns=ranked,
         groups=groups,
         pictures=draw_ranking(

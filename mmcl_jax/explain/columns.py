@@ -16,9 +16,9 @@ from mmcl_jax.text import nearest
 
 OTHER = "other"
 # Wong's palette, which colour-blind readers can tell apart. The paper's figures 3 and 4 draw morphometric columns in
-# orange and all others in blue, so the first group is orange, and columns without a group are blue.
-_COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
-_OTHER_COLOUR, _LATER_COLOUR = "#0072B2", "#999999"
+# orange and all others in blue, so a first group is orange, and a second, or columns without a group, are blue.
+_COLOURS = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+_GREY = "#999999"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,31 +32,26 @@ class Columns:
     groups: tuple[str, ...]
 
     @classmethod
-    def of(cls, inputs: Inputs, spec: InputSpec, name: str, store: Store, file: Path | None = None) -> "Columns":
-        """Return the columns of an input of a run, grouped by a file, or by the first tag of each column.
-
-        Raises:
-          UserError: the file cannot be read, names an unknown column, or names a column twice.
-        """
+    def of(
+        cls, inputs: Inputs, spec: InputSpec, name: str, store: Store, groups: Mapping[str, str] | None = None
+    ) -> "Columns":
+        """Return the columns of an input of a run, grouped by `groups`, or by the first tag of each column."""
         if spec.kind == "table":
             columns = inputs.tables[name].schema.columns
             names = tuple(column.name for column in columns)
-            groups = tuple(column.tags[0] if column.tags else OTHER for column in columns)
+            tags = tuple(column.tags[0] if column.tags else OTHER for column in columns)
         else:
             count = spec.widths[0] if spec.kind == "text" else spec.shape[-1]
             names = store.names(spec.of) or tuple(f"{name} {index}" for index in range(count))
-            groups = (OTHER,) * count
-        if file is not None:
-            given = read_groups(file, names, name)
-            groups = tuple(given.get(column, OTHER) for column in names)
-        return cls(names, groups)
+            tags = (OTHER,) * count
+        return cls(names, tags if groups is None else tuple(groups.get(column, OTHER) for column in names))
 
     @property
     def colours(self) -> dict[str, str]:
-        """The colour of each group, in the order of the first columns; groups after the seventh are grey."""
+        """The colour of each group, in the order of the first columns; later groups than the seventh are grey."""
         named = [group for group in dict.fromkeys(self.groups) if group != OTHER]
-        colours = {group: _COLOURS[index] if index < 7 else _LATER_COLOUR for index, group in enumerate(named)}
-        return colours | ({OTHER: _OTHER_COLOUR} if OTHER in self.groups else {})
+        colours = {group: _COLOURS[index] if index < len(_COLOURS) else _GREY for index, group in enumerate(named)}
+        return colours | ({OTHER: _COLOURS[1] if len(named) < 2 else _GREY} if OTHER in self.groups else {})
 
     def members(self, group: str) -> np.ndarray:
         """Return the indices of the columns of a group."""
@@ -100,11 +95,11 @@ class Columns:
         return sums
 
 
-def read_groups(file: Path, names: Sequence[str], input: str) -> dict[str, str]:
+def read_groups(file: Path) -> dict[str, str]:
     """Return the group of each column that a file names: JSON, `{"GROUP": ["COLUMN", ...], ...}`.
 
     Raises:
-      UserError: the file is missing or is no such JSON, a column does not exist, or a column is named twice.
+      UserError: the file is missing or is no such JSON, or a column is named twice.
     """
     with reading(file, 'write it as JSON, {"GROUP": ["COLUMN", ...]}'):
         raw = json.loads(file.read_text())
@@ -113,15 +108,21 @@ def read_groups(file: Path, names: Sequence[str], input: str) -> dict[str, str]:
     groups: dict[str, str] = {}
     for group, columns in raw.items():
         for column in columns:
-            if column not in names:
-                listed = f"{', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
-                raise UserError(
-                    f"--groups {file}: the group {group!r} names the column {column!r}{nearest(column, names)}, which "
-                    f"{input!r} does not have; its columns are {listed}."
-                )
+            check(isinstance(column, str), f"--groups {file}: the group {group!r} has {column!r}, which is no name.")
             check(
                 column not in groups,
                 f"--groups {file}: the column {column!r} is in {groups.get(column)!r} and in {group!r}; name it once.",
             )
             groups[column] = group
     return groups
+
+
+def check_groups(file: Path, groups: Mapping[str, str], names: Sequence[str]) -> None:
+    """Raise `UserError` unless every column of the groups is among the names of the explained columns."""
+    for column, group in groups.items():
+        if column not in names:
+            listed = f"{', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
+            raise UserError(
+                f"--groups {file}: the group {group!r} names the column {column!r}{nearest(column, names)}, which no "
+                f"explained input has; their columns are {listed}."
+            )

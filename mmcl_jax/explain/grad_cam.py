@@ -200,10 +200,14 @@ def _explained(subject: Subject, folder: Path, *, guided: bool) -> Result:
     np.savez(folder / MAPS, keys=np.array(subject.keys, dtype=str), maps=every, output=chosen)
     zero = int((every.reshape(len(every), -1).max(axis=1) <= 0).sum())
     notes = [f"{counted(zero, 'map')} of {len(every)} are zero: no position speaks for the output."] if zero else []
-    titles = [f"{name} for {of}, row {key}" for key in subject.keys[: len(shown)]]
+    task = subject.head.trained.task
+    classes = subject.head.labels[task.label] if isinstance(task, Class) else ()
+    ofs = [f"{task.label} {classes[code]}" if classes else of for code in chosen[: len(shown)]]
+    titles = [f"{name} for {one}, row {key}" for one, key in zip(ofs, subject.keys, strict=False)]
+    output = options.output or ("predicted" if classes else None)
     return Result(
         of=of,
-        settings={"output": options.output, "layer": options.layer, "interpolation": options.interpolation},
+        settings={"output": output, "layer": options.layer, "interpolation": options.interpolation},
         pictures=write_overlays(folder, shown, titles),
         details={"grid": list(every.shape[1:]), "zero": zero, "files": [MAPS, *([GUIDED] if guided else [])]},
         notes=notes,

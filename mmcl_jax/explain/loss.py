@@ -96,6 +96,12 @@ class LossOfRows:
         batch, indices = self._batch(options.reference_split)
         if options.reference < len(indices):
             indices = np.sort(np.random.default_rng(0).choice(indices, options.reference, replace=False))
+        self.settings: Mapping[str, Any] = {
+            "term": options.term,
+            "temperature": options.temperature,
+            "reference": len(indices),
+            "reference_split": options.reference_split,
+        }
         self.extra = 32 * (len(indices) + 1) ** 2  # matrices of all pairs, and their gradients
         parts = []
         for start in range(0, len(indices), _CHUNK):

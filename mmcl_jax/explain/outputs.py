@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import jax
@@ -45,6 +45,7 @@ class Explained(Protocol):
       arrays: the function's first argument.
       outputs: number K of its outputs.
       extra: bytes that the function takes for one row.
+      settings: the options that chose it, for `explanation.json`.
     """
 
     of: str
@@ -52,6 +53,7 @@ class Explained(Protocol):
     arrays: Any
     outputs: int
     extra: int
+    settings: Mapping[str, Any]
 
     @property
     def function(self) -> RowFunction: ...
@@ -160,6 +162,7 @@ class Outputs:
             head is None or head.trained.head.reads == "pooled",
             "--head: this head predicts a mask from feature maps; explain a head on pooled features.",
         )
+        self.settings: Mapping[str, Any] = {"output": subject.options.output}
         model = model_of(subject)
         self._subject = subject
         self.embedded = EmbeddedInput(subject, model)

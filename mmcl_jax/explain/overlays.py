@@ -19,7 +19,7 @@ def write_overlays(folder: Path, rows: Sequence[Mapping[str, np.ndarray]], title
 
     Args:
       folder: of the files.
-      rows: each with a "view" `[*space, C]` in [0, 1], its "maps" `[*space]`, and maybe "guided" `[*space, C]`; of a
+      rows: each with a "view" `[*space, C]`, its "maps" `[*space]`, and maybe "guided" `[*space, C]`; of a
         volume the slice where the map is largest is shown.
       titles: what each picture shows, in words.
     """
@@ -41,7 +41,9 @@ def overlay(view: np.ndarray, maps: np.ndarray, guided: np.ndarray | None = None
         view, maps, guided = view[depth], maps[at], None if guided is None else guided[depth]
     scale = max(1, -(-_SIDE // min(view.shape[:2])))
     size = (view.shape[1] * scale, view.shape[0] * scale)  # of PIL: width, height
-    image = np.clip(view if view.shape[2] == 3 else view[:, :, :1].repeat(3, axis=2), 0, 1)
+    image = view if view.shape[2] == 3 else view[:, :, :1].repeat(3, axis=2)
+    if image.min() < 0 or image.max() > 1:  # numbers without a range of their own, such as those of a scan
+        image = (image - image.min()) / np.ptp(image)
     plain = np.asarray(Image.fromarray(_bytes(image)).resize(size, Image.Resampling.NEAREST)) / 255
     share = (maps / maps.max() if maps.max() > 0 else np.zeros_like(maps)).astype(np.float32)
     heat = np.clip(np.asarray(Image.fromarray(share).resize(size, Image.Resampling.BILINEAR)), 0, 1)

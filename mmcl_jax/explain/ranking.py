@@ -1,5 +1,6 @@
 """The ranked plot of columns, coloured by group, as in figures 3 and 4 of Hager et al. (CVPR 2023)."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def draw_ranking(
     shown = sorted(columns, key=lambda column: column["rank"])[:top]
     colours = {group["name"]: group["colour"] for group in groups}
     size = (7.0, 1.4 + 0.27 * len(shown))
-    with rc_context(_STYLE):
+    with rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in letters that the font lacks shows boxes
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
         positions = range(len(shown), 0, -1)

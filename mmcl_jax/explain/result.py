@@ -90,21 +90,27 @@ class Explanation:
         """Print the ranked columns, the groups and the notes."""
         about = self.about
         title = (
-            f"{self.method} of {about['of']} by {about['input']} ({counted(about['rows'], 'row')} of {about['split']})"
+            f"{self.method}: {about['of']} by {about['input']} ({counted(about['rows'], 'row')} of {about['split']})"
         )
         if self.columns:
+            additive = about["details"].get("additive", True)  # of an ablation, shares mean nothing
             table = Table(title=Text(title), title_justify="left")
-            for name in ("", "column", "group", "importance", "share"):
+            for name in ("", "column", "group", "importance", *(["share"] if additive else [])):
                 table.add_column(name, justify="right" if name in ("", "importance", "share") else "left")
             for column in self.columns[:top]:
-                number, part = f"{column['importance']:.3g}", share(column["share"], 1)
                 names = Text(clipped(column["name"], 40)), Text(clipped(column["group"], 24))
-                table.add_row(str(column["rank"]), *names, number, part)
+                part = [share(column["share"], 1)] if additive else []
+                table.add_row(str(column["rank"]), *names, f"{column['importance']:.3g}", *part)
             console.print(table)
             if len(self.columns) > top:
                 console.print(f"and {counted(len(self.columns) - top, 'further column')}", highlight=False)
             if len(self.groups) > 1:
-                sums = (f"{clipped(group['name'], 24)} {share(group['share'], 1)}" for group in self.groups)
+                numbers = [
+                    share(group["share"], 1) if additive else f"{group['importance']:.3g}" for group in self.groups
+                ]
+                sums = (
+                    f"{clipped(group['name'], 24)} {text}" for group, text in zip(self.groups, numbers, strict=True)
+                )
                 console.print(f"groups: {', '.join(sums)}", highlight=False, markup=False)
         else:
             console.print(title, highlight=False, markup=False)

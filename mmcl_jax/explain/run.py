@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -23,7 +23,7 @@ from mmcl_jax.explain.base import (
     Method,
     Subject,
 )
-from mmcl_jax.explain.columns import Columns
+from mmcl_jax.explain.columns import Columns, check_groups, read_groups
 from mmcl_jax.explain.result import Explanation, write
 from mmcl_jax.files import atomic
 from mmcl_jax.training.runs.plain import from_plain, to_plain
@@ -69,15 +69,18 @@ def explain_run(
         "the run or of the random encoder.",
     )
     # Everything is checked before the first method computes for minutes.
-    subjects = []
-    for name in options.methods:
+    by_column, subjects = None if groups is None else read_groups(groups), []
+    for name in dict.fromkeys(options.methods):
         method = METHODS.named(name)
         check(head is not None or method.head != "needed", f"--method {name}: it explains a kept head; give --head.")
         check(head is None or method.head != "refused", f"--method {name}: it explains no head; leave --head out.")
         inputs = _inputs(source, head, name, method, options.inputs)
         subjects += [
-            (name, _subject(source, store, input, method, options, head, head_name, groups)) for input in inputs
+            (name, _subject(source, store, input, method, options, head, head_name, by_column)) for input in inputs
         ]
+    if groups is not None and by_column is not None:
+        explained = [subject.columns.names for _, subject in subjects if subject.columns is not None]
+        check_groups(groups, by_column, list(dict.fromkeys(name for names in explained for name in names)))
     made_by = provenance(command)
     explanations = []
     for name, subject in subjects:
@@ -117,7 +120,9 @@ def _check_options(options: ExplainOptions) -> None:
     check(len(options.methods) > 0, f"--method: name at least one of {', '.join(sorted(METHODS))}.")
 
 
-def _inputs(source: Source, head: KeptHead | None, name: str, method: Method, asked: tuple[str, ...]) -> Iterator[str]:
+def _inputs(
+    source: Source, head: KeptHead | None, name: str, method: Method, asked: tuple[str, ...]
+) -> tuple[str, ...]:
     """Return the inputs that a method explains: those that were asked for, or all of the kinds that it takes."""
     specs = source.run.inputs.specs
     # The inputs of a head that reads a fusion are those behind the fusion.
@@ -136,7 +141,7 @@ def _inputs(source: Source, head: KeptHead | None, name: str, method: Method, as
         f"--method {name}: it explains inputs of the kind {' or '.join(method.takes)}, and there is none among "
         f"{', '.join(options)}.",
     )
-    return iter(chosen)
+    return tuple(dict.fromkeys(chosen))
 
 
 def _subject(
@@ -147,13 +152,22 @@ def _subject(
     options: ExplainOptions,
     head: KeptHead | None,
     head_name: str,
-    groups: Path | None,
+    groups: Mapping[str, str] | None,
 ) -> Subject:
     run, spec = source.run, source.run.inputs.specs[input]
     fold = run.inputs.fold
     names = method.reads(source, input, head, options)
     count = len(store.rows_of(options.split, fold))
     entries = list(dict.fromkeys(run.inputs.specs[name].of for name in names))
+    for name, of in ((name, run.inputs.specs[name].of) for name in names):
+        stored, read = store.schema.entries.get(of), run.inputs.specs[name]
+        check(
+            read.kind not in ("vector", "text")
+            or stored is None
+            or (stored.kind, stored.shape) == (read.kind, read.shape),
+            f"--store: {of!r} of {store.directory} is no {read.kind} of {read.shape[0]}, as {run.directory} reads; "
+            f"prepare the store with --like {run.directory}.",
+        )
     present = [part.present for part in store.read(options.split, entries, fold=fold).values()]
     rows = np.flatnonzero(np.all([np.ones(count, bool), *(mask for mask in present if mask is not None)], axis=0))
     check(

@@ -17,6 +17,7 @@ from mmcl_jax.explain import METHODS, Explanation, explanations_of
 from mmcl_jax.explain.base import ExplainOptions
 from mmcl_jax.explain.columns import Columns, read_groups
 from mmcl_jax.explain.integrated_gradients import integrated_gradients
+from mmcl_jax.explain.ranking import draw_ranking
 from mmcl_jax.explain.run import explain_run, in_float32
 from mmcl_jax.training.runs.plain import from_plain, to_plain
 from mmcl_jax.training.runs.run import Run
@@ -43,7 +44,7 @@ def test_the_folder_and_the_answer(plant: Plant, tmp_path: Path, capsys: pytest.
     assert sorted(column["rank"] for column in told["columns"]) == [1, 2, 3, 4]
     assert [column["name"] for column in told["columns"]] == ["size", "price", "kind", "noise"]
     assert sum(column["share"] for column in told["columns"]) == pytest.approx(1)
-    assert "integrated_gradients of the 8 dimensions" in err
+    assert "integrated_gradients: the 8 dimensions" in err
     assert f"--rows 7 --top 2 --out {tmp_path / 'out'}" in told["made_by"]["command"]
     frame = pl.read_parquet(folder / "attributions.parquet")
     assert frame.schema["attributions"] == pl.Array(pl.Float32, 4)
@@ -165,9 +166,8 @@ GROUPS: dict[str, tuple[str, str]] = {
     "no JSON": ("{", "groups.json is damaged"),
     "no object": ("[]", "no object of lists"),
     "no list": ('{"a": "size"}', "no object of lists"),
-    "unknown": ('{"a": ["sise"]}', "names the column 'sise'.*size"),
     "twice": ('{"a": ["size"], "b": ["size"]}', "is in 'a' and in 'b'; name it once"),
-    "no name": ('{"a": [["size"]]}', "names the column"),
+    "no name": ('{"a": [["size"]]}', "which is no name"),
 }
 
 
@@ -178,7 +178,15 @@ def test_files_of_groups(case: str, tmp_path: Path) -> None:
     path = tmp_path / "groups.json"
     path.write_text(text)
     with pytest.raises(UserError, match=sentence):
-        read_groups(path, ("size", "price"), "table")
+        read_groups(path)
+
+
+def test_a_group_of_a_column_that_no_explained_input_has(plant: Plant, folder: Path, tmp_path: Path) -> None:
+    run = plant(linear)
+    (tmp_path / "groups.json").write_text('{"a": ["size"], "b": ["prize"]}')
+    with pytest.raises(UserError, match=r"'b' names the column 'prize'.*'price'.*size, price, kind, noise"):
+        explain_run(run, run.store(), ExplainOptions(), folder=folder, groups=tmp_path / "groups.json")
+    assert not folder.exists()
 
 
 @pytest.mark.core
@@ -201,3 +209,16 @@ def test_explanations_are_computed_in_float32(begun: Run) -> None:
     half = dataclasses.replace(begun, config=config)
     assert in_float32(half).config.dtype == "float32"
     assert half.config.dtype == "bfloat16"
+
+
+@pytest.mark.core
+def test_names_of_any_letters_are_drawn_as_they_are(tmp_path: Path) -> None:
+    names = ("$x^2$", "<b>&amp;", "车长", "a\x1b[2J", "x" * 100)
+    columns = Columns(names, ("other", "größe", "other", "$g$", "other"))
+    ranked = columns.ranked(np.arange(5.0, 0, -1))
+    for picture in draw_ranking(ranked, columns.summed(ranked), tmp_path, title="T", rows=1, top=9):
+        assert "$x^2$" in picture.alternative
+        assert "\x1b" not in picture.alternative
+    texts = "".join(ElementTree.parse(tmp_path / "ranking.svg").getroot().itertext())
+    for name in ("$x^2$", "<b>&amp;", "车长", "größe", "$g$"):
+        assert name in texts

@@ -149,10 +149,11 @@ def test_the_patch_that_decides_has_the_mass(
         closed = np.maximum((alone @ np.array(PLANTED, np.float32)[:, output]) / cam.size, 0)
         np.testing.assert_allclose(cam, closed, rtol=1e-5, atol=1e-8)
     assert len(explanation.pictures) == 3
-    for path, words in explanation.pictures.items():
+    shown = [f"Grad-CAM for kind {CLASSES[classes[row_of(key)]]}, row {key}: " for key in found["keys"][:3]]
+    for (path, words), expected in zip(explanation.pictures.items(), shown, strict=True):
         with Image.open(path) as picture:
             assert picture.size == (2 * 160, 160)
-        assert words.startswith("Grad-CAM for the predicted class of kind, row row")
+        assert words.startswith(expected)
 
 
 def test_guided_maps_are_zero_outside_of_the_patch(planted: Any, patches: Any, tmp_path: Path) -> None:

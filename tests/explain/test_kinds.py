@@ -1,5 +1,6 @@
 """Vectors, texts and rows that lack an input are explained too, and losses with labels and groups."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.explain.attributed import _by_token
 from mmcl_jax.explain.base import ExplainOptions
+from mmcl_jax.explain.loss import inputs_of_loss
 from mmcl_jax.explain.run import explain_run
 from mmcl_jax.training.runs.plain import from_plain, to_plain
 from mmcl_jax.training.runs.run import Run
@@ -40,7 +42,7 @@ def run(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return Run.begin(tmp_path / "run", config, store, Inputs.fit(config.inputs, store))
 
 
-def test_every_input_of_columns_is_explained(run: Run, store: Store, tmp_path: Path) -> None:
+def test_vectors_and_texts_are_explained(run: Run, store: Store, tmp_path: Path) -> None:
     found = explain_run(run, store, ExplainOptions(split="train", steps=64), folder=tmp_path / "out")
     by_input = {one.about["input"]: one for one in found}
     assert set(by_input) == {"report", "scores", "table", "calls"}
@@ -77,15 +79,17 @@ def test_a_text_has_no_mean(run: Run, store: Store, tmp_path: Path) -> None:
 
 
 def test_losses_with_labels_and_rows_that_lack_an_input(run: Run, store: Store, tmp_path: Path) -> None:
-    """The rows are those that have what the terms read."""
-    options = {"methods": ("loss",), "inputs": ("report",), "split": "train", "steps": 64}
-    for name, rows in ((None, 12), ("clip/report-table", 16)):
-        (found,) = explain_run(run, store, ExplainOptions(term=name, **options), folder=tmp_path / "out")
-        frame = found.attributions()
-        assert len(frame) == rows
-        left = frame["change"].to_numpy() - frame["attributions"].to_numpy().sum(axis=1)
-        np.testing.assert_allclose(left, frame["error"].to_numpy(), atol=1e-6)
-        assert np.abs(left).max() < 1e-3 < np.abs(frame["change"].to_numpy()).max()
+    """The rows are those that have what all terms read."""
+    options = ExplainOptions(methods=("loss",), inputs=("report",), split="train", steps=64)
+    (found,) = explain_run(run, store, options, folder=tmp_path / "out")
+    frame = found.attributions()
+    assert len(frame) == 12
+    left = frame["change"].to_numpy() - frame["attributions"].to_numpy().sum(axis=1)
+    np.testing.assert_allclose(left, frame["error"].to_numpy(), atol=1e-6)
+    assert np.abs(left).max() < 1e-3 < np.abs(frame["change"].to_numpy()).max()
+    subject = {"source": Source("run", run), "input": "report", "head": None}
+    named = dataclasses.replace(options, term="clip/report-table")
+    assert inputs_of_loss(**subject, options=named) == ("report", "table")
     with pytest.raises(UserError, match="no explained term reads it; the terms read report and scores"):
         explain_run(
             run, store, ExplainOptions(methods=("loss",), inputs=("table",), term="clip/report-scores"),

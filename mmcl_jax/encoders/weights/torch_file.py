@@ -3,12 +3,15 @@
 PyTorch is not needed, and no code of the file runs; see `pickled`.
 """
 
+import contextlib
+import errno
 import io
 import mmap
 import re
+import struct
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,11 @@ _DTYPES = {
     "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
 }
+# What zipfile, NumPy and our own checks raise for a damaged file.
+_FAULTS = (
+    zipfile.BadZipFile, struct.error, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, MemoryError,
+    NotImplementedError, RuntimeError,
+)  # fmt: skip
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _MOST_PICKLE = 2**26  # bytes; the pickle of a large model has less than a million
 
@@ -45,14 +53,12 @@ def read_torch(path: Path) -> tuple[Any, Fetch]:
     """
     with path.open("rb") as file:
         zipped = file.read(4) == b"PK\x03\x04"
-    try:
+    with _faults_of(path):
         return _read_zip(path) if zipped else _read_legacy(path)
-    except (zipfile.BadZipFile, ValueError, TypeError, KeyError, NotImplementedError, RuntimeError) as error:
-        raise _damaged(path, next(iter(str(error).splitlines()), "")[:200]) from error
 
 
 def _read_zip(path: Path) -> tuple[Any, Fetch]:
-    archive = zipfile.ZipFile(path)
+    archive, size = zipfile.ZipFile(path), path.stat().st_size
     entries = {info.filename: info for info in archive.infolist()}
     check(len(entries) == len(archive.infolist()), f"{path} is damaged (two entries have one name); get it again.")
     roots = [name.removesuffix("data.pkl") for name in entries if re.fullmatch(r"[^/]+/data\.pkl", name)]
@@ -65,8 +71,8 @@ def _read_zip(path: Path) -> tuple[Any, Fetch]:
             raise ValueError(f"{name} is missing")
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
             raise ValueError(f"{name} is compressed, which PyTorch does not do")
-        if info.file_size > most:
-            raise ValueError(f"{name} has {info.file_size} bytes, more than the {most} it should have")
+        if info.file_size > min(most, size):
+            raise ValueError(f"{name} has {info.file_size} bytes, more than the {min(most, size)} it can have")
         with archive.open(info) as file:
             data = file.read(info.file_size)
         if len(data) != info.file_size:
@@ -130,12 +136,10 @@ def _tensors(content: Any) -> list[TensorRef]:
 
 def _fetcher(path: Path, storage: Callable[[StorageRef, np.dtype], np.ndarray]) -> Fetch:
     def fetch(ref: TensorRef) -> np.ndarray:
-        try:
+        with _faults_of(path):
             flat = storage(ref.storage, _dtype(ref.storage))
             strides = [stride * flat.itemsize for stride in ref.strides]
             return np.lib.stride_tricks.as_strided(flat[ref.offset :], ref.shape, strides, writeable=False).copy()
-        except (zipfile.BadZipFile, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
-            raise _damaged(path, next(iter(str(error).splitlines()), "")[:200]) from error
 
     return fetch
 
@@ -150,5 +154,13 @@ def _native(array: np.ndarray, order: str) -> np.ndarray:
     return array if order == sys.byteorder else array.byteswap()
 
 
-def _damaged(path: Path, reason: str) -> UserError:
-    return UserError(f"{path} is damaged ({reason or 'it is cut off'}); get the file again.")
+@contextlib.contextmanager
+def _faults_of(path: Path) -> Iterator[None]:
+    """Raise the exceptions of reading a damaged file as a `UserError`; those of the disk stay as they are."""
+    try:
+        yield
+    except (*_FAULTS, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: an offset before the file's start
+            raise
+        reason = next(iter(str(error).splitlines()), "it is cut off")[:200]
+        raise UserError(f"{path} is damaged ({reason}); get the file again.") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mmcl_jax.encoders.weights.read import read_state_dict
@@ -208,11 +208,13 @@ def test_a_file_that_is_cut_off_or_changed(tmp_path: Path, legacy: bool) -> None
             read_state_dict(path)
 
     @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @example([(29, 2)])  # the length of the first header's extra field, behind which nothing is left
+    @example([(610, 2)])  # an offset before the start of the file
     @given(st.lists(st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)), min_size=1, max_size=4))
     def changed(edits: list[tuple[int, int]]) -> None:
         text = bytearray(whole)
         for at, value in edits:
-            text[at] = value
+            text[at % len(text)] = value
         path.write_bytes(text)
         with contextlib.suppress(UserError):  # any other exception fails
             tensors = read_state_dict(path).tensors
