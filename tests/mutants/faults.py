@@ -143,7 +143,7 @@ OBJECTIVES = (
     Mutant("rules: absent rows are negatives", "mmcl_jax/objectives/pairs/rules.py", "positive & both, valid & both",
            "positive & both, valid", f"{_PAIRS}[dense-all]"),
     Mutant("rules: absent rows enter the products", "mmcl_jax/objectives/pairs/rules.py",
-           "x, jnp.zeros_like(x))", "x, x)", f"{_RULES}[dense-absent rows]"),
+           "x = zero_absent(x, metadata[key])", "pass", f"{_RULES}[dense-absent rows]"),
     Mutant("rules: missing labels are a class", "mmcl_jax/objectives/pairs/rules.py", "agree & (rows[key] != missing)",
            "agree", "tests/objectives/test_pair_rules.py::test_rules_say_which_pairs_are_positives_and_which_count"),
     Mutant("tiles: the slope of the soft clip is 1", "mmcl_jax/objectives/pairs/tiles.py",
