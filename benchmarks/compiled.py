@@ -50,12 +50,16 @@ def kernel(name: Any, batch: int) -> dict[str, Any]:
     }
 
 
-def step(label: str, *overrides: str, size: int = 32, devices: int = DEVICES) -> dict[str, Any]:
+def step(
+    label: str, *overrides: str, size: int = 32, devices: int = DEVICES, network: str = "resnet50"
+) -> dict[str, Any]:
     """Return the row of the train step of `configs/mmcl.py`: ResNet-50, batch 512, at `size` pixels."""
-    mmcl = experiment("mmcl", *overrides, size=size, batch_size=512, devices=jax.devices()[:devices])
+    mmcl = experiment(
+        "mmcl", f"encoders.image.name={network}", *overrides, size=size, batch_size=512, devices=jax.devices()[:devices]
+    )
     compiled = compile_step(make_step(mmcl), *mmcl.shapes(), dtype=mmcl.config.dtype)
     return {
-        "program": f"mmcl step, {size} pixels, {devices} devices",
+        "program": f"mmcl step{'' if network == 'resnet50' else f' of {network}'}, {size} pixels, {devices} devices",
         "execution": label,
         "batch": 512,
         "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
@@ -67,6 +71,7 @@ def run(size: str) -> list[dict[str, Any]]:
     """Return all rows; `size` makes no difference."""
     return [
         *(kernel(name, batch) for batch in BATCHES for name in EXECUTIONS),
+        step("groups of 64", network="resnet18"),
         step("groups of 64"),
         step("whole batch", "batch_norm.group_size=None"),
         step("parameters over 8", "mesh.model=8"),

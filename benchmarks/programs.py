@@ -1,4 +1,4 @@
-"""Exported programs on another machine, such as one with a GPU: do they give what a CPU gave where they were made?
+"""Compare exported programs on another machine, such as one with a GPU, with a CPU where they were made.
 
     python -m benchmarks.programs make EXPORT OUT     where mmcl_jax is: copy the programs, rows and a CPU's outputs
     python benchmarks/programs.py check OUT           anywhere, with JAX and NumPy alone (onnxruntime if it is there)
@@ -61,7 +61,8 @@ def make(export: Path, out: Path) -> None:
         }
         outputs = load_program(export, details["input"])(**rows)
         arrays = {f"rows/{name}": array for name, array in rows.items()}
-        np.savez(out / f"{details['input']}.npz", **arrays, **{f"outputs/{name}": x for name, x in outputs.items()})
+        arrays |= {f"outputs/{name}": array for name, array in outputs.items()}
+        np.savez(out / f"{details['input']}.npz", **arrays)  # type: ignore[arg-type]
     shutil.copy(export / CARD, out / CARD)
 
 

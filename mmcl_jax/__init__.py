@@ -27,8 +27,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax import views as views
     from mmcl_jax.api.commands.embed import embed as embed
     from mmcl_jax.api.commands.evaluate import evaluate as evaluate
-    from mmcl_jax.api.commands.export import export as export
     from mmcl_jax.api.commands.explain import explain as explain
+    from mmcl_jax.api.commands.export import export as export
     from mmcl_jax.api.commands.generate import generate as generate
     from mmcl_jax.api.commands.import_weights import import_weights as import_weights
     from mmcl_jax.api.commands.prepare import prepare as prepare

@@ -23,12 +23,14 @@ class Scores(Sequence[Score]):
       path: the results file that has them, None for none.
       note: where they are, in a sentence.
       finished: False if a training that they need was asked to stop.
+      beside: further tables, such as of a benchmark's published scores.
     """
 
     scores: tuple[Score, ...]
     path: Path | None = None
     note: str = ""
     finished: bool = True
+    beside: tuple[Grid, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> Score: ...
@@ -47,7 +49,7 @@ class Scores(Sequence[Score]):
     @property
     def grids(self) -> list[Grid]:
         """The tables: per label, protocol and input, the two metrics that the task shows; and retrieval's."""
-        return grids(self.scores)
+        return [*grids(self.scores), *self.beside]
 
     def to_frame(self) -> pl.DataFrame:
         """Return a row per score: what was evaluated, a column per metric, and a column per setting that was chosen.

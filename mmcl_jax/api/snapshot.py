@@ -24,7 +24,7 @@ from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.state.model import trained_model
 from mmcl_jax.training.state.train_state import split_model
 
-_MADE = ("checkpoints", "events")  # folders of a run that describe nothing
+_MADE = ("checkpoints", "events", "explanations", "heads", "report.html")  # folders of a run that describe nothing
 
 
 @dataclasses.dataclass(frozen=True)

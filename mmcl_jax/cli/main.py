@@ -25,11 +25,11 @@ COMMANDS = {
     "pretrain": "train the encoders of an experiment; the same command continues a run",
     "import": "make a run of a PyTorch checkpoint of MMCL's released code",
     "evaluate": "measure runs by linear probes, fine-tuning, nearest neighbours and retrieval",
-    "runs": "list the runs below a folder, with state, progress and headline metrics",
-    "export": "write the encoders of a run for PyTorch, Flax and other programs",
     "embed": "write embeddings of new rows, or of a store, into a Parquet file; the same command continues",
     "explain": "show which columns, and which pixels, encoders and kept heads depend on",
+    "export": "write the encoders of a run for PyTorch, Flax and other programs",
     "report": "write a page that shows runs: results, curves, pictures, data and configs",
+    "runs": "list the runs below a folder, with state, progress and headline metrics",
     "reproduce": "make a table of a paper, with our numbers beside the published ones",
     "upgrade": "convert a store or run of an earlier version to the current format",
     "quickstart": "prepare, pretrain and evaluate on the small real data set of the package",
@@ -55,16 +55,6 @@ EXAMPLES = {
         "mmcl evaluate --run runs/ads --protocol finetune --learning-rates 1e-3,1e-4",
         "mmcl evaluate --run runs/ads-0 runs/ads-1 runs/simclr-0 --out comparison.json",
     ),
-    "runs": (
-        "mmcl runs runs/",
-        "mmcl runs runs/ --sort score --state finished",
-        "watch -n 60 mmcl runs runs/ --state running",
-        "mmcl runs runs/ --json",
-    ),
-    "export": (
-        "mmcl export --run runs/ads --format safetensors,orbax --out release",
-        "mmcl export --run runs/ads --head runs/ads/heads/NAME --out release --push OWNER/NAME",
-    ),
     "embed": (
         "mmcl embed --run runs/ads --table new.csv --images new/ --out embeddings.parquet",
         "mmcl embed --run runs/ads --images photos/ --input image --dtype float16 --out photos.parquet",
@@ -76,9 +66,19 @@ EXAMPLES = {
         "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --output predicted",
         "mmcl explain --run runs/ads --head runs/ads/heads/HEAD --method guided_grad_cam",
     ),
+    "export": (
+        "mmcl export --run runs/ads --format safetensors,orbax --out release",
+        "mmcl export --run runs/ads --head runs/ads/heads/NAME --out release --push OWNER/NAME",
+    ),
     "report": (
         "mmcl report --run runs/ads",
         "mmcl report --run runs/ads-0 runs/simclr-0 --results comparison.json --out comparison.html",
+    ),
+    "runs": (
+        "mmcl runs runs/",
+        "mmcl runs runs/ --sort score --state finished",
+        "watch -n 60 mmcl runs runs/ --state running",
+        "mmcl runs runs/ --json",
     ),
     "reproduce": ("mmcl reproduce mmcl/table1 --data stores/ads --variant own --out tables",),
     "upgrade": ("mmcl upgrade stores/ads", "mmcl upgrade runs/ads"),
@@ -95,11 +95,11 @@ FROM_PYTHON = {
     "pretrain": 'mj.pretrain("mmcl/mmcl:own", data="stores/ads", workdir="runs/ads", overrides={"epochs": 20})',
     "import": 'mj.import_weights("last.ckpt", "mmcl/mmcl:dvm", "runs/released", data="stores/dvm")',
     "evaluate": 'mj.evaluate("runs/ads", protocol=["probe", "knn"], per_class=[5, 20])',
-    "runs": 'mj.runs("runs", sort="score").to_frame()',
-    "export": 'mj.export("runs/ads", out="release", format=["safetensors", "orbax"])',
     "embed": 'mj.embed("runs/ads", "new.csv", "new/", out="embeddings.parquet")',
     "explain": 'mj.explain("runs/ads", method=["integrated_gradients", "ablation"])',
+    "export": 'mj.export("runs/ads", out="release", format=["safetensors", "orbax"])',
     "report": 'mj.report("runs/ads", colour="price")',
+    "runs": 'mj.runs("runs", sort="score").to_frame()',
     "reproduce": 'mj.reproduce("mmcl/table1", data="stores/ads", out="tables", variant="own")',
     "upgrade": 'mj.upgrade("stores/ads")',
     "quickstart": 'mj.quickstart("mmcl_quickstart", seeds=3)',
@@ -227,7 +227,7 @@ class _PrintCompletion(argparse.Action):
 
         assert isinstance(parser, _Parser)
         for name, command in parser.commands.items():
-            importlib.import_module(f"mmcl_jax.cli.commands.{name}").add_arguments(command)
+            importlib.import_module(f"mmcl_jax.cli.commands.{function_of(name)}").add_arguments(command)
         print(script(parser, parser.commands, str(values)))
         parser.exit()
 

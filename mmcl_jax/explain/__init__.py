@@ -9,8 +9,10 @@ else is shared: the choice of rows, the head, the groups of columns, and the fol
       explanation.json                        what was explained and how, and the result; see below
       attributions.parquet                    a row per explained row (methods on columns): `key`; `attributions`, a
                                               fixed-size list with a number per column, in the order of
-                                              explanation.json; `change`, f(x) - f(baseline); `error`, what the
-                                              attributions leave of it
+                                              explanation.json (of a text, per position); `change`,
+                                              f(x) - f(baseline); `error`, what the attributions leave of it. Of several
+                                              outputs, all three are means of absolute values. Of an ablation,
+                                              `attributions` are the changes, and there is neither `change` nor `error`
       ranking.png, ranking.svg                the ranked columns, coloured by group
       maps.npz                                Grad-CAM: `keys` of the rows, `maps` `[N, h, w]` at the resolution of the
                                               stage, and the index of the explained `output` of each row
@@ -26,14 +28,18 @@ else is shared: the choice of rows, the head, the groups of columns, and the fol
     input, kind     the explained input of the run and its kind, such as "table"
     of              what is explained, in words, such as "the 2,048 dimensions of the embedding"
     run, step, split, rows, store, head
-                    the run's folder, the step of its checkpoint, the split, the number of explained rows, the
-                    fingerprint of the store, and the folder of the head or null
+                    the run's folder, the step of its checkpoint (null for the random encoder), the split, the number of
+                    explained rows, the fingerprint of the store; null, or the `name` of the head's folder and what it
+                    was trained on
     settings        the options of the method
     columns         per column, in the order of the input: name, group, importance, share (of the sum of importances),
                     rank (from 1) and, where the attributions have a sign, mean; [] for images
     groups          per group: name, colour, columns (their number), importance and share (their sums); [] for images
     pictures        per picture: file, alternative (its description in a sentence)
-    details         what only this method reports, such as `completeness` of integrated gradients
+    details         what only this method reports: `completeness` of integrated gradients, with the relative `error`
+                    over all rows, the largest of a row, and whether the tolerance was `reached` (null if the user set
+                    the steps); of an ablation, the change, the outputs that change most and the metrics of each group
+    notes           sentences for the user
     made_by         command, versions and machine
 
 Every number is finite or null. `Explanation.read` reads a folder, and `explanations_of(run)` lists those of a run.

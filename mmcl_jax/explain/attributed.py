@@ -20,7 +20,7 @@ from mmcl_jax.page.wording import share
 from mmcl_jax.progress import Bar
 
 _PILOT = 64  # rows by which the number of steps is chosen
-_TINY = float(np.finfo(np.float32).tiny)
+_ROUNDING, _TINY = 1e-6, float(np.finfo(np.float32).tiny)  # of float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,14 +39,19 @@ class Attributed:
 
     @property
     def relative(self) -> float:
-        """The completeness error: the sum of absolute errors over that of absolute changes; 0 if nothing changes."""
-        error, change = float(np.abs(self.error).sum()), float(np.abs(self.change).sum())
-        return error / max(change, _TINY)
+        """The completeness error: the mean absolute error over the mean absolute change."""
+        return float(np.abs(self.error).mean(dtype=np.float64) / self._change)
 
     @property
     def worst(self) -> float:
-        """The largest error of a row, relative to its change."""
-        return float((np.abs(self.error) / np.maximum(np.abs(self.change), _TINY)).max())
+        """The largest absolute error of a row over the mean absolute change."""
+        return float(np.abs(self.error).max() / self._change)
+
+    @property
+    def _change(self) -> float:
+        # Where attributions cancel, the change may be nothing but rounding.
+        rounding = _ROUNDING * float(np.abs(self.attributions).sum(axis=1, dtype=np.float64).mean())
+        return max(float(np.abs(self.change).mean(dtype=np.float64)), rounding, _TINY)
 
 
 def attributed(

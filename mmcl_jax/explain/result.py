@@ -90,7 +90,7 @@ class Explanation:
         """Print the ranked columns, the groups and the notes."""
         about = self.about
         title = (
-            f"{self.method} of {about['of']} by {about['input']} ({counted(about['rows'], 'row')} of {about['split']})"
+            f"{self.method}: {about['of']} by {about['input']} ({counted(about['rows'], 'row')} of {about['split']})"
         )
         if self.columns:
             additive = about["details"].get("additive", True)  # of an ablation, shares mean nothing

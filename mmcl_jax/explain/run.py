@@ -120,7 +120,9 @@ def _check_options(options: ExplainOptions) -> None:
     check(len(options.methods) > 0, f"--method: name at least one of {', '.join(sorted(METHODS))}.")
 
 
-def _inputs(source: Source, head: KeptHead | None, name: str, method: Method, asked: tuple[str, ...]) -> tuple[str, ...]:
+def _inputs(
+    source: Source, head: KeptHead | None, name: str, method: Method, asked: tuple[str, ...]
+) -> tuple[str, ...]:
     """Return the inputs that a method explains: those that were asked for, or all of the kinds that it takes."""
     specs = source.run.inputs.specs
     # The inputs of a head that reads a fusion are those behind the fusion.

@@ -15,6 +15,7 @@ from mmcl_jax import __version__
 from mmcl_jax.encoders import ENCODERS, PROJECTORS, parse_key, view_specs
 from mmcl_jax.encoders.fusions import inputs_of, parts_of_views
 from mmcl_jax.evaluation.results.file import read_entries
+from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.export.formats import Written
 from mmcl_jax.export.preprocessing import preprocessing_of
 from mmcl_jax.export.release import Release
@@ -140,9 +141,9 @@ def _metrics(release: Release) -> list[dict[str, Any]]:
         return _summarised([release.head.score.to_json()])
     if release.weights == "last" and run.config.average.kind:
         return []  # the scores are those of the averages
+    own = Source("run", run).of().items()
     entries = read_entries(run.directory / "evaluation.json")
-    states = [((of := entry.get("of") or {}).get("source"), of.get("step")) for entry in entries]
-    return _summarised(entry for entry, state in zip(entries, states, strict=True) if state == ("run", release.step))
+    return _summarised(entry for entry in entries if own <= (entry.get("of") or {}).items())
 
 
 def _summarised(scores: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 The layout is that which model hubs show: weights and a README with metadata at the top.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from mmcl_jax.export.formats import Written, format_of
 from mmcl_jax.export.readme import README, readme_of
 from mmcl_jax.export.release import Release
 from mmcl_jax.files import CHECKSUMS, atomic, damage, write_checksums
+from mmcl_jax.lock import locked
 from mmcl_jax.targets import check_folder
 
 
@@ -41,7 +43,7 @@ def check_out(out: Path) -> None:
     known = {CHECKSUMS, *json.loads((out / CHECKSUMS).read_text())}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
-        if path.is_file() and name not in known:
+        if path.is_file() and name not in known and path.parent.name != "__pycache__":  # which importing makes
             check(False, f"--out: {out} holds an export and {name}, which is not part of it; name another folder.")
 
 
@@ -58,13 +60,17 @@ def write_release(
       license: of the weights, as hubs write it; None states none.
 
     Raises:
-      UserError: a format cannot hold the release, or the folder cannot be written; nothing is written.
+      UserError: a format cannot hold the release, the folder cannot be written, or another process is exporting to it;
+        nothing is written.
     """
-    check_out(out)
     modules = [format_of(name) for name in formats]
     for module in modules:
         module.check_release(release)
-    with atomic(Path(os.path.abspath(out))) as partial:
+    out = Path(os.path.abspath(out))
+    with contextlib.ExitStack() as resources:
+        resources.enter_context(locked(out.with_name(f".{out.name}.lock"), what=f"exports to {out}"))
+        check_out(out)
+        partial = resources.enter_context(atomic(out))
         partial.mkdir(parents=True)
         files: dict[str, list[Written]] = {
             name: module.write(release, partial) for name, module in zip(formats, modules, strict=True)

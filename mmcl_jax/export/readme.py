@@ -64,13 +64,13 @@ def escaped(text: object) -> str:
 
 
 def _summary(card: Mapping[str, Any]) -> str:
-    weights = {
-        "last": f"the weights after step {card['provenance']['step']}",
-        "average": f"the averages of the weights after step {card['provenance']['step']}",
-        "initial": "initial weights, untrained",
-        "fine-tuned": "weights that were fine-tuned with the head",
+    trained, step = "Encoders that were pretrained together on paired data by mmcl\\_jax", card["provenance"]["step"]
+    text = {
+        "last": f"{trained}: the weights after step {step}.",
+        "average": f"{trained}: the averages of the weights after step {step}.",
+        "initial": "Encoders of mmcl\\_jax with initial weights, which are not trained.",
+        "fine-tuned": f"{trained}, and were fine-tuned with the head.",
     }[card["weights"]]
-    text = f"Encoders that were pretrained together on paired data by mmcl\\_jax: {weights}."
     if (head := card["head"]) is None:
         return text
     reads = " and ".join(map(escaped, head["modalities"]))

@@ -107,7 +107,7 @@ def _torchvision(release: Release, name: str, folder: Path) -> Written:
     differs += ["a 3x3 stem without pooling"] if spec.stem == "cifar" else []
     note = f" It has {' and '.join(differs)}, which torchvision's class has not." if differs else ""
     usage = (
-        f"`{file}` has the names of torchvision and timm:\n\n```python\nimport torchvision\n"
+        f"`{file}` has the names of torchvision and timm:\n\n```python\nimport torch\nimport torchvision\n"
         f"from safetensors.torch import load_file\n\nmodel = torchvision.models.{spec.name}()\n"
         f"model.fc = torch.nn.Identity()\nmodel.load_state_dict(load_file({json.dumps(file)}))\n```\n\n"
         "Its input is the view that `card.json` describes, as [N, C, H, W] in [0, 1], without ImageNet's mean and "

@@ -22,7 +22,8 @@ class Scored:
 
     Attributes:
       scores: of the checkpoints that the report shows.
-      others: the number of scores of these runs at other checkpoints or on other stores.
+      others: the number of scores of these runs at other checkpoints, on other stores, or by other settings of what is
+        shown.
       files: the results files that were read.
     """
 
@@ -36,8 +37,8 @@ class Scored:
         if not trained:
             return []
         first = trained[0]
-        same = (first.label, first.protocol, first.input)
-        return [score for score in trained if (score.label, score.protocol, score.input) == same]
+        same = (first.label, first.task, first.protocol, first.input)
+        return [score for score in trained if (score.label, score.task, score.protocol, score.input) == same]
 
 
 def scored(groups: Sequence[Group], results: Sequence[Path]) -> Scored:
@@ -61,6 +62,7 @@ def scored(groups: Sequence[Group], results: Sequence[Path]) -> Scored:
     methods = {_state(subject): group.name for group in groups for subject in group.subjects}
     names = {(subject.run.config.name, subject.run.config.seed) for subject in subjects}
     kept: dict[tuple[object, ...], Score] = {}
+    settings: dict[tuple[object, ...], Mapping[str, Any]] = {}
     others = 0
     for path in files:
         read_entries(path)  # which checks every entry
@@ -72,7 +74,9 @@ def scored(groups: Sequence[Group], results: Sequence[Path]) -> Scored:
                 kept.setdefault(_identity(score, ""), score)
             elif of.get("state") in methods:
                 state = str(of["state"])
-                kept[_identity(score, state)] = dataclasses.replace(score, method=methods[state])
+                key = _identity(score, state)
+                others += key in kept and settings[key] != of
+                kept[key], settings[key] = dataclasses.replace(score, method=methods[state]), of
             else:
                 others += (score.method, score.seed) in names
         others += sum((entry["method"], entry["seed"]) in names for entry in raw.get("others", ()))

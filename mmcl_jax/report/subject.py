@@ -214,9 +214,13 @@ def how_to_evaluate(group: Group) -> tuple[str, str]:
                 "The store has no label to predict; retrieval needs none:",
                 f"mmcl evaluate --run {run} --protocol retrieval",
             )
-        return "The store has no label to predict; prepare it with --label COLUMN, and evaluate with mmcl evaluate.", ""
-    words = ["" if modality == "image" else f"--input {modality}", "" if schema.labels else f"--label {masks[0]}"]
-    return "This command evaluates it:", " ".join(filter(None, [f"mmcl evaluate --run {run} --keep", *words]))
+        words = (
+            "The store has no label to predict; prepare it again with --label COLUMN, and evaluate with --store on it."
+        )
+        return words, ""
+    options = ["" if modality == "image" else f"--input {shlex.quote(modality)}"]
+    options += [] if schema.labels else [f"--label {shlex.quote(masks[0])}"]
+    return "This command evaluates it:", " ".join(filter(None, [f"mmcl evaluate --run {run} --keep", *options]))
 
 
 def paragraph(text: str, more: str = "", command: str = "", *, kind: str = "absent") -> Html:

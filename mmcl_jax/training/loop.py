@@ -205,7 +205,6 @@ def pretrain(
         estimate = TimeEstimate(first=step, steps=batches.steps, epochs=config.epochs, log=log)
         stop.listen()
         bar = resources.enter_context(Bar(f"pretrain {workdir.name}", batches.steps, start=step, quiet=not primary))
-        resources.enter_context(jax.transfer_guard("disallow"))
 
         # The order matters. Metrics of a step are fetched after the next step is dispatched, so that the accelerator
         # never waits for the host. A validation pass changes the state, so it comes before the checkpoint. A checkpoint
@@ -214,8 +213,9 @@ def pretrain(
         host_seconds, done = [], False
         while not done:
             tick = time.thread_time()
-            batch = put(next(data), by_example(mesh))
-            state, metrics = compiled(state, batch, constants)
+            with jax.transfer_guard("disallow"):  # no array goes to the devices unnoticed, but reading metrics may wait
+                batch = put(next(data), by_example(mesh))
+                state, metrics = compiled(state, batch, constants)
             step += 1
             skips.note(step, metrics.pop("skipped"))
             host_seconds.append(time.thread_time() - tick)
@@ -287,12 +287,11 @@ class _MonitorPass:
         batches, epochs = self._experiment.batches, self._experiment.config.monitor.epochs
         if not last and step != batches.steps and step % (batches.steps_per_epoch * epochs):
             return {}
-        with jax.transfer_guard("allow"):
-            arrays = self._gather(state.weights())
-            if self._measure is None:
-                return {}
-            local = jax.tree.map(lambda array: array.addressable_data(0), arrays)
-            return self._measure(nnx.merge(self._experiment.graphdef, *local))
+        arrays = self._gather(state.weights())
+        if self._measure is None:
+            return {}
+        local = jax.tree.map(lambda array: array.addressable_data(0), arrays)
+        return self._measure(nnx.merge(self._experiment.graphdef, *local))
 
 
 def _discard(line: str) -> None:

@@ -80,6 +80,11 @@ def test_quickstart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for word in ("pixels", "random encoder", "digits_mmcl", "digits_simclr", "results.json", "Next:"):
         assert word in printed
     assert f"--run '{out}/runs/digits_mmcl-0'" in printed  # what is printed can be typed
+    assert (out / "report.html").as_uri() in printed
+    page = (out / "report.html").read_text()
+    assert "Comparison of 2 runs" in page
+    assert "minus" in page  # the difference of the two methods
+    assert page.count("Expected calibration error") == 2  # of a kept probe of each run
     results = json.loads((out / "results.json").read_text())
     assert results["summary"]["top1"].keys() == {"pixels", "random encoder", "digits_mmcl", "digits_simclr"}
     assert len(results["scores"]) == 4 * (3 + 3 + 1)

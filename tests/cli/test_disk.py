@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mmcl_jax.cli.disk import sentence_of
+from mmcl_jax.cli.main import main
 from mmcl_jax.data.store import Store
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.runs.plain import to_plain
@@ -23,43 +25,60 @@ LIMITED = "import os, resource, sys; size = int(sys.argv[1]); resource.setrlimit
 LIMITED += "os.execv(sys.argv[2], sys.argv[2:])"
 
 
-@pytest.mark.parametrize("where", ["the first files", "checkpoints", "metrics.jsonl", "events"])
-def test_a_full_disk_ends_a_training_with_one_sentence_and_the_same_command_continues(
-    where: str, tiny_config, tmp_path: Path
-) -> None:
-    size = 8_000 if where == "the first files" else 20_000
-    config = tiny_config("digits_simclr", "epochs=2", "checkpoint_every=3")
-    path = tmp_path / "config.py"
+@pytest.fixture
+def pretrain(tiny_config, tmp_path: Path) -> list[str]:
+    """The arguments of a training of 36 steps."""
+    config, path = tiny_config("digits_simclr", "epochs=2", "checkpoint_every=3"), tmp_path / "config.py"
     path.write_text(
         "from mmcl_jax.training.runs.plain import from_plain\n"
         f"def get_config(): return from_plain({to_plain(config)!r})\n"
     )
-    command = [*MMCL, "pretrain", "--config", str(path), "--workdir", str(tmp_path / "run")]
-    if where in ("the first files", "checkpoints"):
-        ended = subprocess.run([sys.executable, "-c", LIMITED, str(size), *command], capture_output=True, text=True)
-    else:  # what is to be written is of another kind
-        subprocess.run([*command], capture_output=True, text=True, timeout=240, check=True)
-        (tmp_path / "run" / "checkpoints" / "36").rename(tmp_path / "36")
-        if where == "events":
-            events = tmp_path / "run" / "events"
-            subprocess.run(["rm", "-r", str(events)], check=True)
-            events.write_text("a file where the folder of the events is to be")
-        else:
-            (tmp_path / "run" / where).unlink()
-            (tmp_path / "run" / where).mkdir()
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    return ["pretrain", "--config", str(path), "--workdir", str(tmp_path / "run")]
+
+
+def is_one_sentence(stderr: str, run: Path) -> None:
+    last = stderr.splitlines()[-1]
+    assert last.startswith("mmcl pretrain: ")
+    assert str(run) in last
+    assert "Traceback" not in stderr
+    assert stderr.count("\n") <= 3, stderr  # the sentence, and lines of progress
+
+
+@pytest.mark.parametrize("where", ["the first files", "checkpoints"])
+def test_a_full_disk_ends_a_training_with_one_sentence_and_the_same_command_continues(
+    where: str, pretrain: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = 8_000 if where == "the first files" else 20_000
+    limited = [sys.executable, "-c", LIMITED, str(size), *MMCL, *pretrain]
+    ended = subprocess.run(limited, capture_output=True, text=True, timeout=240)
     assert ended.returncode == 2, ended.stderr
-    assert ended.stderr.splitlines()[-1].startswith("mmcl pretrain: ")
-    assert str(tmp_path / "run") in ended.stderr.splitlines()[-1]
-    assert "Traceback" not in ended.stderr
-    assert ended.stderr.count("\n") <= 3, ended.stderr  # the sentence, and lines of progress
-    if where == "metrics.jsonl":
-        (tmp_path / "run" / where).rmdir()
-    elif where == "events":
-        (tmp_path / "run" / where).unlink()
-    again = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert again.returncode == 0, again.stderr
+    is_one_sentence(ended.stderr, tmp_path / "run")
+    assert main(pretrain) == 0, capsys.readouterr().err
     assert Run.open(tmp_path / "run").latest_step() == 36
+
+
+def test_what_cannot_be_written_is_one_sentence_and_the_same_command_continues(
+    pretrain: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder is where the metrics are to be; then a file is where the folder of the events is to be."""
+    run, metrics, events = (tmp_path / "run" / name for name in ("", "metrics.jsonl", "events"))
+    assert main(pretrain) == 0
+    (run / "checkpoints" / "36").rename(tmp_path / "36")
+    metrics.unlink()
+    metrics.mkdir()
+    capsys.readouterr()
+    assert main(pretrain) == 2
+    is_one_sentence(capsys.readouterr().err, run)
+    metrics.rmdir()
+    shutil.rmtree(events)
+    events.write_text("a file where the folder of the events is to be")
+    assert main(pretrain) == 0  # metrics are on disk, so the training goes on without TensorBoard
+    told = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("config.sinks: tensorboard failed")
+    ]
+    assert len(told) == 1
+    assert str(events) in told[0]
+    assert Run.open(run).latest_step() == 36
 
 
 def without_privileges() -> None:

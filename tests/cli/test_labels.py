@@ -115,7 +115,10 @@ def test_both_is_image_and_table(run: Path, tmp_path: Path, capsys: pytest.Captu
         (["--input", "image+image"], "--input image+image: 'image' is named twice"),
         (["--input", "both,image+table"], "--input: 'both' is named twice"),
         (["--label", "sold,model"], "has no label 'model'; it has state, sold, leased, price, weight"),
-        (["--label", "seats"], "has no label 'seats'; it has state, sold, leased, price, weight"),
+        (
+            ["--label", "seats"],
+            "has no label 'seats' (did you mean 'state'?); it has state, sold, leased, price",
+        ),
         (["--label", "sold+price"], "--label sold+price: labels joined by '+' must all have two classes"),
         (["--label", "sold+sold"], "--label sold+sold: 'sold' is named twice"),
         (["--label", "sold,sold"], "--label: 'sold' is named twice"),

@@ -282,7 +282,7 @@ def test_what_was_fitted_is_read_as_it_was_written(store: Store, tmp_path: Path)
         ({"inputs": {"scores": ConfigDict({"of": ""})}}, r"config.inputs.scores: this is not a complete input; "),
         ({"inputs": {"table": input()}}, "config.inputs.table: no view has the modality 'table'"),
         ({"views": {"scores": view("rows", modality="scores")}}, "config.views.scores: the view 'rows' takes the kind"),
-        ({"views": {"lab": view("rows", modality="lab")}}, "config.views.lab.modality: 'lab' is not one of"),
+        ({"views": {"lab": view("rows", modality="lab")}}, "config.views.lab.modality: there is no input 'lab'"),
         ({"views": {"image": view("resized", picture=2)}}, "config.views.image: picture is 2, and rows have"),
         ({"views": {"scores": view("vector_scarf", modality="scores", population=13)}},
          "config.views.scores.population: a sample of 13 rows is too large, since 12 training rows have the input"),

@@ -44,7 +44,7 @@ def test_the_folder_and_the_answer(plant: Plant, tmp_path: Path, capsys: pytest.
     assert sorted(column["rank"] for column in told["columns"]) == [1, 2, 3, 4]
     assert [column["name"] for column in told["columns"]] == ["size", "price", "kind", "noise"]
     assert sum(column["share"] for column in told["columns"]) == pytest.approx(1)
-    assert "integrated_gradients of the 8 dimensions" in err
+    assert "integrated_gradients: the 8 dimensions" in err
     assert f"--rows 7 --top 2 --out {tmp_path / 'out'}" in told["made_by"]["command"]
     frame = pl.read_parquet(folder / "attributions.parquet")
     assert frame.schema["attributions"] == pl.Array(pl.Float32, 4)

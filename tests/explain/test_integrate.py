@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from mmcl_jax.explain import integrate
-from mmcl_jax.explain.attributed import attributed
+from mmcl_jax.explain.attributed import Attributed, attributed
 from mmcl_jax.explain.integrate import Path, integrated_gradients, steps_of
 from mmcl_jax.training.mesh import by_example, make_mesh, replicated
 
@@ -108,3 +108,12 @@ def test_rows_over_devices_and_blocks_of_outputs_give_the_same(
             np.testing.assert_allclose(getattr(other, name), getattr(results[0], name), rtol=1e-5, atol=1e-6)
     assert results[0].relative < 1e-3
     assert results[0].worst >= results[0].relative
+
+
+def test_the_error_of_attributions_that_cancel_is_that_of_rounding() -> None:
+    """The change is 0, so an error relative to it alone would be infinite."""
+    attributions = np.array([[1.0, -1.0], [2.0, -2.0]], np.float32)
+    found = Attributed(attributions, np.zeros(2, np.float32), np.array([3e-8, 0], np.float32))
+    assert found.relative == pytest.approx(5e-3)
+    assert found.worst == pytest.approx(1e-2)
+    assert Attributed(0 * attributions, np.zeros(2), np.zeros(2)).relative == 0

@@ -1,5 +1,6 @@
 """What is planted in the weights of a model is what explanations find."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from mmcl_jax.encoders import Encoder, Features, Model, table_mlp
 from mmcl_jax.encoders.fusions import part_of
 from mmcl_jax.encoders.table_input import TableInput
 from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.heads.encoded import FeatureEncoder
 from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.standard import Standard
+from mmcl_jax.evaluation.protocols.finetune import encoders_of
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.features import frozen_encoder
@@ -29,6 +32,7 @@ from mmcl_jax.objectives import clip
 from mmcl_jax.tasks import Class, Number, Units
 from mmcl_jax.training.mesh import make_mesh
 from mmcl_jax.training.runs.run import Run
+from mmcl_jax.training.state.train_state import split_model
 from tests.explain.conftest import Plant
 
 
@@ -241,6 +245,20 @@ def test_the_outputs_of_a_head_are_explained(plant: Plant, folder: Path, reads: 
     every = explained(run, folder, head, steps=64)
     np.testing.assert_allclose(every.attributions()["change"].to_numpy(), np.abs(expected).mean(axis=1), rtol=1e-3)
     assert every.about["details"]["signed"] is False
+
+
+def test_the_encoder_that_was_trained_with_a_head_is_explained(plant: Plant, folder: Path) -> None:
+    run = plant(without_noise)
+    head = head_of(run, ("table",))
+    params, statistics = split_model(encoders_of(run.model(), run.config, ("table",))[1])
+    encoder = FeatureEncoder(
+        params=jax.tree.map(lambda array: 1.3 * array, params), statistics=statistics, fitted={"table": {}}
+    )
+    tuned = dataclasses.replace(head, standard=None, trained=dataclasses.replace(head.trained, encoder=encoder))
+    found = explained(run, folder, tuned, output="m1", steps=64)
+    change = found.attributions()["change"].to_numpy()
+    outputs = tuned.outputs({"table": np.asarray(tuned.source.inputs(run.store(), "test", "table"))})[:, 1]
+    np.testing.assert_allclose(change - change[0], outputs - outputs[0], rtol=1e-3, atol=1e-4)
 
 
 def test_a_number_is_explained_in_its_units(plant: Plant, folder: Path) -> None:

@@ -8,34 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 import mmcl_jax as mj
-from mmcl_jax.cli.main import main
-from mmcl_jax.config import load
-from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import ENCODERS
 from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.export import folder, weights
 from mmcl_jax.export.card import strict
 from mmcl_jax.export.readme import escaped, readme_of
 from mmcl_jax.files import damage
+from mmcl_jax.lock import locked
 from mmcl_jax.training.runs.run import Run
-from tests.export.untrained import STEP, untrained_run
-
-
-@pytest.fixture(scope="module")
-def digits_run(digits_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The encoders of the quickstart, with averages of the weights beside the last weights."""
-    config = load("digits_mmcl", [f"data={digits_store.directory}", "average.kind=ema", "encoders.table.hidden=8"])
-    return untrained_run(config, digits_store, tmp_path_factory.mktemp("runs") / "digits")
-
-
-@pytest.fixture(scope="module")
-def release(digits_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("release") / "release"
-    assert main(["export", "--run", str(digits_run.directory), "--format", "safetensors,orbax", "--out", str(out)]) == 0
-    return out
+from tests.export.untrained import STEP
 
 
 def card_of(path: Path) -> dict[str, Any]:
@@ -66,6 +51,9 @@ def test_the_same_folder_again_but_not_over_changes(release: Path, digits_run: R
     out = tmp_path / "release"
     mj.export(digits_run, out=out, input="image")
     assert card_of(mj.export(digits_run, out=out, input="table").directory)["inputs"] == ["table"]
+    (out / "modeling_torch" / "__pycache__").mkdir()  # as importing it makes
+    (out / "modeling_torch" / "__pycache__" / "export.pyc").write_bytes(b"")
+    mj.export(digits_run, out=out, input="table")
     (out / "notes.md").write_text("mine")
     with pytest.raises(UserError, match=r"holds an export and notes\.md, which is not part of it"):
         mj.export(digits_run, out=out)
@@ -91,7 +79,7 @@ def test_scores_that_are_not_numbers_are_null(digits_run: Run, tmp_path: Path, m
     def score(draw: int, top1: float | None, step: int) -> dict:
         named = {"method": "m", "seed": 0, "protocol": "probe", "input": "image", "label": "digit", "budget": "all"}
         metrics = {"top1": top1, "loss": 0.5 + draw}
-        of = {"source": "run", "step": step, "run": "r", "state": "s", "store": "t"}
+        of = {**Source("run", digits_run).of(), "step": step, "store": "t"}
         return {**named, "draw": draw, "metrics": metrics, "chosen": {}, "of": of}
 
     scores = [score(0, 0.75, STEP), score(1, None, STEP), score(0, 0.1, STEP - 1)]
@@ -181,6 +169,13 @@ def test_an_encoder_without_a_form_in_pytorch_is_refused(
     assert mj.export(digits_run, out=tmp_path / "other", input="table").files[0] == "model.safetensors"
 
 
+def test_two_exports_to_one_folder_do_not_mix(digits_run: Run, tmp_path: Path) -> None:
+    with locked(tmp_path / ".out.lock", what="exports"), pytest.raises(UserError, match=r"exports to .*; wait until"):
+        mj.export(digits_run, out=tmp_path / "out", input="table")
+    mj.export(digits_run, out=tmp_path / "out", input="table")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_a_failure_while_writing_leaves_nothing(
     digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,13 +204,6 @@ def test_a_strided_array_is_written_by_its_values(strided: np.ndarray, tmp_path:
     found = load_file(tmp_path / "one.safetensors")["one"]
     assert (found.shape, found.dtype) == (strided.shape, strided.dtype)
     np.testing.assert_array_equal(found, strided)
-
-
-def test_the_trap_is_there(tmp_path: Path) -> None:
-    """If safetensors refuses or copies strided arrays one day, `weights.save` need not make them contiguous."""
-    array = np.arange(16, dtype=np.float32).reshape(4, 4).T
-    save_file({"one": array}, tmp_path / "one.safetensors")
-    assert not np.array_equal(load_file(tmp_path / "one.safetensors")["one"], array)
 
 
 def test_all_names_are_of_the_package() -> None:

@@ -197,7 +197,7 @@ def test_equal_terms_have_names_of_their_own() -> None:
     [
         (
             TERMS.spec("clip", between=("image", "tabel")),
-            r"0.between: there is no view 'tabel'; config.views has image",
+            r"0.between: there is no view 'tabel' \(did you mean 'table'\?\); config.views has image",
         ),
         (TERMS.spec("clip", between=("image", "table:")), r"between: 'table:' is not VIEW, VIEW.local, VIEW"),
         (TERMS.spec("clip", between=("image.local", "table")), r"'image.local' is local, and the term 'clip'"),

@@ -150,7 +150,10 @@ def test_missing_words_of_a_column_and_of_all() -> None:
     ("raw", "words"),
     [
         ([], "s.json: this must be a JSON object"),
-        ({"colums": {}}, "no key 'colums'; the keys are columns, decimal, missing, others, thousands"),
+        (
+            {"colums": {}},
+            "no key 'colums' (did you mean 'columns'?); the keys are columns, decimal, missing, others",
+        ),
         ({"columns": []}, "columns must be an object"),
         ({"others": "drop"}, "others must be infer or ignore, not 'drop'"),
         ({"missing": "NA"}, "missing must be a list"),

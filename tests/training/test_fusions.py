@@ -117,7 +117,7 @@ def change(path: str, value: Any) -> Callable[[Any], None]:
 REFUSED = {
     "an unknown view": (
         change("views/fused/of", ("image.local", "tabel")),
-        r"config.views.fused.of: there is no view 'tabel'; config.views has image, table\.",
+        r"config.views.fused.of: there is no view 'tabel' \(did you mean 'table'\?\); config.views has image, table\.",
     ),
     "local features that there are not": (
         change("views/fused/of", ("image", "table.local")),

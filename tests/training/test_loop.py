@@ -1,5 +1,6 @@
 """Training: the same on any number of devices, the same bits however often it is stopped."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,37 @@ def compiled(config: ConfigDict) -> Any:
 
 def quiet(line: str) -> None:
     """Drops what training says."""
+
+
+def test_arrays_are_read_outside_of_the_guard_of_the_step(
+    tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU refuses to be read under the guard; a CPU, whose arrays the host can read anyway, does not tell."""
+    levels: list[str] = []
+    read: set[str] = set()
+    real = jax.transfer_guard
+
+    @contextlib.contextmanager
+    def guard(level: str) -> Iterator[None]:
+        levels.append(level)
+        with real(level):
+            yield
+        levels.pop()
+
+    def outside(name: str, function: Any) -> Any:
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            assert "disallow" not in levels, name
+            read.add(name)
+            return function(*arguments, **options)
+
+        return wrapped
+
+    monkeypatch.setattr(jax, "transfer_guard", guard)
+    monkeypatch.setattr(jax, "device_get", outside("device_get", jax.device_get))
+    monkeypatch.setattr(loop.SkippedSteps, "note", outside("note", loop.SkippedSteps.note))
+    monkeypatch.setattr(loop.Checkpoints, "save", outside("save", loop.Checkpoints.save))
+    pretrain(tiny_config("digits_simclr", "checkpoint_every=6"), tmp_path / "run", log=quiet)
+    assert read == {"device_get", "note", "save"}
 
 
 @pytest.mark.core

@@ -36,8 +36,9 @@ def train(name: str, run: Path, *, start: int, delivered: int, steps: range, fin
     return said
 
 
-def two_sessions(name: str, run: Path) -> None:
+def two_sessions(name: str, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session of three steps that was killed after a checkpoint of step 1, and one that continues it."""
+    monkeypatch.setattr(threads, "_LONGEST_STOPPED", 100.0)  # on a busy machine, MLflow takes long to make its tables
     run.mkdir()
     assert train(name, run, start=0, delivered=0, steps=range(1, 4), finished=False) == []
     kept = json.loads((run / "sinks" / f"{name}.json").read_text())
@@ -69,19 +70,24 @@ def test_wandb_in_its_offline_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("WANDB_PROJECT", "mine")
     run = tmp_path / "first"
     check_sinks(["wandb"])
-    two_sessions("wandb", run)
-    steps, runs = [], []
-    for path in sorted(run.glob("wandb/offline-run-*/*.wandb")):
-        for content in log_records(path.read_bytes()):
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(content)
-            if record.WhichOneof("record_type") == "history":
-                steps.append(record.history.step.num)
-            if record.WhichOneof("record_type") == "run":
-                runs.append((record.run.project, record.run.run_id, record.run.display_name))
+    two_sessions("wandb", run, monkeypatch)
+    steps, runs, ends, until = list[int](), set[tuple[str, str, str]](), 0, time.monotonic() + 60
+    while ends < 2 and time.monotonic() < until:  # a process of the library writes the files, and may not be done yet
+        steps, ends = [], 0
+        for path in sorted(run.glob("wandb/offline-run-*/*.wandb")):
+            for content in log_records(path.read_bytes()):
+                record = wandb_internal_pb2.Record()
+                record.ParseFromString(content)
+                kind = record.WhichOneof("record_type")
+                ends += kind == "exit"
+                if kind == "history":
+                    steps.append(record.history.step.num)
+                if kind == "run":
+                    runs.add((record.run.project, record.run.run_id, record.run.display_name))
+        time.sleep(0.05)
     kept = json.loads((run / "sinks" / "wandb.json").read_text())["id"]
     assert steps == [1, 2, 3, 4, 5]
-    assert set(runs) == {("mine", kept, "first")}
+    assert runs == {("mine", kept, "first")}
 
 
 @pytest.mark.foreign
@@ -89,7 +95,7 @@ def test_mlflow_with_its_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
-    two_sessions("mlflow", tmp_path / "first")
+    two_sessions("mlflow", tmp_path / "first", monkeypatch)
     client = mlflow.MlflowClient()
     (found,) = client.search_runs([client.get_experiment_by_name("mine").experiment_id])
     assert (found.info.run_name, found.info.status) == ("first", "FINISHED")
@@ -103,7 +109,7 @@ def test_mlflow_with_its_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_trackio_with_its_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "db"))  # read at the import, which only this test does
     pytest.importorskip("trackio")
-    two_sessions("trackio", tmp_path / "first")
+    two_sessions("trackio", tmp_path / "first", monkeypatch)
     with contextlib.closing(sqlite3.connect(tmp_path / "db" / "mmcl_jax.db")) as database:
         points = database.execute("select run_name, step, metrics from metrics order by step").fetchall()
     kept = json.loads((tmp_path / "first" / "sinks" / "trackio.json").read_text())["id"]
@@ -140,7 +146,7 @@ def test_a_sink_that_fails_says_so_once(where: str, tmp_path: Path, monkeypatch:
     began = time.monotonic()
     (line,) = train("wandb", tmp_path, start=0, delivered=0, steps=range(1, 200), finished=True)
     assert line.startswith("config.sinks: wandb failed, and gets no more metrics: ")
-    assert line.endswith("within 0 s of the end" if where == "never" else "the network is down")
+    assert line.endswith("in time at the end" if where == "never" else "the network is down")
     assert time.monotonic() - began < 10
 
 

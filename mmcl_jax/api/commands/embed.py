@@ -67,8 +67,8 @@ def embed(
     stopped continues, and the file is the same to the byte as that of a call that was not.
 
     The file has a row per row of the input, in its order: `key`, `row` (its number in the table, from 0), `split` (of a
-    store), `modality` and `features` (or `projection`), a list of fixed size. Rows that cannot be embedded are in
-    `OUT.unembedded.csv` instead, each with the reason.
+    store), `modality` and `features` (or `projection`), a list of fixed size. Rows that cannot be embedded are listed
+    beside it, with the reasons: beside `new.parquet` in `new.unembedded.csv`.
 
     Args:
       run: whose encoders embed, opened or its folder.
@@ -121,6 +121,15 @@ def embed(
     raw = table is not None or images is not None
     one = (raw, request is not None, store is not None)
     check(sum(one) == 1, "Give either --table and --images, or --request, or --store.")
+    given = {
+        "image-column": bool(several(image_column)),
+        "key-column": key_column is not None,
+        "separator": separator is not None,
+        "encoding": encoding != "utf-8",
+    }
+    for option, is_given in given.items():
+        check(raw or not is_given, f"--{option}: it tells how --table is read; leave it out.")
+    check(store is None or follow_links is None, "--follow-links: a store holds its images; leave it out.")
     check(split is None or store is not None, "--split: only a store has splits; leave it out, or give --store.")
     kept = None if head is None else load_head(path_of(head, "--head"), opened)
     if kept is not None:

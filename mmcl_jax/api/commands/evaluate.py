@@ -11,6 +11,7 @@ from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.protocols.kept import heads_of
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.results.file import ResultsFile
+from mmcl_jax.evaluation.results.leaderboard import leaderboard
 from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.source import BASELINES, sources
@@ -53,7 +54,7 @@ def evaluate(
         run, and else the latest.
       store: to evaluate on; by default the one that the first run was trained on.
       allow_overlap: whether test rows may be rows that a run was trained on.
-      protocol: "probe", "augmented_probe", "finetune", "knn" or "retrieval", or several of them.
+      protocol: "probe", "augmented_probe", "finetune", "knn", "retrieval", "features" or "tabpfn", or several.
       input: what is predicted from, such as "image" or "image+table", or several inputs.
       fraction: shares of the training labels, such as `[1, 0.1, 0.01]`.
       per_class: labels per class, such as `[5, 20]`.
@@ -119,4 +120,4 @@ def evaluate(
     for directory, step in steps.items():
         print(f"{visible(directory)}: the checkpoint of step {step}")
     scores = evaluate_runs(runs, store, options, records=results)
-    return Scores(tuple(scores), file, results.finish())
+    return Scores(tuple(scores), file, results.finish(), beside=tuple(leaderboard(scores, store)))

@@ -59,8 +59,8 @@ def export(
     Args:
       run: opened, or its folder.
       out: the folder of the export, new or empty, or with an earlier export, which is replaced.
-      format: "safetensors" (weights, and modules in PyTorch that load them), "orbax" (parameters alone, for Flax), or
-        several formats.
+      format: "safetensors" (weights, and modules in PyTorch that load them), "orbax" (parameters alone, for Flax),
+        "stablehlo" (a function of raw arrays, for JAX), "onnx" (the same, for onnxruntime), or several formats.
       input: the inputs whose encoders are exported, such as "image" or "image+table"; by default each of the run.
       head: of `evaluate(keep=True)`, or its folder, which is exported with the encoders that it reads.
       checkpoint: "latest", "best" (the lowest validation loss) or a step; by default that of an opened run, and else

@@ -44,7 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--head", type=Path, help="head that mmcl evaluate --keep saved, whose predictions are added")
     add("--dtype", choices=["float32", "float16"], help="type of the numbers in the file")
-    add("--out", type=Path, required=True, help="Parquet file to make; OUT.unembedded.csv lists what is not in it")
+    add(
+        "--out",
+        type=Path,
+        required=True,
+        help="Parquet file to make, such as new.parquet; new.unembedded.csv lists what is not in it",
+    )
     add("--workers", type=types.count, help="processes that decode images")
     add("--distributed", action="store_true", help="join the other processes of a cluster's job; see launch/")
     types.set_defaults(parser, embed)

@@ -6,6 +6,7 @@ from typing import Any
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
+from mmcl_jax.evaluation.protocols.boosting import TABULAR, check_tabular
 from mmcl_jax.evaluation.protocols.jobs import Job, JobSettings, jobs_of, so_far
 from mmcl_jax.evaluation.protocols.kept import heads_of, is_kept
 from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
@@ -62,6 +63,8 @@ def evaluate_runs(
             for run in on_fold:
                 check_inputs(run, data, input)
             check_dense(data, input, predicting)
+            for protocol in set(options.protocols) & set(TABULAR):
+                check_tabular(protocol, data.task, store)
             run = on_fold[0]
             names = [name for key in modalities_of(input) for name in inputs_of(run.config.views, key)]
             part = data.having(list(dict.fromkeys(run.inputs.specs[name].of for name in names)))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax.data.store import Store
+from mmcl_jax.evaluation.protocols.boosting import TABULAR
 from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
@@ -51,6 +52,7 @@ class Job:
       budget: of labels, in words.
       rows: the draws of training labels `[R, n]`.
       count: number of scores: one per draw, or per random start on a single draw.
+      beside: whether the features stand beside the columns of the store's table (protocols of `boosting`).
     """
 
     source: Source
@@ -60,11 +62,14 @@ class Job:
     budget: str
     rows: np.ndarray
     count: int
+    beside: bool = False
 
     @property
     def method(self) -> str:
         """The name of the method in scores."""
-        return self.source.method(self.protocol, self.input)
+        if self.protocol in TABULAR and self.source.kind == "raw":
+            return "columns"
+        return self.source.method(self.protocol, self.input) + (" + columns" if self.beside else "")
 
     def parts(self) -> list[list[int]]:
         """Return the numbers of the draws in groups that are computed and stored together."""
@@ -104,7 +109,7 @@ def jobs_of(
             rows = data.draws(budget, seed=source.run.config.seed, count=options.draws)
             # Protocols with random starts use several on labels that are drawn once.
             starts = options.draws if protocol in ("augmented_probe", "finetune") else 1
-            yield Job(
+            job = Job(
                 source=source,
                 data=data,
                 input=input,
@@ -113,6 +118,9 @@ def jobs_of(
                 rows=rows,
                 count=starts if len(rows) == 1 else len(rows),
             )
+            yield job
+            if protocol in TABULAR and source.kind != "raw":
+                yield dataclasses.replace(job, beside=True)
     for pair in pairs if source.kind != "raw" else ():
         yield Job(
             source=source,
@@ -138,5 +146,7 @@ def _applies(source: Source, data: LabelledStore, input: str, protocol: str, bas
     """Return whether the method exists: raw inputs are not fine-tuned or augmented, and must be in `baselines`."""
     if source.kind != "raw":
         return True
+    if protocol in TABULAR:
+        return "columns" in baselines
     needed = {source.baseline(modality) for modality in modalities_of(input)}
     return protocol in ("probe", "knn") and needed <= set(baselines) and not isinstance(data.task, Segmentation)

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmcl_jax.errors import check
+from mmcl_jax.evaluation.protocols.boosting import TABULAR
 from mmcl_jax.evaluation.protocols.probe import LEARNING_RATES, MAX_EPOCHS
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.checks import check_choice
 from mmcl_jax.evaluation.sources.source import BASELINES
 
-PROTOCOLS = ("probe", "augmented_probe", "finetune", "knn", "retrieval")
+PROTOCOLS = ("probe", "augmented_probe", "finetune", "knn", "retrieval", *TABULAR)
 TRAINING = PROTOCOLS[:3]  # the protocols that train a head
 
 
@@ -21,7 +22,9 @@ class EvaluationOptions:
     Attributes:
       protocols: "probe", a linear head on frozen features (`probe.train_heads`); "knn", nearest neighbours of frozen
         features; "augmented_probe" and "finetune", the protocols of Hager et al. on augmented images, which train the
-        head alone or all weights (see `finetune`); "retrieval" between projections of two modalities of test rows.
+        head alone or all weights (see `finetune`); "retrieval" between projections of two modalities of test rows;
+        "features", gradient boosting on the columns of the table, on frozen features, and on both; "tabpfn", the same
+        with TabPFN (see `boosting`).
       inputs: to predict from: names of modalities joined by "+", whose features are concatenated (for kNN, each is
         scaled to length 1 first); "both" is "image+table". Retrieval is between the two of every `a+b` or, if no input
         joins two, between all pairs that the objective of the run compares.

@@ -11,6 +11,7 @@ from mmcl_jax.evaluation.heads.dense import LinearSegmentation
 from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.standard import Standard
+from mmcl_jax.evaluation.protocols.boosting import TABULAR, TabularFeatures, tabular
 from mmcl_jax.evaluation.protocols.finetune import Examples, FinetuneSettings, finetune
 from mmcl_jax.evaluation.protocols.jobs import NO_LABELS, Job, JobSettings
 from mmcl_jax.evaluation.protocols.kept import KeptHead
@@ -53,6 +54,8 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
         results = _probe(source, data, job.input, job.rows, settings)
     elif job.protocol == "knn":
         results = [_knn(source, data, job.input, job.rows[number]) for number in numbers]
+    elif job.protocol in TABULAR:
+        results = [_tabular(job, data, number) for number in numbers]
     else:
         name = f"{job.method}, {job.protocol}, {job.budget}"
 
@@ -129,6 +132,27 @@ def _knn(source: Source, data: LabelledStore, input: str, rows: np.ndarray) -> H
     )
     queries = (val, data.targets["val"]), (test, data.targets["test"])
     return HeadScores(*knn(train[rows], data.targets["train"][rows], *queries, task=data.task), "")
+
+
+def _tabular(job: Job, data: LabelledStore, number: int) -> HeadScores:
+    source = job.source
+    columns = (
+        TabularFeatures.of_columns(data.store, data.rows, data.fold) if source.kind == "raw" or job.beside else None
+    )
+    features = columns
+    if source.kind != "raw":
+        features = TabularFeatures.of_embeddings([source.features(data, one) for one in modalities_of(job.input)])
+        features = features if columns is None else features.beside(columns)
+    assert features is not None
+    metrics, chosen, outputs = tabular(
+        features,
+        dict(data.targets),
+        job.rows[number],
+        protocol=job.protocol,
+        task=data.task,
+        seed=(source.run.config.seed, number),
+    )
+    return HeadScores(metrics, chosen, packed(parts(data.task, outputs, data.targets["test"])))
 
 
 def _finetune(

@@ -42,6 +42,8 @@ _PROTOCOLS = {
     "finetune": "Fine-tuning",
     "knn": "Nearest neighbours",
     "retrieval": "Retrieval",
+    "features": "Gradient boosting",
+    "tabpfn": "TabPFN",
 }
 
 

@@ -33,6 +33,7 @@ def check_names(input: str, encoders: Collection[str]) -> None:
     modalities = modalities_of(input)
     options = dict.fromkeys([*STANDARD, *encoders])
     for name in modalities:
-        known = options if len(modalities) == 1 else [option for option in options if option != "both"]
-        check_name(name, known, "--input: there is no input", end=", or join several by +.")
+        check_name(name, options.keys(), "--input: there is no input", end=", or join several by +.")
+        joined = "--input: there is no input 'both' beside others; write image+table in its place."
+        check(name != "both" or len(modalities) == 1, joined)
         check(modalities.count(name) == 1, f"--input {input}: {name!r} is named twice; name it once.")

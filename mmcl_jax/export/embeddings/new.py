@@ -27,7 +27,7 @@ from mmcl_jax.prepare.table.table import RawTable, is_parquet, require_columns
 from mmcl_jax.training.runs.run import Run
 
 FILE = "file"  # the column of the images of a folder that is embedded without a table
-_DECODED = 64  # rows that a worker process decodes at once
+_DECODED = 32  # rows that a worker process decodes at once
 _AHEAD = 2  # chunks whose images are decoded before they are needed
 
 Names = list[tuple[str | None, ...]]

@@ -56,15 +56,7 @@ class RequestedRows:
         Raises:
           UserError: a file, entry or column is missing or wrong.
         """
-        kept = {
-            name: dataclasses.replace(one, duplicates="keep") if one.kind in ("image", "volume") else one
-            for name, one in request.entries.items()
-        }
-        request, like = open_like(
-            dataclasses.replace(
-                request, like=run.directory, entries=kept, targets={}, max_bad=1.0, duplicates="keep", folds=0
-            )
-        )
+        request, like = open_like(_lenient(request, run))
         assert like is not None
         (folder / "flat").mkdir(parents=True, exist_ok=True)
         self._run, self._inputs, self.size = run, inputs, size
@@ -109,6 +101,28 @@ class RequestedRows:
                     self._run, self._schema, self._entries, self._inputs, part, keys=keys, ids=self._ids[part],
                     why=self._why,
                 )  # fmt: skip
+
+
+def _lenient(request: Request, run: Run) -> Request:
+    """Return the request as later data of the run, without what leaves out rows or divides them."""
+    entries = {
+        name: dataclasses.replace(
+            one, required=False, duplicates="keep" if one.kind in ("image", "volume") else one.duplicates
+        )
+        for name, one in request.entries.items()
+    }
+    return dataclasses.replace(
+        request,
+        like=run.directory,
+        entries=entries,
+        targets={},
+        cohort="outer",
+        max_bad=1.0,
+        duplicates="keep",
+        split_column=None,
+        split_ids=(),
+        group_near_duplicates=False,
+    )
 
 
 def _inspected(gathered: GatheredEntries, rows: np.ndarray, like: Like) -> Inspected:

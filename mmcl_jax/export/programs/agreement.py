@@ -1,7 +1,6 @@
 """The check of a written program: on random rows it gives what the run's own encoders give."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import numpy as np
@@ -75,7 +74,9 @@ def expected_outputs(release: Release, program: Program, rows: Mapping[str, np.n
         if release.head is None or release.head.standard is not None:
             parts = []
             for modality in modalities:
-                encode = frozen_encoder(release.model, config=config, modality=modality, fitted=inputs.fitted)
+                encode = frozen_encoder(
+                    release.model, config=config, modality=modality, fitted=inputs.fitted, batch_size=ROWS
+                )
                 parts.append(encode({name: encoded[name] for name in inputs_of(config.views, modality)}))
             outputs["features"] = np.concatenate(parts, axis=1)
     return outputs

@@ -7,8 +7,8 @@ differ by 1, would be the same number. Everything behind the encoding is float32
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
 from jax.scipy.special import ndtri
+from jaxtyping import Array, Bool, Float
 
 from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.data.table.imputation import IterativeImputer
@@ -59,7 +59,7 @@ def _unknown(encoding: Encoding, cells: Cells) -> Bool[Array, "B F"]:
     offset = np.cumsum(sizes) - sizes
     valid = (cells >= 0) & (cells < _row(sizes)) & (cells == jnp.floor(cells))
     index = jnp.where(valid, cells + _row(offset), len(known) - 1).astype(jnp.int32)
-    return coded[None] & ~jnp.isnan(cells) & ~jnp.asarray(known)[index]
+    return jnp.asarray(coded)[None] & ~jnp.isnan(cells) & ~jnp.asarray(known)[index]
 
 
 def _within(encoding: Encoding, cells: Cells) -> Cells:
@@ -126,7 +126,8 @@ def _imputed(imputer: IterativeImputer, rows: Cells, absent: Bool[Array, "B F"])
         value = (rows * coefficients[None]).sum(axis=1) + intercept
         return jnp.where(absent & (columns == target)[None], value[:, None], rows), None
 
-    steps = (imputer.target.astype(np.int32), imputer.coefficients, imputer.intercept)
+    targets = jnp.asarray(imputer.target, jnp.int32)
+    steps = (targets, jnp.asarray(imputer.coefficients), jnp.asarray(imputer.intercept))
     return jax.lax.scan(regress, rows, steps)[0]
 
 

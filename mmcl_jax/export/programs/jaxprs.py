@@ -9,6 +9,11 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 from mmcl_jax.errors import check
 from mmcl_jax.export.programs.program import Program
 
+_FIXED = (
+    "The encoder or view of {name!r} needs the number of rows as a Python number, and a program takes any number; in "
+    "its code, write x.shape[0] instead of len(x)."
+)
+
 
 def traced(program: Program) -> ClosedJaxpr:
     """Return a program's function as a jaxpr with a symbolic number of rows, `b`.
@@ -16,11 +21,16 @@ def traced(program: Program) -> ClosedJaxpr:
     Its inputs and outputs are in the order of the sorted names.
 
     Raises:
-      UserError: the function draws at random, so that it is no function of its inputs.
+      UserError: the function draws at random, so that it is no function of its inputs; or it is written for a fixed
+        number of rows.
     """
     (rows,) = jax.export.symbolic_shape("b")
-    with jax.enable_x64(program.wide):
-        jaxpr = jax.make_jaxpr(program.function)(program.arguments(rows))
+    try:
+        with jax.enable_x64(program.wide):
+            jaxpr = jax.make_jaxpr(program.function)(program.arguments(rows))
+    except TypeError as error:
+        check("_DimExpr" not in str(error), _FIXED.format(name=program.name))
+        raise
     for equation in _nested(jaxpr.jaxpr):
         check(
             not equation.primitive.name.startswith(("random_", "threefry")),
@@ -44,7 +54,9 @@ def live(jaxpr: Jaxpr, outputs: Sequence[Any]) -> list[JaxprEqn]:
 def inner(equation: JaxprEqn) -> list[Jaxpr]:
     """Return the jaxprs in the parameters of an equation."""
     values = [one for value in equation.params.values() for one in (value if isinstance(value, tuple) else (value,))]
-    return [one.jaxpr if isinstance(one, ClosedJaxpr) else one for one in values if isinstance(one, ClosedJaxpr | Jaxpr)]
+    return [
+        one.jaxpr if isinstance(one, ClosedJaxpr) else one for one in values if isinstance(one, ClosedJaxpr | Jaxpr)
+    ]
 
 
 def _nested(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:

@@ -1,9 +1,11 @@
 """`mj.load_program`: an exported StableHLO program as a function of NumPy arrays."""
 
 import dataclasses
+import functools
+import importlib.util
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,11 @@ from jax import export
 
 from mmcl_jax.errors import check
 from mmcl_jax.export.card import CARD
-from mmcl_jax.export.programs.stablehlo import called, refused
+from mmcl_jax.export.programs.stablehlo import Rows, callable_of, refused
 from mmcl_jax.files import damage, reading
 
 _REMEDY = "put a copy of it back, or export the run again"
-BLOCK = 256  # rows that are computed at once; all calls share the program that is compiled for this size
+BLOCK = 256  # most rows that are computed at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,8 @@ class LoadedProgram:
     def __call__(self, **rows: Any) -> dict[str, np.ndarray]:
         """Return the outputs by name, float32 `[B, ...]`.
 
-        Rows are computed in blocks of one size, so that the outputs of a row do not depend on the other rows.
+        Rows are computed in blocks of 256, and the last block is padded to a power of two: that is at most nine
+        compilations for any number of rows. Outputs of a row may differ in their last bits between sizes of blocks.
 
         Args:
           rows: by input, arrays `[B, *shape]` of any number of rows, also 0, in the dtype of the input or one that it
@@ -58,8 +61,9 @@ class LoadedProgram:
             parts.append(self._run(block))
         return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
 
-    def _run(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return called(self._exported, block, wide=self.details["needs_x64"], dtype=self.details["dtype"])
+    @functools.cached_property
+    def _run(self) -> Callable[[Rows], Rows]:
+        return callable_of(self._exported, wide=self.details["needs_x64"], dtype=self.details["dtype"])
 
     def _checked(self, rows: Mapping[str, Any]) -> dict[str, np.ndarray]:
         arguments = self.details["arguments"]
@@ -125,6 +129,8 @@ def load_program(directory: str | os.PathLike[str], input: str | None = None) ->
 def _deserialized(file: Path, details: Mapping[str, Any], command: str) -> export.Exported:
     with reading(file, _REMEDY):
         blob = bytearray(file.read_bytes())
+    found = importlib.util.find_spec("flatbuffers") is not None
+    check(found, f"JAX reads {file} with the package flatbuffers; run pip install flatbuffers.")
     try:
         exported = export.deserialize(blob)
         version = exported.calling_convention_version
@@ -147,7 +153,6 @@ def _arguments(details: Mapping[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:
-    """Return the rows with rows of zeros behind them, `BLOCK` in all."""
-    if len(rows) == BLOCK:
-        return rows
-    return np.concatenate([rows, np.zeros((BLOCK - len(rows), *rows.shape[1:]), rows.dtype)])
+    """Return the rows with rows of zeros behind them, a power of two in all."""
+    padding = (1 << (len(rows) - 1).bit_length()) - len(rows)
+    return np.concatenate([rows, np.zeros((padding, *rows.shape[1:]), rows.dtype)])

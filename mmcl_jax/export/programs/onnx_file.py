@@ -48,7 +48,7 @@ def check_release(release: Release) -> None:
 
 def write(release: Release, folder: Path) -> list[Written]:
     """Write a program for each input of the release, after it gave the features of the run in onnxruntime."""
-    return [_written(release, program, folder) for program in programs_of(release)]
+    return [_written(release, program, folder, brief=n > 0) for n, program in enumerate(programs_of(release))]
 
 
 def model_of(program: Program) -> Any:
@@ -76,7 +76,7 @@ def model_of(program: Program) -> Any:
     return model
 
 
-def _written(release: Release, program: Program, folder: Path) -> Written:
+def _written(release: Release, program: Program, folder: Path, *, brief: bool) -> Written:
     import onnx
     import onnxruntime
 
@@ -99,12 +99,13 @@ def _written(release: Release, program: Program, folder: Path) -> Written:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "checked": agreement(release, program, run, what=f"The program {path.name}"),
     }
+    shapes = shapes_in_words(program, path.name)
     usage = _USAGE.format(
         file=path.name,
         opset=opset,
-        output=next(reversed(program.outputs)),
+        output=program.result,
         inputs=", ".join(f'"{name}": {name}' for name in program.inputs),
-        shapes=shapes_in_words(program),
+        shapes=shapes,
     )
     about = f"The encoder of {program.name} with its preprocessing and weights, for onnxruntime."
-    return Written(file=path.name, about=about, usage=usage, details=details)
+    return Written(file=path.name, about=about, usage=shapes if brief else usage, details=details)

@@ -10,10 +10,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool
 
-from mmcl_jax.data.inputs import InputSpec, Inputs
+from mmcl_jax.data.inputs import Inputs, InputSpec
 from mmcl_jax.data.kinds.vector import is_missing
 from mmcl_jax.encoders import Features, parse_key
 from mmcl_jax.encoders.fusions import inputs_of
+from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.encoded import (
     ViewSpec,
     ViewValues,
@@ -76,6 +77,11 @@ class Program:
     function: Callable[[Rows], dict[str, Array]]
     wide: bool
 
+    @property
+    def result(self) -> str:
+        """The name of the output that most people want: the prediction of the head, or else the features."""
+        return "prediction" if "prediction" in self.outputs else "features"
+
     def arguments(self, rows: Any) -> dict[str, jax.ShapeDtypeStruct]:
         """Return the shapes and types of the arguments for a number of rows."""
         with jax.enable_x64(self.wide):
@@ -98,7 +104,8 @@ def _program(release: Release, modalities: tuple[str, ...]) -> Program:
     config, inputs, head = release.run.config, release.run.inputs, release.head
     names = tuple(dict.fromkeys(name for modality in modalities for name in inputs_of(config.views, modality)))
     graphdef, arrays = nnx.split(release.model)
-    fitted = jax.tree.map(jnp.asarray, {name: dict(inputs.fitted.get(name, {})) for name in names})
+    fitted = {name: dict(inputs.fitted.get(name, {})) for name in names}
+    arrays, fitted = jax.tree.map(jnp.asarray, (arrays, fitted))
     # A head without standardised features was trained, and is scored, on the plain form of the augmented view.
     own = head is not None and head.standard is None
     specs = [
@@ -140,6 +147,11 @@ def _program(release: Release, modalities: tuple[str, ...]) -> Program:
     program = Program(name="+".join(modalities), inputs=taken, outputs={}, function=function, wide=wide)
     with jax.enable_x64(wide):
         shapes = jax.eval_shape(function, program.arguments(1))
+    for name in shapes:
+        check(
+            name not in taken,
+            f"--format: the input {name!r} of the run has the name of an output of programs; export weights instead.",
+        )
     return dataclasses.replace(program, outputs={name: array.shape[1:] for name, array in shapes.items()})
 
 
@@ -153,7 +165,9 @@ def _projectors(release: Release, modalities: tuple[str, ...]) -> dict[str, str]
         return {}
     keys = [parse_key(key) for key in release.projectors]
     return {
-        f"projection_{key.head}" if key.head else "projection": f"{key.modality}:{key.head}" if key.head else key.modality
+        f"projection_{key.head}" if key.head else "projection": f"{key.modality}:{key.head}"
+        if key.head
+        else key.modality
         for key in keys
         if key.modality == modalities[0] and not key.local
     }
@@ -202,19 +216,22 @@ def _mean(values: Array, images: int) -> Array:
 
 
 def _map(features: Features) -> Array:
-    assert features.local is not None and features.grid is not None  # a head was trained on it
+    assert features.local is not None  # a head was trained on the map
+    assert features.grid is not None
     return features.local.reshape(features.local.shape[0], *features.grid, -1)
 
 
 def _prediction(head: KeptHead, features: Array) -> Array:
     """Return the outputs of a head on the features that it reads; see `KeptHead.outputs`."""
     if head.standard is not None:
-        mean, scale = (moment.reshape((1,) * (features.ndim - 1) + (-1,)) for moment in
-                       (head.standard.mean, head.standard.scale))
+        mean, scale = (
+            moment.reshape((1,) * (features.ndim - 1) + (-1,)) for moment in (head.standard.mean, head.standard.scale)
+        )
         features = ((features.astype(jnp.float64) - mean) / scale).astype(jnp.float32)
     with jax.enable_x64(False):
         outputs = head.trained.head(head.trained.params, features)
         units = head.trained.units
-        scale, shift = (np.asarray(one, np.float32).reshape((1,) * (outputs.ndim - 1) + (-1,)) for one in
-                        (units.scale, units.shift))
+        scale, shift = (
+            np.asarray(one, np.float32).reshape((1,) * (outputs.ndim - 1) + (-1,)) for one in (units.scale, units.shift)
+        )
         return outputs * scale + shift

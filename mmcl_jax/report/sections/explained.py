@@ -4,18 +4,19 @@ import shlex
 from collections.abc import Sequence
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation.protocols.kept import ABOUT, heads_of
-from mmcl_jax.explain import METHODS
+from mmcl_jax.evaluation.protocols.kept import heads_of, name_of
 from mmcl_jax.explain.base import COLUMN_KINDS
 from mmcl_jax.explain.result import Explanation, explanations_of
 from mmcl_jax.page import charts
 from mmcl_jax.page.html import Child, Html, element, name, section, table
 from mmcl_jax.page.inline import picture
 from mmcl_jax.page.wording import clipped, counted, share
+from mmcl_jax.report.sections.predictions import kept_heads
 from mmcl_jax.report.subject import Group, Subject, paragraph
 
 _COLUMNS, _PICTURES = 20, 12
 _LARGEST = 2**20  # bytes of a picture
+_NAMES = {"grad_cam": "Grad-CAM", "guided_grad_cam": "Guided Grad-CAM", "loss": "Integrated gradients"}
 
 
 def explained(groups: Sequence[Group]) -> Html:
@@ -42,14 +43,11 @@ def _how(subject: Subject) -> tuple[str, str]:
     command = f"mmcl explain --run {shlex.quote(str(run.directory))}"
     if any(spec.kind in COLUMN_KINDS for spec in run.inputs.specs.values()):
         return "This command ranks its columns:", command
-    methods = [name for name, method in METHODS.items() if {"image", "volume"} & set(method.takes)]
-    heads = [path.parent for path in sorted(heads_of(run).glob(f"*/{ABOUT}"))]
-    if not methods:
-        return "It has no columns to rank.", ""
-    if METHODS[methods[0]].head == "needed" and not heads:
-        return "It has no columns to rank; pixels are explained for a head, which mmcl evaluate --keep keeps.", ""
-    head = f" --head {shlex.quote(str(heads[0]))}" if METHODS[methods[0]].head == "needed" else ""
-    return "This command shows the pixels that matter:", f"{command} --method {methods[0]}{head}"
+    kept, _ = kept_heads(subject)
+    if not kept:
+        return "It has no columns to rank; pixels are explained for a head, which mmcl evaluate --keep saves.", ""
+    head = heads_of(run) / name_of(kept[0].of, kept[0].score.draw)
+    return "This command shows the pixels that matter:", f"{command} --method grad_cam --head {shlex.quote(str(head))}"
 
 
 def _is_old(explanation: Explanation, group: Group) -> bool:
@@ -59,7 +57,7 @@ def _is_old(explanation: Explanation, group: Group) -> bool:
 
 def _explanation(one: Explanation, level: str, old: bool) -> Html:
     about = one.about
-    title = f"{one.method.replace('_', ' ').capitalize()} of {about['of']} by {about['input']}"
+    title = f"{_NAMES.get(one.method, one.method.replace('_', ' ').capitalize())} of {about['of']} by {about['input']}"
     head = about["head"]["name"] if about["head"] else ""
     where = f"On {counted(about['rows'], about['split'] + ' row')}, step {about['step']}"
     where += f", by the head {clipped(head, 60)}." if head else "."

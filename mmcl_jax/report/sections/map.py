@@ -51,8 +51,8 @@ def _map(subject: Subject, modality: str, heading: str, colour: str | None) -> H
     rows = subject.rows([modality])
     check(
         len(rows) >= _FEWEST,
-        f"A map needs at least {_FEWEST} rows, and {len(rows)} {subject.split} rows have {modality}; prepare a larger "
-        "store, or give a larger one with --store.",
+        f"A map needs at least {_FEWEST} rows, and only {len(rows)} of the {subject.split} rows with {modality} are "
+        "shown; raise --rows, or prepare a larger store.",
     )
     places = in_two_dimensions(subject.features(modality, rows))
     title, texts, codes = grouped(subject, rows, colour)
@@ -66,7 +66,7 @@ def _map(subject: Subject, modality: str, heading: str, colour: str | None) -> H
             "title", " · ".join(filter(None, [clipped(shown.key(int(row)), 40), clipped(_of(texts, code), 40)]))
         )
         marks.append(element("circle", tip, cx=float(x), cy=float(y), r=_RADIUS, class_=_mark(code, texts)))
-    used = f"by {clipped(title, 40)}" if title else "without colours: the store has no label and no column"
+    used = f"coloured by {clipped(title, 40)}" if title else "in one colour, since the store has no label and no column"
     words = f"{count(len(rows))} points, {used}"
     svg = element(
         "svg",
@@ -83,7 +83,7 @@ def _map(subject: Subject, modality: str, heading: str, colour: str | None) -> H
     return element(
         "figure",
         element("h3", heading),
-        element("p", f"{subject.sampled(rows).capitalize()}, coloured {used}.", class_="calm"),
+        element("p", f"{subject.sampled(rows).capitalize()}, {used}.", class_="calm"),
         svg,
         element("ul", keys, class_="legend") if texts else None,
     )

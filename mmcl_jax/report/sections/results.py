@@ -21,7 +21,9 @@ def results(groups: Sequence[Group], found: Scored) -> Html:
     if found.scores:
         files = ", ".join(clipped(path) for path in found.files)
         parts.append(element("p", f"Scores on the test split, from {files}.", class_="lead"))
-        parts += [_grid(grid) for grid in grids(found.scores)]
+        # A label that was predicted as several tasks has tables for each, since they have other metrics.
+        for task in dict.fromkeys(score.task for score in found.scores):
+            parts += [_grid(grid) for grid in grids([score for score in found.scores if score.task == task])]
         parts.append(_each(found.scores))
     else:
         for group in groups:
@@ -29,7 +31,7 @@ def results(groups: Sequence[Group], found: Scored) -> Html:
     if found.others:
         parts.append(
             paragraph(
-                f"{counted(found.others, 'score')} of other checkpoints or stores "
+                f"{counted(found.others, 'score')} of other checkpoints, stores or settings "
                 f"{'is' if found.others == 1 else 'are'} not shown.",
                 kind="calm",
             )

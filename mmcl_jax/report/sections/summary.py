@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.results.summary import NAMES, budgets_of, paired, repeats_of, shown, summarise
+from mmcl_jax.evaluation.results.summary import NAMES, budgets_of, by_repeat, paired, repeats_of, shown, summarise
 from mmcl_jax.page.html import Child, Html, element, fragment, name
 from mmcl_jax.page.wording import LOWER_IS_BETTER, clipped, count, counted, number
 from mmcl_jax.report.health import Check, checks
@@ -54,10 +54,10 @@ def _sentence(subjects: Sequence[Subject], groups: Sequence[Group]) -> list[Chil
     ]
     try:
         store = subjects[0].store
+        rows = counted(len(store.rows_of("train", subjects[0].run.inputs.fold)), "training row")
     except UserError:
         return [*trained, "; the store is not here."]
     source = source_of(store)
-    rows = counted(len(store.rows_of("train", subjects[0].run.inputs.fold)), "training row")
     return [*trained, ", on ", rows, " of " if source else "", name(source, 40) if source else "", "."]
 
 
@@ -69,8 +69,9 @@ def _difference(groups: Sequence[Group], found: Scored) -> Html | None:
         return None
     metric, words = shown(part[0])[0], []
     for budget in budgets_of(part):
-        cell, wins = paired(part, names[0], names[1], budget, metric)
-        if cell.repeats:
+        first, second = (by_repeat(part, one, budget, metric) for one in names)
+        if first.keys() & second.keys():
+            cell, wins = paired(part, names[0], names[1], budget, metric)
             won = f", above 0 at {wins} of {counted(cell.repeats, repeats_of(part))}" if cell.repeats > 1 else ""
             words.append(f"{cell.mean:+.3f} (labels: {budget}{won})")
     how = f"{_PROTOCOLS.get(part[0].protocol, part[0].protocol)} on {part[0].input}"
@@ -187,13 +188,17 @@ def _health(subjects: Sequence[Subject], beside: Sequence[tuple[str, Check]]) ->
         )
         for whose, check in sorted(beside, key=lambda pair: pair[1].good)
     ]
+    passed = 0
     for subject in subjects:
         every = checks(subject.run.directory, subject.metrics)
-        whose = fragment(element("span", name(subject.name), ": ", class_="whose")) if len(subjects) > 1 else None
-        shown = every if len(subjects) == 1 else [check for check in every if not check.good]
-        lines += [_check(check.good, fragment(whose, check.sentence)) for check in shown]
-        if not shown:
-            lines.append(_check(True, fragment(whose, f"{counted(len(every), 'check')} passed.")))
+        failed = [check for check in every if not check.good]
+        whose = element("span", name(subject.name), ": ", class_="whose") if len(subjects) > 1 else None
+        passed += len(subjects) > 1 and not failed
+        lines += [_check(check.good, fragment(whose, check.sentence)) for check in (failed if whose else every)]
+    if passed:
+        which = f"all {passed}" if passed == len(subjects) else f"{passed} of {len(subjects)}"
+        words = f"The trainings of {which} runs passed every check: their end, losses, skipped steps and collapse."
+        lines.append(_check(True, fragment(words)))
     return element("ul", lines, class_="health")
 
 

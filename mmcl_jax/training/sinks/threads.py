@@ -4,6 +4,7 @@ import dataclasses
 import json
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 from mmcl_jax.files import write_text
@@ -11,6 +12,7 @@ from mmcl_jax.text import visible
 from mmcl_jax.training.sinks import Session, open_sink
 
 _LONGEST = 60.0  # seconds that the end of a training waits for a sink
+_LONGEST_STOPPED = 10.0  # after a stop: schedulers kill a process some 30 s after they asked it to end
 _WAITING = 10_000  # logged steps that wait for a slow sink
 
 
@@ -30,12 +32,13 @@ class Sinks:
             thread.put((step, dict(metrics)))
 
     def close(self, *, finished: bool) -> None:
-        """Wait until all sinks have taken everything, or for a minute."""
+        """Wait until all sinks have taken everything, or for a minute; after a stop, for ten seconds."""
         for thread in self._threads:
             thread.finished = finished
             thread.put(None)
+        until = time.monotonic() + (_LONGEST if finished else _LONGEST_STOPPED)
         for thread in self._threads:
-            thread.wait()
+            thread.wait(until - time.monotonic())
 
 
 class _SinkThread:
@@ -58,10 +61,10 @@ class _SinkThread:
         except queue.Full:
             self._end(f"it has not taken the last {_WAITING:,} logged steps")
 
-    def wait(self) -> None:
-        self._thread.join(_LONGEST)
+    def wait(self, seconds: float) -> None:
+        self._thread.join(max(0.0, seconds))
         if self._thread.is_alive():
-            self._end(f"it has not taken everything within {_LONGEST:.0f} s of the end")
+            self._end("it has not taken everything in time at the end")
 
     def _work(self) -> None:
         try:

@@ -66,8 +66,7 @@ class ValidationPass:
         """Run a pass if one is due after this step; return the state with its new control, and the metrics or {}."""
         if step % self._every:
             return state, {}
-        with jax.transfer_guard("allow"):
-            return self._run(step, state)
+        return self._run(step, state)
 
     def _run(self, step: int, state: TrainState) -> tuple[TrainState, dict[str, float]]:
         by_batch: list[Metrics] = []

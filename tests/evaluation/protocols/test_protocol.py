@@ -7,14 +7,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from threadpoolctl import threadpool_limits
 
 from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.protocols import boosting
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.evaluation.results.summary import grids
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.prepare.make import prepare
@@ -81,6 +84,31 @@ def test_methods_are_paired_by_seed(runs, digits_store: Store) -> None:
     assert pixels[0] == pytest.approx(pixels[1], abs=0.02)
     assert min(pixels.values()) > 0.9
     assert all(s.label == "digit" and s.chosen == {"learning_rate": 0.01} and "val_top1" in s.metrics for s in scores)
+
+
+def test_embeddings_are_boosted_alone_and_beside_the_columns(
+    runs, digits_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boosting, "TREES", 2)
+    monkeypatch.setattr(boosting, "RATES", (0.3,))
+    options = EvaluationOptions(protocols=("features",), budgets=[Budget(per_class=2)], **FAST)
+    with threadpool_limits(1):
+        scores, again = (evaluate_runs([runs["digits_mmcl", 0]], digits_store, options) for _ in range(2))
+    assert scores == again
+    assert kinds(scores) == {
+        (method, "features", "image", "2 per class"): 2
+        for method in (
+            *("columns", "random encoder", "random encoder + columns", "digits_mmcl", "digits_mmcl + columns"),
+        )
+    }
+    assert all(score.chosen["learning_rate"] == 0.3 and "log_loss" in score.metrics for score in scores)
+    (top1, _) = grids(scores)
+    assert [row[0] for row in top1.rows] == list(dict.fromkeys(score.method for score in scores))
+    values = {
+        method: [s.metrics["log_loss"] for s in scores if s.method == method]
+        for method in Counter(s.method for s in scores)
+    }
+    assert len({tuple(each) for each in values.values()}) == len(values)  # no method is another one's features
 
 
 def test_every_protocol_and_input_with_its_baselines(runs, digits_store: Store) -> None:

@@ -104,7 +104,10 @@ def test_a_fusion_is_evaluated_by_its_name_on_the_rows_that_have_its_parts(run: 
         line.startswith("--input image+fusion: rows with the label 'quarter' that lack this input are left out")
         for line in said
     )
-    with pytest.raises(UserError, match="there is no input 'fused'; choose from image, table, both, fusion, scores0"):
+    with pytest.raises(
+        UserError,
+        match=r"there is no input 'fused' \(did you mean 'fusion'\?\); choose from image, table, ",
+    ):
         evaluate_runs([run], run.store(), EvaluationOptions(inputs=("fused",)))
 
 

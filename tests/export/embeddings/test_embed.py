@@ -192,6 +192,9 @@ def test_what_cannot_be_done_is_said_in_a_sentence(drawn: Drawn, tmp_path: Path)
         "have different widths (image 8 and table 4)": {"store": drawn.store, "input": ["image", "table"]},
         "There is no column 'price'": {"table": pl.DataFrame({"ad": ["a"]}), "input": "table"},
         "only a store has splits": {"table": drawn.table, "split": "test"},
+        "--key-column: it tells how --table is read": {"store": drawn.store, "key_column": "ad"},
+        "--encoding: it tells how --table is read": {"request": {}, "encoding": "latin-1"},
+        "a store holds its images": {"store": drawn.store, "follow_links": tmp_path},
         "is named twice": {"table": drawn.table, "input": "table+table"},
     }
     for sentence, given in cases.items():

@@ -18,6 +18,7 @@ __all__ = ["run", "store"]  # fixtures
 def test_a_request_gives_what_a_store_of_the_same_files_gives(run: Run, store: Store, tmp_path: Path) -> None:
     request = {name: store.made_by["request"][name] for name in ("key_column", "entries")}
     options = {"input": ["image", "pgs"], "output": "projection"}
+    request |= {"cohort": "inner", "split_column": "eid", "max_bad": 0.0}  # leave out no row here
     new = mj.embed(run, request=request, out=tmp_path / "new.parquet", **options)
     stored = mj.embed(run, store=store, out=tmp_path / "stored.parquet", **options)
     assert new.lost == stored.lost == {"pgs": 10}

@@ -1,4 +1,6 @@
-"""Raw cells inside a program are encoded as the run encodes them, under every policy, and large numbers keep their bits."""
+"""Raw cells inside a program are encoded as the run encodes them, whatever the policies and however large."""
+
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -9,9 +11,13 @@ from mmcl_jax.data.table.encoding import MISSING_POLICIES, OUTSIDE_POLICIES, Enc
 from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import UserError
 from mmcl_jax.export.programs.cells import encoded_cells
+from tests.export.programs.test_onnx import in_onnxruntime, translated
 from tests.export.test_torch_inputs import COLUMNS, raw_rows
 
-CASES = [*((missing, "keep") for missing in MISSING_POLICIES), *(("iterative", outside) for outside in OUTSIDE_POLICIES[1:])]
+CASES = [
+    *((missing, "keep") for missing in MISSING_POLICIES),
+    *(("iterative", outside) for outside in OUTSIDE_POLICIES[1:]),
+]
 # A day near 2040, a number near 1e9 whose values differ by 1, and a time in seconds: float32 holds none but the first.
 LARGE = (Column(name="day", kind="date"), *(Column(name=name, kind="continuous") for name in ("serial", "seconds")))
 
@@ -36,22 +42,54 @@ def table() -> tuple[Schema, np.ndarray, np.ndarray]:
     return Schema(columns=COLUMNS), train, new
 
 
-def test_every_policy(table: tuple[Schema, np.ndarray, np.ndarray]) -> None:
+class Policies(NamedTuple):
+    """The encoding by every policy, of rows of which some lack a value in every column."""
+
+    encodings: dict[str, Encoding]
+    cells: np.ndarray
+
+    def __call__(self, rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        outputs = {}
+        for name, encoding in self.encodings.items():
+            outputs[name], outputs[f"{name} refused"] = encoded_cells(encoding, rows["cells"])
+        return outputs
+
+    def check(self, outputs: dict[str, Any]) -> None:
+        for name, encoding in self.encodings.items():
+            expected, refused = one_by_one(encoding, self.cells)
+            rows = np.asarray(outputs[name])
+            assert rows.dtype == np.float32
+            np.testing.assert_array_equal(outputs[f"{name} refused"], refused, err_msg=name)
+            assert not refused.all()
+            np.testing.assert_allclose(rows[~refused], expected[~refused], rtol=2e-6, atol=2e-6, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def policies(table: tuple[Schema, np.ndarray, np.ndarray]) -> Policies:
     schema, train, new = table
     complete = new.copy()
     complete[:, 4] = 0.0  # the column that no training row has
     statistics = Statistics.fit(train, schema)
-    encodings = {case: Encoding.fit(train, schema, statistics, missing=case[0], outside=case[1]) for case in CASES}
+    encodings = {
+        f"{missing}, {outside}": Encoding.fit(train, schema, statistics, missing=missing, outside=outside)
+        for missing, outside in CASES
+    }
+    return Policies(encodings, np.concatenate([new, complete]))
+
+
+def test_every_policy(policies: Policies) -> None:
     with jax.enable_x64(True):
-        found = jax.jit(lambda cells: [encoded_cells(one, cells) for one in encodings.values()])(
-            np.concatenate([new, complete])
-        )
-    for (case, encoding), (rows, refused) in zip(encodings.items(), found, strict=True):
-        expected, wrong = one_by_one(encoding, np.concatenate([new, complete]))
-        np.testing.assert_array_equal(refused, wrong, err_msg=str(case))
-        assert 0 < wrong.sum() < len(wrong) or case[1] != "keep"
-        assert rows.dtype == np.float32
-        np.testing.assert_allclose(np.asarray(rows)[~wrong], expected[~wrong], rtol=2e-6, atol=2e-6, err_msg=str(case))
+        policies.check(jax.jit(policies.__call__)({"cells": policies.cells}))
+
+
+@pytest.mark.foreign
+def test_every_policy_in_onnx(policies: Policies) -> None:
+    pytest.importorskip("onnx")
+    ort = pytest.importorskip("onnxruntime")
+    rows = {"cells": policies.cells}
+    model = translated(policies, rows, wide=True)
+    policies.check(in_onnxruntime(ort, model, rows))
+    assert len(in_onnxruntime(ort, model, {"cells": policies.cells[:0]})["iterative, keep"]) == 0
 
 
 @pytest.mark.parametrize("code", [-1.0, 2.0, 4.0, 1e9, 0.5])

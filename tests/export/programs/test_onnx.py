@@ -1,7 +1,7 @@
 """Programs in ONNX give in onnxruntime what the run gives."""
 
+import dataclasses
 import importlib.util
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,12 +11,11 @@ import pytest
 from flax import nnx
 from jax import export, lax
 
-from mmcl_jax.encoders import ENCODERS, Features
+from mmcl_jax.encoders import ENCODERS
 from mmcl_jax.errors import UserError
 from mmcl_jax.export import formats
 from mmcl_jax.export.programs import onnx_file
-from mmcl_jax.export.programs.agreement import random_rows, relative_difference
-from mmcl_jax.export.programs.jaxprs import traced
+from mmcl_jax.export.programs.agreement import expected_outputs, random_rows, relative_difference
 from mmcl_jax.export.programs.program import Program, programs_of
 from mmcl_jax.export.release import release_of
 from mmcl_jax.training.runs.run import Run
@@ -86,11 +85,11 @@ def test_resnets_at_odd_and_even_sizes(ort: Any, name: str) -> None:
 
     def pooled(images: dict[str, jax.Array]) -> dict[str, jax.Array]:
         encode = nnx.merge(graph, *arrays)
-        return {side: encode(batch, train=False).pooled for side, batch in images.items()}
+        return {f"of {side}": encode(batch, train=False).pooled for side, batch in images.items()}
 
-    found = in_onnxruntime(ort, translated(pooled, images), {side: batch for side, batch in images.items()})
-    for side, features in jax.jit(pooled)(images).items():
-        assert relative_difference(found[side], features) < BOUND, side
+    found = in_onnxruntime(ort, translated(pooled, images), images)
+    for name, features in jax.jit(pooled)(images).items():
+        assert relative_difference(found[name], features) < BOUND, name
 
 
 @pytest.mark.parametrize("name", ["probe", "fine-tuned", "mask"])
@@ -123,11 +122,35 @@ def sessions(ort: Any, every_run: Run) -> dict[str, tuple[Program, Any, np.ndarr
     return made
 
 
+def test_rows_with_several_images(ort: Any, every_run: Run) -> None:
+    """The features are the mean over the images, each of them fused with the other parts of its row."""
+    specs = dict(every_run.inputs.specs)
+    specs["right"] = dataclasses.replace(specs["right"], shape=(2, *specs["right"].shape))
+    run = dataclasses.replace(every_run, inputs=dataclasses.replace(every_run.inputs, specs=specs))
+    release = release_of(run, inputs=("attended",))
+    (program,) = programs_of(release)
+    rows = random_rows(program, run.inputs, 3)
+    assert rows["right"].ndim == 5
+    found = in_onnxruntime(ort, onnx_file.model_of(program), rows)["features"]
+    assert relative_difference(found, expected_outputs(release, program, rows)["features"]) < BOUND
+
+
+def test_a_row_that_the_run_refuses_is_nan(ort: Any, every_run: Run) -> None:
+    (program,) = programs_of(release_of(every_run, inputs=("pgs",)))
+    rows = random_rows(program, every_run.inputs, 4)
+    rows["pgs"][1, 2] = np.nan  # config.inputs.pgs.missing is "refuse"
+    for outputs in (in_onnxruntime(ort, onnx_file.model_of(program), rows), program(rows)):
+        assert np.isnan(outputs["features"]).all(axis=1).tolist() == [False, True, False, False]
+        assert np.isnan(outputs["features"]).any(axis=1).tolist() == [False, True, False, False]
+
+
 def primitives(rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """What no encoder of ours computes, or only in one way."""
     x, n, flag = rows["x"], rows["n"], rows["x"] > 0
     table = jnp.arange(12, dtype=jnp.float32).reshape(4, 3)
-    loop = lax.scan(lambda carry, step: (carry * step[None] + 1, None), x[:, 0], np.arange(6.0, dtype=np.float32).reshape(3, 2))
+    loop = lax.scan(
+        lambda carry, step: (carry * step[None] + 1, None), x[:, 0], np.arange(6.0, dtype=np.float32).reshape(3, 2)
+    )
     return {
         "unary": jnp.stack(
             [f(jnp.abs(x) + 0.5) for f in (jnp.log, jnp.sqrt, lax.rsqrt, jnp.log1p, jnp.square, jnp.floor, jnp.ceil)]
@@ -135,10 +158,11 @@ def primitives(rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
             + [f(x) for f in (jnp.rint, jax.nn.gelu, jax.nn.softplus, jax.nn.silu, lambda x: x**3)],
             axis=1,
         ),
-        "binary": jnp.concatenate([x % 0.7, jnp.maximum(x, -x[:, ::-1]), jnp.clip(x, -0.5, 0.5), jnp.abs(x) ** x], axis=1),
+        "binary": jnp.concatenate([x % 0.7, jnp.maximum(x, -lax.rev(x, (1,))), jnp.abs(x) ** x], axis=1),
+        "limited": jnp.clip(x, -0.5, 0.5) + lax.clamp(jnp.float32(-1), x, jnp.float32(1)),
         "logic": jnp.where((flag & (x < 1)) ^ ~(flag | jnp.isfinite(x)), x, jnp.float32(2)),
         "chosen": jnp.where(flag, flag, n[:, :, None] > 1).astype(jnp.int32),
-        "reduced": jnp.stack([x.sum((1, 2)), x.max((1, 2)), x.min((1, 2)), x.prod((1, 2)), x.mean((1, 2)), x.var((1, 2))], axis=1),
+        "reduced": jnp.stack([getattr(x, name)((1, 2)) for name in ("sum", "max", "min", "prod", "var")], axis=1),
         "any": jnp.stack([flag.any(2), flag.all(2)], axis=1),
         "order": jnp.concatenate([x.argmax(2), x.argmin(2), n], axis=1),
         "taken": table[n],
@@ -146,16 +170,33 @@ def primitives(rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
         "filled": jnp.take(table.T, n * 3 - 2, axis=1, mode="fill").transpose(1, 0, 2),
         "columns": x[:, :, np.array([1, 0, 1])],
         "one": x[..., 1],
-        "moved": jnp.pad(x, ((0, 0), (1, 2), (0, 1)), constant_values=3).transpose(0, 2, 1)[:, ::-1, 1::2],
+        "tiled": jnp.tile(x, (1, 2, 3)) + lax.tile(x, (1, 2, 3)),
+        "apart": jnp.concatenate(jnp.unstack(x, axis=1), axis=1),
+        "moved": jnp.pad(x, ((0, 0), (1, 2), (0, 1)), constant_values=3).transpose(0, 2, 1),
+        "backwards": lax.slice_in_dim(lax.rev(x, (1,)), 0, 3, 2, axis=1),
         "parts": jnp.concatenate(jnp.split(x, [1], axis=1)[::-1], axis=1),
         "products": jnp.einsum("bij,bkj->bik", x, x) + jnp.einsum("bij,bji->b", x, x.transpose(0, 2, 1))[:, None, None],
         "loop": loop[0],
         "pooled": lax.reduce_window(x, 0.0, lax.add, (1, 2, 1), (1, 1, 1), ((0, 0), (1, 0), (0, 0))),
-        "narrow": (x.astype(jnp.bfloat16) * x.astype(jnp.bfloat16)).astype(jnp.float32),
-        "half": (x.astype(jnp.float16) + jnp.float16(0.1)).astype(jnp.float32),
         "whole": x.astype(jnp.int32) // 2 + n[:, :, None],
         "wide": jnp.broadcast_to(jnp.float32(1), x.shape),
     }  # fmt: skip
+
+
+def rounded(rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """What has fewer bits. Compiled, XLA keeps more of them between operators, so JAX computes one after the other."""
+    narrow = rows["x"].astype(jnp.bfloat16)
+    return {
+        "bfloat16": (narrow * narrow + narrow).astype(jnp.float32),
+        "float16": (rows["x"].astype(jnp.float16) + jnp.float16(0.1)).astype(jnp.float32),
+    }
+
+
+def test_types_of_fewer_bits(ort: Any) -> None:
+    rows = {"x": np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)}
+    found = in_onnxruntime(ort, translated(rounded, rows), rows)
+    for name, array in rounded(jax.tree.map(jnp.asarray, rows)).items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
 def test_primitives(ort: Any) -> None:

@@ -15,6 +15,7 @@ import pytest
 from jax import export
 
 import mmcl_jax as mj
+from benchmarks import programs
 from mmcl_jax.cli.main import main
 from mmcl_jax.errors import UserError
 from mmcl_jax.export.programs.agreement import expected_outputs, random_rows
@@ -40,6 +41,7 @@ assert not {"mmcl_jax", "flax", "polars"} & set(sys.modules)
 np.savez(sys.argv[3], **results)
 """
 BOUND = 1e-4
+pytestmark = pytest.mark.foreign
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,7 @@ def expected(release: Release, program: Program, rows: dict[str, np.ndarray]) ->
 
 @pytest.fixture(scope="module")
 def folder(every_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("flatbuffers")
     out = tmp_path_factory.mktemp("release") / "programs"
     mj.export(every_run, out=out, format="stablehlo", input="table+snps")
     return out
@@ -95,6 +98,19 @@ def test_our_loader_takes_any_number_of_rows(
     assert found.dtype == np.float32
     assert found.shape == (count, expected.shape[1])
     np.testing.assert_allclose(found, expected[:count], rtol=1e-5, atol=1e-5)
+
+
+def test_a_number_of_rows_is_compiled_once(
+    folder: Path, rows: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, jit = [], jax.jit
+    monkeypatch.setattr(jax, "jit", lambda *args, **options: made.append(jit(*args, **options)) or made[-1])
+    program = mj.load_program(folder)
+    made.clear()  # loading reads the operators
+    for count in (3, 4, 3):  # all are padded to 4
+        program(**{name: array[:count] for name, array in rows.items()})
+    (compiled,) = made
+    assert compiled._cache_size() == 1
 
 
 def test_the_card_names_version_date_platforms_and_precision(folder: Path) -> None:
@@ -162,6 +178,23 @@ def test_the_remedy_for_a_refused_file_works(folder: Path) -> None:
     assert mj.load_program(folder).details["input"] == "table+snps"
 
 
+def test_the_check_on_another_machine_finds_a_difference(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(programs, "COUNTS", (1, 7))
+    programs.make(folder, tmp_path / "out")
+    assert programs.check(tmp_path / "out")
+    line = json.loads(capsys.readouterr().out)
+    assert line["file"] == "table+snps.stablehlo"
+    assert line["difference"].keys() == {"1", "7"}
+    path = tmp_path / "out" / "table+snps.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["outputs/features"][6, 0] += 0.1
+    np.savez(path, **arrays)
+    assert not programs.check(tmp_path / "out")
+
+
 def test_what_does_not_fit_is_refused_with_a_sentence(folder: Path, rows: dict[str, np.ndarray]) -> None:
     program = mj.load_program(folder)
     table, snps = rows["table"][:2], rows["snps"][:2]
@@ -170,7 +203,10 @@ def test_what_does_not_fit_is_refused_with_a_sentence(folder: Path, rows: dict[s
         ({"table": table, "snps": snps, "image": table}, "has no input 'image'; it takes table and snps."),
         ({"table": table[:, 1:], "snps": snps}, "table: the shape [2, 2] does not fit; give rows [B, 3]"),
         ({"table": table[0], "snps": snps}, "table: the shape [3] does not fit"),
-        ({"table": table.astype(complex), "snps": snps}, "table: the array is complex128, and the program takes float64"),
+        (
+            {"table": table.astype(complex), "snps": snps},
+            "table: the array is complex128, and the program takes float64",
+        ),
         ({"table": table[:1], "snps": snps}, "The inputs have 1 and 2 rows; give as many of each."),
     ):
         with pytest.raises(UserError) as error:

@@ -8,17 +8,13 @@ from typing import Any
 import numpy as np
 from jax.extend.core import JaxprEqn
 
-from mmcl_jax.export.programs.onnx.graph import Graph, Tensor, UnsupportedError
+from mmcl_jax.export.programs.onnx.graph import Graph, Tensor, UnsupportedError, aval, whole_operands
 from mmcl_jax.export.programs.onnx.structure import transposed
-
-
-def _whole(graph: Graph, equation: JaxprEqn, *operands: Tensor) -> list[Tensor]:
-    return [graph.whole(x, var.aval.shape) for x, var in zip(operands, equation.invars, strict=True)]
 
 
 def conv_general_dilated(graph: Graph, equation: JaxprEqn, x: Tensor, kernel: Tensor) -> Tensor:
     """Convolve with the batch and the channels as the first axes, and the padding of JAX on both sides."""
-    x, kernel = _whole(graph, equation, x, kernel)
+    x, kernel = whole_operands(graph, equation, [x, kernel])
     params, numbers = equation.params, equation.params["dimension_numbers"]
     low, high = zip(*params["padding"], strict=True)
     if set(params["lhs_dilation"]) != {1} or params["batch_group_count"] != 1 or min((*low, *high)) < 0:
@@ -33,18 +29,18 @@ def conv_general_dilated(graph: Graph, equation: JaxprEqn, x: Tensor, kernel: Te
         dilations=list(params["rhs_dilation"]),
         group=params["feature_group_count"],
     )
-    out, spec = equation.outvars[0].aval, numbers.out_spec
+    out, spec = aval(equation.outvars[0]), numbers.out_spec
     result = Tensor(x.dtype, tuple(out.shape[axis] for axis in spec), name)
     return graph.result(transposed(graph, result, tuple(np.argsort(spec))).name, out)
 
 
 def dot_general(graph: Graph, equation: JaxprEqn, x: Tensor, y: Tensor) -> Tensor:
     """Multiply matrices, or stacks of matrices."""
-    x, y = _whole(graph, equation, x, y)
+    x, y = whole_operands(graph, equation, [x, y])
     (x_sum, y_sum), (x_batch, y_batch) = equation.params["dimension_numbers"]
     x_free = [axis for axis in range(len(x.shape)) if axis not in (*x_sum, *x_batch)]
     y_free = [axis for axis in range(len(y.shape)) if axis not in (*y_sum, *y_batch)]
-    out = equation.outvars[0].aval
+    out = aval(equation.outvars[0])
     one_each = len(y_free) == len(x_sum) == 1 and (len(x_free) == 1 or not x_batch)
     if one_each:
         x = transposed(graph, x, (*x_batch, *x_free, *x_sum))
@@ -61,12 +57,12 @@ def dot_general(graph: Graph, equation: JaxprEqn, x: Tensor, y: Tensor) -> Tenso
 
 def reduce_window(graph: Graph, equation: JaxprEqn, x: Tensor) -> Tensor:
     """Pool over the axes that have a window; padding never is the maximum, and adds 0 to a sum."""
-    (x,) = _whole(graph, equation, x)
+    (x,) = whole_operands(graph, equation, [x])
     params = equation.params
     windows, strides, padding = params["window_dimensions"], params["window_strides"], params["padding"]
     plain = [axis for axis, parts in enumerate(zip(windows, strides, padding, strict=True)) if parts == (1, 1, (0, 0))]
     space = [axis for axis in range(len(windows)) if axis not in plain]
-    if len(plain) != 2 or set((*params["base_dilation"], *params["window_dilation"])) != {1}:
+    if len(plain) != 2 or {*params["base_dilation"], *params["window_dilation"]} != {1}:
         raise UnsupportedError("it has a window over channels or rows, or a dilated one")
     order = (*plain, *space)
     moved = transposed(graph, x, order)
@@ -76,8 +72,8 @@ def reduce_window(graph: Graph, equation: JaxprEqn, x: Tensor) -> Tensor:
         name = graph.node("MaxPool", graph.name(moved), pads=pads, **shape)
     else:
         name = graph.node("AveragePool", graph.name(moved), pads=pads, count_include_pad=1, **shape)
-        name = graph.node("Mul", name, graph.constant(np.float32(math.prod(windows)).reshape(())))
-    out = equation.outvars[0].aval
+        name = graph.node("Mul", name, graph.constant(np.array(math.prod(windows), np.float32)))
+    out = aval(equation.outvars[0])
     pooled = Tensor(x.dtype, tuple(out.shape[axis] for axis in order), name)
     return graph.result(transposed(graph, pooled, tuple(np.argsort(order))).name, out)
 
@@ -93,22 +89,22 @@ _REDUCTIONS = {
 
 
 def reduce(graph: Graph, equation: JaxprEqn, x: Tensor) -> Tensor:
-    (x,) = _whole(graph, equation, x)
+    (x,) = whole_operands(graph, equation, [x])
     name, logical = graph.name(x), x.dtype == bool
     axes = equation.params["axes"]
     if logical:
         name = graph.cast(name, "INT32")
     if axes:
         name = graph.node(_REDUCTIONS[equation.primitive.name], name, graph.integers(*axes), keepdims=0)
-    return graph.result(graph.cast(name, "BOOL") if logical else name, equation.outvars[0].aval)
+    return graph.result(graph.cast(name, "BOOL") if logical else name, aval(equation.outvars[0]))
 
 
 def argmax(graph: Graph, equation: JaxprEqn, x: Tensor) -> Tensor:
-    (x,) = _whole(graph, equation, x)
+    (x,) = whole_operands(graph, equation, [x])
     (axis,) = equation.params["axes"]
     operator = {"argmax": "ArgMax", "argmin": "ArgMin"}[equation.primitive.name]
     name = graph.cast(graph.node(operator, graph.name(x), axis=axis, keepdims=0), "INT32")
-    return graph.result(name, equation.outvars[0].aval)
+    return graph.result(name, aval(equation.outvars[0]))
 
 
 FORMS: dict[str, Callable[..., Any]] = {

@@ -15,9 +15,11 @@ from mmcl_jax.export.programs.onnx.graph import (
     Graph,
     Tensor,
     UnsupportedError,
+    aval,
     constant,
     storage,
     stored,
+    whole_operands,
 )
 
 ROWS = "rows"  # the name of the first axis of inputs and outputs
@@ -46,18 +48,18 @@ def onnx_model(jaxpr: ClosedJaxpr, inputs: Sequence[str], outputs: Sequence[str]
     graph = Graph(rows=jaxpr.in_avals[0].shape[0])
     graph.rows_name = graph.node("Shape", inputs[0], start=0, end=1)
 
-    def declared(name: str, aval: Any, type_name: str) -> Any:
-        shape = [size if isinstance(size, int) else ROWS for size in aval.shape]
+    def declared(name: str, like: Any, type_name: str) -> Any:
+        shape = [size if isinstance(size, int) else ROWS for size in like.shape]
         return helper.make_tensor_value_info(name, getattr(TensorProto, type_name), shape)
 
     arguments = []
-    for input_name, aval in zip(inputs, jaxpr.in_avals, strict=True):
-        native = _native(aval.dtype)
-        inside = input_name if native == storage(aval.dtype) else graph.cast(input_name, storage(aval.dtype))
-        arguments.append(Tensor(np.dtype(aval.dtype), aval.shape, inside))
+    for input_name, given in zip(inputs, jaxpr.in_avals, strict=True):
+        inside = storage(given.dtype)
+        name_inside = input_name if _native(given.dtype) == inside else graph.cast(input_name, inside)
+        arguments.append(Tensor(np.dtype(given.dtype), given.shape, name_inside))
     results = [
-        graph.whole(result, aval.shape)
-        for result, aval in zip(_walked(graph, jaxpr, arguments), jaxpr.out_avals, strict=True)
+        graph.whole(result, like.shape)
+        for result, like in zip(_walked(graph, jaxpr, arguments), jaxpr.out_avals, strict=True)
     ]
     for result, output_name in zip(results, outputs, strict=True):
         graph.nodes.append(helper.make_node("Identity", [graph.name(result)], [output_name]))
@@ -65,8 +67,8 @@ def onnx_model(jaxpr: ClosedJaxpr, inputs: Sequence[str], outputs: Sequence[str]
         helper.make_graph(
             graph.nodes,
             name,
-            [declared(one, aval, _native(aval.dtype)) for one, aval in zip(inputs, jaxpr.in_avals, strict=True)],
-            [declared(one, aval, storage(aval.dtype)) for one, aval in zip(outputs, jaxpr.out_avals, strict=True)],
+            [declared(one, like, _native(like.dtype)) for one, like in zip(inputs, jaxpr.in_avals, strict=True)],
+            [declared(one, like, storage(like.dtype)) for one, like in zip(outputs, jaxpr.out_avals, strict=True)],
             [onnx.numpy_helper.from_array(stored(value), one) for one, value in graph.constants.items()],
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -89,7 +91,7 @@ def _walked(graph: Graph, jaxpr: ClosedJaxpr | Jaxpr, arguments: Sequence[Tensor
         values |= {var: constant(value) for var, value in zip(body.constvars, jaxpr.consts, strict=True)}
 
     def read(atom: Any) -> Tensor:
-        return constant(np.asarray(atom.val, atom.aval.dtype)) if isinstance(atom, Literal) else values[atom]
+        return constant(np.asarray(atom.val, aval(atom).dtype)) if isinstance(atom, Literal) else values[atom]
 
     for equation in live(body, body.outvars):
         results = _added(graph, equation, [read(atom) for atom in equation.invars])
@@ -121,14 +123,14 @@ def _is_constant(equation: JaxprEqn, operands: list[Tensor]) -> bool:
 
     Broadcasts of constants stay as they are, so that they take no memory.
     """
-    shapes = [var.aval.shape for var in (*equation.invars, *equation.outvars)]
+    shapes = [aval(var).shape for var in (*equation.invars, *equation.outvars)]
     static = all(isinstance(size, int) for shape in shapes for size in shape)
     return static and all(x.value is not None for x in operands) and equation.primitive.name != "broadcast_in_dim"
 
 
 def _computed(equation: JaxprEqn, operands: list[Tensor]) -> list[Tensor]:
     """Return the results of an equation on constants, by JAX."""
-    whole = [np.broadcast_to(x.value, var.aval.shape) for x, var in zip(operands, equation.invars, strict=True)]  # type: ignore[arg-type]
+    whole = [np.broadcast_to(x.value, aval(var).shape) for x, var in zip(operands, equation.invars, strict=True)]  # type: ignore[arg-type]
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
         results = equation.primitive.bind(*map(jax.numpy.asarray, whole), **equation.params)
     return list(map(constant, results if equation.primitive.multiple_results else [results]))
@@ -143,14 +145,12 @@ def _scan(graph: Graph, equation: JaxprEqn, operands: list[Tensor]) -> list[Tens
     if params["reverse"] or len(equation.outvars) != carried:
         raise UnsupportedError("it has a loop that runs backwards or stacks results")
     body, jaxpr = Graph(parent=graph), params["jaxpr"]
-    whole = [graph.whole(x, var.aval.shape) for x, var in zip(operands, equation.invars, strict=True)]
+    whole = whole_operands(graph, equation, operands)
     outside = [x if x.value is None else Tensor(x.dtype, x.shape, graph.name(x)) for x in whole[:fixed]]
-    inside = [
-        Tensor(np.dtype(aval.dtype), aval.shape, graph.new_name("scanned")) for aval in jaxpr.in_avals[fixed:]
-    ]
+    inside = [Tensor(np.dtype(like.dtype), like.shape, graph.new_name("scanned")) for like in jaxpr.in_avals[fixed:]]
     results = [
-        body.whole(result, aval.shape)
-        for result, aval in zip(_walked(body, jaxpr, [*outside, *inside]), jaxpr.out_avals, strict=True)
+        body.whole(result, like.shape)
+        for result, like in zip(_walked(body, jaxpr, [*outside, *inside]), jaxpr.out_avals, strict=True)
     ]
     names = [body.node("Identity", body.name(result)) for result in results]
 
@@ -167,8 +167,8 @@ def _scan(graph: Graph, equation: JaxprEqn, operands: list[Tensor]) -> list[Tens
         [numpy_helper.from_array(stored(value), one) for one, value in body.constants.items()],
     )
     scanned = [graph.name(x) for x in whole[fixed:]]
-    outputs = graph.nodes_with(
-        "Scan", scanned, carried, body=part, num_scan_inputs=len(inside) - carried
-    )
-    return [Tensor(x.dtype, var.aval.shape, name) for x, var, name in zip(whole[fixed:], equation.outvars, outputs, strict=False)]
-
+    outputs = graph.nodes_with("Scan", scanned, carried, body=part, num_scan_inputs=len(inside) - carried)
+    return [
+        Tensor(x.dtype, aval(var).shape, name)
+        for x, var, name in zip(whole[fixed:], equation.outvars, outputs, strict=False)
+    ]

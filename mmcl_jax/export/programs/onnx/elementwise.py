@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from jax import lax
 from jax.extend.core import JaxprEqn
 
-from mmcl_jax.export.programs.onnx.graph import Graph, Tensor, UnsupportedError, constant, is_float, storage
+from mmcl_jax.export.programs.onnx.graph import Graph, Tensor, UnsupportedError, aval, constant, is_float, storage
 
 _DIRECT = {
     "add": "Add",
@@ -83,7 +84,7 @@ def _is_finite(graph: Graph, equation: JaxprEqn, x: Tensor) -> str:
 
 
 def _round(graph: Graph, equation: JaxprEqn, x: Tensor) -> str:
-    if "EVEN" not in str(equation.params["rounding_method"]):
+    if equation.params["rounding_method"] != lax.RoundingMethod.TO_NEAREST_EVEN:
         raise UnsupportedError("it rounds halves away from zero")
     return graph.node("Round", graph.name(x))
 
@@ -97,10 +98,10 @@ def _clamp(graph: Graph, equation: JaxprEqn, low: Tensor, x: Tensor, high: Tenso
 
 
 def _select(graph: Graph, equation: JaxprEqn, which: Tensor, *cases: Tensor) -> str:
-    if which.dtype != bool or len(cases) != 2:
+    if which.dtype.kind != "b" or len(cases) != 2:
         raise UnsupportedError(f"it chooses among {len(cases)} values")
     no, yes = cases
-    if no.dtype != bool:
+    if no.dtype.kind != "b":
         return graph.node("Where", graph.name(which), graph.name(yes), graph.name(no))
     chosen = graph.node("And", graph.name(which), graph.name(yes))
     return graph.node("Or", chosen, graph.node("And", graph.node("Not", graph.name(which)), graph.name(no)))
@@ -108,7 +109,7 @@ def _select(graph: Graph, equation: JaxprEqn, which: Tensor, *cases: Tensor) -> 
 
 def _convert(graph: Graph, equation: JaxprEqn, x: Tensor) -> str:
     old, new = x.dtype, np.dtype(equation.params["new_dtype"])
-    if new == bool and old != bool:
+    if new.kind == "b" and old.kind != "b":
         return graph.node("Not", graph.node("Equal", graph.name(x), _sized(graph, x, 0)))
     narrow = new.kind in "iu" and new.itemsize < 4 and not (old.kind in "b" or np.can_cast(old, new))
     if narrow or new == np.uint32:
@@ -152,9 +153,9 @@ _COMPOSED: dict[str, Form] = {
 
 def elementwise(graph: Graph, equation: JaxprEqn, *operands: Tensor) -> Tensor:
     """Add an elementwise primitive; operands that are not broadcast yet stay so where all of them are."""
-    name, out = equation.primitive.name, equation.outvars[0].aval
+    name, out = equation.primitive.name, aval(equation.outvars[0])
     dtype = operands[-1].dtype
-    if name in _BITWISE and dtype != bool:
+    if name in _BITWISE and dtype.kind != "b":
         raise UnsupportedError(f"it computes {name!r} of the bits of {dtype}")
     if name in _WRAPS and not is_float(dtype) and dtype.itemsize < 4:
         raise UnsupportedError(f"it computes {name!r} of {dtype}, which wraps around")

@@ -6,6 +6,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from jax.extend.core import JaxprEqn
 
 from mmcl_jax.errors import UserError
 
@@ -50,17 +51,17 @@ class Graph:
         """
         self.nodes: list[Any] = []
         self.constants: dict[str, np.ndarray] = {}
-        self.rows = parent.rows if parent else rows
-        self.rows_name = parent.rows_name if parent else ""  # of a tensor int64 [1]
+        self.rows: Any = parent.rows if parent else rows
+        self.rows_name: str = parent.rows_name if parent else ""  # of a tensor int64 [1]
         self._parent = parent
         self._names: dict[Any, str] = {}
         self._used: dict[int, tuple[np.ndarray, str]] = {}  # keeps each constant, so that its id stays its own
-        self._count = [0] if parent is None else parent._count
+        self._count: list[int] = [0] if parent is None else parent._count
 
     def new_name(self, hint: str) -> str:
         """Return a name that nothing else in the graph, its parent or its subgraphs has."""
         self._count[0] += 1
-        return f"{hint}_{self._count[0]}"
+        return f"{hint}/{self._count[0]}"  # no input or output has a slash
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output, and return the name of the output."""
@@ -142,6 +143,16 @@ class Graph:
             return dataclasses.replace(tensor, shape=tuple(shape), value=np.broadcast_to(tensor.value, shape))
         name = self.node("Expand", self.name(tensor), self.sizes(shape))
         return Tensor(tensor.dtype, tuple(shape), name)
+
+
+def aval(variable: Any) -> Any:
+    """Return the shape and the dtype of a variable of a jaxpr, whose declared type has neither."""
+    return variable.aval
+
+
+def whole_operands(graph: Graph, equation: JaxprEqn, operands: Sequence[Tensor]) -> list[Tensor]:
+    """Return the operands of an equation with their broadcasts carried out."""
+    return [graph.whole(x, aval(var).shape) for x, var in zip(operands, equation.invars, strict=True)]
 
 
 def constant(value: Any) -> Tensor:

@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 from jax.extend.core import JaxprEqn
 
-from mmcl_jax.export.programs.onnx.graph import Graph, Tensor, UnsupportedError, constant, is_float
+from mmcl_jax.export.programs.onnx.graph import (
+    Graph,
+    Tensor,
+    UnsupportedError,
+    aval,
+    constant,
+    is_float,
+    whole_operands,
+)
 
 _END = np.iinfo(np.int64).max
 
@@ -25,13 +33,9 @@ def reshaped(graph: Graph, x: Tensor, shape: tuple[Any, ...]) -> Tensor:
     return Tensor(x.dtype, shape, graph.node("Reshape", graph.name(x), graph.integers(*sizes)))
 
 
-def _whole(graph: Graph, equation: JaxprEqn, *operands: Tensor) -> list[Tensor]:
-    return [graph.whole(x, var.aval.shape) for x, var in zip(operands, equation.invars, strict=True)]
-
-
 def reshape(graph: Graph, equation: JaxprEqn, x: Tensor) -> Tensor:
-    (x,) = _whole(graph, equation, x)
-    return reshaped(graph, x, equation.outvars[0].aval.shape)
+    (x,) = whole_operands(graph, equation, [x])
+    return reshaped(graph, x, aval(equation.outvars[0]).shape)
 
 
 def broadcast_in_dim(graph: Graph, equation: JaxprEqn, x: Tensor, *sizes: Tensor) -> Tensor:
@@ -58,20 +62,41 @@ def transposed(graph: Graph, x: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 
 def concatenate(graph: Graph, equation: JaxprEqn, *operands: Tensor) -> Tensor:
-    names = map(graph.name, _whole(graph, equation, *operands))
+    names = map(graph.name, whole_operands(graph, equation, operands))
     axis = equation.params["dimension"]
-    return Tensor(operands[0].dtype, equation.outvars[0].aval.shape, graph.node("Concat", *names, axis=axis))
+    return Tensor(operands[0].dtype, aval(equation.outvars[0]).shape, graph.node("Concat", *names, axis=axis))
+
+
+def stack(graph: Graph, equation: JaxprEqn, *operands: Tensor) -> Tensor:
+    axis = equation.params["axis"]
+    whole = whole_operands(graph, equation, operands)
+    names = [graph.name(reshaped(graph, x, (*x.shape[:axis], 1, *x.shape[axis:]))) for x in whole]
+    return Tensor(operands[0].dtype, aval(equation.outvars[0]).shape, graph.node("Concat", *names, axis=axis))
+
+
+def unstack(graph: Graph, equation: JaxprEqn, x: Tensor) -> list[Tensor]:
+    (x,) = whole_operands(graph, equation, [x])
+    axis, outs = equation.params["axis"], equation.outvars
+    names = graph.nodes_with("Split", [graph.name(x), graph.integers(*[1] * len(outs))], len(outs), axis=axis)
+    shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    return [reshaped(graph, Tensor(x.dtype, shape, name), aval(outs[0]).shape) for name in names]
+
+
+def tile(graph: Graph, equation: JaxprEqn, x: Tensor) -> Tensor:
+    (x,) = whole_operands(graph, equation, [x])
+    name = graph.node("Tile", graph.name(x), graph.integers(*equation.params["reps"]))
+    return Tensor(x.dtype, aval(equation.outvars[0]).shape, name)
 
 
 def split(graph: Graph, equation: JaxprEqn, x: Tensor) -> list[Tensor]:
-    (x,) = _whole(graph, equation, x)
+    (x,) = whole_operands(graph, equation, [x])
     sizes, axis = equation.params["sizes"], equation.params["axis"]
     names = graph.nodes_with("Split", [graph.name(x), graph.integers(*sizes)], len(sizes), axis=axis)
-    return [Tensor(x.dtype, var.aval.shape, name) for name, var in zip(names, equation.outvars, strict=True)]
+    return [Tensor(x.dtype, aval(var).shape, name) for name, var in zip(names, equation.outvars, strict=True)]
 
 
 def slice_(graph: Graph, equation: JaxprEqn, x: Tensor) -> Tensor:
-    (x,) = _whole(graph, equation, x)
+    (x,) = whole_operands(graph, equation, [x])
     params = equation.params
     strides = params["strides"] or (1,) * len(x.shape)
     parts = [
@@ -81,11 +106,11 @@ def slice_(graph: Graph, equation: JaxprEqn, x: Tensor) -> Tensor:
         )
         if (start, stride) != (0, 1) or limit != size
     ]
-    return _sliced(graph, x, equation.outvars[0].aval.shape, parts)
+    return _sliced(graph, x, aval(equation.outvars[0]).shape, parts)
 
 
 def rev(graph: Graph, equation: JaxprEqn, x: Tensor) -> Tensor:
-    (x,) = _whole(graph, equation, x)
+    (x,) = whole_operands(graph, equation, [x])
     return _sliced(graph, x, x.shape, [(axis, -1, -_END, -1) for axis in equation.params["dimensions"]])
 
 
@@ -97,12 +122,12 @@ def _sliced(graph: Graph, x: Tensor, shape: Any, parts: list[tuple[int, int, int
 
 
 def pad(graph: Graph, equation: JaxprEqn, x: Tensor, fill: Tensor) -> Tensor:
-    (x,) = _whole(graph, equation, x)[:1]
+    x, fill = whole_operands(graph, equation, [x, fill])
     low, high, between = zip(*equation.params["padding_config"], strict=True)
     if any(between) or min((*low, *high)) < 0:
         raise UnsupportedError("it pads between values, or by less than 0")
     name = graph.node("Pad", graph.name(x), graph.integers(*low, *high), graph.name(fill))
-    return Tensor(x.dtype, equation.outvars[0].aval.shape, name)
+    return Tensor(x.dtype, aval(equation.outvars[0]).shape, name)
 
 
 def iota(graph: Graph, equation: JaxprEqn, *sizes: Tensor) -> Tensor:
@@ -117,7 +142,7 @@ def iota(graph: Graph, equation: JaxprEqn, *sizes: Tensor) -> Tensor:
 
 def gather(graph: Graph, equation: JaxprEqn, x: Tensor, indices: Tensor) -> Tensor:
     """Take slices along one axis, as `jnp.take` and indexing by one array do, or the slice at a constant index."""
-    x, indices = _whole(graph, equation, x, indices)
+    x, indices = whole_operands(graph, equation, [x, indices])
     numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
     axes = numbers.start_index_map
     if indices.value is not None and indices.value.ndim == 1 and not numbers.operand_batching_dims:
@@ -138,11 +163,11 @@ def _slice_at(graph: Graph, equation: JaxprEqn, x: Tensor, starts: np.ndarray) -
             raise UnsupportedError("it takes what lies beyond an array")
         parts.append((axis, start, start + sizes[axis], 1))
     sliced = _sliced(graph, x, tuple(sizes), parts)
-    return reshaped(graph, sliced, equation.outvars[0].aval.shape)
+    return reshaped(graph, sliced, aval(equation.outvars[0]).shape)
 
 
 def _taken(graph: Graph, equation: JaxprEqn, x: Tensor, indices: Tensor) -> Tensor:
-    numbers, out = equation.params["dimension_numbers"], equation.outvars[0].aval
+    numbers, out = equation.params["dimension_numbers"], aval(equation.outvars[0])
     (axis,) = numbers.start_index_map
     mode = str(equation.params["mode"])
     at = reshaped(graph, indices, indices.shape[:-1])
@@ -174,6 +199,9 @@ FORMS: dict[str, Callable[..., Any]] = {
     "transpose": transpose,
     "concatenate": concatenate,
     "split": split,
+    "stack": stack,
+    "unstack": unstack,
+    "tile": tile,
     "slice": slice_,
     "rev": rev,
     "pad": pad,
