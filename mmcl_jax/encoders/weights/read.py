@@ -100,7 +100,10 @@ def _orbax(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # Orbax, TensorStore and JSON raise errors of many kinds for a damaged file
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
         raise UserError(f"{path} is no Orbax checkpoint of arrays ({reason}); give another folder.") from error
-    return dict(_flat(content, ""))
+    check(isinstance(content, Mapping), f"{path} holds no nested dicts of arrays; give another folder.")
+    # `mmcl export --format orbax` writes two trees of one structure.
+    trees = content.values() if content.keys() == {"params", "statistics"} else [content]
+    return dict(pair for tree in trees for pair in _flat(tree, ""))
 
 
 def _flat(tree: Mapping[Any, Any], prefix: str) -> list[tuple[str, np.ndarray]]:

@@ -8,7 +8,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.datasets.multabench.published import published, split_of
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.results.summary import NAMES, Grid
-from mmcl_jax.tasks.task import LOWER_IS_BETTER
+from mmcl_jax.page.wording import LOWER_IS_BETTER
 from mmcl_jax.text import visible
 
 _WITH_ALL = "all"

@@ -73,6 +73,23 @@ def test_our_own_names(tmp_path: Path, make: Any, prefix: str) -> None:
     assert equal(read(tmp_path / "w.safetensors", make), drawn(make))
 
 
+def test_an_export_of_ours(tmp_path: Path) -> None:
+    """As `mmcl export --format orbax` writes it: parameters and statistics of several encoders and of a head."""
+    from orbax.checkpoint import v1 as ocp
+
+    params, statistics = drawn(cnn)
+    texts = [_texts({"encoders": {"image": tree, "table": {"bias": np.ones(2)}}}) for tree in (params, statistics)]
+    ocp.save(tmp_path / "orbax", dict(zip(("params", "statistics"), texts, strict=True)))
+    weights = read(tmp_path / "orbax", cnn)
+    assert equal(weights, drawn(cnn))
+    assert weights.record["left_out"] == ["encoders.table.bias"]
+    assert len(weights.record["sha256"]) == 64
+
+
+def _texts(tree: Any) -> Any:
+    return {str(key): _texts(value) for key, value in tree.items()} if isinstance(tree, dict) else tree
+
+
 @pytest.mark.parametrize("layout", ["flax", "torch"])
 def test_a_name_map(tmp_path: Path, layout: Any) -> None:
     """The names of any Flax network, whose kernels may be square: the layout is stated, not guessed."""
