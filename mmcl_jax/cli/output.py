@@ -32,6 +32,7 @@ def values_of(returned: object) -> dict[str, Any]:
     """Return what a command returned as a dict of JSON values.
 
     Example:
+      >>> from pathlib import Path
       >>> values_of({"loss": float("nan"), "path": Path("runs/a"), "steps": (1, 2)})
       {'loss': None, 'path': 'runs/a', 'steps': [1, 2]}
       >>> values_of(Path("raw/dvm"))
