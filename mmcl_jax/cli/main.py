@@ -184,7 +184,8 @@ def _parsed(words: list[str]) -> tuple[ModuleType, argparse.Namespace]:
     for word in dotted:
         prefix = next(prefix for prefix in DOTTED if word.startswith(prefix))
         if options.command not in DOTTED[prefix]:
-            parser.error(f"{word} is an option of mmcl {' and '.join(DOTTED[prefix])}, not of mmcl {options.command}")
+            *others, last = DOTTED[prefix]
+            parser.error(f"{word} is an option of mmcl {', '.join(others)} and {last}, not of mmcl {options.command}")
     options.overrides = [word.partition(".")[2] for word in dotted]
     return command, options
 

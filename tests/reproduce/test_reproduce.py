@@ -137,7 +137,7 @@ def test_a_training_that_is_asked_to_stop_ends_with_75(
 @pytest.mark.parametrize(
     ("table", "more", "sentence"),
     [
-        ("mmcl/table9", [], "There is no table 'mmcl/table9'; choose from mmcl/table1, mmcl/table1_table,"),
+        ("mmcl/table9", [], "There is no table 'mmcl/table9' (did you mean 'mmcl/table3'?); choose from mmcl/table1,"),
         (
             "mmcl/table1",
             ["--methods", "simclr,swav"],

@@ -106,7 +106,7 @@ def test_a_fusion_is_evaluated_by_its_name_on_the_rows_that_have_its_parts(run: 
     )
     with pytest.raises(
         UserError,
-        match=r"there is no input 'fused' \(did you mean 'fusion'\?\); choose from image, table, ",
+        match=r"there is no input 'fused'; choose from image, table, ",
     ):
         evaluate_runs([run], run.store(), EvaluationOptions(inputs=("fused",)))
 
