@@ -85,7 +85,7 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
         if settings.keep is not None and result.trained is not None:
             kept = KeptHead(
                 source=source,
-                trained=result.trained,
+                trained=dataclasses.replace(result.trained, task=data.task),  # its program may be that of a like label
                 standard=result.standard,
                 labels=data.classes,
                 of=job.of(store, settings),

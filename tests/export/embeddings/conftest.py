@@ -29,7 +29,7 @@ class Drawn:
 
 @pytest.fixture(scope="package")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
-    """A run on images and a table of prices, gearboxes, with two labels."""
+    """A run on images and a table of prices, gearboxes, with three labels."""
     root, rng = tmp_path_factory.mktemp("drawn"), np.random.default_rng(0)
     (root / "photos").mkdir()
     for row in range(ROWS):
@@ -42,10 +42,11 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
             "gearbox": ["manual", "manual", "automatic", "automatic"] * (ROWS // 4),
             "model": [f"m{row % 2}" for row in range(ROWS)],
             "tax": rng.normal(100, 10, ROWS),
+            "sold": [("yes", "no", "no", "yes")[row % 4] for row in range(ROWS)],
         }
     ).write_csv(root / "ads.csv")
     store = mj.prepare(
-        root / "ads.csv", root / "photos", image_column="file", key_column="ad", label=["model", "tax"],
+        root / "ads.csv", root / "photos", image_column="file", key_column="ad", label=["model", "tax", "sold"],
         split=(0.5, 0.2, 0.3), out=root / "store",
     )  # fmt: skip
     run = mj.pretrain("digits_mmcl", root / "run", data=store, overrides=TINY)

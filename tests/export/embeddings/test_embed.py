@@ -180,6 +180,19 @@ def test_a_kept_head_predicts(drawn: Drawn, protocol: str, label: str, tmp_path:
     assert made.metadata["head"]["classes"] == ["m0", "m1"]
 
 
+def test_heads_of_like_labels_keep_their_own_names(drawn: Drawn, tmp_path: Path) -> None:
+    """The heads of `model` and `sold` share a compiled program, since both labels have two classes."""
+    mj.evaluate(
+        drawn.run, label=["model", "sold"], protocol="probe", input="image", seeds=1, max_epochs=1, baselines=(),
+        learning_rates=[1e-2], keep=tmp_path / "heads", out=tmp_path / "scores.json",
+    )  # fmt: skip
+    heads = [load_head(folder, drawn.run) for folder in (tmp_path / "heads").iterdir()]
+    assert {head.trained.task.label: head.labels for head in heads} == {
+        "model": {"model": ("m0", "m1")},
+        "sold": {"sold": ("false", "true")},
+    }
+
+
 def test_what_cannot_be_done_is_said_in_a_sentence(drawn: Drawn, tmp_path: Path) -> None:
     out = tmp_path / "e.parquet"
     cases = {
