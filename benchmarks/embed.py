@@ -22,7 +22,7 @@ from PIL import Image
 
 import mmcl_jax as mj
 
-SIZES = {"small": (200_000, 5_000), "full": (1_000_000, 1_000_000)}  # rows of a table, rows with images
+SIZES = {"small": (1_000_000, 5_000), "full": (1_000_000, 1_000_000)}  # rows of a table, rows with images
 PIXELS, FILES, COLUMNS, SHORT = 32, 10_000, 16, 50_000
 ENCODERS: dict[str, dict[str, Any]] = {
     "small": {"encoders.image.channels": (16, 32, 64)},  # of the small CNN
