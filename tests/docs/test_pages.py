@@ -9,6 +9,7 @@ import runpy
 import shutil
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,8 @@ def run_command(words: list[str], block: Block) -> None:
 def run_mmcl(words: list[str], block: Block) -> None:
     """Run a command; a training ends before it is compiled, and an evaluation takes short trainings."""
     (head, *_) = Path("runs/ads/heads").iterdir()
+    if find_spec("onnx") is None:  # no requirement of the tests; tests/export/programs has it
+        words = [word.replace("stablehlo,onnx", "stablehlo") for word in words]
     words = [str(head) if word in ("runs/ads/heads/NAME", "runs/ads/heads/HEAD") else word for word in words]
     if words[0] == "pretrain":
         words[words.index("--workdir") + 1] += "-new"
