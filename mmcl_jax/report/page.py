@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.page.html import Html, element, section
+from mmcl_jax.page.html import Html, document, element, section
 from mmcl_jax.page.style import STYLE
 from mmcl_jax.page.wording import clipped
 from mmcl_jax.report.scored import Scored
@@ -20,9 +20,6 @@ from mmcl_jax.report.sections.summary import summary, title_of
 from mmcl_jax.report.sections.timing import timing
 from mmcl_jax.report.style import REPORT_STYLE
 from mmcl_jax.report.subject import Group, Subject, paragraph
-
-# Even if a name became markup, a browser would fetch and run nothing.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def render_report(
@@ -58,15 +55,6 @@ def render_report(
         ("data", "Data", lambda: data(subjects)),
         ("config", "Config", lambda: configs(subjects, groups)),
     ]
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"{clipped(title_of(groups))}: report"),
-        element("style", Html(STYLE + REPORT_STYLE)),
-    )
     made = []
     for key, heading, build in sections:
         log(heading)
@@ -82,7 +70,7 @@ def render_report(
         element("main", made),
         element("footer", "Made by ", element("code", command or "mmcl report"), "."),
     )
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+    return document(f"{clipped(title_of(groups))}: report", STYLE + REPORT_STYLE, body, images=True)
 
 
 def _made(key: str, heading: str, build: Callable[[], Html]) -> Html:

@@ -3,7 +3,7 @@
 import jax
 
 from mmcl_jax.evaluation.results.provenance import provenance
-from mmcl_jax.page.html import Child, Html, element, folded, fragment, section, table
+from mmcl_jax.page.html import Child, Html, document, element, folded, fragment, section, table
 from mmcl_jax.page.style import STYLE
 from mmcl_jax.page.wording import clipped, count, counted
 from mmcl_jax.reproduce.charts import curves, strips
@@ -24,7 +24,6 @@ from mmcl_jax.reproduce.reading import (
 from mmcl_jax.reproduce.spec import TableColumn, TableRow
 from mmcl_jax.reproduce.text import described, differences
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _BADGES = {HOLDS: "badge yes", PARTLY: "badge yes", OPPOSITE: "badge no", UNDECIDED: "badge", ABSENT: "badge"}
 
 
@@ -73,15 +72,6 @@ def render_page(outcome: TableOutcome, command: str) -> str:
         ("made", "How it was made", _made(outcome, command)),
     ]
     parts = [(key, text, part) for key, text, part in parts if part is not None]
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"{clipped(outcome.title)}: {outcome.plan.table.name}"),
-        element("style", Html(STYLE + _STYLE)),
-    )
     links = [element("li", element("a", text, href=f"#{key}")) for key, text, _ in parts]
     body = element(
         "body",
@@ -89,7 +79,7 @@ def render_page(outcome: TableOutcome, command: str) -> str:
         element("main", [part for *_, part in parts]),
         element("footer", "Made by ", element("code", "mmcl reproduce"), " from the evaluations in results.json."),
     )
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+    return document(f"{clipped(outcome.title)}: {outcome.plan.table.name}", STYLE + _STYLE, body, images=False)
 
 
 def _headline(outcome: TableOutcome) -> Html:

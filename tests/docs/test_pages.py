@@ -23,13 +23,7 @@ from mmcl_jax.datasets import digits
 from mmcl_jax.encoders import ENCODERS
 from mmcl_jax.training import loop
 from tests.docs.blocks import PAGES, ROOT, Block, blocks_of, commands_of
-
-# Values that compile and train in seconds, for the keys that a config has.
-SMALL = {
-    "epochs": 1, "schedule.warmup_epochs": 0, "batch_size": 32, "batch_norm.group_size": 4, "monitor.epochs": None,
-    "encoders.image.channels": (4, 8), "encoders.table.hidden": 8, "encoders.table.features": 8,
-    "projectors.image.hidden": 8, "projectors.table.hidden": 8,
-}  # fmt: skip
+from tests.test_examples import TINY
 
 # Commands that are not run here, and why; each is the beginning of a command of a page.
 _PRETRAIN = "mmcl pretrain --config mmcl/mmcl:own --config.data=stores/ads"
@@ -117,9 +111,9 @@ class Assembled(BaseException):
 
 
 def small(config: Any) -> list[str]:
-    """Return the overrides of `SMALL` that an experiment has keys for."""
+    """Return the overrides of `TINY` that an experiment has keys for."""
     keys = []
-    for key, value in SMALL.items():
+    for key, value in TINY.items():
         node = config
         for part in key.split("."):
             node = node.get(part) if hasattr(node, "get") else None
@@ -179,8 +173,8 @@ def test_the_blocks_of_a_page_run(page: Path, world: Path, tmp_path: Path, monke
     monkeypatch.chdir(folder)
     monkeypatch.setattr(mj, "prepare", replacing(mj.prepare))
     monkeypatch.setattr(mj, "pretrain", lambda *_, **options: mj.Run.open(Path(options["workdir"])))
-    monkeypatch.setattr(mj, "fit", functools.partial(mj.fit, overrides=SMALL))
-    monkeypatch.setattr(mj, "ContrastiveEmbedder", functools.partial(mj.ContrastiveEmbedder, overrides=SMALL))
+    monkeypatch.setattr(mj, "fit", functools.partial(mj.fit, overrides=TINY))
+    monkeypatch.setattr(mj, "ContrastiveEmbedder", functools.partial(mj.ContrastiveEmbedder, overrides=TINY))
     names: dict[str, Any] = {}
     exec(BEFORE.get(str(page), ""), names)
     for block in blocks_of(page):

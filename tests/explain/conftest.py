@@ -73,17 +73,20 @@ Plant = Callable[[Callable[[Model], None]], Run]
 def plant(begun: Run, monkeypatch: pytest.MonkeyPatch) -> Plant:
     """Returns the run whose model a function has changed."""
 
-    def planted(change: Callable[[Model], None]) -> Run:
-        def model(run: Run) -> Model:
-            made = run.untrained_model()
-            change(made)
-            return made
+    return lambda change: with_model(begun, change, monkeypatch)
 
-        monkeypatch.setattr(Run, "model", model)
-        monkeypatch.setattr(Run, "step", lambda run: 0)
-        return begun
 
-    return planted
+def with_model(begun: Run, change: Callable[[Model], None], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Returns the run, whose model is the untrained one, changed by a function."""
+
+    def model(run: Run) -> Model:
+        made = run.untrained_model()
+        change(made)
+        return made
+
+    monkeypatch.setattr(Run, "model", model)
+    monkeypatch.setattr(Run, "step", lambda run: 0)
+    return begun
 
 
 @pytest.fixture

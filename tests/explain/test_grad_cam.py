@@ -1,6 +1,6 @@
 """Grad-CAM and guided Grad-CAM: planted patches, closed forms, and captum."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from mmcl_jax.explain.run import explain_run
 from mmcl_jax.tasks import Class, MultiLabel, Units
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.state.train_state import split_model
+from tests.explain.conftest import Plant, with_model
 
 N, SIDE, PATCH = 48, 32, 6
 CLASSES = ("bright", "dark")
@@ -81,18 +82,8 @@ def detectors(model: Model) -> None:
 
 
 @pytest.fixture
-def planted(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Model], None]], Run]:
-    def plant(change: Callable[[Model], None]) -> Run:
-        def model(self: Run) -> Model:
-            made = self.untrained_model()
-            change(made)
-            return made
-
-        monkeypatch.setattr(Run, "model", model)
-        monkeypatch.setattr(Run, "step", lambda self: 0)
-        return run
-
-    return plant
+def planted(run: Run, monkeypatch: pytest.MonkeyPatch) -> Plant:
+    return lambda change: with_model(run, change, monkeypatch)
 
 
 def head_of(run: Run, kernel: Any, task: Any = None, reads: Sequence[str] = ("image",)) -> KeptHead:

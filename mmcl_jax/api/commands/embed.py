@@ -119,8 +119,8 @@ def embed(
     opened = run if isinstance(run, Run) else Run.open(path_of(run, "--run"))
     opened = opened if checkpoint is None else opened.at(checkpoint)
     raw = table is not None or images is not None
-    one = (raw, request is not None, store is not None)
-    check(sum(one) == 1, "Give either --table and --images, or --request, or --store.")
+    sources = (raw, request is not None, store is not None)
+    check(sum(sources) == 1, "Give either --table and --images, or --request, or --store.")
     given = {
         "image-column": bool(several(image_column)),
         "key-column": key_column is not None,

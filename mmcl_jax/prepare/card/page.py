@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax.page import charts
-from mmcl_jax.page.html import Child, Html, element, fragment, name, section
+from mmcl_jax.page.html import Child, Html, document, element, fragment, name, section
 from mmcl_jax.page.style import STYLE
 from mmcl_jax.page.wording import clipped, count, counted, share
 from mmcl_jax.prepare.card import columns, entries, forest, labels, rows
@@ -15,8 +15,6 @@ from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.images import contact_sheet, strip
 from mmcl_jax.prepare.card.phrases import features_of, labels_of
 
-# Even if a cell became markup, a browser would fetch and run nothing.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _LOAD = """import tensorflow_datasets as tfds
 
 builder = tfds.builder_from_directory("path/to/this/store")
@@ -47,15 +45,6 @@ def render_card(
       The page, to be written as UTF-8.
     """
     parts = _parts(findings, images, quarantine, glances or {})
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"{clipped(title)}: data card"),
-        element("style", Html(STYLE)),
-    )
     headline = _headline(findings, title, images)
     links = [element("li", element("a", text, href=f"#{key}")) for key, text, _ in parts]
     body = element(
@@ -64,7 +53,7 @@ def render_card(
         element("main", [part for *_, part in parts]),
         element("footer", "Made by ", element("code", "mmcl prepare"), " from findings.json and the store beside it."),
     )
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+    return document(f"{clipped(title)}: data card", STYLE, body, images=True)
 
 
 def _parts(

@@ -66,9 +66,6 @@ class ValidationPass:
         """Run a pass if one is due after this step; return the state with its new control, and the metrics or {}."""
         if step % self._every:
             return state, {}
-        return self._run(step, state)
-
-    def _run(self, step: int, state: TrainState) -> tuple[TrainState, dict[str, float]]:
         by_batch: list[Metrics] = []
         for index in range(len(self._batches)):
             batch = put(self._batches[index], by_example(self._mesh))
