@@ -82,6 +82,12 @@ def document(title: str, style: str, body: Html, *, images: bool) -> str:
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
 
 
+def drawing(title: str, parts: Child, width: float, height: float, *, class_: str) -> Html:
+    """Return an SVG image of the parts, whose title describes it to a screen reader."""
+    view = f"0 0 {width:g} {height:g}"
+    return element("svg", element("title", title), parts, class_=class_, viewBox=view, role="img")
+
+
 def section(key: str, heading: str, *children: Child) -> Html:
     """Return a section of the page with its heading, which links reach as `#key`."""
     return element(

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from mmcl_jax.page.charts import SERIES
-from mmcl_jax.page.html import Child, Html, element
+from mmcl_jax.page.html import Child, Html, drawing, element
 from mmcl_jax.page.html import name as named
 from mmcl_jax.page.wording import clipped, number
 
@@ -99,14 +99,7 @@ def line_chart(heading: str, lines: Sequence[Line], *, x: str, level: str = "h3"
         dash = DASHES[line.dash % len(DASHES)]
         parts.append(element("polyline", points=path, class_=f"line l{colour}", stroke_dasharray=dash))
     last = "; ".join(f"{clipped(line.name)} ends at {number(float(points[-1, 1]))}" for line, points in drawn)
-    svg = element(
-        "svg",
-        element("title", f"{heading} by {x}: {last}"),
-        parts,
-        class_="chart",
-        viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}",
-        role="img",
-    )
+    svg = drawing(f"{heading} by {x}: {last}", parts, _WIDTH, _HEIGHT, class_="chart")
     keys = element("ul", [_key(line, points) for line, points in drawn], class_="legend") if legend else None
     return element("figure", element(level, heading), svg, keys)
 

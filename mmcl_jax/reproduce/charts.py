@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from mmcl_jax.page.charts import SERIES
-from mmcl_jax.page.html import Child, Html, element
+from mmcl_jax.page.html import Child, Html, drawing, element
 from mmcl_jax.reproduce.grid import Spread
 from mmcl_jax.reproduce.outcome import TableOutcome, plus_minus
 from mmcl_jax.reproduce.spec import Published, TableColumn, TableRow
@@ -83,14 +83,7 @@ def curves(outcome: TableOutcome, columns: Sequence[TableColumn], heading: str) 
         drawn.append(
             panel.line(row, points, index, shift=4.0 * (index - (len(outcome.plan.rows) - 1) / 2), width=width)
         )
-    svg = element(
-        "svg",
-        element("title", f"{heading}, by share of labels"),
-        drawn,
-        class_="curves",
-        viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}",
-        role="img",
-    )
+    svg = drawing(f"{heading}, by share of labels", drawn, _WIDTH, _HEIGHT, class_="curves")
     return element("figure", element("h3", heading), svg, _keys([(index, row.label) for index, row, _ in lines]))
 
 

@@ -9,7 +9,7 @@ from openTSNE import TSNE
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.page.charts import SERIES
-from mmcl_jax.page.html import Html, element, name, section
+from mmcl_jax.page.html import Html, drawing, element, name, section
 from mmcl_jax.page.wording import clipped, count, number
 from mmcl_jax.report.pictures import StoreRows
 from mmcl_jax.report.subject import Group, Subject, paragraph
@@ -68,13 +68,8 @@ def _map(subject: Subject, modality: str, heading: str, colour: str | None) -> H
         marks.append(element("circle", tip, cx=float(x), cy=float(y), r=_RADIUS, class_=_mark(code, texts)))
     used = f"coloured by {clipped(title, 40)}" if title else "in one colour, since the store has no label and no column"
     words = f"{count(len(rows))} points, {used}"
-    svg = element(
-        "svg",
-        element("title", f"Map of the {modality} embeddings of {clipped(subject.name)}: {words}"),
-        marks,
-        class_="map",
-        viewBox=f"0 0 {_SIDE:g} {_SIDE:g}",
-        role="img",
+    svg = drawing(
+        f"Map of the {modality} embeddings of {clipped(subject.name)}: {words}", marks, _SIDE, _SIDE, class_="map"
     )
     present = [index for index in range(len(texts)) if (codes == index).any()]
     keys = [element("li", _sample(index, texts), element("span", name(texts[index], 30))) for index in present]
