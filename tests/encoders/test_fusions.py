@@ -12,7 +12,7 @@ from flax import nnx
 
 from mmcl_jax.encoders import ENCODERS, Model
 from mmcl_jax.encoders.fusions import Part
-from mmcl_jax.encoders.fusions.cross_attention import Attention
+from mmcl_jax.encoders.transformers.attention import Attention
 
 pytestmark = pytest.mark.core
 

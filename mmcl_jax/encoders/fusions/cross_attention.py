@@ -1,10 +1,8 @@
 """Fusion by attention: the tokens of one view attend to one another, and to the tokens of all other views."""
 
 import functools
-import math
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
@@ -14,31 +12,7 @@ from mmcl_jax.encoders.base import ENCODERS
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.fusions.fusion import Fusion, Part, Parts
 from mmcl_jax.encoders.layers import linear
-
-_INIT = nnx.initializers.normal(0.02)
-
-
-class Attention(nnx.Module):
-    """Multi-head attention of queries to a context that may be masked."""
-
-    def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
-        layer = functools.partial(linear, rngs=rngs, dtype=dtype, kernel_init=_INIT, zero_bias=True)
-        self.query, self.key_value, self.out = layer(width, width), layer(width, 2 * width), layer(width, width)
-        self.heads = heads
-
-    def __call__(
-        self, x: Float[Array, "B K D"], context: Float[Array, "B M D"], mask: Bool[Array, "B M"]
-    ) -> Float[Array, "B K D"]:
-        """Attend from each query to the tokens in `mask`; without any token, return `out` of zeros."""
-        batch, queries, width = x.shape
-        split = (batch, -1, self.heads, width // self.heads)
-        query = self.query(x).reshape(split)
-        key, value = (half.reshape(split) for half in jnp.split(self.key_value(context), 2, axis=2))
-        scores = jnp.einsum("bkhd,bmhd->bhkm", query, key).astype(jnp.float32) / math.sqrt(split[-1])
-        any_token = mask.any(axis=1)[:, None, None, None]
-        weights = jax.nn.softmax(scores, axis=3, where=mask[:, None, None] | ~any_token)  # finite without any token
-        weights = jnp.where(mask[:, None, None], weights, 0).astype(x.dtype)
-        return self.out(jnp.einsum("bhkm,bmhd->bkhd", weights, value).reshape(batch, queries, width))
+from mmcl_jax.encoders.transformers.attention import Attention, transformer_init
 
 
 class Block(nnx.Module):
@@ -48,7 +22,7 @@ class Block(nnx.Module):
         self.norms = nnx.List([nnx.LayerNorm(width, dtype=dtype, rngs=rngs) for _ in range(3)])
         self.own = Attention(width, heads, rngs=rngs, dtype=dtype)
         self.cross = Attention(width, heads, rngs=rngs, dtype=dtype)
-        layer = functools.partial(linear, rngs=rngs, dtype=dtype, kernel_init=_INIT, zero_bias=True)
+        layer = functools.partial(linear, rngs=rngs, dtype=dtype, kernel_init=transformer_init, zero_bias=True)
         self.hidden, self.out = layer(width, 4 * width), layer(4 * width, width)
 
     def __call__(
