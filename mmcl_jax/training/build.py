@@ -19,7 +19,7 @@ from mmcl_jax.data.population import population_of
 from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
-from mmcl_jax.encoders.fusions import parts_of_views
+from mmcl_jax.encoders.fusions import needed_of_views, parts_of_views
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, Objective, build_objective
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
@@ -248,6 +248,7 @@ def assemble(
         config.objective,
         _modalities(config),
         parts=parts,
+        needed=needed_of_views(config.views),
         execution=execution,
         schema=schema,
         inputs=specs,
