@@ -11,7 +11,10 @@ from mmcl_jax.encoders.cnn3d import cnn3d as cnn3d
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.fusions.concat_mlp import concat_mlp as concat_mlp
 from mmcl_jax.encoders.fusions.cross_attention import cross_attention as cross_attention
+from mmcl_jax.encoders.fusions.daft import daft as daft
 from mmcl_jax.encoders.fusions.fused import fused as fused
+from mmcl_jax.encoders.fusions.max import max as max
+from mmcl_jax.encoders.fusions.mul import mul as mul
 from mmcl_jax.encoders.keys import FeatureKey, parse_key
 from mmcl_jax.encoders.mlp import table_mlp as table_mlp
 from mmcl_jax.encoders.model import Model, build_model, view_specs
