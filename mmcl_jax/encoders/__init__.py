@@ -21,6 +21,7 @@ from mmcl_jax.encoders.model import Model, build_model, view_specs
 from mmcl_jax.encoders.resnet import resnet18 as resnet18
 from mmcl_jax.encoders.resnet import resnet50 as resnet50
 from mmcl_jax.encoders.text import text_embedding as text_embedding
+from mmcl_jax.encoders.transformers.table_transformer import table_transformer as table_transformer
 from mmcl_jax.encoders.vector import vector_mlp as vector_mlp
 
 __all__ = [

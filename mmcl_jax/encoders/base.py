@@ -14,7 +14,7 @@ from mmcl_jax.registry import Registry
 
 ENCODERS = Registry(
     "encoder",
-    arguments=("kind", "shape", "widths", "missing", "parts", "norm", "rngs", "dtype"),
+    arguments=("kind", "shape", "widths", "missing", "quantiles", "parts", "norm", "rngs", "dtype"),
     # The file of the initial weights, the JSON file of its names, and the pixels that they expect; see `weights.tower`.
     extra={"weights": str, "weights_map": str, "weights_pixels": Literal["unit", "imagenet"]},
 )
