@@ -27,6 +27,7 @@ class TableTransformer(Encoder):
     """A class token and a token per column, which attend to one another; see `table_transformer`."""
 
     takes = ("table",)
+    replaces_missing = True
 
     def __init__(
         self,
