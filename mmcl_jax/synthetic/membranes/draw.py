@@ -124,7 +124,7 @@ def _sponge(
 def _fingers(
     structure: Structure, along: np.ndarray, below: np.ndarray, *, deep: float, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return where there are finger-like voids (0 to 1), wider below than at the skin, and how bright their walls are."""
+    """Return where there are finger-like voids (0 to 1), wider below, and how bright their walls are."""
     void, inside = np.zeros_like(below), np.ones_like(below)
     count = round(4 + 9 * structure.fingers)
     starts = (np.arange(count) + random.uniform(-0.3, 0.3, count)) / count * 1.6 - 0.8

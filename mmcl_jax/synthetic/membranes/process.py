@@ -64,5 +64,11 @@ class Process:
 
 
 # Columns that may have empty cells.
-MAY_MISS = ("additive_wt_percent", "dope_temperature_c", "bath_temperature_c", "air_exposure_s", "humidity_percent")
+MAY_MISS: tuple[str, ...] = (
+    "additive_wt_percent",
+    "dope_temperature_c",
+    "bath_temperature_c",
+    "air_exposure_s",
+    "humidity_percent",
+)
 MAY_MISS += ("speed_m_per_min", "operator", "pressure_hpa", "balance_drift_mg")
