@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import inspect
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -227,6 +228,7 @@ def build_objective(
     execution: Execution | None = None,
     schema: Schema | None = None,
     inputs: Mapping[str, InputSpec] | None = None,
+    units: Mapping[str, tuple[float, float]] | None = None,
     normalise: Normalise = None,
 ) -> Objective:
     """Return the objective that `config.objective` describes.
@@ -237,33 +239,40 @@ def build_objective(
       parts: parts of the fused views; see `Objective`.
       needed: parts of the fused views that a row must have; all by default.
       execution: how terms compute their pairs.
-      schema: schema of the store, for the classes of its labels.
+      schema: schema of the store, for its labels.
       inputs: specs of the inputs, by modality, for the widths of the columns of the last view that a term names; by
         default those of the schema's first table.
+      units: mean and standard deviation of the labels that are numbers over the training rows, by name; by default 0
+        and 1.
       normalise: see `Objective`.
 
     Raises:
       UserError: there is no term, a term reads something that does not exist, or an option is bad; names the key.
     """
     check(len(specs) > 0, "config.objective: there is no term; give at least one, such as (term('clip'),).")
-    labels = {column.name: len(column.categories) for column in schema.labels if column.coded} if schema else {}
+    classes = {column.name: len(column.categories) for column in schema.labels if column.coded} if schema else {}
+    numbers = {column.name: 0 for column in schema.labels if not column.coded} if schema else {}
 
     def widths(spec: ConfigDict) -> tuple[int, ...]:
         if inputs is None:
             return schema.widths if schema else ()
-        view = spec.between[-1].partition(":")[0] if spec.between else ""
-        return inputs[modalities[view]].widths if view in modalities and view not in (parts or {}) else ()
+        view = str(spec.between[-1]).partition(":")[0].removesuffix(".local") if spec.between else ""
+        read = inputs[modalities[view]] if view in modalities and view not in (parts or {}) else None
+        return read.widths if read and read.kind == "table" else ()
 
     terms = []
     for index, spec in enumerate(specs):
         path = f"config.objective.{index}"
-        target = spec.get("target")
+        target, takes = spec.get("target"), inspect.signature(TERMS.factory(spec.name, f"{path}.name")).parameters
+        labels = {**classes, **numbers} if "units" in takes else classes
         if target is not None:
-            check_name(target, labels.keys(), f"{path}.target: there is no class label", "the store has")
+            what = "label" if "units" in takes else "class label"
+            check_name(target, labels.keys(), f"{path}.target: there is no {what}", "the store has")
         chosen = target or next(iter(labels), None)
-        reads_target = "target" in TERMS.options(spec.name, f"{path}.name")
-        options = ConfigDict({**spec, "target": chosen} if reads_target else spec, convert_dict=False)
-        term: Term = TERMS.build(options, path, classes=labels.get(chosen or "", 0), widths=widths(spec))
+        options = ConfigDict({**spec, "target": chosen} if "target" in takes else spec, convert_dict=False)
+        label = chosen or ""
+        arguments = {"classes": labels.get(label, 0), "units": (units or {}).get(label, (0.0, 1.0))}
+        term: Term = TERMS.build(options, path, **arguments, widths=widths(spec))
         check(
             target is None or target in term.targets,
             f"{path}.target: {spec.name!r} reads no label; give it labels='eliminate' or 'attract', or no target.",

@@ -220,6 +220,19 @@ def _fitted(
     return fitted
 
 
+def _units(batches: Batches, schema: Schema) -> dict[str, tuple[float, float]]:
+    """Return mean and standard deviation of the training rows' numbers, by label; a constant number has the scale 1."""
+    units = {}
+    for column in schema.labels:
+        values = batches.arrays.get(f"target/{column.name}")
+        if column.coded or values is None:
+            continue
+        taken = np.asarray(values if batches.take is None else values[batches.take], np.float64)
+        known = taken[~np.isnan(taken)]
+        units[column.name] = (float(known.mean()), float(known.std()) or 1.0) if len(known) else (0.0, 1.0)
+    return units
+
+
 def assemble(
     config: ConfigDict,
     schema: Schema,
@@ -255,13 +268,17 @@ def assemble(
         execution=execution,
         schema=schema,
         inputs=specs,
+        units=_units(batches, schema),
         normalise=config.normalise_terms,
     )
     for index, term in enumerate(objective.terms.values()):
         for target in term.targets:
             check(
                 f"target/{target}" in batches.arrays,
-                f"config.objective.{index}: this term needs labels; prepare the store with --label.",
+                f"config.objective.{index}: this term needs labels; prepare the store with --label."
+                if not schema.labels
+                else f"config.objective.{index}: this term needs a class label, and the store's labels are numbers; "
+                f"prepare the store with --label, or choose another config.",
             )
     model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
     check_groups(split_model(model)[0], config.frozen, dict(config.rates))
