@@ -43,6 +43,7 @@ class InputSpec:
       missing: policy for missing values.
       optional: whether rows may lack the input; the batch then has `present/NAME`.
       of: name of the entry that the input is read from.
+      bin_edges: edges of the quantile bins of every column, if an encoder asks for bins; see `Encoding`.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class InputSpec:
     missing: str = "refuse"
     optional: bool = False
     of: str = ""
+    bin_edges: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,13 @@ class Inputs:
 
     @classmethod
     def fit(
-        cls, options: Options, store: Store, take: np.ndarray | None = None, *, fold: int | None = None
+        cls,
+        options: Options,
+        store: Store,
+        take: np.ndarray | None = None,
+        *,
+        fold: int | None = None,
+        encoders: Mapping[str, Mapping[str, int]] | None = None,
     ) -> "Inputs":
         """Fit encodings and statistics on the training rows.
 
@@ -90,6 +98,7 @@ class Inputs:
           store: the store with the entries.
           take: indices of the training rows that take part; None for all.
           fold: fold of the store; None for its own splits.
+          encoders: what encoders ask of the encoding of their table, `rare` and `bins` (see `Encoding.fit`), by name.
 
         Raises:
           UserError: naming the key: the store has no such entry, the kind of the entry has no such option, the label is
@@ -100,7 +109,7 @@ class Inputs:
         for name, chosen in options.items():
             entry, of = entry_of(store.schema, name, chosen), chosen["of"] or name
             if entry.kind == "table":
-                tables[name] = _fit_table(name, chosen, store, take, fold)
+                tables[name] = _fit_table(name, chosen, store, take, fold, (encoders or {}).get(name, {}))
             elif entry.kind in ("vector", "text"):
                 rows = Taken(store.read("train", [of], fold=fold)[of], take)
                 fitted[name] = _arrays(KINDS[entry.kind].fit(rows, of, store.schema, store.names(of)))
@@ -121,6 +130,8 @@ class Inputs:
         widths = {name: table.schema.widths for name, table in tables.items()}
         widths |= {name: (len(arrays["tokens"]),) for name, arrays in fitted.items() if "tokens" in arrays}
         specs = specs_of(options, encoding.schema, widths)
+        for name, table in tables.items():
+            specs[name] = dataclasses.replace(specs[name], bin_edges=table.bin_edges)
         return cls(specs=specs, encoding=encoding, tables=tables, fitted=fitted, fold=fold)
 
     def including(self, names: Collection[str]) -> "Inputs":
@@ -292,7 +303,12 @@ def input_arrays(
 
 
 def _fit_table(
-    name: str, chosen: Mapping[str, Any], store: Store, take: np.ndarray | None, fold: int | None
+    name: str,
+    chosen: Mapping[str, Any],
+    store: Store,
+    take: np.ndarray | None,
+    fold: int | None,
+    asked: Mapping[str, int],
 ) -> Encoding:
     of = chosen["of"] or name
     stored = with_columns(store.schema, of)
@@ -305,7 +321,8 @@ def _fit_table(
     table = raw_table({key: array[rows] for key, array in {**labels, "table": stored_rows}.items()}, stored, schema)
     all_rows = len(rows) == len(stored_rows) and fold is None
     statistics = store.statistics if all_rows and schema == store.schema else Statistics.fit(table, schema)
-    return Encoding.fit(table, schema, statistics, missing=chosen["missing"], outside=chosen["outside"], input=name)
+    policies = {"missing": chosen["missing"], "outside": chosen["outside"], **asked}
+    return Encoding.fit(table, schema, statistics, **policies, input=name)
 
 
 def _arrays(fitted: Any) -> dict[str, np.ndarray]:

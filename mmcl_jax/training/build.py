@@ -19,6 +19,7 @@ from mmcl_jax.data.population import population_of
 from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
+from mmcl_jax.encoders import asked_of_tables
 from mmcl_jax.encoders.fusions import needed_of_views, parts_of_views
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, Objective, build_objective
@@ -122,7 +123,11 @@ def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
     Raises:
       UserError: naming the key, see `Inputs.fit`.
     """
-    return Inputs.fit(config.inputs, store, participating_rows(config, store, "train"), fold=config.fold)
+    return _fit(config, store, participating_rows(config, store, "train"))
+
+
+def _fit(config: ConfigDict, store: Store, take: np.ndarray | None) -> Inputs:
+    return Inputs.fit(config.inputs, store, take, fold=config.fold, encoders=asked_of_tables(config))
 
 
 def build_sampler(config: ConfigDict, store: Store, take: np.ndarray | None) -> Sampler:
@@ -153,7 +158,7 @@ def build_experiment(
     check_config(config)
     check_hidden(config, specs_of(config.inputs, store.schema))
     take = participating_rows(config, store, "train")
-    inputs = inputs or Inputs.fit(config.inputs, store, take, fold=config.fold)
+    inputs = inputs or _fit(config, store, take)
     modalities, parts = _modalities(config), parts_of_views(config.views)
     objective = build_objective(config.objective, modalities, parts=parts, schema=store.schema, inputs=inputs.specs)
     targets = objective.targets

@@ -61,7 +61,7 @@ class TableKind(Kind):
         parts = list(chunks(rows))
         table = np.concatenate(parts) if parts else np.zeros((0, *entry.shape))
         of_table = Schema({name: entry}, columns=entry.columns)
-        return Encoding.fit(table, of_table, Statistics.fit(table, of_table), missing="token")
+        return Encoding.fit(table, of_table, Statistics.fit(table, of_table), missing="indicator")
 
     def encode(self, rows: np.ndarray, fitted: Encoding) -> np.ndarray:
         """Return float32 z-scores and codes, NaN for missing."""

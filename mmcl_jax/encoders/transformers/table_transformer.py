@@ -1,6 +1,7 @@
 """The table encoder of TIP: a transformer whose tokens are the columns, so that missing cells need no imputation."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,12 @@ class TableTransformer(Encoder):
 
     takes = ("table",)
     replaces_missing = True
+
+    @classmethod
+    def asks(cls, options: Mapping[str, Any]) -> dict[str, int]:
+        """Return the options `rare` and, for piecewise encodings of numbers, `bins`."""
+        asked = {"rare": options["rare"]} if options["rare"] else {}
+        return asked | ({"bins": options["bins"]} if options["numbers"] == "piecewise" else {})
 
     def __init__(
         self,
@@ -122,7 +129,8 @@ class TableTransformer(Encoder):
 def table_transformer(
     *,
     widths: tuple[int, ...],
-    quantiles: tuple[tuple[float, ...], ...] = (),
+    missing: str = "refuse",
+    bin_edges: tuple[tuple[float, ...], ...] = (),
     rngs: nnx.Rngs,
     dtype: DTypeLike = jnp.float32,
     width: int = 512,
@@ -149,7 +157,8 @@ def table_transformer(
 
     Args:
       widths: one-hot width of every column.
-      quantiles: for `numbers="piecewise"`, quantiles of every column over the training rows, () for a category.
+      missing: the policy for missing values; `rare` needs "token".
+      bin_edges: for `numbers="piecewise"`, the edges of quantile bins of every column, over the training rows.
       rngs: random streams for the initial parameters (normal, 0.02; biases 0).
       dtype: of the computation.
       width: of the tokens and of the output.
@@ -181,10 +190,13 @@ def table_transformer(
         )
     if not 0 <= unknown < 1 or rare < 0:
         raise ValueError(f"unknown must lie in [0, 1), and rare must not be negative, not {unknown} and {rare}")
+    if rare and missing != "token":
+        raise ValueError(f'rare needs the policy missing="token" of the input, not {missing!r}')
     embedding = number_embedding(
         numbers,
         width,
-        quantiles=[quantiles[column] if quantiles else () for column, size in enumerate(widths) if size == 1],
+        bin_edges=bin_edges and [bin_edges[column] for column, size in enumerate(widths) if size == 1],
+        columns=widths.count(1),
         bins=bins,
         frequencies=frequencies,
         frequency_scale=frequency_scale,

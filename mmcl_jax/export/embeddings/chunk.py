@@ -104,7 +104,7 @@ class RowSource(Protocol):
 def encode_table(encoding: Encoding, raw: np.ndarray) -> tuple[np.ndarray, Reasons]:
     """Return raw rows `[n, F]` encoded as float32 `[n, F]`, and why some of them cannot be (these are 0)."""
     refuses = encoding.missing == "refuse"
-    lenient = dataclasses.replace(encoding, missing="token") if refuses else encoding
+    lenient = dataclasses.replace(encoding, missing="indicator") if refuses else encoding
     encoded, reasons = np.zeros((len(raw), len(encoding.schema.columns)), np.float32), Reasons()
     parts = [np.arange(len(raw))]
     while parts:  # a part with a bad row is halved until the row is alone

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
@@ -218,9 +218,7 @@ class NewRows:
             encoded, reasons = encode_table(encoding, raw.values)
             reasons |= dict(reversed(raw.bad))
             rare, far = unusual_cells(encoding, raw.values, name)
-            columns = encoding.schema.columns
-            unknown = {(name, column.name): n for column, n in zip(columns, raw.unknown, strict=True) if n}
-            unseen, outside = unseen + rare + Counter(unknown), outside + far
+            unseen, outside = unseen + rare, outside + far
             inputs[name] = np.zeros((count, encoded.shape[1]), np.float32)
             inputs[name][good] = encoded
             refused[name] = _at(good, reasons)
