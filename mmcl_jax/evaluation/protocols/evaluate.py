@@ -13,7 +13,7 @@ from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
 from mmcl_jax.evaluation.protocols.scoring import score_job
 from mmcl_jax.evaluation.results.file import NoRecords, ResultRecords
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.sources.checks import check_choice, check_dense, check_distinct, check_inputs
+from mmcl_jax.evaluation.sources.checks import check_choice, check_dense, check_distinct, check_ensemble, check_inputs
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.overlap import check_overlap
 from mmcl_jax.evaluation.sources.pairs import lacking, pairs_of
@@ -63,6 +63,7 @@ def evaluate_runs(
             for run in on_fold:
                 check_inputs(run, data, input)
             check_dense(data, input, predicting)
+            check_ensemble(input, options.protocols)
             for protocol in set(options.protocols) & set(TABULAR):
                 check_tabular(protocol, data.task, store)
             run = on_fold[0]

@@ -18,7 +18,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.encoded import PRESENT
 from mmcl_jax.evaluation.sources.features import What, column_features, frozen_encoder, pixel_features, vector_features
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
-from mmcl_jax.evaluation.sources.reads import modalities_of
+from mmcl_jax.evaluation.sources.reads import ENSEMBLE, is_ensemble, modalities_of
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.run import Run
 
@@ -74,7 +74,8 @@ class Source:
         if self.kind == "raw":
             return " and ".join(dict.fromkeys(str(self.baseline(modality)) for modality in modalities))
         if self.kind == "random":
-            return f"supervised {'+'.join(modalities)}" if protocol == "finetune" else "random encoder"
+            ensemble = ENSEMBLE if is_ensemble(input) else ""
+            return f"supervised {ensemble}{'+'.join(modalities)}" if protocol == "finetune" else "random encoder"
         return self.run.config.name
 
     def spec(self, modality: str) -> InputSpec:
