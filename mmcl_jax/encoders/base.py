@@ -69,6 +69,14 @@ class Encoder(nnx.Module):
         """
         return {}
 
+    def row_bytes(self, *, train: bool) -> int:
+        """Return a lower bound of the memory, in bytes, that one row needs at a time; 0 if there is no estimate.
+
+        In training, it is what is kept for the gradient. A step that cannot fit is refused before it is compiled.
+        """
+        del train
+        return 0
+
     @property
     def embedded_columns(self) -> tuple[int, ...] | None:
         """The column of the view of each index of axis 1 of what `embed` returns; None where they are the same.

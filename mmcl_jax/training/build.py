@@ -23,6 +23,7 @@ from mmcl_jax.encoders import asked_of_tables
 from mmcl_jax.encoders.fusions import parts_of_views
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, Objective, build_objective
+from mmcl_jax.training.memory import check_memory
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
 from mmcl_jax.training.optim.optimizer import OPTIMIZERS
 from mmcl_jax.training.optim.schedules import SCHEDULES, Schedule
@@ -266,6 +267,7 @@ def assemble(
             )
     model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
     check_groups(split_model(model)[0], config.frozen, dict(config.rates))
+    check_memory(config, model, mesh)
     schedule = SCHEDULES.build(
         config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=batches.steps_per_epoch
     )
