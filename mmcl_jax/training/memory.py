@@ -37,8 +37,8 @@ def check_memory(config: ConfigDict, model: Model, mesh: Mesh) -> None:
         smaller = f"config.batch_size or config.micro_batch for at most {fits:,} rows per device, " if fits else ""
         check(
             rows * row <= limit,
-            f"config.encoders.{name}: for {rows:,} rows per device the attention of {config.encoders[name].name} needs at "
-            f"least {_size(rows * row)}, and a device has {_size(limit)}; choose {smaller}fewer columns with "
+            f"config.encoders.{name}: for {rows:,} rows per device the attention of {config.encoders[name].name} needs "
+            f"at least {_size(rows * row)}, and a device has {_size(limit)}; choose {smaller}fewer columns with "
             f"config.inputs.{name}.columns, or another encoder.",
         )
 
