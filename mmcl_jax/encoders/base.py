@@ -53,11 +53,13 @@ class Encoder(nnx.Module):
 
     Attributes:
       takes: the kinds of entries that the encoder accepts.
+      replaces_missing: whether it replaces missing cells of a table (NaN), whatever the policy of the input.
       out_features: D, the width of the pooled features.
       out_local_features: C, the width of the local features; 0 if there are none.
     """
 
     takes: tuple[str, ...] = ()
+    replaces_missing: bool = False
     out_features: int
     out_local_features: int = 0
 

@@ -158,10 +158,10 @@ def build_model(
 
     def encoder(modality: str, spec: ViewSpec) -> Encoder:
         part, path = config.encoders[modality], f"config.encoders.{modality}"
-        takes = getattr(_class_of(part.name, f"{path}.name"), "takes", ())
+        kinds = takes(part.name, f"{path}.name")
         check(
-            not takes or spec.kind in takes,
-            f"{path}.name: the encoder {part.name!r} takes the kind {' or '.join(takes)}, and {modality!r} is of the "
+            not kinds or spec.kind in kinds,
+            f"{path}.name: the encoder {part.name!r} takes the kind {' or '.join(kinds)}, and {modality!r} is of the "
             f"kind {spec.kind}; choose another encoder.",
         )
         described = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
@@ -212,6 +212,11 @@ def _fusion_specs(config: ConfigDict, encoders: Mapping[str, Encoder]) -> dict[s
             widths.append(encoder.out_local_features if local else encoder.out_features)
         specs[config.views[name].modality] = ViewSpec(kind="fusion", shape=(), parts=tuple(widths))
     return dict(sorted(specs.items()))
+
+
+def takes(name: str, path: str = "") -> tuple[str, ...]:
+    """Return the kinds that an encoder takes; () if its factory has no return annotation."""
+    return getattr(_class_of(name, path), "takes", ())
 
 
 def _class_of(name: str, path: str) -> type:

@@ -20,9 +20,10 @@ from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import asked_of_tables
-from mmcl_jax.encoders.fusions import parts_of_views
+from mmcl_jax.encoders.fusions import needed_of_views, parts_of_views
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, Objective, build_objective
+from mmcl_jax.training.hidden import check_hidden
 from mmcl_jax.training.memory import check_memory
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
 from mmcl_jax.training.optim.optimizer import OPTIMIZERS
@@ -156,6 +157,7 @@ def build_experiment(
       UserError: naming the config key, file or column that is wrong.
     """
     check_config(config)
+    check_hidden(config, specs_of(config.inputs, store.schema))
     take = participating_rows(config, store, "train")
     inputs = inputs or _fit(config, store, take)
     modalities, parts = _modalities(config), parts_of_views(config.views)
@@ -224,6 +226,19 @@ def _fitted(
     return fitted
 
 
+def _units(batches: Batches, schema: Schema) -> dict[str, tuple[float, float]]:
+    """Return mean and standard deviation of the training rows' numbers, by label; a constant number has the scale 1."""
+    units = {}
+    for column in schema.labels:
+        values = batches.arrays.get(f"target/{column.name}")
+        if column.coded or values is None:
+            continue
+        taken = np.asarray(values if batches.take is None else values[batches.take], np.float64)
+        known = taken[~np.isnan(taken)]
+        units[column.name] = (float(known.mean()), float(known.std()) or 1.0) if len(known) else (0.0, 1.0)
+    return units
+
+
 def assemble(
     config: ConfigDict,
     schema: Schema,
@@ -243,6 +258,7 @@ def assemble(
     mesh = make_mesh(devices, model=config.mesh.model)
     check_split(config, mesh.size)
     specs = inputs.specs if inputs else specs_of(config.inputs, schema)
+    check_hidden(config, specs)
     parts = parts_of_views(config.views)
     views = {
         name: VIEWS.build(spec, f"config.views.{name}")
@@ -254,16 +270,21 @@ def assemble(
         config.objective,
         _modalities(config),
         parts=parts,
+        needed=needed_of_views(config.views),
         execution=execution,
         schema=schema,
         inputs=specs,
+        units=_units(batches, schema),
         normalise=config.normalise_terms,
     )
     for index, term in enumerate(objective.terms.values()):
         for target in term.targets:
             check(
                 f"target/{target}" in batches.arrays,
-                f"config.objective.{index}: this term needs labels; prepare the store with --label.",
+                f"config.objective.{index}: this term needs labels; prepare the store with --label."
+                if not schema.labels
+                else f"config.objective.{index}: this term needs a class label, and the store's labels are numbers; "
+                f"prepare the store with --label, or choose another config.",
             )
     model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
     check_groups(split_model(model)[0], config.frozen, dict(config.rates))

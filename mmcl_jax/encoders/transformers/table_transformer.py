@@ -29,6 +29,7 @@ class TableTransformer(Encoder):
     """A class token and a token per column, which attend to one another; see `table_transformer`."""
 
     takes = ("table",)
+    replaces_missing = True
 
     @classmethod
     def asks(cls, options: Mapping[str, Any]) -> dict[str, int]:

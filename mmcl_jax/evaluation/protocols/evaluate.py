@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmcl_jax.data.store import Store
-from mmcl_jax.encoders.fusions import inputs_of
+from mmcl_jax.encoders.fusions import needed_inputs
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.boosting import TABULAR, check_tabular
 from mmcl_jax.evaluation.protocols.jobs import Job, JobSettings, jobs_of, so_far
@@ -66,7 +66,7 @@ def evaluate_runs(
             for protocol in set(options.protocols) & set(TABULAR):
                 check_tabular(protocol, data.task, store)
             run = on_fold[0]
-            names = [name for key in modalities_of(input) for name in inputs_of(run.config.views, key)]
+            names = [name for key in modalities_of(input) for name in needed_inputs(run.config.views, key)]
             part = data.having(list(dict.fromkeys(run.inputs.specs[name].of for name in names)))
             labelled_inputs.append((part, input))
             for budget in options.budgets:

@@ -160,10 +160,9 @@ def _finetune(
 ) -> list[HeadScores]:
     """Return the result of one draw of labels, or the results of several random starts on the only draw."""
     source, modalities = job.source, modalities_of(job.input)
-    names = source.inputs_of(modalities)
 
     def examples(split: str) -> Examples:
-        arrays = {name: source.inputs(data.store, split, name) for name in names}
+        arrays = source.rows(data.store, split, modalities)
         every = Examples(arrays, np.zeros(len(data.store.rows_of(split, data.fold))))
         chosen = data.rows[split]
         inputs = every.inputs if len(chosen) == len(every) else every.take(chosen).inputs
