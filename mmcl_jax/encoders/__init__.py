@@ -18,6 +18,9 @@ from mmcl_jax.encoders.model import Model, build_model, view_specs
 from mmcl_jax.encoders.resnet import resnet18 as resnet18
 from mmcl_jax.encoders.resnet import resnet50 as resnet50
 from mmcl_jax.encoders.text import text_embedding as text_embedding
+from mmcl_jax.encoders.transformers.vit import vit as vit
+from mmcl_jax.encoders.transformers.vit import vit_base as vit_base
+from mmcl_jax.encoders.transformers.vit import vit_small as vit_small
 from mmcl_jax.encoders.vector import vector_mlp as vector_mlp
 
 __all__ = [
