@@ -14,7 +14,7 @@ from mmcl_jax.registry import Registry
 
 ENCODERS = Registry(
     "encoder",
-    arguments=("kind", "shape", "widths", "missing", "parts", "norm", "rngs", "dtype"),
+    arguments=("kind", "shape", "widths", "missing", "quantiles", "parts", "norm", "rngs", "dtype"),
     # The file of the initial weights, the JSON file of its names, the pixels that they expect, and what is done with
     # position embeddings of another grid; see `weights.tower`.
     extra={

@@ -25,7 +25,7 @@ VOLUMES = RNG.integers(0, 256, (B, 4, 8, 8, 1), np.uint8)
 TEXT = np.array([[[3, 0], [1, 0]], [[2, 0], [-1, -1]]], np.int32)
 TABLE = np.array([[0.5, 2.0], [-1.0, 0.0]])
 SCALE = {"mean": np.zeros(2), "std": np.full(2, 2.0)}
-PART = encoders.fusions.Part(tokens=jnp.ones((B, 1, 3)))
+PART, WIDE = (encoders.fusions.Part(tokens=jnp.ones((B, 1, width))) for width in (3, 8))
 
 # By name: the options of a small one, and what it is called on.
 ENCODED: dict[str, tuple[dict[str, Any], Any]] = {
@@ -38,6 +38,9 @@ ENCODED: dict[str, tuple[dict[str, Any], Any]] = {
     "text_embedding": ({"vocabulary": 4, "features": 8}, TEXT),
     "concat_mlp": ({"parts": (3,), "hidden": 8, "features": 8}, (PART,)),
     "cross_attention": ({"parts": (3, 3), "width": 8, "heads": 2, "blocks": 1}, (PART, PART)),
+    "daft": ({"parts": (8, 3)}, (WIDE, PART)),
+    "max": ({"parts": (3, 3), "features": 8}, (PART, PART)),
+    "mul": ({"parts": (8, 3)}, (WIDE, PART)),
 }
 VIEWED: dict[str, tuple[dict[str, Any], np.ndarray, dict[str, Any], tuple[int, ...]]] = {
     "resized": ({"size": (4, 4)}, IMAGES, {}, (4, 4, 3)),

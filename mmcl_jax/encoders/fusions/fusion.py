@@ -1,6 +1,7 @@
 """The contract of a fusion, and the parts that it combines."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -34,6 +35,10 @@ class Part:
         count = jnp.maximum(self.mask.sum(axis=1), 1).astype(self.tokens.dtype)
         return zero_absent(self.tokens, self.mask).sum(axis=1) / count[:, None]
 
+    def exists(self) -> Bool[Array, " B"]:
+        """Return the rows that have a token."""
+        return jnp.ones(len(self.tokens), bool) if self.mask is None else self.mask.any(axis=1)
+
 
 Parts = tuple[Part, ...]
 
@@ -44,6 +49,19 @@ def part_of(features: Features, *, local: bool) -> Part:
         return Part(tokens=features.pooled[:, None])
     assert features.local is not None  # `build_model` checked it
     return Part(tokens=features.local, mask=features.mask, grid=features.grid)
+
+
+def conditioned(part: Part, absent: Float[Array, " C"], change: Callable[[Array], Array], *, dtype: Any) -> Features:
+    """Return the features of a part whose tokens `change` transforms: its tokens, and their mean as the pooled feature.
+
+    Where a row has no token, its pooled feature is the transform of the vector `absent`.
+    """
+    mask = jnp.ones(part.tokens.shape[:2], bool) if part.mask is None else part.mask
+    tokens = zero_absent(change(zero_absent(part.tokens, mask).astype(dtype)), mask)
+    changed = Part(tokens=tokens, mask=part.mask, grid=part.grid)
+    instead = change(jnp.broadcast_to(absent.astype(dtype), (len(tokens), 1, len(absent))))[:, 0]
+    pooled = jnp.where(part.exists()[:, None], changed.mean(), instead)
+    return Features(pooled=pooled, local=tokens, mask=part.mask, grid=part.grid)
 
 
 class Fusion(Encoder):

@@ -42,6 +42,15 @@ class Attention(nnx.Module):
 
         A mask `[B, M]` is the same for every query.
         """
+        return self.weighted(x, context, mask)[0]
+
+    def weighted(
+        self,
+        x: Float[Array, "B K D"],
+        context: Float[Array, "B M D"],
+        mask: Bool[Array, "B M"] | Bool[Array, "B K M"] | None = None,
+    ) -> tuple[Float[Array, "B K D"], Float[Array, "B H K M"]]:
+        """Return the output, and the weights that each of the H heads gives to the tokens: 1 in sum, 0 without any."""
         batch, queries, width = x.shape
         split = (batch, -1, self.heads, width // self.heads)
         query = self.query(x).reshape(split)
@@ -55,7 +64,7 @@ class Attention(nnx.Module):
             weights = jax.nn.softmax(scores, axis=3, where=seen | ~any_token)  # finite without any token
             weights = jnp.where(seen, weights, 0)
         mixed = jnp.einsum("bhkm,bmhd->bkhd", weights.astype(x.dtype), value)
-        return self.out(mixed.reshape(batch, queries, width))
+        return self.out(mixed.reshape(batch, queries, width)), weights
 
 
 class TransformerBlock(nnx.Module):

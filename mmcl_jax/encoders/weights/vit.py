@@ -90,9 +90,7 @@ def divided(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return result
 
 
-def check_patches(
-    kernel: np.ndarray, ours: tuple[int, ...], *, layout: str, source: str, key: str
-) -> None:
+def check_patches(kernel: np.ndarray, ours: tuple[int, ...], *, layout: str, source: str, key: str) -> None:
     """Check the layer of the patches, whose shape depends on the images and on `patch`.
 
     Args:
