@@ -94,7 +94,7 @@ class VisionTransformer(Encoder):
         computed, and of the local features, from which it is not. Without `keys` nothing is dropped.
         """
         del present  # rows do not meet
-        batch, (height, width) = len(embedded), self.grid
+        batch, (height, width) = embedded.shape[0], self.grid
         drop = _dropout(self.dropout, keys if train else None)
 
         def as_map(tokens: Array) -> Array:
@@ -229,8 +229,8 @@ def vit_base(
     """Return a ViT-B: width 768, 12 blocks, 12 heads; 85,798,656 parameters at 224 pixels. Arguments: see `vit`.
 
     Example:
-      >>> encoder = nnx.eval_shape(lambda: vit_base(shape=(128, 128, 3), rngs=nnx.Rngs(0)))  # shapes alone
-      >>> encoder.out_features, encoder.grid
-      (768, (8, 8))
+      >>> encoder = nnx.eval_shape(lambda: vit_base(shape=(224, 224, 3), rngs=nnx.Rngs(0)))  # shapes alone
+      >>> encoder.out_features, sum(x.size for x in jax.tree.leaves(nnx.state(encoder, nnx.Param)))
+      (768, 85798656)
     """
     return vit(shape=shape, rngs=rngs, dtype=dtype, width=768, depth=12, heads=12, patch=patch, dropout=dropout)

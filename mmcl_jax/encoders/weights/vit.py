@@ -1,7 +1,7 @@
 """The Vision Transformers of torchvision and timm: their names, fused layers and position embeddings, as ours.
 
-Both libraries have one matrix `[3 D, D]` for the queries, keys and values of a block, and we have two, so a state dict is
-first `divided`; `torchvision_vit_name` and `timm_vit_name` then name the arrays of `VisionTransformer` in it.
+Both libraries have one matrix `[3 D, D]` for the queries, keys and values of a block, and we have two, so a state dict
+is first `divided`; `torchvision_vit_name` and `timm_vit_name` then name the arrays of `VisionTransformer` in it.
 """
 
 import math

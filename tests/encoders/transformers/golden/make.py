@@ -1,7 +1,7 @@
 """Make the golden arrays that `test_vit.py` compares Vision Transformers with. Run by hand, on Python 3.11:
 
     pip install torch==2.14.1 torchvision==0.29.1 timm==1.0.31
-    python tests/encoders/golden/make.py
+    python tests/encoders/transformers/golden/make.py
 
 `vit.npz` has, by case, the state dict of a small model with random weights (`CASE/state/NAME`), two images
 (`CASE/pixels` `[2, H, W, 3]`), and all tokens after the last norm (`CASE/tokens` `[2, 1 + L, D]`, the class token
