@@ -230,8 +230,8 @@ def _naming(
     for name, layout in namings:
         wanted = {name(path) for path in paths}
         theirs = {ours: their for their, ours in names.names.items()}
-        first = theirs.get(name(paths[0]), name(paths[0]))
-        prefixes = {their.removesuffix(first) for their in state if their.endswith(first)}
+        endings = {theirs.get(ours, ours) for ours in wanted}
+        prefixes = {their.removesuffix(end) for end in endings for their in state if their.endswith(end)}
         for prefix in prefixes if names.prefix is None else {names.prefix}:
             inside = {their.removeprefix(prefix) for their in state if their.startswith(prefix)}
             counts[_Naming(name, layout, prefix)] = len(wanted & {names.names.get(their, their) for their in inside})

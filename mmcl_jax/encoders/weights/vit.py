@@ -101,11 +101,11 @@ def check_patches(kernel: np.ndarray, ours: tuple[int, ...], *, layout: str, sou
       key: of the encoder in the config.
 
     Raises:
-      UserError: the weights are for other patches, or for another number of channels.
+      UserError: the weights are for other patches, for another number of channels, or of another width.
     """
     if kernel.ndim != 4:
         return  # `from_torch` says so
-    height, width, channels, _ = kernel.shape if layout == "flax" else (*kernel.shape[2:], *kernel.shape[1::-1])
+    height, width, channels, features = kernel.shape if layout == "flax" else (*kernel.shape[2:], *kernel.shape[1::-1])
     check(
         channels == ours[2],
         f"{source}: the weights are for images of {channels} channels, and those of the store have {ours[2]}; prepare "
@@ -115,6 +115,11 @@ def check_patches(kernel: np.ndarray, ours: tuple[int, ...], *, layout: str, sou
         (height, width) == ours[:2],
         f"{source}: the weights are for patches of {height} x {width} pixels, and the encoder's are {ours[0]} x "
         f"{ours[1]}; set {key}.patch to {height}.",
+    )
+    check(
+        features == ours[3],
+        f"{source}: the weights are of the width {features}, and the encoder is of the width {ours[3]}; set {key}.name "
+        "to vit_small (384), vit_base (768) or vit, which has the option width.",
     )
 
 
