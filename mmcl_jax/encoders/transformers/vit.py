@@ -128,13 +128,15 @@ def default_patch(height: int, width: int) -> int:
 
 def check_patch(patch: int, height: int, width: int) -> None:
     """Raise `ValueError` unless patches of this side tile an image."""
+    if patch <= 0:
+        raise ValueError(f"patch must be positive, not {patch}")
     side = math.gcd(height, width)
-    divisors = [number for number in range(2, side + 1) if side % number == 0]
-    remedy = f"set patch to {' or '.join(map(str, divisors))}, or " if divisors else ""
-    if patch <= 0 or side % patch:
+    divisors = " or ".join(str(number) for number in range(2, side + 1) if side % number == 0)
+    fitting = tuple(max(round(size / patch), 1) * patch for size in (height, width))
+    if side % patch:
         raise ValueError(
-            f"patches of {patch} x {patch} pixels do not tile images of {height} x {width}; {remedy}change the size of "
-            "the view"
+            f"patches of {patch} x {patch} pixels do not tile images of {height} x {width}; set "
+            f"{f'patch to {divisors}, or ' if divisors else ''}the option size of the view to {fitting}"
         )
 
 

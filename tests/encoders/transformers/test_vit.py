@@ -166,11 +166,13 @@ def test_the_patch_is_chosen_by_the_shorter_side() -> None:
 @pytest.mark.parametrize(
     ("shape", "options", "sentence"),
     [
-        ((20, 20, 3), {"patch": 8}, "patches of 8 x 8 pixels .* 20 x 20; set patch to 2 or 4 or 5 or 10 or 20"),
+        ((20, 20, 3), {"patch": 8}, "patches of 8 x 8 pixels .* 20 x 20; set patch to 2 or 4 or 5 or 10 or 20, or "),
         ((100, 100, 3), {"patch": None}, "patches of 8 x 8 pixels .* 100 x 100; set patch to 2 or 4 or 5"),
-        ((17, 16, 1), {"patch": 4}, "of 17 x 16; change the size of the view"),
-        ((16, 16, 3), {"patch": 0}, "set patch to 2 or 4 or 8 or 16"),
-        ((16, 16, 3), {"patch": -4}, "set patch to"),
+        ((17, 16, 1), {"patch": 4}, r"of 17 x 16; set the option size of the view to \(16, 16\)$"),
+        ((16, 15, 3), {"patch": 2}, r"of 16 x 15; set the option size of the view to \(16, 16\)$"),
+        ((3, 5, 3), {"patch": 8}, r"set the option size of the view to \(8, 8\)$"),
+        ((16, 16, 3), {"patch": 0}, "patch must be positive, not 0"),
+        ((16, 16, 3), {"patch": -4}, "patch must be positive, not -4"),
         ((16, 16, 3), {"heads": 3}, "heads must divide width, not 8, 2, 3"),
         ((16, 16, 3), {"depth": 0}, "must be positive"),
         ((16, 16, 3), {"width": -8}, "must be positive"),
