@@ -16,8 +16,14 @@ from mmcl_jax.registry import Registry
 ENCODERS = Registry(
     "encoder",
     arguments=("kind", "shape", "widths", "missing", "bin_edges", "parts", "norm", "rngs", "dtype"),
-    # The file of the initial weights, the JSON file of its names, and the pixels that they expect; see `weights.tower`.
-    extra={"weights": str, "weights_map": str, "weights_pixels": Literal["unit", "imagenet"]},
+    # The file of the initial weights, the JSON file of its names, the pixels that they expect, and what is done with
+    # position embeddings of another grid; see `weights.tower`.
+    extra={
+        "weights": str,
+        "weights_map": str,
+        "weights_pixels": Literal["unit", "imagenet", "inception"],
+        "weights_positions": Literal["same", "bicubic"],
+    },
 )
 PROJECTORS = Registry("projector", arguments=("features", "norm", "rngs", "dtype"))
 

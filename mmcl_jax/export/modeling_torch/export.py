@@ -16,6 +16,7 @@ from .images import CNN, ResNet
 from .layers import PROJECTORS, Head
 from .preprocessing import TableRows
 from .rows import MLP, TextEmbedding
+from .vit import VisionTransformer
 
 ENCODERS: dict[str, Any] = {
     "cnn": lambda spec, epsilon: CNN(spec, epsilon, axes=2),
@@ -27,6 +28,11 @@ ENCODERS: dict[str, Any] = {
     "table_mlp": MLP,
     "text_embedding": TextEmbedding,
     "vector_mlp": MLP,
+    "vit": lambda spec, epsilon: VisionTransformer(
+        spec, **{size: spec["options"][size] for size in ("width", "depth", "heads")}
+    ),
+    "vit_base": lambda spec, epsilon: VisionTransformer(spec, width=768, depth=12, heads=12),
+    "vit_small": lambda spec, epsilon: VisionTransformer(spec, width=384, depth=12, heads=6),
 }
 
 
