@@ -146,10 +146,10 @@ def build_model(
 
     def encoder(modality: str, spec: ViewSpec) -> Encoder:
         part, path = config.encoders[modality], f"config.encoders.{modality}"
-        takes = _takes(part.name, f"{path}.name")
+        kinds = takes(part.name, f"{path}.name")
         check(
-            not takes or spec.kind in takes,
-            f"{path}.name: the encoder {part.name!r} takes the kind {' or '.join(takes)}, and {modality!r} is of the "
+            not kinds or spec.kind in kinds,
+            f"{path}.name: the encoder {part.name!r} takes the kind {' or '.join(kinds)}, and {modality!r} is of the "
             f"kind {spec.kind}; choose another encoder.",
         )
         described = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
@@ -202,7 +202,7 @@ def _fusion_specs(config: ConfigDict, encoders: Mapping[str, Encoder]) -> dict[s
     return dict(sorted(specs.items()))
 
 
-def _takes(name: str, path: str) -> tuple[str, ...]:
+def takes(name: str, path: str = "") -> tuple[str, ...]:
     """Return the kinds that an encoder takes; () if its factory has no return annotation."""
     encoder = typing.get_type_hints(ENCODERS.factory(name, path)).get("return")
     return getattr(encoder, "takes", ())

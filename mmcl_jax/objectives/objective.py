@@ -230,8 +230,8 @@ def build_objective(
       parts: parts of the fused views; see `Objective`.
       execution: how terms compute their pairs.
       schema: schema of the store, for the classes of its labels.
-      inputs: specs of the inputs, by modality, for the widths of a table's columns; by default the schema's first
-        table.
+      inputs: specs of the inputs, by modality, for the widths of the columns of the last view that a term names; by
+        default those of the schema's first table.
       normalise: see `Objective`.
 
     Raises:
@@ -243,7 +243,7 @@ def build_objective(
     def widths(spec: ConfigDict) -> tuple[int, ...]:
         if inputs is None:
             return schema.widths if schema else ()
-        view = spec.between[0].partition(":")[0] if spec.between else ""
+        view = spec.between[-1].partition(":")[0] if spec.between else ""
         return inputs[modalities[view]].widths if view in modalities and view not in (parts or {}) else ()
 
     terms = []

@@ -22,6 +22,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.encoders.fusions import parts_of_views
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, Objective, build_objective
+from mmcl_jax.training.hidden import check_hidden
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
 from mmcl_jax.training.optim.optimizer import OPTIMIZERS
 from mmcl_jax.training.optim.schedules import SCHEDULES, Schedule
@@ -150,6 +151,7 @@ def build_experiment(
       UserError: naming the config key, file or column that is wrong.
     """
     check_config(config)
+    check_hidden(config, specs_of(config.inputs, store.schema))
     take = participating_rows(config, store, "train")
     inputs = inputs or Inputs.fit(config.inputs, store, take, fold=config.fold)
     modalities, parts = _modalities(config), parts_of_views(config.views)
@@ -237,6 +239,7 @@ def assemble(
     mesh = make_mesh(devices, model=config.mesh.model)
     check_split(config, mesh.size)
     specs = inputs.specs if inputs else specs_of(config.inputs, schema)
+    check_hidden(config, specs)
     parts = parts_of_views(config.views)
     views = {
         name: VIEWS.build(spec, f"config.views.{name}")

@@ -50,6 +50,7 @@ class View:
       plain: the same without augmentation, for the monitor, evaluation, embeddings and explanations. All that it draws
         is the image to use of a row that has several.
       draws: whether `apply` takes values from training rows, `fitted["population"]`.
+      hides: whether `apply` writes NaN into cells of a table, which the input's encoder has to replace.
       population: the number of training rows to draw from; None for all, see `data.population`.
     """
 
@@ -58,6 +59,7 @@ class View:
     apply: Apply
     plain: Apply
     draws: bool = False
+    hides: bool = False
     population: int | None = None
 
     def __call__(

@@ -39,6 +39,8 @@ def evaluate(
     baselines: str | Iterable[str] = BASELINES,
     learning_rates: float | Iterable[float] | None = None,
     max_epochs: int | None = _DEFAULT.max_epochs,
+    schedule: str = _DEFAULT.schedule,
+    cycle_momentum: bool | None = _DEFAULT.cycle_momentum,
     out: AnyPath | None = None,
     keep: bool | AnyPath = False,
     again: bool = False,
@@ -65,6 +67,9 @@ def evaluate(
       baselines: to evaluate too; () for none.
       learning_rates: to choose from on validation.
       max_epochs: the longest training.
+      schedule: of the learning rate: "constant", or "one_cycle" over all of `max_epochs` (100 by default), up to the
+        maximum that `learning_rates` give (0.01 by default).
+      cycle_momentum: whether the momentum moves inversely in "one_cycle"; by default it does, as in PyTorch.
       out: the results file, which is added to; by default `evaluation.json` in the folder of a single run.
       keep: True keeps the heads that are trained in `heads` in the folder of each run, a folder keeps them there;
         `load_head` reads them.
@@ -106,6 +111,8 @@ def evaluate(
         task=task,
         learning_rates=None if learning_rates is None else several(learning_rates),
         max_epochs=max_epochs,
+        schedule=schedule,
+        cycle_momentum=cycle_momentum,
         allow_overlap=allow_overlap,
         keep=kept,
     )

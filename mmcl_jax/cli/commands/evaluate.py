@@ -8,6 +8,7 @@ from rich.console import Console
 from mmcl_jax.api.commands.evaluate import evaluate
 from mmcl_jax.api.scores import Scores
 from mmcl_jax.cli import types
+from mmcl_jax.evaluation.heads.cycle import SCHEDULES
 from mmcl_jax.evaluation.protocols.options import PROTOCOLS
 from mmcl_jax.evaluation.results.summary import show
 from mmcl_jax.tasks import TASKS
@@ -43,6 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--baselines", type=types.names, help='baselines to evaluate, too; "" for none')
     add("--learning-rates", type=types.rates, help="rates of which validation selects one, such as 1e-2,1e-3")
     add("--max-epochs", type=types.count, help="limit of epochs; an epoch of probe has at least 25 steps")
+    add(
+        "--schedule",
+        help=f"of the learning rate, one of {','.join(SCHEDULES)}; one_cycle takes all of --max-epochs (default 100) "
+        "up to the maximum --learning-rates (default 0.01)",
+    )
+    add(
+        "--cycle-momentum",
+        action=argparse.BooleanOptionalAction,
+        help="move the momentum inversely in one_cycle, as PyTorch does (the default), or not",
+    )
     add(
         "--out",
         type=Path,

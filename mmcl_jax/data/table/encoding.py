@@ -15,7 +15,8 @@ from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import check
 from mmcl_jax.files import reading
 
-MISSING_POLICIES = ("refuse", "mean", "iterative", "token", "indicator")
+REPLACED_POLICIES = ("token", "indicator")  # missing values stay NaN in encoded rows, and the encoder replaces them
+MISSING_POLICIES = ("refuse", "mean", "iterative", *REPLACED_POLICIES)
 OUTSIDE_POLICIES = ("keep", "clip", "missing")
 
 

@@ -92,6 +92,7 @@ def evaluate_runs(
             learning_rates=options.rates,
             max_epochs=options.epochs,
             log=lambda text: bar.update(done, text),
+            cycle=options.cycle,
             keep=(lambda run: heads_of(run, options.keep)) if options.keep else None,
         )
         # Runs come first: raw pixels, which have the most features, take as long as all others together.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax.data.store import Store
+from mmcl_jax.evaluation.heads.cycle import OneCycle
 from mmcl_jax.evaluation.protocols.boosting import TABULAR
 from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
 from mmcl_jax.evaluation.results.scores import Score
@@ -32,12 +33,14 @@ class JobSettings:
       max_epochs: the longest training.
       log: shows the progress of a training.
       keep: returns the folder to save the heads of a run in; None to save none.
+      cycle: how the rates move; None for constant rates.
     """
 
     learning_rates: tuple[float, ...]
     max_epochs: int
     log: Callable[[str], None]
     keep: Callable[[Run], Path] | None = None
+    cycle: OneCycle | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,7 @@ class Job:
             "budget": self.budget,
             "learning_rates": list(settings.learning_rates) if trains else None,
             "max_epochs": settings.max_epochs if trains else None,
+            **({"one_cycle": dataclasses.asdict(settings.cycle)} if trains and settings.cycle else {}),
             **({"fold": self.source.run.inputs.fold} if self.source.run.inputs.fold is not None else {}),
             **({"task": self.data.task.name} if self.data and self.data.task.name not in _UNNAMED else {}),
         }

@@ -113,6 +113,7 @@ def _probe(
         batch_size=DENSE_BATCH_SIZE if dense else BATCH_SIZE,
         learning_rates=settings.learning_rates,
         max_epochs=settings.max_epochs,
+        cycle=settings.cycle,
     )
     heads = train_heads(train, val, rows, probe, seeds=[(seed, draw) for draw in range(len(rows))])
     results = []
@@ -180,6 +181,7 @@ def _finetune(
         learning_rates=settings.learning_rates,
         seeds=[(source.run.config.seed, number) for number in numbers],
         max_epochs=settings.max_epochs,
+        cycle=settings.cycle,
     )
     outcomes = finetune(
         source.model, source.run.config, splits, training, fitted=source.run.inputs.fitted, report=settings.log
