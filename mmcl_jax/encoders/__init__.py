@@ -17,7 +17,7 @@ from mmcl_jax.encoders.mlp import table_mlp as table_mlp
 from mmcl_jax.encoders.model import Model, build_model, view_specs
 from mmcl_jax.encoders.resnet import resnet18 as resnet18
 from mmcl_jax.encoders.resnet import resnet50 as resnet50
-from mmcl_jax.encoders.resnet1d import resnet1d_cbam as resnet1d_cbam
+from mmcl_jax.encoders.resnet1d.resnet1d import resnet1d_cbam as resnet1d_cbam
 from mmcl_jax.encoders.text import text_embedding as text_embedding
 from mmcl_jax.encoders.vector import vector_mlp as vector_mlp
 

@@ -11,11 +11,11 @@ from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from mmcl_jax.encoders.base import ENCODERS, Encoder
-from mmcl_jax.encoders.cbam import CBAM
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.layers import Norm, batch_norm, conv
-from mmcl_jax.encoders.resnet import Stage
-from mmcl_jax.encoders.table_sequence import ColumnEmbedding, OneChannel
+from mmcl_jax.encoders.resnet import Stage, shortcut
+from mmcl_jax.encoders.resnet1d.cbam import CBAM
+from mmcl_jax.encoders.resnet1d.sequence import ColumnEmbedding, OneChannel
 
 Row = Literal["embedding", "one_channel"]
 Remat = Literal["none", "blocks"]
@@ -44,24 +44,12 @@ class Block(nnx.Module):
         self.conv2 = conv(width, width, kernel, dimensions=1, rngs=rngs, dtype=dtype)
         self.norm2 = norm(width)
         self.attention = CBAM(width, reduction=reduction, kernel=spatial_kernel, rngs=rngs, dtype=dtype)
-        same = inputs == width and stride == 1
-        self.shortcut = None if same else Shortcut(inputs, width, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
+        self.shortcut = shortcut(inputs, width, stride=stride, dimensions=1, norm=norm, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Sequence, *, train: bool, present: Present | None = None) -> Sequence:
         y = nnx.relu(self.norm1(self.conv1(x), train=train, present=present))
         y = self.attention(self.norm2(self.conv2(y), train=train, present=present))
         return nnx.relu(y + (self.shortcut(x, train=train, present=present) if self.shortcut else x))
-
-
-class Shortcut(nnx.Module):
-    """A convolution of kernel 1 and a norm."""
-
-    def __init__(self, inputs: int, outputs: int, *, stride: int, norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
-        self.conv = conv(inputs, outputs, 1, stride=stride, dimensions=1, rngs=rngs, dtype=dtype)
-        self.norm = norm(outputs)
-
-    def __call__(self, x: Sequence, *, train: bool, present: Present | None = None) -> Sequence:
-        return self.norm(self.conv(x), train=train, present=present)
 
 
 class ResNet1D(Encoder):
@@ -113,7 +101,7 @@ class ResNet1D(Encoder):
         return self.input.columns
 
     def embed(self, view: Float[Array, "B F"]) -> Float[Array, "B E *C"]:
-        """Return the vectors of the values, or one-hot rows; see `table_sequence`."""
+        """Return the vectors of the values, or one-hot rows; see `sequence`."""
         return self.input.embed(view)
 
     def body(
