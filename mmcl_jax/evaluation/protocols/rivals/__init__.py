@@ -1,30 +1,19 @@
 """The tabular models that pretrained table encoders are compared with: a file per library, on the columns alone."""
 
-import importlib
+from mmcl_jax.evaluation.protocols.rivals.base import Rival
+from mmcl_jax.evaluation.protocols.rivals.boosting import Boosting
+from mmcl_jax.evaluation.protocols.rivals.catboost import CatBoost
+from mmcl_jax.evaluation.protocols.rivals.forest import Forest
+from mmcl_jax.evaluation.protocols.rivals.lightgbm import LightGbm
+from mmcl_jax.evaluation.protocols.rivals.mlp import Mlp
+from mmcl_jax.evaluation.protocols.rivals.pytabkit import RealMlp, TabM
 
-from mmcl_jax.errors import UserError
-
-# The protocols, with the package that each needs beside the required ones.
-PACKAGES = {
-    "forest": "",
-    "boosting": "",
-    "mlp": "",
-    "lightgbm": "lightgbm",
-    "catboost": "catboost",
-    "realmlp": "pytabkit",
-    "tabm": "pytabkit",
+RIVALS: dict[str, Rival] = {
+    "forest": Forest(),
+    "boosting": Boosting(),
+    "mlp": Mlp(),
+    "lightgbm": LightGbm(),
+    "catboost": CatBoost(),
+    "realmlp": RealMlp(),
+    "tabm": TabM(),
 }
-RIVALS = tuple(PACKAGES)
-
-
-def check_installed(protocol: str) -> None:
-    """Raise `UserError` unless the package of a rival is installed."""
-    package = PACKAGES[protocol]
-    try:
-        if package:
-            importlib.import_module(package)
-    except ImportError as error:
-        raise UserError(
-            f'--protocol {protocol}: the package {package} is not installed; run `pip install "mmcl_jax[rivals]"`, or '
-            "use --protocol boosting."
-        ) from error
