@@ -28,7 +28,7 @@ from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.report.scored import scored
 from mmcl_jax.report.sections.results import results
-from mmcl_jax.report.subject import Group, Subject
+from mmcl_jax.report.subject import groups_of, subjects_of
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
 
@@ -113,7 +113,7 @@ def test_scores_have_their_share_and_strategy(run: Run, tmp_path: Path, monkeypa
     part = [score for score in scores if (score.protocol, score.input) == ("probe", "both")]
     plot_missing(part, "cells", tmp_path / "cells.png", title="x", metrics=("mae", "pearson"))
     assert (tmp_path / "cells.png").stat().st_size > 10_000
-    groups = [Group("people", [Subject(run)])]
+    groups = groups_of(subjects_of([run], store=None, most=1))
     found = scored(groups, [tmp_path / "results.json"])
     assert len(found.scores) == len(scores)
     assert {score.missing for score in found.part()} == {0.0}
