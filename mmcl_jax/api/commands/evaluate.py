@@ -41,6 +41,8 @@ def evaluate(
     max_epochs: int | None = _DEFAULT.max_epochs,
     schedule: str = _DEFAULT.schedule,
     cycle_momentum: bool | None = _DEFAULT.cycle_momentum,
+    missing: float | Iterable[float] = _DEFAULT.missing,
+    missing_by: str | Iterable[str] = _DEFAULT.missing_by,
     out: AnyPath | None = None,
     keep: bool | AnyPath = False,
     again: bool = False,
@@ -70,6 +72,9 @@ def evaluate(
       schedule: of the learning rate: "constant", or "one_cycle" over all of `max_epochs` (100 by default), up to the
         maximum that `learning_rates` give (0.01 by default).
       cycle_momentum: whether the momentum moves inversely in "one_cycle"; by default it does, as in PyTorch.
+      missing: shares of the table to hide before heads are trained and tested, such as `[0, 0.3, 0.5]`.
+      missing_by: what is hidden: single "cells", whole "columns", the "most_important" or "least_important" columns
+        first, or cells by their "value" or by the row's "label"; or several strategies.
       out: the results file, which is added to; by default `evaluation.json` in the folder of a single run.
       keep: True keeps the heads that are trained in `heads` in the folder of each run, a folder keeps them there;
         `load_head` reads them.
@@ -115,6 +120,8 @@ def evaluate(
         cycle_momentum=cycle_momentum,
         allow_overlap=allow_overlap,
         keep=kept,
+        missing=several(missing),
+        missing_by=several(missing_by),
     )
     steps = {str(one.directory): one.step() for one in runs}
     results = ResultsFile(
