@@ -10,6 +10,7 @@ from scipy.stats import norm
 from mmcl_jax.evaluation.results.interval import t_half_width
 from mmcl_jax.evaluation.results.per_row import unpacked
 from mmcl_jax.evaluation.results.scores import Score
+from mmcl_jax.page.wording import LOWER_IS_BETTER
 from mmcl_jax.reproduce.spec import Contrast
 
 LEAST_SEEDS = 3  # for a verdict: the spread of two seeds says next to nothing about other seeds
@@ -35,7 +36,8 @@ class GridCell:
             of_seed = [score for score in scores if score.seed == seed]
             percent[seed] = value(of_seed, metric)
             by_draw = [unpacked(score.rows) for score in of_seed]
-            if all(values is not None for values in by_draw):
+            # The parts of an error are no shares, which `Sample` supposes.
+            if metric not in LOWER_IS_BETTER and all(values is not None for values in by_draw):
                 rows[seed] = 100 * np.mean([values for values in by_draw if values is not None], axis=0)
         return cls(percent, rows)
 

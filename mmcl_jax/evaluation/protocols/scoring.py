@@ -80,6 +80,7 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
             rows=result.rows,
             task=data.task.name,
             fold=data.fold,
+            encoder=source.encoder_of(job.input) if job.protocol == "finetune" else "",
         )
         scores.append(score)
         if settings.keep is not None and result.trained is not None:

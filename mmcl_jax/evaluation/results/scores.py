@@ -24,6 +24,8 @@ class Score:
       rows: the contribution of every test row to the primary metric, packed (see `per_row`); empty if it has none.
       fold: of the store, whose splits the run was trained and tested on; None for the store's own splits.
       task: the kind of task, such as "ordinal"; empty for retrieval, and for scores of earlier versions.
+      encoder: the identity of what was fine-tuned (`Source.encoder_of`); empty for other protocols, and for scores of
+        earlier versions.
     """
 
     method: str
@@ -39,6 +41,7 @@ class Score:
     rows: str = ""
     task: str = ""
     fold: int | None = None
+    encoder: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the score as a dict of JSON values; NaN becomes None."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from mmcl_jax.evaluation.results.improvement import improvement_grids
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.results.summary import NAMES, Grid, grids, shown
+from mmcl_jax.evaluation.results.summary import NAMES, Grid, detail_grids, grids, shown
 from mmcl_jax.page.html import Html, element, folded, name, section, table
 from mmcl_jax.page.wording import clipped, counted
 from mmcl_jax.report.scored import Scored
@@ -23,7 +24,8 @@ def results(groups: Sequence[Group], found: Scored) -> Html:
         parts.append(element("p", f"Scores on the test split, from {files}.", class_="lead"))
         # A label that was predicted as several tasks has tables for each, since they have other metrics.
         for task in dict.fromkeys(score.task for score in found.scores):
-            parts += [_grid(grid) for grid in grids([score for score in found.scores if score.task == task])]
+            of_task = [score for score in found.scores if score.task == task]
+            parts += [_grid(grid) for grid in [*grids(of_task), *detail_grids(of_task), *improvement_grids(of_task)]]
         parts.append(_each(found.scores))
     else:
         for group in groups:
