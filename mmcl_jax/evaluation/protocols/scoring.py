@@ -84,6 +84,7 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
             missing=job.missing.rate,
             missing_by=job.missing.by,
             order=data.store.order if isinstance(data.store, HidingStore) else {},
+            encoder=source.encoder_of(job.input) if job.protocol == "finetune" else "",
         )
         scores.append(score)
         if settings.keep is not None and result.trained is not None:

@@ -27,6 +27,8 @@ class Score:
       missing: share of the table that was hidden in training, validation and test; 0 for whole rows.
       missing_by: strategy that chose what was hidden, of `missingness.STRATEGIES`; "" for whole rows.
       order: by table, the columns in the order in which a strategy hides columns; {} for other strategies.
+      encoder: the identity of what was fine-tuned (`Source.encoder_of`); empty for other protocols, and for scores of
+        earlier versions.
     """
 
     method: str
@@ -45,6 +47,7 @@ class Score:
     missing: float = 0.0
     missing_by: str = ""
     order: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    encoder: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the score as a dict of JSON values; NaN becomes None."""

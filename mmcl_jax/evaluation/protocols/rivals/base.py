@@ -132,9 +132,7 @@ def outputs_of(predicted: np.ndarray, present: np.ndarray | None, task: Task) ->
 
 def one_hot(categorical: np.ndarray, numbers: TransformerMixin | str) -> ColumnTransformer:
     """Return the transformation of the columns: categories, also the missing one, become 0 or 1; `numbers` the rest."""
-    encoder = OneHotEncoder(
-        handle_unknown="infrequent_if_exist", max_categories=MOST_CATEGORIES, sparse_output=False
-    )
+    encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MOST_CATEGORIES, sparse_output=False)
     return ColumnTransformer(
         [("numbers", numbers, np.flatnonzero(~categorical)), ("categories", encoder, np.flatnonzero(categorical))]
     )

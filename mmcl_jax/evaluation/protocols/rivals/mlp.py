@@ -55,7 +55,9 @@ class Mlp(Rival):
         )
 
         def step(number: int) -> Any:
-            return model.partial_fit(train, labels) if data.number else model.partial_fit(train, labels, classes=classes)
+            return (
+                model.partial_fit(train, labels) if data.number else model.partial_fit(train, labels, classes=classes)
+            )
 
         def outputs(fitted: Any, rows: np.ndarray) -> np.ndarray:
             made = data.outputs(fitted, columns.transform(rows))
