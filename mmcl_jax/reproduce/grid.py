@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from mmcl_jax.evaluation.results.interval import t_half_width
+from mmcl_jax.evaluation.results.interval import fold_half_width, t_half_width
 from mmcl_jax.evaluation.results.per_row import unpacked
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.reproduce.measure import Measure
@@ -110,7 +110,8 @@ class Spread:
     Attributes:
       mean: over seeds, or over seeds and folds.
       sd: standard deviation over these repeats (ddof 1); NaN for a single one.
-      low: lower end of the 95 % interval of the mean for other seeds and other test rows; NaN for a single repeat.
+      low: lower end of the 95 % interval of the mean for other seeds and other test rows, or for other folds; NaN for a
+        single repeat, and for fewer than three folds.
       high: its upper end.
       above: number of repeats with a value above 0.
       seeds: number of repeats.
@@ -127,20 +128,19 @@ class Spread:
 
     @property
     def outcome(self) -> int:
-        """1 if the interval lies above 0, -1 if it lies below 0, else 0; always 0 with fewer than three repeats."""
+        """1 if the interval lies above 0, -1 if below 0, else 0; always 0 with fewer than three seeds or folds."""
         return 0 if self.seeds < LEAST_SEEDS else int(self.low > 0) - int(self.high < 0)
 
 
-def spread(values: Sequence[float], variance: float = 0.0, *, overlap: float = 0.0) -> Spread:
+def spread(values: Sequence[float], variance: float = 0.0, *, folds: Sequence[int] = ()) -> Spread:
     """Return the spread of one value per seed, where the test set adds `variance` to the variance of their mean.
 
     The half-widths of the t-interval over seeds and of the normal interval over test rows are added in squares (MOVER,
     Zou and Donner, Statistics in Medicine 2008), so the interval is never narrower than either. Variation that depends
     on both seed and row is counted in both half-widths: the interval is rather too wide than too narrow.
 
-    Folds share training rows, so their values are not independent: the variance of the mean of J values is their
-    variance times 1 / J + `overlap`, where `overlap` is the number of test rows over that of training rows (Nadeau and
-    Bengio, Machine Learning 2003, for cross-validation Bouckaert and Frank, PAKDD 2004).
+    With `folds`, the fold of every value, the interval is that of Nadeau and Bengio over the folds, each of which is
+    the mean over its seeds (`fold_half_width`).
 
     Example:
       >>> three = spread([1.0, 2.0, 3.0])
@@ -153,14 +153,15 @@ def spread(values: Sequence[float], variance: float = 0.0, *, overlap: float = 0
     if count < 2:
         return Spread(mean, math.nan, math.nan, math.nan, above, count)
     sd = float(array.std(ddof=1))
-    over_repeats = t_half_width(sd, count) * math.sqrt(1 + count * overlap)
+    over_repeats = t_half_width(sd, count)
+    if folds:
+        by_fold = [array[np.asarray(folds) == fold].mean() for fold in sorted(set(folds))]
+        over_repeats = fold_half_width(float(np.std(by_fold, ddof=1)) if len(by_fold) > 1 else 0.0, len(by_fold))
     half = math.hypot(over_repeats, float(norm.ppf(0.975)) * math.sqrt(variance))
     return Spread(mean, sd, mean - half, mean + half, above, count, math.sqrt(variance))
 
 
-def contrast(
-    cells: Mapping[tuple[str, str], GridCell], sum_of: Contrast, test: Sample | None, *, overlap: float = 0.0
-) -> Spread | None:
+def contrast(cells: Mapping[tuple[str, str], GridCell], sum_of: Contrast, test: Sample | None) -> Spread | None:
     """Return the spread of a weighted sum of cells over the repeats that all of them have; None if a cell is missing.
 
     Of several cells whose lower values are better, it is the relative improvement in percent (see `Contrast`).
@@ -169,7 +170,6 @@ def contrast(
       cells: by row and column.
       sum_of: the cells with their weights.
       test: the size of the test set; None with folds, whose spread contains what their test rows add.
-      overlap: of folds, see `spread`.
     """
     parts = [(cells.get((row, column)), weight) for row, column, weight in sum_of.weights]
     present = [(part, weight) for part, weight in parts if part is not None and part.values]
@@ -182,4 +182,5 @@ def contrast(
         total = sum(weight * part.values[repeat] for part, weight in present)
         whole = -sum(weight * part.values[repeat] for part, weight in present if weight < 0)
         values.append(-100 * total / whole if relative and whole else total)
-    return spread(values, test.variance(present, repeats) if repeats and test else 0.0, overlap=overlap)
+    folds = [repeat[1] for repeat in repeats if isinstance(repeat, tuple)]
+    return spread(values, test.variance(present, repeats) if repeats and test else 0.0, folds=folds)

@@ -66,13 +66,6 @@ class TableOutcome:
         metric = column.metric or self.metric
         return Measure(metric, primary=metric == self.metric)
 
-    @functools.cached_property
-    def overlap(self) -> float:
-        """The number of test rows over that of training rows, the mean over folds; 0 without folds."""
-        store, folds = self.plan.store, range(self.plan.folds)
-        sizes = [[len(store.rows_of(split, fold)) for split in ("test", "train")] for fold in folds]
-        return float(np.mean([test / train for test, train in sizes])) if sizes else 0.0
-
     @property
     def repeats(self) -> int:
         """The number of seeds, or of seeds and folds."""
@@ -126,7 +119,7 @@ class TableOutcome:
 
     def contrast(self, contrast: Contrast) -> grid.Spread | None:
         """Return a difference of cells, paired by seed and, if their contributions were recorded, by test row."""
-        return grid.contrast(self.cells, contrast, self.test, overlap=self.overlap)
+        return grid.contrast(self.cells, contrast, self.test)
 
     def to_reference(self, row: TableRow, column: TableColumn) -> grid.Spread | None:
         """Return the row minus the reference row, paired by seed; None for the reference row."""

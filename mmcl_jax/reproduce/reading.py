@@ -134,8 +134,8 @@ _SEEDS = (
     "rows are added in squares. "
 )
 _FOLDS = (
-    "An interval is for other seeds and folds; its variance is corrected for folds that share training rows (Nadeau "
-    "and Bengio 2003). "
+    "An interval is Nadeau and Bengio's over folds, which allows for their shared training rows; a fold is the mean "
+    "over its seeds. "
 )
 
 
@@ -143,7 +143,7 @@ def verdict_rule(outcome: TableOutcome) -> str:
     """Return the sentences on how claims are judged."""
     error = Measure(outcome.metric).lower
     unit = "relative improvements in percent" if error else "in points of percent"
-    rule = _RULE.format(repeats(LEAST_SEEDS, outcome.repeat).partition(" ")[2])
+    rule = _RULE.format("folds" if outcome.plan.folds else "seeds")
     return (
         f"{rule}{_FOLDS if outcome.plan.folds else _SEEDS}Differences are {unit}; nothing is corrected for there being "
         "several of them."

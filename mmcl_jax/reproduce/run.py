@@ -16,7 +16,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
-from mmcl_jax.evaluation.protocols.rivals import check_installed
+from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.files import write_text, writing
 from mmcl_jax.lock import locked
@@ -292,7 +292,7 @@ def installed(rows: Sequence[TableRow], methods: Sequence[str]) -> tuple[tuple[T
     for row in rows:
         try:
             if row.rival:
-                check_installed(row.rival)
+                RIVALS[row.rival].check_installed(row.rival)
             kept.append(row)
         except UserError as error:
             if row.key in methods:

@@ -8,12 +8,13 @@ from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.heads.cycle import EPOCHS, PEAK, SCHEDULES, OneCycle
 from mmcl_jax.evaluation.protocols.boosting import TABULAR
 from mmcl_jax.evaluation.protocols.probe import LEARNING_RATES, MAX_EPOCHS
+from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.checks import check_choice
 from mmcl_jax.evaluation.sources.missingness import STRATEGIES, Missingness, missingness_of
 from mmcl_jax.evaluation.sources.source import BASELINES
 
-PROTOCOLS = ("probe", "augmented_probe", "finetune", "knn", "retrieval", *TABULAR)
+PROTOCOLS = ("probe", "augmented_probe", "finetune", "knn", "retrieval", *TABULAR, *RIVALS)
 TRAINING = PROTOCOLS[:3]  # the protocols that train a head
 
 
@@ -26,7 +27,8 @@ class EvaluationOptions:
         features; "augmented_probe" and "finetune", the protocols of Hager et al. on augmented images, which train the
         head alone or all weights (see `finetune`); "retrieval" between projections of two modalities of test rows;
         "features", gradient boosting on the columns of the table, on frozen features, and on both; "tabpfn", the same
-        with TabPFN (see `boosting`).
+        with TabPFN (see `boosting`); "forest", "boosting", "mlp", "lightgbm", "catboost", "realmlp" and "tabm", models
+        on the columns alone, whatever the inputs (see `rivals`).
       inputs: to predict from: names of modalities joined by "+", whose features are concatenated (for kNN, each is
         scaled to length 1 first); "both" is "image+table". Retrieval is between the two of every `a+b` or, if no input
         joins two, between all pairs that the objective of the run compares.
@@ -45,6 +47,7 @@ class EvaluationOptions:
       schedule: "constant" rates, or "one_cycle", whose maxima are `learning_rates` and whose length is `max_epochs`:
         validation chooses an epoch, and ends no training.
       cycle_momentum: whether Adam's first decay moves with "one_cycle"; None for yes, as in PyTorch.
+      trials: settings of each rival, of which validation chooses one; None for six, as many as there are rates.
       allow_overlap: whether test rows may be rows that a run has seen in pretraining.
       keep: whether to save heads in the folder `heads` of their run; or another folder to save them in.
       missing: shares of the table that are hidden in the training, validation and test rows, each for scores of its
@@ -67,6 +70,7 @@ class EvaluationOptions:
     max_epochs: int | None = None
     schedule: str = "constant"
     cycle_momentum: bool | None = None
+    trials: int | None = None
     allow_overlap: bool = False
     keep: bool | Path = False
     missing: Sequence[float] = ()
@@ -91,6 +95,11 @@ class EvaluationOptions:
         check(
             self.schedule == "one_cycle" or self.cycle_momentum is None,
             "--cycle-momentum: constant rates have no cycle; add --schedule one_cycle, or leave it out.",
+        )
+        check(self.trials is None or self.trials > 0, f"--trials: must be positive, not {self.trials}.")
+        check(
+            self.trials is None or any(name in RIVALS for name in self.protocols),
+            f"--trials: {' and '.join(self.protocols)} has none; leave it out, or add --protocol boosting.",
         )
         check(self.draws > 0, f"--seeds: must be positive, not {self.draws}.")
         check_choice("--missing-by", "strategy", self.missing_by, STRATEGIES)

@@ -24,6 +24,8 @@ from mmcl_jax.evaluation.protocols.probe import (
     train_heads,
 )
 from mmcl_jax.evaluation.protocols.retrieval import retrieval
+from mmcl_jax.evaluation.protocols.rivals import RIVALS
+from mmcl_jax.evaluation.protocols.rivals.search import compete
 from mmcl_jax.evaluation.results.per_row import packed, parts
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.features import What, unit_rows
@@ -44,6 +46,7 @@ class HeadScores:
     rows: str
     trained: Trained | None = None
     standard: Standard | None = None
+    cost: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSettings) -> list[Score]:
@@ -55,6 +58,8 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
         results = _probe(source, data, job.input, job.rows, settings)
     elif job.protocol == "knn":
         results = [_knn(source, data, job.input, job.rows[number]) for number in numbers]
+    elif job.protocol in RIVALS:
+        results = [_rival(job, data, number, settings) for number in numbers]
     elif job.protocol in TABULAR:
         results = [_tabular(job, data, number) for number in numbers]
     else:
@@ -83,6 +88,7 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
             fold=data.fold,
             missing=job.missing.rate,
             missing_by=job.missing.by,
+            cost=result.cost,
             order=data.store.order if isinstance(data.store, HidingStore) else {},
             encoder=source.encoder_of(job.input) if job.protocol == "finetune" else "",
         )
@@ -157,6 +163,22 @@ def _tabular(job: Job, data: LabelledStore, number: int) -> HeadScores:
         seed=(source.run.config.seed, number),
     )
     return HeadScores(metrics, chosen, packed(parts(data.task, outputs, data.targets["test"])))
+
+
+def _rival(job: Job, data: LabelledStore, number: int, settings: JobSettings) -> HeadScores:
+    columns = TabularFeatures.of_columns(data.store, data.rows, data.fold)
+    result = compete(
+        columns.by_split,
+        columns.categorical,
+        data.targets,
+        job.rows[number],
+        protocol=job.protocol,
+        task=data.task,
+        seed=(job.source.run.config.seed, number),
+        trials=settings.trials,
+    )
+    rows = packed(parts(data.task, result.outputs, data.targets["test"]))
+    return HeadScores(result.metrics, result.chosen, rows, cost=result.cost)
 
 
 def _finetune(

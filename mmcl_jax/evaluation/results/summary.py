@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.results.interval import t_half_width
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.reads import modalities_of
@@ -60,6 +61,7 @@ _PROTOCOLS = {
     "retrieval": "Retrieval",
     "features": "Gradient boosting",
     "tabpfn": "TabPFN",
+    **{name: rival.words for name, rival in RIVALS.items()},
 }
 
 
@@ -289,8 +291,13 @@ def missing_grid(scores: Sequence[Score], metric: str, by: str, *, label: str = 
 def title_of(scores: Sequence[Score], metric: str, label: str) -> str:
     """Return the protocol, the input, the metric and the label in words."""
     protocol, input = groups_of(scores)[0]
-    words = f"{_PROTOCOLS[protocol]} on {_inputs(input)}, test {NAMES.get(metric, metric.replace('_', ' '))}"
+    words = f"{protocol_words(protocol, input)}, test {NAMES.get(metric, metric.replace('_', ' '))}"
     return f"{words} of {visible(label)}" if label else words
+
+
+def protocol_words(protocol: str, input: str) -> str:
+    """Return a protocol and an input in words, such as "Linear probe on images"."""
+    return f"{_PROTOCOLS[protocol]} on {_inputs(input)}"
 
 
 def _shared(scores: Sequence[Score]) -> str:

@@ -12,7 +12,7 @@ ROUND, ROUNDS, PATIENCE = 20, 20, 3  # iterations of a round; most rounds; round
 
 
 class Boosting(Rival):
-    """Up to 400 iterations, of which validation chooses the number (in twenties). Missing values and categories are native.
+    """Up to 400 iterations, of which validation chooses the number (in twenties); columns are native.
 
     The space, log-uniform: the learning rate (0.02 to 0.3), the most leaves of a tree (4 to 63), the fewest rows of a
     leaf (2 to 40), and the L2 penalty (1e-4 to 10).
