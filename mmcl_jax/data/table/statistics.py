@@ -71,13 +71,13 @@ class Statistics:
         return cls(**{name: tuple(values) for name, values in statistics.items()})
 
     def unseen(self, table: np.ndarray, schema: Schema) -> np.ndarray:
-        """Return the mask `[N, F]` of values in raw rows that are categories without a training row."""
+        """Return the mask `[N, F]` of values in raw rows that are categories without a training row, such as -1."""
         result = np.zeros(table.shape, bool)
         for index, (column, counts) in enumerate(zip(schema.columns, self.counts, strict=True)):
             if column.coded:
-                absent = np.array([count == 0 for count in counts])
+                absent = np.array([*(count == 0 for count in counts), True])  # the last is that of the code -1
                 present = ~np.isnan(table[:, index])
-                result[present, index] = absent[table[present, index].astype(int)]
+                result[present, index] = absent[np.maximum(table[present, index], -1).astype(int)]
         return result
 
     def outside(self, table: np.ndarray, schema: Schema) -> np.ndarray:
