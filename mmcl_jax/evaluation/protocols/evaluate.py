@@ -23,7 +23,7 @@ from mmcl_jax.evaluation.sources.checks import (
     check_reads_holes,
 )
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
-from mmcl_jax.evaluation.sources.missingness import Hiding, check_missing
+from mmcl_jax.evaluation.sources.missingness import Hiding, check_missing, tables_of
 from mmcl_jax.evaluation.sources.overlap import check_overlap
 from mmcl_jax.evaluation.sources.pairs import lacking, pairs_of
 from mmcl_jax.evaluation.sources.reads import check_names, input_name, modalities_of
