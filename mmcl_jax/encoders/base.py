@@ -16,8 +16,14 @@ from mmcl_jax.registry import Registry
 ENCODERS = Registry(
     "encoder",
     arguments=("kind", "shape", "widths", "missing", "bin_edges", "parts", "norm", "rngs", "dtype"),
-    # The file of the initial weights, the JSON file of its names, and the pixels that they expect; see `weights.tower`.
-    extra={"weights": str, "weights_map": str, "weights_pixels": Literal["unit", "imagenet"]},
+    # The file of the initial weights, the JSON file of its names, the pixels that they expect, and what is done with
+    # position embeddings of another grid; see `weights.tower`.
+    extra={
+        "weights": str,
+        "weights_map": str,
+        "weights_pixels": Literal["unit", "imagenet", "inception"],
+        "weights_positions": Literal["same", "bicubic"],
+    },
 )
 PROJECTORS = Registry("projector", arguments=("features", "norm", "rngs", "dtype"))
 
@@ -70,6 +76,14 @@ class Encoder(nnx.Module):
         The encoding is fitted on the training rows, and stored in the run; see `data.table.encoding.Encoding.fit`.
         """
         return {}
+
+    def row_bytes(self, *, train: bool) -> int:
+        """Return a lower bound of the memory, in bytes, that one row needs at a time; 0 if there is no estimate.
+
+        In training, it is what is kept for the gradient. A step that cannot fit is refused before it is compiled.
+        """
+        del train
+        return 0
 
     @property
     def embedded_columns(self) -> tuple[int, ...] | None:

@@ -24,6 +24,7 @@ from mmcl_jax.encoders.fusions import needed_of_views, parts_of_views
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, Objective, build_objective
 from mmcl_jax.training.hidden import check_hidden
+from mmcl_jax.training.memory import check_memory
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
 from mmcl_jax.training.optim.optimizer import OPTIMIZERS
 from mmcl_jax.training.optim.schedules import SCHEDULES, Schedule
@@ -160,7 +161,7 @@ def build_experiment(
     take = participating_rows(config, store, "train")
     inputs = inputs or _fit(config, store, take)
     modalities, parts = _modalities(config), parts_of_views(config.views)
-    objective = build_objective(config.objective, modalities, parts=parts, schema=store.schema, inputs=inputs.specs)
+    objective = build_objective(config.objective, modalities, parts=parts, schema=inputs.schema, inputs=inputs.specs)
     targets = objective.targets
     division = {"batch_size": config.batch_size, "process": jax.process_index(), "processes": jax.process_count()}
     streamed = is_streamed(config.loader.images, store)
@@ -287,6 +288,7 @@ def assemble(
             )
     model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
     check_groups(split_model(model)[0], config.frozen, dict(config.rates))
+    check_memory(config, model, mesh)
     schedule = SCHEDULES.build(
         config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=batches.steps_per_epoch
     )

@@ -244,7 +244,7 @@ def test_captum_has_the_same_maps(planted: Any, patches: Any, tmp_path: Path, la
 
     def resnet(model: Model) -> None:
         made = resnet18(shape=(SIDE, SIDE, 3), rngs=nnx.Rngs(0), width=1 / 16)
-        weights = read_tower(tmp_path / "w.pth", *split_model(made), key="", is_resnet=True)
+        weights = read_tower(tmp_path / "w.pth", *split_model(made), key="", family="resnet")
         arrays = jax.tree.map(jnp.asarray, (weights.params, weights.statistics))
         model.encoders["image"] = nnx.merge(nnx.graphdef(made), *arrays)
 

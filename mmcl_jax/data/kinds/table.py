@@ -14,6 +14,8 @@ from mmcl_jax.errors import check
 class TableKind(Kind):
     """`[columns]` raw values, NaN for missing. Labels are a table with the role `target`.
 
+    The code -1 of an input stands for a category that is not among the column's; see `prepare --like`.
+
     Example:
       >>> from mmcl_jax.data.schema import Column, Entry
       >>> columns = (Column(name="age", kind="continuous"), Column(name="sex", kind="boolean", categories=("f", "m")))
@@ -47,7 +49,10 @@ class TableKind(Kind):
             present = ~np.isnan(values)
             invalid = np.isinf(values)
             if column.coded:
-                invalid |= present & ((values < 0) | (values >= len(column.categories)) | (np.rint(values) != values))
+                least = -1 if schema.entries[name].role == "input" else 0
+                invalid |= present & (
+                    (values < least) | (values >= len(column.categories)) | (np.rint(values) != values)
+                )
             if invalid.any():
                 row = int(invalid.argmax())
                 value = values[row]

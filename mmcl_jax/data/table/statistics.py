@@ -43,7 +43,7 @@ class Statistics:
         """
         statistics: dict[str, list] = {field.name: [] for field in dataclasses.fields(cls)}
         for values, column in zip(table.T, schema.columns, strict=True):
-            observed = values[~np.isnan(values)]
+            observed = values[~np.isnan(values) & ~(column.coded & (values < 0))]  # -1 is an unknown category
             counts = (
                 np.bincount(observed.astype(int), minlength=len(column.categories)) if column.coded else np.zeros(0)
             )

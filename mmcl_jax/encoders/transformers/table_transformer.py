@@ -15,6 +15,7 @@ from mmcl_jax.encoders.transformers.attention import TransformerBlock, transform
 from mmcl_jax.encoders.transformers.number_embeddings import Numbers, number_embedding
 
 _EPSILON = 1e-5  # of PyTorch's layer normalisation
+_INFERENCE_BYTES = 2**30  # of attention weights outside of training; more rows pass the blocks in slices
 
 
 class Cells(NamedTuple):
@@ -72,6 +73,11 @@ class TableTransformer(Encoder):
         )
         self.out_features = self.out_local_features = width
 
+    def row_bytes(self, *, train: bool) -> int:
+        """Return the bytes of the attention weights of all blocks, which the gradient needs, or of one block."""
+        one = 4 * self.blocks[0].attention.heads * (len(self.widths) + 1) ** 2  # float32
+        return one * (len(self.blocks) if train else 1)
+
     def embed(self, view: Float[Array, "B F"]) -> Cells:
         """Return a vector per cell; that of a cell that is missing or hidden (NaN) is the missing token."""
         missing = jnp.isnan(view)
@@ -110,12 +116,20 @@ class TableTransformer(Encoder):
             x = self._with_unknown(x, missing, keys)
         class_token = jnp.broadcast_to(self.class_token[...].astype(self.dtype), (len(x), 1, x.shape[2]))
         x = self.norm(jnp.concatenate([class_token, x], axis=1) + self.columns[...].astype(self.dtype)[None])
-        # A missing column is hidden from all other tokens, and sees itself.
         seen = jnp.concatenate([jnp.ones((len(x), 1), bool), ~missing], axis=1)
+        at_once = max(1, _INFERENCE_BYTES // self.row_bytes(train=False))
+        if train or len(x) <= at_once:
+            x = self._attended(x, seen)
+        else:
+            x = jax.lax.map(lambda row: self._attended(row[0][None], row[1][None])[0], (x, seen), batch_size=at_once)
+        return Features(pooled=x[:, 0], local=x)
+
+    def _attended(self, x: Float[Array, "B K D"], seen: Bool[Array, "B K"]) -> Float[Array, "B K D"]:
+        """Return the tokens after all blocks; a token outside of `seen` is seen by itself alone."""
         mask = seen[:, None, :] | jnp.eye(x.shape[1], dtype=bool)[None]
         for block in self.blocks:
             x = block(x, mask)
-        return Features(pooled=x[:, 0], local=x)
+        return x
 
     def _with_unknown(self, x: Array, missing: Array, keys: Array) -> Float[Array, "B F D"]:
         columns = np.array(self.categorical)

@@ -14,6 +14,7 @@ from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.heads.batches import Examples, Order, seed_word
+from mmcl_jax.evaluation.heads.cycle import NEVER, OneCycle
 from mmcl_jax.evaluation.heads.encoded import (
     Encoders,
     FeatureEncoder,
@@ -75,6 +76,7 @@ class FinetuneSettings:
       augment_probability: share of training images that are augmented.
       ensemble: whether the head is the mean of a head on each modality (see `EnsembleHead`); it is returned as the
         linear head that it amounts to.
+      cycle: how the rates move within `max_epochs`; then no training ends earlier. None for constant rates.
 
     Raises:
       UserError: a number is out of range.
@@ -91,6 +93,7 @@ class FinetuneSettings:
     min_delta: float = 2e-4
     augment_probability: float = 0.8
     ensemble: bool = False
+    cycle: OneCycle | None = None
 
     def __post_init__(self) -> None:
         rates = self.learning_rates
@@ -112,11 +115,11 @@ def finetune(
     """Fine-tune, probe on augmented images, or train MMCL's supervised baselines (from an untrained model).
 
     The head is a linear layer on the pooled features of the encoders, which are concatenated (Hager et al., CVPR 2023,
-    section 4.2; the defaults are those of their released code). It is trained by Adam at a constant rate, without
-    weight decay, on the cross-entropy, or on the squared error of targets standardised by the training rows. Training
-    images are augmented with probability 0.8, as in pretraining but with crops of 0.6 to 1 of the area, and only
-    resized otherwise; table rows are not augmented, nor are validation and test. The outputs of a row with several
-    images are averaged.
+    section 4.2; the defaults are those of their released code). It is trained by Adam at a constant rate, or with a
+    `cycle`, without weight decay, on the cross-entropy, or on the squared error of targets standardised by the training
+    rows. Training images are augmented with probability 0.8, as in pretraining but with crops of 0.6 to 1 of the area,
+    and only resized otherwise; table rows are not augmented, nor are validation and test. The outputs of a row with
+    several images are averaged.
 
     If frozen, only the head is trained, and the encoders use their running statistics and do not change. All seeds and
     rates share every encoded batch, and no head depends on another. If not frozen, every seed and rate is a training of
@@ -160,7 +163,7 @@ def finetune(
             head=head,
             task=task,
             encoders=encoders,
-            patience=settings.patience,
+            patience=settings.patience if settings.cycle is None else NEVER,
             min_delta=settings.min_delta,
             dtype=config.dtype,
             mesh=mesh,
@@ -178,7 +181,13 @@ def finetune(
         feed = EncodedFeed(programs, train, val_split, order=order, seed=seed, frozen=encoder if frozen else None)
         heads = head.new(sum(widths), task.outputs, seeds=[seed_word(seed) for seed in seeds])
         search = Search(
-            reads=modalities, rates=rates, seed=seed, max_rounds=settings.max_epochs, ties="first", report=report
+            reads=modalities,
+            rates=rates,
+            seed=seed,
+            max_rounds=settings.max_epochs,
+            ties="first",
+            report=report,
+            cycle=settings.cycle,
         )
         return fit(programs, feed, heads, None if frozen else encoder, search)
 

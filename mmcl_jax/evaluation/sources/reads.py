@@ -32,6 +32,11 @@ def input_name(input: str) -> str:
     return "both" if modalities_of(input) == BOTH else input
 
 
+def from_scratch(input: str) -> str:
+    """Return the method of untrained encoders of an input that are fine-tuned: the supervised baseline."""
+    return f"supervised {ENSEMBLE if is_ensemble(input) else ''}{'+'.join(modalities_of(input))}"
+
+
 def pair_name(pair: tuple[str, str]) -> str:
     """Return the name of a pair in jobs of retrieval: "both" for image and table."""
     return input_name("+".join(pair))

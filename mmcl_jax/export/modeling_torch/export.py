@@ -16,6 +16,8 @@ from .images import CNN, ResNet
 from .layers import PROJECTORS, Head
 from .preprocessing import TableRows
 from .rows import MLP, TextEmbedding
+from .sequences import ResNet1D
+from .vit import VisionTransformer
 
 ENCODERS: dict[str, Any] = {
     "cnn": lambda spec, epsilon: CNN(spec, epsilon, axes=2),
@@ -23,10 +25,16 @@ ENCODERS: dict[str, Any] = {
     "concat_mlp": ConcatMLP,
     "cross_attention": CrossAttention,
     "resnet18": lambda spec, epsilon: ResNet(spec, epsilon, depths=(2, 2, 2, 2), bottleneck=False),
+    "resnet1d_cbam": ResNet1D,
     "resnet50": lambda spec, epsilon: ResNet(spec, epsilon, depths=(3, 4, 6, 3), bottleneck=True),
     "table_mlp": MLP,
     "text_embedding": TextEmbedding,
     "vector_mlp": MLP,
+    "vit": lambda spec, epsilon: VisionTransformer(
+        spec, **{size: spec["options"][size] for size in ("width", "depth", "heads")}
+    ),
+    "vit_base": lambda spec, epsilon: VisionTransformer(spec, width=768, depth=12, heads=12),
+    "vit_small": lambda spec, epsilon: VisionTransformer(spec, width=384, depth=12, heads=6),
 }
 
 
