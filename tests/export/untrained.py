@@ -75,11 +75,13 @@ def everything(store: Store) -> ConfigDict:
     config.batch_size, config.batch_norm.group_size = 8, 8
     config.inputs = {name: input() for name in ("image", "right", "scan", "table", "pgs", "snps", "report")}
     config.inputs.table.missing, config.inputs.snps.missing = "token", "mean"
+    config.inputs.columns = input(of="table", missing="indicator")
     config.views = {
         "image": view("augment", size=(21, 33)),
         "right": view("resized", modality="right"),
         "scan": view("resized_volume", modality="scan", size=(3, 7, 5)),
         "table": view("scarf"),
+        "columns": view("rows", modality="columns"),
         "pgs": view("vector", modality="pgs"),
         "snps": view("vector_scarf", modality="snps"),
         "report": view("tokens", modality="report"),
@@ -91,6 +93,7 @@ def everything(store: Store) -> ConfigDict:
         "right": encoder("cnn", channels=(4, 8)),
         "scan": encoder("cnn3d", channels=(4, 8)),
         "table": encoder("table_mlp", hidden=16, features=8, layers=3),
+        "columns": encoder("resnet1d_cbam", channels=4, depths=(1, 1), reduction=2, order=1),
         "pgs": encoder("vector_mlp", hidden=16, features=16),
         "snps": encoder("vector_mlp", hidden=8, features=8),
         "report": encoder("text_embedding", features=6),
