@@ -144,7 +144,8 @@ def _metrics(release: Release) -> list[dict[str, Any]]:
         return []  # the scores are those of the averages
     own = Source("run", run).of().items()
     entries = read_entries(run.directory / "evaluation.json")
-    return _summarised(entry for entry in entries if own <= (entry.get("of") or {}).items())
+    whole = [entry for entry in entries if not entry.get("missing")]
+    return _summarised(entry for entry in whole if own <= (entry.get("of") or {}).items())
 
 
 def _summarised(scores: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

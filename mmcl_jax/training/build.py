@@ -161,7 +161,7 @@ def build_experiment(
     take = participating_rows(config, store, "train")
     inputs = inputs or _fit(config, store, take)
     modalities, parts = _modalities(config), parts_of_views(config.views)
-    objective = build_objective(config.objective, modalities, parts=parts, schema=store.schema, inputs=inputs.specs)
+    objective = build_objective(config.objective, modalities, parts=parts, schema=inputs.schema, inputs=inputs.specs)
     targets = objective.targets
     division = {"batch_size": config.batch_size, "process": jax.process_index(), "processes": jax.process_count()}
     streamed = is_streamed(config.loader.images, store)

@@ -18,6 +18,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.encoded import PRESENT
 from mmcl_jax.evaluation.sources.features import What, column_features, frozen_encoder, pixel_features, vector_features
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.missingness import missing_in
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.run import Run
@@ -115,8 +116,9 @@ class Source:
 
     def inputs(self, store: Store, split: str, modality: str) -> Any:
         """Return all rows of a split of the run's fold in the form that the encoder reads."""
+        hidden = missing_in(store) if self.spec(modality).kind == "table" else ""
         return self._once(
-            f"inputs {split} {modality}",
+            f"inputs {split} {modality} {hidden}",
             lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
         )
 
@@ -143,6 +145,11 @@ class Source:
         views = self.run.config.views
         return tuple(dict.fromkeys(name for modality in modalities for name in inputs_of(views, modality)))
 
+    def tables(self, *modalities: str) -> list[str]:
+        """Return the tables of the store that the features of these modalities are computed from."""
+        specs = [self.spec(name) for name in self.inputs_of(modalities)]
+        return list(dict.fromkeys(spec.of for spec in specs if spec.kind == "table"))
+
     def features(self, data: LabelledStore, modality: str, *, what: What = "pooled") -> Mapping[str, np.ndarray]:
         """Return frozen features `[N, D]`, or maps, of the labelled rows, per split; no row is encoded twice.
 
@@ -153,7 +160,9 @@ class Source:
         by_split = {}
         for split in SPLITS:
             rows, count = data.rows[split], len(data.store.rows_of(split, data.fold))
-            done: _Encoded = self._once(f"{what} features {split} {modality}", lambda count=count: _Encoded(count))
+            hidden = missing_in(data.store) if self.tables(modality) else ""
+            key = f"{what} features {split} {modality} {hidden}"
+            done: _Encoded = self._once(key, lambda count=count: _Encoded(count))
             new = rows[~done.done[rows]]
             if len(new):
                 encode = encode or self.encoder(modality, what)
