@@ -3,7 +3,7 @@
 He et al., "Deep residual learning for image recognition", CVPR 2016, Table 1.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from flax import nnx
@@ -30,7 +30,7 @@ class BasicBlock(nnx.Module):
         self.norm1 = norm(width)
         self.conv2 = conv(width, width, 3, rngs=rngs, dtype=dtype)
         self.norm2 = norm(width)
-        self.shortcut = _shortcut(inputs, width, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
+        self.shortcut = shortcut(inputs, width, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Map, *, train: bool, present: Present | None = None) -> NewMap:
         y = nnx.relu(self.norm1(self.conv1(x), train=train, present=present))
@@ -51,7 +51,7 @@ class Bottleneck(nnx.Module):
         self.norm2 = norm(width)
         self.conv3 = conv(width, outputs, 1, rngs=rngs, dtype=dtype)
         self.norm3 = norm(outputs)
-        self.shortcut = _shortcut(inputs, outputs, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
+        self.shortcut = shortcut(inputs, outputs, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Map, *, train: bool, present: Present | None = None) -> NewMap:
         y = nnx.relu(self.norm1(self.conv1(x), train=train, present=present))
@@ -61,22 +61,31 @@ class Bottleneck(nnx.Module):
 
 
 class Shortcut(nnx.Module):
-    """A 1x1 convolution and a norm."""
+    """A convolution of kernel 1 and a norm, of maps or sequences."""
 
-    def __init__(self, inputs: int, outputs: int, *, stride: int, norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
-        self.conv = conv(inputs, outputs, 1, stride=stride, rngs=rngs, dtype=dtype)
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        stride: int,
+        dimensions: int = 2,
+        norm: Norm,
+        rngs: nnx.Rngs,
+        dtype: DTypeLike,
+    ) -> None:
+        self.conv = conv(inputs, outputs, 1, stride=stride, dimensions=dimensions, rngs=rngs, dtype=dtype)
         self.norm = norm(outputs)
 
-    def __call__(self, x: Map, *, train: bool, present: Present | None = None) -> NewMap:
+    def __call__(
+        self, x: Float[Array, "B *space C"], *, train: bool, present: Present | None = None
+    ) -> Float[Array, "B *smaller c"]:
         return self.norm(self.conv(x), train=train, present=present)
 
 
-def _shortcut(
-    inputs: int, outputs: int, *, stride: int, norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike
-) -> Shortcut | None:
-    if inputs == outputs and stride == 1:
-        return None
-    return Shortcut(inputs, outputs, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
+def shortcut(inputs: int, outputs: int, *, stride: int, **options: Any) -> Shortcut | None:
+    """Return a projection (see `Shortcut`) if a block changes the shape, else None."""
+    return None if inputs == outputs and stride == 1 else Shortcut(inputs, outputs, stride=stride, **options)
 
 
 class Stage(nnx.Module):

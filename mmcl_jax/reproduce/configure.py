@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.config import OwnData, load
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
+from mmcl_jax.encoders import asked_of_tables
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.heads.batches import Order
 from mmcl_jax.evaluation.heads.encoded import augmentation_of
@@ -101,7 +102,7 @@ def check_configs(configs: Mapping[str, ConfigDict], store: Store) -> None:
     for key, config in configs.items():
         try:
             check_config(config)
-            inputs = repr([to_plain(config.inputs), config.cohort, config.fold])
+            inputs = repr([to_plain(config.inputs), asked_of_tables(config), config.cohort, config.fold])
             if inputs not in fitted:
                 fitted[inputs] = fit_inputs(config, store)
             build_experiment(config, store, inputs=fitted[inputs])

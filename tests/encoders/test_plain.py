@@ -37,6 +37,7 @@ ENCODED: dict[str, tuple[dict[str, Any], Any]] = {
     "vit_base": ({"shape": (8, 8, 3), "patch": 8}, IMAGES / 255),
     "cnn3d": ({"shape": (4, 8, 8, 1), "channels": (4, 8)}, VOLUMES / 255),
     "table_mlp": ({"widths": (1, 3), "hidden": 8, "features": 8}, TABLE),
+    "table_transformer": ({"widths": (1, 3), "width": 8, "heads": 2, "blocks": 1}, TABLE),
     "vector_mlp": ({"shape": (2,), "hidden": 8, "features": 8}, TABLE),
     "text_embedding": ({"vocabulary": 4, "features": 8}, TEXT),
     "concat_mlp": ({"parts": (3,), "hidden": 8, "features": 8}, (PART,)),
@@ -84,7 +85,7 @@ def test_an_encoder_is_made_of_a_shape_and_called_on_an_array(name: str) -> None
 
 def test_defaults_for_calls_are_no_options_of_a_config() -> None:
     for name in ENCODERS.names():
-        given = {"kind", "shape", "widths", "missing", "parts", "norm", "rngs", "dtype"}
+        given = {"kind", "shape", "widths", "missing", "bin_edges", "parts", "norm", "rngs", "dtype"}
         assert not given & set(ENCODERS.options(name))
         assert {"rngs"} < set(inspect.signature(ENCODERS.factory(name)).parameters)
 

@@ -39,6 +39,8 @@ def evaluate(
     baselines: str | Iterable[str] = BASELINES,
     learning_rates: float | Iterable[float] | None = None,
     max_epochs: int | None = _DEFAULT.max_epochs,
+    missing: float | Iterable[float] = _DEFAULT.missing,
+    missing_by: str | Iterable[str] = _DEFAULT.missing_by,
     out: AnyPath | None = None,
     keep: bool | AnyPath = False,
     again: bool = False,
@@ -65,6 +67,9 @@ def evaluate(
       baselines: to evaluate too; () for none.
       learning_rates: to choose from on validation.
       max_epochs: the longest training.
+      missing: shares of the table to hide before heads are trained and tested, such as `[0, 0.3, 0.5]`.
+      missing_by: what is hidden: single "cells", whole "columns", the "most_important" or "least_important" columns
+        first, or cells by their "value" or by the row's "label"; or several strategies.
       out: the results file, which is added to; by default `evaluation.json` in the folder of a single run.
       keep: True keeps the heads that are trained in `heads` in the folder of each run, a folder keeps them there;
         `load_head` reads them.
@@ -108,6 +113,8 @@ def evaluate(
         max_epochs=max_epochs,
         allow_overlap=allow_overlap,
         keep=kept,
+        missing=several(missing),
+        missing_by=several(missing_by),
     )
     steps = {str(one.directory): one.step() for one in runs}
     results = ResultsFile(

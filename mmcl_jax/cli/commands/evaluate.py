@@ -10,6 +10,7 @@ from mmcl_jax.api.scores import Scores
 from mmcl_jax.cli import types
 from mmcl_jax.evaluation.protocols.options import PROTOCOLS
 from mmcl_jax.evaluation.results.summary import show
+from mmcl_jax.evaluation.sources.missingness import STRATEGIES
 from mmcl_jax.tasks import TASKS
 
 
@@ -43,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--baselines", type=types.names, help='baselines to evaluate, too; "" for none')
     add("--learning-rates", type=types.rates, help="rates of which validation selects one, such as 1e-2,1e-3")
     add("--max-epochs", type=types.count, help="limit of epochs; an epoch of probe has at least 25 steps")
+    add("--missing", type=types.shares, help="shares of the table to hide, each for a score, such as 0,0.3,0.5,0.9")
+    add("--missing-by", type=types.names, help=f"what is hidden first, some of {','.join(STRATEGIES)}")
     add(
         "--out",
         type=Path,

@@ -43,12 +43,15 @@ class Part:
 Parts = tuple[Part, ...]
 
 
-def part_of(features: Features, *, local: bool) -> Part:
-    """Return the local features, or the pooled feature, as a part of a fusion."""
+def part_of(features: Features, *, local: bool, present: Bool[Array, " B"] | None = None) -> Part:
+    """Return the local features, or the pooled feature, as a part of a fusion.
+
+    The tokens of rows that are not `present` are masked; None leaves all as they are.
+    """
     if not local:
-        return Part(tokens=features.pooled[:, None])
+        return Part(tokens=features.pooled[:, None], mask=None if present is None else present[:, None])
     assert features.local is not None  # `build_model` checked it
-    return Part(tokens=features.local, mask=features.mask, grid=features.grid)
+    return Part(tokens=features.local, mask=features.local_present(present), grid=features.grid)
 
 
 def conditioned(part: Part, absent: Float[Array, " C"], change: Callable[[Array], Array], *, dtype: Any) -> Features:

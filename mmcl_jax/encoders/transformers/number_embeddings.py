@@ -47,18 +47,16 @@ class Piecewise(Numbers):
     """The piecewise linear encoding over bins (Gorishniy et al., 2022, equation 1), and a linear layer per column.
 
     Component t of the encoding of x is (x - b[t-1]) / (b[t] - b[t-1]), 0 where x lies below the bin and 1 where it lies
-    above; the first component has no lower limit and the last no upper limit. The edges b of the bins are the distinct
-    quantiles of the column. A column with fewer bins than `bins` has zeros as further components.
+    above; the first component has no lower limit and the last no upper limit. A column with fewer bins than `bins` has
+    zeros as further components; a column with one edge, where all training rows have one value, has zeros alone.
     """
 
     def __init__(
-        self, quantiles: Sequence[Sequence[float]], bins: int, width: int, *, rngs: nnx.Rngs, dtype: DTypeLike
+        self, edges: Sequence[tuple[float, ...]], bins: int, width: int, *, rngs: nnx.Rngs, dtype: DTypeLike
     ) -> None:
-        # A column of equal values has no bin: all its encodings are 0.
-        edges = [sorted(set(column)) for column in quantiles]
         if any(len(column) > bins + 1 for column in edges):
-            raise ValueError(f"a column has more quantiles than the edges of {bins} bins")
-        self.edges = tuple(map(tuple, edges))
+            raise ValueError(f"a column has more edges than those of {bins} bins")
+        self.edges = tuple(edges)
         self.layer = PerColumn(len(edges), bins, width, rngs=rngs, dtype=dtype)
         self.bins = bins
 
@@ -99,22 +97,23 @@ def number_embedding(
     name: Literal["linear", "piecewise", "periodic"],
     width: int,
     *,
-    quantiles: Sequence[Sequence[float]],
+    columns: int,
+    bin_edges: Sequence[tuple[float, ...]],
     bins: int,
     frequencies: int,
     frequency_scale: float,
     rngs: nnx.Rngs,
     dtype: DTypeLike,
 ) -> Numbers:
-    """Return the embedding of this name for as many columns as there are `quantiles`; see `table_transformer`.
+    """Return the embedding of this name for a number of numeric columns; see `table_transformer`.
 
     Raises:
-      ValueError: a column has no quantiles, which the piecewise encoding needs.
+      ValueError: there are no bins, which the piecewise encoding needs, or more than `bins` of a column.
     """
     if name == "linear":
         return Linear(width, rngs=rngs, dtype=dtype)
     if name == "periodic":
-        return Periodic(len(quantiles), frequencies, frequency_scale, width, rngs=rngs, dtype=dtype)
-    if not all(quantiles):
-        raise ValueError('numbers="piecewise" needs quantiles of the training rows')
-    return Piecewise(quantiles, bins, width, rngs=rngs, dtype=dtype)
+        return Periodic(columns, frequencies, frequency_scale, width, rngs=rngs, dtype=dtype)
+    if len(bin_edges) != columns:
+        raise ValueError("numbers='piecewise' needs bin_edges, which are fitted on training rows")
+    return Piecewise(bin_edges, bins, width, rngs=rngs, dtype=dtype)

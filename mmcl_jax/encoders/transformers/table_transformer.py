@@ -1,6 +1,7 @@
 """The table encoder of TIP: a transformer whose tokens are the columns, so that missing cells need no imputation."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from mmcl_jax.encoders.transformers.attention import TransformerBlock, transform
 from mmcl_jax.encoders.transformers.number_embeddings import Numbers, number_embedding
 
 _EPSILON = 1e-5  # of PyTorch's layer normalisation
+_INFERENCE_BYTES = 2**30  # of attention weights outside of training; more rows pass the blocks in slices
 
 
 class Cells(NamedTuple):
@@ -27,6 +29,13 @@ class TableTransformer(Encoder):
     """A class token and a token per column, which attend to one another; see `table_transformer`."""
 
     takes = ("table",)
+    replaces_missing = True
+
+    @classmethod
+    def asks(cls, options: Mapping[str, Any]) -> dict[str, int]:
+        """Return the options `rare` and, for piecewise encodings of numbers, `bins`."""
+        asked = {"rare": options["rare"]} if options["rare"] else {}
+        return asked | ({"bins": options["bins"]} if options["numbers"] == "piecewise" else {})
 
     def __init__(
         self,
@@ -63,6 +72,11 @@ class TableTransformer(Encoder):
             ]
         )
         self.out_features = self.out_local_features = width
+
+    def row_bytes(self, *, train: bool) -> int:
+        """Return the bytes of the attention weights of all blocks, which the gradient needs, or of one block."""
+        one = 4 * self.blocks[0].attention.heads * (len(self.widths) + 1) ** 2  # float32
+        return one * (len(self.blocks) if train else 1)
 
     def embed(self, view: Float[Array, "B F"]) -> Cells:
         """Return a vector per cell; that of a cell that is missing or hidden (NaN) is the missing token."""
@@ -102,12 +116,20 @@ class TableTransformer(Encoder):
             x = self._with_unknown(x, missing, keys)
         class_token = jnp.broadcast_to(self.class_token[...].astype(self.dtype), (len(x), 1, x.shape[2]))
         x = self.norm(jnp.concatenate([class_token, x], axis=1) + self.columns[...].astype(self.dtype)[None])
-        # A missing column is hidden from all other tokens, and sees itself.
         seen = jnp.concatenate([jnp.ones((len(x), 1), bool), ~missing], axis=1)
+        at_once = max(1, _INFERENCE_BYTES // self.row_bytes(train=False))
+        if train or len(x) <= at_once:
+            x = self._attended(x, seen)
+        else:
+            x = jax.lax.map(lambda row: self._attended(row[0][None], row[1][None])[0], (x, seen), batch_size=at_once)
+        return Features(pooled=x[:, 0], local=x)
+
+    def _attended(self, x: Float[Array, "B K D"], seen: Bool[Array, "B K"]) -> Float[Array, "B K D"]:
+        """Return the tokens after all blocks; a token outside of `seen` is seen by itself alone."""
         mask = seen[:, None, :] | jnp.eye(x.shape[1], dtype=bool)[None]
         for block in self.blocks:
             x = block(x, mask)
-        return Features(pooled=x[:, 0], local=x)
+        return x
 
     def _with_unknown(self, x: Array, missing: Array, keys: Array) -> Float[Array, "B F D"]:
         columns = np.array(self.categorical)
@@ -121,7 +143,8 @@ class TableTransformer(Encoder):
 def table_transformer(
     *,
     widths: tuple[int, ...],
-    quantiles: tuple[tuple[float, ...], ...] = (),
+    missing: str = "refuse",
+    bin_edges: tuple[tuple[float, ...], ...] = (),
     rngs: nnx.Rngs,
     dtype: DTypeLike = jnp.float32,
     width: int = 512,
@@ -148,7 +171,8 @@ def table_transformer(
 
     Args:
       widths: one-hot width of every column.
-      quantiles: for `numbers="piecewise"`, quantiles of every column over the training rows, () for a category.
+      missing: the policy for missing values; `rare` needs "token".
+      bin_edges: for `numbers="piecewise"`, the edges of quantile bins of every column, over the training rows.
       rngs: random streams for the initial parameters (normal, 0.02; biases 0).
       dtype: of the computation.
       width: of the tokens and of the output.
@@ -180,10 +204,13 @@ def table_transformer(
         )
     if not 0 <= unknown < 1 or rare < 0:
         raise ValueError(f"unknown must lie in [0, 1), and rare must not be negative, not {unknown} and {rare}")
+    if rare and missing != "token":
+        raise ValueError(f'rare needs the policy missing="token" of the input, not {missing!r}')
     embedding = number_embedding(
         numbers,
         width,
-        quantiles=[quantiles[column] if quantiles else () for column, size in enumerate(widths) if size == 1],
+        bin_edges=bin_edges and [bin_edges[column] for column, size in enumerate(widths) if size == 1],
+        columns=widths.count(1),
         bins=bins,
         frequencies=frequencies,
         frequency_scale=frequency_scale,

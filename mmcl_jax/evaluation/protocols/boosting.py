@@ -12,6 +12,7 @@ from sklearn.metrics import log_loss
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.evaluation.sources.missingness import tables_of
 from mmcl_jax.tasks import Task
 from mmcl_jax.tasks.classes import Class
 from mmcl_jax.tasks.number import Number
@@ -60,7 +61,7 @@ class TabularFeatures:
         Unknown categories are missing. A column with more than 255 categories, which the boosting cannot tell apart,
         enters as the number of its code.
         """
-        tables = _tables(store)
+        tables = tables_of(store)
         columns = [column for name in tables for column in store.schema.entries[name].columns]
         categorical = np.array([column.coded for column in columns])
         by_split = {}
@@ -72,15 +73,10 @@ class TabularFeatures:
         return cls(by_split, categorical & few)
 
 
-def _tables(store: Store) -> list[str]:
-    """Return the names of the store's input tables."""
-    return [name for name, entry in store.schema.entries.items() if (entry.role, entry.kind) == ("input", "table")]
-
-
 def check_tabular(protocol: str, task: Task, store: Store) -> None:
     """Raise `UserError` unless the task is one class, grade or number, with a table and the protocol's package."""
     check(
-        bool(_tables(store)),
+        bool(tables_of(store)),
         f"--protocol {protocol}: the store {store.directory} has no table; use --protocol probe.",
     )
     check(

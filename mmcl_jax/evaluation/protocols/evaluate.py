@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmcl_jax.data.store import Store
-from mmcl_jax.encoders.fusions import inputs_of
+from mmcl_jax.encoders.fusions import needed_inputs
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.boosting import TABULAR, check_tabular
 from mmcl_jax.evaluation.protocols.jobs import Job, JobSettings, jobs_of, so_far
@@ -13,8 +13,15 @@ from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
 from mmcl_jax.evaluation.protocols.scoring import score_job
 from mmcl_jax.evaluation.results.file import NoRecords, ResultRecords
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.sources.checks import check_choice, check_dense, check_distinct, check_inputs
+from mmcl_jax.evaluation.sources.checks import (
+    check_choice,
+    check_dense,
+    check_distinct,
+    check_inputs,
+    check_reads_holes,
+)
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.missingness import Hiding, check_missing
 from mmcl_jax.evaluation.sources.overlap import check_overlap
 from mmcl_jax.evaluation.sources.pairs import lacking, pairs_of
 from mmcl_jax.evaluation.sources.reads import check_names, input_name, modalities_of
@@ -66,7 +73,7 @@ def evaluate_runs(
             for protocol in set(options.protocols) & set(TABULAR):
                 check_tabular(protocol, data.task, store)
             run = on_fold[0]
-            names = [name for key in modalities_of(input) for name in inputs_of(run.config.views, key)]
+            names = [name for key in modalities_of(input) for name in needed_inputs(run.config.views, key)]
             part = data.having(list(dict.fromkeys(run.inputs.specs[name].of for name in names)))
             labelled_inputs.append((part, input))
             for budget in options.budgets:
@@ -81,10 +88,12 @@ def evaluate_runs(
         log(line)
     records = NoRecords() if records is None else records
     every = sources(runs, options.baselines, only_baselines=options.only_baselines)
+    hiding = {(data.task.label, data.fold): Hiding(data) for data in labelled}
     jobs = {
-        index: list(jobs_of(source, labelled_inputs, options, pairs[source.run.directory]))
+        index: list(jobs_of(source, labelled_inputs, options, hiding, pairs[source.run.directory]))
         for index, source in enumerate(every)
     }
+    _check_missing([job for of_source in jobs.values() for job in of_source], options, hiding)
     scores: dict[int, list[Score]] = {index: [] for index in jobs}
     done = 0
     with Bar("evaluation", sum(job.count for of_source in jobs.values() for job in of_source)) as bar:
@@ -109,6 +118,23 @@ def evaluate_runs(
                 scores[index] += of_job
             every[index].forget()
     return [score for index in sorted(scores) for score in scores[index]]
+
+
+def _check_missing(
+    jobs: Sequence[Job], options: EvaluationOptions, hiding: Mapping[tuple[str, int | None], Hiding]
+) -> None:
+    """Raise `UserError` if no job reads a table whose cells are to be hidden, or a job cannot read hidden cells."""
+    asked = [missing for missing in options.missingness if missing.rate]
+    check(
+        not asked or any(job.missing.rate for job in jobs),
+        f"--missing: {' and '.join(options.inputs)} read no table, so there is nothing to hide; add --input table or "
+        "image+table.",
+    )
+    for job in jobs:
+        if job.data is not None and job.missing.rate:
+            check_missing(job.missing, hiding[job.data.task.label, job.data.fold].data, job.tables)
+            if not job.columns_alone:
+                check_reads_holes(job.source.run, job.source.inputs_of(modalities_of(job.input)))
 
 
 def _has_heads(job: Job, of: Mapping[str, Any], numbers: Sequence[int], settings: JobSettings) -> bool:

@@ -20,6 +20,7 @@ from mmcl_jax.evaluation.heads.encoded import (
     ViewSpec,
     built,
     image_axes,
+    presence_of,
     trained_spec,
     views_of_inputs,
 )
@@ -198,7 +199,9 @@ def finetune(
 
 
 def _only(inputs: tuple[str, ...], examples: Examples) -> Examples:
-    return Examples({name: examples.inputs[name] for name in inputs}, np.asarray(examples.targets))
+    """Return the examples with these inputs, and which rows have them where the examples say so."""
+    rows = {name: examples.inputs[name] for name in inputs}
+    return Examples(rows | presence_of(examples.inputs, inputs), np.asarray(examples.targets))
 
 
 def most_images(inputs: Mapping[str, Any], encoders: Encoders) -> int:

@@ -9,6 +9,7 @@ from mmcl_jax.evaluation.protocols.boosting import TABULAR
 from mmcl_jax.evaluation.protocols.probe import LEARNING_RATES, MAX_EPOCHS
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.checks import check_choice
+from mmcl_jax.evaluation.sources.missingness import STRATEGIES, Missingness, missingness_of
 from mmcl_jax.evaluation.sources.source import BASELINES
 
 PROTOCOLS = ("probe", "augmented_probe", "finetune", "knn", "retrieval", *TABULAR)
@@ -42,6 +43,9 @@ class EvaluationOptions:
       max_epochs: the longest training; None for 500.
       allow_overlap: whether test rows may be rows that a run has seen in pretraining.
       keep: whether to save heads in the folder `heads` of their run; or another folder to save them in.
+      missing: shares of the table that are hidden in the training, validation and test rows, each for scores of its
+        own; 0 hides nothing.
+      missing_by: the strategies that choose what is hidden, some of `missingness.STRATEGIES`.
 
     Raises:
       UserError: a protocol or baseline is unknown or named twice, or a number is out of range.
@@ -59,6 +63,8 @@ class EvaluationOptions:
     max_epochs: int | None = None
     allow_overlap: bool = False
     keep: bool | Path = False
+    missing: Sequence[float] = ()
+    missing_by: Sequence[str] = STRATEGIES[:1]
 
     def __post_init__(self) -> None:
         check_choice("--protocol", "protocol", self.protocols, PROTOCOLS)
@@ -70,6 +76,21 @@ class EvaluationOptions:
             f"--keep: no head is trained by {' and '.join(self.protocols)}; leave --keep out, or add --protocol probe.",
         )
         check(self.draws > 0, f"--seeds: must be positive, not {self.draws}.")
+        check_choice("--missing-by", "strategy", self.missing_by, STRATEGIES)
+        check_choice("--missing", "rate", rates := [f"{rate:g}" for rate in self.missing], rates, required=False)
+        if not any(missing.rate for missing in self.missingness):
+            given = tuple(self.missing_by) != STRATEGIES[:1]
+            check(not given, "--missing-by: nothing is hidden; also give rates, such as --missing 0,0.3,0.5.")
+            return
+        check(
+            not self.keep,
+            "--keep: a head that is trained on rows with hidden cells is no head for whole rows; leave --keep or "
+            "--missing out.",
+        )
+        check(
+            "retrieval" not in self.protocols,
+            "--protocol retrieval: it compares whole rows; leave --missing out, or evaluate it in its own command.",
+        )
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -80,6 +101,15 @@ class EvaluationOptions:
     def epochs(self) -> int:
         """The most epochs of a training."""
         return MAX_EPOCHS if self.max_epochs is None else self.max_epochs
+
+    @property
+    def missingness(self) -> list[Missingness]:
+        """What is hidden in the tables, for scores of its own each.
+
+        Raises:
+          UserError: a rate is out of range.
+        """
+        return missingness_of(self.missing, self.missing_by)
 
     @property
     def predicting(self) -> list[str]:

@@ -28,6 +28,7 @@ from mmcl_jax.evaluation.results.per_row import packed, parts
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.features import What, unit_rows
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.missingness import HidingStore
 from mmcl_jax.evaluation.sources.pairs import with_both
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.evaluation.sources.source import Source
@@ -80,6 +81,9 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
             rows=result.rows,
             task=data.task.name,
             fold=data.fold,
+            missing=job.missing.rate,
+            missing_by=job.missing.by,
+            order=data.store.order if isinstance(data.store, HidingStore) else {},
         )
         scores.append(score)
         if settings.keep is not None and result.trained is not None:
@@ -136,9 +140,7 @@ def _knn(source: Source, data: LabelledStore, input: str, rows: np.ndarray) -> H
 
 def _tabular(job: Job, data: LabelledStore, number: int) -> HeadScores:
     source = job.source
-    columns = (
-        TabularFeatures.of_columns(data.store, data.rows, data.fold) if source.kind == "raw" or job.beside else None
-    )
+    columns = TabularFeatures.of_columns(data.store, data.rows, data.fold) if job.reads_columns else None
     features = columns
     if source.kind != "raw":
         features = TabularFeatures.of_embeddings([source.features(data, one) for one in modalities_of(job.input)])
@@ -160,10 +162,9 @@ def _finetune(
 ) -> list[HeadScores]:
     """Return the result of one draw of labels, or the results of several random starts on the only draw."""
     source, modalities = job.source, modalities_of(job.input)
-    names = source.inputs_of(modalities)
 
     def examples(split: str) -> Examples:
-        arrays = {name: source.inputs(data.store, split, name) for name in names}
+        arrays = source.rows(data.store, split, modalities)
         every = Examples(arrays, np.zeros(len(data.store.rows_of(split, data.fold))))
         chosen = data.rows[split]
         inputs = every.inputs if len(chosen) == len(every) else every.take(chosen).inputs

@@ -157,8 +157,8 @@ class Export(nn.Module):
     def rows(self, name: str, cells: Sequence[Mapping[str, Any]]) -> Tensor:
         """Return encoded rows [N, F] of a table from cells by column.
 
-        A number is a number, a date its days since 1970-01-01, a category its text; None, NaN, an absent column and
-        a category that the training rows did not have are missing.
+        A number is a number, a date its days since 1970-01-01, a category its text; None, NaN and an absent column are
+        missing. So is a category that the training rows did not have, unless an encoder has a token for missing values.
 
         Raises:
           ValueError: a value is missing and the encoder was trained without any, or a number has no logarithm.
@@ -171,7 +171,7 @@ class Export(nn.Module):
                 if value is None:
                     continue
                 if categories:
-                    raw[row, index] = categories.index(str(value)) if str(value) in categories else torch.nan
+                    raw[row, index] = categories.index(str(value)) if str(value) in categories else -1
                 else:
                     raw[row, index] = float(value)
         encoded = module(raw)

@@ -1,0 +1,50 @@
+"""Convolutional block attention over a sequence: which channels matter, and then which positions.
+
+Woo et al., "CBAM: Convolutional block attention module", ECCV 2018, with one dimension instead of two.
+"""
+
+import functools
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, DTypeLike, Float
+
+from mmcl_jax.encoders.layers import conv, linear
+
+Sequence = Float[Array, "B L C"]
+
+
+class ChannelAttention(nnx.Module):
+    """Multiply each channel by `sigmoid(P(mean) + P(maximum))` over the positions; P is one perceptron for both."""
+
+    def __init__(self, channels: int, reduction: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
+        layer = functools.partial(linear, rngs=rngs, dtype=dtype)
+        hidden = max(1, channels // reduction)
+        self.hidden, self.out = layer(channels, hidden), layer(hidden, channels)
+
+    def __call__(self, x: Sequence) -> Sequence:
+        pooled = jnp.stack([x.mean(axis=1), x.max(axis=1)], axis=1)
+        weight = nnx.sigmoid(self.out(nnx.relu(self.hidden(pooled))).sum(axis=1))
+        return x * weight[:, None]
+
+
+class SpatialAttention(nnx.Module):
+    """Multiply each position by the sigmoid of a convolution of the mean and the maximum over the channels."""
+
+    def __init__(self, kernel: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
+        self.conv = conv(2, 1, kernel, dimensions=1, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Sequence) -> Sequence:
+        pooled = jnp.stack([x.mean(axis=2), x.max(axis=2)], axis=2)
+        return x * nnx.sigmoid(self.conv(pooled))
+
+
+class CBAM(nnx.Module):
+    """Channel attention, then spatial attention."""
+
+    def __init__(self, channels: int, *, reduction: int, kernel: int, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
+        self.channels = ChannelAttention(channels, reduction, rngs=rngs, dtype=dtype)
+        self.positions = SpatialAttention(kernel, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Sequence) -> Sequence:
+        return self.positions(self.channels(x))
