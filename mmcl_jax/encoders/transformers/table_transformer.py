@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features
-from mmcl_jax.encoders.transformers.attention import TransformerBlock, transformer_init
+from mmcl_jax.encoders.transformers.attention import TransformerBlock, layer_norm, transformer_init
 from mmcl_jax.encoders.transformers.number_embeddings import Numbers, number_embedding
 
 _EPSILON = 1e-5  # of PyTorch's layer normalisation
@@ -64,7 +64,7 @@ class TableTransformer(Encoder):
             self.numbers = numbers
         self.class_token, self.missing_token = learned(width), learned(width)
         self.columns = learned(len(widths) + 1, width)
-        self.norm = nnx.LayerNorm(width, epsilon=_EPSILON, dtype=dtype, rngs=rngs)
+        self.norm = layer_norm(width, epsilon=_EPSILON, dtype=dtype, rngs=rngs)
         self.blocks = nnx.List(
             [
                 TransformerBlock(width, heads, epsilon=_EPSILON, qkv_bias=False, rngs=rngs, dtype=dtype)
