@@ -76,12 +76,14 @@ def everything(store: Store) -> ConfigDict:
     config.inputs = {name: input() for name in ("image", "right", "scan", "table", "pgs", "snps", "report")}
     config.inputs.patches = input(of="image")
     config.inputs.table.missing, config.inputs.snps.missing = "token", "mean"
+    config.inputs.columns = input(of="table", missing="indicator")
     config.views = {
         "image": view("augment", size=(21, 33)),
         "patches": view("resized", modality="patches", size=(16, 24)),
         "right": view("resized", modality="right"),
         "scan": view("resized_volume", modality="scan", size=(3, 7, 5)),
         "table": view("scarf"),
+        "columns": view("rows", modality="columns"),
         "pgs": view("vector", modality="pgs"),
         "snps": view("vector_scarf", modality="snps"),
         "report": view("tokens", modality="report"),
@@ -94,6 +96,7 @@ def everything(store: Store) -> ConfigDict:
         "right": encoder("cnn", channels=(4, 8)),
         "scan": encoder("cnn3d", channels=(4, 8)),
         "table": encoder("table_mlp", hidden=16, features=8, layers=3),
+        "columns": encoder("resnet1d_cbam", channels=4, depths=(1, 1), reduction=2, order=1),
         "pgs": encoder("vector_mlp", hidden=16, features=16),
         "snps": encoder("vector_mlp", hidden=8, features=8),
         "report": encoder("text_embedding", features=6),

@@ -16,6 +16,7 @@ from .images import CNN, ResNet
 from .layers import PROJECTORS, Head
 from .preprocessing import TableRows
 from .rows import MLP, TextEmbedding
+from .sequences import ResNet1D
 from .vit import VisionTransformer
 
 ENCODERS: dict[str, Any] = {
@@ -24,6 +25,7 @@ ENCODERS: dict[str, Any] = {
     "concat_mlp": ConcatMLP,
     "cross_attention": CrossAttention,
     "resnet18": lambda spec, epsilon: ResNet(spec, epsilon, depths=(2, 2, 2, 2), bottleneck=False),
+    "resnet1d_cbam": ResNet1D,
     "resnet50": lambda spec, epsilon: ResNet(spec, epsilon, depths=(3, 4, 6, 3), bottleneck=True),
     "table_mlp": MLP,
     "text_embedding": TextEmbedding,
