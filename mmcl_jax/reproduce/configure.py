@@ -13,6 +13,7 @@ from mmcl_jax.encoders import asked_of_tables
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.heads.batches import Order
 from mmcl_jax.evaluation.heads.encoded import augmentation_of
+from mmcl_jax.evaluation.protocols.boosting import check_tabular
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.evaluation.sources.remarks import remarks_on
@@ -27,6 +28,7 @@ _FINETUNE_BATCH = 512  # rows
 _RESERVED = {
     "data": "--data sets it",
     "seed": "the seeds are 0 to --seeds - 1",
+    "fold": "--folds sets it",
     "name": "it names the rows of the table",
 }
 
@@ -123,8 +125,11 @@ def check_evaluations(plan: Plan, configs: Mapping[str, ConfigDict]) -> list[str
     Raises:
       UserError: naming the label, the subset, the row or the config key that makes an evaluation impossible.
     """
-    data = LabelledStore.of(plan.store, plan.settings.label, "class")
-    one_class = metric_of(data) == "auroc" and len(np.unique(data.targets["test"])) < 2
+    folds = {
+        fold: LabelledStore.of(plan.store, plan.settings.label, plan.table.task, fold=fold)
+        for fold in plan.fold_numbers
+    }
+    one_class = any(metric_of(data) == "auroc" and len(np.unique(data.targets["test"])) < 2 for data in folds.values())
     check(
         not one_class,
         f"All test rows of {plan.store.directory} have the same class of {plan.settings.label!r}, so there is no "
@@ -135,12 +140,13 @@ def check_evaluations(plan: Plan, configs: Mapping[str, ConfigDict]) -> list[str
     check(epochs is None or epochs > 0, f"--max-epochs: must be positive, not {epochs}.")
     checked = set()
     for evaluation in plan.evaluations:
-        row, column = evaluation.training.row.key, evaluation.column
-        key = row, column.protocol, column.input, str(evaluation.budget)
+        row, column, fold = evaluation.training.row.key, evaluation.column, evaluation.training.fold
+        key = row, evaluation.protocol, column.input, str(evaluation.budget), fold
         if key not in checked:
             checked.add(key)
-            _check_evaluation(evaluation, data, configs[row])
-    return remarks_on(data, list(dict.fromkeys(evaluation.budget for evaluation in plan.evaluations)))
+            _check_evaluation(evaluation, folds[fold], configs[row])
+    budgets = list(dict.fromkeys(evaluation.budget for evaluation in plan.evaluations))
+    return list(dict.fromkeys(line for data in folds.values() for line in remarks_on(data, budgets)))
 
 
 def _check_evaluation(evaluation: Evaluation, data: LabelledStore, config: ConfigDict) -> None:
@@ -163,7 +169,9 @@ def _check_evaluation(evaluation: Evaluation, data: LabelledStore, config: Confi
         f"{row}: label_as_feature makes {data.task.label!r} a column of the table, so it cannot be predicted from the "
         "table; leave label_as_feature out, or predict another --label.",
     )
-    if evaluation.column.protocol != "finetune":
+    if evaluation.row.rival:
+        check_tabular(evaluation.protocol, data.task, data.store)
+    if evaluation.protocol != "finetune":
         return
     try:
         if "image" in modalities:

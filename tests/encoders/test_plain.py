@@ -38,6 +38,7 @@ ENCODED: dict[str, tuple[dict[str, Any], Any]] = {
     "cnn3d": ({"shape": (4, 8, 8, 1), "channels": (4, 8)}, VOLUMES / 255),
     "table_mlp": ({"widths": (1, 3), "hidden": 8, "features": 8}, TABLE),
     "table_transformer": ({"widths": (1, 3), "width": 8, "heads": 2, "blocks": 1}, TABLE),
+    "resnet1d_cbam": ({"widths": (1, 3), "channels": 4, "depths": (1, 1)}, TABLE),
     "vector_mlp": ({"shape": (2,), "hidden": 8, "features": 8}, TABLE),
     "text_embedding": ({"vocabulary": 4, "features": 8}, TEXT),
     "concat_mlp": ({"parts": (3,), "hidden": 8, "features": 8}, (PART,)),

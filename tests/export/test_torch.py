@@ -119,7 +119,7 @@ def test_every_tensor_is_the_runs_to_the_bit(torch: Any, every_release: Path, ou
     parts = [{kind: tree[kind] for kind in ("encoders", "projectors") if kind in tree} for tree in (params, statistics)]
     leaves, square = dict(leaves_of(*parts)), 0
     assert len(arrays) == len(tensors) == len(leaves)
-    axes = {2: (1, 0), 4: (3, 2, 0, 1), 5: (4, 3, 0, 1, 2)}
+    axes = {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1), 5: (4, 3, 0, 1, 2)}
     names = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
     for path, leaf in leaves.items():
         name = ".".join((*path[:-1], names.get(path[-1], path[-1]))).replace("image.local", "image/local")

@@ -69,24 +69,30 @@ def cohort(folder: Path) -> Store:
 
 
 def everything(store: Store) -> ConfigDict:
-    """An experiment with an encoder of every kind: three images, a volume, a table, vectors, a text and two fusions."""
+    """An experiment with an encoder of every kind: three images, a volume, a table, vectors, a text and fusions."""
     config = experiment()
     config.name, config.data = "every | <kind>", str(store.directory)
     config.batch_size, config.batch_norm.group_size = 8, 8
     config.inputs = {name: input() for name in ("image", "right", "scan", "table", "pgs", "snps", "report")}
     config.inputs.patches = input(of="image")
     config.inputs.table.missing, config.inputs.snps.missing = "token", "mean"
+    config.inputs.columns = input(of="table", missing="indicator")
     config.views = {
         "image": view("augment", size=(21, 33)),
         "patches": view("resized", modality="patches", size=(16, 24)),
         "right": view("resized", modality="right"),
         "scan": view("resized_volume", modality="scan", size=(3, 7, 5)),
         "table": view("scarf"),
+        "columns": view("rows", modality="columns"),
         "pgs": view("vector", modality="pgs"),
         "snps": view("vector_scarf", modality="snps"),
         "report": view("tokens", modality="report"),
         "mixed": view("fused", modality="mixed", of=("image.local", "table")),
         "attended": view("fused", modality="attended", of=("right.local", "pgs", "report.local")),
+        "looked": view("fused", modality="looked", of=("right.local", "pgs")),
+        "greatest": view("fused", modality="greatest", of=("right.local", "pgs")),
+        "scaled": view("fused", modality="scaled", of=("right.local", "snps")),
+        "shifted": view("fused", modality="shifted", of=("right.local", "report.local")),
     }
     config.encoders = {
         "image": encoder("resnet18", width=1 / 16),
@@ -94,11 +100,16 @@ def everything(store: Store) -> ConfigDict:
         "right": encoder("cnn", channels=(4, 8)),
         "scan": encoder("cnn3d", channels=(4, 8)),
         "table": encoder("table_mlp", hidden=16, features=8, layers=3),
+        "columns": encoder("resnet1d_cbam", channels=4, depths=(1, 1), reduction=2, order=1),
         "pgs": encoder("vector_mlp", hidden=16, features=16),
         "snps": encoder("vector_mlp", hidden=8, features=8),
         "report": encoder("text_embedding", features=6),
         "mixed": encoder("concat_mlp", hidden=8, features=8),
-        "attended": encoder("cross_attention", width=8, heads=2, blocks=2),
+        "attended": encoder("cross_attention", width=8, heads=2, blocks=2, form="symmetric"),
+        "looked": encoder("cross_attention", width=16, heads=2, blocks=1, pool="first"),
+        "greatest": encoder("max", features=16),
+        "scaled": encoder("mul"),
+        "shifted": encoder("daft", reduction=2),
     }
     config.projectors = {
         "image": projector("mlp", hidden=8, out=4),

@@ -28,7 +28,7 @@ def observed(columns: Sequence[Column], rows: np.ndarray) -> tuple[Column, ...]:
     known = []
     for column, values in zip(columns, rows.T, strict=True):
         if column.kind in _LEARNT:
-            codes = np.unique(values[values >= 0]).astype(int)
+            codes = np.unique(values[values >= 0]).astype(int)  # neither NaN nor unknown
             column = dataclasses.replace(column, categories=tuple(column.categories[i] for i in codes) or ("",))
         known.append(column)
     return tuple(known)
@@ -39,14 +39,14 @@ def recoded(values: np.ndarray, stored: Column, known: Column) -> np.ndarray:
 
     Example:
       >>> blue, both = (Column(name="c", kind="categorical", categories=c) for c in (("blue",), ("red", "blue")))
-      >>> recoded(np.array([1.0, 0.0, np.nan]), both, blue).tolist()
-      [0.0, -1.0, nan]
+      >>> recoded(np.array([1.0, 0.0, np.nan, UNKNOWN]), both, blue).tolist()
+      [0.0, -1.0, nan, -1.0]
     """
     if not known.coded or stored.categories == known.categories:
         return values
     codes = {text: code for code, text in enumerate(known.categories)}
-    table = np.array([*(codes.get(text, UNKNOWN) for text in stored.categories), UNKNOWN])  # the last is that of -1
-    present = ~np.isnan(values)
-    out = np.full(values.shape, np.nan)
-    out[present] = table[values[present].astype(int)]
+    table = np.array([codes.get(text, UNKNOWN) for text in stored.categories])
+    out = np.where(np.isnan(values), np.nan, UNKNOWN)
+    has_code = values >= 0
+    out[has_code] = table[values[has_code].astype(int)]
     return out

@@ -158,7 +158,8 @@ class Programs:
 
         The L heads of a group see the same batch. The gradient of the sum of their losses is the gradient of each, so
         every head is trained as if it were alone. A frozen encoder encodes the augmented batch once for all heads, and
-        normalises by its running statistics.
+        normalises by its running statistics. A batch may have the `share` of the rates that its step takes, and the
+        decay `b1` of the first moment (see `OneCycle.paces`).
         """
         encoders, task = self.recipe.encoders, self.recipe.task
         targets, views = batch.get("target"), ViewValues()
@@ -191,7 +192,9 @@ class Programs:
 
         gradients, (losses, statistics) = jax.grad(loss, has_aux=True)(weights.trained)
         with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
-            (by_heads, by_params), moments = self._adam.update(gradients, moments)
+            optimizer = adam(self.recipe.second_moment, batch["b1"]) if "b1" in batch else self._adam
+            (by_heads, by_params), moments = optimizer.update(gradients, moments)
+        rates = rates * batch["share"] if "share" in batch else rates
         heads = jax.tree.map(lambda old, by: old - per_head(rates, by) * by, weights.heads, by_heads)
         if weights.encoder is None:
             return Weights(heads=heads, encoder=None), moments, losses

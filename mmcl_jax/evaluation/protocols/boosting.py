@@ -1,4 +1,7 @@
-"""Tabular models on embeddings and columns: histogram gradient boosting, and TabPFN where it is installed."""
+"""Tabular models on embeddings and columns: histogram gradient boosting, and TabPFN where it is installed.
+
+Models on the columns alone, with trials of drawn settings, are `rivals`.
+"""
 
 import dataclasses
 import importlib
@@ -12,6 +15,8 @@ from sklearn.metrics import log_loss
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.evaluation.protocols.rivals import RIVALS
+from mmcl_jax.evaluation.protocols.rivals.base import outputs_of
 from mmcl_jax.evaluation.sources.missingness import tables_of
 from mmcl_jax.tasks import Task
 from mmcl_jax.tasks.classes import Class
@@ -86,6 +91,8 @@ def check_tabular(protocol: str, task: Task, store: Store) -> None:
     )
     if protocol == "tabpfn":
         _tabpfn()
+    if protocol in RIVALS:
+        RIVALS[protocol].check_installed(protocol)
 
 
 def tabular(
@@ -160,7 +167,7 @@ def _boosted(
             for trees, predicted in enumerate(staged(rows), start=1):
                 yield (
                     {"trees": float(trees)},
-                    _outputs(predicted, None if isinstance(task, Number) else fitted.classes_, task),
+                    outputs_of(predicted, None if isinstance(task, Number) else fitted.classes_, task),
                 )
 
         yield {"learning_rate": rate}, predict
@@ -177,17 +184,9 @@ def _prior_fitted(
 
     def predict(rows: np.ndarray) -> Iterator[tuple[dict[str, float], np.ndarray]]:
         predicted = fitted.predict(rows) if isinstance(task, Number) else fitted.predict_proba(rows)
-        yield {}, _outputs(predicted, None if isinstance(task, Number) else fitted.classes_, task)
+        yield {}, outputs_of(predicted, None if isinstance(task, Number) else fitted.classes_, task)
 
     yield {}, predict
-
-
-def _outputs(predicted: np.ndarray, present: np.ndarray | None, task: Task) -> np.ndarray:
-    """Return the outputs of the task `[M, outputs]`: shares of all its classes, or the numbers."""
-    if present is None:
-        return np.asarray(predicted, np.float64)[:, None]
-    codes = np.broadcast_to(present.astype(np.int64), predicted.shape)
-    return task.vote(np.asarray(predicted, np.float64), codes)
 
 
 def _tabpfn() -> Any:

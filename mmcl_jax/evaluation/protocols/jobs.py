@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax.data.store import Store
+from mmcl_jax.evaluation.heads.cycle import OneCycle
 from mmcl_jax.evaluation.protocols.boosting import TABULAR
 from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
+from mmcl_jax.evaluation.protocols.rivals import RIVALS
+from mmcl_jax.evaluation.protocols.rivals.search import TRIALS
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.missingness import WHOLE, Hiding, Missingness, hiding_cells, tables_of
@@ -33,12 +36,16 @@ class JobSettings:
       max_epochs: the longest training.
       log: shows the progress of a training.
       keep: returns the folder to save the heads of a run in; None to save none.
+      cycle: how the rates move; None for constant rates.
+      trials: settings of each rival.
     """
 
     learning_rates: tuple[float, ...]
     max_epochs: int
     log: Callable[[str], None]
     keep: Callable[[Run], Path] | None = None
+    cycle: OneCycle | None = None
+    trials: int = TRIALS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +77,7 @@ class Job:
     @property
     def columns_alone(self) -> bool:
         """Whether the columns of the store's table are read as they are stored, and nothing else."""
-        return self.protocol in TABULAR and self.source.kind == "raw"
+        return self.protocol in RIVALS or (self.protocol in TABULAR and self.source.kind == "raw")
 
     @property
     def tables(self) -> list[str]:
@@ -111,8 +118,10 @@ class Job:
             "budget": self.budget,
             "learning_rates": list(settings.learning_rates) if trains else None,
             "max_epochs": settings.max_epochs if trains else None,
+            **({"one_cycle": dataclasses.asdict(settings.cycle)} if trains and settings.cycle else {}),
             **({"fold": self.source.run.inputs.fold} if self.source.run.inputs.fold is not None else {}),
             **({"task": self.data.task.name} if self.data and self.data.task.name not in _UNNAMED else {}),
+            **({"trials": settings.trials} if self.protocol in RIVALS else {}),
             **self.missing.of,
         }
 
@@ -123,12 +132,17 @@ def jobs_of(
     options: EvaluationOptions,
     hiding: Mapping[tuple[str, int | None], Hiding],
     pairs: Sequence[Pair] = (),
+    columns: Sequence[tuple[LabelledStore, str]] = (),
 ) -> Iterator[Job]:
     """Yield the jobs of a source: the labels and inputs of its fold by all protocols, and retrieval of `pairs`.
 
-    What reads no table is evaluated once, on whole rows. `hiding` is by label and fold.
+    What reads no table is evaluated once, on whole rows. `hiding` is by label and fold. Rivals read the rows and tables
+    of `columns` in place of `labelled_inputs`.
     """
-    for (data, input), protocol in itertools.product(labelled_inputs, options.predicting):
+    protocols = [name for name in options.predicting if name not in RIVALS]
+    rivals = [name for name in options.predicting if name in RIVALS]
+    every = itertools.chain(itertools.product(labelled_inputs, protocols), itertools.product(columns, rivals))
+    for (data, input), protocol in every:
         if data.fold != source.run.inputs.fold or not _applies(source, data, input, protocol, options.baselines):
             continue
         for budget in options.budgets:
@@ -173,6 +187,8 @@ def so_far(job: Job, scores: Sequence[Score]) -> str:
 
 def _applies(source: Source, data: LabelledStore, input: str, protocol: str, baselines: Sequence[str]) -> bool:
     """Return whether the method exists: raw inputs are not fine-tuned or augmented, and must be in `baselines`."""
+    if protocol in RIVALS:
+        return source.kind == "raw"
     if source.kind != "raw":
         return True
     if protocol in TABULAR:

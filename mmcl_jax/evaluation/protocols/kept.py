@@ -48,24 +48,18 @@ _LONGEST = 120  # characters of a folder's name before the hash
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class KeptHead:
-    """A saved head with everything that its predictions need.
+class HeadOfSource:
+    """A trained head with everything that its predictions need.
 
     Attributes:
       source: the run or the baseline that reads the inputs and encodes them.
       trained: the head, and the encoders if they were trained with it.
       standard: the standardisation of the features; None for a head on features that are not standardised.
-      labels: the texts of the classes of each label; () for a number.
-      of: the identity of the evaluation in the results file.
-      score: of the head on test.
     """
 
     source: Source
     trained: Trained
     standard: Standard | None
-    labels: Mapping[str, tuple[str, ...]]
-    of: Mapping[str, Any]
-    score: Score
 
     def outputs(self, rows: Mapping[str, Any]) -> np.ndarray:
         """Return the predictions of the head: logits, or numbers in units of the label.
@@ -120,6 +114,21 @@ class KeptHead:
         mesh = block_mesh()
         program = _program(encoders, run.config.dtype, mesh)
         return encoders, mesh, functools.partial(program, jax.device_put(encoder, replicated(mesh)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KeptHead(HeadOfSource):
+    """A saved head.
+
+    Attributes:
+      labels: the texts of the classes of each label; () for a number.
+      of: the identity of the evaluation in the results file.
+      score: of the head on test.
+    """
+
+    labels: Mapping[str, tuple[str, ...]]
+    of: Mapping[str, Any]
+    score: Score
 
     def write(self, folder: Path) -> Path:
         """Write the head atomically into a new folder in `folder`, and return its path."""

@@ -12,11 +12,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.results.interval import t_half_width
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.sources.reads import modalities_of
+from mmcl_jax.evaluation.sources.reads import is_ensemble, modalities_of
 from mmcl_jax.evaluation.sources.remarks import names
-from mmcl_jax.tasks import TASKS
+from mmcl_jax.tasks import TASKS, Details
 from mmcl_jax.text import visible
 
 NAMES = {
@@ -32,8 +33,24 @@ NAMES = {
     "kappa": "quadratic weighted kappa",
     "auroc_macro": "AUROC (macro)",
     "auroc_micro": "AUROC (micro)",
+    "log_loss": "log loss (negative log-likelihood)",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+    "abs_error_p90": "90th percentile of the absolute error",
+    "abs_error_p95": "95th percentile of the absolute error",
+    "abs_error_max": "maximum of the absolute error",
     "dice": "Dice coefficient",
     "iou": "intersection over union",
+}
+SHORT = {
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "ece": "calibration error",
+    "mse": "MSE",
+    "r2": "R²",
+    "abs_error_p90": "90 % below",
+    "abs_error_p95": "95 % below",
+    "abs_error_max": "maximum",
 }
 _WIDEST = 10_000  # characters, so that a table is as wide as its cells
 _PROTOCOLS = {
@@ -44,6 +61,7 @@ _PROTOCOLS = {
     "retrieval": "Retrieval",
     "features": "Gradient boosting",
     "tabpfn": "TabPFN",
+    **{name: rival.words for name, rival in RIVALS.items()},
 }
 
 
@@ -72,9 +90,11 @@ class ScoreCell:
         return float(self.mean - half), float(self.mean + half)
 
     def __str__(self) -> str:
-        digits = 3 if not abs(self.mean) >= 100 else 1
-        mean = f"{self.mean:.{digits}f}"
-        return mean if self.repeats == 1 else f"{mean} ± {self.sd:.{digits}f}"
+        size = abs(self.mean)
+        form = ".3f" if not size >= 100 else ".1f" if size < 1e7 else ".4g"
+        form = ".2e" if 0 < size < 5e-4 else form  # an error in small units of a label, not 0
+        mean = format(self.mean, form)
+        return mean if self.repeats == 1 else f"{mean} ± {self.sd:{form}}"
 
 
 def only(scores: Sequence[Score], *, protocol: str | None = None, input: str | None = None) -> list[Score]:
@@ -203,7 +223,7 @@ def accuracy_grid(scores: Sequence[Score], metric: str = "top1", *, label: str =
     cells = summarise(scores, metric)
     repeats = max(cell.repeats for row in cells.values() for cell in row.values())
     spread = f", mean ± sd over {repeats} {over}" if repeats > 1 else ""
-    title = f"{_title(scores, metric, label)}{spread}"
+    title = f"{title_of(scores, metric, label)}{spread}"
     budgets = budgets_of(scores)
     rows = [
         [visible(method), *(str(row[budget]) if budget in row else "" for budget in budgets)]
@@ -231,7 +251,7 @@ def fold_grid(scores: Sequence[Score], metric: str, *, label: str = "") -> Grid:
                 [visible(method), visible(budget), *(str(_cell([float(np.mean(v))])) if v else "" for v in by_fold)]
             )
     return Grid(
-        f"{_title(scores, metric, label)}, by fold",
+        f"{title_of(scores, metric, label)}, by fold",
         ["features", "labels", *(f"fold {fold}" for fold in folds)],
         rows,
         labels=2,
@@ -265,14 +285,19 @@ def missing_grid(scores: Sequence[Score], metric: str, by: str, *, label: str = 
     hidden = [score for score in scores if score.missing_by == by]
     orders = list(dict.fromkeys(", ".join(columns) for score in hidden for columns in score.order.values()))
     note = f"Columns in the order in which they are hidden: {visible(orders[0])}." if len(orders) == 1 else ""
-    return Grid(f"{_title(scores, metric, label)}, {_STRATEGIES[by]}", head, rows, labels=2, note=note)
+    return Grid(f"{title_of(scores, metric, label)}, {_STRATEGIES[by]}", head, rows, labels=2, note=note)
 
 
-def _title(scores: Sequence[Score], metric: str, label: str) -> str:
+def title_of(scores: Sequence[Score], metric: str, label: str) -> str:
     """Return the protocol, the input, the metric and the label in words."""
     protocol, input = groups_of(scores)[0]
-    words = f"{_PROTOCOLS[protocol]} on {_inputs(input)}, test {NAMES.get(metric, metric.replace('_', ' '))}"
+    words = f"{protocol_words(protocol, input)}, test {NAMES.get(metric, metric.replace('_', ' '))}"
     return f"{words} of {visible(label)}" if label else words
+
+
+def protocol_words(protocol: str, input: str) -> str:
+    """Return a protocol and an input in words, such as "Linear probe on images"."""
+    return f"{_PROTOCOLS[protocol]} on {_inputs(input)}"
 
 
 def _shared(scores: Sequence[Score]) -> str:
@@ -290,7 +315,8 @@ def _inputs(input: str) -> str:
     modalities = modalities_of(input)
     plural = {"image": "images", "table": "tables"}
     words = [plural.get(modality, visible(modality)) for modality in modalities]
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    named = " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return f"an ensemble of {named}" if is_ensemble(input) else named
 
 
 def _absent(scores: Sequence[Score]) -> str:
@@ -304,6 +330,30 @@ def _absent(scores: Sequence[Score]) -> str:
         return ""
     by_split = "; ".join(f"{split}: {names(texts)}" for split, texts in lacking.items())
     return f"Classes without rows: {by_split}. Top-1 is over all rows, other metrics over the classes that test has."
+
+
+def detail_grids(scores: Sequence[Score]) -> list[Grid]:
+    """Return the tables of further metrics (`Task.details`): a row per method and budget, a column per metric.
+
+    Scores of earlier versions have no such metrics, and no table.
+    """
+    labels = list(dict.fromkeys(score.label for score in scores if score.label))
+    tables = []
+    for label, task, protocol, input in dict.fromkeys((s.label, s.task, s.protocol, s.input) for s in scores):
+        part = [s for s in only(scores, protocol=protocol, input=input) if (s.label, s.task) == (label, task)]
+        details = TASKS[task].details if task in TASKS else Details()
+        metrics = [metric for metric in details.metrics if all(metric in score.metrics for score in part)]
+        if not metrics:
+            continue
+        cells = {metric: summarise(part, metric) for metric in metrics}
+        rows = [
+            [visible(method), visible(budget), *(str(cells[metric][method][budget]) for metric in metrics)]
+            for method, budget in itertools.product(methods_of(part), budgets_of(part))
+            if budget in cells[metrics[0]][method]
+        ]
+        words = title_of(part, details.title, label if len(labels) > 1 else "")
+        tables.append(Grid(words, ["features", "labels", *(SHORT.get(m, m) for m in metrics)], rows, labels=2))
+    return tables
 
 
 def retrieval_grid(scores: Sequence[Score]) -> Grid:

@@ -19,7 +19,7 @@ from mmcl_jax.evaluation.heads.encoded import PRESENT
 from mmcl_jax.evaluation.sources.features import What, column_features, frozen_encoder, pixel_features, vector_features
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.missingness import missing_in
-from mmcl_jax.evaluation.sources.reads import modalities_of
+from mmcl_jax.evaluation.sources.reads import from_scratch, modalities_of
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.run import Run
 
@@ -75,8 +75,18 @@ class Source:
         if self.kind == "raw":
             return " and ".join(dict.fromkeys(str(self.baseline(modality)) for modality in modalities))
         if self.kind == "random":
-            return f"supervised {'+'.join(modalities)}" if protocol == "finetune" else "random encoder"
+            return from_scratch(input) if protocol == "finetune" else "random encoder"
         return self.run.config.name
+
+    def encoder_of(self, input: str) -> str:
+        """Return a hash of the encoders of an input, and of what they read: runs with the same differ by weights."""
+        config, modalities = to_plain(self.run.config), modalities_of(input)
+        names = dict.fromkeys([*modalities, *self.inputs_of(modalities)])
+        parts = [
+            {name: config[part][name] for name in names if name in config[part]} for part in ("encoders", "inputs")
+        ]
+        state = [self.run.fingerprint, *parts, config["batch_norm"], config["dtype"]]
+        return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
 
     def spec(self, modality: str) -> InputSpec:
         """Return the input specification of a modality."""

@@ -236,8 +236,10 @@ class NewRows:
         for position, key in zip(good.tolist(), self._keys(piece.frame, names), strict=True):
             keys[position] = key
         rows = first + np.arange(count)
-        cells = {"unseen": unseen, "outside": outside}
-        return index, Chunk(keys=keys, rows=rows, inputs=inputs, refused=refused, absent=absent, **cells)
+        chunk = Chunk(
+            keys=keys, rows=rows, inputs=inputs, refused=refused, absent=absent, unseen=unseen, outside=outside
+        )
+        return index, chunk
 
     def _decoded(self, job: DecodeJob, names: Names, decoding: list[Future[Images]]) -> Images:
         """Return the images of all rows, from the worker processes or decoded here, and why rows have none."""

@@ -2,8 +2,19 @@
 
 from collections.abc import Sequence
 
+from mmcl_jax.evaluation.results.improvement import improvement_grids
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.results.summary import NAMES, Grid, budgets_of, by_rate, grids, methods_of, shown, summarise
+from mmcl_jax.evaluation.results.summary import (
+    NAMES,
+    Grid,
+    budgets_of,
+    by_rate,
+    detail_grids,
+    grids,
+    methods_of,
+    shown,
+    summarise,
+)
 from mmcl_jax.page.html import Html, element, folded, name, section, table
 from mmcl_jax.page.lines import Line, line_chart
 from mmcl_jax.page.wording import clipped, counted
@@ -25,7 +36,7 @@ def results(groups: Sequence[Group], found: Scored) -> Html:
         # A label that was predicted as several tasks has tables for each, since they have other metrics.
         for task in dict.fromkeys(score.task for score in found.scores):
             of_task = [score for score in found.scores if score.task == task]
-            parts += [_grid(grid) for grid in grids(of_task)]
+            parts += [_grid(grid) for grid in [*grids(of_task), *detail_grids(of_task), *improvement_grids(of_task)]]
             parts += _hidden(of_task)
         parts.append(_each(found.scores))
     else:
