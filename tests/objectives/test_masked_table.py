@@ -48,7 +48,15 @@ def dense(layer: nnx.Linear, x: np.ndarray) -> np.ndarray:
 
 
 def in_float64(
-    layers: Mapping[str, Any], *, numbers: str, categories: str, over: str, entries: str, head: str, average: str, **_: Any
+    layers: Mapping[str, Any],
+    *,
+    numbers: str,
+    categories: str,
+    over: str,
+    entries: str,
+    head: str,
+    average: str,
+    **_: Any,
 ) -> dict[str, float]:
     """Return the loss and its metrics, computed cell by cell."""
     starts = np.cumsum([0, *WIDTHS])
@@ -181,7 +189,9 @@ def test_tables_of_one_kind_of_column_and_batches_without_a_cell(head: dict, wid
 def test_features_of_another_view_reconstruct_the_row() -> None:
     """Of a fusion, for example: the first text gives the features, the last one the row and its mask."""
     term, layers, features = made(head="pooled", categories="l1", over="own")
-    two = masked_table(widths=WIDTHS, head="pooled", categories="l1", over="own", between=("fused:none", "table_masked"))
+    two = masked_table(
+        widths=WIDTHS, head="pooled", categories="l1", over="own", between=("fused:none", "table_masked")
+    )
     rows, other = jnp.asarray(ROWS), jnp.zeros((BATCH, 2))
     expected = term(features, layers=layers, views=VIEW, inputs=rows)
     found = two(features, other, layers=layers, views=(VIEW, VIEW), inputs=(rows, rows))
@@ -210,11 +220,15 @@ def test_what_the_term_lacks_is_said() -> None:
     rows = jnp.asarray(ROWS)
     with pytest.raises(ArrayError, match=r"give them as inputs= and views="):
         term(tokens, layers=layers)
-    with pytest.raises(ArrayError, match=r"which cells 'table_masked' masked; give it the result of a view such as mask"):
+    with pytest.raises(
+        ArrayError, match=r"which cells 'table_masked' masked; give it the result of a view such as mask"
+    ):
         term(tokens, layers=layers, views=VIEW.values, inputs=rows)
     with pytest.raises(ValueError, match=r"'tokens' needs local features, and the encoder has none; choose an encoder"):
         term.init(nnx.Rngs(0), tokens[:, 0])
     of_a_map = Features(pooled=jnp.asarray(tokens[:, 0]), local=jnp.asarray(tokens), grid=(2, 3))
     for local in (tokens[:, 1:], of_a_map):
-        with pytest.raises(ArrayError, match=r"needs a class token and 5 tokens, one per column, and the encoder gives"):
+        with pytest.raises(
+            ArrayError, match=r"needs a class token and 5 tokens, one per column, and the encoder gives"
+        ):
             term(local, layers=layers, views=VIEW, inputs=rows)
