@@ -38,7 +38,7 @@ class ExplainOptions:
     term: str | None = None
     temperature: float | None = None
     top: int = 20
-    layer: int = -1
+    layer: int | None = None
     interpolation: str = "bilinear"
 
 

@@ -68,7 +68,7 @@ def explain(
     reference_split: str = _DEFAULT.reference_split,
     term: str | None = _DEFAULT.term,
     temperature: float | None = _DEFAULT.temperature,
-    layer: int = _DEFAULT.layer,
+    layer: int | None = _DEFAULT.layer,
     interpolation: str = _DEFAULT.interpolation,
     out: AnyPath | None = None,
 ) -> Explanations:
@@ -106,7 +106,8 @@ def explain(
       reference_split: whose rows are the reference batch; it must be another split than `split`.
       term: the term of the objective that "loss" explains, such as "clip/image-table"; by default the whole objective.
       temperature: of the terms that "loss" explains, in place of the training's; the paper's released explainer has 1.
-      layer: the stage of the encoder whose maps Grad-CAM reads, from 0; -1 is the last.
+      layer: the stage of the encoder whose maps Grad-CAM reads, from 0; -1 is the last. By default the last stage from
+        which the outputs are computed: of a Vision Transformer the patches that enter its last block.
       interpolation: how guided Grad-CAM enlarges its maps to the image, "bilinear" or "nearest" (captum's default).
       out: folder of the explanations; by default `explanations` in the folder of the run.
 

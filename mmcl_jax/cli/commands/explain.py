@@ -37,7 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--reference-split", help="split of the reference batch, another than --split")
     add("--term", help="term that the method loss explains, such as clip/image-table; by default the whole objective")
     add("--temperature", type=types.positive, help="temperature of the explained loss; by default the training's")
-    add("--layer", type=int, help="stage of the encoder whose maps Grad-CAM reads, from 0; -1 is the last")
+    add(
+        "--layer",
+        type=int,
+        help="stage of the encoder whose maps Grad-CAM reads, from 0 (-1 is the last); by default the last that counts",
+    )
     add("--interpolation", help=f"how guided Grad-CAM enlarges its maps, one of {','.join(INTERPOLATIONS)}")
     add("--out", type=Path, help="folder of the explanations; RUN/explanations by default")
     types.set_defaults(parser, explain)

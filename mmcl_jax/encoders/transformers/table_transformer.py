@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features
-from mmcl_jax.encoders.transformers.attention import TransformerBlock, transformer_init
+from mmcl_jax.encoders.transformers.attention import TransformerBlock, layer_norm, transformer_init
 from mmcl_jax.encoders.transformers.number_embeddings import Numbers, number_embedding
 
 _EPSILON = 1e-5  # of PyTorch's layer normalisation
@@ -64,7 +64,7 @@ class TableTransformer(Encoder):
             self.numbers = numbers
         self.class_token, self.missing_token = learned(width), learned(width)
         self.columns = learned(len(widths) + 1, width)
-        self.norm = nnx.LayerNorm(width, epsilon=_EPSILON, dtype=dtype, rngs=rngs)
+        self.norm = layer_norm(width, epsilon=_EPSILON, dtype=dtype, rngs=rngs)
         self.blocks = nnx.List(
             [
                 TransformerBlock(width, heads, epsilon=_EPSILON, qkv_bias=False, rngs=rngs, dtype=dtype)
@@ -86,10 +86,10 @@ class TableTransformer(Encoder):
         if self.numeric:
             parts.append(self.numbers(filled[:, np.array(self.numeric)]))
         if self.categorical:
-            parts.append(self._category_vectors(filled[:, np.array(self.categorical)]))
+            parts.append(self._category_vectors(filled[:, np.array(self.categorical)]).astype(self.dtype))
         vectors = jnp.concatenate(parts, axis=1)[:, np.argsort([*self.numeric, *self.categorical])]
-        vectors = jnp.where(missing[:, :, None], self.missing_token[...][None, None], vectors)
-        return Cells(vectors.astype(self.dtype), missing)
+        token = self.missing_token[...].astype(self.dtype)
+        return Cells(jnp.where(missing[:, :, None], token[None, None], vectors), missing)
 
     def _category_vectors(self, codes: Float[Array, "B C"]) -> Float[Array, "B C D"]:
         """Return the vectors of categories; that of any other code, such as -1, is the unknown token of its column."""

@@ -19,6 +19,7 @@ from mmcl_jax.evaluation.sources.checks import (
     check_choice,
     check_dense,
     check_distinct,
+    check_ensemble,
     check_inputs,
     check_reads_holes,
 )
@@ -78,6 +79,7 @@ def evaluate_runs(
             for run in on_fold:
                 check_inputs(run, data, input)
             check_dense(data, input, predicting)
+            check_ensemble(input, options.protocols)
             run = on_fold[0]
             names = [name for key in modalities_of(input) for name in needed_inputs(run.config.views, key)]
             part = data.having(list(dict.fromkeys(run.inputs.specs[name].of for name in names)))
