@@ -201,7 +201,7 @@ def _groups(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
     groups: dict[tuple[str, ...], list[Evaluation]] = {}
     for one in {one.path: one for one in evaluations}.values():  # columns that differ by their metric share a record
         budget = str(one.budget) if one.protocol == "finetune" or one.row.rival else ""
-        options = repr(sorted(one.column.options.items()))
+        options = repr(sorted(one.row.options(one.column).items()))
         of = one.training.directory.name, one.protocol, one.column.input, str(one.identity["draws"])
         groups.setdefault((*of, budget, options), []).append(one)
     return list(groups.values())
@@ -215,7 +215,7 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, log: Log) -> None:
     on_fold = "" if first.training.fold is None else f", fold {first.training.fold}"
     log(f"{first.protocol} on {first.column.input}: {names}, seed {first.seed}{on_fold}")
     start = time.monotonic()
-    more: dict[str, Any] = dict(first.column.options)
+    more: dict[str, Any] = first.row.options(first.column)
     if first.row.rival and settings.trials:
         more["trials"] = settings.trials
     options = EvaluationOptions(
