@@ -223,7 +223,7 @@ def test_help_lists_the_data(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["pretrain", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "one of dvm, cardiac, digits, cars, own" in said
+    assert "one of dvm, cardiac, digits, cars, membranes, own" in said
     assert "mmcl/NAME:own is for your own store" in said
 
 
