@@ -7,8 +7,9 @@
     scores = mj.evaluate(run, protocol=["probe", "knn"])
 
 Every command of `mmcl` is a function here, with the same names and defaults. `mj.fit` returns an estimator like those
-of scikit-learn. `mj.objectives`, `mj.pairs`, `mj.encoders` and `mj.views` hold the parts, each of which can be used by
-itself. A name is imported when it is first used, so `import mmcl_jax` loads neither JAX nor polars.
+of scikit-learn, and `mj.TableClassifier` and `mj.TableRegressor` fine-tune a table encoder as such. `mj.objectives`,
+`mj.pairs`, `mj.encoders` and `mj.views` hold the parts, each of which can be used by itself. A name is imported when it
+is first used, so `import mmcl_jax` loads neither JAX nor polars.
 
 The package reads in the order of its folders: `data` (raw files to a store to batches), `views` (augmentation),
 `encoders`, `tasks`, `objectives`, `training`, `evaluation`, `reproduce`, `explain`, `export`,
@@ -40,6 +41,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax.api.commands.upgrade import upgrade as upgrade
     from mmcl_jax.api.embedder import ContrastiveEmbedder as ContrastiveEmbedder
     from mmcl_jax.api.fit import fit as fit
+    from mmcl_jax.api.table_estimators import TableClassifier as TableClassifier
+    from mmcl_jax.api.table_estimators import TableRegressor as TableRegressor
+    from mmcl_jax.api.table_estimators import load_estimator as load_estimator
     from mmcl_jax.data.store import Store as Store
     from mmcl_jax.errors import UserError as UserError
     from mmcl_jax.export.programs.load import load_program as load_program
@@ -63,6 +67,7 @@ _HOMES = {
     "fit": "mmcl_jax.api.fit",
     "load_program": "mmcl_jax.export.programs.load",
     "ContrastiveEmbedder": "mmcl_jax.api.embedder",
+    **dict.fromkeys(("TableClassifier", "TableRegressor", "load_estimator"), "mmcl_jax.api.table_estimators"),
     "Run": "mmcl_jax.training.runs.run",
     "Store": "mmcl_jax.data.store",
     "UserError": "mmcl_jax.errors",

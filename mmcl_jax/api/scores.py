@@ -9,8 +9,11 @@ from typing import Any, overload
 import polars as pl
 from rich.console import Console
 
+from mmcl_jax.evaluation.results.cost import cost_grids
+from mmcl_jax.evaluation.results.improvement import improvement_grids, improvement_rows
+from mmcl_jax.evaluation.results.ranks import rank_grids
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.results.summary import Grid, grids, means, show
+from mmcl_jax.evaluation.results.summary import Grid, detail_grids, grids, means, show
 from mmcl_jax.page.html import Html, element, fragment, table
 
 
@@ -48,15 +51,18 @@ class Scores(Sequence[Score]):
 
     @property
     def grids(self) -> list[Grid]:
-        """The tables: per label, protocol and input, the two metrics that the task shows; and retrieval's."""
-        return [*grids(self.scores), *self.beside]
+        """The tables: the two metrics of the task, and retrieval's; further metrics; improvements; ranks and cost."""
+        of_rivals = [*rank_grids(self.scores), *cost_grids(self.scores)]
+        improved = improvement_grids(self.scores)
+        return [*grids(self.scores), *detail_grids(self.scores), *improved, *of_rivals, *self.beside]
 
     def to_frame(self) -> pl.DataFrame:
         """Return a row per score: what was evaluated, a column per metric, and a column per setting that was chosen.
 
         A metric or setting that a score does not have is null.
         """
-        said = ("method", "seed", "protocol", "input", "label", "task", "budget", "draw", "fold")
+        said = ("method", "seed", "protocol", "input", "label", "task", "budget", "draw", "fold", "missing",
+                "missing_by")  # fmt: skip
         rows = [
             {
                 **{name: getattr(score, name) for name in said},
@@ -68,11 +74,12 @@ class Scores(Sequence[Score]):
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the results file, the means that the tables show, and every score."""
+        """Return the results file, the means and improvements that the tables show, and every score."""
         return {
             "path": self.path,
             "finished": self.finished,
             "means": means(self.scores),
+            "improvements": improvement_rows(self.scores),
             "scores": [{name: v for name, v in score.to_json().items() if name != "rows"} for score in self.scores],
         }
 

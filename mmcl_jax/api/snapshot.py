@@ -15,14 +15,14 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from mmcl_jax.api.images import Located
+from mmcl_jax.encoders import Model
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.evaluation.sources.new_rows import ImageRows, image_job, table_rows
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.runs.run import Run
-from mmcl_jax.training.state.model import trained_model
-from mmcl_jax.training.state.train_state import split_model
+from mmcl_jax.training.state.train_state import Arrays, split_model
 
 _MADE = ("checkpoints", "events", "explanations", "heads", "report.html")  # folders of a run that describe nothing
 
@@ -40,8 +40,8 @@ class Snapshot:
     weights: tuple[Mapping[str, Any], Mapping[str, Any]]
 
     @classmethod
-    def of(cls, run: Run) -> "Snapshot":
-        """Take the model of the run's checkpoint.
+    def of(cls, run: Run, weights: tuple[Arrays, Arrays] | None = None) -> "Snapshot":
+        """Take these weights, by default those of the run's checkpoint.
 
         Raises:
           UserError: the run has no checkpoint that can be used.
@@ -49,7 +49,7 @@ class Snapshot:
         paths = [path for path in sorted(run.directory.rglob("*")) if path.is_file()]
         names = [path.relative_to(run.directory) for path in paths]
         files = {str(name): (run.directory / name).read_bytes() for name in names if name.parts[0] not in _MADE}
-        return cls(files, jax.tree.map(np.asarray, split_model(run.model())))
+        return cls(files, jax.tree.map(np.asarray, split_model(run.model()) if weights is None else weights))
 
     @functools.cached_property
     def run(self) -> Run:
@@ -69,13 +69,17 @@ class Snapshot:
     def _encoders(self) -> dict[str, Callable[[Any], np.ndarray]]:
         return {}
 
+    @functools.cached_property
+    def model(self) -> Model:
+        """The model with these weights."""
+        abstract = nnx.eval_shape(self.run.untrained_model)
+        return nnx.merge(nnx.graphdef(abstract), *jax.tree.map(jax.numpy.asarray, self.weights))
+
     def _encoder(self, modality: str) -> Callable[[Any], np.ndarray]:
         run = self.run
         if modality not in self._encoders:
-            abstract = nnx.eval_shape(lambda: trained_model(run.config, run.schema, run.inputs.specs, rngs=nnx.Rngs(0)))
-            model = nnx.merge(nnx.graphdef(abstract), *jax.tree.map(jax.numpy.asarray, self.weights))
             self._encoders[modality] = frozen_encoder(
-                model, config=run.config, modality=modality, fitted=run.inputs.fitted
+                self.model, config=run.config, modality=modality, fitted=run.inputs.fitted
             )
         return self._encoders[modality]
 

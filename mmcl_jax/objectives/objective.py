@@ -41,6 +41,8 @@ class Objective:
       names: names of the terms in the log, `NAME/READ-READ`; a second term of that name is `NAME_2/READ-READ`.
       modalities: modality of each view.
       parts: for each fused view, the texts `VIEW[.local]` of the features that it is made from.
+      needed: for each fused view, the parts that a row must have; the tokens of other parts are masked where a row
+        lacks them.
       queues: sizes of the queues, by term.
       reads: texts that terms read, by kind of output.
       loss_reads: the texts whose outputs a term's loss reads, by kind of output; without those that only `each` reads.
@@ -54,10 +56,13 @@ class Objective:
         modalities: Mapping[str, str],
         *,
         parts: Mapping[str, tuple[str, ...]] | None = None,
+        needed: Mapping[str, tuple[str, ...]] | None = None,
         execution: Execution | None = None,
         normalise: Normalise = None,
     ) -> None:
         """Take the terms, the views' modalities and parts, the execution of pairs, and the normalisation of the sum.
+
+        By default, a row must have all parts of a fused view.
 
         Terms in a mapping keep their keys, by which the train state has their layers and learned scalars.
         With `normalise="present"` the loss is the weighted mean over the terms that have a complete row in the batch.
@@ -66,6 +71,7 @@ class Objective:
             terms = {f"term_{index}": term for index, term in enumerate(terms)}
         self.terms = dict(terms)
         self.modalities, self.parts, self.normalise = dict(modalities), dict(parts or {}), normalise
+        self.needed = dict(self.parts if needed is None else needed)
         self.execution = execution or Execution()
         self.names: dict[str, str] = {}
         seen: collections.Counter[tuple[str, str]] = collections.Counter()
@@ -96,8 +102,8 @@ class Objective:
         return self.present_with(batch, [read.view for read in self.terms[key].reads])
 
     def present_with(self, batch: Mapping[str, Array], views: Iterable[str]) -> Bool[Array, "B"] | None:
-        """Return the mask of the rows that have these views, and all parts of fused views; None for all rows."""
-        input_views = [Read.parse(text).view for view in views for text in self.parts.get(view, (view,))]
+        """Return the mask of the rows that have these views, and needed parts of fused views; None for all rows."""
+        input_views = [Read.parse(text).view for view in views for text in self.needed.get(view, (view,))]
         return present_in(batch, [self.modalities[view] for view in input_views])
 
     def targets_of(self, key: str, batch: Mapping[str, Array]) -> Targets:
@@ -218,6 +224,7 @@ def build_objective(
     modalities: Mapping[str, str],
     *,
     parts: Mapping[str, tuple[str, ...]] | None = None,
+    needed: Mapping[str, tuple[str, ...]] | None = None,
     execution: Execution | None = None,
     schema: Schema | None = None,
     inputs: Mapping[str, InputSpec] | None = None,
@@ -230,6 +237,7 @@ def build_objective(
       specs: config entries of the terms.
       modalities: modality of each view.
       parts: parts of the fused views; see `Objective`.
+      needed: parts of the fused views that a row must have; all by default.
       execution: how terms compute their pairs.
       schema: schema of the store, for its labels.
       inputs: specs of the inputs, by modality, for the widths of the columns of the last view that a term names; by
@@ -271,7 +279,7 @@ def build_objective(
         )
         check_reads(term, f"{path}.between", modalities)
         terms.append(term)
-    return Objective(terms, modalities, parts=parts, execution=execution, normalise=normalise)
+    return Objective(terms, modalities, parts=parts, needed=needed, execution=execution, normalise=normalise)
 
 
 def check_reads(term: Term, path: str, views: Iterable[str]) -> None:

@@ -4,7 +4,8 @@ import math
 
 from mmcl_jax.text import visible
 
-LOWER_IS_BETTER = ("mse", "mae", "rmse", "log_loss")  # metrics whose lower values are better
+# Metrics whose lower values are better.
+LOWER_IS_BETTER = ("mse", "mae", "rmse", "log_loss", "brier", "ece", "abs_error_p90", "abs_error_p95", "abs_error_max")
 
 
 def clipped(text: object, most: int = 80) -> str:

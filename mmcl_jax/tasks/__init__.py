@@ -7,8 +7,9 @@ from mmcl_jax.tasks.number import Number
 from mmcl_jax.tasks.numbers import Numbers
 from mmcl_jax.tasks.ordinal import Ordinal
 from mmcl_jax.tasks.segmentation import Segmentation
-from mmcl_jax.tasks.task import Task, Units
+from mmcl_jax.tasks.task import Details, Task, Units
 
 __all__ = [
-    "TASKS", "Class", "MultiLabel", "Number", "Numbers", "Ordinal", "Segmentation", "Task", "Units", "task_of",
+    "TASKS", "Class", "Details", "MultiLabel", "Number", "Numbers", "Ordinal", "Segmentation", "Task", "Units",
+    "task_of",
 ]  # fmt: skip

@@ -10,7 +10,8 @@ from scipy.special import log_softmax, logsumexp
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mmcl_jax.tasks.auroc import binary_auroc
-from mmcl_jax.tasks.task import TINY, Task, as_shares
+from mmcl_jax.tasks.calibration import brier, calibration_error
+from mmcl_jax.tasks.task import TINY, Details, Task, as_shares
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Class(Task):
 
     name = "class"
     shown = ("top1", "auroc")
+    details = Details("calibration", ("log_loss", "brier", "ece"))
     dtype = np.int32
     per_class = True
     classes: int
@@ -63,19 +65,19 @@ class Class(Task):
         return (outputs.argmax(axis=1).astype(targets.dtype) == targets).mean(dtype=jnp.float32)
 
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
-        """Return `top1` over all rows, `balanced_accuracy` (mean recall of the classes with rows), and ranking metrics.
+        """Return metrics of accuracy (over all rows), of ranking, and of calibration.
 
-        The ranking metrics are `auroc` and `average_precision`: of class 1 if there are two, else the mean over the
-        one-vs-rest problems of the classes with rows; NaN if all rows are of one class. `log_loss` is added where it
-        chooses settings. Rows are ranked by the log-odds of a class, since float64 rounds the probabilities of all
-        confident rows to the same 1.
+        `top1` is over all rows, `balanced_accuracy` the mean recall of the classes with rows. The ranking metrics are
+        `auroc` and `average_precision`: of class 1 if there are two, else the mean over the one-vs-rest problems of the
+        classes with rows; NaN if all rows are of one class. Rows are ranked by the log-odds of a class, since float64
+        rounds the probabilities of all confident rows to the same 1. Calibration is measured by `log_loss` (the mean
+        negative log-likelihood), `brier` and `ece` (see `tasks.calibration`).
         """
         outputs, targets = np.asarray(outputs, np.float64), np.asarray(targets).astype(np.int64)
         assert outputs.shape == (len(targets), self.outputs), (outputs.shape, targets.shape)
         ranking = outputs if shares else log_odds(outputs)
-        names = ["top1", "balanced_accuracy", "auroc", "average_precision"]
-        names += ["log_loss"] if self.primary == "log_loss" else []
         if not np.isfinite(outputs).all():
+            names = ("top1", "balanced_accuracy", "auroc", "average_precision", *self.details.metrics)
             return dict.fromkeys(names, float("nan"))
         present = np.unique(targets)
         hits = outputs.argmax(axis=1) == targets
@@ -89,9 +91,11 @@ class Class(Task):
             problems = [(targets == code, ranking[:, code]) for code in ([1] if self.classes == 2 else present)]
             measured["auroc"] = float(np.mean([roc_auc_score(*problem) for problem in problems]))
             measured["average_precision"] = float(np.mean([average_precision_score(*problem) for problem in problems]))
-        if "log_loss" in names:
-            logs = np.log(outputs + TINY) if shares else log_softmax(outputs, axis=1)
-            measured["log_loss"] = float(-logs[np.arange(len(targets)), targets].mean())
+        logs = np.log(outputs + TINY) if shares else log_softmax(outputs, axis=1)
+        probabilities = outputs if shares else np.exp(logs)
+        measured["log_loss"] = float(-logs[np.arange(len(targets)), targets].mean())
+        measured["brier"] = brier(probabilities, targets)
+        measured["ece"] = calibration_error(probabilities, targets)
         return measured
 
     def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:

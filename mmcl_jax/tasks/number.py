@@ -8,7 +8,8 @@ import numpy as np
 from scipy.stats import pearsonr
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
-from mmcl_jax.tasks.task import Task, Units
+from mmcl_jax.tasks.tail import TAIL, tail_errors
+from mmcl_jax.tasks.task import Details, Task, Units, spread_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,7 @@ class Number(Task):
 
     name = "number"
     shown = ("mae", "pearson")
+    details = Details("errors", ("mse", "r2", *TAIL))
 
     @property
     def outputs(self) -> int:
@@ -36,7 +38,7 @@ class Number(Task):
 
     def units(self, targets: np.ndarray) -> Units:
         """Return mean and standard deviation of the targets; a constant target is only centred."""
-        return Units(float(targets.mean()), float(targets.std()) or 1.0)
+        return Units(float(targets.mean()), spread_of(targets))
 
     def natural(self, score: float, units: Units) -> float:
         """Return the mean squared error in squared units of the label."""
@@ -51,16 +53,20 @@ class Number(Task):
         return -self.mean_loss(outputs, targets)
 
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
-        """Return `mse`, `mae`, `r2` (NaN for constant labels) and `pearson` (also NaN for constant predictions)."""
+        """Return `mse`, `mae`, `r2` (NaN for constant labels), `pearson` (also NaN for constant predictions), tails.
+
+        The tails are the 90th and 95th percentile and the maximum of the absolute errors (see `tasks.tail`).
+        """
         predictions = np.asarray(outputs, np.float64)[:, 0]
         if not np.isfinite(predictions).all():
-            return dict.fromkeys(("mse", "mae", "r2", "pearson"), float("nan"))
+            return dict.fromkeys(("mse", "mae", "r2", "pearson", *TAIL), float("nan"))
         varies = len(targets) > 1 and np.ptp(targets) > 0
         return {
             "mse": float(mean_squared_error(targets, predictions)),
             "mae": float(mean_absolute_error(targets, predictions)),
             "r2": float(r2_score(targets, predictions)) if varies else float("nan"),
             "pearson": pearson(predictions, targets) if varies else float("nan"),
+            **tail_errors(predictions, targets),
         }
 
     def vote(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -1,15 +1,23 @@
 """The prediction of several numbers at once."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score, root_mean_squared_error
 
-from mmcl_jax.tasks.task import Task, Units, mean_vote
+from mmcl_jax.tasks.tail import TAIL, tail_error
+from mmcl_jax.tasks.task import Details, Task, Units, mean_vote, spread_of
 
-_METRICS = {"r2": r2_score, "mae": mean_absolute_error, "rmse": root_mean_squared_error}
+_METRICS = {
+    "r2": r2_score,
+    "mae": mean_absolute_error,
+    "rmse": root_mean_squared_error,
+    "mse": mean_squared_error,
+    **{name: functools.partial(tail_error, name=name) for name in TAIL},
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +38,7 @@ class Numbers(Task):
 
     name = "numbers"
     shown = ("r2", "mae")
+    details = Details("errors", ("mse", *TAIL))
     names: tuple[str, ...]
 
     @property
@@ -44,11 +53,9 @@ class Numbers(Task):
 
     def units(self, targets: np.ndarray) -> Units:
         """Return mean and standard deviation of every label over its rows; a constant label is only centred."""
-        valid = ~np.isnan(targets)
-        count = np.maximum(valid.sum(axis=0), 1)
-        mean = np.where(valid, targets, 0).sum(axis=0) / count
-        sd = np.sqrt(np.where(valid, (targets - mean) ** 2, 0).sum(axis=0) / count)
-        return Units(mean, np.where(sd > 0, sd, 1))
+        by_label = [values[~np.isnan(values)] for values in targets.T]
+        mean = [values.mean() if len(values) else 0.0 for values in by_label]
+        return Units(np.array(mean), np.array([spread_of(values) for values in by_label]))
 
     def losses(self, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the summed squared errors, and the number of labels, of every row."""
@@ -67,7 +74,7 @@ class Numbers(Task):
         return r2.sum() / (total > 0).sum(dtype=jnp.float32)
 
     def metrics(self, outputs: np.ndarray, targets: np.ndarray, *, shares: bool = False) -> dict[str, float]:
-        """Return `r2`, `mae` and `rmse`, each as the mean over outputs and of every output, such as `r2/LABEL`.
+        """Return `r2`, `mae`, `rmse`, `mse` and tails: the mean over outputs, and every output's, such as `r2/LABEL`.
 
         The R2 of an output with constant labels is NaN, and is left out of the mean.
         """

@@ -25,8 +25,31 @@ class Units:
         return (targets - self.shift) / self.scale
 
     def restore(self, outputs: np.ndarray) -> np.ndarray:
-        """Return outputs for standardised targets in units of the label, float32."""
-        return outputs * np.float32(self.scale) + np.float32(self.shift)
+        """Return outputs for standardised targets in units of the label, float64; class codes' outputs unchanged.
+
+        In float32 a small spread around a large mean, such as of years in seconds, would be lost.
+        """
+        if np.all(self.scale == 1) and np.all(self.shift == 0):
+            return outputs
+        return outputs.astype(np.float64) * self.scale + self.shift
+
+
+def spread_of(targets: np.ndarray) -> float:
+    """Return the standard deviation of targets `[n]`; 1 for a constant target, whose deviation may round above 0.
+
+    Example:
+      >>> spread_of(np.array([1.0, 3.0])), spread_of(np.full(3, 0.1)), bool(np.full(3, 0.1).std() > 0)
+      (1.0, 1.0, True)
+    """
+    return float(targets.std()) if len(targets) and np.ptp(targets) > 0 else 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Details:
+    """Further metrics of a task, which have a printed table of their own, and the word for them in its title."""
+
+    title: str = ""
+    metrics: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,6 +62,7 @@ class Task(abc.ABC):
     Attributes:
       name: of the kind of task, the value of `--task`.
       shown: the two metrics in the printed tables.
+      details: the metrics in a further table.
       dtype: of targets on the device.
       per_class: whether targets are class codes, so that label budgets can be drawn per class.
       label: name of the label; several names are joined by "+". Tasks that differ only in their label are equal, and
@@ -47,6 +71,7 @@ class Task(abc.ABC):
 
     name: ClassVar[str]
     shown: ClassVar[tuple[str, str]]
+    details: ClassVar[Details] = Details()
     dtype: ClassVar[type] = np.float32
     per_class: ClassVar[bool] = False
     label: str = dataclasses.field(compare=False)

@@ -20,10 +20,12 @@ from mmcl_jax.data.population import population_of
 from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
-from mmcl_jax.encoders.fusions import parts_of_views
+from mmcl_jax.encoders import asked_of_tables
+from mmcl_jax.encoders.fusions import needed_of_views, parts_of_views
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, Objective, build_objective
 from mmcl_jax.training.hidden import check_hidden
+from mmcl_jax.training.memory import check_memory
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
 from mmcl_jax.training.optim.optimizer import OPTIMIZERS
 from mmcl_jax.training.optim.schedules import SCHEDULES, Schedule
@@ -123,7 +125,11 @@ def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
     Raises:
       UserError: naming the key, see `Inputs.fit`.
     """
-    return Inputs.fit(config.inputs, store, participating_rows(config, store, "train"), fold=config.fold)
+    return _fit(config, store, participating_rows(config, store, "train"))
+
+
+def _fit(config: ConfigDict, store: Store, take: np.ndarray | None) -> Inputs:
+    return Inputs.fit(config.inputs, store, take, fold=config.fold, encoders=asked_of_tables(config))
 
 
 def build_sampler(config: ConfigDict, store: Store, take: np.ndarray | None) -> Sampler:
@@ -154,9 +160,9 @@ def build_experiment(
     check_config(config)
     check_hidden(config, specs_of(config.inputs, store.schema))
     take = participating_rows(config, store, "train")
-    inputs = inputs or Inputs.fit(config.inputs, store, take, fold=config.fold)
+    inputs = inputs or _fit(config, store, take)
     modalities, parts = _modalities(config), parts_of_views(config.views)
-    objective = build_objective(config.objective, modalities, parts=parts, schema=store.schema, inputs=inputs.specs)
+    objective = build_objective(config.objective, modalities, parts=parts, schema=inputs.schema, inputs=inputs.specs)
     targets = objective.targets
     division = {"batch_size": config.batch_size, "process": jax.process_index(), "processes": jax.process_count()}
     streamed = is_streamed(config.loader.images, store)
@@ -268,6 +274,7 @@ def assemble(
         config.objective,
         _modalities(config),
         parts=parts,
+        needed=needed_of_views(config.views),
         execution=execution,
         schema=schema,
         inputs=specs,
@@ -285,6 +292,7 @@ def assemble(
             )
     model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
     check_groups(split_model(model)[0], config.frozen, dict(config.rates))
+    check_memory(config, model, mesh)
     schedule = SCHEDULES.build(
         config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=batches.steps_per_epoch
     )

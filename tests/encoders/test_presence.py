@@ -114,6 +114,7 @@ def test_to_have_all_rows_is_to_be_told_nothing() -> None:
 
 SPECS = {
     "cnn": ViewSpec(kind="image", shape=(8, 8, 2)),
+    "vit": ViewSpec(kind="image", shape=(8, 8, 2)),
     "cnn3d": ViewSpec(kind="volume", shape=(4, 8, 8, 1)),
     "table_mlp": ViewSpec(kind="table", shape=(3,), widths=(1, 4, 1), missing="token"),
     "resnet1d_cbam": ViewSpec(kind="table", shape=(3,), widths=(1, 4, 1), missing="token"),
@@ -122,6 +123,7 @@ SPECS = {
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "cnn": {"channels": (4, 8)},
+    "vit": {"width": 8, "depth": 1, "heads": 2, "patch": 4},
     "cnn3d": {"channels": (3, 4)},
     "table_mlp": {"hidden": 8, "features": 4, "layers": 3},
     "resnet1d_cbam": {"channels": 4, "depths": (1, 1), "reduction": 2},

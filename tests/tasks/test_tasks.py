@@ -1,11 +1,18 @@
 """Tasks, their metrics, and the same metrics on the device."""
 
 import dataclasses
+import itertools
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    brier_score_loss,
+    log_loss,
+    roc_auc_score,
+)
 
 from mmcl_jax.data.schema import Column
 from mmcl_jax.tasks import Class, Number, Task, task_of
@@ -33,8 +40,23 @@ def test_two_classes_by_hand() -> None:
     logits = np.log([[0.9, 0.1], [0.6, 0.4], [0.65, 0.35], [0.2, 0.8]])
     metrics = BINARY.metrics(logits, np.array([0, 0, 1, 1]))
     assert metrics == pytest.approx(
-        {"top1": 0.75, "balanced_accuracy": 0.75, "auroc": 0.75, "average_precision": (1 + 2 / 3) / 2}
-    )
+        {
+            "top1": 0.75, "balanced_accuracy": 0.75, "auroc": 0.75, "average_precision": (1 + 2 / 3) / 2,
+            "log_loss": -np.log([0.9, 0.6, 0.35, 0.8]).mean(), "brier": (0.1**2 + 0.4**2 + 0.65**2 + 0.2**2) / 4,
+            # Confidences 0.9, 0.6, 0.65 and 0.8 lie in the bins that end at 14/15, 9/15, 10/15 and 12/15.
+            "ece": (0.1 + 0.4 + 0.65 + 0.2) / 4,
+        }
+    )  # fmt: skip
+
+
+def binned(shares: np.ndarray, targets: np.ndarray) -> float:
+    """The expected calibration error, bin by bin."""
+    confidence, hits, total = shares.max(axis=1), shares.argmax(axis=1) == targets, 0.0
+    for low, high in itertools.pairwise(np.linspace(0, 1, 16)):
+        inside = (confidence > low) & (confidence <= high)
+        if inside.any():
+            total += inside.mean() * abs(hits[inside].mean() - confidence[inside].mean())
+    return total
 
 
 def test_many_classes_as_scikit_learn_has_them() -> None:
@@ -49,6 +71,9 @@ def test_many_classes_as_scikit_learn_has_them() -> None:
             "balanced_accuracy": balanced_accuracy_score(targets, logits.argmax(axis=1)),
             "auroc": roc_auc_score(targets, shares, multi_class="ovr"),
             "average_precision": average_precision_score(np.eye(4)[targets], shares, average="macro"),
+            "log_loss": log_loss(targets, shares),
+            "brier": brier_score_loss(targets, shares),
+            "ece": binned(shares, targets),
         }
     )
     assert metrics["top1"] != pytest.approx(metrics["balanced_accuracy"], abs=1e-3)
@@ -56,7 +81,10 @@ def test_many_classes_as_scikit_learn_has_them() -> None:
 
 def test_numbers_by_hand() -> None:
     metrics = PRICE.metrics(np.array([[1.0], [2.0], [4.0]]), np.array([1.0, 3.0, 5.0]))
-    assert metrics == pytest.approx({"mse": 2 / 3, "mae": 2 / 3, "r2": 0.75, "pearson": 0.98198}, abs=1e-5)
+    tail = {"abs_error_p90": 1.0, "abs_error_p95": 1.0, "abs_error_max": 1.0}
+    assert metrics == pytest.approx({"mse": 2 / 3, "mae": 2 / 3, "r2": 0.75, "pearson": 0.98198, **tail}, abs=1e-5)
+    errors = PRICE.metrics(np.arange(41.0)[:, None], np.zeros(41))
+    assert [errors[name] for name in tail] == [36.0, 38.0, 40.0]
     constant = PRICE.metrics(np.ones((3, 1)), np.array([1.0, 3.0, 5.0]))
     assert np.isnan(constant["pearson"])
     assert constant["mae"] == 2

@@ -47,9 +47,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         "colour": rng.choice(["red", "green", "blue"], rows).tolist(),
         "cased": rng.choice(["in a box", "in a bag"], rows).tolist(),
     }
-    holes = {
-        name: [None if rng.random() < 0.2 else value for value in values] for name, values in columns.items()
-    }
+    holes = {name: [None if rng.random() < 0.2 else value for value in values] for name, values in columns.items()}
     labels = {"price": rng.normal(40, 9, rows).round(2).tolist(), "grade": rng.choice(["a", "b"], rows).tolist()}
     table = pl.DataFrame({"file": [f"{row}.png" for row in range(rows)], **holes, **labels})
     table.write_csv(folder / "things.csv")
@@ -75,7 +73,9 @@ def test_slices_and_devices_change_nothing(store: Store) -> None:
     expected, expected_metrics = one_step(experiment_of(config_of(store, config, *options), 1))
     state, metrics = one_step(experiment_of(config_of(store, config, *options, "micro_batch=16"), 8))
     assert_same(metrics, expected_metrics, rtol=2e-5)
-    assert {"masked_table/table/numbers", "masked_table/table/categories", "masked_table/table/accuracy"} <= set(metrics)
+    assert {"masked_table/table/numbers", "masked_table/table/categories", "masked_table/table/accuracy"} <= set(
+        metrics
+    )
     moments, expected_moments = (
         jax.tree.leaves(optax.tree_utils.tree_get(s.optimizer_state, "mu")) for s in (state, expected)
     )
@@ -176,14 +176,18 @@ def test_a_class_goes_before_a_number_and_either_can_be_named(store: Store, tmp_
     for overrides, target in (([], "grade"), (["objective.0.target=price"], "price")):
         experiment = build_experiment(config_of(both, "mt_cmtm/scratch:membranes", *overrides), both, jax.devices()[:1])
         assert experiment.objective.terms["term_0"].targets == (target,)
-    with pytest.raises(UserError, match=r"config.objective.0.target: there is no label 'cost'.*price, grade|grade, price"):
+    with pytest.raises(
+        UserError, match=r"config.objective.0.target: there is no label 'cost'.*price, grade|grade, price"
+    ):
         build_experiment(config_of(both, "mt_cmtm/scratch:membranes", "objective.0.target=cost"), both)
     with pytest.raises(UserError, match=r"this term needs a class label, and the store's labels are numbers"):
         experiment = ["objective.0.labels=eliminate", "encoders.image.channels=(4,)"]
         build_experiment(config_of(store, "mt_cmtm/contrast:membranes", *experiment), store, jax.devices()[:1])
 
 
-@pytest.mark.parametrize(("group", "sentence"), [(16, "use 48 or fewer"), (64, "use 48 or fewer, and config.batch_norm")])
+@pytest.mark.parametrize(
+    ("group", "sentence"), [(16, "use 48 or fewer"), (64, "use 48 or fewer, and config.batch_norm")]
+)
 def test_a_batch_larger_than_the_training_rows_names_one_that_fits(group: int, sentence: str, store: Store) -> None:
     """48 rows train; with a batch of all of them, an epoch has one step."""
     large = ["batch_size=64", f"batch_norm.group_size={group}"]

@@ -78,6 +78,12 @@ class Order:
             yield {"row": rows[part], "weight": weights[part].astype(np.float32), "id": ids[part].astype(np.uint32)}
 
 
+def steps_of_round(count: int, *, batch_size: int, least_steps: int) -> int:
+    """Return the number of minibatches of at most `batch_size` in the fewest epochs that have `least_steps`."""
+    steps = -(-count // batch_size)
+    return -(-least_steps // steps) * steps
+
+
 def drawn_batches(
     rows: np.ndarray, seeds: Sequence[tuple[int, int]], *, batch_size: int, least_steps: int
 ) -> Iterator[HeadBatch]:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmcl_jax.evaluation.heads.cycle import OneCycle
 from mmcl_jax.evaluation.heads.encoded import FeatureEncoder
 from mmcl_jax.evaluation.heads.feeds import Feed
 from mmcl_jax.evaluation.heads.linear import LinearHead, Params
@@ -62,6 +63,7 @@ class Search:
       max_rounds: most rounds of the training.
       ties: which of several rates with the same metric wins: the "first", or that of the smallest validation "loss".
       report: called with a progress text after every round.
+      cycle: how rates move within `max_rounds`; None for constant rates.
     """
 
     reads: tuple[str, ...]
@@ -70,6 +72,7 @@ class Search:
     max_rounds: int
     ties: Literal["first", "loss"]
     report: Callable[[str], None] | None = None
+    cycle: OneCycle | None = None
 
 
 def fit(
@@ -134,13 +137,17 @@ def optimise(
     moments = jax.device_put(programs.first_moments(weights), programs.everywhere)
     progress = jax.device_put(Progress.start(*rates.shape), programs.everywhere)
     val_targets, speeds = jax.device_put((feed.val_targets, rates), programs.everywhere)
-    advance = programs.steps if programs.recipe.encoders is None else programs.step
+    paces = search.cycle.paces(search.max_rounds * feed.steps) if search.cycle else {}
+    stacked = programs.recipe.encoders is None  # a batch has all steps of a round
+    advance = programs.steps if stacked else programs.step
     running: collections.deque[jax.Array] = collections.deque()
     step, number = 0, 0
     for number in range(1, search.max_rounds + 1):
         for batch in feed.round(number):
+            now = slice(step * feed.steps, (step + 1) * feed.steps) if stacked else step
+            paced = {**batch, **{name: values[now] for name, values in paces.items()}}
             weights, moments, losses = advance(
-                weights, moments, feed.fixed, batch, speeds, np.uint32(search.seed), np.int32(step)
+                weights, moments, feed.fixed, paced, speeds, np.uint32(search.seed), np.int32(step)
             )
             step += 1
             running.append(losses)
@@ -151,8 +158,9 @@ def optimise(
         if search.report is not None:
             reached = task.natural(float(progress.metric.max()), feed.units[0])
             name = f"learning rate {rates[0, 0]:g}" if rates.size == 1 else f"{rates.size} heads"
+            most = "" if search.cycle else "at most "
             search.report(
-                f"{name}, epoch {number} of at most {search.max_rounds}, validation {task.primary} {reached:.3f}"
+                f"{name}, epoch {number} of {most}{search.max_rounds}, validation {task.primary} {reached:.3f}"
             )
         if np.asarray(progress.stopped).all():
             break

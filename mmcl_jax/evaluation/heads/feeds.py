@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 
-from mmcl_jax.evaluation.heads.batches import Examples, HeadBatch, Order, drawn_batches, in_parts
+from mmcl_jax.evaluation.heads.batches import Examples, HeadBatch, Order, drawn_batches, in_parts, steps_of_round
 from mmcl_jax.evaluation.heads.encoded import FeatureEncoder
 from mmcl_jax.evaluation.heads.programs import Fixed, Programs
 from mmcl_jax.tasks import Units
@@ -28,11 +28,13 @@ class Feed(abc.ABC):
       fixed: the arrays that no step changes.
       units: of the targets of each group.
       val_targets: `[G, M, ...]` targets of validation, standardised by the units of each group.
+      steps: the number of steps in a round.
     """
 
     fixed: Fixed
     units: Sequence[Units]
     val_targets: np.ndarray
+    steps: int
 
     @property
     def groups(self) -> int:
@@ -75,6 +77,7 @@ class FeatureFeed(Feed):
         self.fixed = Fixed(features=features, targets=targets)
         self._val = jax.device_put(val.features.astype(np.float32), programs.everywhere)
         self._batches = drawn_batches(rows, seeds, batch_size=batch_size, least_steps=least_steps)
+        self.steps = steps_of_round(rows.shape[1], batch_size=batch_size, least_steps=least_steps)
 
     def round(self, number: int) -> Iterator[HeadBatch]:
         """Yield the minibatches of the next round."""
@@ -105,6 +108,7 @@ class EncodedFeed(Feed):
         self._targets: np.ndarray = units.standardise(train.targets).astype(task.dtype)
         self.val_targets = units.standardise(val.targets[None]).astype(task.dtype)
         self.fixed = Fixed(encoder=frozen)
+        self.steps = order.steps
         self._train, self._val, self._order, self._seed, self._frozen = train, val, order, seed, frozen
         self._divided = programs.divided
 

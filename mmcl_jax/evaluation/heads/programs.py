@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from mmcl_jax.backend import compiler_options
 from mmcl_jax.evaluation.heads.adam import SecondMoment, adam
-from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, ViewValues
+from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, ViewValues, presence
 from mmcl_jax.evaluation.heads.linear import LinearHead, Params, every_output, per_head
 from mmcl_jax.tasks import Task
 from mmcl_jax.training.mesh import by_example, replicated
@@ -158,7 +158,8 @@ class Programs:
 
         The L heads of a group see the same batch. The gradient of the sum of their losses is the gradient of each, so
         every head is trained as if it were alone. A frozen encoder encodes the augmented batch once for all heads, and
-        normalises by its running statistics.
+        normalises by its running statistics. A batch may have the `share` of the rates that its step takes, and the
+        decay `b1` of the first moment (see `OneCycle.paces`).
         """
         encoders, task = self.recipe.encoders, self.recipe.task
         targets, views = batch.get("target"), ViewValues()
@@ -173,7 +174,7 @@ class Programs:
             assert encoder is not None
             views = encoders.augmented(encoder, batch, keys)
             if fixed.encoder is not None:
-                features = encoders.pooled(fixed.encoder, views, train=False)[0][None]
+                features = encoders.pooled(fixed.encoder, views, train=False, present=presence(batch))[0][None]
         assert targets is not None
 
         def loss(trained: tuple[Params, Arrays]) -> tuple[Array, tuple[Array, Arrays]]:
@@ -183,7 +184,7 @@ class Programs:
                 assert encoders is not None
                 assert weights.encoder is not None
                 encoder = dataclasses.replace(weights.encoder, params=params)
-                pooled, statistics = encoders.pooled(encoder, views, train=True)
+                pooled, statistics = encoders.pooled(encoder, views, train=True, present=presence(batch))
                 inputs = pooled[None]
             outputs = every_output(self.recipe.head, heads, inputs)
             losses = task.mean_loss(outputs, targets[:, None], batch["weight"][:, None])
@@ -191,7 +192,9 @@ class Programs:
 
         gradients, (losses, statistics) = jax.grad(loss, has_aux=True)(weights.trained)
         with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
-            (by_heads, by_params), moments = self._adam.update(gradients, moments)
+            optimizer = adam(self.recipe.second_moment, batch["b1"]) if "b1" in batch else self._adam
+            (by_heads, by_params), moments = optimizer.update(gradients, moments)
+        rates = rates * batch["share"] if "share" in batch else rates
         heads = jax.tree.map(lambda old, by: old - per_head(rates, by) * by, weights.heads, by_heads)
         if weights.encoder is None:
             return Weights(heads=heads, encoder=None), moments, losses

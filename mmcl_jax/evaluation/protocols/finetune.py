@@ -14,16 +14,19 @@ from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.heads.batches import Examples, Order, seed_word
+from mmcl_jax.evaluation.heads.cycle import NEVER, OneCycle
 from mmcl_jax.evaluation.heads.encoded import (
     Encoders,
     FeatureEncoder,
     ViewSpec,
     built,
     image_axes,
+    presence_of,
     trained_spec,
     views_of_inputs,
 )
 from mmcl_jax.evaluation.heads.engine import Search, Trained, fit
+from mmcl_jax.evaluation.heads.ensemble import EnsembleHead
 from mmcl_jax.evaluation.heads.feeds import EncodedFeed, EncodedSplit
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.programs import HeadRecipe, programs_of
@@ -71,6 +74,9 @@ class FinetuneSettings:
       min_delta: smallest improvement of the metric; for regression, of the metric on standardised targets, so that it
         does not depend on the unit of the label.
       augment_probability: share of training images that are augmented.
+      ensemble: whether the head is the mean of a head on each modality (see `EnsembleHead`); it is returned as the
+        linear head that it amounts to.
+      cycle: how the rates move within `max_epochs`; then no training ends earlier. None for constant rates.
 
     Raises:
       UserError: a number is out of range.
@@ -86,6 +92,8 @@ class FinetuneSettings:
     patience: int = 10
     min_delta: float = 2e-4
     augment_probability: float = 0.8
+    ensemble: bool = False
+    cycle: OneCycle | None = None
 
     def __post_init__(self) -> None:
         rates = self.learning_rates
@@ -107,11 +115,11 @@ def finetune(
     """Fine-tune, probe on augmented images, or train MMCL's supervised baselines (from an untrained model).
 
     The head is a linear layer on the pooled features of the encoders, which are concatenated (Hager et al., CVPR 2023,
-    section 4.2; the defaults are those of their released code). It is trained by Adam at a constant rate, without
-    weight decay, on the cross-entropy, or on the squared error of targets standardised by the training rows. Training
-    images are augmented with probability 0.8, as in pretraining but with crops of 0.6 to 1 of the area, and only
-    resized otherwise; table rows are not augmented, nor are validation and test. The outputs of a row with several
-    images are averaged.
+    section 4.2; the defaults are those of their released code). It is trained by Adam at a constant rate, or with a
+    `cycle`, without weight decay, on the cross-entropy, or on the squared error of targets standardised by the training
+    rows. Training images are augmented with probability 0.8, as in pretraining but with crops of 0.6 to 1 of the area,
+    and only resized otherwise; table rows are not augmented, nor are validation and test. The outputs of a row with
+    several images are averaged.
 
     If frozen, only the head is trained, and the encoders use their running statistics and do not change. All seeds and
     rates share every encoded batch, and no head depends on another. If not frozen, every seed and rate is a training of
@@ -148,13 +156,14 @@ def finetune(
     group_size = None if frozen else config.batch_norm.group_size
     order = Order.of(len(train), batch_size=settings.batch_size, group_size=group_size)
     mesh = local_mesh(order.size)
-    head = LinearHead()
+    widths = tuple(model.encoders[modality].out_features for modality in modalities)
+    head = EnsembleHead(widths=widths) if settings.ensemble else LinearHead()
     programs = programs_of(
         HeadRecipe(
             head=head,
             task=task,
             encoders=encoders,
-            patience=settings.patience,
+            patience=settings.patience if settings.cycle is None else NEVER,
             min_delta=settings.min_delta,
             dtype=config.dtype,
             mesh=mesh,
@@ -167,13 +176,18 @@ def finetune(
     size = min(max(1, settings.batch_size // most_images(val.inputs, encoders)), max(len(val), len(test)))
     size = -(-size // mesh.size) * mesh.size
     val_split, test_split = (EncodedSplit(programs, part, size=size) for part in (val, test))
-    features = sum(model.encoders[modality].out_features for modality in modalities)
 
     def trained_on(seeds: Sequence[Seed], rates: Sequence[float], *, seed: int) -> list[Trained | None]:
         feed = EncodedFeed(programs, train, val_split, order=order, seed=seed, frozen=encoder if frozen else None)
-        heads = head.new(features, task.outputs, seeds=[seed_word(seed) for seed in seeds])
+        heads = head.new(sum(widths), task.outputs, seeds=[seed_word(seed) for seed in seeds])
         search = Search(
-            reads=modalities, rates=rates, seed=seed, max_rounds=settings.max_epochs, ties="first", report=report
+            reads=modalities,
+            rates=rates,
+            seed=seed,
+            max_rounds=settings.max_epochs,
+            ties="first",
+            report=report,
+            cycle=settings.cycle,
         )
         return fit(programs, feed, heads, None if frozen else encoder, search)
 
@@ -189,7 +203,7 @@ def finetune(
                     chosen = candidate
             trained.append(chosen)
     outcomes = []
-    for best in all_trained(trained, task):
+    for best in map(_folded, all_trained(trained, task)):
         reached = task.metrics(best.outputs(val_split.features(best.encoder, encoder)), val.targets)[task.primary]
         outputs = best.outputs(test_split.features(best.encoder, encoder))
         metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": reached}
@@ -197,8 +211,17 @@ def finetune(
     return outcomes
 
 
+def _folded(trained: Trained) -> Trained:
+    """Return a trained ensemble as the linear head that it amounts to; any other head as it is."""
+    if not isinstance(trained.head, EnsembleHead):
+        return trained
+    return dataclasses.replace(trained, head=LinearHead(), params=trained.head.folded(trained.params))
+
+
 def _only(inputs: tuple[str, ...], examples: Examples) -> Examples:
-    return Examples({name: examples.inputs[name] for name in inputs}, np.asarray(examples.targets))
+    """Return the examples with these inputs, and which rows have them where the examples say so."""
+    rows = {name: examples.inputs[name] for name in inputs}
+    return Examples(rows | presence_of(examples.inputs, inputs), np.asarray(examples.targets))
 
 
 def most_images(inputs: Mapping[str, Any], encoders: Encoders) -> int:

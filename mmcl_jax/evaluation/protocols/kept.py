@@ -25,7 +25,7 @@ from jax.sharding import Mesh
 from mmcl_jax import __version__
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.dense import LinearSegmentation
-from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder
+from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, presence_of
 from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.standard import Standard
@@ -48,30 +48,24 @@ _LONGEST = 120  # characters of a folder's name before the hash
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class KeptHead:
-    """A saved head with everything that its predictions need.
+class HeadOfSource:
+    """A trained head with everything that its predictions need.
 
     Attributes:
       source: the run or the baseline that reads the inputs and encodes them.
       trained: the head, and the encoders if they were trained with it.
       standard: the standardisation of the features; None for a head on features that are not standardised.
-      labels: the texts of the classes of each label; () for a number.
-      of: the identity of the evaluation in the results file.
-      score: of the head on test.
     """
 
     source: Source
     trained: Trained
     standard: Standard | None
-    labels: Mapping[str, tuple[str, ...]]
-    of: Mapping[str, Any]
-    score: Score
 
     def outputs(self, rows: Mapping[str, Any]) -> np.ndarray:
         """Return the predictions of the head: logits, or numbers in units of the label.
 
         Args:
-          rows: by input, rows in the form that the encoders read (`Source.inputs`; tables are encoded).
+          rows: by input, rows in the form that the encoders read (`Source.rows`; tables are encoded).
 
         Returns:
           `[N, outputs]`; for a mask `[N, H, W, classes]`.
@@ -82,12 +76,16 @@ class KeptHead:
         inputs = self.source.inputs_of(self.trained.reads)
         for name in inputs:
             check(name in rows, f"The head reads {' and '.join(inputs)}; pass rows of {name!r} too.")
+
+        def taken(names: tuple[str, ...]) -> dict[str, Any]:
+            return {name: rows[name] for name in names} | presence_of(rows, names)
+
         if self.standard is None:
-            return self.trained.outputs(self._encoded({name: rows[name] for name in inputs}))
+            return self.trained.outputs(self._encoded(taken(inputs)))
         features = []
         for modality in self.trained.reads:
             encode = self.source.encoder(modality, self.trained.head.reads)
-            features.append(encode({name: rows[name] for name in self.source.inputs_of([modality])}))
+            features.append(encode(taken(self.source.inputs_of([modality]))))
         return self.of_features(np.concatenate(features, axis=-1))
 
     def of_features(self, features: np.ndarray) -> np.ndarray:
@@ -116,6 +114,21 @@ class KeptHead:
         mesh = block_mesh()
         program = _program(encoders, run.config.dtype, mesh)
         return encoders, mesh, functools.partial(program, jax.device_put(encoder, replicated(mesh)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KeptHead(HeadOfSource):
+    """A saved head.
+
+    Attributes:
+      labels: the texts of the classes of each label; () for a number.
+      of: the identity of the evaluation in the results file.
+      score: of the head on test.
+    """
+
+    labels: Mapping[str, tuple[str, ...]]
+    of: Mapping[str, Any]
+    score: Score
 
     def write(self, folder: Path) -> Path:
         """Write the head atomically into a new folder in `folder`, and return its path."""

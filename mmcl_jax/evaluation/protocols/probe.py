@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.heads.cycle import NEVER, OneCycle
 from mmcl_jax.evaluation.heads.engine import Search, Trained, fit
 from mmcl_jax.evaluation.heads.feeds import FeatureFeed, Labelled
 from mmcl_jax.evaluation.heads.linear import LinearHead
@@ -38,6 +39,7 @@ class ProbeSettings:
       learning_rates: to choose from.
       max_epochs: most rounds.
       batch_size: most rows of a minibatch.
+      cycle: how the rates move within `max_epochs`; None for constant rates.
     """
 
     task: Task
@@ -46,6 +48,7 @@ class ProbeSettings:
     learning_rates: Sequence[float] = LEARNING_RATES
     max_epochs: int = MAX_EPOCHS
     batch_size: int = BATCH_SIZE
+    cycle: OneCycle | None = None
 
 
 def train_heads(
@@ -59,7 +62,7 @@ def train_heads(
     *round* is the fewest epochs with at least 25 steps: one epoch, unless labels are few. A head stops after ten rounds
     without a validation metric that is 2e-4 above its best, and its best round is returned. Numbers are predicted in
     standard deviations of the draw's labels, with the squared error. Between learning rates, ties go to the smaller
-    validation loss.
+    validation loss. With a `cycle`, the rate moves, every head is trained for all rounds, and its best is returned.
 
     A head depends on its draw alone, whose seed shuffles its minibatches, and not on heads that are trained with it.
 
@@ -78,7 +81,7 @@ def train_heads(
         head=head,
         task=task,
         second_moment="head",
-        patience=PATIENCE,
+        patience=PATIENCE if settings.cycle is None else NEVER,
         min_delta=MIN_DELTA,
         since="best",
         mesh=local_mesh(1),
@@ -87,7 +90,12 @@ def train_heads(
     feed = FeatureFeed(programs, train, val, rows, seeds=seeds, batch_size=settings.batch_size, least_steps=ROUND_STEPS)
     heads = head.new(train.features.shape[-1], task.outputs, seeds=[0] * len(rows))
     search = Search(
-        reads=settings.reads, rates=settings.learning_rates, seed=0, max_rounds=settings.max_epochs, ties="loss"
+        reads=settings.reads,
+        rates=settings.learning_rates,
+        seed=0,
+        max_rounds=settings.max_epochs,
+        ties="loss",
+        cycle=settings.cycle,
     )
     return all_trained(fit(programs, feed, heads, None, search), task)
 

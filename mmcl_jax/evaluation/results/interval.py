@@ -1,4 +1,4 @@
-"""The confidence interval of a mean over few repeats."""
+"""The confidence intervals of means over few repeats, and over folds."""
 
 import math
 
@@ -17,3 +17,23 @@ def t_half_width(sd: float, repeats: int) -> float:
       2.484
     """
     return float(t.ppf(0.975, repeats - 1)) * sd / math.sqrt(repeats) if repeats > 1 else math.nan
+
+
+def fold_half_width(sd: float, folds: int) -> float:
+    """Return half the width of the 95 % interval of a mean over folds; NaN for fewer than three.
+
+    Folds share training rows, so the variance of their mean is more than `sd^2 / K`. It is taken to be
+    `(1 / K + test rows / training rows) sd^2` (Nadeau and Bengio, Machine Learning 2003), where one fold of K is for
+    test, one for validation, and K - 2 for training.
+
+    Args:
+      sd: standard deviation of the values of the folds (ddof 1).
+      folds: number of folds.
+
+    Example:
+      >>> round(fold_half_width(1.0, 5), 3), round(t_half_width(1.0, 5), 3)
+      (2.028, 1.242)
+    """
+    if folds < 3:
+        return math.nan
+    return float(t.ppf(0.975, folds - 1)) * sd * math.sqrt(1 / folds + 1 / (folds - 2))

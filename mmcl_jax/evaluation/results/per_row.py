@@ -4,7 +4,9 @@ import base64
 
 import numpy as np
 
-from mmcl_jax.tasks import Class, Task
+from mmcl_jax.tasks import Class, Number, Task
+
+_LEAST, _MOST = 1e-30, 1e38  # the largest squared error that float32 holds well
 
 
 def parts(task: Task, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
@@ -13,10 +15,14 @@ def parts(task: Task, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray | 
     For top-1 the values are the hits, 0 or 1. For the AUROC of two classes they are its structural components (DeLong
     et al., Biometrics 1988), scaled so that one mean over both classes is the AUROC A: `A + (V - A) N / m`, where m of
     the N rows are in the class of the row, and V is the share of the rows of the other class that are ranked on the
-    right side of it. None for other metrics, if all rows are of one class, or if an output is not finite.
+    right side of it. For the mean squared error of a number they are the squared errors. None for other metrics, if all
+    rows are of one class, if an output is not finite, or if float32 cannot hold a squared error.
     """
-    if not isinstance(task, Class) or not np.isfinite(outputs).all():
+    if not isinstance(task, Class | Number) or not np.isfinite(outputs).all():
         return None
+    if isinstance(task, Number):
+        squares = np.square(np.asarray(outputs, np.float64)[:, 0] - targets)
+        return squares.astype(np.float32) if _LEAST <= squares.max() <= _MOST else None
     if task.classes != 2:
         return (outputs.argmax(axis=1) == targets).astype(np.float32)
     scores = np.asarray(outputs, np.float64)[:, 1] - np.asarray(outputs, np.float64)[:, 0]

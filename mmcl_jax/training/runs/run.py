@@ -127,6 +127,9 @@ class Run:
             "metrics": logged[-1] if logged else {},
         }
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Run":
+        return self  # a run does not change, and configs with dotted keys cannot be copied
+
     def __repr__(self) -> str:
         return describe_run(self)
 
