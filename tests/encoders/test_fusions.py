@@ -96,6 +96,39 @@ def test_a_masked_token_is_as_one_that_is_not_there(name: str) -> None:
     np.testing.assert_allclose(pooled[2], alone, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("form", ["tip", "symmetric"])
+def test_the_weights_of_attention_are_given_on_request(form: str) -> None:
+    """Of both blocks: they sum to 1 over the tokens that exist, and to 0 for the row that sees nothing."""
+    fusion = ENCODERS.factory("cross_attention")(
+        parts=WIDTHS, rngs=nnx.Rngs(0), width=8, heads=2, blocks=2, form=form, dtype=jnp.float32
+    )
+    features, weights = fusion.attended(parts())
+    assert [one.shape for one in weights] == [(ROWS, 2, COLUMNS, PLACES)] * 2
+    for one in weights:
+        assert (np.asarray(one)[~np.broadcast_to(SEEN[:, None, None], one.shape)] == 0).all()
+        expected = np.broadcast_to(SEEN.any(axis=1)[:, None, None].astype(np.float32), one.shape[:3])
+        np.testing.assert_allclose(one.sum(axis=3), expected, rtol=1e-5)
+    np.testing.assert_array_equal(features.pooled, fusion(parts(), train=False).pooled)
+
+
+def test_tips_form_takes_a_table_of_its_width_as_it_is() -> None:
+    """Nothing stands between its tokens and the blocks; the image passes a layer and a norm, and a norm comes last."""
+    made = {
+        (form, width): ENCODERS.factory("cross_attention")(
+            parts=(4, 8), rngs=nnx.Rngs(0), width=width, heads=2, blocks=1, form=form, dtype=jnp.float32
+        )
+        for form in ("tip", "symmetric")
+        for width in (8, 6)
+    }
+    layers = {key: (len(fusion.inputs), len(fusion.norms), fusion.norm is not None) for key, fusion in made.items()}
+    assert layers == {("tip", 8): (1, 1, True), ("tip", 6): (2, 1, True),
+                      ("symmetric", 8): (2, 2, False), ("symmetric", 6): (2, 2, False)}  # fmt: skip
+    (block,) = made["tip", 8].blocks
+    biases = [layer.bias is not None for layer in (block.own.query, block.own.key_value, block.cross.key_value)]
+    assert biases == [False] * 3
+    assert block.cross.query.bias is not None
+
+
 @pytest.mark.foreign
 def test_the_attention_is_pytorchs() -> None:
     torch = pytest.importorskip("torch")
