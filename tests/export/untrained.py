@@ -69,7 +69,7 @@ def cohort(folder: Path) -> Store:
 
 
 def everything(store: Store) -> ConfigDict:
-    """An experiment with an encoder of every kind: three images, a volume, a table, vectors, a text and two fusions."""
+    """An experiment with an encoder of every kind: three images, a volume, a table, vectors, a text and fusions."""
     config = experiment()
     config.name, config.data = "every | <kind>", str(store.directory)
     config.batch_size, config.batch_norm.group_size = 8, 8
@@ -91,6 +91,10 @@ def everything(store: Store) -> ConfigDict:
         "report": view("tokens", modality="report"),
         "mixed": view("fused", modality="mixed", of=("image.local", "table")),
         "attended": view("fused", modality="attended", of=("right.local", "pgs", "report.local")),
+        "looked": view("fused", modality="looked", of=("right.local", "pgs")),
+        "greatest": view("fused", modality="greatest", of=("right.local", "pgs")),
+        "scaled": view("fused", modality="scaled", of=("right.local", "snps")),
+        "shifted": view("fused", modality="shifted", of=("right.local", "report.local")),
     }
     config.encoders = {
         "image": encoder("resnet18", width=1 / 16),
@@ -104,7 +108,11 @@ def everything(store: Store) -> ConfigDict:
         "snps": encoder("vector_mlp", hidden=8, features=8),
         "report": encoder("text_embedding", features=6),
         "mixed": encoder("concat_mlp", hidden=8, features=8),
-        "attended": encoder("cross_attention", width=8, heads=2, blocks=2),
+        "attended": encoder("cross_attention", width=8, heads=2, blocks=2, form="symmetric"),
+        "looked": encoder("cross_attention", width=16, heads=2, blocks=1, pool="first"),
+        "greatest": encoder("max", features=16),
+        "scaled": encoder("mul"),
+        "shifted": encoder("daft", reduction=2),
     }
     config.projectors = {
         "image": projector("mlp", hidden=8, out=4),

@@ -29,7 +29,9 @@ STEPS = 20
 _SMALL = ["batch_size=64", "epochs=3", "batch_norm.group_size=8"]
 _PARTS = {
     "cnn": ["channels=(4,8)"],
+    "cross_attention": ["width=16", "heads=2", "blocks=1"],
     "table_mlp": ["hidden=16", "features=8"],
+    "table_transformer": ["width=16", "heads=2", "blocks=1"],
     "resnet1d_cbam": ["channels=4", "depths=(1,)"],
 }
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .features import Features
-from .fusions import ConcatMLP, CrossAttention
+from .fusions import DAFT, ConcatMLP, CrossAttention, Maximum, Product
 from .images import CNN, ResNet
 from .layers import PROJECTORS, Head
 from .preprocessing import TableRows
@@ -25,6 +25,9 @@ ENCODERS: dict[str, Any] = {
     "cnn3d": lambda spec, epsilon: CNN(spec, epsilon, axes=3),
     "concat_mlp": ConcatMLP,
     "cross_attention": CrossAttention,
+    "daft": DAFT,
+    "max": Maximum,
+    "mul": Product,
     "resnet18": lambda spec, epsilon: ResNet(spec, epsilon, depths=(2, 2, 2, 2), bottleneck=False),
     "resnet1d_cbam": ResNet1D,
     "resnet50": lambda spec, epsilon: ResNet(spec, epsilon, depths=(3, 4, 6, 3), bottleneck=True),
