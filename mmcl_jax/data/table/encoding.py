@@ -18,6 +18,7 @@ from mmcl_jax.files import reading
 REPLACED_POLICIES = ("token", "indicator")  # missing values stay NaN in encoded rows, and the encoder replaces them
 MISSING_POLICIES = ("refuse", "mean", "iterative", *REPLACED_POLICIES)
 OUTSIDE_POLICIES = ("keep", "clip", "missing")
+_NARROWEST = 1e-4  # standard deviations, or codes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -217,7 +218,14 @@ class Encoding:
 
 
 def _quantiles(values: np.ndarray, bins: int) -> tuple[float, ...]:
-    """Return the edges of as many bins as hold equally many of the values that are not NaN; () without values."""
+    """Return the edges of at most `bins` bins, which hold equally many of the values that are not NaN.
+
+    Without values there are none. Of edges that are closer together than `_NARROWEST`, the first is used.
+    """
     observed = values[~np.isnan(values)]
-    edges = np.quantile(observed, np.linspace(0, 1, bins + 1)) if len(observed) else np.zeros(0)
-    return tuple(np.unique(edges.astype(np.float32)).tolist())
+    edges = np.quantile(observed, np.linspace(0, 1, bins + 1)).astype(np.float32) if len(observed) else []
+    kept: list[float] = []
+    for edge in map(float, edges):
+        if not kept or edge - kept[-1] > _NARROWEST:
+            kept.append(edge)
+    return tuple(kept)
