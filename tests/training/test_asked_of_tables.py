@@ -69,7 +69,7 @@ def test_a_run_keeps_bins_and_rare_categories_and_trains_with_them(store: Store,
                for line in lines)  # fmt: skip
     encoder = Run.open(run.directory).model().encoders["table"]
     assert encoder.numbers.edges == tuple(edges for edges in inputs.specs["table"].bin_edges if edges)
-    assert np.isfinite([json.loads(line)["loss"] for line in (run.directory / "metrics.jsonl").open()]).all()
+    assert np.isfinite([step["loss"] for step in run.metrics()]).all()
 
 
 def test_nothing_is_kept_that_no_encoder_asks_for(store: Store, tmp_path: Path) -> None:

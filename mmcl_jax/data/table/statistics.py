@@ -80,9 +80,7 @@ class Statistics:
         result = np.zeros(table.shape, bool)
         for index, (column, counts) in enumerate(zip(schema.columns, self.counts, strict=True)):
             if column.coded:
-                absent = np.array(
-                    [*(count < least[index] for count in counts), True]
-                )  # the last is that of the code -1
+                absent = np.array([*(count < least[index] for count in counts), True])  # the last is that of -1
                 present = ~np.isnan(table[:, index])
                 result[present, index] = absent[np.maximum(table[present, index], -1).astype(int)]
         return result
