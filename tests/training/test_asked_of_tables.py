@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import polars as pl
 import pytest
+from flax import nnx
 from ml_collections import ConfigDict
 
 from mmcl_jax.config import encoder, experiment, input, optimizer, projector, schedule, term, view
@@ -17,9 +18,11 @@ from mmcl_jax.encoders.table_input import TableInput
 from mmcl_jax.evaluation.sources.new_rows import table_rows
 from mmcl_jax.export.preprocessing import table_columns
 from mmcl_jax.export.programs.cells import encoded_cells
+from mmcl_jax.objectives.terms.masked_table import masked_table
 from mmcl_jax.training.build import fit_inputs
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
+from mmcl_jax.views import Viewed
 from tests.data.test_folds import FOLD, planted
 
 BINS = 4
@@ -111,3 +114,16 @@ def test_programs_encode_rare_and_unseen_categories_alike(store: Store, missing:
     assert (encoding.encode(raw)[:, 0] == -1).sum() == (2 if missing == "token" else 0)
     colour, size, *_ = (column["seen"] for column in table_columns(encoding))
     assert (colour.count(False), size.count(False)) == (1 if missing == "token" else 0, 0)
+
+
+def test_an_unknown_category_is_no_target_of_reconstruction() -> None:
+    """Its row counts by its number alone, and the loss is that of a row whose category is missing."""
+    tokens = jax.numpy.ones((1, 3, 8))
+    term = masked_table(widths=(1, 3))
+    layers = term.init(nnx.Rngs(0), tokens)
+    losses = {}
+    for code in (2.0, -1.0, np.nan):
+        rows = jax.numpy.array([[0.5, code]])
+        masked = Viewed(jax.numpy.full((1, 2), np.nan), changed=jax.numpy.array([[True, not np.isnan(code)]]))
+        losses[code] = float(term(tokens, layers=layers, views=masked, inputs=rows))
+    assert losses[-1.0] == losses[np.nan] != losses[2.0]
