@@ -73,6 +73,11 @@ class TableTransformer(Encoder):
         )
         self.out_features = self.out_local_features = width
 
+    @property
+    def local_columns(self) -> tuple[int, ...]:
+        """The class token, then every column."""
+        return (-1, *range(len(self.widths)))
+
     def row_bytes(self, *, train: bool) -> int:
         """Return the bytes of the attention weights of all blocks, which the gradient needs, or of one block."""
         one = 4 * self.blocks[0].attention.heads * (len(self.widths) + 1) ** 2  # float32
