@@ -48,7 +48,7 @@ def memory_of_device(mesh: Mesh) -> int | None:
 
     CPU devices share the memory of the host, or of the container.
     """
-    device = mesh.devices.flat[0]
+    device = next(iter(mesh.local_devices), mesh.devices.flat[0])
     if device.platform != "cpu":
         try:
             return (device.memory_stats() or {}).get("bytes_limit")

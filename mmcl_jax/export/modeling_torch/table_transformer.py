@@ -86,8 +86,8 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, seen: Tensor) -> Tensor:
         """Return the output for tokens [N, T, D]; `seen` [N, T, T] says which tokens each token attends to."""
         parts = (self.query(x), *self.key_value(x).chunk(2, 2))
-        split = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
-        mixed = functional.scaled_dot_product_attention(*split, attn_mask=seen[:, None])
+        query, key, value = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
+        mixed = functional.scaled_dot_product_attention(query, key, value, seen[:, None])
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
