@@ -61,7 +61,19 @@ class Scores(Sequence[Score]):
 
         A metric or setting that a score does not have is null.
         """
-        said = "method seed protocol input label task budget draw fold missing missing_by".split()
+        said = [
+            "method",
+            "seed",
+            "protocol",
+            "input",
+            "label",
+            "task",
+            "budget",
+            "draw",
+            "fold",
+            "missing",
+            "missing_by",
+        ]
         rows = [
             {
                 **{name: getattr(score, name) for name in said},
