@@ -91,10 +91,10 @@ class TableTransformer(Encoder):
         if self.numeric:
             parts.append(self.numbers(filled[:, np.array(self.numeric)]))
         if self.categorical:
-            parts.append(self._category_vectors(filled[:, np.array(self.categorical)]))
+            parts.append(self._category_vectors(filled[:, np.array(self.categorical)]).astype(self.dtype))
         vectors = jnp.concatenate(parts, axis=1)[:, np.argsort([*self.numeric, *self.categorical])]
-        vectors = jnp.where(missing[:, :, None], self.missing_token[...][None, None], vectors)
-        return Cells(vectors.astype(self.dtype), missing)
+        token = self.missing_token[...].astype(self.dtype)
+        return Cells(jnp.where(missing[:, :, None], token[None, None], vectors), missing)
 
     def _category_vectors(self, codes: Float[Array, "B C"]) -> Float[Array, "B C D"]:
         """Return the vectors of categories; that of any other code, such as -1, is the unknown token of its column."""

@@ -90,12 +90,8 @@ def evaluate_runs(
     retrieving = "retrieval" in options.protocols
     pairs = {run.directory: pairs_of(run, store, inputs) if retrieving else [] for run in runs}
     remarks = [line for data in labelled for line in remarks_on(data, options.budgets)]
-    remarks += [
-        line
-        for part, input in (*labelled_inputs, *columns)
-        for data in labelled
-        for line in left_out(data, part, input)
-    ]
+    parts = (*labelled_inputs, *columns)
+    remarks += [line for part, input in parts for data in labelled for line in left_out(data, part, input)]
     remarks += missing_folds(runs, store)
     remarks += [line for run in runs for pair in pairs[run.directory] for line in lacking(run, store, pair)]
     for line in dict.fromkeys([*check_overlap(runs, store, allow=options.allow_overlap), *remarks]):

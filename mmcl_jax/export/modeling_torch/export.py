@@ -17,6 +17,7 @@ from .layers import PROJECTORS, Head
 from .preprocessing import TableRows
 from .rows import MLP, TextEmbedding
 from .sequences import ResNet1D
+from .table_transformer import TableTransformer
 from .vit import VisionTransformer
 
 ENCODERS: dict[str, Any] = {
@@ -31,6 +32,7 @@ ENCODERS: dict[str, Any] = {
     "resnet1d_cbam": ResNet1D,
     "resnet50": lambda spec, epsilon: ResNet(spec, epsilon, depths=(3, 4, 6, 3), bottleneck=True),
     "table_mlp": MLP,
+    "table_transformer": TableTransformer,
     "text_embedding": TextEmbedding,
     "vector_mlp": MLP,
     "vit": lambda spec, epsilon: VisionTransformer(
