@@ -50,6 +50,8 @@ NOT_RUN = {
     "mmcl prepare --dataset measured": "tests/datasets/test_measured.py runs it",
     "mmcl pretrain --config mmcl/mmcl:cars": "in a loop of the shell, whose variables it reads",
     "mmcl pretrain --config mmcl/byol:cardiac": "tests/config loads every experiment",
+    "mmcl pretrain --config tip/tip:digits": "tests/training/test_tip.py trains it",
+    "mmcl evaluate --run runs/tip": "tests/evaluation/sources/test_absent_parts.py has such inputs",
     "mmcl pretrain --config mt_cmtm/mt_cmtm:digits": "tests/training/test_first_steps.py trains every small experiment",
     "mmcl evaluate --run runs/mt_cmtm": "tests/evaluation has runs of tables",
     "mmcl prepare --table mmcl_quickstart/raw/digits.csv": "tests/training/test_masked.py makes this store",
