@@ -61,8 +61,8 @@ class Scores(Sequence[Score]):
 
         A metric or setting that a score does not have is null.
         """
-        said = ("method", "seed", "protocol", "input", "label", "task", "budget", "draw", "fold")
-        said = (*said, "missing", "missing_by")
+        said = ("method", "seed", "protocol", "input", "label", "task", "budget", "draw", "fold", "missing",
+                "missing_by")  # fmt: skip
         rows = [
             {
                 **{name: getattr(score, name) for name in said},

@@ -93,6 +93,18 @@ class Preset:
         chosen = self.image_encoder()
         return chosen if self.small else encoder("resnet18", stem=chosen.stem)
 
-    def projector(self) -> ConfigDict:
-        """Return MMCL's projector, which images and tables share in form."""
-        return projector("mlp", hidden=128, out=64) if self.small else projector("mlp")
+    def table_transformer(self) -> ConfigDict:
+        """Return TIP's encoder of the table, with a token per column."""
+        return encoder("table_transformer", **self._transformer())
+
+    def interaction(self) -> ConfigDict:
+        """Return TIP's fusion: the columns attend to the image, and the class token is the pooled feature."""
+        return encoder("cross_attention", pool="first", **self._transformer())
+
+    def _transformer(self) -> dict[str, int]:
+        """Return the size of TIP's transformers."""
+        return {"width": 64, "heads": 4, "blocks": 2} if self.small else {"width": 512, "heads": 8, "blocks": 4}
+
+    def projector(self, **options: Any) -> ConfigDict:
+        """Return MMCL's projector, which images and tables share in form; `options` override its own."""
+        return projector("mlp", **{**({"hidden": 128, "out": 64} if self.small else {}), **options})

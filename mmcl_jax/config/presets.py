@@ -76,8 +76,8 @@ CARS = dataclasses.replace(
     epochs=80,
     warmup_epochs=8,
 )
-# Drawn sections through membranes: grey, with the skin on top; the microscope's settings, which vary, tell nothing. Some
-# cells of the table are empty. There are fewer than 2,000 rows.
+# Drawn sections through membranes: grey, with the skin on top, by a microscope whose settings vary and tell nothing.
+# There are fewer than 2,000 rows, and some cells of the table are empty.
 MEMBRANES = dataclasses.replace(
     CARS,
     augmentation={

@@ -17,6 +17,8 @@ Stem = Literal["imagenet", "cifar"]
 Remat = Literal["none", "stages", "blocks"]
 Map = Float[Array, "B H W C"]
 NewMap = Float[Array, "B h w c"]
+Maps = Float[Array, "B *space C"]  # or sequences
+NewMaps = Float[Array, "B *smaller c"]
 Present = Bool[Array, " B"]
 
 
@@ -77,9 +79,7 @@ class Shortcut(nnx.Module):
         self.conv = conv(inputs, outputs, 1, stride=stride, dimensions=dimensions, rngs=rngs, dtype=dtype)
         self.norm = norm(outputs)
 
-    def __call__(
-        self, x: Float[Array, "B *space C"], *, train: bool, present: Present | None = None
-    ) -> Float[Array, "B *smaller c"]:
+    def __call__(self, x: Maps, *, train: bool, present: Present | None = None) -> NewMaps:
         return self.norm(self.conv(x), train=train, present=present)
 
 
@@ -94,13 +94,13 @@ class Stage(nnx.Module):
     def __init__(self, blocks: list[nnx.Module], *, remat: bool) -> None:
         self.blocks, self.remat = nnx.List(blocks), remat
 
-    def __call__(self, x: Map, *, train: bool, present: Present | None = None) -> NewMap:
+    def __call__(self, x: Maps, *, train: bool, present: Present | None = None) -> NewMaps:
         for block in self.blocks:
             x = _run(block, x, train=train, present=present, remat=self.remat)
         return x
 
 
-def _run(module: nnx.Module, x: Map, *, train: bool, present: Present | None, remat: bool) -> NewMap:
+def _run(module: nnx.Module, x: Maps, *, train: bool, present: Present | None, remat: bool) -> NewMaps:
     if not remat:
         return module(x, train=train, present=present)
     return nnx.remat(lambda module, x: module(x, train=train, present=present))(module, x)

@@ -88,7 +88,8 @@ def encoder_card(release: Release, modality: str) -> dict[str, Any]:
     views = view_specs(config, release.run.inputs.specs)
     if modality in views:
         view = views[modality]
-        return {**card, "kind": view.kind, "shape": view.shape, "widths": view.widths, "missing": view.missing}
+        card |= {"kind": view.kind, "shape": view.shape, "widths": view.widths, "missing": view.missing}
+        return card | ({"bin_edges": view.bin_edges} if view.bin_edges else {})
     fused = parts_of_views(config.views)
     (texts,) = {texts for name, texts in fused.items() if config.views[name].modality == modality}
     of = [_modality_of(config.views, text) for text in texts]

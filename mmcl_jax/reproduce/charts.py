@@ -64,8 +64,16 @@ def _paper(outcome: TableOutcome, row: TableRow, column: TableColumn) -> Publish
 
 
 def curves(outcome: TableOutcome, columns: Sequence[TableColumn], heading: str) -> Html | None:
-    """Draw the metric over the share of labels: a line per row that has all columns, bars of one standard deviation."""
-    columns = sorted(columns, key=lambda column: column.share)
+    """Draw the metric over the share of labels, or of what is hidden, for the rows that have all of these columns.
+
+    A bar is one standard deviation.
+    """
+    hides = any(column.hidden[1] for column in columns)
+
+    def x(column: TableColumn) -> float:
+        return column.hidden[1] if hides else column.share
+
+    columns = sorted(columns, key=x)
     # The index among all rows decides the colour, so that a method looks the same in every chart.
     lines = [
         (index, row, points)
@@ -82,7 +90,7 @@ def curves(outcome: TableOutcome, columns: Sequence[TableColumn], heading: str) 
         drawn.append(element("line", x1=_LEFT, x2=_WIDTH, y1=panel.down(value), y2=panel.down(value), class_="rule"))
         drawn.append(element("text", f"{value:g}", x=_LEFT - 8, y=panel.down(value) + 4, text_anchor="end"))
     for index, column in enumerate(columns):
-        text = f"{100 * column.share:g} %"
+        text = f"{100 * x(column):g} %"
         drawn.append(element("text", text, x=panel.across(index), y=_HEIGHT - 12, text_anchor="middle"))
     # The reference row is drawn last, on top. Lines are shifted a little, so that bars do not hide one another.
     for index, row, points in sorted(lines, key=lambda line: line[1].key == outcome.plan.table.reference):
@@ -90,7 +98,7 @@ def curves(outcome: TableOutcome, columns: Sequence[TableColumn], heading: str) 
         drawn.append(
             panel.line(row, points, index, shift=4.0 * (index - (len(outcome.plan.rows) - 1) / 2), width=width)
         )
-    svg = drawing(f"{heading}, by share of labels", drawn, _WIDTH, _HEIGHT, class_="curves")
+    svg = drawing(f"{heading}, by share {'hidden' if hides else 'of labels'}", drawn, _WIDTH, _HEIGHT, class_="curves")
     return element("figure", element("h3", heading), svg, _keys([(index, row.label) for index, row, _ in lines]))
 
 

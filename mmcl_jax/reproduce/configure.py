@@ -9,11 +9,13 @@ from ml_collections import ConfigDict
 from mmcl_jax.config import OwnData, load
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
+from mmcl_jax.encoders import asked_of_tables
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.heads.batches import Order
 from mmcl_jax.evaluation.heads.encoded import augmentation_of
 from mmcl_jax.evaluation.protocols.boosting import check_tabular
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.missingness import Missingness, check_missing, tables_of
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.evaluation.sources.remarks import remarks_on
 from mmcl_jax.reproduce.outcome import metric_of
@@ -103,7 +105,7 @@ def check_configs(configs: Mapping[str, ConfigDict], store: Store) -> None:
     for key, config in configs.items():
         try:
             check_config(config)
-            inputs = repr([to_plain(config.inputs), config.cohort, config.fold])
+            inputs = repr([to_plain(config.inputs), asked_of_tables(config), config.cohort, config.fold])
             if inputs not in fitted:
                 fitted[inputs] = fit_inputs(config, store)
             build_experiment(config, store, inputs=fitted[inputs])
@@ -140,7 +142,7 @@ def check_evaluations(plan: Plan, configs: Mapping[str, ConfigDict]) -> list[str
     checked = set()
     for evaluation in plan.evaluations:
         row, column, fold = evaluation.training.row.key, evaluation.column, evaluation.training.fold
-        key = row, evaluation.protocol, column.input, str(evaluation.budget), fold
+        key = row, evaluation.protocol, evaluation.input, str(evaluation.budget), column.hidden, fold
         if key not in checked:
             checked.add(key)
             _check_evaluation(evaluation, folds[fold], configs[row])
@@ -149,12 +151,12 @@ def check_evaluations(plan: Plan, configs: Mapping[str, ConfigDict]) -> list[str
 
 
 def _check_evaluation(evaluation: Evaluation, data: LabelledStore, config: ConfigDict) -> None:
-    row, modalities = evaluation.training.row.key, modalities_of(evaluation.column.input)
+    row, modalities = evaluation.training.row.key, modalities_of(evaluation.input)
     rows = data.draws(evaluation.budget, seed=0, count=1)
     for modality in modalities:
         check(
             modality in config.encoders,
-            f"{row}: the table evaluates {evaluation.column.input}, but the config has encoders of "
+            f"{row}: the table evaluates {evaluation.input}, but the config has encoders of "
             f"{', '.join(config.encoders)} only.",
         )
     label = data.store.schema.label
@@ -168,6 +170,16 @@ def _check_evaluation(evaluation: Evaluation, data: LabelledStore, config: Confi
         f"{row}: label_as_feature makes {data.task.label!r} a column of the table, so it cannot be predicted from the "
         "table; leave label_as_feature out, or predict another --label.",
     )
+    by, rate = evaluation.column.hidden
+    if rate:
+        check_missing(Missingness(rate, by), data, tables_of(data.store))
+        for name, options in config.inputs.items():
+            refuses = data.store.schema.entries[options.of or name].kind == "table" and options.missing == "refuse"
+            check(
+                not refuses,
+                f"{row}: the table hides cells, which config.inputs.{name}.missing='refuse' does not read; leave that "
+                "override out.",
+            )
     if evaluation.row.rival:
         check_tabular(evaluation.protocol, data.task, data.store)
     if evaluation.protocol != "finetune":

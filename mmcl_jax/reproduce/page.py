@@ -185,16 +185,20 @@ def _claim(judged: JudgedClaim) -> Html:
 def _charts(outcome: TableOutcome) -> Html | None:
     columns = outcome.plan.table.columns
     if outcome.plan.table.curves:
-        protocols = dict.fromkeys(column.protocol for column in columns)
+        whole = [column for column in columns if not column.hidden[1]]
+        hidden = [column for column in columns if column.hidden[1]]
+        groups: dict[str, list[TableColumn]] = {}
+        for column in hidden or whole:
+            groups.setdefault(column.hidden[0] or column.protocol, []).append(column)
         charts = [
-            curves(outcome, group, group[0].heading.partition(",")[0])
-            for protocol in protocols
-            if (group := [column for column in columns if column.protocol == protocol])
+            curves(outcome, [*(whole if hidden else []), *group], group[0].heading.partition(",")[0])
+            for group in groups.values()
         ]
         measure = Measure(outcome.metric)
         what = "Percent" if measure.percent else f"{measure.name.capitalize()} (lower is better)"
         over = repeats(2, outcome.repeat).partition(" ")[2]
-        lead = f"{what} over the share of training labels; bars are one standard deviation over {over}."
+        share = "the table that is hidden" if hidden else "training labels"
+        lead = f"{what} over the share of {share}; bars are one standard deviation over {over}."
     else:
         charts = [strips(outcome, column) for column in columns]
         lead = f"A thin line is a {outcome.repeat}, a thick one the mean."

@@ -115,6 +115,11 @@ class Evaluation:
         """The protocol of `mmcl evaluate`."""
         return self.row.protocol(self.column)
 
+    @property
+    def input(self) -> str:
+        """The input of `mmcl evaluate`."""
+        return self.row.input(self.column)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -243,7 +248,7 @@ def _evaluation(
         "method": row.key,
         "seed": training.seed,
         "protocol": protocol,
-        "input": column.input,
+        "input": row.input(column),
         "budget": str(budget),
         "draws": settings.draws_of(protocol, budget),
         "label": settings.label,
@@ -257,7 +262,7 @@ def _evaluation(
         **({"metric": column.metric} if column.metric == COLUMNS_USED else {}),
         **({"options": options} if (options := row.options(column)) else {}),
     }
-    name = f"{protocol}-{column.input}-{str(budget).replace(' ', '')}-{digest(identity)}.json"
+    name = f"{protocol}-{row.input(column)}-{str(budget).replace(' ', '')}-{digest(identity)}.json"
     on_fold = "" if training.fold is None else f"-fold{training.fold}"
     path = request.out / "evaluations" / f"{row.key}-{training.seed}{on_fold}" / name
     return Evaluation(row, column, budget, training, identity, path)

@@ -41,6 +41,7 @@ from mmcl_jax.reproduce.tables import VARIANTS, find
 from mmcl_jax.reproduce.text import render_text
 from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
+from mmcl_jax.training.build import fit_inputs
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
 
@@ -176,8 +177,16 @@ def do_missing_work(plan: Plan, log: Log) -> bool:
 
 
 def train(training: Training, log: Log) -> bool:
-    """Train to the end and write the record of the training; return False if a signal stopped it before."""
+    """Train to the end and write the record of the training; return False if a signal stopped it before.
+
+    The run of a baseline is not trained: only its untrained encoders are used.
+    """
     training.record.unlink(missing_ok=True)  # the record of a run that was deleted since
+    if training.row.baseline:
+        store = Store.open(training.config.data)
+        Run.begin(training.directory, training.config, store, fit_inputs(training.config, store))
+        write_record(training.record, {"steps": 0, "seconds": 0.0, "device": jax.devices()[0].device_kind})
+        return True
     try:
         result = pretrain(training.config, training.directory, log=log)
     except UserError as error:
@@ -203,7 +212,7 @@ def _groups(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
     for one in {one.path: one for one in evaluations}.values():  # columns that differ by their metric share a record
         budget = str(one.budget) if one.protocol == "finetune" or one.row.rival else ""
         options = repr(sorted(one.row.options(one.column).items()))
-        of = one.training.directory.name, one.protocol, one.column.input, str(one.identity["draws"])
+        of = one.training.directory.name, one.protocol, one.input, str(one.identity["draws"])
         use = one.row.key if one.column.metric == COLUMNS_USED else ""
         groups.setdefault((*of, budget, options, use), []).append(one)
     return list(groups.values())
@@ -215,14 +224,16 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, log: Log) -> None:
     run = Run.open(first.training.directory)
     names = ", ".join(dict.fromkeys(one.row.key for one in evaluations))
     on_fold = "" if first.training.fold is None else f", fold {first.training.fold}"
-    log(f"{first.protocol} on {first.column.input}: {names}, seed {first.seed}{on_fold}")
+    by, rate = first.column.hidden
+    hidden = f", {100 * rate:g} % hidden by {by}" if rate else ""
+    log(f"{first.protocol} on {first.input}: {names}{hidden}, seed {first.seed}{on_fold}")
     start = time.monotonic()
     more: dict[str, Any] = first.row.options(first.column)
     if first.row.rival and settings.trials:
         more["trials"] = settings.trials
     options = EvaluationOptions(
         protocols=(first.protocol,),
-        inputs=(first.column.input,),
+        inputs=(first.input,),
         budgets=tuple(dict.fromkeys(one.budget for one in evaluations)),
         draws=first.identity["draws"],
         baselines=tuple(dict.fromkeys(one.row.lent for one in evaluations if one.row.lent)),

@@ -45,6 +45,12 @@ class TableColumn:
     metric: str = ""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    @property
+    def hidden(self) -> tuple[str, float]:
+        """The strategy and the share of the table that is hidden; `("", 0.0)` for whole rows."""
+        by, rates = self.options.get("missing_by", ("",)), self.options.get("missing", (0.0,))
+        return by[0], rates[0]
+
     def budget(self, *, balanced: bool) -> Budget:
         """Return the label budget: the share, or with `balanced` the balanced subset (of a rare binary label) of it."""
         if not balanced:
@@ -61,10 +67,12 @@ class TableRow:
       label: the name in the table.
       config: the shipped experiment, without its variant; empty for a baseline.
       overrides: texts `key.path=value` on the config.
-      baseline: "random", "pixels" or "columns", of `evaluate_runs`; its encoder and seeds are the reference row's.
+      baseline: "random", "pixels" or "columns", of `evaluate_runs`; its encoder and seeds are the reference row's, or
+        those of a run of its own, which is not trained, if the row has a config.
       rival: the protocol of a model that is trained on the columns alone; its seeds and folds are the reference row's.
       protocols: that evaluate the row; of a rival, those of the columns that it stands in.
       inputs: that the row can be evaluated on.
+      reads: what it is evaluated on in place of a column's input; empty for that input.
       published: `{target: {column: number}}`, where a target is "DVM", "CAD" or "MI".
       kind: what the method learns from: "multimodal", "image", "table", "labels" or "nothing".
     """
@@ -77,6 +85,7 @@ class TableRow:
     rival: str = ""
     protocols: tuple[str, ...] = ("probe", "finetune")
     inputs: tuple[str, ...] = ("image",)
+    reads: str = ""
     published: Mapping[str, Mapping[str, Published]] = dataclasses.field(default_factory=dict)
     kind: str
 
@@ -93,6 +102,10 @@ class TableRow:
         """Return the column's options of the evaluation; those of a schedule are not for rivals."""
         chosen = dict(column.options)
         return {name: chosen[name] for name in chosen if not self.rival or name in ("missing", "missing_by")}
+
+    def input(self, column: TableColumn) -> str:
+        """Return the input that the row is evaluated on in a column."""
+        return self.reads or column.input
 
     def protocol(self, column: TableColumn) -> str:
         """Return the protocol that evaluates the row in a column."""
@@ -152,7 +165,7 @@ class PaperTable:
       claims: to judge.
       reference: key of the row that the other rows are compared with.
       needs_tag: the column tag without which the table makes no sense, such as "morphometric"; empty for none.
-      curves: whether the charts are curves over the share of labels.
+      curves: whether the charts are curves over the share of labels or, if columns hide cells, of what is hidden.
       task: of the label, "class" or None for the label's own, which may be a number.
       beside: what stands below the numbers: "metrics" (the other metrics of the task), "ranks" (of the methods), "cost"
         (seconds and parameters) and "columns" (the use of every column, of columns with the metric `COLUMNS_USED`).

@@ -1,6 +1,7 @@
 """Check that hidden cells of a table reach an encoder that can replace them."""
 
 import inspect
+import typing
 from collections.abc import Mapping
 
 from ml_collections import ConfigDict
@@ -45,5 +46,7 @@ def check_hidden(config: ConfigDict, specs: Mapping[str, InputSpec]) -> None:
 
 
 def _replaces(encoder: str, path: str = "") -> bool:
-    """Return whether the encoder takes the policy for missing values, by which it replaces NaN."""
-    return "missing" in inspect.signature(ENCODERS.factory(encoder, path)).parameters
+    """Return whether the encoder replaces NaN, by the policy for missing values or, with tokens, always."""
+    factory = ENCODERS.factory(encoder, path)
+    made = typing.get_type_hints(factory).get("return")
+    return "missing" in inspect.signature(factory).parameters or getattr(made, "replaces_missing", False)

@@ -26,7 +26,8 @@ def mask(
 
     A cell that is missing (NaN) in the row is never masked, and a missing value is never a draw. TIP (Du et al., ECCV
     2024) masks an exact half with a token, MT-CMTM (Roy et al., 2025) tosses a coin per column and draws from the
-    column's marginal. The plain form is the encoded row itself.
+    column's marginal. The plain form is the encoded row itself;
+    validation passes mask, too.
 
     Args:
       modality: the input that is transformed.
@@ -79,6 +80,7 @@ def mask(
         takes="table",
         apply=view,
         plain=unchanged,
+        validated=view,
         draws=marginal,
         hides=not marginal,
         population=population,

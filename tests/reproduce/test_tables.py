@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from mmcl_jax.config import OwnData, load
+from mmcl_jax.config.load import experiments
 from mmcl_jax.data.store import Store
-from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation.protocols.options import PROTOCOLS
+from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.evaluation.sources.source import BASELINES
 from mmcl_jax.reproduce.configure import configure
@@ -15,8 +15,6 @@ from mmcl_jax.reproduce.tables import TABLES, VARIANTS
 
 pytestmark = pytest.mark.core
 
-NEED_CLASSES = ("laaf", "fn_elimination", "fn_elimination_laaf", "supcon", "supcon_laaf")
-LACKING = {("membranes", key) for key in NEED_CLASSES}
 ROWS = {(row.config, row.overrides): row for table in TABLES.values() for row in table.rows if row.config}
 
 
@@ -27,17 +25,13 @@ def test_every_row_has_a_config_with_the_encoders_it_is_evaluated_on(variant: st
     for table in TABLES.values():
         for row in table.rows:
             if not row.config:
-                assert row.lent in BASELINES
-                assert not row.rival or row.rival in PROTOCOLS
+                assert row.rival in RIVALS or row.baseline in BASELINES
                 continue
-            # MT-CMTM has no cardiac settings, and methods that need classes have none for membranes.
-            if (variant, row.key) in LACKING or (variant, row.config.partition("/")[0]) == ("cardiac", "mt_cmtm"):
-                with pytest.raises(UserError, match="takes no argument"):
-                    load(f"{row.config}:{variant}", [store])
+            if f"{row.config}:{variant}" not in experiments():
                 continue
             config = load(f"{row.config}:{variant}", [store, *row.overrides])
             names.add((row.key, config.name))
-            for given in row.inputs:
+            for given in [row.reads] if row.reads else row.inputs:
                 assert set(modalities_of(given)) <= set(config.encoders), row.key
     # Runs are told apart by the key, evaluations within a run by the config's name.
     assert all(key == name for key, name in names)

@@ -43,7 +43,7 @@ class Statistics:
         """
         statistics: dict[str, list] = {field.name: [] for field in dataclasses.fields(cls)}
         for values, column in zip(table.T, schema.columns, strict=True):
-            observed = values[~np.isnan(values)]
+            observed = values[~np.isnan(values) & ~(column.coded & (values < 0))]  # -1 is an unknown category
             counts = (
                 np.bincount(observed.astype(int), minlength=len(column.categories)) if column.coded else np.zeros(0)
             )
@@ -70,14 +70,17 @@ class Statistics:
             statistics["counts"].append(tuple(map(int, counts)))
         return cls(**{name: tuple(values) for name, values in statistics.items()})
 
-    def unseen(self, table: np.ndarray, schema: Schema) -> np.ndarray:
-        """Return the mask `[N, F]` of values in raw rows that are categories without a training row."""
+    def unseen(self, table: np.ndarray, schema: Schema, *, below: int = 1) -> np.ndarray:
+        """Return the mask `[N, F]` of values in raw rows that are categories of fewer than `below` training rows.
+
+        A code below 0 is a category without a training row.
+        """
         result = np.zeros(table.shape, bool)
         for index, (column, counts) in enumerate(zip(schema.columns, self.counts, strict=True)):
             if column.coded:
-                absent = np.array([count == 0 for count in counts])
+                absent = np.array([*(count < below for count in counts), True])  # the last is that of the code -1
                 present = ~np.isnan(table[:, index])
-                result[present, index] = absent[table[present, index].astype(int)]
+                result[present, index] = absent[np.maximum(table[present, index], -1).astype(int)]
         return result
 
     def outside(self, table: np.ndarray, schema: Schema) -> np.ndarray:

@@ -14,6 +14,17 @@ from mmcl_jax.encoders.layers import conv, linear
 Sequence = Float[Array, "B L C"]
 
 
+def maximum(x: Sequence, axis: int) -> Float[Array, "B _"]:
+    """Return the maximum along an axis; its gradient goes to the first element that is the maximum.
+
+    The gradient of `x.max()` goes to all elements that equal the maximum, divided by their number. Where a compiler
+    computes x again with another rounding, no element does, and the gradient is infinite (seen on CPUs).
+    """
+    first = jnp.expand_dims(x.argmax(axis=axis), axis)
+    index = jnp.arange(x.shape[axis]).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+    return jnp.where(index == first, x, jnp.zeros((), x.dtype)).sum(axis=axis)
+
+
 class ChannelAttention(nnx.Module):
     """Multiply each channel by `sigmoid(P(mean) + P(maximum))` over the positions; P is one perceptron for both."""
 
@@ -23,7 +34,7 @@ class ChannelAttention(nnx.Module):
         self.hidden, self.out = layer(channels, hidden), layer(hidden, channels)
 
     def __call__(self, x: Sequence) -> Sequence:
-        pooled = jnp.stack([x.mean(axis=1), x.max(axis=1)], axis=1)
+        pooled = jnp.stack([x.mean(axis=1), maximum(x, 1)], axis=1)
         weight = nnx.sigmoid(self.out(nnx.relu(self.hidden(pooled))).sum(axis=1))
         return x * weight[:, None]
 
@@ -35,7 +46,7 @@ class SpatialAttention(nnx.Module):
         self.conv = conv(2, 1, kernel, dimensions=1, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Sequence) -> Sequence:
-        pooled = jnp.stack([x.mean(axis=2), x.max(axis=2)], axis=2)
+        pooled = jnp.stack([x.mean(axis=2), maximum(x, 2)], axis=2)
         return x * nnx.sigmoid(self.conv(pooled))
 
 

@@ -20,6 +20,7 @@ from mmcl_jax.encoders.resnet1d.sequence import ColumnEmbedding, OneChannel
 Row = Literal["embedding", "one_channel"]
 Remat = Literal["none", "blocks"]
 Sequence = Float[Array, "B L C"]
+NewSequence = Float[Array, "B l c"]
 Present = Bool[Array, " B"]
 
 
@@ -46,7 +47,7 @@ class Block(nnx.Module):
         self.attention = CBAM(width, reduction=reduction, kernel=spatial_kernel, rngs=rngs, dtype=dtype)
         self.shortcut = shortcut(inputs, width, stride=stride, dimensions=1, norm=norm, rngs=rngs, dtype=dtype)
 
-    def __call__(self, x: Sequence, *, train: bool, present: Present | None = None) -> Sequence:
+    def __call__(self, x: Sequence, *, train: bool, present: Present | None = None) -> NewSequence:
         y = nnx.relu(self.norm1(self.conv1(x), train=train, present=present))
         y = self.attention(self.norm2(self.conv2(y), train=train, present=present))
         return nnx.relu(y + (self.shortcut(x, train=train, present=present) if self.shortcut else x))

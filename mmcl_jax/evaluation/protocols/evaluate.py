@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmcl_jax.data.store import Store
-from mmcl_jax.encoders.fusions import inputs_of
+from mmcl_jax.encoders.fusions import needed_inputs
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.boosting import TABULAR, check_tabular
 from mmcl_jax.evaluation.protocols.jobs import Job, JobSettings, jobs_of, so_far
@@ -19,6 +19,7 @@ from mmcl_jax.evaluation.sources.checks import (
     check_choice,
     check_dense,
     check_distinct,
+    check_ensemble,
     check_inputs,
     check_reads_holes,
 )
@@ -78,8 +79,9 @@ def evaluate_runs(
             for run in on_fold:
                 check_inputs(run, data, input)
             check_dense(data, input, predicting)
+            check_ensemble(input, options.protocols)
             run = on_fold[0]
-            names = [name for key in modalities_of(input) for name in inputs_of(run.config.views, key)]
+            names = [name for key in modalities_of(input) for name in needed_inputs(run.config.views, key)]
             part = data.having(list(dict.fromkeys(run.inputs.specs[name].of for name in names)))
             labelled_inputs.append((part, input))
     for part, _ in (*labelled_inputs, *columns):

@@ -32,7 +32,7 @@ from mmcl_jax.evaluation.sources.features import What, unit_rows
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.missingness import HidingStore
 from mmcl_jax.evaluation.sources.pairs import with_both
-from mmcl_jax.evaluation.sources.reads import modalities_of
+from mmcl_jax.evaluation.sources.reads import is_ensemble, modalities_of
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.tasks import Segmentation
 
@@ -186,10 +186,9 @@ def _finetune(
 ) -> list[HeadScores]:
     """Return the result of one draw of labels, or the results of several random starts on the only draw."""
     source, modalities = job.source, modalities_of(job.input)
-    names = source.inputs_of(modalities)
 
     def examples(split: str) -> Examples:
-        arrays = {name: source.inputs(data.store, split, name) for name in names}
+        arrays = source.rows(data.store, split, modalities)
         every = Examples(arrays, np.zeros(len(data.store.rows_of(split, data.fold))))
         chosen = data.rows[split]
         inputs = every.inputs if len(chosen) == len(every) else every.take(chosen).inputs
@@ -202,6 +201,7 @@ def _finetune(
     training = FinetuneSettings(
         task=data.task,
         modalities=modalities,
+        ensemble=is_ensemble(job.input),
         frozen=frozen,
         learning_rates=settings.learning_rates,
         seeds=[(source.run.config.seed, number) for number in numbers],

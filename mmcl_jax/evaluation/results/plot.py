@@ -60,7 +60,7 @@ def plot_missing(
                 for method in methods_of(scores)
             }
         )
-    rates = {f"{100 * rate:g} %": rate for rate in parts}
+    rates: dict[str, float | None] = {f"{100 * rate:g} %": rate for rate in parts}
     _draw(tables, metrics, rates, path, title=title, x="Share of the table that is hidden")
 
 

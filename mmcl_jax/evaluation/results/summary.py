@@ -15,7 +15,7 @@ from rich.table import Table
 from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.results.interval import t_half_width
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.sources.reads import modalities_of
+from mmcl_jax.evaluation.sources.reads import is_ensemble, modalities_of
 from mmcl_jax.evaluation.sources.remarks import names
 from mmcl_jax.tasks import TASKS, Details
 from mmcl_jax.text import visible
@@ -315,7 +315,8 @@ def _inputs(input: str) -> str:
     modalities = modalities_of(input)
     plural = {"image": "images", "table": "tables"}
     words = [plural.get(modality, visible(modality)) for modality in modalities]
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    named = " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return f"an ensemble of {named}" if is_ensemble(input) else named
 
 
 def _absent(scores: Sequence[Score]) -> str:

@@ -13,8 +13,9 @@ from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model, parse_key
-from mmcl_jax.encoders.fusions import inputs_of
+from mmcl_jax.encoders.fusions import inputs_of, needed_inputs
 from mmcl_jax.errors import check
+from mmcl_jax.evaluation.heads.encoded import PRESENT
 from mmcl_jax.evaluation.sources.features import What, column_features, frozen_encoder, pixel_features, vector_features
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.missingness import missing_in
@@ -131,6 +132,24 @@ class Source:
             lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
         )
 
+    def rows(self, store: Store, split: str, modalities: Sequence[str]) -> dict[str, Any]:
+        """Return all rows of a split, by input, that the features of these modalities are computed from.
+
+        With the rows of an input that a fusion can do without goes `present/NAME`, which rows have it.
+        """
+        rows = {name: self.inputs(store, split, name) for name in self.inputs_of(modalities)}
+        for name in self.spare_inputs(modalities):
+            of = self.spec(name).of
+            entry = store.read(split, [of], fold=self.run.inputs.fold)[of]
+            rows[PRESENT + name] = np.ones(len(entry), bool) if entry.present is None else entry.present
+        return rows
+
+    def spare_inputs(self, modalities: Sequence[str]) -> tuple[str, ...]:
+        """Return the inputs of these modalities that a row may lack, whose tokens a fusion masks (see `fused`)."""
+        views = self.run.config.views
+        needed = {name for modality in modalities for name in needed_inputs(views, modality)}
+        return tuple(name for name in self.inputs_of(modalities) if name not in needed)
+
     def inputs_of(self, modalities: Sequence[str]) -> tuple[str, ...]:
         """Return the inputs that the features of these modalities are computed from; a fusion has several."""
         views = self.run.config.views
@@ -157,7 +176,7 @@ class Source:
             new = rows[~done.done[rows]]
             if len(new):
                 encode = encode or self.encoder(modality, what)
-                every = {name: self.inputs(data.store, split, name) for name in self.inputs_of([modality])}
+                every = self.rows(data.store, split, [modality])
                 part = encode(every if len(new) == count else {name: rows[new] for name, rows in every.items()})
                 done.add(new, self._finite(part, f"features that {{}} gives for the {modality}"))
             by_split[split] = done.take(rows)
@@ -174,7 +193,7 @@ class Source:
         project = frozen_encoder(
             self.model, config=config, modality=modality, what=what, head="" if head == "none" else head, fitted=fitted
         )
-        projections = project({name: self.inputs(store, split, name) for name in self.inputs_of([modality])})
+        projections = project(self.rows(store, split, [modality]))
         return self._finite(projections, f"projections that {{}} gives for the {modality}")
 
     def forget(self) -> None:

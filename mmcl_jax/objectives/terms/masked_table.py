@@ -3,23 +3,19 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float, Int
 
-from mmcl_jax.encoders import Features
+from mmcl_jax.arrays import ArrayError
 from mmcl_jax.encoders.layers import linear
 from mmcl_jax.encoders.projectors import MLPProjector
-from mmcl_jax.encoders.table_input import one_hot
 from mmcl_jax.objectives.base import TERMS, Term, check_weights
+from mmcl_jax.objectives.cells import losses_among_all, losses_among_own, own_values, summed
 from mmcl_jax.objectives.stages import Each, Layer, LayerInput, Loss, Whole
 
-Numbers = Literal["l1", "l2"]
-Categories = Literal["cross_entropy", "l1"]
-Over = Literal["own", "all"]
-Cells = Float[Array, "B cells"]
+_REMEDY = "choose an encoder with tokens, such as table_transformer, or set head='pooled' and over='own'"
 
 
 @TERMS.register("masked_table")
@@ -27,103 +23,113 @@ def masked_table(
     *,
     widths: tuple[int, ...],
     between: tuple[str, ...] = ("table_masked",),
-    numbers: Numbers = "l2",
-    categories: Categories = "cross_entropy",
-    over: Over = "all",
+    numbers: Literal["l1", "l2"] = "l2",
+    categories: Literal["cross_entropy", "l1"] = "cross_entropy",
+    over: Literal["own", "all"] = "all",
     entries: Literal["masked", "all"] = "masked",
     head: Literal["pooled", "tokens"] = "tokens",
     hidden: int | None = None,
     average: Literal["parts", "entries"] = "parts",
     weight: float = 1.0,
 ) -> Term:
-    r"""Return the reconstruction of the original row from features of the row that the view `mask` made of it.
+    r"""Return the reconstruction of a row from features of the view that the view `mask` made of it.
 
-    The defaults are those of TIP's code (Du et al., ECCV 2024; it adds 1e-8 to probabilities, this term nothing):
-    $\tfrac12(\mathrm{mean}_{\text{categories}}\,\mathrm{CE} + \mathrm{mean}_{\text{numbers}}(\hat x - x)^2)$ over masked
-    cells. MT-CMTM (Roy et al., 2025) is the mean of $|\hat x - x|$ over the entries of the one-hot row: `numbers="l1"`,
-    `categories="l1"`, `over="own"`, `head="pooled"`, `average="entries"`. A cell that is missing in the original row is
-    no target. Numbers are in standard deviations of the training rows.
+    The defaults are those of TIP's code (Du et al., ECCV 2024), over masked cells:
+
+    $$\tfrac12 \left(\mathrm{mean}_{\text{categories}}\, \mathrm{CE} + \mathrm{mean}_{\text{numbers}}\, (\hat x - x)^2
+    \right)$$
+
+    (The code adds 1e-8 to every probability; this term adds nothing.) MT-CMTM (Roy et al., 2025) takes the mean of
+    $|\hat x - x|$ over the entries of the one-hot row: `numbers="l1"`, `categories="l1"`, `over="own"`,
+    `head="pooled"`, `average="entries"`. A cell that is missing in the row, or whose category is unknown, is no target.
+    Numbers are in standard deviations of the training rows. The metrics are the means of the two kinds of columns, and
+    the accuracy on masked categories.
 
     Args:
-      widths: one-hot width of every column of the last view's table.
+      widths: one-hot width of every column of the table.
       between: the masked view; or the features to reconstruct from, such as a fusion's, and the masked view.
-      numbers: loss of a numeric column: absolute ("l1") or squared ("l2") error.
-      categories: loss of a categorical column: cross-entropy of its value, or absolute errors of its one-hot entries.
-      over: the softmax of the cross-entropy is over the column's "own" values, or over "all" values of all columns.
+      numbers: loss of a number: its absolute ("l1") or squared ("l2") error.
+      categories: loss of a category: its cross-entropy, or the absolute errors of its one-hot entries ("l1").
+      over: the softmax of the cross-entropy is over the column's "own" categories, or over "all" of all columns.
       entries: the loss counts "masked" cells, or "all" cells.
-      head: what predicts the row: "pooled" is a perceptron with one hidden layer from the pooled feature to the one-hot
-        row; "tokens" is a linear classifier over all categories and a linear regressor, which the columns' tokens share
-        (local features after the first one, the class token).
+      head: "pooled" is a perceptron with one hidden layer from the pooled feature to the one-hot row; "tokens" is a
+        linear classifier over all categories and a linear regressor, which all columns share, on the columns' tokens
+        (the local features after the first, the class token).
       hidden: width of the perceptron's hidden layer; None for the width of the features.
-      average: "parts" is the mean of the two kinds of columns' means; "entries" is the mean over entries, of which
-        a category has one with the cross-entropy and its one-hot width with "l1", and a number one.
+      average: "parts" is the mean of the means of the two kinds of columns; "entries" is the mean over all entries: a
+        number and a cross-entropy have one, a category with "l1" has as many as the column has categories.
       weight: factor of this term in the objective.
 
     Raises:
-      ValueError: the weight is negative, `between` has neither one nor two texts, its last is no view of a table, an
-        option needs another one, or the features have no tokens of columns.
+      ValueError: the weight is negative, `between` has neither one nor two texts, its last is no view of a table, or
+        options contradict each other.
 
     Example:
       >>> from flax import nnx
       >>> from mmcl_jax.views import mask
       >>> rows = jnp.array([[0.5, 2.0], [-1.0, jnp.nan]])  # a number and a category of three
       >>> view = mask(rate=1.0)(rows, jax.random.key(0))
-      >>> term, tokens = masked_table(widths=(1, 3)), jnp.zeros((2, 3, 8))  # a class token and two columns' tokens
+      >>> term, tokens = masked_table(widths=(1, 3)), jnp.ones((2, 3, 8))  # a class token and two columns' tokens
       >>> layers = term.init(nnx.Rngs(0), tokens)
-      >>> result = term.with_metrics(tokens, layers=layers, views=view, inputs=rows)
-      >>> sorted(result.metrics)
+      >>> sorted(term.with_metrics(tokens, layers=layers, views=view, inputs=rows).metrics)
       ['accuracy', 'categories', 'numbers']
     """
     check_weights(weight=weight)
-    _check(between, widths, over=over, categories=categories, head=head, hidden=hidden)
+    _check_between(between, widths)
+    if over == "all" and (head != "tokens" or categories != "cross_entropy"):
+        raise ValueError(
+            f"over='all' is for the cross-entropy of columns' tokens; set over='own', as head is {head!r} and "
+            f"categories is {categories!r}"
+        )
+    if hidden is not None and (head != "pooled" or hidden < 1):
+        raise ValueError(f"hidden is a positive width of the head 'pooled', not {hidden} of {head!r}; set hidden=None")
     wide = np.array(widths) > 1
-    columns = {"numbers": np.flatnonzero(~wide), "categories": np.flatnonzero(wide)}
-    kinds = [kind for kind, indices in columns.items() if len(indices)]
-    reads_tokens = head == "tokens"
+    number, category = np.flatnonzero(~wide), np.flatnonzero(wide)
+    sizes = tuple(width for width in widths if width > 1)
+    kinds = [kind for kind, columns in (("numbers", number), ("categories", category)) if len(columns)]
 
     def each(rows: Each) -> dict[str, Float[Array, "B"]]:
         if not (rows.views and rows.inputs):
-            raise ValueError("masked_table compares rows before and after masking; give them as inputs= and views=")
-        features, view, row = rows.features[0], rows.views[-1], rows.inputs[-1]
+            raise ArrayError("masked_table compares rows with their masked view; give them as inputs= and views=.")
+        view, row = rows.views[-1], rows.inputs[-1]
+        assert row is not None  # only fused views have no row
         if view is None or view.changed is None:
-            raise ValueError(
-                f"the term 'masked_table' needs a view that says which cells it masked, such as mask, and "
-                f"{between[-1]!r} does not"
+            raise ArrayError(
+                f"masked_table needs to know which cells {between[-1]!r} masked; give it the result of a view such as "
+                f"mask, which has `changed`."
             )
-        observed = ~jnp.isnan(row)
-        masked = view.changed & observed
+        observed = ~(jnp.isnan(row) | (wide[None] & (row < 0)))  # an unknown category, -1, has no code to predict
+        masked, row = view.changed & observed, jnp.where(observed, row, 0)
         counted = masked if entries == "masked" else observed
-        row = jnp.where(observed, row, 0)
-        predicted = _from_tokens(rows, features, columns) if reads_tokens else _from_pooled(rows, features, widths)
-        sums: dict[str, Array] = {"counted": counted.any(axis=1).astype(jnp.float32)}
-        if "numbers" in kinds:
-            cells = columns["numbers"]
-            difference = predicted["numbers"].astype(jnp.float32) - row[:, cells]
-            losses = jnp.abs(difference) if numbers == "l1" else jnp.square(difference)
-            sums |= _summed("numbers", losses, counted[:, cells], np.ones(len(cells)))
-        if "categories" in kinds:
-            cells = columns["categories"]
-            sizes = tuple(np.array(widths)[cells].tolist())
-            codes, logits = row[:, cells], predicted["categories"].astype(jnp.float32)
+        predict = _from_tokens if head == "tokens" else _from_pooled
+        predicted = predict(rows, number, category, widths)
+        sums = {"counted": counted.any(axis=1).astype(jnp.float32)}
+        if len(number):
+            error = predicted["numbers"].astype(jnp.float32) - row[:, number]
+            losses = jnp.abs(error) if numbers == "l1" else jnp.square(error)
+            sums |= summed("numbers", losses, counted[:, number])
+        if len(category):
+            outputs, codes = predicted["categories"].astype(jnp.float32), row[:, category]
             if over == "all":
-                losses, hits = _among_all(logits, codes, sizes)
+                losses, hits = losses_among_all(outputs, codes, sizes)
             else:
-                losses, hits = _among_own(logits if logits.ndim == 2 else _own(logits, sizes), codes, sizes, categories)
-            width = np.array(sizes) if categories == "l1" else np.ones(len(sizes))
-            sums |= _summed("categories", losses, counted[:, cells], width)
-            sums |= _summed("hits", hits.astype(jnp.float32), masked[:, cells], np.ones(len(sizes)))
+                own = own_values(outputs, sizes) if head == "tokens" else outputs
+                losses, hits = losses_among_own(own, codes, sizes, categories)
+            sums |= summed("categories", losses, counted[:, category], sizes if categories == "l1" else 1)
+            sums |= summed("hits", hits.astype(jnp.float32), masked[:, category])
         return sums
 
     def loss(batch: Whole) -> Loss:
         sums = {name: values.sum() for name, values in batch.each.items()}
-        means = {kind: sums[kind] / jnp.maximum(sums[f"{kind}_entries"], 1) for kind in kinds}
+        counts = {name: jnp.maximum(count, 1) for name, count in sums.items() if name.endswith("_entries")}
+        metrics = {kind: sums[kind] / counts[f"{kind}_entries"] for kind in kinds}
         if average == "parts":
-            value = jnp.stack(list(means.values())).mean()
+            value = jnp.stack([metrics[kind] for kind in kinds]).mean()
         else:
-            value = sum(sums[kind] for kind in kinds) / jnp.maximum(sum(sums[f"{kind}_entries"] for kind in kinds), 1)
-        metrics = dict(means)
-        if "categories" in kinds:
-            metrics["accuracy"] = sums["hits"] / jnp.maximum(sums["hits_entries"], 1)
+            total, count = (jnp.stack([sums[f"{kind}{end}"] for kind in kinds]).sum() for end in ("", "_entries"))
+            value = total / jnp.maximum(count, 1)
+        if len(category):
+            metrics["accuracy"] = sums["hits"] / counts["hits_entries"]
         return Loss(value=value, metrics=metrics, rows=sums["counted"])
 
     return Term(
@@ -133,111 +139,68 @@ def masked_table(
         each=each,
         loss=loss,
         outputs=(),
-        layers=_token_layers(widths, columns) if reads_tokens else {"decoder": _decoder(hidden, sum(widths))},
+        layers=_token_layers(len(number), sum(sizes)) if head == "tokens" else {"decoder": _decoder(hidden, widths)},
+        unexplained="masked cells",
     )
 
 
-def _check(
-    between: Sequence[str], widths: Sequence[int], *, over: Over, categories: Categories, head: str, hidden: int | None
-) -> None:
+def _check_between(between: Sequence[str], widths: Sequence[int]) -> None:
     if len(between) not in (1, 2):
-        raise ValueError(f"between must name the masked view, or features and the masked view, not {len(between)}")
+        raise ValueError(
+            f"between must name the masked view, or features and the masked view, not {len(between)} texts"
+        )
     if not widths:
         raise ValueError(f"between must end with a view of a table, and {between[-1]!r} is none")
-    if over == "all" and (head, categories) != ("tokens", "cross_entropy"):
-        raise ValueError(
-            f"over='all' is a cross-entropy of every column's token; set over='own' with head={head!r} and "
-            f"categories={categories!r}"
-        )
-    if hidden is not None and (head == "tokens" or hidden < 1):
-        raise ValueError(f"hidden is the width of the head 'pooled', positive or None, not {hidden} with head={head!r}")
 
 
-def _decoder(hidden: int | None, outputs: int) -> Layer:
+def _decoder(hidden: int | None, widths: Sequence[int]) -> Layer:
     def build(context: LayerInput) -> nnx.Module:
-        width = context.sizes[0].pooled
-        return MLPProjector(width, hidden or width, outputs, rngs=context.rngs, dtype=context.dtype)
+        features = context.sizes[0].pooled
+        return MLPProjector(features, hidden or features, sum(widths), rngs=context.rngs, dtype=context.dtype)
 
     return Layer(build=build)
 
 
-def _token_layers(widths: tuple[int, ...], columns: dict[str, np.ndarray]) -> dict[str, Layer]:
+def _token_layers(numbers: int, categories: int) -> dict[str, Layer]:
+    """Return the layers on tokens that the table's columns need: `regressor` and `classifier`."""
+
     def layer(outputs: int) -> Layer:
         def build(context: LayerInput) -> nnx.Module:
-            width = context.sizes[0].local
-            if width == 0:
-                raise ValueError(
-                    "the head 'tokens' needs a token per column, and the encoder has no local features; choose an "
-                    "encoder with tokens, such as table_transformer, or set head='pooled' and over='own'"
-                )
-            return linear(width, outputs, rngs=context.rngs, dtype=context.dtype)
+            if context.sizes[0].local == 0:
+                raise ValueError(f"the head 'tokens' needs local features, and the encoder has none; {_REMEDY}")
+            return linear(context.sizes[0].local, outputs, rngs=context.rngs, dtype=context.dtype)
 
         return Layer(build=build)
 
-    values = sum(widths[column] for column in columns["categories"])
-    sizes = {"classifier": values, "regressor": int(len(columns["numbers"]) > 0)}
-    return {name: layer(size) for name, size in sizes.items() if size}
+    outputs = {"regressor": min(numbers, 1), "classifier": categories}
+    return {name: layer(size) for name, size in outputs.items() if size}
 
 
-def _from_tokens(rows: Each, features: Features, columns: dict[str, np.ndarray]) -> dict[str, Array]:
-    """Return predicted numbers `[B, numbers]`, and logits of all values for every categorical column `[B, c, K]`."""
-    count = sum(map(len, columns.values()))
-    if features.local is None or features.grid is not None or features.local.shape[1] != count + 1:
-        shape = "no local features" if features.local is None else f"{features.local.shape[1]} local features"
-        raise ValueError(
-            f"the term 'masked_table' with the head 'tokens' needs a class token and {count} tokens, one per column, and "
-            f"the encoder gives {shape}; choose an encoder with tokens, such as table_transformer, or set head='pooled'"
+def _from_tokens(
+    rows: Each, number: Int[np.ndarray, "n"], category: Int[np.ndarray, "c"], widths: Sequence[int]
+) -> dict[str, Array]:
+    """Return the predicted numbers `[B, n]`, and every categorical column's logits of all K categories `[B, c, K]`."""
+    local = rows.features[0].local
+    if local is None or rows.features[0].grid is not None or local.shape[1] != len(widths) + 1:
+        raise ArrayError(
+            f"the head 'tokens' of masked_table needs a class token and {len(widths)} tokens, one per column, and the "
+            f"encoder gives {0 if local is None else local.shape[1]} positions of another kind; {_REMEDY}."
         )
-    tokens, predicted = features.local[:, 1:], {}
-    if "regressor" in rows.layers:
-        predicted["numbers"] = rows.layers["regressor"](tokens[:, columns["numbers"]])[..., 0]
-    if "classifier" in rows.layers:
-        predicted["categories"] = rows.layers["classifier"](tokens[:, columns["categories"]])
+    predicted = {}
+    if len(number):
+        predicted["numbers"] = rows.layers["regressor"](local[:, 1 + number])[..., 0]
+    if len(category):
+        predicted["categories"] = rows.layers["classifier"](local[:, 1 + category])
     return predicted
 
 
-def _from_pooled(rows: Each, features: Features, widths: tuple[int, ...]) -> dict[str, Array]:
-    """Return predicted numbers `[B, numbers]`, and logits of each categorical column's own values `[B, K]`."""
-    outputs = rows.layers["decoder"](features.pooled, train=rows.train)
-    wide = np.repeat(np.array(widths) > 1, widths)
-    return {"numbers": outputs[:, ~wide], "categories": outputs[:, wide]}
-
-
-def _own(logits: Float[Array, "B c K"], sizes: tuple[int, ...]) -> Float[Array, "B K"]:
-    """Return every column's logits of its own values."""
-    return logits[:, np.repeat(np.arange(len(sizes)), sizes), np.arange(sum(sizes))]
-
-
-def _among_all(logits: Float[Array, "B c K"], codes: Cells, sizes: tuple[int, ...]) -> tuple[Cells, Bool[Array, "B c"]]:
-    """Return the cross-entropy of every column among all values of all columns, and whether its value has the maximum."""
-    target = codes.astype(jnp.int32) + np.cumsum([0, *sizes[:-1]])[None].astype(np.int32)
-    likelihood = jnp.take_along_axis(jax.nn.log_softmax(logits), target[:, :, None], axis=2)[..., 0]
-    return -likelihood, jnp.argmax(logits, axis=2) == target
-
-
-def _among_own(
-    values: Float[Array, "B K"], codes: Cells, sizes: tuple[int, ...], categories: Categories
-) -> tuple[Cells, Bool[Array, "B c"]]:
-    """Return the loss of every column by its own values, and whether its value has the maximum."""
-    column, count = np.repeat(np.arange(len(sizes)), sizes), len(sizes)
-    target = one_hot(codes, sizes)
-
-    def over_columns(reduce: jax.stages.Wrapped, array: Float[Array, "B K"]) -> Cells:
-        return reduce(array.T, column, count, indices_are_sorted=True).T
-
-    largest = over_columns(jax.ops.segment_max, jax.lax.stop_gradient(values))
-    own = over_columns(jax.ops.segment_sum, target * values)
-    hits = own >= largest
-    if categories == "l1":
-        return over_columns(jax.ops.segment_sum, jnp.abs(values - target)), hits
-    total = over_columns(jax.ops.segment_sum, jnp.exp(values - largest[:, column]))
-    return jnp.log(total) + largest - own, hits
-
-
-def _summed(name: str, losses: Cells, counted: Bool[Array, "B cells"], width: np.ndarray) -> dict[str, Array]:
-    """Return the sum of every row's counted losses, and the number of their entries, `width` for each cell."""
-    weight = jnp.asarray(width, jnp.float32)[None]
+def _from_pooled(
+    rows: Each, number: Int[np.ndarray, "n"], category: Int[np.ndarray, "c"], widths: Sequence[int]
+) -> dict[str, Array]:
+    """Return the predicted numbers `[B, n]`, and the outputs for each categorical column's own categories `[B, K]`."""
+    column = np.repeat(np.arange(len(widths)), widths)
+    outputs = rows.layers["decoder"](rows.features[0].pooled, train=rows.train)
     return {
-        name: jnp.where(counted, losses, 0).sum(axis=1),
-        f"{name}_entries": jnp.where(counted, weight, 0).sum(axis=1),
+        "numbers": outputs[:, np.isin(column, number)],
+        "categories": outputs[:, np.isin(column, category)],
     }

@@ -57,7 +57,7 @@ def _layers(config: ConfigDict, objective: Objective, model: Model, rngs: nnx.Rn
     layers: dict[str, Any] = {}
     for index, (key, term) in enumerate(objective.terms.items()):
         layer_input = LayerInput(sizes=_sizes(objective, term, model), norm=norm, rngs=rngs, dtype=dtype)
-        own = {}
+        own: dict[str, nnx.Module] = {}
         for name, layer in term.layers.items():
             if layer.name in layers:
                 continue
