@@ -22,6 +22,7 @@ from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.results.summary import grids
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.loop import pretrain
@@ -265,7 +266,9 @@ def test_rivals_read_the_columns_once_whatever_the_inputs(
     runs: dict[tuple[str, int], Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "scores.json"
-    run = str(next(iter(runs.values())).directory)
+    first = next(iter(runs.values()))
+    assert Source("raw", first).columns == {"table": {column.name for column in first.schema.columns}}
+    run = str(first.directory)
     command = ["evaluate", "--run", run, "--baselines", "", "--trials", "2", "--seeds", "2", "--out", str(out)]
     command += ["--protocol", "forest", "--input", "image,table", "--per-class", "5,10"]
     assert main(command) == 0

@@ -5,7 +5,10 @@ import sys
 import numpy as np
 import pytest
 
+from mmcl_jax.data.schema import SPLITS
+from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.protocols.boosting import TabularFeatures
 from mmcl_jax.evaluation.protocols.rivals import (
     RIVALS,
     base,
@@ -55,6 +58,8 @@ def planted(kind: str) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.
         table = np.concatenate([numbers, code[:, None]], axis=1)
         table[rng.random(table.shape) < 0.1] = np.nan
         table[5] = np.nan
+        if split != "train":
+            table[7, 3] = 6  # a category that no training row has
         columns[split] = table
         targets[split] = target if kind == "number" else target.astype(np.int64)
     return columns, np.array([False, False, False, True]), targets
@@ -121,6 +126,15 @@ def test_a_class_that_was_not_drawn_and_an_empty_column_are_no_end() -> None:
         result = run(name, "class", rows, trials=1, train=columns["train"])
         assert (result.outputs[:, 2] == 0).all()
         np.testing.assert_allclose(result.outputs.sum(axis=1), 1)
+
+
+def test_only_the_columns_that_the_run_reads_are_columns_of_a_rival(digits_store: Store) -> None:
+    rows = {split: np.arange(3) for split in SPLITS}
+    whole = TabularFeatures.of_columns(digits_store, rows, None)
+    names = [column.name for column in digits_store.schema.columns]
+    part = TabularFeatures.of_columns(digits_store, rows, None, {"table": {names[5], names[2]}})
+    assert part.categorical.shape == (2,)
+    np.testing.assert_array_equal(part.by_split["test"], whole.by_split["test"][:, [2, 5]])
 
 
 @pytest.mark.parametrize("name", RIVALS)
