@@ -41,7 +41,7 @@ def membranes(*, root: Path) -> Recipe:
       UserError: the folder holds no such data.
     """
     table = root / "membranes.csv"
-    check(table.is_file(), f"--root: {table} does not exist; make it with mmcl generate membranes --out {root}.")
+    check(table.is_file(), f"--root: {table} does not exist; make the folder with mmcl generate membranes.")
     rows = pl.read_csv(table, infer_schema_length=None)
     declared = {
         "membrane": Declared(role="identifier"),

@@ -93,6 +93,11 @@ class Encoder(nnx.Module):
         """
         return None
 
+    @property
+    def local_columns(self) -> tuple[int, ...] | None:
+        """The column of the view of each local feature, -1 for a class token; None where they stand for no columns."""
+        return None
+
     def embed(self, view: Any) -> Any:
         """Return the view as arrays of floats, which have gradients, and masks where rows have any."""
         raise NotImplementedError

@@ -259,7 +259,7 @@ def _evaluation(
         # Only where they are set, so that records of tables without them keep their names.
         **({"trials": settings.trials} if row.rival and settings.trials else {}),
         **({"task": request.table.task} if request.table.task != "class" else {}),
-        **({"options": dict(column.options)} if column.options else {}),
+        **({"options": options} if (options := row.options(column)) else {}),
     }
     name = f"{protocol}-{row.input(column)}-{str(budget).replace(' ', '')}-{digest(identity)}.json"
     on_fold = "" if training.fold is None else f"-fold{training.fold}"

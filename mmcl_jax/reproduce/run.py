@@ -210,7 +210,7 @@ def _groups(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
     groups: dict[tuple[str, ...], list[Evaluation]] = {}
     for one in {one.path: one for one in evaluations}.values():  # columns that differ by their metric share a record
         budget = str(one.budget) if one.protocol == "finetune" or one.row.rival else ""
-        options = repr(sorted(one.column.options.items()))
+        options = repr(sorted(one.row.options(one.column).items()))
         of = one.training.directory.name, one.protocol, one.input, str(one.identity["draws"])
         groups.setdefault((*of, budget, options), []).append(one)
     return list(groups.values())
@@ -226,7 +226,7 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, log: Log) -> None:
     hidden = f", {100 * rate:g} % hidden by {by}" if rate else ""
     log(f"{first.protocol} on {first.input}: {names}{hidden}, seed {first.seed}{on_fold}")
     start = time.monotonic()
-    more: dict[str, Any] = dict(first.column.options)
+    more: dict[str, Any] = first.row.options(first.column)
     if first.row.rival and settings.trials:
         more["trials"] = settings.trials
     options = EvaluationOptions(

@@ -96,6 +96,11 @@ class TableRow:
         """The baseline of `evaluate_runs` that the row is; "" for a run. Rivals read the columns themselves."""
         return "columns" if self.rival else self.baseline
 
+    def options(self, column: TableColumn) -> dict[str, Any]:
+        """Return the column's options of the evaluation; those of a schedule are not for rivals."""
+        chosen = dict(column.options)
+        return {name: chosen[name] for name in chosen if not self.rival or name in ("missing", "missing_by")}
+
     def input(self, column: TableColumn) -> str:
         """Return the input that the row is evaluated on in a column."""
         return self.reads or column.input

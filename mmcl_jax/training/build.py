@@ -1,6 +1,7 @@
 """Build the parts of an experiment from a config and data, and check all of them before a step runs."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -176,6 +177,9 @@ def build_experiment(
         seed=config.seed,
         take=take,
         sampler=build_sampler(config, store, take),
+        multiple=math.lcm(
+            config.batch_norm.group_size or 1, max(1, len(devices or jax.devices()) // config.mesh.model)
+        ),
         **division,
     )
     experiment = assemble(config, inputs.schema, batches, devices, inputs=inputs)

@@ -50,6 +50,8 @@ NOT_RUN = {
     "mmcl prepare --dataset measured": "tests/datasets/test_measured.py runs it",
     "mmcl pretrain --config mmcl/mmcl:cars": "in a loop of the shell, whose variables it reads",
     "mmcl pretrain --config mmcl/byol:cardiac": "tests/config loads every experiment",
+    "mmcl pretrain --config tip/tip:digits": "tests/training/test_tip.py trains it",
+    "mmcl evaluate --run runs/tip": "tests/evaluation/sources/test_absent_parts.py has such inputs",
     f"{_PRETRAIN} --config.sinks": "tests/training/test_sinks.py runs it",
     f"{_PRETRAIN} --workdir runs/ads --config.encoders.image.name=resnet50": "tests/training/test_initial_weights.py",
     "mmcl import": "tests/export/imports makes such checkpoints",

@@ -12,7 +12,7 @@ from mmcl_jax.encoders.base import ENCODERS
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.fusions.fusion import Fusion, Part, Parts
 from mmcl_jax.encoders.layers import linear
-from mmcl_jax.encoders.transformers.attention import Attention, transformer_init
+from mmcl_jax.encoders.transformers.attention import Attention, layer_norm, transformer_init
 
 Form = Literal["tip", "symmetric"]
 _EPSILON = {"tip": 1e-5, "symmetric": 1e-6}  # of layer normalisation: PyTorch's and Flax's default
@@ -22,7 +22,7 @@ class Block(nnx.Module):
     """Self-attention, cross-attention and a perceptron, each with a norm before it and a residual connection."""
 
     def __init__(self, width: int, heads: int, *, form: Form, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
-        norm = functools.partial(nnx.LayerNorm, width, epsilon=_EPSILON[form], dtype=dtype, rngs=rngs)
+        norm = functools.partial(layer_norm, width, epsilon=_EPSILON[form], dtype=dtype, rngs=rngs)
         attention = functools.partial(Attention, width, heads, rngs=rngs, dtype=dtype)
         biases = form == "symmetric"
         self.norms = nnx.List([norm() for _ in range(3)])
@@ -59,7 +59,7 @@ class CrossAttention(Fusion):
         dtype: DTypeLike,
     ) -> None:
         tip = form == "tip"
-        norm = functools.partial(nnx.LayerNorm, width, epsilon=_EPSILON[form], dtype=dtype, rngs=rngs)
+        norm = functools.partial(layer_norm, width, epsilon=_EPSILON[form], dtype=dtype, rngs=rngs)
         layer = functools.partial(linear, rngs=rngs, dtype=dtype)
         if tip:
             layer = functools.partial(layer, kernel_init=transformer_init, zero_bias=True)

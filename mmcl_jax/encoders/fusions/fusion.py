@@ -37,7 +37,7 @@ class Part:
 
     def exists(self) -> Bool[Array, " B"]:
         """Return the rows that have a token."""
-        return jnp.ones(len(self.tokens), bool) if self.mask is None else self.mask.any(axis=1)
+        return jnp.ones(self.tokens.shape[0], bool) if self.mask is None else self.mask.any(axis=1)
 
 
 Parts = tuple[Part, ...]
@@ -62,7 +62,7 @@ def conditioned(part: Part, absent: Float[Array, " C"], change: Callable[[Array]
     mask = jnp.ones(part.tokens.shape[:2], bool) if part.mask is None else part.mask
     tokens = zero_absent(change(zero_absent(part.tokens, mask).astype(dtype)), mask)
     changed = Part(tokens=tokens, mask=part.mask, grid=part.grid)
-    instead = change(jnp.broadcast_to(absent.astype(dtype), (len(tokens), 1, len(absent))))[:, 0]
+    instead = change(jnp.broadcast_to(absent.astype(dtype), (tokens.shape[0], 1, absent.shape[0])))[:, 0]
     pooled = jnp.where(part.exists()[:, None], changed.mean(), instead)
     return Features(pooled=pooled, local=tokens, mask=part.mask, grid=part.grid)
 

@@ -31,7 +31,7 @@ class Product(Fusion):
         """Return the scaled tokens as local features, and their mean as the pooled feature."""
         del train, present, keys
         first, *others = embedded
-        scale = jnp.ones((len(first.tokens), self.out_features), self.dtype)
+        scale = jnp.ones((first.tokens.shape[0], self.out_features), self.dtype)
         for part, layer in zip(others, self.factors, strict=True):
             factor = nnx.relu(layer(part.mean().astype(self.dtype)))
             scale = scale * jnp.where(part.exists()[:, None], factor, 1)

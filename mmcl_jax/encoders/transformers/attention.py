@@ -13,6 +13,23 @@ from mmcl_jax.encoders.layers import linear
 transformer_init = nnx.initializers.normal(0.02)
 
 
+class LayerNorm(nnx.LayerNorm):
+    """Layer normalisation, with its statistics in float32 whatever the dtype of the result."""
+
+    def __call__(self, x: Float[Array, "*B D"], *, mask: Array | None = None) -> Float[Array, "*B D"]:
+        """Return the normalised vectors."""
+        with jax.numpy_dtype_promotion("standard"):  # Flax promotes bfloat16 to float32
+            return super().__call__(x, mask=mask)
+
+
+def layer_norm(width: int, *, epsilon: float, rngs: nnx.Rngs, dtype: DTypeLike) -> LayerNorm:
+    """Return layer normalisation whose variance is the mean of squared differences, as PyTorch's.
+
+    Flax's fast variance is clipped at 0 by a maximum, which guided backpropagation would take for a ReLU.
+    """
+    return LayerNorm(width, epsilon=epsilon, use_fast_variance=False, dtype=dtype, rngs=rngs)
+
+
 class Attention(nnx.Module):
     """Multi-head attention of queries to a context that may be masked."""
 
@@ -84,7 +101,7 @@ class TransformerBlock(nnx.Module):
         rngs: nnx.Rngs,
         dtype: DTypeLike,
     ) -> None:
-        norm = functools.partial(nnx.LayerNorm, width, epsilon=epsilon, dtype=dtype, rngs=rngs)
+        norm = functools.partial(layer_norm, width, epsilon=epsilon, dtype=dtype, rngs=rngs)
         layer = functools.partial(linear, rngs=rngs, dtype=dtype, kernel_init=transformer_init, zero_bias=True)
         self.norm1, self.norm2 = norm(), norm()
         self.attention = Attention(width, heads, rngs=rngs, dtype=dtype, query_bias=qkv_bias, key_value_bias=qkv_bias)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features
-from mmcl_jax.encoders.transformers.attention import TransformerBlock, transformer_init
+from mmcl_jax.encoders.transformers.attention import TransformerBlock, layer_norm, transformer_init
 from mmcl_jax.encoders.transformers.number_embeddings import Numbers, number_embedding
 
 _EPSILON = 1e-5  # of PyTorch's layer normalisation
@@ -64,7 +64,7 @@ class TableTransformer(Encoder):
             self.numbers = numbers
         self.class_token, self.missing_token = learned(width), learned(width)
         self.columns = learned(len(widths) + 1, width)
-        self.norm = nnx.LayerNorm(width, epsilon=_EPSILON, dtype=dtype, rngs=rngs)
+        self.norm = layer_norm(width, epsilon=_EPSILON, dtype=dtype, rngs=rngs)
         self.blocks = nnx.List(
             [
                 TransformerBlock(width, heads, epsilon=_EPSILON, qkv_bias=False, rngs=rngs, dtype=dtype)
@@ -72,6 +72,11 @@ class TableTransformer(Encoder):
             ]
         )
         self.out_features = self.out_local_features = width
+
+    @property
+    def local_columns(self) -> tuple[int, ...]:
+        """The class token, then every column."""
+        return (-1, *range(len(self.widths)))
 
     def row_bytes(self, *, train: bool) -> int:
         """Return the bytes of the attention weights of all blocks, which the gradient needs, or of one block."""
@@ -86,10 +91,10 @@ class TableTransformer(Encoder):
         if self.numeric:
             parts.append(self.numbers(filled[:, np.array(self.numeric)]))
         if self.categorical:
-            parts.append(self._category_vectors(filled[:, np.array(self.categorical)]))
+            parts.append(self._category_vectors(filled[:, np.array(self.categorical)]).astype(self.dtype))
         vectors = jnp.concatenate(parts, axis=1)[:, np.argsort([*self.numeric, *self.categorical])]
-        vectors = jnp.where(missing[:, :, None], self.missing_token[...][None, None], vectors)
-        return Cells(vectors.astype(self.dtype), missing)
+        token = self.missing_token[...].astype(self.dtype)
+        return Cells(jnp.where(missing[:, :, None], token[None, None], vectors), missing)
 
     def _category_vectors(self, codes: Float[Array, "B C"]) -> Float[Array, "B C D"]:
         """Return the vectors of categories; that of any other code, such as -1, is the unknown token of its column."""
@@ -114,11 +119,12 @@ class TableTransformer(Encoder):
         x, missing = embedded
         if train and keys is not None and self.categorical and self.unknown_share > 0:
             x = self._with_unknown(x, missing, keys)
-        class_token = jnp.broadcast_to(self.class_token[...].astype(self.dtype), (len(x), 1, x.shape[2]))
+        rows = x.shape[0]  # a symbol in an exported program
+        class_token = jnp.broadcast_to(self.class_token[...].astype(self.dtype), (rows, 1, x.shape[2]))
         x = self.norm(jnp.concatenate([class_token, x], axis=1) + self.columns[...].astype(self.dtype)[None])
-        seen = jnp.concatenate([jnp.ones((len(x), 1), bool), ~missing], axis=1)
+        seen = jnp.concatenate([jnp.ones((rows, 1), bool), ~missing], axis=1)
         at_once = max(1, _INFERENCE_BYTES // self.row_bytes(train=False))
-        if train or len(x) <= at_once:
+        if train or not isinstance(rows, int) or rows <= at_once:
             x = self._attended(x, seen)
         else:
             x = jax.lax.map(lambda row: self._attended(row[0][None], row[1][None])[0], (x, seen), batch_size=at_once)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features
-from mmcl_jax.encoders.transformers.attention import TransformerBlock, transformer_init
+from mmcl_jax.encoders.transformers.attention import TransformerBlock, layer_norm, transformer_init
 
 EPSILON = 1e-6  # of layer normalisation
 _LARGEST_PATCH, _PATCHES = 16, 8  # of the rule for the default patch
@@ -72,7 +72,7 @@ class VisionTransformer(Encoder):
         self.blocks = nnx.List(
             [Block(width, heads, epsilon=EPSILON, qkv_bias=True, rngs=rngs, dtype=dtype) for _ in range(depth)]
         )
-        self.norm = nnx.LayerNorm(width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
+        self.norm = layer_norm(width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
         self.out_features = self.out_local_features = width
         self.dropout, self.dtype = dropout, dtype
 

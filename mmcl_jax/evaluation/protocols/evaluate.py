@@ -19,6 +19,7 @@ from mmcl_jax.evaluation.sources.checks import (
     check_choice,
     check_dense,
     check_distinct,
+    check_ensemble,
     check_inputs,
     check_reads_holes,
 )
@@ -65,6 +66,8 @@ def evaluate_runs(
     predicting = options.predicting
     rivals = [name for name in predicting if name in RIVALS]
     inputs = [] if rivals == list(options.protocols) else _inputs(runs, options.inputs)  # rivals read columns alone
+    for input in inputs:
+        check_ensemble(input, [name for name in options.protocols if name not in RIVALS])
     labelled = _labelled(store, options, runs) if predicting else []
     labelled_inputs, columns = [], []
     for data in labelled:
@@ -88,12 +91,8 @@ def evaluate_runs(
     retrieving = "retrieval" in options.protocols
     pairs = {run.directory: pairs_of(run, store, inputs) if retrieving else [] for run in runs}
     remarks = [line for data in labelled for line in remarks_on(data, options.budgets)]
-    remarks += [
-        line
-        for part, input in (*labelled_inputs, *columns)
-        for data in labelled
-        for line in left_out(data, part, input)
-    ]
+    parts = (*labelled_inputs, *columns)
+    remarks += [line for part, input in parts for data in labelled for line in left_out(data, part, input)]
     remarks += missing_folds(runs, store)
     remarks += [line for run in runs for pair in pairs[run.directory] for line in lacking(run, store, pair)]
     for line in dict.fromkeys([*check_overlap(runs, store, allow=options.allow_overlap), *remarks]):

@@ -32,7 +32,7 @@ from mmcl_jax.evaluation.sources.features import What, unit_rows
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.missingness import HidingStore
 from mmcl_jax.evaluation.sources.pairs import with_both
-from mmcl_jax.evaluation.sources.reads import modalities_of
+from mmcl_jax.evaluation.sources.reads import is_ensemble, modalities_of
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.tasks import Segmentation
 
@@ -201,6 +201,7 @@ def _finetune(
     training = FinetuneSettings(
         task=data.task,
         modalities=modalities,
+        ensemble=is_ensemble(job.input),
         frozen=frozen,
         learning_rates=settings.learning_rates,
         seeds=[(source.run.config.seed, number) for number in numbers],

@@ -33,14 +33,7 @@ def cost_grids(scores: Sequence[Score]) -> list[Grid]:
     rows = []
     for (protocol, input, label, budget), part in groups.items():
         cost = mean_cost(part)
-        rows.append(
-            [
-                protocol_words(protocol, input),
-                visible(label),
-                visible(budget),
-                f"{cost['seconds']:.1f} s",
-                size_of(cost),
-            ]
-        )
+        how = protocol_words(protocol, input)
+        rows.append([how, visible(label), visible(budget), f"{cost['seconds']:.1f} s", size_of(cost)])
     title = "Cost of the rivals: time of all trials, size of the chosen model (means)"
     return [Grid(title, ["how", "label", "labels", "time", "size"], rows, labels=3)] if rows else []

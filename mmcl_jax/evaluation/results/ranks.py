@@ -60,7 +60,5 @@ def rank_grids(scores: Sequence[Score]) -> list[Grid]:
     ]
     others = len({method for one in values for method in one} - set(ranks))
     note = f"{counted(others, 'method has', 'methods have')} no score of some of them." if others else ""
-    title = (
-        f"Mean rank of {len(ranks)} methods over {counted(len(sets), 'set')} of label, budget, fold and hidden cells"
-    )
+    title = f"Mean rank of {len(ranks)} methods over {counted(len(sets), 'set')} (label, budget, fold, hidden cells)"
     return [Grid(title, ["features", "how", "mean rank"], rows, labels=2, note=note)]

@@ -9,7 +9,7 @@ from mmcl_jax.data.table.label_feature import columns_with_label
 from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
-from mmcl_jax.evaluation.sources.reads import modalities_of
+from mmcl_jax.evaluation.sources.reads import ENSEMBLE, is_ensemble, modalities_of
 from mmcl_jax.tasks import Segmentation
 from mmcl_jax.training.runs.run import Run
 
@@ -73,6 +73,16 @@ def check_inputs(run: Run, data: LabelledStore, input: str) -> None:
             f"({', '.join(map(repr, leaks))}), so its table encoder reads what it should predict; evaluate "
             "--input image, or train without that column (--ignore when preparing, "
             "config.inputs.table.label_as_feature=False).",
+        )
+
+
+def check_ensemble(input: str, protocols: Sequence[str]) -> None:
+    """Raise `UserError` if an ensemble is to be evaluated by a protocol that trains no heads together with views."""
+    for protocol in protocols if is_ensemble(input) else ():
+        check(
+            protocol in ("finetune", "augmented_probe"),
+            f"--input {input}: the heads of an ensemble are trained by finetune and augmented_probe alone, not by "
+            f"{protocol}; name the inputs without {ENSEMBLE!r}, or leave --protocol {protocol} out.",
         )
 
 

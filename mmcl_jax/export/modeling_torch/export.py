@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .features import Features
-from .fusions import ConcatMLP, CrossAttention
+from .fusions import DAFT, ConcatMLP, CrossAttention, Maximum, Product
 from .images import CNN, ResNet
 from .layers import PROJECTORS, Head
 from .preprocessing import TableRows
 from .rows import MLP, TextEmbedding
 from .sequences import ResNet1D
+from .table_transformer import TableTransformer
 from .vit import VisionTransformer
 
 ENCODERS: dict[str, Any] = {
@@ -24,10 +25,14 @@ ENCODERS: dict[str, Any] = {
     "cnn3d": lambda spec, epsilon: CNN(spec, epsilon, axes=3),
     "concat_mlp": ConcatMLP,
     "cross_attention": CrossAttention,
+    "daft": DAFT,
+    "max": Maximum,
+    "mul": Product,
     "resnet18": lambda spec, epsilon: ResNet(spec, epsilon, depths=(2, 2, 2, 2), bottleneck=False),
     "resnet1d_cbam": ResNet1D,
     "resnet50": lambda spec, epsilon: ResNet(spec, epsilon, depths=(3, 4, 6, 3), bottleneck=True),
     "table_mlp": MLP,
+    "table_transformer": TableTransformer,
     "text_embedding": TextEmbedding,
     "vector_mlp": MLP,
     "vit": lambda spec, epsilon: VisionTransformer(

@@ -41,9 +41,9 @@ def masked_table(
 
     (The code adds 1e-8 to every probability; this term adds nothing.) MT-CMTM (Roy et al., 2025) takes the mean of
     $|\hat x - x|$ over the entries of the one-hot row: `numbers="l1"`, `categories="l1"`, `over="own"`,
-    `head="pooled"`, `average="entries"`. A cell that is missing in the row is no target. Numbers are in standard
-    deviations of the training rows. The metrics are the means of the two kinds of columns, and the accuracy on masked
-    categories.
+    `head="pooled"`, `average="entries"`. A cell that is missing in the row, or whose category is unknown, is no target.
+    Numbers are in standard deviations of the training rows. The metrics are the means of the two kinds of columns, and
+    the accuracy on masked categories.
 
     Args:
       widths: one-hot width of every column of the table.
@@ -98,7 +98,7 @@ def masked_table(
                 f"masked_table needs to know which cells {between[-1]!r} masked; give it the result of a view such as "
                 f"mask, which has `changed`."
             )
-        observed = ~jnp.isnan(row)
+        observed = ~(jnp.isnan(row) | (wide[None] & (row < 0)))  # an unknown category, -1, has no code to predict
         masked, row = view.changed & observed, jnp.where(observed, row, 0)
         counted = masked if entries == "masked" else observed
         predict = _from_tokens if head == "tokens" else _from_pooled

@@ -3,10 +3,10 @@
 from mmcl_jax.config import data_names
 from mmcl_jax.errors import check_name
 from mmcl_jax.reproduce.spec import PaperTable
-from mmcl_jax.reproduce.tables import mmcl, tip
+from mmcl_jax.reproduce.tables import mmcl, mt_cmtm, tip
 
 VARIANTS = data_names()
-TABLES = {table.name: table for table in (*mmcl.TABLES, *tip.TABLES)}
+TABLES = {table.name: table for table in (*mmcl.TABLES, *mt_cmtm.TABLES, *tip.TABLES)}
 
 
 def find(name: str) -> PaperTable:

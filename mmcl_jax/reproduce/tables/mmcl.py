@@ -59,12 +59,12 @@ TABLE1_ROWS = _with_published(
     published.TABLE1, SUPERVISED, SIMCLR, BYOL, SIMSIAM, BARLOW, MMCL, NNCLR, VICREG, SIGLIP, RANDOM, PIXELS
 )
 
-_SCARF = TableRow(key="scarf", label="SCARF", config="mmcl/scarf", inputs=("table",), kind="table")
-_VIME = TableRow(key="vime", label="VIME", config="mmcl/vime", inputs=("table",), kind="table")
+SCARF = TableRow(key="scarf", label="SCARF", config="mmcl/scarf", inputs=("table",), kind="table")
+VIME = TableRow(key="vime", label="VIME", config="mmcl/vime", inputs=("table",), kind="table")
 TABLE1_TABLE_ROWS = (
     dataclasses.replace(SUPERVISED, inputs=("table", "both")),
-    _SCARF,
-    _VIME,
+    SCARF,
+    VIME,
     dataclasses.replace(MMCL, inputs=("table", "both")),
     dataclasses.replace(RANDOM, inputs=("table",)),
     COLUMNS,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from statistics import NormalDist
 
 import numpy as np
 from scipy import ndimage
@@ -39,7 +40,7 @@ class Micrograph:
         return cls(
             tilt=random.normal(0, 0.05),
             shift=random.uniform(-0.04, 0.04),
-            field_um=random.uniform(195, 215),
+            field_um=random.uniform(160, 180),
             brightness=random.uniform(0.85, 1.1),
             contrast=random.uniform(0.85, 1.15),
             noise=random.uniform(0.02, 0.045),
@@ -100,25 +101,23 @@ def _step(values: np.ndarray) -> np.ndarray:
 
 
 def _field(fine: int, scale: float, random: np.random.Generator) -> np.ndarray:
-    """Return smooth noise with structures of `scale` pixels, whose values are uniform in 0 to 1."""
+    """Return smooth noise with structures of `scale` pixels, of mean 0 and variance 1."""
     noise = ndimage.gaussian_filter(random.standard_normal((fine, fine)), scale, mode="wrap")
-    ranks = np.empty(noise.size)
-    ranks[np.argsort(noise, axis=None)] = np.linspace(0, 1, noise.size)
-    return ranks.reshape(noise.shape)
+    return (noise - noise.mean()) / noise.std()
 
 
 def _sponge(
     structure: Structure, depth: np.ndarray, fine: int, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return where there is polymer (0 to 1), with pores that grow with the depth, and how bright its rough face is."""
-    scale = fine / 128 * (0.7 + 0.09 * structure.pore_nm)
-    small, large = _field(fine, scale, random), _field(fine, 2.2 * scale, random)
-    near = np.clip(1.2 - 1.4 * depth, 0, 1)
-    mixed = near * small + (1 - near) * large
-    solid = _step((mixed - 0.75 * structure.porosity + 0.1) * 6)
-    rough = _field(fine, fine / 60, random) - 0.5
-    slow = _field(fine, fine / 6, random) - 0.5
-    return 0.25 + 0.75 * solid, 1 + 0.25 * rough + 0.15 * slow
+    scale = fine / 128 * (0.35 + 0.11 * structure.pore_nm)
+    near = np.clip(1.1 - 1.2 * depth, 0, 1)
+    mixed = near * _field(fine, scale, random) + (1 - near) * _field(fine, 2.0 * scale, random)
+    mixed /= np.hypot(near, 1 - near)
+    # The share of pores in a section is below the porosity, since many pores are too small to be seen.
+    solid = _step((mixed - NormalDist().inv_cdf(0.65 * structure.porosity)) * 2)
+    rough = 0.08 * _field(fine, fine / 60, random) + 0.05 * _field(fine, fine / 6, random)
+    return 0.3 + 0.7 * solid, 1 + rough
 
 
 def _fingers(

@@ -63,7 +63,8 @@ class Process:
         )
 
 
-# Columns that may have empty cells.
+# Columns that nothing depends on, and columns that may have empty cells.
+NOISE = ("operator", "batch", "pressure_hpa", "balance_drift_mg")
 MAY_MISS: tuple[str, ...] = (
     "additive_wt_percent",
     "dope_temperature_c",

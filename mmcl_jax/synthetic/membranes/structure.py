@@ -42,7 +42,7 @@ class Structure:
             0.3
             + 1.2 * (SOLVENTS[p.solvent] + BATHS[p.bath])
             + POLYMERS[p.polymer] * (1 if p.solvent in ("NMP", "DMAc") else -0.6)  # who dissolves what
-            - 0.32 * (p.polymer_wt_percent - 17)
+            - 0.22 * (p.polymer_wt_percent - 17)
             + 0.05 * (p.bath_temperature_c - 30) * (1 if p.bath == "water" else 0.3)
             + additive[p.additive]
             + 0.55 * luck[0]
@@ -52,13 +52,13 @@ class Structure:
         drying = exposure * (p.dope_temperature_c - 35) / 20
         fingers = 1 / (1 + math.exp(-exchange))
         pore = (
-            0.5 * vapour
-            - 0.06 * (p.polymer_wt_percent - 17)
-            + (0.05 * amount if p.additive in ("PVP", "PEG") else 0.0)
-            + 0.2 * luck[1]
+            0.22 * vapour
+            - 0.02 * (p.polymer_wt_percent - 17)
+            + (0.025 * amount if p.additive in ("PVP", "PEG") else 0.0)
+            + 0.1 * luck[1]
         )
-        skin = 0.35 * drying - 0.7 * (fingers - 0.5) + 0.04 * (p.polymer_wt_percent - 17) + 0.2 * luck[2]
-        porosity = 0.5 + 0.3 * vapour - 0.12 * (p.polymer_wt_percent - 17) + 0.3 * luck[3]
+        skin = 0.25 * drying - 0.5 * (fingers - 0.5) + 0.02 * (p.polymer_wt_percent - 17) + 0.15 * luck[2]
+        porosity = 0.3 + 0.6 * vapour - 0.12 * (p.polymer_wt_percent - 17) + 0.3 * luck[3]
         shrunk = 0.52 + 0.018 * (p.polymer_wt_percent - 17) - 0.012 * (p.speed_m_per_min - 6) + 0.03 * luck[4]
         return cls(
             fingers=fingers,
@@ -72,5 +72,5 @@ class Structure:
     def permeance(self) -> float:
         """The flux of water in L per m2, h and bar: the resistances of the skin and of the layer below add up."""
         skin = self.skin_um / (self.porosity * self.pore_nm**2)
-        below = self.thickness_um * (1 - 0.85 * self.fingers) / (self.porosity * (25 * self.pore_nm**0.5) ** 2)
+        below = self.thickness_um * (1 - 0.8 * self.fingers) / (self.porosity * (25 * self.pore_nm**0.5) ** 2)
         return 1.0 / (skin + below)
