@@ -8,6 +8,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from mmcl_jax.cli.main import main
+from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.reproduce import run
@@ -40,7 +41,8 @@ def test_a_fusion_from_scratch_and_boosting_with_hidden_cells(
     printed = capsys.readouterr().out
     assert "1 pretrainings: 0 done, 1 missing\n6 evaluations: 0 done, 6 missing" in printed
     assert "finetune on fusion: concat, 50 % hidden by cells, seed 0" in printed
-    assert Run.open(out / "runs" / "concat-0").step() is None
+    with pytest.raises(UserError, match="has no checkpoint"):
+        Run.open(out / "runs" / "concat-0").step()
     assert len(list((out / "evaluations" / "concat-0").iterdir())) == 3
     results = json.loads((out / "tip" / "missing" / "results.json").read_text())
     told = {(s["row"], s["column"], s["protocol"], s["missing"], s["missing_by"]) for s in results["scores"]}
