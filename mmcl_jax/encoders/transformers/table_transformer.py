@@ -119,7 +119,7 @@ class TableTransformer(Encoder):
         x, missing = embedded
         if train and keys is not None and self.categorical and self.unknown_share > 0:
             x = self._with_unknown(x, missing, keys)
-        rows = x.shape[0]  # a symbol in an exported program
+        rows = x.shape[0]  # a symbol in programs for any number of rows
         class_token = jnp.broadcast_to(self.class_token[...].astype(self.dtype), (rows, 1, x.shape[2]))
         x = self.norm(jnp.concatenate([class_token, x], axis=1) + self.columns[...].astype(self.dtype)[None])
         seen = jnp.concatenate([jnp.ones((rows, 1), bool), ~missing], axis=1)
