@@ -192,7 +192,7 @@ def test_shares_that_cannot_be_hidden_are_refused(hidings: dict[str, Hiding], st
 @pytest.mark.parametrize("text", ["1", "-0.1", "0.3,1.5", "", "nan", "half"])
 def test_the_command_line_takes_shares_below_1(text: str) -> None:
     assert types.shares("0,0.3,0.9") == (0.0, 0.3, 0.9)
-    with pytest.raises(argparse.ArgumentTypeError, match="at least 0 and below 1|is not a list of numbers"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"at least 0 and below 1|is not a list of numbers"):
         types.shares(text)
 
 
