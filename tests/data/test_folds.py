@@ -190,10 +190,14 @@ def test_a_run_on_a_fold_has_the_same_bits_whatever_the_other_rows_hold(
     assert len(fitted) == 3
     assert [name for name in fitted if saved[0][name] != saved[1][name]] == []
 
+    # Its store has further categories, and all test rows are of a class that no training row has.
     options = EvaluationOptions(
-        protocols=("probe", "features"), inputs=("table",), baselines=("columns",), label="n", draws=1, max_epochs=1
+        protocols=("knn", "features"), inputs=("table",), baselines=("columns",), label=("n", "kind"), draws=1
     )
-    scores = evaluate_runs(runs[1:], stores[1], options, log=lambda line: None)  # its store has further categories
+    said: list[str] = []
+    scores = evaluate_runs(runs[1:], stores[1], options, log=said.append)
     assert {(score.method, score.fold) for score in scores} == {
         (method, FOLD) for method in ("columns", "fold", "fold + columns")
     }
+    assert {score.metrics["top1"] for score in scores if score.label == "kind"} == {0.0}
+    assert any("The split 'train' has no row of 1 class of 'kind' ('0 kind')" in line for line in said)

@@ -32,7 +32,8 @@ def test_a_fusion_from_scratch_and_boosting_with_hidden_cells(
     out, sizes = tmp_path / "out", ["width=8", "heads=1", "blocks=1"]
     command = [
         "reproduce", "tip/missing", "--data", str(store.directory), "--out", str(out), "--seeds", "1",
-        "--max-epochs", "1", "--learning-rates", "0.01", "--trials", "1", "--config.batch_size=16", "--config.batch_norm.group_size=8",
+        "--max-epochs", "1", "--learning-rates", "0.01", "--trials", "1", "--config.batch_size=16",
+        "--config.batch_norm.group_size=8",
         "--config.encoders.image.channels=(4,)", "--config.encoders.fusion.features=8",
         *(f"--config.encoders.table.{size}" for size in sizes),
     ]  # fmt: skip

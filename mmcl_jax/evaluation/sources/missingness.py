@@ -242,9 +242,11 @@ def hiding_cells(data: LabelledStore, hiding: Hiding, missing: Missingness, seed
     return dataclasses.replace(data, store=HidingStore(**fields, hiding=hiding, missing=missing, seed=seed))
 
 
-def missing_in(store: Store) -> Missingness:
-    """Return what a store hides."""
-    return store.missing if isinstance(store, HidingStore) else WHOLE
+def hidden_in(store: Store) -> str:
+    """Return a text that identifies which cells a store hides at a seed and fold; "" for none."""
+    if not isinstance(store, HidingStore):
+        return ""
+    return f"{store.missing.by} {store.missing.rate!r} {store.hiding.data.task.label}"
 
 
 def tables_of(store: Store) -> list[str]:

@@ -18,7 +18,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.encoded import PRESENT
 from mmcl_jax.evaluation.sources.features import What, column_features, frozen_encoder, pixel_features, vector_features
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
-from mmcl_jax.evaluation.sources.missingness import missing_in
+from mmcl_jax.evaluation.sources.missingness import hidden_in
 from mmcl_jax.evaluation.sources.reads import from_scratch, modalities_of
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.run import Run
@@ -135,11 +135,17 @@ class Source:
 
     def inputs(self, store: Store, split: str, modality: str) -> Any:
         """Return all rows of a split of the run's fold in the form that the encoder reads."""
-        hidden = missing_in(store) if self.spec(modality).kind == "table" else ""
-        return self._once(
-            f"inputs {split} {modality} {hidden}",
-            lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
-        )
+
+        def read() -> Any:
+            return input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality]
+
+        hidden = hidden_in(store) if self.spec(modality).kind == "table" else ""
+        if not hidden:
+            return self._once(f"inputs {split} {modality}", read)
+        key = f"hidden inputs {split} {modality}"  # only those of the last share, since an evaluation may have many
+        if key not in self._cache or self._cache[key][0] != hidden:
+            self._cache[key] = hidden, read()
+        return self._cache[key][1]
 
     def rows(self, store: Store, split: str, modalities: Sequence[str]) -> dict[str, Any]:
         """Return all rows of a split, by input, that the features of these modalities are computed from.
@@ -179,7 +185,7 @@ class Source:
         by_split = {}
         for split in SPLITS:
             rows, count = data.rows[split], len(data.store.rows_of(split, data.fold))
-            hidden = missing_in(data.store) if self.tables(modality) else ""
+            hidden = hidden_in(data.store) if self.tables(modality) else ""
             key = f"{what} features {split} {modality} {hidden}"
             done: _Encoded = self._once(key, lambda count=count: _Encoded(count))
             new = rows[~done.done[rows]]

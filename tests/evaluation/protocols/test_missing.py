@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,21 @@ def test_all_splits_are_hidden_before_they_are_encoded(run: Run) -> None:
         fill = mean.encoding.encode(np.full((1, 3), np.nan))
         np.testing.assert_array_equal(filled, np.where(gone, fill, mean.encoding.encode(np.nan_to_num(whole))))
         np.testing.assert_array_equal(np.isnan(columns[split]), gone[data.rows[split]])
+
+
+def test_one_source_reads_what_each_label_and_share_hides(run: Run) -> None:
+    """Strategies may depend on the label, and inputs and features of a source are kept."""
+    store, source = run.store(), Source("run", run)
+    hidings = [Hiding(LabelledStore.of(store, label)) for label in ("grade", "pressure")]
+    seen = set()
+    for rate, hiding in itertools.product((0.5, 0.5000001, 0.8), hidings):
+        data = hiding_cells(hiding.data, hiding, Missingness(rate, "label"), seed=0)
+        gone = np.isnan(np.asarray(data.store.read("train", ["table"])["table"]))
+        np.testing.assert_array_equal(np.isnan(source.inputs(data.store, "train", "table")), gone)
+        features = source.features(data, "table")["train"]
+        assert len(np.unique(features[gone.all(axis=1)[data.rows["train"]]].round(4), axis=0)) <= 1
+        seen.add(gone.tobytes())
+    assert len(seen) >= 4
 
 
 @pytest.mark.parametrize("by", STRATEGIES)

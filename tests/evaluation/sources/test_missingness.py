@@ -1,5 +1,6 @@
 """Which cells are hidden: by every strategy the share that was asked for, nested, whatever rows are read together."""
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmcl_jax.cli import types
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
@@ -185,6 +187,13 @@ def test_shares_that_cannot_be_hidden_are_refused(hidings: dict[str, Hiding], st
         check_missing(Missingness(0.5, "label"), several, ["table"])
     alone = [Hiding(LabelledStore.of(store, label)).importance("table") for label in ("size", "weight")]
     np.testing.assert_allclose(Hiding(several).importance("table"), np.mean(alone, axis=0))
+
+
+@pytest.mark.parametrize("text", ["1", "-0.1", "0.3,1.5", "", "nan", "half"])
+def test_the_command_line_takes_shares_below_1(text: str) -> None:
+    assert types.shares("0,0.3,0.9") == (0.0, 0.3, 0.9)
+    with pytest.raises(argparse.ArgumentTypeError, match=r"at least 0 and below 1|is not a list of numbers"):
+        types.shares(text)
 
 
 def test_rates_and_strategies_are_checked() -> None:
