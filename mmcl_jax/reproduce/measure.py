@@ -5,8 +5,11 @@ import math
 
 from mmcl_jax.evaluation.results.summary import NAMES
 from mmcl_jax.page.wording import LOWER_IS_BETTER
+from mmcl_jax.reproduce.spec import COLUMNS_USED
 
 _IN_UNITS = ("mse", "mae", "rmse", "log_loss")  # of the label, or of logarithms; all other metrics are shares
+
+_NAMES = {COLUMNS_USED: "share of pairs in which noise is used less"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Measure:
     @property
     def name(self) -> str:
         """The metric in words."""
-        return NAMES.get(self.metric, self.metric.replace("_", " "))
+        return _NAMES.get(self.metric, NAMES.get(self.metric, self.metric.replace("_", " ")))
 
     @property
     def unit(self) -> str:

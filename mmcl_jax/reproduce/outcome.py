@@ -45,6 +45,7 @@ class TableOutcome:
       test: the size of the test set; None with folds.
       scores: by row and column.
       seconds: that each evaluation took, by row, column and seed (and fold).
+      used: by row and column, the use of every column of the table at every repeat (see `columns_used`).
     """
 
     plan: Plan
@@ -54,6 +55,7 @@ class TableOutcome:
     test: grid.Sample | None
     scores: Mapping[tuple[str, str], list[Score]]
     seconds: Mapping[tuple[str, str, grid.Repeat], float]
+    used: Mapping[tuple[str, str], list[Mapping[str, float]]] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def cells(self) -> dict[tuple[str, str], grid.GridCell]:
@@ -188,11 +190,13 @@ def gather(plan: Plan, *, variant: str, title: str) -> TableOutcome:
     """Return the outcome of a plan whose evaluations are all finished."""
     data = LabelledStore.of(plan.store, plan.settings.label, plan.table.task, fold=plan.fold_numbers[0])
     scores: dict[tuple[str, str], list[Score]] = {}
-    seconds = {}
+    seconds, used = {}, dict[tuple[str, str], list[Mapping[str, float]]]()
     for evaluation in plan.evaluations:
         record = read_record(evaluation.path)
         assert record is not None, evaluation.path
         row, column = evaluation.row.key, evaluation.column.key
+        if "columns" in record:
+            used.setdefault((row, column), []).append(record["columns"])
         scores.setdefault((row, column), []).extend(Score.from_json(raw) for raw in record["scores"])
         fold = evaluation.training.fold
         seconds[row, column, evaluation.seed if fold is None else (evaluation.seed, fold)] = record["seconds"]
@@ -204,6 +208,7 @@ def gather(plan: Plan, *, variant: str, title: str) -> TableOutcome:
         test=None if plan.folds else test_set(data.targets["test"], len(data.columns[0].categories)),
         scores=scores,
         seconds=seconds,
+        used=used,
     )
 
 

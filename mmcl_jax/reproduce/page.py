@@ -6,6 +6,7 @@ from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.page.html import Child, Html, document, element, folded, fragment, section, table
 from mmcl_jax.page.style import STYLE
 from mmcl_jax.page.wording import clipped, count, counted
+from mmcl_jax.reproduce.beside import beside
 from mmcl_jax.reproduce.charts import curves, strips
 from mmcl_jax.reproduce.measure import Measure
 from mmcl_jax.reproduce.outcome import TableOutcome, plus_minus
@@ -71,6 +72,7 @@ def render_page(outcome: TableOutcome, command: str) -> str:
         ("reading", "Reading", _reading(outcome)),
         ("pictures", "Picture", _charts(outcome)),
         ("differences", "Differences", _differences(outcome)),
+        ("beside", "More", _beside(outcome)),
         ("made", "How it was made", _made(outcome, command)),
     ]
     parts = [(key, text, part) for key, text, part in parts if part is not None]
@@ -225,6 +227,26 @@ def _differences(outcome: TableOutcome) -> Html | None:
         element("p", lead, class_="lead"),
         table("Differences", [text[0].upper() + text[1:] for text in rows[0]], rows[1:], numeric=(2, 3, 4)),
     )
+
+
+def _beside(outcome: TableOutcome) -> Html | None:
+    made = beside(outcome)
+    if not made:
+        return None
+    parts = [
+        [
+            element("h3", one.title),
+            element("p", one.lead, class_="calm narrow"),
+            table(
+                one.title,
+                [text[0].upper() + text[1:] for text in one.rows[0]],
+                one.rows[1:],
+                numeric=range(1, len(one.rows[0])),
+            ),
+        ]
+        for one in made
+    ]
+    return section("beside", "More", *(child for part in parts for child in part))
 
 
 def _made(outcome: TableOutcome, command: str) -> Html:

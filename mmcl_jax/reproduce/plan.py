@@ -15,7 +15,7 @@ from mmcl_jax.errors import UserError, check_name
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.files import write_text
-from mmcl_jax.reproduce.spec import PaperTable, TableColumn, TableRow
+from mmcl_jax.reproduce.spec import COLUMNS_USED, PaperTable, TableColumn, TableRow
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.run import Run
 
@@ -259,6 +259,7 @@ def _evaluation(
         # Only where they are set, so that records of tables without them keep their names.
         **({"trials": settings.trials} if row.rival and settings.trials else {}),
         **({"task": request.table.task} if request.table.task != "class" else {}),
+        **({"metric": column.metric} if column.metric == COLUMNS_USED else {}),
         **({"options": options} if (options := row.options(column)) else {}),
     }
     name = f"{protocol}-{row.input(column)}-{str(budget).replace(' ', '')}-{digest(identity)}.json"
@@ -283,11 +284,12 @@ def read_record(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def write_scores(evaluation: Evaluation, scores: Sequence[Score], seconds: float) -> None:
-    """Write the record of a finished evaluation."""
+def write_scores(evaluation: Evaluation, scores: Sequence[Score], seconds: float, **more: Any) -> None:
+    """Write the record of a finished evaluation, with `more` JSON values."""
     record = {
         "settings": evaluation.identity,
         "seconds": round(seconds, 2),
+        **more,
         "scores": [score.to_json() for score in scores],
     }
     write_record(evaluation.path, record)

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from mmcl_jax.evaluation.results.provenance import provenance
+from mmcl_jax.reproduce.beside import beside
 from mmcl_jax.reproduce.grid import Repeat, Spread
 from mmcl_jax.reproduce.outcome import TableOutcome
 from mmcl_jax.reproduce.plan import read_record
@@ -33,6 +34,7 @@ def to_json(outcome: TableOutcome, command: str) -> dict[str, Any]:
         "spread": outcome.spread_note,
         "published_target": outcome.target if outcome.has_published else None,
         **conclusions(outcome),
+        **({"beside": {one.title: one.rows for one in beside(outcome)}} if plan.table.beside else {}),
         "runs": {
             training.directory.name: {
                 **(read_record(training.record) or {}),

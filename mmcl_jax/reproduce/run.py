@@ -20,6 +20,7 @@ from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.files import write_text, writing
 from mmcl_jax.lock import locked
+from mmcl_jax.reproduce.columns_used import examine
 from mmcl_jax.reproduce.configure import check_configs, check_evaluations, configure
 from mmcl_jax.reproduce.outcome import gather
 from mmcl_jax.reproduce.page import render_page
@@ -35,7 +36,7 @@ from mmcl_jax.reproduce.plan import (
     write_scores,
 )
 from mmcl_jax.reproduce.results import to_json
-from mmcl_jax.reproduce.spec import PaperTable, TableRow
+from mmcl_jax.reproduce.spec import COLUMNS_USED, PaperTable, TableRow
 from mmcl_jax.reproduce.tables import VARIANTS, find
 from mmcl_jax.reproduce.text import render_text
 from mmcl_jax.targets import check_folder
@@ -212,7 +213,8 @@ def _groups(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
         budget = str(one.budget) if one.protocol == "finetune" or one.row.rival else ""
         options = repr(sorted(one.row.options(one.column).items()))
         of = one.training.directory.name, one.protocol, one.input, str(one.identity["draws"])
-        groups.setdefault((*of, budget, options), []).append(one)
+        use = one.row.key if one.column.metric == COLUMNS_USED else ""
+        groups.setdefault((*of, budget, options, use), []).append(one)
     return list(groups.values())
 
 
@@ -242,6 +244,11 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, log: Log) -> None:
         max_epochs=settings.max_epochs,
         **more,
     )
+    if first.column.metric == COLUMNS_USED:
+        for one in evaluations:
+            score, used = examine(run, plan.store, options, method=one.row.key)
+            write_scores(one, [score], time.monotonic() - start, columns=used)
+        return
     scores = evaluate_runs([run], plan.store, options, log=_drop)
     seconds = (time.monotonic() - start) / len(evaluations)
     for one in evaluations:

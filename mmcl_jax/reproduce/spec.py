@@ -6,6 +6,8 @@ from typing import Any
 
 from mmcl_jax.evaluation.sources.budgets import Budget
 
+COLUMNS_USED = "columns_used"  # the metric of columns that say which columns a table encoder uses, see `columns_used`
+
 
 @dataclasses.dataclass(frozen=True)
 class Published:
@@ -31,7 +33,7 @@ class TableColumn:
       protocol: of `mmcl evaluate`; a rival is trained by its own in its place.
       input: to predict from.
       share: of the training labels.
-      metric: on test; empty for the primary metric of the label's task.
+      metric: on test; empty for the primary metric of the label's task. `COLUMNS_USED` is of the columns of the table.
       options: further fields of `EvaluationOptions`, such as `{"schedule": "onecycle"}`.
     """
 
@@ -165,8 +167,8 @@ class PaperTable:
       needs_tag: the column tag without which the table makes no sense, such as "morphometric"; empty for none.
       curves: whether the charts are curves over the share of labels or, if columns hide cells, of what is hidden.
       task: of the label, "class" or None for the label's own, which may be a number.
-      beside: what stands below the numbers: "metrics" (the other metrics of the task), "ranks" (of the methods) and
-        "cost" (seconds and parameters).
+      beside: what stands below the numbers: "metrics" (the other metrics of the task), "ranks" (of the methods), "cost"
+        (seconds and parameters) and "columns" (the use of every column, of columns with the metric `COLUMNS_USED`).
     """
 
     name: str

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mmcl_jax.page.wording import counted
+from mmcl_jax.reproduce.beside import beside
 from mmcl_jax.reproduce.measure import Measure
 from mmcl_jax.reproduce.outcome import TableOutcome, plus_minus, rounded, signed
 from mmcl_jax.reproduce.reading import above_reference, judge, repeats, verdict_rule
@@ -23,6 +24,8 @@ def render_text(outcome: TableOutcome) -> str:
     parts.append(verdict_rule(outcome))
     if rows := differences(outcome):
         parts += [f"## Differences to {_reference(outcome)}", _aligned(rows)]
+    for one in beside(outcome):
+        parts += [f"## {one.title}", one.lead, _aligned(one.rows)]
     return "\n\n".join(parts) + "\n"
 
 

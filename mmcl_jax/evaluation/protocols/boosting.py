@@ -5,7 +5,7 @@ Models on the columns alone, with trials of drawn settings, are `rivals`.
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,22 +60,26 @@ class TabularFeatures:
         return cls(joined, np.zeros(joined["train"].shape[1], bool))
 
     @classmethod
-    def of_columns(cls, store: Store, rows: Any, fold: int | None) -> "TabularFeatures":
+    def of_columns(
+        cls, store: Store, rows: Any, fold: int | None, reads: Mapping[str, Collection[str]] | None = None
+    ) -> "TabularFeatures":
         """Return the columns of the store's input tables for `rows` of each split, as they are stored.
 
         Unknown categories are missing. A column with more than 255 categories, which the boosting cannot tell apart,
-        enters as the number of its code.
+        enters as the number of its code. Of the tables in `reads`, only the columns that are named there are returned.
         """
         tables = tables_of(store)
-        columns = [column for name in tables for column in store.schema.entries[name].columns]
+        named = [(name, column) for name in tables for column in store.schema.entries[name].columns]
+        columns = [column for _, column in named]
+        read = np.array([column.name in (reads or {}).get(name, (column.name,)) for name, column in named])
         categorical = np.array([column.coded for column in columns])
         by_split = {}
         for split in SPLITS:
             entries = store.read(split, tables, fold=fold)
             values = np.concatenate([np.asarray(entries[name], np.float64)[rows[split]] for name in tables], axis=1)
-            by_split[split] = np.where(categorical & (values < 0), np.nan, values)
+            by_split[split] = np.where(categorical & (values < 0), np.nan, values)[:, read]
         few = np.array([not column.coded or len(column.categories) <= MOST_CATEGORIES for column in columns])
-        return cls(by_split, categorical & few)
+        return cls(by_split, (categorical & few)[read])
 
 
 def check_tabular(protocol: str, task: Task, store: Store) -> None:

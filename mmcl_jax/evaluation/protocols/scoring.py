@@ -166,7 +166,7 @@ def _tabular(job: Job, data: LabelledStore, number: int) -> HeadScores:
 
 
 def _rival(job: Job, data: LabelledStore, number: int, settings: JobSettings) -> HeadScores:
-    columns = TabularFeatures.of_columns(data.store, data.rows, data.fold)
+    columns = TabularFeatures.of_columns(data.store, data.rows, data.fold, job.source.columns)
     result = compete(
         columns.by_split,
         columns.categorical,

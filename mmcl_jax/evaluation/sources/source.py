@@ -92,6 +92,15 @@ class Source:
         """Return the input specification of a modality."""
         return self.run.inputs.including([modality]).specs[modality]
 
+    @property
+    def columns(self) -> dict[str, set[str]]:
+        """The names of the columns that the run reads, by table of the store."""
+        names: dict[str, set[str]] = {}
+        for input, table in self.run.inputs.tables.items():
+            of = names.setdefault(self.run.inputs.specs[input].of, set())
+            of.update(column.name for column in table.schema.columns)
+        return names
+
     def baseline(self, modality: str) -> str | None:
         """Return the name of the baseline of raw rows of a modality; None for a fusion, or a kind without baseline."""
         if modality not in self.inputs_of([modality]):

@@ -8,7 +8,7 @@ as many trials, if `--trials` is the number of `--learning-rates`.
 import dataclasses
 
 from mmcl_jax.reproduce.published import MT_CMTM_GAIN
-from mmcl_jax.reproduce.spec import Claim, Contrast, PaperTable, TableColumn, TableRow, difference
+from mmcl_jax.reproduce.spec import COLUMNS_USED, Claim, Contrast, PaperTable, TableColumn, TableRow, difference
 from mmcl_jax.reproduce.tables import mmcl
 from mmcl_jax.reproduce.tables.rivals import RIVAL_ROWS
 
@@ -109,6 +109,12 @@ SETTINGS = tuple(
 )
 SENSITIVITY_ROWS = (dataclasses.replace(MT_CMTM, label="MT-CMTM: weights 1 and 1, rate 0.3"), *SETTINGS, SCRATCH)
 
+USED = tuple(
+    dataclasses.replace(column, key=f"{column.key}-used", heading=heading, metric=COLUMNS_USED)
+    for column, heading in ((PROBE, "Frozen features"), (TUNED, "Trained predictions"))
+)
+EXPLAIN_ROWS = (MT_CMTM, MASK, CONTRAST, SCRATCH, RANDOM)
+
 TABLES = (
     PaperTable(
         name="mt_cmtm/table",
@@ -148,5 +154,28 @@ TABLES = (
         ),
         reference="mt_cmtm",
         task=None,
+    ),
+    PaperTable(
+        name="mt_cmtm/explain",
+        title="The columns that the table encoder uses",
+        source=_PAPER,
+        rows=EXPLAIN_ROWS,
+        columns=USED,
+        claims=(
+            Claim(
+                "Trained for the label, MT-CMTM uses columns of noise less, beside other columns, than from scratch",
+                (difference(MT_CMTM, SCRATCH, USED[1]),),
+                ours=True,
+            ),
+            Claim(
+                "Frozen, contrast with images makes the encoder use noise less than masked modelling alone does",
+                (difference(MT_CMTM, MASK, USED[0]), difference(CONTRAST, MASK, USED[0])),
+                ours=True,
+            ),
+        ),
+        reference="mt_cmtm",
+        needs_tag="noise",
+        task=None,
+        beside=("columns",),
     ),
 )

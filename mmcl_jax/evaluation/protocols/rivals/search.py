@@ -5,13 +5,12 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
-from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.protocols.rivals.base import FittedRival, RivalData, Settings
-from mmcl_jax.tasks import Class, Number, Task
+from mmcl_jax.tasks import Number, Task
 
 TRIALS = 6  # as many as the probe has learning rates
 
@@ -94,8 +93,6 @@ def compete(
         raise UserError(f"--protocol {protocol}: every fit of {task.label!r} diverged; use another protocol.")
     outputs = model.outputs(by_split["test"])
     metrics = {**task.metrics(outputs, targets["test"], shares=True), f"val_{task.primary}": reached}
-    if isinstance(task, Class):
-        metrics["log_loss"] = float(log_loss(targets["test"], outputs, labels=np.arange(task.classes)))
     if isinstance(task, Number):
         metrics["rmse"] = metrics["mse"] ** 0.5
     return RivalResult(metrics, chosen, outputs, {"seconds": seconds, **model.size})
