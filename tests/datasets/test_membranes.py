@@ -165,6 +165,7 @@ def test_the_structure_decides_and_the_table_tells_some_of_it() -> None:
         ("membranes=0", "--dataset.membranes=0 is too small; give 1 or more."),
         ("image_size=8", "--dataset.image_size=8 is not between 16 and 512."),
         ("missing=0.6", "--dataset.missing=0.6 is not a share between 0 and 0.5."),
+        ("seed=-1", "--dataset.seed=-1 is negative; give 0 or more."),
         ("missing=yes", "--dataset.missing: 'yes' is not of type float."),
     ],
 )

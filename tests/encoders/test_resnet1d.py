@@ -12,6 +12,7 @@ from mmcl_jax.encoders import ENCODERS
 from mmcl_jax.encoders.resnet1d.cbam import CBAM, maximum
 from mmcl_jax.encoders.resnet1d.sequence import ColumnEmbedding, OneChannel, column_order
 from mmcl_jax.errors import UserError
+from mmcl_jax.explain.embedded import Layout
 
 WIDTHS = (1, 4, 1, 2, 3, 1)
 MISSING = ("refuse", "token", "indicator")
@@ -76,6 +77,15 @@ def test_a_cell_changes_what_is_embedded_of_its_column(row: str, missing: str) -
             moved = (np.asarray(part.embed(jnp.asarray(other))) != before).reshape(len(rows), len(columns), -1)
             assert moved.any()
             assert not moved[:, columns != column].any()
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_explanations_know_the_column_of_every_float(row: str) -> None:
+    encoder = made(row=row, missing="indicator")
+    embedded = encoder.embed(jnp.asarray(rows_of("indicator")))
+    columns = Layout.of(embedded).columns(encoder, len(WIDTHS), "table")
+    expected = np.repeat(np.arange(len(WIDTHS)), SMALL["channels"]) if row == "embedding" else encoder.input.columns
+    np.testing.assert_array_equal(columns, expected)
 
 
 @pytest.mark.parametrize("missing", ["token", "indicator"])

@@ -162,7 +162,7 @@ def resnet1d_cbam(
       reduction: of the channels in the perceptron of the channel attention, which keeps at least 1.
       spatial_kernel: of the convolution of the spatial attention; odd.
       order: a seed that shuffles the columns before the first convolution; None for the order of the store.
-      remat: "blocks" recomputes activations inside blocks in the backward pass instead of storing them.
+      remat: "blocks" recomputes activations inside blocks in the backward pass instead of storing them; see `resnet18`.
 
     Raises:
       ValueError: a size is not positive, or a kernel is even.

@@ -64,16 +64,14 @@ def draw(
     along, depth = _coordinates(structure, micrograph, shape == "hollow fibre", fine)
     solid, lit = _sponge(structure, depth, fine, random)
     skin = 0.02 + 0.10 * structure.skin_um  # drawn thicker than it is, lest no pixel shows it
-    for flipped in (False, True)[: 1 + (shape == "hollow fibre")]:
-        below = 1 - depth if flipped else depth
-        void, inside = _fingers(
-            structure, along, below - skin, deep=0.45 if shape == "hollow fibre" else 0.85, random=random
-        )
+    # How deep fingers may reach; and the sides that have a skin, of which the inner one of a fibre is thinner.
+    deep, sides = (0.45, ((depth, 1.0), (1 - depth, 0.5))) if shape == "hollow fibre" else (0.85, ((depth, 1.0),))
+    for below, share in sides:
+        void, inside = _fingers(structure, along, below - skin, deep=deep, random=random)
         solid = solid * (1 - void)
         lit = np.where(void > 0.5, inside, lit)
-        # The inner skin of a fibre is thinner.
-        dense = _step((skin * (0.5 if flipped else 1.0) - below) * fine / 3)
-        solid, lit = np.maximum(solid, dense), lit + 0.16 * dense * (1 - flipped * 0.5)
+        dense = _step((skin * share - below) * fine / 3)
+        solid, lit = np.maximum(solid, dense), lit + 0.16 * dense * share
     within = _step(depth * fine / 2) * _step((1 - depth) * fine / 2)
     height = solid * within
     glow = ndimage.gaussian_gradient_magnitude(height, 1.0)  # edges emit more electrons
@@ -91,7 +89,7 @@ def _coordinates(structure: Structure, micrograph: Micrograph, bent: bool, fine:
     if bent:
         radius = 1.1  # of the outer side, in image heights
         away = np.hypot(x, y + thickness / 2 - radius - 0.05)
-        return np.arctan2(x, radius - y) * radius, (radius - away + 0.0) / thickness
+        return np.arctan2(x, radius - y) * radius, (radius - away) / thickness
     return x, (y + thickness / 2) / thickness
 
 

@@ -42,6 +42,7 @@ def generate_membranes(
     check(membranes >= 1, f"--dataset.membranes={membranes} is too small; give 1 or more.")
     check(16 <= image_size <= 512, f"--dataset.image_size={image_size} is not between 16 and 512.")
     check(0 <= missing <= 0.5, f"--dataset.missing={missing} is not a share between 0 and 0.5.")
+    check(seed >= 0, f"--dataset.seed={seed} is negative; give 0 or more.")
     rows, truth = [], []
     images = root / "images"
     images.mkdir(parents=True)
