@@ -69,6 +69,11 @@ def mask(
         columns = observed.shape[0]
         if count == "bernoulli":
             return observed & (jax.random.uniform(key, (columns,)) < rate)
+        if rate > 0 and round(rate * columns) == 0:
+            raise ValueError(
+                f"the view mask masks round({rate} * {columns}) = 0 columns of every row; raise rate, or set "
+                f"count='bernoulli'"
+            )
         order = jax.random.permutation(key, columns) + jnp.where(observed, 0, columns)  # observed columns first
         rank = jnp.argsort(jnp.argsort(order))
         counts = np.array([round(rate * some) for some in range(columns + 1)])
