@@ -41,7 +41,8 @@ def mask(
         above 256 MiB, as many as take 256 MiB.
 
     Raises:
-      ValueError: the rate is outside [0, 1], or the population is not positive, or given without "marginal".
+      ValueError: the rate is outside [0, 1], the population is not positive, or given without "marginal", or the view
+        is applied to so few columns that an exact rate above 0 masks none.
 
     Example:
       >>> rows = jnp.array([[0.5, 1.0, 2.0, jnp.nan]])
