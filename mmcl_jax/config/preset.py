@@ -86,7 +86,7 @@ class Preset:
 
     def table_resnet(self) -> ConfigDict:
         """Return the table encoder of MT-CMTM, a ResNet of 1-D convolutions over the columns."""
-        return encoder("resnet1d_cbam", channels=32, depths=(2, 2)) if self.small else encoder("resnet1d_cbam")
+        return encoder("resnet1d_cbam", channels=32, depths=(1, 1)) if self.small else encoder("resnet1d_cbam")
 
     def image_resnet18(self) -> ConfigDict:
         """Return a ResNet-18, or, at a size for two cores, the encoder of images."""

@@ -41,7 +41,8 @@ def mask(
         above 256 MiB, as many as take 256 MiB.
 
     Raises:
-      ValueError: the rate is outside [0, 1], or the population is not positive, or given without "marginal".
+      ValueError: the rate is outside [0, 1], the population is not positive, or given without "marginal", or the view
+        is applied to so few columns that an exact rate above 0 masks none.
 
     Example:
       >>> rows = jnp.array([[0.5, 1.0, 2.0, jnp.nan]])
@@ -69,6 +70,11 @@ def mask(
         columns = observed.shape[0]
         if count == "bernoulli":
             return observed & (jax.random.uniform(key, (columns,)) < rate)
+        if rate > 0 and round(rate * columns) == 0:
+            raise ValueError(
+                f"the view mask masks round({rate} * {columns}) = 0 columns of every row; raise rate, or set "
+                f"count='bernoulli'"
+            )
         order = jax.random.permutation(key, columns) + jnp.where(observed, 0, columns)  # observed columns first
         rank = jnp.argsort(jnp.argsort(order))
         counts = np.array([round(rate * some) for some in range(columns + 1)])

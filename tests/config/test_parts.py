@@ -73,7 +73,9 @@ def test_a_preset_can_be_changed_and_an_unknown_one_is_named() -> None:
     assert (config.epochs, config.schedule.learning_rate, config.schedule.warmup_epochs) == (7, 0.5, 6)
     assert base.augment(flip=0.5).flip == 0.5
     assert base.augment().flip == 0.0
-    with pytest.raises(UserError, match=r"no preset for the data 'photos'; choose from dvm, cardiac, digits, cars, membranes\."):
+    with pytest.raises(
+        UserError, match=r"no preset for the data 'photos'; choose from dvm, cardiac, digits, cars, membranes\."
+    ):
         preset("photos")
 
 

@@ -66,7 +66,7 @@ def test_draws_have_the_frequencies_of_the_observed_values() -> None:
 
 @pytest.mark.parametrize(("count", "expected"), [("exact", 4 * 3 / (9 * 8)), ("bernoulli", 0.5 * 0.5)])
 def test_columns_are_masked_in_pairs_as_often_as_their_draw_says(count: str, expected: float) -> None:
-    """Without replacement, k of F columns are masked together in k (k - 1) of F (F - 1) cases; coins are independent."""
+    """Without replacement, k of F columns make k (k - 1) of the F (F - 1) pairs; coins are independent."""
     changed = masked(np.zeros((ROWS, COLUMNS), np.float32), count, "token", 0.5)[1].astype(float)  # round(4.5) is 4
     together = changed.T @ changed / ROWS
     assert np.abs(together[~np.eye(COLUMNS, dtype=bool)] - expected).max() < 5 * 0.5 / np.sqrt(ROWS)
@@ -115,6 +115,14 @@ def test_the_plain_view_is_the_row_and_validation_passes_mask() -> None:
     assert plain.changed is None
     validated = apply_views({"hidden": view}, batch, **draws, validation=True)["hidden"]
     np.testing.assert_array_equal(validated.changed, ~MISSING[1:4])
+
+
+def test_an_exact_share_of_too_few_columns_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"masks round\(0.4 \* 1\) = 0 columns of every row; raise rate, or set count="
+    ):
+        mask(rate=0.4)(jnp.zeros((2, 1)), jax.random.key(0))
+    assert mask(rate=0.4, count="bernoulli")(jnp.zeros((40, 1)), jax.random.key(0)).changed.any()
 
 
 def test_an_absent_row_is_zeros_and_has_no_masked_cell() -> None:
