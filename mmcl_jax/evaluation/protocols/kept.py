@@ -81,7 +81,7 @@ class HeadOfSource:
             return {name: rows[name] for name in names} | presence_of(rows, names)
 
         if self.standard is None:
-            return self.trained.outputs(self._encoded(taken(inputs)))
+            return self.of_features(self._encoded(taken(inputs)))
         features = []
         for modality in self.trained.reads:
             encode = self.source.encoder(modality, self.trained.head.reads)
@@ -89,13 +89,13 @@ class HeadOfSource:
         return self.of_features(np.concatenate(features, axis=-1))
 
     def of_features(self, features: np.ndarray) -> np.ndarray:
-        """Return the predictions of a head on frozen features `[N, ..., D]`, side by side, of what it reads.
+        """Return the predictions of a head on features `[N, ..., D]`, side by side, of what it reads.
 
         They are computed in blocks of one size, so that a row's prediction does not depend on the other rows.
         """
-        assert self.standard is not None
+        standardise = (lambda rows: rows) if self.standard is None else self.standard.apply
         starts = range(0, len(features), BLOCK)
-        blocks = (padded(self.standard.apply(features[start : start + BLOCK]), BLOCK) for start in starts)
+        blocks = (padded(standardise(features[start : start + BLOCK]), BLOCK) for start in starts)
         return np.concatenate([self.trained.outputs(block) for block in blocks])[: len(features)]
 
     def _encoded(self, rows: Mapping[str, Any]) -> np.ndarray:

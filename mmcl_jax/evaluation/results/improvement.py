@@ -174,7 +174,7 @@ def _improvement(method: str, budget: str, pairs: _Pairs) -> Improvement:
         rows = _row_half_width(list(pairs.values()), relative)
         half = t_half_width(_sd(repeated), len(repeated))
         parts = [] if math.isnan(half) else [f"over {counted(len(repeated), unit)}"]
-        parts += [] if math.isnan(rows) else ["over test rows"]
+        parts += ["not over test rows" if math.isnan(rows) else "over test rows"] if parts or rows > 0 else []
         half = math.hypot(*(one for one in (half, rows) if not math.isnan(one))) if parts else math.nan
         over = " and ".join(parts) or "not defined for one pair"
         over += "; other pretrainings may differ more" if len(seeds) == 1 and parts else ""
@@ -206,7 +206,8 @@ def _row_half_width(pairs: Sequence[tuple[list[Score], list[Score]]], relative: 
     """Return half the width of the 95 % interval over test rows; NaN unless every score has its rows' contributions.
 
     Contributions are averaged over seeds and draws. A relative improvement is linear in them near its value (the delta
-    method).
+    method). For a difference of shares, one further row is counted whose outcome is as far off as possible, so that
+    methods that agree on every row have an interval, too.
     """
     sides = []
     for scores in zip(*pairs, strict=True):
@@ -216,12 +217,12 @@ def _row_half_width(pairs: Sequence[tuple[list[Score], list[Score]]], relative: 
             return math.nan
         sides.append(np.mean(some, axis=0))
     ours, scratch = sides
-    deviations = ours - scratch
-    if relative:
-        total = float(scratch.mean())
-        if len(ours) < 2 or not total > 0:
-            return math.nan
-        deviations = 100 * (ours - ours.mean() / total * scratch) / total
-    if len(deviations) < 2:
+    total, count = float(scratch.mean()), len(ours)
+    if not relative:
+        deviations, further = ours - scratch, 1.0
+    elif total > 0 and count > 1:
+        deviations, further = 100 * (ours - ours.mean() / total * scratch) / total, 0.0
+    else:
         return math.nan
-    return float(norm.ppf(0.975)) * float(np.std(deviations, ddof=1)) / math.sqrt(len(deviations))
+    variance = (np.square(deviations - deviations.mean()).sum() + further) / count**2
+    return float(norm.ppf(0.975)) * math.sqrt(variance)

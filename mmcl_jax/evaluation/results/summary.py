@@ -48,9 +48,9 @@ SHORT = {
     "ece": "calibration error",
     "mse": "MSE",
     "r2": "R²",
-    "abs_error_p90": "90 % below",
-    "abs_error_p95": "95 % below",
-    "abs_error_max": "maximum",
+    "abs_error_p90": "p90 of |error|",
+    "abs_error_p95": "p95 of |error|",
+    "abs_error_max": "max |error|",
 }
 _WIDEST = 10_000  # characters, so that a table is as wide as its cells
 _PROTOCOLS = {
