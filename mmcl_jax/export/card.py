@@ -90,11 +90,10 @@ def encoder_card(release: Release, modality: str) -> dict[str, Any]:
         view = views[modality]
         card |= {"kind": view.kind, "shape": view.shape, "widths": view.widths, "missing": view.missing}
         return card | ({"bin_edges": view.bin_edges} if view.bin_edges else {})
-    fused = parts_of_views(config.views)
-    (texts,) = {texts for name, texts in fused.items() if config.views[name].modality == modality}
-    of = [_modality_of(config.views, text) for text in texts]
+    fused = (texts for name, texts in parts_of_views(config.views).items() if config.views[name].modality == modality)
+    (of,) = {tuple(_modality_of(config.views, text) for text in texts) for texts in fused}  # `check_fused` checked it
     widths = [_width(release.model.encoders[parse_key(text).modality], local=parse_key(text).local) for text in of]
-    return {**card, "of": of, "parts": widths}
+    return {**card, "of": list(of), "parts": widths}
 
 
 def _modality_of(views: Any, text: str) -> str:

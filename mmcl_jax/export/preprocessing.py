@@ -80,7 +80,7 @@ def table_columns(encoding: Encoding) -> list[dict[str, Any]]:
     statistics, columns = encoding.statistics, []
     for index, column in enumerate(encoding.schema.columns):
         numbers = {key: getattr(statistics, key)[index] for key in ("mean", "std", "fill", "low", "high")}
-        seen = [count >= max(1, encoding.rare) for count in statistics.counts[index]]
+        seen = [count >= encoding.least_rows[index] for count in statistics.counts[index]]
         columns.append({**dataclasses.asdict(column), **numbers, "seen": seen, "width": column.width})
     return columns
 

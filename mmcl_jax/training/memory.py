@@ -34,12 +34,17 @@ def check_memory(config: ConfigDict, model: Model, mesh: Mesh) -> None:
         views = sum(view.modality == name for view in config.views.values())
         row = encoder.row_bytes(train=name in trained) * (views if name in trained else 1)
         fits = limit // max(1, row)
+        fewer = (
+            f"larger patches with config.encoders.{name}.patch"
+            if "image" in encoder.takes
+            else f"fewer columns with config.inputs.{name}.columns"
+        )
         smaller = f"config.batch_size or config.micro_batch for at most {fits:,} rows per device, " if fits else ""
         check(
             rows * row <= limit,
             f"config.encoders.{name}: for {rows:,} rows per device the attention of {config.encoders[name].name} needs "
-            f"at least {_size(rows * row)}, and a device has {_size(limit)}; choose {smaller}fewer columns with "
-            f"config.inputs.{name}.columns, or another encoder.",
+            f"at least {_size(rows * row)}, and a device has {_size(limit)}; choose {smaller}{fewer}, or "
+            "another encoder.",
         )
 
 
@@ -48,7 +53,7 @@ def memory_of_device(mesh: Mesh) -> int | None:
 
     CPU devices share the memory of the host, or of the container.
     """
-    device = mesh.devices.flat[0]
+    device = next(iter(mesh.local_devices), mesh.devices.flat[0])
     if device.platform != "cpu":
         try:
             return (device.memory_stats() or {}).get("bytes_limit")

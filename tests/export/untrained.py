@@ -90,6 +90,8 @@ def everything(store: Store) -> ConfigDict:
         "snps": view("vector_scarf", modality="snps"),
         "report": view("tokens", modality="report"),
         "mixed": view("fused", modality="mixed", of=("image.local", "table")),
+        "mixed_rows": view("fused", modality="mixed", of=("image.local", "table_rows")),
+        "table_rows": view("rows"),
         "attended": view("fused", modality="attended", of=("right.local", "pgs", "report.local")),
         "looked": view("fused", modality="looked", of=("right.local", "pgs")),
         "greatest": view("fused", modality="greatest", of=("right.local", "pgs")),

@@ -8,7 +8,7 @@ import pytest
 from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
 from mmcl_jax.training.build import build_experiment
-from tests.training.first_steps import GOLDEN, STEPS, small_config
+from tests.training.first_steps import GOLDEN, small_config
 from tests.training.walk import begin, compiled, walk
 
 pytestmark = pytest.mark.core
@@ -46,8 +46,8 @@ def test_four_devices_in_slices_train_as_one_device(digits_store: Store) -> None
     config = small_config("tip/tip:digits", digits_store)
     config.micro_batch = 32
     experiment = build_experiment(config, digits_store, jax.devices()[:4])
-    losses = walk(compiled(experiment), *begin(experiment, STEPS))
-    expected = json.loads(GOLDEN.read_text())["tip/tip:digits"]["losses"]
-    assert losses == pytest.approx(expected, rel=2e-3)
+    losses = walk(compiled(experiment), *begin(experiment, 8))
+    expected = json.loads(GOLDEN.read_text())["tip/tip:digits"]["losses"][:8]
+    assert losses == pytest.approx(expected, rel=2e-4)
     assert losses[:4] == pytest.approx(expected[:4], rel=2e-5)
     assert losses[-1] < 0.9 * losses[0]

@@ -18,6 +18,7 @@ from mmcl_jax.files import reading
 REPLACED_POLICIES = ("token", "indicator")  # missing values stay NaN in encoded rows, and the encoder replaces them
 MISSING_POLICIES = ("refuse", "mean", "iterative", *REPLACED_POLICIES)
 OUTSIDE_POLICIES = ("keep", "clip", "missing")
+_NARROWEST = 1e-4  # standard deviations, or codes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,8 @@ class Encoding:
       outside: policy for numbers outside of the training range: "keep" them, "clip" them to the range, or treat them
         as "missing".
       imputer: the fitted imputer, for "iterative".
-      rare: categories that fewer training rows have are unknown; those that no training row has are in any case.
+      rare: categories that fewer training rows have are unknown, in columns that are not ordinal; those that no
+        training row has are in any case.
       bin_edges: edges of the quantile bins of each column of numbers, as they are encoded, over the training rows that
         have a value; () for other columns. () if no encoder asks for bins.
       input: name of the input, for messages.
@@ -83,12 +85,15 @@ class Encoding:
         return tuple(-1.0 if self.missing == "token" and column.width > 1 else np.nan for column in self.schema.columns)
 
     @property
+    def least_rows(self) -> tuple[int, ...]:
+        """The number of training rows that a category must have to be known, by column."""
+        return tuple(max(1, self.rare) if column.width > 1 else 1 for column in self.schema.columns)
+
+    @property
     def unknown_counts(self) -> dict[str, int]:
         """The number of training rows whose category is rare, by column; columns without such rows are left out."""
-        counts = {
-            column.name: sum(count for count in rows if count < self.rare)
-            for column, rows in zip(self.schema.columns, self.statistics.counts, strict=True)
-        }
+        columns = zip(self.schema.columns, self.statistics.counts, self.least_rows, strict=True)
+        counts = {column.name: sum(count for count in rows if count < least) for column, rows, least in columns}
         return {name: count for name, count in counts.items() if count}
 
     def encode(self, table: np.ndarray) -> np.ndarray:
@@ -142,7 +147,7 @@ class Encoding:
     def _scaled(self, table: np.ndarray) -> np.ndarray:
         """Return z-scores, in the scale of their column, and codes; NaN for missing, -1 for unknown categories."""
         statistics = self.statistics
-        unknown = statistics.unseen(table, self.schema, below=max(1, self.rare))
+        unknown = statistics.unseen(table, self.schema, least=self.least_rows)
         table = np.where(unknown, self.unknown_values, table)
         if self.outside == "clip":
             numbers = np.array([not column.coded for column in self.schema.columns], bool)
@@ -213,7 +218,14 @@ class Encoding:
 
 
 def _quantiles(values: np.ndarray, bins: int) -> tuple[float, ...]:
-    """Return the edges of as many bins as hold equally many of the values that are not NaN; () without values."""
+    """Return the edges of at most `bins` bins, which hold equally many of the values that are not NaN.
+
+    Without values there are none. Of edges that are closer together than `_NARROWEST`, the first is used.
+    """
     observed = values[~np.isnan(values)]
-    edges = np.quantile(observed, np.linspace(0, 1, bins + 1)) if len(observed) else np.zeros(0)
-    return tuple(np.unique(edges.astype(np.float32)).tolist())
+    edges = np.quantile(observed, np.linspace(0, 1, bins + 1)).astype(np.float32) if len(observed) else []
+    kept: list[float] = []
+    for edge in map(float, edges):
+        if not kept or edge - kept[-1] > _NARROWEST:
+            kept.append(edge)
+    return tuple(kept)

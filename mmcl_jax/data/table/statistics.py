@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,15 +71,16 @@ class Statistics:
             statistics["counts"].append(tuple(map(int, counts)))
         return cls(**{name: tuple(values) for name, values in statistics.items()})
 
-    def unseen(self, table: np.ndarray, schema: Schema, *, below: int = 1) -> np.ndarray:
-        """Return the mask `[N, F]` of values in raw rows that are categories of fewer than `below` training rows.
+    def unseen(self, table: np.ndarray, schema: Schema, *, least: Sequence[int] | None = None) -> np.ndarray:
+        """Return the mask `[N, F]` of values in raw rows that are categories without a training row, such as -1.
 
-        A code below 0 is a category without a training row.
+        `least` are other numbers of training rows, by column, of which a category needs so many.
         """
+        least = [1] * len(self.counts) if least is None else least
         result = np.zeros(table.shape, bool)
         for index, (column, counts) in enumerate(zip(schema.columns, self.counts, strict=True)):
             if column.coded:
-                absent = np.array([*(count < below for count in counts), True])  # the last is that of the code -1
+                absent = np.array([*(count < least[index] for count in counts), True])  # the last is that of -1
                 present = ~np.isnan(table[:, index])
                 result[present, index] = absent[np.maximum(table[present, index], -1).astype(int)]
         return result

@@ -119,11 +119,12 @@ class TableTransformer(Encoder):
         x, missing = embedded
         if train and keys is not None and self.categorical and self.unknown_share > 0:
             x = self._with_unknown(x, missing, keys)
-        class_token = jnp.broadcast_to(self.class_token[...].astype(self.dtype), (len(x), 1, x.shape[2]))
+        rows = x.shape[0]  # a symbol in programs for any number of rows
+        class_token = jnp.broadcast_to(self.class_token[...].astype(self.dtype), (rows, 1, x.shape[2]))
         x = self.norm(jnp.concatenate([class_token, x], axis=1) + self.columns[...].astype(self.dtype)[None])
-        seen = jnp.concatenate([jnp.ones((len(x), 1), bool), ~missing], axis=1)
+        seen = jnp.concatenate([jnp.ones((rows, 1), bool), ~missing], axis=1)
         at_once = max(1, _INFERENCE_BYTES // self.row_bytes(train=False))
-        if train or len(x) <= at_once:
+        if train or not isinstance(rows, int) or rows <= at_once:
             x = self._attended(x, seen)
         else:
             x = jax.lax.map(lambda row: self._attended(row[0][None], row[1][None])[0], (x, seen), batch_size=at_once)

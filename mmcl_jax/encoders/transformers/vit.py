@@ -76,6 +76,11 @@ class VisionTransformer(Encoder):
         self.out_features = self.out_local_features = width
         self.dropout, self.dtype = dropout, dtype
 
+    def row_bytes(self, *, train: bool) -> int:
+        """Return the bytes of the attention weights of all blocks, which the gradient needs, or of one block."""
+        one = 4 * self.blocks[0].attention.heads * (1 + math.prod(self.grid)) ** 2  # float32
+        return one * (len(self.blocks) if train else 1)
+
     def embed(self, view: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
         """Return the view in the dtype of the computation."""
         return view.astype(self.dtype)

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.arrays import zero_absent
 from mmcl_jax.encoders import Features, parse_key
 from mmcl_jax.encoders.fusions import part_of, parts_of_views
+from mmcl_jax.encoders.statistics import apart
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.training.state.train_state import Arrays, split_model
 from mmcl_jax.views import VIEWS, View
@@ -78,7 +79,8 @@ class Encoders:
         for modality, spec in zip(self.modalities, self.views, strict=True):
             pooled = encoded(module, modality, spec, features, **options).pooled.astype(jnp.float32)
             parts.append(pooled.reshape(-1, _image_count(spec, images), pooled.shape[-1]).mean(axis=1))
-        return jnp.concatenate(parts, axis=1), split_model(module)[1]
+        # Layers record calls with absent rows, to be replayed over slices; here a batch is one call.
+        return jnp.concatenate(parts, axis=1), apart(split_model(module)[1])[0]
 
     def plain(self, encoder: FeatureEncoder, inputs: dict[str, Array]) -> Float[Array, "B D"]:
         """Return the features of plain rows; the features of a row with several images are the mean over them.

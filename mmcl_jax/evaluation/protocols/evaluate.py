@@ -66,6 +66,8 @@ def evaluate_runs(
     predicting = options.predicting
     rivals = [name for name in predicting if name in RIVALS]
     inputs = [] if rivals == list(options.protocols) else _inputs(runs, options.inputs)  # rivals read columns alone
+    for input in inputs:
+        check_ensemble(input, [name for name in options.protocols if name not in RIVALS])
     labelled = _labelled(store, options, runs) if predicting else []
     labelled_inputs, columns = [], []
     for data in labelled:
@@ -79,7 +81,6 @@ def evaluate_runs(
             for run in on_fold:
                 check_inputs(run, data, input)
             check_dense(data, input, predicting)
-            check_ensemble(input, options.protocols)
             run = on_fold[0]
             names = [name for key in modalities_of(input) for name in needed_inputs(run.config.views, key)]
             part = data.having(list(dict.fromkeys(run.inputs.specs[name].of for name in names)))

@@ -332,15 +332,22 @@ def _absent(scores: Sequence[Score]) -> str:
     return f"Classes without rows: {by_split}. Top-1 is over all rows, other metrics over the classes that test has."
 
 
+def _table_of(score: Score) -> tuple[str, str, str, str, float, str]:
+    """Return what the scores of one table of details have in common."""
+    return score.label, score.task, score.protocol, score.input, score.missing, score.missing_by
+
+
 def detail_grids(scores: Sequence[Score]) -> list[Grid]:
     """Return the tables of further metrics (`Task.details`): a row per method and budget, a column per metric.
 
-    Scores of earlier versions have no such metrics, and no table.
+    Each share and strategy of hidden cells has tables of its own. Scores of earlier versions have no such metrics, and
+    no table.
     """
     labels = list(dict.fromkeys(score.label for score in scores if score.label))
     tables = []
-    for label, task, protocol, input in dict.fromkeys((s.label, s.task, s.protocol, s.input) for s in scores):
-        part = [s for s in only(scores, protocol=protocol, input=input) if (s.label, s.task) == (label, task)]
+    for key in dict.fromkeys(map(_table_of, scores)):
+        part = [score for score in scores if _table_of(score) == key]
+        label, task, *_, rate, by = key
         details = TASKS[task].details if task in TASKS else Details()
         metrics = [metric for metric in details.metrics if all(metric in score.metrics for score in part)]
         if not metrics:
@@ -352,6 +359,7 @@ def detail_grids(scores: Sequence[Score]) -> list[Grid]:
             if budget in cells[metrics[0]][method]
         ]
         words = title_of(part, details.title, label if len(labels) > 1 else "")
+        words += f", {_STRATEGIES[by]}: {100 * rate:g} %" if rate else ""
         tables.append(Grid(words, ["features", "labels", *(SHORT.get(m, m) for m in metrics)], rows, labels=2))
     return tables
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .attention import TransformerBlock
 from .features import Features
 
 EPSILON = 1e-5  # of layer normalisation
@@ -75,37 +76,6 @@ class Periodic(nn.Module):
         return torch.relu(self.layer(torch.cat([phase.sin(), phase.cos()], 2)))
 
 
-class SelfAttention(nn.Module):
-    """Multi-head attention of tokens to one another; only `out` has biases."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.query, self.key_value = (nn.Linear(width, size, bias=False) for size in (width, 2 * width))
-        self.out, self.heads = nn.Linear(width, width), heads
-
-    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        """Return the output for tokens [N, T, D]; `seen` [N, T, T] says which tokens each token attends to."""
-        parts = (self.query(x), *self.key_value(x).chunk(2, 2))
-        split = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
-        mixed = functional.scaled_dot_product_attention(*split, attn_mask=seen[:, None])
-        return self.out(mixed.transpose(1, 2).flatten(2))
-
-
-class Block(nn.Module):
-    """Self-attention and a perceptron, each with a norm before it and a residual connection."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(width, EPSILON), nn.LayerNorm(width, EPSILON)
-        self.attention = SelfAttention(width, heads)
-        self.hidden, self.out = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        """Return the tokens after the block."""
-        x = x + self.attention(self.norm1(x), seen)
-        return x + self.out(functional.gelu(self.hidden(self.norm2(x))))
-
-
 class TableTransformer(nn.Module):
     """A class token and a token per column, which attend to one another."""
 
@@ -134,7 +104,12 @@ class TableTransformer(nn.Module):
         self.class_token, self.missing_token = (nn.Parameter(torch.zeros(width)) for _ in range(2))
         self.columns = nn.Parameter(torch.zeros(len(widths) + 1, width))
         self.norm = nn.LayerNorm(width, EPSILON)
-        self.blocks = nn.ModuleList([Block(width, options["heads"]) for _ in range(options["blocks"])])
+        self.blocks = nn.ModuleList(
+            [
+                TransformerBlock(width, options["heads"], epsilon=EPSILON, qkv_bias=False)
+                for _ in range(options["blocks"])
+            ]
+        )
 
     def _numbers(self, spec: Mapping[str, Any], numeric: Sequence[int]) -> nn.Module:
         options, width = spec["options"], spec["options"]["width"]

@@ -54,9 +54,8 @@ def _unknown(encoding: Encoding, cells: Cells) -> Bool[Array, "B F"]:
     coded = np.array([column.coded for column in columns], bool)
     sizes = np.array([len(column.categories) if column.coded else 0 for column in columns])
     # All columns share one list of categories, in which each begins at its offset; one gather serves all columns.
-    least = max(1, encoding.rare)
-    rows = [row for column, row in zip(columns, counts, strict=True) if column.coded]
-    known = np.array([count >= least for row in rows for count in row])
+    pairs = zip(counts, encoding.least_rows, strict=True)  # the counts of other columns are ()
+    known = np.array([count >= least for row, least in pairs for count in row])
     known = np.append(known.astype(bool), False)
     offset = np.cumsum(sizes) - sizes
     valid = (cells >= 0) & (cells < _row(sizes)) & (cells == jnp.floor(cells))

@@ -13,6 +13,7 @@ from flax import nnx
 from mmcl_jax.encoders import Encoder, table_transformer
 from mmcl_jax.encoders.torch_names import Arrays, to_torch
 from mmcl_jax.encoders.transformers import table_transformer as module
+from mmcl_jax.explain.embedded import Layout
 from mmcl_jax.training.state.train_state import split_model
 from tests.export.untrained import drawn
 
@@ -114,6 +115,12 @@ def test_the_piecewise_encoding(numbers: str, x: float, expected: list[float]) -
     encoding = layer(jnp.array([[x, x]]))
     np.testing.assert_allclose(encoding[0, 0], expected, atol=1e-6)
     np.testing.assert_array_equal(encoding[0, 1], 0)
+
+
+def test_attributions_have_a_column() -> None:
+    encoder = made()
+    columns = Layout.of(jax.eval_shape(encoder.embed, ROWS)).columns(encoder, len(WIDTHS), "table")
+    np.testing.assert_array_equal(columns, np.repeat(np.arange(len(WIDTHS)), SIZES["width"]))
 
 
 @pytest.mark.parametrize("widths", [(1,), (4,), (1,) * 6])

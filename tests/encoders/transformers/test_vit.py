@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from flax import nnx
+from ml_collections import ConfigDict
 
-from mmcl_jax.encoders import ENCODERS, Features
+from mmcl_jax.encoders import ENCODERS, Features, Model
 from mmcl_jax.encoders.transformers.vit import VisionTransformer, _dropout, default_patch, vit
 from mmcl_jax.encoders.weights.tower import read_tower
 from mmcl_jax.errors import UserError
+from mmcl_jax.training.memory import check_memory
+from mmcl_jax.training.mesh import local_mesh
 from mmcl_jax.training.state.train_state import split_model
 
 GOLDEN = dict(np.load(Path(__file__).parent / "golden" / "vit.npz"))
@@ -215,8 +218,7 @@ def test_dropout_is_of_a_row_alone_and_of_training_alone() -> None:
 @pytest.mark.core
 def test_it_computes_in_its_dtype_and_keeps_float32() -> None:
     encoder = vit(shape=(8, 12, 2), **TINY, rngs=nnx.Rngs(0), dtype=jnp.bfloat16)
-    with jax.numpy_dtype_promotion("standard"):  # Flax's layer normalisation promotes to float32
-        found = run(encoder, jnp.ones((2, 8, 12, 2)))
+    found = run(encoder, jnp.ones((2, 8, 12, 2)))
     arrays = (found.pooled, found.local, *found.stages)
     assert {array.dtype for array in arrays} == {jnp.bfloat16.dtype}
     assert [array.shape for array in arrays] == [(2, 8), (2, 6, 8), (2, 2, 3, 8), (2, 2, 3, 8)]
@@ -236,3 +238,29 @@ def test_initial_parameters() -> None:
         assert np.std(values[...]) == pytest.approx(0.02, rel=0.05)
     for values in (encoder.class_token, encoder.patches.bias, block.attention.key_value.bias, block.out.bias):
         assert not values[...].any()
+
+
+def test_attention_that_cannot_fit_is_refused_before_a_program_is_compiled() -> None:
+    """Patches of one pixel of an image of 512 x 512: more than 68 billion weights per block and head."""
+    spec = ENCODERS.spec("vit", **{**TINY, "patch": 1})
+    config = ConfigDict(
+        {
+            "micro_batch": 0,
+            "batch_size": 64,
+            "frozen": (),
+            "views": {"image": {"modality": "image"}},
+            "encoders": {"image": spec},
+        }
+    )
+
+    def make(side: int) -> Model:
+        encoder = ENCODERS.build(spec, "image", shape=(side, side, 1), rngs=nnx.Rngs(0), dtype=jnp.float32)
+        return Model({"image": encoder}, {}, {}, {}, {})
+
+    model = nnx.eval_shape(lambda: make(512))
+    assert model.encoders["image"].row_bytes(train=True) == 2 * model.encoders["image"].row_bytes(train=False)
+    assert model.encoders["image"].row_bytes(train=False) == 4 * 2 * (1 + 512**2) ** 2
+    sentence = r"^config.encoders.image: .* vit needs at least .*larger patches with config\.encoders\.image\.patch, or"
+    with pytest.raises(UserError, match=sentence):
+        check_memory(config, model, local_mesh(8))
+    check_memory(config, nnx.eval_shape(lambda: make(8)), local_mesh(8))

@@ -86,6 +86,7 @@ def test_an_ensemble_is_trained_kept_and_predicts(run: Run, tmp_path: Path) -> N
     ("input", "protocol", "sentence"),
     [
         ("ensemble:image+fusion", "knn", "trained by finetune and augmented_probe alone, not by knn"),
+        ("ensemble:image+scores0", "retrieval", "alone, not by retrieval"),
         ("ensemble:image", "finetune", "an ensemble has at least two members"),
         ("ensemble:image+fusoin", "finetune", r"there is no input 'fusoin' \(did you mean 'fusion'\?\)"),
     ],
