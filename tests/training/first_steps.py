@@ -42,6 +42,9 @@ def small_config(name: str, store: Store) -> ConfigDict:
     parts = {modality: _PARTS[spec.name] for modality, spec in config.encoders.items()}
     sizes = [*_SMALL, *(f"encoders.{modality}.{size}" for modality, part in parts.items() for size in part)]
     sizes += ["schedule.warmup_epochs=1"] if "warmup_epochs" in config.schedule else []
+    # Attention takes memory and time for all pairs of columns, of which the digits have 129.
+    attends = any(spec.name == "table_transformer" for spec in config.encoders.values())
+    sizes += ["inputs.table.columns=morphometric"] if attends else []
     return load(name, [f"data={store.directory}", *sizes])
 
 
