@@ -165,3 +165,14 @@ def batch_norm(channels: int) -> BatchNorm:
 def max_pool_3x3(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
     """Return the 3x3 maximum at stride 2, padded by 1 with minus infinity, as in torchvision's stem."""
     return nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+
+
+def maximum(x: Float[Array, "*shape"], axis: int) -> Float[Array, "*reduced"]:
+    """Return the maximum along an axis; its gradient goes to the first element that is the maximum.
+
+    The gradient of `x.max()` goes to all elements that equal the maximum, divided by their number. Where a compiler
+    computes x again with another rounding, no element does, and the gradient is infinite (seen on CPUs).
+    """
+    first = jnp.expand_dims(x.argmax(axis=axis), axis)
+    index = jnp.arange(x.shape[axis]).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+    return jnp.where(index == first, x, jnp.zeros((), x.dtype)).sum(axis=axis)

@@ -54,6 +54,7 @@ VIEWED: dict[str, tuple[dict[str, Any], np.ndarray, dict[str, Any], tuple[int, .
     "augment_volume": ({"size": (2, 4, 4)}, VOLUMES, {}, (2, 4, 4, 1)),
     "rows": ({}, TABLE, {}, (2,)),
     "scarf": ({}, TABLE, {"population": TABLE}, (2,)),
+    "mask": ({}, TABLE, {}, (2,)),
     "tokens": ({"drop": 0.5}, TEXT, {"tokens": np.ones(4, bool), "unknown": np.int32(0)}, (2, 2)),
     "vector": ({}, TABLE, SCALE, (2,)),
     "vector_scarf": ({}, TABLE, {**SCALE, "population": TABLE}, (2,)),

@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 
 from mmcl_jax.encoders import ENCODERS
-from mmcl_jax.encoders.resnet1d.cbam import CBAM, maximum
+from mmcl_jax.encoders.layers import maximum
+from mmcl_jax.encoders.resnet1d.cbam import CBAM
 from mmcl_jax.encoders.resnet1d.sequence import ColumnEmbedding, OneChannel, column_order
 from mmcl_jax.errors import UserError
 from mmcl_jax.explain.embedded import Layout

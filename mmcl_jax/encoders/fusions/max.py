@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, DTypeLike, Key
 from mmcl_jax.encoders.base import ENCODERS
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.fusions.fusion import Fusion, Parts
-from mmcl_jax.encoders.layers import linear
+from mmcl_jax.encoders.layers import linear, maximum
 
 
 class Maximum(Fusion):
@@ -32,7 +32,7 @@ class Maximum(Fusion):
         for index, layer in enumerate(self.inputs):
             means[index] = layer(means[index])
         exist = jnp.stack([part.exists() for part in embedded])[:, :, None]
-        greatest = jnp.where(exist, jnp.stack(means), -jnp.inf).max(axis=0)
+        greatest = maximum(jnp.where(exist, jnp.stack(means), -jnp.inf), 0)
         return Features(pooled=jnp.where(exist.any(axis=0), greatest, 0))
 
 

@@ -9,20 +9,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float
 
-from mmcl_jax.encoders.layers import conv, linear
+from mmcl_jax.encoders.layers import conv, linear, maximum
 
 Sequence = Float[Array, "B L C"]
-
-
-def maximum(x: Sequence, axis: int) -> Float[Array, "B _"]:
-    """Return the maximum along an axis; its gradient goes to the first element that is the maximum.
-
-    The gradient of `x.max()` goes to all elements that equal the maximum, divided by their number. Where a compiler
-    computes x again with another rounding, no element does, and the gradient is infinite (seen on CPUs).
-    """
-    first = jnp.expand_dims(x.argmax(axis=axis), axis)
-    index = jnp.arange(x.shape[axis]).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
-    return jnp.where(index == first, x, jnp.zeros((), x.dtype)).sum(axis=axis)
 
 
 class ChannelAttention(nnx.Module):
