@@ -65,6 +65,7 @@ def masked_table(
         options contradict each other.
 
     Example:
+      >>> import jax
       >>> from flax import nnx
       >>> from mmcl_jax.views import mask
       >>> rows = jnp.array([[0.5, 2.0], [-1.0, jnp.nan]])  # a number and a category of three
