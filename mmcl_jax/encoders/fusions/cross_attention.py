@@ -145,6 +145,7 @@ def cross_attention(
       ValueError: there are fewer than two parts, a size is not positive, or the heads do not divide the width.
 
     Example:
+      >>> import jax
       >>> from mmcl_jax.encoders.fusions import Part
       >>> fusion = cross_attention(parts=(4, 3), rngs=nnx.Rngs(0), width=8, heads=2, blocks=1)
       >>> image, table = Part(tokens=jnp.ones((2, 9, 4))), Part(tokens=jnp.ones((2, 5, 3)))
