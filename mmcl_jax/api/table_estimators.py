@@ -222,7 +222,7 @@ class TableRegressor(RegressorMixin, _TableEstimator):
         except (TypeError, ValueError):
             raise UserError("y is not made of numbers; predict classes with TableClassifier.") from None
         check(bool(np.isfinite(targets).all()), "y has a number that is not finite.")
-        check(np.ptp(targets) > 0, f"y is {targets[0]:g} in every row, so there is nothing to learn.")
+        check(bool(np.ptp(targets) > 0), f"y is {targets[0]:g} in every row, so there is nothing to learn.")
         return Number(label=self.label or "y"), targets, np.zeros(len(targets), int)
 
     def predict(self, X: Any) -> np.ndarray:

@@ -110,7 +110,7 @@ def test_numbers_of_any_scale_are_learnt_alike(run: mj.Run) -> None:
     for shift, scale in ((1e12, 1e3), (0.0, 1e12), (0.0, 1e-12), (1e-9, 1e-12)):
         found = clone(plain).fit(FRAME, shift + scale * y).predict(FRAME)
         np.testing.assert_allclose((found - shift) / scale, plain.predict(FRAME), atol=2e-3)
-    with pytest.raises(mj.UserError, match="y is 0.1 in every row, so there is nothing to learn"):
+    with pytest.raises(mj.UserError, match=r"y is 0\.1 in every row, so there is nothing to learn"):
         clone(plain).fit(FRAME, np.full(N, 0.1))
 
 
@@ -156,7 +156,7 @@ WRONG: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
     "no rows": (FRAME[:0], [], {}, "X has no rows"),
     "no share": (FRAME, MODELS, {"held_out": 0}, "held_out: 0 is not between 0 and 1"),
     "the label as input": (FRAME, FRAME["age"], {"label": "age"}, "was trained with 'age' as a column of 'table'"),
-    "a schedule": (FRAME, MODELS, {"schedule": "onecycle"}, "there is no schedule 'onecycle' .did you mean 'one_cycle'"),
+    "a schedule": (FRAME, MODELS, {"schedule": "onecycle"}, "no schedule 'onecycle' .did you mean 'one_cycle'"),
 }  # fmt: skip
 
 
