@@ -2,10 +2,10 @@
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.config import Data, input, preset, term
+from mmcl_jax.config import DataWithClasses, input, preset, term
 
 
-def get_config(data: Data = "dvm") -> ConfigDict:
+def get_config(data: DataWithClasses = "dvm") -> ConfigDict:
     """Return the experiment."""
     base = preset(data)
     config = base.experiment()

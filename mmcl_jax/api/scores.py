@@ -9,7 +9,9 @@ from typing import Any, overload
 import polars as pl
 from rich.console import Console
 
+from mmcl_jax.evaluation.results.cost import cost_grids
 from mmcl_jax.evaluation.results.improvement import improvement_grids, improvement_rows
+from mmcl_jax.evaluation.results.ranks import rank_grids
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.results.summary import Grid, detail_grids, grids, means, show
 from mmcl_jax.page.html import Html, element, fragment, table
@@ -49,15 +51,18 @@ class Scores(Sequence[Score]):
 
     @property
     def grids(self) -> list[Grid]:
-        """The tables: the two metrics that the task shows, and retrieval's; further metrics; improvements."""
-        return [*grids(self.scores), *detail_grids(self.scores), *improvement_grids(self.scores), *self.beside]
+        """The tables: the two metrics of the task, and retrieval's; further metrics; improvements; ranks and cost."""
+        of_rivals = [*rank_grids(self.scores), *cost_grids(self.scores)]
+        improved = improvement_grids(self.scores)
+        return [*grids(self.scores), *detail_grids(self.scores), *improved, *of_rivals, *self.beside]
 
     def to_frame(self) -> pl.DataFrame:
         """Return a row per score: what was evaluated, a column per metric, and a column per setting that was chosen.
 
         A metric or setting that a score does not have is null.
         """
-        said = ("method", "seed", "protocol", "input", "label", "task", "budget", "draw", "fold")
+        said = ("method", "seed", "protocol", "input", "label", "task", "budget", "draw", "fold", "missing",
+                "missing_by")  # fmt: skip
         rows = [
             {
                 **{name: getattr(score, name) for name in said},

@@ -23,7 +23,7 @@ COMMANDS = {
     "prepare": "make a store from a table and a folder of images",
     "generate": "write artificial data in the format of a data set that cannot be shipped",
     "pretrain": "train the encoders of an experiment; the same command continues a run",
-    "import": "make a run of a PyTorch checkpoint of MMCL's released code",
+    "import": "make a run of a PyTorch checkpoint of MMCL's or TIP's released code",
     "evaluate": "measure runs by linear probes, fine-tuning, nearest neighbours and retrieval",
     "embed": "write embeddings of new rows, or of a store, into a Parquet file; the same command continues",
     "explain": "show which columns, and which pixels, encoders and kept heads depend on",

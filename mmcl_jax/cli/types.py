@@ -53,6 +53,16 @@ def fractions(text: str) -> tuple[float, ...]:
     return numbers
 
 
+def shares(text: str) -> tuple[float, ...]:
+    """Read comma-separated numbers in [0, 1)."""
+    numbers = _numbers(text)
+    if not all(0 <= number < 1 for number in numbers):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: a share that is hidden must be at least 0 and below 1, such as 0.5"
+        )
+    return numbers
+
+
 def three_fractions(text: str) -> tuple[float, float, float]:
     """Read the three shares of the splits."""
     numbers = fractions(text)

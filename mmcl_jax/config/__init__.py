@@ -5,7 +5,7 @@ every option of every encoder, view, term and optimizer, since the signatures of
 `registry`).
 """
 
-from mmcl_jax.config.data import Data, data_names, preset
+from mmcl_jax.config.data import Data, DataWithClasses, data_names, preset
 from mmcl_jax.config.experiment import encoder, experiment, input, optimizer, projector, sampler, schedule, term, view
 from mmcl_jax.config.load import alias, apply, experiments, load, shipped
 from mmcl_jax.config.own import explain
@@ -14,6 +14,7 @@ from mmcl_jax.config.preset import Preset
 
 __all__ = [
     "Data",
+    "DataWithClasses",
     "OwnData",
     "Preset",
     "alias",

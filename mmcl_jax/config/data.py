@@ -6,14 +6,22 @@ from typing import Literal, get_args
 from mmcl_jax.config.own import choose
 from mmcl_jax.config.own_data import OwnData
 from mmcl_jax.config.preset import Preset
-from mmcl_jax.config.presets import CARDIAC, CARS, DIGITS, DVM
+from mmcl_jax.config.presets import CARDIAC, CARS, DIGITS, DVM, MEMBRANES
 from mmcl_jax.errors import check_name
 
-# DVM-CAR and UK Biobank cardiac at the published size; the shipped digits and drawn cars at a size for two cores; and
-# the user's own store, "own" on the command line.
-Data = Literal["dvm", "cardiac", "digits", "cars"] | OwnData
+# DVM-CAR and UK Biobank cardiac at the published size; the shipped digits, drawn cars and drawn membranes at a size for
+# two cores; and the user's own store, "own" on the command line.
+Data = Literal["dvm", "cardiac", "digits", "cars", "membranes"] | OwnData
+# For methods that need classes: the label of a membrane is a number.
+DataWithClasses = Literal["dvm", "cardiac", "digits", "cars"] | OwnData
 
-_PRESETS: Mapping[str, Preset] = {"dvm": DVM, "cardiac": CARDIAC, "digits": DIGITS, "cars": CARS}
+_PRESETS: Mapping[str, Preset] = {
+    "dvm": DVM,
+    "cardiac": CARDIAC,
+    "digits": DIGITS,
+    "cars": CARS,
+    "membranes": MEMBRANES,
+}
 
 
 def preset(data: Data) -> Preset:

@@ -146,8 +146,10 @@ def _reasons(config: ConfigDict, data: OwnData) -> Iterator[tuple[str, str, str]
             yield "views", "not mirrored", "images and their mirror images differ"
     if "table" in config.encoders:
         columns = f"{data.incomplete} column{'s' if data.incomplete > 1 else ''}"
-        learned = f"training rows lack values of {columns}; a token for them is learned"
-        reason = learned if data.incomplete else "no training row lacks a value; later rows get the mean"
+        reason = f"training rows lack values of {columns}; a token for them is learned"
+        if not data.incomplete:
+            later = "the mean" if config.inputs.table.missing == "mean" else "a token that is not trained"
+            reason = f"no training row lacks a value; later rows get {later}"
         yield "inputs.table.missing", f"missing values: {config.inputs.table.missing}", reason
     yield "batch_size", f"batches of {config.batch_size}", "at most a quarter of the rows"
     steps = max(1, data.rows // config.batch_size)

@@ -84,6 +84,27 @@ class Preset:
         """Return the encoder of the table."""
         return encoder("table_mlp", hidden=256, features=128) if self.small else encoder("table_mlp")
 
-    def projector(self) -> ConfigDict:
-        """Return MMCL's projector, which images and tables share in form."""
-        return projector("mlp", hidden=128, out=64) if self.small else projector("mlp")
+    def table_resnet(self) -> ConfigDict:
+        """Return the table encoder of MT-CMTM, a ResNet of 1-D convolutions over the columns."""
+        return encoder("resnet1d_cbam", channels=32, depths=(1, 1)) if self.small else encoder("resnet1d_cbam")
+
+    def image_resnet18(self) -> ConfigDict:
+        """Return a ResNet-18, or, at a size for two cores, the encoder of images."""
+        chosen = self.image_encoder()
+        return chosen if self.small else encoder("resnet18", stem=chosen.stem)
+
+    def table_transformer(self) -> ConfigDict:
+        """Return TIP's encoder of the table, with a token per column."""
+        return encoder("table_transformer", **self._transformer())
+
+    def interaction(self) -> ConfigDict:
+        """Return TIP's fusion: the columns attend to the image, and the class token is the pooled feature."""
+        return encoder("cross_attention", pool="first", **self._transformer())
+
+    def _transformer(self) -> dict[str, int]:
+        """Return the size of TIP's transformers."""
+        return {"width": 64, "heads": 4, "blocks": 2} if self.small else {"width": 512, "heads": 8, "blocks": 4}
+
+    def projector(self, **options: Any) -> ConfigDict:
+        """Return MMCL's projector, which images and tables share in form; `options` override its own."""
+        return projector("mlp", **{**({"hidden": 128, "out": 64} if self.small else {}), **options})

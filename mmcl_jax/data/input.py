@@ -47,8 +47,11 @@ class Batches:
         process: int = 0,
         processes: int = 1,
         sampler: Sampler | None = None,
+        multiple: int = 1,
     ) -> None:
         """Store `arrays` of equal length, the global batch size, and the rows to draw from (None: all).
+
+        A message about the batch size names the largest `multiple` that fits, if one does.
 
         Raises:
           UserError: the batch is larger than an epoch, or cannot be divided equally among the processes.
@@ -59,9 +62,11 @@ class Batches:
         size = self.sampler.size
         rows = "the training split" if take is None else "the part of the training split that config.cohort keeps"
         epoch = rows if size == self.rows else "an epoch of config.sampler"
+        fitting = size // multiple * multiple
         check(
             batch_size <= size,
-            f"config.batch_size: {batch_size} is larger than {epoch}, which has {size} rows; use {size} or fewer.",
+            f"config.batch_size: {batch_size} is larger than {epoch}, which has {size} rows; use "
+            + (f"{fitting} or fewer." if fitting else f"{size} or fewer, and config.batch_norm.group_size=None."),
         )
         check(
             batch_size % processes == 0,

@@ -17,6 +17,7 @@ from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.data.table.label_feature import append_label, raw_table
 from mmcl_jax.data.table.selection import select_columns
 from mmcl_jax.data.table.statistics import Statistics
+from mmcl_jax.data.table.vocabulary import observed, recoded
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.files import reading
 from mmcl_jax.text import nearest
@@ -43,6 +44,7 @@ class InputSpec:
       missing: policy for missing values.
       optional: whether rows may lack the input; the batch then has `present/NAME`.
       of: name of the entry that the input is read from.
+      bin_edges: edges of the quantile bins of every column, if an encoder asks for bins; see `Encoding`.
     """
 
     kind: str
@@ -52,6 +54,7 @@ class InputSpec:
     missing: str = "refuse"
     optional: bool = False
     of: str = ""
+    bin_edges: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,32 +84,43 @@ class Inputs:
 
     @classmethod
     def fit(
-        cls, options: Options, store: Store, take: np.ndarray | None = None, *, fold: int | None = None
+        cls,
+        options: Options,
+        store: Store,
+        take: np.ndarray | None = None,
+        *,
+        fold: int | None = None,
+        encoders: Mapping[str, Mapping[str, int]] | None = None,
     ) -> "Inputs":
         """Fit encodings and statistics on the training rows.
+
+        On a fold, the categories of tables and the classes of labels are those of the fold's training rows as well.
 
         Args:
           options: `config.inputs`.
           store: the store with the entries.
           take: indices of the training rows that take part; None for all.
           fold: fold of the store; None for its own splits.
+          encoders: what encoders ask of the encoding of their table, `rare` and `bins` (see `Encoding.fit`), by name.
 
         Raises:
           UserError: naming the key: the store has no such entry, the kind of the entry has no such option, the label is
             to be a feature and the store has none, or no column has the tag.
         """
-        first = store.schema.first("table")
+        first, known = store.schema.first("table"), _known(store, take, fold)
         tables, fitted = {}, {}
         for name, chosen in options.items():
             entry, of = entry_of(store.schema, name, chosen), chosen["of"] or name
             if entry.kind == "table":
-                tables[name] = _fit_table(name, chosen, store, take, fold)
+                tables[name] = _fit_table(name, chosen, store, known, take, fold, (encoders or {}).get(name, {}))
             elif entry.kind in ("vector", "text"):
                 rows = Taken(store.read("train", [of], fold=fold)[of], take)
                 fitted[name] = _arrays(KINDS[entry.kind].fit(rows, of, store.schema, store.names(of)))
         encoding = next((tables[name] for name in tables if (options[name]["of"] or name) == first), None)
+        if encoding is None and first is not None and fold is not None:
+            encoding = _fit_table(first, OPTIONS, store, known, take, fold, {})
         if encoding is None:
-            encoding = Encoding(schema=store.schema, statistics=store.statistics, missing="refuse")
+            encoding = Encoding(schema=known, statistics=store.statistics, missing="refuse")
         return cls._of(options, encoding, tables, fitted, fold)
 
     @classmethod
@@ -121,6 +135,8 @@ class Inputs:
         widths = {name: table.schema.widths for name, table in tables.items()}
         widths |= {name: (len(arrays["tokens"]),) for name, arrays in fitted.items() if "tokens" in arrays}
         specs = specs_of(options, encoding.schema, widths)
+        for name, table in tables.items():
+            specs[name] = dataclasses.replace(specs[name], bin_edges=table.bin_edges)
         return cls(specs=specs, encoding=encoding, tables=tables, fitted=fitted, fold=fold)
 
     def including(self, names: Collection[str]) -> "Inputs":
@@ -245,7 +261,8 @@ def input_arrays(
     """Return the arrays of all rows of a split, by their names in a batch.
 
     `id` uint32 [N]; `group` int32 [N] where the store has groups; an array per input; `present/NAME` bool [N] for each
-    optional input; `target/LABEL` [N]: int32 class codes, -1 for none, or float32 numbers, NaN for none. Images,
+    optional input; `target/LABEL` [N]: int32 class codes, -1 for none and for a class that is not in the fold's
+    training rows, or float32 numbers, NaN for none. Images,
     volumes, texts and vectors are as they are stored; tables are encoded, float32 [N, F], a large one when it is
     indexed (see `encoded_rows`). Inputs that are `shared` have the same array.
 
@@ -263,6 +280,7 @@ def input_arrays(
     names = list(inputs.specs if names is None else names)
     labels = {column.name: index for index, column in enumerate(store.schema.labels)}
     targets = list(labels if targets is None else targets)
+    known = {} if inputs.fold is None else {column.name: column for column in inputs.schema.labels}
     dense = [name for name in targets if name not in labels and name in store.schema.entries]
     rows, group = store.labels(split, fold=inputs.fold), store.group(split, inputs.fold)
     arrays: dict[str, Any] = {"id": rows["id"].astype(np.uint32)}
@@ -286,17 +304,36 @@ def input_arrays(
     for name in targets:
         if name in labels:
             values, column = rows["labels"][:, labels[name]], store.schema.labels[labels[name]]
+            values = recoded(values, column, known.get(name, column))
             codes = np.nan_to_num(values, nan=-1).astype(np.int32) if column.coded else values.astype(np.float32)
             arrays[f"target/{name}"] = codes
     return {**arrays, **{f"target/{name}": entries[name] for name in dense}}
 
 
+def _known(store: Store, take: np.ndarray | None, fold: int | None) -> Schema:
+    """Return the store's schema; for a fold, its tables have the categories and classes of the training rows alone."""
+    if fold is None:
+        return store.schema
+    entries = dict(store.schema.entries)
+    for name, entry in entries.items():
+        if entry.kind == "table":
+            rows = np.asarray(Taken(store.read("train", [name], fold=fold)[name], take)[:])
+            entries[name] = dataclasses.replace(entry, columns=observed(entry.columns, rows))
+    return Schema(entries)
+
+
 def _fit_table(
-    name: str, chosen: Mapping[str, Any], store: Store, take: np.ndarray | None, fold: int | None
+    name: str,
+    chosen: Mapping[str, Any],
+    store: Store,
+    known: Schema,
+    take: np.ndarray | None,
+    fold: int | None,
+    asked: Mapping[str, int],
 ) -> Encoding:
     of = chosen["of"] or name
     stored = with_columns(store.schema, of)
-    schema = select_columns(stored, chosen["columns"], key=f"config.inputs.{name}.columns")
+    schema = select_columns(with_columns(known, of), chosen["columns"], key=f"config.inputs.{name}.columns")
     if chosen["label_as_feature"]:
         schema = append_label(schema, store, key=f"config.inputs.{name}.label_as_feature")
     stored_rows = store.read("train", [of], fold=fold)[of]
@@ -305,7 +342,8 @@ def _fit_table(
     table = raw_table({key: array[rows] for key, array in {**labels, "table": stored_rows}.items()}, stored, schema)
     all_rows = len(rows) == len(stored_rows) and fold is None
     statistics = store.statistics if all_rows and schema == store.schema else Statistics.fit(table, schema)
-    return Encoding.fit(table, schema, statistics, missing=chosen["missing"], outside=chosen["outside"], input=name)
+    policies = {"missing": chosen["missing"], "outside": chosen["outside"], **asked}
+    return Encoding.fit(table, schema, statistics, **policies, input=name)
 
 
 def _arrays(fitted: Any) -> dict[str, np.ndarray]:

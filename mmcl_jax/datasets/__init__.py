@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from mmcl_jax.datasets.cardiac.recipe import cardiac
 from mmcl_jax.datasets.dvm.recipe import dvm
 from mmcl_jax.datasets.measured import measured
+from mmcl_jax.datasets.membranes import membranes
 from mmcl_jax.datasets.multabench.recipe import multabench
 from mmcl_jax.datasets.tfds import tfds_images
 from mmcl_jax.errors import UserError, check
@@ -25,6 +26,7 @@ RECIPES.register("dvm")(dvm)
 RECIPES.register("cardiac")(cardiac)
 RECIPES.register("tfds")(tfds_images)
 RECIPES.register("measured")(measured)
+RECIPES.register("membranes")(membranes)
 RECIPES.register("multabench")(multabench)
 
 

@@ -11,13 +11,21 @@ from mmcl_jax.encoders.cnn3d import cnn3d as cnn3d
 from mmcl_jax.encoders.features import Features
 from mmcl_jax.encoders.fusions.concat_mlp import concat_mlp as concat_mlp
 from mmcl_jax.encoders.fusions.cross_attention import cross_attention as cross_attention
+from mmcl_jax.encoders.fusions.daft import daft as daft
 from mmcl_jax.encoders.fusions.fused import fused as fused
+from mmcl_jax.encoders.fusions.max import max as max
+from mmcl_jax.encoders.fusions.mul import mul as mul
 from mmcl_jax.encoders.keys import FeatureKey, parse_key
 from mmcl_jax.encoders.mlp import table_mlp as table_mlp
-from mmcl_jax.encoders.model import Model, build_model, view_specs
+from mmcl_jax.encoders.model import Model, asked_of_tables, build_model, view_specs
 from mmcl_jax.encoders.resnet import resnet18 as resnet18
 from mmcl_jax.encoders.resnet import resnet50 as resnet50
+from mmcl_jax.encoders.resnet1d.resnet1d import resnet1d_cbam as resnet1d_cbam
 from mmcl_jax.encoders.text import text_embedding as text_embedding
+from mmcl_jax.encoders.transformers.table_transformer import table_transformer as table_transformer
+from mmcl_jax.encoders.transformers.vit import vit as vit
+from mmcl_jax.encoders.transformers.vit import vit_base as vit_base
+from mmcl_jax.encoders.transformers.vit import vit_small as vit_small
 from mmcl_jax.encoders.vector import vector_mlp as vector_mlp
 
 __all__ = [
@@ -29,6 +37,7 @@ __all__ = [
     "Model",
     "Projector",
     "ViewSpec",
+    "asked_of_tables",
     "build_model",
     "parse_key",
     "view_specs",

@@ -1,6 +1,7 @@
 """The contracts of an encoder and of a projector, and the registries."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
@@ -14,9 +15,15 @@ from mmcl_jax.registry import Registry
 
 ENCODERS = Registry(
     "encoder",
-    arguments=("kind", "shape", "widths", "missing", "parts", "norm", "rngs", "dtype"),
-    # The file of the initial weights, the JSON file of its names, and the pixels that they expect; see `weights.tower`.
-    extra={"weights": str, "weights_map": str, "weights_pixels": Literal["unit", "imagenet"]},
+    arguments=("kind", "shape", "widths", "missing", "bin_edges", "parts", "norm", "rngs", "dtype"),
+    # The file of the initial weights, the JSON file of its names, the pixels that they expect, and what is done with
+    # position embeddings of another grid; see `weights.tower`.
+    extra={
+        "weights": str,
+        "weights_map": str,
+        "weights_pixels": Literal["unit", "imagenet", "inception"],
+        "weights_positions": Literal["same", "bicubic"],
+    },
 )
 PROJECTORS = Registry("projector", arguments=("features", "norm", "rngs", "dtype"))
 
@@ -31,6 +38,7 @@ class ViewSpec:
       widths: one-hot widths of a table's columns; of a text, the size of its vocabulary alone.
       missing: the policy for missing values of a table; see `TableInput`.
       parts: numbers of channels of the features that a fusion combines.
+      bin_edges: edges of the quantile bins of a table's columns, for encoders that ask for bins (`Encoder.asks`).
     """
 
     kind: str
@@ -38,25 +46,44 @@ class ViewSpec:
     widths: tuple[int, ...] = ()
     missing: str = "refuse"
     parts: tuple[int, ...] = ()
+    bin_edges: tuple[tuple[float, ...], ...] = ()
 
 
 class Encoder(nnx.Module):
     """An encoder: `body(embed(view))`, so that explanations can differentiate by what `embed` returns.
 
     It computes in its dtype; parameters and normalisation statistics are float32. Its factory has as keywords what it
-    needs of `kind`, `shape`, `widths`, `missing` and `parts` (see `ViewSpec`), `norm` (makes a normalisation layer for
-    a number of channels), `rngs` and `dtype`; their defaults are for calls without a config. The factory's return
-    annotation is the class, whose `takes` is checked before an encoder is built.
+    needs of `kind`, `shape`, `widths`, `missing`, `parts` and `bin_edges` (see `ViewSpec`), `norm` (makes a
+    normalisation layer for a number of channels), `rngs` and `dtype`; their defaults are for calls without a config.
+    The factory's return annotation is the class, whose `takes` is checked before an encoder is built.
 
     Attributes:
       takes: the kinds of entries that the encoder accepts.
+      replaces_missing: whether it replaces missing cells of a table (NaN), whatever the policy of the input.
       out_features: D, the width of the pooled features.
       out_local_features: C, the width of the local features; 0 if there are none.
     """
 
     takes: tuple[str, ...] = ()
+    replaces_missing: bool = False
     out_features: int
     out_local_features: int = 0
+
+    @classmethod
+    def asks(cls, options: Mapping[str, Any]) -> dict[str, int]:
+        """Return what an encoder with these options asks of the encoding of its table, `rare` or `bins`.
+
+        The encoding is fitted on the training rows, and stored in the run; see `data.table.encoding.Encoding.fit`.
+        """
+        return {}
+
+    def row_bytes(self, *, train: bool) -> int:
+        """Return a lower bound of the memory, in bytes, that one row needs at a time; 0 if there is no estimate.
+
+        In training, it is what is kept for the gradient. A step that cannot fit is refused before it is compiled.
+        """
+        del train
+        return 0
 
     @property
     def embedded_columns(self) -> tuple[int, ...] | None:
@@ -64,6 +91,11 @@ class Encoder(nnx.Module):
 
         Explanations sum the attributions of a column by it.
         """
+        return None
+
+    @property
+    def local_columns(self) -> tuple[int, ...] | None:
+        """The column of the view of each local feature, -1 for a class token; None where they stand for no columns."""
         return None
 
     def embed(self, view: Any) -> Any:

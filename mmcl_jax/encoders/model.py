@@ -115,8 +115,20 @@ def view_specs(config: ConfigDict, inputs: Mapping[str, InputSpec]) -> dict[str,
             shape = view_shape(view, spec)
         except ValueError as error:
             raise UserError(f"config.views.{name}: {error}") from error
-        specs[view.modality] = ViewSpec(kind=spec.kind, shape=shape, widths=spec.widths, missing=spec.missing)
+        specs[view.modality] = ViewSpec(
+            kind=spec.kind, shape=shape, widths=spec.widths, missing=spec.missing, bin_edges=spec.bin_edges
+        )
     return specs
+
+
+def asked_of_tables(config: ConfigDict) -> dict[str, dict[str, int]]:
+    """Return what encoders ask of the encodings of their tables, by modality; see `Encoder.asks`."""
+    asked = {}
+    for modality, part in config.encoders.items():
+        encoder = _class_of(part.name, f"config.encoders.{modality}.name")
+        if issubclass(encoder, Encoder) and (own := encoder.asks(dict(part))):
+            asked[modality] = own
+    return asked
 
 
 def build_model(
@@ -146,10 +158,10 @@ def build_model(
 
     def encoder(modality: str, spec: ViewSpec) -> Encoder:
         part, path = config.encoders[modality], f"config.encoders.{modality}"
-        takes = _takes(part.name, f"{path}.name")
+        kinds = takes(part.name, f"{path}.name")
         check(
-            not takes or spec.kind in takes,
-            f"{path}.name: the encoder {part.name!r} takes the kind {' or '.join(takes)}, and {modality!r} is of the "
+            not kinds or spec.kind in kinds,
+            f"{path}.name: the encoder {part.name!r} takes the kind {' or '.join(kinds)}, and {modality!r} is of the "
             f"kind {spec.kind}; choose another encoder.",
         )
         described = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
@@ -202,10 +214,15 @@ def _fusion_specs(config: ConfigDict, encoders: Mapping[str, Encoder]) -> dict[s
     return dict(sorted(specs.items()))
 
 
-def _takes(name: str, path: str) -> tuple[str, ...]:
+def takes(name: str, path: str = "") -> tuple[str, ...]:
     """Return the kinds that an encoder takes; () if its factory has no return annotation."""
+    return getattr(_class_of(name, path), "takes", ())
+
+
+def _class_of(name: str, path: str) -> type:
+    """Return the class of an encoder: the return annotation of its factory; `object` without an annotation."""
     encoder = typing.get_type_hints(ENCODERS.factory(name, path)).get("return")
-    return getattr(encoder, "takes", ())
+    return encoder if isinstance(encoder, type) else object
 
 
 def _width(encoders: Mapping[str, Encoder], key: str, path: str) -> int:

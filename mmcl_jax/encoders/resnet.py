@@ -3,7 +3,7 @@
 He et al., "Deep residual learning for image recognition", CVPR 2016, Table 1.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from flax import nnx
@@ -17,6 +17,8 @@ Stem = Literal["imagenet", "cifar"]
 Remat = Literal["none", "stages", "blocks"]
 Map = Float[Array, "B H W C"]
 NewMap = Float[Array, "B h w c"]
+Maps = Float[Array, "B *space C"]  # or sequences
+NewMaps = Float[Array, "B *smaller c"]
 Present = Bool[Array, " B"]
 
 
@@ -30,7 +32,7 @@ class BasicBlock(nnx.Module):
         self.norm1 = norm(width)
         self.conv2 = conv(width, width, 3, rngs=rngs, dtype=dtype)
         self.norm2 = norm(width)
-        self.shortcut = _shortcut(inputs, width, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
+        self.shortcut = shortcut(inputs, width, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Map, *, train: bool, present: Present | None = None) -> NewMap:
         y = nnx.relu(self.norm1(self.conv1(x), train=train, present=present))
@@ -51,7 +53,7 @@ class Bottleneck(nnx.Module):
         self.norm2 = norm(width)
         self.conv3 = conv(width, outputs, 1, rngs=rngs, dtype=dtype)
         self.norm3 = norm(outputs)
-        self.shortcut = _shortcut(inputs, outputs, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
+        self.shortcut = shortcut(inputs, outputs, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Map, *, train: bool, present: Present | None = None) -> NewMap:
         y = nnx.relu(self.norm1(self.conv1(x), train=train, present=present))
@@ -61,22 +63,29 @@ class Bottleneck(nnx.Module):
 
 
 class Shortcut(nnx.Module):
-    """A 1x1 convolution and a norm."""
+    """A convolution of kernel 1 and a norm, of maps or sequences."""
 
-    def __init__(self, inputs: int, outputs: int, *, stride: int, norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
-        self.conv = conv(inputs, outputs, 1, stride=stride, rngs=rngs, dtype=dtype)
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        stride: int,
+        dimensions: int = 2,
+        norm: Norm,
+        rngs: nnx.Rngs,
+        dtype: DTypeLike,
+    ) -> None:
+        self.conv = conv(inputs, outputs, 1, stride=stride, dimensions=dimensions, rngs=rngs, dtype=dtype)
         self.norm = norm(outputs)
 
-    def __call__(self, x: Map, *, train: bool, present: Present | None = None) -> NewMap:
+    def __call__(self, x: Maps, *, train: bool, present: Present | None = None) -> NewMaps:
         return self.norm(self.conv(x), train=train, present=present)
 
 
-def _shortcut(
-    inputs: int, outputs: int, *, stride: int, norm: Norm, rngs: nnx.Rngs, dtype: DTypeLike
-) -> Shortcut | None:
-    if inputs == outputs and stride == 1:
-        return None
-    return Shortcut(inputs, outputs, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
+def shortcut(inputs: int, outputs: int, *, stride: int, **options: Any) -> Shortcut | None:
+    """Return a projection (see `Shortcut`) if a block changes the shape, else None."""
+    return None if inputs == outputs and stride == 1 else Shortcut(inputs, outputs, stride=stride, **options)
 
 
 class Stage(nnx.Module):
@@ -85,13 +94,13 @@ class Stage(nnx.Module):
     def __init__(self, blocks: list[nnx.Module], *, remat: bool) -> None:
         self.blocks, self.remat = nnx.List(blocks), remat
 
-    def __call__(self, x: Map, *, train: bool, present: Present | None = None) -> NewMap:
+    def __call__(self, x: Maps, *, train: bool, present: Present | None = None) -> NewMaps:
         for block in self.blocks:
             x = _run(block, x, train=train, present=present, remat=self.remat)
         return x
 
 
-def _run(module: nnx.Module, x: Map, *, train: bool, present: Present | None, remat: bool) -> NewMap:
+def _run(module: nnx.Module, x: Maps, *, train: bool, present: Present | None, remat: bool) -> NewMaps:
     if not remat:
         return module(x, train=train, present=present)
     return nnx.remat(lambda module, x: module(x, train=train, present=present))(module, x)

@@ -26,7 +26,7 @@ class TableInput(nnx.Module):
 
     Both policies give a missing category a code of its own. "token" replaces a missing number by a number that is
     learned for its column (initially 0, the mean). "indicator" replaces it by 0, and adds a column for every numeric
-    column, which is 1 where the number is missing.
+    column, which is 1 where the number is missing. An unknown category (-1, see `Encoding`) is as a missing category.
     """
 
     def __init__(self, widths: tuple[int, ...], *, missing: str) -> None:
@@ -52,7 +52,8 @@ class TableInput(nnx.Module):
     def __call__(self, rows: Float[Array, "B F"]) -> Float[Array, "B E"]:
         if not self.replaces:
             return one_hot(rows, self.widths)
-        absent, numeric = jnp.isnan(rows), np.array(self.numeric, int)
+        category = np.array(self.widths) > 1
+        absent, numeric = jnp.isnan(rows) | (category[None] & (rows < 0)), np.array(self.numeric, int)
         replacement = jnp.array([0.0 if width == 1 else width for width in self.widths], rows.dtype)
         if self.missing == "token":
             replacement = replacement.at[numeric].set(self.token[...])

@@ -10,7 +10,8 @@ from mmcl_jax.data.inputs import Inputs, input_arrays
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.label_feature import columns_with_label
 from mmcl_jax.encoders import Model, parse_key
-from mmcl_jax.encoders.fusions import inputs_of
+from mmcl_jax.encoders.fusions import inputs_of, needed_inputs
+from mmcl_jax.evaluation.heads.encoded import presence_of
 from mmcl_jax.evaluation.protocols.knn import knn_outputs, nearest
 from mmcl_jax.evaluation.protocols.retrieval import ranks
 from mmcl_jax.evaluation.sources.features import What, frozen_encoder
@@ -39,6 +40,7 @@ class OnlineKNN:
         self._config, self._neighbours = config, neighbours
         self._modalities = tuple(sorted(config.encoders))
         self._inputs = {modality: inputs_of(config.views, modality) for modality in self._modalities}
+        self._needed = {modality: needed_inputs(config.views, modality) for modality in self._modalities}
         read = tuple(dict.fromkeys(name for names in self._inputs.values() for name in names))
         self._train, self._val = (_sample(store, split, read, inputs, rows) for split in ("train", "val"))
         label = store.schema.label
@@ -88,7 +90,7 @@ class OnlineKNN:
 
     def _present(self, rows: Mapping[str, np.ndarray], modality: str) -> np.ndarray:
         all_rows = np.ones(len(rows["id"]), bool)
-        return np.all([rows.get(f"present/{name}", all_rows) for name in self._inputs[modality]], axis=0)
+        return np.all([rows.get(f"present/{name}", all_rows) for name in self._needed[modality]], axis=0)
 
     def _codes(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         return rows[f"target/{self._label}"]
@@ -106,7 +108,8 @@ class OnlineKNN:
         encode = frozen_encoder(
             model, config=self._config, modality=modality, what=what, head=head, fitted=self._fitted
         )
-        return encode({name: rows[name] for name in self._inputs[modality]})
+        spare = set(self._inputs[modality]) - set(self._needed[modality])
+        return encode({name: rows[name] for name in self._inputs[modality]} | presence_of(rows, spare))
 
 
 def _sample(store: Store, split: str, modalities: tuple[str, ...], inputs: Inputs, count: int) -> dict[str, np.ndarray]:

@@ -17,6 +17,9 @@ else is shared: the choice of rows, the head, the groups of columns, and the fol
       maps.npz                                Grad-CAM: `keys` of the rows, `maps` `[N, h, w]` at the resolution of the
                                               stage, and the index of the explained `output` of each row
       guided.npy                              guided Grad-CAM `[N, H, W, C]`, in the size of the view
+      attention.npz                           the attention of a fusion: names of `tokens` and their `columns`, `mean`
+                                              maps `[K, h, w]`, the number of `rows` in each; `keys` and `maps` of the
+                                              first rows
       overlay-*.png                           of the first rows: the image, and the map over it
       *.png                                   other pictures
       checksums.json                          size and SHA-256 of these files, written last
@@ -38,7 +41,9 @@ else is shared: the choice of rows, the head, the groups of columns, and the fol
     pictures        per picture: file, alternative (its description in a sentence)
     details         what only this method reports: `completeness` of integrated gradients, with the relative `error`
                     over all rows, the largest of a row, and whether the tolerance was `reached` (null if the user set
-                    the steps); of an ablation, the change, the outputs that change most and the metrics of each group
+                    the steps); of an ablation, the change, the outputs that change most and the metrics of each group;
+                    of an attention, the `fusion`, the `grid`, and per token: name, rows, focus, region and its share,
+                    and the mean weights of all regions
     notes           sentences for the user
     made_by         command, versions and machine
 
@@ -50,6 +55,7 @@ from mmcl_jax.explain import grad_cam as grad_cam
 from mmcl_jax.explain import integrated_gradients as integrated_gradients
 from mmcl_jax.explain import loss as loss
 from mmcl_jax.explain.base import METHODS
+from mmcl_jax.explain.fusions import attention as attention
 from mmcl_jax.explain.result import Explanation, explanations_of
 
 __all__ = ["METHODS", "Explanation", "explanations_of"]

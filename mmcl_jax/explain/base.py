@@ -17,6 +17,7 @@ from mmcl_jax.explain.columns import Columns
 BASELINES = ("zero", "mean")
 REPLACEMENTS = ("mean", "zero", "permuted")
 INTERPOLATIONS = ("bilinear", "nearest")
+ATTENTIONS = ("mean", "last")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,8 +39,9 @@ class ExplainOptions:
     term: str | None = None
     temperature: float | None = None
     top: int = 20
-    layer: int = -1
+    layer: int | None = None
     interpolation: str = "bilinear"
+    attention: str = "mean"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

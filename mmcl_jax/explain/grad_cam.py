@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ class _Program:
       specs: their plain views.
       spec: the plain view of the input.
       head: on the features.
-      layer: index of the stage.
+      layer: index of the stage; None for the last stage that the outputs of the head are computed from.
       guided: whether to compute guided Grad-CAM too.
       interpolation: of the maps to the size of the view.
     """
@@ -88,7 +88,7 @@ class _Program:
     specs: tuple[ViewSpec, ...]
     spec: ViewSpec
     head: LinearHead
-    layer: int
+    layer: int | None
     guided: bool
     interpolation: str
 
@@ -123,7 +123,7 @@ class _Program:
     def __call__(
         self, arrays: Any, rows: Array, fitted: Any, context: Any, chosen: Int[Array, "B"], sign: Float[Array, ""]
     ) -> dict[str, Array]:
-        """Return the views, the maps and, if asked for, the guided maps of rows.
+        """Return the views, the maps, the index of their stage and, if asked for, the guided maps of rows.
 
         Raises:
           UserError: the encoder has no such stage, or no ReLU.
@@ -131,17 +131,7 @@ class _Program:
         view = self.view(rows, fitted)
         embedded = nnx.merge(self.graphdef, arrays["model"]).encoders[self.input].embed(view)
         traced = jax.make_jaxpr(lambda x: self.outputs(arrays, x, context))(embedded)
-        stages = len(traced.out_avals) - 1
-        check(
-            -stages <= self.layer < stages,
-            f"--layer: the encoder of {self.input!r} has the stages 0 to {stages - 1}, and no stage {self.layer}.",
-        )
-        stage = 1 + self.layer % stages
-        check(
-            is_read(traced, stage),
-            f"--layer: the outputs of the head are not computed from the stage {self.layer} of the encoder of "
-            f"{self.input!r}; choose another stage.",
-        )
+        stage = 1 + self._stage([is_read(traced, output) for output in range(1, len(traced.out_avals))])
 
         def score(outputs: Array) -> Array:
             return sign * jnp.take_along_axis(outputs, chosen[:, None], axis=1).sum()
@@ -155,7 +145,7 @@ class _Program:
         space = tuple(range(1, values.ndim - 1))
         weights = gradient.astype(jnp.float32).mean(axis=space, keepdims=True)
         maps = jax.nn.relu((weights * values.astype(jnp.float32)).sum(axis=-1))
-        result = {"view": view, "maps": maps}
+        result = {"view": view, "maps": maps, "stage": jnp.full(len(maps), stage - 1)}
         if self.guided:
             check(
                 has_relu(traced),
@@ -167,6 +157,27 @@ class _Program:
             method = {"nearest": "nearest", "bilinear": "linear"}[self.interpolation]
             result["guided"] = slopes.astype(jnp.float32) * jax.image.resize(maps, size, method)[..., None]
         return result
+
+    def _stage(self, read: Sequence[bool]) -> int:
+        """Return the index of the explained stage; `read` says from which stages the outputs are computed."""
+        stages, computed = len(read), [stage for stage, is_read in enumerate(read) if is_read]
+        check(
+            len(computed) > 0,
+            f"--input {self.input}: the outputs of the head are computed from no stage map of its encoder, which "
+            "Grad-CAM reads.",
+        )
+        if self.layer is None:
+            return computed[-1]
+        check(
+            -stages <= self.layer < stages,
+            f"--layer: the encoder of {self.input!r} has the stages 0 to {stages - 1}, and no stage {self.layer}.",
+        )
+        check(
+            read[self.layer],
+            f"--layer: the outputs of the head are not computed from the stage {self.layer} of the encoder of "
+            f"{self.input!r}; choose {' or '.join(map(str, computed))}.",
+        )
+        return self.layer % stages
 
 
 @functools.lru_cache(maxsize=16)
@@ -183,7 +194,7 @@ def _explained(subject: Subject, folder: Path, *, guided: bool) -> Result:
     file: np.memmap | None = None
     with Bar(f"{name}: rows", len(subject.rows)) as bar:
         for block, result in _blocks(subject, chosen, sign, guided=guided):
-            count = block.stop - block.start
+            count, stage = block.stop - block.start, int(result.pop("stage")[0])
             maps.append(result["maps"][:count])
             if guided:
                 values = result["guided"][:count]
@@ -209,7 +220,12 @@ def _explained(subject: Subject, folder: Path, *, guided: bool) -> Result:
         of=of,
         settings={"output": output, "layer": options.layer, "interpolation": options.interpolation},
         pictures=write_overlays(folder, shown, titles),
-        details={"grid": list(every.shape[1:]), "zero": zero, "files": [MAPS, *([GUIDED] if guided else [])]},
+        details={
+            "stage": stage,
+            "grid": list(every.shape[1:]),
+            "zero": zero,
+            "files": [MAPS, *([GUIDED] if guided else [])],
+        },
         notes=notes,
     )
 

@@ -65,7 +65,7 @@ def loss(subject: Subject, folder: FilePath) -> Result:
     temperature 1 (`--temperature 1`), the paper at that of training.
 
     Raises:
-      UserError: there is no such term, a term reads a target network or a queue, which a checkpoint's model lacks, or
+      UserError: there is no such term, a term reads what neither the model nor a plain view has, such as a queue, or
         the reference batch is of the explained split.
     """
     return explained_columns(subject, LossOfRows(subject), folder, title="Integrated gradients")
@@ -207,7 +207,8 @@ def objective_of(run: Run, options: ExplainOptions) -> Objective:
     """Return the objective that is explained: that of the run, or one of its terms, at the chosen temperature.
 
     Raises:
-      UserError: there is no such term, or a term has no fixed temperature, or reads a target network or a queue.
+      UserError: there is no such term, a term has no fixed temperature, or it reads what neither the model nor a plain
+        view has.
     """
     config = run.config
     specs = tuple(from_plain(to_plain(spec)) for spec in config.objective)
@@ -224,11 +225,11 @@ def objective_of(run: Run, options: ExplainOptions) -> Objective:
         check_name(options.term, names, "--term: the objective has no term")
     terms = whole.terms if options.term is None else {names[options.term]: whole.terms[names[options.term]]}
     for key, term in terms.items():
-        kept = "a target network" if "teacher" in term.outputs else "a queue" if term.queue else ""
+        read = "a target network" if "teacher" in term.outputs else "a queue" if term.queue else term.unexplained
         check(
-            not kept,
-            f"--method loss: the term {whole.names[key]!r} reads {kept}, which is no part of the model; name another "
-            "term with --term.",
+            not read,
+            f"--method loss: the term {whole.names[key]!r} reads {read}, which neither the model nor a plain view has; "
+            "name another term with --term.",
         )
         spec = specs[int(key.removeprefix("term_"))]
         check(

@@ -53,6 +53,11 @@ class Explanation:
         return str(self.about["method"])
 
     @property
+    def subject(self) -> str:
+        """What is explained by which input, or of an attention what looks at which input, in words."""
+        return f"{self.about['of']} {'to' if self.method == 'attention' else 'by'} {self.about['input']}"
+
+    @property
     def columns(self) -> list[Mapping[str, Any]]:
         """The columns, the most important first."""
         return sorted(self.about["columns"], key=lambda column: column["rank"])
@@ -89,9 +94,7 @@ class Explanation:
     def show(self, console: Console, *, top: int = 20) -> None:
         """Print the ranked columns, the groups and the notes."""
         about = self.about
-        title = (
-            f"{self.method}: {about['of']} by {about['input']} ({counted(about['rows'], 'row')} of {about['split']})"
-        )
+        title = f"{self.method}: {self.subject} ({counted(about['rows'], 'row')} of {about['split']})"
         if self.columns:
             additive = about["details"].get("additive", True)  # of an ablation, shares mean nothing
             table = Table(title=Text(title), title_justify="left")

@@ -14,6 +14,7 @@ from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.explain.base import (
+    ATTENTIONS,
     BASELINES,
     COLUMN_KINDS,
     INTERPOLATIONS,
@@ -107,6 +108,7 @@ def _check_options(options: ExplainOptions) -> None:
         ("baseline", options.baseline, BASELINES),
         ("replacement", options.replacement, REPLACEMENTS),
         ("interpolation", options.interpolation, INTERPOLATIONS),
+        ("attention", options.attention, ATTENTIONS),
     ):
         check_name(value, choices, f"--{name}: there is no {name}")
     numbers = {"rows": options.rows, "max-steps": options.max_steps, "top": options.top, "reference": options.reference}

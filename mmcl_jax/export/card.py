@@ -88,12 +88,12 @@ def encoder_card(release: Release, modality: str) -> dict[str, Any]:
     views = view_specs(config, release.run.inputs.specs)
     if modality in views:
         view = views[modality]
-        return {**card, "kind": view.kind, "shape": view.shape, "widths": view.widths, "missing": view.missing}
-    fused = parts_of_views(config.views)
-    (texts,) = {texts for name, texts in fused.items() if config.views[name].modality == modality}
-    of = [_modality_of(config.views, text) for text in texts]
+        card |= {"kind": view.kind, "shape": view.shape, "widths": view.widths, "missing": view.missing}
+        return card | ({"bin_edges": view.bin_edges} if view.bin_edges else {})
+    fused = (texts for name, texts in parts_of_views(config.views).items() if config.views[name].modality == modality)
+    (of,) = {tuple(_modality_of(config.views, text) for text in texts) for texts in fused}  # `check_fused` checked it
     widths = [_width(release.model.encoders[parse_key(text).modality], local=parse_key(text).local) for text in of]
-    return {**card, "of": of, "parts": widths}
+    return {**card, "of": list(of), "parts": widths}
 
 
 def _modality_of(views: Any, text: str) -> str:
@@ -143,7 +143,8 @@ def _metrics(release: Release) -> list[dict[str, Any]]:
         return []  # the scores are those of the averages
     own = Source("run", run).of().items()
     entries = read_entries(run.directory / "evaluation.json")
-    return _summarised(entry for entry in entries if own <= (entry.get("of") or {}).items())
+    whole = [entry for entry in entries if not entry.get("missing")]
+    return _summarised(entry for entry in whole if own <= (entry.get("of") or {}).items())
 
 
 def _summarised(scores: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -73,11 +73,14 @@ def views_of(release: Release) -> dict[str, str]:
 
 
 def table_columns(encoding: Encoding) -> list[dict[str, Any]]:
-    """Return the columns of a table with their fitted statistics, and whether training rows have each category."""
+    """Return the columns of a table with their fitted statistics, and whether each category is known.
+
+    A category is known if training rows have it, and it is not rare.
+    """
     statistics, columns = encoding.statistics, []
     for index, column in enumerate(encoding.schema.columns):
         numbers = {key: getattr(statistics, key)[index] for key in ("mean", "std", "fill", "low", "high")}
-        seen = [count > 0 for count in statistics.counts[index]]
+        seen = [count >= encoding.least_rows[index] for count in statistics.counts[index]]
         columns.append({**dataclasses.asdict(column), **numbers, "seen": seen, "width": column.width})
     return columns
 

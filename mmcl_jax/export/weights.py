@@ -25,8 +25,9 @@ from mmcl_jax.training.state.train_state import split_model
 
 MODEL, MODULES = "model.safetensors", "modeling_torch"
 # What `modeling_torch` has; lists, since it cannot be imported without PyTorch.
-ENCODERS = ("cnn", "cnn3d", "concat_mlp", "cross_attention", "resnet18", "resnet50", "table_mlp", "text_embedding",
-            "vector_mlp")  # fmt: skip
+ENCODERS = ("cnn", "cnn3d", "concat_mlp", "cross_attention", "daft", "max", "mul", "resnet18", "resnet1d_cbam",
+            "resnet50", "table_mlp", "table_transformer", "text_embedding", "vector_mlp", "vit", "vit_base",
+            "vit_small")  # fmt: skip
 PROJECTORS = ("linear", "mlp", "mlp_norm")
 VIEWS = ("augment", "augment_volume", "resized", "resized_volume", "rows", "scarf", "tokens", "vector", "vector_scarf")
 

@@ -30,7 +30,7 @@ from mmcl_jax.objectives.unit import unit
 from mmcl_jax.registry import Registry
 from mmcl_jax.text import listed
 
-TERMS = Registry("term")
+TERMS = Registry("term", arguments=("units",))
 
 Output = Literal["embedding", "prediction", "teacher"]
 
@@ -66,6 +66,7 @@ class Term:
       queue: number of earlier embeddings of the first view that `loss` gets, `[queue, d]` of unit length.
       stream: name of the random stream; terms with the same stream draw the same numbers. By default each term has its
         own stream.
+      unexplained: what the loss reads that neither a model nor plain views have, such as masked cells; "" for nothing.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Term:
     targets: tuple[str, ...] = ()
     queue: int = 0
     stream: str = ""
+    unexplained: str = ""
 
     def __post_init__(self) -> None:
         if (self.choose is None) != (self.each_pair is None):

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import inspect
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -40,6 +41,8 @@ class Objective:
       names: names of the terms in the log, `NAME/READ-READ`; a second term of that name is `NAME_2/READ-READ`.
       modalities: modality of each view.
       parts: for each fused view, the texts `VIEW[.local]` of the features that it is made from.
+      needed: for each fused view, the parts that a row must have; the tokens of other parts are masked where a row
+        lacks them.
       queues: sizes of the queues, by term.
       reads: texts that terms read, by kind of output.
       loss_reads: the texts whose outputs a term's loss reads, by kind of output; without those that only `each` reads.
@@ -53,10 +56,13 @@ class Objective:
         modalities: Mapping[str, str],
         *,
         parts: Mapping[str, tuple[str, ...]] | None = None,
+        needed: Mapping[str, tuple[str, ...]] | None = None,
         execution: Execution | None = None,
         normalise: Normalise = None,
     ) -> None:
         """Take the terms, the views' modalities and parts, the execution of pairs, and the normalisation of the sum.
+
+        By default, a row must have all parts of a fused view.
 
         Terms in a mapping keep their keys, by which the train state has their layers and learned scalars.
         With `normalise="present"` the loss is the weighted mean over the terms that have a complete row in the batch.
@@ -65,6 +71,7 @@ class Objective:
             terms = {f"term_{index}": term for index, term in enumerate(terms)}
         self.terms = dict(terms)
         self.modalities, self.parts, self.normalise = dict(modalities), dict(parts or {}), normalise
+        self.needed = dict(self.parts if needed is None else needed)
         self.execution = execution or Execution()
         self.names: dict[str, str] = {}
         seen: collections.Counter[tuple[str, str]] = collections.Counter()
@@ -95,8 +102,8 @@ class Objective:
         return self.present_with(batch, [read.view for read in self.terms[key].reads])
 
     def present_with(self, batch: Mapping[str, Array], views: Iterable[str]) -> Bool[Array, "B"] | None:
-        """Return the mask of the rows that have these views, and all parts of fused views; None for all rows."""
-        input_views = [Read.parse(text).view for view in views for text in self.parts.get(view, (view,))]
+        """Return the mask of the rows that have these views, and needed parts of fused views; None for all rows."""
+        input_views = [Read.parse(text).view for view in views for text in self.needed.get(view, (view,))]
         return present_in(batch, [self.modalities[view] for view in input_views])
 
     def targets_of(self, key: str, batch: Mapping[str, Array]) -> Targets:
@@ -217,9 +224,11 @@ def build_objective(
     modalities: Mapping[str, str],
     *,
     parts: Mapping[str, tuple[str, ...]] | None = None,
+    needed: Mapping[str, tuple[str, ...]] | None = None,
     execution: Execution | None = None,
     schema: Schema | None = None,
     inputs: Mapping[str, InputSpec] | None = None,
+    units: Mapping[str, tuple[float, float]] | None = None,
     normalise: Normalise = None,
 ) -> Objective:
     """Return the objective that `config.objective` describes.
@@ -228,41 +237,49 @@ def build_objective(
       specs: config entries of the terms.
       modalities: modality of each view.
       parts: parts of the fused views; see `Objective`.
+      needed: parts of the fused views that a row must have; all by default.
       execution: how terms compute their pairs.
-      schema: schema of the store, for the classes of its labels.
-      inputs: specs of the inputs, by modality, for the widths of a table's columns; by default the schema's first
-        table.
+      schema: schema of the store, for its labels.
+      inputs: specs of the inputs, by modality, for the widths of the columns of the last view that a term names; by
+        default those of the schema's first table.
+      units: mean and standard deviation of the labels that are numbers over the training rows, by name; by default 0
+        and 1.
       normalise: see `Objective`.
 
     Raises:
       UserError: there is no term, a term reads something that does not exist, or an option is bad; names the key.
     """
     check(len(specs) > 0, "config.objective: there is no term; give at least one, such as (term('clip'),).")
-    labels = {column.name: len(column.categories) for column in schema.labels if column.coded} if schema else {}
+    classes = {column.name: len(column.categories) for column in schema.labels if column.coded} if schema else {}
+    numbers = {column.name: 0 for column in schema.labels if not column.coded} if schema else {}
 
     def widths(spec: ConfigDict) -> tuple[int, ...]:
         if inputs is None:
             return schema.widths if schema else ()
-        view = spec.between[0].partition(":")[0] if spec.between else ""
-        return inputs[modalities[view]].widths if view in modalities and view not in (parts or {}) else ()
+        view = str(spec.between[-1]).partition(":")[0].removesuffix(".local") if spec.between else ""
+        read = inputs[modalities[view]] if view in modalities and view not in (parts or {}) else None
+        return read.widths if read and read.kind == "table" else ()
 
     terms = []
     for index, spec in enumerate(specs):
         path = f"config.objective.{index}"
-        target = spec.get("target")
+        target, takes = spec.get("target"), inspect.signature(TERMS.factory(spec.name, f"{path}.name")).parameters
+        labels = {**classes, **numbers} if "units" in takes else classes
         if target is not None:
-            check_name(target, labels.keys(), f"{path}.target: there is no class label", "the store has")
+            what = "label" if "units" in takes else "class label"
+            check_name(target, labels.keys(), f"{path}.target: there is no {what}", "the store has")
         chosen = target or next(iter(labels), None)
-        reads_target = "target" in TERMS.options(spec.name, f"{path}.name")
-        options = ConfigDict({**spec, "target": chosen} if reads_target else spec, convert_dict=False)
-        term: Term = TERMS.build(options, path, classes=labels.get(chosen or "", 0), widths=widths(spec))
+        options = ConfigDict({**spec, "target": chosen} if "target" in takes else spec, convert_dict=False)
+        label = chosen or ""
+        arguments = {"classes": labels.get(label, 0), "units": (units or {}).get(label, (0.0, 1.0))}
+        term: Term = TERMS.build(options, path, **arguments, widths=widths(spec))
         check(
             target is None or target in term.targets,
             f"{path}.target: {spec.name!r} reads no label; give it labels='eliminate' or 'attract', or no target.",
         )
         check_reads(term, f"{path}.between", modalities)
         terms.append(term)
-    return Objective(terms, modalities, parts=parts, execution=execution, normalise=normalise)
+    return Objective(terms, modalities, parts=parts, needed=needed, execution=execution, normalise=normalise)
 
 
 def check_reads(term: Term, path: str, views: Iterable[str]) -> None:

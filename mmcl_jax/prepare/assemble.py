@@ -1,6 +1,7 @@
 """Assembling the content of the store from the rows that were read and the images that were decoded."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ class Assembler:
         else:
             columns = self._like.columns_of(joined.name)
             parsed = self._like.ordered(parsed, columns)
-        values, _ = matrix(parsed, columns, kept)
+        values, _ = matrix(parsed, columns, kept, unknown=math.nan if joined.is_target else -1.0)
         if self._like is not None:
             self._warnings += self._like.warn(parsed, columns, values, kept)
         elif not joined.is_target:

@@ -45,11 +45,7 @@ def forest_score(
     held_out = rng.permutation(test[~np.isnan(target[test])])[:TEST_ROWS]
     if len(np.unique(target[fit])) < 2 or len(held_out) < (1 if label.coded else 2):
         return None
-    kind = RandomForestClassifier if label.coded else RandomForestRegressor
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The number of unique classes")  # the card says how few rows each has
-        forest = kind(random_state=seed, n_jobs=-1).fit(_finite(table[fit]), target[fit])
-    forest.n_jobs = 1  # several threads would add votes in any order, and a store must have the same bits every time
+    forest = fitted_forest(table[fit], target[fit], label, seed=seed)
     truth, guesses = target[held_out], forest.predict(_finite(table[held_out]))
     result: dict[str, Any] = {"train_rows": len(fit), "test_rows": len(held_out)}
     if not label.coded:
@@ -65,6 +61,24 @@ def forest_score(
     order = np.argsort(-forest.feature_importances_)[:20]
     result["importance"] = [(names[index], round(float(forest.feature_importances_[index]), 4)) for index in order]
     return result
+
+
+def fitted_forest(
+    table: np.ndarray, target: np.ndarray, label: Column, *, seed: int = 0
+) -> RandomForestClassifier | RandomForestRegressor:
+    """Return a forest fitted to raw rows `[N, F]` and the values of a label `[N]`, none of them missing.
+
+    At most `TRAIN_ROWS` rows, drawn by `seed`, are used.
+    """
+    kind = RandomForestClassifier if label.coded else RandomForestRegressor
+    rows = np.arange(len(table))
+    if len(rows) > TRAIN_ROWS:
+        rows = np.random.default_rng(seed).permutation(rows)[:TRAIN_ROWS]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The number of unique classes")  # the card says how few rows each has
+        forest = kind(random_state=seed, n_jobs=-1).fit(_finite(table[rows]), target[rows])
+    forest.n_jobs = 1  # several threads would add votes in any order, and a store must have the same bits every time
+    return forest
 
 
 def _finite(table: np.ndarray) -> np.ndarray:

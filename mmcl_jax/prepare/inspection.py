@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -122,7 +123,8 @@ def inspect(
     classes = [index for index, label in enumerate(label_columns) if label.coded]
     all_codes = np.nan_to_num(label_values[:, classes], nan=-1).astype(np.int64)
     divided, warnings = divide(rows, kept, all_codes, request, ids, alike)
-    values, _ = matrix(features, columns, kept)
+    # A category that the other store or run does not have is unknown, not missing.
+    values, _ = matrix(features, columns, kept, unknown=math.nan if like is None else -1.0)
 
     left_out: dict[str, str] = {}
     leaky_warnings: list[str] = []

@@ -206,13 +206,13 @@ class Like:
         Args:
           parsed: columns of the new table, all features or all labels.
           columns: the same columns in the store or run.
-          values: `[K, F]` of the kept rows, NaN for missing and unseen texts.
+          values: `[K, F]` of the kept rows, NaN for missing; unseen texts are NaN or -1.
           kept: `[K]`, indices of the kept rows.
         """
         sentences = []
         for index, (new, column) in enumerate(zip(parsed, columns, strict=True)):
             texts = new.values.gather(kept)
-            unknown = texts.filter(pl.Series(np.isnan(values[:, index])) & texts.is_not_null()).cast(pl.String)
+            unknown = texts.filter(pl.Series(~(values[:, index] >= 0)) & texts.is_not_null()).cast(pl.String)
             if not column.coded or not len(unknown):
                 continue
             counts = unknown.alias("text").value_counts(name="rows").sort("rows", "text", descending=[True, False])

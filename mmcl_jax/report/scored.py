@@ -34,11 +34,13 @@ class Scored:
     def part(self) -> list[Score]:
         """Return the scores of the headline: the first label's, of the first protocol and input that trained on it."""
         trained = [score for score in self.scores if score.protocol != "retrieval"]
+        trained.sort(key=lambda score: score.missing > 0)  # whole rows first
         if not trained:
             return []
         first = trained[0]
         same = (first.label, first.task, first.protocol, first.input)
-        return [score for score in trained if (score.label, score.task, score.protocol, score.input) == same]
+        alike = [score for score in trained if (score.label, score.task, score.protocol, score.input) == same]
+        return [score for score in alike if (score.missing, score.missing_by) == (first.missing, first.missing_by)]
 
 
 def scored(groups: Sequence[Group], results: Sequence[Path]) -> Scored:
@@ -93,7 +95,7 @@ def _is_of(of: Mapping[str, Any], name: str, seed: int) -> bool:
 
 def _identity(score: Score, state: str) -> tuple[object, ...]:
     told = (score.method, score.seed, score.fold, score.protocol, score.input, score.label, score.task, score.budget)
-    return (*told, score.draw, state)
+    return (*told, score.draw, score.missing, score.missing_by, state)
 
 
 def baselines(scores: Sequence[Score], groups: Sequence[Group]) -> list[str]:

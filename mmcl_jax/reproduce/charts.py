@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from mmcl_jax.page.charts import SERIES
 from mmcl_jax.page.html import Child, Html, drawing, element
-from mmcl_jax.reproduce.grid import Spread
+from mmcl_jax.reproduce.grid import Repeat, Spread
+from mmcl_jax.reproduce.measure import Measure
 from mmcl_jax.reproduce.outcome import TableOutcome, plus_minus
 from mmcl_jax.reproduce.spec import Published, TableColumn, TableRow
 
@@ -21,6 +22,7 @@ def strips(outcome: TableOutcome, column: TableColumn) -> Html | None:
     rows = [row for row in outcome.plan.rows if any(map(math.isfinite, _values(outcome, row, column).values()))]
     if not rows:
         return None
+    measure = outcome.measure(column)
     shown = [value for row in rows for value in _values(outcome, row, column).values()]
     shown += [paper.mean for row in rows if (paper := _paper(outcome, row, column)) and paper.mean is not None]
     low, high = ends(list(filter(math.isfinite, shown)))
@@ -35,21 +37,26 @@ def strips(outcome: TableOutcome, column: TableColumn) -> Html | None:
     for row in rows:
         spread, paper = outcome.spread(row, column), _paper(outcome, row, column)
         reference = row.key == outcome.plan.table.reference
-        ticks = [tick(value, "tick", f"seed {seed}") for seed, value in _values(outcome, row, column).items()]
+        ticks = [tick(value, "tick", named(repeat)) for repeat, value in _values(outcome, row, column).items()]
         if spread is not None:
             ticks.append(tick(spread.mean, "mean lead-mean" if reference else "mean", "mean"))
         if paper is not None and paper.mean is not None:
             ticks.append(tick(paper.mean, "paper-mean", f"published: {paper}"))
         axis = element("svg", ticks, class_="axis", viewBox="0 0 100 1", preserveAspectRatio="none", aria_hidden="true")
         name = element("strong" if reference else "span", row.label)
-        lines.append(element("li", name, element("span", plus_minus(spread), class_="number"), axis))
-    scale = element("div", element("span", f"{low:g} %"), element("span", f"{high:g} %"), class_="ends")
+        lines.append(element("li", name, element("span", plus_minus(spread, measure), class_="number"), axis))
+    scale = element("div", element("span", measure.tick(low)), element("span", measure.tick(high)), class_="ends")
     return element("div", element("h3", column.heading), element("ul", lines, class_="bars"), scale)
 
 
-def _values(outcome: TableOutcome, row: TableRow, column: TableColumn) -> dict[int, float]:
+def _values(outcome: TableOutcome, row: TableRow, column: TableColumn) -> dict[Repeat, float]:
     cell = outcome.cells.get((row.key, column.key))
-    return dict(cell.percent) if cell else {}
+    return dict(cell.values) if cell else {}
+
+
+def named(repeat: Repeat) -> str:
+    """Return the name of a repeat, such as "seed 0" or "seed 0, fold 2"."""
+    return f"seed {repeat[0]}, fold {repeat[1]}" if isinstance(repeat, tuple) else f"seed {repeat}"
 
 
 def _paper(outcome: TableOutcome, row: TableRow, column: TableColumn) -> Published | None:
@@ -57,8 +64,16 @@ def _paper(outcome: TableOutcome, row: TableRow, column: TableColumn) -> Publish
 
 
 def curves(outcome: TableOutcome, columns: Sequence[TableColumn], heading: str) -> Html | None:
-    """Draw percent over the share of labels: a line per row that has all columns, bars of one standard deviation."""
-    columns = sorted(columns, key=lambda column: column.share)
+    """Draw the metric over the share of labels, or of what is hidden, for the rows that have all of these columns.
+
+    A bar is one standard deviation.
+    """
+    hides = any(column.hidden[1] for column in columns)
+
+    def x(column: TableColumn) -> float:
+        return column.hidden[1] if hides else column.share
+
+    columns = sorted(columns, key=x)
     # The index among all rows decides the colour, so that a method looks the same in every chart.
     lines = [
         (index, row, points)
@@ -69,13 +84,13 @@ def curves(outcome: TableOutcome, columns: Sequence[TableColumn], heading: str) 
         return None
     ends_of_bars = [one.mean + sign * _sd(one) for *_, points in lines for one in points for sign in (-1, 1)]
     low, high = ends(ends_of_bars)
-    panel = _Panel(low, high, len(columns))
+    panel = _Panel(low, high, len(columns), outcome.measure(columns[0]))
     drawn: list[Child] = []
     for value in marks(low, high):
         drawn.append(element("line", x1=_LEFT, x2=_WIDTH, y1=panel.down(value), y2=panel.down(value), class_="rule"))
         drawn.append(element("text", f"{value:g}", x=_LEFT - 8, y=panel.down(value) + 4, text_anchor="end"))
     for index, column in enumerate(columns):
-        text = f"{100 * column.share:g} %"
+        text = f"{100 * x(column):g} %"
         drawn.append(element("text", text, x=panel.across(index), y=_HEIGHT - 12, text_anchor="middle"))
     # The reference row is drawn last, on top. Lines are shifted a little, so that bars do not hide one another.
     for index, row, points in sorted(lines, key=lambda line: line[1].key == outcome.plan.table.reference):
@@ -83,15 +98,15 @@ def curves(outcome: TableOutcome, columns: Sequence[TableColumn], heading: str) 
         drawn.append(
             panel.line(row, points, index, shift=4.0 * (index - (len(outcome.plan.rows) - 1) / 2), width=width)
         )
-    svg = drawing(f"{heading}, by share of labels", drawn, _WIDTH, _HEIGHT, class_="curves")
+    svg = drawing(f"{heading}, by share {'hidden' if hides else 'of labels'}", drawn, _WIDTH, _HEIGHT, class_="curves")
     return element("figure", element("h3", heading), svg, _keys([(index, row.label) for index, row, _ in lines]))
 
 
 class _Panel:
-    """The coordinates of a chart: percent runs up, the shares of labels run across."""
+    """The coordinates of a chart: the metric runs up, the shares of labels run across."""
 
-    def __init__(self, low: float, high: float, columns: int) -> None:
-        self._low, self._high, self._columns = low, high, columns
+    def __init__(self, low: float, high: float, columns: int, measure: Measure) -> None:
+        self._low, self._high, self._columns, self._measure = low, high, columns, measure
 
     def down(self, value: float) -> float:
         return _TOP + (_HEIGHT - _BOTTOM - _TOP) * (self._high - value) / (self._high - self._low)
@@ -110,8 +125,8 @@ class _Panel:
             for x, point in at
         ]  # fmt: skip
         dots = [
-            element("circle", element("title", f"{row.label}: {plus_minus(point)}"), cx=x, cy=self.down(point.mean),
-                    r=3.5, class_=colour)
+            element("circle", element("title", f"{row.label}: {plus_minus(point, self._measure)}"), cx=x,
+                    cy=self.down(point.mean), r=3.5, class_=colour)
             for x, point in at
         ]  # fmt: skip
         dash = _DASHES[index % len(_DASHES)]

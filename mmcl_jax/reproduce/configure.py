@@ -9,10 +9,13 @@ from ml_collections import ConfigDict
 from mmcl_jax.config import OwnData, load
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
+from mmcl_jax.encoders import asked_of_tables
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.heads.batches import Order
 from mmcl_jax.evaluation.heads.encoded import augmentation_of
+from mmcl_jax.evaluation.protocols.boosting import check_tabular
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.missingness import Missingness, check_missing, tables_of
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.evaluation.sources.remarks import remarks_on
 from mmcl_jax.reproduce.outcome import metric_of
@@ -26,6 +29,7 @@ _FINETUNE_BATCH = 512  # rows
 _RESERVED = {
     "data": "--data sets it",
     "seed": "the seeds are 0 to --seeds - 1",
+    "fold": "--folds sets it",
     "name": "it names the rows of the table",
 }
 
@@ -101,7 +105,7 @@ def check_configs(configs: Mapping[str, ConfigDict], store: Store) -> None:
     for key, config in configs.items():
         try:
             check_config(config)
-            inputs = repr([to_plain(config.inputs), config.cohort, config.fold])
+            inputs = repr([to_plain(config.inputs), asked_of_tables(config), config.cohort, config.fold])
             if inputs not in fitted:
                 fitted[inputs] = fit_inputs(config, store)
             build_experiment(config, store, inputs=fitted[inputs])
@@ -122,8 +126,11 @@ def check_evaluations(plan: Plan, configs: Mapping[str, ConfigDict]) -> list[str
     Raises:
       UserError: naming the label, the subset, the row or the config key that makes an evaluation impossible.
     """
-    data = LabelledStore.of(plan.store, plan.settings.label, "class")
-    one_class = metric_of(data) == "auroc" and len(np.unique(data.targets["test"])) < 2
+    folds = {
+        fold: LabelledStore.of(plan.store, plan.settings.label, plan.table.task, fold=fold)
+        for fold in plan.fold_numbers
+    }
+    one_class = any(metric_of(data) == "auroc" and len(np.unique(data.targets["test"])) < 2 for data in folds.values())
     check(
         not one_class,
         f"All test rows of {plan.store.directory} have the same class of {plan.settings.label!r}, so there is no "
@@ -134,21 +141,22 @@ def check_evaluations(plan: Plan, configs: Mapping[str, ConfigDict]) -> list[str
     check(epochs is None or epochs > 0, f"--max-epochs: must be positive, not {epochs}.")
     checked = set()
     for evaluation in plan.evaluations:
-        row, column = evaluation.training.row.key, evaluation.column
-        key = row, column.protocol, column.input, str(evaluation.budget)
+        row, column, fold = evaluation.training.row.key, evaluation.column, evaluation.training.fold
+        key = row, evaluation.protocol, evaluation.input, str(evaluation.budget), column.hidden, fold
         if key not in checked:
             checked.add(key)
-            _check_evaluation(evaluation, data, configs[row])
-    return remarks_on(data, list(dict.fromkeys(evaluation.budget for evaluation in plan.evaluations)))
+            _check_evaluation(evaluation, folds[fold], configs[row])
+    budgets = list(dict.fromkeys(evaluation.budget for evaluation in plan.evaluations))
+    return list(dict.fromkeys(line for data in folds.values() for line in remarks_on(data, budgets)))
 
 
 def _check_evaluation(evaluation: Evaluation, data: LabelledStore, config: ConfigDict) -> None:
-    row, modalities = evaluation.training.row.key, modalities_of(evaluation.column.input)
+    row, modalities = evaluation.training.row.key, modalities_of(evaluation.input)
     rows = data.draws(evaluation.budget, seed=0, count=1)
     for modality in modalities:
         check(
             modality in config.encoders,
-            f"{row}: the table evaluates {evaluation.column.input}, but the config has encoders of "
+            f"{row}: the table evaluates {evaluation.input}, but the config has encoders of "
             f"{', '.join(config.encoders)} only.",
         )
     label = data.store.schema.label
@@ -162,7 +170,19 @@ def _check_evaluation(evaluation: Evaluation, data: LabelledStore, config: Confi
         f"{row}: label_as_feature makes {data.task.label!r} a column of the table, so it cannot be predicted from the "
         "table; leave label_as_feature out, or predict another --label.",
     )
-    if evaluation.column.protocol != "finetune":
+    by, rate = evaluation.column.hidden
+    if rate:
+        check_missing(Missingness(rate, by), data, tables_of(data.store))
+        for name, options in config.inputs.items():
+            refuses = data.store.schema.entries[options.of or name].kind == "table" and options.missing == "refuse"
+            check(
+                not refuses,
+                f"{row}: the table hides cells, which config.inputs.{name}.missing='refuse' does not read; leave that "
+                "override out.",
+            )
+    if evaluation.row.rival:
+        check_tabular(evaluation.protocol, data.task, data.store)
+    if evaluation.protocol != "finetune":
         return
     try:
         if "image" in modalities:

@@ -9,19 +9,28 @@ import numpy as np
 
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.evaluation.sources.remarks import names
 from mmcl_jax.page.wording import counted
 from mmcl_jax.reproduce import grid
+from mmcl_jax.reproduce.measure import Measure
 from mmcl_jax.reproduce.plan import Plan, read_record
 from mmcl_jax.reproduce.published import TARGETS, target_of
 from mmcl_jax.reproduce.spec import Contrast, Published, TableColumn, TableRow, difference
 from mmcl_jax.tasks import Class
 
-METRICS = {"top1": "top-1 accuracy", "auroc": "AUROC"}
 PROTOCOLS = {
     "probe": "Frozen: a linear head on frozen features of images that are not augmented (the paper augments them).",
     "finetune": "Trainable: encoder and linear head are trained, on augmented images, as in the paper.",
 }
+PROTOCOLS_OF_TABLES = {
+    "probe": "Frozen: a linear head on frozen features of the table.",
+    "finetune": "Trainable: table encoder and linear head are trained.",
+}
+RIVALS = (
+    "Rivals are trained on the columns alone, with the same labels and folds; each has as many trials as our methods "
+    "have learning rates, unless --trials or --learning-rates says otherwise."
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,24 +41,44 @@ class TableOutcome:
       plan: of the table.
       variant: of the configs.
       title: of the page.
-      metric: "top1" or "auroc".
-      test: the size of the test set.
+      metric: of columns that name none, such as "top1".
+      test: the size of the test set; None with folds.
       scores: by row and column.
-      seconds: that each evaluation took, by row, column and seed.
+      seconds: that each evaluation took, by row, column and seed (and fold).
+      used: by row and column, the use of every column of the table at every repeat (see `columns_used`).
     """
 
     plan: Plan
     variant: str
     title: str
     metric: str
-    test: grid.Sample
+    test: grid.Sample | None
     scores: Mapping[tuple[str, str], list[Score]]
-    seconds: Mapping[tuple[str, str, int], float]
+    seconds: Mapping[tuple[str, str, grid.Repeat], float]
+    used: Mapping[tuple[str, str], list[Mapping[str, float]]] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def cells(self) -> dict[tuple[str, str], grid.GridCell]:
-        """The cells by row and column: percent by seed, the mean over draws of labels."""
-        return {cell: grid.GridCell.of(scores, self.metric) for cell, scores in self.scores.items()}
+        """The cells by row and column: the metric by seed and fold, the mean over draws of labels."""
+        measures = {column.key: self.measure(column) for column in self.plan.table.columns}
+        return {cell: grid.GridCell.of(scores, measures[cell[1]]) for cell, scores in self.scores.items()}
+
+    def measure(self, column: TableColumn) -> Measure:
+        """Return the metric of a column."""
+        metric = column.metric or self.metric
+        return Measure(metric, primary=metric == self.metric)
+
+    @property
+    def repeats(self) -> int:
+        """The number of seeds, or of seeds and folds."""
+        return self.seeds * max(1, self.plan.folds)
+
+    @property
+    def repeat(self) -> str:
+        """What a repeat is called."""
+        if not self.plan.folds:
+            return "seed"
+        return "fold" if self.seeds == 1 else "seed and fold"
 
     @property
     def seeds(self) -> int:
@@ -59,15 +88,21 @@ class TableOutcome:
     @property
     def target(self) -> str:
         """The target whose published numbers stand beside ours."""
-        return target_of(self.variant, self.plan.settings.label)
+        return target_of(self.variant, self.plan.settings.label, number=self.metric == "mse")
 
     @property
     def own_target(self) -> bool:
         """Whether the published numbers are of our data, or of data that ours imitate (such as drawn cars)."""
-        return self.variant in ("dvm", "cardiac")
+        return self.variant in ("dvm", "cardiac") and self.target != "HIPMP"
 
     @property
     def has_published(self) -> bool:
+        """Whether the paper has numbers for any of our rows or differences."""
+        contrasts = [contrast for claim in self.plan.table.claims for contrast in claim.contrasts]
+        return self.has_published_rows or any(self.target in contrast.published for contrast in contrasts)
+
+    @property
+    def has_published_rows(self) -> bool:
         """Whether the paper has numbers for any of our rows."""
         return any(self.published(row, column) for row in self.plan.rows for column in self.plan.table.columns)
 
@@ -102,12 +137,15 @@ class TableOutcome:
         else:
             counts = ", ".join(f"{heading} {counted(count, 'draw')}" for heading, count in draws.items())
         seeds = (
-            f"mean ± sd over {self.seeds} pretraining seeds"
-            if self.seeds > 1
+            f"mean ± sd over {counted(self.seeds, 'pretraining seed')}"
+            if self.repeats > 1
             else "one pretraining seed, so there is no spread and no interval"
         )
-        theirs = " Theirs: over five fine-tuning seeds of one pretrained model." if self.has_published else ""
-        return f"Ours: {seeds}; a seed is the mean over its draws of labels and heads ({counts}).{theirs}"
+        if self.plan.folds:
+            seeds += f" and {counted(self.plan.folds, 'fold')}, on each of which pretraining and statistics are anew"
+        theirs = " Theirs: over five fine-tuning seeds of one pretrained model." if self.has_published_rows else ""
+        one = f"a {self.repeat} is the mean over its draws of labels and heads ({counts})"
+        return f"Ours: {seeds}; {one}.{theirs}"
 
     def _draws(self, column: TableColumn) -> int:
         """Return the largest number of draws that a row has at a seed in this column."""
@@ -117,9 +155,15 @@ class TableOutcome:
     @property
     def protocol_note(self) -> str:
         """Sentences on how the columns were evaluated."""
-        protocols = [PROTOCOLS[name] for name in dict.fromkeys(column.protocol for column in self.plan.table.columns)]
+        image = any("image" in modalities_of(column.input) for column in self.plan.table.columns)
+        protocols = [
+            (PROTOCOLS if image else PROTOCOLS_OF_TABLES)[name]
+            for name in dict.fromkeys(column.protocol for column in self.plan.table.columns)
+        ]
+        if any(row.rival for row in self.plan.rows):
+            protocols.append(RIVALS)
         by_loss = any("val_log_loss" in score.metrics for scores in self.scores.values() for score in scores)
-        by = "log loss, since all rows have one class," if by_loss else METRICS[self.metric]
+        by = "log loss, since all rows have one class," if by_loss else Measure(self.metric).name
         chosen = f"Settings are chosen by {by} on validation."
         return " ".join([*protocols, chosen, *([self.absent_note] if self.absent_note else [])])
 
@@ -144,45 +188,45 @@ class TableOutcome:
 
 def gather(plan: Plan, *, variant: str, title: str) -> TableOutcome:
     """Return the outcome of a plan whose evaluations are all finished."""
-    data = LabelledStore.of(plan.store, plan.settings.label, "class")
+    data = LabelledStore.of(plan.store, plan.settings.label, plan.table.task, fold=plan.fold_numbers[0])
     scores: dict[tuple[str, str], list[Score]] = {}
-    seconds = {}
+    seconds, used = {}, dict[tuple[str, str], list[Mapping[str, float]]]()
     for evaluation in plan.evaluations:
         record = read_record(evaluation.path)
         assert record is not None, evaluation.path
         row, column = evaluation.row.key, evaluation.column.key
+        if "columns" in record:
+            used.setdefault((row, column), []).append(record["columns"])
         scores.setdefault((row, column), []).extend(Score.from_json(raw) for raw in record["scores"])
-        seconds[row, column, evaluation.seed] = record["seconds"]
+        fold = evaluation.training.fold
+        seconds[row, column, evaluation.seed if fold is None else (evaluation.seed, fold)] = record["seconds"]
     return TableOutcome(
         plan=plan,
         variant=variant,
         title=title,
         metric=metric_of(data),
-        test=test_set(data.targets["test"], len(data.columns[0].categories)),
+        test=None if plan.folds else test_set(data.targets["test"], len(data.columns[0].categories)),
         scores=scores,
         seconds=seconds,
+        used=used,
     )
 
 
 def metric_of(data: LabelledStore) -> str:
     """Return the metric of a table: the task's primary metric, even if validation has only one of two classes."""
-    assert isinstance(data.task, Class)
-    return dataclasses.replace(data.task, one_class=False).primary
+    task = dataclasses.replace(data.task, one_class=False) if isinstance(data.task, Class) else data.task
+    return task.primary
 
 
 def test_set(targets: np.ndarray, classes: int) -> grid.Sample:
     """Return the size of the test set; with two classes, the smaller class limits the metric."""
-    counts = np.bincount(targets, minlength=classes)
-    return grid.Sample(rows=len(targets), smallest=int(counts.min()) if classes == 2 else len(targets))
+    smallest = int(np.bincount(targets, minlength=2).min()) if classes == 2 else len(targets)
+    return grid.Sample(rows=len(targets), smallest=smallest)
 
 
-def plus_minus(spread: grid.Spread | None) -> str:
+def plus_minus(spread: grid.Spread | None, measure: Measure) -> str:
     """Return a text such as `91.43 ± 0.13`."""
-    if spread is None:
-        return "–"
-    if math.isnan(spread.mean):
-        return "diverged"
-    return f"{spread.mean:.2f}" + ("" if math.isnan(spread.sd) else f" ± {spread.sd:.2f}")
+    return "–" if spread is None else measure.written(spread.mean, spread.sd)
 
 
 def signed(spread: grid.Spread) -> str:

@@ -6,8 +6,10 @@ from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.page.html import Child, Html, document, element, folded, fragment, section, table
 from mmcl_jax.page.style import STYLE
 from mmcl_jax.page.wording import clipped, count, counted
+from mmcl_jax.reproduce.beside import beside
 from mmcl_jax.reproduce.charts import curves, strips
-from mmcl_jax.reproduce.outcome import METRICS, TableOutcome, plus_minus
+from mmcl_jax.reproduce.measure import Measure
+from mmcl_jax.reproduce.outcome import TableOutcome, plus_minus
 from mmcl_jax.reproduce.plan import read_record
 from mmcl_jax.reproduce.reading import (
     ABSENT,
@@ -15,11 +17,12 @@ from mmcl_jax.reproduce.reading import (
     OPPOSITE,
     PARTLY,
     UNDECIDED,
-    VERDICT_RULE,
     JudgedClaim,
     Tally,
     above_reference,
     judge,
+    repeats,
+    verdict_rule,
 )
 from mmcl_jax.reproduce.spec import TableColumn, TableRow
 from mmcl_jax.reproduce.text import described, differences
@@ -69,6 +72,7 @@ def render_page(outcome: TableOutcome, command: str) -> str:
         ("reading", "Reading", _reading(outcome)),
         ("pictures", "Picture", _charts(outcome)),
         ("differences", "Differences", _differences(outcome)),
+        ("beside", "More", _beside(outcome)),
         ("made", "How it was made", _made(outcome, command)),
     ]
     parts = [(key, text, part) for key, text, part in parts if part is not None]
@@ -91,7 +95,11 @@ def _headline(outcome: TableOutcome) -> Html:
     partly = f"{tally.partly} for the methods here, " if tally.partly else ""
     tiles = [
         ("Claims that hold", f"{tally.holds} of {tally.claims}", f"{partly}{tally.opposite} opposite"),
-        ("Pretraining seeds", count(outcome.seeds), f"{counted(len(plan.trainings), 'pretraining')}"),
+        (
+            "Pretraining seeds",
+            count(outcome.seeds),
+            (f"{counted(plan.folds, 'fold')}, " if plan.folds else "") + counted(len(plan.trainings), "pretraining"),
+        ),
         ("Methods", count(len(plan.rows)), f"{counted(len(plan.evaluations), 'evaluation')}"),
         ("Time", time, f"{jax.devices()[0].device_kind}"),
     ]
@@ -115,7 +123,7 @@ def _table(outcome: TableOutcome) -> Html:
     best = {column.key: _best(outcome, column) for column in columns}
 
     def cell(row: TableRow, column: TableColumn) -> Child:
-        theirs, text = outcome.published(row, column), plus_minus(outcome.spread(row, column))
+        theirs, text = outcome.published(row, column), plus_minus(outcome.spread(row, column), outcome.measure(column))
         ours = element("b", text) if row.key == best[column.key] else text
         return [ours, element("small", str(theirs), class_="theirs") if theirs else None]
 
@@ -124,8 +132,9 @@ def _table(outcome: TableOutcome) -> Html:
         + [cell(row, column) for column in columns]
         for row in outcome.plan.rows
     ]
-    lead = f"Test {METRICS[outcome.metric]} in percent; the best of a column is bold."
-    if outcome.has_published:
+    measure = Measure(outcome.metric)
+    lead = f"Test {measure.name} {measure.unit}; the best of a column is bold."
+    if outcome.has_published_rows:
         lead += f" Below ours in grey: {outcome.published_as}."
     return section(
         "table",
@@ -144,8 +153,9 @@ def _table(outcome: TableOutcome) -> Html:
 
 
 def _best(outcome: TableOutcome, column: TableColumn) -> str:
-    """Return the key of the row with the highest mean; a row that diverged is the best only if all did."""
-    means = {row.key: spread.mean for row in outcome.plan.rows if (spread := outcome.spread(row, column))}
+    """Return the key of the row with the best mean; a row that diverged is the best only if all did."""
+    sign = -1 if outcome.measure(column).lower else 1
+    means = {row.key: sign * spread.mean for row in outcome.plan.rows if (spread := outcome.spread(row, column))}
     return max(means, key=lambda key: (means[key] == means[key], means[key]), default="")
 
 
@@ -154,7 +164,7 @@ def _reading(outcome: TableOutcome) -> Html:
     return section(
         "reading",
         "Reading",
-        element("p", VERDICT_RULE, class_="lead"),
+        element("p", verdict_rule(outcome), class_="lead"),
         element("ul", [_claim(judged) for judged in judge(outcome)], class_="claims"),
         element("h3", "Above the reference row on average") if above else None,
         element("ul", [element("li", sentence) for sentence in above], class_="plain") if above else None,
@@ -175,17 +185,24 @@ def _claim(judged: JudgedClaim) -> Html:
 def _charts(outcome: TableOutcome) -> Html | None:
     columns = outcome.plan.table.columns
     if outcome.plan.table.curves:
-        protocols = dict.fromkeys(column.protocol for column in columns)
+        whole = [column for column in columns if not column.hidden[1]]
+        hidden = [column for column in columns if column.hidden[1]]
+        groups: dict[str, list[TableColumn]] = {}
+        for column in hidden or whole:
+            groups.setdefault(column.hidden[0] or column.protocol, []).append(column)
         charts = [
-            curves(outcome, group, group[0].heading.partition(",")[0])
-            for protocol in protocols
-            if (group := [column for column in columns if column.protocol == protocol])
+            curves(outcome, [*(whole if hidden else []), *group], group[0].heading.partition(",")[0])
+            for group in groups.values()
         ]
-        lead = "Percent over the share of training labels; bars are one standard deviation over seeds."
+        measure = Measure(outcome.metric)
+        what = "Percent" if measure.percent else f"{measure.name.capitalize()} (lower is better)"
+        over = repeats(2, outcome.repeat).partition(" ")[2]
+        share = "the table that is hidden" if hidden else "training labels"
+        lead = f"{what} over the share of {share}; bars are one standard deviation over {over}."
     else:
         charts = [strips(outcome, column) for column in columns]
-        lead = "A thin line is a seed, a thick one the mean."
-        if outcome.own_target and outcome.has_published:
+        lead = f"A thin line is a {outcome.repeat}, a thick one the mean."
+        if outcome.own_target and outcome.has_published_rows:
             lead += " A dashed line is the published mean."
     if not any(charts):
         return None
@@ -197,13 +214,39 @@ def _differences(outcome: TableOutcome) -> Html | None:
     if not rows:
         return None
     reference = outcome.plan.table.row(outcome.plan.table.reference).label
-    lead = f"Each row minus {reference} in points, paired by pretraining seed."
+    lead = (
+        f"How much less error each row has than {reference}, in percent of the latter's"
+        if Measure(outcome.metric).lower
+        else f"Each row minus {reference} in points"
+    )
+    by = f"paired by pretraining {outcome.repeat}" if outcome.plan.folds == 0 else f"paired by {outcome.repeat}"
+    lead = f"{lead}, {by}."
     return section(
         "differences",
         "Differences",
         element("p", lead, class_="lead"),
         table("Differences", [text[0].upper() + text[1:] for text in rows[0]], rows[1:], numeric=(2, 3, 4)),
     )
+
+
+def _beside(outcome: TableOutcome) -> Html | None:
+    made = beside(outcome)
+    if not made:
+        return None
+    parts = [
+        [
+            element("h3", one.title),
+            element("p", one.lead, class_="calm narrow"),
+            table(
+                one.title,
+                [text[0].upper() + text[1:] for text in one.rows[0]],
+                one.rows[1:],
+                numeric=range(1, len(one.rows[0])),
+            ),
+        ]
+        for one in made
+    ]
+    return section("beside", "More", *(child for part in parts for child in part))
 
 
 def _made(outcome: TableOutcome, command: str) -> Html:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from mmcl_jax.errors import UserError, check_name
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.files import write_text
-from mmcl_jax.reproduce.spec import PaperTable, TableColumn, TableRow
+from mmcl_jax.reproduce.spec import COLUMNS_USED, PaperTable, TableColumn, TableRow
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.run import Run
 
@@ -30,30 +31,34 @@ class EvaluationSettings:
       draws: of labels, per pretraining seed; None for `DRAWS`.
       learning_rates: to choose from; None for those of the protocol.
       max_epochs: the longest training of a head; None for that of the protocol.
+      trials: settings of each rival to choose from; None for the default of the protocols.
     """
 
     label: str
     draws: int | None = None
     learning_rates: tuple[float, ...] | None = None
     max_epochs: int | None = None
+    trials: int | None = None
 
     def draws_of(self, protocol: str, budget: Budget) -> int:
         """Return how many draws of labels, and random starts of fine-tuning, each pretraining seed gets.
 
-        A probe has one solution, so a probe with all labels, or with a named subset, runs once.
+        A probe has one solution, so a probe with all labels, or with a named subset, runs once; so does a rival, whose
+        trials are drawn.
         """
-        once = protocol == "probe" and (budget.takes_all or budget.subset is not None)
-        return 1 if once else self.draws or DRAWS[protocol]
+        once = protocol not in ("finetune", "augmented_probe") and (budget.takes_all or budget.subset is not None)
+        return 1 if once else self.draws or DRAWS.get(protocol, 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """One pretraining, in `out/runs/KEY-SEED`; all tables of the same `out` share it."""
+    """One pretraining, in `out/runs/KEY-SEED`, or `KEY-SEED-foldK`; all tables of the same `out` share it."""
 
     row: TableRow
     seed: int
     config: ConfigDict
     directory: Path
+    fold: int | None = None
 
     @property
     def record(self) -> Path:
@@ -82,7 +87,7 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """The evaluation of one row at one seed in one column.
+    """The evaluation of one row at one seed, on one fold, in one column.
 
     Attributes:
       row: the method.
@@ -105,10 +110,30 @@ class Evaluation:
         """The seed of the pretraining."""
         return self.training.seed
 
+    @property
+    def protocol(self) -> str:
+        """The protocol of `mmcl evaluate`."""
+        return self.row.protocol(self.column)
+
+    @property
+    def input(self) -> str:
+        """The input of `mmcl evaluate`."""
+        return self.row.input(self.column)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All pretrainings and evaluations of a table, in the order of work: seed by seed."""
+    """All pretrainings and evaluations of a table, in the order of work: seed by seed, and fold by fold.
+
+    Attributes:
+      table: to reproduce.
+      rows: of the table.
+      store: to train and evaluate on.
+      settings: of the evaluations.
+      trainings: finished and missing.
+      evaluations: finished and missing.
+      folds: of the store, which are trained and tested on; 0 for the store's own splits.
+    """
 
     table: PaperTable
     rows: tuple[TableRow, ...]
@@ -116,6 +141,12 @@ class Plan:
     settings: EvaluationSettings
     trainings: tuple[Training, ...]
     evaluations: tuple[Evaluation, ...]
+    folds: int = 0
+
+    @property
+    def fold_numbers(self) -> tuple[int | None, ...]:
+        """The folds, or None for the store's own splits."""
+        return tuple(range(self.folds)) or (None,)
 
     def describe(self) -> str:
         """Return the counts of finished and missing pretrainings and evaluations, in words."""
@@ -152,6 +183,7 @@ class PlanRequest:
       seeds: number of pretraining seeds: 0 to `seeds - 1`.
       settings: of the evaluations.
       balanced: whether to use the store's balanced subsets for fine-tuning.
+      folds: of the store to train and test on, for every seed; 0 for the store's own splits.
     """
 
     table: PaperTable
@@ -162,6 +194,7 @@ class PlanRequest:
     seeds: int
     settings: EvaluationSettings
     balanced: bool
+    folds: int = 0
 
 
 def make_plan(request: PlanRequest) -> Plan:
@@ -173,20 +206,18 @@ def make_plan(request: PlanRequest) -> Plan:
     table, store = request.table, request.store
     trainings: list[Training] = []
     evaluations: list[Evaluation] = []
-    for seed in range(request.seeds):
+    for seed, fold in itertools.product(range(request.seeds), range(request.folds) if request.folds else (None,)):
         by_row = {}
         for row in request.rows:
             if row.config:
-                config = ConfigDict(request.configs[row.key])
-                config.seed = seed
-                by_row[row.key] = Training(row, seed, config, request.out / "runs" / f"{row.key}-{seed}")
+                by_row[row.key] = _training(request, row, seed, fold)
                 by_row[row.key].check(store)
         trainings += by_row.values()
         for row in request.rows:
             for column in filter(row.has, table.columns):
                 budget = column.budget(balanced=request.balanced)
                 if budget.subset:
-                    store.subset(budget.subset)
+                    store.subset(budget.subset, fold=fold)
                 training = by_row.get(row.key) or by_row[table.reference]
                 evaluations.append(_evaluation(request, row, column, budget, training))
     return Plan(
@@ -196,28 +227,44 @@ def make_plan(request: PlanRequest) -> Plan:
         settings=request.settings,
         trainings=tuple(trainings),
         evaluations=tuple(evaluations),
+        folds=request.folds,
     )
+
+
+def _training(request: PlanRequest, row: TableRow, seed: int, fold: int | None) -> Training:
+    config = ConfigDict(request.configs[row.key])
+    config.seed = seed
+    on_fold = ""
+    if fold is not None:
+        config.fold, on_fold = fold, f"-fold{fold}"
+    return Training(row, seed, config, request.out / "runs" / f"{row.key}-{seed}{on_fold}", fold)
 
 
 def _evaluation(
     request: PlanRequest, row: TableRow, column: TableColumn, budget: Budget, training: Training
 ) -> Evaluation:
-    settings = request.settings
+    settings, protocol = request.settings, row.protocol(column)
     identity = {
         "method": row.key,
         "seed": training.seed,
-        "protocol": column.protocol,
-        "input": column.input,
+        "protocol": protocol,
+        "input": row.input(column),
         "budget": str(budget),
-        "draws": settings.draws_of(column.protocol, budget),
+        "draws": settings.draws_of(protocol, budget),
         "label": settings.label,
         "learning_rates": settings.learning_rates,
         "max_epochs": settings.max_epochs,
         "store": request.store.fingerprint,
         "config": digest(training.settings()),
+        # Only where they are set, so that records of tables without them keep their names.
+        **({"trials": settings.trials} if row.rival and settings.trials else {}),
+        **({"task": request.table.task} if request.table.task != "class" else {}),
+        **({"metric": column.metric} if column.metric == COLUMNS_USED else {}),
+        **({"options": options} if (options := row.options(column)) else {}),
     }
-    name = f"{column.protocol}-{column.input}-{str(budget).replace(' ', '')}-{digest(identity)}.json"
-    path = request.out / "evaluations" / f"{row.key}-{training.seed}" / name
+    name = f"{protocol}-{row.input(column)}-{str(budget).replace(' ', '')}-{digest(identity)}.json"
+    on_fold = "" if training.fold is None else f"-fold{training.fold}"
+    path = request.out / "evaluations" / f"{row.key}-{training.seed}{on_fold}" / name
     return Evaluation(row, column, budget, training, identity, path)
 
 
@@ -237,11 +284,12 @@ def read_record(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def write_scores(evaluation: Evaluation, scores: Sequence[Score], seconds: float) -> None:
-    """Write the record of a finished evaluation."""
+def write_scores(evaluation: Evaluation, scores: Sequence[Score], seconds: float, **more: Any) -> None:
+    """Write the record of a finished evaluation, with `more` JSON values."""
     record = {
         "settings": evaluation.identity,
         "seconds": round(seconds, 2),
+        **more,
         "scores": [score.to_json() for score in scores],
     }
     write_record(evaluation.path, record)

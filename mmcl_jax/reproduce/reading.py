@@ -1,10 +1,11 @@
 """The verdict on each claim of the paper, and the rows that are above the reference row."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmcl_jax.page.wording import counted
 from mmcl_jax.reproduce.grid import LEAST_SEEDS, Spread
+from mmcl_jax.reproduce.measure import Measure
 from mmcl_jax.reproduce.outcome import TableOutcome, signed
 from mmcl_jax.reproduce.spec import Claim
 
@@ -21,18 +22,23 @@ class JudgedClaim:
       verdict: "holds" or another of the constants above.
       differences: the label and the spread of every difference that the verdict rests on.
       left_out: the labels of the differences whose rows were not asked for.
+      published: by label, what the paper reports for the difference.
+      repeat: what a repeat is called.
     """
 
     claim: Claim
     verdict: str
     differences: tuple[tuple[str, Spread], ...]
     left_out: tuple[str, ...] = ()
+    published: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    repeat: str = "seed"
 
     @property
     def numbers(self) -> list[str]:
         """A line per difference, and a line for the differences that were left out."""
         lines = [
-            f"{label}: {signed(spread)}, above 0 at {spread.above} of {counted(spread.seeds, 'seed')}"
+            f"{label}: {signed(spread)}, above 0 at {spread.above} of {repeats(spread.seeds, self.repeat)}"
+            + (f"; {self.published[label]}" if label in self.published else "")
             for label, spread in self.differences
         ]
         return [*lines, f"not asked for: {', '.join(self.left_out)}"] if self.left_out else lines
@@ -83,7 +89,22 @@ def _judge(outcome: TableOutcome, claim: Claim) -> JudgedClaim:
         verdict = PARTLY if absent else HOLDS
     else:
         verdict = UNDECIDED
-    return JudgedClaim(claim, verdict, present, absent)
+    published = {
+        contrast.label: f"{outcome.published_as}: {contrast.published[outcome.target]:+.2f}"
+        for contrast in claim.contrasts
+        if outcome.target in contrast.published
+    }
+    return JudgedClaim(claim, verdict, present, absent, published, outcome.repeat)
+
+
+def repeats(number: int, repeat: str) -> str:
+    """Return a number of repeats in words.
+
+    Example:
+      >>> repeats(3, "seed"), repeats(10, "seed and fold")
+      ('3 seeds', '10 seeds and folds')
+    """
+    return counted(number, repeat, repeat.replace(" and ", "s and ") + "s")
 
 
 def above_reference(outcome: TableOutcome) -> list[str]:
@@ -97,14 +118,33 @@ def above_reference(outcome: TableOutcome) -> list[str]:
             if spread is None or not spread.mean > 1e-9:  # equal but for rounding
                 continue
             unsettled = "" if spread.outcome > 0 else ", which seeds and test rows do not settle"
-            number = f"{signed(spread)} points at {spread.above} of {counted(spread.seeds, 'seed')}"
-            sentences.append(f"{column.heading}: {row.label} is above {reference}, {number}{unsettled}.")
+            measure = outcome.measure(column)
+            unit, better = measure.difference_unit, "better than" if measure.lower else "above"
+            number = f"{signed(spread)} {unit} at {spread.above} of {repeats(spread.seeds, outcome.repeat)}"
+            sentences.append(f"{column.heading}: {row.label} is {better} {reference}, {number}{unsettled}.")
     return sentences
 
 
-VERDICT_RULE = (
+_RULE = (
     "A claim holds if the 95 % interval of each paired difference lies above 0, and its opposite does if that of one "
-    f"lies below 0; otherwise, and with fewer than {LEAST_SEEDS} seeds, it is undecided. An interval is for other "
-    "seeds and test rows: the half-widths of the interval over seeds and of that over test rows are added in squares. "
-    "Differences are in points of percent; nothing is corrected for there being several of them."
+    f"lies below 0; otherwise, and with fewer than {LEAST_SEEDS} {{}}, it is undecided. "
 )
+_SEEDS = (
+    "An interval is for other seeds and test rows: the half-widths of the interval over seeds and of that over test "
+    "rows are added in squares. "
+)
+_FOLDS = (
+    "An interval is Nadeau and Bengio's over folds, which allows for their shared training rows; a fold is the mean "
+    "over its seeds. "
+)
+
+
+def verdict_rule(outcome: TableOutcome) -> str:
+    """Return the sentences on how claims are judged."""
+    error = Measure(outcome.metric).lower
+    unit = "relative improvements in percent" if error else "in points of percent"
+    rule = _RULE.format("folds" if outcome.plan.folds else "seeds")
+    return (
+        f"{rule}{_FOLDS if outcome.plan.folds else _SEEDS}Differences are {unit}; nothing is corrected for there being "
+        "several of them."
+    )

@@ -5,7 +5,8 @@ import math
 from typing import Any
 
 from mmcl_jax.evaluation.results.provenance import provenance
-from mmcl_jax.reproduce.grid import Spread
+from mmcl_jax.reproduce.beside import beside
+from mmcl_jax.reproduce.grid import Repeat, Spread
 from mmcl_jax.reproduce.outcome import TableOutcome
 from mmcl_jax.reproduce.plan import read_record
 from mmcl_jax.reproduce.reading import above_reference, judge
@@ -28,12 +29,18 @@ def to_json(outcome: TableOutcome, command: str) -> dict[str, Any]:
         },
         "variant": outcome.variant,
         "metric": outcome.metric,
+        **({"folds": plan.folds} if plan.folds else {}),
         "evaluation": dataclasses.asdict(plan.settings),
         "spread": outcome.spread_note,
         "published_target": outcome.target if outcome.has_published else None,
         **conclusions(outcome),
+        **({"beside": {one.title: one.rows for one in beside(outcome)}} if plan.table.beside else {}),
         "runs": {
-            training.directory.name: {**(read_record(training.record) or {}), "seed": training.seed}
+            training.directory.name: {
+                **(read_record(training.record) or {}),
+                "seed": training.seed,
+                **({} if training.fold is None else {"fold": training.fold}),
+            }
             for training in plan.trainings
         },
         "configs": {
@@ -45,7 +52,7 @@ def to_json(outcome: TableOutcome, command: str) -> dict[str, Any]:
             for score in scores
         ],
         "evaluation_seconds": {
-            f"{row}-{seed} {column}": seconds for (row, column, seed), seconds in outcome.seconds.items()
+            f"{row}-{_repeat(repeat)} {column}": seconds for (row, column, repeat), seconds in outcome.seconds.items()
         },
     }
 
@@ -53,7 +60,7 @@ def to_json(outcome: TableOutcome, command: str) -> dict[str, Any]:
 def conclusions(outcome: TableOutcome) -> dict[str, Any]:
     """Return what follows from the scores: cells and differences in percent, and the verdicts on the claims."""
     return {
-        "test": dataclasses.asdict(outcome.test),
+        "test": outcome.test and dataclasses.asdict(outcome.test),
         "cells": _cells(outcome),
         "differences": _differences(outcome),
         "claims": [
@@ -62,6 +69,7 @@ def conclusions(outcome: TableOutcome) -> dict[str, Any]:
                 "of": "ours" if judged.claim.ours else "the paper",
                 "verdict": judged.verdict,
                 "differences": {label: _spread(spread) for label, spread in judged.differences},
+                **({"published": judged.published} if judged.published else {}),
                 "not_asked_for": list(judged.left_out),
             }
             for judged in judge(outcome)
@@ -83,10 +91,14 @@ def _cells(outcome: TableOutcome) -> list[dict[str, Any]]:
                 for key, number in by_column.items()
                 if key == column.key
             }
-            seeds = {str(seed): _number(value) for seed, value in outcome.cells[row.key, column.key].percent.items()}
+            # Numbers of the label's own unit may be small.
+            digits = "" if outcome.measure(column).percent else ".6g"
+            values = outcome.cells[row.key, column.key].values
+            seeds = {_repeat(repeat): _number(value, digits) for repeat, value in values.items()}
             cells.append(
-                {"row": row.key, "column": column.key, "by_seed": seeds, **_spread(spread), "published": published}
-            )
+                {"row": row.key, "column": column.key, "by_seed": seeds, **_spread(spread, digits),
+                 "published": published}
+            )  # fmt: skip
     return cells
 
 
@@ -99,10 +111,15 @@ def _differences(outcome: TableOutcome) -> list[dict[str, Any]]:
     ]
 
 
-def _spread(spread: Spread) -> dict[str, Any]:
+def _repeat(repeat: Repeat) -> str:
+    """Return a seed as text, or a seed and a fold such as `0-fold2`."""
+    return f"{repeat[0]}-fold{repeat[1]}" if isinstance(repeat, tuple) else str(repeat)
+
+
+def _spread(spread: Spread, digits: str = "") -> dict[str, Any]:
     raw = dataclasses.asdict(spread)
-    return {key: _number(value) if isinstance(value, float) else value for key, value in raw.items()}
+    return {key: _number(value, digits) if isinstance(value, float) else value for key, value in raw.items()}
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 4)
+def _number(value: float, digits: str = "") -> float | None:
+    return None if math.isnan(value) else float(format(value, digits)) if digits else round(value, 4)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -15,9 +16,11 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
+from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.files import write_text, writing
 from mmcl_jax.lock import locked
+from mmcl_jax.reproduce.columns_used import examine
 from mmcl_jax.reproduce.configure import check_configs, check_evaluations, configure
 from mmcl_jax.reproduce.outcome import gather
 from mmcl_jax.reproduce.page import render_page
@@ -33,11 +36,12 @@ from mmcl_jax.reproduce.plan import (
     write_scores,
 )
 from mmcl_jax.reproduce.results import to_json
-from mmcl_jax.reproduce.spec import PaperTable
+from mmcl_jax.reproduce.spec import COLUMNS_USED, PaperTable, TableRow
 from mmcl_jax.reproduce.tables import VARIANTS, find
 from mmcl_jax.reproduce.text import render_text
 from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
+from mmcl_jax.training.build import fit_inputs
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
 
@@ -58,7 +62,8 @@ class Reproduction:
       epochs: of every pretraining, instead of the configs' own.
       overrides: texts `key.path=value`, on the config of every pretraining that has the key.
       label: to predict; by default the store's first label that is a class.
-      draws, learning_rates, max_epochs: see `plan.EvaluationSettings`.
+      folds: of the store to train and test on, for every seed; 0 for the store's own splits.
+      draws, learning_rates, max_epochs, trials: see `plan.EvaluationSettings`.
       title: of the page.
       command: the command line, written into the results.
     """
@@ -68,6 +73,7 @@ class Reproduction:
     out: Path
     variant: str = "digits"
     seeds: int = 5
+    folds: int = 0
     methods: tuple[str, ...] = ()
     epochs: int | None = None
     overrides: tuple[str, ...] = ()
@@ -75,6 +81,7 @@ class Reproduction:
     draws: int | None = None
     learning_rates: tuple[float, ...] | None = None
     max_epochs: int | None = None
+    trials: int | None = None
     title: str = ""
     command: str = ""
 
@@ -92,13 +99,14 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     check_name(request.variant, VARIANTS, "--variant: there is no variant")
     check_folder(request.out, "--out")
     store = Store.open(request.data)
-    label = _label(store, request.label)
+    label = _label(store, request.label, table)
     _check_tag(store, table)
+    _check_folds(store, request.folds)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # Seeds share one compiled program per method. A cache is trusted code, so it lies in a folder of our own.
         jax.config.update("jax_compilation_cache_dir", str((request.out / ".jax_cache").absolute()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    rows = choose_rows(table, request.methods)
+    rows, left_out = installed(choose_rows(table, request.methods), request.methods)
     configs, notes = configure(
         [row for row in rows if row.config],
         variant=request.variant,
@@ -123,8 +131,10 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
                 draws=request.draws,
                 learning_rates=request.learning_rates,
                 max_epochs=request.max_epochs,
+                trials=request.trials,
             ),
             balanced=request.variant == "cardiac",
+            folds=request.folds,
         )
     )
     remarks = check_evaluations(plan, configs)
@@ -133,6 +143,7 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     for line in (
         f"{table.name} on {visible(store.directory)}, label {visible(label.name)}",
         plan.describe(),
+        *left_out,
         *notes,
         *remarks,
     ):
@@ -145,28 +156,37 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
 
 
 def do_missing_work(plan: Plan, log: Log) -> bool:
-    """Pretrain and evaluate what is missing, seed by seed.
+    """Pretrain and evaluate what is missing, seed by seed and fold by fold.
 
     Returns:
       False if a signal stopped a training: finished work stays, and the same plan continues.
     """
     missing = [training for training in plan.trainings if not training.done]
     number = 0
-    for seed in sorted({training.seed for training in plan.trainings}):
+    for seed, fold in dict.fromkeys((training.seed, training.fold) for training in plan.trainings):
         for training in plan.trainings:
-            if training.seed == seed and not training.done:
+            if (training.seed, training.fold) == (seed, fold) and not training.done:
                 number += 1
                 log(f"pretraining {number} of {len(missing)}: {training.directory.name}")
                 if not train(training, log):
                     return False
-        for group in _groups([one for one in plan.evaluations if one.seed == seed and not one.path.is_file()]):
+        mine = [one for one in plan.evaluations if (one.training.seed, one.training.fold) == (seed, fold)]
+        for group in _groups([one for one in mine if not one.path.is_file()]):
             evaluate(group, plan, log)
     return True
 
 
 def train(training: Training, log: Log) -> bool:
-    """Train to the end and write the record of the training; return False if a signal stopped it before."""
+    """Train to the end and write the record of the training; return False if a signal stopped it before.
+
+    The run of a baseline is not trained: only its untrained encoders are used.
+    """
     training.record.unlink(missing_ok=True)  # the record of a run that was deleted since
+    if training.row.baseline:
+        store = Store.open(training.config.data)
+        Run.begin(training.directory, training.config, store, fit_inputs(training.config, store))
+        write_record(training.record, {"steps": 0, "seconds": 0.0, "device": jax.devices()[0].device_kind})
+        return True
     try:
         result = pretrain(training.config, training.directory, log=log)
     except UserError as error:
@@ -187,12 +207,14 @@ def train(training: Training, log: Log) -> bool:
 
 
 def _groups(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
-    """Group the evaluations that share one encoder's features; fine-tuning also by budget."""
+    """Group the evaluations that share one encoder's features; fine-tuning and rivals also by budget."""
     groups: dict[tuple[str, ...], list[Evaluation]] = {}
-    for one in evaluations:
-        budget = str(one.budget) if one.column.protocol == "finetune" else ""
-        key = one.training.directory.name, one.column.protocol, one.column.input, str(one.identity["draws"]), budget
-        groups.setdefault(key, []).append(one)
+    for one in {one.path: one for one in evaluations}.values():  # columns that differ by their metric share a record
+        budget = str(one.budget) if one.protocol == "finetune" or one.row.rival else ""
+        options = repr(sorted(one.row.options(one.column).items()))
+        of = one.training.directory.name, one.protocol, one.input, str(one.identity["draws"])
+        use = one.row.key if one.column.metric == COLUMNS_USED else ""
+        groups.setdefault((*of, budget, options, use), []).append(one)
     return list(groups.values())
 
 
@@ -201,27 +223,39 @@ def evaluate(evaluations: Sequence[Evaluation], plan: Plan, log: Log) -> None:
     first, settings = evaluations[0], plan.settings
     run = Run.open(first.training.directory)
     names = ", ".join(dict.fromkeys(one.row.key for one in evaluations))
-    log(f"{first.column.protocol} on {first.column.input}: {names}, seed {first.seed}")
+    on_fold = "" if first.training.fold is None else f", fold {first.training.fold}"
+    by, rate = first.column.hidden
+    hidden = f", {100 * rate:g} % hidden by {by}" if rate else ""
+    log(f"{first.protocol} on {first.input}: {names}{hidden}, seed {first.seed}{on_fold}")
     start = time.monotonic()
+    more: dict[str, Any] = first.row.options(first.column)
+    if first.row.rival and settings.trials:
+        more["trials"] = settings.trials
     options = EvaluationOptions(
-        protocols=(first.column.protocol,),
-        inputs=(first.column.input,),
+        protocols=(first.protocol,),
+        inputs=(first.input,),
         budgets=tuple(dict.fromkeys(one.budget for one in evaluations)),
         draws=first.identity["draws"],
-        baselines=tuple(dict.fromkeys(one.row.baseline for one in evaluations if one.row.baseline)),
-        only_baselines=all(one.row.baseline for one in evaluations),
+        baselines=tuple(dict.fromkeys(one.row.lent for one in evaluations if one.row.lent)),
+        only_baselines=all(one.row.lent for one in evaluations),
         label=settings.label,
-        task="class",
+        task=plan.table.task,
         learning_rates=settings.learning_rates,
         max_epochs=settings.max_epochs,
+        **more,
     )
+    if first.column.metric == COLUMNS_USED:
+        for one in evaluations:
+            score, used = examine(run, plan.store, options, method=one.row.key)
+            write_scores(one, [score], time.monotonic() - start, columns=used)
+        return
     scores = evaluate_runs([run], plan.store, options, log=_drop)
     seconds = (time.monotonic() - start) / len(evaluations)
     for one in evaluations:
         own = [
             score
             for score in scores
-            if _baseline(score, run.config.name) == one.row.baseline and score.budget == str(one.budget)
+            if _baseline(score, run.config.name) == one.row.lent and score.budget == str(one.budget)
         ]
         assert own, (one.identity, scores)
         write_scores(one, own, seconds)
@@ -266,9 +300,34 @@ def _described(request: Reproduction) -> OwnData | None:
     return next((description for description in descriptions if description is not None), None)
 
 
-def _label(store: Store, name: str | None) -> Column:
-    """Return the label to predict. Raises `UserError` if the store has no such label, or the label is no class."""
+def installed(rows: Sequence[TableRow], methods: Sequence[str]) -> tuple[tuple[TableRow, ...], list[str]]:
+    """Return the rows without the rivals whose package is not installed, and a line on each of those.
+
+    Raises:
+      UserError: such a rival is among the methods that were named.
+    """
+    kept, lines = [], []
+    for row in rows:
+        try:
+            if row.rival:
+                RIVALS[row.rival].check_installed(row.rival)
+            kept.append(row)
+        except UserError as error:
+            if row.key in methods:
+                raise
+            lines.append(f"{row.label} is left out: {error}")
+    return tuple(kept), lines
+
+
+def _label(store: Store, name: str | None, table: PaperTable) -> Column:
+    """Return the label to predict.
+
+    Raises:
+      UserError: the store has no such label, or the label is no class and the table predicts classes.
+    """
     labels = {column.name: column for column in store.schema.labels}
+    if name is None and table.task is None and labels:
+        return store.schema.label or store.schema.labels[0]
     if name is None:
         if store.schema.label is None:
             raise UserError(
@@ -277,8 +336,22 @@ def _label(store: Store, name: str | None) -> Column:
         return store.schema.label
     check_name(name, labels.keys(), f"--label: the store {store.directory} has no label", "it has")
     kind = labels[name].kind
-    check(labels[name].coded, f"--label: {name!r} is {kind}, and the paper's tables predict classes; name a class.")
+    check(
+        labels[name].coded or table.task is None,
+        f"--label: {name!r} is {kind}, and the paper's tables predict classes; name a class.",
+    )
     return labels[name]
+
+
+def _check_folds(store: Store, folds: int) -> None:
+    """Raise `UserError` unless the store has so many folds."""
+    number = len(store.folds)
+    has = f"it has {number}; name at most as many, or" if number else "it has none;"
+    check(
+        folds <= number,
+        f"--folds {folds}: the store {store.directory} has too few folds: {has} prepare it with --folds "
+        f"{max(folds, 3)}.",
+    )
 
 
 def _check_tag(store: Store, table: PaperTable) -> None:

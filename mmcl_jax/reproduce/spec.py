@@ -2,8 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from mmcl_jax.evaluation.sources.budgets import Budget
+
+COLUMNS_USED = "columns_used"  # the metric of columns that say which columns a table encoder uses, see `columns_used`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +25,31 @@ class Published:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TableColumn:
-    """One way to evaluate: a protocol on an input with a share of the training labels."""
+    """One way to evaluate: a protocol on an input with a share of the training labels.
+
+    Attributes:
+      key: the name in results files.
+      heading: the name in the table.
+      protocol: of `mmcl evaluate`; a rival is trained by its own in its place.
+      input: to predict from.
+      share: of the training labels.
+      metric: on test; empty for the primary metric of the label's task. `COLUMNS_USED` is of the columns of the table.
+      options: further fields of `EvaluationOptions`, such as `{"schedule": "onecycle"}`.
+    """
 
     key: str
     heading: str
     protocol: str
     input: str = "image"
     share: float = 1.0
+    metric: str = ""
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def hidden(self) -> tuple[str, float]:
+        """The strategy and the share of the table that is hidden; `("", 0.0)` for whole rows."""
+        by, rates = self.options.get("missing_by", ("",)), self.options.get("missing", (0.0,))
+        return by[0], rates[0]
 
     def budget(self, *, balanced: bool) -> Budget:
         """Return the label budget: the share, or with `balanced` the balanced subset (of a rare binary label) of it."""
@@ -46,9 +67,12 @@ class TableRow:
       label: the name in the table.
       config: the shipped experiment, without its variant; empty for a baseline.
       overrides: texts `key.path=value` on the config.
-      baseline: "random", "pixels" or "columns", of `evaluate_runs`; its encoder and seeds are the reference row's.
-      protocols: that evaluate the row.
+      baseline: "random", "pixels" or "columns", of `evaluate_runs`; its encoder and seeds are the reference row's, or
+        those of a run of its own, which is not trained, if the row has a config.
+      rival: the protocol of a model that is trained on the columns alone; its seeds and folds are the reference row's.
+      protocols: that evaluate the row; of a rival, those of the columns that it stands in.
       inputs: that the row can be evaluated on.
+      reads: what it is evaluated on in place of a column's input; empty for that input.
       published: `{target: {column: number}}`, where a target is "DVM", "CAD" or "MI".
       kind: what the method learns from: "multimodal", "image", "table", "labels" or "nothing".
     """
@@ -58,8 +82,10 @@ class TableRow:
     config: str = ""
     overrides: tuple[str, ...] = ()
     baseline: str = ""
+    rival: str = ""
     protocols: tuple[str, ...] = ("probe", "finetune")
     inputs: tuple[str, ...] = ("image",)
+    reads: str = ""
     published: Mapping[str, Mapping[str, Published]] = dataclasses.field(default_factory=dict)
     kind: str
 
@@ -67,13 +93,41 @@ class TableRow:
         """Return whether the table has a number for this row in this column."""
         return column.protocol in self.protocols and column.input in self.inputs
 
+    @property
+    def lent(self) -> str:
+        """The baseline of `evaluate_runs` that the row is; "" for a run. Rivals read the columns themselves."""
+        return "columns" if self.rival else self.baseline
+
+    def options(self, column: TableColumn) -> dict[str, Any]:
+        """Return the column's options of the evaluation; those of a schedule are not for rivals."""
+        chosen = dict(column.options)
+        return {name: chosen[name] for name in chosen if not self.rival or name in ("missing", "missing_by")}
+
+    def input(self, column: TableColumn) -> str:
+        """Return the input that the row is evaluated on in a column."""
+        return self.reads or column.input
+
+    def protocol(self, column: TableColumn) -> str:
+        """Return the protocol that evaluates the row in a column."""
+        return self.rival or column.protocol
+
 
 @dataclasses.dataclass(frozen=True)
 class Contrast:
-    """A weighted sum of cells, which a claim states to be above 0; `weights` are `(row, column, weight)`."""
+    """A weighted sum of cells, which a claim states to be above 0.
+
+    Of metrics whose lower values are better, it is the relative improvement (N - P) / N in percent, where P is the sum
+    of the cells with positive weights, and N that of the others, without their sign.
+
+    Attributes:
+      label: in words.
+      weights: `(row, column, weight)` of every cell.
+      published: what the paper reports for it, by target: points of percent, or a relative improvement in percent.
+    """
 
     label: str
     weights: tuple[tuple[str, str, float], ...]
+    published: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def rows(self) -> set[str]:
@@ -81,10 +135,12 @@ class Contrast:
         return {row for row, _, _ in self.weights}
 
 
-def difference(first: TableRow, second: TableRow, column: TableColumn) -> Contrast:
+def difference(
+    first: TableRow, second: TableRow, column: TableColumn, published: Mapping[str, float] | None = None
+) -> Contrast:
     """Return `first - second` in a column."""
     label = f"{first.label} − {second.label}"
-    return Contrast(label, ((first.key, column.key, 1.0), (second.key, column.key, -1.0)))
+    return Contrast(label, ((first.key, column.key, 1.0), (second.key, column.key, -1.0)), published or {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +165,10 @@ class PaperTable:
       claims: to judge.
       reference: key of the row that the other rows are compared with.
       needs_tag: the column tag without which the table makes no sense, such as "morphometric"; empty for none.
-      curves: whether the charts are curves over the share of labels.
+      curves: whether the charts are curves over the share of labels or, if columns hide cells, of what is hidden.
+      task: of the label, "class" or None for the label's own, which may be a number.
+      beside: what stands below the numbers: "metrics" (the other metrics of the task), "ranks" (of the methods), "cost"
+        (seconds and parameters) and "columns" (the use of every column, of columns with the metric `COLUMNS_USED`).
     """
 
     name: str
@@ -121,6 +180,8 @@ class PaperTable:
     reference: str = "mmcl"
     needs_tag: str = ""
     curves: bool = False
+    task: str | None = "class"
+    beside: tuple[str, ...] = ()
 
     def row(self, key: str) -> TableRow:
         """Return the row with this key."""

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from mmcl_jax.page.wording import counted
-from mmcl_jax.reproduce.outcome import METRICS, TableOutcome, plus_minus, rounded, signed
-from mmcl_jax.reproduce.reading import VERDICT_RULE, above_reference, judge
+from mmcl_jax.reproduce.beside import beside
+from mmcl_jax.reproduce.measure import Measure
+from mmcl_jax.reproduce.outcome import TableOutcome, plus_minus, rounded, signed
+from mmcl_jax.reproduce.reading import above_reference, judge, repeats, verdict_rule
 
 
 def render_text(outcome: TableOutcome) -> str:
@@ -19,9 +21,11 @@ def render_text(outcome: TableOutcome) -> str:
     ]
     if above := above_reference(outcome):
         parts += ["Above the reference row on average:", "\n".join(f"- {sentence}" for sentence in above)]
-    parts.append(VERDICT_RULE)
+    parts.append(verdict_rule(outcome))
     if rows := differences(outcome):
         parts += [f"## Differences to {_reference(outcome)}", _aligned(rows)]
+    for one in beside(outcome):
+        parts += [f"## {one.title}", one.lead, _aligned(one.rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -29,9 +33,12 @@ def described(outcome: TableOutcome) -> str:
     """Return the table, the data and the metric in a few words."""
     table, store = outcome.plan.table, outcome.plan.store
     name = table.name if outcome.title.startswith(table.title) else f"{table.name}, {table.title.lower()}"
+    measure, folds = Measure(outcome.metric), outcome.plan.folds
+    rows = f"{len(store.rows_of('train', 0)) if folds else store.sizes['train']:,} training rows"
+    rows += f" of the first of {counted(folds, 'fold')}" if folds else ""
     return (
-        f"{name} ({table.source}), on {store.directory.name} ({store.sizes['train']:,} training rows), "
-        f"test {METRICS[outcome.metric]} of {outcome.plan.settings.label!r} in percent"
+        f"{name} ({table.source}), on {store.directory.name} ({rows}), "
+        f"test {measure.name} of {outcome.plan.settings.label!r} {measure.unit}"
     )
 
 
@@ -45,7 +52,7 @@ def numbers(outcome: TableOutcome) -> list[list[str]]:
     for row in rows:
         line = [row.label]
         for column in columns:
-            line.append(plus_minus(outcome.spread(row, column)))
+            line.append(plus_minus(outcome.spread(row, column), outcome.measure(column)))
             if column.key in theirs:
                 line.append(str(outcome.published(row, column) or "–"))
         lines.append(line)
@@ -59,9 +66,11 @@ def differences(outcome: TableOutcome) -> list[list[str]]:
         for row in outcome.plan.rows:
             if (spread := outcome.to_reference(row, column)) is not None:
                 interval = "–" if spread.seeds < 2 else signed(spread).partition(" ")[2]
-                wins = f"{spread.above} of {counted(spread.seeds, 'seed')}"
+                wins = f"{spread.above} of {repeats(spread.seeds, outcome.repeat)}"
                 lines.append([row.label, column.heading.lower(), f"{rounded(spread.mean):+.2f}", interval, wins])
-    head = ["method", "column", f"minus {_reference(outcome)}", "95 % interval", "above it at"]
+    error = Measure(outcome.metric).lower
+    how = [f"% better than {_reference(outcome)}", "95 % interval", "better at"]
+    head = ["method", "column", *(how if error else [f"minus {_reference(outcome)}", "95 % interval", "above it at"])]
     return [head, *lines] if lines else []
 
 

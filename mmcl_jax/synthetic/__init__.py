@@ -3,9 +3,11 @@
 from mmcl_jax.registry import Registry
 from mmcl_jax.synthetic.cars.generator import generate_dvm
 from mmcl_jax.synthetic.hearts.generator import generate_cardiac
+from mmcl_jax.synthetic.membranes.generator import generate_membranes
 
 __all__ = ["GENERATORS"]
 
 GENERATORS = Registry("generator")
 GENERATORS.register("dvm")(generate_dvm)
 GENERATORS.register("cardiac")(generate_cardiac)
+GENERATORS.register("membranes")(generate_membranes)

@@ -1,6 +1,7 @@
 """Build the parts of an experiment from a config and data, and check all of them before a step runs."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,9 +20,12 @@ from mmcl_jax.data.population import population_of
 from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
-from mmcl_jax.encoders.fusions import parts_of_views
+from mmcl_jax.encoders import asked_of_tables
+from mmcl_jax.encoders.fusions import needed_of_views, parts_of_views
 from mmcl_jax.errors import check
 from mmcl_jax.objectives import Execution, Objective, build_objective
+from mmcl_jax.training.hidden import check_hidden
+from mmcl_jax.training.memory import check_memory
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
 from mmcl_jax.training.optim.optimizer import OPTIMIZERS
 from mmcl_jax.training.optim.schedules import SCHEDULES, Schedule
@@ -121,7 +125,11 @@ def fit_inputs(config: ConfigDict, store: Store) -> Inputs:
     Raises:
       UserError: naming the key, see `Inputs.fit`.
     """
-    return Inputs.fit(config.inputs, store, participating_rows(config, store, "train"), fold=config.fold)
+    return _fit(config, store, participating_rows(config, store, "train"))
+
+
+def _fit(config: ConfigDict, store: Store, take: np.ndarray | None) -> Inputs:
+    return Inputs.fit(config.inputs, store, take, fold=config.fold, encoders=asked_of_tables(config))
 
 
 def build_sampler(config: ConfigDict, store: Store, take: np.ndarray | None) -> Sampler:
@@ -150,10 +158,11 @@ def build_experiment(
       UserError: naming the config key, file or column that is wrong.
     """
     check_config(config)
+    check_hidden(config, specs_of(config.inputs, store.schema))
     take = participating_rows(config, store, "train")
-    inputs = inputs or Inputs.fit(config.inputs, store, take, fold=config.fold)
+    inputs = inputs or _fit(config, store, take)
     modalities, parts = _modalities(config), parts_of_views(config.views)
-    objective = build_objective(config.objective, modalities, parts=parts, schema=store.schema, inputs=inputs.specs)
+    objective = build_objective(config.objective, modalities, parts=parts, schema=inputs.schema, inputs=inputs.specs)
     targets = objective.targets
     division = {"batch_size": config.batch_size, "process": jax.process_index(), "processes": jax.process_count()}
     streamed = is_streamed(config.loader.images, store)
@@ -168,6 +177,9 @@ def build_experiment(
         seed=config.seed,
         take=take,
         sampler=build_sampler(config, store, take),
+        multiple=math.lcm(
+            config.batch_norm.group_size or 1, max(1, len(devices or jax.devices()) // config.mesh.model)
+        ),
         **division,
     )
     experiment = assemble(config, inputs.schema, batches, devices, inputs=inputs)
@@ -218,6 +230,19 @@ def _fitted(
     return fitted
 
 
+def _units(batches: Batches, schema: Schema) -> dict[str, tuple[float, float]]:
+    """Return mean and standard deviation of the training rows' numbers, by label; a constant number has the scale 1."""
+    units = {}
+    for column in schema.labels:
+        values = batches.arrays.get(f"target/{column.name}")
+        if column.coded or values is None:
+            continue
+        taken = np.asarray(values if batches.take is None else values[batches.take], np.float64)
+        known = taken[~np.isnan(taken)]
+        units[column.name] = (float(known.mean()), float(known.std()) or 1.0) if len(known) else (0.0, 1.0)
+    return units
+
+
 def assemble(
     config: ConfigDict,
     schema: Schema,
@@ -237,6 +262,7 @@ def assemble(
     mesh = make_mesh(devices, model=config.mesh.model)
     check_split(config, mesh.size)
     specs = inputs.specs if inputs else specs_of(config.inputs, schema)
+    check_hidden(config, specs)
     parts = parts_of_views(config.views)
     views = {
         name: VIEWS.build(spec, f"config.views.{name}")
@@ -248,19 +274,25 @@ def assemble(
         config.objective,
         _modalities(config),
         parts=parts,
+        needed=needed_of_views(config.views),
         execution=execution,
         schema=schema,
         inputs=specs,
+        units=_units(batches, schema),
         normalise=config.normalise_terms,
     )
     for index, term in enumerate(objective.terms.values()):
         for target in term.targets:
             check(
                 f"target/{target}" in batches.arrays,
-                f"config.objective.{index}: this term needs labels; prepare the store with --label.",
+                f"config.objective.{index}: this term needs labels; prepare the store with --label."
+                if not schema.labels
+                else f"config.objective.{index}: this term needs a class label, and the store's labels are numbers; "
+                f"prepare the store with --label, or choose another config.",
             )
     model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
     check_groups(split_model(model)[0], config.frozen, dict(config.rates))
+    check_memory(config, model, mesh)
     schedule = SCHEDULES.build(
         config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=batches.steps_per_epoch
     )

@@ -264,6 +264,11 @@ def _description(experiment: Experiment, compiled: Any, workdir: Path, step: int
     yield batches.describe()
     if notice := enlargement_notice(experiment.config, experiment.inputs):
         yield notice
+    assert experiment.fitted_inputs is not None
+    for name, encoding in experiment.fitted_inputs.tables.items():
+        if encoding.rare:
+            counts = ", ".join(f"{column} {count:,}" for column, count in encoding.unknown_counts.items())
+            yield f"{name}: rare categories that are unknown, in training rows: {counts or 'none'}"
     yield f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(compiled)}"
     if step:
         yield f"continuing {workdir} at step {step} of {batches.steps}"

@@ -49,7 +49,10 @@ class View:
       apply: `apply(values [B, ...], keys [B], fitted)` returns the training view of every example.
       plain: the same without augmentation, for the monitor, evaluation, embeddings and explanations. All that it draws
         is the image to use of a row that has several.
+      validated: the view in validation passes, for losses that need what `apply` changes, such as masked cells; None
+        for the plain view. All passes draw alike.
       draws: whether `apply` takes values from training rows, `fitted["population"]`.
+      hides: whether `apply` writes NaN into cells of a table, which the input's encoder has to replace.
       population: the number of training rows to draw from; None for all, see `data.population`.
     """
 
@@ -57,7 +60,9 @@ class View:
     takes: str
     apply: Apply
     plain: Apply
+    validated: Apply | None = None
     draws: bool = False
+    hides: bool = False
     population: int | None = None
 
     def __call__(
@@ -121,6 +126,7 @@ def apply_views(
     step: Int[Array, ""],
     fitted: Mapping[str, Fitted],
     plain: bool = False,
+    validation: bool = False,
 ) -> dict[str, Viewed]:
     """Return every view of a batch, by name.
 
@@ -133,10 +139,13 @@ def apply_views(
       step: of training; every step draws other views.
       fitted: the fitted arrays, by modality.
       plain: whether to return plain views.
+      validation: whether to return the views of a validation pass, most of which are plain.
     """
     viewed = {}
     for name, view in views.items():
         transform = view.plain if plain else view.apply
+        if validation:
+            transform = view.validated or view.plain
         keys = example_keys(seed, step, name, batch["id"], batch.get("occurrence"))
         result = transform(batch[view.modality], keys, fitted.get(view.modality, {}))
         present = batch.get(f"present/{view.modality}")

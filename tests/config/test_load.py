@@ -77,6 +77,14 @@ def test_a_new_name_brings_its_own_options() -> None:
     assert to_plain(config.projectors.table) == {"name": "linear", "out": 32}
 
 
+def test_a_run_of_an_earlier_version_keeps_the_form_of_its_fusion() -> None:
+    """Its config does not have the option, whose default came later; a config that has it keeps it."""
+    plain = to_plain(load("tip/tip:digits"))
+    assert translated(plain)["encoders"]["fusion"]["form"] == "tip"
+    del plain["encoders"]["fusion"]["form"]
+    assert translated(plain)["encoders"]["fusion"]["form"] == "symmetric"
+
+
 def test_names_of_projectors_may_have_dots(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(
@@ -158,7 +166,8 @@ def test_the_config_of_an_old_run_is_the_experiment_of_today(name: str) -> None:
 
 def test_no_such_config(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"no config 'mmlc' \(did you mean 'mmcl'\?\): .*digits_mmcl, .*, mmcl/byol, .*, mmcl, simclr"
+        UserError,
+        match=r"no config 'mmlc' \(did you mean 'mmcl'\?\): .*digits_mmcl, .*, mmcl/byol, .*, mmcl, .*, simclr",
     ):
         load("mmlc")
     (tmp_path / "empty.py").write_text("")

@@ -57,7 +57,7 @@ def test_parts_of_a_preset_are_new_each_time(data: Data) -> None:
     base = preset(data)
     for make in (
         base.experiment, base.table_input, base.augment, base.corrupt, base.image_encoder, base.table_encoder,
-        base.projector,
+        base.projector, base.table_resnet, base.image_resnet18,
     ):  # fmt: skip
         changed, before = make(), make()
         with changed.ignore_type():
@@ -73,7 +73,9 @@ def test_a_preset_can_be_changed_and_an_unknown_one_is_named() -> None:
     assert (config.epochs, config.schedule.learning_rate, config.schedule.warmup_epochs) == (7, 0.5, 6)
     assert base.augment(flip=0.5).flip == 0.5
     assert base.augment().flip == 0.0
-    with pytest.raises(UserError, match=r"no preset for the data 'photos'; choose from dvm, cardiac, digits, cars\."):
+    with pytest.raises(
+        UserError, match=r"no preset for the data 'photos'; choose from dvm, cardiac, digits, cars, membranes\."
+    ):
         preset("photos")
 
 

@@ -153,14 +153,17 @@ def test_unseen_categories_and_numbers_outside() -> None:
     assert statistics.outside(rows, SCHEMA).tolist() == [[True, True, False, False, False, True], [False] * 6]
     kept, clipped, lost = (fitted("token", outside=policy).encode(rows) for policy in ("keep", "clip", "missing"))
     for encoded in (kept, clipped, lost):  # grey is in no training row
-        assert np.isnan(encoded[0, 3])
+        assert encoded[0, 3] == -1
         np.testing.assert_array_equal(encoded[1], kept[1])
     assert kept[0, 0] > 100
     extremes = fitted("token").encode(
         np.array([[np.nanmax(TRAIN[:, 0]), np.nanmin(TRAIN[:, 1]), 1, 0, 1, np.nanmin(TRAIN[:, 5])]])
     )
     np.testing.assert_array_equal(clipped[0, [0, 1, 5]], extremes[0, [0, 1, 5]])
-    assert np.isnan(lost[0]).tolist() == [True, True, False, True, False, True]
+    assert np.isnan(lost[0]).tolist() == [True, True, False, False, False, True]
+    for policy in ("mean", "iterative", "indicator"):  # for these policies it is a missing value
+        missing = fitted(policy).encode(np.where(rows == 3, np.nan, rows))  # of the code of grey
+        np.testing.assert_array_equal(fitted(policy).encode(rows), missing)
     rows[0, 0] = 1e300
     with pytest.raises(UserError, match="'length' has the value 1e\\+300, too far"):
         fitted("token").encode(rows)

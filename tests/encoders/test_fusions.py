@@ -12,7 +12,7 @@ from flax import nnx
 
 from mmcl_jax.encoders import ENCODERS, Model
 from mmcl_jax.encoders.fusions import Part
-from mmcl_jax.encoders.fusions.cross_attention import Attention
+from mmcl_jax.encoders.transformers.attention import Attention
 
 pytestmark = pytest.mark.core
 
@@ -20,8 +20,13 @@ OPTIONS = {
     "concat_mlp": {"hidden": 8, "features": 6},
     "cross_attention": {"width": 8, "heads": 2, "blocks": 2},
     "cross_attention first": {"width": 8, "heads": 2, "blocks": 1, "pool": "first"},
+    "cross_attention symmetric": {"width": 8, "heads": 2, "blocks": 1, "form": "symmetric"},
+    "daft": {"reduction": 2},
+    "max": {"features": 6},
+    "mul": {},
 }
 ROWS, PLACES, COLUMNS = 4, 5, 3
+WIDTHS = 8, 7
 PRESENT = np.array([True, False, True, True])
 MASK = np.array([[1, 1, 0], [1, 1, 1], [1, 0, 0], [1, 1, 1]], bool)
 SEEN = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 0, 0]], bool)  # the last sees nothing
@@ -29,7 +34,7 @@ SEEN = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 0,
 
 def model_of(name: str) -> Model:
     factory = ENCODERS.factory(name.split()[0])
-    fusion = factory(parts=(4, 7), rngs=nnx.Rngs(0), dtype=jnp.float32, **OPTIONS[name])
+    fusion = factory(parts=WIDTHS, rngs=nnx.Rngs(0), dtype=jnp.float32, **OPTIONS[name])
     return Model({"fusion": fusion}, {}, {}, {}, {})
 
 
@@ -37,7 +42,7 @@ def parts(junk: float = 0.0) -> tuple[Part, Part]:
     """An image with places and a table with columns; rows that are absent and tokens that are masked hold junk."""
     rng = np.random.default_rng(0)
     made = []
-    for length, channels, mask in ((PLACES, 4, SEEN), (COLUMNS, 7, MASK)):
+    for length, channels, mask in ((PLACES, WIDTHS[0], SEEN), (COLUMNS, WIDTHS[1], MASK)):
         tokens = rng.normal(size=(ROWS, length, channels)).astype(np.float32)
         there = mask & PRESENT[:, None]
         tokens = np.where(there[:, :, None], tokens, np.float32(junk))
@@ -74,7 +79,8 @@ def test_absent_rows_and_masked_tokens_change_nothing_and_get_no_gradient(name: 
         assert (gradient[~(mask & PRESENT[:, None])] == 0).all()
         assert np.abs(gradient[0, 0]).max() > 0
     if local is not None:
-        assert (local[~(MASK & PRESENT[:, None])] == 0).all()
+        mask = SEEN if local.shape[1] == PLACES else MASK
+        assert (local[~(mask & PRESENT[:, None])] == 0).all()
     assert np.isfinite(np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(expected)])).all()
     for junk in (np.nan, 1e30, np.inf):
         again = jax.device_get(found(name)(parts(junk), PRESENT))
@@ -88,6 +94,39 @@ def test_a_masked_token_is_as_one_that_is_not_there(name: str) -> None:
     alone = model_of(name).encode("fusion", short, train=False).pooled[0]
     _, (pooled, _) = found(name)((image, table), PRESENT)
     np.testing.assert_allclose(pooled[2], alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["tip", "symmetric"])
+def test_the_weights_of_attention_are_given_on_request(form: str) -> None:
+    """Of both blocks: they sum to 1 over the tokens that exist, and to 0 for the row that sees nothing."""
+    fusion = ENCODERS.factory("cross_attention")(
+        parts=WIDTHS, rngs=nnx.Rngs(0), width=8, heads=2, blocks=2, form=form, dtype=jnp.float32
+    )
+    features, weights = fusion.attended(parts())
+    assert [one.shape for one in weights] == [(ROWS, 2, COLUMNS, PLACES)] * 2
+    for one in weights:
+        assert (np.asarray(one)[~np.broadcast_to(SEEN[:, None, None], one.shape)] == 0).all()
+        expected = np.broadcast_to(SEEN.any(axis=1)[:, None, None].astype(np.float32), one.shape[:3])
+        np.testing.assert_allclose(one.sum(axis=3), expected, rtol=1e-5)
+    np.testing.assert_array_equal(features.pooled, fusion(parts(), train=False).pooled)
+
+
+def test_tips_form_takes_a_table_of_its_width_as_it_is() -> None:
+    """Nothing stands between its tokens and the blocks; the image passes a layer and a norm, and a norm comes last."""
+    made = {
+        (form, width): ENCODERS.factory("cross_attention")(
+            parts=(4, 8), rngs=nnx.Rngs(0), width=width, heads=2, blocks=1, form=form, dtype=jnp.float32
+        )
+        for form in ("tip", "symmetric")
+        for width in (8, 6)
+    }
+    layers = {key: (len(fusion.inputs), len(fusion.norms), fusion.norm is not None) for key, fusion in made.items()}
+    assert layers == {("tip", 8): (1, 1, True), ("tip", 6): (2, 1, True),
+                      ("symmetric", 8): (2, 2, False), ("symmetric", 6): (2, 2, False)}  # fmt: skip
+    (block,) = made["tip", 8].blocks
+    biases = [layer.bias is not None for layer in (block.own.query, block.own.key_value, block.cross.key_value)]
+    assert biases == [False] * 3
+    assert block.cross.query.bias is not None
 
 
 @pytest.mark.foreign
@@ -118,4 +157,4 @@ def test_the_attention_is_pytorchs() -> None:
 )
 def test_sizes_are_checked(name: str, options: dict[str, int], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        ENCODERS.factory(name)(parts=(4, 7), rngs=nnx.Rngs(0), dtype=jnp.float32, **options)
+        ENCODERS.factory(name)(parts=WIDTHS, rngs=nnx.Rngs(0), dtype=jnp.float32, **options)

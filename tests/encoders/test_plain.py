@@ -25,19 +25,27 @@ VOLUMES = RNG.integers(0, 256, (B, 4, 8, 8, 1), np.uint8)
 TEXT = np.array([[[3, 0], [1, 0]], [[2, 0], [-1, -1]]], np.int32)
 TABLE = np.array([[0.5, 2.0], [-1.0, 0.0]])
 SCALE = {"mean": np.zeros(2), "std": np.full(2, 2.0)}
-PART = encoders.fusions.Part(tokens=jnp.ones((B, 1, 3)))
+PART, WIDE = (encoders.fusions.Part(tokens=jnp.ones((B, 1, width))) for width in (3, 8))
 
 # By name: the options of a small one, and what it is called on.
 ENCODED: dict[str, tuple[dict[str, Any], Any]] = {
     "resnet18": ({"shape": (8, 8, 3), "width": 0.1, "stem": "cifar"}, IMAGES / 255),
     "resnet50": ({"shape": (8, 8, 3), "width": 0.05, "stem": "cifar"}, IMAGES / 255),
     "cnn": ({"shape": (8, 8, 3), "channels": (4, 8)}, IMAGES / 255),
+    "vit": ({"shape": (8, 8, 3), "width": 8, "depth": 1, "heads": 2}, IMAGES / 255),
+    "vit_small": ({"shape": (8, 8, 3), "patch": 8}, IMAGES / 255),
+    "vit_base": ({"shape": (8, 8, 3), "patch": 8}, IMAGES / 255),
     "cnn3d": ({"shape": (4, 8, 8, 1), "channels": (4, 8)}, VOLUMES / 255),
     "table_mlp": ({"widths": (1, 3), "hidden": 8, "features": 8}, TABLE),
+    "table_transformer": ({"widths": (1, 3), "width": 8, "heads": 2, "blocks": 1}, TABLE),
+    "resnet1d_cbam": ({"widths": (1, 3), "channels": 4, "depths": (1, 1)}, TABLE),
     "vector_mlp": ({"shape": (2,), "hidden": 8, "features": 8}, TABLE),
     "text_embedding": ({"vocabulary": 4, "features": 8}, TEXT),
     "concat_mlp": ({"parts": (3,), "hidden": 8, "features": 8}, (PART,)),
     "cross_attention": ({"parts": (3, 3), "width": 8, "heads": 2, "blocks": 1}, (PART, PART)),
+    "daft": ({"parts": (8, 3)}, (WIDE, PART)),
+    "max": ({"parts": (3, 3), "features": 8}, (PART, PART)),
+    "mul": ({"parts": (8, 3)}, (WIDE, PART)),
 }
 VIEWED: dict[str, tuple[dict[str, Any], np.ndarray, dict[str, Any], tuple[int, ...]]] = {
     "resized": ({"size": (4, 4)}, IMAGES, {}, (4, 4, 3)),
@@ -64,7 +72,11 @@ def test_every_registered_encoder_and_view_has_its_name_and_a_call_here() -> Non
 @pytest.mark.parametrize("name", ENCODED)
 def test_an_encoder_is_made_of_a_shape_and_called_on_an_array(name: str) -> None:
     options, view = ENCODED[name]
-    encoder = getattr(encoders, name)(**options, rngs=nnx.Rngs(0))
+
+    def make() -> Any:
+        return getattr(encoders, name)(**options, rngs=nnx.Rngs(0))
+
+    encoder = make() if name == "cnn" else nnx.eval_shape(make)
     read = view if isinstance(view, tuple) else Foreign(view)
     pooled = nnx.eval_shape(lambda encoder: encoder(read, train=False).pooled, encoder)
     assert (pooled.shape, pooled.dtype) == ((B, encoder.out_features), jnp.float32)
@@ -74,7 +86,7 @@ def test_an_encoder_is_made_of_a_shape_and_called_on_an_array(name: str) -> None
 
 def test_defaults_for_calls_are_no_options_of_a_config() -> None:
     for name in ENCODERS.names():
-        given = {"kind", "shape", "widths", "missing", "parts", "norm", "rngs", "dtype"}
+        given = {"kind", "shape", "widths", "missing", "bin_edges", "parts", "norm", "rngs", "dtype"}
         assert not given & set(ENCODERS.options(name))
         assert {"rngs"} < set(inspect.signature(ENCODERS.factory(name)).parameters)
 

@@ -114,15 +114,19 @@ def test_to_have_all_rows_is_to_be_told_nothing() -> None:
 
 SPECS = {
     "cnn": ViewSpec(kind="image", shape=(8, 8, 2)),
+    "vit": ViewSpec(kind="image", shape=(8, 8, 2)),
     "cnn3d": ViewSpec(kind="volume", shape=(4, 8, 8, 1)),
     "table_mlp": ViewSpec(kind="table", shape=(3,), widths=(1, 4, 1), missing="token"),
+    "resnet1d_cbam": ViewSpec(kind="table", shape=(3,), widths=(1, 4, 1), missing="token"),
     "vector_mlp": ViewSpec(kind="vector", shape=(5,)),
     "text_embedding": ViewSpec(kind="text", shape=(6, 2), widths=(10,)),
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "cnn": {"channels": (4, 8)},
+    "vit": {"width": 8, "depth": 1, "heads": 2, "patch": 4},
     "cnn3d": {"channels": (3, 4)},
     "table_mlp": {"hidden": 8, "features": 4, "layers": 3},
+    "resnet1d_cbam": {"channels": 4, "depths": (1, 1), "reduction": 2},
     "vector_mlp": {"hidden": 8, "features": 4, "layers": 3},
     "text_embedding": {"features": 4},
 }
@@ -167,7 +171,7 @@ def short_resnet(norm: Callable[[int], BatchNorm]) -> ResNet:
 def test_an_encoder_of_a_batch_with_absent_rows(name: str, remat: bool) -> None:
     """Features, gradients and statistics are those of the batch without them, whatever the absent rows hold."""
     config, specs = config_of(name), {"it": SPECS[name]}
-    if SPECS[name].kind in ("image", "volume", "text"):
+    if SPECS[name].kind in ("image", "volume", "text") or name == "resnet1d_cbam":
         config.projectors["it.local"] = PROJECTORS.spec("mlp_norm", hidden=(5,), out=3)
     model = build_model(config, specs, rngs=nnx.Rngs(0))
     if remat:

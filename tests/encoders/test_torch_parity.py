@@ -22,6 +22,7 @@ torch = pytest.importorskip("torch")
 nn = torch.nn
 
 from benchmarks import torch_forms  # noqa: E402
+from mmcl_jax.export.modeling_torch.sequences import ResNet1D  # noqa: E402
 
 pytestmark = pytest.mark.foreign
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}  # of an array's error in norm, relative to the array
@@ -51,7 +52,7 @@ def build(registry: Any, name: str, **options: Any) -> nnx.Module:
     given = {
         "shape": (SIDES[widest()], SIDES[widest()], 3),
         "widths": WIDTHS,
-        "missing": "refuse",
+        "missing": options.pop("missing", "refuse"),
         "features": options.pop("inputs", 0),
     }
     if registry is ENCODERS:
@@ -131,6 +132,40 @@ def table_mlp(rng: np.random.Generator) -> Case:
     return Case(build(ENCODERS, "table_mlp"), theirs, pairs, rows, one_hot)
 
 
+class Pooled(nn.Module):
+    """An encoder of an export, without its local features."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Any) -> Any:
+        """Views to pooled features."""
+        return self.encoder(x).pooled
+
+
+def resnet1d_cbam(rng: np.random.Generator) -> Case:
+    options = {"channels": 8, "depths": (1, 1), "reduction": 2, "order": 1}
+
+    def pairs(ours: nnx.Module, theirs: Any) -> Pairs:
+        """Every layer that holds weights has the same path in both."""
+        for name, layer in theirs.encoder.named_modules():
+            if [*layer.parameters(recurse=False)]:
+                mine = ours
+                for part in name.split("."):
+                    mine = mine[int(part)] if part.isdigit() else getattr(mine, part)
+                yield mine, layer
+
+    ours = build(ENCODERS, "resnet1d_cbam", missing="token", **options)
+    spec = {"widths": WIDTHS, "missing": "token", "options": {**ENCODERS.spec("resnet1d_cbam"), **options}}
+    rows = np.stack([rng.normal(size=BATCH) if w == 1 else rng.integers(-1, w, BATCH) for w in WIDTHS], axis=1)
+    rows[rng.random(rows.shape) < 0.1] = np.nan
+    theirs = Pooled(ResNet1D(spec, 1e-5))
+    for weights in theirs.encoder.input.parameters():  # zeros otherwise
+        nn.init.normal_(weights)
+    return Case(ours, theirs, pairs, rows, rows)
+
+
 def mlp(rng: np.random.Generator) -> Case:
     def pairs(ours: nnx.Module, theirs: Any) -> Pairs:
         yield from ((ours.hidden, theirs[0]), (ours.out, theirs[2]))
@@ -165,7 +200,11 @@ def their_arrays(layer: Any, kind: str) -> dict[str, np.ndarray]:
             return {}
         return {"mean": layer.running_mean.numpy(), "var": layer.running_var.numpy()}
     found = {name: getattr(value, kind).numpy() for name, value in layer.named_parameters()}
+    if "weight" not in found:
+        return found
     weight = found.pop("weight")
+    if isinstance(layer, nn.Conv1d):
+        return {"kernel": weight.transpose(2, 1, 0), **found}
     if isinstance(layer, nn.Conv2d):
         return {"kernel": weight.transpose(2, 3, 1, 0), **found}
     if isinstance(layer, nn.Linear):
@@ -288,7 +327,7 @@ def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
-@pytest.mark.parametrize("make", [resnet18, resnet50, table_mlp, mlp, linear, mlp_norm])
+@pytest.mark.parametrize("make", [resnet18, resnet50, table_mlp, resnet1d_cbam, mlp, linear, mlp_norm])
 def test_the_same_as_pytorch(make: Callable[[np.random.Generator], Case], train: bool, precision: str) -> None:
     case, tolerance = prepared(make), TOLERANCE[precision]
     # Numbers that float32 holds, so that both precisions get the same.

@@ -16,6 +16,7 @@ from mmcl_jax.config import encoder, experiment, input, optimizer, projector, sc
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.resnet import resnet18
+from mmcl_jax.encoders.transformers.vit import vit
 from mmcl_jax.encoders.weights.tower import read_tower
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.heads.engine import Trained
@@ -244,7 +245,7 @@ def test_captum_has_the_same_maps(planted: Any, patches: Any, tmp_path: Path, la
 
     def resnet(model: Model) -> None:
         made = resnet18(shape=(SIDE, SIDE, 3), rngs=nnx.Rngs(0), width=1 / 16)
-        weights = read_tower(tmp_path / "w.pth", *split_model(made), key="", is_resnet=True)
+        weights = read_tower(tmp_path / "w.pth", *split_model(made), key="", family="resnet")
         arrays = jax.tree.map(jnp.asarray, (weights.params, weights.statistics))
         model.encoders["image"] = nnx.merge(nnx.graphdef(made), *arrays)
 
@@ -270,3 +271,56 @@ def test_captum_has_the_same_maps(planted: Any, patches: Any, tmp_path: Path, la
     ours = np.load(explanation.directory / "guided.npy")
     assert np.abs(guided).max() > 0
     np.testing.assert_allclose(ours, guided, rtol=1e-4, atol=1e-4 * np.abs(guided).max())
+
+
+def test_a_vision_transformer_is_explained_by_the_patches_that_its_class_token_reads(
+    planted: Any, patches: Any, tmp_path: Path
+) -> None:
+    """A class token that reads the brightness of all patches: the map is that of its gradient."""
+
+    def brightness(model: Model) -> None:
+        made = vit(shape=(SIDE, SIDE, 3), width=8, depth=1, heads=2, patch=4, rngs=nnx.Rngs(0))
+        (block,) = made.blocks
+        block.out.kernel[...] *= 0
+        block.attention.out.kernel[...] = jnp.eye(8)
+        block.attention.key_value.kernel[...] = jnp.eye(8, 16, 8)
+        made.patches.kernel[...] = jnp.zeros_like(made.patches.kernel[...]).at[..., 0].set(4 / 48)
+        made.patches.bias[...] = jnp.zeros(8).at[0].set(-2.0)  # -2 in the dark, 2 in the light
+        made.positions[...] = jnp.zeros_like(made.positions[...]).at[..., 1].set(1.0)
+        model.encoders["image"] = made
+
+    run = planted(brightness)
+    kernel = np.zeros((8, 2), np.float32)
+    kernel[0] = [1, -1]
+    explanation = explained(run, tmp_path, head_of(run, kernel), output="bright")
+    assert explanation.about["details"]["stage"] == 0
+    assert explanation.about["details"]["grid"] == [SIDE // 4, SIDE // 4]
+    found, tower = maps_of(explanation), run.model().encoders["image"]
+    rows = [row_of(key) for key in found["keys"]]
+    images = jnp.asarray(patches[0][rows], jnp.float32) / 255
+
+    @jax.jit
+    def by_hand(images: jax.Array) -> jax.Array:
+        entering = tower(images, train=False).stages[0]
+        token = jnp.broadcast_to(tower.positions[...][:, :1], (len(images), 1, 8))
+
+        def score(values: jax.Array) -> jax.Array:
+            tokens = jnp.concatenate([token, values.reshape(len(images), -1, 8)], axis=1)
+            return (tower.norm(tower.blocks[0](tokens, lambda x: x))[:, 0] @ kernel[:, 0]).sum()
+
+        weights = jax.grad(score)(entering).mean(axis=(1, 2), keepdims=True)
+        return jax.nn.relu((weights * entering).sum(axis=-1))
+
+    expected = by_hand(images)
+    np.testing.assert_allclose(found["maps"], expected, rtol=1e-4, atol=1e-6 * float(expected.max()))
+    for row, cam in zip(rows, found["maps"], strict=True):
+        if patches[2][row] == 0:
+            most = np.array(np.unravel_index(cam.argmax(), cam.shape))
+            assert ((patches[1][row] // 4 <= most) & (most <= (patches[1][row] + PATCH - 1) // 4)).all()
+    sentence = "not computed from the stage -1 of the encoder of 'image'; choose 0"
+    with pytest.raises(UserError, match=sentence):
+        explained(run, tmp_path / "last", head_of(run, kernel), layer=-1)
+    with pytest.raises(
+        UserError, match="has no ReLU, so guided backpropagation is the gradient; use the method grad_cam"
+    ):
+        explained(run, tmp_path / "guided", head_of(run, kernel), "guided_grad_cam")

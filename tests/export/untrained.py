@@ -14,11 +14,11 @@ from ml_collections import ConfigDict
 
 from examples.cohort import draw
 from mmcl_jax.config import encoder, experiment, input, projector, term, view
-from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders.torch_names import Arrays
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
+from mmcl_jax.training.build import fit_inputs
 from mmcl_jax.training.runs.checkpoint import Checkpoints
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.runs.skips import Skipped
@@ -42,7 +42,7 @@ def drawn(tree: Arrays, rng: np.random.Generator) -> Arrays:
 
 def untrained_run(config: ConfigDict, store: Store, folder: Path) -> Run:
     """A run with one checkpoint, of drawn weights; with other averages if the config averages weights."""
-    run = Run.begin(folder, config, store, Inputs.fit(config.inputs, store, fold=config.fold))
+    run = Run.begin(folder, config, store, fit_inputs(config, store))
     abstract = nnx.eval_shape(lambda: trained_model(config, run.schema, run.inputs.specs, rngs=nnx.Rngs(0)))
     rng = np.random.default_rng(0)
     params, model_state = (drawn(tree, rng) for tree in split_model(abstract))
@@ -69,33 +69,52 @@ def cohort(folder: Path) -> Store:
 
 
 def everything(store: Store) -> ConfigDict:
-    """An experiment with an encoder of every kind: two images, a volume, a table, vectors, a text and two fusions."""
+    """An experiment with an encoder of every kind: three images, a volume, a table, vectors, a text and fusions."""
     config = experiment()
     config.name, config.data = "every | <kind>", str(store.directory)
     config.batch_size, config.batch_norm.group_size = 8, 8
     config.inputs = {name: input() for name in ("image", "right", "scan", "table", "pgs", "snps", "report")}
+    config.inputs.patches = input(of="image")
     config.inputs.table.missing, config.inputs.snps.missing = "token", "mean"
+    config.inputs.columns = input(of="table", missing="indicator")
+    config.inputs.cells = input(of="table", missing="token")
     config.views = {
         "image": view("augment", size=(21, 33)),
+        "patches": view("resized", modality="patches", size=(16, 24)),
         "right": view("resized", modality="right"),
         "scan": view("resized_volume", modality="scan", size=(3, 7, 5)),
         "table": view("scarf"),
+        "columns": view("rows", modality="columns"),
+        "cells": view("rows", modality="cells"),
         "pgs": view("vector", modality="pgs"),
         "snps": view("vector_scarf", modality="snps"),
         "report": view("tokens", modality="report"),
         "mixed": view("fused", modality="mixed", of=("image.local", "table")),
+        "mixed_rows": view("fused", modality="mixed", of=("image.local", "table_rows")),
+        "table_rows": view("rows"),
         "attended": view("fused", modality="attended", of=("right.local", "pgs", "report.local")),
+        "looked": view("fused", modality="looked", of=("right.local", "pgs")),
+        "greatest": view("fused", modality="greatest", of=("right.local", "pgs")),
+        "scaled": view("fused", modality="scaled", of=("right.local", "snps")),
+        "shifted": view("fused", modality="shifted", of=("right.local", "report.local")),
     }
     config.encoders = {
         "image": encoder("resnet18", width=1 / 16),
+        "patches": encoder("vit", width=8, depth=2, heads=2),
         "right": encoder("cnn", channels=(4, 8)),
         "scan": encoder("cnn3d", channels=(4, 8)),
         "table": encoder("table_mlp", hidden=16, features=8, layers=3),
+        "columns": encoder("resnet1d_cbam", channels=4, depths=(1, 1), reduction=2, order=1),
+        "cells": encoder("table_transformer", width=8, heads=2, blocks=1, numbers="piecewise", bins=4),
         "pgs": encoder("vector_mlp", hidden=16, features=16),
         "snps": encoder("vector_mlp", hidden=8, features=8),
         "report": encoder("text_embedding", features=6),
         "mixed": encoder("concat_mlp", hidden=8, features=8),
-        "attended": encoder("cross_attention", width=8, heads=2, blocks=2),
+        "attended": encoder("cross_attention", width=8, heads=2, blocks=2, form="symmetric"),
+        "looked": encoder("cross_attention", width=16, heads=2, blocks=1, pool="first"),
+        "greatest": encoder("max", features=16),
+        "scaled": encoder("mul"),
+        "shifted": encoder("daft", reduction=2),
     }
     config.projectors = {
         "image": projector("mlp", hidden=8, out=4),

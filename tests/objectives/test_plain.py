@@ -27,6 +27,8 @@ LABELS = np.array([0, 1, 2, -1, 0, 1, -1, 2], np.int64)
 PRESENT = np.array([1, 0, 1, 1, 0, 1, 1, 1], bool)
 LOGITS = RNG.normal(size=(B, 3, 2)).astype(np.float32)
 PAIRS = {"logits": LOGITS[:, 1:], "present": np.ones((B, 2), bool)}
+# Of a table of numbers: each row's sum of the losses of its masked cells, and their number; whether it has any.
+SUMS = {"numbers": X[:, 0] ** 2, "numbers_entries": np.ones(B, np.float32), "counted": np.ones(B, np.float32)}
 
 # Name of a call: (options, arrays, what else is given), as somebody would write it in a notebook.
 CALLS: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, Any]]] = {
@@ -45,6 +47,7 @@ CALLS: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, Any]]] = {
     "supervised, logits": ({"classes": 3}, (), {"labels": LABELS, "each": X[:, :3]}),
     "vime": ({"widths": (1, 3, 1)}, (X,), {"views": SEEN, "inputs": ROWS}),
     "local_alignment": ({}, tuple(LOCAL), {}),
+    "masked_table": ({"widths": (1, 1)}, (), {"each": SUMS}),
     "matching": ({}, (), {"each": {"own": LOGITS[:, 0]}, "pairs": PAIRS}),
 }
 

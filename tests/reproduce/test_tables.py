@@ -5,7 +5,9 @@ import dataclasses
 import pytest
 
 from mmcl_jax.config import OwnData, load
+from mmcl_jax.config.load import experiments
 from mmcl_jax.data.store import Store
+from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.evaluation.sources.source import BASELINES
 from mmcl_jax.reproduce.configure import configure
@@ -23,11 +25,13 @@ def test_every_row_has_a_config_with_the_encoders_it_is_evaluated_on(variant: st
     for table in TABLES.values():
         for row in table.rows:
             if not row.config:
-                assert row.baseline in BASELINES
+                assert row.rival in RIVALS or row.baseline in BASELINES
+                continue
+            if f"{row.config}:{variant}" not in experiments():
                 continue
             config = load(f"{row.config}:{variant}", [store, *row.overrides])
             names.add((row.key, config.name))
-            for given in row.inputs:
+            for given in [row.reads] if row.reads else row.inputs:
                 assert set(modalities_of(given)) <= set(config.encoders), row.key
     # Runs are told apart by the key, evaluations within a run by the config's name.
     assert all(key == name for key, name in names)

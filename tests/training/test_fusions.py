@@ -72,6 +72,11 @@ def test_a_fusion_trains_alike_in_slices_and_shares_with_all_that_encoders_have(
     )
     for mine, theirs in zip(moments, expected, strict=True):  # a tenth of the gradient
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6)
+    # Partners are drawn by the projectors' embeddings without a gradient: what moves these is their decay alone.
+    drawn_by = {name: first.params["projectors"][name] for name in ("image", "table")}
+    decayed = jax.tree.map(lambda param: 0.1 * config.optimizer.weight_decay * param, drawn_by)
+    projected = optax.tree_utils.tree_get(after.optimizer_state, "mu")["projectors"]
+    assert_same({name: projected[name] for name in drawn_by}, decayed, rtol=1e-6)
     rows = (made.batches[0]["id"] % 3 > 0).sum()
     assert {float(metrics[f"{name}/rows"]) for name in made.objective.names.values()} == {float(rows)}
     assert 0 < metrics["matching/image-table-fused:none/accuracy"] < 1

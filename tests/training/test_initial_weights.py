@@ -6,14 +6,18 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from flax import nnx
 
+from mmcl_jax.config.load import load
 from mmcl_jax.data.store import Store
-from mmcl_jax.encoders.torch_names import leaves_of
+from mmcl_jax.encoders.torch_names import leaves_of, to_torch
+from mmcl_jax.encoders.transformers.vit import vit
 from mmcl_jax.errors import UserError
 from mmcl_jax.training.build import build_experiment
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
-from mmcl_jax.training.state.initial_weights import check_recorded, initial_weights, recorded
+from mmcl_jax.training.state.initial_weights import InitialWeights, check_recorded, initial_weights, recorded
+from mmcl_jax.training.state.train_state import split_model
 
 from .test_loop import bits, quiet, stop_at
 
@@ -74,12 +78,36 @@ def test_target_and_averages_begin_with_the_weights(tiny_config, tmp_path: Path)
     assert bits(state.params["encoders"]) != bits(other.params["encoders"])
 
 
+def test_position_embeddings_of_another_grid(digits_store: Store, tmp_path: Path) -> None:
+    """By an option of the config, also in what the run records."""
+    small = vit(shape=(16, 16, 1), width=8, depth=1, heads=2, patch=4, rngs=nnx.Rngs(0))
+    safetensors.numpy.save_file(to_torch(*split_model(small)), tmp_path / "w.safetensors")
+    options = {"name": "vit", "width": 8, "depth": 1, "heads": 2, "patch": 4, "weights": tmp_path / "w.safetensors"}
+    overrides = [f"data={digits_store.directory}", "views.image.size=(24,20)"]
+    overrides += [f"encoders.image.{key}={value}" for key, value in options.items()]
+
+    def read(*more: str) -> InitialWeights:
+        config = load("digits_mmcl", [*overrides, *more])
+        experiment = build_experiment(config, digits_store)
+        return initial_weights(config, experiment.graphdef, jax.eval_shape(experiment.init, 0).weights())
+
+    with pytest.raises(
+        UserError, match=r"weights: .* grid of 4 x 4 patches, and the encoder has 6 x 5; set config\.enc"
+    ):
+        read()
+    found = read("encoders.image.weights_positions=bicubic")
+    assert found.params["encoders"]["image"]["positions"].shape == (1, 31, 8)
+    assert found.records["image"]["resampled"]
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
         (["weights=none.pth"], r"none\.pth does not exist; give a file of weights"),
         (["weights=w.safetensors", "channels=(4, 9)"], r"'convs\.1\.kernel' is of shape \[3, 3, 4, 8\], and"),
         (["weights=w.safetensors", "weights_map=none.json"], r"none\.json is missing"),
+        (["weights_positions=bicubic"], r"weights_positions: there are no weights to read; set config\.encoders"),
+        (["weights=w.safetensors", "weights_positions=bicubic"], "weights_positions: only Vision Transformers have"),
         (["weights_map=map.json"], r"weights_map: there are no weights to read; set config\.encoders\.image\.weights"),
         (["weights=w.safetensors", "weights_pixels=imagenet"], r"weights_pixels: 'imagenet' is for ResNets"),
         (["weights=w.safetensors", "weights_pixels=rgb"], r"image\.weights_pixels: 'rgb' is not of type"),

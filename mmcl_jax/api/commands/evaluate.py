@@ -41,6 +41,9 @@ def evaluate(
     max_epochs: int | None = _DEFAULT.max_epochs,
     schedule: str = _DEFAULT.schedule,
     cycle_momentum: bool | None = _DEFAULT.cycle_momentum,
+    trials: int | None = _DEFAULT.trials,
+    missing: float | Iterable[float] = _DEFAULT.missing,
+    missing_by: str | Iterable[str] = _DEFAULT.missing_by,
     out: AnyPath | None = None,
     keep: bool | AnyPath = False,
     again: bool = False,
@@ -56,7 +59,8 @@ def evaluate(
         run, and else the latest.
       store: to evaluate on; by default the one that the first run was trained on.
       allow_overlap: whether test rows may be rows that a run was trained on.
-      protocol: "probe", "augmented_probe", "finetune", "knn", "retrieval", "features" or "tabpfn", or several.
+      protocol: "probe", "augmented_probe", "finetune", "knn", "retrieval", "features" or "tabpfn", or several; or one
+        of the rivals "forest", "boosting", "mlp", "lightgbm", "catboost", "realmlp" and "tabm" on the columns alone.
       input: what is predicted from, such as "image" or "image+table", or several inputs.
       fraction: shares of the training labels, such as `[1, 0.1, 0.01]`.
       per_class: labels per class, such as `[5, 20]`.
@@ -70,6 +74,10 @@ def evaluate(
       schedule: of the learning rate: "constant", or "one_cycle" over all of `max_epochs` (100 by default), up to the
         maximum that `learning_rates` give (0.01 by default).
       cycle_momentum: whether the momentum moves inversely in "one_cycle"; by default it does, as in PyTorch.
+      trials: settings of each rival to choose from, the library's defaults first; by default 6.
+      missing: shares of the table to hide before heads are trained and tested, such as `[0, 0.3, 0.5]`.
+      missing_by: what is hidden: single "cells", whole "columns", the "most_important" or "least_important" columns
+        first, or cells by their "value" or by the row's "label"; or several strategies.
       out: the results file, which is added to; by default `evaluation.json` in the folder of a single run.
       keep: True keeps the heads that are trained in `heads` in the folder of each run, a folder keeps them there;
         `load_head` reads them.
@@ -113,8 +121,11 @@ def evaluate(
         max_epochs=max_epochs,
         schedule=schedule,
         cycle_momentum=cycle_momentum,
+        trials=trials,
         allow_overlap=allow_overlap,
         keep=kept,
+        missing=several(missing),
+        missing_by=several(missing_by),
     )
     steps = {str(one.directory): one.step() for one in runs}
     results = ResultsFile(

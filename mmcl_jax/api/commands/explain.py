@@ -68,8 +68,9 @@ def explain(
     reference_split: str = _DEFAULT.reference_split,
     term: str | None = _DEFAULT.term,
     temperature: float | None = _DEFAULT.temperature,
-    layer: int = _DEFAULT.layer,
+    layer: int | None = _DEFAULT.layer,
     interpolation: str = _DEFAULT.interpolation,
+    attention: str = _DEFAULT.attention,
     out: AnyPath | None = None,
 ) -> Explanations:
     """Explain the encoders of a run, a kept head, or the loss: which columns matter, and which pixels.
@@ -82,7 +83,8 @@ def explain(
       method: "integrated_gradients" (of every dimension of the embedding, as in Hager et al., CVPR 2023, section 3.2),
         "ablation" (what changes when a group of columns is replaced), "loss" (integrated gradients of the loss against
         a fixed reference batch, as in Taleb et al., CVPR 2022, section 3.3), "grad_cam" and "guided_grad_cam" (pixels
-        that speak for an output of a head), or several of them.
+        that speak for an output of a head), "attention" (where the columns of a table look in an image, in a fusion by
+        attention), or several of them.
       input: inputs of the run to explain; by default all of the kinds that the method takes.
       head: folder of a head that `mmcl evaluate --keep` saved; its outputs are explained in place of the embedding.
       output: the class of the head whose logit is explained, with its sign, or "predicted" for that of every row; by
@@ -106,8 +108,10 @@ def explain(
       reference_split: whose rows are the reference batch; it must be another split than `split`.
       term: the term of the objective that "loss" explains, such as "clip/image-table"; by default the whole objective.
       temperature: of the terms that "loss" explains, in place of the training's; the paper's released explainer has 1.
-      layer: the stage of the encoder whose maps Grad-CAM reads, from 0; -1 is the last.
+      layer: the stage of the encoder whose maps Grad-CAM reads, from 0; -1 is the last. By default the last stage from
+        which the outputs are computed: of a Vision Transformer the patches that enter its last block.
       interpolation: how guided Grad-CAM enlarges its maps to the image, "bilinear" or "nearest" (captum's default).
+      attention: whether "attention" shows the "mean" over all blocks of the fusion, or the "last" block.
       out: folder of the explanations; by default `explanations` in the folder of the run.
 
     Returns:
@@ -155,6 +159,7 @@ def explain(
         temperature=temperature,
         layer=layer,
         interpolation=interpolation,
+        attention=attention,
     )
     explanations = explain_run(
         opened,

@@ -20,7 +20,7 @@ def generate(name: str, *, out: AnyPath, options: Mapping[str, Any] | Sequence[s
     The same from the command line: `mmcl generate NAME --out OUT --dataset.KEY=VALUE`.
 
     Args:
-      name: "dvm" or "cardiac", whose format it is.
+      name: "dvm" or "cardiac", whose format it is, or "membranes".
       out: the folder to make.
       options: of the generator, by name; `mmcl generate --help` lists them.
 

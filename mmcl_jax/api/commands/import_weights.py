@@ -1,4 +1,4 @@
-"""`mj.import_weights`: a run from a checkpoint of MMCL's released code."""
+"""`mj.import_weights`: a run from a checkpoint of MMCL's or TIP's released code."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ def import_weights(
     data: Store | AnyPath | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
 ) -> Run:
-    """Make a run of a PyTorch Lightning checkpoint of MMCL's released code, with the methods of that code.
+    """Make a run of a PyTorch Lightning checkpoint of MMCL's or TIP's released code, with the methods of that code.
 
     The same from the command line: `mmcl import --checkpoint FILE --config CONFIG --config.data=DATA --out OUT`. The
     run is at step 0 and has the weights; it can be evaluated, embedded, explained and exported like any other, and

@@ -51,12 +51,14 @@ def reproduce(
     out: AnyPath,
     variant: str = _DEFAULT.variant,
     seeds: int = _DEFAULT.seeds,
+    folds: int = _DEFAULT.folds,
     epochs: int | None = _DEFAULT.epochs,
     methods: str | Iterable[str] = _DEFAULT.methods,
     label: str | None = _DEFAULT.label,
     draws: int | None = _DEFAULT.draws,
     learning_rates: float | Iterable[float] | None = _DEFAULT.learning_rates,
     max_epochs: int | None = _DEFAULT.max_epochs,
+    trials: int | None = _DEFAULT.trials,
     title: str = _DEFAULT.title,
     overrides: Mapping[str, Any] | Sequence[str] = (),
 ) -> Reproduced:
@@ -71,12 +73,14 @@ def reproduce(
       out: the folder of all tables of this store, which share runs.
       variant: size and settings of the configs: "digits", "cars", "dvm", "cardiac" or "own".
       seeds: pretrainings of each method.
+      folds: of the store, on each of which every seed is pretrained and tested; 0 for the store's own splits.
       epochs: of each pretraining; by default as the config says.
       methods: rows of the table; all by default, and the reference row always.
-      label: to predict; by default the store's first that is a class.
+      label: to predict; by default the store's first that is a class, or, in tables that take numbers, its first.
       draws: of labels, per pretraining; by default 3 for probes, else 1.
       learning_rates: to choose from; by default the protocol's own.
       max_epochs: of probes and fine-tuning; by default the protocol's own.
+      trials: settings of each rival to choose from; by default 6.
       title: of the page; by default the names of table and store.
       overrides: values of config keys of every pretraining, such as `{"dtype": "bfloat16"}`.
 
@@ -93,12 +97,14 @@ def reproduce(
         out=path_of(out, "--out"),
         variant=variant,
         seeds=seeds,
+        folds=folds,
         epochs=epochs,
         methods=several(methods),
         label=label,
         draws=draws,
         learning_rates=None if learning_rates is None else several(learning_rates),
         max_epochs=max_epochs,
+        trials=trials,
         title=title,
         overrides=tuple(overriding(overrides)),
         command=command,

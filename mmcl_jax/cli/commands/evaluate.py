@@ -11,6 +11,7 @@ from mmcl_jax.cli import types
 from mmcl_jax.evaluation.heads.cycle import SCHEDULES
 from mmcl_jax.evaluation.protocols.options import PROTOCOLS
 from mmcl_jax.evaluation.results.summary import show
+from mmcl_jax.evaluation.sources.missingness import STRATEGIES
 from mmcl_jax.tasks import TASKS
 
 
@@ -43,7 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", type=types.count, help="random draws of labels and initial weights, per run and budget")
     add("--baselines", type=types.names, help='baselines to evaluate, too; "" for none')
     add("--learning-rates", type=types.rates, help="rates of which validation selects one, such as 1e-2,1e-3")
+    add(
+        "--trials",
+        type=types.count,
+        help="settings of forest, boosting and other rivals to choose from; 6 by default",
+    )
     add("--max-epochs", type=types.count, help="limit of epochs; an epoch of probe has at least 25 steps")
+    add("--missing", type=types.shares, help="shares of the table to hide, each for a score, such as 0,0.3,0.5,0.9")
+    add("--missing-by", type=types.names, help=f"what is hidden first, some of {','.join(STRATEGIES)}")
     add(
         "--schedule",
         help=f"of the learning rate, one of {','.join(SCHEDULES)}; one_cycle takes all of --max-epochs (default 100) "

@@ -8,7 +8,7 @@ from rich.console import Console
 from mmcl_jax.api.commands.explain import Explanations, explain
 from mmcl_jax.cli import types
 from mmcl_jax.explain import METHODS
-from mmcl_jax.explain.base import BASELINES, INTERPOLATIONS, REPLACEMENTS
+from mmcl_jax.explain.base import ATTENTIONS, BASELINES, INTERPOLATIONS, REPLACEMENTS
 from mmcl_jax.text import visible
 
 
@@ -37,8 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--reference-split", help="split of the reference batch, another than --split")
     add("--term", help="term that the method loss explains, such as clip/image-table; by default the whole objective")
     add("--temperature", type=types.positive, help="temperature of the explained loss; by default the training's")
-    add("--layer", type=int, help="stage of the encoder whose maps Grad-CAM reads, from 0; -1 is the last")
+    add(
+        "--layer",
+        type=int,
+        help="stage of the encoder whose maps Grad-CAM reads, from 0 (-1 is the last); by default the last that counts",
+    )
     add("--interpolation", help=f"how guided Grad-CAM enlarges its maps, one of {','.join(INTERPOLATIONS)}")
+    add("--attention", help=f"blocks of a fusion whose attention is shown, one of {','.join(ATTENTIONS)}")
     add("--out", type=Path, help="folder of the explanations; RUN/explanations by default")
     types.set_defaults(parser, explain)
 

@@ -1,4 +1,4 @@
-"""`mmcl import`: make a run of a checkpoint of MMCL's released code."""
+"""`mmcl import`: make a run of a checkpoint of MMCL's or TIP's released code."""
 
 import argparse
 from pathlib import Path

@@ -20,6 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--variant", choices=VARIANTS, help="data set whose settings the configs have; own chooses them from your store"
     )
     what.add_argument("--seeds", type=types.count, help="number of pretraining seeds per method")
+    what.add_argument(
+        "--folds",
+        type=types.count,
+        help="folds of the store to pretrain and test on, for every seed, such as 5; by default its own splits",
+    )
     what.add_argument("--epochs", type=types.count, help="epochs of each pretraining; by default those of the config")
     what.add_argument(
         "--methods",
@@ -27,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="methods to train, such as mmcl,simclr; all by default; the reference is always added",
     )
     how = parser.add_argument_group("how to evaluate")
-    how.add_argument("--label", help="label to predict; by default the store's first class label")
+    how.add_argument(
+        "--label", help="label to predict; by default the store's first class label, or else its first label"
+    )
     how.add_argument(
         "--draws", type=types.count, help="draws of labels per pretraining; by default 3 for probes, else 1"
     )
@@ -38,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument(
         "--max-epochs", type=types.count, help="limit of epochs of probes and fine-tuning; by default the protocol's"
+    )
+    how.add_argument(
+        "--trials",
+        type=types.count,
+        help="settings of each rival, of which validation selects one; by default 6, as many as a probe has rates",
     )
     parser.add_argument("--title", help="title of the page; by default the names of the table and the store")
     types.set_defaults(parser, reproduce)

@@ -14,6 +14,8 @@ from mmcl_jax.errors import check
 class TableKind(Kind):
     """`[columns]` raw values, NaN for missing. Labels are a table with the role `target`.
 
+    The code -1 of an input stands for a category that is not among the column's; see `prepare --like`.
+
     Example:
       >>> from mmcl_jax.data.schema import Column, Entry
       >>> columns = (Column(name="age", kind="continuous"), Column(name="sex", kind="boolean", categories=("f", "m")))
@@ -47,7 +49,10 @@ class TableKind(Kind):
             present = ~np.isnan(values)
             invalid = np.isinf(values)
             if column.coded:
-                invalid |= present & ((values < 0) | (values >= len(column.categories)) | (np.rint(values) != values))
+                least = -1 if schema.entries[name].role == "input" else 0
+                invalid |= present & (
+                    (values < least) | (values >= len(column.categories)) | (np.rint(values) != values)
+                )
             if invalid.any():
                 row = int(invalid.argmax())
                 value = values[row]
@@ -61,7 +66,7 @@ class TableKind(Kind):
         parts = list(chunks(rows))
         table = np.concatenate(parts) if parts else np.zeros((0, *entry.shape))
         of_table = Schema({name: entry}, columns=entry.columns)
-        return Encoding.fit(table, of_table, Statistics.fit(table, of_table), missing="token")
+        return Encoding.fit(table, of_table, Statistics.fit(table, of_table), missing="indicator")
 
     def encode(self, rows: np.ndarray, fitted: Encoding) -> np.ndarray:
         """Return float32 z-scores and codes, NaN for missing."""

@@ -15,8 +15,10 @@ from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import check
 from mmcl_jax.files import reading
 
-MISSING_POLICIES = ("refuse", "mean", "iterative", "token", "indicator")
+REPLACED_POLICIES = ("token", "indicator")  # missing values stay NaN in encoded rows, and the encoder replaces them
+MISSING_POLICIES = ("refuse", "mean", "iterative", *REPLACED_POLICIES)
 OUTSIDE_POLICIES = ("keep", "clip", "missing")
+_NARROWEST = 1e-4  # standard deviations, or codes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,9 +31,14 @@ class Encoding:
       missing: policy for missing values. "refuse" raises; "mean" fills in the training mean or most frequent category;
         "iterative" imputes as MMCL does; "token" and "indicator" leave NaN, which the encoder replaces by a learned
         value, or by a zero and an indicator.
+        Under "token", a category that is unknown is -1; under all other policies it is missing.
       outside: policy for numbers outside of the training range: "keep" them, "clip" them to the range, or treat them
-        as "missing". A category that no training row has is always missing.
+        as "missing".
       imputer: the fitted imputer, for "iterative".
+      rare: categories that fewer training rows have are unknown, in columns that are not ordinal; those that no
+        training row has are in any case.
+      bin_edges: edges of the quantile bins of each column of numbers, as they are encoded, over the training rows that
+        have a value; () for other columns. () if no encoder asks for bins.
       input: name of the input, for messages.
     """
 
@@ -40,6 +47,8 @@ class Encoding:
     missing: str
     outside: str = "keep"
     imputer: IterativeImputer | None = None
+    rare: int = 0
+    bin_edges: tuple[tuple[float, ...], ...] = ()
     input: str = "table"
 
     @classmethod
@@ -51,20 +60,47 @@ class Encoding:
         *,
         missing: str,
         outside: str = "keep",
+        rare: int = 0,
+        bins: int = 0,
         input: str = "table",
     ) -> "Encoding":
-        """Fit the encoding of raw training rows `[N, F]` float64 with NaN for missing."""
-        encoding = cls(schema=schema, statistics=statistics, missing=missing, outside=outside, input=input)
-        if missing != "iterative":
+        """Fit the encoding of raw training rows `[N, F]` float64 with NaN for missing.
+
+        `bins` is the number of quantile bins of `bin_edges`, 0 for no edges. The other arguments are attributes.
+        """
+        encoding = cls(schema=schema, statistics=statistics, missing=missing, outside=outside, rare=rare, input=input)
+        if missing != "iterative" and not bins:
             return encoding
-        imputer = IterativeImputer.fit(encoding._scaled(np.asarray(table)), input=input)
-        return dataclasses.replace(encoding, imputer=imputer)
+        scaled = encoding._scaled(np.asarray(table))
+        imputer = IterativeImputer.fit(scaled, input=input) if missing == "iterative" else None
+        edges = tuple(
+            _quantiles(values, bins) if bins and column.width == 1 else ()
+            for column, values in zip(schema.columns, scaled.T, strict=True)
+        )
+        return dataclasses.replace(encoding, imputer=imputer, bin_edges=edges if bins else ())
+
+    @property
+    def unknown_values(self) -> tuple[float, ...]:
+        """The value of an unknown category in each column: -1, or NaN for missing."""
+        return tuple(-1.0 if self.missing == "token" and column.width > 1 else np.nan for column in self.schema.columns)
+
+    @property
+    def least_rows(self) -> tuple[int, ...]:
+        """The number of training rows that a category must have to be known, by column."""
+        return tuple(max(1, self.rare) if column.width > 1 else 1 for column in self.schema.columns)
+
+    @property
+    def unknown_counts(self) -> dict[str, int]:
+        """The number of training rows whose category is rare, by column; columns without such rows are left out."""
+        columns = zip(self.schema.columns, self.statistics.counts, self.least_rows, strict=True)
+        counts = {column.name: sum(count for count in rows if count < least) for column, rows, least in columns}
+        return {name: count for name, count in counts.items() if count}
 
     def encode(self, table: np.ndarray) -> np.ndarray:
         """Return raw rows `[N, F]` float64 encoded as float32 `[N, F]`: z-scores, and codes of categories.
 
         z-scores are of logarithms or normal quantiles if the column's `scaling` is "log" or "quantile". Ordinal columns
-        are z-scores of their codes.
+        are z-scores of their codes. A code below 0 stands for a category that the schema does not have.
 
         Raises:
           UserError: a value is missing and the policy is "refuse", or its z-score exceeds float32.
@@ -90,7 +126,7 @@ class Encoding:
 
     def check(self, parts: Iterable[np.ndarray]) -> None:
         """Raise the `UserError` of `encode` if a part of a table, raw rows `[n, F]`, cannot be encoded."""
-        lenient = dataclasses.replace(self, missing="token") if self.missing == "refuse" else self
+        lenient = dataclasses.replace(self, missing="indicator") if self.missing == "refuse" else self
         absent = np.zeros(len(self.schema.columns), np.int64)
         for part in parts:
             absent += np.isnan(lenient.encode(part)).sum(axis=0)
@@ -109,9 +145,10 @@ class Encoding:
             )
 
     def _scaled(self, table: np.ndarray) -> np.ndarray:
-        """Return z-scores, in the scale of their column, and codes; NaN for missing."""
+        """Return z-scores, in the scale of their column, and codes; NaN for missing, -1 for unknown categories."""
         statistics = self.statistics
-        table = np.where(statistics.unseen(table, self.schema), np.nan, table)
+        unknown = statistics.unseen(table, self.schema, least=self.least_rows)
+        table = np.where(unknown, self.unknown_values, table)
         if self.outside == "clip":
             numbers = np.array([not column.coded for column in self.schema.columns], bool)
             table = np.where(numbers, np.clip(table, statistics.low, statistics.high), table)
@@ -152,7 +189,9 @@ class Encoding:
         """Write `schema.json`, `statistics.json`, `encoding.json` and, for "iterative", `imputer.npz`."""
         (directory / "schema.json").write_text(self.schema.to_json())
         (directory / "statistics.json").write_text(self.statistics.to_json())
-        policies = {"missing": self.missing, "outside": self.outside}
+        policies: dict[str, Any] = {"missing": self.missing, "outside": self.outside}
+        policies |= {"rare": self.rare} if self.rare else {}
+        policies |= {"bin_edges": self.bin_edges} if self.bin_edges else {}
         (directory / "encoding.json").write_text(json.dumps(policies, indent=2) + "\n")
         if self.imputer is not None:
             self.imputer.write(directory / "imputer.npz")
@@ -173,4 +212,20 @@ class Encoding:
         ):
             with reading(directory / file, "put a copy of the file back"):
                 parts[name] = parse(directory / file)
-        return cls(**parts.pop("policies"), **parts)
+        policies = parts.pop("policies")
+        policies["bin_edges"] = tuple(map(tuple, policies.get("bin_edges", ())))
+        return cls(**policies, **parts)
+
+
+def _quantiles(values: np.ndarray, bins: int) -> tuple[float, ...]:
+    """Return the edges of at most `bins` bins, which hold equally many of the values that are not NaN.
+
+    Without values there are none. Of edges that are closer together than `_NARROWEST`, the first is used.
+    """
+    observed = values[~np.isnan(values)]
+    edges = np.quantile(observed, np.linspace(0, 1, bins + 1)).astype(np.float32) if len(observed) else []
+    kept: list[float] = []
+    for edge in map(float, edges):
+        if not kept or edge - kept[-1] > _NARROWEST:
+            kept.append(edge)
+    return tuple(kept)

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmcl_jax.data.schema import LABEL_TAG, Schema
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.vocabulary import recoded
 from mmcl_jax.errors import UserError, check
 
 _FIRST_ROWS = 1000  # compared first: most columns already differ there
@@ -80,7 +81,8 @@ def is_copy(column: np.ndarray, label: np.ndarray, *, ordered: bool) -> bool:
 def raw_table(arrays: Mapping[str, Any], stored: Schema, schema: Schema) -> np.ndarray:
     """Return the raw rows `[N, F]` of the columns of `schema`, from the arrays of a store.
 
-    These columns are all or some of the `stored` ones, and may end with the label.
+    These columns are all or some of the `stored` ones, and may end with the label. Categories are codes of `schema`;
+    those that it does not have are -1.
 
     Raises:
       UserError: the store lacks a column.
@@ -91,8 +93,13 @@ def raw_table(arrays: Mapping[str, Any], stored: Schema, schema: Schema) -> np.n
         indices = {column.name: index for index, column in enumerate(stored.columns)}
         for column in features:
             check(column.name in indices, f"The store has no column {column.name!r}, which the run was trained with.")
-        table = table[:, [indices[column.name] for column in features]]
+        chosen = [indices[column.name] for column in features]
+        table = table[:, chosen]
+        for index, (number, column) in enumerate(zip(chosen, features, strict=True)):
+            table[:, index] = recoded(table[:, index], stored.columns[number], column)
     if len(features) == len(schema.columns):
         return table
     label = np.where(arrays["label"] < 0, np.nan, arrays["label"])
+    if stored.label is not None:
+        label = recoded(label, stored.label, schema.columns[-1])
     return np.concatenate([table, label[:, None]], axis=1)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ class Statistics:
         """
         statistics: dict[str, list] = {field.name: [] for field in dataclasses.fields(cls)}
         for values, column in zip(table.T, schema.columns, strict=True):
-            observed = values[~np.isnan(values)]
+            observed = values[~np.isnan(values) & ~(column.coded & (values < 0))]  # -1 is an unknown category
             counts = (
                 np.bincount(observed.astype(int), minlength=len(column.categories)) if column.coded else np.zeros(0)
             )
@@ -70,14 +71,18 @@ class Statistics:
             statistics["counts"].append(tuple(map(int, counts)))
         return cls(**{name: tuple(values) for name, values in statistics.items()})
 
-    def unseen(self, table: np.ndarray, schema: Schema) -> np.ndarray:
-        """Return the mask `[N, F]` of values in raw rows that are categories without a training row."""
+    def unseen(self, table: np.ndarray, schema: Schema, *, least: Sequence[int] | None = None) -> np.ndarray:
+        """Return the mask `[N, F]` of values in raw rows that are categories without a training row, such as -1.
+
+        `least` are other numbers of training rows, by column, of which a category needs so many.
+        """
+        least = [1] * len(self.counts) if least is None else least
         result = np.zeros(table.shape, bool)
         for index, (column, counts) in enumerate(zip(schema.columns, self.counts, strict=True)):
             if column.coded:
-                absent = np.array([count == 0 for count in counts])
+                absent = np.array([*(count < least[index] for count in counts), True])  # the last is that of -1
                 present = ~np.isnan(table[:, index])
-                result[present, index] = absent[table[present, index].astype(int)]
+                result[present, index] = absent[np.maximum(table[present, index], -1).astype(int)]
         return result
 
     def outside(self, table: np.ndarray, schema: Schema) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The contract of a fusion, and the parts that it combines."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -34,16 +35,36 @@ class Part:
         count = jnp.maximum(self.mask.sum(axis=1), 1).astype(self.tokens.dtype)
         return zero_absent(self.tokens, self.mask).sum(axis=1) / count[:, None]
 
+    def exists(self) -> Bool[Array, " B"]:
+        """Return the rows that have a token."""
+        return jnp.ones(self.tokens.shape[0], bool) if self.mask is None else self.mask.any(axis=1)
+
 
 Parts = tuple[Part, ...]
 
 
-def part_of(features: Features, *, local: bool) -> Part:
-    """Return the local features, or the pooled feature, as a part of a fusion."""
+def part_of(features: Features, *, local: bool, present: Bool[Array, " B"] | None = None) -> Part:
+    """Return the local features, or the pooled feature, as a part of a fusion.
+
+    The tokens of rows that are not `present` are masked; None leaves all as they are.
+    """
     if not local:
-        return Part(tokens=features.pooled[:, None])
+        return Part(tokens=features.pooled[:, None], mask=None if present is None else present[:, None])
     assert features.local is not None  # `build_model` checked it
-    return Part(tokens=features.local, mask=features.mask, grid=features.grid)
+    return Part(tokens=features.local, mask=features.local_present(present), grid=features.grid)
+
+
+def conditioned(part: Part, absent: Float[Array, " C"], change: Callable[[Array], Array], *, dtype: Any) -> Features:
+    """Return the features of a part whose tokens `change` transforms: its tokens, and their mean as the pooled feature.
+
+    Where a row has no token, its pooled feature is the transform of the vector `absent`.
+    """
+    mask = jnp.ones(part.tokens.shape[:2], bool) if part.mask is None else part.mask
+    tokens = zero_absent(change(zero_absent(part.tokens, mask).astype(dtype)), mask)
+    changed = Part(tokens=tokens, mask=part.mask, grid=part.grid)
+    instead = change(jnp.broadcast_to(absent.astype(dtype), (tokens.shape[0], 1, absent.shape[0])))[:, 0]
+    pooled = jnp.where(part.exists()[:, None], changed.mean(), instead)
+    return Features(pooled=pooled, local=tokens, mask=part.mask, grid=part.grid)
 
 
 class Fusion(Encoder):

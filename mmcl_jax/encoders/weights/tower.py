@@ -21,6 +21,14 @@ from mmcl_jax.encoders.torch_names import (
     torchvision_name,
 )
 from mmcl_jax.encoders.weights.read import read_state_dict
+from mmcl_jax.encoders.weights.vit import (
+    CLASSIFIERS,
+    check_patches,
+    divided,
+    on_grid,
+    timm_vit_name,
+    torchvision_vit_name,
+)
 from mmcl_jax.errors import check
 from mmcl_jax.files import reading, sha256
 from mmcl_jax.text import first_few
@@ -28,6 +36,15 @@ from mmcl_jax.text import first_few
 # Mean and standard deviation of the pixels of ImageNet in [0, 1], by which torchvision's and timm's weights expect
 # pixels to be normalised.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# By the names of the option `weights_pixels`. Most of timm's Vision Transformers expect "inception".
+_PIXELS = {"imagenet": IMAGENET, "inception": ((0.5,) * 3, (0.5,) * 3)}
+Pixels = Literal["unit", "imagenet", "inception"]
+Family = Literal["resnet", "vit", "other"]
+_LIBRARIES: dict[Family, tuple[Namer, ...]] = {
+    "resnet": (torchvision_name,),
+    "vit": (torchvision_vit_name, timm_vit_name),
+    "other": (),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +65,11 @@ class TowerWeights:
         """Return a line that says what was read."""
         left_out = self.record["left_out"]
         out = f"; left out: {first_few(left_out)}" if left_out else ""
+        pixels = {"unit": "in [0, 1]", "imagenet": "normalised as ImageNet", "inception": "in [-1, 1]"}
+        moved = ", position embeddings resampled" if self.record.get("resampled") else ""
         return (
             f"{key}: {self.record['tensors']} tensors of {self.record['file']} (SHA-256 {self.record['sha256'][:12]})"
-            f", for pixels {'normalised as ImageNet' if self.record['pixels'] == 'imagenet' else 'in [0, 1]'}{out}"
+            f", for pixels {pixels[self.record['pixels']]}{moved}{out}"
         )
 
 
@@ -96,44 +115,64 @@ def read_tower(
     statistics: Arrays,
     *,
     key: str,
-    is_resnet: bool,
+    family: Family = "other",
+    grid: tuple[int, int] = (0, 0),
     names: NameMap | None = None,
-    pixels: Literal["unit", "imagenet"] = "unit",
+    pixels: Pixels = "unit",
+    positions: Literal["same", "bicubic"] = "same",
 ) -> TowerWeights:
     """Return the weights of an encoder from a file.
 
     The names are ours (as in an Orbax or safetensors export), PyTorch's for our modules, torchvision's and timm's for a
-    ResNet, or those of a `NameMap`; whichever fits best. A prefix that they share, such as "module." or "backbone.", is
-    found; tensors without the prefix, and a classifier `fc`, are left out, and the record names them.
+    ResNet or a Vision Transformer, or those of a `NameMap`; whichever fits best. A prefix that they share, such as
+    "module." or "backbone.", is found; tensors without the prefix, and a classifier (`fc`, `head`, `heads`), are left
+    out, and the record names them. Weights do not tell the number of attention heads, which the user must know.
 
     Args:
       path: the file, see `read.read_state_dict`.
       params: nested dicts of the encoder's parameters, or their shapes.
       statistics: nested dicts of its running statistics, or their shapes.
       key: the config key that names the file, for messages.
-      is_resnet: whether the encoder is a ResNet, which torchvision has.
+      family: of the encoder in torchvision and timm.
+      grid: of the patches of a Vision Transformer.
       names: of the file.
-      pixels: the weights expect: "unit" in [0, 1], as our views are, or "imagenet" normalised by ImageNet's mean and
-        standard deviation. These are then taken into the first convolution and its norm, which is exact except at the
-        border of an image, where the padding is black in place of the mean.
+      pixels: the weights expect: "unit" in [0, 1], as our views are, "imagenet" normalised by ImageNet's mean and
+        standard deviation, or "inception" by 0.5 and 0.5. These are then taken into the first layer. This is exact for
+        patches; for the convolution and norm of a ResNet it is exact except at the border of an image, where the
+        padding is black in place of the mean.
+      positions: whether the position embeddings of another grid are refused, or resampled.
 
     Raises:
       UserError: the file cannot be read, or its tensors do not fit the encoder: one sentence lists the names.
     """
+    check(
+        family == "vit" or positions == "same",
+        f"{key}_positions: only Vision Transformers have position embeddings; leave this key out.",
+    )
     state, names = read_state_dict(path).tensors, names or NameMap()
+    original = list(state)
+    if family == "vit" and not names.names:
+        state = divided(state)
     source = f"{key}: {path}"
-    naming = _naming(state, params, statistics, is_resnet=is_resnet, names=names, source=source, key=f"{key}_map")
-    prefix = naming.prefix
+    naming = _naming(state, params, statistics, family=family, names=names, source=source, key=f"{key}_map")
+    prefix, ignored = naming.prefix, CLASSIFIERS if family == "vit" else TORCHVISION_ONLY
     theirs = {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
     inside = {names.names.get(name, name): array for name, array in theirs.items()}
     for name, array in inside.items():
-        if not re.fullmatch("|".join(TORCHVISION_ONLY), name):
+        if not re.fullmatch("|".join(ignored), name):
             check_floats(name, array, source)
-    if is_resnet:
+    resampled = False
+    if family == "resnet":
         _check_stem(inside, naming, params, source=source, key=key.removesuffix(".weights"))
-    loaded = from_torch(inside, params, statistics, name=naming.name, layout=naming.layout, source=source)
-    if pixels == "imagenet":
-        loaded = _for_unit_pixels(*loaded, key=key)
+    if family == "vit":
+        inside, resampled = _on_patches(
+            inside, naming, params, grid=grid, interpolate=positions == "bicubic", source=source, key=key
+        )
+    loaded = from_torch(
+        inside, params, statistics, name=naming.name, layout=naming.layout, ignored=ignored, source=source
+    )
+    if pixels != "unit":
+        loaded = _for_unit_pixels(*loaded, pixels=pixels, key=key)
     return TowerWeights(
         *loaded,
         {
@@ -142,8 +181,9 @@ def read_tower(
             "tensors": len(list(leaves_of(params, statistics))),
             "prefix": prefix,
             "pixels": pixels,
-            "left_out": [name for name in state if not name.startswith(prefix)]
-            + [prefix + name for name in inside if re.fullmatch(TORCHVISION_ONLY[0], name)],
+            **({"resampled": True} if resampled else {}),
+            "left_out": [name for name in original if not name.startswith(prefix)]
+            + [prefix + name for name in inside if re.fullmatch(ignored[0], name)],
         },
     )
 
@@ -170,7 +210,7 @@ def _naming(
     params: Arrays,
     statistics: Arrays,
     *,
-    is_resnet: bool,
+    family: Family,
     names: NameMap,
     source: str,
     key: str,
@@ -184,15 +224,14 @@ def _naming(
     """
     namings: list[tuple[Namer, Layout]] = [(_ours, names.layout or "flax")]
     if not names.names:
-        namings += [(torchvision_name, names.layout or "torch")] if is_resnet else []
-        namings += [(torch_name, names.layout or "torch")]
+        namings += [(namer, names.layout or "torch") for namer in (*_LIBRARIES[family], torch_name)]
     paths = [path for path, _ in leaves_of(params, statistics)]
     counts: dict[_Naming, int] = {}
     for name, layout in namings:
         wanted = {name(path) for path in paths}
         theirs = {ours: their for their, ours in names.names.items()}
-        first = theirs.get(name(paths[0]), name(paths[0]))
-        prefixes = {their.removesuffix(first) for their in state if their.endswith(first)}
+        endings = {theirs.get(ours, ours) for ours in wanted}
+        prefixes = {their.removesuffix(end) for end in endings for their in state if their.endswith(end)}
         for prefix in prefixes if names.prefix is None else {names.prefix}:
             inside = {their.removeprefix(prefix) for their in state if their.startswith(prefix)}
             counts[_Naming(name, layout, prefix)] = len(wanted & {names.names.get(their, their) for their in inside})
@@ -231,6 +270,32 @@ def _check_stem(tensors: Mapping[str, np.ndarray], naming: _Naming, params: Arra
     )
 
 
+def _on_patches(
+    tensors: Mapping[str, np.ndarray],
+    naming: _Naming,
+    params: Arrays,
+    *,
+    grid: tuple[int, int],
+    interpolate: bool,
+    source: str,
+    key: str,
+) -> tuple[dict[str, np.ndarray], bool]:
+    """Return the tensors of a Vision Transformer with positions on the grid, and whether these were resampled."""
+    kernel, positions = naming.name(("patches", "kernel")), naming.name(("positions",))
+    if kernel not in tensors or positions not in tensors:
+        return dict(tensors), False  # `from_torch` says so
+    check_patches(
+        tensors[kernel],
+        params["patches"]["kernel"].shape,
+        layout=naming.layout,
+        source=source,
+        key=key.removesuffix(".weights"),
+    )
+    square = naming.name is torchvision_vit_name
+    fitted = on_grid(tensors[positions], grid, square=square, interpolate=interpolate, source=source, key=key)
+    return {**tensors, positions: fitted}, fitted is not tensors[positions]
+
+
 def _stem(side: int) -> str:
     return {7: "'imagenet'", 3: "'cifar'"}.get(side, "another network")
 
@@ -252,19 +317,23 @@ def check_floats(name: str, array: np.ndarray, source: str) -> None:
     check(bool(finite), f"{source}: the tensor {name!r} holds numbers that are not finite in float32.")
 
 
-def _for_unit_pixels(params: Arrays, statistics: Arrays, *, key: str) -> tuple[Arrays, Arrays]:
+def _for_unit_pixels(params: Arrays, statistics: Arrays, *, pixels: Pixels, key: str) -> tuple[Arrays, Arrays]:
     """Return weights for pixels x in [0, 1] from those for (x - mean) / std.
 
-    The convolution of (x - mean) / std by W is that of x by W / std, less the sum of W mean / std over the kernel,
-    which the running mean of the norm behind the convolution takes in.
+    The first layer of (x - mean) / std by the kernel W is that of x by W / std, less the sum of W mean / std over the
+    kernel. The bias of the patches takes the sum in; of a ResNet, the running mean of the norm behind the convolution.
     """
-    mean, std = (np.array(values, np.float32) for values in IMAGENET)
-    kernel = params.get("conv", {}).get("kernel")
+    mean, std = (np.array(values, np.float32) for values in _PIXELS[pixels])
+    first = "patches" if "patches" in params else "conv"
+    kernel = params.get(first, {}).get("kernel")
     check(
         kernel is not None and kernel.shape[2] == len(mean),
-        f"{key}_pixels: 'imagenet' is for ResNets on images of 3 channels; use 'unit'.",
+        f"{key}_pixels: {pixels!r} is for ResNets and Vision Transformers on images of 3 channels; use 'unit'.",
     )
     scaled = kernel / std[:, None]
     shift = (scaled * mean[:, None]).sum(axis=(0, 1, 2))
-    params = {**params, "conv": {**params["conv"], "kernel": scaled}}
-    return params, {**statistics, "norm": {**statistics["norm"], "mean": statistics["norm"]["mean"] + shift}}
+    layer = {**params[first], "kernel": scaled}
+    if first == "patches":
+        return {**params, first: {**layer, "bias": layer["bias"] - shift}}, statistics
+    norm = {**statistics["norm"], "mean": statistics["norm"]["mean"] + shift}
+    return {**params, first: layer}, {**statistics, "norm": norm}

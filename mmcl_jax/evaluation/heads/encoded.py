@@ -8,11 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
+from mmcl_jax.arrays import zero_absent
 from mmcl_jax.encoders import Features, parse_key
 from mmcl_jax.encoders.fusions import part_of, parts_of_views
+from mmcl_jax.encoders.statistics import apart
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.training.state.train_state import Arrays, split_model
 from mmcl_jax.views import VIEWS, View
@@ -24,6 +26,8 @@ _AXES = {"image": 4, "volume": 5}  # of a batch
 # The name and options of a view, which compiled programs depend on; a fused view also has the "views" of its parts.
 ViewSpec = tuple[tuple[str, Any], ...]
 ViewValues = dict[ViewSpec, Array]  # by the specs of views of inputs
+Presence = Mapping[str, Bool[Array, "B"]]  # by input: the rows that have it, of inputs that rows may lack
+PRESENT = "present/"  # before the name of such an input, among the arrays of a batch
 
 
 @jax.tree_util.register_dataclass
@@ -55,19 +59,28 @@ class Encoders:
         return view_values(self.views, inputs, keys, encoder.fitted, train=True)
 
     def pooled(
-        self, encoder: FeatureEncoder, views: ViewValues, *, train: bool, images: dict[ViewSpec, int] | None = None
+        self,
+        encoder: FeatureEncoder,
+        views: ViewValues,
+        *,
+        train: bool,
+        images: dict[ViewSpec, int] | None = None,
+        present: Presence | None = None,
     ) -> tuple[Float[Array, "B D"], Arrays]:
         """Return the concatenated pooled features of all modalities, float32, and the running statistics after them.
 
-        If a view has several `images` per row, one after the other, the features are the mean over them.
+        If a view has several `images` per row, one after the other, the features are the mean over them. `present` says
+        which rows have the inputs that rows may lack.
         """
         module = nnx.merge(self.graphdef, encoder.params, encoder.statistics)
-        features = features_of(module, views, train=train)
+        features = features_of(module, views, train=train, images=images, present=present)
+        options: dict[str, Any] = {"train": train, "images": images, "present": present}
         parts = []
         for modality, spec in zip(self.modalities, self.views, strict=True):
-            pooled = encoded(module, modality, spec, features, train=train, images=images).pooled.astype(jnp.float32)
+            pooled = encoded(module, modality, spec, features, **options).pooled.astype(jnp.float32)
             parts.append(pooled.reshape(-1, _image_count(spec, images), pooled.shape[-1]).mean(axis=1))
-        return jnp.concatenate(parts, axis=1), split_model(module)[1]
+        # Layers record calls with absent rows, to be replayed over slices; here a batch is one call.
+        return jnp.concatenate(parts, axis=1), apart(split_model(module)[1])[0]
 
     def plain(self, encoder: FeatureEncoder, inputs: dict[str, Array]) -> Float[Array, "B D"]:
         """Return the features of plain rows; the features of a row with several images are the mean over them.
@@ -83,7 +96,7 @@ class Encoders:
                 rows = rows.reshape(-1, *rows.shape[2:])
             keys = jax.random.split(jax.random.key(0), len(rows))
             views |= view_values((spec,), {modality: rows}, keys, encoder.fitted, train=False)
-        return self.pooled(encoder, views, train=False, images=images)[0]
+        return self.pooled(encoder, views, train=False, images=images, present=presence(inputs))[0]
 
 
 def view_values(
@@ -98,9 +111,36 @@ def view_values(
     return views
 
 
-def features_of(encoders: Mapping[str, Any], views: ViewValues, *, train: bool) -> dict[ViewSpec, Features]:
-    """Return the encoder features of views of inputs."""
-    return {spec: encoders[built(spec).modality](values, train=train) for spec, values in views.items()}
+def presence(rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Return, by input, which rows have it, of the inputs of which the rows say so (`present/NAME`)."""
+    return {name.removeprefix(PRESENT): mask for name, mask in rows.items() if name.startswith(PRESENT)}
+
+
+def presence_of(rows: Mapping[str, Any], inputs: Collection[str]) -> dict[str, Any]:
+    """Return `present/NAME` of these inputs, where the rows say which of them have the input."""
+    return {name: rows[name] for name in map(PRESENT.__add__, inputs) if name in rows}
+
+
+def features_of(
+    encoders: Mapping[str, Any],
+    views: ViewValues,
+    *,
+    train: bool,
+    images: Mapping[ViewSpec, int] | None = None,
+    present: Presence | None = None,
+) -> dict[ViewSpec, Features]:
+    """Return the encoder features of views of inputs; rows that lack an input have the features 0."""
+    features = {}
+    for spec, values in views.items():
+        modality = built(spec).modality
+        mask = (present or {}).get(modality)
+        if mask is None:
+            features[spec] = encoders[modality](values, train=train)
+            continue
+        rows = jnp.repeat(mask, (images or {}).get(spec, 1))
+        made = encoders[modality](zero_absent(values, rows), train=train, present=rows)
+        features[spec] = jax.tree.map(partial(zero_absent, present=rows), made)
+    return features
 
 
 def encoded(
@@ -111,10 +151,12 @@ def encoded(
     *,
     train: bool,
     images: Mapping[ViewSpec, int] | None = None,
+    present: Presence | None = None,
 ) -> Features:
     """Return the features of a modality: of its view, or of the fusion of the features of its parts.
 
-    If parts have several images per row, every image is fused with the other parts of its row.
+    If parts have several images per row, every image is fused with the other parts of its row. The tokens of parts that
+    a row lacks, as `present` says, are masked.
     """
     behind, count = _behind(spec), _image_count(spec, images)
     if not behind:
@@ -122,8 +164,10 @@ def encoded(
     parts = []
     for text in dict(spec)["of"]:
         view, local, _ = parse_key(text)
-        times = count // _image_count(behind[view], images)
-        part = part_of(features[behind[view]], local=local)
+        own = _image_count(behind[view], images)
+        times, mask = count // own, (present or {}).get(built(behind[view]).modality)
+        mask = None if mask is None else jnp.repeat(mask, own)
+        part = part_of(features[behind[view]], local=local, present=mask)
         parts.append(part if times == 1 else jax.tree.map(partial(jnp.repeat, repeats=times, axis=0), part))
     return encoders[modality](tuple(parts), train=train)
 

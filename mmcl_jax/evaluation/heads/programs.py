@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from mmcl_jax.backend import compiler_options
 from mmcl_jax.evaluation.heads.adam import SecondMoment, adam
-from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, ViewValues
+from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, ViewValues, presence
 from mmcl_jax.evaluation.heads.linear import LinearHead, Params, every_output, per_head
 from mmcl_jax.tasks import Task
 from mmcl_jax.training.mesh import by_example, replicated
@@ -174,7 +174,7 @@ class Programs:
             assert encoder is not None
             views = encoders.augmented(encoder, batch, keys)
             if fixed.encoder is not None:
-                features = encoders.pooled(fixed.encoder, views, train=False)[0][None]
+                features = encoders.pooled(fixed.encoder, views, train=False, present=presence(batch))[0][None]
         assert targets is not None
 
         def loss(trained: tuple[Params, Arrays]) -> tuple[Array, tuple[Array, Arrays]]:
@@ -184,7 +184,7 @@ class Programs:
                 assert encoders is not None
                 assert weights.encoder is not None
                 encoder = dataclasses.replace(weights.encoder, params=params)
-                pooled, statistics = encoders.pooled(encoder, views, train=True)
+                pooled, statistics = encoders.pooled(encoder, views, train=True, present=presence(batch))
                 inputs = pooled[None]
             outputs = every_output(self.recipe.head, heads, inputs)
             losses = task.mean_loss(outputs, targets[:, None], batch["weight"][:, None])

@@ -1,8 +1,11 @@
-"""Tabular models on embeddings and columns: histogram gradient boosting, and TabPFN where it is installed."""
+"""Tabular models on embeddings and columns: histogram gradient boosting, and TabPFN where it is installed.
+
+Models on the columns alone, with trials of drawn settings, are `rivals`.
+"""
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,9 @@ from sklearn.metrics import log_loss
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.evaluation.protocols.rivals import RIVALS
+from mmcl_jax.evaluation.protocols.rivals.base import outputs_of
+from mmcl_jax.evaluation.sources.missingness import tables_of
 from mmcl_jax.tasks import Task
 from mmcl_jax.tasks.classes import Class
 from mmcl_jax.tasks.number import Number
@@ -54,33 +60,32 @@ class TabularFeatures:
         return cls(joined, np.zeros(joined["train"].shape[1], bool))
 
     @classmethod
-    def of_columns(cls, store: Store, rows: Any, fold: int | None) -> "TabularFeatures":
+    def of_columns(
+        cls, store: Store, rows: Any, fold: int | None, reads: Mapping[str, Collection[str]] | None = None
+    ) -> "TabularFeatures":
         """Return the columns of the store's input tables for `rows` of each split, as they are stored.
 
         Unknown categories are missing. A column with more than 255 categories, which the boosting cannot tell apart,
-        enters as the number of its code.
+        enters as the number of its code. Of the tables in `reads`, only the columns that are named there are returned.
         """
-        tables = _tables(store)
-        columns = [column for name in tables for column in store.schema.entries[name].columns]
+        tables = tables_of(store)
+        named = [(name, column) for name in tables for column in store.schema.entries[name].columns]
+        columns = [column for _, column in named]
+        read = np.array([column.name in (reads or {}).get(name, (column.name,)) for name, column in named])
         categorical = np.array([column.coded for column in columns])
         by_split = {}
         for split in SPLITS:
             entries = store.read(split, tables, fold=fold)
             values = np.concatenate([np.asarray(entries[name], np.float64)[rows[split]] for name in tables], axis=1)
-            by_split[split] = np.where(categorical & (values < 0), np.nan, values)
+            by_split[split] = np.where(categorical & (values < 0), np.nan, values)[:, read]
         few = np.array([not column.coded or len(column.categories) <= MOST_CATEGORIES for column in columns])
-        return cls(by_split, categorical & few)
-
-
-def _tables(store: Store) -> list[str]:
-    """Return the names of the store's input tables."""
-    return [name for name, entry in store.schema.entries.items() if (entry.role, entry.kind) == ("input", "table")]
+        return cls(by_split, (categorical & few)[read])
 
 
 def check_tabular(protocol: str, task: Task, store: Store) -> None:
     """Raise `UserError` unless the task is one class, grade or number, with a table and the protocol's package."""
     check(
-        bool(_tables(store)),
+        bool(tables_of(store)),
         f"--protocol {protocol}: the store {store.directory} has no table; use --protocol probe.",
     )
     check(
@@ -90,6 +95,8 @@ def check_tabular(protocol: str, task: Task, store: Store) -> None:
     )
     if protocol == "tabpfn":
         _tabpfn()
+    if protocol in RIVALS:
+        RIVALS[protocol].check_installed(protocol)
 
 
 def tabular(
@@ -164,7 +171,7 @@ def _boosted(
             for trees, predicted in enumerate(staged(rows), start=1):
                 yield (
                     {"trees": float(trees)},
-                    _outputs(predicted, None if isinstance(task, Number) else fitted.classes_, task),
+                    outputs_of(predicted, None if isinstance(task, Number) else fitted.classes_, task),
                 )
 
         yield {"learning_rate": rate}, predict
@@ -181,17 +188,9 @@ def _prior_fitted(
 
     def predict(rows: np.ndarray) -> Iterator[tuple[dict[str, float], np.ndarray]]:
         predicted = fitted.predict(rows) if isinstance(task, Number) else fitted.predict_proba(rows)
-        yield {}, _outputs(predicted, None if isinstance(task, Number) else fitted.classes_, task)
+        yield {}, outputs_of(predicted, None if isinstance(task, Number) else fitted.classes_, task)
 
     yield {}, predict
-
-
-def _outputs(predicted: np.ndarray, present: np.ndarray | None, task: Task) -> np.ndarray:
-    """Return the outputs of the task `[M, outputs]`: shares of all its classes, or the numbers."""
-    if present is None:
-        return np.asarray(predicted, np.float64)[:, None]
-    codes = np.broadcast_to(present.astype(np.int64), predicted.shape)
-    return task.vote(np.asarray(predicted, np.float64), codes)
 
 
 def _tabpfn() -> Any:

@@ -4,17 +4,27 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmcl_jax.data.store import Store
-from mmcl_jax.encoders.fusions import inputs_of
+from mmcl_jax.encoders.fusions import needed_inputs
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.boosting import TABULAR, check_tabular
 from mmcl_jax.evaluation.protocols.jobs import Job, JobSettings, jobs_of, so_far
 from mmcl_jax.evaluation.protocols.kept import heads_of, is_kept
 from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
+from mmcl_jax.evaluation.protocols.rivals import RIVALS
+from mmcl_jax.evaluation.protocols.rivals.search import TRIALS
 from mmcl_jax.evaluation.protocols.scoring import score_job
 from mmcl_jax.evaluation.results.file import NoRecords, ResultRecords
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.sources.checks import check_choice, check_dense, check_distinct, check_inputs
+from mmcl_jax.evaluation.sources.checks import (
+    check_choice,
+    check_dense,
+    check_distinct,
+    check_ensemble,
+    check_inputs,
+    check_reads_holes,
+)
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.missingness import Hiding, check_missing, tables_of
 from mmcl_jax.evaluation.sources.overlap import check_overlap
 from mmcl_jax.evaluation.sources.pairs import lacking, pairs_of
 from mmcl_jax.evaluation.sources.reads import check_names, input_name, modalities_of
@@ -54,37 +64,48 @@ def evaluate_runs(
     """
     check_distinct(runs)
     predicting = options.predicting
-    inputs = _inputs(runs, options.inputs)
+    rivals = [name for name in predicting if name in RIVALS]
+    inputs = [] if rivals == list(options.protocols) else _inputs(runs, options.inputs)  # rivals read columns alone
+    for input in inputs:
+        check_ensemble(input, [name for name in options.protocols if name not in RIVALS])
     labelled = _labelled(store, options, runs) if predicting else []
-    labelled_inputs = []
+    labelled_inputs, columns = [], []
     for data in labelled:
+        for protocol in set(predicting) & {*TABULAR, *RIVALS}:
+            check_tabular(protocol, data.task, store)
+        if rivals:
+            tables = tables_of(store)
+            columns.append((data.having(tables), "+".join(tables)))
         on_fold = [run for run in runs if run.inputs.fold == data.fold]
         for input in inputs:
             for run in on_fold:
                 check_inputs(run, data, input)
             check_dense(data, input, predicting)
-            for protocol in set(options.protocols) & set(TABULAR):
-                check_tabular(protocol, data.task, store)
             run = on_fold[0]
-            names = [name for key in modalities_of(input) for name in inputs_of(run.config.views, key)]
+            names = [name for key in modalities_of(input) for name in needed_inputs(run.config.views, key)]
             part = data.having(list(dict.fromkeys(run.inputs.specs[name].of for name in names)))
             labelled_inputs.append((part, input))
-            for budget in options.budgets:
-                part.draws(budget, seed=0, count=1)  # a bad budget must fail before anything is computed
+    for part, _ in (*labelled_inputs, *columns):
+        for budget in options.budgets:
+            part.draws(budget, seed=0, count=1)  # a bad budget must fail before anything is computed
     retrieving = "retrieval" in options.protocols
     pairs = {run.directory: pairs_of(run, store, inputs) if retrieving else [] for run in runs}
     remarks = [line for data in labelled for line in remarks_on(data, options.budgets)]
-    remarks += [line for part, input in labelled_inputs for data in labelled for line in left_out(data, part, input)]
+    parts = (*labelled_inputs, *columns)
+    remarks += [line for part, input in parts for data in labelled for line in left_out(data, part, input)]
     remarks += missing_folds(runs, store)
     remarks += [line for run in runs for pair in pairs[run.directory] for line in lacking(run, store, pair)]
     for line in dict.fromkeys([*check_overlap(runs, store, allow=options.allow_overlap), *remarks]):
         log(line)
     records = NoRecords() if records is None else records
-    every = sources(runs, options.baselines, only_baselines=options.only_baselines)
+    baselines = list(dict.fromkeys([*options.baselines, *(["columns"] if rivals else [])]))
+    every = sources(runs, baselines, only_baselines=options.only_baselines)
+    hiding = {(data.task.label, data.fold): Hiding(data) for data in labelled}
     jobs = {
-        index: list(jobs_of(source, labelled_inputs, options, pairs[source.run.directory]))
+        index: list(jobs_of(source, labelled_inputs, options, hiding, pairs[source.run.directory], columns))
         for index, source in enumerate(every)
     }
+    _check_missing([job for of_source in jobs.values() for job in of_source], options, hiding)
     scores: dict[int, list[Score]] = {index: [] for index in jobs}
     done = 0
     with Bar("evaluation", sum(job.count for of_source in jobs.values() for job in of_source)) as bar:
@@ -93,6 +114,7 @@ def evaluate_runs(
             max_epochs=options.epochs,
             log=lambda text: bar.update(done, text),
             cycle=options.cycle,
+            trials=TRIALS if options.trials is None else options.trials,
             keep=(lambda run: heads_of(run, options.keep)) if options.keep else None,
         )
         # Runs come first: raw pixels, which have the most features, take as long as all others together.
@@ -110,6 +132,23 @@ def evaluate_runs(
                 scores[index] += of_job
             every[index].forget()
     return [score for index in sorted(scores) for score in scores[index]]
+
+
+def _check_missing(
+    jobs: Sequence[Job], options: EvaluationOptions, hiding: Mapping[tuple[str, int | None], Hiding]
+) -> None:
+    """Raise `UserError` if no job reads a table whose cells are to be hidden, or a job cannot read hidden cells."""
+    asked = [missing for missing in options.missingness if missing.rate]
+    check(
+        not asked or any(job.missing.rate for job in jobs),
+        f"--missing: {' and '.join(options.inputs)} read no table, so there is nothing to hide; add --input table or "
+        "image+table.",
+    )
+    for job in jobs:
+        if job.data is not None and job.missing.rate:
+            check_missing(job.missing, hiding[job.data.task.label, job.data.fold].data, job.tables)
+            if not job.columns_alone:
+                check_reads_holes(job.source.run, job.source.inputs_of(modalities_of(job.input)))
 
 
 def _has_heads(job: Job, of: Mapping[str, Any], numbers: Sequence[int], settings: JobSettings) -> bool:

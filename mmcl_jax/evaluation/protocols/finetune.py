@@ -21,10 +21,12 @@ from mmcl_jax.evaluation.heads.encoded import (
     ViewSpec,
     built,
     image_axes,
+    presence_of,
     trained_spec,
     views_of_inputs,
 )
 from mmcl_jax.evaluation.heads.engine import Search, Trained, fit
+from mmcl_jax.evaluation.heads.ensemble import EnsembleHead
 from mmcl_jax.evaluation.heads.feeds import EncodedFeed, EncodedSplit
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.programs import HeadRecipe, programs_of
@@ -72,6 +74,8 @@ class FinetuneSettings:
       min_delta: smallest improvement of the metric; for regression, of the metric on standardised targets, so that it
         does not depend on the unit of the label.
       augment_probability: share of training images that are augmented.
+      ensemble: whether the head is the mean of a head on each modality (see `EnsembleHead`); it is returned as the
+        linear head that it amounts to.
       cycle: how the rates move within `max_epochs`; then no training ends earlier. None for constant rates.
 
     Raises:
@@ -88,6 +92,7 @@ class FinetuneSettings:
     patience: int = 10
     min_delta: float = 2e-4
     augment_probability: float = 0.8
+    ensemble: bool = False
     cycle: OneCycle | None = None
 
     def __post_init__(self) -> None:
@@ -151,7 +156,8 @@ def finetune(
     group_size = None if frozen else config.batch_norm.group_size
     order = Order.of(len(train), batch_size=settings.batch_size, group_size=group_size)
     mesh = local_mesh(order.size)
-    head = LinearHead()
+    widths = tuple(model.encoders[modality].out_features for modality in modalities)
+    head = EnsembleHead(widths=widths) if settings.ensemble else LinearHead()
     programs = programs_of(
         HeadRecipe(
             head=head,
@@ -170,11 +176,10 @@ def finetune(
     size = min(max(1, settings.batch_size // most_images(val.inputs, encoders)), max(len(val), len(test)))
     size = -(-size // mesh.size) * mesh.size
     val_split, test_split = (EncodedSplit(programs, part, size=size) for part in (val, test))
-    features = sum(model.encoders[modality].out_features for modality in modalities)
 
     def trained_on(seeds: Sequence[Seed], rates: Sequence[float], *, seed: int) -> list[Trained | None]:
         feed = EncodedFeed(programs, train, val_split, order=order, seed=seed, frozen=encoder if frozen else None)
-        heads = head.new(features, task.outputs, seeds=[seed_word(seed) for seed in seeds])
+        heads = head.new(sum(widths), task.outputs, seeds=[seed_word(seed) for seed in seeds])
         search = Search(
             reads=modalities,
             rates=rates,
@@ -198,7 +203,7 @@ def finetune(
                     chosen = candidate
             trained.append(chosen)
     outcomes = []
-    for best in all_trained(trained, task):
+    for best in map(_folded, all_trained(trained, task)):
         reached = task.metrics(best.outputs(val_split.features(best.encoder, encoder)), val.targets)[task.primary]
         outputs = best.outputs(test_split.features(best.encoder, encoder))
         metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": reached}
@@ -206,8 +211,17 @@ def finetune(
     return outcomes
 
 
+def _folded(trained: Trained) -> Trained:
+    """Return a trained ensemble as the linear head that it amounts to; any other head as it is."""
+    if not isinstance(trained.head, EnsembleHead):
+        return trained
+    return dataclasses.replace(trained, head=LinearHead(), params=trained.head.folded(trained.params))
+
+
 def _only(inputs: tuple[str, ...], examples: Examples) -> Examples:
-    return Examples({name: examples.inputs[name] for name in inputs}, np.asarray(examples.targets))
+    """Return the examples with these inputs, and which rows have them where the examples say so."""
+    rows = {name: examples.inputs[name] for name in inputs}
+    return Examples(rows | presence_of(examples.inputs, inputs), np.asarray(examples.targets))
 
 
 def most_images(inputs: Mapping[str, Any], encoders: Encoders) -> int:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.evaluation.heads.cycle import OneCycle
 from mmcl_jax.evaluation.protocols.boosting import TABULAR
 from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
+from mmcl_jax.evaluation.protocols.rivals import RIVALS
+from mmcl_jax.evaluation.protocols.rivals.search import TRIALS
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.missingness import WHOLE, Hiding, Missingness, hiding_cells, tables_of
 from mmcl_jax.evaluation.sources.pairs import Pair
 from mmcl_jax.evaluation.sources.reads import modalities_of, pair_name
 from mmcl_jax.evaluation.sources.source import Source
@@ -34,6 +37,7 @@ class JobSettings:
       log: shows the progress of a training.
       keep: returns the folder to save the heads of a run in; None to save none.
       cycle: how the rates move; None for constant rates.
+      trials: settings of each rival.
     """
 
     learning_rates: tuple[float, ...]
@@ -41,6 +45,7 @@ class JobSettings:
     log: Callable[[str], None]
     keep: Callable[[Run], Path] | None = None
     cycle: OneCycle | None = None
+    trials: int = TRIALS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,7 @@ class Job:
       rows: the draws of training labels `[R, n]`.
       count: number of scores: one per draw, or per random start on a single draw.
       beside: whether the features stand beside the columns of the store's table (protocols of `boosting`).
+      missing: what is hidden in the tables of the store of `data`.
     """
 
     source: Source
@@ -66,11 +72,30 @@ class Job:
     rows: np.ndarray
     count: int
     beside: bool = False
+    missing: Missingness = WHOLE
+
+    @property
+    def columns_alone(self) -> bool:
+        """Whether the columns of the store's table are read as they are stored, and nothing else."""
+        return self.protocol in RIVALS or (self.protocol in TABULAR and self.source.kind == "raw")
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables of the store that the job reads."""
+        if self.data is None:
+            return []
+        of_features = [] if self.columns_alone else self.source.tables(*modalities_of(self.input))
+        return list(dict.fromkeys([*of_features, *(tables_of(self.data.store) if self.reads_columns else ())]))
+
+    @property
+    def reads_columns(self) -> bool:
+        """Whether the columns of the store's table are read as they are stored."""
+        return self.columns_alone or self.beside
 
     @property
     def method(self) -> str:
         """The name of the method in scores."""
-        if self.protocol in TABULAR and self.source.kind == "raw":
+        if self.columns_alone:
             return "columns"
         return self.source.method(self.protocol, self.input) + (" + columns" if self.beside else "")
 
@@ -96,6 +121,8 @@ class Job:
             **({"one_cycle": dataclasses.asdict(settings.cycle)} if trains and settings.cycle else {}),
             **({"fold": self.source.run.inputs.fold} if self.source.run.inputs.fold is not None else {}),
             **({"task": self.data.task.name} if self.data and self.data.task.name not in _UNNAMED else {}),
+            **({"trials": settings.trials} if self.protocol in RIVALS else {}),
+            **self.missing.of,
         }
 
 
@@ -103,10 +130,19 @@ def jobs_of(
     source: Source,
     labelled_inputs: Sequence[tuple[LabelledStore, str]],
     options: EvaluationOptions,
+    hiding: Mapping[tuple[str, int | None], Hiding],
     pairs: Sequence[Pair] = (),
+    columns: Sequence[tuple[LabelledStore, str]] = (),
 ) -> Iterator[Job]:
-    """Yield the jobs of a source: the labels and inputs of its fold by all protocols, and retrieval of `pairs`."""
-    for (data, input), protocol in itertools.product(labelled_inputs, options.predicting):
+    """Yield the jobs of a source: the labels and inputs of its fold by all protocols, and retrieval of `pairs`.
+
+    What reads no table is evaluated once, on whole rows. `hiding` is by label and fold. Rivals read the rows and tables
+    of `columns` in place of `labelled_inputs`.
+    """
+    protocols = [name for name in options.predicting if name not in RIVALS]
+    rivals = [name for name in options.predicting if name in RIVALS]
+    every = itertools.chain(itertools.product(labelled_inputs, protocols), itertools.product(columns, rivals))
+    for (data, input), protocol in every:
         if data.fold != source.run.inputs.fold or not _applies(source, data, input, protocol, options.baselines):
             continue
         for budget in options.budgets:
@@ -122,9 +158,11 @@ def jobs_of(
                 rows=rows,
                 count=starts if len(rows) == 1 else len(rows),
             )
-            yield job
-            if protocol in TABULAR and source.kind != "raw":
-                yield dataclasses.replace(job, beside=True)
+            both = [job, dataclasses.replace(job, beside=True)]
+            for one in both if protocol in TABULAR and source.kind != "raw" else [job]:
+                for missing in options.missingness if one.tables else [WHOLE]:
+                    hidden = hiding_cells(data, hiding[data.task.label, data.fold], missing, source.run.config.seed)
+                    yield dataclasses.replace(one, data=hidden, missing=missing)
     for pair in pairs if source.kind != "raw" else ():
         yield Job(
             source=source,
@@ -143,11 +181,14 @@ def so_far(job: Job, scores: Sequence[Score]) -> str:
     values = [score.metrics[metric] for score in scores]
     over = f" (mean of {len(values)} of {job.count} draws)" if job.count > 1 else ""
     label = f" of {job.data.task.label}" if job.data else ""
-    return f"{job.method}, {job.protocol} on {job.input}{label}, {job.budget}: {metric} {np.mean(values):.3f}{over}"
+    how = f"{job.protocol} on {job.input}{label}, {job.budget}{f', {job.missing}' if job.missing.rate else ''}"
+    return f"{job.method}, {how}: {metric} {np.mean(values):.3f}{over}"
 
 
 def _applies(source: Source, data: LabelledStore, input: str, protocol: str, baselines: Sequence[str]) -> bool:
     """Return whether the method exists: raw inputs are not fine-tuned or augmented, and must be in `baselines`."""
+    if protocol in RIVALS:
+        return source.kind == "raw"
     if source.kind != "raw":
         return True
     if protocol in TABULAR:

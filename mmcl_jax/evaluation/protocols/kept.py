@@ -25,7 +25,7 @@ from jax.sharding import Mesh
 from mmcl_jax import __version__
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.dense import LinearSegmentation
-from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder
+from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, presence_of
 from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.standard import Standard
@@ -65,7 +65,7 @@ class HeadOfSource:
         """Return the predictions of the head: logits, or numbers in units of the label.
 
         Args:
-          rows: by input, rows in the form that the encoders read (`Source.inputs`; tables are encoded).
+          rows: by input, rows in the form that the encoders read (`Source.rows`; tables are encoded).
 
         Returns:
           `[N, outputs]`; for a mask `[N, H, W, classes]`.
@@ -76,12 +76,16 @@ class HeadOfSource:
         inputs = self.source.inputs_of(self.trained.reads)
         for name in inputs:
             check(name in rows, f"The head reads {' and '.join(inputs)}; pass rows of {name!r} too.")
+
+        def taken(names: tuple[str, ...]) -> dict[str, Any]:
+            return {name: rows[name] for name in names} | presence_of(rows, names)
+
         if self.standard is None:
-            return self.of_features(self._encoded({name: rows[name] for name in inputs}))
+            return self.of_features(self._encoded(taken(inputs)))
         features = []
         for modality in self.trained.reads:
             encode = self.source.encoder(modality, self.trained.head.reads)
-            features.append(encode({name: rows[name] for name in self.source.inputs_of([modality])}))
+            features.append(encode(taken(self.source.inputs_of([modality]))))
         return self.of_features(np.concatenate(features, axis=-1))
 
     def of_features(self, features: np.ndarray) -> np.ndarray:

@@ -8,11 +8,13 @@ from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.heads.cycle import EPOCHS, PEAK, SCHEDULES, OneCycle
 from mmcl_jax.evaluation.protocols.boosting import TABULAR
 from mmcl_jax.evaluation.protocols.probe import LEARNING_RATES, MAX_EPOCHS
+from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.checks import check_choice
+from mmcl_jax.evaluation.sources.missingness import STRATEGIES, Missingness, missingness_of
 from mmcl_jax.evaluation.sources.source import BASELINES
 
-PROTOCOLS = ("probe", "augmented_probe", "finetune", "knn", "retrieval", *TABULAR)
+PROTOCOLS = ("probe", "augmented_probe", "finetune", "knn", "retrieval", *TABULAR, *RIVALS)
 TRAINING = PROTOCOLS[:3]  # the protocols that train a head
 
 
@@ -25,7 +27,8 @@ class EvaluationOptions:
         features; "augmented_probe" and "finetune", the protocols of Hager et al. on augmented images, which train the
         head alone or all weights (see `finetune`); "retrieval" between projections of two modalities of test rows;
         "features", gradient boosting on the columns of the table, on frozen features, and on both; "tabpfn", the same
-        with TabPFN (see `boosting`).
+        with TabPFN (see `boosting`); "forest", "boosting", "mlp", "lightgbm", "catboost", "realmlp" and "tabm", models
+        on the columns alone, whatever the inputs (see `rivals`).
       inputs: to predict from: names of modalities joined by "+", whose features are concatenated (for kNN, each is
         scaled to length 1 first); "both" is "image+table". Retrieval is between the two of every `a+b` or, if no input
         joins two, between all pairs that the objective of the run compares.
@@ -44,8 +47,12 @@ class EvaluationOptions:
       schedule: "constant" rates, or "one_cycle", whose maxima are `learning_rates` and whose length is `max_epochs`:
         validation chooses an epoch, and ends no training.
       cycle_momentum: whether Adam's first decay moves with "one_cycle"; None for yes, as in PyTorch.
+      trials: settings of each rival, of which validation chooses one; None for six, as many as there are rates.
       allow_overlap: whether test rows may be rows that a run has seen in pretraining.
       keep: whether to save heads in the folder `heads` of their run; or another folder to save them in.
+      missing: shares of the table that are hidden in the training, validation and test rows, each for scores of its
+        own; 0 hides nothing.
+      missing_by: the strategies that choose what is hidden, some of `missingness.STRATEGIES`.
 
     Raises:
       UserError: a protocol or baseline is unknown or named twice, or a number is out of range.
@@ -63,8 +70,11 @@ class EvaluationOptions:
     max_epochs: int | None = None
     schedule: str = "constant"
     cycle_momentum: bool | None = None
+    trials: int | None = None
     allow_overlap: bool = False
     keep: bool | Path = False
+    missing: Sequence[float] = ()
+    missing_by: Sequence[str] = STRATEGIES[:1]
 
     def __post_init__(self) -> None:
         check_choice("--protocol", "protocol", self.protocols, PROTOCOLS)
@@ -86,7 +96,27 @@ class EvaluationOptions:
             self.schedule == "one_cycle" or self.cycle_momentum is None,
             "--cycle-momentum: constant rates have no cycle; add --schedule one_cycle, or leave it out.",
         )
+        check(self.trials is None or self.trials > 0, f"--trials: must be positive, not {self.trials}.")
+        check(
+            self.trials is None or any(name in RIVALS for name in self.protocols),
+            f"--trials: {' and '.join(self.protocols)} has none; leave it out, or add --protocol boosting.",
+        )
         check(self.draws > 0, f"--seeds: must be positive, not {self.draws}.")
+        check_choice("--missing-by", "strategy", self.missing_by, STRATEGIES)
+        check_choice("--missing", "rate", rates := [f"{rate:g}" for rate in self.missing], rates, required=False)
+        if not any(missing.rate for missing in self.missingness):
+            given = tuple(self.missing_by) != STRATEGIES[:1]
+            check(not given, "--missing-by: nothing is hidden; also give rates, such as --missing 0,0.3,0.5.")
+            return
+        check(
+            not self.keep,
+            "--keep: a head that is trained on rows with hidden cells is no head for whole rows; leave --keep or "
+            "--missing out.",
+        )
+        check(
+            "retrieval" not in self.protocols,
+            "--protocol retrieval: it compares whole rows; leave --missing out, or evaluate it in its own command.",
+        )
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -104,6 +134,15 @@ class EvaluationOptions:
         """The most epochs of a training."""
         default = MAX_EPOCHS if self.cycle is None else EPOCHS
         return default if self.max_epochs is None else self.max_epochs
+
+    @property
+    def missingness(self) -> list[Missingness]:
+        """What is hidden in the tables, for scores of its own each.
+
+        Raises:
+          UserError: a rate is out of range.
+        """
+        return missingness_of(self.missing, self.missing_by)
 
     @property
     def predicting(self) -> list[str]:

@@ -24,12 +24,15 @@ from mmcl_jax.evaluation.protocols.probe import (
     train_heads,
 )
 from mmcl_jax.evaluation.protocols.retrieval import retrieval
+from mmcl_jax.evaluation.protocols.rivals import RIVALS
+from mmcl_jax.evaluation.protocols.rivals.search import compete
 from mmcl_jax.evaluation.results.per_row import packed, parts
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.features import What, unit_rows
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.missingness import HidingStore
 from mmcl_jax.evaluation.sources.pairs import with_both
-from mmcl_jax.evaluation.sources.reads import modalities_of
+from mmcl_jax.evaluation.sources.reads import is_ensemble, modalities_of
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.tasks import Segmentation
 
@@ -43,6 +46,7 @@ class HeadScores:
     rows: str
     trained: Trained | None = None
     standard: Standard | None = None
+    cost: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSettings) -> list[Score]:
@@ -54,6 +58,8 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
         results = _probe(source, data, job.input, job.rows, settings)
     elif job.protocol == "knn":
         results = [_knn(source, data, job.input, job.rows[number]) for number in numbers]
+    elif job.protocol in RIVALS:
+        results = [_rival(job, data, number, settings) for number in numbers]
     elif job.protocol in TABULAR:
         results = [_tabular(job, data, number) for number in numbers]
     else:
@@ -80,6 +86,10 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
             rows=result.rows,
             task=data.task.name,
             fold=data.fold,
+            missing=job.missing.rate,
+            missing_by=job.missing.by,
+            cost=result.cost,
+            order=data.store.order if isinstance(data.store, HidingStore) else {},
             encoder=source.encoder_of(job.input) if job.protocol == "finetune" else "",
         )
         scores.append(score)
@@ -138,9 +148,7 @@ def _knn(source: Source, data: LabelledStore, input: str, rows: np.ndarray) -> H
 
 def _tabular(job: Job, data: LabelledStore, number: int) -> HeadScores:
     source = job.source
-    columns = (
-        TabularFeatures.of_columns(data.store, data.rows, data.fold) if source.kind == "raw" or job.beside else None
-    )
+    columns = TabularFeatures.of_columns(data.store, data.rows, data.fold) if job.reads_columns else None
     features = columns
     if source.kind != "raw":
         features = TabularFeatures.of_embeddings([source.features(data, one) for one in modalities_of(job.input)])
@@ -157,15 +165,30 @@ def _tabular(job: Job, data: LabelledStore, number: int) -> HeadScores:
     return HeadScores(metrics, chosen, packed(parts(data.task, outputs, data.targets["test"])))
 
 
+def _rival(job: Job, data: LabelledStore, number: int, settings: JobSettings) -> HeadScores:
+    columns = TabularFeatures.of_columns(data.store, data.rows, data.fold, job.source.columns)
+    result = compete(
+        columns.by_split,
+        columns.categorical,
+        data.targets,
+        job.rows[number],
+        protocol=job.protocol,
+        task=data.task,
+        seed=(job.source.run.config.seed, number),
+        trials=settings.trials,
+    )
+    rows = packed(parts(data.task, result.outputs, data.targets["test"]))
+    return HeadScores(result.metrics, result.chosen, rows, cost=result.cost)
+
+
 def _finetune(
     job: Job, data: LabelledStore, numbers: Sequence[int], settings: JobSettings, *, frozen: bool
 ) -> list[HeadScores]:
     """Return the result of one draw of labels, or the results of several random starts on the only draw."""
     source, modalities = job.source, modalities_of(job.input)
-    names = source.inputs_of(modalities)
 
     def examples(split: str) -> Examples:
-        arrays = {name: source.inputs(data.store, split, name) for name in names}
+        arrays = source.rows(data.store, split, modalities)
         every = Examples(arrays, np.zeros(len(data.store.rows_of(split, data.fold))))
         chosen = data.rows[split]
         inputs = every.inputs if len(chosen) == len(every) else every.take(chosen).inputs
@@ -178,6 +201,7 @@ def _finetune(
     training = FinetuneSettings(
         task=data.task,
         modalities=modalities,
+        ensemble=is_ensemble(job.input),
         frozen=frozen,
         learning_rates=settings.learning_rates,
         seeds=[(source.run.config.seed, number) for number in numbers],

@@ -24,6 +24,10 @@ class Score:
       rows: the contribution of every test row to the primary metric, packed (see `per_row`); empty if it has none.
       fold: of the store, whose splits the run was trained and tested on; None for the store's own splits.
       task: the kind of task, such as "ordinal"; empty for retrieval, and for scores of earlier versions.
+      missing: share of the table that was hidden in training, validation and test; 0 for whole rows.
+      missing_by: strategy that chose what was hidden, of `missingness.STRATEGIES`; "" for whole rows.
+      order: by table, the columns in the order in which a strategy hides columns; {} for other strategies.
+      cost: of a rival: the "seconds" of all its trials, and the number of "parameters" or "leaves" of the chosen one.
       encoder: the identity of what was fine-tuned (`Source.encoder_of`); empty for other protocols, and for scores of
         earlier versions.
     """
@@ -41,7 +45,11 @@ class Score:
     rows: str = ""
     task: str = ""
     fold: int | None = None
+    missing: float = 0.0
+    missing_by: str = ""
+    order: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     encoder: str = ""
+    cost: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the score as a dict of JSON values; NaN becomes None."""

@@ -12,9 +12,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.results.interval import t_half_width
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.sources.reads import modalities_of
+from mmcl_jax.evaluation.sources.reads import is_ensemble, modalities_of
 from mmcl_jax.evaluation.sources.remarks import names
 from mmcl_jax.tasks import TASKS, Details
 from mmcl_jax.text import visible
@@ -60,6 +61,17 @@ _PROTOCOLS = {
     "retrieval": "Retrieval",
     "features": "Gradient boosting",
     "tabpfn": "TabPFN",
+    **{name: rival.words for name, rival in RIVALS.items()},
+}
+
+
+_STRATEGIES = {
+    "cells": "random cells hidden",
+    "columns": "random columns hidden",
+    "most_important": "the most important columns hidden",
+    "least_important": "the least important columns hidden",
+    "value": "the largest values hidden",
+    "label": "cells hidden by the label",
 }
 
 
@@ -130,10 +142,11 @@ def summarise(scores: Sequence[Score], metric: str = "top1") -> dict[str, dict[s
     """Return `{method: {budget: cell}}` of the scores of one protocol, input and label; unmeasured pairs are absent.
 
     Raises:
-      ValueError: the scores are of several protocols, inputs or labels, whose mean would mean nothing.
+      ValueError: the scores are of several protocols, inputs, labels or shares of hidden cells, whose mean would mean
+        nothing.
     """
-    if len(groups_of(scores)) > 1 or len({score.label for score in scores}) > 1:
-        raise ValueError(f"scores of several protocols, inputs or labels: {groups_of(scores)}")
+    if len(groups_of(scores)) > 1 or len({(score.label, score.missing, score.missing_by) for score in scores}) > 1:
+        raise ValueError(f"scores of several protocols, inputs, labels or hidden cells: {groups_of(scores)}")
     cells: dict[str, dict[str, ScoreCell]] = {}
     for method in methods_of(scores):
         by_budget = {budget: by_repeat(scores, method, budget, metric) for budget in budgets_of(scores)}
@@ -245,11 +258,46 @@ def fold_grid(scores: Sequence[Score], metric: str, *, label: str = "") -> Grid:
     )
 
 
+def by_rate(scores: Sequence[Score], by: str) -> dict[float, list[Score]]:
+    """Return the scores by the share of the table that the strategy `by` hid, ascending; those of whole rows are 0."""
+    rates = sorted({score.missing for score in scores if score.missing_by == by} | {0.0})
+    parts = {rate: [s for s in scores if (s.missing, s.missing_by) == (rate, by if rate else "")] for rate in rates}
+    return {rate: part for rate, part in parts.items() if part}
+
+
+def missing_grid(scores: Sequence[Score], metric: str, by: str, *, label: str = "") -> Grid:
+    """Return the table of one strategy of hidden cells: a row per method and budget, a column per share.
+
+    Args:
+      scores: of one protocol, input and label, by any strategies.
+      metric: on test.
+      by: the strategy; see `missingness.STRATEGIES`.
+      label: its name in the title; empty if there is only one label.
+    """
+    parts = by_rate(scores, by)
+    cells = {rate: summarise(part, metric) for rate, part in parts.items()}
+    rows = []
+    for method, budget in itertools.product(methods_of(scores), budgets_of(scores)):
+        row = [str(table[method][budget]) if budget in table.get(method, {}) else "" for table in cells.values()]
+        if any(row):
+            rows.append([visible(method), visible(budget), *row])
+    head = ["features", "labels", *(f"{100 * rate:g} % hidden" for rate in parts)]
+    hidden = [score for score in scores if score.missing_by == by]
+    orders = list(dict.fromkeys(", ".join(columns) for score in hidden for columns in score.order.values()))
+    note = f"Columns in the order in which they are hidden: {visible(orders[0])}." if len(orders) == 1 else ""
+    return Grid(f"{title_of(scores, metric, label)}, {_STRATEGIES[by]}", head, rows, labels=2, note=note)
+
+
 def title_of(scores: Sequence[Score], metric: str, label: str) -> str:
     """Return the protocol, the input, the metric and the label in words."""
     protocol, input = groups_of(scores)[0]
-    words = f"{_PROTOCOLS[protocol]} on {_inputs(input)}, test {NAMES.get(metric, metric.replace('_', ' '))}"
+    words = f"{protocol_words(protocol, input)}, test {NAMES.get(metric, metric.replace('_', ' '))}"
     return f"{words} of {visible(label)}" if label else words
+
+
+def protocol_words(protocol: str, input: str) -> str:
+    """Return a protocol and an input in words, such as "Linear probe on images"."""
+    return f"{_PROTOCOLS[protocol]} on {_inputs(input)}"
 
 
 def _shared(scores: Sequence[Score]) -> str:
@@ -267,7 +315,8 @@ def _inputs(input: str) -> str:
     modalities = modalities_of(input)
     plural = {"image": "images", "table": "tables"}
     words = [plural.get(modality, visible(modality)) for modality in modalities]
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    named = " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return f"an ensemble of {named}" if is_ensemble(input) else named
 
 
 def _absent(scores: Sequence[Score]) -> str:
@@ -283,15 +332,22 @@ def _absent(scores: Sequence[Score]) -> str:
     return f"Classes without rows: {by_split}. Top-1 is over all rows, other metrics over the classes that test has."
 
 
+def _table_of(score: Score) -> tuple[str, str, str, str, float, str]:
+    """Return what the scores of one table of details have in common."""
+    return score.label, score.task, score.protocol, score.input, score.missing, score.missing_by
+
+
 def detail_grids(scores: Sequence[Score]) -> list[Grid]:
     """Return the tables of further metrics (`Task.details`): a row per method and budget, a column per metric.
 
-    Scores of earlier versions have no such metrics, and no table.
+    Each share and strategy of hidden cells has tables of its own. Scores of earlier versions have no such metrics, and
+    no table.
     """
     labels = list(dict.fromkeys(score.label for score in scores if score.label))
     tables = []
-    for label, task, protocol, input in dict.fromkeys((s.label, s.task, s.protocol, s.input) for s in scores):
-        part = [s for s in only(scores, protocol=protocol, input=input) if (s.label, s.task) == (label, task)]
+    for key in dict.fromkeys(map(_table_of, scores)):
+        part = [score for score in scores if _table_of(score) == key]
+        label, task, *_, rate, by = key
         details = TASKS[task].details if task in TASKS else Details()
         metrics = [metric for metric in details.metrics if all(metric in score.metrics for score in part)]
         if not metrics:
@@ -303,6 +359,7 @@ def detail_grids(scores: Sequence[Score]) -> list[Grid]:
             if budget in cells[metrics[0]][method]
         ]
         words = title_of(part, details.title, label if len(labels) > 1 else "")
+        words += f", {_STRATEGIES[by]}: {100 * rate:g} %" if rate else ""
         tables.append(Grid(words, ["features", "labels", *(SHORT.get(m, m) for m in metrics)], rows, labels=2))
     return tables
 
@@ -336,7 +393,10 @@ def _sides(score: Score) -> tuple[str, str]:
 
 
 def grids(scores: Sequence[Score]) -> list[Grid]:
-    """Return all tables: for every label, protocol and input the two metrics that the task shows, and retrieval."""
+    """Return all tables: for every label, protocol and input the two metrics that the task shows, and retrieval.
+
+    Scores with hidden cells have a table for each strategy.
+    """
     labels = list(dict.fromkeys(score.label for score in scores if score.label))
     tables = []
     for label, protocol, input in dict.fromkeys((score.label, score.protocol, score.input) for score in scores):
@@ -344,27 +404,30 @@ def grids(scores: Sequence[Score]) -> list[Grid]:
         if protocol == "retrieval":
             tables.append(retrieval_grid(part))
         else:
-            name = label if len(labels) > 1 else ""
-            tables += [accuracy_grid(part, metric, label=name) for metric in shown(part[0])]
-            if len({score.fold for score in part}) > 1:
-                tables.append(fold_grid(part, shown(part[0])[0], label=name))
+            name, whole = label if len(labels) > 1 else "", [score for score in part if not score.missing]
+            tables += [accuracy_grid(whole, metric, label=name) for metric in shown(part[0])] if whole else []
+            if len({score.fold for score in whole}) > 1:
+                tables.append(fold_grid(whole, shown(part[0])[0], label=name))
+            for by in dict.fromkeys(score.missing_by for score in part if score.missing):
+                tables += [missing_grid(part, metric, by, label=name) for metric in shown(part[0])]
     return tables
 
 
 def means(scores: Sequence[Score]) -> list[dict[str, Any]]:
-    """Return the mean and the spread of every metric, for each label, protocol, input, method and budget.
+    """Return the mean and the spread of every metric, for each label, protocol, input, method, budget and missingness.
 
     Each item names these, the "metric", its "mean", its "sd" over "repeats", and what the repeats are "over": seeds,
     folds or draws. The sd is NaN for one repeat.
     """
     rows = []
-    for label, protocol, input in dict.fromkeys((score.label, score.protocol, score.input) for score in scores):
-        part = [score for score in only(scores, protocol=protocol, input=input) if score.label == label]
+    keys = ("label", "protocol", "input", "missing", "missing_by")
+    for key in dict.fromkeys(tuple(getattr(score, name) for name in keys) for score in scores):
+        part = [score for score in scores if tuple(getattr(score, name) for name in keys) == key]
         for metric in dict.fromkeys(metric for score in part for metric in score.metrics):
             having = [score for score in part if metric in score.metrics]
             for method, cells in summarise(having, metric).items():
                 for budget, cell in cells.items():
-                    names = {"label": label, "protocol": protocol, "input": input, "method": method, "budget": budget}
+                    names = {**dict(zip(keys, key, strict=True)), "method": method, "budget": budget}
                     rows.append({**names, "metric": metric, **dataclasses.asdict(cell), "over": repeats_of(having)})
     return rows
 

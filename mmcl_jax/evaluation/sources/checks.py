@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from mmcl_jax.data.schema import LABEL_TAG
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.encoding import MISSING_POLICIES
 from mmcl_jax.data.table.label_feature import columns_with_label
 from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
-from mmcl_jax.evaluation.sources.reads import modalities_of
+from mmcl_jax.evaluation.sources.reads import ENSEMBLE, is_ensemble, modalities_of
 from mmcl_jax.tasks import Segmentation
 from mmcl_jax.training.runs.run import Run
 
@@ -75,6 +76,16 @@ def check_inputs(run: Run, data: LabelledStore, input: str) -> None:
         )
 
 
+def check_ensemble(input: str, protocols: Sequence[str]) -> None:
+    """Raise `UserError` if an ensemble is to be evaluated by a protocol that trains no heads together with views."""
+    for protocol in protocols if is_ensemble(input) else ():
+        check(
+            protocol in ("finetune", "augmented_probe"),
+            f"--input {input}: the heads of an ensemble are trained by finetune and augmented_probe alone, not by "
+            f"{protocol}; name the inputs without {ENSEMBLE!r}, or leave --protocol {protocol} out.",
+        )
+
+
 def check_dense(data: LabelledStore, input: str, protocols: Sequence[str]) -> None:
     """Raise `UserError` if a mask is to be predicted by another protocol than the probe, or from several inputs."""
     if not isinstance(data.task, Segmentation):
@@ -109,5 +120,27 @@ def check_rows(run: Run, store: Store, modality: str) -> None:
             continue
         where = f"{run.directory} was trained with the column {column.name!r}"
         check(column.name in columns, f"{where}, which {store.directory} lacks.")
-        same = (columns[column.name].kind, columns[column.name].categories) == (column.kind, column.categories)
+        there = columns[column.name]
+        # A run on a fold has the categories of its training rows.
+        of_fold = run.inputs.fold is not None and {*column.categories, ""} <= {*there.categories, ""}
+        same = there.kind == column.kind and (there.categories == column.categories or of_fold)
         check(same, f"{where}, which has another kind or other categories in {store.directory}.")
+
+
+def check_reads_holes(run: Run, names: Sequence[str]) -> None:
+    """Raise `UserError` unless a run can read rows of its inputs `names` whose tables have hidden cells."""
+    inputs = run.inputs.including(names)
+    for name in names:
+        if inputs.specs[name].kind != "table":
+            continue
+        check(
+            inputs.specs[name].missing != "refuse",
+            f"--missing: {run.directory} was trained with config.inputs.{name}.missing='refuse', so it reads no row "
+            f"with a hidden cell; train it with --config.inputs.{name}.missing={'|'.join(MISSING_POLICIES[1:])}.",
+        )
+        labels = [column.name for column in inputs.tables[name].schema.columns if LABEL_TAG in column.tags]
+        check(
+            not labels,
+            f"--missing: {run.directory} reads the label as a column of {name!r} ({', '.join(labels)}), which is no "
+            f"cell of the store and is not hidden; train it with --config.inputs.{name}.label_as_feature=False.",
+        )

@@ -24,6 +24,7 @@ from mmcl_jax.evaluation.heads.encoded import (
     image_axes,
     images_of_row,
     plain_spec,
+    presence,
     view_values,
     views_of_inputs,
 )
@@ -51,10 +52,11 @@ def frozen_encoder(
 ) -> Callable[[Any], np.ndarray]:
     """Return a function from rows of a modality to the encoder's features of their plain views, float32.
 
-    The function takes rows as the store has them (tables encoded; for a fusion a dict of the rows of its inputs), and
-    encodes blocks of `batch_size` of them, one per device (see `blocks`). The features of a row with several images
-    are the mean over the images. BatchNorm uses its running statistics and nothing is updated. (In MMCL's
-    released code a "frozen" encoder stays in train mode: it normalises by the batch and keeps adapting to it.)
+    The function takes rows as the store has them (tables encoded; for a fusion a dict of the rows of its inputs, with
+    `present/NAME` of inputs that rows may lack), and encodes blocks of `batch_size` of them, one per device (see
+    `blocks`). The features of a row with several images are the mean over the images. BatchNorm uses its running
+    statistics and nothing is updated. (In MMCL's released code a "frozen" encoder stays in train mode: it normalises by
+    the batch and keeps adapting to it.)
 
     Args:
       model: with the encoder.
@@ -82,7 +84,8 @@ def frozen_encoder(
         inputs = rows if isinstance(rows, Mapping) else {modality: rows}
         count = len(next(iter(inputs.values())))
         # Rows with several images have one axis more.
-        images = {name: part.shape[1] for name, part in inputs.items() if part.ndim == image_axes(views[name]) + 1}
+        several = (name for name in views if inputs[name].ndim == image_axes(views[name]) + 1)
+        images = {name: inputs[name].shape[1] for name in several}
         if images:
             times = images_of_row(modality, images.values())
             by_image = features({name: _by_image(part, name in images, times) for name, part in inputs.items()})
@@ -110,8 +113,9 @@ def _program(
         model = nnx.merge(graphdef, arrays)
         keys = jax.random.split(jax.random.key(0), len(next(iter(batch.values()))))
         views = view_values((spec,), batch, keys, fitted, train=False)
-        features = features_of(model.encoders, views, train=False)
-        row_features = encoded(model.encoders, modality, spec, features, train=False)
+        options: dict[str, Any] = {"train": False, "present": presence(batch)}
+        features = features_of(model.encoders, views, **options)
+        row_features = encoded(model.encoders, modality, spec, features, **options)
         if what == "maps":
             return _last_map(row_features, modality)
         key = f"{modality}:{head}" if head else modality

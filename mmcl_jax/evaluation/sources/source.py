@@ -13,10 +13,12 @@ from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model, parse_key
-from mmcl_jax.encoders.fusions import inputs_of
+from mmcl_jax.encoders.fusions import inputs_of, needed_inputs
 from mmcl_jax.errors import check
+from mmcl_jax.evaluation.heads.encoded import PRESENT
 from mmcl_jax.evaluation.sources.features import What, column_features, frozen_encoder, pixel_features, vector_features
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.missingness import hidden_in
 from mmcl_jax.evaluation.sources.reads import from_scratch, modalities_of
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.run import Run
@@ -90,6 +92,15 @@ class Source:
         """Return the input specification of a modality."""
         return self.run.inputs.including([modality]).specs[modality]
 
+    @property
+    def columns(self) -> dict[str, set[str]]:
+        """The names of the columns that the run reads, by table of the store."""
+        names: dict[str, set[str]] = {}
+        for input, table in self.run.inputs.tables.items():
+            of = names.setdefault(self.run.inputs.specs[input].of, set())
+            of.update(column.name for column in table.schema.columns)
+        return names
+
     def baseline(self, modality: str) -> str | None:
         """Return the name of the baseline of raw rows of a modality; None for a fusion, or a kind without baseline."""
         if modality not in self.inputs_of([modality]):
@@ -124,15 +135,45 @@ class Source:
 
     def inputs(self, store: Store, split: str, modality: str) -> Any:
         """Return all rows of a split of the run's fold in the form that the encoder reads."""
-        return self._once(
-            f"inputs {split} {modality}",
-            lambda: input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality],
-        )
+
+        def read() -> Any:
+            return input_arrays(store, split, self.run.inputs.including([modality]), [modality])[modality]
+
+        hidden = hidden_in(store) if self.spec(modality).kind == "table" else ""
+        if not hidden:
+            return self._once(f"inputs {split} {modality}", read)
+        key = f"hidden inputs {split} {modality}"  # only those of the last share, since an evaluation may have many
+        if key not in self._cache or self._cache[key][0] != hidden:
+            self._cache[key] = hidden, read()
+        return self._cache[key][1]
+
+    def rows(self, store: Store, split: str, modalities: Sequence[str]) -> dict[str, Any]:
+        """Return all rows of a split, by input, that the features of these modalities are computed from.
+
+        With the rows of an input that a fusion can do without goes `present/NAME`, which rows have it.
+        """
+        rows = {name: self.inputs(store, split, name) for name in self.inputs_of(modalities)}
+        for name in self.spare_inputs(modalities):
+            of = self.spec(name).of
+            entry = store.read(split, [of], fold=self.run.inputs.fold)[of]
+            rows[PRESENT + name] = np.ones(len(entry), bool) if entry.present is None else entry.present
+        return rows
+
+    def spare_inputs(self, modalities: Sequence[str]) -> tuple[str, ...]:
+        """Return the inputs of these modalities that a row may lack, whose tokens a fusion masks (see `fused`)."""
+        views = self.run.config.views
+        needed = {name for modality in modalities for name in needed_inputs(views, modality)}
+        return tuple(name for name in self.inputs_of(modalities) if name not in needed)
 
     def inputs_of(self, modalities: Sequence[str]) -> tuple[str, ...]:
         """Return the inputs that the features of these modalities are computed from; a fusion has several."""
         views = self.run.config.views
         return tuple(dict.fromkeys(name for modality in modalities for name in inputs_of(views, modality)))
+
+    def tables(self, *modalities: str) -> list[str]:
+        """Return the tables of the store that the features of these modalities are computed from."""
+        specs = [self.spec(name) for name in self.inputs_of(modalities)]
+        return list(dict.fromkeys(spec.of for spec in specs if spec.kind == "table"))
 
     def features(self, data: LabelledStore, modality: str, *, what: What = "pooled") -> Mapping[str, np.ndarray]:
         """Return frozen features `[N, D]`, or maps, of the labelled rows, per split; no row is encoded twice.
@@ -144,11 +185,13 @@ class Source:
         by_split = {}
         for split in SPLITS:
             rows, count = data.rows[split], len(data.store.rows_of(split, data.fold))
-            done: _Encoded = self._once(f"{what} features {split} {modality}", lambda count=count: _Encoded(count))
+            hidden = hidden_in(data.store) if self.tables(modality) else ""
+            key = f"{what} features {split} {modality} {hidden}"
+            done: _Encoded = self._once(key, lambda count=count: _Encoded(count))
             new = rows[~done.done[rows]]
             if len(new):
                 encode = encode or self.encoder(modality, what)
-                every = {name: self.inputs(data.store, split, name) for name in self.inputs_of([modality])}
+                every = self.rows(data.store, split, [modality])
                 part = encode(every if len(new) == count else {name: rows[new] for name, rows in every.items()})
                 done.add(new, self._finite(part, f"features that {{}} gives for the {modality}"))
             by_split[split] = done.take(rows)
@@ -165,7 +208,7 @@ class Source:
         project = frozen_encoder(
             self.model, config=config, modality=modality, what=what, head="" if head == "none" else head, fitted=fitted
         )
-        projections = project({name: self.inputs(store, split, name) for name in self.inputs_of([modality])})
+        projections = project(self.rows(store, split, [modality]))
         return self._finite(projections, f"projections that {{}} gives for the {modality}")
 
     def forget(self) -> None:

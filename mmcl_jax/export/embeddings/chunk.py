@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.heads.encoded import PRESENT
 
 Reasons = dict[int, str]  # by the position of a row in its chunk
 Cells = Counter[tuple[str, str]]  # number of cells by input and column
@@ -48,6 +49,7 @@ class Chunk:
       refused: by input, why a row has no usable value of it; "" for a record that cannot be read at all.
       unseen: cells that hold categories without a training row, which are missing values.
       outside: cells that hold numbers outside the range of the training rows.
+      absent: by input, the rows that have no value of it; of these, `refused` says so too.
       split: of the store that the rows come from; "" for new rows.
     """
 
@@ -58,13 +60,25 @@ class Chunk:
     unseen: Cells = dataclasses.field(default_factory=Counter)
     outside: Cells = dataclasses.field(default_factory=Counter)
     split: str = ""
+    absent: Mapping[str, Collection[int]] = dataclasses.field(default_factory=dict)
 
-    def reasons(self, inputs: Sequence[str]) -> Reasons:
-        """Return why rows cannot be embedded from these inputs; the first reason counts."""
+    def reasons(self, inputs: Sequence[str], spare: Sequence[str] = ()) -> Reasons:
+        """Return why rows cannot be embedded from these inputs; the first reason counts.
+
+        Rows may have no value of the `spare` inputs.
+        """
         reasons: Reasons = {}
         for name in ("", *inputs):
-            reasons = {**self.refused.get(name, {}), **reasons}
+            excused = self.absent.get(name, ()) if name in spare else ()
+            refused = {row: why for row, why in self.refused.get(name, {}).items() if row not in excused}
+            reasons = {**refused, **reasons}
         return reasons
+
+    def given(self, spare: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return the arrays by input, with `present/NAME` of the `spare` inputs."""
+        rows = np.arange(len(self.rows))
+        present = {PRESENT + name: ~np.isin(rows, list(self.absent.get(name, ()))) for name in spare}
+        return {**self.inputs, **present}
 
 
 class RowSource(Protocol):
@@ -90,7 +104,7 @@ class RowSource(Protocol):
 def encode_table(encoding: Encoding, raw: np.ndarray) -> tuple[np.ndarray, Reasons]:
     """Return raw rows `[n, F]` encoded as float32 `[n, F]`, and why some of them cannot be (these are 0)."""
     refuses = encoding.missing == "refuse"
-    lenient = dataclasses.replace(encoding, missing="token") if refuses else encoding
+    lenient = dataclasses.replace(encoding, missing="indicator") if refuses else encoding
     encoded, reasons = np.zeros((len(raw), len(encoding.schema.columns)), np.float32), Reasons()
     parts = [np.arange(len(raw))]
     while parts:  # a part with a bad row is halved until the row is alone

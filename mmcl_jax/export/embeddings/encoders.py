@@ -9,6 +9,7 @@ import numpy as np
 
 from mmcl_jax.encoders import parse_key
 from mmcl_jax.errors import check
+from mmcl_jax.evaluation.heads.encoded import PRESENT
 from mmcl_jax.evaluation.protocols.kept import KeptHead
 from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.evaluation.sources.source import Source
@@ -24,11 +25,13 @@ class Reader:
     Attributes:
       name: as it was asked for, which the column `modality` holds.
       parts: functions from rows by input to embeddings `[n, d]`, which are put side by side.
+      spare: inputs that a row may lack.
       inputs: that all parts read.
     """
 
     name: str
     parts: tuple[tuple[tuple[str, ...], Callable[[Any], np.ndarray]], ...]
+    spare: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -36,8 +39,14 @@ class Reader:
         return tuple(dict.fromkeys(name for inputs, _ in self.parts for name in inputs))
 
     def __call__(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the embeddings `[n, D]` float32 of rows."""
-        return np.concatenate([encode({name: rows[name] for name in inputs}) for inputs, encode in self.parts], axis=1)
+        """Return the embeddings `[n, D]` float32 of rows, which have the spare inputs unless `present/NAME` says no."""
+        parts = []
+        for inputs, encode in self.parts:
+            part = {name: rows[name] for name in inputs}
+            for name in set(self.spare) & set(inputs):
+                part[PRESENT + name] = rows.get(PRESENT + name, np.ones(len(rows[name]), bool))
+            parts.append(encode(part))
+        return np.concatenate(parts, axis=1)
 
 
 def inputs_of_reader(run: Run, name: str) -> tuple[str, ...]:
@@ -76,7 +85,7 @@ def readers(source: Source, names: Sequence[str], output: Output, devices: Seque
     run = source.run
     for name in names:
         check_name(run, name, output)
-        parts = []
+        parts, modalities = [], [parse_key(part).modality for part in name.split("+")]
         for part in name.split("+"):
             key = parse_key(part)
             encode = frozen_encoder(
@@ -89,7 +98,7 @@ def readers(source: Source, names: Sequence[str], output: Output, devices: Seque
                 devices=devices,
             )
             parts.append((source.inputs_of([key.modality]), encode))
-        yield Reader(name=name, parts=tuple(parts))
+        yield Reader(name=name, parts=tuple(parts), spare=source.spare_inputs(modalities))
 
 
 def check_head(head: KeptHead, directory: Any) -> None:

@@ -84,10 +84,10 @@ class Embedding:
         encoded: dict[Reader, np.ndarray] = {}
         predicted, without_prediction = self._predicted(chunk, encoded)
         for reader in self.readers:
-            reasons = {**without_prediction, **chunk.reasons(reader.inputs)}
+            reasons = {**without_prediction, **chunk.reasons(reader.inputs, reader.spare)}
             kept = np.setdiff1d(np.arange(len(chunk.rows)), list(reasons)).astype(int)
             if len(kept):
-                values = encoded[reader] if reader in encoded else reader(chunk.inputs)
+                values = encoded[reader] if reader in encoded else reader(chunk.given(reader.spare))
                 reasons = {**self._lost(values), **reasons}
                 kept = np.setdiff1d(kept, list(reasons)).astype(int)
                 frame = self._frame(chunk, reader.name, values[kept], kept)
@@ -110,14 +110,16 @@ class Embedding:
         """
         if self.head is None:
             return {}, {}
-        inputs = self.head.source.inputs_of(self.head.trained.reads)
+        source, reads = self.head.source, self.head.trained.reads
+        inputs, spare = source.inputs_of(reads), source.spare_inputs(reads)
+        given = chunk.given(spare)
         if self.head_reader is None:
-            outputs = self.head.outputs({name: chunk.inputs[name] for name in inputs})
+            outputs = self.head.outputs(given)
         else:
-            encoded[self.head_reader] = self.head_reader(chunk.inputs)
+            encoded[self.head_reader] = self.head_reader(given)
             outputs = self.head.of_features(encoded[self.head_reader])
         lost = np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()
-        reasons = {**dict.fromkeys(lost, "The prediction of the head is not finite."), **chunk.reasons(inputs)}
+        reasons = {**dict.fromkeys(lost, "The prediction of the head is not finite."), **chunk.reasons(inputs, spare)}
         return prediction_columns(self.head)(np.nan_to_num(outputs)), reasons
 
     def _lost(self, values: np.ndarray) -> Reasons:

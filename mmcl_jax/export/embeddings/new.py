@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
@@ -212,15 +212,13 @@ class NewRows:
         good = piece.numbers - 1 - first  # positions of the readable records
         inputs: dict[str, np.ndarray] = {}
         refused: dict[str, Reasons] = {"": {number - 1 - first: reason for number, reason in piece.bad}}
-        unseen, outside = Cells(), Cells()
+        unseen, outside, absent = Cells(), Cells(), dict[str, list[int]]()
         for name, encoding in self._tables.items():
             raw = read_rows(piece.frame, encoding.schema, self._run.declaration, self._table.source)
             encoded, reasons = encode_table(encoding, raw.values)
             reasons |= dict(reversed(raw.bad))
             rare, far = unusual_cells(encoding, raw.values, name)
-            columns = encoding.schema.columns
-            unknown = {(name, column.name): n for column, n in zip(columns, raw.unknown, strict=True) if n}
-            unseen, outside = unseen + rare + Counter(unknown), outside + far
+            unseen, outside = unseen + rare, outside + far
             inputs[name] = np.zeros((count, encoded.shape[1]), np.float32)
             inputs[name][good] = encoded
             refused[name] = _at(good, reasons)
@@ -232,11 +230,16 @@ class NewRows:
                 pixels[good] = images
             inputs |= dict.fromkeys(self._images, pixels)
             refused |= dict.fromkeys(self._images, _at(good, reasons))
+            unnamed = [int(good[row]) for row in reasons if not any(names[row])]
+            absent = dict.fromkeys(self._images, unnamed)
         keys: list[str | None] = [None] * count
         for position, key in zip(good.tolist(), self._keys(piece.frame, names), strict=True):
             keys[position] = key
         rows = first + np.arange(count)
-        return index, Chunk(keys=keys, rows=rows, inputs=inputs, refused=refused, unseen=unseen, outside=outside)
+        chunk = Chunk(
+            keys=keys, rows=rows, inputs=inputs, refused=refused, absent=absent, unseen=unseen, outside=outside
+        )
+        return index, chunk
 
     def _decoded(self, job: DecodeJob, names: Names, decoding: list[Future[Images]]) -> Images:
         """Return the images of all rows, from the worker processes or decoded here, and why rows have none."""

@@ -129,7 +129,7 @@ def _inspected(gathered: GatheredEntries, rows: np.ndarray, like: Like) -> Inspe
     """Return the rows as they are, all in one split, with the columns of the run and without labels."""
     columns = like.columns
     features = like.ordered(gathered.rows.named("feature"), columns)
-    table, _ = matrix(features, columns, rows)
+    table, _ = matrix(features, columns, rows, unknown=-1.0)
     schema, none = Schema(columns=columns), np.zeros(0, int)
     return Inspected(
         rows=rows,

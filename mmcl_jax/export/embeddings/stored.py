@@ -100,7 +100,7 @@ def chunk_of(
       split: of the rows.
       why: by number and entry, why rows lack an entry.
     """
-    arrays, refused, unseen, outside = {}, {}, Cells(), Cells()
+    arrays, refused, lacking, unseen, outside = {}, {}, {}, Cells(), Cells()
     for name in inputs:
         spec = run.inputs.specs[name]
         entry, reasons = entries[spec.of], Reasons()
@@ -116,9 +116,10 @@ def chunk_of(
             missing = np.flatnonzero(is_missing(arrays[name]).any(axis=1))
             reasons = dict.fromkeys(missing.tolist(), f"A value of {name!r} is missing, which the run refuses.")
         absent = [] if entry.present is None else np.flatnonzero(~entry.present[part]).tolist()
+        known = why or {}
         for row in absent:
-            reasons[row] = (why or {}).get((int(ids[row]), spec.of), f"The row has no {spec.of!r}.")
-        refused[name] = reasons
+            reasons[row] = known.get((int(ids[row]), spec.of), f"The row has no {spec.of!r}.")
+        refused[name], lacking[name] = reasons, [row for row in absent if (int(ids[row]), spec.of) not in known]
     return Chunk(
         keys=keys,
         rows=np.asarray(ids, np.int64),
@@ -127,4 +128,5 @@ def chunk_of(
         unseen=unseen,
         outside=outside,
         split=split,
+        absent=lacking,
     )

@@ -1,6 +1,7 @@
-"""The checkpoints of MMCL's released code, and which tensor in them is which array of ours.
+"""The checkpoints of MMCL's and TIP's released code, and which tensor in them is which array of ours.
 
 The code is PyTorch Lightning 1.6 with towers of lightning-bolts and heads of lightly; see `_PREFIXES` for its methods.
+TIP's code is a fork of MMCL's; `tip` has the names of its transformers.
 """
 
 import collections
@@ -13,22 +14,31 @@ import numpy as np
 from flax import nnx
 
 from mmcl_jax.encoders import Model
+from mmcl_jax.encoders.fusions.cross_attention import CrossAttention
 from mmcl_jax.encoders.mlp import TableMLP
 from mmcl_jax.encoders.projectors import MLPProjector, NormProjector
 from mmcl_jax.encoders.resnet import ResNet
-from mmcl_jax.encoders.torch_names import Arrays, Namer, from_torch, torch_name, torchvision_name
+from mmcl_jax.encoders.torch_names import Arrays, Namer, from_torch, leaves_of, torch_name, torchvision_name
 from mmcl_jax.encoders.torch_names import Path as LeafPath
+from mmcl_jax.encoders.transformers.table_transformer import TableTransformer
 from mmcl_jax.encoders.weights.read import read_state_dict
 from mmcl_jax.encoders.weights.tower import check_floats, digest
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.export.imports import tip
 from mmcl_jax.text import first_few
 from mmcl_jax.training.state.initial_weights import CHECKPOINT, InitialWeights
 from mmcl_jax.training.state.train_state import split_model
 
 # What the names of a part's tensors begin with, by part and modality: of MMCL, SimCLR and SCARF; of BYOL and SimSiam;
-# of Barlow Twins; and of a fine-tuned model.
+# of Barlow Twins; and of a fine-tuned model, of MMCL and of TIP.
 _PREFIXES = {
-    ("encoders", "image"): ("encoder_imaging.", "online_network.encoder.", "network.encoder.", "model.encoder."),
+    ("encoders", "image"): (
+        "encoder_imaging.",
+        "online_network.encoder.",
+        "network.encoder.",
+        "model.encoder.",
+        "model.encoder_imaging.",
+    ),
     ("encoders", "table"): ("encoder_tabular.encoder.", "model.encoder.encoder."),
     ("projectors", "image"): (
         "projector_imaging.layers.",
@@ -44,7 +54,7 @@ _SEQUENTIAL = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "lay
 
 
 class _Part(NamedTuple):
-    """A part of our model: its group ("encoders", "projectors" or "predictors"), its key, and the module."""
+    """A part of our model: its group, such as "encoders" or "heads.matching", its key, and the module."""
 
     group: str
     key: str
@@ -52,23 +62,27 @@ class _Part(NamedTuple):
 
 
 def read_released(path: Path, model: Model) -> InitialWeights:
-    """Return the weights of a model's parts from a checkpoint of MMCL's released code.
+    """Return the weights of a model's parts from a checkpoint of MMCL's or TIP's released code.
 
     Every tensor is used, or named among those left out: parts that the model lacks, classifiers, and target networks.
 
     Args:
       path: the checkpoint, or another file with its state dict (see `read_state_dict`).
-      model: ours, or its shapes. A part of a term (a layer or scalar) keeps its initial value, and is named.
+      model: ours, or its shapes. What the checkpoint lacks of the terms (a layer or scalar), and the tokens of unknown
+        categories, keep their initial values, and are named.
 
     Raises:
       UserError: the checkpoint lacks a part of the model, or the part has other names or shapes.
     """
     content = read_state_dict(path)
-    state = _with_names_of_torchvision(content.tensors)
+    state, origin = tip.in_our_layout(_with_names_of_torchvision(content.tensors), model)
     params: Arrays = {}
     statistics: Arrays = {}
     used: set[str] = set()
-    for part in _parts(model):
+    parts = _parts(model, state)
+    untouched = [f"heads.{term}" for term in model.heads if not any(part.group == f"heads.{term}" for part in parts)]
+    untouched += [f"learned.{term}" for term in model.learned]
+    for part in parts:
         prefix = _prefix(part, state, path)
         tensors = {name: array for name, array in state.items() if name.startswith(prefix)}
         if part.group == "encoders" and isinstance(part.module, ResNet):
@@ -76,19 +90,26 @@ def read_released(path: Path, model: Model) -> InitialWeights:
         for name, array in tensors.items():
             if not name.endswith("num_batches_tracked"):
                 check_floats(name, array, str(path))
+        own = split_model(part.module)
+        untouched += [f"{part.group}.{part.key}.{name}" for name in tip.OURS if own[0].pop(name, None) is not None]
+        namer = _namer(part.module, prefix)
         arrays = from_torch(
             tensors,
-            *split_model(part.module),
-            name=_namer(part.module, prefix),
-            ignored=(r".*\bnum_batches_tracked",),
+            *own,
+            name=namer,
+            ignored=(r".*\bnum_batches_tracked", tip.UNUSED),
             source=f"{path}, for config.{part.group}.{part.key}",
         )
-        used |= tensors.keys()
+        names = {namer(leaf) for leaf, _ in leaves_of(*own)}
+        used |= {origin[name] for name in tensors if name in names or name.endswith("num_batches_tracked")}
         for tree, values in zip((params, statistics), arrays, strict=True):
             if values:  # perceptrons have no statistics
-                tree.setdefault(part.group, {})[part.key] = values
-    left_out = [name for name in state if name not in used]
-    untouched = [f"{group}.{key}" for group in ("heads", "learned") for key in getattr(model, group)]
+                group, *term = part.group.split(".")
+                inside = tree.setdefault(group, {})
+                for key in term:
+                    inside = inside.setdefault(key, {})
+                inside[part.key] = values
+    left_out = [name for name in dict.fromkeys(origin.values()) if name not in used]
     sha = digest(path)
     record = {
         "file": str(path),
@@ -98,18 +119,23 @@ def read_released(path: Path, model: Model) -> InitialWeights:
         "initial": untouched,
         "settings": content.settings,
     }
-    lines = [f"{path} (SHA-256 {sha[:12]}): {len(used)} tensors for {_words(_parts(model))}"]
+    lines = [f"{path} (SHA-256 {sha[:12]}): {len(used)} tensors for {_words(parts)}"]
     lines += [f"left out: {first_few(_groups(left_out))}"] if left_out else []
     lines += [f"not in the checkpoint, so at their initial values: {first_few(untouched)}"] if untouched else []
     return InitialWeights(params, statistics, {CHECKPOINT: record}, tuple(lines))
 
 
-def _parts(model: Model) -> list[_Part]:
-    return [
+def _parts(model: Model, state: Mapping[str, Any]) -> list[_Part]:
+    """Return the parts of the model; of the layers of terms, those that the checkpoint has."""
+    parts = [
         _Part(group, key, module)
         for group in ("encoders", "projectors", "predictors")
         for key, module in sorted(getattr(model, group).items())
     ]
+    for term, layers in sorted(model.heads.items()):
+        known = [name for name in layers if name in tip.HEADS and f"{tip.HEADS[name]}weight" in state]
+        parts += [_Part(f"heads.{term}", name, layers[name]) for name in sorted(known)]
+    return parts
 
 
 def _words(parts: list[_Part]) -> str:
@@ -124,15 +150,21 @@ def _groups(names: list[str]) -> list[str]:
 
 def _prefix(part: _Part, state: Mapping[str, Any], path: Path) -> str:
     """Return what the names of a part's tensors begin with."""
+    if part.group.startswith("heads."):
+        return tip.HEADS[part.key]
     modality = re.split("[.:]", part.key)[0]
-    prefixes = _PREFIXES.get((part.group, modality), ())
+    prefixes = tip.PREFIXES.get(type(part.module)) or _PREFIXES.get((part.group, modality), ())
     where = f"config.{part.group}.{part.key}"
-    supported = isinstance(part.module, ResNet | TableMLP | MLPProjector | NormProjector)
+    supported = isinstance(
+        part.module, ResNet | TableMLP | MLPProjector | NormProjector | TableTransformer | CrossAttention
+    )
     check(
         bool(prefixes) and supported and "local" not in part.key,
-        f"{where}: checkpoints of MMCL's released code have no such part; import with a config such as mmcl/mmcl:dvm, "
-        "whose encoders are a ResNet and table_mlp and whose projectors are mlp or mlp_norm.",
+        f"{where}: checkpoints of the released code have no such part; import with a config such as mmcl/mmcl:dvm or "
+        "tip/tip:dvm, whose encoders are a ResNet, table_mlp or table_transformer, and cross_attention, and whose "
+        "projectors are mlp or mlp_norm.",
     )
+    tip.check_form(part.module, where)
     for prefix in prefixes:
         if any(name.startswith(prefix) and _is_of(part, name.removeprefix(prefix)) for name in state):
             return prefix
@@ -142,6 +174,8 @@ def _prefix(part: _Part, state: Mapping[str, Any], path: Path) -> str:
 
 def _is_of(part: _Part, name: str) -> bool:
     """Return whether a name after the prefix is one of this kind of part: `model.encoder.` has images or rows."""
+    if type(part.module) in tip.PREFIXES:
+        return tip.is_of(part.module, name)
     return name.startswith(("conv1.", "bn1.", "layer")) if isinstance(part.module, ResNet) else name[0].isdigit()
 
 
@@ -157,6 +191,8 @@ def _inner(module: nnx.Module, path: LeafPath) -> str:
     """
     if isinstance(module, ResNet):
         return torchvision_name(path)
+    if type(module) in tip.PREFIXES:
+        return tip.inner_name(module, path)
     first, *rest = path
     if isinstance(module, MLPProjector):
         return torch_name((str({"hidden": 0, "out": 2}[first]), *rest))

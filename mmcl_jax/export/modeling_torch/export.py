@@ -11,22 +11,35 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .features import Features
-from .fusions import ConcatMLP, CrossAttention
+from .fusions import DAFT, ConcatMLP, CrossAttention, Maximum, Product
 from .images import CNN, ResNet
 from .layers import PROJECTORS, Head
 from .preprocessing import TableRows
 from .rows import MLP, TextEmbedding
+from .sequences import ResNet1D
+from .table_transformer import TableTransformer
+from .vit import VisionTransformer
 
 ENCODERS: dict[str, Any] = {
     "cnn": lambda spec, epsilon: CNN(spec, epsilon, axes=2),
     "cnn3d": lambda spec, epsilon: CNN(spec, epsilon, axes=3),
     "concat_mlp": ConcatMLP,
     "cross_attention": CrossAttention,
+    "daft": DAFT,
+    "max": Maximum,
+    "mul": Product,
     "resnet18": lambda spec, epsilon: ResNet(spec, epsilon, depths=(2, 2, 2, 2), bottleneck=False),
+    "resnet1d_cbam": ResNet1D,
     "resnet50": lambda spec, epsilon: ResNet(spec, epsilon, depths=(3, 4, 6, 3), bottleneck=True),
     "table_mlp": MLP,
+    "table_transformer": TableTransformer,
     "text_embedding": TextEmbedding,
     "vector_mlp": MLP,
+    "vit": lambda spec, epsilon: VisionTransformer(
+        spec, **{size: spec["options"][size] for size in ("width", "depth", "heads")}
+    ),
+    "vit_base": lambda spec, epsilon: VisionTransformer(spec, width=768, depth=12, heads=12),
+    "vit_small": lambda spec, epsilon: VisionTransformer(spec, width=384, depth=12, heads=6),
 }
 
 
@@ -151,8 +164,8 @@ class Export(nn.Module):
     def rows(self, name: str, cells: Sequence[Mapping[str, Any]]) -> Tensor:
         """Return encoded rows [N, F] of a table from cells by column.
 
-        A number is a number, a date its days since 1970-01-01, a category its text; None, NaN, an absent column and
-        a category that the training rows did not have are missing.
+        A number is a number, a date its days since 1970-01-01, a category its text; None, NaN and an absent column are
+        missing. So is a category that the training rows did not have, unless an encoder has a token for missing values.
 
         Raises:
           ValueError: a value is missing and the encoder was trained without any, or a number has no logarithm.
@@ -165,7 +178,7 @@ class Export(nn.Module):
                 if value is None:
                     continue
                 if categories:
-                    raw[row, index] = categories.index(str(value)) if str(value) in categories else torch.nan
+                    raw[row, index] = categories.index(str(value)) if str(value) in categories else -1
                 else:
                     raw[row, index] = float(value)
         encoded = module(raw)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 class TableRows(nn.Module):
     """The preprocessing of a table: raw rows [N, F] float64 (NaN for missing) to encoded rows [N, F] float32.
 
-    A number is itself, a date its days since 1970-01-01, and a category its index among the column's categories.
+    A number is itself, a date its days since 1970-01-01, and a category its index among the column's categories, or -1
+    for a category that is not among them.
     """
 
     def __init__(self, spec: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> None:
@@ -19,6 +20,8 @@ class TableRows(nn.Module):
         self.scalings = [column["scaling"] for column in self.columns]
         self.categories = [len(column["categories"]) for column in self.columns]
         self.seen = [column["seen"] for column in self.columns]
+        token = self.missing == "token"
+        self.unknown = [-1.0 if token and column["width"] > 1 else torch.nan for column in self.columns]
         for key in ("mean", "std", "fill", "low", "high"):
             values = [column[key] for column in self.columns]
             self.register_buffer(key, torch.tensor(values, dtype=torch.float64), persistent=False)
@@ -32,8 +35,10 @@ class TableRows(nn.Module):
         columns = []
         for index, values in enumerate(raw.double().unbind(1)):
             if self.categories[index]:
+                unknown = values < 0
                 for code, seen in enumerate(self.seen[index]):
-                    values = values if seen else torch.where(values == code, torch.nan, values)
+                    unknown = unknown if seen else unknown | (values == code)
+                values = torch.where(unknown, self.unknown[index], values)
             elif self.outside == "clip":
                 values = torch.minimum(torch.maximum(values, self.low[index]), self.high[index])
             elif self.outside == "missing":

@@ -26,6 +26,7 @@ class TableInput(nn.Module):
             self.register_buffer(name, torch.tensor(list(values), dtype=dtype), persistent=False)
 
         constant("numbers", numbers, torch.long)
+        constant("category", [width > 1 for width in widths], torch.bool)
         constant("filled", [0.0 if width == 1 else width for width in widths], torch.float32)
         constant("column", [index for index, size in enumerate(sizes) for _ in range(size)], torch.long)
         constant("code", [code for size in sizes for code in range(size)], torch.float32)
@@ -35,7 +36,7 @@ class TableInput(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return one-hot rows [N, E] of encoded rows [N, F]."""
-        absent = torch.isnan(rows)
+        absent = torch.isnan(rows) | (self.category & (rows < 0))
         if self.replaces:
             filled = self.filled
             if self.missing == "token":

@@ -21,14 +21,14 @@ def encoded_cells(encoding: Encoding, cells: Cells) -> tuple[Cells, Bool[Array, 
     """Return raw cells encoded as float32, and which rows `Encoding.encode` refuses.
 
     It is traced with `jax.enable_x64`. What a category's code can be besides a code that training rows have (-1, a
-    fraction, a code too large) is a missing value.
+    fraction, a code too large) is an unknown category.
 
     Args:
       encoding: of the table.
       cells: float64 `[B, F]`: numbers in their units, dates in days since 1970-01-01, codes of categories, NaN for
         missing.
     """
-    cells = _within(encoding, jnp.where(_unknown(encoding, cells), jnp.nan, cells))
+    cells = _within(encoding, jnp.where(_unknown(encoding, cells), _row(encoding.unknown_values), cells))
     scaled, refused = _rescaled(encoding, cells)
     statistics = encoding.statistics
     mean, std = _row(statistics.mean), _row(statistics.std)
@@ -49,12 +49,13 @@ def _row(numbers: tuple[float, ...] | np.ndarray) -> np.ndarray:
 
 
 def _unknown(encoding: Encoding, cells: Cells) -> Bool[Array, "B F"]:
-    """Return which cells are codes of no category of the training rows."""
+    """Return which cells are codes of no category of the training rows, or of a rare category."""
     columns, counts = encoding.schema.columns, encoding.statistics.counts
     coded = np.array([column.coded for column in columns], bool)
     sizes = np.array([len(column.categories) if column.coded else 0 for column in columns])
     # All columns share one list of categories, in which each begins at its offset; one gather serves all columns.
-    known = np.array([count > 0 for column, row in zip(columns, counts, strict=True) if column.coded for count in row])
+    pairs = zip(counts, encoding.least_rows, strict=True)  # the counts of other columns are ()
+    known = np.array([count >= least for row, least in pairs for count in row])
     known = np.append(known.astype(bool), False)
     offset = np.cumsum(sizes) - sizes
     valid = (cells >= 0) & (cells < _row(sizes)) & (cells == jnp.floor(cells))

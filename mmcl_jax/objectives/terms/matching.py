@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int, Shaped
 
 from mmcl_jax.arrays import ArrayError
 from mmcl_jax.encoders.fusions import Part
@@ -121,8 +121,8 @@ def matching(
 
 
 def _exchanged(
-    own: Float[Array, "B ..."], partner: Float[Array, "B 2 ..."], index: int | None
-) -> Float[Array, "B 2 ..."]:
+    own: Shaped[Array, "B ..."], partner: Shaped[Array, "B 2 ..."], index: int | None
+) -> Shaped[Array, "B 2 ..."]:
     """Return the row's own values for both pairs, with the partner's values in the pair of this index."""
     both = jnp.stack([own, own], axis=1)
     return both if index is None else both.at[:, index].set(partner[:, index])

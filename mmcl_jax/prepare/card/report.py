@@ -145,7 +145,7 @@ def _columns(part: Part) -> list[dict[str, Any]]:
         values = part.values[:, index]
         present = values[~np.isnan(values)]
         if column.coded:
-            counts = np.bincount(present.astype(int), minlength=len(column.categories))
+            counts = np.bincount(present[present >= 0].astype(int), minlength=len(column.categories))
             order = np.argsort(-counts, kind="stable")[:3]
             spread = ", ".join(
                 f"{category(column.categories[code])} {share(counts[code], len(present))}" for code in order

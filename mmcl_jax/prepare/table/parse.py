@@ -1,6 +1,7 @@
 """Parsing the cells of a column into values: numbers, texts of categories, days."""
 
 import dataclasses
+import math
 
 import numpy as np
 import polars as pl
@@ -168,19 +169,21 @@ def in_order(texts: pl.Series) -> tuple[str, ...]:
     return tuple(distinct.to_list())
 
 
-def coded(values: pl.Series, column: Column, reading: Reading | None = None) -> tuple[np.ndarray, int]:
+def coded(
+    values: pl.Series, column: Column, reading: Reading | None = None, *, unknown: float = math.nan
+) -> tuple[np.ndarray, int]:
     """Return parsed values as float64 `[N]`, NaN for missing, and the number of texts that are no category.
 
-    An unseen category is a missing value, too, and is counted. With a `reading`, the text `1` belongs to the category
-    `1.0`, as it may have been declared.
+    The value of such a text is `unknown`. With a `reading`, the text `1` belongs to the category `1.0`, as it may have
+    been declared.
     """
     if not column.coded:
         return values.cast(pl.Float64).fill_null(float("nan")).to_numpy().copy(), 0
     codes = {category: float(code) for code, category in enumerate(column.categories)}
     texts = _among(values, column.categories, reading) if reading else values
     numbers = texts.replace_strict(codes, default=None, return_dtype=pl.Float64)
-    unseen = numbers.null_count() - values.null_count()
-    return numbers.fill_null(float("nan")).to_numpy().copy(), unseen
+    unseen = (numbers.is_null() & values.is_not_null()).to_numpy()
+    return np.where(unseen, unknown, numbers.fill_null(math.nan).to_numpy()), int(unseen.sum())
 
 
 def _among(texts: pl.Series, categories: tuple[str, ...], reading: Reading) -> pl.Series:

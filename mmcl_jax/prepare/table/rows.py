@@ -1,6 +1,7 @@
 """Parsing a table file, or the table of a named data set, into rows with values, keys and image paths."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -189,15 +190,20 @@ def understand(
     )
 
 
-def matrix(columns: list[Parsed], schema_columns: tuple[Column, ...], rows: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """Return the values at `rows` as float64 `[rows, columns]`, NaN for missing; and by column how many are unseen."""
-    values, unknown = np.empty((len(rows), len(columns))), []
+def matrix(
+    columns: list[Parsed], schema_columns: tuple[Column, ...], rows: np.ndarray, *, unknown: float = math.nan
+) -> tuple[np.ndarray, list[int]]:
+    """Return the values at `rows` as float64 `[rows, columns]`, NaN for missing; and by column how many are unseen.
+
+    The value of an unseen category is `unknown`.
+    """
+    values, counts = np.empty((len(rows), len(columns))), []
     for index, (parsed, column) in enumerate(zip(columns, schema_columns, strict=True)):
         values[:, index], unseen = coded(
-            parsed.values.gather(rows), column, None if parsed.verbatim else parsed.reading
+            parsed.values.gather(rows), column, None if parsed.verbatim else parsed.reading, unknown=unknown
         )
-        unknown.append(unseen)
-    return values, unknown
+        counts.append(unseen)
+    return values, counts
 
 
 def resolved(rows: Rows) -> Declaration:
@@ -242,8 +248,8 @@ class RawRows:
     """New rows of a table by a schema.
 
     Attributes:
-      values: `[N, F]` float64, NaN for missing.
-      unknown: by column, how many cells are categories that the schema does not have, which are missing.
+      values: `[N, F]` float64, NaN for missing, -1 for categories that the schema does not have.
+      unknown: by column, how many cells are such categories.
       bad: (row, reason) of every cell that is not of its column's kind, which is NaN.
     """
 
@@ -273,7 +279,7 @@ def read_rows(frame: pl.DataFrame, schema: Schema, declaration: Declaration, sou
         },
     )
     parsed = [parse(frame[name], declaration) for name in names]
-    values, unknown = matrix(parsed, columns, np.arange(frame.height))
+    values, unknown = matrix(parsed, columns, np.arange(frame.height), unknown=-1.0)
     lacking = len(schema.columns) - len(columns)  # a label that was a feature is missing in new rows
     return RawRows(
         values=np.pad(values, ((0, 0), (0, lacking)), constant_values=np.nan),

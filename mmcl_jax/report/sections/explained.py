@@ -10,7 +10,7 @@ from mmcl_jax.explain.result import Explanation, explanations_of
 from mmcl_jax.page import charts
 from mmcl_jax.page.html import Child, Html, element, name, section, table
 from mmcl_jax.page.inline import picture
-from mmcl_jax.page.wording import clipped, counted, share
+from mmcl_jax.page.wording import clipped, count, counted, share
 from mmcl_jax.report.sections.predictions import kept_heads
 from mmcl_jax.report.subject import Group, Subject, paragraph
 
@@ -57,7 +57,7 @@ def _is_old(explanation: Explanation, group: Group) -> bool:
 
 def _explanation(one: Explanation, level: str, old: bool) -> Html:
     about = one.about
-    title = f"{_NAMES.get(one.method, one.method.replace('_', ' ').capitalize())} of {about['of']} by {about['input']}"
+    title = f"{_NAMES.get(one.method, one.method.replace('_', ' ').capitalize())} of {one.subject}"
     head = about["head"]["name"] if about["head"] else ""
     where = f"On {counted(about['rows'], about['split'] + ' row')}, step {about['step']}"
     where += f", by the head {clipped(head, 60)}." if head else "."
@@ -68,6 +68,7 @@ def _explanation(one: Explanation, level: str, old: bool) -> Html:
         element(level, clipped(title, 120)),
         element("p", where, class_="calm"),
         _columns(one, title),
+        _attention(one, title),
         _pictures(one),
         element("ul", [element("li", note) for note in about["notes"]], class_="calm"),
         class_="explanation",
@@ -112,6 +113,29 @@ def _columns(one: Explanation, title: str) -> Html | None:
         else None,
         class_="single",
     )
+
+
+def _attention(one: Explanation, title: str) -> Html | None:
+    """Return the region that each column looks at most, of an attention; the pictures show all regions."""
+    if one.method != "attention":
+        return None
+    tokens = sorted(one.about["details"]["tokens"], key=lambda token: -(token["focus"] or 0))
+    height, width = one.about["details"]["grid"]
+    rows = [
+        [
+            name(token["name"], 60),
+            count(token["rows"]),
+            "row {}, column {}".format(*token["region"]) if token["region"] else "",
+            share(token["share"], 1) if token["region"] else "",
+            f"{token['focus']:.2f}" if token["region"] else "",
+        ]
+        for token in tokens
+    ]
+    heads = ["Column", "Rows", f"Looks most at, of {height} x {width}", "Weight there", "Focus"]
+    every = table(f"Attention: {clipped(title)}", heads, rows, numeric={1, 3, 4})
+    if len(rows) <= _COLUMNS:
+        return every
+    return element("details", element("summary", f"All {counted(len(rows), 'column')}"), every)
 
 
 def _pictures(one: Explanation) -> Html | None:

@@ -4,8 +4,19 @@ from collections.abc import Sequence
 
 from mmcl_jax.evaluation.results.improvement import improvement_grids
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.results.summary import NAMES, Grid, detail_grids, grids, shown
+from mmcl_jax.evaluation.results.summary import (
+    NAMES,
+    Grid,
+    budgets_of,
+    by_rate,
+    detail_grids,
+    grids,
+    methods_of,
+    shown,
+    summarise,
+)
 from mmcl_jax.page.html import Html, element, folded, name, section, table
+from mmcl_jax.page.lines import Line, line_chart
 from mmcl_jax.page.wording import clipped, counted
 from mmcl_jax.report.scored import Scored
 from mmcl_jax.report.sections.configs import closest_shipped
@@ -26,6 +37,7 @@ def results(groups: Sequence[Group], found: Scored) -> Html:
         for task in dict.fromkeys(score.task for score in found.scores):
             of_task = [score for score in found.scores if score.task == task]
             parts += [_grid(grid) for grid in [*grids(of_task), *detail_grids(of_task), *improvement_grids(of_task)]]
+            parts += _hidden(of_task)
         parts.append(_each(found.scores))
     else:
         for group in groups:
@@ -50,6 +62,26 @@ def _grid(grid: Grid) -> Html:
     return element("div", element("h3", clipped(grid.title, 200)), content, note)
 
 
+def _hidden(scores: Sequence[Score]) -> list[Html]:
+    """Draw the first metric over the share of the table that was hidden, a line per method and budget."""
+    charts = []
+    whole = {(score.label, score.protocol, score.input, score.missing_by) for score in scores if score.missing}
+    for label, protocol, input, by in sorted(whole):
+        part = [score for score in scores if (score.label, score.protocol, score.input) == (label, protocol, input)]
+        metric, parts = shown(part[0])[0], by_rate(part, by)
+        tables = {rate: summarise(of_rate, metric) for rate, of_rate in parts.items()}
+        lines = []
+        for colour, method in enumerate(methods_of(part)):
+            for dash, budget in enumerate(budgets_of(part)):
+                cells = {rate: table.get(method, {}).get(budget) for rate, table in tables.items()}
+                points = {100 * rate: cell.mean for rate, cell in cells.items() if cell is not None}
+                lines.append(Line(f"{method}, {budget}", list(points), list(points.values()), colour, dash))
+        heading = f"{NAMES.get(metric, metric)} of {clipped(label)}, {protocol} on {input}, hidden by {by}"
+        if (chart := line_chart(heading, lines, x="percent of the table hidden")) is not None:
+            charts.append(chart)
+    return [element("div", charts, class_="charts")] if charts else []
+
+
 def _each(scores: Sequence[Score]) -> Html:
     """List every score, so that means can be checked."""
     rows = []
@@ -63,7 +95,7 @@ def _each(scores: Sequence[Score]) -> Html:
                 f"{score.seed}{fold}",
                 score.protocol,
                 score.input,
-                score.budget,
+                score.budget + (f", {100 * score.missing:g} % hidden by {score.missing_by}" if score.missing else ""),
                 str(score.draw),
                 *(f"{NAMES.get(m, m)} {score.metrics[m]:.3f}" for m in (first, second)),
                 chosen,

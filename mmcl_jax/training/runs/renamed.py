@@ -45,6 +45,10 @@ def check_key(key: str) -> None:
         raise UserError(f"config.{key}: this key was renamed; write config.{renamed(key)}.")
 
 
+# Options of encoders that later versions added, with the values that versions without them amount to.
+_ADDED_OPTIONS: dict[str, dict[str, Any]] = {"cross_attention": {"form": "symmetric"}}
+
+
 def is_old(plain: Mapping[str, Any]) -> bool:
     """Return whether a config, as JSON, has old names of keys."""
     return any(key in plain for key in RENAMED)
@@ -53,6 +57,8 @@ def is_old(plain: Mapping[str, Any]) -> bool:
 def translated(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config, as JSON, with the current names of keys; an old config gains an input for each encoder."""
     plain = {**_ADDED, **plain}
+    encoders = plain.get("encoders", {})
+    plain["encoders"] = {name: {**_ADDED_OPTIONS.get(spec["name"], {}), **spec} for name, spec in encoders.items()}
     if not is_old(plain):
         return dict(plain)
     current = {key: value for key, value in plain.items() if key not in RENAMED}

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.resnet import ResNet
-from mmcl_jax.encoders.weights.tower import NameMap, digest, read_tower
+from mmcl_jax.encoders.transformers.vit import VisionTransformer
+from mmcl_jax.encoders.weights.tower import Family, NameMap, digest, read_tower
 from mmcl_jax.errors import check
 from mmcl_jax.files import reading
 from mmcl_jax.training.state.train_state import Arrays, split_model
@@ -56,7 +57,7 @@ def initial_weights(config: ConfigDict, graphdef: nnx.GraphDef, arrays: tuple[Ar
     result = InitialWeights()
     for name, part in sorted(config.encoders.items()):
         key = f"config.encoders.{name}.weights"
-        for option in ("map", "pixels"):
+        for option in ("map", "pixels", "positions"):
             check(
                 not part.get(f"weights_{option}") or bool(part.get("weights")),
                 f"{key}_{option}: there are no weights to read; set {key}, or leave this key out.",
@@ -69,9 +70,11 @@ def initial_weights(config: ConfigDict, graphdef: nnx.GraphDef, arrays: tuple[Ar
             Path(part.weights),
             *split_model(encoder),
             key=key,
-            is_resnet=isinstance(encoder, ResNet),
+            family=family_of(encoder),
+            grid=encoder.grid if isinstance(encoder, VisionTransformer) else (0, 0),
             names=NameMap.read(Path(part.weights_map)) if part.get("weights_map") else None,
             pixels=part.get("weights_pixels") or "unit",
+            positions=part.get("weights_positions") or "same",
         )
         result = InitialWeights(
             {"encoders": {**result.params.get("encoders", {}), name: loaded.params}},
@@ -80,6 +83,13 @@ def initial_weights(config: ConfigDict, graphdef: nnx.GraphDef, arrays: tuple[Ar
             (*result.lines, loaded.describe(key)),
         )
     return result
+
+
+def family_of(encoder: nnx.Module) -> Family:
+    """Return the family of an encoder in torchvision and timm."""
+    if isinstance(encoder, ResNet):
+        return "resnet"
+    return "vit" if isinstance(encoder, VisionTransformer) else "other"
 
 
 def check_recorded(config: ConfigDict, directory: Path, *, needed: bool) -> None:

@@ -14,7 +14,7 @@ from mmcl_jax.data.schema import Schema
 from mmcl_jax.encoders import Features, Model, build_model, view_specs
 from mmcl_jax.encoders.fusions import Part, parts_of_views
 from mmcl_jax.encoders.layers import BatchNorm
-from mmcl_jax.errors import check
+from mmcl_jax.errors import UserError, check
 from mmcl_jax.objectives import LayerInput, Objective, Term, build_objective
 from mmcl_jax.objectives.stages import Fuse, Layers, Sizes
 
@@ -44,21 +44,28 @@ def trained_model(
 
 
 def _layers(config: ConfigDict, objective: Objective, model: Model, rngs: nnx.Rngs) -> dict[str, Any]:
-    """Return the layers of terms: shared layers by their own name, all others by term and name."""
+    """Return the layers of terms: shared layers by their own name, all others by term and name.
+
+    Raises:
+      UserError: naming the key: the features of a view do not fit a term's layer.
+    """
     dtype = jnp.dtype(config.dtype)
 
     def norm(channels: int) -> BatchNorm:
         return BatchNorm(channels, dtype=dtype, **config.batch_norm)
 
     layers: dict[str, Any] = {}
-    for key, term in objective.terms.items():
+    for index, (key, term) in enumerate(objective.terms.items()):
         layer_input = LayerInput(sizes=_sizes(objective, term, model), norm=norm, rngs=rngs, dtype=dtype)
-        own = {}
+        own: dict[str, nnx.Module] = {}
         for name, layer in term.layers.items():
-            if not layer.name:
-                own[name] = layer.build(layer_input)
-            elif layer.name not in layers:
-                layers[layer.name] = layer.build(layer_input)
+            if layer.name in layers:
+                continue
+            group, own_name = (layers, layer.name) if layer.name else (own, name)
+            try:
+                group[own_name] = layer.build(layer_input)
+            except ValueError as error:
+                raise UserError(f"config.objective.{index}: {error}.") from error
         if own:
             layers[key] = nnx.Dict(own)
     return layers

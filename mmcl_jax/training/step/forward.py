@@ -91,7 +91,7 @@ def forward(
                     **objective.outputs_of(key, outputs),
                     views=tuple(batch.views.get(read.view) for read in term.reads),
                     inputs=tuple(batch.rows.get(objective.modalities[read.view]) for read in term.reads),
-                    parts=tuple(_parts(objective, read.view, features) for read in term.reads),
+                    parts=tuple(_parts(objective, read.view, batch, features) for read in term.reads),
                     targets=objective.targets_of(key, batch.rows),
                     layers=layers_of(model, objective, key),
                     learned={name: model.learned[key][name][...] for name in term.learned},
@@ -124,15 +124,21 @@ def embedded(
     return selected
 
 
-def _parts(objective: Objective, view: str, features: Mapping[str, Features]) -> dict[str, Part]:
-    """Return the parts of a fused view by their texts; {} for any other view."""
-    reads = {text: Read.parse(text) for text in objective.parts.get(view, ())}
-    return {text: part_of(features[read.view], local=read.local) for text, read in reads.items()}
+def _parts(objective: Objective, view: str, batch: ViewedBatch, features: Mapping[str, Features]) -> dict[str, Part]:
+    """Return the parts of a fused view by their texts; {} for any other view. Parts that rows may lack are masked."""
+    parts = {}
+    for text in objective.parts.get(view, ()):
+        read = Read.parse(text)
+        present = None if text in objective.needed[view] else objective.present_with(batch.rows, [read.view])
+        parts[text] = part_of(features[read.view], local=read.local, present=present)
+    return parts
 
 
 def _encoder_input(objective: Objective, view: str, batch: ViewedBatch, features: Mapping[str, Features]) -> Any:
     """Return the input of the encoder of a view: the values of the view, or the parts of a fused view."""
-    return tuple(_parts(objective, view, features).values()) if view in objective.parts else batch.views[view].values
+    if view not in objective.parts:
+        return batch.views[view].values
+    return tuple(_parts(objective, view, batch, features).values())
 
 
 def _view(text: str) -> str:

@@ -43,12 +43,13 @@ def parts_of_loss(
       experiment: the experiment.
       state: the train state, which supplies all arrays but the trained parameters.
       constants: see `make_step`.
-      train: False for validation: views are plain, and normalisation layers use their running statistics unchanged.
+      train: False for validation: views are those of validation passes, and normalisation layers use their running
+        statistics unchanged.
     """
     views, objective = experiment.views, experiment.objective
     has_teacher = bool(objective.reads["teacher"])
     frozen = jax.lax.with_sharding_constraint(state.frozen, replicated(experiment.mesh))
-    # The draws of plain views are the same at every step.
+    # All validation passes draw alike.
     draws = {"seed": constants["seed"], "step": state.step if train else jnp.zeros_like(state.step)}
     partners_in = at_once
     if experiment.config.micro_batch is not None:
@@ -56,7 +57,7 @@ def parts_of_loss(
 
     def encode(params: Arrays, model_state: Arrays, batch: Batch) -> tuple[Outputs, Arrays]:
         batch = with_shared(batch, experiment.inputs)
-        viewed = apply_views(views, batch, **draws, fitted=constants["fitted"], plain=not train)
+        viewed = apply_views(views, batch, **draws, fitted=constants["fitted"], validation=not train)
         all_params = merged(params, frozen)
         model = nnx.merge(experiment.graphdef, all_params, model_state)
         teacher = None

@@ -19,9 +19,10 @@ from mmcl_jax.training.step.train_step import Constants, Metrics, parts_of_loss
 class ValidationPass:
     """The measurement of the objective on the validation rows, after every `config.validation.epochs` epochs.
 
-    Views are plain, and no parameter is trained; the weights are the averages, if the config averages weights. All
-    processes run the pass, and update `control` of the state alike (see `control`). A metric is the mean over batches,
-    weighted by their rows; in every pass, a contrastive loss is lower in the last batch, which has fewer negatives.
+    Views are plain, except that masked views mask the same cells in every pass. No parameter is trained; the weights
+    are the averages, if the config averages weights. All processes run the pass, and update `control` of the state
+    alike (see `control`). A metric is the mean over batches, weighted by their rows; in every pass, a contrastive loss
+    is lower in the last batch, which has fewer negatives.
 
     Attributes:
       best: step of the lowest loss so far, -1 before the first pass.

@@ -38,7 +38,7 @@ def drawn(make: Any = resnet18) -> tuple[dict, dict]:
 
 
 def read(path: Path, make: Any = resnet18, **options: Any) -> TowerWeights:
-    return read_tower(path, *shapes(make), key=KEY, is_resnet=make is not cnn, **options)
+    return read_tower(path, *shapes(make), key=KEY, family="other" if make is cnn else "resnet", **options)
 
 
 def equal(weights: TowerWeights, other: tuple[dict, dict]) -> bool:
@@ -137,7 +137,7 @@ def test_what_does_not_fit_is_one_sentence(tmp_path: Path, what: str) -> None:
     change, sentence, options = MISFITS[what]
     path = made.save(tmp_path / "w.pth", change(torchvisions()))
     with pytest.raises(UserError, match=sentence) as error:
-        read_tower(path, *shapes(**options), key=KEY, is_resnet=True)
+        read_tower(path, *shapes(**options), key=KEY, family="resnet")
     assert str(error.value).startswith(f"{KEY}: {path}")
 
 
@@ -182,7 +182,7 @@ def test_stage_maps_equal_those_of_pytorch(tmp_path: Path, name: str) -> None:
     )
     make = {"resnet18": resnet18, "resnet50": resnet50}[name]
     encoder = make(shape=(64, 64, 3), rngs=nnx.Rngs(0), width=1 / 16)
-    weights = read_tower(tmp_path / "w.pth", *split_model(encoder), key=KEY, is_resnet=True)
+    weights = read_tower(tmp_path / "w.pth", *split_model(encoder), key=KEY, family="resnet")
     encoder = nnx.merge(nnx.graphdef(encoder), *jax.tree.map(jnp.asarray, (weights.params, weights.statistics)))
     rng = np.random.default_rng(0)
     for side in (32, 33, 63, 64) if name == "resnet18" else (33, 64):

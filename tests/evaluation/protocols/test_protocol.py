@@ -1,6 +1,7 @@
 """Runs, inputs, protocols and budgets, put together."""
 
 import dataclasses
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 from threadpoolctl import threadpool_limits
 
+from mmcl_jax.cli.main import main
 from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
@@ -20,6 +22,7 @@ from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.results.summary import grids
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.loop import pretrain
@@ -257,3 +260,27 @@ def test_runs_that_do_not_fit(runs, digits_store: Store, ads: Store) -> None:
         evaluate_runs([run], ads)
     with pytest.raises(UserError, match=r"was trained with the column .*, which .* lacks"):
         evaluate_runs([run], ads, EvaluationOptions(inputs=("table",)))
+
+
+def test_rivals_read_the_columns_once_whatever_the_inputs(
+    runs: dict[tuple[str, int], Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "scores.json"
+    first = next(iter(runs.values()))
+    assert Source("raw", first).columns == {"table": {column.name for column in first.schema.columns}}
+    run = str(first.directory)
+    command = ["evaluate", "--run", run, "--baselines", "", "--trials", "2", "--seeds", "2", "--out", str(out)]
+    command += ["--protocol", "forest", "--input", "image,table", "--per-class", "5,10"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "Random forest on tables, test top-1 accuracy" in printed
+    assert "Cost of the rivals" in printed
+    scores = json.loads(out.read_text())["scores"]
+    assert {(one["protocol"], one["method"], one["input"]) for one in scores} == {("forest", "columns", "table")}
+    draws = [(one["budget"], one["draw"]) for one in scores]
+    assert draws == [("5 per class", 0), ("5 per class", 1), ("10 per class", 0), ("10 per class", 1)]
+    assert all(one["of"]["trials"] == 2 and one["cost"]["seconds"] > 0 and one["rows"] for one in scores)
+    assert main(command) == 0
+    assert "found 4 scores of this command in it" in capsys.readouterr().out
+    assert main(["evaluate", "--run", run, "--protocol", "probe", "--trials", "2", "--out", str(out)]) == 2
+    assert "--trials: probe has none; leave it out, or add --protocol boosting." in capsys.readouterr().err

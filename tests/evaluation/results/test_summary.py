@@ -12,7 +12,7 @@ from scipy.stats import ttest_rel
 
 from mmcl_jax.evaluation.results.plot import plot_scores
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.evaluation.results.summary import ScoreCell, grids, only, paired, show, summarise
+from mmcl_jax.evaluation.results.summary import ScoreCell, detail_grids, grids, only, paired, show, summarise
 
 pytestmark = pytest.mark.core
 
@@ -45,6 +45,22 @@ def test_the_interval_is_that_of_the_paired_t_test() -> None:
     expected = ttest_rel(first, second).confidence_interval(0.95)
     assert cell.interval == pytest.approx((expected.low, expected.high))
     assert all(math.isnan(end) for end in ScoreCell(0.5, float("nan"), 1).interval)
+
+
+def test_tables_of_details_have_one_share_of_hidden_cells() -> None:
+    calibrated = {"top1": 0.5, "log_loss": 1.0, "brier": 0.3}
+    scores = [
+        score("a", seed, 0, 0.5, task="class", metrics={**calibrated, "ece": ece}, missing=rate, missing_by=by)
+        for seed in (0, 1)
+        for rate, by, ece in ((0.0, "", 0.1), (0.5, "cells", 0.2), (0.5, "columns", 0.4))
+    ]
+    found = detail_grids(scores)
+    assert [table.title.partition(", test ")[2] for table in found] == [
+        "calibration",
+        "calibration, random cells hidden: 50 %",
+        "calibration, random columns hidden: 50 %",
+    ]
+    assert [table.rows[0][-1].partition(" ")[0] for table in found] == ["0.100", "0.200", "0.400"]
 
 
 def test_protocols_and_inputs_are_not_mixed() -> None:

@@ -6,8 +6,6 @@ fine-tuning.
 
 import dataclasses
 
-from mmcl_jax.config import data_names
-from mmcl_jax.errors import check_name
 from mmcl_jax.reproduce import published
 from mmcl_jax.reproduce.spec import Claim, Contrast, PaperTable, TableColumn, TableRow, difference
 
@@ -61,12 +59,12 @@ TABLE1_ROWS = _with_published(
     published.TABLE1, SUPERVISED, SIMCLR, BYOL, SIMSIAM, BARLOW, MMCL, NNCLR, VICREG, SIGLIP, RANDOM, PIXELS
 )
 
-_SCARF = TableRow(key="scarf", label="SCARF", config="mmcl/scarf", inputs=("table",), kind="table")
-_VIME = TableRow(key="vime", label="VIME", config="mmcl/vime", inputs=("table",), kind="table")
+SCARF = TableRow(key="scarf", label="SCARF", config="mmcl/scarf", inputs=("table",), kind="table")
+VIME = TableRow(key="vime", label="VIME", config="mmcl/vime", inputs=("table",), kind="table")
 TABLE1_TABLE_ROWS = (
     dataclasses.replace(SUPERVISED, inputs=("table", "both")),
-    _SCARF,
-    _VIME,
+    SCARF,
+    VIME,
     dataclasses.replace(MMCL, inputs=("table", "both")),
     dataclasses.replace(RANDOM, inputs=("table",)),
     COLUMNS,
@@ -197,63 +195,49 @@ FIGURE2_CLAIMS = tuple(
     )
 )
 
-VARIANTS = data_names()
 _PAPER = "Hager et al., CVPR 2023"
 
-TABLES = {
-    table.name: table
-    for table in (
-        PaperTable(
-            name="mmcl/table1",
-            title="Images alone, after pretraining",
-            source=f"{_PAPER}, table 1",
-            rows=TABLE1_ROWS,
-            columns=(FROZEN, TRAINABLE),
-            claims=TABLE1_CLAIMS,
-        ),
-        PaperTable(
-            name="mmcl/table1_table",
-            title="The table as input, after pretraining",
-            source=f"{_PAPER}, supplement; its numbers are not available to us",
-            rows=TABLE1_TABLE_ROWS,
-            columns=(FROZEN_TABLE, TRAINABLE_TABLE, BOTH),
-            claims=TABLE1_TABLE_CLAIMS,
-        ),
-        PaperTable(
-            name="mmcl/table2",
-            title="Which columns the pretraining needs",
-            source=f"{_PAPER}, table 2",
-            rows=TABLE2_ROWS,
-            columns=(FROZEN,),
-            claims=TABLE2_CLAIMS,
-            needs_tag="morphometric",
-        ),
-        PaperTable(
-            name="mmcl/table3",
-            title="Labels in the pretraining",
-            source=f"{_PAPER}, table 3",
-            rows=TABLE3_ROWS,
-            columns=(FROZEN,),
-            claims=TABLE3_CLAIMS,
-        ),
-        PaperTable(
-            name="mmcl/figure2",
-            title="Few labels",
-            source=f"{_PAPER}, figure 2; its numbers are not available to us",
-            rows=FIGURE2_ROWS,
-            columns=SHARES,
-            claims=FIGURE2_CLAIMS,
-            curves=True,
-        ),
-    )
-}
-
-
-def find(name: str) -> PaperTable:
-    """Return the table with this name.
-
-    Raises:
-      UserError: there is no such table.
-    """
-    check_name(name, TABLES.keys(), "There is no table")
-    return TABLES[name]
+TABLES = (
+    PaperTable(
+        name="mmcl/table1",
+        title="Images alone, after pretraining",
+        source=f"{_PAPER}, table 1",
+        rows=TABLE1_ROWS,
+        columns=(FROZEN, TRAINABLE),
+        claims=TABLE1_CLAIMS,
+    ),
+    PaperTable(
+        name="mmcl/table1_table",
+        title="The table as input, after pretraining",
+        source=f"{_PAPER}, supplement; its numbers are not available to us",
+        rows=TABLE1_TABLE_ROWS,
+        columns=(FROZEN_TABLE, TRAINABLE_TABLE, BOTH),
+        claims=TABLE1_TABLE_CLAIMS,
+    ),
+    PaperTable(
+        name="mmcl/table2",
+        title="Which columns the pretraining needs",
+        source=f"{_PAPER}, table 2",
+        rows=TABLE2_ROWS,
+        columns=(FROZEN,),
+        claims=TABLE2_CLAIMS,
+        needs_tag="morphometric",
+    ),
+    PaperTable(
+        name="mmcl/table3",
+        title="Labels in the pretraining",
+        source=f"{_PAPER}, table 3",
+        rows=TABLE3_ROWS,
+        columns=(FROZEN,),
+        claims=TABLE3_CLAIMS,
+    ),
+    PaperTable(
+        name="mmcl/figure2",
+        title="Few labels",
+        source=f"{_PAPER}, figure 2; its numbers are not available to us",
+        rows=FIGURE2_ROWS,
+        columns=SHARES,
+        claims=FIGURE2_CLAIMS,
+        curves=True,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Encoders of tokens that attend to one another, and their layers."""

@@ -1,0 +1,1 @@
+"""Explanations of fusions: the attention of columns to regions of an image."""

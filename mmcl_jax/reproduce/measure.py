@@ -1,0 +1,76 @@
+"""How a metric is written: in percent or in the unit of the label, and whether lower values are better."""
+
+import dataclasses
+import math
+
+from mmcl_jax.evaluation.results.summary import NAMES
+from mmcl_jax.page.wording import LOWER_IS_BETTER
+from mmcl_jax.reproduce.spec import COLUMNS_USED
+
+_IN_UNITS = ("mse", "mae", "rmse", "log_loss")  # of the label, or of logarithms; all other metrics are shares
+
+_NAMES = {COLUMNS_USED: "share of pairs in which noise is used less"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """A metric of a table.
+
+    Attributes:
+      metric: the name in scores.
+      primary: whether it is the metric whose contributions of test rows scores have.
+    """
+
+    metric: str
+    primary: bool = True
+
+    @property
+    def lower(self) -> bool:
+        """Whether lower values are better."""
+        return self.metric in LOWER_IS_BETTER
+
+    @property
+    def percent(self) -> bool:
+        """Whether values are in percent."""
+        return self.metric not in _IN_UNITS
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the value A bounds its variance over n test rows, by A (1 - A) / n."""
+        return self.metric in ("top1", "auroc")
+
+    @property
+    def factor(self) -> float:
+        """The factor from the metric to what tables show."""
+        return 100.0 if self.percent else 1.0
+
+    @property
+    def name(self) -> str:
+        """The metric in words."""
+        return _NAMES.get(self.metric, NAMES.get(self.metric, self.metric.replace("_", " ")))
+
+    @property
+    def unit(self) -> str:
+        """The words behind the name."""
+        return "in percent" if self.percent else "(lower is better)"
+
+    @property
+    def difference_unit(self) -> str:
+        """What differences are in."""
+        return f"% less {self.name}" if self.lower else "points"
+
+    def written(self, mean: float, sd: float = math.nan) -> str:
+        """Return a text such as `91.43 ± 0.13`; "diverged" for NaN.
+
+        Example:
+          >>> Measure("top1").written(91.434, 0.126), Measure("mse").written(0.012341, 0.00071)
+          ('91.43 ± 0.13', '0.01234 ± 0.00071')
+        """
+        if math.isnan(mean):
+            return "diverged"
+        spread = "" if math.isnan(sd) else f" ± {sd:.2f}" if self.percent else f" ± {sd:.2g}"
+        return (f"{mean:.2f}" if self.percent else f"{mean:.4g}") + spread
+
+    def tick(self, value: float) -> str:
+        """Return a value at the end of an axis."""
+        return f"{value:g} %" if self.percent else f"{value:g}"

@@ -1,0 +1,19 @@
+"""The tables that can be reproduced, a file per paper."""
+
+from mmcl_jax.config import data_names
+from mmcl_jax.errors import check_name
+from mmcl_jax.reproduce.spec import PaperTable
+from mmcl_jax.reproduce.tables import mmcl, mt_cmtm, tip
+
+VARIANTS = data_names()
+TABLES = {table.name: table for table in (*mmcl.TABLES, *mt_cmtm.TABLES, *tip.TABLES)}
+
+
+def find(name: str) -> PaperTable:
+    """Return the table with this name.
+
+    Raises:
+      UserError: there is no such table.
+    """
+    check_name(name, TABLES.keys(), "There is no table")
+    return TABLES[name]

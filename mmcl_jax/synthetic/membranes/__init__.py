@@ -1,0 +1,1 @@
+"""Drawn polymer membranes: an electron micrograph and the process parameters of each, with a measured number."""
