@@ -186,7 +186,7 @@ class TableClassifier(ClassifierMixin, _TableEstimator):
             self.classes_, codes = np.unique(given, return_inverse=True)
         except TypeError:
             raise UserError("y mixes texts and numbers; make them all texts.") from None
-        check(len(self.classes_) > 1, f"y has one class, {self.classes_[0]!r}, so there is nothing to learn.")
+        check(len(self.classes_) > 1, f"y has one class, {str(self.classes_[0])!r}, so there is nothing to learn.")
         return Class(label=self.label or "y", classes=len(self.classes_)), codes, codes
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -204,7 +204,8 @@ class TableClassifier(ClassifierMixin, _TableEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of every row, `[N]`."""
-        return self.classes_[self._outputs(X).argmax(axis=1)]
+        best = self._outputs(X).argmax(axis=1)
+        return self.classes_[best]
 
 
 class TableRegressor(RegressorMixin, _TableEstimator):
@@ -221,6 +222,7 @@ class TableRegressor(RegressorMixin, _TableEstimator):
         except (TypeError, ValueError):
             raise UserError("y is not made of numbers; predict classes with TableClassifier.") from None
         check(bool(np.isfinite(targets).all()), "y has a number that is not finite.")
+        check(bool(np.ptp(targets) > 0), f"y is {targets[0]:g} in every row, so there is nothing to learn.")
         return Number(label=self.label or "y"), targets, np.zeros(len(targets), int)
 
     def predict(self, X: Any) -> np.ndarray:

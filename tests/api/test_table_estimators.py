@@ -110,8 +110,8 @@ def test_numbers_of_any_scale_are_learnt_alike(run: mj.Run) -> None:
     for shift, scale in ((1e12, 1e3), (0.0, 1e12), (0.0, 1e-12), (1e-9, 1e-12)):
         found = clone(plain).fit(FRAME, shift + scale * y).predict(FRAME)
         np.testing.assert_allclose((found - shift) / scale, plain.predict(FRAME), atol=2e-3)
-    constant = clone(plain).fit(FRAME, np.full(N, 0.1))
-    np.testing.assert_allclose(constant.predict(FRAME), 0.1, atol=0.1)
+    with pytest.raises(mj.UserError, match=r"y is 0\.1 in every row, so there is nothing to learn"):
+        clone(plain).fit(FRAME, np.full(N, 0.1))
 
 
 def test_cross_validation_and_pipelines(run: mj.Run) -> None:
@@ -127,7 +127,7 @@ def test_cross_validation_and_pipelines(run: mj.Run) -> None:
 # The others call `fit` with arrays whose columns no run has; what they are about is tested here with the run's columns.
 APPLY = {
     "check_estimator_cloneable", "check_estimator_tags_renamed", "check_valid_tag_types", "check_estimator_repr",
-    "check_no_attributes_set_in_init", "check_estimators_unfitted", "check_do_not_raise_errors_in_init_or_set_param",
+    "check_no_attributes_set_in_init", "check_estimators_unfitted",
     "check_mixin_order", "check_parameters_default_constructible", "check_get_params_invariance", "check_set_params",
 }  # fmt: skip
 
@@ -156,7 +156,7 @@ WRONG: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
     "no rows": (FRAME[:0], [], {}, "X has no rows"),
     "no share": (FRAME, MODELS, {"held_out": 0}, "held_out: 0 is not between 0 and 1"),
     "the label as input": (FRAME, FRAME["age"], {"label": "age"}, "was trained with 'age' as a column of 'table'"),
-    "a schedule": (FRAME, MODELS, {"schedule": "onecycle"}, "there is no schedule 'onecycle', did you mean"),
+    "a schedule": (FRAME, MODELS, {"schedule": "onecycle"}, "no schedule 'onecycle' .did you mean 'one_cycle'"),
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from sklearn.metrics import (
 )
 
 from mmcl_jax.data.schema import Column
-from mmcl_jax.tasks import Class, Number, Task, task_of
+from mmcl_jax.tasks import Class, Number, Numbers, Task, task_of
 from mmcl_jax.tasks.auroc import binary_auroc
 
 pytestmark = pytest.mark.core
@@ -170,3 +170,15 @@ def test_losses_by_hand() -> None:
     losses, _ = BINARY.losses(logits, jnp.array([1, 0]))
     np.testing.assert_allclose(losses, -np.log([0.75, 0.5]), rtol=1e-6)
     np.testing.assert_allclose(PRICE.losses(jnp.array([[3.0]]), jnp.array([1.0]))[0], [4.0])
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (1e12, 1e3), (0.0, 1e12), (1e-9, 1e-12)])
+def test_units_hold_numbers_of_any_scale(shift: float, scale: float) -> None:
+    targets = shift + scale * np.array([-1.5, 0.0, 0.5, 2.0])
+    for task, given in ((PRICE, targets), (Numbers(label="a+b", names=("a", "b")), np.stack([targets] * 2, axis=1))):
+        units = task.units(given)
+        outputs = units.standardise(given).astype(np.float32).reshape(4, -1)
+        restored = units.restore(outputs)
+        np.testing.assert_allclose((restored - shift) / scale, (given.reshape(4, -1) - shift) / scale, atol=1e-3)
+        assert task.units(np.full_like(given, 0.1)).standardise(np.full_like(given, 0.1)) == pytest.approx(0.0)
+        assert np.all(np.asarray(task.units(np.full_like(given, 0.1)).scale) == 1)
