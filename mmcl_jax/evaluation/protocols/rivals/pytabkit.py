@@ -106,15 +106,14 @@ class TabM(_Network):
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Drop the warnings of torch and the notes of Lightning on what pytabkit does with them."""
-    logger = logging.getLogger("pytorch_lightning")
-    level = logger.level
+    level = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logger.setLevel(logging.ERROR)
+        logging.disable(logging.INFO)
         try:
             yield
         finally:
-            logger.setLevel(level)
+            logging.disable(level)
 
 
 def _parameters(interface: Any) -> float:
