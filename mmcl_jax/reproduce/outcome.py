@@ -16,7 +16,7 @@ from mmcl_jax.reproduce import grid
 from mmcl_jax.reproduce.measure import Measure
 from mmcl_jax.reproduce.plan import Plan, read_record
 from mmcl_jax.reproduce.published import TARGETS, target_of
-from mmcl_jax.reproduce.spec import Contrast, Published, TableColumn, TableRow, difference
+from mmcl_jax.reproduce.spec import COLUMNS_USED, Contrast, Published, TableColumn, TableRow, difference
 from mmcl_jax.tasks import Class
 
 PROTOCOLS = {
@@ -27,6 +27,11 @@ PROTOCOLS_OF_TABLES = {
     "probe": "Frozen: a linear head on frozen features of the table.",
     "finetune": "Trainable: table encoder and linear head are trained.",
 }
+USED = (
+    "A column is shuffled over the test rows, which moves the features of a frozen encoder, or the predictions of an "
+    "encoder and head that were trained for the label. Counted are the pairs of a column of noise and another column "
+    "in which the noise moves them less."
+)
 RIVALS = (
     "Rivals are trained on the columns alone, with the same labels and folds; each has as many trials as our methods "
     "have learning rates, unless --trials or --learning-rates says otherwise."
@@ -67,6 +72,12 @@ class TableOutcome:
         """Return the metric of a column."""
         metric = column.metric or self.metric
         return Measure(metric, primary=metric == self.metric)
+
+    @property
+    def main(self) -> Measure:
+        """The metric of all columns or, if they differ, the primary metric of the label."""
+        measures = {self.measure(column) for column in self.plan.table.columns}
+        return measures.pop() if len(measures) == 1 else Measure(self.metric)
 
     @property
     def repeats(self) -> int:
@@ -162,6 +173,8 @@ class TableOutcome:
         ]
         if any(row.rival for row in self.plan.rows):
             protocols.append(RIVALS)
+        if self.main.metric == COLUMNS_USED:
+            protocols = [USED]
         by_loss = any("val_log_loss" in score.metrics for scores in self.scores.values() for score in scores)
         by = "log loss, since all rows have one class," if by_loss else Measure(self.metric).name
         chosen = f"Settings are chosen by {by} on validation."

@@ -8,7 +8,6 @@ from mmcl_jax.page.style import STYLE
 from mmcl_jax.page.wording import clipped, count, counted
 from mmcl_jax.reproduce.beside import beside
 from mmcl_jax.reproduce.charts import curves, strips
-from mmcl_jax.reproduce.measure import Measure
 from mmcl_jax.reproduce.outcome import TableOutcome, plus_minus
 from mmcl_jax.reproduce.plan import read_record
 from mmcl_jax.reproduce.reading import (
@@ -132,7 +131,7 @@ def _table(outcome: TableOutcome) -> Html:
         + [cell(row, column) for column in columns]
         for row in outcome.plan.rows
     ]
-    measure = Measure(outcome.metric)
+    measure = outcome.main
     lead = f"Test {measure.name} {measure.unit}; the best of a column is bold."
     if outcome.has_published_rows:
         lead += f" Below ours in grey: {outcome.published_as}."
@@ -194,7 +193,7 @@ def _charts(outcome: TableOutcome) -> Html | None:
             curves(outcome, [*(whole if hidden else []), *group], group[0].heading.partition(",")[0])
             for group in groups.values()
         ]
-        measure = Measure(outcome.metric)
+        measure = outcome.main
         what = "Percent" if measure.percent else f"{measure.name.capitalize()} (lower is better)"
         over = repeats(2, outcome.repeat).partition(" ")[2]
         share = "the table that is hidden" if hidden else "training labels"
@@ -216,7 +215,7 @@ def _differences(outcome: TableOutcome) -> Html | None:
     reference = outcome.plan.table.row(outcome.plan.table.reference).label
     lead = (
         f"How much less error each row has than {reference}, in percent of the latter's"
-        if Measure(outcome.metric).lower
+        if outcome.main.lower
         else f"Each row minus {reference} in points"
     )
     by = f"paired by pretraining {outcome.repeat}" if outcome.plan.folds == 0 else f"paired by {outcome.repeat}"

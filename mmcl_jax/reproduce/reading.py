@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 from mmcl_jax.page.wording import counted
 from mmcl_jax.reproduce.grid import LEAST_SEEDS, Spread
-from mmcl_jax.reproduce.measure import Measure
 from mmcl_jax.reproduce.outcome import TableOutcome, signed
 from mmcl_jax.reproduce.spec import Claim
 
@@ -141,7 +140,7 @@ _FOLDS = (
 
 def verdict_rule(outcome: TableOutcome) -> str:
     """Return the sentences on how claims are judged."""
-    error = Measure(outcome.metric).lower
+    error = outcome.main.lower
     unit = "relative improvements in percent" if error else "in points of percent"
     rule = _RULE.format("folds" if outcome.plan.folds else "seeds")
     return (

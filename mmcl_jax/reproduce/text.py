@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from mmcl_jax.page.wording import counted
 from mmcl_jax.reproduce.beside import beside
-from mmcl_jax.reproduce.measure import Measure
 from mmcl_jax.reproduce.outcome import TableOutcome, plus_minus, rounded, signed
 from mmcl_jax.reproduce.reading import above_reference, judge, repeats, verdict_rule
 
@@ -33,7 +32,7 @@ def described(outcome: TableOutcome) -> str:
     """Return the table, the data and the metric in a few words."""
     table, store = outcome.plan.table, outcome.plan.store
     name = table.name if outcome.title.startswith(table.title) else f"{table.name}, {table.title.lower()}"
-    measure, folds = Measure(outcome.metric), outcome.plan.folds
+    measure, folds = outcome.main, outcome.plan.folds
     rows = f"{len(store.rows_of('train', 0)) if folds else store.sizes['train']:,} training rows"
     rows += f" of the first of {counted(folds, 'fold')}" if folds else ""
     return (
@@ -68,7 +67,7 @@ def differences(outcome: TableOutcome) -> list[list[str]]:
                 interval = "–" if spread.seeds < 2 else signed(spread).partition(" ")[2]
                 wins = f"{spread.above} of {repeats(spread.seeds, outcome.repeat)}"
                 lines.append([row.label, column.heading.lower(), f"{rounded(spread.mean):+.2f}", interval, wins])
-    error = Measure(outcome.metric).lower
+    error = outcome.main.lower
     how = [f"% better than {_reference(outcome)}", "95 % interval", "better at"]
     head = ["method", "column", *(how if error else [f"minus {_reference(outcome)}", "95 % interval", "above it at"])]
     return [head, *lines] if lines else []

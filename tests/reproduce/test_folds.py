@@ -135,15 +135,18 @@ def test_a_number_over_folds_with_rivals(
     assert "3 done, 0 missing\n27 evaluations: 27 done, 0 missing" in capsys.readouterr().out
     assert (tmp_path / TABLE.name / "table.txt").read_text() == text
 
-    used = command(USED, store, tmp_path, "--folds", "3")
+    used = command(USED, store, tmp_path, "--folds", "1")
     assert main(used) == 0
-    assert "3 done, 0 missing\n9 evaluations: 0 done, 9 missing" in capsys.readouterr().out
+    assert "1 done, 0 missing\n3 evaluations: 0 done, 3 missing" in capsys.readouterr().out
     results = json.loads((tmp_path / USED.name / "results.json").read_text())
     rows = results["beside"]["Use of every column"]
     assert {row[0]: row[1] for row in rows[1:]} == {"size": "", "kind": "", "lot": "noise"}
     assert {cell["row"]: set(cell["by_seed"].values()) <= {0.0, 50.0, 100.0} for cell in results["cells"]} == {
         "vime": True, "scratch": True,
     }  # fmt: skip
+    text = (tmp_path / USED.name / "table.txt").read_text()
+    assert "test share of pairs in which noise is used less of 'flux' in percent" in text
+    assert "Differences are in points of percent" in text
     page = (tmp_path / USED.name / "table.html").read_text()
     assert "Use of every column" in page
 

@@ -1,6 +1,9 @@
 """RealMLP (Holzmüller et al., NeurIPS 2024) and TabM (Gorishniy et al., ICLR 2025), both from the package pytabkit."""
 
+import contextlib
+import logging
 import warnings
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,8 +26,7 @@ class _Network(Rival):
 
     def fit(self, data: RivalData, settings: Settings) -> FittedRival:
         """Return the fitted network."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch and Lightning, on what pytabkit does with them
+        with _quiet():
             return self._fit(data, settings)
 
     def _fit(self, data: RivalData, settings: Settings) -> FittedRival:
@@ -53,8 +55,7 @@ class _Network(Rival):
         model.fit(train, data.labels, *watched, cat_indicator=np.arange(train.shape[1]) < data.categorical.sum())
 
         def outputs(rows: np.ndarray) -> np.ndarray:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with _quiet():
                 return data.outputs(model, filled(rows))
 
         return FittedRival(outputs, {"parameters": _parameters(model.alg_interface_)})
@@ -100,6 +101,19 @@ class TabM(_Network):
             "dropout": float(random.uniform(0, 0.5)),
             "weight_decay": log_uniform(random, 1e-4, 1e-1),
         }
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop the warnings of torch and the notes of Lightning on what pytabkit does with them."""
+    level = logging.root.manager.disable
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.INFO)
+        try:
+            yield
+        finally:
+            logging.disable(level)
 
 
 def _parameters(interface: Any) -> float:
