@@ -89,10 +89,11 @@ ids, ages, has_table = np.arange(4), np.arange(4.0), np.ones(4, bool)
     "docs/experiments.md": """
 from mmcl_jax.config import encoder, experiment, projector, term, view
 config = experiment()
-ViT = None
+Mixer = None
 """,
     "docs/python.md": """
-import numpy as np, polars as pl
+import numpy as np, polars as pl, mmcl_jax as mj
+from pathlib import Path
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -100,6 +101,8 @@ frame = ads = new_ads = pl.read_csv("ads.csv").drop_nulls()
 paths = [f"photos/{name}" for name in frame["file"]]
 pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
 models = new_models = frame["model"]
+mj.evaluate("runs/ads", input="table", seeds=1, max_epochs=1, learning_rates=1e-2, baselines=(), keep="kept")
+(head,) = Path("kept").iterdir()
 """,
     "docs/explain.md": "import mmcl_jax as mj",
     "docs/evaluation.md": """
@@ -182,6 +185,8 @@ def test_the_blocks_of_a_page_run(page: Path, world: Path, tmp_path: Path, monke
     monkeypatch.setattr(mj, "pretrain", lambda *_, **options: mj.Run.open(Path(options["workdir"])))
     monkeypatch.setattr(mj, "fit", functools.partial(mj.fit, overrides=TINY))
     monkeypatch.setattr(mj, "ContrastiveEmbedder", functools.partial(mj.ContrastiveEmbedder, overrides=TINY))
+    short = functools.partial(mj.TableClassifier, learning_rates=1e-2, max_epochs=1)
+    monkeypatch.setattr(mj, "TableClassifier", short)
     names: dict[str, Any] = {}
     exec(BEFORE.get(str(page), ""), names)
     for block in blocks_of(page):
