@@ -23,6 +23,7 @@ from mmcl_jax.evaluation.protocols.kept import load_head
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.evaluation.sources.features import frozen_encoder
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
+from mmcl_jax.evaluation.sources.missingness import Hiding
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.files import write_checksums
 from mmcl_jax.training.loop import Result, pretrain
@@ -345,7 +346,7 @@ def test_progress_shows_the_mean_of_the_draws_that_are_done(ads: Path, result: R
     )
     scores = protocol.evaluate_runs([result.run], store, options, log=lambda line: None)
     data, source = LabelledStore.of(store, "sold"), Source("run", result.run)
-    (job,) = jobs_of(source, [(data, "image")], options)
+    (job,) = jobs_of(source, [(data, "image")], options, {("sold", None): Hiding(data)})
     shown = so_far(job, scores[:2])
     mean = np.mean([score.metrics["log_loss"] for score in scores[:2]])
     assert shown.endswith(f"log_loss {mean:.3f} (mean of 2 of 3 draws)")
