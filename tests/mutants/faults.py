@@ -284,7 +284,8 @@ DATA_AND_EVALUATION = (
            "losses.sum", f"{_TASKS}test_labels_that_are_missing_change_neither_loss_nor_gradient"),
     Mutant("tasks: a larger error is better", "mmcl_jax/tasks/task.py", "self.sign * first > self.sign * second",
            "first > second", "tests/tasks/test_tasks.py::test_what_is_better"),
-    Mutant("summary: an interval of 90 %", "mmcl_jax/evaluation/results/interval.py", "t.ppf(0.975, repeats", "t.ppf(0.95, repeats",
+    Mutant("summary: an interval of 90 %", "mmcl_jax/evaluation/results/interval.py", "t.ppf(0.975, repeats",
+           "t.ppf(0.95, repeats",
            "tests/evaluation/results/test_summary.py::test_the_interval_is_that_of_the_paired_t_test"),
 )  # fmt: skip
 
