@@ -232,7 +232,7 @@ def test_retrieval_needs_no_label(raw: Request, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"protocols": ("trees",)}, "--protocol: there is no protocol 'trees'; choose from probe, augmented_probe"),
+        ({"protocols": ("oracle",)}, "--protocol: there is no protocol 'oracle'; choose from probe, augmented_probe"),
         ({"protocols": ()}, "--protocol: name at least one"),
         ({"protocols": ("knn", "knn")}, "--protocol: 'knn' is named twice"),
         ({"inputs": ("sound",)}, "--input: there is no input 'sound'"),
