@@ -1,6 +1,7 @@
 """The columns of a kept head's predictions."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,7 +20,7 @@ def prediction_columns(head: KeptHead) -> Callable[[np.ndarray], Columns]:
 
     A class has `prediction`, its name, and `probabilities` of all classes; a grade has its name, and the probabilities
     of lying above each grade but the last; several yes-or-no labels have the names of those above a half, and the
-    probability of each. A number has `prediction` in units of the label, and several numbers have a list.
+    probability of each. A number has `prediction` in units of the label, float64, and several numbers have a list.
 
     Raises:
       UserError: the head predicts something else, such as a mask.
@@ -34,9 +35,9 @@ def prediction_columns(head: KeptHead) -> Callable[[np.ndarray], Columns]:
         labels = np.array(task.names, dtype=object)
         return lambda outputs: _several(labels, outputs)
     if isinstance(task, Number):
-        return lambda outputs: {PREDICTION: pl.Series(outputs[:, 0].astype(np.float32))}
+        return lambda outputs: {PREDICTION: pl.Series(outputs[:, 0].astype(np.float64))}
     if isinstance(task, Numbers):
-        return lambda outputs: {PREDICTION: array_column(outputs)}
+        return lambda outputs: {PREDICTION: array_column(outputs, np.float64)}
     raise UserError(f"--head: a head of the task {task.name!r} predicts nothing that fits into a row.")
 
 
@@ -49,7 +50,7 @@ def class_names(head: KeptHead) -> list[str]:
 
 def array_column(values: np.ndarray, dtype: type[np.floating] = np.float32) -> pl.Series:
     """Return `[n, D]` as a column of lists of fixed size."""
-    kinds = {np.float32: pl.Float32, np.float16: pl.Float16}
+    kinds: dict[type[np.floating], Any] = {np.float64: pl.Float64, np.float32: pl.Float32, np.float16: pl.Float16}
     return pl.Series(np.ascontiguousarray(values, dtype), dtype=pl.Array(kinds[dtype], values.shape[1]))
 
 
