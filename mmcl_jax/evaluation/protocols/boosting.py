@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.metrics import log_loss
 
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
@@ -123,8 +122,8 @@ def tabular(
       seed: of the run, and number of the draw.
 
     Returns:
-      The metrics of `task` on test, with `log_loss` (of several classes) and `rmse` (of a number), and "val_" + the
-      primary metric on validation; the chosen settings; and the outputs `[M, outputs]` on test.
+      The metrics of `task` on test, with `rmse` (of a number), and "val_" + the primary metric on validation; the
+      chosen settings; and the outputs `[M, outputs]` on test.
     """
     # A column without a value among the training rows says nothing, and the boosting cannot divide it into bins.
     known = ~np.isnan(features.by_split["train"][rows]).all(axis=0)
@@ -145,8 +144,6 @@ def tabular(
     reached, settings, predict = best
     outputs = next(out for more, out in predict(by_split["test"]) if more.items() <= settings.items())
     metrics = task.metrics(outputs, targets["test"], shares=True)
-    if isinstance(task, Class):
-        metrics["log_loss"] = float(log_loss(targets["test"], outputs, labels=np.arange(task.classes)))
     if isinstance(task, Number):
         metrics["rmse"] = metrics["mse"] ** 0.5
     return {**metrics, f"val_{task.primary}": reached}, settings, outputs
