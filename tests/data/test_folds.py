@@ -16,6 +16,7 @@ from mmcl_jax.data.schema import Column, Entry
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.encoded import EncodedRows
 from mmcl_jax.data.table.statistics import Statistics
+from mmcl_jax.evaluation.protocols import boosting
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
 from mmcl_jax.evaluation.protocols.options import EvaluationOptions
 from mmcl_jax.files import atomic
@@ -172,8 +173,9 @@ def trained(store: Store, where: Path) -> Run:
 
 
 def test_a_run_on_a_fold_has_the_same_bits_whatever_the_other_rows_hold(
-    stores: tuple[Store, Store], tmp_path: Path
+    stores: tuple[Store, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(boosting, "TREES", 4)
     runs = [trained(store, tmp_path / store.directory.name) for store in stores]
     weights = [jax.tree.leaves(nnx.state(run.model())) for run in runs]
     assert [leaf.shape for leaf in weights[0]] == [leaf.shape for leaf in weights[1]]
