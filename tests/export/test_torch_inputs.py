@@ -60,7 +60,7 @@ def test_raw_rows_are_encoded_as_the_run_encodes_them(missing: str, outside: str
     spec = {"columns": table_columns(encoding), "missing": missing, "outside": outside}
     module = TableRows(spec, {name: torch.from_numpy(array) for name, array in table_arrays(encoding).items()})
     # "refuse" leaves NaN, too, before it is refused.
-    ours = Encoding(**{**vars(encoding), "missing": "token"}) if missing == "refuse" else encoding
+    ours = Encoding(**{**vars(encoding), "missing": "indicator"}) if missing == "refuse" else encoding
     np.testing.assert_allclose(module(torch.from_numpy(new)).numpy(), ours.encode(new), rtol=1e-5, atol=1e-5)
 
 
