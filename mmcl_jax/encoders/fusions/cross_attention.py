@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 from mmcl_jax.arrays import zero_absent
 from mmcl_jax.encoders.base import ENCODERS
 from mmcl_jax.encoders.features import Features
-from mmcl_jax.encoders.fusions.fusion import Fusion, Part, Parts
+from mmcl_jax.encoders.fusions.fusion import Fusion, Part, Parts, check_several
 from mmcl_jax.encoders.layers import linear
 from mmcl_jax.encoders.transformers.attention import Attention, layer_norm, transformer_init
 
@@ -153,8 +153,7 @@ def cross_attention(
       >>> fused.pooled.shape, fused.local.shape
       ((2, 8), (2, 5, 8))
     """
-    if len(parts) < 2:
-        raise ValueError("cross_attention needs at least two parts; name them in the option `of` of the fused view")
+    check_several(parts, "cross_attention")
     if min(width, heads, blocks) <= 0 or width % heads:
         raise ValueError(
             f"width, heads and blocks must be positive, and heads must divide width, not {width}, {heads}, {blocks}"

@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, DTypeLike, Key
 
 from mmcl_jax.encoders.base import ENCODERS
 from mmcl_jax.encoders.features import Features
-from mmcl_jax.encoders.fusions.fusion import Fusion, Parts, conditioned
+from mmcl_jax.encoders.fusions.fusion import Fusion, Parts, check_several, conditioned
 from mmcl_jax.encoders.layers import linear
 
 
@@ -81,8 +81,7 @@ def daft(
       >>> fused.pooled.shape, fused.local.shape
       ((2, 4), (2, 9, 4))
     """
-    if len(parts) < 2:
-        raise ValueError("daft needs at least two parts; name them in the option `of` of the fused view")
+    check_several(parts, "daft")
     if not 0 < reduction <= sum(parts):
         raise ValueError(f"reduction must lie between 1 and the {sum(parts)} channels of all parts, not {reduction}")
     return DAFT(parts=parts, hidden=sum(parts) // reduction, rngs=rngs, dtype=dtype)

@@ -54,6 +54,12 @@ def part_of(features: Features, *, local: bool, present: Bool[Array, " B"] | Non
     return Part(tokens=features.local, mask=features.local_present(present), grid=features.grid)
 
 
+def check_several(parts: tuple[int, ...], fusion: str) -> None:
+    """Raise `ValueError` unless a fusion that combines a part with others has at least two parts."""
+    if len(parts) < 2:
+        raise ValueError(f"{fusion} needs at least two parts; name them in the option `of` of the fused view")
+
+
 def conditioned(part: Part, absent: Float[Array, " C"], change: Callable[[Array], Array], *, dtype: Any) -> Features:
     """Return the features of a part whose tokens `change` transforms: its tokens, and their mean as the pooled feature.
 

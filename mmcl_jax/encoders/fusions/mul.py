@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, DTypeLike, Key
 
 from mmcl_jax.encoders.base import ENCODERS
 from mmcl_jax.encoders.features import Features
-from mmcl_jax.encoders.fusions.fusion import Fusion, Parts, conditioned
+from mmcl_jax.encoders.fusions.fusion import Fusion, Parts, check_several, conditioned
 from mmcl_jax.encoders.layers import linear
 
 
@@ -65,6 +65,5 @@ def mul(*, parts: tuple[int, ...], rngs: nnx.Rngs, dtype: DTypeLike = jnp.float3
       >>> fused.pooled.shape, fused.local.shape
       ((2, 4), (2, 9, 4))
     """
-    if len(parts) < 2:
-        raise ValueError("mul needs at least two parts; name them in the option `of` of the fused view")
+    check_several(parts, "mul")
     return Product(parts=parts, rngs=rngs, dtype=dtype)
