@@ -15,7 +15,7 @@ from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.protocols.rivals import RIVALS
-from mmcl_jax.evaluation.protocols.rivals.base import outputs_of
+from mmcl_jax.evaluation.protocols.rivals.base import columns_with_values, metrics_of, outputs_of
 from mmcl_jax.evaluation.sources.missingness import tables_of
 from mmcl_jax.tasks import Task
 from mmcl_jax.tasks.classes import Class
@@ -126,10 +126,7 @@ def tabular(
       chosen settings; and the outputs `[M, outputs]` on test.
     """
     # A column without a value among the training rows says nothing, and the boosting cannot divide it into bins.
-    known = ~np.isnan(features.by_split["train"][rows]).all(axis=0)
-    check(
-        bool(known.any()), f"--protocol {protocol}: no column of the table has a value in the {len(rows)} rows drawn."
-    )
+    known = columns_with_values(features.by_split["train"][rows], protocol)
     by_split = {split: values[:, known] for split, values in features.by_split.items()}
     train, labels = by_split["train"][rows], targets["train"][rows]
     random_state = int(np.random.SeedSequence(seed).generate_state(1)[0])
@@ -143,9 +140,7 @@ def tabular(
     assert best is not None
     reached, settings, predict = best
     outputs = next(out for more, out in predict(by_split["test"]) if more.items() <= settings.items())
-    metrics = task.metrics(outputs, targets["test"], shares=True)
-    if isinstance(task, Number):
-        metrics["rmse"] = metrics["mse"] ** 0.5
+    metrics = metrics_of(task, outputs, targets["test"])
     return {**metrics, f"val_{task.primary}": reached}, settings, outputs
 
 

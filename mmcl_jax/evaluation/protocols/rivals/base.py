@@ -13,7 +13,7 @@ from sklearn.base import TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import OneHotEncoder
 
-from mmcl_jax.errors import UserError
+from mmcl_jax.errors import UserError, check
 from mmcl_jax.tasks import Number, Task
 
 Settings = Mapping[str, float]
@@ -128,6 +128,25 @@ def outputs_of(predicted: np.ndarray, present: np.ndarray | None, task: Task) ->
         return np.asarray(predicted, np.float64).reshape(-1, 1)
     codes = np.broadcast_to(np.asarray(present).astype(np.int64), predicted.shape)
     return task.vote(np.asarray(predicted, np.float64), codes)
+
+
+def columns_with_values(train: np.ndarray, protocol: str) -> np.ndarray:
+    """Return the mask `[F]` of the columns in which one of the drawn training rows `[n, F]` has a value.
+
+    Raises:
+      UserError: there is none.
+    """
+    known = ~np.isnan(train).all(axis=0)
+    check(
+        bool(known.any()), f"--protocol {protocol}: no column of the table has a value in the {len(train)} rows drawn."
+    )
+    return known
+
+
+def metrics_of(task: Task, outputs: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Return the metrics of the task on outputs that are shares or numbers; of a number, also `rmse`."""
+    metrics = task.metrics(outputs, targets, shares=True)
+    return {**metrics, "rmse": metrics["mse"] ** 0.5} if isinstance(task, Number) else metrics
 
 
 def one_hot(categorical: np.ndarray, numbers: TransformerMixin | str) -> ColumnTransformer:

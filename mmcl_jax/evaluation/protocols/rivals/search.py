@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.protocols.rivals import RIVALS
-from mmcl_jax.evaluation.protocols.rivals.base import FittedRival, RivalData, Settings
-from mmcl_jax.tasks import Number, Task
+from mmcl_jax.evaluation.protocols.rivals.base import FittedRival, RivalData, Settings, columns_with_values, metrics_of
+from mmcl_jax.tasks import Task
 
 TRIALS = 6  # as many as the probe has learning rates
 
@@ -64,10 +64,7 @@ def compete(
     Raises:
       UserError: no column has a value in the drawn rows, or every fit diverged.
     """
-    known = ~np.isnan(columns["train"][rows]).all(axis=0)
-    check(
-        bool(known.any()), f"--protocol {protocol}: no column of the table has a value in the {len(rows)} rows drawn."
-    )
+    known = columns_with_values(columns["train"][rows], protocol)
     by_split = {split: values[:, known] for split, values in columns.items()}
     data = RivalData(
         task=task,
@@ -92,7 +89,5 @@ def compete(
     if np.isnan(reached):
         raise UserError(f"--protocol {protocol}: every fit of {task.label!r} diverged; use another protocol.")
     outputs = model.outputs(by_split["test"])
-    metrics = {**task.metrics(outputs, targets["test"], shares=True), f"val_{task.primary}": reached}
-    if isinstance(task, Number):
-        metrics["rmse"] = metrics["mse"] ** 0.5
+    metrics = {**metrics_of(task, outputs, targets["test"]), f"val_{task.primary}": reached}
     return RivalResult(metrics, chosen, outputs, {"seconds": seconds, **model.size})
