@@ -21,8 +21,8 @@ def observed(columns: Sequence[Column], rows: np.ndarray) -> tuple[Column, ...]:
     A column without any value has one category that no cell can be.
 
     Example:
-      >>> colour = Column(name="colour", kind="categorical", categories=("blue", "green", "red"))
-      >>> observed([colour], np.array([[2.0], [0.0], [np.nan]]))[0].categories
+      >>> colour = Column(name="colour", kind="categorical", categories=("blue", "red", "white"))
+      >>> observed([colour], np.array([[1.0], [0.0], [np.nan], [UNKNOWN]]))[0].categories
       ('blue', 'red')
     """
     known = []
