@@ -148,14 +148,14 @@ class BatchNorm(nnx.Module):
 
     def _update_statistics(self, of: Statistics, *, recorded: bool) -> None:
         # `recorded` says that rows may be absent, so that groups may be empty and slices may differ in valid groups.
-        new = {"mean": of.mean, "var": of.var * (of.count / jnp.maximum(of.count - 1, 1))}
+        new = {"mean": of.mean, "var": of.var * (of.counts / jnp.maximum(of.counts - 1, 1))}
         before = {"mean": self.mean[...], "var": self.var[...]}
         if not recorded:
             for name, stat in (("mean", self.mean), ("var", self.var)):
                 stat[...] = self.momentum * before[name] + (1 - self.momentum) * new[name].mean(axis=(0, 1))
             return
         # An empty group adds the mean 0 and the variance 0 to the sums.
-        valid, momentum = (of.count > 0).sum(dtype=jnp.float32), jnp.float32(self.momentum)
+        valid, momentum = (of.counts > 0).sum(dtype=jnp.float32), jnp.float32(self.momentum)
         new = {name: value.sum(axis=(0, 1)) / jnp.maximum(valid, 1) for name, value in new.items()}
         self.records.append(Record({**new, "groups": valid, "momentum": momentum, "before": before}))
         for name, stat in (("mean", self.mean), ("var", self.var)):

@@ -38,7 +38,7 @@ class Statistics(NamedTuple):
 
     mean: Float[Array, "G 1 C"]
     var: Float[Array, "G 1 C"]
-    count: Float[Array, "G 1 1"]
+    counts: Float[Array, "G 1 1"]
 
 
 def _statistics(form: Form, x: Array, mask: Array | None) -> Statistics:
@@ -102,7 +102,7 @@ def _backward(form: Form, saved: tuple, given: tuple[Array, Statistics]) -> tupl
     of_bias = slopes.sum(axis=1, keepdims=True)
     of_scale = (slopes * centred).sum(axis=1, keepdims=True) * inverse
     # The mean and the variance change with x, too. All factors of arrays of the size of x are of the size of `of`.
-    size = jnp.maximum(of.count, 1)
+    size = jnp.maximum(of.counts, 1)
     by_mean, by_var = of_statistics.mean - factor * of_bias, 2 * of_statistics.var - factor * inverse * of_scale
     of_x = factor * slopes + centred * (by_var / size) + by_mean / size
     of_x = of_x if mask is None else zero_absent(of_x, mask)

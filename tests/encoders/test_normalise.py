@@ -81,7 +81,7 @@ def test_the_gradient_is_that_of_the_definition(dtype: str, tolerance: float) ->
 @pytest.mark.parametrize("mean", [0.0, 10.0, 1000.0])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_statistics_of_values_far_from_zero(dtype: str, mean: float) -> None:
-    """The statistics are as exact as the values: what rounding them to `dtype` adds to their variance is the measure."""
+    """The measure is the variance that rounding the values to `dtype` adds."""
     exact = np.random.default_rng(0).normal(mean, 1, (2, 4096, 8))
     rounded = jnp.asarray(exact, dtype)
     values = np.asarray(rounded, np.float64)
