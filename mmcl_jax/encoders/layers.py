@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float
 
 from mmcl_jax.arrays import zero_absent
+from mmcl_jax.encoders.convolve import convolve
 from mmcl_jax.encoders.normalise import Form, Statistics, normalised
 from mmcl_jax.encoders.statistics import Record, update_statistic
 
@@ -66,6 +67,7 @@ def conv(
         use_bias=False,
         kernel_init=kaiming_fan_out,
         dtype=dtype,
+        conv_general_dilated=convolve,
         rngs=rngs,
     )
 
