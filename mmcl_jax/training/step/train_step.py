@@ -114,7 +114,8 @@ def make_step(experiment: Experiment) -> StepFunction:
         queues = jax.lax.with_sharding_constraint(queues, experiment.shardings(queues))
 
         def updated(gradients: Arrays) -> TrainState:
-            with jax.named_scope("optimizer"), jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
+            # optax raises floats to integer powers
+            with jax.named_scope("optimizer"), jax.numpy_dtype_promotion("standard"):
                 updates, optimizer_state = experiment.optimizer.update(gradients, state.optimizer_state, state.params)
             updates = scaled(updates, rates)
             if "plateau" in state.control:
@@ -153,14 +154,14 @@ def make_step(experiment: Experiment) -> StepFunction:
     return step
 
 
-def check_step(step: StepFunction, state: Any, batch: Any, constants: Any) -> None:
-    """Check that the step can be traced for these shapes.
+def check_step(step: StepFunction, state: Any, batch: Any, constants: Any) -> jax.stages.Traced:
+    """Return the traced step, and check that it can be traced for these shapes.
 
     Raises:
       UserError: the parts of the experiment do not fit together, such as a table view in front of an image encoder.
     """
     try:
-        jax.eval_shape(step, state, batch, constants)
+        return trace_step(step, state, batch, constants)
     except (TypeError, ValueError, IndexError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
@@ -169,7 +170,18 @@ def check_step(step: StepFunction, state: Any, batch: Any, constants: Any) -> No
 
 
 def compile_step(step: StepFunction, state: Any, batch: Any, constants: Any, *, dtype: str) -> Any:
-    """Compile the step for arguments of these shapes and shardings.
+    """Compile the step for arguments of these shapes and shardings."""
+    device = jax.tree.leaves(state)[0].sharding.mesh.devices.flat[0]
+    return compile_traced(trace_step(step, state, batch, constants), device, dtype=dtype)
+
+
+def compile_traced(traced: jax.stages.Traced, device: jax.Device, *, dtype: str) -> Any:
+    """Compile a traced step for devices such as `device`."""
+    return traced.lower().compile(compiler_options=compiler_options(device, dtype))
+
+
+def trace_step(step: StepFunction, state: Any, batch: Any, constants: Any) -> jax.stages.Traced:
+    """Trace the step for arguments of these shapes and shardings; it can then be lowered and compiled.
 
     The new state takes the memory and the shardings of the old state.
     """
@@ -181,8 +193,7 @@ def compile_step(step: StepFunction, state: Any, batch: Any, constants: Any, *, 
         out_shardings=(shardings_of(state), on_all),
         donate_argnums=0,
     )
-    device = on_all.mesh.devices.flat[0]
-    return jitted.lower(*arguments).compile(compiler_options=compiler_options(device, dtype))
+    return jitted.trace(*arguments)
 
 
 def memory_report(compiled: Any) -> str:
