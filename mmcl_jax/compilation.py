@@ -57,6 +57,14 @@ class Programs:
 
 
 PROGRAMS = Programs()
+_before = Programs()
+
+
+def news() -> str | None:
+    """Return a sentence on the programs since the last call; None if they took less than a second."""
+    global _before
+    new, _before = PROGRAMS.since(_before), dataclasses.replace(PROGRAMS)
+    return new.describe() if new.seconds >= 1 else None
 
 
 def use_cache(folder: Path | None = None) -> None:
