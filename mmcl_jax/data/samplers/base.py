@@ -64,3 +64,24 @@ class Targets:
             numbers=tuple(column.name for column in columns if not column.coded),
             groups=None if groups is None else groups[rows],
         )
+
+
+class Repeated:
+    """A sampler whose epochs have at least `least` rows: those of another sampler, over and over.
+
+    Example:
+      >>> from mmcl_jax.data.samplers.shuffle import Shuffle
+      >>> sampler = Repeated(Shuffle(rows=2), least=5)
+      >>> sampler.size, sorted(sampler.order(seed=0, epoch=0).tolist())[:2]
+      (5, [0, 0])
+    """
+
+    def __init__(self, sampler: Sampler, *, least: int) -> None:
+        """Take the other sampler; a batch holds a row more than once if a batch of `sampler` may (`repeats`)."""
+        self._sampler = sampler
+        self.repeats = sampler.repeats
+        self.size = max(sampler.size, least)
+
+    def order(self, seed: int, epoch: int) -> Int[np.ndarray, "size"]:
+        """Return the rows of an epoch."""
+        return np.resize(self._sampler.order(seed, epoch), self.size)

@@ -162,7 +162,14 @@ def check_step(step: StepFunction, state: Any, batch: Any, constants: Any) -> No
 
 
 def compile_step(step: StepFunction, state: Any, batch: Any, constants: Any, *, dtype: str) -> Any:
-    """Compile the step for arguments of these shapes and shardings.
+    """Compile the step for arguments of these shapes and shardings."""
+    device = jax.tree.leaves(state)[0].sharding.mesh.devices.flat[0]
+    lowered = trace_step(step, state, batch, constants).lower()
+    return lowered.compile(compiler_options=compiler_options(device, dtype))
+
+
+def trace_step(step: StepFunction, state: Any, batch: Any, constants: Any) -> jax.stages.Traced:
+    """Trace the step for arguments of these shapes and shardings; it can then be lowered and compiled.
 
     The new state takes the memory and the shardings of the old state.
     """
@@ -174,8 +181,7 @@ def compile_step(step: StepFunction, state: Any, batch: Any, constants: Any, *, 
         out_shardings=(shardings_of(state), on_all),
         donate_argnums=0,
     )
-    device = on_all.mesh.devices.flat[0]
-    return jitted.lower(*arguments).compile(compiler_options=compiler_options(device, dtype))
+    return jitted.trace(*arguments)
 
 
 def memory_report(compiled: Any) -> str:
