@@ -39,6 +39,7 @@ def assumed_experiment(
     Raises:
       UserError: the config has other inputs, or terms that read labels, which only a store can describe.
     """
+    config.data = "assumed"  # which an experiment must have, and nothing reads
     others = [name for name, chosen in config.inputs.items() if (chosen.of or name) not in ("image", "table")]
     check(not others, f"config.data: this config reads {', '.join(others)}; give a store with --config.data.")
     views = [view.size for view in config.views.values() if view.modality == "image" and view.get("size")]

@@ -40,5 +40,5 @@ def run(options: argparse.Namespace) -> Page:
     """Compile, and return the page."""
     if options.topology:  # what this process computes itself needs no accelerator, which others may use
         jax.config.update("jax_platforms", "cpu")
-    given = types.arguments_of(compile_experiment, argparse.Namespace(**vars(options), data=None))
+    given = types.arguments_of(compile_experiment, options)
     return compile_experiment(**given)
