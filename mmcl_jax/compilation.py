@@ -43,9 +43,7 @@ class Programs:
 
     def since(self, before: "Programs") -> "Programs":
         """Return what was added after `before`, a copy of an earlier count."""
-        return Programs(
-            self.compiled - before.compiled, self.cached - before.cached, self.seconds - before.seconds
-        )
+        return Programs(self.compiled - before.compiled, self.cached - before.cached, self.seconds - before.seconds)
 
     def describe(self) -> str:
         """Return a sentence on the programs.
@@ -68,9 +66,9 @@ def use_cache(folder: Path | None = None) -> None:
     made, or is not the user's own, is not used; a sentence on standard error says why.
     """
     _listen()
-    if not jax.config.jax_enable_compilation_cache:
+    if not jax.config.read("jax_enable_compilation_cache"):
         return
-    if jax.config.jax_compilation_cache_dir is None:
+    if _folder() is None:
         folder = _default() if folder is None else folder
         try:
             _make_private(folder)
@@ -85,9 +83,14 @@ def use_cache(folder: Path | None = None) -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
-    if jax.config.jax_compilation_cache_max_size >= 0:
+    if jax.config.read("jax_compilation_cache_max_size") >= 0:
         with contextlib.suppress(OSError):
-            _remove_orphans(Path(jax.config.jax_compilation_cache_dir))
+            _remove_orphans(Path(_folder() or ""))
+
+
+def _folder() -> str | None:
+    """Return the folder in which JAX keeps compiled programs."""
+    return jax.config.read("jax_compilation_cache_dir")
 
 
 class _UntrustedError(Exception):
@@ -95,8 +98,8 @@ class _UntrustedError(Exception):
 
 
 def _default() -> Path:
-    """Return the folder of the user's compiled programs. (A relative XDG_CACHE_HOME is invalid by its standard.)"""
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    """Return the folder of the user's compiled programs."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))  # which is invalid if it is relative, by its standard
     return (base if base.is_absolute() else Path("~/.cache").expanduser()) / "mmcl_jax" / "programs"
 
 
@@ -146,21 +149,21 @@ def _listen() -> None:
     found = threading.local()  # whether the program that this thread is about to get was in the cache
     lock = threading.Lock()
 
-    def event(name: str, **_: Any) -> None:
-        if name == "/jax/compilation_cache/cache_hits":
+    def noted(event: str, **_: Any) -> None:
+        if event == "/jax/compilation_cache/cache_hits":
             found.cached = True
 
-    def duration(name: str, seconds: float, **_: Any) -> None:
-        if name != "/jax/core/compile/backend_compile_duration":
+    def timed(event: str, duration_secs: float, **_: Any) -> None:
+        if event != "/jax/core/compile/backend_compile_duration":
             return
         cached, found.cached = getattr(found, "cached", False), False
         with lock:
-            PROGRAMS.seconds += seconds
+            PROGRAMS.seconds += duration_secs
             PROGRAMS.cached += cached
-            PROGRAMS.compiled += not cached and seconds >= _WORTH_KEEPING
+            PROGRAMS.compiled += not cached and duration_secs >= _WORTH_KEEPING
 
-    jax.monitoring.register_event_listener(event)
-    jax.monitoring.register_event_duration_secs_listener(duration)
+    jax.monitoring.register_event_listener(noted)
+    jax.monitoring.register_event_duration_secs_listener(timed)
     show = warnings.showwarning
 
     def showwarning(message: Warning | str, *arguments: Any, **options: Any) -> None:
@@ -170,7 +173,7 @@ def _listen() -> None:
         else:
             _mend(*fault.groups())
 
-    warnings.showwarning = showwarning  # type: ignore[assignment]
+    warnings.showwarning = showwarning
 
 
 def _mend(doing: str, program: str, reason: str) -> None:
@@ -178,7 +181,7 @@ def _mend(doing: str, program: str, reason: str) -> None:
 
     JAX never writes over an entry: a file that a kill or a full disk cut short would be refused for ever.
     """
-    folder = Path(jax.config.jax_compilation_cache_dir or "")
+    folder = Path(_folder() or "")
     with contextlib.suppress(OSError):
         for path in folder.glob(f"{program}-*{_ENTRY}"):
             path.unlink(missing_ok=True)

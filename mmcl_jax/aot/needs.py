@@ -7,7 +7,7 @@ from typing import Any
 
 from mmcl_jax.aot.collectives import Collective, collectives_of
 from mmcl_jax.aot.design import Design
-from mmcl_jax.aot.parts import bytes_per_device, lowered_contrast, traced_step
+from mmcl_jax.aot.parts import bytes_per_device, encoded, lowered_contrast
 from mmcl_jax.aot.program import Program, compile_program
 from mmcl_jax.aot.roofline import Bound, bound
 from mmcl_jax.aot.topology import Machine
@@ -15,6 +15,7 @@ from mmcl_jax.backend import compiler_options
 from mmcl_jax.training.build import Experiment
 from mmcl_jax.training.flops import flops_of_jaxpr
 from mmcl_jax.training.memory import memory_of_device
+from mmcl_jax.training.step.train_step import check_step, make_step
 
 _GPU_SHARE = 0.75  # of a GPU's memory that JAX takes; XLA_PYTHON_CLIENT_MEM_FRACTION changes it
 
@@ -85,12 +86,13 @@ def needs_of(experiment: Experiment, machine: Machine, *, quiet: bool = False) -
         than memory.
     """
     shapes, dtype = experiment.shapes(), experiment.config.dtype
-    traced, size = traced_step(experiment, shapes), experiment.mesh.size
+    traced, size = check_step(make_step(experiment), *shapes), experiment.mesh.size
+    outputs = encoded(experiment, shapes)
     how: dict[str, Any] = {"options": compiler_options(machine.devices[0], dtype), "quiet": quiet}
     program = compile_program(traced.lower(), machine, "the step", **how)
-    pairs = compile_program(lowered_contrast(experiment, shapes), machine, "the contrast", **how)
+    pairs = compile_program(lowered_contrast(experiment, shapes, outputs), machine, "the contrast", **how)
     flops = flops_of_jaxpr(traced.jaxpr) / size
-    design = Design.of(experiment, shapes)
+    design = Design.of(experiment, shapes, outputs)
     return Needs(
         machine=machine.describe(),
         batch_size=experiment.config.batch_size,

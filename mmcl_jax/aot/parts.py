@@ -1,4 +1,4 @@
-"""The parts of an experiment's step, lowered for the devices of its mesh: the step itself, and its contrast alone."""
+"""The contrast of an experiment's step, lowered by itself for the devices of its mesh."""
 
 from typing import Any
 
@@ -9,28 +9,20 @@ from jax.sharding import Mesh
 
 from mmcl_jax.training.build import Experiment
 from mmcl_jax.training.mesh import by_example, placed, replicated
-from mmcl_jax.training.step.train_step import check_step, make_step, parts_of_loss, trace_step
+from mmcl_jax.training.step.train_step import parts_of_loss
 
 
-def traced_step(experiment: Experiment, shapes: tuple[Any, Any, Any]) -> jax.stages.Traced:
-    """Return the train step as `mmcl pretrain` compiles it, traced for arguments of these shapes.
+def encoded(experiment: Experiment, shapes: tuple[Any, Any, Any]) -> Any:
+    """Return the outputs of the encoders for a batch, as shapes and dtypes."""
 
-    Raises:
-      UserError: the parts of the experiment do not fit together.
-    """
-    step = make_step(experiment)
-    check_step(step, *shapes)
-    return trace_step(step, *shapes)
-
-
-def lowered_contrast(experiment: Experiment, shapes: tuple[Any, Any, Any]) -> jax.stages.Lowered:
-    """Return the loss of the whole batch from the outputs of its encoders, with its gradients, lowered by itself."""
-    state, batch, constants = shapes
-
-    def encoded(state: Any, batch: Any, constants: Any) -> Any:
+    def outputs(state: Any, batch: Any, constants: Any) -> Any:
         return parts_of_loss(experiment, state, constants)[0](state.params, state.model_state, batch)[0]
 
-    outputs = jax.eval_shape(encoded, state, batch, constants)
+    return jax.eval_shape(outputs, *shapes)
+
+
+def lowered_contrast(experiment: Experiment, shapes: tuple[Any, Any, Any], outputs: Any) -> jax.stages.Lowered:
+    """Return the loss of the whole batch from the outputs of its encoders, with its gradients, lowered by itself."""
     leaves, structure = jax.tree.flatten(outputs)
     floats = {index: leaf for index, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.inexact)}
     others = {index: leaf for index, leaf in enumerate(leaves) if index not in floats}
@@ -46,7 +38,7 @@ def lowered_contrast(experiment: Experiment, shapes: tuple[Any, Any, Any]) -> ja
         return jax.grad(loss, has_aux=True)(floats)[0]
 
     rows = [placed(part, _by_rows(experiment.mesh, part, experiment.batches.batch_size)) for part in (floats, others)]
-    return jax.jit(gradients).lower(state, batch, constants, *rows)
+    return jax.jit(gradients).lower(*shapes, *rows)
 
 
 def _by_rows(mesh: Mesh, arrays: Any, rows: int) -> Any:
