@@ -44,9 +44,8 @@ def assumed_experiment(
     check(not others, f"config.data: this config reads {', '.join(others)}; give a store with --config.data.")
     views = [view.size for view in config.views.values() if view.modality == "image" and view.get("size")]
     size = size or max((tuple(view) for view in views), default=(SIDE, SIDE))
-    height, width = size
-    rows = {"image": np.zeros((height, width, 3), np.uint8), "table": np.zeros(COLUMNS, np.float32)}
-    arrays = {
+    rows: dict[str, np.ndarray] = {"image": np.zeros((*size, 3), np.uint8), "table": np.zeros(COLUMNS, np.float32)}
+    arrays: dict[str, np.ndarray] = {
         name: np.broadcast_to(rows[chosen.of or name], (config.batch_size, *rows[chosen.of or name].shape))
         for name, chosen in config.inputs.items()
     }
@@ -58,6 +57,6 @@ def assumed_experiment(
         if "label" not in str(error):
             raise
         raise UserError("config.data: a term of this config reads labels; give a store with --config.data.") from error
-    parts = {"image": f"RGB images of {height} x {width}", "table": f"a table of {COLUMNS} columns"}
+    parts = {"image": f"RGB images of {size[0]} x {size[1]}", "table": f"a table of {COLUMNS} columns"}
     told = " and ".join(parts[chosen.of or name] for name, chosen in config.inputs.items())
     return experiment, f"no --config.data is given: {told}, as in DVM, are assumed"

@@ -3,6 +3,7 @@
 A *logical* collective is one message among devices, whatever the compiler makes of it. TPU programs overlap a message
 with other work by cutting it into pieces, which share a `chain_id` and each show the shape of the whole; and a
 reduce-scatter may show as an all-reduce inside a fusion that calls `%all-reduce-scatter`, which sends its result alone.
+GPU programs concatenate the arrays of a message before they send them.
 """
 
 import dataclasses
@@ -19,7 +20,10 @@ _ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 _CALLED = re.compile(r"(?:body|calls|to_apply|true_computation|false_computation)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
-_HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> (.*) \{")
+_CONDITION = re.compile(r"condition=%?([\w.\-]+)")
+_BELOW = re.compile(r"ROOT .* compare\(%?[\w.\-]+, %?([\w.\-]+)\), direction=LT")
+_HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \((.*)\) -> (.*) \{")
+_CONCATENATED = re.compile(r"%?([\w.\-]+) = .* fusion\(.*calls=%?(wrapped_concatenate[\w.\-]*)")
 _CHAIN = re.compile(r'chain_id="(\d+)"')
 _OP_NAME = re.compile(r'op_name="([^"]*)"')
 _SYNCHRONOUS = '"is_sync":true'
@@ -82,12 +86,13 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         self.lines: dict[str, list[str]] = {}
+        self.parameters: dict[str, str] = {}
         self.results: dict[str, str] = {}
         self.entry = name = ""
         for line in text.splitlines():
             if head := _HEAD.match(line):
                 name = head[2]
-                self.lines[name], self.results[name] = [], head[3]
+                self.lines[name], self.parameters[name], self.results[name] = [], head[3], head[4]
                 self.entry = name if head[1] else self.entry
             elif line == "}":
                 name = ""
@@ -100,6 +105,7 @@ class _Reader:
 
     def _in(self, name: str, *, times: int, overlapped: bool) -> Iterator[Collective]:
         starts: dict[str, str] = {}
+        concatenated: dict[str, str] = {}
         for line in self.lines[name]:
             if found := _COLLECTIVE.search(line):
                 own, result, kind, phase, operand = found.groups()
@@ -107,7 +113,9 @@ class _Reader:
                     starts[own] = line
                     continue
                 start = starts.get(operand, line) if phase else line
-                arrays = _arrays(result)
+                sent = _COLLECTIVE.search(start)
+                parts = concatenated.get(sent[5]) if sent and kind == "all-reduce" else None
+                arrays = _arrays(result) if parts is None else _arrays(self.parameters[parts])
                 chain = _CHAIN.search(line)
                 piece = (kind, arrays, chain[1]) if chain else None
                 if piece in self._chains:
@@ -124,14 +132,27 @@ class _Reader:
                 )
             elif "async-done(" in line or "async-update(" in line:
                 continue  # their computation was read at its start
+            elif found := _CONCATENATED.search(line):
+                concatenated[found[1]] = found[2]
             else:
-                trips = _TRIPS.search(line)
                 inside = overlapped or "async-start(" in line or _OVERLAPPING in line
                 for called in _called(line):
                     if called.startswith(_FUSED_SCATTER):
                         yield self._scattered(called, line, times, overlapped)
                     elif called in self.lines:
-                        yield from self._in(called, times=times * int(trips[1] if trips else 1), overlapped=inside)
+                        yield from self._in(called, times=times * self._trips(line), overlapped=inside)
+
+    def _trips(self, line: str) -> int:
+        """Return how often the computations that a line calls are run: the bound of a loop's counter, or once."""
+        if known := _TRIPS.search(line):
+            return int(known[1])
+        condition = _CONDITION.search(line)
+        lines = self.lines.get(condition[1], []) if condition else []
+        bounds = [found[1] for one in lines if (found := _BELOW.search(one))]
+        for one in lines:
+            if bounds and f"%{bounds[0]} = " in one and (constant := re.search(r" constant\((\d+)\)", one)):
+                return int(constant[1])
+        return 1
 
     def _scattered(self, called: str, line: str, times: int, overlapped: bool) -> Collective:
         """Return the reduce-scatter that a fusion computes."""

@@ -83,7 +83,7 @@ class Design:
                 return purpose
         if size == self.rows and array.startswith("u"):
             return "pairs"  # the compiler gathers the small array of ids by a sum
-        if size == 1 or size in self.widths or math.isqrt(size) in self.widths and math.isqrt(size) ** 2 == size:
+        if size == 1 or size in self.widths or (math.isqrt(size) in self.widths and math.isqrt(size) ** 2 == size):
             return "terms and metrics"
         return "normalisation" if self.spans else None
 

@@ -48,7 +48,7 @@ class Page:
             *self.notes,
             "",
             _verdict(needs),
-            *(f"  {name:22} {_size(size):>12}" for name, size in needs.memory.items() if name != "total"),
+            *(f"  {name:22} {_size(size):>12}" for name, size in needs.memory.items()),
             f"  {'(pairs by themselves)':22} {_size(needs.pairs):>12}",
             "",
             *_speed(needs),
@@ -84,8 +84,8 @@ def _speed(needs: Needs) -> list[str]:
 
 
 def _messages(needs: Needs) -> list[str]:
-    if "total" in needs.memory:
-        return ["The compiler refuses a step that does not fit, so nothing is known of its messages."]
+    if needs.refused:
+        return ["The compiler refuses a step that does not fit, so nothing is known of its bytes and messages."]
     if not needs.collectives:
         return ["No messages among devices."]
     lines = ["Messages among devices, with what one device receives per step:"]

@@ -18,7 +18,9 @@ from mmcl_jax.aot.waiting import waiting
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import atomic
 
-_USED = re.compile(r"Used ([\d.]+)([KMGT]?)i?B? of ([\d.]+)([KMGT]?)i?B? hbm")
+# How compilers say that a program is too large: with what it needs in all, or for temporary arrays alone.
+_USED = re.compile(r"Used ([\d.]+)([KMGT]?)i?B? of [\d.]+[KMGT]?i?B? hbm")
+_TEMPORARY = re.compile(r"HLO temporaries \(([\d.]+)([KMGT]?)i?B?\) exceeds? available HBM")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SECONDS_PER_LINE = {"tpu": 4e-3, "gpu": 1.5e-3, "cpu": 2e-3}  # of a lowered program, on two idle cores; rough
 
@@ -34,7 +36,8 @@ class Program:
       code: bytes of the instructions.
       moved: bytes between the device and its memory by the compiler's count, in which a loop counts once; None if the
         compiler does not tell.
-      needed: bytes that the program needs in all, of one that the compiler refuses since they are not there; else None.
+      refused: whether the compiler refuses the program because its memory is not there. Then only `temporary` is known,
+        or `used`, the bytes of arguments, results and temporary arrays together.
       text: the optimised program; "" of a program that was refused.
       seconds: the time of compiling.
     """
@@ -44,7 +47,8 @@ class Program:
     temporary: int = 0
     code: int = 0
     moved: float | None = None
-    needed: int | None = None
+    refused: bool = False
+    used: int = 0
     text: str = ""
     seconds: float = 0.0
 
@@ -76,7 +80,7 @@ def compile_program(lowered: Any, machine: Machine, what: str, *, options: dict[
         try:
             compiled = lowered.compile(compiler_options=options)
         except jax.errors.JaxRuntimeError as error:
-            program = Program(needed=_needed(error, machine), seconds=time.monotonic() - began)
+            program = _refused(error, machine, time.monotonic() - began)
         else:
             program = _told(compiled, time.monotonic() - began)
     with contextlib.suppress(OSError):  # a folder that cannot be written costs the time of compiling again
@@ -105,11 +109,13 @@ def _told(compiled: Any, seconds: float) -> Program:
     )
 
 
-def _needed(error: jax.errors.JaxRuntimeError, machine: Machine) -> int:
-    """Return the bytes that a refused program needs, from the compiler's message."""
-    if used := _USED.search(str(error)):
-        return int(float(used[1]) * _UNITS[used[2]])
-    reason = next(iter(str(error).splitlines()), "no reason given")
+def _refused(error: jax.errors.JaxRuntimeError, machine: Machine, seconds: float) -> Program:
+    """Return what the compiler's message tells of a program whose memory is not there."""
+    for pattern, field in ((_USED, "used"), (_TEMPORARY, "temporary")):
+        if found := pattern.search(str(error)):
+            size = int(float(found[1]) * _UNITS[found[2]])
+            return Program(refused=True, seconds=seconds, **{field: size})  # type: ignore[arg-type]
+    reason = next(iter(str(error).splitlines()), "no reason given").rstrip(".")
     raise UserError(f"The compiler cannot compile this step for {machine.describe()}: {reason[:300]}.") from error
 
 

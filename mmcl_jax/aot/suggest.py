@@ -47,7 +47,7 @@ def slices(config: ConfigDict, needs: Needs) -> list[int]:
         return []
     unit, batch = group * needs.devices, config.micro_batch or config.batch_size
     sizes = [size for size in range(unit, batch, unit) if batch % size == 0 and config.batch_size % size == 0]
-    held = needs.memory.get("state", 0) + needs.memory.get("input", 0)
+    held = needs.memory["state"] + needs.memory["input"]
     share = max(0.0, needs.limit - held) / max(1, needs.total - held)
     likely = [size for size in sizes if size <= share * batch]
     return likely[::-1] or sizes[:1]

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Int
@@ -16,11 +16,13 @@ SAMPLERS = Registry("sampler")
 class Sampler(Protocol):
     """The choice and order of the rows of every epoch, a pure function of seed and epoch.
 
-    A sampler is picklable, since every worker process has a copy. `repeats` is whether a batch may hold a row more than
-    once; the copies then get different views.
+    A sampler is picklable, since every worker process has a copy. Where a batch `repeats` a row, the copies get different
+    views.
     """
 
-    repeats: ClassVar[bool]
+    @property
+    def repeats(self) -> bool:
+        """Whether a batch may hold a row more than once."""
 
     @property
     def size(self) -> int:
