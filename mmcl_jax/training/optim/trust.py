@@ -1,6 +1,5 @@
 """Optimizers for large batches, whose step on each array is in proportion to the norm of the array."""
 
-import jax.numpy as jnp
 import optax
 
 from mmcl_jax.training.optim.masks import Arrays, decayed, on

@@ -49,7 +49,7 @@ def check_key(key: str) -> None:
 # Options of encoders and optimizers that later versions added, with the values that versions without them amount to.
 _ADDED_OPTIONS: dict[str, dict[str, Any]] = {
     "cross_attention": {"form": "symmetric"},
-    **dict.fromkeys(("adam_l2", "adamw", "radam"), {"decay": "all"}),
+    **{name: {"decay": "all"} for name in ("adam_l2", "adamw", "radam")},
 }
 
 

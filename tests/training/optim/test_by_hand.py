@@ -143,7 +143,7 @@ def test_a_model_axis_divides_what_every_optimizer_keeps(name: str, tiny_config)
         ("sgd", {"weight_decay": -1.0}, "weight_decay must not be negative"),
         ("lars", {"trust": 0.0}, "trust must be positive, not 0.0"),
         ("lamb", {"epsilon": 0.0}, "epsilon must be positive"),
-        ("lars", {"decay": "kernels"}, r"config.optimizer.decay: 'kernels' is not of type Literal\['all', 'matrices'\]"),
+        ("lars", {"decay": "kernels"}, r"config.optimizer.decay: 'kernels' is not of type Literal"),
     ],
 )
 def test_numbers_out_of_range_are_refused(name: str, options: dict[str, object], sentence: str) -> None:

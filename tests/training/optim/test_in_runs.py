@@ -5,7 +5,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-
 from ml_collections import ConfigDict
 
 from benchmarks.step import prepared
@@ -30,8 +29,8 @@ def small(digits_store: Store):
     def make(*overrides: str) -> ConfigDict:
         config = [
             f"data={digits_store.directory}", "batch_size=64", "epochs=1", "batch_norm.group_size=8", "log_every=1",
-            "encoders.table.hidden=16", "encoders.table.features=8", "projectors.table.hidden=8", "projectors.table.out=8",
-            "monitor.epochs=None", f"clip_norm={CLIP}", "rates.projectors.*=0.5",
+            "encoders.table.hidden=16", "encoders.table.features=8", "projectors.table.hidden=8",
+            "projectors.table.out=8", "monitor.epochs=None", f"clip_norm={CLIP}", "rates.projectors.*=0.5",
         ]  # fmt: skip
         return load("mmcl/scarf:digits", [*config, *overrides])
 
@@ -48,8 +47,9 @@ def after_one_step(config: ConfigDict, devices: int):
 
 def test_clipping_in_slices_and_shares_is_that_of_the_whole_gradient(small) -> None:
     """Descent at the rate 1 moves by the gradient: by CLIP in all, or by half in the group whose rate is a half."""
-    config = ["optimizer.name=sgd", "optimizer.weight_decay=0.0", "schedule.name=constant", "schedule.learning_rate=1.0"]
-    before, after, norm = after_one_step(small(*config), 1)
+    descent = ["optimizer.name=sgd", "optimizer.weight_decay=0.0"]
+    descent += ["schedule.name=constant", "schedule.learning_rate=1.0"]
+    before, after, norm = after_one_step(small(*descent), 1)
     moved = {
         part: np.sqrt(sum(np.square(b - a).sum() for b, a in zip(*map(jax.tree.leaves, pair), strict=True)))
         for part in ("encoders", "projectors")
@@ -59,7 +59,7 @@ def test_clipping_in_slices_and_shares_is_that_of_the_whole_gradient(small) -> N
     assert moved["projectors"] > 0.1 * CLIP
     np.testing.assert_allclose(np.hypot(moved["encoders"], 2 * moved["projectors"]), CLIP, rtol=1e-4)
     scaled = ["micro_batch=32", "mesh.model=2", "mesh.shard_above=32"]
-    _, shared, again = after_one_step(small(*config, *scaled), 4)
+    _, shared, again = after_one_step(small(*descent, *scaled), 4)
     np.testing.assert_allclose(again, norm, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), shared, after)
 
