@@ -13,7 +13,7 @@ PACKAGE = Path(mmcl_jax.__file__).parent
 ORDER = (
     "text", "errors", "arrays", "backend", "compilation", "registry", "signals", "progress", "files", "targets", "lock",
     "page", "data", "prepare", "datasets", "synthetic", "views", "encoders", "tasks", "objectives", "training", "config",
-    "evaluation", "reproduce", "explain", "export", "report", "api", "cli",
+    "aot", "evaluation", "reproduce", "explain", "export", "report", "api", "cli",
 )  # fmt: skip
 
 
