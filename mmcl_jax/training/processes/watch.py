@@ -94,6 +94,10 @@ class Watch:
         """Wait for a value; return it with the number of the process that sent it."""
         return self._inbox.get()
 
+    def received(self) -> list[tuple[int, Any]]:
+        """Return the values that have come, as `receive` does, without waiting for more."""
+        return [self._inbox.get() for _ in range(self._inbox.qsize())]
+
     def leave(self, status: int, sentence: str = "") -> None:
         """Tell the other processes that this process ends with a status; after status 0 they go on.
 
