@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,8 +10,6 @@ import numpy as np
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 _COLLECTIVE = re.compile(rf"= (.*?) ({'|'.join(KINDS)})(?:-start)?\(")
-TRANSFERS = ("ALL_REDUCE", "ALL_GATHER", "REDUCE_SCATTER", "ALL_TO_ALL", "ONE_TO_ONE")
-_TRANSFER = re.compile(rf'= \((.*?), u32\[\], token\[\]\) send\(.*_megascale_transfer_type="({"|".join(TRANSFERS)})"')
 _SHAPE = re.compile(r"\b([a-z]+\d+)\[([\d,]*)\]")
 _CALLED = re.compile(r"(?:body|calls|to_apply|true_computation|false_computation)=%?([\w.\-]+)")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
@@ -23,24 +21,12 @@ def collectives(text: str) -> dict[str, dict[str, int]]:
 
     A collective in a loop counts once per iteration.
     """
-    return _totals(text, _COLLECTIVE, KINDS)
-
-
-def between_slices(text: str) -> dict[str, dict[str, int]]:
-    """Return the number, and bytes that a device sends, of every kind of transfer over the data-centre network.
-
-    The TPU compiler turns a collective of several slices into collectives within slices and such transfers.
-    """
-    return _totals(text, _TRANSFER, TRANSFERS)
-
-
-def _totals(text: str, pattern: re.Pattern[str], kinds: Sequence[str]) -> dict[str, dict[str, int]]:
-    totals = {kind: {"count": 0, "bytes": 0} for kind in kinds}
+    totals = {kind: {"count": 0, "bytes": 0} for kind in KINDS}
     computations, entry = _computations(text)
 
     def visit(name: str, times: int) -> None:
         for line in computations[name]:
-            if collective := pattern.search(line):
+            if collective := _COLLECTIVE.search(line):
                 total = totals[collective[2]]
                 total["count"] += times
                 total["bytes"] += times * _bytes(collective[1])
