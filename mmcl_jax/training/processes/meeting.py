@@ -36,9 +36,17 @@ def meet(address: str, processes: int, process: int, about: About, *, limit: flo
       UserError: a process differs from the first one in `about`, which all raise; or two have the same number.
     """
     hello = {"job": f"{address} {processes}", "process": process, "host": socket.gethostname(), "about": dict(about)}
-    if process:
-        return [_join(address, hello, limit)]
-    peers = _welcome(_listen(_ports(int(address.rpartition(":")[2]))), processes, hello, limit)
+    with contextlib.ExitStack() as opened:
+        peers = [_join(address, hello, limit, opened)] if process else _gather(address, processes, hello, limit, opened)
+        opened.pop_all()  # the connections stay open, unless an error was raised
+    return peers
+
+
+def _gather(
+    address: str, processes: int, hello: Mapping[str, Any], limit: float, opened: contextlib.ExitStack
+) -> list[Peer]:
+    """Return all other processes, which begin now, if they do not differ from this one, the first."""
+    peers = _welcome(_listen(_ports(int(address.rpartition(":")[2]))), processes, hello, limit, opened)
     sentence = next(filter(None, (difference(hello, peer.asks) for peer in peers)), "")
     for peer in peers:
         peer.send({"begin": sentence})
@@ -100,7 +108,9 @@ def _listen(ports: Iterable[int]) -> socket.socket:
     raise UserError(f"No port of {', '.join(map(str, ports))} is free for heartbeats; name a free one with {_PORT}.")
 
 
-def _welcome(server: socket.socket, processes: int, hello: Mapping[str, Any], limit: float) -> list[_Guest]:
+def _welcome(
+    server: socket.socket, processes: int, hello: Mapping[str, Any], limit: float, opened: contextlib.ExitStack
+) -> list[_Guest]:
     """Accept all other processes of the job."""
     guests: dict[int, _Guest] = {}
     waiting = _Waiting(limit, lambda: _missing(set(range(1, processes)) - set(guests), processes))
@@ -115,6 +125,7 @@ def _welcome(server: socket.socket, processes: int, hello: Mapping[str, Any], li
                 connection, _ = server.accept()
             except TimeoutError:
                 continue
+            opened.enter_context(connection)
             asks = _line(connection)
             if asks is None or asks.get("job") != hello["job"]:
                 connection.close()
@@ -126,12 +137,14 @@ def _welcome(server: socket.socket, processes: int, hello: Mapping[str, Any], li
                 for peer in (*guests.values(), Peer(connection, number, host)):
                     peer.send({"begin": sentence})
                 raise UserError(sentence)
+            if number in guests:  # died while it waited, and was started again
+                guests[number].connection.close()
             guests[number] = _Guest(connection, asks)
             guests[number].send({"welcome": hello["host"]})
     return list(guests.values())
 
 
-def _join(address: str, hello: Mapping[str, Any], limit: float) -> Peer:
+def _join(address: str, hello: Mapping[str, Any], limit: float, opened: contextlib.ExitStack) -> Peer:
     """Connect with the first process, and wait until all others have."""
     host, _, port = address.rpartition(":")
     ports = _ports(int(port))
@@ -140,7 +153,7 @@ def _join(address: str, hello: Mapping[str, Any], limit: float) -> Peer:
         if sentence := waiting.over():
             end(sentence, LOST)
         for candidate in ports:
-            peer = _ask(host.strip("[]"), candidate, hello)
+            peer = _ask(host.strip("[]"), candidate, hello, opened)
             if peer is not None:
                 break
         else:
@@ -155,10 +168,10 @@ def _join(address: str, hello: Mapping[str, Any], limit: float) -> Peer:
         return peer
 
 
-def _ask(host: str, port: int, hello: Mapping[str, Any]) -> Peer | None:
+def _ask(host: str, port: int, hello: Mapping[str, Any], opened: contextlib.ExitStack) -> Peer | None:
     """Return the connection with the first process, if it is at this port."""
     try:
-        connection = socket.create_connection((host, port), timeout=_ANSWER)
+        connection = opened.enter_context(socket.create_connection((host, port), timeout=_ANSWER))
         connection.sendall(json.dumps(hello).encode() + b"\n")
     except OSError:
         return None
