@@ -57,6 +57,14 @@ class Programs:
 
 
 PROGRAMS = Programs()
+_before = Programs()
+
+
+def news() -> str | None:
+    """Return a sentence on the programs since the last call; None if they took less than a second."""
+    global _before
+    new, _before = PROGRAMS.since(_before), dataclasses.replace(PROGRAMS)
+    return new.describe() if new.seconds >= 1 else None
 
 
 def use_cache(folder: Path | None = None) -> None:
@@ -66,7 +74,7 @@ def use_cache(folder: Path | None = None) -> None:
     made, or is not the user's own, is not used; a sentence on standard error says why.
     """
     _listen()
-    if not jax.config.read("jax_enable_compilation_cache"):
+    if not jax.config.values["jax_enable_compilation_cache"]:
         return
     if _folder() is None:
         folder = _default() if folder is None else folder
@@ -83,14 +91,14 @@ def use_cache(folder: Path | None = None) -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
-    if jax.config.read("jax_compilation_cache_max_size") >= 0:
+    if jax.config.values["jax_compilation_cache_max_size"] >= 0:
         with contextlib.suppress(OSError):
             _remove_orphans(Path(_folder() or ""))
 
 
 def _folder() -> str | None:
     """Return the folder in which JAX keeps compiled programs."""
-    return jax.config.read("jax_compilation_cache_dir")
+    return jax.config.values["jax_compilation_cache_dir"]
 
 
 class _UntrustedError(Exception):

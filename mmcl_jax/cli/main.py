@@ -144,7 +144,9 @@ def _main(words: list[str], output: Output) -> int:
         raise
     _quiet()
     try:
-        return output.succeed(command.run(options))
+        result = command.run(options)
+        _tell_programs()
+        return output.succeed(result)
     except UserError as error:
         status = output.fail(str(error), 2)
         if options.debug:
@@ -168,6 +170,14 @@ def _main(words: list[str], output: Output) -> int:
         output.fail(f"{type(error).__name__}: {error}", 1, printed=True)
         raise
     return 0
+
+
+def _tell_programs() -> None:
+    """Print how long the programs of the command took to compile, if that was a second or more."""
+    compilation = sys.modules.get("mmcl_jax.compilation")  # commands that need no JAX have not loaded it
+    line = None if compilation is None else compilation.news()
+    if line is not None:
+        print(line, file=sys.stderr)
 
 
 def _asks_json(words: list[str]) -> bool:

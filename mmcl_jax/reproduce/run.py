@@ -1,5 +1,6 @@
 """One command per table: plan the work, do what is missing seed by seed, and write the files."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -10,6 +11,7 @@ from typing import Any
 
 import jax
 
+from mmcl_jax.compilation import use_cache
 from mmcl_jax.config import OwnData, explain
 from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
@@ -31,6 +33,7 @@ from mmcl_jax.reproduce.plan import (
     PlanRequest,
     Training,
     choose_rows,
+    digest,
     make_plan,
     write_record,
     write_scores,
@@ -39,6 +42,7 @@ from mmcl_jax.reproduce.results import to_json
 from mmcl_jax.reproduce.spec import COLUMNS_USED, PaperTable, TableRow
 from mmcl_jax.reproduce.tables import VARIANTS, find
 from mmcl_jax.reproduce.text import render_text
+from mmcl_jax.reproduce.work.share import Job, share
 from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
 from mmcl_jax.training.build import fit_inputs
@@ -46,6 +50,7 @@ from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
 
 Log = Callable[[str], None]
+_OWN = "own.json"  # the description that the configs of the variant "own" are chosen from
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,6 +94,8 @@ class Reproduction:
 def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     """Reproduce a table and write it under `out`; called again with the same request, continue.
 
+    Several processes may do this at once, for one table or for several tables of one folder: they share the work.
+
     Returns:
       False if a signal stopped a training before its end: nothing is lost, and the same request continues.
 
@@ -102,18 +109,16 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     label = _label(store, request.label, table)
     _check_tag(store, table)
     _check_folds(store, request.folds)
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        # Seeds share one compiled program per method. A cache is trusted code, so it lies in a folder of our own.
-        jax.config.update("jax_compilation_cache_dir", str((request.out / ".jax_cache").absolute()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    use_cache()  # seeds share one compiled program per method
     rows, left_out = installed(choose_rows(table, request.methods), request.methods)
+    described = _described(request, store) if request.variant == "own" else None
     configs, notes = configure(
         [row for row in rows if row.config],
         variant=request.variant,
         store=store,
         epochs=request.epochs,
         overrides=request.overrides,
-        described=_described(request) if request.variant == "own" else None,
+        described=described,
     )
     if request.variant == "own":
         length = [f"epochs={request.epochs}"] if request.epochs else []
@@ -148,32 +153,54 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
         *remarks,
     ):
         log(line)
-    with locked(request.out / "lock.json", what=f"works in {request.out}"), writing(request.out):
-        if not do_missing_work(plan, log):
+    with writing(request.out):
+        if described is not None:
+            _agree(described, request.out)
+        if not do_missing_work(plan, request.out / "claims", log):
             return False
-        _write(plan, request, log)
+        with _alone(request.out):
+            _write(plan, request, log)
     return True
 
 
-def do_missing_work(plan: Plan, log: Log) -> bool:
-    """Pretrain and evaluate what is missing, seed by seed and fold by fold.
+def do_missing_work(plan: Plan, claims: Path, log: Log) -> bool:
+    """Pretrain and evaluate what is missing, seed by seed and fold by fold, beside other processes that do the same.
 
     Returns:
       False if a signal stopped a training: finished work stays, and the same plan continues.
     """
+    return share(_jobs(plan, log), claims, log)
+
+
+def _jobs(plan: Plan, log: Log) -> list[Job]:
+    """Return the pretrainings and evaluations that are missing, in the order of the plan."""
     missing = [training for training in plan.trainings if not training.done]
-    number = 0
+
+    def trainer(number: int, training: Training) -> Job:
+        def do() -> bool:
+            log(f"pretraining {number} of {len(missing)}: {training.directory.name}")
+            return train(training, log)
+
+        return Job(name=training.directory.name, done=lambda: training.done, ready=lambda: True, do=do)
+
+    def evaluator(group: Sequence[Evaluation], key: Sequence[str]) -> Job:
+        def left() -> list[Evaluation]:
+            return [one for one in group if not one.path.is_file()]
+
+        def do() -> bool:
+            evaluate(left(), plan, log)
+            return True
+
+        training = group[0].training
+        name = f"{training.directory.name}-evaluation-{digest(list(key))}"
+        return Job(name=name, done=lambda: not left(), ready=lambda: training.done, do=do)
+
+    jobs = []
     for seed, fold in dict.fromkeys((training.seed, training.fold) for training in plan.trainings):
-        for training in plan.trainings:
-            if (training.seed, training.fold) == (seed, fold) and not training.done:
-                number += 1
-                log(f"pretraining {number} of {len(missing)}: {training.directory.name}")
-                if not train(training, log):
-                    return False
+        jobs += [trainer(number, one) for number, one in enumerate(missing, 1) if (one.seed, one.fold) == (seed, fold)]
         mine = [one for one in plan.evaluations if (one.training.seed, one.training.fold) == (seed, fold)]
-        for group in _groups([one for one in mine if not one.path.is_file()]):
-            evaluate(group, plan, log)
-    return True
+        jobs += [evaluator(group, key) for key, group in _groups(mine).items()]
+    return jobs
 
 
 def train(training: Training, log: Log) -> bool:
@@ -206,7 +233,7 @@ def train(training: Training, log: Log) -> bool:
     return True
 
 
-def _groups(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
+def _groups(evaluations: Sequence[Evaluation]) -> dict[tuple[str, ...], list[Evaluation]]:
     """Group the evaluations that share one encoder's features; fine-tuning and rivals also by budget."""
     groups: dict[tuple[str, ...], list[Evaluation]] = {}
     for one in {one.path: one for one in evaluations}.values():  # columns that differ by their metric share a record
@@ -215,7 +242,7 @@ def _groups(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
         of = one.training.directory.name, one.protocol, one.input, str(one.identity["draws"])
         use = one.row.key if one.column.metric == COLUMNS_USED else ""
         groups.setdefault((*of, budget, options, use), []).append(one)
-    return list(groups.values())
+    return groups
 
 
 def evaluate(evaluations: Sequence[Evaluation], plan: Plan, log: Log) -> None:
@@ -294,10 +321,32 @@ def _write(plan: Plan, request: Reproduction, log: Log) -> None:
     log(f"Other tables with the same --out use the runs in {request.out / 'runs'} and their evaluations again.")
 
 
-def _described(request: Reproduction) -> OwnData | None:
-    """Return the description of the data in the first existing run, so that all runs of a table agree; else None."""
+def _alone(out: Path) -> contextlib.AbstractContextManager[None]:
+    """Wait until no other process writes the files that all processes of a folder write."""
+    return locked(out / "lock.json", what=f"writes in {out}", wait=True)
+
+
+def _described(request: Reproduction, store: Store) -> OwnData:
+    """Return the description of the data that the first process of the folder wrote, so that all its runs agree."""
+    path = request.out / _OWN
+    if path.is_file():
+        return OwnData(**json.loads(path.read_text()))
     descriptions = (OwnData.of_run(run) for run in sorted((request.out / "runs").glob("*")))
-    return next((description for description in descriptions if description is not None), None)
+    return next((description for description in descriptions if description is not None), OwnData.of(store))
+
+
+def _agree(described: OwnData, out: Path) -> None:
+    """Write the description of the data.
+
+    Raises:
+      UserError: another process, which started at the same moment with other devices, wrote another one.
+    """
+    with _alone(out):
+        fields = dataclasses.asdict(described)
+        if not (out / _OWN).is_file():
+            write_text(out / _OWN, json.dumps(fields, indent=2) + "\n")
+        same = json.loads((out / _OWN).read_text()) == fields
+        check(same, f"{out / _OWN}: another process has just chosen settings for other devices; run the command again.")
 
 
 def installed(rows: Sequence[TableRow], methods: Sequence[str]) -> tuple[tuple[TableRow, ...], list[str]]:

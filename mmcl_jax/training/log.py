@@ -16,7 +16,8 @@ from mmcl_jax.training.runs.skips import SkippedSteps
 from mmcl_jax.training.sinks import Session
 from mmcl_jax.training.sinks.threads import Sinks
 from mmcl_jax.training.speed.clock import Clock
-from mmcl_jax.training.speed.meter import PREFIX, Speedometer
+from mmcl_jax.training.speed.meter import Speedometer
+from mmcl_jax.training.speed.times import SPEED
 
 
 class MetricLog:
@@ -69,7 +70,7 @@ class MetricLog:
         skipped = self._skips.until(step).total
         metrics["skipped"] = float(skipped)
         speed = self._speed.at(step)
-        metrics |= {f"{PREFIX}{name}": value for name, value in speed.items()}
+        metrics |= {f"{SPEED}{name}": value for name, value in speed.items()}
         if self._writes:
             numbers = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
             line = {"step": step, **numbers, "seconds": round(self._clock.seconds, 3)}

@@ -33,9 +33,10 @@ from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.runs.skips import SKIPPED_STEPS, SkippedSteps
 from mmcl_jax.training.runs.status import RunStatus
 from mmcl_jax.training.sizes import enlargement_notice
-from mmcl_jax.training.speed.clock import Clock, Times
+from mmcl_jax.training.speed.clock import Clock
 from mmcl_jax.training.speed.meter import Speedometer, Work
 from mmcl_jax.training.speed.profile import Profile, Steps, check_within
+from mmcl_jax.training.speed.times import Times
 from mmcl_jax.training.state.control import best_step, exhausted
 from mmcl_jax.training.state.initial_weights import InitialWeights, check_recorded, initial_weights
 from mmcl_jax.training.state.train_state import TrainState

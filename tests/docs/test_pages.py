@@ -55,6 +55,7 @@ NOT_RUN = {
     "mmcl pretrain --config mt_cmtm/mt_cmtm:digits": "tests/training/test_first_steps.py trains every small experiment",
     "mmcl evaluate --run runs/mt_cmtm": "tests/evaluation has runs of tables",
     "mmcl prepare --table mmcl_quickstart/raw/digits.csv": "tests/training/test_masked.py makes this store",
+    "mmcl pretrain --config mmcl/simclr:own --config.data=stores/ads --config.batch_size=4096": "tests/training/optim",
     f"{_PRETRAIN} --config.sinks": "tests/training/test_sinks.py runs it",
     f"{_PRETRAIN} --workdir runs/ads --config.encoders.image.name=resnet50": "tests/training/test_initial_weights.py",
     f"{_PRETRAIN} --workdir runs/vit --config.encoders.image.name=vit_base": "tests/training/test_initial_weights.py",

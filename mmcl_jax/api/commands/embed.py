@@ -12,6 +12,7 @@ from mmcl_jax import __version__
 from mmcl_jax.api.frames import frame_of, is_frame
 from mmcl_jax.api.given import AnyPath, path_of, several
 from mmcl_jax.api.images import beside, is_folder
+from mmcl_jax.compilation import use_cache
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.kept import KeptHead, load_head
@@ -107,6 +108,7 @@ def embed(
       >>> embeddings.to_frame()["features"].to_numpy().shape  # doctest: +SKIP
       (1000, 512)
     """
+    use_cache()
     if distributed:
         initialize()
     path = path_of(out, "--out")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
 from mmcl_jax.api.scores import Scores
+from mmcl_jax.compilation import use_cache
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
@@ -93,6 +94,7 @@ def evaluate(
       >>> scores = mj.evaluate("runs/ads", protocol=["probe", "knn"], per_class=[5, 20])  # doctest: +SKIP
       >>> scores.to_frame().group_by("method", "budget").mean()  # doctest: +SKIP
     """
+    use_cache()
     arguments = dict(locals())
     given = [run] if isinstance(run, str | Path | Run) or not isinstance(run, Sequence) else list(run)
     check(len(given) > 0, "--run: name at least one run.")

@@ -14,8 +14,6 @@ from mmcl_jax.training.chips import chip_of
 from mmcl_jax.training.flops import model_flops
 from mmcl_jax.training.speed.clock import Clock
 
-PREFIX = "speed/"
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Work:

@@ -64,7 +64,9 @@ class Profile:
         """Begin to record, if `step`, which is about to be dispatched, is the first."""
         if step == self._first <= self._last:
             self._folder = tempfile.mkdtemp(prefix="mmcl-profile-")
-            jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
+            options = jax.profiler.ProfileOptions()
+            options.python_tracer_level = 0  # the calls of Python take long to note, and hide the rest
+            jax.profiler.start_trace(self._folder, create_perfetto_trace=True, profiler_options=options)
 
     def step(self, step: int) -> contextlib.AbstractContextManager[Any]:
         """Return the annotation of a step that is recorded, else a context manager that does nothing."""

@@ -98,7 +98,7 @@ def make_step(experiment: Experiment) -> StepFunction:
     no step changes: `seed`, and `fitted`, the arrays of training rows that views use. They are arguments, not literals
     in the program, so that one compiled program serves all seeds.
     """
-    mesh, rates = experiment.mesh, dict(experiment.config.rates)
+    mesh, rates, clip = experiment.mesh, dict(experiment.config.rates), experiment.config.clip_norm
     gradients_of = whole_batch
     if experiment.config.micro_batch is not None:
         gradients_of = functools.partial(in_slices, size=experiment.config.micro_batch, mesh=mesh)
@@ -143,7 +143,9 @@ def make_step(experiment: Experiment) -> StepFunction:
         metrics |= experiment.schedule.at(state.step)
         if "plateau" in state.control:
             metrics["learning_rate"] *= state.control["plateau"]["factor"]
-        metrics["gradient_norm"] = global_norm(gradients, experiment.shardings(gradients), mesh)
+        metrics["gradient_norm"] = norm = global_norm(gradients, experiment.shardings(gradients), mesh)
+        if clip is not None:  # the factor of a shorter gradient is exactly 1
+            gradients = jax.tree.map(lambda gradient: gradient * (clip / jnp.maximum(norm, clip)), gradients)
         finite = all_finite((updated(gradients), metrics["loss"], metrics["gradient_norm"]))
         metrics["skipped"] = ~finite
         # After the barrier the update is computed a second time, in the memory of the old state: keeping the first
