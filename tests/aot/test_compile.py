@@ -1,6 +1,8 @@
 """`mj.compile` and `mmcl compile`: what a step needs on eight devices of this machine, and what they refuse."""
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,10 +22,14 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.training.build import build_experiment
 from mmcl_jax.training.step.train_step import compile_step, make_step
 
+DOCS = Path(__file__).parents[2] / "docs"
+
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def own_cache(tmp_path: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        yield
 
 
 def test_the_page_tells_what_pretrain_compiles(
@@ -49,6 +55,14 @@ def test_the_page_tells_what_pretrain_compiles(
     assert "64 rows per step, 8 per device, float32" in said.out
     assert "It fits" in said.out
     assert "so far" not in said.err
+
+    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "compile.md").read_text(), re.DOTALL)
+    monkeypatch.setattr(mj, "compile", lambda *_, **given: page if given["data"] == "stores/ads" else None)
+    exec(block, {})
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"True {needs.total} None\n")
+    assert printed.count("\n") == 1 + len(needs.collectives)
+    monkeypatch.undo()
 
     # The second time, nothing is compiled.
     monkeypatch.setattr(jax.stages.Lowered, "compile", None)
