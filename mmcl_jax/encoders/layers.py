@@ -10,8 +10,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float
 
 from mmcl_jax.arrays import zero_absent
-from mmcl_jax.encoders.convolve import convolve
-from mmcl_jax.encoders.normalise import Form, Statistics, normalised
+from mmcl_jax.encoders.operations.convolve import convolve
+from mmcl_jax.encoders.operations.normalise import Form, Statistics, normalised
 from mmcl_jax.encoders.statistics import Record, update_statistic
 
 kaiming_fan_out = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -179,11 +179,6 @@ def norm_relu(norm: nnx.Module, x: Array, *, train: bool, present: Array | None 
     if isinstance(norm, BatchNorm):
         return norm(x, train=train, present=present, relu=True)
     return nnx.relu(norm(x, train=train, present=present))
-
-
-def max_pool_3x3(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
-    """Return the 3x3 maximum at stride 2, padded by 1 with minus infinity, as in torchvision's stem."""
-    return nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
 
 
 def maximum(x: Float[Array, "*shape"], axis: int) -> Float[Array, "*reduced"]:

@@ -11,7 +11,8 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features, of_maps
-from mmcl_jax.encoders.layers import Norm, batch_norm, conv, max_pool_3x3, norm_relu
+from mmcl_jax.encoders.layers import Norm, batch_norm, conv, norm_relu
+from mmcl_jax.encoders.operations.pool import max_pool_3x3
 
 Stem = Literal["imagenet", "cifar"]
 Remat = Literal["none", "stages", "blocks"]

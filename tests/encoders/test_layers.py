@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mmcl_jax.encoders.layers import BatchNorm, conv, linear, max_pool_3x3
+from mmcl_jax.encoders.layers import BatchNorm, conv, linear, norm_relu
+from mmcl_jax.encoders.operations.pool import max_pool_3x3
 
 X = jnp.asarray(np.random.default_rng(0).normal(2, 3, (12, 5, 4, 6)), jnp.float32)
 
@@ -44,6 +45,18 @@ def test_running_statistics_are_unbiased_averages_over_groups() -> None:
     np.testing.assert_allclose(
         y, (np.asarray(X) - before) / np.sqrt(np.asarray(layer.var[...]) + 1e-5), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("present", [None, np.arange(12) % 5 != 1], ids=["all", "some"])
+def test_the_relu_is_that_of_the_normalised_values(train: bool, present: np.ndarray | None) -> None:
+    alone, both = norm(4), norm(4)
+    present = None if present is None else jnp.asarray(present)
+    expected = nnx.relu(alone(X, train=train, present=present))
+    np.testing.assert_allclose(norm_relu(both, X, train=train, present=present), expected, rtol=1e-6, atol=1e-6)
+    for name in ("mean", "var"):
+        np.testing.assert_array_equal(getattr(both, name)[...], getattr(alone, name)[...])
+    assert len(both.records) == len(alone.records)
 
 
 def test_cutting_the_batch_at_group_bounds_changes_no_gradient() -> None:

@@ -7,7 +7,8 @@ import pytest
 from flax import nnx
 
 from mmcl_jax.encoders import ENCODERS, PROJECTORS
-from mmcl_jax.encoders.layers import BatchNorm, max_pool_3x3
+from mmcl_jax.encoders.layers import BatchNorm
+from mmcl_jax.encoders.operations.pool import max_pool_3x3
 from mmcl_jax.encoders.resnet import BasicBlock, Bottleneck
 
 pytestmark = pytest.mark.core

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmcl_jax.arrays import zero_absent
-from mmcl_jax.encoders.normalise import Form, normalised
+from mmcl_jax.encoders.operations.normalise import Form, normalised
 
 pytestmark = pytest.mark.core
 GROUPS, VECTORS, CHANNELS, EPSILON = 4, 6, 3, 1e-3

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmcl_jax.encoders.convolve import convolve
+from mmcl_jax.encoders.operations.convolve import convolve
 
 pytestmark = pytest.mark.core
 # (space, kernel, stride): maps of the input or of the result that are smaller than the kernel, and two that are not.
