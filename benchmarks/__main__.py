@@ -13,6 +13,7 @@ from benchmarks import record
 NAMES = {
     "compiled": "memory, FLOPs and collectives of compiled programs on 8 devices; only compiles them",
     "compile": "memory, bytes, FLOPs and collectives on TPUs and GPUs that are not here; only compiles for them",
+    "slices": "collectives of two TPU slices, within slices and between them; only compiles for them",
     "pairs": "time and memory of the all-pairs kernel, beside the dense execution and PyTorch",
     "step": "images/s, MFU, memory and input wait of the train step, beside PyTorch",
     "input": "samples/s of a mapped and a streamed store, beside a bare gather and a pipeline of single samples",
@@ -39,13 +40,13 @@ def main() -> None:
     options = parser.parse_args()
     if options.check and options.name != "compile":
         parser.error("--check is an option of compile")
-    if options.name in ("compiled", "compile"):
+    if options.name in ("compiled", "compile", "slices"):
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", 8)
     size = options.size or ("small" if jax.default_backend() == "cpu" else "full")
     benchmark = importlib.import_module(f"benchmarks.{options.name}")
     where = jax.devices()[0].device_kind.lower().replace(" ", "-")
-    suffix = f"jax{jax.__version__}" if options.name == "compiled" else size
+    suffix = f"jax{jax.__version__}" if options.name in ("compiled", "slices") else size
     if options.name == "compile":
         _compile(benchmark, size, options.out, check=options.check)
         return

@@ -191,9 +191,8 @@ def test_monitor_and_evaluation_share_the_programs_of_encoders(trained: Run, hom
     folder = home / "mmcl_jax" / "programs"
     jax.clear_caches()
     monitor(run.store(), run.config, run.inputs)(run.model())
-    print([p.name for p in folder.glob("*")])
-    encoders = sorted(folder.glob("jit_each-*"))
-    assert len(encoders) >= 2  # image and table
-    evaluated = added(lambda: evaluate(run, protocol="knn", baselines=()))
-    assert sorted(folder.glob("jit_each-*")) == encoders
-    assert evaluated.cached >= 2
+    encoders = sorted(folder.glob("jit_encode-*"))
+    assert len(encoders) == 4  # features and projections of images and tables
+    evaluated = added(lambda: evaluate(run, protocol=["knn", "retrieval"], baselines=()))
+    assert sorted(folder.glob("jit_encode-*")) == encoders
+    assert evaluated.cached >= 3

@@ -133,7 +133,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output = Output(name, resources.enter_context(redirected()) if _asks_json(words) else None)
         stopped = functools.partial(output.fail, printed=True)
         resources.enter_context(ends_at_sigterm(name, leaves=arguments is None, report=stopped))
-        return _main(words, output)
+        try:
+            status = _main(words, output)
+        except BaseException as error:
+            _leave(2 if isinstance(error, SystemExit) else 1, error)
+            raise
+        _leave(status)
+        return status
+
+
+def _leave(status: int, error: BaseException | None = None) -> None:
+    """Tell the other processes of a job, if there are any, how this one ends."""
+    processes = sys.modules.get("mmcl_jax.training.processes")
+    if processes is not None:
+        processes.leave(status, error)
 
 
 def _main(words: list[str], output: Output) -> int:

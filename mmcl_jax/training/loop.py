@@ -26,8 +26,9 @@ from mmcl_jax.training.build import Experiment, build_experiment
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
 from mmcl_jax.training.outlook import TimeEstimate, working
-from mmcl_jax.training.processes import broadcast_from_primary, is_primary
+from mmcl_jax.training.processes import broadcast_from_primary, check_same, is_primary
 from mmcl_jax.training.runs.checkpoint import Checkpoints, Progress
+from mmcl_jax.training.runs.plain import flattened, to_plain
 from mmcl_jax.training.runs.resume import resume
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.runs.skips import SKIPPED_STEPS, SkippedSteps
@@ -149,6 +150,7 @@ def pretrain(
     log = log if primary else _discard
     check_config(config)
     store = Store.open(config.data)
+    check_same({**flattened(to_plain(config), "config"), "The store": store.fingerprint, "--workdir": workdir})
     # Signal handlers are removed last, so that a signal during the last save is handled as at any other time.
     with stop_on_signal() as stop, writing(workdir), contextlib.ExitStack() as resources:
         begun = broadcast_from_primary(lambda: Run.exists(workdir))

@@ -35,7 +35,7 @@ from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.like import Like
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.targets import check_file
-from mmcl_jax.training.processes import initialize
+from mmcl_jax.training.processes import begin, check_same
 from mmcl_jax.training.runs.run import Checkpoint, Run
 
 
@@ -109,8 +109,7 @@ def embed(
       (1000, 512)
     """
     use_cache()
-    if distributed:
-        initialize()
+    begin(distributed=distributed)
     path = path_of(out, "--out")
     check_file(path, "--out")
     check(path.suffix == ".parquet", f"--out: {path} must end in .parquet.")
@@ -155,9 +154,12 @@ def embed(
         "output": output,
         "dtype": dtype,
         "head": None if kept is None else dict(kept.of),
+        **({} if store is None else {"store": store.fingerprint, "split": split}),
+    }
+    check_same({**arguments, "--out": path})
+    arguments |= {
         **({} if data is None else data.identity()),
         **({} if asked is None else {"request": asked.to_json(), "files": _files(asked)}),
-        **({} if store is None else {"store": store.fingerprint, "split": split}),
     }
     arguments, parts = json.loads(json.dumps(arguments)), Parts(path)
     with parts.making(arguments) as complete:

@@ -15,7 +15,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.training.loop import Result
 from mmcl_jax.training.loop import pretrain as train
-from mmcl_jax.training.processes import initialize, is_primary
+from mmcl_jax.training.processes import begin, is_primary
 from mmcl_jax.training.runs.renamed import renamed_override
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.speed.profile import parse_steps
@@ -72,8 +72,7 @@ def pretrain_to_result(
     """Do what `pretrain` does, and return how the training ended: it may have been asked to stop."""
     use_cache()
     steps = None if profile is None else parse_steps(str(profile))
-    if distributed:
-        initialize()
+    begin(distributed=distributed, saves_when_asked=True)
     workdir, texts = Path(workdir), overriding(overrides)
     if data is not None:
         texts.append(f"data={path_of(data, 'data')}")
