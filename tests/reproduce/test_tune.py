@@ -80,7 +80,7 @@ def test_a_file_that_is_not_fair_or_not_readable_is_refused(text: str | None, se
     [
         ("seed=3", "--config.seed: this key cannot be overridden"),
         ("schedule.learning_rat=3", "config.schedule.learning_rat: there is no such key"),
-        ("batch_size=0", "mmcl-trial1: config.batch_size"),
+        ("projectors.image.hidden=0", "mmcl-trial1: config.projectors.image"),
         ("epochs=3", "--config.epochs: this key cannot be overridden, since --epochs sets it"),
     ],
 )
