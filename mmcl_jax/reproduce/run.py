@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from mmcl_jax.compilation import use_cache
 from mmcl_jax.config import OwnData, explain
 from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
@@ -112,10 +113,7 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     label = _label(store, request.label, table)
     _check_tag(store, table)
     _check_folds(store, request.folds)
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        # Seeds share one compiled program per method. A cache is trusted code, so it lies in a folder of our own.
-        jax.config.update("jax_compilation_cache_dir", str((request.out / ".jax_cache").absolute()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    use_cache()  # seeds share one compiled program per method
     rows, left_out = installed(choose_rows(table, request.methods), request.methods)
     described = _described(request, store) if request.variant == "own" else None
     planned = functools.partial(_planned, request, table, store, label, described)
