@@ -122,16 +122,14 @@ def augment(
             angle = jax.random.uniform(keys["rotation"], minval=-rotation, maxval=rotation)
             degrees = jnp.where(augmented, angle, 0)
             image, turned = ops.rotate(image, degrees), affine.rotated(stored, degrees)
-        image = to_unit(image)
+        channels = ops.planes(to_unit(image))
         if jitter:
             happens, use = drawn("jitter", jitter)
-            changed = ops.color_jitter(
-                use, image, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue
-            )
-            image = jnp.where(happens, changed, image)
+            strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
+            channels = ops.either(happens, ops.color_jitter(use, channels, **strengths), channels)
         if grayscale:
             happens, _ = drawn("grayscale", grayscale)
-            image = jnp.where(happens, ops.grey(image), image)
+            channels = ops.either(happens, ops.grey(channels), channels)
         gaussian = None
         if blur:
             happens, use = drawn("blur", blur)
@@ -143,9 +141,11 @@ def augment(
             crop = ops.crop_window(keys["crop"], *stored, scale=crop_scale, ratio=crop_ratio)
             origin, extent = jnp.where(augmented, jnp.stack(crop), jnp.stack([origin, extent]))
         mirrored = jnp.array([False, True]) & augmented & ops.sometimes(keys["flip"], flip)
-        image = sample(image, target, origin=origin, extent=extent, mirrored=mirrored, blur=gaussian)
+        values = sample(
+            jnp.stack(channels, axis=2), target, origin=origin, extent=extent, mirrored=mirrored, blur=gaussian
+        )
         geometry = affine.composed(turned, affine.window(origin, extent, target), affine.flipped(target, mirrored))
-        return image, geometry[:2]
+        return values, geometry[:2]
 
     def view(images: Images, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
         del fitted

@@ -1,7 +1,10 @@
-"""Augmentations of one image `[H, W, C]` of floats in [0, 1]; each takes its own random key.
+"""Random draws and changes of colour of one image; each draw takes its own random key.
 
 They follow torchvision's transforms of float tensors, by which the published results were made: blends are clipped to
-[0, 1], crop windows are integer, resizing is bilinear without antialiasing, and the blur reflects the border.
+[0, 1], crop windows are integer, and a rotation takes the nearest pixel.
+
+Changes of colour take and return the image's channels as separate arrays. So they are functions of one pixel, which XLA
+fuses into one pass over the stored pixels; a sum over an axis of three channels would end the fusion.
 """
 
 import jax
@@ -9,11 +12,10 @@ import jax.numpy as jnp
 from dm_pix import adjust_hue
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
-Image = Float[Array, "H W C"]
-Plane = Float[Array, "H W"]
+Planes = list[Float[Array, "H W"]]  # the channels of an image, in [0, 1]
 _CROP_TRIES = 10
 _LUMA = (0.2989, 0.587, 0.114)
-_CONTRAST, _SATURATION, _HUE = 1, 2, 3  # indices into the amounts; brightness is the first
+_CONTRAST, _SATURATION, _HUE = 1, 2, 3  # indices of the adjustments, the first of which is brightness
 
 
 def sometimes(key: Key[Array, ""], probability: float) -> Bool[Array, ""]:
@@ -59,12 +61,22 @@ def rotate(image: Shaped[Array, "H W C"], degrees: Float[Array, ""]) -> Shaped[A
     return image.at[row, column].get(mode="fill", fill_value=0, wrap_negative_indices=False)
 
 
+def planes(image: Float[Array, "H W C"]) -> Planes:
+    """Return the channels of an image as separate arrays."""
+    return [image[:, :, channel] for channel in range(image.shape[2])]
+
+
+def either(condition: Bool[Array, ""], image: Planes, other: Planes) -> Planes:
+    """Return the image where the condition holds, else the other image."""
+    return [jnp.where(condition, *pair) for pair in zip(image, other, strict=True)]
+
+
 def color_jitter(
-    key: Key[Array, ""], image: Image, *, brightness: float, contrast: float, saturation: float, hue: float
-) -> Image:
+    key: Key[Array, ""], image: Planes, *, brightness: float, contrast: float, saturation: float, hue: float
+) -> Planes:
     """Change brightness, contrast, saturation and hue in a random order; see `draw_jitter` and `adjust`."""
     order, amounts = draw_jitter(
-        key, channels=image.shape[2], brightness=brightness, contrast=contrast, saturation=saturation, hue=hue
+        key, channels=len(image), brightness=brightness, contrast=contrast, saturation=saturation, hue=hue
     )
     return adjust(image, order, amounts)
 
@@ -87,56 +99,46 @@ def draw_jitter(
     return jax.random.permutation(order_key, len(drawn)), jnp.stack(drawn)
 
 
-def adjust(image: Image, order: Int[Array, "n"], amounts: Float[Array, "n"]) -> Image:
+def adjust(image: Planes, order: Int[Array, "n"], amounts: Float[Array, "n"]) -> Planes:
     """Adjust brightness, contrast, saturation and hue (the first n of them) by these amounts, in this order.
 
     The first three blend the image with black, with its mean grey level, and with its own grey version; an amount of 1
     changes nothing. The amount of the hue is a share of the circle.
     """
-    # All adjustments are pointwise but for the mean, which depends on those before it. So the image is read twice, for
-    # the mean and for the result, and no image lies in memory between two adjustments.
-    planes = [image[..., channel] for channel in range(image.shape[2])]
-    before = _adjust(planes, order, amounts, steps=jnp.argmax(order == _CONTRAST), mean=jnp.float32(0))
-    mean = _level(before).mean()
-    return jnp.stack(_adjust(planes, order, amounts, steps=jnp.int32(len(order)), mean=mean), axis=2)
+    # Contrast alone needs more than a pixel: the mean, after what comes before it in this order. The pixels are read
+    # twice, for the mean and for the result, so that none are stored between two adjustments.
+    before = _adjust(image, order, amounts, count=jnp.argmax(order == _CONTRAST), mean=jnp.float32(0))
+    return _adjust(image, order, amounts, count=jnp.int32(len(order)), mean=_level(before).mean())
 
 
 def _adjust(
-    planes: list[Plane],
-    order: Int[Array, "n"],
-    amounts: Float[Array, "n"],
-    *,
-    steps: Int[Array, ""],
-    mean: Float[Array, ""],
-) -> list[Plane]:
-    """Make the first `steps` adjustments; contrast blends with the grey level `mean`."""
+    image: Planes, order: Int[Array, "n"], amounts: Float[Array, "n"], *, count: Int[Array, ""], mean: Float[Array, ""]
+) -> Planes:
+    """Make the first `count` adjustments, where contrast blends with the grey level `mean`."""
     for index in range(len(order)):
         kind, amount = order[index], amounts[order[index]]
-        other = jnp.where(kind == _SATURATION, _level(planes), jnp.where(kind == _CONTRAST, mean, 0))
-        changed = [jnp.clip(amount * plane + (1 - amount) * other, 0, 1) for plane in planes]
+        other = jnp.where(kind == _SATURATION, _level(image), jnp.where(kind == _CONTRAST, mean, 0))
+        adjusted = [jnp.clip(amount * plane + (1 - amount) * other, 0, 1) for plane in image]
         if len(order) > _HUE:
-            turned = _turn_hue(jnp.stack(planes), jnp.where(kind == _HUE, amount, 0))
-            changed = [jnp.where(kind == _HUE, *pair) for pair in zip(turned, changed, strict=True)]
-        planes = [jnp.where(index < steps, *pair) for pair in zip(changed, planes, strict=True)]
-    return planes
+            adjusted = either(kind == _HUE, _turn_hue(image, amount), adjusted)
+        image = either(index < count, adjusted, image)
+    return image
 
 
-def _turn_hue(planes: Float[Array, "3 H W"], turn: Float[Array, ""]) -> Float[Array, "3 H W"]:
+def _turn_hue(image: Planes, turn: Float[Array, ""]) -> Planes:
     with jax.numpy_dtype_promotion("standard"):  # dm_pix adds a bool to a float
-        return jnp.clip(adjust_hue(planes, turn, channel_axis=0), 0, 1)
+        return list(jnp.clip(adjust_hue(jnp.stack(image), turn, channel_axis=0), 0, 1))
 
 
-def grey(image: Image) -> Image:
+def grey(image: Planes) -> Planes:
     """Return each pixel's grey level in every channel: the luma (ITU-R 601) of three channels, else their mean.
 
     Three channels count as red, green and blue even where they are moments of a heartbeat, as in torchvision and
     therefore in MMCL's cardiac experiments. torchvision defines no grey level of 2, 4 or more channels.
     """
-    planes = [image[..., channel] for channel in range(image.shape[2])]
-    return jnp.broadcast_to(_level(planes)[..., None], image.shape)
+    return [_level(image)] * len(image)
 
 
-def _level(planes: list[Plane]) -> Plane:
-    """Return the grey level of the pixels of an image that is given channel by channel."""
-    weights = _LUMA if len(planes) == 3 else [1 / len(planes)] * len(planes)
-    return sum(weight * plane for weight, plane in zip(weights, planes, strict=True))
+def _level(image: Planes) -> Float[Array, "H W"]:
+    weights = _LUMA if len(image) == 3 else (1 / len(image),) * len(image)
+    return sum((weight * plane for weight, plane in zip(weights, image, strict=True)), jnp.float32(0))
