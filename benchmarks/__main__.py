@@ -12,6 +12,8 @@ from benchmarks import record
 NAMES = {
     "compiled": "memory, FLOPs and collectives of compiled programs on 8 devices; only compiles them",
     "pairs": "time and memory of the all-pairs kernel, beside the dense execution and PyTorch",
+    "augment": "time, bytes and memory of the fused augmentation, beside one operation after the other",
+    "losses": "memory, FLOPs and time of the all-pairs kernel, beside the forms of OpenCLIP and Inf-CL",
     "step": "images/s, MFU, memory and input wait of the train step, beside PyTorch",
     "input": "samples/s of a mapped and a streamed store, beside a bare gather and a pipeline of single samples",
     "prepare": "images/s of mmcl prepare, beside a bare decode loop",
