@@ -34,7 +34,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=record.RESULTS, help="folder for the JSON file")
     options = parser.parse_args()
-    if options.name == "compiled":
+    if options.name in ("compiled", "losses"):
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", 8)
     size = options.size or ("small" if jax.default_backend() == "cpu" else "full")

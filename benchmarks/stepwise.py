@@ -22,7 +22,7 @@ def augment(images: jax.Array, keys: jax.Array, options: dict[str, Any]) -> jax.
 
 
 def _augment(key: jax.Array, image: jax.Array, o: dict[str, Any]) -> jax.Array:
-    size: tuple[int, int] = o["size"] or image.shape[:2]
+    size: tuple[int, int] = o["size"] or (image.shape[0], image.shape[1])
     keys = dict(zip(_PARTS, jax.random.split(key, len(_PARTS)), strict=True))
     plain = image
 
