@@ -44,7 +44,7 @@ def run(size: str) -> list[dict[str, Any]]:
         readers: dict[str, tuple[int, Callable[[], Iterator[Any]]]] = {
             "bare NumPy gather": (100, lambda: _gather(arrays["mapped"], store.sizes["train"])),
             "mapped": (100, lambda: iterate(batches["mapped"])),
-            "streamed": (20, lambda: iterate(batches["streamed"])),
+            "streamed": (20, lambda: iterate(batches["streamed"], workers=0)),  # the default starts processes
             "streamed, 2 workers": (60, lambda: workers),
             "Grain, one sample at a time": (15, lambda: _samples(arrays["mapped"])),
         }

@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmcl_jax.api.given import AnyPath, copied, overriding, path_of
+from mmcl_jax.compilation import use_cache
 from mmcl_jax.config import OwnData, apply, explain, load
 from mmcl_jax.config.length import keep_warmup
 from mmcl_jax.data.store import Store
@@ -14,9 +15,10 @@ from mmcl_jax.errors import check
 from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.training.loop import Result
 from mmcl_jax.training.loop import pretrain as train
-from mmcl_jax.training.processes import initialize, is_primary
+from mmcl_jax.training.processes import begin, is_primary
 from mmcl_jax.training.runs.renamed import renamed_override
 from mmcl_jax.training.runs.run import Run
+from mmcl_jax.training.speed.profile import parse_steps
 
 Overrides = Mapping[str, Any] | Sequence[str]
 
@@ -27,6 +29,7 @@ def pretrain(
     *,
     data: Store | AnyPath | None = None,
     overrides: Overrides = (),
+    profile: str | int | None = None,
     distributed: bool = False,
 ) -> Run:
     """Train the encoders of an experiment, or continue the run that is in `workdir`.
@@ -39,6 +42,8 @@ def pretrain(
       workdir: the folder of the run, new or to be continued.
       data: the store to train on, opened or its folder; the same as the override `data`.
       overrides: values of config keys, such as `{"batch_size": 64, "schedule.learning_rate": 1e-3}`.
+      profile: steps to record into `profile/` of the run, for XProf and Perfetto: `"10:13"` for steps 10 to 13, or a
+        number of steps, which begin with the third of this session.
       distributed: this process is one of several of a cluster's job.
 
     Returns:
@@ -51,7 +56,8 @@ def pretrain(
       >>> run = mj.pretrain("digits_mmcl", data=store, workdir="runs/digits")  # doctest: +SKIP
       >>> run.metrics()[-1]["loss"]  # doctest: +SKIP
     """
-    return pretrain_to_result(config, workdir, data=data, overrides=overrides, distributed=distributed).run
+    options: dict[str, Any] = {"data": data, "overrides": overrides, "profile": profile, "distributed": distributed}
+    return pretrain_to_result(config, workdir, **options).run
 
 
 def pretrain_to_result(
@@ -60,11 +66,13 @@ def pretrain_to_result(
     *,
     data: Store | AnyPath | None = None,
     overrides: Overrides = (),
+    profile: str | int | None = None,
     distributed: bool = False,
 ) -> Result:
     """Do what `pretrain` does, and return how the training ended: it may have been asked to stop."""
-    if distributed:
-        initialize()
+    use_cache()
+    steps = None if profile is None else parse_steps(str(profile))
+    begin(distributed=distributed, saves_when_asked=True)
     workdir, texts = Path(workdir), overriding(overrides)
     if data is not None:
         texts.append(f"data={path_of(data, 'data')}")
@@ -88,7 +96,7 @@ def pretrain_to_result(
     said += explain(experiment, texts) if "own" in experiment else []
     if said and is_primary():
         print("\n".join(said), flush=True)
-    result = train(experiment, workdir, monitor=monitor)
+    result = train(experiment, workdir, monitor=monitor, profile=steps)
     if is_primary():
         print(result.describe())
     return result
