@@ -63,8 +63,8 @@ def check_same(about: Mapping[str, Any]) -> None:
     mine = {"process": jax.process_index(), "host": socket.gethostname(), "about": given}
     sentence = ""
     if is_primary():
-        others = sorted((channel.receive()[1] for _ in range(jax.process_count() - 1)), key=lambda one: one["process"])
-        sentence = next(filter(None, (difference(mine, other) for other in others)), "")
+        heard = sorted((channel.receive()[1] for _ in range(jax.process_count() - 1)), key=lambda one: one["process"])
+        sentence = next(filter(None, (difference(mine, other) for other in heard)), "")
     else:
         channel.send(mine)
     sentence = shared(sentence)
