@@ -12,6 +12,7 @@ from mmcl_jax import __version__
 from mmcl_jax.api.frames import frame_of, is_frame
 from mmcl_jax.api.given import AnyPath, path_of, several
 from mmcl_jax.api.images import beside, is_folder
+from mmcl_jax.bucket.border import addressed
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.kept import KeptHead, load_head
@@ -38,6 +39,7 @@ from mmcl_jax.training.processes import initialize
 from mmcl_jax.training.runs.run import Checkpoint, Run
 
 
+@addressed(raw=("table", "images", "follow_links", "request"), reads=("run", "store", "head"), writes=("out",))
 def embed(
     run: Run | AnyPath,
     table: AnyPath | Any | None = None,

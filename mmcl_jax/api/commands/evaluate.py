@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
 from mmcl_jax.api.scores import Scores
+from mmcl_jax.bucket.border import addressed
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
@@ -22,6 +23,7 @@ from mmcl_jax.training.runs.run import Checkpoint, Run
 _DEFAULT = EvaluationOptions()
 
 
+@addressed(reads=("store",), writes=("run", "out", "keep"))
 def evaluate(
     run: Run | AnyPath | Sequence[Run | AnyPath],
     *,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
+from mmcl_jax.bucket.border import addressed
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.kept import load_head
@@ -46,6 +47,7 @@ class Explanations(Sequence[Explanation]):
         return "\n\n".join(map(repr, self.explanations))
 
 
+@addressed(raw=("groups",), reads=("head", "store"), writes=("run", "out"))
 def explain(
     run: Run | AnyPath,
     *,

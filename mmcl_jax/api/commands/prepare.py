@@ -11,6 +11,7 @@ from mmcl_jax import datasets as recipes
 from mmcl_jax.api.frames import frame_of, is_frame
 from mmcl_jax.api.given import AnyPath, overriding, path_of, several
 from mmcl_jax.api.images import beside, folder_of, is_folder
+from mmcl_jax.bucket.border import addressed
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check as require
@@ -26,6 +27,11 @@ from mmcl_jax.text import visible
 _DEFAULT = Request()
 
 
+@addressed(
+    raw=("table", "images", "follow_links", "root", "request", "schema", "split_ids"),
+    reads=("like",),
+    writes=("out", "write_schema"),
+)
 def prepare(
     table: AnyPath | Any | None = None,
     images: AnyPath | Any | None = None,

@@ -1,5 +1,7 @@
 """`mj.pretrain`: train an experiment, or continue it."""
 
+import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,11 +9,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmcl_jax.api.given import AnyPath, copied, overriding, path_of
+from mmcl_jax.bucket.address import Address, is_address
+from mmcl_jax.bucket.workdir import workdir as in_bucket
 from mmcl_jax.config import OwnData, apply, explain, load
 from mmcl_jax.config.length import keep_warmup
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.monitor import monitor
+from mmcl_jax.text import called
 from mmcl_jax.training.loop import Result
 from mmcl_jax.training.loop import pretrain as train
 from mmcl_jax.training.processes import initialize, is_primary
@@ -65,9 +70,22 @@ def pretrain_to_result(
     """Do what `pretrain` does, and return how the training ended: it may have been asked to stop."""
     if distributed:
         initialize()
-    workdir, texts = Path(workdir), overriding(overrides)
+    texts = overriding(overrides)
     if data is not None:
-        texts.append(f"data={path_of(data, 'data')}")
+        texts.append(f"data={data if is_address(data) else called(path_of(data, 'data'))}")
+    if is_address(workdir):
+        with in_bucket(Address.parse(workdir, "--workdir: "), holds=is_primary()) as directory:
+            result = _pretrain(config, directory, texts)
+        result = dataclasses.replace(result, run=Run.open(os.fspath(workdir)))
+    else:
+        result = _pretrain(config, Path(workdir), texts)
+    if is_primary():
+        print(result.describe())
+    return result
+
+
+def _pretrain(config: str | ConfigDict, workdir: Path, texts: list[str]) -> Result:
+    """Train in a folder of this machine, with overrides as texts."""
     begun, said = Run.exists(workdir), list[str]()
     if begun and Run.is_old(workdir):  # the same call continues a run, whichever version it was begun with
         texts = [renamed_override(text) for text in texts]
@@ -78,7 +96,7 @@ def pretrain_to_result(
         kept = OwnData.of_run(workdir) if config.endswith(":own") else None
         experiment = load(config, texts, data=kept, log=said.append)
     check(
-        not begun or (Path(experiment.data) / "store.json").is_file(),
+        not begun or is_address(experiment.data) or (Path(experiment.data) / "store.json").is_file(),
         f"{workdir} is trained on a store, and there is none at {experiment.data}; if it has moved, say where it "
         "is with --config.data.",
     )
@@ -88,7 +106,4 @@ def pretrain_to_result(
     said += explain(experiment, texts) if "own" in experiment else []
     if said and is_primary():
         print("\n".join(said), flush=True)
-    result = train(experiment, workdir, monitor=monitor)
-    if is_primary():
-        print(result.describe())
-    return result
+    return train(experiment, workdir, monitor=monitor, log=lambda line: print(called(line)))

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
+from mmcl_jax.bucket.border import filled
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import damage, write_checksums
 from mmcl_jax.training.runs.skips import Skipped
@@ -55,6 +56,7 @@ def newest_intact(directory: Path, *, below: int | None = None) -> tuple[int | N
     damaged: dict[int, str] = {}
     for step in steps_of(directory):
         if below is None or step < below:
+            filled(directory / str(step))
             fault = damage(directory / str(step))
             if fault is None:
                 return step, damaged
@@ -177,6 +179,7 @@ class Checkpoints:
         return int(self._load(step, {"control": control})["control"]["best"]["step"])
 
     def _load(self, step: int, abstract: dict[str, Any]) -> Any:
+        filled(self._directory / str(step))
         try:
             return self._checkpointer.load_checkpointables(step, abstract)
         except Exception as error:  # Orbax, TensorStore and JSON raise errors of many kinds for a damaged file

@@ -33,6 +33,7 @@ import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
+from mmcl_jax.bucket.border import filled, local
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
@@ -42,6 +43,7 @@ from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.files import CHECKSUMS, atomic, damage, reading, write_checksums, write_text
 from mmcl_jax.lock import locked
+from mmcl_jax.text import called
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.optim.schedules import SCHEDULES
@@ -244,7 +246,7 @@ class Run:
                 (partial / WEIGHTS).write_text(json.dumps(weights, indent=2) + "\n")
             origin = {
                 "fingerprint": store.fingerprint,
-                "directory": str(store.directory.absolute()),
+                "directory": called(store.directory.absolute()),  # the address of a store in a bucket
                 "request": store.made_by["request"],  # how its pictures were resized, for mmcl prepare --like
             }
             (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
@@ -253,12 +255,13 @@ class Run:
 
     @classmethod
     def open(cls, directory: Path | str) -> "Run":
-        """Open a run.
+        """Open a run; of a run in a bucket, a copy on this machine.
 
         Raises:
-          UserError: the directory is not a run, or a file in it has changed since it was written.
+          UserError: the directory is not a run, or a file in it has changed since it was written; or its address cannot
+            be read.
         """
-        directory = Path(directory)
+        directory = local(directory)
         check(cls.exists(directory), f"{directory} is not a run (it has no config.json).")
         fault = damage(directory)
         check(
@@ -283,7 +286,7 @@ class Run:
         Raises:
           UserError: the store has moved, or now holds other data.
         """
-        origin = Path(json.loads((self.directory / "store.json").read_text())["directory"])
+        origin = local(json.loads((self.directory / "store.json").read_text())["directory"])
         check(
             (origin / "store.json").is_file(),
             f"{self.directory} was trained on the store {origin}, which does not exist; if it has moved, give its new "
@@ -310,6 +313,7 @@ class Run:
         steps = steps_of(self.checkpoints)
         listed = ", ".join(map(str, sorted(steps))) or "none"
         check(step in steps, f"{self.directory} has no checkpoint of step {step}; it has those of {listed}.")
+        filled(self.checkpoints / str(step))
         fault = damage(self.checkpoints / str(step))
         check(fault is None, f"The checkpoint of step {step} of {self.directory} cannot be used: {fault}.")
         return step
