@@ -9,7 +9,7 @@ from typing import Any
 
 from mmcl_jax.bucket.address import Address, is_address
 from mmcl_jax.errors import check
-from mmcl_jax.text import listed
+from mmcl_jax.text import called, listed
 
 AnyPath = str | PathLike[str]
 
@@ -91,7 +91,7 @@ def command_of(function: Callable[..., object], given: Mapping[str, Any], *, bar
         if name == "overrides":
             words += [f"--config.{text}" for text in overriding(value)]
             continue
-        texts = [str(getattr(one, "directory", one)) for one in several(value)]
+        texts = [called(getattr(one, "directory", one)) for one in several(value)]
         words += [] if name in bare else [f"--{name.replace('_', '-')}"]
         words += [] if value is True else texts if name in ("run", "results") else [listed(texts, ",")]
     return shlex.join(words)

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from mmcl_jax.bucket import cache
 from mmcl_jax.bucket.address import Address, is_address
-from mmcl_jax.bucket.mirror import Mirror, checkpoints, everything
+from mmcl_jax.bucket.mirror import Mirror, checkpoints, everything, unlisted
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,6 +29,15 @@ def local(given: Any, *, option: str = "", raw: bool = False) -> Path:
         return Path(given)
     mirror = Mirror(Address.parse(given, option), kind="raw" if raw else "read")
     return mirror.fetch(checkpoints if not raw else everything)
+
+
+def listing(given: Any) -> Path:
+    """Return a copy of a folder of runs in which only the files that `mmcl runs` reads have content.
+
+    Raises:
+      UserError: the address cannot be used.
+    """
+    return Mirror(Address.parse(given, "directory: "), kind="list").fetch(unlisted)
 
 
 def filled(folder: Path) -> None:

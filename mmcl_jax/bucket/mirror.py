@@ -49,6 +49,12 @@ def checkpoints(name: str, stored: Stored) -> bool:
     return stored.size > _LARGE and _CHECKPOINT.match(name) is not None
 
 
+def unlisted(name: str, stored: Stored) -> bool:
+    """Omit all files that a listing of runs does not read."""
+    last = name.rpartition("/")[2]
+    return last not in (LOCK, CHECKSUMS, "config.json", "status.json", "metrics.jsonl", "evaluation.json")
+
+
 @dataclasses.dataclass
 class _Known:
     """What the index tells of an object: its content in the bucket, and the file that holds it."""
@@ -62,13 +68,13 @@ class _Known:
 class Mirror:
     """The copy of one address, at `path`.
 
-    Copies of the kinds "raw" (files of others, such as photos) and "read" (stores, runs and results) are shared by all
-    processes of the user; others belong to one process at a time.
+    Copies of the kinds "raw" (files of others, such as photos), "read" (stores, runs and results) and "list" (whose
+    files have the times of their objects) are shared by all processes of the user; others belong to one at a time.
     """
 
     def __init__(self, address: Address, *, kind: str = "read") -> None:
         """Take the address; messages from now on name it where they would name the copy."""
-        self.address, self.objects, self._raw = address, Objects(address), kind == "raw"
+        self.address, self.objects, self._kind = address, Objects(address), kind
         self.path = cache.place(kind, address)
         digest = hashlib.sha256(f"{kind} {address}".encode()).hexdigest()[:24]
         self._lock = cache.folder() / "locks" / f"{digest}.lock"
@@ -97,10 +103,10 @@ class Mirror:
     def _found(self) -> dict[str, Stored]:
         """Return the objects of the bucket that the copy has, too."""
         found = self.objects.list()
-        if self._raw:
+        if self._kind == "raw":
             return found
-        store = "store.json" in found
-        return {name: stored for name, stored in _whole(found).items() if _travels(name, store)}
+        store, lists, found = "store.json" in found, self._kind == "list", _whole(found)
+        return {name: s for name, s in found.items() if _travels(name, store) or (lists and name.endswith(f"/{LOCK}"))}
 
     def _fetch(self, found: dict[str, Stored], omit: Omit) -> None:
         index = self._read_index()
@@ -126,6 +132,8 @@ class Mirror:
         def get(name: str) -> None:
             self._make_room(name)
             self.objects.get(name, found[name], self._local(name))
+            if self._kind == "list":
+                os.utime(self._local(name), (found[name].modified, found[name].modified))
             index[name] = _Known(found[name].size, found[name].tag, _file(self._local(name)))
 
         try:

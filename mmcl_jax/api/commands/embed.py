@@ -35,6 +35,7 @@ from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.like import Like
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.targets import check_file
+from mmcl_jax.text import called
 from mmcl_jax.training.processes import initialize
 from mmcl_jax.training.runs.run import Checkpoint, Run
 
@@ -150,7 +151,7 @@ def embed(
         store = Store.open(path_of(store, "--store"))
     arguments = {
         "version": __version__,
-        "run": [str(opened.directory.absolute()), *Source("run", opened).of().values()],
+        "run": [called(opened.directory.absolute()), *Source("run", opened).of().values()],
         "input": list(names),
         "output": output,
         "dtype": dtype,
@@ -266,8 +267,8 @@ def _fit(run: Run, data: NewData) -> Request:
 def _request(request: Any, follow_links: Any) -> Request:
     over = {} if follow_links is None else {"follow_links": path_of(follow_links, "--follow-links")}
     if isinstance(request, Mapping):
-        return Request.from_json({**request, **over}, "request")
-    return Request.read(path_of(request, "--request"), over)
+        return Request.from_json({**request, **over}, "request").fetched()
+    return Request.read(path_of(request, "--request"), over).fetched()
 
 
 def _files(request: Request) -> list[Any]:

@@ -17,7 +17,7 @@ from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.source import BASELINES, sources
 from mmcl_jax.targets import check_file, check_folder
-from mmcl_jax.text import visible
+from mmcl_jax.text import called, visible
 from mmcl_jax.training.runs.run import Checkpoint, Run
 
 _DEFAULT = EvaluationOptions()
@@ -129,12 +129,12 @@ def evaluate(
         missing=several(missing),
         missing_by=several(missing_by),
     )
-    steps = {str(one.directory): one.step() for one in runs}
+    steps = {called(one.directory): one.step() for one in runs}
     results = ResultsFile(
         file,
         store=store.fingerprint,
         sources=[source.of() for source in sources(runs, BASELINES)],
-        head={**provenance(command_of(evaluate, arguments)), "runs": steps, "store": str(store.directory)},
+        head={**provenance(command_of(evaluate, arguments)), "runs": steps, "store": called(store.directory)},
         again=again,
     )
     for directory, step in steps.items():

@@ -14,6 +14,7 @@ from mmcl_jax.explain.base import ExplainOptions
 from mmcl_jax.explain.result import FOLDER, Explanation
 from mmcl_jax.explain.run import explain_run
 from mmcl_jax.targets import check_folder
+from mmcl_jax.text import called
 from mmcl_jax.training.runs.run import Checkpoint, Run
 
 _DEFAULT = ExplainOptions()
@@ -41,7 +42,7 @@ class Explanations(Sequence[Explanation]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of every `explanation.json`, with its folder."""
-        return {"explanations": [{"directory": str(one.directory), **one.about} for one in self]}
+        return {"explanations": [{"directory": called(one.directory), **one.about} for one in self]}
 
     def __repr__(self) -> str:
         return "\n\n".join(map(repr, self.explanations))

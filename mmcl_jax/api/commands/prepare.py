@@ -215,10 +215,10 @@ def _request(given: Mapping[str, Any]) -> Request:
             said[name] = several(value)
     request = given["request"]
     if request is None:
-        return Request.from_json(said, "mj.prepare")
+        return Request.from_json(said, "mj.prepare").fetched()
     over = {
         name: value for name, value in said.items() if name in ("table", "images") or value != getattr(default, name)
     }
     if isinstance(request, Mapping):
-        return Request.from_json({**request, **over}, "request")
-    return Request.read(path_of(request, "--request"), over)
+        return Request.from_json({**request, **over}, "request").fetched()
+    return Request.read(path_of(request, "--request"), over).fetched()
