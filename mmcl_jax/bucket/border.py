@@ -10,6 +10,8 @@ from mmcl_jax.bucket import cache
 from mmcl_jax.bucket.address import Address, is_address
 from mmcl_jax.bucket.mirror import Mirror, checkpoints, everything, unlisted
 
+OWN = "work-"  # the beginning of the kind of a copy of a work directory that one process of several has for itself
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -42,13 +44,16 @@ def listing(given: Any) -> Path:
 
 def filled(folder: Path) -> None:
     """Fetch the large files of a checkpoint, which `local` leaves out; a folder that is no copy stays as it is."""
-    for kind in ("read", "work"):
-        if (address := _run_at(folder, kind)) is not None:
-            Mirror(address, kind=kind).fill(folder)
+    kind = cache.kind_of(folder)
+    if kind == "read" or kind.startswith("work"):
+        address = cache.address_at(folder.parent.parent, kind)
+        assert address is not None
+        Mirror(address, kind=kind).fill(folder)
 
 
-def _run_at(checkpoint: Path, kind: str) -> Address | None:
-    return cache.address_at(checkpoint.parent.parent, kind)
+def is_own_copy(path: Path) -> bool:
+    """Return whether a path lies in a copy that this process of several has for itself."""
+    return cache.kind_of(path).startswith(OWN)
 
 
 def addressed(

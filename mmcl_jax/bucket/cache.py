@@ -24,10 +24,18 @@ def place(kind: str, address: Address) -> Path:
     return folder() / kind / address.scheme / address.path
 
 
+def kind_of(path: Path) -> str:
+    """Return the kind of the copy that a path lies in, "" for a path that is no copy."""
+    try:
+        return path.absolute().relative_to(folder()).parts[0]
+    except ValueError:
+        return ""
+
+
 def address_at(path: Path, kind: str) -> Address | None:
     """Return the address whose copy of this kind lies at a path, None for a path that is elsewhere."""
     try:
-        scheme, bucket, *key = path.relative_to(folder() / kind).parts
+        scheme, bucket, *key = path.absolute().relative_to(folder() / kind).parts
     except ValueError:
         return None
     return Address(scheme, bucket, "/".join(key))

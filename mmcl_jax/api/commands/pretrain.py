@@ -1,15 +1,18 @@
 """`mj.pretrain`: train an experiment, or continue it."""
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from mmcl_jax.api.given import AnyPath, copied, overriding, path_of
 from mmcl_jax.bucket.address import Address, is_address
+from mmcl_jax.bucket.border import OWN
 from mmcl_jax.bucket.workdir import workdir as in_bucket
 from mmcl_jax.config import OwnData, apply, explain, load
 from mmcl_jax.config.length import keep_warmup
@@ -19,7 +22,7 @@ from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.text import called
 from mmcl_jax.training.loop import Result
 from mmcl_jax.training.loop import pretrain as train
-from mmcl_jax.training.processes import initialize, is_primary
+from mmcl_jax.training.processes import broadcast_from_primary, initialize, is_primary
 from mmcl_jax.training.runs.renamed import renamed_override
 from mmcl_jax.training.runs.run import Run
 
@@ -74,7 +77,7 @@ def pretrain_to_result(
     if data is not None:
         texts.append(f"data={data if is_address(data) else called(path_of(data, 'data'))}")
     if is_address(workdir):
-        with in_bucket(Address.parse(workdir, "--workdir: "), holds=is_primary()) as directory:
+        with _copy(Address.parse(workdir, "--workdir: ")) as directory:
             result = _pretrain(config, directory, texts)
         result = dataclasses.replace(result, run=Run.open(os.fspath(workdir)))
     else:
@@ -82,6 +85,24 @@ def pretrain_to_result(
     if is_primary():
         print(result.describe())
     return result
+
+
+@contextlib.contextmanager
+def _copy(address: Address) -> Iterator[Path]:
+    """Yield the copy of a work directory in a bucket, which the first process publishes until all have ended."""
+    kind = f"{OWN}{jax.process_index()}" if jax.process_count() > 1 else "work"
+    paths: list[Path] = []
+    with contextlib.ExitStack() as resources:
+
+        def enter() -> bool:
+            paths.append(resources.enter_context(in_bucket(address, holds=is_primary(), kind=kind)))
+            return True
+
+        broadcast_from_primary(enter)  # others read what lies there when nobody else can change it any more
+        if not is_primary():
+            enter()
+        yield paths[0]
+        broadcast_from_primary(lambda: not resources.close())
 
 
 def _pretrain(config: str | ConfigDict, workdir: Path, texts: list[str]) -> Result:

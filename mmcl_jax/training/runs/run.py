@@ -33,7 +33,7 @@ import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
-from mmcl_jax.bucket.border import filled, local
+from mmcl_jax.bucket.border import filled, is_own_copy, local
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
@@ -47,7 +47,7 @@ from mmcl_jax.text import called
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.optim.schedules import SCHEDULES
-from mmcl_jax.training.processes import broadcast_from_primary
+from mmcl_jax.training.processes import broadcast_from_primary, is_primary
 from mmcl_jax.training.runs.checkpoint import Checkpoints, UnreadableError, newest_intact, steps_of
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.training.runs.length import check_length
@@ -174,10 +174,14 @@ class Run:
         if not broadcast_from_primary(lambda: cls.exists(directory)):
             lock = locked(directory.with_name(f".{directory.name}.lock"), what=f"makes the run {directory}")
             broadcast_from_primary(lambda: cls._make(directory, config, store, inputs, weights or {}, lock))
+            if is_own_copy(directory) and not is_primary():
+                cls._make(directory, config, store, inputs, weights or {}, lock)
         run = cls.open(directory)
         if lengthen and run.config.epochs != config.epochs:
             check_length(directory, run.config, config, store)
             broadcast_from_primary(lambda: run._write_epochs(config.epochs))
+            if is_own_copy(directory) and not is_primary():
+                run._write_epochs(config.epochs)
             run = cls.open(directory)
         run._check_same(config)
         check(
