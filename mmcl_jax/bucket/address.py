@@ -7,7 +7,6 @@ import re
 from typing import Any, Self
 
 from mmcl_jax.errors import check
-from mmcl_jax.text import nearest
 
 # The library that speaks each protocol, and the extra that installs it.
 SCHEMES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")}
@@ -54,7 +53,7 @@ class Address:
         known = " and ".join(f"{name}://" for name in SCHEMES)
         check(
             scheme in SCHEMES,
-            f"{option}{scheme}:// is no known kind of address{nearest(scheme, SCHEMES)}; {known} are.",
+            f"{option}{scheme}:// is no known kind of address; {known} are.",
         )
         bucket, _, key = rest.partition("/")
         check(

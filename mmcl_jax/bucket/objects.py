@@ -25,6 +25,8 @@ T = TypeVar("T")
 TRIES = 6  # of one request
 _THREADS = 16
 _SINGLE = 64 * 2**20  # bytes up to which an object is sent in one request, which either happens or does not
+# Requests are repeated here, and not by botocore and s3fs, too, which would multiply the tries to many minutes.
+_S3 = {"retries": {"total_max_attempts": 1}, "connect_timeout": 10, "read_timeout": 60}
 # Attempts to repeat do not help against these; the names are of botocore's, google-auth's and gcsfs's classes.
 _LASTING = (FileNotFoundError, PermissionError, FileExistsError, NotADirectoryError, UserError)
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound",
@@ -204,7 +206,11 @@ def _system(scheme: str, process: int) -> Any:
     """
     import fsspec
 
-    return fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False)
+    options = {"config_kwargs": _S3} if scheme == "s3" else {}
+    system = fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False, **options)
+    if scheme == "s3":
+        system.retries = 1
+    return system
 
 
 def _tried(function: Callable[[], T]) -> T:

@@ -53,9 +53,8 @@ class Proxy:
                 server.request(self.command, self.path, body=body, headers=dict(self.headers))
                 response = server.getresponse()
                 content = response.read()
-                kept = [
-                    (k, v) for k, v in response.getheaders() if k.lower() not in ("transfer-encoding", "connection")
-                ]
+                dropped = ("transfer-encoding", "connection")
+                kept = [(name, value) for name, value in response.getheaders() if name.lower() not in dropped]
                 self.answer(response.status, kept, content, cut=verdict == "cut")
                 server.close()
 

@@ -98,11 +98,15 @@ def _copy(address: Address) -> Iterator[Path]:
             paths.append(resources.enter_context(in_bucket(address, holds=is_primary(), kind=kind)))
             return True
 
+        def leave() -> bool:
+            resources.close()
+            return True
+
         broadcast_from_primary(enter)  # others read what lies there when nobody else can change it any more
         if not is_primary():
             enter()
         yield paths[0]
-        broadcast_from_primary(lambda: not resources.close())
+        broadcast_from_primary(leave)  # the last publication
 
 
 def _pretrain(config: str | ConfigDict, workdir: Path, texts: list[str]) -> Result:

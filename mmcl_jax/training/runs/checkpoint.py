@@ -238,7 +238,7 @@ def _on_host(state: TrainState) -> TrainState:
 
 
 def _each() -> ocp.Context:
-    """Return the settings of processes that each write a whole checkpoint, at the same time, to a folder of their own."""
+    """Return the settings of processes that each write a whole checkpoint, all at once, into folders of their own."""
     context = ocp.Context()
     context.multiprocessing.primary_host = None
     return context
