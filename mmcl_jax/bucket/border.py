@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from mmcl_jax.bucket import cache
 from mmcl_jax.bucket.address import Address, is_address
 from mmcl_jax.bucket.mirror import Mirror, checkpoints, everything, unlisted
+from mmcl_jax.errors import check
 
 OWN = "work-"  # the beginning of the kind of a copy of a work directory that one process of several has for itself
 
@@ -82,6 +83,12 @@ def addressed(
             for name, role in roles.items():
                 if name in given.arguments:
                     option = f"--{name.replace('_', '-')}: "
+                    check(
+                        not (
+                            role == "write" and given.arguments.get("distributed") and is_address(given.arguments[name])
+                        ),
+                        f"{option}with --distributed, name a path that all hosts see, and copy the result to the bucket.",
+                    )
                     given.arguments[name] = _taken(given.arguments[name], option, role, written)
             result = function(*given.args, **given.kwargs)
             for mirror in written:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
@@ -77,6 +78,6 @@ def test_a_holder_elsewhere_is_alive_while_it_beats(server: Proxy) -> None:
         return 0.0
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module.time, "sleep", beat)
+        patch.setattr(module, "time", types.SimpleNamespace(monotonic=time.monotonic, sleep=beat))
         with pytest.raises(UserError, match=r"^Process 1 on another trains"), lease("far"):
             pytest.fail("two hold the lease")

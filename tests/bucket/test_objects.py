@@ -1,5 +1,6 @@
 """Objects of a real server: always fresh, never half, made by one of several, and refused in one sentence."""
 
+import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.foreign
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses between tries."""
-    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(module, "time", types.SimpleNamespace(sleep=lambda seconds: None))
 
 
 def at(address: str) -> Objects:
@@ -89,7 +90,7 @@ def test_what_cannot_be_used_is_said_in_one_sentence(server: Proxy, impatient: N
             at("s3://tests/closed").check_writable()
     with (
         server.ruled(refusing("GET /tests")),
-        pytest.raises(UserError, match="^s3://tests/x may not be read with this"),
+        pytest.raises(UserError, match=r"^s3://tests/x may not be read with this"),
     ):
         at("s3://tests/x").list()
     with server.ruled(lambda method, path: "drop"), pytest.raises(UserError, match=r"in 6 tries") as raised:
