@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -58,17 +59,18 @@ def is_own_copy(path: Path) -> bool:
 
 
 def addressed(
-    *, raw: Iterable[str] = (), reads: Iterable[str] = (), writes: Iterable[str] = ()
+    *, raw: Iterable[str] = (), reads: Iterable[str] = (), writes: Iterable[str] = (), shared: Iterable[str] = ()
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Return a decorator with which the function of a command takes addresses for these parameters.
 
-    The function gets paths of copies, and what it wrote there is published when it returns; after an exception nothing
-    is. A value may be one path or a sequence of paths, or an opened store or run.
+    The function gets paths of copies, and what it wrote there is published when it returns, by the first of several
+    processes; after an exception nothing is. A value may be one path or a sequence of paths, or an opened run.
 
     Args:
       raw: parameters that are read, and that other programs wrote.
       reads: parameters that are read.
       writes: parameters of what is written, or read and written.
+      shared: those of `writes` where all processes write, if `distributed` is set, and which then cannot be addresses.
     """
     roles = {**dict.fromkeys(raw, "raw"), **dict.fromkeys(reads, "read"), **dict.fromkeys(writes, "write")}
 
@@ -79,25 +81,28 @@ def addressed(
         @functools.wraps(function)
         def command(*args: P.args, **kwargs: P.kwargs) -> T:
             given = signature.bind(*args, **kwargs)
+            for name in shared if given.arguments.get("distributed") else ():
+                elsewhere = f"--{name}: with --distributed, name a path that all hosts see, and copy it to the bucket."
+                check(not is_address(given.arguments.get(name)), elsewhere)
             written: list[Mirror] = []
             for name, role in roles.items():
                 if name in given.arguments:
                     option = f"--{name.replace('_', '-')}: "
-                    check(
-                        not (
-                            role == "write" and given.arguments.get("distributed") and is_address(given.arguments[name])
-                        ),
-                        f"{option}with --distributed, name a path that all hosts see, and copy the result to the bucket.",
-                    )
                     given.arguments[name] = _taken(given.arguments[name], option, role, written)
             result = function(*given.args, **given.kwargs)
-            for mirror in written:
+            for mirror in written if _is_first() else ():
                 mirror.publish(guarded=True)
             return result
 
         return command
 
     return decorate
+
+
+def _is_first() -> bool:
+    """Return whether this is the first of several processes, or the only one; it does not load JAX to know that."""
+    jax = sys.modules.get("jax")
+    return jax is None or not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
 def _taken(value: Any, option: str, role: str, written: list[Mirror]) -> Any:

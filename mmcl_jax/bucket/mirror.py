@@ -291,7 +291,7 @@ class Mirror:
     def _read_index(self) -> dict[str, _Known]:
         try:
             return {name: _Known(**fields) for name, fields in json.loads(self._index.read_text())["files"].items()}
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return {}
 
     def _write_index(self, index: dict[str, _Known]) -> None:

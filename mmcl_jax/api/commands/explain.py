@@ -7,6 +7,7 @@ from typing import Any, overload
 
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
 from mmcl_jax.bucket.border import addressed
+from mmcl_jax.compilation import use_cache
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.kept import load_head
@@ -127,6 +128,7 @@ def explain(
       >>> (importance,) = mj.explain("runs/ads")  # doctest: +SKIP
       >>> importance.to_frame().head(3)  # doctest: +SKIP
     """
+    use_cache()
     arguments = dict(locals())
     opened = run if isinstance(run, Run) else Run.open(path_of(run, "--run"))
     kept, name = None, ""

@@ -12,6 +12,7 @@ from mmcl_jax.evaluation.protocols.options import PROTOCOLS
 from mmcl_jax.evaluation.results.summary import show
 from mmcl_jax.evaluation.sources.missingness import STRATEGIES
 from mmcl_jax.tasks import TASKS
+from mmcl_jax.training.processes import is_primary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,12 +82,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="save the trained heads in RUN/heads, or in DIR; `load_head` reads them",
     )
     add("--again", action="store_true", help="compute scores that the results file has again, and replace them")
+    add("--distributed", action="store_true", help="join the other processes of a cluster's job; see launch/")
     types.set_defaults(parser, evaluate)
 
 
 def run(options: argparse.Namespace) -> Scores:
     """Evaluate, print the tables, and return the scores."""
     scores = evaluate(**types.arguments_of(evaluate, options))
-    show(scores.grids, Console())
-    print(scores.note)
+    if is_primary():
+        show(scores.grids, Console())
+        print(scores.note)
     return scores

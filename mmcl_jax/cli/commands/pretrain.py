@@ -21,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workdir", type=types.path, required=True, help="folder of the run to make or continue, such as runs/ads"
     )
     parser.add_argument(
+        "--profile",
+        metavar="STEPS",
+        help="record these steps, such as 10:13 for steps 10 to 13, or a number of steps, such as 4, which begin with "
+        "the third of this session: into profile/ of the run, for XProf and Perfetto",
+    )
+    parser.add_argument(
         "--distributed", action="store_true", help="join the other processes of a cluster's job; see launch/"
     )
     types.set_defaults(parser, pretrain_to_result)
@@ -33,5 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> Result:
     """Train, and return the outcome, which is not finished after a stop, from which the same command continues."""
     return pretrain_to_result(
-        options.config, options.workdir, overrides=options.overrides, distributed=options.distributed
+        options.config,
+        options.workdir,
+        overrides=options.overrides,
+        profile=options.profile,
+        distributed=options.distributed,
     )

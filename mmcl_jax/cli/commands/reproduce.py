@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=types.names,
         help="methods to train, such as mmcl,simclr; all by default; the reference is always added",
     )
+    what.add_argument(
+        "--tune",
+        type=Path,
+        metavar="FILE",
+        help="TOML file with settings to pretrain every method with, of which validation chooses one; by default none",
+    )
     how = parser.add_argument_group("how to evaluate")
     how.add_argument(
         "--label", help="label to predict; by default the store's first class label, or else its first label"
