@@ -46,6 +46,19 @@ def workdir(address: Address, *, holds: bool, kind: str = "work", log: Callable[
             publisher.close()
 
 
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ignore SIGTERM within the block: it would end the process, which is about to end anyway."""
+    before = None
+    if threading.current_thread() is threading.main_thread():  # only which may
+        before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
 class _Publisher:
     """A thread that publishes a copy again and again; `close` publishes it for the last time."""
 
@@ -83,7 +96,8 @@ class _Publisher:
         self._thread.join()
         address = self._mirror.address
         try:
-            self._publish()
+            with _undisturbed():
+                self._publish()
         except UserError as error:
             raise UserError(f"{error} {address} lacks the end of this session; the same command repeats it.") from error
         check(

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.foreign
 
 SMALL = (
     "batch_size=16", "epochs=4", "schedule.warmup_epochs=0", "log_every=1", "checkpoint_every=1",
-    "encoders.image.name=cnn", "encoders.image.channels=(4,)", "projectors.image.hidden=8", "encoders.table.hidden=8", "encoders.table.features=8",
-    "projectors.table.hidden=8", "monitor.epochs=None",
+    "encoders.image.name=cnn", "encoders.image.channels=(4,)", "projectors.image.hidden=8", "encoders.table.hidden=8",
+    "encoders.table.features=8", "projectors.table.hidden=8", "monitor.epochs=None",
 )  # fmt: skip
 
 

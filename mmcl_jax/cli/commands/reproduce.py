@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument(
         "--tune",
-        type=Path,
+        type=types.path,
         metavar="FILE",
         help="TOML file with settings to pretrain every method with, of which validation chooses one; by default none",
     )
