@@ -204,6 +204,8 @@ def _system(scheme: str, process: int) -> Any:
     Credentials, endpoint and region are those of the environment, as the libraries read them. Listings are not cached:
     another program may have written meanwhile.
     """
+    # gcsfs would ask for the kind of every bucket, by another protocol, and log that it may not.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     import fsspec
 
     options = {"config_kwargs": _S3} if scheme == "s3" else {}

@@ -71,7 +71,8 @@ def test_a_killed_training_continues_to_the_same_bits_and_its_run_serves_every_c
     run(*pretrain(store, str(tmp_path / "here")))
     workdir = "s3://tests/runs/ads"
     code = (
-        "import sys; from mmcl_jax.bucket import workdir; workdir.INTERVAL = 0.05\n"
+        "import sys, jax; jax.config.update('jax_num_cpu_devices', 8)\n"
+        "from mmcl_jax.bucket import workdir; workdir.INTERVAL = 0.05\n"
         "from mmcl_jax.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     killed = subprocess.Popen([sys.executable, "-P", "-c", code, *pretrain(store, workdir)])
