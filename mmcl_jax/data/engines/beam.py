@@ -93,7 +93,7 @@ class Beam:
 
 
 def _failure(reason: str) -> OSError:
-    return OSError(errno.EIO, f"the pipeline failed: {reason.rstrip('.')}", "--beam")
+    return OSError(errno.ECHILD, f"the pipeline failed: {reason.rstrip('.')}", "--beam")
 
 
 def _check(flags: list[str]) -> None:

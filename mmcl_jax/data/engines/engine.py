@@ -64,12 +64,13 @@ def plain(function: Function) -> Iterator[Function]:
     yield function
 
 
-_opened: list[Function] = []  # the function of this worker process
+_worker = contextlib.ExitStack()  # what this worker process has opened
+_function: list[Function] = []
 
 
 def _begin(begin: Begin) -> None:
-    _opened.append(begin().__enter__())
+    _function.append(_worker.enter_context(begin()))
 
 
 def _call(item: Any) -> Any:
-    return _opened[0](item)
+    return _function[0](item)

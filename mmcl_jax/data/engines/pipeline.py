@@ -68,7 +68,8 @@ class Call(beam.DoFn):
             self._resources.callback(worker.unlink, missing_ok=True)
             threading.Thread(target=_leave_with, args=(driver,), daemon=True).start()
         self._function = self._resources.enter_context(self._begin())
-        self._file = self._resources.enter_context(Path(self._folder, f"{name}.results").open("w"))
+        self._file = open(Path(self._folder, f"{name}.results"), "w")  # noqa: SIM115
+        self._resources.enter_context(self._file)
 
     def process(self, element: str) -> None:
         """Call the function on an item."""
