@@ -25,6 +25,7 @@ _FOLDS = 5
 _REPEATED = 3  # guess by equal values if a value has this many rows on average
 _LEAVES = (0.05, 0.5)  # least weight of a leaf, as shares of the weight of a class
 _SAME_RANK = 0.04  # largest distance of ranks that count as equal, as a share of the rows
+_AT_ONCE = 4096  # thumbnails
 _NEAR = 3.0  # largest mean difference of the thumbnails of near duplicates, in grey levels of 255
 _ALIKE = 0.1  # the same limit as a share of the standard deviation of their pixels
 _DIRECTIONS, _WINDOW = 4, 32
@@ -248,8 +249,12 @@ def _near_pairs(
     if len(rows) < 2:
         return
     flat = np.asarray(thumbs)[rows].reshape(len(rows), -1)
-    contrast = flat.std(axis=1)
-    blocks = flat.reshape(-1, 8, THUMB // 8, 8, THUMB // 8).mean((2, 4), np.float32).reshape(len(rows), -1)
+    contrast, blocks = np.empty(len(rows)), np.empty((len(rows), 64), np.float32)
+    for start in range(0, len(rows), _AT_ONCE):  # NumPy takes eight bytes per byte of `flat` for its deviation
+        part = slice(start, start + _AT_ONCE)
+        contrast[part] = flat[part].std(axis=1)
+        block = flat[part].reshape(-1, 8, THUMB // 8, 8, THUMB // 8).mean((2, 4), np.float32)
+        blocks[part] = block.reshape(-1, 64)
     _, directions = np.linalg.eigh(np.cov(blocks.T))  # in ascending order of variance
     for direction in directions.T[: -_DIRECTIONS - 1 : -1]:
         order = np.argsort(blocks @ direction, kind="stable")

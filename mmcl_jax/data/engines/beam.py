@@ -18,7 +18,7 @@ import platform
 import shutil
 import signal
 import uuid
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
@@ -66,27 +66,28 @@ class Beam:
                 flags.append("--direct_running_mode=multi_processing")
         return flags
 
-    def run(self, begin: Begin, items: Sequence[Any]) -> Generator[tuple[int, Any], None, None]:
+    def run(self, begin: Begin, items: Iterable[Any]) -> Generator[tuple[int, Any], None, None]:
         """Yield the index and result of every item as it is done; see `Engine.run`.
 
         Raises:
           BrokenProcessPool: a worker of the direct runner died.
           OSError: the pipeline failed.
         """
-        if not items:
-            return
         folder = self.scratch / uuid.uuid4().hex
         folder.mkdir(parents=True)
-        with open(folder / ITEMS, "w") as file:
-            file.writelines(json.dumps(numbered) + "\n" for numbered in enumerate(items))
-        done = set[int]()
+        done, count = set[int](), 0
         try:
+            with open(folder / ITEMS, "w") as file:
+                for count, item in enumerate(items, 1):
+                    file.write(json.dumps((count - 1, item)) + "\n")
+            if not count:
+                return
             for index, result in _results(self.flags(), begin, folder):
                 if index not in done:  # an item that a runner tried again has several results, all equal
                     done.add(index)
                     yield index, result
-            if len(done) < len(items):
-                lost = f"{len(items) - len(done)} of {len(items)} results did not come to {folder}"
+            if len(done) < count:
+                lost = f"{count - len(done)} of {count} results did not come to {folder}"
                 raise _failure(f"{lost}; let its workers see the same disk as this process")
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -17,14 +17,14 @@ Begin = Callable[[], AbstractContextManager[Function]]  # is called once per pro
 class Engine(Protocol):
     """What runs a function on items."""
 
-    def run(self, begin: Begin, items: Sequence[Any]) -> Generator[tuple[int, Any], None, None]:
+    def run(self, begin: Begin, items: Iterable[Any]) -> Generator[tuple[int, Any], None, None]:
         """Yield the index of every item, with the function's result for it, in the order in which they are done.
 
         Close the generator to stop the work early.
 
         Args:
           begin: opens what a process needs, and gives the function; can be pickled.
-          items: JSON values; so are the results.
+          items: JSON values, which are taken as they are needed; the results are JSON values, too.
         """
         ...
 
@@ -35,17 +35,19 @@ class Processes:
 
     workers: int = 1
 
-    def run(self, begin: Begin, items: Sequence[Any]) -> Generator[tuple[int, Any], None, None]:
+    def run(self, begin: Begin, items: Iterable[Any]) -> Generator[tuple[int, Any], None, None]:
         """Yield the index and result of every item; see `Engine.run`."""
-        workers = min(self.workers, len(items))
-        if workers <= 1:
+        numbered = iter(enumerate(items))
+        first = list(itertools.islice(numbered, self.workers))  # no more processes than items
+        numbered = itertools.chain(first, numbered)
+        if len(first) <= 1:
             with begin() as function:
-                for index, item in enumerate(items):
+                for index, item in numbered:
                     yield index, function(item)
             return
+        workers = len(first)
         processes = pool(workers, _begin, begin)
         pending: dict[Future[Any], int] = {}
-        numbered = iter(enumerate(items))
         try:
             while True:
                 for index, item in itertools.islice(numbered, 4 * workers - len(pending)):

@@ -159,7 +159,7 @@ def write(
     if engine is None or sum(map(len, splits.values())) <= _FEW:
         engine = Processes()
     written = [0] * len(planned)
-    items = [(str(file), records.to_json()) for _, file, records in planned]
+    items = ((str(file), records.to_json()) for _, file, records in planned)
     with contextlib.closing(engine.run(functools.partial(plain, _write_file), items)) as sizes:
         for index, size in sizes:
             written[index] = size
