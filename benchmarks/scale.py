@@ -1,14 +1,14 @@
-"""Time and memory of `mmcl prepare`, of opening the store, and of the first and a resumed training, by number of rows.
+"""Time and memory of `mmcl prepare`, of opening the store, and of a first and a resumed training, by number of rows.
 
     python -m benchmarks scale                  # 10^4 and 10^5 rows
     python -m benchmarks scale --size full      # and 10^6
 
 The images are drawn when they are asked for, so that no files of images are needed: a function of the row alone. Each
-step runs in a process of its own. Its memory is the most that belongs to the process alone: pages of mapped files, which
-the system takes back when it needs them, do not count. `cpu_s` is its processor time, `seconds` the time that passed.
+step runs in a process of its own. Its memory is the most that belongs to the process alone: pages of mapped files,
+which the system takes back when it needs them, do not count. `cpu_s` is processor time, `seconds` the time that passed.
 
-What was measured is kept in the folder `mmcl-scale` of the folder of temporary files until all is done, so that the same
-command continues where it was stopped. A million rows take 7 GB there.
+What was measured is kept in the folder `mmcl-scale` of the folder of temporary files until all is done, so that the
+same command continues where it was stopped. A million rows take 7 GB there.
 """
 
 import json
