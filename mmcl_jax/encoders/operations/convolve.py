@@ -1,7 +1,8 @@
 """Convolution, also of maps that are smaller than the kernel.
 
 XLA's convolutions on CPUs are slow where the map of the input, of the result or of a gradient is smaller than the
-kernel: a 3x3 kernel on [64, 2, 2, 512] takes 36 times as long, with its gradients, as a product of matrices that computes the same.
+kernel: a 3x3 kernel on [64, 2, 2, 512], with its gradients, takes 36 times as long as a product of matrices
+that computes the same.
 """
 
 import itertools
