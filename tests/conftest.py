@@ -103,6 +103,11 @@ def tiny_config(digits_store: Store):
 @pytest.fixture
 def raw(tmp_path: Path) -> Request:
     """A small table with mixed types and 40 colour images, as files."""
+    return raw_of(tmp_path)
+
+
+def raw_of(tmp_path: Path) -> Request:
+    """Write such a table and images into a folder."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "photos"
     (folder / "deep").mkdir(parents=True)
