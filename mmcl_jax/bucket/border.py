@@ -1,5 +1,6 @@
 """The border where addresses become paths: a command reads and writes ordinary files, wherever its arguments lie."""
 
+import contextlib
 import functools
 import inspect
 import sys
@@ -10,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 from mmcl_jax.bucket import cache
 from mmcl_jax.bucket.address import Address, is_address
 from mmcl_jax.bucket.mirror import Mirror, checkpoints, everything, unlisted
+from mmcl_jax.bucket.objects import ChangedError
 from mmcl_jax.errors import check
 
 OWN = "work-"  # the beginning of the kind of a copy of a work directory that one process of several has for itself
@@ -45,12 +47,16 @@ def listing(given: Any) -> Path:
 
 
 def filled(folder: Path) -> None:
-    """Fetch the large files of a checkpoint, which `local` leaves out; a folder that is no copy stays as it is."""
+    """Fetch the large files of a checkpoint, which `local` leaves out; a folder that is no copy stays as it is.
+
+    If the training has removed the checkpoint meanwhile, its files have not the content that their checksums tell.
+    """
     kind = cache.kind_of(folder)
     if kind == "read" or kind.startswith("work"):
         address = cache.address_at(folder.parent.parent, kind)
         assert address is not None
-        Mirror(address, kind=kind).fill(folder)
+        with contextlib.suppress(ChangedError):
+            Mirror(address, kind=kind).fill(folder)
 
 
 def is_own_copy(path: Path) -> bool:

@@ -75,6 +75,7 @@ class Mirror:
     def __init__(self, address: Address, *, kind: str = "read") -> None:
         """Take the address; messages from now on name it where they would name the copy."""
         self.address, self.objects, self._kind = address, Objects(address), kind
+        cache.make_folder()
         self.path = cache.place(kind, address)
         digest = hashlib.sha256(f"{kind} {address}".encode()).hexdigest()[:24]
         self._lock = cache.folder() / "locks" / f"{digest}.lock"
