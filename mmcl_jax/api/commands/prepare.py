@@ -77,6 +77,7 @@ def prepare(
     max_bad: float = _DEFAULT.max_bad,
     out: AnyPath | None = None,
     workers: int = 1,
+    beam: str | Iterable[str] = (),
     check: bool = False,
     write_schema: AnyPath | None = None,
 ) -> Store | Any:
@@ -133,6 +134,8 @@ def prepare(
       out: the store to make.
       workers: processes that decode files. With more than one, call it under `if __name__ == "__main__":`; the command
         line takes all cores.
+      beam: options of a pipeline of Apache Beam that decodes the images and writes the shards, such as
+        `("runner=DirectRunner", "direct_num_workers=4")`; by default `workers` processes of this machine do.
       check: whether only to say what is understood, and what a random forest gets; nothing is made.
       write_schema: with or instead of `check`: a file to write what is understood into, as a `schema` to edit.
 
@@ -165,7 +168,7 @@ def prepare(
         return _checked(asked, recipe, None if write_schema is None else path_of(write_schema, "--write-schema"))
     if out is None:
         require(False, "Say where the store goes with --out, or look first with --check.")
-    return make(asked, path_of(out, "--out"), recipe=recipe, workers=workers, progress=True)
+    return make(asked, path_of(out, "--out"), recipe=recipe, workers=workers, beam=several(beam), progress=True)
 
 
 def _checked(request: Request, recipe: recipes.Recipe | None, path: Path | None) -> Findings:

@@ -122,6 +122,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=types.path, help="folder of the store to make, such as stores/ads")
     parser.add_argument("--workers", type=types.count, help="number of processes")
     parser.add_argument(
+        "--beam",
+        type=types.names,
+        metavar="OPTIONS",
+        help="decode the images and write the shards by a pipeline of Apache Beam with these options, such as "
+        "runner=DirectRunner,direct_num_workers=4 (docs/data.md)",
+    )
+    parser.add_argument(
         "--check",
         action="store_true",
         help="print how the columns are read, and a random forest's score; write nothing",
