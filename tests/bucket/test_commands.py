@@ -1,4 +1,4 @@
-"""The commands with addresses of a real server: from raw files to exports, killed, slow and refused."""
+"""The commands of docs/buckets.md and others with addresses of a real server: killed, slow and refused."""
 
 import os
 import re
