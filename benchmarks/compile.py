@@ -3,11 +3,12 @@
     python -m benchmarks compile --size full            # records every page anew
     python -m benchmarks compile --size small --check   # compares, and records nothing
 
-`small` are the all-pairs kernel and a step of ResNet-18, which take a minute each; `full` adds steps of ResNet-50. The
-figures of each machine lie in `results/compile-*.json`. The compilers are those of the extras `aot` and `cuda`. Machines
-whose compiler is not installed are left out, with a line that says so.
+`small` are the all-pairs kernel and a step of ResNet-18, which take a minute each; `full` adds steps of ResNet-50.
+Each machine's figures lie in `results/compile-*.json`. The compilers are those of the extras `aot` and `cuda`; machines
+without their compiler are left out, with a line that says so.
 """
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,27 +81,25 @@ def step(machine: Machine, network: str) -> dict[str, Any]:
     }
 
 
-def rows_of(machine: Machine, size: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a machine."""
-    several = len(machine.devices) > 1
-    for batch in BATCHES if several else ():
-        for name in ("gathered", "ring"):
-            yield kernel(machine, name, batch)
-    for network in STEPS:
-        if (size == "full" or network != "resnet50") and (several or network == "resnet50"):
-            yield step(machine, network)
-
-
 def run(size: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of all machines, each with its machine and compiler."""
+    """Yield the rows of all machines, each with its machine and compiler; what takes least comes first."""
+    machines = []
     for name in MACHINES:
         try:
-            machine = machine_of(name)
+            machines.append(machine_of(name))
         except UserError as error:
             print(f"left out: {error}")
-            continue
-        for row in rows_of(machine, size):
-            yield {"machine": name, "compiler": machine.compiler, **row}
+
+    def row(machine: Machine, content: dict[str, Any]) -> dict[str, Any]:
+        return {"machine": machine.name, "compiler": machine.compiler, **content}
+
+    several = [machine for machine in machines if len(machine.devices) > 1]
+    for batch, machine, name in itertools.product(BATCHES, several, ("gathered", "ring")):
+        yield row(machine, kernel(machine, name, batch))
+    for machine in several:
+        yield row(machine, step(machine, "resnet18"))
+    for machine in machines if size == "full" else ():
+        yield row(machine, step(machine, "resnet50"))
 
 
 def file_of(row: dict[str, Any]) -> str:

@@ -132,12 +132,18 @@ def test_what_others_may_have_written_is_not_run(
         monkeypatch.setenv("XDG_CACHE_HOME", str(home / "planted" / "file"))
         (home / "planted" / "file").write_text("")
 
+    def homeless() -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", "relative/to/nothing")
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+
     for prepare, reason in (
         (linked, "is a link"),
         (lambda: folder.unlink(), ""),
         (opened, "other users may write into"),
         (foreign, "belongs to another user"),
         (in_the_way, "cannot be used"),
+        (homeless, "has no home directory"),
     ):
         prepare()
         if reason:
@@ -191,9 +197,8 @@ def test_monitor_and_evaluation_share_the_programs_of_encoders(trained: Run, hom
     folder = home / "mmcl_jax" / "programs"
     jax.clear_caches()
     monitor(run.store(), run.config, run.inputs)(run.model())
-    print([p.name for p in folder.glob("*")])
-    encoders = sorted(folder.glob("jit_each-*"))
-    assert len(encoders) >= 2  # image and table
-    evaluated = added(lambda: evaluate(run, protocol="knn", baselines=()))
-    assert sorted(folder.glob("jit_each-*")) == encoders
-    assert evaluated.cached >= 2
+    encoders = sorted(folder.glob("jit_encode-*"))
+    assert len(encoders) == 4  # features and projections of images and tables
+    evaluated = added(lambda: evaluate(run, protocol=["knn", "retrieval"], baselines=()))
+    assert sorted(folder.glob("jit_encode-*")) == encoders
+    assert evaluated.cached >= 3

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import time
@@ -23,7 +24,7 @@ from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.files import write_text, writing
 from mmcl_jax.lock import locked
 from mmcl_jax.reproduce.columns_used import examine
-from mmcl_jax.reproduce.configure import check_configs, check_evaluations, configure
+from mmcl_jax.reproduce.configure import check_configs, check_evaluations, check_overrides, configure
 from mmcl_jax.reproduce.outcome import gather
 from mmcl_jax.reproduce.page import render_page
 from mmcl_jax.reproduce.plan import (
@@ -40,9 +41,10 @@ from mmcl_jax.reproduce.plan import (
 )
 from mmcl_jax.reproduce.results import to_json
 from mmcl_jax.reproduce.spec import COLUMNS_USED, PaperTable, TableRow
-from mmcl_jax.reproduce.tables import VARIANTS, find
+from mmcl_jax.reproduce.tables import TABLES, VARIANTS, find
 from mmcl_jax.reproduce.text import render_text
 from mmcl_jax.reproduce.work.share import Job, share
+from mmcl_jax.reproduce.work.tune import Grid, Trial, choose, chosen_rows, only_judging, read_grid, trial_rows
 from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
 from mmcl_jax.training.build import fit_inputs
@@ -66,6 +68,7 @@ class Reproduction:
       methods: rows to restrict the table to; the reference row always stays. Empty for all.
       epochs: of every pretraining, instead of the configs' own.
       overrides: texts `key.path=value`, on the config of every pretraining that has the key.
+      tune: a TOML file of trials of pretraining, of which validation chooses one per method; see `work.tune`.
       label: to predict; by default the store's first label that is a class.
       folds: of the store to train and test on, for every seed; 0 for the store's own splits.
       draws, learning_rates, max_epochs, trials: see `plan.EvaluationSettings`.
@@ -82,6 +85,7 @@ class Reproduction:
     methods: tuple[str, ...] = ()
     epochs: int | None = None
     overrides: tuple[str, ...] = ()
+    tune: Path | None = None
     label: str | None = None
     draws: int | None = None
     learning_rates: tuple[float, ...] | None = None
@@ -112,6 +116,54 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     use_cache()  # seeds share one compiled program per method
     rows, left_out = installed(choose_rows(table, request.methods), request.methods)
     described = _described(request, store) if request.variant == "own" else None
+    planned = functools.partial(_planned, request, table, store, label, described)
+    grid: Grid = {}
+    if request.tune is not None:
+        check(not request.folds, "--tune: one fold's validation rows are another's test rows; leave --folds or it out.")
+        grid = read_grid(request.tune, rows, [row.key for one in TABLES.values() for row in one.rows])
+        for row in rows:
+            for overrides in grid.get(row.key, ()):
+                check_overrides([row], overrides, request.epochs)
+        tried, notes = planned(trial_rows(rows, grid), seeds=1)
+        tried = only_judging(tried)
+    # Of trials, the first stands for the one to be chosen, so that every mistake is found before anything is trained.
+    plan, remarks = planned(chosen_rows(rows, grid, dict.fromkeys(grid, 0)))
+    for line in (
+        f"{table.name} on {visible(store.directory)}, label {visible(label.name)}",
+        *([f"trials, with the first seed: {tried.describe()}", *notes] if grid else []),
+        plan.describe(),
+        *left_out,
+        *remarks,
+    ):
+        log(line)
+    claims = request.out / "claims"
+    with writing(request.out):
+        if described is not None:
+            _agree(described, request.out)
+        trials: tuple[Trial, ...] = ()
+        if grid:
+            if not do_missing_work(tried, claims, log):
+                return False
+            trials = choose(tried, rows, grid)
+            log(f"chosen: {', '.join(f'trial {one.number} of {one.method}' for one in trials if one.chosen)}")
+            plan, _ = planned(chosen_rows(rows, grid, {one.method: one.number for one in trials if one.chosen}))
+        if not do_missing_work(plan, claims, log):
+            return False
+        with _alone(request.out):
+            _write(plan, request, trials, log)
+    return True
+
+
+def _planned(
+    request: Reproduction,
+    table: PaperTable,
+    store: Store,
+    label: Column,
+    described: OwnData | None,
+    rows: Sequence[TableRow],
+    seeds: int | None = None,
+) -> tuple[Plan, list[str]]:
+    """Return the plan of these rows, after all checks, with remarks on its settings and scores."""
     configs, notes = configure(
         [row for row in rows if row.config],
         variant=request.variant,
@@ -120,7 +172,7 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
         overrides=request.overrides,
         described=described,
     )
-    if request.variant == "own":
+    if request.variant == "own" and table.reference in configs:
         length = [f"epochs={request.epochs}"] if request.epochs else []
         notes = [*explain(configs[table.reference], [*request.overrides, *length]), *notes]
     plan = make_plan(
@@ -130,7 +182,7 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
             configs=configs,
             store=store,
             out=request.out,
-            seeds=request.seeds,
+            seeds=seeds or request.seeds,
             settings=EvaluationSettings(
                 label=label.name,
                 draws=request.draws,
@@ -145,22 +197,7 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     remarks = check_evaluations(plan, configs)
     missing = {training.row.key for training in plan.trainings if not training.done}
     check_configs({key: config for key, config in configs.items() if key in missing}, store)
-    for line in (
-        f"{table.name} on {visible(store.directory)}, label {visible(label.name)}",
-        plan.describe(),
-        *left_out,
-        *notes,
-        *remarks,
-    ):
-        log(line)
-    with writing(request.out):
-        if described is not None:
-            _agree(described, request.out)
-        if not do_missing_work(plan, request.out / "claims", log):
-            return False
-        with _alone(request.out):
-            _write(plan, request, log)
-    return True
+    return plan, [*notes, *remarks]
 
 
 def do_missing_work(plan: Plan, claims: Path, log: Log) -> bool:
@@ -299,11 +336,11 @@ def _baseline(score: Score, trained: str) -> str:
     return score.method if score.method in ("pixels", "columns") else "random"
 
 
-def _write(plan: Plan, request: Reproduction, log: Log) -> None:
+def _write(plan: Plan, request: Reproduction, trials: tuple[Trial, ...], log: Log) -> None:
     """Write the three files; they are made from the records alone."""
     folder = request.out / plan.table.name
     title = request.title or f"{plan.table.title}: {plan.store.directory.name}"
-    outcome = gather(plan, variant=request.variant, title=title)
+    outcome = gather(plan, variant=request.variant, title=title, trials=trials)
     text = render_text(outcome)
     contents = {
         "table.txt": text,

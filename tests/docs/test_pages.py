@@ -29,6 +29,7 @@ from tests.test_examples import TINY
 _PRETRAIN = "mmcl pretrain --config mmcl/mmcl:own --config.data=stores/ads"
 NOT_RUN = {
     "python -m venv": "the tests of every change begin with it",
+    "mmcl compile": "tests/aot compiles for machines that are not here",
     "mmcl quickstart": "tests/cli/test_commands.py runs it",
     "mmcl reproduce": "tests/reproduce runs them",
     "mmcl generate": "tests/cli/test_own_data.py and tests/datasets/test_membranes.py run them",
@@ -73,6 +74,8 @@ NOT_RUN = {
 }
 # Pages whose blocks other tests run on data of their own.
 ELSEWHERE = {
+    "docs/buckets.md": "tests/bucket/test_commands.py",
+    "docs/compile.md": "tests/aot/test_compile.py",
     "docs/export.md": "tests/export/test_docs.py",
     "docs/programs.md": "tests/export/programs/test_docs.py",
 }

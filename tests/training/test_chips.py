@@ -24,5 +24,6 @@ def test_names_are_unique() -> None:
 def test_a_chip_is_known_by_its_device_kind() -> None:
     device = cast(Any, types.SimpleNamespace(device_kind="NVIDIA H100 80GB HBM3"))
     chip = chip_of(device)
-    assert chip and (chip.name, chip.flops["bfloat16"], chip.bandwidth) == ("H100", 989.4e12, 3.35e12)
+    assert chip
+    assert (chip.name, chip.flops["bfloat16"], chip.bandwidth) == ("H100", 989.4e12, 3.35e12)
     assert chip_of(jax.devices("cpu")[0]) is None

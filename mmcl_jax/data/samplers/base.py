@@ -16,8 +16,8 @@ SAMPLERS = Registry("sampler")
 class Sampler(Protocol):
     """The choice and order of the rows of every epoch, a pure function of seed and epoch.
 
-    A sampler is picklable, since every worker process has a copy. Where a batch `repeats` a row, the copies get different
-    views.
+    A sampler is picklable, since every worker process has a copy. Where a batch `repeats` a row, the copies get
+    different views.
     """
 
     @property

@@ -64,11 +64,11 @@ def test_clipping_in_slices_and_shares_is_that_of_the_whole_gradient(small) -> N
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), shared, after)
 
 
-@pytest.mark.parametrize("name", ["lars", "lamb", "sgd"])
+@pytest.mark.parametrize("name", ["lars", "lamb"])
 def test_a_stopped_run_continues_from_the_weights_and_not_their_average(
     name: str, small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With every optimizer, groups, clipping and a running average, to the bit."""
+    """With a trace or with moments, groups, clipping and a running average, to the bit."""
     config = small(f"optimizer.name={name}", "average.kind=ema", "average.decay=0.9", "checkpoint_every=1000")
     one = jax.devices()[:1]
     whole = pretrain(config, tmp_path / "whole", devices=one, log=quiet)
