@@ -131,7 +131,7 @@ class Watch:
             elapsed, last = min(now - last, 2 * tick), now
             for peer in self._open.values():
                 peer.silent += elapsed
-                if peer.silent > self.limit:
+                if peer.silent > self.limit and peer.left is None:  # an interpreter that ends is silent
                     self._end(f"{peer} has not answered for {self.limit:g} s{_ENDS}", LOST)
             if now - beaten >= tick:
                 beaten = now
