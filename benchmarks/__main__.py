@@ -1,7 +1,8 @@
-"""The command `python -m benchmarks NAME [--size small|full] [--out FOLDER]`."""
+"""The command `python -m benchmarks NAME [--size small|full] [--out FOLDER] [--check]`."""
 
 import argparse
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,13 @@ from benchmarks import record
 
 NAMES = {
     "compiled": "memory, FLOPs and collectives of compiled programs on 8 devices; only compiles them",
+    "compile": "memory, bytes, FLOPs and collectives on TPUs and GPUs that are not here; only compiles for them",
+    "slices": "collectives of two TPU slices, within slices and between them; only compiles for them",
     "pairs": "time and memory of the all-pairs kernel, beside the dense execution and PyTorch",
+    "augment": "time, bytes and memory of the fused augmentation, beside one operation after the other",
+    "losses": "memory, FLOPs and time of the all-pairs kernel, beside the forms of OpenCLIP and Inf-CL",
     "step": "images/s, MFU, memory and input wait of the train step, beside PyTorch",
+    "torch_step": "time of the train step of ResNet-50 at 32, 64 and 128 pixels, in turns with PyTorch",
     "input": "samples/s of a mapped and a streamed store, beside a bare gather and a pipeline of single samples",
     "prepare": "images/s of mmcl prepare, beside a bare decode loop",
     "embed": "rows/s of mmcl embed, a table alone and small images, with peak memory",
@@ -32,20 +38,43 @@ def main() -> None:
         "--size", choices=["small", "full"], help="small (the default on CPUs) or full (on accelerators)"
     )
     parser.add_argument("--out", type=Path, default=record.RESULTS, help="folder for the JSON file")
+    parser.add_argument(
+        "--check", action="store_true", help="compile: compare with the figures in --out, and fail where one is larger"
+    )
     options = parser.parse_args()
-    if options.name == "compiled":
+    if options.check and options.name != "compile":
+        parser.error("--check is an option of compile")
+    if options.name in ("compiled", "compile", "slices", "losses"):
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", 8)
     size = options.size or ("small" if jax.default_backend() == "cpu" else "full")
     benchmark = importlib.import_module(f"benchmarks.{options.name}")
     where = jax.devices()[0].device_kind.lower().replace(" ", "-")
-    suffix = f"jax{jax.__version__}" if options.name == "compiled" else size
+    suffix = f"jax{jax.__version__}" if options.name in ("compiled", "slices") else size
+    if options.name == "compile":
+        _compile(benchmark, size, options.out, check=options.check)
+        return
     rows: list[dict[str, Any]] = []
     for row in benchmark.run(size):  # saved one by one, so that a lease that ends early has cost nothing
         rows.append(row)
         path = record.save(f"{options.name}-{where}-{suffix}", rows, options.out)
     record.show(options.name, benchmark.brief(rows))
     print(path)
+
+
+def _compile(benchmark: Any, size: str, folder: Path, *, check: bool) -> None:
+    """Record the figures of every machine in a file of its own, or compare them with these files."""
+    rows: list[dict[str, Any]] = []
+    grown: list[str] = []
+    for row in benchmark.run(size):
+        rows.append(row)
+        grown += benchmark.growth(row, folder) if check else []
+        if not check:
+            record.update(benchmark.file_of(row), row, folder, key_of=benchmark.key_of)
+    if not rows:
+        sys.exit("no compiler is installed; see the extras aot and cuda")
+    record.show("compile", benchmark.brief(rows))
+    sys.exit("\n".join(grown) if grown else 0)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,18 @@ def save(name: str, rows: list[dict[str, Any]], folder: Path) -> Path:
     path = folder / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
     return path
+
+
+def update(name: str, row: dict[str, Any], folder: Path, *, key_of: Callable[[dict[str, Any]], Any]) -> Path:
+    """Write a row into a file of `save`, in place of the row with the same key."""
+    path = folder / f"{name}.json"
+    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
+    keys = [key_of(one) for one in rows]
+    if key_of(row) in keys:
+        rows[keys.index(key_of(row))] = row
+    else:
+        rows.append(row)
+    return save(name, rows, folder)
 
 
 def show(title: str, rows: list[dict[str, Any]]) -> None:

@@ -3,8 +3,8 @@
     python -m benchmarks step
 
 `augmented` is the experiment as it is trained. `plain` and `torch` have no augmentation and take turns in one run. MFU
-is the share of the accelerator's dense peak that the FLOPs make up which XLA counts before it compiles: in a program
-for a GPU, convolutions are calls of a library, which XLA counts as nothing.
+is the share of the accelerator's dense peak that the FLOPs of the model make up, without augmentation and what is
+computed again (`mmcl_jax.training.flops.model_flops`).
 """
 
 import importlib.util
@@ -18,11 +18,11 @@ from benchmarks.synthetic import experiment
 from benchmarks.timing import race
 from mmcl_jax.data.input import iterate
 from mmcl_jax.training.build import Experiment
+from mmcl_jax.training.chips import chip_of
+from mmcl_jax.training.flops import model_flops
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
-from mmcl_jax.training.step.train_step import compile_step, make_step
+from mmcl_jax.training.step.train_step import compile_step, make_step, trace_step
 
-# Dense bfloat16 FLOP/s, by a part of the device's name.
-PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "TPU v5 lite": 197e12, "TPU v5p": 459e12, "TPU v6": 918e12}
 PLAIN = ("views.image.name=resized", "views.table.name=rows")
 SIZES: dict[str, Any] = {
     "small": {"grid": [(32, 64, "float32"), (64, 64, "float32")], "torch": [(32, 64, "float32")], "steps": 3},
@@ -51,8 +51,7 @@ def augmented(size: int, batch: int, dtype: str, *, steps: int) -> dict[str, Any
     """Time steps of the experiment, with augmentation and its input pipeline."""
     mmcl = experiment("mmcl", f"dtype={dtype}", size=size, batch_size=batch)
     compiled, state, constants = prepared(mmcl)
-    lowered: Any = jax.jit(make_step(mmcl)).lower(*mmcl.shapes())
-    flops = lowered.cost_analysis()["flops"]
+    flops = model_flops(trace_step(make_step(mmcl), *mmcl.shapes()).jaxpr)
     data, waited, began = iterate(mmcl.batches), 0.0, 0.0
     for step in range(steps + 2):
         if step == 2:  # the first two steps warm up
@@ -64,8 +63,8 @@ def augmented(size: int, batch: int, dtype: str, *, steps: int) -> dict[str, Any
         state, _ = compiled(state, put(rows, by_example(mmcl.mesh)), constants)
     jax.block_until_ready(state)
     seconds = (time.perf_counter() - began) / steps
-    kind = jax.devices()[0].device_kind
-    peak = next((peak for name, peak in PEAKS.items() if name in kind), None) if dtype == "bfloat16" else None
+    chip = chip_of(jax.devices()[0])
+    peak = chip and chip.flops.get(dtype)
     return {
         "form": "augmented",
         "pixels": size,

@@ -6,7 +6,8 @@
 Each process runs the command with `--distributed` added. The processes find each other by the environment variables of
 `mmcl_jax.training.processes`. Every line of output begins with the number of its process. SIGTERM and SIGINT are passed
 on, so that all processes save and leave. If a process dies, the others cannot continue and are ended; with
-`--restarts`, all are started again. The exit status is the first that is not 0.
+`--restarts`, all are started again. The exit status is the first that is not 0, or that of the process whose end made
+the others leave.
 """
 
 import argparse
@@ -18,8 +19,8 @@ import sys
 import threading
 import time
 
-SECONDS_TO_LEAVE = 60.0
-BAD_INPUT, UNFINISHED = 2, 75
+SECONDS_TO_LEAVE, SECONDS_TO_NOTICE = 60.0, 15.0
+BAD_INPUT, LOST_ANOTHER, UNFINISHED = 2, 69, 75
 
 
 def main() -> int:
@@ -74,7 +75,10 @@ class Group:
             self.processes.append(process)
 
     def wait(self) -> int:
-        """Wait until all processes have ended, and return the first status that is not 0; a signal's is negative."""
+        """Wait until all processes have ended; return the first status that is not 0, and that tells of its own cause.
+
+        A signal's status is negative.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.pass_on)
         deadline = None
@@ -82,10 +86,11 @@ class Group:
             time.sleep(0.05)
             ended = [status for status in self.statuses() if status is not None]
             if deadline is None and (any(ended) or (ended and not self.stopping)):
-                deadline = time.monotonic() + (SECONDS_TO_LEAVE if set(ended) <= {0, UNFINISHED} else 2)
+                deadline = time.monotonic() + (SECONDS_TO_LEAVE if set(ended) <= {0, UNFINISHED} else SECONDS_TO_NOTICE)
             if deadline is not None and time.monotonic() > deadline:
                 self.send(signal.SIGKILL)
-        return next((status for status in self.statuses() if status), 0)
+        failed = [status for status in self.statuses() if status]
+        return next((status for status in failed if status != LOST_ANOTHER), failed[0] if failed else 0)
 
     def statuses(self) -> list[int | None]:
         """Return the exit status of each process, None while it runs."""

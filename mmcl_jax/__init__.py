@@ -12,7 +12,7 @@ of scikit-learn, and `mj.TableClassifier` and `mj.TableRegressor` fine-tune a ta
 is first used, so `import mmcl_jax` loads neither JAX nor polars.
 
 The package reads in the order of its folders: `data` (raw files to a store to batches), `views` (augmentation),
-`encoders`, `tasks`, `objectives`, `training`, `evaluation`, `reproduce`, `explain`, `export`,
+`encoders`, `tasks`, `objectives`, `training`, `aot`, `evaluation`, `reproduce`, `explain`, `export`,
 `report`, `api`, `cli`. A folder never imports one to its right.
 """
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from mmcl_jax import encoders as encoders
     from mmcl_jax import objectives as objectives
     from mmcl_jax import views as views
+    from mmcl_jax.api.commands.compile import compile as compile
     from mmcl_jax.api.commands.embed import embed as embed
     from mmcl_jax.api.commands.evaluate import evaluate as evaluate
     from mmcl_jax.api.commands.explain import explain as explain
@@ -53,8 +54,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
 __version__ = version("mmcl_jax")
 
 _COMMANDS = (
-    "prepare", "generate", "pretrain", "import_weights", "evaluate", "embed", "explain", "export", "report", "runs",
-    "reproduce", "upgrade", "quickstart",
+    "prepare", "generate", "compile", "pretrain", "import_weights", "evaluate", "embed", "explain", "export", "report",
+    "runs", "reproduce", "upgrade", "quickstart",
 )  # fmt: skip
 _MODULES = {
     "encoders": "mmcl_jax.encoders",

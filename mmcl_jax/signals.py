@@ -1,4 +1,4 @@
-"""Handling of SIGTERM during a whole command: the process ends with status 75."""
+"""The end of a whole command at once: at SIGTERM with status 75, or by a thread that sees that it cannot go on."""
 
 import os
 import signal
@@ -6,40 +6,65 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 _SENTENCE = "stopped; the same command continues."
+Report = Callable[[str, int], object]
+
+# What is called with the sentence and the status before a process ends at once: the command's output, other processes.
+reports: list[Report] = []
+_commands: list[str] = []
+
+
+def end(sentence: str, status: int) -> NoReturn:
+    """End the process at once, from any thread, with a sentence on standard error.
+
+    Nothing is lost: commands write their files atomically, the locks of a dead process are free, and worker processes
+    end with it.
+    """
+    name = " ".join(["mmcl", *_commands[-1:]])
+    os.write(2, f"{name}: {sentence}\n".encode())
+    try:
+        for report in reversed(reports):
+            report(sentence, status)
+    finally:
+        os._exit(status)
 
 
 @contextmanager
-def ends_at_sigterm(
-    command: str, *, leaves: bool, report: Callable[[str, int], object] = lambda sentence, status: None
-) -> Iterator[None]:
+def ends_at_sigterm(command: str, *, leaves: bool, report: Report = lambda sentence, status: None) -> Iterator[None]:
     """End the process with status 75 at SIGTERM within the block; the training loop has a handler of its own.
 
     A thread ends the process at once: XLA's compiler returns to Python only when it is done, and an interrupted import
-    may crash. Nothing is lost: commands write their files atomically, the locks of a dead process are free, and worker
-    processes end with it.
+    may crash.
 
     Args:
       command: name of the command, for the sentence on standard error.
       leaves: whether the process ends after the block; from then on SIGTERM is ignored, since the status is decided.
       report: called with the sentence and the status before the process ends.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may handle signals
-        return
+    _commands.append(command)
+    reports.append(report)
+    try:
+        if threading.current_thread() is threading.main_thread():  # only the main thread may handle signals
+            with _watched(leaves):
+                yield
+        else:
+            yield
+    finally:
+        _commands.pop()
+        reports.remove(report)
 
+
+@contextmanager
+def _watched(leaves: bool) -> Iterator[None]:
     def handler(number: int, frame: FrameType | None) -> None:
         """Do nothing: Python wakes the thread for every signal that has a handler."""
 
     def watch() -> None:
         while number := os.read(reading, 1):
             if number[0] == signal.SIGTERM and signal.getsignal(signal.SIGTERM) is handler:
-                os.write(2, f"mmcl {command}: {_SENTENCE}\n".encode())
-                try:
-                    report(_SENTENCE, os.EX_TEMPFAIL)
-                finally:
-                    os._exit(os.EX_TEMPFAIL)
+                end(_SENTENCE, os.EX_TEMPFAIL)
 
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

@@ -36,7 +36,8 @@ MODULES = [
     for module in pkgutil.walk_packages(mmcl_jax.__path__, "mmcl_jax.")
     if not {"configs", "modeling_torch"} & set(module.name.split("."))
 ]
-PROMOTE = {"mmcl_jax.training.optim.optimizer"}  # optax raises floats to integer powers
+# optax raises floats to integer powers.
+PROMOTE = {f"mmcl_jax.training.optim.{name}" for name in ("optimizer", "trust")}
 
 
 @pytest.mark.core

@@ -14,6 +14,7 @@ from mmcl_jax.files import damage
 from mmcl_jax.lock import is_held
 from mmcl_jax.page.wording import LOWER_IS_BETTER
 from mmcl_jax.training.runs.status import FILE as STATUS
+from mmcl_jax.training.speed.times import SPEED, read_times
 
 STATES = ("running", "stopped", "finished", "failed", "damaged", "unknown")
 _PARTS = ("checkpoints", "metrics.jsonl", "encoding.json", "seen.npz", STATUS)  # that tell a run from other folders
@@ -34,6 +35,10 @@ class RunRow:
       epochs_done, epochs: done, and of the whole training.
       seconds: trained so far, over all sessions, up to the last logged step.
       seconds_left: of a running training, by the speed of its last logged steps.
+      samples_per_second: at the last logged step, of the time of steps and their input.
+      mfu: model FLOPs utilisation at the last logged step, where the peak of the devices is known.
+      input_wait: the share of the steps' time in which the devices waited for input.
+      lost: seconds of steps that were done again, since the training was killed.
       loss: at the last logged step.
       validation_loss: the lowest so far.
       monitor: the last accuracy of nearest neighbours, or of retrieval, that `config.monitor` measured.
@@ -56,6 +61,10 @@ class RunRow:
     epochs: int | None = None
     seconds: float | None = None
     seconds_left: float | None = None
+    samples_per_second: float | None = None
+    mfu: float | None = None
+    input_wait: float | None = None
+    lost: float | None = None
     loss: float | None = None
     validation_loss: float | None = None
     monitor: float | None = None
@@ -109,7 +118,7 @@ def read_run(path: Path) -> RunRow:
     """Return what the folder of a run tells; a file that cannot be read makes the run damaged and is named."""
     told: dict[str, Any] = {}
     faults = []
-    for part in (_config, _status, _metrics, _score, _files):
+    for part in (_config, _status, _metrics, _times, _score, _files):
         try:
             told |= part(path, told)
         except FileNotFoundError as error:
@@ -207,10 +216,16 @@ def _metrics(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
             "seconds": float(last["seconds"]),
             "seconds_per_step": (last["seconds"] - begun["seconds"]) / steps if steps > 0 else None,
             "loss": last["loss"],
+            **{name: last.get(f"{SPEED}{name}") for name in ("samples_per_second", "mfu", "input_wait")},
             "validation_loss": min((loss for loss in validated if loss is not None), default=None),
             **({"monitor": monitored[names[0]], "monitor_name": names[0]} if names else {}),
             "updated": max(file.stat().st_mtime, told.get("updated", 0.0)),
         }
+
+
+def _times(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
+    times = read_times(path)
+    return {} if times is None else {"lost": times.seconds["lost"]}
 
 
 def _monitor_order(name: str) -> tuple[bool, bool, str]:

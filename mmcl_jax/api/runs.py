@@ -10,13 +10,25 @@ from typing import TYPE_CHECKING, Any, overload
 from mmcl_jax.api.run_folders import RunRow
 from mmcl_jax.page.html import Html, element, fragment, table
 from mmcl_jax.page.wording import LOWER_IS_BETTER, counted, number
-from mmcl_jax.text import visible
+from mmcl_jax.text import called, visible
 
 if TYPE_CHECKING:
     import polars as pl
 
-_HEAD = ("run", "state", "progress", "loss", "validation", "monitor", "test score", "experiment", "seed", "data")
-_NUMERIC = frozenset({3, 4, 5, 6, 8})
+_HEAD = (
+    "run",
+    "state",
+    "progress",
+    "samples/s",
+    "loss",
+    "validation",
+    "monitor",
+    "test score",
+    "experiment",
+    "seed",
+    "data",
+)
+_NUMERIC = frozenset({3, 4, 5, 6, 7, 9})
 # What `sort` compares; the best, the newest or the furthest run comes first, and a run without a value last.
 SORTS: dict[str, Callable[[RunRow], Any]] = {
     "run": lambda row: str(row.path),
@@ -77,7 +89,7 @@ class Runs(Sequence[RunRow]):
         types = {"str": pl.String, "int": pl.Int64, "float": pl.Float64, "Path": pl.String}
         fields = dataclasses.fields(RunRow)
         schema = {field.name: types[getattr(field.type, "__name__", str(field.type)).split(" ")[0]] for field in fields}
-        rows = [{**dataclasses.asdict(row), "path": str(row.path)} for row in self.rows]
+        rows = [{**dataclasses.asdict(row), "path": called(row.path)} for row in self.rows]
         return pl.DataFrame(rows, schema=schema).with_columns(
             pl.from_epoch((pl.col("updated") * 1000).cast(pl.Int64), "ms").dt.replace_time_zone("UTC")
         )
@@ -95,7 +107,8 @@ class Runs(Sequence[RunRow]):
         faults = [f"{_name(row, self.directory)} {_VERBS[row.state]}: {row.reason}" for row in self.rows if row.reason]
         monitors = dict.fromkeys(row.monitor_name for row in self.rows if row.monitor_name)
         scores = dict.fromkeys(row.score_name for row in self.rows if row.score_name)
-        notes = [f"monitor: {', '.join(monitors)}"] if monitors else []
+        notes = [f"{_name(row, self.directory)}: {text}" for row in self.rows if (text := _speed(row))]
+        notes += [f"monitor: {', '.join(monitors)}"] if monitors else []
         notes += [f"test score: the best of a run; {'; '.join(scores)}"] if scores else []
         return [visible(line) for line in faults + notes]
 
@@ -123,12 +136,13 @@ class Runs(Sequence[RunRow]):
         return fragment(table(caption, _HEAD, self.cells(), numeric=_NUMERIC, captioned=True), notes)
 
 
+_MUCH = 0.05  # the share of waiting for input that is worth a note
 _VERBS = {"failed": "failed", "damaged": "is damaged"}
 
 
 def _name(row: RunRow, directory: Path) -> str:
     relative = row.path.relative_to(directory)
-    return str(relative) if relative.parts else str(row.path)
+    return str(relative) if relative.parts else called(row.path)
 
 
 def _cells(row: RunRow, directory: Path) -> list[str]:
@@ -136,6 +150,7 @@ def _cells(row: RunRow, directory: Path) -> list[str]:
         _name(row, directory),
         row.state,
         progress(row),
+        "" if row.samples_per_second is None else f"{row.samples_per_second:,.0f}",
         _number(row.loss),
         _number(row.validation_loss),
         _number(row.monitor),
@@ -145,6 +160,16 @@ def _cells(row: RunRow, directory: Path) -> list[str]:
         row.data or "",
     ]
     return [visible(text) for text in texts]
+
+
+def _speed(row: RunRow) -> str:
+    """Return what is unusual about the speed of a run, and how much of its devices it uses where that is known."""
+    words = [] if row.mfu is None else [f"MFU {100 * row.mfu:.0f} %"]
+    if row.input_wait is not None and row.input_wait >= _MUCH:
+        words.append(f"{100 * row.input_wait:.0f} % of the time waiting for input")
+    if row.lost:
+        words.append(f"{row.lost:,.0f} s lost to restarts")
+    return ", ".join(words)
 
 
 def _number(value: float | None) -> str:

@@ -22,6 +22,7 @@ from mmcl_jax.text import nearest, visible
 COMMANDS = {
     "prepare": "make a store from a table and a folder of images",
     "generate": "write artificial data in the format of a data set that cannot be shipped",
+    "compile": "tell what an experiment needs on a machine that need not be there: memory, messages, time",
     "pretrain": "train the encoders of an experiment; the same command continues a run",
     "import": "make a run of a PyTorch checkpoint of MMCL's or TIP's released code",
     "evaluate": "measure runs by linear probes, fine-tuning, nearest neighbours and retrieval",
@@ -43,6 +44,11 @@ EXAMPLES = {
         "mmcl prepare --table may.csv --images may/ --like runs/ads --out stores/may",
     ),
     "generate": ("mmcl generate dvm --out raw/dvm --dataset.ads=4000",),
+    "compile": (
+        "mmcl compile --config mmcl/mmcl:own --config.data=stores/ads --topology v5e:16x16",
+        "mmcl compile --config mmcl/mmcl:dvm --topology h100:8 --config.batch_size=65536 --suggest",
+        "mmcl compile --config digits_mmcl --config.data=stores/digits",
+    ),
     "pretrain": (
         "mmcl pretrain --config mmcl/mmcl:own --config.data=stores/ads --workdir runs/ads",
         "mmcl pretrain --config mine.py --config.data=stores/ads --config.epochs=20 --workdir runs/mine",
@@ -92,6 +98,7 @@ STORY = ("prepare", "pretrain", "runs", "evaluate", "embed", "explain", "export"
 FROM_PYTHON = {
     "prepare": 'mj.prepare("ads.csv", "photos/", image_column="file", label="model", out="stores/ads")',
     "generate": 'mj.generate("dvm", out="raw/dvm")',
+    "compile": 'mj.compile("mmcl/mmcl:dvm", topology="v5e:16x16", overrides={"batch_size": 65536})',
     "pretrain": 'mj.pretrain("mmcl/mmcl:own", data="stores/ads", workdir="runs/ads", overrides={"epochs": 20})',
     "import": 'mj.import_weights("last.ckpt", "mmcl/mmcl:dvm", "runs/released", data="stores/dvm")',
     "evaluate": 'mj.evaluate("runs/ads", protocol=["probe", "knn"], per_class=[5, 20])',
@@ -106,7 +113,7 @@ FROM_PYTHON = {
 }
 
 # Options with any key of a config or data set, and the commands that take them.
-DOTTED = {"--config.": ("pretrain", "import", "reproduce"), "--dataset.": ("prepare", "generate")}
+DOTTED = {"--config.": ("compile", "pretrain", "import", "reproduce"), "--dataset.": ("prepare", "generate")}
 
 
 def function_of(command: str) -> str:
@@ -126,7 +133,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output = Output(name, resources.enter_context(redirected()) if _asks_json(words) else None)
         stopped = functools.partial(output.fail, printed=True)
         resources.enter_context(ends_at_sigterm(name, leaves=arguments is None, report=stopped))
-        return _main(words, output)
+        try:
+            status = _main(words, output)
+        except BaseException as error:
+            _leave(2 if isinstance(error, SystemExit) else 1, error)
+            raise
+        _leave(status)
+        return status
+
+
+def _leave(status: int, error: BaseException | None = None) -> None:
+    """Tell the other processes of a job, if there are any, how this one ends."""
+    processes = sys.modules.get("mmcl_jax.training.processes")
+    if processes is not None:
+        processes.leave(status, error)
 
 
 def _main(words: list[str], output: Output) -> int:
@@ -137,7 +157,9 @@ def _main(words: list[str], output: Output) -> int:
         raise
     _quiet()
     try:
-        return output.succeed(command.run(options))
+        result = command.run(options)
+        _tell_programs()
+        return output.succeed(result)
     except UserError as error:
         status = output.fail(str(error), 2)
         if options.debug:
@@ -161,6 +183,14 @@ def _main(words: list[str], output: Output) -> int:
         output.fail(f"{type(error).__name__}: {error}", 1, printed=True)
         raise
     return 0
+
+
+def _tell_programs() -> None:
+    """Print how long the programs of the command took to compile, if that was a second or more."""
+    compilation = sys.modules.get("mmcl_jax.compilation")  # commands that need no JAX have not loaded it
+    line = None if compilation is None else compilation.news()
+    if line is not None:
+        print(line, file=sys.stderr)
 
 
 def _asks_json(words: list[str]) -> bool:

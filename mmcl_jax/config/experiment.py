@@ -90,6 +90,7 @@ def experiment() -> ConfigDict:
       checkpoint_every: steps between checkpoints.
       keep_checkpoints: number of latest checkpoints to keep, beside the best one.
       keep_every: checkpoints at multiples of this step are written and never deleted; None for none.
+      clip_norm: a gradient whose Euclidean norm, over all parameters, is longer is shortened to this; None for never.
       skip_nonfinite: a step whose loss, gradient or update is not finite is skipped; this many in a row end the run.
       mesh: `model` devices share each parameter and its optimizer state, if it has more than `shard_above` elements.
       pairs: computation of all pairs by the terms: `execution` "gathered", "ring" or "dense", in tiles of `tile` rows
@@ -129,6 +130,7 @@ def experiment() -> ConfigDict:
             "checkpoint_every": 500,
             "keep_checkpoints": 2,
             "keep_every": None,
+            "clip_norm": None,
             "skip_nonfinite": 10,
             "batch_norm": {"group_size": 64, "momentum": 0.9, "epsilon": 1e-5},
             "mesh": {"model": 1, "shard_above": 2**16},

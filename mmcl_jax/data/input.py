@@ -89,6 +89,12 @@ class Batches:
         batch = {name: np.asarray(array[rows]) for name, array in self.arrays.items()}
         return {**batch, "occurrence": _occurrence(batch_rows)[self._share]} if self.sampler.repeats else batch
 
+    def row(self) -> HostBatch:
+        """Return a batch of one row, whose shapes and types are those of every batch but for its size."""
+        rows = self.rows_of(0)[:1]
+        batch = {name: np.asarray(array[rows]) for name, array in self.arrays.items()}
+        return {**batch, "occurrence": _occurrence(rows)} if self.sampler.repeats else batch
+
     def describe(self) -> str:
         """Return a sentence on the rows and steps of an epoch."""
         left = self.sampler.size - self.steps_per_epoch * self.batch_size

@@ -156,7 +156,8 @@ class Objective:
             if term.each_pair:
                 pairs = with_partners(term, whole_batch, (layers or {}).get(key, {}), in_slices, fuse)
                 whole_batch = dataclasses.replace(whole_batch, pairs=pairs).masked()
-            loss = term.loss_of(whole_batch)
+            with jax.named_scope(self.scope(key)):
+                loss = term.loss_of(whole_batch)
             total = total + term.weight * loss.value
             weights = weights + term.weight * (1.0 if loss.rows is None else jnp.sign(loss.rows))
             name = self.names[key]
@@ -175,6 +176,10 @@ class Objective:
     def stream(self, key: str) -> str:
         """Return the name of a term's random stream."""
         return self.terms[key].stream or self.names[key]
+
+    def scope(self, key: str) -> str:
+        """Return the named scope of a term in profiles, such as "term.clip.image-table"."""
+        return f"term.{self.names[key].replace('/', '.')}"
 
     def _key(self, key: str, seed: UInt32[Array, ""], step: Int[Array, ""]) -> Key[Array, ""]:
         stream = jax.random.fold_in(jax.random.key(seed), zlib.crc32(self.stream(key).encode()))

@@ -36,9 +36,26 @@ class Beside:
 
 
 def beside(outcome: TableOutcome) -> list[Beside]:
-    """Return the tables that the table asks for and that are not empty."""
-    made = [_TABLES[name](outcome) for name in outcome.plan.table.beside]
+    """Return the trials, if there were any, and the tables that the table asks for and that are not empty."""
+    made = [_trials(outcome), *(_TABLES[name](outcome) for name in outcome.plan.table.beside)]
     return [one for one in made if len(one.rows) > 1]
+
+
+def _trials(outcome: TableOutcome) -> Beside:
+    """Return the settings that every method was tried with, and their scores."""
+    rows = []
+    for trial in outcome.trials:
+        measure = Measure(trial.metric)
+        score = f"{measure.written(measure.factor * trial.score)}{' (chosen)' if trial.chosen else ''}"
+        rows.append([trial.label, ", ".join(trial.overrides) or "as configured", trial.column, score])
+    names = ", ".join(
+        dict.fromkeys(f"{(measure := Measure(one.metric)).name} {measure.unit}" for one in outcome.trials)
+    )
+    lead = (
+        f"Every method was pretrained with as many settings, with the first seed. The best on validation ({names}) "
+        "in the column named was pretrained with all seeds."
+    )
+    return Beside("Trials of pretraining", lead, [["method", "settings", "column", "on validation"], *rows])
 
 
 def _metrics(outcome: TableOutcome) -> Beside:

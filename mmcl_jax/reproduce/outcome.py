@@ -17,6 +17,7 @@ from mmcl_jax.reproduce.measure import Measure
 from mmcl_jax.reproduce.plan import Plan, read_record
 from mmcl_jax.reproduce.published import TARGETS, target_of
 from mmcl_jax.reproduce.spec import COLUMNS_USED, Contrast, Published, TableColumn, TableRow, difference
+from mmcl_jax.reproduce.work.tune import Trial
 from mmcl_jax.tasks import Class
 
 PROTOCOLS = {
@@ -50,6 +51,7 @@ class TableOutcome:
       test: the size of the test set; None with folds.
       scores: by row and column.
       seconds: that each evaluation took, by row, column and seed (and fold).
+      trials: of pretraining, of which the settings of the methods were chosen; empty if they were given.
       used: by row and column, the use of every column of the table at every repeat (see `columns_used`).
     """
 
@@ -61,6 +63,7 @@ class TableOutcome:
     scores: Mapping[tuple[str, str], list[Score]]
     seconds: Mapping[tuple[str, str, grid.Repeat], float]
     used: Mapping[tuple[str, str], list[Mapping[str, float]]] = dataclasses.field(default_factory=dict)
+    trials: tuple[Trial, ...] = ()
 
     @functools.cached_property
     def cells(self) -> dict[tuple[str, str], grid.GridCell]:
@@ -199,7 +202,7 @@ class TableOutcome:
         )
 
 
-def gather(plan: Plan, *, variant: str, title: str) -> TableOutcome:
+def gather(plan: Plan, *, variant: str, title: str, trials: tuple[Trial, ...] = ()) -> TableOutcome:
     """Return the outcome of a plan whose evaluations are all finished."""
     data = LabelledStore.of(plan.store, plan.settings.label, plan.table.task, fold=plan.fold_numbers[0])
     scores: dict[tuple[str, str], list[Score]] = {}
@@ -222,6 +225,7 @@ def gather(plan: Plan, *, variant: str, title: str) -> TableOutcome:
         scores=scores,
         seconds=seconds,
         used=used,
+        trials=trials,
     )
 
 

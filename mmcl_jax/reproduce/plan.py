@@ -237,7 +237,7 @@ def _training(request: PlanRequest, row: TableRow, seed: int, fold: int | None) 
     on_fold = ""
     if fold is not None:
         config.fold, on_fold = fold, f"-fold{fold}"
-    return Training(row, seed, config, request.out / "runs" / f"{row.key}-{seed}{on_fold}", fold)
+    return Training(row, seed, config, request.out / "runs" / f"{row.name}-{seed}{on_fold}", fold)
 
 
 def _evaluation(
@@ -245,7 +245,7 @@ def _evaluation(
 ) -> Evaluation:
     settings, protocol = request.settings, row.protocol(column)
     identity = {
-        "method": row.key,
+        "method": row.name,
         "seed": training.seed,
         "protocol": protocol,
         "input": row.input(column),
@@ -264,7 +264,7 @@ def _evaluation(
     }
     name = f"{protocol}-{row.input(column)}-{str(budget).replace(' ', '')}-{digest(identity)}.json"
     on_fold = "" if training.fold is None else f"-fold{training.fold}"
-    path = request.out / "evaluations" / f"{row.key}-{training.seed}{on_fold}" / name
+    path = request.out / "evaluations" / f"{row.name}-{training.seed}{on_fold}" / name
     return Evaluation(row, column, budget, training, identity, path)
 
 

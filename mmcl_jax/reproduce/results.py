@@ -34,7 +34,8 @@ def to_json(outcome: TableOutcome, command: str) -> dict[str, Any]:
         "spread": outcome.spread_note,
         "published_target": outcome.target if outcome.has_published else None,
         **conclusions(outcome),
-        **({"beside": {one.title: one.rows for one in beside(outcome)}} if plan.table.beside else {}),
+        **({"beside": tables} if (tables := {one.title: one.rows for one in beside(outcome)}) else {}),
+        **({"trials": [trial.to_json() for trial in outcome.trials]} if outcome.trials else {}),
         "runs": {
             training.directory.name: {
                 **(read_record(training.record) or {}),

@@ -1,6 +1,8 @@
 """One command per table: plan the work, do what is missing seed by seed, and write the files."""
 
+import contextlib
 import dataclasses
+import functools
 import json
 import os
 import time
@@ -10,6 +12,7 @@ from typing import Any
 
 import jax
 
+from mmcl_jax.compilation import use_cache
 from mmcl_jax.config import OwnData, explain
 from mmcl_jax.data.schema import Column
 from mmcl_jax.data.store import Store
@@ -21,7 +24,7 @@ from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.files import write_text, writing
 from mmcl_jax.lock import locked
 from mmcl_jax.reproduce.columns_used import examine
-from mmcl_jax.reproduce.configure import check_configs, check_evaluations, configure
+from mmcl_jax.reproduce.configure import check_configs, check_evaluations, check_overrides, configure
 from mmcl_jax.reproduce.outcome import gather
 from mmcl_jax.reproduce.page import render_page
 from mmcl_jax.reproduce.plan import (
@@ -31,14 +34,17 @@ from mmcl_jax.reproduce.plan import (
     PlanRequest,
     Training,
     choose_rows,
+    digest,
     make_plan,
     write_record,
     write_scores,
 )
 from mmcl_jax.reproduce.results import to_json
 from mmcl_jax.reproduce.spec import COLUMNS_USED, PaperTable, TableRow
-from mmcl_jax.reproduce.tables import VARIANTS, find
+from mmcl_jax.reproduce.tables import TABLES, VARIANTS, find
 from mmcl_jax.reproduce.text import render_text
+from mmcl_jax.reproduce.work.share import Job, share
+from mmcl_jax.reproduce.work.tune import Grid, Trial, choose, chosen_rows, only_judging, read_grid, trial_rows
 from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
 from mmcl_jax.training.build import fit_inputs
@@ -46,6 +52,7 @@ from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
 
 Log = Callable[[str], None]
+_OWN = "own.json"  # the description that the configs of the variant "own" are chosen from
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,6 +68,7 @@ class Reproduction:
       methods: rows to restrict the table to; the reference row always stays. Empty for all.
       epochs: of every pretraining, instead of the configs' own.
       overrides: texts `key.path=value`, on the config of every pretraining that has the key.
+      tune: a TOML file of trials of pretraining, of which validation chooses one per method; see `work.tune`.
       label: to predict; by default the store's first label that is a class.
       folds: of the store to train and test on, for every seed; 0 for the store's own splits.
       draws, learning_rates, max_epochs, trials: see `plan.EvaluationSettings`.
@@ -77,6 +85,7 @@ class Reproduction:
     methods: tuple[str, ...] = ()
     epochs: int | None = None
     overrides: tuple[str, ...] = ()
+    tune: Path | None = None
     label: str | None = None
     draws: int | None = None
     learning_rates: tuple[float, ...] | None = None
@@ -88,6 +97,8 @@ class Reproduction:
 
 def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     """Reproduce a table and write it under `out`; called again with the same request, continue.
+
+    Several processes may do this at once, for one table or for several tables of one folder: they share the work.
 
     Returns:
       False if a signal stopped a training before its end: nothing is lost, and the same request continues.
@@ -102,20 +113,66 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     label = _label(store, request.label, table)
     _check_tag(store, table)
     _check_folds(store, request.folds)
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        # Seeds share one compiled program per method. A cache is trusted code, so it lies in a folder of our own.
-        jax.config.update("jax_compilation_cache_dir", str((request.out / ".jax_cache").absolute()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    use_cache()  # seeds share one compiled program per method
     rows, left_out = installed(choose_rows(table, request.methods), request.methods)
+    described = _described(request, store) if request.variant == "own" else None
+    planned = functools.partial(_planned, request, table, store, label, described)
+    grid: Grid = {}
+    if request.tune is not None:
+        check(not request.folds, "--tune: one fold's validation rows are another's test rows; leave --folds or it out.")
+        grid = read_grid(request.tune, rows, [row.key for one in TABLES.values() for row in one.rows])
+        for row in rows:
+            for overrides in grid.get(row.key, ()):
+                check_overrides([row], overrides, request.epochs)
+        tried, notes = planned(trial_rows(rows, grid), seeds=1)
+        tried = only_judging(tried)
+    # Of trials, the first stands for the one to be chosen, so that every mistake is found before anything is trained.
+    plan, remarks = planned(chosen_rows(rows, grid, dict.fromkeys(grid, 0)))
+    for line in (
+        f"{table.name} on {visible(store.directory)}, label {visible(label.name)}",
+        *([f"trials, with the first seed: {tried.describe()}", *notes] if grid else []),
+        plan.describe(),
+        *left_out,
+        *remarks,
+    ):
+        log(line)
+    claims = request.out / "claims"
+    with writing(request.out):
+        if described is not None:
+            _agree(described, request.out)
+        trials: tuple[Trial, ...] = ()
+        if grid:
+            if not do_missing_work(tried, claims, log):
+                return False
+            trials = choose(tried, rows, grid)
+            log(f"chosen: {', '.join(f'trial {one.number} of {one.method}' for one in trials if one.chosen)}")
+            plan, _ = planned(chosen_rows(rows, grid, {one.method: one.number for one in trials if one.chosen}))
+        if not do_missing_work(plan, claims, log):
+            return False
+        with _alone(request.out):
+            _write(plan, request, trials, log)
+    return True
+
+
+def _planned(
+    request: Reproduction,
+    table: PaperTable,
+    store: Store,
+    label: Column,
+    described: OwnData | None,
+    rows: Sequence[TableRow],
+    seeds: int | None = None,
+) -> tuple[Plan, list[str]]:
+    """Return the plan of these rows, after all checks, with remarks on its settings and scores."""
     configs, notes = configure(
         [row for row in rows if row.config],
         variant=request.variant,
         store=store,
         epochs=request.epochs,
         overrides=request.overrides,
-        described=_described(request) if request.variant == "own" else None,
+        described=described,
     )
-    if request.variant == "own":
+    if request.variant == "own" and table.reference in configs:
         length = [f"epochs={request.epochs}"] if request.epochs else []
         notes = [*explain(configs[table.reference], [*request.overrides, *length]), *notes]
     plan = make_plan(
@@ -125,7 +182,7 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
             configs=configs,
             store=store,
             out=request.out,
-            seeds=request.seeds,
+            seeds=seeds or request.seeds,
             settings=EvaluationSettings(
                 label=label.name,
                 draws=request.draws,
@@ -140,40 +197,47 @@ def reproduce(request: Reproduction, *, log: Log = print) -> bool:
     remarks = check_evaluations(plan, configs)
     missing = {training.row.key for training in plan.trainings if not training.done}
     check_configs({key: config for key, config in configs.items() if key in missing}, store)
-    for line in (
-        f"{table.name} on {visible(store.directory)}, label {visible(label.name)}",
-        plan.describe(),
-        *left_out,
-        *notes,
-        *remarks,
-    ):
-        log(line)
-    with locked(request.out / "lock.json", what=f"works in {request.out}"), writing(request.out):
-        if not do_missing_work(plan, log):
-            return False
-        _write(plan, request, log)
-    return True
+    return plan, [*notes, *remarks]
 
 
-def do_missing_work(plan: Plan, log: Log) -> bool:
-    """Pretrain and evaluate what is missing, seed by seed and fold by fold.
+def do_missing_work(plan: Plan, claims: Path, log: Log) -> bool:
+    """Pretrain and evaluate what is missing, seed by seed and fold by fold, beside other processes that do the same.
 
     Returns:
       False if a signal stopped a training: finished work stays, and the same plan continues.
     """
+    return share(_jobs(plan, log), claims, log)
+
+
+def _jobs(plan: Plan, log: Log) -> list[Job]:
+    """Return the pretrainings and evaluations that are missing, in the order of the plan."""
     missing = [training for training in plan.trainings if not training.done]
-    number = 0
+
+    def trainer(number: int, training: Training) -> Job:
+        def do() -> bool:
+            log(f"pretraining {number} of {len(missing)}: {training.directory.name}")
+            return train(training, log)
+
+        return Job(name=training.directory.name, done=lambda: training.done, ready=lambda: True, do=do)
+
+    def evaluator(group: Sequence[Evaluation], key: Sequence[str]) -> Job:
+        def left() -> list[Evaluation]:
+            return [one for one in group if not one.path.is_file()]
+
+        def do() -> bool:
+            evaluate(left(), plan, log)
+            return True
+
+        training = group[0].training
+        name = f"{training.directory.name}-evaluation-{digest(list(key))}"
+        return Job(name=name, done=lambda: not left(), ready=lambda: training.done, do=do)
+
+    jobs = []
     for seed, fold in dict.fromkeys((training.seed, training.fold) for training in plan.trainings):
-        for training in plan.trainings:
-            if (training.seed, training.fold) == (seed, fold) and not training.done:
-                number += 1
-                log(f"pretraining {number} of {len(missing)}: {training.directory.name}")
-                if not train(training, log):
-                    return False
+        jobs += [trainer(number, one) for number, one in enumerate(missing, 1) if (one.seed, one.fold) == (seed, fold)]
         mine = [one for one in plan.evaluations if (one.training.seed, one.training.fold) == (seed, fold)]
-        for group in _groups([one for one in mine if not one.path.is_file()]):
-            evaluate(group, plan, log)
-    return True
+        jobs += [evaluator(group, key) for key, group in _groups(mine).items()]
+    return jobs
 
 
 def train(training: Training, log: Log) -> bool:
@@ -206,7 +270,7 @@ def train(training: Training, log: Log) -> bool:
     return True
 
 
-def _groups(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
+def _groups(evaluations: Sequence[Evaluation]) -> dict[tuple[str, ...], list[Evaluation]]:
     """Group the evaluations that share one encoder's features; fine-tuning and rivals also by budget."""
     groups: dict[tuple[str, ...], list[Evaluation]] = {}
     for one in {one.path: one for one in evaluations}.values():  # columns that differ by their metric share a record
@@ -215,7 +279,7 @@ def _groups(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
         of = one.training.directory.name, one.protocol, one.input, str(one.identity["draws"])
         use = one.row.key if one.column.metric == COLUMNS_USED else ""
         groups.setdefault((*of, budget, options, use), []).append(one)
-    return list(groups.values())
+    return groups
 
 
 def evaluate(evaluations: Sequence[Evaluation], plan: Plan, log: Log) -> None:
@@ -272,11 +336,11 @@ def _baseline(score: Score, trained: str) -> str:
     return score.method if score.method in ("pixels", "columns") else "random"
 
 
-def _write(plan: Plan, request: Reproduction, log: Log) -> None:
+def _write(plan: Plan, request: Reproduction, trials: tuple[Trial, ...], log: Log) -> None:
     """Write the three files; they are made from the records alone."""
     folder = request.out / plan.table.name
     title = request.title or f"{plan.table.title}: {plan.store.directory.name}"
-    outcome = gather(plan, variant=request.variant, title=title)
+    outcome = gather(plan, variant=request.variant, title=title, trials=trials)
     text = render_text(outcome)
     contents = {
         "table.txt": text,
@@ -294,10 +358,32 @@ def _write(plan: Plan, request: Reproduction, log: Log) -> None:
     log(f"Other tables with the same --out use the runs in {request.out / 'runs'} and their evaluations again.")
 
 
-def _described(request: Reproduction) -> OwnData | None:
-    """Return the description of the data in the first existing run, so that all runs of a table agree; else None."""
+def _alone(out: Path) -> contextlib.AbstractContextManager[None]:
+    """Wait until no other process writes the files that all processes of a folder write."""
+    return locked(out / "lock.json", what=f"writes in {out}", wait=True)
+
+
+def _described(request: Reproduction, store: Store) -> OwnData:
+    """Return the description of the data that the first process of the folder wrote, so that all its runs agree."""
+    path = request.out / _OWN
+    if path.is_file():
+        return OwnData(**json.loads(path.read_text()))
     descriptions = (OwnData.of_run(run) for run in sorted((request.out / "runs").glob("*")))
-    return next((description for description in descriptions if description is not None), None)
+    return next((description for description in descriptions if description is not None), OwnData.of(store))
+
+
+def _agree(described: OwnData, out: Path) -> None:
+    """Write the description of the data.
+
+    Raises:
+      UserError: another process, which started at the same moment with other devices, wrote another one.
+    """
+    with _alone(out):
+        fields = dataclasses.asdict(described)
+        if not (out / _OWN).is_file():
+            write_text(out / _OWN, json.dumps(fields, indent=2) + "\n")
+        same = json.loads((out / _OWN).read_text()) == fields
+        check(same, f"{out / _OWN}: another process has just chosen settings for other devices; run the command again.")
 
 
 def installed(rows: Sequence[TableRow], methods: Sequence[str]) -> tuple[tuple[TableRow, ...], list[str]]:

@@ -75,6 +75,7 @@ class TableRow:
       reads: what it is evaluated on in place of a column's input; empty for that input.
       published: `{target: {column: number}}`, where a target is "DVM", "CAD" or "MI".
       kind: what the method learns from: "multimodal", "image", "table", "labels" or "nothing".
+      run: the name of the runs, in place of the key, if the settings were chosen from several (see `work.tune`).
     """
 
     key: str
@@ -88,6 +89,12 @@ class TableRow:
     reads: str = ""
     published: Mapping[str, Mapping[str, Published]] = dataclasses.field(default_factory=dict)
     kind: str
+    run: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the runs and their evaluations."""
+        return self.run or self.key
 
     def has(self, column: TableColumn) -> bool:
         """Return whether the table has a number for this row in this column."""

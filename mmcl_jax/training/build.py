@@ -18,6 +18,7 @@ from mmcl_jax.data.inputs import Inputs, InputSpec, input_arrays, shared, specs_
 from mmcl_jax.data.padded import PaddedBatches
 from mmcl_jax.data.population import population_of
 from mmcl_jax.data.samplers import SAMPLERS, Sampler, Targets
+from mmcl_jax.data.samplers.base import Repeated
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import asked_of_tables
@@ -99,7 +100,7 @@ class Experiment:
         state = jax.eval_shape(self.init, np.uint32(0))
         batch = {
             name: jax.ShapeDtypeStruct((self.batches.batch_size, *rows.shape[1:]), rows.dtype)
-            for name, rows in self.batches[0].items()
+            for name, rows in self.batches.row().items()
         }
         return (
             placed(state, self.shardings(state)),
@@ -148,11 +149,17 @@ def build_sampler(config: ConfigDict, store: Store, take: np.ndarray | None) -> 
 
 
 def build_experiment(
-    config: ConfigDict, store: Store, devices: Sequence[jax.Device] | None = None, *, inputs: Inputs | None = None
+    config: ConfigDict,
+    store: Store,
+    devices: Sequence[jax.Device] | None = None,
+    *,
+    inputs: Inputs | None = None,
+    repeated: bool = False,
 ) -> Experiment:
     """Build the experiment on the training split of a store, for these devices (all by default).
 
-    `inputs` are those of a run to continue; by default they are fitted on the rows of the cohort.
+    `inputs` are those of a run to continue; by default they are fitted on the rows of the cohort. With `repeated`, a
+    store that is smaller than a batch stands for a larger one, for a program that is compiled and not run.
 
     Raises:
       UserError: naming the config key, file or column that is wrong.
@@ -171,12 +178,13 @@ def build_experiment(
         arrays, first = input_arrays(store, split, inputs, targets=targets, streamed=streamed), shared(inputs.specs)
         return {name: array for name, array in arrays.items() if first.get(name, name) == name}
 
+    sampler = build_sampler(config, store, take)
     batches = Batches(
         read("train"),
         epochs=config.epochs,
         seed=config.seed,
         take=take,
-        sampler=build_sampler(config, store, take),
+        sampler=Repeated(sampler, least=config.batch_size) if repeated else sampler,
         multiple=math.lcm(
             config.batch_norm.group_size or 1, max(1, len(devices or jax.devices()) // config.mesh.model)
         ),

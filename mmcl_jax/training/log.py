@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,14 +15,17 @@ from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.skips import SkippedSteps
 from mmcl_jax.training.sinks import Session
 from mmcl_jax.training.sinks.threads import Sinks
+from mmcl_jax.training.speed.clock import Clock
+from mmcl_jax.training.speed.meter import Speedometer
+from mmcl_jax.training.speed.times import SPEED
 
 
 class MetricLog:
     """The metrics of a training: one line per logged step, written by the first process.
 
     If the training starts from step `start`, lines of later steps are removed, since those steps are repeated.
-    `seconds` in a line count from `began` (`time.monotonic()`); `skipped` is the number of steps skipped so far; a
-    number that is not finite is null.
+    `seconds` in a line are those of `clock`; `skipped` is the number of steps skipped so far; a number that is not
+    finite is null. `speed/...` is the speed since the line before; see `speed.meter`.
     """
 
     def __init__(
@@ -33,10 +35,11 @@ class MetricLog:
         config: ConfigDict,
         *,
         start: int,
-        began: float,
+        clock: Clock,
+        speed: Speedometer,
         log: Callable[[str], None],
     ) -> None:
-        self._began, self._writes, self._skips = began, is_primary(), skips
+        self._clock, self._speed, self._writes, self._skips = clock, speed, is_primary(), skips
         self._deferred: tuple[int, Mapping[str, jax.Array | float]] | None = None
         self.collapsed: tuple[str, ...] = ()  # views whose embeddings were one point at the last logged step
         if not self._writes:
@@ -66,9 +69,11 @@ class MetricLog:
         metrics = {name: float(value) for name, value in jax.device_get(dict(arrays)).items()}
         skipped = self._skips.until(step).total
         metrics["skipped"] = float(skipped)
+        speed = self._speed.at(step)
+        metrics |= {f"{SPEED}{name}": value for name, value in speed.items()}
         if self._writes:
             numbers = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-            line = {"step": step, **numbers, "seconds": round(time.monotonic() - self._began, 3)}
+            line = {"step": step, **numbers, "seconds": round(self._clock.seconds, 3)}
             with writing(Path(self._file.name)):
                 self._file.write(json.dumps(line, allow_nan=False) + "\n")
                 self._file.flush()
@@ -83,6 +88,7 @@ class MetricLog:
         words += [] if math.isnan(top1) else [f"in-batch top-1 {top1:.2f}"]
         words += [f"{' and '.join(self.collapsed)} collapsed"] if self.collapsed else []
         words += [f"{skipped} skipped"] if skipped else []
+        words += [self._speed.work.describe(speed)] if speed else []
         return ", ".join(words)
 
     def close(self, *, finished: bool) -> None:

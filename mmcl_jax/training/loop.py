@@ -26,17 +26,22 @@ from mmcl_jax.training.build import Experiment, build_experiment
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
 from mmcl_jax.training.outlook import TimeEstimate, working
-from mmcl_jax.training.processes import broadcast_from_primary, is_primary
+from mmcl_jax.training.processes import broadcast_from_primary, check_same, is_primary
 from mmcl_jax.training.runs.checkpoint import Checkpoints, Progress
+from mmcl_jax.training.runs.plain import flattened, to_plain
 from mmcl_jax.training.runs.resume import resume
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.runs.skips import SKIPPED_STEPS, SkippedSteps
 from mmcl_jax.training.runs.status import RunStatus
 from mmcl_jax.training.sizes import enlargement_notice
+from mmcl_jax.training.speed.clock import Clock
+from mmcl_jax.training.speed.meter import Speedometer, Work
+from mmcl_jax.training.speed.profile import Profile, Steps, check_within
+from mmcl_jax.training.speed.times import Times
 from mmcl_jax.training.state.control import best_step, exhausted
 from mmcl_jax.training.state.initial_weights import InitialWeights, check_recorded, initial_weights
 from mmcl_jax.training.state.train_state import TrainState
-from mmcl_jax.training.step.train_step import check_step, compile_step, make_step, memory_report
+from mmcl_jax.training.step.train_step import check_step, compile_traced, make_step, memory_report, trace_step
 from mmcl_jax.training.step.validation_pass import ValidationPass
 from mmcl_jax.training.stop import stop_on_signal
 from mmcl_jax.training.validate import check_config
@@ -57,6 +62,9 @@ class Result:
       skipped: the number of steps skipped because a number in them was not finite.
       exhausted: whether the training ended early because the validation loss stopped falling.
       best: the step of the lowest validation loss, -1 without a validation pass.
+      times: where the time of all sessions went; None if this session had nothing to do.
+      speed: of this session's steps; see `speed.meter.Work.speed`.
+      rate: the speed in words.
     """
 
     run: Run
@@ -69,6 +77,9 @@ class Result:
     skipped: int = 0
     exhausted: bool = False
     best: int = -1
+    times: Times | None = None
+    speed: dict[str, float] = dataclasses.field(default_factory=dict)
+    rate: str = ""
 
     @property
     def finished(self) -> bool:
@@ -83,11 +94,13 @@ class Result:
             "run": self.run.directory,
             **{name: getattr(self, name) for name in told},
             "best": self.best if self.best >= 0 else None,
+            "speed": self.speed,
+            "times": None if self.times is None else self.times.to_dict(),
             "metrics": logged[-1] if logged else {},
         }
 
     def describe(self) -> str:
-        """Return a line that tells how the training ended."""
+        """Return how the training ended, and where its time went."""
         if not self.finished:
             ended = f"stopped at step {self.step} of {self.steps}; the same command continues."
             return f"{visible(self.run.directory)}: {ended}"
@@ -97,7 +110,9 @@ class Result:
         early = f" of {self.steps}, since the validation loss stopped falling," if self.step < self.steps else ""
         best = f"; the lowest validation loss at step {self.best}" if self.best >= 0 else ""
         took = f"{self.step} steps{early} in {self.seconds:.0f} s"
-        return f"{visible(self.run.directory)}: {took}{skipped}{best}{host}{words}"
+        rate = f"; {self.rate}" if self.rate else ""
+        line = f"{visible(self.run.directory)}: {took}{skipped}{best}{rate}{host}{words}"
+        return line if self.times is None else f"{line}\n{self.times.table()}"
 
 
 # A factory: from (store, config, inputs) to a function that returns metrics of a model for the log.
@@ -110,6 +125,7 @@ def pretrain(
     *,
     devices: Sequence[jax.Device] | None = None,
     monitor: Monitor | None = None,
+    profile: Steps | None = None,
     log: Callable[[str], None] = print,
 ) -> Result:
     """Train the experiment in `workdir`, or continue it there.
@@ -123,6 +139,7 @@ def pretrain(
       devices: to train on; all by default.
       monitor: measures the model every `config.monitor.epochs` epochs and at the end, in the first process. It does not
         influence the training.
+      profile: the steps to record into `profile/` of the run, as `speed.profile.parse_steps` returns them.
       log: prints a line.
 
     Raises:
@@ -133,6 +150,7 @@ def pretrain(
     log = log if primary else _discard
     check_config(config)
     store = Store.open(config.data)
+    check_same({**flattened(to_plain(config), "config"), "The store": store.fingerprint, "--workdir": workdir})
     # Signal handlers are removed last, so that a signal during the last save is handled as at any other time.
     with stop_on_signal() as stop, writing(workdir), contextlib.ExitStack() as resources:
         begun = broadcast_from_primary(lambda: Run.exists(workdir))
@@ -144,10 +162,11 @@ def pretrain(
         batches, mesh, inputs = experiment.batches, experiment.mesh, experiment.fitted_inputs
         assert inputs is not None
         shapes, step_function = experiment.shapes(), make_step(experiment)
-        weights = InitialWeights()
+        weights, traced = InitialWeights(), None
         if not begun:  # before the run is written
             weights = initial_weights(config, experiment.graphdef, shapes[0].weights())
-            check_step(step_function, *shapes)
+            check_within(profile, batches.steps)
+            traced = check_step(step_function, *shapes)
         run = Run.begin(workdir, config, store, inputs, lengthen=True, weights=weights.records)
         if not begun:
             _lock(workdir, resources)
@@ -157,6 +176,7 @@ def pretrain(
         data = iterate(batches, workers=config.loader.workers)
         resources.callback(data.close)
         constants = put_whole(experiment.constants(), replicated(mesh))
+        compiling = 0.0  # seconds
         start = resume(run.checkpoints, shapes[0], log=log)
         check_recorded(config, workdir, needed=start is None)
         if start is not None:
@@ -167,9 +187,11 @@ def pretrain(
             for line in weights.lines:
                 log(line)
             loaded = put_whole(weights.arrays, replicated(mesh))
+            began = time.monotonic()
             with working("initialising the parameters", quiet=not primary):
                 initialise = jax.jit(experiment.init, out_shardings=shardings_of(shapes[0]))
                 start = Progress(state=jax.block_until_ready(initialise(constants["seed"], loaded)))
+            compiling += time.monotonic() - began
         checkpoints = Checkpoints(run.checkpoints, keep=config.keep_checkpoints, every=config.keep_every)
         resources.callback(checkpoints.close)
         state, step = start.state, int(jax.device_get(start.state.step))
@@ -187,21 +209,29 @@ def pretrain(
         if result.finished:
             return result
 
+        began = time.monotonic()
         with working("compiling the training step", quiet=not primary):
-            compiled = compile_step(step_function, *shapes, dtype=config.dtype)
+            traced = traced or trace_step(step_function, *shapes)
+            compiled = compile_traced(traced, mesh.devices.flat[0], dtype=config.dtype)
             validation_pass = monitor_pass = None
             if experiment.validation is not None:
                 validation_pass = ValidationPass(experiment, experiment.validation, state, constants)
+        compiling += time.monotonic() - began
         if monitor is not None and config.monitor.epochs is not None:
             monitor_pass = _MonitorPass(monitor(store, config, inputs) if primary else None, experiment)
         for line in _description(experiment, compiled, workdir, step):
             log(line)
-        began = time.monotonic() - start.seconds
+        work = Work.of(config, experiment.inputs, traced.jaxpr, compiled, mesh.devices.flat[0], mesh.size)
+        clock = Clock(workdir, start=step, seconds=start.seconds, compiled=compiling, writes=primary)
+        resources.callback(clock.close)
         keys = functools.partial(store.keys, "train", config.fold)
         limit = config.skip_nonfinite
         skips = SkippedSteps(workdir, batches, keys, limit=limit, start=step, before=start.skipped, log=log)
-        metric_log = MetricLog(workdir, skips, config, start=step, began=began, log=log)
+        speed = Speedometer(work, clock, start=step)
+        metric_log = MetricLog(workdir, skips, config, start=step, clock=clock, speed=speed, log=log)
         resources.callback(lambda: metric_log.close(finished=status.finished))
+        recording = Profile(profile, workdir, start=step, total=batches.steps, writes=primary, log=log)
+        resources.callback(recording.close)
         estimate = TimeEstimate(first=step, steps=batches.steps, epochs=config.epochs, log=log)
         stop.listen()
         bar = resources.enter_context(Bar(f"pretrain {workdir.name}", batches.steps, start=step, quiet=not primary))
@@ -212,38 +242,53 @@ def pretrain(
         # so that its train state, data position and clock agree.
         host_seconds, done = [], False
         while not done:
-            tick = time.thread_time()
-            with jax.transfer_guard("disallow"):  # no array goes to the devices unnoticed, but reading metrics may wait
-                batch = put(next(data), by_example(mesh))
-                state, metrics = compiled(state, batch, constants)
             step += 1
+            recording.before(step)
+            tick = time.thread_time()
+            # No array goes to the devices unnoticed, but reading metrics may wait.
+            with jax.transfer_guard("disallow"), recording.step(step):
+                with clock.part("input"):
+                    rows = next(data)
+                batch = put(rows, by_example(mesh))
+                state, metrics = compiled(state, batch, constants)
+            clock.dispatched(step, metrics["loss"])
             skips.note(step, metrics.pop("skipped"))
             host_seconds.append(time.thread_time() - tick)
+            with clock.part("profile"):
+                recording.after(step, metrics)
             estimate.at(step, metrics)
             bar.update(step, metric_log.flush())
 
             measured: dict[str, float] = {}
             best = False
             if validation_pass is not None:
-                state, measured = validation_pass.at(step, state)
+                with clock.part("validation"):
+                    state, measured = validation_pass.at(step, state)
                 best = validation_pass.best == step
             early = validation_pass is not None and validation_pass.exhausted
             done = stop.at(step) or step == batches.steps or early
             status.step, status.finished = step, step == batches.steps or early
             if monitor_pass is not None:
-                measured |= monitor_pass.at(step, state, last=early)
+                with clock.part("monitor"):
+                    measured |= monitor_pass.at(step, state, last=early)
             if measured or step == batches.steps or step % config.log_every == 0:
                 metric_log.defer(step, {**metrics, **measured})
 
             if done or best or _due(step, config.checkpoint_every) or _due(step, config.keep_every):
                 bar.update(step, metric_log.flush())
-                seconds, skipped = time.monotonic() - began, skips.until(step)
-                checkpoints.save(step, state, data=data.get_state(), seconds=seconds, skipped=skipped)
+                seconds, skipped = clock.seconds, skips.until(step)
+                with clock.part("checkpoint"):
+                    checkpoints.save(step, state, data=data.get_state(), seconds=seconds, skipped=skipped)
+            clock.write()
+        with clock.part("checkpoint"):
+            checkpoints.wait()
+        rates = work.speed(step - result.step, *clock.stepping())
+        result = dataclasses.replace(result, seconds=clock.seconds, times=clock.times(), speed=rates)
     return dataclasses.replace(
         result,
         state=state,
         step=step,
-        seconds=time.monotonic() - began,
+        rate=work.describe(result.speed),
         host_ms=1e3 * float(np.median(host_seconds)),
         collapsed=metric_log.collapsed,
         skipped=skips.count.total,

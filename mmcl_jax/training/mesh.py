@@ -1,5 +1,6 @@
 """The mesh of devices, and the shardings of arrays on it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,21 +15,38 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, *, model: int = 1) ->
     """Return a mesh of `devices` (all available by default) with the axes `data` and `model`.
 
     The batch is divided over both axes. Large parameters and their optimizer state are divided over `model` alone, so
-    that they are gathered only among `model` neighbouring devices.
+    that they are gathered only among `model` neighbouring devices, all of one slice: the data-centre network between
+    slices carries gradients and embeddings only, and gradients after they are summed within each slice.
 
     Raises:
-      UserError: `model` does not divide the number of devices.
+      UserError: `model` does not divide the number of devices, or of those of a slice; or slices differ in size.
     """
     devices = list(devices or jax.devices())
     check(
         len(devices) % model == 0, f"config.mesh.model: {model} does not divide {len(devices)}, the number of devices."
     )
-    # By process, so that the rows of one process are contiguous in a batch, whatever the topology.
-    devices = sorted(devices, key=lambda device: (device.process_index, device.id))
+    sizes = Counter(map(slice_of, devices))
+    check(
+        len(set(sizes.values())) == 1,
+        f"The slices of this job have {', '.join(map(str, sizes.values()))} devices: use slices of one size.",
+    )
+    check(
+        sizes[slice_of(devices[0])] % model == 0,
+        f"config.mesh.model: {model} does not divide {sizes[slice_of(devices[0])]}, the number of devices of a slice.",
+    )
+    # By slice, so that neighbours share its fast links. By process, so that the rows of one process are contiguous in a
+    # batch, whatever the topology.
+    devices = sorted(devices, key=lambda device: (slice_of(device), device.process_index, device.id))
     grid = np.array(devices).reshape(-1, model)
     # Auto: shardings inside the step follow from those of its inputs. (With the default, Explicit, x @ y.T of two
     # sharded matrices, the heart of a contrastive loss, is a type error.)
     return Mesh(grid, ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+
+
+def slice_of(device: jax.Device) -> int:
+    """Return the number of the slice, all of whose devices have fast links; 0 where there are no slices."""
+    index = getattr(device, "slice_index", None)
+    return 0 if index is None else int(index)
 
 
 def local_mesh(rows: int) -> Mesh:

@@ -68,6 +68,11 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "checkpoint_every": ((int,), *_positive),
     "keep_checkpoints": ((int,), *_positive),
     "keep_every": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
+    "clip_norm": (
+        (float, int, type(None)),
+        lambda v: v is None or 0 < v < float("inf"),
+        "must be positive and finite, or None",
+    ),
     "skip_nonfinite": ((int,), *_positive),
     "batch_norm.group_size": ((int, type(None)), lambda v: v is None or v > 1, "must be above 1, or None"),
     "batch_norm.momentum": ((float, int), lambda v: 0 <= v < 1, "must lie in [0, 1)"),

@@ -147,7 +147,8 @@ def apply_views(
         if validation:
             transform = view.validated or view.plain
         keys = example_keys(seed, step, name, batch["id"], batch.get("occurrence"))
-        result = transform(batch[view.modality], keys, fitted.get(view.modality, {}))
+        with jax.named_scope(f"view.{name}"):
+            result = transform(batch[view.modality], keys, fitted.get(view.modality, {}))
         present = batch.get(f"present/{view.modality}")
         if present is not None:
             fill = 0 if jnp.issubdtype(result.values.dtype, jnp.floating) else -1

@@ -18,6 +18,7 @@ from mmcl_jax.cli.main import COMMANDS, FROM_PYTHON, function_of, make_parser
 MAPPINGS = {
     "prepare": {"options"},
     "generate": {"options"},
+    "compile": {"overrides", "data"},
     "pretrain": {"overrides", "data"},
     "import": {"overrides", "data"},
     "reproduce": {"overrides"},

@@ -29,6 +29,7 @@ from tests.test_examples import TINY
 _PRETRAIN = "mmcl pretrain --config mmcl/mmcl:own --config.data=stores/ads"
 NOT_RUN = {
     "python -m venv": "the tests of every change begin with it",
+    "mmcl compile": "tests/aot compiles for machines that are not here",
     "mmcl quickstart": "tests/cli/test_commands.py runs it",
     "mmcl reproduce": "tests/reproduce runs them",
     "mmcl generate": "tests/cli/test_own_data.py and tests/datasets/test_membranes.py run them",
@@ -55,6 +56,7 @@ NOT_RUN = {
     "mmcl pretrain --config mt_cmtm/mt_cmtm:digits": "tests/training/test_first_steps.py trains every small experiment",
     "mmcl evaluate --run runs/mt_cmtm": "tests/evaluation has runs of tables",
     "mmcl prepare --table mmcl_quickstart/raw/digits.csv": "tests/training/test_masked.py makes this store",
+    "mmcl pretrain --config mmcl/simclr:own --config.data=stores/ads --config.batch_size=4096": "tests/training/optim",
     f"{_PRETRAIN} --config.sinks": "tests/training/test_sinks.py runs it",
     f"{_PRETRAIN} --workdir runs/ads --config.encoders.image.name=resnet50": "tests/training/test_initial_weights.py",
     f"{_PRETRAIN} --workdir runs/vit --config.encoders.image.name=vit_base": "tests/training/test_initial_weights.py",
@@ -72,6 +74,8 @@ NOT_RUN = {
 }
 # Pages whose blocks other tests run on data of their own.
 ELSEWHERE = {
+    "docs/buckets.md": "tests/bucket/test_commands.py",
+    "docs/compile.md": "tests/aot/test_compile.py",
     "docs/export.md": "tests/export/test_docs.py",
     "docs/programs.md": "tests/export/programs/test_docs.py",
 }

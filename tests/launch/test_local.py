@@ -1,7 +1,8 @@
-"""Two real processes, four devices each: the same experiment, stopped, killed and started again."""
+"""Four real processes, two devices each: the same experiment, stopped, killed and started again."""
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ STEPS = 18
 
 def launch(config: Path, workdir: Path, *options: str) -> subprocess.Popen[str]:
     mmcl = [sys.executable, "-P", "-m", "mmcl_jax.cli.main", "pretrain"]
-    command = [sys.executable, str(LAUNCHER), "--processes", "2", "--devices", "4", *options, "--", *mmcl]
+    command = [sys.executable, str(LAUNCHER), "--processes", "4", "--devices", "2", *options, "--", *mmcl]
     return subprocess.Popen(
         [*command, "--config", str(config), "--workdir", str(workdir)],
         stdout=subprocess.PIPE,
@@ -40,7 +41,7 @@ def wait_for(process: subprocess.Popen[str], workdir: Path, step: int) -> None:
 
 
 @pytest.mark.core
-def test_two_processes_train_as_one_and_survive_the_death_of_either(tiny_config, tmp_path: Path) -> None:
+def test_four_processes_train_as_one_and_survive_the_death_of_any(tiny_config, tmp_path: Path) -> None:
     config = tiny_config("digits_mmcl", "checkpoint_every=3", "mesh.model=2", "mesh.shard_above=64")
     path = tmp_path / "config.py"
     path.write_text(
@@ -59,14 +60,16 @@ def test_two_processes_train_as_one_and_survive_the_death_of_either(tiny_config,
 
     killed = launch(path, tmp_path / "killed", "--restarts", "1")
     wait_for(killed, tmp_path / "killed", 5)
-    second = next(
-        child for child in psutil.Process(killed.pid).children() if child.environ().get("JAX_PROCESS_ID") == "1"
+    third = next(
+        child for child in psutil.Process(killed.pid).children() if child.environ().get("JAX_PROCESS_ID") == "2"
     )
-    second.send_signal(signal.SIGKILL)
+    third.send_signal(signal.SIGKILL)
     wait_for(killed, tmp_path / "killed", 11)
     killed.send_signal(signal.SIGTERM)
     output, _ = killed.communicate(timeout=300)
     assert "a process ended with -9; starting all again" in output
+    for other in "013":
+        assert f"[{other}] mmcl pretrain: process 2 on {socket.gethostname()} is gone" in output
     assert killed.returncode == os.EX_TEMPFAIL, output
     assert "the same command continues" in output
 

@@ -124,6 +124,10 @@ def test_every_section_has_its_content(page: str) -> None:
     assert "Effective rank" in parts["meters"]
     assert "Uniformity" in parts["meters"]
     assert "Samples per second" in parts["time"]
+    assert "Time by part, over all sessions" in parts["time"]
+    assert "Compiling" in parts["time"]
+    assert "Share of the time waiting for input" in parts["curves"]
+    assert "Terms of the objective" not in parts["curves"]  # there is one; what is logged of the speed is none
     assert "train 63" in parts["data"]
     assert "encoders.image.channels" in parts["config"]
     assert "digits_mmcl: " in parts["config"]

@@ -3,6 +3,13 @@
 import dataclasses
 import json
 import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -116,8 +123,8 @@ def test_baselines_and_the_supervised_row(
     assert {claim["verdict"] for claim in results["claims"]} <= {"undecided", "not judged"}
 
 
-def test_a_training_that_is_asked_to_stop_ends_with_75(
-    digits_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_training_that_is_asked_to_stop_ends_with_75_and_one_that_is_killed_is_taken_over(
+    digits_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     trained = run.pretrain
 
@@ -132,6 +139,34 @@ def test_a_training_that_is_asked_to_stop_ends_with_75(
     assert {name.split("/")[1] for name in changes(tmp_path)} == {"mmcl-0.json", "mmcl-0"}
     monkeypatch.undo()
     assert main(table3) == 0
+
+    # A second process begins the same table elsewhere, is killed in its first pretraining, and this one does the rest.
+    shared = tmp_path / "shared"
+    words = command("mmcl/table3", digits_store, shared, "--methods", "mmcl", "--seeds", "2")
+    capfd.readouterr()
+    with subprocess.Popen([sys.executable, "-m", "mmcl_jax", *words], stdout=subprocess.DEVNULL) as other:
+        wait_for(shared / "claims" / "mmcl-0.json", Path.is_file)
+        other.send_signal(signal.SIGSTOP)
+        killer = threading.Thread(
+            target=lambda: [wait_for(shared / "trainings" / "mmcl-1.json", Path.is_file), other.kill()]
+        )
+        killer.start()
+        assert main(words) == 0
+        killer.join()
+    printed = capfd.readouterr().out
+    assert re.findall("pretraining (. of 2: mmcl-.)", printed) == ["2 of 2: mmcl-1", "1 of 2: mmcl-0"]
+    assert not list((shared / "claims").iterdir())
+    alone, together = (json.loads((out / "mmcl/table3/results.json").read_text()) for out in (tmp_path, shared))
+    assert together["scores"] == alone["scores"]
+    assert together["cells"] == alone["cells"]
+
+
+def wait_for(path: Path, there: Callable[[Path], bool]) -> None:
+    """Wait until the file is there."""
+    until = time.monotonic() + 120
+    while not there(path):
+        assert time.monotonic() < until, path
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_an_optimizer_with_a_cycled_momentum_is_pytorchs(name: str, decay: float
 
 @pytest.mark.parametrize("name", OPTIMIZERS.names())
 def test_a_cycled_momentum_goes_on_in_a_skipped_step(name: str) -> None:
-    """As the rate does; Adam's own count, of updates, stays."""
+    """As the rate does; Adam's own count, of updates, stays. Optimizers without moments have the rate alone."""
     optimizer = OPTIMIZERS.build(OPTIMIZERS.spec(name), "config.optimizer", schedule=build("one_cycle"))
     params = {"weight": jnp.ones(2)}
     state = TrainState(
@@ -119,7 +119,7 @@ def test_a_cycled_momentum_goes_on_in_a_skipped_step(name: str) -> None:
     after = skipped(state).optimizer_state
     counts = jax.tree_util.tree_leaves_with_path(after)
     moved = sorted(int(count) for path, count in counts if jax.tree_util.keystr(path).endswith("count"))
-    assert moved == [0, 1, 1]
+    assert moved == ([0, 1, 1] if "b1" in OPTIMIZERS.options(name) else [1])
 
 
 def test_adamw_keeps_what_optax_keeps() -> None:

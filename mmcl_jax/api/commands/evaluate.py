@@ -5,6 +5,8 @@ from pathlib import Path
 
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
 from mmcl_jax.api.scores import Scores
+from mmcl_jax.bucket.border import addressed
+from mmcl_jax.compilation import use_cache
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.evaluate import evaluate_runs
@@ -16,12 +18,14 @@ from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.source import BASELINES, sources
 from mmcl_jax.targets import check_file, check_folder
-from mmcl_jax.text import visible
+from mmcl_jax.text import called, visible
+from mmcl_jax.training.processes import begin, check_same, is_primary
 from mmcl_jax.training.runs.run import Checkpoint, Run
 
 _DEFAULT = EvaluationOptions()
 
 
+@addressed(reads=("store",), writes=("run", "out", "keep"))
 def evaluate(
     run: Run | AnyPath | Sequence[Run | AnyPath],
     *,
@@ -47,6 +51,7 @@ def evaluate(
     out: AnyPath | None = None,
     keep: bool | AnyPath = False,
     again: bool = False,
+    distributed: bool = False,
 ) -> Scores:
     """Evaluate runs, and the baselines beside them: probes, fine-tuning, nearest neighbours and retrieval.
 
@@ -82,6 +87,8 @@ def evaluate(
       keep: True keeps the heads that are trained in `heads` in the folder of each run, a folder keeps them there;
         `load_head` reads them.
       again: whether scores that the results file has are computed again.
+      distributed: this process is one of several of a cluster's job, which divide the scores among them; the first one
+        writes the results file, and all return the same scores.
 
     Returns:
       The scores; they print as tables, and `Scores.to_frame()` is a polars data frame with a row per score.
@@ -93,7 +100,9 @@ def evaluate(
       >>> scores = mj.evaluate("runs/ads", protocol=["probe", "knn"], per_class=[5, 20])  # doctest: +SKIP
       >>> scores.to_frame().group_by("method", "budget").mean()  # doctest: +SKIP
     """
+    use_cache()
     arguments = dict(locals())
+    begin(distributed=distributed)
     given = [run] if isinstance(run, str | Path | Run) or not isinstance(run, Sequence) else list(run)
     check(len(given) > 0, "--run: name at least one run.")
     runs = [one if isinstance(one, Run) else Run.open(path_of(one, "--run")) for one in given]
@@ -127,15 +136,22 @@ def evaluate(
         missing=several(missing),
         missing_by=several(missing_by),
     )
-    steps = {str(one.directory): one.step() for one in runs}
+    steps = {called(one.directory): one.step() for one in runs}
     results = ResultsFile(
         file,
         store=store.fingerprint,
         sources=[source.of() for source in sources(runs, BASELINES)],
-        head={**provenance(command_of(evaluate, arguments)), "runs": steps, "store": str(store.directory)},
+        head={**provenance(command_of(evaluate, arguments)), "runs": steps, "store": called(store.directory)},
         again=again,
     )
+    check_same({"The command": command_of(evaluate, arguments), "--run": steps, "The store": store.fingerprint})
+    log = print if is_primary() else _discard
     for directory, step in steps.items():
-        print(f"{visible(directory)}: the checkpoint of step {step}")
-    scores = evaluate_runs(runs, store, options, records=results)
-    return Scores(tuple(scores), file, results.finish(), beside=tuple(leaderboard(scores, store)))
+        log(f"{visible(directory)}: the checkpoint of step {step}")
+    scores = evaluate_runs(runs, store, options, records=results, log=log)
+    note = results.finish() if is_primary() else ""
+    return Scores(tuple(scores), file, note, beside=tuple(leaderboard(scores, store)))
+
+
+def _discard(line: str) -> None:
+    """Drop a line that a process other than the first would print."""

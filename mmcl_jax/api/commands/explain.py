@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, overload
 
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
+from mmcl_jax.bucket.border import addressed
+from mmcl_jax.compilation import use_cache
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.kept import load_head
@@ -13,6 +15,7 @@ from mmcl_jax.explain.base import ExplainOptions
 from mmcl_jax.explain.result import FOLDER, Explanation
 from mmcl_jax.explain.run import explain_run
 from mmcl_jax.targets import check_folder
+from mmcl_jax.text import called
 from mmcl_jax.training.runs.run import Checkpoint, Run
 
 _DEFAULT = ExplainOptions()
@@ -40,12 +43,13 @@ class Explanations(Sequence[Explanation]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of every `explanation.json`, with its folder."""
-        return {"explanations": [{"directory": str(one.directory), **one.about} for one in self]}
+        return {"explanations": [{"directory": called(one.directory), **one.about} for one in self]}
 
     def __repr__(self) -> str:
         return "\n\n".join(map(repr, self.explanations))
 
 
+@addressed(raw=("groups",), reads=("head", "store"), writes=("run", "out"))
 def explain(
     run: Run | AnyPath,
     *,
@@ -124,6 +128,7 @@ def explain(
       >>> (importance,) = mj.explain("runs/ads")  # doctest: +SKIP
       >>> importance.to_frame().head(3)  # doctest: +SKIP
     """
+    use_cache()
     arguments = dict(locals())
     opened = run if isinstance(run, Run) else Run.open(path_of(run, "--run"))
     kept, name = None, ""

@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmcl_jax.api.given import AnyPath, copied, overriding, path_of
+from mmcl_jax.compilation import use_cache
 from mmcl_jax.config import apply, load
 from mmcl_jax.data.store import Store
 from mmcl_jax.export.imports.released import read_released
@@ -46,6 +47,7 @@ def import_weights(
     Example:
       >>> mj.import_weights("last.ckpt", "mmcl/mmcl:dvm", "runs/released", data="stores/dvm")  # doctest: +SKIP
     """
+    use_cache()
     path, folder, texts = path_of(checkpoint, "--checkpoint"), path_of(out, "--out"), overriding(overrides)
     if data is not None:
         texts.append(f"data={path_of(data, 'data')}")

@@ -11,6 +11,7 @@ from mmcl_jax import datasets as recipes
 from mmcl_jax.api.frames import frame_of, is_frame
 from mmcl_jax.api.given import AnyPath, overriding, path_of, several
 from mmcl_jax.api.images import beside, folder_of, is_folder
+from mmcl_jax.bucket.border import addressed
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check as require
@@ -26,6 +27,11 @@ from mmcl_jax.text import visible
 _DEFAULT = Request()
 
 
+@addressed(
+    raw=("table", "images", "follow_links", "root", "request", "schema", "split_ids"),
+    reads=("like",),
+    writes=("out", "write_schema"),
+)
 def prepare(
     table: AnyPath | Any | None = None,
     images: AnyPath | Any | None = None,
@@ -212,10 +218,10 @@ def _request(given: Mapping[str, Any]) -> Request:
             said[name] = several(value)
     request = given["request"]
     if request is None:
-        return Request.from_json(said, "mj.prepare")
+        return Request.from_json(said, "mj.prepare").fetched()
     over = {
         name: value for name, value in said.items() if name in ("table", "images") or value != getattr(default, name)
     }
     if isinstance(request, Mapping):
-        return Request.from_json({**request, **over}, "request")
-    return Request.read(path_of(request, "--request"), over)
+        return Request.from_json({**request, **over}, "request").fetched()
+    return Request.read(path_of(request, "--request"), over).fetched()

@@ -1,18 +1,17 @@
 """The main job on real data, by the same steps that own data takes: prepare, pretrain, evaluate."""
 
 import json
-import os
 import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 from rich.console import Console
 
 from mmcl_jax.api.commands.report import Report, report
 from mmcl_jax.api.given import AnyPath, path_of
 from mmcl_jax.api.scores import Scores
+from mmcl_jax.compilation import use_cache
 from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
 from mmcl_jax.datasets import digits
@@ -73,10 +72,7 @@ def _quickstart(out: Path, *, seeds: int, epochs: int) -> list[Score]:
     """
     began = time.monotonic()
     console = Console()
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        # Seeds share one compiled program per method. A cache is trusted code, so it lies in a folder of our own.
-        jax.config.update("jax_compilation_cache_dir", str((out / ".jax_cache").absolute()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    use_cache()  # seeds share one compiled program per method
 
     _heading(console, "1/4  Prepare", "2,000 scanned digits: 16 x 15 images, a table of 129 features, 10 classes")
     if not (out / "store").exists():

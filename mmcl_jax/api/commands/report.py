@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
+from mmcl_jax.bucket.border import addressed
+from mmcl_jax.compilation import use_cache
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.files import write_text, writing
@@ -49,6 +51,7 @@ class Report:
         return element("iframe", srcdoc=page, sandbox="", width="100%", height=800, style="border:0")
 
 
+@addressed(reads=("store", "results"), writes=("run", "out"))
 def report(
     run: Run | AnyPath | Sequence[Run | AnyPath],
     *,
@@ -85,6 +88,7 @@ def report(
     Example:
       >>> mj.report("runs/ads", colour="price")  # doctest: +SKIP
     """
+    use_cache()
     arguments = dict(locals())
     given = [run] if isinstance(run, str | Path | Run) or not isinstance(run, Sequence) else list(run)
     check(len(given) > 0, "--run: name at least one run.")

@@ -54,6 +54,7 @@ def reproduce(
     folds: int = _DEFAULT.folds,
     epochs: int | None = _DEFAULT.epochs,
     methods: str | Iterable[str] = _DEFAULT.methods,
+    tune: AnyPath | None = _DEFAULT.tune,
     label: str | None = _DEFAULT.label,
     draws: int | None = _DEFAULT.draws,
     learning_rates: float | Iterable[float] | None = _DEFAULT.learning_rates,
@@ -76,6 +77,7 @@ def reproduce(
       folds: of the store, on each of which every seed is pretrained and tested; 0 for the store's own splits.
       epochs: of each pretraining; by default as the config says.
       methods: rows of the table; all by default, and the reference row always.
+      tune: a TOML file with as many trials of every method; the best on validation makes its numbers.
       label: to predict; by default the store's first that is a class, or, in tables that take numbers, its first.
       draws: of labels, per pretraining; by default 3 for probes, else 1.
       learning_rates: to choose from; by default the protocol's own.
@@ -100,6 +102,7 @@ def reproduce(
         folds=folds,
         epochs=epochs,
         methods=several(methods),
+        tune=None if tune is None else path_of(tune, "--tune"),
         label=label,
         draws=draws,
         learning_rates=None if learning_rates is None else several(learning_rates),

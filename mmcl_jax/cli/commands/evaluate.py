@@ -1,7 +1,6 @@
 """`mmcl evaluate`: measure the features of runs."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
@@ -13,12 +12,19 @@ from mmcl_jax.evaluation.protocols.options import PROTOCOLS
 from mmcl_jax.evaluation.results.summary import show
 from mmcl_jax.evaluation.sources.missingness import STRATEGIES
 from mmcl_jax.tasks import TASKS
+from mmcl_jax.training.processes import is_primary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("--run", type=Path, nargs="+", required=True, help="runs to evaluate; seeds of one experiment form one row")
+    add(
+        "--run",
+        type=types.path,
+        nargs="+",
+        required=True,
+        help="runs to evaluate; seeds of one experiment form one row",
+    )
     add(
         "--checkpoint",
         type=types.checkpoint,
@@ -26,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--store",
-        type=Path,
+        type=types.path,
         help="store to evaluate on, or the new path of the runs' store; by default the runs' store",
     )
     add("--allow-overlap", action="store_true", help="evaluate even if runs were trained on test rows")
@@ -64,24 +70,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--out",
-        type=Path,
+        type=types.path,
         help="results file to write, or to add scores to; RUN/evaluation.json by default for a single run",
     )
     add(
         "--keep",
-        type=Path,
+        type=types.path,
         nargs="?",
         const=True,
         metavar="DIR",
         help="save the trained heads in RUN/heads, or in DIR; `load_head` reads them",
     )
     add("--again", action="store_true", help="compute scores that the results file has again, and replace them")
+    add("--distributed", action="store_true", help="join the other processes of a cluster's job; see launch/")
     types.set_defaults(parser, evaluate)
 
 
 def run(options: argparse.Namespace) -> Scores:
     """Evaluate, print the tables, and return the scores."""
     scores = evaluate(**types.arguments_of(evaluate, options))
-    show(scores.grids, Console())
-    print(scores.note)
+    if is_primary():
+        show(scores.grids, Console())
+        print(scores.note)
     return scores

@@ -1,7 +1,6 @@
 """`mmcl pretrain`: train an experiment, or continue a run of it."""
 
 import argparse
-from pathlib import Path
 
 from mmcl_jax.api.commands.pretrain import pretrain_to_result
 from mmcl_jax.cli import types
@@ -19,7 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "it chooses encoders, views and length from the store and the device, and prints its choices",
     )
     parser.add_argument(
-        "--workdir", type=Path, required=True, help="folder of the run to make or continue, such as runs/ads"
+        "--workdir", type=types.path, required=True, help="folder of the run to make or continue, such as runs/ads"
+    )
+    parser.add_argument(
+        "--profile",
+        metavar="STEPS",
+        help="record these steps, such as 10:13 for steps 10 to 13, or a number of steps, such as 4, which begin with "
+        "the third of this session: into profile/ of the run, for XProf and Perfetto",
     )
     parser.add_argument(
         "--distributed", action="store_true", help="join the other processes of a cluster's job; see launch/"
@@ -34,5 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> Result:
     """Train, and return the outcome, which is not finished after a stop, from which the same command continues."""
     return pretrain_to_result(
-        options.config, options.workdir, overrides=options.overrides, distributed=options.distributed
+        options.config,
+        options.workdir,
+        overrides=options.overrides,
+        profile=options.profile,
+        distributed=options.distributed,
     )

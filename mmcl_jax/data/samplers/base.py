@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Int
@@ -16,11 +16,13 @@ SAMPLERS = Registry("sampler")
 class Sampler(Protocol):
     """The choice and order of the rows of every epoch, a pure function of seed and epoch.
 
-    A sampler is picklable, since every worker process has a copy. `repeats` is whether a batch may hold a row more than
-    once; the copies then get different views.
+    A sampler is picklable, since every worker process has a copy. Where a batch `repeats` a row, the copies get
+    different views.
     """
 
-    repeats: ClassVar[bool]
+    @property
+    def repeats(self) -> bool:
+        """Whether a batch may hold a row more than once."""
 
     @property
     def size(self) -> int:
@@ -64,3 +66,24 @@ class Targets:
             numbers=tuple(column.name for column in columns if not column.coded),
             groups=None if groups is None else groups[rows],
         )
+
+
+class Repeated:
+    """A sampler whose epochs have at least `least` rows: those of another sampler, over and over.
+
+    Example:
+      >>> from mmcl_jax.data.samplers.shuffle import Shuffle
+      >>> sampler = Repeated(Shuffle(rows=2), least=5)
+      >>> sampler.size, sorted(sampler.order(seed=0, epoch=0).tolist())[:2]
+      (5, [0, 0])
+    """
+
+    def __init__(self, sampler: Sampler, *, least: int) -> None:
+        """Take the other sampler; a batch holds a row more than once if a batch of `sampler` may (`repeats`)."""
+        self._sampler = sampler
+        self.repeats = sampler.repeats
+        self.size = max(sampler.size, least)
+
+    def order(self, seed: int, epoch: int) -> Int[np.ndarray, "size"]:
+        """Return the rows of an epoch."""
+        return np.resize(self._sampler.order(seed, epoch), self.size)

@@ -13,6 +13,7 @@ from mmcl_jax.evaluation.protocols.options import TRAINING, EvaluationOptions
 from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.protocols.rivals.search import TRIALS
 from mmcl_jax.evaluation.protocols.scoring import score_job
+from mmcl_jax.evaluation.protocols.shares import score_in_shares
 from mmcl_jax.evaluation.results.file import NoRecords, ResultRecords
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.checks import (
@@ -31,6 +32,7 @@ from mmcl_jax.evaluation.sources.reads import check_names, input_name, modalitie
 from mmcl_jax.evaluation.sources.remarks import left_out, missing_folds, remarks_on
 from mmcl_jax.evaluation.sources.source import sources
 from mmcl_jax.progress import Bar
+from mmcl_jax.training.processes import is_primary, others
 from mmcl_jax.training.runs.run import Run
 
 
@@ -108,7 +110,10 @@ def evaluate_runs(
     _check_missing([job for of_source in jobs.values() for job in of_source], options, hiding)
     scores: dict[int, list[Score]] = {index: [] for index in jobs}
     done = 0
-    with Bar("evaluation", sum(job.count for of_source in jobs.values() for job in of_source)) as bar:
+    # Runs come first: raw pixels, which have the most features, take as long as all others together.
+    order = sorted(jobs, key=lambda index: ("run", "random", "raw").index(every[index].kind))
+    count = sum(job.count for of_source in jobs.values() for job in of_source)
+    with Bar("evaluation", count, quiet=not is_primary()) as bar:
         settings = JobSettings(
             learning_rates=options.rates,
             max_epochs=options.epochs,
@@ -117,12 +122,20 @@ def evaluate_runs(
             trials=TRIALS if options.trials is None else options.trials,
             keep=(lambda run: heads_of(run, options.keep)) if options.keep else None,
         )
-        # Runs come first: raw pixels, which have the most features, take as long as all others together.
-        for index in sorted(jobs, key=lambda index: ("run", "random", "raw").index(every[index].kind)):
+
+        def find(job: Job, numbers: list[int]) -> list[Score] | None:
+            of = job.of(store, settings)
+            return records.find(of, numbers) if _has_heads(job, of, numbers, settings) else None
+
+        watch, known = others(), None
+        if watch is not None:
+            shares = [(job, numbers) for index in order for job in jobs[index] for numbers in job.parts()]
+            known = score_in_shares(shares, store, settings, find=find, records=records, watch=watch)
+        for index in order:
             for job in jobs.pop(index):
                 of, of_job = job.of(store, settings), list[Score]()
                 for numbers in job.parts():
-                    part_scores = records.find(of, numbers) if _has_heads(job, of, numbers, settings) else None
+                    part_scores = known.find(of, numbers) if known is not None else find(job, numbers)
                     if part_scores is None:
                         part_scores = score_job(job, store, numbers, settings)
                         records.keep(of, part_scores)

@@ -69,6 +69,7 @@ class Execution:
         return self.tile or max(least, 2 ** int(math.log2(columns * width / 16) / 2))
 
 
+@jax.named_scope("pairs")
 def pair_sums(
     loss: PairSums,
     x: Float[Array, "A d"],

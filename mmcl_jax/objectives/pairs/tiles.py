@@ -91,7 +91,8 @@ class Sweep:
 
         def one_tile(dy: Sums, row: tuple[Side, Sums, Sums], *, y: Side, y_residuals: Sums) -> tuple[Sums, Sums]:
             x, x_residuals, dx = row
-            pairs = self.pairs(x, y)
+            with jax.named_scope("again"):
+                pairs = self.pairs(x, y)
             dlogits = self.loss.dlogits(*pairs, _each(x_residuals, 1)) + self.loss.dlogits(
                 *pairs, _each(y_residuals, 0)
             )

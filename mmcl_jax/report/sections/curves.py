@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from mmcl_jax.page.html import Html, element, section
 from mmcl_jax.page.lines import Line, line_chart
 from mmcl_jax.report.subject import Group, Subject, paragraph
+from mmcl_jax.training.speed.times import SPEED
 
 # Charts: the heading, and whether a metric belongs to it. A metric is drawn in the first chart that takes it.
 CHARTS: tuple[tuple[str, Callable[[str], bool]], ...] = (
@@ -15,6 +16,9 @@ CHARTS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("Top-1 within the batch", lambda key: "/top1" in key and not key.startswith("online/")),
     ("Learning rate", lambda key: key == "learning_rate"),
     ("Norm of the gradient", lambda key: key == "gradient_norm"),
+    ("Samples per second", lambda key: key == f"{SPEED}samples_per_second"),
+    ("Use of the accelerator", lambda key: key in (f"{SPEED}mfu", f"{SPEED}bandwidth")),
+    ("Share of the time waiting for input", lambda key: key == f"{SPEED}input_wait"),
 )
 
 
@@ -74,12 +78,12 @@ def logged(groups: Sequence[Group]) -> list[str]:
 
 
 def _short(key: str) -> str:
-    return {"loss": "train", "validation/loss": "validation"}.get(key, key.removeprefix("online/"))
+    return {"loss": "train", "validation/loss": "validation"}.get(key, key.removeprefix("online/").removeprefix(SPEED))
 
 
 def _is_term(key: str) -> bool:
     """Return whether a metric is the loss of a term, `TERM/VIEWS`; its other metrics have a further name behind."""
-    return key.count("/") == 1 and not key.startswith(("online/", "deviation/", "rank/", "validation/"))
+    return key.count("/") == 1 and not key.startswith(("online/", "deviation/", "rank/", "validation/", SPEED))
 
 
 def _terms(groups: Sequence[Group]) -> int:

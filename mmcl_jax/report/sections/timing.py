@@ -1,4 +1,4 @@
-"""The section on time: where the seconds of the training went, out of its log."""
+"""The section on time: where the seconds of the training went, by its own record and by its log."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from mmcl_jax.page.html import Html, element, name, section, table
 from mmcl_jax.page.lines import Line, line_chart
 from mmcl_jax.page.wording import number
 from mmcl_jax.report.subject import Group, paragraph
+from mmcl_jax.training.speed.times import PARTS, read_times
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +93,35 @@ def timing(groups: Sequence[Group]) -> Html:
         "time",
         "Where the time went",
         table("Time of the trainings", head, rows, numeric={1, 2, 3, 4}),
+        _recorded(groups),
         charts.legend(["Steps", "Validation and monitor", "Other: checkpoints, start, a busy machine"]),
         element("ul", bars, class_="flow"),
         element("div", line_chart("Steps per second", lines, x="step"), class_="charts"),
     )
+
+
+def _recorded(groups: Sequence[Group]) -> Html | None:
+    """Return a table of the parts of the time that the runs recorded; None if no run did."""
+    recorded = {
+        subject.name: times
+        for group in groups
+        for subject in group.subjects
+        if (times := read_times(subject.run.directory)) is not None
+    }
+    parts = [part for part in PARTS if any(times.seconds[part] >= 0.5 for times in recorded.values())]
+    if not parts:
+        return None
+    rows = [
+        [
+            name(title),
+            str(times.sessions),
+            *(duration(times.seconds[part]) for part in parts),
+            f"{times.lost_steps:,}",
+        ]
+        for title, times in recorded.items()
+    ]
+    head = ["Run", "Sessions", *(PARTS[part].capitalize() for part in parts), "Steps done again"]
+    return table("Time by part, over all sessions", head, rows, numeric=set(range(1, len(head))), captioned=True)
 
 
 def _speed(title: str, metrics: Sequence[Mapping[str, float]], colour: int) -> Line:

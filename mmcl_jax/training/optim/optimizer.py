@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from mmcl_jax.registry import Registry
+from mmcl_jax.training.optim.masks import Arrays, decayed
 from mmcl_jax.training.optim.schedules import Schedule
 
 OPTIMIZERS = Registry("optimizer")
@@ -14,11 +15,18 @@ OPTIMIZERS = Registry("optimizer")
 
 @OPTIMIZERS.register("adam_l2")
 def adam_l2(
-    *, schedule: Schedule, weight_decay: float = 1e-4, b1: float = 0.9, b2: float = 0.999, epsilon: float = 1e-8
+    *,
+    schedule: Schedule,
+    weight_decay: float = 1e-4,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    epsilon: float = 1e-8,
+    decay: Arrays = "all",
 ) -> optax.GradientTransformation:
     """Return Adam with coupled L2 decay: the decay of every parameter is added to its gradient, before the moments.
 
-    This is `torch.optim.Adam(weight_decay=...)`, the optimizer of MMCL and its baselines.
+    This is `torch.optim.Adam(weight_decay=...)`, the optimizer of MMCL and its baselines. `decay` says which arrays
+    decay: "all" or "matrices" (see `masks.is_matrix`), here and in the other optimizers.
 
     Raises:
       ValueError: a number is out of range.
@@ -31,19 +39,25 @@ def adam_l2(
       >>> [round(weight, 3) for weight in optax.apply_updates(weights, updates).tolist()]
       [0.9, -0.9]
     """
-    _check(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)
+    check_adam(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)
     return optax.chain(
-        optax.add_decayed_weights(weight_decay),
-        _scaled(optax.scale_by_adam, schedule, b1=b1, b2=b2, eps=epsilon),
+        decayed(weight_decay, decay),
+        scaled_by_moments(optax.scale_by_adam, schedule, b1=b1, b2=b2, eps=epsilon),
         optax.scale_by_learning_rate(schedule.learning_rate),
     )
 
 
 @OPTIMIZERS.register("adamw")
 def adamw(
-    *, schedule: Schedule, weight_decay: float = 1e-4, b1: float = 0.9, b2: float = 0.999, epsilon: float = 1e-8
+    *,
+    schedule: Schedule,
+    weight_decay: float = 1e-4,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    epsilon: float = 1e-8,
+    decay: Arrays = "all",
 ) -> optax.GradientTransformation:
-    """Return Adam with decoupled weight decay (Loshchilov and Hutter, ICLR 2019, algorithm 2), on every parameter.
+    """Return Adam with decoupled weight decay (Loshchilov and Hutter, ICLR 2019, algorithm 2).
 
     Raises:
       ValueError: a number is out of range.
@@ -56,17 +70,23 @@ def adamw(
       >>> [round(weight, 3) for weight in optax.apply_updates(weights, updates).tolist()]
       [0.85, -0.85]
     """
-    _check(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)
+    check_adam(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)
     return optax.chain(
-        _scaled(optax.scale_by_adam, schedule, b1=b1, b2=b2, eps=epsilon),
-        optax.add_decayed_weights(weight_decay),
+        scaled_by_moments(optax.scale_by_adam, schedule, b1=b1, b2=b2, eps=epsilon),
+        decayed(weight_decay, decay),
         optax.scale_by_learning_rate(schedule.learning_rate),
     )
 
 
 @OPTIMIZERS.register("radam")
 def radam(
-    *, schedule: Schedule, weight_decay: float = 0.0, b1: float = 0.9, b2: float = 0.999, epsilon: float = 1e-8
+    *,
+    schedule: Schedule,
+    weight_decay: float = 0.0,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    epsilon: float = 1e-8,
+    decay: Arrays = "all",
 ) -> optax.GradientTransformation:
     """Return rectified Adam (Liu et al., ICLR 2020, algorithm 2) with coupled L2 decay, as `torch.optim.RAdam`.
 
@@ -83,15 +103,51 @@ def radam(
       >>> [round(weight, 3) for weight in optax.apply_updates(weights, updates).tolist()]
       [0.95, -0.8]
     """
-    _check(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)
+    check_adam(weight_decay=weight_decay, b1=b1, b2=b2, epsilon=epsilon)
     return optax.chain(
-        optax.add_decayed_weights(weight_decay),
-        _scaled(optax.scale_by_radam, schedule, b1=b1, b2=b2, eps=epsilon),
+        decayed(weight_decay, decay),
+        scaled_by_moments(optax.scale_by_radam, schedule, b1=b1, b2=b2, eps=epsilon),
         optax.scale_by_learning_rate(schedule.learning_rate),
     )
 
 
-def _scaled(
+@OPTIMIZERS.register("sgd")
+def sgd(
+    *,
+    schedule: Schedule,
+    weight_decay: float = 1e-4,
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    decay: Arrays = "all",
+) -> optax.GradientTransformation:
+    r"""Return gradient descent with momentum and coupled L2 decay, as `torch.optim.SGD`.
+
+    $v \leftarrow \mu v + g + \lambda w$, then $w \leftarrow w - \eta v$ or, with Nesterov's momentum,
+    $w \leftarrow w - \eta (g + \lambda w + \mu v)$.
+
+    Raises:
+      ValueError: a number is out of range.
+
+    Example:
+      >>> from mmcl_jax.training.optim.schedules import constant
+      >>> optimizer = sgd(weight_decay=0.0, schedule=constant(learning_rate=0.1))
+      >>> weights, gradient = jnp.array([1.0, -1.0]), jnp.array([0.5, -2.0])
+      >>> state = optimizer.init(weights)
+      >>> for _ in range(2):
+      ...     updates, state = optimizer.update(gradient, state, weights)
+      ...     weights = optax.apply_updates(weights, updates)
+      >>> [round(weight, 3) for weight in weights.tolist()]
+      [0.855, -0.42]
+    """
+    check_momentum(weight_decay=weight_decay, momentum=momentum)
+    return optax.chain(
+        decayed(weight_decay, decay),
+        optax.trace(momentum, nesterov=nesterov),
+        optax.scale_by_learning_rate(schedule.learning_rate),
+    )
+
+
+def scaled_by_moments(
     moments: Callable[..., optax.GradientTransformation], schedule: Schedule, *, b1: float, **options: Any
 ) -> optax.GradientTransformation:
     """Return the part of Adam that scales by moments, with the schedule's `b1` if it has one."""
@@ -111,7 +167,16 @@ def _scaled(
     return optax.GradientTransformation(init, update)
 
 
-def _check(*, weight_decay: float, b1: float, b2: float, epsilon: float) -> None:
+def check_momentum(*, weight_decay: float, momentum: float) -> None:
+    """Raise `ValueError` if a number is out of range."""
+    if weight_decay < 0:
+        raise ValueError(f"weight_decay must not be negative, as {weight_decay} is")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum must lie in [0, 1), not {momentum}")
+
+
+def check_adam(*, weight_decay: float, b1: float, b2: float, epsilon: float) -> None:
+    """Raise `ValueError` if a number is out of range."""
     if weight_decay < 0:
         raise ValueError(f"weight_decay must not be negative, as {weight_decay} is")
     if not (0 <= b1 < 1 and 0 <= b2 < 1):

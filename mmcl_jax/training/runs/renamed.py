@@ -19,6 +19,7 @@ _ADDED: dict[str, Any] = {
     "validation": {"epochs": None},
     "stop": {"patience": None, "min_delta": 0.0},
     "sinks": ["tensorboard"],
+    "clip_norm": None,
 }
 
 
@@ -45,8 +46,11 @@ def check_key(key: str) -> None:
         raise UserError(f"config.{key}: this key was renamed; write config.{renamed(key)}.")
 
 
-# Options of encoders that later versions added, with the values that versions without them amount to.
-_ADDED_OPTIONS: dict[str, dict[str, Any]] = {"cross_attention": {"form": "symmetric"}}
+# Options of encoders and optimizers that later versions added, with the values that versions without them amount to.
+_ADDED_OPTIONS: dict[str, dict[str, Any]] = {
+    "cross_attention": {"form": "symmetric"},
+    **{name: {"decay": "all"} for name in ("adam_l2", "adamw", "radam")},
+}
 
 
 def is_old(plain: Mapping[str, Any]) -> bool:
@@ -58,7 +62,9 @@ def translated(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config, as JSON, with the current names of keys; an old config gains an input for each encoder."""
     plain = {**_ADDED, **plain}
     encoders = plain.get("encoders", {})
-    plain["encoders"] = {name: {**_ADDED_OPTIONS.get(spec["name"], {}), **spec} for name, spec in encoders.items()}
+    plain["encoders"] = {name: _completed(spec) for name, spec in encoders.items()}
+    if "optimizer" in plain:
+        plain["optimizer"] = _completed(plain["optimizer"])
     if not is_old(plain):
         return dict(plain)
     current = {key: value for key, value in plain.items() if key not in RENAMED}
@@ -66,3 +72,7 @@ def translated(plain: Mapping[str, Any]) -> dict[str, Any]:
     inputs = {name: {**OPTIONS, **(table if name == "table" else {})} for name in plain["encoders"]}
     loader = {"images": "auto", "workers": None, **plain.get("input", {})}
     return {**current, "inputs": inputs, "loader": loader, "cohort": "outer", "fold": None}
+
+
+def _completed(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_ADDED_OPTIONS.get(spec["name"], {}), **spec}

@@ -64,18 +64,21 @@ def forward(
         present, modality = objective.present_with(batch.rows, [name]), objective.modalities[name]
         options: dict[str, Any] = {"train": train, "present": present, "keys": batch.keys(f"{name}/encoder")}
         if name not in features:
-            features[name] = model.encode(modality, _encoder_input(objective, name, batch, features), **options)
+            with jax.named_scope(f"encoder.{modality}"):
+                features[name] = model.encode(modality, _encoder_input(objective, name, batch, features), **options)
         reads = {kind: [text for text in texts if _view(text) == name] for kind, texts in objective.reads.items()}
         for text in reads["embedding"]:
             outputs["embedding"][text] = embedded(model, objective, text, features[name], present, train=train)
         for text in reads["prediction"]:
             mask = features[name].local_present(present) if Read.parse(text).local else present
             embedding = outputs["embedding"][text]
-            outputs["prediction"][text] = model.predict(objective.key(text), embedding, train=train, present=mask)
+            with jax.named_scope(f"predictor.{objective.key(text)}"):
+                outputs["prediction"][text] = model.predict(objective.key(text), embedding, train=train, present=mask)
         if name in teacher_views:
             assert teacher is not None
             view = _encoder_input(objective, name, batch, teacher_features)
-            teacher_features[name] = teacher.encode(modality, view, **options)
+            with jax.named_scope(f"target.{modality}"):
+                teacher_features[name] = teacher.encode(modality, view, **options)
             for text in reads["teacher"]:
                 outputs["teacher"][text] = jax.lax.stop_gradient(
                     embedded(teacher, objective, text, teacher_features[name], present, train=train)
@@ -84,7 +87,7 @@ def forward(
         **{kind: {text: outputs[kind][text] for text in texts} for kind, texts in objective.loss_reads.items()},
         "pooled": {name: jax.lax.stop_gradient(features[name].pooled) for name in objective.pooled},
         "each": {
-            key: term.each(
+            key: jax.named_scope(objective.scope(key))(term.each)(
                 Each(
                     ids=batch.rows["id"],
                     features=tuple(features[read.view] for read in term.reads),
@@ -118,7 +121,8 @@ def embedded(
     """Return the features that a text names, projected if it names a projector."""
     read = Read.parse(text)
     if read.projected:
-        return model.project(objective.key(text), features, train=train, present=present)
+        with jax.named_scope(f"projector.{objective.key(text)}"):
+            return model.project(objective.key(text), features, train=train, present=present)
     selected = features.local if read.local else features.pooled
     assert selected is not None
     return selected

@@ -72,7 +72,10 @@ def in_slices(
 
     def backward_pass(total: Arrays, part: tuple[Batch, dict[int, Array]]) -> tuple[Arrays, None]:
         batch, cotangents = part
-        _, pullback = jax.vjp(lambda params: _floats(jax.tree.leaves(encode(params, model_state, batch)[0])), params)
+        with jax.named_scope("again"):  # see `training.flops`
+            _, pullback = jax.vjp(
+                lambda params: _floats(jax.tree.leaves(encode(params, model_state, batch)[0])), params
+            )
         return jax.tree.map(jnp.add, total, pullback(cotangents)[0]), None
 
     gradients, _ = jax.lax.scan(backward_pass, gradients, (slices, _cut(cotangents, size, mesh)))

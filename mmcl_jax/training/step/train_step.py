@@ -17,6 +17,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import Outputs
 from mmcl_jax.objectives.partners import at_once
 from mmcl_jax.training.build import Experiment
+from mmcl_jax.training.flops import AUGMENTATION
 from mmcl_jax.training.mesh import replicated, shardings_of
 from mmcl_jax.training.state.average import averaged
 from mmcl_jax.training.state.groups import merged, scaled
@@ -57,7 +58,8 @@ def parts_of_loss(
 
     def encode(params: Arrays, model_state: Arrays, batch: Batch) -> tuple[Outputs, Arrays]:
         batch = with_shared(batch, experiment.inputs)
-        viewed = apply_views(views, batch, **draws, fitted=constants["fitted"], validation=not train)
+        with jax.named_scope(AUGMENTATION):
+            viewed = apply_views(views, batch, **draws, fitted=constants["fitted"], validation=not train)
         all_params = merged(params, frozen)
         model = nnx.merge(experiment.graphdef, all_params, model_state)
         teacher = None
@@ -79,7 +81,9 @@ def parts_of_loss(
             fuse=fuse_by(model, objective, train=train),
             **draws,
         )
-        return value, (metrics, objective.enqueue(state.queues, outputs, batch))
+        with jax.named_scope("queues"):
+            queues = objective.enqueue(state.queues, outputs, batch)
+        return value, (metrics, queues)
 
     return encode, contrast
 
@@ -94,7 +98,7 @@ def make_step(experiment: Experiment) -> StepFunction:
     no step changes: `seed`, and `fitted`, the arrays of training rows that views use. They are arguments, not literals
     in the program, so that one compiled program serves all seeds.
     """
-    mesh, rates = experiment.mesh, dict(experiment.config.rates)
+    mesh, rates, clip = experiment.mesh, dict(experiment.config.rates), experiment.config.clip_norm
     gradients_of = whole_batch
     if experiment.config.micro_batch is not None:
         gradients_of = functools.partial(in_slices, size=experiment.config.micro_batch, mesh=mesh)
@@ -103,13 +107,15 @@ def make_step(experiment: Experiment) -> StepFunction:
         encode, contrast = parts_of_loss(experiment, state, constants)
         # Parameters that are divided over devices are gathered for use; their gradients are divided again.
         params = jax.lax.with_sharding_constraint(state.params, replicated(mesh))
-        gradients, model_state, extra = gradients_of(encode, contrast, params, state.model_state, batch)
+        with jax.named_scope("gradients"):
+            gradients, model_state, extra = gradients_of(encode, contrast, params, state.model_state, batch)
         metrics, queues = extra
         gradients = jax.lax.with_sharding_constraint(gradients, experiment.shardings(gradients))
         queues = jax.lax.with_sharding_constraint(queues, experiment.shardings(queues))
 
         def updated(gradients: Arrays) -> TrainState:
-            with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
+            # optax raises floats to integer powers
+            with jax.named_scope("optimizer"), jax.numpy_dtype_promotion("standard"):
                 updates, optimizer_state = experiment.optimizer.update(gradients, state.optimizer_state, state.params)
             updates = scaled(updates, rates)
             if "plateau" in state.control:
@@ -117,10 +123,12 @@ def make_step(experiment: Experiment) -> StepFunction:
             params, target, average = optax.apply_updates(state.params, updates), state.target, state.average
             if target:
                 decay, steps = experiment.config.target.decay, experiment.batches.steps
-                target = ema_update(target, teacher_of(params), decay=decay, at=state.step, of=steps)
+                with jax.named_scope("ema"):
+                    target = ema_update(target, teacher_of(params), decay=decay, at=state.step, of=steps)
             if average:
                 new = {"params": params, "model_state": model_state}
-                average = averaged(average, new, at=state.step, **experiment.averaging())
+                with jax.named_scope("average"):
+                    average = averaged(average, new, at=state.step, **experiment.averaging())
             return dataclasses.replace(
                 state,
                 step=state.step + 1,
@@ -135,7 +143,9 @@ def make_step(experiment: Experiment) -> StepFunction:
         metrics |= experiment.schedule.at(state.step)
         if "plateau" in state.control:
             metrics["learning_rate"] *= state.control["plateau"]["factor"]
-        metrics["gradient_norm"] = global_norm(gradients, experiment.shardings(gradients), mesh)
+        metrics["gradient_norm"] = norm = global_norm(gradients, experiment.shardings(gradients), mesh)
+        if clip is not None:  # the factor of a shorter gradient is exactly 1
+            gradients = jax.tree.map(lambda gradient: gradient * (clip / jnp.maximum(norm, clip)), gradients)
         finite = all_finite((updated(gradients), metrics["loss"], metrics["gradient_norm"]))
         metrics["skipped"] = ~finite
         # After the barrier the update is computed a second time, in the memory of the old state: keeping the first
@@ -146,14 +156,14 @@ def make_step(experiment: Experiment) -> StepFunction:
     return step
 
 
-def check_step(step: StepFunction, state: Any, batch: Any, constants: Any) -> None:
-    """Check that the step can be traced for these shapes.
+def check_step(step: StepFunction, state: Any, batch: Any, constants: Any) -> jax.stages.Traced:
+    """Return the traced step, and check that it can be traced for these shapes.
 
     Raises:
       UserError: the parts of the experiment do not fit together, such as a table view in front of an image encoder.
     """
     try:
-        jax.eval_shape(step, state, batch, constants)
+        return trace_step(step, state, batch, constants)
     except (TypeError, ValueError, IndexError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
@@ -162,7 +172,18 @@ def check_step(step: StepFunction, state: Any, batch: Any, constants: Any) -> No
 
 
 def compile_step(step: StepFunction, state: Any, batch: Any, constants: Any, *, dtype: str) -> Any:
-    """Compile the step for arguments of these shapes and shardings.
+    """Compile the step for arguments of these shapes and shardings."""
+    device = jax.tree.leaves(state)[0].sharding.mesh.devices.flat[0]
+    return compile_traced(trace_step(step, state, batch, constants), device, dtype=dtype)
+
+
+def compile_traced(traced: jax.stages.Traced, device: jax.Device, *, dtype: str) -> Any:
+    """Compile a traced step for devices such as `device`."""
+    return traced.lower().compile(compiler_options=compiler_options(device, dtype))
+
+
+def trace_step(step: StepFunction, state: Any, batch: Any, constants: Any) -> jax.stages.Traced:
+    """Trace the step for arguments of these shapes and shardings; it can then be lowered and compiled.
 
     The new state takes the memory and the shardings of the old state.
     """
@@ -174,8 +195,7 @@ def compile_step(step: StepFunction, state: Any, batch: Any, constants: Any, *, 
         out_shardings=(shardings_of(state), on_all),
         donate_argnums=0,
     )
-    device = on_all.mesh.devices.flat[0]
-    return jitted.lower(*arguments).compile(compiler_options=compiler_options(device, dtype))
+    return jitted.trace(*arguments)
 
 
 def memory_report(compiled: Any) -> str:
