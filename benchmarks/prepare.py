@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from mmcl_jax.data.engines.engine import Processes
 from mmcl_jax.prepare.images.decode import CHUNK, DecodeJob, decode
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request

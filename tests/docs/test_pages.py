@@ -45,6 +45,7 @@ NOT_RUN = {
     "mmcl pretrain --config mmcl/mmcl:own --config.data=stores/cars32": "needs a store of drawn cars",
     "mmcl evaluate --run runs/cars-0": "needs hours of training",
     "mmcl evaluate --run runs/64_*": "needs hours of training",
+    "mmcl prepare --table /shared/ads.csv": "tests/prepare/test_beam.py runs the direct runner",
     "mmcl prepare --dataset dvm": "tests/datasets/test_dvm.py draws the files",
     "mmcl prepare --dataset cardiac": "tests/datasets/test_cardiac.py draws the files",
     "mmcl prepare --dataset tfds": "tests/datasets/test_recipe_options.py makes such a data set",

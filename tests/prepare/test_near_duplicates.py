@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +134,15 @@ def test_joined_groups() -> None:
     groups = merge_groups(one, other)
     for codes in (one, other):
         assert all(len(set(groups[codes == code])) == 1 for code in set(codes))
+
+
+def test_the_search_does_not_hold_all_thumbnails_in_double_precision() -> None:
+    count = 20_000
+    thumbs = np.random.default_rng(0).integers(0, 256, (count, 16, 16), np.uint8)
+    tracemalloc.start()
+    try:
+        near_duplicates(thumbs, {"train": np.arange(count // 2), "test": np.arange(count // 2, count)}, most=1)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1800 * count  # bytes; it was 4,900

@@ -37,9 +37,9 @@ class Processes:
 
     def run(self, begin: Begin, items: Iterable[Any]) -> Generator[tuple[int, Any], None, None]:
         """Yield the index and result of every item; see `Engine.run`."""
-        numbered = iter(enumerate(items))
-        first = list(itertools.islice(numbered, self.workers))  # no more processes than items
-        numbered = itertools.chain(first, numbered)
+        rest = enumerate(items)
+        first = list(itertools.islice(rest, self.workers))  # no more processes than items
+        numbered = itertools.chain(first, rest)
         if len(first) <= 1:
             with begin() as function:
                 for index, item in numbered:

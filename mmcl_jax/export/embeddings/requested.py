@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmcl_jax.data.engines.engine import Processes
 from mmcl_jax.data.format.mapped import MappedRows
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import Schema
@@ -65,7 +66,7 @@ class RequestedRows:
         pixels: dict[str, Pixels] = {}
         for source in image_sources(request, None, gathered.join):
             pixels[source.name] = decode_rows(
-                source, request, gathered.rows, quarantine, folder, workers=workers, progress=is_primary()
+                source, request, gathered.rows, quarantine, folder, engine=Processes(workers), progress=is_primary()
             )
             like.check_images(source.name, pixels[source.name].entry)
         if gathered.join.entries:
