@@ -1,8 +1,13 @@
-"""Samples/s of the input, beside a bare NumPy gather of the same bytes and a Grain pipeline of single samples.
+"""Samples/s of the input, beside a bare NumPy gather of the same bytes and loaders of single samples.
+
+The loaders of single samples are a Grain pipeline and PyTorch's DataLoader over the same mapped array: every row is
+copied into a tensor of its own, as FFCV decodes raw images, and joined to a batch, in PyTorch's worker processes.
 
 python -m benchmarks input
 """
 
+import functools
+import importlib.util
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,10 +44,17 @@ def run(size: str) -> list[dict[str, Any]]:
         readers: dict[str, tuple[int, Callable[[], Iterator[Any]]]] = {
             "bare NumPy gather": (100, lambda: _gather(arrays["mapped"], store.sizes["train"])),
             "mapped": (100, lambda: iterate(batches["mapped"])),
-            "streamed": (20, lambda: iterate(batches["streamed"])),
+            "streamed": (20, lambda: iterate(batches["streamed"], workers=0)),  # the default starts processes
             "streamed, 2 workers": (60, lambda: workers),
             "Grain, one sample at a time": (15, lambda: _samples(arrays["mapped"])),
         }
+        if importlib.util.find_spec("torch"):
+            from benchmarks.torch_forms import loader
+
+            mapped = {**arrays["mapped"], "image": arrays["mapped"]["image"].values}
+            for number in (0, 2):
+                loaded = loader(mapped, batch_size=BATCH, workers=number)
+                readers[f"PyTorch DataLoader, {number} workers"] = 15, functools.partial(iter, loaded)
         seconds = race({name: _turn(steps, make) for name, (steps, make) in readers.items()}, rounds=5)
     rate = {name: steps * BATCH / seconds[name] for name, (steps, _) in readers.items()}
     row_bytes = sum(int(np.prod(a.shape[1:])) * a.dtype.itemsize for a in arrays["mapped"].values())

@@ -1,6 +1,6 @@
 """The kernel and the train step in PyTorch, in its usual form. Needs the extra `torch`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,36 @@ def openclip_loss(embeddings: np.ndarray, scale: float, dtype: str) -> tuple[Cal
     torch.cuda.reset_peak_memory_stats()
     run()
     return run, torch.cuda.max_memory_allocated() - before
+
+
+class Rows(torch.utils.data.Dataset[dict[str, Any]]):
+    """The rows of arrays, one at a time."""
+
+    def __init__(self, arrays: dict[str, Any]) -> None:
+        self.arrays = arrays
+
+    def __len__(self) -> int:
+        return len(self.arrays["id"])
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        """Return a row, of which the image is a tensor [H, W, C] of bytes of its own."""
+        rest = {name: array[row] for name, array in self.arrays.items() if name != "image"}
+        return {"image": torch.from_numpy(np.array(self.arrays["image"][row])), **rest}
+
+
+def loader(arrays: dict[str, Any], *, batch_size: int, workers: int) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield batches of rows in random order without end, which PyTorch's DataLoader draws in worker processes."""
+    order = torch.utils.data.RandomSampler(range(len(arrays["id"])), replacement=True, num_samples=10**9)
+    return iter(
+        torch.utils.data.DataLoader(
+            Rows(arrays),
+            batch_size=batch_size,
+            sampler=order,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            multiprocessing_context="spawn" if workers else None,
+        )
+    )
 
 
 class Bottleneck(nn.Module):

@@ -1,15 +1,14 @@
 """The image views: `augment` (SimCLR's augmentation, every part optional) and `resized`."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, Shaped
+from jaxtyping import Array, Bool, Float, Key, Shaped
 
 from mmcl_jax.views import geometry as affine
 from mmcl_jax.views import image_ops as ops
 from mmcl_jax.views.base import VIEWS, Apply, Fitted, View, Viewed
 from mmcl_jax.views.pixels import check_size, require, select_picture, to_unit
+from mmcl_jax.views.sampling import Blur, sample
 
 Images = Shaped[Array, "B H W C"] | Shaped[Array, "B V H W C"]
 Size = tuple[int, int] | None
@@ -105,51 +104,52 @@ def augment(
     require(blur_kernel > 0 and blur_kernel % 2 == 1, f"blur_kernel must be odd and positive, not {blur_kernel}")
     require(rotation >= 0, f"rotation must not be negative, as {rotation} is")
 
-    def maybe(key: Array, share: float, change: Callable[[Array, Array], Array], image: Array) -> Array:
-        if share == 0:
-            return image
-        choose, use = jax.random.split(key)
-        return jnp.where(ops.sometimes(choose, share), change(use, image), image)
-
     def transform(
-        key: Key[Array, ""], image: Float[Array, "H W C"]
+        key: Key[Array, ""], image: Shaped[Array, "H W C"]
     ) -> tuple[Float[Array, "h w C"], Float[Array, "2 3"]]:
         stored = image.shape[0], image.shape[1]
         target = size or stored
         keys = dict(zip(_PARTS, jax.random.split(key, len(_PARTS)), strict=True))
-        plain = image
+        augmented = ops.sometimes(keys["probability"], probability)
+
+        def drawn(part: str, share: float) -> tuple[Bool[Array, ""], Key[Array, ""]]:
+            """Return whether this image gets a part, and the key of what the part draws."""
+            choose, use = jax.random.split(keys[part])
+            return augmented & ops.sometimes(choose, share), use
+
         turned = jnp.eye(3)
         if rotation:
-            degrees = jax.random.uniform(keys["rotation"], minval=-rotation, maxval=rotation)
+            angle = jax.random.uniform(keys["rotation"], minval=-rotation, maxval=rotation)
+            degrees = jnp.where(augmented, angle, 0)
             image, turned = ops.rotate(image, degrees), affine.rotated(stored, degrees)
-
-        def change(key: Array, image: Array) -> Array:
-            return ops.color_jitter(
-                key, image, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue
-            )
-
-        image = maybe(keys["jitter"], jitter, change, image)
-        image = maybe(keys["grayscale"], grayscale, lambda _, x: ops.grey(x), image)
-        kernel = min(blur_kernel, 2 * min(image.shape[:2]) - 1)  # a border is reflected at most once
-        image = maybe(keys["blur"], blur, lambda k, x: ops.blur(k, x, kernel=kernel, sigma=blur_sigma), image)
-        if crop_scale == (1.0, 1.0):
-            image, cropped = ops.resize(image, target), affine.resized(stored, target)
-        else:
-            origin, extent = ops.crop_window(keys["crop"], *stored, scale=crop_scale, ratio=crop_ratio)
-            image = ops.resize_window(image, origin, extent, size=target)
-            cropped = affine.window(origin, extent, target)
-        image = ops.horizontal_flip(keys["flip"], image, probability=flip)
-        mirrored = jnp.array([False, True]) & ops.sometimes(keys["flip"], flip)
-        geometry = affine.composed(turned, cropped, affine.flipped(target, mirrored))
-        if probability < 1:
-            augmented = ops.sometimes(keys["probability"], probability)
-            image = jnp.where(augmented, image, ops.resize(plain, target))
-            geometry = jnp.where(augmented, geometry, affine.resized(stored, target))
-        return image, geometry[:2]
+        channels = ops.planes(to_unit(image))
+        if jitter:
+            happens, use = drawn("jitter", jitter)
+            strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
+            channels = ops.either(happens, ops.color_jitter(use, channels, **strengths), channels)
+        if grayscale:
+            happens, _ = drawn("grayscale", grayscale)
+            channels = ops.either(happens, ops.grey(channels), channels)
+        gaussian = None
+        if blur:
+            happens, use = drawn("blur", blur)
+            deviation = jax.random.uniform(use, minval=blur_sigma[0], maxval=blur_sigma[1])
+            window = min(blur_kernel, 2 * min(stored) - 1)  # a border is reflected at most once
+            gaussian = Blur(jnp.where(happens, deviation, 0), window)
+        origin, extent = jnp.zeros(2), jnp.array(stored, jnp.float32)
+        if crop_scale != (1.0, 1.0):
+            crop = ops.crop_window(keys["crop"], *stored, scale=crop_scale, ratio=crop_ratio)
+            origin, extent = jnp.where(augmented, jnp.stack(crop), jnp.stack([origin, extent]))
+        mirrored = jnp.array([False, True]) & augmented & ops.sometimes(keys["flip"], flip)
+        values = sample(
+            jnp.stack(channels, axis=2), target, origin=origin, extent=extent, mirrored=mirrored, blur=gaussian
+        )
+        geometry = affine.composed(turned, affine.window(origin, extent, target), affine.flipped(target, mirrored))
+        return values, geometry[:2]
 
     def view(images: Images, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
         del fitted
-        values, geometry = jax.vmap(transform)(keys, to_unit(select_picture(images, keys, picture, axes=2)))
+        values, geometry = jax.vmap(transform)(keys, select_picture(images, keys, picture, axes=2))
         return Viewed(values, geometry=geometry)
 
     return View(modality=modality, takes="image", apply=view, plain=_resized(size, picture))
@@ -161,9 +161,12 @@ def _resized(size: Size, picture: Picture) -> Apply:
         images = select_picture(images, keys, picture, axes=2)
         stored = images.shape[1], images.shape[2]
         target = size or stored
-        geometry = affine.resized(stored, target)[:2]
-        resized = jax.vmap(lambda image: ops.resize(image, target))(to_unit(images))
-        return Viewed(resized, geometry=jnp.broadcast_to(geometry, (images.shape[0], 2, 3)))
+        origin, extent = jnp.zeros(2), jnp.array(stored, jnp.float32)
+        values = to_unit(images)
+        if target != stored:
+            values = jax.vmap(lambda image: sample(image, target, origin=origin, extent=extent))(values)
+        geometry = affine.window(origin, extent, target)[:2]
+        return Viewed(values, geometry=jnp.broadcast_to(geometry, (images.shape[0], 2, 3)))
 
     return view
 

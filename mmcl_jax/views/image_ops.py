@@ -1,17 +1,21 @@
-"""Augmentations of one image `[H, W, C]` of floats in [0, 1]; each takes its own random key.
+"""Random draws and changes of colour of one image; each draw takes its own random key.
 
 They follow torchvision's transforms of float tensors, by which the published results were made: blends are clipped to
-[0, 1], crop windows are integer, resizing is bilinear without antialiasing, and the blur reflects the border.
+[0, 1], crop windows are integer, and a rotation takes the nearest pixel.
+
+Changes of colour take and return the image's channels as separate arrays. So they are functions of one pixel, which XLA
+fuses into one pass over the stored pixels; a sum over an axis of three channels would end the fusion.
 """
 
 import jax
 import jax.numpy as jnp
-from dm_pix import adjust_hue, gaussian_blur, rgb_to_grayscale
-from jax.scipy.ndimage import map_coordinates
-from jaxtyping import Array, Bool, Float, Int, Key
+from dm_pix import adjust_hue
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
-Image = Float[Array, "H W C"]
+Planes = list[Float[Array, "H W"]]  # the channels of an image, in [0, 1]
 _CROP_TRIES = 10
+_LUMA = (0.2989, 0.587, 0.114)
+_CONTRAST, _SATURATION, _HUE = 1, 2, 3  # indices of the adjustments, the first of which is brightness
 
 
 def sometimes(key: Key[Array, ""], probability: float) -> Bool[Array, ""]:
@@ -44,40 +48,7 @@ def crop_window(
     return origin, jnp.stack([h, w])
 
 
-def resize_window(
-    image: Image, origin: Float[Array, "2"], extent: Float[Array, "2"], *, size: tuple[int, int]
-) -> Float[Array, "h w C"]:
-    """Resize the window at `origin` (row, column) of `extent` (height, width); bilinear, not antialiased."""
-    factor = jnp.array(size, image.dtype) / extent
-    window = _hold_outside(image, origin, extent)
-    return jax.image.scale_and_translate(
-        window, (*size, image.shape[2]), (0, 1), factor, -origin * factor, method="linear", antialias=False
-    )
-
-
-def _hold_outside(image: Image, origin: Float[Array, "2"], extent: Float[Array, "2"]) -> Image:
-    """Repeat the window's border outside it, so that resizing the window never reads pixels beyond it."""
-    for axis in (0, 1):
-        index = jnp.arange(image.shape[axis])
-        first = origin[axis].astype(index.dtype)
-        last = first + extent[axis].astype(index.dtype) - 1
-        image = jnp.take(image, jnp.clip(index, first, last), axis=axis)
-    return image
-
-
-def resize(image: Image, size: tuple[int, int]) -> Float[Array, "h w C"]:
-    """Resize bilinearly, not antialiased; return an image that has this size unchanged."""
-    if image.shape[:2] == size:
-        return image
-    return jax.image.resize(image, (*size, image.shape[2]), "linear", antialias=False)
-
-
-def horizontal_flip(key: Key[Array, ""], image: Image, *, probability: float) -> Image:
-    """Exchange left and right with this probability."""
-    return jnp.where(sometimes(key, probability), image[:, ::-1], image)
-
-
-def rotate(image: Image, degrees: Float[Array, ""]) -> Image:
+def rotate(image: Shaped[Array, "H W C"], degrees: Float[Array, ""]) -> Shaped[Array, "H W C"]:
     """Turn the image clockwise about its centre; nearest neighbour, black outside."""
     angle = jnp.deg2rad(degrees)
     height, width = image.shape[:2]
@@ -86,17 +57,26 @@ def rotate(image: Image, degrees: Float[Array, ""]) -> Image:
     )
     source_y = jnp.cos(angle) * y - jnp.sin(angle) * x + (height - 1) / 2
     source_x = jnp.sin(angle) * y + jnp.cos(angle) * x + (width - 1) / 2
-    return jax.vmap(
-        lambda channel: map_coordinates(channel, [source_y, source_x], order=0, mode="constant"), in_axes=2, out_axes=2
-    )(image)
+    row, column = (jax.lax.round(source).astype(jnp.int32) for source in (source_y, source_x))
+    return image.at[row, column].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+
+
+def planes(image: Float[Array, "H W C"]) -> Planes:
+    """Return the channels of an image as separate arrays."""
+    return [image[:, :, channel] for channel in range(image.shape[2])]
+
+
+def either(condition: Bool[Array, ""], image: Planes, other: Planes) -> Planes:
+    """Return the image where the condition holds, else the other image."""
+    return [jnp.where(condition, *pair) for pair in zip(image, other, strict=True)]
 
 
 def color_jitter(
-    key: Key[Array, ""], image: Image, *, brightness: float, contrast: float, saturation: float, hue: float
-) -> Image:
+    key: Key[Array, ""], image: Planes, *, brightness: float, contrast: float, saturation: float, hue: float
+) -> Planes:
     """Change brightness, contrast, saturation and hue in a random order; see `draw_jitter` and `adjust`."""
     order, amounts = draw_jitter(
-        key, channels=image.shape[2], brightness=brightness, contrast=contrast, saturation=saturation, hue=hue
+        key, channels=len(image), brightness=brightness, contrast=contrast, saturation=saturation, hue=hue
     )
     return adjust(image, order, amounts)
 
@@ -119,52 +99,46 @@ def draw_jitter(
     return jax.random.permutation(order_key, len(drawn)), jnp.stack(drawn)
 
 
-def adjust(image: Image, order: Int[Array, "n"], amounts: Float[Array, "n"]) -> Image:
+def adjust(image: Planes, order: Int[Array, "n"], amounts: Float[Array, "n"]) -> Planes:
     """Adjust brightness, contrast, saturation and hue (the first n of them) by these amounts, in this order.
 
     The first three blend the image with black, with its mean grey level, and with its own grey version; an amount of 1
     changes nothing. The amount of the hue is a share of the circle.
     """
+    # Contrast alone needs more than a pixel: the mean, after what comes before it in this order. The pixels are read
+    # twice, for the mean and for the result, so that none are stored between two adjustments.
+    before = _adjust(image, order, amounts, count=jnp.argmax(order == _CONTRAST), mean=jnp.float32(0))
+    return _adjust(image, order, amounts, count=jnp.int32(len(order)), mean=_level(before).mean())
 
-    def blend(image: Image, other: Float[Array, "..."], share: Float[Array, ""]) -> Image:
-        return jnp.clip(share * image + (1 - share) * jnp.broadcast_to(other, image.shape), 0, 1)
 
-    steps = [
-        lambda x: blend(x, jnp.zeros_like(x), amounts[0]),
-        lambda x: blend(x, grey(x).mean(axis=(0, 1), keepdims=True), amounts[1]),
-        lambda x: blend(x, grey(x), amounts[2]),
-        lambda x: _turn_hue(x, amounts[3]),
-    ]
+def _adjust(
+    image: Planes, order: Int[Array, "n"], amounts: Float[Array, "n"], *, count: Int[Array, ""], mean: Float[Array, ""]
+) -> Planes:
+    """Make the first `count` adjustments, where contrast blends with the grey level `mean`."""
     for index in range(len(order)):
-        image = jax.lax.switch(order[index], steps[: len(order)], image)
+        kind, amount = order[index], amounts[order[index]]
+        other = jnp.where(kind == _SATURATION, _level(image), jnp.where(kind == _CONTRAST, mean, 0))
+        adjusted = [jnp.clip(amount * plane + (1 - amount) * other, 0, 1) for plane in image]
+        if len(order) > _HUE:
+            adjusted = either(kind == _HUE, _turn_hue(image, amount), adjusted)
+        image = either(index < count, adjusted, image)
     return image
 
 
-def _turn_hue(image: Image, turn: Float[Array, ""]) -> Image:
+def _turn_hue(image: Planes, turn: Float[Array, ""]) -> Planes:
     with jax.numpy_dtype_promotion("standard"):  # dm_pix adds a bool to a float
-        return jnp.clip(adjust_hue(image, turn), 0, 1)
+        return list(jnp.clip(adjust_hue(jnp.stack(image), turn, channel_axis=0), 0, 1))
 
 
-def grey(image: Image) -> Image:
+def grey(image: Planes) -> Planes:
     """Return each pixel's grey level in every channel: the luma (ITU-R 601) of three channels, else their mean.
 
     Three channels count as red, green and blue even where they are moments of a heartbeat, as in torchvision and
     therefore in MMCL's cardiac experiments. torchvision defines no grey level of 2, 4 or more channels.
     """
-    if image.shape[2] == 1:
-        return image
-    if image.shape[2] == 3:
-        return jnp.broadcast_to(rgb_to_grayscale(image), image.shape)
-    return jnp.broadcast_to(image.mean(axis=2, keepdims=True), image.shape)
+    return [_level(image)] * len(image)
 
 
-def blur(key: Key[Array, ""], image: Image, *, kernel: int, sigma: tuple[float, float]) -> Image:
-    """Blur by a Gaussian with a standard deviation (pixels) uniform in `sigma`; see `gaussian`."""
-    return gaussian(image, jax.random.uniform(key, minval=sigma[0], maxval=sigma[1]), kernel=kernel)
-
-
-def gaussian(image: Image, sigma: Float[Array, ""], *, kernel: int) -> Image:
-    """Blur with a standard deviation of `sigma` pixels over an odd window of `kernel`, the border reflected."""
-    margin = kernel // 2
-    padded = jnp.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
-    return gaussian_blur(padded, sigma, kernel, padding="VALID")
+def _level(image: Planes) -> Float[Array, "H W"]:
+    weights = _LUMA if len(image) == 3 else (1 / len(image),) * len(image)
+    return sum((weight * plane for weight, plane in zip(weights, image, strict=True)), jnp.float32(0))

@@ -12,6 +12,7 @@ from scipy.stats import chisquare, ks_2samp
 
 from mmcl_jax.views import VIEWS
 from mmcl_jax.views import image_ops as ops
+from mmcl_jax.views.sampling import Blur, sample
 
 FOLDER = Path(__file__).parent / "golden"
 OPERATIONS = dict(np.load(FOLDER / "operations.npz"))
@@ -19,7 +20,8 @@ DRAWS = dict(np.load(FOLDER / "draws.npz"))
 VIEWS_SEEN = dict(np.load(FOLDER / "views.npz"))
 KEYS = jax.random.split(jax.random.key(0), 4000)
 ADJUSTMENTS = ("brightness", "contrast", "saturation", "hue")
-RESIZE_WINDOW, ADJUST = jax.jit(ops.resize_window, static_argnames="size"), jax.jit(ops.adjust)
+SAMPLE, ADJUST = jax.jit(sample, static_argnames=("size",)), jax.jit(ops.adjust)
+OFF = {"flip": 0.0, "jitter": 0.0, "grayscale": 0.0, "crop_scale": (1.0, 1.0)}
 SURPRISING = 1e-4  # a p-value below which two samples are of different laws
 
 
@@ -28,7 +30,12 @@ def picture(name: str) -> jax.Array:
 
 
 def crop(image: jax.Array, i: float, j: float, h: float, w: float, height: float, width: float) -> jax.Array:
-    return RESIZE_WINDOW(image, jnp.array([i, j]), jnp.array([h, w]), size=(int(height), int(width)))
+    return SAMPLE(image, size=(int(height), int(width)), origin=jnp.array([i, j]), extent=jnp.array([h, w]))
+
+
+def whole(image: jax.Array, size: tuple[int, int] | None = None, **options: object) -> jax.Array:
+    extent = jnp.array(image.shape[:2], jnp.float32)
+    return sample(image, size or image.shape[:2], origin=jnp.zeros(2), extent=extent, **options)
 
 
 def adjust(image: jax.Array, **amounts: float) -> jax.Array:
@@ -37,18 +44,19 @@ def adjust(image: jax.Array, **amounts: float) -> jax.Array:
     names = ADJUSTMENTS[: 2 if image.shape[2] == 1 else 4]
     order = [*amounts, *(name for name in names if name not in amounts)]
     places = jnp.array([names.index(name) for name in order])
-    return ADJUST(image, places, jnp.array([{**neutral, **amounts}[name] for name in names]))
+    changed = ADJUST(ops.planes(image), places, jnp.array([{**neutral, **amounts}[name] for name in names]))
+    return jnp.stack(changed, axis=2)
 
 
 OURS: dict[str, Callable[..., jax.Array]] = {
     "crop": lambda *window: crop(picture("colour"), *window),
-    "resize": lambda *size: ops.resize(picture("colour"), tuple(map(int, size))),
-    "flip": lambda: ops.horizontal_flip(KEYS[0], picture("colour"), probability=1.0),
+    "resize": lambda *size: whole(picture("colour"), tuple(map(int, size))),
+    "flip": lambda: whole(picture("colour"), mirrored=jnp.array([False, True])),
     "rotate": lambda degrees: ops.rotate(
         picture("colour"), jnp.float32(-degrees)
     ),  # torchvision's is counter-clockwise
-    "greyscale": lambda: ops.grey(picture("colour")),
-    "blur": lambda kernel, sigma: ops.gaussian(picture("large"), jnp.float32(sigma), kernel=int(kernel)),
+    "greyscale": lambda: jnp.stack(ops.grey(ops.planes(picture("colour"))), axis=2),
+    "blur": lambda window, sigma: whole(picture("large"), blur=Blur(jnp.float32(sigma), int(window))),
 }
 
 
@@ -115,8 +123,8 @@ def test_the_jitter_follows_torchvisions_law() -> None:
         same_law(np.asarray(amounts[:, column], np.float64), DRAWS["factors"][:, column].astype(np.float64), name)
     correlation = np.corrcoef(np.asarray(amounts), rowvar=False)
     assert np.abs(correlation - np.eye(4)).max() < 4.5 / math.sqrt(len(KEYS))  # the amounts do not depend on each other
-    for sample in (np.asarray(order), DRAWS["order"]):
-        codes = sample.astype(int) @ [64, 16, 4, 1]
+    for orders in (np.asarray(order), DRAWS["order"]):
+        codes = orders.astype(int) @ [64, 16, 4, 1]
         _, counts = np.unique(codes, return_counts=True)
         assert len(counts) == 24
         assert chisquare(counts).pvalue > SURPRISING
@@ -125,8 +133,9 @@ def test_the_jitter_follows_torchvisions_law() -> None:
 @pytest.mark.core
 def test_the_blur_follows_torchvisions_law() -> None:
     """The standard deviation is read off a blurred point: the middle of a window of 29 is 1 / (sum of the weights)."""
-    point = jnp.zeros((31, 31, 1)).at[15, 15].set(1.0)
-    middle = jax.jit(jax.vmap(lambda key: ops.blur(key, point, kernel=29, sigma=(0.1, 2.0))[15, 15, 0]))(KEYS[:1000])
+    point = jnp.zeros((1000, 31, 31, 1), jnp.uint8).at[:, 15, 15].set(255)
+    view = VIEWS.build(VIEWS.spec("augment", **OFF, blur=1.0, blur_kernel=29, blur_sigma=(0.1, 2.0)), "")
+    middle = jax.jit(view.apply)(point, KEYS[:1000], {}).values[:, 15, 15, 0]
     sigmas = np.linspace(0.1, 2.0, 4001)
     weights = np.exp(-(np.arange(-14, 15)[:, None] ** 2) / (2 * sigmas**2))
     of = 1 / weights.sum(axis=0) ** 2  # falls from 1 as sigma grows

@@ -52,14 +52,17 @@ def test_a_crop_that_cannot_fit_falls_back_to_the_centre() -> None:
 
 
 def test_resizing_is_bilinear_without_antialiasing() -> None:
-    ramp = jnp.arange(4.0)[:, None, None]
-    np.testing.assert_allclose(ops.resize(ramp, (2, 1))[:, 0, 0], [0.5, 2.5])  # antialiasing would give 0.71 and 2.29
+    ramp = jnp.arange(4, dtype=jnp.uint8)[None, :, None, None]
+    view = VIEWS.build(VIEWS.spec("resized", size=(2, 1)), "")
+    resized = view.apply(ramp, KEYS[:1], {}).values * 255
+    np.testing.assert_allclose(resized.ravel(), [0.5, 2.5], rtol=1e-6)  # antialiasing would give 0.71 and 2.29
 
 
 def test_flips_happen_at_their_rate() -> None:
-    flipped = jax.vmap(lambda k: ops.horizontal_flip(k, IMAGE, probability=0.25))(KEYS)
-    mirrored = (flipped == IMAGE[None, :, ::-1]).all(axis=(1, 2, 3))
-    assert (mirrored | (flipped == IMAGE[None]).all(axis=(1, 2, 3))).all()
+    image = (IMAGE * 255).astype(jnp.uint8)
+    flipped = jnp.round(cropped(image, KEYS, crop_scale=(1.0, 1.0), flip=0.25)).astype(jnp.uint8)
+    mirrored = (flipped == image[None, :, ::-1]).all(axis=(1, 2, 3))
+    assert (mirrored | (flipped == image[None]).all(axis=(1, 2, 3))).all()
     assert 0.15 < mirrored.mean() < 0.35
 
 
@@ -72,36 +75,37 @@ def test_rotation_keeps_the_centre_and_reaches_both_sides() -> None:
     np.testing.assert_array_equal(ops.rotate(IMAGE, jnp.float32(0)), IMAGE)
 
 
+def jittered(key: jax.Array, **strength: float) -> jax.Array:
+    full = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, **strength}
+    return jnp.stack(ops.color_jitter(key, ops.planes(IMAGE), **full), axis=2)
+
+
 def test_jitter_of_strength_zero_changes_nothing() -> None:
-    same = ops.color_jitter(KEYS[0], IMAGE, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
-    np.testing.assert_allclose(same, IMAGE, atol=1e-6)
+    np.testing.assert_allclose(jittered(KEYS[0]), IMAGE, atol=1e-6)
 
 
 def test_jitter_follows_its_definitions() -> None:
-    def jitter(**strength: float) -> jax.Array:
-        full = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, **strength}
-        return ops.color_jitter(KEYS[1], IMAGE, **full)
-
     grey = np.asarray(IMAGE) @ np.array([0.2989, 0.587, 0.114])
     for name, other in {
         "brightness": np.zeros_like(IMAGE),
         "contrast": np.full(IMAGE.shape, grey.mean()),
         "saturation": np.repeat(grey[..., None], 3, axis=-1),
     }.items():
-        changed = np.asarray(jitter(**{name: 0.3}))
+        changed = np.asarray(jittered(KEYS[1], **{name: 0.3}))
         inside = (changed > 0) & (changed < 1)
         factors = ((changed - other) / (np.asarray(IMAGE) - other))[inside]
         np.testing.assert_allclose(factors, np.median(factors), rtol=2e-2, err_msg=name)
         assert 0.7 <= np.median(factors) <= 1.3
-    turned = jitter(hue=0.2)
+    turned = jittered(KEYS[1], hue=0.2)
     np.testing.assert_allclose(turned.max(axis=2), IMAGE.max(axis=2), atol=1e-5)  # hue keeps the HSV value
     assert float(jnp.abs(turned - IMAGE).max()) > 0.1
 
 
 def test_a_blur_keeps_a_flat_image_and_smooths_a_rough_one() -> None:
-    flat = jnp.full((12, 10, 3), 0.3)
-    np.testing.assert_allclose(ops.blur(KEYS[0], flat, kernel=7, sigma=(0.5, 2.0)), flat, atol=1e-6)
-    assert ops.blur(KEYS[0], IMAGE, kernel=7, sigma=(1.0, 2.0)).std() < 0.5 * IMAGE.std()
+    images = (jnp.stack([jnp.full((12, 10, 3), 0.3), IMAGE]) * 255).astype(jnp.uint8)
+    blurred = build(**{**OFF, "blur": 1.0}, blur_kernel=7, blur_sigma=(1.0, 2.0)).apply(images, KEYS[:2], {}).values
+    np.testing.assert_allclose(blurred[0] * 255, images[0].astype(jnp.float32), atol=1e-4)
+    assert blurred[1].std() < 0.5 * IMAGE.std()
 
 
 def test_all_parts_off_is_the_image_itself() -> None:
