@@ -127,7 +127,7 @@ def growth(row: dict[str, Any], folder: Path) -> list[str]:
         return [f"{name}: the committed figures are of another compiler ({before['compiler']})."]
     limits = {field: (before.get(field) or 0) * SLACK for field in GROWS if row.get(field) is not None}
     sentences = [
-        f"{name}: {field} are {row[field]:,}, and were {before.get(field):,}."
+        f"{name}: {field} are {row[field]:,}, and were {before.get(field) or 0:,}."
         for field, limit in limits.items()
         if row[field] > limit
     ]

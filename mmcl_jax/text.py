@@ -21,13 +21,13 @@ def called(text: object) -> str:
     """Return a text with the names of paths that were given to `call`.
 
     >>> call("/cache/s3/ads", "s3://ads")
-    >>> called("/cache/s3/ads/table.csv"), called("/cache/s3/ads-2")
-    ('s3://ads/table.csv', '/cache/s3/ads-2')
+    >>> called("/cache/s3/ads/table.csv"), called("No /cache/s3/ads."), called("/cache/s3/ads-2, /cache/s3/ads.csv")
+    ('s3://ads/table.csv', 'No s3://ads.', '/cache/s3/ads-2, /cache/s3/ads.csv')
     """
     plain = str(text)
     for path in sorted(_CALLED, key=len, reverse=True):
         if path in plain:
-            plain = re.sub(rf"{re.escape(path)}(?![\w.-])", lambda match: _CALLED[match[0]], plain)
+            plain = re.sub(rf"{re.escape(path)}(?![\w-]|\.\w)", lambda match: _CALLED[match[0]], plain)
     return plain
 
 

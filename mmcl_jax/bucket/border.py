@@ -1,8 +1,12 @@
 """The border where addresses become paths: a command reads and writes ordinary files, wherever its arguments lie."""
 
+import contextlib
+import dataclasses
 import functools
+import glob
 import inspect
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -10,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from mmcl_jax.bucket import cache
 from mmcl_jax.bucket.address import Address, is_address
 from mmcl_jax.bucket.mirror import Mirror, checkpoints, everything, unlisted
+from mmcl_jax.bucket.objects import ChangedError
 from mmcl_jax.errors import check
 
 OWN = "work-"  # the beginning of the kind of a copy of a work directory that one process of several has for itself
@@ -45,12 +50,16 @@ def listing(given: Any) -> Path:
 
 
 def filled(folder: Path) -> None:
-    """Fetch the large files of a checkpoint, which `local` leaves out; a folder that is no copy stays as it is."""
+    """Fetch the large files of a checkpoint, which `local` leaves out; a folder that is no copy stays as it is.
+
+    If the training has removed the checkpoint meanwhile, its files have not the content that their checksums tell.
+    """
     kind = cache.kind_of(folder)
     if kind == "read" or kind.startswith("work"):
         address = cache.address_at(folder.parent.parent, kind)
         assert address is not None
-        Mirror(address, kind=kind).fill(folder)
+        with contextlib.suppress(ChangedError):
+            Mirror(address, kind=kind).fill(folder)
 
 
 def is_own_copy(path: Path) -> bool:
@@ -89,14 +98,24 @@ def addressed(
                 if name in given.arguments:
                     option = f"--{name.replace('_', '-')}: "
                     given.arguments[name] = _taken(given.arguments[name], option, role, written)
+            began = time.time()
             result = function(*given.args, **given.kwargs)
             for mirror in written if _is_first() else ():
                 mirror.publish(guarded=True)
+                folder = dataclasses.replace(mirror.address, key=mirror.address.key.rpartition("/")[0])
+                for name in _beside(mirror.path, began):
+                    Mirror(folder / name).publish()
             return result
 
         return command
 
     return decorate
+
+
+def _beside(path: Path, began: float) -> list[str]:
+    """Return the names of files that were written beside a file, such as the list of rows that were not embedded."""
+    others = path.parent.glob(f"{glob.escape(path.stem)}.*") if path.is_file() else ()
+    return [other.name for other in others if other != path and other.is_file() and other.stat().st_mtime >= began - 2]
 
 
 def _is_first() -> bool:

@@ -9,14 +9,16 @@ VARIABLE = "MMCL_CACHE"
 
 
 def folder() -> Path:
-    """Return the folder, which is made with access for its owner alone: `MMCL_CACHE`, or `mmcl_jax` in the cache."""
+    """Return the folder `buckets` in `MMCL_CACHE`, or else in `mmcl_jax` in the user's cache; it need not exist."""
     given = os.environ.get(VARIABLE)
     path = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmcl_jax"
-    path = path.absolute()
-    path.mkdir(parents=True, exist_ok=True)
-    buckets = path / "buckets"
-    buckets.mkdir(mode=0o700, exist_ok=True)
-    return buckets
+    return path.absolute() / "buckets"
+
+
+def make_folder() -> None:
+    """Make the folder, with access for its owner alone."""
+    folder().parent.mkdir(parents=True, exist_ok=True)
+    folder().mkdir(mode=0o700, exist_ok=True)
 
 
 def place(kind: str, address: Address) -> Path:

@@ -75,6 +75,7 @@ class Mirror:
     def __init__(self, address: Address, *, kind: str = "read") -> None:
         """Take the address; messages from now on name it where they would name the copy."""
         self.address, self.objects, self._kind = address, Objects(address), kind
+        cache.make_folder()
         self.path = cache.place(kind, address)
         digest = hashlib.sha256(f"{kind} {address}".encode()).hexdigest()[:24]
         self._lock = cache.folder() / "locks" / f"{digest}.lock"
@@ -171,9 +172,19 @@ class Mirror:
         Raises:
           UserError: the bucket may not be written, or does not answer, or another program writes there.
         """
+        for _ in range(_FETCHES):
+            try:
+                self._publish(guarded)
+                return
+            except ChangedError:  # the training has removed a checkpoint meanwhile
+                continue
+        raise UserError(f"{self.path} changes all the time; wait until the program that writes it has ended.")
+
+    def _publish(self, guarded: bool) -> None:
         with locked(self._lock, what=f"publishes {self.address}", wait=True):
             index = self._read_index()
-            files = {name: _file(self._local(name)) for name in self._files()}
+            # All names come first: so the log, which is written before a checkpoint, is at least as new as it.
+            files = {name: _file(self._local(name)) for name in [*self._files()]}
             sent = {name for name, file in files.items() if name not in index or index[name].file != file}
             gone = index.keys() - files.keys()
             if not sent and not gone:
@@ -222,7 +233,10 @@ class Mirror:
         path = self._outgoing / str(number)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)  # of a publication that was killed
-        os.link(self._local(name), path)
+        try:
+            os.link(self._local(name), path)
+        except FileNotFoundError as error:
+            raise ChangedError(name) from error
         return path
 
     def _omit(self, name: str, stored: Stored) -> _Known:

@@ -42,8 +42,11 @@ def workdir(address: Address, *, holds: bool, kind: str = "work", log: Callable[
         publisher = _Publisher(mirror, lease, log)
         try:
             yield path
-        finally:
-            publisher.close()
+        except BaseException:  # which says more than that the end could not be published
+            with contextlib.suppress(UserError):
+                publisher.close()
+            raise
+        publisher.close()
 
 
 @contextlib.contextmanager

@@ -7,15 +7,16 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmcl_jax.config import OwnData, load
-from mmcl_jax.data.inputs import Inputs
+from mmcl_jax.data.inputs import Inputs, with_columns
 from mmcl_jax.data.store import Store
+from mmcl_jax.data.table.selection import select_columns
 from mmcl_jax.encoders import asked_of_tables
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.heads.batches import Order
 from mmcl_jax.evaluation.heads.encoded import augmentation_of
 from mmcl_jax.evaluation.protocols.boosting import check_tabular
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
-from mmcl_jax.evaluation.sources.missingness import Missingness, check_missing, tables_of
+from mmcl_jax.evaluation.sources.missingness import Hiding, Missingness, check_missing, tables_of
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.evaluation.sources.remarks import remarks_on
 from mmcl_jax.reproduce.outcome import metric_of
@@ -172,7 +173,7 @@ def _check_evaluation(evaluation: Evaluation, data: LabelledStore, config: Confi
     )
     by, rate = evaluation.column.hidden
     if rate:
-        check_missing(Missingness(rate, by), data, tables_of(data.store))
+        check_missing(Missingness(rate, by), Hiding(data, _read(config, data.store)), tables_of(data.store))
         for name, options in config.inputs.items():
             refuses = data.store.schema.entries[options.of or name].kind == "table" and options.missing == "refuse"
             check(
@@ -190,6 +191,17 @@ def _check_evaluation(evaluation: Evaluation, data: LabelledStore, config: Confi
         Order.of(rows.shape[1], batch_size=_FINETUNE_BATCH, group_size=config.batch_norm.group_size)
     except UserError as error:
         raise UserError(f"{row}: {error}") from error
+
+
+def _read(config: ConfigDict, store: Store) -> dict[str, set[str]]:
+    """Return the names of the columns that an experiment reads, by table."""
+    names: dict[str, set[str]] = {}
+    for name, options in config.inputs.items():
+        of = options.of or name
+        if store.schema.entries[of].kind == "table":
+            columns = select_columns(with_columns(store.schema, of), options.columns).columns
+            names.setdefault(of, set()).update(column.name for column in columns)
+    return names
 
 
 def _length(config: ConfigDict, epochs: int | None) -> list[str]:

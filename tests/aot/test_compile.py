@@ -175,12 +175,41 @@ def test_pairs_and_a_step_for_eight_tpus_need_what_was_committed() -> None:
     from benchmarks.record import RESULTS
 
     machine = machine_of("v5e:2x4")
-    rows = [benchmark.kernel(machine, "gathered", 131072), benchmark.step(machine, "resnet18")]
-    grown = [
-        sentence
-        for row in rows
-        for sentence in benchmark.growth({"machine": "v5e:2x4", "compiler": machine.compiler, **row}, RESULTS)
-        if "another compiler" not in sentence
+
+    def grown(content: dict[str, Any]) -> list[str]:
+        row = {"machine": machine.name, "compiler": machine.compiler, **content}
+        return [sentence for sentence in benchmark.growth(row, RESULTS) if "another compiler" not in sentence]
+
+    assert grown(benchmark.kernel(machine, "gathered", 131072)) == []
+    step = benchmark.step(machine, "resnet18")
+    assert step["unexplained"] == 0
+    assert [sentence for sentence in grown(step) if "no figures" not in sentence] == []
+
+
+def test_growth_is_told(tmp_path: Path) -> None:
+    from benchmarks import compile as benchmark
+
+    total = {"count": 3, "bytes": 1000}
+    row = {
+        "machine": "v5e:2x4",
+        "compiler": "c",
+        "program": "pairs",
+        "batch": 8,
+        "temporary_bytes": 1000,
+        "total_bytes": 9,
+    }
+    row = {**row, "collectives": {"all-gather": total}}
+    assert benchmark.growth(row, tmp_path) == ["v5e:2x4, pairs, batch 8: no figures are committed."]
+    path = tmp_path / f"{benchmark.file_of(row)}.json"
+    path.write_text(json.dumps({"rows": [row]}))
+    assert benchmark.growth({**row, "temporary_bytes": 1010}, tmp_path) == []
+    grown: list[dict[str, Any]] = [
+        {"temporary_bytes": 1011},
+        {"unexplained": 1},
+        {"collectives": {"all-gather": {**total, "count": 4}}},
+        {"collectives": {"all-gather": {**total, "bytes": 1011}}},
+        {"collectives": {"all-gather": total, "all-reduce": {"count": 1, "bytes": 4}}},
     ]
-    assert grown == []
-    assert rows[1]["unexplained"] == 0
+    for change in grown:
+        assert len(benchmark.growth({**row, **change}, tmp_path)) == 1, change
+    assert "another compiler" in benchmark.growth({**row, "compiler": "d"}, tmp_path)[0]

@@ -1,4 +1,4 @@
-"""The commands with addresses of a real server: from raw files to exports, killed, slow and refused."""
+"""The commands of docs/buckets.md and others with addresses of a real server: killed, slow and refused."""
 
 import os
 import re
@@ -113,7 +113,13 @@ def test_a_killed_training_continues_to_the_same_bits_and_its_run_serves_every_c
     assert "finished" in listing
     assert store in listing
     everything = contents()
-    for name in ("runs/ads/evaluation.json", "runs/ads/report.html", "out/new.parquet", "out/release/checksums.json"):
+    for name in (
+        "runs/ads/evaluation.json",
+        "runs/ads/report.html",
+        "out/new.parquet",
+        "out/new.unembedded.csv",
+        "out/release/checksums.json",
+    ):
         assert name in everything
     assert any(name.startswith("runs/ads/explanations/") for name in everything)
     told = b"".join(text for name, text in everything.items() if not name.startswith("raw/"))

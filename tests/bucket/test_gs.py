@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from mmcl_jax.bucket import lease as module
-from mmcl_jax.bucket import objects
 from mmcl_jax.bucket.address import Address
 from mmcl_jax.bucket.border import local
 from mmcl_jax.bucket.lease import Lease
@@ -18,7 +17,7 @@ from mmcl_jax.bucket.objects import Objects
 from mmcl_jax.errors import UserError
 from tests.bucket.conftest import forget_connections
 
-pytestmark = [pytest.mark.foreign, pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")]  # of gcsfs
+pytestmark = pytest.mark.foreign
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +60,11 @@ def test_objects_are_fresh_whole_and_made_once(google: None, tmp_path: Path) -> 
             use()
 
 
-def test_a_folder_travels_with_large_files(google: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_folder_travels(google: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MMCL_CACHE", str(tmp_path / "one"))
     mirror = Mirror(Address.parse("gs://tests/run"))
     (mirror.path / "below").mkdir(parents=True)
-    monkeypatch.setattr(objects, "_SINGLE", 2**20)
-    large = os.urandom(3 * 2**20)  # which is not read into memory as a whole
+    large = os.urandom(3 * 2**20)
     (mirror.path / "below" / "large").write_bytes(large)
     (mirror.path / "config.json").write_text("{}")
     mirror.publish()

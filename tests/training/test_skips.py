@@ -235,3 +235,24 @@ def test_a_checkpoint_of_weights_that_are_not_finite_is_passed_over(
     assert bits(result.state) == bits(whole.state)
     assert steps_of(tmp_path / "run" / "damaged") == [12]
     assert steps_of(tmp_path / "run" / "checkpoints") == [18, 12]
+
+
+def test_the_check_of_all_numbers_grows_with_their_arrays_and_not_with_the_square() -> None:
+    """XLA for CPUs would compute the conjunction of all flags again in every choice of a new array."""
+    optimizer = optax.adam(1e-3)
+
+    def step(params: list[jax.Array], moments: Any, gradients: list[jax.Array]) -> Any:
+        def updated(gradients: list[jax.Array]) -> Any:
+            updates, new = optimizer.update(gradients, moments, params)
+            return optax.apply_updates(params, updates), new
+
+        finite = all_finite((updated(gradients), sum(jnp.sum(gradient) for gradient in gradients)))
+        gradients, chosen = jax.lax.optimization_barrier((gradients, finite))
+        return jax.tree.map(
+            lambda new, old: jnp.where(chosen, new, old), updated(gradients), (params, moments)
+        ), ~finite
+
+    params = [jax.ShapeDtypeStruct((8, 8), jnp.float32)] * 12
+    with jax.numpy_dtype_promotion("standard"):
+        text = jax.jit(step).lower(params, jax.eval_shape(optimizer.init, params), params).compile().as_text()
+    assert text.count(" and(") < 12 * len(params)

@@ -30,7 +30,7 @@ from mmcl_jax.evaluation.sources.overlap import check_overlap
 from mmcl_jax.evaluation.sources.pairs import lacking, pairs_of
 from mmcl_jax.evaluation.sources.reads import check_names, input_name, modalities_of
 from mmcl_jax.evaluation.sources.remarks import left_out, missing_folds, remarks_on
-from mmcl_jax.evaluation.sources.source import sources
+from mmcl_jax.evaluation.sources.source import Source, sources
 from mmcl_jax.progress import Bar
 from mmcl_jax.training.processes import is_primary, others
 from mmcl_jax.training.runs.run import Run
@@ -102,7 +102,12 @@ def evaluate_runs(
     records = NoRecords() if records is None else records
     baselines = list(dict.fromkeys([*options.baselines, *(["columns"] if rivals else [])]))
     every = sources(runs, baselines, only_baselines=options.only_baselines)
-    hiding = {(data.task.label, data.fold): Hiding(data) for data in labelled}
+    hidings: dict[str, Hiding] = {}
+
+    def hiding(source: Source, data: LabelledStore) -> Hiding:
+        of = repr([data.task.label, data.fold, {table: sorted(names) for table, names in source.columns.items()}])
+        return hidings.setdefault(of, Hiding(data, source.columns))
+
     jobs = {
         index: list(jobs_of(source, labelled_inputs, options, hiding, pairs[source.run.directory], columns))
         for index, source in enumerate(every)
@@ -148,7 +153,7 @@ def evaluate_runs(
 
 
 def _check_missing(
-    jobs: Sequence[Job], options: EvaluationOptions, hiding: Mapping[tuple[str, int | None], Hiding]
+    jobs: Sequence[Job], options: EvaluationOptions, hiding: Callable[[Source, LabelledStore], Hiding]
 ) -> None:
     """Raise `UserError` if no job reads a table whose cells are to be hidden, or a job cannot read hidden cells."""
     asked = [missing for missing in options.missingness if missing.rate]
@@ -159,7 +164,7 @@ def _check_missing(
     )
     for job in jobs:
         if job.data is not None and job.missing.rate:
-            check_missing(job.missing, hiding[job.data.task.label, job.data.fold].data, job.tables)
+            check_missing(job.missing, hiding(job.source, job.data), job.tables)
             if not job.columns_alone:
                 check_reads_holes(job.source.run, job.source.inputs_of(modalities_of(job.input)))
 

@@ -16,7 +16,14 @@ from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.protocols.rivals.search import TRIALS
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
-from mmcl_jax.evaluation.sources.missingness import WHOLE, Hiding, Missingness, hiding_cells, tables_of
+from mmcl_jax.evaluation.sources.missingness import (
+    WHOLE,
+    Hiding,
+    Missingness,
+    hiding_cells,
+    part_of_columns,
+    tables_of,
+)
 from mmcl_jax.evaluation.sources.pairs import Pair
 from mmcl_jax.evaluation.sources.reads import modalities_of, pair_name
 from mmcl_jax.evaluation.sources.source import Source
@@ -123,6 +130,7 @@ class Job:
             **({"task": self.data.task.name} if self.data and self.data.task.name not in _UNNAMED else {}),
             **({"trials": settings.trials} if self.protocol in RIVALS else {}),
             **self.missing.of,
+            **(part_of_columns(self.data.store) if self.data else {}),
         }
 
 
@@ -130,13 +138,13 @@ def jobs_of(
     source: Source,
     labelled_inputs: Sequence[tuple[LabelledStore, str]],
     options: EvaluationOptions,
-    hiding: Mapping[tuple[str, int | None], Hiding],
+    hiding: Callable[[Source, LabelledStore], Hiding],
     pairs: Sequence[Pair] = (),
     columns: Sequence[tuple[LabelledStore, str]] = (),
 ) -> Iterator[Job]:
     """Yield the jobs of a source: the labels and inputs of its fold by all protocols, and retrieval of `pairs`.
 
-    What reads no table is evaluated once, on whole rows. `hiding` is by label and fold. Rivals read the rows and tables
+    What reads no table is evaluated once, on whole rows. `hiding` is that of a source. Rivals read the rows and tables
     of `columns` in place of `labelled_inputs`.
     """
     protocols = [name for name in options.predicting if name not in RIVALS]
@@ -161,7 +169,7 @@ def jobs_of(
             both = [job, dataclasses.replace(job, beside=True)]
             for one in both if protocol in TABULAR and source.kind != "raw" else [job]:
                 for missing in options.missingness if one.tables else [WHOLE]:
-                    hidden = hiding_cells(data, hiding[data.task.label, data.fold], missing, source.run.config.seed)
+                    hidden = hiding_cells(data, hiding(source, data), missing, source.run.config.seed)
                     yield dataclasses.replace(one, data=hidden, missing=missing)
     for pair in pairs if source.kind != "raw" else ():
         yield Job(

@@ -14,7 +14,7 @@ label            every cell by itself, in rows with a large label more often
 import dataclasses
 import functools
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -79,24 +79,33 @@ class Hiding:
     """Which cells of a labelled store are hidden; a pure function of the row's id, the strategy, the rate and the seed.
 
     Cells that are hidden at one rate are hidden at every larger rate. Ranks and importances are those of the training
-    rows that have the label, whatever the label budget.
+    rows that have the label, whatever the label budget. A share of the columns is one of those that are read.
 
     Attributes:
       data: the labelled rows of the store, with nothing hidden.
+      reads: names of the columns that are read, by table; a table that is not named is read whole.
     """
 
-    def __init__(self, data: LabelledStore) -> None:
+    def __init__(self, data: LabelledStore, reads: Mapping[str, Collection[str]] | None = None) -> None:
         self.data = data
+        self.reads = reads or {}
         self._sorted = functools.cache(self._sorted_values)
         self.importance = functools.cache(self._importance)
 
+    def read(self, table: str) -> np.ndarray:
+        """Return the indices of the columns of a table that are read, ascending `[R]`."""
+        columns = self.data.store.schema.entries[table].columns
+        return np.array([i for i, column in enumerate(columns) if column.name in self.reads.get(table, (column.name,))])
+
     def order(self, missing: Missingness, seed: int, table: str) -> list[int]:
-        """Return the columns of a table in the order in which a strategy of `BY_COLUMN` hides them."""
+        """Return the columns of a table that are read in the order in which a strategy of `BY_COLUMN` hides them."""
+        read = self.read(table)
         if missing.by == "columns":
             stream = zlib.crc32(f"columns {table}".encode())
             count = len(self.data.store.schema.entries[table].columns)
-            return np.random.default_rng([seed, stream]).permutation(count).tolist()
-        order = np.argsort(-self.importance(table), kind="stable")
+            order = np.random.default_rng([seed, stream]).permutation(count)
+            return order[np.isin(order, read)].tolist()
+        order = read[np.argsort(-self.importance(table), kind="stable")]
         return (order if missing.by == "most_important" else order[::-1]).tolist()
 
     def hidden(
@@ -114,7 +123,8 @@ class Hiding:
         """
         columns = values.shape[1]
         if missing.by in BY_COLUMN:
-            hidden = self.order(missing, seed, table)[: missing.columns(columns)]
+            order = self.order(missing, seed, table)
+            hidden = order[: missing.columns(len(order))]
             return np.broadcast_to(np.isin(np.arange(columns), hidden), values.shape)
         ids = self.data.store.lists.id[self.data.store.rows_of(split, self.data.fold)[rows]]
         draws = _uniform(seed, f"{missing.by} {table}", ids, columns)
@@ -142,11 +152,11 @@ class Hiding:
         return [np.sort(values[~np.isnan(values)]) for values in self._training(table).T]
 
     def _importance(self, table: str) -> np.ndarray:
-        """Return the importance of every column of a table for the label `[F]`; of several labels, the mean.
+        """Return the importance of the columns of a table that are read for the label `[R]`; of several, the mean.
 
         It is that of scikit-learn's default random forest on the stored codes and numbers, as TIP has it.
         """
-        rows, targets = self._training(table), self.data.targets["train"]
+        rows, targets = self._training(table)[:, self.read(table)], self.data.targets["train"]
         shares = []
         for label, target in zip(self.data.columns, targets.reshape(len(rows), -1).T, strict=True):
             labelled = ~np.isnan(target)
@@ -249,16 +259,25 @@ def hidden_in(store: Store) -> str:
     return f"{store.missing.by} {store.missing.rate!r} {store.hiding.data.task.label}"
 
 
+def part_of_columns(store: Store) -> dict[str, Any]:
+    """Return the part of the identity of a score whose strategy hides columns of tables that are read in part."""
+    order = store.order if isinstance(store, HidingStore) and store.hiding.reads else {}
+    part = {name: len(read) for name, read in order.items() if len(read) < len(store.schema.entries[name].columns)}
+    return {"missing_of": part} if part else {}
+
+
 def tables_of(store: Store) -> list[str]:
     """Return the names of the store's input tables."""
     return [name for name, entry in store.schema.entries.items() if (entry.role, entry.kind) == ("input", "table")]
 
 
-def check_missing(missing: Missingness, data: LabelledStore, tables: Collection[str]) -> None:
+def check_missing(missing: Missingness, hiding: Hiding, tables: Collection[str]) -> None:
     """Raise `UserError` unless a strategy can hide this share of these tables of a store.
 
-    A strategy that hides columns must hide one and leave one; one that depends on the label needs one label.
+    A strategy that hides columns must hide one and leave one of those that are read; one that depends on the label
+    needs one label.
     """
+    data = hiding.data
     if missing.by == "label":
         single = len(data.columns) == 1
         check(single, f"--missing-by label: {data.task.label!r} has no rank that orders rows; name one --label column.")
@@ -266,7 +285,7 @@ def check_missing(missing: Missingness, data: LabelledStore, tables: Collection[
         forest = f"--missing-by {missing.by}: no forest predicts the mask {data.task.label!r}; name a --label column."
         check(len(data.columns) > 0, forest)
     for name in tables if missing.by in BY_COLUMN else ():
-        count = len(data.store.schema.entries[name].columns)
+        count = len(hiding.read(name))
         check(
             0 < missing.columns(count) < count,
             f"--missing {missing.rate:g} by {missing.by}: {missing.columns(count)} of the {count} columns of {name!r} "

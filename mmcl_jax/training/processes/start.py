@@ -57,6 +57,7 @@ def begin(*, distributed: bool, saves_when_asked: bool = False) -> None:
     if not saves_when_asked:  # JAX's handler of SIGTERM would leave the signal without effect
         jax.config.update("jax_enable_preemption_service", False)
     watch = Watch(process, peers, limit=lost)
+    _STARTED.append(watch)
     try:
         jax.distributed.initialize(
             address,
@@ -69,7 +70,6 @@ def begin(*, distributed: bool, saves_when_asked: bool = False) -> None:
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"--distributed: process {process} cannot connect at {address} ({reason}).") from error
-    _STARTED.append(watch)
     atexit.register(lambda: watch.leave(1 if hasattr(sys, "last_value") else 0))  # before JAX's own
 
 

@@ -30,12 +30,12 @@ _GRACE = 5.0  # seconds in which a process ends by itself, after another has end
 class Peer:
     """Another process, at the other end of a connection."""
 
-    def __init__(self, connection: socket.socket, process: int, host: str, received: bytes = b"") -> None:
-        """Take a connection, who is at its other end, and what was received after their first message."""
+    def __init__(self, connection: socket.socket, process: int, host: str) -> None:
+        """Take a connection, and who is at its other end."""
         self.connection, self.process, self.host = connection, process, host
         self.silent = 0.0  # seconds since the process was last heard, while this process was running
         self.left: int | None = None  # the exit status that it announced
-        self._received, self._sending = received, threading.Lock()
+        self._received, self._sending = b"", threading.Lock()
 
     def __str__(self) -> str:
         return f"process {self.process} on {self.host}"
@@ -131,7 +131,7 @@ class Watch:
             elapsed, last = min(now - last, 2 * tick), now
             for peer in self._open.values():
                 peer.silent += elapsed
-                if peer.silent > self.limit:
+                if peer.silent > self.limit and peer.left is None:  # an interpreter that ends is silent
                     self._end(f"{peer} has not answered for {self.limit:g} s{_ENDS}", LOST)
             if now - beaten >= tick:
                 beaten = now

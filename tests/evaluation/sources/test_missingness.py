@@ -23,6 +23,7 @@ from mmcl_jax.evaluation.sources.missingness import (
     check_missing,
     hiding_cells,
     missingness_of,
+    part_of_columns,
 )
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
@@ -176,15 +177,32 @@ def test_random_columns_differ_between_seeds(hidings: dict[str, Hiding]) -> None
     assert all(sorted(order) == list(range(COLUMNS)) for order in orders)
 
 
+@pytest.mark.parametrize("by", BY_COLUMN)
+def test_a_share_of_the_columns_is_of_those_that_are_read(hidings: dict[str, Hiding], by: str) -> None:
+    read = [f"c{i}" for i in (1, 3, 4, 8)]
+    hiding = Hiding(hidings["kind"].data, {"table": read})
+    names = [column.name for column in hiding.data.store.schema.entries["table"].columns]
+    for rate, count in ((0.25, 1), (0.5, 2), (0.75, 3)):
+        store = hiding_cells(hiding.data, hiding, Missingness(rate, by), 0).store
+        values = store.read("train", ["table"])["table"][:]
+        gone = {names[i] for i in np.flatnonzero(np.isnan(values).all(axis=0))}
+        assert len(gone) == count
+        assert gone == set(store.order["table"][:count]) < set(read)
+        assert part_of_columns(store) == {"missing_of": {"table": 4}}
+    with pytest.raises(UserError, match="0 of the 4 columns of 'table' would be hidden"):
+        check_missing(Missingness(0.1, by), hiding, ["table"])
+    if by == "most_important":
+        assert store.order["table"][0] == "c3"
+
+
 def test_shares_that_cannot_be_hidden_are_refused(hidings: dict[str, Hiding], store: Store) -> None:
-    data = hidings["kind"].data
     for rate in (0.02, 0.97):
         with pytest.raises(UserError, match=r"(0|10) of the 10 columns of 'table' would be hidden"):
-            check_missing(Missingness(rate, "columns"), data, ["table"])
-        check_missing(Missingness(rate, "cells"), data, ["table"])
+            check_missing(Missingness(rate, "columns"), hidings["kind"], ["table"])
+        check_missing(Missingness(rate, "cells"), hidings["kind"], ["table"])
     several = LabelledStore.of(store, "size+weight")
     with pytest.raises(UserError, match=r"--missing-by label: 'size\+weight' has no rank"):
-        check_missing(Missingness(0.5, "label"), several, ["table"])
+        check_missing(Missingness(0.5, "label"), Hiding(several), ["table"])
     alone = [Hiding(LabelledStore.of(store, label)).importance("table") for label in ("size", "weight")]
     np.testing.assert_allclose(Hiding(several).importance("table"), np.mean(alone, axis=0))
 
