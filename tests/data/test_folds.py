@@ -169,7 +169,7 @@ def trained(store: Store, where: Path) -> Run:
         term("supervised", between=("table",), target="kind"),
     )
     config.optimizer, config.schedule = optimizer("adam_l2"), schedule("warmup_cosine", warmup_epochs=0)
-    return pretrain(config, where, log=lambda line: None).run
+    return pretrain(config, where, devices=jax.devices()[:1], log=lambda line: None).run
 
 
 def test_a_run_on_a_fold_has_the_same_bits_whatever_the_other_rows_hold(

@@ -153,13 +153,13 @@ def test_rows_without_a_label_have_no_fellows(raw: Request, tmp_path: Path) -> N
 def test_a_stopped_run_keeps_target_and_queue(
     method: str, small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = small(method)
-    whole = pretrain(config, tmp_path / "whole", log=quiet)
+    config, one = small(method), jax.devices()[:1]
+    whole = pretrain(config, tmp_path / "whole", devices=one, log=quiet)
 
     with monkeypatch.context() as patch:
         stop_at(patch, 7)
-        assert pretrain(config, tmp_path / "stopped", log=quiet).step == 7
-    again = pretrain(config, tmp_path / "stopped", log=quiet)
+        assert pretrain(config, tmp_path / "stopped", devices=one, log=quiet).step == 7
+    again = pretrain(config, tmp_path / "stopped", devices=one, log=quiet)
     assert bits(again.state) == bits(whole.state)
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
     assert jax.tree.leaves(again.state.target if method == "byol" else again.state.queues)
@@ -200,8 +200,12 @@ def test_a_monitor_looks_between_steps_and_changes_nothing(small, tmp_path: Path
     online = {line["step"]: line["online/sum"] for line in read_metrics(tmp_path / "watched") if "online/sum" in line}
     assert list(online) == [36, 54]
     assert list(online.values()) == seen
-    never = small("simclr", "monitor.epochs=None")
-    pretrain(never, tmp_path / "never", monitor=lambda *a: pytest.fail("it looked"), log=quiet)
+    config.monitor.epochs = None
+
+    def fail(*_: object) -> None:
+        pytest.fail("it looked")
+
+    pretrain(config, tmp_path / "never", monitor=fail, devices=jax.devices()[:2], log=quiet)
 
 
 @pytest.fixture
