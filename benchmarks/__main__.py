@@ -18,11 +18,13 @@ NAMES = {
     "augment": "time, bytes and memory of the fused augmentation, beside one operation after the other",
     "losses": "memory, FLOPs and time of the all-pairs kernel, beside the forms of OpenCLIP and Inf-CL",
     "step": "images/s, MFU, memory and input wait of the train step, beside PyTorch",
+    "torch_step": "time of the train step of ResNet-50 at 32, 64 and 128 pixels, in turns with PyTorch",
     "input": "samples/s of a mapped and a streamed store, beside a bare gather and a pipeline of single samples",
     "prepare": "images/s of mmcl prepare, beside a bare decode loop",
     "embed": "rows/s of mmcl embed, a table alone and small images, with peak memory",
     "stored": "sharpness, crops and blur of views of 128 pixels from images stored at 128 and at 300 pixels",
     "column_order": "accuracy of resnet1d_cbam on the shipped digits, with the columns in several orders",
+    "scale": "time and memory of prepare, the first batch and resuming, by number of rows",
     "host": "processor time of the Python thread per train step",
 }
 

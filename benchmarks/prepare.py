@@ -56,7 +56,7 @@ def run(size: str) -> list[dict[str, Any]]:
         (root / "decoded").mkdir()
         began = time.perf_counter()
         job = DecodeJob(root=os.path.realpath(request.images), shape=(pixels, pixels, 3))
-        assert not decode(job, names, root / "decoded", workers=workers).bad
+        assert not decode(job, names, root / "decoded", engine=Processes(workers)).bad
         seconds["decoding into the array"] = time.perf_counter() - began
         shutil.rmtree(root / "decoded")
         began = time.perf_counter()

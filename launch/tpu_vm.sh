@@ -11,9 +11,10 @@
 #   launch/tpu_vm.sh keep ...     create, set up and run, again after every preemption, until the run is finished; takes
 #                                 the arguments of run
 #
-# PROJECT names the project if it is not gcloud's default.
+# PROJECT names the project if it is not gcloud's default. SLICES=2 requests two such slices, which train together.
 set -euo pipefail
 mount=${MOUNT:-/mnt/mmcl}
+slices=${SLICES:-1}
 logs=$mount/logs/${TPU_NAME:-}
 
 fail() {
@@ -71,8 +72,19 @@ here_stop() {
 on_hosts() { # FUNCTION ARGUMENT...
   local call
   printf -v call '%q ' "$@"
-  gcloud compute tpus tpu-vm ssh "$TPU_NAME" "${where[@]}" --worker=all \
-    --command="$(declare -f here_setup here_state here_start here_stop); $call"
+  call="$(declare -f here_setup here_state here_start here_stop); $call"
+  each_slice gcloud compute tpus tpu-vm ssh NODE "${where[@]}" --worker=all --command="$call"
+}
+each_slice() { # COMMAND..., for all slices at once, with NODE as the name of the slice
+  local number node workers=() failed=0
+  for ((number = 0; number < slices; number++)); do
+    node=$TPU_NAME
+    ((slices == 1)) || node+=-$number
+    "${@/#NODE/$node}" &
+    workers+=($!)
+  done
+  for node in "${workers[@]}"; do wait "$node" || failed=$?; done
+  return "$failed"
 }
 
 slice_state() { # prints nothing if there is no such slice
@@ -81,14 +93,17 @@ slice_state() { # prints nothing if there is no such slice
 create() {
   local options=(--accelerator-type="$ACCELERATOR" --runtime-version="$RUNTIME")
   [[ ${SPOT:-0} == 0 ]] || options+=(--spot)
-  gcloud compute tpus queued-resources create "$TPU_NAME" --node-id="$TPU_NAME" "${where[@]}" "${options[@]}"
+  # Nodes of several slices are called TPU_NAME-0, TPU_NAME-1, ...; all or none of them are given.
+  local nodes=(--node-id="$TPU_NAME")
+  ((slices == 1)) || nodes=(--node-count="$slices" --node-prefix="$TPU_NAME")
+  gcloud compute tpus queued-resources create "$TPU_NAME" "${nodes[@]}" "${where[@]}" "${options[@]}"
 }
 setup() {
   local folder
   folder=$(mktemp -d)
   tar -C "$(dirname "${BASH_SOURCE[0]}")/.." --exclude=__pycache__ -czf "$folder/mmcl.tar.gz" \
     pyproject.toml README.md LICENSE configs mmcl_jax
-  gcloud compute tpus tpu-vm scp "$folder/mmcl.tar.gz" "$TPU_NAME:mmcl.tar.gz" "${where[@]}" --worker=all
+  each_slice gcloud compute tpus tpu-vm scp "$folder/mmcl.tar.gz" NODE:mmcl.tar.gz "${where[@]}" --worker=all
   rm -r "$folder"
   on_hosts here_setup "$NFS" "$mount"
 }
@@ -134,6 +149,7 @@ case ${1:-} in
   run | status | stop | delete) need TPU_NAME ZONE ;;
   *) fail "the first argument must be create, setup, run, status, stop, delete or keep." ;;
 esac
+[[ $slices =~ ^[1-9][0-9]*$ ]] || fail "SLICES is '$slices', which is no number of slices."
 [[ $1 != run && $1 != keep || $# -gt 1 ]] || fail "give the arguments of mmcl pretrain after $1."
 where=(--zone="$ZONE" ${PROJECT:+--project="$PROJECT"})
 "$@"

@@ -77,15 +77,15 @@ def use_cache(folder: Path | None = None) -> None:
     if not jax.config.values["jax_enable_compilation_cache"]:
         return
     if _folder() is None:
-        folder = _default() if folder is None else folder
         try:
+            folder = _default() if folder is None else folder
             _make_private(folder)
             _shrink(folder)
         except OSError as error:
             reason = error.strerror or str(error)
-            _tell(f"Compiled programs are not kept: {error.filename or folder} cannot be used ({reason.lower()}).")
+            _tell(f"Compiled programs are not kept: {error.filename} cannot be used ({reason.lower()}).")
             return
-        except _UntrustedError as error:
+        except _RefusedError as error:
             _tell(f"Compiled programs are not kept: {error}.")
             return
         jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
@@ -101,14 +101,23 @@ def _folder() -> str | None:
     return jax.config.values["jax_compilation_cache_dir"]
 
 
-class _UntrustedError(Exception):
-    """A folder that others may have written into."""
+class _RefusedError(Exception):
+    """No folder, or a folder that others may have written into."""
 
 
 def _default() -> Path:
-    """Return the folder of the user's compiled programs."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))  # which is invalid if it is relative, by its standard
-    return (base if base.is_absolute() else Path("~/.cache").expanduser()) / "mmcl_jax" / "programs"
+    """Return the folder of the user's compiled programs.
+
+    Raises:
+      _RefusedError: the user has no home directory.
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():  # which is invalid, by its standard
+        try:
+            base = Path.home() / ".cache"
+        except RuntimeError as error:  # in a container, a user may have none
+            raise _RefusedError("this user has no home directory; set XDG_CACHE_HOME") from error
+    return base / "mmcl_jax" / "programs"
 
 
 def _make_private(folder: Path) -> None:
@@ -116,7 +125,7 @@ def _make_private(folder: Path) -> None:
 
     Raises:
       OSError: a folder cannot be made.
-      _UntrustedError: a folder is another user's, a link, or may be written by others.
+      _RefusedError: a folder is another user's, a link, or may be written by others.
     """
     folder.parent.parent.mkdir(parents=True, exist_ok=True)
     for path in (folder.parent, folder):
@@ -124,17 +133,21 @@ def _make_private(folder: Path) -> None:
             path.mkdir(mode=0o700)
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode):
-            raise _UntrustedError(f"{path} is a link or a file; remove it")
+            raise _RefusedError(f"{path} is a link or a file; remove it")
         if status.st_uid != os.getuid():
-            raise _UntrustedError(f"{path} belongs to another user; set XDG_CACHE_HOME to a folder of your own")
+            raise _RefusedError(f"{path} belongs to another user; set XDG_CACHE_HOME to a folder of your own")
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise _UntrustedError(f"other users may write into {path}; remove it")
+            raise _RefusedError(f"other users may write into {path}; remove it")
 
 
 def _shrink(folder: Path) -> None:
     """Remove the oldest programs of a folder of more than `LIMIT` bytes, and those that a full disk cut to nothing."""
-    entries = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in folder.glob(f"*{_ENTRY}"))
-    size = sum(size for _, size, _ in entries)
+    entries = []
+    for path in folder.glob(f"*{_ENTRY}"):
+        with contextlib.suppress(FileNotFoundError):  # another process removes old programs, too
+            status = path.stat()
+            entries.append((status.st_mtime, status.st_size, path))
+    size, entries = sum(size for _, size, _ in entries), sorted(entries)
     for _, own, path in entries:
         if size > LIMIT or not own:
             path.unlink(missing_ok=True)

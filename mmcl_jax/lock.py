@@ -67,7 +67,7 @@ def is_held(path: Path) -> bool:
     if not holder:
         return False
     if holder.get("host") == socket.gethostname():
-        return _started(holder["pid"]) == holder.get("started")
+        return started(holder["pid"]) == holder.get("started")
     try:
         return abs(time.time() - path.stat().st_mtime) < 12 * BEAT
     except OSError:
@@ -110,7 +110,7 @@ def _alive(path: Path) -> bool:
     if not holder:
         return False
     if holder.get("host") == socket.gethostname():
-        return _started(int(holder["pid"])) == holder.get("started")
+        return started(int(holder["pid"])) == holder.get("started")
     until = time.monotonic() + _BEATS * BEAT
     while time.monotonic() < until:
         time.sleep(_POLL)
@@ -120,7 +120,7 @@ def _alive(path: Path) -> bool:
     return False
 
 
-def _started(pid: int) -> str:
+def started(pid: int) -> str:
     """Return the start time of a process of this host, which identifies it beside its number; "" if it has ended.
 
     A zombie has ended.
@@ -141,7 +141,7 @@ def _started(pid: int) -> str:
 
 def _write(file: TextIO, beat: int) -> None:
     pid = os.getpid()
-    note = {"host": socket.gethostname(), "pid": pid, "started": _started(pid), "beat": beat}
+    note = {"host": socket.gethostname(), "pid": pid, "started": started(pid), "beat": beat}
     file.seek(0)
     file.truncate()
     file.write(json.dumps(note) + "\n")

@@ -3,23 +3,45 @@
 import csv
 import difflib
 import io
+import re
 import unicodedata
 from collections.abc import Iterable
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, surrogate, line and paragraph separators
 _JOINERS = frozenset("\u200c\u200d")  # format characters that ordinary Persian, Hindi and emoji need
+_CALLED: dict[str, str] = {}  # the names of folders that people know under another name than their path
+
+
+def call(path: str, name: str) -> None:
+    """From now on, show a name in place of a path: the address in a bucket in place of its copy on this machine."""
+    _CALLED[path] = name
+
+
+def called(text: object) -> str:
+    """Return a text with the names of paths that were given to `call`.
+
+    >>> call("/cache/s3/ads", "s3://ads")
+    >>> called("/cache/s3/ads/table.csv"), called("/cache/s3/ads-2")
+    ('s3://ads/table.csv', '/cache/s3/ads-2')
+    """
+    plain = str(text)
+    for path in sorted(_CALLED, key=len, reverse=True):
+        if path in plain:
+            plain = re.sub(rf"{re.escape(path)}(?![\w.-])", lambda match: _CALLED[match[0]], plain)
+    return plain
 
 
 def visible(text: object) -> str:
     r"""Return the text with its invisible characters escaped, such as `\n` or `\x1b`.
 
     A cell or a file name can hold terminal commands, line breaks, or marks that turn the direction of the line. Visible
-    characters stay as they are, so applying the function twice changes nothing.
+    characters stay as they are, so applying the function twice changes nothing. A copy of a folder in a bucket is shown
+    as its address.
 
     >>> print(visible("a\x1b[2J\nb"), visible("grün"))
     a\x1b[2J\nb grün
     """
-    plain = str(text)
+    plain = called(text)
     if plain.isprintable():
         return plain
     return "".join(

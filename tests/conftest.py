@@ -2,6 +2,7 @@
 
 import gc
 import importlib.metadata
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,10 @@ _FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=
 if importlib.metadata.version("jaxlib").startswith("0.10."):
     _FAST += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FAST}".strip()
+
+# With the compiler of TPUs installed, JAX looks for a TPU in every process, and complains on standard error.
+if importlib.util.find_spec("libtpu"):
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
@@ -98,6 +103,11 @@ def tiny_config(digits_store: Store):
 @pytest.fixture
 def raw(tmp_path: Path) -> Request:
     """A small table with mixed types and 40 colour images, as files."""
+    return raw_of(tmp_path)
+
+
+def raw_of(tmp_path: Path) -> Request:
+    """Write such a table and images into a folder."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "photos"
     (folder / "deep").mkdir(parents=True)

@@ -28,5 +28,16 @@ def test_chained_bfloat16_convolutions_are_right() -> None:
     assert float(jnp.abs(half - full).max() / jnp.abs(full).max()) < 0.03
 
 
-def test_only_the_faulty_combination_has_options() -> None:
-    assert compiler_options(jax.devices()[0], "float32") == {}
+def test_who_names_the_option_has_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    device, option = jax.devices()[0], "xla_cpu_experimental_ynn_fusion_type"
+    assert compiler_options(device, "float32") == compiler_options(device, "bfloat16") == {option: ""}
+    monkeypatch.setenv("XLA_FLAGS", f"--{option}=")
+    assert compiler_options(device, "float32") == {}
+    assert compiler_options(device, "bfloat16") == {option: ""}  # it would compute garbage
+
+
+def test_other_platforms_have_no_options() -> None:
+    class Device:
+        platform = "tpu"
+
+    assert compiler_options(Device(), "bfloat16") == {}

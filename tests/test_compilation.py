@@ -132,12 +132,18 @@ def test_what_others_may_have_written_is_not_run(
         monkeypatch.setenv("XDG_CACHE_HOME", str(home / "planted" / "file"))
         (home / "planted" / "file").write_text("")
 
+    def homeless() -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", "relative/to/nothing")
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+
     for prepare, reason in (
         (linked, "is a link"),
         (lambda: folder.unlink(), ""),
         (opened, "other users may write into"),
         (foreign, "belongs to another user"),
         (in_the_way, "cannot be used"),
+        (homeless, "has no home directory"),
     ):
         prepare()
         if reason:

@@ -14,6 +14,7 @@ from mmcl_jax.aot.collectives import Collective
 from mmcl_jax.training.build import Experiment
 
 _SIZE = re.compile(r"\[([\d,]*)\]")
+_PER_ROW = 8  # numbers that the kernel sends with a row beside its embedding, at most
 _ENCODING = re.compile(r"(encoder|projector|predictor|target)\.")  # named scopes of the step
 
 
@@ -81,8 +82,9 @@ class Design:
             if sizes[size] and not (forward and purpose == "gradients"):
                 sizes[size] -= 1
                 return purpose
-        if size == self.rows and array.startswith("u"):
-            return "pairs"  # the compiler gathers the small array of ids by a sum
+        each, rest = divmod(size, self.rows)
+        if rest == 0 and (each <= _PER_ROW or each in self.widths):
+            return "pairs"  # with few rows per device, the compiler gathers and scatters by sums over all devices
         if size == 1 or size in self.widths or (math.isqrt(size) in self.widths and math.isqrt(size) ** 2 == size):
             return "terms and metrics"
         return "normalisation" if self.spans else None

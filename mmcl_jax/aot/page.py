@@ -7,7 +7,7 @@ from typing import Any
 from mmcl_jax.aot.needs import Needs
 from mmcl_jax.text import visible
 
-GIB, MIB = 2**30, 2**20
+_UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,8 +70,8 @@ def _verdict(needs: Needs) -> str:
 
 
 def _speed(needs: Needs) -> list[str]:
-    moved = "unknown" if needs.moved is None else f"{needs.moved / 1e9:,.2f} GB"
-    lines = [f"Per device and step: {moved} moved, {needs.flops / 1e12:,.3f} TFLOP (matrix products, convolutions)."]
+    moved = "unknown" if needs.moved is None else f"{_number(needs.moved / 1e9)} GB"
+    lines = [f"Per device and step: {moved} moved, {_number(needs.flops / 1e9)} GFLOP (matrix products, convolutions)."]
     if needs.bound is None or needs.rows_per_second is None:
         return [*lines, "The limits of this device are not known, so there is no bound."]
     bound = needs.bound
@@ -79,7 +79,7 @@ def _speed(needs: Needs) -> list[str]:
         "" if bound.intensity is None else f" ({bound.intensity:,.0f} FLOP per byte; the chip has {bound.ridge:,.0f})"
     )
     at_least = "Bound by compute, if not by memory" if needs.moved is None else f"Bound by {bound.by}"
-    least = f"at least {1e3 * bound.seconds:,.1f} ms per step, at most {needs.rows_per_second:,.0f} rows/s"
+    least = f"at least {_number(1e3 * bound.seconds)} ms per step, at most {needs.rows_per_second:,.0f} rows/s"
     return [*lines, f"{at_least}{ratio}: {least}."]
 
 
@@ -133,4 +133,9 @@ def _values(needs: Needs) -> dict[str, Any]:
 
 
 def _size(size: float) -> str:
-    return f"{size / GIB:,.2f} GiB" if size >= GIB else f"{size / MIB:,.1f} MiB"
+    unit, scale = next((one for one in _UNITS if size >= one[1]), ("bytes", 1))
+    return f"{size:,.0f} bytes" if scale == 1 else f"{size / scale:,.{2 if unit == 'GiB' else 1}f} {unit}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -5,7 +5,7 @@ import importlib.util
 import os
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import jax
@@ -18,6 +18,14 @@ from mmcl_jax.training.chips import CHIPS, Chip, chip_of
 TPUS = tuple(chip.name for kind, chip in CHIPS.items() if kind.startswith("TPU"))
 _NAME = re.compile(r"(?:(\d+)x)?([a-z]\w*(?:-\w+)*):(\d+(?:x\d+){0,2})", re.ASCII)
 _FORM = "a topology is a chip and how many, such as v5e:16x16, v5p:4x4x4, 2xv5e:16x16 (two slices), h100:8 or h200:8x4"
+# No TPU is touched: libtpu must neither ask the cloud which TPU this is, nor complain that it does not know, nor lock
+# the TPU against other processes.
+_NO_TPU = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
 _MOST = 2**16  # devices; the largest machines have a few ten thousand
 
 
@@ -85,14 +93,11 @@ def _tpus(name: str, kind: str, slices: int, sides: list[int]) -> tuple[jax.Devi
         raise UserError(
             "--topology: compiling for TPUs needs their compiler, libtpu; install it with pip install 'mmcl_jax[aot]'."
         )
-    # No TPU is touched: libtpu must neither ask the cloud which TPU this is, nor lock the TPU against other processes.
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     options: dict[str, object] = {"num_slices": slices} if slices > 1 else {}
     if all(side == 1 for side in sides):  # a single chip, which is less than the usual host has
         sides, options = [1, 1], {**options, "chips_per_host_bounds": [1, 1, 1]}
     layout = f"{kind}:{'x'.join(map(str, sides))}"
-    with _explained(name):
+    with _explained(name), _variables(_NO_TPU):
         return tuple(get_topology_desc(layout, "tpu", **options).devices)
 
 
@@ -108,6 +113,18 @@ def _gpus(name: str, kind: str, slices: int, sides: list[int]) -> tuple[jax.Devi
     with _explained(name):
         description = get_topology_desc(platform="cuda", target_config=GPUS[kind], topology=f"1x{hosts}x{devices}")
         return tuple(description.devices)
+
+
+@contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables that are not set, for the time of the block."""
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 @contextmanager

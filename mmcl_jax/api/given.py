@@ -7,8 +7,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from mmcl_jax.bucket.address import Address, is_address
 from mmcl_jax.errors import check
-from mmcl_jax.text import listed
+from mmcl_jax.text import called, listed
 
 AnyPath = str | PathLike[str]
 
@@ -21,10 +22,13 @@ def path_of(given: Any, option: str) -> Path:
       option: what errors call it.
 
     Raises:
-      UserError: it is none of these.
+      UserError: it is none of these; or it is an address in a bucket, which the command's function does not take here.
     """
     given = getattr(given, "directory", given)
     check(isinstance(given, str | PathLike), f"{option} must be a path, not {type(given).__name__}.")
+    if is_address(given):
+        address = Address.parse(given, f"{option}: ")
+        check(False, f"{option}: {address} is in a bucket, and this needs a path on this machine; copy it here first.")
     return Path(given)
 
 
@@ -87,7 +91,7 @@ def command_of(function: Callable[..., object], given: Mapping[str, Any], *, bar
         if name == "overrides":
             words += [f"--config.{text}" for text in overriding(value)]
             continue
-        texts = [str(getattr(one, "directory", one)) for one in several(value)]
+        texts = [called(getattr(one, "directory", one)) for one in several(value)]
         words += [] if name in bare else [f"--{name.replace('_', '-')}"]
         words += [] if value is True else texts if name in ("run", "results") else [listed(texts, ",")]
     return shlex.join(words)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 from mmcl_jax.api.run_folders import RunRow
 from mmcl_jax.page.html import Html, element, fragment, table
 from mmcl_jax.page.wording import LOWER_IS_BETTER, counted, number
-from mmcl_jax.text import visible
+from mmcl_jax.text import called, visible
 
 if TYPE_CHECKING:
     import polars as pl
@@ -89,7 +89,7 @@ class Runs(Sequence[RunRow]):
         types = {"str": pl.String, "int": pl.Int64, "float": pl.Float64, "Path": pl.String}
         fields = dataclasses.fields(RunRow)
         schema = {field.name: types[getattr(field.type, "__name__", str(field.type)).split(" ")[0]] for field in fields}
-        rows = [{**dataclasses.asdict(row), "path": str(row.path)} for row in self.rows]
+        rows = [{**dataclasses.asdict(row), "path": called(row.path)} for row in self.rows]
         return pl.DataFrame(rows, schema=schema).with_columns(
             pl.from_epoch((pl.col("updated") * 1000).cast(pl.Int64), "ms").dt.replace_time_zone("UTC")
         )
@@ -142,7 +142,7 @@ _VERBS = {"failed": "failed", "damaged": "is damaged"}
 
 def _name(row: RunRow, directory: Path) -> str:
     relative = row.path.relative_to(directory)
-    return str(relative) if relative.parts else str(row.path)
+    return str(relative) if relative.parts else called(row.path)
 
 
 def _cells(row: RunRow, directory: Path) -> list[str]:

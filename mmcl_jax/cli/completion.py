@@ -4,7 +4,6 @@ import argparse
 import shlex
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 
 from ml_collections import ConfigDict
 
@@ -33,7 +32,7 @@ def script(parser: argparse.ArgumentParser, commands: dict[str, argparse.Argumen
                 action.complete = _experiments()  # type: ignore[attr-defined]  # shtab reads it
                 for key in _keys(experiment()):
                     command.add_argument(f"--config.{key}", help=f"the key {key} of the config")
-            elif action.type in (Path, types.paths):
+            elif action.type in (types.path, types.paths):
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
     return shtab.complete(parser, shell)
 

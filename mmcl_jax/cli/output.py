@@ -22,6 +22,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
+from mmcl_jax.text import called
+
 
 def status_of(returned: object) -> int:
     """Return the exit status for what a command returned: 75 (EX_TEMPFAIL) if it was asked to stop, else 0."""
@@ -51,7 +53,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, str | os.PathLike):
-        return os.fspath(value).encode("utf-8", "backslashreplace").decode()  # a file name may be no Unicode
+        return called(os.fspath(value)).encode("utf-8", "backslashreplace").decode()  # a file name may be no Unicode
     if hasattr(value, "to_dict"):
         return _plain(value.to_dict())
     if isinstance(value, Mapping):

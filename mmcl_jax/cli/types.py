@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from mmcl_jax.bucket.address import is_address
 from mmcl_jax.text import nearest
 
 
@@ -107,9 +108,14 @@ def count(text: str) -> int:
     return numbers[0]
 
 
-def paths(text: str) -> tuple[Path, ...]:
-    """Read comma-separated paths."""
-    return tuple(map(Path, names(text)))
+def path(text: str) -> Path | str:
+    """Read a path; the address of a folder or file in a bucket, such as s3://bucket/ads, stays a text."""
+    return text if is_address(text) else Path(text)
+
+
+def paths(text: str) -> tuple[Path | str, ...]:
+    """Read comma-separated paths or addresses."""
+    return tuple(map(path, names(text)))
 
 
 def intensity(text: str) -> str | tuple[float, float]:

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from mmcl_jax.bucket.border import local
 from mmcl_jax.data.format.checked import ANEW
 from mmcl_jax.data.format.format2 import SUMS, Format2
 from mmcl_jax.data.format.format3 import FORMAT, MANIFEST, Format3, Rows
@@ -53,12 +54,12 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path | str) -> "Store":
-        """Open a store of the current format or of format 2.
+        """Open a store of the current format or of format 2; of a store in a bucket, a copy on this machine.
 
         Raises:
-          UserError: the folder is not a store, has another format, or is damaged.
+          UserError: the folder is not a store, has another format, or is damaged; or its address cannot be read.
         """
-        path = Path(directory)
+        path = local(directory)
         check(
             (path / "store.json").is_file(),
             f"{path} is not a store (it has no store.json); make one with mmcl prepare --out {path}.",

@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features, of_maps
-from mmcl_jax.encoders.layers import Norm, batch_norm, conv
+from mmcl_jax.encoders.layers import Norm, batch_norm, conv, norm_relu
 
 
 class CNN(Encoder):
@@ -45,7 +45,7 @@ class CNN(Encoder):
         del keys
         x, stages = embedded, []
         for convolve, normalise in zip(self.convs, self.norms, strict=True):
-            x = nnx.relu(normalise(convolve(x), train=train, present=present))
+            x = norm_relu(normalise, convolve(x), train=train, present=present)
             stages.append(x)
         return of_maps(stages)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float
 
 from mmcl_jax.arrays import zero_absent
+from mmcl_jax.encoders.convolve import convolve
+from mmcl_jax.encoders.normalise import Form, Statistics, normalised
 from mmcl_jax.encoders.statistics import Record, update_statistic
 
 kaiming_fan_out = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -64,6 +67,7 @@ def conv(
         use_bias=False,
         kernel_init=kaiming_fan_out,
         dtype=dtype,
+        conv_general_dilated=convolve,
         rngs=rngs,
     )
 
@@ -85,81 +89,96 @@ class BatchNorm(nnx.Module):
       momentum: weight of the old running statistics in the new ones (0.9 is PyTorch's 0.1).
       epsilon: added to the variance.
       dtype: of the result, None for that of the input; statistics are float32.
+      passes: over the values for their statistics, 1 or 2; None chooses by the input's dtype (see `normalise.Form`).
     """
 
     def __init__(
-        self, channels: int, *, group_size: int | None, momentum: float, epsilon: float, dtype: DTypeLike | None
+        self,
+        channels: int,
+        *,
+        group_size: int | None,
+        momentum: float,
+        epsilon: float,
+        dtype: DTypeLike | None,
+        passes: Literal[1, 2] | None = None,
     ) -> None:
         self.scale = nnx.Param(jnp.ones(channels))
         self.bias = nnx.Param(jnp.zeros(channels))
         self.mean = nnx.BatchStat(jnp.zeros(channels))
         self.var = nnx.BatchStat(jnp.ones(channels))
         self.records = nnx.List([])  # of training calls with a mask `present`; see `statistics`
-        self.group_size, self.momentum, self.epsilon, self.dtype = group_size, momentum, epsilon, dtype
+        self.group_size, self.momentum, self.epsilon = group_size, momentum, epsilon
+        self.dtype, self.passes = dtype, passes
 
     def __call__(
-        self, x: Float[Array, "B *space C"], *, train: bool, present: Bool[Array, "B *L"] | None = None
+        self,
+        x: Float[Array, "B *space C"],
+        *,
+        train: bool,
+        present: Bool[Array, "B *L"] | None = None,
+        relu: bool = False,
     ) -> Float[Array, "B *space C"]:
-        """Normalise `x`; `present` marks the rows `[B]`, or positions `[B, L]`, that exist, None for all."""
-        channels = x.shape[-1]
+        """Normalise `x`, and apply a ReLU to the result if asked for.
+
+        `present` marks the rows `[B]`, or positions `[B, L]`, that exist; None is all.
+        """
         if train and present is None and len(self.records) > 0:
             present = jnp.ones(len(x), bool)  # once a call was recorded, every later call is
         if present is not None:
             x = zero_absent(x, present)
+        dtype = jnp.dtype(self.dtype or x.dtype)
         if not train:
-            y = self._normalise(x.reshape(1, -1, channels), self.mean[...], self.var[...]).reshape(x.shape)
+            y = self._by_running_statistics(x).astype(dtype)
+            y = nnx.relu(y) if relu else y
             return y if present is None else zero_absent(y, present)
         groups = 1 if self.group_size is None else x.shape[0] // self.group_size
         if self.group_size is not None and x.shape[0] % self.group_size:
             raise ValueError(f"a batch of {x.shape[0]} examples does not divide into groups of {self.group_size}")
-        grouped = x.reshape(groups, -1, channels)
-        values = grouped.astype(jnp.float32)
+        grouped, mask = x.reshape(groups, -1, x.shape[-1]), None
         if present is not None:
-            return zero_absent(self._masked(values, present).astype(self.dtype or x.dtype).reshape(x.shape), present)
-        mean = values.mean(axis=1, keepdims=True)
-        var = jnp.square(values - mean).mean(axis=1, keepdims=True)
-        self._update_statistics(mean, var, count=grouped.shape[1])
-        return self._normalise(grouped, mean, var).reshape(x.shape)
+            mask = jnp.repeat(present.reshape(groups, -1), grouped.shape[1] * groups // present.size, axis=1)
+        form = Form(epsilon=self.epsilon, relu=relu, dtype=dtype, passes=self.passes)
+        y, of = normalised(form, grouped, self.scale[...], self.bias[...], mask)
+        self._update_statistics(jax.lax.stop_gradient(of), recorded=mask is not None)
+        return y.reshape(x.shape)
 
-    def _masked(self, values: Array, present: Array) -> Array:
-        # `values` are 0 in absent rows; `counts` [G, 1, 1] is the number of present values in each group.
-        groups, size, _ = values.shape
-        mask = jnp.repeat(present.reshape(groups, -1), size * groups // present.size, axis=1)
-        counts = mask.sum(axis=1, dtype=jnp.float32)[:, None, None]
-        mean = values.sum(axis=1, keepdims=True) / jnp.maximum(counts, 1)
-        var = zero_absent(jnp.square(values - mean), mask).sum(axis=1, keepdims=True) / jnp.maximum(counts, 1)
-        unbiased = var * (counts / jnp.maximum(counts - 1, 1))
-        valid = (counts > 0).sum(dtype=jnp.float32)
-        # An empty group adds the mean 0 and the variance 0 to the sums.
-        new = {"mean": mean.sum(axis=(0, 1)), "var": unbiased.sum(axis=(0, 1))}
-        new = {name: jax.lax.stop_gradient(value) / jnp.maximum(valid, 1) for name, value in new.items()}
+    def _by_running_statistics(self, x: Array) -> Array:
+        factor = self.scale[...] * jax.lax.rsqrt(self.var[...] + self.epsilon)
+        offset = self.bias[...] - self.mean[...] * factor
+        factor, offset = (numbers.reshape([1] * (x.ndim - 1) + [-1]) for numbers in (factor, offset))
+        return x.astype(jnp.float32) * factor + offset
+
+    def _update_statistics(self, of: Statistics, *, recorded: bool) -> None:
+        # `recorded` says that rows may be absent, so that groups may be empty and slices may differ in valid groups.
+        new = {"mean": of.mean, "var": of.var * (of.counts / jnp.maximum(of.counts - 1, 1))}
         before = {"mean": self.mean[...], "var": self.var[...]}
-        momentum = jnp.float32(self.momentum)
+        if not recorded:
+            for name, stat in (("mean", self.mean), ("var", self.var)):
+                stat[...] = self.momentum * before[name] + (1 - self.momentum) * new[name].mean(axis=(0, 1))
+            return
+        # An empty group adds the mean 0 and the variance 0 to the sums.
+        valid, momentum = (of.counts > 0).sum(dtype=jnp.float32), jnp.float32(self.momentum)
+        new = {name: value.sum(axis=(0, 1)) / jnp.maximum(valid, 1) for name, value in new.items()}
         self.records.append(Record({**new, "groups": valid, "momentum": momentum, "before": before}))
         for name, stat in (("mean", self.mean), ("var", self.var)):
-            stat[...] = update_statistic(stat[...], new[name], momentum=momentum, groups=valid)
-        # Unlike in `_normalise`, a group of one vector gives exactly the bias, so that no ReLU depends on rounding.
-        scale, bias = (param[...].reshape(1, 1, -1) for param in (self.scale, self.bias))
-        return (values - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias
-
-    def _normalise(self, x: Array, mean: Array, var: Array) -> Array:
-        # mean and var are [C] or [G, 1, C]; scale and bias are [C].
-        scale = self.scale[...].reshape(1, 1, -1)
-        mean, var = mean.reshape(-1, 1, scale.shape[-1]), var.reshape(-1, 1, scale.shape[-1])
-        factor = scale * jax.lax.rsqrt(var + self.epsilon)
-        offset = self.bias[...].reshape(1, 1, -1) - mean * factor
-        return (x.astype(jnp.float32) * factor + offset).astype(self.dtype or x.dtype)
-
-    def _update_statistics(self, mean: Array, var: Array, *, count: int) -> None:
-        unbiased = var * (count / max(count - 1, 1))
-        for stat, new in ((self.mean, mean), (self.var, unbiased)):
-            new = jax.lax.stop_gradient(new.mean(axis=(0, 1)))
-            stat[...] = self.momentum * stat[...] + (1 - self.momentum) * new
+            stat[...] = update_statistic(before[name], new[name], momentum=momentum, groups=valid)
 
 
 def batch_norm(channels: int) -> BatchNorm:
     """Return batch normalisation over the whole batch, as in PyTorch; it is the default of all encoders."""
     return BatchNorm(channels, group_size=None, momentum=0.9, epsilon=1e-5, dtype=None)
+
+
+def norm_relu(norm: nnx.Module, x: Array, *, train: bool, present: Array | None = None) -> Array:
+    """Return the ReLU of the normalised values; `BatchNorm` has one gradient for both.
+
+    Example:
+      >>> norm_relu(batch_norm(1), jnp.array([[1.0], [3.0]]), train=True).round(3).tolist()
+      [[0.0], [1.0]]
+    """
+    if isinstance(norm, BatchNorm):
+        return norm(x, train=train, present=present, relu=True)
+    return nnx.relu(norm(x, train=train, present=present))
 
 
 def max_pool_3x3(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features
-from mmcl_jax.encoders.layers import Norm, batch_norm, kaiming_fan_in, linear
+from mmcl_jax.encoders.layers import Norm, batch_norm, kaiming_fan_in, linear, norm_relu
 from mmcl_jax.encoders.table_input import TableInput
 
 
@@ -58,7 +58,7 @@ class MLP(Encoder):
         del keys
         x = embedded.astype(self.dtype)
         for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
-            x = nnx.relu(norm(layer(x), train=train, present=present))
+            x = norm_relu(norm, layer(x), train=train, present=present)
         return Features(pooled=self.layers[-1](x))
 
 

@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float
 
 from mmcl_jax.encoders.base import PROJECTORS, Projector
-from mmcl_jax.encoders.layers import Norm, batch_norm, linear
+from mmcl_jax.encoders.layers import Norm, batch_norm, linear, norm_relu
 
 
 class MLPProjector(Projector):
@@ -61,7 +61,7 @@ class NormProjector(Projector):
         self, x: Float[Array, "B *L D"], *, train: bool, present: Bool[Array, "B *L"] | None = None
     ) -> Float[Array, "B *L d"]:
         for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
-            x = nnx.relu(norm(layer(x), train=train, present=present))
+            x = norm_relu(norm, layer(x), train=train, present=present)
         return self.layers[-1](x)
 
 

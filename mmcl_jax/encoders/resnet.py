@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features, of_maps
-from mmcl_jax.encoders.layers import Norm, batch_norm, conv, max_pool_3x3
+from mmcl_jax.encoders.layers import Norm, batch_norm, conv, max_pool_3x3, norm_relu
 
 Stem = Literal["imagenet", "cifar"]
 Remat = Literal["none", "stages", "blocks"]
@@ -35,7 +35,7 @@ class BasicBlock(nnx.Module):
         self.shortcut = shortcut(inputs, width, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Map, *, train: bool, present: Present | None = None) -> NewMap:
-        y = nnx.relu(self.norm1(self.conv1(x), train=train, present=present))
+        y = norm_relu(self.norm1, self.conv1(x), train=train, present=present)
         y = self.norm2(self.conv2(y), train=train, present=present)
         return nnx.relu(y + (self.shortcut(x, train=train, present=present) if self.shortcut else x))
 
@@ -56,8 +56,8 @@ class Bottleneck(nnx.Module):
         self.shortcut = shortcut(inputs, outputs, stride=stride, norm=norm, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Map, *, train: bool, present: Present | None = None) -> NewMap:
-        y = nnx.relu(self.norm1(self.conv1(x), train=train, present=present))
-        y = nnx.relu(self.norm2(self.conv2(y), train=train, present=present))
+        y = norm_relu(self.norm1, self.conv1(x), train=train, present=present)
+        y = norm_relu(self.norm2, self.conv2(y), train=train, present=present)
         y = self.norm3(self.conv3(y), train=train, present=present)
         return nnx.relu(y + (self.shortcut(x, train=train, present=present) if self.shortcut else x))
 
@@ -152,7 +152,7 @@ class ResNet(Encoder):
     ) -> Features:
         """Return the features of images."""
         del keys
-        x = nnx.relu(self.norm(self.conv(embedded), train=train, present=present))
+        x = norm_relu(self.norm, self.conv(embedded), train=train, present=present)
         if self.stem == "imagenet":
             x = max_pool_3x3(x)
         maps = []

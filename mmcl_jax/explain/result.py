@@ -17,6 +17,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.explain.base import Result, Subject
 from mmcl_jax.files import CHECKSUMS, damage, reading, write_checksums
 from mmcl_jax.page.wording import clipped, counted, share
+from mmcl_jax.text import called
 from mmcl_jax.training.runs.run import Run
 
 FORMAT = 1
@@ -130,7 +131,7 @@ def write(subject: Subject, method: str, result: Result, folder: Path, made_by: 
         "input": subject.input,
         "kind": subject.spec.kind,
         "of": result.of,
-        "run": str(source.run.directory.absolute()),
+        "run": called(source.run.directory.absolute()),
         "step": source.run.step() if source.kind == "run" else None,
         "split": subject.options.split,
         "rows": len(subject.rows),

@@ -25,6 +25,7 @@ _FOLDS = 5
 _REPEATED = 3  # guess by equal values if a value has this many rows on average
 _LEAVES = (0.05, 0.5)  # least weight of a leaf, as shares of the weight of a class
 _SAME_RANK = 0.04  # largest distance of ranks that count as equal, as a share of the rows
+_AT_ONCE = 4096  # thumbnails
 _NEAR = 3.0  # largest mean difference of the thumbnails of near duplicates, in grey levels of 255
 _ALIKE = 0.1  # the same limit as a share of the standard deviation of their pixels
 _DIRECTIONS, _WINDOW = 4, 32
@@ -247,19 +248,24 @@ def _near_pairs(
     """
     if len(rows) < 2:
         return
-    flat = np.asarray(thumbs)[rows].reshape(len(rows), -1)
-    contrast = flat.std(axis=1)
-    blocks = flat.reshape(-1, 8, THUMB // 8, 8, THUMB // 8).mean((2, 4), np.float32).reshape(len(rows), -1)
+    contrast, blocks = np.empty(len(rows)), np.empty((len(rows), 64), np.float32)
+    parts = [slice(start, start + _AT_ONCE) for start in range(0, len(rows), _AT_ONCE)]
+    for part in parts:  # all thumbnails and their deviations in double precision need not be in memory at once
+        flat = np.asarray(thumbs[rows[part]])
+        contrast[part] = flat.reshape(len(flat), -1).std(axis=1)
+        blocks[part] = flat.reshape(-1, 8, THUMB // 8, 8, THUMB // 8).mean((2, 4), np.float32).reshape(len(flat), -1)
     _, directions = np.linalg.eigh(np.cov(blocks.T))  # in ascending order of variance
     for direction in directions.T[: -_DIRECTIONS - 1 : -1]:
         order = np.argsort(blocks @ direction, kind="stable")
         in_order = blocks[order]
         for step in range(1, min(_WINDOW, len(rows) - 1) + 1):
             left, right = order[:-step], order[step:]
-            near = np.abs(in_order[:-step] - in_order[step:]).mean(axis=1) <= _NEAR
+            apart_by = [np.abs(in_order[:-step][part] - in_order[step:][part]).mean(axis=1) for part in parts]
+            near = np.concatenate(apart_by) <= _NEAR
             near &= apart[rows[left]] != apart[rows[right]]
             left, right = left[near], right[near]
-            difference = np.abs(flat[left].astype(np.int16) - flat[right]).mean(axis=1)
+            pair = [np.asarray(thumbs[rows[one]]).reshape(-1, THUMB * THUMB) for one in (left, right)]
+            difference = np.abs(pair[0].astype(np.int16) - pair[1]).mean(axis=1)
             alike = difference <= np.minimum(_NEAR, _ALIKE * np.maximum(contrast[left], contrast[right]))
             first, second = rows[np.minimum(left, right)[alike]], rows[np.maximum(left, right)[alike]]
             yield first, second, difference[alike]

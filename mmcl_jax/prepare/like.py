@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from mmcl_jax.bucket.border import local
 from mmcl_jax.data.format.format3 import ENTRIES, declaration_file, names_file
 from mmcl_jax.data.schema import LABEL_TAG, Column, Entry, Schema
 from mmcl_jax.data.store import Store
@@ -62,7 +63,7 @@ class Like:
         made_by = directory / "store.json"
         origin = json.loads(made_by.read_text())
         if "request" not in origin:
-            made_by = Path(origin["directory"]) / "store.json"
+            made_by = local(origin["directory"]) / "store.json"
             check(
                 made_by.is_file(),
                 f"--like: the run {directory} does not record how its images were made to fit, and its store "
@@ -70,7 +71,7 @@ class Like:
             )
         request = Request.read(made_by, {})
         if is_run and (request.entries or request.targets):  # the run does not record enough about its entries
-            store = made_by.parent if made_by.parent != directory else Path(origin["directory"])
+            store = made_by.parent if made_by.parent != directory else local(origin["directory"])
             gone = f"--like: the store {store} of the run {directory} is gone; name its new folder with --like STORE."
             check((store / ENTRIES).is_file(), gone)
             changed = (

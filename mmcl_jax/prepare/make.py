@@ -5,13 +5,15 @@ import functools
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmcl_jax import __version__
+from mmcl_jax.data.engines.beam import Beam
+from mmcl_jax.data.engines.engine import Engine, Processes
 from mmcl_jax.data.format import writing
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
@@ -34,9 +36,17 @@ from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import template
 from mmcl_jax.progress import Bar
 
+_SCRATCH = ".beam"  # the folder of the unfinished store through which Beam's workers and this process exchange files
+
 
 def prepare(
-    request: Request, out: Path, *, recipe: Recipe | None = None, workers: int = 1, progress: bool = False
+    request: Request,
+    out: Path,
+    *,
+    recipe: Recipe | None = None,
+    workers: int = 1,
+    beam: Sequence[str] = (),
+    progress: bool = False,
 ) -> Store:
     """Write the store `out`, which appears complete or not at all.
 
@@ -47,6 +57,8 @@ def prepare(
       out: the folder of the store; it must not exist.
       recipe: a named data set, which provides the table and the folder of the images.
       workers: number of processes. With more than one, call this under `if __name__ == "__main__":`.
+      beam: options of a pipeline of Apache Beam that decodes the images and writes the shards, such as
+        "runner=DirectRunner"; by default processes of this machine do.
       progress: whether to show progress bars.
 
     Returns:
@@ -58,15 +70,17 @@ def prepare(
     check(not out.exists(), f"{out} exists already; choose another --out, or remove it first.")
     request, like = open_like(request)
     quarantine = request.quarantine()
+    # Workers of Beam on other machines have other working directories.
+    partial = (out.absolute() if beam else out).with_name(f".{out.name}.partial")
+    engine: Engine = Beam(beam, partial / _SCRATCH, workers) if beam else Processes(workers)
     gathered = gather(request, recipe, quarantine, like)
     rows = gathered.rows
-    partial = out.with_name(f".{out.name}.partial")
     with _claimed(partial, _identity(request, recipe, gathered)):
         pixels: dict[str, Pixels] = {}
         for source in image_sources(request, recipe, gathered.join):
             of = pixels.get(source.of)
             pixels[source.name] = decode_rows(
-                source, request, rows, quarantine, partial, of=of, workers=workers, progress=progress
+                source, request, rows, quarantine, partial, of=of, engine=engine, progress=progress
             )
         image = next((image for image in pixels.values() if image.source.kind == "image"), None)
         if like is not None:
@@ -99,7 +113,7 @@ def prepare(
         assembled = Assembler(gathered, inspected, pixels, boxes, partial, like).content()
         with Bar("shards", len(kept), quiet=not progress) as bar:
             title = f"{', '.join(assembled.content.parts)} of {Path(rows.source).name}"
-            schema = writing.write(partial, assembled.content, description=title, workers=workers, progress=bar.advance)
+            schema = writing.write(partial, assembled.content, description=title, engine=engine, progress=bar.advance)
         findings = report(rows, inspected, quarantine, recipe, seed=request.seed)
         add_entries(findings, gathered, assembled, quarantine)
         if alike is not None:
@@ -116,7 +130,8 @@ def prepare(
         for decoded in pixels.values():
             for path in (decoded.thumbs, decoded.thumbs.with_name("journal.jsonl")):
                 path.unlink()
-        shutil.rmtree(partial / ".decoding", ignore_errors=True)
+        for folder in (".decoding", _SCRATCH):
+            shutil.rmtree(partial / folder, ignore_errors=True)
         (partial / "request.sha256").unlink()
         made_by = {
             "request": request.to_json(),

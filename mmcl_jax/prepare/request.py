@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import polars as pl
 
+from mmcl_jax.bucket.address import is_address
+from mmcl_jax.bucket.border import local
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.readings import DECIMALS, THOUSANDS
 from mmcl_jax.errors import UserError, check, check_name
@@ -16,6 +18,7 @@ from mmcl_jax.prepare.images.levels import Intensity, Nan
 from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import INPUTS, TARGETS, Source, read_sources
+from mmcl_jax.text import called
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -189,6 +192,20 @@ class Request:
             check_name(name, keys, f"--request: {where} has an unknown key", "the keys are")
         return cls(**{name: _typed(name, value, f"--request: {where}: {name}") for name, value in raw.items()})
 
+    def fetched(self) -> "Request":
+        """Return the request with copies on this machine in place of files and folders in buckets.
+
+        Raises:
+          UserError: an address cannot be used.
+        """
+        given = {name: getattr(self, name) for name in _PATHS}
+        paths: dict[str, Any] = {name: local(path, raw=True) for name, path in given.items() if is_address(path)}
+        entries, targets = (
+            {name: source.fetched() for name, source in sources.items()} for sources in (self.entries, self.targets)
+        )
+        split_ids = tuple(local(path, raw=True) for path in self.split_ids)
+        return dataclasses.replace(self, **paths, split_ids=split_ids, entries=entries, targets=targets)
+
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON values."""
         raw = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -196,7 +213,7 @@ class Request:
         raw["schema"] = self.schema.to_json()
         for key in ("entries", "targets"):
             raw[key] = {name: source.to_json() for name, source in raw[key].items()}
-        return json.loads(json.dumps(raw, default=str))
+        return json.loads(json.dumps(raw, default=called))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -19,10 +19,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmcl_jax.bucket.address import is_address
+from mmcl_jax.bucket.border import local
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.prepare.images.files import FILTERS
-from mmcl_jax.text import listed
+from mmcl_jax.text import called, listed
 
 INPUTS = ("image", "volume", "table", "vector", "text", "plink")
 TARGETS = ("class", "ordinal", "number", "multi-label", "numbers", "mask", "boxes")
@@ -141,7 +143,17 @@ class Source:
             if field.name in _TAKES[self.kind] and value != _DEFAULT[field.name]:
                 special = {"schema": lambda: self.schema.to_json(), "classes": lambda: dict(self.classes)}
                 values[field.name] = special.get(field.name, lambda value=value: value)()
-        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+        return {name: called(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+    def fetched(self) -> "Source":
+        """Return the source with copies on this machine in place of files and folders in buckets.
+
+        Raises:
+          UserError: an address cannot be used.
+        """
+        given = {name: getattr(self, name) for name in _PATHS}
+        paths: dict[str, Any] = {name: local(path, raw=True) for name, path in given.items() if is_address(path)}
+        return dataclasses.replace(self, **paths)
 
     @classmethod
     def from_json(cls, raw: Any, where: str, kinds: tuple[str, ...]) -> "Source":

@@ -22,6 +22,7 @@ from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.files import reading
 from mmcl_jax.page.html import Html, element, fragment
 from mmcl_jax.page.wording import counted
+from mmcl_jax.text import called
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.run import Run
 
@@ -201,7 +202,7 @@ def how_to_evaluate(group: Group) -> tuple[str, str]:
     Without a label to predict the sentence names the remedy, and the command is "".
     """
     subject = group.first
-    run = shlex.quote(str(subject.run.directory))
+    run = shlex.quote(called(subject.run.directory))
     modality = subject.modalities()[0]
     try:
         schema = subject.store.schema

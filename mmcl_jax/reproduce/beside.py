@@ -52,7 +52,7 @@ def _trials(outcome: TableOutcome) -> Beside:
         dict.fromkeys(f"{(measure := Measure(one.metric)).name} {measure.unit}" for one in outcome.trials)
     )
     lead = (
-        f"Every method was pretrained with as many settings, with the first seed. What was best on validation ({names}) "
+        f"Every method was pretrained with as many settings, with the first seed. The best on validation ({names}) "
         "in the column named was pretrained with all seeds."
     )
     return Beside("Trials of pretraining", lead, [["method", "settings", "column", "on validation"], *rows])

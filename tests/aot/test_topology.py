@@ -1,6 +1,7 @@
 """Machines by name."""
 
 import importlib.util
+import os
 import re
 
 import jax
@@ -75,7 +76,9 @@ def test_every_chip_that_is_compiled_for_has_limits() -> None:
 )
 def test_tpus_are_described_without_a_tpu(name: str, devices: int, hosts: int, kind: str) -> None:
     pytest.importorskip("libtpu")
+    before = dict(os.environ)
     machine = machine_of(name)
+    assert dict(os.environ) == before
     assert len(machine.devices) == devices
     assert len({device.process_index for device in machine.devices}) == hosts
     assert machine.chip is not None

@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 from PIL import Image
 
 import mmcl_jax as mj
 from mmcl_jax.cli.main import COMMANDS, main
+from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
 from mmcl_jax.prepare.request import Request
 
@@ -71,7 +74,13 @@ def test_prepare_pretrain_evaluate(digits_raw: Request, tmp_path: Path, capsys: 
 
 
 @pytest.mark.core
-def test_quickstart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quickstart(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With small encoders; all else is as users have it."""
+
+    def small(name: str, overrides: Sequence[str]) -> ConfigDict:
+        return load(name, [*overrides, "encoders.image.channels=(4, 8)", "batch_norm.group_size=8"])
+
+    monkeypatch.setattr("mmcl_jax.api.commands.quickstart.load", small)
     out = tmp_path / "first look"
     assert main(["quickstart", "--out", str(out), "--seeds", "1", "--epochs", "2", "--json"]) == 0
     told, printed = capsys.readouterr()

@@ -75,26 +75,28 @@ def test_the_command_says_it_and_a_run_of_an_earlier_version_keeps_its_own(
     assert config.schedule.warmup_epochs == 8
 
 
-@pytest.mark.parametrize("stopped", [True, False])
 def test_a_constant_rate_can_be_lengthened_to_the_same_bits(
-    stopped: bool, tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of a finished run and of one that was stopped."""
+
     def config(epochs: int):
         return tiny_config("digits_simclr", "schedule.name=constant", f"epochs={epochs}")
 
     whole = pretrain(config(3), tmp_path / "whole", log=quiet)
-    with monkeypatch.context() as patch:
-        if stopped:
-            stop_at(patch, 7)
-        pretrain(config(1), tmp_path / "run", log=quiet)
-    result = pretrain(config(3), tmp_path / "run", log=quiet)
-    assert result.step == 54
-    assert bits(result.state) == bits(whole.state)
-    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
-    assert Run.open(tmp_path / "run").config.epochs == 3
-    assert damage(tmp_path / "run") is None
+    for run, stopped in ((tmp_path / "finished", False), (tmp_path / "stopped", True)):
+        with monkeypatch.context() as patch:
+            if stopped:
+                stop_at(patch, 7)
+            pretrain(config(1), run, log=quiet)
+        result = pretrain(config(3), run, log=quiet)
+        assert result.step == 54
+        assert bits(result.state) == bits(whole.state)
+        assert losses(run) == losses(tmp_path / "whole")
+        assert Run.open(run).config.epochs == 3
+        assert damage(run) is None
     with pytest.raises(UserError, match="has done 54 steps, more than 2 epochs of 18"):
-        pretrain(config(2), tmp_path / "run", log=quiet)
+        pretrain(config(2), tmp_path / "stopped", log=quiet)
 
 
 @pytest.mark.parametrize(

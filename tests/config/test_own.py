@@ -20,6 +20,7 @@ from mmcl_jax.training.build import build_experiment
 from mmcl_jax.training.runs.plain import from_plain, to_plain
 from mmcl_jax.training.step.train_step import check_step, make_step
 from mmcl_jax.training.validate import check_config
+from tests.conftest import raw_of
 
 GOLDEN = Path(__file__).parent / "golden" / "own"
 METHODS = [name.removesuffix(":own") for name in experiments() if name.endswith(":own")]
@@ -168,14 +169,16 @@ def test_one_sided(pictures: int) -> None:
     assert one_sided(left[:1]) == 0
 
 
-@pytest.fixture
-def holey(raw: Request, tmp_path: Path) -> Store:
+@pytest.fixture(scope="module")
+def holey(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Return a store of 40 rows with missing values and images of 5 x 7 pixels."""
+    folder = tmp_path_factory.mktemp("holey")
+    raw = raw_of(folder)
     table = pl.read_csv(raw.table).with_columns(
         price=pl.when(pl.int_range(40) % 5 == 0).then(None).otherwise(pl.col("price"))
     )
     table.write_csv(raw.table)
-    return prepare(dataclasses.replace(raw, image_size=(5, 7)), tmp_path / "store")
+    return prepare(dataclasses.replace(raw, image_size=(5, 7)), folder / "store")
 
 
 def test_pretraining_says_what_it_chose_and_does(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from mmcl_jax.data.engines.engine import Processes
 from mmcl_jax.data.format import flat, writing
 from mmcl_jax.data.format.content import Content, Part
 from mmcl_jax.data.kinds import KINDS
@@ -193,7 +194,7 @@ def test_tfds_opens_the_store_and_the_entries_that_rows_share_or_lack(store: Sto
 
 
 def test_several_processes_write_the_same_bits(store: Store, tmp_path: Path) -> None:
-    again = write(tmp_path, parts(), workers=2)
+    again = write(tmp_path, parts(), engine=Processes(2))
     assert again.fingerprint == store.fingerprint
 
 

@@ -74,6 +74,7 @@ NOT_RUN = {
 }
 # Pages whose blocks other tests run on data of their own.
 ELSEWHERE = {
+    "docs/buckets.md": "tests/bucket/test_commands.py",
     "docs/compile.md": "tests/aot/test_compile.py",
     "docs/export.md": "tests/export/test_docs.py",
     "docs/programs.md": "tests/export/programs/test_docs.py",

@@ -287,6 +287,22 @@ def test_tpu_delete(tpu: Cluster) -> None:
     assert tpu.calls() == [[*TPUS, "queued-resources", "delete", "mmcl", "--zone=zone-a", "--force", "--quiet"]]
 
 
+def test_tpu_commands_reach_every_slice(tpu: Cluster) -> None:
+    tpu.environment |= {"SLICES": "2"}
+    assert tpu.run("tpu_vm.sh", "create")[0] == 0
+    [create] = [call for call in tpu.calls() if call[4] == "create"]
+    assert {"--node-count=2", "--node-prefix=mmcl"} < set(create)
+    assert not any(word.startswith("--node-id") for word in create)
+    assert tpu.run("tpu_vm.sh", "setup")[0] == 0
+    code, out, _ = tpu.run("tpu_vm.sh", "status")
+    assert code == 0
+    assert out.count("mmcl on ") == 2
+    calls = [call for call in tpu.calls() if call[0] == "gcloud"]
+    for verb, number in (("scp", 2), ("ssh", 4)):
+        named = [call[5 if verb == "ssh" else 6] for call in calls if call[4] == verb]
+        assert sorted(name.partition(":")[0] for name in named) == sorted(["mmcl-0", "mmcl-1"] * (number // 2))
+
+
 def test_tpu_run_status_stop(tpu: Cluster) -> None:
     def state() -> str:
         slice_, host = tpu.run("tpu_vm.sh", "status")[1].splitlines()
@@ -359,6 +375,7 @@ def test_tpu_keep_gives_up(tpu: Cluster, slices: str, hosts: list[str], code: in
 @pytest.mark.parametrize(
     ("arguments", "missing", "sentence"),
     [
+        (["status"], "SLICES=two", "SLICES is 'two', which is no number of slices."),
         ([], None, "the first argument must be create, setup"),
         (["begin"], None, "the first argument must be create, setup"),
         (["run"], None, "give the arguments of mmcl pretrain after run"),
@@ -372,7 +389,8 @@ def test_tpu_keep_gives_up(tpu: Cluster, slices: str, hosts: list[str], code: in
 def test_tpu_refuses_before_it_does_anything(
     tpu: Cluster, arguments: list[str], missing: str | None, sentence: str
 ) -> None:
-    code, out, error = tpu.run("tpu_vm.sh", *arguments, **({missing: ""} if missing else {}))
+    name, _, value = (missing or "").partition("=")
+    code, out, error = tpu.run("tpu_vm.sh", *arguments, **({name: value} if name else {}))
     assert code == 2
     assert error.startswith(f"tpu_vm.sh: {sentence}")
     assert error.count("\n") == 1

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,18 @@ def legacy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def mmcl(*words: str | Path) -> None:
-    """Run a command on one device, as that version did."""
-    done = subprocess.run([sys.executable, "-m", "mmcl_jax.cli.main", *map(str, words)], capture_output=True, text=True)
+MMCL = """
+import json, sys
+from mmcl_jax.cli.main import main
+for words in json.loads(sys.argv[1]):
+    assert main(words) == 0, words
+"""
+
+
+def mmcl(*commands: Sequence[str | Path]) -> None:
+    """Run commands, one after another, on one device, as that version did."""
+    words = json.dumps([list(map(str, command)) for command in commands])
+    done = subprocess.run([sys.executable, "-c", MMCL, words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -40,10 +50,13 @@ def named(scores: list[dict[str, Any]]) -> dict[tuple, dict[str, float]]:
 def test_an_old_run_is_evaluated_and_continued(legacy: Path, upgraded: bool) -> None:
     run, store = legacy / "run", legacy / "store"
     expected = json.loads((legacy / "expected.json").read_text())
-    if upgraded:
-        mmcl("upgrade", store)
-        mmcl("upgrade", run)
-    mmcl("evaluate", "--run", run, "--store", store, *expected["evaluate"], "--out", legacy / "scores.json")
+    renamed = {"missing=iterative": "inputs.table.missing=iterative"} if upgraded else {}
+    override = [f"--config.{renamed.get(override, override)}" for override in expected["overrides"]]
+    mmcl(
+        *([("upgrade", store), ("upgrade", run)] if upgraded else []),
+        ("evaluate", "--run", run, "--store", store, *expected["evaluate"], "--out", legacy / "scores.json"),
+        ("pretrain", "--config", "digits_mmcl", f"--config.data={store}", *override, "--workdir", run),
+    )
     scores = named(json.loads((legacy / "scores.json").read_text())["scores"])
     for key, metrics in named(expected["scores"]).items():
         # Version 0.1.0 broke ties between the votes of neighbours by rounding, which AUROC and precision saw.
@@ -51,9 +64,6 @@ def test_an_old_run_is_evaluated_and_continued(legacy: Path, upgraded: bool) -> 
         for name in same:
             assert scores[key][name] == pytest.approx(metrics[name], abs=1e-3), (key, name)
 
-    renamed = {"missing=iterative": "inputs.table.missing=iterative"} if upgraded else {}
-    override = [f"--config.{renamed.get(override, override)}" for override in expected["overrides"]]
-    mmcl("pretrain", "--config", "digits_mmcl", f"--config.data={store}", *override, "--workdir", run)
     losses = {entry["step"]: entry["loss"] for entry in read_metrics(run)}
     steps = [int(step) for step in expected["losses"]]
     assert sorted(losses) == steps

@@ -415,11 +415,12 @@ SCRIPT = """
 import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
+from mmcl_jax.data.engines.engine import Processes
 from mmcl_jax.prepare.images.decode import DecodeJob, decode
 {imports}
 if __name__ == "__main__":
     names = [(f"{{place}}.png",) for place in range({rows})]
-    decode(DecodeJob(root={root!r}, shape={shape}{reader}), names, Path({to!r}), workers=2)
+    decode(DecodeJob(root={root!r}, shape={shape}{reader}), names, Path({to!r}), engine=Processes(2))
 """
 
 

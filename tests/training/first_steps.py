@@ -20,8 +20,9 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.datasets import digits
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.training.build import build_experiment
+from mmcl_jax.training.step.train_step import make_step
 from mmcl_jax.views import apply_views
-from tests.training.walk import begin, compiled, walk
+from tests.training.walk import begin
 
 GOLDEN = Path(__file__).parent / "golden" / "first_steps.json"
 NAMES = [name for name in experiments() if name.startswith("digits_") or name.endswith(":digits")]
@@ -55,12 +56,20 @@ def first_steps(name: str, store: Store) -> dict[str, Any]:
     """
     experiment = build_experiment(small_config(name, store), store, jax.devices()[:1])
     state, batches, constants = begin(experiment, STEPS)
-    views = jax.jit(lambda batch, step, constants: apply_views(experiment.views, batch, step=step, **constants))
-    return {
-        "parameters": digests(state.params),
-        "views": digests({name: seen.values for name, seen in views(batches[0], state.step, constants).items()}),
-        "losses": [round(loss, 6) for loss in walk(compiled(experiment), state, batches, constants)],
-    }
+    step = make_step(experiment)
+
+    def seen_step(state: Any, batch: Any, constants: Any) -> Any:
+        """The step and the views that it draws: one program, since these take long to compile."""
+        views = apply_views(experiment.views, batch, step=state.step, **constants)
+        return *step(state, batch, constants), {name: seen.values for name, seen in views.items()}
+
+    compiled = jax.jit(seen_step)
+    parameters, views, losses = digests(state.params), None, []
+    for batch in batches:
+        state, metrics, seen = compiled(state, batch, constants)
+        views = views or digests(seen)
+        losses.append(round(float(metrics["loss"]), 6))
+    return {"parameters": parameters, "views": views, "losses": losses}
 
 
 def digests(arrays: Mapping[str, Any]) -> dict[str, list[float]]:

@@ -12,6 +12,7 @@ from mmcl_jax import __version__
 from mmcl_jax.api.frames import frame_of, is_frame
 from mmcl_jax.api.given import AnyPath, path_of, several
 from mmcl_jax.api.images import beside, is_folder
+from mmcl_jax.bucket.border import addressed
 from mmcl_jax.compilation import use_cache
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
@@ -35,10 +36,14 @@ from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.like import Like
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.targets import check_file
+from mmcl_jax.text import called
 from mmcl_jax.training.processes import begin, check_same
 from mmcl_jax.training.runs.run import Checkpoint, Run
 
 
+@addressed(
+    raw=("table", "images", "follow_links", "request"), reads=("run", "store", "head"), writes=("out",), shared=("out",)
+)
 def embed(
     run: Run | AnyPath,
     table: AnyPath | Any | None = None,
@@ -149,7 +154,7 @@ def embed(
         store = Store.open(path_of(store, "--store"))
     arguments = {
         "version": __version__,
-        "run": [str(opened.directory.absolute()), *Source("run", opened).of().values()],
+        "run": [called(opened.directory.absolute()), *Source("run", opened).of().values()],
         "input": list(names),
         "output": output,
         "dtype": dtype,
@@ -268,8 +273,8 @@ def _fit(run: Run, data: NewData) -> Request:
 def _request(request: Any, follow_links: Any) -> Request:
     over = {} if follow_links is None else {"follow_links": path_of(follow_links, "--follow-links")}
     if isinstance(request, Mapping):
-        return Request.from_json({**request, **over}, "request")
-    return Request.read(path_of(request, "--request"), over)
+        return Request.from_json({**request, **over}, "request").fetched()
+    return Request.read(path_of(request, "--request"), over).fetched()
 
 
 def _files(request: Request) -> list[Any]:

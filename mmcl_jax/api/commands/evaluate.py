@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
 from mmcl_jax.api.scores import Scores
+from mmcl_jax.bucket.border import addressed
 from mmcl_jax.compilation import use_cache
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
@@ -17,13 +18,14 @@ from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.source import BASELINES, sources
 from mmcl_jax.targets import check_file, check_folder
-from mmcl_jax.text import visible
+from mmcl_jax.text import called, visible
 from mmcl_jax.training.processes import begin, check_same, is_primary
 from mmcl_jax.training.runs.run import Checkpoint, Run
 
 _DEFAULT = EvaluationOptions()
 
 
+@addressed(reads=("store",), writes=("run", "out", "keep"))
 def evaluate(
     run: Run | AnyPath | Sequence[Run | AnyPath],
     *,
@@ -134,12 +136,12 @@ def evaluate(
         missing=several(missing),
         missing_by=several(missing_by),
     )
-    steps = {str(one.directory): one.step() for one in runs}
+    steps = {called(one.directory): one.step() for one in runs}
     results = ResultsFile(
         file,
         store=store.fingerprint,
         sources=[source.of() for source in sources(runs, BASELINES)],
-        head={**provenance(command_of(evaluate, arguments)), "runs": steps, "store": str(store.directory)},
+        head={**provenance(command_of(evaluate, arguments)), "runs": steps, "store": called(store.directory)},
         again=again,
     )
     check_same({"The command": command_of(evaluate, arguments), "--run": steps, "The store": store.fingerprint})

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
+from mmcl_jax.bucket.border import addressed
 from mmcl_jax.compilation import use_cache
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
@@ -14,6 +15,7 @@ from mmcl_jax.explain.base import ExplainOptions
 from mmcl_jax.explain.result import FOLDER, Explanation
 from mmcl_jax.explain.run import explain_run
 from mmcl_jax.targets import check_folder
+from mmcl_jax.text import called
 from mmcl_jax.training.runs.run import Checkpoint, Run
 
 _DEFAULT = ExplainOptions()
@@ -41,12 +43,13 @@ class Explanations(Sequence[Explanation]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of every `explanation.json`, with its folder."""
-        return {"explanations": [{"directory": str(one.directory), **one.about} for one in self]}
+        return {"explanations": [{"directory": called(one.directory), **one.about} for one in self]}
 
     def __repr__(self) -> str:
         return "\n\n".join(map(repr, self.explanations))
 
 
+@addressed(raw=("groups",), reads=("head", "store"), writes=("run", "out"))
 def explain(
     run: Run | AnyPath,
     *,

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
+from mmcl_jax.bucket.border import addressed
 from mmcl_jax.compilation import use_cache
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.kept import KeptHead, load_head, name_of
@@ -39,6 +40,7 @@ class Exported:
         return f"Written to {visible(self.directory)}: {files}.{where}"
 
 
+@addressed(reads=("run", "head"), writes=("out",))
 def export(
     run: Run | AnyPath,
     *,

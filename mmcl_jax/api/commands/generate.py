@@ -7,6 +7,7 @@ from typing import Any
 
 from mmcl_jax import datasets as recipes
 from mmcl_jax.api.given import AnyPath, overriding, path_of
+from mmcl_jax.bucket.border import addressed
 from mmcl_jax.errors import check
 from mmcl_jax.files import atomic
 from mmcl_jax.synthetic import GENERATORS
@@ -14,6 +15,7 @@ from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
 
 
+@addressed(writes=("out",))
 def generate(name: str, *, out: AnyPath, options: Mapping[str, Any] | Sequence[str] = ()) -> Path:
     """Draw data with a known truth, in the format of the data set `name`.
 

@@ -11,6 +11,7 @@ from mmcl_jax import datasets as recipes
 from mmcl_jax.api.frames import frame_of, is_frame
 from mmcl_jax.api.given import AnyPath, overriding, path_of, several
 from mmcl_jax.api.images import beside, folder_of, is_folder
+from mmcl_jax.bucket.border import addressed
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check as require
@@ -26,6 +27,11 @@ from mmcl_jax.text import visible
 _DEFAULT = Request()
 
 
+@addressed(
+    raw=("table", "images", "follow_links", "root", "request", "schema", "split_ids"),
+    reads=("like",),
+    writes=("out", "write_schema"),
+)
 def prepare(
     table: AnyPath | Any | None = None,
     images: AnyPath | Any | None = None,
@@ -71,6 +77,7 @@ def prepare(
     max_bad: float = _DEFAULT.max_bad,
     out: AnyPath | None = None,
     workers: int = 1,
+    beam: str | Iterable[str] = (),
     check: bool = False,
     write_schema: AnyPath | None = None,
 ) -> Store | Any:
@@ -127,6 +134,8 @@ def prepare(
       out: the store to make.
       workers: processes that decode files. With more than one, call it under `if __name__ == "__main__":`; the command
         line takes all cores.
+      beam: options of a pipeline of Apache Beam that decodes the images and writes the shards, such as
+        `("runner=DirectRunner", "direct_num_workers=4")`; by default `workers` processes of this machine do.
       check: whether only to say what is understood, and what a random forest gets; nothing is made.
       write_schema: with or instead of `check`: a file to write what is understood into, as a `schema` to edit.
 
@@ -159,7 +168,7 @@ def prepare(
         return _checked(asked, recipe, None if write_schema is None else path_of(write_schema, "--write-schema"))
     if out is None:
         require(False, "Say where the store goes with --out, or look first with --check.")
-    return make(asked, path_of(out, "--out"), recipe=recipe, workers=workers, progress=True)
+    return make(asked, path_of(out, "--out"), recipe=recipe, workers=workers, beam=several(beam), progress=True)
 
 
 def _checked(request: Request, recipe: recipes.Recipe | None, path: Path | None) -> Findings:
@@ -209,10 +218,10 @@ def _request(given: Mapping[str, Any]) -> Request:
             said[name] = several(value)
     request = given["request"]
     if request is None:
-        return Request.from_json(said, "mj.prepare")
+        return Request.from_json(said, "mj.prepare").fetched()
     over = {
         name: value for name, value in said.items() if name in ("table", "images") or value != getattr(default, name)
     }
     if isinstance(request, Mapping):
-        return Request.from_json({**request, **over}, "request")
-    return Request.read(path_of(request, "--request"), over)
+        return Request.from_json({**request, **over}, "request").fetched()
+    return Request.read(path_of(request, "--request"), over).fetched()

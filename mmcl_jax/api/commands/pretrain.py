@@ -1,21 +1,29 @@
 """`mj.pretrain`: train an experiment, or continue it."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from mmcl_jax.api.given import AnyPath, copied, overriding, path_of
+from mmcl_jax.bucket.address import Address, is_address
+from mmcl_jax.bucket.border import OWN
+from mmcl_jax.bucket.workdir import workdir as in_bucket
 from mmcl_jax.compilation import use_cache
 from mmcl_jax.config import OwnData, apply, explain, load
 from mmcl_jax.config.length import keep_warmup
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.monitor import monitor
+from mmcl_jax.text import called
 from mmcl_jax.training.loop import Result
 from mmcl_jax.training.loop import pretrain as train
-from mmcl_jax.training.processes import begin, is_primary
+from mmcl_jax.training.processes import begin, broadcast_from_primary, is_primary
 from mmcl_jax.training.runs.renamed import renamed_override
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.speed.profile import parse_steps
@@ -73,9 +81,44 @@ def pretrain_to_result(
     use_cache()
     steps = None if profile is None else parse_steps(str(profile))
     begin(distributed=distributed, saves_when_asked=True)
-    workdir, texts = Path(workdir), overriding(overrides)
+    texts = overriding(overrides)
     if data is not None:
-        texts.append(f"data={path_of(data, 'data')}")
+        texts.append(f"data={data if is_address(data) else called(path_of(data, 'data'))}")
+    if is_address(workdir):
+        with _copy(Address.parse(workdir, "--workdir: ")) as directory:
+            result = _pretrain(config, directory, texts, steps)
+        result = dataclasses.replace(result, run=Run.open(os.fspath(workdir)))
+    else:
+        result = _pretrain(config, Path(workdir), texts, steps)
+    if is_primary():
+        print(result.describe())
+    return result
+
+
+@contextlib.contextmanager
+def _copy(address: Address) -> Iterator[Path]:
+    """Yield the copy of a work directory in a bucket, which the first process publishes until all have ended."""
+    kind = f"{OWN}{jax.process_index()}" if jax.process_count() > 1 else "work"
+    paths: list[Path] = []
+    with contextlib.ExitStack() as resources:
+
+        def enter() -> bool:
+            paths.append(resources.enter_context(in_bucket(address, holds=is_primary(), kind=kind)))
+            return True
+
+        def leave() -> bool:
+            resources.close()
+            return True
+
+        broadcast_from_primary(enter)  # others read what lies there when nobody else can change it any more
+        if not is_primary():
+            enter()
+        yield paths[0]
+        broadcast_from_primary(leave)  # the last publication
+
+
+def _pretrain(config: str | ConfigDict, workdir: Path, texts: list[str], steps: Any) -> Result:
+    """Train in a folder of this machine, with overrides as texts, and record these steps."""
     begun, said = Run.exists(workdir), list[str]()
     if begun and Run.is_old(workdir):  # the same call continues a run, whichever version it was begun with
         texts = [renamed_override(text) for text in texts]
@@ -86,7 +129,7 @@ def pretrain_to_result(
         kept = OwnData.of_run(workdir) if config.endswith(":own") else None
         experiment = load(config, texts, data=kept, log=said.append)
     check(
-        not begun or (Path(experiment.data) / "store.json").is_file(),
+        not begun or is_address(experiment.data) or (Path(experiment.data) / "store.json").is_file(),
         f"{workdir} is trained on a store, and there is none at {experiment.data}; if it has moved, say where it "
         "is with --config.data.",
     )
@@ -96,7 +139,4 @@ def pretrain_to_result(
     said += explain(experiment, texts) if "own" in experiment else []
     if said and is_primary():
         print("\n".join(said), flush=True)
-    result = train(experiment, workdir, monitor=monitor, profile=steps)
-    if is_primary():
-        print(result.describe())
-    return result
+    return train(experiment, workdir, monitor=monitor, log=lambda line: print(called(line)), profile=steps)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmcl_jax.api.given import AnyPath, command_of, path_of, several
+from mmcl_jax.bucket.border import addressed
 from mmcl_jax.compilation import use_cache
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
@@ -50,6 +51,7 @@ class Report:
         return element("iframe", srcdoc=page, sandbox="", width="100%", height=800, style="border:0")
 
 
+@addressed(reads=("store", "results"), writes=("run", "out"))
 def report(
     run: Run | AnyPath | Sequence[Run | AnyPath],
     *,

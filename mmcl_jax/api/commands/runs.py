@@ -8,6 +8,8 @@ from typing import Any
 from mmcl_jax.api.given import AnyPath, path_of, several
 from mmcl_jax.api.run_folders import STATES, read_run, run_folders
 from mmcl_jax.api.runs import SORTS, Runs
+from mmcl_jax.bucket.address import is_address
+from mmcl_jax.bucket.border import listing
 from mmcl_jax.errors import check, check_name
 
 
@@ -35,7 +37,7 @@ def runs(directory: AnyPath = Path("runs"), *, sort: str = "run", state: str | I
       >>> runs(".", state="running").to_frame().height
       0
     """
-    folder = path_of(directory, "directory")
+    folder = listing(directory) if is_address(directory) else path_of(directory, "directory")
     check(folder.is_dir(), f"{folder} is no folder; give a folder with runs, such as runs.")
     check(os.access(folder, os.R_OK | os.X_OK), f"{folder} cannot be read; change its permissions.")
     states: tuple[Any, ...] = several(state)

@@ -1,7 +1,6 @@
 """`mmcl evaluate`: measure the features of runs."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
@@ -19,7 +18,13 @@ from mmcl_jax.training.processes import is_primary
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("--run", type=Path, nargs="+", required=True, help="runs to evaluate; seeds of one experiment form one row")
+    add(
+        "--run",
+        type=types.path,
+        nargs="+",
+        required=True,
+        help="runs to evaluate; seeds of one experiment form one row",
+    )
     add(
         "--checkpoint",
         type=types.checkpoint,
@@ -27,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--store",
-        type=Path,
+        type=types.path,
         help="store to evaluate on, or the new path of the runs' store; by default the runs' store",
     )
     add("--allow-overlap", action="store_true", help="evaluate even if runs were trained on test rows")
@@ -65,12 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--out",
-        type=Path,
+        type=types.path,
         help="results file to write, or to add scores to; RUN/evaluation.json by default for a single run",
     )
     add(
         "--keep",
-        type=Path,
+        type=types.path,
         nargs="?",
         const=True,
         metavar="DIR",

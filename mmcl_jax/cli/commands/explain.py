@@ -1,7 +1,6 @@
 """`mmcl explain`: which columns and which pixels matter."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
@@ -15,14 +14,16 @@ from mmcl_jax.text import visible
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("--run", type=Path, required=True, help="run to explain")
+    add("--run", type=types.path, required=True, help="run to explain")
     add("--method", type=types.names, help=f"methods, some of {','.join(sorted(METHODS))}")
     add("--input", type=types.names, help="inputs to explain; by default all of the kinds that the method takes")
-    add("--head", type=Path, help="folder of a head that mmcl evaluate --keep saved, to explain its outputs")
+    add("--head", type=types.path, help="folder of a head that mmcl evaluate --keep saved, to explain its outputs")
     add("--output", help='class of the head whose logit is explained, or "predicted"; by default all outputs')
     add("--checkpoint", type=types.checkpoint, help="latest (the default), best (by validation loss), or a step")
     add(
-        "--store", type=Path, help="store with the rows, or the new path of the run's store; by default the run's store"
+        "--store",
+        type=types.path,
+        help="store with the rows, or the new path of the run's store; by default the run's store",
     )
     add("--split", help="split whose rows are explained")
     add("--rows", type=types.count, help="number of rows to explain; of more, a fixed random draw")
@@ -30,7 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--steps", type=types.count, help="steps of the path; by default as many as the tolerance needs")
     add("--max-steps", type=types.count, help="most steps that are tried")
     add("--tolerance", type=types.positive, help="largest relative error of completeness")
-    add("--groups", type=Path, help='JSON file with groups of columns, {"GROUP": ["COLUMN", ...]}; by default tags')
+    add(
+        "--groups",
+        type=types.path,
+        help='JSON file with groups of columns, {"GROUP": ["COLUMN", ...]}; by default tags',
+    )
     add("--top", type=types.count, help="columns in the plot, or overlays")
     add("--replacement", help=f"what ablation puts in place of columns, one of {','.join(REPLACEMENTS)}")
     add("--reference", type=types.count, help="rows of the reference batch of the loss")
@@ -44,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--interpolation", help=f"how guided Grad-CAM enlarges its maps, one of {','.join(INTERPOLATIONS)}")
     add("--attention", help=f"blocks of a fusion whose attention is shown, one of {','.join(ATTENTIONS)}")
-    add("--out", type=Path, help="folder of the explanations; RUN/explanations by default")
+    add("--out", type=types.path, help="folder of the explanations; RUN/explanations by default")
     types.set_defaults(parser, explain)
 
 

@@ -1,7 +1,6 @@
 """`mmcl export`: the encoders of a run, for use without mmcl_jax."""
 
 import argparse
-from pathlib import Path
 
 from mmcl_jax.api.commands.export import Exported, export
 from mmcl_jax.cli import types
@@ -11,11 +10,11 @@ from mmcl_jax.export.formats import FORMATS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("--run", type=Path, required=True, help="run to export, such as runs/ads")
-    add("--out", type=Path, required=True, help="folder to make; an earlier export in it is replaced")
+    add("--run", type=types.path, required=True, help="run to export, such as runs/ads")
+    add("--out", type=types.path, required=True, help="folder to make; an earlier export in it is replaced")
     add("--format", type=types.names, help=f"formats, some of {','.join(FORMATS)}, such as safetensors,orbax")
     add("--input", type=types.names, help="inputs whose encoders are exported, such as image,image+table")
-    add("--head", type=Path, metavar="DIR", help="head of mmcl evaluate --keep to export with its encoders")
+    add("--head", type=types.path, metavar="DIR", help="head of mmcl evaluate --keep to export with its encoders")
     add(
         "--checkpoint",
         type=types.checkpoint,

@@ -12,7 +12,7 @@ from mmcl_jax.synthetic import GENERATORS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("name", choices=GENERATORS.names(), help="data set whose format to write")
-    parser.add_argument("--out", type=Path, required=True, help="folder to make, such as raw/dvm")
+    parser.add_argument("--out", type=types.path, required=True, help="folder to make, such as raw/dvm")
     parser.epilog = options_text(GENERATORS)
 
 

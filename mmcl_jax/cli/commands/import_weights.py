@@ -1,7 +1,6 @@
 """`mmcl import`: make a run of a checkpoint of MMCL's or TIP's released code."""
 
 import argparse
-from pathlib import Path
 
 from mmcl_jax.api.commands.import_weights import import_weights
 from mmcl_jax.cli import types
@@ -11,7 +10,7 @@ from mmcl_jax.training.runs.run import Run
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="file of PyTorch Lightning (.ckpt); no code of it runs"
+        "--checkpoint", type=types.path, required=True, help="file of PyTorch Lightning (.ckpt); no code of it runs"
     )
     parser.add_argument(
         "--config",
@@ -19,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="experiment with the encoders and projectors of the checkpoint, such as mmcl/mmcl:dvm; its data, with "
         "--config.data=STORE, describe the images and columns",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run to make, such as runs/released")
+    parser.add_argument(
+        "--out", type=types.path, required=True, help="folder of the run to make, such as runs/released"
+    )
     types.set_defaults(parser, import_weights)
     parser.epilog = (
         "Override any key of the config with --config.KEY=VALUE. ImageNet weights of torchvision or timm begin a "

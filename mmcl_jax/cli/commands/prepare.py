@@ -2,7 +2,6 @@
 
 import argparse
 import os
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -19,11 +18,11 @@ from mmcl_jax.text import visible
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     what = parser.add_argument_group("files to read")
-    what.add_argument("--table", type=Path, help="CSV, TSV or Parquet file with a header, such as ads.csv")
+    what.add_argument("--table", type=types.path, help="CSV, TSV or Parquet file with a header, such as ads.csv")
     what.add_argument(
-        "--images", type=Path, help="folder of the images, such as photos/; image paths are relative to it"
+        "--images", type=types.path, help="folder of the images, such as photos/; image paths are relative to it"
     )
-    what.add_argument("--follow-links", type=Path, help="another folder that links in --images may point into")
+    what.add_argument("--follow-links", type=types.path, help="another folder that links in --images may point into")
     what.add_argument(
         "--image-column", type=types.names, help="column of image paths, such as file, or several: front,side"
     )
@@ -32,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument(
         "--root",
-        type=Path,
+        type=types.path,
         help="folder of the named data set (for tfds, its name there; for measured, a folder to write its images into)",
     )
     what.add_argument("--separator", help="separator of cells; by default a comma, or a tab in .tsv files")
@@ -44,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument(
         "--request",
-        type=Path,
+        type=types.path,
         help="JSON file with these options, and with further entries and targets (docs/data.md); a store's store.json "
         "is one, too",
     )
@@ -54,11 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     columns = parser.add_argument_group("meaning of the columns")
     columns.add_argument(
-        "--schema", type=Path, help="JSON file that declares columns, from --write-schema; see docs/data.md"
+        "--schema", type=types.path, help="JSON file that declares columns, from --write-schema; see docs/data.md"
     )
     columns.add_argument(
         "--like",
-        type=Path,
+        type=types.path,
         help="run or store, such as runs/ads, whose columns, categories, classes and image size the new store has, to "
         "evaluate the run on new rows",
     )
@@ -120,15 +119,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-bad", type=float, help="largest share of rows that may be bad; with more, the command stops"
     )
 
-    parser.add_argument("--out", type=Path, help="folder of the store to make, such as stores/ads")
+    parser.add_argument("--out", type=types.path, help="folder of the store to make, such as stores/ads")
     parser.add_argument("--workers", type=types.count, help="number of processes")
+    parser.add_argument(
+        "--beam",
+        type=types.names,
+        metavar="OPTIONS",
+        help="decode the images and write the shards by a pipeline of Apache Beam with these options, such as "
+        "runner=DirectRunner,direct_num_workers=4 (docs/data.md)",
+    )
     parser.add_argument(
         "--check",
         action="store_true",
         help="print how the columns are read, and a random forest's score; write nothing",
     )
     parser.add_argument(
-        "--write-schema", type=Path, help="write how the columns are read as a file for --schema, to edit"
+        "--write-schema", type=types.path, help="write how the columns are read as a file for --schema, to edit"
     )
     types.set_defaults(parser, prepare)
     parser.set_defaults(workers=os.cpu_count() or 1)  # the function has 1: its caller may be unable to start processes

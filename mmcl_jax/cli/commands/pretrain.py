@@ -1,7 +1,6 @@
 """`mmcl pretrain`: train an experiment, or continue a run of it."""
 
 import argparse
-from pathlib import Path
 
 from mmcl_jax.api.commands.pretrain import pretrain_to_result
 from mmcl_jax.cli import types
@@ -19,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "it chooses encoders, views and length from the store and the device, and prints its choices",
     )
     parser.add_argument(
-        "--workdir", type=Path, required=True, help="folder of the run to make or continue, such as runs/ads"
+        "--workdir", type=types.path, required=True, help="folder of the run to make or continue, such as runs/ads"
     )
     parser.add_argument(
         "--profile",

@@ -1,7 +1,6 @@
 """`mmcl report`: write a page that shows runs."""
 
 import argparse
-from pathlib import Path
 
 from mmcl_jax.api.commands.report import Report, report
 from mmcl_jax.cli import types
@@ -10,15 +9,20 @@ from mmcl_jax.cli import types
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("--run", type=Path, nargs="+", required=True, help="runs to show; several are compared")
-    add("--out", type=Path, help="page to write; RUN/report.html by default for a single run")
+    add("--run", type=types.path, nargs="+", required=True, help="runs to show; several are compared")
+    add("--out", type=types.path, help="page to write; RUN/report.html by default for a single run")
     add(
         "--checkpoint",
         type=types.checkpoint,
         help="checkpoint of each run: latest (the default), best (by validation loss), or a step such as 2000",
     )
-    add("--store", type=Path, help="store whose rows are shown, or the new path of the runs' store")
-    add("--results", type=Path, nargs="+", help="results files of mmcl evaluate --out; RUN/evaluation.json by default")
+    add("--store", type=types.path, help="store whose rows are shown, or the new path of the runs' store")
+    add(
+        "--results",
+        type=types.path,
+        nargs="+",
+        help="results files of mmcl evaluate --out; RUN/evaluation.json by default",
+    )
     add("--colour", help="label or column whose values colour the map; the first label by default")
     add("--rows", type=types.count, help="most rows to encode for the map, the examples and the predictions")
     types.set_defaults(parser, report)

@@ -1,7 +1,6 @@
 """`mmcl reproduce`: make a paper's table; the same command continues after a stop."""
 
 import argparse
-from pathlib import Path
 
 from mmcl_jax.api.commands.reproduce import Reproduced, reproduce
 from mmcl_jax.cli import types
@@ -12,9 +11,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("table", metavar="TABLE", help=f"table to make, one of {', '.join(TABLES)}")
     what = parser.add_argument_group("what to train")
-    what.add_argument("--data", type=Path, required=True, help="store to train and evaluate on")
+    what.add_argument("--data", type=types.path, required=True, help="store to train and evaluate on")
     what.add_argument(
-        "--out", type=Path, required=True, help="folder for the tables of this store, which share their runs"
+        "--out", type=types.path, required=True, help="folder for the tables of this store, which share their runs"
     )
     what.add_argument(
         "--variant", choices=VARIANTS, help="data set whose settings the configs have; own chooses them from your store"
@@ -33,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument(
         "--tune",
-        type=Path,
+        type=types.path,
         metavar="FILE",
         help="TOML file with settings to pretrain every method with, of which validation chooses one; by default none",
     )

@@ -1,7 +1,6 @@
 """`mmcl runs`: list the runs below a folder."""
 
 import argparse
-from pathlib import Path
 
 from mmcl_jax.api.commands.runs import runs
 from mmcl_jax.api.run_folders import STATES
@@ -11,7 +10,7 @@ from mmcl_jax.cli import types
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("directory", metavar="DIR", type=Path, nargs="?", help="folder of the runs")
+    parser.add_argument("directory", metavar="DIR", type=types.path, nargs="?", help="folder of the runs")
     parser.add_argument("--sort", help=f"order, one of {', '.join(SORTS)}; the best or newest run comes first")
     parser.add_argument("--state", type=types.names, help=f"only runs in these states, some of {','.join(STATES)}")
     types.set_defaults(parser, runs)

@@ -1,7 +1,6 @@
 """`mmcl upgrade`: convert a store or run of an earlier version to the current format."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmcl_jax.api.commands.upgrade import upgrade
@@ -14,9 +13,11 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("path", metavar="STORE|RUN", type=Path, help="folder of the store or run, such as stores/ads")
     parser.add_argument(
-        "--out", type=Path, help="folder for an upgraded copy of a store; by default the store itself is upgraded"
+        "path", metavar="STORE|RUN", type=types.path, help="folder of the store or run, such as stores/ads"
+    )
+    parser.add_argument(
+        "--out", type=types.path, help="folder for an upgraded copy of a store; by default the store itself is upgraded"
     )
     types.set_defaults(parser, upgrade)
 

@@ -6,9 +6,12 @@
 absent) into the data set `store/NAME`, whose split is `rows`.
 """
 
+import contextlib
 import dataclasses
+import functools
 import itertools
 import json
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,8 @@ from array_record.python import array_record_module
 from tensorflow_datasets.core import naming
 from tensorflow_datasets.proto import tf_example_pb2
 
+from mmcl_jax.data.engines.engine import Engine, Processes, plain
 from mmcl_jax.data.schema import Entry, Schema
-from mmcl_jax.data.workers import pool
 from mmcl_jax.files import reading
 
 SHARD_BYTES = 128 * 2**20
@@ -28,6 +31,7 @@ NAME = "store"
 ROWS = "rows"  # the split of the data set of one entry
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 _READ = 64  # records that are read at once
+_FEW = 2000  # records that take less time to write than a process takes to start
 
 Feature = Any  # `tf.train.Feature`, a protocol buffer
 
@@ -58,13 +62,32 @@ class Records:
         rows = zip(mapped, (at for _, at in self.arrays.values()), strict=True)
         return 64 + sum(array[:1].nbytes * int(np.prod(at.shape[1:], initial=1)) for array, at in rows)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the records as JSON values."""
+        return {
+            "integers": {name: values.tolist() for name, values in self.integers.items()},
+            "texts": {name: list(texts) for name, texts in self.texts.items()},
+            "arrays": {name: (str(path), at.tolist()) for name, (path, at) in self.arrays.items()},
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Records":
+        """Return the records of `to_json`."""
+        return cls(
+            integers={name: np.array(values, np.int64) for name, values in raw["integers"].items()},
+            texts=raw["texts"],
+            arrays={name: (Path(path), np.array(at, np.int64)) for name, (path, at) in raw["arrays"].items()},
+        )
+
     def write(self, file: Path) -> int:
-        """Write the records as one file, and return their total size in bytes."""
+        """Write the records as one file, which appears whole, and return their total size in bytes."""
         arrays = {
             name: (np.load(path, mmap_mode="r", allow_pickle=False), at) for name, (path, at) in self.arrays.items()
         }
         # Pixels hardly compress, and compressing them would take longer than decoding the images did.
-        writer = array_record_module.ArrayRecordWriter(str(file), "group_size:1,uncompressed")
+        # A runner of Apache Beam may try a shard again, or twice at once; every attempt writes the same bytes.
+        partial = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
+        writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1,uncompressed")
         written = 0
         for row in range(len(self)):
             message = tf_example_pb2.Example()
@@ -80,18 +103,8 @@ class Records:
             writer.write(record)
             written += len(record)
         writer.close()
+        partial.rename(file)
         return written
-
-
-@dataclasses.dataclass(frozen=True)
-class _Shard:
-    """One file and the records to write into it."""
-
-    file: Path
-    records: Records
-
-    def __call__(self) -> int:
-        return self.records.write(self.file)
 
 
 def features_of(schema: Schema, indexed: Iterable[str], *, group: bool) -> dict[str, Any]:
@@ -126,37 +139,38 @@ def write(
     features: Mapping[str, Any],
     description: str,
     *,
-    workers: int = 1,
+    engine: Engine | None = None,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> None:
-    """Write the data set `name` with these splits into a folder, with `workers` processes.
+    """Write the data set `name` with these splits into a folder, by `engine` or, if that is None, by this process.
 
     `progress` is called with the number of rows of every file that has been written.
     """
     directory.mkdir(exist_ok=True)
     for file in directory.glob(f"{name}-*.array_record-*"):  # left by an earlier call that was stopped
         file.unlink()
-    planned: list[tuple[str, _Shard]] = []
+    planned: list[tuple[str, Path, Records]] = []
     for split, records in splits.items():
         count = max(1, -(-len(records) * records.record_bytes() // SHARD_BYTES))
         bounds = np.linspace(0, len(records), count + 1).astype(int).tolist()
         for index, (start, stop) in enumerate(itertools.pairwise(bounds)):
             file = directory / f"{name}-{split}.array_record-{index:05d}-of-{count:05d}"
-            planned.append((split, _Shard(file, records.part(start, stop))))
-    written: list[int] = []
-    # Writing a few rows takes less time than starting a process.
-    parallel = min(workers, len(planned)) > 1 and sum(map(len, splits.values())) > 2000
-    with pool(min(workers, len(planned))) if parallel else _InProcess() as processes:
-        for (_, shard), size in zip(
-            planned, processes.map(_Shard.__call__, [shard for _, shard in planned]), strict=True
-        ):
-            written.append(size)
-            progress(len(shard.records))
+            planned.append((split, file, records.part(start, stop)))
+    if engine is None or sum(map(len, splits.values())) <= _FEW:
+        engine = Processes()
+    written = [0] * len(planned)
+    items = ((str(file), records.to_json()) for _, file, records in planned)
+    with contextlib.closing(engine.run(functools.partial(plain, _write_file), items)) as sizes:
+        for index, size in sizes:
+            written[index] = size
+            progress(len(planned[index][2]))
+    for file in directory.glob(f"{name}-*.array_record-*.*"):  # of attempts that did not end
+        file.unlink()
     infos = [
         tfds.core.SplitInfo(
             name=split,
-            shard_lengths=[len(shard.records) for of, shard in planned if of == split],
-            num_bytes=sum(size for (of, _), size in zip(planned, written, strict=True) if of == split),
+            shard_lengths=[len(records) for of, _, records in planned if of == split],
+            num_bytes=sum(size for (of, _, _), size in zip(planned, written, strict=True) if of == split),
             filename_template=naming.ShardedFileTemplate(
                 data_dir=str(directory), dataset_name=name, split=split, filetype_suffix="array_record"
             ),
@@ -173,17 +187,9 @@ def write(
     )
 
 
-class _InProcess:
-    """A pool that runs its function in this process."""
-
-    def __enter__(self) -> "_InProcess":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def map(self, function: Callable[[_Shard], int], shards: Sequence[_Shard]) -> Iterator[int]:
-        return map(function, shards)
+def _write_file(item: tuple[str, Mapping[str, Any]]) -> int:
+    """Write one file of records, `(path, Records.to_json())`, and return the size of its records."""
+    return Records.from_json(item[1]).write(Path(item[0]))
 
 
 def apart(directory: Path, schema: Schema) -> set[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax import __version__
+from mmcl_jax.data.engines.engine import Engine
 from mmcl_jax.data.format import flat, shards
 from mmcl_jax.data.format.content import Content, Part
 from mmcl_jax.data.format.format3 import ENTRIES, FORMAT, KEYS, MANIFEST, declaration_file, names_file
@@ -31,7 +32,7 @@ def write(
     content: Content,
     *,
     description: str,
-    workers: int = 1,
+    engine: Engine | None = None,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> Schema:
     """Write the arrays, the shards and their descriptions into the folder of a store.
@@ -42,7 +43,7 @@ def write(
       directory: the folder; files of an earlier call that was stopped are written again.
       content: content of the store.
       description: one sentence on the data set, for TFDS.
-      workers: number of processes that write the shards.
+      engine: what writes the shards; by default this process.
       progress: is called with the number of rows of every shard that has been written.
 
     Returns:
@@ -66,7 +67,7 @@ def write(
         _flatten(directory, name, part)
         flat.write_at(directory, name, at[name])
     codes = _codes(content, at, schema)
-    _write_shards(directory, content, at, schema, codes, description, workers, progress)
+    _write_shards(directory, content, at, schema, codes, description, engine, progress)
     lists.write(directory)
     (directory / ENTRIES).write_text(schema.to_json())
     (directory / KEYS).write_text(json.dumps(list(content.keys)) + "\n")
@@ -172,7 +173,7 @@ def _write_shards(
     schema: Schema,
     codes: np.ndarray | None,
     description: str,
-    workers: int,
+    engine: Engine | None,
     progress: Callable[[int], object],
 ) -> None:
     """Write the data set of all rows, and one for each entry that rows share or lack."""
@@ -200,7 +201,7 @@ def _write_shards(
             {shards.ROWS: Records(integers={}, texts={}, arrays={name: (path, used)})},
             {name: shards.tensor(entry.shape, entry)},
             f"The entry {name} of: {description}",
-            workers=workers,
+            engine=engine,
         )
     splits = {
         split: Records(
@@ -211,4 +212,4 @@ def _write_shards(
         for split, rows in content.splits.items()
     }
     features = shards.features_of(schema, indexed, group=content.group is not None)
-    shards.write(directory, shards.NAME, splits, features, description, workers=workers, progress=progress)
+    shards.write(directory, shards.NAME, splits, features, description, engine=engine, progress=progress)

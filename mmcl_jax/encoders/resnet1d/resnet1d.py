@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from mmcl_jax.encoders.base import ENCODERS, Encoder
 from mmcl_jax.encoders.features import Features
-from mmcl_jax.encoders.layers import Norm, batch_norm, conv
+from mmcl_jax.encoders.layers import Norm, batch_norm, conv, norm_relu
 from mmcl_jax.encoders.resnet import Stage, shortcut
 from mmcl_jax.encoders.resnet1d.cbam import CBAM
 from mmcl_jax.encoders.resnet1d.sequence import ColumnEmbedding, OneChannel
@@ -48,7 +48,7 @@ class Block(nnx.Module):
         self.shortcut = shortcut(inputs, width, stride=stride, dimensions=1, norm=norm, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Sequence, *, train: bool, present: Present | None = None) -> NewSequence:
-        y = nnx.relu(self.norm1(self.conv1(x), train=train, present=present))
+        y = norm_relu(self.norm1, self.conv1(x), train=train, present=present)
         y = self.attention(self.norm2(self.conv2(y), train=train, present=present))
         return nnx.relu(y + (self.shortcut(x, train=train, present=present) if self.shortcut else x))
 
@@ -115,7 +115,7 @@ class ResNet1D(Encoder):
     ) -> Features:
         """Return the features of rows."""
         del keys
-        x = nnx.relu(self.norm(self.conv(self.input.sequence(embedded)), train=train, present=present))
+        x = norm_relu(self.norm, self.conv(self.input.sequence(embedded)), train=train, present=present)
         for stage in self.stages:
             x = stage(x, train=train, present=present)
         return Features(pooled=x.mean(axis=1), local=x)

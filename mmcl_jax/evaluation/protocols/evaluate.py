@@ -32,7 +32,7 @@ from mmcl_jax.evaluation.sources.reads import check_names, input_name, modalitie
 from mmcl_jax.evaluation.sources.remarks import left_out, missing_folds, remarks_on
 from mmcl_jax.evaluation.sources.source import sources
 from mmcl_jax.progress import Bar
-from mmcl_jax.training.processes import is_primary, watch
+from mmcl_jax.training.processes import is_primary, others
 from mmcl_jax.training.runs.run import Run
 
 
@@ -127,10 +127,10 @@ def evaluate_runs(
             of = job.of(store, settings)
             return records.find(of, numbers) if _has_heads(job, of, numbers, settings) else None
 
-        others, known = watch(), None
-        if others is not None:
+        watch, known = others(), None
+        if watch is not None:
             shares = [(job, numbers) for index in order for job in jobs[index] for numbers in job.parts()]
-            known = score_in_shares(shares, store, settings, find=find, records=records, watch=others)
+            known = score_in_shares(shares, store, settings, find=find, records=records, watch=watch)
         for index in order:
             for job in jobs.pop(index):
                 of, of_job = job.of(store, settings), list[Score]()

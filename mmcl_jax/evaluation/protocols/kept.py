@@ -23,6 +23,8 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from mmcl_jax import __version__
+from mmcl_jax.bucket.address import is_address
+from mmcl_jax.bucket.border import local
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.dense import LinearSegmentation
 from mmcl_jax.evaluation.heads.encoded import Encoders, FeatureEncoder, presence_of
@@ -36,6 +38,7 @@ from mmcl_jax.evaluation.sources.blocks import BLOCK, block_mesh, blockwise, in_
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.files import CHECKSUMS, atomic, damage, reading, write_checksums
 from mmcl_jax.tasks import TASKS, Units
+from mmcl_jax.text import called
 from mmcl_jax.training.mesh import replicated
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.state.train_state import split_model
@@ -137,7 +140,7 @@ class KeptHead(HeadOfSource):
         about = {
             "format": FORMAT,
             "mmcl_jax": __version__,
-            "run": relative or str(self.source.run.directory.absolute()),
+            "run": relative or called(self.source.run.directory.absolute()),
             "fingerprint": self.source.run.fingerprint,
             "reads": list(self.trained.reads),
             "task": {"name": self.trained.task.name, **dataclasses.asdict(self.trained.task)},
@@ -201,7 +204,7 @@ def load_head(directory: Path, run: Run | None = None) -> KeptHead:
         reads = tuple(map(str, raw["reads"]))
         tuned = of["protocol"] != "probe"
         if run is None:
-            path = (directory / raw["run"]).resolve()
+            path = local(raw["run"]) if is_address(raw["run"]) else (directory / raw["run"]).resolve()
             check(Run.exists(path), f"The run {path} of the head {directory} is missing; pass the run to load_head.")
             run = Run.open(path)
         source = Source(of["source"], run if of["step"] is None else run.at(int(of["step"])))

@@ -20,6 +20,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.files import write_text
 from mmcl_jax.page.wording import counted
+from mmcl_jax.text import visible
 
 FORMAT = 2
 Of = Mapping[str, Any]
@@ -114,7 +115,7 @@ class ResultsFile:
         kept = f'; it also keeps {others} of other checkpoints or stores, under "others"' if others else ""
         count = counted(self.reused, "score")
         reused = f"; found {count} of this command in it (--again computes anew)" if self.reused else ""
-        return f"Written to {self.path}{reused}{kept}."
+        return f"Written to {visible(self.path)}{reused}{kept}."
 
     def _divided(self, entries: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
         """Divide the entries into "scores", which are current, and "others"."""

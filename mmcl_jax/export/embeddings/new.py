@@ -24,6 +24,7 @@ from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.pieces import TablePieces
 from mmcl_jax.prepare.table.rows import keys_of, read_rows
 from mmcl_jax.prepare.table.table import RawTable, is_parquet, require_columns
+from mmcl_jax.text import called
 from mmcl_jax.training.runs.run import Run
 
 FILE = "file"  # the column of the images of a folder that is embedded without a table
@@ -94,7 +95,7 @@ def _table_identity(table: Path | pl.DataFrame | None) -> Any:
 
 
 def _absolute(path: Path | None) -> str | None:
-    return None if path is None else str(path.absolute())
+    return None if path is None else called(path.absolute())
 
 
 def _files(folder: Path) -> list[str]:
@@ -112,7 +113,7 @@ def _files(folder: Path) -> list[str]:
 def path_identity(path: Path) -> list[Any]:
     """Return what tells whether a file has changed: its path, size and time of change."""
     status = path.stat()
-    return [str(path.absolute()), status.st_size, status.st_mtime_ns]
+    return [called(path.absolute()), status.st_size, status.st_mtime_ns]
 
 
 class NewRows:

@@ -8,19 +8,19 @@ Worker processes are spawned and import this module, so it imports few others.
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from mmcl_jax.data.workers import pool
+from mmcl_jax.data.engines.engine import Engine, Processes
 from mmcl_jax.prepare.images.files import Fit, Reader, locate, read_image
 from mmcl_jax.prepare.images.levels import to_uint8
 from mmcl_jax.prepare.images.masks import read_mask
@@ -111,7 +111,7 @@ def decode(
     folder: Path,
     *,
     array: Path | None = None,
-    workers: int = 1,
+    engine: Engine | None = None,
     progress: Callable[[int], object] = lambda done: None,
 ) -> Decoded:
     """Decode the images of every row into `folder/image.npy` `[rows, ...]` and `folder/thumb.npy`.
@@ -123,7 +123,8 @@ def decode(
       names: the paths of every row's images, below the image folder.
       folder: the folder to write to; work that an earlier call with the same arguments left there is resumed.
       array: the file of the pixels, if it is not `folder/image.npy`.
-      workers: number of processes; 1 decodes in this process. With more, call it under `if __name__ == "__main__":`.
+      engine: what decodes; by default this process. With several processes, call this under
+        `if __name__ == "__main__":`. Images in memory are always decoded in this process.
       progress: called with the number of rows that are done.
     """
     rows = len(names)
@@ -136,15 +137,17 @@ def decode(
     journal.write_text("".join(json.dumps(line) + "\n" for line in done.values()))
     finished = sum(len(chunks[start]) for start in done)
     progress(finished)
-    with journal.open("a") as file:
-        todo = [(start, chunk) for start, chunk in chunks.items() if start not in done]
-        with contextlib.closing(_work(job, todo, paths, pixels, thumbs, min(workers, len(todo)))) as lines:
-            for line in lines:
-                file.write(json.dumps(line) + "\n")
-                file.flush()
-                done[line["start"]] = line
-                finished += len(chunks[line["start"]])
-                progress(finished)
+    if engine is None or job.memory is not None:
+        engine = Processes()
+    begin = functools.partial(_decoder, job, paths, pixels.shape)
+    todo = [(start, chunk) for start, chunk in chunks.items() if start not in done]
+    with journal.open("a") as file, contextlib.closing(engine.run(begin, todo)) as lines:
+        for _, line in lines:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            done[line["start"]] = line
+            finished += len(chunks[line["start"]])
+            progress(finished)
     bad: dict[int, tuple[str, str]] = {}
     sizes: Counter[tuple[int, ...]] = Counter()
     shapes: list[tuple[int, ...] | None] = []
@@ -265,52 +268,12 @@ def thumbnails(images: np.ndarray) -> np.ndarray:
     return plane.astype(np.uint8)
 
 
-def _work(
-    job: DecodeJob,
-    todo: list[tuple[int, Sequence[Names]]],
-    paths: tuple[Path, Path],
-    pixels: np.ndarray,
-    thumbs: np.ndarray,
-    workers: int,
-) -> Generator[Line, None, None]:
-    """Decode chunks, by one or more processes; yield their journal lines as they are done."""
-    if workers <= 1 or job.memory is not None:
-        with contextlib.closing(_target(job, pixels, thumbs)) as target:
-            for start, chunk in todo:
-                yield decode_chunk(job, start, chunk, target)
-        return
-    processes = pool(workers, _start_worker, job, paths, pixels.shape)
-    pending: set[Future[Line]] = set()
-    chunks = iter(todo)
-    try:
-        while True:
-            for start, chunk in chunks:
-                pending.add(processes.submit(_chunk_in_worker, start, chunk))
-                if len(pending) >= 4 * workers:
-                    break
-            if not pending:
-                return
-            ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in ready:
-                yield future.result()
-    finally:
-        processes.shutdown(cancel_futures=True)
-
-
-_worker: dict[str, Any] = {}  # the job and target of this worker process
-
-
-def _start_worker(job: DecodeJob, paths: tuple[Path, Path], shape: tuple[int, ...]) -> None:
+@contextlib.contextmanager
+def _decoder(job: DecodeJob, paths: tuple[Path, Path], shape: tuple[int, ...]) -> Iterator[Callable[[Any], Line]]:
+    """Open the files of pixels and thumbnails, and give the function that decodes a chunk, `(start, names)`."""
     pixels, thumbs = (open_memmap(path, mode="r+") for path in paths)
-    _worker.update(job=job, target=_target(job, pixels.reshape(shape), thumbs))
-
-
-def _target(job: DecodeJob, pixels: np.ndarray, thumbs: np.ndarray) -> DecodeTarget:
-    return DecodeTarget(pixels, thumbs, views=pixels.ndim > len(job.shape) + 1)
-
-
-def _chunk_in_worker(start: int, chunk: Sequence[Names]) -> Line:
-    return decode_chunk(_worker["job"], start, chunk, _worker["target"])
+    with contextlib.closing(DecodeTarget(pixels.reshape(shape), thumbs, views=len(shape) > len(job.shape) + 1)) as to:
+        yield lambda work: decode_chunk(job, work[0], work[1], to)
 
 
 def _arrays(paths: tuple[Path, Path], rows: int, job: DecodeJob, images: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mmcl_jax.data.engines.engine import Engine
 from mmcl_jax.data.schema import Entry, ImageSpec
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.images.decode import Decoded, DecodeJob, decode
@@ -72,7 +73,7 @@ def decode_rows(
     partial: Path,
     *,
     of: Pixels | None = None,
-    workers: int,
+    engine: Engine,
     progress: bool,
 ) -> Pixels:
     """Decode the images of the rows that are not in quarantine; put rows with unusable images there.
@@ -84,7 +85,7 @@ def decode_rows(
       quarantine: the rows that are left out; gains those with unusable images.
       partial: the folder of the unfinished store; the pixels are written to `flat/NAME.npy` in it.
       of: the decoded images that a mask belongs to.
-      workers: number of processes.
+      engine: what decodes.
       progress: whether to show a progress bar.
 
     Raises:
@@ -110,7 +111,7 @@ def decode_rows(
     folder.mkdir(parents=True, exist_ok=True)
     array = partial / "flat" / f"{source.name}.npy"
     with Bar(source.plural, len(names), quiet=not progress) as bar:
-        decoded = decode(job, names, folder, array=array, workers=workers, progress=bar.update)
+        decoded = decode(job, names, folder, array=array, engine=engine, progress=bar.update)
     for index, (cause, reason) in sorted(decoded.bad.items()):
         if cause == "other size":
             sizes = ", ".join(" x ".join(map(str, size)) for size, _ in decoded.sizes.most_common(3))

@@ -13,6 +13,7 @@ from mmcl_jax.page.inline import picture
 from mmcl_jax.page.wording import clipped, count, counted, share
 from mmcl_jax.report.sections.predictions import kept_heads
 from mmcl_jax.report.subject import Group, Subject, paragraph
+from mmcl_jax.text import called
 
 _COLUMNS, _PICTURES = 20, 12
 _LARGEST = 2**20  # bytes of a picture
@@ -40,7 +41,7 @@ def explained(groups: Sequence[Group]) -> Html:
 def _how(subject: Subject) -> tuple[str, str]:
     """Return a sentence and the command that explains a run: its columns, or else the pixels that a head looks at."""
     run = subject.run
-    command = f"mmcl explain --run {shlex.quote(str(run.directory))}"
+    command = f"mmcl explain --run {shlex.quote(called(run.directory))}"
     if any(spec.kind in COLUMN_KINDS for spec in run.inputs.specs.values()):
         return "This command ranks its columns:", command
     kept, _ = kept_heads(subject)

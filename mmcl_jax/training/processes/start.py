@@ -73,7 +73,7 @@ def begin(*, distributed: bool, saves_when_asked: bool = False) -> None:
     atexit.register(lambda: watch.leave(1 if hasattr(sys, "last_value") else 0))  # before JAX's own
 
 
-def watch() -> Watch | None:
+def others() -> Watch | None:
     """Return the watch over the other processes; None if `begin` has found no others."""
     return _STARTED[0] if _STARTED else None
 

@@ -12,7 +12,7 @@ from jax.experimental import multihost_utils
 
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.training.processes.meeting import difference
-from mmcl_jax.training.processes.start import watch
+from mmcl_jax.training.processes.start import others
 
 
 def is_primary() -> bool:
@@ -41,7 +41,7 @@ def broadcast_from_primary(function: Callable[[], bool]) -> bool:
 
 def shared(value: Any) -> Any:
     """Return the first process's `value`, a JSON value, in all processes."""
-    channel = watch()
+    channel = others()
     if channel is None:
         return value
     if is_primary():
@@ -56,15 +56,15 @@ def check_same(about: Mapping[str, Any]) -> None:
     Raises:
       UserError: in all processes, if one differs from the first; the sentence names its host and the value.
     """
-    channel = watch()
+    channel = others()
     if channel is None:
         return
     given = {name: _short(json.dumps(value, sort_keys=True, default=str)) for name, value in about.items()}
     mine = {"process": jax.process_index(), "host": socket.gethostname(), "about": given}
     sentence = ""
     if is_primary():
-        others = sorted((channel.receive()[1] for _ in range(jax.process_count() - 1)), key=lambda one: one["process"])
-        sentence = next(filter(None, (difference(mine, other) for other in others)), "")
+        heard = sorted((channel.receive()[1] for _ in range(jax.process_count() - 1)), key=lambda one: one["process"])
+        sentence = next(filter(None, (difference(mine, other) for other in heard)), "")
     else:
         channel.send(mine)
     sentence = shared(sentence)

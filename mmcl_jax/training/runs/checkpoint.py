@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from mmcl_jax.bucket.border import filled, is_own_copy
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import damage, write_checksums
 from mmcl_jax.training.runs.skips import Skipped
@@ -55,6 +58,7 @@ def newest_intact(directory: Path, *, below: int | None = None) -> tuple[int | N
     damaged: dict[int, str] = {}
     for step in steps_of(directory):
         if below is None or step < below:
+            filled(directory / str(step))
             fault = damage(directory / str(step))
             if fault is None:
                 return step, damaged
@@ -86,6 +90,9 @@ class Checkpoints:
     A training opens them with `keep`, the number of latest checkpoints to keep, and removes what a kill left
     unfinished. It also keeps the checkpoint of the lowest validation loss, and those of multiples of `every`. A reader
     leaves `keep` out, and does not disturb a training in progress.
+
+    Processes that share the directory write their parts of a checkpoint side by side. If each has a copy of its own, of
+    a run in a bucket, each writes the whole checkpoint there, and the copy of the first process is published.
     """
 
     def __init__(self, directory: Path, *, keep: int | None = None, every: int | None = None) -> None:
@@ -93,8 +100,10 @@ class Checkpoints:
         self._directory = directory
         self._best = _Best()
         preserved = [policies.LatestN(keep), self._best, *([policies.EveryNSteps(every)] if every else [])]
+        self._apart = jax.process_count() > 1 and is_own_copy(directory)
         self._checkpointer = ocp.training.Checkpointer(
             directory.absolute(),
+            context=_each() if self._apart else None,
             preservation_policy=policies.AnyPreservationPolicy(preserved),
             cleanup_tmp_directories=keep is not None,
         )
@@ -110,6 +119,8 @@ class Checkpoints:
         self.wait()
         if state.control:
             self._best.step = best_step(state.control)
+        if self._apart:
+            state = _on_host(state)
         clock = {"seconds": seconds, **{f"skipped_{key}": n for key, n in dataclasses.asdict(skipped).items()}}
         with self._writing(step):
             response = self._checkpointer.save_checkpointables_async(
@@ -177,6 +188,7 @@ class Checkpoints:
         return int(self._load(step, {"control": control})["control"]["best"]["step"])
 
     def _load(self, step: int, abstract: dict[str, Any]) -> Any:
+        filled(self._directory / str(step))
         try:
             return self._checkpointer.load_checkpointables(step, abstract)
         except Exception as error:  # Orbax, TensorStore and JSON raise errors of many kinds for a damaged file
@@ -213,6 +225,23 @@ class Checkpoints:
             if isinstance(error, OSError):
                 raise
             raise UserError(f"The checkpoint {path} could not be written: {_first_line(error)}.") from error
+
+
+def _on_host(state: TrainState) -> TrainState:
+    """Return the state as whole arrays of NumPy; all processes call this, since each may hold a part."""
+
+    def whole(array: jax.Array) -> np.ndarray:
+        here = array.is_fully_replicated or array.is_fully_addressable
+        return np.asarray(array if here else multihost_utils.process_allgather(array, tiled=True))
+
+    return jax.tree.map(whole, state)
+
+
+def _each() -> ocp.Context:
+    """Return the settings of processes that each write a whole checkpoint, all at once, into folders of their own."""
+    context = ocp.Context()
+    context.multiprocessing.primary_host = None
+    return context
 
 
 _DISK = {

@@ -33,6 +33,7 @@ import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
+from mmcl_jax.bucket.border import filled, is_own_copy, local
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.store import Store
@@ -42,10 +43,11 @@ from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.files import CHECKSUMS, atomic, damage, reading, write_checksums, write_text
 from mmcl_jax.lock import locked
+from mmcl_jax.text import called
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.optim.schedules import SCHEDULES
-from mmcl_jax.training.processes import broadcast_from_primary
+from mmcl_jax.training.processes import broadcast_from_primary, is_primary
 from mmcl_jax.training.runs.checkpoint import Checkpoints, UnreadableError, newest_intact, steps_of
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.training.runs.length import check_length
@@ -172,10 +174,14 @@ class Run:
         if not broadcast_from_primary(lambda: cls.exists(directory)):
             lock = locked(directory.with_name(f".{directory.name}.lock"), what=f"makes the run {directory}")
             broadcast_from_primary(lambda: cls._make(directory, config, store, inputs, weights or {}, lock))
+            if is_own_copy(directory) and not is_primary():
+                cls._make(directory, config, store, inputs, weights or {}, lock)
         run = cls.open(directory)
         if lengthen and run.config.epochs != config.epochs:
             check_length(directory, run.config, config, store)
             broadcast_from_primary(lambda: run._write_epochs(config.epochs))
+            if is_own_copy(directory) and not is_primary():
+                run._write_epochs(config.epochs)
             run = cls.open(directory)
         run._check_same(config)
         check(
@@ -244,7 +250,7 @@ class Run:
                 (partial / WEIGHTS).write_text(json.dumps(weights, indent=2) + "\n")
             origin = {
                 "fingerprint": store.fingerprint,
-                "directory": str(store.directory.absolute()),
+                "directory": called(store.directory.absolute()),  # the address of a store in a bucket
                 "request": store.made_by["request"],  # how its pictures were resized, for mmcl prepare --like
             }
             (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
@@ -253,12 +259,13 @@ class Run:
 
     @classmethod
     def open(cls, directory: Path | str) -> "Run":
-        """Open a run.
+        """Open a run; of a run in a bucket, a copy on this machine.
 
         Raises:
-          UserError: the directory is not a run, or a file in it has changed since it was written.
+          UserError: the directory is not a run, or a file in it has changed since it was written; or its address cannot
+            be read.
         """
-        directory = Path(directory)
+        directory = local(directory)
         check(cls.exists(directory), f"{directory} is not a run (it has no config.json).")
         fault = damage(directory)
         check(
@@ -283,7 +290,7 @@ class Run:
         Raises:
           UserError: the store has moved, or now holds other data.
         """
-        origin = Path(json.loads((self.directory / "store.json").read_text())["directory"])
+        origin = local(json.loads((self.directory / "store.json").read_text())["directory"])
         check(
             (origin / "store.json").is_file(),
             f"{self.directory} was trained on the store {origin}, which does not exist; if it has moved, give its new "
@@ -310,6 +317,7 @@ class Run:
         steps = steps_of(self.checkpoints)
         listed = ", ".join(map(str, sorted(steps))) or "none"
         check(step in steps, f"{self.directory} has no checkpoint of step {step}; it has those of {listed}.")
+        filled(self.checkpoints / str(step))
         fault = damage(self.checkpoints / str(step))
         check(fault is None, f"The checkpoint of step {step} of {self.directory} cannot be used: {fault}.")
         return step

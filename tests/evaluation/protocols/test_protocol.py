@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -28,6 +31,7 @@ from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
 
+LAUNCHER = Path(__file__).parents[3] / "launch" / "local.py"
 FAST = {"learning_rates": [1e-2], "max_epochs": 2, "draws": 2}
 
 
@@ -56,6 +60,30 @@ def ads(raw: Request, tmp_path: Path) -> Store:
     prices = [None if row in (3, 11, 30) else price for row, price in enumerate(table["price"])]
     table.with_columns(pl.Series("price", prices)).write_csv(raw.table)
     return prepare(dataclasses.replace(raw, label=("model", "price")), tmp_path / "store")
+
+
+@pytest.mark.core
+def test_two_processes_share_the_scores_and_one_writes_the_same_file(
+    runs: dict[tuple[str, int], Run], tmp_path: Path
+) -> None:
+    """Bit by bit and in the same order, the second time from a file that one process has begun."""
+    launch = [sys.executable, str(LAUNCHER), "--devices", "1", "--processes"]
+    mmcl = ["--", sys.executable, "-P", "-m", "mmcl_jax.cli.main", "evaluate", "--max-epochs", "1", "--seeds", "2"]
+    mmcl += ["--learning-rates", "1e-2", "--run", str(runs["digits_mmcl", 0].directory), "--out"]
+
+    def evaluate(processes: int, out: str, *options: str) -> list[dict[str, Any]]:
+        command = [*launch, str(processes), *mmcl, str(tmp_path / out), *options]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert ended.stdout.count("Written to") == 1
+        return json.loads((tmp_path / out).read_text())["scores"]
+
+    every = ["--protocol", "probe,knn,retrieval", "--input", "image,table"]
+    one = evaluate(1, "one.json", *every)
+    evaluate(2, "two.json", *every[:1], "knn", *every[2:])
+    assert evaluate(2, "both.json", *every) == one
+    two = evaluate(2, "two.json", *every)
+    assert {json.dumps(score) for score in two} == {json.dumps(score) for score in one}
 
 
 def ads_run(store: Store, where: Path, *options: str) -> Run:

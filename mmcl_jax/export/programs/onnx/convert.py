@@ -108,6 +108,10 @@ def _added(graph: Graph, equation: JaxprEqn, operands: list[Tensor]) -> list[Ten
         return _walked(graph, closed, operands)
     if name == "optimization_barrier":
         return operands
+    if name == "platform_index":  # of `jax.lax.platform_dependent`, whose default is the plain form
+        return [constant(np.int32(equation.params["platforms"].index(None)))]
+    if name == "cond" and operands[0].value is not None:
+        return _walked(graph, equation.params["branches"][int(operands[0].value)], operands[1:])
     if name == "scan":
         return _scan(graph, equation, operands)
     if _is_constant(equation, operands):

@@ -1,0 +1,166 @@
+"""The commands with addresses of a real server: from raw files to exports, killed, slow and refused."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from mmcl_jax.bucket import workdir as publishing
+from mmcl_jax.cli.main import main
+from mmcl_jax.training.log import read_metrics
+from tests.bucket.conftest import KEY, SECRET, client, contents
+from tests.bucket.server import Proxy, refusing, unreliable
+
+pytestmark = pytest.mark.foreign
+
+SMALL = (
+    "batch_size=16", "epochs=4", "schedule.warmup_epochs=0", "log_every=1", "checkpoint_every=1",
+    "encoders.image.name=cnn", "encoders.image.channels=(4,)", "projectors.image.hidden=8", "encoders.table.hidden=8",
+    "encoders.table.features=8", "projectors.table.hidden=8", "monitor.epochs=None",
+)  # fmt: skip
+
+
+def run(*words: str) -> None:
+    assert main(list(words)) == 0
+
+
+@pytest.fixture(scope="module")
+def raw(server: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table and photos, here and in the bucket."""
+    folder, rng = tmp_path_factory.mktemp("raw"), np.random.default_rng(0)
+    names = [f"{number}.png" for number in range(48)]
+    (folder / "photos").mkdir()
+    for name in names:
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(folder / "photos" / name)
+    columns = {"file": names, "price": rng.normal(size=48), "age": rng.normal(size=48), "model": ["a", "b"] * 24}
+    pl.DataFrame(columns).write_csv(folder / "ads.csv")
+    for path in folder.rglob("*.*"):
+        client().upload_file(str(path), "tests", f"raw/{path.relative_to(folder)}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(raw: Path, server: Proxy) -> str:
+    """The store, prepared in the bucket through a server that fails now and then."""
+    given = ["--image-column", "file", "--label", "model", "--out", "s3://tests/stores/ads"]
+    with server.ruled(unreliable(0.1)):
+        run("prepare", "--table", "s3://tests/raw/ads.csv", "--images", "s3://tests/raw/photos", *given)
+    return "s3://tests/stores/ads"
+
+
+def pretrain(store: str, workdir: str) -> list[str]:
+    options = [f"--config.{text}" for text in SMALL]
+    return ["pretrain", "--config", "mmcl/mmcl:own", f"--config.data={store}", "--workdir", workdir, *options]
+
+
+def steps_and_losses(text: str) -> list[str]:
+    return re.findall(r'"step": \d+|"loss": [^,]*', text)
+
+
+def test_a_killed_training_continues_to_the_same_bits_and_its_run_serves_every_command(
+    store: str, raw: Path, server: Proxy, tmp_path: Path, monkeypatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(*pretrain(store, str(tmp_path / "here")))
+    workdir = "s3://tests/runs/ads"
+    code = (
+        "import sys, jax; jax.config.update('jax_num_cpu_devices', 8)\n"
+        "from mmcl_jax.bucket import workdir; workdir.INTERVAL = 0.05\n"
+        "from mmcl_jax.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    killed = subprocess.Popen([sys.executable, "-P", "-c", code, *pretrain(store, workdir)])
+    server.delay = 0.01
+    while killed.poll() is None and not any("/checksums.json" in name for name in names("runs/ads/checkpoints")):
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    server.delay = 0.0
+    done = max(int(name.split("/")[3]) for name in names("runs/ads/checkpoints"))
+    whole = read_metrics(tmp_path / "here")
+    assert done < len(whole), "it was over before it was killed"
+    assert "runs/ads/lock.json" in names("runs/ads")
+    monkeypatch.setenv("MMCL_CACHE", str(tmp_path / "another machine"))
+    monkeypatch.setattr(publishing, "INTERVAL", 0.2)
+    with server.ruled(unreliable(0.1, seed=3)):
+        run(*pretrain(store, workdir))
+    assert "runs/ads/lock.json" not in names("runs/ads")
+    published = contents("runs/ads/")
+    logged = published["runs/ads/metrics.jsonl"].decode()
+    assert steps_and_losses(logged) == steps_and_losses((tmp_path / "here" / "metrics.jsonl").read_text())
+    assert any(name.startswith("runs/ads/events/") for name in published)
+
+    out = tmp_path / "out"
+    for where in (workdir, str(tmp_path / "here")):
+        run("embed", "--run", where, "--store", store, "--out", f"{out}-{where == workdir}.parquet")
+    ours, theirs = (pl.read_parquet(f"{out}-{here}.parquet") for here in (True, False))
+    assert ours.equals(theirs)
+    run("evaluate", "--run", workdir, "--protocol", "knn")
+    run("embed", "--run", workdir, "--table", "s3://tests/raw/ads.csv", "--images", "s3://tests/raw/photos",
+        "--out", "s3://tests/out/new.parquet")  # fmt: skip
+    run("explain", "--run", workdir, "--method", "ablation", "--input", "table")
+    run("export", "--run", workdir, "--format", "safetensors", "--out", "s3://tests/out/release")
+    run("report", "--run", workdir)
+    capfd.readouterr()
+    run("runs", "s3://tests/runs")
+    listing = capfd.readouterr().out
+    assert "finished" in listing
+    assert store in listing
+    everything = contents()
+    for name in ("runs/ads/evaluation.json", "runs/ads/report.html", "out/new.parquet", "out/release/checksums.json"):
+        assert name in everything
+    assert any(name.startswith("runs/ads/explanations/") for name in everything)
+    told = b"".join(text for name, text in everything.items() if not name.startswith("raw/"))
+    assert SECRET.encode() not in told
+    assert KEY.encode() not in told
+    copies = [name for name, text in everything.items() if os.environ["MMCL_CACHE"].encode() in text]
+    assert [name for name in copies if not name.endswith("commit_success.txt")] == []  # Orbax's note of its folder
+    assert not any("s3:" in path.name for path in tmp_path.rglob("*"))
+
+    # A plain copy of the run's folder, in either direction, is the run.
+    for path in (tmp_path / "here").rglob("*"):
+        if path.is_file():
+            client().upload_file(str(path), "tests", f"runs/copy/{path.relative_to(tmp_path / 'here')}")
+    run(*pretrain(store, "s3://tests/runs/copy"))
+    assert (
+        len(names("runs/copy/checkpoints")) == len([*(tmp_path / "here/checkpoints").rglob("*.ocdbt")])
+        or names("runs/copy/damaged") == []
+    )
+
+
+def names(prefix: str) -> list[str]:
+    pages = client().get_paginator("list_objects_v2").paginate(Bucket="tests", Prefix=prefix)
+    return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+
+def test_a_bucket_that_cannot_be_used_ends_with_one_sentence_and_nothing_written(
+    store: str, raw: Path, server: Proxy, capfd: pytest.CaptureFixture[str]
+) -> None:
+    table = ["--table", str(raw / "ads.csv"), "--images", str(raw / "photos"), "--image-column", "file"]
+    before = names("")
+    for words, sentence, rule in (
+        (["prepare", *table, "--out", "s3://missing/x"], "The bucket s3://missing does not exist", None),
+        (["prepare", *table, "--out", store], "s3://tests/stores/ads exists already", None),
+        (["prepare", *table, "--out", "s3://tests/new"], "may not be written", refusing("PUT /tests/new")),
+        (["prepare", "--table", "s3://tests/raw/no.csv", *table[2:], "--out", "x"], "s3://tests/raw/no.csv", None),
+        (pretrain(store, "s3://missing/x"), "The bucket s3://missing does not exist", None),
+        (pretrain("s3://tests/stores/no", "s3://tests/run"), "s3://tests/stores/no is not a store", None),
+        (pretrain(store, "s3://tests/shut"), "may not be written", refusing("PUT /tests/shut")),
+        (["evaluate", "--run", "s3://tests/runs/no"], "s3://tests/runs/no is not a run", None),
+        (["runs", "s3://tests/no"], "s3://tests/no is no folder", None),
+    ):
+        server.rule = rule
+        assert main(words) == 2, words
+        server.rule = None
+        error = capfd.readouterr().err.strip().splitlines()[-1]
+        assert sentence in error, (words, error)
+        assert SECRET not in error
+        assert os.environ["MMCL_CACHE"] not in error
+    assert names("") == before
+    assert not Path("x").exists()
