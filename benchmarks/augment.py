@@ -2,12 +2,11 @@
 
     python -m benchmarks augment
 
-The contestants take turns in one run on the device at hand. Where `libtpu` is installed, both are compiled for one TPU
-v5e too, for a batch of 512, which says what its compiler counts as read and written, and the temporary memory.
+The contestants take turns in one run on the device at hand. With the extra `aot`, both are also compiled for one TPU
+v5e, for a batch of 512: what its compiler counts as read and written, and the temporary memory.
 """
 
 import importlib.util
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from benchmarks import stepwise
 from benchmarks.timing import race
+from mmcl_jax.aot.topology import machine_of
 from mmcl_jax.config import load
 from mmcl_jax.views import VIEWS
 
@@ -75,11 +75,7 @@ def _tpu() -> Any:
     """Return the sharding of one TPU v5e, to compile for; None where `libtpu` is not installed."""
     if importlib.util.find_spec("libtpu") is None:
         return None
-    from jax.experimental import topologies
-
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-    return jax.sharding.SingleDeviceSharding(topologies.get_topology_desc("v5e:2x2", "tpu").devices[0])
+    return jax.sharding.SingleDeviceSharding(machine_of("v5e:2x2").devices[0])
 
 
 def _compiled(form: Form, pixels: int, tpu: Any) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
     python -m benchmarks losses
 
-Programs for eight CPU devices, and for eight chips of a TPU v5e where `libtpu` is installed, are compiled and not run.
+Programs for eight CPU devices, and, with the extra `aot`, for eight chips of a TPU v5e, are compiled and not run.
 Each is a symmetric contrast of float32 embeddings with the gradients of both sides. U is the FLOPs of one device's part
 of one matrix of logits. On one device the forms, and OpenCLIP's in PyTorch if it is installed, take turns.
 """
 
 import functools
 import importlib.util
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +20,7 @@ from benchmarks import forms
 from benchmarks.hlo import collectives, matrix_flops
 from benchmarks.pairs import SCALE, WIDTH, embeddings
 from benchmarks.timing import race
+from mmcl_jax.aot.topology import machine_of
 from mmcl_jax.objectives.pairs import Execution, contrast, same
 from mmcl_jax.training.mesh import by_example, make_mesh
 
@@ -53,11 +53,7 @@ def run(size: str) -> Iterator[dict[str, Any]]:
     """Yield the compiled programs' rows, and then those of the times."""
     meshes = {"8 CPU devices": make_mesh(jax.devices()[:DEVICES])}
     if importlib.util.find_spec("libtpu"):
-        from jax.experimental import topologies
-
-        os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-        os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-        meshes["v5e:2x4"] = make_mesh(topologies.get_topology_desc("v5e:2x4", "tpu").devices)
+        meshes["v5e:2x4"] = make_mesh(machine_of("v5e:2x4").devices)
     for where, mesh in meshes.items():
         for batch in BATCHES:
             for name in NAMES:

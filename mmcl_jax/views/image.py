@@ -122,7 +122,8 @@ def augment(
             angle = jax.random.uniform(keys["rotation"], minval=-rotation, maxval=rotation)
             degrees = jnp.where(augmented, angle, 0)
             image, turned = ops.rotate(image, degrees), affine.rotated(stored, degrees)
-        channels = ops.planes(to_unit(image))
+        # Bytes are cut into channels, not floats: else the compiler stores the whole image as floats.
+        channels = [to_unit(plane) for plane in ops.planes(image)]
         if jitter:
             happens, use = drawn("jitter", jitter)
             strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}

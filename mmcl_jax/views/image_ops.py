@@ -61,7 +61,7 @@ def rotate(image: Shaped[Array, "H W C"], degrees: Float[Array, ""]) -> Shaped[A
     return image.at[row, column].get(mode="fill", fill_value=0, wrap_negative_indices=False)
 
 
-def planes(image: Float[Array, "H W C"]) -> Planes:
+def planes(image: Shaped[Array, "H W C"]) -> list[Shaped[Array, "H W"]]:
     """Return the channels of an image as separate arrays."""
     return [image[:, :, channel] for channel in range(image.shape[2])]
 

@@ -1,6 +1,7 @@
 """The fused view `augment` against one operation after the other, and blurs and windows against their definitions."""
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -98,3 +99,25 @@ def test_a_blurred_window_is_exact() -> None:
             high = np.minimum(low + 1, length - 1)
             expected = (1 - share) * expected.take(low, axis) + share * expected.take(high, axis)
         np.testing.assert_allclose(run(jnp.float32(deviation)), expected[::-1], atol=1e-6, err_msg=str(deviation))
+
+
+@pytest.mark.core
+def test_an_image_is_gathered_once_and_multiplied_twice() -> None:
+    """No convolution runs, the rotation alone gathers pixels, and each axis has one matrix product."""
+    options = {**STRONG, "blur": 1.0, "size": (17, 19)}
+    rows = jax.ShapeDtypeStruct((4, 32, 24, 3), jnp.uint8), jax.eval_shape(lambda: KEYS[:4])
+    trace = jax.make_jaxpr(lambda stored, keys: fused(stored, keys, options))(*rows).jaxpr
+    large = [equation for equation in equations(trace) if equation.outvars[0].aval.size >= 4 * 17 * 19 * 3]
+    seen = [equation.primitive.name for equation in large]
+    assert seen.count("conv_general_dilated") == 0
+    assert seen.count("gather") == 1
+    assert seen.count("dot_general") == 2
+
+
+def equations(jaxpr: Any) -> Iterator[Any]:
+    """All equations of a trace, and of the functions that it calls."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda value: hasattr(value, "jaxpr")):
+            if hasattr(inner, "jaxpr"):
+                yield from equations(inner.jaxpr)
