@@ -30,11 +30,11 @@ for file in pkgutil.iter_modules(heads.__path__, f"{heads.__name__}."):
     importlib.import_module(file.name)
 PARTS |= {f"head {head.__name__}": head for head in (LinearHead, *LinearHead.__subclasses__())}
 
-# Configs are no modules of the package, and `modeling_torch` imports PyTorch.
+# Configs are no modules of the package, `modeling_torch` imports PyTorch, and `pipeline` Apache Beam.
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(mmcl_jax.__path__, "mmcl_jax.")
-    if not {"configs", "modeling_torch"} & set(module.name.split("."))
+    if not {"configs", "modeling_torch", "pipeline"} & set(module.name.split("."))
 ]
 # optax raises floats to integer powers.
 PROMOTE = {f"mmcl_jax.training.optim.{name}" for name in ("optimizer", "trust")}

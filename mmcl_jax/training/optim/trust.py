@@ -37,6 +37,7 @@ def lars(
       ValueError: a number is out of range.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> from mmcl_jax.training.optim.schedules import constant
       >>> optimizer = lars(weight_decay=0.0, trust=0.1, schedule=constant(learning_rate=1.0))
       >>> weights = {"kernel": jnp.array([[3.0, 4.0]]), "bias": jnp.array([1.0])}
@@ -85,6 +86,7 @@ def lamb(
       ValueError: a number is out of range.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> from mmcl_jax.training.optim.schedules import constant
       >>> optimizer = lamb(weight_decay=0.0, schedule=constant(learning_rate=0.1))
       >>> weights = {"kernel": jnp.array([[3.0, 4.0]]), "bias": jnp.array([1.0])}
