@@ -130,7 +130,7 @@ def times_before(directory: Path, start: int, seconds: float) -> Times:
 def _last_logged(directory: Path) -> tuple[int, float]:
     """Return the step of the last line of the log, and its seconds; zeros if nothing is logged."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        lines = (directory / "metrics.jsonl").read_text().splitlines(keepends=True)
-        line = json.loads(next(line for line in reversed(lines) if line.endswith("\n")))
+        lines = (directory / "metrics.jsonl").read_text().split("\n")  # the last is not whole, or empty
+        line = json.loads(lines[-2]) if len(lines) > 1 else {}
         return int(line["step"]), float(line["seconds"])
     return 0, 0.0
