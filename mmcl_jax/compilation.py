@@ -162,8 +162,8 @@ def _remove_orphans(folder: Path) -> None:
 
 
 def _listen() -> None:
-    """Count programs, and take JAX's warnings about its cache; once in a process."""
-    warnings.filterwarnings("always", message="Error (reading|writing) persistent compilation cache entry")
+    """Count programs, and take JAX's warnings about its cache."""
+    _take_warnings()
     if "listening" in _told:
         return
     _told.add("listening")
@@ -185,7 +185,14 @@ def _listen() -> None:
 
     jax.monitoring.register_event_listener(noted)
     jax.monitoring.register_event_duration_secs_listener(timed)
+
+
+def _take_warnings() -> None:
+    """Mend what JAX warns about; again in each call, since `warnings.catch_warnings` undoes it at its end."""
+    warnings.filterwarnings("always", message="Error (reading|writing) persistent compilation cache entry")
     show = warnings.showwarning
+    if getattr(show, "__module__", "") == __name__:
+        return
 
     def showwarning(message: Warning | str, *arguments: Any, **options: Any) -> None:
         fault = _FAULT.fullmatch(str(message))
