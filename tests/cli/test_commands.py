@@ -139,7 +139,7 @@ def test_overrides_belong_to_pretrain(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit) as leaving:
         main(["evaluate", "--run", "x", "--config.epochs=3"])
     assert leaving.value.code == 2
-    sentence = "--config.epochs=3 is an option of mmcl pretrain, import and reproduce, not of mmcl evaluate"
+    sentence = "--config.epochs=3 is an option of mmcl compile, pretrain, import and reproduce, not of mmcl evaluate"
     assert sentence in capsys.readouterr().err
 
 
