@@ -4,6 +4,7 @@ import functools
 import math
 import os
 import time
+from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -17,33 +18,28 @@ pytestmark = pytest.mark.foreign
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Beam:
+def engine(tmp_path: Path) -> Iterator[Beam]:
+    """An engine; the fixture ends with the check that no process has stayed, and no file."""
     pytest.importorskip("apache_beam")
-    return Beam(("direct_num_workers=2",), tmp_path)
+    before = set(psutil.Process().children(recursive=True))
+    yield Beam(("direct_num_workers=2",), tmp_path)
+    stayed = [child.cmdline() for child in set(psutil.Process().children(recursive=True)) - before]
+    # Multiprocessing keeps a process for itself.
+    assert [command for command in stayed if "resource_tracker" not in " ".join(command)] == []
+    assert not any(tmp_path.iterdir())
 
 
-def remaining() -> list[list[str]]:
-    """The command lines of this process's children, but for the one that multiprocessing keeps for itself."""
-    commands = [child.cmdline() for child in psutil.Process().children(recursive=True)]
-    return [command for command in commands if "resource_tracker" not in " ".join(command)]
-
-
-def test_a_killed_worker_ends_the_work(engine: Beam, tmp_path: Path) -> None:
+def test_a_killed_worker_ends_the_work(engine: Beam) -> None:
     with pytest.raises(BrokenProcessPool, match="a worker of the direct runner died"):
         list(engine.run(functools.partial(plain, os._exit), [9, 9]))
-    assert not any(tmp_path.iterdir())
-    assert remaining() == []
 
 
-def test_an_error_of_the_function_is_the_reason(engine: Beam, tmp_path: Path) -> None:
+def test_an_error_of_the_function_is_the_reason(engine: Beam) -> None:
     with pytest.raises(OSError, match=r"the pipeline failed: ValueError: (math domain error|expected a nonneg)"):
         list(engine.run(functools.partial(plain, math.sqrt), [4, -1]))
-    assert not any(tmp_path.iterdir())
 
 
-def test_closing_early_ends_all_processes(engine: Beam, tmp_path: Path) -> None:
+def test_closing_early_ends_all_processes(engine: Beam) -> None:
     results = engine.run(functools.partial(plain, time.sleep), [0, *[600] * 9])
     assert next(results) == (0, None)
     results.close()
-    assert remaining() == []
-    assert not any(tmp_path.iterdir())
