@@ -92,14 +92,14 @@ class Hiding:
         self._sorted = functools.cache(self._sorted_values)
         self.importance = functools.cache(self._importance)
 
-    def read(self, table: str) -> np.ndarray:
+    def columns_read(self, table: str) -> np.ndarray:
         """Return the indices of the columns of a table that are read, ascending `[R]`."""
         columns = self.data.store.schema.entries[table].columns
         return np.array([i for i, column in enumerate(columns) if column.name in self.reads.get(table, (column.name,))])
 
     def order(self, missing: Missingness, seed: int, table: str) -> list[int]:
         """Return the columns of a table that are read in the order in which a strategy of `BY_COLUMN` hides them."""
-        read = self.read(table)
+        read = self.columns_read(table)
         if missing.by == "columns":
             stream = zlib.crc32(f"columns {table}".encode())
             count = len(self.data.store.schema.entries[table].columns)
@@ -156,7 +156,7 @@ class Hiding:
 
         It is that of scikit-learn's default random forest on the stored codes and numbers, as TIP has it.
         """
-        rows, targets = self._training(table)[:, self.read(table)], self.data.targets["train"]
+        rows, targets = self._training(table)[:, self.columns_read(table)], self.data.targets["train"]
         shares = []
         for label, target in zip(self.data.columns, targets.reshape(len(rows), -1).T, strict=True):
             labelled = ~np.isnan(target)
@@ -285,7 +285,7 @@ def check_missing(missing: Missingness, hiding: Hiding, tables: Collection[str])
         forest = f"--missing-by {missing.by}: no forest predicts the mask {data.task.label!r}; name a --label column."
         check(len(data.columns) > 0, forest)
     for name in tables if missing.by in BY_COLUMN else ():
-        count = len(hiding.read(name))
+        count = len(hiding.columns_read(name))
         check(
             0 < missing.columns(count) < count,
             f"--missing {missing.rate:g} by {missing.by}: {missing.columns(count)} of the {count} columns of {name!r} "
