@@ -46,6 +46,11 @@ def named(scores: list[dict[str, Any]]) -> dict[tuple, dict[str, float]]:
     return {tuple(score[key] for key in keys): score["metrics"] for score in scores}
 
 
+# Batch normalisation takes this bias away with the mean, so its gradient is 0, and Adam makes steps of what rounding makes
+# of that; the gradient of batch normalisation is computed otherwise than when these sums were recorded.
+NORMALISED_AWAY = "['encoders']['table']['layers'][0]['bias']"
+
+
 @pytest.mark.parametrize("upgraded", [False, True])
 def test_an_old_run_is_evaluated_and_continued(legacy: Path, upgraded: bool) -> None:
     run, store = legacy / "run", legacy / "store"
@@ -71,4 +76,5 @@ def test_an_old_run_is_evaluated_and_continued(legacy: Path, upgraded: bool) -> 
     found = sums(run)
     assert found.keys() == expected["parameters"].keys()
     for path, values in expected["parameters"].items():
-        np.testing.assert_allclose(found[path], values, rtol=1e-4, atol=1e-6, err_msg=path)
+        atol = 1e-5 if path == NORMALISED_AWAY else 1e-6
+        np.testing.assert_allclose(found[path], values, rtol=1e-4, atol=atol, err_msg=path)
