@@ -46,8 +46,8 @@ def named(scores: list[dict[str, Any]]) -> dict[tuple, dict[str, float]]:
     return {tuple(score[key] for key in keys): score["metrics"] for score in scores}
 
 
-# Batch normalisation takes this bias away with the mean, so its gradient is 0, and Adam makes steps of what rounding makes
-# of that; the gradient of batch normalisation is computed otherwise than when these sums were recorded.
+# Batch normalisation takes this bias away with the mean, so its gradient is 0, and Adam makes steps of what rounding
+# makes of that; the gradient of batch normalisation is computed otherwise than when these sums were recorded.
 NORMALISED_AWAY = "['encoders']['table']['layers'][0]['bias']"
 
 
