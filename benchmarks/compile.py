@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from benchmarks.hlo import listed
 from mmcl_jax.aot.assumed import assumed_experiment
 from mmcl_jax.aot.collectives import by_kind, collectives_of
 from mmcl_jax.aot.needs import needs_of
@@ -147,9 +148,7 @@ def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "batch": row["batch"],
             "temporary MiB": row["temporary_bytes"] / 2**20,
             "GB moved": row["moved_bytes"] / 1e9 if row.get("moved_bytes") else None,
-            "collectives (MiB)": ", ".join(
-                f"{total['count']} {kind} ({total['bytes'] / 2**20:.3g})" for kind, total in row["collectives"].items()
-            ),
+            "collectives (MiB)": listed(row["collectives"]),
             "unexplained": row.get("unexplained"),
         }
         for row in rows

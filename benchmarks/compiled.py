@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.hlo import collectives, matrix_flops
+from benchmarks.hlo import collectives, listed, matrix_flops
 from benchmarks.synthetic import experiment
 from mmcl_jax.objectives.pairs import EXECUTIONS, Execution, contrast, same
 from mmcl_jax.training.mesh import by_example, make_mesh
@@ -89,9 +89,7 @@ def brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "batch": row["batch"],
             "temporary MiB": row["temporary_bytes"] / 2**20,
             "matrix FLOPs / U": row.get("matrix_flops_in_U"),
-            "collectives (MiB)": ", ".join(
-                f"{total['count']} {kind} ({total['bytes'] / 2**20:.3g})" for kind, total in row["collectives"].items()
-            ),
+            "collectives (MiB)": listed(row["collectives"]),
         }
         for row in rows
     ]

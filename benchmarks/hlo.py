@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,6 +14,16 @@ _SHAPE = re.compile(r"\b([a-z]+\d+)\[([\d,]*)\]")
 _CALLED = re.compile(r"(?:body|calls|to_apply|true_computation|false_computation)=%?([\w.\-]+)")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
+
+
+def listed(totals: Mapping[str, Mapping[str, int]]) -> str:
+    """Return the number and MiB of every kind of collective, as tables show them.
+
+    Example:
+      >>> listed({"all-gather": {"count": 2, "bytes": 2**20}})
+      '2 all-gather (1)'
+    """
+    return ", ".join(f"{total['count']} {kind} ({total['bytes'] / 2**20:.3g})" for kind, total in totals.items())
 
 
 def collectives(text: str) -> dict[str, dict[str, int]]:
