@@ -108,3 +108,7 @@ def notebook_display() -> Callable[[str, str], None] | None:
 def _bar(done: int, total: int, line: str) -> str:
     escaped = html.escape(line)
     return f'<progress value="{done}" max="{max(total, 1)}" style="width:20em"></progress> <code>{escaped}</code>'
+
+
+def discard(line: str) -> None:
+    """Drop a line that a process other than the first would print."""

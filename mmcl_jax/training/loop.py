@@ -20,7 +20,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
 from mmcl_jax.files import writing
 from mmcl_jax.lock import locked
-from mmcl_jax.progress import Bar
+from mmcl_jax.progress import Bar, discard
 from mmcl_jax.text import visible
 from mmcl_jax.training.build import Experiment, build_experiment
 from mmcl_jax.training.log import MetricLog
@@ -147,7 +147,7 @@ def pretrain(
         too many steps in a row are not finite.
     """
     primary = is_primary()
-    log = log if primary else _discard
+    log = log if primary else discard
     check_config(config)
     store = Store.open(config.data)
     check_same({**flattened(to_plain(config), "config"), "The store": store.fingerprint, "--workdir": workdir})
@@ -342,7 +342,3 @@ class _MonitorPass:
             return {}
         local = jax.tree.map(lambda array: array.addressable_data(0), arrays)
         return self._measure(nnx.merge(self._experiment.graphdef, *local))
-
-
-def _discard(line: str) -> None:
-    """Drop a line that a process other than the first would print."""

@@ -17,6 +17,7 @@ from mmcl_jax.evaluation.results.leaderboard import leaderboard
 from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.evaluation.sources.budgets import Budget
 from mmcl_jax.evaluation.sources.source import BASELINES, sources
+from mmcl_jax.progress import discard
 from mmcl_jax.targets import check_file, check_folder
 from mmcl_jax.text import called, visible
 from mmcl_jax.training.processes import begin, check_same, is_primary
@@ -145,13 +146,9 @@ def evaluate(
         again=again,
     )
     check_same({"The command": command_of(evaluate, arguments), "--run": steps, "The store": store.fingerprint})
-    log = print if is_primary() else _discard
+    log = print if is_primary() else discard
     for directory, step in steps.items():
         log(f"{visible(directory)}: the checkpoint of step {step}")
     scores = evaluate_runs(runs, store, options, records=results, log=log)
     note = results.finish() if is_primary() else ""
     return Scores(tuple(scores), file, note, beside=tuple(leaderboard(scores, store)))
-
-
-def _discard(line: str) -> None:
-    """Drop a line that a process other than the first would print."""
