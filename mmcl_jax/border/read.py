@@ -1,0 +1,66 @@
+"""Typed reading of JSON files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mmcl_jax.border.parse import MOST_BYTES, parse
+from mmcl_jax.border.typed import typed
+from mmcl_jax.errors import UserError
+
+T = TypeVar("T")
+
+
+def read_json(
+    path: Path, kind: type[T] | Any, remedy: str, *, constants: bool = False, most_bytes: int = MOST_BYTES
+) -> T:
+    """Return the value of a JSON file, with the type `kind`.
+
+    Args:
+      path: the file.
+      kind: what the file holds; see `typed`.
+      remedy: what to do about a missing or damaged file, for the end of the sentence.
+      constants: whether `NaN` and `Infinity` are numbers, as in files of version 0.1.0.
+      most_bytes: the largest size of the file.
+
+    Raises:
+      UserError: the file is missing, is no file, cannot be read, is too large or no JSON, or has another content.
+    """
+    raw = _content(path, remedy, most_bytes)
+    try:
+        value = parse(raw, constants=constants)
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); {remedy}.") from error
+    return typed(kind, value, str(path), remedy)
+
+
+def read_lines(path: Path, kind: type[T] | Any, remedy: str, *, constants: bool = False) -> Iterator[T]:
+    """Yield the values of a file of JSON lines, with the type `kind`.
+
+    A last line without its end is left out: a process that was killed wrote it in part.
+
+    Raises:
+      UserError: as `read_json` raises; the sentence names the line.
+    """
+    lines = _content(path, remedy, MOST_BYTES).split(b"\n")
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            value = parse(line, constants=constants)
+        except ValueError as error:
+            raise UserError(f"{path}: line {number} is damaged ({error}); {remedy}.") from error
+        yield typed(kind, value, f"{path}: line {number}", remedy)
+
+
+def _content(path: Path, remedy: str, most_bytes: int) -> bytes:
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is not a file; {remedy}.")
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; {remedy}.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); {remedy}.") from error
+    if len(content) > most_bytes:
+        raise UserError(f"{path} has more than {most_bytes:,} bytes; {remedy}.")
+    return content
