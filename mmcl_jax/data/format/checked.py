@@ -21,7 +21,7 @@ class Checked:
         Raises:
           UserError: the file is missing or damaged.
         """
-        self._directory = directory
+        self.directory = directory
         with reading(directory / sums, ANEW):
             raw = json.loads((directory / sums).read_text())
             # Store format 2 has the checksum alone, without the size.
@@ -32,7 +32,7 @@ class Checked:
     def check(self, names: Iterable[str]) -> None:
         """Raise `UserError` if one of these files is missing or does not have its checksum."""
         for name in names:
-            path = self._directory / name
+            path = self.directory / name
             check(path.is_file(), f"{path} is missing; {ANEW}.")
             check(
                 self._sums.get(name) == sha256(path),
@@ -50,5 +50,5 @@ class Checked:
           UserError: the file is missing or damaged.
         """
         self.check([name])
-        with reading(self._directory / name, ANEW):
-            return parse(self._directory / name)
+        with reading(self.directory / name, ANEW):
+            return parse(self.directory / name)

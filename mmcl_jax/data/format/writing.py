@@ -1,7 +1,6 @@
 """Writes the files of a store from its content."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax import __version__
+from mmcl_jax.border import to_json
 from mmcl_jax.data.engines.engine import Engine
 from mmcl_jax.data.format import flat, shards
 from mmcl_jax.data.format.content import Content, Part
@@ -70,10 +70,10 @@ def write(
     _write_shards(directory, content, at, schema, codes, description, engine, progress)
     lists.write(directory)
     (directory / ENTRIES).write_text(schema.to_json())
-    (directory / KEYS).write_text(json.dumps(list(content.keys)) + "\n")
-    (directory / "declaration.json").write_text(json.dumps(content.declaration.to_json()) + "\n")
+    (directory / KEYS).write_text(to_json(list(content.keys)) + "\n")
+    (directory / "declaration.json").write_text(to_json(content.declaration.to_json()) + "\n")
     for name, declaration in content.declarations.items():
-        (directory / declaration_file(name)).write_text(json.dumps(declaration.to_json()) + "\n")
+        (directory / declaration_file(name)).write_text(to_json(declaration.to_json()) + "\n")
     (directory / "statistics.json").write_text(_statistics(content, at, schema).to_json())
     for name, part in content.parts.items():
         if part.names:
@@ -94,7 +94,7 @@ def finish(directory: Path, *, made_by: Mapping[str, Any] | None = None) -> None
     sizes = {split: len(rows) for split, rows in Lists.read(directory / FILE).splits.items()}
     origin = {"request": {}} if made_by is None else made_by
     described = {"format": FORMAT, "version": __version__, **origin, "sizes": sizes}
-    (directory / "store.json").write_text(json.dumps(described, indent=2) + "\n")
+    (directory / "store.json").write_text(to_json(described, indent=2) + "\n")
 
 
 def write_manifest(directory: Path, *, without: tuple[str, ...] = ()) -> None:
