@@ -61,6 +61,8 @@ def _content(path: Path, remedy: str, most_bytes: int) -> bytes:
         raise UserError(f"{path} is missing; {remedy}.") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); {remedy}.") from error
+    except ValueError as error:  # of a name with the character NUL
+        raise UserError(f"{path} cannot be read ({error}); {remedy}.") from error
     if len(content) > most_bytes:
         raise UserError(f"{path} has more than {most_bytes:,} bytes; {remedy}.")
     return content

@@ -18,13 +18,13 @@ flat/             memory-mapped arrays of all entries (see `flat`), which traini
 """
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 
+from mmcl_jax.border import AtLeast, read_json, typed
 from mmcl_jax.bucket.border import local
 from mmcl_jax.data.format.checked import ANEW
 from mmcl_jax.data.format.format2 import SUMS, Format2
@@ -35,9 +35,29 @@ from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.shown import shown
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.statistics import Statistics
-from mmcl_jax.errors import UserError, check, check_name
-from mmcl_jax.files import reading, sha256
+from mmcl_jax.errors import check, check_name
+from mmcl_jax.files import sha256
 from mmcl_jax.text import visible
+
+
+class Upgraded(TypedDict):
+    """What a store was before `mmcl upgrade`, and the checksum of the manifest that it wrote."""
+
+    format: int
+    version: str
+    fingerprint: str
+    manifest: str
+
+
+class MadeBy(TypedDict):
+    """The content of `store.json`. The request is read where it is used; see `prepare.request`."""
+
+    format: Literal[2, 3]
+    version: str
+    request: NotRequired[dict[str, Any]]
+    recipe: NotRequired[dict[str, Any] | None]
+    sizes: dict[str, Annotated[int, AtLeast(0)]]
+    upgraded: NotRequired[Upgraded]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -50,7 +70,7 @@ class Store:
     statistics: Statistics
     sizes: dict[str, int]
     fingerprint: str
-    made_by: dict[str, Any]
+    made_by: MadeBy
     layout: Format2 | Format3
 
     @classmethod
@@ -65,21 +85,25 @@ class Store:
             (path / "store.json").is_file(),
             f"{path} is not a store (it has no store.json); make one with mmcl prepare --out {path}.",
         )
-        with reading(path / "store.json", ANEW):
-            made_by = json.loads((path / "store.json").read_text())
-            number, sizes = int(made_by["format"]), {name: int(size) for name, size in made_by["sizes"].items()}
+        raw = read_json(path / "store.json", dict[str, Any], ANEW, constants=True)
         formats: dict[int, type[Format2] | type[Format3]] = {2: Format2, FORMAT: Format3}
+        number = typed(int, raw.get("format"), f"{path / 'store.json'}: format", ANEW)
         check(
             number in formats,
             f"The store {path} has format {number}, which this version does not read; make it again with mmcl prepare.",
         )
+        made_by: MadeBy = typed(MadeBy, raw, str(path / "store.json"), ANEW)
         layout = formats[number](path)
+        statistics = layout.files.read("statistics.json", Statistics.read)
+        statistics.check_fit(layout.schema, str(path / "statistics.json"))
+        same = made_by["sizes"] == layout.sizes
+        check(same, f"{path / 'store.json'}: sizes are not those of the store, {layout.sizes}; {ANEW}.")
         return cls(
             directory=path,
             schema=layout.schema,
             declaration=layout.files.read("declaration.json", Declaration.read),
-            statistics=layout.files.read("statistics.json", Statistics.read),
-            sizes=sizes,
+            statistics=statistics,
+            sizes=made_by["sizes"],
             fingerprint=_fingerprint(path, made_by),
             made_by=made_by,
             layout=layout,
@@ -203,7 +227,7 @@ class Store:
         """What a user should read of it, worst first, such as columns that give the label away and are left out."""
         if "findings.json" not in self.layout.files.names:
             return []
-        return self.layout.files.read("findings.json", lambda path: list(json.loads(path.read_text())["warnings"]))
+        return self.layout.files.read("findings.json", _warnings)
 
     def __repr__(self) -> str:
         return "\n".join([self.describe(), *(f"  warning: {visible(line)}" for line in self.warnings)])
@@ -252,13 +276,16 @@ class Store:
         return "\n".join([visible(self.directory), *(f"  {name:{width}}  {text}" for name, text in lines.items())])
 
 
-def _fingerprint(path: Path, made_by: dict[str, Any]) -> str:
+def _fingerprint(path: Path, made_by: MadeBy) -> str:
     """Return the fingerprint of the content; an upgraded store keeps the fingerprint that it had before."""
     sums = sha256(path / (SUMS if made_by["format"] == 2 else MANIFEST))
     if "upgraded" not in made_by:
         return sums
-    with reading(path / "store.json", ANEW):
-        fingerprint, manifest = (str(made_by["upgraded"][key]) for key in ("fingerprint", "manifest"))
-    if manifest != sums:
-        raise UserError(f"{path / MANIFEST} is not what mmcl upgrade wrote; {ANEW}.")
-    return fingerprint
+    upgraded = made_by["upgraded"]
+    check(upgraded["manifest"] == sums, f"{path / MANIFEST} is not what mmcl upgrade wrote; {ANEW}.")
+    return upgraded["fingerprint"]
+
+
+def _warnings(path: Path) -> list[str]:
+    warnings = read_json(path, dict[str, Any], ANEW, constants=True).get("warnings")
+    return typed(list[str], warnings, f"{path}: warnings", ANEW)

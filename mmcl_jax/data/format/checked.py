@@ -20,7 +20,7 @@ class Checked:
         Raises:
           UserError: the file is missing or damaged.
         """
-        self._directory = directory
+        self.directory = directory
         self._records = read_records(directory / sums, ANEW)
 
     @property
@@ -34,9 +34,9 @@ class Checked:
         A file that is, or lies in, a link that leads out of the folder is refused, too.
         """
         for name in names:
-            check(name in self._records, f"{self._directory / name} has no checksum; {ANEW}.")
-            path, recorded = self._directory / name, self._records[name]
-            fault = recorded.fault(path, root=self._directory, contents=False)
+            check(name in self._records, f"{self.directory / name} has no checksum; {ANEW}.")
+            path, recorded = self.directory / name, self._records[name]
+            fault = recorded.fault(path, root=self.directory, contents=False)
             check(fault is None, f"{fault}; {ANEW}.")
             same = not contents or recorded.sha256 == sha256(path)
             check(same, f"{path} is damaged (its checksum differs from the recorded one); {ANEW}.")
@@ -52,5 +52,5 @@ class Checked:
           UserError: the file is missing or damaged.
         """
         self.check([name])
-        with reading(self._directory / name, ANEW):
-            return parse(self._directory / name)
+        with reading(self.directory / name, ANEW):
+            return parse(self.directory / name)

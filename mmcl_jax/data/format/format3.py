@@ -1,17 +1,19 @@
 """The files of a store of the current format (see `store`)."""
 
-import json
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from mmcl_jax.border import read_json
 from mmcl_jax.data.format import flat, lists, shards
-from mmcl_jax.data.format.checked import Checked
+from mmcl_jax.data.format.checked import ANEW, Checked
 from mmcl_jax.data.format.mapped import MappedRows
 from mmcl_jax.data.format.shards import StreamedRows
-from mmcl_jax.data.kinds import KINDS
+from mmcl_jax.data.kinds import KINDS, check_read
 from mmcl_jax.data.schema import Schema
+from mmcl_jax.errors import UserError, check
 from mmcl_jax.lock import locked
 
 FORMAT = 3
@@ -35,12 +37,34 @@ def declaration_file(name: str) -> str:
     return f"declaration.{name}.json"
 
 
+def read_schema(files: Checked, name: str) -> Schema:
+    """Return the schema in a file of a store.
+
+    Raises:
+      UserError: the file is missing or damaged; the sentence names it and the entry.
+    """
+    schema = files.read(name, Schema.read)
+    with _naming(files.directory / name):
+        check_read(schema)
+    return schema
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Add the name of a file to the `UserError` of a kind, which names the entry."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
 class Format3:
     """The files of an opened store.
 
     Attributes:
       schema: schema of the store.
       lists: rows of its splits, subsets and folds.
+      sizes: the number of rows of every split.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -53,19 +77,27 @@ class Format3:
         if (directory / SEAL).exists() or (directory / SEAL).is_symlink():
             Checked(directory, SEAL).check(SEALED)
         self.files = Checked(directory, MANIFEST)
-        self.schema = self.files.read(ENTRIES, Schema.read)
+        self.schema = read_schema(self.files, ENTRIES)
         self.lists = self.files.read(lists.FILE, lists.Lists.read)
+        self.sizes = {split: len(rows) for split, rows in self.lists.splits.items()}
         self.files.check([KEYS])
 
     def keys(self) -> list[str]:
         """Return the key of every row of the store."""
-        return self.files.read(KEYS, lambda path: json.loads(path.read_text()))
+        keys: list[str] = self.files.read(KEYS, lambda path: read_json(path, list[str], ANEW))
+        rows = len(self.lists.id)
+        check(len(keys) == rows, f"{self.directory / KEYS} has the keys of {len(keys)} rows, not of {rows}; {ANEW}.")
+        return keys
 
     def names(self, name: str) -> tuple[str, ...]:
         """Return the names of a vector's features or a text's tokens, () without them."""
         if not (self.directory / names_file(name)).is_file():
             return ()
-        return tuple(self.files.read(names_file(name), lambda path: path.read_text(encoding="utf-8").split("\n")[:-1]))
+        text = self.files.read(names_file(name), lambda path: path.read_text(encoding="utf-8"))
+        names = tuple(text.split("\n")[:-1])
+        with _naming(self.directory / names_file(name)):
+            KINDS[self.schema.entries[name].kind].check(name, self.schema, names)
+        return names
 
     def has_values(self, names: Collection[str]) -> bool:
         """Return whether the mapped arrays of all these entries exist."""

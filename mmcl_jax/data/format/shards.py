@@ -10,11 +10,10 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -22,10 +21,11 @@ from array_record.python import array_record_module
 from tensorflow_datasets.core import naming
 from tensorflow_datasets.proto import tf_example_pb2
 
+from mmcl_jax.border import read_json, typed
 from mmcl_jax.data.engines.engine import Engine, Processes, plain
+from mmcl_jax.data.format.checked import ANEW
 from mmcl_jax.data.schema import Entry, Schema
-from mmcl_jax.errors import UserError
-from mmcl_jax.files import reading
+from mmcl_jax.errors import UserError, check
 
 SHARD_BYTES = 128 * 2**20
 NAME = "store"
@@ -202,9 +202,30 @@ def apart(directory: Path, schema: Schema) -> set[str]:
 def lengths(directory: Path, split: str) -> list[int]:
     """Return the number of records in each file of a split, from `dataset_info.json`."""
     path = directory / INFO
-    with reading(path, "put a copy of the file back, or prepare the store again"):
-        info = next(info for info in json.loads(path.read_text())["splits"] if info["name"] == split)
-        return [int(length) for length in info["shardLengths"]]
+    splits = typed(_Info, _known(_Info, read_json(path, dict[str, Any], ANEW)), str(path), ANEW)["splits"]
+    infos = [typed(_Split, _known(_Split, info), f"{path}: splits", ANEW) for info in splits]
+    of_split = next((info for info in infos if info["name"] == split), None)
+    check(of_split is not None, f"{path} has no split {split!r}; {ANEW}.")
+    texts = of_split["shardLengths"] if of_split else ()
+    for text in texts:
+        check(text.isdecimal() and len(text) < 19, f"{path}: splits: shardLengths: {text!r} is no number; {ANEW}.")
+    return [int(text) for text in texts]
+
+
+class _Info(TypedDict):
+    """What is read of `dataset_info.json`, which TFDS writes."""
+
+    splits: list[dict[str, Any]]
+
+
+class _Split(TypedDict):
+    name: str
+    shardLengths: list[str]
+
+
+def _known(kind: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the fields of a type, without what else TFDS writes."""
+    return {name: value for name, value in raw.items() if name in kind.__annotations__}
 
 
 def is_shard(name: str) -> bool:

@@ -5,13 +5,13 @@ replaced in one step, and only then are the old files removed. So the store can 
 call completes one that was killed. The shards and the array of pixels stay as they are.
 """
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 
 from mmcl_jax import __version__
+from mmcl_jax.border import to_json
 from mmcl_jax.data.format import flat, flat_sums
 from mmcl_jax.data.format.format2 import REPLACED, Format2
 from mmcl_jax.data.format.format3 import ENTRIES, FORMAT, KEYS, MANIFEST
@@ -62,7 +62,7 @@ def _upgrade(store: Store, old: Format2) -> None:
                 flat.write_at(directory, name, all_rows)
         lists.write(directory)
         (directory / ENTRIES).write_text(store.schema.to_json())
-        (directory / KEYS).write_text(json.dumps(old.keys()) + "\n")
+        (directory / KEYS).write_text(to_json(old.keys()) + "\n")
         write_manifest(directory, without=(*REPLACED, MANIFEST, "flat.lock", "flat.partial"))
         before = {"format": store.made_by["format"], "version": store.made_by["version"]}
         upgraded = {**before, "fingerprint": store.fingerprint, "manifest": sha256(directory / MANIFEST)}

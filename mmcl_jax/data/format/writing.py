@@ -1,7 +1,6 @@
 """Writes the files of a store from its content."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax import __version__
+from mmcl_jax.border import to_json
 from mmcl_jax.data.engines.engine import Engine
 from mmcl_jax.data.format import flat, flat_sums, shards
 from mmcl_jax.data.format.content import Content, Part
@@ -70,10 +70,10 @@ def write(
     write_shards(directory, content, schema, directory / "flat", description, engine=engine, progress=progress)
     lists.write(directory)
     (directory / ENTRIES).write_text(schema.to_json())
-    (directory / KEYS).write_text(json.dumps(list(content.keys)) + "\n")
-    (directory / "declaration.json").write_text(json.dumps(content.declaration.to_json()) + "\n")
+    (directory / KEYS).write_text(to_json(list(content.keys)) + "\n")
+    (directory / "declaration.json").write_text(to_json(content.declaration.to_json()) + "\n")
     for name, declaration in content.declarations.items():
-        (directory / declaration_file(name)).write_text(json.dumps(declaration.to_json()) + "\n")
+        (directory / declaration_file(name)).write_text(to_json(declaration.to_json()) + "\n")
     (directory / "statistics.json").write_text(statistics_of(content, schema).to_json())
     for name, part in content.parts.items():
         if part.names:
@@ -104,7 +104,7 @@ def write_store_json(directory: Path, content: Mapping[str, Any]) -> None:
     A kill meanwhile leaves a store without a seal, which is not compared.
     """
     (directory / SEAL).unlink(missing_ok=True)
-    write_text(directory / "store.json", json.dumps(content, indent=2) + "\n")
+    write_text(directory / "store.json", to_json(content, indent=2) + "\n")
     write_checksums(directory, [directory / name for name in SEALED], name=SEAL)
 
 
