@@ -35,7 +35,7 @@ _SPARE = 2**28  # bytes of the disk that stay free
 _CHECKPOINT = re.compile(r"(?:.*/)?checkpoints/(\d+)/")
 _TEMPORARY = re.compile(r"(?:.*/)?checkpoints/[^/]*[^\d/][^/]*/")  # of Orbax, which has not completed it
 # Published in this order: what says that something is complete comes last.
-_SEALS = ("manifest.json", CHECKSUMS, "store.json", "config.json")
+_SEALS = ("manifest.json", "seal.json", CHECKSUMS, "store.json", "config.json")
 
 Omit = Callable[[str, Stored], bool]
 

@@ -10,7 +10,8 @@ NAME.names.txt    the features of a vector, or the tokens of a text, one per lin
 quarantine.jsonl  every row that was left out, with the reason
 findings.json     findings about columns, images and splits
 card.html         the data card, which shows these findings
-manifest.json     size and SHA-256 of every other file
+manifest.json     size and SHA-256 of every other file, but of `flat`, which has its own
+seal.json         size and SHA-256 of store.json and manifest.json; stores of earlier versions have none
 *.array_record-*  the examples, in TFDS layout (see `shards`)
 NAME/             the examples of an entry that rows share or lack, in the same layout
 flat/             memory-mapped arrays of all entries (see `flat`), which training reads
@@ -224,9 +225,9 @@ class Store:
     @property
     def warnings(self) -> list[str]:
         """What a user should read of it, worst first, such as columns that give the label away and are left out."""
-        path = self.directory / "findings.json"
-        warnings = read_json(path, dict[str, Any], ANEW, constants=True).get("warnings") if path.is_file() else []
-        return typed(list[str], warnings, f"{path}: warnings", ANEW)
+        if "findings.json" not in self.layout.files.names:
+            return []
+        return self.layout.files.read("findings.json", _warnings)
 
     def __repr__(self) -> str:
         return "\n".join([self.describe(), *(f"  warning: {visible(line)}" for line in self.warnings)])
@@ -253,7 +254,9 @@ class Store:
         }
 
     def _quarantined(self) -> int:
-        return len((self.directory / "quarantine.jsonl").read_text().splitlines())
+        if "quarantine.jsonl" not in self.layout.files.names:  # of a store of arrays
+            return 0
+        return self.layout.files.read("quarantine.jsonl", lambda path: len(path.read_text().splitlines()))
 
     def describe(self) -> str:
         """Return a description of the store, one line per entry."""
@@ -281,3 +284,8 @@ def _fingerprint(path: Path, made_by: MadeBy) -> str:
     upgraded = made_by["upgraded"]
     check(upgraded["manifest"] == sums, f"{path / MANIFEST} is not what mmcl upgrade wrote; {ANEW}.")
     return upgraded["fingerprint"]
+
+
+def _warnings(path: Path) -> list[str]:
+    warnings = read_json(path, dict[str, Any], ANEW, constants=True).get("warnings")
+    return typed(list[str], warnings, f"{path}: warnings", ANEW)

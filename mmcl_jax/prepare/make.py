@@ -124,7 +124,7 @@ def prepare(
             listed = gathered.ids is not None or bool(rows.named("split"))
             add_images(findings, rows, inspected, image, thumbs, splits_given=listed)
         (partial / "findings.json").write_text(findings.to_json())
-        (partial / "card.html").write_text(card(findings, schema, assembled, quarantine))
+        (partial / "card.html").write_text(card(findings, schema, assembled, quarantine.entries))
         quarantine.write(partial / "quarantine.jsonl")
         for decoded in pixels.values():
             for path in (decoded.thumbs, decoded.thumbs.with_name("journal.jsonl")):

@@ -18,6 +18,8 @@ from mmcl_jax.lock import locked
 
 FORMAT = 3
 MANIFEST = "manifest.json"
+SEAL = "seal.json"
+SEALED = ("store.json", MANIFEST)  # what the seal has the checksums of; stores of earlier versions have no seal
 ENTRIES = "entries.json"
 KEYS = "keys.json"
 STREAMED = ("image", "volume", "vector")  # kinds whose mapped array may be larger than memory
@@ -72,6 +74,8 @@ class Format3:
           UserError: a file is missing or damaged.
         """
         self.directory = directory
+        if (directory / SEAL).exists() or (directory / SEAL).is_symlink():
+            Checked(directory, SEAL).check(SEALED)
         self.files = Checked(directory, MANIFEST)
         self.schema = read_schema(self.files, ENTRIES)
         self.lists = self.files.read(lists.FILE, lists.Lists.read)
@@ -120,13 +124,22 @@ class Format3:
             return
         with locked(self.directory / "flat.lock", what=f"restores {self.directory / 'flat'}", wait=True):
             if missing := lacking():  # another process may have restored them while this one waited
-                files = self.directory.rglob("*.array_record-*")
-                self.files.check(str(path.relative_to(self.directory)) for path in files)
+                self._check_shards(contents=True)
                 flat.restore(self.directory, self.schema, self.lists.splits, missing, without_values=from_shards)
+
+    def _check_shards(self, *, contents: bool = False) -> None:
+        """Raise `UserError` if a shard, or a file that tells their lengths, is missing or damaged.
+
+        Without `contents`, shards are compared by size alone, and so is what is read from them by their own format.
+        """
+        described = [name for name in self.files.names if name.endswith(shards.INFO)]
+        self.files.check(described)
+        self.files.check((name for name in self.files.names if shards.is_shard(name)), contents=contents)
 
     def _streamed(self, name: str, rows: np.ndarray) -> StreamedRows:
         entry = self.schema.entries[name]
         splits = self.lists.splits
+        self._check_shards()
         if name in shards.apart(self.directory, self.schema):
             folder, of, parts = self.directory / name, name, [shards.ROWS]
             # The entry's own data set has the rows that `at` refers to, in order.
