@@ -33,4 +33,5 @@ def check_name(name: object, options: Collection[str], start: str, lead: str = "
       end: the end of the sentence behind the list.
     """
     if name not in options:
-        raise UserError(f"{start} {name!r}{nearest(name, options)}; {lead} {', '.join(options) or 'none'}{end}")
+        shown = repr(name) if len(repr(name)) <= 200 else f"{repr(name)[:197]}..."
+        raise UserError(f"{start} {shown}{nearest(name, options)}; {lead} {', '.join(options) or 'none'}{end}")
