@@ -18,6 +18,7 @@ from mmcl_jax.data.schema import LABEL_TAG, Column, Entry, Schema
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check
+from mmcl_jax.files import damage
 from mmcl_jax.prepare.images.files import Fit
 from mmcl_jax.prepare.join.main import Main, main_table
 from mmcl_jax.prepare.like_sources import sources_like
@@ -53,13 +54,15 @@ class Like:
         """Open a store or run.
 
         Raises:
-          UserError: the directory is neither a store nor a run; or it is a run that needs its store, which is gone.
+          UserError: the directory is neither a store nor a run, or is damaged; or it is a run that needs its store,
+            which is gone.
         """
         is_run = (directory / "config.json").is_file()
         check(
             is_run or (directory / "store.json").is_file(),
             f"--like: {directory} is neither a run (it has no config.json) nor a store (it has no store.json).",
         )
+        _compare(directory, is_run=is_run)
         made_by = directory / "store.json"
         origin = json.loads(made_by.read_text())
         if "request" not in origin:
@@ -238,3 +241,13 @@ def open_like(request: Request) -> tuple[Request, Like | None]:
         return request, None
     like = Like.open(request.like)
     return like.applied(request), like
+
+
+def _compare(directory: Path, *, is_run: bool) -> None:
+    """Raise `UserError` if a file that `Like` reads has changed since it was written."""
+    if is_run:
+        fault = damage(directory)
+        check(fault is None, f"--like: {fault}; let mmcl check --repair {directory} try to make it again.")
+    else:
+        files = Store.open(directory).layout.files
+        files.check(name for name in files.names if name.startswith("declaration.") or name.endswith(".names.txt"))
