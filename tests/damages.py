@@ -48,15 +48,15 @@ def append(path: Path) -> None:
 
 def swap(path: Path) -> None:
     """The content of another file of the same kind, if possible of the same size."""
-    size = path.stat().st_size
-    others = [other for other in path.parent.iterdir() if other.is_file() and other.suffix == path.suffix]
-    others.sort(key=lambda other: (abs(other.stat().st_size - size), other.name))
     content = path.read_bytes()
-    other = next((other for other in others if other.read_bytes() != content), None)
-    if other is not None:
-        moved = other.read_bytes()
-        other.write_bytes(content)
-        path.write_bytes(moved)
+    others = [other for other in _beside(path) if other.suffix == path.suffix and other.read_bytes() != content]
+    other = min(others, key=lambda other: (abs(other.stat().st_size - len(content)), other.name))
+    path.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+
+
+def _beside(path: Path) -> list[Path]:
+    return [other for other in path.parent.iterdir() if other.is_file() and other != path]
 
 
 def lock_away(path: Path) -> None:
@@ -83,6 +83,8 @@ def applies(how: str, path: Path) -> bool:
     content = path.read_bytes()
     if how == "another digit":
         return path.suffix in _TEXTS and any(48 <= byte < 57 for byte in content)
+    if how == "swapped":
+        return any(other.suffix == path.suffix and other.read_bytes() != content for other in _beside(path))
     return bool(content) or how in ("deleted", "a folder", "a link out", "appended", "unreadable")
 
 
