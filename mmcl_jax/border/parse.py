@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 MOST_BYTES = 1 << 30  # the keys of ten million rows fit
 MOST_DEPTH = 64
-_LARGEST = 2**64 - 1  # identifiers and hashes have at most 64 bits
+LARGEST = 2**64 - 1  # identifiers and hashes have at most 64 bits
 _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
@@ -87,7 +87,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole(digits: str) -> int:
-    if len(digits) > 21 or abs(number := int(digits)) > _LARGEST:
+    if len(digits) > 21 or abs(number := int(digits)) > LARGEST:
         raise ValueError(f"the number {digits[:20]}{'...' if len(digits) > 20 else ''} has more than 64 bits")
     return number
 

@@ -13,9 +13,9 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, get_args, get_origin
+from typing import Any, Literal, Self, TypeVar, get_args, get_origin, overload
 
-from mmcl_jax.border.parse import check_text, nonfinite
+from mmcl_jax.border.parse import LARGEST, check_text, nonfinite
 from mmcl_jax.errors import UserError
 from mmcl_jax.text import nearest, visible
 
@@ -82,7 +82,11 @@ class _Wrong(Exception):
         return self
 
 
-def typed(kind: type[T] | Any, raw: Any, where: str, remedy: str = "") -> T:
+@overload
+def typed(kind: type[T], raw: Any, where: str, remedy: str = "") -> T: ...
+@overload
+def typed(kind: Any, raw: Any, where: str, remedy: str = "") -> Any: ...
+def typed(kind: Any, raw: Any, where: str, remedy: str = "") -> Any:
     """Return a JSON value as a value of `kind`.
 
     Args:
@@ -130,11 +134,11 @@ def _reader(kind: Any) -> Read:
 
 
 def _int(raw: Any) -> int:
-    if type(raw) is int:
-        return raw
-    if isinstance(raw, numbers.Integral) and not isinstance(raw, bool):  # of NumPy
-        return int(raw)
-    raise _Wrong(f"must be a whole number, not {_shown(raw)}")
+    if isinstance(raw, numbers.Integral) and not isinstance(raw, bool):  # also of NumPy
+        if abs(number := int(raw)) <= LARGEST:
+            return number
+        raise _Wrong(f"must be a whole number of at most 64 bits, not {shown(raw)}")
+    raise _Wrong(f"must be a whole number, not {shown(raw)}")
 
 
 def _float(raw: Any) -> float:
@@ -142,12 +146,12 @@ def _float(raw: Any) -> float:
         with contextlib.suppress(OverflowError):
             if math.isfinite(number := float(raw)):
                 return number
-    raise _Wrong(f"must be a finite number, not {_shown(raw)}")
+    raise _Wrong(f"must be a finite number, not {shown(raw)}")
 
 
 def _text(raw: Any) -> str:
     if not isinstance(raw, str):
-        raise _Wrong(f"must be a text, not {_shown(raw)}")
+        raise _Wrong(f"must be a text, not {shown(raw)}")
     try:
         check_text(raw)
     except ValueError as error:
@@ -157,7 +161,7 @@ def _text(raw: Any) -> str:
 
 def _path(raw: Any) -> Path:
     if not isinstance(raw, str | Path) or "\0" in str(raw) or raw == "":
-        raise _Wrong(f"must be a path, not {_shown(raw)}")
+        raise _Wrong(f"must be a path, not {shown(raw)}")
     return Path(_text(str(raw)))
 
 
@@ -165,7 +169,7 @@ def _instance(kind: Any, raw: Any) -> Any:
     if kind is None or not isinstance(raw, kind):
         if raw is None and kind is None:
             return None
-        raise _Wrong(f"must be {_words(kind)}, not {_shown(raw)}")
+        raise _Wrong(f"must be {_words(kind)}, not {shown(raw)}")
     return raw
 
 
@@ -176,7 +180,7 @@ def _literal(options: tuple[Any, ...], raw: Any) -> Any:
     if any(type(raw) is type(option) and raw == option for option in options):
         return raw
     guess = nearest(raw, options) if isinstance(raw, str) else ""
-    raise _Wrong(f"must be one of {', '.join(map(str, options))}, not {_shown(raw)}{guess}")
+    raise _Wrong(f"must be one of {', '.join(map(str, options))}, not {shown(raw)}{guess}")
 
 
 def _marked(kind: Any, marks: tuple[Any, ...]) -> Read:
@@ -189,7 +193,7 @@ def _marked(kind: Any, marks: tuple[Any, ...]) -> Read:
         for mark in ranges:
             if value not in mark:
                 what = "a number" if isinstance(value, int | float) else "a length"
-                raise _Wrong(f"must be {what} {mark}, not {_shown(raw)}")
+                raise _Wrong(f"must be {what} {mark}, not {shown(raw)}")
         return value
 
     return result
@@ -212,7 +216,7 @@ def _union(options: tuple[Any, ...], raw: Any) -> Any:
     deepest = max(errors, key=lambda wrong: len(wrong.path))
     if deepest.path:
         raise deepest
-    raise _Wrong(f"must be {' or '.join(map(_words, options))}, not {_shown(raw)}")
+    raise _Wrong(f"must be {' or '.join(map(_words, options))}, not {shown(raw)}")
 
 
 def _sequence(whole: Callable[[Iterable[Any]], Any], arguments: tuple[Any, ...]) -> Read:
@@ -221,7 +225,7 @@ def _sequence(whole: Callable[[Iterable[Any]], Any], arguments: tuple[Any, ...])
 
     def result(raw: Any) -> Any:
         if not isinstance(raw, list | tuple):
-            raise _Wrong(f"must be a list, not {_shown(raw)}")
+            raise _Wrong(f"must be a list, not {shown(raw)}")
         if not alike and len(raw) != len(readers):
             raise _Wrong(f"must be a list of {len(readers)} values, not {len(raw)}")
         if alike and arguments[0] is str and set(map(type, raw)) == {str} and "".join(raw).isascii():
@@ -239,13 +243,13 @@ def _sequence(whole: Callable[[Iterable[Any]], Any], arguments: tuple[Any, ...])
 
 def _mapping(read_key: Read, read_value: Read, raw: Any) -> dict[Any, Any]:
     if not isinstance(raw, Mapping):
-        raise _Wrong(f"must be an object, not {_shown(raw)}")
+        raise _Wrong(f"must be an object, not {shown(raw)}")
     values = {}
     for key, item in raw.items():
         try:
             values[read_key(key)] = read_value(item)
         except _Wrong as wrong:
-            raise wrong.under(_shown(key).strip("'")) from None
+            raise wrong.under(shown(key).strip("'")) from None
     return values
 
 
@@ -268,11 +272,11 @@ def _fields(kind: Any, raw: Any) -> Any:
     if not typing.is_typeddict(kind) and isinstance(raw, kind):
         return raw
     if not isinstance(raw, Mapping):
-        raise _Wrong(f"must be an object, not {_shown(raw)}")
+        raise _Wrong(f"must be an object, not {shown(raw)}")
     hints, needed = _hints(kind)
     for name in raw:
         if name not in hints:
-            raise _Wrong(f"has an unknown key {_shown(name)}{nearest(name, hints)}; the keys are {', '.join(hints)}")
+            raise _Wrong(f"has an unknown key {shown(name)}{nearest(name, hints)}; the keys are {', '.join(hints)}")
     for name in sorted(needed - set(raw)):
         raise _Wrong(f"has no key {name!r}")
     values = {}
@@ -298,7 +302,7 @@ def _words(kind: Any) -> str:
     return "an object" if mapping else f"of the type {kind.__name__}"
 
 
-def _shown(raw: Any) -> str:
+def shown(raw: Any) -> str:
     """Return a value for a sentence, in at most some 60 characters."""
     if isinstance(raw, dict | list | tuple):
         return "an object" if isinstance(raw, dict) else "a list"

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -191,7 +190,7 @@ def _identity(request: Request, recipe: Recipe | None, gathered: GatheredEntries
             if path is not None:
                 stat = path.stat()
                 contents[str(path)] = [stat.st_size, stat.st_mtime_ns]
-    digest = hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(repr(contents).encode())
     for column in rows.columns:
         digest.update(column.values.hash().to_numpy().tobytes())
     return digest.hexdigest()
