@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from mmcl_jax.text import nearest, visible
+from mmcl_jax.text import brief, nearest, visible
 
 
 class UserError(Exception):
@@ -33,5 +33,4 @@ def check_name(name: object, options: Collection[str], start: str, lead: str = "
       end: the end of the sentence behind the list.
     """
     if name not in options:
-        shown = repr(name) if len(repr(name)) <= 200 else f"{repr(name)[:197]}..."
-        raise UserError(f"{start} {shown}{nearest(name, options)}; {lead} {', '.join(options) or 'none'}{end}")
+        raise UserError(f"{start} {brief(name)}{nearest(name, options)}; {lead} {', '.join(options) or 'none'}{end}")
