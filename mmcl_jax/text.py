@@ -66,7 +66,7 @@ def brief(value: object, most: int = 60) -> str:
 
 
 def encodable(text: str) -> bool:
-    """Return whether a text is Unicode: the name of a file that is not UTF-8 has halves of surrogate pairs in Python."""
+    """Return whether a text can be written as UTF-8: names of files that are not UTF-8 hold surrogates in Python."""
     return not any("\ud800" <= mark <= "\udfff" for mark in text)
 
 

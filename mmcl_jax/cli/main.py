@@ -16,7 +16,7 @@ from mmcl_jax import __version__
 from mmcl_jax.cli.disk import sentence_of
 from mmcl_jax.cli.output import Output, redirected
 from mmcl_jax.errors import UserError
-from mmcl_jax.signals import ends_at_sigterm
+from mmcl_jax.signals import ends_at_interrupt, ends_at_sigterm
 from mmcl_jax.text import nearest, visible
 
 COMMANDS = {
@@ -154,7 +154,8 @@ def _leave(status: int, error: BaseException | None = None) -> None:
 
 def _main(words: list[str], output: Output) -> int:
     try:
-        command, options = _parsed(words)
+        with ends_at_interrupt():
+            command, options = _parsed(words)
     except BadUsage as error:
         output.fail(error.sentence, 2, printed=True)
         raise
@@ -219,6 +220,10 @@ def _parsed(words: list[str]) -> tuple[ModuleType, argparse.Namespace]:
         if options.command not in DOTTED[prefix]:
             *others, last = DOTTED[prefix]
             parser.error(f"{word} is an option of mmcl {', '.join(others)} and {last}, not of mmcl {options.command}")
+    keys = [word.partition("=")[0] for word in dotted]
+    for key in keys:
+        if keys.count(key) > 1:
+            parser.error(f"{key} is given {keys.count(key)} times; give it once")
     options.overrides = [word.partition(".")[2] for word in dotted]
     return command, options
 
