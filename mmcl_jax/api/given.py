@@ -10,7 +10,7 @@ from typing import Any
 from mmcl_jax.bucket.address import Address, is_address
 from mmcl_jax.errors import check
 from mmcl_jax.targets import named
-from mmcl_jax.text import called, listed
+from mmcl_jax.text import called, listed, redacted
 
 AnyPath = str | PathLike[str]
 
@@ -96,7 +96,7 @@ def command_of(function: Callable[..., object], given: Mapping[str, Any], *, bar
         texts = [called(getattr(one, "directory", one)) for one in several(value)]
         words += [] if name in bare else [f"--{name.replace('_', '-')}"]
         words += [] if value is True else texts if name in ("run", "results") else [listed(texts, ",")]
-    return shlex.join(words)
+    return redacted(shlex.join(words))  # which results, cards and pages record
 
 
 def copied(config: Any) -> Any:

@@ -7,9 +7,11 @@ import importlib
 import os
 import sys
 import textwrap
+import traceback
+import warnings
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 
 from mmcl_jax import __version__
@@ -17,7 +19,7 @@ from mmcl_jax.cli.disk import sentence_of
 from mmcl_jax.cli.output import Output, redirected
 from mmcl_jax.errors import UserError
 from mmcl_jax.signals import ends_at_interrupt, ends_at_sigterm
-from mmcl_jax.text import nearest, visible
+from mmcl_jax.text import nearest, visible, visible_lines
 
 COMMANDS = {
     "prepare": "make a store from a table and a folder of images",
@@ -131,6 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     75 after a stop (SIGTERM) from which the same command continues, and 130 for Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:  # this process is the command's own
+        _escape()
     name = words[0] if words else ""
     with contextlib.ExitStack() as resources:
         output = Output(name, resources.enter_context(redirected()) if _asks_json(words) else None)
@@ -143,6 +147,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         _leave(status)
         return status
+
+
+def _escape() -> None:
+    """Make tracebacks and warnings of this process visible: their messages may quote cells, paths and addresses."""
+    formatted = warnings.formatwarning
+
+    def print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        text = "".join(traceback.format_exception(kind, error, trace))
+        print(visible_lines(text), end="", file=sys.stderr)
+
+    sys.excepthook = print_traceback
+    warnings.formatwarning = lambda *args, **kwargs: visible_lines(formatted(*args, **kwargs))
 
 
 def _leave(status: int, error: BaseException | None = None) -> None:
@@ -184,7 +200,7 @@ def _main(words: list[str], output: Output) -> int:
             raise
         return status
     except Exception as error:
-        output.fail(f"{type(error).__name__}: {error}", 1, printed=True)
+        output.fail(visible_lines(f"{type(error).__name__}: {error}"), 1, printed=True)
         raise
     return 0
 

@@ -75,6 +75,11 @@ def test_an_override_gives_a_config_that_can_be_recorded_or_one_sentence(key: st
         ("batch_size=" + str(2**40), r"config.batch_size: 1099511627776 must be positive and below 2\^31"),
         ("loader.workers=100000", r"config.loader.workers: 100000 must lie in \[0, 1024\]"),
         ("data=\udcff", r"config.data: '\\udcff' is not Unicode; if it names a file, rename the file\."),
+        (
+            "name=https://me:pw@host/x",
+            r"^config.name: a run records this, so an address in it must not hold a password",
+        ),
+        ("data=s3://b/x?X-Amz-Signature=1", r"^config.data: a run records this"),
         ("rates.=1", r"config.rates: '' cannot be the name of a key"),
         ("clip_norm=" + "(" * 20 + "1" + ",)" * 20, r"config.clip_norm: this is nested more than 16 levels"),
     ],

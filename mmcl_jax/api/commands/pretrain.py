@@ -21,7 +21,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.monitor import monitor
 from mmcl_jax.targets import check_folder
-from mmcl_jax.text import called
+from mmcl_jax.text import called, visible_lines
 from mmcl_jax.training.loop import Result
 from mmcl_jax.training.loop import pretrain as train
 from mmcl_jax.training.processes import begin, broadcast_from_primary, is_primary
@@ -143,4 +143,4 @@ def _pretrain(config: str | ConfigDict, workdir: Path, texts: list[str], steps: 
     said += explain(experiment, texts) if "own" in experiment else []
     if said and is_primary():
         print("\n".join(said), flush=True)
-    return train(experiment, workdir, monitor=monitor, log=lambda line: print(called(line)), profile=steps)
+    return train(experiment, workdir, monitor=monitor, log=lambda line: print(visible_lines(line)), profile=steps)
