@@ -21,7 +21,7 @@ from mmcl_jax.prepare.make import prepare as make
 from mmcl_jax.prepare.make import preview
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.table import Tables
-from mmcl_jax.targets import check_file
+from mmcl_jax.targets import check_file, check_folder
 from mmcl_jax.text import visible
 
 _DEFAULT = Request()
@@ -168,7 +168,10 @@ def prepare(
         return _checked(asked, recipe, None if write_schema is None else path_of(write_schema, "--write-schema"))
     if out is None:
         require(False, "Say where the store goes with --out, or look first with --check.")
-    return make(asked, path_of(out, "--out"), recipe=recipe, workers=workers, beam=several(beam), progress=True)
+    folder = path_of(out, "--out")
+    if not folder.exists():
+        check_folder(folder, "--out")
+    return make(asked, folder, recipe=recipe, workers=workers, beam=several(beam), progress=True)
 
 
 def _checked(request: Request, recipe: recipes.Recipe | None, path: Path | None) -> Findings:
