@@ -40,13 +40,19 @@ def parse(text: str | bytes, *, constants: bool = False, most_depth: int = MOST_
     return value
 
 
-def to_json(value: Any, *, indent: int | None = None) -> str:
+def to_json(value: Any, *, indent: int | None = None, ascii: bool = True, sort_keys: bool = False) -> str:
     """Return a value as strict JSON; numbers that are not finite are the texts "NaN", "Infinity" and "-Infinity".
+
+    Args:
+      value: JSON values; tuples are lists.
+      indent: spaces by which a level is indented; None for one line.
+      ascii: whether other letters are escaped.
+      sort_keys: whether the keys of objects are sorted, so that equal values have equal texts.
 
     >>> to_json({"loss": float("nan"), "step": 3})
     '{"loss": "NaN", "step": 3}'
     """
-    return json.dumps(_strict(value), indent=indent, allow_nan=False)
+    return json.dumps(_strict(value), indent=indent, allow_nan=False, ensure_ascii=ascii, sort_keys=sort_keys)
 
 
 def nonfinite(text: str) -> float | None:

@@ -66,6 +66,10 @@ class _Nonfinite:
 Real = typing.Annotated[float, _Nonfinite()]
 
 
+class Open:
+    """Mark a dataclass or `TypedDict` of which an object may have further keys, which are left out."""
+
+
 class _Wrong(Exception):
     """The path to a value, and what is wrong with it."""
 
@@ -101,6 +105,18 @@ def typed(kind: type[T] | Any, raw: Any, where: str, remedy: str = "") -> T:
     except _Wrong as wrong:
         field = f": {'.'.join(wrong.path)}" if wrong.path else ""
         raise UserError(f"{where}{field} {wrong}{f'; {remedy}' if remedy else ''}.") from None
+
+
+def as_type(kind: type[T] | Any, raw: Any) -> T:
+    """Return a JSON value as a value of `kind`, as `typed` does.
+
+    Raises:
+      ValueError: as `typed` raises `UserError`; the message names the field, and no file.
+    """
+    try:
+        return _read(kind, raw)
+    except _Wrong as wrong:
+        raise ValueError(f"{'.'.join(wrong.path) or 'it'} {wrong}") from None
 
 
 def _read(kind: Any, raw: Any) -> Any:
@@ -144,6 +160,9 @@ def _marked(kind: Any, marks: tuple[Any, ...], raw: Any) -> Any:
     if any(isinstance(mark, _Nonfinite) for mark in marks):
         number = nonfinite(raw) if isinstance(raw, str) else raw if isinstance(raw, float) else None
         value = number if number is not None and not math.isfinite(number) else _read(kind, raw)
+    elif Open in marks and isinstance(raw, Mapping):
+        hints, _ = _hints(kind)
+        value = _read(kind, {name: item for name, item in raw.items() if name in hints})
     else:
         value = _read(kind, raw)
     for mark in marks:
