@@ -172,6 +172,6 @@ def test_a_file_of_this_program_is_damaged_and_may_hold_the_constants_of_version
     with pytest.raises(UserError, match=r"file\.json is damaged \(the number 1e400 is too large\); remove it\.$"):
         read_written(path, dict[str, Real], "remove it")
     path.write_text('{"loss": true}')
-    with pytest.raises(UserError, match=r"file\.json is damaged \(loss must be a number, not True\); remove it\.$"):
+    with pytest.raises(UserError, match=r"file\.json is damaged \(loss must be a finite number, not True\); remove it\.$"):
         read_written(path, dict[str, Real], "remove it")
     assert to_json({"b": "é", "a": 1}, ascii=False, sort_keys=True) == '{"a": 1, "b": "é"}'
