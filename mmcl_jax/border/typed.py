@@ -107,8 +107,8 @@ def typed(kind: type[T] | Any, raw: Any, where: str, remedy: str = "") -> T:
         raise UserError(f"{where}{field} {wrong}{f'; {remedy}' if remedy else ''}.") from None
 
 
-def as_type(kind: type[T] | Any, raw: Any) -> T:
-    """Return a JSON value as a value of `kind`, as `typed` does.
+def as_type(kind: type[T] | Any, raw: Any, name: str = "it") -> T:
+    """Return a JSON value as a value of `kind`, as `typed` does; errors begin with its name.
 
     Raises:
       ValueError: as `typed` raises `UserError`; the message names the field, and no file.
@@ -116,7 +116,8 @@ def as_type(kind: type[T] | Any, raw: Any) -> T:
     try:
         return _read(kind, raw)
     except _Wrong as wrong:
-        raise ValueError(f"{'.'.join(wrong.path) or 'it'} {wrong}") from None
+        path = wrong.path if name == "it" and wrong.path else [name, *wrong.path]
+        raise ValueError(f"{'.'.join(path)} {wrong}") from None
 
 
 def _read(kind: Any, raw: Any) -> Any:

@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmcl_jax.border import AtLeast, Between, Open, Real, as_type, parse, read_json, read_lines, read_written, to_json, typed
+from mmcl_jax.border import (
+    AtLeast,
+    Between,
+    Open,
+    Real,
+    as_type,
+    parse,
+    read_json,
+    read_lines,
+    read_written,
+    to_json,
+    typed,
+)
 from mmcl_jax.errors import UserError
 from mmcl_jax.text import visible
 
@@ -172,6 +184,8 @@ def test_a_file_of_this_program_is_damaged_and_may_hold_the_constants_of_version
     with pytest.raises(UserError, match=r"file\.json is damaged \(the number 1e400 is too large\); remove it\.$"):
         read_written(path, dict[str, Real], "remove it")
     path.write_text('{"loss": true}')
-    with pytest.raises(UserError, match=r"file\.json is damaged \(loss must be a finite number, not True\); remove it\.$"):
+    with pytest.raises(
+        UserError, match=r"file\.json is damaged \(loss must be a finite number, not True\); remove it\.$"
+    ):
         read_written(path, dict[str, Real], "remove it")
     assert to_json({"b": "é", "a": 1}, ascii=False, sort_keys=True) == '{"a": 1, "b": "é"}'

@@ -1,8 +1,9 @@
 """The section on the data: the rows, the entries and the warnings of the store, and where its data card is."""
 
-import json
 from collections.abc import Sequence
+from typing import Annotated, TypedDict
 
+from mmcl_jax.border import Open, read_written
 from mmcl_jax.data.format.checked import ANEW
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.store import Store
@@ -83,10 +84,17 @@ def _store(store: Store) -> Html:
     )
 
 
+class _Findings(TypedDict):
+    source: str
+
+
 def source_of(store: Store) -> str:
-    """Return the name of the table or data set that a store was made of; "" if its findings do not tell."""
+    """Return the name of the table or data set that a store was made of; "" if it has no findings.
+
+    Raises:
+      UserError: the findings are damaged.
+    """
     path = store.directory / "findings.json"
-    try:
-        return str(json.loads(path.read_text())["source"])
-    except (OSError, ValueError, KeyError, TypeError):
+    if not path.is_file():
         return ""
+    return read_written(path, Annotated[_Findings, Open], "put a copy of it back, or move it away")["source"]
