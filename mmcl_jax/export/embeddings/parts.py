@@ -205,17 +205,17 @@ class Parts:
             files.append(path)
             rows += note["rows"]
             unembedded += [Lost(*values) for values in note["unembedded"]]
-            for name, cells in (("unseen", note["unseen"]), ("outside", note["outside"])):
-                counts[name].update({(of, column): count for of, column, count in cells})
+            for name, listed in (("unseen", note["unseen"]), ("outside", note["outside"])):
+                counts[name].update({(of, column): count for of, column, count in listed})
         refused = Counter(lost.modality for lost in unembedded)
         summary: dict[str, Any] = {"rows": rows, "unembedded": dict(sorted(refused.items()))}
         for name, cells in counts.items():
             numbered = sorted(cells.items())
             summary[name] = [{"input": of, "column": column, "cells": count} for (of, column), count in numbered]
-        listed = pl.DataFrame([dataclasses.astuple(lost) for lost in unembedded], schema=_LOST, orient="row")
-        listed = listed.sort("row", nulls_last=True, maintain_order=True)
+        table = pl.DataFrame([dataclasses.astuple(lost) for lost in unembedded], schema=_LOST, orient="row")
+        table = table.sort("row", nulls_last=True, maintain_order=True)
         with atomic(self.unembedded) as partial:
-            listed.write_csv(partial)
+            table.write_csv(partial)
         metadata = {**about, "summary": summary}
         group = max(256, _GROUP_BYTES // (4 * about["width"]))
         lazy = pl.scan_parquet(files) if files else empty.lazy()
