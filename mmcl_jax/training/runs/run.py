@@ -258,20 +258,25 @@ class Run:
         check(empty, f"{directory} is not empty and holds no run; choose another --workdir.")
         with atomic(directory) as partial:  # a kill leaves no part of a run
             partial.mkdir(parents=True)
-            (partial / CONFIG).write_text(dumped(config))
-            inputs.write(partial)
-            (partial / "declaration.json").write_text(to_json(store.declaration.to_json()) + "\n")
-            Seen.of(store, fold=config.fold).write(partial)
+            cls.write_description(partial, config, store, inputs)
             if weights:
                 (partial / WEIGHTS).write_text(to_json(weights, indent=2) + "\n")
-            origin: Origin = {
-                "fingerprint": store.fingerprint,
-                "directory": called(store.directory.absolute()),  # the address of a store in a bucket
-                "request": store.made_by["request"],  # how its pictures were resized, for mmcl prepare --like
-            }
-            (partial / "store.json").write_text(to_json(origin, indent=2) + "\n")
             write_checksums(partial, [path for path in partial.rglob("*") if path.is_file()])
         return True
+
+    @staticmethod
+    def write_description(directory: Path, config: ConfigDict, store: Store, inputs: Inputs) -> None:
+        """Write the files that say what the run is and how it reads rows; equal arguments give equal files."""
+        (directory / CONFIG).write_text(dumped(config))
+        inputs.write(directory)
+        (directory / "declaration.json").write_text(to_json(store.declaration.to_json()) + "\n")
+        Seen.of(store, fold=config.fold).write(directory)
+        origin: Origin = {
+            "fingerprint": store.fingerprint,
+            "directory": called(store.directory.absolute()),  # the address of a store in a bucket
+            "request": store.made_by["request"],  # how its pictures were resized, for mmcl prepare --like
+        }
+        (directory / "store.json").write_text(to_json(origin, indent=2) + "\n")
 
     @classmethod
     def open(cls, directory: Path | str) -> "Run":
@@ -286,7 +291,8 @@ class Run:
         fault = damage(directory)
         check(
             fault is None,
-            f"{fault}: put a copy of the file back, or, if the change is intended, remove {directory / CHECKSUMS}.",
+            f"{fault}: put a copy of the file back, let mmcl check --repair {directory} try to make it again, or, if "
+            f"the change is intended, remove {directory / CHECKSUMS}.",
         )
         config = read_config(directory)
         return cls(
