@@ -1,17 +1,14 @@
 """The section on the data: the rows, the entries and the warnings of the store, and where its data card is."""
 
 from collections.abc import Sequence
-from typing import Annotated, TypedDict
 
-from mmcl_jax.border import Open, read_written
-from mmcl_jax.data.format.checked import ANEW
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
-from mmcl_jax.files import reading
 from mmcl_jax.page import charts
 from mmcl_jax.page.html import Child, Html, element, name, section, table
 from mmcl_jax.page.wording import count, counted
+from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.report.subject import Subject, paragraph
 
 _WARNINGS = 6
@@ -55,12 +52,8 @@ def _store(store: Store) -> Html:
         missing = "not in every row" if entry.optional else "in every row"
         rows.append([name(entry_name, 40), f"{entry.kind}, {entry.role}", name(words, 160), missing])
     sizes = list(store.sizes.items())
-    with reading(store.directory / "findings.json", ANEW):
-        warnings = [str(line) for line in store.warnings]
-    card = store.directory / "card.html"
-    with reading(store.directory / "quarantine.jsonl", ANEW):
-        lines = (store.directory / "quarantine.jsonl").read_text().splitlines()
-    left_out = f"; {counted(len(lines), 'row')} left out in quarantine" if lines else ""
+    warnings, card, quarantined = store.warnings, store.directory / "card.html", store.quarantined()
+    left_out = f"; {counted(quarantined, 'row')} left out in quarantine" if quarantined else ""
     folds = f"; {counted(len(store.folds), 'fold')}" if store.folds else ""
     return element(
         "div",
@@ -84,17 +77,9 @@ def _store(store: Store) -> Html:
     )
 
 
-class _Findings(TypedDict):
-    source: str
-
-
 def source_of(store: Store) -> str:
-    """Return the name of the table or data set that a store was made of; "" if it has no findings.
-
-    Raises:
-      UserError: the findings are damaged.
-    """
-    path = store.directory / "findings.json"
-    if not path.is_file():
+    """Return the name of the table or data set that a store was made of; "" if its findings do not tell."""
+    try:
+        return Findings.of(store).source
+    except UserError:
         return ""
-    return read_written(path, Annotated[_Findings, Open], "put a copy of it back, or move it away")["source"]
