@@ -1,7 +1,6 @@
 """`mj.prepare`: raw data to store."""
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -11,6 +10,7 @@ from mmcl_jax import datasets as recipes
 from mmcl_jax.api.frames import frame_of, is_frame
 from mmcl_jax.api.given import AnyPath, overriding, path_of, several
 from mmcl_jax.api.images import beside, folder_of, is_folder
+from mmcl_jax.border import to_json
 from mmcl_jax.bucket.border import addressed
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
@@ -181,7 +181,7 @@ def _checked(request: Request, recipe: recipes.Recipe | None, path: Path | None)
     findings, declared = preview(request, recipe=recipe)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(declared.to_json(), indent=2) + "\n")
+        path.write_text(to_json(declared.to_json(), indent=2) + "\n")
         print(f"Written to {visible(path)}; edit it and give it with --schema.")
     return findings
 
