@@ -14,6 +14,7 @@ from mmcl_jax.prepare.join.joined import Joined
 from mmcl_jax.prepare.join.tables import Keyed
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import COLUMNS
+from mmcl_jax.prepare.table.numeric import parse_all
 from mmcl_jax.prepare.table.parse import Parsed, parse
 from mmcl_jax.prepare.table.rows import Rows
 from mmcl_jax.prepare.table.table import require_columns
@@ -53,7 +54,7 @@ def parsed_columns(
                 check(False, f"{entry.where}: schema: column {name!r} is declared to be the {role}; {elsewhere}.")
         declaration = source.schema.adding("identifier", (keyed.key,))
         declaration = declaration.adding("ignore", tuple(name for name in entry.used if name != keyed.key))
-        parsed = [parse(keyed.frame[name], declaration) for name in keyed.frame.columns if name != keyed.key]
+        parsed = parse_all([cells for cells in keyed.frame if cells.name != keyed.key], declaration)
     elif source.between:
         parsed = _split_labels(entry, keyed, columns)
     elif like is not None:

@@ -152,6 +152,8 @@ def _kind_of(texts: pl.Series, role: str, guessed: str, declared: Declared, read
             return "boolean"
         if days(texts).null_count() == 0:
             return "date"
+    if guessed and role != "label":
+        return guessed
     numbers = reading.numbers(texts)
     if role == "label":  # integers that repeat are classes
         few = canonical_integers(texts, reading).n_unique() <= min(MAX_CATEGORIES, max(FEW_ROWS, len(texts) / 2))

@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from polars.selectors import by_name
+from polars.selectors import by_dtype, by_name
 
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.prepare.table.cells import is_text, nameless, text_of
 from mmcl_jax.text import listed, nearest
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -101,8 +100,12 @@ def in_memory(frame: pl.DataFrame) -> RawTable:
 
 def trimmed(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the frame without white space around its texts."""
-    columns = [text_of(column) if is_text(column.dtype) else column for column in map(nameless, frame)]
-    return pl.DataFrame(columns, schema=frame.columns)
+    numbered = frame.clone()
+    numbered.columns = list(map(str, range(frame.width)))  # polars reads the name `^x$` as a pattern
+    texts = by_dtype(pl.String, pl.Categorical) | by_dtype(pl.Enum)
+    numbered = numbered.with_columns(texts.cast(pl.String).str.strip_chars())
+    numbered.columns = frame.columns
+    return numbered
 
 
 def _numbers(frame: pl.DataFrame) -> np.ndarray:
