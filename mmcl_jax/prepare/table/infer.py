@@ -34,11 +34,11 @@ class Guess(NamedTuple):
 class Numbers(NamedTuple):
     """What a guess reads of a column of numbers.
 
-    `count` numbers have `distinct` values from `low` to `high`; `integral` says whether all are whole numbers, and
+    `total` numbers have `distinct` values from `low` to `high`; `integral` says whether all are whole numbers, and
     `integers` whether all are written without a decimal point.
     """
 
-    count: int
+    total: int
     distinct: int
     low: float
     high: float
@@ -73,7 +73,7 @@ def guess(name: str, texts: pl.Series, reading: Reading = PLAIN) -> Guess:
         numbers = numbers.drop_nulls()
         exact = float(numbers.abs().max() or 0) < EXACT  # type: ignore[arg-type]
         facts = Numbers(
-            count=len(numbers),
+            total=len(numbers),
             distinct=numbers.n_unique() if exact else distinct,
             low=float(numbers.min() or 0),  # type: ignore[arg-type]
             high=float(numbers.max() or 0),  # type: ignore[arg-type]
@@ -99,8 +99,8 @@ def shortened(value: object, most: int = 60) -> str:
 
 def guess_numbers(name: str, numbers: Numbers) -> Guess:
     """Guess the role and kind of a column of numbers."""
-    if numbers.integral and numbers.distinct == numbers.count >= FEW_ROWS:
-        dense = numbers.high - numbers.low < 1.5 * numbers.count
+    if numbers.integral and numbers.distinct == numbers.total >= FEW_ROWS:
+        dense = numbers.high - numbers.low < 1.5 * numbers.total
         if (numbers.integers and dense) or _IDENTIFIER.search(name):
             return Guess("ignore", why="it seems to be an identifier: whole numbers, all different")
     if numbers.integral and numbers.distinct > 10 and _IDENTITY.search(name):

@@ -150,7 +150,7 @@ def understand(
     if recipe is None:
         if request.table is None:
             raise UserError("There is no table to read; name it with --table.")
-        reader = Tables() if tables is None else tables
+        reader = Tables(request.limits) if tables is None else tables
         table = reader.read(request.table, separator=request.separator, encoding=request.encoding)
         frame, numbers, declaration = table.frame, table.numbers, request.declaration()
         source = IN_MEMORY if isinstance(request.table, pl.DataFrame) else str(request.table)
