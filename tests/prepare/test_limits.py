@@ -26,6 +26,7 @@ from mmcl_jax.prepare.sources import Source
 from mmcl_jax.prepare.table.table import RawTable, Tables
 
 KINDS = ["csv", "tsv", "parquet", "frame"]
+SMALL = Limits(max_cell=1_000_000)
 FRAME = pl.DataFrame({"a": ["x", "y" * 20, "z"], "b": ["1", "2", "3"]})
 
 
@@ -68,7 +69,7 @@ def test_a_cell_that_swallows_the_file_is_refused(tmp_path: Path, content: str) 
     path = tmp_path / "t.csv"
     path.write_text(content)
     with pytest.raises(UserError, match=r"line 2 is not closed .*1,000,000 characters; allow more with --max-cell"):
-        Tables().read(path)
+        Tables(SMALL).read(path)
 
 
 def test_a_header_is_judged_before_the_rest_is_read(tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_a_header_is_judged_before_the_rest_is_read(tmp_path: Path) -> None:
         Tables().read(path)
     path.write_text("x" * 1_000_001 + ",b\n1,2\n")
     with pytest.raises(UserError, match=r"header .* a cell has more than 1,000,000 characters; .*--max-cell"):
-        Tables().read(path)
+        Tables(SMALL).read(path)
 
 
 def test_a_column_of_too_many_categories_is_refused(tmp_path: Path) -> None:
