@@ -1,6 +1,7 @@
 """Atomic writes, and checksums that find damaged files."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -15,15 +16,55 @@ from mmcl_jax.errors import UserError
 CHECKSUMS = "checksums.json"
 
 
+# What libraries say of errors of the system, which they wrap in errors of their own; the first that fits is meant.
+_SYSTEM = {
+    errno.ENOMEM: ("Cannot allocate memory", "Out of memory", "Unable to allocate", "bad_alloc"),
+    errno.EAGAIN: ("can't start new thread",),
+    errno.EMFILE: ("Too many open files",),
+    errno.ENOSPC: ("No space left on device", "RESOURCE_EXHAUSTED"),
+    errno.EDQUOT: ("Disk quota exceeded",),
+    errno.EFBIG: ("File too large",),
+    errno.EROFS: ("Read-only file system",),
+    errno.EACCES: ("Permission denied", "PERMISSION_DENIED"),
+    errno.EIO: ("Input/output error",),
+}
+_OF_THE_PROCESS = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE)  # and of no path
+
+
+def system_error(error: BaseException, path: Path | None = None) -> OSError | None:
+    """Return the error of the operating system that a library raised in another form; None if it is no such error.
+
+    Example:
+      >>> system_error(RuntimeError("write() failed: No space left on device; writing a"), Path("store"))
+      OSError(28, 'No space left on device')
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError):
+            return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        for code, words in _SYSTEM.items():
+            if any(word in str(cause) for word in words):
+                where = None if path is None or code in _OF_THE_PROCESS else str(path)
+                return OSError(code, os.strerror(code), where)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Add the name of a file, or of its folder, to the `OSError`s of writing it, which have none."""
+    """Raise errors of writing a file, or into a folder, as `OSError`s with its name, also those that libraries wrap."""
     try:
         yield
+    except UserError:
+        raise
     except OSError as error:
-        if error.filename is not None:
+        if error.filename is not None or error.errno in _OF_THE_PROCESS:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
+    except Exception as error:
+        if (system := system_error(error, path)) is None:
+            raise
+        raise system from error
 
 
 @contextlib.contextmanager
@@ -44,6 +85,19 @@ def atomic(path: Path) -> Iterator[Path]:
     except BaseException:
         _remove(partial)
         raise
+
+
+def reserve(path: Path) -> None:
+    """Reserve the disk space of a file that is written through a mapping.
+
+    Without it the file has holes, and on a full disk a write into a hole ends the process (SIGBUS).
+
+    Raises:
+      OSError: the disk is full.
+    """
+    if hasattr(os, "posix_fallocate"):  # macOS has none
+        with writing(path), path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
 
 def _remove(path: Path) -> None:

@@ -16,6 +16,7 @@ from mmcl_jax import __version__
 from mmcl_jax.cli.disk import sentence_of
 from mmcl_jax.cli.output import Output, redirected
 from mmcl_jax.errors import UserError
+from mmcl_jax.files import system_error
 from mmcl_jax.signals import ends_at_sigterm
 from mmcl_jax.text import nearest, visible
 
@@ -180,6 +181,8 @@ def _main(words: list[str], output: Output) -> int:
             raise
         return status
     except Exception as error:
+        if (system := system_error(error)) is not None and not options.debug:
+            return output.fail(sentence_of(system), 2)
         output.fail(f"{type(error).__name__}: {error}", 1, printed=True)
         raise
     return 0

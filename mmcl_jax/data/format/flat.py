@@ -19,7 +19,7 @@ from mmcl_jax.data.format.mapped import MappedRows
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import Entry, Schema
 from mmcl_jax.errors import check
-from mmcl_jax.files import reading
+from mmcl_jax.files import reading, reserve
 
 _REMEDY = "remove the folder flat of the store, which is then made again from the shards"
 
@@ -28,7 +28,9 @@ def allocate(directory: Path, name: str, shape: tuple[int, ...], dtype: str) -> 
     """Return a new mapped array, the file `flat/NAME.npy` of the store that is being made in `directory`."""
     path = directory / "flat" / f"{name}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
-    return open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    array = open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    reserve(path)
+    return array
 
 
 def has(directory: Path, name: str, *, values: bool = True) -> bool:
