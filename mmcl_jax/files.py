@@ -57,11 +57,11 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except OSError as error:
-        if error.filename is not None or error.errno in _OF_THE_PROCESS:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # libraries raise some without a number
+            if error.filename is not None or error.errno in _OF_THE_PROCESS:
+                raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
         if (system := system_error(error, path)) is None:
             raise
         raise system from error
@@ -71,18 +71,27 @@ def writing(path: Path) -> Iterator[None]:
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path for a file or folder, which is renamed to `path` when the block ends.
 
-    So `path` is complete or absent at any moment. A file replaces an older file, and a folder an older folder. The
-    temporary file or folder is removed if the block raises, and so is one that a killed process left.
+    So `path` is complete or absent at any moment. A file replaces an older file, and a folder an older folder, which is
+    absent for the moment between two renames; a kill at this moment is mended by the next call. The temporary file or
+    folder is removed if the block raises, and so is one that a killed process left.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    if path.is_symlink() and path.is_dir():
+        path = path.resolve()
+    partial, old = (path.with_name(f".{path.name}.{state}") for state in ("partial", "old"))
     _remove(partial)
+    if old.exists() and not path.exists():
+        old.rename(path)
+    _remove(old)
     try:
         with writing(path):
             yield partial
             if path.is_dir() and partial.is_dir():
-                shutil.rmtree(path)
+                path.rename(old)
             partial.replace(path)
+            _remove(old)
     except BaseException:
+        if old.exists() and not path.exists():
+            old.rename(path)
         _remove(partial)
         raise
 

@@ -176,7 +176,8 @@ def _main(words: list[str], output: Output) -> int:
     except BrokenPipeError:  # the program that read the output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        status = output.fail(sentence_of(error), 2)
+        known = error if error.errno is not None else system_error(error)
+        status = output.fail(sentence_of(known or error), 2)
         if options.debug:
             raise
         return status
