@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -106,7 +105,7 @@ def prepare(
             rows = gathered.rows
         kept = check_left(rows, quarantine)
         alike = None
-        thumbs = None if image is None else np.load(image.thumbs, mmap_mode="r")
+        thumbs = None if image is None else np.load(image.thumbs, mmap_mode="r", allow_pickle=False)
         if request.group_near_duplicates:
             alike = _alike(image, kept)
         inspected = inspect(gathered, kept, request, recipe, alike=alike, like=like)
@@ -125,7 +124,7 @@ def prepare(
             listed = gathered.ids is not None or bool(rows.named("split"))
             add_images(findings, rows, inspected, image, thumbs, splits_given=listed)
         (partial / "findings.json").write_text(findings.to_json())
-        (partial / "card.html").write_text(card(findings, schema, assembled, quarantine))
+        (partial / "card.html").write_text(card(findings, schema, assembled, quarantine.entries))
         quarantine.write(partial / "quarantine.jsonl")
         for decoded in pixels.values():
             for path in (decoded.thumbs, decoded.thumbs.with_name("journal.jsonl")):
@@ -170,7 +169,7 @@ def _alike(image: Pixels | None, kept: np.ndarray) -> np.ndarray:
     """Return the group `[K]` of every kept row: rows of nearly equal images share one, rows without image do not."""
     if image is None:
         raise UserError("--group-near-duplicates compares images, but the request has none; leave it out.")
-    thumbs, at = np.load(image.thumbs, mmap_mode="r"), image.at(kept)
+    thumbs, at = np.load(image.thumbs, mmap_mode="r", allow_pickle=False), image.at(kept)
     present = at >= 0
     groups = near_groups(thumbs[at[present]])
     alike = groups.max(initial=-1) + 1 + np.arange(len(kept))
@@ -191,7 +190,7 @@ def _identity(request: Request, recipe: Recipe | None, gathered: GatheredEntries
             if path is not None:
                 stat = path.stat()
                 contents[str(path)] = [stat.st_size, stat.st_mtime_ns]
-    digest = hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(repr(contents).encode())
     for column in rows.columns:
         digest.update(column.values.hash().to_numpy().tobytes())
     return digest.hexdigest()
