@@ -1,5 +1,6 @@
 """What a command wrote, as a hash per file, without what times and the names of processes change."""
 
+import contextlib
 import hashlib
 import json
 import warnings
@@ -80,7 +81,8 @@ def _hash(path: Path) -> str:
     content = path.read_bytes()
     if path.suffix in (".json", ".jsonl") and content:
         lines = content.splitlines() if path.suffix == ".jsonl" else [content]
-        content = json.dumps([_timeless(json.loads(line)) for line in lines], sort_keys=True).encode()
+        with contextlib.suppress(ValueError):  # cut off by a kill, or a journal, whose lines begin with a checksum
+            content = json.dumps([_timeless(json.loads(line)) for line in lines], sort_keys=True).encode()
     return hashlib.sha256(content).hexdigest()
 
 
