@@ -333,15 +333,16 @@ def _description(name: str) -> str:
 
 
 def _quiet() -> None:
-    """Silence the progress messages of libraries, but not their errors."""
+    """Silence the messages of libraries; of JAX not its errors. Orbax logs those that it raises, with a traceback."""
     import logging
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from absl import logging as absl_logging
 
-    absl_logging.set_verbosity(absl_logging.ERROR)
-    for name in ("absl", "orbax", "jax"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    absl_logging.set_verbosity(absl_logging.FATAL)
+    for name in ("absl", "orbax"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("jax").setLevel(logging.ERROR)
 
 
 if __name__ == "__main__":
