@@ -14,6 +14,7 @@ import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.format.unchanged import Unchanged
 from mmcl_jax.data.input import is_streamed, iterate
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
@@ -161,6 +162,7 @@ def pretrain(
         stored_inputs = Run.open(workdir).inputs_for(config) if begun else None
         experiment = build_experiment(config, store, devices, inputs=stored_inputs)
         batches, mesh, inputs = experiment.batches, experiment.mesh, experiment.fitted_inputs
+        unchanged = Unchanged(store.directory)
         assert inputs is not None
         shapes, step_function = experiment.shapes(), make_step(experiment)
         weights, traced = InitialWeights(), None
@@ -244,7 +246,7 @@ def pretrain(
         # never waits for the host. A validation pass changes the state, so it comes before the checkpoint. A checkpoint
         # is saved after the log is written, so that it is never ahead of the log, and before the next batch is drawn,
         # so that its train state, data position and clock agree. None is saved once the store is known to be damaged.
-        host_seconds, done = [], False
+        host_seconds, done, saved = [], False, step
         while not done:
             step += 1
             recording.before(step)
@@ -279,11 +281,13 @@ def pretrain(
                 metric_log.defer(step, {**metrics, **measured})
 
             if done or best or _due(step, config.checkpoint_every) or _due(step, config.keep_every):
+                unchanged.check(saved)
                 bar.update(step, metric_log.flush())
                 seconds, skipped = clock.seconds, skips.until(step)
                 comparison.check()
                 with clock.part("checkpoint"):
                     checkpoints.save(step, state, data=data.get_state(), seconds=seconds, skipped=skipped)
+                saved = step
             clock.write()
         with clock.part("checkpoint"):
             checkpoints.wait()
