@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from tests.fuzz.case import Finding, Kind, tried
 
-BATCH = 250
+BATCH = 1000
 HANG = 20.0  # seconds
 _MEMORY = 4 * 2**30  # bytes that a process may take beyond those it starts with
 
