@@ -1,8 +1,8 @@
 """Atomic writes, and checksums that find damaged files."""
 
 import contextlib
+import dataclasses
 import hashlib
-import json
 import os
 import shutil
 import zipfile
@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mmcl_jax.errors import UserError
+from mmcl_jax.border import read_json, to_json
+from mmcl_jax.errors import UserError, check
 
 CHECKSUMS = "checksums.json"
 
@@ -67,43 +68,102 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@dataclasses.dataclass(frozen=True)
+class Recorded:
+    """The size and the SHA-256 of a file when it was written; the size is None in stores of format 2."""
+
+    bytes: int | None
+    sha256: str
+
+    def fault(self, path: Path, *, root: Path, contents: bool = True) -> str | None:
+        """Return what is wrong with a file, as a clause that names it; None if it is as recorded.
+
+        Args:
+          path: the file.
+          root: the folder out of which no link may lead.
+          contents: whether to compare the content, and not the size alone.
+        """
+        try:
+            if leads_out(path, root):
+                return f"{path} is a link, or in a linked folder, that leads out of {root}"
+            if not path.is_file():
+                return f"{path} is {'not a file' if path.exists() else 'missing'}"
+            size = path.stat().st_size
+            if self.bytes not in (None, size):
+                return f"{path} has {size} bytes, not {self.bytes}"
+            return f"the content of {path} has changed" if contents and sha256(path) != self.sha256 else None
+        except OSError as error:
+            return f"{path} cannot be read ({error.strerror})"
+
+
+def leads_out(path: Path, root: Path) -> bool:
+    """Return whether a path, by links, is outside of the folder `root`."""
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
+def record(path: Path) -> Recorded:
+    """Return the size and the SHA-256 of a file."""
+    return Recorded(path.stat().st_size, sha256(path))
+
+
 def write_checksums(directory: Path, files: Iterable[Path], *, name: str = CHECKSUMS) -> None:
     """Write size and SHA-256 of these files of the directory into `checksums.json`, or into the file `name`."""
     paths = sorted(files)
     with ThreadPoolExecutor(max_workers=4) as threads:
-        sums = list(threads.map(sha256, paths))
-    entries = {
-        str(path.relative_to(directory)): {"bytes": path.stat().st_size, "sha256": digest}
-        for path, digest in zip(paths, sums, strict=True)
-    }
-    write_text(directory / name, json.dumps(entries, indent=1) + "\n")
+        records = list(threads.map(record, paths))
+    write_records(
+        directory / name, {str(path.relative_to(directory)): one for path, one in zip(paths, records, strict=True)}
+    )
 
 
-def damage(directory: Path, *, contents: bool = True) -> str | None:
+def write_records(path: Path, records: Mapping[str, Recorded]) -> None:
+    """Write the sizes and checksums of files by name, atomically."""
+    write_text(path, to_json({name: dataclasses.asdict(one) for name, one in records.items()}, indent=1) + "\n")
+
+
+def read_records(path: Path, remedy: str) -> dict[str, Recorded]:
+    """Return the sizes and checksums that `write_records` wrote, by name; or checksums alone, of a store of format 2.
+
+    Raises:
+      UserError: the file is missing, damaged, or names a file outside of its folder.
+    """
+    raw: dict[str, str | Recorded] = read_json(path, dict[str, str | Recorded], remedy)
+    for name in raw:
+        inside = name and not os.path.isabs(name) and ".." not in Path(name).parts and "\0" not in name
+        check(bool(inside), f"{path} names {name!r}, which is no file of the folder; {remedy}.")
+    return {name: Recorded(None, one) if isinstance(one, str) else one for name, one in raw.items()}
+
+
+def damage(directory: Path, *, contents: bool = True, root: Path | None = None) -> str | None:
     """Return a description of the first file that differs from `checksums.json`; None if no file does.
 
-    A directory without `checksums.json` passes: early versions wrote none. Without `contents`, only sizes are compared.
+    A directory without `checksums.json` passes: early versions wrote none.
+
+    Args:
+      directory: the folder with the file of checksums.
+      contents: whether to compare contents, and not sizes alone.
+      root: the folder out of which no link may lead; `directory` by default.
     """
+    root = directory if root is None else root
+    if leads_out(directory, root):
+        return f"{directory} is a link, or in a linked folder, that leads out of {root}"
     path = directory / CHECKSUMS
-    if not path.is_file():
+    if not path.exists() and not path.is_symlink():
         return None
+    if leads_out(path, root):
+        return f"{path} is a link that leads out of {root}"
     try:
-        entries: Mapping[str, Mapping[str, object]] = json.loads(path.read_text())
-        expected = {directory / name: (int(str(entry["bytes"])), entry["sha256"]) for name, entry in entries.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+        records = read_records(path, "")
+    except UserError:
         return f"{path} cannot be read"
-    for file, (size, _) in expected.items():
-        if not file.is_file():
-            return f"{file} is missing"
-        if file.stat().st_size != size:
-            return f"{file} has {file.stat().st_size} bytes, not {size}"
+    for name, recorded in records.items():
+        if fault := recorded.fault(directory / name, root=root, contents=False):
+            return fault
     if not contents:
         return None
     with ThreadPoolExecutor(max_workers=4) as threads:
-        for file, digest in zip(expected, threads.map(sha256, expected), strict=True):
-            if digest != expected[file][1]:
-                return f"the content of {file} has changed"
-    return None
+        found = threads.map(lambda item: item[1].fault(directory / item[0], root=root), records.items())
+        return next(filter(None, found), None)
 
 
 @contextlib.contextmanager

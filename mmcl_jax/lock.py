@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import socket
 import threading
@@ -12,7 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from mmcl_jax.border import parse, to_json, typed
 from mmcl_jax.errors import UserError
+from mmcl_jax.text import visible
 
 BEAT = 5.0  # seconds between the holder's heartbeats, which processes on other hosts read
 _BEATS = 3  # a holder on another host is dead when it has missed so many heartbeats
@@ -110,7 +111,7 @@ def _alive(path: Path) -> bool:
     if not holder:
         return False
     if holder.get("host") == socket.gethostname():
-        return started(int(holder["pid"])) == holder.get("started")
+        return started(holder["pid"]) == holder.get("started")
     until = time.monotonic() + _BEATS * BEAT
     while time.monotonic() < until:
         time.sleep(_POLL)
@@ -123,8 +124,10 @@ def _alive(path: Path) -> bool:
 def started(pid: int) -> str:
     """Return the start time of a process of this host, which identifies it beside its number; "" if it has ended.
 
-    A zombie has ended.
+    A zombie has ended, and no process has a number that is not positive or has more than 31 bits.
     """
+    if not 0 < pid < 2**31:
+        return ""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return "" if state in "ZX" else rest[18]
@@ -144,7 +147,7 @@ def _write(file: TextIO, beat: int) -> None:
     note = {"host": socket.gethostname(), "pid": pid, "started": started(pid), "beat": beat}
     file.seek(0)
     file.truncate()
-    file.write(json.dumps(note) + "\n")
+    file.write(to_json(note) + "\n")
     file.flush()
 
 
@@ -159,13 +162,13 @@ def _beat(file: TextIO, released: threading.Event) -> None:
 def _holder(path: Path) -> dict[str, Any]:
     """Return the content of the lock file, which names the holder; {} if it cannot be read."""
     try:
-        note = json.loads(path.read_text())
-        return {**note, "pid": int(note["pid"])}
-    except (OSError, ValueError, TypeError, KeyError):
+        note = typed(dict[str, Any], parse(path.read_bytes()), str(path))
+        return {**note, "pid": typed(int, note.get("pid"), str(path))}
+    except (OSError, ValueError, UserError):
         return {}
 
 
 def _describe(holder: dict[str, Any]) -> str:
     if not holder:
         return "Another process"
-    return f"Process {holder['pid']} on {holder.get('host')}"
+    return f"Process {holder['pid']} on {visible(holder.get('host'))}"

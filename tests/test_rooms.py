@@ -14,7 +14,8 @@ ORDER = (
     "text", "errors", "arrays", "backend", "compilation", "registry", "signals", "progress", "border", "files",
     "targets", "lock", "bucket", "page", "data", "prepare", "datasets", "synthetic", "views", "encoders", "tasks",
     "objectives",
-    "training", "config", "aot", "evaluation", "reproduce", "explain", "export", "report", "api", "cli",
+    "training", "config", "aot", "evaluation", "reproduce", "explain", "export", "report", "integrity", "api",
+    "cli",
 )  # fmt: skip
 
 

@@ -6,6 +6,6 @@ that arrive as Python objects, such as a request from Python, are read with `typ
 
 from mmcl_jax.border.parse import parse, to_json
 from mmcl_jax.border.read import read_json, read_lines
-from mmcl_jax.border.typed import AtLeast, Between, Real, typed
+from mmcl_jax.border.typed import AtLeast, Between, Real, shown, typed
 
-__all__ = ["AtLeast", "Between", "Real", "parse", "read_json", "read_lines", "to_json", "typed"]
+__all__ = ["AtLeast", "Between", "Real", "parse", "read_json", "read_lines", "shown", "to_json", "typed"]

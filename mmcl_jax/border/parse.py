@@ -3,13 +3,15 @@
 import itertools
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 MOST_BYTES = 1 << 30  # the keys of ten million rows fit
 MOST_DEPTH = 64
-_LARGEST = 2**64 - 1  # identifiers and hashes have at most 64 bits
+LARGEST = 2**64 - 1  # identifiers and hashes have at most 64 bits
 _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
 def parse(text: str | bytes, *, constants: bool = False, most_depth: int = MOST_DEPTH) -> Any:
@@ -36,17 +38,28 @@ def parse(text: str | bytes, *, constants: bool = False, most_depth: int = MOST_
         raise ValueError(f"byte {error.start} is not UTF-8") from error
     except RecursionError as error:
         raise ValueError(f"it is nested more than {most_depth} levels deep") from error
-    _check(value, most_depth)
+    _check_depth(value, most_depth)
+    if _SURROGATE.search(plain):
+        _check_texts(value)
     return value
 
 
-def to_json(value: Any, *, indent: int | None = None) -> str:
+def to_json(value: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
     """Return a value as strict JSON; numbers that are not finite are the texts "NaN", "Infinity" and "-Infinity".
+
+    Raises:
+      ValueError: a text has half of a surrogate pair, which no reader would take.
 
     >>> to_json({"loss": float("nan"), "step": 3})
     '{"loss": "NaN", "step": 3}'
     """
-    return json.dumps(_strict(value), indent=indent, allow_nan=False)
+    try:
+        text = json.dumps(value, indent=indent, sort_keys=sort_keys, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_strict(value), indent=indent, sort_keys=sort_keys, allow_nan=False)
+    if "\\ud" in text:
+        _check_texts(json.loads(text))
+    return text
 
 
 def nonfinite(text: str) -> float | None:
@@ -74,7 +87,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole(digits: str) -> int:
-    if len(digits) > 21 or abs(number := int(digits)) > _LARGEST:
+    if len(digits) > 21 or abs(number := int(digits)) > LARGEST:
         raise ValueError(f"the number {digits[:20]}{'...' if len(digits) > 20 else ''} has more than 64 bits")
     return number
 
@@ -90,29 +103,32 @@ def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _check(value: Any, most_depth: int) -> None:
-    """Raise `ValueError` for a value that is nested too deep, or a text with half of a surrogate pair."""
+def _check_depth(value: Any, most_depth: int) -> None:
+    """Raise `ValueError` for objects and lists that are nested too deep."""
     level, depth = [value], 0
-    while level:
-        inner: list[Any] = []
-        for item in level:
-            if isinstance(item, str):
-                _check_text(item)
-            elif isinstance(item, dict):
-                for key in item:
-                    _check_text(key)
-                inner.extend(item.values())
-            elif isinstance(item, list):
-                inner.extend(item)
-        depth += any(isinstance(item, dict | list) for item in level)
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
         if depth > most_depth:
             raise ValueError(f"it is nested more than {most_depth} levels deep")
-        level = inner
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
 
 
-def _check_text(text: str) -> None:
+def _check_texts(value: Any) -> None:
+    """Raise `ValueError` for a text or key with half of a surrogate pair."""
+    if isinstance(value, str):
+        check_text(value)
+    elif isinstance(value, dict | list):
+        for item in value:
+            _check_texts(item)
+        for item in value.values() if isinstance(value, dict) else ():
+            _check_texts(item)
+
+
+def check_text(text: str) -> None:
+    """Raise `ValueError` for a text with half of a surrogate pair, such as a file name that is not UTF-8."""
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise ValueError(f"the text {text!r} has half of a surrogate pair") from error
+            shown = repr(text if len(text) <= 60 else f"{text[:57]}...")
+            raise ValueError(f"the text {shown} has half of a surrogate pair") from error

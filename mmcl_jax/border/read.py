@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from mmcl_jax.border.parse import MOST_BYTES, parse
 from mmcl_jax.border.typed import typed
@@ -11,9 +11,23 @@ from mmcl_jax.errors import UserError
 T = TypeVar("T")
 
 
+@overload
 def read_json(
-    path: Path, kind: type[T] | Any, remedy: str, *, constants: bool = False, most_bytes: int = MOST_BYTES
-) -> T:
+    path: Path, kind: type[T], remedy: str, *, constants: bool = ..., by_hand: bool = ..., most_bytes: int = ...
+) -> T: ...
+@overload
+def read_json(
+    path: Path, kind: Any, remedy: str, *, constants: bool = ..., by_hand: bool = ..., most_bytes: int = ...
+) -> Any: ...
+def read_json(
+    path: Path,
+    kind: Any,
+    remedy: str,
+    *,
+    constants: bool = False,
+    by_hand: bool = False,
+    most_bytes: int = MOST_BYTES,
+) -> Any:
     """Return the value of a JSON file, with the type `kind`.
 
     Args:
@@ -21,6 +35,7 @@ def read_json(
       kind: what the file holds; see `typed`.
       remedy: what to do about a missing or damaged file, for the end of the sentence.
       constants: whether `NaN` and `Infinity` are numbers, as in files of version 0.1.0.
+      by_hand: whether a person wrote the file, which then is not JSON, rather than damaged.
       most_bytes: the largest size of the file.
 
     Raises:
@@ -30,11 +45,16 @@ def read_json(
     try:
         value = parse(raw, constants=constants)
     except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); {remedy}.") from error
+        fault = "is not JSON" if by_hand else "is damaged"
+        raise UserError(f"{path} {fault} ({error}); {remedy}.") from error
     return typed(kind, value, str(path), remedy)
 
 
-def read_lines(path: Path, kind: type[T] | Any, remedy: str, *, constants: bool = False) -> Iterator[T]:
+@overload
+def read_lines(path: Path, kind: type[T], remedy: str, *, constants: bool = False) -> Iterator[T]: ...
+@overload
+def read_lines(path: Path, kind: Any, remedy: str, *, constants: bool = False) -> Iterator[Any]: ...
+def read_lines(path: Path, kind: Any, remedy: str, *, constants: bool = False) -> Iterator[Any]:
     """Yield the values of a file of JSON lines, with the type `kind`.
 
     A last line without its end is left out: a process that was killed wrote it in part.
@@ -61,6 +81,8 @@ def _content(path: Path, remedy: str, most_bytes: int) -> bytes:
         raise UserError(f"{path} is missing; {remedy}.") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); {remedy}.") from error
+    except ValueError as error:  # of a name with the character NUL
+        raise UserError(f"{path} cannot be read ({error}); {remedy}.") from error
     if len(content) > most_bytes:
         raise UserError(f"{path} has more than {most_bytes:,} bytes; {remedy}.")
     return content

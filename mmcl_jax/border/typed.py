@@ -4,20 +4,23 @@ A library was judged first: msgspec ignores unknown keys of dataclasses and does
 pydantic takes `true` for 1 unless it is strict, and refuses lists for tuples when it is.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
+import numbers
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, get_args, get_origin
+from typing import Any, Literal, Self, TypeVar, get_args, get_origin, overload
 
-from mmcl_jax.border.parse import nonfinite
+from mmcl_jax.border.parse import LARGEST, check_text, nonfinite
 from mmcl_jax.errors import UserError
 from mmcl_jax.text import nearest, visible
 
 T = TypeVar("T")
+Read = Callable[[Any], Any]
 _WORDS = {
     int: "a whole number",
     float: "a finite number",
@@ -79,13 +82,17 @@ class _Wrong(Exception):
         return self
 
 
-def typed(kind: type[T] | Any, raw: Any, where: str, remedy: str = "") -> T:
+@overload
+def typed(kind: type[T], raw: Any, where: str, remedy: str = "") -> T: ...
+@overload
+def typed(kind: Any, raw: Any, where: str, remedy: str = "") -> Any: ...
+def typed(kind: Any, raw: Any, where: str, remedy: str = "") -> Any:
     """Return a JSON value as a value of `kind`.
 
     Args:
       kind: a dataclass, a `TypedDict`, `int`, `float` (finite), `Real` (or NaN, or infinite), `bool`, `str`, `Path`,
         `None`, `Any`, `Literal`, a union, `tuple`, `list`, `dict` or `Mapping` of such, with `AtLeast` and `Between` in
-        `Annotated`. A whole number is a float, but true is no number, and 3.0 is no whole number.
+        `Annotated`, or another class. A whole number is a float, but true is no number, and 3.0 is no whole number.
       raw: the value; lists stand for tuples. A value that is of a dataclass already stays.
       where: how the sentence names the value, such as a file.
       remedy: what to do, for the end of the sentence.
@@ -97,60 +104,105 @@ def typed(kind: type[T] | Any, raw: Any, where: str, remedy: str = "") -> T:
     {'train': 3}
     """
     try:
-        return _read(kind, raw)
+        return _reader(kind)(raw)
     except _Wrong as wrong:
         field = f": {'.'.join(wrong.path)}" if wrong.path else ""
         raise UserError(f"{where}{field} {wrong}{f'; {remedy}' if remedy else ''}.") from None
 
 
-def _read(kind: Any, raw: Any) -> Any:
+@functools.cache
+def _reader(kind: Any) -> Read:
+    """Return the function that reads a value of `kind`: a type is taken apart once, and read a million times."""
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any or kind is object:
-        return raw
+        return lambda raw: raw
     if origin is typing.Annotated:
-        return _marked(arguments[0], arguments[1:], raw)
+        return _marked(arguments[0], arguments[1:])
     if origin in (typing.Required, typing.NotRequired):
-        return _read(arguments[0], raw)
+        return _reader(arguments[0])
     if origin is Literal:
-        if any(type(raw) is type(option) and raw == option for option in arguments):
-            return raw
-        guess = nearest(raw, arguments) if isinstance(raw, str) else ""
-        raise _Wrong(f"must be one of {', '.join(map(str, arguments))}, not {_shown(raw)}{guess}")
+        return functools.partial(_literal, arguments)
     if origin in (typing.Union, types.UnionType):
-        return _union(arguments, raw)
+        return functools.partial(_union, arguments)
     if origin in (tuple, list, Sequence):
-        return _sequence(origin, arguments, raw)
+        return _sequence(tuple if origin is tuple else list, arguments)
     if origin in (dict, Mapping):
-        return _mapping(arguments, raw)
+        return functools.partial(_mapping, _reader(arguments[0]), _reader(arguments[1]))
     if dataclasses.is_dataclass(kind) or typing.is_typeddict(kind):
-        return raw if not typing.is_typeddict(kind) and isinstance(raw, kind) else _fields(kind, raw)
-    return _single(kind, raw)
+        return functools.partial(_fields, kind)
+    return _SINGLE.get(kind, functools.partial(_instance, kind))
 
 
-def _single(kind: Any, raw: Any) -> Any:
-    right = {
-        int: type(raw) is int,
-        float: type(raw) in (int, float) and math.isfinite(raw),
-        Path: isinstance(raw, str | Path) and "\0" not in str(raw),
-        type(None): raw is None,
-        None: raw is None,
-    }.get(kind, isinstance(kind, type) and isinstance(raw, kind))
-    if not right:
-        raise _Wrong(f"must be {_words(kind)}, not {_shown(raw)}")
-    return kind(raw) if kind in (float, Path) else raw
+def _int(raw: Any) -> int:
+    if isinstance(raw, numbers.Integral) and not isinstance(raw, bool):  # also of NumPy
+        if abs(number := int(raw)) <= LARGEST:
+            return number
+        raise _Wrong(f"must be a whole number of at most 64 bits, not {shown(raw)}")
+    raise _Wrong(f"must be a whole number, not {shown(raw)}")
 
 
-def _marked(kind: Any, marks: tuple[Any, ...], raw: Any) -> Any:
-    if any(isinstance(mark, _Nonfinite) for mark in marks):
-        number = nonfinite(raw) if isinstance(raw, str) else raw if isinstance(raw, float) else None
-        value = number if number is not None and not math.isfinite(number) else _read(kind, raw)
-    else:
-        value = _read(kind, raw)
-    for mark in marks:
-        if isinstance(mark, AtLeast | Between) and value not in mark:
-            what = "a number" if isinstance(value, int | float) else "a length"
-            raise _Wrong(f"must be {what} {mark}, not {_shown(raw)}")
-    return value
+def _float(raw: Any) -> float:
+    if isinstance(raw, numbers.Real) and not isinstance(raw, bool):
+        with contextlib.suppress(OverflowError):
+            if math.isfinite(number := float(raw)):
+                return number
+    raise _Wrong(f"must be a finite number, not {shown(raw)}")
+
+
+def _text(raw: Any) -> str:
+    if not isinstance(raw, str):
+        raise _Wrong(f"must be a text, not {shown(raw)}")
+    try:
+        check_text(raw)
+    except ValueError as error:
+        raise _Wrong(f"must be a text in UTF-8: {error}") from error
+    return raw
+
+
+def _path(raw: Any) -> Path:
+    if not isinstance(raw, str | Path) or "\0" in str(raw) or raw == "":
+        raise _Wrong(f"must be a path, not {shown(raw)}")
+    return Path(_text(str(raw)))
+
+
+def _instance(kind: Any, raw: Any) -> Any:
+    if kind is None or not isinstance(raw, kind):
+        if raw is None and kind is None:
+            return None
+        raise _Wrong(f"must be {_words(kind)}, not {shown(raw)}")
+    return raw
+
+
+_SINGLE: dict[Any, Read] = {int: _int, float: _float, str: _text, Path: _path}
+
+
+def _literal(options: tuple[Any, ...], raw: Any) -> Any:
+    if any(type(raw) is type(option) and raw == option for option in options):
+        return raw
+    guess = nearest(raw, options) if isinstance(raw, str) else ""
+    raise _Wrong(f"must be one of {', '.join(map(str, options))}, not {shown(raw)}{guess}")
+
+
+def _marked(kind: Any, marks: tuple[Any, ...]) -> Read:
+    real = any(isinstance(mark, _Nonfinite) for mark in marks)
+    read = _real if real else _reader(kind)
+    ranges = [mark for mark in marks if isinstance(mark, AtLeast | Between)]
+
+    def result(raw: Any) -> Any:
+        value = read(raw)
+        for mark in ranges:
+            if value not in mark:
+                what = "a number" if isinstance(value, int | float) else "a length"
+                raise _Wrong(f"must be {what} {mark}, not {shown(raw)}")
+        return value
+
+    return result
+
+
+def _real(raw: Any) -> float:
+    if isinstance(raw, str) and (number := nonfinite(raw)) is not None:
+        return number
+    return raw if isinstance(raw, float) and not math.isfinite(raw) else _float(raw)
 
 
 def _union(options: tuple[Any, ...], raw: Any) -> Any:
@@ -158,39 +210,46 @@ def _union(options: tuple[Any, ...], raw: Any) -> Any:
     errors = []
     for option in options:
         try:
-            return _read(option, raw)
+            return _reader(option)(raw)
         except _Wrong as wrong:
             errors.append(wrong)
     deepest = max(errors, key=lambda wrong: len(wrong.path))
     if deepest.path:
         raise deepest
-    raise _Wrong(f"must be {' or '.join(map(_words, options))}, not {_shown(raw)}")
+    raise _Wrong(f"must be {' or '.join(map(_words, options))}, not {shown(raw)}")
 
 
-def _sequence(origin: Any, arguments: tuple[Any, ...], raw: Any) -> Any:
-    if not isinstance(raw, list | tuple):
-        raise _Wrong(f"must be a list, not {_shown(raw)}")
-    alike = origin is not tuple or arguments[-1:] == (Ellipsis,)
-    if not alike and len(raw) != len(arguments):
-        raise _Wrong(f"must be a list of {len(arguments)} values, not {len(raw)}")
-    values = []
-    for index, item in enumerate(raw):
-        try:
-            values.append(_read(arguments[0] if alike else arguments[index], item))
-        except _Wrong as wrong:
-            raise wrong.under(index) from None
-    return tuple(values) if origin is tuple else values
+def _sequence(whole: Callable[[Iterable[Any]], Any], arguments: tuple[Any, ...]) -> Read:
+    alike = whole is list or arguments[-1:] == (Ellipsis,)
+    readers = [_reader(argument) for argument in arguments if argument is not Ellipsis]
+
+    def result(raw: Any) -> Any:
+        if not isinstance(raw, list | tuple):
+            raise _Wrong(f"must be a list, not {shown(raw)}")
+        if not alike and len(raw) != len(readers):
+            raise _Wrong(f"must be a list of {len(readers)} values, not {len(raw)}")
+        if alike and arguments[0] is str and set(map(type, raw)) == {str} and "".join(raw).isascii():
+            return whole(raw)  # the keys of a million rows
+        values = []
+        for index, item in enumerate(raw):
+            try:
+                values.append(readers[0 if alike else index](item))
+            except _Wrong as wrong:
+                raise wrong.under(index) from None
+        return whole(values)
+
+    return result
 
 
-def _mapping(arguments: tuple[Any, ...], raw: Any) -> dict[Any, Any]:
+def _mapping(read_key: Read, read_value: Read, raw: Any) -> dict[Any, Any]:
     if not isinstance(raw, Mapping):
-        raise _Wrong(f"must be an object, not {_shown(raw)}")
+        raise _Wrong(f"must be an object, not {shown(raw)}")
     values = {}
     for key, item in raw.items():
         try:
-            values[_read(arguments[0], key)] = _read(arguments[1], item)
+            values[read_key(key)] = read_value(item)
         except _Wrong as wrong:
-            raise wrong.under(visible(key)) from None
+            raise wrong.under(shown(key).strip("'")) from None
     return values
 
 
@@ -210,18 +269,20 @@ def _hints(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
 
 
 def _fields(kind: Any, raw: Any) -> Any:
+    if not typing.is_typeddict(kind) and isinstance(raw, kind):
+        return raw
     if not isinstance(raw, Mapping):
-        raise _Wrong(f"must be an object, not {_shown(raw)}")
+        raise _Wrong(f"must be an object, not {shown(raw)}")
     hints, needed = _hints(kind)
     for name in raw:
         if name not in hints:
-            raise _Wrong(f"has an unknown key {_shown(name)}{nearest(name, hints)}; the keys are {', '.join(hints)}")
+            raise _Wrong(f"has an unknown key {shown(name)}{nearest(name, hints)}; the keys are {', '.join(hints)}")
     for name in sorted(needed - set(raw)):
         raise _Wrong(f"has no key {name!r}")
     values = {}
     for name, item in raw.items():
         try:
-            values[name] = _read(hints[name], item)
+            values[name] = _reader(hints[name])(item)
         except _Wrong as wrong:
             raise wrong.under(name) from None
     return kind(**values)
@@ -235,10 +296,13 @@ def _words(kind: Any) -> str:
         return " or ".join(map(repr, arguments))
     if origin in (tuple, list, Sequence):
         return "a list"
-    return _WORDS.get(type(None) if kind is None else kind, "an object")
+    if kind is None or kind in _WORDS:
+        return _WORDS[kind or type(None)]
+    mapping = origin in (dict, Mapping) or dataclasses.is_dataclass(kind) or typing.is_typeddict(kind)
+    return "an object" if mapping else f"of the type {kind.__name__}"
 
 
-def _shown(raw: Any) -> str:
+def shown(raw: Any) -> str:
     """Return a value for a sentence, in at most some 60 characters."""
     if isinstance(raw, dict | list | tuple):
         return "an object" if isinstance(raw, dict) else "a list"

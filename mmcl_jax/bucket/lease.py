@@ -7,7 +7,6 @@ object is removed and made anew, and who finds its own token in it after a pause
 back with every heartbeat; when it finds another's token there, or can reach the bucket no longer, it stops to publish.
 """
 
-import json
 import os
 import socket
 import threading
@@ -15,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
+from mmcl_jax.border import parse, to_json, typed
 from mmcl_jax.bucket.mirror import LOCK
 from mmcl_jax.bucket.objects import Objects
 from mmcl_jax.errors import UserError
@@ -99,15 +99,14 @@ class Lease:
 
     def _holder(self) -> dict[str, Any]:
         try:
-            note = json.loads(self._objects.read(LOCK) or b"{}")
-        except ValueError:
+            return typed(dict[str, Any], parse(self._objects.read(LOCK) or b"{}"), LOCK)
+        except (ValueError, UserError):
             return {}
-        return note if isinstance(note, dict) else {}
 
     def _note(self) -> bytes:
         pid = os.getpid()
         note = {"host": socket.gethostname(), "pid": pid, "started": started(pid), "token": self._token}
-        return (json.dumps(note | {"beat": self._beat}) + "\n").encode()
+        return (to_json(note | {"beat": self._beat}) + "\n").encode()
 
 
 def _is_dead_here(holder: dict[str, Any]) -> bool:

@@ -12,13 +12,14 @@ be left out: a file of their size without content (`OMITTED`) stands for them un
 
 import dataclasses
 import hashlib
-import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import TypedDict
 
+from mmcl_jax.border import parse, to_json, typed
 from mmcl_jax.bucket import cache
 from mmcl_jax.bucket.address import Address
 from mmcl_jax.bucket.objects import ChangedError, Objects, Sent, Stored, in_parallel
@@ -34,7 +35,7 @@ _SPARE = 2**28  # bytes of the disk that stay free
 _CHECKPOINT = re.compile(r"(?:.*/)?checkpoints/(\d+)/")
 _TEMPORARY = re.compile(r"(?:.*/)?checkpoints/[^/]*[^\d/][^/]*/")  # of Orbax, which has not completed it
 # Published in this order: what says that something is complete comes last.
-_SEALS = ("manifest.json", CHECKSUMS, "store.json", "config.json")
+_SEALS = ("manifest.json", "seal.json", CHECKSUMS, "store.json", "config.json")
 
 Omit = Callable[[str, Stored], bool]
 
@@ -63,6 +64,13 @@ class _Known:
     tag: str
     file: list[int]  # size and time of the file
     omitted: bool = False
+
+
+class _Index(TypedDict):
+    """The content of the index."""
+
+    address: str
+    files: dict[str, _Known]
 
 
 class Mirror:
@@ -304,14 +312,14 @@ class Mirror:
 
     def _read_index(self) -> dict[str, _Known]:
         try:
-            return {name: _Known(**fields) for name, fields in json.loads(self._index.read_text())["files"].items()}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return typed(_Index, parse(self._index.read_bytes()), str(self._index))["files"]
+        except (OSError, ValueError, UserError):
             return {}
 
     def _write_index(self, index: dict[str, _Known]) -> None:
         self._index.parent.mkdir(exist_ok=True)
         content = {"address": str(self.address), "files": {n: dataclasses.asdict(k) for n, k in index.items()}}
-        write_text(self._index, json.dumps(content))
+        write_text(self._index, to_json(content))
 
 
 def _file(path: Path) -> list[int]:

@@ -32,6 +32,7 @@ COMMANDS = {
     "report": "write a page that shows runs: results, curves, pictures, data and configs",
     "runs": "list the runs below a folder, with state, progress and headline metrics",
     "reproduce": "make a table of a paper, with our numbers beside the published ones",
+    "check": "compare a store or run with its checksums, and repair what can be repaired",
     "upgrade": "convert a store or run of an earlier version to the current format",
     "quickstart": "prepare, pretrain and evaluate on the small real data set of the package",
 }
@@ -87,6 +88,7 @@ EXAMPLES = {
         "mmcl runs runs/ --json",
     ),
     "reproduce": ("mmcl reproduce mmcl/table1 --data stores/ads --variant own --out tables",),
+    "check": ("mmcl check stores/ads", "mmcl check runs/ads --repair"),
     "upgrade": ("mmcl upgrade stores/ads", "mmcl upgrade runs/ads"),
     "quickstart": ("mmcl quickstart --seeds 3",),
 }
@@ -108,6 +110,7 @@ FROM_PYTHON = {
     "report": 'mj.report("runs/ads", colour="price")',
     "runs": 'mj.runs("runs", sort="score").to_frame()',
     "reproduce": 'mj.reproduce("mmcl/table1", data="stores/ads", out="tables", variant="own")',
+    "check": 'mj.check("stores/ads", repair=True)',
     "upgrade": 'mj.upgrade("stores/ads")',
     "quickstart": 'mj.quickstart("mmcl_quickstart", seeds=3)',
 }

@@ -7,7 +7,8 @@ values of the returned object on standard output:
 - an object with the method `to_dict()`, which every result of a command has, gives the values that the command tells;
 - a mapping and a dataclass give their items, and a path gives `{"path": ...}`.
 
-A returned object whose attribute `finished` is False was asked to stop, and the command ends with status 75. Every
+A returned object whose attribute `finished` is False was asked to stop, and the command ends with status 75; one with
+an attribute `exit_status` ends it with that. Every
 JSON object has the exit status as "status"; that of an error has only this and the sentence, as "error". An error in
 this software has the status 1 and, on standard error, its traceback.
 """
@@ -26,8 +27,8 @@ from mmcl_jax.text import called
 
 
 def status_of(returned: object) -> int:
-    """Return the exit status for what a command returned: 75 (EX_TEMPFAIL) if it was asked to stop, else 0."""
-    return os.EX_TEMPFAIL if getattr(returned, "finished", True) is False else 0
+    """Return the exit status for what a command returned: its own, 75 (EX_TEMPFAIL) if it was asked to stop, else 0."""
+    return getattr(returned, "exit_status", os.EX_TEMPFAIL if getattr(returned, "finished", True) is False else 0)
 
 
 def values_of(returned: object) -> dict[str, Any]:

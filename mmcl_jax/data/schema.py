@@ -1,18 +1,19 @@
 """The schema of a store: its entries, and the columns of its tables."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, TypedDict, cast, get_args
 
 import numpy as np
 
+from mmcl_jax.border import AtLeast, parse, read_json, to_json, typed
 from mmcl_jax.data.table.scaling import Scaling
-from mmcl_jax.errors import UserError
+from mmcl_jax.errors import UserError, check
 
 Kind = Literal["continuous", "categorical", "ordinal", "boolean", "date"]
 SPLITS = ("train", "val", "test")
+BACK = "put a copy of the file back"
 KINDS: tuple[str, ...] = get_args(Kind)
 LABEL_TAG = "label as a feature"  # tag of a column that was copied from the label, and that raw tables do not have
 
@@ -43,11 +44,6 @@ class Column:
         """The number of values after one-hot coding: that of categories if categorical or boolean, else 1."""
         return len(self.categories) if self.kind in ("categorical", "boolean") else 1
 
-    @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> "Column":
-        """Return the column of a dict that `dataclasses.asdict` made."""
-        return cls(**{**raw, "categories": tuple(raw["categories"]), "tags": tuple(raw["tags"])})
-
 
 def class_codes(labels: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray | None:
     """Return `Schema.codes` of labels `[N, L]` with these columns; None if no column is a class."""
@@ -72,13 +68,13 @@ class Entry:
     """
 
     kind: str
-    shape: tuple[int, ...]
+    shape: tuple[Annotated[int, AtLeast(0)], ...]
     dtype: str
     role: Literal["input", "target"] = "input"
     optional: bool = False
     columns: tuple[Column, ...] = ()
     of: str = ""
-    pictures: int = 1
+    pictures: Annotated[int, AtLeast(1)] = 1
     fit: str = ""
 
     @property
@@ -96,12 +92,6 @@ class Entry:
         """Return the entry of images with this specification."""
         return cls(kind="image", shape=spec.shape, dtype=spec.dtype, pictures=spec.pictures, fit=spec.fit)
 
-    @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> "Entry":
-        """Return the entry of a dict that `dataclasses.asdict` made."""
-        columns = tuple(map(Column.from_json, raw["columns"]))
-        return cls(**{**raw, "shape": tuple(map(int, raw["shape"])), "columns": columns})
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSpec:
@@ -110,11 +100,11 @@ class ImageSpec:
     With several images per row, one row is `[pictures, height, width, channels]`.
     """
 
-    height: int
-    width: int
-    channels: int
+    height: Annotated[int, AtLeast(1)]
+    width: Annotated[int, AtLeast(1)]
+    channels: Annotated[int, AtLeast(1)]
     fit: str
-    pictures: int = 1
+    pictures: Annotated[int, AtLeast(1)] = 1
     dtype: str = "uint8"
 
     @property
@@ -215,24 +205,55 @@ class Schema:
     def to_json(self) -> str:
         """Return the schema as indented JSON."""
         entries = {name: dataclasses.asdict(entry) for name, entry in self.entries.items()}
-        return json.dumps({"entries": entries}, indent=2) + "\n"
+        return to_json({"entries": entries}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Schema":
-        """Return the schema of a text that `to_json` made, in this version or for store format 2."""
-        raw = json.loads(text)
-        if "entries" in raw:
-            return cls({name: Entry.from_json(entry) for name, entry in raw["entries"].items()})
-        return cls(
-            columns=tuple(map(Column.from_json, raw["columns"])),
-            image=ImageSpec(**raw["image"]),
-            labels=tuple(map(Column.from_json, raw["labels"])),
-        )
+        """Return the schema of a text that `to_json` made, in this version or for store format 2.
+
+        Raises:
+          UserError: the schema is damaged; the sentence names the entry and column.
+          ValueError: the text is no JSON.
+        """
+        return _read(parse(text), "schema.json")
 
     @classmethod
     def read(cls, path: Path) -> "Schema":
-        """Read a schema from its JSON file."""
-        return cls.from_json(path.read_text())
+        """Read a schema from its JSON file. Raises `UserError` that names the file and the field."""
+        return _read(read_json(path, dict[str, Any], BACK), str(path))
+
+
+class _File(TypedDict):
+    entries: dict[str, Entry]
+
+
+class _File2(TypedDict):
+    """The file of store format 2."""
+
+    columns: tuple[Column, ...]
+    image: ImageSpec
+    labels: tuple[Column, ...]
+
+
+def _read(raw: Any, where: str) -> Schema:
+    if "entries" in raw:
+        schema = Schema(typed(_File, raw, where, BACK)["entries"])
+    else:
+        old: _File2 = typed(_File2, raw, where, BACK)
+        schema = Schema(columns=old["columns"], image=old["image"], labels=old["labels"])
+    for name, entry in schema.entries.items():
+        subject = f"{where}: entries.{name}"
+        columns = entry.columns
+        fits = entry.shape == (len(columns),) if entry.kind == "table" else not columns
+        check(fits, f"{subject}: the shape {entry.shape} does not fit {len(columns)} columns; {BACK}.")
+        twice = len({column.name for column in columns}) < len(columns)
+        check(not twice, f"{subject}: two columns have one name; {BACK}.")
+        for column in columns:
+            unique = len(set(column.categories)) == len(column.categories)
+            check(unique, f"{subject}: the column {column.name!r} has a category twice; {BACK}.")
+            has_none = column.coded or not column.categories
+            check(has_none, f"{subject}: the column {column.name!r} of the kind {column.kind} has categories; {BACK}.")
+    return schema
 
 
 def _first(entries: Mapping[str, Entry], kind: str, role: str = "input") -> str | None:

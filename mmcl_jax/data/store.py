@@ -10,20 +10,21 @@ NAME.names.txt    the features of a vector, or the tokens of a text, one per lin
 quarantine.jsonl  every row that was left out, with the reason
 findings.json     findings about columns, images and splits
 card.html         the data card, which shows these findings
-manifest.json     size and SHA-256 of every other file
+manifest.json     size and SHA-256 of every other file, but of `flat`, which has its own
+seal.json         size and SHA-256 of store.json and manifest.json; stores of earlier versions have none
 *.array_record-*  the examples, in TFDS layout (see `shards`)
 NAME/             the examples of an entry that rows share or lack, in the same layout
 flat/             memory-mapped arrays of all entries (see `flat`), which training reads
 """
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 
+from mmcl_jax.border import AtLeast, read_json, typed
 from mmcl_jax.bucket.border import local
 from mmcl_jax.data.format.checked import ANEW
 from mmcl_jax.data.format.format2 import SUMS, Format2
@@ -34,9 +35,29 @@ from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.shown import shown
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.statistics import Statistics
-from mmcl_jax.errors import UserError, check, check_name
-from mmcl_jax.files import reading, sha256
+from mmcl_jax.errors import check, check_name
+from mmcl_jax.files import sha256
 from mmcl_jax.text import visible
+
+
+class Upgraded(TypedDict):
+    """What a store was before `mmcl upgrade`, and the checksum of the manifest that it wrote."""
+
+    format: int
+    version: str
+    fingerprint: str
+    manifest: str
+
+
+class MadeBy(TypedDict):
+    """The content of `store.json`. The request is read where it is used; see `prepare.request`."""
+
+    format: Literal[2, 3]
+    version: str
+    request: NotRequired[dict[str, Any]]
+    recipe: NotRequired[dict[str, Any] | None]
+    sizes: dict[str, Annotated[int, AtLeast(0)]]
+    upgraded: NotRequired[Upgraded]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -49,7 +70,7 @@ class Store:
     statistics: Statistics
     sizes: dict[str, int]
     fingerprint: str
-    made_by: dict[str, Any]
+    made_by: MadeBy
     layout: Format2 | Format3
 
     @classmethod
@@ -64,21 +85,25 @@ class Store:
             (path / "store.json").is_file(),
             f"{path} is not a store (it has no store.json); make one with mmcl prepare --out {path}.",
         )
-        with reading(path / "store.json", ANEW):
-            made_by = json.loads((path / "store.json").read_text())
-            number, sizes = int(made_by["format"]), {name: int(size) for name, size in made_by["sizes"].items()}
+        raw = read_json(path / "store.json", dict[str, Any], ANEW, constants=True)
         formats: dict[int, type[Format2] | type[Format3]] = {2: Format2, FORMAT: Format3}
+        number = typed(int, raw.get("format"), f"{path / 'store.json'}: format", ANEW)
         check(
             number in formats,
             f"The store {path} has format {number}, which this version does not read; make it again with mmcl prepare.",
         )
+        made_by: MadeBy = typed(MadeBy, raw, str(path / "store.json"), ANEW)
         layout = formats[number](path)
+        statistics = layout.files.read("statistics.json", Statistics.read)
+        statistics.check_fit(layout.schema, str(path / "statistics.json"))
+        same = made_by["sizes"] == layout.sizes
+        check(same, f"{path / 'store.json'}: sizes are not those of the store, {layout.sizes}; {ANEW}.")
         return cls(
             directory=path,
             schema=layout.schema,
             declaration=layout.files.read("declaration.json", Declaration.read),
-            statistics=layout.files.read("statistics.json", Statistics.read),
-            sizes=sizes,
+            statistics=statistics,
+            sizes=made_by["sizes"],
             fingerprint=_fingerprint(path, made_by),
             made_by=made_by,
             layout=layout,
@@ -200,8 +225,9 @@ class Store:
     @property
     def warnings(self) -> list[str]:
         """What a user should read of it, worst first, such as columns that give the label away and are left out."""
-        path = self.directory / "findings.json"
-        return list(json.loads(path.read_text())["warnings"]) if path.is_file() else []
+        if "findings.json" not in self.layout.files.names:
+            return []
+        return self.layout.files.read("findings.json", _warnings)
 
     def __repr__(self) -> str:
         return "\n".join([self.describe(), *(f"  warning: {visible(line)}" for line in self.warnings)])
@@ -228,7 +254,9 @@ class Store:
         }
 
     def _quarantined(self) -> int:
-        return len((self.directory / "quarantine.jsonl").read_text().splitlines())
+        if "quarantine.jsonl" not in self.layout.files.names:  # of a store of arrays
+            return 0
+        return self.layout.files.read("quarantine.jsonl", lambda path: len(path.read_text().splitlines()))
 
     def describe(self) -> str:
         """Return a description of the store, one line per entry."""
@@ -248,13 +276,16 @@ class Store:
         return "\n".join([visible(self.directory), *(f"  {name:{width}}  {text}" for name, text in lines.items())])
 
 
-def _fingerprint(path: Path, made_by: dict[str, Any]) -> str:
+def _fingerprint(path: Path, made_by: MadeBy) -> str:
     """Return the fingerprint of the content; an upgraded store keeps the fingerprint that it had before."""
     sums = sha256(path / (SUMS if made_by["format"] == 2 else MANIFEST))
     if "upgraded" not in made_by:
         return sums
-    with reading(path / "store.json", ANEW):
-        fingerprint, manifest = (str(made_by["upgraded"][key]) for key in ("fingerprint", "manifest"))
-    if manifest != sums:
-        raise UserError(f"{path / MANIFEST} is not what mmcl upgrade wrote; {ANEW}.")
-    return fingerprint
+    upgraded = made_by["upgraded"]
+    check(upgraded["manifest"] == sums, f"{path / MANIFEST} is not what mmcl upgrade wrote; {ANEW}.")
+    return upgraded["fingerprint"]
+
+
+def _warnings(path: Path) -> list[str]:
+    warnings = read_json(path, dict[str, Any], ANEW, constants=True).get("warnings")
+    return typed(list[str], warnings, f"{path}: warnings", ANEW)

@@ -5,19 +5,22 @@ fit come from the store or run. Only rows, splits and statistics are new; evalua
 """
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from mmcl_jax.border import read_json, typed
 from mmcl_jax.bucket.border import local
 from mmcl_jax.data.format.format3 import ENTRIES, declaration_file, names_file
-from mmcl_jax.data.schema import LABEL_TAG, Column, Entry, Schema
+from mmcl_jax.data.schema import BACK, LABEL_TAG, Column, Entry, Schema
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
+from mmcl_jax.data.table.encoding import Policies
 from mmcl_jax.errors import check
+from mmcl_jax.files import damage
 from mmcl_jax.prepare.images.files import Fit
 from mmcl_jax.prepare.join.main import Main, main_table
 from mmcl_jax.prepare.like_sources import sources_like
@@ -27,6 +30,7 @@ from mmcl_jax.prepare.table.parse import Parsed
 _FIT = tuple(field.name for field in dataclasses.fields(Fit) if field.name != "max_pixels")  # is only a limit
 _IMAGES = ("image_size", "channels", "bits", "stack", *_FIT)
 _COLUMNS = ("schema", "label", "categorical", "decimal", "thousands", "missing")
+_OTHERS = ("declaration.*.json", "*.names.txt")  # files of a store that are read when they are needed
 _EXAMPLES = 3  # texts of a column that a warning shows
 
 
@@ -60,36 +64,48 @@ class Like:
             is_run or (directory / "store.json").is_file(),
             f"--like: {directory} is neither a run (it has no config.json) nor a store (it has no store.json).",
         )
+        if not is_run:
+            store = Store.open(directory)
+            others = [path.name for form in _OTHERS for path in store.directory.glob(form)]
+            store.layout.files.check(others)
+            return cls._of(store.directory, store.schema, store.declaration, store.directory / "store.json")
+        fault = damage(directory)
+        check(fault is None, f"--like: {fault}; {BACK}.")
         made_by = directory / "store.json"
-        origin = json.loads(made_by.read_text())
+        origin = read_json(made_by, dict[str, Any], BACK)
+        where = local(typed(str, origin.get("directory"), f"{made_by}: directory", BACK))
         if "request" not in origin:
-            made_by = local(origin["directory"]) / "store.json"
+            made_by = where / "store.json"
             check(
                 made_by.is_file(),
                 f"--like: the run {directory} does not record how its images were made to fit, and its store "
-                f"{made_by.parent} is gone; name the folder where that store is now, with --like STORE.",
+                f"{where} is gone; name the folder where that store is now, with --like STORE.",
             )
         request = Request.read(made_by, {})
-        if is_run and (request.entries or request.targets):  # the run does not record enough about its entries
-            store = made_by.parent if made_by.parent != directory else local(origin["directory"])
-            gone = f"--like: the store {store} of the run {directory} is gone; name its new folder with --like STORE."
-            check((store / ENTRIES).is_file(), gone)
+        policies: Policies = read_json(directory / "encoding.json", Policies, BACK)
+        if request.entries or request.targets:  # the run does not record enough about its entries
+            gone = f"--like: the store {where} of the run {directory} is gone; name its new folder with --like STORE."
+            check((where / ENTRIES).is_file(), gone)
             changed = (
-                f"--like: the store {store} has changed since the run {directory}; name an unchanged copy with "
+                f"--like: the store {where} has changed since the run {directory}; name an unchanged copy with "
                 "--like STORE."
             )
-            check(Store.open(store).fingerprint == origin["fingerprint"], changed)
-            missing = json.loads((directory / "encoding.json").read_text())["missing"]
-            return dataclasses.replace(cls.open(store), missing=missing)
-        entries = directory / ENTRIES  # a run, or a store of an earlier format, has a schema.json instead
-        schema = Schema.read(entries if entries.is_file() else directory / "schema.json")
+            check(Store.open(where).fingerprint == origin.get("fingerprint"), changed)
+            return dataclasses.replace(cls.open(where), missing=policies["missing"])
+        schema, declaration = Schema.read(directory / "schema.json"), Declaration.read(directory / "declaration.json")
+        return cls._of(directory, schema, declaration, made_by, missing=policies["missing"])
+
+    @classmethod
+    def _of(
+        cls, directory: Path, schema: Schema, declaration: Declaration, made_by: Path, *, missing: str = ""
+    ) -> "Like":
         columns = tuple(column for column in schema.columns if LABEL_TAG not in column.tags)
         return cls(
             directory=directory,
             schema=schema.with_columns(columns),
-            declaration=Declaration.read(directory / "declaration.json"),
-            request=request,
-            missing=json.loads((directory / "encoding.json").read_text())["missing"] if is_run else "",
+            declaration=declaration,
+            request=Request.read(made_by, {}),
+            missing=missing,
         )
 
     def applied(self, request: Request) -> Request:

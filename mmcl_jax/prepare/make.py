@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -125,7 +124,7 @@ def prepare(
             listed = gathered.ids is not None or bool(rows.named("split"))
             add_images(findings, rows, inspected, image, thumbs, splits_given=listed)
         (partial / "findings.json").write_text(findings.to_json())
-        (partial / "card.html").write_text(card(findings, schema, assembled, quarantine))
+        (partial / "card.html").write_text(card(findings, schema, assembled, quarantine.entries))
         quarantine.write(partial / "quarantine.jsonl")
         for decoded in pixels.values():
             for path in (decoded.thumbs, decoded.thumbs.with_name("journal.jsonl")):
@@ -191,7 +190,7 @@ def _identity(request: Request, recipe: Recipe | None, gathered: GatheredEntries
             if path is not None:
                 stat = path.stat()
                 contents[str(path)] = [stat.st_size, stat.st_mtime_ns]
-    digest = hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(repr(contents).encode())
     for column in rows.columns:
         digest.update(column.values.hash().to_numpy().tobytes())
     return digest.hexdigest()

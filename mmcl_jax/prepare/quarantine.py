@@ -1,11 +1,11 @@
 """The quarantine: rows that are left out or lack an entry, each with its reason, and the limit on their number."""
 
-import json
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from mmcl_jax.border import to_json
 from mmcl_jax.errors import UserError
 
 
@@ -125,4 +125,4 @@ class Quarantine:
 
     def write(self, path: Path) -> None:
         """Write one JSON object per line."""
-        path.write_text("".join(json.dumps(entry._asdict()) + "\n" for entry in self.entries))
+        path.write_text("".join(to_json(entry._asdict()) + "\n" for entry in self.entries))

@@ -1,13 +1,15 @@
 """The request: everything that `prepare` is asked to do."""
 
 import dataclasses
-import json
+import functools
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
+from mmcl_jax.border import read_json, typed
 from mmcl_jax.bucket.address import is_address
 from mmcl_jax.bucket.border import local
 from mmcl_jax.data.table.declaration import Declaration
@@ -17,8 +19,16 @@ from mmcl_jax.prepare.images.files import FILTERS, Fit
 from mmcl_jax.prepare.images.levels import Intensity, Nan
 from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.quarantine import Quarantine
-from mmcl_jax.prepare.sources import INPUTS, TARGETS, Source, read_sources
-from mmcl_jax.text import called
+from mmcl_jax.prepare.sources import (
+    INPUTS,
+    LONGEST_SIDE,
+    SIDES,
+    TARGETS,
+    Source,
+    check_separator,
+    plain_json,
+    read_sources,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +90,10 @@ class Request:
         check(self.bits in (8, 16), f"--bits: {self.bits} is neither 8 nor 16.")
         check(self.cohort in ("outer", "inner"), f"--cohort: {self.cohort!r} is neither outer nor inner.")
         check(0 <= self.max_bad <= 1, f"--max-bad: {self.max_bad} is not a share between 0 and 1.")
-        check(self.seed >= 0, f"--seed: {self.seed} is negative.")
+        check(0 <= self.seed < 2**32, f"--seed: {self.seed} is not a number from 0 to 4294967295.")
+        sides = self.image_size or (1,)
+        check(all(0 < side <= LONGEST_SIDE for side in sides), f"--image-size: {self.image_size} {SIDES}.")
+        check_separator(self.separator, "--separator")
         check(self.max_pixels > 0, f"--max-pixels: {self.max_pixels} is not positive.")
         check(self.resize in FILTERS, f"--resize: {self.resize!r} is not one of {', '.join(FILTERS)}.")
         check(self.channels in (None, 1, 3), f"--channels: {self.channels} is neither 1 nor 3.")
@@ -166,14 +179,9 @@ class Request:
         Raises:
           UserError: the file is missing, is not JSON, or holds an unknown key.
         """
-        check(path.is_file(), f"--request: {path} does not exist.")
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
-        except ValueError as error:
-            raise UserError(f"--request: {path} is not JSON: {error}.") from error
-        check(isinstance(raw, dict), f"--request: {path} must hold an object.")
-        fields = raw.get("request", raw)
-        check(isinstance(fields, dict), f"--request: {path}: request must be an object, not {fields!r}.")
+        check(path.exists(), f"--request: {path} does not exist.")
+        raw = read_json(path, dict[str, Any], "correct the request", constants=True, by_hand=True)
+        fields = typed(dict[str, Any], raw.get("request", raw), f"--request: {path}: request")
         return cls.from_json({**fields, **over}, str(path))
 
     @classmethod
@@ -188,7 +196,7 @@ class Request:
           UserError: a key is unknown or wrong; the message names it.
         """
         keys = sorted(field.name for field in dataclasses.fields(cls))
-        for name in raw:
+        for name in typed(dict[Any, Any], raw, f"--request: {where}"):
             check_name(name, keys, f"--request: {where} has an unknown key", "the keys are")
         return cls(**{name: _typed(name, value, f"--request: {where}: {name}") for name, value in raw.items()})
 
@@ -213,58 +221,28 @@ class Request:
         raw["schema"] = self.schema.to_json()
         for key in ("entries", "targets"):
             raw[key] = {name: source.to_json() for name, source in raw[key].items()}
-        return json.loads(json.dumps(raw, default=called))
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object as a dict. Raises `ValueError` if it has a key twice, since one value would be lost."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is twice in one object")
-    return fields
+        return plain_json(raw)
 
 
 _IN_MEMORY = {"table": pl.DataFrame, "images": ImageArrays}
 _PATHS = ("table", "images", "like", "follow_links")
-_TEXTS = ("image_column", "label", "ignore", "categorical", "missing")
-_NUMBERS = ("split", "subsets")
+_TEXTS = ("image_column", "label", "ignore", "categorical", "missing", "split_ids")
+
+
+@functools.cache
+def _kinds() -> dict[str, Any]:
+    """Return the types of all fields as a file has them, which holds no object in memory."""
+    return {**typing.get_type_hints(Request, include_extras=True), "table": Path | None, "images": Path | None}
 
 
 def _typed(name: str, raw: Any, where: str) -> Any:
     """Return the value of a field in its Python type. Raises `UserError` for a value of another type."""
-    default = getattr(_DEFAULT, name)
-    if raw is None and default is None:
-        return None
+    if isinstance(raw, _IN_MEMORY.get(name, ())) or name in ("entries", "targets"):  # read when the request is made
+        return raw
     if name == "schema":
         return raw if isinstance(raw, Declaration) else Declaration.from_json(raw, where)
-    if name in ("entries", "targets"):
-        return raw  # read when the request is made
-    if isinstance(raw, _IN_MEMORY.get(name, ())):
-        return raw
-    if name in _PATHS:
-        check(isinstance(raw, str | Path), f"{where} must be a path, not {raw!r}.")
-        return Path(raw)
-    if name in (*_TEXTS, "split_ids"):
-        values = [raw] if isinstance(raw, str) else raw
-        texts = isinstance(values, list | tuple) and all(isinstance(value, str | Path) for value in values)
-        check(texts, f"{where} must be a list of texts, not {raw!r}.")
-        return tuple(map(Path, values)) if name == "split_ids" else tuple(values)
-    if name in _NUMBERS or (name in ("image_size", "intensity") and not isinstance(raw, str)):
-        values = [raw, raw] if name == "image_size" and isinstance(raw, int) else raw
-        size = len(default) if name == "split" else None if name == "subsets" else 2
-        numbers = isinstance(values, list | tuple) and all(map(_is_number, values)) and size in (None, len(values))
-        check(numbers, f"{where} must be a list of {f'{size} ' if size else ''}numbers, not {raw!r}.")
-        return tuple(values)
-    kind = {"channels": int, "max_bad": float}.get(name, str if default is None else type(default))
-    right = _is_number(raw) if kind is float else type(raw) is kind
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    check(right, f"{where} must be {words[kind]}, not {raw!r}.")
-    return raw
-
-
-def _is_number(raw: Any) -> bool:
-    return isinstance(raw, int | float) and not isinstance(raw, bool)
-
-
-_DEFAULT = Request()
+    if name in _TEXTS and isinstance(raw, str):
+        raw = (raw,)
+    if name == "image_size" and isinstance(raw, int):
+        raw = (raw, raw)
+    return typed(_kinds()[name], raw, where)

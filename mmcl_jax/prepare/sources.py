@@ -17,10 +17,12 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from mmcl_jax.border import AtLeast, Between, shown, typed
 from mmcl_jax.bucket.address import is_address
 from mmcl_jax.bucket.border import local
+from mmcl_jax.data.kinds import LONGEST_NAME
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.prepare.images.files import FILTERS
@@ -53,6 +55,7 @@ _TAKES = {
 }
 _PATHS = ("file", "folder", "names", "keys", "vocabulary")
 _TEXTS = ("column", "ignore", "categories")
+_Text = Annotated[str, AtLeast(1)]
 _COUNTS = ("channels", "bits", "max_pixels", "vocabulary_size", "length")
 _CHOICES = {
     "bits": (8, 16),
@@ -67,6 +70,9 @@ _CHOICES = {
     "dtype": ("float32", "float16", "int8"),
 }
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+LONGEST_SIDE = 2**16  # pixels
+SIDES = f"is not a size; a side has 1 to {LONGEST_SIDE} pixels"
+_Count = Annotated[int, Between(1, 2**31 - 1)]
 _TAKEN = ("id", "key", "group", "valid", "present", "target", "label", "labels", "flat", "store")  # by batch and store
 
 
@@ -143,7 +149,7 @@ class Source:
             if field.name in _TAKES[self.kind] and value != _DEFAULT[field.name]:
                 special = {"schema": lambda: self.schema.to_json(), "classes": lambda: dict(self.classes)}
                 values[field.name] = special.get(field.name, lambda value=value: value)()
-        return {name: called(value) if isinstance(value, Path) else value for name, value in values.items()}
+        return plain_json(values)
 
     def fetched(self) -> "Source":
         """Return the source with copies on this machine in place of files and folders in buckets.
@@ -167,13 +173,13 @@ class Source:
         Raises:
           UserError: a key is unknown, missing or wrong; the message names it.
         """
-        check(isinstance(raw, Mapping), f"{where} must be an object, not {raw!r}.")
+        check(isinstance(raw, Mapping), f"{where} must be an object, not {shown(raw)}.")
         kind = raw.get("kind")
         check("kind" in raw, f"{where} has no kind; set kind to one of {', '.join(kinds)}.")
         elsewhere = "targets" if kind in TARGETS else "entries"
-        moved = f"{where}: the kind {kind!r} belongs in {elsewhere!r}; move it there."
+        moved = f"{where}: the kind {shown(kind)} belongs in {elsewhere!r}; move it there."
         check(kind in kinds or kind not in (*INPUTS, *TARGETS), moved)
-        check_name(kind, kinds, f"{where}: there is no kind", "the kinds are")
+        check_name(typed(str, kind, f"{where}: kind"), kinds, f"{where}: there is no kind", "the kinds are")
         for name in raw.keys() - {"kind"}:
             check_name(name, _TAKES[kind], f"{where}: the kind {kind} has no key", "its keys are")
         made = cls(kind=kind, **{name: _value(name, raw[name], f"{where}: {name}") for name in raw if name != "kind"})
@@ -183,6 +189,7 @@ class Source:
     def check(self, where: str) -> None:
         """Raise `UserError` if a key is missing, or two keys contradict each other."""
         kind = self.kind
+        check_separator(self.separator, f"{where}: separator")
         plink = 'write them as a table with "plink2 --export A", rename it to end in .tsv, and read it as a vector'
         check(kind != "plink", f"{where}: PLINK genotypes are not read yet; {plink} with the key IID.")
         if kind in PICTURES:
@@ -238,11 +245,14 @@ def read_sources(raw: Any, where: str, kinds: tuple[str, ...]) -> dict[str, Sour
     Raises:
       UserError: an entry or key is wrong; the message names it.
     """
-    check(isinstance(raw, Mapping), f"{where} must be an object of names, not {raw!r}.")
+    check(isinstance(raw, Mapping), f"{where} must be an object of names, not {shown(raw)}.")
     sources = {}
     for name, value in raw.items():
-        letters = f"{where}: {name!r} cannot name an entry; use letters, digits and underscores, a letter first."
-        check(isinstance(name, str) and bool(_NAME.fullmatch(name)), letters)
+        letters = (
+            f"{where}: {shown(name)} cannot name an entry; use at most {LONGEST_NAME} letters, digits and underscores, "
+            "a letter first."
+        )
+        check(isinstance(name, str) and bool(_NAME.fullmatch(name)) and len(name) <= LONGEST_NAME, letters)
         check(name.lower() not in _TAKEN, f"{where}: the name {name!r} is reserved; rename the entry.")
         if isinstance(value, Source):
             check(value.kind in kinds, f"{where}.{name}: the kind {value.kind!r} is not one of {', '.join(kinds)}.")
@@ -260,45 +270,44 @@ def _value(name: str, raw: Any, where: str) -> Any:
         return _classes(raw, where)
     if name in _TEXTS:
         texts = [raw] if isinstance(raw, str) else raw
-        check(isinstance(texts, list | tuple) and all(map(_is_text, texts)), f"{where} must be texts, not {raw!r}.")
+        texts = typed(tuple[_Text, ...], texts, where)
         check(len(set(texts)) == len(texts), f"{where}: {listed(texts)} contains a text twice.")
-        return tuple(texts)
+        return texts
     if name in ("required", "antialias"):
-        check(isinstance(raw, bool), f"{where} must be true or false, not {raw!r}.")
-        return raw
+        return typed(bool, raw, where)
     if name == "size":
-        lengths = [raw] if isinstance(raw, int) else raw
-        positive = f"{where} must be a positive number or a list of positive numbers, not {raw!r}."
-        check(isinstance(lengths, list | tuple) and all(_count(length) for length in lengths), positive)
-        return tuple(lengths)
+        lengths = typed(tuple[int, ...], [raw] if isinstance(raw, int) else raw, where)
+        check(bool(lengths) and all(0 < side <= LONGEST_SIDE for side in lengths), f"{where}: {shown(raw)} {SIDES}.")
+        return lengths
     if name == "intensity" and not isinstance(raw, str):
-        numbers = isinstance(raw, list | tuple) and len(raw) == 2 and all(isinstance(end, int | float) for end in raw)
-        check(numbers and raw[0] < raw[1], f'{where} must be "minmax", "full" or two numbers, the lower first.')
-        return tuple(map(float, raw))
-    if name in _COUNTS:
-        check(_count(raw), f"{where} must be a positive whole number, not {raw!r}.")
-    else:
-        check(isinstance(raw, str | Path) and str(raw) != "", f"{where} must be a text, not {raw!r}.")
+        low, high = typed(tuple[float, float], raw, where)
+        check(low < high, f'{where} must be "minmax", "full" or two numbers, the lower first.')
+        return low, high
+    value: Any = typed(_Count if name in _COUNTS else Path if name in _PATHS else _Text, raw, where)
     if name in _CHOICES:
-        check(raw in _CHOICES[name], f"{where}: {raw!r} is not one of {', '.join(map(str, _CHOICES[name]))}.")
-    if name in _PATHS:
-        return Path(raw)
-    return raw
+        check(value in _CHOICES[name], f"{where}: {shown(raw)} is not one of {', '.join(map(str, _CHOICES[name]))}.")
+    return value
 
 
 def _classes(raw: Any, where: str) -> tuple[tuple[str, int], ...]:
     """Return the classes of a mask with their pixel values, in order."""
     check(isinstance(raw, Mapping) and len(raw) > 1, f"{where} must be an object of at least two classes.")
-    for name, value in raw.items():
-        byte = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
-        check(byte, f"{where}: the value of {name!r} must be a whole number from 0 to 255, not {value!r}.")
-    check(len(set(raw.values())) == len(raw), f"{where}: two classes have the same value.")
-    return tuple(raw.items())
+    values = typed(dict[str, Annotated[int, Between(0, 255)]], raw, where)
+    check(len(set(values.values())) == len(values), f"{where}: two classes have the same value.")
+    return tuple(values.items())
 
 
-def _count(raw: Any) -> bool:
-    return isinstance(raw, int) and not isinstance(raw, bool) and raw > 0
+def check_separator(separator: str | None, where: str) -> None:
+    """Raise `UserError` unless a separator is one character of one byte, or the two characters of a tab, or None."""
+    one = separator in (None, "", r"\t") or (len(str(separator)) == 1 and str(separator) < "\x80")
+    sentence = f"{where}: {shown(separator)} is not a single character that can separate cells, such as ';'."
+    check(one and separator not in ('"', "\r", "\n", "\0"), sentence)
 
 
-def _is_text(raw: Any) -> bool:
-    return isinstance(raw, str) and raw != ""
+def plain_json(value: Any) -> Any:
+    """Return a value as JSON values: lists in place of tuples, and texts in place of paths."""
+    if isinstance(value, Mapping):
+        return {key: plain_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(item) for item in value]
+    return called(value) if isinstance(value, Path) else value

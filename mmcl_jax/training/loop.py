@@ -21,7 +21,7 @@ from mmcl_jax.encoders import Model
 from mmcl_jax.files import writing
 from mmcl_jax.lock import locked
 from mmcl_jax.progress import Bar, discard
-from mmcl_jax.text import visible
+from mmcl_jax.text import called, visible
 from mmcl_jax.training.build import Experiment, build_experiment
 from mmcl_jax.training.faults import Faults
 from mmcl_jax.training.log import MetricLog
@@ -152,7 +152,7 @@ def pretrain(
     log = log if primary else discard
     check_config(config)
     store = Store.open(config.data)
-    check_same({**flattened(to_plain(config), "config"), "The store": store.fingerprint, "--workdir": workdir})
+    check_same({**flattened(to_plain(config), "config"), "The store": store.fingerprint, "--workdir": called(workdir)})
     # Signal handlers are removed last, so that a signal during the last save is handled as at any other time.
     with stop_on_signal() as stop, writing(workdir), contextlib.ExitStack() as resources:
         begun = broadcast_from_primary(lambda: Run.exists(workdir))

@@ -1,11 +1,14 @@
 """The commands of docs/buckets.md and others with addresses of a real server: killed, slow and refused."""
 
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ import pytest
 from PIL import Image
 
 from mmcl_jax.bucket import workdir as publishing
+from mmcl_jax.bucket.border import local
 from mmcl_jax.cli.main import main
 from mmcl_jax.training.log import read_metrics
 from tests.bucket.conftest import KEY, SECRET, client, contents
@@ -143,6 +147,50 @@ def test_a_killed_training_continues_to_the_same_bits_and_its_run_serves_every_c
 def names(prefix: str) -> list[str]:
     pages = client().get_paginator("list_objects_v2").paginate(Bucket="tests", Prefix=prefix)
     return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+
+def test_two_hosts_train_in_a_bucket_and_continue_on_others(store: str, server: Proxy, tmp_path: Path) -> None:
+    workdir = "s3://tests/runs/hosts"
+    with hosts(tmp_path / "first", pretrain(store, workdir)) as first:
+        while all(host.poll() is None for host in first) and len(names("runs/hosts/checkpoints")) == 0:
+            time.sleep(0.05)
+        first[1].send_signal(signal.SIGTERM)  # to the host that does not publish
+        said = [host.communicate(timeout=500)[0] for host in first]
+    assert [host.returncode for host in first] == [os.EX_TEMPFAIL] * 2, said
+    assert names("runs/hosts/lock.json") == []
+    assert 0 < len(steps_and_losses(contents("runs/hosts/metrics.jsonl")["runs/hosts/metrics.jsonl"].decode())) / 2 < 8
+    with hosts(tmp_path / "second", pretrain(store, workdir)) as second:
+        said = [host.communicate(timeout=500)[0] for host in second]
+    assert [host.returncode for host in second] == [0, 0], said
+    assert "mmcl pretrain" not in said[1], "only the first process speaks"
+    run(*pretrain(store, str(tmp_path / "here")))
+    here, there = ([line["loss"] for line in read_metrics(at)] for at in (tmp_path / "here", local(workdir)))
+    assert len(there) == len(here) == 8
+    np.testing.assert_allclose(there, here, rtol=1e-5)
+
+
+@contextlib.contextmanager
+def hosts(folder: Path, words: list[str]) -> Iterator[list[subprocess.Popen[str]]]:
+    """Two processes with caches of their own, as on two machines that share nothing but the bucket."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    variables = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_NUM_CPU_DEVICES": "4"}
+    code = (
+        "from mmcl_jax.bucket import workdir; workdir.INTERVAL = 0.1\n"
+        "import sys; from mmcl_jax.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    with contextlib.ExitStack() as ended:
+        processes = []
+        for index in ("0", "1"):
+            own = {"JAX_PROCESS_ID": index, "MMCL_CACHE": str(folder / index)}
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code, *words, "--distributed"],
+                env=os.environ | variables | own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
+            ended.callback(process.kill)
+            processes.append(process)
+        yield processes
 
 
 def test_a_bucket_that_cannot_be_used_ends_with_one_sentence_and_nothing_written(

@@ -15,8 +15,6 @@ from mmcl_jax.training.runs.run import Run
 from tests.config.test_own import CARS
 from tests.training.test_loop import bits, losses, quiet, stop_at
 
-pytestmark = pytest.mark.core
-
 
 @pytest.mark.parametrize("epochs", [1, 4, 30])
 @pytest.mark.parametrize("name", experiments())

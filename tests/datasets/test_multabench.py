@@ -115,7 +115,7 @@ def keep_shards_alone(folder: Path) -> None:
         (None, ["size=all"], "--dataset.size: choose one of 10k, full, not 'all'."),
         (None, ["table=core-img-cls-pet"], f"has no data set 'core-img-cls-pet'; it has {TABLE}."),
         (None, ["table="], f"has no data set ''; it has {TABLE}."),
-        (spoil_metadata, [], "metadata.json: this is no metadata of multabench"),
+        (spoil_metadata, [], "metadata.json must be an object, not a list; metadata of"),
         (spoil_parquet, [], "data.parquet cannot be read as Parquet"),
         (lose_targets, [], "3 rows have no 'AdoptionSpeed', so the splits are not defined"),
         (keep_shards_alone, [], "has no folder images; unzip images-*.zip in it."),

@@ -40,7 +40,6 @@ def wait_for(process: subprocess.Popen[str], workdir: Path, step: int) -> None:
     assert len(read_metrics(workdir)) < STEPS, "the run was over before it could be disturbed"
 
 
-@pytest.mark.core
 def test_four_processes_train_as_one_and_survive_the_death_of_any(tiny_config, tmp_path: Path) -> None:
     config = tiny_config("digits_mmcl", "checkpoint_every=3", "mesh.model=2", "mesh.shard_above=64")
     path = tmp_path / "config.py"

@@ -157,7 +157,7 @@ def test_missing_words_of_a_column_and_of_all() -> None:
         ({"columns": []}, "columns must be an object"),
         ({"others": "drop"}, "others must be infer or ignore, not 'drop'"),
         ({"missing": "NA"}, "missing must be a list"),
-        ({"missing": [-99]}, "-99 is not a text; put it in quotes"),
+        ({"missing": [-99]}, "s.json: missing must be a text, not -99; put it in quotes"),
         ({"columns": {"a": "label"}}, "s.json, column 'a': this must be a JSON object"),
         ({"columns": {"a": {"type": "x"}}}, "column 'a': there is no key 'type'"),
         ({"columns": {"a": {"role": "target"}}}, "role 'target' is not one of feature, label"),
@@ -168,7 +168,7 @@ def test_missing_words_of_a_column_and_of_all() -> None:
         ({"columns": {"a": {"kind": "continuous", "categories": ["a"]}}}, "a continuous column cannot have categories"),
         ({"columns": {"a": {"categories": ["a", "a"]}}}, "a category is named twice"),
         ({"columns": {"a": {"categories": ["a", ""]}}}, "an empty text means that a value is missing"),
-        ({"columns": {"a": {"categories": [1]}}}, "1 is not a text"),
+        ({"columns": {"a": {"categories": [1]}}}, "column 'a': categories must be a text, not 1"),
         ({"columns": {"a": {"kind": "continuous", "format": "%Y"}}}, "only a date has a format"),
         ({"columns": {"a": {"format": 3}}}, "format must be a text"),
         (

@@ -493,7 +493,7 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     ),
     "a list in place of a request": (
         lambda f, r: r.update(request=[1]),
-        ("cohort.json: request must be an object, not [1]",),
+        ("cohort.json: request must be an object, not a list",),
     ),
     "a mask that is a JPEG": (
         lambda f, r: (
@@ -526,10 +526,10 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         lambda f, r: cell(f, "pgs.tsv", "PGS3", 4, "inf"),
         ("Row 5 of", "'PGS3' holds inf, which float32 does not hold"),
     ),
-    "a number that is none": (lambda f, r: r.update(max_bad=float("nan")), ("--max-bad: nan is not a share",)),
+    "a number that is none": (lambda f, r: r.update(max_bad=float("nan")), ("cohort.json: max_bad must be a finite",)),
     "a list in place of entries": (
         lambda f, r: r.update(entries=[1]),
-        ("entries must be an object of names, not [1]",),
+        ("entries must be an object of names, not a list",),
     ),
     "a name of the batch": (
         lambda f, r: r["entries"].update(id=r["entries"]["pgs"]),

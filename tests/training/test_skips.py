@@ -58,7 +58,6 @@ SCALES = {
 }
 
 
-@pytest.mark.core
 @pytest.mark.parametrize(
     ("method", "scale"),
     [
@@ -139,7 +138,6 @@ def spoil(monkeypatch: pytest.MonkeyPatch, config: ConfigDict, steps: set[int]) 
     monkeypatch.setattr(loop, "put", put)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("log_every", [1, 7, 100])
 def test_skipped_steps_are_counted_and_their_examples_written_down(
     log_every: int, tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -171,7 +169,6 @@ def test_skipped_steps_are_counted_and_their_examples_written_down(
     assert bool(all_finite(result.state))
 
 
-@pytest.mark.core
 def test_a_run_with_skips_that_is_stopped_ends_with_the_same_bits(
     tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +187,6 @@ def test_a_run_with_skips_that_is_stopped_ends_with_the_same_bits(
     assert texts[0] == texts[1]
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("every", [1, 4, 100])
 def test_so_many_in_a_row_end_the_run_and_what_was_saved_is_finite(
     every: int, tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -210,7 +206,6 @@ def test_so_many_in_a_row_end_the_run_and_what_was_saved_is_finite(
     assert bool(all_finite(result.state))
 
 
-@pytest.mark.core
 def test_a_checkpoint_of_weights_that_are_not_finite_is_passed_over(
     tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

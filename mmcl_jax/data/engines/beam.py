@@ -11,7 +11,6 @@ import dataclasses
 import errno
 import importlib.util
 import io
-import json
 import logging
 import os
 import platform
@@ -24,6 +23,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from mmcl_jax.border import parse, to_json, typed
 from mmcl_jax.data.engines.engine import Begin
 from mmcl_jax.data.workers import leave_with_parent
 from mmcl_jax.errors import UserError, check, check_name
@@ -79,7 +79,7 @@ class Beam:
         try:
             with open(folder / ITEMS, "w") as file:
                 for count, item in enumerate(items, 1):
-                    file.write(json.dumps((count - 1, item)) + "\n")
+                    file.write(to_json((count - 1, item)) + "\n")
             if not count:
                 return
             for index, result in _results(self.flags(), begin, folder):
@@ -192,8 +192,7 @@ def _lines(path: Path, read: dict[Path, int]) -> Iterator[tuple[int, Any]]:
             if not line.endswith(b"\n"):
                 return
             read[path] = read.get(path, 0) + len(line)
-            index, result = json.loads(line)
-            yield index, result
+            yield typed(tuple[int, Any], parse(line), str(path))
 
 
 def _is_gone(path: Path) -> bool:

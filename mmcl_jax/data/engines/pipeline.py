@@ -1,7 +1,6 @@
 """The pipeline of Apache Beam that calls a function on every item. Its workers import this module."""
 
 import contextlib
-import json
 import os
 import platform
 import signal
@@ -15,6 +14,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from mmcl_jax.border import parse, to_json, typed
 from mmcl_jax.data.engines.beam import FAILED, ITEMS
 from mmcl_jax.data.engines.engine import Begin
 
@@ -73,8 +73,8 @@ class Call(beam.DoFn):
 
     def process(self, element: str) -> None:
         """Call the function on an item."""
-        index, item = json.loads(element)
-        self._file.write(json.dumps([index, self._function(item)]) + "\n")
+        index, item = typed(tuple[int, Any], parse(element), ITEMS)
+        self._file.write(to_json([index, self._function(item)]) + "\n")
         self._file.flush()
 
     def teardown(self) -> None:

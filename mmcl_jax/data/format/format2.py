@@ -10,7 +10,6 @@ The rows of the store are numbered as in the shards: those of train, then val, t
 """
 
 import functools
-import json
 import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -19,13 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from mmcl_jax.border import read_json
 from mmcl_jax.data.format import shards
-from mmcl_jax.data.format.checked import Checked
-from mmcl_jax.data.format.format3 import Rows
+from mmcl_jax.data.format.checked import ANEW, Checked
+from mmcl_jax.data.format.format3 import Rows, read_schema
 from mmcl_jax.data.format.lists import Lists
 from mmcl_jax.data.format.mapped import MappedRows
 from mmcl_jax.data.format.shards import StreamedRows
-from mmcl_jax.data.schema import Schema
+from mmcl_jax.errors import check
 from mmcl_jax.files import reading
 from mmcl_jax.lock import locked
 
@@ -50,16 +50,20 @@ class Format2:
         """
         self.directory = directory
         self.files = Checked(directory, SUMS)
-        self.schema = self.files.read("schema.json", Schema.read)
-        self._keys: dict[str, list[str]] = self.files.read("splits.json", _json)
-        self._subsets: dict[str, list[str]] = self.files.read("subsets.json", _json)
-        self._sizes = {split: len(keys) for split, keys in self._keys.items()}
+        self.schema = read_schema(self.files, "schema.json")
+        self._keys: dict[str, list[str]] = self.files.read("splits.json", _keys)
+        self._subsets: dict[str, list[str]] = self.files.read("subsets.json", _keys)
+        self.sizes = {split: len(keys) for split, keys in self._keys.items()}
+        known = {key for keys in self._keys.values() for key in keys}
+        for name, keys in self._subsets.items():
+            inside = known.issuperset(keys)
+            check(inside, f"{directory / 'subsets.json'}: {name} has a key that splits.json does not have; {ANEW}.")
 
     @functools.cached_property
     def lists(self) -> Lists:
         """The rows of splits and subsets, and the id of every row."""
-        ends = np.cumsum(list(self._sizes.values()))
-        splits = {split: np.arange(end - n, end) for (split, n), end in zip(self._sizes.items(), ends, strict=True)}
+        ends = np.cumsum(list(self.sizes.values()))
+        splits = {split: np.arange(end - n, end) for (split, n), end in zip(self.sizes.items(), ends, strict=True)}
         row = {key: number for number, key in enumerate(self.keys())}
         subsets = {name: np.sort(np.array([row[key] for key in keys], int)) for name, keys in self._subsets.items()}
         return Lists(id=self._joined("id"), group=None, splits=splits, subsets=subsets, folds=[])
@@ -89,8 +93,8 @@ class Format2:
     def _image(self, rows: np.ndarray, *, streamed: bool) -> Rows:
         entry = self.schema.entries["image"]
         if streamed:
-            paths = [path for split in self._sizes for path in shards.files(self.directory, shards.NAME, split)]
-            sizes = [size for split in self._sizes for size in shards.lengths(self.directory, split)]
+            paths = [path for split in self.sizes for path in shards.files(self.directory, shards.NAME, split)]
+            sizes = [size for split in self.sizes for size in shards.lengths(self.directory, split)]
             return StreamedRows(paths, np.concatenate([[0], np.cumsum(sizes)]), "image", rows, entry, fill=0)
         values = _mapped(self.directory / "flat" / "image.npy").reshape(-1, *entry.shape)
         return MappedRows(values, self.image_at()[rows], fill=0)
@@ -104,11 +108,11 @@ class Format2:
     def _joined(self, name: str) -> np.ndarray:
         """Return the arrays `NAME.npy` of all splits, concatenated."""
         self._restore(images=False)
-        return np.concatenate([_mapped(self.directory / "flat" / split / f"{name}.npy") for split in self._sizes])
+        return np.concatenate([_mapped(self.directory / "flat" / split / f"{name}.npy") for split in self.sizes])
 
     def _has_arrays(self, *, images: bool) -> bool:
         folder = self.directory / "flat"
-        return all((folder / split / "place.npy").is_file() for split in self._sizes) and (
+        return all((folder / split / "place.npy").is_file() for split in self.sizes) and (
             not images or (folder / "image.npy").is_file()
         )
 
@@ -128,9 +132,9 @@ class Format2:
         partial.mkdir()
         pixels, done = None, 0
         if images:
-            shape = (sum(self._sizes.values()), *entries["image"].stored)
+            shape = (sum(self.sizes.values()), *entries["image"].stored)
             pixels = open_memmap(partial / "image.npy", mode="w+", dtype=np.uint8, shape=shape)
-        for split, count in self._sizes.items():
+        for split, count in self.sizes.items():
             ids = np.zeros(count, np.int64)
             tables = {name: np.zeros((count, len(self._columns(name)))) for name in ("table", "labels")}
             for row, example in enumerate(shards.examples(self.directory, shards.NAME, split)):
@@ -147,7 +151,7 @@ class Format2:
             pixels.flush()
         folder.mkdir(exist_ok=True)
         (folder / "image.npy").unlink(missing_ok=True)  # its rows may be in another order than the new arrays
-        for split in self._sizes:
+        for split in self.sizes:
             (folder / split).mkdir(exist_ok=True)
             for name in ("id", "table", "labels", "place"):
                 (partial / split / f"{name}.npy").replace(folder / split / f"{name}.npy")
@@ -159,8 +163,8 @@ class Format2:
         return self.schema.columns if name == "table" else self.schema.labels
 
 
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text())
+def _keys(path: Path) -> Any:
+    return read_json(path, dict[str, list[str]], ANEW)
 
 
 def _mapped(path: Path) -> np.ndarray:

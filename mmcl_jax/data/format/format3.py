@@ -1,21 +1,25 @@
 """The files of a store of the current format (see `store`)."""
 
-import json
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from mmcl_jax.border import read_json
 from mmcl_jax.data.format import flat, lists, shards
-from mmcl_jax.data.format.checked import Checked
+from mmcl_jax.data.format.checked import ANEW, Checked
 from mmcl_jax.data.format.mapped import MappedRows
 from mmcl_jax.data.format.shards import StreamedRows
-from mmcl_jax.data.kinds import KINDS
+from mmcl_jax.data.kinds import KINDS, check_read
 from mmcl_jax.data.schema import Schema
+from mmcl_jax.errors import UserError, check
 from mmcl_jax.lock import locked
 
 FORMAT = 3
 MANIFEST = "manifest.json"
+SEAL = "seal.json"
+SEALED = ("store.json", MANIFEST)  # what the seal has the checksums of; stores of earlier versions have no seal
 ENTRIES = "entries.json"
 KEYS = "keys.json"
 STREAMED = ("image", "volume", "vector")  # kinds whose mapped array may be larger than memory
@@ -33,12 +37,34 @@ def declaration_file(name: str) -> str:
     return f"declaration.{name}.json"
 
 
+def read_schema(files: Checked, name: str) -> Schema:
+    """Return the schema in a file of a store.
+
+    Raises:
+      UserError: the file is missing or damaged; the sentence names it and the entry.
+    """
+    schema = files.read(name, Schema.read)
+    with _naming(files.directory / name):
+        check_read(schema)
+    return schema
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Add the name of a file to the `UserError` of a kind, which names the entry."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
 class Format3:
     """The files of an opened store.
 
     Attributes:
       schema: schema of the store.
       lists: rows of its splits, subsets and folds.
+      sizes: the number of rows of every split.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -48,20 +74,30 @@ class Format3:
           UserError: a file is missing or damaged.
         """
         self.directory = directory
+        if (directory / SEAL).exists() or (directory / SEAL).is_symlink():
+            Checked(directory, SEAL).check(SEALED)
         self.files = Checked(directory, MANIFEST)
-        self.schema = self.files.read(ENTRIES, Schema.read)
+        self.schema = read_schema(self.files, ENTRIES)
         self.lists = self.files.read(lists.FILE, lists.Lists.read)
+        self.sizes = {split: len(rows) for split, rows in self.lists.splits.items()}
         self.files.check([KEYS])
 
     def keys(self) -> list[str]:
         """Return the key of every row of the store."""
-        return self.files.read(KEYS, lambda path: json.loads(path.read_text()))
+        keys: list[str] = self.files.read(KEYS, lambda path: read_json(path, list[str], ANEW))
+        rows = len(self.lists.id)
+        check(len(keys) == rows, f"{self.directory / KEYS} has the keys of {len(keys)} rows, not of {rows}; {ANEW}.")
+        return keys
 
     def names(self, name: str) -> tuple[str, ...]:
         """Return the names of a vector's features or a text's tokens, () without them."""
         if not (self.directory / names_file(name)).is_file():
             return ()
-        return tuple(self.files.read(names_file(name), lambda path: path.read_text(encoding="utf-8").split("\n")[:-1]))
+        text = self.files.read(names_file(name), lambda path: path.read_text(encoding="utf-8"))
+        names = tuple(text.split("\n")[:-1])
+        with _naming(self.directory / names_file(name)):
+            KINDS[self.schema.entries[name].kind].check(name, self.schema, names)
+        return names
 
     def has_values(self, names: Collection[str]) -> bool:
         """Return whether the mapped arrays of all these entries exist."""
@@ -88,13 +124,22 @@ class Format3:
             return
         with locked(self.directory / "flat.lock", what=f"restores {self.directory / 'flat'}", wait=True):
             if missing := lacking():  # another process may have restored them while this one waited
-                files = self.directory.rglob("*.array_record-*")
-                self.files.check(str(path.relative_to(self.directory)) for path in files)
+                self._check_shards(contents=True)
                 flat.restore(self.directory, self.schema, self.lists.splits, missing, without_values=from_shards)
+
+    def _check_shards(self, *, contents: bool = False) -> None:
+        """Raise `UserError` if a shard, or a file that tells their lengths, is missing or damaged.
+
+        Without `contents`, shards are compared by size alone, and so is what is read from them by their own format.
+        """
+        described = [name for name in self.files.names if name.endswith(shards.INFO)]
+        self.files.check(described)
+        self.files.check((name for name in self.files.names if shards.is_shard(name)), contents=contents)
 
     def _streamed(self, name: str, rows: np.ndarray) -> StreamedRows:
         entry = self.schema.entries[name]
         splits = self.lists.splits
+        self._check_shards()
         if name in shards.apart(self.directory, self.schema):
             folder, of, parts = self.directory / name, name, [shards.ROWS]
             # The entry's own data set has the rows that `at` refers to, in order.

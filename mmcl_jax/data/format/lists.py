@@ -56,29 +56,37 @@ class Lists:
 
     @classmethod
     def read(cls, path: Path) -> "Lists":
-        """Read `rows.npz`."""
+        """Read `rows.npz`. Raises `ValueError` unless its arrays are rows as `check_lists` wants them."""
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         parts: dict[str, dict[str, np.ndarray]] = {"split": {}, "subset": {}, "fold": {}}
         for name, rows in arrays.items():
+            if rows.dtype != np.int64 or rows.ndim != 1:
+                raise ValueError(f"{name} is {rows.dtype} with {rows.ndim} axes")
             section, _, part = name.partition("/")
             if part:
                 parts[section][part] = rows
         folds = [parts["fold"][str(number)] for number in range(len(parts["fold"]))]
-        return cls(
+        lists = cls(
             id=arrays["id"], group=arrays.get("group"), splits=parts["split"], subsets=parts["subset"], folds=folds
         )
+        check_lists(lists, len(lists.id))
+        return lists
 
 
 def check_lists(lists: Lists, rows: int) -> None:
     """Raise `ValueError` unless splits and folds are sorted and partition the rows, and subsets lie within a split."""
-    partitions = [list(lists.splits.values())] + ([list(lists.folds)] if lists.folds else [])
-    for partition in partitions:
-        if not np.array_equal(np.sort(np.concatenate(partition)), np.arange(rows)):
-            raise ValueError("every row must be in exactly one split, and in one fold")
+    if lists.group is not None and len(lists.group) != rows:
+        raise ValueError(f"{len(lists.group)} rows have a group, not {rows}")
     for members in (*lists.splits.values(), *lists.subsets.values(), *lists.folds):
-        if (np.diff(members) <= 0).any():
-            raise ValueError("rows of splits, subsets and folds must be sorted")
+        if len(members) and not (members[0] >= 0 and members[-1] < rows and (np.diff(members) > 0).all()):
+            raise ValueError(f"rows of splits, subsets and folds must be sorted, and numbers from 0 to {rows - 1}")
+    for partition in [list(lists.splits.values())] + ([list(lists.folds)] if lists.folds else []):
+        times = np.zeros(rows, np.int8)
+        for members in partition:
+            times[members] += 1
+        if not (times == 1).all():
+            raise ValueError("every row must be in exactly one split, and in one fold")
     for name, members in lists.subsets.items():
-        if not np.isin(members, lists.splits[name.split("_")[0]]).all():
+        if not np.isin(members, lists.splits[name.split("_")[0]], assume_unique=True).all():
             raise ValueError(f"the subset {name} has rows of other splits")

@@ -10,11 +10,10 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -22,13 +21,16 @@ from array_record.python import array_record_module
 from tensorflow_datasets.core import naming
 from tensorflow_datasets.proto import tf_example_pb2
 
+from mmcl_jax.border import read_json, typed
 from mmcl_jax.data.engines.engine import Engine, Processes, plain
+from mmcl_jax.data.format.checked import ANEW
 from mmcl_jax.data.schema import Entry, Schema
-from mmcl_jax.files import reading
+from mmcl_jax.errors import UserError, check
 
 SHARD_BYTES = 128 * 2**20
 NAME = "store"
 ROWS = "rows"  # the split of the data set of one entry
+INFO = "dataset_info.json"
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 _READ = 64  # records that are read at once
 _FEW = 2000  # records that take less time to write than a process takes to start
@@ -199,10 +201,36 @@ def apart(directory: Path, schema: Schema) -> set[str]:
 
 def lengths(directory: Path, split: str) -> list[int]:
     """Return the number of records in each file of a split, from `dataset_info.json`."""
-    path = directory / "dataset_info.json"
-    with reading(path, "put a copy of the file back, or prepare the store again"):
-        info = next(info for info in json.loads(path.read_text())["splits"] if info["name"] == split)
-        return [int(length) for length in info["shardLengths"]]
+    path = directory / INFO
+    splits = typed(_Info, _known(_Info, read_json(path, dict[str, Any], ANEW)), str(path), ANEW)["splits"]
+    infos = [typed(_Split, _known(_Split, info), f"{path}: splits", ANEW) for info in splits]
+    of_split = next((info for info in infos if info["name"] == split), None)
+    check(of_split is not None, f"{path} has no split {split!r}; {ANEW}.")
+    texts = of_split["shardLengths"] if of_split else ()
+    for text in texts:
+        check(text.isdecimal() and len(text) < 19, f"{path}: splits: shardLengths: {text!r} is no number; {ANEW}.")
+    return [int(text) for text in texts]
+
+
+class _Info(TypedDict):
+    """What is read of `dataset_info.json`, which TFDS writes."""
+
+    splits: list[dict[str, Any]]
+
+
+class _Split(TypedDict):
+    name: str
+    shardLengths: list[str]
+
+
+def _known(kind: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the fields of a type, without what else TFDS writes."""
+    return {name: value for name, value in raw.items() if name in kind.__annotations__}
+
+
+def is_shard(name: str) -> bool:
+    """Return whether a file of a store is one of its shards."""
+    return ".array_record-" in name
 
 
 def files(directory: Path, name: str, split: str) -> list[Path]:
@@ -222,6 +250,19 @@ def examples(directory: Path, name: str, split: str) -> Iterator[Mapping[str, Fe
 def decoded(feature: Feature, like: np.ndarray) -> np.ndarray:
     """Return the array `[n, ...]` in a feature, with the type and row shape of `like` `[R, ...]`."""
     return np.frombuffer(feature.bytes_list.value[0], like.dtype).reshape(-1, *like.shape[1:])
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Turn the exceptions of reading a damaged shard, whose format has checksums, into a `UserError`."""
+    try:
+        yield
+    except Exception as error:  # the reader of records and protocol buffers raise errors of many kinds
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            f"{path} is damaged ({reason}); let mmcl check --repair make it again from the folder flat of the store, "
+            "or put a copy of the file back."
+        ) from error
 
 
 class StreamedRows:
@@ -272,11 +313,12 @@ class StreamedRows:
         owners = np.searchsorted(self._starts, flat, side="right") - 1
         for shard in np.unique(owners[flat >= 0]):
             in_shard = np.flatnonzero((owners == shard) & (flat >= 0))
-            records = self._reader(int(shard)).read((flat[in_shard] - self._starts[shard]).tolist())
-            for index, record in zip(in_shard, records, strict=True):
-                # The decoder of TFDS does more than this, and takes ten times as long.
-                feature = tf_example_pb2.Example.FromString(record).features.feature[self._name]
-                out[index] = np.frombuffer(feature.bytes_list.value[0], self.dtype).reshape(self._record_shape)
+            with _reading(self._paths[shard]):
+                records = self._reader(int(shard)).read((flat[in_shard] - self._starts[shard]).tolist())
+                for index, record in zip(in_shard, records, strict=True):
+                    # The decoder of TFDS does more than this, and takes ten times as long.
+                    feature = tf_example_pb2.Example.FromString(record).features.feature[self._name]
+                    out[index] = np.frombuffer(feature.bytes_list.value[0], self.dtype).reshape(self._record_shape)
         return out.reshape(*np.shape(indices), *self._record_shape)
 
     def _reader(self, shard: int) -> Any:

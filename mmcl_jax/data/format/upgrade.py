@@ -5,21 +5,21 @@ replaced in one step, and only then are the old files removed. So the store can 
 call completes one that was killed. The shards and the array of pixels stay as they are.
 """
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 
 from mmcl_jax import __version__
-from mmcl_jax.data.format import flat
+from mmcl_jax.border import to_json
+from mmcl_jax.data.format import flat, flat_sums
 from mmcl_jax.data.format.format2 import REPLACED, Format2
 from mmcl_jax.data.format.format3 import ENTRIES, FORMAT, KEYS, MANIFEST
 from mmcl_jax.data.format.lists import Lists
-from mmcl_jax.data.format.writing import write_manifest
+from mmcl_jax.data.format.writing import write_manifest, write_store_json
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
-from mmcl_jax.files import atomic, sha256, write_text
+from mmcl_jax.files import atomic, sha256
 from mmcl_jax.lock import locked
 
 
@@ -62,12 +62,14 @@ def _upgrade(store: Store, old: Format2) -> None:
                 flat.write_at(directory, name, all_rows)
         lists.write(directory)
         (directory / ENTRIES).write_text(store.schema.to_json())
-        (directory / KEYS).write_text(json.dumps(old.keys()) + "\n")
+        (directory / KEYS).write_text(to_json(old.keys()) + "\n")
         write_manifest(directory, without=(*REPLACED, MANIFEST, "flat.lock", "flat.partial"))
         before = {"format": store.made_by["format"], "version": store.made_by["version"]}
         upgraded = {**before, "fingerprint": store.fingerprint, "manifest": sha256(directory / MANIFEST)}
+        if (directory / "flat").is_dir():
+            flat_sums.write(directory / "flat")
         made_by = {**store.made_by, "format": FORMAT, "version": __version__, "upgraded": upgraded}
-        write_text(directory / "store.json", json.dumps(made_by, indent=2) + "\n")
+        write_store_json(directory, made_by)
         _remove_old(directory, lists)
 
 

@@ -1,7 +1,6 @@
 """Writes the files of a store from its content."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax import __version__
+from mmcl_jax.border import to_json
 from mmcl_jax.data.engines.engine import Engine
-from mmcl_jax.data.format import flat, shards
+from mmcl_jax.data.format import flat, flat_sums, shards
 from mmcl_jax.data.format.content import Content, Part
-from mmcl_jax.data.format.format3 import ENTRIES, FORMAT, KEYS, MANIFEST, declaration_file, names_file
+from mmcl_jax.data.format.format3 import ENTRIES, FORMAT, KEYS, MANIFEST, SEAL, SEALED, declaration_file, names_file
 from mmcl_jax.data.format.lists import FILE, Lists, check_lists
 from mmcl_jax.data.format.mapped import MappedRows
 from mmcl_jax.data.format.shards import Records
@@ -22,9 +22,10 @@ from mmcl_jax.data.kinds.kind import chunks
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import UserError
-from mmcl_jax.files import write_checksums
+from mmcl_jax.files import write_checksums, write_text
 
-_WITHOUT_CHECKSUM = ("store.json", "request.sha256")  # the file that is written last, and one that `prepare` removes
+# The file that is written last, its checksum, and a file that `prepare` removes.
+_WITHOUT_CHECKSUM = ("store.json", SEAL, "request.sha256")
 
 
 def write(
@@ -66,15 +67,14 @@ def write(
     for name, part in content.parts.items():
         _flatten(directory, name, part)
         flat.write_at(directory, name, at[name])
-    codes = _codes(content, at, schema)
-    _write_shards(directory, content, at, schema, codes, description, engine, progress)
+    write_shards(directory, content, schema, directory / "flat", description, engine=engine, progress=progress)
     lists.write(directory)
     (directory / ENTRIES).write_text(schema.to_json())
-    (directory / KEYS).write_text(json.dumps(list(content.keys)) + "\n")
-    (directory / "declaration.json").write_text(json.dumps(content.declaration.to_json()) + "\n")
+    (directory / KEYS).write_text(to_json(list(content.keys)) + "\n")
+    (directory / "declaration.json").write_text(to_json(content.declaration.to_json()) + "\n")
     for name, declaration in content.declarations.items():
-        (directory / declaration_file(name)).write_text(json.dumps(declaration.to_json()) + "\n")
-    (directory / "statistics.json").write_text(_statistics(content, at, schema).to_json())
+        (directory / declaration_file(name)).write_text(to_json(declaration.to_json()) + "\n")
+    (directory / "statistics.json").write_text(statistics_of(content, schema).to_json())
     for name, part in content.parts.items():
         if part.names:
             text = "".join(f"{line}\n" for line in part.names)
@@ -90,19 +90,33 @@ def finish(directory: Path, *, made_by: Mapping[str, Any] | None = None) -> None
       made_by: further keys of `store.json`, such as `request` and `recipe`; None for a store that no request describes,
         because a program made its content.
     """
+    flat_sums.write(directory / "flat")
     write_manifest(directory)
     sizes = {split: len(rows) for split, rows in Lists.read(directory / FILE).splits.items()}
     origin = {"request": {}} if made_by is None else made_by
     described = {"format": FORMAT, "version": __version__, **origin, "sizes": sizes}
-    (directory / "store.json").write_text(json.dumps(described, indent=2) + "\n")
+    write_store_json(directory, described)
 
 
-def write_manifest(directory: Path, *, without: tuple[str, ...] = ()) -> None:
-    """Write size and SHA-256 of every file except `without` and the flat arrays, which the shards can restore."""
+def write_store_json(directory: Path, content: Mapping[str, Any]) -> None:
+    """Write `store.json`, which makes the folder a store, and `seal.json`, the checksums of it and of the manifest.
+
+    A kill meanwhile leaves a store without a seal, which is not compared.
+    """
+    (directory / SEAL).unlink(missing_ok=True)
+    write_text(directory / "store.json", to_json(content, indent=2) + "\n")
+    write_checksums(directory, [directory / name for name in SEALED], name=SEAL)
+
+
+def write_manifest(directory: Path, *, without: tuple[str, ...] = (), to: Path | None = None) -> None:
+    """Write size and SHA-256 of every file except `without` and the flat arrays, which have checksums of their own.
+
+    `to` is the file to write, by default `manifest.json` of the store.
+    """
     files = (path for path in directory.rglob("*") if path.is_file())
     left_out = ("flat", *_WITHOUT_CHECKSUM, *without)
     listed = [path for path in files if path.relative_to(directory).parts[0] not in left_out]
-    write_checksums(directory, listed, name=MANIFEST)
+    write_checksums(directory, listed, name=MANIFEST if to is None else str(to.absolute()))
 
 
 def _checked_at(part: Part, rows: int) -> np.ndarray:
@@ -157,26 +171,32 @@ def _codes(content: Content, at: Mapping[str, np.ndarray], schema: Schema) -> np
     return schema.codes(MappedRows(content.parts[name].values, at[name], fill=np.nan).all_rows()) if name else None
 
 
-def _statistics(content: Content, at: Mapping[str, np.ndarray], schema: Schema) -> Statistics:
+def statistics_of(content: Content, schema: Schema) -> Statistics:
     """Return the statistics of the training rows of the first table."""
     name = schema.first("table")
     train = content.splits["train"]
     if name is None:
         return Statistics.fit(np.zeros((len(train), 0)), schema)
-    return Statistics.fit(MappedRows(content.parts[name].values, at[name][train], fill=np.nan).all_rows(), schema)
+    at = _checked_at(content.parts[name], len(content.id))[train]
+    return Statistics.fit(MappedRows(content.parts[name].values, at, fill=np.nan).all_rows(), schema)
 
 
-def _write_shards(
+def write_shards(
     directory: Path,
     content: Content,
-    at: Mapping[str, np.ndarray],
     schema: Schema,
-    codes: np.ndarray | None,
+    folder: Path,
     description: str,
-    engine: Engine | None,
-    progress: Callable[[int], object],
+    *,
+    engine: Engine | None = None,
+    progress: Callable[[int], object] = lambda rows: None,
 ) -> None:
-    """Write the data set of all rows, and one for each entry that rows share or lack."""
+    """Write the data set of all rows, and one for each entry that rows share or lack, from the arrays in `folder`.
+
+    Equal content gives equal files.
+    """
+    at = {name: _checked_at(part, len(content.id)) for name, part in content.parts.items()}
+    codes = _codes(content, at, schema)
     integers: dict[str, np.ndarray] = {"id": content.id}
     arrays: dict[str, tuple[Path, np.ndarray]] = {}
     if content.group is not None:
@@ -185,7 +205,7 @@ def _write_shards(
         integers["label"] = codes
     indexed = []
     for name, indices in at.items():
-        path = directory / "flat" / f"{name}.npy"
+        path = folder / f"{name}.npy"
         shutil.rmtree(directory / name, ignore_errors=True)
         used = np.unique(indices)
         if len(used) == indices.size and used.min(initial=0) >= 0:

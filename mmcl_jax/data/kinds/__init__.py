@@ -19,6 +19,7 @@ from mmcl_jax.errors import check, check_name
 KINDS: dict[str, Kind] = {
     kind.name: kind for kind in (ImageKind(), VolumeKind(), TableKind(), VectorKind(), TextKind(), BoxesKind())
 }
+LONGEST_NAME = 100  # characters; file systems take 255 bytes, of which a shard's ending needs some 50
 _RESERVED = ("id", "key", "group", "label", "flat", "store", "valid", "present", "target")  # in the store or the batch
 
 
@@ -50,9 +51,26 @@ def check_schema(schema: Schema, names: Mapping[str, Sequence[str]]) -> None:
     """Raise `UserError` unless all entries can be stored; `names` are those of features or tokens, by entry."""
     check(len(schema.entries) > 0, "The store has no entry; give it at least one.")
     for name, entry in schema.entries.items():
-        check(
-            re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is not None and name.lower() not in _RESERVED,
-            f"The entry {name!r} needs another name: letters, digits and _, beginning with a letter, and "
-            f"none of {', '.join(_RESERVED)}.",
-        )
+        _check_name(name)
         kind_of(entry, name).check(name, schema, names.get(name, ()))
+
+
+def check_read(schema: Schema) -> None:
+    """Raise `UserError` unless the kinds can store all entries of a schema, whose features or tokens are not read."""
+    for name, entry in schema.entries.items():
+        _check_name(name)
+        kind = kind_of(entry, name)
+        if kind.named:
+            kind.check_rows(name, entry)
+        else:
+            kind.check(name, schema, ())
+
+
+def _check_name(name: str) -> None:
+    check(
+        re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is not None
+        and len(name) <= LONGEST_NAME
+        and name.lower() not in _RESERVED,
+        f"The entry {name!r} needs another name: letters, digits and _, beginning with a letter, at most "
+        f"{LONGEST_NAME}, and none of {', '.join(_RESERVED)}.",
+    )

@@ -31,7 +31,16 @@ class Kind(abc.ABC):
 
     def check(self, name: str, schema: Schema, names: Sequence[str]) -> None:
         """Raise `UserError` unless this kind can store the entry `name` of the schema with its `names`."""
-        entry = schema.entries[name]
+        subject = f"The entry {name!r}"
+        self.check_rows(name, schema.entries[name])
+        check(not names or self.named != "", f"{subject} has names, and {self.with_article} has none; remove them.")
+        check(
+            len(set(names)) == len(names) and not any(text == "" or "\n" in text or "\r" in text for text in names),
+            f"{subject}: a name of its {self.named} is empty, appears twice, or has a line break; correct it.",
+        )
+
+    def check_rows(self, name: str, entry: Entry) -> None:
+        """Raise `UserError` unless this kind can store rows of the entry's type and shape."""
         subject = f"The entry {name!r}"
         check(
             entry.dtype in self.dtypes,
@@ -40,11 +49,6 @@ class Kind(abc.ABC):
         check(
             len(entry.shape) == len(self.axes) and all(length > 0 for length in entry.shape[:-1]),
             f"{subject} has rows of the shape {entry.shape}; {self.with_article} has [{', '.join(self.axes)}].",
-        )
-        check(not names or self.named != "", f"{subject} has names, and {self.with_article} has none; remove them.")
-        check(
-            len(set(names)) == len(names) and not any(text == "" or "\n" in text or "\r" in text for text in names),
-            f"{subject}: a name of its {self.named} is empty, appears twice, or has a line break; correct it.",
         )
 
     @property

@@ -18,15 +18,15 @@ Everything that is not declared is inferred; with `"others": "ignore"`, only the
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from mmcl_jax.border import read_json, shown, typed
 from mmcl_jax.data.schema import KINDS
 from mmcl_jax.data.table.readings import DECIMALS, PLAIN, THOUSANDS, Reading
 from mmcl_jax.data.table.scaling import SCALINGS
-from mmcl_jax.errors import UserError, check, check_name
+from mmcl_jax.errors import check, check_name
 
 Role = Literal["feature", "label", "identifier", "image", "group", "split", "ignore"]
 ROLES: tuple[str, ...] = get_args(Role)
@@ -146,11 +146,15 @@ class Declaration:
     def to_json(self) -> dict[str, Any]:
         """Return the declaration as JSON values, without empty fields."""
         columns = {
-            name: {key: value for key, value in dataclasses.asdict(declared).items() if value or value is False}
+            name: {
+                key: list(value) if isinstance(value, tuple) else value
+                for key, value in dataclasses.asdict(declared).items()
+                if value or value is False
+            }
             for name, declared in self.columns.items()
         }
         marks = {key: value for key, value in (("decimal", self.decimal), ("thousands", self.thousands)) if value}
-        return json.loads(json.dumps({"columns": columns, "missing": self.missing, "others": self.others, **marks}))
+        return {"columns": columns, "missing": list(self.missing), "others": self.others, **marks}
 
     @classmethod
     def from_json(cls, raw: Any, where: str) -> "Declaration":
@@ -161,9 +165,11 @@ class Declaration:
         """
         _check_keys(raw, {field.name for field in dataclasses.fields(cls)}, where)
         columns = raw.get("columns", {})
-        check(isinstance(columns, dict), f"{where}: columns must be an object of column names.")
+        check(isinstance(columns, Mapping), f"{where}: columns must be an object of column names.")
+        for name in columns:
+            typed(str, name, f"{where}: the name of a column")
         others = raw.get("others", "infer")
-        check(others in ("infer", "ignore"), f"{where}: others must be infer or ignore, not {others!r}.")
+        check(others in ("infer", "ignore"), f"{where}: others must be infer or ignore, not {shown(others)}.")
         declared = {name: _declared(value, f"{where}, column {name!r}") for name, value in columns.items()}
         missing = _texts(raw.get("missing", MISSING_WORDS), f"{where}: missing")
         declaration = cls(columns=declared, missing=missing, others=others, **_marks(raw, where))
@@ -180,19 +186,15 @@ class Declaration:
         Raises:
           UserError: the file is missing, is not JSON, or has an invalid declaration.
         """
-        check(path.is_file(), f"The schema {path} does not exist.")
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8-sig"))
-        except ValueError as error:
-            raise UserError(f"The schema {path} is not JSON: {error}.") from error
-        return cls.from_json(raw, str(path))
+        check(path.exists(), f"The schema {path} does not exist.")
+        return cls.from_json(read_json(path, Any, "correct the schema", by_hand=True), str(path))
 
 
 def _declared(raw: Any, where: str) -> Declared:
     _check_keys(raw, {field.name for field in dataclasses.fields(Declared)}, where)
     role, kind = raw.get("role", ""), raw.get("kind", "")
-    check(role in ("", *ROLES), f"{where}: role {role!r} is not one of {', '.join(ROLES)}.")
-    check(kind in ("", *KINDS), f"{where}: kind {kind!r} is not one of {', '.join(KINDS)}.")
+    check(role in ("", *ROLES), f"{where}: role {shown(role)} is not one of {', '.join(ROLES)}.")
+    check(kind in ("", *KINDS), f"{where}: kind {shown(kind)} is not one of {', '.join(KINDS)}.")
     check(
         kind != "ordinal" or bool(raw.get("categories")), f"{where}: an ordinal column needs its categories in order."
     )
@@ -217,39 +219,38 @@ def _declared(raw: Any, where: str) -> Declared:
         duplicate = next((key for key in ("categories", "present") if word in texts[key]), "")
         check(not duplicate, f"{where}: {word!r} is in both missing and {duplicate}; remove it from one of them.")
     scaling = raw.get("scaling", "")
-    check(scaling in ("", *SCALINGS), f"{where}: scaling {scaling!r} is not one of {', '.join(SCALINGS)}.")
+    check(scaling in ("", *SCALINGS), f"{where}: scaling {shown(scaling)} is not one of {', '.join(SCALINGS)}.")
     check(
         not scaling or (kind == "continuous" and role in ("", "feature")),
         f'{where}: only a feature of the kind continuous has a scaling; add "kind": "continuous", or remove it.',
     )
     for key in ("format", "unit"):
-        check(isinstance(raw.get(key, ""), str), f"{where}: {key} must be a text.")
+        typed(str, raw.get(key, ""), f"{where}: {key}")
     marks, verbatim = _marks(raw, where), raw.get("verbatim")
     check(
         not marks or (kind != "date" and not raw.get("format")),
         f"{where}: a date has no decimal or thousands mark; remove {' and '.join(marks)}, or the format.",
     )
-    check(verbatim is None or isinstance(verbatim, bool), f"{where}: verbatim must be true or false, not {verbatim!r}.")
+    is_flag = verbatim is None or isinstance(verbatim, bool)
+    check(is_flag, f"{where}: verbatim must be true or false, not {shown(verbatim)}.")
     fields: dict[str, Any] = {**texts, **marks, "format": raw.get("format", ""), "unit": raw.get("unit", "")}
     return Declared(role=role, kind=kind, verbatim=verbatim, scaling=scaling, **fields)
 
 
-def _marks(raw: dict[str, Any], where: str) -> dict[str, str]:
+def _marks(raw: Mapping[str, Any], where: str) -> dict[str, str]:
     """Return the decimal and thousands marks that a column or a table declares."""
     for key, choices in (("decimal", DECIMALS), ("thousands", THOUSANDS)):
         mark = raw.get(key, "")
-        check(mark in ("", *choices), f"{where}: {key}: {mark!r} is not one of {' '.join(map(repr, choices))}.")
+        check(mark in ("", *choices), f"{where}: {key}: {shown(mark)} is not one of {' '.join(map(repr, choices))}.")
     return {key: raw[key] for key in ("decimal", "thousands") if raw.get(key)}
 
 
 def _check_keys(raw: Any, keys: set[str], where: str) -> None:
-    check(isinstance(raw, dict), f"{where}: this must be a JSON object, not {raw!r}.")
+    check(isinstance(raw, Mapping), f"{where}: this must be a JSON object, not {shown(raw)}.")
     for key in raw:
         check_name(key, sorted(keys), f"{where}: there is no key", "the keys are")
 
 
 def _texts(raw: Any, where: str) -> tuple[str, ...]:
     check(isinstance(raw, list | tuple), f"{where} must be a list of texts.")
-    for text in raw:
-        check(isinstance(text, str), f"{where}: {text!r} is not a text; put it in quotes.")
-    return tuple(raw)
+    return tuple(typed(str, text, where, "put it in quotes") for text in raw)

@@ -1,14 +1,15 @@
 """The encoding of raw rows for encoders, fitted on the training split."""
 
 import dataclasses
-import json
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args
 
 import numpy as np
 
-from mmcl_jax.data.schema import Schema
+from mmcl_jax.border import AtLeast, read_json, to_json
+from mmcl_jax.data.schema import BACK, Schema
 from mmcl_jax.data.table.imputation import IterativeImputer
 from mmcl_jax.data.table.scaling import rescaled
 from mmcl_jax.data.table.statistics import Statistics
@@ -16,9 +17,20 @@ from mmcl_jax.errors import check
 from mmcl_jax.files import reading
 
 REPLACED_POLICIES = ("token", "indicator")  # missing values stay NaN in encoded rows, and the encoder replaces them
-MISSING_POLICIES = ("refuse", "mean", "iterative", *REPLACED_POLICIES)
-OUTSIDE_POLICIES = ("keep", "clip", "missing")
+Missing = Literal["refuse", "mean", "iterative", "token", "indicator"]
+Outside = Literal["keep", "clip", "missing"]
+MISSING_POLICIES: tuple[str, ...] = get_args(Missing)
+OUTSIDE_POLICIES: tuple[str, ...] = get_args(Outside)
 _NARROWEST = 1e-4  # standard deviations, or codes
+
+
+class Policies(TypedDict):
+    """The content of `encoding.json`."""
+
+    missing: Missing
+    outside: NotRequired[Outside]
+    rare: NotRequired[Annotated[int, AtLeast(0)]]
+    bin_edges: NotRequired[tuple[tuple[float, ...], ...]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -192,7 +204,7 @@ class Encoding:
         policies: dict[str, Any] = {"missing": self.missing, "outside": self.outside}
         policies |= {"rare": self.rare} if self.rare else {}
         policies |= {"bin_edges": self.bin_edges} if self.bin_edges else {}
-        (directory / "encoding.json").write_text(json.dumps(policies, indent=2) + "\n")
+        (directory / "encoding.json").write_text(to_json(policies, indent=2) + "\n")
         if self.imputer is not None:
             self.imputer.write(directory / "imputer.npz")
 
@@ -203,18 +215,25 @@ class Encoding:
         Raises:
           UserError: a file is missing or damaged.
         """
-        parts: dict[str, Any] = {}
-        for name, file, parse in (
-            ("schema", "schema.json", Schema.read),
-            ("statistics", "statistics.json", Statistics.read),
-            ("policies", "encoding.json", lambda path: json.loads(path.read_text())),
-            ("imputer", "imputer.npz", lambda path: IterativeImputer.read(path) if path.is_file() else None),
-        ):
-            with reading(directory / file, "put a copy of the file back"):
-                parts[name] = parse(directory / file)
-        policies = parts.pop("policies")
-        policies["bin_edges"] = tuple(map(tuple, policies.get("bin_edges", ())))
-        return cls(**policies, **parts)
+        file = directory / "encoding.json"
+        policies: Policies = read_json(file, Policies, BACK)
+        schema = Schema.read(directory / "schema.json")
+        statistics = Statistics.read(directory / "statistics.json")
+        statistics.check_fit(schema, str(directory / "statistics.json"))
+        width, edges = len(schema.columns), policies.get("bin_edges", ())
+        check(len(edges) in (0, width), f"{file}: bin_edges are of {len(edges)} columns, not {width}; {BACK}.")
+        rising = all(first < second for of_column in edges for first, second in itertools.pairwise(of_column))
+        check(rising, f"{file}: bin_edges must ascend; {BACK}.")
+        imputer = None
+        if (path := directory / "imputer.npz").is_file():
+            with reading(path, BACK):
+                imputer = IterativeImputer.read(path)
+            check(len(imputer.initial) == width, f"{path} is of {len(imputer.initial)} columns, not {width}; {BACK}.")
+        check(
+            (imputer is not None) == (policies["missing"] == "iterative"),
+            f"{file}: missing is {policies['missing']!r}, and {path} {'exists' if imputer else 'is missing'}; {BACK}.",
+        )
+        return cls(schema=schema, statistics=statistics, imputer=imputer, **policies)
 
 
 def _quantiles(values: np.ndarray, bins: int) -> tuple[float, ...]:

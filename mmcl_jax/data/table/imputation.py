@@ -87,6 +87,17 @@ class IterativeImputer:
 
     @classmethod
     def read(cls, path: Path) -> "IterativeImputer":
-        """Read the file that `write` wrote."""
+        """Read the file that `write` wrote. Raises `ValueError` if its arrays do not fit one another."""
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return cls(**{field.name: arrays[field.name] for field in dataclasses.fields(cls)})
+            read = cls(**{field.name: arrays[field.name] for field in dataclasses.fields(cls)})
+        steps, columns = len(np.atleast_1d(read.target)), len(np.atleast_1d(read.initial))
+        shapes = {"initial": (columns,), "target": (steps,), "coefficients": (steps, columns), "intercept": (steps,)}
+        for name, shape in shapes.items():
+            array: np.ndarray = getattr(read, name)
+            if array.shape != shape or array.dtype != (np.int64 if name == "target" else np.float64):
+                raise ValueError(f"{name} is {array.dtype} of the shape {array.shape}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} holds a value that is not finite")
+        if steps and not (read.target.min() >= 0 and read.target.max() < columns):
+            raise ValueError(f"target names a column beyond the {columns}")
+        return read

@@ -1,13 +1,14 @@
 """Statistics of each column over the training split."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
-from mmcl_jax.data.schema import Schema
+from mmcl_jax.border import AtLeast, Real, read_json, to_json
+from mmcl_jax.data.schema import BACK, Schema
 from mmcl_jax.data.table.scaling import landmarks, rescaled
 from mmcl_jax.errors import check
 
@@ -30,10 +31,10 @@ class Statistics:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fill: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    counts: tuple[tuple[int, ...], ...]
-    quantiles: tuple[tuple[float, ...], ...] = ()
+    low: tuple[Real, ...]
+    high: tuple[Real, ...]
+    counts: tuple[tuple[Annotated[int, AtLeast(0)], ...], ...]
+    quantiles: tuple[tuple[Real, ...], ...] = ()
 
     @classmethod
     def fit(cls, table: np.ndarray, schema: Schema) -> "Statistics":
@@ -92,15 +93,28 @@ class Statistics:
 
     def to_json(self) -> str:
         """Return the statistics as JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        return to_json(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> "Statistics":
-        """Read `statistics.json`."""
-        raw = json.loads(path.read_text())
-        raw["counts"] = tuple(map(tuple, raw["counts"]))
-        raw["quantiles"] = tuple(map(tuple, raw.get("quantiles", [()] * len(raw["mean"]))))
-        statistics = cls(**{field.name: tuple(raw[field.name]) for field in dataclasses.fields(cls)})
-        finite = np.isfinite([statistics.mean, statistics.std, statistics.fill]).all()
-        check(bool(finite), f"{path} holds a value that is not finite.")
-        return statistics
+        """Read `statistics.json`.
+
+        Raises:
+          UserError: the file is damaged; the sentence names the field.
+        """
+        read: Statistics = read_json(path, cls, BACK, constants=True)  # version 0.1.0 wrote a bare NaN
+        sizes = {field.name: len(getattr(read, field.name)) for field in dataclasses.fields(cls)}
+        sizes["quantiles"] = sizes["quantiles"] or sizes["mean"]  # early versions had none
+        for name, size in sizes.items():
+            check(size == sizes["mean"], f"{path}: {name} is of {size} columns, mean of {sizes['mean']}; {BACK}.")
+        check(all(std > 0 for std in read.std), f"{path}: std must be numbers above 0; {BACK}.")
+        return read if read.quantiles else dataclasses.replace(read, quantiles=((),) * sizes["mean"])
+
+    def check_fit(self, schema: Schema, where: str) -> None:
+        """Raise `UserError` naming the file `where` unless these are statistics of the columns of a schema."""
+        columns, subject = schema.columns, f"{where}: the statistics do not fit the schema"
+        check(len(self.mean) == len(columns), f"{subject}: {len(self.mean)} columns, not {len(columns)}; {BACK}.")
+        for column, counts in zip(columns, self.counts, strict=True):
+            classes = len(column.categories)
+            same = len(counts) == classes
+            check(same, f"{subject}: counts of {column.name!r} are of {len(counts)} categories, not {classes}; {BACK}.")

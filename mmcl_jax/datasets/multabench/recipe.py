@@ -1,16 +1,18 @@
 """One data set of MulTaBench, from a local copy as the package `multabench` reads it."""
 
-import json
 from pathlib import Path
+from typing import Any, NotRequired, TypedDict
 
 import polars as pl
 
+from mmcl_jax.border import read_json, typed
 from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.datasets.multabench.splits import SIZES, SPLITS, draw_splits
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.recipe import Recipe, Step
 
 ROW = "multabench_row"
+_REMEDY = "metadata of multabench has a target and an image_col; fetch the data set again"
 
 
 def multabench(*, root: Path, table: str = "", split: int = 0, size: str = "10k") -> Recipe:
@@ -63,18 +65,24 @@ def multabench(*, root: Path, table: str = "", split: int = 0, size: str = "10k"
     )
 
 
+class _Metadata(TypedDict):
+    """What is read of `metadata.json`."""
+
+    target: str
+    image_col: str | None
+    task_type: NotRequired[str | None]
+
+
 def _metadata(folder: Path) -> tuple[str, str, bool]:
     """Return the target, the column of the images, and whether the target is a number."""
     path = folder / "metadata.json"
-    try:
-        read = json.loads(path.read_text())
-        target, image, task = read["target"], read["image_col"], read.get("task_type")
-    except FileNotFoundError as error:
-        raise UserError(f"{folder} has no metadata.json; --root is the folder above the data sets' folders.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: this is no metadata of multabench, with a target and an image_col.") from error
-    check(isinstance(image, str), f"{path}: this data set has no images; mmcl prepare takes those with images.")
-    return str(target), image, (task or ("reg" if "-reg-" in folder.name else "cls")) == "reg"
+    check(path.exists(), f"{folder} has no metadata.json; --root is the folder above the data sets' folders.")
+    raw = read_json(path, dict[str, Any], _REMEDY, constants=True)
+    read = typed(_Metadata, {name: raw[name] for name in _Metadata.__annotations__ if name in raw}, str(path), _REMEDY)
+    image, task = read["image_col"], read.get("task_type")
+    if image is None:
+        raise UserError(f"{path}: this data set has no images; mmcl prepare takes those with images.")
+    return read["target"], image, (task or ("reg" if "-reg-" in folder.name else "cls")) == "reg"
 
 
 def _read(path: Path) -> pl.DataFrame:

@@ -2,12 +2,13 @@
 
 import dataclasses
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from mmcl_jax.border import Real, read_json, to_json, typed
+from mmcl_jax.data.format.checked import ANEW
 from mmcl_jax.data.store import Store
 from mmcl_jax.page.html import Html, element, fragment
 
@@ -47,8 +48,8 @@ class ColumnFinding:
     missing: int = 0
     missing_words: dict[str, int] = dataclasses.field(default_factory=dict)
     distinct: int = 0
-    numbers: dict[str, float] = dataclasses.field(default_factory=dict)
-    histogram: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    numbers: dict[str, Real] = dataclasses.field(default_factory=dict)
+    histogram: dict[str, list[Real]] = dataclasses.field(default_factory=dict)
     axis: str = "linear"
     middle: float = 1.0
     scaling: str = "standard"
@@ -117,16 +118,19 @@ class Findings:
 
     def to_json(self) -> str:
         """Return the findings as indented JSON."""
-        return json.dumps(self.to_dict(), indent=1) + "\n"
+        return to_json(self.to_dict(), indent=1) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> "Findings":
-        """Read `findings.json`."""
-        raw = json.loads(path.read_text())
+        """Read `findings.json`.
+
+        Raises:
+          UserError: the file is missing or damaged; the sentence names the field.
+        """
+        raw = read_json(path, dict[str, Any], ANEW, constants=True)  # earlier versions wrote a bare NaN
         if "twins" in raw:  # their name in older stores
             raw["near_duplicates"] = raw.pop("twins")
-        columns = [ColumnFinding(**column) for column in raw.pop("columns")]
-        return cls(columns=columns, **raw)
+        return typed(cls, raw, str(path), ANEW)
 
     @classmethod
     def of(cls, store: Store) -> "Findings":

@@ -1,6 +1,7 @@
 """Collecting the findings of `prepare`, and making the data card from them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mmcl_jax.prepare.images.pixels import Pixels
 from mmcl_jax.prepare.inspection import Inspected
 from mmcl_jax.prepare.join.joined import Joined
 from mmcl_jax.prepare.leaks import near_duplicates
-from mmcl_jax.prepare.quarantine import Quarantine
+from mmcl_jax.prepare.quarantine import Quarantine, QuarantineEntry
 from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.table.rows import Rows
 
@@ -164,7 +165,7 @@ def _codes(part: Part, schema: Schema) -> np.ndarray | None:
     return schema.codes(np.where((at < 0)[:, None], np.nan, part.values[at]))
 
 
-def card(findings: Findings, schema: Schema, assembled: Assembled, quarantine: Quarantine) -> str:
+def card(findings: Findings, schema: Schema, assembled: Assembled, quarantine: Sequence[QuarantineEntry]) -> str:
     """Return the data card, with a contact sheet of images spread over the training split."""
     content, label = assembled.content, schema.label
     images = []
@@ -180,7 +181,7 @@ def card(findings: Findings, schema: Schema, assembled: Assembled, quarantine: Q
             code = -1 if codes is None else int(codes[row])
             caption = label.categories[code] if label and code >= 0 else f"row {content.id[row] + 1}"
             images.append((caption, grey_or_colour(np.asarray(part.values[first[row]]))))
-    entries = [entry._asdict() for entry in quarantine.entries]
+    entries = [entry._asdict() for entry in quarantine]
     shown = {entry: glance for entry, glance in glances(content, assembled.texts).items() if entry != name}
     title = Path(findings.source).stem
     return render_card(findings, title=title, images=images, quarantine=entries, glances=shown)

@@ -9,18 +9,19 @@ Worker processes are spawned and import this module, so it imports few others.
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from mmcl_jax.border import AtLeast, parse, to_json, typed
 from mmcl_jax.data.engines.engine import Engine, Processes
+from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.images.files import Fit, Reader, locate, read_image
 from mmcl_jax.prepare.images.levels import to_uint8
 from mmcl_jax.prepare.images.masks import read_mask
@@ -31,7 +32,23 @@ from mmcl_jax.prepare.images.volume import read_volume
 CHUNK = 64
 THUMB = 16
 Names = tuple[str, ...]
-Line = dict[str, Any]
+Count = Annotated[int, AtLeast(0)]
+
+
+class Line(TypedDict):
+    """A line of the journal: the report on a chunk.
+
+    `bad` has row within the chunk, cause and sentence; `sizes` has sizes with their number; `thumbs` and `files` are
+    checksums, and so are `sums`, of which a row has one each.
+    """
+
+    start: Count
+    bad: list[tuple[Count, str, str]]
+    sizes: list[tuple[Count, ...]]
+    sums: list[Count]
+    shapes: list[tuple[Count, ...] | None]
+    thumbs: Count
+    files: Count
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,7 +151,7 @@ def decode(
     starts = range(0, rows, CHUNK)
     chunks = {start: names[start : start + CHUNK] for start in starts}
     done = _still_valid(_lines(journal), chunks, job, pixels, thumbs)
-    journal.write_text("".join(json.dumps(line) + "\n" for line in done.values()))
+    journal.write_text("".join(map(_written, done.values())))
     finished = sum(len(chunks[start]) for start in done)
     progress(finished)
     if engine is None or job.memory is not None:
@@ -143,7 +160,8 @@ def decode(
     todo = [(start, chunk) for start, chunk in chunks.items() if start not in done]
     with journal.open("a") as file, contextlib.closing(engine.run(begin, todo)) as lines:
         for _, line in lines:
-            file.write(json.dumps(line) + "\n")
+            line = typed(Line, line, "a worker that decodes images")
+            file.write(_written(line))
             file.flush()
             done[line["start"]] = line
             finished += len(chunks[line["start"]])
@@ -291,11 +309,22 @@ def _arrays(paths: tuple[Path, Path], rows: int, job: DecodeJob, images: int) ->
 
 
 def _lines(journal: Path) -> Iterator[Line]:
-    """Yield the lines of the journal, except a last line that was cut off."""
+    """Yield the lines of the journal, except those that were cut off or damaged."""
     if journal.is_file():
         for line in journal.read_text(errors="replace").splitlines():
-            with contextlib.suppress(ValueError):
-                yield json.loads(line)
+            checksum, _, text = line.partition(" ")
+            if checksum == _checksum(text):
+                with contextlib.suppress(ValueError, UserError):
+                    yield typed(Line, parse(text), str(journal))
+
+
+def _written(line: Line) -> str:
+    text = to_json(line)
+    return f"{_checksum(text)} {text}\n"
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _still_valid(

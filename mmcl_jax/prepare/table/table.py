@@ -82,8 +82,8 @@ def separator_of(path: Path, given: str | None) -> str:
     separator = "\t" if given == r"\t" else given  # messages write a tab as \t, and shells pass that on
     separator = separator or _SEPARATORS[path.suffix.lower()]
     check(
-        len(separator) == 1 and separator not in '"\r\n',
-        f"--separator: {separator!r} is not a single character that can separate cells, such as ';'.",
+        len(separator.encode()) == 1 and separator not in '"\r\n\0',
+        f"--separator: {separator!r} is not a single character of one byte that can separate cells, such as ';'.",
     )
     return separator
 

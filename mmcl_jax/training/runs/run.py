@@ -243,20 +243,25 @@ class Run:
         check(empty, f"{directory} is not empty and holds no run; choose another --workdir.")
         with atomic(directory) as partial:  # a kill leaves no part of a run
             partial.mkdir(parents=True)
-            (partial / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
-            inputs.write(partial)
-            (partial / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
-            Seen.of(store, fold=config.fold).write(partial)
+            cls.write_description(partial, config, store, inputs)
             if weights:
                 (partial / WEIGHTS).write_text(json.dumps(weights, indent=2) + "\n")
-            origin = {
-                "fingerprint": store.fingerprint,
-                "directory": called(store.directory.absolute()),  # the address of a store in a bucket
-                "request": store.made_by["request"],  # how its pictures were resized, for mmcl prepare --like
-            }
-            (partial / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
             write_checksums(partial, [path for path in partial.rglob("*") if path.is_file()])
         return True
+
+    @staticmethod
+    def write_description(directory: Path, config: ConfigDict, store: Store, inputs: Inputs) -> None:
+        """Write the files that say what the run is and how it reads rows; equal arguments give equal files."""
+        (directory / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
+        inputs.write(directory)
+        (directory / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
+        Seen.of(store, fold=config.fold).write(directory)
+        origin = {
+            "fingerprint": store.fingerprint,
+            "directory": called(store.directory.absolute()),  # the address of a store in a bucket
+            "request": store.made_by["request"],  # how its pictures were resized, for mmcl prepare --like
+        }
+        (directory / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
 
     @classmethod
     def open(cls, directory: Path | str) -> "Run":
@@ -271,10 +276,10 @@ class Run:
         fault = damage(directory)
         check(
             fault is None,
-            f"{fault}: put a copy of the file back, or, if the change is intended, remove {directory / CHECKSUMS}.",
+            f"{fault}: put a copy of the file back, let mmcl check --repair {directory} try to make it again, or, if "
+            f"the change is intended, remove {directory / CHECKSUMS}.",
         )
-        with reading(directory / "config.json", _REMEDY):
-            config = from_plain(translated(json.loads((directory / "config.json").read_text())))
+        config = read_config(directory)
         with reading(directory / "store.json", _REMEDY):
             fingerprint = str(json.loads((directory / "store.json").read_text())["fingerprint"])
         return cls(
@@ -397,3 +402,13 @@ class Run:
                 ) from error
         check_finite(arrays, f"the checkpoint {self.checkpoints / str(self._step)}")
         return nnx.merge(nnx.graphdef(abstract), *arrays)
+
+
+def read_config(directory: Path) -> ConfigDict:
+    """Return the config of a run, with current names of keys.
+
+    Raises:
+      UserError: `config.json` is missing or damaged.
+    """
+    with reading(directory / "config.json", _REMEDY):
+        return from_plain(translated(json.loads((directory / "config.json").read_text())))

@@ -62,7 +62,6 @@ def ads(raw: Request, tmp_path: Path) -> Store:
     return prepare(dataclasses.replace(raw, label=("model", "price")), tmp_path / "store")
 
 
-@pytest.mark.core
 def test_two_processes_share_the_scores_and_one_writes_the_same_file(
     runs: dict[tuple[str, int], Run], tmp_path: Path
 ) -> None:

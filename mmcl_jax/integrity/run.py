@@ -1,0 +1,115 @@
+"""Comparing a run with its checksums, and reading the files that grow."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.protocols.kept import ABOUT, FOLDER
+from mmcl_jax.evaluation.results.file import read_entries
+from mmcl_jax.files import CHECKSUMS, damage, leads_out
+from mmcl_jax.integrity.files import fault_group, leftovers, recorded_group, records_of
+from mmcl_jax.integrity.result import Fault, Group
+from mmcl_jax.training.runs.checkpoint import steps_of
+from mmcl_jax.training.runs.skips import SKIPPED_STEPS
+
+CHECKPOINTS, DESCRIPTION = "checkpoints", "description"
+LOCK = "lock.json"
+LOGS = ("metrics.jsonl", SKIPPED_STEPS)
+RESULTS = "evaluation.json"
+_LEFTOVERS = ("**/.*.partial", "checkpoints/*.orbax-checkpoint-tmp*", "checkpoints/*.tmp*")
+
+
+def groups_of(directory: Path) -> tuple[Group, ...]:
+    """Compare all files of a run that have checksums, and read the logs and results; nothing is written."""
+    return (
+        _description(directory),
+        _checkpoints(directory),
+        _logs(directory),
+        *([_heads(directory)] if (directory / FOLDER).is_dir() else []),
+        *([_results(directory)] if (directory / RESULTS).exists() else []),
+    )
+
+
+def left_over(directory: Path) -> tuple[Path, ...]:
+    """Return what killed processes left in a run."""
+    return leftovers(directory, _LEFTOVERS, [LOCK])
+
+
+def half_line(path: Path) -> bytes:
+    """Return the last line of a log if its end is missing, because a process was killed as it wrote it; else b""."""
+    return path.read_bytes().rpartition(b"\n")[2]
+
+
+def _description(directory: Path) -> Group:
+    path = directory / CHECKSUMS
+    if not path.exists() and not path.is_symlink():
+        return Group(
+            name=DESCRIPTION, others=sum(1 for file in directory.iterdir() if file.suffix in (".json", ".npz"))
+        )
+    records, broken = records_of(path)
+    return broken if records is None else recorded_group(DESCRIPTION, directory, records)
+
+
+def _checkpoints(directory: Path) -> Group:
+    folder, faults, compared, others = directory / CHECKPOINTS, [], 0, 0
+    if leads_out(folder, directory):
+        return fault_group(folder, f"{folder} is a link that leads out of {directory}")
+    for step in steps_of(folder):
+        if reason := damage(folder / str(step), root=directory):
+            faults.append(Fault(f"{CHECKPOINTS}/{step}", reason))
+        files = sum(1 for file in (folder / str(step)).rglob("*") if file.is_file())
+        if (folder / str(step) / CHECKSUMS).is_file():
+            compared += files - 1
+        else:
+            others += files
+    return Group(name=CHECKPOINTS, compared=compared, others=others, faults=tuple(faults))
+
+
+def _logs(directory: Path) -> Group:
+    faults, paths = [], [directory / name for name in LOGS if (directory / name).exists()]
+    for path in paths:
+        faults += [Fault(path.name, reason) for reason in _log_faults(path, directory)]
+    return Group(name="logs", compared=len(paths), faults=tuple(faults))
+
+
+def _log_faults(path: Path, directory: Path) -> Iterator[str]:
+    if leads_out(path, directory):
+        yield f"{path} is a link that leads out of {directory}"
+        return
+    try:
+        *lines, last = path.read_bytes().split(b"\n")
+    except OSError as error:
+        yield f"{path} cannot be read ({error.strerror})"
+        return
+    for number, line in enumerate(lines, start=1):
+        try:
+            whole = isinstance(json.loads(line), dict)
+        except (ValueError, RecursionError):
+            whole = False
+        if not whole:
+            yield f"{path}: line {number} is damaged"
+    if last:
+        yield f"{path} ends in the middle of a line"
+
+
+def _heads(directory: Path) -> Group:
+    faults, count = [], 0
+    for head in sorted((directory / FOLDER).iterdir()):
+        if not (head / CHECKSUMS).exists() and not (head / ABOUT).exists():
+            continue
+        reason = damage(head, root=directory) if (head / CHECKSUMS).exists() else f"{head / CHECKSUMS} is missing"
+        faults += [Fault(f"{FOLDER}/{head.name}", reason)] if reason else []
+        count += 2
+    return Group(name="heads", compared=count, faults=tuple(faults))
+
+
+def _results(directory: Path) -> Group:
+    path = directory / RESULTS
+    try:
+        if leads_out(path, directory):
+            raise UserError(f"{path} is a link that leads out of {directory}")
+        read_entries(path)
+    except UserError as error:
+        return Group(name="results", faults=(Fault(RESULTS, str(error).removesuffix(".")),))
+    return Group(name="results", compared=1)
