@@ -114,11 +114,12 @@ class Findings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the findings by name."""
-        return dataclasses.asdict(self)
+        return {**vars(self), "columns": [dict(vars(column)) for column in self.columns]}
 
     def to_json(self) -> str:
-        """Return the findings as indented JSON."""
-        return to_json(self.to_dict(), indent=1) + "\n"
+        """Return the findings as JSON, with a line for each column, entry and warning."""
+        fields = [f"{to_json(name)}: {_lines(value)}" for name, value in self.to_dict().items()]
+        return f"{{{_JOINT.join(fields)}}}\n"
 
     @classmethod
     def read(cls, path: Path) -> "Findings":
@@ -136,3 +137,13 @@ class Findings:
     def of(cls, store: Store) -> "Findings":
         """Read the findings beside a store, made with it."""
         return cls.read(store.directory / "findings.json")
+
+
+_JOINT = ",\n "
+
+
+def _lines(value: Any) -> str:
+    """Return a value as JSON; the items of a list are on lines of their own."""
+    if not isinstance(value, list):
+        return to_json(value)
+    return f"[{(_JOINT + ' ').join(map(to_json, value))}]"

@@ -137,6 +137,7 @@ def read_matrix(
         f"{where}: {source.file} holds values of type {opened.dtype} and shape {shape}, not a matrix of numbers."
     )
     check(len(opened.shape) == 2 and opened.dtype.kind in "iufb", no_matrix)
+    tables.limits.refuse("max_features", opened.shape[1], f"{where}: {source.file} has {opened.shape[1]:,} columns")
     assert source.keys is not None
     keys = canonical(pl.Series(_lines(source.keys, where), dtype=pl.String))
     check(
@@ -181,6 +182,7 @@ def _table(
     require_columns(list(types), chosen, source.file)
     columns = list(chosen) or [name for name in types if name not in (keyed.key, *source.ignore)]
     check(bool(columns), f"{where}: {source.file} has no column besides the key {keyed.key!r}.")
+    tables.limits.refuse("max_features", len(columns), f"{where}: {source.file} has {len(columns):,} columns")
     if parquet and all(types[name].is_numeric() or types[name] == pl.Boolean for name in columns):
         matrix = Matrix(
             file=keyed.file,

@@ -15,7 +15,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.images.dicom import dicom_levels, is_dicom, open_dicom
 from mmcl_jax.prepare.images.files import Fit
 from mmcl_jax.prepare.images.levels import Levels, to_uint8, to_uint16
-from mmcl_jax.prepare.images.medical import MAX_PIXELS, check_size, nifti_volume
+from mmcl_jax.prepare.images.medical import check_size, nifti_volume
 from mmcl_jax.prepare.images.unusable import Unusable, require
 
 _NIFTI = (".nii", ".nii.gz")
@@ -58,12 +58,13 @@ def read_levels(path: Path, fit: Fit) -> Levels:
     Raises:
       Unusable: the file cannot be read, or holds no volume.
     """
-    limit = max(fit.max_pixels, MAX_PIXELS)
+    raised = fit.max_pixels if fit.max_pixels > Fit.max_pixels else 0  # before --max-voxels, it allowed more voxels
+    limit = max(fit.max_voxels, raised)
     try:
         if path.is_dir():
             return _series(path, limit)
         if path.name.lower().endswith(_NIFTI):
-            return nifti_volume(path, max_pixels=limit)
+            return nifti_volume(path, max_voxels=limit)
         require(
             path.suffix.lower() == ".npy",
             "broken image",
@@ -89,7 +90,7 @@ def _array(path: Path, limit: int) -> np.ndarray:
     require(
         volume, "broken image", f"The volume {path} holds {values.dtype} of shape {by}, not [D, H, W] or [D, H, W, C]."
     )
-    check_size(values.shape, str(path), limit)
+    check_size(values.shape, str(path), limit, "voxels")
     values = np.asarray(values)
     if values.dtype == bool:
         values = values.astype(np.uint8)
@@ -107,7 +108,7 @@ def _series(folder: Path, limit: int) -> Levels:
         sentence = f"The folder {folder} has two slices at position {lower:g}; give each series its own folder."
         require(lower != upper, "broken image", sentence)
     first = headers[0]
-    check_size((len(files), int(first.Rows), int(first.Columns)), str(folder), limit)
+    check_size((len(files), int(first.Rows), int(first.Columns)), str(folder), limit, "voxels")
     slices = []
     for index in np.argsort(positions, kind="stable"):
         name = str(files[index])
@@ -127,7 +128,9 @@ def _position(header: Any, path: Path, first: Any) -> float:
     position, orientation = header.get("ImagePositionPatient"), first.get("ImageOrientationPatient")
     if position is not None and orientation is not None:
         rows, columns = np.array(orientation[:3], float), np.array(orientation[3:], float)
-        return round(float(np.array(position, float) @ np.cross(rows, columns)), 3)
+        along = float(np.array(position, float) @ np.cross(rows, columns))
+        require(np.isfinite(along), "broken image", f"The slice {path} has a position that is not finite.")
+        return round(along, 3)
     number = header.get("InstanceNumber")
     require(number is not None, "broken image", f"The slice {path} has neither a position nor an instance number.")
     return float(number)
