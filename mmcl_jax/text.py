@@ -50,6 +50,26 @@ def visible(text: object) -> str:
     )
 
 
+def brief(value: object, most: int = 60) -> str:
+    """Return how Python writes a value, on one line of at most `most` characters.
+
+    >>> brief("cnn"), brief("x" * 99, most=9), brief(10**99)
+    ("'cnn'", "'xxxxx...", 'a number of more than 60 digits')
+    """
+    if isinstance(value, int) and abs(value) >= 10**60:
+        return "a number of more than 60 digits"
+    try:
+        text = visible(repr(value[:most] if isinstance(value, str | bytes) else value))
+    except (ValueError, RecursionError):  # huge numbers, and objects that hold themselves, cannot be written
+        return f"a {type(value).__name__}"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def encodable(text: str) -> bool:
+    """Return whether a text is Unicode: the name of a file that is not UTF-8 has halves of surrogate pairs in Python."""
+    return not any("\ud800" <= mark <= "\udfff" for mark in text)
+
+
 def nearest(name: object, options: Iterable[object]) -> str:
     """Return a question that names the option most like an unknown name, for the middle of a sentence; "" if none is.
 
