@@ -127,6 +127,7 @@ def read_records(path: Path, remedy: str) -> dict[str, Recorded]:
     Raises:
       UserError: the file is missing, damaged, or names a file outside of its folder.
     """
+    check(not leads_out(path, path.parent), f"{path} is a link that leads out of {path.parent}; {remedy}.")
     raw: dict[str, str | Recorded] = read_json(path, dict[str, str | Recorded], remedy)
     for name in raw:
         inside = name and not os.path.isabs(name) and ".." not in Path(name).parts and "\0" not in name
@@ -150,12 +151,10 @@ def damage(directory: Path, *, contents: bool = True, root: Path | None = None) 
     path = directory / CHECKSUMS
     if not path.exists() and not path.is_symlink():
         return None
-    if leads_out(path, root):
-        return f"{path} is a link that leads out of {root}"
     try:
         records = read_records(path, "")
     except UserError:
-        return f"{path} cannot be read"
+        return f"{path} cannot be read{', since it is a link out of the folder' if leads_out(path, root) else ''}"
     for name, recorded in records.items():
         if fault := recorded.fault(directory / name, root=root, contents=False):
             return fault

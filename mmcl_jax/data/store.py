@@ -36,7 +36,7 @@ from mmcl_jax.data.shown import shown
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import check, check_name
-from mmcl_jax.files import sha256
+from mmcl_jax.files import leads_out, sha256
 from mmcl_jax.text import visible
 
 
@@ -85,6 +85,7 @@ class Store:
             (path / "store.json").is_file(),
             f"{path} is not a store (it has no store.json); make one with mmcl prepare --out {path}.",
         )
+        check(not leads_out(path / "store.json", path), f"{path / 'store.json'} is a link that leads out; {ANEW}.")
         raw = read_json(path / "store.json", dict[str, Any], ANEW, constants=True)
         formats: dict[int, type[Format2] | type[Format3]] = {2: Format2, FORMAT: Format3}
         number = typed(int, raw.get("format"), f"{path / 'store.json'}: format", ANEW)
@@ -242,7 +243,7 @@ class Store:
             "fingerprint": self.fingerprint,
             "rows": self.sizes,
             "folds": len(self.folds),
-            "quarantined": self._quarantined(),
+            "quarantined": self.quarantined(),
             "entries": {
                 name: {"kind": entry.kind, "role": entry.role, "optional": entry.optional, "shape": entry.shape}
                 for name, entry in self.schema.entries.items()
@@ -253,7 +254,8 @@ class Store:
             },
         }
 
-    def _quarantined(self) -> int:
+    def quarantined(self) -> int:
+        """Return the number of rows, and of entries of rows, that were left out."""
         if "quarantine.jsonl" not in self.layout.files.names:  # of a store of arrays
             return 0
         return self.layout.files.read("quarantine.jsonl", lambda path: len(path.read_text().splitlines()))
@@ -262,7 +264,7 @@ class Store:
         """Return a description of the store, one line per entry."""
         sizes = ", ".join(f"{split} {size}" for split, size in self.sizes.items())
         folds = f"; {len(self.folds)} folds" if self.folds else ""
-        lines = {"rows": f"{sizes}{folds}; {self._quarantined()} quarantined"}
+        lines = {"rows": f"{sizes}{folds}; {self.quarantined()} quarantined"}
         for name, entry in self.schema.entries.items():
             if name != self.schema.first("table", "target"):
                 content = KINDS[entry.kind].describe(name, self.schema, self.names(name))

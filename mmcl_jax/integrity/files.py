@@ -1,5 +1,6 @@
 """What the checks of stores and runs share: groups of recorded files, and leftovers."""
 
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ from mmcl_jax.files import CHECKSUMS, Recorded, leads_out, read_records
 from mmcl_jax.integrity.result import Fault, Group
 from mmcl_jax.lock import is_held
 
+_YOUNG = 300  # seconds
 HERE = "put a copy of the file back"
 
 
@@ -38,8 +40,12 @@ def fault_group(path: Path, reason: str) -> Group:
 
 
 def leftovers(directory: Path, patterns: Iterable[str], locks: Iterable[str]) -> tuple[Path, ...]:
-    """Return files and folders of the patterns, and locks that no live process holds."""
-    found = {path for pattern in patterns for path in directory.glob(pattern)}
+    """Return files and folders of the patterns that are some minutes old, and locks that no live process holds.
+
+    A younger file may be written at this moment, by a process that takes no lock.
+    """
+    since = time.time() - _YOUNG
+    found = {path for pattern in patterns for path in directory.glob(pattern) if path.lstat().st_mtime < since}
     found |= {directory / name for name in locks if (directory / name).is_file() and not is_held(directory / name)}
     return tuple(sorted(found))
 

@@ -24,13 +24,13 @@ def repair_run(directory: Path) -> Repair:
     Raises:
       UserError: the run is being trained.
     """
-    repair = Repair()
-    repair.remove([path for path in left_over(directory) if path.name != LOCK])
+    repair, stale = Repair(), directory / LOCK in left_over(directory)
     with locked(directory / LOCK, what=f"trains in {directory}"):
+        repair.remove([path for path in left_over(directory) if path.name != LOCK])
         _logs(directory, repair)
         _checkpoints(directory, repair)
         _description(directory, repair)
-    return repair
+    return repair.without_lock(directory / LOCK) if stale else repair
 
 
 def _logs(directory: Path, repair: Repair) -> None:

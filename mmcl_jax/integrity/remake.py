@@ -36,20 +36,20 @@ def repair_store(directory: Path) -> Repair:
     Raises:
       UserError: another process makes the mapped arrays again at this moment.
     """
-    repair = Repair()
-    repair.remove(left_over(directory))
+    repair, stale = Repair(), directory / LOCK in left_over(directory)
     if manifest_of(directory) != MANIFEST:
         repair.left.append(f"{directory} is a store of format 2, of which no file is made again; see mmcl upgrade.")
         return repair
     scratch = directory / SCRATCH
     with locked(directory / LOCK, what=f"restores {directory / FLAT}"):
+        repair.remove([path for path in left_over(directory) if path.name != LOCK])
         scratch.mkdir()
         try:
             for step in (_manifest, _keys, _arrays, _shards, _statistics, _card):
                 step(directory, scratch, repair)
         finally:
             shutil.rmtree(scratch)
-    return repair
+    return repair.without_lock(directory / LOCK) if stale else repair
 
 
 def _faulty(directory: Path, recorded: dict[str, Recorded], wanted: Callable[[str], bool]) -> dict[str, Recorded]:
@@ -67,9 +67,7 @@ def _recorded(directory: Path) -> dict[str, Recorded]:
 
 def _manifest(directory: Path, scratch: Path, repair: Repair) -> None:
     """Make the manifest from all files, if these are undamaged: the seal tells."""
-    if not (directory / SEAL).is_file():
-        return
-    with repair.trying(str(directory / MANIFEST)):
+    with contextlib.suppress(UserError):  # without an undamaged seal, nothing says what the manifest was
         for name, recorded in _faulty(directory, read_records(directory / SEAL, ANEW), MANIFEST.__eq__).items():
             made = scratch / name
             writing.write_manifest(directory, without=(MANIFEST, LOCK, SCRATCH), to=made)

@@ -5,6 +5,7 @@ import dataclasses
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import Recorded, record
@@ -57,6 +58,11 @@ class Repair:
             else:
                 path.unlink(missing_ok=True)
             self.repairs.append(f"{path}, which a killed process left, was removed.")
+
+    def without_lock(self, path: Path) -> Self:
+        """Return the account with the removal of the lock of a dead process, which the repair itself took and freed."""
+        self.repairs.append(f"{path}, the lock of a dead process, was removed.")
+        return self
 
 
 def _offer(made: Path, path: Path, recorded: Recorded) -> str:

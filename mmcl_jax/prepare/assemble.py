@@ -161,7 +161,7 @@ class Assembler:
 
     def _image(self, name: str) -> Part:
         pixels = self._pixels[name]
-        values = np.load(pixels.array, mmap_mode="r")
+        values = np.load(pixels.array, mmap_mode="r", allow_pickle=False)
         at = pixels.at(self._inspected.rows)
         entry = pixels.entry
         if entry.pictures > 1:
@@ -177,7 +177,7 @@ class Assembler:
         declared = self._gathered.join.entries[name].source.classes
         if declared:
             return Column(name=name, kind="categorical", categories=tuple(text for text, _ in declared))
-        codes = np.load(pixels.array, mmap_mode="r+")
+        codes = np.load(pixels.array, mmap_mode="r+", allow_pickle=False)
         counts = np.zeros(256, np.int64)
         at = pixels.at(self._inspected.rows)
         for index in at[at >= 0]:

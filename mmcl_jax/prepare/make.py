@@ -105,7 +105,7 @@ def prepare(
             rows = gathered.rows
         kept = check_left(rows, quarantine)
         alike = None
-        thumbs = None if image is None else np.load(image.thumbs, mmap_mode="r")
+        thumbs = None if image is None else np.load(image.thumbs, mmap_mode="r", allow_pickle=False)
         if request.group_near_duplicates:
             alike = _alike(image, kept)
         inspected = inspect(gathered, kept, request, recipe, alike=alike, like=like)
@@ -169,7 +169,7 @@ def _alike(image: Pixels | None, kept: np.ndarray) -> np.ndarray:
     """Return the group `[K]` of every kept row: rows of nearly equal images share one, rows without image do not."""
     if image is None:
         raise UserError("--group-near-duplicates compares images, but the request has none; leave it out.")
-    thumbs, at = np.load(image.thumbs, mmap_mode="r"), image.at(kept)
+    thumbs, at = np.load(image.thumbs, mmap_mode="r", allow_pickle=False), image.at(kept)
     present = at >= 0
     groups = near_groups(thumbs[at[present]])
     alike = groups.max(initial=-1) + 1 + np.arange(len(kept))

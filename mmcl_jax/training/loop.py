@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
-from mmcl_jax.data.input import iterate
+from mmcl_jax.data.input import is_streamed, iterate
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import Model
@@ -23,6 +23,7 @@ from mmcl_jax.lock import locked
 from mmcl_jax.progress import Bar, discard
 from mmcl_jax.text import called, visible
 from mmcl_jax.training.build import Experiment, build_experiment
+from mmcl_jax.training.comparison import Comparison
 from mmcl_jax.training.faults import Faults
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
@@ -239,13 +240,16 @@ def pretrain(
         recording = Profile(profile, workdir, start=step, total=batches.steps, writes=primary, log=log)
         resources.callback(recording.close)
         estimate = TimeEstimate(first=step, steps=batches.steps, epochs=config.epochs, log=log)
+        streamed, names = is_streamed(config.loader.images, store), {spec.of for spec in inputs.specs.values()}
+        comparison = Comparison(store, names, streamed=streamed, runs=primary)
+        resources.callback(comparison.close)
         stop.listen()
         bar = resources.enter_context(Bar(f"pretrain {workdir.name}", batches.steps, start=step, quiet=not primary))
 
         # The order matters. Metrics of a step are fetched after the next step is dispatched, so that the accelerator
         # never waits for the host. A validation pass changes the state, so it comes before the checkpoint. A checkpoint
         # is saved after the log is written, so that it is never ahead of the log, and before the next batch is drawn,
-        # so that its train state, data position and clock agree.
+        # so that its train state, data position and clock agree. None is saved once the store is known to be damaged.
         host_seconds, done = [], False
         while not done:
             step += 1
@@ -283,6 +287,7 @@ def pretrain(
             if done or best or _due(step, config.checkpoint_every) or _due(step, config.keep_every):
                 bar.update(step, metric_log.flush())
                 seconds, skipped = clock.seconds, skips.until(step)
+                comparison.check()
                 with clock.part("checkpoint"):
                     checkpoints.save(step, state, data=data.get_state(), seconds=seconds, skipped=skipped)
             clock.write()

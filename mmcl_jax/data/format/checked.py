@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mmcl_jax.errors import check
-from mmcl_jax.files import read_records, reading, sha256
+from mmcl_jax.files import Recorded, read_records, reading, sha256
 
 T = TypeVar("T")
 ANEW = "let mmcl check --repair try to make it again, put a copy of the file back, or prepare the store again"
@@ -27,6 +27,10 @@ class Checked:
     def names(self) -> Collection[str]:
         """The names of the files that have a checksum."""
         return self._records.keys()
+
+    def __getitem__(self, name: str) -> Recorded:
+        """Return the record of a file."""
+        return self._records[name]
 
     def check(self, names: Iterable[str], *, contents: bool = True) -> None:
         """Raise `UserError` if one of these files is missing, or does not have its size or, with `contents`, checksum.

@@ -5,8 +5,9 @@ earlier versions have none, and their arrays are not compared.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from mmcl_jax.errors import check
 from mmcl_jax.files import CHECKSUMS, Recorded, read_records, record, sha256, write_checksums, write_records
@@ -17,8 +18,8 @@ REMEDY = (
     "command then makes again"
 )
 
-_Version = tuple[int, ...]
-_compared: dict[Path, tuple[_Version, str]] = {}  # the checksum of files that this process has read, by their version
+T = TypeVar("T")
+_known: dict[tuple[str, Path], tuple[tuple[int, ...], Any]] = {}  # what this process has read of a version of a file
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -33,7 +34,14 @@ def records(folder: Path) -> dict[str, Recorded]:
       UserError: the file of the checksums is damaged.
     """
     path = folder / CHECKSUMS
-    return read_records(path, REMEDY) if path.exists() or path.is_symlink() else {}
+    if not path.is_file():
+        check(not path.exists() and not path.is_symlink(), f"{path} is not a file; {REMEDY}.")
+        return {}
+    return _once(path, _read)
+
+
+def _read(path: Path) -> dict[str, Recorded]:
+    return read_records(path, REMEDY)
 
 
 def write(folder: Path) -> None:
@@ -54,23 +62,17 @@ def compare(path: Path) -> None:
       UserError: the array is damaged.
     """
     recorded = records(path.parent).get(path.name)
-    root = path.parent.parent
-    if recorded is None:  # of an earlier version
-        recorded = Recorded(None, "")
-        fault = recorded.fault(path, root=root, contents=False)
-    else:
-        fault = recorded.fault(path, root=root, contents=False)
-        if fault is None and recorded.bytes is not None and recorded.bytes <= LARGE:
-            fault = None if _checksum(path) == recorded.sha256 else f"the content of {path} has changed"
+    expected = recorded or Recorded(None, "")  # stores of earlier versions have no records
+    fault = expected.fault(path, root=path.parent.parent, contents=False)
+    if recorded is not None and fault is None and path.stat().st_size <= LARGE:
+        fault = None if _once(path, sha256) == recorded.sha256 else f"the content of {path} has changed"
     check(fault is None, f"{fault}; {REMEDY}.")
 
 
-def _checksum(path: Path) -> str:
-    """Return the checksum of a file; a file that this process has read before and that is as new is not read again."""
-    status = os.stat(path)
+def _once(path: Path, read: Callable[[Path], T]) -> T:
+    """Return `read(path)`; a file that this process has read before, and that is as old as then, is not read again."""
+    status, key = os.stat(path), (read.__name__, path)
     version = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    known, value = _compared.get(path, (None, ""))
-    if known != version:
-        value = sha256(path)
-        _compared[path] = version, value
-    return value
+    if _known.get(key, (None,))[0] != version:
+        _known[key] = version, read(path)
+    return cast(T, _known[key][1])

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from mmcl_jax.border import read_json
-from mmcl_jax.data.format import flat, lists, shards
+from mmcl_jax.data.format import flat, flat_sums, lists, shards
 from mmcl_jax.data.format.checked import ANEW, Checked
 from mmcl_jax.data.format.mapped import MappedRows
 from mmcl_jax.data.format.shards import StreamedRows
 from mmcl_jax.data.kinds import KINDS, check_read
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.files import Recorded
 from mmcl_jax.lock import locked
 
 FORMAT = 3
@@ -91,7 +92,7 @@ class Format3:
 
     def names(self, name: str) -> tuple[str, ...]:
         """Return the names of a vector's features or a text's tokens, () without them."""
-        if not (self.directory / names_file(name)).is_file():
+        if names_file(name) not in self.files.names:
             return ()
         text = self.files.read(names_file(name), lambda path: path.read_text(encoding="utf-8"))
         names = tuple(text.split("\n")[:-1])
@@ -132,9 +133,19 @@ class Format3:
 
         Without `contents`, shards are compared by size alone, and so is what is read from them by their own format.
         """
-        described = [name for name in self.files.names if name.endswith(shards.INFO)]
-        self.files.check(described)
+        self.files.check(name for name in self.files.names if name.endswith(shards.INFO))
         self.files.check((name for name in self.files.names if shards.is_shard(name)), contents=contents)
+
+    def large_files(self, names: Collection[str], *, streamed: bool) -> list[tuple[Path, Recorded]]:
+        """Return the files of these entries that are not compared when they are opened, with their records."""
+        entries, folder = self.schema.entries, self.directory / "flat"
+        from_shards = {name for name in names if streamed and entries[name].kind in STREAMED}
+        recorded = flat_sums.records(folder)
+        arrays = [f"{name}.npy" for name in names if name not in from_shards]
+        large = [(folder / file, recorded[file]) for file in dict.fromkeys(arrays) if file in recorded]
+        large = [(path, one) for path, one in large if one.bytes is not None and one.bytes > flat_sums.LARGE]
+        parts = [name for name in self.files.names if from_shards and shards.is_shard(name)]
+        return large + [(self.directory / name, self.files[name]) for name in parts]
 
     def _streamed(self, name: str, rows: np.ndarray) -> StreamedRows:
         entry = self.schema.entries[name]

@@ -136,7 +136,7 @@ class Findings:
     @classmethod
     def of(cls, store: Store) -> "Findings":
         """Read the findings beside a store, made with it."""
-        return cls.read(store.directory / "findings.json")
+        return store.layout.files.read("findings.json", cls.read)
 
 
 _JOINT = ",\n "

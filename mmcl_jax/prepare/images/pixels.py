@@ -248,7 +248,7 @@ def _quarantine_duplicates(
     source: ImageSource, rows: Rows, indices: np.ndarray, decoded: Decoded, array: Path, quarantine: Quarantine
 ) -> None:
     """Leave out the rows whose images equal those of an earlier row, pixel by pixel."""
-    images = np.load(array, mmap_mode="r")
+    images = np.load(array, mmap_mode="r", allow_pickle=False)
     images = images.reshape(len(indices), -1, *images.shape[1:])  # several images of a row follow one another
     usable = [index for index in range(len(indices)) if index not in decoded.bad]
     for index, first in same_pixels(decoded.sums, images, usable).items():

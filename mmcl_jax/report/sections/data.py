@@ -1,16 +1,14 @@
 """The section on the data: the rows, the entries and the warnings of the store, and where its data card is."""
 
-import json
 from collections.abc import Sequence
 
-from mmcl_jax.data.format.checked import ANEW
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
-from mmcl_jax.files import reading
 from mmcl_jax.page import charts
 from mmcl_jax.page.html import Child, Html, element, name, section, table
 from mmcl_jax.page.wording import count, counted
+from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.report.subject import Subject, paragraph
 
 _WARNINGS = 6
@@ -54,12 +52,8 @@ def _store(store: Store) -> Html:
         missing = "not in every row" if entry.optional else "in every row"
         rows.append([name(entry_name, 40), f"{entry.kind}, {entry.role}", name(words, 160), missing])
     sizes = list(store.sizes.items())
-    with reading(store.directory / "findings.json", ANEW):
-        warnings = [str(line) for line in store.warnings]
-    card = store.directory / "card.html"
-    with reading(store.directory / "quarantine.jsonl", ANEW):
-        lines = (store.directory / "quarantine.jsonl").read_text().splitlines()
-    left_out = f"; {counted(len(lines), 'row')} left out in quarantine" if lines else ""
+    warnings, card, quarantined = store.warnings, store.directory / "card.html", store.quarantined()
+    left_out = f"; {counted(quarantined, 'row')} left out in quarantine" if quarantined else ""
     folds = f"; {counted(len(store.folds), 'fold')}" if store.folds else ""
     return element(
         "div",
@@ -85,8 +79,7 @@ def _store(store: Store) -> Html:
 
 def source_of(store: Store) -> str:
     """Return the name of the table or data set that a store was made of; "" if its findings do not tell."""
-    path = store.directory / "findings.json"
     try:
-        return str(json.loads(path.read_text())["source"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return Findings.of(store).source
+    except UserError:
         return ""

@@ -59,7 +59,7 @@ def newest_intact(directory: Path, *, below: int | None = None) -> tuple[int | N
     for step in steps_of(directory):
         if below is None or step < below:
             filled(directory / str(step))
-            fault = damage(directory / str(step))
+            fault = damage(directory / str(step), root=directory.parent)
             if fault is None:
                 return step, damaged
             damaged[step] = fault

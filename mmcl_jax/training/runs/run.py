@@ -324,7 +324,7 @@ class Run:
         listed = ", ".join(map(str, sorted(steps))) or "none"
         check(step in steps, f"{self.directory} has no checkpoint of step {step}; it has those of {listed}.")
         filled(self.checkpoints / str(step))
-        fault = damage(self.checkpoints / str(step))
+        fault = damage(self.checkpoints / str(step), root=self.directory)
         check(fault is None, f"The checkpoint of step {step} of {self.directory} cannot be used: {fault}.")
         return step
 
