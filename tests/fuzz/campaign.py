@@ -6,6 +6,7 @@ was stopped. The process notes each case before it tries it: a case that hangs o
 
 import dataclasses
 import json
+import logging
 import multiprocessing
 import os
 import resource
@@ -121,6 +122,7 @@ def _explore(name: str, folder: Path, number: int, count: int) -> None:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY,) * 2)
     parent, total = os.getppid(), 0
+    logging.disable()  # pydicom and nibabel tell of every damage
     warnings.simplefilter("error")
     warnings.simplefilter("ignore", DeprecationWarning)
 

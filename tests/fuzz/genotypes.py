@@ -37,10 +37,7 @@ def _write(case: dict[str, Any], folder: Path) -> None:
     if case["ending"] == "npy":
         stream = io.BytesIO()
         with np.errstate(all="ignore"):
-            np.save(
-                stream,
-                np.array(values, object).astype(case["type"]) if case["type"] != "bool" else np.array(values) > 0,
-            )
+            np.save(stream, np.array(values, np.float64).astype(case["type"]))
         content = stream.getvalue()
     elif case["ending"] == "tsv":
         names = (case["names"] or []) + [f"rs{i}" for i in range(9)]
