@@ -94,22 +94,32 @@ _INPUT: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
 }
 
 
-def check_keys(config: ConfigDict) -> None:
-    """Check that every key that is not an option of a part is there, and has a value that it may have.
+_MISSING = object()
+
+
+def check_keys(config: ConfigDict, *, all_there: bool = True) -> None:
+    """Check that every key that is not an option of a part has a value that it may have.
+
+    Args:
+      config: the config of an experiment.
+      all_there: whether a missing key is an error; runs of earlier versions lack keys that came later.
 
     Raises:
       UserError: naming the key.
     """
     for name, chosen in config.inputs.items():
-        complete = isinstance(chosen, ConfigDict) and set(chosen) == set(OPTIONS)
+        names = set(chosen) if isinstance(chosen, ConfigDict) else None
+        complete = names is not None and (names == set(OPTIONS) if all_there else names <= set(OPTIONS))
         check(complete, f"config.inputs.{name}: this is not a complete input; make it with mmcl_jax.config.input(...).")
     rules = {**_SCALARS, **{f"inputs.{name}.{key}": rule for name in config.inputs for key, rule in _INPUT.items()}}
     for key, (types, holds, sentence) in rules.items():
         value = config
         for part in key.split("."):
             there = isinstance(value, ConfigDict) and part in value
-            check(there, f"config.{key}: this key is missing.")
-            value = value[part]
+            check(there or not all_there, f"config.{key}: this key is missing.")
+            value = value[part] if there else _MISSING
+        if value is _MISSING:
+            continue
         typed = isinstance(value, types) and not (isinstance(value, bool) and bool not in types)
         check(typed, f"config.{key}: {brief(value)} is not of type {' or '.join(t.__name__ for t in types)}.")
         check(holds(value), f"config.{key}: {brief(value)} {sentence}.")
