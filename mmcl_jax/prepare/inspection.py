@@ -17,6 +17,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.page.wording import counted
 from mmcl_jax.prepare import audit
 from mmcl_jax.prepare.card.findings import ColumnFinding
+from mmcl_jax.prepare.entries.columns import schema_columns
 from mmcl_jax.prepare.forest import forest_score
 from mmcl_jax.prepare.leaks import leaky_columns, same_order
 from mmcl_jax.prepare.like import Like
@@ -114,7 +115,7 @@ def inspect(
     rows, ids = gathered.rows, gathered.ids
     features, labels = rows.named("feature"), [*rows.named("label"), *gathered.targets]
     if like is None:
-        label_columns, columns = (tuple(column.column(kept) for column in parsed) for parsed in (labels, features))
+        label_columns, columns = (schema_columns(parsed, kept, request.limits) for parsed in (labels, features))
     else:
         label_columns, columns = like.labels(labels), like.columns
         features, labels = like.ordered(features, columns), like.ordered(labels, label_columns)

@@ -12,6 +12,7 @@ from mmcl_jax.border import to_json
 from mmcl_jax.files import write_text, writing
 from mmcl_jax.objectives import COLLAPSED
 from mmcl_jax.text import visible
+from mmcl_jax.training.faults import COLUMNS, Faults
 from mmcl_jax.training.processes import is_primary
 from mmcl_jax.training.runs.logged import FILE, cut_log, read_lines, read_log
 from mmcl_jax.training.runs.plain import to_plain
@@ -36,6 +37,7 @@ class MetricLog:
         self,
         directory: Path,
         skips: SkippedSteps,
+        faults: Faults,
         config: ConfigDict,
         *,
         start: int,
@@ -43,7 +45,8 @@ class MetricLog:
         speed: Speedometer,
         log: Callable[[str], None],
     ) -> None:
-        self._clock, self._speed, self._writes, self._skips = clock, speed, is_primary(), skips
+        self._clock, self._speed, self._writes = clock, speed, is_primary()
+        self._skips, self._faults = skips, faults
         self._deferred: tuple[int, Mapping[str, jax.Array | float]] | None = None
         self.collapsed: tuple[str, ...] = ()  # views whose embeddings were one point at the last logged step
         if not self._writes:
@@ -65,12 +68,14 @@ class MetricLog:
         """Fetch and write the deferred metrics; return them as a short text, or None if no metrics were deferred.
 
         Raises:
-          UserError: too many steps in a row were skipped.
+          UserError: too many steps in a row were skipped, or a number went wrong in a way that ends the training.
         """
         if self._deferred is None:
             return None
         (step, arrays), self._deferred = self._deferred, None
-        metrics = {name: float(value) for name, value in jax.device_get(dict(arrays)).items()}
+        values = jax.device_get(dict(arrays))
+        columns = {name.removeprefix(COLUMNS): values.pop(name) for name in list(values) if name.startswith(COLUMNS)}
+        metrics = {name: float(value) for name, value in values.items()}
         skipped = self._skips.until(step).total
         metrics["skipped"] = float(skipped)
         speed = self._speed.at(step)
@@ -81,6 +86,7 @@ class MetricLog:
                 self._file.write(to_json(line) + "\n")
                 self._file.flush()
             self._sinks.log(step, metrics)
+        self._faults.at(step, metrics, columns)
         self.collapsed = tuple(
             name.removeprefix("deviation/")
             for name, value in metrics.items()

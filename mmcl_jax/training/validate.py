@@ -13,6 +13,7 @@ from mmcl_jax.encoders.fusions import check_fused, parts_of_views
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.objectives.pairs import EXECUTIONS
 from mmcl_jax.text import brief
+from mmcl_jax.training.faults import KINDS as KINDS_OF_FAULTS
 from mmcl_jax.training.optim.optimizer import OPTIMIZERS
 from mmcl_jax.training.optim.schedules import Schedule
 from mmcl_jax.training.sinks import check_sinks
@@ -47,6 +48,11 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "validation.epochs": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
     "stop.patience": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
     "stop.min_delta": ((float, int), lambda v: 0 <= v < float("inf"), "must not be negative"),
+    "stop.on": (
+        (tuple,),
+        lambda v: all(kind in KINDS_OF_FAULTS for kind in v) and len(set(v)) == len(v),
+        f"must be a tuple of some of {', '.join(KINDS_OF_FAULTS)}, such as ('collapse',)",
+    ),
     "average.kind": ((str, type(None)), lambda v: v in (None, *KINDS), f"must be {', '.join(KINDS)} or None"),
     "average.decay": ((float, int), lambda v: 0 <= v < 1, "must lie in [0, 1)"),
     "average.start": ((int,), lambda v: v >= 0, "must not be negative"),

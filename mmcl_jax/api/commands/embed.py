@@ -35,7 +35,7 @@ from mmcl_jax.export.embeddings.stored import StoredRows
 from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.like import Like
 from mmcl_jax.prepare.request import Request
-from mmcl_jax.targets import check_file
+from mmcl_jax.targets import check_apart, check_file
 from mmcl_jax.text import called
 from mmcl_jax.training.processes import begin, check_same
 from mmcl_jax.training.runs.run import Checkpoint, Run
@@ -117,6 +117,12 @@ def embed(
     begin(distributed=distributed)
     path = path_of(out, "--out")
     check_file(path, "--out")
+    check_apart(path, {"--table": table, "--request": request}, "--out")
+    listed_folder = images if table is None else None
+    check(
+        not (isinstance(listed_folder, str | Path) and path.resolve().is_relative_to(Path(listed_folder).resolve())),
+        f"--out: {path} lies in the folder of --images, all of whose files are embedded; name another path.",
+    )
     check(path.suffix == ".parquet", f"--out: {path} must end in .parquet.")
     check(output in ("features", "projection"), f"--output: {output!r} is neither features nor projection.")
     check(dtype in DTYPES, f"--dtype: {dtype!r} is neither float32 nor float16.")

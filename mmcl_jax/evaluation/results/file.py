@@ -8,7 +8,6 @@ Every entry is a `Score` with a key `of`, which identifies what was evaluated an
 with the same `of` and draw, and a command computes only scores without an entry, so an interrupted command continues.
 """
 
-import fcntl
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from mmcl_jax.border import Open, as_type, to_json, written
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.files import write_text
+from mmcl_jax.lock import locked
 from mmcl_jax.page.wording import counted
 from mmcl_jax.text import visible
 
@@ -124,8 +124,8 @@ class ResultsFile:
         new = [{**score.to_json(), "of": dict(of), "mmcl_jax": __version__} for score in scores]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.with_name(f".{self.path.name}.lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # another command may evaluate the same run by another protocol
+            # Another command may evaluate the same run by another protocol.
+            with locked(self.path.with_name(f".{self.path.name}.lock"), what=f"writes {self.path}", wait=True):
                 merged = {_identity(entry): entry for entry in [*read_entries(self.path), *new]}
                 content = {**self._head, "format": FORMAT, **self._divided(merged.values())}
                 write_text(self.path, to_json(content, indent=2) + "\n")

@@ -8,7 +8,6 @@ damaged/STEP                      checkpoints that were moved here because they 
 
 import contextlib
 import dataclasses
-import errno
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +20,7 @@ from orbax.checkpoint import v1 as ocp
 
 from mmcl_jax.bucket.border import filled, is_own_copy
 from mmcl_jax.errors import UserError
-from mmcl_jax.files import damage, write_checksums
+from mmcl_jax.files import damage, write_checksums, writing
 from mmcl_jax.training.runs.logged import copy_log, size_of_log, steps_of
 from mmcl_jax.training.runs.skips import Skipped
 from mmcl_jax.training.state.control import best_step
@@ -212,15 +211,13 @@ class Checkpoints:
     @contextlib.contextmanager
     def _writing(self, step: int) -> Iterator[None]:
         """Raise disk errors, which Orbax and TensorStore wrap in errors of their own, as `OSError`."""
+        path = self._directory / str(step)
         try:
-            yield
+            with writing(path):
+                yield
+        except OSError:
+            raise
         except Exception as error:
-            path = str(self._directory / str(step))
-            for code, words in _DISK.items():
-                if any(word in str(cause) for cause in _chain(error) for word in words):
-                    raise OSError(code, words[0], path) from error
-            if isinstance(error, OSError):
-                raise
             raise UserError(f"The checkpoint {path} could not be written: {_first_line(error)}.") from error
 
 
@@ -239,22 +236,6 @@ def _each() -> ocp.Context:
     context = ocp.Context()
     context.multiprocessing.primary_host = None
     return context
-
-
-_DISK = {
-    errno.ENOSPC: ("No space left on device", "RESOURCE_EXHAUSTED"),
-    errno.EDQUOT: ("Disk quota exceeded",),
-    errno.EFBIG: ("File too large",),
-    errno.EROFS: ("Read-only file system",),
-    errno.EACCES: ("Permission denied", "PERMISSION_DENIED"),
-    errno.EIO: ("Input/output error",),
-}
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _first_line(error: Exception) -> str:

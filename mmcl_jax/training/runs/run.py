@@ -73,6 +73,7 @@ _FREE = (
     "keep_checkpoints",
     "keep_every",
     "stop.patience",
+    "stop.on",
     "skip_nonfinite",
     "sinks",
     "micro_batch",
