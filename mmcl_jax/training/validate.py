@@ -94,31 +94,29 @@ _INPUT: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
 }
 
 
-_MISSING = object()
-
-
-def check_keys(config: ConfigDict, *, all_there: bool = True) -> None:
-    """Check that every key that is not an option of a part has a value that it may have.
+def check_keys(config: ConfigDict, *, complete: bool = True) -> None:
+    """Check the value of every key that is not an option of a part.
 
     Args:
-      config: the config of an experiment.
-      all_there: whether a missing key is an error; runs of earlier versions lack keys that came later.
+      config: the experiment.
+      complete: whether every key must be there; the config of a run lacks those that later versions added.
 
     Raises:
       UserError: naming the key.
     """
     for name, chosen in config.inputs.items():
-        names = set(chosen) if isinstance(chosen, ConfigDict) else None
-        complete = names is not None and (names == set(OPTIONS) if all_there else names <= set(OPTIONS))
-        check(complete, f"config.inputs.{name}: this is not a complete input; make it with mmcl_jax.config.input(...).")
+        whole = isinstance(chosen, ConfigDict) and set(chosen) == set(OPTIONS)
+        check(whole, f"config.inputs.{name}: this is not a complete input; make it with mmcl_jax.config.input(...).")
     rules = {**_SCALARS, **{f"inputs.{name}.{key}": rule for name in config.inputs for key, rule in _INPUT.items()}}
     for key, (types, holds, sentence) in rules.items():
         value = config
         for part in key.split("."):
             there = isinstance(value, ConfigDict) and part in value
-            check(there or not all_there, f"config.{key}: this key is missing.")
-            value = value[part] if there else _MISSING
-        if value is _MISSING:
+            check(there or (not complete and isinstance(value, ConfigDict)), f"config.{key}: this key is missing.")
+            if not there:
+                break
+            value = value[part]
+        if not there:
             continue
         typed = isinstance(value, types) and not (isinstance(value, bool) and bool not in types)
         check(typed, f"config.{key}: {brief(value)} is not of type {' or '.join(t.__name__ for t in types)}.")

@@ -1,10 +1,12 @@
 """Damaged checkpoints and other files: detected, named, and passed over."""
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,16 +20,22 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.data.table.imputation import IterativeImputer
 from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.results.file import ResultsFile, read_results
+from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.files import CHECKSUMS, damage, write_checksums
 from mmcl_jax.lock import locked
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
+from mmcl_jax.report.health import checks
+from mmcl_jax.report.scored import scored
+from mmcl_jax.report.subject import groups_of, subjects_of
 from mmcl_jax.training import comparison, loop
 from mmcl_jax.training.build import fit_inputs
 from mmcl_jax.training.loop import Result, pretrain
 from mmcl_jax.training.runs.checkpoint import steps_of
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.runs.seen import Seen
+from mmcl_jax.training.speed.times import read_times
 from tests import damages
 from tests.training.test_loop import bits, quiet
 
@@ -410,3 +418,72 @@ def test_shards_are_compared_in_the_background_too(digits_store: Store, tmp_path
     other = comparison.Comparison(store, ["image"], streamed=True, runs=False)
     other.check()
     other.close()
+
+
+OTHERS = (None, True, -1, 3.0, 1e300, "x", [], {}, [1], {"x": 1})
+_COUNT = 60  # replacements per file, drawn once
+
+
+def nodes(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all values within a JSON value, and that of the value itself."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield from nodes(item, (*path, key))
+
+
+def replaced(value: Any, path: tuple[Any, ...], other: Any) -> Any:
+    if not path:
+        return other
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = replaced(value[path[0]], path[1:], other)
+    return copy
+
+
+def read_all(run: Path) -> None:
+    """What the commands read of a run before they compute: its description, log, status, times and results."""
+    opened = Run.open(run)
+    checks(run, opened.metrics())
+    read_times(run)
+    read_results(run / "evaluation.json")
+    scored(groups_of(subjects_of([opened], store=None, most=1)), ())
+
+
+@pytest.fixture(scope="module")
+def described(trained: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run with a results file, without checksums and without the weights."""
+    run = tmp_path_factory.mktemp("described") / "run"
+    shutil.copytree(trained.run.directory, run, ignore=shutil.ignore_patterns("checkpoints", "checksums.json"))
+    score = Score(
+        method="digits_simclr", seed=0, protocol="probe", input="image", label="digit", budget="all", draw=0,
+        metrics={"top1": 0.5, "val_top1": math.nan}, chosen={"learning_rate": 0.1}, absent={"test": ["a"]},
+    )  # fmt: skip
+    of = {"source": "run", "run": "digits_simclr, seed 0", "step": 18, "state": "a", "store": "b"}
+    ResultsFile(run / "evaluation.json", store="b", sources=[of], head={"command": "mmcl evaluate"}).keep(of, [score])
+    return run
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["config.json", "store.json", "schema.json", "statistics.json", "declaration.json", "encoding.json", "status.json",
+     "times.json", "evaluation.json", "metrics.jsonl"],
+)  # fmt: skip
+def test_any_json_value_in_place_of_another_is_read_or_one_sentence(file: str, described: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(described, run)
+    read_all(run)
+    lines = (run / file).read_text().splitlines() if file.endswith("l") else [(run / file).read_text()]
+    whole = json.loads(lines[0])
+    every = [(path, other) for path in nodes(whole) for other in OTHERS]
+    drawn = np.random.default_rng(0).permutation(np.arange(len(OTHERS), len(every)))[:_COUNT]
+    said: list[str] = []
+    for path, other in [*every[: len(OTHERS)], *(every[index] for index in drawn)]:
+        (run / file).write_text("\n".join([json.dumps(replaced(whole, path, other)), *lines[1:], ""]))
+        assert len(mj.runs(run.parent)) == 1
+        try:
+            read_all(run)
+        except UserError as error:
+            said.append(str(error))
+    assert all(sentence.isprintable() for sentence in said)
+    assert all(file in sentence or "config." in sentence for sentence in said), said
+    assert said or file == "status.json"  # a report says that its status is damaged, and shows the rest

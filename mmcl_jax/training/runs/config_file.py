@@ -65,7 +65,7 @@ def read_config(directory: Path) -> ConfigDict:
     with reading(directory / CONFIG, REMEDY):
         config = from_plain(translated(plain))
         try:
-            check_keys(config, all_there=False)
+            check_keys(config, complete=False)
         except UserError as error:
             raise ValueError(str(error).removesuffix(".")) from error
     return config
