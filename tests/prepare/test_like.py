@@ -15,6 +15,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.label_feature import append_label
 from mmcl_jax.errors import UserError
+from mmcl_jax.files import write_checksums
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.like import Like
 from mmcl_jax.prepare.make import prepare
@@ -103,6 +104,7 @@ def test_every_kind_of_column_is_read_as_there(of: str, first: Request, later: R
     if of == "early run":  # which did not keep the request
         origin = json.loads((source / "store.json").read_text())
         (source / "store.json").write_text(json.dumps({key: origin[key] for key in ("fingerprint", "directory")}))
+        (source / "checksums.json").unlink()
     if of == "store like a store":
         source = prepare(
             dataclasses.replace(first, like=source, schema=Declaration(), label=()), tmp_path / "s"
@@ -158,6 +160,7 @@ def test_a_label_that_was_a_feature_is_no_column(first: Request, tmp_path: Path)
     store = prepare(first, tmp_path / "store")
     run = run_of(store, tmp_path / "run", "token")
     (run / "schema.json").write_text(append_label(store.schema, store).to_json())
+    write_checksums(run, [run / name for name in json.loads((run / "checksums.json").read_text())])
     assert Like.open(run).schema == store.schema
 
 
