@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from mmcl_jax.text import nearest, visible
+from mmcl_jax.text import brief, nearest, visible
 
 
 class UserError(Exception):
@@ -33,4 +33,4 @@ def check_name(name: object, options: Collection[str], start: str, lead: str = "
       end: the end of the sentence behind the list.
     """
     if name not in options:
-        raise UserError(f"{start} {name!r}{nearest(name, options)}; {lead} {', '.join(options) or 'none'}{end}")
+        raise UserError(f"{start} {brief(name)}{nearest(name, options)}; {lead} {', '.join(options) or 'none'}{end}")

@@ -17,7 +17,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.text import nearest
+from mmcl_jax.text import brief, nearest
 
 Factory = Callable[..., Any]
 
@@ -51,8 +51,8 @@ class Registry:
         """Return the factory called `name`, or raise a `UserError` that names `path` and the choices."""
         if name not in self._factories:
             raise UserError(
-                f"{path or self.what}: there is no {self.what} {name!r}{nearest(name, self._factories)}; choose from "
-                f"{_list(self.names())}."
+                f"{path or self.what}: there is no {self.what} {brief(name)}{nearest(name, self._factories)}; choose "
+                f"from {_list(self.names())}."
             )
         return self._factories[name]
 
@@ -98,7 +98,7 @@ class Registry:
                 hint = f"no such option{nearest(key, options)}"
                 raise UserError(f"{path}.{key}: {self.what} {spec.name!r} has {hint}; it has {_list(options)}.")
             if not _fits(value, hints[key]):
-                raise UserError(f"{path}.{key}: {value!r} is not of type {_type_name(hints[key])}.")
+                raise UserError(f"{path}.{key}: {brief(value)} is not of type {_type_name(hints[key])}.")
         accepted = inspect.signature(factory).parameters
         arguments = {key: value for key, value in arguments.items() if key in accepted}
         try:

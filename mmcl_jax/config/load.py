@@ -1,11 +1,8 @@
 """Loading a config file by name or path, and applying overrides `--config.key=value`."""
 
-import ast
-import contextlib
 import inspect
-import runpy
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,14 +11,15 @@ from ml_collections import ConfigDict
 
 from mmcl_jax.config.data import Data
 from mmcl_jax.config.experiment import PARTS
+from mmcl_jax.config.file import get_config_of, naming
 from mmcl_jax.config.length import shorten_warmup
 from mmcl_jax.config.own_data import OwnData
+from mmcl_jax.config.values import check_part, check_value, literal
+from mmcl_jax.config.whole import OWN, check_whole
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.text import nearest
-from mmcl_jax.training.runs.renamed import check_key, renamed
-
-OWN = "own"  # the argument that stands for an `OwnData` on the command line, and its key in the config
+from mmcl_jax.training.runs.renamed import check_key
 
 
 def shipped() -> dict[str, Path]:
@@ -35,7 +33,7 @@ def experiments() -> list[str]:
     """Return the names of all shipped experiments, as `load` takes them: `NAME`, or `NAME:ARGUMENT`."""
     names = []
     for name, path in shipped().items():
-        arguments = _arguments(runpy.run_path(str(path))["get_config"])
+        arguments = _arguments(get_config_of(path))
         names += [f"{name}:{argument}" for argument in arguments] or [name]
     return names
 
@@ -69,20 +67,18 @@ def load(
     if not path.is_file():
         known = f"neither a file nor one of the shipped experiments ({', '.join(paths)})"
         raise UserError(f"There is no config {stem!r}{nearest(stem, paths)}: {known}.")
-    module = runpy.run_path(str(path))
-    check("get_config" in module, f"The config {path} has no function get_config().")
-    choices = _arguments(module["get_config"])
-    if argument:
-        check_name(argument, choices, f"The config {stem!r} takes no argument", "it takes")
-    if argument == OWN and OwnData in _annotated(module["get_config"]):
-        data = _own_data(name, overrides, data)
-    elif argument and data is not None:
-        raise ValueError(f"the name {name!r} has the data, and the argument `data` has them too; give one of them")
-    value = data or argument
-    with _old_keys(path):
-        config = module["get_config"](value) if value else module["get_config"]()
-        for key in config:
-            check_key(key)
+    with naming(path, shipped=stem in paths):
+        get_config = get_config_of(path)
+        choices = _arguments(get_config)
+        if argument:
+            check_name(argument, choices, f"The config {stem!r} takes no argument", "it takes")
+        if argument == OWN and OwnData in _annotated(get_config):
+            data = _own_data(name, overrides, data)
+        elif argument and data is not None:
+            raise ValueError(f"the name {name!r} has the data, and the argument `data` has them too; give one of them")
+        value = data or argument
+        config = get_config(value) if value else get_config()
+        check_whole(config)
     config.name = config.name or path.stem
     if isinstance(data, OwnData):
         config.own = data.to_config()
@@ -101,6 +97,7 @@ def apply(config: ConfigDict, overrides: Sequence[str], *, log: Callable[[str], 
     Raises:
       UserError: an override names no key, or has no value.
     """
+    check_whole(config)
     epochs = config.epochs
     for override in overrides:
         key, separator, text = override.partition("=")
@@ -124,20 +121,6 @@ def alias(name: str) -> Callable[[], ConfigDict]:
         return config
 
     return get_config
-
-
-@contextlib.contextmanager
-def _old_keys(path: Path) -> Iterator[None]:
-    """Name the config file in errors about a key that has been renamed, whether the file sets the key or reads it."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{path}: {error}" if str(error).startswith("config.") else str(error)) from error
-    except AttributeError as error:
-        name = str(error.name)
-        if isinstance(error.obj, ConfigDict) and renamed(name) != name:
-            raise UserError(f"{path}: config.{name}: this key was renamed; write config.{renamed(name)}.") from error
-        raise
 
 
 def _annotated(get_config: Callable[..., ConfigDict]) -> tuple[Any, ...]:
@@ -169,6 +152,8 @@ def _own_data(name: str, overrides: Sequence[str], data: Data | None) -> OwnData
 def _assign(config: ConfigDict, key: str, text: str) -> None:
     check_key(key)
     parts = _parts(config, key)
+    for depth, part in enumerate(parts):
+        check_part(part, ".".join(["config", *parts[:depth]]))
     parent = config
     for depth, part in enumerate(parts[:-1]):
         parent = _child(parent, part, parts[:depth])
@@ -182,7 +167,8 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
         isinstance(parent, ConfigDict) and not _is_group(current),
         f"config.{key}: this is a group of keys; set a key in it, as in --config.{key}.KEY=VALUE.",
     )
-    value = text if isinstance(current, str) else _literal(text)
+    value = text if isinstance(current, str) else literal(text)
+    check_value(value, f"config.{key}")
     with parent.ignore_type():
         parent[last] = value
     if last == "name" and len(parts) > 1:
@@ -207,9 +193,8 @@ def _parts(config: ConfigDict, key: str) -> list[str]:
 def _child(parent: Any, part: str, path: list[str]) -> Any:
     prefix = ".".join(["config", *path])
     if isinstance(parent, tuple):
-        check(
-            part.isdigit() and int(part) < len(parent), f"{prefix}.{part}: {prefix} has entries 0 to {len(parent) - 1}."
-        )
+        indices = [str(index) for index in range(len(parent))]
+        check(part in indices, f"{prefix}.{part}: {prefix} has entries 0 to {len(parent) - 1}.")
         return parent[int(part)]
     if not isinstance(parent, ConfigDict):
         raise UserError(f"{prefix}.{part}: {prefix} has no keys below it.")
@@ -221,10 +206,3 @@ def _child(parent: Any, part: str, path: list[str]) -> Any:
 
 def _is_group(value: Any) -> bool:
     return isinstance(value, ConfigDict) or (isinstance(value, tuple) and any(isinstance(v, ConfigDict) for v in value))
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

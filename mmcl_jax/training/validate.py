@@ -12,6 +12,8 @@ from mmcl_jax.encoders import parse_key
 from mmcl_jax.encoders.fusions import check_fused, parts_of_views
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.objectives.pairs import EXECUTIONS
+from mmcl_jax.text import brief
+from mmcl_jax.training.faults import KINDS as KINDS_OF_FAULTS
 from mmcl_jax.training.optim.optimizer import OPTIMIZERS
 from mmcl_jax.training.optim.schedules import Schedule
 from mmcl_jax.training.sinks import check_sinks
@@ -22,7 +24,7 @@ def _is_rate(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
-_positive: tuple[Callable[[Any], bool], str] = (lambda value: value > 0, "must be positive")
+_positive: tuple[Callable[[Any], bool], str] = (lambda value: 0 < value < 2**31, "must be positive and below 2^31")
 _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "data": ((str,), lambda v: v != "", "must name a store; give --config.data=stores/NAME"),
     "seed": ((int,), lambda v: 0 <= v < 2**31, "must lie in [0, 2^31)"),
@@ -37,7 +39,7 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "monitor.rows": ((int,), *_positive),
     "monitor.neighbours": ((int,), *_positive),
     "loader.images": ((str,), lambda v: v in ("auto", "mapped", "streamed"), "must be auto, mapped or streamed"),
-    "loader.workers": ((int, type(None)), lambda v: v is None or v >= 0, "must not be negative, or None"),
+    "loader.workers": ((int, type(None)), lambda v: v is None or 0 <= v <= 1024, "must lie in [0, 1024], or be None"),
     "micro_batch": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
     "mesh.model": ((int,), *_positive),
     "mesh.shard_above": ((int,), lambda v: v >= 0, "must not be negative"),
@@ -46,6 +48,11 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "validation.epochs": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
     "stop.patience": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
     "stop.min_delta": ((float, int), lambda v: 0 <= v < float("inf"), "must not be negative"),
+    "stop.on": (
+        (tuple,),
+        lambda v: all(kind in KINDS_OF_FAULTS for kind in v) and len(set(v)) == len(v),
+        f"must be a tuple of some of {', '.join(KINDS_OF_FAULTS)}, such as ('collapse',)",
+    ),
     "average.kind": ((str, type(None)), lambda v: v in (None, *KINDS), f"must be {', '.join(KINDS)} or None"),
     "average.decay": ((float, int), lambda v: 0 <= v < 1, "must lie in [0, 1)"),
     "average.start": ((int,), lambda v: v >= 0, "must not be negative"),
@@ -87,8 +94,8 @@ _INPUT: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
 }
 
 
-def check_config(config: ConfigDict) -> None:
-    """Check every key that is not an option of a part, and that the keys fit together.
+def check_keys(config: ConfigDict) -> None:
+    """Check that every key that is not an option of a part is there, and has a value that it may have.
 
     Raises:
       UserError: naming the key.
@@ -100,10 +107,21 @@ def check_config(config: ConfigDict) -> None:
     for key, (types, holds, sentence) in rules.items():
         value = config
         for part in key.split("."):
+            there = isinstance(value, ConfigDict) and part in value
+            check(there, f"config.{key}: this key is missing.")
             value = value[part]
         typed = isinstance(value, types) and not (isinstance(value, bool) and bool not in types)
-        check(typed, f"config.{key}: {value!r} is not of type {' or '.join(t.__name__ for t in types)}.")
-        check(holds(value), f"config.{key}: {value!r} {sentence}.")
+        check(typed, f"config.{key}: {brief(value)} is not of type {' or '.join(t.__name__ for t in types)}.")
+        check(holds(value), f"config.{key}: {brief(value)} {sentence}.")
+
+
+def check_config(config: ConfigDict) -> None:
+    """Check every key that is not an option of a part, and that the keys fit together.
+
+    Raises:
+      UserError: naming the key.
+    """
+    check_keys(config)
     check_sinks(config.sinks)
     group = config.batch_norm.group_size
     check(
