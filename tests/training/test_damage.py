@@ -338,6 +338,12 @@ def test_half_lines_leftovers_and_damaged_checkpoints_of_a_run(trained: Result, 
     assert (run / "metrics.jsonl").read_bytes() == metrics
     assert steps_of(run / "checkpoints") == [12]
     assert steps_of(run / "damaged") == [18]
+    (run / "metrics.jsonl").unlink()
+    assert [fault.name for fault in mj.check(run).faults] == ["metrics.jsonl"]
+    assert not mj.check(run, repair=True).faults
+    lines = (run / "metrics.jsonl").read_bytes()
+    assert lines
+    assert metrics.startswith(lines)  # the lines up to the checkpoint
     # Without an intact checkpoint, the same training would begin anew and not say so.
     flip(next(files_of(run / "checkpoints" / "12" / "optimizer")))
     found = mj.check(run, repair=True)
