@@ -94,6 +94,7 @@ class Store:
             f"The store {path} has format {number}, which this version does not read; make it again with mmcl prepare.",
         )
         made_by: MadeBy = typed(MadeBy, raw, str(path / "store.json"), ANEW)
+        fingerprint = _fingerprint(path, made_by)
         layout = formats[number](path)
         statistics = layout.files.read("statistics.json", Statistics.read)
         statistics.check_fit(layout.schema, str(path / "statistics.json"))
@@ -105,7 +106,7 @@ class Store:
             declaration=layout.files.read("declaration.json", Declaration.read),
             statistics=statistics,
             sizes=made_by["sizes"],
-            fingerprint=_fingerprint(path, made_by),
+            fingerprint=fingerprint,
             made_by=made_by,
             layout=layout,
         )
@@ -280,7 +281,9 @@ class Store:
 
 def _fingerprint(path: Path, made_by: MadeBy) -> str:
     """Return the fingerprint of the content; an upgraded store keeps the fingerprint that it had before."""
-    sums = sha256(path / (SUMS if made_by["format"] == 2 else MANIFEST))
+    file = path / (SUMS if made_by["format"] == 2 else MANIFEST)
+    check(file.is_file(), f"{file} is missing; {ANEW}.")
+    sums = sha256(file)
     if "upgraded" not in made_by:
         return sums
     upgraded = made_by["upgraded"]

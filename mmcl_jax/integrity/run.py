@@ -72,6 +72,8 @@ def _logs(directory: Path) -> Group:
     faults, paths = [], [directory / name for name in LOGS if (directory / name).exists()]
     for path in paths:
         faults += [Fault(path.name, reason) for reason in _log_faults(path, directory)]
+    if directory / METRICS not in paths and (fault := read_log(directory).fault):
+        faults.append(Fault(METRICS, fault.removesuffix(".")))
     return Group(name="logs", compared=len(paths), faults=tuple(faults))
 
 

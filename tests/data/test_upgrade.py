@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmcl_jax.cli.main import main
-from mmcl_jax.data.format import upgrade
+from mmcl_jax.data.format import upgrade, writing
 from mmcl_jax.data.format.format2 import REPLACED
 from mmcl_jax.data.format.upgrade import upgrade_store
 from mmcl_jax.data.store import Store
@@ -70,7 +70,7 @@ class Killed(BaseException):
     """The simulated kill of a process."""
 
 
-@pytest.mark.parametrize("moment", range(1, 15))
+@pytest.mark.parametrize("moment", range(1, 17))
 def test_a_killed_upgrade_loses_nothing(moment: int, legacy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that stops at any file leaves a store that opens, and a second call completes it."""
     before, calls = held(legacy / "store"), 0
@@ -91,7 +91,8 @@ def test_a_killed_upgrade_loses_nothing(moment: int, legacy: Path, monkeypatch: 
             (upgrade.Lists, "write"),
             (Path, "write_text"),
             (upgrade, "write_manifest"),
-            (upgrade, "write_text"),
+            (writing, "write_text"),
+            (upgrade.flat_sums, "write"),
             (Path, "unlink"),
             (shutil, "rmtree"),
         ):
