@@ -27,6 +27,7 @@ NAMES = {
     "stored": "sharpness, crops and blur of views of 128 pixels from images stored at 128 and at 300 pixels",
     "column_order": "accuracy of resnet1d_cbam on the shipped digits, with the columns in several orders",
     "scale": "time and memory of prepare, the first batch and resuming, by number of rows",
+    "columns": "time and memory of prepare, and the size of the card, by number of columns and rows",
     "host": "processor time of the Python thread per train step",
 }
 

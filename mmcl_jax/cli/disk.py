@@ -1,4 +1,4 @@
-"""Messages for errors of the operating system, such as a full disk."""
+"""Messages for errors of the operating system, such as a full disk or a limit of memory."""
 
 import errno
 
@@ -18,6 +18,9 @@ _REMEDIES = {
     errno.EEXIST: "a file has the name of a folder that the command makes; choose another path",
     errno.EIO: "check the disk; what was saved remains, and the same command continues",
     errno.EMFILE: "raise the limit of open files (ulimit -n); the same command continues",
+    errno.ENFILE: "close other programs, or raise the system's limit of open files; the same command continues",
+    errno.ENOMEM: "free memory, or raise its limit (ulimit -v, or the container's); the same command continues",
+    errno.EAGAIN: "raise the limits of processes and memory (ulimit -u, ulimit -v); the same command continues",
 }
 
 

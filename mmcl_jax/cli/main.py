@@ -18,6 +18,7 @@ from mmcl_jax import __version__
 from mmcl_jax.cli.disk import sentence_of
 from mmcl_jax.cli.output import Output, redirected
 from mmcl_jax.errors import UserError
+from mmcl_jax.files import system_error
 from mmcl_jax.signals import ends_at_interrupt, ends_at_sigterm
 from mmcl_jax.text import nearest, visible, visible_lines
 
@@ -195,11 +196,14 @@ def _main(words: list[str], output: Output) -> int:
     except BrokenPipeError:  # the program that read the output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        status = output.fail(sentence_of(error), 2)
+        known = error if error.errno is not None else system_error(error)
+        status = output.fail(sentence_of(known or error), 2)
         if options.debug:
             raise
         return status
     except Exception as error:
+        if (system := system_error(error)) is not None and not options.debug:
+            return output.fail(sentence_of(system), 2)
         output.fail(visible_lines(f"{type(error).__name__}: {error}"), 1, printed=True)
         raise
     return 0
@@ -350,15 +354,16 @@ def _description(name: str) -> str:
 
 
 def _quiet() -> None:
-    """Silence the progress messages of libraries, but not their errors."""
+    """Silence the messages of libraries; of JAX not its errors. Orbax logs those that it raises, with a traceback."""
     import logging
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from absl import logging as absl_logging
 
-    absl_logging.set_verbosity(absl_logging.ERROR)
-    for name in ("absl", "orbax", "jax"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    absl_logging.set_verbosity(absl_logging.FATAL)
+    for name in ("absl", "orbax"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("jax").setLevel(logging.ERROR)
 
 
 if __name__ == "__main__":

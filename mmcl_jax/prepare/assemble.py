@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
+from mmcl_jax.data.format import flat
 from mmcl_jax.data.format.content import Content, Part
 from mmcl_jax.data.schema import Column, Entry
 from mmcl_jax.page.wording import counted, share
@@ -56,7 +56,7 @@ class Assembler:
         like: Like | None = None,
     ) -> None:
         """Take the gathered rows, their inspection, the decoded images, the boxes, the store's folder, and `--like`."""
-        self._like = like
+        self._like, self._limits = like, gathered.main.request.limits
         self._gathered, self._inspected = gathered, inspected
         self._pixels, self._boxes, self._folder = pixels, boxes, folder
         self._left_out: dict[str, str] = {}
@@ -136,7 +136,7 @@ class Assembler:
         if not joined.is_target:
             parsed = features(parsed)
         if self._like is None:
-            columns = schema_columns(parsed, kept)
+            columns = schema_columns(parsed, kept, self._limits)
         else:
             columns = self._like.columns_of(joined.name)
             parsed = self._like.ordered(parsed, columns)
@@ -195,9 +195,8 @@ class Assembler:
         assert isinstance(joined.content, Matrix)
         at = joined.at[self._inspected.rows]
         present = at >= 0
-        path = self._folder / "flat" / f"{joined.name}.npy"
         shape = (int(present.sum()), len(joined.content.names))
-        values = open_memmap(path, mode="w+", dtype=joined.content.dtype, shape=shape)
+        values = flat.allocate(self._folder, joined.name, shape, joined.content.dtype)
         joined.content.store(at[present], values)
         values.flush()
         entry = Entry(kind="vector", shape=shape[1:], dtype=joined.content.dtype)
@@ -209,7 +208,9 @@ class Assembler:
         kept = self._inspected.rows
         texts = [cells[row] if row >= 0 else None for row in joined.at[kept]]
         length = None if self._like is None else self._like.schema.entries[joined.name].shape[0]
-        tokens = tokenise(texts, self._inspected.splits["train"], joined.source, joined.where, length=length)
+        keys = [self._gathered.rows.keys[row] for row in kept]
+        train = self._inspected.splits["train"]
+        tokens = tokenise(texts, train, joined.source, joined.where, length=length, limits=self._limits, keys=keys)
         (self._folder / f"tokenizer.{joined.name}.json").write_text(tokens.tokenizer)
         present = (tokens.values[:, 0, 0] >= 0) if tokens.values.shape[1] else np.zeros(len(kept), bool)
         if tokens.cut:

@@ -62,13 +62,10 @@ def runs(text: str) -> str:
 def parts(text: str) -> str:
     chart = line_chart(text, [Line(text, [0, 1], [0, 1]), Line(text, [0, 1], [1, 0])], x=text)
     return page(
-        section("key", text, text, [text, [text]]),
-        table(text, [text, text], [[text, name(text)]]),
-        folded(text, text),
-        element("img", src="data:image/png;base64,", alt=text, title=text),
-        chart,
+        section("key", text, text, [text, [text]]), table(text, [text, text], [[text, name(text)]]), folded(text, text),
+        element("img", src="data:image/png;base64,", alt=text, title=text), chart,
         drawing(text, text, 1, 2, class_="a"),
-    )
+    )  # fmt: skip
 
 
 def page(*children: Any) -> str:

@@ -1,6 +1,5 @@
 """`mj.embed`: rows to a Parquet file of embeddings."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from mmcl_jax import __version__
 from mmcl_jax.api.frames import frame_of, is_frame
 from mmcl_jax.api.given import AnyPath, path_of, several
 from mmcl_jax.api.images import beside, is_folder
+from mmcl_jax.border import parse, to_json
 from mmcl_jax.bucket.border import addressed
 from mmcl_jax.compilation import use_cache
 from mmcl_jax.data.store import Store
@@ -172,7 +172,7 @@ def embed(
         **({} if data is None else data.identity()),
         **({} if asked is None else {"request": asked.to_json(), "files": _files(asked)}),
     }
-    arguments, parts = json.loads(json.dumps(arguments)), Parts(path)
+    arguments, parts = parse(to_json(arguments)), Parts(path)
     with parts.making(arguments) as complete:
         if not complete:
             specs = {name: opened.inputs.specs[name] for name in embedding.inputs}
