@@ -91,7 +91,8 @@ def _open_nifti(path: Path, most: int, what: str = "pixels") -> Any:
 def _nifti_values(image: Any, path: Path, at: tuple[Any, ...]) -> np.ndarray:
     with decoding(str(path)):
         values = np.asarray(image.dataobj[at])
-    return values.astype(np.float32) if values.dtype.kind == "f" else values
+    with np.errstate(over="ignore"):  # what float32 does not hold is infinite, and refused like other infinities
+        return values.astype(np.float32) if values.dtype.kind == "f" else values
 
 
 def _full_range(image: Any) -> tuple[float, float] | None:

@@ -17,6 +17,7 @@ from mmcl_jax.prepare.images.files import Fit
 from mmcl_jax.prepare.images.levels import Levels, to_uint8, to_uint16
 from mmcl_jax.prepare.images.medical import check_size, nifti_volume
 from mmcl_jax.prepare.images.unusable import Unusable, require
+from mmcl_jax.prepare.npy import map_npy
 
 _NIFTI = (".nii", ".nii.gz")
 _LARGEST = float(np.finfo(np.float16).max)
@@ -80,11 +81,9 @@ def read_levels(path: Path, fit: Fit) -> Levels:
 def _array(path: Path, limit: int) -> np.ndarray:
     """Return the volume `[D, H, W, C]` of a `.npy` file."""
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise Unusable(
-            "broken image", f"The volume {path} cannot be read: {str(error).splitlines()[0].rstrip('.')}."
-        ) from error
+        values = map_npy(path)
+    except (ValueError, OSError) as error:
+        raise Unusable("broken image", f"The volume {path} cannot be read: {error}.") from error
     by = " x ".join(map(str, values.shape))
     volume = values.ndim in (3, 4) and values.dtype.kind in "iufb"
     require(
