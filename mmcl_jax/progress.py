@@ -14,6 +14,8 @@ from mmcl_jax.text import visible
 
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BETWEEN_BARS = 0.2  # in a notebook
+_MEASURED_SECONDS = 3.0  # before an estimate
+_LONG_SECONDS = 60.0
 
 
 class Bar:
@@ -79,6 +81,45 @@ class Bar:
             self._notebook(line, _bar(self._done, self._total, line))
             return
         self._console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+class Foresight:
+    """One line, printed once, when work that has begun will take more than a minute.
+
+    Args:
+      what: the work, such as "decoding the images".
+      total: the number of its steps.
+      advice: how it would take less time, or "".
+    """
+
+    def __init__(self, what: str, total: int, advice: str = "") -> None:
+        self._what, self._total, self._advice = what, total, advice
+        self._first, self._began, self._told = 0, 0.0, False
+
+    def update(self, done: int) -> None:
+        """Set the number of steps done; the time is measured from the first call on."""
+        now = time.monotonic()
+        if not self._began:
+            self._first, self._began = done, now
+        elif not self._told and now - self._began >= _MEASURED_SECONDS and done > self._first:
+            self._told = True
+            seconds = (now - self._began) / (done - self._first)
+            left = seconds * (self._total - done)
+            if left > _LONG_SECONDS:
+                line = f"{self._what}: about {duration(left)} left for {self._total - done:,} of {self._total:,}"
+                line = visible(f"{line}; {self._advice}" if self._advice else line)
+                Console(stderr=True).print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    >>> duration(72), duration(900), duration(9000)
+    ('72 s', '15 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def notebook_display() -> Callable[[str, str], None] | None:

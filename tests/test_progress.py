@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mmcl_jax import progress
-from mmcl_jax.progress import Bar
+from mmcl_jax.progress import Bar, Foresight
 from mmcl_jax.training.outlook import working
 
 
@@ -72,3 +72,21 @@ def test_a_terminals_ipython_is_no_notebook(monkeypatch: pytest.MonkeyPatch) -> 
     vars(ipython).update(get_ipython=lambda: SimpleNamespace())
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     assert progress.notebook_display() is None
+
+
+def test_long_work_is_foreseen_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = iter([100.0, 102.0, 104.0, 106.0])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    foresight = Foresight("reading", 1000, "--fast takes seconds")
+    for done in (1, 11, 21, 31):
+        foresight.update(done)
+    assert capsys.readouterr().err == "reading: about 3 min left for 979 of 1,000; --fast takes seconds\n"
+
+
+def test_short_work_is_not_foreseen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = iter([100.0, 104.0])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    foresight = Foresight("reading", 1000)
+    foresight.update(1)
+    foresight.update(900)
+    assert capsys.readouterr().err == ""

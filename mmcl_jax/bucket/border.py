@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import glob
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from mmcl_jax.bucket.address import Address, is_address
 from mmcl_jax.bucket.mirror import Mirror, checkpoints, everything, unlisted
 from mmcl_jax.bucket.objects import ChangedError
 from mmcl_jax.errors import check
+from mmcl_jax.targets import named
 
 OWN = "work-"  # the beginning of the kind of a copy of a work directory that one process of several has for itself
 
@@ -137,6 +139,8 @@ def _taken(value: Any, option: str, role: str, written: list[Mirror]) -> Any:
             written.append(Mirror(address))
         return value
     if not is_address(value):
+        if isinstance(value, str | os.PathLike):
+            named(value, option.removesuffix(": "))
         return value
     if role != "write":
         return local(value, option=option, raw=role == "raw")

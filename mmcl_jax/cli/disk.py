@@ -2,7 +2,7 @@
 
 import errno
 
-from mmcl_jax.text import called
+from mmcl_jax.text import visible
 
 _FULL = "free some space; what was saved remains, and the same command continues"
 _REMEDIES = {
@@ -32,7 +32,7 @@ def sentence_of(error: OSError) -> str:
       'runs/a/metrics.jsonl: no space left on device;'
     """
     reason = error.strerror or str(error) or type(error).__name__
-    names = [called(name) for name in (error.filename, error.filename2) if name is not None]
+    names = [visible(name) for name in (error.filename, error.filename2) if name is not None]
     where = f"{' -> '.join(names)}: " if names else ""
     remedy = _REMEDIES.get(error.errno or 0, "when that is fixed, the same command continues")
-    return f"{where}{reason[:1].lower()}{reason[1:]}; {remedy}."
+    return f"{where}{visible(reason[:1].lower() + reason[1:])}; {remedy}."

@@ -105,7 +105,8 @@ def experiment() -> ConfigDict:
       validation: every `epochs` epochs, the loss of the validation rows is measured and the best checkpoint is kept;
         None for never.
       stop: ends the training after `patience` validation passes in a row (None: never) without a loss that is lower by
-        more than `min_delta`.
+        more than `min_delta`; and at a number that goes wrong in a way that `on` names, some of "collapse", "columns",
+        "norm" and "temperature" (see `training.faults`).
       monitor: every `epochs` epochs (None: never), on at most `rows` rows: the accuracy of kNN with this many
         `neighbours`, in a store with labels, and retrieval between modalities.
       views, encoders, projectors, predictors: named parts; the name of a projector or predictor is what it projects,
@@ -145,7 +146,7 @@ def experiment() -> ConfigDict:
             "rates": {},
             "average": {"kind": None, "decay": 0.999, "start": 0},
             "validation": {"epochs": None},
-            "stop": {"patience": None, "min_delta": 0.0},
+            "stop": {"patience": None, "min_delta": 0.0, "on": ()},
             "monitor": {"epochs": 10, "rows": 2048, "neighbours": 20},
         }
     )

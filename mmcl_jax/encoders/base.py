@@ -7,7 +7,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from mmcl_jax.arrays import ArrayError, ArrayLike, as_array
 from mmcl_jax.encoders.features import Features
@@ -76,6 +76,16 @@ class Encoder(nnx.Module):
         The encoding is fitted on the training rows, and stored in the run; see `data.table.encoding.Encoding.fit`.
         """
         return {}
+
+    def column_norms(self, gradients: Mapping[str, Any]) -> Float[Array, " F"] | None:
+        """Return the norm of the gradient of the weights of each column of a table.
+
+        It is None for an encoder whose columns share all weights, or whose weights are not trained.
+
+        Args:
+          gradients: of the encoder's parameters, a nested dict.
+        """
+        return None
 
     def row_bytes(self, *, train: bool) -> int:
         """Return a lower bound of the memory, in bytes, that one row needs at a time; 0 if there is no estimate.

@@ -1,10 +1,11 @@
 """Multilayer perceptrons, and the table encoder of MMCL: a perceptron on one-hot rows."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
@@ -75,6 +76,14 @@ class TableMLP(MLP):
     def embedded_columns(self) -> tuple[int, ...]:
         """The column of each one-hot column."""
         return self.input.columns
+
+    def column_norms(self, gradients: Mapping[str, Any]) -> Float[Array, " F"] | None:
+        """Return the norms of the gradients of the first layer's weights, over all one-hot columns of each column."""
+        if "kernel" not in gradients.get("layers", {}).get(0, {}):
+            return None
+        squares = jnp.square(gradients["layers"][0]["kernel"]).sum(axis=1)
+        columns = np.array(self.embedded_columns)
+        return jnp.sqrt(jnp.zeros(len(self.input.widths)).at[columns].add(squares))
 
     def embed(self, view: Float[Array, "B F"]) -> Float[Array, "B E"]:
         """Return one-hot rows, in which missing values are replaced (see `TableInput`)."""

@@ -60,6 +60,7 @@ class Term:
         gradient).
       local: whether the term takes local features.
       learned: initial values of the scalars that are trained with the model, by name.
+      bounds: the values from which on such scalars get no gradient, by name.
       layers: the term's own layers, by the names that its stages use. Layers with model state, such as batch
         normalisation, run in `each` alone.
       targets: names of the targets that the term reads.
@@ -79,6 +80,7 @@ class Term:
     outputs: tuple[Output, ...] = ("embedding",)
     local: bool = False
     learned: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    bounds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     layers: Mapping[str, Layer] = dataclasses.field(default_factory=dict)
     targets: tuple[str, ...] = ()
     queue: int = 0
@@ -288,6 +290,9 @@ def check_weights(**weights: float) -> None:
             raise ValueError(f"{name} must not be negative, as {value} is")
 
 
+LARGEST_LOG_SCALE = math.log(100)  # of a learned scale, as in CLIP
+
+
 def learned_scale(temperature: float) -> dict[str, float]:
     """Return the scalar that a term learns in place of a fixed temperature: the logarithm of the inverse."""
     return {"log_scale": -math.log(temperature)}
@@ -297,4 +302,4 @@ def scale_of(learned: Learned, temperature: float) -> float | Float[Array, ""]:
     """Return 1 / temperature, or its learned value, which is at most 100, as in CLIP."""
     if "log_scale" not in learned:
         return 1 / temperature
-    return jnp.exp(jnp.minimum(learned["log_scale"], math.log(100)))
+    return jnp.exp(jnp.minimum(learned["log_scale"], LARGEST_LOG_SCALE))

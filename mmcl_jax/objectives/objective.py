@@ -48,6 +48,7 @@ class Objective:
       loss_reads: the texts whose outputs a term's loss reads, by kind of output; without those that only `each` reads.
       pooled: views without a pooled embedding in `loss_reads`; their features are logged instead.
       learned: initial values of the scalars that terms train, by term.
+      bounds: the values from which on such scalars get no gradient, by their metrics.
     """
 
     def __init__(
@@ -81,6 +82,11 @@ class Objective:
             count = seen[term.name, between]
             self.names[key] = f"{term.name}{f'_{count}' if count > 1 else ''}/{between}"
         self.learned = {key: dict(term.learned) for key, term in self.terms.items() if term.learned}
+        self.bounds = {
+            f"{self.names[key]}/{name}": bound
+            for key, term in self.terms.items()
+            for name, bound in term.bounds.items()
+        }
         self.queues = {key: term.queue for key, term in self.terms.items() if term.queue}
         self.reads = _texts(self.terms.values())
         self.loss_reads = _texts(term for term in self.terms.values() if term.each is None)

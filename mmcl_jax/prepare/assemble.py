@@ -56,7 +56,7 @@ class Assembler:
         like: Like | None = None,
     ) -> None:
         """Take the gathered rows, their inspection, the decoded images, the boxes, the store's folder, and `--like`."""
-        self._like = like
+        self._like, self._limits = like, gathered.main.request.limits
         self._gathered, self._inspected = gathered, inspected
         self._pixels, self._boxes, self._folder = pixels, boxes, folder
         self._left_out: dict[str, str] = {}
@@ -136,7 +136,7 @@ class Assembler:
         if not joined.is_target:
             parsed = features(parsed)
         if self._like is None:
-            columns = schema_columns(parsed, kept)
+            columns = schema_columns(parsed, kept, self._limits)
         else:
             columns = self._like.columns_of(joined.name)
             parsed = self._like.ordered(parsed, columns)
@@ -208,7 +208,9 @@ class Assembler:
         kept = self._inspected.rows
         texts = [cells[row] if row >= 0 else None for row in joined.at[kept]]
         length = None if self._like is None else self._like.schema.entries[joined.name].shape[0]
-        tokens = tokenise(texts, self._inspected.splits["train"], joined.source, joined.where, length=length)
+        keys = [self._gathered.rows.keys[row] for row in kept]
+        train = self._inspected.splits["train"]
+        tokens = tokenise(texts, train, joined.source, joined.where, length=length, limits=self._limits, keys=keys)
         (self._folder / f"tokenizer.{joined.name}.json").write_text(tokens.tokenizer)
         present = (tokens.values[:, 0, 0] >= 0) if tokens.values.shape[1] else np.zeros(len(kept), bool)
         if tokens.cut:

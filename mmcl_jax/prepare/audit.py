@@ -1,12 +1,13 @@
 """Findings on a table: statistics of columns, and warnings on columns, labels and splits."""
 
-import json
+import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from mmcl_jax.border import to_json
 from mmcl_jax.data.schema import Column, Schema
 from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.page.wording import count, counted, share
@@ -105,7 +106,7 @@ def warn_of_labels(balances: Mapping[str, Any], remedy: str, *, declarable: bool
             if absent:
                 advice = remedy
                 if declarable and len(classes) - len(nowhere) > 2:
-                    declared = json.dumps({"columns": {name: {"missing": absent[:_NAMED]}}}, ensure_ascii=False)
+                    declared = to_json({"columns": {name: {"missing": absent[:_NAMED]}}}, ascii=False)
                     advice += (
                         f", or take {'it' if len(absent) == 1 else 'them'} out of the label by {declared} in --schema"
                     )
@@ -168,9 +169,19 @@ def _describe(
     outside: dict[str, int],
 ) -> ColumnFinding:
     role = "ignore" if left_out else parsed.role
-    finding: dict[str, Any] = {"missing": values.null_count(), "distinct": values.drop_nulls().n_unique()}
-    if parsed.kind in ("continuous", "date") and len(values.drop_nulls()):
+    finding: dict[str, Any] = {"missing": values.null_count()}
+    numbers = np.zeros(0)
+    if parsed.kind in ("continuous", "date"):
         numbers = values.drop_nulls().to_numpy().astype(np.float64)
+        finding["distinct"] = len(np.unique(numbers))
+    elif parsed.kind:
+        # Sorted here, since a call of polars costs more than the sorting of few categories.
+        counted = values.drop_nulls().alias("text").value_counts(name="rows").rows()
+        finding["distinct"] = len(counted)
+        finding["top"] = heapq.nsmallest(TOP, counted, key=lambda item: (-item[1], item[0]))
+    else:
+        finding["distinct"] = values.drop_nulls().n_unique()
+    if len(numbers):
         with np.errstate(over="ignore"):
             statistics = {"min": numbers.min(), "max": numbers.max(), "mean": numbers.mean(), "sd": numbers.std()}
         finding["numbers"] = {name: float(value) for name, value in statistics.items()} | {
@@ -181,9 +192,6 @@ def _describe(
         narrow = finding["middle"] < SKEWED or finding["scaling"] != "standard"
         edges, finding["axis"] = _readable_edges(numbers) if narrow else (None, "linear")
         finding["histogram"] = _histogram(numbers, min(BINS, max(1, finding["distinct"])) if edges is None else edges)
-    elif parsed.kind:
-        counted = values.drop_nulls().alias("text").value_counts(name="rows")
-        finding["top"] = list(counted.sort("rows", "text", descending=[True, False]).head(TOP).iter_rows())
     if column is not None:
         finding["unseen"] = {split: count for split, count in unseen.items() if count}
         finding["outside"] = {split: count for split, count in outside.items() if count}

@@ -1,7 +1,6 @@
 """Inspecting the table: which columns are used, how rows are divided, and the statistics of the training split."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -11,12 +10,14 @@ import polars as pl
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from mmcl_jax.border import to_json
 from mmcl_jax.data.schema import Column, Schema, class_codes
 from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import UserError
 from mmcl_jax.page.wording import counted
 from mmcl_jax.prepare import audit
 from mmcl_jax.prepare.card.findings import ColumnFinding
+from mmcl_jax.prepare.entries.columns import schema_columns
 from mmcl_jax.prepare.forest import forest_score
 from mmcl_jax.prepare.leaks import leaky_columns, same_order
 from mmcl_jax.prepare.like import Like
@@ -114,7 +115,7 @@ def inspect(
     rows, ids = gathered.rows, gathered.ids
     features, labels = rows.named("feature"), [*rows.named("label"), *gathered.targets]
     if like is None:
-        label_columns, columns = (tuple(column.column(kept) for column in parsed) for parsed in (labels, features))
+        label_columns, columns = (schema_columns(parsed, kept, request.limits) for parsed in (labels, features))
     else:
         label_columns, columns = like.labels(labels), like.columns
         features, labels = like.ordered(features, columns), like.ordered(labels, label_columns)
@@ -173,7 +174,7 @@ def _by_words(label: Parsed) -> str:
     words = [word for word in label.missing_words if label.coded and word.isalpha() and word.lower() != "nan"]
     if not words:
         return ""
-    present = json.dumps({"present": words}, ensure_ascii=False)
+    present = to_json({"present": words}, ascii=False)
     return f": {label.missing_words[words[0]]} hold {words[0]!r}; if that is a class, declare {present} in --schema"
 
 

@@ -27,7 +27,7 @@ from mmcl_jax.prepare.like_sources import sources_like
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.parse import Parsed
 
-_FIT = tuple(field.name for field in dataclasses.fields(Fit) if field.name != "max_pixels")  # is only a limit
+_FIT = tuple(field.name for field in dataclasses.fields(Fit) if not field.name.startswith("max_"))
 _IMAGES = ("image_size", "channels", "bits", "stack", *_FIT)
 _COLUMNS = ("schema", "label", "categorical", "decimal", "thousands", "missing")
 _OTHERS = ("declaration.*.json", "*.names.txt")  # files of a store that are read when they are needed

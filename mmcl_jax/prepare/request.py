@@ -18,6 +18,7 @@ from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.prepare.images.files import FILTERS, Fit
 from mmcl_jax.prepare.images.levels import Intensity, Nan
 from mmcl_jax.prepare.images.memory import ImageArrays
+from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import (
     INPUTS,
@@ -67,6 +68,13 @@ class Request:
     intensity: Intensity = "minmax"
     nan: Nan = "refuse"
     max_pixels: int = Fit.max_pixels
+    max_voxels: int = Fit.max_voxels
+    max_columns: int = Limits.max_columns
+    max_cell: int = Limits.max_cell
+    max_categories: int = Limits.max_categories
+    max_features: int = Limits.max_features
+    max_values: int = Limits.max_values
+    max_tokens: int = Limits.max_tokens
     follow_links: Path | None = None
     duplicates: Literal["quarantine", "keep"] = "quarantine"
     split_column: str | None = None
@@ -114,7 +122,8 @@ class Request:
             "--group-near-duplicates is for splits that are drawn; leave it out, or --split-ids and --split-column.",
         )
         check(self.nan in ("refuse", "background"), f"--nan: {self.nan!r} is neither refuse nor background.")
-        _ = self.fit  # checks its own options
+        check(self.max_voxels > 0, f"--max-voxels: {self.max_voxels} is not positive.")
+        _ = self.fit, self.limits  # which check their own options
         if isinstance(self.intensity, tuple):
             low, high = self.intensity
             check(low < high, f"--intensity: {low}:{high} is not a range; write the lower end first.")
@@ -142,6 +151,11 @@ class Request:
     def fit(self) -> Fit:
         """How pictures are made to fit."""
         return Fit(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Fit)})
+
+    @property
+    def limits(self) -> Limits:
+        """The largest sizes that are read."""
+        return Limits(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Limits)})
 
     def requires(self, name: str) -> bool:
         """Return whether rows without this entry are left out in any cohort."""

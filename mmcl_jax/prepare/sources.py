@@ -40,7 +40,18 @@ _PICTURE = ("size", "channels", "bits", "resize", "antialias", "intensity", "nan
 _FILES = ("folder", "files", "column", *_TABLE)
 _TAKES = {
     "image": (*_FILES, *_PICTURE, "aspect", "transparent", "stack", "duplicates", "required"),
-    "volume": (*_FILES, "size", "bits", "antialias", "intensity", "nan", "max_pixels", "duplicates", "required"),
+    "volume": (
+        *_FILES,
+        "size",
+        "bits",
+        "antialias",
+        "intensity",
+        "nan",
+        "max_pixels",
+        "max_voxels",
+        "duplicates",
+        "required",
+    ),
     "table": (*_TABLE, "schema", "required"),
     "vector": (*_TABLE, "ignore", "names", "keys", "dataset", "dtype", "required"),
     "text": (*_TABLE, "column", "vocabulary", "vocabulary_size", "length", "required"),
@@ -50,13 +61,13 @@ _TAKES = {
     "number": (*_TABLE, "column"),
     "multi-label": (*_TABLE, "column", "between"),
     "numbers": (*_TABLE, "column"),
-    "mask": (*_FILES, "of", "classes", "max_pixels"),
+    "mask": (*_FILES, "of", "classes", "max_pixels", "max_voxels"),
     "boxes": (*_TABLE, "of", "column", "categories"),
 }
 _PATHS = ("file", "folder", "names", "keys", "vocabulary")
 _TEXTS = ("column", "ignore", "categories")
 _Text = Annotated[str, AtLeast(1)]
-_COUNTS = ("channels", "bits", "max_pixels", "vocabulary_size", "length")
+_COUNTS = ("channels", "bits", "max_pixels", "max_voxels", "vocabulary_size", "length")
 _CHOICES = {
     "bits": (8, 16),
     "channels": (1, 3),
@@ -132,6 +143,7 @@ class Source:
     intensity: str | tuple[float, float] | None = None
     nan: str | None = None
     max_pixels: int | None = None
+    max_voxels: int | None = None
     stack: str | None = None
     duplicates: str | None = None
     categories: tuple[str, ...] = ()

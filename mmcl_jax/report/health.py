@@ -1,16 +1,17 @@
 """The checks that tell at a glance whether a training went well, from its log."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import COLLAPSED
 from mmcl_jax.page.wording import count, counted, number
-from mmcl_jax.training.runs.status import FILE as STATUS
+from mmcl_jax.training.faults import Fault, Kind, describe, read_faults
+from mmcl_jax.training.runs.status import read_status
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Check:
 
 
 def checks(directory: Path, metrics: Sequence[Mapping[str, float]]) -> list[Check]:
-    """Return the checks of a run, the failed first: its end, the loss, skipped steps, collapse, and overfitting.
+    """Return the checks of a run, the failed first: its end, the loss, skipped steps, faults, and overfitting.
 
     Args:
       directory: of the run, for its `status.json`.
@@ -31,7 +32,7 @@ def checks(directory: Path, metrics: Sequence[Mapping[str, float]]) -> list[Chec
     if not metrics:
         return [Check(False, "No step is logged yet.")]
     last = metrics[-1]
-    found = [*_end(directory), _loss(metrics), _skipped(last), _finite(metrics)]
+    found = [*_end(directory), _loss(metrics), _skipped(last), _finite(metrics), *_faults(directory)]
     deviations = {key.removeprefix("deviation/"): last[key] for key in last if key.startswith("deviation/")}
     collapsed = [view for view, value in deviations.items() if value < COLLAPSED]
     if collapsed:
@@ -50,19 +51,42 @@ def checks(directory: Path, metrics: Sequence[Mapping[str, float]]) -> list[Chec
     return sorted(found, key=lambda check: check.good)
 
 
+def _faults(directory: Path) -> list[Check]:
+    """Return the numbers that went wrong; a view that has collapsed at the end is told from the last metrics."""
+    began: dict[tuple[Kind, str], Fault] = {}
+    spans: list[tuple[Fault, int | None]] = []
+    for fault in read_faults(directory):
+        if not fault.ended:
+            began[fault.kind, fault.name] = fault
+        elif (first := began.pop((fault.kind, fault.name), None)) is not None:
+            spans.append((first, fault.step))
+    spans += [(fault, None) for fault in began.values() if fault.kind != "collapse"]
+    groups: dict[tuple[Kind, int, int | None], list[Fault]] = {}
+    for fault, end in spans:
+        groups.setdefault((fault.kind, fault.step, end), []).append(fault)
+    return [
+        Check(
+            False,
+            f"From step {start:,} {'on' if end is None else f'to step {end:,}'}, "
+            f"{describe(kind, [fault.name for fault in faults], faults[0].value)}.",
+        )
+        for (kind, start, end), faults in groups.items()
+    ]
+
+
 def _end(directory: Path) -> list[Check]:
     """Return whether the training is complete; [] if an earlier version trained the run, which did not record it."""
     try:
-        raw = json.loads((directory / STATUS).read_text())
-        state, step, steps = str(raw["state"]), int(raw["step"]), int(raw["steps"])
-    except (OSError, ValueError, KeyError, TypeError):
+        status = read_status(directory)
+    except UserError as error:
+        return [Check(False, str(error))]
+    if status is None:
         return []
-    if state == "finished":
-        return [Check(True, f"The training is complete, after {counted(step, 'step')}.")]
-    words = {"training": "is running, or was killed", "failed": "failed"}.get(state, "was stopped")
-    return [
-        Check(False, f"The training {words}; the command that began it continues it ({count(steps)} steps in all).")
-    ]
+    if status["state"] == "finished":
+        return [Check(True, f"The training is complete, after {counted(status['step'], 'step')}.")]
+    words = {"training": "is running, or was killed", "failed": "failed"}.get(status["state"], "was stopped")
+    steps = f"{count(status['steps'])} steps in all"
+    return [Check(False, f"The training {words}; the command that began it continues it ({steps}).")]
 
 
 def _loss(metrics: Sequence[Mapping[str, float]]) -> Check:

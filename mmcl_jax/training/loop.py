@@ -25,6 +25,7 @@ from mmcl_jax.progress import Bar, discard
 from mmcl_jax.text import called, visible
 from mmcl_jax.training.build import Experiment, build_experiment
 from mmcl_jax.training.comparison import Comparison
+from mmcl_jax.training.faults import Faults
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
 from mmcl_jax.training.outlook import TimeEstimate, working
@@ -43,6 +44,7 @@ from mmcl_jax.training.speed.times import Times
 from mmcl_jax.training.state.control import best_step, exhausted
 from mmcl_jax.training.state.initial_weights import InitialWeights, check_recorded, initial_weights
 from mmcl_jax.training.state.train_state import TrainState
+from mmcl_jax.training.step.norm import parameter_norm
 from mmcl_jax.training.step.train_step import check_step, compile_traced, make_step, memory_report, trace_step
 from mmcl_jax.training.step.validation_pass import ValidationPass
 from mmcl_jax.training.stop import stop_on_signal
@@ -231,8 +233,14 @@ def pretrain(
         limit = config.skip_nonfinite
         skips = SkippedSteps(workdir, batches, keys, limit=limit, start=step, before=start.skipped, log=log)
         speed = Speedometer(work, clock, start=step)
-        metric_log = MetricLog(workdir, skips, config, start=step, clock=clock, speed=speed, log=log)
+        columns = {
+            table: [column.name for column in encoding.schema.columns] for table, encoding in inputs.tables.items()
+        }
+        bounds, on = experiment.objective.bounds, config.stop.on
+        faults = Faults(workdir, columns=columns, bounds=bounds, on=on, start=step, log=log)
+        metric_log = MetricLog(workdir, skips, faults, config, start=step, clock=clock, speed=speed, log=log)
         resources.callback(lambda: metric_log.close(finished=status.finished))
+        norm = parameter_norm(experiment)
         recording = Profile(profile, workdir, start=step, total=batches.steps, writes=primary, log=log)
         resources.callback(recording.close)
         estimate = TimeEstimate(first=step, steps=batches.steps, epochs=config.epochs, log=log)
@@ -278,7 +286,7 @@ def pretrain(
                 with clock.part("monitor"):
                     measured |= monitor_pass.at(step, state, last=early)
             if measured or step == batches.steps or step % config.log_every == 0:
-                metric_log.defer(step, {**metrics, **measured})
+                metric_log.defer(step, {**metrics, "parameter_norm": norm(state.params), **measured})
 
             if done or best or _due(step, config.checkpoint_every) or _due(step, config.keep_every):
                 unchanged.check(saved)

@@ -10,7 +10,7 @@ import jax
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from mmcl_jax.progress import notebook_display
+from mmcl_jax.progress import duration, notebook_display
 
 _SHORT = 10.0  # seconds below which no estimate is logged
 _LONG = 600.0  # seconds above which a shorter training, of this many seconds, is suggested
@@ -70,15 +70,9 @@ def estimate(seconds: float, step: int, steps: int, epochs: int) -> str:
       >>> estimate(0.5, 12, 2012, 100)
       'about 17 min left for 2,000 steps of 0.50 s; with --config.epochs=59, in another --workdir, 10 min in all'
     """
-    sentence = f"about {_duration(seconds * (steps - step))} left for {steps - step:,} steps of {seconds:.2f} s"
+    sentence = f"about {duration(seconds * (steps - step))} left for {steps - step:,} steps of {seconds:.2f} s"
     shorter = max(1, int(epochs * _LONG / (seconds * steps)))
     if seconds * (steps - step) <= _LONG or shorter >= epochs:
         return sentence
-    total = _duration(seconds * steps * shorter / epochs)
+    total = duration(seconds * steps * shorter / epochs)
     return f"{sentence}; with --config.epochs={shorter}, in another --workdir, {total} in all"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

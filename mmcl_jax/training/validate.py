@@ -13,6 +13,7 @@ from mmcl_jax.encoders.fusions import check_fused, parts_of_views
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.objectives.pairs import EXECUTIONS
 from mmcl_jax.text import brief
+from mmcl_jax.training.faults import KINDS as KINDS_OF_FAULTS
 from mmcl_jax.training.optim.optimizer import OPTIMIZERS
 from mmcl_jax.training.optim.schedules import Schedule
 from mmcl_jax.training.sinks import check_sinks
@@ -47,6 +48,11 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "validation.epochs": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
     "stop.patience": ((int, type(None)), lambda v: v is None or v > 0, "must be positive, or None"),
     "stop.min_delta": ((float, int), lambda v: 0 <= v < float("inf"), "must not be negative"),
+    "stop.on": (
+        (tuple,),
+        lambda v: all(kind in KINDS_OF_FAULTS for kind in v) and len(set(v)) == len(v),
+        f"must be a tuple of some of {', '.join(KINDS_OF_FAULTS)}, such as ('collapse',)",
+    ),
     "average.kind": ((str, type(None)), lambda v: v in (None, *KINDS), f"must be {', '.join(KINDS)} or None"),
     "average.decay": ((float, int), lambda v: 0 <= v < 1, "must lie in [0, 1)"),
     "average.start": ((int,), lambda v: v >= 0, "must not be negative"),
@@ -88,8 +94,8 @@ _INPUT: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
 }
 
 
-def check_config(config: ConfigDict) -> None:
-    """Check every key that is not an option of a part, and that the keys fit together.
+def check_keys(config: ConfigDict) -> None:
+    """Check that every key that is not an option of a part is there, and has a value that it may have.
 
     Raises:
       UserError: naming the key.
@@ -101,10 +107,21 @@ def check_config(config: ConfigDict) -> None:
     for key, (types, holds, sentence) in rules.items():
         value = config
         for part in key.split("."):
+            there = isinstance(value, ConfigDict) and part in value
+            check(there, f"config.{key}: this key is missing.")
             value = value[part]
         typed = isinstance(value, types) and not (isinstance(value, bool) and bool not in types)
         check(typed, f"config.{key}: {brief(value)} is not of type {' or '.join(t.__name__ for t in types)}.")
         check(holds(value), f"config.{key}: {brief(value)} {sentence}.")
+
+
+def check_config(config: ConfigDict) -> None:
+    """Check every key that is not an option of a part, and that the keys fit together.
+
+    Raises:
+      UserError: naming the key.
+    """
+    check_keys(config)
     check_sinks(config.sinks)
     group = config.batch_norm.group_size
     check(

@@ -10,6 +10,7 @@ from flax import nnx
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer as Reference
 
+from mmcl_jax import progress
 from mmcl_jax.data.schema import Column, ImageSpec, Schema
 from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.data.table.imputation import IterativeImputer
@@ -232,3 +233,23 @@ def test_plain_table_input_is_one_hot() -> None:
     assert actual.shape == (50, module.size) == (50, sum(WIDTHS))
     np.testing.assert_array_equal(actual[:, [0, 1, 2, 9]], rows[:, [0, 1, 2, 5]])
     np.testing.assert_array_equal(actual[:, 3:7].argmax(axis=1), rows[:, 3])
+
+
+def test_long_imputation_is_foreseen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(progress, "_MEASURED_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "_LONG_SECONDS", -1.0)
+    columns = TRAIN.shape[1]
+    IterativeImputer.fit(TRAIN, input="scores")
+    said = capsys.readouterr().err
+    assert f"scores.missing: iterative imputation of {columns} columns in {len(TRAIN)} rows: about" in said
+    assert f"of {10 * columns}; --config.inputs.scores.missing=mean takes seconds" in said
+    assert said.count("\n") == 1
+
+
+def test_hostile_columns_are_imputed() -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 6))
+    rows[::7] = np.nan
+    rows[:, 2], rows[:, 3], rows[0, 4] = np.nan, 1.0, 1e150
+    schema = Schema(columns=tuple(Column(name=f"c{index}", kind="continuous") for index in range(6)))
+    encoding = Encoding.fit(rows, schema, Statistics.fit(rows, schema), missing="iterative")
+    assert np.isfinite(encoding.encode(rows)).all()

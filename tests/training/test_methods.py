@@ -20,6 +20,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.build import build_experiment, fit_inputs
+from mmcl_jax.training.faults import read_faults
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
@@ -170,13 +171,22 @@ def test_collapse_is_reported(small, tmp_path: Path) -> None:
     """VICReg without what keeps embeddings apart: the last layer's bias is all that is left of them."""
     pull = ["objective.0.variance=0", "objective.0.covariance=0", "schedule.learning_rate=0.03", "epochs=9"]
     pull += ["projectors.image.name=mlp", "projectors.image.hidden=8", "projectors.image.out=8"]
-    result = pretrain(small("vicreg", *pull), tmp_path / "run", log=quiet)
+    lines: list[str] = []
+    result = pretrain(small("vicreg", *pull), tmp_path / "run", log=lines.append)
     log = read_metrics(tmp_path / "run")
     assert log[0]["deviation/image_1"] > 0.1
     low = tuple(view for view in ("image_1", "image_2") if log[-1][f"deviation/{view}"] < 0.05)
     assert low, log[-1]
     assert result.collapsed == low
     assert f"the embeddings of {' and '.join(low)} have collapsed" in result.describe()
+    first = next(line for line in log if line["deviation/image_1"] < 0.05)
+    began = next(fault for fault in read_faults(tmp_path / "run") if fault.name == "image_1")
+    assert (began.step, began.kind, began.value) == (first["step"], "collapse", first["deviation/image_1"])
+    assert any(line.startswith(f"step {began.step}: WARNING: the embeddings of ") for line in lines)
+    assert all(0 < line["parameter_norm"] < 100 for line in log)
+    with pytest.raises(UserError, match=r"Step \d+: the embeddings .* config.stop.on has 'collapse'"):
+        pretrain(small("vicreg", *pull, "stop.on=('collapse',)"), tmp_path / "stopped", log=quiet)
+    assert read_metrics(tmp_path / "stopped")[-1]["step"] == read_faults(tmp_path / "stopped")[0].step
     healthy = pretrain(small("vicreg"), tmp_path / "healthy", log=quiet)
     assert healthy.collapsed == ()
     assert "collapsed" not in healthy.describe()

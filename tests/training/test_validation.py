@@ -226,7 +226,7 @@ def test_patience_ends_the_run_and_more_patience_continues_it(
 ) -> None:
     """It stops at the pass that `whole` shows, and the same command stops again; with more, it ends like `whole`."""
     config = config_of(digits_store)
-    config.stop = {"patience": 1, "min_delta": 10.0}  # no loss is that much better than the first
+    config.stop.patience, config.stop.min_delta = 1, 10.0  # no loss is that much better than the first
     first = train(config, tmp_path / "run")
     assert first.step == 2 * STEPS
     assert first.exhausted

@@ -1,7 +1,6 @@
 """`mj.prepare`: raw data to store."""
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -11,17 +10,19 @@ from mmcl_jax import datasets as recipes
 from mmcl_jax.api.frames import frame_of, is_frame
 from mmcl_jax.api.given import AnyPath, overriding, path_of, several
 from mmcl_jax.api.images import beside, folder_of, is_folder
+from mmcl_jax.border import to_json
 from mmcl_jax.bucket.border import addressed
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.errors import check as require
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.images.levels import Intensity, Nan
+from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.make import prepare as make
 from mmcl_jax.prepare.make import preview
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.table import Tables
-from mmcl_jax.targets import check_file
+from mmcl_jax.targets import check_file, check_folder
 from mmcl_jax.text import visible
 
 _DEFAULT = Request()
@@ -66,6 +67,13 @@ def prepare(
     intensity: Intensity = _DEFAULT.intensity,
     nan: Nan = _DEFAULT.nan,
     max_pixels: int = _DEFAULT.max_pixels,
+    max_voxels: int = _DEFAULT.max_voxels,
+    max_columns: int = _DEFAULT.max_columns,
+    max_cell: int = _DEFAULT.max_cell,
+    max_categories: int = _DEFAULT.max_categories,
+    max_features: int = _DEFAULT.max_features,
+    max_values: int = _DEFAULT.max_values,
+    max_tokens: int = _DEFAULT.max_tokens,
     duplicates: Literal["quarantine", "keep"] = _DEFAULT.duplicates,
     split_column: str | None = None,
     split_ids: Sequence[AnyPath] = (),
@@ -122,6 +130,13 @@ def prepare(
       intensity: the range of deep pixels: "minmax", "full" or (low, high).
       nan: what becomes of images with values that are not finite.
       max_pixels: larger images are bad.
+      max_voxels: larger volumes are bad.
+      max_columns: a table of more columns is refused.
+      max_cell: a row with a cell of more characters is bad.
+      max_categories: a column of more categories is refused.
+      max_features: a vector of more columns is refused.
+      max_values: a table of more rows times columns is refused, and texts of more rows times tokens.
+      max_tokens: a longer text is refused, unless its `length` cuts it.
       duplicates: whether rows with the very same pixels are kept.
       split_column: the column that holds train, val or test.
       split_ids: three files of identifiers, of train, val and test.
@@ -168,7 +183,10 @@ def prepare(
         return _checked(asked, recipe, None if write_schema is None else path_of(write_schema, "--write-schema"))
     if out is None:
         require(False, "Say where the store goes with --out, or look first with --check.")
-    return make(asked, path_of(out, "--out"), recipe=recipe, workers=workers, beam=several(beam), progress=True)
+    folder = path_of(out, "--out")
+    if not folder.exists():
+        check_folder(folder, "--out")
+    return make(asked, folder, recipe=recipe, workers=workers, beam=several(beam), progress=True)
 
 
 def _checked(request: Request, recipe: recipes.Recipe | None, path: Path | None) -> Findings:
@@ -178,7 +196,7 @@ def _checked(request: Request, recipe: recipes.Recipe | None, path: Path | None)
     findings, declared = preview(request, recipe=recipe)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(declared.to_json(), indent=2) + "\n")
+        path.write_text(to_json(declared.to_json(), indent=2) + "\n")
         print(f"Written to {visible(path)}; edit it and give it with --schema.")
     return findings
 
@@ -202,7 +220,10 @@ def _request(given: Mapping[str, Any]) -> Request:
             if "table" not in said:
                 said["table"] = None
             elif not is_frame(said["table"]):
-                read = Tables().read(Path(said["table"]), separator=given["separator"], encoding=given["encoding"])
+                limits = Limits(**{field.name: given[field.name] for field in dataclasses.fields(Limits)})
+                read = Tables(limits).read(
+                    Path(said["table"]), separator=given["separator"], encoding=given["encoding"]
+                )
                 require(not read.bad, f"The table {said['table']} has rows that cannot be parsed: {read.bad[:1]}.")
                 said["table"] = read.frame
             said["table"], said["images"], said["image_column"] = beside(said["table"], said["images"])

@@ -101,6 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="treatment of values that are not finite: quarantine the row (refuse), or make them black (background)",
     )
     images.add_argument("--max-pixels", type=types.count, help="limit of pixels per image file; larger images are bad")
+    images.add_argument("--max-voxels", type=types.count, help="limit of voxels per volume; larger volumes are bad")
     images.add_argument(
         "--duplicates", choices=["quarantine", "keep"], help="treatment of images that are equal, pixel by pixel"
     )
@@ -118,6 +119,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows.add_argument(
         "--max-bad", type=float, help="largest share of rows that may be bad; with more, the command stops"
     )
+
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("--max-columns", type=types.count, help="limit of columns of a table; more are refused")
+    limits.add_argument("--max-cell", type=types.count, help="limit of characters of a cell; a longer cell is bad")
+    limits.add_argument("--max-categories", type=types.count, help="limit of categories of a column or label")
+    limits.add_argument("--max-features", type=types.count, help="limit of columns of a vector, such as genotypes")
+    limits.add_argument(
+        "--max-values", type=types.count, help="limit of rows x columns of a table, and of rows x tokens of texts"
+    )
+    limits.add_argument("--max-tokens", type=types.count, help="limit of tokens of a text that no length cuts")
 
     parser.add_argument("--out", type=types.path, help="folder of the store to make, such as stores/ads")
     parser.add_argument("--workers", type=types.count, help="number of processes")

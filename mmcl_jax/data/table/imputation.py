@@ -1,14 +1,32 @@
 """Iterative multivariate imputation, fitted once and replayed on any row."""
 
 import dataclasses
+import itertools
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mmcl_jax.errors import check
+from mmcl_jax.progress import Foresight
 
 MOST_COLUMNS = 1000
+
+
+def _counted(foresight: Foresight) -> Any:
+    """Return scikit-learn's Bayesian ridge regression, whose fits are counted."""
+    from sklearn.linear_model import BayesianRidge
+
+    done = itertools.count(1)
+
+    class Counted(BayesianRidge):
+        def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+            super().fit(X, y, sample_weight)
+            foresight.update(next(done))
+            return self
+
+    return Counted()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,7 +68,12 @@ class IterativeImputer:
             f"config.inputs.{input}.missing: iterative imputation of {columns} columns takes too much memory; "
             f"the limit is {MOST_COLUMNS}. Choose mean, token or indicator, or fewer columns.",
         )
-        fitted = Fitted(max_iter=rounds, tol=tolerance, keep_empty_features=True, imputation_order="ascending")
+        work = f"config.inputs.{input}.missing: iterative imputation of {columns:,} columns in {len(rows):,} rows"
+        advice = f"--config.inputs.{input}.missing=mean takes seconds"
+        regression = _counted(Foresight(work, rounds * columns, advice))
+        fitted = Fitted(
+            regression, max_iter=rounds, tol=tolerance, keep_empty_features=True, imputation_order="ascending"
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the paper stops after a fixed number of rounds, too
             fitted.fit(rows)

@@ -1,6 +1,6 @@
 """The CLIP term: two modalities of the same sample attract."""
 
-from mmcl_jax.objectives.base import TERMS, Term, check_term, learned_scale, scale_of
+from mmcl_jax.objectives.base import LARGEST_LOG_SCALE, TERMS, Term, check_term, learned_scale, scale_of
 from mmcl_jax.objectives.pairs import Denominator, contrast
 from mmcl_jax.objectives.stages import Loss, Whole
 from mmcl_jax.objectives.terms.labels import Labels, pairing, targets_of
@@ -79,5 +79,6 @@ def clip(
         weight=weight,
         loss=loss,
         learned=learned_scale(temperature) if learn_temperature else {},
+        bounds={"log_scale": LARGEST_LOG_SCALE} if learn_temperature else {},
         targets=targets_of(labels, target),
     )

@@ -1,27 +1,29 @@
 """Sections about columns: the columns of the table with their distributions, and the columns left out, with reasons."""
 
+import itertools
+from collections import Counter
+
 from mmcl_jax.page import charts
 from mmcl_jax.page.html import Child, Html, element, folded, name, section, table
-from mmcl_jax.page.wording import count, counted, number, share
+from mmcl_jax.page.wording import clipped, count, counted, number, share
 from mmcl_jax.prepare.card.findings import ColumnFinding, Findings
 from mmcl_jax.prepare.card.phrases import beyond_train, features_of, left_out_of, skew_of, spread_of, value_of
 from mmcl_jax.text import visible
 
 CHARTED = 60  # features with a chart; more charts would make the page slow and unread
+LISTED = 1000  # further features, and columns left out, that have a line; more would make the page large
+_NAMED = 400_000  # characters of the names of columns without a line
 _CATEGORIES = 5
 _LEFT_OUT_OPEN = 40
 _AXES = {"log": "logarithmic axis", "middle": "outer bars: the lowest and highest twentieth"}
 
 
 def features(findings: Findings) -> Html | None:
-    """Return the columns of the store's table: the first 60 with charts, the rest as lines; None for no table."""
+    """Return the columns of the store's table: some with charts, some as lines, the rest counted; None for no table."""
     columns = features_of(findings)
     if not columns:
         return None
-    kinds: dict[str, int] = {}
-    for column in columns:
-        kinds[column.kind] = kinds.get(column.kind, 0) + 1
-    by_kind = ", ".join(f"{count(columns)} {kind}" for kind, columns in kinds.items())
+    by_kind = _by_kind(columns)
     incomplete = sum(column.missing > 0 for column in columns)
     lead = element(
         "p",
@@ -60,11 +62,13 @@ def left_out(findings: Findings) -> Html:
     if not columns:
         return section("left-out", "Columns left out", element("p", "No column was left out.", class_="calm"))
     lead = "No encoder sees these columns."
-    lines: list[tuple[Child, ...]] = [(name(column.name), _role(column), column.why or "–") for column in columns]
+    shown = columns[:LISTED]
+    lines: list[tuple[Child, ...]] = [(name(column.name), _role(column), column.why or "–") for column in shown]
     listing: Html = table("Columns left out", ("Column", "Used as", "Why"), lines)
     if len(columns) > _LEFT_OUT_OPEN:
         listing = folded(f"All {counted(len(columns), 'column')}", listing)
-    return section("left-out", "Columns left out", element("p", lead, class_="lead"), listing)
+    lead_line = element("p", lead, class_="lead")
+    return section("left-out", "Columns left out", lead_line, listing, more_of(len(columns) - len(shown), "column"))
 
 
 def _card(column: ColumnFinding, stored: int) -> Html:
@@ -135,13 +139,43 @@ def _others(columns: list[ColumnFinding], stored: int) -> Html | None:
             count(column.distinct),
             " ".join([spread_of(column, stored), *beyond_train(column)]),
         )
-        for column in columns
+        for column in columns[:LISTED]
     ]
     head = ("Column", "Kind", "Missing", "Different", "Values")
+    rest = columns[LISTED:]
     return folded(
         f"{counted(len(columns), 'more column')}, without charts",
         table("Further columns of the table", head, lines, numeric={2, 3}),
+        _named(rest),
     )
+
+
+def _named(columns: list[ColumnFinding]) -> list[Child]:
+    """Return the names of columns by kind, as many as fit into `_NAMED` characters, and the number of the others."""
+    if not columns:
+        return []
+    names = [clipped(column.name, 60) for column in columns]
+    lengths = itertools.accumulate(len(text) + 2 for text in names)
+    fit = sum(length <= _NAMED for length in lengths)
+    by_kind: dict[str, list[str]] = {}
+    for column, text in zip(columns[:fit], names, strict=False):
+        by_kind.setdefault(column.kind, []).append(text)
+    lines: list[Child] = [element("p", f"{kind}: {', '.join(texts)}") for kind, texts in by_kind.items()]
+    heading = f"{counted(len(columns), 'more column')}, described in findings.json"
+    return [element("h4", heading), *lines, more_of(len(columns) - fit, "column")]
+
+
+def _by_kind(columns: list[ColumnFinding]) -> str:
+    kinds = Counter(column.kind for column in columns)
+    return ", ".join(f"{count(number)} {kind}" for kind, number in kinds.items())
+
+
+def more_of(hidden: int, what: str) -> Html | None:
+    """Return a line on what the page leaves to `findings.json`; None if that is nothing."""
+    if hidden <= 0:
+        return None
+    line = f"and {counted(hidden, f'more {what}')}, described in "
+    return element("p", line, element("code", "findings.json"), ".", class_="moments")
 
 
 def _role(column: ColumnFinding) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from mmcl_jax.page import charts
 from mmcl_jax.page.html import Child, Html, element, name, section, table
 from mmcl_jax.page.wording import count, counted, share
-from mmcl_jax.prepare.card.columns import distribution
+from mmcl_jax.prepare.card.columns import distribution, more_of
 from mmcl_jax.prepare.card.findings import ColumnFinding, Findings
 from mmcl_jax.prepare.card.phrases import alike_of, beyond_train, labels_of
 
 Balance = Mapping[str, Mapping[str, int]]  # rows per class, by split
 
+_LABELS = 60  # that are shown
 _CLASSES = 20  # that are listed; of more classes, the most frequent ones
 
 
@@ -23,7 +24,8 @@ def labels(findings: Findings) -> Html:
         calm = "There is no label: the store serves pretraining only, and its rows were split without stratification."
         return section("labels", "Labels", element("p", calm, class_="calm"))
     lead = element("p", "Labels are stored for evaluation. They are not part of the table.", class_="lead")
-    return section("labels", "Labels", lead, [_label(label, columns.get(label), findings) for label in named])
+    parts = [_label(label, columns.get(label), findings) for label in named[:_LABELS]]
+    return section("labels", "Labels", lead, parts, more_of(len(named) - len(parts), "label"))
 
 
 def splits(findings: Findings) -> Html:

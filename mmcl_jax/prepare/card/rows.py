@@ -5,10 +5,12 @@ from typing import Any
 
 from mmcl_jax.page import charts
 from mmcl_jax.page.html import Child, Html, element, folded, fragment, name, section, table
-from mmcl_jax.page.wording import count, counted, number, share
+from mmcl_jax.page.wording import clipped, count, counted, number, share
+from mmcl_jax.prepare.card.columns import more_of
 from mmcl_jax.prepare.card.findings import Findings
 
 QUARANTINE_SHOWN = 50
+WARNINGS_SHOWN = 200
 _NEAR_DUPLICATES_SHOWN = 50
 
 
@@ -17,11 +19,13 @@ def attention(findings: Findings) -> Html:
     if not findings.warnings and not findings.near_duplicates:
         calm = element("p", "No warning was raised while this data set was prepared.", class_="calm")
         return section("attention", "What needs your attention", calm)
-    warnings = element("ol", [element("li", sentence) for sentence in findings.warnings], class_="warnings")
+    shown = findings.warnings[:WARNINGS_SHOWN]
+    warnings = element("ol", [element("li", clipped(sentence, 1000)) for sentence in shown], class_="warnings")
     return section(
         "attention",
         "What needs your attention",
         warnings if findings.warnings else None,
+        more_of(len(findings.warnings) - len(shown), "warning"),
         _near_duplicates(findings.near_duplicates),
     )
 

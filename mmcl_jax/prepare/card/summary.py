@@ -16,7 +16,8 @@ from mmcl_jax.text import visible
 
 _COLUMNS = 40  # that are listed
 _CLASSES = 6  # that are listed with their shares
-_LEFT_OUT = 60  # columns that are listed per reason
+_LEFT_OUT = 60  # columns that are listed per reason, and reasons
+_WARNINGS = 100  # that are listed
 _BEYOND = 8  # columns that are listed
 _STYLES = {"head": "bold", "bad": "bold red", "good": "green", "soft": "dim"}
 
@@ -144,11 +145,13 @@ def _left_out(columns: list[ColumnFinding]) -> RenderableType | None:
     for column in columns:
         groups.setdefault((column.role, column.why), []).append(visible(column.name))
     lines = []
-    for (role, why), names in groups.items():
+    for (role, why), names in list(groups.items())[:_LEFT_OUT]:
         used = "" if role == "ignore" else f" ({visible(role)})"
         more = f", and {count(len(names) - _LEFT_OUT)} more" if len(names) > _LEFT_OUT else ""
         reason = visible(why) or ("no reason recorded" if role == "ignore" else "")
         lines.append(_text(", ".join(names[:_LEFT_OUT]), f"{more}{used}", (f": {reason}" if reason else "", "soft")))
+    others = sum(map(len, list(groups.values())[_LEFT_OUT:]))
+    lines += [_text(f"and {counted(others, 'more column')} for other reasons, in findings.json")] if others else []
     return _listed(_text(("Not in the table:", "head")), lines)
 
 
@@ -214,8 +217,11 @@ def _warnings(findings: Findings) -> RenderableType:
     if not findings.warnings:
         return _text(("No warnings.", "good"))
     lines = [
-        _text((f"{number}. ", "bad"), visible(sentence)) for number, sentence in enumerate(findings.warnings, start=1)
+        _text((f"{number}. ", "bad"), visible(sentence))
+        for number, sentence in enumerate(findings.warnings[:_WARNINGS], start=1)
     ]
+    if len(findings.warnings) > _WARNINGS:
+        lines.append(_text(f"and {count(len(findings.warnings) - _WARNINGS)} more, in findings.json"))
     return _listed(_text((f"{counted(len(findings.warnings), 'warning')}, worst first:", "bad")), lines)
 
 

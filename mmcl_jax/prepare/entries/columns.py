@@ -1,19 +1,21 @@
 """Further tables, and targets that are columns of a table."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
+from mmcl_jax.border import to_json
 from mmcl_jax.data.schema import Column
 from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.errors import check
 from mmcl_jax.prepare.join.joined import Joined
 from mmcl_jax.prepare.join.tables import Keyed
+from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import COLUMNS
+from mmcl_jax.prepare.table.numeric import parse_all
 from mmcl_jax.prepare.table.parse import Parsed, parse
 from mmcl_jax.prepare.table.rows import Rows
 from mmcl_jax.prepare.table.table import require_columns
@@ -53,7 +55,7 @@ def parsed_columns(
                 check(False, f"{entry.where}: schema: column {name!r} is declared to be the {role}; {elsewhere}.")
         declaration = source.schema.adding("identifier", (keyed.key,))
         declaration = declaration.adding("ignore", tuple(name for name in entry.used if name != keyed.key))
-        parsed = [parse(keyed.frame[name], declaration) for name in keyed.frame.columns if name != keyed.key]
+        parsed = parse_all([cells for cells in keyed.frame if cells.name != keyed.key], declaration)
     elif source.between:
         parsed = _split_labels(entry, keyed, columns)
     elif like is not None:
@@ -87,9 +89,18 @@ def features(parsed: Sequence[Parsed]) -> list[Parsed]:
     return [column for column in parsed if column.role == "feature"]
 
 
-def schema_columns(parsed: Sequence[Parsed], rows: np.ndarray) -> tuple[Column, ...]:
-    """Return the columns for the schema, with the categories that occur in `rows` unless they were declared."""
-    return tuple(column.column(rows) for column in parsed)
+def schema_columns(parsed: Sequence[Parsed], rows: np.ndarray, limits: Limits) -> tuple[Column, ...]:
+    """Return the columns for the schema, with the categories that occur in `rows` unless they were declared.
+
+    Raises:
+      UserError: a column has too many categories.
+    """
+    columns = tuple(column.column(rows) for column in parsed)
+    for column in columns:
+        count = len(column.categories)
+        otherwise = "or leave the column out with --ignore"
+        limits.refuse("max_categories", count, f"Column {column.name!r} has {count:,} categories", otherwise)
+    return columns
 
 
 def is_column(entry: Joined) -> bool:
@@ -138,7 +149,7 @@ def _split_labels(entry: Joined, keyed: Keyed, columns: Sequence[str]) -> list[P
             kind="boolean",
             bad=[*cells.bad, *bad],
             values=pl.Series(
-                [None if labels is None else json.dumps(label in labels) for labels in sets], dtype=pl.String
+                [None if labels is None else to_json(label in labels) for labels in sets], dtype=pl.String
             ),
         )
         for label in labels

@@ -21,6 +21,7 @@ from mmcl_jax.data.table.readings import PLAIN
 from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.prepare.join.keys import canonical, first_rows, some
 from mmcl_jax.prepare.join.tables import Keyed, Keys
+from mmcl_jax.prepare.npy import map_npy
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import Source
 from mmcl_jax.prepare.table.cells import is_text, nameless, text_of
@@ -137,6 +138,7 @@ def read_matrix(
         f"{where}: {source.file} holds values of type {opened.dtype} and shape {shape}, not a matrix of numbers."
     )
     check(len(opened.shape) == 2 and opened.dtype.kind in "iufb", no_matrix)
+    tables.limits.refuse("max_features", opened.shape[1], f"{where}: {source.file} has {opened.shape[1]:,} columns")
     assert source.keys is not None
     keys = canonical(pl.Series(_lines(source.keys, where), dtype=pl.String))
     check(
@@ -181,6 +183,7 @@ def _table(
     require_columns(list(types), chosen, source.file)
     columns = list(chosen) or [name for name in types if name not in (keyed.key, *source.ignore)]
     check(bool(columns), f"{where}: {source.file} has no column besides the key {keyed.key!r}.")
+    tables.limits.refuse("max_features", len(columns), f"{where}: {source.file} has {len(columns):,} columns")
     if parquet and all(types[name].is_numeric() or types[name] == pl.Boolean for name in columns):
         matrix = Matrix(
             file=keyed.file,
@@ -264,11 +267,11 @@ def _named(names: list[str] | None, columns: list[str], source: Source, where: s
 
 def _npy(path: Path, where: str) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return map_npy(path)
     except FileNotFoundError as error:
         raise UserError(f"{where}: the file {path} does not exist.") from error
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{where}: {path} cannot be read as a NumPy array: {str(error).splitlines()[0]}") from error
+    except (ValueError, OSError) as error:
+        raise UserError(f"{where}: {path} cannot be read as a NumPy array: {error}.") from error
 
 
 def _hdf5(source: Source, where: str) -> Any:

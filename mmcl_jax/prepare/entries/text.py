@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.sources import Source
 
 UNKNOWN = "[UNK]"
@@ -36,7 +37,14 @@ class Tokens(NamedTuple):
 
 
 def tokenise(
-    texts: Sequence[str | None], train: np.ndarray, source: Source, where: str, *, length: int | None = None
+    texts: Sequence[str | None],
+    train: np.ndarray,
+    source: Source,
+    where: str,
+    *,
+    length: int | None = None,
+    limits: Limits | None = None,
+    keys: Sequence[str] = (),
 ) -> Tokens:
     """Return the tokens of texts.
 
@@ -46,9 +54,12 @@ def tokenise(
       source: declares the vocabulary, its size, and how many tokens of a text are kept.
       where: how errors name the entry.
       length: T; by default the number of tokens of the longest text, at most as many as the source keeps.
+      limits: the largest sizes.
+      keys: of the rows, for messages.
 
     Raises:
-      UserError: `tokenizers` is not installed; or the vocabulary cannot be read, lacks `[UNK]`, or skips a number.
+      UserError: `tokenizers` is not installed; or the vocabulary cannot be read, lacks `[UNK]`, or skips a number; or a
+        text that no `length` cuts, or all texts together, are too large.
     """
     tokenizer = (
         _fitted([texts[row] or "" for row in train], source, where)
@@ -71,7 +82,14 @@ def tokenise(
         rows.append([(token, sentence) for sentence, encoding in enumerate(encoded) for token in encoding.ids])
     longest = max(map(len, rows), default=0)
     check(longest > 0, f"{where}: no row has a text.")
+    limits = limits or Limits()
+    if not (length or source.length):
+        row = max(range(len(rows)), key=lambda row: len(rows[row]))
+        text = f"{where}: the text of {keys[row]!r}" if keys else f"{where}: the longest text"
+        limits.refuse("max_tokens", longest, f"{text} has {longest:,} tokens", "or cut texts with length")
     length = length or min(source.length or longest, longest)
+    size = f"{where}: {len(rows):,} texts of {length:,} tokens are {len(rows) * length:,} values"
+    limits.refuse("max_values", len(rows) * length, size, "or cut texts with length")
     values = np.full((len(rows), length, 2), -1, np.int32)
     for row, tokens in enumerate(rows):
         kept = tokens[:length]

@@ -148,14 +148,17 @@ def _source(entry: Joined, request: Request, keys: list[str]) -> ImageSource:
 
 def _mask(entry: Joined, images: Mapping[str, ImageSource], keys: list[str]) -> ImageSource:
     """Return the source of a mask; rows without its image lack the mask, too."""
-    image, limit = images[entry.source.of], entry.source.max_pixels
+    image = images[entry.source.of]
+    own = {name: limit for name in ("max_pixels", "max_voxels") if (limit := getattr(entry.source, name)) is not None}
     per_row = max((len(names) for names in image.names), default=0)
     check(
         per_row <= 1,
         f"{entry.where}: {image.name!r} has {per_row} images per row; a mask belongs to one image.",
     )
-    fit = image.fit if limit is None else dataclasses.replace(image.fit, max_pixels=limit)
-    names = [own if images_of_row else () for own, images_of_row in zip(_names(entry, keys), image.names, strict=True)]
+    fit = dataclasses.replace(image.fit, **own)
+    names = [
+        mask if images_of_row else () for mask, images_of_row in zip(_names(entry, keys), image.names, strict=True)
+    ]
     return dataclasses.replace(
         image,
         alone=False,

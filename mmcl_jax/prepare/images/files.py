@@ -49,6 +49,7 @@ class Fit:
         always mapped as by "full".
       nan: "refuse" refuses an image with values that are not finite; "background" makes those pixels black.
       max_pixels: images with more pixels are refused before they are decoded; in a NIfTI volume, this counts one slice.
+      max_voxels: volumes with more voxels are refused before they are decoded.
     """
 
     resize: str = "bilinear"
@@ -58,6 +59,7 @@ class Fit:
     intensity: Intensity = "minmax"
     nan: Nan = "refuse"
     max_pixels: int = 80_000_000
+    max_voxels: int = 1 << 28
 
     def __post_init__(self) -> None:
         """Raise `UserError` for a filter that needs antialiasing, if that is off."""
@@ -284,7 +286,8 @@ def decoding(path: str) -> Iterator[None]:
     except UserError as error:  # raised by the readers of DICOM and NIfTI, or by a recipe's
         raise Unusable("broken image", str(error)) from error
     except _BOMBS as error:
-        raise Unusable("too large", f"The image {path} is refused: {str(error).rstrip('.')}.") from error
+        reason = str(error).rstrip(".")
+        raise Unusable("too large", f"The image {path} is refused: {reason}; --max-pixels allows more.") from error
     except UnidentifiedImageError as error:
         raise Unusable("broken image", f"The image {path} cannot be read: its format is unknown.") from error
     except Exception as error:
@@ -311,7 +314,8 @@ def _coloured(image: Image.Image) -> bool:
 def _check_header(image: Image.Image, path: str, channels: int, fit: Fit) -> None:
     """Raise `Unusable` for too many pixels, several frames, or colour where the store is grey."""
     pixels, limit = image.width * image.height, fit.max_pixels
-    require(pixels <= limit, "too large", f"The image {path} has {pixels:,} pixels; more than {limit:,} are refused.")
+    sentence = f"The image {path} has {pixels:,} pixels; more than {limit:,} are refused; --max-pixels allows more."
+    require(pixels <= limit, "too large", sentence)
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a camera's JPEG with a preview behind it
     sentence = f"The image {path} has {frames} frames; split it into files of one frame each."
     require(frames == 1, "several frames", sentence)

@@ -45,13 +45,13 @@ def read_nifti(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
     return Levels(values, full=_full_range(image))
 
 
-def nifti_volume(path: Path, *, max_pixels: int = MAX_PIXELS) -> Levels:
+def nifti_volume(path: Path, *, max_voxels: int = MAX_PIXELS) -> Levels:
     """Return the volume of a NIfTI file as `[depth, height, width, channels]`; a fourth axis is the channels.
 
     Raises:
       UserError: as `read_nifti`, or the file is neither 3-D nor 4-D.
     """
-    image = _open_nifti(path, max_pixels)
+    image = _open_nifti(path, max_voxels, "voxels")
     values = _nifti_values(image, path, (...,))
     while values.ndim > 3 and values.shape[-1] == 1:
         values = values[..., 0]
@@ -79,19 +79,20 @@ def nifti_array(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return values
 
 
-def _open_nifti(path: Path, max_pixels: int) -> Any:
+def _open_nifti(path: Path, most: int, what: str = "pixels") -> Any:
     nibabel = extra("nibabel")
     with decoding(str(path)):
         image = nibabel.load(path)
     check(image.get_data_dtype().kind in "iuf", f"The image {path} has values of type {image.get_data_dtype()}.")
-    check_size(image.shape, str(path), max_pixels)
+    check_size(image.shape, str(path), most, what)
     return image
 
 
 def _nifti_values(image: Any, path: Path, at: tuple[Any, ...]) -> np.ndarray:
     with decoding(str(path)):
         values = np.asarray(image.dataobj[at])
-    return values.astype(np.float32) if values.dtype.kind == "f" else values
+    with np.errstate(over="ignore"):  # what float32 does not hold is infinite, and refused like other infinities
+        return values.astype(np.float32) if values.dtype.kind == "f" else values
 
 
 def _full_range(image: Any) -> tuple[float, float] | None:
@@ -120,12 +121,13 @@ def _image_shape(image: Any, path: Path) -> tuple[int, ...]:
     return shape
 
 
-def check_size(shape: tuple[int, ...], name: str, max_pixels: int) -> None:
-    """Raise `UserError` if an image is empty or has more than `max_pixels`."""
+def check_size(shape: tuple[int, ...], name: str, most: int, what: str = "pixels") -> None:
+    """Raise `UserError` if an image is empty or has more than `most` "pixels" or "voxels"."""
     by = " x ".join(map(str, shape))
     check(min(shape, default=0) > 0, f"The image {name} is empty: {by}.")
-    small = int(np.prod(shape, dtype=np.float64)) <= max_pixels
-    require(small, "too large", f"The image {name} claims {by} pixels; more than {max_pixels:,} are refused.")
+    small = float(np.prod(shape, dtype=np.float64)) <= most
+    sentence = f"The image {name} claims {by} {what}; more than {most:,} are refused; --max-{what} allows more."
+    require(small, "too large", sentence)
 
 
 @contextlib.contextmanager

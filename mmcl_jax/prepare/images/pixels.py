@@ -19,7 +19,7 @@ from mmcl_jax.prepare.leaks import same_pixels
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.rows import Rows
-from mmcl_jax.progress import Bar
+from mmcl_jax.progress import Bar, Foresight
 
 _SAMPLED_IMAGES = 64  # whose headers decide the size and channels that are stored
 _SAMPLED_VOLUMES = 2  # likewise; fewer, since a volume is read whole
@@ -110,8 +110,14 @@ def decode_rows(
     folder = partial / "flat" if source.name == "image" else partial / ".decoding" / source.name
     folder.mkdir(parents=True, exist_ok=True)
     array = partial / "flat" / f"{source.name}.npy"
+    foresight = Foresight(f"decoding {source.what} of every row", len(names))
     with Bar(source.plural, len(names), quiet=not progress) as bar:
-        decoded = decode(job, names, folder, array=array, engine=engine, progress=bar.update)
+
+        def update(done: int) -> None:
+            bar.update(done)
+            foresight.update(done)
+
+        decoded = decode(job, names, folder, array=array, engine=engine, progress=update)
     for index, (cause, reason) in sorted(decoded.bad.items()):
         if cause == "other size":
             sizes = ", ".join(" x ".join(map(str, size)) for size, _ in decoded.sizes.most_common(3))

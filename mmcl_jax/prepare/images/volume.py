@@ -15,8 +15,9 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.images.dicom import dicom_levels, is_dicom, open_dicom
 from mmcl_jax.prepare.images.files import Fit
 from mmcl_jax.prepare.images.levels import Levels, to_uint8, to_uint16
-from mmcl_jax.prepare.images.medical import MAX_PIXELS, check_size, nifti_volume
+from mmcl_jax.prepare.images.medical import check_size, nifti_volume
 from mmcl_jax.prepare.images.unusable import Unusable, require
+from mmcl_jax.prepare.npy import map_npy
 
 _NIFTI = (".nii", ".nii.gz")
 _LARGEST = float(np.finfo(np.float16).max)
@@ -58,12 +59,13 @@ def read_levels(path: Path, fit: Fit) -> Levels:
     Raises:
       Unusable: the file cannot be read, or holds no volume.
     """
-    limit = max(fit.max_pixels, MAX_PIXELS)
+    raised = fit.max_pixels if fit.max_pixels > Fit.max_pixels else 0  # before --max-voxels, it allowed more voxels
+    limit = max(fit.max_voxels, raised)
     try:
         if path.is_dir():
             return _series(path, limit)
         if path.name.lower().endswith(_NIFTI):
-            return nifti_volume(path, max_pixels=limit)
+            return nifti_volume(path, max_voxels=limit)
         require(
             path.suffix.lower() == ".npy",
             "broken image",
@@ -79,17 +81,15 @@ def read_levels(path: Path, fit: Fit) -> Levels:
 def _array(path: Path, limit: int) -> np.ndarray:
     """Return the volume `[D, H, W, C]` of a `.npy` file."""
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise Unusable(
-            "broken image", f"The volume {path} cannot be read: {str(error).splitlines()[0].rstrip('.')}."
-        ) from error
+        values = map_npy(path)
+    except (ValueError, OSError) as error:
+        raise Unusable("broken image", f"The volume {path} cannot be read: {error}.") from error
     by = " x ".join(map(str, values.shape))
     volume = values.ndim in (3, 4) and values.dtype.kind in "iufb"
     require(
         volume, "broken image", f"The volume {path} holds {values.dtype} of shape {by}, not [D, H, W] or [D, H, W, C]."
     )
-    check_size(values.shape, str(path), limit)
+    check_size(values.shape, str(path), limit, "voxels")
     values = np.asarray(values)
     if values.dtype == bool:
         values = values.astype(np.uint8)
@@ -107,7 +107,7 @@ def _series(folder: Path, limit: int) -> Levels:
         sentence = f"The folder {folder} has two slices at position {lower:g}; give each series its own folder."
         require(lower != upper, "broken image", sentence)
     first = headers[0]
-    check_size((len(files), int(first.Rows), int(first.Columns)), str(folder), limit)
+    check_size((len(files), int(first.Rows), int(first.Columns)), str(folder), limit, "voxels")
     slices = []
     for index in np.argsort(positions, kind="stable"):
         name = str(files[index])
@@ -127,7 +127,9 @@ def _position(header: Any, path: Path, first: Any) -> float:
     position, orientation = header.get("ImagePositionPatient"), first.get("ImageOrientationPatient")
     if position is not None and orientation is not None:
         rows, columns = np.array(orientation[:3], float), np.array(orientation[3:], float)
-        return round(float(np.array(position, float) @ np.cross(rows, columns)), 3)
+        along = float(np.array(position, float) @ np.cross(rows, columns))
+        require(np.isfinite(along), "broken image", f"The slice {path} has a position that is not finite.")
+        return round(along, 3)
     number = header.get("InstanceNumber")
     require(number is not None, "broken image", f"The slice {path} has neither a position nor an instance number.")
     return float(number)

@@ -8,9 +8,10 @@ import polars as pl
 
 from mmcl_jax.errors import check
 from mmcl_jax.prepare.join.keys import canonical, first_rows
+from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import Source
-from mmcl_jax.prepare.table.table import Tables, require_columns
+from mmcl_jax.prepare.table.table import LIMITS, Tables, require_columns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,9 +47,9 @@ class Keys(Tables):
       twice: the keys that occur in several rows of a file, by file.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = LIMITS) -> None:
         """Start with no file read."""
-        super().__init__()
+        super().__init__(limits)
         self.totals: dict[str, int] = {}
         self.twice: dict[str, list[str]] = {}
 
@@ -82,7 +83,13 @@ class Keys(Tables):
         name = source.key or key
         check(name != "", f"{where}: name the key column of {source.file} with key or key_column.")
         columns = (name,) if alone else ()
-        table = self.read(source.file, separator=source.separator, encoding=source.encoding, columns=columns)
+        table = self.read(
+            source.file,
+            separator=source.separator,
+            encoding=source.encoding,
+            columns=columns,
+            matrix=source.kind == "vector",
+        )
         require_columns(table.frame.columns, [name], source.file)
         keys = canonical(table.frame[name])
         made = Keyed(

@@ -77,6 +77,8 @@ def match_words(texts: pl.Series, words: Sequence[str], reading: Reading = PLAIN
     Texts that equal no word are left out. Numbers are compared digit by digit, so that a large number is not taken for
     its neighbour. A code such as 007 is not a number.
     """
+    if not words:
+        return {}
     same = texts.filter(texts.is_in(list(words)).fill_null(False))
     matches = {text: text for text in same.unique(maintain_order=True)}
     exact: dict[Decimal, str] = {}

@@ -10,8 +10,10 @@ from mmcl_jax.prepare.table.cells import canonical_integers
 
 MAX_CATEGORIES = 1000  # a column of more distinct texts is not categorical
 FEW_ROWS = 20  # in fewer rows, all texts may differ by chance
+EXACT = 2.0**53  # float64 holds all smaller whole numbers
 NUMBERS = SHARE  # a column with at least this share of numbers is numeric, and its other cells are errors
 TRUE, FALSE = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
+MOST_BOOLEANS = 2 * max(map(len, (TRUE, FALSE)))  # a boolean column has at most so many different texts
 
 _IDENTITY = re.compile(r"(^|[_\W])(id|eid|uid|uuid|guid)($|[_\W])|[a-z]ID$", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"(^|[_\W])(id|eid|uid|uuid|guid|key|index|idx)($|[_\W])|[a-z]ID$|^unnamed_", re.IGNORECASE)
@@ -28,6 +30,21 @@ class Guess(NamedTuple):
     kind: str = ""
     why: str = ""
     unread: str = ""
+
+
+class Numbers(NamedTuple):
+    """What a guess reads of a column of numbers.
+
+    `total` numbers have `distinct` values from `low` to `high`; `integral` says whether all are whole numbers, and
+    `integers` whether all are written without a decimal point.
+    """
+
+    total: int
+    distinct: int
+    low: float
+    high: float
+    integral: bool
+    integers: bool
 
 
 def guess(name: str, texts: pl.Series, reading: Reading = PLAIN) -> Guess:
@@ -47,7 +64,7 @@ def guess(name: str, texts: pl.Series, reading: Reading = PLAIN) -> Guess:
     distinct = texts.n_unique()
     if distinct == 1:
         return Guess("ignore", why=f"all its values are {shortened(texts[0])}")
-    if distinct <= 2 * max(map(len, (TRUE, FALSE))):
+    if distinct <= MOST_BOOLEANS:
         words = set(texts.str.to_lowercase().unique())
         if len(words & set(TRUE)) == len(words & set(FALSE)) == 1 and len(words) == 2:
             return Guess("feature", "boolean")
@@ -55,9 +72,16 @@ def guess(name: str, texts: pl.Series, reading: Reading = PLAIN) -> Guess:
     wrong = numbers.null_count()
     if wrong <= (1 - NUMBERS) * len(texts) and not texts.str.contains(r"^0\d").any():
         numbers = numbers.drop_nulls()
-        exact = float(numbers.abs().max() or 0) < 2.0**53  # type: ignore[arg-type]
-        integers = not texts.str.contains(r"[.eE]").any()
-        guessed = _guess_numbers(name, numbers, numbers.n_unique() if exact else distinct, integers=integers)
+        exact = float(numbers.abs().max() or 0) < EXACT  # type: ignore[arg-type]
+        facts = Numbers(
+            total=len(numbers),
+            distinct=numbers.n_unique() if exact else distinct,
+            low=float(numbers.min() or 0),  # type: ignore[arg-type]
+            high=float(numbers.max() or 0),  # type: ignore[arg-type]
+            integral=bool((numbers == numbers.floor()).all()),
+            integers=not texts.str.contains(r"[.eE]").any(),
+        )
+        guessed = guess_numbers(name, facts)
         unread = str((suggest(texts) if wrong else whole_dates(canonical_integers(texts))) or "")
         if unread and not wrong:
             return Guess("ignore", why=unread, unread=unread)
@@ -74,19 +98,19 @@ def shortened(value: object, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-def _guess_numbers(name: str, numbers: pl.Series, distinct: int, *, integers: bool) -> Guess:
-    """Guess the kind of a column of numbers; `integers` says whether all are written without a decimal point."""
-    integral = bool((numbers == numbers.floor()).all())
-    if integral and distinct == len(numbers) >= FEW_ROWS:
-        dense = float(numbers.max() or 0) - float(numbers.min() or 0) < 1.5 * len(numbers)  # type: ignore[arg-type]
-        if (integers and dense) or _IDENTIFIER.search(name):
+def guess_numbers(name: str, numbers: Numbers) -> Guess:
+    """Guess the role and kind of a column of numbers."""
+    if numbers.integral and numbers.distinct == numbers.total >= FEW_ROWS:
+        dense = numbers.high - numbers.low < 1.5 * numbers.total
+        if (numbers.integers and dense) or _IDENTIFIER.search(name):
             return Guess("ignore", why="it seems to be an identifier: whole numbers, all different")
-    if integral and distinct > 10 and _IDENTITY.search(name):
+    if numbers.integral and numbers.distinct > 10 and _IDENTITY.search(name):
         return Guess("ignore", why="it seems to be an identifier: whole numbers, and so its name says")
-    if distinct == 2 and set(numbers.unique()) == {0.0, 1.0}:
+    if numbers.integral and numbers.distinct == 2 and (numbers.low, numbers.high) == (0, 1):
         return Guess("feature", "boolean")
-    if integral and distinct <= 10:
-        return Guess("feature", "continuous", f"only {distinct} different whole numbers; it may be a category")
+    if numbers.integral and numbers.distinct <= 10:
+        why = f"only {numbers.distinct} different whole numbers; it may be a category"
+        return Guess("feature", "continuous", why)
     return Guess("feature", "continuous")
 
 
@@ -99,6 +123,11 @@ def _guess_texts(name: str, texts: pl.Series, distinct: int) -> Guess:
     if texts.str.contains(_LOOKS_DATED).all():
         why = "it seems to be a date, but its cells are not all in one format: write them like 2020-01-31"
         return Guess("ignore", why=why, unread=why)
+    return guess_words(name, texts, distinct)
+
+
+def guess_words(name: str, texts: pl.Series, distinct: int) -> Guess:
+    """Guess the role and kind of a column of texts that are neither numbers nor dates; `distinct` is their number."""
     many = distinct > MAX_CATEGORIES or (distinct > len(texts) / 2 and len(texts) >= FEW_ROWS)
     if not many and distinct > max(10, len(texts) / 10) and _IDENTITY.search(name):
         return Guess("ignore", why="it seems to be an identifier: many different texts, and so its name says")

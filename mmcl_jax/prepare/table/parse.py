@@ -152,6 +152,8 @@ def _kind_of(texts: pl.Series, role: str, guessed: str, declared: Declared, read
             return "boolean"
         if days(texts).null_count() == 0:
             return "date"
+    if guessed and role != "label":
+        return guessed
     numbers = reading.numbers(texts)
     if role == "label":  # integers that repeat are classes
         few = canonical_integers(texts, reading).n_unique() <= min(MAX_CATEGORIES, max(FEW_ROWS, len(texts) / 2))
@@ -211,9 +213,11 @@ def _without_words(
     if reading.numbers(others).null_count() == 0:  # among numbers, NaN means "no value"
         absent |= {text: text for text in ("NaN", "nan") if text not in values}
     missing = texts.is_in(list(absent)).fill_null(False)
-    counts = texts.filter(missing).replace(absent).alias("word").value_counts(name="rows")
-    counts = counts.sort("rows", "word", descending=[True, False])
-    return texts.set(missing, None), {word: rows for word, rows in counts.iter_rows() if word}
+    if not missing.any():
+        return texts, {}
+    counts = texts.filter(missing).replace(absent).alias("word").value_counts(name="rows").rows()
+    ordered = sorted(counts, key=lambda item: (-item[1], item[0]))
+    return texts.set(missing, None), {word: rows for word, rows in ordered if word}
 
 
 def _numbers(texts: pl.Series, reading: Reading) -> tuple[pl.Series, list[tuple[int, str]]]:

@@ -12,6 +12,7 @@ import polars as pl
 from polars.selectors import by_name
 
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.table.table import (
     IN_MEMORY,
     RawTable,
@@ -25,6 +26,8 @@ from mmcl_jax.prepare.table.table import (
     separator_of,
     trimmed,
 )
+
+_LIMITS = Limits(max_cell=1 << 27)  # what `prepare` may have been told to allow
 
 
 class TablePieces:
@@ -117,7 +120,7 @@ class TablePieces:
         except LookupError as error:
             raise UserError(f"--encoding: there is no encoding {self._encoding!r}.") from error
         with self._path.open(encoding=encoding, newline="") as file:
-            yield records(self._checked(file), self._separator, self._path)
+            yield records(self._checked(file), self._separator, self._path, limits=_LIMITS)
 
     def _checked(self, lines: Iterator[str]) -> Iterator[str]:
         """Yield the lines; raise `UserError` for one that is no text in the encoding."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
@@ -14,7 +14,8 @@ from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.cells import canonical_integers, is_text, match_words, nameless, text_of, usable
-from mmcl_jax.prepare.table.parse import KEYS, Parsed, coded, parse
+from mmcl_jax.prepare.table.numeric import parse_all
+from mmcl_jax.prepare.table.parse import KEYS, Parsed, coded
 from mmcl_jax.prepare.table.table import IN_MEMORY, Tables, require_columns
 
 
@@ -149,7 +150,7 @@ def understand(
     if recipe is None:
         if request.table is None:
             raise UserError("There is no table to read; name it with --table.")
-        reader = Tables() if tables is None else tables
+        reader = Tables(request.limits) if tables is None else tables
         table = reader.read(request.table, separator=request.separator, encoding=request.encoding)
         frame, numbers, declaration = table.frame, table.numbers, request.declaration()
         source = IN_MEMORY if isinstance(request.table, pl.DataFrame) else str(request.table)
@@ -159,7 +160,7 @@ def understand(
         frame, source, declaration = recipe.rows, recipe.name, request.declaration(recipe.declaration)
         numbers = np.arange(1, frame.height + 1)
     require_columns(frame.columns, list(declaration.columns), source)
-    columns = [parse(frame[name], declaration) for name in frame.columns]
+    columns = parse_all(frame.get_columns(), declaration)
     image_columns = list(recipe.image_columns) if recipe else declaration.named("image")
     needed = alone or request.images is not None
     check(bool(image_columns) or not needed, "No column is declared to hold image paths; name it with --image-column.")
@@ -197,12 +198,18 @@ def matrix(
 
     The value of an unseen category is `unknown`.
     """
-    values, counts = np.empty((len(rows), len(columns))), []
+    values, counts = np.empty((len(rows), len(columns))), [0] * len(columns)
+    numbers: list[int] = []
     for index, (parsed, column) in enumerate(zip(columns, schema_columns, strict=True)):
-        values[:, index], unseen = coded(
+        if not column.coded and parsed.values.dtype == pl.Float64:
+            numbers.append(index)
+            continue
+        values[:, index], counts[index] = coded(
             parsed.values.gather(rows), column, None if parsed.verbatim else parsed.reading, unknown=unknown
         )
-        counts.append(unseen)
+    if numbers:  # all at once, since a call of polars for each of many columns takes long
+        frame = pl.DataFrame([columns[index].values.alias(str(index)) for index in numbers])
+        values[:, numbers] = frame[rows].fill_null(math.nan).to_numpy()
     return values, counts
 
 
@@ -224,15 +231,16 @@ def readings(parsed: Sequence[Parsed], declaration: Declaration) -> Declaration:
             kind="categorical" if column.kind == "ordinal" else column.kind,
             categories=column.declared.categories if column.kind == "boolean" else (),
             tags=(),
-            present=(
-                *column.declared.present,
-                *match_words(pl.Series(column.declared.categories, dtype=pl.String), words),
-            ),
+            present=(*column.declared.present, *_words_among(column.declared.categories, words)),
             verbatim=column.verbatim if column.coded or column.role in KEYS else None,
         )
         for column in parsed
     }
     return dataclasses.replace(declaration, columns=columns, others="ignore")
+
+
+def _words_among(categories: Sequence[str], words: Sequence[str]) -> Iterable[str]:
+    return match_words(pl.Series(categories, dtype=pl.String), words) if categories else ()
 
 
 def template(rows: Rows) -> Declaration:
@@ -278,7 +286,8 @@ def read_rows(frame: pl.DataFrame, schema: Schema, declaration: Declaration, sou
             for name, declared in declaration.columns.items()
         },
     )
-    parsed = [parse(frame[name], declaration) for name in names]
+    cells = dict(zip(frame.columns, frame.get_columns(), strict=True))
+    parsed = parse_all([cells[name] for name in names], declaration)
     values, unknown = matrix(parsed, columns, np.arange(frame.height), unknown=-1.0)
     lacking = len(schema.columns) - len(columns)  # a label that was a feature is missing in new rows
     return RawRows(

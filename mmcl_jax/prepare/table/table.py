@@ -1,7 +1,9 @@
 """Reading a table file, with a reason for every record that cannot be parsed."""
 
 import codecs
+import contextlib
 import csv
+import dataclasses
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,14 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from polars.selectors import by_name
+from polars.selectors import by_dtype, by_name
 
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.prepare.table.cells import is_text, nameless, text_of
+from mmcl_jax.prepare.limits import Limits
+from mmcl_jax.prepare.table.cells import nameless
 from mmcl_jax.text import listed, nearest
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
-_LARGEST_CELL = 1 << 27
+LIMITS = Limits()
+_ALLOW = "; allow more with --max-cell"
 IN_MEMORY = "the data frame"  # how messages name a table that is not a file
 
 
@@ -34,12 +38,18 @@ class RawTable(NamedTuple):
 
 
 def read_table(
-    path: Path, *, separator: str | None = None, encoding: str = "utf-8", columns: tuple[str, ...] = ()
+    path: Path,
+    *,
+    separator: str | None = None,
+    encoding: str = "utf-8",
+    columns: tuple[str, ...] = (),
+    limits: Limits = LIMITS,
 ) -> RawTable:
     """Read a CSV, TSV or Parquet file with a header.
 
     White space around names and cells is removed, also before a quoted cell; empty lines are skipped. A record is bad
-    if it has more or fewer cells than the header, or a quotation mark in a wrong position. A column without a name (as
+    if it has more or fewer cells than the header, a quotation mark in a wrong position, or a cell that is too large. A
+    column without a name (as
     pandas writes its index) is called `unnamed_1`, with its number from 1.
 
     Args:
@@ -47,14 +57,16 @@ def read_table(
       separator: character between the cells of a text file; by default a comma or, for .tsv, a tab.
       encoding: of a text file.
       columns: names of the columns of a Parquet file to read; by default all of them.
+      limits: the largest sizes.
 
     Raises:
-      UserError: the file is missing, of another type or encoding, has no records, or cannot be parsed at all.
+      UserError: the file is missing, of another type or encoding, has no records, is too large, or cannot be parsed at
+        all.
     """
     if is_parquet(path):
-        table = _read_parquet(path, columns)
+        table = _read_parquet(path, columns, limits)
     else:
-        table = _read_text(path, separator_of(path, separator), encoding)
+        table = _read_text(path, separator_of(path, separator), encoding, limits)
     first = f" Its first row: {table.bad[0][1]}" if table.bad else ""
     check(table.frame.height > 0, f"The table {path} has a header but no rows that can be read.{first}")
     return table._replace(frame=trimmed(table.frame))
@@ -88,21 +100,54 @@ def separator_of(path: Path, given: str | None) -> str:
     return separator
 
 
-def in_memory(frame: pl.DataFrame) -> RawTable:
+def in_memory(frame: pl.DataFrame, limits: Limits = LIMITS) -> RawTable:
     """Return a data frame as a table, as `read_table` would return a Parquet file of the frame.
 
     Raises:
-      UserError: the frame has no columns or rows, or two columns whose names differ by white space alone.
+      UserError: the frame has no columns or rows, too many of them, or two columns whose names differ by white space
+        alone.
     """
+    _check_shape(frame.width, frame.height, IN_MEMORY, limits)
     check(frame.width > 0 and frame.height > 0, f"{IN_MEMORY[:1].upper()}{IN_MEMORY[1:]} is empty.")
     names = _names(frame.columns, "", IN_MEMORY)
-    return RawTable(trimmed(frame.rename(dict(zip(frame.columns, names, strict=True)))), _numbers(frame), [])
+    frame = trimmed(frame.rename(dict(zip(frame.columns, names, strict=True))))
+    return _without_large_cells(RawTable(frame, _numbers(frame), []), limits)
+
+
+def _check_shape(columns: int, rows: int, source: object, limits: Limits) -> None:
+    """Raise `UserError` for a table of too many columns or values."""
+    limits.refuse("max_columns", columns, f"The table {source} has {columns:,} columns")
+    size = f"{rows:,} rows x {columns:,} columns"
+    limits.refuse("max_values", rows * columns, f"The table {source} has {size}, {rows * columns:,} values")
+
+
+def _without_large_cells(table: RawTable, limits: Limits) -> RawTable:
+    """Return the table whose records with a too large text are bad."""
+    frame = table.frame
+    lengths = frame.select(by_dtype(pl.String).str.len_chars().max())
+    longest = lengths.row(0) if lengths.width else ()
+    large = [name for name, most in zip(lengths.columns, longest, strict=True) if (most or 0) > limits.max_cell]
+    bad: dict[int, str] = {}
+    for name in large:
+        characters = nameless(frame[name]).str.len_chars()
+        for row in (characters > limits.max_cell).fill_null(False).arg_true():
+            reason = f"Column {name!r} holds {characters[row]:,} characters; the limit is {limits.max_cell:,}{_ALLOW}."
+            bad.setdefault(row, reason)
+    if not bad:
+        return table
+    good = np.setdiff1d(np.arange(frame.height), list(bad))
+    more = [(int(table.numbers[row]), reason) for row, reason in sorted(bad.items())]
+    return RawTable(frame[good], table.numbers[good], sorted([*table.bad, *more]))
 
 
 def trimmed(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the frame without white space around its texts."""
-    columns = [text_of(column) if is_text(column.dtype) else column for column in map(nameless, frame)]
-    return pl.DataFrame(columns, schema=frame.columns)
+    numbered = frame.clone()
+    numbered.columns = list(map(str, range(frame.width)))  # polars reads the name `^x$` as a pattern
+    texts = by_dtype(pl.String, pl.Categorical) | by_dtype(pl.Enum)
+    numbered = numbered.with_columns(texts.cast(pl.String).str.strip_chars())
+    numbered.columns = frame.columns
+    return numbered
 
 
 def _numbers(frame: pl.DataFrame) -> np.ndarray:
@@ -112,8 +157,10 @@ def _numbers(frame: pl.DataFrame) -> np.ndarray:
 class Tables:
     """A reader of tables that reads each file once, however many entries come from it."""
 
-    def __init__(self) -> None:
-        self._read: dict[tuple[Path, str | None, str, tuple[str, ...]], RawTable] = {}
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        """Start with no file read."""
+        self.limits = limits
+        self._read: dict[tuple[Path, str | None, str, tuple[str, ...], Limits], RawTable] = {}
 
     def read(
         self,
@@ -122,13 +169,19 @@ class Tables:
         separator: str | None = None,
         encoding: str = "utf-8",
         columns: tuple[str, ...] = (),
+        matrix: bool = False,
     ) -> RawTable:
-        """Read a table as `read_table` does, or take a data frame as one."""
+        """Read a table as `read_table` does, or take a data frame as one; a `matrix` may have more columns."""
+        limits = self.limits
+        if matrix:
+            limits = dataclasses.replace(limits, max_columns=max(limits.max_columns, limits.max_features))
         if isinstance(path, pl.DataFrame):
-            return in_memory(path)
-        arguments = (path, separator, encoding, columns)
+            return in_memory(path, limits)
+        arguments = (path, separator, encoding, columns, limits)
         if arguments not in self._read:
-            self._read[arguments] = read_table(path, separator=separator, encoding=encoding, columns=columns)
+            self._read[arguments] = read_table(
+                path, separator=separator, encoding=encoding, columns=columns, limits=limits
+            )
         return self._read[arguments]
 
 
@@ -156,27 +209,42 @@ def scan_parquet(path: Path) -> pl.LazyFrame:
     return frame.rename(dict(zip(names, _names(names, "", path), strict=True)))
 
 
-def _read_parquet(path: Path, columns: tuple[str, ...]) -> RawTable:
+def _read_parquet(path: Path, columns: tuple[str, ...], limits: Limits) -> RawTable:
     lazy = scan_parquet(path)
-    require_columns(lazy.collect_schema().names(), columns, path)
+    names = lazy.collect_schema().names()
+    require_columns(names, columns, path)
     try:
+        _check_shape(len(columns or names), int(lazy.select(pl.len()).collect().item()), path, limits)
         frame = (lazy.select(by_name(columns)) if columns else lazy).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
-    return RawTable(frame, _numbers(frame), [])
+    return _without_large_cells(RawTable(frame, _numbers(frame), []), limits)
 
 
-def _read_text(path: Path, separator: str, encoding: str) -> RawTable:
+def _read_text(path: Path, separator: str, encoding: str, limits: Limits) -> RawTable:
+    _check_header(path, separator, encoding, limits)
     text = _decoded(path, encoding)
-    names = header_of(records(_lines(text), separator, path, quoted='"' in text), separator, path)
+    names = header_of(records(_lines(text), separator, path, quoted='"' in text, limits=limits), separator, path)
     # Without quotation marks, every record is a line, so that the text need not be rewritten unless a line is left out.
     plain = '"' not in text and text.count("\r") == text.count("\r\n")
-    good, bad, rewritten = _split_records(text, separator, path, rewrite=not plain)
+    good, bad, rewritten = _split_records(text, separator, path, limits, rewrite=not plain)
     if plain and (bad or len(good) != text.count("\n") - text.endswith("\n")):
-        good, bad, rewritten = _split_records(text, separator, path, rewrite=True)
+        good, bad, rewritten = _split_records(text, separator, path, limits, rewrite=True)
+    _check_shape(len(names), len(good), path, limits)
     frame = frame_of_text(rewritten or text, names, separator, path, quoted=bool(rewritten))
     check(frame.height == len(good), f"The table {path} cannot be read: {len(good)} records became {frame.height}.")
     return RawTable(frame, np.array(good, np.int64), bad)
+
+
+def _check_header(path: Path, separator: str, encoding: str, limits: Limits) -> None:
+    """Raise `UserError` for a table of too many columns, before the rest of the file is read."""
+    with (
+        contextlib.suppress(LookupError, UnicodeError),  # which `_decoded` tells
+        path.open(encoding=encoding, errors="replace", newline="") as file,
+    ):
+        _, header = next(records(file, separator, path, limits=limits), (0, []))
+        if isinstance(header, list):
+            _check_shape(len(header), 0, path, limits)
 
 
 def header_of(of_table: Iterator[tuple[int, list[str] | str]], separator: str, path: Path) -> list[str]:
@@ -232,10 +300,10 @@ def _decoded(path: Path, encoding: str) -> str:
 
 
 def _split_records(
-    text: str, separator: str, path: Path, *, rewrite: bool
+    text: str, separator: str, path: Path, limits: Limits, *, rewrite: bool
 ) -> tuple[list[int], list[tuple[int, str]], str | None]:
     """Return the numbers of good records, the (number, reason) of bad ones, and on `rewrite` the good ones as text."""
-    of_table = records(_lines(text), separator, path, quoted='"' in text)
+    of_table = records(_lines(text), separator, path, quoted='"' in text, limits=limits)
     _, header = next(of_table)
     good, bad, rewritten = divided(enumerate(of_table, start=1), list(header), separator, rewrite=rewrite)
     return good, bad, rewritten if rewrite else None
@@ -265,7 +333,7 @@ def divided(
 
 
 def records(
-    lines: Iterable[str], separator: str, path: Path, *, quoted: bool = True
+    lines: Iterable[str], separator: str, path: Path, *, quoted: bool = True, limits: Limits = LIMITS
 ) -> Iterator[tuple[int, list[str] | str]]:
     """Yield (first line, cells) of every record, the header first, without empty lines.
 
@@ -273,21 +341,31 @@ def records(
     swallowed further lines is refused, since no later record can be trusted. `quoted` is false for lines that are
     known to have no quotation mark.
     """
-    csv.field_size_limit(_LARGEST_CELL)
     blanks = separator != " "  # skip the blanks before a quotation mark
-    reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=blanks)
+    last = ""
+
+    def tracked() -> Iterator[str]:
+        nonlocal last
+        for line in lines:
+            last = line
+            yield line
+
+    reader = csv.reader(tracked() if quoted else lines, delimiter=separator, strict=True, skipinitialspace=blanks)
     while True:
         begins = reader.line_num + 1
+        csv.field_size_limit(limits.max_cell)  # of the process, and other readers have other limits
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
+            large = "field limit" in str(error)  # the reader goes on with the next line, also inside quotation marks
+            reason = f"a cell has more than {limits.max_cell:,} characters{_ALLOW}" if large else str(error)
             check(
-                reader.line_num == begins,
-                f"The table {path} cannot be read: a quotation mark in line {begins} is not closed ({error}).",
+                reader.line_num == begins and not (large and last.count('"') % 2),
+                f"The table {path} cannot be read: a quotation mark in line {begins} is not closed ({reason}).",
             )
-            yield begins, str(error)
+            yield begins, reason
         else:
             if quoted and any(cell[:1] not in ('"', " ") and cell.lstrip()[:1] == '"' for cell in cells):
                 yield begins, "a cell has white space other than blanks before its quotation mark"

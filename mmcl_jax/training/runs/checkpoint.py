@@ -1,6 +1,7 @@
 """Checkpoints: train state, data position and clock, written as one unit, completely or not at all.
 
 checkpoints/STEP/                 the files of Orbax
+checkpoints/STEP/metrics.jsonl    the lines that were logged up to the step
 checkpoints/STEP/checksums.json   size and SHA-256 of those files, written when they are complete
 damaged/STEP                      checkpoints that were moved here because they cannot be used
 """
@@ -20,6 +21,7 @@ from orbax.checkpoint import v1 as ocp
 from mmcl_jax.bucket.border import filled, is_own_copy
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import damage, write_checksums, writing
+from mmcl_jax.training.runs.logged import copy_log, size_of_log, steps_of
 from mmcl_jax.training.runs.skips import Skipped
 from mmcl_jax.training.state.control import best_step
 from mmcl_jax.training.state.groups import merged, restricted
@@ -63,13 +65,6 @@ def newest_intact(directory: Path, *, below: int | None = None) -> tuple[int | N
                 return step, damaged
             damaged[step] = fault
     return None, damaged
-
-
-def steps_of(directory: Path) -> list[int]:
-    """Return the steps that have a checkpoint, intact or not, the newest first."""
-    if not directory.is_dir():
-        return []
-    return sorted((int(path.name) for path in directory.iterdir() if path.name.isdigit()), reverse=True)
 
 
 def set_aside(directory: Path, step: int) -> Path:
@@ -125,14 +120,16 @@ class Checkpoints:
             response = self._checkpointer.save_checkpointables_async(
                 step, {**_split(state), "data": data, "clock": clock}
             )
-        self._saving = self._background.submit(self._complete, step, response)
+        logged = size_of_log(self._directory.parent)  # now: the training goes on to log
+        self._saving = self._background.submit(self._complete, step, response, logged)
 
-    def _complete(self, step: int, response: Any) -> None:
-        """Wait until a checkpoint is on disk, then add its checksums."""
+    def _complete(self, step: int, response: Any, logged: int) -> None:
+        """Wait until a checkpoint is on disk, then add the log up to its step, and its checksums."""
         with self._writing(step):
             response.result()
             if jax.process_index() == 0:
                 folder = self._directory / str(step)
+                copy_log(self._directory.parent, folder, logged)
                 write_checksums(folder, (path for path in folder.rglob("*") if path.is_file()))
 
     def restore(self, step: int, abstract: TrainState) -> Progress:

@@ -17,10 +17,11 @@ _ADDED: dict[str, Any] = {
     "rates": {},
     "average": {"kind": None, "decay": 0.999, "start": 0},
     "validation": {"epochs": None},
-    "stop": {"patience": None, "min_delta": 0.0},
+    "stop": {},
     "sinks": ["tensorboard"],
     "clip_norm": None,
 }
+_ADDED_STOP: dict[str, Any] = {"patience": None, "min_delta": 0.0, "on": []}
 
 
 def renamed(key: str) -> str:
@@ -61,6 +62,8 @@ def is_old(plain: Mapping[str, Any]) -> bool:
 def translated(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config, as JSON, with the current names of keys; an old config gains an input for each encoder."""
     plain = {**_ADDED, **plain}
+    if isinstance(plain["stop"], Mapping):  # else it is wrong, which a check says
+        plain["stop"] = {**_ADDED_STOP, **plain["stop"]}
     encoders = plain.get("encoders", {})
     plain["encoders"] = {name: _completed(spec) for name, spec in encoders.items()}
     if "optimizer" in plain:

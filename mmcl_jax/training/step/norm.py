@@ -1,12 +1,18 @@
-"""The norm of a gradient whose arrays are divided over devices."""
+"""Norms of gradients and parameters, whose arrays may be divided over devices."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from flax import nnx
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
+
+from mmcl_jax.training.build import Experiment
+from mmcl_jax.training.state.groups import merged
+from mmcl_jax.training.state.train_state import Arrays
 
 
 def global_norm(tree: Any, shardings: Any, mesh: Mesh) -> Float[Array, ""]:
@@ -39,3 +45,24 @@ def global_norm(tree: Any, shardings: Any, mesh: Mesh) -> Float[Array, ""]:
 
     in_specs = tuple(sharding.spec for sharding in leaves)
     return jax.shard_map(norm, mesh=mesh, in_specs=in_specs, out_specs=PartitionSpec())(*jax.tree.leaves(tree))
+
+
+def column_norms(
+    experiment: Experiment, gradients: Any, frozen: Any, model_state: Any
+) -> dict[str, Float[Array, " F"]]:
+    """Return the norm of the gradient of each column of a table, by input, for encoders whose columns have weights.
+
+    An input whose weights are divided over devices is left out, since its norms would have to be sent.
+    """
+    by_encoder = gradients.get("encoders", {})
+    if not all(sharding.is_fully_replicated for sharding in jax.tree.leaves(experiment.shardings(by_encoder))):
+        return {}
+    encoders = nnx.merge(experiment.graphdef, merged(gradients, frozen), model_state).encoders
+    norms = {name: encoders[name].column_norms(of_encoder) for name, of_encoder in by_encoder.items()}
+    return {name: norm for name, norm in norms.items() if norm is not None}
+
+
+def parameter_norm(experiment: Experiment) -> Callable[[Arrays], Float[Array, ""]]:
+    """Return a function of the trained parameters that returns their norm; a program of its own, for logged steps."""
+    mesh = experiment.mesh
+    return jax.jit(lambda params: global_norm(params, experiment.shardings(params), mesh))

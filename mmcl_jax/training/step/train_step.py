@@ -17,6 +17,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import Outputs
 from mmcl_jax.objectives.partners import at_once
 from mmcl_jax.training.build import Experiment
+from mmcl_jax.training.faults import COLUMNS
 from mmcl_jax.training.flops import AUGMENTATION
 from mmcl_jax.training.mesh import replicated, shardings_of
 from mmcl_jax.training.state.average import averaged
@@ -27,7 +28,7 @@ from mmcl_jax.training.state.train_state import Arrays, TrainState, split_model,
 from mmcl_jax.training.step.finite_step import all_finite, choose, skipped
 from mmcl_jax.training.step.forward import ViewedBatch, forward
 from mmcl_jax.training.step.gradients import Batch, Contrast, Encode, in_slices, mapped_in_slices, whole_batch
-from mmcl_jax.training.step.norm import global_norm
+from mmcl_jax.training.step.norm import column_norms, global_norm
 from mmcl_jax.views import apply_views
 
 Constants = Mapping[str, Any]
@@ -144,6 +145,8 @@ def make_step(experiment: Experiment) -> StepFunction:
         if "plateau" in state.control:
             metrics["learning_rate"] *= state.control["plateau"]["factor"]
         metrics["gradient_norm"] = norm = global_norm(gradients, experiment.shardings(gradients), mesh)
+        norms = column_norms(experiment, gradients, state.frozen, state.model_state)
+        metrics |= {f"{COLUMNS}{name}": norm for name, norm in norms.items()}
         if clip is not None:  # the factor of a shorter gradient is exactly 1
             gradients = jax.tree.map(lambda gradient: gradient * (clip / jnp.maximum(norm, clip)), gradients)
         finite = all_finite((updated(gradients), metrics["loss"], metrics["gradient_norm"]))
