@@ -36,7 +36,7 @@ from tests.soak import processes
 from tests.soak.cases import CASES
 from tests.soak.tries import Soak, Unbroken
 
-PROGRAMS = {"workers": "prepare", "processes": "pretrain", "upgrade-run": "upgrade"}
+COMMAND_OF = {"workers": "prepare", "processes": "pretrain", "upgrade-run": "upgrade"}
 MOST = 3  # kills of one try
 
 
@@ -53,7 +53,7 @@ def main() -> int:
     names = options.commands.split(",")
     if unknown := sorted(set(names) - CASES.keys()):
         parser.error(f"--commands: there is no {', '.join(unknown)}; choose from {', '.join(CASES)}")
-    processes.load([PROGRAMS.get(name, name) for name in names])
+    processes.load([COMMAND_OF.get(name, name) for name in names])
     folder = options.out or Path(tempfile.mkdtemp(prefix="soak-"))
     folder.mkdir(parents=True, exist_ok=True)
     record = folder / "soak.json"

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from mmcl_jax.training.runs.checkpoint import newest_intact, steps_of
 from mmcl_jax.training.runs.run import Run
 
 TIMES = ("seconds", "time", "times", "made", "cost", "date")
+_DATE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+:\d]*")
 # Their content is times (`times.json`), or their names are (`events`); a training does not read them.
 UNCOMPARED = ("times.json", "status.json")
 
@@ -78,12 +80,19 @@ def _in_checkpoint(path: Path) -> bool:
 
 
 def _hash(path: Path) -> str:
-    content = path.read_bytes()
+    content = _DATE.sub(b"", path.read_bytes())
+    if path.name == "checksums.json" and content:
+        content = _listed(content)
     if path.suffix in (".json", ".jsonl") and content:
         lines = content.splitlines() if path.suffix == ".jsonl" else [content]
         with contextlib.suppress(ValueError):  # cut off by a kill, or a journal, whose lines begin with a checksum
             content = json.dumps([_timeless(json.loads(line)) for line in lines], sort_keys=True).encode()
     return hashlib.sha256(content).hexdigest()
+
+
+def _listed(content: bytes) -> bytes:
+    """Return the names of the files that have checksums: these files are compared themselves, without their times."""
+    return json.dumps(sorted(json.loads(content))).encode()
 
 
 def _timeless(value: Any) -> Any:

@@ -21,7 +21,7 @@ from tests.soak.compare import differences, digest, unreadable
 LONGEST = 600.0  # seconds of a command
 LEAVE = 5.0  # seconds in which children end behind their parent
 STOPPED = os.EX_TEMPFAIL
-SCHEDULED = 0.75  # of the tries: forked; the others begin a fresh interpreter
+FORKED = 0.75  # of the processes; the others begin a fresh interpreter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Soak:
 
     def kill(self, name: str, unbroken: Unbroken, chance: random.Random) -> dict[str, Any]:
         """Start the command, kill it at a random moment, and return what happened."""
-        fork, cold = chance.random() < SCHEDULED, chance.random() < 0.3
+        fork, cold = chance.random() < FORKED, chance.random() < 0.3
         number = signal.SIGTERM if chance.random() < 0.25 else signal.SIGKILL
         by_files = chance.random() < 0.5
         # Beyond the unbroken command's time, since one that is cold, or fresh, takes longer.
