@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ NAMES = {
     "stored": "sharpness, crops and blur of views of 128 pixels from images stored at 128 and at 300 pixels",
     "column_order": "accuracy of resnet1d_cbam on the shipped digits, with the columns in several orders",
     "scale": "time and memory of prepare, the first batch and resuming, by number of rows",
+    "columns": "time and memory of prepare, and the size of the card, by number of columns and rows",
     "host": "processor time of the Python thread per train step",
 }
 
@@ -42,9 +44,12 @@ def main() -> None:
     parser.add_argument(
         "--check", action="store_true", help="compile: compare with the figures in --out, and fail where one is larger"
     )
+    parser.add_argument("--machines", nargs="+", metavar="NAME", help="compile: such as v5e:1; by default all")
+    parser.add_argument("--programs", nargs="+", metavar="NAME", help="compile: such as resnet50; by default all")
     options = parser.parse_args()
-    if options.check and options.name != "compile":
-        parser.error("--check is an option of compile")
+    for name in ("check", "machines", "programs"):
+        if getattr(options, name) and options.name != "compile":
+            parser.error(f"--{name} is an option of compile")
     if options.name in ("compiled", "compile", "slices", "losses"):
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", 8)
@@ -53,7 +58,9 @@ def main() -> None:
     where = jax.devices()[0].device_kind.lower().replace(" ", "-")
     suffix = f"jax{jax.__version__}" if options.name in ("compiled", "slices") else size
     if options.name == "compile":
-        _compile(benchmark, size, options.out, check=options.check)
+        chosen = {"names": options.machines, "programs": options.programs}
+        found = benchmark.run(size, **{name: value for name, value in chosen.items() if value})
+        _compile(benchmark, found, options.out, check=options.check)
         return
     rows: list[dict[str, Any]] = []
     for row in benchmark.run(size):  # saved one by one, so that a lease that ends early has cost nothing
@@ -63,11 +70,11 @@ def main() -> None:
     print(path)
 
 
-def _compile(benchmark: Any, size: str, folder: Path, *, check: bool) -> None:
+def _compile(benchmark: Any, found: Iterable[dict[str, Any]], folder: Path, *, check: bool) -> None:
     """Record the figures of every machine in a file of its own, or compare them with these files."""
     rows: list[dict[str, Any]] = []
     grown: list[str] = []
-    for row in benchmark.run(size):
+    for row in found:
         rows.append(row)
         grown += benchmark.growth(row, folder) if check else []
         if not check:

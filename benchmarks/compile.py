@@ -1,6 +1,7 @@
 """What the kernel and the train step need on machines that are not here, from their compilers; nothing is run.
 
     python -m benchmarks compile --size full            # records every page anew
+    python -m benchmarks compile --size full --machines v5e:1 h100:8 --programs resnet50
     python -m benchmarks compile --size small --check   # compares, and records nothing
 
 `small` are the all-pairs kernel and a step of ResNet-18, which take a minute each; `full` adds steps of ResNet-50.
@@ -10,7 +11,7 @@ without their compiler are left out, with a line that says so.
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from mmcl_jax.objectives.pairs import Execution, contrast, same
 from mmcl_jax.training.mesh import by_example, make_mesh
 
 MACHINES = ("v5e:1", "v5e:2x4", "v5e:16x16", "v5p:4x4x4", "h100:8")
+PROGRAMS = ("pairs", "resnet18", "resnet50")
 BATCHES, WIDTH = (131072, 1048576), 128
 # Rows per device and pixels of a step, by network.
 STEPS = {"resnet18": (64, 32), "resnet50": (512, 128)}
@@ -82,10 +84,10 @@ def step(machine: Machine, network: str) -> dict[str, Any]:
     }
 
 
-def run(size: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of all machines, each with its machine and compiler; what takes least comes first."""
+def run(size: str, names: Sequence[str] = MACHINES, programs: Sequence[str] = PROGRAMS) -> Iterator[dict[str, Any]]:
+    """Yield the rows of machines by name, each with its machine and compiler; what takes least comes first."""
     machines = []
-    for name in MACHINES:
+    for name in names:
         try:
             machines.append(machine_of(name))
         except UserError as error:
@@ -95,11 +97,13 @@ def run(size: str) -> Iterator[dict[str, Any]]:
         return {"machine": machine.name, "compiler": machine.compiler, **content}
 
     several = [machine for machine in machines if len(machine.devices) > 1]
-    for batch, machine, name in itertools.product(BATCHES, several, ("gathered", "ring")):
+    for batch, machine, name in (
+        itertools.product(BATCHES, several, ("gathered", "ring")) if "pairs" in programs else ()
+    ):
         yield row(machine, kernel(machine, name, batch))
-    for machine in several:
+    for machine in several if "resnet18" in programs else ():
         yield row(machine, step(machine, "resnet18"))
-    for machine in machines if size == "full" else ():
+    for machine in machines if size == "full" and "resnet50" in programs else ():
         yield row(machine, step(machine, "resnet50"))
 
 

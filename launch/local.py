@@ -11,6 +11,8 @@ the others leave.
 """
 
 import argparse
+import ctypes
+import functools
 import os
 import signal
 import socket
@@ -20,6 +22,7 @@ import threading
 import time
 
 SECONDS_TO_LEAVE, SECONDS_TO_NOTICE = 60.0, 15.0
+LIBC, PR_SET_PDEATHSIG = ctypes.CDLL(None), 1  # of Linux, <linux/prctl.h>
 BAD_INPUT, LOST_ANOTHER, UNFINISHED = 2, 69, 75
 
 
@@ -70,9 +73,11 @@ class Group:
                 stderr=subprocess.STDOUT,
                 text=True,
                 start_new_session=True,  # Ctrl-C reaches the children once, through us
+                preexec_fn=functools.partial(leave_with, os.getpid()),  # before the threads below: it runs forked
             )
-            threading.Thread(target=show, args=(index, process), daemon=True).start()
             self.processes.append(process)
+        for index, process in enumerate(self.processes):
+            threading.Thread(target=show, args=(index, process), daemon=True).start()
 
     def wait(self) -> int:
         """Wait until all processes have ended; return the first status that is not 0, and that tells of its own cause.
@@ -106,6 +111,18 @@ class Group:
         for process in self.processes:
             if process.poll() is None:
                 process.send_signal(number)
+
+
+def leave_with(launcher: int) -> None:
+    """Let the kernel end this process, which is about to become a process of the job, when its launcher has ended.
+
+    A launcher that is killed cannot end its processes, which would train on and keep the work directory locked. No
+    step that is saved is lost.
+    """
+    if sys.platform == "linux":
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != launcher:
+        os._exit(1)
 
 
 def show(index: int, process: subprocess.Popen[str]) -> None:

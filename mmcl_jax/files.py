@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import os
 import shutil
@@ -16,35 +17,97 @@ from mmcl_jax.errors import UserError, check
 CHECKSUMS = "checksums.json"
 
 
+# What libraries say of errors of the system, which they wrap in errors of their own; the first that fits is meant.
+_SYSTEM = {
+    errno.ENOMEM: ("Cannot allocate memory", "Out of memory", "Unable to allocate", "bad_alloc"),
+    errno.EAGAIN: ("can't start new thread",),
+    errno.EMFILE: ("Too many open files",),
+    errno.ENOSPC: ("No space left on device", "RESOURCE_EXHAUSTED"),
+    errno.EDQUOT: ("Disk quota exceeded",),
+    errno.EFBIG: ("File too large",),
+    errno.EROFS: ("Read-only file system",),
+    errno.EACCES: ("Permission denied", "PERMISSION_DENIED"),
+    errno.EIO: ("Input/output error",),
+}
+_OF_THE_PROCESS = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE)  # and of no path
+
+
+def system_error(error: BaseException, path: Path | None = None) -> OSError | None:
+    """Return the error of the operating system that a library raised in another form; None if it is no such error.
+
+    Example:
+      >>> system_error(RuntimeError("write() failed: No space left on device; writing a"), Path("store"))
+      OSError(28, 'No space left on device')
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError):
+            return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        for code, words in _SYSTEM.items():
+            if any(word in str(cause) for word in words):
+                where = None if path is None or code in _OF_THE_PROCESS else str(path)
+                return OSError(code, os.strerror(code), where)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Add the name of a file, or of its folder, to the `OSError`s of writing it, which have none."""
+    """Raise errors of writing a file, or into a folder, as `OSError`s with its name, also those that libraries wrap."""
     try:
         yield
-    except OSError as error:
-        if error.filename is not None:
+    except UserError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # libraries raise some without a number
+            if error.filename is not None or error.errno in _OF_THE_PROCESS:
+                raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        if (system := system_error(error, path)) is None:
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise system from error
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path for a file or folder, which is renamed to `path` when the block ends.
 
-    So `path` is complete or absent at any moment. A file replaces an older file, and a folder an older folder. The
-    temporary file or folder is removed if the block raises, and so is one that a killed process left.
+    So `path` is complete or absent at any moment. A file replaces an older file, and a folder an older folder, which is
+    absent for the moment between two renames; a kill at this moment is mended by the next call. The temporary file or
+    folder is removed if the block raises, and so is one that a killed process left.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    if path.is_symlink() and path.is_dir():
+        path = path.resolve()
+    partial, old = (path.with_name(f".{path.name}.{state}") for state in ("partial", "old"))
     _remove(partial)
+    if old.exists() and not path.exists():
+        old.rename(path)
+    _remove(old)
     try:
         with writing(path):
             yield partial
             if path.is_dir() and partial.is_dir():
-                shutil.rmtree(path)
+                path.rename(old)
             partial.replace(path)
+            _remove(old)
     except BaseException:
+        if old.exists() and not path.exists():
+            old.rename(path)
         _remove(partial)
         raise
+
+
+def reserve(path: Path) -> None:
+    """Reserve the disk space of a file that is written through a mapping.
+
+    Without it the file has holes, and on a full disk a write into a hole ends the process (SIGBUS).
+
+    Raises:
+      OSError: the disk is full.
+    """
+    if hasattr(os, "posix_fallocate"):  # macOS has none
+        with writing(path), path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
 
 def _remove(path: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import queue
 import socket
 import threading
 import time
@@ -18,6 +19,7 @@ from mmcl_jax.text import visible
 BEAT = 5.0  # seconds between the holder's heartbeats, which processes on other hosts read
 _BEATS = 3  # a holder on another host is dead when it has missed so many heartbeats
 _POLL = 0.2  # seconds between two looks at the file
+ANSWER = 30.0  # seconds in which a file system must answer to `flock`; network disks may hang for ever
 
 
 @contextlib.contextmanager
@@ -35,7 +37,8 @@ def locked(path: Path, *, what: str, wait: bool = False, log: Callable[[str], No
       log: prints one line if it has to wait.
 
     Raises:
-      UserError: another process holds the lock and `wait` is false; the sentence names its host and process.
+      UserError: another process holds the lock and `wait` is false; the sentence names its host and process. Or the
+        file system does not answer.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     logged = False
@@ -79,7 +82,7 @@ def _take(path: Path) -> TextIO | None:
     """Take the lock and return the open file; return None if another process holds it."""
     file, kernel = path.open("a+"), True
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(path, file)
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             file.close()
@@ -95,6 +98,37 @@ def _take(path: Path) -> TextIO | None:
         file.close()
         return None
     return file
+
+
+def _flock(path: Path, file: TextIO) -> None:
+    """Take the kernel's lock in a thread, since a network disk may never answer.
+
+    Raises:
+      OSError: another process holds it, or the file system has no such lock.
+      UserError: the file system does not answer.
+    """
+    answer, late = queue.SimpleQueue[OSError | None](), threading.Event()
+
+    def take() -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            answer.put(None)
+        except OSError as error:
+            answer.put(error)
+        if late.is_set():
+            file.close()
+
+    threading.Thread(target=take, daemon=True, name="flock").start()
+    try:
+        error = answer.get(timeout=ANSWER)
+    except queue.Empty:
+        late.set()
+        raise UserError(
+            f"{path}: its file system has not locked the file in {ANSWER:.0f} s; mount it with locks (of NFS, start "
+            "its lock service, or mount with -o nolock), or choose a folder on another disk."
+        ) from None
+    if error is not None:
+        raise error
 
 
 def _is_still(path: Path, file: TextIO) -> bool:

@@ -51,8 +51,8 @@ class Registry:
         """Return the factory called `name`, or raise a `UserError` that names `path` and the choices."""
         if name not in self._factories:
             raise UserError(
-                f"{path or self.what}: there is no {self.what} {brief(name)}{nearest(name, self._factories)}; choose from "
-                f"{_list(self.names())}."
+                f"{path or self.what}: there is no {self.what} {brief(name)}{nearest(name, self._factories)}; choose "
+                f"from {_list(self.names())}."
             )
         return self._factories[name]
 

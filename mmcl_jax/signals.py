@@ -9,6 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 _SENTENCE = "stopped; the same command continues."
+_INTERRUPTED = "interrupted; the same command starts again."
 Report = Callable[[str, int], object]
 
 # What is called with the sentence and the status before a process ends at once: the command's output, other processes.
@@ -57,14 +58,37 @@ def ends_at_sigterm(command: str, *, leaves: bool, report: Report = lambda sente
 
 
 @contextmanager
+def ends_at_interrupt() -> Iterator[None]:
+    """Within a block of `ends_at_sigterm`, end the process at once with status 130 at Ctrl-C.
+
+    This is for imports: an exception in the middle of one is lost, or leaves half of a module.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # such as ignored, by nohup
+        yield
+        return
+    before = signal.signal(signal.SIGINT, _noted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _noted(number: int, frame: FrameType | None) -> None:
+    """Do nothing: Python wakes the watching thread for every signal that has a handler."""
+
+
+@contextmanager
 def _watched(leaves: bool) -> Iterator[None]:
     def handler(number: int, frame: FrameType | None) -> None:
-        """Do nothing: Python wakes the thread for every signal that has a handler."""
+        _noted(number, frame)
 
     def watch() -> None:
         while number := os.read(reading, 1):
             if number[0] == signal.SIGTERM and signal.getsignal(signal.SIGTERM) is handler:
                 end(_SENTENCE, os.EX_TEMPFAIL)
+            if number[0] == signal.SIGINT and signal.getsignal(signal.SIGINT) is _noted:
+                end(_INTERRUPTED, 130)
 
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -76,6 +100,8 @@ def _watched(leaves: bool) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN if leaves else before)
+        if leaves:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.set_wakeup_fd(wakes)
         os.close(writing)
         watcher.join()

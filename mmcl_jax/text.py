@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, surrogate, line and paragraph separators
 _JOINERS = frozenset("\u200c\u200d")  # format characters that ordinary Persian, Hindi and emoji need
+_CREDENTIALS = re.compile(r"(://)[^/\s]*:[^/\s]*@")
+_SECRET_PARAMETER = re.compile(r"(?i)([?&][\w.~%-]*(?:sig|token|key|secret|passw|credential)[\w.~%-]*=)[^&,;\s'\"]+")
 _CALLED: dict[str, str] = {}  # the names of folders that people know under another name than their path
 
 
@@ -36,18 +38,34 @@ def visible(text: object) -> str:
 
     A cell or a file name can hold terminal commands, line breaks, or marks that turn the direction of the line. Visible
     characters stay as they are, so applying the function twice changes nothing. A copy of a folder in a bucket is shown
-    as its address.
+    as its address, and an address without its secrets.
 
     >>> print(visible("a\x1b[2J\nb"), visible("grün"))
     a\x1b[2J\nb grün
     """
-    plain = called(text)
+    plain = redacted(called(text))
     if plain.isprintable():
         return plain
     return "".join(
         repr(mark)[1:-1] if unicodedata.category(mark) in _INVISIBLE and mark not in _JOINERS else mark
         for mark in plain
     )
+
+
+def visible_lines(text: object) -> str:
+    """Return `visible` of every line of a text, which keeps its lines."""
+    return "\n".join(map(visible, str(text).split("\n")))
+
+
+def redacted(text: str) -> str:
+    """Return a text in which addresses have no passwords, tokens and signatures.
+
+    >>> redacted("https://me:pw@host/a.csv?part=3&X-Amz-Signature=1a2b, s3://bucket/a@b")
+    'https://***@host/a.csv?part=3&X-Amz-Signature=***, s3://bucket/a@b'
+    """
+    if "://" not in text:
+        return text
+    return _SECRET_PARAMETER.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", text))
 
 
 def brief(value: object, most: int = 60) -> str:
@@ -66,7 +84,7 @@ def brief(value: object, most: int = 60) -> str:
 
 
 def encodable(text: str) -> bool:
-    """Return whether a text is Unicode: the name of a file that is not UTF-8 has halves of surrogate pairs in Python."""
+    """Return whether a text can be written as UTF-8: names of files that are not UTF-8 hold surrogates in Python."""
     return not any("\ud800" <= mark <= "\udfff" for mark in text)
 
 

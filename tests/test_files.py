@@ -1,10 +1,14 @@
 """Files that are there whole or not at all."""
 
+import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from mmcl_jax.files import atomic, write_text
+from mmcl_jax.data.format import flat
+from mmcl_jax.files import atomic, system_error, write_text, writing
 
 pytestmark = pytest.mark.core
 
@@ -47,3 +51,79 @@ def test_a_file_or_folder_appears_when_it_is_whole(folder: bool, tmp_path: Path)
         assert not path.exists()
     assert [one.name for one in tmp_path.iterdir()] == ["made"]
     assert (path / "file" if folder else path).read_text() == "all"
+
+
+def test_a_mapped_array_has_its_disk_space_before_it_is_written(tmp_path: Path) -> None:
+    """A write into a hole of a file ends the process when the disk is full: SIGBUS, without a word."""
+    array = flat.allocate(tmp_path, "image", (1000, 1000), "uint8")
+    assert Path(str(array.filename)).stat().st_blocks * 512 >= array.nbytes
+
+
+@pytest.mark.parametrize(
+    ("error", "number"),
+    [
+        (RuntimeError("write() failed: No space left on device; writing store-train.array_record"), errno.ENOSPC),
+        (ValueError("RESOURCE_EXHAUSTED: Error writing local file"), errno.ENOSPC),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8589934592 bytes."), errno.ENOMEM),
+        (OSError("I/O error: No space left on device (os error 28)"), errno.ENOSPC),  # without a number
+        (MemoryError(), errno.ENOMEM),
+        (RuntimeError("can't start new thread"), errno.EAGAIN),
+        (ValueError("pipe() failed: Too many open files"), errno.EMFILE),
+        (RuntimeError("Read-only file system (os error 30)"), errno.EROFS),
+        (ValueError("a fault of ours"), None),
+    ],
+)
+def test_errors_of_the_system_are_known_in_the_words_of_libraries(error: Exception, number: int | None) -> None:
+    wrapped = KeyError("a library's own")
+    wrapped.__cause__ = error
+    for one in (error, wrapped):
+        found = system_error(one, Path("store"))
+        assert (found and found.errno) == number
+        named = number not in (None, errno.ENOMEM, errno.EAGAIN, errno.EMFILE)  # the others are of no file
+        assert (found and found.filename) == ("store" if named else None)
+    with pytest.raises(type(error) if number is None else OSError), writing(Path("store")):
+        raise error
+
+
+# Writes a folder over an older one, in forked processes that are killed at their first, second, ... change of names.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mmcl_jax.files import atomic
+path, count = Path(sys.argv[1]), 0
+def write(text, names):
+    with atomic(path) as partial:
+        partial.mkdir()
+        for name in names: (partial / name).write_text(text)
+def found(): return {one.name: one.read_text() for one in path.iterdir()} if path.exists() else None
+OLD, NEW = {"a": "old", "b": "old"}, {"a": "new", "c": "new"}
+moment, killed = 0, True
+while killed:
+    moment += 1
+    write("old", "ab")
+    pid = os.fork()
+    if pid == 0:
+        def hook(event, arguments):
+            global count
+            if event in ("os.rename", "os.remove", "os.rmdir"):
+                count += 1
+                if count == moment: os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(hook)
+        write("new", "ac")
+        os._exit(0)
+    killed = os.waitpid(pid, 0)[1] != 0
+    assert found() in (OLD, NEW, None), (moment, found())
+    try:
+        with atomic(path): raise ValueError
+    except ValueError: pass
+    assert found() in (OLD, NEW), (moment, found())
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+print(moment)
+"""
+
+
+def test_a_folder_that_is_replaced_is_old_or_new_whenever_the_process_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "out")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) >= 5

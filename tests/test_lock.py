@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 from mmcl_jax import lock
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.results.file import ResultsFile
 from mmcl_jax.lock import locked
 
 pytestmark = pytest.mark.core
@@ -69,6 +71,28 @@ def test_the_second_process_is_told_who_holds_it_until_that_is_dead(
         assert json.loads(path.read_text())["pid"] == os.getpid()
     assert time.monotonic() - began < 2
     assert not path.exists()
+
+
+def test_a_file_system_that_never_answers_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As network disks whose lock service is gone."""
+    forever = threading.Event()
+    monkeypatch.setattr(fcntl, "flock", lambda file, operation: forever.wait())
+    monkeypatch.setattr(lock, "ANSWER", 0.2)
+    for wait in (False, True):
+        hangs = pytest.raises(UserError, match=r"lock.json: its file system has not locked the file in 0 s; mount it")
+        with hangs, locked(tmp_path / "lock.json", what="trains", wait=wait):
+            pass
+    forever.set()
+
+
+@pytest.mark.parametrize("kernel", ["does nothing", errno.ENOLCK, errno.ENOSYS])
+def test_results_are_written_without_locks_of_the_kernel(
+    kernel: str | int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_flock(monkeypatch, kernel if isinstance(kernel, int) else None)
+    results = ResultsFile(tmp_path / "scores.json", store="store", sources=[], head={})
+    results.keep({}, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.json"]
 
 
 @pytest.mark.parametrize("note", ["", "{", "[]", '{"pid": "x"}', '{"host": "HOST", "pid": 1, "started": "before"}'])

@@ -30,7 +30,7 @@ def faults(path: Path) -> Iterator[str]:
                 yield f"line {node.lineno} calls {called} without allow_pickle=False"
             if called == "torch.load" or called.endswith(".read_pickle") or given.get("allow_pickle") == "True":
                 yield f"line {node.lineno} unpickles by {called}"
-            if called.endswith((".extractall", ".extract", "unpack_archive")) and name not in OWN_ARCHIVES:
+            if called.endswith((".extractall", "archive.extract", "unpack_archive")) and name not in OWN_ARCHIVES:
                 yield f"line {node.lineno} unpacks by {called}"
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,17 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+import mmcl_jax as mj
+from mmcl_jax.api.given import command_of
 from mmcl_jax.cli import types
+from mmcl_jax.cli.disk import sentence_of
 from mmcl_jax.cli.main import main
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.results.summary import grids, show
+from mmcl_jax.page.html import name as named
+from mmcl_jax.prepare.card.findings import Findings
+from mmcl_jax.prepare.card.page import render_card
 from mmcl_jax.prepare.images.files import Unusable
 from mmcl_jax.progress import Bar
 from mmcl_jax.text import listed, visible
@@ -66,6 +73,43 @@ def test_lists_of_names() -> None:
     for text in ('"a', '"a"b'):
         with pytest.raises(types.argparse.ArgumentTypeError, match="in quotation marks"):
             types.names(text)
+
+
+ADDRESSES = [
+    "https://me:hidden@host/a", "s3://key:hidden@bucket/a?part=1", "http://:hidden@host", "https://me:@hidden@host",
+    *(f"https://h/a?x=1&{key}=hidden&y=2" for key in ("X-Amz-Signature", "sig", "token", "api_key", "AWSAccessKeyId")),
+    *(f"https://host/a?{key}=hidden" for key in ("password", "client_secret", "X-Goog-Credential", "access_token")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_secret_in_an_address_is_shown_and_recorded_nowhere(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = [str(UserError(f"No {address}.")), sentence_of(OSError(5, f"no {address}", address)), visible(address)]
+    told.append(command_of(mj.reproduce, {**dict.fromkeys(signature(mj.reproduce).parameters), "title": address}))
+    told.append(
+        repr(named(address))
+        + render_card(Findings(source=address, rows=0, kept=0), title=address, images=[], quarantine=[])
+    )
+    for words in (["upgrade", address], ["pretrain", "--config", address, "--workdir", str(tmp_path / "run")],
+                  ["prepare", "--table", address, "--images", ".", "--out", str(tmp_path / "store")]):  # fmt: skip
+        assert main(words) == 2
+    told += capsys.readouterr()
+    assert not [text for text in told if "hidden" in text]
+    assert visible(visible(address)) == visible(address)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_without_secrets_stays() -> None:
+    for address in (
+        "https://host/a?id=3&page=2",
+        "s3://bucket/a@b:c",
+        "mailto:me@host",
+        "https://me@host/a",
+        "12:30@x",
+    ):
+        assert visible(address) == address
 
 
 def test_tables_and_progress_show_foreign_text_as_it_is(capsys: pytest.CaptureFixture) -> None:

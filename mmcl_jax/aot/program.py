@@ -4,10 +4,10 @@ import contextlib
 import dataclasses
 import gzip
 import hashlib
-import json
 import os
 import re
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import jax
 
 from mmcl_jax.aot.topology import Machine
 from mmcl_jax.aot.waiting import waiting
+from mmcl_jax.border import to_json, written
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import atomic
 
@@ -71,8 +72,8 @@ def compile_program(lowered: Any, machine: Machine, what: str, *, options: dict[
     path = cache_folder() / f"{hashlib.sha256(described.encode()).hexdigest()[:32]}.json.gz"
     if path.is_file():
         try:
-            return Program(**json.loads(gzip.decompress(path.read_bytes())))
-        except (OSError, EOFError, ValueError, TypeError):
+            return written(Program, gzip.decompress(path.read_bytes()))
+        except (OSError, EOFError, ValueError, zlib.error):
             path.unlink()  # damaged, or of another version
     estimate = source.count("\n") * _SECONDS_PER_LINE.get(machine.platform, 2e-3)
     began = time.monotonic()
@@ -86,7 +87,7 @@ def compile_program(lowered: Any, machine: Machine, what: str, *, options: dict[
     with contextlib.suppress(OSError):  # a folder that cannot be written costs the time of compiling again
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with atomic(path) as partial:
-            partial.write_bytes(gzip.compress(json.dumps(dataclasses.asdict(program)).encode(), 6))
+            partial.write_bytes(gzip.compress(to_json(dataclasses.asdict(program)).encode(), 6))
     return program
 
 

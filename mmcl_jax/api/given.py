@@ -9,7 +9,8 @@ from typing import Any
 
 from mmcl_jax.bucket.address import Address, is_address
 from mmcl_jax.errors import check
-from mmcl_jax.text import called, listed
+from mmcl_jax.targets import named
+from mmcl_jax.text import called, listed, redacted
 
 AnyPath = str | PathLike[str]
 
@@ -22,14 +23,15 @@ def path_of(given: Any, option: str) -> Path:
       option: what errors call it.
 
     Raises:
-      UserError: it is none of these; or it is an address in a bucket, which the command's function does not take here.
+      UserError: it is none of these, or can be no path; or it is an address in a bucket, which the function of the
+        command does not take here.
     """
     given = getattr(given, "directory", given)
     check(isinstance(given, str | PathLike), f"{option} must be a path, not {type(given).__name__}.")
     if is_address(given):
         address = Address.parse(given, f"{option}: ")
         check(False, f"{option}: {address} is in a bucket, and this needs a path on this machine; copy it here first.")
-    return Path(given)
+    return named(given, option)
 
 
 def several(given: Any) -> tuple[Any, ...]:
@@ -94,7 +96,7 @@ def command_of(function: Callable[..., object], given: Mapping[str, Any], *, bar
         texts = [called(getattr(one, "directory", one)) for one in several(value)]
         words += [] if name in bare else [f"--{name.replace('_', '-')}"]
         words += [] if value is True else texts if name in ("run", "results") else [listed(texts, ",")]
-    return shlex.join(words)
+    return redacted(shlex.join(words))  # which results, cards and pages record
 
 
 def copied(config: Any) -> Any:

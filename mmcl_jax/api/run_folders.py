@@ -2,22 +2,27 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
+from mmcl_jax.border import AtLeast, Open, Real, written
+from mmcl_jax.errors import UserError
 from mmcl_jax.files import damage
 from mmcl_jax.lock import is_held
 from mmcl_jax.page.wording import LOWER_IS_BETTER
+from mmcl_jax.training.runs.logged import FILE as METRICS
+from mmcl_jax.training.runs.logged import read_log, steps_of, values_of
 from mmcl_jax.training.runs.status import FILE as STATUS
+from mmcl_jax.training.runs.status import read_status
+from mmcl_jax.training.speed.times import FILE as TIMES
 from mmcl_jax.training.speed.times import SPEED, read_times
 
 STATES = ("running", "stopped", "finished", "failed", "damaged", "unknown")
-_PARTS = ("checkpoints", "metrics.jsonl", "encoding.json", "seen.npz", STATUS)  # that tell a run from other folders
+_PARTS = ("checkpoints", METRICS, "encoding.json", "seen.npz", STATUS)  # that tell a run from other folders
 _RECENT = 20  # logged steps whose rate gives the time left
 
 
@@ -116,8 +121,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def read_run(path: Path) -> RunRow:
     """Return what the folder of a run tells; a file that cannot be read makes the run damaged and is named."""
-    told: dict[str, Any] = {}
-    faults = []
+    faults: list[str] = []
+    told: dict[str, Any] = {"faults": faults}
     for part in (_config, _status, _metrics, _times, _score, _files):
         try:
             told |= part(path, told)
@@ -127,6 +132,7 @@ def read_run(path: Path) -> RunRow:
             faults.append(f"{Path(error.filename or path).name} cannot be read ({(error.strerror or '').lower()})")
         except _DamageError as error:
             faults.append(str(error))
+    del told["faults"]
     steps, epoch, step = told.get("steps"), told.pop("steps_per_epoch", None), told.get("step")
     rate, state = told.pop("seconds_per_step", None), told.pop("state", "unknown")
     held = is_held(path / "lock.json")
@@ -151,80 +157,80 @@ class _DamageError(Exception):
 
 
 @contextlib.contextmanager
-def _parsing(name: str) -> Iterator[None]:
+def _parsing(path: Path) -> Iterator[None]:
+    """Turn errors into clauses that begin with the name of the file, since the folder is named beside them."""
     try:
         yield
-    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise _DamageError(f"{name} is damaged") from error
+    except ValueError as error:
+        raise _DamageError(f"{path.name} is damaged ({error})") from error
+    except UserError as error:
+        raise _DamageError(str(error).removeprefix(f"{path.parent}{os.sep}").removesuffix(".")) from error
+
+
+class _Config(TypedDict):
+    name: str
+    seed: int
+    data: str
+    epochs: Annotated[int, AtLeast(1)]
 
 
 def _config(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
-    text = (path / "config.json").read_bytes()
-    with _parsing("config.json"):
-        config = json.loads(text)
-        return {
-            "experiment": str(config["name"]),
-            "seed": int(config["seed"]),
-            "data": str(config["data"]),
-            "epochs": int(config["epochs"]),
-        }
+    file = path / "config.json"
+    content = file.read_bytes()
+    with _parsing(file):
+        config: _Config = written(Annotated[_Config, Open], content)
+    names = {"experiment": config["name"], "seed": config["seed"], "data": config["data"]}
+    return {**names, "epochs": config["epochs"]}
 
 
 def _status(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record of the last session; of earlier versions, the step of the newest checkpoint alone."""
-    steps = [int(entry.name) for entry in _listed(path / "checkpoints") if entry.name.isdecimal()]
-    saved = {"step": max(steps)} if steps else {}
-    if not (path / STATUS).is_file():
-        return saved
-    text = (path / STATUS).read_bytes()
-    with _parsing(STATUS):
-        status = json.loads(text)
-        if status["state"] not in ("training", "stopped", "finished", "failed"):
-            raise ValueError(status["state"])
-        step = int(status["step"])
-        return {
-            "state": status["state"],
-            "reason": str(status.get("error", "")),
-            "step": max([step, *steps]),
-            "steps": int(status["steps"]),
-            "steps_per_epoch": int(status["steps_per_epoch"]),
-            "updated": float(status["time"]),
-        }
-
-
-def _listed(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
+    steps = steps_of(path / "checkpoints")[:1]
+    with _parsing(path / STATUS):
+        status = read_status(path)
+    if status is None:
+        return {"step": steps[0]} if steps else {}
+    return {
+        "state": status["state"],
+        "reason": status.get("error", ""),
+        "step": max([status["step"], *steps]),
+        "steps": status["steps"],
+        "steps_per_epoch": status.get("steps_per_epoch"),
+        "updated": status.get("time", (path / STATUS).stat().st_mtime),
+    }
 
 
 def _metrics(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
-    file = path / "metrics.jsonl"
-    if not file.is_file():
-        return {}
-    lines = [line for line in file.read_bytes().split(b"\n")[:-1] if line]  # a last line may be half-written
+    file = path / METRICS
+    with _parsing(file):
+        lines, fault = read_log(path)
+    if fault:
+        told["faults"].append(fault.removeprefix(f"{path}{os.sep}").removesuffix("."))
     if not lines:
         return {}
-    with _parsing("metrics.jsonl"):
-        recent = [json.loads(line) for line in lines[-_RECENT:]]
-        validated = (json.loads(line)["validation/loss"] for line in lines if b'"validation/loss"' in line)
-        monitored: dict[str, Any] = next((json.loads(line) for line in reversed(lines) if b'"online/' in line), {})
-        first, last = recent[0], recent[-1]
-        begun = {"step": 0, "seconds": 0.0} if len(recent) == 1 else first
-        steps = last["step"] - begun["step"]
-        names = sorted((name for name in monitored if name.startswith("online/")), key=_monitor_order)
-        return {
-            "step": max(int(last["step"]), told.get("step", 0)),
-            "seconds": float(last["seconds"]),
-            "seconds_per_step": (last["seconds"] - begun["seconds"]) / steps if steps > 0 else None,
-            "loss": last["loss"],
-            **{name: last.get(f"{SPEED}{name}") for name in ("samples_per_second", "mfu", "input_wait")},
-            "validation_loss": min((loss for loss in validated if loss is not None), default=None),
-            **({"monitor": monitored[names[0]], "monitor_name": names[0]} if names else {}),
-            "updated": max(file.stat().st_mtime, told.get("updated", 0.0)),
-        }
+    with _parsing(file):
+        recent = list(map(values_of, lines[-_RECENT:]))
+        validated = [values_of(line)["validation/loss"] for line in lines if b'"validation/loss"' in line]
+        monitored = next((values_of(line) for line in reversed(lines) if b'"online/' in line), {})
+    first, last = recent[0], recent[-1]
+    begun = {"step": 0, "seconds": 0.0} if len(recent) == 1 else first
+    steps = last["step"] - begun["step"]
+    names = sorted((name for name in monitored if name.startswith("online/")), key=_monitor_order)
+    return {
+        "step": max(int(last["step"]), told.get("step", 0)),
+        "seconds": last["seconds"],
+        "seconds_per_step": (last["seconds"] - begun["seconds"]) / steps if steps > 0 else None,
+        "loss": last.get("loss"),
+        **{name: last.get(f"{SPEED}{name}") for name in ("samples_per_second", "mfu", "input_wait")},
+        "validation_loss": min(filter(math.isfinite, validated), default=None),
+        **({"monitor": monitored[names[0]], "monitor_name": names[0]} if names else {}),
+        "updated": max(file.stat().st_mtime if file.exists() else 0.0, told.get("updated", 0.0)),
+    }
 
 
 def _times(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
-    times = read_times(path)
+    with _parsing(path / TIMES):
+        times = read_times(path)
     return {} if times is None else {"lost": times.seconds["lost"]}
 
 
@@ -233,35 +239,49 @@ def _monitor_order(name: str) -> tuple[bool, bool, str]:
     return not name.startswith("online/knn"), not name.endswith("/image"), name
 
 
+class _Score(TypedDict):
+    method: str
+    protocol: str
+    input: str
+    label: str
+    budget: str
+    metrics: dict[str, Real | None]
+
+
+class _Results(TypedDict):
+    scores: list[Annotated[_Score, Open]]
+
+
 def _score(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
     """Return the best test score of the run: the mean over draws of the metric that chooses settings."""
     file = path / "evaluation.json"
-    if not file.is_file():
+    if not file.exists():
         return {}
-    text = file.read_bytes()
-    with _parsing("evaluation.json"):
-        draws: dict[tuple[str, ...], list[float]] = {}
-        for score in json.loads(text)["scores"]:
-            primary = next((name[4:] for name in score["metrics"] if name.startswith("val_")), None)
-            value = score["metrics"].get(primary)
-            if score["method"] == told.get("experiment") and primary is not None and value is not None:
-                names = (score["label"], primary, score["protocol"], score["input"], score["budget"])
-                draws.setdefault(names, []).append(float(value))
-        # Scores of different labels or metrics cannot be compared, so the first label and metric count.
-        means = {key: math.fsum(v) / len(v) for key, v in draws.items() if key[:2] == next(iter(draws))[:2]}
-        if not means:
-            return {}
-        best = (min if next(iter(means))[1] in LOWER_IS_BETTER else max)(means, key=means.__getitem__)
-        label, metric, protocol, input, budget = best
-        name = f"{metric} of {label}, {protocol} on {input}, labels: {budget}"
-        return {"score": means[best], "score_name": name, "score_metric": metric}
+    content = file.read_bytes()
+    with _parsing(file):
+        results: _Results = written(Annotated[_Results, Open], content)
+    draws: dict[tuple[str, ...], list[float]] = {}
+    for score in results["scores"]:
+        primary = next((name[4:] for name in score["metrics"] if name.startswith("val_")), "")
+        value = score["metrics"].get(primary)
+        if score["method"] == told.get("experiment") and value is not None and math.isfinite(value):
+            names = (score["label"], primary, score["protocol"], score["input"], score["budget"])
+            draws.setdefault(names, []).append(value)
+    # Scores of different labels or metrics cannot be compared, so the first label and metric count.
+    means = {key: math.fsum(v) / len(v) for key, v in draws.items() if key[:2] == next(iter(draws))[:2]}
+    if not means:
+        return {}
+    best = (min if next(iter(means))[1] in LOWER_IS_BETTER else max)(means, key=means.__getitem__)
+    label, metric, protocol, input, budget = best
+    name = f"{metric} of {label}, {protocol} on {input}, labels: {budget}"
+    return {"score": means[best], "score_name": name, "score_metric": metric}
 
 
 def _files(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
     """Compare the sizes of the run's files, and of its newest checkpoint's, with their records."""
-    steps = [int(entry.name) for entry in _listed(path / "checkpoints") if entry.name.isdecimal()]
+    steps = steps_of(path / "checkpoints")[:1]
     # A training writes and removes checkpoints at any moment.
-    newest = [path / "checkpoints" / str(max(steps))] if steps and not is_held(path / "lock.json") else []
+    newest = [path / "checkpoints" / str(steps[0])] if steps and not is_held(path / "lock.json") else []
     for folder in (path, *newest):
         fault = damage(folder, contents=False)
         if fault is not None:

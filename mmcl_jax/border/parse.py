@@ -44,8 +44,14 @@ def parse(text: str | bytes, *, constants: bool = False, most_depth: int = MOST_
     return value
 
 
-def to_json(value: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
+def to_json(value: Any, *, indent: int | None = None, ascii: bool = True, sort_keys: bool = False) -> str:
     """Return a value as strict JSON; numbers that are not finite are the texts "NaN", "Infinity" and "-Infinity".
+
+    Args:
+      value: JSON values; tuples are lists.
+      indent: spaces by which a level is indented; None for one line.
+      ascii: whether other letters are escaped.
+      sort_keys: whether the keys of objects are sorted, so that equal values have equal texts.
 
     Raises:
       ValueError: a text has half of a surrogate pair, which no reader would take.
@@ -53,10 +59,11 @@ def to_json(value: Any, *, indent: int | None = None, sort_keys: bool = False) -
     >>> to_json({"loss": float("nan"), "step": 3})
     '{"loss": "NaN", "step": 3}'
     """
+    form: dict[str, Any] = {"indent": indent, "ensure_ascii": ascii, "sort_keys": sort_keys, "allow_nan": False}
     try:
-        text = json.dumps(value, indent=indent, sort_keys=sort_keys, allow_nan=False)
+        text = json.dumps(value, **form)
     except ValueError:
-        text = json.dumps(_strict(value), indent=indent, sort_keys=sort_keys, allow_nan=False)
+        text = json.dumps(_strict(value), **form)
     if "\\ud" in text:
         _check_texts(json.loads(text))
     return text

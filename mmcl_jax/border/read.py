@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from mmcl_jax.border.parse import MOST_BYTES, parse
-from mmcl_jax.border.typed import typed
+from mmcl_jax.border.typed import as_type, typed
 from mmcl_jax.errors import UserError
 
 T = TypeVar("T")
@@ -69,6 +69,29 @@ def read_lines(path: Path, kind: Any, remedy: str, *, constants: bool = False) -
         except ValueError as error:
             raise UserError(f"{path}: line {number} is damaged ({error}); {remedy}.") from error
         yield typed(kind, value, f"{path}: line {number}", remedy)
+
+
+def read_written(path: Path, kind: type[T] | Any, remedy: str) -> T:
+    """Return the value of a JSON file that this program wrote, with the type `kind`.
+
+    Version 0.1.0 wrote `NaN` and `Infinity`, so they are numbers here.
+
+    Raises:
+      UserError: as `read_json` raises; of a file with another content, the sentence says that it is damaged.
+    """
+    try:
+        return written(kind, _content(path, remedy, MOST_BYTES))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); {remedy}.") from error
+
+
+def written(kind: type[T] | Any, content: str | bytes) -> T:
+    """Return the value of a JSON text that this program wrote, with the type `kind`.
+
+    Raises:
+      ValueError: it is no JSON, or has another content; the message names the field.
+    """
+    return as_type(kind, parse(content, constants=True))
 
 
 def _content(path: Path, remedy: str, most_bytes: int) -> bytes:

@@ -69,6 +69,10 @@ class _Nonfinite:
 Real = typing.Annotated[float, _Nonfinite()]
 
 
+class Open:
+    """Mark a dataclass or `TypedDict` of which an object may have further keys, which are left out."""
+
+
 class _Wrong(Exception):
     """The path to a value, and what is wrong with it."""
 
@@ -108,6 +112,19 @@ def typed(kind: Any, raw: Any, where: str, remedy: str = "") -> Any:
     except _Wrong as wrong:
         field = f": {'.'.join(wrong.path)}" if wrong.path else ""
         raise UserError(f"{where}{field} {wrong}{f'; {remedy}' if remedy else ''}.") from None
+
+
+def as_type(kind: Any, raw: Any, name: str = "it") -> Any:
+    """Return a JSON value as a value of `kind`, as `typed` does; errors begin with its name.
+
+    Raises:
+      ValueError: as `typed` raises `UserError`; the message names the field, and no file.
+    """
+    try:
+        return _reader(kind)(raw)
+    except _Wrong as wrong:
+        path = wrong.path if name == "it" and wrong.path else [name, *wrong.path]
+        raise ValueError(f"{'.'.join(path)} {wrong}") from None
 
 
 @functools.cache
@@ -185,7 +202,7 @@ def _literal(options: tuple[Any, ...], raw: Any) -> Any:
 
 def _marked(kind: Any, marks: tuple[Any, ...]) -> Read:
     real = any(isinstance(mark, _Nonfinite) for mark in marks)
-    read = _real if real else _reader(kind)
+    read = _real if real else _opened(kind) if Open in marks else _reader(kind)
     ranges = [mark for mark in marks if isinstance(mark, AtLeast | Between)]
 
     def result(raw: Any) -> Any:
@@ -195,6 +212,16 @@ def _marked(kind: Any, marks: tuple[Any, ...]) -> Read:
                 what = "a number" if isinstance(value, int | float) else "a length"
                 raise _Wrong(f"must be {what} {mark}, not {shown(raw)}")
         return value
+
+    return result
+
+
+def _opened(kind: Any) -> Read:
+    read, (hints, _) = _reader(kind), _hints(kind)
+
+    def result(raw: Any) -> Any:
+        known = {name: item for name, item in raw.items() if name in hints} if isinstance(raw, Mapping) else raw
+        return read(known)
 
     return result
 

@@ -5,8 +5,8 @@ import dataclasses
 import functools
 import glob
 import inspect
+import os
 import sys
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -16,6 +16,7 @@ from mmcl_jax.bucket.address import Address, is_address
 from mmcl_jax.bucket.mirror import Mirror, checkpoints, everything, unlisted
 from mmcl_jax.bucket.objects import ChangedError
 from mmcl_jax.errors import check
+from mmcl_jax.targets import named
 
 OWN = "work-"  # the beginning of the kind of a copy of a work directory that one process of several has for itself
 
@@ -98,12 +99,12 @@ def addressed(
                 if name in given.arguments:
                     option = f"--{name.replace('_', '-')}: "
                     given.arguments[name] = _taken(given.arguments[name], option, role, written)
-            began = time.time()
+            before = {mirror.path: _beside(mirror.path) for mirror in written}
             result = function(*given.args, **given.kwargs)
             for mirror in written if _is_first() else ():
                 mirror.publish(guarded=True)
                 folder = dataclasses.replace(mirror.address, key=mirror.address.key.rpartition("/")[0])
-                for name in _beside(mirror.path, began):
+                for name, _ in _beside(mirror.path).items() - before[mirror.path].items():
                     Mirror(folder / name).publish()
             return result
 
@@ -112,10 +113,14 @@ def addressed(
     return decorate
 
 
-def _beside(path: Path, began: float) -> list[str]:
-    """Return the names of files that were written beside a file, such as the list of rows that were not embedded."""
-    others = path.parent.glob(f"{glob.escape(path.stem)}.*") if path.is_file() else ()
-    return [other.name for other in others if other != path and other.is_file() and other.stat().st_mtime >= began - 2]
+def _beside(path: Path) -> dict[str, tuple[int, int]]:
+    """Return what identifies the content of files beside a file, such as the list of rows that were not embedded.
+
+    A file that is written has another inode or time of change than before, whatever the clock shows.
+    """
+    others = path.parent.glob(f"{glob.escape(path.stem)}.*") if not path.is_dir() else ()
+    found = ((other.name, other.stat()) for other in others if other != path and other.is_file())
+    return {name: (status.st_ino, status.st_mtime_ns) for name, status in found}
 
 
 def _is_first() -> bool:
@@ -134,6 +139,8 @@ def _taken(value: Any, option: str, role: str, written: list[Mirror]) -> Any:
             written.append(Mirror(address))
         return value
     if not is_address(value):
+        if isinstance(value, str | os.PathLike):
+            named(value, option.removesuffix(": "))
         return value
     if role != "write":
         return local(value, option=option, raw=role == "raw")

@@ -1,8 +1,8 @@
-"""Messages for errors of the operating system, such as a full disk."""
+"""Messages for errors of the operating system, such as a full disk or a limit of memory."""
 
 import errno
 
-from mmcl_jax.text import called
+from mmcl_jax.text import visible
 
 _FULL = "free some space; what was saved remains, and the same command continues"
 _REMEDIES = {
@@ -18,6 +18,9 @@ _REMEDIES = {
     errno.EEXIST: "a file has the name of a folder that the command makes; choose another path",
     errno.EIO: "check the disk; what was saved remains, and the same command continues",
     errno.EMFILE: "raise the limit of open files (ulimit -n); the same command continues",
+    errno.ENFILE: "close other programs, or raise the system's limit of open files; the same command continues",
+    errno.ENOMEM: "free memory, or raise its limit (ulimit -v, or the container's); the same command continues",
+    errno.EAGAIN: "raise the limits of processes and memory (ulimit -u, ulimit -v); the same command continues",
 }
 
 
@@ -29,7 +32,7 @@ def sentence_of(error: OSError) -> str:
       'runs/a/metrics.jsonl: no space left on device;'
     """
     reason = error.strerror or str(error) or type(error).__name__
-    names = [called(name) for name in (error.filename, error.filename2) if name is not None]
+    names = [visible(name) for name in (error.filename, error.filename2) if name is not None]
     where = f"{' -> '.join(names)}: " if names else ""
     remedy = _REMEDIES.get(error.errno or 0, "when that is fixed, the same command continues")
-    return f"{where}{reason[:1].lower()}{reason[1:]}; {remedy}."
+    return f"{where}{visible(reason[:1].lower() + reason[1:])}; {remedy}."

@@ -7,17 +7,20 @@ import importlib
 import os
 import sys
 import textwrap
+import traceback
+import warnings
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 
 from mmcl_jax import __version__
 from mmcl_jax.cli.disk import sentence_of
 from mmcl_jax.cli.output import Output, redirected
 from mmcl_jax.errors import UserError
-from mmcl_jax.signals import ends_at_sigterm
-from mmcl_jax.text import nearest, visible
+from mmcl_jax.files import system_error
+from mmcl_jax.signals import ends_at_interrupt, ends_at_sigterm
+from mmcl_jax.text import nearest, visible, visible_lines
 
 COMMANDS = {
     "prepare": "make a store from a table and a folder of images",
@@ -131,6 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     75 after a stop (SIGTERM) from which the same command continues, and 130 for Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:  # this process is the command's own
+        _escape()
     name = words[0] if words else ""
     with contextlib.ExitStack() as resources:
         output = Output(name, resources.enter_context(redirected()) if _asks_json(words) else None)
@@ -145,6 +150,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status
 
 
+def _escape() -> None:
+    """Make tracebacks and warnings of this process visible: their messages may quote cells, paths and addresses."""
+    formatted = warnings.formatwarning
+
+    def print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        text = "".join(traceback.format_exception(kind, error, trace))
+        print(visible_lines(text), end="", file=sys.stderr)
+
+    sys.excepthook = print_traceback
+    warnings.formatwarning = lambda *args, **kwargs: visible_lines(formatted(*args, **kwargs))
+
+
 def _leave(status: int, error: BaseException | None = None) -> None:
     """Tell the other processes of a job, if there are any, how this one ends."""
     processes = sys.modules.get("mmcl_jax.training.processes")
@@ -154,7 +171,8 @@ def _leave(status: int, error: BaseException | None = None) -> None:
 
 def _main(words: list[str], output: Output) -> int:
     try:
-        command, options = _parsed(words)
+        with ends_at_interrupt():
+            command, options = _parsed(words)
     except BadUsage as error:
         output.fail(error.sentence, 2, printed=True)
         raise
@@ -178,12 +196,15 @@ def _main(words: list[str], output: Output) -> int:
     except BrokenPipeError:  # the program that read the output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        status = output.fail(sentence_of(error), 2)
+        known = error if error.errno is not None else system_error(error)
+        status = output.fail(sentence_of(known or error), 2)
         if options.debug:
             raise
         return status
     except Exception as error:
-        output.fail(f"{type(error).__name__}: {error}", 1, printed=True)
+        if (system := system_error(error)) is not None and not options.debug:
+            return output.fail(sentence_of(system), 2)
+        output.fail(visible_lines(f"{type(error).__name__}: {error}"), 1, printed=True)
         raise
     return 0
 
@@ -219,6 +240,10 @@ def _parsed(words: list[str]) -> tuple[ModuleType, argparse.Namespace]:
         if options.command not in DOTTED[prefix]:
             *others, last = DOTTED[prefix]
             parser.error(f"{word} is an option of mmcl {', '.join(others)} and {last}, not of mmcl {options.command}")
+    keys = [word.partition("=")[0] for word in dotted]
+    for key in keys:
+        if keys.count(key) > 1:
+            parser.error(f"{key} is given {keys.count(key)} times; give it once")
     options.overrides = [word.partition(".")[2] for word in dotted]
     return command, options
 
@@ -329,15 +354,16 @@ def _description(name: str) -> str:
 
 
 def _quiet() -> None:
-    """Silence the progress messages of libraries, but not their errors."""
+    """Silence the messages of libraries; of JAX not its errors. Orbax logs those that it raises, with a traceback."""
     import logging
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from absl import logging as absl_logging
 
-    absl_logging.set_verbosity(absl_logging.ERROR)
-    for name in ("absl", "orbax", "jax"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    absl_logging.set_verbosity(absl_logging.FATAL)
+    for name in ("absl", "orbax"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("jax").setLevel(logging.ERROR)
 
 
 if __name__ == "__main__":

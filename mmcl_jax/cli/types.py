@@ -8,14 +8,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmcl_jax.bucket.address import is_address
-from mmcl_jax.text import nearest
+from mmcl_jax.errors import UserError
+from mmcl_jax.targets import named
+from mmcl_jax.text import brief, nearest
+
+
+def _is_count(text: str) -> bool:
+    """Return whether a text is a whole number from 1 to below 2^31."""
+    return text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) < 2**31
 
 
 def size(text: str) -> tuple[int, int]:
     """Read a size: `128`, or `16x15` (height x width)."""
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 128, or 16x15 (height x width)")
+    if len(parts) > 2 or not all(map(_is_count, parts)):
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a size such as 128, or 16x15 (height x width)")
     return int(parts[0]), int(parts[-1])
 
 
@@ -25,8 +32,8 @@ def names(text: str) -> tuple[str, ...]:
         (record,) = csv.reader([text], strict=True, skipinitialspace=True) if text else ([],)
     except (csv.Error, ValueError) as error:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a list of names such as a,b; write a name with a comma, or with a quotation mark at its "
-            f"start, in quotation marks, and double its own: '\"a,b\",c' ({error})"
+            f"{brief(text)} is not a list of names such as a,b; write a name with a comma, or with a quotation mark at "
+            f"its start, in quotation marks, and double its own: '\"a,b\",c' ({error})"
         ) from error
     return tuple(part for part in record if part)
 
@@ -35,14 +42,14 @@ def _numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 0.1,0.01") from error
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a list of numbers such as 0.1,0.01") from error
 
 
 def rates(text: str) -> tuple[float, ...]:
     """Read comma-separated numbers above 0."""
     numbers = _numbers(text)
     if not all(0 < number < float("inf") for number in numbers):
-        raise argparse.ArgumentTypeError(f"{text!r}: a learning rate must be above 0, such as 0.001")
+        raise argparse.ArgumentTypeError(f"{brief(text)}: a learning rate must be above 0, such as 0.001")
     return numbers
 
 
@@ -50,7 +57,7 @@ def fractions(text: str) -> tuple[float, ...]:
     """Read comma-separated numbers in (0, 1]."""
     numbers = _numbers(text)
     if not all(0 < number <= 1 for number in numbers):
-        raise argparse.ArgumentTypeError(f"{text!r}: a fraction must be above 0 and at most 1, such as 0.1")
+        raise argparse.ArgumentTypeError(f"{brief(text)}: a fraction must be above 0 and at most 1, such as 0.1")
     return numbers
 
 
@@ -59,7 +66,7 @@ def shares(text: str) -> tuple[float, ...]:
     numbers = _numbers(text)
     if not all(0 <= number < 1 for number in numbers):
         raise argparse.ArgumentTypeError(
-            f"{text!r}: a share that is hidden must be at least 0 and below 1, such as 0.5"
+            f"{brief(text)}: a share that is hidden must be at least 0 and below 1, such as 0.5"
         )
     return numbers
 
@@ -68,7 +75,7 @@ def three_fractions(text: str) -> tuple[float, float, float]:
     """Read the three shares of the splits."""
     numbers = fractions(text)
     if len(numbers) != 3:
-        raise argparse.ArgumentTypeError(f"{text!r} is not three fractions such as 0.7,0.1,0.2")
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not three fractions such as 0.7,0.1,0.2")
     return numbers[0], numbers[1], numbers[2]
 
 
@@ -78,9 +85,9 @@ def checkpoint(text: str) -> int | Literal["latest", "best"]:
         return "latest"
     if text == "best":
         return "best"
-    if not text.isascii() or not text.isdigit():
+    if text != "0" and not _is_count(text):
         hint = nearest(text, ("latest", "best"))
-        raise argparse.ArgumentTypeError(f"{text!r}{hint} is not latest, best or a step such as 2000")
+        raise argparse.ArgumentTypeError(f"{brief(text)}{hint} is not latest, best or a step such as 2000")
     return int(text)
 
 
@@ -88,15 +95,15 @@ def positive(text: str) -> float:
     """Read a number above 0."""
     numbers = _numbers(text)
     if len(numbers) != 1 or not 0 < numbers[0] < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, such as 0.01")
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a number above 0, such as 0.01")
     return numbers[0]
 
 
 def counts(text: str) -> tuple[int, ...]:
     """Read comma-separated positive integers."""
     parts = text.split(",")
-    if not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of positive whole numbers such as 5,20")
+    if not all(_is_count(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a list of positive whole numbers such as 5,20")
     return tuple(int(part) for part in parts)
 
 
@@ -104,13 +111,18 @@ def count(text: str) -> int:
     """Read a positive integer."""
     numbers = counts(text)
     if len(numbers) != 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not one number such as 5")
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not one number such as 5")
     return numbers[0]
 
 
 def path(text: str) -> Path | str:
     """Read a path; the address of a folder or file in a bucket, such as s3://bucket/ads, stays a text."""
-    return text if is_address(text) else Path(text)
+    if is_address(text):
+        return text
+    try:
+        return named(text, "path")
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("path: ")) from error
 
 
 def paths(text: str) -> tuple[Path | str, ...]:
@@ -126,7 +138,7 @@ def intensity(text: str) -> str | tuple[float, float]:
     try:
         return float(low), float(high)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not minmax, full, or a range such as 0:4095") from error
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not minmax, full, or a range such as 0:4095") from error
 
 
 def set_defaults(parser: argparse.ArgumentParser, function: Callable[..., Any]) -> None:

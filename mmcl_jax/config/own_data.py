@@ -2,20 +2,24 @@
 
 import dataclasses
 import functools
-import json
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypedDict, get_args
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from mmcl_jax.border import Open, read_written
 from mmcl_jax.data.input import is_streamed
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 
 Device = Literal["cpu", "gpu", "tpu"]
 _SAMPLE = 256  # images that are compared with their mirror images
+
+
+class _Config(TypedDict, total=False):
+    own: "OwnData | None"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,8 +89,11 @@ class OwnData:
     def of_run(cls, run: Path) -> "OwnData | None":
         """Return the description in the config of a run; None if there is no such run, or it has no description."""
         path = run / "config.json"
-        fields = json.loads(path.read_text()).get("own") if path.is_file() else None
-        return None if fields is None else cls(**fields)
+        if not path.is_file():
+            return None
+        remedy = "put a copy of it back, or train anew in another --workdir"
+        config: _Config = read_written(path, Annotated[_Config, Open], remedy)
+        return config.get("own")
 
     def to_config(self) -> ConfigDict:
         """Return the fields as the section `own` of a config."""

@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.text import brief, encodable
+from mmcl_jax.text import brief, encodable, redacted
 
 _MOST_DEPTH, _MOST_MARKS = 16, 200  # of nested groups and tuples, and of a key
 _SMALLEST, _LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127  # float32, in which everything is computed
@@ -34,7 +34,8 @@ def check_value(value: Any, where: str, depth: int = 0) -> None:
 
     Raises:
       UserError: naming the key, below `where`, of a value of another type, of a number that is not finite, has more
-        than 64 bits or is beyond float32, and of a text that is not Unicode.
+        than 64 bits or is beyond float32, and of a text that is not Unicode, or
+        holds a secret.
     """
     check(depth <= _MOST_DEPTH, f"{where}: this is nested more than {_MOST_DEPTH} levels deep.")
     if isinstance(value, ConfigDict):
@@ -47,6 +48,8 @@ def check_value(value: Any, where: str, depth: int = 0) -> None:
     elif isinstance(value, str):
         if not encodable(value):
             raise UserError(f"{where}: {brief(value)} is not Unicode; if it names a file, rename the file.")
+        if redacted(value) != value:
+            raise UserError(f"{where}: a run records this, so an address in it must not hold a password or a token.")
     elif isinstance(value, float):
         check(math.isfinite(value), f"{where}: {value} is not a finite number.")
         size = abs(value)

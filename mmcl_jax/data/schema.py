@@ -244,7 +244,8 @@ def _read(raw: Any, where: str) -> Schema:
     for name, entry in schema.entries.items():
         subject = f"{where}: entries.{name}"
         columns = entry.columns
-        fits = entry.shape == (len(columns),) if entry.kind == "table" else not columns
+        # A mask or boxes have one column, their classes.
+        fits = entry.shape == (len(columns),) if entry.kind == "table" else len(columns) <= 1
         check(fits, f"{subject}: the shape {entry.shape} does not fit {len(columns)} columns; {BACK}.")
         twice = len({column.name for column in columns}) < len(columns)
         check(not twice, f"{subject}: two columns have one name; {BACK}.")

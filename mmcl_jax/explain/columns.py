@@ -1,17 +1,16 @@
 """The columns of an input, the groups that they belong to, and their ranking."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmcl_jax.border import read_json
 from mmcl_jax.data.inputs import Inputs, InputSpec
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.files import reading
 from mmcl_jax.text import nearest
 
 OTHER = "other"
@@ -101,10 +100,7 @@ def read_groups(file: Path) -> dict[str, str]:
     Raises:
       UserError: the file is missing or is no such JSON, or a column is named twice.
     """
-    with reading(file, 'write it as JSON, {"GROUP": ["COLUMN", ...]}'):
-        raw = json.loads(file.read_text())
-        if not isinstance(raw, dict) or not all(isinstance(columns, list) for columns in raw.values()):
-            raise ValueError("it is no object of lists")
+    raw: dict[str, list[Any]] = read_json(file, dict[str, list[Any]], 'write it as JSON, {"GROUP": ["COLUMN", ...]}')
     groups: dict[str, str] = {}
     for group, columns in raw.items():
         for column in columns:

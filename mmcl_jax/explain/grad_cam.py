@@ -27,6 +27,7 @@ from mmcl_jax.explain.embedded import padded
 from mmcl_jax.explain.outputs import OtherFeatures, chosen_outputs, head_arrays, model_of
 from mmcl_jax.explain.overlays import write_overlays
 from mmcl_jax.explain.replay import guided_relu, has_relu, is_read, replay
+from mmcl_jax.files import reserve
 from mmcl_jax.page.wording import counted
 from mmcl_jax.progress import Bar
 from mmcl_jax.tasks import Class
@@ -201,6 +202,7 @@ def _explained(subject: Subject, folder: Path, *, guided: bool) -> Result:
                 if file is None:
                     shape = (len(subject.rows), *values.shape[1:])
                     file = np.lib.format.open_memmap(folder / GUIDED, mode="w+", dtype=np.float32, shape=shape)
+                    reserve(folder / GUIDED)
                 file[block] = values
             few = range(min(count, options.top - len(shown)))
             shown.extend({name: values[index] for name, values in result.items()} for index in few)

@@ -2,19 +2,19 @@
 
 import dataclasses
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import polars as pl
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mmcl_jax.border import AtLeast, Open, as_type, read_written, to_json
 from mmcl_jax.errors import check
-from mmcl_jax.explain.base import Result, Subject
+from mmcl_jax.explain.base import Picture, Result, Subject
 from mmcl_jax.files import CHECKSUMS, damage, reading, write_checksums
 from mmcl_jax.page.wording import clipped, counted, share
 from mmcl_jax.text import called
@@ -22,6 +22,61 @@ from mmcl_jax.training.runs.run import Run
 
 FORMAT = 1
 FOLDER, ABOUT, ATTRIBUTIONS = "explanations", "explanation.json", "attributions.parquet"
+
+
+_Count = Annotated[int, AtLeast(0)]
+
+
+class _Column(TypedDict):
+    name: str
+    group: str
+    importance: float | None
+    share: float | None
+    rank: Annotated[int, AtLeast(1)]
+    mean: NotRequired[float | None]
+
+
+class _Group(TypedDict):
+    name: str
+    colour: str
+    columns: _Count
+    importance: float | None
+    share: float | None
+
+
+class _Token(TypedDict):
+    name: str
+    rows: _Count
+    focus: float | None
+    region: tuple[int, int] | None
+    share: float | None
+
+
+class _Details(TypedDict, total=False):
+    additive: bool
+    tokens: list[Annotated[_Token, Open]]
+    grid: tuple[int, int]
+
+
+class _Head(TypedDict):
+    name: str
+
+
+class _About(TypedDict):
+    """What is shown of `explanation.json`."""
+
+    method: str
+    input: str
+    of: str
+    step: _Count | None
+    split: str
+    rows: _Count
+    head: Annotated[_Head, Open] | None
+    columns: list[Annotated[_Column, Open]]
+    groups: list[Annotated[_Group, Open]]
+    pictures: list[Annotated[Picture, Open]]
+    details: Annotated[_Details, Open]
+    notes: list[str]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -42,10 +97,16 @@ class Explanation:
         check((directory / CHECKSUMS).is_file(), f"{directory} holds no explanation; make one with mmcl explain.")
         fault, remedy = damage(directory), "make it again with mmcl explain"
         check(fault is None, f"{fault}; {remedy}.")
+        about: dict[str, Any] = read_written(directory / ABOUT, dict[str, Any], remedy)
         with reading(directory / ABOUT, remedy):
-            about = json.loads((directory / ABOUT).read_text())
-            if about["format"] != FORMAT:
-                raise ValueError(f"it is of format {about['format']}")
+            if (form := about.get("format")) != FORMAT:
+                raise ValueError(f"it is of format {form!r}")
+            shown: _About = as_type(Annotated[_About, Open], about)
+            for picture in shown["pictures"]:
+                if Path(picture.file).name != picture.file or not (directory / picture.file).is_file():
+                    raise ValueError(f"it names the picture {picture.file!r}, which is not in its folder")
+            if shown["method"] == "attention" and not {"tokens", "grid"} <= shown["details"].keys():
+                raise ValueError("details has no tokens or no grid")
         return cls(directory, about)
 
     @property
@@ -66,7 +127,7 @@ class Explanation:
     @property
     def groups(self) -> list[Mapping[str, Any]]:
         """The groups of columns, the most important first."""
-        return sorted(self.about["groups"], key=lambda group: -group["importance"])
+        return sorted(self.about["groups"], key=lambda group: -(group["importance"] or 0))
 
     @property
     def pictures(self) -> dict[Path, str]:
@@ -103,14 +164,14 @@ class Explanation:
                 table.add_column(name, justify="right" if name in ("", "importance", "share") else "left")
             for column in self.columns[:top]:
                 names = Text(clipped(column["name"], 40)), Text(clipped(column["group"], 24))
-                part = [share(column["share"], 1)] if additive else []
-                table.add_row(str(column["rank"]), *names, f"{column['importance']:.3g}", *part)
+                part = [share(column["share"] or 0, 1)] if additive else []
+                table.add_row(str(column["rank"]), *names, _shown(column["importance"]), *part)
             console.print(table)
             if len(self.columns) > top:
                 console.print(f"and {counted(len(self.columns) - top, 'further column')}", highlight=False)
             if len(self.groups) > 1:
                 numbers = [
-                    share(group["share"], 1) if additive else f"{group['importance']:.3g}" for group in self.groups
+                    share(group["share"] or 0, 1) if additive else _shown(group["importance"]) for group in self.groups
                 ]
                 sums = (
                     f"{clipped(group['name'], 24)} {text}" for group, text in zip(self.groups, numbers, strict=True)
@@ -145,7 +206,7 @@ def write(subject: Subject, method: str, result: Result, folder: Path, made_by: 
         "notes": list(result.notes),
         "made_by": dict(made_by),
     }
-    (folder / ABOUT).write_text(json.dumps(_finite(about), indent=2, allow_nan=False) + "\n")
+    (folder / ABOUT).write_text(to_json(_finite(about), indent=2) + "\n")
     write_checksums(folder, [path for path in folder.rglob("*") if path.is_file()])
 
 
@@ -153,6 +214,10 @@ def explanations_of(run: Run, folder: Path | None = None) -> list[Explanation]:
     """Return the explanations of a run, sorted by folder; of those in `folder`, where that is given."""
     folder = run.directory / FOLDER if folder is None else folder
     return [Explanation.read(path.parent) for path in sorted(folder.glob(f"*/{ABOUT}"))]
+
+
+def _shown(number: float | None) -> str:
+    return f"{math.nan if number is None else number:.3g}"
 
 
 def _finite(value: Any) -> Any:

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import datetime
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 
 from mmcl_jax import __version__
+from mmcl_jax.border import to_json
 from mmcl_jax.encoders import ENCODERS, PROJECTORS, parse_key, view_specs
 from mmcl_jax.encoders.fusions import inputs_of, parts_of_views
 from mmcl_jax.evaluation.results.file import read_entries
@@ -185,4 +185,4 @@ def strict(value: Any) -> Any:
 
 def dumped(card: Mapping[str, Any]) -> str:
     """Return a card as the text of its file."""
-    return json.dumps(card, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return to_json(card, indent=2, ascii=False) + "\n"

@@ -4,12 +4,12 @@ The layout is that which model hubs show: weights and a README with metadata at 
 """
 
 import contextlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmcl_jax.border import read_written
 from mmcl_jax.errors import check
 from mmcl_jax.export.card import CARD, card_of, dumped
 from mmcl_jax.export.formats import Written, format_of
@@ -40,7 +40,7 @@ def check_out(out: Path) -> None:
     check((out / CARD).is_file() and (out / CHECKSUMS).is_file(), other)
     fault = damage(out)
     check(fault is None, f"--out: {out} holds an export that was changed ({fault}); name another folder, or move it.")
-    known = {CHECKSUMS, *json.loads((out / CHECKSUMS).read_text())}
+    known = {CHECKSUMS, *read_written(out / CHECKSUMS, dict[str, Any], "name another folder")}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
         if path.is_file() and name not in known and path.parent.name != "__pycache__":  # which importing makes

@@ -1,7 +1,6 @@
 """The preprocessing of an export's inputs: a description for the card, and the fitted arrays."""
 
 import dataclasses
-import json
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.encoders import view_specs
 from mmcl_jax.evaluation.heads.encoded import plain_spec
 from mmcl_jax.export.release import Release
-from mmcl_jax.files import reading
+from mmcl_jax.training.runs.run import read_origin
 
 ARRAYS = "preprocessing.safetensors"
 _DIVIDE_BY = {"uint8": 255, "uint16": 65535, "float16": 1}
@@ -100,7 +99,5 @@ def table_arrays(encoding: Encoding) -> dict[str, np.ndarray]:
 
 def _prepared(release: Release) -> dict[str, Any]:
     """Return how `mmcl prepare` fitted the store's pictures; {} where the run does not know."""
-    path = release.run.directory / "store.json"
-    with reading(path, "put a copy of it back"):
-        request = json.loads(path.read_text()).get("request") or {}
+    request = read_origin(release.run.directory).get("request") or {}
     return {key: request[key] for key in _PICTURES if key in request}

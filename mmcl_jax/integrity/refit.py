@@ -11,8 +11,10 @@ from mmcl_jax.integrity.repair import Repair
 from mmcl_jax.integrity.run import CHECKPOINTS, LOCK, LOGS, half_line, left_over
 from mmcl_jax.lock import locked
 from mmcl_jax.training.build import fit_inputs
-from mmcl_jax.training.runs.checkpoint import set_aside, steps_of
-from mmcl_jax.training.runs.run import Run, read_config
+from mmcl_jax.training.runs.checkpoint import set_aside
+from mmcl_jax.training.runs.config_file import read_config
+from mmcl_jax.training.runs.logged import FILE, read_log, steps_of
+from mmcl_jax.training.runs.run import Run
 
 _SCRATCH = ".check.partial"
 _GIVEN = ("config.json", "weights.json")  # that no other file determines
@@ -28,6 +30,8 @@ def repair_run(directory: Path) -> Repair:
     with locked(directory / LOCK, what=f"trains in {directory}"):
         repair.remove([path for path in left_over(directory) if path.name != LOCK])
         _logs(directory, repair)
+        with repair.trying(str(directory / FILE)):
+            _lines(directory, repair)
         _checkpoints(directory, repair)
         _description(directory, repair)
     return repair.without_lock(directory / LOCK) if stale else repair
@@ -39,6 +43,16 @@ def _logs(directory: Path, repair: Repair) -> None:
             with atomic(path) as partial:
                 partial.write_bytes(path.read_bytes()[: -len(half)])
             repair.repairs.append(f"The half line at the end of {path}, of {len(half)} bytes, was cut.")
+
+
+def _lines(directory: Path, repair: Repair) -> None:
+    """Put the lines that the newest checkpoint has in place of those of a log that was damaged."""
+    path = directory / FILE
+    lines, fault = read_log(directory)
+    if lines and fault and not path.is_dir() and not leads_out(path, directory):
+        with atomic(path) as partial:
+            partial.write_bytes(b"".join(line + b"\n" for line in lines))
+        repair.repairs.append(f"{path} was made again from the copy in the newest checkpoint.")
 
 
 def _checkpoints(directory: Path, repair: Repair) -> None:

@@ -5,14 +5,14 @@ data. Mapped arrays are the exception: shards with the recorded checksums hold t
 """
 
 import contextlib
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
+from mmcl_jax.border import read_lines, read_written, to_json
 from mmcl_jax.data.format import flat, flat_sums, shards, writing
 from mmcl_jax.data.format.checked import ANEW, Checked
 from mmcl_jax.data.format.content import Content, Part
@@ -20,7 +20,7 @@ from mmcl_jax.data.format.format3 import ENTRIES, KEYS, MANIFEST, SEAL, Format3
 from mmcl_jax.data.format.lists import FILE, Lists
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.files import Recorded, read_records, reading
+from mmcl_jax.files import Recorded, read_records
 from mmcl_jax.integrity.repair import Repair
 from mmcl_jax.integrity.store import FLAT, LOCK, SCRATCH, left_over, manifest_of
 from mmcl_jax.lock import locked
@@ -85,7 +85,7 @@ def _keys(directory: Path, scratch: Path, repair: Repair) -> None:
             for split, rows in lists.splits.items():
                 for row, example in zip(rows, shards.examples(directory, shards.NAME, split), strict=True):
                     keys[row] = example["key"].bytes_list.value[0].decode()
-            (scratch / name).write_text(json.dumps(keys) + "\n")
+            (scratch / name).write_text(to_json(keys) + "\n")
             repair.offer(scratch / name, directory / name, recorded, "the shards")
 
 
@@ -156,8 +156,17 @@ def _card(directory: Path, scratch: Path, repair: Repair) -> None:
             repair.offer(scratch / name, directory / name, recorded, "findings.json and the arrays")
 
 
+class _Entry(TypedDict):
+    row: int
+    image: str | None
+    cause: str
+    reason: str
+    file: str
+    entry: str
+
+
 def _entries(path: Path) -> list[QuarantineEntry]:
-    return [QuarantineEntry(**json.loads(line)) for line in path.read_text().splitlines()]
+    return [QuarantineEntry(**line) for line in read_lines(path, _Entry, ANEW)]
 
 
 def _content(layout: Format3) -> Content:
@@ -201,5 +210,4 @@ def _title(directory: Path, layout: Format3) -> str:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    with reading(path, ANEW):
-        return dict(json.loads(path.read_text()))
+    return read_written(path, dict[str, Any], ANEW)

@@ -1,21 +1,23 @@
 """Comparing a run with its checksums, and reading the files that grow."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from mmcl_jax.border import written
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.protocols.kept import ABOUT, FOLDER
 from mmcl_jax.evaluation.results.file import read_entries
 from mmcl_jax.files import CHECKSUMS, damage, leads_out
 from mmcl_jax.integrity.files import fault_group, leftovers, recorded_group, records_of
 from mmcl_jax.integrity.result import Fault, Group
-from mmcl_jax.training.runs.checkpoint import steps_of
+from mmcl_jax.training.runs.logged import FILE as METRICS
+from mmcl_jax.training.runs.logged import read_log, steps_of
 from mmcl_jax.training.runs.skips import SKIPPED_STEPS
 
 CHECKPOINTS, DESCRIPTION = "checkpoints", "description"
 LOCK = "lock.json"
-LOGS = ("metrics.jsonl", SKIPPED_STEPS)
+LOGS = (METRICS, SKIPPED_STEPS)
 RESULTS = "evaluation.json"
 _LEFTOVERS = ("**/.*.partial", "checkpoints/*.orbax-checkpoint-tmp*", "checkpoints/*.tmp*")
 
@@ -84,11 +86,11 @@ def _log_faults(path: Path, directory: Path) -> Iterator[str]:
         return
     for number, line in enumerate(lines, start=1):
         try:
-            whole = isinstance(json.loads(line), dict)
-        except (ValueError, RecursionError):
-            whole = False
-        if not whole:
-            yield f"{path}: line {number} is damaged"
+            written(dict[str, Any], line)
+        except ValueError as error:
+            yield f"{path}: line {number} is damaged ({error})"
+    if path.name == METRICS and (fault := read_log(directory).fault):
+        yield fault.removesuffix(".")
     if last:
         yield f"{path} ends in the middle of a line"
 

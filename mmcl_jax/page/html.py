@@ -69,7 +69,8 @@ def document(title: str, style: str, body: Html, *, images: bool) -> str:
       body: the element `body`.
       images: whether the page holds images, as addresses that begin with `data:`.
     """
-    policy = f"default-src 'none'; {'img-src data:; ' if images else ''}style-src 'unsafe-inline'"
+    policy = f"default-src 'none'; {'img-src data:; ' if images else ''}style-src 'unsafe-inline'; "
+    policy += "base-uri 'none'; form-action 'none'"
     head = element(
         "head",
         element("meta", charset="utf-8"),

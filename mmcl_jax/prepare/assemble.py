@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
+from mmcl_jax.data.format import flat
 from mmcl_jax.data.format.content import Content, Part
 from mmcl_jax.data.schema import Column, Entry
 from mmcl_jax.page.wording import counted, share
@@ -195,9 +195,8 @@ class Assembler:
         assert isinstance(joined.content, Matrix)
         at = joined.at[self._inspected.rows]
         present = at >= 0
-        path = self._folder / "flat" / f"{joined.name}.npy"
         shape = (int(present.sum()), len(joined.content.names))
-        values = open_memmap(path, mode="w+", dtype=joined.content.dtype, shape=shape)
+        values = flat.allocate(self._folder, joined.name, shape, joined.content.dtype)
         joined.content.store(at[present], values)
         values.flush()
         entry = Entry(kind="vector", shape=shape[1:], dtype=joined.content.dtype)

@@ -1,13 +1,13 @@
 """Findings on a table: statistics of columns, and warnings on columns, labels and splits."""
 
 import heapq
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from mmcl_jax.border import to_json
 from mmcl_jax.data.schema import Column, Schema
 from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.page.wording import count, counted, share
@@ -106,7 +106,7 @@ def warn_of_labels(balances: Mapping[str, Any], remedy: str, *, declarable: bool
             if absent:
                 advice = remedy
                 if declarable and len(classes) - len(nowhere) > 2:
-                    declared = json.dumps({"columns": {name: {"missing": absent[:_NAMED]}}}, ensure_ascii=False)
+                    declared = to_json({"columns": {name: {"missing": absent[:_NAMED]}}}, ascii=False)
                     advice += (
                         f", or take {'it' if len(absent) == 1 else 'them'} out of the label by {declared} in --schema"
                     )

@@ -1,7 +1,6 @@
 """Inspecting the table: which columns are used, how rows are divided, and the statistics of the training split."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import polars as pl
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from mmcl_jax.border import to_json
 from mmcl_jax.data.schema import Column, Schema, class_codes
 from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import UserError
@@ -174,7 +174,7 @@ def _by_words(label: Parsed) -> str:
     words = [word for word in label.missing_words if label.coded and word.isalpha() and word.lower() != "nan"]
     if not words:
         return ""
-    present = json.dumps({"present": words}, ensure_ascii=False)
+    present = to_json({"present": words}, ascii=False)
     return f": {label.missing_words[words[0]]} hold {words[0]!r}; if that is a class, declare {present} in --schema"
 
 

@@ -19,7 +19,7 @@ class Limits:
     """
 
     max_columns: int = 50_000
-    max_cell: int = 1_000_000
+    max_cell: int = 4_000_000
     max_categories: int = 100_000
     max_features: int = 5_000_000
     max_values: int = 1_000_000_000

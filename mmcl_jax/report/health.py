@@ -1,17 +1,17 @@
 """The checks that tell at a glance whether a training went well, from its log."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from mmcl_jax.errors import UserError
 from mmcl_jax.objectives import COLLAPSED
 from mmcl_jax.page.wording import count, counted, number
 from mmcl_jax.training.faults import Fault, Kind, describe, read_faults
-from mmcl_jax.training.runs.status import FILE as STATUS
+from mmcl_jax.training.runs.status import read_status
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,16 +77,16 @@ def _faults(directory: Path) -> list[Check]:
 def _end(directory: Path) -> list[Check]:
     """Return whether the training is complete; [] if an earlier version trained the run, which did not record it."""
     try:
-        raw = json.loads((directory / STATUS).read_text())
-        state, step, steps = str(raw["state"]), int(raw["step"]), int(raw["steps"])
-    except (OSError, ValueError, KeyError, TypeError):
+        status = read_status(directory)
+    except UserError as error:
+        return [Check(False, str(error))]
+    if status is None:
         return []
-    if state == "finished":
-        return [Check(True, f"The training is complete, after {counted(step, 'step')}.")]
-    words = {"training": "is running, or was killed", "failed": "failed"}.get(state, "was stopped")
-    return [
-        Check(False, f"The training {words}; the command that began it continues it ({count(steps)} steps in all).")
-    ]
+    if status["state"] == "finished":
+        return [Check(True, f"The training is complete, after {counted(status['step'], 'step')}.")]
+    words = {"training": "is running, or was killed", "failed": "failed"}.get(status["state"], "was stopped")
+    steps = f"{count(status['steps'])} steps in all"
+    return [Check(False, f"The training {words}; the command that began it continues it ({steps}).")]
 
 
 def _loss(metrics: Sequence[Mapping[str, float]]) -> Check:

@@ -1,13 +1,12 @@
 """The scores of the runs of a report, out of their results files."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.evaluation.results.file import read_entries
+from mmcl_jax.evaluation.results.file import read_results
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.results.summary import methods_of
 from mmcl_jax.report.subject import Group, Subject
@@ -67,9 +66,8 @@ def scored(groups: Sequence[Group], results: Sequence[Path]) -> Scored:
     settings: dict[tuple[object, ...], Mapping[str, Any]] = {}
     others = 0
     for path in files:
-        read_entries(path)  # which checks every entry
-        raw = json.loads(path.read_text())
-        for entry in raw["scores"]:
+        content = read_results(path)
+        for entry in content["scores"]:
             of = entry.get("of") or {}
             score = Score.from_json({key: value for key, value in entry.items() if key in _FIELDS})
             if of.get("source") in _BASELINES and any(_is_of(of, *name) for name in names):
@@ -81,7 +79,7 @@ def scored(groups: Sequence[Group], results: Sequence[Path]) -> Scored:
                 kept[key], settings[key] = dataclasses.replace(score, method=methods[state]), of
             else:
                 others += (score.method, score.seed) in names
-        others += sum((entry["method"], entry["seed"]) in names for entry in raw.get("others", ()))
+        others += sum((entry["method"], entry["seed"]) in names for entry in content["others"])
     order = [group.name for group in groups]
     ranked = sorted(kept.values(), key=lambda score: order.index(score.method) if score.method in order else -1)
     return Scored(tuple(ranked), others, tuple(files))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import re
 import shlex
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mmcl_jax.border import to_json
 from mmcl_jax.data.schema import SPLITS
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import parse_key
@@ -19,7 +19,6 @@ from mmcl_jax.evaluation.sources.features import What, frozen_encoder
 from mmcl_jax.evaluation.sources.masks import masks_of
 from mmcl_jax.evaluation.sources.pairs import compared
 from mmcl_jax.evaluation.sources.source import Source
-from mmcl_jax.files import reading
 from mmcl_jax.page.html import Html, element, fragment
 from mmcl_jax.page.wording import counted
 from mmcl_jax.text import called
@@ -52,15 +51,7 @@ class Subject:
         Raises:
           UserError: the log is damaged.
         """
-        path = self.run.directory / "metrics.jsonl"
-        with reading(path, "put a copy of it back, or move it away"):
-            logged = self.run.metrics()
-            for line in logged:
-                if not {"step", "seconds"} <= line.keys():
-                    raise ValueError("a line has no step or no seconds")
-                if not all(isinstance(value, int | float) for value in line.values()):
-                    raise ValueError("a line has a value that is no number")
-        return logged
+        return self.run.metrics()
 
     @functools.cached_property
     def store(self) -> Store:
@@ -179,7 +170,7 @@ def groups_of(subjects: Sequence[Subject]) -> list[Group]:
     by_config: dict[str, list[Subject]] = {}
     for subject in subjects:
         plain = {key: value for key, value in to_plain(subject.run.config).items() if key not in _REPEATS}
-        key = json.dumps([plain, subject.run.fingerprint], sort_keys=True)
+        key = to_json([plain, subject.run.fingerprint], sort_keys=True)
         by_config.setdefault(key, []).append(subject)
     names = [members[0].run.config.name for members in by_config.values()]
     return [

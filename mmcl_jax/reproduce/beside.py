@@ -14,7 +14,7 @@ from mmcl_jax.page.wording import count
 from mmcl_jax.reproduce.grid import GridCell, spread
 from mmcl_jax.reproduce.measure import Measure
 from mmcl_jax.reproduce.outcome import TableOutcome, plus_minus
-from mmcl_jax.reproduce.plan import read_record
+from mmcl_jax.reproduce.plan import read_training
 from mmcl_jax.reproduce.spec import TableColumn, TableRow
 from mmcl_jax.training.runs.run import Run
 
@@ -110,7 +110,7 @@ def _cost(outcome: TableOutcome) -> Beside:
 
 
 def _pretraining(outcome: TableOutcome, row: TableRow) -> str:
-    records = [read_record(training.record) for training in outcome.plan.trainings if training.row.key == row.key]
+    records = [read_training(training) for training in outcome.plan.trainings if training.row.key == row.key]
     seconds = [record["seconds"] for record in records if record]
     return f"{np.mean(seconds):,.1f} s" if seconds else "–"
 

@@ -14,7 +14,7 @@ from mmcl_jax.evaluation.sources.remarks import names
 from mmcl_jax.page.wording import counted
 from mmcl_jax.reproduce import grid
 from mmcl_jax.reproduce.measure import Measure
-from mmcl_jax.reproduce.plan import Plan, read_record
+from mmcl_jax.reproduce.plan import Plan, read_evaluation
 from mmcl_jax.reproduce.published import TARGETS, target_of
 from mmcl_jax.reproduce.spec import COLUMNS_USED, Contrast, Published, TableColumn, TableRow, difference
 from mmcl_jax.reproduce.work.tune import Trial
@@ -208,14 +208,14 @@ def gather(plan: Plan, *, variant: str, title: str, trials: tuple[Trial, ...] = 
     scores: dict[tuple[str, str], list[Score]] = {}
     seconds, used = {}, dict[tuple[str, str], list[Mapping[str, float]]]()
     for evaluation in plan.evaluations:
-        record = read_record(evaluation.path)
+        record = read_evaluation(evaluation)
         assert record is not None, evaluation.path
         row, column = evaluation.row.key, evaluation.column.key
-        if "columns" in record:
-            used.setdefault((row, column), []).append(record["columns"])
-        scores.setdefault((row, column), []).extend(Score.from_json(raw) for raw in record["scores"])
+        if record.columns is not None:
+            used.setdefault((row, column), []).append(record.columns)
+        scores.setdefault((row, column), []).extend(record.scores)
         fold = evaluation.training.fold
-        seconds[row, column, evaluation.seed if fold is None else (evaluation.seed, fold)] = record["seconds"]
+        seconds[row, column, evaluation.seed if fold is None else (evaluation.seed, fold)] = record.seconds
     return TableOutcome(
         plan=plan,
         variant=variant,

@@ -9,7 +9,7 @@ from mmcl_jax.page.wording import clipped, count, counted
 from mmcl_jax.reproduce.beside import beside
 from mmcl_jax.reproduce.charts import curves, strips
 from mmcl_jax.reproduce.outcome import TableOutcome, plus_minus
-from mmcl_jax.reproduce.plan import read_record
+from mmcl_jax.reproduce.plan import read_training
 from mmcl_jax.reproduce.reading import (
     ABSENT,
     HOLDS,
@@ -87,8 +87,8 @@ def render_page(outcome: TableOutcome, command: str) -> str:
 
 def _headline(outcome: TableOutcome) -> Html:
     plan = outcome.plan
-    records = [read_record(training.record) or {} for training in plan.trainings]
-    hours = (sum(record.get("seconds", 0.0) for record in records) + sum(outcome.seconds.values())) / 3600
+    records = [read_training(training) for training in plan.trainings]
+    hours = (sum(record["seconds"] for record in records if record) + sum(outcome.seconds.values())) / 3600
     time = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
     tally = Tally.of(judge(outcome))
     partly = f"{tally.partly} for the methods here, " if tally.partly else ""
@@ -253,7 +253,7 @@ def _made(outcome: TableOutcome, command: str) -> Html:
     runs = [
         [training.directory.name, count(record["steps"]), f"{record['seconds']:,.0f} s", record["device"]]
         for training in plan.trainings
-        if (record := read_record(training.record))
+        if (record := read_training(training))
     ]
     facts = [
         ("Versions", f"mmcl_jax {made['mmcl_jax']}, JAX {made['jax']}, Python {made['python']}"),

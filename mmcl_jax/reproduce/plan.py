@@ -3,22 +3,24 @@
 import dataclasses
 import hashlib
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
 from ml_collections import ConfigDict
 
+from mmcl_jax.border import AtLeast, Open, Real, read_written, to_json
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check_name
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.budgets import Budget
-from mmcl_jax.files import write_text
+from mmcl_jax.files import reading, write_text
 from mmcl_jax.reproduce.spec import COLUMNS_USED, PaperTable, TableColumn, TableRow
+from mmcl_jax.training.runs.config_file import read_plain
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.run import Run
 
+_ANEW = "remove it, and the same command makes it again"
 DRAWS = {"probe": 3, "finetune": 1}  # of labels, per pretraining seed
 
 
@@ -81,7 +83,7 @@ class Training:
     def settings(self) -> dict[str, Any]:
         """Return the run's resolved config (before there is a run, the planned one) without the path of the data."""
         exists = Run.exists(self.directory)
-        plain = json.loads((self.directory / "config.json").read_text()) if exists else to_plain(self.config)
+        plain = read_plain(self.directory) if exists else to_plain(self.config)
         return {key: value for key, value in plain.items() if key != "data"}
 
 
@@ -270,18 +272,63 @@ def _evaluation(
 
 def digest(value: Any) -> str:
     """Return eight characters that identify JSON values."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+    return hashlib.sha256(to_json(value, sort_keys=True).encode()).hexdigest()[:8]
+
+
+class TrainingRecord(TypedDict):
+    """The record of a finished pretraining; a run that is evaluated untrained has 0 steps."""
+
+    steps: Annotated[int, AtLeast(0)]
+    seconds: Annotated[float, AtLeast(0)]
+    device: str
+    collapsed: NotRequired[list[str]]
+    devices: NotRequired[int]
+    cores: NotRequired[int | None]
+
+
+class EvaluationRecord(NamedTuple):
+    """The record of a finished evaluation; of a table of the columns that are used, the use of each by name."""
+
+    scores: tuple[Score, ...]
+    seconds: float
+    columns: dict[str, float] | None
+
+
+class _Evaluation(TypedDict):
+    seconds: Annotated[float, AtLeast(0)]
+    scores: Annotated[list[dict[str, Any]], AtLeast(1)]
+    columns: NotRequired[dict[str, Real]]
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
     """Write a record atomically, so that a file that exists is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(record, indent=2) + "\n")
+    write_text(path, to_json(record, indent=2) + "\n")
 
 
-def read_record(path: Path) -> dict[str, Any] | None:
-    """Return the record in a file; None if there is no file."""
-    return json.loads(path.read_text()) if path.is_file() else None
+def read_training(training: Training) -> TrainingRecord | None:
+    """Return the record of a pretraining; None if it is not finished.
+
+    Raises:
+      UserError: the record is damaged.
+    """
+    path = training.record
+    return read_written(path, Annotated[TrainingRecord, Open], _ANEW) if path.exists() else None
+
+
+def read_evaluation(evaluation: Evaluation) -> EvaluationRecord | None:
+    """Return the record of an evaluation; None if it is not finished.
+
+    Raises:
+      UserError: the record is damaged.
+    """
+    path = evaluation.path
+    if not path.exists():
+        return None
+    record: _Evaluation = read_written(path, Annotated[_Evaluation, Open], _ANEW)
+    with reading(path, _ANEW):
+        scores = tuple(map(Score.from_json, record["scores"]))
+    return EvaluationRecord(scores, record["seconds"], record.get("columns"))
 
 
 def write_scores(evaluation: Evaluation, scores: Sequence[Score], seconds: float, **more: Any) -> None:

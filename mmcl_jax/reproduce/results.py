@@ -8,7 +8,7 @@ from mmcl_jax.evaluation.results.provenance import provenance
 from mmcl_jax.reproduce.beside import beside
 from mmcl_jax.reproduce.grid import Repeat, Spread
 from mmcl_jax.reproduce.outcome import TableOutcome
-from mmcl_jax.reproduce.plan import read_record
+from mmcl_jax.reproduce.plan import read_training
 from mmcl_jax.reproduce.reading import above_reference, judge
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.run import Run
@@ -38,7 +38,7 @@ def to_json(outcome: TableOutcome, command: str) -> dict[str, Any]:
         **({"trials": [trial.to_json() for trial in outcome.trials]} if outcome.trials else {}),
         "runs": {
             training.directory.name: {
-                **(read_record(training.record) or {}),
+                **(read_training(training) or {}),
                 "seed": training.seed,
                 **({} if training.fold is None else {"fold": training.fold}),
             }

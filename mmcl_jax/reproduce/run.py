@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 import jax
 
+from mmcl_jax import border
 from mmcl_jax.compilation import use_cache
 from mmcl_jax.config import OwnData, explain
 from mmcl_jax.data.schema import Column
@@ -52,6 +52,7 @@ from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.run import Run
 
 Log = Callable[[str], None]
+_ANEW = "remove it, and the same command makes it again"
 _OWN = "own.json"  # the description that the configs of the variant "own" are chosen from
 
 
@@ -345,7 +346,7 @@ def _write(plan: Plan, request: Reproduction, trials: tuple[Trial, ...], log: Lo
     contents = {
         "table.txt": text,
         "table.html": render_page(outcome, request.command),
-        "results.json": json.dumps(to_json(outcome, request.command), indent=2) + "\n",
+        "results.json": border.to_json(to_json(outcome, request.command), indent=2) + "\n",
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
@@ -367,7 +368,7 @@ def _described(request: Reproduction, store: Store) -> OwnData:
     """Return the description of the data that the first process of the folder wrote, so that all its runs agree."""
     path = request.out / _OWN
     if path.is_file():
-        return OwnData(**json.loads(path.read_text()))
+        return border.read_written(path, OwnData, _ANEW)
     descriptions = (OwnData.of_run(run) for run in sorted((request.out / "runs").glob("*")))
     return next((description for description in descriptions if description is not None), OwnData.of(store))
 
@@ -381,9 +382,12 @@ def _agree(described: OwnData, out: Path) -> None:
     with _alone(out):
         fields = dataclasses.asdict(described)
         if not (out / _OWN).is_file():
-            write_text(out / _OWN, json.dumps(fields, indent=2) + "\n")
-        same = json.loads((out / _OWN).read_text()) == fields
-        check(same, f"{out / _OWN}: another process has just chosen settings for other devices; run the command again.")
+            write_text(out / _OWN, border.to_json(fields, indent=2) + "\n")
+        written: OwnData = border.read_written(out / _OWN, OwnData, _ANEW)
+        check(
+            written == described,
+            f"{out / _OWN}: another process has just chosen settings for other devices; run the command again.",
+        )
 
 
 def installed(rows: Sequence[TableRow], methods: Sequence[str]) -> tuple[tuple[TableRow, ...], list[str]]:

@@ -1,17 +1,20 @@
 """The log of a training: `metrics.jsonl`, and the sinks that `config.sinks` names."""
 
-import json
 import math
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
 
+from mmcl_jax.border import to_json
 from mmcl_jax.files import write_text, writing
 from mmcl_jax.objectives import COLLAPSED
+from mmcl_jax.text import visible
 from mmcl_jax.training.faults import COLUMNS, Faults
 from mmcl_jax.training.processes import is_primary
+from mmcl_jax.training.runs.logged import FILE, cut_log, read_lines, read_log
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.skips import SkippedSteps
 from mmcl_jax.training.sinks import Session
@@ -26,7 +29,8 @@ class MetricLog:
 
     If the training starts from step `start`, lines of later steps are removed, since those steps are repeated.
     `seconds` in a line are those of `clock`; `skipped` is the number of steps skipped so far; a number that is not
-    finite is null. `speed/...` is the speed since the line before; see `speed.meter`.
+    finite is the text "NaN", "Infinity" or "-Infinity". `speed/...` is the speed since the line before; see
+    `speed.meter`.
     """
 
     def __init__(
@@ -47,13 +51,13 @@ class MetricLog:
         self.collapsed: tuple[str, ...] = ()  # views whose embeddings were one point at the last logged step
         if not self._writes:
             return
-        path = directory / "metrics.jsonl"
-        lines = _lines(path)
-        steps = list(map(_step, lines))
-        write_text(path, "".join(line for line, step in zip(lines, steps, strict=True) if step <= start))
+        path = directory / FILE
+        cut = cut_log(directory, start)
+        if cut.fault:
+            log(visible(cut.fault))
+        write_text(path, cut.content)
         self._file = path.open("a")
-        delivered = max(steps, default=0)
-        session = Session(directory=directory, config=to_plain(config), start=start, delivered=delivered)
+        session = Session(directory=directory, config=to_plain(config), start=start, delivered=cut.reached)
         self._sinks = Sinks(config.sinks, session, log=log)
 
     def defer(self, step: int, metrics: Mapping[str, jax.Array | float]) -> None:
@@ -77,10 +81,9 @@ class MetricLog:
         speed = self._speed.at(step)
         metrics |= {f"{SPEED}{name}": value for name, value in speed.items()}
         if self._writes:
-            numbers = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-            line = {"step": step, **numbers, "seconds": round(self._clock.seconds, 3)}
+            line = {"step": step, **metrics, "seconds": round(self._clock.seconds, 3)}
             with writing(Path(self._file.name)):
-                self._file.write(json.dumps(line, allow_nan=False) + "\n")
+                self._file.write(to_json(line) + "\n")
                 self._file.flush()
             self._sinks.log(step, metrics)
         self._faults.at(step, metrics, columns)
@@ -105,17 +108,12 @@ class MetricLog:
 
 
 def read_metrics(directory: Path) -> list[dict[str, float]]:
-    """Return the logged steps of a run; a number that was not finite is NaN."""
-    lines = map(json.loads, _lines(directory / "metrics.jsonl"))
-    return [{name: math.nan if value is None else value for name, value in line.items()} for line in lines]
+    """Return the logged steps of a run; what is wrong with the log, and is read from a checkpoint, is printed.
 
-
-def _lines(path: Path) -> list[str]:
-    """Return the complete lines of a log, without a last line that was cut short by a kill."""
-    if not path.is_file():
-        return []
-    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-
-
-def _step(line: str) -> int:
-    return int(json.loads(line)["step"])
+    Raises:
+      UserError: the log is damaged, and no checkpoint has a copy.
+    """
+    lines, fault = read_log(directory)
+    if fault:
+        print(visible(fault), file=sys.stderr)
+    return list(read_lines(directory, lines))

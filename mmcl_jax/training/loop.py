@@ -14,6 +14,7 @@ import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
+from mmcl_jax.data.format.unchanged import Unchanged
 from mmcl_jax.data.input import is_streamed, iterate
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.store import Store
@@ -163,6 +164,7 @@ def pretrain(
         stored_inputs = Run.open(workdir).inputs_for(config) if begun else None
         experiment = build_experiment(config, store, devices, inputs=stored_inputs)
         batches, mesh, inputs = experiment.batches, experiment.mesh, experiment.fitted_inputs
+        unchanged = Unchanged(store.directory)
         assert inputs is not None
         shapes, step_function = experiment.shapes(), make_step(experiment)
         weights, traced = InitialWeights(), None
@@ -231,9 +233,11 @@ def pretrain(
         limit = config.skip_nonfinite
         skips = SkippedSteps(workdir, batches, keys, limit=limit, start=step, before=start.skipped, log=log)
         speed = Speedometer(work, clock, start=step)
-        names = {name: [column.name for column in encoding.schema.columns] for name, encoding in inputs.tables.items()}
+        columns = {
+            table: [column.name for column in encoding.schema.columns] for table, encoding in inputs.tables.items()
+        }
         bounds, on = experiment.objective.bounds, config.stop.on
-        faults = Faults(workdir, columns=names, bounds=bounds, on=on, start=step, log=log)
+        faults = Faults(workdir, columns=columns, bounds=bounds, on=on, start=step, log=log)
         metric_log = MetricLog(workdir, skips, faults, config, start=step, clock=clock, speed=speed, log=log)
         resources.callback(lambda: metric_log.close(finished=status.finished))
         norm = parameter_norm(experiment)
@@ -250,7 +254,7 @@ def pretrain(
         # never waits for the host. A validation pass changes the state, so it comes before the checkpoint. A checkpoint
         # is saved after the log is written, so that it is never ahead of the log, and before the next batch is drawn,
         # so that its train state, data position and clock agree. None is saved once the store is known to be damaged.
-        host_seconds, done = [], False
+        host_seconds, done, saved = [], False, step
         while not done:
             step += 1
             recording.before(step)
@@ -285,11 +289,13 @@ def pretrain(
                 metric_log.defer(step, {**metrics, "parameter_norm": norm(state.params), **measured})
 
             if done or best or _due(step, config.checkpoint_every) or _due(step, config.keep_every):
+                unchanged.check(saved)
                 bar.update(step, metric_log.flush())
                 seconds, skipped = clock.seconds, skips.until(step)
                 comparison.check()
                 with clock.part("checkpoint"):
                     checkpoints.save(step, state, data=data.get_state(), seconds=seconds, skipped=skipped)
+                saved = step
             clock.write()
         with clock.part("checkpoint"):
             checkpoints.wait()

@@ -94,8 +94,8 @@ _INPUT: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
 }
 
 
-def check_config(config: ConfigDict) -> None:
-    """Check every key that is not an option of a part, and that the keys fit together.
+def check_keys(config: ConfigDict) -> None:
+    """Check that every key that is not an option of a part is there, and has a value that it may have.
 
     Raises:
       UserError: naming the key.
@@ -107,10 +107,21 @@ def check_config(config: ConfigDict) -> None:
     for key, (types, holds, sentence) in rules.items():
         value = config
         for part in key.split("."):
+            there = isinstance(value, ConfigDict) and part in value
+            check(there, f"config.{key}: this key is missing.")
             value = value[part]
         typed = isinstance(value, types) and not (isinstance(value, bool) and bool not in types)
         check(typed, f"config.{key}: {brief(value)} is not of type {' or '.join(t.__name__ for t in types)}.")
         check(holds(value), f"config.{key}: {brief(value)} {sentence}.")
+
+
+def check_config(config: ConfigDict) -> None:
+    """Check every key that is not an option of a part, and that the keys fit together.
+
+    Raises:
+      UserError: naming the key.
+    """
+    check_keys(config)
     check_sinks(config.sinks)
     group = config.batch_norm.group_size
     check(

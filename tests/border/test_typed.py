@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmcl_jax.border import AtLeast, Between, Real, parse, read_json, read_lines, to_json, typed
+from mmcl_jax.border import (
+    AtLeast,
+    Between,
+    Open,
+    Real,
+    as_type,
+    parse,
+    read_json,
+    read_lines,
+    read_written,
+    to_json,
+    typed,
+)
 from mmcl_jax.errors import UserError
 from mmcl_jax.text import visible
 
@@ -154,3 +166,26 @@ def test_lines_leave_out_a_half_last_line(tmp_path: Path) -> None:
     path.write_text('{"a": 1}\n{"a"\n{"a": 2}\n')
     with pytest.raises(UserError, match="line 2 is damaged"):
         list(read_lines(path, dict[str, int], "make it again"))
+
+
+def test_an_open_object_may_have_further_keys() -> None:
+    assert typed(Annotated[Part, Open], {"name": "x", "more": 1}, "file") == Part("x")
+    with pytest.raises(ValueError, match=r"^name must be a text, not 1$"):
+        as_type(Annotated[Part, Open], {"name": 1, "more": 1})
+    with pytest.raises(ValueError, match=r"^it must be an object, not a list$"):
+        as_type(Annotated[Part, Open], [])
+
+
+def test_a_file_of_this_program_is_damaged_and_may_hold_the_constants_of_version_0_1(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_text('{"loss": NaN}')
+    assert math.isnan(read_written(path, dict[str, Real], "remove it")["loss"])
+    path.write_text('{"loss": 1e400}')
+    with pytest.raises(UserError, match=r"file\.json is damaged \(the number 1e400 is too large\); remove it\.$"):
+        read_written(path, dict[str, Real], "remove it")
+    path.write_text('{"loss": true}')
+    with pytest.raises(
+        UserError, match=r"file\.json is damaged \(loss must be a finite number, not True\); remove it\.$"
+    ):
+        read_written(path, dict[str, Real], "remove it")
+    assert to_json({"b": "é", "a": 1}, ascii=False, sort_keys=True) == '{"a": 1, "b": "é"}'

@@ -22,7 +22,13 @@ TINY = [
 ]  # fmt: skip
 
 
-def test_prepare_pretrain_evaluate(digits_raw: Request, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prepare_pretrain_evaluate(
+    digits_raw: Request, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "WANDB_API_KEY", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(variable, "hidden-key")
+    for variable in ("MLFLOW_TRACKING_URI", "WANDB_BASE_URL", "HF_ENDPOINT", "AWS_ENDPOINT_URL", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, "http://me:hidden-key@localhost:1/?token=hidden-key")
     store, run = tmp_path / "stores" / "digits", tmp_path / "runs" / "digits"
     prepare = [
         "prepare",
@@ -70,6 +76,9 @@ def test_prepare_pretrain_evaluate(digits_raw: Request, tmp_path: Path, capsys: 
         one["mean"] for one in told["means"] if (one["method"], one["metric"]) == ("digits_mmcl", "top1")
     )
     assert {score["budget"] for score in scores} == {"3 per class", "all", "10 %"}
+    assert mj.report(run, rows=64).path.is_file()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if b"hidden-key" in path.read_bytes()]
     assert all(0.1 < score["metrics"]["top1"] <= 1 for score in scores)
 
 

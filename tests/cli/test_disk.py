@@ -4,9 +4,11 @@ import ctypes
 import errno
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,78 @@ for words in json.loads(sys.argv[1]):
         assert "ermission denied" in last
     assert not any(free.glob("*tore*"))
     assert not any(free.glob("*run*"))
+
+
+class Disk:
+    """A disk of its own, in memory, whose size and mode change."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def mount(self, *options: str) -> None:
+        """Make or change it; raise `CalledProcessError` where that is not allowed."""
+        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(self.path)]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    disk = Disk(tmp_path / "disk")
+    disk.path.mkdir()
+    try:
+        disk.mount("size=100k")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no disk can be mounted here")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk.path)], check=True)
+
+
+def test_a_store_on_a_disk_that_is_full_or_read_only_is_one_sentence_and_continues(
+    raw: Request, disk: Disk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Full in the pixels, which are mapped, in the shards, which a library writes, and in the files behind them."""
+    out = disk.path / "store"
+    prepare = ["prepare", "--table", str(raw.table), "--images", str(raw.images), "--image-column", "file", "--out"]
+    prepare += [str(out), "--label", "model", "--workers", "1"]
+    for options, reason in (
+        ("remount,size=12k", "no space left on device"),
+        ("remount,size=60k", "no space left on device"),
+        ("remount,size=100k", "no space left on device"),
+        ("remount,size=9m,ro", "read-only file system"),
+    ):
+        disk.mount(*options.split(","))
+        assert main(prepare) == 2
+        error = capsys.readouterr().err
+        assert "Traceback" not in error
+        assert error.splitlines()[-1].startswith(f"mmcl prepare: {disk.path}")
+        assert reason in error.splitlines()[-1]
+        assert not out.exists()
+    disk.mount("remount", "size=9m", "rw")
+    assert main(prepare) == 0, capsys.readouterr().err
+    assert [path.name for path in disk.path.iterdir()] == ["store"]
+    assert sum(Store.open(out).sizes.values()) == 40
+
+
+def test_a_limit_of_open_files_is_one_sentence_and_the_same_command_continues(
+    raw: Request, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "store"
+    prepare = ["prepare", "--table", str(raw.table), "--images", str(raw.images), "--image-column", "file", "--out"]
+    prepare += [str(out), "--label", "model", "--workers", "1"]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for free in (5, 6, 7):  # the first is for the pipe of the handler of SIGTERM and the lock
+        least = os.open(os.devnull, os.O_RDONLY)
+        os.close(least)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (least + free, hard))
+        try:
+            assert main(prepare) == 2
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        sentence = capsys.readouterr().err.splitlines()[-1]
+        assert "oo many open files" in sentence
+        assert sentence.endswith("raise the limit of open files (ulimit -n); the same command continues.")
+        assert not out.exists()
+    assert main(prepare) == 0, capsys.readouterr().err
 
 
 @pytest.mark.core

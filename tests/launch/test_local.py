@@ -103,3 +103,21 @@ def test_a_job_that_is_none_is_refused(environment: dict[str, str], sentence: st
     assert ended.returncode == 2
     assert sentence in ended.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_no_process_outlives_a_launcher_that_is_killed() -> None:
+    """It cannot end them: they would train on, and hold the work directory."""
+    command = [sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(60)"]
+    launcher = subprocess.Popen(
+        [sys.executable, str(LAUNCHER), "--processes", "2", "--", *command], stdout=subprocess.PIPE, text=True
+    )
+    assert launcher.stdout is not None
+    assert {launcher.stdout.readline() for _ in range(2)} == {"[0] ready\n", "[1] ready\n"}
+    children = psutil.Process(launcher.pid).children()
+    assert len(children) == 2
+    launcher.kill()
+    launcher.communicate()
+    _, alive = psutil.wait_procs(children, timeout=5)
+    for process in alive:
+        process.kill()
+    assert alive == []

@@ -306,6 +306,22 @@ def test_five_thousand_columns() -> None:
     assert "and 4,960 more: 4,960 continuous; 2,480 of them with missing values." in lines
 
 
+@pytest.mark.parametrize("role", ["feature", "ignore"])
+def test_the_page_of_twenty_thousand_columns_is_below_a_megabyte(role: str) -> None:
+    columns = [continuous(f"probe_{place}", role=role, why="It is declared so.") for place in range(20_000)]
+    warnings = [f"Column 'probe_{place}' is left out." for place in range(20_000)]
+    raw = card(cars(columns=columns, warnings=warnings))
+    assert len(raw.encode()) < 1e6
+    text = Page(raw).text
+    assert "and 19,800 more warnings, described in" in text
+    if role == "feature":
+        assert "18,940 more columns, described in findings.json" in text
+        assert f"probe_{19_999}" in text  # by name
+    else:
+        assert "and 19,000 more columns, described in" in text
+    assert "and 19,900 more, in findings.json" in printed(cars(columns=columns, warnings=warnings))
+
+
 def test_many_columns_left_out_are_grouped() -> None:
     columns = [ColumnFinding(name=f"gene{place}", role="ignore", why="Constant.") for place in range(500)]
     lines = printed(cars(columns=columns))

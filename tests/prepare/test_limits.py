@@ -2,7 +2,9 @@
 
 import dataclasses
 import inspect
+import struct
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import mmcl_jax as mj
 from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.entries.matrix import read_matrix
 from mmcl_jax.prepare.entries.text import tokenise
-from mmcl_jax.prepare.images.files import Fit
+from mmcl_jax.prepare.images.files import Fit, read_image
 from mmcl_jax.prepare.images.volume import read_levels
 from mmcl_jax.prepare.join.tables import Keys
 from mmcl_jax.prepare.limits import Limits, option
@@ -24,6 +26,7 @@ from mmcl_jax.prepare.sources import Source
 from mmcl_jax.prepare.table.table import RawTable, Tables
 
 KINDS = ["csv", "tsv", "parquet", "frame"]
+SMALL = Limits(max_cell=1_000_000)
 FRAME = pl.DataFrame({"a": ["x", "y" * 20, "z"], "b": ["1", "2", "3"]})
 
 
@@ -66,7 +69,7 @@ def test_a_cell_that_swallows_the_file_is_refused(tmp_path: Path, content: str) 
     path = tmp_path / "t.csv"
     path.write_text(content)
     with pytest.raises(UserError, match=r"line 2 is not closed .*1,000,000 characters; allow more with --max-cell"):
-        Tables().read(path)
+        Tables(SMALL).read(path)
 
 
 def test_a_header_is_judged_before_the_rest_is_read(tmp_path: Path) -> None:
@@ -76,7 +79,7 @@ def test_a_header_is_judged_before_the_rest_is_read(tmp_path: Path) -> None:
         Tables().read(path)
     path.write_text("x" * 1_000_001 + ",b\n1,2\n")
     with pytest.raises(UserError, match=r"header .* a cell has more than 1,000,000 characters; .*--max-cell"):
-        Tables().read(path)
+        Tables(SMALL).read(path)
 
 
 def test_a_column_of_too_many_categories_is_refused(tmp_path: Path) -> None:
@@ -159,6 +162,25 @@ def test_a_volume_of_too_many_voxels_is_refused(tmp_path: Path, kind: str) -> No
         read_levels(path, Fit(max_voxels=23))
     assert error.value.cause == "too large"
     assert read_levels(path, Fit(max_voxels=24)).values.size == 24
+
+
+def png(width: int, height: int) -> bytes:
+    """Return a PNG of which the header alone is right."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("width", "height"), [(65_535, 65_535), (2**31 - 1, 2**31 - 1), (9000, 9000), (10**6, 81)])
+def test_an_image_of_too_many_pixels_is_refused_by_its_header(tmp_path: Path, width: int, height: int) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(png(width, height))
+    with pytest.raises(UserError, match="--max-pixels allows more") as error:
+        read_image(str(path), (8, 8, 3), Fit())
+    assert error.value.cause == "too large"
 
 
 def test_every_limit_is_an_option() -> None:

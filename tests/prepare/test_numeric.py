@@ -20,7 +20,6 @@ DECLARATIONS = [
     {"decimal": ","},
     {"columns": {"c": {"kind": "continuous", "missing": ["NaN", "nan"]}}},
     {"columns": {"c": {"kind": "continuous", "missing": ["3"]}}},
-    {"columns": {"c": {"role": "label"}}},
     {"others": "ignore"},
 ]
 CELLS = ["1", "0", "1.0", "-2.5", "1e3", "3", "-99", "+4", "007", ".5", "5.", "inf", "1e999", "NaN", "NA", "",
@@ -54,11 +53,33 @@ def test_a_column_is_as_by_itself(number: int, kind: Any, name: str) -> None:
 
 
 @given(st.lists(st.lists(st.sampled_from(CELLS), min_size=4, max_size=4), min_size=1, max_size=6), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_columns_of_any_cells_are_as_by_themselves(columns: list[list[str | None]], data: st.DataObject) -> None:
     declaration = Declaration.from_json(data.draw(st.sampled_from(DECLARATIONS)), "schema.json")
     cells = [pl.Series("c", texts, dtype=pl.String) for texts in columns]
     assert all(map(same, parse_all(cells, declaration), [parse(column, declaration) for column in cells]))
+
+
+WORDS = ["red", "blue", "yes", "NO", "t", "", "NA", "inf", "nan", "\u2212", "free text of many words", None]
+
+
+@given(st.lists(st.lists(st.sampled_from(WORDS), min_size=4, max_size=30), min_size=1, max_size=4), st.data())
+@settings(max_examples=40, deadline=None)
+def test_columns_of_any_words_are_as_by_themselves(columns: list[list[str | None]], data: st.DataObject) -> None:
+    declaration = Declaration.from_json(data.draw(st.sampled_from(DECLARATIONS)), "schema.json")
+    cells = [pl.Series("subject_id", texts, dtype=pl.String) for texts in columns]
+    for column in cells:  # of any lengths
+        assert same(*parse_all([column], declaration), parse(column, declaration))
+
+
+@pytest.mark.parametrize("distinct", [5, 15, 25, 400, 1100])
+@pytest.mark.parametrize("name", ["c", "subject_id"])
+@pytest.mark.parametrize("blank", ["", " and so on "])
+def test_words_of_any_number_are_as_by_themselves(distinct: int, name: str, blank: str) -> None:
+    letters = np.array(list("abcdefghij"))
+    words = ["".join(letters[list(map(int, str(number)))]) + blank + "x" for number in range(distinct)]
+    cells = pl.Series(name, (words * 40)[:2000])
+    assert same(*parse_all([cells], Declaration()), parse(cells, Declaration()))
 
 
 def test_many_columns_take_microseconds_each() -> None:

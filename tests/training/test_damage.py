@@ -1,6 +1,7 @@
 """Damaged checkpoints and other files: detected, named, and passed over."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,15 +11,24 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import mmcl_jax as mj
 from mmcl_jax.config import load
+from mmcl_jax.data.format import flat_sums
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.data.table.imputation import IterativeImputer
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import CHECKSUMS, damage, write_checksums
+from mmcl_jax.lock import locked
+from mmcl_jax.prepare.make import prepare
+from mmcl_jax.prepare.request import Request
+from mmcl_jax.training import comparison, loop
+from mmcl_jax.training.build import fit_inputs
 from mmcl_jax.training.loop import Result, pretrain
 from mmcl_jax.training.runs.checkpoint import steps_of
 from mmcl_jax.training.runs.run import Run
+from mmcl_jax.training.runs.seen import Seen
+from tests import damages
 from tests.training.test_loop import bits, quiet
 
 pytestmark = pytest.mark.core
@@ -229,3 +239,174 @@ def test_checksums_are_of_the_files_that_are_named(tmp_path: Path) -> None:
     (tmp_path / "b").write_text("c")
     assert damage(tmp_path) is None
     assert json.loads((tmp_path / CHECKSUMS).read_text())["a"]["bytes"] == 1
+
+
+@pytest.fixture(scope="module")
+def description(trained: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run without its checkpoints and without what only informs: logs, times and status."""
+    left_out = shutil.ignore_patterns("checkpoints", "events", "metrics.jsonl", "times.json", "status.json")
+    return Path(shutil.copytree(trained.run.directory, tmp_path_factory.mktemp("run") / "run", ignore=left_out))
+
+
+def opened(directory: Path) -> list[object]:
+    """What a run says of itself and of how it reads rows, as values that can be compared."""
+    run, seen = Run.open(directory), Seen.read(directory)
+    assert seen is not None
+    hashes = {name: values.tobytes() for name, values in seen.hashes.items()}
+    return [run.config.to_json(), run.schema, run.encoding.statistics, run.declaration, run.fingerprint, hashes]
+
+
+@pytest.mark.parametrize("how", damages.DAMAGES)
+def test_a_damaged_run_is_as_it_was_or_gives_one_sentence(how: str, description: Path, tmp_path: Path) -> None:
+    """`mmcl check` finds every damage, and writes nothing."""
+    expected, copy, tried = opened(description), tmp_path / "a" / "b" / "run", 0
+    for name in damages.damaged(description, copy, how):
+        before = damages.files_of(copy)
+        found, _ = damages.outcome(lambda: mj.check(copy))
+        got, sentence = damages.outcome(lambda: opened(copy))
+        assert damages.files_of(copy) == before
+        if name == CHECKSUMS and how == "deleted":  # as an early version left it: it is told that nothing was compared
+            assert got == expected
+            assert "not compared" in found.describe()
+        else:
+            assert sentence, name
+            assert found is None or found.exit_status == 2
+        tried += 1
+    assert tried >= 2
+
+
+@pytest.mark.parametrize("how", ["flipped", "deleted", "a link out"])
+def test_what_the_store_determines_of_a_run_is_made_again(how: str, description: Path, tmp_path: Path) -> None:
+    copy, files = tmp_path / "a" / "b" / "run", ("seen.npz", "schema.json", "store.json", "statistics.json")
+    for name in damages.damaged(description, copy, how, files if how == "flipped" else files[-1:]):
+        with pytest.raises(UserError, match="mmcl check --repair"):
+            Run.open(copy)
+        found = mj.check(copy, repair=True)
+        assert not found.faults
+        assert [line.rpartition(" was made again")[0] for line in found.repairs] == [str(copy / name)]
+        assert (copy / name).read_bytes() == (description / name).read_bytes()
+        assert opened(copy) == opened(description)
+
+
+def test_what_nothing_determines_is_left(description: Path, tmp_path: Path) -> None:
+    """A config is nowhere else; and of another store, other files come out, which do not take their place."""
+    copy = tmp_path / "a" / "b" / "run"
+    for name in damages.damaged(description, copy, "flipped", ["config.json"]):
+        found = mj.check(copy, repair=True)
+        assert found.left == (f"{copy / name} cannot be made again; put a copy of it back.",)
+    for name in damages.damaged(description, copy, "flipped", ["statistics.json"]):
+        sums = json.loads((copy / CHECKSUMS).read_text())
+        sums[name]["sha256"] = "0" * 64
+        (copy / CHECKSUMS).write_text(json.dumps(sums))
+        before = (copy / name).read_bytes()
+        found = mj.check(copy, repair=True)
+        assert "was made again, but is not as recorded" in found.left[0]
+        assert (copy / name).read_bytes() == before
+        assert found.exit_status == 2
+
+
+def test_an_imputer_is_fitted_again(raw: Request, tmp_path: Path) -> None:
+    """On the same training rows, and so to the same bits."""
+    store = prepare(raw, tmp_path / "store")
+    config = load("digits_mmcl", [f"data={store.directory}", "inputs.table.missing=iterative"])
+    run = Run.begin(tmp_path / "run", config, store, fit_inputs(config, store)).directory
+    before = run / "imputer.npz"
+    content = before.read_bytes()
+    flip(before)
+    found = mj.check(run, repair=True)
+    assert not found.faults
+    assert before.read_bytes() == content
+
+
+def test_half_lines_leftovers_and_damaged_checkpoints_of_a_run(trained: Result, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained.run.directory, tmp_path / "run"))
+    metrics = (run / "metrics.jsonl").read_bytes()
+    (run / "metrics.jsonl").write_bytes(metrics + b'{"step": 24, "lo')
+    flip(next(files_of(run / "checkpoints" / "18" / "optimizer")))
+    (run / "checkpoints" / "24.orbax-checkpoint-tmp").mkdir()
+    (run / ".status.json.partial").write_text("half")
+    for path in (run / "checkpoints" / "24.orbax-checkpoint-tmp", run / ".status.json.partial"):
+        os.utime(path, (0, 0))
+    (run / "lock.json").write_text(json.dumps({"host": os.uname().nodename, "pid": 2**22 + 1, "started": "1"}))
+    found = mj.check(run)
+    assert {fault.name for fault in found.faults} == {"metrics.jsonl", "checkpoints/18"}
+    assert len(found.leftovers) == 3
+    assert steps_of(run / "checkpoints") == [18, 12]
+    found = mj.check(run, repair=True)
+    assert (found.faults, found.leftovers, found.left) == ((), (), ())
+    assert len(found.repairs) == 5
+    assert (run / "metrics.jsonl").read_bytes() == metrics
+    assert steps_of(run / "checkpoints") == [12]
+    assert steps_of(run / "damaged") == [18]
+    # Without an intact checkpoint, the same training would begin anew and not say so.
+    flip(next(files_of(run / "checkpoints" / "12" / "optimizer")))
+    found = mj.check(run, repair=True)
+    assert found.exit_status == 2
+    assert "none is moved" in found.left[0]
+    assert steps_of(run / "checkpoints") == [12]
+
+
+def test_checkpoints_that_links_lead_to_are_refused(trained: Result, tmp_path: Path) -> None:
+    for what in ("checkpoints", "checkpoints/18"):
+        run = Path(shutil.copytree(trained.run.directory, tmp_path / "run"))
+        outside = shutil.move(run / what, tmp_path / "outside")
+        (run / what).symlink_to(outside)
+        assert mj.check(run).exit_status == 2
+        _, sentence = damages.outcome(lambda run=run: Run.open(run).at(18).step())
+        assert "leads out" in sentence
+        if what == "checkpoints/18":
+            assert Run.open(run).latest_step() == 12
+        shutil.rmtree(run)
+        shutil.rmtree(outside)
+
+
+def test_a_run_in_training_is_not_repaired(description: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(description, tmp_path / "run"))
+    with locked(run / "lock.json", what="trains"):
+        assert not mj.check(run).faults
+        with pytest.raises(UserError, match="trains in"):
+            mj.check(run, repair=True)
+
+
+def test_a_large_array_that_changes_stops_the_training_before_a_checkpoint(
+    digits_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Joined(comparison.Comparison):
+        """Has compared all files before the first step."""
+
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **options)  # type: ignore[arg-type]
+            assert self._thread.ident is not None
+            self._thread.join()
+
+    monkeypatch.setattr(flat_sums, "LARGE", 1000)
+    monkeypatch.setattr(comparison, "_SHARE", 1)
+    monkeypatch.setattr(loop, "Comparison", Joined)
+    store, run = Path(shutil.copytree(digits_store.directory, tmp_path / "store")), tmp_path / "run"
+    image = store / "flat" / "image.npy"
+    flip(image)
+    with pytest.raises(
+        UserError, match=r"The content of .*image\.npy has changed since .* mmcl check --repair"
+    ) as error:
+        pretrain(config_of(Store.open(store)), run, log=quiet)
+    assert "\n" not in str(error.value)
+    assert steps_of(run / "checkpoints") == []
+    mj.check(store, repair=True)  # the remedy that the sentence names
+    assert pretrain(config_of(Store.open(store)), run, log=quiet).finished
+    assert steps_of(run / "checkpoints") == [18, 12]
+
+
+def test_shards_are_compared_in_the_background_too(digits_store: Store, tmp_path: Path) -> None:
+    store = Store.open(Path(shutil.copytree(digits_store.directory, tmp_path / "store")))
+    names = [path.name for path, _ in store.layout.large_files(["image", "table"], streamed=True)]
+    assert names == sorted(path.name for path in store.directory.glob("*.array_record-*"))
+    shard = store.directory / names[0]
+    flip(shard)
+    compared = comparison.Comparison(store, ["image"], streamed=True, runs=True)
+    compared._thread.join()
+    with pytest.raises(UserError, match=shard.name):
+        compared.check()
+    compared.close()
+    other = comparison.Comparison(store, ["image"], streamed=True, runs=False)
+    other.check()
+    other.close()

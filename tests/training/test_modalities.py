@@ -12,6 +12,9 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.build import build_experiment
+from mmcl_jax.training.loop import pretrain
+from tests.training.test_loop import losses as losses_of
+from tests.training.test_loop import quiet, stop_at
 from tests.training.walk import begin, compiled, walk
 
 STEPS = 3
@@ -39,3 +42,22 @@ def test_devices_and_slices_change_nothing(case: str, tmp_path: Path) -> None:
     # Slices on several devices are the most that can differ; whole batches on 8 are for the case that compiles fastest.
     for devices, options in ((2, ("micro_batch=32",)), *([(8, ())] if case == "two_views" else [])):
         np.testing.assert_allclose(losses(folder, devices, *own, *options), expected, rtol=1e-5)
+
+
+def test_a_run_of_several_inputs_moves_between_numbers_of_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image and three vectors, of which rows lack some: saved on 8 devices, then on 2, and ended on 1."""
+    folder = tmp_path / "vectors"
+    write_case("vectors", folder, rows=120)
+    prepare(Request.read(folder / "request.json", {}), folder / "store")
+    config = load(str(folder / "config.py"), [f"data={folder / 'store'}", *SMALL, "epochs=4", "log_every=1"])
+    pretrain(config, tmp_path / "whole", devices=jax.devices()[:8], log=quiet)
+    for devices, session in ((8, 2), (2, 1), (1, None)):
+        with monkeypatch.context() as patch:
+            if session is not None:
+                stop_at(patch, session)
+            pretrain(config, tmp_path / "moved", devices=jax.devices()[:devices], log=quiet)
+    whole = losses_of(tmp_path / "whole")
+    assert len(whole) == 4
+    np.testing.assert_allclose(losses_of(tmp_path / "moved"), whole, rtol=1e-5)

@@ -98,10 +98,12 @@ def test_steps_that_are_done_again_are_lost(tmp_path: Path, resumed: int, at: fl
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"before": 1}', '{"before": {"seconds": 2}, "session": {}}'])
-def test_times_that_cannot_be_read_begin_anew(tmp_path: Path, content: str) -> None:
+def test_times_that_cannot_be_read_begin_anew(tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / FILE).write_text(content)
-    assert read_times(tmp_path) is None
+    with pytest.raises(UserError, match=r"times\.json is damaged \(.*\); remove it"):
+        read_times(tmp_path)
     clock_of(tmp_path).close()
+    assert "the times of earlier sessions are left out" in capsys.readouterr().err
     times = read_times(tmp_path)
     assert times is not None
     assert times.sessions == 1

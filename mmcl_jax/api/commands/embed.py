@@ -1,6 +1,5 @@
 """`mj.embed`: rows to a Parquet file of embeddings."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from mmcl_jax import __version__
 from mmcl_jax.api.frames import frame_of, is_frame
 from mmcl_jax.api.given import AnyPath, path_of, several
 from mmcl_jax.api.images import beside, is_folder
+from mmcl_jax.border import parse, to_json
 from mmcl_jax.bucket.border import addressed
 from mmcl_jax.compilation import use_cache
 from mmcl_jax.data.store import Store
@@ -35,7 +35,7 @@ from mmcl_jax.export.embeddings.stored import StoredRows
 from mmcl_jax.prepare.images.memory import ImageArrays
 from mmcl_jax.prepare.like import Like
 from mmcl_jax.prepare.request import Request
-from mmcl_jax.targets import check_file
+from mmcl_jax.targets import check_apart, check_file
 from mmcl_jax.text import called
 from mmcl_jax.training.processes import begin, check_same
 from mmcl_jax.training.runs.run import Checkpoint, Run
@@ -117,6 +117,12 @@ def embed(
     begin(distributed=distributed)
     path = path_of(out, "--out")
     check_file(path, "--out")
+    check_apart(path, {"--table": table, "--request": request}, "--out")
+    listed_folder = images if table is None else None
+    check(
+        not (isinstance(listed_folder, str | Path) and path.resolve().is_relative_to(Path(listed_folder).resolve())),
+        f"--out: {path} lies in the folder of --images, all of whose files are embedded; name another path.",
+    )
     check(path.suffix == ".parquet", f"--out: {path} must end in .parquet.")
     check(output in ("features", "projection"), f"--output: {output!r} is neither features nor projection.")
     check(dtype in DTYPES, f"--dtype: {dtype!r} is neither float32 nor float16.")
@@ -166,7 +172,7 @@ def embed(
         **({} if data is None else data.identity()),
         **({} if asked is None else {"request": asked.to_json(), "files": _files(asked)}),
     }
-    arguments, parts = json.loads(json.dumps(arguments)), Parts(path)
+    arguments, parts = parse(to_json(arguments)), Parts(path)
     with parts.making(arguments) as complete:
         if not complete:
             specs = {name: opened.inputs.specs[name] for name in embedding.inputs}

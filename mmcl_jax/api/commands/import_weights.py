@@ -11,6 +11,7 @@ from mmcl_jax.compilation import use_cache
 from mmcl_jax.config import apply, load
 from mmcl_jax.data.store import Store
 from mmcl_jax.export.imports.released import read_released
+from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
 from mmcl_jax.training.runs.imported import import_run
 from mmcl_jax.training.runs.run import Run
@@ -49,6 +50,7 @@ def import_weights(
     """
     use_cache()
     path, folder, texts = path_of(checkpoint, "--checkpoint"), path_of(out, "--out"), overriding(overrides)
+    check_folder(folder, "--out")
     if data is not None:
         texts.append(f"data={path_of(data, 'data')}")
     if isinstance(config, ConfigDict):

@@ -1,7 +1,6 @@
 """`mj.prepare`: raw data to store."""
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -11,6 +10,7 @@ from mmcl_jax import datasets as recipes
 from mmcl_jax.api.frames import frame_of, is_frame
 from mmcl_jax.api.given import AnyPath, overriding, path_of, several
 from mmcl_jax.api.images import beside, folder_of, is_folder
+from mmcl_jax.border import to_json
 from mmcl_jax.bucket.border import addressed
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.declaration import Declaration
@@ -22,7 +22,7 @@ from mmcl_jax.prepare.make import prepare as make
 from mmcl_jax.prepare.make import preview
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.table import Tables
-from mmcl_jax.targets import check_file
+from mmcl_jax.targets import check_file, check_folder
 from mmcl_jax.text import visible
 
 _DEFAULT = Request()
@@ -183,7 +183,10 @@ def prepare(
         return _checked(asked, recipe, None if write_schema is None else path_of(write_schema, "--write-schema"))
     if out is None:
         require(False, "Say where the store goes with --out, or look first with --check.")
-    return make(asked, path_of(out, "--out"), recipe=recipe, workers=workers, beam=several(beam), progress=True)
+    folder = path_of(out, "--out")
+    if not folder.exists():
+        check_folder(folder, "--out")
+    return make(asked, folder, recipe=recipe, workers=workers, beam=several(beam), progress=True)
 
 
 def _checked(request: Request, recipe: recipes.Recipe | None, path: Path | None) -> Findings:
@@ -193,7 +196,7 @@ def _checked(request: Request, recipe: recipes.Recipe | None, path: Path | None)
     findings, declared = preview(request, recipe=recipe)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(declared.to_json(), indent=2) + "\n")
+        path.write_text(to_json(declared.to_json(), indent=2) + "\n")
         print(f"Written to {visible(path)}; edit it and give it with --schema.")
     return findings
 

@@ -20,7 +20,8 @@ from mmcl_jax.config.length import keep_warmup
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.monitor import monitor
-from mmcl_jax.text import called
+from mmcl_jax.targets import check_folder
+from mmcl_jax.text import called, visible_lines
 from mmcl_jax.training.loop import Result
 from mmcl_jax.training.loop import pretrain as train
 from mmcl_jax.training.processes import begin, broadcast_from_primary, is_primary
@@ -89,7 +90,10 @@ def pretrain_to_result(
             result = _pretrain(config, directory, texts, steps)
         result = dataclasses.replace(result, run=Run.open(os.fspath(workdir)))
     else:
-        result = _pretrain(config, Path(workdir), texts, steps)
+        folder = path_of(workdir, "--workdir")
+        check_folder(folder, "--workdir")
+        check(not (folder / "store.json").is_file(), f"--workdir: {folder} is a store; name another folder.")
+        result = _pretrain(config, folder, texts, steps)
     if is_primary():
         print(result.describe())
     return result
@@ -139,4 +143,4 @@ def _pretrain(config: str | ConfigDict, workdir: Path, texts: list[str], steps: 
     said += explain(experiment, texts) if "own" in experiment else []
     if said and is_primary():
         print("\n".join(said), flush=True)
-    return train(experiment, workdir, monitor=monitor, log=lambda line: print(called(line)), profile=steps)
+    return train(experiment, workdir, monitor=monitor, log=lambda line: print(visible_lines(line)), profile=steps)

@@ -1,6 +1,5 @@
 """The main job on real data, by the same steps that own data takes: prepare, pretrain, evaluate."""
 
-import json
 import shlex
 import time
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from rich.console import Console
 from mmcl_jax.api.commands.report import Report, report
 from mmcl_jax.api.given import AnyPath, path_of
 from mmcl_jax.api.scores import Scores
+from mmcl_jax.border import to_json
 from mmcl_jax.compilation import use_cache
 from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
@@ -156,7 +156,7 @@ def _write_results(path: Path, runs: Sequence[Run], scores: Sequence[Score], sec
         "scores": [score.to_json() for score in scores],
         "configs": {run.directory.name: to_plain(run.config) for run in runs},
     }
-    write_text(path, json.dumps(results, indent=2) + "\n")
+    write_text(path, to_json(results, indent=2) + "\n")
 
 
 def _closing(out: Path, runs: Sequence[Run], page: Report, seconds: float) -> str:

@@ -15,7 +15,7 @@ from mmcl_jax.report.page import render_report
 from mmcl_jax.report.scored import scored
 from mmcl_jax.report.sections.map import column_of
 from mmcl_jax.report.subject import groups_of, subjects_of
-from mmcl_jax.targets import check_file
+from mmcl_jax.targets import check_apart, check_file
 from mmcl_jax.text import visible
 from mmcl_jax.training.runs.run import Checkpoint, Run
 
@@ -104,6 +104,8 @@ def report(
     check(out is not None or len(runs) == 1, "Say where the report of several runs goes, with --out FILE.")
     path = runs[0].directory / "report.html" if out is None else path_of(out, "--out")
     check_file(path, "--out")
+    for one in several(results):
+        check_apart(path, {"--results": one}, "--out")
     shown = None
     if store is not None:
         shown = store if isinstance(store, Store) else Store.open(path_of(store, "--store"))

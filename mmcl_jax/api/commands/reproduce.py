@@ -2,12 +2,12 @@
 
 import dataclasses
 import html
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmcl_jax.api.given import AnyPath, command_of, overriding, path_of, several
+from mmcl_jax.border import read_written
 from mmcl_jax.data.store import Store
 from mmcl_jax.page.html import element
 from mmcl_jax.reproduce.run import Reproduction
@@ -30,7 +30,8 @@ class Reproduced:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the folder, whether the table is finished and, if it is, the content of `results.json`."""
-        results = json.loads((self.directory / "results.json").read_text()) if self.finished else None
+        path, remedy = self.directory / "results.json", "the same call writes it again"
+        results = read_written(path, dict[str, Any], remedy) if self.finished else None
         return {"directory": self.directory, "finished": self.finished, "results": results}
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ from mmcl_jax.api.given import AnyPath, path_of
 from mmcl_jax.data.format.upgrade import upgrade_store
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
+from mmcl_jax.targets import check_folder
 from mmcl_jax.text import visible
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def upgrade(path: AnyPath, *, out: AnyPath | None = None) -> "Store | Run":
       UserError: the folder is neither, or it is damaged.
     """
     folder, copy = path_of(path, "path"), None if out is None else path_of(out, "--out")
+    if copy is not None:
+        check_folder(copy, "--out")
     is_run = (folder / "config.json").is_file()
     check(
         is_run or (folder / "store.json").is_file(),

@@ -20,14 +20,16 @@ from mmcl_jax.data.format.mapped import MappedRows
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import Entry, Schema
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.files import Recorded, reading
+from mmcl_jax.files import Recorded, reading, reserve
 
 
 def allocate(directory: Path, name: str, shape: tuple[int, ...], dtype: str) -> np.memmap:
     """Return a new mapped array, the file `flat/NAME.npy` of the store that is being made in `directory`."""
     path = directory / "flat" / f"{name}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
-    return open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    array = open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    reserve(path)
+    return array
 
 
 def has(directory: Path, name: str, *, values: bool = True) -> bool:

@@ -26,7 +26,7 @@ from mmcl_jax.data.format.lists import Lists
 from mmcl_jax.data.format.mapped import MappedRows
 from mmcl_jax.data.format.shards import StreamedRows
 from mmcl_jax.errors import check
-from mmcl_jax.files import Recorded, reading
+from mmcl_jax.files import Recorded, reading, reserve
 from mmcl_jax.lock import locked
 
 FORMAT = 2
@@ -138,6 +138,7 @@ class Format2:
         if images:
             shape = (sum(self.sizes.values()), *entries["image"].stored)
             pixels = open_memmap(partial / "image.npy", mode="w+", dtype=np.uint8, shape=shape)
+            reserve(partial / "image.npy")
         for split, count in self.sizes.items():
             ids = np.zeros(count, np.int64)
             tables = {name: np.zeros((count, len(self._columns(name)))) for name in ("table", "labels")}

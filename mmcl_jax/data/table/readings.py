@@ -5,13 +5,14 @@ Nothing is guessed. A declared `Reading` turns texts into numbers. For a column 
 """
 
 import itertools
-import json
 import re
 import shlex
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import polars as pl
+
+from mmcl_jax.border import to_json
 
 SHARE = 0.9  # smallest share of numbers among the cells, for a suggested reading and for an inferred numeric column
 DECIMALS = (".", ",")
@@ -214,7 +215,7 @@ def _of_several_units(different: pl.Series) -> bool:
 
 def _alternatives(pairs: Iterable[tuple[dict[str, str], float]]) -> str:
     pairs = list(pairs)
-    words = [json.dumps(keys, ensure_ascii=False) for keys, _ in pairs]
+    words = [to_json(keys, ascii=False) for keys, _ in pairs]
     if len(pairs) == 1:
         return words[0]
     read = [_shown(keys, value) for keys, value in pairs]

@@ -1,10 +1,10 @@
 """The small real data set that ships with the package; see ATTRIBUTION.md beside this file."""
 
-import json
 import zipfile
 from importlib.resources import files
 from pathlib import Path
 
+from mmcl_jax.border import to_json
 from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.prepare.request import Request
 
@@ -35,7 +35,7 @@ def unpack(directory: Path) -> Request:
     with zipfile.ZipFile(str(files(__package__) / "digits.zip")) as archive:
         archive.extractall(directory)
     schema = declaration()
-    (directory / "schema.json").write_text(json.dumps(schema.to_json(), indent=2) + "\n")
+    (directory / "schema.json").write_text(to_json(schema.to_json(), indent=2) + "\n")
     return Request(
         table=directory / "digits.csv",
         images=directory / "images",

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from mmcl_jax.border import read_json
 from mmcl_jax.encoders.torch_names import (
     TORCHVISION_ONLY,
     Arrays,
@@ -30,7 +30,7 @@ from mmcl_jax.encoders.weights.vit import (
     torchvision_vit_name,
 )
 from mmcl_jax.errors import check
-from mmcl_jax.files import reading, sha256
+from mmcl_jax.files import sha256
 from mmcl_jax.text import first_few
 
 # Mean and standard deviation of the pixels of ImageNet in [0, 1], by which torchvision's and timm's weights expect
@@ -94,19 +94,12 @@ class NameMap:
         Raises:
           UserError: the file does not exist, or is no such map.
         """
-        with reading(path, "write a JSON object with prefix, layout and names"):
-            content = json.loads(path.read_text())
-            result = cls(**content)
-            texts = [*result.names, *result.names.values()]
-            check(
-                isinstance(result.prefix, str | None)
-                and result.layout in (None, "torch", "flax")
-                and all(isinstance(text, str) for text in texts)
-                and len(set(result.names.values())) == len(result.names),
-                f'{path} is no name map: prefix is a text, layout "torch" or "flax", names an object of texts, each '
-                "of which is given once.",
-            )
-            return result
+        result: NameMap = read_json(path, cls, "write a JSON object with prefix, layout and names")
+        check(
+            len(set(result.names.values())) == len(result.names),
+            f"{path}: names has one of our names twice; give each once.",
+        )
+        return result
 
 
 def read_tower(

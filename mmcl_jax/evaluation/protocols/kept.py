@@ -9,13 +9,12 @@ checksums.json   size and SHA-256 of both
 
 import dataclasses
 import functools
-import json
 import math
 import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict
 
 import jax
 import numpy as np
@@ -23,6 +22,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from mmcl_jax import __version__
+from mmcl_jax.border import AtLeast, Open, Real, as_type, read_written, to_json
 from mmcl_jax.bucket.address import is_address
 from mmcl_jax.bucket.border import local
 from mmcl_jax.errors import check
@@ -32,12 +32,12 @@ from mmcl_jax.evaluation.heads.engine import Trained
 from mmcl_jax.evaluation.heads.linear import LinearHead
 from mmcl_jax.evaluation.heads.standard import Standard
 from mmcl_jax.evaluation.protocols.finetune import encoders_of, most_images
-from mmcl_jax.evaluation.results.file import identity
+from mmcl_jax.evaluation.results.file import OfSource, identity
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.blocks import BLOCK, block_mesh, blockwise, in_blocks, padded
 from mmcl_jax.evaluation.sources.source import Source
 from mmcl_jax.files import CHECKSUMS, atomic, damage, reading, write_checksums
-from mmcl_jax.tasks import TASKS, Units
+from mmcl_jax.tasks import TASKS, Task, Units
 from mmcl_jax.text import called
 from mmcl_jax.training.mesh import replicated
 from mmcl_jax.training.runs.run import Run
@@ -48,6 +48,31 @@ FOLDER, ABOUT, ARRAYS = "heads", "head.json", "arrays.npz"
 HEADS: dict[str, type[LinearHead]] = {head.name: head for head in (LinearHead, LinearSegmentation)}
 _ANEW = "put a copy of it back, or keep the head again with mmcl evaluate --keep"
 _LONGEST = 120  # characters of a folder's name before the hash
+_Count = Annotated[int, AtLeast(0)]
+
+
+class About(TypedDict):
+    """The content of `head.json`."""
+
+    format: int
+    run: str
+    fingerprint: str
+    reads: tuple[str, ...]
+    task: dict[str, Any]
+    labels: dict[str, tuple[str, ...]]
+    head: dict[str, Any]
+    rate: Real
+    round: _Count
+    rounds: _Count
+    reached: Real | None
+    of: dict[str, Any]
+    score: dict[str, Any]
+
+
+class _OfHead(OfSource):
+    source: Literal["run", "random", "raw"]  # type: ignore[misc]
+    protocol: str
+    step: _Count | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -155,7 +180,7 @@ class KeptHead(HeadOfSource):
         }
         with atomic(path) as partial:
             partial.mkdir(parents=True)
-            (partial / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+            (partial / ABOUT).write_text(to_json(about, indent=2) + "\n")
             np.savez(partial / ARRAYS, **_named(_tree(self.trained, self.standard)))  # type: ignore[arg-type]
             write_checksums(partial, [partial / ABOUT, partial / ARRAYS])
         return path
@@ -194,20 +219,19 @@ def load_head(directory: Path, run: Run | None = None) -> KeptHead:
     check(about.is_file(), f"{directory} is no head of mmcl evaluate --keep (it has no {ABOUT}).")
     changed = f"{directory / CHECKSUMS} is missing" if not (directory / CHECKSUMS).is_file() else damage(directory)
     check(changed is None, f"{changed}; {_ANEW}.")
+    raw = read_about(directory)
     with reading(about, _ANEW):
-        raw = json.loads(about.read_text())
-        check(raw["format"] == FORMAT, f"{about} is of format {raw['format']}, which this version does not read.")
-        of, score = raw["of"], Score.from_json(raw["score"])
-        labels = {str(label): tuple(map(str, texts)) for label, texts in raw["labels"].items()}
-        task = TASKS[raw["task"].pop("name")](**_tuples(raw["task"]))
-        head = HEADS[raw["head"].pop("name")](**_tuples(raw["head"]))
-        reads = tuple(map(str, raw["reads"]))
+        of: _OfHead = as_type(Annotated[_OfHead, Open], raw["of"], "of")
+        score = Score.from_json(raw["score"])
+        task: Task = _part(TASKS, raw["task"], "task")
+        head: LinearHead = _part(HEADS, raw["head"], "head")
+        reads = raw["reads"]
         tuned = of["protocol"] != "probe"
         if run is None:
             path = local(raw["run"]) if is_address(raw["run"]) else (directory / raw["run"]).resolve()
             check(Run.exists(path), f"The run {path} of the head {directory} is missing; pass the run to load_head.")
             run = Run.open(path)
-        source = Source(of["source"], run if of["step"] is None else run.at(int(of["step"])))
+        source = Source(of["source"], run if of["step"] is None else run.at(of["step"]))
         _check_run(directory, source, raw)
     with reading(directory / ARRAYS, _ANEW), np.load(directory / ARRAYS, allow_pickle=False) as file:
         arrays = dict(file)
@@ -224,10 +248,10 @@ def load_head(directory: Path, run: Run | None = None) -> KeptHead:
             params={name: arrays.pop(f"head/{name}") for name in ("kernel", "bias")},
             units=Units(*(arrays.pop(f"units/{name}") for name in ("shift", "scale"))),
             encoder=_encoder(arrays, source, reads) if trains else None,
-            rate=float(raw["rate"]),
-            round=int(raw["round"]),
-            rounds=int(raw["rounds"]),
-            reached=math.nan if raw["reached"] is None else float(raw["reached"]),
+            rate=raw["rate"],
+            round=raw["round"],
+            rounds=raw["rounds"],
+            reached=math.nan if raw["reached"] is None else raw["reached"],
         )
         shape = trained.params["kernel"].shape
         if len(shape) != 2 or shape[1] != task.outputs or trained.params["bias"].shape != shape[1:]:
@@ -235,10 +259,30 @@ def load_head(directory: Path, run: Run | None = None) -> KeptHead:
         standard = Standard(arrays.pop("standard/mean"), arrays.pop("standard/scale")) if not tuned else None
         if arrays:
             raise ValueError(f"it holds {next(iter(arrays))!r}, which is no array of the head")
-    return KeptHead(source=source, trained=trained, standard=standard, labels=labels, of=of, score=score)
+    return KeptHead(source=source, trained=trained, standard=standard, labels=raw["labels"], of=raw["of"], score=score)
 
 
-def _check_run(directory: Path, source: Source, raw: Mapping[str, Any]) -> None:
+def read_about(directory: Path) -> About:
+    """Return the description of a saved head.
+
+    Raises:
+      UserError: it is missing, damaged, or of another format.
+    """
+    path = directory / ABOUT
+    raw: Mapping[str, Any] = read_written(path, dict[str, Any], _ANEW)
+    form = raw.get("format")
+    check(type(form) is not int or form == FORMAT, f"{path} is of format {form}, which this version does not read.")
+    with reading(path, _ANEW):
+        return as_type(Annotated[About, Open], raw)
+
+
+def _part(kinds: Mapping[str, type], raw: Mapping[str, Any], what: str) -> Any:
+    """Return the task or the head that `name` and options describe; raise `ValueError` for another description."""
+    options = {key: value for key, value in raw.items() if key != "name"}
+    return as_type(kinds[as_type(Literal[*kinds], raw.get("name"), f"{what}.name")], options, what)
+
+
+def _check_run(directory: Path, source: Source, raw: About) -> None:
     """Raise `UserError` unless the run of the source is the run of the head."""
     run, name = source.run, raw["of"]["run"]
     own_name = f"{run.config.name}, seed {run.config.seed}"
@@ -247,11 +291,6 @@ def _check_run(directory: Path, source: Source, raw: Mapping[str, Any]) -> None:
         f"The head {directory} is of the run {name!r}, and {run.directory} is {own_name!r} or has other data; pass the "
         "run that the head was trained on.",
     )
-
-
-def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with tuples in place of lists, which JSON makes of tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
 def _tree(trained: Trained, standard: Standard | None) -> dict[str, Any]:

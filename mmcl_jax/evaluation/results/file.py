@@ -8,23 +8,49 @@ Every entry is a `Score` with a key `of`, which identifies what was evaluated an
 with the same `of` and draw, and a command computes only scores without an entry, so an interrupted command continues.
 """
 
-import fcntl
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, NotRequired, Protocol, TypedDict
 
 from mmcl_jax import __version__
+from mmcl_jax.border import Open, as_type, to_json, written
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.files import write_text
+from mmcl_jax.lock import locked
 from mmcl_jax.page.wording import counted
 from mmcl_jax.text import visible
 
 FORMAT = 2
 Of = Mapping[str, Any]
 _ADDED = ("of", "mmcl_jax")
+
+
+class OfSource(TypedDict):
+    """What `of` of an entry says of the source of its features, among other values."""
+
+    source: str
+    run: str
+    state: str
+    store: NotRequired[str]
+
+
+class _Added(TypedDict):
+    of: NotRequired[Annotated[OfSource, Open] | None]
+    mmcl_jax: NotRequired[str]
+
+
+class Results(TypedDict):
+    """The entries of a results file."""
+
+    scores: list[dict[str, Any]]
+    others: list[dict[str, Any]]
+
+
+class _Content(TypedDict):
+    scores: list[dict[str, Any]]
+    others: NotRequired[list[dict[str, Any]]]
 
 
 class ResultRecords(Protocol):
@@ -98,11 +124,11 @@ class ResultsFile:
         new = [{**score.to_json(), "of": dict(of), "mmcl_jax": __version__} for score in scores]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.with_name(f".{self.path.name}.lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # another command may evaluate the same run by another protocol
+            # Another command may evaluate the same run by another protocol.
+            with locked(self.path.with_name(f".{self.path.name}.lock"), what=f"writes {self.path}", wait=True):
                 merged = {_identity(entry): entry for entry in [*read_entries(self.path), *new]}
                 content = {**self._head, "format": FORMAT, **self._divided(merged.values())}
-                write_text(self.path, json.dumps(content, indent=2) + "\n")
+                write_text(self.path, to_json(content, indent=2) + "\n")
         except OSError as error:
             raise UserError(
                 f"{self.path} cannot be written ({error.strerror}); scores before this are kept."
@@ -136,19 +162,43 @@ def read_entries(path: Path) -> list[dict[str, Any]]:
     Raises:
       UserError: the file is damaged, or is no results file.
     """
+    results = read_results(path)
+    return [*results["scores"], *results["others"]]
+
+
+def read_results(path: Path) -> Results:
+    """Return the entries of a results file; none if there is no file.
+
+    Raises:
+      UserError: the file is damaged, or is no results file.
+    """
     if not path.exists():
-        return []
+        return Results(scores=[], others=[])
     try:
-        raw = json.loads(path.read_text())
-        entries = [*raw["scores"], *raw.get("others", [])]
-        for entry in entries:
-            _score(entry)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return results_of(path.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = str(error.strerror) if isinstance(error, OSError) else str(error)
         raise UserError(
-            f"{path} is damaged, or no results of mmcl evaluate, and is left as it is: move it away, or name another "
-            "file with --out."
+            f"{path} is damaged, or no results of mmcl evaluate, and is left as it is ({reason}): move it away, or "
+            "name another file with --out."
         ) from error
-    return entries
+
+
+def results_of(content: bytes) -> Results:
+    """Return the entries in the content of a results file.
+
+    Raises:
+      ValueError: the content is something else; the message names the entry and the key.
+    """
+    raw: _Content = written(Annotated[_Content, Open], content)
+    results = Results(scores=raw["scores"], others=raw.get("others", []))
+    for number, entry in enumerate([*results["scores"], *results["others"]], start=1):
+        try:
+            _score(entry)
+            as_type(_Added, {name: entry[name] for name in _ADDED if name in entry})
+        except ValueError as error:
+            raise ValueError(f"score {number}: {error}") from error
+    return results
 
 
 def _score(entry: Mapping[str, Any]) -> Score:
@@ -166,4 +216,4 @@ def _identity(entry: Mapping[str, Any]) -> str:
 
 
 def _hash(key: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(to_json(key, sort_keys=True).encode()).hexdigest()

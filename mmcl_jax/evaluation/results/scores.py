@@ -3,7 +3,9 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
+
+from mmcl_jax.border import Real, as_type
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,8 +41,8 @@ class Score:
     label: str
     budget: str
     draw: int
-    metrics: dict[str, float]
-    chosen: dict[str, float]
+    metrics: dict[str, Real]
+    chosen: dict[str, Real]
     absent: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     rows: str = ""
     task: str = ""
@@ -49,15 +51,20 @@ class Score:
     missing_by: str = ""
     order: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     encoder: str = ""
-    cost: dict[str, float] = dataclasses.field(default_factory=dict)
+    cost: dict[str, Real] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the score as a dict of JSON values; NaN becomes None."""
+        """Return the score as a dict of JSON values; a metric that is NaN is None."""
         raw = dataclasses.asdict(self)
         return {**raw, "metrics": {name: None if math.isnan(v) else v for name, v in self.metrics.items()}}
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "Score":
-        """Return the inverse of `to_json`."""
-        metrics = {name: math.nan if value is None else value for name, value in raw["metrics"].items()}
-        return cls(**{**raw, "metrics": metrics})
+    def from_json(cls, raw: Any) -> Self:
+        """Return the inverse of `to_json`.
+
+        Raises:
+          ValueError: the value is no such dict; the message names the key.
+        """
+        if isinstance(raw, Mapping) and isinstance(raw.get("metrics"), Mapping):
+            raw = {**raw, "metrics": {name: "NaN" if v is None else v for name, v in raw["metrics"].items()}}
+        return as_type(cls, raw)

@@ -2,12 +2,12 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from mmcl_jax.border import to_json
 from mmcl_jax.data.inputs import OPTIONS, InputSpec, input_arrays
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import SPLITS
@@ -20,6 +20,7 @@ from mmcl_jax.evaluation.sources.features import What, column_features, frozen_e
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
 from mmcl_jax.evaluation.sources.missingness import hidden_in
 from mmcl_jax.evaluation.sources.reads import from_scratch, modalities_of
+from mmcl_jax.files import reading
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.runs.run import Run
 
@@ -86,7 +87,7 @@ class Source:
             {name: config[part][name] for name in names if name in config[part]} for part in ("encoders", "inputs")
         ]
         state = [self.run.fingerprint, *parts, config["batch_norm"], config["dtype"]]
-        return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(to_json(state, sort_keys=True).encode()).hexdigest()[:16]
 
     def spec(self, modality: str) -> InputSpec:
         """Return the input specification of a modality."""
@@ -121,11 +122,13 @@ class Source:
         on = "" if run.inputs.fold is None else f", fold {run.inputs.fold}"
         step = run.step() if self.kind == "run" else None
         if step is not None:
-            state = (run.checkpoints / str(step) / "_CHECKPOINT_METADATA").read_text()  # with the time it was written
+            path = run.checkpoints / str(step) / "_CHECKPOINT_METADATA"
+            with reading(path, "put a copy of it back"):
+                state = path.read_text()  # with the time it was written
         else:
             plain = to_plain(run.config)
             values = [*_input_keys(plain["inputs"]), *(plain.get(key) for key in _STATE_KEYS[self.kind])]
-            state = json.dumps([run.fingerprint, *values], sort_keys=True)
+            state = to_json([run.fingerprint, *values], sort_keys=True)
         return {
             "source": self.kind,
             "run": f"{run.config.name}, seed {run.config.seed}{on}",

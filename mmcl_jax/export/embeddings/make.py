@@ -1,7 +1,6 @@
 """Embedding all rows of a source into one Parquet file."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
@@ -12,6 +11,7 @@ import polars as pl
 from jax.experimental import multihost_utils
 
 from mmcl_jax import __version__
+from mmcl_jax.border import parse, to_json
 from mmcl_jax.data.inputs import InputSpec
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.evaluation.protocols.kept import KeptHead
@@ -241,4 +241,4 @@ def about_file(run: Any, embedding: Embedding, width: int) -> dict[str, Any]:
     if embedding.head is not None:
         head = embedding.head
         about["head"] = {"label": head.score.label, "task": head.trained.task.name, "classes": class_names(head)}
-    return json.loads(json.dumps(about))
+    return parse(to_json(about))

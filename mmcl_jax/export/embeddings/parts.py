@@ -8,16 +8,16 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict
 
 import polars as pl
 
+from mmcl_jax.border import AtLeast, Open, as_type, read_written, to_json, written
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.export.embeddings.chunk import Cells, Lost
 from mmcl_jax.files import atomic, sha256, write_text
@@ -27,6 +27,47 @@ from mmcl_jax.training.processes import broadcast_from_primary, is_primary
 ARGUMENTS = "arguments.json"
 _LOST = {"row": pl.Int64, "key": pl.String, "split": pl.String, "modality": pl.String, "reason": pl.String}
 _KEY = "mmcl_jax"  # of the metadata in the Parquet file
+
+
+_Count = Annotated[int, AtLeast(0)]
+_Lost = tuple[int | None, str | None, str, str, str]  # the fields of `Lost`
+_Cell = tuple[str, str, _Count]  # the input, the column, and the number of cells
+
+
+class _Note(TypedDict):
+    """The note on a part that is complete."""
+
+    bytes: _Count
+    sha256: str
+    rows: _Count
+    unembedded: list[_Lost]
+    unseen: list[_Cell]
+    outside: list[_Cell]
+
+
+class _Cells(TypedDict):
+    input: str
+    column: str
+    cells: _Count
+
+
+class _Summary(TypedDict):
+    rows: _Count
+    unembedded: dict[str, _Count]
+    unseen: list[_Cells]
+    outside: list[_Cells]
+
+
+class _Metadata(TypedDict):
+    """What is shown of the metadata of a file."""
+
+    summary: _Summary
+    outside: dict[str, Literal["keep", "clip", "missing"]]
+    remarks: list[str]
+    output: str
+    input: list[str]
+    width: _Count
+    arguments: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,12 +148,9 @@ class Parts:
         if not path.is_file():  # a kill came before the arguments were written
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
-            write_text(path, json.dumps(arguments, indent=1) + "\n")
+            write_text(path, to_json(arguments, indent=1) + "\n")
             return False
-        try:
-            begun = dict(json.loads(path.read_text()))
-        except ValueError as error:
-            raise UserError(f"{path} is damaged; remove {self.folder} to begin anew.") from error
+        begun: dict[str, Any] = read_written(path, dict[str, Any], f"remove {self.folder} to begin anew")
         for name in dict.fromkeys((*begun, *arguments)):
             old, new = begun.get(name), arguments.get(name)
             check(
@@ -128,7 +166,7 @@ class Parts:
         if not note.is_file():
             return False
         rows = self._path(index, "parquet")
-        return rows.is_file() and rows.stat().st_size == json.loads(note.read_text())["bytes"]
+        return rows.is_file() and rows.stat().st_size == _read(note)["bytes"]
 
     def write(self, index: int, part: Part) -> None:
         """Write the part of a chunk."""
@@ -137,15 +175,15 @@ class Parts:
             part.frame.write_parquet(file, compression="uncompressed")
             file.flush()
             os.fsync(file.fileno())
-        note = {
+        note: _Note = {
             "bytes": rows.stat().st_size,
             "sha256": sha256(rows),
             "rows": part.rows,
             "unembedded": [dataclasses.astuple(lost) for lost in part.unembedded],
-            "unseen": [[*cell, count] for cell, count in part.unseen.items()],
-            "outside": [[*cell, count] for cell, count in part.outside.items()],
+            "unseen": [(*cell, count) for cell, count in part.unseen.items()],
+            "outside": [(*cell, count) for cell, count in part.outside.items()],
         }
-        write_text(self._path(index, "json"), json.dumps(note) + "\n")
+        write_text(self._path(index, "json"), to_json(note) + "\n")
 
     def join(self, empty: pl.DataFrame, known: Sequence[Lost], about: Mapping[str, Any]) -> None:
         """Join the parts into the file, list the rows that could not be embedded, and remove the folder.
@@ -167,27 +205,27 @@ class Parts:
             files.append(path)
             rows += note["rows"]
             unembedded += [Lost(*values) for values in note["unembedded"]]
-            for name, cells in counts.items():
-                cells.update({(of, column): count for of, column, count in note[name]})
+            for name, listed in (("unseen", note["unseen"]), ("outside", note["outside"])):
+                counts[name].update({(of, column): count for of, column, count in listed})
         refused = Counter(lost.modality for lost in unembedded)
         summary: dict[str, Any] = {"rows": rows, "unembedded": dict(sorted(refused.items()))}
         for name, cells in counts.items():
             numbered = sorted(cells.items())
             summary[name] = [{"input": of, "column": column, "cells": count} for (of, column), count in numbered]
-        listed = pl.DataFrame([dataclasses.astuple(lost) for lost in unembedded], schema=_LOST, orient="row")
-        listed = listed.sort("row", nulls_last=True, maintain_order=True)
+        table = pl.DataFrame([dataclasses.astuple(lost) for lost in unembedded], schema=_LOST, orient="row")
+        table = table.sort("row", nulls_last=True, maintain_order=True)
         with atomic(self.unembedded) as partial:
-            listed.write_csv(partial)
+            table.write_csv(partial)
         metadata = {**about, "summary": summary}
         group = max(256, _GROUP_BYTES // (4 * about["width"]))
         lazy = pl.scan_parquet(files) if files else empty.lazy()
         with atomic(self.out) as partial:
-            lazy.sink_parquet(partial, row_group_size=group, metadata={_KEY: json.dumps(metadata)})
+            lazy.sink_parquet(partial, row_group_size=group, metadata={_KEY: to_json(metadata)})
         shutil.rmtree(self.folder)
 
-    def _notes(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+    def _notes(self) -> Iterator[tuple[Path, _Note]]:
         for note in sorted(self.folder.glob("[0-9]*.json")):
-            yield note.with_suffix(".parquet"), json.loads(note.read_text())
+            yield note.with_suffix(".parquet"), _read(note)
 
     def _path(self, index: int, suffix: str) -> Path:
         return self.folder / f"{index:08}.{suffix}"
@@ -196,9 +234,16 @@ class Parts:
 _GROUP_BYTES = 2**26  # of the embeddings in a row group of the file
 
 
+def _read(note: Path) -> _Note:
+    """Return the note on a part; raise `UserError` if it is damaged."""
+    return read_written(note, _Note, "remove it, and the same command makes the part again")
+
+
 def metadata_of(out: Path) -> dict[str, Any] | None:
     """Return the metadata of a file that `Parts.join` wrote; None for any other file."""
     try:
-        return dict(json.loads(pl.read_parquet_metadata(out)[_KEY]))
+        metadata: dict[str, Any] = written(dict[str, Any], pl.read_parquet_metadata(out)[_KEY])
+        as_type(Annotated[_Metadata, Open], metadata)
     except (OSError, ValueError, KeyError, pl.exceptions.PolarsError):
         return None
+    return metadata

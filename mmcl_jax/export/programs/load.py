@@ -3,16 +3,16 @@
 import dataclasses
 import functools
 import importlib.util
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict
 
 import jax
 import numpy as np
 from jax import export
 
+from mmcl_jax.border import Open, as_type, read_written
 from mmcl_jax.errors import check
 from mmcl_jax.export.card import CARD
 from mmcl_jax.export.programs.stablehlo import Rows, callable_of, refused
@@ -20,6 +20,36 @@ from mmcl_jax.files import damage, reading
 
 _REMEDY = "put a copy of it back, or export the run again"
 BLOCK = 256  # most rows that are computed at once
+
+
+class _Argument(TypedDict):
+    kind: str
+    shape: list[int]
+    dtype: str
+
+
+class _ProgramKeys(TypedDict):
+    input: str
+    file: str
+    arguments: dict[str, Annotated[_Argument, Open]]
+    outputs: dict[str, list[int]]
+    needs_x64: bool
+    dtype: Literal["float32", "bfloat16"]
+    jax: str
+    date: str
+
+
+_Program = Annotated[_ProgramKeys, Open]
+
+
+class _Provenance(TypedDict):
+    command: str
+
+
+class _Card(TypedDict):
+    files: list[dict[str, Any]]
+    preprocessing: dict[str, Any]
+    provenance: Annotated[_Provenance, Open]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,19 +141,20 @@ def load_program(directory: str | os.PathLike[str], input: str | None = None) ->
     check((folder / CARD).is_file(), f"{folder} is no export of mmcl export (it has no {CARD}).")
     fault = damage(folder)
     check(fault is None, f"{fault}: {_REMEDY}.")
+    card: _Card = read_written(folder / CARD, Annotated[_Card, Open], _REMEDY)
     with reading(folder / CARD, _REMEDY):
-        card = json.loads((folder / CARD).read_text())
-        programs = {one["input"]: one for one in card["files"] if one["format"] == "stablehlo"}
-        command, preprocessing = card["provenance"]["command"], card["preprocessing"]
-    made = f"{folder} has no program in StableHLO; make one with mmcl export --format stablehlo."
-    check(bool(programs), made)
+        made = [one for one in card["files"] if one.get("format") == "stablehlo"]
+        programs: dict[str, dict[str, Any]] = {as_type(_Program, one)["input"]: one for one in made}
+        if any(Path(one["file"]).name != one["file"] for one in made):
+            raise ValueError("it names a file outside of its folder")
+    check(bool(programs), f"{folder} has no program in StableHLO; make one with mmcl export --format stablehlo.")
     names = ", ".join(programs)
     check(input is not None or len(programs) == 1, f"{folder} has programs of {names}; name one as input.")
     name = next(iter(programs)) if input is None else input
     check(name in programs, f"{folder} has no program of {name!r}; it has those of {names}.")
-    details = programs[name]
+    details, command = programs[name], card["provenance"]["command"]
     file = folder / details["file"]
-    return LoadedProgram(file, details, preprocessing, _deserialized(file, details, command))
+    return LoadedProgram(file, details, card["preprocessing"], _deserialized(file, details, command))
 
 
 def _deserialized(file: Path, details: Mapping[str, Any], command: str) -> export.Exported:

@@ -3,7 +3,7 @@
 import dataclasses
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from rich.console import Console
 
@@ -56,6 +56,27 @@ class ColumnFinding:
     top: list[tuple[str, int]] = dataclasses.field(default_factory=list)
     unseen: dict[str, int] = dataclasses.field(default_factory=dict)
     outside: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+class _Entry(TypedDict):
+    """The findings on an entry (see `Findings`)."""
+
+    name: str
+    kind: str
+    role: str
+    stored: str
+    dtype: str
+    rows: int
+    missing: int
+    source: NotRequired[str]
+    splits: NotRequired[dict[str, int]]
+    of: NotRequired[str]
+    names: NotRequired[list[str]]
+    named: NotRequired[int]
+    bad: NotRequired[dict[str, int]]
+    values: NotRequired[dict[str, Any]]
+    classes: NotRequired[list[Any] | dict[str, Any]]
+    columns: NotRequired[list[dict[str, Any]]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -131,11 +152,12 @@ class Findings:
         raw = read_json(path, dict[str, Any], ANEW, constants=True)  # earlier versions wrote a bare NaN
         if "twins" in raw:  # their name in older stores
             raw["near_duplicates"] = raw.pop("twins")
+        typed(list[_Entry], raw.get("entries", []), f"{path}: entries", ANEW)
         return typed(cls, raw, str(path), ANEW)
 
     @classmethod
     def of(cls, store: Store) -> "Findings":
-        """Read the findings beside a store, made with it."""
+        """Read the findings beside a store, made with it. Raises `UserError` as `read` does."""
         return store.layout.files.read("findings.json", cls.read)
 
 

@@ -1,12 +1,12 @@
 """Further tables, and targets that are columns of a table."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
+from mmcl_jax.border import to_json
 from mmcl_jax.data.schema import Column
 from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.errors import check
@@ -149,7 +149,7 @@ def _split_labels(entry: Joined, keyed: Keyed, columns: Sequence[str]) -> list[P
             kind="boolean",
             bad=[*cells.bad, *bad],
             values=pl.Series(
-                [None if labels is None else json.dumps(label in labels) for labels in sets], dtype=pl.String
+                [None if labels is None else to_json(label in labels) for labels in sets], dtype=pl.String
             ),
         )
         for label in labels

@@ -22,6 +22,7 @@ from numpy.lib.format import open_memmap
 from mmcl_jax.border import AtLeast, parse, to_json, typed
 from mmcl_jax.data.engines.engine import Engine, Processes
 from mmcl_jax.errors import UserError
+from mmcl_jax.files import reserve
 from mmcl_jax.prepare.images.files import Fit, Reader, locate, read_image
 from mmcl_jax.prepare.images.levels import to_uint8
 from mmcl_jax.prepare.images.masks import read_mask
@@ -305,6 +306,7 @@ def _arrays(paths: tuple[Path, Path], rows: int, job: DecodeJob, images: int) ->
                 arrays.append(array)
                 continue
         arrays.append(open_memmap(path, mode="w+", dtype=kind, shape=dimensions))
+        reserve(path)
     return arrays[0].reshape(shape), arrays[1]
 
 

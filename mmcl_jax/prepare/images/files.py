@@ -286,7 +286,8 @@ def decoding(path: str) -> Iterator[None]:
     except UserError as error:  # raised by the readers of DICOM and NIfTI, or by a recipe's
         raise Unusable("broken image", str(error)) from error
     except _BOMBS as error:
-        raise Unusable("too large", f"The image {path} is refused: {str(error).rstrip('.')}.") from error
+        reason = str(error).rstrip(".")
+        raise Unusable("too large", f"The image {path} is refused: {reason}; --max-pixels allows more.") from error
     except UnidentifiedImageError as error:
         raise Unusable("broken image", f"The image {path} cannot be read: its format is unknown.") from error
     except Exception as error:

@@ -13,6 +13,7 @@ FEW_ROWS = 20  # in fewer rows, all texts may differ by chance
 EXACT = 2.0**53  # float64 holds all smaller whole numbers
 NUMBERS = SHARE  # a column with at least this share of numbers is numeric, and its other cells are errors
 TRUE, FALSE = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
+MOST_BOOLEANS = 2 * max(map(len, (TRUE, FALSE)))  # a boolean column has at most so many different texts
 
 _IDENTITY = re.compile(r"(^|[_\W])(id|eid|uid|uuid|guid)($|[_\W])|[a-z]ID$", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"(^|[_\W])(id|eid|uid|uuid|guid|key|index|idx)($|[_\W])|[a-z]ID$|^unnamed_", re.IGNORECASE)
@@ -63,7 +64,7 @@ def guess(name: str, texts: pl.Series, reading: Reading = PLAIN) -> Guess:
     distinct = texts.n_unique()
     if distinct == 1:
         return Guess("ignore", why=f"all its values are {shortened(texts[0])}")
-    if distinct <= 2 * max(map(len, (TRUE, FALSE))):
+    if distinct <= MOST_BOOLEANS:
         words = set(texts.str.to_lowercase().unique())
         if len(words & set(TRUE)) == len(words & set(FALSE)) == 1 and len(words) == 2:
             return Guess("feature", "boolean")
@@ -122,6 +123,11 @@ def _guess_texts(name: str, texts: pl.Series, distinct: int) -> Guess:
     if texts.str.contains(_LOOKS_DATED).all():
         why = "it seems to be a date, but its cells are not all in one format: write them like 2020-01-31"
         return Guess("ignore", why=why, unread=why)
+    return guess_words(name, texts, distinct)
+
+
+def guess_words(name: str, texts: pl.Series, distinct: int) -> Guess:
+    """Guess the role and kind of a column of texts that are neither numbers nor dates; `distinct` is their number."""
     many = distinct > MAX_CATEGORIES or (distinct > len(texts) / 2 and len(texts) >= FEW_ROWS)
     if not many and distinct > max(10, len(texts) / 10) and _IDENTITY.search(name):
         return Guess("ignore", why="it seems to be an identifier: many different texts, and so its name says")

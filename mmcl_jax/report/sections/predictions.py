@@ -1,6 +1,5 @@
 """The section of predictions: the confusion matrix and the calibration of heads that `mmcl evaluate --keep` saved."""
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,10 +7,9 @@ from scipy.special import softmax
 from sklearn.metrics import confusion_matrix
 
 from mmcl_jax.errors import UserError
-from mmcl_jax.evaluation.protocols.kept import ABOUT, KeptHead, heads_of, load_head
+from mmcl_jax.evaluation.protocols.kept import ABOUT, KeptHead, heads_of, load_head, read_about
 from mmcl_jax.evaluation.results.summary import NAMES
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
-from mmcl_jax.files import reading
 from mmcl_jax.page.html import Child, Html, element, fragment, name, section, table
 from mmcl_jax.page.wording import clipped, count, counted, number
 from mmcl_jax.report.subject import Group, Subject, how_to_evaluate, paragraph
@@ -68,10 +66,9 @@ def kept_heads(subject: Subject) -> tuple[list[KeptHead], list[str]]:
     faults = []
     for folder in sorted(path.parent for path in heads_of(subject.run).glob(f"*/{ABOUT}")):
         try:
-            with reading(folder / ABOUT, "keep the head again with mmcl evaluate --keep"):
-                of = json.loads((folder / ABOUT).read_text())["of"]
-                if of["source"] != "run" or of["state"] != state:
-                    continue
+            of = read_about(folder)["of"]
+            if of.get("source") != "run" or of.get("state") != state:
+                continue
             head = load_head(folder, subject.run)
         except UserError as error:
             faults.append(f"The head {folder.name} cannot be shown: {error}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.reproduce.measure import Measure
-from mmcl_jax.reproduce.plan import Plan, read_record
+from mmcl_jax.reproduce.plan import Plan, read_evaluation
 from mmcl_jax.reproduce.spec import COLUMNS_USED, PaperTable, TableColumn, TableRow
 
 Grid = Mapping[str, tuple[tuple[str, ...], ...]]  # by method, the overrides of each of its trials
@@ -136,8 +136,8 @@ def choose(plan: Plan, rows: Sequence[TableRow], grid: Grid) -> tuple[Trial, ...
     Raises:
       UserError: no trial of a method has a score.
     """
-    records = {one.row.key: read_record(one.path) for one in plan.evaluations}
-    by_run = {key: [score["metrics"] for score in record["scores"]] for key, record in records.items() if record}
+    records = {one.row.key: read_evaluation(one) for one in plan.evaluations}
+    by_run = {key: [score.metrics for score in record.scores] for key, record in records.items() if record}
     metric = next(name for metrics in by_run.values() for name in metrics[0] if name.startswith("val_"))
     best_of = min if Measure(metric.removeprefix("val_")).lower else max
     trials = []

@@ -4,13 +4,13 @@ The first process listens on a port that follows from the coordinator's, so that
 """
 
 import contextlib
-import json
 import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
+from mmcl_jax.border import AtLeast, as_type, parse, to_json
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.signals import end
 from mmcl_jax.training.processes.watch import LOST, Peer
@@ -54,10 +54,27 @@ def _gather(
     return list(peers)
 
 
+class _Hello(TypedDict):
+    """How a process presents itself to the first one."""
+
+    job: str
+    process: Annotated[int, AtLeast(0)]
+    host: str
+    about: dict[str, str]
+
+
+class _Answer(TypedDict, total=False):
+    """An answer of the first process: its host, and later why not to begin, or ""; or why it ends."""
+
+    welcome: str
+    begin: str
+    end: str
+
+
 class _Guest(Peer):
     """A process that has joined, with what it said."""
 
-    def __init__(self, connection: socket.socket, asks: Mapping[str, Any]) -> None:
+    def __init__(self, connection: socket.socket, asks: _Hello) -> None:
         super().__init__(connection, asks["process"], asks["host"])
         self.asks = asks
 
@@ -126,8 +143,8 @@ def _welcome(
             except TimeoutError:
                 continue
             opened.enter_context(connection)
-            asks = _line(connection)
-            if asks is None or asks.get("job") != hello["job"]:
+            asks: _Hello | None = _line(connection, _Hello)
+            if asks is None or asks["job"] != hello["job"]:
                 connection.close()
                 continue
             number, host = asks["process"], asks["host"]
@@ -159,12 +176,12 @@ def _join(address: str, hello: Mapping[str, Any], limit: float, opened: contextl
         else:
             time.sleep(min(0.2, waiting.pause()))
             continue
-        answer = _line(peer.connection, limit + 2 * _ANSWER)
+        answer: _Answer | None = _line(peer.connection, _Answer, limit + 2 * _ANSWER)
         if answer is None:
             end(f"{peer} is gone before all processes were there; the same command begins again.", LOST)
         if "end" in answer:
             end(answer["end"], LOST)
-        check(not answer["begin"], answer["begin"])
+        check(not answer.get("begin"), answer.get("begin", ""))
         return peer
 
 
@@ -172,19 +189,19 @@ def _ask(host: str, port: int, hello: Mapping[str, Any], opened: contextlib.Exit
     """Return the connection with the first process, if it is at this port."""
     try:
         connection = opened.enter_context(socket.create_connection((host, port), timeout=_ANSWER))
-        connection.sendall(json.dumps(hello).encode() + b"\n")
+        connection.sendall(to_json(hello).encode() + b"\n")
     except OSError:
         return None
-    answer = _line(connection)
+    answer: _Answer | None = _line(connection, _Answer)
     if answer is None or not {"welcome", "begin"} & set(answer):
         connection.close()
         return None
     check(not answer.get("begin"), answer.get("begin", ""))
-    return Peer(connection, 0, answer["welcome"])
+    return Peer(connection, 0, answer.get("welcome", ""))
 
 
-def _line(connection: socket.socket, seconds: float = _ANSWER) -> dict[str, Any] | None:
-    """Receive one message, and no byte more; None if there is none."""
+def _line(connection: socket.socket, kind: Any, seconds: float = _ANSWER) -> Any:
+    """Receive one message of a type, and no byte more; None if there is none."""
     connection.settimeout(seconds)
     line = b""
     try:
@@ -194,10 +211,9 @@ def _line(connection: socket.socket, seconds: float = _ANSWER) -> dict[str, Any]
                 return None
             line += byte
         connection.settimeout(None)
-        message = json.loads(line)
+        return as_type(kind, parse(line))
     except (OSError, ValueError):
         return None
-    return message if isinstance(message, dict) else None
 
 
 class _Waiting:

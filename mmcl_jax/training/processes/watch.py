@@ -9,7 +9,6 @@ heartbeat an empty line.
 """
 
 import contextlib
-import json
 import os
 import queue
 import selectors
@@ -17,14 +16,23 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from mmcl_jax import signals
+from mmcl_jax.border import as_type, parse, to_json
 
 LOST = os.EX_UNAVAILABLE  # the exit status of a process that cannot go on without another; the same command continues
 _SHARED = (2, os.EX_TEMPFAIL)  # statuses of one process that all others end with: bad input, and asked to stop
 _ENDS = ", so this process ends, too; the same command continues."
 _GRACE = 5.0  # seconds in which a process ends by itself, after another has ended with an error
+
+
+class _Message(TypedDict, total=False):
+    """A value for the process; or the status with which the other one ends, and why this process ends, too."""
+
+    value: Any
+    status: int
+    end: str
 
 
 class Peer:
@@ -43,7 +51,7 @@ class Peer:
     def send(self, message: Mapping[str, Any]) -> None:
         """Send a message; nothing happens if the process is gone, which the watching thread finds out."""
         with self._sending, contextlib.suppress(OSError):
-            self.connection.sendall(json.dumps(message).encode() + b"\n")
+            self.connection.sendall(to_json(message).encode() + b"\n")
 
     def beat(self) -> None:
         """Send a heartbeat, unless a message is being sent, which is as good as one."""
@@ -52,8 +60,11 @@ class Peer:
                 self.connection.send(b"\n", socket.MSG_DONTWAIT)
             self._sending.release()
 
-    def messages(self) -> list[dict[str, Any]] | None:
-        """Receive, without waiting for more; return the whole messages, or None at the end of the connection."""
+    def messages(self) -> list[_Message] | None:
+        """Receive, without waiting for more; return the whole messages, or None at the end of the connection.
+
+        A process that sends anything else counts as gone.
+        """
         try:
             data = self.connection.recv(2**20)
         except OSError:
@@ -62,7 +73,10 @@ class Peer:
             return None
         self.silent = 0.0
         *lines, self._received = (self._received + data).split(b"\n")
-        return [json.loads(line) for line in lines if line]
+        try:
+            return [as_type(_Message, parse(line)) for line in lines if line]
+        except ValueError:
+            return None
 
 
 class Watch:
@@ -164,7 +178,7 @@ class Watch:
             if "value" in message:
                 self._inbox.put((peer.process, message["value"]))
                 continue
-            peer.left = status = int(message["status"])
+            peer.left = status = message["status"]
             if "end" in message:
                 self._end(message["end"], status)
             elif status and self._due is None:

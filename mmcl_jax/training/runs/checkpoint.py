@@ -1,13 +1,13 @@
 """Checkpoints: train state, data position and clock, written as one unit, completely or not at all.
 
 checkpoints/STEP/                 the files of Orbax
+checkpoints/STEP/metrics.jsonl    the lines that were logged up to the step
 checkpoints/STEP/checksums.json   size and SHA-256 of those files, written when they are complete
 damaged/STEP                      checkpoints that were moved here because they cannot be used
 """
 
 import contextlib
 import dataclasses
-import errno
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +20,8 @@ from orbax.checkpoint import v1 as ocp
 
 from mmcl_jax.bucket.border import filled, is_own_copy
 from mmcl_jax.errors import UserError
-from mmcl_jax.files import damage, write_checksums
+from mmcl_jax.files import damage, write_checksums, writing
+from mmcl_jax.training.runs.logged import copy_log, size_of_log, steps_of
 from mmcl_jax.training.runs.skips import Skipped
 from mmcl_jax.training.state.control import best_step
 from mmcl_jax.training.state.groups import merged, restricted
@@ -64,13 +65,6 @@ def newest_intact(directory: Path, *, below: int | None = None) -> tuple[int | N
                 return step, damaged
             damaged[step] = fault
     return None, damaged
-
-
-def steps_of(directory: Path) -> list[int]:
-    """Return the steps that have a checkpoint, intact or not, the newest first."""
-    if not directory.is_dir():
-        return []
-    return sorted((int(path.name) for path in directory.iterdir() if path.name.isdigit()), reverse=True)
 
 
 def set_aside(directory: Path, step: int) -> Path:
@@ -126,14 +120,16 @@ class Checkpoints:
             response = self._checkpointer.save_checkpointables_async(
                 step, {**_split(state), "data": data, "clock": clock}
             )
-        self._saving = self._background.submit(self._complete, step, response)
+        logged = size_of_log(self._directory.parent)  # now: the training goes on to log
+        self._saving = self._background.submit(self._complete, step, response, logged)
 
-    def _complete(self, step: int, response: Any) -> None:
-        """Wait until a checkpoint is on disk, then add its checksums."""
+    def _complete(self, step: int, response: Any, logged: int) -> None:
+        """Wait until a checkpoint is on disk, then add the log up to its step, and its checksums."""
         with self._writing(step):
             response.result()
             if jax.process_index() == 0:
                 folder = self._directory / str(step)
+                copy_log(self._directory.parent, folder, logged)
                 write_checksums(folder, (path for path in folder.rglob("*") if path.is_file()))
 
     def restore(self, step: int, abstract: TrainState) -> Progress:
@@ -215,15 +211,13 @@ class Checkpoints:
     @contextlib.contextmanager
     def _writing(self, step: int) -> Iterator[None]:
         """Raise disk errors, which Orbax and TensorStore wrap in errors of their own, as `OSError`."""
+        path = self._directory / str(step)
         try:
-            yield
+            with writing(path):
+                yield
+        except OSError:
+            raise
         except Exception as error:
-            path = str(self._directory / str(step))
-            for code, words in _DISK.items():
-                if any(word in str(cause) for cause in _chain(error) for word in words):
-                    raise OSError(code, words[0], path) from error
-            if isinstance(error, OSError):
-                raise
             raise UserError(f"The checkpoint {path} could not be written: {_first_line(error)}.") from error
 
 
@@ -242,22 +236,6 @@ def _each() -> ocp.Context:
     context = ocp.Context()
     context.multiprocessing.primary_host = None
     return context
-
-
-_DISK = {
-    errno.ENOSPC: ("No space left on device", "RESOURCE_EXHAUSTED"),
-    errno.EDQUOT: ("Disk quota exceeded",),
-    errno.EFBIG: ("File too large",),
-    errno.EROFS: ("Read-only file system",),
-    errno.EACCES: ("Permission denied", "PERMISSION_DENIED"),
-    errno.EIO: ("Input/output error",),
-}
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _first_line(error: Exception) -> str:

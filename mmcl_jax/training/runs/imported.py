@@ -16,7 +16,8 @@ from mmcl_jax.files import writing
 from mmcl_jax.lock import locked
 from mmcl_jax.training.build import build_experiment
 from mmcl_jax.training.mesh import put_whole, replicated, shardings_of
-from mmcl_jax.training.runs.checkpoint import Checkpoints, steps_of
+from mmcl_jax.training.runs.checkpoint import Checkpoints
+from mmcl_jax.training.runs.logged import steps_of
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.runs.skips import Skipped
 from mmcl_jax.training.state.initial_weights import InitialWeights

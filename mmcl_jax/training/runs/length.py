@@ -11,7 +11,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.objectives import build_objective
 from mmcl_jax.training.build import build_sampler, participating_rows
 from mmcl_jax.training.optim.schedules import SCHEDULES
-from mmcl_jax.training.runs.checkpoint import steps_of
+from mmcl_jax.training.runs.logged import steps_of
 
 
 def check_length(directory: Path, old: ConfigDict, new: ConfigDict, store: Store) -> None:

@@ -21,18 +21,18 @@ sinks/           what other programs of `config.sinks` call the run
 import contextlib
 import dataclasses
 import functools
-import json
 import sys
 from collections.abc import Mapping
 from fnmatch import filter as fnmatch_filter
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
+from mmcl_jax.border import Open, read_written, to_json
 from mmcl_jax.bucket.border import filled, is_own_copy, local
 from mmcl_jax.data.inputs import Inputs
 from mmcl_jax.data.schema import Schema
@@ -41,18 +41,20 @@ from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.encoding import Encoding
 from mmcl_jax.encoders import Model
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.files import CHECKSUMS, atomic, damage, reading, write_checksums, write_text
+from mmcl_jax.files import CHECKSUMS, atomic, damage, write_checksums, write_text
 from mmcl_jax.lock import locked
 from mmcl_jax.text import called
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.mesh import placed
 from mmcl_jax.training.optim.schedules import SCHEDULES
 from mmcl_jax.training.processes import broadcast_from_primary, is_primary
-from mmcl_jax.training.runs.checkpoint import Checkpoints, UnreadableError, newest_intact, steps_of
+from mmcl_jax.training.runs.checkpoint import Checkpoints, UnreadableError, newest_intact
+from mmcl_jax.training.runs.config_file import CONFIG, REMEDY, dumped, read_config, read_plain
 from mmcl_jax.training.runs.finite import check_finite
 from mmcl_jax.training.runs.length import check_length
-from mmcl_jax.training.runs.plain import flattened, from_plain, to_plain
-from mmcl_jax.training.runs.renamed import is_old, translated
+from mmcl_jax.training.runs.logged import steps_of
+from mmcl_jax.training.runs.plain import flattened, to_plain
+from mmcl_jax.training.runs.renamed import is_old
 from mmcl_jax.training.runs.resume import unusable_message
 from mmcl_jax.training.runs.seen import Seen
 from mmcl_jax.training.runs.shown import describe_run, loss_curves, run_html
@@ -85,7 +87,22 @@ _FREE = (
 
 Checkpoint = int | Literal["latest", "best"]
 
-_REMEDY = "put a copy of it back, or train anew in another --workdir"
+
+class Origin(TypedDict):
+    """What `store.json` of a run says of its store."""
+
+    fingerprint: str
+    directory: str
+    request: NotRequired[dict[str, Any] | None]
+
+
+def read_origin(directory: Path) -> Origin:
+    """Return what a run recorded of the store that it is trained on.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
+    return read_written(directory / "store.json", Annotated[Origin, Open], REMEDY)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -145,13 +162,12 @@ class Run:
     @staticmethod
     def exists(directory: Path) -> bool:
         """Return whether the directory holds a run."""
-        return (directory / "config.json").is_file()
+        return (directory / CONFIG).is_file()
 
     @staticmethod
     def is_old(directory: Path) -> bool:
         """Return whether the config of the run has old names of keys."""
-        with reading(directory / "config.json", _REMEDY):
-            return is_old(json.loads((directory / "config.json").read_text()))
+        return is_old(read_plain(directory))
 
     @classmethod
     def begin(
@@ -213,10 +229,10 @@ class Run:
 
     def _write_epochs(self, epochs: int) -> bool:
         """Write another number of epochs into `config.json`; a kill meanwhile leaves a run without checksums."""
-        names = json.loads((self.directory / CHECKSUMS).read_text()) if (self.directory / CHECKSUMS).is_file() else ()
-        (self.directory / CHECKSUMS).unlink(missing_ok=True)
-        plain = {**json.loads((self.directory / "config.json").read_text()), "epochs": epochs}
-        write_text(self.directory / "config.json", json.dumps(plain, indent=2) + "\n")
+        sums, plain = self.directory / CHECKSUMS, read_plain(self.directory)
+        names: dict[str, Any] = read_written(sums, dict[str, Any], REMEDY) if sums.is_file() else {}
+        sums.unlink(missing_ok=True)
+        write_text(self.directory / CONFIG, to_json({**plain, "epochs": epochs}, indent=2) + "\n")
         if names:
             write_checksums(self.directory, (self.directory / name for name in names))
         return True
@@ -245,23 +261,23 @@ class Run:
             partial.mkdir(parents=True)
             cls.write_description(partial, config, store, inputs)
             if weights:
-                (partial / WEIGHTS).write_text(json.dumps(weights, indent=2) + "\n")
+                (partial / WEIGHTS).write_text(to_json(weights, indent=2) + "\n")
             write_checksums(partial, [path for path in partial.rglob("*") if path.is_file()])
         return True
 
     @staticmethod
     def write_description(directory: Path, config: ConfigDict, store: Store, inputs: Inputs) -> None:
         """Write the files that say what the run is and how it reads rows; equal arguments give equal files."""
-        (directory / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
+        (directory / CONFIG).write_text(dumped(config))
         inputs.write(directory)
-        (directory / "declaration.json").write_text(json.dumps(store.declaration.to_json()) + "\n")
+        (directory / "declaration.json").write_text(to_json(store.declaration.to_json()) + "\n")
         Seen.of(store, fold=config.fold).write(directory)
-        origin = {
+        origin: Origin = {
             "fingerprint": store.fingerprint,
             "directory": called(store.directory.absolute()),  # the address of a store in a bucket
             "request": store.made_by["request"],  # how its pictures were resized, for mmcl prepare --like
         }
-        (directory / "store.json").write_text(json.dumps(origin, indent=2) + "\n")
+        (directory / "store.json").write_text(to_json(origin, indent=2) + "\n")
 
     @classmethod
     def open(cls, directory: Path | str) -> "Run":
@@ -280,14 +296,12 @@ class Run:
             f"the change is intended, remove {directory / CHECKSUMS}.",
         )
         config = read_config(directory)
-        with reading(directory / "store.json", _REMEDY):
-            fingerprint = str(json.loads((directory / "store.json").read_text())["fingerprint"])
         return cls(
             directory=directory,
             config=config,
             inputs=Inputs.read(directory, config.inputs, fold=config.fold),
             declaration=Declaration.read(directory / "declaration.json"),
-            fingerprint=fingerprint,
+            fingerprint=read_origin(directory)["fingerprint"],
         )
 
     def store(self) -> Store:
@@ -296,7 +310,7 @@ class Run:
         Raises:
           UserError: the store has moved, or now holds other data.
         """
-        origin = local(json.loads((self.directory / "store.json").read_text())["directory"])
+        origin = local(read_origin(self.directory)["directory"])
         check(
             (origin / "store.json").is_file(),
             f"{self.directory} was trained on the store {origin}, which does not exist; if it has moved, give its new "
@@ -402,13 +416,3 @@ class Run:
                 ) from error
         check_finite(arrays, f"the checkpoint {self.checkpoints / str(self._step)}")
         return nnx.merge(nnx.graphdef(abstract), *arrays)
-
-
-def read_config(directory: Path) -> ConfigDict:
-    """Return the config of a run, with current names of keys.
-
-    Raises:
-      UserError: `config.json` is missing or damaged.
-    """
-    with reading(directory / "config.json", _REMEDY):
-        return from_plain(translated(json.loads((directory / "config.json").read_text())))

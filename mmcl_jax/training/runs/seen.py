@@ -17,6 +17,7 @@ import numpy as np
 
 from mmcl_jax.data.format.mapped import MappedRows
 from mmcl_jax.data.store import Store
+from mmcl_jax.files import reading
 
 FILE = "seen.npz"
 SEEN = ("train", "val")
@@ -49,8 +50,12 @@ class Seen:
         path = directory / FILE
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as file:
-            return cls(dict(file))
+        with reading(path, "put a copy of it back, or remove it"), np.load(path, allow_pickle=False) as file:
+            hashes = dict(file)
+            for name, values in hashes.items():
+                if values.dtype != np.uint64 or values.ndim != 1:
+                    raise ValueError(f"{name} is no list of hashes")
+            return cls(hashes)
 
     def common(self, split: str, other: "Seen", of: str) -> int:
         """Return the number of rows in the split `of` of `other` that are in `split` here, by key or by picture."""

@@ -1,21 +1,29 @@
 """Steps that were skipped because a number in them was not finite: count, record and limit."""
 
 import dataclasses
-import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated, TypedDict
 
 import jax
 import numpy as np
 
+from mmcl_jax.border import AtLeast, Open, read_lines, to_json
 from mmcl_jax.data.input import Batches
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import write_text, writing
 from mmcl_jax.training.processes import is_primary
 
 SKIPPED_STEPS = "skipped.jsonl"
+_REMEDY = "remove the line, or move the file away"
 _LAG = 8  # steps after which a flag is read: by then it is on the host, and reading does not wait
+
+
+class _Line(TypedDict):
+    step: Annotated[int, AtLeast(1)]
+    ids: list[int]
+    keys: list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +67,8 @@ class SkippedSteps:
         self.count = before
         self._first = True
         if self._writes and self._path.is_file():
-            lines = self._path.read_text().splitlines(keepends=True)
-            complete = [line for line in lines if line.endswith("\n")]
-            write_text(self._path, "".join(line for line in complete if json.loads(line)["step"] <= start))
+            lines: Iterator[_Line] = read_lines(self._path, Annotated[_Line, Open], _REMEDY)
+            write_text(self._path, "".join(f"{to_json(line)}\n" for line in lines if line["step"] <= start))
 
     def note(self, step: int, flag: jax.Array) -> None:
         """Take the flag of a step that was just dispatched, to read it later.
@@ -103,6 +110,6 @@ class SkippedSteps:
             self._first = False
         rows = self._batches.rows_of(step - 1)
         ids, keys = np.asarray(self._batches.arrays["id"])[rows], self._keys()
-        line = {"step": step, "ids": ids.tolist(), "keys": [keys[row] for row in rows]}
+        line: _Line = {"step": step, "ids": ids.tolist(), "keys": [keys[row] for row in rows]}
         with writing(self._path), self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(to_json(line) + "\n")

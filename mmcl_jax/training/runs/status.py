@@ -8,15 +8,39 @@ a dead process. Nothing in a training depends on this file.
 """
 
 import contextlib
-import json
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Required, Self, TypedDict
 
+from mmcl_jax.border import AtLeast, Open, read_written, to_json
 from mmcl_jax.files import write_text
 
 FILE = "status.json"
+_Count = Annotated[int, AtLeast(0)]
+
+
+class Status(TypedDict, total=False):
+    """The content of `status.json`; `time` is in seconds since 1970."""
+
+    state: Required[Literal["training", "stopped", "finished", "failed"]]
+    step: Required[_Count]
+    steps: Required[_Count]
+    steps_per_epoch: _Count
+    time: float
+    error: str
+
+
+def read_status(directory: Path) -> Status | None:
+    """Return the status of a run; None if an earlier version trained it, which recorded none.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    path = directory / FILE
+    if not path.exists():
+        return None
+    return read_written(path, Annotated[Status, Open], "remove it, since nothing but the list of runs depends on it")
 
 
 class RunStatus:
@@ -50,4 +74,4 @@ class RunStatus:
         # The file only informs; a full disk is reported by the files that the training needs.
         with contextlib.suppress(OSError):
             if self._writes:
-                write_text(self._path, json.dumps(content) + "\n")
+                write_text(self._path, to_json(content) + "\n")

@@ -1,19 +1,25 @@
 """Sinks in threads of their own, so that one that is slow, or fails, neither delays nor ends the training."""
 
 import dataclasses
-import json
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypedDict
 
+from mmcl_jax.border import read_written, to_json
 from mmcl_jax.files import write_text
 from mmcl_jax.text import visible
 from mmcl_jax.training.sinks import Session, open_sink
 
 _LONGEST = 60.0  # seconds that the end of a training waits for a sink
 _LONGEST_STOPPED = 10.0  # after a stop: schedulers kill a process some 30 s after they asked it to end
+_REMEDY = "remove it, and the program begins a new run"
 _WAITING = 10_000  # logged steps that wait for a slow sink
+
+
+class _Identity(TypedDict):
+    id: str
 
 
 class Sinks:
@@ -68,11 +74,12 @@ class _SinkThread:
 
     def _work(self) -> None:
         try:
-            identity = json.loads(self._file.read_text())["id"] if self._file.is_file() else None
+            kept: _Identity | None = read_written(self._file, _Identity, _REMEDY) if self._file.exists() else None
+            identity = None if kept is None else kept["id"]
             sink = open_sink(self._name, dataclasses.replace(self._session, identity=identity))
             if sink.identity not in (None, identity):
                 self._file.parent.mkdir(exist_ok=True)
-                write_text(self._file, json.dumps({"id": sink.identity}) + "\n")
+                write_text(self._file, to_json({"id": sink.identity}) + "\n")
             while (item := self._queue.get()) is not None and not self._ended.is_set():
                 sink.log(*item)
             sink.close(finished=self.finished)

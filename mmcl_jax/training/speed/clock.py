@@ -5,7 +5,6 @@ running counts for anything but the steps. `Watch` notes when each step is done.
 """
 
 import contextlib
-import json
 import queue
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import jax
 
+from mmcl_jax.border import to_json
 from mmcl_jax.files import write_text
 from mmcl_jax.training.speed.times import FILE, INSIDE, Times, times_before
 
@@ -120,7 +120,7 @@ class Clock:
             "clock": round(self.seconds, 3),
         }
         with contextlib.suppress(OSError):  # the file only informs; the training needs other files
-            write_text(self._path, json.dumps({"before": self._before.to_dict(), "session": session}) + "\n")
+            write_text(self._path, to_json({"before": self._before.to_dict(), "session": session}) + "\n")
 
     def close(self) -> None:
         """Write the times, and end the watch."""

@@ -1,11 +1,14 @@
 """Where the time of a training went: the record in `times.json` of its run."""
 
-import contextlib
 import dataclasses
-import json
-from collections.abc import Mapping
+import sys
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, TypedDict
+
+from mmcl_jax.border import AtLeast, Open, read_written
+from mmcl_jax.errors import UserError
+from mmcl_jax.text import visible
+from mmcl_jax.training.runs.logged import read_log, values_of
 
 FILE = "times.json"
 SPEED = "speed/"  # what the names of metrics of speed begin with
@@ -23,6 +26,10 @@ PARTS = {
 INSIDE = ("input", "checkpoint", "validation", "monitor", "profile")  # measured inside the loop; the rest are steps
 
 
+_Seconds = Annotated[float, AtLeast(0)]
+_Count = Annotated[int, AtLeast(0)]
+
+
 @dataclasses.dataclass(kw_only=True)
 class Times:
     """Seconds by part, over all sessions of a training.
@@ -34,9 +41,13 @@ class Times:
       lost_steps: the number of steps that were done again.
     """
 
-    seconds: dict[str, float] = dataclasses.field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
-    sessions: int = 0
-    lost_steps: int = 0
+    seconds: dict[str, _Seconds] = dataclasses.field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
+    sessions: _Count = 0
+    lost_steps: _Count = 0
+
+    def __post_init__(self) -> None:
+        """Add the parts that the version which wrote the times did not know."""
+        self.seconds = {part: self.seconds.get(part, 0.0) for part in PARTS}
 
     @property
     def total(self) -> float:
@@ -63,16 +74,6 @@ class Times:
             "lost_steps": self.lost_steps,
         }
 
-    @classmethod
-    def of(cls, content: Mapping[str, Any]) -> Self:
-        """Return the times that `to_dict` wrote.
-
-        Raises:
-          ValueError, KeyError, TypeError: the content is something else.
-        """
-        seconds = {part: float(content["seconds"].get(part, 0.0)) for part in PARTS}
-        return cls(seconds=seconds, sessions=int(content["sessions"]), lost_steps=int(content["lost_steps"]))
-
     def rows(self) -> list[tuple[str, float]]:
         """Return what is shown of each part that took time, and its seconds; the longest first."""
         shown = [(PARTS[part], seconds) for part, seconds in self.seconds.items() if seconds >= 0.05]
@@ -98,22 +99,44 @@ class Times:
         )
 
 
+class _Session(TypedDict):
+    seconds: dict[str, _Seconds]
+    sessions: _Count
+    lost_steps: _Count
+    first: _Count
+    step: _Count
+    clock: _Seconds
+
+
+class _File(TypedDict):
+    before: Annotated[Times, Open]
+    session: Annotated[_Session, Open]
+
+
 def read_times(directory: Path) -> Times | None:
-    """Return where the time of a run went; None where nothing, or nothing readable, is recorded."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        content = json.loads((directory / FILE).read_text())
-        return Times.of(content["before"]).plus(Times.of(content["session"]))
-    return None
+    """Return where the time of a run went; None where nothing is recorded.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    content = _read(directory, "remove it, since the times are all that it holds")
+    return None if content is None else content["before"].plus(_times(content["session"]))
 
 
 def times_before(directory: Path, start: int, seconds: float) -> Times:
-    """Return the times of earlier sessions, with what the last session did beyond `start` counted as lost."""
+    """Return the times of earlier sessions, with what the last session did beyond `start` counted as lost.
+
+    Times that cannot be read are left out, with a line on standard error.
+    """
     try:
-        content = json.loads((directory / FILE).read_text())
-        before, last, session = Times.of(content["before"]), Times.of(content["session"]), content["session"]
-        first, step, clock = int(session["first"]), int(session["step"]), float(session["clock"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        content = _read(directory, "the times of earlier sessions are left out")
+    except UserError as error:
+        print(visible(error), file=sys.stderr)
+        content = None
+    if content is None:
         return Times()
+    before, session = content["before"], content["session"]
+    last, first, step, clock = _times(session), session["first"], session["step"], session["clock"]
     logged_step, logged_seconds = _last_logged(directory)
     if logged_step > step:  # it was killed after the times were last written
         last.seconds["step"] += max(0.0, logged_seconds - clock)
@@ -127,10 +150,21 @@ def times_before(directory: Path, start: int, seconds: float) -> Times:
     return before.plus(last)
 
 
+def _read(directory: Path, remedy: str) -> _File | None:
+    path = directory / FILE
+    return read_written(path, _File, remedy) if path.exists() else None
+
+
+def _times(session: _Session) -> Times:
+    return Times(seconds=session["seconds"], sessions=session["sessions"], lost_steps=session["lost_steps"])
+
+
 def _last_logged(directory: Path) -> tuple[int, float]:
     """Return the step of the last line of the log, and its seconds; zeros if nothing is logged."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        lines = (directory / "metrics.jsonl").read_text().split("\n")  # the last is not whole, or empty
-        line = json.loads(lines[-2]) if len(lines) > 1 else {}
-        return int(line["step"]), float(line["seconds"])
+    for line in reversed(read_log(directory).lines):
+        try:
+            values = values_of(line)
+        except ValueError:  # the log of the next session tells it
+            continue
+        return int(values["step"]), values["seconds"]
     return 0, 0.0

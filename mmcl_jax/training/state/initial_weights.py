@@ -1,24 +1,30 @@
 """The initial weights that `config.encoders.NAME.weights` names: read and checked before a run begins."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from flax import nnx
 from ml_collections import ConfigDict
 
+from mmcl_jax.border import Open, read_written
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.resnet import ResNet
 from mmcl_jax.encoders.transformers.vit import VisionTransformer
 from mmcl_jax.encoders.weights.tower import Family, NameMap, digest, read_tower
 from mmcl_jax.errors import check
-from mmcl_jax.files import reading
 from mmcl_jax.training.state.train_state import Arrays, split_model
 
 WEIGHTS = "weights.json"  # of a run: what was read, by encoder
+_REMEDY = "put a copy of it back, or train anew in another --workdir"
 CHECKPOINT = "checkpoint"  # in place of an encoder, of a run whose weights were imported all at once
+
+
+class Record(TypedDict):
+    """What `weights.json` says of the file of an encoder, beside how it was read."""
+
+    sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +113,8 @@ def check_recorded(config: ConfigDict, directory: Path, *, needed: bool) -> None
     imported = records.pop(CHECKPOINT, None)
     check(not (imported and needed), f"{directory} has no checkpoint yet; complete it by the same mmcl import.")
     for name, record in records.items():
-        key, path = f"config.encoders.{name}.weights", Path(config.encoders[name].weights)
+        key, path = f"config.encoders.{name}.weights", Path(str(config.encoders.get(name, {}).get("weights", "")))
+        check(path.name != "", f"{directory / WEIGHTS} names {name!r}, for which the config has no weights; {_REMEDY}.")
         check(
             path.exists() or not needed,
             f"{key}: {path} does not exist, and {directory} has no checkpoint yet; put the file back (SHA-256 "
@@ -120,9 +127,8 @@ def check_recorded(config: ConfigDict, directory: Path, *, needed: bool) -> None
         )
 
 
-def recorded(directory: Path) -> Mapping[str, Any]:
+def recorded(directory: Path) -> Mapping[str, Record]:
     """Return what a run recorded of the files of its initial weights, by encoder; {} without any."""
     if not (directory / WEIGHTS).is_file():
         return {}
-    with reading(directory / WEIGHTS, "put a copy of it back, or train anew in another --workdir"):
-        return dict(json.loads((directory / WEIGHTS).read_text()))
+    return read_written(directory / WEIGHTS, dict[str, Annotated[Record, Open]], _REMEDY)
