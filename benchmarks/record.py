@@ -14,12 +14,14 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
+from mmcl_jax.versions import versions as versions_of_package
+
 RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> dict[str, Any]:
     """Return the machine, the package versions and the command of a benchmark."""
-    versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "numpy")}
+    versions = {**versions_of_package(), "optax": importlib.metadata.version("optax")}
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         versions["torch"] = importlib.metadata.version("torch")
     return {

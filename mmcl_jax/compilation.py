@@ -24,6 +24,7 @@ LIMIT = 4 * 2**30  # bytes; the oldest programs are removed above it
 _WORTH_KEEPING = 0.3  # seconds of compiling; a command has hundreds of programs that take less
 _ENTRY, _LAST_USE = "-cache", "-atime"  # what JAX's names of files end with
 _FAULT = re.compile(r"Error (reading|writing) persistent compilation cache entry for '(.*?)': (.*)", re.DOTALL)
+_OTHERS, _OTHERS_WRITE = stat.S_IRWXG | stat.S_IRWXO, stat.S_IWGRP | stat.S_IWOTH
 _told: set[str] = set()
 
 
@@ -125,9 +126,16 @@ def _make_private(folder: Path) -> None:
 
     Raises:
       OSError: a folder cannot be made.
-      _RefusedError: a folder is another user's, a link, or may be written by others.
+      _RefusedError: a folder is another user's, a link, or open to others, or others may write into a folder above.
     """
-    folder.parent.parent.mkdir(parents=True, exist_ok=True)
+    base = folder.parent.parent
+    base.mkdir(parents=True, exist_ok=True)
+    for above in (base.resolve(), *base.resolve().parents):  # who may write there may put another folder in place
+        status = above.stat()
+        if status.st_uid not in (0, os.getuid()):
+            raise _RefusedError(f"{above} belongs to another user; set XDG_CACHE_HOME to a folder of your own")
+        if status.st_mode & _OTHERS_WRITE and not status.st_mode & stat.S_ISVTX:
+            raise _RefusedError(f"other users may write into {above}; set XDG_CACHE_HOME to a folder of your own")
     for path in (folder.parent, folder):
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=0o700)
@@ -136,8 +144,8 @@ def _make_private(folder: Path) -> None:
             raise _RefusedError(f"{path} is a link or a file; remove it")
         if status.st_uid != os.getuid():
             raise _RefusedError(f"{path} belongs to another user; set XDG_CACHE_HOME to a folder of your own")
-        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise _RefusedError(f"other users may write into {path}; remove it")
+        if status.st_mode & (_OTHERS if path == folder else _OTHERS_WRITE):
+            raise _RefusedError(f"other users may enter {path}; remove it, or take their rights with chmod 700")
 
 
 def _shrink(folder: Path) -> None:

@@ -123,8 +123,12 @@ def test_what_others_may_have_written_is_not_run(
         folder.mkdir(mode=0o700)
         folder.chmod(0o777)
 
-    def foreign() -> None:
+    def writable_above() -> None:
         folder.chmod(0o700)
+        home.chmod(0o770)
+
+    def foreign() -> None:
+        home.chmod(0o700)
         monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
 
     def in_the_way() -> None:
@@ -140,7 +144,9 @@ def test_what_others_may_have_written_is_not_run(
     for prepare, reason in (
         (linked, "is a link"),
         (lambda: folder.unlink(), ""),
-        (opened, "other users may write into"),
+        (opened, "other users may enter"),
+        (lambda: folder.chmod(0o750), "other users may enter"),
+        (writable_above, "other users may write into"),
         (foreign, "belongs to another user"),
         (in_the_way, "cannot be used"),
         (homeless, "has no home directory"),

@@ -6,6 +6,7 @@ from typing import Any
 
 from mmcl_jax.aot.needs import Needs
 from mmcl_jax.text import visible
+from mmcl_jax.versions import versions
 
 _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
@@ -33,6 +34,7 @@ class Page:
             "experiment": self.experiment,
             **_values(self.needs),
             "notes": list(self.notes),
+            "versions": versions(),
             "tried": [
                 {"overrides": list(overrides), **({"refused": one} if isinstance(one, str) else _values(one))}
                 for overrides, one in self.tried

@@ -21,6 +21,7 @@ from mmcl_jax.export.preprocessing import preprocessing_of
 from mmcl_jax.export.release import Release
 from mmcl_jax.training.runs.plain import to_plain
 from mmcl_jax.training.state.train_state import split_model
+from mmcl_jax.versions import versions
 
 CARD, FORMAT = "card.json", 1
 
@@ -60,6 +61,8 @@ def card_of(release: Release, files: Mapping[str, Sequence[Written]], *, command
                 "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 "mmcl_jax": __version__,
                 "jax": jax.__version__,
+                "versions": versions(),
+                "device": jax.devices()[0].device_kind,
                 "seed": config["seed"],
                 "fold": config["fold"],
                 "step": release.step,

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from mmcl_jax import __version__
+from mmcl_jax.versions import versions
 
 
 def provenance(command: str) -> dict[str, Any]:
@@ -20,4 +21,5 @@ def provenance(command: str) -> dict[str, Any]:
         "devices": jax.device_count(),
         "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
+        "versions": versions(),
     }

@@ -22,6 +22,7 @@ from mmcl_jax.export.embeddings.parts import Part, Parts
 from mmcl_jax.export.embeddings.predictions import array_column, class_names, prediction_columns
 from mmcl_jax.progress import Bar
 from mmcl_jax.training.processes import is_primary
+from mmcl_jax.versions import versions
 
 DTYPES: dict[str, type[np.floating]] = {"float32": np.float32, "float16": np.float16}
 CHUNK_BYTES, MOST_ROWS = 2**27, 2**14  # of the inputs of a chunk
@@ -225,6 +226,8 @@ def about_file(run: Any, embedding: Embedding, width: int) -> dict[str, Any]:
     """Return the metadata of the file: what made it, and what its lists hold."""
     about: dict[str, Any] = {
         "mmcl_jax": __version__,
+        "versions": versions(),
+        "device": jax.devices()[0].device_kind,
         "experiment": run.config.name,
         "seed": run.config.seed,
         "step": run.step(),
