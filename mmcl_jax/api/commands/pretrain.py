@@ -92,7 +92,8 @@ def pretrain_to_result(
     else:
         folder = path_of(workdir, "--workdir")
         check_folder(folder, "--workdir")
-        check(not (folder / "store.json").is_file(), f"--workdir: {folder} is a store; name another folder.")
+        is_store = (folder / "store.json").is_file() and not Run.exists(folder)
+        check(not is_store, f"--workdir: {folder} is a store; name another folder.")
         result = _pretrain(config, folder, texts, steps)
     if is_primary():
         print(result.describe())
