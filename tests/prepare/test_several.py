@@ -351,7 +351,10 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     ),
     "unknown key": (lambda f, r: r.update(colour=1), ("cohort.json", "unknown key 'colour'")),
     "unknown key of an entry": (lambda f, r: entry(r, "pgs", colour=1), ("entries.pgs", "vector has no key 'colour'")),
-    "unknown cohort": (lambda f, r: r.update(cohort="both"), ("--cohort: 'both' is neither outer nor inner",)),
+    "unknown cohort": (
+        lambda f, r: r.update(cohort="both"),
+        ("cohort.json: cohort", "one of outer, inner, not 'both'"),
+    ),
     "a key of the wrong type": (lambda f, r: entry(r, "image", size="big"), ("entries.image: size", "'big'")),
     "PLINK": (
         lambda f, r: entry(r, "pgs", kind="plink", key=None, file="a.bed"),

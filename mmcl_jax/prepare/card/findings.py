@@ -49,7 +49,7 @@ class ColumnFinding:
     missing_words: dict[str, int] = dataclasses.field(default_factory=dict)
     distinct: int = 0
     numbers: dict[str, Real] = dataclasses.field(default_factory=dict)
-    histogram: dict[str, list[Real]] = dataclasses.field(default_factory=dict)
+    histogram: dict[str, list[int | Real]] = dataclasses.field(default_factory=dict)
     axis: str = "linear"
     middle: float = 1.0
     scaling: str = "standard"
