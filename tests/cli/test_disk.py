@@ -178,8 +178,10 @@ def test_a_store_on_a_disk_that_is_full_or_read_only_is_one_sentence_and_continu
         assert main(prepare) == 2
         error = capsys.readouterr().err
         assert "Traceback" not in error
-        assert error.splitlines()[-1].startswith(f"mmcl prepare: {disk.path}")
-        assert reason in error.splitlines()[-1]
+        *_, sentence = error.splitlines()
+        assert sentence.startswith("mmcl prepare: ")
+        assert str(disk.path) in sentence
+        assert reason in sentence.lower()
         assert not out.exists()
     disk.mount("remount", "size=9m", "rw")
     assert main(prepare) == 0, capsys.readouterr().err

@@ -65,8 +65,9 @@ class Soak:
         self.log.write_text("")
         CASES[name].before(self.given, self.work)
 
-    def start(self, name: str, *, cold: bool, fork: bool, more: tuple[str, ...] = ()) -> list[int]:
-        """Start the processes of the command; `cold` without compiled programs."""
+    def start(self, name: str, *, cold: bool, fork: bool, instead: tuple[str, ...] = ()) -> list[int]:
+        """Start the processes of the command; `cold` without compiled programs, `instead` of options with these."""
+        replaced = {option.partition("=")[0] for option in instead}
         case = CASES[name]
         environment = {"XDG_CACHE_HOME": str(self.folder / ("cold" if cold else "cache"))}
         with socket.socket() as free:
@@ -78,7 +79,8 @@ class Soak:
                 "JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(len(case.words)),
                 "JAX_PROCESS_ID": str(number), "MMCL_LOST_SECONDS": "20", "MMCL_START_SECONDS": "120",
             }  # fmt: skip
-            pids.append(processes.run([*words, *more], self.work, self.log, environment | part, fork=fork))
+            kept = [word for word in words if word.partition("=")[0] not in replaced]
+            pids.append(processes.run([*kept, *instead], self.work, self.log, environment | part, fork=fork))
         return pids
 
     def finish(self, pids: list[int]) -> None:
@@ -96,7 +98,7 @@ class Soak:
         self.prepare(case.needs)
         self.begin(name)
         every = ("--config.keep_checkpoints=100",) if case.words[0][0] == "pretrain" else ()
-        self.finish(self.start(name, cold=False, fork=True, more=every))
+        self.finish(self.start(name, cold=False, fork=True, instead=every))
         first = self._digest()["files"]
         steps = {path: bits for path, bits in first.items() if every and "/checkpoints/" in path}
         self.begin(name)
