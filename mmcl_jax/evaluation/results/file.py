@@ -2,7 +2,8 @@
 
 {"scores": [...],   the scores on this store of the last evaluated checkpoint of every run
  "others": [...],   the scores of other checkpoints, and on other stores
- "store": ..., "runs": {directory: step}, "command": ..., ...}  of the last command
+ "store": ..., "runs": {directory: step}, "command": ..., ...  of the last command
+ "sha256": ...}     the checksum of all this; a file without it is not compared
 
 Every entry is a `Score` with a key `of`, which identifies what was evaluated and how. A new entry replaces the entry
 with the same `of` and draw, and a command computes only scores without an entry, so an interrupted command continues.
@@ -15,6 +16,7 @@ from typing import Annotated, Any, NotRequired, Protocol, TypedDict
 
 from mmcl_jax import __version__
 from mmcl_jax.border import Open, as_type, to_json, written
+from mmcl_jax.border.checksum import check_checksum, with_checksum
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.files import write_text
@@ -128,7 +130,7 @@ class ResultsFile:
             with locked(self.path.with_name(f".{self.path.name}.lock"), what=f"writes {self.path}", wait=True):
                 merged = {_identity(entry): entry for entry in [*read_entries(self.path), *new]}
                 content = {**self._head, "format": FORMAT, **self._divided(merged.values())}
-                write_text(self.path, to_json(content, indent=2) + "\n")
+                write_text(self.path, to_json(with_checksum(content), indent=2) + "\n")
         except OSError as error:
             raise UserError(
                 f"{self.path} cannot be written ({error.strerror}); scores before this are kept."
@@ -188,9 +190,12 @@ def results_of(content: bytes) -> Results:
     """Return the entries in the content of a results file.
 
     Raises:
-      ValueError: the content is something else; the message names the entry and the key.
+      ValueError: the content is something else, and the message names the entry and the key; or it has changed since
+        it was written.
     """
-    raw: _Content = written(Annotated[_Content, Open], content)
+    whole = written(dict[str, Any], content)
+    raw: _Content = as_type(Annotated[_Content, Open], whole)
+    check_checksum(whole)
     results = Results(scores=raw["scores"], others=raw.get("others", []))
     for number, entry in enumerate([*results["scores"], *results["others"]], start=1):
         try:

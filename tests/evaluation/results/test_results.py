@@ -128,3 +128,20 @@ def test_two_commands_at_once_lose_nothing(tmp_path: Path) -> None:
         thread.join()
     assert len(lists(path)[0]) == 45
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_changed_digit_is_noticed_and_a_file_without_a_checksum_is_not_compared(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    opened(path).keep(of(), [score(top1=0.625)])
+    whole = path.read_text()
+    for digit, other in (("0.625", "0.725"), ('"draw": 0', '"draw": 1'), ('"command": "typed"', '"command": "tiped"')):
+        path.write_text(whole.replace(digit, other))
+        with pytest.raises(UserError, match="its checksum differs"):
+            opened(path)
+    plain = json.loads(whole)
+    path.write_text(json.dumps({name: plain[name] for name in reversed(plain)}))
+    assert opened(path).find(of(), [0]) == [score(top1=0.625)]
+    del plain["sha256"]
+    plain["scores"][0]["metrics"]["top1"] = 0.75
+    path.write_text(json.dumps(plain))
+    assert opened(path).find(of(), [0]) == [score(top1=0.75)]
