@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
-from mmcl_jax.border import AtLeast, Open, Real, written
+from mmcl_jax.border import AtLeast, Open, Real, as_type, written
+from mmcl_jax.border.checksum import check_checksum
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import damage
 from mmcl_jax.lock import is_held
@@ -259,7 +260,9 @@ def _score(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     content = file.read_bytes()
     with _parsing(file):
-        results: _Results = written(Annotated[_Results, Open], content)
+        whole = written(dict[str, Any], content)
+        results: _Results = as_type(Annotated[_Results, Open], whole)
+        check_checksum(whole)
     draws: dict[tuple[str, ...], list[float]] = {}
     for score in results["scores"]:
         primary = next((name[4:] for name in score["metrics"] if name.startswith("val_")), "")
