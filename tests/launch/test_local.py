@@ -12,25 +12,36 @@ import jax
 import numpy as np
 import psutil
 import pytest
+from ml_collections import ConfigDict
 
 from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.loop import pretrain
 from mmcl_jax.training.runs.plain import to_plain
-from tests.training.test_loop import bits, losses, quiet
+from tests.training.test_loop import bits, losses, quiet, stop_at
 
 LAUNCHER = Path(__file__).parents[2] / "launch" / "local.py"
 STEPS = 18
 
 
-def launch(config: Path, workdir: Path, *options: str) -> subprocess.Popen[str]:
+def launch(config: Path, workdir: Path, *options: str, processes: int = 4) -> subprocess.Popen[str]:
     mmcl = [sys.executable, "-P", "-m", "mmcl_jax.cli.main", "pretrain"]
-    command = [sys.executable, str(LAUNCHER), "--processes", "4", "--devices", "2", *options, "--", *mmcl]
+    number, devices = str(processes), str(8 // processes)
+    command = [sys.executable, str(LAUNCHER), "--processes", number, "--devices", devices, *options, "--", *mmcl]
     return subprocess.Popen(
         [*command, "--config", str(config), "--workdir", str(workdir)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def written(config: ConfigDict, folder: Path) -> Path:
+    path = folder / "config.py"
+    path.write_text(
+        "from mmcl_jax.training.runs.plain import from_plain\n"
+        f"def get_config(): return from_plain({to_plain(config)!r})\n"
+    )
+    return path
 
 
 def wait_for(process: subprocess.Popen[str], workdir: Path, step: int) -> None:
@@ -42,11 +53,7 @@ def wait_for(process: subprocess.Popen[str], workdir: Path, step: int) -> None:
 
 def test_four_processes_train_as_one_and_survive_the_death_of_any(tiny_config, tmp_path: Path) -> None:
     config = tiny_config("digits_mmcl", "checkpoint_every=3", "mesh.model=2", "mesh.shard_above=64")
-    path = tmp_path / "config.py"
-    path.write_text(
-        "from mmcl_jax.training.runs.plain import from_plain\n"
-        f"def get_config(): return from_plain({to_plain(config)!r})\n"
-    )
+    path = written(config, tmp_path)
     whole = launch(path, tmp_path / "whole")
     output, _ = whole.communicate(timeout=300)
     assert whole.returncode == 0, output
@@ -79,6 +86,22 @@ def test_four_processes_train_as_one_and_survive_the_death_of_any(tiny_config, t
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     ends = [pretrain(config, tmp_path / name, log=quiet) for name in ("whole", "killed")]  # complete: only loads
     assert bits(ends[0].state) == bits(ends[1].state)
+
+
+def test_a_run_of_eight_devices_moves_to_two_processes_of_four(
+    tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config("digits_mmcl")
+    pretrain(config, tmp_path / "whole", log=quiet)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 9)
+        pretrain(config, tmp_path / "moved", log=quiet)
+    assert len(losses(tmp_path / "moved")) == STEPS // 2
+    moved = launch(written(config, tmp_path), tmp_path / "moved", processes=2)
+    output, _ = moved.communicate(timeout=300)
+    assert moved.returncode == 0, output
+    assert len(losses(tmp_path / "moved")) == STEPS
+    np.testing.assert_allclose(losses(tmp_path / "moved"), losses(tmp_path / "whole"), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
