@@ -3,6 +3,7 @@
 The values for CPUs suit two cores; the values for accelerators are near the published ones.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -108,6 +109,8 @@ def augmentation(data: OwnData) -> dict[str, object]:
 def explain(config: ConfigDict, overrides: Sequence[str]) -> list[str]:
     """Return lines that list the choices of an `:own` config with their reasons.
 
+    The list ends at a value of a wrong type: the training names its key when it checks the config.
+
     Args:
       config: config of an `:own` experiment.
       overrides: texts `key.path=value` that the config was loaded with.
@@ -120,9 +123,10 @@ def explain(config: ConfigDict, overrides: Sequence[str]) -> list[str]:
         lines.append(
             f"  for a {data.device}, as in the run's config or --config.own.device, though this device is a {device}"
         )
-    for key, choice, reason in _reasons(config, data):
-        overridden = any(override.partition("=")[0].startswith(key) for override in overrides)
-        lines.append(f"  {choice} ({'from your override' if overridden else reason})")
+    with contextlib.suppress(TypeError, ValueError, IndexError):
+        for key, choice, reason in _reasons(config, data):
+            overridden = any(override.partition("=")[0].startswith(key) for override in overrides)
+            lines.append(f"  {choice} ({'from your override' if overridden else reason})")
     return [*lines, "  --config.KEY=VALUE overrides a choice; the run's config.json lists all keys."]
 
 

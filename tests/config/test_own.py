@@ -1,5 +1,6 @@
 """Configs that are chosen for a store and its devices: the rules, and their explanation to the user."""
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -17,7 +18,7 @@ from mmcl_jax.errors import UserError
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training.build import build_experiment
-from mmcl_jax.training.runs.plain import from_plain, to_plain
+from mmcl_jax.training.runs.plain import flattened, from_plain, to_plain
 from mmcl_jax.training.step.train_step import check_step, make_step
 from mmcl_jax.training.validate import check_config
 from tests.conftest import raw_of
@@ -138,6 +139,14 @@ def test_the_description_can_be_overridden_too() -> None:
     ):
         with pytest.raises(UserError, match=sentence):
             load("mmcl/mmcl:own", [override], data=CARS)
+
+
+@pytest.mark.parametrize("value", ["abc", "{[]: 1}", "-1", "True", "None", "()", "3.7"])
+def test_a_value_of_another_type_is_left_to_the_check_of_the_config(value: str) -> None:
+    for key in flattened(to_plain(load("mmcl/mmcl:own", data=CARS)), ""):
+        overrides = [f"{key.removeprefix('.')}={value}"]
+        with contextlib.suppress(UserError):
+            assert explain(load("mmcl/mmcl:own", overrides, data=CARS), overrides)[0].startswith("own: ")
 
 
 def test_data_are_said_once() -> None:
