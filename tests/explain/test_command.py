@@ -164,8 +164,8 @@ def test_heads_of_raw_columns_and_options_without_a_head(plant: Plant, folder: P
 
 GROUPS: dict[str, tuple[str, str]] = {
     "no JSON": ("{", "groups.json is damaged"),
-    "no object": ("[]", "no object of lists"),
-    "no list": ('{"a": "size"}', "no object of lists"),
+    "no object": ("[]", "groups.json must be an object, not a list"),
+    "no list": ('{"a": "size"}', "groups.json: a must be a list, not 'size'"),
     "twice": ('{"a": ["size"], "b": ["size"]}', "is in 'a' and in 'b'; name it once"),
     "no name": ('{"a": [["size"]]}', "which is no name"),
 }
