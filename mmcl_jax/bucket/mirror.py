@@ -53,7 +53,7 @@ def checkpoints(name: str, stored: Stored) -> bool:
 def unlisted(name: str, stored: Stored) -> bool:
     """Omit all files that a listing of runs does not read."""
     last = name.rpartition("/")[2]
-    return last not in (LOCK, CHECKSUMS, "config.json", "status.json", "metrics.jsonl", "evaluation.json")
+    return last not in (LOCK, CHECKSUMS, "config.json", "status.json", "times.json", "metrics.jsonl", "evaluation.json")
 
 
 @dataclasses.dataclass
