@@ -110,6 +110,11 @@ def reserve(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
 
+def is_partial(path: Path) -> bool:
+    """Return whether this is the temporary file of an `atomic` write, which a killed process leaves."""
+    return path.name.startswith(".") and path.name.endswith((".partial", ".old"))
+
+
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)

@@ -15,6 +15,7 @@ from mmcl_jax.data.format.format2 import REPLACED
 from mmcl_jax.data.format.upgrade import upgrade_store
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
+from mmcl_jax.files import sha256
 from mmcl_jax.training.runs.run import Run
 
 pytestmark = pytest.mark.core
@@ -70,10 +71,16 @@ class Killed(BaseException):
     """The simulated kill of a process."""
 
 
-@pytest.mark.parametrize("moment", range(1, 17))
+def sums(store: Path) -> dict[str, str]:
+    return {str(path.relative_to(store)): sha256(path) for path in store.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("moment", range(1, 18))
 def test_a_killed_upgrade_loses_nothing(moment: int, legacy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that stops at any file leaves a store that opens, and a second call completes it."""
+    """A call that stops at any file leaves a store that opens, and a second call completes it to the same bits."""
     before, calls = held(legacy / "store"), 0
+    shutil.copytree(legacy / "store", legacy / "whole")
+    upgrade_store(legacy / "whole")
 
     def killing(how: Any) -> Any:
         def call(*arguments: Any, **options: Any) -> Any:
@@ -92,6 +99,7 @@ def test_a_killed_upgrade_loses_nothing(moment: int, legacy: Path, monkeypatch: 
             (Path, "write_text"),
             (upgrade, "write_manifest"),
             (writing, "write_text"),
+            (writing, "write_seal"),
             (upgrade.flat_sums, "write"),
             (Path, "unlink"),
             (shutil, "rmtree"),
@@ -99,9 +107,12 @@ def test_a_killed_upgrade_loses_nothing(moment: int, legacy: Path, monkeypatch: 
             patch.setattr(owner, name, killing(getattr(owner, name)))
         with pytest.raises(Killed):
             upgrade_store(legacy / "store")
-    (legacy / "store" / "flat.lock").unlink(missing_ok=True)  # which the kernel frees when a process dies
+    for name in ("flat.lock", ".store.json.partial", ".manifest.json.partial", ".entries.json.old"):
+        (legacy / "store" / name).write_text("{")  # a process that is killed removes no file of these
     assert held(legacy / "store") == before
     upgrade_store(legacy / "store")
+    left = {".store.json.partial", ".manifest.json.partial", ".entries.json.old"}
+    assert {name: found for name, found in sums(legacy / "store").items() if name not in left} == sums(legacy / "whole")
     assert held(legacy / "store") == before
     assert not [name for name in REPLACED if (legacy / "store" / name).exists()]
     assert not upgrade_store(legacy / "store")

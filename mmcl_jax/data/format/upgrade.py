@@ -14,13 +14,13 @@ from mmcl_jax import __version__
 from mmcl_jax.border import to_json
 from mmcl_jax.data.format import flat, flat_sums
 from mmcl_jax.data.format.format2 import REPLACED, Format2
-from mmcl_jax.data.format.format3 import ENTRIES, FORMAT, KEYS, MANIFEST
+from mmcl_jax.data.format.format3 import ENTRIES, FORMAT, KEYS, MANIFEST, SEAL
 from mmcl_jax.data.format.lists import Lists
-from mmcl_jax.data.format.writing import write_manifest, write_store_json
+from mmcl_jax.data.format.writing import write_manifest, write_seal, write_store_json
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check
 from mmcl_jax.files import atomic, sha256
-from mmcl_jax.lock import locked
+from mmcl_jax.lock import is_held, locked
 
 
 def upgrade_store(directory: Path, out: Path | None = None) -> bool:
@@ -45,8 +45,19 @@ def upgrade_store(directory: Path, out: Path | None = None) -> bool:
                 upgrade_store(partial)
         return True
     if out is None:
-        _remove_old(directory, store.lists)  # a call that was killed may have left them
+        _complete(store)
     return False
+
+
+def _complete(store: Store) -> None:
+    """Do what a call that was killed behind the replacement of `store.json` has left."""
+    directory, lock = store.directory, store.directory / "flat.lock"
+    unsealed = "upgraded" in store.made_by and not (directory / SEAL).exists()
+    if unsealed or (lock.exists() and not is_held(lock)):
+        with locked(lock, what=f"works on {directory / 'flat'}", wait=True):
+            if unsealed:
+                write_seal(directory)
+    _remove_old(directory, store.lists)
 
 
 def _upgrade(store: Store, old: Format2) -> None:

@@ -22,7 +22,7 @@ from mmcl_jax.data.kinds.kind import chunks
 from mmcl_jax.data.schema import Schema
 from mmcl_jax.data.table.statistics import Statistics
 from mmcl_jax.errors import UserError
-from mmcl_jax.files import write_checksums, write_text
+from mmcl_jax.files import is_partial, write_checksums, write_text
 
 # The file that is written last, its checksum, and a file that `prepare` removes.
 _WITHOUT_CHECKSUM = ("store.json", SEAL, "request.sha256")
@@ -105,15 +105,20 @@ def write_store_json(directory: Path, content: Mapping[str, Any]) -> None:
     """
     (directory / SEAL).unlink(missing_ok=True)
     write_text(directory / "store.json", to_json(content, indent=2) + "\n")
+    write_seal(directory)
+
+
+def write_seal(directory: Path) -> None:
+    """Write `seal.json`."""
     write_checksums(directory, [directory / name for name in SEALED], name=SEAL)
 
 
 def write_manifest(directory: Path, *, without: tuple[str, ...] = (), to: Path | None = None) -> None:
     """Write size and SHA-256 of every file except `without` and the flat arrays, which have checksums of their own.
 
-    `to` is the file to write, by default `manifest.json` of the store.
+    Files that a killed process wrote in part are left out, too. `to` is the file to write, by default `manifest.json` of the store.
     """
-    files = (path for path in directory.rglob("*") if path.is_file())
+    files = (path for path in directory.rglob("*") if path.is_file() and not is_partial(path))
     left_out = ("flat", *_WITHOUT_CHECKSUM, *without)
     listed = [path for path in files if path.relative_to(directory).parts[0] not in left_out]
     write_checksums(directory, listed, name=MANIFEST if to is None else str(to.absolute()))

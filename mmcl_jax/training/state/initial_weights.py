@@ -3,12 +3,12 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 from flax import nnx
 from ml_collections import ConfigDict
 
-from mmcl_jax.border import Open, read_written
+from mmcl_jax.border import AtLeast, Open, read_written
 from mmcl_jax.encoders import Model
 from mmcl_jax.encoders.resnet import ResNet
 from mmcl_jax.encoders.transformers.vit import VisionTransformer
@@ -25,6 +25,7 @@ class Record(TypedDict):
     """What `weights.json` says of the file of an encoder, beside how it was read."""
 
     sha256: str
+    tensors: NotRequired[Annotated[int, AtLeast(0)]]
 
 
 @dataclasses.dataclass(frozen=True)
