@@ -260,7 +260,7 @@ def _score(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     content = file.read_bytes()
     with _parsing(file):
-        whole = written(dict[str, Any], content)
+        whole: dict[str, Any] = written(dict[str, Any], content)
         results: _Results = as_type(Annotated[_Results, Open], whole)
         check_checksum(whole)
     draws: dict[tuple[str, ...], list[float]] = {}

@@ -116,7 +116,8 @@ def write_seal(directory: Path) -> None:
 def write_manifest(directory: Path, *, without: tuple[str, ...] = (), to: Path | None = None) -> None:
     """Write size and SHA-256 of every file except `without` and the flat arrays, which have checksums of their own.
 
-    Files that a killed process wrote in part are left out, too. `to` is the file to write, by default `manifest.json` of the store.
+    Files that a killed process wrote in part are left out, too. `to` is the file to write, by default `manifest.json`
+    of the store.
     """
     files = (path for path in directory.rglob("*") if path.is_file() and not is_partial(path))
     left_out = ("flat", *_WITHOUT_CHECKSUM, *without)

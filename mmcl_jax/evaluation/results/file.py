@@ -193,7 +193,7 @@ def results_of(content: bytes) -> Results:
       ValueError: the content is something else, and the message names the entry and the key; or it has changed since
         it was written.
     """
-    whole = written(dict[str, Any], content)
+    whole: dict[str, Any] = written(dict[str, Any], content)
     raw: _Content = as_type(Annotated[_Content, Open], whole)
     check_checksum(whole)
     results = Results(scores=raw["scores"], others=raw.get("others", []))
