@@ -240,10 +240,6 @@ def _parsed(words: list[str]) -> tuple[ModuleType, argparse.Namespace]:
         if options.command not in DOTTED[prefix]:
             *others, last = DOTTED[prefix]
             parser.error(f"{word} is an option of mmcl {', '.join(others)} and {last}, not of mmcl {options.command}")
-    keys = [word.partition("=")[0] for word in dotted]
-    for key in keys:
-        if keys.count(key) > 1:
-            parser.error(f"{key} is given {keys.count(key)} times; give it once")
     options.overrides = [word.partition(".")[2] for word in dotted]
     return command, options
 

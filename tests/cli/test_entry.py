@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mmcl_jax.cli.main import COMMANDS, main
+from mmcl_jax.cli.main import COMMANDS
 
 pytestmark = pytest.mark.core
 
@@ -42,9 +42,3 @@ def test_a_signal_during_the_imports_ends_every_command_with_its_status() -> Non
     cases = [(command, number, *end) for command in COMMANDS for number, end in ends.items()]
     assert ran.stdout.splitlines() == [f"{command} {number:d} {status}" for command, number, status, _ in cases]
     assert ran.stderr.splitlines() == [f"mmcl {command}: {sentence}." for command, _, _, sentence in cases]
-
-
-def test_a_key_that_is_given_twice_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["pretrain", "--config", "mmcl", "--workdir", "run", "--config.seed=1", "--config.seed=2"])
-    assert capsys.readouterr().err.endswith("mmcl: error: --config.seed is given 2 times; give it once\n")

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from mmcl_jax.border import to_json
 from mmcl_jax.cli.main import main
 from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
+from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.reproduce.tables import TABLES
 from mmcl_jax.reproduce.work.tune import choose, read_grid, trial_rows, tuned
 from tests.reproduce.test_reproduce import changes, command
@@ -114,7 +116,12 @@ def test_the_best_is_the_first_highest_or_the_lowest_error(
     evaluations = []
     for index, row in enumerate(rows):
         path = tmp_path / f"{row.key}.json"
-        path.write_text(json.dumps({"scores": [{"metrics": {f"val_{metric}": scores[index % 3]}}] * 2}))
+        value = scores[index % 3]
+        score = Score(
+            method=row.key, seed=0, protocol="probe", input="image", label="digit", budget="all", draw=0, chosen={},
+            metrics={f"val_{metric}": math.nan if value is None else value},
+        )  # fmt: skip
+        path.write_text(to_json({"seconds": 1.0, "scores": [score.to_json()] * 2}))
         evaluations.append(type("Made", (), {"row": row, "path": path}))
     plan = type("Plan", (), {"table": TABLE1, "evaluations": evaluations})
     if best is None:

@@ -14,6 +14,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from benchmarks.step import prepared
+from mmcl_jax.border import parse
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.training import loop

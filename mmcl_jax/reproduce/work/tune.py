@@ -154,9 +154,9 @@ def choose(plan: Plan, rows: Sequence[TableRow], grid: Grid) -> tuple[Trial, ...
     return tuple(trials)
 
 
-def _mean(metrics: Sequence[Mapping[str, float | None]], name: str) -> float:
-    values = [one[name] for one in metrics]
-    return math.nan if None in values else float(np.mean(np.asarray(values, np.float64)))
+def _mean(metrics: Sequence[Mapping[str, float]], name: str) -> float:
+    """Return the mean of a metric, NaN if one of them is."""
+    return float(np.mean([one[name] for one in metrics]))
 
 
 def _count(row: TableRow, grid: Grid) -> int:
