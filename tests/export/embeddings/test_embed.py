@@ -259,6 +259,8 @@ def test_a_call_that_was_stopped_continues(drawn: Drawn, tmp_path: Path, monkeyp
 
 
 def test_a_file_name_that_is_no_text_is_refused(drawn: Drawn, tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"gr\xfcn.png")).write_bytes(b"")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / os.fsdecode(b"gr\xfcn.png")).write_bytes(b"")
     with pytest.raises(UserError, match="is not in UTF-8; rename the file"):
-        mj.embed(drawn.run, images=tmp_path, out=tmp_path / "e.parquet")
+        mj.embed(drawn.run, images=folder, out=tmp_path / "e.parquet")
