@@ -133,7 +133,9 @@ def test_a_term_of_four_stages_is_the_same_in_slices_and_shares(experiment) -> N
     expected_state, expected = results[0]
     assert expected["test_local_matching/image.local-table/rows"] == (made.batches[0]["id"] % 3 > 0).sum()
     for state, metrics in results[1:]:
-        assert_same(metrics, expected, rtol=2e-5)
+        # The gradients of columns are not measured where the weights of the encoder are divided.
+        assert_same(metrics, {name: expected[name] for name in metrics}, rtol=2e-5)
+        assert expected.keys() - metrics.keys() <= {"columns/table"}
         moments, expected_moments = (
             jax.tree.leaves(optax.tree_utils.tree_get(s.optimizer_state, "mu")) for s in (state, expected_state)
         )
