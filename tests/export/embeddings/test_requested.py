@@ -38,5 +38,6 @@ def test_a_store_of_several_kinds_is_embedded_side_by_side(run: Run, store: Stor
 
 
 def test_raw_data_of_a_run_on_several_files_needs_a_request(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
     with pytest.raises(UserError, match="name the files of the new rows with --request"):
-        mj.embed(run, images=tmp_path, input="image", out=tmp_path / "e.parquet")
+        mj.embed(run, images=tmp_path / "images", input="image", out=tmp_path / "e.parquet")
