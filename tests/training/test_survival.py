@@ -71,6 +71,8 @@ def file_limit() -> Iterator[Callable[[int], None]]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+# A save that fails leaves tasks in Orbax's event loop, which complain when they are collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_run_that_meets_every_trouble_ends_with_the_same_bits(
     config: ConfigDict,
     whole: Result,
