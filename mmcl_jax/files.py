@@ -6,7 +6,9 @@ import errno
 import hashlib
 import os
 import shutil
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -233,6 +235,13 @@ def damage(directory: Path, *, contents: bool = True, root: Path | None = None) 
         return next(filter(None, found), None)
 
 
+# RuntimeError: a flag in a damaged archive says that a file is encrypted, or compressed in an unknown way.
+_DAMAGES = (
+    ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OverflowError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
+
+
 @contextlib.contextmanager
 def reading(path: Path, remedy: str) -> Iterator[None]:
     """Turn the exceptions of reading a damaged file into a `UserError` that names the file and the remedy.
@@ -244,6 +253,12 @@ def reading(path: Path, remedy: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; {remedy}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, zipfile.BadZipFile) as error:
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise UserError(
+            f"{path} is damaged ({error.strerror or error}); {remedy}."
+        ) from error  # a seek before its begin
+    except _DAMAGES as error:
         reason = next(iter(str(error).splitlines()), "it is empty")
         raise UserError(f"{path} is damaged ({reason}); {remedy}.") from error

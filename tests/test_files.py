@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmcl_jax.data.format import flat
-from mmcl_jax.files import atomic, system_error, write_text, writing
+from mmcl_jax.errors import UserError
+from mmcl_jax.files import atomic, reading, system_error, write_text, writing
 
 pytestmark = pytest.mark.core
 
@@ -127,3 +129,19 @@ def test_a_folder_that_is_replaced_is_old_or_new_whenever_the_process_is_killed(
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout) >= 5
+
+
+def test_an_archive_of_arrays_with_any_changed_byte_is_read_or_named(tmp_path: Path) -> None:
+    path = tmp_path / "arrays.npz"
+    np.savez_compressed(path, a=np.arange(3), b=np.ones(2))
+    whole, named = path.read_bytes(), 0
+    for index in range(len(whole)):
+        for mask in (0x01, 0x80, 0xFF):
+            path.write_bytes(whole[:index] + bytes([whole[index] ^ mask]) + whole[index + 1 :])
+            try:
+                with path.open("rb") as file, reading(path, "make it again"):
+                    arrays = np.load(file, allow_pickle=False)
+                    _ = {name: arrays[name] for name in arrays.files}
+            except UserError as error:
+                named += str(path) in str(error)
+    assert named > len(whole)
