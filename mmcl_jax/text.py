@@ -85,7 +85,11 @@ def brief(value: object, most: int = 60) -> str:
 
 def encodable(text: str) -> bool:
     """Return whether a text can be written as UTF-8: names of files that are not UTF-8 hold surrogates in Python."""
-    return not any("\ud800" <= mark <= "\udfff" for mark in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def nearest(name: object, options: Iterable[object]) -> str:

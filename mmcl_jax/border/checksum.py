@@ -1,4 +1,4 @@
-"""A checksum within a JSON object: for files that are written again and again, which have no record beside them."""
+"""Checksums of JSON values, also within a file that is written again and again and has no record beside it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,6 +9,11 @@ from mmcl_jax.border.parse import to_json
 KEY = "sha256"
 
 
+def digest(value: Any) -> str:
+    """Return the SHA-256 of a JSON value, in hexadecimal, whatever the order of keys."""
+    return hashlib.sha256(to_json(value, sort_keys=True).encode()).hexdigest()
+
+
 def with_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return a JSON object with the checksum of its other keys, whatever their order, under `sha256`.
 
@@ -16,7 +21,7 @@ def with_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
     'a76b25b1'
     """
     content = {name: item for name, item in value.items() if name != KEY}
-    return {**content, KEY: hashlib.sha256(to_json(content, sort_keys=True).encode()).hexdigest()}
+    return {**content, KEY: digest(content)}
 
 
 def check_checksum(value: Mapping[str, Any]) -> None:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from mmcl_jax.text import brief, encodable
+
 MOST_BYTES = 1 << 30  # the keys of ten million rows fit
 MOST_DEPTH = 64
 LARGEST = 2**64 - 1  # identifiers and hashes have at most 64 bits
@@ -133,9 +135,5 @@ def _check_texts(value: Any) -> None:
 
 def check_text(text: str) -> None:
     """Raise `ValueError` for a text with half of a surrogate pair, such as a file name that is not UTF-8."""
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            shown = repr(text if len(text) <= 60 else f"{text[:57]}...")
-            raise ValueError(f"the text {shown} has half of a surrogate pair") from error
+    if not encodable(text):
+        raise ValueError(f"the text {brief(text)} has half of a surrogate pair")

@@ -17,7 +17,7 @@ from typing import Any, Literal, Self, TypeVar, get_args, get_origin, overload
 
 from mmcl_jax.border.parse import LARGEST, check_text, nonfinite
 from mmcl_jax.errors import UserError
-from mmcl_jax.text import nearest, visible
+from mmcl_jax.text import brief, nearest
 
 T = TypeVar("T")
 Read = Callable[[Any], Any]
@@ -333,7 +333,4 @@ def shown(raw: Any) -> str:
     """Return a value for a sentence, in at most some 60 characters."""
     if isinstance(raw, dict | list | tuple):
         return "an object" if isinstance(raw, dict) else "a list"
-    if isinstance(raw, int) and abs(raw) > 10**60:
-        return "a number of more than 60 digits"
-    text = repr(raw)
-    return visible(text if len(text) <= 60 else f"{text[:57]}...")
+    return brief(raw)

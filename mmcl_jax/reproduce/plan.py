@@ -1,7 +1,6 @@
 """The pretrainings and evaluations of a table, and the JSON records of the finished ones."""
 
 import dataclasses
-import hashlib
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.border import AtLeast, Open, Real, read_written, to_json
+from mmcl_jax.border import AtLeast, Open, Real, checksum, read_written, to_json
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check_name
 from mmcl_jax.evaluation.results.scores import Score
@@ -272,7 +271,7 @@ def _evaluation(
 
 def digest(value: Any) -> str:
     """Return eight characters that identify JSON values."""
-    return hashlib.sha256(to_json(value, sort_keys=True).encode()).hexdigest()[:8]
+    return checksum.digest(value)[:8]
 
 
 class TrainingRecord(TypedDict):

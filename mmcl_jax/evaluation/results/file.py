@@ -9,14 +9,13 @@ Every entry is a `Score` with a key `of`, which identifies what was evaluated an
 with the same `of` and draw, and a command computes only scores without an entry, so an interrupted command continues.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, Protocol, TypedDict
 
 from mmcl_jax import __version__
 from mmcl_jax.border import Open, as_type, to_json, written
-from mmcl_jax.border.checksum import check_checksum, with_checksum
+from mmcl_jax.border.checksum import check_checksum, digest, with_checksum
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.files import write_text
@@ -212,13 +211,9 @@ def _score(entry: Mapping[str, Any]) -> Score:
 
 def identity(of: Of, draw: int) -> str:
     """Return a hash of what was evaluated, how, and by which draw."""
-    return _hash({"of": dict(of), "draw": draw})
+    return digest({"of": dict(of), "draw": draw})
 
 
 def _identity(entry: Mapping[str, Any]) -> str:
     """Return the identity of an entry; of an entry of earlier versions, which has no `of`, a hash of all its values."""
-    return identity(entry["of"], entry["draw"]) if entry.get("of") else _hash(entry)
-
-
-def _hash(key: Mapping[str, Any]) -> str:
-    return hashlib.sha256(to_json(key, sort_keys=True).encode()).hexdigest()
+    return identity(entry["of"], entry["draw"]) if entry.get("of") else digest(entry)

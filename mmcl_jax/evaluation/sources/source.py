@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmcl_jax.border import to_json
+from mmcl_jax.border.checksum import digest
 from mmcl_jax.data.inputs import OPTIONS, InputSpec, input_arrays
 from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.data.schema import SPLITS
@@ -87,7 +88,7 @@ class Source:
             {name: config[part][name] for name in names if name in config[part]} for part in ("encoders", "inputs")
         ]
         state = [self.run.fingerprint, *parts, config["batch_norm"], config["dtype"]]
-        return hashlib.sha256(to_json(state, sort_keys=True).encode()).hexdigest()[:16]
+        return digest(state)[:16]
 
     def spec(self, modality: str) -> InputSpec:
         """Return the input specification of a modality."""
