@@ -1,6 +1,9 @@
-"""Convolutions of small maps against XLA's convolution, in value and in both gradients."""
+"""Convolutions that are products on CPUs, against XLA's convolution, in value and in both gradients."""
 
 import functools
+import math
+import re
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +13,8 @@ import pytest
 from mmcl_jax.encoders.operations.convolve import convolve
 
 pytestmark = pytest.mark.core
-# (space, kernel, stride): maps of the input or of the result that are smaller than the kernel, and two that are not.
+# (space, kernel, stride): maps of the input or of the result that are smaller than the kernel, strides, 1x1 kernels,
+# and two that stay convolutions.
 CASES = [
     ((1, 1), 3, 1),
     ((2, 2), 3, 1),
@@ -20,8 +24,13 @@ CASES = [
     ((5, 4), 7, 2),
     ((2,), 7, 1),
     ((1, 2, 3), 3, 2),
-    ((4, 3), 3, 1),
+    ((5, 6), 3, 2),
     ((1, 1), 1, 2),
+    ((4, 3), 1, 1),
+    ((5, 4), 1, 2),
+    ((3,), 1, 1),
+    ((14, 15), 7, 2),
+    ((4, 3), 3, 1),
 ]
 
 
@@ -57,12 +66,25 @@ def test_values_and_gradients_are_those_of_xla(index: int) -> None:
 
 @pytest.mark.parametrize("platform", ["cpu", "tpu", "cuda"])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_on_cpus_alone_no_map_is_smaller_than_the_kernel_of_a_convolution(case: tuple, platform: str) -> None:
-    space, kernel, stride = case
-    shapes = jnp.zeros((2, *space, 2)), jnp.zeros((*[kernel] * len(space), 2, 4))
-    numbers = (f"N{'DHW'[: len(space)]}C", f"{'DHW'[: len(space)]}IO", f"N{'DHW'[: len(space)]}C")
-    pads, strides = [(kernel // 2,) * 2] * len(space), [stride] * len(space)
-    form = jax.jit(lambda x, k: convolve(x, k, strides, pads, dimension_numbers=numbers))
-    text = form.trace(*shapes).lower(lowering_platforms=(platform,)).as_text()
+def test_on_cpus_alone_all_but_large_kernels_and_large_maps_are_products(case: tuple, platform: str) -> None:
+    form, shapes = convolution(*case)
+    text = jax.jit(form).trace(*shapes).lower(lowering_platforms=(platform,)).as_text()
     sliced = platform == "cpu" and case not in CASES[-2:]
     assert ("stablehlo.convolution" in text) != sliced
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case not in CASES[-2:]], ids=str)
+def test_gradients_of_products_transpose_no_map(case: tuple) -> None:
+    form, (x, kernel) = convolution(*case)
+    derived = jax.jit(jax.grad(lambda x, k: jnp.sin(form(x, k)).sum(), argnums=(0, 1)))
+    text = derived.trace(x, kernel).lower(lowering_platforms=("cpu",)).as_text()
+    transposed = re.findall(r"stablehlo.transpose .* -> tensor<([0-9x]+)xf32>", text)
+    assert all(math.prod(map(int, shape.split("x"))) <= kernel.size for shape in transposed), transposed
+
+
+def convolution(space: tuple[int, ...], kernel: int, stride: int) -> tuple[Callable, tuple]:
+    """A convolution of 64 examples, as a function of the input and the kernel, and these."""
+    arrays = jnp.zeros((64, *space, 2)), jnp.zeros((*[kernel] * len(space), 2, 4))
+    numbers = (f"N{'DHW'[: len(space)]}C", f"{'DHW'[: len(space)]}IO", f"N{'DHW'[: len(space)]}C")
+    pads, strides = [(kernel // 2,) * 2] * len(space), [stride] * len(space)
+    return lambda x, k: convolve(x, k, strides, pads, dimension_numbers=numbers), arrays
