@@ -83,6 +83,18 @@ def brief(value: object, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def words_of(error: BaseException, most: int = 200) -> str:
+    r"""Return what a library says of a failure: its first line, on at most `most` characters, without a final dot.
+
+    Libraries quote damaged files, at any length. An error without words is called by its type.
+
+    >>> words_of(ValueError("not 7.\nbut 8")), words_of(KeyError()), words_of(ValueError("x" * 99), most=9)
+    ('not 7', 'KeyError', 'xxxxxx...')
+    """
+    words = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return words if len(words) <= most else f"{words[: most - 3]}..."
+
+
 def encodable(text: str) -> bool:
     """Return whether a text can be written as UTF-8: names of files that are not UTF-8 hold surrogates in Python."""
     try:

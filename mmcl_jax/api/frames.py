@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.text import words_of
 
 
 def is_frame(given: Any) -> bool:
@@ -32,6 +33,5 @@ def frame_of(given: Any, what: str) -> pl.DataFrame:
         given = given.reset_index(drop=True)
     try:
         return pl.DataFrame(given)
-    except (ImportError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise UserError(f"{what} cannot be read as a table ({type(given).__name__}): {reason}.") from error
+    except (ImportError, ValueError, TypeError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise UserError(f"{what} cannot be read as a table ({type(given).__name__}): {words_of(error)}.") from error

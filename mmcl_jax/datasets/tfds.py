@@ -11,6 +11,7 @@ from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.errors import UserError, check, check_name
 from mmcl_jax.files import atomic
 from mmcl_jax.prepare.recipe import Recipe, Step
+from mmcl_jax.text import words_of
 
 
 def tfds_images(
@@ -40,8 +41,7 @@ def tfds_images(
         )
         source = builder.as_data_source()
     except Exception as error:  # TFDS raises many kinds, down to AssertionError
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"--root: the TFDS data set {str(root)!r} cannot be read: {reason}") from error
+        raise UserError(f"--root: the TFDS data set {str(root)!r} cannot be read: {words_of(error)}.") from error
     features = builder.info.features
     for name in (image, label):
         if name:

@@ -20,6 +20,7 @@ from mmcl_jax.prepare.recipe import Recipe
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.table.parse import Parsed
 from mmcl_jax.prepare.table.rows import Rows, understand
+from mmcl_jax.text import brief
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ def gather(
     for entry in joined.entries.values():
         if isinstance(entry.content, Matrix):
             for row in np.flatnonzero(np.isin(entry.at, list(entry.content.bad))).tolist():
-                reason = f"{entry.content.bad[int(entry.at[row])]} (key {rows.keys[row]!r})"
+                reason = f"{entry.content.bad[int(entry.at[row])]} (key {brief(rows.keys[row])})"
                 rows.leave_out(row, quarantine, "wrong number", reason, entry=entry.name)
     ids = listed_ids(request, recipe)
     check(

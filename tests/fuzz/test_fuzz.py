@@ -33,6 +33,16 @@ def test_every_input_gives_a_result_or_a_sentence(name: str, tmp_path: Path) -> 
     assert not found, "\n".join(f"{what.key}\n{case!r}\n{what.text}" for case, what in found)
 
 
+# What a long run found: the key of each finding, and its case.
+_LINES = (Path(__file__).parent / "found.txt").read_text("utf-8").split("\n")[:-1]
+_FOUND = dict(zip(_LINES[::2], _LINES[1::2], strict=True))
+
+
+@pytest.mark.parametrize("key", _FOUND)
+def test_what_was_found_once_is_mended(key: str, tmp_path: Path) -> None:
+    assert tried(KINDS[key.partition(":")[0]], literal(_FOUND[key]), tmp_path) is None
+
+
 def _kind(act: Any) -> Kind:
     return Kind("k", None, lambda case, folder: (folder / "in.txt").write_text("in") and None, act)  # type: ignore[arg-type]
 

@@ -12,6 +12,7 @@ from mmcl_jax.datasets.cardiac.cine import dicom_cine
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.images.medical import nifti_array
 from mmcl_jax.prepare.table.cells import canonical_integers
+from mmcl_jax.text import words_of
 
 Channels = Literal["es-mid-ed", "es-ed"]
 SIZE = 210
@@ -84,7 +85,7 @@ def es_frames(path: Path) -> Mapping[str, int]:
     try:
         table = pl.read_csv(path, infer_schema=False)
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"The table of frames {path} cannot be read: {str(error).splitlines()[0]}.") from error
+        raise UserError(f"The table of frames {path} cannot be read: {words_of(error)}.") from error
     check({"eid", "es_frame"} <= set(table.columns), f"The table of frames {path} needs the columns eid and es_frame.")
     eids = canonical_integers(table["eid"].str.strip_chars())
     texts = canonical_integers(table["es_frame"].str.strip_chars().replace("", None))

@@ -16,8 +16,9 @@ from typing import Literal
 
 import polars as pl
 
-from mmcl_jax.errors import UserError, check
+from mmcl_jax.errors import check
 from mmcl_jax.prepare.table.cells import canonical_integers
+from mmcl_jax.prepare.table.table import reading_table
 
 How = Literal["number", "choice", "any of", "count of"]
 _COLUMN = re.compile(r"(?:f\.)?(\d+)[-.](\d+)\.(\d+)|p(\d+)(?:_i(\d+))?(?:_a(\d+))?")
@@ -90,7 +91,7 @@ class UkbTable:
         self.changes: dict[str, dict[str, int]] = collections.defaultdict(dict)
         self._columns: dict[int, dict[tuple[int, int], str]] = collections.defaultdict(dict)
         requested = set(fields)
-        try:
+        with reading_table(path):
             lazy = pl.scan_csv(path, infer_schema=False)
             lazy = lazy.rename({"f.eid": "eid"}, strict=False)
             names = lazy.collect_schema().names()
@@ -109,8 +110,6 @@ class UkbTable:
             eid = canonical_integers(eid).alias("eid")  # subject 1000012.0 has the folder 1000012
             lazy = lazy.with_columns(eid)
             rows = lazy.filter(pl.col("eid").is_in(list(subjects))).select(used).collect()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}.") from error
         self.rows = rows.with_columns(pl.all().str.strip_chars().replace("", None))
         self._spread()
         duplicates = self.rows.filter(pl.col("eid").is_duplicated())["eid"]

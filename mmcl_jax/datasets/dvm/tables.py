@@ -9,6 +9,7 @@ import polars as pl
 from mmcl_jax.data.table.declaration import MISSING_WORDS
 from mmcl_jax.errors import UserError, check_name
 from mmcl_jax.prepare.recipe import Step
+from mmcl_jax.text import words_of
 
 SIZES = ("Wheelbase", "Length", "Width", "Height")  # in the order of the jitter
 FOLDERS = ("tables_V2.0", "tables", ".")
@@ -36,7 +37,7 @@ def read(root: Path, name: str, columns: Sequence[str]) -> pl.DataFrame:
     try:
         table = pl.read_csv(path, infer_schema=False)
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"{path} cannot be read as CSV: {str(error).splitlines()[0]}.") from error
+        raise UserError(f"{path} cannot be read as CSV: {words_of(error)}.") from error
     table = table.rename({header: header.strip() for header in table.columns})
     for column in columns:
         check_name(column, table.columns, f"{path} has no column", "it has")

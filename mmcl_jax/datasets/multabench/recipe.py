@@ -90,5 +90,5 @@ def _read(path: Path) -> pl.DataFrame:
         return pl.read_parquet(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; fetch the data set again.") from error
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise UserError(f"{path} cannot be read as Parquet; fetch the data set again.") from error

@@ -10,7 +10,7 @@ import numpy as np
 from mmcl_jax.encoders.weights.pickled import TensorRef
 from mmcl_jax.encoders.weights.torch_file import read_torch
 from mmcl_jax.errors import UserError, check
-from mmcl_jax.text import first_few
+from mmcl_jax.text import first_few, words_of
 
 # Where programs keep the state dict in what they save, in the order in which it is looked for.
 _NESTED = ("state_dict", "model_state_dict", "model", "net", "module")
@@ -81,7 +81,7 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
         with safetensors.safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
     except (safetensors.SafetensorError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}); get the file again.") from error
+        raise UserError(f"{path} is damaged ({words_of(error)}); get the file again.") from error
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:

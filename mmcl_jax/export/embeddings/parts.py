@@ -244,6 +244,6 @@ def metadata_of(out: Path) -> dict[str, Any] | None:
     try:
         metadata: dict[str, Any] = written(dict[str, Any], pl.read_parquet_metadata(out)[_KEY])
         as_type(Annotated[_Metadata, Open], metadata)
-    except (OSError, ValueError, KeyError, pl.exceptions.PolarsError):
+    except (OSError, ValueError, KeyError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
     return metadata

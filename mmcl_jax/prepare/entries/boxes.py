@@ -15,6 +15,7 @@ from mmcl_jax.prepare.table.cells import canonical_integers, nameless, text_of
 from mmcl_jax.prepare.table.parse import in_order
 from mmcl_jax.prepare.table.rows import Rows
 from mmcl_jax.prepare.table.table import require_columns
+from mmcl_jax.text import brief
 
 COLUMNS = ("x0", "y0", "x1", "y1", "class")
 
@@ -82,7 +83,7 @@ def read_boxes(target: Joined, image: Pixels, rows: Rows, quarantine: Quarantine
                 if not wrong and classes[index] not in codes:
                     wrong = f"column {names[4]!r} holds {classes[index]!r}, which is not a declared class"
                 if wrong:
-                    reason = f"{keyed.row(index)} (key {key!r}): {wrong}."
+                    reason = f"{keyed.row(index)} (key {brief(key)}): {wrong}."
                     rows.leave_out(row, quarantine, "wrong box", reason, entry=target.name)
                     continue
                 box = np.clip(corners[index] * [*scale, *scale] + [*shift, *shift], 0, ends)
@@ -91,7 +92,9 @@ def read_boxes(target: Joined, image: Pixels, rows: Rows, quarantine: Quarantine
                 else:
                     lost += 1
         if most and len(boxes) > most:
-            reason = f"The key {key!r} has {len(boxes)} boxes in {keyed.file}, but the store of --like holds {most}."
+            reason = (
+                f"The key {brief(key)} has {len(boxes)} boxes in {keyed.file}, but the store of --like holds {most}."
+            )
             rows.leave_out(row, quarantine, "too many boxes", reason, entry=target.name)
             boxes = []
         boxes_of.append(np.array(boxes).reshape(-1, 5))

@@ -26,8 +26,8 @@ from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import Source
 from mmcl_jax.prepare.table.cells import is_text, nameless, text_of
 from mmcl_jax.prepare.table.infer import shortened
-from mmcl_jax.prepare.table.table import require_columns, scan_parquet
-from mmcl_jax.text import nearest
+from mmcl_jax.prepare.table.table import reading_table, require_columns, scan_parquet
+from mmcl_jax.text import nearest, words_of
 
 MISSING = -127  # of int8
 _LIMIT = {"float32": float(np.finfo(np.float32).max), "float16": float(np.finfo(np.float16).max), "int8": 126.0}
@@ -191,7 +191,7 @@ def _table(
             keys=keyed.keys,
             index=keyed.index,
             dtype=source.dtype,
-            values=lambda rows: _read_rows(lazy.select(by_name(columns).cast(pl.Float64)), rows),
+            values=lambda rows: _read_rows(lazy.select(by_name(columns).cast(pl.Float64)), rows, keyed.file),
         )
     else:
         full = tables.keyed(source, key, where, quarantine) if parquet else keyed
@@ -199,15 +199,16 @@ def _table(
     return matrix.selected(features, where)
 
 
-def _read_rows(lazy: pl.LazyFrame, rows: np.ndarray) -> np.ndarray:
-    """Read the values `[k, F]` of rows in ascending order, in slices of bounded size."""
+def _read_rows(lazy: pl.LazyFrame, rows: np.ndarray, file: Path) -> np.ndarray:
+    """Read the values `[k, F]` of rows of a file in ascending order, in slices of bounded size."""
     width = len(lazy.collect_schema())
     values, size = np.empty((len(rows), width)), _rows_at_once(width)
     done = 0
     while done < len(rows):
         first = int(rows[done])
         end = int(np.searchsorted(rows, first + size))
-        part = lazy.slice(first, int(rows[end - 1]) + 1 - first).collect().to_numpy()
+        with reading_table(file):
+            part = lazy.slice(first, int(rows[end - 1]) + 1 - first).collect().to_numpy()
         values[done:end] = part[rows[done:end] - first]
         done = end
     return values
@@ -284,7 +285,7 @@ def _hdf5(source: Source, where: str) -> Any:
     try:
         file = h5py.File(source.file, "r")
     except OSError as error:
-        raise UserError(f"{where}: {source.file} cannot be read as HDF5: {str(error).splitlines()[0]}.") from error
+        raise UserError(f"{where}: {source.file} cannot be read as HDF5: {words_of(error)}.") from error
     dataset = file.get(source.dataset)
     if not isinstance(dataset, h5py.Dataset):
         names = [name for name in file if isinstance(file[name], h5py.Dataset)]

@@ -17,6 +17,7 @@ from mmcl_jax.prepare.images.dicom import dicom_shape, is_dicom, read_dicom
 from mmcl_jax.prepare.images.levels import Intensity, Levels, Nan, keep_order, levels_of, to_uint8, to_uint16
 from mmcl_jax.prepare.images.medical import nifti_shape, read_nifti
 from mmcl_jax.prepare.images.unusable import Unusable, require
+from mmcl_jax.text import words_of
 
 Reader = Callable[[Path], np.ndarray]  # raises `UserError`
 Shape = tuple[int, int, int]
@@ -286,13 +287,12 @@ def decoding(path: str) -> Iterator[None]:
     except UserError as error:  # raised by the readers of DICOM and NIfTI, or by a recipe's
         raise Unusable("broken image", str(error)) from error
     except _BOMBS as error:
-        reason = str(error).rstrip(".")
-        raise Unusable("too large", f"The image {path} is refused: {reason}; --max-pixels allows more.") from error
+        refused = f"The image {path} is refused: {words_of(error)}; --max-pixels allows more."
+        raise Unusable("too large", refused) from error
     except UnidentifiedImageError as error:
         raise Unusable("broken image", f"The image {path} cannot be read: its format is unknown.") from error
     except Exception as error:
-        reason = str(error).rstrip(".") or type(error).__name__
-        raise Unusable("broken image", f"The image {path} cannot be read: {reason}.") from error
+        raise Unusable("broken image", f"The image {path} cannot be read: {words_of(error)}.") from error
 
 
 def _orientation(image: Image.Image) -> int:

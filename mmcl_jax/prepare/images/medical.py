@@ -18,6 +18,7 @@ import numpy as np
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.images.levels import Levels
 from mmcl_jax.prepare.images.unusable import require
+from mmcl_jax.text import words_of
 
 MAX_PIXELS = 1 << 28  # in the header of a volume or a cine; files that claim more are not decoded
 
@@ -138,8 +139,7 @@ def decoding(name: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise UserError(f"The image {name} cannot be read: {reason}.") from error
+        raise UserError(f"The image {name} cannot be read: {words_of(error)}.") from error
 
 
 def extra(module: str) -> Any:

@@ -18,6 +18,7 @@ from mmcl_jax.prepare.images.levels import Levels, to_uint8, to_uint16
 from mmcl_jax.prepare.images.medical import check_size, nifti_volume
 from mmcl_jax.prepare.images.unusable import Unusable, require
 from mmcl_jax.prepare.npy import map_npy
+from mmcl_jax.text import words_of
 
 _NIFTI = (".nii", ".nii.gz")
 _LARGEST = float(np.finfo(np.float16).max)
@@ -43,7 +44,7 @@ def read_volume(path: str, shape: tuple[int, ...], fit: Fit, dtype: str) -> tupl
     try:
         values = _typed(levels, fit, dtype)
     except ValueError as error:
-        raise Unusable("broken image", f"The volume {path} cannot be used: {error}.") from error
+        raise Unusable("broken image", f"The volume {path} cannot be used: {words_of(error)}.") from error
     return resampled(values, shape[:3], order=1, antialias=fit.antialias), size
 
 
@@ -83,7 +84,7 @@ def _array(path: Path, limit: int) -> np.ndarray:
     try:
         values = map_npy(path)
     except (ValueError, OSError) as error:
-        raise Unusable("broken image", f"The volume {path} cannot be read: {error}.") from error
+        raise Unusable("broken image", f"The volume {path} cannot be read: {words_of(error)}.") from error
     by = " x ".join(map(str, values.shape))
     volume = values.ndim in (3, 4) and values.dtype.kind in "iufb"
     require(

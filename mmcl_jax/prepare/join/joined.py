@@ -19,6 +19,7 @@ from mmcl_jax.prepare.sources import PICTURES, Source
 from mmcl_jax.prepare.table.cells import nameless, text_of
 from mmcl_jax.prepare.table.rows import Rows
 from mmcl_jax.prepare.table.table import require_columns
+from mmcl_jax.text import brief
 
 Content = Keyed | Matrix | dict[str, str]
 Index = Mapping[str, int]
@@ -213,7 +214,7 @@ def _keep_cohort(request: Request, rows: Rows, inputs: Mapping[str, Index], quar
     for row, key in enumerate(rows.keys):
         absent = [name for name in needed if key not in inputs[name]] if key else []
         if absent:
-            reason = f"The key {key!r} has no {absent[0]!r}, {why}."
+            reason = f"The key {brief(key)} has no {absent[0]!r}, {why}."
             rows.leave_out(row, quarantine, f"no {absent[0]}", reason, chosen=True)
         elif key and not any(key in index for index in inputs.values()):
-            rows.leave_out(row, quarantine, "no entry", f"The key {key!r} has no entry.", chosen=True)
+            rows.leave_out(row, quarantine, "no entry", f"The key {brief(key)} has no entry.", chosen=True)

@@ -12,6 +12,7 @@ from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import Source
 from mmcl_jax.prepare.table.table import LIMITS, Tables, require_columns
+from mmcl_jax.text import brief
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,6 +132,6 @@ class Keys(Tables):
                 quarantine.add(numbers[row], None, "missing identifier", "Its key is empty.", file=file)
             elif index[key] != row and not repeated:
                 twice[key] = None
-                reason = f"Its key {key!r} is also that of row {numbers[index[key]]}."
+                reason = f"Its key {brief(key)} is also that of row {numbers[index[key]]}."
                 quarantine.add(numbers[row], None, "duplicate identifier", reason, file=file)
         self.twice[file] = list(twice)

@@ -17,6 +17,7 @@ from mmcl_jax.prepare.table.cells import canonical_integers, is_text, match_word
 from mmcl_jax.prepare.table.numeric import parse_all
 from mmcl_jax.prepare.table.parse import KEYS, Parsed, coded
 from mmcl_jax.prepare.table.table import IN_MEMORY, Tables, require_columns
+from mmcl_jax.text import brief
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class Rows:
     def called(self, row: int) -> str:
         """Return the row at an index as a sentence names it: "row 3", or "the key 'a'" if it is not in the table."""
         number = int(self.numbers[row])
-        return f"row {number}" if number <= self.own else f"the key {self.keys[row]!r}"
+        return f"row {number}" if number <= self.own else f"the key {brief(self.keys[row])}"
 
     def refuse(self, quarantine: Quarantine, rate: float) -> None:
         """Raise `UserError` about the first bad row if more than `rate` of all rows are bad."""

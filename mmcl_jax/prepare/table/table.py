@@ -17,7 +17,7 @@ from polars.selectors import by_dtype, by_name
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.table.cells import nameless
-from mmcl_jax.text import listed, nearest
+from mmcl_jax.text import listed, nearest, words_of
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 LIMITS = Limits()
@@ -194,17 +194,30 @@ def require_columns(columns: Sequence[str], names: Sequence[str], source: object
             raise UserError(f"There is no column {name!r} in {source}{hint}; it has {_shortened(columns)}.")
 
 
+@contextlib.contextmanager
+def reading_table(path: Path | str) -> Iterator[None]:
+    """Turn what polars raises about a file that it cannot read into one sentence.
+
+    A panic of its code in Rust, which damaged Parquet files can cause, is no `Exception`.
+
+    Raises:
+      UserError: the table cannot be read.
+    """
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise UserError(f"The table {path} cannot be read: {words_of(error)}.") from error
+
+
 def scan_parquet(path: Path) -> pl.LazyFrame:
     """Open a Parquet file without reading its values, with the column names that `read_table` would return.
 
     Raises:
       UserError: the file cannot be read, has no columns, or has two columns of one name.
     """
-    try:
+    with reading_table(path):
         frame = pl.scan_parquet(path, glob=False)
         names = frame.collect_schema().names()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
     check(bool(names), f"The table {path} is empty.")
     return frame.rename(dict(zip(names, _names(names, "", path), strict=True)))
 
@@ -213,11 +226,9 @@ def _read_parquet(path: Path, columns: tuple[str, ...], limits: Limits) -> RawTa
     lazy = scan_parquet(path)
     names = lazy.collect_schema().names()
     require_columns(names, columns, path)
-    try:
+    with reading_table(path):
         _check_shape(len(columns or names), int(lazy.select(pl.len()).collect().item()), path, limits)
         frame = (lazy.select(by_name(columns)) if columns else lazy).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
     return _without_large_cells(RawTable(frame, _numbers(frame), []), limits)
 
 
@@ -262,7 +273,7 @@ def header_of(of_table: Iterator[tuple[int, list[str] | str]], separator: str, p
 
 def frame_of_text(text: str, names: Sequence[str], separator: str, path: Path, *, quoted: bool) -> pl.DataFrame:
     """Return the records of a text with a header, all of whose columns are texts; `quoted` is false without quotes."""
-    try:
+    with reading_table(path):
         return pl.read_csv(
             text.encode(),
             new_columns=list(names),
@@ -270,8 +281,6 @@ def frame_of_text(text: str, names: Sequence[str], separator: str, path: Path, *
             quote_char='"' if quoted else None,
             infer_schema=False,
         )
-    except pl.exceptions.PolarsError as error:
-        raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def _lines(text: str) -> Iterable[str]:
