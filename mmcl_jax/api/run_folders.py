@@ -16,7 +16,7 @@ from mmcl_jax.files import damage
 from mmcl_jax.lock import is_held
 from mmcl_jax.page.wording import LOWER_IS_BETTER
 from mmcl_jax.training.runs.logged import FILE as METRICS
-from mmcl_jax.training.runs.logged import read_log, steps_of, values_of
+from mmcl_jax.training.runs.logged import check_sums, read_log, steps_of, values_of
 from mmcl_jax.training.runs.status import FILE as STATUS
 from mmcl_jax.training.runs.status import read_status
 from mmcl_jax.training.speed.times import FILE as TIMES
@@ -210,6 +210,7 @@ def _metrics(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
     if not lines:
         return {}
     with _parsing(file):
+        check_sums(lines)
         recent = list(map(values_of, lines[-_RECENT:]))
         validated = [values_of(line)["validation/loss"] for line in lines if b'"validation/loss"' in line]
         monitored = next((values_of(line) for line in reversed(lines) if b'"online/' in line), {})

@@ -4,6 +4,8 @@
   arguments.json        of the call that began it
   000000.parquet, ...   the embedded rows of every chunk
   000000.json, ...      its rows that could not be embedded, and counts; written after the rows, so the chunk is done
+
+The arguments and the notes have checksums of their own.
 """
 
 import contextlib
@@ -17,7 +19,8 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import polars as pl
 
-from mmcl_jax.border import AtLeast, Open, as_type, read_written, to_json, written
+from mmcl_jax.border import AtLeast, Open, as_type, read_lines, read_summed, to_json, written
+from mmcl_jax.border.checksum import Sums, with_checksum
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.export.embeddings.chunk import Cells, Lost
 from mmcl_jax.files import atomic, sha256, write_text
@@ -148,9 +151,9 @@ class Parts:
         if not path.is_file():  # a kill came before the arguments were written
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
-            write_text(path, to_json(arguments, indent=1) + "\n")
+            write_text(path, to_json(with_checksum(arguments), indent=1) + "\n")
             return False
-        begun: dict[str, Any] = read_written(path, dict[str, Any], f"remove {self.folder} to begin anew")
+        begun: dict[str, Any] = read_summed(path, dict[str, Any], f"remove {self.folder} to begin anew")
         for name in dict.fromkeys((*begun, *arguments)):
             old, new = begun.get(name), arguments.get(name)
             check(
@@ -183,7 +186,7 @@ class Parts:
             "unseen": [(*cell, count) for cell, count in part.unseen.items()],
             "outside": [(*cell, count) for cell, count in part.outside.items()],
         }
-        write_text(self._path(index, "json"), to_json(note) + "\n")
+        write_text(self._path(index, "json"), Sums().seal(to_json(note)) + "\n")
 
     def join(self, empty: pl.DataFrame, known: Sequence[Lost], about: Mapping[str, Any]) -> None:
         """Join the parts into the file, list the rows that could not be embedded, and remove the folder.
@@ -236,7 +239,10 @@ _GROUP_BYTES = 2**26  # of the embeddings in a row group of the file
 
 def _read(note: Path) -> _Note:
     """Return the note on a part; raise `UserError` if it is damaged."""
-    return read_written(note, _Note, "remove it, and the same command makes the part again")
+    remedy = "remove it, and the same command makes the part again"
+    notes = list(read_lines(note, _Note, remedy))
+    check(len(notes) == 1, f"{note} is damaged (it has {len(notes)} lines, not 1); {remedy}.")
+    return notes[0]
 
 
 def metadata_of(out: Path) -> dict[str, Any] | None:
