@@ -26,7 +26,7 @@ from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.sources import Source
 from mmcl_jax.prepare.table.cells import is_text, nameless, text_of
 from mmcl_jax.prepare.table.infer import shortened
-from mmcl_jax.prepare.table.table import require_columns, scan_parquet
+from mmcl_jax.prepare.table.table import reading_table, require_columns, scan_parquet
 from mmcl_jax.text import nearest
 
 MISSING = -127  # of int8
@@ -172,6 +172,7 @@ def _table(
 ) -> Matrix:
     """Return the matrix of a table with a key column; it is read in chunks if it is a Parquet file of numbers."""
     assert source.file is not None
+    file = source.file
     parquet = source.file.suffix.lower() == ".parquet"
     keyed = tables.keyed(source, key, where, quarantine, alone=parquet)
     lazy = scan_parquet(source.file) if parquet else keyed.frame.lazy()
@@ -191,7 +192,7 @@ def _table(
             keys=keyed.keys,
             index=keyed.index,
             dtype=source.dtype,
-            values=lambda rows: _read_rows(lazy.select(by_name(columns).cast(pl.Float64)), rows),
+            values=lambda rows: _read_rows(lazy.select(by_name(columns).cast(pl.Float64)), rows, file),
         )
     else:
         full = tables.keyed(source, key, where, quarantine) if parquet else keyed
@@ -199,7 +200,7 @@ def _table(
     return matrix.selected(features, where)
 
 
-def _read_rows(lazy: pl.LazyFrame, rows: np.ndarray) -> np.ndarray:
+def _read_rows(lazy: pl.LazyFrame, rows: np.ndarray, source: Path) -> np.ndarray:
     """Read the values `[k, F]` of rows in ascending order, in slices of bounded size."""
     width = len(lazy.collect_schema())
     values, size = np.empty((len(rows), width)), _rows_at_once(width)
@@ -207,7 +208,8 @@ def _read_rows(lazy: pl.LazyFrame, rows: np.ndarray) -> np.ndarray:
     while done < len(rows):
         first = int(rows[done])
         end = int(np.searchsorted(rows, first + size))
-        part = lazy.slice(first, int(rows[end - 1]) + 1 - first).collect().to_numpy()
+        with reading_table(source):
+            part = lazy.slice(first, int(rows[end - 1]) + 1 - first).collect().to_numpy()
         values[done:end] = part[rows[done:end] - first]
         done = end
     return values

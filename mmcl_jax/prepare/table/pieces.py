@@ -20,6 +20,7 @@ from mmcl_jax.prepare.table.table import (
     frame_of_text,
     header_of,
     is_parquet,
+    reading_table,
     records,
     require_columns,
     scan_parquet,
@@ -53,7 +54,8 @@ class TablePieces:
             self._lazy = table.rename({name: name.strip() for name in table.columns}).lazy()
         if self._lazy is not None:
             self.columns = self._lazy.collect_schema().names()
-            self.rows = int(self._lazy.select(pl.len()).collect().item())
+            with reading_table(self.source):
+                self.rows = int(self._lazy.select(pl.len()).collect().item())
             return
         assert self._path is not None
         self._separator = separator_of(self._path, separator)
@@ -88,10 +90,8 @@ class TablePieces:
         for index, start in enumerate(range(0, self.rows, size)):
             if skip(index):
                 continue
-            try:
+            with reading_table(self.source):
                 frame = lazy.slice(start, size).collect()
-            except (pl.exceptions.PolarsError, OSError) as error:
-                raise UserError(f"The table {self.source} cannot be read: {str(error).splitlines()[0]}") from error
             yield index, RawTable(trimmed(frame), start + 1 + np.arange(frame.height), [])
 
     def _texts(self, size: int, skip: Callable[[int], bool]) -> Iterator[tuple[int, RawTable]]:

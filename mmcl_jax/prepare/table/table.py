@@ -19,6 +19,8 @@ from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.table.cells import nameless
 from mmcl_jax.text import listed, nearest
 
+# What polars raises for a damaged file; a panic of its Rust code is no `Exception`.
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 LIMITS = Limits()
 _ALLOW = "; allow more with --max-cell"
@@ -194,17 +196,24 @@ def require_columns(columns: Sequence[str], names: Sequence[str], source: object
             raise UserError(f"There is no column {name!r} in {source}{hint}; it has {_shortened(columns)}.")
 
 
+@contextlib.contextmanager
+def reading_table(source: object) -> Iterator[None]:
+    """Turn what polars raises for a damaged file into a `UserError` that names the table."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise UserError(f"The table {source} cannot be read: {next(iter(str(error).splitlines()), '')}") from error
+
+
 def scan_parquet(path: Path) -> pl.LazyFrame:
     """Open a Parquet file without reading its values, with the column names that `read_table` would return.
 
     Raises:
       UserError: the file cannot be read, has no columns, or has two columns of one name.
     """
-    try:
+    with reading_table(path):
         frame = pl.scan_parquet(path, glob=False)
         names = frame.collect_schema().names()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
     check(bool(names), f"The table {path} is empty.")
     return frame.rename(dict(zip(names, _names(names, "", path), strict=True)))
 
@@ -213,11 +222,9 @@ def _read_parquet(path: Path, columns: tuple[str, ...], limits: Limits) -> RawTa
     lazy = scan_parquet(path)
     names = lazy.collect_schema().names()
     require_columns(names, columns, path)
-    try:
+    with reading_table(path):
         _check_shape(len(columns or names), int(lazy.select(pl.len()).collect().item()), path, limits)
         frame = (lazy.select(by_name(columns)) if columns else lazy).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"The table {path} cannot be read: {str(error).splitlines()[0]}") from error
     return _without_large_cells(RawTable(frame, _numbers(frame), []), limits)
 
 
