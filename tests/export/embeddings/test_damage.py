@@ -1,6 +1,7 @@
 """What commands read again of results, damaged in every way: as it was, or one sentence."""
 
 import contextlib
+import dataclasses
 import json
 import math
 import shutil
@@ -15,11 +16,13 @@ import pytest
 
 import mmcl_jax as mj
 from mmcl_jax.border import read_summed
+from mmcl_jax.evaluation.protocols import scoring
 from mmcl_jax.evaluation.protocols.kept import load_head
 from mmcl_jax.evaluation.results.file import ResultsFile, read_results
 from mmcl_jax.evaluation.results.scores import Score
-from mmcl_jax.explain import Explanation
+from mmcl_jax.explain import METHODS, Explanation
 from mmcl_jax.explain.result import ABOUT as ABOUT_EXPLANATION
+from mmcl_jax.export.embeddings import make
 from mmcl_jax.export.embeddings.chunk import Lost
 from mmcl_jax.export.embeddings.parts import Part, Parts, metadata_of
 from mmcl_jax.export.folder import check_out
@@ -190,6 +193,46 @@ def test_versions_are_in_the_description(kept: Path, released: Path, drawn: Draw
     (old / "head.json").write_text(json.dumps(about))
     write_checksums(old, [old / "head.json", old / "arrays.npz"])
     assert of_head(drawn, old)[0] == of_head(drawn, kept)[0]
+
+
+@pytest.mark.parametrize("what", ["evaluate", "embed", "explain"])
+def test_a_store_that_changes_while_it_is_read_ends_the_command_before_its_results(
+    what: str, drawn: Drawn, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of an array behind the moment at which it was opened; without it, the same calls give results."""
+    store = Path(shutil.copytree(drawn.store.directory, tmp_path / "store"))
+    out = tmp_path / ("out.parquet" if what == "embed" else "out")
+
+    def changed(call: Callable[..., Any]) -> Callable[..., Any]:
+        def with_change(*args: Any, **options: Any) -> Any:
+            result = call(*args, **options)
+            (store / "flat" / "labels.npy").touch()
+            return result
+
+        return with_change
+
+    def run() -> Any:
+        if what == "embed":
+            return mj.embed(drawn.run, store=store, input="table", out=out)
+        if what == "explain":
+            return mj.explain(drawn.run, store=store, head=kept, input="table", out=out, rows=4, steps=4)
+        return mj.evaluate(
+            drawn.run, store=store, protocol="probe", label="model", input="table", baselines=(), seeds=1,
+            keep=tmp_path / "heads", learning_rates=(0.01,), max_epochs=1, out=out,
+        )  # fmt: skip
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "train_heads", changed(scoring.train_heads))
+        patch.setattr(make.Embedding, "part", changed(make.Embedding.part))
+        method = METHODS.named("integrated_gradients")
+        patch.setitem(METHODS, "integrated_gradients", dataclasses.replace(method, explain=changed(method.explain)))
+        _, sentence = outcome(run)
+    assert str(store / "flat" / "labels.npy") in sentence
+    assert "has changed while it was read, so" in sentence
+    assert not list((tmp_path / "heads").glob("*"))
+    assert not list(out.glob("*")) if what == "explain" else not out.exists()
+    run()
+    assert out.exists()
 
 
 @pytest.mark.parametrize("how", DAMAGES)
