@@ -3,9 +3,15 @@
 import csv
 import difflib
 import io
+import logging
 import re
+import sys
+import traceback
 import unicodedata
+import warnings
 from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, surrogate, line and paragraph separators
 _JOINERS = frozenset("\u200c\u200d")  # format characters that ordinary Persian, Hindi and emoji need
@@ -55,6 +61,32 @@ def visible(text: object) -> str:
 def visible_lines(text: object) -> str:
     """Return `visible` of every line of a text, which keeps its lines."""
     return "\n".join(map(visible, str(text).split("\n")))
+
+
+def escape_messages() -> None:
+    """Show warnings, log records and tracebacks of this process, also those of libraries, as `visible_lines`.
+
+    Their messages may quote cells, paths and addresses. Records are escaped as they are made, whatever prints them.
+    """
+    formatted = warnings.formatwarning
+
+    def print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        text = "".join(traceback.format_exception(kind, error, trace))
+        print(visible_lines(text), end="", file=sys.stderr)
+
+    sys.excepthook = print_traceback
+    warnings.formatwarning = lambda *args, **kwargs: visible_lines(formatted(*args, **kwargs))
+    logging.setLogRecordFactory(_VisibleRecord)
+
+
+class _VisibleRecord(logging.LogRecord):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.exc_info and self.exc_info[0] is not None:  # formatters take the text where a record has one
+            self.exc_text = visible_lines("".join(traceback.format_exception(*self.exc_info)).rstrip("\n"))
+
+    def getMessage(self) -> str:
+        return visible_lines(super().getMessage())
 
 
 def redacted(text: str) -> str:

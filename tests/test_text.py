@@ -48,6 +48,46 @@ def test_what_would_act_is_written_out(mark: str) -> None:
     shown.encode()
 
 
+MESSAGES = """
+import logging, sys, warnings
+from mmcl_jax.data.workers import pool
+from mmcl_jax.text import escape_messages
+
+NAME = "a\\x1b[2Jb\\u202ec s3://me:secret@bucket/a?token=secret"
+
+def speak(name):
+    library = logging.getLogger(name)
+    library.warning("%s is odd", NAME)  # the handler of last resort
+    library.addHandler(handler := logging.StreamHandler())
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    try:
+        raise ValueError(NAME)
+    except ValueError:
+        library.exception("of a column")
+    warnings.warn(NAME)
+
+if __name__ == "__main__":
+    with pool(1) as workers:
+        workers.submit(speak, "worker").result()
+    escape_messages()
+    speak("main")
+    raise KeyError(NAME)
+"""
+
+
+def test_messages_of_libraries_are_escaped_in_the_command_and_its_workers(tmp_path: Path) -> None:
+    """Warnings, log records by any handler, and tracebacks, which may quote the names of columns and addresses."""
+    (tmp_path / "speaks.py").write_text(MESSAGES)
+    error = subprocess.run(
+        [sys.executable, tmp_path / "speaks.py"], capture_output=True, check=False, encoding="utf-8"
+    ).stderr
+    assert plain(error)
+    printed = error.replace('NAME = "a', "")
+    assert printed.count("a\\x1b[2Jb\\u202ec s3://***@bucket/a?token=***") == 7
+    assert "secret" not in printed
+    assert all(f"{name}: of a column" in error for name in ("worker", "main"))
+
+
 def test_ordinary_text_of_any_language_stays() -> None:
     for text in ("größer", "日本語", "می\u200cخواهم", "👩\u200d🔬", "a\u00a0b", "e\u0301", "−5 µm", "C:\\new"):
         assert visible(text) == text

@@ -5,23 +5,26 @@ import dataclasses
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 from mmcl_jax.border import AtLeast, Open, Real, as_type, written
 from mmcl_jax.border.checksum import check_checksum
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import damage
 from mmcl_jax.lock import is_held
-from mmcl_jax.page.wording import LOWER_IS_BETTER
+from mmcl_jax.page.wording import LOWER_IS_BETTER, count, counted
+from mmcl_jax.text import first_few
 from mmcl_jax.training.runs.logged import FILE as METRICS
-from mmcl_jax.training.runs.logged import read_log, steps_of, values_of
+from mmcl_jax.training.runs.logged import check_sums, read_log, steps_of, values_of
 from mmcl_jax.training.runs.status import FILE as STATUS
 from mmcl_jax.training.runs.status import read_status
 from mmcl_jax.training.speed.times import FILE as TIMES
 from mmcl_jax.training.speed.times import SPEED, read_times
 
+MOST_FOLDERS = 20_000  # that are searched for runs: about a second
 STATES = ("running", "stopped", "finished", "failed", "damaged", "unknown")
 _PARTS = ("checkpoints", METRICS, "encoding.json", "seen.npz", STATUS)  # that tell a run from other folders
 _RECENT = 20  # logged steps whose rate gives the time left
@@ -81,30 +84,46 @@ class RunRow:
     updated: float | None = None
 
 
-def run_folders(folder: Path) -> Iterator[Path]:
-    """Yield the runs in and below a folder, by name; links are followed once, and hidden folders are left out."""
-    seen: set[tuple[int, int]] = set()
-    pending = [folder]
-    while pending:
-        directory = pending.pop()
+class RunFolders(NamedTuple):
+    """The runs that were found, and sentences on where no run was looked for."""
+
+    paths: list[Path]
+    remarks: tuple[str, ...]
+
+
+def run_folders(folder: Path, most: int) -> RunFolders:
+    """Return the runs in and below a folder, those of the upper levels first.
+
+    Hidden folders and links to folders are left out, and at most `most` folders are searched.
+    """
+    paths, links, searched, pending = list[Path](), list[str](), 0, deque([folder])
+    while pending and searched < most:
+        directory, searched = pending.popleft(), searched + 1
         try:
-            status = directory.stat()
             with os.scandir(directory) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except PermissionError:
-            yield directory  # so that it is listed with the reason
+            paths.append(directory)  # so that it is listed with the reason
             continue
         except OSError:  # it was removed meanwhile
             continue
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
         names = {entry.name for entry in entries}
         if _is_run(names):
-            yield directory
+            paths.append(directory)
         elif "entries.json" not in names:  # of a store, which holds no run
             below = [entry for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
-            pending += [directory / entry.name for entry in reversed(below)]
+            pending += [directory / entry.name for entry in below if not entry.is_symlink()]
+            links += [str(directory / entry.name) for entry in below if entry.is_symlink()]
+    remarks = []
+    if links:
+        behind = f"{counted(len(links), 'link')} to folders"
+        remarks.append(f"{behind} ({first_few(links, 3)}) were not followed: give such a link as the folder to list.")
+    if pending:
+        remarks.append(
+            f"Only {count(searched)} folders were searched, the upper levels first, and {count(len(pending))} more are "
+            f"known: name a folder nearer to the runs, or search more with --most-folders."
+        )
+    return RunFolders(paths, tuple(remarks))
 
 
 def _is_run(names: set[str]) -> bool:
@@ -210,6 +229,7 @@ def _metrics(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
     if not lines:
         return {}
     with _parsing(file):
+        check_sums(lines)
         recent = list(map(values_of, lines[-_RECENT:]))
         validated = [values_of(line)["validation/loss"] for line in lines if b'"validation/loss"' in line]
         monitored = next((values_of(line) for line in reversed(lines) if b'"online/' in line), {})

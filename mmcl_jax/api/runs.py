@@ -52,10 +52,12 @@ class Runs(Sequence[RunRow]):
     Attributes:
       directory: the folder.
       rows: a row per run.
+      remarks: sentences on where no run was looked for.
     """
 
     directory: Path
     rows: tuple[RunRow, ...]
+    remarks: tuple[str, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> RunRow: ...
@@ -63,7 +65,7 @@ class Runs(Sequence[RunRow]):
     def __getitem__(self, index: slice) -> "Runs": ...
     def __getitem__(self, index: int | slice) -> "RunRow | Runs":
         """Return a run, or some of them."""
-        return Runs(self.directory, self.rows[index]) if isinstance(index, slice) else self.rows[index]
+        return dataclasses.replace(self, rows=self.rows[index]) if isinstance(index, slice) else self.rows[index]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -80,7 +82,7 @@ class Runs(Sequence[RunRow]):
             missing = value is None or value != value  # NaN
             return missing, 0 if missing else value, str(row.path)
 
-        return Runs(self.directory, tuple(sorted(self.rows, key=order)))
+        return dataclasses.replace(self, rows=tuple(sorted(self.rows, key=order)))
 
     def to_frame(self) -> "pl.DataFrame":
         """Return a row per run with the fields of `RunRow`; `updated` is a time in UTC."""
@@ -95,8 +97,9 @@ class Runs(Sequence[RunRow]):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the folder and a dict per run."""
-        return {"directory": self.directory, "runs": [dataclasses.asdict(row) for row in self.rows]}
+        """Return the folder, a dict per run, and the remarks."""
+        rows = [dataclasses.asdict(row) for row in self.rows]
+        return {"directory": self.directory, "runs": rows, "remarks": list(self.remarks)}
 
     def cells(self) -> list[list[str]]:
         """Return the texts of the table, row by row."""
@@ -110,11 +113,11 @@ class Runs(Sequence[RunRow]):
         notes = [f"{_name(row, self.directory)}: {text}" for row in self.rows if (text := _speed(row))]
         notes += [f"monitor: {', '.join(monitors)}"] if monitors else []
         notes += [f"test score: the best of a run; {'; '.join(scores)}"] if scores else []
-        return [visible(line) for line in faults + notes]
+        return [visible(line) for line in [*faults, *notes, *self.remarks]]
 
     def __repr__(self) -> str:
         if not self.rows:
-            return f"No run lies in {visible(self.directory)}."
+            return "\n".join([f"No run lies in {visible(self.directory)}.", *self.notes()])
         cells = [list(_HEAD), *self.cells()]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [

@@ -6,7 +6,7 @@ are read with `typed`.
 """
 
 from mmcl_jax.border.parse import parse, to_json
-from mmcl_jax.border.read import read_json, read_lines, read_written, written
+from mmcl_jax.border.read import read_json, read_lines, read_summed, read_written, written
 from mmcl_jax.border.typed import AtLeast, Between, Open, Real, as_type, shown, typed
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "parse",
     "read_json",
     "read_lines",
+    "read_summed",
     "read_written",
     "shown",
     "to_json",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+from mmcl_jax.border.checksum import Sums, check_checksum
 from mmcl_jax.border.parse import MOST_BYTES, parse
 from mmcl_jax.border.typed import as_type, typed
 from mmcl_jax.errors import UserError
@@ -57,15 +58,17 @@ def read_lines(path: Path, kind: Any, remedy: str, *, constants: bool = False) -
 def read_lines(path: Path, kind: Any, remedy: str, *, constants: bool = False) -> Iterator[Any]:
     """Yield the values of a file of JSON lines, with the type `kind`.
 
-    A last line without its end is left out: a process that was killed wrote it in part.
+    A last line without its end is left out: a process that was killed wrote it in part. Checksums of lines (`Sums`)
+    are compared.
 
     Raises:
       UserError: as `read_json` raises; the sentence names the line.
     """
     lines = _content(path, remedy, MOST_BYTES).split(b"\n")
+    sums = Sums()
     for number, line in enumerate(lines[:-1], start=1):
         try:
-            value = parse(line, constants=constants)
+            value = parse(sums.open(line), constants=constants)
         except ValueError as error:
             raise UserError(f"{path}: line {number} is damaged ({error}); {remedy}.") from error
         yield typed(kind, value, f"{path}: line {number}", remedy)
@@ -81,6 +84,20 @@ def read_written(path: Path, kind: type[T] | Any, remedy: str) -> T:
     """
     try:
         return written(kind, _content(path, remedy, MOST_BYTES))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); {remedy}.") from error
+
+
+def read_summed(path: Path, kind: type[T] | Any, remedy: str) -> T:
+    """Return the value of a JSON file that this program wrote `with_checksum`, which is compared, as `read_written`.
+
+    A file of an earlier version has no checksum.
+
+    Raises:
+      UserError: as `read_written` raises, or the checksum differs.
+    """
+    try:
+        return as_type(kind, check_checksum(written(dict[str, Any], _content(path, remedy, MOST_BYTES))))
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); {remedy}.") from error
 

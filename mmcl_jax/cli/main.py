@@ -7,11 +7,9 @@ import importlib
 import os
 import sys
 import textwrap
-import traceback
-import warnings
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any, NoReturn
 
 from mmcl_jax import __version__
@@ -20,7 +18,7 @@ from mmcl_jax.cli.output import Output, redirected
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import system_error
 from mmcl_jax.signals import ends_at_interrupt, ends_at_sigterm
-from mmcl_jax.text import nearest, visible, visible_lines
+from mmcl_jax.text import escape_messages, nearest, visible, visible_lines
 
 COMMANDS = {
     "prepare": "make a store from a table and a folder of images",
@@ -135,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:  # this process is the command's own
-        _escape()
+        escape_messages()
     name = words[0] if words else ""
     with contextlib.ExitStack() as resources:
         output = Output(name, resources.enter_context(redirected()) if _asks_json(words) else None)
@@ -148,18 +146,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         _leave(status)
         return status
-
-
-def _escape() -> None:
-    """Make tracebacks and warnings of this process visible: their messages may quote cells, paths and addresses."""
-    formatted = warnings.formatwarning
-
-    def print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        text = "".join(traceback.format_exception(kind, error, trace))
-        print(visible_lines(text), end="", file=sys.stderr)
-
-    sys.excepthook = print_traceback
-    warnings.formatwarning = lambda *args, **kwargs: visible_lines(formatted(*args, **kwargs))
 
 
 def _leave(status: int, error: BaseException | None = None) -> None:

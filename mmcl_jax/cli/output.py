@@ -23,7 +23,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
-from mmcl_jax.text import called
+from mmcl_jax.text import called, redacted
 
 
 def status_of(returned: object) -> int:
@@ -48,13 +48,17 @@ def values_of(returned: object) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON values: a number that is not finite is None, a path a text, a sequence a list."""
+    """Return a value as JSON values: a number that is not finite is None, a path a text, a sequence a list.
+
+    Addresses in texts have no passwords, tokens and signatures.
+    """
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, str | os.PathLike):
-        return called(os.fspath(value)).encode("utf-8", "backslashreplace").decode()  # a file name may be no Unicode
+        text = redacted(called(os.fspath(value)))
+        return text.encode("utf-8", "backslashreplace").decode()  # a file name may be no Unicode
     if hasattr(value, "to_dict"):
         return _plain(value.to_dict())
     if isinstance(value, Mapping):

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from mmcl_jax.text import escape_messages
+
 _PR_SET_PDEATHSIG = 1  # of Linux, <linux/prctl.h>
 
 
@@ -50,6 +52,7 @@ def leave_with_parent(*, at_once: bool = True) -> None:
 
 def begin_streaming(worker: int, workers: int) -> None:
     """Set up worker `worker` of `workers` that Grain started."""
+    escape_messages()
     _leave_signals_to_parent()
     leave_with_parent(at_once=False)  # Grain may start it from a thread that ends early
 
@@ -74,6 +77,7 @@ def _leave_signals_to_parent() -> None:
 
 
 def _begin(begin: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
+    escape_messages()
     _leave_signals_to_parent()
     leave_with_parent()
     if begin is not None:

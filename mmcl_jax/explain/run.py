@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from mmcl_jax.data.format.unchanged import Unchanged
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import check, check_name
 from mmcl_jax.evaluation.protocols.kept import KeptHead
@@ -82,7 +83,7 @@ def explain_run(
     if groups is not None and by_column is not None:
         explained = [subject.columns.names for _, subject in subjects if subject.columns is not None]
         check_groups(groups, by_column, list(dict.fromkeys(name for names in explained for name in names)))
-    made_by = provenance(command)
+    made_by, unchanged = provenance(command), Unchanged(store.directory)
     explanations = []
     for name, subject in subjects:
         path = folder / "-".join(filter(None, (name, _word(subject.input), _word(head_name))))
@@ -91,6 +92,7 @@ def explain_run(
             partial.mkdir()
             with jax.default_matmul_precision("highest"):
                 result = METHODS[name].explain(subject, partial)
+            unchanged.check("this explanation is not kept: run the command again")
             write(subject, name, result, partial, made_by)
         explanations.append(Explanation.read(path))
     return explanations

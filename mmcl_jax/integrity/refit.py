@@ -8,10 +8,10 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import CHECKSUMS, atomic, damage, leads_out, read_records
 from mmcl_jax.integrity.repair import Repair
-from mmcl_jax.integrity.run import CHECKPOINTS, LOCK, LOGS, half_line, left_over
+from mmcl_jax.integrity.run import CHECKPOINTS, INFORMING, LOCK, LOGS, half_line, informing_fault, left_over
 from mmcl_jax.lock import locked
 from mmcl_jax.training.build import fit_inputs
-from mmcl_jax.training.runs.checkpoint import set_aside
+from mmcl_jax.training.runs.checkpoint import move_aside, set_aside
 from mmcl_jax.training.runs.config_file import read_config
 from mmcl_jax.training.runs.logged import FILE, read_log, steps_of
 from mmcl_jax.training.runs.run import Run
@@ -32,6 +32,7 @@ def repair_run(directory: Path) -> Repair:
         _logs(directory, repair)
         with repair.trying(str(directory / FILE)):
             _lines(directory, repair)
+        _informing(directory, repair)
         _checkpoints(directory, repair)
         _description(directory, repair)
     return repair.without_lock(directory / LOCK) if stale else repair
@@ -53,6 +54,14 @@ def _lines(directory: Path, repair: Repair) -> None:
         with atomic(path) as partial:
             partial.write_bytes(b"".join(line + b"\n" for line in lines))
         repair.repairs.append(f"{path} was made again from the copy in the newest checkpoint.")
+
+
+def _informing(directory: Path, repair: Repair) -> None:
+    """Move a damaged status and damaged times away: the run is whole without them, and a training writes them."""
+    for path in (directory / name for name in INFORMING):
+        if (path.exists() or path.is_symlink()) and informing_fault(path):
+            aside = move_aside(path, directory)
+            repair.repairs.append(f"The damaged {path}, without which the run is whole, was moved to {aside}.")
 
 
 def _checkpoints(directory: Path, repair: Repair) -> None:

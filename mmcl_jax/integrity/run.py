@@ -1,23 +1,36 @@
 """Comparing a run with its checksums, and reading the files that grow."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from mmcl_jax.border import written
+from mmcl_jax.border.checksum import Sums
 from mmcl_jax.errors import UserError
 from mmcl_jax.evaluation.protocols.kept import ABOUT, FOLDER
 from mmcl_jax.evaluation.results.file import read_entries
 from mmcl_jax.files import CHECKSUMS, damage, leads_out
 from mmcl_jax.integrity.files import fault_group, leftovers, recorded_group, records_of
 from mmcl_jax.integrity.result import Fault, Group
+from mmcl_jax.training.faults import FILE as FAULTS
+from mmcl_jax.training.faults import read_faults
 from mmcl_jax.training.runs.logged import FILE as METRICS
-from mmcl_jax.training.runs.logged import read_log, steps_of
-from mmcl_jax.training.runs.skips import SKIPPED_STEPS
+from mmcl_jax.training.runs.logged import read_lines, read_log, steps_of
+from mmcl_jax.training.runs.skips import SKIPPED_STEPS, read_skipped
+from mmcl_jax.training.runs.status import FILE as STATUS
+from mmcl_jax.training.runs.status import read_status
+from mmcl_jax.training.speed.times import FILE as TIMES
+from mmcl_jax.training.speed.times import read_times
 
 CHECKPOINTS, DESCRIPTION = "checkpoints", "description"
 LOCK = "lock.json"
-LOGS = (METRICS, SKIPPED_STEPS)
+_READ: dict[str, Callable[[Path], Iterable[object]]] = {
+    METRICS: lambda directory: read_lines(directory, read_log(directory).lines),
+    SKIPPED_STEPS: read_skipped,
+    FAULTS: read_faults,
+}
+LOGS = tuple(_READ)
+INFORMING: dict[str, Callable[[Path], object]] = {STATUS: read_status, TIMES: read_times}  # the run is whole without
 RESULTS = "evaluation.json"
 _LEFTOVERS = ("**/.*.partial", "checkpoints/*.orbax-checkpoint-tmp*", "checkpoints/*.tmp*")
 
@@ -74,7 +87,23 @@ def _logs(directory: Path) -> Group:
         faults += [Fault(path.name, reason) for reason in _log_faults(path, directory)]
     if directory / METRICS not in paths and (fault := read_log(directory).fault):
         faults.append(Fault(METRICS, fault.removesuffix(".")))
+    for name in INFORMING:
+        path = directory / name
+        if path.exists() or path.is_symlink():
+            paths.append(path)
+            faults += [Fault(name, reason)] if (reason := informing_fault(path)) else []
     return Group(name="logs", compared=len(paths), faults=tuple(faults))
+
+
+def informing_fault(path: Path) -> str:
+    """Return what is wrong with the status or the times of a run, or ""."""
+    if leads_out(path, path.parent):
+        return f"{path} is a link that leads out of {path.parent}"
+    try:
+        INFORMING[path.name](path.parent)
+    except UserError as error:
+        return str(error).removesuffix(".")
+    return ""
 
 
 def _log_faults(path: Path, directory: Path) -> Iterator[str]:
@@ -86,13 +115,19 @@ def _log_faults(path: Path, directory: Path) -> Iterator[str]:
     except OSError as error:
         yield f"{path} cannot be read ({error.strerror})"
         return
+    sums = Sums()
     for number, line in enumerate(lines, start=1):
         try:
-            written(dict[str, Any], line)
+            written(dict[str, Any], sums.open(line))
         except ValueError as error:
             yield f"{path}: line {number} is damaged ({error})"
+            return
     if path.name == METRICS and (fault := read_log(directory).fault):
         yield fault.removesuffix(".")
+    try:
+        _ = list(_READ[path.name](directory))
+    except UserError as error:
+        yield str(error).removesuffix(".")
     if last:
         yield f"{path} ends in the middle of a line"
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
 from ml_collections import ConfigDict
 
-from mmcl_jax.border import AtLeast, Open, Real, checksum, read_written, to_json
+from mmcl_jax.border import AtLeast, Open, Real, checksum, read_summed, to_json
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError, check_name
 from mmcl_jax.evaluation.results.scores import Score
@@ -302,7 +302,7 @@ class _Evaluation(TypedDict):
 def write_record(path: Path, record: dict[str, Any]) -> None:
     """Write a record atomically, so that a file that exists is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, to_json(record, indent=2) + "\n")
+    write_text(path, to_json(checksum.with_checksum(record), indent=2) + "\n")
 
 
 def read_training(training: Training) -> TrainingRecord | None:
@@ -312,7 +312,7 @@ def read_training(training: Training) -> TrainingRecord | None:
       UserError: the record is damaged.
     """
     path = training.record
-    return read_written(path, Annotated[TrainingRecord, Open], _ANEW) if path.exists() else None
+    return read_summed(path, Annotated[TrainingRecord, Open], _ANEW) if path.exists() else None
 
 
 def read_evaluation(evaluation: Evaluation) -> EvaluationRecord | None:
@@ -324,7 +324,7 @@ def read_evaluation(evaluation: Evaluation) -> EvaluationRecord | None:
     path = evaluation.path
     if not path.exists():
         return None
-    record: _Evaluation = read_written(path, Annotated[_Evaluation, Open], _ANEW)
+    record: _Evaluation = read_summed(path, Annotated[_Evaluation, Open], _ANEW)
     with reading(path, _ANEW):
         scores = tuple(map(Score.from_json, record["scores"]))
     return EvaluationRecord(scores, record["seconds"], record.get("columns"))

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 from mmcl_jax import border
+from mmcl_jax.border.checksum import with_checksum
 from mmcl_jax.compilation import use_cache
 from mmcl_jax.config import OwnData, explain
 from mmcl_jax.data.schema import Column
@@ -346,7 +347,7 @@ def _write(plan: Plan, request: Reproduction, trials: tuple[Trial, ...], log: Lo
     contents = {
         "table.txt": text,
         "table.html": render_page(outcome, request.command),
-        "results.json": border.to_json(to_json(outcome, request.command), indent=2) + "\n",
+        "results.json": border.to_json(with_checksum(to_json(outcome, request.command)), indent=2) + "\n",
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
@@ -368,7 +369,7 @@ def _described(request: Reproduction, store: Store) -> OwnData:
     """Return the description of the data that the first process of the folder wrote, so that all its runs agree."""
     path = request.out / _OWN
     if path.is_file():
-        return border.read_written(path, OwnData, _ANEW)
+        return border.read_summed(path, OwnData, _ANEW)
     descriptions = (OwnData.of_run(run) for run in sorted((request.out / "runs").glob("*")))
     return next((description for description in descriptions if description is not None), OwnData.of(store))
 
@@ -382,8 +383,8 @@ def _agree(described: OwnData, out: Path) -> None:
     with _alone(out):
         fields = dataclasses.asdict(described)
         if not (out / _OWN).is_file():
-            write_text(out / _OWN, border.to_json(fields, indent=2) + "\n")
-        written: OwnData = border.read_written(out / _OWN, OwnData, _ANEW)
+            write_text(out / _OWN, border.to_json(with_checksum(fields), indent=2) + "\n")
+        written: OwnData = border.read_summed(out / _OWN, OwnData, _ANEW)
         check(
             written == described,
             f"{out / _OWN}: another process has just chosen settings for other devices; run the command again.",

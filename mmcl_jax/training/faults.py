@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
+from mmcl_jax.border.checksum import Sums
 from mmcl_jax.border.parse import to_json
 from mmcl_jax.border.read import read_lines
 from mmcl_jax.border.typed import AtLeast, Real
@@ -98,10 +99,10 @@ class Faults:
         self._values: dict[str, list[float]] = {name: [] for name in _NORMS}  # sorted
         self._without: Counter[str] = Counter()  # logged steps in a row without a gradient, by column
         self._present: set[tuple[Kind, str]] = set()
-        self._writes = is_primary()
-        if self._writes and self._path.is_file():
+        self._writes, self._sums = is_primary(), Sums()
+        if self._writes and self._path.exists():
             kept = [fault for fault in read_faults(directory) if fault.step <= start]
-            write_text(self._path, "".join(map(_line, kept)))
+            write_text(self._path, "".join(map(self._line, kept)))
             for fault in kept:
                 (self._present.discard if fault.ended else self._present.add)((fault.kind, fault.name))
 
@@ -124,7 +125,7 @@ class Faults:
         lines += [Fault(step=step, kind=kind, name=name, value=math.nan, ended=True) for kind, name in sorted(ended)]
         if self._writes and lines:
             with writing(self._path), self._path.open("a") as file:
-                file.writelines(map(_line, lines))
+                file.writelines(map(self._line, lines))
         for kind, names in _by_kind(new).items():
             self._log(f"step {step}: WARNING: {describe(kind, names, new[kind, names[0]])}")
         for kind, names in _by_kind(found).items():
@@ -134,6 +135,9 @@ class Faults:
                     f"Continue with a --config.stop.on without it, or train anew with other settings in another "
                     f"--workdir."
                 )
+
+    def _line(self, fault: Fault) -> str:
+        return self._sums.seal(to_json(dataclasses.asdict(fault))) + "\n"
 
     def _found(self, metrics: Mapping[str, float]) -> Iterator[tuple[tuple[Kind, str], float]]:
         for name, value in metrics.items():
@@ -169,11 +173,7 @@ def read_faults(directory: Path) -> list[Fault]:
     """
     path = directory / FILE
     remedy = "remove the file: the run is complete without it"
-    return list(read_lines(path, Fault, remedy)) if path.is_file() else []
-
-
-def _line(fault: Fault) -> str:
-    return to_json(dataclasses.asdict(fault)) + "\n"
+    return list(read_lines(path, Fault, remedy)) if path.exists() else []
 
 
 def _by_kind(keys: Mapping[tuple[Kind, str], float]) -> dict[Kind, list[str]]:

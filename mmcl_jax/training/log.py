@@ -9,6 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mmcl_jax.border import to_json
+from mmcl_jax.border.checksum import Sums
 from mmcl_jax.files import write_text, writing
 from mmcl_jax.objectives import COLLAPSED
 from mmcl_jax.text import visible
@@ -56,7 +57,9 @@ class MetricLog:
         if cut.fault:
             log(visible(cut.fault))
         write_text(path, cut.content)
-        self._file = path.open("a")
+        self._file, self._sums = path.open("a"), Sums()
+        for line in cut.content.splitlines()[-1:]:
+            self._sums.follow(line.encode())
         session = Session(directory=directory, config=to_plain(config), start=start, delivered=cut.reached)
         self._sinks = Sinks(config.sinks, session, log=log)
 
@@ -83,7 +86,7 @@ class MetricLog:
         if self._writes:
             line = {"step": step, **metrics, "seconds": round(self._clock.seconds, 3)}
             with writing(Path(self._file.name)):
-                self._file.write(to_json(line) + "\n")
+                self._file.write(self._sums.seal(to_json(line)) + "\n")
                 self._file.flush()
             self._sinks.log(step, metrics)
         self._faults.at(step, metrics, columns)

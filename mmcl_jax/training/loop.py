@@ -289,7 +289,10 @@ def pretrain(
                 metric_log.defer(step, {**metrics, "parameter_norm": norm(state.params), **measured})
 
             if done or best or _due(step, config.checkpoint_every) or _due(step, config.keep_every):
-                unchanged.check(saved)
+                unchanged.check(
+                    f"this step is not saved: put the store back as it was, and the same command continues from step "
+                    f"{saved}; for other data, choose another --workdir"
+                )
                 bar.update(step, metric_log.flush())
                 seconds, skipped = clock.seconds, skips.until(step)
                 comparison.check()

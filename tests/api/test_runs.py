@@ -160,8 +160,30 @@ def test_folders_links_and_other_files(make: Maker, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").symlink_to(first, target_is_directory=True)
     (tmp_path / "runs" / "model").mkdir()
     (tmp_path / "runs" / "model" / "config.json").write_text("{}")  # as of another program
-    assert [row.path for row in mj.runs(tmp_path / "runs")] == [second, first]
+    outside = make("../outside")
+    (tmp_path / "runs" / "c").symlink_to(outside, target_is_directory=True)
+    found = mj.runs(tmp_path / "runs")
+    assert [row.path for row in found] == [second, first]
+    named = ", ".join(str(tmp_path / "runs" / name) for name in ("c", "loop"))
+    assert found.notes()[-1] == (
+        f"2 links to folders ({named}) were not followed: give such a link as the folder to list."
+    )
     assert [row.path.name for row in mj.runs(tmp_path / "elsewhere")] == ["elsewhere"]
+
+
+def test_the_search_is_bounded(make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Upper levels come first, so that a folder of a million files beside the runs does not hide them."""
+    run = make("z")
+    for number in range(30):
+        (tmp_path / "runs" / "a" / str(number) / "b").mkdir(parents=True)
+    found = mj.runs(tmp_path / "runs", most_folders=10)
+    assert [row.path for row in found] == [run]
+    assert found.notes()[-1].startswith("Only 10 folders were searched, the upper levels first, and ")
+    assert mj.runs(tmp_path / "runs").remarks == ()
+    assert main(["runs", str(tmp_path / "runs" / "a"), "--most-folders", "2", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["runs"] == []
+    assert "--most-folders" in answer["remarks"][0]
 
 
 def test_order_filter_and_forms(make: Maker, capsys: pytest.CaptureFixture[str]) -> None:

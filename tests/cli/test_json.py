@@ -50,6 +50,7 @@ class Point:
         (True, True),
         (Path("a/b"), "a/b"),
         (os.fsdecode(b"gr\xfcn"), "gr\\udcfcn"),
+        ({"s3://me:secret@a": ["https://b/c?sig=secret&d=1"]}, {"s3://***@a": ["https://b/c?sig=***&d=1"]}),
         ((1, {"a": {2}}), [1, {"a": [2]}]),
         (Point(math.nan, Path("c")), {"x": None, "folder": "c"}),
         (Score(method="m", seed=0, protocol="probe", input="image", label="", budget="all", draw=0,

@@ -1,6 +1,8 @@
 """Sizes beyond the stated limits: one sentence, or a row in quarantine, and the option that is named allows more."""
 
 import dataclasses
+import gzip
+import importlib
 import inspect
 import struct
 import time
@@ -146,6 +148,43 @@ def test_a_long_text_is_refused_or_cut() -> None:
     assert tokens(length=2, max_tokens=size - 1).shape == (2, 2, 2)
     with pytest.raises(UserError, match=f"2 texts of {size} tokens are {2 * size} values; .*--max-values, or cut"):
         tokens(max_values=2 * size - 1)
+
+
+def test_a_text_of_many_words_is_refused_before_it_is_cut_into_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tokenizers")
+    monkeypatch.setattr(importlib, "import_module", lambda name: pytest.fail(f"minutes of work by {name}"))
+    texts = ["one", "no acute finding. " * 1_000_000]
+    with pytest.raises(UserError, match="the text of 'k2' has more than 20,000 tokens; the limit is 20,000; allow"):
+        tokenise(texts, np.arange(2), Source(kind="text"), "report", keys=["k1", "k2"])
+
+
+def test_a_word_without_an_end_does_not_hold_up_the_vocabulary() -> None:
+    """A word of 0.3 MB held it up for minutes."""
+    pytest.importorskip("tokenizers")
+    texts, began = ["one two three four", "x" * 300_000], time.monotonic()
+    made = tokenise(texts, np.arange(2), Source(kind="text", length=5), "report")
+    assert made.values.shape == (2, 5, 2)
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("version", ["Nifti1Header", "Nifti2Header"])
+def test_a_nifti_file_that_inflates_to_gigabytes_is_refused_by_its_header(version: str, tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    header = getattr(nibabel, version)()
+    header.set_data_shape((2, 2, 2))
+    header["vox_offset"] = 3 << 30
+    header["magic"] = b"n+1" if version == "Nifti1Header" else header["magic"]
+    path = tmp_path / "v.nii.gz"
+    path.write_bytes(gzip.compress(header.binaryblock + b"\1\0\0\0" + struct.pack("<ii", 3 << 29, 6) + bytes(1 << 20)))
+    with pytest.raises(UserError, match=r"claims 3,221,225,472 bytes before its values; more than 67,108,864 are ref"):
+        read_levels(path, Fit())
+
+
+@pytest.mark.parametrize("suffix", [".arrow", ".feather", ".csv.gz", ".xlsx"])
+def test_tables_of_other_formats_are_one_sentence(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / f"t{suffix}").write_bytes(b"ARROW1")
+    with pytest.raises(UserError, match=r"must end in \.csv, \.tsv or \.parquet"):
+        Tables().read(tmp_path / f"t{suffix}")
 
 
 @pytest.mark.parametrize("kind", ["npy", "nii"])

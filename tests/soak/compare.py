@@ -17,7 +17,7 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.training.runs.checkpoint import newest_intact, steps_of
 from mmcl_jax.training.runs.run import Run
 
-TIMES = ("seconds", "time", "times", "made", "cost", "date")
+TIMES = ("seconds", "time", "times", "made", "cost", "date", "sum")  # the last is a line's checksum, of its times too
 _DATE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+:\d]*")
 # Their content is times (`times.json`), or their names are (`events`); a training does not read them.
 UNCOMPARED = ("times.json", "status.json")

@@ -14,6 +14,8 @@ import pytest
 from flax import nnx
 
 import mmcl_jax as mj
+from mmcl_jax.border import to_json
+from mmcl_jax.border.checksum import Sums
 from mmcl_jax.config import load
 from mmcl_jax.data.format import flat_sums
 from mmcl_jax.data.store import Store
@@ -31,10 +33,14 @@ from mmcl_jax.report.scored import scored
 from mmcl_jax.report.subject import groups_of, subjects_of
 from mmcl_jax.training import comparison, loop
 from mmcl_jax.training.build import fit_inputs
+from mmcl_jax.training.faults import Faults, read_faults
+from mmcl_jax.training.log import read_metrics
 from mmcl_jax.training.loop import Result, pretrain
 from mmcl_jax.training.runs.checkpoint import steps_of
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.runs.seen import Seen
+from mmcl_jax.training.runs.skips import Skipped, SkippedSteps
+from mmcl_jax.training.runs.status import read_status
 from mmcl_jax.training.speed.times import read_times
 from tests import damages
 from tests.training.test_loop import bits, quiet
@@ -453,11 +459,109 @@ def read_all(run: Path) -> None:
     scored(groups_of(subjects_of([opened], store=None, most=1)), ())
 
 
+GROWING = ("status.json", "times.json", "metrics.jsonl", "skipped.jsonl", "faults.jsonl")
+
+
+def without_checksums(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in value.items() if name not in ("sha256", "sum")}
+
+
+@pytest.fixture
+def grown(trained: Result, tmp_path: Path) -> Path:
+    """A run without copies of its log, with skipped steps and faults, such as a session behind a checkpoint leaves."""
+    run = tmp_path / "a" / "b" / "run"
+    shutil.copytree(trained.run.directory, run, ignore=shutil.ignore_patterns("checkpoints"))
+    faults = Faults(run, columns={}, bounds={}, on=(), start=0, log=quiet)
+    for step in (6, 12, 18):
+        faults.at(step, {"deviation/image": step / 10**4 if step != 12 else 1.0}, {})
+    sums = Sums()
+    lines = [sums.seal(to_json({"step": step, "ids": [step], "keys": [f"row {step}"]})) for step in (7, 9, 13)]
+    (run / "skipped.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    return run
+
+
+def read_growing(run: Path) -> dict[str, Any]:
+    """What is read of the files that grow; a session of the training reads the skipped steps, and writes them again."""
+    SkippedSteps(run, None, list, limit=1, start=99, before=Skipped(), log=quiet)  # type: ignore[arg-type]
+    skipped = run / "skipped.jsonl"
+    return {
+        "status.json": read_status(run),
+        "times.json": read_times(run),
+        "faults.jsonl": [str(fault) for fault in read_faults(run)],  # NaN is not NaN
+        "metrics.jsonl": read_metrics(run),
+        "skipped.jsonl": skipped.read_text().splitlines() if skipped.exists() else [],
+    }
+
+
+@pytest.mark.parametrize("how", damages.DAMAGES)
+def test_files_that_grow_are_as_they_were_or_give_one_sentence(how: str, grown: Path, tmp_path: Path) -> None:
+    """`mmcl check` finds every damage except a missing end: nothing says how many lines there were."""
+    copy, tried = tmp_path / "c" / "d" / "e" / "run", []
+    assert not mj.check(grown).faults
+    for name in damages.damaged(grown, copy, how, GROWING):
+        found, ends = mj.check(copy), how in ("deleted", "emptied", "halved")
+        assert ends or any(fault.name == name for fault in found.faults)
+        got, sentence = damages.outcome(lambda: read_growing(copy))
+        expected = read_growing(grown)
+        tried.append(name)
+        if sentence:
+            assert how == "swapped" or name in sentence
+        elif ends and isinstance(expected[name], list):
+            assert got.pop(name) == expected.pop(name)[: len(read_growing(copy)[name])]
+            assert got == expected
+        else:
+            assert got == (expected | {name: None} if how == "deleted" else expected)
+    assert len(tried) == len(GROWING)
+
+
+def test_an_intended_change_of_a_line_removes_its_checksum(grown: Path) -> None:
+    lines = (grown / "metrics.jsonl").read_text().splitlines()
+    changed = [json.dumps({**json.loads(lines[0]), "loss": 7.0}), *lines[1:]]
+    (grown / "metrics.jsonl").write_text("".join(f"{line}\n" for line in changed))
+    with pytest.raises(UserError, match=r"metrics\.jsonl is damaged \(line 1: .* remove its key 'sum'\)"):
+        read_metrics(grown)
+    (row,) = mj.runs(grown)
+    assert (row.state, row.reason.count("line 1")) == ("damaged", 1)
+    changed[0] = json.dumps(without_checksums(json.loads(changed[0])))
+    (grown / "metrics.jsonl").write_text("".join(f"{line}\n" for line in changed))
+    assert read_metrics(grown)[0]["loss"] == 7.0
+    assert not mj.check(grown).faults
+
+
+def test_a_repair_moves_what_only_informs_away(grown: Path) -> None:
+    for name in ("status.json", "times.json"):
+        damages.another_digit(grown / name)
+    found = mj.check(grown, repair=True)
+    assert not found.faults
+    assert len(found.repairs) == 2
+    assert {path.name for path in (grown / "damaged").iterdir()} == {"status.json", "times.json"}
+    assert [row.state for row in mj.runs(grown)] == ["unknown"]
+
+
+def test_damaged_lines_behind_the_checkpoint_are_told_and_logged_again(
+    trained: Result, digits_store: Store, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(trained.run.directory, tmp_path / "run"))
+    shutil.rmtree(run / "checkpoints" / "18")
+    *lines, last = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join([*lines, last.replace('"loss": ', '"loss": 1')]))
+    assert [fault.name for fault in mj.check(run).faults] == ["metrics.jsonl"]
+    said: list[str] = []
+    assert bits(pretrain(config_of(digits_store), run, log=said.append).state) == bits(trained.state)
+    assert sum("; the lines behind step 12 are logged again." in line for line in said) == 1
+    losses = [[line["loss"] for line in read_metrics(folder)] for folder in (run, trained.run.directory)]
+    assert losses[0] == losses[1]
+    assert not mj.check(run).faults
+
+
 @pytest.fixture(scope="module")
 def described(trained: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished run with a results file, without checksums and without the weights."""
     run = tmp_path_factory.mktemp("described") / "run"
     shutil.copytree(trained.run.directory, run, ignore=shutil.ignore_patterns("checkpoints", "checksums.json"))
+    for file in (run / name for name in GROWING if (run / name).exists()):  # as an earlier version wrote them
+        lines = [without_checksums(json.loads(line)) for line in file.read_text().splitlines()]
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     score = Score(
         method="digits_simclr", seed=0, protocol="probe", input="image", label="digit", budget="all", draw=0,
         metrics={"top1": 0.5, "val_top1": math.nan}, chosen={"learning_rate": 0.1}, absent={"test": ["a"]},

@@ -213,3 +213,14 @@ def test_the_extras_exist_and_old_runs_had_tensorboard() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert {extra for _, extra in SINKS.values() if extra} <= project["optional-dependencies"].keys()
     assert translated({"encoders": {}})["sinks"] == ["tensorboard"]
+
+
+def test_tags_of_tensorboard_act_nowhere(tmp_path: Path) -> None:
+    """A metric has the name of a view or term of the config; tensorboardX writes other characters than letters as _."""
+    session = Session(directory=tmp_path, config=CONFIG, start=0, delivered=0)
+    sink = open_sink("tensorboard", session)
+    sink.log(1, {"deviation/a\x1b[2J<script>\u202e": 1.0})
+    sink.close(finished=True)
+    (events,) = (tmp_path / "events").iterdir()
+    assert b"deviation/a__2J_script__" in events.read_bytes()
+    assert b"\x1b" not in events.read_bytes()

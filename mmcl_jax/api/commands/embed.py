@@ -1,6 +1,6 @@
 """`mj.embed`: rows to a Parquet file of embeddings."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -178,17 +178,19 @@ def embed(
             specs = {name: opened.inputs.specs[name] for name in embedding.inputs}
             size = rows_of_chunk(specs)
             rows: RowSource | None = None
+            unchanged: Callable[[], None] | None = None
             if data is not None:
                 rows = NewRows(opened, _fit(opened, data), data, list(specs), size=size, workers=workers)
             elif asked is not None:
                 folder = parts.folder / f"rows-{jax.process_index()}"
                 rows = RequestedRows(opened, asked, list(specs), folder, size=size, workers=workers)
             elif store is not None:
-                rows = StoredRows(opened, store, list(specs), split=split, size=size)
+                rows = stored = StoredRows(opened, store, list(specs), split=split, size=size)
+                unchanged = stored.unchanged
             width = embedding.width(specs)
             about = {**about_file(opened, embedding, width), "arguments": arguments}
             assert rows is not None
-            write_embeddings(rows, embedding, parts, embedding.empty(width), about)
+            write_embeddings(rows, embedding, parts, embedding.empty(width), about, unchanged=unchanged)
     metadata = metadata_of(path)
     assert metadata is not None
     return Embeddings(path=path, unembedded=parts.unembedded, metadata=metadata)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmcl_jax.api.given import AnyPath, command_of, overriding, path_of, several
-from mmcl_jax.border import read_written
+from mmcl_jax.border import read_summed
 from mmcl_jax.data.store import Store
 from mmcl_jax.page.html import element
 from mmcl_jax.reproduce.run import Reproduction
@@ -31,7 +31,7 @@ class Reproduced:
     def to_dict(self) -> dict[str, Any]:
         """Return the folder, whether the table is finished and, if it is, the content of `results.json`."""
         path, remedy = self.directory / "results.json", "the same call writes it again"
-        results = read_written(path, dict[str, Any], remedy) if self.finished else None
+        results = read_summed(path, dict[str, Any], remedy) if self.finished else None
         return {"directory": self.directory, "finished": self.finished, "results": results}
 
     def __repr__(self) -> str:

@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR", type=types.path, nargs="?", help="folder of the runs")
     parser.add_argument("--sort", help=f"order, one of {', '.join(SORTS)}; the best or newest run comes first")
     parser.add_argument("--state", type=types.names, help=f"only runs in these states, some of {','.join(STATES)}")
+    parser.add_argument("--most-folders", type=types.count, metavar="N", help="folders that are searched for runs")
     types.set_defaults(parser, runs)
 
 

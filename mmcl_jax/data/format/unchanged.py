@@ -1,4 +1,4 @@
-"""The files of a store while a training reads them: a change is noticed before the next save."""
+"""The files of a store while a command reads them: a change is noticed before the next save, or before results."""
 
 import os
 from pathlib import Path
@@ -16,8 +16,8 @@ class Unchanged:
         self._directory = directory
         self._stamps = _stamps(directory)
 
-    def check(self, saved: int) -> None:
-        """Check that no file of the store has changed; `saved` is the step of the last checkpoint.
+    def check(self, consequence: str) -> None:
+        """Check that no file of the store has changed; `consequence` says what a change leads to, and what to do.
 
         Raises:
           UserError: a file was changed, replaced or removed.
@@ -26,8 +26,7 @@ class Unchanged:
         changed = sorted(path for path, stamp in self._stamps.items() if now.get(path) != stamp)
         check(
             not changed,
-            f"{next(iter(changed), '')} has changed while it was read, so this step is not saved: put the store back "
-            f"as it was, and the same command continues from step {saved}; for other data, choose another --workdir.",
+            f"{next(iter(changed), '')} has changed while it was read, so {consequence}.",
         )
 
 
@@ -44,4 +43,6 @@ def _stamps(directory: Path) -> dict[str, Stamp]:
                         stamps[entry.path] = status.st_ino, status.st_size, status.st_mtime_ns
         except FileNotFoundError:  # removed at this moment
             continue
-    return {path: stamp for path, stamp in stamps.items() if not path.endswith(".lock")}
+    # Another process may make arrays again, in `flat.partial`, that this process does not read.
+    mine = (path for path in stamps if not path.endswith(".lock") and ".partial" not in path[len(str(directory)) :])
+    return {path: stamps[path] for path in mine}

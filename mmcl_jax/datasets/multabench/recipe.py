@@ -10,6 +10,7 @@ from mmcl_jax.data.table.declaration import Declaration, Declared
 from mmcl_jax.datasets.multabench.splits import SIZES, SPLITS, draw_splits
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.prepare.recipe import Recipe, Step
+from mmcl_jax.prepare.table.table import UNREADABLE
 
 ROW = "multabench_row"
 _REMEDY = "metadata of multabench has a target and an image_col; fetch the data set again"
@@ -90,5 +91,5 @@ def _read(path: Path) -> pl.DataFrame:
         return pl.read_parquet(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; fetch the data set again.") from error
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path} cannot be read as Parquet; fetch the data set again.") from error

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mmcl_jax.data.format.unchanged import Unchanged
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders.fusions import needed_inputs
 from mmcl_jax.errors import check
@@ -103,6 +104,7 @@ def evaluate_runs(
     baselines = list(dict.fromkeys([*options.baselines, *(["columns"] if rivals else [])]))
     every = sources(runs, baselines, only_baselines=options.only_baselines)
     hidings: dict[str, Hiding] = {}
+    unchanged = Unchanged(store.directory)
 
     def hiding(source: Source, data: LabelledStore) -> Hiding:
         of = repr([data.task.label, data.fold, {table: sorted(names) for table, names in source.columns.items()}])
@@ -126,6 +128,10 @@ def evaluate_runs(
             cycle=options.cycle,
             trials=TRIALS if options.trials is None else options.trials,
             keep=(lambda run: heads_of(run, options.keep)) if options.keep else None,
+            unchanged=lambda: unchanged.check(
+                "these scores are not kept: put the store back as it was, and the same command continues; to evaluate "
+                "the changed store, run it again"
+            ),
         )
 
         def find(job: Job, numbers: list[int]) -> list[Score] | None:

@@ -45,6 +45,7 @@ class JobSettings:
       keep: returns the folder to save the heads of a run in; None to save none.
       cycle: how the rates move; None for constant rates.
       trials: settings of each rival.
+      unchanged: raises `UserError` if the store has changed since the evaluation began.
     """
 
     learning_rates: tuple[float, ...]
@@ -53,6 +54,7 @@ class JobSettings:
     keep: Callable[[Run], Path] | None = None
     cycle: OneCycle | None = None
     trials: int = TRIALS
+    unchanged: Callable[[], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,7 @@ from mmcl_jax.text import called
 from mmcl_jax.training.mesh import replicated
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.state.train_state import split_model
+from mmcl_jax.versions import versions
 
 FORMAT = 1
 FOLDER, ABOUT, ARRAYS = "heads", "head.json", "arrays.npz"
@@ -165,6 +166,7 @@ class KeptHead(HeadOfSource):
         about = {
             "format": FORMAT,
             "mmcl_jax": __version__,
+            "versions": versions(),
             "run": relative or called(self.source.run.directory.absolute()),
             "fingerprint": self.source.run.fingerprint,
             "reads": list(self.trained.reads),

@@ -50,10 +50,16 @@ class HeadScores:
 
 
 def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSettings) -> list[Score]:
-    """Return the scores of some draws of a job."""
+    """Return the scores of some draws of a job, and save their heads.
+
+    Raises:
+      UserError: the store has changed since the evaluation began; no head is saved.
+    """
     source, data, seed = job.source, job.data, job.source.run.config.seed
     if data is None:
-        return [_retrieve(source, store, job.input)]
+        retrieved = _retrieve(source, store, job.input)
+        settings.unchanged()
+        return [retrieved]
     if job.protocol == "probe":
         results = _probe(source, data, job.input, job.rows, settings)
     elif job.protocol == "knn":
@@ -70,6 +76,7 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
 
         named = dataclasses.replace(settings, log=log)
         results = _finetune(job, data, numbers, named, frozen=job.protocol == "augmented_probe")
+    settings.unchanged()
     scores = []
     for draw, result in zip(numbers, results, strict=True):
         score = Score(

@@ -1,7 +1,7 @@
 """Embedding all rows of a source into one Parquet file."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -164,6 +164,8 @@ def write_embeddings(
     parts: Parts,
     empty: pl.DataFrame,
     about: Mapping[str, Any],
+    *,
+    unchanged: Callable[[], None] | None = None,
 ) -> None:
     """Embed the rows that are not embedded yet, and write the file.
 
@@ -175,6 +177,7 @@ def write_embeddings(
       parts: of the file, begun.
       empty: a frame without rows, with the columns of the file.
       about: the metadata of the file, beside its summary.
+      unchanged: raises `UserError` if what the rows are read from has changed since the command began.
     """
     processes, process = jax.process_count(), jax.process_index()
     error: Exception | None = None
@@ -184,6 +187,8 @@ def write_embeddings(
             writing.set_result(None)
             for index, chunk in drawn_ahead(source.chunks(skip)):
                 part = embedding.part(chunk, empty)
+                if unchanged is not None:
+                    unchanged()
                 writing.result()  # the last part is written while the devices compute this one
                 writing = writer.submit(parts.write, index, part)
                 bar.advance(len(chunk.rows))

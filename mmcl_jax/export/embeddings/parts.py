@@ -4,6 +4,8 @@
   arguments.json        of the call that began it
   000000.parquet, ...   the embedded rows of every chunk
   000000.json, ...      its rows that could not be embedded, and counts; written after the rows, so the chunk is done
+
+The arguments and the notes have checksums of their own, and the metadata of the file has one of all its rows.
 """
 
 import contextlib
@@ -17,11 +19,14 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import polars as pl
 
-from mmcl_jax.border import AtLeast, Open, as_type, read_written, to_json, written
+from mmcl_jax.border import AtLeast, Open, as_type, read_lines, read_summed, to_json, written
+from mmcl_jax.border.checksum import Sums, check_checksum, with_checksum
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.export.embeddings.chunk import Cells, Lost
-from mmcl_jax.files import atomic, sha256, write_text
+from mmcl_jax.export.embeddings.content import content_of, content_of_file
+from mmcl_jax.files import Recorded, atomic, leads_out, sha256, write_text
 from mmcl_jax.lock import locked
+from mmcl_jax.prepare.table.table import UNREADABLE
 from mmcl_jax.training.processes import broadcast_from_primary, is_primary
 
 ARGUMENTS = "arguments.json"
@@ -142,15 +147,20 @@ class Parts:
                 made is not None and made.get("arguments") == arguments,
                 f"{self.out} exists already; choose another --out, or remove it first.",
             )
+            check(
+                made is None or made.get("content") in (None, _content(self.out)),
+                f"The content of {self.out} has changed since it was written; remove it, and the same command makes "
+                f"it again.",
+            )
             shutil.rmtree(self.folder, ignore_errors=True)
             return True
         path = self.folder / ARGUMENTS
         if not path.is_file():  # a kill came before the arguments were written
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
-            write_text(path, to_json(arguments, indent=1) + "\n")
+            write_text(path, to_json(with_checksum(arguments), indent=1) + "\n")
             return False
-        begun: dict[str, Any] = read_written(path, dict[str, Any], f"remove {self.folder} to begin anew")
+        begun: dict[str, Any] = read_summed(path, dict[str, Any], f"remove {self.folder} to begin anew")
         for name in dict.fromkeys((*begun, *arguments)):
             old, new = begun.get(name), arguments.get(name)
             check(
@@ -161,12 +171,14 @@ class Parts:
         return False
 
     def done(self, index: int) -> bool:
-        """Return whether the part of a chunk is complete."""
-        note = self._path(index, "json")
-        if not note.is_file():
+        """Return whether the part of a chunk is complete and undamaged; a damaged part is made again."""
+        note, rows = self._path(index, "json"), self._path(index, "parquet")
+        if not note.is_file() or leads_out(note, self.folder):
             return False
-        rows = self._path(index, "parquet")
-        return rows.is_file() and rows.stat().st_size == _read(note)["bytes"]
+        with contextlib.suppress(UserError):
+            recorded = _read(note)
+            return Recorded(recorded["bytes"], recorded["sha256"]).fault(rows, root=self.folder) is None
+        return False
 
     def write(self, index: int, part: Part) -> None:
         """Write the part of a chunk."""
@@ -183,7 +195,7 @@ class Parts:
             "unseen": [(*cell, count) for cell, count in part.unseen.items()],
             "outside": [(*cell, count) for cell, count in part.outside.items()],
         }
-        write_text(self._path(index, "json"), to_json(note) + "\n")
+        write_text(self._path(index, "json"), Sums().seal(to_json(note)) + "\n")
 
     def join(self, empty: pl.DataFrame, known: Sequence[Lost], about: Mapping[str, Any]) -> None:
         """Join the parts into the file, list the rows that could not be embedded, and remove the folder.
@@ -216,7 +228,8 @@ class Parts:
         table = table.sort("row", nulls_last=True, maintain_order=True)
         with atomic(self.unembedded) as partial:
             table.write_csv(partial)
-        metadata = {**about, "summary": summary}
+        content = content_of(map(pl.read_parquet, files) if files else [empty])
+        metadata = with_checksum({**about, "summary": summary, "content": content})
         group = max(256, _GROUP_BYTES // (4 * about["width"]))
         lazy = pl.scan_parquet(files) if files else empty.lazy()
         with atomic(self.out) as partial:
@@ -236,14 +249,25 @@ _GROUP_BYTES = 2**26  # of the embeddings in a row group of the file
 
 def _read(note: Path) -> _Note:
     """Return the note on a part; raise `UserError` if it is damaged."""
-    return read_written(note, _Note, "remove it, and the same command makes the part again")
+    remedy = "remove it, and the same command makes the part again"
+    notes = list(read_lines(note, _Note, remedy))
+    check(len(notes) == 1, f"{note} is damaged (it has {len(notes)} lines, not 1); {remedy}.")
+    return notes[0]
+
+
+def _content(out: Path) -> str:
+    """Return the checksum of the rows of a file; "" if they cannot be read."""
+    try:
+        return content_of_file(out)
+    except UNREADABLE:
+        return ""
 
 
 def metadata_of(out: Path) -> dict[str, Any] | None:
-    """Return the metadata of a file that `Parts.join` wrote; None for any other file."""
+    """Return the metadata of a file that `Parts.join` wrote; None for any other file, or if they have changed."""
     try:
-        metadata: dict[str, Any] = written(dict[str, Any], pl.read_parquet_metadata(out)[_KEY])
+        metadata = check_checksum(written(dict[str, Any], pl.read_parquet_metadata(out)[_KEY]))
         as_type(Annotated[_Metadata, Open], metadata)
-    except (OSError, ValueError, KeyError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+    except (*UNREADABLE, ValueError, KeyError):
         return None
     return metadata

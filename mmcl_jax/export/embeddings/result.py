@@ -10,6 +10,8 @@ import polars as pl
 from mmcl_jax.page.wording import counted
 from mmcl_jax.text import visible
 
+_INSIDE = ("arguments", "summary", "content")  # of the metadata, which the file alone shows
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Embeddings:
@@ -58,7 +60,7 @@ class Embeddings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the files, the numbers of rows, and what made the file."""
-        arguments = {name: value for name, value in self.metadata.items() if name not in ("arguments", "summary")}
+        arguments = {name: value for name, value in self.metadata.items() if name not in _INSIDE}
         summary = self.metadata["summary"]
         return {"path": self.path, "unembedded_path": self.unembedded, **summary, "remarks": self.remarks, **arguments}
 

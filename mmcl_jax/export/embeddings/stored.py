@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mmcl_jax.data.format.unchanged import Unchanged
 from mmcl_jax.data.inputs import with_columns
 from mmcl_jax.data.kinds.vector import is_missing
 from mmcl_jax.data.schema import SPLITS, Schema
@@ -40,9 +41,16 @@ class StoredRows:
         for name in inputs:
             check_rows(run, store, name)
         self._run, self._store, self._inputs, self.size = run, store, inputs, size
+        self._watch = Unchanged(store.directory)
         fold = run.inputs.fold
         self._members = {name: store.rows_of(name, fold) for name in ((split,) if split is not None else SPLITS)}
         self.rows = sum(map(len, self._members.values()))
+
+    def unchanged(self) -> None:
+        """Check that the store has not changed since it was opened."""
+        self._watch.check(
+            "nothing is written: put the store back as it was, or run the command again to embed the changed store"
+        )
 
     def chunks(self, skip: Skip) -> Iterator[tuple[int, Chunk]]:
         """Yield the chunks by index, from 0, except those to skip."""

@@ -6,6 +6,7 @@ Hugging Face's `tokenizers` cuts words into pieces by a vocabulary that is read 
 """
 
 import importlib
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,10 @@ from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.sources import Source
 
 UNKNOWN = "[UNK]"
+_LONG = 100_000  # characters
+_CUT = "or cut texts with length"
+_WORD, _LETTER = re.compile(r"\S+"), re.compile(r"[^\W_]")
+_ENDLESS = re.compile(r"\S{1001,}")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\s*\n\s*")
 
 
@@ -61,6 +66,9 @@ def tokenise(
       UserError: `tokenizers` is not installed; or the vocabulary cannot be read, lacks `[UNK]`, or skips a number; or a
         text that no `length` cuts, or all texts together, are too large.
     """
+    limits = limits or Limits()
+    if not (length or source.length):
+        _check_words(texts, where, limits, keys)
     tokenizer = (
         _fitted([texts[row] or "" for row in train], source, where)
         if source.vocabulary is None
@@ -82,14 +90,13 @@ def tokenise(
         rows.append([(token, sentence) for sentence, encoding in enumerate(encoded) for token in encoding.ids])
     longest = max(map(len, rows), default=0)
     check(longest > 0, f"{where}: no row has a text.")
-    limits = limits or Limits()
     if not (length or source.length):
         row = max(range(len(rows)), key=lambda row: len(rows[row]))
         text = f"{where}: the text of {keys[row]!r}" if keys else f"{where}: the longest text"
-        limits.refuse("max_tokens", longest, f"{text} has {longest:,} tokens", "or cut texts with length")
+        limits.refuse("max_tokens", longest, f"{text} has {longest:,} tokens", _CUT)
     length = length or min(source.length or longest, longest)
     size = f"{where}: {len(rows):,} texts of {length:,} tokens are {len(rows) * length:,} values"
-    limits.refuse("max_values", len(rows) * length, size, "or cut texts with length")
+    limits.refuse("max_values", len(rows) * length, size, _CUT)
     values = np.full((len(rows), length, 2), -1, np.int32)
     for row, tokens in enumerate(rows):
         kept = tokens[:length]
@@ -104,10 +111,22 @@ def tokenise(
     )
 
 
+def _check_words(texts: Sequence[str | None], where: str, limits: Limits, keys: Sequence[str]) -> None:
+    """Raise `UserError` for a text of too many words, each of which is a token or more, before minutes of work."""
+    for row, text in enumerate(texts):
+        if text is None or len(text) <= max(limits.max_tokens, _LONG):  # shorter texts take a moment
+            continue
+        words = (word for word in _WORD.finditer(text) if _LETTER.search(word[0]))
+        count = sum(1 for _ in itertools.islice(words, limits.max_tokens + 1))
+        name = f"the text of {keys[row]!r}" if keys else f"text {row}"
+        limits.refuse("max_tokens", count, f"{where}: {name} has more than {count - 1:,} tokens", _CUT)
+
+
 def _fitted(texts: Sequence[str], source: Source, where: str) -> Any:
     """Fit byte pair encoding to texts in lower case without accents; `▁` begins a word.
 
-    WordPiece is not used, since its trainer is not deterministic.
+    WordPiece is not used, since its trainer is not deterministic. Words of more than 1,000 characters, such as encoded
+    pictures, are not fitted on: the time of the trainer grows with the square of their length.
     """
     library = _library(where)
     check(any(text.strip() for text in texts), f"{where}: no row of train has a text to fit a vocabulary on.")
@@ -118,7 +137,7 @@ def _fitted(texts: Sequence[str], source: Source, where: str) -> Any:
     trainer = library.trainers.BpeTrainer(
         vocab_size=source.vocabulary_size, special_tokens=[UNKNOWN], show_progress=False
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator((_ENDLESS.sub(" ", text) for text in texts), trainer)
     return tokenizer
 
 

@@ -8,7 +8,9 @@ usual converters lay out DICOM. The patient's orientation in a header is ignored
 """
 
 import contextlib
+import gzip
 import importlib
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from mmcl_jax.prepare.images.levels import Levels
 from mmcl_jax.prepare.images.unusable import require
 from mmcl_jax.text import words_of
 
+_MOST_BEFORE = 1 << 26  # bytes of a header with its extensions; a compressed file can claim gigabytes of zeros
 MAX_PIXELS = 1 << 28  # in the header of a volume or a cine; files that claim more are not decoded
 
 
@@ -83,10 +86,29 @@ def nifti_array(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def _open_nifti(path: Path, most: int, what: str = "pixels") -> Any:
     nibabel = extra("nibabel")
     with decoding(str(path)):
+        before = _bytes_before_values(path)
+        check(
+            before <= _MOST_BEFORE,
+            f"The image {path} claims {before:,} bytes before its values; more than {_MOST_BEFORE:,} are refused.",
+        )
         image = nibabel.load(path)
     check(image.get_data_dtype().kind in "iuf", f"The image {path} has values of type {image.get_data_dtype()}.")
     check_size(image.shape, str(path), most, what)
     return image
+
+
+def _bytes_before_values(path: Path) -> int:
+    """Return the size of the header of a NIfTI file with its extensions, which nibabel reads as a whole."""
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        header = file.read(540)
+    for order in "<>" if len(header) >= 352 else "":
+        (version,) = struct.unpack(f"{order}i", header[:4])
+        if version == 348:  # NIfTI-1
+            (offset,) = struct.unpack(f"{order}f", header[108:112])
+            return int(offset)
+        if version == 540:
+            return int(struct.unpack(f"{order}q", header[168:176])[0])
+    return 0  # nibabel says what the file is
 
 
 def _nifti_values(image: Any, path: Path, at: tuple[Any, ...]) -> np.ndarray:

@@ -54,7 +54,8 @@ class TablePieces:
             self._lazy = table.rename({name: name.strip() for name in table.columns}).lazy()
         if self._lazy is not None:
             self.columns = self._lazy.collect_schema().names()
-            self.rows = int(self._lazy.select(pl.len()).collect().item())
+            with reading_table(self.source):
+                self.rows = int(self._lazy.select(pl.len()).collect().item())
             return
         assert self._path is not None
         self._separator = separator_of(self._path, separator)

@@ -19,6 +19,8 @@ from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.table.cells import nameless
 from mmcl_jax.text import listed, nearest, words_of
 
+# What polars raises for a damaged file; a panic of its Rust code is no `Exception`.
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 LIMITS = Limits()
 _ALLOW = "; allow more with --max-cell"
@@ -195,7 +197,7 @@ def require_columns(columns: Sequence[str], names: Sequence[str], source: object
 
 
 @contextlib.contextmanager
-def reading_table(path: Path | str) -> Iterator[None]:
+def reading_table(path: object) -> Iterator[None]:
     """Turn what polars raises about a file that it cannot read into one sentence.
 
     A panic of its code in Rust, which damaged Parquet files can cause, is no `Exception`.
@@ -205,7 +207,7 @@ def reading_table(path: Path | str) -> Iterator[None]:
     """
     try:
         yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+    except UNREADABLE as error:
         raise UserError(f"The table {path} cannot be read: {words_of(error)}.") from error
 
 

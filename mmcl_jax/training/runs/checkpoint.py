@@ -69,13 +69,18 @@ def newest_intact(directory: Path, *, below: int | None = None) -> tuple[int | N
 
 def set_aside(directory: Path, step: int) -> Path:
     """Move a checkpoint that cannot be used to `damaged/STEP`, beside `checkpoints`; return its new path."""
-    folder = directory.parent / "damaged"
+    return move_aside(directory / str(step), directory.parent)
+
+
+def move_aside(path: Path, run: Path) -> Path:
+    """Move a file or folder of a run to its folder `damaged`; return its new path."""
+    folder = run / "damaged"
     folder.mkdir(exist_ok=True)
-    name, number = str(step), 1
+    name, number = path.name, 1
     while (folder / name).exists():
         number += 1
-        name = f"{step}-{number}"
-    return (directory / str(step)).rename(folder / name)
+        name = f"{path.stem}-{number}{path.suffix}"
+    return path.rename(folder / name)
 
 
 class Checkpoints:

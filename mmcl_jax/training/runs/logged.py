@@ -1,9 +1,10 @@
 """The lines of `metrics.jsonl`, and their copy in each checkpoint.
 
-metrics.jsonl                    one line per logged step
+metrics.jsonl                    one line per logged step, with a checksum (`border.checksum.Sums`)
 checkpoints/STEP/metrics.jsonl   the lines up to that step
 
 A log that does not begin with the lines of the newest checkpoint was damaged. Those lines are read from the checkpoint.
+Damage to later lines is found by their checksums; a continued training logs these steps again.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple, TypedDict
 
 from mmcl_jax.border import AtLeast, Real, as_type, parse, read_written, to_json
+from mmcl_jax.border.checksum import Sums, without_sum
 from mmcl_jax.errors import UserError, check
 from mmcl_jax.files import CHECKSUMS
 
@@ -67,7 +69,7 @@ def read_log(directory: Path) -> Log:
     Raises:
       UserError: the log cannot be read, and no checkpoint has a copy.
     """
-    path, (step, copied) = directory / FILE, _newest_copy(directory)
+    path, (step, copied) = directory / FILE, _copy(directory, steps_of(directory / "checkpoints"))
     content, fault = b"", "does not begin with the lines that were logged before that step"
     try:
         content = path.read_bytes()
@@ -90,14 +92,14 @@ def read_log(directory: Path) -> Log:
 
 
 def values_of(line: bytes) -> dict[str, float]:
-    """Return the metrics in a line, with "step" (a whole number) and "seconds".
+    """Return the metrics in a line, with "step" (a whole number) and "seconds", but not its checksum.
 
     A number that was not finite is null in files of earlier versions, and NaN here.
 
     Raises:
       ValueError: the line is no such JSON; the message names the metric.
     """
-    raw = parse(line, constants=True)
+    raw = parse(without_sum(line), constants=True)
     values: dict[str, float | None] = as_type(dict[str, Real | None], raw)
     step: int = as_type(Annotated[int, AtLeast(0)], raw.get("step"), "step")
     if "seconds" not in values:
@@ -112,10 +114,10 @@ def read_lines(directory: Path, lines: Iterable[bytes]) -> Iterator[dict[str, fl
     Raises:
       UserError: a line is damaged, or its step does not follow that of the line before.
     """
-    before = -1
+    before, sums = -1, Sums()
     for number, line in enumerate(lines, start=1):
         try:
-            values = values_of(line)
+            values = values_of(sums.open(line))
             if values["step"] <= before:
                 raise ValueError(f"step {values['step']} comes after step {before}")
         except ValueError as error:
@@ -124,16 +126,34 @@ def read_lines(directory: Path, lines: Iterable[bytes]) -> Iterator[dict[str, fl
         yield values
 
 
+def check_sums(lines: Iterable[bytes]) -> None:
+    """Raise `ValueError` if the checksum of a line of a log differs; the message names the line."""
+    sums = Sums()
+    for number, line in enumerate(lines, start=1):
+        try:
+            sums.open(line)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+
+
 def cut_log(directory: Path, start: int) -> Cut:
     """Return the log of a run up to step `start`, from which its training continues.
+
+    Lines behind that step are logged again, so that damage to these is told as the fault, but does no harm.
 
     Raises:
       UserError: a line up to that step is damaged, and no checkpoint has a copy; or the log cannot be replaced.
     """
     path, (lines, fault) = directory / FILE, read_log(directory)
     check(not path.is_dir(), f"{path} is a folder; move it away, and the same command continues.")
-    kept = []
-    for line, values in zip(lines, read_lines(directory, lines), strict=False) if start else ():
+    kept, copied = [], _copy(directory, [start])[1].split(b"\n")[:-1]
+    if copied and not fault:
+        try:
+            check_sums(lines)
+        except ValueError as error:
+            fault = f"{path} is damaged ({error}); the lines behind step {start} are logged again."
+    first = copied or lines
+    for line, values in zip(first, read_lines(directory, first), strict=False) if start else ():
         if values["step"] > start:
             break
         bare = b"NaN" in line or b"Infinity" in line  # version 0.1.0 wrote these as numbers
@@ -159,9 +179,9 @@ def _later(lines: Iterable[bytes], step: int) -> Iterator[bytes]:
             yield line
 
 
-def _newest_copy(directory: Path) -> tuple[int | None, bytes]:
-    """Return the newest step whose checkpoint has a copy of the log, and the copy; None and b"" if none has."""
-    for step in steps_of(directory / "checkpoints"):
+def _copy(directory: Path, steps: Iterable[int]) -> tuple[int | None, bytes]:
+    """Return the first of the steps whose checkpoint has a copy of the log, and the copy; None and b"" if none has."""
+    for step in steps:
         folder = directory / "checkpoints" / str(step)
         try:
             sums: dict[str, _Sums] = read_written(folder / CHECKSUMS, dict[str, _Sums], "")

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from mmcl_jax.border import AtLeast, Open, read_lines, to_json
+from mmcl_jax.border.checksum import Sums
 from mmcl_jax.data.input import Batches
 from mmcl_jax.errors import UserError
 from mmcl_jax.files import write_text, writing
@@ -32,6 +33,15 @@ class Skipped:
 
     total: int = 0
     in_row: int = 0
+
+
+def read_skipped(directory: Path) -> Iterator[_Line]:
+    """Yield the lines of the record of the skipped steps of a run.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
+    yield from read_lines(directory / SKIPPED_STEPS, Annotated[_Line, Open], _REMEDY)
 
 
 class SkippedSteps:
@@ -65,10 +75,10 @@ class SkippedSteps:
         self._limit, self._writes, self._log = limit, is_primary(), log
         self._flags: deque[tuple[int, jax.Array]] = deque()
         self.count = before
-        self._first = True
-        if self._writes and self._path.is_file():
-            lines: Iterator[_Line] = read_lines(self._path, Annotated[_Line, Open], _REMEDY)
-            write_text(self._path, "".join(f"{to_json(line)}\n" for line in lines if line["step"] <= start))
+        self._first, self._sums = True, Sums()
+        if self._writes and self._path.exists():
+            kept = (line for line in read_skipped(directory) if line["step"] <= start)
+            write_text(self._path, "".join(map(self._line, kept)))
 
     def note(self, step: int, flag: jax.Array) -> None:
         """Take the flag of a step that was just dispatched, to read it later.
@@ -112,4 +122,7 @@ class SkippedSteps:
         ids, keys = np.asarray(self._batches.arrays["id"])[rows], self._keys()
         line: _Line = {"step": step, "ids": ids.tolist(), "keys": [keys[row] for row in rows]}
         with writing(self._path), self._path.open("a") as file:
-            file.write(to_json(line) + "\n")
+            file.write(self._line(line))
+
+    def _line(self, line: _Line) -> str:
+        return self._sums.seal(to_json(line)) + "\n"

@@ -1,7 +1,7 @@
 """The status of a run in `status.json`: how long the training is, and how its last session ended.
 
 {"state": "training", "stopped", "finished" or "failed", "step": ..., "steps": ..., "steps_per_epoch": ...,
- "error": the sentence of a failure}
+ "error": the sentence of a failure, "sha256": the checksum of all this}
 
 The file is written when a session begins and when it ends. A session that is killed leaves "training", and the lock of
 a dead process. Nothing in a training depends on this file.
@@ -13,7 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Literal, Required, Self, TypedDict
 
-from mmcl_jax.border import AtLeast, Open, read_written, to_json
+from mmcl_jax.border import AtLeast, Open, read_summed, to_json
+from mmcl_jax.border.checksum import with_checksum
 from mmcl_jax.files import write_text
 
 FILE = "status.json"
@@ -40,7 +41,7 @@ def read_status(directory: Path) -> Status | None:
     path = directory / FILE
     if not path.exists():
         return None
-    return read_written(path, Annotated[Status, Open], "remove it, since nothing but the list of runs depends on it")
+    return read_summed(path, Annotated[Status, Open], "remove it, since nothing but the list of runs depends on it")
 
 
 class RunStatus:
@@ -74,4 +75,4 @@ class RunStatus:
         # The file only informs; a full disk is reported by the files that the training needs.
         with contextlib.suppress(OSError):
             if self._writes:
-                write_text(self._path, to_json(content) + "\n")
+                write_text(self._path, to_json(with_checksum(content)) + "\n")

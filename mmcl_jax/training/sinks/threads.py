@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypedDict
 
-from mmcl_jax.border import read_written, to_json
+from mmcl_jax.border import read_summed, to_json
+from mmcl_jax.border.checksum import with_checksum
 from mmcl_jax.files import write_text
 from mmcl_jax.text import visible
 from mmcl_jax.training.sinks import Session, open_sink
@@ -74,12 +75,12 @@ class _SinkThread:
 
     def _work(self) -> None:
         try:
-            kept: _Identity | None = read_written(self._file, _Identity, _REMEDY) if self._file.exists() else None
+            kept: _Identity | None = read_summed(self._file, _Identity, _REMEDY) if self._file.exists() else None
             identity = None if kept is None else kept["id"]
             sink = open_sink(self._name, dataclasses.replace(self._session, identity=identity))
             if sink.identity not in (None, identity):
                 self._file.parent.mkdir(exist_ok=True)
-                write_text(self._file, to_json({"id": sink.identity}) + "\n")
+                write_text(self._file, to_json(with_checksum({"id": sink.identity})) + "\n")
             while (item := self._queue.get()) is not None and not self._ended.is_set():
                 sink.log(*item)
             sink.close(finished=self.finished)

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 
 from mmcl_jax.border import to_json
+from mmcl_jax.border.checksum import with_checksum
 from mmcl_jax.files import write_text
 from mmcl_jax.training.speed.times import FILE, INSIDE, Times, times_before
 
@@ -120,7 +121,8 @@ class Clock:
             "clock": round(self.seconds, 3),
         }
         with contextlib.suppress(OSError):  # the file only informs; the training needs other files
-            write_text(self._path, to_json({"before": self._before.to_dict(), "session": session}) + "\n")
+            content = {"before": self._before.to_dict(), "session": session}
+            write_text(self._path, to_json(with_checksum(content)) + "\n")
 
     def close(self) -> None:
         """Write the times, and end the watch."""

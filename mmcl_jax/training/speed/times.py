@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
-from mmcl_jax.border import AtLeast, Open, read_written
+from mmcl_jax.border import AtLeast, Open, read_summed
 from mmcl_jax.errors import UserError
 from mmcl_jax.text import visible
 from mmcl_jax.training.runs.logged import read_log, values_of
@@ -152,7 +152,7 @@ def times_before(directory: Path, start: int, seconds: float) -> Times:
 
 def _read(directory: Path, remedy: str) -> _File | None:
     path = directory / FILE
-    return read_written(path, _File, remedy) if path.exists() else None
+    return read_summed(path, _File, remedy) if path.exists() else None
 
 
 def _times(session: _Session) -> Times:

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
+from mmcl_jax import __version__
 from mmcl_jax.export.programs.jaxprs import inner, live
 from mmcl_jax.export.programs.onnx import contraction, elementwise, structure
 from mmcl_jax.export.programs.onnx.graph import (
@@ -21,6 +22,7 @@ from mmcl_jax.export.programs.onnx.graph import (
     stored,
     whole_operands,
 )
+from mmcl_jax.versions import versions
 
 ROWS = "rows"  # the name of the first axis of inputs and outputs
 _INLINED = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2")
@@ -63,7 +65,7 @@ def onnx_model(jaxpr: ClosedJaxpr, inputs: Sequence[str], outputs: Sequence[str]
     ]
     for result, output_name in zip(results, outputs, strict=True):
         graph.nodes.append(helper.make_node("Identity", [graph.name(result)], [output_name]))
-    return helper.make_model(
+    model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             name,
@@ -74,7 +76,10 @@ def onnx_model(jaxpr: ClosedJaxpr, inputs: Sequence[str], outputs: Sequence[str]
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="mmcl_jax",
+        producer_version=__version__,
     )
+    helper.set_model_props(model, {f"version of {name}": version for name, version in versions().items()})
+    return model
 
 
 def _native(dtype: Any) -> str:
