@@ -3,10 +3,14 @@
 A cached program is code that runs, so the folder is private: `$XDG_CACHE_HOME/mmcl_jax/programs`, mode 0700. A cache
 that JAX is told of, by JAX_COMPILATION_CACHE_DIR or `jax_compilation_cache_dir`, is used in its place, as it is. A
 command never fails because of its cache: a fault costs the time of compiling, and is told in one sentence.
+
+Programs of several CPU devices are not taken from a cache, see `compile_anew_if_spread`.
 """
 
 import contextlib
 import dataclasses
+import functools
+import inspect
 import os
 import re
 import stat
@@ -17,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax._src import compilation_cache
 
 from mmcl_jax.text import visible
 
@@ -95,6 +100,28 @@ def use_cache(folder: Path | None = None) -> None:
     if jax.config.values["jax_compilation_cache_max_size"] >= 0:
         with contextlib.suppress(OSError):
             _remove_orphans(Path(_folder() or ""))
+
+
+def compile_anew_if_spread() -> None:
+    """Take no program of several CPU devices from a cache, from now on; such programs are compiled in each process.
+
+    XLA writes a program for CPUs without the order of its collectives (seen with jaxlib 0.10.2). In a program that was
+    read, two collectives that do not depend on one another may begin in another order on each device. Each device then
+    waits for the others, and after 40 seconds XLA aborts the process. What compiles a program keeps the order.
+    """
+    read = compilation_cache.get_executable_and_time
+    if read.__module__ == __name__:
+        return
+    named = inspect.signature(read)
+
+    @functools.wraps(read)
+    def read_unless_spread(*arguments: Any, **options: Any) -> Any:
+        given = named.bind(*arguments, **options).arguments
+        spread = given["backend"].platform == "cpu" and len(given["executable_devices"]) > 1
+        return (None, None) if spread else read(*arguments, **options)
+
+    read_unless_spread.__module__ = __name__
+    compilation_cache.get_executable_and_time = read_unless_spread
 
 
 def _folder() -> str | None:

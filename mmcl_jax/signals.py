@@ -1,5 +1,6 @@
 """The end of a whole command at once: at SIGTERM with status 75, or by a thread that sees that it cannot go on."""
 
+import ctypes
 import os
 import signal
 import threading
@@ -30,6 +31,20 @@ def end(sentence: str, status: int) -> NoReturn:
             report(sentence, status)
     finally:
         os._exit(status)
+
+
+def delay_abort() -> None:
+    """Let libraries that abort this process wait for six seconds before.
+
+    XLA aborts a process as soon as it loses the first process of its job. A thread of this process that notices the
+    loss, too, needs Python's global lock, and may be later. Within the six seconds that thread ends the process with a
+    sentence and a status, as `end` does; else the process is aborted as before.
+    """
+    libc = ctypes.CDLL(None)
+    libc.signal.argtypes, libc.signal.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+    # A handler is called with the number of its signal, which is 6. It is no function of Python, which would need the
+    # lock; and `sleep` may be called in a handler.
+    libc.signal(signal.SIGABRT, ctypes.cast(libc.sleep, ctypes.c_void_p))
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,10 @@ from mmcl_jax.data.store import Store
 from mmcl_jax.training.runs.checkpoint import newest_intact, steps_of
 from mmcl_jax.training.runs.run import Run
 
-TIMES = ("seconds", "time", "times", "made", "cost", "date", "sum")  # the last is a line's checksum, of its times too
+# "sum" is the checksum of a line, of its times too.
+TIMES = ("seconds", "time", "times", "made", "cost", "date", "evaluation_seconds", "sum")
 _DATE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+:\d]*")
+_DURATION = re.compile(rb">[\d.,]+ (s|min|h)<")  # the whole text of an element of a page
 # Their content is times (`times.json`), or their names are (`events`); a training does not read them.
 UNCOMPARED = ("times.json", "status.json")
 
@@ -81,6 +82,8 @@ def _in_checkpoint(path: Path) -> bool:
 
 def _hash(path: Path) -> str:
     content = _DATE.sub(b"", path.read_bytes())
+    if path.suffix == ".html":
+        content = _DURATION.sub(b"><", content)
     if path.name == "checksums.json" and content:
         content = _listed(content)
     if path.suffix in (".json", ".jsonl") and content:
@@ -104,9 +107,14 @@ def _timeless(value: Any) -> Any:
 
 def _checkpoint(folder: Path) -> str:
     """Return a hash of the arrays of a checkpoint, and of what it says of data and skipped steps."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it asks for shardings, of which one device has one
-        content = dict(ocp.load_checkpointables(folder))
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])  # those that saved it may have been of two processes
+
+    def on_one_device(saved: Any) -> Any:
+        return jax.ShapeDtypeStruct(saved.shape, saved.dtype, sharding=here) if hasattr(saved, "shape") else saved
+
+    parts = ocp.checkpointables_metadata(folder).metadata
+    wanted = {name: None if name in ("clock", "data") else jax.tree.map(on_one_device, parts[name]) for name in parts}
+    content = dict(ocp.load_checkpointables(folder, wanted))
     content["clock"] = {name: value for name, value in content["clock"].items() if name != "seconds"}
     result = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(content):

@@ -172,7 +172,6 @@ def _table(
 ) -> Matrix:
     """Return the matrix of a table with a key column; it is read in chunks if it is a Parquet file of numbers."""
     assert source.file is not None
-    file = source.file
     parquet = source.file.suffix.lower() == ".parquet"
     keyed = tables.keyed(source, key, where, quarantine, alone=parquet)
     lazy = scan_parquet(source.file) if parquet else keyed.frame.lazy()

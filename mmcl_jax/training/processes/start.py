@@ -17,6 +17,7 @@ from jax._src.clusters import ClusterEnv
 
 import mmcl_jax
 from mmcl_jax.errors import UserError, check
+from mmcl_jax.signals import delay_abort
 from mmcl_jax.training.processes.meeting import meet
 from mmcl_jax.training.processes.variables import OWN, check_alone, check_variables
 from mmcl_jax.training.processes.watch import Watch
@@ -58,6 +59,7 @@ def begin(*, distributed: bool, saves_when_asked: bool = False) -> None:
         jax.config.update("jax_enable_preemption_service", False)
     watch = Watch(process, peers, limit=lost)
     _STARTED.append(watch)
+    delay_abort()  # JAX aborts when it loses the first process, with no sentence of ours
     try:
         jax.distributed.initialize(
             address,

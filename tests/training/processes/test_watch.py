@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -40,19 +41,24 @@ with ends_at_sigterm("pretrain", leaves=True):
 """
 # With JAX: a collective in every step, an evaluation in which one process waits for the other, a save by all.
 TOGETHER = """
-import sys
+import sys, time
 import numpy as np
 from jax.experimental import multihost_utils
 from mmcl_jax.signals import ends_at_sigterm
-from mmcl_jax.training.processes import begin, check_same
+from mmcl_jax.training.processes import begin, check_same, watch
 work, folder = sys.argv[4:]
 with ends_at_sigterm("pretrain", leaves=True):
     begin(distributed=True)
     if work == "save":
         from orbax.checkpoint import v1 as ocp
         checkpointer = ocp.training.Checkpointer(folder)
+    if work == "late":  # JAX notices a loss before the thread that watches
+        receive = watch.Peer.messages
+        watch.Peer.messages = lambda peer: (time.sleep(0.5), receive(peer))[1]
     for step in range(10_000):
-        if work == "step":
+        if work == "late":
+            time.sleep(0.01)
+        elif work == "step":
             multihost_utils.process_allgather(np.zeros(2))
         elif work == "evaluation":
             check_same({"step": step})
@@ -114,6 +120,13 @@ def test_a_killed_process_is_named_by_all_others(lost: int, count: int) -> None:
     told = ends(processes)
     del told[lost]
     assert told == [(LOST, [f"mmcl pretrain: process {lost} on {HOST} is gone{ENDS}"])] * (count - 1)
+
+
+def test_a_process_names_the_first_one_also_where_jax_aborts_it(tmp_path: Path) -> None:
+    processes = start(TOGETHER, 2, "late", str(tmp_path))
+    ready(processes)
+    processes[0].kill()
+    assert ends(processes)[1] == (LOST, [f"mmcl pretrain: process 0 on {HOST} is gone{ENDS}"])
 
 
 def test_long_work_on_the_host_and_a_suspended_job_are_no_loss() -> None:
