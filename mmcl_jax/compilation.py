@@ -4,13 +4,12 @@ A cached program is code that runs, so the folder is private: `$XDG_CACHE_HOME/m
 that JAX is told of, by JAX_COMPILATION_CACHE_DIR or `jax_compilation_cache_dir`, is used in its place, as it is. A
 command never fails because of its cache: a fault costs the time of compiling, and is told in one sentence.
 
-Programs of several CPU devices are not taken from a cache, see `compile_anew_if_spread`.
+CPU programs with several collectives are not taken from a cache, see `compile_collectives_anew`.
 """
 
 import contextlib
 import dataclasses
 import functools
-import inspect
 import os
 import re
 import stat
@@ -30,6 +29,7 @@ _WORTH_KEEPING = 0.3  # seconds of compiling; a command has hundreds of programs
 _ENTRY, _LAST_USE = "-cache", "-atime"  # what JAX's names of files end with
 _FAULT = re.compile(r"Error (reading|writing) persistent compilation cache entry for '(.*?)': (.*)", re.DOTALL)
 _OTHERS, _OTHERS_WRITE = stat.S_IRWXG | stat.S_IRWXO, stat.S_IWGRP | stat.S_IWOTH
+_COLLECTIVE = re.compile(r" (all-reduce|all-gather|all-to-all|reduce-scatter|collective-\w+)(-start)?\(")
 _told: set[str] = set()
 
 
@@ -102,8 +102,8 @@ def use_cache(folder: Path | None = None) -> None:
             _remove_orphans(Path(_folder() or ""))
 
 
-def compile_anew_if_spread() -> None:
-    """Take no program of several CPU devices from a cache, from now on; such programs are compiled in each process.
+def compile_collectives_anew() -> None:
+    """Take no CPU program with several collectives from a cache, from now on; each process compiles such programs.
 
     XLA writes a program for CPUs without the order of its collectives (seen with jaxlib 0.10.2). In a program that was
     read, two collectives that do not depend on one another may begin in another order on each device. Each device then
@@ -112,16 +112,21 @@ def compile_anew_if_spread() -> None:
     read = compilation_cache.get_executable_and_time
     if read.__module__ == __name__:
         return
-    named = inspect.signature(read)
 
     @functools.wraps(read)
-    def read_unless_spread(*arguments: Any, **options: Any) -> Any:
-        given = named.bind(*arguments, **options).arguments
-        spread = given["backend"].platform == "cpu" and len(given["executable_devices"]) > 1
-        return (None, None) if spread else read(*arguments, **options)
+    def read_unless_unordered(*arguments: Any, **options: Any) -> Any:
+        found = read(*arguments, **options)
+        return (None, None) if found[0] is not None and _may_change_order(found[0]) else found
 
-    read_unless_spread.__module__ = __name__
-    compilation_cache.get_executable_and_time = read_unless_spread
+    read_unless_unordered.__module__ = __name__
+    compilation_cache.get_executable_and_time = read_unless_unordered
+
+
+def _may_change_order(program: Any) -> bool:
+    """Return whether a loaded program runs on CPUs and has more than one collective."""
+    if program.local_devices()[0].platform != "cpu":
+        return False
+    return sum(len(_COLLECTIVE.findall(module.to_string())) for module in program.hlo_modules()) > 1
 
 
 def _folder() -> str | None:

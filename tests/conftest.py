@@ -35,7 +35,7 @@ import polars as pl  # noqa: E402
 import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from mmcl_jax.compilation import compile_anew_if_spread  # noqa: E402
+from mmcl_jax.compilation import compile_collectives_anew  # noqa: E402
 from mmcl_jax.config import load  # noqa: E402
 from mmcl_jax.data.store import Store  # noqa: E402
 from mmcl_jax.datasets import digits  # noqa: E402
@@ -47,7 +47,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-compile_anew_if_spread()
+compile_collectives_anew()
 
 
 def pytest_collection_finish() -> None:

@@ -71,15 +71,17 @@ def test_a_program_is_compiled_once(home: Path) -> None:
     assert len(entries(folder)) == first.compiled
 
 
-def test_a_program_of_several_cpu_devices_is_compiled_in_each_process(home: Path) -> None:
+@pytest.mark.parametrize("collectives", [1, 2])
+def test_a_cpu_program_with_several_collectives_is_compiled_in_each_process(collectives: int, home: Path) -> None:
     """XLA loses the order of collectives when it writes such a program: devices then wait for one another for ever."""
     use_cache()
     mesh = make_mesh(jax.devices()[:2])
     rows = jax.device_put(jnp.arange(4.0), by_example(mesh))
-    total = jax.jit(lambda x: jnp.cos(x).sum(), out_shardings=replicated(mesh))
-    first, second = (added(lambda: total(rows).block_until_ready()) for _ in range(2))
-    assert (first.cached, second.cached) == (0, 0)
-    assert second.compiled == first.compiled > 0
+    sums = (lambda x: jnp.cos(x).sum(), lambda x: jnp.sin(x).max())[:collectives]
+    total = jax.jit(lambda x: [each(x) for each in sums], out_shardings=replicated(mesh))
+    first, second = (added(lambda: jax.block_until_ready(total(rows))) for _ in range(2))
+    assert first.cached == 0 < first.compiled
+    assert (second.compiled > 0) == (collectives > 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"damaged", None])

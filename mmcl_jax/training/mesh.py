@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from mmcl_jax.compilation import compile_anew_if_spread
+from mmcl_jax.compilation import compile_collectives_anew
 from mmcl_jax.errors import check
 
 
@@ -35,7 +35,7 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, *, model: int = 1) ->
         sizes[slice_of(devices[0])] % model == 0,
         f"config.mesh.model: {model} does not divide {sizes[slice_of(devices[0])]}, the number of devices of a slice.",
     )
-    compile_anew_if_spread()
+    compile_collectives_anew()
     # By slice, so that neighbours share its fast links. By process, so that the rows of one process are contiguous in a
     # batch, whatever the topology.
     devices = sorted(devices, key=lambda device: (slice_of(device), device.process_index, device.id))
