@@ -65,7 +65,7 @@ def test_values_are_imputed_and_scaled_by_the_training_rows(
     mean, std = np.nanmean(train[there], axis=0), np.nanstd(train[there], axis=0)
     fill = mean if missing == "mean" else most_frequent(stored)
     rows = np.asarray(store.read("test", ["calls"])["calls"][:])
-    expected = np.where(rows == MISSING, fill[None], rows)
+    expected = np.where(rows == MISSING, np.asarray(fill)[None], rows)
     if scale == "std":
         expected = (expected - mean[None]) / np.where(std > 0, std, 1)[None]
     viewed = vector()(rows, train=False, **arrays).values
