@@ -116,6 +116,11 @@ class Inputs:
         tables, fitted = {}, {}
         for name, chosen in options.items():
             entry, of = entry_of(store.schema, name, chosen), chosen["of"] or name
+            present = store.read("train", [of], streamed=True, fold=fold)[of].present if entry.optional else None
+            check(
+                present is None or bool(present[slice(None) if take is None else take].any()),
+                f"config.inputs.{name}: no training row of {store.directory} that takes part has {of!r}; leave it out.",
+            )
             if entry.kind == "table":
                 tables[name] = _fit_table(name, chosen, store, known, take, fold, (encoders or {}).get(name, {}))
             elif entry.kind in ("vector", "text"):

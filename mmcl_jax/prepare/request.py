@@ -121,6 +121,7 @@ class Request:
         check(self.bits in (8, 16), f"--bits: {self.bits} is neither 8 nor 16.")
         check(self.cohort in ("outer", "inner"), f"--cohort: {self.cohort!r} is neither outer nor inner.")
         check(0 <= self.max_bad <= 1, f"--max-bad: {self.max_bad} is not a share between 0 and 1.")
+        check(0 <= self.kinship <= 0.5, f"--kinship: {self.kinship} is not between 0 and 0.5.")
         check(0 <= self.seed < 2**32, f"--seed: {self.seed} is not a number from 0 to 4294967295.")
         sides = self.image_size or (1,)
         check(all(0 < side <= LONGEST_SIDE for side in sides), f"--image-size: {self.image_size} {SIDES}.")

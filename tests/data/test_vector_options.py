@@ -126,3 +126,10 @@ def test_options_that_do_not_fit_are_refused(name: str, options: dict, sentence:
 def test_a_run_of_an_earlier_version_is_scaled() -> None:
     inputs = {"pgs": {"of": "", "missing": "mean"}}
     assert translated({"inputs": inputs, "encoders": {}, "stop": {}})["inputs"]["pgs"]["scale"] == "std"
+
+
+def test_an_input_that_nobody_in_train_has_is_refused(store: Store) -> None:
+    train = store.read("train", ["scores"])["scores"]
+    assert train.present is not None
+    with pytest.raises(UserError, match=r"config.inputs.scores: no training row .* has 'scores'; leave it out"):
+        Inputs.fit({"scores": input(missing="mean")}, store, np.flatnonzero(~train.present))
