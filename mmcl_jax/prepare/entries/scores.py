@@ -50,7 +50,7 @@ def read_scores(source: Source, where: str, *, features: tuple[str, ...] = ()) -
         values[rows[rows >= 0], number] = scores[rows >= 0]
         others.update(person for person in people if person not in index)
     warnings = (f"{where}: {len(others):,} people are not in {paths[names[0]]}, and have no scores.",) if others else ()
-    present: np.ndarray = ~np.isnan(values).all(axis=1)
+    present = np.any(values == values, axis=1)  # NaN is not equal to itself
     return Matrix(
         file=folder,
         names=names,
