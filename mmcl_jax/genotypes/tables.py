@@ -24,12 +24,12 @@ class People(NamedTuple):
 
 
 def read_fam(path: Path, where: str) -> People:
-    """Return the people of a `.fam` file: FID, IID, father, mother, sex, phenotype.
+    """Return the people of a `.fam` file: FID, IID, father, mother, sex, and any number of phenotypes.
 
     Raises:
       UserError: the file is not such a table, or lists a person twice.
     """
-    return _people(path, where, _rows(path, where, 6), family=0, person=1, sex=4)
+    return _people(path, where, _rows(path, where, 5, more=True), family=0, person=1, sex=4)
 
 
 def read_psam(path: Path, where: str) -> People:
@@ -159,15 +159,15 @@ def _headed(path: Path, where: str) -> tuple[list[str] | None, Iterator[list[str
     return [first[0].lstrip("#"), *first[1:]], rows
 
 
-def _rows(path: Path, where: str, columns: int | None = None) -> Iterator[list[str]]:
-    """Yield the cells of the lines of a table that white space separates."""
+def _rows(path: Path, where: str, columns: int | None = None, *, more: bool = False) -> Iterator[list[str]]:
+    """Yield the cells of the lines of a table that white space separates, of so many columns, or at least so many."""
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 cells = line.split()
                 if not cells:
                     continue
-                if columns is not None and len(cells) != columns:
+                if columns is not None and (len(cells) < columns or (len(cells) > columns and not more)):
                     sentence = f"{where}: line {number} of {path} has {len(cells)} columns, not {columns}; it is no"
                     raise UserError(f"{sentence} {path.suffix} file of PLINK.")
                 yield cells

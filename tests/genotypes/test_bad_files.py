@@ -67,6 +67,14 @@ def test_a_person_twice(bed: Path) -> None:
     assert "names the person 'p2' twice" in refused(bed)
 
 
+def test_a_fam_with_more_phenotypes(bed: Path) -> None:
+    fam = bed.with_suffix(".fam")
+    fam.write_text("".join(f"{line} NA 1.5\n" for line in fam.read_text().splitlines()))
+    assert len(open_genotypes([bed], where="snp").people) == 9
+    fam.write_text("p1 p1 0\n")
+    assert "has 3 columns, not 5" in refused(bed)
+
+
 def test_lines_of_other_tables(bed: Path) -> None:
     bim = bed.with_suffix(".bim")
     whole = bim.read_text()
