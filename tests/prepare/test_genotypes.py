@@ -5,10 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
+from mmcl_jax.cli.main import main
 from mmcl_jax.data.store import Store
 from mmcl_jax.errors import UserError
 from mmcl_jax.genotypes import MISSING_CALL, write_bed
@@ -17,6 +20,7 @@ from mmcl_jax.prepare.entries.variants import aligned, read_variants, variants_f
 from mmcl_jax.prepare.join.people import read_people, relatives
 from mmcl_jax.prepare.make import prepare, preview
 from mmcl_jax.prepare.request import Request
+from tests.docs.blocks import ROOT
 from tests.genotypes import drawn
 
 IDS = [str(1000 + number) for number in range(40)]
@@ -323,3 +327,59 @@ def test_lists_of_people(tmp_path: Path) -> None:
     assert read_people(path, "--keep") == ["1", "2"]
     path.write_text("1,1\n2,2\n\n")
     assert read_people(path, "--keep") == ["1", "2"]
+
+
+def _raw_folder(folder: Path) -> None:
+    """Draw the files that docs/genetics.md names."""
+    raw = folder / "raw"
+    for name in ("eyes", "scores"):
+        (raw / name).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    people = IDS[:24]
+    eyes = []
+    for person in people:
+        for side in ("left", "right"):
+            Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(raw / "eyes" / f"{person}_{side}.png")
+            eyes.append((f"{person}_{side}", person, f"{person}_{side}.png", float(rng.normal())))
+    pl.DataFrame(eyes, schema=["eye", "person", "file", "age"], orient="row").write_csv(raw / "eyes.csv")
+    for chromosome in range(1, 23):
+        drawn.bed(raw / f"ukb_chr{chromosome}_v2.bed", drawn.calls(24, 101, seed=chromosome), names=people,
+                  chromosome=str(chromosome))  # fmt: skip
+    for score in ("PGS000001", "PGS000002"):
+        lines = "".join(f"0\t{person}\t{rng.normal()}\n" for person in people)
+        (raw / "scores" / f"{score}.sscore").write_text("#FID\tIID\tSCORE1_AVG\n" + lines)
+    with h5py.File(raw / "combined_burdens.h5", "w") as file:
+        file["G"] = np.concatenate([rng.integers(0, 2, (24, 4)), np.zeros((24, 1), int)], axis=1)
+    (raw / "combined_burdens_iid.txt").write_text("\n".join(people))
+    (raw / "combined_burdens_colnames.txt").write_text("\n".join(f"gene{gene}" for gene in range(5)))
+    pl.DataFrame({"IID": people, "age": rng.normal(size=24)}).write_csv(raw / "covariates.csv")
+    (raw / "ukb_rel.dat").write_text(f"ID1 ID2 HetHet IBS0 Kinship\n{people[3]} {people[4]} 0.1 0.0 0.25\n")
+    (raw / "ancestry.tsv").write_text("IID\tEUR\n" + "".join(f"{person}\t0.999\n" for person in people[:-1]))
+    (raw / "withdrawn_2026.txt").write_text(f"{people[0]}\n")
+    (raw / "withdrawn_2027.txt").write_text(f"{people[1]}\n")
+
+
+def test_the_request_and_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "genetics.md").read_text()
+    _raw_folder(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("request.json").write_text(page.partition("```json\n")[2].partition("```")[0])
+    assert main(["prepare", "--request", "request.json", "--out", "stores/eyes", "--workers", "1"]) == 0
+    store = Store.open(Path("stores/eyes"))
+    assert sum(store.sizes.values()) == 44  # one person withdrew, and one is of another ancestry
+    assert store.schema.entries["snp"].shape == (44,)  # the first and the 101st of 22 chromosomes
+    assert store.names("burden") == ("gene0", "gene1", "gene2", "gene3")
+    assert store.names("pgs") == ("PGS000001", "PGS000002")
+    command = page.partition("```bash\n")[2].partition("```")[0].split()
+    assert command[:2] == ["mmcl", "prepare"]
+    assert main([*command[1:], "--workers", "1"]) == 0
+    assert sum(Store.open(Path("stores/eyes_2027")).sizes.values()) == 42
+
+
+def test_a_wrong_list_is_status_2(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "request.json").write_text(json.dumps(raw(folder)))
+    command = ["prepare", "--request", str(folder / "request.json"), "--withdrawn", str(folder / "no.txt")]
+    assert main([*command, "--out", str(folder / "store")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "no.txt does not exist" in said
