@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from mmcl_jax.prepare.gather import GatheredEntries
 from mmcl_jax.prepare.images.pixels import Pixels
 from mmcl_jax.prepare.inspection import Inspected, find_leaky, group_numbers
 from mmcl_jax.prepare.join.joined import Joined
+from mmcl_jax.prepare.join.keys import some
 from mmcl_jax.prepare.join.tables import Keyed
 from mmcl_jax.prepare.like import Like
 from mmcl_jax.prepare.sources import VECTORS
@@ -207,10 +208,28 @@ class Assembler:
         values = flat.allocate(self._folder, joined.name, shape, joined.content.dtype)
         joined.content.store(rows, values)
         values.flush()
+        if joined.source.kind == "vector":
+            self._warn_of_constants(joined.name, joined.content.names, values, index)
         if joined.content.variants is not None:
             write_variants(self._folder / variants_file(joined.name), joined.content.variants)
         entry = Entry(kind="vector", shape=shape[1:], dtype=joined.content.dtype)
         return Part(entry=entry, values=values, at=index, names=joined.content.names)
+
+    def _warn_of_constants(self, name: str, names: Sequence[str], values: np.ndarray, at: np.ndarray) -> None:
+        """Warn of features, such as covariates, that have one value in all training rows."""
+        rows = at[self._inspected.splits["train"]]
+        rows = np.unique(rows[rows >= 0])  # of distinct people
+        if len(rows) < 2:
+            return
+        first, constant = values[rows[0]], np.ones(values.shape[1], bool)
+        size = max(1, _CHUNK_BYTES // max(1, values[:1].nbytes))
+        for start in range(0, len(rows), size):
+            part = values[rows[start : start + size]]
+            constant &= ((part == first) | ((part != part) & (first != first))).all(axis=0)
+        same = [names[int(column)] for column in np.flatnonzero(constant)]
+        if same:
+            found = f"{counted(len(same), 'feature')} of {name!r} {'has' if len(same) == 1 else 'have'} a single value"
+            self._warnings.append(f"{found} in all training rows: {some(same)}.")
 
     def _text(self, joined: Joined) -> Part:
         assert isinstance(joined.content, Keyed)
@@ -257,6 +276,7 @@ class Assembler:
 
 
 _TEXTS = 6  # on the card
+_CHUNK_BYTES = 64 * 2**20
 _MANY_UNKNOWN = 0.05
 
 

@@ -250,6 +250,15 @@ def test_relatives_are_in_one_split(folder: Path) -> None:
     assert len(set(relatives(folder / "kin.kin0", 0.0, IDS[:30])[0].tolist())) == 9
 
 
+def test_a_constant_covariate_is_told(folder: Path) -> None:
+    pl.DataFrame({"IID": IDS, "age": range(40), "sex": [1] * 40}).write_csv(folder / "covariates.csv")
+    asked = raw(folder)
+    covariates = {"kind": "vector", "file": str(folder / "covariates.csv"), "key": "IID", "by": "person"}
+    asked["entries"] = {"covariates": covariates}
+    told = warnings(prepare(Request.from_json(asked), folder / "store"))
+    assert "1 feature of 'covariates' has a single value in all training rows: 'sex'" in told
+
+
 REFUSED: dict[str, tuple[Callable[[Path, dict[str, Any]], Any], str]] = {
     "a score without its column": (
         lambda f, r: (f / "scores" / "PGS3.sscore").write_text("#IID\tOTHER\n1000\t1\n"),
