@@ -23,6 +23,7 @@ NAMES = {
     "torch_step": "time of the train step of ResNet-50 at 32, 64 and 128 pixels, in turns with PyTorch",
     "input": "samples/s of a mapped and a streamed store, beside a bare gather and a pipeline of single samples",
     "prepare": "images/s of mmcl prepare, beside a bare decode loop",
+    "genotypes": "time and memory of reading genotypes, by number of people and of variants",
     "embed": "rows/s of mmcl embed, a table alone and small images, with peak memory",
     "stored": "sharpness, crops and blur of views of 128 pixels from images stored at 128 and at 300 pixels",
     "column_order": "accuracy of resnet1d_cbam on the shipped digits, with the columns in several orders",

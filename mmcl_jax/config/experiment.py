@@ -42,10 +42,12 @@ def input(**options: Any) -> ConfigDict:
     Options:
       of: entry of the store that the input is read from; "" for the entry with the modality's name.
       missing: policy for missing values of a table: "refuse", "mean" (or most frequent category), "iterative"
-        imputation as in MMCL, a learned "token", or an "indicator" beside a zero. For a vector: "refuse" or "mean".
+        imputation as in MMCL, a learned "token", or an "indicator" beside a zero. For a vector: "refuse", "mean" or,
+        for calls and counts in int8, "mode", the most frequent value (ContIG). Both are of the training rows.
       outside: policy for a table's numbers outside of the training range: "keep", "clip" or "missing".
       columns: columns of a table to use: "all", those with a tag, such as "morphometric", or those without it, "not
         morphometric".
+      scale: of a vector: "std" for standard deviations from the mean of the training rows, or "none".
       label_as_feature: whether the store's class label is appended to the table as a categorical column (MMCL's LaaF).
 
     Raises:

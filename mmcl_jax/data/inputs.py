@@ -10,10 +10,11 @@ import numpy as np
 from mmcl_jax.data.cohort import Taken
 from mmcl_jax.data.complete import CompleteRows
 from mmcl_jax.data.kinds import KINDS
+from mmcl_jax.data.kinds.vector import VECTOR_POLICIES, VectorKind, filled
 from mmcl_jax.data.schema import Entry, Schema
 from mmcl_jax.data.store import Store
 from mmcl_jax.data.table.encoded import encoded_rows
-from mmcl_jax.data.table.encoding import Encoding
+from mmcl_jax.data.table.encoding import MISSING_POLICIES, Encoding
 from mmcl_jax.data.table.label_feature import append_label, raw_table
 from mmcl_jax.data.table.selection import select_columns
 from mmcl_jax.data.table.statistics import Statistics
@@ -24,9 +25,10 @@ from mmcl_jax.text import nearest
 
 # Options of one input, `config.inputs.NAME`, with their defaults.
 TABLE_OPTIONS: dict[str, Any] = {"missing": "refuse", "outside": "keep", "columns": "all", "label_as_feature": False}
-OPTIONS: dict[str, Any] = {"of": "", **TABLE_OPTIONS}
-VECTOR_POLICIES = ("refuse", "mean")
-_OF_KIND = {"table": tuple(TABLE_OPTIONS), "vector": ("missing",)}
+OPTIONS: dict[str, Any] = {"of": "", **TABLE_OPTIONS, "scale": "std"}
+SCALES = ("std", "none")
+_OF_KIND = {"table": tuple(TABLE_OPTIONS), "vector": ("missing", "scale")}
+_POLICIES = {"table": MISSING_POLICIES, "vector": VECTOR_POLICIES}
 _FITTED = "fitted.npz"
 
 Options = Mapping[str, Mapping[str, Any]]  # `config.inputs`
@@ -42,6 +44,7 @@ class InputSpec:
       dtype: type of the rows in the batch, such as "uint8".
       widths: one-hot width of every column of a table; for a text, one number, the size of its vocabulary.
       missing: policy for missing values.
+      scale: how a vector is scaled.
       optional: whether rows may lack the input; the batch then has `present/NAME`.
       of: name of the entry that the input is read from.
       bin_edges: edges of the quantile bins of every column, if an encoder asks for bins; see `Encoding`.
@@ -52,6 +55,7 @@ class InputSpec:
     dtype: str
     widths: tuple[int, ...] = ()
     missing: str = "refuse"
+    scale: str = "std"
     optional: bool = False
     of: str = ""
     bin_edges: tuple[tuple[float, ...], ...] = ()
@@ -66,8 +70,9 @@ class Inputs:
       encoding: encoding of the store's first table, by the options of the first input that reads it; by the default
         options if no input reads it, for baselines on that table.
       tables: encodings of the inputs that are tables, by name.
-      fitted: statistics of the training rows that views need, by input: `mean` and `std` `[F]` float32 of a vector; for
-        a text, `tokens` `[V]` (whether the training rows have each token) and the token `unknown`.
+      fitted: statistics of the training rows that views need, by input: `mean` and `std` `[F]` float32 of a vector (0
+        and 1 if it is not scaled) and, unless it is the mean, `fill` `[F]`, which replaces missing values; for a text,
+        `tokens` `[V]` (whether the training rows have each token) and the token `unknown`.
       fold: fold of the store whose training rows they were fitted on; None for the store's own training split.
     """
 
@@ -111,11 +116,20 @@ class Inputs:
         tables, fitted = {}, {}
         for name, chosen in options.items():
             entry, of = entry_of(store.schema, name, chosen), chosen["of"] or name
+            present = store.read("train", [of], streamed=True, fold=fold)[of].present if entry.optional else None
+            check(
+                present is None or bool(present[slice(None) if take is None else take].any()),
+                f"config.inputs.{name}: no training row of {store.directory} that takes part has {of!r}; leave it out.",
+            )
             if entry.kind == "table":
                 tables[name] = _fit_table(name, chosen, store, known, take, fold, (encoders or {}).get(name, {}))
             elif entry.kind in ("vector", "text"):
                 rows = Taken(store.read("train", [of], fold=fold)[of], take)
-                fitted[name] = _arrays(KINDS[entry.kind].fit(rows, of, store.schema, store.names(of)))
+                if entry.kind == "text":
+                    fitted[name] = _arrays(KINDS[entry.kind].fit(rows, of, store.schema, store.names(of)))
+                else:
+                    moments = VectorKind().fit(rows, of, store.schema, store.names(of))
+                    fitted[name] = filled(moments, rows, missing=chosen["missing"], scale=chosen["scale"])
         encoding = next((tables[name] for name in tables if (options[name]["of"] or name) == first), None)
         if encoding is None and first is not None and fold is not None:
             encoding = _fit_table(first, OPTIONS, store, known, take, fold, {})
@@ -192,12 +206,18 @@ def entry_of(schema: Schema, name: str, chosen: Mapping[str, Any]) -> Entry:
     known = f"{nearest(of, inputs)}; its inputs are {', '.join(inputs) or 'none'}" if of not in inputs else ""
     check(of in inputs, f"{key} is no input of the store{known}.")
     entry = schema.entries[of]
-    for option, default in TABLE_OPTIONS.items():
-        if option not in _OF_KIND.get(entry.kind, ()):
+    for option, default in OPTIONS.items():
+        if option not in ("of", *_OF_KIND.get(entry.kind, ())):
             problem = f"config.inputs.{name}.{option}: the {entry.kind} {of!r} has no such option"
             check(chosen[option] == default, f"{problem}; leave it at {default!r}.")
-    if entry.kind == "vector":
-        check_name(chosen["missing"], VECTOR_POLICIES, f"config.inputs.{name}.missing: a vector has no policy")
+    if entry.kind in _POLICIES:
+        policy = f"config.inputs.{name}.missing: a {entry.kind} has no policy"
+        check_name(chosen["missing"], _POLICIES[entry.kind], policy)
+    if entry.kind == "vector" and chosen["missing"] == "mode":
+        whole = (
+            f"config.inputs.{name}.missing: {of!r} is stored as {entry.dtype}, and mode, the most frequent value, is"
+        )
+        check(entry.dtype == "int8", f"{whole} for calls and counts in int8; set it to mean.")
     return entry
 
 
@@ -225,6 +245,7 @@ def specs_of(
             dtype="float32" if is_table else entry.dtype,
             widths=input_widths,
             missing=chosen["missing"],
+            scale=chosen["scale"],
             optional=entry.optional,
             of=chosen["of"] or name,
         )

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ from mmcl_jax.prepare.entries.boxes import RawBoxes
 from mmcl_jax.prepare.entries.columns import features, is_table, schema_columns
 from mmcl_jax.prepare.entries.matrix import Matrix
 from mmcl_jax.prepare.entries.text import tokenise
+from mmcl_jax.prepare.entries.variants import variants_file, write_variants
 from mmcl_jax.prepare.gather import GatheredEntries
 from mmcl_jax.prepare.images.pixels import Pixels
 from mmcl_jax.prepare.inspection import Inspected, find_leaky, group_numbers
 from mmcl_jax.prepare.join.joined import Joined
+from mmcl_jax.prepare.join.keys import some
 from mmcl_jax.prepare.join.tables import Keyed
 from mmcl_jax.prepare.like import Like
+from mmcl_jax.prepare.sources import VECTORS
 from mmcl_jax.prepare.table.cells import nameless, text_of
 from mmcl_jax.prepare.table.rows import matrix, readings, resolved
 
@@ -110,7 +113,7 @@ class Assembler:
             return self._image(joined.name)
         if is_table(joined):
             return self._further_table(joined)
-        if kind == "vector":
+        if kind in VECTORS:
             return self._vector(joined)
         if kind == "text":
             return self._text(joined)
@@ -195,12 +198,38 @@ class Assembler:
         assert isinstance(joined.content, Matrix)
         at = joined.at[self._inspected.rows]
         present = at >= 0
-        shape = (int(present.sum()), len(joined.content.names))
+        rows, shared = np.unique(at[present], return_inverse=True)  # the eyes of a person share a row
+        if len(rows) == len(shared):
+            rows, index = at[present], _numbered(present)
+        else:
+            index = np.full(len(at), -1)
+            index[present] = shared
+        shape = (len(rows), len(joined.content.names))
         values = flat.allocate(self._folder, joined.name, shape, joined.content.dtype)
-        joined.content.store(at[present], values)
+        joined.content.store(rows, values)
         values.flush()
+        if joined.source.kind == "vector":
+            self._warn_of_constants(joined.name, joined.content.names, values, index)
+        if joined.content.variants is not None:
+            write_variants(self._folder / variants_file(joined.name), joined.content.variants)
         entry = Entry(kind="vector", shape=shape[1:], dtype=joined.content.dtype)
-        return Part(entry=entry, values=values, at=_numbered(present), names=joined.content.names)
+        return Part(entry=entry, values=values, at=index, names=joined.content.names)
+
+    def _warn_of_constants(self, name: str, names: Sequence[str], values: np.ndarray, at: np.ndarray) -> None:
+        """Warn of features, such as covariates, that have one value in all training rows."""
+        rows = at[self._inspected.splits["train"]]
+        rows = np.unique(rows[rows >= 0])  # of distinct people
+        if len(rows) < 2:
+            return
+        first, constant = values[rows[0]], np.ones(values.shape[1], bool)
+        size = max(1, _CHUNK_BYTES // max(1, values[:1].nbytes))
+        for start in range(0, len(rows), size):
+            part = values[rows[start : start + size]]
+            constant &= ((part == first) | ((part != part) & (first != first))).all(axis=0)
+        same = [names[int(column)] for column in np.flatnonzero(constant)]
+        if same:
+            found = f"{counted(len(same), 'feature')} of {name!r} {'has' if len(same) == 1 else 'have'} a single value"
+            self._warnings.append(f"{found} in all training rows: {some(same)}.")
 
     def _text(self, joined: Joined) -> Part:
         assert isinstance(joined.content, Keyed)
@@ -247,6 +276,7 @@ class Assembler:
 
 
 _TEXTS = 6  # on the card
+_CHUNK_BYTES = 64 * 2**20
 _MANY_UNKNOWN = 0.05
 
 

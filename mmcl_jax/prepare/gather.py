@@ -13,6 +13,7 @@ from mmcl_jax.prepare.entries.matrix import Matrix
 from mmcl_jax.prepare.inspection import listed_ids
 from mmcl_jax.prepare.join.joined import Join, join
 from mmcl_jax.prepare.join.main import Main, main_table
+from mmcl_jax.prepare.join.people import People
 from mmcl_jax.prepare.join.tables import Keys
 from mmcl_jax.prepare.like import Like
 from mmcl_jax.prepare.quarantine import Quarantine
@@ -82,8 +83,10 @@ def gather(
         rows = understand(main.request, recipe, quarantine, tables=tables, alone=alone, entry=main.table)
     else:
         rows = Rows.none("the request")
-    joined = join(request, main, rows, tables, quarantine, features=like.names if like else None)
+    people = People.read(request)
+    joined = join(request, main, rows, tables, quarantine, people=people, like=like)
     rows = joined.rows
+    joined.warnings.extend(people.leave_out(rows, quarantine))
     check(len(rows.keys) > 0, "--request: no entry has a key.")
     columns = {
         name: parsed_columns(entry, rows, quarantine, *(like.reading(name) if like else ()))

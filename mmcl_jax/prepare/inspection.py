@@ -19,6 +19,7 @@ from mmcl_jax.prepare import audit
 from mmcl_jax.prepare.card.findings import ColumnFinding
 from mmcl_jax.prepare.entries.columns import schema_columns
 from mmcl_jax.prepare.forest import forest_score
+from mmcl_jax.prepare.join.people import people_of, relatives
 from mmcl_jax.prepare.leaks import leaky_columns, same_order
 from mmcl_jax.prepare.like import Like
 from mmcl_jax.prepare.recipe import Recipe
@@ -123,7 +124,9 @@ def inspect(
     codes = class_codes(label_values, label_columns)
     classes = [index for index, label in enumerate(label_columns) if label.coded]
     all_codes = np.nan_to_num(label_values[:, classes], nan=-1).astype(np.int64)
+    alike, related = _with_relatives(rows, kept, request, alike)
     divided, warnings = divide(rows, kept, all_codes, request, ids, alike)
+    warnings += _warn_of_relatives(related, divided, request)
     # A category that the other store or run does not have is unknown, not missing.
     values, _ = matrix(features, columns, kept, unknown=math.nan if like is None else -1.0)
 
@@ -167,6 +170,30 @@ def inspect(
         balance=balance,
         warnings=warnings,
     )
+
+
+def _with_relatives(
+    rows: Rows, kept: np.ndarray, request: Request, alike: np.ndarray | None
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return `alike` merged with the families of the request's table of relatives, and the families `[K]`, or None."""
+    if request.relatives is None:
+        return alike, None
+    people = people_of(rows)
+    families, _ = relatives(request.relatives, request.kinship, [people[row] for row in kept])
+    families = np.unique(families, return_inverse=True)[1]
+    return families if alike is None else merge_groups(families, alike), families
+
+
+def _warn_of_relatives(families: np.ndarray | None, divided: splits.Splits, request: Request) -> list[str]:
+    """Return a sentence if splits that were not drawn divide families."""
+    if families is None:
+        return []
+    held = [set(families[members].tolist()) for members in divided.values()]
+    several = [sum(family in split for split in held) > 1 for family in set().union(*held)]
+    if not any(several):
+        return []
+    count = counted(sum(several), "family is", "families are")
+    return [f"{count} in more than one split, though {request.relatives} names them, since the splits were given."]
 
 
 def _by_words(label: Parsed) -> str:
@@ -235,12 +262,12 @@ def _undivided(rows: Rows, kept: np.ndarray, alike: np.ndarray | None) -> tuple[
     """Return the group `[K]` of every row that no split may divide, or None without groups; and a phrase for them."""
     groups = rows.named("group")
     if not groups:
-        return alike, "" if alike is None else "near-duplicate images"
+        return alike, "" if alike is None else "near-duplicate images or relatives"
     together = group_codes(groups[0].values.gather(kept).cast(pl.String))
     phrase = f"groups of {groups[0].name!r}"
     if alike is None:
         return together, phrase
-    return merge_groups(together, alike), f"{phrase} and near-duplicate images"
+    return merge_groups(together, alike), f"{phrase} and near-duplicate images or relatives"
 
 
 def _remedy(rows: Rows, request: Request, recipe: Recipe | None, ids: Mapping[str, list[str]] | None) -> str:

@@ -21,6 +21,8 @@ from mmcl_jax.data.table.declaration import Declaration
 from mmcl_jax.data.table.encoding import Policies
 from mmcl_jax.errors import check
 from mmcl_jax.files import damage
+from mmcl_jax.genotypes import Variants
+from mmcl_jax.prepare.entries.variants import read_variants, variants_file
 from mmcl_jax.prepare.images.files import Fit
 from mmcl_jax.prepare.join.main import Main, main_table
 from mmcl_jax.prepare.like_sources import sources_like
@@ -30,7 +32,7 @@ from mmcl_jax.prepare.table.parse import Parsed
 _FIT = tuple(field.name for field in dataclasses.fields(Fit) if not field.name.startswith("max_"))
 _IMAGES = ("image_size", "channels", "bits", "stack", *_FIT)
 _COLUMNS = ("schema", "label", "categorical", "decimal", "thousands", "missing")
-_OTHERS = ("declaration.*.json", "*.names.txt")  # files of a store that are read when they are needed
+_OTHERS = ("declaration.*.json", "*.names.txt", "*.variants.tsv")  # files of a store that are read when they are needed
 _EXAMPLES = 3  # texts of a column that a warning shows
 
 
@@ -175,6 +177,12 @@ class Like:
         """Return the features of a vector."""
         path = self.directory / names_file(name)
         return tuple(path.read_text(encoding="utf-8").split("\n")[:-1]) if path.is_file() else ()
+
+    def variants(self, name: str) -> Variants:
+        """Return the variants of an entry of genotypes."""
+        path = self.directory / variants_file(name)
+        check(path.is_file(), f"--like: {path} is missing; {BACK}.")
+        return read_variants(path, BACK)
 
     def reading(self, name: str) -> tuple[Declaration, list[str]]:
         """Return the declaration of a further table or target in the store or run, and the names of its columns."""

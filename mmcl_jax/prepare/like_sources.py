@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Keys that say where values are, or which rows are kept; every other key says how values are read.
 _WHERE = (
     *("file", "key", "separator", "encoding", "column", "folder", "files", "names", "keys", "dataset", "ignore"),
-    *("required", "duplicates", "max_pixels", "max_voxels"),
+    *("required", "duplicates", "max_pixels", "max_voxels", "by", "genotypes", "variants"),
 )
 
 

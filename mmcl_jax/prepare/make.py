@@ -186,10 +186,9 @@ def _identity(request: Request, recipe: Recipe | None, gathered: GatheredEntries
     if recipe is not None:
         contents["read"] = _named(recipe.read)
     for source in (*request.entries.values(), *request.targets.values()):
-        for path in (source.file, source.names, source.keys, source.vocabulary):
-            if path is not None:
-                stat = path.stat()
-                contents[str(path)] = [stat.st_size, stat.st_mtime_ns]
+        for path in source.read_files():
+            stat = path.stat()
+            contents[str(path)] = [stat.st_size, stat.st_mtime_ns]
     digest = hashlib.sha256(repr(contents).encode())
     for column in rows.columns:
         digest.update(column.values.hash().to_numpy().tobytes())

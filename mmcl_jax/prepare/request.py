@@ -32,13 +32,31 @@ from mmcl_jax.prepare.sources import (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Ancestry:
+    """A table of ancestry, such as GenoPred writes: people with a value of at least `minimum` are kept.
+
+    Attributes:
+      file: a text file with a header, separated by commas, tabs or blanks.
+      column: of the share, such as EUR.
+      minimum: the least share.
+      key: column of the people.
+    """
+
+    file: Path
+    column: str
+    minimum: float = 0.99
+    key: str = "IID"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
     """The options of `mmcl prepare`, one field per option; the command describes them.
 
     `table` and `images` are the entries `table` and `image` of the simple command line. A request file may name further
     `entries` and `targets` from other files (see `sources`), which are joined by their keys; their values are `Source`
-    objects or the dicts of the file. `cohort` says whether a row may lack an entry.
+    objects or the dicts of the file. `cohort` says whether a row may lack an entry. `keep`, `withdrawn`, `ancestry` and
+    `relatives` are lists and tables of people (see `people`).
 
     From Python, `table` may be a data frame, and `images` pictures in memory, which the image column names by index.
     """
@@ -87,6 +105,11 @@ class Request:
     max_bad: float = 0.01
     bits: Literal[8, 16] = 8
     cohort: Literal["outer", "inner"] = "outer"
+    keep: Path | None = None
+    withdrawn: tuple[Path, ...] = ()
+    ancestry: Ancestry | None = None
+    relatives: Path | None = None
+    kinship: float = 0.0442
     entries: Mapping[str, Source] = dataclasses.field(default_factory=dict)
     targets: Mapping[str, Source] = dataclasses.field(default_factory=dict)
 
@@ -98,6 +121,7 @@ class Request:
         check(self.bits in (8, 16), f"--bits: {self.bits} is neither 8 nor 16.")
         check(self.cohort in ("outer", "inner"), f"--cohort: {self.cohort!r} is neither outer nor inner.")
         check(0 <= self.max_bad <= 1, f"--max-bad: {self.max_bad} is not a share between 0 and 1.")
+        check(0 <= self.kinship <= 0.5, f"--kinship: {self.kinship} is not between 0 and 0.5.")
         check(0 <= self.seed < 2**32, f"--seed: {self.seed} is not a number from 0 to 4294967295.")
         sides = self.image_size or (1,)
         check(all(0 < side <= LONGEST_SIDE for side in sides), f"--image-size: {self.image_size} {SIDES}.")
@@ -212,6 +236,9 @@ class Request:
         keys = sorted(field.name for field in dataclasses.fields(cls))
         for name in typed(dict[Any, Any], raw, f"--request: {where}"):
             check_name(name, keys, f"--request: {where} has an unknown key", "the keys are")
+        if isinstance(raw.get("ancestry"), Mapping):
+            place = f"--request: {where}: ancestry"
+            raw = {**raw, "ancestry": typed(Ancestry, raw["ancestry"], place)}
         return cls(**{name: _typed(name, value, f"--request: {where}: {name}") for name, value in raw.items()})
 
     def fetched(self) -> "Request":
@@ -225,22 +252,26 @@ class Request:
         entries, targets = (
             {name: source.fetched() for name, source in sources.items()} for sources in (self.entries, self.targets)
         )
-        split_ids = tuple(local(path, raw=True) for path in self.split_ids)
-        return dataclasses.replace(self, **paths, split_ids=split_ids, entries=entries, targets=targets)
+        for name in ("split_ids", "withdrawn"):
+            paths[name] = tuple(local(path, raw=True) for path in getattr(self, name))
+        if self.ancestry is not None:
+            paths["ancestry"] = dataclasses.replace(self.ancestry, file=local(self.ancestry.file, raw=True))
+        return dataclasses.replace(self, **paths, entries=entries, targets=targets)
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON values."""
         raw = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         raw |= {name: None for name in ("table", "images") if not isinstance(raw[name], Path)}  # objects in memory
         raw["schema"] = self.schema.to_json()
+        raw["ancestry"] = None if self.ancestry is None else dataclasses.asdict(self.ancestry)
         for key in ("entries", "targets"):
             raw[key] = {name: source.to_json() for name, source in raw[key].items()}
         return plain_json(raw)
 
 
 _IN_MEMORY = {"table": pl.DataFrame, "images": ImageArrays}
-_PATHS = ("table", "images", "like", "follow_links")
-_TEXTS = ("image_column", "label", "ignore", "categorical", "missing", "split_ids")
+_PATHS = ("table", "images", "like", "follow_links", "keep", "relatives")
+_TEXTS = ("image_column", "label", "ignore", "categorical", "missing", "split_ids", "withdrawn")
 
 
 @functools.cache

@@ -3,6 +3,9 @@
     "entries": {
       "image":  {"kind": "image", "folder": "photos/", "files": "{key}.png"},
       "pgs":    {"kind": "vector", "file": "pgs.tsv", "key": "IID"},
+      "snp":    {"kind": "genotypes", "file": "ukb_chr{1..22}.bed", "every": 100, "by": "person"},
+      "scores": {"kind": "scores", "folder": "sscore/", "by": "person"},
+      "burden": {"kind": "burdens", "file": "burdens.h5", "keys": "iid.txt", "names": "genes.txt", "min_carriers": 1},
       "report": {"kind": "text", "file": "reports.csv", "key": "study", "column": "findings"}
     },
     "targets": {
@@ -28,14 +31,18 @@ from mmcl_jax.errors import check, check_name
 from mmcl_jax.prepare.images.files import FILTERS
 from mmcl_jax.text import called, listed
 
-INPUTS = ("image", "volume", "table", "vector", "text", "plink")
+INPUTS = ("image", "volume", "table", "vector", "text", "genotypes", "scores", "burdens")
 TARGETS = ("class", "ordinal", "number", "multi-label", "numbers", "mask", "boxes")
 COLUMNS = ("class", "ordinal", "number", "multi-label", "numbers")  # targets that are columns of a table
 PICTURES = ("image", "volume", "mask")
 KEY = "{key}"  # in a pattern of file names
 MATRICES = (".csv", ".tsv", ".parquet", ".npy", ".h5", ".hdf5")
 
+VECTORS = ("vector", "genotypes", "scores", "burdens")  # entries that are stored as vectors
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")  # in the name of a file of genotypes: chr{1..22}.bed
+
 _TABLE = ("file", "key", "separator", "encoding")
+_MATRIX = (*_TABLE, "ignore", "names", "keys", "dataset", "dtype", "required", "by")
 _PICTURE = ("size", "channels", "bits", "resize", "antialias", "intensity", "nan", "max_pixels")
 _FILES = ("folder", "files", "column", *_TABLE)
 _TAKES = {
@@ -52,10 +59,12 @@ _TAKES = {
         "duplicates",
         "required",
     ),
-    "table": (*_TABLE, "schema", "required"),
-    "vector": (*_TABLE, "ignore", "names", "keys", "dataset", "dtype", "required"),
+    "table": (*_TABLE, "schema", "required", "by"),
+    "vector": _MATRIX,
     "text": (*_TABLE, "column", "vocabulary", "vocabulary_size", "length", "required"),
-    "plink": ("file", "required"),
+    "genotypes": ("file", "every", "variants", "min_frequency", "max_missing", "dtype", "required", "by"),
+    "scores": ("folder", "column", "dtype", "required", "by"),
+    "burdens": (*_MATRIX, "min_carriers"),
     "class": (*_TABLE, "column", "categories"),
     "ordinal": (*_TABLE, "column", "categories"),
     "number": (*_TABLE, "column"),
@@ -64,10 +73,11 @@ _TAKES = {
     "mask": (*_FILES, "of", "classes", "max_pixels", "max_voxels"),
     "boxes": (*_TABLE, "of", "column", "categories"),
 }
-_PATHS = ("file", "folder", "names", "keys", "vocabulary")
+_PATHS = ("file", "folder", "names", "keys", "vocabulary", "variants")
 _TEXTS = ("column", "ignore", "categories")
 _Text = Annotated[str, AtLeast(1)]
-_COUNTS = ("channels", "bits", "max_pixels", "max_voxels", "vocabulary_size", "length")
+_COUNTS = ("channels", "bits", "max_pixels", "max_voxels", "vocabulary_size", "length", "every")
+_SHARES = ("min_frequency", "max_missing")
 _CHOICES = {
     "bits": (8, 16),
     "channels": (1, 3),
@@ -107,7 +117,15 @@ class Source:
       names: a file with the names of the columns of a matrix, one per line.
       keys: a file with the keys of the rows of a matrix without a key column, one per line.
       dataset: name of the matrix in an HDF5 file.
-      dtype: in which the store holds a vector.
+      dtype: in which the store holds a vector; by default float32, int8 for calls of genotypes, float16 for dosages.
+      by: the column of the main table whose value is looked up among the keys of a table or vector, such as the person
+        of an image; by default the request's key column.
+      genotypes: the files of genotypes, as they were given: names, in which `{1..22}` stands for these numbers.
+      every: of how many variants of a chromosome the first is taken, and so on.
+      variants: a file with the variants to take, an identifier per line; by default all.
+      min_frequency: of the rarer allele, below which a variant is left out.
+      max_missing: share of missing calls, above which a variant is left out.
+      min_carriers: people with a burden other than 0 that a gene needs: a number, or a share below 1.
       size: (height, width), or (depth, height, width) of a volume.
       categories: of a class, of an ordinal target (lowest first), or of the class of boxes.
       between: the text between the labels in a cell of a multi-label target.
@@ -132,7 +150,14 @@ class Source:
     names: Path | None = None
     keys: Path | None = None
     dataset: str = ""
-    dtype: str = "float32"
+    dtype: str = ""
+    by: str = ""
+    genotypes: tuple[str, ...] = ()
+    every: int = 1
+    variants: Path | None = None
+    min_frequency: float = 0.0
+    max_missing: float = 1.0
+    min_carriers: float = 0.0
     size: tuple[int, ...] | None = None
     channels: int | None = None
     bits: int | None = None
@@ -161,7 +186,34 @@ class Source:
             if field.name in _TAKES[self.kind] and value != _DEFAULT[field.name]:
                 special = {"schema": lambda: self.schema.to_json(), "classes": lambda: dict(self.classes)}
                 values[field.name] = special.get(field.name, lambda value=value: value)()
+        if self.genotypes:
+            values["file"] = self.genotypes[0] if len(self.genotypes) == 1 else self.genotypes
         return plain_json(values)
+
+    def genotype_files(self) -> list[Path]:
+        """Return the files of genotypes, in order: a name with a range stands for one file per number."""
+        files = []
+        for text in self.genotypes:
+            found = _RANGE.search(text)
+            if found is None:
+                files.append(Path(text))
+            else:
+                first, last = map(int, found.groups())
+                files += [Path(f"{text[: found.start()]}{n}{text[found.end() :]}") for n in range(first, last + 1)]
+        return files
+
+    def read_files(self) -> list[Path]:
+        """Return the files that the source names, of which a change changes the store; images notice theirs."""
+        named = [
+            path for path in (self.file, self.names, self.keys, self.vocabulary, self.variants) if path is not None
+        ]
+        if self.kind == "scores" and self.folder is not None:
+            named += sorted(self.folder.glob("*.sscore"))
+        beside = {".bed": (".bim", ".fam"), ".pgen": (".pvar", ".psam"), ".bgen": (".sample",)}
+        for path in self.genotype_files():
+            others = [path.with_suffix(suffix) for suffix in beside.get(path.suffix, ())]
+            named += [path, *(other for other in others if other.is_file())]
+        return named
 
     def fetched(self) -> "Source":
         """Return the source with copies on this machine in place of files and folders in buckets.
@@ -194,7 +246,8 @@ class Source:
         check_name(typed(str, kind, f"{where}: kind"), kinds, f"{where}: there is no kind", "the kinds are")
         for name in raw.keys() - {"kind"}:
             check_name(name, _TAKES[kind], f"{where}: the kind {kind} has no key", "its keys are")
-        made = cls(kind=kind, **{name: _value(name, raw[name], f"{where}: {name}") for name in raw if name != "kind"})
+        given = {"genotypes" if (kind, name) == ("genotypes", "file") else name: name for name in raw if name != "kind"}
+        made = cls(kind=kind, **{field: _value(field, raw[name], f"{where}: {name}") for field, name in given.items()})
         made.check(where)
         return made
 
@@ -202,8 +255,6 @@ class Source:
         """Raise `UserError` if a key is missing, or two keys contradict each other."""
         kind = self.kind
         check_separator(self.separator, f"{where}: separator")
-        plink = 'write them as a table with "plink2 --export A", rename it to end in .tsv, and read it as a vector'
-        check(kind != "plink", f"{where}: PLINK genotypes are not read yet; {plink} with the key IID.")
         if kind in PICTURES:
             check(self.folder is not None, f"{where}: name the folder of the files with folder.")
             both = f"{where}: set either files, with {KEY} in it, or column, with the table as file."
@@ -214,6 +265,12 @@ class Source:
             check(inside, f"{where}: files must be relative to the folder and stay in it, not {self.files!r}.")
             single = f"{where}: column must name a single column for a {kind}."
             check(kind == "image" or len(self.column) <= 1, single)
+        elif kind == "scores":
+            check(self.folder is not None, f"{where}: name the folder of the .sscore files with folder.")
+            check(len(self.column) <= 1, f"{where}: column must name a single column.")
+            check(self.dtype != "int8", f"{where}: dtype: scores have fractions; leave it out, or set it to float16.")
+        elif kind == "genotypes":
+            self._check_genotypes(where)
         else:
             check(self.file is not None, f"{where}: name its file with file.")
         if kind in ("mask", "boxes"):
@@ -229,8 +286,18 @@ class Source:
             dimensions = 2 if kind == "image" else 3
             sized = f"{where}: size must be one number or {dimensions} numbers, not {list(self.size)}."
             check(len(self.size) in (1, dimensions), sized)
-        if kind == "vector":
+        if kind in ("vector", "burdens"):
             self._check_matrix(where)
+
+    def _check_genotypes(self, where: str) -> None:
+        """Raise `UserError` if no file is named, or one that is not on this machine."""
+        check(bool(self.genotypes), f"{where}: name its file, or several in a list, with file.")
+        for text in self.genotypes:
+            check(not is_address(text), f"{where}: {text} lies in a bucket; copy the files to this machine first.")
+            found = _RANGE.search(text)
+            ordered = found is None or int(found[1]) <= int(found[2])
+            check(ordered, f"{where}: file: the range in {text!r} ends before it begins.")
+        check(self.dtype != "float32", f"{where}: dtype: genotypes are stored as int8, or dosages as float16.")
 
     def _check_matrix(self, where: str) -> None:
         """Raise `UserError` if a key does not fit the type of the matrix's file."""
@@ -295,6 +362,12 @@ def _value(name: str, raw: Any, where: str) -> Any:
         low, high = typed(tuple[float, float], raw, where)
         check(low < high, f'{where} must be "minmax", "full" or two numbers, the lower first.')
         return low, high
+    if name == "genotypes":
+        return typed(tuple[_Text, ...], [str(raw)] if isinstance(raw, str | Path) else raw, where)
+    if name in _SHARES:
+        return typed(Annotated[float, Between(0, 1)], raw, where)
+    if name == "min_carriers":
+        return typed(Annotated[float, AtLeast(0)], raw, where)
     value: Any = typed(_Count if name in _COUNTS else Path if name in _PATHS else _Text, raw, where)
     if name in _CHOICES:
         check(value in _CHOICES[name], f"{where}: {shown(raw)} is not one of {', '.join(map(str, _CHOICES[name]))}.")

@@ -6,7 +6,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmcl_jax.data.cohort import COHORTS
-from mmcl_jax.data.inputs import OPTIONS
+from mmcl_jax.data.inputs import OPTIONS, SCALES
+from mmcl_jax.data.kinds.vector import VECTOR_POLICIES
 from mmcl_jax.data.table.encoding import MISSING_POLICIES, OUTSIDE_POLICIES
 from mmcl_jax.encoders import parse_key
 from mmcl_jax.encoders.fusions import check_fused, parts_of_views
@@ -85,12 +86,14 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "batch_norm.momentum": ((float, int), lambda v: 0 <= v < 1, "must lie in [0, 1)"),
     "batch_norm.epsilon": ((float, int), *_positive),
 }
+_POLICIES = tuple(dict.fromkeys((*MISSING_POLICIES, *VECTOR_POLICIES)))  # of tables and of vectors
 _INPUT: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "of": ((str,), lambda v: True, ""),
-    "missing": ((str,), lambda v: v in MISSING_POLICIES, f"must be one of {', '.join(MISSING_POLICIES)}"),
+    "missing": ((str,), lambda v: v in _POLICIES, f"must be one of {', '.join(_POLICIES)}"),
     "outside": ((str,), lambda v: v in OUTSIDE_POLICIES, f"must be one of {', '.join(OUTSIDE_POLICIES)}"),
     "columns": ((str,), lambda v: v != "", "must be all, a tag of columns, or 'not TAG'"),
     "label_as_feature": ((bool,), lambda v: True, ""),
+    "scale": ((str,), lambda v: v in SCALES, f"must be one of {', '.join(SCALES)}"),
 }
 
 

@@ -13,6 +13,9 @@ Vectors = Shaped[Array, "B F"]
 def vector(*, modality: str = "vector") -> View:
     """Return the vector in standard deviations of its features over the training rows; missing values become 0.
 
+    With `config.inputs.NAME.missing = "mode"`, missing values are the most frequent value of their feature; with
+    `scale = "none"`, values are as they are stored, and missing ones the mean or mode.
+
     Example:
       >>> import jax.numpy as jnp
       >>> fitted = {"mean": jnp.array([1.0, 0.0]), "std": jnp.array([2.0, 1.0])}
@@ -54,5 +57,5 @@ def vector_scarf(*, modality: str = "vector", rate: float = 0.3, population: int
 
 def _scaled(rows: Vectors, keys: Key[Array, "B"], fitted: Fitted) -> Viewed:
     del keys
-    values: Float[Array, "B F"] = z_scores(rows, fitted["mean"], fitted["std"])
+    values: Float[Array, "B F"] = z_scores(rows, fitted["mean"], fitted["std"], fitted.get("fill"))
     return Viewed(values)

@@ -77,6 +77,7 @@ NOT_RUN = {
 ELSEWHERE = {
     "docs/buckets.md": "tests/bucket/test_commands.py",
     "docs/compile.md": "tests/aot/test_compile.py",
+    "docs/genetics.md": "tests/prepare/test_genotypes.py",
     "docs/export.md": "tests/export/test_docs.py",
     "docs/programs.md": "tests/export/programs/test_docs.py",
 }

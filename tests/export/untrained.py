@@ -75,7 +75,8 @@ def everything(store: Store) -> ConfigDict:
     config.batch_size, config.batch_norm.group_size = 8, 8
     config.inputs = {name: input() for name in ("image", "right", "scan", "table", "pgs", "snps", "report")}
     config.inputs.patches = input(of="image")
-    config.inputs.table.missing, config.inputs.snps.missing = "token", "mean"
+    config.inputs.table.missing = "token"
+    config.inputs.snps.missing, config.inputs.snps.scale = "mode", "none"
     config.inputs.columns = input(of="table", missing="indicator")
     config.inputs.cells = input(of="table", missing="token")
     config.views = {

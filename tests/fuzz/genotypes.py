@@ -45,7 +45,7 @@ def _write(case: dict[str, Any], folder: Path) -> None:
         lines += [[key, *map(str, row)] for key, row in zip(keys, values, strict=False)]
         content = "\n".join("\t".join(line) for line in lines).encode("utf-8", "replace")
     else:
-        content = b"\x6c\x1b\x01" + bytes(len(values))
+        content = b"\x6c\x1b\x01" + bytes(range(len(values) * -(-len(keys) // 4)))
         (folder / "m.bim").write_text("".join(f"1\trs{i}\t0\t{i}\tA\tC\n" for i in range(len(values))))
         (folder / "m.fam").write_text("".join(f"{key} {key} 0 0 0 -9\n" for key in keys), "utf-8", "replace")
     (folder / f"m.{case['ending']}").write_bytes(damaged(content, case["damage"]))
@@ -54,7 +54,7 @@ def _write(case: dict[str, Any], folder: Path) -> None:
 def _act(case: dict[str, Any], inputs: Path, out: Path) -> None:
     file = str(inputs / f"m.{case['ending']}")
     if case["ending"] == "bed":
-        entry: dict[str, Any] = {"kind": "plink", "file": file}
+        entry: dict[str, Any] = {"kind": "genotypes", "file": file}
     else:
         entry = {"kind": "vector", "file": file, "dtype": case["dtype"]}
         entry |= {"keys": str(inputs / "keys.txt")} if case["ending"] == "npy" else {"key": "IID"}

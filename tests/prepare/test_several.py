@@ -356,9 +356,9 @@ BAD: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         ("cohort.json: cohort", "one of outer, inner, not 'both'"),
     ),
     "a key of the wrong type": (lambda f, r: entry(r, "image", size="big"), ("entries.image: size", "'big'")),
-    "PLINK": (
-        lambda f, r: entry(r, "pgs", kind="plink", key=None, file="a.bed"),
-        ("entries.pgs", "PLINK genotypes are not read yet", "plink2 --export A"),
+    "no genotypes": (
+        lambda f, r: entry(r, "pgs", kind="genotypes", key=None, file="a.bed"),
+        ("entries.pgs", "the file a.bed does not exist"),
     ),
     "two files for one entry": (
         lambda f, r: entry(r, "image", column="a"),

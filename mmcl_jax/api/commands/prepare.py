@@ -29,7 +29,7 @@ _DEFAULT = Request()
 
 
 @addressed(
-    raw=("table", "images", "follow_links", "root", "request", "schema", "split_ids"),
+    raw=("table", "images", "follow_links", "root", "request", "schema", "split_ids", "keep", "withdrawn", "relatives"),
     reads=("like",),
     writes=("out", "write_schema"),
 )
@@ -75,6 +75,10 @@ def prepare(
     max_values: int = _DEFAULT.max_values,
     max_tokens: int = _DEFAULT.max_tokens,
     duplicates: Literal["quarantine", "keep"] = _DEFAULT.duplicates,
+    keep: AnyPath | None = None,
+    withdrawn: AnyPath | Iterable[AnyPath] = (),
+    relatives: AnyPath | None = None,
+    kinship: float = _DEFAULT.kinship,
     split_column: str | None = None,
     split_ids: Sequence[AnyPath] = (),
     split: tuple[float, float, float] = _DEFAULT.split,
@@ -138,6 +142,11 @@ def prepare(
       max_values: a table of more rows times columns is refused, and texts of more rows times tokens.
       max_tokens: a longer text is refused, unless its `length` cuts it.
       duplicates: whether rows with the very same pixels are kept.
+      keep: a list of the people to keep: an identifier per line, or FID and IID as PLINK writes them. The person of a
+        row is its group or, without groups, its key.
+      withdrawn: lists of people who withdrew; the store has no row of them.
+      relatives: a table of KING or PLINK 2 (`--make-king-table`); a family is never in two splits.
+      kinship: the least kinship of relatives; 0.0442 is the third degree.
       split_column: the column that holds train, val or test.
       split_ids: three files of identifiers, of train, val and test.
       split: shares of train, val and test.

@@ -106,6 +106,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--duplicates", choices=["quarantine", "keep"], help="treatment of images that are equal, pixel by pixel"
     )
 
+    people = parser.add_argument_group("people")
+    people.add_argument("--keep", type=types.path, help="list of the people to keep, an IID or FID and IID per line")
+    people.add_argument(
+        "--withdrawn", type=types.paths, help="lists of people who withdrew; the store has no row of them"
+    )
+    people.add_argument(
+        "--relatives",
+        type=types.path,
+        help="table of relatives, of KING or plink2 --make-king-table; a family is never in two splits",
+    )
+    people.add_argument("--kinship", type=float, help="least kinship of relatives; by default the third degree")
+
     rows = parser.add_argument_group("splits")
     rows.add_argument("--split-column", help="column with the words train, val and test")
     rows.add_argument("--split-ids", type=types.paths, help="three files of identifiers: train.txt,val.txt,test.txt")

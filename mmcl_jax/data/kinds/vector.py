@@ -11,6 +11,7 @@ from mmcl_jax.data.schema import Entry, Schema
 from mmcl_jax.errors import check
 
 MISSING = -127  # in int8
+VECTOR_POLICIES = ("refuse", "mean", "mode")  # for missing values
 _BLOCK_BYTES = 2**20  # stored rows that are fitted at once: as float64 they stay in a processor's cache
 
 
@@ -92,23 +93,74 @@ class VectorKind(Kind):
         return np.where(is_missing(rows), np.float32(np.nan), z_scores(rows, fitted.mean, fitted.std))
 
 
+def filled(moments: Moments, rows: Any, *, missing: str, scale: str) -> dict[str, np.ndarray]:
+    """Return the arrays that the views of a vector read, fitted on the training rows.
+
+    `mean` and `std` `[F]` float32 are what is subtracted and divided by: 0 and 1 without scaling. `fill` `[F]` float32
+    replaces missing values; without it, `mean` does. ContIG's code fits the mode on everybody, also on test people.
+
+    Args:
+      moments: of the training rows.
+      rows: the training rows `[N, F]`.
+      missing: "mode" for the most frequent value of each feature (the lowest of several); for other policies, the mean.
+      scale: "std" or "none".
+
+    Example:
+      >>> rows = np.array([[0], [0], [2], [-127]], np.int8)
+      >>> fitted = filled(Moments(np.array([0.67]), np.array([0.94])), rows, missing="mode", scale="none")
+      >>> {name: array.tolist() for name, array in fitted.items()}
+      {'mean': [0.0], 'std': [1.0], 'fill': [0.0]}
+    """
+    mean, std = (np.asarray(moment, np.float32) for moment in (moments.mean, moments.std))
+    fill = modes(rows, len(mean)) if missing == "mode" else mean
+    if scale == "none":
+        mean, std = np.zeros_like(mean), np.ones_like(std)
+    arrays = {"mean": mean, "std": std}
+    return arrays if fill is mean else {**arrays, "fill": fill}
+
+
+def modes(rows: Any, features: int) -> np.ndarray:
+    """Return the most frequent value `[F]` float32 of each feature of int8 rows, the lowest of several.
+
+    A feature without values has 0. Memory is an array `[F]` per distinct value.
+    """
+    counts: dict[int, np.ndarray] = {}
+    for part in chunks(rows, most=_BLOCK_BYTES):
+        occurring = np.flatnonzero(np.bincount(part.view(np.uint8).ravel(), minlength=256)).astype(np.uint8)
+        for value in occurring.view(np.int8).tolist():
+            if value != MISSING:
+                of = counts.setdefault(value, np.zeros(features, np.int64))
+                of += (part == value).sum(axis=0)
+    best, most = np.zeros(features, np.float32), np.zeros(features, np.int64)
+    for value in sorted(counts):
+        more = counts[value] > most
+        best[more], most[more] = value, counts[value][more]
+    return best
+
+
 def is_missing(values: Any) -> Any:
     """Return the mask of missing values (NaN in floats, -127 in int8) of vectors, a NumPy or JAX array."""
     return values == MISSING if values.dtype.kind == "i" else values != values
 
 
-def z_scores(values: Any, mean: Any, std: Any) -> Any:
-    """Return the z-scores `[N, F]` float32 of vectors, with 0 (the mean) for a missing value.
+def z_scores(values: Any, mean: Any, std: Any, fill: Any = None) -> Any:
+    """Return `(values - mean) / std` `[N, F]` float32 of vectors, with `fill`, or else the mean, for missing values.
 
-    Arrays are of NumPy or of JAX, and so is the result. `mean` and `std` are `[F]`.
+    Arrays are of NumPy or of JAX, and so is the result. `mean`, `std` and `fill` are `[F]`.
 
     Example:
-      >>> z_scores(np.array([[3, -127]], np.int8), np.array([1.0, 0.0]), np.array([2.0, 1.0])).tolist()
+      >>> mean, std = np.array([1.0, 0.0]), np.array([2.0, 1.0])
+      >>> z_scores(np.array([[3, -127]], np.int8), mean, std).tolist()
       [[1.0, 0.0]]
+      >>> z_scores(np.array([[3, -127]], np.int8), mean, std, np.array([1.0, 2.0])).tolist()
+      [[1.0, 2.0]]
     """
     xp = values.__array_namespace__()
     mean, std = (xp.asarray(moment, dtype=xp.float32)[None] for moment in (mean, std))
-    return xp.where(is_missing(values), xp.float32(0), (values.astype(xp.float32) - mean) / std)
+    if fill is None:
+        return xp.where(is_missing(values), xp.float32(0), (values.astype(xp.float32) - mean) / std)
+    fill = xp.asarray(fill, dtype=xp.float32)[None]
+    return (xp.where(is_missing(values), fill, values.astype(xp.float32)) - mean) / std
 
 
 def _numbers(rows: np.ndarray) -> np.ndarray:

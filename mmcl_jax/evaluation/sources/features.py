@@ -160,11 +160,11 @@ def _averaged(images: np.ndarray, axes: int) -> np.ndarray:
 
 
 def vector_features(rows: Any, fitted: Mapping[str, Any]) -> np.ndarray:
-    """Return vectors as features, `[N, F]` float32, standardised by the training rows; missing values are 0."""
+    """Return vectors as features, `[N, F]` float32, scaled and imputed by the training rows as the view does."""
     parts = []
     for start in range(0, len(rows), _CHUNK):
         part = np.asarray(rows[start : start + _CHUNK])
-        parts.append(z_scores(part, fitted["mean"], fitted["std"]))
+        parts.append(z_scores(part, fitted["mean"], fitted["std"], fitted.get("fill")))
     return np.concatenate(parts)
 
 

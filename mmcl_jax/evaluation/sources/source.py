@@ -83,6 +83,7 @@ class Source:
     def encoder_of(self, input: str) -> str:
         """Return a hash of the encoders of an input, and of what they read: runs with the same differ by weights."""
         config, modalities = to_plain(self.run.config), modalities_of(input)
+        config["inputs"] = _as_before(config["inputs"])
         names = dict.fromkeys([*modalities, *self.inputs_of(modalities)])
         parts = [
             {name: config[part][name] for name in names if name in config[part]} for part in ("encoders", "inputs")
@@ -245,13 +246,23 @@ class Source:
         return self._cache[key]
 
 
+def _as_before(inputs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the inputs without the option that earlier results do not know, if it has their value."""
+    return {
+        name: {key: value for key, value in of.items() if (key, value) != ("scale", "std")}
+        for name, of in inputs.items()
+    }
+
+
 def _input_keys(inputs: Mapping[str, Mapping[str, Any]]) -> list[Any]:
     """Return the values of the config that decide how rows are turned into inputs.
 
     For one image and one table they are the values of version 0.1, so that its results keep their identity.
     """
     table = {**OPTIONS, **inputs.get("table", {})}
-    others = {name: chosen for name, chosen in inputs.items() if name not in ("image", "table") or chosen["of"]}
+    others = {
+        name: chosen for name, chosen in _as_before(inputs).items() if name not in ("image", "table") or chosen["of"]
+    }
     values = [table[key] for key in ("columns", "label_as_feature", "missing", "outside")]
     return [*values, others] if others else values
 

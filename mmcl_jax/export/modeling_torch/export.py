@@ -153,7 +153,8 @@ class Export(nn.Module):
         if spec["kind"] == "vector":
             missing = torch.isnan(rows) if rows.is_floating_point() else rows == -127
             mean, std = getattr(self, f"_{name}_mean"), getattr(self, f"_{name}_std")
-            return torch.where(missing, 0.0, (rows.float() - mean) / std)
+            fill = getattr(self, f"_{name}_fill", mean)  # the mean, unless the run says otherwise
+            return (torch.where(missing, fill, rows.float()) - mean) / std
         if spec["kind"] == "text":
             token, known = rows[..., 0], getattr(self, f"_{name}_tokens")
             unknown = (token >= 0) & ~known[token.clamp(min=0).long()]

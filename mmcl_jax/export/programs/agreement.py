@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from mmcl_jax.data.inputs import Inputs
+from mmcl_jax.data.kinds import KINDS
 from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.sources.features import frozen_encoder
@@ -109,6 +110,10 @@ def _random(rng: np.random.Generator, one: ProgramInput, inputs: Inputs, name: s
         return tokens.astype(one.dtype)
     if np.issubdtype(one.dtype, np.integer):
         low, high = (0, 3) if one.kind == "vector" else (0, int(np.iinfo(one.dtype).max) + 1)
-        return rng.integers(low, high, shape).astype(one.dtype)
-    values = rng.random(shape) if one.kind in ("image", "volume") else rng.normal(size=shape)
-    return values.astype(one.dtype)
+        values = rng.integers(low, high, shape).astype(one.dtype)
+    else:
+        drawn = rng.random(shape) if one.kind in ("image", "volume") else rng.normal(size=shape)
+        values = drawn.astype(one.dtype)
+    if one.kind == "vector" and inputs.specs[name].missing != "refuse":
+        values[rng.random(shape) < 0.1] = KINDS["vector"].fill(values.dtype)
+    return values

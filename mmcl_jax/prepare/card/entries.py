@@ -79,6 +79,8 @@ def _glance(entry: Mapping[str, Any], glance: Glance) -> Html | None:
         parts.append(
             element("div", chart, element("div", ends, class_="ends"), element("p", moments, class_="moments"))
         )
+    if genotypes := entry.get("genotypes"):
+        parts += _genotypes(genotypes, str(entry["name"]))
     if entry["names"]:
         hidden = entry["named"] - len(entry["names"])
         listed: list[Child] = [
@@ -102,3 +104,22 @@ def _glance(entry: Mapping[str, Any], glance: Glance) -> Html | None:
         lines = [(name(caption, 40), clipped(text, _TEXT)) for caption, text in glance.texts]
         parts.append(table(f"Texts of {entry['name']}", ("Row", "Text"), lines))
     return element("div", element("h3", name(entry["name"])), parts, class_="entry") if parts else None
+
+
+def _genotypes(facts: Mapping[str, Any], entry: str) -> list[Child]:
+    """Draw what is known of the variants of an entry: how many, of how many people, and how frequent."""
+    frequency = facts["minor_frequency"]
+    chart = charts.histogram(
+        frequency["edges"],
+        frequency["counts"],
+        label=f"Histogram of the frequency of the rarer allele of the variants of {clipped(entry)}",
+        written=number,
+    )
+    files = counted(facts["files"], "file")
+    words = f"{counted(facts['variants'], 'variant')} of {count(facts['in_files'])} in {files}"
+    words += f" · {counted(facts['people'], 'person', 'people')} · {share(facts['missing'], 1)} of the calls missing"
+    words += f" · {count(facts['flipped'])} flipped to the store's allele" if facts["flipped"] else ""
+    ends = [element("span", text) for text in ("rarer allele: 0", "0.5")]
+    return [
+        element("div", chart, element("div", ends, class_="ends"), element("p", words, class_="moments")),
+    ]

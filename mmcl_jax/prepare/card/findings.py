@@ -77,6 +77,7 @@ class _Entry(TypedDict):
     values: NotRequired[dict[str, Any]]
     classes: NotRequired[list[Any] | dict[str, Any]]
     columns: NotRequired[list[dict[str, Any]]]
+    genotypes: NotRequired[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)

@@ -15,6 +15,7 @@ from mmcl_jax.prepare.card import render_card
 from mmcl_jax.prepare.card.findings import Findings
 from mmcl_jax.prepare.card.glance import facts, glances, grey_or_colour
 from mmcl_jax.prepare.entries.columns import is_column
+from mmcl_jax.prepare.entries.matrix import Matrix
 from mmcl_jax.prepare.gather import GatheredEntries
 from mmcl_jax.prepare.images.pixels import Pixels
 from mmcl_jax.prepare.inspection import Inspected
@@ -105,6 +106,9 @@ def add_entries(findings: Findings, gathered: GatheredEntries, assembled: Assemb
         entry.update(facts(content, entry["name"]))
         causes = [quarantine.causes_of(name) for name in (labels if entry["name"] == "labels" else [entry["name"]])]
         entry["bad"] = dict(sum(map(Counter, causes), Counter[str]()))
+        joined = gathered.join.entries.get(entry["name"])
+        if joined is not None and isinstance(joined.content, Matrix) and joined.content.facts:
+            entry["genotypes"] = joined.content.facts
         if content.parts[entry["name"]].entry.kind == "table" and entry["name"] in gathered.join.entries:
             entry["columns"] = _columns(content.parts[entry["name"]])
     for entry in findings.entries:
@@ -135,6 +139,8 @@ def foreseen(gathered: GatheredEntries, rows: np.ndarray) -> list[dict[str, Any]
 
 def _origin(joined: Joined) -> str:
     """Return the name of the file or folder that an entry comes from."""
+    if files := joined.source.genotype_files():
+        return files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
     path = joined.source.file if joined.source.folder is None else joined.source.folder
     return "" if path is None else path.name
 

@@ -19,6 +19,7 @@ from polars.selectors import by_name
 from mmcl_jax.data.table.declaration import MISSING_WORDS
 from mmcl_jax.data.table.readings import PLAIN
 from mmcl_jax.errors import UserError, check, check_name
+from mmcl_jax.genotypes import Variants
 from mmcl_jax.prepare.join.keys import canonical, first_rows, some
 from mmcl_jax.prepare.join.tables import Keyed, Keys
 from mmcl_jax.prepare.npy import map_npy
@@ -46,6 +47,10 @@ class Matrix:
       dtype: in which the store holds it.
       values: reads rows by number, in ascending order, as floats `[k, F]`, NaN for missing.
       bad: by row, a sentence on what is wrong with it.
+      row_bytes: of a row while it is read; by default that of a row of float64.
+      variants: of genotypes, in the order of the columns.
+      facts: of genotypes and burdens, for the card.
+      warnings: sentences that a user should read.
     """
 
     file: Path
@@ -55,15 +60,20 @@ class Matrix:
     dtype: str
     values: Callable[[np.ndarray], np.ndarray]
     bad: dict[int, str] = dataclasses.field(default_factory=dict)
+    row_bytes: int = 0
+    variants: Variants | None = None
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def chunks(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (indices `[k]` into `rows`, values `[k, F]`) in chunks, in the order of the file."""
         order = np.argsort(rows, kind="stable")
-        size = _rows_at_once(len(self.names))
+        size = max(1, 2 * _CHUNK_BYTES // self.row_bytes) if self.row_bytes else _rows_at_once(len(self.names))
         for start in range(0, len(rows), size):
             chunk = order[start : start + size]
             distinct, inverse = np.unique(rows[chunk], return_inverse=True)
-            yield chunk, np.asarray(self.values(distinct))[inverse]
+            values = np.asarray(self.values(distinct))
+            yield chunk, values if len(distinct) == len(chunk) else values[inverse]  # `chunk` is sorted by row
 
     def selected(self, features: tuple[str, ...], where: str) -> "Matrix":
         """Return the matrix with these columns in this order; with all columns if `features` is empty.
@@ -105,7 +115,7 @@ class Matrix:
     def store(self, rows: np.ndarray, out: np.ndarray) -> None:
         """Write the rows of these numbers to `out` `[k, F]` in its dtype."""
         for indices, values in self.chunks(rows):
-            if out.dtype == np.int8:
+            if out.dtype == np.int8 and values.dtype.kind == "f":
                 values = np.where(np.isnan(values), MISSING, values)
             out[indices] = values
 
@@ -152,7 +162,7 @@ def read_matrix(
         names=_named(names, [f"f{column}" for column in range(opened.shape[1])], source, where),
         keys=keys,
         index=index,
-        dtype=source.dtype,
+        dtype=source.dtype or "float32",
         values=lambda rows: _floats(opened[rows]),
     ).selected(features, where)
 
@@ -190,7 +200,7 @@ def _table(
             names=_named(names, columns, source, where),
             keys=keyed.keys,
             index=keyed.index,
-            dtype=source.dtype,
+            dtype=source.dtype or "float32",
             values=lambda rows: _read_rows(lazy.select(by_name(columns).cast(pl.Float64)), rows, keyed.file),
         )
     else:
@@ -247,7 +257,7 @@ def _of_table(source: Source, keyed: Keyed, columns: list[str], names: list[str]
         names=_named(names, columns, source, where),
         keys=keyed.keys,
         index=keyed.index,
-        dtype=source.dtype,
+        dtype=source.dtype or "float32",
         values=lambda rows: values[rows],
         bad=bad,
     )

@@ -1,18 +1,23 @@
 """Joining the entries of a request: its rows, and where each entry of a row is read from."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from mmcl_jax.errors import check
+from mmcl_jax.errors import check, check_name
 from mmcl_jax.page.wording import counted
+from mmcl_jax.prepare.entries.burdens import with_carriers
+from mmcl_jax.prepare.entries.genotypes import read_genotypes
 from mmcl_jax.prepare.entries.matrix import Matrix, read_matrix
+from mmcl_jax.prepare.entries.scores import read_scores
 from mmcl_jax.prepare.join.folder import files_by_key
-from mmcl_jax.prepare.join.keys import some
+from mmcl_jax.prepare.join.keys import canonical, some
 from mmcl_jax.prepare.join.main import Main
+from mmcl_jax.prepare.join.people import People
 from mmcl_jax.prepare.join.tables import Keyed, Keys
+from mmcl_jax.prepare.like import Like
 from mmcl_jax.prepare.quarantine import Quarantine
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.prepare.sources import PICTURES, Source
@@ -98,13 +103,14 @@ def join(
     tables: Keys,
     quarantine: Quarantine,
     *,
-    features: Callable[[str], tuple[str, ...]] | None = None,
+    people: People,
+    like: Like | None = None,
 ) -> Join:
     """Join all entries and targets to the rows of the main table.
 
     There is one row per key: first the keys of the main table, then the keys that only other entries have. Rows outside
-    the cohort go to the quarantine, as chosen. `features` returns the columns that a vector must have, by its name; by
-    default a vector has all of its columns.
+    the cohort go to the quarantine, as chosen. Vectors and genotypes have the columns and variants of an earlier store,
+    if there is one. `people` says whose genotypes and burdens are not counted.
 
     Raises:
       UserError: a source is missing or wrong, shares no key with another entry, or has too many bad rows.
@@ -115,15 +121,22 @@ def join(
     used = {name: _used_by_others(name, declared) for name in declared}
     sources = {
         name: dataclasses.replace(source, ignore=tuple(dict.fromkeys((*source.ignore, *used[name]))))
-        if source.kind == "vector" and source.keys is None
+        if source.kind in ("vector", "burdens") and source.keys is None
         else source
         for name, source in declared.items()
         if name != main.table
     }
     opened = {
-        name: _open(source, main.key, where[name], tables, quarantine, features(name) if features else ())
+        name: _open(name, source, main.key, where[name], tables, quarantine, people, like)
         for name, source in sources.items()
     }
+    warnings = [told for content, _ in opened.values() if isinstance(content, Matrix) for told in content.warnings]
+    for name, source in sources.items():
+        if source.by:
+            content, index = opened[name]
+            found, told = _looked_up(source.by, index, rows, where[name], name)
+            opened[name] = content, found
+            warnings += told
     for file, total in tables.totals.items():
         quarantine.refuse_above(request.max_bad, total, file, file=file)
 
@@ -146,7 +159,7 @@ def join(
             name=name, source=sources[name], where=where[name], content=content, at=at, used=used[name]
         )
     present = {name: np.array([key in inputs[name] for key in rows.keys], bool) for name in own_inputs}
-    warnings = _warn_of_unshared_keys(inputs, {name: opened[name][1] for name in sources}) if sources else []
+    warnings += _warn_of_unshared_keys(inputs, {name: opened[name][1] for name in sources}) if sources else []
     for file, keys in tables.twice.items():
         if keys:
             several = f"{counted(len(keys), 'key')} of {Path(file).name} {'is' if len(keys) == 1 else 'are'}"
@@ -156,16 +169,54 @@ def join(
 
 def _used_by_others(name: str, sources: Mapping[str, Source]) -> tuple[str, ...]:
     """Return the columns of an entry's file that belong to other entries and targets, and must not be features."""
-    others = [source for other, source in sources.items() if other != name and source.file == sources[name].file]
+    file = sources[name].file
+    others = [source for other, source in sources.items() if other != name and file and source.file == file]
     return tuple(dict.fromkeys(column for source in others for column in source.column))
 
 
+def _looked_up(by: str, index: Index, rows: Rows, where: str, entry: str) -> tuple[Index, list[str]]:
+    """Return the row of the content of each key of the main table, by a column that holds keys of the content.
+
+    Raises:
+      UserError: the main table has no such column, or none of its values is a key of the content.
+    """
+    columns = {column.name: column for column in rows.columns}
+    check_name(by, columns, f"{where}: by: {rows.source} has no column", "its columns are")
+    values = canonical(columns[by].values)
+    found = {key: index[value] for key, value in zip(rows.keys, values, strict=True) if key and value in index}
+    ours, theirs = some(list(index)) or "none", some(list(dict.fromkeys(filter(None, values)))) or "none"
+    nobody = f"{where}: by: none of its {counted(len(index), 'key')} ({ours}) is in the column {by!r} of {rows.source}"
+    check(bool(found), f"{nobody} ({theirs}); check how they are written.")
+    alone = list(index.keys() - set(values))
+    told = f"{counted(len(alone), 'key')} of {entry!r} {'is' if len(alone) == 1 else 'are'} of no row, and not used"
+    return found, [f"{told}: {some(sorted(alone))}."] if alone else []
+
+
 def _open(
-    source: Source, key: str, where: str, tables: Keys, quarantine: Quarantine, features: tuple[str, ...]
+    name: str,
+    source: Source,
+    key: str,
+    where: str,
+    tables: Keys,
+    quarantine: Quarantine,
+    people: People,
+    like: Like | None,
 ) -> tuple[Content, Index]:
     """Return the content of a source, and the row of each key in it."""
-    if source.kind == "vector":
+    if source.kind == "genotypes":
+        variants, folder = (like.variants(name), like.directory) if like else (None, Path())
+        matrix = read_genotypes(source, where, tables.limits, excluded=people.excluded, like=variants, like_path=folder)
+        return matrix, matrix.index
+    features = like.names(name) if like else ()
+    if source.kind == "scores":
+        matrix = read_scores(source, where, features=features)
+        return matrix, matrix.index
+    # The column that a row is looked up by is one of the main table; the source has a key column of its own.
+    key = source.by or key
+    if source.kind in ("vector", "burdens"):
         matrix = read_matrix(source, key, where, tables, quarantine, features=features).checked()
+        if source.kind == "burdens" and like is None:
+            matrix = with_carriers(matrix, source, where, excluded=people.excluded)
         return matrix, matrix.index
     if source.files:
         assert source.folder is not None

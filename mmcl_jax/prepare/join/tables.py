@@ -10,7 +10,7 @@ from mmcl_jax.errors import check
 from mmcl_jax.prepare.join.keys import canonical, first_rows
 from mmcl_jax.prepare.limits import Limits
 from mmcl_jax.prepare.quarantine import Quarantine
-from mmcl_jax.prepare.sources import Source
+from mmcl_jax.prepare.sources import VECTORS, Source
 from mmcl_jax.prepare.table.table import LIMITS, Tables, require_columns
 from mmcl_jax.text import brief
 
@@ -89,7 +89,7 @@ class Keys(Tables):
             separator=source.separator,
             encoding=source.encoding,
             columns=columns,
-            matrix=source.kind == "vector",
+            matrix=source.kind in VECTORS,
         )
         require_columns(table.frame.columns, [name], source.file)
         keys = canonical(table.frame[name])

@@ -21,6 +21,7 @@ _ADDED: dict[str, Any] = {
     "sinks": ["tensorboard"],
     "clip_norm": None,
 }
+_ADDED_INPUT: dict[str, Any] = {"scale": "std"}
 _ADDED_STOP: dict[str, Any] = {"patience": None, "min_delta": 0.0, "on": []}
 
 
@@ -66,6 +67,9 @@ def translated(plain: Mapping[str, Any]) -> dict[str, Any]:
         plain["stop"] = {**_ADDED_STOP, **plain["stop"]}
     encoders = plain.get("encoders", {})
     plain["encoders"] = {name: _completed(spec) for name, spec in encoders.items()}
+    if isinstance(plain.get("inputs"), Mapping):  # else it is old, or wrong
+        inputs = plain["inputs"].items()
+        plain["inputs"] = {name: {**_ADDED_INPUT, **of} if isinstance(of, Mapping) else of for name, of in inputs}
     if "optimizer" in plain:
         plain["optimizer"] = _completed(plain["optimizer"])
     if not is_old(plain):
