@@ -1,12 +1,11 @@
 """The CLIP term: two modalities of the same sample attract."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 from mmcl_jax.objectives.base import LARGEST_LOG_SCALE, TERMS, Term, check_term, learned_scale, scale_of
 from mmcl_jax.objectives.pairs import AnchorLosses, Denominator, contrast
 from mmcl_jax.objectives.stages import Loss, Whole
 from mmcl_jax.objectives.terms.labels import Group, Labels, pairing, targets_of
-from mmcl_jax.text import listed, nearest
 
 Reduction = Literal["mean", "sum"]
 
@@ -75,9 +74,6 @@ def clip(
     check_term(temperature=temperature, weight=weight)
     if not 0 <= balance <= 1:
         raise ValueError(f"balance must lie in [0, 1], not {balance}")
-    for name, value, options in (("group", group, get_args(Group)), ("reduction", reduction, get_args(Reduction))):
-        if value not in options:
-            raise ValueError(f"there is no {name} {value!r}{nearest(value, options)}; choose from {listed(options)}")
 
     def loss(batch: Whole) -> Loss:
         first, second = batch.embeddings
