@@ -160,7 +160,7 @@ class ResNet(Encoder):
         """Return the features of images."""
         del keys
         if self.pixels == "imagenet":
-            mean, std = (jnp.array(values, jnp.float32) for values in IMAGENET)
+            mean, std = (jnp.array(values, jnp.float32)[None, None, None] for values in IMAGENET)
             embedded = ((embedded.astype(jnp.float32) - mean) / std).astype(self.dtype)
         x = norm_relu(self.norm, self.conv(embedded), train=train, present=present)
         if self.stem == "imagenet":
