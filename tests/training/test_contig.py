@@ -30,7 +30,7 @@ from tests.training.walk import begin, compiled
 PEOPLE, STEPS = 48, 2
 WIDTHS = {"snp": 9, "pgs": 5, "burden": 7, "covariates": 4}
 GENETICS = ("snp", "pgs", "burden")
-SMALL = ["batch_size=32", "batch_norm.group_size=8", "encoders.image.channels=(4,8)", "monitor.epochs=None"]
+SMALL = ["batch_size=32", "batch_norm.group_size=8", "encoders.image.channels=(4,)", "monitor.epochs=None"]
 
 
 @pytest.fixture(scope="module")
@@ -103,12 +103,11 @@ def test_the_same_losses_on_1_and_2_devices(store: Store, cohort: str) -> None:
         assert np.isfinite(parts).all()
         assert metrics["loss"] == pytest.approx(sum(parts) / 3, rel=1e-5)
         batch = alone.batches[index]
-        assert ("present/snp" in batch) == (cohort == "outer" or "present/snp" in alone.batches.arrays)
         for name in GENETICS:
             there = int(batch[f"present/{name}"].sum())
             assert metrics[f"clip/image:{name}-{name}/rows"] == there
             assert (there == 32) == (cohort == "inner")
-    options = ["micro_batch=16"] if cohort == "outer" else []
+    options = ["micro_batch=16"] if cohort == "outer" else ["pairs.execution=dense"]
     for mine, theirs in zip(first_steps(experiment_of(store, cohort, 2, *rules, *options)), expected, strict=True):
         for name in ("loss", *(f"clip/image:{name}-{name}" for name in GENETICS)):
             assert mine[name] == pytest.approx(theirs[name], rel=1e-5)
