@@ -16,6 +16,7 @@ from mmcl_jax.config import load
 from mmcl_jax.data.store import Store
 from mmcl_jax.encoders import ViewSpec, build_model
 from mmcl_jax.errors import UserError
+from mmcl_jax.explain.columns import Columns, noise_columns
 from mmcl_jax.prepare.make import prepare
 from mmcl_jax.prepare.request import Request
 from mmcl_jax.training import parameters
@@ -29,6 +30,7 @@ from tests.training.walk import begin, compiled
 
 PEOPLE, STEPS = 48, 2
 WIDTHS = {"snp": 9, "pgs": 5, "burden": 7, "covariates": 4}
+NOISE = tuple(f"noise {index}" for index in range(1, 6))
 GENETICS = ("snp", "pgs", "burden")
 SMALL = ["batch_size=32", "batch_norm.group_size=8", "encoders.image.channels=(4,)", "monitor.epochs=None"]
 
@@ -66,18 +68,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def experiment_of(store: Store, name: str, devices: int, *options: str) -> Experiment:
     """A shipped experiment at a size for a test."""
-    config = load(f"contig/{name}:fundus", [f"data={store.directory}", *SMALL])
+    config = load(f"contig/{name}:fundus", [f"data={store.directory}", *SMALL, *options])
     for part in ("encoders", "projectors"):
         for key, spec in config[part].items():
-            if "hidden" in spec and isinstance(spec.hidden, int):
+            if "hidden" in spec:
                 config[part][key].hidden = 8
-    for option in options:
-        key, _, value = option.partition("=")
-        parent: Any = config
-        *path, last = key.split(".")
-        for part in path:
-            parent = parent[int(part)] if part.isdigit() else parent[part]
-        parent[last] = int(value) if value.isdigit() else value
     return build_experiment(config, store, jax.devices()[:devices])
 
 
@@ -160,6 +155,12 @@ def test_noise_is_drawn_anew_at_every_step_and_once_per_row_without_training(sto
     np.testing.assert_array_equal(seen[2], seen[3])
     np.testing.assert_array_equal(seen[0][:, :-5], seen[1][:, :-5])
     assert len(np.unique(noise[0])) == 32 * 5
+    assert made.fitted_inputs is not None
+    count = noise_columns(made.config, "covariates")
+    columns = Columns.of(made.fitted_inputs, made.inputs["covariates"], "covariates", store, noise=count)
+    assert columns.names == ("covariates0", "covariates1", "covariates2", "covariates3", *NOISE)
+    assert columns.groups == ("other",) * 4 + ("noise",) * 5
+    assert noise_columns(made.config, "image") == 0
     with pytest.raises(UserError, match="noise must be positive, not 0; the view 'vector' has none"):
         VIEWS.build(VIEWS.spec("vector_noise", noise=0), "config.views.covariates")
 
