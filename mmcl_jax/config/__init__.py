@@ -11,12 +11,14 @@ from mmcl_jax.config.load import alias, apply, experiments, load, shipped
 from mmcl_jax.config.own import explain
 from mmcl_jax.config.own_data import OwnData
 from mmcl_jax.config.preset import Preset
+from mmcl_jax.config.retina import RetinaData, retina
 
 __all__ = [
     "Data",
     "DataWithClasses",
     "OwnData",
     "Preset",
+    "RetinaData",
     "alias",
     "apply",
     "data_names",
@@ -29,6 +31,7 @@ __all__ = [
     "optimizer",
     "preset",
     "projector",
+    "retina",
     "sampler",
     "schedule",
     "shipped",

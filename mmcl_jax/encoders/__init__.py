@@ -15,6 +15,7 @@ from mmcl_jax.encoders.fusions.daft import daft as daft
 from mmcl_jax.encoders.fusions.fused import fused as fused
 from mmcl_jax.encoders.fusions.max import max as max
 from mmcl_jax.encoders.fusions.mul import mul as mul
+from mmcl_jax.encoders.genetics import genetics_mlp as genetics_mlp
 from mmcl_jax.encoders.keys import FeatureKey, parse_key
 from mmcl_jax.encoders.mlp import table_mlp as table_mlp
 from mmcl_jax.encoders.model import Model, asked_of_tables, build_model, view_specs

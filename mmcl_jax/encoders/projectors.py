@@ -38,7 +38,10 @@ class LinearProjector(Projector):
 
 
 class NormProjector(Projector):
-    """(Linear, norm, ReLU) for every hidden width, then a linear layer, the only layer that may have a bias."""
+    """(Linear, norm, ReLU) for every hidden width, then a linear layer.
+
+    Only the last layer may have a bias; a norm may follow it.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class NormProjector(Projector):
         out: int,
         *,
         out_bias: bool,
+        out_norm: bool,
         norm: Norm,
         rngs: nnx.Rngs,
         dtype: DTypeLike,
@@ -54,15 +58,18 @@ class NormProjector(Projector):
         sizes = [features, *hidden]
         layers = [linear(i, o, rngs=rngs, dtype=dtype, bias=False) for i, o in itertools.pairwise(sizes)]
         self.layers = nnx.List([*layers, linear(sizes[-1], out, rngs=rngs, dtype=dtype, bias=out_bias)])
-        self.norms = nnx.List([norm(size) for size in hidden])
+        self.norms = nnx.List([norm(size) for size in (*hidden, *([out] if out_norm else []))])
         self.out_features = out
 
     def __call__(
         self, x: Float[Array, "B *L D"], *, train: bool, present: Bool[Array, "B *L"] | None = None
     ) -> Float[Array, "B *L d"]:
-        for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
+        for layer, norm in zip(self.layers[:-1], self.norms, strict=False):
             x = norm_relu(norm, layer(x), train=train, present=present)
-        return self.layers[-1](x)
+        x = self.layers[-1](x)
+        for norm in self.norms[len(self.layers) - 1 :]:
+            x = norm(x, train=train, present=present)
+        return x
 
 
 @PROJECTORS.register("mlp")
@@ -112,11 +119,13 @@ def mlp_norm(
     hidden: tuple[int, ...] = (8192,),
     out: int = 8192,
     out_bias: bool = False,
+    out_norm: bool = False,
 ) -> NormProjector:
     """Return hidden layers with batch normalisation: the expanders of Barlow Twins and VICReg, the projectors of BYOL.
 
     One hidden layer of 8192 is MMCL's Barlow Twins baseline; the papers of Barlow Twins and VICReg have two,
-    `hidden=(8192, 8192)`. The last layer of BYOL's and SimSiam's projectors and predictors has a bias (`out_bias`).
+    `hidden=(8192, 8192)`. The last layer of BYOL's and SimSiam's projectors and predictors has a bias (`out_bias`). In
+    the papers of SimSiam and NNCLR, and in ContIG's baselines, a norm follows the projector's last layer (`out_norm`).
 
     Raises:
       ValueError: a size is not positive.
@@ -127,4 +136,4 @@ def mlp_norm(
     """
     if min((*hidden, out)) <= 0:
         raise ValueError(f"hidden and out must be positive, not {hidden} and {out}")
-    return NormProjector(features, hidden, out, out_bias=out_bias, norm=norm, rngs=rngs, dtype=dtype)
+    return NormProjector(features, hidden, out, out_bias=out_bias, out_norm=out_norm, norm=norm, rngs=rngs, dtype=dtype)

@@ -16,6 +16,9 @@ from mmcl_jax.encoders.operations.pool import max_pool_3x3
 
 Stem = Literal["imagenet", "cifar"]
 Remat = Literal["none", "stages", "blocks"]
+Pixels = Literal["unit", "imagenet"]
+# Mean and standard deviation of the channels of ImageNet, of pixels in [0, 1].
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 Map = Float[Array, "B H W C"]
 NewMap = Float[Array, "B h w c"]
 Maps = Float[Array, "B *space C"]  # or sequences
@@ -124,12 +127,15 @@ class ResNet(Encoder):
         norm: Norm,
         rngs: nnx.Rngs,
         dtype: DTypeLike,
+        pixels: Pixels = "unit",
     ) -> None:
         if width <= 0:
             raise ValueError(f"width must be positive, not {width}")
+        if pixels == "imagenet" and shape[-1] != 3:
+            raise ValueError(f"pixels 'imagenet' is for images of 3 channels, not of {shape[-1]}; use 'unit'")
         base = max(1, round(64 * width))
         kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
-        self.stem, self.dtype = stem, dtype
+        self.stem, self.pixels, self.dtype = stem, pixels, dtype
         self.conv = conv(shape[-1], base, kernel, stride=stride, rngs=rngs, dtype=dtype)
         self.norm = norm(base)
         stages, inputs = [], base
@@ -153,6 +159,9 @@ class ResNet(Encoder):
     ) -> Features:
         """Return the features of images."""
         del keys
+        if self.pixels == "imagenet":
+            mean, std = (jnp.array(values, jnp.float32)[None, None, None] for values in IMAGENET)
+            embedded = ((embedded.astype(jnp.float32) - mean) / std).astype(self.dtype)
         x = norm_relu(self.norm, self.conv(embedded), train=train, present=present)
         if self.stem == "imagenet":
             x = max_pool_3x3(x)
@@ -173,6 +182,7 @@ def resnet18(
     stem: Stem = "imagenet",
     width: float = 1.0,
     remat: Remat = "none",
+    pixels: Pixels = "unit",
 ) -> ResNet:
     """Return a ResNet-18 (He et al., CVPR 2016, table 1): 512 features, 11,176,512 parameters at 3 channels.
 
@@ -186,6 +196,11 @@ def resnet18(
       remat: recompute activations in the backward pass instead of storing them: "blocks" stores the input of every
         block, "stages" that of the four stages alone, but then holds all activations of one stage at a time. On CPUs
         XLA merges the second computation with the first, so that no memory is saved.
+      pixels: "unit" takes them in [0, 1], as views are; "imagenet" normalises them by the mean and the standard
+        deviation of ImageNet's channels first, as ContIG's code does.
+
+    Raises:
+      ValueError: the width is not positive, or ImageNet's normalisation is asked for images without 3 channels.
 
     Example:
       >>> import jax
@@ -200,6 +215,7 @@ def resnet18(
         stem=stem,
         width=width,
         remat=remat,
+        pixels=pixels,
         norm=norm,
         rngs=rngs,
         dtype=dtype,
@@ -216,6 +232,7 @@ def resnet50(
     stem: Stem = "imagenet",
     width: float = 1.0,
     remat: Remat = "none",
+    pixels: Pixels = "unit",
 ) -> ResNet:
     """Return a ResNet-50 v1.5: 2048 features, 23,508,032 parameters at 3 channels. Arguments: see `resnet18`.
 
@@ -232,6 +249,7 @@ def resnet50(
         stem=stem,
         width=width,
         remat=remat,
+        pixels=pixels,
         norm=norm,
         rngs=rngs,
         dtype=dtype,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from mmcl_jax.border import read_json
 from mmcl_jax.data.inputs import Inputs, InputSpec
@@ -32,9 +33,19 @@ class Columns:
 
     @classmethod
     def of(
-        cls, inputs: Inputs, spec: InputSpec, name: str, store: Store, groups: Mapping[str, str] | None = None
+        cls,
+        inputs: Inputs,
+        spec: InputSpec,
+        name: str,
+        store: Store,
+        groups: Mapping[str, str] | None = None,
+        *,
+        noise: int = 0,
     ) -> "Columns":
-        """Return the columns of an input of a run, grouped by `groups`, or by the first tag of each column."""
+        """Return the columns of an input of a run, grouped by `groups`, or by the first tag of each column.
+
+        `noise` is the number of columns that the view `vector_noise` adds, which are a group of their own.
+        """
         if spec.kind == "table":
             columns = inputs.tables[name].schema.columns
             names = tuple(column.name for column in columns)
@@ -42,7 +53,8 @@ class Columns:
         else:
             count = spec.widths[0] if spec.kind == "text" else spec.shape[-1]
             names = store.names(spec.of) or tuple(f"{name} {index}" for index in range(count))
-            tags = (OTHER,) * count
+            names += tuple(f"noise {index + 1}" for index in range(noise))
+            tags = (OTHER,) * count + ("noise",) * noise
         return cls(names, tags if groups is None else tuple(groups.get(column, OTHER) for column in names))
 
     @property
@@ -92,6 +104,11 @@ class Columns:
                 {"name": group, "colour": colour, "columns": len(members), "importance": importance, "share": share}
             )
         return sums
+
+
+def noise_columns(config: ConfigDict, input: str) -> int:
+    """Return the number of columns of noise that the views of an input put behind its own."""
+    return max((view.get("noise", 0) for view in config.views.values() if view.modality == input), default=0)
 
 
 def read_groups(file: Path) -> dict[str, str]:

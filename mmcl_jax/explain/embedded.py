@@ -16,6 +16,7 @@ from mmcl_jax.encoders import Encoder, Model
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.heads.encoded import ViewSpec, plain_spec, view_values
 from mmcl_jax.explain.base import Subject
+from mmcl_jax.explain.columns import noise_columns
 from mmcl_jax.training.mesh import by_example, replicated
 
 
@@ -99,7 +100,7 @@ class EmbeddedInput:
         embed = functools.partial(_embed, self._graphdef, name, self.spec)
         embedded = jax.eval_shape(embed, self._state, rows, self._fitted)
         self._mean: np.ndarray | None = None
-        self.width = subject.spec.shape[0]
+        self.width = subject.spec.shape[0] + noise_columns(run.config, name)
         self.layout = Layout.of(embedded)
         self.columns = self.layout.columns(model.encoders[name], self.width, name)
 

@@ -25,7 +25,7 @@ from mmcl_jax.explain.base import (
     Method,
     Subject,
 )
-from mmcl_jax.explain.columns import Columns, check_groups, read_groups
+from mmcl_jax.explain.columns import Columns, check_groups, noise_columns, read_groups
 from mmcl_jax.explain.result import Explanation, write
 from mmcl_jax.files import atomic
 from mmcl_jax.training.runs.plain import from_plain, to_plain
@@ -182,6 +182,7 @@ def _subject(
     if options.rows < len(rows):
         rows = np.sort(np.random.default_rng(0).choice(rows, options.rows, replace=False))
     keys = store.keys(options.split, fold)
+    noise = noise_columns(run.config, input)
     return Subject(
         source=source,
         store=store,
@@ -191,7 +192,7 @@ def _subject(
         head_name=head_name,
         rows=rows,
         keys=[keys[row] for row in rows],
-        columns=Columns.of(run.inputs, spec, input, store, groups) if spec.kind in COLUMN_KINDS else None,
+        columns=Columns.of(run.inputs, spec, input, store, groups, noise=noise) if spec.kind in COLUMN_KINDS else None,
         options=options,
     )
 

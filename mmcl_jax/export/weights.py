@@ -25,9 +25,9 @@ from mmcl_jax.training.state.train_state import split_model
 
 MODEL, MODULES = "model.safetensors", "modeling_torch"
 # What `modeling_torch` has; lists, since it cannot be imported without PyTorch.
-ENCODERS = ("cnn", "cnn3d", "concat_mlp", "cross_attention", "daft", "max", "mul", "resnet18", "resnet1d_cbam",
-            "resnet50", "table_mlp", "table_transformer", "text_embedding", "vector_mlp", "vit", "vit_base",
-            "vit_small")  # fmt: skip
+ENCODERS = ("cnn", "cnn3d", "concat_mlp", "cross_attention", "daft", "genetics_mlp", "max", "mul", "resnet18",
+            "resnet1d_cbam", "resnet50", "table_mlp", "table_transformer", "text_embedding", "vector_mlp", "vit",
+            "vit_base", "vit_small")  # fmt: skip
 PROJECTORS = ("linear", "mlp", "mlp_norm")
 VIEWS = ("augment", "augment_volume", "resized", "resized_volume", "rows", "scarf", "tokens", "vector", "vector_scarf")
 
@@ -111,8 +111,9 @@ def _torchvision(release: Release, name: str, folder: Path) -> Written:
         f"`{file}` has the names of torchvision and timm:\n\n```python\nimport torch\nimport torchvision\n"
         f"from safetensors.torch import load_file\n\nmodel = torchvision.models.{spec.name}()\n"
         f"model.fc = torch.nn.Identity()\nmodel.load_state_dict(load_file({json.dumps(file)}))\n```\n\n"
-        "Its input is the view that `card.json` describes, as [N, C, H, W] in [0, 1], without ImageNet's mean and "
-        "deviation."
+        "Its input is the view that `card.json` describes, as [N, C, H, W] in [0, 1], "
+        + ("normalised by" if spec.get("pixels") == "imagenet" else "without")
+        + " ImageNet's mean and deviation."
     )
     plain = not differs and release.run.inputs.specs[name].shape[-1] == 3
     return Written(

@@ -64,6 +64,7 @@ class Term:
       layers: the term's own layers, by the names that its stages use. Layers with model state, such as batch
         normalisation, run in `each` alone.
       targets: names of the targets that the term reads.
+      groups: whether the term reads the person of each row, which a store without groups lacks.
       queue: number of earlier embeddings of the first view that `loss` gets, `[queue, d]` of unit length.
       stream: name of the random stream; terms with the same stream draw the same numbers. By default each term has its
         own stream.
@@ -83,6 +84,7 @@ class Term:
     bounds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     layers: Mapping[str, Layer] = dataclasses.field(default_factory=dict)
     targets: tuple[str, ...] = ()
+    groups: bool = False
     queue: int = 0
     stream: str = ""
     unexplained: str = ""

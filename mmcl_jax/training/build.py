@@ -30,6 +30,7 @@ from mmcl_jax.training.memory import check_memory
 from mmcl_jax.training.mesh import by_example, by_size, make_mesh, placed, replicated
 from mmcl_jax.training.optim.optimizer import OPTIMIZERS
 from mmcl_jax.training.optim.schedules import SCHEDULES, Schedule
+from mmcl_jax.training.parameters import check_parameters
 from mmcl_jax.training.state.control import first_control
 from mmcl_jax.training.state.groups import check_groups
 from mmcl_jax.training.state.model import trained_model
@@ -251,6 +252,28 @@ def _units(batches: Batches, schema: Schema) -> dict[str, tuple[float, float]]:
     return units
 
 
+def _check_read(objective: Objective, schema: Schema, batches: Batches) -> None:
+    """Check that the batches have the targets and the groups that terms read.
+
+    Raises:
+      UserError: naming the key of the term.
+    """
+    for index, term in enumerate(objective.terms.values()):
+        for target in term.targets:
+            check(
+                f"target/{target}" in batches.arrays,
+                f"config.objective.{index}: this term needs labels; prepare the store with --label."
+                if not schema.labels
+                else f"config.objective.{index}: this term needs a class label, and the store's labels are numbers; "
+                f"prepare the store with --label, or choose another config.",
+            )
+        check(
+            not term.groups or "group" in batches.arrays,
+            f"config.objective.{index}.group: the store does not say which samples are of one person; prepare it with "
+            f"--group-column, or set this key to repel.",
+        )
+
+
 def assemble(
     config: ConfigDict,
     schema: Schema,
@@ -289,15 +312,7 @@ def assemble(
         units=_units(batches, schema),
         normalise=config.normalise_terms,
     )
-    for index, term in enumerate(objective.terms.values()):
-        for target in term.targets:
-            check(
-                f"target/{target}" in batches.arrays,
-                f"config.objective.{index}: this term needs labels; prepare the store with --label."
-                if not schema.labels
-                else f"config.objective.{index}: this term needs a class label, and the store's labels are numbers; "
-                f"prepare the store with --label, or choose another config.",
-            )
+    _check_read(objective, schema, batches)
     model = nnx.eval_shape(lambda: trained_model(config, schema, specs, rngs=nnx.Rngs(0)))
     check_groups(split_model(model)[0], config.frozen, dict(config.rates))
     check_memory(config, model, mesh)
@@ -305,6 +320,8 @@ def assemble(
         config.schedule, "config.schedule", epochs=config.epochs, steps_per_epoch=batches.steps_per_epoch
     )
     check_control(config, schedule)
+    optimizer = OPTIMIZERS.build(config.optimizer, "config.optimizer", schedule=schedule)
+    check_parameters(config, model, optimizer, mesh)
     return Experiment(
         config=config,
         schema=schema,
@@ -316,6 +333,6 @@ def assemble(
         graphdef=nnx.graphdef(model),
         objective=objective,
         schedule=schedule,
-        optimizer=OPTIMIZERS.build(config.optimizer, "config.optimizer", schedule=schedule),
+        optimizer=optimizer,
         fitted_inputs=inputs,
     )

@@ -29,6 +29,7 @@ from mmcl_jax.training.faults import Faults
 from mmcl_jax.training.log import MetricLog
 from mmcl_jax.training.mesh import by_example, put, put_whole, replicated, shardings_of
 from mmcl_jax.training.outlook import TimeEstimate, working
+from mmcl_jax.training.parameters import parameter_report
 from mmcl_jax.training.processes import broadcast_from_primary, check_same, is_primary
 from mmcl_jax.training.runs.checkpoint import Checkpoints, Progress
 from mmcl_jax.training.runs.plain import flattened, to_plain
@@ -42,6 +43,7 @@ from mmcl_jax.training.speed.meter import Speedometer, Work
 from mmcl_jax.training.speed.profile import Profile, Steps, check_within
 from mmcl_jax.training.speed.times import Times
 from mmcl_jax.training.state.control import best_step, exhausted
+from mmcl_jax.training.state.groups import merged
 from mmcl_jax.training.state.initial_weights import InitialWeights, check_recorded, initial_weights
 from mmcl_jax.training.state.train_state import TrainState
 from mmcl_jax.training.step.norm import parameter_norm
@@ -224,7 +226,7 @@ def pretrain(
         compiling += time.monotonic() - began
         if monitor is not None and config.monitor.epochs is not None:
             monitor_pass = _MonitorPass(monitor(store, config, inputs) if primary else None, experiment)
-        for line in _description(experiment, compiled, workdir, step):
+        for line in _description(experiment, state, compiled, workdir, step):
             log(line)
         work = Work.of(config, experiment.inputs, traced.jaxpr, compiled, mesh.devices.flat[0], mesh.size)
         clock = Clock(workdir, start=step, seconds=start.seconds, compiled=compiling, writes=primary)
@@ -323,7 +325,7 @@ def _lock(workdir: Path, resources: contextlib.ExitStack) -> None:
     broadcast_from_primary(lambda: resources.enter_context(lock) is None)
 
 
-def _description(experiment: Experiment, compiled: Any, workdir: Path, step: int) -> Iterator[str]:
+def _description(experiment: Experiment, state: TrainState, compiled: Any, workdir: Path, step: int) -> Iterator[str]:
     """Yield the lines that are logged before the first step: data, notices, devices, memory, and where it continues."""
     mesh, batches = experiment.mesh, experiment.batches
     yield batches.describe()
@@ -334,6 +336,7 @@ def _description(experiment: Experiment, compiled: Any, workdir: Path, step: int
         if encoding.rare:
             counts = ", ".join(f"{column} {count:,}" for column, count in encoding.unknown_counts.items())
             yield f"{name}: rare categories that are unknown, in training rows: {counts or 'none'}"
+    yield parameter_report(merged(state.params, state.frozen))
     yield f"{mesh.size} x {mesh.devices.flat[0].device_kind}; per device: {memory_report(compiled)}"
     if step:
         yield f"continuing {workdir} at step {step} of {batches.steps}"

@@ -43,7 +43,7 @@ def check_memory(config: ConfigDict, model: Model, mesh: Mesh) -> None:
         check(
             rows * row <= limit,
             f"config.encoders.{name}: for {rows:,} rows per device the attention of {config.encoders[name].name} needs "
-            f"at least {_size(rows * row)}, and a device has {_size(limit)}; choose {smaller}{fewer}, or "
+            f"at least {size(rows * row)}, and a device has {size(limit)}; choose {smaller}{fewer}, or "
             "another encoder.",
         )
 
@@ -65,5 +65,6 @@ def memory_of_device(mesh: Mesh) -> int | None:
     return host // len(mesh.local_devices)
 
 
-def _size(size: int) -> str:
-    return f"{size / 2**30:,.1f} GiB"
+def size(count: int) -> str:
+    """Return a number of bytes for a sentence."""
+    return f"{count / 2**30:,.1f} GiB"

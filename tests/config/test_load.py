@@ -72,7 +72,13 @@ def test_overrides_reach_every_kind_of_key() -> None:
 
 def test_a_new_name_brings_its_own_options() -> None:
     config = load("mmcl", ["encoders.image.width=0.5", "encoders.image.name=resnet18"])
-    assert to_plain(config.encoders.image) == {"name": "resnet18", "remat": "none", "stem": "imagenet", "width": 0.5}
+    assert to_plain(config.encoders.image) == {
+        "name": "resnet18",
+        "pixels": "unit",
+        "remat": "none",
+        "stem": "imagenet",
+        "width": 0.5,
+    }
     config = load("mmcl", ["projectors.table.name=linear", "projectors.table.out=32"])
     assert to_plain(config.projectors.table) == {"name": "linear", "out": 32}
 

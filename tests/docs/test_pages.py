@@ -33,6 +33,8 @@ NOT_RUN = {
     "mmcl quickstart": "tests/cli/test_commands.py runs it",
     "mmcl reproduce": "tests/reproduce runs them",
     "mmcl generate": "tests/cli/test_own_data.py and tests/datasets/test_membranes.py run them",
+    "mmcl pretrain --config contig/": "tests/training/test_contig.py trains them, on a store that it draws",
+    "mmcl evaluate --run runs/outer": "tests/evaluation evaluates runs of several inputs",
     "python launch/local.py": "tests/launch/test_local.py runs it",
     "python examples/modalities.py": "tests/training/test_modalities.py runs it",
     "mmcl prepare --request request.json": "examples/modalities.py writes such requests",

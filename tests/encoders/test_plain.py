@@ -39,6 +39,7 @@ ENCODED: dict[str, tuple[dict[str, Any], Any]] = {
     "table_mlp": ({"widths": (1, 3), "hidden": 8, "features": 8}, TABLE),
     "table_transformer": ({"widths": (1, 3), "width": 8, "heads": 2, "blocks": 1}, TABLE),
     "resnet1d_cbam": ({"widths": (1, 3), "channels": 4, "depths": (1, 1)}, TABLE),
+    "genetics_mlp": ({"shape": (2,), "hidden": 8}, TABLE),
     "vector_mlp": ({"shape": (2,), "hidden": 8, "features": 8}, TABLE),
     "text_embedding": ({"vocabulary": 4, "features": 8}, TEXT),
     "concat_mlp": ({"parts": (3,), "hidden": 8, "features": 8}, (PART,)),
@@ -57,6 +58,7 @@ VIEWED: dict[str, tuple[dict[str, Any], np.ndarray, dict[str, Any], tuple[int, .
     "mask": ({}, TABLE, {}, (2,)),
     "tokens": ({"drop": 0.5}, TEXT, {"tokens": np.ones(4, bool), "unknown": np.int32(0)}, (2, 2)),
     "vector": ({}, TABLE, SCALE, (2,)),
+    "vector_noise": ({"noise": 3}, TABLE, SCALE, (5,)),
     "vector_scarf": ({}, TABLE, {**SCALE, "population": TABLE}, (2,)),
 }
 

@@ -119,6 +119,7 @@ SPECS = {
     "table_mlp": ViewSpec(kind="table", shape=(3,), widths=(1, 4, 1), missing="token"),
     "resnet1d_cbam": ViewSpec(kind="table", shape=(3,), widths=(1, 4, 1), missing="token"),
     "vector_mlp": ViewSpec(kind="vector", shape=(5,)),
+    "genetics_mlp": ViewSpec(kind="vector", shape=(5,)),
     "text_embedding": ViewSpec(kind="text", shape=(6, 2), widths=(10,)),
 }
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -128,6 +129,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "table_mlp": {"hidden": 8, "features": 4, "layers": 3},
     "resnet1d_cbam": {"channels": 4, "depths": (1, 1), "reduction": 2},
     "vector_mlp": {"hidden": 8, "features": 4, "layers": 3},
+    "genetics_mlp": {"hidden": 8, "layers": 2},
     "text_embedding": {"features": 4},
 }
 

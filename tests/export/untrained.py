@@ -108,7 +108,7 @@ def everything(store: Store) -> ConfigDict:
         "columns": encoder("resnet1d_cbam", channels=4, depths=(1, 1), reduction=2, order=1),
         "cells": encoder("table_transformer", width=8, heads=2, blocks=1, numbers="piecewise", bins=4),
         "pgs": encoder("vector_mlp", hidden=16, features=16),
-        "snps": encoder("vector_mlp", hidden=8, features=8),
+        "snps": encoder("genetics_mlp", hidden=8, layers=2),
         "report": encoder("text_embedding", features=6),
         "mixed": encoder("concat_mlp", hidden=8, features=8),
         "attended": encoder("cross_attention", width=8, heads=2, blocks=2, form="symmetric"),
@@ -120,7 +120,7 @@ def everything(store: Store) -> ConfigDict:
     config.projectors = {
         "image": projector("mlp", hidden=8, out=4),
         "table": projector("linear", out=4),
-        "image:pgs": projector("mlp_norm", hidden=(8, 6), out=4),
+        "image:pgs": projector("mlp_norm", hidden=(8, 6), out=4, out_norm=True),
         "image.local": projector("mlp_norm", hidden=(8,), out=4, out_bias=True),
     }
     config.objective = (term("clip", between=("image", "table")),)

@@ -326,6 +326,7 @@ def test_the_run_directory_says_what_was_done(tiny_config, tmp_path: Path) -> No
     said: list[str] = []
     result = pretrain(tiny_config("digits_mmcl"), tmp_path / "run", log=said.append)
     assert any("per device: state and inputs" in line and "temporary" in line for line in said)
+    assert any(" parameters: " in line and "encoders.image " in line for line in said)
     assert result.host_ms > 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["views"]["table"] == {"modality": "table", "name": "scarf", "population": None, "rate": 0.3}

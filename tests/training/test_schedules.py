@@ -59,6 +59,10 @@ CASES: dict[str, tuple[Schedule, Iterator[tuple[float, float]]]] = {
         build("cosine_cycles", learning_rate=0.02, fall_epochs=4, per="epoch"),
         torchs(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 4), per=STEPS),
     ),
+    "cosine cycles, ContIG's length": (  # as many epochs as an epoch has steps
+        build("cosine_cycles", learning_rate=0.02, fall_epochs=None, per="epoch"),
+        torchs(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, STEPS), per=STEPS),
+    ),
     "steps": (
         build("steps", learning_rate=0.02, milestones=(2, 3, 5), factor=0.3),
         torchs(lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [2, 3, 5], gamma=0.3), per=STEPS),

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from mmcl_jax.border import read_json
+from mmcl_jax.encoders.resnet import IMAGENET
 from mmcl_jax.encoders.torch_names import (
     TORCHVISION_ONLY,
     Arrays,
@@ -33,10 +34,8 @@ from mmcl_jax.errors import check
 from mmcl_jax.files import sha256
 from mmcl_jax.text import first_few
 
-# Mean and standard deviation of the pixels of ImageNet in [0, 1], by which torchvision's and timm's weights expect
-# pixels to be normalised.
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-# By the names of the option `weights_pixels`. Most of timm's Vision Transformers expect "inception".
+# By the names of the option `weights_pixels`. Torchvision's weights expect ImageNet's, and most of timm's Vision
+# Transformers expect "inception".
 _PIXELS = {"imagenet": IMAGENET, "inception": ((0.5,) * 3, (0.5,) * 3)}
 Pixels = Literal["unit", "imagenet", "inception"]
 Family = Literal["resnet", "vit", "other"]
@@ -112,6 +111,7 @@ def read_tower(
     grid: tuple[int, int] = (0, 0),
     names: NameMap | None = None,
     pixels: Pixels = "unit",
+    taken: Pixels = "unit",
     positions: Literal["same", "bicubic"] = "same",
 ) -> TowerWeights:
     """Return the weights of an encoder from a file.
@@ -133,6 +133,7 @@ def read_tower(
         standard deviation, or "inception" by 0.5 and 0.5. These are then taken into the first layer. This is exact for
         patches; for the convolution and norm of a ResNet it is exact except at the border of an image, where the
         padding is black in place of the mean.
+      taken: the pixels that the encoder computes on, after a normalisation of its own.
       positions: whether the position embeddings of another grid are refused, or resampled.
 
     Raises:
@@ -141,6 +142,11 @@ def read_tower(
     check(
         family == "vit" or positions == "same",
         f"{key}_positions: only Vision Transformers have position embeddings; leave this key out.",
+    )
+    check(
+        taken == "unit" or pixels == taken,
+        f"{key}_pixels: the encoder normalises its pixels as ImageNet ({key.removesuffix('weights')}pixels), and these "
+        f"weights are for other pixels; set one of the keys, so that both are 'imagenet' or both 'unit'.",
     )
     state, names = read_state_dict(path).tensors, names or NameMap()
     original = list(state)
@@ -164,7 +170,7 @@ def read_tower(
     loaded = from_torch(
         inside, params, statistics, name=naming.name, layout=naming.layout, ignored=ignored, source=source
     )
-    if pixels != "unit":
+    if pixels != taken:
         loaded = _for_unit_pixels(*loaded, pixels=pixels, key=key)
     return TowerWeights(
         *loaded,

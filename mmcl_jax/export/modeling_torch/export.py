@@ -15,7 +15,7 @@ from .fusions import DAFT, ConcatMLP, CrossAttention, Maximum, Product
 from .images import CNN, ResNet
 from .layers import PROJECTORS, Head
 from .preprocessing import TableRows
-from .rows import MLP, TextEmbedding
+from .rows import MLP, GeneticsMLP, TextEmbedding
 from .sequences import ResNet1D
 from .table_transformer import TableTransformer
 from .vit import VisionTransformer
@@ -26,6 +26,7 @@ ENCODERS: dict[str, Any] = {
     "concat_mlp": ConcatMLP,
     "cross_attention": CrossAttention,
     "daft": DAFT,
+    "genetics_mlp": GeneticsMLP,
     "max": Maximum,
     "mul": Product,
     "resnet18": lambda spec, epsilon: ResNet(spec, epsilon, depths=(2, 2, 2, 2), bottleneck=False),

@@ -70,7 +70,9 @@ class ResNet(nn.Module):
         super().__init__()
         options = spec["options"]
         base = max(1, round(64 * options["width"]))
-        self.pools = options["stem"] == "imagenet"
+        self.pools, self.normalises = options["stem"] == "imagenet", options.get("pixels") == "imagenet"
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
         kernel, stride = (7, 2) if self.pools else (3, 1)
         self.conv = nn.Conv2d(spec["shape"][-1], base, kernel, stride, kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(base, epsilon)
@@ -86,6 +88,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Features:
         """Return the features of images [N, C, H, W]."""
+        x = (x - self.mean) / self.std if self.normalises else x
         x = torch.relu(self.norm(self.conv(x)))
         x = functional.max_pool2d(x, 3, 2, 1) if self.pools else x
         maps = []

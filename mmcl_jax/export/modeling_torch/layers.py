@@ -35,7 +35,7 @@ class LinearProjector(nn.Module):
 
 
 class NormProjector(nn.Module):
-    """(Linear, norm, ReLU) for every hidden width, then a linear layer."""
+    """(Linear, norm, ReLU) for every hidden width, then a linear layer, which a norm may follow."""
 
     def __init__(self, spec: Mapping[str, Any], epsilon: float) -> None:
         super().__init__()
@@ -43,13 +43,15 @@ class NormProjector(nn.Module):
         sizes = [spec["features"], *options["hidden"]]
         layers = [nn.Linear(i, o, bias=False) for i, o in itertools.pairwise(sizes)]
         self.layers = nn.ModuleList([*layers, nn.Linear(sizes[-1], options["out"], bias=options["out_bias"])])
-        self.norms = nn.ModuleList([nn.BatchNorm1d(size, epsilon) for size in options["hidden"]])
+        normalised = [*options["hidden"], *([options["out"]] if options.get("out_norm") else [])]
+        self.norms = nn.ModuleList([nn.BatchNorm1d(size, epsilon) for size in normalised])
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the projections of vectors [N, D]."""
-        for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
+        for layer, norm in zip(self.layers[:-1], self.norms, strict=False):
             x = torch.relu(norm(layer(x)))
-        return self.layers[-1](x)
+        x = self.layers[-1](x)
+        return self.norms[-1](x) if len(self.norms) == len(self.layers) else x
 
 
 PROJECTORS: dict[str, Any] = {"linear": LinearProjector, "mlp": MLPProjector, "mlp_norm": NormProjector}

@@ -68,6 +68,22 @@ class MLP(nn.Module):
         return Features(self.layers[-1](x))
 
 
+class GeneticsMLP(nn.Module):
+    """Any number of times (linear, ReLU, norm)."""
+
+    def __init__(self, spec: Mapping[str, Any], epsilon: float) -> None:
+        super().__init__()
+        sizes = [spec["shape"][-1], *[spec["options"]["hidden"]] * spec["options"]["layers"]]
+        self.layers = nn.ModuleList([nn.Linear(i, o) for i, o in itertools.pairwise(sizes)])
+        self.norms = nn.ModuleList([nn.BatchNorm1d(size, epsilon) for size in sizes[1:]])
+
+    def forward(self, x: Tensor) -> Features:
+        """Return the features of vectors [N, F]."""
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = norm(torch.relu(layer(x)))
+        return Features(x)
+
+
 class TextEmbedding(nn.Module):
     """An embedding of every token; the pooled feature is the mean over the tokens."""
 

@@ -31,6 +31,10 @@ class AnchorLosses:
         """Return the mean loss of the valid anchors, 0 if none is valid."""
         return self._mean(self.loss)
 
+    def sum(self) -> Float[Array, ""]:
+        """Return the sum of the losses of the valid anchors, 0 if none is valid."""
+        return jnp.sum(jnp.where(self.valid, self.loss, 0))
+
     def accuracy(self) -> Float[Array, ""]:
         """Return the share of the valid anchors whose best valid pair is a positive."""
         return self._mean(self.top1.astype(jnp.float32))

@@ -1,14 +1,16 @@
-"""The use of labels in contrast: ignore them, eliminate false negatives, or attract samples of one class."""
+"""The use of labels and groups in contrast: samples of one class, or of one person, repel, are left out, or attract."""
 
 from typing import Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Shaped
 
-from mmcl_jax.objectives.pairs import PairRule, exclude, present, same
+from mmcl_jax.arrays import ArrayError
+from mmcl_jax.objectives.pairs import PairRule, also, exclude, present, same
 from mmcl_jax.objectives.stages import Whole
 
 Labels = Literal["ignore", "eliminate", "attract"]
+Group = Literal["repel", "ignore", "attract"]
 
 
 def label_rule(labels: Labels) -> PairRule:
@@ -23,13 +25,29 @@ def label_rule(labels: Labels) -> PairRule:
     return same("label" if labels == "attract" else "id")
 
 
+def group_rule(rule: PairRule, group: Group) -> PairRule:
+    """Return the pair rule with one use of groups: of the samples of one person, such as the left and the right eye.
+
+    "repel": another sample of the person is what the rule says, for `label_rule` a negative. "ignore": a pair of two
+    samples of the person that are no positives enters no denominator. "attract": such pairs are positives, too.
+    """
+    if group == "repel":
+        return rule
+    return exclude(rule, "group") if group == "ignore" else also(rule, "group")
+
+
 def targets_of(labels: Labels, target: str | None) -> tuple[str, ...]:
     """Return the names of the targets that the rule reads."""
     return () if labels == "ignore" else (target or "label",)
 
 
 def pairing(
-    batch: Whole, labels: Labels = "ignore", *, target: str | None = None, background: int | None = None
+    batch: Whole,
+    labels: Labels = "ignore",
+    *,
+    target: str | None = None,
+    background: int | None = None,
+    group: Group = "repel",
 ) -> tuple[PairRule, dict[str, Shaped[Array, "B"]]]:
     """Return the pair rule of a batch, and the metadata that it reads, which both sides share.
 
@@ -40,8 +58,16 @@ def pairing(
       labels: see `label_rule`.
       target: name of the class label; None for "label".
       background: see `classes`.
+      group: see `group_rule`.
+
+    Raises:
+      ArrayError: groups are to be used, and the batch has none.
     """
-    rule, metadata = label_rule(labels), {"id": batch.ids}
+    rule, metadata = group_rule(label_rule(labels), group), {"id": batch.ids}
+    if group != "repel":
+        if batch.groups is None:
+            raise ArrayError(f"group={group!r} reads the person of each row; give groups=, int [rows].")
+        metadata["group"] = batch.groups
     for name in targets_of(labels, target):
         metadata["label"] = classes(batch.targets[name], background)
     if batch.present is not None:

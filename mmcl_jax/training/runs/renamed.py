@@ -48,10 +48,14 @@ def check_key(key: str) -> None:
         raise UserError(f"config.{key}: this key was renamed; write config.{renamed(key)}.")
 
 
-# Options of encoders and optimizers that later versions added, with the values that versions without them amount to.
+# Options of parts that later versions added, with the values that versions without them amount to.
 _ADDED_OPTIONS: dict[str, dict[str, Any]] = {
     "cross_attention": {"form": "symmetric"},
     **{name: {"decay": "all"} for name in ("adam_l2", "adamw", "radam")},
+    **{name: {"pixels": "unit"} for name in ("resnet18", "resnet50")},
+    "clip": {"group": "repel", "reduction": "mean"},
+    "mlp_norm": {"out_norm": False},
+    "nt_xent": {"queue": 0},
 }
 
 
@@ -65,8 +69,12 @@ def translated(plain: Mapping[str, Any]) -> dict[str, Any]:
     plain = {**_ADDED, **plain}
     if isinstance(plain["stop"], Mapping):  # else it is wrong, which a check says
         plain["stop"] = {**_ADDED_STOP, **plain["stop"]}
-    encoders = plain.get("encoders", {})
-    plain["encoders"] = {name: _completed(spec) for name, spec in encoders.items()}
+    plain["encoders"] = plain.get("encoders", {})
+    for parts in ("encoders", "projectors", "predictors"):
+        if parts in plain:
+            plain[parts] = {name: _completed(spec) for name, spec in plain[parts].items()}
+    if "objective" in plain:
+        plain["objective"] = [_completed(spec) for spec in plain["objective"]]
     if isinstance(plain.get("inputs"), Mapping):  # else it is old, or wrong
         inputs = plain["inputs"].items()
         plain["inputs"] = {name: {**_ADDED_INPUT, **of} if isinstance(of, Mapping) else of for name, of in inputs}

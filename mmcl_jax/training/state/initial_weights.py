@@ -81,6 +81,7 @@ def initial_weights(config: ConfigDict, graphdef: nnx.GraphDef, arrays: tuple[Ar
             grid=encoder.grid if isinstance(encoder, VisionTransformer) else (0, 0),
             names=NameMap.read(Path(part.weights_map)) if part.get("weights_map") else None,
             pixels=part.get("weights_pixels") or "unit",
+            taken=encoder.pixels if isinstance(encoder, ResNet) else "unit",
             positions=part.get("weights_positions") or "same",
         )
         result = InitialWeights(

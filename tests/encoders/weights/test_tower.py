@@ -169,6 +169,16 @@ def test_weights_for_normalised_pixels(tmp_path: Path) -> None:
         read(made.save(tmp_path / "c.pth", to_torch(*drawn(cnn))), cnn, pixels="imagenet")
 
 
+def test_an_encoder_that_normalises_its_pixels_takes_such_weights_as_they_are(tmp_path: Path) -> None:
+    path = made.save(tmp_path / "w.pth", torchvisions())
+    plain, taken = read(path), read(path, pixels="imagenet", taken="imagenet")
+    np.testing.assert_array_equal(taken.params["conv"]["kernel"], plain.params["conv"]["kernel"])
+    np.testing.assert_array_equal(taken.statistics["norm"]["mean"], plain.statistics["norm"]["mean"])
+    assert taken.record["pixels"] == "imagenet"
+    with pytest.raises(UserError, match=r"the encoder normalises its pixels as ImageNet .*, and these weights are for"):
+        read(path, taken="imagenet")
+
+
 @pytest.mark.foreign
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_stage_maps_equal_those_of_pytorch(tmp_path: Path, name: str) -> None:
