@@ -163,13 +163,14 @@ class ResNet(Encoder):
             mean, std = (jnp.array(values, jnp.float32)[None, None, None] for values in IMAGENET)
             embedded = ((embedded.astype(jnp.float32) - mean) / std).astype(self.dtype)
         x = norm_relu(self.norm, self.conv(embedded), train=train, present=present)
+        before = None
         if self.stem == "imagenet":
-            x = max_pool_3x3(x)
+            before, x = x, max_pool_3x3(x)
         maps = []
         for stage in self.stages:
             x = _run(stage, x, train=train, present=present, remat=self.remat == "stages")
             maps.append(x)
-        return of_maps(maps)
+        return of_maps(maps, stem=before)
 
 
 @ENCODERS.register("resnet18")

@@ -9,8 +9,8 @@ from flax import nnx
 from mmcl_jax.encoders import Model, parse_key
 from mmcl_jax.encoders.fusions import inputs_of
 from mmcl_jax.errors import check
-from mmcl_jax.evaluation.protocols.finetune import encoders_of
 from mmcl_jax.evaluation.protocols.kept import KeptHead
+from mmcl_jax.evaluation.protocols.made import encoders_of
 from mmcl_jax.evaluation.sources.reads import modalities_of
 from mmcl_jax.training.runs.run import Run
 from mmcl_jax.training.state.train_state import Arrays, split_model
@@ -116,6 +116,11 @@ def _with_head(head: KeptHead, asked: tuple[str, ...], average: bool | None) -> 
     check(
         len(asked) == 1 and modalities_of(asked[0]) == head.trained.reads,
         f"--input {','.join(asked)}: the head reads {reads}; leave --input out.",
+    )
+    check(
+        head.trained.head.name != "unet",
+        f"--head: this head is a U-Net for {head.trained.task.label!r}, which is not exported; load_head(PATH) "
+        "predicts masks with it, and mmcl export without --head writes the encoder of the run.",
     )
     check(average is None, "--average: the head decides which weights are exported; leave the option out.")
     weights: Weights = "average" if source.run.config.average.kind else "last"

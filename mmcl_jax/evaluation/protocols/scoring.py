@@ -26,7 +26,7 @@ from mmcl_jax.evaluation.protocols.probe import (
 from mmcl_jax.evaluation.protocols.retrieval import retrieval
 from mmcl_jax.evaluation.protocols.rivals import RIVALS
 from mmcl_jax.evaluation.protocols.rivals.search import compete
-from mmcl_jax.evaluation.results.per_row import packed, parts
+from mmcl_jax.evaluation.results.per_row import of_people, packed, parts
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.sources.features import What, unit_rows
 from mmcl_jax.evaluation.sources.labelled import LabelledStore
@@ -34,7 +34,7 @@ from mmcl_jax.evaluation.sources.missingness import HidingStore
 from mmcl_jax.evaluation.sources.pairs import with_both
 from mmcl_jax.evaluation.sources.reads import is_ensemble, modalities_of
 from mmcl_jax.evaluation.sources.source import Source
-from mmcl_jax.tasks import Segmentation
+from mmcl_jax.tasks import is_dense
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ def score_job(job: Job, store: Store, numbers: Sequence[int], settings: JobSetti
             settings.log(f"{name}: {text}")
 
         named = dataclasses.replace(settings, log=log)
-        results = _finetune(job, data, numbers, named, frozen=job.protocol == "augmented_probe")
+        results = _finetune(job, data, numbers, named, frozen=job.protocol != "finetune")
     settings.unchanged()
     scores = []
     for draw, result in zip(numbers, results, strict=True):
@@ -117,7 +117,7 @@ def _probe(
     source: Source, data: LabelledStore, input: str, rows: np.ndarray, settings: JobSettings
 ) -> list[HeadScores]:
     seed, task = source.run.config.seed, data.task
-    dense = isinstance(task, Segmentation)
+    dense = is_dense(task)
     what: What = "maps" if dense else "pooled"
     features = [source.features(data, modality, what=what) for modality in modalities_of(input)]
     joined = [np.concatenate([by_split[split] for by_split in features], axis=-1) for split in SPLITS]
@@ -139,8 +139,8 @@ def _probe(
         reached = task.metrics(head.outputs(val.features), val.targets)[task.primary]
         outputs = head.outputs(test.features)
         metrics = {**task.metrics(outputs, test.targets), f"val_{task.primary}": reached}
-        contributions = packed(parts(task, outputs, test.targets))
-        results.append(HeadScores(metrics, {"learning_rate": head.rate}, contributions, head, scale))
+        added = _contributions(data, outputs)
+        results.append(HeadScores(metrics, {"learning_rate": head.rate}, added, head, scale))
     return results
 
 
@@ -169,7 +169,7 @@ def _tabular(job: Job, data: LabelledStore, number: int) -> HeadScores:
         task=data.task,
         seed=(source.run.config.seed, number),
     )
-    return HeadScores(metrics, chosen, packed(parts(data.task, outputs, data.targets["test"])))
+    return HeadScores(metrics, chosen, _contributions(data, outputs))
 
 
 def _rival(job: Job, data: LabelledStore, number: int, settings: JobSettings) -> HeadScores:
@@ -184,7 +184,7 @@ def _rival(job: Job, data: LabelledStore, number: int, settings: JobSettings) ->
         seed=(job.source.run.config.seed, number),
         trials=settings.trials,
     )
-    rows = packed(parts(data.task, result.outputs, data.targets["test"]))
+    rows = _contributions(data, result.outputs)
     return HeadScores(result.metrics, result.chosen, rows, cost=result.cost)
 
 
@@ -214,15 +214,22 @@ def _finetune(
         seeds=[(source.run.config.seed, number) for number in numbers],
         max_epochs=settings.max_epochs,
         cycle=settings.cycle,
+        **settings.tuning.settings(dense=is_dense(data.task), scratch=source.kind == "random"),
     )
     outcomes = finetune(
         source.model, source.run.config, splits, training, fitted=source.run.inputs.fitted, report=settings.log
     )
-    targets = splits["test"].targets
     return [
-        HeadScores(tuned.metrics, tuned.chosen, packed(parts(data.task, tuned.outputs, targets)), tuned.trained)
+        HeadScores(tuned.metrics, tuned.chosen, _contributions(data, tuned.outputs), tuned.trained)
         for tuned in outcomes
     ]
+
+
+def _contributions(data: LabelledStore, outputs: np.ndarray) -> str:
+    """Return what every test row, or every person of a store with groups, adds to the primary metric, packed."""
+    people = data.people("test")
+    values = of_people(parts(data.task, outputs, data.targets["test"]), people)
+    return packed(values, people=people is not None)
 
 
 def _retrieve(source: Source, store: Store, input: str) -> Score:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import norm
 
 from mmcl_jax.evaluation.results.interval import fold_half_width, t_half_width
-from mmcl_jax.evaluation.results.per_row import unpacked
+from mmcl_jax.evaluation.results.per_row import PEOPLE, unpacked
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.results.summary import Grid, budgets_of, methods_of, only, title_of
 from mmcl_jax.evaluation.sources.reads import from_scratch
@@ -59,7 +59,7 @@ def improvements(scores: Sequence[Score]) -> list[Improvement]:
 
     With folds, values are averaged over seeds, and the interval is Nadeau and Bengio's over folds. Without, it is the
     t-interval over seeds (over the draws of a single seed), combined in squares with the normal interval over test rows
-    where every score has the contributions of its rows.
+    (people, in a store with groups) where every score has the contributions of its rows.
     """
     found = []
     for method, budget in itertools.product(methods_of(scores), budgets_of(scores)):
@@ -172,9 +172,11 @@ def _improvement(method: str, budget: str, pairs: _Pairs) -> Improvement:
             repeated = [improved(a.metrics[metric], b.metrics[metric]) for a, b in zip(ours, scratch, strict=True)]
             unit = "draw"
         rows = _row_half_width(list(pairs.values()), relative)
+        tested = ("not " if math.isnan(rows) else "") + "over "
+        tested += "people of the test split" if _of_people(pairs) else "test rows"
         half = t_half_width(_sd(repeated), len(repeated))
         parts = [] if math.isnan(half) else [f"over {counted(len(repeated), unit)}"]
-        parts += ["not over test rows" if math.isnan(rows) else "over test rows"] if parts or rows > 0 else []
+        parts += [tested] if parts or rows > 0 else []
         half = math.hypot(*(one for one in (half, rows) if not math.isnan(one))) if parts else math.nan
         over = " and ".join(parts) or "not defined for one pair"
         over += "; other pretrainings may differ more" if len(seeds) == 1 and parts else ""
@@ -202,21 +204,29 @@ def _primary(score: Score) -> str:
     return next(name.removeprefix("val_") for name in score.metrics if name.startswith("val_"))
 
 
+def _of_people(pairs: _Pairs) -> bool:
+    """Return whether contributions are those of people, who may have several test rows."""
+    return any(score.rows.startswith(PEOPLE) for both in pairs.values() for part in both for score in part)
+
+
 def _row_half_width(pairs: Sequence[tuple[list[Score], list[Score]]], relative: bool) -> float:
     """Return half the width of the 95 % interval over test rows; NaN unless every score has its rows' contributions.
 
-    Contributions are averaged over seeds and draws. A relative improvement is linear in them near its value (the delta
-    method). For a difference of shares, one further row is counted whose outcome is as far off as possible, so that
-    methods that agree on every row have an interval, too.
+    In a store with groups, contributions are those of people, who are the rows here. They are averaged over seeds and
+    draws. A relative improvement is linear in them near its value (the delta method). For a difference of shares, one
+    further row is counted whose outcome is as far off as possible, so that methods that agree on every row have an
+    interval, too.
     """
     sides = []
     for scores in zip(*pairs, strict=True):
         by_score = [unpacked(score.rows) for part in scores for score in part]
         some = [values for values in by_score if values is not None]
-        if len(some) < len(by_score):
+        if len(some) < len(by_score) or len({len(values) for values in some}) > 1:
             return math.nan
         sides.append(np.mean(some, axis=0))
     ours, scratch = sides
+    if len(ours) != len(scratch):  # one of them was scored by an early version, which had no people
+        return math.nan
     total, count = float(scratch.mean()), len(ours)
     if not relative:
         deviations, further = ours - scratch, 1.0

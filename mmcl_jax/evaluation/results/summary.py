@@ -40,6 +40,12 @@ NAMES = {
     "abs_error_p95": "95th percentile of the absolute error",
     "abs_error_max": "maximum of the absolute error",
     "dice": "Dice coefficient",
+    "soft_dice": "soft Dice coefficient",
+    "standardised_mse_sum": "sum of standardised mean squared errors",
+    "kappa_of_batches": "kappa, mean over batches of 16",
+    "auroc_micro_of_batches": "AUROC (micro), mean over batches of 16",
+    "average_precision_macro": "average precision (macro)",
+    "labels_in_macro": "labels in the macro averages",
     "iou": "intersection over union",
 }
 SHORT = {
@@ -47,7 +53,14 @@ SHORT = {
     "brier": "Brier score",
     "ece": "calibration error",
     "mse": "MSE",
+    "standardised_mse_sum": "sum of MSE / variance",
     "r2": "R²",
+    "top1": "top-1",
+    "balanced_accuracy": "balanced accuracy",
+    "kappa_of_batches": "kappa of batches of 16",
+    "auroc_micro_of_batches": "micro AUROC of batches of 16",
+    "average_precision_macro": "average precision (macro)",
+    "labels_in_macro": "labels in macro",
     "abs_error_p90": "p90 of |error|",
     "abs_error_p95": "p95 of |error|",
     "abs_error_max": "max |error|",
@@ -57,6 +70,7 @@ _PROTOCOLS = {
     "probe": "Linear probe",
     "augmented_probe": "Linear probe with augmented images",
     "finetune": "Fine-tuning",
+    "unet": "U-Net on the frozen encoder",
     "knn": "Nearest neighbours",
     "retrieval": "Retrieval",
     "features": "Gradient boosting",
@@ -329,6 +343,11 @@ def _absent(scores: Sequence[Score]) -> str:
     if not lacking:
         return ""
     by_split = "; ".join(f"{split}: {names(texts)}" for split, texts in lacking.items())
+    counts = sorted({int(score.metrics["labels_in_macro"]) for score in scores if "labels_in_macro" in score.metrics})
+    if counts:
+        labels = sum(name.startswith("auroc/") for name in scores[0].metrics)
+        over = f"{' or '.join(map(str, counts))} of {labels} labels"
+        return f"Classes without rows: {by_split}. Macro averages are over {over}: those with both classes in test."
     return f"Classes without rows: {by_split}. Top-1 is over all rows, other metrics over the classes that test has."
 
 
@@ -350,6 +369,8 @@ def detail_grids(scores: Sequence[Score]) -> list[Grid]:
         label, task, *_, rate, by = key
         details = TASKS[task].details if task in TASKS else Details()
         metrics = [metric for metric in details.metrics if all(metric in score.metrics for score in part)]
+        every = list(dict.fromkeys(metric for score in part for metric in score.metrics))
+        metrics += [metric for metric in every if details.each and metric.startswith(f"{details.each}/")]
         if not metrics:
             continue
         cells = {metric: summarise(part, metric) for metric in metrics}
