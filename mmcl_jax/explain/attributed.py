@@ -149,6 +149,8 @@ def explained_columns(subject: Subject, explained: Explained, folder: FilePath, 
     """
     options, columns, whole, subject = subject.options, subject.columns, subject, subject.having()
     assert columns is not None
+    if subject.spec.kind == "vector":
+        columns = columns.with_noise(explained.embedded.width - len(columns.names))
     steps, reached = chosen_steps(subject, explained)
     with Bar(f"{title}, {steps} steps: rows", len(subject.rows)) as bar:
         blocks = paths(subject, explained, options.baseline)

@@ -95,7 +95,7 @@ class EmbeddedInput:
       spec: of the plain view of the input.
       layout: of the embedding.
       columns: the column `[E]` of each float, or the position of a token in a text, or the pixel of an image.
-      width: the number of columns, or of positions or pixels.
+      width: the number of columns of the view, or of positions or pixels. A view may add columns of noise to a vector.
       space: the shape of the pixels, `[H, W]` or `[D, H, W]`; () for columns.
     """
 
@@ -120,8 +120,15 @@ class EmbeddedInput:
             self.width = int(np.prod(self.space))
             self.columns = np.repeat(np.arange(self.width), self.layout.shapes[0][-1])
         else:
-            self.width = subject.spec.shape[0]
+            self.width = self._columns(rows)
             self.columns = self.layout.columns(model.encoders[name], self.width, name)
+
+    def _columns(self, rows: jax.ShapeDtypeStruct) -> int:
+        """Return the number of columns of the view of a vector, or of the rows of another kind."""
+        if self._subject.spec.kind != "vector":
+            return rows.shape[1]
+        view = functools.partial(_view, self._subject.input, self.spec)
+        return int(jax.eval_shape(view, rows, self._fitted).shape[1])
 
     def __call__(self, rows: Any, mesh: Mesh) -> tuple[Array, list[Array]]:
         """Return the floats `[R, E]` of stored rows, and the other arrays, divided over the mesh."""
@@ -161,10 +168,13 @@ def padded(indices: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([indices, np.repeat(indices[-1:], size - len(indices))])
 
 
-def _embed(graphdef: nnx.GraphDef, input: str, spec: ViewSpec, state: nnx.State, rows: Array, fitted: Any) -> Any:
+def _view(input: str, spec: ViewSpec, rows: Array, fitted: Any) -> Array:
     keys = jax.random.split(jax.random.key(0), len(rows))
-    view = view_values((spec,), {input: rows}, keys, fitted, train=False)[spec]
-    return nnx.merge(graphdef, state).encoders[input].embed(view)
+    return view_values((spec,), {input: rows}, keys, fitted, train=False)[spec]
+
+
+def _embed(graphdef: nnx.GraphDef, input: str, spec: ViewSpec, state: nnx.State, rows: Array, fitted: Any) -> Any:
+    return nnx.merge(graphdef, state).encoders[input].embed(_view(input, spec, rows, fitted))
 
 
 @functools.lru_cache(maxsize=16)

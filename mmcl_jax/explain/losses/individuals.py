@@ -27,7 +27,7 @@ def with_individuals(subject: Subject, result: Result, folder: Path) -> Result:
     """
     if subject.spec.kind == "text" or subject.columns is None:
         return result
-    names = subject.columns.names
+    names = [column["name"] for column in result.columns]
     asked = subject.options.individuals
     having = [key for key, has in zip(subject.keys, subject.present, strict=True) if has]
     frame = pl.read_parquet(folder / ATTRIBUTIONS, columns=["key", "attributions"])
