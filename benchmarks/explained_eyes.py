@@ -4,8 +4,9 @@ Every drawing is a population of its own, by `mmcl generate fundus`: traits that
 variants, scores and genes, and all others mean nothing. ContIG's outer experiment is trained on the images against all
 three modalities, and `mmcl explain --method loss` attributes the loss of held-out people. The AUROC of causal against
 noise features says whether attributions find what was planted; variants in linkage with a causal one count as neither.
-`benchmarks/results/explained-eyes.json` has it for every drawing, its mean and its interval, and the same for random
-weights, where nothing can be found.
+`benchmarks/results/explained-eyes.json` has it for every drawing, its mean and its interval. It has the same for random
+weights, and the difference to them: an attribution is also as large as a feature's value, so a common variant or gene
+has more of it than a rare one, whatever was learned.
 """
 
 import json
@@ -59,15 +60,14 @@ def main(folder: Path, drawings: int, overrides: dict[str, Any]) -> None:
     """Explain every drawing, and write the AUROC of each and its interval over drawings."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [row for drawing in range(drawings) for row in explained(folder, drawing, overrides)]
-    summary = [
-        {
-            "weights": weights,
-            "modality": modality,
-            **over_drawings([row["auroc"] for row in rows if (row["weights"], row["modality"]) == (weights, modality)]),
+    summary = []
+    for modality in MODALITIES:
+        of = {
+            weights: [row["auroc"] for row in rows if (row["weights"], row["modality"]) == (weights, modality)]
+            for weights in ("trained", "random")
         }
-        for weights in ("trained", "random")
-        for modality in MODALITIES
-    ]
+        of["trained - random"] = [one - other for one, other in zip(*of.values(), strict=True)]
+        summary += [{"modality": modality, "weights": name, **over_drawings(v)} for name, v in of.items()]
     show("AUROC of causal against noise features", rows)
     show("Over drawings", summary)
     words = " ".join([folder.name, str(drawings), *(f"{name}={value}" for name, value in overrides.items())])

@@ -20,6 +20,7 @@ from mmcl_jax.explain.integrate import Noise, integrated_gradients
 from mmcl_jax.explain.losses.individuals import EACH, person_of
 from mmcl_jax.explain.run import explain_run
 from mmcl_jax.objectives import clip
+from mmcl_jax.report.sections.explained import _columns, _modalities
 from mmcl_jax.training.runs.run import Run
 from tests.data import many
 from tests.data.test_inputs import config_of
@@ -249,3 +250,50 @@ def test_columns_of_noise_get_next_to_nothing() -> None:
         importances.append(np.abs(integrated_gradients(of_row, table[person][None], steps=50).attributions[0]))
     importance = np.mean(importances, axis=0)
     assert importance[real:].max() < 0.1 * importance[:real].min()
+
+
+@pytest.mark.foreign
+def test_captum_averages_over_noise_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NoiseTunnel (SmoothGrad) around integrated gradients, with the same draws of noise."""
+    torch = pytest.importorskip("torch")
+    captum = pytest.importorskip("captum.attr")
+    rng, noise = np.random.default_rng(0), Noise()
+    weights, rows = rng.normal(size=(6, 4)).astype(np.float32), rng.normal(size=(3, 6)).astype(np.float32)
+    start = rng.normal(size=6).astype(np.float32)
+    found = integrated_gradients(
+        lambda x: jnp.tanh(x @ weights).prod(axis=1) + x[:, 0] ** 3, rows, start, steps=50, noise=noise
+    )
+    draws = np.stack([np.asarray(noise.draw(draw, jnp.arange(3), 6)) for draw in range(5)], axis=1).reshape(15, 6)
+    monkeypatch.setattr(torch, "normal", lambda *given, **named: torch.tensor(draws))
+
+    def function(x: Any) -> Any:
+        return torch.tanh(x @ torch.tensor(weights)).prod(dim=1) + x[:, 0] ** 3
+
+    tunnel = captum.NoiseTunnel(captum.IntegratedGradients(function))
+    expected = tunnel.attribute(
+        torch.tensor(rows), baselines=torch.tensor(start[None]), n_steps=50, nt_type="smoothgrad"
+    )
+    np.testing.assert_allclose(found.attributions, expected.detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.core
+def test_the_report_has_a_table_of_modalities_and_no_more_than_the_first_columns(tmp_path: Path) -> None:
+    columns = [
+        {"name": f"rs{index}", "group": "other", "importance": 1 / (index + 1), "share": 0.0, "rank": index + 1}
+        for index in range(20_000)
+    ]
+    about = {
+        "method": "loss", "input": "snp", "of": "the loss", "rows": 30, "columns": columns, "pictures": [], "notes": [],
+        "groups": [{"name": "other", "colour": "#0072B2", "columns": 20_000, "importance": 1.0, "share": 1.0}],
+        "details": {"absent": 4, "modality": {"summed": 0.125, "mean": 6.25e-6}},
+    }  # fmt: skip
+    found = Explanation(tmp_path, about)
+    page = str(_columns(found, "Loss"))
+    assert len(page) < 200_000
+    assert "The first 500 of 20,000 columns; explanation.json has all" in page
+    assert "rs499" in page
+    assert "rs500" not in page
+    table = str(_modalities([found]))
+    for text in ("snp", ">26<", ">4<", "0.125", "6.25e-06"):
+        assert text in table
+    assert _modalities([Explanation(tmp_path, {**about, "method": "ablation"})]) is None

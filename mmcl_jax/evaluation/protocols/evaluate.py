@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmcl_jax.data.store import Store
+from mmcl_jax.encoders import parse_key
 from mmcl_jax.encoders.fusions import inputs_of, needed_inputs
 from mmcl_jax.errors import check
 from mmcl_jax.evaluation.protocols.boosting import TABULAR, check_tabular
@@ -188,16 +189,19 @@ def _check_missing(
 
 
 def _pairs(run: Run, store: Store, inputs: Sequence[str], options: EvaluationOptions) -> list[Pair]:
-    """Return the pairs of retrieval; none for `confounding` alone of a run that compares no two inputs.
+    """Return the pairs of retrieval.
+
+    For `confounding` alone there may be none, and an input that joins two names need not be a pair.
 
     Raises:
       UserError: as `pairs_of` does; or the store lacks an input that confounders are predicted from.
     """
     for name in [name for input in inputs for key in modalities_of(input) for name in inputs_of(run.config.views, key)]:
         check_rows(run, store, name)
-    if "retrieval" not in options.protocols and not compared(run.config, run.inputs):
-        return []
-    return pairs_of(run, store, inputs)
+    if "retrieval" in options.protocols:
+        return pairs_of(run, store, inputs)
+    every = [{parse_key(key).modality for key in pair} for pair in compared(run.config, run.inputs)]
+    return pairs_of(run, store, [input for input in inputs if set(modalities_of(input)) in every]) if every else []
 
 
 def _has_heads(job: Job, of: Mapping[str, Any], numbers: Sequence[int], settings: JobSettings) -> bool:
