@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mmcl_jax.encoders import parse_key
 from mmcl_jax.evaluation.results.scores import Score
 from mmcl_jax.evaluation.results.summary import NAMES, Grid, methods_of, only, repeats_of, summarise
 from mmcl_jax.text import visible
@@ -56,18 +57,14 @@ def _within(scores: Sequence[Score]) -> Grid:
             [
                 visible(label),
                 visible(method),
-                visible(direction.replace("_to_", " to ")),
-                *(
-                    _value(part, method, f"{who}_recall@1{among}")
-                    for among in ("", "_all")
-                    for who in (direction, "chance")
-                ),
+                " to ".join(visible(parse_key(key).modality) for key in direction.split("_to_")),
+                *(_recall(part, method, direction, among) for among in ("", "_all")),
             ]
             for method in methods_of(part)
             for direction in directions
             if direction != "chance"
         ]
-    head = ["stratum", "projections", "from", "recall at 1 within", "chance within", "among all", "chance among all"]
+    head = ["stratum", "projections", "from", "recall at 1 within (chance)", "among all (chance)"]
     note = (
         "Candidates are people of the query's own stratum (a class, or a quarter of a number); other rows of the "
         "query's own person are none. In brackets, 95 % of a thousand draws of people."
@@ -75,6 +72,11 @@ def _within(scores: Sequence[Score]) -> Grid:
     return Grid(
         f"Retrieval within strata, {visible(scores[0].input)}{_spread(scores)}", head, rows, labels=3, note=note
     )
+
+
+def _recall(scores: Sequence[Score], method: str, direction: str, among: str) -> str:
+    value, chance = (_value(scores, method, f"{who}_recall@1{among}") for who in (direction, "chance"))
+    return f"{value} ({chance})"
 
 
 def _main(score: Score) -> str:
